@@ -1,0 +1,1 @@
+"""caudal: normalizing flows with exact densities and fast sampling, both ways."""
