@@ -1,1 +1,28 @@
-"""."""
+"""Where rows come from, what their columns are, and how samples go back to files."""
+
+from caudal.data.builtin import NAMES as BUILT_IN
+from caudal.data.dataset import MISSING, Dataset, open_data
+from caudal.data.describe import Summary
+from caudal.data.input import read_tables
+from caudal.data.output import TableWriter
+from caudal.data.schema import KINDS, Column, Schema
+from caudal.data.source import Batch, Rows, Source, require_rows
+from caudal.data.streaming import ParquetRows
+
+__all__ = [
+    "BUILT_IN",
+    "KINDS",
+    "MISSING",
+    "Batch",
+    "Column",
+    "Dataset",
+    "ParquetRows",
+    "Rows",
+    "Schema",
+    "Source",
+    "Summary",
+    "TableWriter",
+    "open_data",
+    "read_tables",
+    "require_rows",
+]

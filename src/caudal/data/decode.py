@@ -1,0 +1,80 @@
+"""From numbers back to the user's columns: names, order, types and support."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.types as pat
+from torch import Tensor
+
+from caudal.data import dtypes
+from caudal.data.column import Column
+from caudal.errors import NumericalError
+
+
+def decode_columns(columns: Sequence[Column], x: Tensor) -> pa.Table:
+    """Turns x (N, D) into a table of D columns, each value inside its column's support.
+
+    Raises:
+        ValueError: x does not have D columns.
+        NumericalError: a value is infinite, or NaN in a column without missing values.
+    """
+    if x.ndim != 2 or x.shape[1] != len(columns):
+        raise ValueError(f"expected x of shape (N, {len(columns)}), got {tuple(x.shape)}")
+    values = x.detach().cpu().double().numpy()
+    arrays = [decode_column(c, v) for c, v in zip(columns, values.T, strict=True)]
+    return pa.table(arrays, names=[column.name for column in columns])
+
+
+def decode_column(column: Column, values: np.ndarray) -> pa.Array:
+    """Turns float64 (N,) into the column's own type."""
+    gaps = np.isnan(values)
+    if np.isinf(values).any() or (gaps.any() and not column.missing):
+        raise NumericalError(f"column '{column.name}': a sampled value is not finite")
+    dtype = dtypes.parse(column.dtype)
+    values = into_support(column, np.where(gaps, column.origin, values))
+    if column.categories is not None:
+        levels = pa.array(column.categories, dtypes.value_type(dtype))
+        return levels.take(pa.array(values.astype(np.int64))).cast(dtype)
+    return _to_type(values, dtype, gaps)
+
+
+def into_support(column: Column, values: np.ndarray) -> np.ndarray:
+    """Moves each value to the nearest one that the column can hold."""
+    low, high = column.low, column.high
+    if column.step is not None:
+        points = column.origin + np.round((values - column.origin) / column.step) * column.step
+        values = np.round(points, 10)  # 3 * 0.1 is 0.3, not 0.30000000000000004
+    elif column.kind == "positive":
+        low = float(np.finfo(_float_type(column.dtype)).tiny)
+    return np.clip(values, low, high) if (low, high) != (None, None) else values
+
+
+def _float_type(dtype: str) -> type[np.floating]:
+    names = {"halffloat": np.float16, "float": np.float32}
+    return names.get(dtype, np.float64)
+
+
+def _to_type(values: np.ndarray, dtype: pa.DataType, gaps: np.ndarray) -> pa.Array:
+    plain = dtypes.value_type(dtype)
+    if pat.is_integer(plain):
+        return pa.array(_to_integers(values, plain), mask=gaps).cast(dtype)
+    if pat.is_boolean(plain):
+        return pa.array(np.round(values) > 0, mask=gaps).cast(dtype)
+    if dtypes.is_text(plain):  # a text column declared numeric: shortest digits that round-trip
+        return pa.array([f"{v:.10g}" for v in values], mask=gaps).cast(dtype)
+    if pat.is_decimal(dtype):
+        most = 10.0 ** (dtype.precision - dtype.scale) * (1 - 1e-12)
+        values = np.clip(values, -most, most)
+        texts = [f"{v:.{max(dtype.scale, 0)}f}" for v in values]
+        return pa.array(texts, mask=gaps).cast(dtype)
+    most = float(np.finfo(_float_type(str(dtype))).max)
+    return pa.array(np.clip(values, -most, most), mask=gaps).cast(dtype, safe=False)
+
+
+def _to_integers(values: np.ndarray, dtype: pa.DataType) -> np.ndarray:
+    info = np.iinfo(dtype.to_pandas_dtype())
+    # float(2**63 - 1) rounds up to 2**63, which does not fit: step one float back.
+    high = float(info.max)
+    high = np.nextafter(high, 0.0) if int(high) > info.max else high
+    return np.clip(np.round(values), float(info.min), high).astype(info.dtype)

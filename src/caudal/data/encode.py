@@ -1,0 +1,172 @@
+"""From the user's columns to numbers, with each refusal saying the row and the column."""
+
+import difflib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from caudal.data import dtypes
+from caudal.data.column import Column
+from caudal.errors import InputError
+
+NUMBER = r"^\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*$"
+GAP_ADVICE = "--missing drop leaves such rows out, --missing model models the gaps"
+
+
+def as_table(data: Any) -> pa.Table:
+    """A pyarrow Table from a Table, a RecordBatch or a pandas DataFrame."""
+    if isinstance(data, pa.Table):
+        return data
+    if isinstance(data, pa.RecordBatch):
+        return pa.Table.from_batches([data])
+    if hasattr(data, "iloc"):
+        return pa.Table.from_pandas(data, preserve_index=False).replace_schema_metadata()
+    raise InputError(f"cannot read a table from {type(data).__name__}: give a pyarrow Table")
+
+
+def near(name: str, names: Sequence[str]) -> str:
+    """The end of an error about an unknown name: the nearest names, or all of them if few."""
+    found = difflib.get_close_matches(name, names, n=3, cutoff=0.6)
+    if found:
+        return "did you mean " + " or ".join(f"'{n}'" for n in found) + "?"
+    shown = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
+    return f"there are {shown}"
+
+
+def check_names(wanted: Sequence[str], given: Sequence[str], file: str) -> None:
+    """Refuses a table that lacks columns.
+
+    Raises:
+        InputError: names them.
+    """
+    lacking = [name for name in wanted if name not in given]
+    if lacking:
+        shown = ", ".join(f"'{n}'" for n in lacking[:8]) + (", ..." if len(lacking) > 8 else "")
+        hint = near(lacking[0], list(given))
+        raise InputError(f"{file} has no column {shown} that the model needs; {hint}")
+    for name in wanted:
+        if list(given).count(name) > 1:
+            raise InputError(f"{file} has the column '{name}' twice: rename one of them")
+
+
+def encode_columns(
+    columns: Sequence[Column], table: pa.Table, file: str, first_row: int
+) -> np.ndarray:
+    """The columns as float64 (N, D): codes for categories, NaN wherever a value is missing."""
+    values = np.empty((table.num_rows, len(columns)))
+    for j, column in enumerate(columns):
+        make = to_codes if column.categories is not None else _to_column_numbers
+        values[:, j] = make(column, table[column.name], file, first_row)
+    return values
+
+
+def _to_column_numbers(
+    column: Column, data: pa.ChunkedArray, file: str, first_row: int
+) -> np.ndarray:
+    return to_numbers(data, column.name, file, first_row)
+
+
+def refuse_gaps(columns: Sequence[Column], values: np.ndarray, file: str, first_row: int) -> None:
+    """Refuses missing values in columns that may not have them.
+
+    Raises:
+        InputError: with the first row, the column and how many there are.
+    """
+    for column, value in zip(columns, values.T, strict=True):
+        gaps = np.isnan(value)
+        if not column.missing and gaps.any():
+            raise gap_error(file, first_row + int(gaps.argmax()), column.name, int(gaps.sum()))
+
+
+def gap_rows(columns: Sequence[Column], values: np.ndarray) -> np.ndarray:
+    """Mask (N,) of the rows with a missing value where none may be."""
+    strict = [not column.missing for column in columns]
+    return np.isnan(values[:, strict]).any(1)
+
+
+def gap_error(file: str, row: int, name: str, count: int) -> InputError:
+    """The error for missing values: the first one's row, and how many the column has."""
+    more = f" ({count} in this column)" if count > 1 else ""
+    return InputError(f"{file}, row {row}, column '{name}': missing value{more}; {GAP_ADVICE}")
+
+
+def to_numbers(data: pa.ChunkedArray, name: str, file: str, first_row: int) -> np.ndarray:
+    """A column as float64 (N,), NaN where missing.
+
+    Raises:
+        InputError: a text that is no number, an infinity, or beyond what float32 holds.
+    """
+    if reason := dtypes.refusal(data.type):
+        raise InputError(f"{file}, column '{name}' {reason}")
+    data = dtypes.plain(data)
+    if dtypes.is_text(data.type):
+        data = _parse_numbers(data, name, file, first_row)
+    elif not dtypes.is_number(data.type):
+        data = data.cast(pa.uint8())
+    values = pc.fill_null(data.cast(pa.float64(), safe=False), float("nan")).to_numpy()
+    huge = np.abs(values) > np.finfo(np.float32).max  # infinities too; False for NaN
+    if huge.any():
+        row = int(huge.argmax())
+        raise InputError(
+            f"{file}, row {first_row + row}, column '{name}': {values[row]} is not a finite "
+            f"number that 32 bits hold: correct it or leave the row out"
+        )
+    return values
+
+
+def _parse_numbers(data: pa.ChunkedArray, name: str, file: str, first_row: int) -> pa.ChunkedArray:
+    good = pc.fill_null(pc.match_substring_regex(data, NUMBER), True).to_numpy()
+    if not good.all():
+        row = int((~good).argmax())
+        raise InputError(
+            f"{file}, row {first_row + row}, column '{name}': {show(data[row].as_py())} is not "
+            f"a number: correct it, or declare the column with --types {name}=categorical"
+        )
+    return pc.utf8_trim_whitespace(data).cast(pa.float64())
+
+
+def to_codes(column: Column, data: pa.ChunkedArray, file: str, first_row: int) -> np.ndarray:
+    """A categorical column as float64 codes (N,), NaN where missing without a category for it.
+
+    Raises:
+        InputError: a value that is none of the categories.
+    """
+    assert column.categories is not None  # for the type checker; the caller looked
+    dtype = dtypes.value_type(dtypes.parse(column.dtype))
+    values = _same_type(data, dtype, column.name, file, first_row)
+    codes = pc.index_in(values, value_set=pa.array(column.categories, dtype))
+    unknown = pc.and_(pc.is_null(codes), pc.is_valid(values)).to_numpy()
+    if unknown.any():
+        row = int(unknown.argmax())
+        known = ", ".join(show(c) for c in column.categories[:6] if c is not None)
+        raise InputError(
+            f"{file}, row {first_row + row}, column '{column.name}': unknown category "
+            f"{show(values[row].as_py())}; known are {known}"
+            + (", ..." if len(column.categories) > 6 else "")
+        )
+    return pc.fill_null(codes.cast(pa.float64()), float("nan")).to_numpy()
+
+
+def _same_type(
+    data: pa.ChunkedArray, dtype: pa.DataType, name: str, file: str, first_row: int
+) -> pa.ChunkedArray:
+    if reason := dtypes.refusal(data.type):
+        raise InputError(f"{file}, column '{name}' {reason}")
+    data = dtypes.plain(data)
+    if pa.types.is_floating(data.type):
+        data = pc.if_else(pc.is_nan(data), pa.scalar(None, data.type), data)
+    if data.type == dtype:
+        return data
+    if dtypes.is_number(dtype):  # a category 1 is found whether the file says 1 or 1.0
+        numbers = to_numbers(data, name, file, first_row)
+        return pa.chunked_array([pa.array(numbers, from_pandas=True).cast(dtype, safe=False)])
+    return data.cast(dtype)
+
+
+def show(value: Any) -> str:
+    """A value for an error message: quoted, on one line, not too long."""
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."

@@ -1,0 +1,94 @@
+"""What each column of a user's table is, and how its rows become numbers and rows again."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import pyarrow as pa
+import torch
+from torch import Tensor
+
+from caudal.data import decode, encode
+from caudal.data.column import KINDS, Column
+
+__all__ = ["KINDS", "Column", "Schema"]
+
+
+@dataclass(frozen=True)
+class Schema:
+    """The columns a flow models (`columns`) and those it is conditioned on (`context`).
+
+    Tensors are in the user's units: categories are codes 0..K-1, missing numbers are NaN.
+    """
+
+    columns: tuple[Column, ...]
+    context: tuple[Column, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names a table must have to be encoded: columns, then context."""
+        return tuple(column.name for column in self.columns + self.context)
+
+    @property
+    def text_names(self) -> frozenset[str]:
+        """The columns that hold text, also where a file's values look like numbers ("007")."""
+        return frozenset(c.name for c in self.columns + self.context if c.holds_text)
+
+    def encode(
+        self,
+        table: Any,
+        *,
+        file: str = "table",
+        first_row: int = 1,
+        dtype: torch.dtype = torch.float32,
+    ) -> tuple[Tensor, Tensor | None]:
+        """Turns rows into x (N, D) and context (N, C), None where there is no context.
+
+        Args:
+            table: a pyarrow Table or a pandas DataFrame; further columns are passed over.
+            file: the name that errors give.
+            first_row: the number that errors give to the first row.
+            dtype: floating type of the result.
+
+        Raises:
+            InputError: a column lacks, a category is unknown, a value is missing, infinite or
+                not a number; with the row, the column and the value.
+        """
+        table = encode.as_table(table)
+        encode.check_names(self.names, table.column_names, file)
+        values = encode.encode_columns(self.columns + self.context, table, file, first_row)
+        encode.refuse_gaps(self.columns + self.context, values, file, first_row)
+        return self.split(torch.from_numpy(values).to(dtype))
+
+    def split(self, values: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Cuts values (N, D + C) into x (N, D) and context (N, C) or None."""
+        n = len(self.columns)
+        return values[:, :n].contiguous(), values[:, n:].contiguous() if self.context else None
+
+    def decode(self, x: Tensor, context: Tensor | None = None) -> pa.Table:
+        """Turns x (N, D), and context (N, C) if given, into the user's columns, types, values.
+
+        Raises:
+            NumericalError: a value is not finite where the column has no missing values.
+        """
+        table = decode.decode_columns(self.columns, x)
+        if context is None:
+            return table
+        beside = decode.decode_columns(self.context, context)
+        for name in beside.column_names:
+            table = table.append_column(name, beside[name])
+        return table
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data that JSON can hold."""
+        return {
+            "columns": [asdict(column) for column in self.columns],
+            "context": [asdict(column) for column in self.context],
+        }
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> "Schema":
+        """The schema that `to_dict` described."""
+        return cls(
+            tuple(Column.from_dict(column) for column in data["columns"]),
+            tuple(Column.from_dict(column) for column in data["context"]),
+        )

@@ -1,0 +1,62 @@
+"""Which rows are for training, validation and test: a hash of the row's number."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from caudal.errors import InputError
+
+TRAIN, VALID, TEST = range(3)
+
+
+def hash_rows(rows: np.ndarray, seed: int) -> np.ndarray:
+    """A uniform number in [0, 1) for each row number: float64 (N,), a pure function of both.
+
+    This is splitmix64's mixer (Steele, Lea and Flood, "Fast splittable pseudorandom number
+    generators", 2014), applied to the seed and then to the row.
+    """
+    stream = _mix(np.array([seed % 2**64], np.uint64))
+    return (_mix(rows.astype(np.uint64) ^ stream) >> np.uint64(11)) * 2.0**-53
+
+
+def _mix(z: np.ndarray) -> np.ndarray:
+    z = z + np.uint64(0x9E3779B97F4A7C15)  # arrays wrap around silently, scalars would warn
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return z ^ (z >> np.uint64(31))
+
+
+class Split:
+    """Gives each row to train, valid or test, in about the given fractions.
+
+    A row's part depends on its number and the seed alone: the same table as CSV and as Parquet is
+    split alike, a row's part does not change when others are dropped, and streaming needs no
+    permutation of the file.
+    """
+
+    def __init__(self, fractions: Sequence[float], seed: int) -> None:
+        total = sum(fractions)
+        self.edges = np.cumsum(fractions)[:-1] / total
+        self.edges[np.cumsum(fractions[::-1])[::-1][1:] == 0] = 1.0  # nothing left: exactly 1
+        self.seed = seed
+
+    def parts(self, first: int, count: int) -> np.ndarray:
+        """The parts (0 train, 1 valid, 2 test) of `count` rows from number `first`: int64."""
+        rows = np.arange(first, first + count)
+        return np.searchsorted(self.edges, hash_rows(rows, self.seed), side="right")
+
+
+def check_fractions(fractions: Sequence[float]) -> tuple[float, float, float]:
+    """Refuses fractions that make no split.
+
+    Raises:
+        InputError: says what they should be.
+    """
+    if len(fractions) != 3 or min(fractions) <= 0 or abs(sum(fractions) - 1) > 1e-6:
+        shown = " ".join(f"{f:g}" for f in fractions)
+        raise InputError(
+            f"--split {shown}: give the three shares of training, validation and test rows, "
+            f"each above 0, that sum to 1, such as 0.8 0.1 0.1"
+        )
+    train, valid, test = fractions
+    return train, valid, test

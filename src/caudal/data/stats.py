@@ -1,0 +1,111 @@
+"""What one streaming pass learns of a column, in memory that does not grow with the rows."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from caudal.data.splits import hash_rows
+
+MAX_LEVELS = 1000  # more different values than this are not categories
+MAX_DECIMALS = 4
+SAMPLE = 1 << 16
+
+
+@dataclass
+class Stats:
+    """Counts, levels and, for numbers, moments, decimals and a sample of one column."""
+
+    rows: int = 0  # with missing ones
+    missing: int = 0
+    first_gap: tuple[str, int] | None = None  # file and row of the first missing value
+    levels: dict[Any, int] | None = field(default_factory=dict)  # None: too many
+    low: float = float("inf")
+    high: float = float("-inf")
+    decimals: int | None = 0  # all values are multiples of 10^-decimals; None: of none tried
+    mean: float = 0.0
+    m2: float = 0.0
+    m3: float = 0.0
+    sample: np.ndarray = field(default_factory=lambda: np.empty(0))
+    keys: np.ndarray = field(default_factory=lambda: np.empty(0))
+
+    @property
+    def count(self) -> int:
+        """Values that are there."""
+        return self.rows - self.missing
+
+    @property
+    def skewness(self) -> float:
+        """Third standardised moment, 0 for a constant."""
+        variance = self.m2 / max(self.count, 1)
+        return 0.0 if variance <= 0 else self.m3 / self.count / variance**1.5
+
+    @property
+    def ties(self) -> float:
+        """Share of the sampled values that repeat another one."""
+        return 1.0 - len(np.unique(self.sample)) / max(len(self.sample), 1)
+
+    def add_gaps(self, gaps: np.ndarray, file: str, first_row: int) -> None:
+        """Counts rows, and those (mask (N,)) without a value."""
+        self.rows += len(gaps)
+        count = int(gaps.sum())
+        self.missing += count
+        if count and self.first_gap is None:
+            self.first_gap = (file, first_row + int(gaps.argmax()))
+
+    def add_levels(self, levels: list[Any], counts: list[int]) -> None:
+        """Counts different values, until there are too many to be categories."""
+        if self.levels is None:
+            return
+        for level, count in zip(levels, counts, strict=True):
+            self.levels[level] = self.levels.get(level, 0) + count
+        if len(self.levels) > MAX_LEVELS:
+            self.levels = None
+
+    def add_numbers(self, values: np.ndarray, rows: np.ndarray, resolution: float) -> None:
+        """Takes in numbers (N,) without NaN, their row numbers, and their type's precision."""
+        if len(values) == 0:
+            return
+        if self.levels is not None:
+            levels, counts = np.unique(values, return_counts=True)
+            self.add_levels(levels.tolist(), counts.tolist())
+        self._add_moments(values, self.count - len(values))
+        self.low = min(self.low, float(values.min()))
+        self.high = max(self.high, float(values.max()))
+        self._add_decimals(values, resolution)
+        self._add_sample(values, rows)
+
+    def _add_moments(self, values: np.ndarray, before: int) -> None:
+        # Pebay, "Formulas for robust, one-pass parallel computation", 2008, eqs. 2.1-2.3.
+        n, mean = len(values), float(values.mean())
+        centred = values - mean
+        m2, m3 = float((centred**2).sum()), float((centred**3).sum())
+        total, delta = before + n, mean - self.mean
+        self.m3 += m3 + delta**3 * before * n * (before - n) / total**2
+        self.m3 += 3 * delta * (before * m2 - n * self.m2) / total
+        self.m2 += m2 + delta**2 * before * n / total
+        self.mean += delta * n / total
+
+    def _add_decimals(self, values: np.ndarray, resolution: float) -> None:
+        while self.decimals is not None and not _on_grid(values, self.decimals, resolution):
+            self.decimals = self.decimals + 1 if self.decimals < MAX_DECIMALS else None
+
+    def _add_sample(self, values: np.ndarray, rows: np.ndarray) -> None:
+        # The rows with the smallest hashes: a fair sample however the file is sorted.
+        sample = np.concatenate([self.sample, values])
+        keys = np.concatenate([self.keys, hash_rows(rows, 0)])
+        if len(keys) > SAMPLE:
+            kept = np.sort(np.argpartition(keys, SAMPLE)[:SAMPLE])
+            sample, keys = sample[kept], keys[kept]
+        self.sample, self.keys = sample, keys
+
+
+def _on_grid(values: np.ndarray, decimals: int, resolution: float) -> bool:
+    """Whether all values are multiples of 10^-decimals, as far as their type can say."""
+    scaled = values * 10.0**decimals
+    away = np.abs(scaled - np.rint(scaled))
+    if decimals == 0:
+        return bool((away == 0).all())
+    error = 2 * resolution * np.abs(scaled)
+    # Where a type cannot tell neighbouring grid points well apart, all values look like points.
+    return bool((error < 0.02).all() and (away <= error + 1e-12).all())

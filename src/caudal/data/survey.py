@@ -1,0 +1,139 @@
+"""The pass over a table that learns what its columns are like, before anything is trained."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from caudal.data import dtypes
+from caudal.data.declare import Declared
+from caudal.data.encode import gap_error, show, to_numbers
+from caudal.data.stats import Stats
+from caudal.data.tables import Tables
+from caudal.errors import InputError
+
+
+def survey(
+    tables: Sequence[Tables],
+    names: Sequence[str],
+    declared: Mapping[str, Declared],
+    missing: str,
+) -> dict[str, Stats]:
+    """One streaming pass over all tables, into `Stats` for each name.
+
+    Args:
+        tables: the file to train on, and those for validation and test if given.
+        names: the columns to look at.
+        declared: what the user says of them; values are held to it.
+        missing: refuse, drop or model; under drop, rows with gaps count for nothing else.
+
+    Raises:
+        InputError: a value that is infinite, no number, or outside the declared support; under
+            refuse, a missing one; a column of a type that cannot be used.
+    """
+    found = {name: Stats() for name in names}
+    for table in tables:
+        for name in names:
+            _check_type(table, name)
+        for piece in table.pieces(names):
+            _add(found, piece.table, declared, missing, table.name, piece.first)
+    if missing == "refuse":
+        for name, stats in found.items():
+            if stats.first_gap:
+                raise gap_error(*stats.first_gap, name, stats.missing)
+    return found
+
+
+def is_numeric(dtype: pa.DataType, declared: Declared | None) -> bool:
+    """Whether a column is read as numbers: by what is declared, else by its type."""
+    if declared is not None and declared.kind != "categorical":
+        return True
+    return dtypes.is_number(dtypes.value_type(dtype))
+
+
+def _check_type(table: Tables, name: str) -> None:
+    if reason := dtypes.refusal(table.schema.field(name).type):
+        raise InputError(f"{table.name}, column '{name}' {reason}")
+    if not name:
+        raise InputError(
+            f"{table.name}: a column has no name (a saved index?): name it, or leave it out by "
+            f"naming the others with --columns"
+        )
+
+
+def _add(
+    found: Mapping[str, Stats],
+    table: pa.Table,
+    declared: Mapping[str, Declared],
+    missing: str,
+    file: str,
+    first: int,
+) -> None:
+    values = {}
+    for name in found:
+        numeric = is_numeric(table[name].type, declared.get(name))
+        values[name] = (
+            to_numbers(table[name], name, file, first + 1)
+            if numeric
+            else dtypes.plain(table[name])
+        )
+    gaps = {name: _gaps(value) for name, value in values.items()}
+    whole = ~np.logical_or.reduce(list(gaps.values()))
+    for name, stats in found.items():
+        stats.add_gaps(gaps[name], file, first + 1)
+        rows = np.flatnonzero(whole if missing == "drop" else ~gaps[name])
+        if isinstance(values[name], np.ndarray):
+            numbers = values[name][rows]
+            _check_support(declared.get(name), name, numbers, rows, f"{file}, row", first + 1)
+            stats.add_numbers(numbers, rows + first, _resolution(table[name].type))
+        else:
+            counted = values[name].take(pa.array(rows)).value_counts()
+            levels, counts = counted.field("values"), counted.field("counts")
+            stats.add_levels(levels.to_pylist(), counts.to_pylist())
+
+
+def _gaps(values: np.ndarray | pa.ChunkedArray) -> np.ndarray:
+    if isinstance(values, np.ndarray):
+        return np.isnan(values)
+    return pc.is_null(values).to_numpy()
+
+
+def _resolution(dtype: pa.DataType) -> float:
+    names = {"float": np.float32, "halffloat": np.float16}
+    return float(np.finfo(names.get(str(dtype), np.float64)).eps)
+
+
+def _check_support(
+    declared: Declared | None,
+    name: str,
+    values: np.ndarray,
+    rows: np.ndarray,
+    where: str,
+    first_row: int,
+) -> None:
+    if declared is None:
+        return
+    problem, bad = _outside(declared, values)
+    if bad.any():
+        at = int(bad.argmax())
+        raise InputError(
+            f"{where} {first_row + rows[at]}, column '{name}': {show(float(values[at]))} {problem}: "
+            f"correct it or declare another type"
+        )
+
+
+def _outside(d: Declared, values: np.ndarray) -> tuple[str, np.ndarray]:
+    """What the values break of what was declared, and which ones do."""
+    bad = np.zeros(len(values), bool)
+    if d.kind == "positive" and d.step is None:
+        return "is not above 0", values <= 0
+    if d.low is not None and (bad := values < d.low - 1e-6 * abs(d.low)).any():
+        return f"is below {d.low:g}", bad
+    if d.high is not None and (bad := values > d.high + 1e-6 * abs(d.high)).any():
+        return f"is above {d.high:g}", bad
+    if d.step is not None:
+        steps = (values - (d.low or 0.0)) / d.step
+        bad = np.abs(steps - np.round(steps)) > 1e-5 * np.maximum(np.abs(steps), 1)
+        return f"is no multiple of {d.step:g}", bad
+    return "", bad
