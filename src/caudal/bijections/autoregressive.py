@@ -1,0 +1,51 @@
+"""Autoregressive bijections: each position is mapped given all those before it."""
+
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from caudal.bijection import Bijection, sum_event
+from caudal.elementwise import Elementwise
+
+
+class CausalNet(Protocol):
+    """What `caudal.nets.CausalNet` promises; bijections and nets do not import each other."""
+
+    def __call__(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        """Parameters of every position at once: (B, *event) to (B, P, *event)."""
+
+    def start(self, like: Tensor, context: Tensor | None = None) -> Any:
+        """The state before the first position."""
+
+    def step(self, value: Tensor | None, state: Any) -> tuple[Tensor, Any]:
+        """Parameters of the next position (B, P, *rest, 1), given the value of the one before."""
+
+
+class Autoregressive(Bijection):
+    """x_t = elementwise(z_t; net(x_<t)): fast density, sequential sampling. A layer of MAF.
+
+    `inverse` is one parallel pass, `forward` goes one position at a time. Swapped by `Inverse` it
+    is a layer of IAF. The Jacobian is triangular.
+    References: MADE (Germain, Gregor, Murray, Larochelle, 2015), arXiv:1502.03509; IAF (Kingma et
+    al., 2016), arXiv:1606.04934; MAF (Papamakarios, Pavlakou, Murray, 2017), arXiv:1705.07057.
+    """
+
+    def __init__(self, net: CausalNet, elementwise: Elementwise) -> None:
+        super().__init__()
+        self.net = net
+        self.elementwise = elementwise
+
+    def forward(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        state = self.net.start(z, context)
+        value, values, log_slopes = None, [], []
+        for noise in z.split(1, dim=-1):
+            params, state = self.net.step(value, state)
+            value, log_slope = self.elementwise.forward(noise, params)
+            values.append(value)
+            log_slopes.append(log_slope)
+        return torch.cat(values, -1), sum_event(torch.cat(log_slopes, -1))
+
+    def inverse(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        z, log_slope = self.elementwise.inverse(x, self.net(x, context))
+        return z, sum_event(log_slope)

@@ -1,0 +1,142 @@
+"""Layers whose statistics come from data: ActNorm, Standardise, BatchNorm."""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from caudal.bijection import Bijection
+
+_FLOOR = 1e-6  # of a standard deviation: a constant channel is left alone, not divided by zero
+
+
+class DataDependent(Bijection):
+    """A bijection with statistics from data; `caudal.initialize` and `calibrate` give them."""
+
+    @abstractmethod
+    def observe(self, x: Tensor) -> None:
+        """Sets the statistics from data-side inputs x (B, *event), B as large as can be had."""
+
+
+def _moments(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of each channel (dimension 1), floored; shape (C, 1, ...)."""
+    dims = [0, *range(2, x.ndim)]
+    std, mean = torch.std_mean(x, dims, correction=0, keepdim=True)
+    return mean[0], torch.where(std[0] > _FLOOR, std[0], 1.0)
+
+
+def _per_row(log_slope: Tensor, x: Tensor) -> Tensor:
+    """The log-det of a map with one log-slope a channel, (C, 1, ...): (B,)."""
+    positions = x[0, 0].numel()
+    return (log_slope.sum() * positions).expand(x.shape[0])
+
+
+class Standardise(DataDependent):
+    """z = (x - mean) / std of each column, fixed once fitted; not trained.
+
+    The log-det keeps the density in the units of x.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, event_shape: Sequence[int]) -> None:
+        super().__init__()
+        shape = (event_shape[0], *[1] * (len(event_shape) - 1))
+        self.register_buffer("mean", torch.zeros(shape))
+        self.register_buffer("std", torch.ones(shape))
+
+    def forward(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        return torch.addcmul(self.mean, z, self.std), _per_row(self.std.log(), z)
+
+    def inverse(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        return (x - self.mean) / self.std, _per_row(-self.std.log(), x)
+
+    @torch.no_grad()
+    def observe(self, x: Tensor) -> None:
+        # In float64: columns with a large mean and a small spread lose it in float32.
+        mean, std = _moments(x.double())
+        self.mean.copy_(mean)
+        self.std.copy_(std)
+
+
+class ActNorm(DataDependent):
+    """z = (x - mean) exp(-log_std) of each channel: trained, and first set from data.
+
+    `observe` makes the first data it sees have mean 0 and deviation 1, and later does nothing;
+    that it has happened is saved with the weights, so a reload does not undo training.
+    Reference: Glow (Kingma, Dhariwal, 2018), arXiv:1807.03039.
+    """
+
+    initialized: Tensor
+
+    def __init__(self, event_shape: Sequence[int]) -> None:
+        super().__init__()
+        shape = (event_shape[0], *[1] * (len(event_shape) - 1))
+        self.mean = nn.Parameter(torch.zeros(shape))
+        self.log_std = nn.Parameter(torch.zeros(shape))
+        self.register_buffer("initialized", torch.tensor(False))
+
+    def forward(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        return torch.addcmul(self.mean, z, self.log_std.exp()), _per_row(self.log_std, z)
+
+    def inverse(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        return (x - self.mean) * (-self.log_std).exp(), _per_row(-self.log_std, x)
+
+    @torch.no_grad()
+    def observe(self, x: Tensor) -> None:
+        if self.initialized:
+            return
+        mean, std = _moments(x)
+        self.mean.copy_(mean)
+        self.log_std.copy_(std.log())
+        self.initialized.fill_(True)
+
+
+class BatchNorm(DataDependent):
+    """z = exp(log_gamma) (x - m) / sqrt(v + eps) + beta, m and v the moments of each channel.
+
+    In training m and v are those of the batch. In evaluation they are fixed, so log p(x) does not
+    depend on the other rows: set by `caudal.calibrate` to the moments of the whole training set
+    (MAF's rule), until then running averages of the batches. Samples only in evaluation.
+    Reference: MAF (Papamakarios, Pavlakou, Murray, 2017), arXiv:1705.07057.
+    """
+
+    mean: Tensor
+    var: Tensor
+
+    def __init__(self, event_shape: Sequence[int], eps: float = 1e-5) -> None:
+        super().__init__()
+        shape = (event_shape[0], *[1] * (len(event_shape) - 1))
+        self.eps = eps
+        self.log_gamma = nn.Parameter(torch.zeros(shape))
+        self.beta = nn.Parameter(torch.zeros(shape))
+        self.register_buffer("mean", torch.zeros(shape))
+        self.register_buffer("var", torch.ones(shape))
+
+    def forward(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        if self.training:
+            raise RuntimeError("BatchNorm samples in evaluation mode only: call flow.eval()")
+        log_slope = self.log_gamma - 0.5 * (self.var + self.eps).log()
+        x = (z - self.beta) * (-log_slope).exp() + self.mean
+        return x, _per_row(-log_slope, z)
+
+    def inverse(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        mean, var = self._batch_moments(x) if self.training else (self.mean, self.var)
+        log_slope = self.log_gamma - 0.5 * (var + self.eps).log()
+        return torch.addcmul(self.beta, x - mean, log_slope.exp()), _per_row(log_slope, x)
+
+    @torch.no_grad()
+    def observe(self, x: Tensor) -> None:
+        var, mean = torch.var_mean(x.double(), [0, *range(2, x.ndim)], correction=0, keepdim=True)
+        self.mean.copy_(mean[0])
+        self.var.copy_(var[0])
+
+    def _batch_moments(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        dims = [0, *range(2, x.ndim)]
+        var, mean = torch.var_mean(x, dims, correction=0, keepdim=True)
+        with torch.no_grad():
+            self.mean.lerp_(mean[0], 0.1)
+            self.var.lerp_(var[0], 0.1)
+        return mean[0], var[0]

@@ -1,0 +1,140 @@
+"""Bijections that act on each element alone: rescaling, logit, supports, free elementwise maps."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor, nn
+
+from caudal.bijection import Bijection, sum_event
+from caudal.elementwise import Elementwise
+
+
+class Scale(Bijection):
+    """z = x exp(s), NICE's last layer: a learned importance of each dimension.
+
+    Reference: NICE (Dinh, Krueger, Bengio, 2014), arXiv:1410.8516.
+    """
+
+    def __init__(self, event_shape: Sequence[int]) -> None:
+        super().__init__()
+        self.log_scale = nn.Parameter(torch.zeros(*event_shape))
+
+    def forward(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        return z * (-self.log_scale).exp(), -self.log_scale.sum().expand(z.shape[0])
+
+    def inverse(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        return x * self.log_scale.exp(), self.log_scale.sum().expand(x.shape[0])
+
+
+class Pointwise(Bijection):
+    """An elementwise map with free parameters of its own, the same for every row."""
+
+    def __init__(self, elementwise: Elementwise, event_shape: Sequence[int]) -> None:
+        super().__init__()
+        self.elementwise = elementwise
+        self.params = nn.Parameter(torch.zeros(1, elementwise.n_params, *event_shape))
+
+    def forward(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        x, log_slope = self.elementwise.forward(z, self.params.expand(z.shape[0], *self._rest))
+        return x, sum_event(log_slope)
+
+    def inverse(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        z, log_slope = self.elementwise.inverse(x, self.params.expand(x.shape[0], *self._rest))
+        return z, sum_event(log_slope)
+
+    @property
+    def _rest(self) -> tuple[int, ...]:
+        return tuple(self.params.shape[1:])
+
+
+class Logit(Bijection):
+    """z = logit(alpha + (1 - 2 alpha) x) for x in [0, 1], the pre-processing of image flows.
+
+    log|dz/dx| = softplus(z) + softplus(-z) + ln(1 - 2 alpha) for each element. Outside the range
+    where the logit is defined the log-det is -inf.
+    Reference: Real-NVP (Dinh, Sohl-Dickstein, Bengio, 2017), in the form of its released code.
+    """
+
+    def __init__(self, alpha: float = 1e-6) -> None:
+        super().__init__()
+        if not 0 <= alpha < 0.5:
+            raise ValueError(f"alpha must lie in [0, 0.5), got {alpha}")
+        self.alpha = alpha
+
+    def forward(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        x = (torch.sigmoid(z) - self.alpha) / (1 - 2 * self.alpha)
+        return x, -sum_event(self._log_slope(z))
+
+    def inverse(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        p = self.alpha + (1 - 2 * self.alpha) * x
+        tiny = torch.finfo(x.dtype).tiny
+        inside = p.clamp(tiny, 1 - torch.finfo(x.dtype).eps / 2)
+        z = inside.log() - (-inside).log1p()
+        return z, sum_event(torch.where(p == inside, self._log_slope(z), -torch.inf))
+
+    def _log_slope(self, z: Tensor) -> Tensor:
+        return F.softplus(z) + F.softplus(-z) + math.log1p(-2 * self.alpha)
+
+
+class Support(Bijection):
+    """Takes each column of a table from its support to the whole line, and back.
+
+    With low and high the ends of the support, infinite where there is none:
+    z = x;  z = log(x - low);  z = -log(high - x);  z = logit((x - low) / (high - low)).
+    Outside the support the log-det is -inf; the way back never leaves it. At an end itself the
+    density is taken one rounding step inside.
+    """
+
+    low: Tensor
+    high: Tensor
+    above: Tensor
+    below: Tensor
+
+    def __init__(self, low: Tensor, high: Tensor) -> None:
+        super().__init__()
+        if not (low < high).all():
+            raise ValueError(f"each low must be less than its high, got {low} and {high}")
+        self.register_buffer("low", low.where(low.isfinite(), 0.0))
+        self.register_buffer("high", high.where(high.isfinite(), 0.0))
+        self.register_buffer("above", low.isfinite())
+        self.register_buffer("below", high.isfinite())
+
+    def forward(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        x, log_slope = self.elements(z)
+        return x, sum_event(log_slope)
+
+    def elements(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """X and log dx/dz of each element, both (B, D)."""
+        both, width = self.above & self.below, self.high - self.low
+        size = torch.where(self.below, -z, z).clamp(max=math.log(torch.finfo(z.dtype).max) / 2)
+        x = torch.where(self.above, self.low + size.exp(), z)
+        x = torch.where(self.below, self.high - size.exp(), x)
+        x = torch.where(both, self.low + width * torch.sigmoid(z), x)
+        return self._clamp(x), -self._log_slope(z)
+
+    def inverse(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        inside = self._clamp(x)
+        # Each branch is fed a harmless 1 where another branch is the one that counts.
+        from_low = torch.where(self.above, inside - self.low, 1.0).log()
+        to_high = torch.where(self.below, self.high - inside, 1.0).log()
+        z = torch.where(self.above | self.below, from_low - to_high, x)
+        outside = (self.above & (x < self.low)) | (self.below & (x > self.high))
+        return z, sum_event(torch.where(outside, -torch.inf, self._log_slope(z)))
+
+    def _log_slope(self, z: Tensor) -> Tensor:
+        """Log dz/dx as a function of z: 0, -z, z, or logit's."""
+        both = self.above & self.below
+        one_end = torch.where(self.above, -z, torch.where(self.below, z, 0.0))
+        log_width = torch.where(both, self.high - self.low, 1.0).log()
+        return torch.where(both, F.softplus(z) + F.softplus(-z) - log_width, one_end)
+
+    def _clamp(self, x: Tensor) -> Tensor:
+        """Into the support, by a few rounding steps of its size."""
+        info = torch.finfo(x.dtype)
+        scale = torch.where(self.above & self.below, self.high - self.low, 0.0)
+        margin_low = info.eps * torch.maximum(self.low.abs(), scale) + info.tiny
+        margin_high = info.eps * torch.maximum(self.high.abs(), scale) + info.tiny
+        x = torch.where(self.above, torch.maximum(x, self.low + margin_low), x)
+        return torch.where(self.below, torch.minimum(x, self.high - margin_high), x)

@@ -1,0 +1,101 @@
+"""From data that come in steps, or are missing, to numbers a continuous flow can model."""
+
+import math
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor, nn
+
+from caudal.bijection import sum_event
+from caudal.bijections.pointwise import Support
+
+
+class Dequantization(nn.Module, ABC):
+    """Fills in at random what the data leave open, in a way that can be undone.
+
+    With y drawn from q(y|x) wherever `lower(y)` = x, a density p(y) gives the lower bound
+    log P(x) >= E[log p(y) - log q(y|x)], which Jensen's inequality makes one.
+    """
+
+    event_shape: tuple[int, ...]
+
+    @abstractmethod
+    def lift(self, x: Tensor, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
+        """A draw y (B, *lifted) for data x (B, *event), and log q(y|x) in nats, (B,)."""
+
+    @abstractmethod
+    def lower(self, y: Tensor) -> Tensor:
+        """The data (B, *event) that y stands for."""
+
+    @abstractmethod
+    def observe(self, x: Tensor) -> None:
+        """Takes what it needs to know from rows x (B, *event); `caudal.initialize` calls this."""
+
+
+class TableDequantization(Dequantization):
+    """Rows of a table (B, D), NaN where a value is missing, to continuous rows (B, D + M).
+
+    A column on a lattice (integers, category codes, rounded numbers; `step` > 0) gets uniform
+    noise of one step: y = x + step u. Each of the M columns that may be missing gets a flag column
+    at the end, 0 or 1 plus uniform noise, and a missing value is drawn from a Gaussian in the
+    column's unbounded units, whose log-density log q pays for it. The log-probability of a rounded
+    column stays a density, in the column's units; of integers and categories it is a mass.
+    """
+
+    step: Tensor
+    missing: Tensor
+    fill_mean: Tensor
+    fill_std: Tensor
+
+    def __init__(self, step: Tensor, missing: Tensor, low: Tensor, high: Tensor) -> None:
+        super().__init__()
+        self.event_shape = (step.numel(),)
+        self.register_buffer("step", step)
+        self.register_buffer("missing", missing)
+        self.support = Support(low, high)
+        self.register_buffer("fill_mean", torch.zeros_like(step))
+        self.register_buffer("fill_std", torch.ones_like(step))
+        self.columns_missing = [int(i) for i in missing.nonzero().flatten()]
+
+    def lift(self, x: Tensor, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
+        y = x + self.step * _uniform(x, generator)
+        if not self.columns_missing:
+            return y, x.new_zeros(x.shape[0])
+        noise = torch.randn(x.shape, generator=generator, dtype=x.dtype, device=x.device)
+        fill, log_slope = self.support.elements(self.fill_mean + self.fill_std * noise)
+        log_q = (
+            -0.5 * noise.square() - 0.5 * math.log(2 * math.pi) - self.fill_std.log() - log_slope
+        )
+        absent = x.isnan()
+        flags = absent[:, self.columns_missing].to(x.dtype)
+        flags = flags + _uniform(flags, generator)
+        return torch.cat([torch.where(absent, fill, y), flags], 1), sum_event(log_q * absent)
+
+    def lower(self, y: Tensor) -> Tensor:
+        features = self.event_shape[0]
+        on_lattice = self.step > 0
+        step = torch.where(on_lattice, self.step, 1.0)
+        x = torch.where(on_lattice, (y[:, :features] / step).floor() * step, y[:, :features])
+        if not self.columns_missing:
+            return x
+        absent = torch.zeros_like(x, dtype=torch.bool)
+        absent[:, self.columns_missing] = y[:, features:] >= 1
+        return torch.where(absent, torch.nan, x)
+
+    @torch.no_grad()
+    def observe(self, x: Tensor) -> None:
+        # The mean and deviation with which missing values are filled.
+        for column in self.columns_missing:
+            present = ~x[:, column].isnan()
+            if not present.any():
+                continue
+            values = self.support.inverse(x.where(present.unsqueeze(1), torch.nan))[0][
+                present, column
+            ]
+            std, mean = torch.std_mean(values, correction=0)
+            self.fill_mean[column] = mean
+            self.fill_std[column] = std.clamp(min=1e-3)
+
+
+def _uniform(like: Tensor, generator: torch.Generator | None) -> Tensor:
+    return torch.rand(like.shape, generator=generator, dtype=like.dtype, device=like.device)

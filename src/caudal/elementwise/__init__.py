@@ -1,0 +1,15 @@
+"""Maps of one number to one number, given parameters: what couplings and causal nets steer."""
+
+from caudal.elementwise.affine import Affine, Shift
+from caudal.elementwise.mixture import MixtureGaussian, MixtureLogistic
+from caudal.elementwise.protocol import Elementwise
+from caudal.elementwise.spline import RationalQuadraticSpline
+
+__all__ = [
+    "Affine",
+    "Elementwise",
+    "MixtureGaussian",
+    "MixtureLogistic",
+    "RationalQuadraticSpline",
+    "Shift",
+]

@@ -1,0 +1,55 @@
+"""Shift and affine: the elementwise maps of NICE, Real-NVP and MAF."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from caudal.elementwise.protocol import Elementwise
+
+
+@dataclass(frozen=True)
+class Shift(Elementwise):
+    """x = z + t. Reference: NICE (Dinh, Krueger, Bengio, 2014), arXiv:1410.8516."""
+
+    n_params = 1
+
+    def forward(self, z: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
+        return z + params[:, 0], torch.zeros_like(z)
+
+    def inverse(self, x: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
+        return x - params[:, 0], torch.zeros_like(x)
+
+    def in_tails(self, x: Tensor) -> None:
+        return None
+
+
+def soft_bound(raw: Tensor, bound: float) -> Tensor:
+    """Bound * tanh(raw / bound): raw near zero, never beyond +-bound, smooth in between."""
+    return bound * torch.tanh(raw / bound)
+
+
+@dataclass(frozen=True)
+class Affine(Elementwise):
+    """x = z exp(alpha) + mu, parameters (mu, raw), alpha = bound tanh(raw / bound).
+
+    Given z ~ N(0, 1), x ~ N(mu, exp(alpha)^2): a causal net's output is the conditional itself.
+    The bound keeps exp from overflowing; 8 lets a scale be 3000 times smaller or larger than 1.
+    Reference: MAF (Papamakarios, Pavlakou, Murray, 2017), arXiv:1705.07057.
+    """
+
+    bound: float = 8.0
+    n_params = 2
+
+    def forward(self, z: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
+        mu, raw = params.unbind(1)
+        alpha = soft_bound(raw, self.bound)
+        return torch.addcmul(mu, z, alpha.exp()), alpha
+
+    def inverse(self, x: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
+        mu, raw = params.unbind(1)
+        minus_alpha = -soft_bound(raw, self.bound)
+        return (x - mu) * minus_alpha.exp(), minus_alpha
+
+    def in_tails(self, x: Tensor) -> None:
+        return None

@@ -1,0 +1,30 @@
+"""Maps of one number to one number, given parameters: what couplings and causal nets steer.
+
+Parameters come on dimension 1: (B, P, *event) for values (B, *event). With all parameters zero
+every map here is the identity, so a net whose last layer is zero starts a flow at the identity.
+"""
+
+from abc import ABC, abstractmethod
+
+from torch import Tensor
+
+
+class Elementwise(ABC):
+    """An increasing map of each element, without weights of its own."""
+
+    @property
+    @abstractmethod
+    def n_params(self) -> int:
+        """How many parameters each element needs."""
+
+    @abstractmethod
+    def forward(self, z: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
+        """From z to x: x and log dx/dz, both (B, *event)."""
+
+    @abstractmethod
+    def inverse(self, x: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
+        """From x to z: z and log dz/dx, both (B, *event)."""
+
+    @abstractmethod
+    def in_tails(self, x: Tensor) -> Tensor | None:
+        """Which x lie where the map cannot bend, as booleans; None if it has no such place."""

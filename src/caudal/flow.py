@@ -1,0 +1,170 @@
+"""A bijection and a base density make a flow: exact densities and samples."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from caudal.base import Base
+from caudal.bijection import Bijection
+from caudal.dequantization import Dequantization
+from caudal.errors import InputError
+
+
+class Flow(nn.Module):
+    """The density of x = bijection(z), z ~ base: log p(x) = log p(z) + log|det dz/dx|.
+
+    Args:
+        bijection: from noise z to data x.
+        base: the density of the noise; its event shape is the bijection's.
+        context_shape: of one row of context, for a conditional flow.
+        embedding: turns raw context into what the bijection takes.
+        dequantization: for data in steps or with gaps; then log_prob is a lower bound.
+
+    Units are nats, in the units of x. All methods take batches on dimension 0, in the dtype and
+    on the device of the flow; they raise `InputError` otherwise.
+    """
+
+    def __init__(
+        self,
+        bijection: Bijection,
+        base: Base,
+        *,
+        context_shape: Sequence[int] | None = None,
+        embedding: nn.Module | None = None,
+        dequantization: Dequantization | None = None,
+    ) -> None:
+        super().__init__()
+        _refuse_repeats(bijection)
+        self.bijection = bijection
+        self.base = base
+        self.embedding = embedding
+        self.dequantization = dequantization
+        self.event_shape = dequantization.event_shape if dequantization else base.event_shape
+        self.context_shape = None if context_shape is None else tuple(context_shape)
+
+    @property
+    def kind(self) -> str:
+        """What `log_prob` is: "exact", or a "lower bound" where dequantisation makes it one."""
+        return "exact" if self.dequantization is None else "lower bound"
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        """The same as `log_prob`, for what calls modules (export, data parallelism)."""
+        return self.log_prob(x, context)
+
+    def log_prob(
+        self, x: Tensor, context: Tensor | None = None, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """Log-density of x (B, *event) in nats, (B,); -inf outside the support.
+
+        `generator` draws the dequantisation noise, where there is any.
+        """
+        z, log_det = self._to_noise(x, context, generator)
+        return self.base.log_prob(z) + log_det
+
+    def sample(
+        self,
+        n: int,
+        context: Tensor | None = None,
+        temperature: float = 1.0,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """N samples (n, *event), without gradient.
+
+        `context` is one row for all of them, or n rows. `temperature` multiplies the noise: below
+        1 gives likelier, less varied samples, which are no longer samples of the density.
+        """
+        with torch.no_grad():
+            return self.sample_with_log_prob(n, context, temperature, generator)[0]
+
+    def sample_with_log_prob(
+        self,
+        n: int,
+        context: Tensor | None = None,
+        temperature: float = 1.0,
+        generator: torch.Generator | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """N samples, reparameterised (gradients flow), and their log-density in nats, (n,).
+
+        One pass gives both. With a temperature, the density is still that of temperature 1. With
+        dequantisation it is that of the continuous draw, before rounding, which cuts gradients.
+        """
+        z = self.base.sample(n, generator) * temperature
+        context = self._context(_per_sample(context, n, self.context_shape), n)
+        x, log_det = self.bijection.forward(z, context)
+        log_prob = self.base.log_prob(z) - log_det
+        return (self.dequantization.lower(x) if self.dequantization else x), log_prob
+
+    def encode(
+        self, x: Tensor, context: Tensor | None = None, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """The noise z that x comes from."""
+        return self._to_noise(x, context, generator)[0]
+
+    def decode(self, z: Tensor, context: Tensor | None = None) -> Tensor:
+        """The data x that noise z (B, *event of the base) becomes."""
+        self._check(z, self.base.event_shape, "noise")
+        x, _ = self.bijection.forward(z, self._context(context, z.shape[0]))
+        return self.dequantization.lower(x) if self.dequantization else x
+
+    def lift(self, x: Tensor, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
+        """X as the bijection takes it, and what that costs the bound (see Dequantization)."""
+        self._check(x, self.event_shape, "event")
+        if self.dequantization is None:
+            return x, x.new_zeros(x.shape[0])
+        return self.dequantization.lift(x, generator)
+
+    def embed(self, context: Tensor | None) -> Tensor | None:
+        """Context as the bijection takes it."""
+        return context if context is None or self.embedding is None else self.embedding(context)
+
+    def distribution(self, context: Tensor | None = None) -> torch.distributions.Distribution:
+        """A `torch.distributions` view; `context` is one row, or B rows for batch shape (B,)."""
+        from caudal.distribution import FlowDistribution
+
+        return FlowDistribution(self, context)
+
+    def _to_noise(
+        self, x: Tensor, context: Tensor | None, generator: torch.Generator | None
+    ) -> tuple[Tensor, Tensor]:
+        y, log_q = self.lift(x, generator)
+        z, log_det = self.bijection.inverse(y, self._context(context, x.shape[0]))
+        return z, log_det - log_q
+
+    def _context(self, context: Tensor | None, rows: int) -> Tensor | None:
+        if self.context_shape is None:
+            if context is not None:
+                raise InputError("this flow takes no context: it was built without context_shape")
+            return None
+        if context is None:
+            raise InputError(f"this flow needs a context of shape (B, *{self.context_shape})")
+        self._check(context, self.context_shape, "context")
+        if context.shape[0] != rows:
+            raise InputError(f"{context.shape[0]} rows of context for {rows} rows of data")
+        return self.embed(context)
+
+    def _check(self, x: Tensor, shape: tuple[int, ...], what: str) -> None:
+        if tuple(x.shape[1:]) != shape or x.ndim == 0:
+            raise InputError(f"{what} must have shape (B, *{shape}), got {tuple(x.shape)}")
+        if x.dtype != self.base.like.dtype:
+            raise InputError(
+                f"{what} must be {self.base.like.dtype} as the flow is, got {x.dtype}: "
+                f"convert one with .to(), or the other with flow.to()"
+            )
+
+
+def _per_sample(context: Tensor | None, n: int, shape: tuple[int, ...] | None) -> Tensor | None:
+    """One row of context repeated for n samples; n rows as they are."""
+    if context is None or shape is None or context.ndim > len(shape):
+        return context
+    return context.expand(n, *context.shape)
+
+
+def _refuse_repeats(bijection: Bijection) -> None:
+    seen: dict[int, str] = {}
+    for name, module in bijection.named_modules(remove_duplicate=False):
+        if isinstance(module, Bijection) and seen.setdefault(id(module), name) != name:
+            raise InputError(
+                f"one {type(module).__name__} sits at both {seen[id(module)]!r} and {name!r} of "
+                f"the bijection: build a new one for each place ([layer] * n repeats the same one)"
+            )

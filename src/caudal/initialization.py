@@ -1,0 +1,67 @@
+"""Statistics from data, explicitly: `initialize` before training, `calibrate` to score."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from caudal.bijection import walk
+from caudal.bijections.normalization import BatchNorm, DataDependent
+from caudal.flow import Flow
+from caudal.nets import ColumnEmbedding
+
+
+@torch.no_grad()
+def initialize(
+    flow: Flow,
+    x: Tensor,
+    context: Tensor | None = None,
+    generator: torch.Generator | None = None,
+) -> None:
+    """Data-dependent initialisation from rows x (B, *event), as many as can be had.
+
+    Every ActNorm, Standardise and BatchNorm takes its statistics from what reaches it once the
+    layers nearer the data have theirs; so do the embedding of the context and the dequantisation.
+    An ActNorm that has been initialised is left as it is.
+
+    Raises:
+        ValueError: a layer that needs data cannot be reached (it sits inside an `Inverse`).
+    """
+    if flow.dequantization is not None:
+        flow.dequantization.observe(x)
+    if isinstance(flow.embedding, ColumnEmbedding) and context is not None:
+        flow.embedding.observe(context)
+    _observe(flow, x, context, generator, DataDependent)
+
+
+@torch.no_grad()
+def calibrate(
+    flow: Flow,
+    x: Tensor,
+    context: Tensor | None = None,
+    generator: torch.Generator | None = None,
+) -> None:
+    """Sets every BatchNorm to the moments of all of x, layer by layer: MAF's rule.
+
+    x should be the whole training set. Without BatchNorm this costs nothing.
+    """
+    if any(isinstance(module, BatchNorm) for module in flow.modules()):
+        _observe(flow, x, context, generator, BatchNorm)
+
+
+def _observe(
+    flow: Flow, x: Tensor, context: Tensor | None, generator: torch.Generator | None, kind: Any
+) -> None:
+    was_training = flow.training
+    flow.eval()
+    waiting = {id(module) for module in flow.bijection.modules() if isinstance(module, kind)}
+    lifted, _ = flow.lift(x, generator)
+    for name, part, part_input in walk(flow.bijection, lifted, flow.embed(context)):
+        if isinstance(part, kind):
+            part.observe(part_input)
+            waiting.discard(id(part))
+        elif any(id(module) in waiting for module in part.modules()):
+            raise ValueError(f"{name} holds a {kind.__name__} that data on its way does not reach")
+        if not waiting:
+            break
+    flow.train(was_training)

@@ -1,0 +1,107 @@
+"""MADE: a masked net that sees, for each element of a vector, only the elements before it."""
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from caudal.nets.activation import activation
+from caudal.nets.causal import CausalNet
+from caudal.nets.mlp import by_element
+from caudal.nets.staircase import StaircaseLinear
+
+
+class MADE(CausalNet):
+    """Masked autoencoder: (B, D) and context (B, C) to (B, P, D), element d from elements < d.
+
+    Units carry degrees: input d has degree d (1..D), a hidden unit of degree k sees the inputs of
+    degree <= k, output d sees the hidden units of degree < d. Hidden degrees are spread evenly
+    and *sorted*, so each mask is a staircase, and what is known after t inputs is a prefix of
+    every layer. The order is that of the columns; put a Permutation before it for another.
+    With `residual`, pairs of hidden layers of equal width are blocks h + W2 act(W1 act(h)).
+    `direct` connects inputs to outputs. The context enters the first hidden layer, unmasked; then
+    some units have degree 0 and see it alone. The last layer starts at zero.
+    Reference: Germain, Gregor, Murray, Larochelle (2015), arXiv:1502.03509.
+    """
+
+    def __init__(
+        self,
+        features: int,
+        n_params: int,
+        hidden: Sequence[int],
+        context: int = 0,
+        activation_name: str = "relu",
+        residual: bool = False,
+        direct: bool = False,
+    ) -> None:
+        super().__init__()
+        if not hidden or min(hidden) < 1:
+            raise ValueError(f"hidden must name at least one layer of one unit, got {hidden}")
+        if residual and (len(hidden) % 2 == 0 or len(set(hidden)) > 1):
+            raise ValueError(f"residual blocks need an odd number of equal layers, got {hidden}")
+        inputs = list(range(1, features + 1))
+        outputs = [d for d in inputs for _ in range(n_params)]
+        degrees = [inputs, *(_hidden_degrees(width, features, context > 0) for width in hidden)]
+        self.layers = nn.ModuleList(
+            StaircaseLinear(len(a), [bisect_right(a, degree) for degree in b])
+            for a, b in pairwise(degrees)
+        )
+        self.last = StaircaseLinear(hidden[-1], _before(degrees[-1], outputs))
+        self.direct = StaircaseLinear(features, _before(inputs, outputs)) if direct else None
+        self.context = nn.Linear(context, hidden[0], bias=False) if context else None
+        for layer in (self.last, self.direct):
+            if layer is not None:
+                nn.init.zeros_(layer.weight)
+                nn.init.zeros_(layer.bias)
+        self.features = features
+        self.n_params = n_params
+        self.activation = activation(activation_name)
+        self.residual = residual
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        h = self.layers[0](x)
+        if self.context is not None:
+            h = h + self.context(context)
+        if self.residual:
+            for inner, outer in zip(self.layers[1::2], self.layers[2::2], strict=True):
+                h = h + outer(self.activation(inner(self.activation(h))))
+        else:
+            h = self.activation(h)
+            for layer in self.layers[1:]:
+                h = self.activation(layer(h))
+        flat = self.last(h)
+        if self.direct is not None:
+            flat = flat + self.direct(x)
+        return by_element(flat, self.n_params)
+
+    def start(self, like: Tensor, context: Tensor | None = None) -> "_Seen":
+        return _Seen(like.new_zeros(like.shape[0], 0), context)
+
+    def step(self, value: Tensor | None, state: "_Seen") -> tuple[Tensor, "_Seen"]:
+        if value is not None:
+            state = _Seen(torch.cat([state.x, value], 1), state.context)
+        seen = state.x.shape[1]
+        rest = state.x.new_zeros(state.x.shape[0], self.features - seen)
+        params = self.forward(torch.cat([state.x, rest], 1), state.context)
+        return params[..., seen : seen + 1], state
+
+
+class _Seen(NamedTuple):
+    """What a MADE knows between steps: the elements so far (B, t), and the context."""
+
+    x: Tensor
+    context: Tensor | None
+
+
+def _hidden_degrees(width: int, features: int, with_zero: bool) -> list[int]:
+    """`width` degrees spread evenly and sorted over 1..D-1, or 0..D-1 when there is a context."""
+    lowest = 0 if with_zero else 1
+    return [lowest + (unit * (features - lowest)) // width for unit in range(width)]
+
+
+def _before(hidden: Sequence[int], outputs: Sequence[int]) -> list[int]:
+    """How many of the sorted `hidden` degrees lie strictly below each output's."""
+    return [bisect_left(hidden, degree) for degree in outputs]

@@ -1,0 +1,83 @@
+"""Fully connected conditioners for couplings of vectors."""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor, nn
+
+from caudal.nets.activation import activation
+
+
+class MLP(nn.Module):
+    """Plain layers: (B, inputs) and context (B, C) to parameters (B, P, outputs).
+
+    The last layer starts at zero, so that the flow starts at the identity.
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        n_params: int,
+        hidden: Sequence[int],
+        context: int = 0,
+        activation_name: str = "relu",
+    ) -> None:
+        super().__init__()
+        sizes = [inputs + context, *hidden]
+        pairs = zip(sizes[:-1], sizes[1:], strict=True)
+        self.hidden = nn.ModuleList(nn.Linear(a, b) for a, b in pairs)
+        self.last = _zero(nn.Linear(sizes[-1], outputs * n_params))
+        self.n_params = n_params
+        self.activation = activation(activation_name)
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        h = x if context is None else torch.cat([x, context], 1)
+        for layer in self.hidden:
+            h = self.activation(layer(h))
+        return by_element(self.last(h), self.n_params)
+
+
+class ResidualMLP(nn.Module):
+    """Blocks h + W2 act(W1 act(h)), as in NSF: (B, inputs), context (B, C) to (B, P, outputs)."""
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        n_params: int,
+        hidden: int,
+        blocks: int,
+        context: int = 0,
+        activation_name: str = "relu",
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.first = nn.Linear(inputs + context, hidden)
+        self.inner = nn.ModuleList(nn.Linear(hidden, hidden) for _ in range(blocks))
+        self.outer = nn.ModuleList(nn.Linear(hidden, hidden) for _ in range(blocks))
+        self.last = _zero(nn.Linear(hidden, outputs * n_params))
+        self.n_params = n_params
+        self.activation = activation(activation_name)
+        self.dropout = dropout
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        h = self.first(x if context is None else torch.cat([x, context], 1))
+        for inner, outer in zip(self.inner, self.outer, strict=True):
+            step = self.activation(inner(self.activation(h)))
+            if self.dropout:
+                step = F.dropout(step, self.dropout, self.training)
+            h = h + outer(step)
+        return by_element(self.last(h), self.n_params)
+
+
+def by_element(flat: Tensor, n_params: int) -> Tensor:
+    """(B, D * P), the parameters of an element side by side, to a view (B, P, D)."""
+    return flat.unflatten(1, (-1, n_params)).transpose(1, 2)
+
+
+def _zero(layer: nn.Linear) -> nn.Linear:
+    nn.init.zeros_(layer.weight)
+    nn.init.zeros_(layer.bias)
+    return layer

@@ -1,0 +1,90 @@
+"""What a recipe is: a paper's hyperparameters, and how to build its flow from them."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from caudal.bijection import Bijection
+from caudal.bijections import Coupling, Pointwise
+from caudal.elementwise import Elementwise
+from caudal.flow import Flow
+from caudal.nets import MLP, ResidualMLP
+
+
+@dataclass(frozen=True)
+class Recipe(ABC):
+    """Frozen hyperparameters with the paper's values as defaults."""
+
+    name: ClassVar[str]
+    """On the command line, and in files."""
+    paper: ClassVar[str]
+    year: ClassVar[int]
+    good_for: ClassVar[str]
+    scores: ClassVar[str]
+    """How `log_prob` runs: "parallel" (one pass) or "sequential" (one position at a time)."""
+    samples: ClassVar[str]
+    """How `sample` runs."""
+
+    @abstractmethod
+    def build(
+        self, event_shape: Sequence[int], context_shape: Sequence[int] | None = None
+    ) -> Flow:
+        """A new flow over events of this shape, given context rows of shape (C,) if any.
+
+        Raises:
+            ValueError: the recipe cannot model events or context of that shape.
+        """
+
+    def _sizes(
+        self, event_shape: Sequence[int], context_shape: Sequence[int] | None
+    ) -> tuple[int, int]:
+        """The D of event shape (D,) and the C of context shape (C,), 0 for none."""
+        if len(event_shape) != 1 or event_shape[0] < 1:
+            raise ValueError(f"{self.name} models vectors (D,), got event shape {event_shape}")
+        if context_shape is not None and (len(context_shape) != 1 or context_shape[0] < 1):
+            raise ValueError(f"{self.name} takes context vectors (C,), got shape {context_shape}")
+        return event_shape[0], context_shape[0] if context_shape else 0
+
+
+def parity(features: int, layer: int) -> Tensor:
+    """NICE's alternating masks: even columns are kept in even layers, odd ones in odd layers.
+
+    A single column is never kept: it moves by itself, or with the context.
+    """
+    keep = torch.arange(features) % 2 == layer % 2
+    return keep if features > 1 else torch.zeros_like(keep)
+
+
+def mlp_coupling(
+    elementwise: Elementwise,
+    keep: Tensor,
+    context: int,
+    hidden: Sequence[int],
+    activation: str,
+) -> Bijection:
+    """A coupling of vectors steered by an MLP."""
+    kept, moved = int(keep.sum()), int((~keep).sum())
+    if kept + context == 0:
+        return Pointwise(elementwise, (moved,))  # nothing to see: free parameters
+    net = MLP(kept, moved, elementwise.n_params, hidden, context, activation)
+    return Coupling(net, elementwise, keep)
+
+
+def residual_coupling(
+    elementwise: Elementwise,
+    keep: Tensor,
+    context: int,
+    hidden: int,
+    blocks: int,
+    dropout: float,
+) -> Bijection:
+    """A coupling of vectors steered by a residual MLP."""
+    kept, moved = int(keep.sum()), int((~keep).sum())
+    if kept + context == 0:
+        return Pointwise(elementwise, (moved,))
+    net = ResidualMLP(kept, moved, elementwise.n_params, hidden, blocks, context, dropout=dropout)
+    return Coupling(net, elementwise, keep)

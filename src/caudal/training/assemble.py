@@ -1,0 +1,57 @@
+"""A recipe and the columns of a table make the flow that is trained on it."""
+
+import math
+
+import torch
+
+from caudal.bijection import Bijection, Chain
+from caudal.bijections import Standardise, Support
+from caudal.data.schema import Column, Schema
+from caudal.dequantization import TableDequantization
+from caudal.flow import Flow
+from caudal.nets import ColumnEmbedding
+from caudal.recipes import Recipe
+
+
+def assemble(recipe: Recipe, schema: Schema) -> Flow:
+    """The recipe's flow, dressed for the table: its `log_prob` is in the user's own units.
+
+    From the data to the noise: rounding noise and flags for missing values, the columns' supports
+    opened to the whole line, standardisation, the recipe's bijection. Fitted by `initialize`.
+    """
+    columns = schema.columns
+    missing = torch.tensor([column.missing for column in columns])
+    step = torch.tensor([column.step or 0.0 for column in columns])
+    flags = int(missing.sum())
+    low = torch.tensor([_end(column.low, -math.inf) for column in columns])
+    high = torch.tensor([_top(column) for column in columns])
+    embedding = ColumnEmbedding(_levels(schema)) if schema.context else None
+    features = (len(columns) + flags,)
+    core = recipe.build(features, (embedding.n_features,) if embedding else None)
+    dressing: list[Bijection] = [Standardise(features)]
+    all_low = torch.cat([low, torch.zeros(flags)])
+    all_high = torch.cat([high, torch.full((flags,), 2.0)])
+    if (all_low.isfinite() | all_high.isfinite()).any():
+        dressing.append(Support(all_low, all_high))
+    uneven = bool(flags or step.any())
+    return Flow(
+        Chain([core.bijection, *dressing]),
+        core.base,
+        context_shape=(len(schema.context),) if schema.context else None,
+        embedding=embedding,
+        dequantization=TableDequantization(step, missing, low, high) if uneven else None,
+    )
+
+
+def _end(value: float | None, default: float) -> float:
+    return default if value is None else value
+
+
+def _top(column: Column) -> float:
+    """Rounding noise lifts a stepped column up to one step above its highest value."""
+    return _end(column.high, math.inf) + (column.step or 0.0)
+
+
+def _levels(schema: Schema) -> list[int]:
+    """The number of categories of each context column, 0 for a number."""
+    return [len(column.categories or ()) for column in schema.context]
