@@ -1,6 +1,7 @@
 """The data that comes with caudal: scikit-learn's digits and the 2-D shapes."""
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import pyarrow as pa
@@ -19,6 +20,7 @@ class BuiltIn:
     columns: tuple[str, ...]
 
 
+@cache
 def built_in(name: str) -> BuiltIn:
     """The built-in data of one of `NAMES`, the same rows each time."""
     return _digits() if name == "digits" else _shape(name)

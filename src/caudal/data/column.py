@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from caudal.data import dtypes
+from caudal.errors import InputError
 
 KINDS = ("real", "positive", "interval", "integer", "categorical")
 
@@ -12,9 +13,9 @@ KINDS = ("real", "positive", "interval", "integer", "categorical")
 class Column:
     """What one column holds.
 
-    With a `step` the values are the lattice points `origin + k * step`, and `low` and `high`, where
-    given, are the first and the last of them. Without one, `positive` has the open end `low = 0`
-    and `interval` the closed ends `low` and `high`. Categories are the lattice 0..K-1.
+    With a `step` the values are the lattice points `origin + k * step`, and `low` and `high`,
+    where given, are the first and the last of them. Without one, `positive` has the open end
+    `low = 0` and `interval` the closed ends `low` and `high`. Categories are the lattice 0..K-1.
 
     Attributes:
         name: the user's name for it.
@@ -35,6 +36,12 @@ class Column:
     categories: tuple[Any, ...] | None = None
     missing: bool = False
     dtype: str = "double"
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise InputError(f"column '{self.name}': unknown kind '{self.kind}', not of {KINDS}")
+        if (self.categories is not None) != (self.kind == "categorical"):
+            raise InputError(f"column '{self.name}': categories go with the kind categorical")
 
     @property
     def origin(self) -> float:

@@ -117,9 +117,8 @@ def _find_schema(
         dtype = tables[0].schema.field(name).type
         made[name] = guess.make_column(name, dtype, found[name], declared.get(name), missing)
     schema = Schema(tuple(made[n] for n in chosen), tuple(made[n] for n in beside))
-    ties = [guess.tie_note(made[name], found[name]) for name in used]
     summary = tuple(summarize(made[n], found[n], n in beside, n in declared) for n in used)
-    return schema, summary, [note for note in ties if note]
+    return schema, summary, guess.notes(list(made.values()), found)
 
 
 def _with_own_types(

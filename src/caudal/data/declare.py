@@ -10,7 +10,7 @@ from caudal.data.encode import near, show
 from caudal.errors import InputError
 
 _FORM = re.compile(r"(\w+)(?:\[([^,\]]*),([^,\]]*)\])?(?::(.+))?")
-EXAMPLES = "price=positive age=integer[0,120] ratio=interval[0,1] city=categorical temp=real grade=real:0.1"
+EXAMPLES = "age=integer[0,120], ratio=interval[0,1], grade=real:0.1, city=categorical"
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,10 @@ def decode_column(column: Column, values: np.ndarray) -> pa.Array:
     values = into_support(column, np.where(gaps, column.origin, values))
     if column.categories is not None:
         levels = pa.array(column.categories, dtypes.value_type(dtype))
-        return levels.take(pa.array(values.astype(np.int64))).cast(dtype)
+        chosen = levels.take(pa.array(values.astype(np.int64)))
+        if not pat.is_decimal(dtype):
+            return chosen.cast(dtype)
+        values, gaps = chosen.to_numpy(zero_copy_only=False), chosen.is_null().to_numpy(False)
     return _to_type(values, dtype, gaps)
 
 
@@ -46,13 +49,21 @@ def into_support(column: Column, values: np.ndarray) -> np.ndarray:
         points = column.origin + np.round((values - column.origin) / column.step) * column.step
         values = np.round(points, 10)  # 3 * 0.1 is 0.3, not 0.30000000000000004
     elif column.kind == "positive":
-        low = float(np.finfo(_float_type(column.dtype)).tiny)
-    return np.clip(values, low, high) if (low, high) != (None, None) else values
+        low = _smallest(dtypes.parse(column.dtype))
+    elif pat.is_integer(dtypes.parse(column.dtype)):
+        values = np.round(values)
+        low = None if low is None else float(np.ceil(low))
+        high = None if high is None else float(np.floor(high))
+    return values if low is None and high is None else np.clip(values, low, high)
 
 
-def _float_type(dtype: str) -> type[np.floating]:
-    names = {"halffloat": np.float16, "float": np.float32}
-    return names.get(dtype, np.float64)
+def _smallest(dtype: pa.DataType) -> float:
+    """The smallest number above 0 that the type can hold, and float32 too."""
+    if pat.is_integer(dtype):
+        return 1.0
+    if pat.is_decimal(dtype):
+        return 10.0**-dtype.scale
+    return max(float(np.finfo(dtypes.float_type(dtype)).tiny), float(np.finfo(np.float32).tiny))
 
 
 def _to_type(values: np.ndarray, dtype: pa.DataType, gaps: np.ndarray) -> pa.Array:
@@ -68,7 +79,7 @@ def _to_type(values: np.ndarray, dtype: pa.DataType, gaps: np.ndarray) -> pa.Arr
         values = np.clip(values, -most, most)
         texts = [f"{v:.{max(dtype.scale, 0)}f}" for v in values]
         return pa.array(texts, mask=gaps).cast(dtype)
-    most = float(np.finfo(_float_type(str(dtype))).max)
+    most = float(np.finfo(dtypes.float_type(dtype)).max)
     return pa.array(np.clip(values, -most, most), mask=gaps).cast(dtype, safe=False)
 
 

@@ -70,4 +70,10 @@ def _top(stats: Stats, most: int = 3) -> tuple[tuple[str, float], ...]:
     if stats.missing:
         levels[None] = stats.missing
     first = sorted(levels.items(), key=lambda item: -item[1])[:most]
-    return tuple(("missing" if k is None else f"{k}", n / stats.rows) for k, n in first)
+    return tuple((_words(level), count / stats.rows) for level, count in first)
+
+
+def _words(level: object) -> str:
+    if level is None:
+        return "missing"
+    return f"{level:g}" if isinstance(level, float) else str(level)

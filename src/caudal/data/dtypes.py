@@ -2,6 +2,7 @@
 
 import re
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.types as pat
 
@@ -54,6 +55,14 @@ def is_text(dtype: pa.DataType) -> bool:
 def is_number(dtype: pa.DataType) -> bool:
     """Whether values are numbers; booleans are not."""
     return pat.is_integer(dtype) or pat.is_floating(dtype) or pat.is_decimal(dtype)
+
+
+def float_type(dtype: pa.DataType) -> np.dtype:
+    """The NumPy floating type that holds such values as they are."""
+    plain = value_type(dtype)
+    if pat.is_float16(dtype):
+        return np.dtype(np.float16)
+    return np.dtype(np.float32 if pat.is_float32(plain) else np.float64)
 
 
 def refusal(dtype: pa.DataType) -> str | None:

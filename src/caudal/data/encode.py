@@ -12,7 +12,7 @@ from caudal.data import dtypes
 from caudal.data.column import Column
 from caudal.errors import InputError
 
-NUMBER = r"^\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*$"
+NUMBER = r"^\s*[+-]?((\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|(?i:inf(inity)?))\s*$"
 GAP_ADVICE = "--missing drop leaves such rows out, --missing model models the gaps"
 
 
@@ -134,18 +134,18 @@ def to_codes(column: Column, data: pa.ChunkedArray, file: str, first_row: int) -
     Raises:
         InputError: a value that is none of the categories.
     """
-    assert column.categories is not None  # for the type checker; the caller looked
+    categories = column.categories or ()
     dtype = dtypes.value_type(dtypes.parse(column.dtype))
     values = _same_type(data, dtype, column.name, file, first_row)
-    codes = pc.index_in(values, value_set=pa.array(column.categories, dtype))
+    codes = pc.index_in(values, value_set=pa.array(categories, dtype))
     unknown = pc.and_(pc.is_null(codes), pc.is_valid(values)).to_numpy()
     if unknown.any():
         row = int(unknown.argmax())
-        known = ", ".join(show(c) for c in column.categories[:6] if c is not None)
+        known = ", ".join(show(c) for c in categories[:6] if c is not None)
         raise InputError(
             f"{file}, row {first_row + row}, column '{column.name}': unknown category "
             f"{show(values[row].as_py())}; known are {known}"
-            + (", ..." if len(column.categories) > 6 else "")
+            + (", ..." if len(categories) > 6 else "")
         )
     return pc.fill_null(codes.cast(pa.float64()), float("nan")).to_numpy()
 

@@ -5,6 +5,7 @@ import io
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from zipfile import ZIP_DEFLATED, ZipFile
 
 import numpy as np
 import pyarrow as pa
@@ -62,7 +63,7 @@ def write_parquet(path: Path) -> Iterator[Write]:
 
 @contextmanager
 def write_npy(path: Path) -> Iterator[Write]:
-    """One matrix (N, D), or a vector of a single column, of a type that holds all columns."""
+    """One matrix (N, D), of a type that holds all columns."""
     tables: list[pa.Table] = []
 
     def write(table: pa.Table) -> None:
@@ -83,7 +84,10 @@ def write_npz(path: Path) -> Iterator[Write]:
     """One array a column, under the column's name."""
     tables: list[pa.Table] = []
     yield tables.append
-    np.savez_compressed(path, allow_pickle=False, **_arrays(tables))
+    with ZipFile(path, "w", ZIP_DEFLATED) as archive:  # np.savez cannot name an array "file"
+        for name, array in _arrays(tables).items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
+                np.lib.format.write_array(file, array, allow_pickle=False)
 
 
 def _arrays(tables: list[pa.Table]) -> dict[str, np.ndarray]:

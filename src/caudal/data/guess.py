@@ -1,5 +1,7 @@
 """What kind of column the values look like; supports are wide, for outside them density is 0."""
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 import pyarrow as pa
 
@@ -22,10 +24,8 @@ def make_column(
     """The column that was declared, or else the one that its values look like.
 
     Raises:
-        InputError: a constant column, one without values, or too many categories.
+        InputError: a constant column or too many categories.
     """
-    if stats.count == 0:
-        raise InputError(f"column '{name}' has no values: {leave_out(name)}")
     gaps = missing == "model" and stats.missing > 0
     if not is_numeric(dtype, declared):
         return _categorical(name, dtype, stats, gaps, declared)
@@ -77,32 +77,32 @@ def _guessed(stats: Stats) -> Declared:
     return Declared("real")
 
 
-def tie_note(column: Column, stats: Stats) -> str | None:
-    """A warning where a continuous column repeats values: densities there have no upper limit."""
-    if column.step is not None or column.categories is not None or stats.ties <= TIED:
-        return None
-    return (
-        f"column '{column.name}': {stats.ties:.0%} of its values repeat others, so a density "
-        f"can grow there without limit; declare a step (--types {column.name}=real:STEP)"
-    )
+def notes(columns: Sequence[Column], found: Mapping[str, Stats]) -> list[str]:
+    """What the user should know of the columns: ties in continuous ones, words among numbers."""
+    said = []
+    tied = [c.name for c in columns if c.step is None and found[c.name].ties > TIED]
+    if tied:
+        said.append(
+            f"continuous columns whose values often repeat: {', '.join(tied)}; a density can grow "
+            f"at such values without limit: declare a step, such as --types {tied[0]}=real:0.1"
+        )
+    for column in columns:
+        stats = found[column.name]
+        if stats.first_word and stats.words < stats.count / 2:
+            row, word = stats.first_word
+            said.append(
+                f"column '{column.name}' is taken as categories: row {row} is {show(word)} though "
+                f"most of its values are numbers"
+            )
+    return said
 
 
 def _categorical(
     name: str, dtype: pa.DataType, stats: Stats, gaps: bool, declared: Declared | None
 ) -> Column:
     levels = stats.levels
-    count = stats.count
-    if levels is None:
-        raise InputError(
-            f"column '{name}' has more than {MAX_LEVELS} different values and looks like an "
-            f"identifier: {leave_out(name)}, or if it holds numbers declare --types {name}=real"
-        )
-    levels = {level: n for level, n in levels.items() if level is not None}
-    if len(levels) == count > IDENTIFIER_ROWS and declared is None:
-        raise InputError(
-            f"column '{name}' is different in every row ({show(next(iter(levels)))}, ...) and "
-            f"looks like an identifier: {leave_out(name)}"
-        )
+    if levels is None or len(levels) == stats.count > IDENTIFIER_ROWS and declared is None:
+        raise _too_many(name, stats)
     if len(levels) + gaps == 1:
         raise InputError(
             f"column '{name}' is constant ({show(next(iter(levels)))} in every row): "
@@ -110,6 +110,23 @@ def _categorical(
         )
     values = (*_in_type(sorted(levels), dtype), *((None,) if gaps else ()))
     return Column(name, "categorical", 0.0, len(values) - 1.0, 1.0, values, dtype=str(dtype))
+
+
+def _too_many(name: str, stats: Stats) -> InputError:
+    if stats.first_word and stats.words < stats.count / 2:
+        row, word = stats.first_word
+        return InputError(
+            f"column '{name}', row {row}: {show(word)} is not a number, though most of its values "
+            f"are: correct it, or write it as NA if it is missing"
+        )
+    many = f"more than {MAX_LEVELS}" if stats.levels is None else f"{len(stats.levels)}"
+    example = (
+        f" (row {stats.first_word[0]}: {show(stats.first_word[1])})" if stats.first_word else ""
+    )
+    return InputError(
+        f"column '{name}' has {many} different values{example} and looks like an identifier or a "
+        f"date: turn it into numbers, or {leave_out(name)}"
+    )
 
 
 def _in_type(levels: list, dtype: pa.DataType) -> list:

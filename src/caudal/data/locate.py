@@ -12,7 +12,7 @@ from caudal.data.arrays import array_table, read_array_file
 from caudal.data.builtin import NAMES, BuiltIn, built_in
 from caudal.data.encode import as_table, near
 from caudal.data.tables import MemoryTable, ParquetTable, Tables
-from caudal.data.text import COMPRESSED, SUFFIXES, read_text
+from caudal.data.text import COMPRESSED, SUFFIXES, read_text, text_suffix
 from caudal.errors import InputError
 
 FORMATS = (
@@ -51,10 +51,9 @@ def _open_file(name: str, texts: Collection[str]) -> Tables:
     path = Path(name)
     if path.is_dir():
         raise InputError(f"{name} is a folder: give a table file ({FORMATS})")
-    suffix = Path(path.stem).suffix if path.suffix in COMPRESSED else path.suffix
     if not path.exists():
         raise _nothing(name)
-    if suffix in SUFFIXES:
+    if text_suffix(path) in SUFFIXES:
         table, notes = read_text(path, name, texts)
         return MemoryTable(name, table, notes)
     if path.suffix == ".parquet":

@@ -18,6 +18,9 @@ class Stats:
 
     rows: int = 0  # with missing ones
     missing: int = 0
+    count: int = 0  # values taken in
+    words: int = 0  # texts that are no numbers
+    first_word: tuple[int, str] | None = None  # row and value of the first of them
     first_gap: tuple[str, int] | None = None  # file and row of the first missing value
     levels: dict[Any, int] | None = field(default_factory=dict)  # None: too many
     low: float = float("inf")
@@ -28,11 +31,6 @@ class Stats:
     m3: float = 0.0
     sample: np.ndarray = field(default_factory=lambda: np.empty(0))
     keys: np.ndarray = field(default_factory=lambda: np.empty(0))
-
-    @property
-    def count(self) -> int:
-        """Values that are there."""
-        return self.rows - self.missing
 
     @property
     def skewness(self) -> float:
@@ -69,7 +67,8 @@ class Stats:
         if self.levels is not None:
             levels, counts = np.unique(values, return_counts=True)
             self.add_levels(levels.tolist(), counts.tolist())
-        self._add_moments(values, self.count - len(values))
+        self._add_moments(values, self.count)
+        self.count += len(values)
         self.low = min(self.low, float(values.min()))
         self.high = max(self.high, float(values.max()))
         self._add_decimals(values, resolution)

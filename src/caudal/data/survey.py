@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 
 from caudal.data import dtypes
 from caudal.data.declare import Declared
-from caudal.data.encode import gap_error, show, to_numbers
+from caudal.data.encode import NUMBER, gap_error, to_numbers
 from caudal.data.stats import Stats
 from caudal.data.tables import Tables
 from caudal.errors import InputError
@@ -38,11 +38,20 @@ def survey(
             _check_type(table, name)
         for piece in table.pieces(names):
             _add(found, piece.table, declared, missing, table.name, piece.first)
+    _check_found(found, tables[0].name)
     if missing == "refuse":
         for name, stats in found.items():
             if stats.first_gap:
                 raise gap_error(*stats.first_gap, name, stats.missing)
     return found
+
+
+def _check_found(found: Mapping[str, Stats], file: str) -> None:
+    for name, stats in found.items():
+        if stats.missing == stats.rows:
+            raise InputError(f"{file}, column '{name}' has no values: leave it out")
+    if not all(stats.count for stats in found.values()):
+        raise InputError(f"{file}: every row has a missing value, so that none is left")
 
 
 def is_numeric(dtype: pa.DataType, declared: Declared | None) -> bool:
@@ -88,9 +97,20 @@ def _add(
             _check_support(declared.get(name), name, numbers, rows, f"{file}, row", first + 1)
             stats.add_numbers(numbers, rows + first, _resolution(table[name].type))
         else:
-            counted = values[name].take(pa.array(rows)).value_counts()
-            levels, counts = counted.field("values"), counted.field("counts")
-            stats.add_levels(levels.to_pylist(), counts.to_pylist())
+            _add_texts(stats, values[name].take(pa.array(rows)), rows + first + 1)
+
+
+def _add_texts(stats: Stats, values: pa.ChunkedArray, rows: np.ndarray) -> None:
+    counted = values.value_counts()
+    levels, counts = counted.field("values"), counted.field("counts")
+    stats.count += len(values)
+    stats.add_levels(levels.to_pylist(), counts.to_pylist())
+    if dtypes.is_text(values.type):
+        words = ~pc.match_substring_regex(values, NUMBER).to_numpy()
+        stats.words += int(words.sum())
+        if stats.first_word is None and words.any():
+            at = int(words.argmax())
+            stats.first_word = (int(rows[at]), values[at].as_py())
 
 
 def _gaps(values: np.ndarray | pa.ChunkedArray) -> np.ndarray:
@@ -100,8 +120,7 @@ def _gaps(values: np.ndarray | pa.ChunkedArray) -> np.ndarray:
 
 
 def _resolution(dtype: pa.DataType) -> float:
-    names = {"float": np.float32, "halffloat": np.float16}
-    return float(np.finfo(names.get(str(dtype), np.float64)).eps)
+    return float(np.finfo(dtypes.float_type(dtype)).eps)
 
 
 def _check_support(
@@ -118,7 +137,7 @@ def _check_support(
     if bad.any():
         at = int(bad.argmax())
         raise InputError(
-            f"{where} {first_row + rows[at]}, column '{name}': {show(float(values[at]))} {problem}: "
+            f"{where} {first_row + rows[at]}, column '{name}': {values[at]:g} {problem}: "
             f"correct it or declare another type"
         )
 

@@ -1,16 +1,20 @@
 """A table that is read in pieces, whether it lies in memory or in a Parquet file."""
 
+import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, NamedTuple
+from zipfile import BadZipFile
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from caudal.errors import InputError
 
+_BROKEN = (pa.ArrowException, OSError, EOFError, ValueError, BadZipFile, zlib.error)
 PIECE = 1 << 16  # rows
 
 
@@ -103,7 +107,7 @@ class ParquetTable(Tables):
         self, names: Sequence[str], groups: Sequence[int] | None = None, rows: int = PIECE
     ) -> Iterator[Piece]:
         """Batches out of the row groups, in the order asked for."""
-        starts = [sum(self.groups[:i]) for i in range(len(self.groups))]
+        starts = [0, *accumulate(self.groups)]
         with damage(self.name), self._open() as file:
             for group in range(len(self.groups)) if groups is None else groups:
                 first = starts[group]
@@ -124,7 +128,7 @@ def damage(name: str) -> Iterator[None]:
         yield
     except InputError:
         raise
-    except (pa.ArrowInvalid, pa.ArrowException, OSError, EOFError, ValueError) as error:
+    except _BROKEN as error:
         what = " ".join(str(error).split())[:160]
         raise InputError(
             f"{name} cannot be read, it may be damaged or cut short: {what}"

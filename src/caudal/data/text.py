@@ -18,6 +18,11 @@ NULLS = ("", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "?")
 _ZERO_PADDED = r"^[+-]?0\d"
 
 
+def text_suffix(path: Path) -> str:
+    """The suffix under that of a compression."""
+    return Path(path.stem).suffix if path.suffix in COMPRESSED else path.suffix
+
+
 def read_text(
     path: Path, name: str, texts: Collection[str] = ()
 ) -> tuple[pa.Table, tuple[str, ...]]:
@@ -73,10 +78,11 @@ def _read_strings(path: Path, name: str) -> pa.Table:
 
 def _delimiter(first: str, path: Path) -> str:
     """The delimiter that the first line has most of, the suffix's own one on a draw."""
-    own = "\t" if ".tsv" in path.suffixes else ","
-    candidates = [own, *(d for d in (",", "\t", ";", "|") if d != own)]
+    suffix = text_suffix(path)
+    candidates = "\t,;|" if suffix == ".tsv" else ",\t;|"
     most = max(candidates, key=first.count)
-    return most if first.count(most) or path.suffix != ".dat" else " "
+    is_loose = suffix not in (".csv", ".tsv") and first.count(most) == 0
+    return " " if is_loose and " " in first.strip() else most
 
 
 def _explain(name: str, error: str) -> InputError:
