@@ -37,7 +37,7 @@ def decode_column(column: Column, values: np.ndarray) -> pa.Array:
         levels = pa.array(column.categories, dtypes.value_type(dtype))
         chosen = levels.take(pa.array(values.astype(np.int64)))
         if not pat.is_decimal(dtype):
-            return chosen.cast(dtype)
+            return dtypes.restore(chosen, dtype)
         values, gaps = chosen.to_numpy(zero_copy_only=False), chosen.is_null().to_numpy(False)
     return _to_type(values, dtype, gaps)
 
@@ -69,18 +69,19 @@ def _smallest(dtype: pa.DataType) -> float:
 def _to_type(values: np.ndarray, dtype: pa.DataType, gaps: np.ndarray) -> pa.Array:
     plain = dtypes.value_type(dtype)
     if pat.is_integer(plain):
-        return pa.array(_to_integers(values, plain), mask=gaps).cast(dtype)
+        return dtypes.restore(pa.array(_to_integers(values, plain), mask=gaps), dtype)
     if pat.is_boolean(plain):
-        return pa.array(np.round(values) > 0, mask=gaps).cast(dtype)
+        return dtypes.restore(pa.array(np.round(values) > 0, mask=gaps), dtype)
     if dtypes.is_text(plain):  # a text column declared numeric: shortest digits that round-trip
-        return pa.array([f"{v:.10g}" for v in values], mask=gaps).cast(dtype)
+        return dtypes.restore(pa.array([f"{v:.10g}" for v in values], mask=gaps), dtype)
     if pat.is_decimal(dtype):
-        most = 10.0 ** (dtype.precision - dtype.scale) * (1 - 1e-12)
+        most = 10.0 ** (dtype.precision - dtype.scale)
+        most = min(most - 10.0**-dtype.scale, float(np.nextafter(most, 0.0)))
         values = np.clip(values, -most, most)
         texts = [f"{v:.{max(dtype.scale, 0)}f}" for v in values]
         return pa.array(texts, mask=gaps).cast(dtype)
     most = float(np.finfo(dtypes.float_type(dtype)).max)
-    return pa.array(np.clip(values, -most, most), mask=gaps).cast(dtype, safe=False)
+    return dtypes.restore(pa.array(np.clip(values, -most, most), mask=gaps), dtype)
 
 
 def _to_integers(values: np.ndarray, dtype: pa.DataType) -> np.ndarray:

@@ -47,6 +47,16 @@ def plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
     return column if column.type == dtype else column.cast(dtype)
 
 
+def restore(array: pa.Array, dtype: pa.DataType) -> pa.Array:
+    """Plain values as an array of type `dtype`: what `plain` undid."""
+    if not pat.is_dictionary(dtype):
+        return array if array.type == dtype else array.cast(dtype, safe=False)
+    coded = array.cast(dtype.value_type).dictionary_encode()
+    return pa.DictionaryArray.from_arrays(
+        coded.indices.cast(dtype.index_type), coded.dictionary, ordered=dtype.ordered
+    )
+
+
 def is_text(dtype: pa.DataType) -> bool:
     """Whether values are strings."""
     return pat.is_string(dtype) or pat.is_large_string(dtype) or pat.is_string_view(dtype)

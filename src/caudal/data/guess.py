@@ -37,6 +37,8 @@ def make_column(
         )
     if column.kind == "categorical":
         return _categorical(name, dtype, stats, gaps, declared)
+    if pa.types.is_dictionary(dtype):  # samples may have more values than its index type can count
+        dtype = dtype.value_type
     return Column(
         name, column.kind, column.low, column.high, column.step, missing=gaps, dtype=str(dtype)
     )

@@ -1,0 +1,204 @@
+"""Encoding and decoding are each other's inverse, in the user's own types."""
+
+import decimal
+import json
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+import torch
+
+from caudal.data import Column, Schema, open_data
+from caudal.errors import InputError, NumericalError
+
+F16 = np.array([0.5, 1.25, 3.0, 0.5], np.float16)
+MONEY = [decimal.Decimal(s) for s in ("1.50", "2.25", "3.10", "99999999.99")]
+ROUND_TRIPS = {
+    "int8": (pa.array([-128, 127, 3, 4], pa.int8()), "integer"),
+    "uint8": (pa.array([0, 255, 3, 4], pa.uint8()), "integer[0,255]"),
+    "int64": (pa.array([1, -5, 8_000_000, None]), "integer"),
+    "int64 large": (pa.array([2**40, 2**41, 5, None]), "real"),
+    "uint64": (pa.array([1, 5, 7, 9], pa.uint64()), "integer"),
+    "float32": (pa.array([0.1, -2.5, None, 3e30], pa.float32()), "real"),
+    "float64": (pa.array([0.1, -2.5, None, 1e-30]), "real"),
+    "float16": (pa.array(F16), "real"),
+    "rounded": (pa.array([0.1, 0.3, 452.6, None]), "real:0.1"),
+    "rounded float32": (pa.array([0.1, 0.3, 452.6, None], pa.float32()), "real:0.1"),
+    "positive": (pa.array([0.1, 2.5, 1e-9, None]), "positive"),
+    "interval": (pa.array([0.0, 1.0, 0.5, None]), "interval[0,1]"),
+    "decimal": (pa.array(MONEY, pa.decimal128(10, 2)), "real"),
+    "decimal categories": (pa.array(MONEY, pa.decimal128(10, 2)), "categorical"),
+    "bool": (pa.array([True, False, None, True]), "categorical"),
+    "bool as number": (pa.array([True, False, True, True]), "integer"),
+    "integer labels": (pa.array([3, 7, None, 3], pa.int16()), "categorical"),
+    "float labels": (pa.array([0.5, 1.5, None, 0.5], pa.float32()), "categorical"),
+    "string": (pa.array(["b", "a", None, "ü, \n"]), "categorical"),
+    "large_string": (pa.array(["b", "a", None, "a"], pa.large_string()), "categorical"),
+    "dictionary": (
+        pa.array(["b", "a", None, "a"]).cast(pa.dictionary(pa.int8(), pa.string())),
+        "categorical",
+    ),
+    "dictionary of numbers": (pa.array([5, 6, None, 5]).dictionary_encode(), "categorical"),
+}
+
+
+def schema_of(column: pa.Array, kind: str) -> Schema:
+    """The schema of a table with this column, from as many rows as a split needs."""
+    table = pa.table({"a": pa.concat_arrays([column] * 30)})
+    missing = "model" if column.null_count else "refuse"
+    return open_data(table, types=[f"a={kind}"], missing=missing).schema
+
+
+def plain(column: pa.ChunkedArray) -> list:
+    return column.to_pylist()
+
+
+@pytest.mark.parametrize("name", ROUND_TRIPS)
+def test_decode_inverts_encode(name):
+    column, kind = ROUND_TRIPS[name]
+    schema = schema_of(column, kind)
+    x, context = schema.encode(pa.table({"a": column}), dtype=torch.float64)
+    back = schema.decode(x)
+    assert context is None
+    assert x.shape == (len(column), 1)
+    assert back.schema.field("a").type == column.type
+    assert plain(back["a"]) == column.to_pylist()
+
+
+@pytest.mark.parametrize("name", ROUND_TRIPS)
+def test_schema_survives_json(name):
+    column, kind = ROUND_TRIPS[name]
+    schema = schema_of(column, kind)
+    again = Schema.from_dict(json.loads(json.dumps(schema.to_dict())))
+    assert again == schema
+    x, _ = again.encode(pa.table({"a": column}), dtype=torch.float64)
+    assert plain(again.decode(x)["a"]) == column.to_pylist()
+
+
+@pytest.mark.parametrize("name", ROUND_TRIPS)
+def test_any_sample_is_inside_the_support(name):
+    column, kind = ROUND_TRIPS[name]
+    schema = schema_of(column, kind)
+    wild = torch.randn(500, 1, generator=torch.Generator().manual_seed(0)).double()
+    wild = wild * 10.0 ** torch.arange(500).remainder(37)[:, None]
+    back = schema.decode(wild)
+    assert back.schema.field("a").type == column.type
+    again, _ = schema.encode(back, dtype=torch.float64)
+    low, high = schema.columns[0].low, schema.columns[0].high
+    assert torch.isfinite(again).all()
+    if low is not None:
+        assert (again >= low - 1e-9).all()
+    if high is not None:
+        assert (again <= high + 1e-9).all()
+    if schema.columns[0].kind == "positive":
+        assert (again > 0).all()
+
+
+def test_whole_numbers_declared_positive_never_become_zero():
+    schema = Schema((Column("a", "positive", 0.0, dtype="int32"),))
+    assert schema.decode(torch.tensor([[0.2], [-4.0], [3.6]]))["a"].to_pylist() == [1, 1, 4]
+
+
+def test_integers_are_clipped_not_wrapped():
+    schema = Schema((Column("a", "integer", None, None, 1.0, dtype="int8"),))
+    assert schema.decode(torch.tensor([[300.0], [-300.0]]))["a"].to_pylist() == [127, -128]
+    schema = Schema((Column("a", "real", dtype="int64"),))
+    values = schema.decode(torch.tensor([[1e30], [-1e30]]))["a"].to_pylist()
+    assert values[0] > 2**62
+    assert values[1] == -(2**63)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_value_that_is_not_finite_is_no_sample(value):
+    schema = Schema((Column("a", "real"),))
+    with pytest.raises(NumericalError, match="column 'a'"):
+        schema.decode(torch.tensor([[value]]))
+
+
+def test_decode_refuses_another_width():
+    with pytest.raises(ValueError, match=r"\(N, 1\)"):
+        Schema((Column("a", "real"),)).decode(torch.zeros(3, 2))
+
+
+def test_columns_and_context_are_told_apart_by_name_not_by_place():
+    schema = Schema((Column("b", "real"), Column("a", "real")), (Column("c", "real"),))
+    table = pa.table({"c": [9.0], "a": [1.0], "more": ["text"], "b": [2.0]})
+    x, context = schema.encode(table)
+    assert x.tolist() == [[2.0, 1.0]]
+    assert context.tolist() == [[9.0]]
+    assert schema.decode(x, context).to_pydict() == {"b": [2.0], "a": [1.0], "c": [9.0]}
+
+
+def test_a_pandas_frame_is_a_table():
+    frame = pd.DataFrame({"a": [0.5, 1.5] * 50, "s": ["u", "v", "w", "u"] * 25})
+    found = open_data(frame)
+    x, _ = found.schema.encode(frame)
+    assert x[:4].tolist() == [[0.0, 0.0], [1.0, 1.0], [0.0, 2.0], [1.0, 0.0]]
+    back = found.schema.decode(x).to_pandas()
+    pd.testing.assert_frame_equal(back, frame)
+
+
+def test_categories_are_matched_by_value_not_by_type():
+    labels = schema_of(pa.array([0, 1, 1]), "categorical")
+    x, _ = labels.encode(pa.table({"a": [1.0, 0.0]}))
+    assert x.flatten().tolist() == [1.0, 0.0]
+    x, _ = labels.encode(pa.table({"a": ["1", "0"]}))
+    assert x.flatten().tolist() == [1.0, 0.0]
+
+
+REFUSED = {
+    "unknown category": (["a", "z"], r"f, row 8, column 's': unknown category 'z'; known are 'a'"),
+    "missing": (["a", None], r"f, row 8, column 's': missing value; --missing drop"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_encode_refuses_with_row_and_column(name):
+    values, message = REFUSED[name]
+    schema = Schema((Column("s", "categorical", 0.0, 1.0, 1.0, ("a", "b"), dtype="string"),))
+    with pytest.raises(InputError, match=message):
+        schema.encode(pa.table({"s": values}), file="f", first_row=7)
+
+
+def test_encode_counts_the_missing_values():
+    schema = Schema((Column("v", "real"),))
+    with pytest.raises(InputError, match=r"row 2, column 'v': missing value \(2 in this column\)"):
+        schema.encode(pa.table({"v": [1.0, None, 2.0, float("nan")]}))
+
+
+@pytest.mark.parametrize("value", [float("inf"), -float("inf"), 1e39])
+def test_encode_refuses_what_float32_cannot_hold(value):
+    with pytest.raises(InputError, match="row 2, column 'v'.*not a finite number"):
+        Schema((Column("v", "real"),)).encode(pa.table({"v": [1.0, value]}))
+
+
+def test_encode_refuses_text_where_a_number_was():
+    with pytest.raises(InputError, match="row 2, column 'v': '12a' is not a number"):
+        Schema((Column("v", "real"),)).encode(pa.table({"v": ["1.5", "12a"]}))
+
+
+def test_encode_names_the_columns_that_lack():
+    schema = Schema((Column("price", "real"), Column("age", "real")))
+    with pytest.raises(InputError, match="f has no column 'price' that.*did you mean 'prize'"):
+        schema.encode(pa.table({"prize": [1.0], "age": [1.0]}), file="f")
+
+
+def test_encode_refuses_a_column_that_is_there_twice():
+    table = pa.table([pa.array([1.0]), pa.array([2.0])], names=["v", "v"])
+    with pytest.raises(InputError, match="the column 'v' twice"):
+        Schema((Column("v", "real"),)).encode(table)
+
+
+def test_a_column_refuses_a_kind_that_is_none():
+    with pytest.raises(InputError, match="unknown kind 'ordinal'"):
+        Column("v", "ordinal")
+    with pytest.raises(InputError, match="categories"):
+        Column("v", "categorical")
+
+
+def test_supports_in_words():
+    assert Column("v", "real").support == "(-inf, inf)"
+    assert Column("v", "positive", 0.0).support == "(0, inf)"
+    assert Column("v", "integer", 0.0, 120.0, 1.0).support == "[0, 120]"
+    assert Column("v", "categorical", 0.0, 1.0, 1.0, (1, 2)).support == "2 categories"
