@@ -1,0 +1,126 @@
+"""Every bijection and every recipe, small: the table that the laws run over."""
+
+import torch
+
+from caudal import Chain, Inverse
+from caudal.bijections import (
+    ActNorm,
+    Autoregressive,
+    BatchNorm,
+    Coupling,
+    Flip,
+    Logit,
+    LULinear,
+    Permutation,
+    Pointwise,
+    Scale,
+    Standardise,
+    Support,
+)
+from caudal.elementwise import (
+    Affine,
+    MixtureGaussian,
+    MixtureLogistic,
+    RationalQuadraticSpline,
+    Shift,
+)
+from caudal.nets import MADE, MLP, ResidualMLP
+from caudal.recipes import IAF, MAF, NICE, NSF, NSFAR, MAFMoG, RealNVP
+from caudal.recipes import MADE as MADERecipe  # noqa: N811
+
+ELEMENTWISE = {
+    "shift": Shift(),
+    "affine": Affine(),
+    "spline": RationalQuadraticSpline(bins=5),
+    "mixture-logistic": MixtureLogistic(components=3),
+    "mixture-gaussian": MixtureGaussian(components=3),
+}
+
+RECIPES = {
+    "nice": NICE(hidden=(16, 16)),
+    "realnvp": RealNVP(layers=3, hidden=(16,)),
+    "made": MADERecipe(hidden=(16, 16)),
+    "made-direct": MADERecipe(hidden=(3,), direct=True, activation="tanh"),
+    "maf": MAF(layers=3, hidden=(16, 16)),
+    "maf-narrow": MAF(layers=2, hidden=(2, 3), batch_norm=False),
+    "maf-mog": MAFMoG(layers=2, hidden=(16,), components=3),
+    "iaf": IAF(layers=3, hidden=(16, 16)),
+    "nsf": NSF(layers=2, hidden=16, blocks=1),
+    "nsf-ar": NSFAR(layers=2, hidden=16, blocks=1),
+}
+
+
+def coupling(elementwise, keep, context, net=MLP):
+    kept, moved = int(keep.sum()), int((~keep).sum())
+    sizes = {"hidden": (16,)} if net is MLP else {"hidden": 16, "blocks": 2}
+    return Coupling(
+        net(kept, moved, elementwise.n_params, context=context, **sizes), elementwise, keep
+    )
+
+
+class Board(torch.nn.Module):
+    """A conditioner of whole images, for masks of the event's own shape."""
+
+    def __init__(self, channels, n_params):
+        super().__init__()
+        self.conv = torch.nn.Conv2d(channels, channels * n_params, 3, padding=1)
+
+    def forward(self, x, context=None):
+        params = self.conv(x)
+        if context is not None:
+            params = params + context.sum(1)[:, None, None, None]
+        return params.unflatten(1, (-1, x.shape[1]))
+
+
+def bijections(features, context):
+    """Name -> bijection of vectors (D,)."""
+    cases = {
+        "chain": Chain([Flip(), Scale((features,)), LULinear(features)]),
+        "inverse": Inverse(LULinear(features)),
+        "flip": Flip(),
+        "permutation": Permutation(torch.randperm(features)),
+        "lu": LULinear(features),
+        "scale": Scale((features,)),
+        "standardise": Standardise((features,)),
+        "actnorm": ActNorm((features,)),
+        "batchnorm": BatchNorm((features,)).eval(),
+        "logit": Logit(alpha=0.05),
+        "support": support(features),
+    }
+    for name, elementwise in ELEMENTWISE.items():
+        cases[f"pointwise-{name}"] = Pointwise(elementwise, (features,))
+        net = MADE(features, elementwise.n_params, (16, 16), context)
+        cases[f"autoregressive-{name}"] = Autoregressive(net, elementwise)
+        if features > 1:
+            parity = torch.arange(features) % 2 == 0
+            cases[f"coupling-{name}"] = coupling(elementwise, parity, context)
+    residual = MADE(features, 2, (16, 16, 16), context, residual=True, direct=True)
+    cases["autoregressive-residual"] = Autoregressive(residual, Affine())
+    if features > 3:
+        uneven = torch.zeros(features, dtype=torch.bool)
+        uneven[torch.tensor([0, 1, 3])] = True
+        cases["coupling-uneven"] = coupling(Affine(), uneven, context, ResidualMLP)
+        cases["coupling-half"] = coupling(Affine(), torch.arange(features) >= 2, context)
+    return cases
+
+
+def support(features):
+    """The four kinds of support, in turn."""
+    low = torch.tensor([float("-inf"), 0.0, float("-inf"), -2.0]).repeat(features)[:features]
+    high = torch.tensor([float("inf"), float("inf"), 5.0, 3.0]).repeat(features)[:features]
+    return Support(low, high)
+
+
+def randomise(module, scale=0.1):
+    """Takes a fresh module away from the identity, its statistics too."""
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.add_(scale * torch.randn_like(parameter))
+        for part in module.modules():
+            if isinstance(part, BatchNorm | Standardise):
+                part.mean.normal_()
+            if isinstance(part, BatchNorm):
+                part.var.uniform_(0.5, 2)
+            if isinstance(part, Standardise):
+                part.std.uniform_(0.5, 2)
+    return module
