@@ -19,8 +19,8 @@ def read_array_file(path: Path, name: str) -> pa.Table:
     Raises:
         InputError: the file is damaged, holds objects, or its arrays make no table.
     """
-    with damage(name):
-        loaded = np.load(path, allow_pickle=False)
+    with damage(name), path.open("rb") as file:  # np.load leaves a damaged file open
+        loaded = np.load(file, allow_pickle=False)
         if isinstance(loaded, np.ndarray):
             return array_table(loaded, name)
         with loaded:

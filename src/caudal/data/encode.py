@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 
 from caudal.data import dtypes
 from caudal.data.column import Column
+from caudal.data.place import Place
 from caudal.errors import InputError
 
 NUMBER = r"^\s*[+-]?((\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|(?i:inf(inity)?))\s*$"
@@ -52,24 +53,20 @@ def check_names(wanted: Sequence[str], given: Sequence[str], file: str) -> None:
             raise InputError(f"{file} has the column '{name}' twice: rename one of them")
 
 
-def encode_columns(
-    columns: Sequence[Column], table: pa.Table, file: str, first_row: int
-) -> np.ndarray:
+def encode_columns(columns: Sequence[Column], table: pa.Table, place: Place) -> np.ndarray:
     """The columns as float64 (N, D): codes for categories, NaN wherever a value is missing."""
     values = np.empty((table.num_rows, len(columns)))
     for j, column in enumerate(columns):
         make = to_codes if column.categories is not None else _to_column_numbers
-        values[:, j] = make(column, table[column.name], file, first_row)
+        values[:, j] = make(column, table[column.name], place)
     return values
 
 
-def _to_column_numbers(
-    column: Column, data: pa.ChunkedArray, file: str, first_row: int
-) -> np.ndarray:
-    return to_numbers(data, column.name, file, first_row)
+def _to_column_numbers(column: Column, data: pa.ChunkedArray, place: Place) -> np.ndarray:
+    return to_numbers(data, column.name, place)
 
 
-def refuse_gaps(columns: Sequence[Column], values: np.ndarray, file: str, first_row: int) -> None:
+def refuse_gaps(columns: Sequence[Column], values: np.ndarray, place: Place) -> None:
     """Refuses missing values in columns that may not have them.
 
     Raises:
@@ -78,32 +75,31 @@ def refuse_gaps(columns: Sequence[Column], values: np.ndarray, file: str, first_
     for column, value in zip(columns, values.T, strict=True):
         gaps = np.isnan(value)
         if not column.missing and gaps.any():
-            raise gap_error(file, first_row + int(gaps.argmax()), column.name, int(gaps.sum()))
+            raise gap_error(place.cell(int(gaps.argmax()), column.name), int(gaps.sum()))
 
 
-def gap_rows(columns: Sequence[Column], values: np.ndarray) -> np.ndarray:
-    """Mask (N,) of the rows with a missing value where none may be."""
-    strict = [not column.missing for column in columns]
-    return np.isnan(values[:, strict]).any(1)
+def gaps_in(data: pa.ChunkedArray) -> np.ndarray:
+    """Mask (N,) of the missing values: nulls, and NaN."""
+    return pc.is_null(dtypes.plain(data), nan_is_null=True).to_numpy()
 
 
-def gap_error(file: str, row: int, name: str, count: int) -> InputError:
-    """The error for missing values: the first one's row, and how many the column has."""
+def gap_error(cell: str, count: int) -> InputError:
+    """The error for missing values: where the first is, and how many the column has."""
     more = f" ({count} in this column)" if count > 1 else ""
-    return InputError(f"{file}, row {row}, column '{name}': missing value{more}; {GAP_ADVICE}")
+    return InputError(f"{cell}: missing value{more}; {GAP_ADVICE}")
 
 
-def to_numbers(data: pa.ChunkedArray, name: str, file: str, first_row: int) -> np.ndarray:
+def to_numbers(data: pa.ChunkedArray, name: str, place: Place) -> np.ndarray:
     """A column as float64 (N,), NaN where missing.
 
     Raises:
         InputError: a text that is no number, an infinity, or beyond what float32 holds.
     """
     if reason := dtypes.refusal(data.type):
-        raise InputError(f"{file}, column '{name}' {reason}")
+        raise InputError(f"{place.column(name)} {reason}")
     data = dtypes.plain(data)
     if dtypes.is_text(data.type):
-        data = _parse_numbers(data, name, file, first_row)
+        data = _parse_numbers(data, name, place)
     elif not dtypes.is_number(data.type):
         data = data.cast(pa.uint8())
     values = pc.fill_null(data.cast(pa.float64(), safe=False), float("nan")).to_numpy()
@@ -111,24 +107,24 @@ def to_numbers(data: pa.ChunkedArray, name: str, file: str, first_row: int) -> n
     if huge.any():
         row = int(huge.argmax())
         raise InputError(
-            f"{file}, row {first_row + row}, column '{name}': {values[row]} is not a finite "
-            f"number that 32 bits hold: correct it or leave the row out"
+            f"{place.cell(row, name)}: {values[row]} is not a finite number that 32 bits hold: "
+            f"correct it or leave the row out"
         )
     return values
 
 
-def _parse_numbers(data: pa.ChunkedArray, name: str, file: str, first_row: int) -> pa.ChunkedArray:
+def _parse_numbers(data: pa.ChunkedArray, name: str, place: Place) -> pa.ChunkedArray:
     good = pc.fill_null(pc.match_substring_regex(data, NUMBER), True).to_numpy()
     if not good.all():
         row = int((~good).argmax())
         raise InputError(
-            f"{file}, row {first_row + row}, column '{name}': {show(data[row].as_py())} is not "
-            f"a number: correct it, or declare the column with --types {name}=categorical"
+            f"{place.cell(row, name)}: {show(data[row].as_py())} is not a number: correct it, or "
+            f" declare the column with --types {name}=categorical"
         )
     return pc.utf8_trim_whitespace(data).cast(pa.float64())
 
 
-def to_codes(column: Column, data: pa.ChunkedArray, file: str, first_row: int) -> np.ndarray:
+def to_codes(column: Column, data: pa.ChunkedArray, place: Place) -> np.ndarray:
     """A categorical column as float64 codes (N,), NaN where missing without a category for it.
 
     Raises:
@@ -136,14 +132,14 @@ def to_codes(column: Column, data: pa.ChunkedArray, file: str, first_row: int) -
     """
     categories = column.categories or ()
     dtype = dtypes.value_type(dtypes.parse(column.dtype))
-    values = _same_type(data, dtype, column.name, file, first_row)
+    values = _same_type(data, dtype, column.name, place)
     codes = pc.index_in(values, value_set=pa.array(categories, dtype))
     unknown = pc.and_(pc.is_null(codes), pc.is_valid(values)).to_numpy()
     if unknown.any():
         row = int(unknown.argmax())
         known = ", ".join(show(c) for c in categories[:6] if c is not None)
         raise InputError(
-            f"{file}, row {first_row + row}, column '{column.name}': unknown category "
+            f"{place.cell(row, column.name)}: unknown category "
             f"{show(values[row].as_py())}; known are {known}"
             + (", ..." if len(categories) > 6 else "")
         )
@@ -151,17 +147,17 @@ def to_codes(column: Column, data: pa.ChunkedArray, file: str, first_row: int) -
 
 
 def _same_type(
-    data: pa.ChunkedArray, dtype: pa.DataType, name: str, file: str, first_row: int
+    data: pa.ChunkedArray, dtype: pa.DataType, name: str, place: Place
 ) -> pa.ChunkedArray:
     if reason := dtypes.refusal(data.type):
-        raise InputError(f"{file}, column '{name}' {reason}")
+        raise InputError(f"{place.column(name)} {reason}")
     data = dtypes.plain(data)
     if pa.types.is_floating(data.type):
         data = pc.if_else(pc.is_nan(data), pa.scalar(None, data.type), data)
     if data.type == dtype:
         return data
     if dtypes.is_number(dtype):  # a category 1 is found whether the file says 1 or 1.0
-        numbers = to_numbers(data, name, file, first_row)
+        numbers = to_numbers(data, name, place)
         return pa.chunked_array([pa.array(numbers, from_pandas=True).cast(dtype, safe=False)])
     return data.cast(dtype)
 

@@ -9,13 +9,13 @@ from types import TracebackType
 import pyarrow as pa
 
 from caudal.data.formats import Opener, Write, write_npy, write_npz, write_parquet, write_text
+from caudal.data.text import COMPRESSED
 from caudal.errors import InputError
 from caudal.files import atomic
 
 _TEXT = {".csv": ",", ".tsv": "\t"}
-_PACKED = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd"}
 _OTHERS: dict[str, Opener] = {".parquet": write_parquet, ".npy": write_npy, ".npz": write_npz}
-FORMATS = f"{' '.join(_TEXT)} (also with {' '.join(_PACKED)}) {' '.join(_OTHERS)}"
+FORMATS = f"{' '.join(_TEXT)} (also with {' '.join(COMPRESSED)}) {' '.join(_OTHERS)}"
 
 
 class TableWriter:
@@ -74,7 +74,7 @@ def _opener(path: Path) -> Opener:
         raise InputError(f"{path} is a folder: give a file name ({FORMATS})")
     if path.suffix in _OTHERS:
         return _OTHERS[path.suffix]
-    packed = _PACKED.get(path.suffix)
+    packed = COMPRESSED.get(path.suffix)
     suffix = Path(path.stem).suffix if packed else path.suffix
     if suffix in _TEXT:
         return partial(write_text, delimiter=_TEXT[suffix], compression=packed)

@@ -3,11 +3,13 @@
 from dataclasses import dataclass
 
 import numpy as np
+import pyarrow as pa
 import torch
 from torch import Tensor
 
 from caudal.data import encode
-from caudal.data.schema import Schema
+from caudal.data.place import Place
+from caudal.data.schema import Column, Schema
 from caudal.data.splits import TRAIN, Split
 from caudal.data.tables import Piece, Tables
 from caudal.errors import InputError
@@ -40,13 +42,15 @@ class PartReader:
     def read(self, piece: Piece, file: str) -> tuple[Tensor, np.ndarray]:
         """The rows that are used, as float32 (n, D + C), and their parts (n,)."""
         columns = self.schema.columns + self.schema.context
-        values = encode.encode_columns(columns, piece.table, file, piece.first + 1)
-        parts = self.parts(piece.first, len(values))
+        table, place = piece.table, Place(file, piece.first + 1)
+        parts = self.parts(piece.first, table.num_rows)
         if self.drop:
-            keep = ~encode.gap_rows(columns, values)
-            values, parts = values[keep], parts[keep]
-        else:
-            encode.refuse_gaps(columns, values, file, piece.first + 1)
+            keep = np.ones(table.num_rows, bool)
+            for column in filter(_is_strict, columns):
+                keep &= ~encode.gaps_in(table[column.name])
+            table, place, parts = table.filter(pa.array(keep)), place.choose(keep), parts[keep]
+        values = encode.encode_columns(columns, table, place)
+        encode.refuse_gaps(columns, values, place)
         return torch.from_numpy(values.astype(np.float32)), parts
 
     def count(self, table: Tables) -> np.ndarray:
@@ -62,6 +66,10 @@ class PartReader:
             counts[group] = np.bincount(self.parts(first, rows), minlength=len(PARTS))
             first += rows
         return counts
+
+
+def _is_strict(column: Column) -> bool:
+    return not column.missing and None not in (column.categories or ())
 
 
 def no_rows(table: Tables, part: int) -> InputError:

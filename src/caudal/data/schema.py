@@ -9,6 +9,7 @@ from torch import Tensor
 
 from caudal.data import decode, encode
 from caudal.data.column import KINDS, Column
+from caudal.data.place import Place
 
 __all__ = ["KINDS", "Column", "Schema"]
 
@@ -53,10 +54,10 @@ class Schema:
             InputError: a column lacks, a category is unknown, a value is missing, infinite or
                 not a number; with the row, the column and the value.
         """
-        table = encode.as_table(table)
+        table, place = encode.as_table(table), Place(file, first_row)
         encode.check_names(self.names, table.column_names, file)
-        values = encode.encode_columns(self.columns + self.context, table, file, first_row)
-        encode.refuse_gaps(self.columns + self.context, values, file, first_row)
+        values = encode.encode_columns(self.columns + self.context, table, place)
+        encode.refuse_gaps(self.columns + self.context, values, place)
         return self.split(torch.from_numpy(values).to(dtype))
 
     def split(self, values: Tensor) -> tuple[Tensor, Tensor | None]:

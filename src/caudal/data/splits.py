@@ -52,7 +52,8 @@ def check_fractions(fractions: Sequence[float]) -> tuple[float, float, float]:
     Raises:
         InputError: says what they should be.
     """
-    if len(fractions) != 3 or min(fractions) <= 0 or abs(sum(fractions) - 1) > 1e-6:
+    is_whole = abs(sum(fractions) - 1) <= 1e-6  # False for NaN
+    if len(fractions) != 3 or min(fractions) <= 0 or not is_whole:
         shown = " ".join(f"{f:g}" for f in fractions)
         raise InputError(
             f"--split {shown}: give the three shares of training, validation and test rows, "

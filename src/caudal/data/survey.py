@@ -8,7 +8,8 @@ import pyarrow.compute as pc
 
 from caudal.data import dtypes
 from caudal.data.declare import Declared
-from caudal.data.encode import NUMBER, gap_error, to_numbers
+from caudal.data.encode import NUMBER, gap_error, gaps_in, to_numbers
+from caudal.data.place import Place
 from caudal.data.stats import Stats
 from caudal.data.tables import Tables
 from caudal.errors import InputError
@@ -37,12 +38,13 @@ def survey(
         for name in names:
             _check_type(table, name)
         for piece in table.pieces(names):
-            _add(found, piece.table, declared, missing, table.name, piece.first)
+            _add(found, piece.table, declared, missing, Place(table.name, piece.first + 1))
     _check_found(found, tables[0].name)
     if missing == "refuse":
         for name, stats in found.items():
             if stats.first_gap:
-                raise gap_error(*stats.first_gap, name, stats.missing)
+                file, row = stats.first_gap
+                raise gap_error(Place(file, row).cell(0, name), stats.missing)
     return found
 
 
@@ -76,31 +78,39 @@ def _add(
     table: pa.Table,
     declared: Mapping[str, Declared],
     missing: str,
-    file: str,
-    first: int,
+    place: Place,
 ) -> None:
-    values = {}
-    for name in found:
-        numeric = is_numeric(table[name].type, declared.get(name))
-        values[name] = (
-            to_numbers(table[name], name, file, first + 1)
-            if numeric
-            else dtypes.plain(table[name])
-        )
-    gaps = {name: _gaps(value) for name, value in values.items()}
+    gaps = {name: gaps_in(table[name]) for name in found}
+    for name, stats in found.items():
+        stats.add_gaps(gaps[name], place.file, place.first_row)
     whole = ~np.logical_or.reduce(list(gaps.values()))
     for name, stats in found.items():
-        stats.add_gaps(gaps[name], file, first + 1)
-        rows = np.flatnonzero(whole if missing == "drop" else ~gaps[name])
-        if isinstance(values[name], np.ndarray):
-            numbers = values[name][rows]
-            _check_support(declared.get(name), name, numbers, rows, f"{file}, row", first + 1)
-            stats.add_numbers(numbers, rows + first, _resolution(table[name].type))
+        keep = whole if missing == "drop" else ~gaps[name]
+        here = place.choose(keep)
+        column = table[name].filter(pa.array(keep))
+        if is_numeric(column.type, declared.get(name)):
+            _add_numbers(stats, column, name, declared.get(name), here)
         else:
-            _add_texts(stats, values[name].take(pa.array(rows)), rows + first + 1)
+            _add_texts(stats, dtypes.plain(column), here)
 
 
-def _add_texts(stats: Stats, values: pa.ChunkedArray, rows: np.ndarray) -> None:
+def _add_numbers(
+    stats: Stats, column: pa.ChunkedArray, name: str, declared: Declared | None, place: Place
+) -> None:
+    values = to_numbers(column, name, place)
+    if declared is not None:
+        problem, bad = _outside(declared, values)
+        if bad.any():
+            at = int(bad.argmax())
+            raise InputError(
+                f"{place.cell(at, name)}: {values[at]:g} {problem}: correct it or declare "
+                f"another type"
+            )
+    rows = place.first_row + np.asarray(place.rows)
+    stats.add_numbers(values, rows, float(np.finfo(dtypes.float_type(column.type)).eps))
+
+
+def _add_texts(stats: Stats, values: pa.ChunkedArray, place: Place) -> None:
     counted = values.value_counts()
     levels, counts = counted.field("values"), counted.field("counts")
     stats.count += len(values)
@@ -110,36 +120,7 @@ def _add_texts(stats: Stats, values: pa.ChunkedArray, rows: np.ndarray) -> None:
         stats.words += int(words.sum())
         if stats.first_word is None and words.any():
             at = int(words.argmax())
-            stats.first_word = (int(rows[at]), values[at].as_py())
-
-
-def _gaps(values: np.ndarray | pa.ChunkedArray) -> np.ndarray:
-    if isinstance(values, np.ndarray):
-        return np.isnan(values)
-    return pc.is_null(values).to_numpy()
-
-
-def _resolution(dtype: pa.DataType) -> float:
-    return float(np.finfo(dtypes.float_type(dtype)).eps)
-
-
-def _check_support(
-    declared: Declared | None,
-    name: str,
-    values: np.ndarray,
-    rows: np.ndarray,
-    where: str,
-    first_row: int,
-) -> None:
-    if declared is None:
-        return
-    problem, bad = _outside(declared, values)
-    if bad.any():
-        at = int(bad.argmax())
-        raise InputError(
-            f"{where} {first_row + rows[at]}, column '{name}': {values[at]:g} {problem}: "
-            f"correct it or declare another type"
-        )
+            stats.first_word = (place.row(at), values[at].as_py())
 
 
 def _outside(d: Declared, values: np.ndarray) -> tuple[str, np.ndarray]:

@@ -12,7 +12,7 @@ from caudal.data.encode import NUMBER
 from caudal.data.tables import damage
 from caudal.errors import InputError
 
-COMPRESSED = (".gz", ".bz2", ".zst", ".lz4")
+COMPRESSED = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd", ".lz4": "lz4"}
 SUFFIXES = (".csv", ".tsv", ".txt", ".data", ".dat", ".test")
 NULLS = ("", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "?")
 _ZERO_PADDED = r"^[+-]?0\d"
@@ -54,7 +54,7 @@ def read_text(
 
 
 def _read_strings(path: Path, name: str) -> pa.Table:
-    compression = path.suffix[1:].replace("gz", "gzip") if path.suffix in COMPRESSED else None
+    compression = COMPRESSED.get(path.suffix)
     with damage(name):
         with pa.input_stream(str(path), compression=compression) as stream:
             start = stream.read(1 << 16).decode("utf-8-sig", errors="replace")
@@ -133,7 +133,7 @@ def _is_numeric(column: pa.ChunkedArray) -> bool:
 def _typed(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """The column as int64 or double where that loses nothing."""
     if column.null_count == len(column):
-        return column.cast(pa.null())
+        return pa.chunked_array([pa.nulls(len(column))])
     if not _is_numeric(column) or pc.any(pc.match_substring_regex(column, _ZERO_PADDED)).as_py():
         return column
     if pc.all(pc.match_substring_regex(column, r"^-?\d+$")).as_py():

@@ -1,0 +1,177 @@
+"""Bad input ends in one line that says what, where and what to do."""
+
+import gzip
+import io
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from caudal.data import open_data
+from caudal.errors import InputError
+
+GOOD = "a,b\n" + "".join(f"{i}.5,{i % 9}.25\n" for i in range(60))
+
+
+def parquet(table):
+    sink = io.BytesIO()
+    pq.write_table(table, sink)
+    return sink.getvalue()
+
+
+def npz():
+    sink = io.BytesIO()
+    np.savez_compressed(sink, a=np.random.default_rng(0).random((99, 3)))
+    return sink.getvalue()
+
+
+PARQUET = parquet(pa.table({"a": np.arange(999.0)}))
+NESTED = parquet(pa.table({"a": [1.5, 2.5], "l": [[1], [2]]}))
+DATES = parquet(pa.table({"a": [1.5, 2.5], "t": pa.array([1, 2], pa.timestamp("ms"))}))
+NULLS = parquet(pa.table({"a": [1.5, 2.5], "n": pa.array([None, None], pa.float64())}))
+
+# name of the file: content, options, what the message says
+FILES = {
+    "empty": ("t.csv", "", {}, "t.csv is empty"),
+    "header only": ("t.csv", "a,b\n", {}, "t.csv has no rows"),
+    "no rows": ("t.parquet", parquet(pa.table({"a": pa.array([], "f8")})), {}, "has no rows"),
+    "twice": ("t.csv", "a,a\n1,2\n3,4\n", {}, "the column 'a' twice: rename"),
+    "short line": ("t.csv", "a,b\n1,2\n3\n", {}, "t.csv, line 3: 1 values where.* has 2"),
+    "not UTF-8": ("t.csv", b"a,b\n1,\xff\n", {}, "line 2: not UTF-8"),
+    "cut gzip": ("t.csv.gz", gzip.compress(GOOD.encode())[:-40], {}, "damaged or cut short"),
+    "no gzip": ("t.csv.gz", GOOD, {}, "damaged or cut short"),
+    "cut parquet": ("t.parquet", PARQUET[:-50], {}, "t.parquet cannot be read, it may be dam"),
+    "no parquet": ("t.parquet", GOOD, {}, "damaged or cut short"),
+    "broken parquet": ("t.parquet", PARQUET[:50] + b"x" * 99 + PARQUET[149:], {}, "damaged"),
+    "cut npz": ("t.npz", npz()[:-50], {}, "damaged or cut short"),
+    "broken npz": ("t.npz", npz()[:200] + b"x" * 200 + npz()[400:], {}, "damaged or cut short"),
+    "empty npy": ("t.npy", b"", {}, "damaged or cut short"),
+    "unknown suffix": ("t.xlsx", "x", {}, "unknown kind of file '.xlsx'; known are .csv"),
+    "word": (
+        "t.csv",
+        "a\n1\n2\nx7\n",
+        {"types": ["a=real"]},
+        "row 3, column 'a': 'x7' is not a n",
+    ),
+    "odd word": ("t.csv", GOOD + "x,1.5\n", {}, "column 'a', row 61: 'x' is not a number, though"),
+    "gap": ("t.csv", GOOD + ",1\nNA,2\n", {}, r"row 61, column 'a': missing value \(2 in this c"),
+    "inf": ("t.csv", GOOD + "1,-inf\n", {}, "row 61, column 'b': -inf is not a finite"),
+    "inf, drop": ("t.csv", GOOD + "1,inf\n", {"missing": "drop"}, "row 61, column 'b': inf"),
+    "constant": ("t.csv", "a,b\n1,2\n3,2\n5,2\n", {}, r"'b' is constant \(2 in every.*--columns"),
+    "constant word": ("t.csv", "a,b\n1,u\n3,u\n", {}, r"'b' is constant \('u' in every"),
+    "identifier": (
+        "t.csv",
+        "id,v\n" + "".join(f"k{i},{i % 7}\n" for i in range(60)),
+        {},
+        r"column 'id' has 60 different values \(row 1: 'k0'\) and looks like an identifier",
+    ),
+    "many words": (
+        "t.csv",
+        "id\n" + "".join(f"k{i % 1100}\n" for i in range(3000)),
+        {},
+        "column 'id' has more than 1000 different values",
+    ),
+    "no name": ("t.csv", ",a\n0,1.5\n1,2.5\n2,9\n", {}, "a column has no name"),
+    "no values": ("t.csv", "a,b\n1,\n3,\n", {"missing": "model"}, "column 'b' has no values"),
+    "null column": ("t.parquet", NULLS, {"missing": "drop"}, "column 'n' has no values"),
+    "all dropped": ("t.csv", "a,b\n1,\n,2\n", {"missing": "drop"}, "every row has a missing"),
+    "nested": ("t.parquet", NESTED, {}, "column 'l' holds list.*flatten it"),
+    "date": ("t.parquet", DATES, {}, r"column 't' holds timestamp\[ms\]: turn it into a number"),
+    "few rows": ("t.csv", "a\n1\n2\n", {}, "2 rows, which leaves none for"),
+    "unknown column": ("t.csv", GOOD, {"columns": ["c"]}, "--columns c: .* no such column; there"),
+    "unknown context": ("t.csv", GOOD, {"context": ["c"]}, "--context c: "),
+    "named twice": ("t.csv", GOOD, {"columns": ["a", "a"]}, "--columns: 'a' is named twice"),
+    "in both": ("t.csv", GOOD, {"columns": ["a"], "context": ["a"]}, "'a' is in --columns and in"),
+    "all context": ("t.csv", GOOD, {"context": ["a", "b"]}, "leaves none to model"),
+    "policy": ("t.csv", GOOD, {"missing": "skip"}, "--missing skip: choose one of refuse, drop"),
+    "split sum": (
+        "t.csv",
+        GOOD,
+        {"split": (0.5, 0.1, 0.1)},
+        "--split 0.5 0.1 0.1: give the three",
+    ),
+    "split zero": ("t.csv", GOOD, {"split": (1.0, 0.0, 0.0)}, "each above 0"),
+    "split two": ("t.csv", GOOD, {"split": (0.5, 0.5)}, "three shares"),
+    "split nan": ("t.csv", GOOD, {"split": (float("nan"), 0.5, 0.5)}, "three shares"),
+    "split text": ("t.csv", GOOD, {"test": pa.table({"a": [1.0]})}, "table has no column 'b'"),
+    "test gap": (
+        "t.csv",
+        GOOD,
+        {"test": pa.table({"a": [1.0, None], "b": [1.0, 2.0]})},
+        "table, row 2",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", FILES)
+def test_files(tmp_path, case):
+    name, content, options, message = FILES[case]
+    path = tmp_path / name
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    with pytest.raises(InputError, match=message) as caught:
+        open_data(str(path), **options)
+    assert "\n" not in str(caught.value)
+
+
+PLACES = {
+    "built-in": ("digit", "no file and no built-in data 'digit'; did you mean 'digits'"),
+    "file": ("{}/tabel.csv", "no file .*tabel.csv; did you mean 'table.csv'"),
+    "folder of it": ("{}/sub/table.csv", "there is no folder"),
+    "a folder": ("{}", "is a folder: give a table file"),
+}
+
+
+@pytest.mark.parametrize("case", PLACES)
+def test_places(tmp_path, case):
+    (tmp_path / "table.csv").write_text(GOOD)
+    place, message = PLACES[case]
+    with pytest.raises(InputError, match=message):
+        open_data(place.format(tmp_path))
+
+
+def test_python_data_of_an_unknown_type():
+    with pytest.raises(InputError, match="cannot read a table from dict"):
+        open_data({"a": [1]})
+
+
+@pytest.fixture
+def schema():
+    table = pa.table({"age": [30, 41, 52] * 30, "city": ["Lima", "Quito", "Lima"] * 30})
+    return open_data(table).schema
+
+
+AGAINST = {
+    "column": ({"age": [1]}, "no column 'city' that the model needs"),
+    "category": (
+        {"age": [1, 2], "city": ["Lima", "Oslo"]},
+        "row 2, column 'city': unknown .*'Oslo'",
+    ),
+    "type": ({"age": ["x"], "city": ["Lima"]}, "row 1, column 'age': 'x' is not a number"),
+    "gap": ({"age": [1, None], "city": ["Lima", "Lima"]}, "row 2, column 'age': missing value"),
+    "word gap": ({"age": [1, 2], "city": ["Lima", None]}, "row 2, column 'city': missing value"),
+}
+
+
+@pytest.mark.parametrize("case", AGAINST)
+def test_tables_that_do_not_fit_the_run(schema, case):
+    values, message = AGAINST[case]
+    with pytest.raises(InputError, match=message):
+        open_data(pa.table(values), schema=schema)
+
+
+def test_tables_that_do_not_fit_the_run_also_when_streamed(schema, tmp_path):
+    path = tmp_path / "t.parquet"
+    city = ["Lima"] * 4000 + ["Oslo"] + ["Quito"] * 999
+    pq.write_table(pa.table({"age": range(5000), "city": city}), path, row_group_size=100)
+    found = open_data(str(path), schema=schema, memory=1 << 12)
+    with pytest.raises(InputError, match="row 4001, column 'city': unknown category 'Oslo'"):
+        list(found.train.ordered(100))
+
+
+def test_the_schema_of_a_run_replaces_guessing(schema):
+    table = pa.table({"more": ["x"] * 99, "city": ["Lima"] * 99, "age": [7] * 99})
+    found = open_data(table, schema=schema)
+    assert found.schema is schema
+    assert found.summary == ()
+    assert found.train.x[0].tolist() == [7.0, 0.0]
