@@ -58,7 +58,7 @@ class TableDequantization(Dequantization):
         self.columns_missing = [int(i) for i in missing.nonzero().flatten()]
 
     def lift(self, x: Tensor, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
-        y = x + self.step * _uniform(x, generator)
+        y = x + self.step * self._within_step(x, generator)
         if not self.columns_missing:
             return y, x.new_zeros(x.shape[0])
         noise = torch.randn(x.shape, generator=generator, dtype=x.dtype, device=x.device)
@@ -70,6 +70,12 @@ class TableDequantization(Dequantization):
         flags = absent[:, self.columns_missing].to(x.dtype)
         flags = flags + _uniform(flags, generator)
         return torch.cat([torch.where(absent, fill, y), flags], 1), sum_event(log_q * absent)
+
+    def _within_step(self, x: Tensor, generator: torch.Generator | None) -> Tensor:
+        """Uniform over [0, 1], less what rounding could carry over to the next step."""
+        steps = x / torch.where(self.step > 0, self.step, 1.0)
+        margin = (4 * torch.finfo(x.dtype).eps * (steps.abs() + 1)).clamp(max=0.25)
+        return torch.minimum(torch.maximum(_uniform(x, generator), margin), 1 - margin)
 
     def lower(self, y: Tensor) -> Tensor:
         features = self.event_shape[0]

@@ -54,8 +54,9 @@ class StaircaseLinear(nn.Module):
         self.bias.uniform_(-1, 1).mul_(bound.squeeze(1))
 
     def forward(self, x: Tensor) -> Tensor:
-        work = x.shape[0] * self.weight.numel()
-        if work < _WORTHWHILE or torch.is_autocast_enabled(x.device.type):
+        small = x.shape[0] * self.weight.numel() < _WORTHWHILE
+        # A compiler fuses the mask itself and takes no strided `out=`; autocast mixes dtypes.
+        if small or torch.compiler.is_compiling() or torch.is_autocast_enabled(x.device.type):
             return F.linear(x, self.weight * self.mask, self.bias)
         y: Tensor = _Staircase.apply(x, self.weight, self.bias, self.mask, self.blocks)
         return y
