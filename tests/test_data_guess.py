@@ -132,7 +132,7 @@ def test_repeated_values_in_a_continuous_column_are_noted():
 
 def test_a_word_among_numbers_is_noted():
     (note,) = open_data(pa.table({"age": [*"123456789", "unknown"] * 10})).notes
-    assert "column 'age' is taken as categories: row 10 is 'unknown'" in note
+    assert "table, row 10, column 'age' is 'unknown' though most values there are numbers" in note
 
 
 def test_the_summary_has_a_row_for_each_column():

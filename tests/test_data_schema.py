@@ -130,6 +130,15 @@ def test_columns_and_context_are_told_apart_by_name_not_by_place():
     assert schema.decode(x, context).to_pydict() == {"b": [2.0], "a": [1.0], "c": [9.0]}
 
 
+def test_context_alone_may_come_as_text():
+    column = Column("digit", "categorical", 0.0, 1.0, 1.0, (3, 7), dtype="uint8")
+    schema = Schema((Column("a", "real"),), (column, Column("size", "real")))
+    context = schema.encode_context(pa.table({"digit": ["7", "3"], "size": ["1.5", "2"]}))
+    assert context.tolist() == [[1.0, 1.5], [0.0, 2.0]]
+    with pytest.raises(InputError, match="row 1, column 'digit': unknown category 5; known are 3"):
+        schema.encode_context(pa.table({"digit": ["5"], "size": [1.0]}))
+
+
 def test_a_pandas_frame_is_a_table():
     frame = pd.DataFrame({"a": [0.5, 1.5] * 50, "s": ["u", "v", "w", "u"] * 25})
     found = open_data(frame)

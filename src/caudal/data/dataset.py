@@ -71,7 +71,7 @@ def open_data(
         split: shares of training, validation and test rows.
         seed: of the split.
         schema: of a finished run; then nothing is guessed and the table must fit it.
-        memory: bytes above which a Parquet file is streamed.
+        memory: bytes above which a Parquet file is streamed; other files are held in memory.
 
     Raises:
         InputError: anything that makes the table unusable, with file, row, column and advice.

@@ -59,7 +59,7 @@ def restore(array: pa.Array, dtype: pa.DataType) -> pa.Array:
 
 def is_text(dtype: pa.DataType) -> bool:
     """Whether values are strings."""
-    return pat.is_string(dtype) or pat.is_large_string(dtype) or pat.is_string_view(dtype)
+    return str(dtype) in ("string", "large_string", "string_view")
 
 
 def is_number(dtype: pa.DataType) -> bool:
@@ -82,7 +82,7 @@ def refusal(dtype: pa.DataType) -> str | None:
     if is_text(dtype) or is_number(dtype) or pat.is_boolean(dtype):
         return None
     if pat.is_null(dtype):
-        return "has no values: leave it out"
+        return "has no values: leave it out with --columns"
     if pat.is_temporal(dtype):
-        return f"holds {dtype}: turn it into a number (hours since a start) or leave it out"
-    return f"holds {dtype}, not one value a row: flatten it into columns or leave it out"
+        return f"holds {dtype}: turn it into hours since a start or leave it out with --columns"
+    return f"holds {dtype}, not one value a row: flatten it or leave it out with --columns"

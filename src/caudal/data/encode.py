@@ -53,6 +53,19 @@ def check_names(wanted: Sequence[str], given: Sequence[str], file: str) -> None:
             raise InputError(f"{file} has the column '{name}' twice: rename one of them")
 
 
+def encode_table(columns: Sequence[Column], data: Any, place: Place) -> np.ndarray:
+    """The columns of a Table or DataFrame as float64 (N, D), NaN only where they may be missing.
+
+    Raises:
+        InputError: a column lacks, or a value is not what its column holds.
+    """
+    table = as_table(data)
+    check_names([column.name for column in columns], table.column_names, place.file)
+    values = encode_columns(columns, table, place)
+    refuse_gaps(columns, values, place)
+    return values
+
+
 def encode_columns(columns: Sequence[Column], table: pa.Table, place: Place) -> np.ndarray:
     """The columns as float64 (N, D): codes for categories, NaN wherever a value is missing."""
     values = np.empty((table.num_rows, len(columns)))

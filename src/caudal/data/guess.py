@@ -33,7 +33,8 @@ def make_column(
     # A declared lattice gets rounding noise, so that even a constant has a density.
     if stats.low == stats.high and not (declared and column.step):
         raise InputError(
-            f"column '{name}' is constant ({stats.low:g} in every row): {leave_out(name)}"
+            f"{stats.file}, column '{name}' is constant ({stats.low:g} in every row): "
+            f"{leave_out(name)}"
         )
     if column.kind == "categorical":
         return _categorical(name, dtype, stats, gaps, declared)
@@ -91,10 +92,10 @@ def notes(columns: Sequence[Column], found: Mapping[str, Stats]) -> list[str]:
     for column in columns:
         stats = found[column.name]
         if stats.first_word and stats.words < stats.count / 2:
-            row, word = stats.first_word
+            cell, word = stats.first_word
             said.append(
-                f"column '{column.name}' is taken as categories: row {row} is {show(word)} though "
-                f"most of its values are numbers"
+                f"{cell} is {show(word)} though most values there are numbers: the column is "
+                f"taken as categories"
             )
     return said
 
@@ -106,9 +107,9 @@ def _categorical(
     if levels is None or len(levels) == stats.count > IDENTIFIER_ROWS and declared is None:
         raise _too_many(name, stats)
     if len(levels) + gaps == 1:
+        only = show(next(iter(levels)))
         raise InputError(
-            f"column '{name}' is constant ({show(next(iter(levels)))} in every row): "
-            f"{leave_out(name)}"
+            f"{stats.file}, column '{name}' is constant ({only} in every row): {leave_out(name)}"
         )
     values = (*_in_type(sorted(levels), dtype), *((None,) if gaps else ()))
     return Column(name, "categorical", 0.0, len(values) - 1.0, 1.0, values, dtype=str(dtype))
@@ -116,18 +117,16 @@ def _categorical(
 
 def _too_many(name: str, stats: Stats) -> InputError:
     if stats.first_word and stats.words < stats.count / 2:
-        row, word = stats.first_word
+        cell, word = stats.first_word
         return InputError(
-            f"column '{name}', row {row}: {show(word)} is not a number, though most of its values "
-            f"are: correct it, or write it as NA if it is missing"
+            f"{cell}: {show(word)} is not a number, though most values there are: correct it, or "
+            f"write it as NA if it is missing"
         )
     many = f"more than {MAX_LEVELS}" if stats.levels is None else f"{len(stats.levels)}"
-    example = (
-        f" (row {stats.first_word[0]}: {show(stats.first_word[1])})" if stats.first_word else ""
-    )
+    example = f" (such as {show(stats.first_word[1])})" if stats.first_word else ""
     return InputError(
-        f"column '{name}' has {many} different values{example} and looks like an identifier or a "
-        f"date: turn it into numbers, or {leave_out(name)}"
+        f"{stats.file}, column '{name}' has {many} different values{example} and looks like an "
+        f"identifier or a date: turn it into numbers, or {leave_out(name)}"
     )
 
 

@@ -54,11 +54,15 @@ class Schema:
             InputError: a column lacks, a category is unknown, a value is missing, infinite or
                 not a number; with the row, the column and the value.
         """
-        table, place = encode.as_table(table), Place(file, first_row)
-        encode.check_names(self.names, table.column_names, file)
-        values = encode.encode_columns(self.columns + self.context, table, place)
-        encode.refuse_gaps(self.columns + self.context, values, place)
+        values = encode.encode_table(self.columns + self.context, table, Place(file, first_row))
         return self.split(torch.from_numpy(values).to(dtype))
+
+    def encode_context(
+        self, table: Any, *, file: str = "context", dtype: torch.dtype = torch.float32
+    ) -> Tensor:
+        """Turns rows of context columns alone, which may be given as text, into (N, C)."""
+        values = encode.encode_table(self.context, table, Place(file))
+        return torch.from_numpy(values).to(dtype)
 
     def split(self, values: Tensor) -> tuple[Tensor, Tensor | None]:
         """Cuts values (N, D + C) into x (N, D) and context (N, C) or None."""

@@ -16,11 +16,12 @@ SAMPLE = 1 << 16
 class Stats:
     """Counts, levels and, for numbers, moments, decimals and a sample of one column."""
 
+    file: str = ""  # the first that was read
     rows: int = 0  # with missing ones
     missing: int = 0
     count: int = 0  # values taken in
     words: int = 0  # texts that are no numbers
-    first_word: tuple[int, str] | None = None  # row and value of the first of them
+    first_word: tuple[str, str] | None = None  # place and value of the first of them
     first_gap: tuple[str, int] | None = None  # file and row of the first missing value
     levels: dict[Any, int] | None = field(default_factory=dict)  # None: too many
     low: float = float("inf")
@@ -45,6 +46,7 @@ class Stats:
 
     def add_gaps(self, gaps: np.ndarray, file: str, first_row: int) -> None:
         """Counts rows, and those (mask (N,)) without a value."""
+        self.file = self.file or file
         self.rows += len(gaps)
         count = int(gaps.sum())
         self.missing += count
@@ -53,7 +55,8 @@ class Stats:
 
     def add_levels(self, levels: list[Any], counts: list[int]) -> None:
         """Counts different values, until there are too many to be categories."""
-        if self.levels is None:
+        if self.levels is None or len(levels) > MAX_LEVELS:
+            self.levels = None
             return
         for level, count in zip(levels, counts, strict=True):
             self.levels[level] = self.levels.get(level, 0) + count

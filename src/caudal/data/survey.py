@@ -91,7 +91,7 @@ def _add(
         if is_numeric(column.type, declared.get(name)):
             _add_numbers(stats, column, name, declared.get(name), here)
         else:
-            _add_texts(stats, dtypes.plain(column), here)
+            _add_texts(stats, dtypes.plain(column), name, here)
 
 
 def _add_numbers(
@@ -110,7 +110,7 @@ def _add_numbers(
     stats.add_numbers(values, rows, float(np.finfo(dtypes.float_type(column.type)).eps))
 
 
-def _add_texts(stats: Stats, values: pa.ChunkedArray, place: Place) -> None:
+def _add_texts(stats: Stats, values: pa.ChunkedArray, name: str, place: Place) -> None:
     counted = values.value_counts()
     levels, counts = counted.field("values"), counted.field("counts")
     stats.count += len(values)
@@ -120,7 +120,7 @@ def _add_texts(stats: Stats, values: pa.ChunkedArray, place: Place) -> None:
         stats.words += int(words.sum())
         if stats.first_word is None and words.any():
             at = int(words.argmax())
-            stats.first_word = (place.row(at), values[at].as_py())
+            stats.first_word = (place.cell(at, name), values[at].as_py())
 
 
 def _outside(d: Declared, values: np.ndarray) -> tuple[str, np.ndarray]:
