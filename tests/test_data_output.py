@@ -1,0 +1,116 @@
+"""Tables into files of every format, whole or not at all."""
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from caudal.data import TableWriter, read_tables
+from caudal.errors import InputError
+
+
+def read(path, **options):
+    return pa.concat_tables(read_tables(str(path), **options))
+
+
+TABLE = pa.table(
+    {
+        "i": pa.array([1, None, 3], pa.int16()),
+        "f": pa.array([0.1, None, 1e10], pa.float32()),
+        "h": pa.array(np.array([0.5, 1, 2], np.float16)),
+        "b": [True, False, None],
+        "s": ['x, "y"', None, "z"],
+        "d": pa.array(["u", None, "v"]).dictionary_encode(),
+        "file": [1.5, 2.5, 3.5],
+    }
+)
+
+
+@pytest.mark.parametrize(
+    "suffix", [".csv", ".csv.gz", ".csv.zst", ".csv.bz2", ".csv.lz4", ".tsv", ".tsv.gz"]
+)
+def test_text_out(tmp_path, suffix):
+    path = tmp_path / f"t{suffix}"
+    with TableWriter(path) as writer:
+        writer.write(TABLE)
+        writer.write(TABLE.slice(0, 1))
+    table = read(path)
+    assert table["i"].to_pylist() == [1, None, 3, 1]
+    assert table["f"].to_pylist() == [0.1, None, 1e10, 0.1]
+    assert table["s"].to_pylist() == ['x, "y"', None, "z", 'x, "y"']
+    assert table["d"].to_pylist() == ["u", None, "v", "u"]
+    assert table.column_names == TABLE.column_names
+
+
+def test_text_out_quotes_only_where_it_must(tmp_path):
+    with TableWriter(tmp_path / "t.csv") as writer:
+        writer.write(pa.table({"a": [1.5, 2], "city": ["Lima", None]}))
+    assert (tmp_path / "t.csv").read_text() == "a,city\n1.5,Lima\n2,\n"
+
+
+def test_parquet_out_keeps_everything(tmp_path):
+    with TableWriter(tmp_path / "t.parquet") as writer:
+        writer.write(TABLE)
+        writer.write(TABLE)
+    table = pq.read_table(tmp_path / "t.parquet")
+    assert table.equals(pa.concat_tables([TABLE, TABLE]))
+    assert pq.ParquetFile(tmp_path / "t.parquet").num_row_groups == 2
+
+
+def test_arrays_out(tmp_path):
+    with TableWriter(tmp_path / "t.npz") as writer:
+        writer.write(TABLE)
+    arrays = np.load(tmp_path / "t.npz")
+    assert arrays.files == TABLE.column_names
+    assert arrays["s"].tolist() == ['x, "y"', "", "z"]
+    assert arrays["file"].tolist() == [1.5, 2.5, 3.5]
+    assert np.isnan(arrays["i"][1])
+    with TableWriter(tmp_path / "t.npy") as writer:
+        writer.write(TABLE.select(["i", "f"]))
+        writer.write(TABLE.select(["i", "f"]))
+    assert np.load(tmp_path / "t.npy").shape == (6, 2)
+
+
+def test_text_does_not_go_into_npy(tmp_path):
+    with (
+        pytest.raises(InputError, match="column 's' is text, .npy holds numbers"),
+        TableWriter(tmp_path / "t.npy") as writer,
+    ):
+        writer.write(TABLE)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".csv.gz", ".parquet", ".npy", ".npz"])
+def test_nothing_stays_of_a_file_that_failed(tmp_path, suffix):
+    path = tmp_path / f"t{suffix}"
+    path.write_text("before")
+    with pytest.raises(RuntimeError, match="stop"), TableWriter(path) as writer:  # noqa: PT012
+        writer.write(TABLE.select(["i", "f"]))
+        raise RuntimeError("stop")
+    assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
+    assert path.read_text() == "before"
+
+
+@pytest.mark.parametrize("name", ["t.xlsx", "t", "t.gz", "t.parquet.gz"])
+def test_an_unknown_suffix_is_refused_at_once(tmp_path, name):
+    with pytest.raises(InputError, match=r"cannot write.*known are .csv .tsv .*.npz"):
+        TableWriter(tmp_path / name)
+
+
+def test_places_that_cannot_be_written_are_refused(tmp_path):
+    with pytest.raises(InputError, match="is a folder"):
+        TableWriter(tmp_path)
+    (tmp_path / "f").write_text("")
+    with (
+        pytest.raises(InputError, match=r"cannot write .*f/t.csv"),
+        TableWriter(tmp_path / "f/t.csv"),
+    ):
+        pass
+
+
+def test_pieces_must_be_alike_and_there_must_be_one(tmp_path):
+    with pytest.raises(InputError, match="same columns"), TableWriter(tmp_path / "t.csv") as w:  # noqa: PT012
+        w.write(TABLE)
+        w.write(TABLE.select(["i"]))
+    with pytest.raises(InputError, match="no rows to write"), TableWriter(tmp_path / "t.csv"):
+        pass
