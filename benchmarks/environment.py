@@ -1,0 +1,82 @@
+"""What a result file must say of its making: command, commit, date, machine."""
+
+import datetime
+import json
+import os
+import platform
+import shlex
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
+
+
+def describe() -> dict[str, str]:
+    """Printable facts, in the order in which to print them."""
+    libraries = ("torch", "zuko", "nflows", "normflows")
+    return {
+        "command": shlex.join(["python", *map(_from_root, sys.argv)]),
+        "commit": _commit(),
+        "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "machine": f"{_processor()}, {os.cpu_count()} cores, Python {platform.python_version()}",
+        "threads": str(torch.get_num_threads()),
+        "libraries": ", ".join(f"{name} {version(name)}" for name in libraries),
+    }
+
+
+def lines(facts: dict[str, str]) -> list[str]:
+    """The facts as a list in markdown."""
+    return [
+        f"- {key}: {f'`{value}`' if key == 'command' else value}" for key, value in facts.items()
+    ]
+
+
+def write(path: Path, text: str) -> None:
+    """Whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(path.name + ".part")
+    draft.write_text(text, encoding="utf-8")
+    draft.replace(path)
+
+
+def write_json(path: Path, value: Any) -> None:
+    write(path, json.dumps(value, indent=1) + "\n")
+
+
+def table(header: list[str], rows: list[list[str]]) -> list[str]:
+    """A markdown table, the first column to the left and the others to the right."""
+    rule = ["---", *["---:"] * (len(header) - 1)]
+    return ["| " + " | ".join(row) + " |" for row in (header, rule, *rows)]
+
+
+def _from_root(argument: str) -> str:
+    path = Path(argument)
+    return (
+        str(path.resolve().relative_to(ROOT))
+        if path.resolve().is_relative_to(ROOT) and path.exists()
+        else argument
+    )
+
+
+def _commit() -> str:
+    def git(*arguments: str) -> str:
+        run = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True)
+        return run.stdout.strip()
+
+    changed = " with uncommitted changes in src" if git("status", "--porcelain", "src") else ""
+    return (git("rev-parse", "--short", "HEAD") or "unknown") + changed
+
+
+def _processor() -> str:
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.split(":", 1)[1].strip() for line in text.splitlines() if "model name" in line]
+    return names[0] if names else platform.machine()
