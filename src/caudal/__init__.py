@@ -1,10 +1,18 @@
 """caudal: normalizing flows with exact densities and fast sampling, both ways."""
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from caudal import recipes
 from caudal.bijection import Bijection, Chain, Inverse
 from caudal.errors import InputError, NumericalError
 from caudal.flow import Flow
 from caudal.initialization import calibrate, initialize
+
+if TYPE_CHECKING:
+    from caudal.training.checkpoint import load
+    from caudal.training.fit import fit
+    from caudal.training.options import Training
 
 __all__ = [
     "Bijection",
@@ -13,7 +21,23 @@ __all__ = [
     "InputError",
     "Inverse",
     "NumericalError",
+    "Training",
     "calibrate",
+    "fit",
     "initialize",
+    "load",
     "recipes",
 ]
+
+# Imported when first asked for: `import caudal` costs little more than `import torch`.
+_LATER = {
+    "Training": "caudal.training.options",
+    "fit": "caudal.training.fit",
+    "load": "caudal.training.checkpoint",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module 'caudal' has no attribute {name!r}")
+    return getattr(import_module(_LATER[name]), name)

@@ -1,1 +1,1 @@
-"""."""
+"""Training: the loop, what it writes, and how that is loaded again."""

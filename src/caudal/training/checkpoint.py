@@ -1,0 +1,196 @@
+"""One file in, one flow out: weights with the recipe and the table's schema beside them.
+
+A safetensors file holds numbers and text only, so loading a stranger's file runs no code.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from caudal import files
+from caudal.errors import InputError
+from caudal.flow import Flow
+from caudal.recipes import Recipe
+from caudal.training.describe import describe, rebuild
+
+if TYPE_CHECKING:
+    from caudal.data.schema import Schema
+
+MODEL = "model.safetensors"
+"""The name of the model in a run folder."""
+FORMAT = 1
+"""Version of the metadata; a higher one is refused, a lower one is read."""
+_KEY = "caudal"
+_DTYPES = {"float32": torch.float32, "float64": torch.float64}
+# What metadata that were tampered with can make a recipe or a schema raise.
+_NONSENSE = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What a model file holds.
+
+    Attributes:
+        flow: in evaluation mode, on the CPU.
+        recipe: that built it.
+        schema: the columns of the table it was trained on; None for plain tensors.
+        metadata: all that was saved beside the weights: `version` of caudal, `step`, `valid`
+            (nats of the mean validation loss) and what the writer added.
+    """
+
+    flow: Flow
+    recipe: Recipe
+    schema: "Schema | None"
+    metadata: dict[str, Any]
+
+
+def save_model(
+    path: str | Path,
+    flow: Flow,
+    recipe: Recipe,
+    schema: "Schema | None" = None,
+    extra: Mapping[str, Any] | None = None,
+    weights: Mapping[str, Tensor] | None = None,
+) -> None:
+    """Writes a flow to one safetensors file, atomically.
+
+    Args:
+        path: the file.
+        flow: whose weights they are.
+        recipe: that `flow` was built with, by `recipe.build` or `assemble(recipe, schema)`.
+        schema: of the table, if `flow` was assembled for one.
+        extra: further metadata that JSON can hold.
+        weights: a state of the flow to write instead of its present one.
+    """
+    from safetensors.torch import save
+
+    state = flow.state_dict() if weights is None else weights
+    tensors = {name: t.detach().cpu().contiguous().clone() for name, t in state.items()}
+    metadata = {**(extra or {}), **_metadata(flow, recipe, schema)}
+    with files.atomic(path) as temporary:
+        temporary.write_bytes(save(tensors, {_KEY: json.dumps(metadata)}))
+
+
+def load(path: str | Path) -> Flow:
+    """The flow of a run folder or a .safetensors file, in evaluation mode, on the CPU.
+
+    Raises:
+        InputError: the file is missing, damaged, or does not fit what it says it is.
+    """
+    return load_model(path).flow
+
+
+def load_model(path: str | Path) -> Loaded:
+    """The flow of a run folder or file, with its recipe, schema and metadata.
+
+    Raises:
+        InputError: as `load`.
+    """
+    path = find_model(path)
+    metadata, tensors = _read(path)
+    try:
+        recipe, schema, flow = _build(metadata)
+    except _NONSENSE as error:
+        what = f"{error} is missing" if isinstance(error, KeyError) else str(error)
+        raise InputError(f"{path}: its flow cannot be built: {what}") from error
+    fill(flow, tensors, str(path))
+    return Loaded(flow.eval(), recipe, schema, metadata)
+
+
+def find_model(path: str | Path) -> Path:
+    """The model file that a run folder, or a path to the file itself, means.
+
+    Raises:
+        InputError: there is none.
+    """
+    path = Path(path)
+    if path.is_dir():
+        if not (path / MODEL).is_file():
+            raise InputError(f"{path}: no {MODEL} in this folder; is it a run, and validated yet?")
+        return path / MODEL
+    if not path.is_file():
+        raise InputError(f"{path}: no such run folder or model file")
+    return path
+
+
+def fill(flow: Flow, tensors: Mapping[str, Tensor], source: str) -> None:
+    """Puts weights into a flow.
+
+    Raises:
+        InputError: missing or unexpected tensors, other shapes, or values that are not finite;
+            the message starts with `source`.
+    """
+    state = flow.state_dict()
+    lacking, unexpected = state.keys() - tensors.keys(), tensors.keys() - state.keys()
+    for what, names in (("lacks", lacking), ("has unexpected", unexpected)):
+        if names:
+            raise InputError(f"{source}: {what} {len(names)} tensors, {min(names)!r} first")
+    for name, tensor in tensors.items():
+        if tensor.shape != state[name].shape:
+            shapes = f"{tuple(tensor.shape)}, not {tuple(state[name].shape)}"
+            raise InputError(f"{source}: {name!r} has shape {shapes}")
+        if not torch.isfinite(tensor).all() and torch.isfinite(state[name]).all():
+            raise InputError(f"{source}: {name!r} has values that are not finite")
+    flow.load_state_dict(dict(tensors))
+
+
+def _metadata(flow: Flow, recipe: Recipe, schema: "Schema | None") -> dict[str, Any]:
+    from importlib.metadata import version
+
+    return {
+        "format": FORMAT,
+        "version": version("caudal"),
+        "recipe": describe(recipe),
+        "dtype": str(flow.base.like.dtype).removeprefix("torch."),
+        "event_shape": list(flow.event_shape),
+        "context_shape": None if flow.context_shape is None else list(flow.context_shape),
+        "schema": None if schema is None else schema.to_dict(),
+    }
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "pt") as file:
+            metadata = (file.metadata() or {}).get(_KEY)
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"{path}: not a safetensors file, or damaged ({reason})") from error
+    try:
+        found = json.loads(metadata or "null")
+    except json.JSONDecodeError:
+        found = None
+    if not isinstance(found, dict):
+        raise InputError(f"{path}: holds weights, but not of a flow that caudal saved")
+    if not isinstance(found.get("format"), int) or found["format"] > FORMAT:
+        made = f"format {found.get('format')} of caudal {found.get('version')}"
+        raise InputError(f"{path}: written in {made}, newer than this caudal reads: upgrade it")
+    return found, tensors
+
+
+def _build(metadata: dict[str, Any]) -> tuple[Recipe, "Schema | None", Flow]:
+    recipe = rebuild(metadata["recipe"])
+    dtype = _DTYPES[metadata["dtype"]]
+    schema = None
+    with torch.random.fork_rng([]):  # building draws initial weights; loading is not random
+        if metadata["schema"] is None:
+            flow = recipe.build(*_shapes(metadata))
+        else:
+            from caudal.data.schema import Schema
+            from caudal.training.assemble import assemble
+
+            schema = Schema.from_dict(metadata["schema"])
+            flow = assemble(recipe, schema)
+    return recipe, schema, flow.to(dtype)
+
+
+def _shapes(metadata: dict[str, Any]) -> tuple[tuple[int, ...], tuple[int, ...] | None]:
+    context = metadata["context_shape"]
+    return tuple(metadata["event_shape"]), None if context is None else tuple(context)

@@ -1,0 +1,48 @@
+"""Where training runs: Lightning Fabric, started only when training is."""
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from caudal.errors import InputError
+from caudal.training.options import Training
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+
+def launch(training: Training) -> "Fabric":
+    """Fabric with its processes running.
+
+    With several devices and no torchrun, the command that this process runs is started once more
+    for each further device; see `leads`.
+
+    Raises:
+        InputError: the machine has not what was asked for.
+    """
+    from lightning_fabric import Fabric
+
+    strategy: Any = "auto"
+    if training.devices * training.num_nodes > 1:
+        from lightning_fabric.strategies import DDPStrategy
+
+        strategy = DDPStrategy(static_graph=True)  # parameters that no loss reaches are fine
+    try:
+        fabric = Fabric(
+            accelerator=training.accelerator,
+            strategy=strategy,
+            devices=training.devices,
+            num_nodes=training.num_nodes,
+            precision=training.precision,
+        )
+    except (RuntimeError, ValueError) as error:  # Lightning's own exceptions are RuntimeErrors
+        reason = " ".join(str(error).split())
+        raise InputError(
+            f"--accelerator {training.accelerator} --devices {training.devices}: {reason}"
+        ) from error
+    fabric.launch()
+    return fabric
+
+
+def leads() -> bool:
+    """Whether this process is the one of its run that writes files and prints."""
+    return int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))) == 0

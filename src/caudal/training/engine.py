@@ -1,0 +1,152 @@
+"""One step of training, and one look at the loss without it."""
+
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from caudal.data.source import Batch
+from caudal.flow import Flow
+from caudal.training.average import MovingAverage
+from caudal.training.meter import Meter
+from caudal.training.options import Training
+from caudal.training.schedule import learning_rate
+from caudal.training.seeds import STEP, mix, seed_all
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+Loss = Callable[[Flow, Tensor, Tensor | None], Tensor]
+"""loss(flow, x, context): a scalar to minimise, the mean over the rows of x."""
+
+_CHECK_EVERY = 32  # steps between looks at an accelerator, each of which waits for it
+
+
+class NotFiniteError(ArithmeticError):
+    """A loss or a gradient was not finite at `step`; the weights are still those before it."""
+
+    def __init__(self, step: int) -> None:
+        super().__init__(step)
+        self.step = step
+
+
+class _Objective(nn.Module):
+    """The loss as a module, for what wraps modules: precision, processes, the compiler."""
+
+    def __init__(self, flow: Flow, loss: Loss) -> None:
+        super().__init__()
+        self.flow = flow
+        self.loss = loss
+
+    def forward(self, x: Tensor, context: Tensor | None) -> Tensor:
+        return self.loss(self.flow, x, context)
+
+
+class Engine:
+    """The flow, its optimiser and its moving average, on their devices.
+
+    After a number that is not finite the weights no longer change. On the CPU every step looks
+    for one; an accelerator latches it, so that looking now and then is enough.
+    """
+
+    def __init__(
+        self, flow: Flow, loss: Loss, training: Training, fabric: "Fabric", total: int
+    ) -> None:
+        self.flow, self.loss, self.training, self.fabric = flow, loss, training, fabric
+        self.total = total
+        objective: Any = _Objective(flow, loss)
+        if training.compile:
+            objective = torch.compile(objective)
+        optimizer = make_optimizer(flow, training)
+        self._module, self.optimizer = fabric.setup(objective, optimizer)
+        self._parameters = [p for p in flow.parameters() if p.requires_grad]
+        self.average = MovingAverage(flow, training.ema) if training.ema else None
+        self.meter = Meter()
+        self.check_every = 1 if self.like.device.type == "cpu" else _CHECK_EVERY
+        self._latch = torch.zeros((), device=self.like.device)
+
+    @property
+    def like(self) -> Tensor:
+        """A tensor on the device and in the precision of the flow."""
+        return self.flow.base.like
+
+    def step(self, step: int, batch: Batch) -> None:
+        """Step `step`, counted from 0, on this process's share of a batch.
+
+        Raises:
+            NotFiniteError: this step, or one of those since the last look, was not finite.
+        """
+        self.seed(step)
+        loss = self._module(batch.x, batch.context)
+        self.fabric.backward(loss)
+        norm = self._clip()
+        loss = self._agreed(loss.detach())
+        self.meter.add(loss, norm)
+        if self.check_every > 1:
+            self._set_latch(loss + norm)
+        if step % self.check_every == 0:
+            self.check(step)
+        rate = self.rate(step)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        if self.average:
+            self.average.update(step)
+
+    def rate(self, step: int) -> float:
+        """The learning rate of a step."""
+        return learning_rate(step, self.total, self.training)
+
+    def seed(self, step: int) -> None:
+        """Makes the randomness of a step a function of the seed, the step and the process."""
+        numbers = (self.training.seed, STEP, step, self.fabric.global_rank)
+        seed_all(mix(*numbers), self.like.device)
+
+    def check(self, step: int) -> None:
+        """Looks at the numbers since the last look, of which those of `step` are the last.
+
+        Raises:
+            NotFiniteError: one is not finite.
+        """
+        values = self.meter.unchecked()
+        first = next((i for i, value in enumerate(values) if not math.isfinite(value)), None)
+        if first is not None:
+            raise NotFiniteError(step - (len(values) - 1 - first))
+
+    def evaluate(self, batch: Batch) -> float:
+        """The loss of a batch, without gradient, in the mode and on the weights of now."""
+        with torch.no_grad(), self.fabric.autocast():
+            return float(self.loss(self.flow, batch.x, batch.context))
+
+    def _clip(self) -> Tensor:
+        """Shortens the gradient, and gives the norm it had."""
+        limit = self.training.clip or math.inf
+        return nn.utils.clip_grad_norm_(self._parameters, limit)
+
+    def _agreed(self, loss: Tensor) -> Tensor:
+        """The mean over processes, so that all of them stop, or go on, together."""
+        if self.fabric.world_size == 1:
+            return loss
+        return cast(Tensor, self.fabric.all_reduce(loss, reduce_op="mean"))
+
+    def _set_latch(self, value: Tensor) -> None:
+        # A fused optimiser leaves the weights alone where `found_inf` is 1: no need to wait for
+        # the device in each step to find out.
+        self._latch = torch.maximum(self._latch, (~torch.isfinite(value)).float())
+        self.optimizer.optimizer.found_inf = self._latch
+
+
+def make_optimizer(flow: Flow, training: Training) -> torch.optim.Optimizer:
+    """AdamW in one fused kernel; without decay it is Adam. Only matrices decay."""
+    parameters = [p for p in flow.parameters() if p.requires_grad]
+    matrices = [p for p in parameters if sum(size > 1 for size in p.shape) > 1]
+    chosen = {id(p) for p in matrices}
+    others = [p for p in parameters if id(p) not in chosen]
+    groups = [
+        {"params": matrices, "weight_decay": training.weight_decay},
+        {"params": others, "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=training.lr, fused=True)

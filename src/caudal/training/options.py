@@ -1,0 +1,79 @@
+"""The options of training, which are also its flags on the command line."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from caudal.errors import InputError
+
+Precision = Literal["32-true", "64-true", "bf16-mixed"]
+"""What Fabric calls them. float16 is not among them: log-densities overflow it."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """How to train. Every field is a flag of `caudal train`.
+
+    Raises:
+        InputError: a value is out of its range.
+    """
+
+    epochs: int = 100
+    """Passes over the training rows."""
+    steps: int | None = None
+    """Optimiser steps, instead of epochs."""
+    batch_size: int = 256
+    """Rows in each step, over all devices together."""
+    lr: float = 1e-3
+    """Learning rate of Adam, reached after the warm-up."""
+    weight_decay: float = 0.0
+    """Decoupled weight decay (AdamW) of weight matrices; biases and scales are left alone."""
+    warmup: int = 100
+    """Steps over which the learning rate rises in a line from zero."""
+    cosine: bool = True
+    """Lower the learning rate to zero along a cosine after the warm-up; else keep it."""
+    clip: float = 5.0
+    """Largest norm of the whole gradient; longer ones are shortened to it. 0 is off."""
+    ema: float = 0.0
+    """Decay of a moving average of the weights, which is then what is validated. 0 is off."""
+    patience: int = 30
+    """Stop after this many validations without gain. 0 never stops early."""
+    validate_every: int | None = None
+    """Steps between validations and saves; once an epoch if not given."""
+    precision: Precision = "32-true"
+    """Floating point of the weights, or of the matrix products alone (bf16-mixed)."""
+    compile: bool = False
+    """Compile the loss with torch.compile: slower to start, then faster."""
+    accelerator: str = "auto"
+    """cpu, cuda, mps, or auto for the best there is."""
+    devices: int = 1
+    """Devices of each machine to train on, each with an equal share of every batch."""
+    num_nodes: int = 1
+    """Machines to train on; start the same command on each with torchrun."""
+    seed: int = 0
+    """Of the order of the rows, of dropout and of dequantisation noise."""
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "devices", "num_nodes"):
+            self._require(name, getattr(self, name) >= 1, "at least 1")
+        for name in ("steps", "validate_every"):
+            value = getattr(self, name)
+            self._require(name, value is None or value >= 1, "at least 1, or not given")
+        for name in ("weight_decay", "warmup", "clip", "patience"):
+            self._require(name, getattr(self, name) >= 0, "at least 0")
+        self._require("lr", 0 < self.lr < float("inf"), "a positive number")
+        self._require("ema", 0 <= self.ema < 1, "in [0, 1)")
+        workers = self.devices * self.num_nodes
+        self._require("batch_size", self.batch_size % workers == 0, f"a multiple of {workers}")
+
+    def _require(self, name: str, holds: bool, expected: str) -> None:
+        if not holds:
+            flag = name.replace("_", "-")
+            raise InputError(f"--{flag} {getattr(self, name)}: must be {expected}")
+
+    def total_steps(self, steps_per_epoch: int) -> int:
+        """Steps of the whole run."""
+        return self.steps if self.steps is not None else self.epochs * steps_per_epoch
+
+
+LASTING = ("seed", "batch_size", "precision", "ema")
+"""Options that a resumed run cannot change: what was trained so far depends on them."""

@@ -1,0 +1,155 @@
+"""What training tells while it runs: nothing, a progress bar, or a line per validation."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from caudal.losses import bits_per_dim
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress, ProgressColumn
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is about to happen: `steps` in all, of `batch_size` rows, from step `first` on."""
+
+    steps: int
+    first: int
+    batch_size: int
+    steps_per_epoch: int
+
+
+class Reporter(Protocol):
+    """Is told how training goes, in the order of the methods; `finish` always comes last."""
+
+    def start(self, plan: Plan) -> None:
+        """Before the first step."""
+
+    def step(self, step: int, train: float) -> None:
+        """A few times a second: steps done, and the loss of the last one in nats."""
+
+    def validated(self, record: dict[str, Any]) -> None:
+        """After a validation: its line of `metrics.jsonl`."""
+
+    def note(self, text: str) -> None:
+        """A line the user should see; may come before `start`."""
+
+    def finish(self, stopped: str) -> None:
+        """At the end, however it came: `Fitted.stopped`, or "failed" or "interrupted"."""
+
+
+class Silent:
+    """Tells nothing."""
+
+    def start(self, plan: Plan) -> None: ...
+
+    def step(self, step: int, train: float) -> None: ...
+
+    def validated(self, record: dict[str, Any]) -> None: ...
+
+    def note(self, text: str) -> None: ...
+
+    def finish(self, stopped: str) -> None: ...
+
+
+class RichReporter:
+    """A progress bar on a terminal; elsewhere a plain line per validation.
+
+    Args:
+        console: where to; standard error if not given.
+        elements: numbers per event, to tell bits per dimension as well; None where those mean
+            nothing.
+    """
+
+    def __init__(self, console: "Console | None" = None, elements: int | None = None) -> None:
+        from rich.console import Console
+
+        self.console = console or Console(stderr=True)
+        self.elements = elements
+        self._bar: Progress | None = None
+
+    def start(self, plan: Plan) -> None:
+        self._plan = plan
+        if not self.console.is_terminal:
+            return
+        self._bar = _bar(self.console)
+        self._bar.add_task(
+            "training",
+            total=plan.steps,
+            completed=plan.first,
+            train="",
+            valid="",
+            batch_size=plan.batch_size,
+        )
+        self._bar.start()
+
+    def step(self, step: int, train: float) -> None:
+        if self._bar:
+            self._bar.update(self._bar.task_ids[0], completed=step, train=f"{train:.3f} nats")
+
+    def validated(self, record: dict[str, Any]) -> None:
+        valid = self.nats(record["valid"])
+        if self._bar:
+            self._bar.update(
+                self._bar.task_ids[0], completed=record["step"], valid=f"valid {valid}"
+            )
+            return
+        tails = f", {record['tails']:.1%} in spline tails" if "tails" in record else ""
+        self._print(
+            f"step {step}/{self._plan.steps} (epoch {record['epoch']:.4g}): "
+            f"train {self.nats(record['train'])}, valid {valid}{' *' if record['best'] else ''}"
+            f"{tails}, {record['rows_per_second']:.0f} rows/s"
+        )
+
+    def note(self, text: str) -> None:
+        self._print(text)
+
+    def finish(self, stopped: str) -> None:
+        if self._bar:
+            self._bar.stop()
+            self._bar = None
+
+    def nats(self, loss: float) -> str:
+        """A loss with its units, such as `3.142 nats (0.071 bits/dim)`."""
+        if self.elements is None:
+            return f"{loss:.4f} nats"
+        return f"{loss:.4f} nats ({bits_per_dim(-loss, self.elements):.4f} bits/dim)"
+
+    def _print(self, text: str) -> None:
+        # Neither markup nor wrapping: a line that a program may read.
+        self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def _bar(console: "Console") -> "Progress":
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    return Progress(
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[train]}"),
+        TextColumn("[bold]{task.fields[valid]}"),
+        _rate_column(),
+        TimeRemainingColumn(),
+        console=console,
+    )
+
+
+def _rate_column() -> "ProgressColumn":
+    from rich.progress import ProgressColumn, Task
+    from rich.text import Text
+
+    class RowsPerSecond(ProgressColumn):
+        """How many rows a second go through."""
+
+        def render(self, task: Task) -> Text:
+            speed = task.finished_speed or task.speed or 0.0
+            return Text(f"{speed * task.fields['batch_size']:,.0f} rows/s")
+
+    return RowsPerSecond()

@@ -1,0 +1,106 @@
+"""What training needs of its rows, beyond going through them."""
+
+import hashlib
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from caudal.data.source import Batch, Rows, Source, permutation
+from caudal.errors import InputError
+from caudal.flow import Flow
+from caudal.training.seeds import SAMPLE, SPLIT, mix
+
+Given = Source | Tensor | tuple[Tensor, Tensor]
+"""Rows as a user has them: a source, x (N, *event), or x with its context (N, C)."""
+
+_WHOLE = 1_000_000  # rows; MAF's rule asks for all of them, and up to here that is cheap
+_SUBSET = 100_000  # rows, which estimate a mean to 1/300 of a standard deviation
+_RESIDENT = 2 << 30  # bytes that may move to the accelerator once and for all
+
+
+def as_source(given: Given, flow: Flow) -> Source:
+    """Tensors become rows in memory; NaN stands for a missing value where the flow models it."""
+    if isinstance(given, Source):
+        return given
+    x, context = given if isinstance(given, tuple) else (given, None)
+    return Rows(x, context, gaps=flow.dequantization is not None)
+
+
+def hold_out(source: Source, seed: int, share: float = 0.1) -> tuple[Source, Source]:
+    """Splits rows in memory at random in training and validation rows.
+
+    Raises:
+        InputError: the rows are streamed, or too few to split.
+    """
+    if not isinstance(source, Rows):
+        raise InputError("give validation rows: only rows in memory are split here")
+    cut = round(share * source.n_rows)
+    if cut < 1:
+        raise InputError(f"{source.n_rows} rows are too few to hold a tenth out for validation")
+    order = permutation(source.n_rows, mix(seed, SPLIT)).to(source.x.device)
+    return _pick(source, order[cut:]), _pick(source, order[:cut])
+
+
+def sample_rows(source: Source, most: int, seed: int) -> Batch:
+    """All rows if at most `most`, else that many at random, the same ones each time."""
+    if source.n_rows > most:
+        return next(source.shuffled(most, mix(seed, SAMPLE)))
+    if isinstance(source, Rows):
+        return Batch(source.x, source.context)
+    batches = list(source.ordered(8192))
+    contexts = [batch.context for batch in batches if batch.context is not None]
+    x = torch.cat([batch.x for batch in batches])
+    return Batch(x, torch.cat(contexts) if contexts else None)
+
+
+def calibration_rows(source: Source, seed: int) -> Batch:
+    """Rows whose moments stand for those of the training set.
+
+    All of them when they are in memory and at most a million; else a fixed random 100,000.
+    """
+    whole = isinstance(source, Rows) and source.n_rows <= _WHOLE
+    return sample_rows(source, _WHOLE if whole else _SUBSET, seed)
+
+
+def initial_rows(source: Source, seed: int) -> Batch:
+    """Rows for data-dependent initialisation, at most 100,000."""
+    return sample_rows(source, _SUBSET, seed)
+
+
+def place(batch: Batch, like: Tensor) -> Batch:
+    """The batch on the device and in the precision of `like`."""
+    context = batch.context
+    return Batch(batch.x.to(like), None if context is None else context.to(like))
+
+
+def resident(source: Source, like: Tensor) -> Source:
+    """Rows in memory that fit move to the accelerator at once, not batch by batch."""
+    if like.device.type == "cpu" or not isinstance(source, Rows):
+        return source
+    tensors = [t for t in (source.x, source.context) if t is not None]
+    if sum(t.numel() * like.element_size() for t in tensors) > _RESIDENT:
+        return source
+    return Rows(*place(Batch(source.x, source.context), like), gaps=True)
+
+
+def share(batch: Batch, rank: int, world: int) -> Batch:
+    """The rows of a batch that one of `world` processes works on."""
+    if world == 1:
+        return batch
+    context = None if batch.context is None else batch.context[rank::world]
+    return Batch(batch.x[rank::world], context)
+
+
+def fingerprint(source: Source) -> dict[str, Any]:
+    """The number of rows and a digest of the first ones: whether data are the same as before."""
+    first = next(source.ordered(1024))
+    digest = hashlib.sha256(first.x.cpu().contiguous().numpy().tobytes())
+    if first.context is not None:
+        digest.update(first.context.cpu().contiguous().numpy().tobytes())
+    return {"rows": source.n_rows, "digest": digest.hexdigest()[:16]}
+
+
+def _pick(rows: Rows, index: Tensor) -> Rows:
+    context = None if rows.context is None else rows.context[index]
+    return Rows(rows.x[index], context, gaps=True)

@@ -1,0 +1,92 @@
+"""`state.pt`: everything that resuming needs, and whether it is the same run."""
+
+import pickle
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from caudal import files
+from caudal.errors import InputError
+from caudal.training.engine import Engine
+
+_FORMAT = 1
+
+
+@dataclass
+class Position:
+    """Where training stands.
+
+    Attributes:
+        step: steps done.
+        stale: validations since the best one.
+        best_step: of the best validation; None before the first.
+        best_valid: its mean loss, nats.
+        seconds: of training so far, in all sessions.
+        best: the weights then, as they were validated.
+    """
+
+    step: int = 0
+    stale: int = 0
+    best_step: int | None = None
+    best_valid: float = float("inf")
+    seconds: float = 0.0
+    best: dict[str, Tensor] = field(default_factory=dict)
+
+
+def save_state(path: Path, position: Position, engine: Engine, identity: dict[str, Any]) -> None:
+    """Writes the state, atomically."""
+    state = {
+        "format": _FORMAT,
+        "identity": identity,
+        "position": {f: getattr(position, f) for f in position.__dataclass_fields__},
+        "flow": engine.flow.state_dict(),
+        "optimizer": engine.optimizer.optimizer.state_dict(),
+        "average": engine.average.state_dict() if engine.average else None,
+        "meter": engine.meter.state_dict(),
+    }
+    with files.atomic(path) as temporary:
+        torch.save(state, temporary)
+
+
+def read_state(path: Path, identity: dict[str, Any]) -> dict[str, Any]:
+    """Reads a state, running no code from it.
+
+    Raises:
+        InputError: the file is damaged, of a newer caudal, or of another run.
+    """
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        newer = state["format"] > _FORMAT
+    except (OSError, RuntimeError, EOFError, LookupError, TypeError, pickle.UnpicklingError) as e:
+        raise InputError(f"{path}: damaged, or not a training state; start a new run") from e
+    if newer:
+        raise InputError(f"{path}: written by a newer caudal: upgrade to resume it")
+    before, now = (dict(_leaves(i)) for i in (state["identity"], identity))
+    for name in sorted(before.keys() | now.keys()):
+        if before.get(name) != now.get(name):
+            raise InputError(
+                f"{path}: cannot resume, {name} was {before.get(name)} and is {now.get(name)}: "
+                f"give the old value, or start a new run"
+            )
+    return state
+
+
+def restore(state: dict[str, Any], engine: Engine) -> Position:
+    """Puts a state back into the flow, its optimiser and its average."""
+    engine.flow.load_state_dict(state["flow"])
+    engine.optimizer.optimizer.load_state_dict(state["optimizer"])
+    if engine.average:
+        engine.average.load_state_dict(state["average"])
+    engine.meter.load_state_dict(state["meter"], engine.like)
+    return Position(**state["position"])
+
+
+def _leaves(tree: Any, path: str = "") -> list[tuple[str, Any]]:
+    """The values of nested dicts, by their dotted names."""
+    if not isinstance(tree, dict):
+        return [(path, tree)]
+    below = (_leaves(value, f"{path}.{key}" if path else key) for key, value in tree.items())
+    return [leaf for leaves in below for leaf in leaves]
