@@ -1,0 +1,167 @@
+"""How well a flow explains rows it has not seen, beside a Gaussian."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from caudal.data import Batch, Schema, Source
+from caudal.errors import NumericalError
+from caudal.flow import Flow
+from caudal.losses import bits_per_dim
+from caudal.report.gaussian import ROWS, Gaussian, noise, place
+from caudal.report.lattice import off_lattice
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Mean log-likelihoods of rows, in nats a row, in the user's units.
+
+    Where rows lie outside the support their density is 0, so that the mean over all rows is -inf;
+    `log_prob_inside` and what follows from it are of the other rows.
+
+    Attributes:
+        log_prob: mean over all rows.
+        two_se: two standard errors of the mean over the rows inside.
+        kind: what it is, "exact" or a "lower bound".
+        gaussian_log_prob: the same rows under the Gaussian.
+        gain: mean by which the flow is above the Gaussian, over the rows inside.
+        gain_two_se: two standard errors of that, from the rows' own differences.
+        rows: how many there were.
+        split: which they were: train, valid, test, or a file.
+        rows_outside: how many of them lie outside the support.
+        log_prob_inside: mean over the others.
+        bits_per_dim: where every column is an integer with two known ends, else None.
+        gaussian: what the Gaussian is, in words.
+        seed: of the noise that rounded or missing values were filled with.
+        unit: always "nats".
+    """
+
+    log_prob: float
+    two_se: float
+    kind: str
+    gaussian_log_prob: float
+    gain: float
+    gain_two_se: float
+    rows: int
+    split: str
+    rows_outside: int
+    log_prob_inside: float
+    bits_per_dim: float | None
+    gaussian: str
+    seed: int
+    unit: str = "nats"
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON, which knows no infinity: "-inf" is then a text. Without what does not apply."""
+        return {k: _plain(v) for k, v in asdict(self).items() if v is not None}
+
+
+@torch.no_grad()
+def evaluate(
+    flow: Flow,
+    source: Source,
+    gaussian: Gaussian,
+    schema: Schema,
+    *,
+    split: str = "test",
+    limit: int | None = None,
+    seed: int = 0,
+) -> Evaluation:
+    """Scores rows with the flow and the Gaussian, with the same noise.
+
+    Args:
+        flow: put into eval mode.
+        source: the rows.
+        gaussian: the baseline, fitted to the training rows.
+        schema: says which values the columns can have.
+        split: what to call the rows.
+        limit: how many rows to take at most, spread over the source.
+        seed: of the noise.
+
+    Raises:
+        NumericalError: a log-density is NaN, or infinite upwards.
+    """
+    flow.eval()
+    generator = noise(flow, seed)
+    scores = [
+        _score(flow, place(flow, batch), gaussian, schema, generator)
+        for batch in some_rows(source, limit)
+    ]
+    return _summary(torch.cat(scores), flow, schema, gaussian, split, seed)
+
+
+def some_rows(source: Source, limit: int | None, rows: int = ROWS) -> Iterator[Batch]:
+    """All rows in batches, or `limit` of them from all over the source, always the same ones."""
+    if limit is None or limit >= source.n_rows:
+        yield from source.ordered(rows)
+        return
+    passes = math.ceil(limit / rows)
+    size = math.ceil(limit / passes)
+    # A shuffled pass leaves a ragged end out; so near to all the rows, the order hardly matters.
+    fits = passes * size <= source.n_rows
+    for batch in source.shuffled(size, seed=0) if fits else source.ordered(size):
+        yield Batch(batch.x[:limit], None if batch.context is None else batch.context[:limit])
+        limit -= len(batch.x)
+        if limit <= 0:
+            return
+
+
+def log_prob_rows(flow: Flow, batch: Batch, schema: Schema, generator: torch.Generator) -> Tensor:
+    """Log-density of each row of the user's columns (B,), -inf outside what they can hold."""
+    log_prob = flow.log_prob(batch.x, batch.context, generator).double()
+    log_prob = torch.where(off_lattice(schema.columns, batch.x), -torch.inf, log_prob)
+    if (log_prob.isnan() | (log_prob == torch.inf)).any():
+        raise NumericalError("a row's log-density is not a number: the model is damaged, retrain")
+    return log_prob
+
+
+def _score(
+    flow: Flow, batch: Batch, gaussian: Gaussian, schema: Schema, generator: torch.Generator
+) -> Tensor:
+    """Log-densities of each row under the flow and the Gaussian, with the same noise: (B, 2)."""
+    state = generator.get_state()
+    log_prob = log_prob_rows(flow, batch, schema, generator)
+    generator.set_state(state)
+    y, log_q = flow.lift(batch.x, generator)
+    baseline = gaussian.log_prob(y, flow.embed(batch.context)) - log_q.double()
+    return torch.stack([log_prob, baseline], 1).cpu()
+
+
+def _summary(
+    scores: Tensor, flow: Flow, schema: Schema, gaussian: Gaussian, split: str, seed: int
+) -> Evaluation:
+    inside = scores[scores[:, 0] > -torch.inf]
+    log_prob, two_se = _mean(inside[:, 0])
+    gain, gain_two_se = _mean(inside[:, 0] - inside[:, 1])
+    bounded = all(c.kind == "integer" and None not in (c.low, c.high) for c in schema.columns)
+    outside = len(scores) - len(inside)
+    return Evaluation(
+        log_prob=-math.inf if outside else log_prob,
+        two_se=two_se,
+        kind=flow.kind,
+        gaussian_log_prob=float(scores[:, 1].mean()),
+        gain=gain,
+        gain_two_se=gain_two_se,
+        rows=len(scores),
+        split=split,
+        rows_outside=outside,
+        log_prob_inside=log_prob,
+        bits_per_dim=bits_per_dim(log_prob, len(schema.columns)) if bounded else None,
+        gaussian=gaussian.note,
+        seed=seed,
+    )
+
+
+def _mean(values: Tensor) -> tuple[float, float]:
+    """Mean and two standard errors, NaN where there are too few values for them."""
+    if len(values) < 2:
+        return float(values.mean()), math.nan
+    return float(values.mean()), 2 * float(values.std()) / math.sqrt(len(values))
+
+
+def _plain(value: Any) -> Any:
+    return value if not isinstance(value, float) or math.isfinite(value) else str(value)

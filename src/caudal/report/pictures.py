@@ -1,0 +1,96 @@
+"""Which pictures a run gets, and what is said under each."""
+
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from caudal.report import correlations, curves, density, images, marginals, pairs
+from caudal.report.story import Story
+from caudal.report.style import house_style
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture with its place in the report.
+
+    Attributes:
+        name: of its file, without suffix.
+        title: above it.
+        caption: under the title: how to read it.
+        png: the picture.
+    """
+
+    name: str
+    title: str
+    caption: str
+    png: bytes
+
+
+def draw_all(story: Story) -> list[Picture]:
+    """Every picture that says something about this run."""
+    with house_style():
+        return [
+            Picture(name, title, caption, _png(figure))
+            for name, title, caption, figure in _figures(story)
+        ]
+
+
+def _figures(story: Story) -> Iterator[tuple[str, str, str, "Figure"]]:
+    comparison = story.comparison
+    if images.image_side(comparison.schema):
+        yield "images", "Images", IMAGES, images.draw_images(comparison)
+    if density.has_density(story.flow, comparison):
+        yield "density", "Density", DENSITY, density.draw_density(story.flow, comparison)
+    yield "marginals", "Each column", _marginals(story), marginals.draw_marginals(comparison)
+    if len(comparison.columns) > 1:
+        yield "pairs", "Pairs of columns", _pairs(story), pairs.draw_pairs(comparison)
+    if len(correlations.ordered_columns(comparison)) > 2:
+        drawn = correlations.draw_correlations(comparison)
+        yield "correlations", "Correlations", CORRELATIONS, drawn
+    if curves.has_curves(story.metrics):
+        drawn = curves.draw_curves(story.metrics, story.evaluation)
+        yield "curves", "Training", CURVES, drawn
+
+
+IMAGES = "Rows of the data beside samples of the flow, not picked: the first that came."
+DENSITY = (
+    "The density that the flow learned, between the data it learned from and samples it drew. "
+    "Darker is denser."
+)
+CORRELATIONS = (
+    "Spearman's rank correlation of every two columns; categories of more than two levels have "
+    "no order and are left out. The colours of the difference have their own scale."
+)
+CURVES = (
+    "Mean log-likelihood in nats a row, higher is better, as training went on; the weights with "
+    "the best validation value were kept. The first steps may lie below the frame."
+)
+
+
+def _marginals(story: Story) -> str:
+    n = len(story.comparison.columns)
+    which = f"The {marginals.MOST} of {n} columns that differ most." if n > marginals.MOST else ""
+    return (
+        f"Shares of {story.comparison.rows} (filled) and of as many samples (line). The frames "
+        f"hold 99.8 % of the data. {which}"
+    )
+
+
+def _pairs(story: Story) -> str:
+    n = len(story.comparison.columns)
+    which = f"The {pairs.MOST} of {n} columns that hang together most. " if n > pairs.MOST else ""
+    return (
+        f"{which}Up to {pairs.POINTS} rows on each side, in the same frames; values in steps are "
+        f"spread over their step."
+    )
+
+
+def _png(figure: "Figure") -> bytes:
+    buffer = io.BytesIO()
+    # Without the version and the date, the same run gives the same bytes.
+    figure.savefig(buffer, format="png", metadata={"Software": None})
+    return buffer.getvalue()

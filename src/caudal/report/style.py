@@ -1,0 +1,93 @@
+"""The look of all pictures: two colours, small axes, nothing that is not data."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+DATA = "#33658a"
+SAMPLES = "#e4752b"
+INK = "#24292f"
+QUIET = "#8b949e"
+DENSITY = "Blues"
+DIFFERENCE = "RdBu_r"
+WIDTH = 9.6  # inches, at 120 dots an inch: the width of the report's page
+RC = {
+    "figure.dpi": 120,
+    "savefig.dpi": 120,
+    "font.size": 9,
+    "font.family": "DejaVu Sans",
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": "#c4cad1",
+    "axes.linewidth": 0.8,
+    "axes.titlesize": 9,
+    "axes.labelsize": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.formatter.useoffset": False,
+    "axes.formatter.limits": (-3, 5),
+    "xtick.color": "#57606a",
+    "ytick.color": "#57606a",
+    "xtick.labelsize": 8,
+    "ytick.labelsize": 8,
+    "xtick.major.size": 3,
+    "ytick.major.size": 3,
+    "legend.frameon": False,
+    "legend.fontsize": 9,
+    "figure.titlesize": 11,
+    "text.parse_math": False,
+}
+
+
+@contextmanager
+def house_style() -> Iterator[None]:
+    """Within it, matplotlib draws as we do; outside, the user's own settings are untouched."""
+    import matplotlib
+
+    with matplotlib.rc_context(RC):
+        yield
+
+
+def new_figure(width: float, height: float) -> "Figure":
+    """A figure of that size in inches that needs no screen and no pyplot."""
+    from matplotlib.figure import Figure
+
+    return Figure((width, height), layout="constrained")
+
+
+def grid(
+    count: int, across: int, width: float = WIDTH, height: float = 1.5
+) -> tuple["Figure", list["Axes"]]:
+    """Axes for `count` panels, `across` in a row, each `height` inches high."""
+    across = min(across, count)
+    rows = -(-count // across)
+    figure = new_figure(width * max(across, 2) / max(across, 4), height * rows + 0.5)
+    axes: list[Any] = list(figure.subplots(rows, across, squeeze=False).flat)
+    for spare in axes[count:]:
+        spare.remove()
+    return figure, axes[:count]
+
+
+def legend(figure: "Figure", *, data: str = "data", samples: str = "samples") -> None:
+    """The key to the two colours, above the panels."""
+    from matplotlib.patches import Patch
+
+    keys = [Patch(color=DATA, alpha=0.55, label=data), Patch(color=SAMPLES, label=samples)]
+    figure.legend(handles=keys, loc="outside upper right", ncols=2)
+
+
+def bare(axes: "Axes") -> None:
+    """Takes ticks and frame away, for pictures within panels."""
+    axes.set_xticks([])
+    axes.set_yticks([])
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+
+
+def shorten(text: str, most: int = 18) -> str:
+    """A label that fits under a panel."""
+    return text if len(text) <= most else text[: most - 1] + "…"

@@ -1,0 +1,164 @@
+"""The report of a run: one page to keep or to send, and its pictures as files."""
+
+import math
+from importlib import metadata, resources
+from pathlib import Path
+
+from caudal import files
+from caudal.data import Column
+from caudal.report.distances import by_chance, distances
+from caudal.report.html import card, escape, page, section, table
+from caudal.report.html import image as image_tag
+from caudal.report.pictures import Picture, draw_all
+from caudal.report.story import Story, duration, parameters
+
+PREVIEW = 6
+MOST_COLUMNS = 12
+
+
+def write_report(folder: str | Path, story: Story) -> Path:
+    """Writes pictures/*.png and report.html into the folder; gives the path of the latter."""
+    folder = Path(folder)
+    pictures = draw_all(story)
+    for picture in pictures:
+        with files.atomic(folder / "pictures" / f"{picture.name}.png") as temporary:
+            temporary.write_bytes(picture.png)
+    css = resources.files("caudal.report").joinpath("page.css").read_text(encoding="utf-8")
+    path = folder / "report.html"
+    files.write_text(path, page(f"{story.name} · caudal", css, _parts(story, pictures)))
+    return path
+
+
+def _parts(story: Story, pictures: list[Picture]) -> list[str]:
+    return [
+        _header(story),
+        _cards(story),
+        _notes(story),
+        _samples(story),
+        *(section(p.title, p.caption, image_tag(p.png, p.title)) for p in pictures),
+        _columns(story),
+        section("The run", "", _pre(story.command), _pre(story.config)),
+        f"<footer>caudal {metadata.version('caudal')}</footer>",
+    ]
+
+
+def _header(story: Story) -> str:
+    data = story.dataset
+    rows = f"{data.train.n_rows:,} training, {data.valid.n_rows:,} validation, "
+    rows += f"{data.test.n_rows:,} test rows"
+    what = f"{story.recipe.name} on {data.name}: {_count(len(data.schema.columns), 'column')}"
+    if data.schema.context:
+        what += f" given {', '.join(c.name for c in data.schema.context)}"
+    return (
+        f"<header><h1>{escape(story.name)}</h1><p>{escape(what)}; {rows}</p>"
+        f"<p>{escape(story.recipe.paper)}, {story.recipe.year}</p></header>"
+    )
+
+
+def _cards(story: Story) -> str:
+    e = story.evaluation
+    better = f"{e.gain:+.3f} ± {e.gain_two_se:.3f}"
+    cards = [
+        card(_nats(e.log_prob, e.two_se), f"log-likelihood of {e.rows:,} {e.split} rows, {e.kind}",
+             unit="nats", main=True),
+        card(f"{e.gaussian_log_prob:.3f}", "the same rows under one Gaussian", unit="nats"),
+        card(better, "flow above Gaussian, row by row", unit="nats"),
+    ]
+    if e.bits_per_dim is not None:
+        cards.append(card(f"{e.bits_per_dim:.3f}", "bits per column (upper bound)"))
+    cards.append(card(f"{parameters(story.flow):,}", "parameters"))
+    if story.seconds is not None:
+        cards.append(card(duration(story.seconds), "training"))
+    cards.append(card(str(story.seed), "seed"))
+    return f'<div class="cards">{"".join(cards)}</div>'
+
+
+def _nats(log_prob: float, two_se: float) -> str:
+    return f"{log_prob:.3f} ± {two_se:.3f}" if math.isfinite(log_prob) else "−∞"
+
+
+def _notes(story: Story) -> str:
+    e = story.evaluation
+    lines = [
+        f"Means in nats a row, in the units of the data, ± two standard errors. The Gaussian: "
+        f"{e.gaussian}."
+    ]
+    if e.kind != "exact":
+        lines.append(
+            "A lower bound: values in steps or missing are filled with noise, drawn once a row."
+        )
+    if e.rows_outside:
+        lines.append(
+            f"{e.rows_outside:,} rows lie outside the support, where the density is 0: the mean "
+            f"is −∞. Over the other rows it is {e.log_prob_inside:.3f} ± {e.two_se:.3f}."
+        )
+    lines += story.dataset.notes
+    return "".join(f'<p class="note">{escape(line)}</p>' for line in lines)
+
+
+def _samples(story: Story) -> str:
+    """The first rows of both, as they stand in files."""
+    comparison, columns = story.comparison, story.comparison.columns
+    if len(columns) > MOST_COLUMNS:
+        return ""
+    sides = [
+        f'<div><span class="tag {look}">{title}</span>{_preview(columns, rows)}</div>'
+        for look, title, rows in (
+            ("data", "data", comparison.data), ("samples", "samples", comparison.samples)
+        )
+    ]
+    return section(
+        "Samples beside data", "The first rows of each.", f'<div class="pair">{"".join(sides)}</div>'
+    )
+
+
+def _preview(columns: tuple[Column, ...], rows: object) -> str:
+    shown = [
+        [value(column, number) for column, number in zip(columns, row, strict=True)]
+        for row in rows[:PREVIEW]  # type: ignore[index]
+    ]
+    numbers = "".join(" " if c.categories is not None else "n" for c in columns)
+    return table([c.name for c in columns], shown, numbers)
+
+
+def value(column: Column, number: float) -> str:
+    """A value as the user would read it."""
+    if math.isnan(number):
+        return ""
+    if column.categories is not None:
+        level = column.categories[int(number)]
+        return "" if level is None else str(level)
+    return f"{number:.6g}" if column.step is None else f"{number:.10g}"
+
+
+def _columns(story: Story) -> str:
+    """What each column is, and how far its samples are from its data, the worst first."""
+    summary = {s.name: s for s in story.dataset.summary}
+    columns = {c.name: c for c in story.comparison.columns}
+    rows = []
+    for d in distances(story.comparison):
+        column = columns[d.name]
+        guessed = summary[d.name].source if d.name in summary else ""
+        values = summary[d.name].values if d.name in summary else ""
+        step = f"{column.step:g}" if column.step and column.categories is None else ""
+        missing = f"{d.missing[0]:.1%} | {d.missing[1]:.1%}" if column.missing else ""
+        rows.append(
+            [d.name, f"{d.value:.3f}", d.measure, column.kind, column.support, step, missing,
+             guessed, values]
+        )
+    head = ["column", "distance", "", "kind", "support", "step", "missing", "", "values"]
+    chance = by_chance(len(story.comparison.data))
+    caption = (
+        f"How far each column's samples are from its data, the worst first: for numbers the "
+        f"Kolmogorov-Smirnov distance (KS; up to {chance:.3f} can be chance), for categories total "
+        f"variation (TV). Missing shares: data | samples."
+    )
+    return section("Columns", caption, table(head, rows, " n   n"))
+
+
+def _pre(text: str) -> str:
+    return f"<pre>{escape(text)}</pre>"
+
+
+def _count(n: int, noun: str) -> str:
+    return f"{n} {noun}" + ("s" if n != 1 else "")
