@@ -89,7 +89,7 @@ class RichReporter:
             self._bar.update(self._bar.task_ids[0], completed=step, train=f"{train:.3f} nats")
 
     def validated(self, record: dict[str, Any]) -> None:
-        valid = self.nats(record["valid"])
+        step, valid = record["step"], self.nats(record["valid"])
         if self._bar:
             self._bar.update(
                 self._bar.task_ids[0], completed=record["step"], valid=f"valid {valid}"

@@ -6,7 +6,7 @@ from typing import Any
 from caudal.data.source import Batch, Source
 from caudal.errors import NumericalError
 from caudal.training.diagnosis import diagnose
-from caudal.training.engine import NotFiniteError, Engine
+from caudal.training.engine import Engine, NotFiniteError
 from caudal.training.interruption import Interrupted, Stop
 from caudal.training.keeper import Keeper
 from caudal.training.meter import is_point
