@@ -3,7 +3,7 @@
 from caudal.data.builtin import NAMES as BUILT_IN
 from caudal.data.dataset import MISSING, Dataset, open_data
 from caudal.data.describe import Summary
-from caudal.data.input import read_tables
+from caudal.data.input import open_rows, read_tables
 from caudal.data.output import TableWriter
 from caudal.data.schema import KINDS, Column, Schema
 from caudal.data.source import Batch, Rows, Source, require_rows
@@ -23,6 +23,7 @@ __all__ = [
     "Summary",
     "TableWriter",
     "open_data",
+    "open_rows",
     "read_tables",
     "require_rows",
 ]

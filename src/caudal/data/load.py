@@ -12,6 +12,7 @@ from caudal.data.source import Rows, Source
 from caudal.data.splits import TEST, TRAIN, VALID, Split
 from caudal.data.streaming import ParquetRows
 from caudal.data.tables import ParquetTable, Tables
+from caudal.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,18 @@ class Loader:
         if TRAIN not in found:
             raise no_rows(main, TRAIN)
         return found[TRAIN], found[VALID], found[TEST]
+
+    def whole(self, table: Tables) -> Source:
+        """All rows of one table.
+
+        Raises:
+            InputError: the table does not fit the schema, or no row is left.
+        """
+        check_names(self.schema.names, table.names, table.name)
+        found = self._sources(table, PartReader(self.schema, None, TEST, self.drop))
+        if TEST not in found:
+            raise InputError(f"{table.name}: every row has a missing value, so that none is left")
+        return found[TEST]
 
     def _sources(self, table: Tables, reader: PartReader) -> dict[int, Source]:
         """A source for each part that has rows."""

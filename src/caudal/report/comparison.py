@@ -72,6 +72,4 @@ def _choose(dataset: Dataset, rows: int) -> tuple[Source, str]:
 def _as_written(columns: Sequence[Column], samples: Tensor) -> np.ndarray:
     """Samples as they stand in the user's file: on their lattice, inside their support."""
     values = samples.double().numpy()
-    return np.stack(
-        [into_support(c, v) for c, v in zip(columns, values.T, strict=True)], axis=1
-    )
+    return np.stack([into_support(c, v) for c, v in zip(columns, values.T, strict=True)], axis=1)

@@ -40,19 +40,15 @@ def draw_correlations(comparison: Comparison) -> "Figure":
     columns = ordered_columns(comparison)
     data = rank_correlation(comparison.data[:, columns])
     samples = rank_correlation(comparison.samples[:, columns])
-    names = [comparison.columns[i].name for i in columns]
-    figure = new_figure(WIDTH, 3.6 if len(names) <= NAMED else 3.2)
+    figure = new_figure(WIDTH, 3.7 if len(columns) <= NAMED else 3.0)
     panels = figure.subplots(1, 3)
     largest = max(0.1, float(np.abs(samples - data).max()))
-    for axes, matrix, title in (
-        (panels[0], data, "data"),
-        (panels[1], samples, "samples"),
-    ):
-        image = _matrix(axes, matrix, 1.0, title)
-    _names(panels, names)
-    figure.colorbar(image, ax=panels[:2], shrink=0.6, aspect=30, pad=0.02)
+    _matrix(panels[0], data, 1.0, "data")
+    image = _matrix(panels[1], samples, 1.0, "samples")
+    figure.colorbar(image, ax=panels[:2], location="bottom", shrink=0.4, aspect=30)
     image = _matrix(panels[2], samples - data, largest, "samples − data")
-    figure.colorbar(image, ax=panels[2], shrink=0.6, aspect=30, pad=0.04)
+    figure.colorbar(image, ax=panels[2], location="bottom", shrink=0.8, aspect=30)
+    _names(panels, [shorten(comparison.columns[i].name, 14) for i in columns])
     return figure
 
 
@@ -75,11 +71,9 @@ def _matrix(axes: "Axes", matrix: np.ndarray, most: float, title: str) -> "AxesI
 
 
 def _names(panels: np.ndarray, names: list[str]) -> None:
-    """Names at the left of the first matrix and under all; none where they would not fit."""
-    if len(names) > NAMED:
-        return
-    labels = [shorten(name, 14) for name in names]
-    for axes in panels:
-        axes.set_xticks(range(len(names)), labels, rotation=90)
-        axes.tick_params(length=0)
-    panels[0].set_yticks(range(len(names)), labels)
+    """Names at the left and under every matrix; none where they would not fit."""
+    if len(names) <= NAMED:
+        panels[0].set_yticks(range(len(names)), names)
+        for axes in panels:
+            axes.set_xticks(range(len(names)), names, rotation=90)
+            axes.tick_params(length=0)

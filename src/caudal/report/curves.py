@@ -5,13 +5,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from caudal.report.evaluate import Evaluation
 from caudal.report.style import DATA, INK, QUIET, SAMPLES, WIDTH, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+_RIGHT: Any = ("axes fraction", "data")
+_ABOVE: Any = {"xytext": (0, 5), "textcoords": "offset points", "ha": "right"}
 Metrics = Sequence[Mapping[str, Any]]
 BESIDE = {
     "lr": "learning rate",
@@ -25,58 +26,71 @@ def has_curves(metrics: Metrics) -> bool:
     return len(_series(metrics, "valid")[0]) > 1
 
 
-def draw_curves(metrics: Metrics, evaluation: Evaluation) -> "Figure":
-    """Training and validation log-likelihood large; the other measurements small beside it."""
+def draw_curves(metrics: Metrics, gaussian: float | None) -> "Figure":
+    """Training and validation log-likelihood large; the other measurements small beside it.
+
+    `gaussian` is the baseline's log-likelihood, for a line.
+    """
     beside = {key: label for key, label in BESIDE.items() if len(_series(metrics, key)[0]) > 1}
     figure = new_figure(WIDTH, 3.6)
     if not beside:
-        _likelihoods(figure.subplots(), metrics, evaluation)
+        _likelihoods(figure.subplots(), metrics, gaussian)
         return figure
-    left, right = figure.subfigures(1, 2, width_ratios=(2.2, 1))
-    _likelihoods(left.subplots(), metrics, evaluation)
-    panels = right.subplots(len(beside), 1, sharex=True, squeeze=False)[:, 0]
+    parts: Any = figure.subfigures(1, 2, width_ratios=(2.2, 1), wspace=0.03)
+    _likelihoods(parts[0].subplots(), metrics, gaussian)
+    panels = parts[1].subplots(len(beside), 1, sharex=True, squeeze=False)[:, 0]
     for axes, (key, label) in zip(panels, beside.items(), strict=True):
-        axes.plot(*_series(metrics, key), color=QUIET, linewidth=1)
+        axes.plot(*_series(metrics, key), color=DATA, linewidth=1.2)
         axes.set_title(label, loc="left")
         axes.set_ylim(bottom=0)
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.locator_params(axis="y", nbins=3)
     panels[-1].set_xlabel("step")
     return figure
 
 
-def _likelihoods(axes: "Axes", metrics: Metrics, evaluation: Evaluation) -> None:
+def _likelihoods(axes: "Axes", metrics: Metrics, gaussian: float | None) -> None:
     train, valid = (_series(metrics, key) for key in ("train", "valid"))
-    axes.plot(train[0], -train[1], color=DATA, alpha=0.35, linewidth=1, label="training batches")
+    axes.plot(train[0], -train[1], color=DATA, alpha=0.4, linewidth=1, label="training batches")
     axes.plot(valid[0], -valid[1], color=SAMPLES, linewidth=1.6, label="validation")
-    best = int(valid[1].argmin())
-    axes.plot(valid[0][best], -valid[1][best], "o", color=SAMPLES, markersize=5)
-    axes.annotate(
-        f"best {-valid[1][best]:.3f}",
-        (valid[0][best], -valid[1][best]),
-        xytext=(0, 7),
-        textcoords="offset points",
-        ha="center",
-        color=INK,
-        fontsize=8,
-    )
-    axes.axhline(
-        evaluation.gaussian_log_prob,
-        color=QUIET,
-        linewidth=1,
-        linestyle=(0, (4, 3)),
-        label=f"one Gaussian, {evaluation.split} rows",
-    )
-    axes.set_ylim(*_frame(train[1], valid[1], evaluation.gaussian_log_prob))
+    _mark_best(axes, *valid)
+    low, high = _frame(train[1], valid[1])
+    if gaussian is not None:
+        low = _draw_gaussian(axes, gaussian, low, high)
+    axes.set_ylim(low, high)
     axes.set_xlabel("step")
     axes.set_ylabel("log-likelihood of a row (nats)")
-    axes.legend(loc="lower right")
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderpad=0)
 
 
-def _frame(train: np.ndarray, valid: np.ndarray, gaussian: float) -> tuple[float, float]:
+def _mark_best(axes: "Axes", steps: np.ndarray, losses: np.ndarray) -> None:
+    best = int(losses.argmin())
+    point = (float(steps[best]), -float(losses[best]))
+    axes.plot(*point, "o", color=SAMPLES, markersize=5)
+    axes.annotate(f"best {point[1]:.3f}", point, **_ABOVE, color=INK, fontsize=8)
+
+
+def _draw_gaussian(axes: "Axes", gaussian: float, low: float, high: float) -> float:
+    """A line for the baseline, and the lower end of a frame that holds it.
+
+    Far below, it would flatten the curves: then it is named at the bottom, and not drawn.
+    """
+    words = f"one Gaussian {gaussian:.2f}"
+    if gaussian > low - 1.5 * (high - low):
+        low = min(low, gaussian - 0.1 * (high - gaussian))
+        axes.axhline(gaussian, color=QUIET, linewidth=1, linestyle=(0, (4, 3)))
+    else:
+        words += ", below the frame"
+    place = (1.0, max(gaussian, low))
+    axes.annotate(words, place, xycoords=_RIGHT, **_ABOVE, color=QUIET, fontsize=8)
+    return low
+
+
+def _frame(train: np.ndarray, valid: np.ndarray) -> tuple[float, float]:
     """The range without the first steps, which fall far below what follows."""
-    settled = -np.concatenate([train[len(train) // 10 :], valid[len(valid) // 10 :]])
-    low = min(float(np.quantile(settled, 0.01)), gaussian)
-    high = max(float(settled.max()), gaussian)
-    margin = 0.08 * (high - low) or 1.0
+    settled = -np.concatenate([train[len(train) // 5 :], valid[len(valid) // 5 :]])
+    low, high = float(np.quantile(settled, 0.02)), float(settled.max())
+    margin = 0.12 * (high - low) or 1.0
     return low - margin, high + margin
 
 

@@ -20,9 +20,7 @@ POINTS = 4000
 
 def has_density(flow: Flow, comparison: Comparison) -> bool:
     """Whether the density can be drawn: of two continuous columns, without context."""
-    return (
-        len(comparison.columns) == 2 and flow.kind == "exact" and flow.context_shape is None
-    )
+    return len(comparison.columns) == 2 and flow.kind == "exact" and flow.context_shape is None
 
 
 def draw_density(flow: Flow, comparison: Comparison) -> "Figure":
@@ -56,9 +54,7 @@ def _points(axes: "Axes", rows: np.ndarray, colour: str, title: str) -> None:
 
 
 @torch.no_grad()
-def _density(
-    flow: Flow, x_range: tuple[float, float], y_range: tuple[float, float]
-) -> np.ndarray:
+def _density(flow: Flow, x_range: tuple[float, float], y_range: tuple[float, float]) -> np.ndarray:
     """Density at the middles of CELLS x CELLS cells: (rows of y, columns of x)."""
     x, y = (
         torch.linspace(*ends, 2 * CELLS + 1, dtype=torch.float64)[1::2]

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
@@ -27,36 +27,36 @@ class Evaluation:
         log_prob: mean over all rows.
         two_se: two standard errors of the mean over the rows inside.
         kind: what it is, "exact" or a "lower bound".
-        gaussian_log_prob: the same rows under the Gaussian.
-        gain: mean by which the flow is above the Gaussian, over the rows inside.
-        gain_two_se: two standard errors of that, from the rows' own differences.
         rows: how many there were.
         split: which they were: train, valid, test, or a file.
         rows_outside: how many of them lie outside the support.
         log_prob_inside: mean over the others.
         bits_per_dim: where every column is an integer with two known ends, else None.
-        gaussian: what the Gaussian is, in words.
         seed: of the noise that rounded or missing values were filled with.
+        gaussian_log_prob: the same rows under the Gaussian.
+        gain: mean by which the flow is above the Gaussian, over the rows inside.
+        gain_two_se: two standard errors of that, from the rows' own differences.
+        gaussian: what the Gaussian is, in words.
         unit: always "nats".
     """
 
     log_prob: float
     two_se: float
     kind: str
-    gaussian_log_prob: float
-    gain: float
-    gain_two_se: float
     rows: int
     split: str
     rows_outside: int
     log_prob_inside: float
     bits_per_dim: float | None
-    gaussian: str
     seed: int
+    gaussian_log_prob: float | None = None
+    gain: float | None = None
+    gain_two_se: float | None = None
+    gaussian: str = "not known, as the run's training rows are not"
     unit: str = "nats"
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON, which knows no infinity: "-inf" is then a text. Without what does not apply."""
+        """For JSON, which knows no infinity: that is then the text "-inf"."""
         return {k: _plain(v) for k, v in asdict(self).items() if v is not None}
 
 
@@ -64,7 +64,7 @@ class Evaluation:
 def evaluate(
     flow: Flow,
     source: Source,
-    gaussian: Gaussian,
+    gaussian: Gaussian | None,
     schema: Schema,
     *,
     split: str = "test",
@@ -76,7 +76,7 @@ def evaluate(
     Args:
         flow: put into eval mode.
         source: the rows.
-        gaussian: the baseline, fitted to the training rows.
+        gaussian: the baseline, fitted to the training rows; None where it is not known.
         schema: says which values the columns can have.
         split: what to call the rows.
         limit: how many rows to take at most, spread over the source.
@@ -120,11 +120,17 @@ def log_prob_rows(flow: Flow, batch: Batch, schema: Schema, generator: torch.Gen
 
 
 def _score(
-    flow: Flow, batch: Batch, gaussian: Gaussian, schema: Schema, generator: torch.Generator
+    flow: Flow,
+    batch: Batch,
+    gaussian: Gaussian | None,
+    schema: Schema,
+    generator: torch.Generator,
 ) -> Tensor:
     """Log-densities of each row under the flow and the Gaussian, with the same noise: (B, 2)."""
     state = generator.get_state()
     log_prob = log_prob_rows(flow, batch, schema, generator)
+    if gaussian is None:
+        return log_prob.unsqueeze(1).cpu()
     generator.set_state(state)
     y, log_q = flow.lift(batch.x, generator)
     baseline = gaussian.log_prob(y, flow.embed(batch.context)) - log_q.double()
@@ -132,27 +138,31 @@ def _score(
 
 
 def _summary(
-    scores: Tensor, flow: Flow, schema: Schema, gaussian: Gaussian, split: str, seed: int
+    scores: Tensor, flow: Flow, schema: Schema, gaussian: Gaussian | None, split: str, seed: int
 ) -> Evaluation:
     inside = scores[scores[:, 0] > -torch.inf]
     log_prob, two_se = _mean(inside[:, 0])
-    gain, gain_two_se = _mean(inside[:, 0] - inside[:, 1])
     bounded = all(c.kind == "integer" and None not in (c.low, c.high) for c in schema.columns)
-    outside = len(scores) - len(inside)
-    return Evaluation(
-        log_prob=-math.inf if outside else log_prob,
+    result = Evaluation(
+        log_prob=-math.inf if len(inside) < len(scores) else log_prob,
         two_se=two_se,
         kind=flow.kind,
+        rows=len(scores),
+        split=split,
+        rows_outside=len(scores) - len(inside),
+        log_prob_inside=log_prob,
+        bits_per_dim=bits_per_dim(log_prob, len(schema.columns)) if bounded else None,
+        seed=seed,
+    )
+    if gaussian is None:
+        return result
+    gain, gain_two_se = _mean(inside[:, 0] - inside[:, 1])
+    return replace(
+        result,
         gaussian_log_prob=float(scores[:, 1].mean()),
         gain=gain,
         gain_two_se=gain_two_se,
-        rows=len(scores),
-        split=split,
-        rows_outside=outside,
-        log_prob_inside=log_prob,
-        bits_per_dim=bits_per_dim(log_prob, len(schema.columns)) if bounded else None,
         gaussian=gaussian.note,
-        seed=seed,
     )
 
 

@@ -3,15 +3,19 @@
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from caudal import files
 from caudal.data import Batch, Source
+from caudal.errors import InputError
 from caudal.flow import Flow
 
 ROWS = 4096  # at a time: bounds the memory, and fixes the order in which noise is drawn
 RIDGE = 1e-6
+_PARTS = ("bias", "weight", "factor")
 WHAT = "full-covariance Gaussian, fitted by maximum likelihood to the training rows"
 
 
@@ -37,11 +41,12 @@ class Gaussian:
 
     def log_prob(self, y: Tensor, features: Tensor | None = None) -> Tensor:
         """Log-density of y (B, D) given features (B, E), in nats: (B,) float64."""
-        centred = y.double() - self.bias
+        bias, weight, factor = (t.to(y.device) for t in (self.bias, self.weight, self.factor))
+        centred = y.double() - bias
         if features is not None:
-            centred = centred - features.double() @ self.weight
-        white = torch.linalg.solve_triangular(self.factor, centred.T, upper=False)
-        log_det = self.factor.diagonal().log().sum()
+            centred = centred - features.double() @ weight
+        white = torch.linalg.solve_triangular(factor, centred.T, upper=False)
+        log_det = factor.diagonal().log().sum()
         constant = 0.5 * y.shape[1] * math.log(2 * math.pi)
         return -0.5 * white.square().sum(0) - log_det - constant
 
@@ -65,6 +70,32 @@ def fit_gaussian(flow: Flow, source: Source, seed: int = 0) -> Gaussian:
     return Gaussian(mean[e:] - mean[:e] @ weight, weight, factor, note)
 
 
+def save_gaussian(path: str | Path, gaussian: Gaussian) -> None:
+    """Writes a Gaussian to a .safetensors file, atomically."""
+    from safetensors.torch import save_file
+
+    parts = {name: getattr(gaussian, name).cpu().contiguous() for name in _PARTS}
+    with files.atomic(path) as temporary:
+        save_file(parts, temporary, {"note": gaussian.note})
+
+
+def load_gaussian(path: str | Path) -> Gaussian:
+    """The Gaussian that `save_gaussian` wrote.
+
+    Raises:
+        InputError: the file is damaged.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "pt") as file:
+            parts = {name: file.get_tensor(name) for name in _PARTS}
+            return Gaussian(**parts, note=(file.metadata() or {}).get("note", WHAT))
+    except (SafetensorError, OSError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"{path} is damaged ({reason}): remove it, it is made anew") from None
+
+
 def noise(flow: Flow, seed: int) -> torch.Generator:
     """A seeded generator on the flow's device."""
     return torch.Generator(flow.base.like.device).manual_seed(seed)
@@ -83,15 +114,16 @@ def place(flow: Flow, batch: Batch) -> Batch:
 
 def _moments(pairs: Iterable[tuple[Tensor, Tensor | None]]) -> tuple[int, Tensor, Tensor]:
     """Count, mean and covariance (biased) of rows [features, y], in float64."""
-    count, shift, total, cross = 0, None, None, None
+    count = 0
+    shift = total = cross = torch.zeros(())
     for y, features in pairs:
         rows = (y if features is None else torch.cat([features, y], 1)).double()
         # Sums about a point inside the data keep their digits; sums about 0 may not.
-        shift = rows.mean(0) if shift is None else shift
+        shift = rows.mean(0) if count == 0 else shift
         rows = rows - shift
         count += len(rows)
-        total = rows.sum(0) if total is None else total + rows.sum(0)
-        cross = rows.T @ rows if cross is None else cross + rows.T @ rows
+        total = total + rows.sum(0)
+        cross = cross + rows.T @ rows
     mean = total / count
     return count, shift + mean, cross / count - torch.outer(mean, mean)
 

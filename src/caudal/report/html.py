@@ -44,11 +44,14 @@ def table(head: Sequence[str], rows: Iterable[Sequence[object]], numbers: str = 
     looks = [' class="n"' if look == "n" else "" for look in numbers.ljust(len(head))]
     top = _row("th", head, looks)
     body = "\n".join(_row("td", row, looks) for row in rows)
-    return f'<div class="scroll"><table>\n<thead>{top}</thead>\n<tbody>{body}</tbody></table></div>'
+    return (
+        f'<div class="scroll"><table>\n<thead>{top}</thead>\n<tbody>{body}</tbody></table></div>'
+    )
 
 
 def _row(tag: str, cells: Sequence[object], looks: Sequence[str]) -> str:
     inner = "".join(
-        f"<{tag}{look}>{escape(str(cell))}</{tag}>" for cell, look in zip(cells, looks, strict=True)
+        f"<{tag}{look}>{escape(str(cell))}</{tag}>"
+        for cell, look in zip(cells, looks, strict=True)
     )
     return f"<tr>{inner}</tr>"

@@ -1,6 +1,6 @@
 """Rows that are little images, such as the built-in digits."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -26,7 +26,7 @@ def draw_images(comparison: Comparison) -> "Figure":
     """Real images left and sampled ones right; with a class as context, a class in each column."""
     figure = new_figure(WIDTH, WIDTH / 2 * ROWS / ACROSS + 0.4)
     chosen, classes = _choose(comparison)
-    parts = figure.subfigures(1, 2, wspace=0.04)
+    parts: Any = figure.subfigures(1, 2, wspace=0.04)
     for part, rows, colour, title in (
         (parts[0], comparison.data, DATA, "data"),
         (parts[1], comparison.samples, SAMPLES, "samples"),

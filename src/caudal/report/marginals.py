@@ -1,6 +1,6 @@
 """Each column by itself: data beside samples."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -25,7 +25,9 @@ def draw_marginals(comparison: Comparison) -> "Figure":
     figure, panels = grid(len(shown), across=4)
     for axes, i in zip(panels, shown, strict=True):
         column, data, samples = (
-            comparison.columns[i], comparison.data[:, i], comparison.samples[:, i]
+            comparison.columns[i],
+            comparison.data[:, i],
+            comparison.samples[:, i],
         )
         draw = _draw_categories if column.categories is not None else draw_numbers
         draw(axes, column, data, samples)
@@ -61,13 +63,12 @@ def edges(column: Column, values: np.ndarray) -> np.ndarray:
 def draw_numbers(axes: "Axes", column: Column, data: np.ndarray, samples: np.ndarray) -> None:
     """The data as a filled histogram, the samples as a line over it."""
     bins = edges(column, data)
-    for values, look in (
-        (data, {"histtype": "stepfilled", "color": DATA, "alpha": 0.55}),
-        (samples, {"histtype": "step", "color": SAMPLES, "linewidth": 1.5}),
-    ):
+    filled: Any = {"histtype": "stepfilled", "color": DATA, "alpha": 0.55}
+    line: Any = {"histtype": "step", "color": SAMPLES, "linewidth": 1.5}
+    for values, look in ((data, filled), (samples, line)):
         values = values[~np.isnan(values)]
         weights = np.full(len(values), 1 / max(len(values), 1))
-        axes.hist(values, bins=bins, weights=weights, **look)
+        axes.hist(values, bins=list(bins), weights=weights, **look)
     axes.set_xlim(bins[0], bins[-1])
     axes.locator_params(axis="x", nbins=4)
 
@@ -86,12 +87,19 @@ def _draw_categories(axes: "Axes", column: Column, data: np.ndarray, samples: np
     names = [str(level) if level is not None else "missing" for level in column.categories or ()]
     room = shares[0].max()
     for place, level in zip(places, order, strict=True):
-        end = max(shares[0][level], shares[1][level])
-        axes.text(end + 0.03 * room, place, shorten(names[level], 14), va="center", fontsize=8)
+        end = float(max(shares[0][level], shares[1][level]))
+        axes.text(
+            end + 0.03 * room, float(place), shorten(names[level], 14), va="center", fontsize=8
+        )
     axes.set_xlim(0, 1.7 * room)
     if n > LEVELS:
         axes.text(
-            1, 0, f"and {n - LEVELS} more", transform=axes.transAxes, ha="right", color=QUIET,
+            1,
+            0,
+            f"and {n - LEVELS} more",
+            transform=axes.transAxes,
+            ha="right",
+            color=QUIET,
             fontsize=8,
         )
 

@@ -1,6 +1,6 @@
 """Two columns at a time: data beside samples, in the same frames."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -24,10 +24,10 @@ def draw_pairs(comparison: Comparison) -> "Figure":
     chosen = choose(comparison)
     side = WIDTH / 2
     figure = new_figure(WIDTH, side + 0.2)
-    left, right = figure.subfigures(1, 2)
+    parts: Any = figure.subfigures(1, 2)
     for part, rows, colour, title in (
-        (left, comparison.data, DATA, f"data ({comparison.rows})"),
-        (right, comparison.samples, SAMPLES, "samples"),
+        (parts[0], comparison.data, DATA, f"data ({comparison.rows})"),
+        (parts[1], comparison.samples, SAMPLES, "samples"),
     ):
         part.suptitle(title, color=colour, fontsize=10)
         _triangle(part, comparison, chosen, rows[:POINTS], colour)

@@ -52,7 +52,7 @@ def _figures(story: Story) -> Iterator[tuple[str, str, str, "Figure"]]:
         drawn = correlations.draw_correlations(comparison)
         yield "correlations", "Correlations", CORRELATIONS, drawn
     if curves.has_curves(story.metrics):
-        drawn = curves.draw_curves(story.metrics, story.evaluation)
+        drawn = curves.draw_curves(story.metrics, story.evaluation.gaussian_log_prob)
         yield "curves", "Training", CURVES, drawn
 
 

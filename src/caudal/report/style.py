@@ -15,7 +15,7 @@ QUIET = "#8b949e"
 DENSITY = "Blues"
 DIFFERENCE = "RdBu_r"
 WIDTH = 9.6  # inches, at 120 dots an inch: the width of the report's page
-RC = {
+RC: Any = {
     "figure.dpi": 120,
     "savefig.dpi": 120,
     "font.size": 9,

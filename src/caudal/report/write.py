@@ -4,6 +4,8 @@ import math
 from importlib import metadata, resources
 from pathlib import Path
 
+import numpy as np
+
 from caudal import files
 from caudal.data import Column
 from caudal.report.distances import by_chance, distances
@@ -57,15 +59,15 @@ def _header(story: Story) -> str:
 
 def _cards(story: Story) -> str:
     e = story.evaluation
-    better = f"{e.gain:+.3f} ± {e.gain_two_se:.3f}"
-    cards = [
-        card(_nats(e.log_prob, e.two_se), f"log-likelihood of {e.rows:,} {e.split} rows, {e.kind}",
-             unit="nats", main=True),
-        card(f"{e.gaussian_log_prob:.3f}", "the same rows under one Gaussian", unit="nats"),
-        card(better, "flow above Gaussian, row by row", unit="nats"),
-    ]
+    of = f"log-likelihood of {e.rows:,} {e.split} rows, {e.kind}"
+    cards = [card(_nats(e.log_prob, e.two_se), of, unit="nats", main=True)]
+    if e.gaussian_log_prob is not None:
+        same = "the same rows under one Gaussian"
+        cards.append(card(f"{e.gaussian_log_prob:.3f}", same, unit="nats"))
+        better = f"{e.gain:+.3f} ± {e.gain_two_se:.3f}"
+        cards.append(card(better, "flow above Gaussian, row by row", unit="nats"))
     if e.bits_per_dim is not None:
-        cards.append(card(f"{e.bits_per_dim:.3f}", "bits per column (upper bound)"))
+        cards.append(card(f"{e.bits_per_dim:.3f}", "bits per column (an upper bound)"))
     cards.append(card(f"{parameters(story.flow):,}", "parameters"))
     if story.seconds is not None:
         cards.append(card(duration(story.seconds), "training"))
@@ -104,18 +106,18 @@ def _samples(story: Story) -> str:
     sides = [
         f'<div><span class="tag {look}">{title}</span>{_preview(columns, rows)}</div>'
         for look, title, rows in (
-            ("data", "data", comparison.data), ("samples", "samples", comparison.samples)
+            ("data", "data", comparison.data),
+            ("samples", "samples", comparison.samples),
         )
     ]
-    return section(
-        "Samples beside data", "The first rows of each.", f'<div class="pair">{"".join(sides)}</div>'
-    )
+    both = f'<div class="pair">{"".join(sides)}</div>'
+    return section("Samples beside data", "The first rows of each.", both)
 
 
-def _preview(columns: tuple[Column, ...], rows: object) -> str:
+def _preview(columns: tuple[Column, ...], rows: np.ndarray) -> str:
     shown = [
         [value(column, number) for column, number in zip(columns, row, strict=True)]
-        for row in rows[:PREVIEW]  # type: ignore[index]
+        for row in rows[:PREVIEW]
     ]
     numbers = "".join(" " if c.categories is not None else "n" for c in columns)
     return table([c.name for c in columns], shown, numbers)
@@ -143,15 +145,24 @@ def _columns(story: Story) -> str:
         step = f"{column.step:g}" if column.step and column.categories is None else ""
         missing = f"{d.missing[0]:.1%} | {d.missing[1]:.1%}" if column.missing else ""
         rows.append(
-            [d.name, f"{d.value:.3f}", d.measure, column.kind, column.support, step, missing,
-             guessed, values]
+            [
+                d.name,
+                f"{d.value:.3f}",
+                d.measure,
+                column.kind,
+                column.support,
+                step,
+                missing,
+                guessed,
+                values,
+            ]
         )
     head = ["column", "distance", "", "kind", "support", "step", "missing", "", "values"]
     chance = by_chance(len(story.comparison.data))
     caption = (
         f"How far each column's samples are from its data, the worst first: for numbers the "
-        f"Kolmogorov-Smirnov distance (KS; up to {chance:.3f} can be chance), for categories total "
-        f"variation (TV). Missing shares: data | samples."
+        f"Kolmogorov-Smirnov distance (KS; up to {chance:.3f} can be chance), for categories "
+        f"total variation (TV). Missing shares: data | samples."
     )
     return section("Columns", caption, table(head, rows, " n   n"))
 

@@ -1,0 +1,92 @@
+"""What the samples of a conditional flow are conditioned on."""
+
+from collections.abc import Iterable, Iterator
+from itertools import count
+
+import pyarrow as pa
+import torch
+from torch import Tensor
+
+from caudal.cli.opened import OpenedRun
+from caudal.data import read_tables
+from caudal.data.encode import encode_table, near
+from caudal.data.place import Place
+from caudal.errors import InputError
+
+CHUNK = 4096
+
+
+def context_rows(
+    opened: OpenedRun, file: str | None, given: tuple[str, ...], seed: int
+) -> Iterator[Tensor] | None:
+    """Contexts (rows, C) without end; None for a flow that takes none.
+
+    They are those of the training rows, in random passes over them all; or those of `file`, from
+    its first row on, over and over. What `given` says of a column holds in all rows.
+
+    Raises:
+        InputError: context for a flow that takes none, or a value that a column cannot have.
+    """
+    names = [column.name for column in opened.schema.context]
+    if not names:
+        if file or given:
+            raise InputError(f"{opened.name} is not conditional: it takes no context")
+        return None
+    fixed = _fixed(opened, given)
+    if len(fixed) == len(names):
+        rows: Iterable[Tensor] = (torch.zeros(CHUNK, len(names)) for _ in count())
+    else:
+        rows = _from_file(opened, file) if file else _from_training(opened, seed)
+    return (_with(context, names, fixed) for context in rows)
+
+
+def rechunk(rows: Iterator[Tensor], sizes: Iterable[int]) -> Iterator[Tensor]:
+    """The same rows in chunks of the given sizes."""
+    held = next(rows)
+    for size in sizes:
+        while len(held) < size:
+            held = torch.cat([held, next(rows)])
+        yield held[:size]
+        held = held[size:]
+
+
+def _fixed(opened: OpenedRun, given: tuple[str, ...]) -> dict[str, float]:
+    """Encoded values by the names of their columns."""
+    columns = {column.name: column for column in opened.schema.context}
+    found = {}
+    for text in given:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise InputError(f"--given {text}: write COLUMN=VALUE")
+        if name not in columns:
+            raise InputError(f"--given {text}: no such context column; {near(name, [*columns])}")
+        table = pa.table({name: [value]})
+        found[name] = float(encode_table([columns[name]], table, Place("--given"))[0, 0])
+    return found
+
+
+def _with(context: Tensor, names: list[str], fixed: dict[str, float]) -> Tensor:
+    context = context.clone()
+    for name, value in fixed.items():
+        context[:, names.index(name)] = value
+    return context
+
+
+def _from_file(opened: OpenedRun, file: str) -> Iterator[Tensor]:
+    while True:
+        for table in read_tables(file, schema=opened.schema):
+            yield opened.schema.encode_context(table, file=file)
+
+
+def _from_training(opened: OpenedRun, seed: int) -> Iterator[Tensor]:
+    try:
+        source = opened.dataset().train
+    except InputError as error:
+        raise InputError(
+            f"contexts come from the training data, which cannot be read ({error}): give "
+            f"--context-file or --given"
+        ) from None
+    for turn in count():
+        for batch in source.shuffled(min(CHUNK, source.n_rows), seed + turn):
+            if batch.context is not None:
+                yield batch.context

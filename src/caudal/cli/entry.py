@@ -1,0 +1,100 @@
+"""From the words of a command line to a command, and from what went wrong to an exit code."""
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from importlib import import_module, metadata
+from typing import NamedTuple
+
+from caudal.errors import InputError, NumericalError
+
+USAGE, FAILED, INTERRUPTED, CLOSED_PIPE = 2, 1, 130, 141
+
+
+class Command(NamedTuple):
+    """A command: what follows its name, and what it does in a line."""
+
+    form: str
+    summary: str
+
+
+COMMANDS = {
+    "train": Command("RECIPE --data TABLE", "fit a flow to a table; leaves a run folder behind"),
+    "eval": Command("RUN", "test log-likelihood of a run, beside a Gaussian"),
+    "score": Command("RUN --data TABLE --out FILE", "a table's rows with their log-density"),
+    "sample": Command("RUN -n ROWS --out FILE", "new rows, with the data's columns and types"),
+    "recipes": Command("", "the flows there are, their papers, and what each is good for"),
+    "demo": Command("", "train, evaluate and sample on real digits, offline, in minutes"),
+}
+"""Each is the function `run` of the module of its name in `caudal.cli`."""
+MODULES = {"eval": "evaluate"}  # eval is a Python built-in
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command line and gives its exit code: 0, 1 failed, 2 bad input, 130 interrupted.
+
+    Args:
+        argv: the words after `caudal`; those of the process if None.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in words or os.environ.get("CAUDAL_DEBUG", "") not in ("", "0")
+    words = [word for word in words if word != "--debug"]
+    try:
+        return _dispatch(words)
+    except SystemExit as end:  # --help has been printed
+        return end.code if isinstance(end.code, int) else 0
+    except BrokenPipeError:
+        return _close_quietly()
+    except (InputError, NumericalError, KeyboardInterrupt) as error:
+        if debug:
+            raise
+        return _explain(error)
+
+
+def _dispatch(words: list[str]) -> int:
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(overview())
+        return 0 if words else USAGE
+    if words[0] in ("-V", "--version"):
+        print(f"caudal {metadata.version('caudal')}")
+        return 0
+    name, *rest = words
+    if name not in COMMANDS:
+        from caudal.data.encode import near
+
+        raise InputError(f"no command '{name}'; {near(name, list(COMMANDS))}")
+    module = import_module(f"caudal.cli.{MODULES.get(name, name)}")
+    run: Callable[[list[str]], int] = module.run
+    return run(rest)
+
+
+def overview() -> str:
+    """What `caudal --help` prints."""
+    width = max(len(f"{name} {c.form}") for name, c in COMMANDS.items())
+    lines = [
+        "usage: caudal COMMAND ...",
+        "",
+        "Normalizing flows on your own tables: exact densities, fast samples.",
+        "",
+        *(f"  {f'{name} {c.form}':<{width}}  {c.summary}" for name, c in COMMANDS.items()),
+        "",
+        "caudal COMMAND --help tells the options; caudal train RECIPE --help those of a recipe.",
+        "caudal --version tells the version. Start with: caudal demo",
+    ]
+    return "\n".join(lines)
+
+
+def _explain(error: BaseException) -> int:
+    """Says in one line what went wrong, and gives the exit code."""
+    text = " ".join(str(error).split())
+    if isinstance(error, KeyboardInterrupt):
+        print(f"\ncaudal: {text or 'interrupted'}", file=sys.stderr)
+        return int(getattr(error, "exit_code", INTERRUPTED))
+    print(f"caudal: error: {text}", file=sys.stderr)
+    return USAGE if isinstance(error, InputError) else FAILED
+
+
+def _close_quietly() -> int:
+    # The reader is gone (`caudal ... | head`). What Python flushes at its exit goes nowhere.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return CLOSED_PIPE

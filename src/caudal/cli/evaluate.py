@@ -1,0 +1,111 @@
+"""`caudal eval`: how well a run explains rows it has not seen."""
+
+import json
+import math
+from dataclasses import dataclass
+
+from tyro.conf import FlagCreatePairsOff, Positional
+
+from caudal import files
+from caudal.cli.opened import OpenedRun
+from caudal.cli.parse import parse
+from caudal.cli.screen import Screen, number
+from caudal.data import Source, open_rows
+from caudal.errors import InputError
+from caudal.report import Evaluation, evaluate, fit_gaussian
+from caudal.report.gaussian import Gaussian, load_gaussian
+
+GAUSSIAN = "gaussian.safetensors"
+
+
+@dataclass(frozen=True)
+class EvalOptions:
+    """Mean log-likelihood of the test rows of a run, in nats a row and in the units of the data.
+
+    Beside it, that of one Gaussian with full covariance fitted to the training rows. The result
+    goes to eval.json in the run folder, unless --data or --limit make it one of other rows.
+    """
+
+    run: Positional[str]
+    """Run folder, or a model file."""
+    data: str | None = None
+    """Other rows to evaluate: all rows of this table, instead of the run's own test rows."""
+    limit: int | None = None
+    """Evaluate so many rows only, taken from all over the table, always the same ones."""
+    seed: int = 0
+    """Of the noise that fills values in steps and missing ones; without such, it is not used."""
+    device: str = "auto"
+    """cpu, cuda, cuda:1, mps, or auto for a GPU if there is one."""
+    json: FlagCreatePairsOff[bool] = False
+    """Print the result as one JSON object on standard output, all else on standard error."""
+
+
+def run(words: list[str]) -> int:
+    """Runs the command."""
+    options = parse(EvalOptions, words, "caudal eval")
+    if options.limit is not None and options.limit < 1:
+        raise InputError(f"--limit {options.limit}: must be at least 1")
+    screen = Screen(options.json)
+    opened = OpenedRun(options.run, options.device)
+    source, gaussian, split, notes = _rows(opened, options.data)
+    for note in notes:
+        screen.warn(note)
+    result = evaluate(
+        opened.flow,
+        source,
+        gaussian,
+        opened.schema,
+        split=split,
+        limit=options.limit,
+        seed=options.seed,
+    )
+    if options.data is None and options.limit is None:
+        write_evaluation(opened.folder / "eval.json", result)
+    show_evaluation(screen, result)
+    screen.result(result.to_dict())
+    return 0
+
+
+def write_evaluation(path: object, result: Evaluation) -> None:
+    """Writes eval.json, atomically."""
+    files.write_text(str(path), json.dumps(result.to_dict(), indent=2, ensure_ascii=False) + "\n")
+
+
+def show_evaluation(screen: Screen, result: Evaluation) -> None:
+    """The numbers side by side, and what they are."""
+    bits = result.bits_per_dim
+    rows = [["flow", _plus_minus(result.log_prob, result.two_se), result.kind]]
+    if result.rows_outside:
+        inside = _plus_minus(result.log_prob_inside, result.two_se)
+        rows.append(["flow, rows inside the support only", inside, result.kind])
+    if result.gaussian_log_prob is not None:
+        rows.append(["Gaussian", number(result.gaussian_log_prob), ""])
+        rows.append(["flow above Gaussian", _plus_minus(result.gain, result.gain_two_se), ""])
+    screen.say(f"\nlog-likelihood of {result.rows:,} {result.split} rows, mean ± 2 s.e.")
+    screen.table(["", "nats a row", ""], rows, " n ")
+    if bits is not None:
+        screen.say(f"{bits:.4f} bits per column (an upper bound)")
+    if result.rows_outside:
+        screen.warn(
+            f"{result.rows_outside:,} rows lie outside the support of the columns, where the "
+            f"density is 0"
+        )
+    screen.say(f"The Gaussian: {result.gaussian}.", style="dim")
+
+
+def _plus_minus(value: float | None, two_se: float | None) -> str:
+    if value is None or two_se is None or not math.isfinite(value):
+        return "" if value is None else number(value)
+    return f"{number(value)} ± {number(two_se)}"
+
+
+def _rows(opened: OpenedRun, data: str | None) -> tuple[Source, Gaussian | None, str, list[str]]:
+    """The rows, the baseline, what to call the rows, and what to say of them."""
+    saved = opened.folder / GAUSSIAN
+    if data is not None:
+        missing = "drop" if opened.drops else "refuse"
+        source, notes = open_rows(data, opened.schema, missing)
+        return source, load_gaussian(saved) if saved.exists() else None, data, list(notes)
+    dataset = opened.dataset()
+    gaussian = load_gaussian(saved) if saved.exists() else fit_gaussian(opened.flow, dataset.train)
+    return dataset.test, gaussian, "test", list(dataset.notes)

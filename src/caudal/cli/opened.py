@@ -1,0 +1,84 @@
+"""A finished run, opened to be used: its model, its options, its data."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from caudal.data import Dataset, Schema, open_data
+from caudal.errors import InputError
+from caudal.flow import Flow
+from caudal.recipes import Recipe
+from caudal.training.checkpoint import load_model
+from caudal.training.run import Run
+
+
+class OpenedRun:
+    """A run folder (or a model file by itself) with its model loaded.
+
+    Args:
+        path: of the folder or the file.
+        device: auto, cpu, cuda, cuda:1, mps.
+
+    Raises:
+        InputError: there is no such run, or it was not trained on a table.
+    """
+
+    def __init__(self, path: str, device: str = "auto") -> None:
+        self.folder = Path(path) if Path(path).is_dir() else Path(path).parent
+        self.name = path
+        loaded = load_model(path)
+        if loaded.schema is None:
+            raise InputError(f"{path} was trained on plain tensors: use it from Python")
+        self.recipe: Recipe = loaded.recipe
+        self.schema: Schema = loaded.schema
+        self.flow: Flow = loaded.flow.to(find_device(device))
+        self._config: dict[str, Any] | None = None
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The options the run was made with; empty for a model file without its folder."""
+        if self._config is None:
+            run = Run(self.folder)
+            self._config = run.config if run.config_path.exists() else {}
+        return self._config
+
+    @property
+    def drops(self) -> bool:
+        """Whether the run left rows with missing values out."""
+        return self.config.get("missing") == "drop"
+
+    def dataset(self) -> Dataset:
+        """The data the run was trained on, split as it was then.
+
+        Raises:
+            InputError: the data cannot be opened, or it is not known which they were.
+        """
+        config = self.config
+        if "data" not in config:
+            raise InputError(f"{self.name} does not say what it was trained on: give --data")
+        return open_data(
+            config["data"],
+            missing=config.get("missing", "refuse"),
+            valid=config.get("valid"),
+            test=config.get("test"),
+            split=config.get("split", (0.8, 0.1, 0.1)),
+            seed=config.get("split_seed", 0),
+            schema=self.schema,
+        )
+
+
+def find_device(name: str) -> torch.device:
+    """The device of that name; auto is a GPU where there is one.
+
+    Raises:
+        InputError: this machine does not have it.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise InputError(f"--device {name}: {str(error).splitlines()[0]}") from None
+    return device

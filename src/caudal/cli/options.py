@@ -1,0 +1,90 @@
+"""The options of `caudal train` beside those of its recipe and of training."""
+
+from dataclasses import dataclass, fields
+from typing import Any, Generic, Literal, TypeVar
+
+from tyro.conf import FlagCreatePairsOff
+
+from caudal.recipes import Recipe
+from caudal.training.options import Training
+
+AnyRecipe = TypeVar("AnyRecipe", bound=Recipe)
+
+
+@dataclass(frozen=True)
+class DataOptions:
+    """Which rows and columns to learn."""
+
+    data: str
+    """A built-in name (digits, moons, rings, ...), or a .csv, .tsv, .parquet, .npy or .npz file;
+    text files may be compressed."""
+    columns: tuple[str, ...] = ()
+    """Columns to model, in this order; all but the context if not given."""
+    context: tuple[str, ...] = ()
+    """Columns to condition on."""
+    types: tuple[str, ...] = ()
+    """What columns are, where the guess is wrong: age=integer[0,120] ratio=interval[0,1]
+    grade=real:0.1 city=categorical price=positive."""
+    missing: Literal["refuse", "drop", "model"] = "refuse"
+    """What to do about missing values: refuse them, drop their rows, or model them."""
+    valid: str | None = None
+    """A table of validation rows, instead of a share of --data."""
+    test: str | None = None
+    """A table of test rows, instead of a share of --data."""
+    split: tuple[float, float, float] = (0.8, 0.1, 0.1)
+    """Shares of training, validation and test rows."""
+    split_seed: int = 0
+    """Of the split: it stays the same whatever --seed is, so that runs compare."""
+
+
+@dataclass(frozen=True)
+class TrainOptions(Generic[AnyRecipe]):
+    """Fits a flow to a table, and leaves a run folder with model, numbers, pictures and report.
+
+    Interrupted with Ctrl-C, it saves; --resume goes on.
+    """
+
+    data: DataOptions
+    recipe: AnyRecipe
+    training: Training
+    out: str | None = None
+    """Run folder; runs/RECIPE-DATA if not given."""
+    config: str | None = None
+    """A file of options as a run's config.yaml holds them; flags override it."""
+    resume: FlagCreatePairsOff[bool] = False
+    """Go on with the run in --out, with the options in its config.yaml; flags override them."""
+    overwrite: FlagCreatePairsOff[bool] = False
+    """Replace the run in --out, if there is one."""
+    json: FlagCreatePairsOff[bool] = False
+    """Print the result as one JSON object on standard output, all else on standard error."""
+
+
+def as_config(recipe: Recipe, data: DataOptions, training: Training) -> dict[str, Any]:
+    """What config.yaml holds: the recipe's name, and each option under the name of its flag."""
+    config: dict[str, Any] = {"recipe": recipe.name}
+    for part in (data, recipe, training):
+        for field in fields(part):
+            value = getattr(part, field.name)
+            config[field.name] = list(value) if isinstance(value, tuple) else value
+    return config
+
+
+def as_flags(config: dict[str, Any], defaults: dict[str, Any]) -> list[str]:
+    """The words that say the same as a config, without what is the default anyway."""
+    words = []
+    for name, value in config.items():
+        if name in defaults and defaults[name] == value:
+            continue
+        flag = name.replace("_", "-")
+        if isinstance(value, bool):
+            words.append(f"--{flag}" if value else f"--no-{flag}")
+        elif isinstance(value, list):
+            words += [f"--{flag}", *map(str, value)]
+        else:
+            words += [f"--{flag}", str(value)]
+    return words
+
+
+def default_config(kind: type[Recipe]) -> dict[str, Any]:
+    """The config of a recipe's defaults; `data` is empty."""
+    return as_config(kind(), DataOptions(""), Training())

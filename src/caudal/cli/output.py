@@ -1,0 +1,80 @@
+"""Files and folders that commands write: checked before the work, not after it."""
+
+import os
+import shutil
+from pathlib import Path
+
+from caudal.data import TableWriter
+from caudal.errors import InputError
+from caudal.training.run import Run
+
+LEFT_BEHIND = (
+    "config.yaml",
+    "model.safetensors",
+    "state.pt",
+    "metrics.jsonl",
+    "eval.json",
+    "gaussian.safetensors",
+    "report.html",
+    "pictures",
+)
+"""What a run folder holds, and --overwrite replaces; anything else in it is left alone."""
+
+
+def open_output(path: str, overwrite: bool) -> TableWriter:
+    """A writer for a table file.
+
+    Raises:
+        InputError: an unknown suffix, no right to write there, or a file that is there already.
+    """
+    writer = TableWriter(path)
+    if writer.path.exists() and not overwrite:
+        raise InputError(f"{path} exists: give --overwrite to replace it, or another --out")
+    check_writable(writer.path.parent)
+    return writer
+
+
+def check_run_folder(path: Path, overwrite: bool) -> None:
+    """Refuses a folder that a new run would damage.
+
+    Raises:
+        InputError: a run is there, or other files are, or nothing can be written.
+    """
+    if path.exists() and not path.is_dir():
+        raise InputError(f"{path} is a file: give another --out")
+    check_writable(path)
+    if overwrite or not path.exists():
+        return
+    if Run(path).started():
+        raise InputError(
+            f"{path} holds a run: --resume goes on with it, --overwrite replaces it, "
+            f"another --out leaves it alone"
+        )
+    others = [entry.name for entry in path.iterdir() if entry.name != "config.yaml"]
+    if others:
+        raise InputError(
+            f"{path} is a folder with other files ({sorted(others)[0]}): give another --out"
+        )
+
+
+def clear_run(path: Path) -> None:
+    """Removes what an earlier run left in the folder."""
+    for name in LEFT_BEHIND:
+        if (path / name).is_dir():
+            shutil.rmtree(path / name)
+        else:
+            (path / name).unlink(missing_ok=True)
+
+
+def check_writable(folder: Path) -> None:
+    """Refuses a folder in which, or instead of which, nothing can be written.
+
+    Raises:
+        InputError: says which folder it is.
+    """
+    while not folder.exists():
+        folder = folder.parent
+    if not folder.is_dir():
+        raise InputError(f"{folder} is a file, not a folder: choose another place")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise InputError(f"{folder}: no right to write there; choose another place")

@@ -1,0 +1,60 @@
+"""What `caudal train` says before it trains: the columns, the rows, the flow."""
+
+from caudal.cli.screen import Screen
+from caudal.data import Dataset, Summary
+from caudal.flow import Flow
+from caudal.recipes import Recipe
+from caudal.report.story import parameters
+
+MOST = 24  # columns in the table
+WAYS = {"parallel": "one pass", "sequential": "one column at a time"}
+GAUSSIAN_ALONE = ("made", "maf", "iaf")
+
+
+def show_data(screen: Screen, data: Dataset) -> None:
+    """A table of the columns, the rows of each part, and what to know of them."""
+    screen.say(f"\n{data.name}")
+    shown = list(data.summary)
+    if len(shown) > MOST:
+        shown = shown[: MOST // 2]
+    head = ["column", "kind", "support", "step", "missing", "values", ""]
+    screen.table(head, [_cells(s) for s in shown], "   nn")
+    if len(shown) < len(data.summary):
+        screen.say(f"... and {len(data.summary) - len(shown)} more columns\n")
+    parts = (("training", data.train), ("validation", data.valid), ("test", data.test))
+    screen.say(", ".join(f"{source.n_rows:,} {name}" for name, source in parts) + " rows")
+    for note in data.notes:
+        screen.warn(note)
+
+
+def show_recipe(screen: Screen, recipe: Recipe, flow: Flow, data: Dataset) -> None:
+    """The flow, its size, which of its directions is fast, and what to beware of."""
+    fields = ", ".join(f"{k}={v}" for k, v in vars(recipe).items())
+    screen.say(f"\n{recipe.name} ({fields}): {parameters(flow):,} parameters")
+    screen.say(f"density {WAYS[recipe.scores]}, samples {WAYS[recipe.samples]}")
+    for warning in warnings(recipe, data):
+        screen.warn(warning)
+    screen.say()
+
+
+def warnings(recipe: Recipe, data: Dataset) -> list[str]:
+    """What a user would want to know of this recipe on these columns before training."""
+    said = []
+    if recipe.scores == "sequential" and len(data.schema.columns) > 1:
+        said.append(
+            f"{recipe.name} scores one column at a time, and so it trains by maximum likelihood; "
+            f"maf does both in one pass"
+        )
+    if len(data.schema.columns) == 1 and recipe.name in GAUSSIAN_ALONE:
+        said.append(
+            f"of a single column {recipe.name} can only make a Gaussian, before the column's "
+            f"support bends it: use nsf-ar or maf-mog"
+        )
+    return said
+
+
+def _cells(s: Summary) -> list[str]:
+    how = s.source if s.role == "event" else f"{s.source}, context"
+    step = "" if s.step is None else f"{s.step:g}"
+    missing = f"{s.missing:.1%}" if s.missing else ""
+    return [s.name, s.kind, s.support, step, missing, s.values, how]

@@ -1,0 +1,35 @@
+"""`caudal recipes`: the flows there are."""
+
+from dataclasses import dataclass
+
+from tyro.conf import FlagCreatePairsOff
+
+from caudal.cli.parse import parse
+from caudal.cli.preview import WAYS
+from caudal.cli.screen import Screen
+from caudal.recipes import RECIPES
+
+
+@dataclass(frozen=True)
+class RecipesOptions:
+    """Lists the flows there are, with their papers, and which of their directions is fast."""
+
+    json: FlagCreatePairsOff[bool] = False
+    """Print the list as one JSON object on standard output."""
+
+
+def run(words: list[str]) -> int:
+    """Runs the command."""
+    options = parse(RecipesOptions, words, "caudal recipes")
+    screen = Screen(options.json)
+    facts = ("year", "scores", "samples", "good_for", "paper")
+    found = {name: {fact: getattr(r, fact) for fact in facts} for name, r in RECIPES.items()}
+    rows = [
+        [name, r["year"], WAYS[r["scores"]], WAYS[r["samples"]], r["good_for"], r["paper"]]
+        for name, r in found.items()
+    ]
+    if not options.json:
+        screen.table(["recipe", "year", "density", "samples", "good for", "paper"], rows, " n")
+        screen.say("caudal train RECIPE --help tells the options of each.")
+    screen.result({"recipes": found})
+    return 0

@@ -1,0 +1,102 @@
+"""`caudal sample`: new rows out of a run, into a file of the user's own format."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated
+
+import pyarrow as pa
+from tyro.conf import FlagCreatePairsOff, Positional, arg
+
+from caudal.cli.contexts import context_rows, rechunk
+from caudal.cli.opened import OpenedRun
+from caudal.cli.output import open_output
+from caudal.cli.parse import parse
+from caudal.cli.screen import Screen
+from caudal.data import read_tables
+from caudal.errors import InputError
+from caudal.report.gaussian import noise
+
+CHUNK_ROWS = 8192
+CHUNK_NUMBERS = 1 << 22  # rows times columns: bounds the memory where there are many columns
+
+
+@dataclass(frozen=True)
+class SampleOptions:
+    """Writes new rows with the columns and types of the data, inside their support.
+
+    The context columns of a conditional run come last; they are drawn from the training rows,
+    unless --context-file or --given say otherwise. The same seed gives the same file on the same
+    kind of device.
+    """
+
+    run: Positional[str]
+    """Run folder, or a model file."""
+    out: str
+    """Where to: .csv, .tsv (also with .gz, .bz2, .zst), .parquet, .npy or .npz."""
+    n: Annotated[int | None, arg(aliases=("-n",))] = None
+    """How many rows; 1000 if not given, or as many as --context-file has."""
+    seed: int = 0
+    """Of the noise, and of which contexts are drawn."""
+    temperature: float = 1.0
+    """Multiplies the noise: below 1, rows are likelier and less varied than the data."""
+    context_file: str | None = None
+    """A table of contexts, one row for each sample, over again if there are fewer."""
+    given: tuple[str, ...] = ()
+    """Values of context columns for all rows, such as digit=3."""
+    device: str = "auto"
+    """cpu, cuda, cuda:1, mps, or auto for a GPU if there is one."""
+    overwrite: FlagCreatePairsOff[bool] = False
+    """Replace the file in --out, if there is one."""
+    json: FlagCreatePairsOff[bool] = False
+    """Print what was done as one JSON object on standard output, all else on standard error."""
+
+
+def run(words: list[str]) -> int:
+    """Runs the command."""
+    options = parse(SampleOptions, words, "caudal sample")
+    _check(options)
+    screen = Screen(options.json)
+    writer = open_output(options.out, options.overwrite)
+    opened = OpenedRun(options.run, options.device)
+    n = options.n or _rows_wanted(options)
+    chunks = _sampled(opened, options, n)
+    with writer:
+        for table in screen.track(chunks, "sampling", math.ceil(n / _chunk(opened))):
+            writer.write(table)
+    screen.say(f"{options.out}: {n:,} rows sampled from {options.run} (seed {options.seed})")
+    if options.temperature != 1:
+        screen.warn(f"at temperature {options.temperature:g} these are no samples of the density")
+    screen.result({"out": options.out, "rows": n, "seed": options.seed})
+    return 0
+
+
+def _check(options: SampleOptions) -> None:
+    if options.n is not None and options.n < 1:
+        raise InputError(f"-n {options.n}: must be at least 1")
+    if not 0 <= options.temperature < math.inf:
+        raise InputError(f"--temperature {options.temperature}: must be at least 0")
+
+
+def _rows_wanted(options: SampleOptions) -> int:
+    if options.context_file is None:
+        return 1000
+    return sum(table.num_rows for table in read_tables(options.context_file))
+
+
+def _chunk(opened: OpenedRun) -> int:
+    return max(1, min(CHUNK_ROWS, CHUNK_NUMBERS // len(opened.schema.columns)))
+
+
+def _sampled(opened: OpenedRun, options: SampleOptions, n: int) -> Iterator[pa.Table]:
+    """The samples as tables, a chunk at a time."""
+    chunk = _chunk(opened)
+    sizes = [chunk] * (n // chunk) + [n % chunk] * (n % chunk > 0)
+    rows = context_rows(opened, options.context_file, options.given, options.seed)
+    contexts = iter([None] * len(sizes)) if rows is None else rechunk(rows, sizes)
+    generator = noise(opened.flow, options.seed)
+    like = opened.flow.base.like
+    for size, context in zip(sizes, contexts, strict=True):
+        placed = None if context is None else context.to(like)
+        x = opened.flow.sample(size, placed, options.temperature, generator)
+        yield opened.schema.decode(x, context)

@@ -1,0 +1,139 @@
+"""`caudal score`: the user's rows with one more column, their log-density."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow as pa
+import torch
+from tyro.conf import FlagCreatePairsOff, Positional
+
+from caudal.cli.opened import OpenedRun
+from caudal.cli.output import open_output
+from caudal.cli.parse import parse
+from caudal.cli.screen import Screen, number
+from caudal.data import Batch, read_tables
+from caudal.data.encode import check_names, encode_columns, gaps_in, refuse_gaps
+from caudal.data.place import Place
+from caudal.errors import InputError
+from caudal.report.evaluate import log_prob_rows
+from caudal.report.gaussian import ROWS, noise, place
+
+COLUMN = "log_prob"
+
+
+@dataclass(frozen=True)
+class ScoreOptions:
+    """Writes a table's rows, all columns as they are, with their log-density beside them.
+
+    The column log_prob is in nats, in the units of the data; -inf where a row lies outside what
+    the columns can hold. In a run with --missing drop it is empty where a value is missing.
+    """
+
+    run: Positional[str]
+    """Run folder, or a model file."""
+    data: str
+    """The rows: a table with at least the run's columns."""
+    out: str
+    """Where to: .csv, .tsv (also with .gz, .bz2, .zst), .parquet, .npy or .npz."""
+    seed: int = 0
+    """Of the noise that fills values in steps and missing ones; without such, it is not used."""
+    device: str = "auto"
+    """cpu, cuda, cuda:1, mps, or auto for a GPU if there is one."""
+    overwrite: FlagCreatePairsOff[bool] = False
+    """Replace the file in --out, if there is one."""
+    json: FlagCreatePairsOff[bool] = False
+    """Print what was done as one JSON object on standard output, all else on standard error."""
+
+
+def run(words: list[str]) -> int:
+    """Runs the command."""
+    options = parse(ScoreOptions, words, "caudal score")
+    screen = Screen(options.json)
+    writer = open_output(options.out, options.overwrite)
+    opened = OpenedRun(options.run, options.device)
+    tally = Tally()
+    with writer:
+        for table in screen.track(_scored(opened, options, tally), "scoring", None):
+            writer.write(table)
+    screen.say(f"{options.out}: {tally.rows:,} rows with {COLUMN} ({opened.flow.kind}, nats)")
+    if tally.scored:
+        screen.say(f"mean {number(tally.total / tally.scored)} over {tally.scored:,} rows")
+    if tally.outside:
+        screen.warn(f"{tally.outside:,} rows lie outside the support: their {COLUMN} is -inf")
+    if tally.unscored:
+        screen.warn(f"{tally.unscored:,} rows with missing values have no {COLUMN}")
+    screen.result(tally.to_dict(options.out))
+    return 0
+
+
+@dataclass
+class Tally:
+    """How many rows there were, and what became of them."""
+
+    rows: int = 0
+    scored: int = 0
+    outside: int = 0
+    unscored: int = 0
+    total: float = field(default=0.0, repr=False)
+
+    def add(self, log_prob: np.ndarray) -> None:
+        """Counts rows; NaN is a row without a score."""
+        finite = np.isfinite(log_prob)
+        self.rows += len(log_prob)
+        self.scored += int(finite.sum())
+        self.outside += int(np.isneginf(log_prob).sum())
+        self.unscored += int(np.isnan(log_prob).sum())
+        self.total += float(log_prob[finite].sum())
+
+    def to_dict(self, out: str) -> dict[str, object]:
+        """For JSON."""
+        mean = self.total / self.scored if self.scored else None
+        return {
+            "out": out,
+            "rows": self.rows,
+            "rows_outside": self.outside,
+            "rows_unscored": self.unscored,
+            "log_prob_inside": mean,
+            "unit": "nats",
+        }
+
+
+def _scored(opened: OpenedRun, options: ScoreOptions, tally: Tally) -> Iterator[pa.Table]:
+    """The rows piece by piece with their scores."""
+    generator = noise(opened.flow, options.seed)
+    first = 1
+    for table in read_tables(options.data, schema=opened.schema):
+        if COLUMN in table.column_names:
+            raise InputError(f"{options.data} has a column '{COLUMN}' already: rename it first")
+        check_names(opened.schema.names, table.column_names, options.data)
+        batch, keep = encode_rows(opened, table, Place(options.data, first))
+        log_prob = np.full(table.num_rows, np.nan)
+        log_prob[keep] = _log_prob(opened, batch, generator)
+        tally.add(log_prob)
+        first += table.num_rows
+        yield table.append_column(COLUMN, pa.array(log_prob, from_pandas=True))
+
+
+def encode_rows(opened: OpenedRun, table: pa.Table, where: Place) -> tuple[Batch, np.ndarray]:
+    """The rows that can be scored, as numbers, and a mask (N,) of which they are."""
+    columns = opened.schema.columns + opened.schema.context
+    keep = np.ones(table.num_rows, bool)
+    if opened.drops:
+        for column in columns:
+            keep &= ~gaps_in(table[column.name]) | column.missing
+        table, where = table.filter(pa.array(keep)), where.choose(keep)
+    values = encode_columns(columns, table, where)
+    refuse_gaps(columns, values, where)
+    return Batch(*opened.schema.split(torch.from_numpy(values.astype(np.float32)))), keep
+
+
+@torch.no_grad()
+def _log_prob(opened: OpenedRun, rows: Batch, generator: torch.Generator) -> np.ndarray:
+    found = [torch.empty(0, dtype=torch.float64)]
+    for start in range(0, len(rows.x), ROWS):
+        part = slice(start, start + ROWS)
+        context = None if rows.context is None else rows.context[part]
+        batch = place(opened.flow, Batch(rows.x[part], context))
+        found.append(log_prob_rows(opened.flow, batch, opened.schema, generator).cpu())
+    return torch.cat(found).numpy()

@@ -1,0 +1,175 @@
+"""`caudal train`: from a table to a run folder."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from caudal.cli import finish, preview
+from caudal.cli.config import check_recipe, config_words, read_config
+from caudal.cli.options import DataOptions, TrainOptions, as_config
+from caudal.cli.output import check_run_folder, clear_run
+from caudal.cli.parse import parse
+from caudal.cli.screen import Screen
+from caudal.data import Dataset, open_data
+from caudal.errors import InputError
+from caudal.flow import Flow
+from caudal.recipes import RECIPES, Recipe
+from caudal.training.assemble import assemble
+from caudal.training.devices import leads
+from caudal.training.fit import Fitted, fit
+from caudal.training.interruption import Interrupted
+from caudal.training.options import Training
+from caudal.training.progress import RichReporter
+from caudal.training.run import write_config
+
+USAGE = """usage: caudal train RECIPE --data TABLE [--out FOLDER] ...
+
+Fits a flow to a table. RECIPE is one of {recipes}; see
+caudal recipes for what each is good for, and caudal train RECIPE --help for all options."""
+
+
+def run(words: list[str]) -> int:
+    """Runs the command."""
+    if not words or words[0] in ("-h", "--help"):
+        print(USAGE.format(recipes=", ".join(RECIPES)))
+        return 0 if words else 2
+    options = read_options(words)
+    screen = Screen(options.json)
+    out = Path(options.out or default_folder(options.recipe, options.data))
+    if not options.resume:
+        check_run_folder(out, options.overwrite)
+    data = open_dataset(options.data)
+    preview.show_data(screen, data)
+    flow = build(options.recipe, data, options.training.seed)
+    preview.show_recipe(screen, options.recipe, flow, data)
+    config = as_config(options.recipe, options.data, options.training)
+    if leads():
+        if options.overwrite and not options.resume:
+            clear_run(out)
+        write_config(out, config)
+    try:
+        fitted = _fit(screen, flow, data, options, out)
+        if leads():
+            finish.finish(screen, out, options.recipe, data, fitted, config)
+    except KeyboardInterrupt as error:
+        raise _with_advice(error, out) from None
+    return 0
+
+
+def read_options(words: list[str]) -> TrainOptions[Any]:
+    """The options out of the words, and out of the files that --config and --resume name."""
+    name = None if words[0].startswith("-") else words[0]
+    typed = words if name is None else words[1:]
+    if name is not None:
+        check_recipe(name)
+    file = _config_file(typed)
+    config: dict[str, Any] = {} if file is None else read_config(file)
+    name = name or config.get("recipe")
+    if config and config["recipe"] != name:
+        raise InputError(f"{file} is of the recipe {config['recipe']}, not {name}: leave one out")
+    check_recipe(name)
+    given = [*config_words(config), *typed] if config else typed
+    kind: Any = TrainOptions[RECIPES[str(name)]]  # type: ignore[misc]
+    options: TrainOptions[Any] = parse(kind, given, f"caudal train {name}", _defaults(str(name)))
+    if options.resume and options.overwrite:
+        raise InputError("--resume and --overwrite: choose one of them")
+    return options
+
+
+def _defaults(name: str) -> TrainOptions[Any]:
+    import tyro
+
+    return TrainOptions(DataOptions(tyro.MISSING), RECIPES[name](), Training())
+
+
+def _config_file(words: list[str]) -> Path | None:
+    """The file that --config names; with --resume that of the run in --out, if there is one."""
+    found = _peek(words)
+    if found.config is not None:
+        return Path(found.config)
+    if found.resume and found.out is not None and (Path(found.out) / "config.yaml").is_file():
+        return Path(found.out) / "config.yaml"
+    return None
+
+
+@dataclass(frozen=True)
+class _Peeked:
+    """The options that say where further options are."""
+
+    config: str | None
+    out: str | None
+    resume: bool
+
+
+def _peek(words: list[str]) -> _Peeked:
+    import argparse
+
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    for flag in ("--config", "--out"):
+        parser.add_argument(flag, nargs="?")
+    parser.add_argument("--resume", action="store_true")
+    found, _ = parser.parse_known_args(words)
+    return _Peeked(found.config, found.out, found.resume)
+
+
+def default_folder(recipe: Recipe, data: DataOptions) -> str:
+    """runs/RECIPE-DATA, the data by the file's name without suffixes."""
+    return f"runs/{recipe.name}-{Path(data.data).name.split('.')[0]}"
+
+
+def open_dataset(options: DataOptions) -> Dataset:
+    """The data that the options name."""
+    return open_data(
+        options.data,
+        columns=options.columns,
+        context=options.context,
+        types=options.types,
+        missing=options.missing,
+        valid=options.valid,
+        test=options.test,
+        split=options.split,
+        seed=options.split_seed,
+    )
+
+
+def build(recipe: Recipe, data: Dataset, seed: int) -> Flow:
+    """A new flow for the data, its weights drawn by the seed.
+
+    Raises:
+        InputError: the recipe's fields make no flow.
+    """
+    torch.manual_seed(seed)
+    try:
+        return assemble(recipe, data.schema)
+    except InputError:
+        raise
+    except ValueError as error:
+        raise InputError(f"recipe {recipe.name}: {error}") from None
+
+
+def _fit(
+    screen: Screen, flow: Flow, data: Dataset, options: TrainOptions[Any], out: Path
+) -> Fitted:
+    columns = data.schema.columns
+    whole = all(c.kind == "integer" and None not in (c.low, c.high) for c in columns)
+    return fit(
+        flow,
+        data.train,
+        data.valid,
+        training=options.training,
+        out=out,
+        resume=options.resume,
+        recipe=options.recipe,
+        schema=data.schema,
+        reporter=RichReporter(elements=len(columns) if whole else None),
+    )
+
+
+def _with_advice(error: KeyboardInterrupt, out: Path) -> KeyboardInterrupt:
+    """The same interruption, saying what to type to go on."""
+    command = f"caudal train --out {out} --resume"
+    if isinstance(error, Interrupted):
+        return Interrupted(f"{error}: {command}", error.exit_code)
+    return KeyboardInterrupt(f"interrupted; what was trained is in {out}: {command}")
