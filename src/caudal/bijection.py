@@ -2,8 +2,10 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterable
+from itertools import repeat
 from typing import cast
 
+import torch
 from torch import Tensor, nn
 
 
@@ -82,8 +84,20 @@ def walk(
     """
     if not isinstance(bijection, Chain):
         yield name, bijection, x
-        return bijection.inverse(x, context)[0]
+        return _in_pieces(bijection, x, context)
     for index in reversed(range(len(bijection.parts))):
         part = cast(Bijection, bijection.parts[index])
         x = yield from walk(part, x, context, f"{name}.parts.{index}")
     return x
+
+
+_PIECE = 1 << 16  # rows; a net holds many numbers for each one that goes through it
+
+
+def _in_pieces(bijection: Bijection, x: Tensor, context: Tensor | None) -> Tensor:
+    """The noise side of x, of which a walk may bring as many rows as there are."""
+    if len(x) <= _PIECE:
+        return bijection.inverse(x, context)[0]
+    contexts = repeat(None) if context is None else context.split(_PIECE)
+    pieces = zip(x.split(_PIECE), contexts, strict=False)
+    return torch.cat([bijection.inverse(*piece)[0] for piece in pieces])

@@ -43,7 +43,7 @@ def save_state(path: Path, position: Position, engine: Engine, identity: dict[st
         "identity": identity,
         "position": {f: getattr(position, f) for f in position.__dataclass_fields__},
         "flow": engine.flow.state_dict(),
-        "optimizer": engine.optimizer.optimizer.state_dict(),
+        "optimizer": engine.optimizer.state_dict(),
         "average": engine.average.state_dict() if engine.average else None,
         "meter": engine.meter.state_dict(),
     }
@@ -77,7 +77,7 @@ def read_state(path: Path, identity: dict[str, Any]) -> dict[str, Any]:
 def restore(state: dict[str, Any], engine: Engine) -> Position:
     """Puts a state back into the flow, its optimiser and its average."""
     engine.flow.load_state_dict(state["flow"])
-    engine.optimizer.optimizer.load_state_dict(state["optimizer"])
+    engine.optimizer.load_state_dict(state["optimizer"])
     if engine.average:
         engine.average.load_state_dict(state["average"])
     engine.meter.load_state_dict(state["meter"], engine.like)
