@@ -1,0 +1,186 @@
+"""A run that was killed, stopped or finished goes on as if nothing had happened."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from caudal.errors import InputError
+from caudal.losses import nll
+from caudal.training.checkpoint import load
+from caudal.training.interruption import Interrupted
+from caudal.training.run import Run
+from training_case import ROWS, TRAINING, timeless, train
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The run without a break: its folder, and what `fit` gave."""
+    out = tmp_path_factory.mktemp("whole") / "run"
+    return Run(out), train(out)
+
+
+def same(run, fitted, whole):
+    reference, expected = whole
+    assert timeless(run.metrics()) == timeless(reference.metrics())
+    assert timeless(fitted.history) == timeless(expected.history)
+    assert fitted.best_step == expected.best_step
+    assert_equal(fitted.flow.state_dict(), expected.flow.state_dict())
+    assert_equal(load(run.path).state_dict(), expected.flow.state_dict())
+    states = [torch.load(r.state_path, weights_only=True) for r in (run, reference)]
+    assert_equal(states[0]["flow"], states[1]["flow"])
+    assert_equal(states[0]["average"], states[1]["average"])
+
+
+def assert_equal(a, b):
+    assert a.keys() == b.keys()
+    assert all(torch.equal(a[name], b[name]) for name in a)
+
+
+class StopAt:
+    """A loss that sends this process a signal at its n-th training batch."""
+
+    def __init__(self, n, number):
+        self.n, self.number, self.calls = n, number, 0
+
+    def __call__(self, flow, x, context):
+        self.calls += flow.training
+        if self.calls == self.n and flow.training:
+            os.kill(os.getpid(), self.number)
+        return nll(flow, x, context)
+
+
+def test_after_a_real_sigkill(whole, tmp_path):
+    out = tmp_path / "run"
+    script = Path(__file__).with_name("training_case.py")
+    child = subprocess.Popen([sys.executable, script, out])
+    deadline = time.monotonic() + 60
+    while not Run(out).state_path.exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    time.sleep(random.SystemRandom().uniform(0.0, 1.0))
+    child.send_signal(signal.SIGKILL)
+    assert child.wait() == -signal.SIGKILL, "it ended before it could be killed"
+    step = torch.load(Run(out).state_path, weights_only=True)["position"]["step"]
+    assert 0 < step < TRAINING.epochs * (ROWS // TRAINING.batch_size)
+    same(Run(out), train(out, resume=True), whole)
+    assert not list(out.glob(".*"))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_after_a_signal(number, whole, tmp_path):
+    handler = signal.getsignal(number)
+    with pytest.raises(Interrupted, match=r"stopped after step 40 of 144: .*--resume") as caught:
+        train(tmp_path, loss=StopAt(40, number))
+    assert caught.value.exit_code == 128 + number
+    assert signal.getsignal(number) == handler
+    same(Run(tmp_path), train(tmp_path, resume=True), whole)
+
+
+def test_before_the_first_validation(whole, tmp_path):
+    with pytest.raises(Interrupted, match="after step 5 "):
+        train(tmp_path, loss=StopAt(5, signal.SIGINT))
+    assert not Run(tmp_path).model_path.exists()
+    same(Run(tmp_path), train(tmp_path, resume=True), whole)
+
+
+def test_a_run_without_folder_says_that_nothing_is_saved():
+    with pytest.raises(Interrupted, match="nothing is saved"):
+        train(None, loss=StopAt(2, signal.SIGINT))
+
+
+def test_a_later_best_model_does_not_leak_into_an_earlier_state(whole, tmp_path):
+    # As if killed between the two files: the model is of the end, the state of the middle.
+    with pytest.raises(Interrupted):
+        train(tmp_path, loss=StopAt(40, signal.SIGINT))
+    run = Run(tmp_path)
+    run.model_path.write_bytes(whole[0].model_path.read_bytes())
+    same(run, train(tmp_path, resume=True), whole)
+
+
+def test_a_finished_run_stays_as_it_is(whole):
+    run, _ = whole
+    before = run.metrics()
+    same(run, train(run.path, resume=True), whole)
+    assert run.metrics() == before
+
+
+def test_more_epochs_go_on_from_the_end(tmp_path):
+    short = replace(TRAINING, epochs=2)
+    train(tmp_path, short)
+    longer = train(tmp_path, replace(short, epochs=3), resume=True)
+    assert longer.history[-1]["step"] == 3 * (ROWS // TRAINING.batch_size)
+    steps = [record["step"] for record in longer.history]
+    assert steps == sorted(set(steps))
+
+
+def test_nothing_to_resume_starts_anew(tmp_path):
+    notes = []
+    reporter = Notes(notes)
+    train(tmp_path, replace(TRAINING, steps=3), resume=True, reporter=reporter)
+    assert notes == [f"{tmp_path}: nothing to resume, starting anew"]
+
+
+class Notes:
+    def __init__(self, notes):
+        self.notes = notes
+
+    def start(self, plan): ...
+    def step(self, step, train): ...
+    def validated(self, record): ...
+    def finish(self, stopped): ...
+
+    def note(self, text):
+        self.notes.append(text)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"seed": 1}, "training.seed was 0 and is 1"),
+        ({"batch_size": 16}, "training.batch_size was 32 and is 16"),
+        ({"ema": 0.0}, "training.ema was 0.9 and is 0.0"),
+        ({"precision": "64-true"}, "training.precision was 32-true and is 64-true"),
+    ],
+)
+def test_refuses_other_options(change, words, whole):
+    with pytest.raises(InputError, match=words):
+        train(whole[0].path, replace(TRAINING, **change), resume=True)
+
+
+def test_refuses_other_data(whole):
+    with pytest.raises(InputError, match="data.train.* was .* and is .*: give the old value"):
+        train(whole[0].path, resume=True, n=ROWS + 1)
+
+
+def test_refuses_to_write_over_a_run(whole):
+    with pytest.raises(InputError, match="a run is there already; resume it"):
+        train(whole[0].path)
+
+
+@pytest.mark.parametrize("content", [b"", b"nonsense", None])
+def test_refuses_a_damaged_state(content, whole, tmp_path):
+    state = whole[0].state_path.read_bytes()
+    Run(tmp_path).state_path.write_bytes(state[: len(state) // 2] if content is None else content)
+    with pytest.raises(InputError, match=r"state\.pt: damaged"):
+        train(tmp_path, resume=True)
+
+
+def test_refuses_a_model_without_a_state(whole, tmp_path):
+    Run(tmp_path).model_path.write_bytes(whole[0].model_path.read_bytes())
+    with pytest.raises(InputError, match=r"no state\.pt to resume from"):
+        train(tmp_path, resume=True)

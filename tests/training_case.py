@@ -1,0 +1,98 @@
+"""A run with all the randomness there is: shuffling, dropout, dequantisation, batch moments, EMA.
+
+As a script it trains into the folder it is given, slowly enough to be killed on the way.
+"""
+
+import sys
+import time
+from dataclasses import dataclass
+
+import torch
+
+from caudal.base import Normal
+from caudal.bijection import Chain
+from caudal.bijections import Autoregressive, BatchNorm, Flip
+from caudal.data.schema import Column, Schema
+from caudal.elementwise import Affine, RationalQuadraticSpline
+from caudal.flow import Flow
+from caudal.losses import nll
+from caudal.nets import MADE
+from caudal.recipes import RECIPES, Recipe
+from caudal.recipes.recipe import parity, residual_coupling
+from caudal.training.assemble import assemble
+from caudal.training.fit import fit
+from caudal.training.options import Training
+
+
+@dataclass(frozen=True)
+class Everything(Recipe):
+    """For tests only."""
+
+    name = "everything"
+    paper, year, good_for, scores, samples = "none", 2000, "tests", "parallel", "sequential"
+
+    hidden: tuple[int, ...] = (16,)
+    dropout: float = 0.2
+
+    def build(self, event_shape, context_shape=None):
+        features, context = self._sizes(event_shape, context_shape)
+        spline = RationalQuadraticSpline(bins=4)
+        parts = [
+            residual_coupling(spline, parity(features, 0), context, 16, 1, self.dropout),
+            BatchNorm((features,)),
+            Flip(),
+            Autoregressive(MADE(features, 2, self.hidden, context), Affine()),
+            BatchNorm((features,)),
+        ]
+        return Flow(Chain(parts), Normal((features,)), context_shape=context_shape)
+
+
+SCHEMA = Schema(
+    (
+        Column("count", "integer", low=0, high=9, step=1.0),
+        Column("size", "real", missing=True),
+        Column("price", "positive", low=0.0),
+    ),
+    (Column("kind", "categorical", low=0, high=1, step=1.0, categories=("a", "b")),),
+)
+TRAINING = Training(
+    epochs=9, batch_size=32, lr=3e-3, ema=0.9, warmup=10, validate_every=15, patience=0
+)
+ROWS = 520  # 16 batches an epoch, and a ragged one left out
+
+
+def rows(n: int, seed: int):
+    generator = torch.Generator().manual_seed(seed)
+    count = torch.randint(0, 10, (n,), generator=generator).float()
+    size = count + torch.randn(n, generator=generator)
+    size[::7] = torch.nan
+    price = torch.randn(n, generator=generator).exp()
+    kind = torch.randint(0, 2, (n, 1), generator=generator).float()
+    return torch.stack([count, size, price], 1), kind
+
+
+def train(out, training=TRAINING, loss=nll, resume=False, reporter=None, n=ROWS):
+    """A whole run; the flow starts from other weights when it resumes."""
+    RECIPES.setdefault("everything", Everything)
+    torch.manual_seed(99 if resume else 0)
+    flow = assemble(Everything(), SCHEMA)
+    kept = {"out": out, "resume": resume, "recipe": Everything(), "schema": SCHEMA}
+    data, validation = rows(n, 1), rows(200, 2)
+    return fit(flow, data, validation, training=training, loss=loss, reporter=reporter, **kept)
+
+
+def timeless(records):
+    """Records without what differs between two runs of the same training."""
+    return [
+        {k: v for k, v in r.items() if k not in ("seconds", "rows_per_second")} for r in records
+    ]
+
+
+def _slow(flow, x, context):
+    time.sleep(0.01)
+    return nll(flow, x, context)
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    train(sys.argv[1], loss=_slow)
