@@ -10,8 +10,8 @@ from caudal.cli.evaluate import GAUSSIAN, show_evaluation, write_evaluation
 from caudal.cli.options import as_flags, default_config
 from caudal.cli.screen import Screen
 from caudal.data import Dataset
-from caudal.recipes import Recipe
-from caudal.report import Story, compare, evaluate, fit_gaussian, write_report
+from caudal.recipes import RECIPES, Recipe
+from caudal.report import Evaluation, Story, compare, evaluate, fit_gaussian, write_report
 from caudal.report.gaussian import save_gaussian
 from caudal.report.story import duration, parameters
 from caudal.training.fit import Fitted
@@ -25,14 +25,46 @@ def finish(
     data: Dataset,
     fitted: Fitted,
     config: dict[str, Any],
+    report: bool = True,
 ) -> None:
     """Evaluates the flow on the test rows, writes eval.json and the report, and says where."""
     gaussian = fit_gaussian(fitted.flow, data.train)
     save_gaussian(out / GAUSSIAN, gaussian)
     result = evaluate(fitted.flow, data.test, gaussian, data.schema)
     write_evaluation(out / "eval.json", result)
-    seconds = fitted.history[-1]["seconds"] if fitted.history else None
-    story = Story(
+    page = None
+    if report:
+        page = write_report(out, _story(out, recipe, data, fitted, config, result))
+    _say(screen, out, fitted, result, page)
+    screen.result(
+        {
+            **result.to_dict(),
+            "run": str(out),
+            "report": str(page) if page else None,
+            "best_step": fitted.best_step,
+            "parameters": parameters(fitted.flow),
+            "seconds": _seconds(fitted),
+        }
+    )
+
+
+def command(config: dict[str, Any], out: Path) -> list[str]:
+    """The words that make this run again."""
+    options = {k: v for k, v in config.items() if k not in ("recipe", "data")}
+    flags = as_flags(options, default_config(RECIPES[config["recipe"]]))
+    start = ["caudal", "train", config["recipe"], "--data", config["data"]]
+    return [*start, *flags, "--out", str(out)]
+
+
+def _story(
+    out: Path,
+    recipe: Recipe,
+    data: Dataset,
+    fitted: Fitted,
+    config: dict[str, Any],
+    result: Evaluation,
+) -> Story:
+    return Story(
         name=out.name,
         recipe=recipe,
         flow=fitted.flow,
@@ -42,36 +74,25 @@ def finish(
         metrics=fitted.history,
         command=shlex.join(command(config, out)),
         config=yaml.safe_dump(config, sort_keys=False, allow_unicode=True),
-        seconds=seconds,
+        seconds=_seconds(fitted),
         seed=config["seed"],
     )
-    report = write_report(out, story)
+
+
+def _say(screen: Screen, out: Path, fitted: Fitted, result: Evaluation, page: Path | None) -> None:
+    seconds = _seconds(fitted)
     why = "no gain for a while" if fitted.stopped == "patience" else "all steps done"
     took = f" in {duration(seconds)}" if seconds is not None else ""
     screen.say(f"best after step {fitted.best_step}, trained{took} ({why})")
     show_evaluation(screen, result)
-    screen.say(f"\nreport  {report}")
+    if page:
+        screen.say(f"\nreport  {page}")
     screen.say(f"model   {Run(out).model_path}\n\nnext:")
     folder = shlex.quote(str(out))
-    screen.say(f"  caudal sample {folder} -n 1000 --out {folder}/samples.csv")
+    screen.say(f"  caudal sample {folder} -n 1000 --out samples.csv")
     screen.say(f"  caudal score {folder} --data NEW.csv --out scored.csv")
-    screen.result(
-        {
-            **result.to_dict(),
-            "run": str(out),
-            "report": str(report),
-            "best_step": fitted.best_step,
-            "parameters": parameters(fitted.flow),
-            "seconds": seconds,
-        }
-    )
 
 
-def command(config: dict[str, Any], out: Path) -> list[str]:
-    """The words that make this run again."""
-    from caudal.recipes import RECIPES
-
-    options = {k: v for k, v in config.items() if k not in ("recipe", "data")}
-    flags = as_flags(options, default_config(RECIPES[config["recipe"]]))
-    start = ["caudal", "train", config["recipe"], "--data", config["data"]]
-    return [*start, *flags, "--out", str(out)]
+def _seconds(fitted: Fitted) -> float | None:
+    """How long training took, in all its sessions."""
+    return fitted.history[-1]["seconds"] if fitted.history else None

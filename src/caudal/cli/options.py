@@ -53,6 +53,8 @@ class TrainOptions(Generic[AnyRecipe]):
     """A file of options as a run's config.yaml holds them; flags override it."""
     resume: FlagCreatePairsOff[bool] = False
     """Go on with the run in --out, with the options in its config.yaml; flags override them."""
+    report: bool = True
+    """Draw the pictures and write report.html at the end; it takes some seconds."""
     overwrite: FlagCreatePairsOff[bool] = False
     """Replace the run in --out, if there is one."""
     json: FlagCreatePairsOff[bool] = False

@@ -10,8 +10,7 @@ from caudal.errors import InputError
 
 Options = TypeVar("Options")
 _FRAME = re.compile(r"[│╭╮╰╯─]")
-_TITLE = re.compile(r"^\s*╭")
-_RULE = re.compile(r"^\s*│\s*─+\s*│?\s*$")
+_RULE = re.compile(r"^[\s│]*[─-]{10,}[\s│]*$")
 _PREFIX = re.compile(r"^Error parsing (data|recipe|training|--[\w-]+): (?=--)")
 
 
@@ -44,8 +43,8 @@ def parse(
 def one_line(box: str) -> str:
     """What a framed message of tyro says, without frame, headings and advice."""
     blocks: list[list[str]] = [[]]
-    for line in box.splitlines():
-        if _TITLE.match(line) or _RULE.match(line):
+    for line in box.strip().splitlines()[1:]:  # the first is a title
+        if _RULE.match(line):
             blocks.append([])
         elif text := _FRAME.sub("", line).strip():
             blocks[-1].append(text)

@@ -52,7 +52,7 @@ def run(words: list[str]) -> int:
     try:
         fitted = _fit(screen, flow, data, options, out)
         if leads():
-            finish.finish(screen, out, options.recipe, data, fitted, config)
+            finish.finish(screen, out, options.recipe, data, fitted, config, options.report)
     except KeyboardInterrupt as error:
         raise _with_advice(error, out) from None
     return 0

@@ -26,7 +26,7 @@ class Comparison:
         data: rows (N, D) float64, as the schema encodes them: codes, NaN where missing.
         samples: the same of the samples.
         context: (N, C) float64, or None.
-        rows: what the rows are, such as "2000 test rows".
+        rows: what the rows are, such as "2,000 test rows".
     """
 
     schema: Schema
@@ -60,7 +60,7 @@ def compare(flow: Flow, dataset: Dataset, seed: int = 0, rows: int = ROWS) -> Co
         data,
         _as_written(dataset.schema.columns, torch.cat(samples)),
         torch.cat(contexts).double().cpu().numpy() if contexts else None,
-        f"{len(data)} {what} rows",
+        f"{len(data):,} {what} rows",
     )
 
 

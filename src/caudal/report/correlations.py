@@ -42,11 +42,13 @@ def draw_correlations(comparison: Comparison) -> "Figure":
     samples = rank_correlation(comparison.samples[:, columns])
     figure = new_figure(WIDTH, 3.7 if len(columns) <= NAMED else 3.0)
     panels = figure.subplots(1, 3)
-    largest = max(0.1, float(np.abs(samples - data).max()))
+    difference = samples - data
+    np.fill_diagonal(difference, 0)  # of a column that is constant in one of them
+    largest = max(0.1, float(np.abs(difference).max()))
     _matrix(panels[0], data, 1.0, "data")
     image = _matrix(panels[1], samples, 1.0, "samples")
     figure.colorbar(image, ax=panels[:2], location="bottom", shrink=0.4, aspect=30)
-    image = _matrix(panels[2], samples - data, largest, "samples − data")
+    image = _matrix(panels[2], difference, largest, "samples − data")
     figure.colorbar(image, ax=panels[2], location="bottom", shrink=0.8, aspect=30)
     _names(panels, [shorten(comparison.columns[i].name, 14) for i in columns])
     return figure

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 _RIGHT: Any = ("axes fraction", "data")
 _ABOVE: Any = {"xytext": (0, 5), "textcoords": "offset points", "ha": "right"}
+_BELOW: Any = {**_ABOVE, "xytext": (0, -7), "va": "top"}
 Metrics = Sequence[Mapping[str, Any]]
 BESIDE = {
     "lr": "learning rate",
@@ -50,7 +51,9 @@ def draw_curves(metrics: Metrics, gaussian: float | None) -> "Figure":
 
 
 def _likelihoods(axes: "Axes", metrics: Metrics, gaussian: float | None) -> None:
-    train, valid = (_series(metrics, key) for key in ("train", "valid"))
+    # The training loss of a validation's line is a mean since the last one, not a point.
+    points = [m for m in metrics if "valid" not in m]
+    train, valid = _series(points or metrics, "train"), _series(metrics, "valid")
     axes.plot(train[0], -train[1], color=DATA, alpha=0.4, linewidth=1, label="training batches")
     axes.plot(valid[0], -valid[1], color=SAMPLES, linewidth=1.6, label="validation")
     _mark_best(axes, *valid)
@@ -67,7 +70,9 @@ def _mark_best(axes: "Axes", steps: np.ndarray, losses: np.ndarray) -> None:
     best = int(losses.argmin())
     point = (float(steps[best]), -float(losses[best]))
     axes.plot(*point, "o", color=SAMPLES, markersize=5)
-    axes.annotate(f"best {point[1]:.3f}", point, **_ABOVE, color=INK, fontsize=8)
+    # Below the point: the training curve is above it.
+    words = f"best {point[1]:.3f}".replace("-", "−")
+    axes.annotate(words, point, **_BELOW, color=INK, fontsize=8)
 
 
 def _draw_gaussian(axes: "Axes", gaussian: float, low: float, high: float) -> float:
@@ -75,7 +80,7 @@ def _draw_gaussian(axes: "Axes", gaussian: float, low: float, high: float) -> fl
 
     Far below, it would flatten the curves: then it is named at the bottom, and not drawn.
     """
-    words = f"one Gaussian {gaussian:.2f}"
+    words = f"one Gaussian {gaussian:.2f}".replace("-", "−")
     if gaussian > low - 1.5 * (high - low):
         low = min(low, gaussian - 0.1 * (high - gaussian))
         axes.axhline(gaussian, color=QUIET, linewidth=1, linestyle=(0, (4, 3)))

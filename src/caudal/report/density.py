@@ -28,7 +28,7 @@ def draw_density(flow: Flow, comparison: Comparison) -> "Figure":
     x_range, y_range = (limits(comparison.data[:, i]) for i in range(2))
     figure = new_figure(WIDTH, WIDTH / 3 + 0.4)
     panels = figure.subplots(1, 3, sharex=True, sharey=True)
-    _points(panels[0], comparison.data, DATA, f"data ({comparison.rows})")
+    _points(panels[0], comparison.data, DATA, "data")
     panels[1].imshow(
         _density(flow, x_range, y_range),
         extent=(*x_range, *y_range),

@@ -64,7 +64,7 @@ def fit_gaussian(flow: Flow, source: Source, seed: int = 0) -> Gaussian:
     weight = torch.linalg.pinv(cov[:e, :e], hermitian=True) @ cov[:e, e:]
     residual = cov[e:, e:] - cov[e:, :e] @ weight
     factor, ridged = _cholesky(residual)
-    note = WHAT + (", its mean linear in the context" if e else "") + f" ({n} rows)"
+    note = WHAT + (", its mean linear in the context" if e else "") + f" ({n:,} of them)"
     if ridged:
         note += f"; its covariance is singular, so {RIDGE:g} of each variance was added"
     return Gaussian(mean[e:] - mean[:e] @ weight, weight, factor, note)

@@ -26,7 +26,7 @@ def draw_pairs(comparison: Comparison) -> "Figure":
     figure = new_figure(WIDTH, side + 0.2)
     parts: Any = figure.subfigures(1, 2)
     for part, rows, colour, title in (
-        (parts[0], comparison.data, DATA, f"data ({comparison.rows})"),
+        (parts[0], comparison.data, DATA, "data"),
         (parts[1], comparison.samples, SAMPLES, "samples"),
     ):
         part.suptitle(title, color=colour, fontsize=10)

@@ -43,10 +43,11 @@ def _figures(story: Story) -> Iterator[tuple[str, str, str, "Figure"]]:
     comparison = story.comparison
     if images.image_side(comparison.schema):
         yield "images", "Images", IMAGES, images.draw_images(comparison)
-    if density.has_density(story.flow, comparison):
+    flat = density.has_density(story.flow, comparison)
+    if flat:
         yield "density", "Density", DENSITY, density.draw_density(story.flow, comparison)
     yield "marginals", "Each column", _marginals(story), marginals.draw_marginals(comparison)
-    if len(comparison.columns) > 1:
+    if len(comparison.columns) > 1 and not flat:
         yield "pairs", "Pairs of columns", _pairs(story), pairs.draw_pairs(comparison)
     if len(correlations.ordered_columns(comparison)) > 2:
         drawn = correlations.draw_correlations(comparison)

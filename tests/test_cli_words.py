@@ -1,0 +1,120 @@
+"""The words around the commands: help, version, exit codes, and one line for what is wrong."""
+
+import os
+import subprocess
+import sys
+from importlib import metadata
+
+import pytest
+from command_line import caudal, refused
+
+from caudal.cli import entry
+from caudal.cli.parse import one_line
+from caudal.errors import NumericalError
+from caudal.recipes import RECIPES
+
+
+@pytest.mark.parametrize("words", [["--help"], ["-h"], ["help"], []])
+def test_help_names_every_command(words, capsys):
+    assert caudal(*words) == (0 if words else 2)
+    said = capsys.readouterr().out
+    assert all(f"  {name}" in said for name in entry.COMMANDS)
+    assert max(map(len, said.splitlines())) <= 100
+
+
+@pytest.mark.parametrize("command", entry.COMMANDS)
+def test_every_command_has_help(command, capsys):
+    assert caudal(command, "--help") == 0
+    assert "usage: caudal" in capsys.readouterr().out
+
+
+def test_help_of_a_recipe_groups_its_options(capsys):
+    assert caudal("train", "maf", "--help") == 0
+    said = capsys.readouterr().out
+    groups = ["data options", "recipe options", "training options"]
+    assert [said.index(g) for g in groups] == sorted(said.index(g) for g in groups)
+    assert "Autoregressive layers. (default: 5)" in said
+    assert "Learning rate of Adam" in said
+
+
+def test_version(capsys):
+    assert caudal("--version") == 0
+    assert capsys.readouterr().out == f"caudal {metadata.version('caudal')}\n"
+
+
+def test_recipes_are_a_table(capsys):
+    assert caudal("recipes") == 0
+    said = capsys.readouterr().out
+    assert all(name in said for name in RECIPES)
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["trian"], "no command 'trian'; did you mean 'train'?"),
+        (["train", "mafx", "--data", "moons"], "no recipe 'mafx'; did you mean 'maf'"),
+        (["train", "--data", "moons"], "no recipe: give one of nice, realnvp"),
+        (["train", "maf"], "missing from caudal train maf: --data"),
+        (["train", "maf", "--data", "moons", "--lyers", "3"], "--layers"),
+        (["train", "maf", "--data", "moons", "--layers", "x"], "--layers"),
+        (["train", "maf", "--data", "moons", "--lr", "-1"], "--lr -1.0: must be a positive"),
+        (["train", "maf", "--data", "moons", "--missing", "no"], "--missing"),
+        (["eval"], "missing from caudal eval"),
+        (["eval", "no-such-run"], "no-such-run: no such run"),
+        (["sample", "no-such-run", "--out", "x.csv"], "no-such-run: no such run"),
+        (["score", "no-such-run", "--data", "moons", "--out", "x.csv"], "no such run"),
+    ],
+)
+def test_bad_words_are_refused_in_one_line(words, expected, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert expected in refused(capsys, *words)
+
+
+def test_frames_become_one_line():
+    box = """╭─ Value error ─────────────────────────────╮
+│ Error parsing training: --lr -1: must be  │
+│ positive                                  │
+│ ───────────────────────────────────────── │
+│ For full helptext, see caudal --help      │
+╰───────────────────────────────────────────╯"""
+    assert one_line(box) == "--lr -1: must be positive"
+
+
+class Failing:
+    """A command that fails."""
+
+    def __init__(self, error):
+        self.error = error
+
+    def run(self, words):
+        raise self.error
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (NumericalError("step 3: NaN\nin layer 2"), 1, "caudal: error: step 3: NaN in layer 2"),
+        (KeyboardInterrupt(), 130, "caudal: interrupted"),
+        (KeyboardInterrupt("saved in x"), 130, "caudal: saved in x"),
+    ],
+)
+def test_exit_codes(error, code, said, capsys, monkeypatch):
+    monkeypatch.setattr(entry, "import_module", lambda name: Failing(error))
+    assert caudal("recipes") == code
+    assert capsys.readouterr().err.strip() == said
+
+
+@pytest.mark.parametrize("how", ["flag", "environment"])
+def test_debug_shows_the_traceback(how, monkeypatch):
+    monkeypatch.setattr(entry, "import_module", lambda name: Failing(NumericalError("NaN")))
+    if how == "environment":
+        monkeypatch.setenv("CAUDAL_DEBUG", "1")
+    with pytest.raises(NumericalError):
+        caudal("recipes", *(["--debug"] if how == "flag" else []))
+
+
+@pytest.mark.skipif(os.name != "posix", reason="closes a pipe as POSIX does")
+def test_a_closed_pipe_is_quiet():
+    command = f"{sys.executable} -m caudal recipes | true"
+    ended = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=120)
+    assert ended.stderr == ""
