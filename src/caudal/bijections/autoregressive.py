@@ -47,5 +47,5 @@ class Autoregressive(Bijection):
         return torch.cat(values, -1), sum_event(torch.cat(log_slopes, -1))
 
     def inverse(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        z, log_slope = self.elementwise.inverse(x, self.net(x, context))
+        z, log_slope = self.elementwise.inverse(x, self.net(x, context).to(x.dtype))
         return z, sum_event(log_slope)

@@ -47,11 +47,12 @@ class Coupling(Bijection):
         self, value: Tensor, context: Tensor | None, direction: Direction
     ) -> tuple[Tensor, Tensor]:
         if self.keep.ndim > 1:
-            params = self.net(value * self.keep, context)
+            params = self.net(value * self.keep, context).to(value.dtype)
             moved, log_slope = direction(value, params)
             log_slope = torch.where(self.keep, 0.0, log_slope)
             return torch.where(self.keep, value, moved), sum_event(log_slope)
-        params = self.net(self._kept.take(value), context)
+        # Under autocast the net may answer in half precision: too coarse for a log-det.
+        params = self.net(self._kept.take(value), context).to(value.dtype)
         moved, log_slope = direction(self._moved.take(value), params)
         return self._moved.put(moved, into=value), sum_event(log_slope)
 

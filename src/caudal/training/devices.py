@@ -32,7 +32,7 @@ def launch(training: Training) -> "Fabric":
             strategy=strategy,
             devices=training.devices,
             num_nodes=training.num_nodes,
-            precision=training.precision,
+            precision="64-true" if training.precision == "64-true" else "32-true",
         )
     except (RuntimeError, ValueError) as error:  # Lightning's own exceptions are RuntimeErrors
         reason = " ".join(str(error).split())

@@ -33,15 +33,18 @@ class NotFiniteError(ArithmeticError):
 
 
 class _Objective(nn.Module):
-    """The loss as a module, for what wraps modules: precision, processes, the compiler."""
+    """The loss as a module, for what wraps modules: processes, the compiler."""
 
-    def __init__(self, flow: Flow, loss: Loss) -> None:
+    def __init__(self, flow: Flow, loss: Loss, mixed: bool) -> None:
         super().__init__()
         self.flow = flow
         self.loss = loss
+        self.mixed = mixed
 
     def forward(self, x: Tensor, context: Tensor | None) -> Tensor:
-        return self.loss(self.flow, x, context)
+        # Not Fabric's mixed precision: that would round the data themselves.
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=self.mixed):
+            return self.loss(self.flow, x, context)
 
 
 class Engine:
@@ -54,17 +57,14 @@ class Engine:
     def __init__(
         self, flow: Flow, loss: Loss, training: Training, fabric: "Fabric", total: int
     ) -> None:
-        self.flow, self.loss, self.training, self.fabric = flow, loss, training, fabric
+        self.flow, self.training, self.fabric = flow, training, fabric
         self.total = total
-        objective: Any = _Objective(flow, loss)
-        if training.compile:
-            objective = torch.compile(objective)
+        self._plain = _Objective(flow, loss, training.precision == "bf16-mixed")
+        objective: Any = torch.compile(self._plain) if training.compile else self._plain
         self.optimizer = make_optimizer(flow, training)
         wrapped, _ = fabric.setup(objective, self.optimizer)
-        # Fabric's wrappers cost a small step some percent; one process in full precision needs
-        # none of them, and no optimiser does where no loss is scaled.
-        plain = fabric.world_size == 1 and training.precision != "bf16-mixed"
-        self._objective = objective if plain else wrapped
+        # Fabric's wrapper costs a small step some percent, and one process does not need it.
+        self._objective = objective if fabric.world_size == 1 else wrapped
         self._parameters = [p for p in flow.parameters() if p.requires_grad]
         self.average = MovingAverage(flow, training.ema) if training.ema else None
         self.meter = Meter()
@@ -123,8 +123,8 @@ class Engine:
 
     def evaluate(self, batch: Batch) -> float:
         """The loss of a batch, without gradient, in the mode and on the weights of now."""
-        with torch.no_grad(), self.fabric.autocast():
-            return float(self.loss(self.flow, batch.x, batch.context))
+        with torch.no_grad():
+            return float(self._plain(batch.x, batch.context))
 
     def _clip(self) -> Tensor:
         """Shortens the gradient where it is too long, and gives the norm it had."""
