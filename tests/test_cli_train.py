@@ -9,9 +9,9 @@ import sys
 
 import pytest
 import yaml
-from command_line import QUICK, caudal, folder, people_csv, people_run, refused
 
 from caudal.training.run import Run
+from command_line import QUICK, caudal, folder, people_csv, people_run, refused
 
 
 def test_leaves_a_complete_run_behind():

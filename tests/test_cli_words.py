@@ -6,12 +6,12 @@ import sys
 from importlib import metadata
 
 import pytest
-from command_line import caudal, refused
 
 from caudal.cli import entry
 from caudal.cli.parse import one_line
 from caudal.errors import NumericalError
 from caudal.recipes import RECIPES
+from command_line import caudal, refused
 
 
 @pytest.mark.parametrize("words", [["--help"], ["-h"], ["help"], []])

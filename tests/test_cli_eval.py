@@ -1,0 +1,133 @@
+"""`caudal eval`: the number, what it is, what it is beside, and of which rows."""
+
+import json
+import math
+
+import numpy as np
+import pyarrow.csv as pa_csv
+import pytest
+import torch
+
+import caudal as library
+from caudal.cli.opened import OpenedRun
+from command_line import (
+    QUICK,
+    caudal,
+    dropping_run,
+    exact_run,
+    folder,
+    people,
+    people_run,
+    refused,
+)
+
+
+def evaluated(capsys, *words):
+    """The JSON that eval prints, which must be all it prints on standard output."""
+    capsys.readouterr()
+    assert caudal("eval", *words, "--json") == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def test_says_what_the_number_is(capsys):
+    result = evaluated(capsys, people_run())
+    assert result["unit"] == "nats"
+    assert result["kind"] == "lower bound"
+    assert result["split"] == "test"
+    assert result["rows"] == OpenedRun(str(people_run())).dataset().test.n_rows
+    assert result["rows_outside"] == 0
+    assert result["two_se"] > 0
+    assert "bits_per_dim" not in result
+    assert json.loads((people_run() / "eval.json").read_text()) == result
+
+
+def test_is_the_mean_of_log_prob(capsys):
+    result = evaluated(capsys, exact_run())
+    opened = OpenedRun(str(exact_run()))
+    with torch.no_grad():
+        log_prob = library.load(exact_run()).log_prob(opened.dataset().test.x).double()
+    assert result["kind"] == "exact"
+    assert result["log_prob"] == pytest.approx(float(log_prob.mean()), abs=1e-6)
+    two_se = 2 * float(log_prob.std()) / math.sqrt(len(log_prob))
+    assert result["two_se"] == pytest.approx(two_se, rel=1e-5)
+
+
+def test_the_gaussian_is_that_of_the_training_rows(capsys):
+    result = evaluated(capsys, exact_run())
+    data = OpenedRun(str(exact_run())).dataset()
+    train, test = data.train.x.double(), data.test.x.double()
+    normal = torch.distributions.MultivariateNormal(train.mean(0), train.T.cov(correction=0))
+    expected = float(normal.log_prob(test).mean())
+    assert result["gaussian_log_prob"] == pytest.approx(expected, abs=1e-6)
+    gain = result["log_prob"] - result["gaussian_log_prob"]
+    assert result["gain"] == pytest.approx(gain, abs=1e-6)
+
+
+def test_the_noise_is_seeded(capsys):
+    first, again = evaluated(capsys, people_run()), evaluated(capsys, people_run())
+    other = evaluated(capsys, people_run(), "--seed", 1)
+    evaluated(capsys, people_run())  # eval.json as it was
+    assert first == again
+    assert other["log_prob"] != first["log_prob"]
+
+
+def test_limit_takes_fewer_rows_and_leaves_eval_json(capsys):
+    before = (people_run() / "eval.json").read_text()
+    assert evaluated(capsys, people_run(), "--limit", 10)["rows"] == 10
+    assert (people_run() / "eval.json").read_text() == before
+
+
+def test_other_rows(capsys):
+    path = folder() / "others.csv"
+    pa_csv.write_csv(people(50, seed=3), path)
+    result = evaluated(capsys, people_run(), "--data", path)
+    assert (result["rows"], result["split"]) == (50, str(path))
+    assert math.isfinite(result["gaussian_log_prob"])
+
+
+def test_rows_outside_the_support_make_the_mean_minus_infinity(capsys):
+    path = folder() / "outside.csv"
+    table = people(20, seed=4).to_pydict()
+    table["income"][2] = -5.0
+    table["age"][7] = 30.5
+    lines = [
+        ",".join(table),
+        *(",".join(map(str, row)) for row in zip(*table.values(), strict=True)),
+    ]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    result = evaluated(capsys, people_run(), "--data", path)
+    assert result["log_prob"] == "-inf"
+    assert result["rows_outside"] == 2
+    assert math.isfinite(result["log_prob_inside"])
+    assert caudal("eval", people_run(), "--data", path) == 0
+    said = capsys.readouterr().out
+    assert "−∞" in said
+    assert "2 rows lie outside the support" in said
+    assert "rows inside the support only" in said
+
+
+def test_bits_per_column_of_bounded_integers(capsys, tmp_path):
+    np.save(tmp_path / "dice.npy", np.random.default_rng(0).integers(0, 4, (300, 2)))
+    types = ("--types", "x0=integer[0,3]", "x1=integer[0,3]")
+    words = ("--data", tmp_path / "dice.npy", *types, "--out", tmp_path / "run", *QUICK)
+    assert caudal("train", "nice", *words) == 0
+    result = evaluated(capsys, tmp_path / "run")
+    assert result["bits_per_dim"] == pytest.approx(-result["log_prob"] / (2 * math.log(2)))
+    assert result["bits_per_dim"] > 1.9  # two bits is the entropy
+
+
+def test_rows_with_gaps_are_dropped_as_in_training(capsys, tmp_path):
+    path = tmp_path / "gaps.csv"
+    path.write_text("age,height,city,income\n31,,Bari,10\n31,1.7,Bari,10\n", encoding="utf-8")
+    assert evaluated(capsys, dropping_run(), "--data", path)["rows"] == 1
+    assert "row 1, column 'height'" in refused(capsys, "eval", people_run(), "--data", path)
+
+
+def test_refusals(capsys, tmp_path):
+    assert "--limit 0" in refused(capsys, "eval", people_run(), "--limit", 0)
+    (tmp_path / "few.csv").write_text("age,height\n31,1.7\n")
+    said = refused(capsys, "eval", people_run(), "--data", tmp_path / "few.csv")
+    assert "no column 'city', 'income'" in said
+    assert "no model.safetensors" in refused(capsys, "eval", tmp_path)
+    assert "not a safetensors" in refused(capsys, "eval", people_run() / "eval.json")
+    assert "--device tpu" in refused(capsys, "eval", people_run(), "--device", "tpu")

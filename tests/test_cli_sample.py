@@ -1,0 +1,125 @@
+"""`caudal sample`: the user's columns and types, inside their support, the same for a seed."""
+
+import json
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as pa_csv
+import pyarrow.parquet as pq
+import pytest
+
+from caudal.cli import sample
+from command_line import (
+    COLUMNS,
+    caudal,
+    conditional_run,
+    exact_run,
+    people,
+    people_csv,
+    people_run,
+    refused,
+)
+
+
+def sampled(run, out, *words):
+    assert caudal("sample", run, "--out", out, *words) == 0
+    return pq.read_table(out)
+
+
+def test_columns_types_and_support(tmp_path):
+    rows = sampled(people_run(), tmp_path / "s.parquet", "-n", 500)
+    kinds = [pa.int64(), pa.float64(), pa.string(), pa.float64()]
+    assert (rows.num_rows, rows.column_names, rows.schema.types) == (500, COLUMNS, kinds)
+    assert pc.min(rows["age"]).as_py() >= 0
+    assert pc.min(rows["income"]).as_py() > 0
+    assert set(rows["city"].to_pylist()) <= {"Ávila", "Bari", "Cork"}
+
+
+def test_a_seed_is_a_file(tmp_path):
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        words = ("-n", 50, "--seed", seed, "--out", tmp_path / f"{name}.csv")
+        assert caudal("sample", people_run(), *words) == 0
+    a, b, c = ((tmp_path / f"{name}.csv").read_bytes() for name in "abc")
+    assert a == b
+    assert a != c
+
+
+def test_many_rows_come_in_chunks(tmp_path, monkeypatch):
+    monkeypatch.setattr(sample, "CHUNK_ROWS", 16)
+    rows = sampled(people_run(), tmp_path / "s.parquet", "-n", 50)
+    assert rows.num_rows == 50
+    assert len(np.unique(rows["income"])) == 50
+
+
+def test_temperature(capsys, tmp_path):
+    warm = sampled(exact_run(), tmp_path / "w.parquet", "-n", 300)
+    cold = sampled(exact_run(), tmp_path / "c.parquet", "-n", 300, "--temperature", 0.1)
+    assert "no samples of the density" in capsys.readouterr().out
+    assert np.std(cold["x0"]) < 0.3 * np.std(warm["x0"])
+
+
+def test_contexts_of_the_training_rows(tmp_path):
+    rows = sampled(conditional_run(), tmp_path / "s.parquet", "-n", 317)
+    assert rows.column_names == ["income", "height", "age", "city"]
+    own = people()
+    assert set(rows["age"].to_pylist()) <= set(own["age"].to_pylist())
+    assert set(rows["city"].to_pylist()) == set(own["city"].to_pylist())
+
+
+def test_given_values_hold_in_all_rows(tmp_path):
+    words = ("-n", 20, "--given", "city=Bari")
+    rows = sampled(conditional_run(), tmp_path / "s.parquet", *words)
+    assert set(rows["city"].to_pylist()) == {"Bari"}
+    assert len(set(rows["age"].to_pylist())) > 1
+    words = ("-n", 20, "--overwrite", "--given", "city=Bari", "age=33")
+    rows = sampled(conditional_run(), tmp_path / "s.parquet", *words)
+    assert set(rows["age"].to_pylist()) == {33}
+
+
+def test_a_file_of_contexts_is_followed_row_by_row(capsys, tmp_path):
+    file = tmp_path / "contexts.csv"
+    file.write_text("city,age\nCork,40\nBari,20\nCork,60\n")
+    words = ("--context-file", file, "--out", tmp_path / "s.csv", "--json")
+    assert caudal("sample", conditional_run(), *words) == 0
+    assert json.loads(capsys.readouterr().out)["rows"] == 3
+    rows = pa_csv.read_csv(tmp_path / "s.csv")
+    assert rows["age"].to_pylist() == [40, 20, 60]
+    words = ("--context-file", file, "-n", 5)
+    rows = sampled(conditional_run(), tmp_path / "s.parquet", *words)
+    assert rows["city"].to_pylist() == ["Cork", "Bari", "Cork", "Cork", "Bari"]
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["--given", "city"], "write COLUMN=VALUE"),
+        (["--given", "cty=Bari"], "did you mean 'city'?"),
+        (["--given", "city=Bern"], "unknown category 'Bern'"),
+        (["--given", "age=old"], "'old' is not a number"),
+        (["--context-file", "no.csv"], "no.csv"),
+        (["-n", "0"], "-n 0: must be at least 1"),
+        (["--temperature", "-1"], "--temperature -1.0"),
+    ],
+)
+def test_bad_contexts_are_refused(words, expected, capsys, tmp_path):
+    out = tmp_path / "s.csv"
+    assert expected in refused(capsys, "sample", conditional_run(), "--out", out, *words)
+    assert not out.exists()
+
+
+def test_no_context_where_there_is_none(capsys, tmp_path):
+    words = ("--out", tmp_path / "s.csv", "--given", "city=Bari")
+    assert "is not conditional" in refused(capsys, "sample", people_run(), *words)
+
+
+def test_a_run_whose_data_have_gone(capsys, tmp_path, monkeypatch):
+    hidden = people_csv().rename(people_csv().with_suffix(".away"))
+    try:
+        words = ("sample", conditional_run(), "-n", 3, "--out", tmp_path / "s.csv")
+        said = refused(capsys, *words)
+        assert "--context-file or --given" in said
+        assert caudal(*words, "--given", "city=Bari", "age=30") == 0
+        assert caudal("sample", people_run(), "-n", 3, "--out", tmp_path / "p.csv") == 0
+    finally:
+        hidden.rename(people_csv())

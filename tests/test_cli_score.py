@@ -1,0 +1,126 @@
+"""`caudal score`: the user's rows as they were, and one column more."""
+
+import json
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv as pa_csv
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+import caudal as library
+from caudal.data import tables
+from command_line import (
+    caudal,
+    conditional_run,
+    dropping_run,
+    exact_run,
+    folder,
+    people,
+    people_csv,
+    people_run,
+    refused,
+)
+
+
+def scored(run, data, out):
+    assert caudal("score", run, "--data", data, "--out", out) == 0
+    return pq.read_table(out)
+
+
+def test_keeps_rows_columns_and_types(tmp_path):
+    rows = people(60, seed=5).append_column("id", pa.array([f"{i:03}" for i in range(60)]))
+    pq.write_table(rows, tmp_path / "rows.parquet")
+    result = scored(people_run(), tmp_path / "rows.parquet", tmp_path / "scored.parquet")
+    assert result.drop(["log_prob"]).equals(rows)
+    assert result["log_prob"].type == pa.float64()
+    assert np.isfinite(result["log_prob"].to_numpy()).all()
+
+
+def test_is_the_flows_log_prob(tmp_path):
+    x = np.random.default_rng(2).normal(size=(70, 2))
+    pq.write_table(pa.table({"x0": x[:, 0], "x1": x[:, 1]}), tmp_path / "x.parquet")
+    result = scored(exact_run(), tmp_path / "x.parquet", tmp_path / "scored.parquet")
+    with torch.no_grad():
+        expected = library.load(exact_run()).log_prob(torch.from_numpy(x).float())
+    np.testing.assert_allclose(result["log_prob"], expected, atol=1e-5)
+
+
+def test_in_pieces_as_at_once(tmp_path, monkeypatch):
+    pq.write_table(people(90, seed=6), tmp_path / "rows.parquet", row_group_size=40)
+    whole = scored(people_run(), tmp_path / "rows.parquet", tmp_path / "a.parquet")
+    monkeypatch.setattr(tables, "PIECE", 7)
+    pieces = scored(people_run(), tmp_path / "rows.parquet", tmp_path / "b.parquet")
+    assert whole.num_rows == pieces.num_rows == 90
+
+
+def test_conditional_runs_score_given_their_context(tmp_path):
+    pq.write_table(people(30, seed=7), tmp_path / "rows.parquet")
+    result = scored(conditional_run(), tmp_path / "rows.parquet", tmp_path / "s.parquet")
+    assert np.isfinite(result["log_prob"].to_numpy()).all()
+
+
+def test_counts_rows_outside_the_support(capsys, tmp_path):
+    path = tmp_path / "rows.csv"
+    path.write_text("age,height,city,income\n31,1.7,Bari,-1\n31,1.7,Bari,10\n")
+    words = ("--data", path, "--out", tmp_path / "out.csv", "--json")
+    assert caudal("score", people_run(), *words) == 0
+    said, progress = capsys.readouterr()
+    result = json.loads(said)
+    assert (result["rows"], result["rows_outside"], result["rows_unscored"]) == (2, 1, 0)
+    assert "1 rows lie outside the support" in progress
+    assert pa_csv.read_csv(tmp_path / "out.csv")["log_prob"][0].as_py() == -np.inf
+
+
+def test_missing_values_follow_the_run(capsys, tmp_path):
+    path = tmp_path / "gaps.csv"
+    path.write_text("age,height,city,income\n31,,Bari,10\n31,1.7,Bari,10\n", encoding="utf-8")
+    words = ("--data", path, "--out", tmp_path / "out.csv")
+    said = refused(capsys, "score", people_run(), *words)
+    assert "row 1, column 'height': missing value" in said
+    assert not (tmp_path / "out.csv").exists()
+    assert caudal("score", dropping_run(), *words) == 0
+    assert "1 rows with missing values have no log_prob" in capsys.readouterr().out
+    result = pa_csv.read_csv(tmp_path / "out.csv")
+    assert result["log_prob"].null_count == 1
+    assert result.num_rows == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("age,height,city\n1,2,Bari\n", "no column 'income'"),
+        ("age,height,city,income,log_prob\n1,2,Bari,3,4\n", "column 'log_prob' already"),
+        ("age,height,city,income\n1,tall,Bari,3\n", "row 1, column 'height'"),
+        ("age,height,city,income\n1,2,Bern,3\n", "unknown category 'Bern'"),
+    ],
+)
+def test_bad_rows_are_refused_and_nothing_is_left(text, expected, capsys, tmp_path):
+    (tmp_path / "rows.csv").write_text(text, encoding="utf-8")
+    words = ("--data", tmp_path / "rows.csv", "--out", tmp_path / "out.csv")
+    assert expected in refused(capsys, "score", people_run(), *words)
+    assert [path.name for path in tmp_path.iterdir()] == ["rows.csv"]
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("taken.csv", "taken.csv exists: give --overwrite"),
+        ("rows.xlsx", "cannot write '.xlsx' files"),
+        ("taken.csv/rows.csv", "is a file, not a folder"),
+    ],
+)
+def test_outputs_are_checked_first(name, expected, capsys, tmp_path):
+    (tmp_path / "taken.csv").write_text("mine")
+    words = ("--data", people_csv(), "--out", tmp_path / name)
+    assert expected in refused(capsys, "score", "no-such-run", *words)
+    assert (tmp_path / "taken.csv").read_text() == "mine"
+
+
+def test_overwrite(tmp_path):
+    out = folder() / "over.csv"
+    out.write_text("old")
+    words = ("--data", people_csv(), "--out", out, "--overwrite")
+    assert caudal("score", people_run(), *words) == 0
+    assert pa_csv.read_csv(out).num_rows == 400

@@ -1,0 +1,159 @@
+"""The numbers of the report against closed forms."""
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from caudal.data import Batch, Column, Rows, Schema
+from caudal.errors import NumericalError
+from caudal.recipes import NICE
+from caudal.report import Comparison, distances, evaluate, fit_gaussian
+from caudal.report.correlations import rank_correlation
+from caudal.report.distances import by_chance
+from caudal.report.evaluate import Evaluation, log_prob_rows, some_rows
+from caudal.report.gaussian import load_gaussian, noise, save_gaussian
+from caudal.report.lattice import off_lattice
+from caudal.training.assemble import assemble
+
+REALS = (Column("a", "real"), Column("b", "real"), Column("c", "real"))
+
+
+def small_flow(schema):
+    return assemble(NICE(layers=2, hidden=(4,)), schema).eval()
+
+
+def test_gaussian_of_far_and_unequal_columns():
+    mix = torch.tensor([[1.0, 0.5, 0.0], [0.0, 1e-3, 0.0], [0.0, 0.0, 1e4]])
+    x = torch.randn(3000, 3) @ mix + torch.tensor([500.0, -0.1, 3e5])
+    gaussian = fit_gaussian(small_flow(Schema(REALS)), Rows(x))
+    normal = torch.distributions.MultivariateNormal(x.double().mean(0), x.double().T.cov())
+    torch.testing.assert_close(
+        gaussian.log_prob(x), normal.log_prob(x.double()), rtol=1e-3, atol=1e-2
+    )
+    assert "singular" not in gaussian.note
+
+
+def test_gaussian_given_context_is_a_linear_regression():
+    context = torch.stack([torch.randn(2000), torch.randint(3, (2000,)).float()], 1)
+    levels = torch.tensor([0.0, 5.0, -3.0])[context[:, 1].long()]
+    x = (2 * context[:, :1] + levels[:, None]) + 0.1 * torch.randn(2000, 1)
+    kinds = (Column("age", "real"), Column("city", "categorical", 0, 2, 1, ("A", "B", "C")))
+    flow = small_flow(Schema((Column("y", "real"),), kinds))
+    gaussian = fit_gaussian(flow, Rows(x, context))
+    mean = float(gaussian.log_prob(x, flow.embed(context)).mean())
+    ones = torch.nn.functional.one_hot(context[:, 1].long()).double()
+    inputs = torch.cat([context[:, :1].double(), ones], 1)
+    residual = x.double() - inputs @ torch.linalg.lstsq(inputs, x.double()).solution
+    expected = -0.5 * (math.log(2 * math.pi) + 1) - 0.5 * float(residual.square().mean().log())
+    assert mean == pytest.approx(expected, abs=1e-6)
+    assert "linear in the context" in gaussian.note
+
+
+def test_a_singular_covariance_is_regularised_and_said():
+    x = torch.randn(500, 2)
+    x = torch.cat([x, x[:, :1] + x[:, 1:]], 1).double().float()
+    x[:, 2] = x[:, 0]
+    gaussian = fit_gaussian(small_flow(Schema(REALS)), Rows(x))
+    assert "singular" in gaussian.note
+    assert gaussian.log_prob(x).isfinite().all()
+
+
+def test_gaussian_is_saved_whole(tmp_path):
+    gaussian = fit_gaussian(small_flow(Schema(REALS)), Rows(torch.randn(50, 3)))
+    save_gaussian(tmp_path / "g.safetensors", gaussian)
+    loaded = load_gaussian(tmp_path / "g.safetensors")
+    assert loaded.note == gaussian.note
+    assert torch.equal(loaded.factor, gaussian.factor)
+
+
+def test_both_bounds_use_the_same_noise():
+    """A Gaussian scored beside itself gains nothing, whatever noise was drawn."""
+    schema = Schema((Column("k", "integer", step=1.0), Column("m", "real", missing=True)))
+    flow = small_flow(schema)
+    x = torch.stack([torch.randint(9, (300,)).float(), torch.randn(300)], 1)
+    x[:40, 1] = torch.nan
+    gaussian = fit_gaussian(flow, Rows(x, gaps=True))
+    result = evaluate(flow, Rows(x, gaps=True), gaussian, schema)
+    generator = noise(flow, 0)
+    y, log_q = flow.lift(x, generator)
+    own = gaussian.log_prob(y) - log_q
+    assert result.gaussian_log_prob == pytest.approx(float(own.mean()), abs=1e-5)
+    assert result.kind == "lower bound"
+
+
+def test_off_lattice():
+    columns = (
+        Column("k", "integer", 2.0, step=1.0),
+        Column("tenth", "real", step=0.1),
+        Column("r", "real"),
+    )
+    x = torch.tensor([[3, 0.3, 0.123], [3.5, 0.3, 0], [3, 0.35, 0], [torch.nan, 7000.1, 1]])
+    assert off_lattice(columns, x).tolist() == [False, True, True, False]
+
+
+def test_nan_log_prob_raises():
+    schema = Schema(REALS)
+    flow = small_flow(schema)
+    with torch.no_grad():
+        next(iter(flow.parameters())).fill_(torch.nan)
+    with pytest.raises(NumericalError, match="not a number"):
+        log_prob_rows(flow, Batch(torch.zeros(2, 3), None), schema, noise(flow, 0))
+
+
+@pytest.mark.parametrize("limit", [None, 1, 10, 99, 100, 101, 1000])
+def test_some_rows(limit):
+    source = Rows(torch.arange(100.0)[:, None])
+    x = torch.cat([batch.x for batch in some_rows(source, limit, rows=7)])
+    assert len(x) == min(limit or 100, 100)
+    assert len(x.unique()) == len(x)
+
+
+def test_json_has_no_infinity():
+    result = Evaluation(-math.inf, 0.1, "exact", 5, "test", 2, -1.0, None, 0)
+    plain = result.to_dict()
+    assert plain["log_prob"] == "-inf"
+    assert "bits_per_dim" not in plain
+    assert set(plain) <= {field.name for field in dataclasses.fields(Evaluation)}
+
+
+def compared(data, samples, *columns):
+    return Comparison(Schema(columns), np.array(data, float), np.array(samples, float), None, "")
+
+
+def test_distances():
+    city = Column("city", "categorical", 0, 2, 1, ("A", "B", "C"))
+    data = [[0, 0], [1, 0], [2, 1], [3, 1]]
+    samples = [[2, 0], [3, 1], [4, 2], [5, 2]]
+    found = {d.name: d for d in distances(compared(data, samples, Column("n", "real"), city))}
+    assert (found["n"].measure, found["n"].value) == ("KS", 0.5)
+    assert (found["city"].measure, found["city"].value) == ("TV", 0.5)
+
+
+def test_distances_count_gaps_apart():
+    column = Column("n", "real", missing=True)
+    found = distances(compared([[1], [np.nan]], [[1], [1]], column))
+    assert (found[0].value, found[0].missing) == (0.0, (0.5, 0.0))
+
+
+def test_chance():
+    rng = np.random.default_rng(0)
+    draws = [
+        distances(compared(rng.normal(size=(500, 1)), rng.normal(size=(500, 1)), REALS[0]))[
+            0
+        ].value
+        for _ in range(200)
+    ]
+    assert np.mean(np.array(draws) > by_chance(500)) == pytest.approx(0.05, abs=0.04)
+
+
+def test_rank_correlation():
+    from scipy.stats import spearmanr
+
+    rows = np.random.default_rng(0).integers(0, 9, (200, 3)).astype(float)
+    rows[:, 1] += rows[:, 0] ** 2
+    np.testing.assert_allclose(rank_correlation(rows), spearmanr(rows).statistic, atol=1e-12)
+    rows[::7, 2] = np.nan
+    assert np.isfinite(rank_correlation(rows)).all()
