@@ -1,5 +1,7 @@
 """Whether torch.compile can work on this machine."""
 
+import warnings
+
 import torch
 
 
@@ -10,9 +12,11 @@ def why_not_compile(device: torch.device) -> str | None:
     before training does.
     """
     try:
-        torch.compile(_trifle)(torch.ones(8, device=device))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the compiler's own, not ours to mend
+            torch.compile(_trifle)(torch.ones(8, device=device))
     except Exception as error:  # noqa: BLE001 - the compiler's own errors share no base
-        return " ".join(str(error).split())[:200]
+        return str(error).strip().partition("\n")[0][:200]
     return None
 
 

@@ -146,7 +146,7 @@ class Engine:
         # A fused optimiser leaves the weights alone where `found_inf` is 1: no need to wait for
         # the device in each step to find out.
         self._latch = torch.maximum(self._latch, (~torch.isfinite(value)).float())
-        self.optimizer.found_inf = self._latch
+        self.optimizer.found_inf = self._latch  # type: ignore[attr-defined]
 
 
 def make_optimizer(flow: Flow, training: Training) -> torch.optim.Optimizer:

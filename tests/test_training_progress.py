@@ -1,0 +1,152 @@
+"""What is told while training runs, and what the run folder holds."""
+
+import io
+import json
+
+import pytest
+import torch
+from rich.console import Console
+
+from caudal import Chain, InputError
+from caudal.base import Normal
+from caudal.bijections import Scale
+from caudal.flow import Flow
+from caudal.recipes import MAF
+from caudal.training.fit import fit
+from caudal.training.options import Training
+from caudal.training.progress import RichReporter
+from caudal.training.run import Run, write_config
+
+TRAINING = Training(epochs=3, batch_size=50)
+RECIPE = MAF(layers=1, hidden=(8,))
+
+
+def told(recorder, **console):
+    out = io.StringIO()
+    reporter = RichReporter(Console(file=out, width=100, **console), elements=2)
+    try:
+        fit(Flow(Chain([Scale((2,))]), Normal((2,))), torch.randn(200, 2), torch.randn(60, 2),
+            training=TRAINING, reporter=recorder(reporter))  # fmt: skip
+    finally:
+        assert reporter._bar is None
+    return out.getvalue()
+
+
+def test_one_plain_line_per_validation_where_there_is_no_terminal():
+    lines = told(lambda reporter: reporter).splitlines()
+    assert len(lines) == 3
+    assert lines[1].startswith("step 8/12 (epoch 2): train ")
+    assert "bits/dim" in lines[1]
+    assert lines[1].endswith("rows/s")
+
+
+def test_a_bar_on_a_terminal():
+    text = told(lambda reporter: reporter, force_terminal=True)
+    assert "12/12" in text
+    assert "valid" in text
+    assert "rows/s" in text
+
+
+class Order:
+    """Writes down the order in which it is told things."""
+
+    def __init__(self, inner):
+        self.inner, self.words = inner, []
+
+    def start(self, plan):
+        self.words.append("start")
+        assert (plan.steps, plan.first, plan.batch_size, plan.steps_per_epoch) == (12, 0, 50, 4)
+        self.inner.start(plan)
+
+    def step(self, step, train):
+        self.inner.step(step, train)
+
+    def validated(self, record):
+        self.words.append("validated")
+        self.inner.validated(record)
+
+    def note(self, text): ...
+
+    def finish(self, stopped):
+        self.words.append(stopped)
+        self.inner.finish(stopped)
+
+
+def test_reporters_are_told_in_order_and_always_of_the_end():
+    orders = []
+
+    def recorder(reporter):
+        orders.append(Order(reporter))
+        return orders[-1]
+
+    told(recorder)
+    assert orders[0].words == ["start", *["validated"] * 3, "steps"]
+
+
+def test_the_end_is_told_when_it_is_a_failure():
+    class Failing(Order):
+        def validated(self, record):
+            raise OSError("disk full")
+
+    failing = []
+
+    def recorder(reporter):
+        failing.append(Failing(reporter))
+        return failing[0]
+
+    with pytest.raises(OSError, match="disk full"):
+        told(recorder, force_terminal=True)
+    assert failing[0].words == ["start", "failed"]
+
+
+def test_a_run_folder(tmp_path):
+    run = Run(tmp_path / "deep" / "run")
+    assert not run.started()
+    assert run.metrics() == []
+    flow = RECIPE.build((2,))
+    fitted = fit(flow, torch.randn(200, 2), training=TRAINING, out=run.path, recipe=RECIPE)
+    assert run.started()
+    assert run.metrics() == fitted.history
+    steps = [record["step"] for record in run.metrics()]
+    assert steps == list(range(1, 10))  # 180 rows after the tenth held out: 3 batches an epoch
+    fields = {"step", "epoch", "train", "grad_norm", "lr", "seconds"}
+    valid = {"valid", "best", "rows_per_second"}
+    for record in run.metrics():
+        assert set(record) == fields | (valid if record["step"] % 3 == 0 else set())
+    assert sorted(path.name for path in run.path.iterdir()) == [
+        "metrics.jsonl",
+        "model.safetensors",
+        "state.pt",
+    ]
+
+
+def test_a_folder_needs_the_recipe(tmp_path):
+    with pytest.raises(InputError, match="out= needs recipe="):
+        fit(RECIPE.build((2,)), torch.randn(600, 2), out=tmp_path)
+
+
+def test_config_goes_and_comes(tmp_path):
+    config = {"recipe": {"name": "maf", "hidden": [1, 2]}, "who": "José", "lr": 1e-3}
+    write_config(tmp_path / "run", config)
+    assert Run(tmp_path / "run").config == config
+    assert list(Run(tmp_path / "run").config) == list(config)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [("[1, 2]", "must hold names"), ("{", "not YAML"), (None, "is this a run")],
+)
+def test_refuses_a_damaged_config(content, words, tmp_path):
+    run = Run(tmp_path)
+    if content is not None:
+        run.config_path.write_text(content)
+    with pytest.raises(InputError, match=words) as caught:
+        _ = run.config
+    assert "\n" not in str(caught.value)
+
+
+def test_refuses_damaged_metrics(tmp_path):
+    run = Run(tmp_path)
+    run.metrics_path.write_text(json.dumps({"step": 1}) + "\n{")
+    with pytest.raises(InputError, match="line 2: not JSON"):
+        run.metrics()
