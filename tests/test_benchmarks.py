@@ -1,0 +1,44 @@
+"""The benchmarks run, on the smallest of budgets."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+POWER = ROOT.parent / "shared" / "data" / "power"
+
+
+def run(script, *options):
+    command = [sys.executable, ROOT / "benchmarks" / script, *map(str, options)]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+def test_quality_goes_on_where_it_was(tmp_path):
+    pytest.importorskip("zuko")
+    if not POWER.exists():
+        pytest.skip(f"{POWER} is not there: the real tables are not part of the repository")
+    options = ["--budget", "smoke", "--tables", "power", "--models", "made", "--out", tmp_path]
+    first = run("quality.py", *options)
+    assert "| power | made |" in first
+    cells = json.loads((tmp_path / "quality-smoke.json").read_text())["cells"]
+    assert {cell["library"] for cell in cells} == {"caudal", "zuko", "nflows"}
+    assert len({cell["n_params"] for cell in cells}) == 1, "equal models have equal sizes"
+    run("quality.py", *options)
+    assert json.loads((tmp_path / "quality-smoke.json").read_text())["cells"] == cells
+
+
+def test_speed_fills_in_a_row(monkeypatch):
+    pytest.importorskip("zuko")
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    import speed
+
+    monkeypatch.setitem(speed.WORKLOADS, "train 10", 10)
+    cell, model = speed.Cell("nsf(1)", 3, "train 10"), speed.Model("nsf", 1, 8)
+    work = {library: speed.work_of(library, model, cell) for library in speed.LIBRARIES}
+    speed.measure(cell, work, seconds=0.01)
+    text = speed.report([cell], {"command": "none"}, [])
+    assert "| nsf(1) | 3 | train 10 |" in text
+    assert len(cell.seconds["caudal"]) >= 5
