@@ -47,7 +47,7 @@ def test_a_learning_rate_that_is_too_high_names_layer_step_and_run(tmp_path):
     def loss(flow, x, context):
         if flow.training:
             calls.append(1)
-            if len(calls) == 11:  # step 10, after two validations
+            if len(calls) == 11:  # after two validations
                 with torch.no_grad():
                     next(flow.bijection.parts[2].parameters()).fill_(math.nan)
         return nll(flow, x, context)
@@ -56,7 +56,7 @@ def test_a_learning_rate_that_is_too_high_names_layer_step_and_run(tmp_path):
         fit(recipe.build((2,)), data(), data(), training=TRAINING, loss=loss, out=tmp_path,
             recipe=recipe)  # fmt: skip
     text = str(caught.value)
-    assert "not finite at step 10 (epoch 1)" in text
+    assert "not finite at step 11 (epoch 2)" in text
     assert "first in bijection.parts.2 (Autoregressive): its weights" in text
     assert "lower --lr" in text
     assert f"the model of step 8 and the last state stay in {tmp_path}" in text

@@ -9,13 +9,20 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 
+from caudal.data import ParquetRows, open_data
 from caudal.errors import InputError
 from caudal.losses import nll
+from caudal.recipes import MAF
+from caudal.training.assemble import assemble
 from caudal.training.checkpoint import load
+from caudal.training.fit import fit
 from caudal.training.interruption import Interrupted
+from caudal.training.options import Training
 from caudal.training.run import Run
 from training_case import ROWS, TRAINING, timeless, train
 
@@ -110,6 +117,31 @@ def test_a_later_best_model_does_not_leak_into_an_earlier_state(whole, tmp_path)
     run = Run(tmp_path)
     run.model_path.write_bytes(whole[0].model_path.read_bytes())
     same(run, train(tmp_path, resume=True), whole)
+
+
+def test_rows_that_are_streamed_resume_in_the_middle_of_an_epoch(tmp_path):
+    values = torch.randn(900, 2, generator=torch.Generator().manual_seed(0)).numpy()
+    table = pa.table({"a": values[:, 0], "b": values[:, 1]})
+    pq.write_table(table, tmp_path / "t.parquet", row_group_size=100)
+    recipe = MAF(layers=1, hidden=(8,))
+
+    def run(name, loss=nll, resume=False):
+        data = open_data(tmp_path / "t.parquet", memory=4000)
+        assert isinstance(data.train, ParquetRows)
+        torch.manual_seed(0)
+        flow = assemble(recipe, data.schema)
+        kept = {"out": tmp_path / name, "recipe": recipe, "schema": data.schema}
+        training = Training(epochs=3, batch_size=64, validate_every=7)
+        return fit(
+            flow, data.train, data.valid, training=training, loss=loss, resume=resume, **kept
+        )
+
+    expected = run("whole")
+    with pytest.raises(Interrupted):
+        run("broken", loss=StopAt(15, signal.SIGINT))
+    resumed = run("broken", resume=True)
+    assert timeless(resumed.history) == timeless(expected.history)
+    assert_equal(resumed.flow.state_dict(), expected.flow.state_dict())
 
 
 def test_a_finished_run_stays_as_it_is(whole):

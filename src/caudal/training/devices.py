@@ -45,4 +45,9 @@ def launch(training: Training) -> "Fabric":
 
 def leads() -> bool:
     """Whether this process is the one of its run that writes files and prints."""
-    return int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))) == 0
+    rank = os.environ.get("RANK")  # of torchrun, over all machines
+    if rank is None and "LOCAL_RANK" not in os.environ:
+        rank = os.environ.get("SLURM_PROCID")
+    if rank is not None:
+        return int(rank) == 0
+    return all(int(os.environ.get(name, "0")) == 0 for name in ("NODE_RANK", "LOCAL_RANK"))

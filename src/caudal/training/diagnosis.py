@@ -10,7 +10,7 @@ from caudal.bijections import Support
 from caudal.data.source import Batch
 from caudal.flow import Flow
 
-_SLOWER = "lower --lr, lengthen --warmup or lower --clip"
+_SLOWER = "lower --lr, lengthen --warmup or set a smaller --clip"
 _SHOWN = 5  # rows, and values of a row
 
 

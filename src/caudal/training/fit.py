@@ -105,6 +105,7 @@ def fit(
     if resume and state is None:
         reporter.note(f"{out}: nothing to resume, starting anew")
     fabric = launch(training)
+    reporter = reporter if fabric.global_rank == 0 else Silent()
     training = _without_broken_compiler(training, fabric, reporter)
     ended = "failed"
     try:

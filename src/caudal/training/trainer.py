@@ -1,7 +1,10 @@
 """The loop: epochs of steps, validations between them, and what is kept of it all."""
 
+import signal
 import time
-from typing import Any
+from typing import Any, cast
+
+from torch import Tensor
 
 from caudal.data.source import Batch, Source
 from caudal.errors import NumericalError
@@ -17,7 +20,8 @@ from caudal.training.state import Position
 from caudal.training.validation import Validator
 
 _TELL_EVERY = 0.1  # seconds between words to the reporter
-_SIGINT_EXIT = 128  # plus the number of the signal, by convention
+_AGREE_EVERY = 32  # steps
+_SIGNAL_EXIT = 128  # plus the number of the signal, by convention
 
 
 class Trainer:
@@ -75,12 +79,22 @@ class Trainer:
         return ended
 
     def _ended(self) -> str:
-        if self.stop:
+        if self._signalled():
             self._interrupt()
         if self.position.step >= self.total:
             return "steps"
         patience = self.options.patience
         return "patience" if 0 < patience <= self.position.stale else ""
+
+    def _signalled(self) -> bool:
+        """Whether a signal came; several processes ask each other, now and then, and agree."""
+        fabric = self.engine.fabric
+        if fabric.world_size == 1:
+            return bool(self.stop)
+        if self.position.step % _AGREE_EVERY:
+            return False
+        vote = self.engine.like.new_tensor(float(self.stop.signal))
+        return float(cast(Tensor, fabric.all_reduce(vote, reduce_op="sum"))) > 0
 
     def _epoch(self, epoch: int, done: int) -> Any:
         seed = mix(self.options.seed, ORDER, epoch)
@@ -160,7 +174,7 @@ class Trainer:
         how = f"stopped after step {self.position.step} of {self.total}"
         place = self.keeper.place
         advice = f"saved in {place}; --resume goes on from there" if place else "nothing is saved"
-        raise Interrupted(f"{how}: {advice}", _SIGINT_EXIT + self.stop.signal)
+        raise Interrupted(f"{how}: {advice}", _SIGNAL_EXIT + (self.stop.signal or signal.SIGINT))
 
     def _explain(self, step: int) -> str:
         """Repeats the step that failed, which is a function of its number, to see why."""
@@ -170,7 +184,7 @@ class Trainer:
         batch = place(share(whole, fabric.global_rank, fabric.world_size), self.engine.like)
         self.engine.seed(step)
         why = diagnose(self.engine.flow, batch)
-        text = f"loss or gradient not finite at step {step} (epoch {epoch}): {why}"
+        text = f"loss or gradient not finite at step {step + 1} (epoch {epoch + 1}): {why}"
         if self.keeper.place is None or self.position.best_step is None:
             return f"{text}; no validated model yet"
         best = self.position.best_step
