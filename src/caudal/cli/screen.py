@@ -41,7 +41,7 @@ class Screen:
         from rich import box
         from rich.table import Table
 
-        table = Table(box=box.SIMPLE, pad_edge=False, show_edge=False)
+        table = Table(box=box.SIMPLE, pad_edge=False, show_edge=False, show_header=any(head))
         for title, look in zip(head, numbers.ljust(len(head)), strict=False):
             table.add_column(title, justify="right" if look == "n" else "left")
         for row in rows:

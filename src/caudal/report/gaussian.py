@@ -61,7 +61,7 @@ def fit_gaussian(flow: Flow, source: Source, seed: int = 0) -> Gaussian:
     pairs = ((flow.lift(x, generator)[0], flow.embed(c)) for x, c in on_device(flow, source))
     n, mean, cov = _moments(pairs)
     e = mean.numel() - flow.base.event_shape[0]
-    weight = torch.linalg.pinv(cov[:e, :e], hermitian=True) @ cov[:e, e:]
+    weight = torch.linalg.pinv(cov[:e, :e], rtol=1e-10, hermitian=True) @ cov[:e, e:]
     residual = cov[e:, e:] - cov[e:, :e] @ weight
     factor, ridged = _cholesky(residual)
     note = WHAT + (", its mean linear in the context" if e else "") + f" ({n:,} of them)"
