@@ -1,7 +1,8 @@
 """`caudal score`: the user's rows with one more column, their log-density."""
 
+import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
@@ -59,6 +60,7 @@ def run(words: list[str]) -> int:
     screen.say(f"{options.out}: {tally.rows:,} rows with {COLUMN} ({opened.flow.kind}, nats)")
     if tally.scored:
         screen.say(f"mean {number(tally.total / tally.scored)} over {tally.scored:,} rows")
+        screen.say(f"lowest {number(tally.lowest)}, in row {tally.lowest_row:,}")
     if tally.outside:
         screen.warn(f"{tally.outside:,} rows lie outside the support: their {COLUMN} is -inf")
     if tally.unscored:
@@ -69,17 +71,22 @@ def run(words: list[str]) -> int:
 
 @dataclass
 class Tally:
-    """How many rows there were, and what became of them."""
+    """How many rows there were, what became of them, and the least likely row, counted from 1."""
 
     rows: int = 0
     scored: int = 0
     outside: int = 0
     unscored: int = 0
-    total: float = field(default=0.0, repr=False)
+    total: float = 0.0
+    lowest: float = math.inf
+    lowest_row: int = 0
 
     def add(self, log_prob: np.ndarray) -> None:
         """Counts rows; NaN is a row without a score."""
         finite = np.isfinite(log_prob)
+        worst = int(np.where(finite, log_prob, np.inf).argmin())
+        if log_prob[worst] < self.lowest and finite[worst]:
+            self.lowest, self.lowest_row = float(log_prob[worst]), self.rows + worst + 1
         self.rows += len(log_prob)
         self.scored += int(finite.sum())
         self.outside += int(np.isneginf(log_prob).sum())
@@ -95,6 +102,8 @@ class Tally:
             "rows_outside": self.outside,
             "rows_unscored": self.unscored,
             "log_prob_inside": mean,
+            "lowest": self.lowest if self.scored else None,
+            "lowest_row": self.lowest_row if self.scored else None,
             "unit": "nats",
         }
 

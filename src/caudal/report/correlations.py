@@ -50,7 +50,7 @@ def draw_correlations(comparison: Comparison) -> "Figure":
     figure.colorbar(image, ax=panels[:2], location="bottom", shrink=0.4, aspect=30)
     image = _matrix(panels[2], difference, largest, "samples − data")
     figure.colorbar(image, ax=panels[2], location="bottom", shrink=0.8, aspect=30)
-    _names(panels, [shorten(comparison.columns[i].name, 14) for i in columns])
+    _names(panels, [shorten(comparison.columns[i].name, 18) for i in columns])
     return figure
 
 

@@ -24,7 +24,7 @@ def image_side(schema: Schema) -> int | None:
 
 def draw_images(comparison: Comparison) -> "Figure":
     """Real images left and sampled ones right; with a class as context, a class in each column."""
-    figure = new_figure(WIDTH, WIDTH / 2 * ROWS / ACROSS + 0.15)
+    figure = new_figure(WIDTH, WIDTH / 2 * ROWS / ACROSS + 0.25)
     chosen, classes = _choose(comparison)
     parts: Any = figure.subfigures(1, 2, wspace=0.04)
     for part, rows, colour, title in (

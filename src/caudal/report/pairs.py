@@ -35,18 +35,18 @@ def draw_pairs(comparison: Comparison) -> "Figure":
 
 
 def choose(comparison: Comparison, most: int = MOST) -> list[int]:
-    """The columns that hang together most, in the order of the table."""
+    """The columns of the strongest correlations, in the order of the table."""
     n = len(comparison.columns)
     if n <= most:
         return list(range(n))
-    strength = np.abs(rank_correlation(comparison.data))
-    np.fill_diagonal(strength, 0)
-    chosen = list(np.unravel_index(strength.argmax(), strength.shape))
-    while len(chosen) < most:
-        near = strength[chosen].max(0)
-        near[chosen] = -1
-        chosen.append(int(near.argmax()))
-    return sorted(int(i) for i in chosen)
+    strength = np.triu(np.abs(rank_correlation(comparison.data)), 1)
+    chosen: set[int] = set()
+    for pair in np.argsort(-strength, axis=None, kind="stable"):
+        both = chosen | {int(i) for i in np.unravel_index(pair, strength.shape)}
+        chosen = both if len(both) <= most else chosen
+        if len(chosen) == most:
+            break
+    return sorted(chosen)
 
 
 def _triangle(

@@ -29,7 +29,7 @@ RC: Any = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.formatter.useoffset": False,
-    "axes.formatter.limits": (-3, 5),
+    "axes.formatter.limits": (-4, 7),
     "xtick.color": "#57606a",
     "ytick.color": "#57606a",
     "xtick.labelsize": 8,

@@ -1,0 +1,18 @@
+"""`caudal demo`: the commands themselves, one after the other."""
+
+from command_line import caudal
+
+from caudal.cli import demo
+
+
+def test_demo_runs_the_commands_and_says_what_came_of_them(capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr(demo, "SETTINGS", "--layers 1 --hidden 4 --steps 2 --batch-size 64")
+    for _ in range(2):  # made anew each time
+        assert caudal("demo", "--out", tmp_path / "demo") == 0
+    said = capsys.readouterr().out
+    for command in ("train nsf --data digits", "eval", "sample"):
+        assert f"$ caudal {command}" in said
+    for name in ("report.html", "samples.csv", "pictures/images.png"):
+        assert (tmp_path / "demo" / name).exists()
+    assert "flow above Gaussian" in said
+    assert str(tmp_path / "demo/report.html") in said
