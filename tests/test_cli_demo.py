@@ -1,8 +1,7 @@
 """`caudal demo`: the commands themselves, one after the other."""
 
-from command_line import caudal
-
 from caudal.cli import demo
+from command_line import caudal
 
 
 def test_demo_runs_the_commands_and_says_what_came_of_them(capsys, tmp_path, monkeypatch):

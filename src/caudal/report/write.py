@@ -4,18 +4,12 @@ import math
 from importlib import metadata, resources
 from pathlib import Path
 
-import numpy as np
-
 from caudal import files
-from caudal.data import Column
-from caudal.report.distances import by_chance, distances
-from caudal.report.html import card, escape, page, section, table
+from caudal.report.html import card, escape, page, section
 from caudal.report.html import image as image_tag
 from caudal.report.pictures import Picture, draw_all
 from caudal.report.story import Story, duration, parameters
-
-PREVIEW = 6
-MOST_COLUMNS = 12
+from caudal.report.tables import columns_section, samples_section
 
 
 def write_report(folder: str | Path, story: Story) -> Path:
@@ -36,9 +30,9 @@ def _parts(story: Story, pictures: list[Picture]) -> list[str]:
         _header(story),
         _cards(story),
         _notes(story),
-        _samples(story),
+        samples_section(story),
         *(section(p.title, p.caption, image_tag(p.png, p.title)) for p in pictures),
-        _columns(story),
+        columns_section(story),
         section("The run", "", _pre(story.command), _pre(story.config)),
         f"<footer>caudal {metadata.version('caudal')}</footer>",
     ]
@@ -96,75 +90,6 @@ def _notes(story: Story) -> str:
         )
     lines += story.dataset.notes
     return "".join(f'<p class="note">{escape(line)}</p>' for line in lines)
-
-
-def _samples(story: Story) -> str:
-    """The first rows of both, as they stand in files."""
-    comparison, columns = story.comparison, story.comparison.columns
-    if len(columns) > MOST_COLUMNS:
-        return ""
-    sides = [
-        f'<div><span class="tag {look}">{title}</span>{_preview(columns, rows)}</div>'
-        for look, title, rows in (
-            ("data", "data", comparison.data),
-            ("samples", "samples", comparison.samples),
-        )
-    ]
-    both = f'<div class="pair">{"".join(sides)}</div>'
-    return section("Samples beside data", "The first rows of each.", both)
-
-
-def _preview(columns: tuple[Column, ...], rows: np.ndarray) -> str:
-    shown = [
-        [value(column, number) for column, number in zip(columns, row, strict=True)]
-        for row in rows[:PREVIEW]
-    ]
-    numbers = "".join(" " if c.categories is not None else "n" for c in columns)
-    return table([c.name for c in columns], shown, numbers)
-
-
-def value(column: Column, number: float) -> str:
-    """A value as the user would read it."""
-    if math.isnan(number):
-        return ""
-    if column.categories is not None:
-        level = column.categories[int(number)]
-        return "" if level is None else str(level)
-    return f"{number:.6g}" if column.step is None else f"{number:.10g}"
-
-
-def _columns(story: Story) -> str:
-    """What each column is, and how far its samples are from its data, the worst first."""
-    summary = {s.name: s for s in story.dataset.summary}
-    columns = {c.name: c for c in story.comparison.columns}
-    rows = []
-    for d in distances(story.comparison):
-        column = columns[d.name]
-        guessed = summary[d.name].source if d.name in summary else ""
-        values = summary[d.name].values if d.name in summary else ""
-        step = f"{column.step:g}" if column.step and column.categories is None else ""
-        missing = f"{d.missing[0]:.1%} | {d.missing[1]:.1%}" if column.missing else ""
-        rows.append(
-            [
-                d.name,
-                f"{d.value:.3f}",
-                d.measure,
-                column.kind,
-                column.support,
-                step,
-                missing,
-                guessed,
-                values,
-            ]
-        )
-    head = ["column", "distance", "", "kind", "support", "step", "missing", "", "values"]
-    chance = by_chance(len(story.comparison.data))
-    caption = (
-        f"How far each column's samples are from its data, the worst first: for numbers the "
-        f"Kolmogorov-Smirnov distance (KS; up to {chance:.3f} can be chance), for categories "
-        f"total variation (TV). Missing shares: data | samples."
-    )
-    return section("Columns", caption, table(head, rows, " n   n"))
 
 
 def _pre(text: str) -> str:
