@@ -43,7 +43,7 @@ def draw_curves(metrics: Metrics, gaussian: float | None) -> "Figure":
     for axes, (key, label) in zip(panels, beside.items(), strict=True):
         axes.plot(*_series(metrics, key), color=DATA, linewidth=1.2)
         axes.set_title(label, loc="left")
-        axes.set_ylim(bottom=0)
+        axes.set_ylim(0, 1.1 * axes.dataLim.y1 or 1)
         axes.yaxis.set_major_formatter("{x:g}")
         axes.locator_params(axis="y", nbins=3)
     panels[-1].set_xlabel("step")
