@@ -72,11 +72,12 @@ def fit_gaussian(flow: Flow, source: Source, seed: int = 0) -> Gaussian:
 
 def save_gaussian(path: str | Path, gaussian: Gaussian) -> None:
     """Writes a Gaussian to a .safetensors file, atomically."""
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     parts = {name: getattr(gaussian, name).cpu().contiguous() for name in _PARTS}
     with files.atomic(path) as temporary:
-        save_file(parts, temporary, {"note": gaussian.note})
+        # Not save_file, whose files nobody else may read.
+        temporary.write_bytes(save(parts, {"note": gaussian.note}))
 
 
 def load_gaussian(path: str | Path) -> Gaussian:
