@@ -23,7 +23,7 @@ REACHES = {
 @pytest.mark.usefixtures("float64")
 def test_a_staircase_is_the_masked_product(name, monkeypatch):
     layer = randomise(StaircaseLinear(5, REACHES[name]))
-    x = torch.randn(7, 5, requires_grad=True)
+    x = torch.randn(5, 7, requires_grad=True)  # the batch on the last dimension
     mask = (torch.arange(5) < torch.tensor(REACHES[name])[:, None]).double()
 
     def results(y):
@@ -35,17 +35,19 @@ def test_a_staircase_is_the_masked_product(name, monkeypatch):
     def plain(y):
         return torch.autograd.grad(y.square().sum(), [x, layer.weight, layer.bias])
 
-    truth = results(F.linear(x, layer.weight * mask, layer.bias))
-    truth += plain(F.linear(x, layer.weight * mask, layer.bias))
-    for worthwhile in (10**12, 0):  # the plain product, then the blocks
-        monkeypatch.setattr(module, "_WORTHWHILE", worthwhile)
+    truth = results(F.linear(x.t(), layer.weight * mask, layer.bias).t())
+    truth += plain(F.linear(x.t(), layer.weight * mask, layer.bias).t())
+    for least in (10**12, 1):  # the plain product, then the blocks
+        monkeypatch.setattr(module, "_LEAST_PRODUCTS", least)
+        monkeypatch.setattr(module, "_LEAST_SIDE", 1)
         for ours, theirs in zip([*results(layer(x)), *plain(layer(x))], truth, strict=True):
             torch.testing.assert_close(ours, theirs, atol=1e-12, rtol=1e-12)
 
 
 @pytest.mark.filterwarnings("ignore")
 def test_blocks_compile_and_export(monkeypatch):
-    monkeypatch.setattr(module, "_WORTHWHILE", 0)
+    monkeypatch.setattr(module, "_LEAST_PRODUCTS", 1)
+    monkeypatch.setattr(module, "_LEAST_SIDE", 1)
     net, x = randomise(MADE(6, 2, (20, 20))), torch.randn(4, 6)
     compiled = torch.compile(net, fullgraph=True, backend="aot_eager")
     torch.testing.assert_close(compiled(x), net(x))
@@ -55,7 +57,7 @@ def test_blocks_compile_and_export(monkeypatch):
 
 def test_weights_outside_the_mask_do_nothing():
     layer = StaircaseLinear(5, [0, 2, 4])
-    x = torch.randn(3, 5)
+    x = torch.randn(5, 3)
     before = layer(x)
     with torch.no_grad():
         layer.weight[0] = 100.0

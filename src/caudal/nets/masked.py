@@ -8,9 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from caudal.nets.activation import activation
+from caudal.nets.activation import activation, overwriting
 from caudal.nets.causal import CausalNet
-from caudal.nets.mlp import by_element
 from caudal.nets.staircase import StaircaseLinear
 
 
@@ -59,23 +58,25 @@ class MADE(CausalNet):
         self.features = features
         self.n_params = n_params
         self.activation = activation(activation_name)
+        self.overwriting = overwriting(activation_name)
         self.residual = residual
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        h = self.layers[0](x)
+        columns = x.t()  # the staircase layers have the batch on the last dimension
+        h = self.layers[0](columns)
         if self.context is not None:
-            h = h + self.context(context)
+            h = h + self.context(context).t()
         if self.residual:
             for inner, outer in zip(self.layers[1::2], self.layers[2::2], strict=True):
-                h = h + outer(self.activation(inner(self.activation(h))))
+                h = h + outer(self.overwriting(inner(self.activation(h))))
         else:
-            h = self.activation(h)
+            h = self.overwriting(h)
             for layer in self.layers[1:]:
-                h = self.activation(layer(h))
+                h = self.overwriting(layer(h))
         flat = self.last(h)
         if self.direct is not None:
-            flat = flat + self.direct(x)
-        return by_element(flat, self.n_params)
+            flat = flat + self.direct(columns)
+        return flat.unflatten(0, (-1, self.n_params)).permute(2, 1, 0)
 
     def start(self, like: Tensor, context: Tensor | None = None) -> "_Seen":
         return _Seen(like.new_zeros(like.shape[0], 0), context)

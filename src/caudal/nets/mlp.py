@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from caudal.nets.activation import activation
+from caudal.nets.activation import activation, overwriting
 
 
 class MLP(nn.Module):
@@ -30,12 +30,12 @@ class MLP(nn.Module):
         self.hidden = nn.ModuleList(nn.Linear(a, b) for a, b in pairs)
         self.last = _zero(nn.Linear(sizes[-1], outputs * n_params))
         self.n_params = n_params
-        self.activation = activation(activation_name)
+        self.overwriting = overwriting(activation_name)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         h = x if context is None else torch.cat([x, context], 1)
         for layer in self.hidden:
-            h = self.activation(layer(h))
+            h = self.overwriting(layer(h))
         return by_element(self.last(h), self.n_params)
 
 
@@ -60,12 +60,13 @@ class ResidualMLP(nn.Module):
         self.last = _zero(nn.Linear(hidden, outputs * n_params))
         self.n_params = n_params
         self.activation = activation(activation_name)
+        self.overwriting = overwriting(activation_name)
         self.dropout = dropout
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         h = self.first(x if context is None else torch.cat([x, context], 1))
         for inner, outer in zip(self.inner, self.outer, strict=True):
-            step = self.activation(inner(self.activation(h)))
+            step = self.overwriting(inner(self.activation(h)))
             if self.dropout:
                 step = F.dropout(step, self.dropout, self.training)
             h = h + outer(step)
