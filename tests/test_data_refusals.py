@@ -89,6 +89,12 @@ FILES = {
     "named twice": ("t.csv", GOOD, {"columns": ["a", "a"]}, "--columns: 'a' is named twice"),
     "in both": ("t.csv", GOOD, {"columns": ["a"], "context": ["a"]}, "'a' is in --columns and in"),
     "all context": ("t.csv", GOOD, {"context": ["a", "b"]}, "leaves none to model"),
+    "gap in context": (
+        "t.csv",
+        GOOD + "1.5,\n",
+        {"context": ["b"], "missing": "model"},
+        "row 61, column 'b': missing value in a number of the context; --missing drop",
+    ),
     "policy": ("t.csv", GOOD, {"missing": "skip"}, "--missing skip: choose one of refuse, drop"),
     "split sum": (
         "t.csv",

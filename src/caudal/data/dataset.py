@@ -12,9 +12,10 @@ from caudal.data.describe import Summary, summarize
 from caudal.data.encode import check_names
 from caudal.data.load import Loader
 from caudal.data.locate import find_built_in, open_table
-from caudal.data.schema import Schema
+from caudal.data.schema import Column, Schema
 from caudal.data.source import Source
 from caudal.data.splits import check_fractions
+from caudal.data.stats import Stats
 from caudal.data.survey import survey
 from caudal.data.tables import Tables
 from caudal.errors import InputError
@@ -116,9 +117,22 @@ def _find_schema(
     for name in used:
         dtype = tables[0].schema.field(name).type
         made[name] = guess.make_column(name, dtype, found[name], declared.get(name), missing)
+    for name in beside:
+        _refuse_gaps(made[name], found[name])
     schema = Schema(tuple(made[n] for n in chosen), tuple(made[n] for n in beside))
     summary = tuple(summarize(made[n], found[n], n in beside, n in declared) for n in used)
     return schema, summary, guess.notes(list(made.values()), found)
+
+
+def _refuse_gaps(column: Column, stats: Stats) -> None:
+    """A number to condition on must be there; a category may be missing as one more category."""
+    if column.missing and stats.first_gap:
+        file, row = stats.first_gap
+        raise InputError(
+            f"{file}, row {row}, column '{column.name}': missing value in a number of the "
+            f"context; --missing drop leaves such rows out, --types {column.name}=categorical "
+            f"makes categories of it"
+        )
 
 
 def _with_own_types(
