@@ -1,0 +1,290 @@
+"""The house keeps its own rules: who imports whom, and pages that say what the code does."""
+
+import ast
+import inspect
+import re
+import shlex
+import sys
+import tomllib
+from dataclasses import MISSING, fields
+from importlib import import_module, metadata
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+import caudal
+from caudal.cli import demo, evaluate, recipes, sample, score, train
+from caudal.cli.entry import COMMANDS
+from caudal.cli.parse import parse
+from caudal.recipes import RECIPES
+
+ROOT = Path(__file__).parent.parent
+SOURCE = ROOT / "src" / "caudal"
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+# --- imports go downward only ----------------------------------------------------------------
+
+LAYERS = (
+    ("__init__", "__main__", "cli"),
+    ("report",),
+    ("training",),
+    ("data", "recipes"),
+    ("initialization", "losses"),
+    ("flow",),
+    ("dequantization",),
+    ("base", "bijections", "nets"),
+    ("bijection", "elementwise"),
+    ("errors", "files", "numerics"),
+)
+"""From top to bottom. A room imports itself and the layers below it, never its neighbours."""
+DEPTH = {room: depth for depth, layer in enumerate(LAYERS) for room in layer}
+ONE_ROOM = {"distribution": "flow"}  # a view of the flow that the flow itself hands out
+NEIGHBOURS = {("cli", "__init__"), ("__init__", "cli"), ("__main__", "cli")}  # the doors
+MODELS = {"recipes", *(room for layer in LAYERS[4:] for room in layer)} - {"errors", "files"}
+STANDARD = sys.stdlib_module_names
+WORLDLY = {"io", "json", "logging", "os", "pathlib", "shutil", "subprocess", "sys", "tempfile"}
+
+
+def imports(source):
+    """The absolute names of the modules that a source imports, wherever in it."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            if node.level:
+                yield "." * node.level
+            elif node.module == "caudal":
+                yield from (f"caudal.{alias.name}" for alias in node.names)
+            else:
+                yield node.module
+
+
+def room_of(name):
+    """The room of a module of caudal: `caudal.data.schema` is in `data`."""
+    room = name.split(".")[1] if "." in name else "__init__"
+    room = ONE_ROOM.get(room, room)
+    return room if room in DEPTH else "__init__"  # `from caudal import Flow`
+
+
+def complaints(room, source):
+    """What a source in a room imports and should not."""
+    found = []
+    for name in imports(source):
+        first = name.split(".")[0]
+        if first == "":
+            found.append(f"{room}: a relative import")
+        elif first == "caudal":
+            to = room_of(name)
+            if to != room and DEPTH[to] <= DEPTH[room] and (room, to) not in NEIGHBOURS:
+                found.append(f"{room} imports {to} ({name})")
+            if room == "nets" and to != "nets":
+                found.append(f"nets imports {to}: it should import torch alone")
+            if room in MODELS and to == "files":
+                found.append(f"{room} imports files: models know nothing of them")
+        elif room in MODELS and (first in WORLDLY or first not in ("torch", *STANDARD)):
+            found.append(f"{room} imports {name}: models know torch and no files or screens")
+    return found
+
+
+MODULES = sorted(SOURCE.rglob("*.py"))
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(SOURCE)))
+def test_imports_go_downward(path):
+    parts = path.relative_to(SOURCE).with_suffix("").parts
+    room = ONE_ROOM.get(parts[0], parts[0])
+    assert room in DEPTH, f"{room} is a new room: give it a layer in this test and in docs"
+    assert complaints(room, path.read_text("utf-8")) == []
+
+
+def test_the_design_page_has_the_same_layers():
+    text = (ROOT / "docs" / "design.md").read_text("utf-8")
+    rows = "\n".join(" · ".join(layer) for layer in LAYERS[1:])
+    assert f"cli\n{rows}\n```" in text
+
+
+@pytest.mark.parametrize(
+    ("room", "source"),
+    [
+        ("nets", "from caudal.bijections import Coupling"),
+        ("nets", "from caudal.errors import InputError"),
+        ("bijections", "from caudal.nets import MADE"),
+        ("bijections", "def f():\n    from caudal.nets.mlp import MLP"),
+        ("flow", "import caudal.training.fit"),
+        ("flow", "from caudal import recipes"),
+        ("flow", "from caudal import Flow"),
+        ("recipes", "from caudal.data import Schema"),
+        ("data", "from caudal.recipes import RECIPES"),
+        ("recipes", "import pathlib"),
+        ("elementwise", "import numpy as np"),
+        ("losses", "from caudal import files"),
+        ("training", "from caudal.report import compare"),
+        ("report", "from caudal.cli import main"),
+        ("data", "from . import schema"),
+        ("nets", "if TYPE_CHECKING:\n    from caudal.flow import Flow"),
+    ],
+)
+def test_the_checker_finds(room, source):
+    assert complaints(room, source) != []
+
+
+def test_the_checker_lets_be_what_is_right():
+    good = "import math\nfrom torch import nn\nfrom caudal.bijection import Bijection\n"
+    assert complaints("bijections", good) == []
+    assert complaints("cli", "import os\nfrom caudal.report import compare\nimport tyro") == []
+    assert complaints("nets", "from caudal.nets.causal import CausalNet") == []
+
+
+# --- every recipe has its page ---------------------------------------------------------------
+
+
+def page_of(name):
+    return ROOT / "docs" / "papers" / f"{name}.md"
+
+
+def test_pages_and_recipes_mirror_each_other():
+    assert {path.stem for path in (ROOT / "docs" / "papers").glob("*.md")} == set(RECIPES)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_page_names_fields_defaults_and_command(name):
+    text = page_of(name).read_text("utf-8")
+    for field in fields(RECIPES[name]):
+        default = f'"{field.default}"' if isinstance(field.default, str) else field.default
+        assert field.default is not MISSING
+        assert f"| `{field.name}` | `{default}` |" in text, field.name
+    assert f"caudal train {name} --data digits" in text
+    assert RECIPES[name].paper.split("arXiv:")[1] in text
+    readme = (ROOT / "README.md").read_text("utf-8")
+    assert f"(docs/papers/{name}.md)" in readme
+    assert f"| {RECIPES[name].year} |" in readme
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_says_what_it_is(name):
+    recipe = RECIPES[name]
+    assert "Reference: " in recipe.__doc__
+    assert "arXiv:" in recipe.__doc__
+    assert {recipe.scores, recipe.samples} <= {"parallel", "sequential"}
+    assert recipe.good_for
+    # Each field's docstring is the help of its flag.
+    kinds = [kind for kind in recipe.__mro__ if kind.__module__.startswith("caudal.recipes")]
+    assert {field.name for field in fields(recipe)} <= set().union(*map(described, kinds))
+
+
+def described(kind):
+    """The fields of a class that have a docstring under them."""
+    tree = ast.parse(inspect.getsource(kind))
+    pairs = pairwise(tree.body[0].body)
+    return {a.target.id for a, b in pairs if isinstance(a, ast.AnnAssign) and is_text(b)}
+
+
+def is_text(node):
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+
+
+# --- pages: links, commands, code ------------------------------------------------------------
+
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.M | re.S)
+LINK = re.compile(r"\]\(([^)\s]+)\)")
+
+
+def blocks(path, *languages):
+    """The fenced blocks of a page in one of the languages."""
+    return [body for kind, body in FENCE.findall(path.read_text("utf-8")) if kind in languages]
+
+
+def anchors(path):
+    """What a link can point to within a page, as GitHub names it."""
+    heads = re.findall(r"^#+ (.+)$", FENCE.sub("", path.read_text("utf-8")), re.M)
+    return {re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in heads}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_links_resolve(page):
+    for link in LINK.findall(FENCE.sub("", page.read_text("utf-8"))):
+        if link.startswith(("https://", "http://", "mailto:")):
+            continue
+        target, _, anchor = link.partition("#")
+        path = (page.parent / target).resolve() if target else page
+        assert path.exists(), link
+        assert path.is_relative_to(ROOT), link
+        if anchor:
+            assert anchor in anchors(path), link
+
+
+def command_lines(page):
+    """The lines that start with `caudal` or `$ caudal`, with their continuations."""
+    for body in blocks(page, "console", "sh"):
+        for line in body.replace("\\\n", " ").splitlines():
+            line = line.removeprefix("$ ")
+            if line.startswith("caudal "):
+                yield line.split(" | ")[0].split(" > ")[0]
+
+
+OPTIONS = {
+    "eval": evaluate.EvalOptions,
+    "score": score.ScoreOptions,
+    "sample": sample.SampleOptions,
+    "recipes": recipes.RecipesOptions,
+    "demo": demo.DemoOptions,
+}
+WRITTEN = sorted({line for page in PAGES for line in command_lines(page)})
+
+
+@pytest.mark.parametrize("line", WRITTEN)
+def test_a_command_line_in_a_page_is_one(line):
+    name, *words = shlex.split(line, comments=True)[1:]
+    if name.startswith("--") or "--help" in words:
+        assert name in (*COMMANDS, "--help", "--version")
+    elif name == "train":
+        if "--config" not in words and "--data" in words:  # else its options are in a file
+            train.read_options(words)
+    else:
+        parse(OPTIONS[name], words, f"caudal {name}")
+
+
+def test_pages_have_command_lines_of_every_command():
+    assert {shlex.split(line)[1] for line in WRITTEN} >= set(COMMANDS)
+
+
+WITH_PYTHON = [page for page in PAGES if blocks(page, "python")]
+
+
+@pytest.mark.parametrize("page", WITH_PYTHON, ids=lambda p: str(p.relative_to(ROOT)))
+def test_python_in_a_page_runs(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code = "\n".join(blocks(page, "python"))
+    exec(compile(code, str(page), "exec"), {"__name__": "__page__"})
+
+
+# --- versions and public names ---------------------------------------------------------------
+
+
+def test_the_changelog_tells_of_this_version():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    text = (ROOT / "CHANGELOG.md").read_text("utf-8")
+    top = re.search(r"^## \[(\d[^\]]*)\]", text, re.M)
+    assert top is not None
+    assert top[1] == project["version"] == metadata.version("caudal")
+    cited = re.search(r"^version: (\S+)$", (ROOT / "CITATION.cff").read_text("utf-8"), re.M)
+    assert cited is not None
+    assert cited[1] == project["version"]
+
+
+PACKAGES = ("caudal", "caudal.bijections", "caudal.elementwise", "caudal.nets", "caudal.recipes")
+PUBLIC = [(package, name) for package in PACKAGES for name in import_module(package).__all__]
+
+
+@pytest.mark.parametrize(("package", "name"), PUBLIC)
+def test_public_names_are_documented(package, name):
+    value = getattr(import_module(package), name)
+    if not isinstance(value, dict):
+        assert (value.__doc__ or "").strip()
+
+
+def test_public_functions_are_annotated():
+    for name in ("fit", "load", "initialize", "calibrate"):
+        function = getattr(caudal, name)
+        assert "return" in function.__annotations__
