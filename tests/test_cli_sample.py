@@ -12,6 +12,7 @@ import pytest
 from caudal.cli import sample
 from command_line import (
     COLUMNS,
+    QUICK,
     caudal,
     conditional_run,
     exact_run,
@@ -75,6 +76,18 @@ def test_given_values_hold_in_all_rows(tmp_path):
     words = ("-n", 20, "--overwrite", "--given", "city=Bari", "age=33")
     rows = sampled(conditional_run(), tmp_path / "s.parquet", *words)
     assert set(rows["age"].to_pylist()) == {33}
+
+
+def test_given_names_with_an_equals_sign_and_missing_categories(tmp_path):
+    table = pa.table({"x": np.arange(90) / 7.3, "a=b": ["u", None, "v"] * 30})
+    pq.write_table(table, tmp_path / "t.parquet")
+    words = ("--context", "a=b", "--missing", "model", "--out", tmp_path / "run", *QUICK)
+    words = ("--data", tmp_path / "t.parquet", *words, "--batch-size", 16)
+    assert caudal("train", "realnvp", *words) == 0
+    for value, expected in (("u", "u"), ("", None)):
+        words = ("--overwrite", "-n", 4, "--given", f"a=b={value}")
+        rows = sampled(tmp_path / "run", tmp_path / "s.parquet", *words)
+        assert rows["a=b"].to_pylist() == [expected] * 4
 
 
 def test_a_file_of_contexts_is_followed_row_by_row(capsys, tmp_path):

@@ -55,14 +55,23 @@ def _fixed(opened: OpenedRun, given: tuple[str, ...]) -> dict[str, float]:
     columns = {column.name: column for column in opened.schema.context}
     found = {}
     for text in given:
-        name, equals, value = text.partition("=")
-        if not equals:
-            raise InputError(f"--given {text}: write COLUMN=VALUE")
-        if name not in columns:
-            raise InputError(f"--given {text}: no such context column; {near(name, [*columns])}")
-        table = pa.table({name: [value]})
+        name, value = _name_and_value(text, list(columns))
+        gap = value == "" and None in (columns[name].categories or ())
+        table = pa.table({name: pa.array([None if gap else value], pa.string())})
         found[name] = float(encode_table([columns[name]], table, Place("--given"))[0, 0])
     return found
+
+
+def _name_and_value(text: str, names: list[str]) -> tuple[str, str]:
+    """The column and the value; a name may have an = in it."""
+    found = [name for name in names if text.startswith(f"{name}=")]
+    if found:
+        name = max(found, key=len)
+        return name, text[len(name) + 1 :]
+    name, equals, _ = text.partition("=")
+    if not equals:
+        raise InputError(f"--given {text}: write COLUMN=VALUE")
+    raise InputError(f"--given {text}: no such context column; {near(name, names)}")
 
 
 def _with(context: Tensor, names: list[str], fixed: dict[str, float]) -> Tensor:

@@ -43,7 +43,7 @@ class SampleOptions:
     context_file: str | None = None
     """A table of contexts, one row for each sample, over again if there are fewer."""
     given: tuple[str, ...] = ()
-    """Values of context columns for all rows, such as digit=3."""
+    """Values of context columns for all rows, such as digit=3; sex= for a missing category."""
     device: str = "auto"
     """cpu, cuda, cuda:1, mps, or auto for a GPU if there is one."""
     overwrite: FlagCreatePairsOff[bool] = False
