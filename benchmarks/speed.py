@@ -73,7 +73,7 @@ class Cell:
 
 def work_of(library: str, model: Model, cell: Cell) -> Work:
     """A training step or a pass of `log_prob`, in one of the torch libraries."""
-    density = build(library.split()[0], model, cell.features)
+    density = build(library.split()[0], model, cell.features).train(cell.trains)
     torch.manual_seed(0)
     x = torch.randn(cell.rows, cell.features)
     log_prob = _maybe_compiled(density, library == COMPILED)

@@ -20,22 +20,21 @@ ZERO_SLOPE = math.log(math.expm1(1 - SPLINE.min_slope))  # the raw slope that ma
 # Peers read a net's output in their own ways; these make them read it as we do.
 
 
-def affine_for_nflows(params):
-    """Our (mu, raw) side by side as scale and shift: z = x * scale + shift."""
-    mu, raw = params.unflatten(1, (-1, 2)).unbind(2)
+def affine_for_nflows(mu, raw):
+    """Ours as scale and shift: z = x * scale + shift."""
     scale = (-soft_bound(raw, Affine().bound)).exp()
     return scale, -mu * scale
 
 
 class AffineAR(autoregressive.MaskedAffineAutoregressiveTransform):
     def _unconstrained_scale_and_shift(self, autoregressive_params):
-        scale, shift = affine_for_nflows(autoregressive_params)
+        scale, shift = affine_for_nflows(*autoregressive_params.unflatten(1, (-1, 2)).unbind(2))
         return inverse_softplus(scale - self._epsilon), shift
 
 
 class AffineCoupling(coupling.AffineCouplingTransform):
     def _scale_and_shift(self, transform_params):
-        return affine_for_nflows(transform_params)
+        return affine_for_nflows(*transform_params.chunk(2, 1))
 
 
 def affine_for_zuko(mu, raw):
@@ -109,6 +108,13 @@ def copy_plain(ours: list[nn.Linear], layers: list[nn.Linear]):
     for mine, layer in zip(ours, layers, strict=True):
         mine.weight.copy_(layer.weight)
         mine.bias.copy_(layer.bias)
+
+
+def by_parameter(last: nn.Linear, features: int):
+    """Peers have the parameters of an element side by side; our MLPs, the elements of one."""
+    rows = torch.arange(last.bias.numel()).view(features, -1).t().flatten()
+    last.weight.copy_(last.weight[rows])
+    last.bias.copy_(last.bias[rows])
 
 
 def rescale_spline(last: nn.Linear, features: int, units: float):

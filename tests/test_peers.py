@@ -33,6 +33,7 @@ from peer_weights import (  # noqa: E402
     D,
     NoContext,
     affine_for_zuko,
+    by_parameter,
     copy_masked,
     copy_plain,
     linears,
@@ -102,6 +103,7 @@ def zuko_coupling(elementwise, univariate, shapes, context):
         kept = int(keep.sum())
         net = MLP(kept, D - kept, elementwise.n_params, (UNITS, UNITS), width)
         copy_plain(linears(net), linears(transform.hyper))
+        by_parameter(net.last, D - kept)
         parts.append(Coupling(net, elementwise, keep))
     return our_flow(parts, context), *zuko_directions(peer)
 
@@ -175,6 +177,7 @@ def nflows_spline_coupling():
         copy_plain(list(net.inner), [block.linear_layers[0] for block in theirs.blocks])
         copy_plain(list(net.outer), [block.linear_layers[1] for block in theirs.blocks])
         rescale_spline(net.last, D - kept, UNITS)
+        by_parameter(net.last, D - kept)
         parts.append(Coupling(net, SPLINE, keep))
         peers.append(peer)
     return our_flow(parts, False), *nflows_directions(peers)

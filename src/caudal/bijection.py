@@ -1,8 +1,8 @@
 """The protocol of invertible maps, and the two ways to combine them: in a chain, and backwards."""
 
+import math
 from abc import ABC, abstractmethod
-from collections.abc import Generator, Iterable
-from itertools import repeat
+from collections.abc import Callable, Generator, Iterable
 from typing import cast
 
 import torch
@@ -70,6 +70,32 @@ def sum_event(values: Tensor) -> Tensor:
     return values.flatten(1).sum(1)
 
 
+Direction = Callable[[Tensor, Tensor | None], tuple[Tensor, Tensor]]
+
+_ROWS, _NUMBERS = 1024, 1 << 17  # at least and about, in a piece on the CPU: measured
+_ROWS_ELSEWHERE = 1 << 16
+
+
+def in_pieces(
+    direction: Direction, value: Tensor, context: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """One direction of a bijection, piece by piece where the batch is long and takes no gradient.
+
+    Rows do not depend on each other, and a net holds many numbers for each one that goes through
+    it: pieces keep to a small memory, and to the caches (up to 1.7 times the speed of the whole).
+    """
+    if torch.is_grad_enabled() or torch.compiler.is_compiling():
+        return direction(value, context)
+    on_cpu = value.device.type == "cpu"
+    rows = max(_ROWS, _NUMBERS // math.prod(value.shape[1:])) if on_cpu else _ROWS_ELSEWHERE
+    if len(value) <= rows:
+        return direction(value, context)
+    pieces = value.split(rows)
+    contexts = [None] * len(pieces) if context is None else context.split(rows)
+    outputs, log_dets = zip(*map(direction, pieces, contexts), strict=True)
+    return torch.cat(outputs), torch.cat(log_dets)
+
+
 Walk = Generator[tuple[str, Bijection, Tensor], None, Tensor]
 
 
@@ -84,20 +110,8 @@ def walk(
     """
     if not isinstance(bijection, Chain):
         yield name, bijection, x
-        return _in_pieces(bijection, x, context)
+        return in_pieces(bijection.inverse, x, context)[0]
     for index in reversed(range(len(bijection.parts))):
         part = cast(Bijection, bijection.parts[index])
         x = yield from walk(part, x, context, f"{name}.parts.{index}")
     return x
-
-
-_PIECE = 1 << 16  # rows; a net holds many numbers for each one that goes through it
-
-
-def _in_pieces(bijection: Bijection, x: Tensor, context: Tensor | None) -> Tensor:
-    """The noise side of x, of which a walk may bring as many rows as there are."""
-    if len(x) <= _PIECE:
-        return bijection.inverse(x, context)[0]
-    contexts = repeat(None) if context is None else context.split(_PIECE)
-    pieces = zip(x.split(_PIECE), contexts, strict=False)
-    return torch.cat([bijection.inverse(*piece)[0] for piece in pieces])

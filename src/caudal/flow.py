@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from caudal.base import Base
-from caudal.bijection import Bijection
+from caudal.bijection import Bijection, Direction, in_pieces
 from caudal.dequantization import Dequantization
 from caudal.errors import InputError
 
@@ -91,7 +91,7 @@ class Flow(nn.Module):
         """
         z = self.base.sample(n, generator) * temperature
         context = self._context(_per_sample(context, n, self.context_shape), n)
-        x, log_det = self.bijection.forward(z, context)
+        x, log_det = self._run(self.bijection.forward, z, context)
         log_prob = self.base.log_prob(z) - log_det
         return (self.dequantization.lower(x) if self.dequantization else x), log_prob
 
@@ -104,7 +104,7 @@ class Flow(nn.Module):
     def decode(self, z: Tensor, context: Tensor | None = None) -> Tensor:
         """The data x that noise z (B, *event of the base) becomes."""
         self._check(z, self.base.event_shape, "noise")
-        x, _ = self.bijection.forward(z, self._context(context, z.shape[0]))
+        x, _ = self._run(self.bijection.forward, z, self._context(context, z.shape[0]))
         return self.dequantization.lower(x) if self.dequantization else x
 
     def lift(self, x: Tensor, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
@@ -128,8 +128,14 @@ class Flow(nn.Module):
         self, x: Tensor, context: Tensor | None, generator: torch.Generator | None
     ) -> tuple[Tensor, Tensor]:
         y, log_q = self.lift(x, generator)
-        z, log_det = self.bijection.inverse(y, self._context(context, x.shape[0]))
+        z, log_det = self._run(self.bijection.inverse, y, self._context(context, x.shape[0]))
         return z, log_det - log_q
+
+    def _run(
+        self, direction: Direction, value: Tensor, context: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        # In train mode a BatchNorm takes its moments from the batch, so that stays whole.
+        return direction(value, context) if self.training else in_pieces(direction, value, context)
 
     def _context(self, context: Tensor | None, rows: int) -> Tensor | None:
         if self.context_shape is None:

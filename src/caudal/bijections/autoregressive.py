@@ -47,5 +47,11 @@ class Autoregressive(Bijection):
         return torch.cat(values, -1), sum_event(torch.cat(log_slopes, -1))
 
     def inverse(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        z, log_slope = self.elementwise.inverse(x, self.net(x, context).to(x.dtype))
+        params = self.net(x, context).to(x.dtype)
+        z, log_slope = self.elementwise.inverse(_laid_out_as(params, x), params)
         return z, sum_event(log_slope)
+
+
+def _laid_out_as(params: Tensor, x: Tensor) -> Tensor:
+    """X with the batch side by side in memory if params have it so: mixed orders are slow."""
+    return x.transpose(0, -1).contiguous().transpose(0, -1) if params.stride(0) == 1 else x

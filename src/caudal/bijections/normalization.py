@@ -1,5 +1,6 @@
 """Layers whose statistics come from data: ActNorm, Standardise, BatchNorm."""
 
+import math
 from abc import abstractmethod
 from collections.abc import Sequence
 
@@ -28,8 +29,7 @@ def _moments(x: Tensor) -> tuple[Tensor, Tensor]:
 
 def _per_row(log_slope: Tensor, x: Tensor) -> Tensor:
     """The log-det of a map with one log-slope a channel, (C, 1, ...): (B,)."""
-    positions = x[0, 0].numel()
-    return (log_slope.sum() * positions).expand(x.shape[0])
+    return (log_slope.sum() * math.prod(x.shape[2:])).expand(x.shape[0])
 
 
 class Standardise(DataDependent):

