@@ -116,3 +116,32 @@ def test_a_table_flow_is_fitted_to_its_rows():
     assert (x[:, 1] >= 0).all()
     assert 0.1 < x[:, 4].isnan().float().mean() < 0.6
     assert flow.log_prob(x).isfinite().all()
+
+
+def lattices():
+    """From 2 in ones, from 0.05 in tenths, tenths anywhere, a real one."""
+    step = torch.tensor([1.0, 0.1, 0.1, 0.0])
+    low = torch.tensor([2.0, 0.05, -INF, -INF])
+    missing = torch.tensor([True, False, False, False])
+    return TableDequantization(step, missing, low, torch.full((4,), INF))
+
+
+def test_a_value_between_the_points_of_its_lattice_has_density_zero():
+    rows = torch.tensor(
+        [
+            [3, 0.35, 0.3, 0.123],
+            [3.5, 0.35, 0.3, 0],
+            [3, 0.3, 0.3, 0],
+            [3, 0.35, 0.35, 0],
+            [NONE, 0.35, 7000.1, 1],
+        ]
+    )
+    flow = Flow(Chain([Standardise((5,))]), Normal((5,)), dequantization=lattices())
+    assert flow.log_prob(rows).isfinite().tolist() == [True, False, False, False, True]
+
+
+def test_a_lattice_is_counted_from_its_first_point():
+    dequantization, rows = lattices(), torch.tensor([[2.0, 0.05, -0.7, 1.0], [9, 99.95, 3.3, 2]])
+    for _ in range(100):
+        y, _ = dequantization.lift(rows)
+        torch.testing.assert_close(dequantization.lower(y), rows, atol=1e-5, rtol=1e-6)

@@ -32,11 +32,15 @@ class Dequantization(nn.Module, ABC):
         """Takes what it needs to know from rows x (B, *event); `caudal.initialize` calls this."""
 
 
+_OFF_LATTICE = 1e-2  # of a step: well above rounding, well below what a user means
+
+
 class TableDequantization(Dequantization):
     """Rows of a table (B, D), NaN where a value is missing, to continuous rows (B, D + M).
 
-    A column on a lattice (integers, category codes, rounded numbers; `step` > 0) gets uniform
-    noise of one step: y = x + step u. Each of the M columns that may be missing gets a flag column
+    A column on a lattice (integers, category codes, rounded numbers; `step` > 0, counted from
+    `low` where that is finite) gets uniform noise of one step: y = x + step u. A value between the
+    points of its lattice has density zero. Each of the M columns that may be missing gets a flag column
     at the end, 0 or 1 plus uniform noise, and a missing value is drawn from a Gaussian in the
     column's unbounded units, whose log-density log q pays for it. The log-probability of a rounded
     column stays a density, in the column's units; of integers and categories it is a mass.
@@ -58,35 +62,52 @@ class TableDequantization(Dequantization):
         self.columns_missing = [int(i) for i in missing.nonzero().flatten()]
 
     def lift(self, x: Tensor, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
-        y = x + self.step * self._within_step(x, generator)
+        noise, log_q = self._within_step(x, generator)
+        y = x + self.step * noise
         if not self.columns_missing:
-            return y, x.new_zeros(x.shape[0])
+            return y, log_q
         noise = torch.randn(x.shape, generator=generator, dtype=x.dtype, device=x.device)
         fill, log_slope = self.support.elements(self.fill_mean + self.fill_std * noise)
-        log_q = (
+        log_fill = (
             -0.5 * noise.square() - 0.5 * math.log(2 * math.pi) - self.fill_std.log() - log_slope
         )
         absent = x.isnan()
         flags = absent[:, self.columns_missing].to(x.dtype)
         flags = flags + _uniform(flags, generator)
-        return torch.cat([torch.where(absent, fill, y), flags], 1), sum_event(log_q * absent)
+        y = torch.cat([torch.where(absent, fill, y), flags], 1)
+        return y, log_q + sum_event(log_fill * absent)
 
-    def _within_step(self, x: Tensor, generator: torch.Generator | None) -> Tensor:
-        """Uniform over [0, 1], less what rounding could carry over to the next step."""
-        steps = x / torch.where(self.step > 0, self.step, 1.0)
-        margin = (4 * torch.finfo(x.dtype).eps * (steps.abs() + 1)).clamp(max=0.25)
-        return torch.minimum(torch.maximum(_uniform(x, generator), margin), 1 - margin)
+    def _within_step(self, x: Tensor, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
+        """Uniform over [0, 1], and log q: 0, or inf for a row that is not on the lattices.
+
+        What rounding could carry over to the next step is left out, and does not count as off.
+        """
+        steps = self._in_steps(x)
+        size = (x.abs() + self.support.low.abs()) / self._spacing
+        margin = 4 * torch.finfo(x.dtype).eps * (size + 1)
+        off = (self.step > 0) & ((steps - steps.round()).abs() > _OFF_LATTICE + margin)
+        margin = margin.clamp(max=0.25)
+        noise = torch.minimum(torch.maximum(_uniform(x, generator), margin), 1 - margin)
+        return noise, torch.where(off.any(1), torch.inf, 0.0).to(x.dtype)
 
     def lower(self, y: Tensor) -> Tensor:
         features = self.event_shape[0]
-        on_lattice = self.step > 0
-        step = torch.where(on_lattice, self.step, 1.0)
-        x = torch.where(on_lattice, (y[:, :features] / step).floor() * step, y[:, :features])
+        x = y[:, :features]
+        on_lattice = self.support.low + self._in_steps(x).floor() * self._spacing
+        x = torch.where(self.step > 0, on_lattice, x)
         if not self.columns_missing:
             return x
         absent = torch.zeros_like(x, dtype=torch.bool)
         absent[:, self.columns_missing] = y[:, features:] >= 1
         return torch.where(absent, torch.nan, x)
+
+    @property
+    def _spacing(self) -> Tensor:
+        return torch.where(self.step > 0, self.step, 1.0)
+
+    def _in_steps(self, x: Tensor) -> Tensor:
+        """How many steps x is from the first point of its lattice (from 0, if it has none)."""
+        return (x - self.support.low) / self._spacing
 
     @torch.no_grad()
     def observe(self, x: Tensor) -> None:

@@ -1,5 +1,7 @@
 """Linear bijections of vectors: reorderings, and a dense matrix kept as its LU factors."""
 
+from contextlib import AbstractContextManager, nullcontext
+
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
@@ -61,11 +63,18 @@ class LULinear(Bijection):
 
     def inverse(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         lower, upper = self._factors()
-        # One (D, D) product first: cheaper than a second pass over the batch unless B < D.
-        z = F.linear(x, lower @ upper, self.bias)
+        with _full_precision(x):
+            # One (D, D) product first: cheaper than a second pass over the batch unless B < D.
+            z = F.linear(x, lower @ upper, self.bias)
         return z, self.log_diagonal.sum().expand(x.shape[0])
 
     def _factors(self) -> tuple[Tensor, Tensor]:
         identity = torch.eye(self.bias.numel(), dtype=self.bias.dtype, device=self.bias.device)
         upper = self.upper.triu(1) + torch.diag(self.log_diagonal.exp())
         return self.lower.tril(-1) + identity, upper
+
+
+def _full_precision(x: Tensor) -> AbstractContextManager[object]:
+    """Products of data in the data's own precision: half of it is for nets."""
+    mixed = torch.is_autocast_enabled(x.device.type)
+    return torch.autocast(x.device.type, enabled=False) if mixed else nullcontext()

@@ -144,5 +144,5 @@ def _log_prob(opened: OpenedRun, rows: Batch, generator: torch.Generator) -> np.
         part = slice(start, start + ROWS)
         context = None if rows.context is None else rows.context[part]
         batch = place(opened.flow, Batch(rows.x[part], context))
-        found.append(log_prob_rows(opened.flow, batch, opened.schema, generator).cpu())
+        found.append(log_prob_rows(opened.flow, batch, generator).cpu())
     return torch.cat(found).numpy()

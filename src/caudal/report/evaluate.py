@@ -13,7 +13,6 @@ from caudal.errors import NumericalError
 from caudal.flow import Flow
 from caudal.losses import bits_per_dim
 from caudal.report.gaussian import ROWS, Gaussian, noise, place
-from caudal.report.lattice import off_lattice
 
 
 @dataclass(frozen=True)
@@ -110,10 +109,9 @@ def some_rows(source: Source, limit: int | None, rows: int = ROWS) -> Iterator[B
             return
 
 
-def log_prob_rows(flow: Flow, batch: Batch, schema: Schema, generator: torch.Generator) -> Tensor:
+def log_prob_rows(flow: Flow, batch: Batch, generator: torch.Generator) -> Tensor:
     """Log-density of each row of the user's columns (B,), -inf outside what they can hold."""
     log_prob = flow.log_prob(batch.x, batch.context, generator).double()
-    log_prob = torch.where(off_lattice(schema.columns, batch.x), -torch.inf, log_prob)
     if (log_prob.isnan() | (log_prob == torch.inf)).any():
         raise NumericalError("a row's log-density is not a number: the model is damaged, retrain")
     return log_prob
@@ -128,7 +126,7 @@ def _score(
 ) -> Tensor:
     """Log-densities of each row under the flow and the Gaussian, with the same noise: (B, 2)."""
     state = generator.get_state()
-    log_prob = log_prob_rows(flow, batch, schema, generator)
+    log_prob = log_prob_rows(flow, batch, generator)
     if gaussian is None:
         return log_prob.unsqueeze(1).cpu()
     generator.set_state(state)
