@@ -22,7 +22,7 @@ from caudal.bijections import (
 from caudal.elementwise import Affine, MixtureGaussian, MixtureLogistic, RationalQuadraticSpline
 from caudal.losses import bits_per_dim
 from caudal.nets import MADE
-from caudal.recipes import MAF
+from caudal.recipes import MAF, MAFMoG
 
 
 @pytest.mark.parametrize("hidden", [(3,), (40, 40)])
@@ -293,3 +293,29 @@ def test_context_changes_the_density(name):
     assert not torch.allclose(
         flow.log_prob(x, torch.ones(4, 2)), flow.log_prob(x, -torch.ones(4, 2))
     )
+
+
+@pytest.mark.parametrize("components", [1, 2, 10])
+def test_a_spread_mixture_has_mean_zero_and_variance_one(components):
+    mixture = MixtureGaussian(components)
+    weights, mean, log_scale = mixture.spread().view(3, -1)
+    assert torch.equal(weights, torch.zeros(components))
+    assert mean.mean() == pytest.approx(0, abs=1e-6)
+    assert mean.square().mean() + log_scale.exp().square().mean() == pytest.approx(1, abs=1e-6)
+    assert mean.unique().numel() == components
+
+
+def test_a_mixture_learns_two_modes():
+    """0.5 N(-3, 0.3^2) + 0.5 N(3, 0.3^2): a MADE MoG reaches the entropy, one Gaussian cannot."""
+    torch.manual_seed(0)
+    x = 3 * (2 * torch.randint(0, 2, (2000, 1)) - 1) + 0.3 * torch.randn(2000, 1)
+    flow = MAFMoG(layers=0, hidden=(8,), components=4).build((1,))
+    optimiser = torch.optim.Adam(flow.parameters(), 0.03)
+    for _ in range(300):
+        optimiser.zero_grad()
+        loss = -flow.log_prob(x).mean()
+        loss.backward()
+        optimiser.step()
+    entropy = 0.5 * math.log(2 * math.pi * math.e * 0.09) + math.log(2)
+    one_gaussian = 0.5 * math.log(2 * math.pi * math.e * 9.09)
+    assert loss < entropy + 0.05 < one_gaussian - 1

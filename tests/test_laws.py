@@ -88,7 +88,8 @@ def test_zero_parameters_are_the_identity(name):
         torch.testing.assert_close(log_slope, torch.zeros_like(values), atol=1e-9, rtol=0)
 
 
-@pytest.mark.parametrize("name", RECIPES)
+# A mixture starts with its components apart (see Mixture.spread): near the identity, not at it.
+@pytest.mark.parametrize("name", sorted(set(RECIPES) - {"maf-mog"}))
 @pytest.mark.usefixtures("float64")
 def test_a_new_flow_is_the_identity_up_to_order(name):
     flow = RECIPES[name].build((6,)).eval()

@@ -40,10 +40,10 @@ class TableDequantization(Dequantization):
 
     A column on a lattice (integers, category codes, rounded numbers; `step` > 0, counted from
     `low` where that is finite) gets uniform noise of one step: y = x + step u. A value between the
-    points of its lattice has density zero. Each of the M columns that may be missing gets a flag column
-    at the end, 0 or 1 plus uniform noise, and a missing value is drawn from a Gaussian in the
-    column's unbounded units, whose log-density log q pays for it. The log-probability of a rounded
-    column stays a density, in the column's units; of integers and categories it is a mass.
+    points of its lattice has density zero. Each of the M columns that may be missing gets a flag
+    column at the end, 0 or 1 plus uniform noise, and a missing value is drawn from a Gaussian in
+    the column's unbounded units, whose log-density log q pays for it. The log-probability of a
+    rounded column stays a density, in the column's units; of integers and categories it is a mass.
     """
 
     step: Tensor

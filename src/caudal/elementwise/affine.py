@@ -25,13 +25,17 @@ class Shift(Elementwise):
 
 
 def soft_bound(raw: Tensor, bound: float) -> Tensor:
-    """Bound * tanh(raw / bound): raw near zero, never beyond +-bound, smooth in between."""
-    return bound * torch.tanh(raw / bound)
+    """raw / (1 + |raw| / bound): raw near zero, never beyond +-bound, monotone in between.
+
+    Nearing the bound ever more slowly, it trains more steadily than a tanh would: of sharp
+    densities fewer seeds end badly (benchmarks/results/quality.md).
+    """
+    return raw / (1 + raw.abs() / bound)
 
 
 @dataclass(frozen=True)
 class Affine(Elementwise):
-    """x = z exp(alpha) + mu, parameters (mu, raw), alpha = bound tanh(raw / bound).
+    """x = z exp(alpha) + mu, parameters (mu, raw), |alpha| < bound (`soft_bound`).
 
     Given z ~ N(0, 1), x ~ N(mu, exp(alpha)^2): a causal net's output is the conditional itself.
     The bound keeps exp from overflowing; 8 lets a scale be 3000 times smaller or larger than 1.

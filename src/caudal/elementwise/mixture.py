@@ -12,6 +12,8 @@ from caudal.elementwise.affine import soft_bound
 from caudal.elementwise.protocol import Elementwise
 from caudal.numerics import bisect
 
+_APART = 0.5  # deviation of the means at the start
+
 
 @dataclass(frozen=True)
 class Mixture(Elementwise):
@@ -21,6 +23,8 @@ class Mixture(Elementwise):
     kernel as base, has exactly the mixtures as conditionals p(x_t | x_<t): a MADE MoG.
     Everything is kept as logarithms of F and 1 - F, so that both tails keep their digits.
     The way back to x is found by bisection between the components' own quantiles.
+    Components with the same parameters get the same gradients and stay the same: start from
+    `spread()`, not from zeros.
     """
 
     components: int = 10
@@ -29,6 +33,17 @@ class Mixture(Elementwise):
     @property
     def n_params(self) -> int:
         return 3 * self.components
+
+    def spread(self) -> Tensor:
+        """Parameters (P,) to start from: components apart, their mixture nearly the kernel.
+
+        The means have deviation 1/2, and the scales are what leaves the mixture's own as it was.
+        """
+        mean = torch.linspace(-1, 1, self.components)
+        mean = mean - mean.mean()  # a single component stays at zero
+        mean = mean * (_APART / mean.square().mean().sqrt().clamp(min=_APART))
+        log_scale = 0.5 * torch.log1p(-mean.square().mean()).expand(self.components)
+        return torch.cat([torch.zeros(self.components), mean, log_scale])
 
     def forward(self, z: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
         _, mean, log_scale = self._components(params)

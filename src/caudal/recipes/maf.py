@@ -4,6 +4,8 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
+
 from caudal.base import Normal
 from caudal.bijection import Bijection, Chain
 from caudal.bijections import Autoregressive, BatchNorm, Flip
@@ -43,8 +45,10 @@ class MAFRecipe(Recipe):
         return Flow(Chain(parts), Normal((features,)), context_shape=context_shape)
 
     def _layer(self, features: int, context: int, elementwise: Elementwise) -> Bijection:
-        net = MADENet(features, elementwise.n_params, self.hidden, context, self.activation)
-        return Autoregressive(net, elementwise)
+        return Autoregressive(self._net(features, context, elementwise), elementwise)
+
+    def _net(self, features: int, context: int, elementwise: Elementwise) -> MADENet:
+        return MADENet(features, elementwise.n_params, self.hidden, context, self.activation)
 
     @abstractmethod
     def _nearest_noise(self, features: int, context: int) -> list[Bijection]:
@@ -83,4 +87,8 @@ class MAFMoG(MAFRecipe):
     """Gaussians in each conditional of the base."""
 
     def _nearest_noise(self, features: int, context: int) -> list[Bijection]:
-        return [self._layer(features, context, MixtureGaussian(self.components))]
+        mixture = MixtureGaussian(self.components)
+        net = self._net(features, context, mixture)
+        with torch.no_grad():
+            net.last.bias.copy_(mixture.spread().repeat(features))
+        return [Autoregressive(net, mixture)]

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from caudal.base import Normal
-from caudal.bijection import Bijection, Chain
+from caudal.bijection import Bijection, Chain, Inverse
 from caudal.bijections import BatchNorm
 from caudal.elementwise import Affine
 from caudal.flow import Flow
@@ -15,6 +15,7 @@ from caudal.recipes.recipe import Recipe, mlp_coupling, parity
 class RealNVP(Recipe):
     """Affine couplings on alternating columns, each followed by a batch normalisation.
 
+    As in its paper, the nets tell scale and shift from data to noise: z = x exp(s) + t.
     Reference: Density estimation using Real NVP (Dinh, Sohl-Dickstein, Bengio, 2017),
     arXiv:1605.08803; in the fully connected form of the MAF paper (arXiv:1705.07057).
     """
@@ -44,5 +45,6 @@ class RealNVP(Recipe):
             if self.batch_norm:
                 parts.append(BatchNorm((features,)))
             keep = parity(features, layer)
-            parts.append(mlp_coupling(Affine(), keep, context, self.hidden, self.activation))
+            coupling = mlp_coupling(Affine(), keep, context, self.hidden, self.activation)
+            parts.append(Inverse(coupling))  # the paper's z = x exp(s) + t; also trains better
         return Flow(Chain(parts), Normal((features,)), context_shape=context_shape)
