@@ -168,3 +168,9 @@ def test_supports_in_words():
     assert Column("v", "positive", 0.0).support == "(0, inf)"
     assert Column("v", "integer", 0.0, 120.0, 1.0).support == "[0, 120]"
     assert Column("v", "categorical", 0.0, 1.0, 1.0, (1, 2)).support == "2 categories"
+
+
+def test_samples_of_float_columns_have_the_digits_of_float32():
+    x = torch.tensor([[76.99295], [0.1], [1e-7], [20_000_001.0]])
+    column = Column("v", "real")
+    assert Schema((column,)).decode(x)["v"].to_pylist() == [76.99295, 0.1, 1e-7, 20_000_000.0]

@@ -90,6 +90,16 @@ def test_made_refuses_layers_it_cannot_build():
         MADE(3, 1, (8, 8), residual=True)
 
 
+def test_dropout_is_for_training_and_keeps_causality():
+    net = randomise(MADE(5, 2, (40,) * 3, residual=True, dropout=0.5))
+    x = torch.randn(8, 5)
+    assert not torch.equal(net(x), net(x))
+    jacobian = torch.autograd.functional.jacobian(lambda x: net(x).sum((0, 1)), x)
+    assert not jacobian.sum(1).triu().any()
+    net.eval()
+    assert torch.equal(net(x), net(x))
+
+
 def test_mlps_start_at_zero_and_take_context():
     for net in (MLP(3, 2, 5, (8, 8), context=2), ResidualMLP(3, 2, 5, 8, 2, context=2)):
         params = net(torch.randn(4, 3), torch.randn(4, 2))

@@ -32,7 +32,10 @@ def decode_column(column: Column, values: np.ndarray) -> pa.Array:
     if np.isinf(values).any() or (gaps.any() and not column.missing):
         raise NumericalError(f"column '{column.name}': a sampled value is not finite")
     dtype = dtypes.parse(column.dtype)
-    values = into_support(column, np.where(gaps, column.origin, values))
+    values = np.where(gaps, column.origin, values)
+    if pat.is_floating(dtypes.value_type(dtype)):
+        values = _few_digits(values)
+    values = into_support(column, values)
     if column.categories is not None:
         levels = pa.array(column.categories, dtypes.value_type(dtype))
         chosen = levels.take(pa.array(values.astype(np.int64)))
@@ -40,6 +43,14 @@ def decode_column(column: Column, values: np.ndarray) -> pa.Array:
             return dtypes.restore(chosen, dtype)
         values, gaps = chosen.to_numpy(zero_copy_only=False), chosen.is_null().to_numpy(False)
     return _to_type(values, dtype, gaps)
+
+
+def _few_digits(values: np.ndarray) -> np.ndarray:
+    """What is a float32 at heart, as the float64 of the fewest digits: 0.1, not 0.10000000149."""
+    single = values.astype(np.float32)
+    shortest = pa.array(single).cast(pa.string()).cast(pa.float64()).to_numpy()
+    # Whole numbers too large for all their digits to be among the few keep them.
+    return np.where((single == values) & (np.abs(values) < 2**24), shortest, values)
 
 
 def into_support(column: Column, values: np.ndarray) -> np.ndarray:

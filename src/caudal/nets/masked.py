@@ -6,6 +6,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from caudal.nets.activation import activation, overwriting
@@ -20,9 +21,10 @@ class MADE(CausalNet):
     degree <= k, output d sees the hidden units of degree < d. Hidden degrees are spread evenly
     and *sorted*, so each mask is a staircase, and what is known after t inputs is a prefix of
     every layer. The order is that of the columns; put a Permutation before it for another.
-    With `residual`, pairs of hidden layers of equal width are blocks h + W2 act(W1 act(h)).
-    `direct` connects inputs to outputs. The context enters the first hidden layer, unmasked; then
-    some units have degree 0 and see it alone. The last layer starts at zero.
+    With `residual`, pairs of hidden layers of equal width are blocks h + W2 act(W1 act(h)), which
+    in training drop a share `dropout` of their units. `direct` connects inputs to outputs. The
+    context enters the first hidden layer, unmasked; then some units have degree 0 and see it
+    alone. The last layer starts at zero.
     Reference: Germain, Gregor, Murray, Larochelle (2015), arXiv:1502.03509.
     """
 
@@ -35,6 +37,7 @@ class MADE(CausalNet):
         activation_name: str = "relu",
         residual: bool = False,
         direct: bool = False,
+        dropout: float = 0.0,
     ) -> None:
         super().__init__()
         if not hidden or min(hidden) < 1:
@@ -60,6 +63,7 @@ class MADE(CausalNet):
         self.activation = activation(activation_name)
         self.overwriting = overwriting(activation_name)
         self.residual = residual
+        self.dropout = dropout
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         columns = x.t()  # the staircase layers have the batch on the last dimension
@@ -68,7 +72,10 @@ class MADE(CausalNet):
             h = h + self.context(context).t()
         if self.residual:
             for inner, outer in zip(self.layers[1::2], self.layers[2::2], strict=True):
-                h = h + outer(self.overwriting(inner(self.activation(h))))
+                step = self.overwriting(inner(self.activation(h)))
+                if self.dropout:
+                    step = F.dropout(step, self.dropout, self.training)
+                h = h + outer(step)
         else:
             h = self.overwriting(h)
             for layer in self.layers[1:]:

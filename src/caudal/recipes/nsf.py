@@ -33,6 +33,8 @@ class SplineRecipe(Recipe):
     """Pieces of each spline."""
     bound: float = 3.0
     """The splines bend within [-bound, bound] and are the identity beyond."""
+    dropout: float = 0.0
+    """Share of units dropped inside the blocks in training."""
 
     def build(
         self, event_shape: Sequence[int], context_shape: Sequence[int] | None = None
@@ -63,9 +65,6 @@ class NSF(SplineRecipe):
     good_for = "sharp densities, fast both ways: the strongest of the coupling flows here"
     samples = "parallel"
 
-    dropout: float = 0.0
-    """Share of units dropped inside the blocks in training."""
-
     def _layer(
         self, spline: RationalQuadraticSpline, features: int, context: int, layer: int
     ) -> Bijection:
@@ -88,5 +87,7 @@ class NSFAR(SplineRecipe):
         self, spline: RationalQuadraticSpline, features: int, context: int, layer: int
     ) -> Bijection:
         widths = (self.hidden,) * (2 * self.blocks + 1)
-        net = MADENet(features, spline.n_params, widths, context, residual=True)
+        net = MADENet(
+            features, spline.n_params, widths, context, residual=True, dropout=self.dropout
+        )
         return Autoregressive(net, spline)
