@@ -54,6 +54,7 @@ class Budget:
 
 BUDGETS = {
     "smoke": Budget(steps=3, batch=64, hidden=16, spline_layers=1, seeds=1, test_rows=500),
+    "brief": Budget(steps=500, batch=256, hidden=64, spline_layers=3),
     "short": Budget(steps=1500, batch=256, hidden=64, spline_layers=3),
     "full": Budget(steps=20_000, batch=512, hidden=128, spline_layers=5),
 }

@@ -25,10 +25,10 @@ class Shift(Elementwise):
 
 
 def soft_bound(raw: Tensor, bound: float) -> Tensor:
-    """raw / (1 + |raw| / bound): raw near zero, never beyond +-bound, monotone in between.
+    """Raw near zero, never beyond +-bound: raw / (1 + |raw| / bound).
 
-    Nearing the bound ever more slowly, it trains more steadily than a tanh would: of sharp
-    densities fewer seeds end badly (benchmarks/results/quality.md).
+    It nears the bound more slowly than tanh does, and trains more steadily where scales are
+    sharp (benchmarks/results/quality.md).
     """
     return raw / (1 + raw.abs() / bound)
 
