@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from caudal import bijection, recipes
+from caudal.bijections import Coupling
 
 
 @pytest.fixture
@@ -15,7 +16,9 @@ def calls(monkeypatch):
 
 def conditional_flow(calls):
     flow = recipes.RealNVP(layers=2, hidden=(8,)).build((3,), (2,))
-    torch.nn.init.normal_(flow.bijection.parts[-1].net.last.weight)
+    for coupling in flow.modules():
+        if isinstance(coupling, Coupling):
+            torch.nn.init.normal_(coupling.net.last.weight)
     inverse = flow.bijection.inverse
     flow.bijection.inverse = lambda x, context: calls.append(len(x)) or inverse(x, context)
     return flow
