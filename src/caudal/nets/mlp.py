@@ -12,8 +12,8 @@ from caudal.nets.activation import activation, overwriting
 class MLP(nn.Module):
     """Plain layers: (B, inputs) and context (B, C) to parameters (B, P, outputs).
 
-    The last layer starts at zero, so that the flow starts at the identity; the hidden layers wider
-    than nn.Linear's, so that it soon leaves it.
+    The last layer starts at zero, so that the flow starts at the identity; the others wider than
+    nn.Linear's, so that it soon leaves it.
     """
 
     def __init__(
@@ -41,7 +41,10 @@ class MLP(nn.Module):
 
 
 class ResidualMLP(nn.Module):
-    """Blocks h + W2 act(W1 act(h)), as in NSF: (B, inputs), context (B, C) to (B, P, outputs)."""
+    """Blocks h + W2 act(W1 act(h)), as in NSF: (B, inputs), context (B, C) to (B, P, outputs).
+
+    Weights start as those of MLP.
+    """
 
     def __init__(
         self,
@@ -55,9 +58,9 @@ class ResidualMLP(nn.Module):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        self.first = nn.Linear(inputs + context, hidden)
-        self.inner = nn.ModuleList(nn.Linear(hidden, hidden) for _ in range(blocks))
-        self.outer = nn.ModuleList(nn.Linear(hidden, hidden) for _ in range(blocks))
+        self.first = _wide(nn.Linear(inputs + context, hidden))
+        self.inner = nn.ModuleList(_wide(nn.Linear(hidden, hidden)) for _ in range(blocks))
+        self.outer = nn.ModuleList(_wide(nn.Linear(hidden, hidden)) for _ in range(blocks))
         self.last = _zero(nn.Linear(hidden, outputs * n_params))
         self.n_params = n_params
         self.activation = activation(activation_name)
@@ -78,8 +81,8 @@ class ResidualMLP(nn.Module):
 def _wide(layer: nn.Linear) -> nn.Linear:
     """Weights of variance 1 / inputs, three times nn.Linear's, and biases to match.
 
-    With a zero last layer, narrower features cost a fifth of a nat on tables of few columns when
-    steps are few (benchmarks/results/quality.md); wider ones overfit tables of few rows sooner.
+    With a zero last layer, narrower features cost up to a fifth of a nat on tables of few columns
+    when steps are few (benchmarks/results/quality.md).
     """
     for parameter in (layer.weight, layer.bias):
         parameter.mul_(3**0.5)
