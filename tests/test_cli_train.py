@@ -116,8 +116,14 @@ def test_bad_configs_are_refused(text, expected, capsys, tmp_path):
         (["maf", "--data", "PEOPLE", "--types", "city=real"], "is not a number"),
         (["maf", "--data", "PEOPLE", "--split", "0.9", "0.2", "0.1"], "--split"),
         (["maf", "--data", "PEOPLE", "--batch-size", "1000"], "fewer than one batch of 1000"),
-        (["maf", "--data", "PEOPLE", "--activation", "tan"], "recipe maf: activation"),
-        (["nsf", "--data", "PEOPLE", "--bins", "1"], "recipe nsf: bins"),
+        (
+            ["maf", "--data", "PEOPLE", "--activation", "tan"],
+            "--activation tan: must be one",
+        ),
+        (
+            ["nsf", "--data", "PEOPLE", "--bins", "1"],
+            "--bins 1: must be a whole",
+        ),
         (["maf", "--data", "PEOPLE", "--accelerator", "tpu9"], "tpu9"),
         (["maf", "--data", "PEOPLE", "--resume", "--overwrite"], "choose one of them"),
         (["maf", "--data", "PEOPLE", "--config", "no.yaml"], "no.yaml: no such file"),

@@ -1,7 +1,6 @@
 """One file in, one flow out; and every way in which a file can be wrong."""
 
 import json
-from dataclasses import replace
 
 import pytest
 import torch
@@ -76,9 +75,9 @@ def test_recipes_survive_json(recipe):
         ({"name": "nope", "fields": {}}, "unknown recipe 'nope': known are .*maf"),
         ("maf", "unknown recipe 'maf'"),
         ({"name": "maf", "fields": {"depth": 3}}, "has no field 'depth'"),
-        ({"name": "maf", "fields": {"layers": "3"}}, "layers must be int, got '3'"),
-        ({"name": "maf", "fields": {"layers": True}}, "layers must be int, got True"),
-        ({"name": "maf", "fields": {"hidden": 3}}, "hidden must be tuple"),
+        ({"name": "maf", "fields": {"layers": "3"}}, "--layers 3: must be a whole number"),
+        ({"name": "maf", "fields": {"layers": True}}, "--layers True: must be a whole number"),
+        ({"name": "maf", "fields": {"hidden": 3}}, "--hidden 3: must be units, .* such as"),
     ],
 )
 def test_refuses_recipes_that_are_none(described, words):
@@ -143,8 +142,8 @@ def test_refuses_a_newer_format(model):
     ("metadata", "words"),
     [
         ({"recipe": {"name": "nope"}}, "unknown recipe 'nope'"),
-        ({"recipe": describe(replace(RECIPE, layers=-1))}, "."),
-        ({"recipe": describe(replace(RECIPE, hidden=(-5,)))}, "cannot be built"),
+        ({"recipe": {"name": "maf", "fields": {"layers": -1}}}, "--layers -1"),
+        ({"recipe": {"name": "maf", "fields": {"hidden": [-5]}}}, "cannot be built"),
         ({"event_shape": [2, 2]}, "models vectors"),
         ({"event_shape": None}, "cannot be built"),
         ({"dtype": "load"}, "'load' is missing"),

@@ -1,6 +1,7 @@
 """A bijection and a base density make a flow: exact densities and samples."""
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -55,12 +56,13 @@ class Flow(nn.Module):
     def log_prob(
         self, x: Tensor, context: Tensor | None = None, generator: torch.Generator | None = None
     ) -> Tensor:
-        """Log-density of x (B, *event) in nats, (B,); -inf outside the support.
+        """Log-density of x (B, *event) in nats, (B,); -inf outside the support, NaN of NaN.
 
         `generator` draws the dequantisation noise, where there is any.
         """
         z, log_det = self._to_noise(x, context, generator)
-        return self.base.log_prob(z) + log_det
+        infinite = x.abs().flatten(1).amax(1) == torch.inf  # nets would make them NaN
+        return torch.where(infinite, -torch.inf, self.base.log_prob(z) + log_det)
 
     def sample(
         self,
@@ -135,7 +137,12 @@ class Flow(nn.Module):
         self, direction: Direction, value: Tensor, context: Tensor | None
     ) -> tuple[Tensor, Tensor]:
         # In train mode a BatchNorm takes its moments from the batch, so that stays whole.
-        return direction(value, context) if self.training else in_pieces(direction, value, context)
+        run = direction if self.training else partial(in_pieces, direction)
+        output, log_det = run(value, context)
+        if output.shape != value.shape or log_det.shape != value.shape[:1]:
+            shapes = f"{tuple(output.shape)}, log_det {tuple(log_det.shape)}"
+            raise InputError(f"the bijection turned shape {tuple(value.shape)} into {shapes}")
+        return output, log_det
 
     def _context(self, context: Tensor | None, rows: int) -> Tensor | None:
         if self.context_shape is None:

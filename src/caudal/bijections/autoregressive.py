@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from caudal.bijection import Bijection, sum_event
-from caudal.elementwise import Elementwise
+from caudal.elementwise import Elementwise, check_params
 
 
 class CausalNet(Protocol):
@@ -47,7 +47,9 @@ class Autoregressive(Bijection):
         return torch.cat(values, -1), sum_event(torch.cat(log_slopes, -1))
 
     def inverse(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        params = self.net(x, context).to(x.dtype)
+        params = self.net(x, context)
+        check_params(params, self.elementwise, x)
+        params = params.to(x.dtype)  # under autocast in half precision: too coarse for a log-det
         z, log_slope = self.elementwise.inverse(_laid_out_as(params, x), params)
         return z, sum_event(log_slope)
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from caudal.bijection import Bijection, sum_event
-from caudal.elementwise import Elementwise
+from caudal.elementwise import Elementwise, check_params
 
 Direction = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
@@ -47,14 +47,20 @@ class Coupling(Bijection):
         self, value: Tensor, context: Tensor | None, direction: Direction
     ) -> tuple[Tensor, Tensor]:
         if self.keep.ndim > 1:
-            params = self.net(value * self.keep, context).to(value.dtype)
+            params = self._params(value * self.keep, context, like=value)
             moved, log_slope = direction(value, params)
             log_slope = torch.where(self.keep, 0.0, log_slope)
             return torch.where(self.keep, value, moved), sum_event(log_slope)
-        # Under autocast the net may answer in half precision: too coarse for a log-det.
-        params = self.net(self._kept.take(value), context).to(value.dtype)
-        moved, log_slope = direction(self._moved.take(value), params)
+        moving = self._moved.take(value)
+        params = self._params(self._kept.take(value), context, like=moving)
+        moved, log_slope = direction(moving, params)
         return self._moved.put(moved, into=value), sum_event(log_slope)
+
+    def _params(self, seen: Tensor, context: Tensor | None, like: Tensor) -> Tensor:
+        params = self.net(seen, context)
+        check_params(params, self.elementwise, like)
+        # Under autocast the net may answer in half precision: too coarse for a log-det.
+        return params.to(like.dtype)
 
 
 class _Part:

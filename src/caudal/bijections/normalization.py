@@ -9,8 +9,6 @@ from torch import Tensor, nn
 
 from caudal.bijection import Bijection
 
-_FLOOR = 1e-6  # of a standard deviation: a constant channel is left alone, not divided by zero
-
 
 class DataDependent(Bijection):
     """A bijection with statistics from data; `caudal.initialize` and `calibrate` give them."""
@@ -21,10 +19,16 @@ class DataDependent(Bijection):
 
 
 def _moments(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation of each channel (dimension 1), floored; shape (C, 1, ...)."""
+    """Mean and standard deviation of each channel (dimension 1), float64 of shape (C, 1, ...).
+
+    In float64: channels with a large mean and a small spread lose it in float32. A channel that
+    is constant, as far as x's own digits can tell, has deviation 1: it is left alone.
+    """
     dims = [0, *range(2, x.ndim)]
-    std, mean = torch.std_mean(x, dims, correction=0, keepdim=True)
-    return mean[0], torch.where(std[0] > _FLOOR, std[0], 1.0)
+    std, mean = torch.std_mean(x.double(), dims, correction=0, keepdim=True)
+    info = torch.finfo(x.dtype)
+    told_apart = std[0] > info.eps * mean[0].abs() + info.tiny
+    return mean[0], torch.where(told_apart, std[0], 1.0)
 
 
 def _per_row(log_slope: Tensor, x: Tensor) -> Tensor:
@@ -55,8 +59,7 @@ class Standardise(DataDependent):
 
     @torch.no_grad()
     def observe(self, x: Tensor) -> None:
-        # In float64: columns with a large mean and a small spread lose it in float32.
-        mean, std = _moments(x.double())
+        mean, std = _moments(x)
         self.mean.copy_(mean)
         self.std.copy_(std)
 

@@ -2,7 +2,7 @@
 
 from caudal.elementwise.affine import Affine, Shift
 from caudal.elementwise.mixture import MixtureGaussian, MixtureLogistic
-from caudal.elementwise.protocol import Elementwise
+from caudal.elementwise.protocol import Elementwise, check_params
 from caudal.elementwise.spline import RationalQuadraticSpline
 
 __all__ = [
@@ -12,4 +12,5 @@ __all__ = [
     "MixtureLogistic",
     "RationalQuadraticSpline",
     "Shift",
+    "check_params",
 ]

@@ -28,3 +28,17 @@ class Elementwise(ABC):
     @abstractmethod
     def in_tails(self, x: Tensor) -> Tensor | None:
         """Which x lie where the map cannot bend, as booleans; None if it has no such place."""
+
+
+def check_params(params: Tensor, elementwise: Elementwise, values: Tensor) -> None:
+    """Refuses a net that does not fit: broadcasting would make its log-dets wrong in silence.
+
+    Raises:
+        ValueError: params are not (B, P, *event) for values (B, *event).
+    """
+    expected = (values.shape[0], elementwise.n_params, *values.shape[1:])
+    if tuple(params.shape) != expected:
+        kind = type(elementwise).__name__
+        raise ValueError(
+            f"{kind} needs parameters {expected} of its net, got {tuple(params.shape)}"
+        )

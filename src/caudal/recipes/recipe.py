@@ -13,11 +13,16 @@ from caudal.bijections import Coupling, Pointwise
 from caudal.elementwise import Elementwise
 from caudal.flow import Flow
 from caudal.nets import MLP, ResidualMLP
+from caudal.recipes.checks import check_fields
 
 
 @dataclass(frozen=True)
 class Recipe(ABC):
-    """Frozen hyperparameters with the paper's values as defaults."""
+    """Frozen hyperparameters with the paper's values as defaults.
+
+    Raises:
+        InputError: a field holds what no flow can be built from.
+    """
 
     name: ClassVar[str]
     """On the command line, and in files."""
@@ -28,6 +33,9 @@ class Recipe(ABC):
     """How `log_prob` runs: "parallel" (one pass) or "sequential" (one position at a time)."""
     samples: ClassVar[str]
     """How `sample` runs."""
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
     @abstractmethod
     def build(
@@ -43,11 +51,13 @@ class Recipe(ABC):
         self, event_shape: Sequence[int], context_shape: Sequence[int] | None
     ) -> tuple[int, int]:
         """The D of event shape (D,) and the C of context shape (C,), 0 for none."""
-        if len(event_shape) != 1 or event_shape[0] < 1:
+        if isinstance(event_shape, int) or len(event_shape) != 1 or event_shape[0] < 1:
             raise ValueError(f"{self.name} models vectors (D,), got event shape {event_shape}")
-        if context_shape is not None and (len(context_shape) != 1 or context_shape[0] < 1):
+        if context_shape is None:
+            return event_shape[0], 0
+        if isinstance(context_shape, int) or len(context_shape) != 1 or context_shape[0] < 1:
             raise ValueError(f"{self.name} takes context vectors (C,), got shape {context_shape}")
-        return event_shape[0], context_shape[0] if context_shape else 0
+        return event_shape[0], context_shape[0]
 
 
 def parity(features: int, layer: int) -> Tensor:

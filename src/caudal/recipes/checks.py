@@ -1,0 +1,65 @@
+"""What the fields of a recipe may hold: one rule a name, the same in every recipe."""
+
+import math
+from collections.abc import Callable
+from dataclasses import fields
+from typing import Any, NamedTuple
+
+from caudal.errors import InputError
+from caudal.nets.activation import ACTIVATIONS
+
+
+class Rule(NamedTuple):
+    """Whether a value will do, and what to say if not."""
+
+    holds: Callable[[Any], bool]
+    expected: str
+
+
+def _whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _at_least(least: int) -> Rule:
+    expected = f"a whole number, at least {least}"
+    return Rule(lambda value: _whole(value) and value >= least, expected)
+
+
+def _widths(value: Any) -> bool:
+    """One width, or a tuple of them."""
+    several = value if isinstance(value, tuple) else (value,)
+    return len(several) > 0 and all(_whole(width) and width >= 1 for width in several)
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+RULES = {
+    "layers": _at_least(0),  # maf-mog without is a MADE MoG
+    "blocks": _at_least(1),
+    "bins": _at_least(2),
+    "components": _at_least(1),
+    "hidden": Rule(_widths, "units, at least 1 each"),
+    "activation": Rule(lambda value: value in ACTIVATIONS, f"one of {', '.join(ACTIVATIONS)}"),
+    "bound": Rule(lambda value: _number(value) and value > 0, "a positive number"),
+    "dropout": Rule(lambda value: _number(value) and 0 <= value < 1, "a number in [0, 1)"),
+    "prior": Rule(lambda value: value in ("logistic", "normal"), "logistic or normal"),
+    "batch_norm": Rule(lambda value: isinstance(value, bool), "true or false"),
+    "direct": Rule(lambda value: isinstance(value, bool), "true or false"),
+}
+
+
+def check_fields(recipe: Any) -> None:
+    """Refuses values that no flow can be built from.
+
+    Raises:
+        InputError: names the flag, the value and what is expected.
+    """
+    for field in fields(recipe):
+        value, rule = getattr(recipe, field.name), RULES[field.name]
+        tuples = isinstance(field.default, tuple) == isinstance(value, tuple)
+        if not (rule.holds(value) and tuples):
+            example = "" if tuples else f", such as {field.default}"
+            flag = field.name.replace("_", "-")
+            raise InputError(f"--{flag} {value}: must be {rule.expected}{example}")
