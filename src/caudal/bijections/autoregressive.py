@@ -39,21 +39,28 @@ class Autoregressive(Bijection):
     def forward(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         state = self.net.start(z, context)
         value, values, log_slopes = None, [], []
-        for noise in z.split(1, dim=-1):
+        for noise in _batch_last(z).split(1, dim=-1):
             params, state = self.net.step(value, state)
             value, log_slope = self.elementwise.forward(noise, params)
             values.append(value)
             log_slopes.append(log_slope)
-        return torch.cat(values, -1), sum_event(torch.cat(log_slopes, -1))
+        return _joined(values), sum_event(_joined(log_slopes))
 
     def inverse(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         params = self.net(x, context)
         check_params(params, self.elementwise, x)
         params = params.to(x.dtype)  # under autocast in half precision: too coarse for a log-det
-        z, log_slope = self.elementwise.inverse(_laid_out_as(params, x), params)
+        if params.stride(0) == 1:
+            x = _batch_last(x)  # mixed orders are slow
+        z, log_slope = self.elementwise.inverse(x, params)
         return z, sum_event(log_slope)
 
 
-def _laid_out_as(params: Tensor, x: Tensor) -> Tensor:
-    """X with the batch side by side in memory if params have it so: mixed orders are slow."""
-    return x.transpose(0, -1).contiguous().transpose(0, -1) if params.stride(0) == 1 else x
+def _batch_last(x: Tensor) -> Tensor:
+    """X with the batch side by side in memory, as causal nets like it; its shape stays."""
+    return x.transpose(0, -1).contiguous().transpose(0, -1)
+
+
+def _joined(positions: list[Tensor]) -> Tensor:
+    """Positions (B, *rest, 1) as one tensor (B, *rest, T), the batch side by side in memory."""
+    return torch.cat([position.transpose(0, -1) for position in positions]).transpose(0, -1)

@@ -1,8 +1,8 @@
 """Conditioners: tensors in, parameters out. They import torch, and know nothing of flows."""
 
-from caudal.nets.causal import CausalNet
+from caudal.nets.causal import CausalNet, Rerun
 from caudal.nets.embedding import ColumnEmbedding
 from caudal.nets.masked import MADE
 from caudal.nets.mlp import MLP, ResidualMLP
 
-__all__ = ["MADE", "MLP", "CausalNet", "ColumnEmbedding", "ResidualMLP"]
+__all__ = ["MADE", "MLP", "CausalNet", "ColumnEmbedding", "Rerun", "ResidualMLP"]

@@ -1,8 +1,9 @@
 """The protocol of causal nets: whole, or one position at a time."""
 
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 
@@ -25,5 +26,40 @@ class CausalNet(nn.Module, ABC):
     def step(self, value: Tensor | None, state: Any) -> tuple[Tensor, Any]:
         """Takes the value of the previous position (None at the first), gives the next one's.
 
-        Returns parameters (B, P, *rest, 1) and the new state; the old one stays usable.
+        Returns parameters (B, P, *rest, 1) and the new state; the old one is spent.
         """
+
+
+class Rerun(CausalNet):
+    """The slow reference: a causal net that is run whole, again and again, at each step.
+
+    For tests, and to measure what stepping is worth.
+    """
+
+    def __init__(self, net: CausalNet) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        params: Tensor = self.net(x, context)
+        return params
+
+    def start(self, like: Tensor, context: Tensor | None = None) -> "Seen":
+        return Seen(torch.zeros_like(like), 0, context)
+
+    def step(self, value: Tensor | None, state: "Seen") -> tuple[Tensor, "Seen"]:
+        if value is not None:
+            rest = state.x.shape[-1] - state.position - 1
+            before, _, after = state.x.split([state.position, 1, rest], -1)
+            x = torch.cat([before, value, after], -1)
+            state = Seen(x, state.position + 1, state.context)
+        params = self.net(state.x, state.context)
+        return params[..., state.position : state.position + 1], state
+
+
+class Seen(NamedTuple):
+    """Values before the position, zeros from there on; the position; and the context."""
+
+    x: Tensor
+    position: int
+    context: Tensor | None
