@@ -36,13 +36,14 @@ LAYERS = (
     ("dequantization",),
     ("base", "bijections", "nets"),
     ("bijection", "elementwise"),
-    ("errors", "files", "numerics"),
+    ("errors", "files", "kernels", "numerics"),
 )
 """From top to bottom. A room imports itself and the layers below it, never its neighbours."""
 DEPTH = {room: depth for depth, layer in enumerate(LAYERS) for room in layer}
 ONE_ROOM = {"distribution": "flow"}  # a view of the flow that the flow itself hands out
 NEIGHBOURS = {("cli", "__init__"), ("__init__", "cli"), ("__main__", "cli")}  # the doors
 MODELS = {"recipes", *(room for layer in LAYERS[4:] for room in layer)} - {"errors", "files"}
+OWN = {"kernels": "numba"}  # instead of torch
 STANDARD = sys.stdlib_module_names
 WORLDLY = {"io", "json", "logging", "os", "pathlib", "shutil", "subprocess", "sys", "tempfile"}
 
@@ -79,12 +80,14 @@ def complaints(room, source):
             to = room_of(name)
             if to != room and DEPTH[to] <= DEPTH[room] and (room, to) not in NEIGHBOURS:
                 found.append(f"{room} imports {to} ({name})")
-            if room == "nets" and to != "nets":
+            if room == "nets" and to not in ("nets", "kernels"):
                 found.append(f"nets imports {to}: it should import torch alone")
             if room in MODELS and to == "files":
                 found.append(f"{room} imports files: models know nothing of them")
-        elif room in MODELS and (first in WORLDLY or first not in ("torch", *STANDARD)):
-            found.append(f"{room} imports {name}: models know torch and no files or screens")
+        elif room in MODELS and first in WORLDLY:
+            found.append(f"{room} imports {name}: models know no files or screens")
+        elif room in MODELS and first not in (OWN.get(room, "torch"), *STANDARD):
+            found.append(f"{room} imports {name}: models know torch alone")
     return found
 
 

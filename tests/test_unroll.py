@@ -8,10 +8,21 @@ from caudal import Flow, Inverse, recipes
 from caudal.base import Normal
 from caudal.bijections import Autoregressive
 from caudal.elementwise import Affine, RationalQuadraticSpline
-from caudal.nets import MADE, Rerun
+from caudal.kernels import block_kernel
+from caudal.nets import MADE, Rerun, compiled
 from caudal.nets.unroll import BLOCK
 
 SIZES = [1, 2, 7, 2 * BLOCK + 3]
+
+
+@pytest.fixture(params=["plain", "compiled"])
+def way(request, monkeypatch):
+    """Both ways to step without gradient."""
+    if request.param == "plain":
+        monkeypatch.setattr(compiled, "block_kernel", lambda: None)
+    elif block_kernel() is None:
+        pytest.skip("Numba is not installed")
+    monkeypatch.setattr(compiled, "_ROWS_A_STEP", 1000)
 
 
 def pair(elementwise, features, context=0, width=40, **options):
@@ -29,23 +40,25 @@ def inputs(features, context, rows=6):
 @pytest.mark.parametrize("context", [0, 2])
 @pytest.mark.parametrize("residual", [False, True])
 @pytest.mark.parametrize("width", [3, 70])
-@pytest.mark.usefixtures("float64")
+@pytest.mark.usefixtures("float64", "way")
 def test_steps_give_what_whole_passes_give(features, context, residual, width):
     options = {"residual": residual, "direct": features % 2 == 1}
     fast, slow = pair(Affine(), features, context, width, **options)
-    z, rows = inputs(features, context)
-    truth = slow.forward(z, rows)
-    for grad in (False, True):
-        with torch.set_grad_enabled(grad):
-            for ours, theirs in zip(fast.forward(z, rows), truth, strict=True):
-                torch.testing.assert_close(ours, theirs, atol=1e-12, rtol=1e-12)
+    for batch in (1, 20):
+        z, rows = inputs(features, context, batch)
+        truth = slow.forward(z, rows)
+        for grad in (False, True):
+            with torch.set_grad_enabled(grad):
+                for ours, theirs in zip(fast.forward(z, rows), truth, strict=True):
+                    torch.testing.assert_close(ours, theirs, atol=1e-12, rtol=1e-12)
 
 
 @pytest.mark.parametrize("name", ELEMENTWISE)
 @pytest.mark.parametrize("grad", [False, True])
+@pytest.mark.usefixtures("way")
 def test_every_elementwise_map_steps_in_single_precision(name, grad):
-    fast, slow = pair(ELEMENTWISE[name], BLOCK + 2)
-    z, _ = inputs(BLOCK + 2, 0)
+    fast, slow = pair(ELEMENTWISE[name], BLOCK + 2, activation_name="tanh")
+    z = 2 * inputs(BLOCK + 2, 0)[0]  # some in the tails of the splines
     with torch.set_grad_enabled(grad):
         for ours, theirs in zip(fast.forward(z), slow.forward(z), strict=True):
             torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-5)
@@ -84,3 +97,19 @@ def test_the_same_seed_gives_the_same_sample_in_pieces_of_any_size(monkeypatch):
         monkeypatch.setattr("caudal.bijection._NUMBERS", 1)
         samples.append(flow.sample(100, generator=torch.Generator().manual_seed(3)))
     torch.testing.assert_close(*samples, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.usefixtures("float64", "way")
+def test_a_whole_flow_samples_what_it_scores():
+    flow = randomise(recipes.NSFAR(layers=2, hidden=16).build((30,), (2,))).eval()
+    context = torch.randn(8, 2)
+    for grad in (False, True):
+        with torch.set_grad_enabled(grad):
+            x, log_prob = flow.sample_with_log_prob(8, context)
+            torch.testing.assert_close(flow.log_prob(x, context), log_prob)
+
+
+def test_autocast_steps_in_half_precision_but_data_stay_whole():
+    flow = randomise(recipes.MAF(layers=1, hidden=(16,)).build((5,))).eval()
+    with torch.autocast("cpu", torch.bfloat16):
+        assert flow.sample(4).dtype == torch.float32

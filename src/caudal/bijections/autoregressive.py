@@ -21,6 +21,11 @@ class CausalNet(Protocol):
     def step(self, value: Tensor | None, state: Any) -> tuple[Tensor, Any]:
         """Parameters of the next position (B, P, *rest, 1), given the value of the one before."""
 
+    def unroll(
+        self, z: Tensor, scalar: Any, context: Tensor | None = None
+    ) -> tuple[Tensor, Tensor] | None:
+        """All steps in a compiled loop: x and log dx/dz; None where there is no such loop."""
+
 
 class Autoregressive(Bijection):
     """x_t = elementwise(z_t; net(x_<t)): fast density, sequential sampling. A layer of MAF.
@@ -37,11 +42,14 @@ class Autoregressive(Bijection):
         self.elementwise = elementwise
 
     def forward(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        compiled = self.net.unroll(z, self.elementwise.scalar, context)
+        if compiled is not None:
+            return compiled[0], sum_event(compiled[1])
         state = self.net.start(z, context)
         value, values, log_slopes = None, [], []
         for noise in _batch_last(z).split(1, dim=-1):
             params, state = self.net.step(value, state)
-            value, log_slope = self.elementwise.forward(noise, params)
+            value, log_slope = self.elementwise.forward(noise, params.to(noise.dtype))
             values.append(value)
             log_slopes.append(log_slope)
         return _joined(values), sum_event(_joined(log_slopes))

@@ -2,7 +2,7 @@
 
 from caudal.elementwise.affine import Affine, Shift
 from caudal.elementwise.mixture import MixtureGaussian, MixtureLogistic
-from caudal.elementwise.protocol import Elementwise, check_params
+from caudal.elementwise.protocol import Elementwise, Scalar, check_params
 from caudal.elementwise.spline import RationalQuadraticSpline
 
 __all__ = [
@@ -11,6 +11,7 @@ __all__ = [
     "MixtureGaussian",
     "MixtureLogistic",
     "RationalQuadraticSpline",
+    "Scalar",
     "Shift",
     "check_params",
 ]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from caudal.elementwise.protocol import Elementwise
+from caudal.elementwise.protocol import Elementwise, Scalar
 
 
 @dataclass(frozen=True)
@@ -19,6 +19,10 @@ class Shift(Elementwise):
 
     def inverse(self, x: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
         return x - params[:, 0], torch.zeros_like(x)
+
+    @property
+    def scalar(self) -> Scalar:
+        return Scalar("shift", ())
 
     def in_tails(self, x: Tensor) -> None:
         return None
@@ -54,6 +58,10 @@ class Affine(Elementwise):
         mu, raw = params.unbind(1)
         minus_alpha = -soft_bound(raw, self.bound)
         return (x - mu) * minus_alpha.exp(), minus_alpha
+
+    @property
+    def scalar(self) -> Scalar:
+        return Scalar("affine", (self.bound,))
 
     def in_tails(self, x: Tensor) -> None:
         return None

@@ -64,6 +64,10 @@ class Mixture(Elementwise):
         z = self._quantile(log_cdf, log_survival)
         return z, log_density - self._log_density(z)
 
+    @property
+    def scalar(self) -> None:
+        return None
+
     def in_tails(self, x: Tensor) -> None:
         return None
 

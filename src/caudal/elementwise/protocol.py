@@ -5,8 +5,16 @@ every map here is the identity, so a net whose last layer is zero starts a flow 
 """
 
 from abc import ABC, abstractmethod
+from typing import NamedTuple
 
 from torch import Tensor
+
+
+class Scalar(NamedTuple):
+    """The map from z to x as compiled loops know it (see `caudal.kernels`)."""
+
+    name: str
+    constants: tuple[float, ...]
 
 
 class Elementwise(ABC):
@@ -24,6 +32,11 @@ class Elementwise(ABC):
     @abstractmethod
     def inverse(self, x: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
         """From x to z: z and log dz/dx, both (B, *event)."""
+
+    @property
+    @abstractmethod
+    def scalar(self) -> Scalar | None:
+        """The compiled twin of `forward`, if it has one."""
 
     @abstractmethod
     def in_tails(self, x: Tensor) -> Tensor | None:

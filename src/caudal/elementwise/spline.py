@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-from caudal.elementwise.protocol import Elementwise
+from caudal.elementwise.protocol import Elementwise, Scalar
 
 
 class _Bin(NamedTuple):
@@ -59,6 +59,10 @@ class RationalQuadraticSpline(Elementwise):
         v, slope = _evaluate(xi, piece)
         z = (2 * v - 1) * self.bound
         return torch.where(inside, z, x), torch.where(inside, slope.log(), 0.0)
+
+    @property
+    def scalar(self) -> Scalar:
+        return Scalar("spline", (self.bins, self.bound, self.min_size, self.min_slope))
 
     def in_tails(self, x: Tensor) -> Tensor:
         return x.abs() > self.bound

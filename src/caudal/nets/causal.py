@@ -29,6 +29,16 @@ class CausalNet(nn.Module, ABC):
         Returns parameters (B, P, *rest, 1) and the new state; the old one is spent.
         """
 
+    @abstractmethod
+    def unroll(
+        self, z: Tensor, scalar: Any, context: Tensor | None = None
+    ) -> tuple[Tensor, Tensor] | None:
+        """All steps of x_t = map(z_t; parameters) in a compiled loop, where there is one.
+
+        `scalar` is what compiled loops know of the map. Returns x and log dx/dz, both as z; None
+        where there is no such loop, or stepping is faster.
+        """
+
 
 class Rerun(CausalNet):
     """The slow reference: a causal net that is run whole, again and again, at each step.
@@ -55,6 +65,9 @@ class Rerun(CausalNet):
             state = Seen(x, state.position + 1, state.context)
         params = self.net(state.x, state.context)
         return params[..., state.position : state.position + 1], state
+
+    def unroll(self, z: Tensor, scalar: Any, context: Tensor | None = None) -> None:
+        return None
 
 
 class Seen(NamedTuple):

@@ -3,15 +3,16 @@
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import cast
+from typing import Any
 
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from caudal.nets.activation import activation, overwriting
 from caudal.nets.causal import CausalNet
+from caudal.nets.compiled import suits, unroll
 from caudal.nets.staircase import StaircaseLinear
-from caudal.nets.unroll import BLOCK, Known, UnrolledLinear
+from caudal.nets.unroll import Unrolled
 
 
 class MADE(CausalNet):
@@ -87,71 +88,17 @@ class MADE(CausalNet):
             flat = flat + self.direct(columns)
         return flat.unflatten(0, (-1, self.n_params)).permute(2, 1, 0)
 
-    def start(self, like: Tensor, context: Tensor | None = None) -> "_Unrolled":
-        return _Unrolled(self, like, context)
+    def start(self, like: Tensor, context: Tensor | None = None) -> Unrolled:
+        return Unrolled(self, like, context)
 
-    def step(self, value: Tensor | None, state: "_Unrolled") -> tuple[Tensor, "_Unrolled"]:
+    def step(self, value: Tensor | None, state: Unrolled) -> tuple[Tensor, Unrolled]:
         rows = state.step(None if value is None else value.t())
         return rows.t().unsqueeze(-1), state
 
-
-class _Unrolled:
-    """A MADE between two steps: what is known of each layer."""
-
-    def __init__(self, net: MADE, like: Tensor, context: Tensor | None) -> None:
-        self.net, self.position, self.end = net, 0, 0
-        self.inputs = Known(net.features, like)
-        layers = cast(list[StaircaseLinear], list(net.layers))
-        self.hidden = [Known(len(layer.bias), like) for layer in layers]
-        sources = [self.inputs, *self.hidden]
-        dues = [*net.due, range(0, (net.features + 1) * net.n_params, net.n_params)]
-        self.layers = [
-            UnrolledLinear(layer, due, source)
-            for layer, due, source in zip([*layers, net.last], dues, sources, strict=True)
-        ]
-        if net.context is not None:
-            self.layers[0].bias = self.layers[0].bias + net.context(context).t()
-        self.direct: UnrolledLinear | None = None
-        if net.direct is not None:
-            self.direct = UnrolledLinear(net.direct, dues[-1], self.inputs)
-
-    def step(self, value: Tensor | None) -> Tensor:
-        """Takes the value of the element before (1, B), gives parameters of the next (P, B)."""
-        if value is not None:
-            self.inputs.add(value)
-        if self.position == self.end:
-            self._open()
-        step = self._residual if self.net.residual else self._plain
-        step(self.position)
-        params = self.layers[-1].rows(self.position)
-        if self.direct is not None:
-            params = params + self.direct.rows(self.position)
-        self.position += 1
-        return params
-
-    def _open(self) -> None:
-        self.end = min(self.position + BLOCK, self.net.features)
-        for known in (self.inputs, *self.hidden):
-            known.open()
-        for layer in (*self.layers, *([self.direct] if self.direct else [])):
-            layer.open(self.position, self.end)
-
-    def _plain(self, step: int) -> None:
-        """The hidden units of degree `step`, layer by layer."""
-        for layer, known in zip(self.layers, self.hidden, strict=False):
-            if layer.has(step):
-                known.add(self.net.activation(layer.rows(step)))
-
-    def _residual(self, step: int) -> None:
-        """The same in blocks of two; what layers see is activated, what is added is not."""
-        if not self.layers[0].has(step):
-            return
-        h = self.layers[0].rows(step)
-        for i in range(1, len(self.hidden), 2):
-            self.hidden[i - 1].add(self.net.activation(h))
-            self.hidden[i].add(self.net.activation(self.layers[i].rows(step)))
-            h = h + self.layers[i + 1].rows(step)
-        self.hidden[-1].add(h)
+    def unroll(
+        self, z: Tensor, scalar: Any, context: Tensor | None = None
+    ) -> tuple[Tensor, Tensor] | None:
+        return unroll(self, z, scalar, context) if suits(self, z, scalar) else None
 
 
 def _hidden_degrees(width: int, features: int, with_zero: bool) -> list[int]:
