@@ -9,6 +9,7 @@ import pytest
 from caudal.data import open_data
 from caudal.recipes import NICE
 from caudal.report import Story, compare, evaluate, fit_gaussian, write_report
+from caudal.report.curves import draw_curves
 from caudal.report.images import image_side
 from caudal.training.assemble import assemble
 
@@ -94,6 +95,18 @@ def test_the_same_run_gives_the_same_page(tmp_path):
     story = told(open_data(table(2)), curve())
     first, again = (write_report(tmp_path / name, story).read_bytes() for name in "ab")
     assert first == again
+
+
+@pytest.mark.parametrize("gaussian", [1e4, 5.0, 0.1, -1.0, -1e4])
+def test_the_gaussian_is_told_inside_the_frame(gaussian):
+    figure = draw_curves(curve(), gaussian)
+    figure.canvas.draw()  # constrained layout warns here where something cannot fit
+    axes = figure.subfigs[0].axes[0]
+    words = next(t for t in axes.texts if "one Gaussian" in t.get_text())
+    low, high = axes.get_ylim()
+    assert low <= words.xy[1] <= high
+    assert ("frame" in words.get_text()) == (abs(gaussian) > 4)
+    assert high - low < 15
 
 
 def test_the_users_matplotlib_is_left_alone(tmp_path):

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 _RIGHT: Any = ("axes fraction", "data")
 _ABOVE: Any = {"xytext": (0, 5), "textcoords": "offset points", "ha": "right"}
 _BELOW: Any = {**_ABOVE, "xytext": (0, -7), "va": "top"}
+_PAPER: Any = {"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "pad": 0}
 Metrics = Sequence[Mapping[str, Any]]
 BESIDE = {
     "lr": "learning rate",
@@ -59,7 +60,7 @@ def _likelihoods(axes: "Axes", metrics: Metrics, gaussian: float | None) -> None
     _mark_best(axes, *valid)
     low, high = _frame(train[1], valid[1])
     if gaussian is not None:
-        low = _draw_gaussian(axes, gaussian, low, high)
+        low, high = _draw_gaussian(axes, gaussian, low, high)
     axes.set_ylim(low, high)
     axes.set_xlabel("step")
     axes.set_ylabel("log-likelihood of a row (nats)")
@@ -72,23 +73,26 @@ def _mark_best(axes: "Axes", steps: np.ndarray, losses: np.ndarray) -> None:
     axes.plot(*point, "o", color=SAMPLES, markersize=5)
     # Below the point: the training curve is above it.
     words = f"best {point[1]:.3f}".replace("-", "−")
-    axes.annotate(words, point, **_BELOW, color=INK, fontsize=8)
+    axes.annotate(words, point, **_BELOW, color=INK, fontsize=8, bbox=_PAPER)
 
 
-def _draw_gaussian(axes: "Axes", gaussian: float, low: float, high: float) -> float:
-    """A line for the baseline, and the lower end of a frame that holds it.
+def _draw_gaussian(axes: "Axes", gaussian: float, low: float, high: float) -> tuple[float, float]:
+    """A line for the baseline, and the ends of a frame that holds it.
 
-    Far below, it would flatten the curves: then it is named at the bottom, and not drawn.
+    Far away, it would flatten the curves: then it is named at that end, and not drawn.
     """
-    words = f"one Gaussian {gaussian:.2f}".replace("-", "−")
-    if gaussian > low - 1.5 * (high - low):
-        low = min(low, gaussian - 0.1 * (high - gaussian))
-        axes.axhline(gaussian, color=QUIET, linewidth=1, linestyle=(0, (4, 3)))
+    words = f"one Gaussian {gaussian:,.2f}".replace("-", "−")
+    near, at, side = 1.5 * (high - low), gaussian, _ABOVE
+    if gaussian < low - near:
+        words, at = f"{words}, below the frame", low
+    elif gaussian > high + near:
+        words, at, side = f"{words}, above the frame", high, _BELOW
     else:
-        words += ", below the frame"
-    place = (1.0, max(gaussian, low))
-    axes.annotate(words, place, xycoords=_RIGHT, **_ABOVE, color=QUIET, fontsize=8)
-    return low
+        low = min(low, gaussian - 0.1 * (high - gaussian))
+        high = max(high, gaussian + 0.15 * (gaussian - low))
+        axes.axhline(gaussian, color=QUIET, linewidth=1, linestyle=(0, (4, 3)))
+    axes.annotate(words, (1.0, at), xycoords=_RIGHT, **side, color=QUIET, fontsize=8)
+    return low, high
 
 
 def _frame(train: np.ndarray, valid: np.ndarray) -> tuple[float, float]:
