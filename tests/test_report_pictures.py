@@ -97,6 +97,17 @@ def test_the_same_run_gives_the_same_page(tmp_path):
     assert first == again
 
 
+def test_names_without_glyphs_are_drawn_quietly(tmp_path, recwarn):
+    names = ["身長", "年齢", "체중"]
+    assert "pairs" in drawn(tmp_path, open_data(table(3).rename_columns(names)))
+    assert not [w for w in recwarn if "Glyph" in str(w.message)]
+
+
+def test_only_fonts_that_are_there_are_asked_for(tmp_path, caplog):
+    drawn(tmp_path, open_data(table(2)))
+    assert "not found" not in caplog.text
+
+
 @pytest.mark.parametrize("gaussian", [1e4, 5.0, 0.1, -1.0, -1e4])
 def test_the_gaussian_is_told_inside_the_frame(gaussian):
     figure = draw_curves(curve(), gaussian)

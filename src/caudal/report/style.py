@@ -1,5 +1,6 @@
 """The look of all pictures: two colours, small axes, nothing that is not data."""
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,6 @@ RC: Any = {
     "figure.dpi": 120,
     "savefig.dpi": 120,
     "font.size": 9,
-    "font.family": "DejaVu Sans",
     "text.color": INK,
     "axes.labelcolor": INK,
     "axes.edgecolor": "#c4cad1",
@@ -41,6 +41,27 @@ RC: Any = {
     "figure.titlesize": 11,
     "text.parse_math": False,
 }
+# What DejaVu lacks: Chinese, Japanese, Korean, and in the last ones a little of everything.
+ALSO = (
+    "Noto Sans CJK SC",
+    "Noto Sans CJK JP",
+    "Noto Sans CJK KR",
+    "Noto Sans SC",
+    "Noto Sans JP",
+    "Noto Sans KR",
+    "Source Han Sans SC",
+    "PingFang SC",
+    "Hiragino Sans",
+    "Apple SD Gothic Neo",
+    "Microsoft YaHei",
+    "Yu Gothic",
+    "Malgun Gothic",
+    "WenQuanYi Zen Hei",
+    "WenQuanYi Micro Hei",
+    "Droid Sans Fallback",
+    "Arial Unicode MS",
+    "Unifont",
+)
 
 
 @contextmanager
@@ -48,8 +69,18 @@ def house_style() -> Iterator[None]:
     """Within it, matplotlib draws as we do; outside, the user's own settings are untouched."""
     import matplotlib
 
-    with matplotlib.rc_context(RC):
+    with matplotlib.rc_context({**RC, "font.family": _families()}), warnings.catch_warnings():
+        # A box in a picture says as much, where it matters.
+        warnings.filterwarnings("ignore", r"Glyph .* missing from")
         yield
+
+
+def _families() -> list[str]:
+    """Ours, then those there are for letters it lacks: a name not installed would be logged."""
+    from matplotlib import font_manager
+
+    installed = set(font_manager.get_font_names())
+    return ["DejaVu Sans", *(name for name in ALSO if name in installed)]
 
 
 def new_figure(width: float, height: float) -> "Figure":
