@@ -11,6 +11,8 @@ from caudal.recipes import NICE
 from caudal.report import Story, compare, evaluate, fit_gaussian, write_report
 from caudal.report.curves import draw_curves
 from caudal.report.images import image_side
+from caudal.report.marginals import draw_marginals, spike
+from caudal.report.pairs import draw_pairs
 from caudal.training.assemble import assemble
 
 
@@ -95,6 +97,45 @@ def test_the_same_run_gives_the_same_page(tmp_path):
     story = told(open_data(table(2)), curve())
     first, again = (write_report(tmp_path / name, story).read_bytes() for name in "ab")
     assert first == again
+
+
+def panel(figure, title):
+    return next(a for a in figure.axes if a.get_title(loc="left") == title)
+
+
+def test_a_spike_is_told_and_the_rest_is_drawn(tmp_path):
+    gain = np.where(np.arange(600) % 10 < 9, 0, 1000 + np.arange(600))
+    dataset = open_data(table(2).append_column("gain", [gain]))
+    axes = panel(draw_marginals(told(dataset).comparison), "gain")
+    assert axes.texts[0].get_text().startswith("0 in 90% | ")
+    low, high = axes.get_xlim()
+    assert 900 < low < high < 1700
+    drawn(tmp_path, dataset)
+    assert "A value of more than half" in (tmp_path / "report.html").read_text("utf-8")
+    drawn(tmp_path, open_data(table(2)))
+    assert "A value of more than half" not in (tmp_path / "report.html").read_text("utf-8")
+
+
+@pytest.mark.parametrize("values", [[0] * 9 + [1], [0, 1, 2, 3], [], [0] * 5 + list(range(1, 7))])
+def test_no_spike(values):
+    assert spike(np.array(values, float)) is None
+    assert spike(np.array([np.nan, *[0] * 20, *range(1, 20)], float)) == 0
+
+
+def test_whole_numbers_have_whole_ticks():
+    axes = panel(draw_marginals(told(open_data("digits")).comparison), "p00")
+    ticks = axes.xaxis.get_major_locator()()
+    assert np.array_equal(ticks, np.round(ticks))
+
+
+def test_names_of_categories_use_the_room_beside_short_bars():
+    names = np.where(np.arange(600) % 9 < 7, "Married-civ-spouse", "Married-spouse-absent")
+    dataset = open_data(table(2).append_column("status", [names]))
+    axes = panel(draw_marginals(told(dataset).comparison), "status")
+    assert [t.get_text() for t in axes.texts] == ["Married-civ-s…", "Married-spouse-absent"]
+    figure = draw_pairs(told(dataset).comparison)
+    labels = [t.get_text() for t in figure.subfigs[0].axes[1].get_yticklabels()]
+    assert labels == ["…civ-spo…", "…spouse-…"]
 
 
 def test_names_without_glyphs_are_drawn_quietly(tmp_path, recwarn):

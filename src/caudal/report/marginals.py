@@ -1,5 +1,6 @@
 """Each column by itself: data beside samples."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -7,7 +8,7 @@ import numpy as np
 from caudal.data import Column
 from caudal.report.comparison import Comparison
 from caudal.report.distances import distances
-from caudal.report.style import DATA, QUIET, SAMPLES, grid, legend, shorten
+from caudal.report.style import DATA, INK, QUIET, SAMPLES, grid, legend, shorten
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -60,48 +61,81 @@ def edges(column: Column, values: np.ndarray) -> np.ndarray:
     return column.origin + (np.arange(first, last + width + 1, width) - 0.5) * column.step
 
 
+def spike(values: np.ndarray) -> float | None:
+    """The value of more than half of the rows, where the others would be too flat beside it."""
+    distinct, counts = np.unique(values[~np.isnan(values)], return_counts=True)
+    if len(distinct) <= LEVELS or 2 * counts.max() <= counts.sum():
+        return None
+    return float(distinct[counts.argmax()])
+
+
+def spikes(comparison: Comparison) -> bool:
+    """Whether a column of numbers has such a value."""
+    pairs = zip(comparison.columns, comparison.data.T, strict=True)
+    return any(column.categories is None and spike(data) is not None for column, data in pairs)
+
+
 def draw_numbers(axes: "Axes", column: Column, data: np.ndarray, samples: np.ndarray) -> None:
-    """The data as a filled histogram, the samples as a line over it."""
-    bins = edges(column, data)
+    """The data as a filled histogram, the samples as a line over it; a spike is told in words."""
+    sides = [values[~np.isnan(values)] for values in (data, samples)]
+    common = spike(data)
+    if common is None:
+        _histograms(axes, column, sides, [len(values) for values in sides])
+        return
+    near = (column.step or 0) / 2
+    rest = [values[np.abs(values - common) > near] for values in sides]
+    highest = _histograms(axes, column, rest, [len(values) for values in sides])
+    # The data set the height: samples may heap up beside the spike.
+    axes.set_ylim(0, 1.35 * highest)
+    shares = [1 - len(r) / max(len(v), 1) for r, v in zip(rest, sides, strict=True)]
+    words = f"{common:.6g} in {shares[0]:.0%} | {shares[1]:.0%}; the rest:"
+    axes.text(1, 1, words, transform=axes.transAxes, ha="right", va="top", color=QUIET, fontsize=8)
+
+
+def _histograms(
+    axes: "Axes", column: Column, sides: Sequence[np.ndarray], counts: Sequence[int]
+) -> float:
+    """Draws both sides as shares of so many rows; gives the height of the data."""
+    bins = edges(column, sides[0])
     filled: Any = {"histtype": "stepfilled", "color": DATA, "alpha": 0.55}
     line: Any = {"histtype": "step", "color": SAMPLES, "linewidth": 1.5}
-    for values, look in ((data, filled), (samples, line)):
-        values = values[~np.isnan(values)]
-        weights = np.full(len(values), 1 / max(len(values), 1))
-        axes.hist(values, bins=list(bins), weights=weights, **look)
+    highest = []
+    for values, n, look in zip(sides, counts, (filled, line), strict=True):
+        weights = np.full(len(values), 1 / max(n, 1))
+        heights, _, _ = axes.hist(values, bins=list(bins), weights=weights, **look)
+        highest.append(float(heights.max()))
     axes.set_xlim(bins[0], bins[-1])
-    axes.locator_params(axis="x", nbins=4)
+    whole = column.kind == "integer"
+    axes.locator_params(axis="x", nbins=4, integer=whole, min_n_ticks=1 if whole else 2)
+    return highest[0]
 
 
 def _draw_categories(axes: "Axes", column: Column, data: np.ndarray, samples: np.ndarray) -> None:
     """Horizontal bars, the most frequent category on top."""
-    n = len(column.categories or ())
-    shares = [np.bincount(v.astype(int), minlength=n) / len(v) for v in (data, samples)]
+    levels = column.categories or ()
+    shares = [np.bincount(v.astype(int), minlength=len(levels)) / len(v) for v in (data, samples)]
     order = np.argsort(-shares[0], kind="stable")[:LEVELS]
     places = np.arange(len(order))
     axes.barh(places - 0.2, shares[0][order], 0.4, color=DATA, alpha=0.55)
     axes.barh(places + 0.2, shares[1][order], 0.4, color=SAMPLES)
-    axes.invert_yaxis()
+    axes.set_ylim(len(order) - (0.4 if len(levels) <= LEVELS else -0.4), -0.6)
     axes.set_xticks([])
     axes.spines["bottom"].set_visible(False)
-    names = [str(level) if level is not None else "missing" for level in column.categories or ()]
-    room = shares[0].max()
-    for place, level in zip(places, order, strict=True):
-        end = float(max(shares[0][level], shares[1][level]))
-        axes.text(
-            end + 0.03 * room, float(place), shorten(names[level], 14), va="center", fontsize=8
-        )
+    room = float(max(share[order].max() for share in shares))
     axes.set_xlim(0, 1.7 * room)
-    if n > LEVELS:
-        axes.text(
-            1,
-            0,
-            f"and {n - LEVELS} more",
-            transform=axes.transAxes,
-            ha="right",
-            color=QUIET,
-            fontsize=8,
-        )
+    for place, level in zip(places, order, strict=True):
+        end = float(max(shares[0][level], shares[1][level])) / room
+        name = "missing" if levels[level] is None else str(levels[level])
+        # The shorter the bars, the longer the name may be.
+        _beside(axes, end, float(place), shorten(name, int(34 - 20 * end)), INK)
+    if len(levels) > LEVELS:
+        _beside(axes, 0, len(order), f"and {len(levels) - LEVELS} more", QUIET)
+
+
+def _beside(axes: "Axes", end: float, place: float, words: str, colour: str) -> None:
+    """Words after a bar, whose `end` is a share of the longest one."""
+    x = (end + 0.03) * axes.get_xlim()[1] / 1.7
+    axes.text(x, place, words, va="center", color=colour, fontsize=8)
 
 
 def _title(column: Column, data: np.ndarray, samples: np.ndarray) -> str:

@@ -8,7 +8,7 @@ from caudal.data import Column
 from caudal.report.comparison import Comparison
 from caudal.report.correlations import rank_correlation
 from caudal.report.marginals import limits
-from caudal.report.style import DATA, SAMPLES, WIDTH, new_figure, shorten
+from caudal.report.style import DATA, SAMPLES, WIDTH, new_figure, shorten, shorten_all
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 MOST = 5
 POINTS = 2000
-TICKS = 12
+TICKS, NAMED = 12, 8  # most levels of a category that get a tick, and a name at it
 
 
 def draw_pairs(comparison: Comparison) -> "Figure":
@@ -67,6 +67,7 @@ def _triangle(
             pair = (chosen[across], chosen[down + 1])
             _scatter(axes, comparison, pair, rows, colour)
             _label(axes, comparison, pair, bottom=down == n - 1, left=across == 0)
+    figure.align_labels()
 
 
 def _scatter(
@@ -110,8 +111,10 @@ def _label(
         axes.set_ylabel(shorten(y.name, 14))
     for axis, column, outer in ((axes.xaxis, x, bottom), (axes.yaxis, y, left)):
         if column.categories is not None and len(column.categories) <= TICKS:
-            names = [shorten(str(level), 7) for level in column.categories]
-            axis.set_ticks(range(len(names)), names if len(names) <= 4 else [""] * len(names))
+            names = shorten_all([str(level) for level in column.categories], 9)
+            axis.set_ticks(range(len(names)), names if len(names) <= NAMED else [""] * len(names))
+            if axis is axes.xaxis and len(names) > 2:
+                axis.set_tick_params(rotation=90)
         axis.set_tick_params(labelsize=7, length=2)
         if not outer:
             axis.set_tick_params(labelleft=False, labelbottom=False)

@@ -75,10 +75,16 @@ CURVES = (
 def _marginals(story: Story) -> str:
     n = len(story.comparison.columns)
     which = f"The {marginals.MOST} of {n} columns that differ most." if n > marginals.MOST else ""
-    return (
+    told = (
         f"Shares of {story.comparison.rows} (filled) and of as many samples (line). The frames "
         f"hold 99.8 % of the data. {which}"
     )
+    if marginals.spikes(story.comparison):
+        told += (
+            " A value of more than half of the rows is told in words, data | samples, and the "
+            "histogram is that of the other rows."
+        )
+    return told
 
 
 def _pairs(story: Story) -> str:

@@ -1,8 +1,9 @@
 """The look of all pictures: two colours, small axes, nothing that is not data."""
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from os.path import commonprefix
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -122,3 +123,13 @@ def bare(axes: "Axes") -> None:
 def shorten(text: str, most: int = 18) -> str:
     """A label that fits under a panel."""
     return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def shorten_all(texts: Sequence[str], most: int) -> list[str]:
+    """Labels side by side: those that would look alike lose their common beginning instead."""
+    cut = [shorten(text, most) for text in texts]
+    alike = commonprefix([t for t, c in zip(texts, cut, strict=True) if cut.count(c) > 1])
+    return [
+        c if not alike or cut.count(c) == 1 else shorten("…" + t.removeprefix(alike), most)
+        for t, c in zip(texts, cut, strict=True)
+    ]
