@@ -96,14 +96,50 @@ def test_rows_outside_the_support_make_the_mean_minus_infinity(capsys):
     ]
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     result = evaluated(capsys, people_run(), "--data", path)
-    assert result["log_prob"] == "-inf"
+    assert result["log_prob"] is None
     assert result["rows_outside"] == 2
+    gain = result["log_prob_inside"] - result["gaussian_log_prob_inside"]
+    assert result["gain"] == pytest.approx(gain, abs=1e-4)
+    assert result["gaussian_log_prob"] != pytest.approx(result["gaussian_log_prob_inside"])
     assert math.isfinite(result["log_prob_inside"])
     assert caudal("eval", people_run(), "--data", path) == 0
     said = capsys.readouterr().out
     assert "−∞" in said
-    assert "2 rows lie outside the support" in said
-    assert "rows inside the support only" in said
+    assert "2 rows score −∞: outside the support of a column, where the density is 0, or" in said
+    assert "flow, 18 finite rows" in said
+    assert "Gaussian, 18 finite rows" in said
+
+
+def test_far_rows_are_not_said_to_be_outside_for_sure(capsys):
+    path = folder() / "far.npy"
+    np.save(path, np.array([[0.1, 0.2], [1e30, 0.0]]))
+    result = evaluated(capsys, exact_run(), "--data", path)
+    assert result["rows_outside"] == 1
+    assert result["log_prob"] is result["two_se"] is result["gain_two_se"] is None
+    assert math.isfinite(result["gaussian_log_prob_inside"])
+    assert caudal("eval", exact_run(), "--data", path) == 0
+    said = capsys.readouterr().out
+    assert "too far from the data for the flow's precision" in said
+    assert "nan" not in said
+    table = said[: said.index("note:")]
+    assert max(map(len, table.splitlines())) < 80  # the Gaussian's mean has 60 digits
+
+
+def test_one_row_has_no_standard_error(capsys):
+    result = evaluated(capsys, exact_run(), "--limit", 1)
+    assert result["two_se"] is None
+    assert math.isfinite(result["log_prob"])
+    assert caudal("eval", exact_run(), "--limit", 1) == 0
+    assert "nan" not in capsys.readouterr().out
+
+
+def test_no_row_inside(capsys):
+    path = folder() / "far_alone.npy"
+    np.save(path, np.array([[1e30, 0.0]]))
+    result = evaluated(capsys, exact_run(), "--data", path)
+    assert result["log_prob_inside"] is result["gain"] is None
+    assert caudal("eval", exact_run(), "--data", path) == 0
+    assert "finite rows" not in capsys.readouterr().out
 
 
 def test_bits_per_column_of_bounded_integers(capsys, tmp_path):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from caudal.data import Batch, Column, Rows, Schema
+from caudal.data import Batch, Column, Rows, Schema, Summary
 from caudal.errors import NumericalError
 from caudal.recipes import NICE
 from caudal.report import Comparison, distances, evaluate, fit_gaussian
@@ -15,6 +15,7 @@ from caudal.report.correlations import rank_correlation
 from caudal.report.distances import by_chance
 from caudal.report.evaluate import Evaluation, log_prob_rows, some_rows
 from caudal.report.gaussian import load_gaussian, noise, save_gaussian
+from caudal.report.numbers import number, plus_minus, span
 from caudal.training.assemble import assemble
 
 REALS = (Column("a", "real"), Column("b", "real"), Column("c", "real"))
@@ -101,11 +102,51 @@ def test_some_rows(limit):
 
 
 def test_json_has_no_infinity():
-    result = Evaluation(-math.inf, 0.1, "exact", 5, "test", 2, -1.0, None, 0)
+    result = Evaluation(-math.inf, math.nan, "exact", 2, "test", 1, -1.0, None, 0)
     plain = result.to_dict()
-    assert plain["log_prob"] == "-inf"
+    assert plain["log_prob"] is plain["two_se"] is None
     assert "bits_per_dim" not in plain
     assert set(plain) <= {field.name for field in dataclasses.fields(Evaluation)}
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (-1234.5678, "-1,234.568"),
+        (-1.23456e59, "-1.23456e+59"),
+        (1e6, "1e+06"),
+        (-math.inf, "−∞"),
+        (math.nan, ""),
+        (None, ""),
+    ],
+)
+def test_number(value, words):
+    assert number(value) == words
+
+
+def test_plus_minus_says_only_what_is_known():
+    assert plus_minus(1.0, 0.5) == "1.000 ± 0.500"
+    assert plus_minus(1.0, math.nan) == plus_minus(1.0, None) == "1.000"
+    assert plus_minus(-math.inf, 0.5) == "−∞"
+    assert plus_minus(None, None) == ""
+
+
+@pytest.mark.parametrize(
+    ("ends", "words"),
+    [
+        ((1.6e9, 1.600005e9, 1.600014e9), "1600000000 .. 1600005000 .. 1600014000"),
+        ((0.0, 1.5, 1e7), "0 .. 1.5 .. 1e+07"),
+        ((3.0, 3.0, 3.0), "3 .. 3 .. 3"),
+    ],
+)
+def test_span_tells_different_ends_apart(ends, words):
+    assert span(Summary("t", "event", "real", "guessed", "", None, 0.0, *ends)) == words
+
+
+def test_span_of_categories():
+    top = (("A", 0.6), ("B", 0.4))
+    summary = Summary("t", "event", "categorical", "guessed", "", None, 0.0, top=top)
+    assert span(summary) == "A 60%, B 40%"
 
 
 def compared(data, samples, *columns):

@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from tyro.conf import FlagCreatePairsOff, Positional
@@ -9,11 +10,12 @@ from tyro.conf import FlagCreatePairsOff, Positional
 from caudal import files
 from caudal.cli.opened import OpenedRun
 from caudal.cli.parse import parse
-from caudal.cli.screen import Screen, number
+from caudal.cli.screen import Screen
 from caudal.data import Source, open_rows
 from caudal.errors import InputError
 from caudal.report import Evaluation, evaluate, fit_gaussian
 from caudal.report.gaussian import Gaussian, load_gaussian
+from caudal.report.numbers import OUTSIDE, number, plus_minus
 
 GAUSSIAN = "gaussian.safetensors"
 
@@ -73,30 +75,34 @@ def write_evaluation(path: object, result: Evaluation) -> None:
 
 def show_evaluation(screen: Screen, result: Evaluation) -> None:
     """The numbers side by side, and what they are."""
-    bits = result.bits_per_dim
-    rows = [["flow", _plus_minus(result.log_prob, result.two_se), result.kind]]
-    if result.rows_outside:
-        inside = _plus_minus(result.log_prob_inside, result.two_se)
-        rows.append(["flow, rows inside the support only", inside, result.kind])
-    if result.gaussian_log_prob is not None:
-        rows.append(["Gaussian", number(result.gaussian_log_prob), ""])
-        rows.append(["flow above Gaussian", _plus_minus(result.gain, result.gain_two_se), ""])
     screen.say(f"\nlog-likelihood of {result.rows:,} {result.split} rows, mean ± 2 s.e.")
-    screen.table(["", "nats a row", ""], rows, " n ")
-    if bits is not None:
-        screen.say(f"{bits:.4f} bits per column (an upper bound)")
+    screen.table(["", "nats a row", ""], list(_lines(result)), " n ")
+    if result.bits_per_dim is not None and math.isfinite(result.bits_per_dim):
+        screen.say(f"{number(result.bits_per_dim, 4)} bits per column (an upper bound)")
     if result.rows_outside:
-        screen.warn(
-            f"{result.rows_outside:,} rows lie outside the support of the columns, where the "
-            f"density is 0"
+        rows = (
+            "1 row scores" if result.rows_outside == 1 else f"{result.rows_outside:,} rows score"
         )
+        screen.warn(f"{rows} −∞: {OUTSIDE}")
     screen.say(f"The Gaussian: {result.gaussian}.", style="dim")
 
 
-def _plus_minus(value: float | None, two_se: float | None) -> str:
-    if value is None or two_se is None or not math.isfinite(value):
-        return "" if value is None else number(value)
-    return f"{number(value)} ± {number(two_se)}"
+def _lines(result: Evaluation) -> Iterator[list[str]]:
+    """The flow and the Gaussian over all rows, then over those that can be compared."""
+    beside = result.gaussian_log_prob is not None
+    yield ["flow", plus_minus(result.log_prob, result.two_se), result.kind]
+    if beside:
+        yield ["Gaussian", number(result.gaussian_log_prob), ""]
+    if result.rows_outside == result.rows:
+        return
+    of = ""
+    if result.rows_outside:
+        of = f", {result.rows - result.rows_outside:,} finite rows"
+        yield ["flow" + of, plus_minus(result.log_prob_inside, result.two_se), result.kind]
+        if beside:
+            yield ["Gaussian" + of, number(result.gaussian_log_prob_inside), ""]
+    if beside:
+        yield ["flow above Gaussian" + of, plus_minus(result.gain, result.gain_two_se), ""]
 
 
 def _rows(opened: OpenedRun, data: str | None) -> tuple[Source, Gaussian | None, str, list[str]]:

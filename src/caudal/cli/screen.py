@@ -1,15 +1,17 @@
 """What a command prints: words and tables for people, or one JSON object for programs."""
 
 import json
-import math
 import sys
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from caudal.report.numbers import number
 from caudal.training.devices import leads
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+__all__ = ["Screen", "new_console", "number"]
 
 Item = TypeVar("Item")
 PLAIN_WIDTH = 120  # where there is no terminal to ask
@@ -76,13 +78,6 @@ def new_console(file: Any, quiet: bool = False) -> "Console":
 
     terminal = file.isatty()
     return PlainConsole(file=file, quiet=quiet, width=None if terminal else PLAIN_WIDTH)
-
-
-def number(value: float, digits: int = 3) -> str:
-    """A number to read; infinities as signs."""
-    if math.isinf(value):
-        return "∞" if value > 0 else "−∞"
-    return f"{value:,.{digits}f}"
 
 
 def _cell(value: object) -> Any:

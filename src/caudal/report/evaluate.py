@@ -19,20 +19,22 @@ from caudal.report.gaussian import ROWS, Gaussian, noise, place
 class Evaluation:
     """Mean log-likelihoods of rows, in nats a row, in the user's units.
 
-    Where rows lie outside the support their density is 0, so that the mean over all rows is -inf;
-    `log_prob_inside` and what follows from it are of the other rows.
+    A row scores -inf outside the support, where the density is 0, and where it is so far from the
+    data that the flow's floating point cannot hold its log-density. Then the mean over all rows is
+    -inf; `log_prob_inside` and what follows from it are of the other rows, called inside.
 
     Attributes:
         log_prob: mean over all rows.
-        two_se: two standard errors of the mean over the rows inside.
+        two_se: two standard errors of the mean over the rows inside; NaN if they are fewer than 2.
         kind: what it is, "exact" or a "lower bound".
         rows: how many there were.
         split: which they were: train, valid, test, or a file.
-        rows_outside: how many of them lie outside the support.
-        log_prob_inside: mean over the others.
+        rows_outside: how many of them score -inf.
+        log_prob_inside: mean over the others, NaN if there are none.
         bits_per_dim: where every column is an integer with two known ends, else None.
         seed: of the noise that rounded or missing values were filled with.
-        gaussian_log_prob: the same rows under the Gaussian.
+        gaussian_log_prob: all rows under the Gaussian.
+        gaussian_log_prob_inside: those inside.
         gain: mean by which the flow is above the Gaussian, over the rows inside.
         gain_two_se: two standard errors of that, from the rows' own differences.
         gaussian: what the Gaussian is, in words.
@@ -49,13 +51,14 @@ class Evaluation:
     bits_per_dim: float | None
     seed: int
     gaussian_log_prob: float | None = None
+    gaussian_log_prob_inside: float | None = None
     gain: float | None = None
     gain_two_se: float | None = None
     gaussian: str = "not known, as the run's training rows are not"
     unit: str = "nats"
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON, which knows no infinity: that is then the text "-inf"."""
+        """For JSON, which knows neither infinity nor NaN: both are null."""
         return {k: _plain(v) for k, v in asdict(self).items() if v is not None}
 
 
@@ -158,6 +161,7 @@ def _summary(
     return replace(
         result,
         gaussian_log_prob=float(scores[:, 1].mean()),
+        gaussian_log_prob_inside=float(inside[:, 1].mean()),
         gain=gain,
         gain_two_se=gain_two_se,
         gaussian=gaussian.note,
@@ -172,4 +176,4 @@ def _mean(values: Tensor) -> tuple[float, float]:
 
 
 def _plain(value: Any) -> Any:
-    return value if not isinstance(value, float) or math.isfinite(value) else str(value)
+    return value if not isinstance(value, float) or math.isfinite(value) else None

@@ -103,7 +103,7 @@ def _histograms(
     for values, n, look in zip(sides, counts, (filled, line), strict=True):
         weights = np.full(len(values), 1 / max(n, 1))
         heights, _, _ = axes.hist(values, bins=list(bins), weights=weights, **look)
-        highest.append(float(heights.max()))
+        highest.append(float(np.max(heights)))
     axes.set_xlim(bins[0], bins[-1])
     whole = column.kind == "integer"
     axes.locator_params(axis="x", nbins=4, integer=whole, min_n_ticks=1 if whole else 2)

@@ -1,12 +1,13 @@
 """The report of a run: one page to keep or to send, and its pictures as files."""
 
-import math
 from importlib import metadata, resources
 from pathlib import Path
 
 from caudal import files
+from caudal.report.evaluate import Evaluation
 from caudal.report.html import card, escape, page, section
 from caudal.report.html import image as image_tag
+from caudal.report.numbers import OUTSIDE, number, plus_minus
 from caudal.report.pictures import Picture, draw_all
 from caudal.report.story import Story, duration, parameters
 from caudal.report.tables import columns_section, samples_section
@@ -54,12 +55,13 @@ def _header(story: Story) -> str:
 def _cards(story: Story) -> str:
     e = story.evaluation
     of = f"log-likelihood of {e.rows:,} {e.split} rows, {e.kind}"
-    cards = [card(_nats(e.log_prob, e.two_se), of, unit="nats", main=True)]
+    cards = [card(plus_minus(e.log_prob, e.two_se), of, unit="nats", main=True)]
     if e.gaussian_log_prob is not None:
         same = "the same rows under one Gaussian"
-        cards.append(card(f"{e.gaussian_log_prob:.3f}", same, unit="nats"))
-        better = f"{e.gain:+.3f} ± {e.gain_two_se:.3f}"
-        cards.append(card(better, "flow above Gaussian, row by row", unit="nats"))
+        cards.append(card(number(e.gaussian_log_prob), same, unit="nats"))
+        which = ", of finite rows" if e.rows_outside else ""
+        better = f"flow above Gaussian, row by row{which}"
+        cards.append(card(plus_minus(e.gain, e.gain_two_se), better, unit="nats"))
     if e.bits_per_dim is not None:
         cards.append(card(f"{e.bits_per_dim:.3f}", "bits per column (an upper bound)"))
     cards.append(card(f"{parameters(story.flow):,}", "parameters"))
@@ -67,10 +69,6 @@ def _cards(story: Story) -> str:
         cards.append(card(duration(story.seconds), "training"))
     cards.append(card(str(story.seed), "seed"))
     return f'<div class="cards">{"".join(cards)}</div>'
-
-
-def _nats(log_prob: float, two_se: float) -> str:
-    return f"{log_prob:.3f} ± {two_se:.3f}" if math.isfinite(log_prob) else "−∞"
 
 
 def _notes(story: Story) -> str:
@@ -84,12 +82,19 @@ def _notes(story: Story) -> str:
             "A lower bound: values in steps or missing are filled with noise, drawn once a row."
         )
     if e.rows_outside:
-        lines.append(
-            f"{e.rows_outside:,} rows lie outside the support, where the density is 0: the mean "
-            f"is −∞. Over the other rows it is {e.log_prob_inside:.3f} ± {e.two_se:.3f}."
-        )
+        lines.append(_outside(e))
     lines += story.dataset.notes
     return "".join(f'<p class="note">{escape(line)}</p>' for line in lines)
+
+
+def _outside(e: Evaluation) -> str:
+    said = f"{_count(e.rows_outside, 'row')} of log-density −∞: {OUTSIDE}."
+    if e.rows_outside == e.rows:
+        return said
+    said += f" Over the others the mean is {plus_minus(e.log_prob_inside, e.two_se)}"
+    if e.gaussian_log_prob_inside is not None:
+        said += f", under the Gaussian {number(e.gaussian_log_prob_inside)}"
+    return said + "."
 
 
 def _pre(text: str) -> str:
@@ -97,4 +102,4 @@ def _pre(text: str) -> str:
 
 
 def _count(n: int, noun: str) -> str:
-    return f"{n} {noun}" + ("s" if n != 1 else "")
+    return f"{n:,} {noun}" + ("s" if n != 1 else "")
