@@ -4,6 +4,7 @@ from caudal.cli.screen import Screen
 from caudal.data import Dataset, Summary
 from caudal.flow import Flow
 from caudal.recipes import Recipe
+from caudal.report.numbers import span
 from caudal.report.story import parameters
 
 MOST = 24  # columns in the table
@@ -57,4 +58,4 @@ def _cells(s: Summary) -> list[str]:
     how = s.source if s.role == "event" else f"{s.source}, context"
     step = "" if s.step is None else f"{s.step:g}"
     missing = f"{s.missing:.1%}" if s.missing else ""
-    return [s.name, s.kind, s.support, step, missing, s.values, how]
+    return [s.name, s.kind, s.support, step, missing, span(s), how]

@@ -7,6 +7,7 @@ import numpy as np
 from caudal.data import Column
 from caudal.report.distances import Distance, by_chance, distances
 from caudal.report.html import section, table
+from caudal.report.numbers import span
 from caudal.report.story import Story
 
 PREVIEW = 6
@@ -67,6 +68,6 @@ def _row(story: Story, distance: Distance) -> list[str]:
     summary = next((s for s in story.dataset.summary if s.name == distance.name), None)
     step = f"{column.step:g}" if column.step and column.categories is None else ""
     missing = f"{distance.missing[0]:.1%} | {distance.missing[1]:.1%}" if column.missing else ""
-    told = [summary.source, summary.values] if summary else ["", ""]
+    told = [summary.source, span(summary)] if summary else ["", ""]
     measured = [distance.name, f"{distance.value:.3f}", distance.measure]
     return [*measured, column.kind, column.support, step, missing, *told]
