@@ -218,23 +218,6 @@ def test_a_constant_channel_is_left_alone():
     assert log_det.isfinite().all()
 
 
-def test_a_flow_is_a_torch_distribution():
-    flow = MAF(layers=2, hidden=(16,)).build((3,), (2,)).eval()
-    rows = torch.randn(5, 2)
-    many, one = flow.distribution(rows), flow.distribution(rows[0])
-    assert many.batch_shape == (5,)
-    assert one.batch_shape == ()
-    assert many.event_shape == (3,)
-    x = many.sample((4,))
-    assert x.shape == (4, 5, 3)
-    assert many.log_prob(x).shape == (4, 5)
-    torch.testing.assert_close(many.log_prob(x)[:, 0], one.log_prob(x[:, 0]))
-    assert many.rsample((2,)).requires_grad
-    plain = MAF(layers=1, hidden=(8,)).build((3,)).eval().distribution()
-    assert plain.sample().shape == (3,)
-    assert plain.log_prob(torch.zeros(7, 2, 3)).shape == (7, 2)
-
-
 def test_sampling_is_seeded_tempered_and_tells_its_density():
     flow = randomise(RECIPES["realnvp"].build((4,))).eval()
     draw = [flow.sample(50, generator=torch.Generator().manual_seed(3)) for _ in range(2)]

@@ -1,0 +1,98 @@
+"""The `torch.distributions` view keeps the promises of torch's own distributions."""
+
+import pytest
+import torch
+
+from caudal import InputError
+from caudal.data import Column, Schema
+from caudal.distribution import FlowDistribution
+from caudal.recipes import MAF, NICE
+from caudal.training.assemble import assemble
+
+
+def conditional(batch=(5,)):
+    flow = MAF(layers=2, hidden=(16,)).build((2,), (3,)).eval()
+    return flow, torch.randn(*batch, 3)
+
+
+def test_a_flow_is_a_torch_distribution():
+    flow = MAF(layers=2, hidden=(16,)).build((3,), (2,)).eval()
+    rows = torch.randn(5, 2)
+    many, one = flow.distribution(rows), flow.distribution(rows[0])
+    assert many.batch_shape == (5,)
+    assert one.batch_shape == ()
+    assert many.event_shape == (3,)
+    x = many.sample((4,))
+    assert x.shape == (4, 5, 3)
+    assert many.log_prob(x).shape == (4, 5)
+    torch.testing.assert_close(many.log_prob(x)[:, 0], one.log_prob(x[:, 0]))
+    assert many.rsample((2,)).requires_grad
+    plain = MAF(layers=1, hidden=(8,)).build((3,)).eval().distribution()
+    assert plain.sample().shape == (3,)
+    assert plain.log_prob(torch.zeros(7, 2, 3)).shape == (7, 2)
+
+
+@pytest.mark.parametrize("shape", [(2,), (5, 2), (1, 2), (7, 1, 2), (7, 5, 2), (4, 7, 1, 2)])
+def test_values_broadcast_as_in_torch(shape):
+    flow, contexts = conditional()
+    many, value = flow.distribution(contexts), torch.randn(*shape)
+    normal = torch.distributions.MultivariateNormal(torch.zeros(5, 2), torch.eye(2))
+    log_prob = many.log_prob(value)
+    assert log_prob.shape == normal.log_prob(value).shape
+    rows = value.expand(*log_prob.shape, 2)
+    for i in range(5):
+        one = flow.distribution(contexts[i])
+        torch.testing.assert_close(log_prob[..., i], one.log_prob(rows[..., i, :]))
+
+
+def test_expand():
+    flow, contexts = conditional()
+    many = flow.distribution(contexts)
+    larger = many.expand((4, 5))
+    assert isinstance(larger, FlowDistribution)
+    assert (larger.batch_shape, larger.event_shape) == ((4, 5), (2,))
+    assert larger.sample((3,)).shape == (3, 4, 5, 2)
+    x = torch.randn(2)
+    torch.testing.assert_close(larger.log_prob(x), many.log_prob(x).expand(4, 5))
+    one = flow.distribution(contexts[0]).expand((6,))
+    assert one.rsample().shape == (6, 2)
+    plain = MAF(layers=1, hidden=(8,)).build((2,)).eval().distribution().expand(torch.Size([4]))
+    assert plain.log_prob(x).shape == plain.sample().shape[:1] == (4,)
+    independent = torch.distributions.Independent(larger, 1)
+    assert independent.log_prob(x).shape == (4,)
+
+
+def test_the_support_is_real():
+    many = conditional()[0].distribution(torch.randn(5, 3))
+    assert many.support.event_dim == 1
+    assert many.support.check(torch.zeros(5, 2)).all()
+    steps = assemble(NICE(layers=2, hidden=(4,)), Schema((Column("n", "integer", step=1.0),)))
+    assert not steps.distribution().support.is_discrete
+
+
+@pytest.mark.parametrize(
+    ("context", "message"),
+    [
+        (None, r"needs a context of shape \(3,\), or \(B, 3\)"),
+        (torch.zeros(5, 2), r"\(B, 3\), got \(5, 2\)"),
+        (torch.zeros(()), r"got \(\)"),
+        (torch.zeros(5, 3, dtype=torch.float64), "must be torch.float32"),
+    ],
+)
+def test_a_wrong_context_is_refused_at_once(context, message):
+    with pytest.raises(InputError, match=message) as error:
+        conditional()[0].distribution(context)
+    assert "\n" not in str(error.value)
+
+
+def test_what_does_not_fit_is_refused():
+    flow, contexts = conditional()
+    many = flow.distribution(contexts)
+    for shape in ((), (3,), (1,), (4, 2), (4, 1)):
+        with pytest.raises(InputError, match="value must have shape"):
+            many.log_prob(torch.zeros(shape))
+    for batch in ((1,), (5, 4), ()):
+        with pytest.raises(InputError, match="cannot expand batch shape"):
+            many.expand(batch)
+    with pytest.raises(InputError, match="takes no context"):
+        MAF(layers=1, hidden=(8,)).build((3,)).distribution(torch.zeros(3))
