@@ -1,6 +1,8 @@
 """The pictures and the page of every kind of table, drawn without complaint."""
 
+import math
 import re
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -136,6 +138,22 @@ def test_names_of_categories_use_the_room_beside_short_bars():
     figure = draw_pairs(told(dataset).comparison)
     labels = [t.get_text() for t in figure.subfigs[0].axes[1].get_yticklabels()]
     assert labels == ["…civ-spo…", "…spouse-…"]
+
+
+@pytest.mark.parametrize("outside", [1, 2])
+def test_the_page_tells_of_rows_that_score_minus_infinity(tmp_path, outside):
+    story = told(open_data(table(1)))
+    inside = math.nan if outside == 2 else -1.0
+    found = replace(
+        story.evaluation, log_prob=-math.inf, two_se=math.nan, rows=2, rows_outside=outside,
+        log_prob_inside=inside, gaussian_log_prob=-2.5e40, gaussian_log_prob_inside=inside,
+        gain=inside - inside, gain_two_se=math.nan,
+    )  # fmt: skip
+    page = write_report(tmp_path, replace(story, evaluation=found)).read_text("utf-8")
+    assert "too far from the data" in page
+    assert "-2.5e+40" in page
+    assert ">nan" not in page
+    assert ("under the Gaussian -1.000." in page) == ("of finite rows" in page) == (outside == 1)
 
 
 def test_names_without_glyphs_are_drawn_quietly(tmp_path, recwarn):

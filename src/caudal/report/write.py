@@ -59,11 +59,12 @@ def _cards(story: Story) -> str:
     if e.gaussian_log_prob is not None:
         same = "the same rows under one Gaussian"
         cards.append(card(number(e.gaussian_log_prob), same, unit="nats"))
+    if e.gain is not None and e.rows_outside < e.rows:
         which = ", of finite rows" if e.rows_outside else ""
         better = f"flow above Gaussian, row by row{which}"
         cards.append(card(plus_minus(e.gain, e.gain_two_se), better, unit="nats"))
-    if e.bits_per_dim is not None:
-        cards.append(card(f"{e.bits_per_dim:.3f}", "bits per column (an upper bound)"))
+    if e.bits_per_dim is not None and e.rows_outside < e.rows:
+        cards.append(card(number(e.bits_per_dim), "bits per column (an upper bound)"))
     cards.append(card(f"{parameters(story.flow):,}", "parameters"))
     if story.seconds is not None:
         cards.append(card(duration(story.seconds), "training"))
