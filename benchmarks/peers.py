@@ -1,4 +1,4 @@
-"""The same flow built in caudal, zuko, nflows and normflows, behind one method `log_prob`.
+"""The same flow built in caudal, zuko, nflows and normflows, behind `log_prob` and `sample`.
 
 Equal means: layers, masks or column orders, permutations, hidden layers, activations (ReLU), bins,
 bound, base, no batch normalisation. What each library does in its own way stays as its users get
@@ -56,12 +56,18 @@ class Model:
 
 
 class Density(nn.Module):
-    """Any library's flow."""
+    """Any library's flow; `sample(n)` draws n rows."""
 
-    def __init__(self, flow: nn.Module, log_prob: Callable[[Tensor], Tensor]) -> None:
+    def __init__(
+        self,
+        flow: nn.Module,
+        log_prob: Callable[[Tensor], Tensor],
+        sample: Callable[[int], Tensor],
+    ) -> None:
         super().__init__()
         self.flow = flow
         self.log_prob = log_prob
+        self.sample = sample
 
     @property
     def n_params(self) -> int:
@@ -73,7 +79,7 @@ def build(library: str, model: Model, features: int, seed: int = 0) -> Density:
     torch.manual_seed(seed)
     ours = _recipe(model).build((features,))
     if library == "caudal":
-        return Density(ours, ours.log_prob)
+        return Density(ours, ours.log_prob, ours.sample)
     backs = [part.back for part in ours.modules() if isinstance(part, Permutation)]
     torch.manual_seed(seed)
     return {"zuko": _zuko, "nflows": _nflows, "normflows": _normflows}[library](
@@ -147,7 +153,7 @@ def _zuko(model: Model, features: int, backs: list[Tensor]) -> Density:
     loc, scale = torch.zeros(features), torch.ones(features)
     base = UnconditionalDistribution(zuko.distributions.DiagNormal, loc, scale, buffer=True)
     flow = zuko.lazy.Flow(parts, base)
-    return Density(flow, lambda x: flow().log_prob(x))
+    return Density(flow, lambda x: flow().log_prob(x), lambda n: flow().sample((n,)))
 
 
 def _zuko_residual(plain: zuko.nn.MLP, hidden: int) -> nn.Module:
@@ -200,7 +206,7 @@ def _nflows(model: Model, features: int, backs: list[Tensor]) -> Density:
         "nsf-ar": lambda: _steps(model, backs, spline_ar, mix),
     }[model.kind]()
     flow = NflowsFlow(nflows_base.CompositeTransform(parts), StandardNormal([features]))
-    return Density(flow, flow.log_prob)
+    return Density(flow, flow.log_prob, flow.sample)
 
 
 class _NoContext(nn.Sequential):
@@ -262,4 +268,4 @@ def _normflows(model: Model, features: int, backs: list[Tensor]) -> Density:
     }[model.kind]()
     base = normflows.distributions.DiagGaussian(features, trainable=False)
     flow = normflows.NormalizingFlow(base, parts[::-1])
-    return Density(flow, flow.log_prob)
+    return Density(flow, flow.log_prob, lambda n: flow.sample(n)[0])

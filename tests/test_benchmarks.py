@@ -42,3 +42,15 @@ def test_speed_fills_in_a_row(monkeypatch):
     text = speed.report([cell], {"command": "none"}, [])
     assert "| nsf(1) | 3 | train 10 |" in text
     assert len(cell.seconds["caudal"]) >= 5
+
+
+def test_sampling_fills_in_a_row(monkeypatch):
+    pytest.importorskip("zuko")
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    import sampling
+
+    monkeypatch.setattr(sampling, "MODEL", sampling.Model("maf", 1, 8))
+    cell = sampling.Draw("maf(1)", 3, "4")
+    sampling.measure(cell, sampling.ways(3, 4), seconds=0.01)
+    assert set(cell.seconds) == set(sampling.COLUMNS)
+    assert "| 3 | 4 |" in sampling.report([cell], {"command": "none"})

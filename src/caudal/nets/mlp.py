@@ -28,7 +28,8 @@ class MLP(nn.Module):
         super().__init__()
         sizes = [inputs + context, *hidden]
         pairs = zip(sizes[:-1], sizes[1:], strict=True)
-        self.hidden = nn.ModuleList(_wide(nn.Linear(a, b)) for a, b in pairs)
+        # He's variance, 2 / inputs, for plain layers: it keeps what ReLU leaves as large as it was.
+        self.hidden = nn.ModuleList(_wide(nn.Linear(a, b), gain=2**0.5) for a, b in pairs)
         self.last = _zero(nn.Linear(sizes[-1], outputs * n_params))
         self.n_params = n_params
         self.overwriting = overwriting(activation_name)
@@ -43,7 +44,7 @@ class MLP(nn.Module):
 class ResidualMLP(nn.Module):
     """Blocks h + W2 act(W1 act(h)), as in NSF: (B, inputs), context (B, C) to (B, P, outputs).
 
-    Weights start as those of MLP.
+    The last layer starts at zero.
     """
 
     def __init__(
@@ -78,14 +79,14 @@ class ResidualMLP(nn.Module):
 
 
 @torch.no_grad()
-def _wide(layer: nn.Linear) -> nn.Linear:
-    """Weights of variance 1 / inputs, three times nn.Linear's, and biases to match.
+def _wide(layer: nn.Linear, gain: float = 1.0) -> nn.Linear:
+    """Weights of variance gain^2 / inputs and biases of 1 / inputs; nn.Linear's is a third of it.
 
     With a zero last layer, narrower features cost up to a fifth of a nat on tables of few columns
     when steps are few (benchmarks/results/quality.md).
     """
-    for parameter in (layer.weight, layer.bias):
-        parameter.mul_(3**0.5)
+    layer.weight.mul_(gain * 3**0.5)
+    layer.bias.mul_(3**0.5)
     return layer
 
 
