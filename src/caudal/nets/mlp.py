@@ -28,7 +28,7 @@ class MLP(nn.Module):
         super().__init__()
         sizes = [inputs + context, *hidden]
         pairs = zip(sizes[:-1], sizes[1:], strict=True)
-        # He's variance, 2 / inputs, for plain layers: it keeps what ReLU leaves as large as it was.
+        # He's variance, 2 / inputs: what ReLU leaves stays as large as it was.
         self.hidden = nn.ModuleList(_wide(nn.Linear(a, b), gain=2**0.5) for a, b in pairs)
         self.last = _zero(nn.Linear(sizes[-1], outputs * n_params))
         self.n_params = n_params
