@@ -8,7 +8,7 @@ from caudal.errors import InputError
 
 REFUSED = {
     "unknown category": (["a", "z"], r"f, row 8, column 's': unknown category 'z'; known are 'a'"),
-    "missing": (["a", None], r"f, row 8, column 's': missing value; --missing drop"),
+    "missing": (["a", None], r"f, row 8, column 's': missing value; the run has learned no gaps"),
 }
 
 
@@ -33,7 +33,7 @@ def test_encode_refuses_what_float32_cannot_hold(value):
 
 
 def test_encode_refuses_text_where_a_number_was():
-    with pytest.raises(InputError, match="row 2, column 'v': '12a' is not a number"):
+    with pytest.raises(InputError, match="'12a' is not a number: correct it or leave the row out"):
         Schema((Column("v", "real"),)).encode(pa.table({"v": ["1.5", "12a"]}))
 
 

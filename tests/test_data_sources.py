@@ -126,6 +126,23 @@ def test_categories_of_a_given_test_table_are_known():
     assert found.schema.columns[1].categories == ("a", "b", "c")
 
 
+def test_the_looks_of_a_column_are_those_of_the_training_table():
+    rng = np.random.default_rng(0)
+    table = pa.table({"v": rng.normal(size=300), "id": [f"n{i}" for i in range(300)]})
+    plain = table.drop(["id"])
+    dataset = open_data(plain, valid=plain, test=plain)
+    assert dataset.notes == ()  # no value repeats, though each is in three tables
+    with pytest.raises(InputError, match="looks like an identifier"):
+        open_data(table, valid=table)
+
+
+def test_what_a_column_can_hold_is_what_all_tables_hold():
+    table = pa.table({"v": [1, 2, 3] * 100})
+    other = pa.table({"v": [-1, 2, 3]})
+    assert open_data(table).schema.columns[0].low == 0.0
+    assert open_data(table, test=other).schema.columns[0].low is None
+
+
 def test_dropped_rows_do_not_move_the_others():
     values = np.arange(1000) + 0.5
     gaps = np.where(np.arange(1000) % 10 == 3, np.nan, values)

@@ -14,7 +14,6 @@ from caudal.data.place import Place
 from caudal.errors import InputError
 
 NUMBER = r"^\s*[+-]?((\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|(?i:inf(inity)?))\s*$"
-GAP_ADVICE = "--missing drop leaves such rows out, --missing model models the gaps"
 
 
 def as_table(data: Any) -> pa.Table:
@@ -88,7 +87,7 @@ def refuse_gaps(columns: Sequence[Column], values: np.ndarray, place: Place) -> 
     for column, value in zip(columns, values.T, strict=True):
         gaps = np.isnan(value)
         if not column.missing and gaps.any():
-            raise gap_error(place.cell(int(gaps.argmax()), column.name), int(gaps.sum()))
+            raise gap_error(place, int(gaps.argmax()), column.name, int(gaps.sum()))
 
 
 def gaps_in(data: pa.ChunkedArray) -> np.ndarray:
@@ -96,10 +95,13 @@ def gaps_in(data: pa.ChunkedArray) -> np.ndarray:
     return pc.is_null(dtypes.plain(data), nan_is_null=True).to_numpy()
 
 
-def gap_error(cell: str, count: int) -> InputError:
+def gap_error(place: Place, row: int, name: str, count: int) -> InputError:
     """The error for missing values: where the first is, and how many the column has."""
     more = f" ({count} in this column)" if count > 1 else ""
-    return InputError(f"{cell}: missing value{more}; {GAP_ADVICE}")
+    advice = "the run has learned no gaps there: fill it in, or leave the row out"
+    if place.declarable:
+        advice = "--missing drop leaves such rows out, --missing model models the gaps"
+    return InputError(f"{place.cell(row, name)}: missing value{more}; {advice}")
 
 
 def to_numbers(data: pa.ChunkedArray, name: str, place: Place) -> np.ndarray:
@@ -130,9 +132,11 @@ def _parse_numbers(data: pa.ChunkedArray, name: str, place: Place) -> pa.Chunked
     good = pc.fill_null(pc.match_substring_regex(data, NUMBER), True).to_numpy()
     if not good.all():
         row = int((~good).argmax())
+        advice = "correct it or leave the row out"
+        if place.declarable:
+            advice = f"correct it, or declare the column with --types {name}=categorical"
         raise InputError(
-            f"{place.cell(row, name)}: {show(data[row].as_py())} is not a number: correct it, or "
-            f" declare the column with --types {name}=categorical"
+            f"{place.cell(row, name)}: {show(data[row].as_py())} is not a number: {advice}"
         )
     return pc.utf8_trim_whitespace(data).cast(pa.float64())
 

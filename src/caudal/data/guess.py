@@ -8,11 +8,11 @@ import pyarrow as pa
 from caudal.data.column import Column
 from caudal.data.declare import Declared
 from caudal.data.encode import show
+from caudal.data.resolution import LATTICE_LIMIT, check_resolution
 from caudal.data.stats import MAX_LEVELS, Stats
 from caudal.data.survey import is_numeric
 from caudal.errors import InputError
 
-LATTICE_LIMIT = float(1 << 23)  # float32 cannot tell lattice points beyond it apart
 SKEWED = 2.0
 TIED = 0.5
 IDENTIFIER_ROWS = 50
@@ -24,7 +24,7 @@ def make_column(
     """The column that was declared, or else the one that its values look like.
 
     Raises:
-        InputError: a constant column or too many categories.
+        InputError: a constant column, too many categories, or numbers that 32 bits merge.
     """
     gaps = missing == "model" and stats.missing > 0
     if not is_numeric(dtype, declared):
@@ -40,9 +40,11 @@ def make_column(
         return _categorical(name, dtype, stats, gaps, declared)
     if pa.types.is_dictionary(dtype):  # samples may have more values than its index type can count
         dtype = dtype.value_type
-    return Column(
+    made = Column(
         name, column.kind, column.low, column.high, column.step, missing=gaps, dtype=str(dtype)
     )
+    check_resolution(made, stats)
+    return made
 
 
 def leave_out(name: str) -> str:
@@ -104,7 +106,9 @@ def _categorical(
     name: str, dtype: pa.DataType, stats: Stats, gaps: bool, declared: Declared | None
 ) -> Column:
     levels = stats.levels
-    if levels is None or len(levels) == stats.count > IDENTIFIER_ROWS and declared is None:
+    if levels is None or (
+        stats.all_different and stats.count > IDENTIFIER_ROWS and declared is None
+    ):
         raise _too_many(name, stats)
     if len(levels) + gaps == 1:
         only = show(next(iter(levels)))

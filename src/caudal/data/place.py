@@ -1,6 +1,6 @@
 """Where in the user's table a value is, for errors to say."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -13,11 +13,14 @@ class Place:
         file: what to call the table.
         first_row: the number of the first row, counted from 1 without the header.
         rows: which of the rows from there on they are (from 0, ascending); all if None.
+        declarable: whether the user may still say what the columns are; else advice to do so
+            would be of no use.
     """
 
     file: str = "table"
     first_row: int = 1
     rows: np.ndarray | None = None
+    declarable: bool = False
 
     def row(self, index: int) -> int:
         """The number that the user gives to row `index` of these."""
@@ -33,4 +36,4 @@ class Place:
 
     def choose(self, keep: np.ndarray) -> "Place":
         """The rows of a mask (N,) over all of these."""
-        return Place(self.file, self.first_row, np.flatnonzero(keep))
+        return replace(self, rows=np.flatnonzero(keep))

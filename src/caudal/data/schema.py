@@ -9,6 +9,7 @@ from torch import Tensor
 
 from caudal.data import decode, encode
 from caudal.data.column import KINDS, Column
+from caudal.data.outside import refuse_outside
 from caudal.data.place import Place
 
 __all__ = ["KINDS", "Column", "Schema"]
@@ -58,10 +59,22 @@ class Schema:
         return self.split(torch.from_numpy(values).to(dtype))
 
     def encode_context(
-        self, table: Any, *, file: str = "context", dtype: torch.dtype = torch.float32
+        self,
+        table: Any,
+        *,
+        file: str = "context",
+        first_row: int = 1,
+        dtype: torch.dtype = torch.float32,
     ) -> Tensor:
-        """Turns rows of context columns alone, which may be given as text, into (N, C)."""
-        values = encode.encode_table(self.context, table, Place(file))
+        """Turns rows of context columns alone, which may be given as text, into (N, C).
+
+        Raises:
+            InputError: as `encode`, and for a number outside its column's support or steps: of
+                what was never seen, and cannot be, a conditional flow knows nothing.
+        """
+        place = Place(file, first_row)
+        values = encode.encode_table(self.context, table, place)
+        refuse_outside(self.context, values, place)
         return torch.from_numpy(values).to(dtype)
 
     def split(self, values: Tensor) -> tuple[Tensor, Tensor | None]:

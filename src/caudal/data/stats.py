@@ -14,7 +14,11 @@ SAMPLE = 1 << 16
 
 @dataclass
 class Stats:
-    """Counts, levels and, for numbers, moments, decimals and a sample of one column."""
+    """Counts, levels and, for numbers, moments, decimals and a sample of one column.
+
+    After `close` further tables widen what the column can hold (its ends, levels, decimals and
+    gaps), and no longer change what it looks like (count, moments, sample).
+    """
 
     file: str = ""  # the first that was read
     rows: int = 0  # with missing ones
@@ -32,6 +36,8 @@ class Stats:
     m3: float = 0.0
     sample: np.ndarray = field(default_factory=lambda: np.empty(0))
     keys: np.ndarray = field(default_factory=lambda: np.empty(0))
+    n_levels: int | None = None  # different values that the table to train on has
+    closed: bool = False
 
     @property
     def skewness(self) -> float:
@@ -43,6 +49,21 @@ class Stats:
     def ties(self) -> float:
         """Share of the sampled values that repeat another one."""
         return 1.0 - len(np.unique(self.sample)) / max(len(self.sample), 1)
+
+    @property
+    def all_different(self) -> bool:
+        """Whether no value of the table to train on comes twice."""
+        found = len(self.levels) if self.n_levels is None and self.levels else self.n_levels
+        return found == self.count
+
+    def close(self) -> None:
+        """From here on values come from other tables than that to train on."""
+        self.closed = True
+        self.n_levels = None if self.levels is None else len(self.levels)
+
+    def few(self, most: int) -> np.ndarray:
+        """At most so many of the sampled values, fairly chosen."""
+        return self.sample[np.argsort(self.keys, kind="stable")[:most]]
 
     def add_gaps(self, gaps: np.ndarray, file: str, first_row: int) -> None:
         """Counts rows, and those (mask (N,)) without a value."""
@@ -70,12 +91,13 @@ class Stats:
         if self.levels is not None:
             levels, counts = np.unique(values, return_counts=True)
             self.add_levels(levels.tolist(), counts.tolist())
-        self._add_moments(values, self.count)
-        self.count += len(values)
         self.low = min(self.low, float(values.min()))
         self.high = max(self.high, float(values.max()))
         self._add_decimals(values, resolution)
-        self._add_sample(values, rows)
+        if not self.closed:
+            self._add_moments(values, self.count)
+            self._add_sample(values, rows)
+            self.count += len(values)
 
     def _add_moments(self, values: np.ndarray, before: int) -> None:
         # Pebay, "Formulas for robust, one-pass parallel computation", 2008, eqs. 2.1-2.3.

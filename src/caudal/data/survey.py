@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 from caudal.data import dtypes
 from caudal.data.declare import Declared
 from caudal.data.encode import NUMBER, gap_error, gaps_in, to_numbers
+from caudal.data.outside import outside
 from caudal.data.place import Place
 from caudal.data.stats import Stats
 from caudal.data.tables import Tables
@@ -22,6 +23,9 @@ def survey(
     missing: str,
 ) -> dict[str, Stats]:
     """One streaming pass over all tables, into `Stats` for each name.
+
+    What a column looks like is what it looks like in the first table; what it can hold, its ends,
+    categories and gaps, is what all of them have.
 
     Args:
         tables: the file to train on, and those for validation and test if given.
@@ -38,13 +42,17 @@ def survey(
         for name in names:
             _check_type(table, name)
         for piece in table.pieces(names):
-            _add(found, piece.table, declared, missing, Place(table.name, piece.first + 1))
+            place = Place(table.name, piece.first + 1, declarable=True)
+            _add(found, piece.table, declared, missing, place)
+        for stats in found.values():
+            if not stats.closed:
+                stats.close()
     _check_found(found, tables[0].name)
     if missing == "refuse":
         for name, stats in found.items():
             if stats.first_gap:
                 file, row = stats.first_gap
-                raise gap_error(Place(file, row).cell(0, name), stats.missing)
+                raise gap_error(Place(file, row, declarable=True), 0, name, stats.missing)
     return found
 
 
@@ -99,7 +107,7 @@ def _add_numbers(
 ) -> None:
     values = to_numbers(column, name, place)
     if declared is not None:
-        problem, bad = _outside(declared, values)
+        problem, bad = outside(declared, values)
         if bad.any():
             at = int(bad.argmax())
             raise InputError(
@@ -113,27 +121,11 @@ def _add_numbers(
 def _add_texts(stats: Stats, values: pa.ChunkedArray, name: str, place: Place) -> None:
     counted = values.value_counts()
     levels, counts = counted.field("values"), counted.field("counts")
-    stats.count += len(values)
     stats.add_levels(levels.to_pylist(), counts.to_pylist())
-    if dtypes.is_text(values.type):
+    stats.count += 0 if stats.closed else len(values)
+    if dtypes.is_text(values.type) and not stats.closed:
         words = ~pc.match_substring_regex(values, NUMBER).to_numpy()
         stats.words += int(words.sum())
         if stats.first_word is None and words.any():
             at = int(words.argmax())
             stats.first_word = (place.cell(at, name), values[at].as_py())
-
-
-def _outside(d: Declared, values: np.ndarray) -> tuple[str, np.ndarray]:
-    """What the values break of what was declared, and which ones do."""
-    bad = np.zeros(len(values), bool)
-    if d.kind == "positive" and d.step is None:
-        return "is not above 0", values <= 0
-    if d.low is not None and (bad := values < d.low - 1e-6 * abs(d.low)).any():
-        return f"is below {d.low:g}", bad
-    if d.high is not None and (bad := values > d.high + 1e-6 * abs(d.high)).any():
-        return f"is above {d.high:g}", bad
-    if d.step is not None:
-        steps = (values - (d.low or 0.0)) / d.step
-        bad = np.abs(steps - np.round(steps)) > 1e-5 * np.maximum(np.abs(steps), 1)
-        return f"is no multiple of {d.step:g}", bad
-    return "", bad
