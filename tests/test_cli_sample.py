@@ -110,6 +110,10 @@ def test_a_file_of_contexts_is_followed_row_by_row(capsys, tmp_path):
         (["--given", "cty=Bari"], "did you mean 'city'?"),
         (["--given", "city=Bern"], "unknown category 'Bern'"),
         (["--given", "age=old"], "'old' is not a number"),
+        (["--given", "age=-5"], "column 'age': -5 is below 0: the column holds integer numbers"),
+        (["--given", "age=5.5"], "5.5 is no multiple of 1"),
+        (["--given", "age=60000.5"], "is no multiple of 1"),
+        (["--given", "age=1e30"], "1e+30 is too large for steps of 1 in 32 bits"),
         (["--context-file", "no.csv"], "no.csv"),
         (["-n", "0"], "-n 0: must be at least 1"),
         (["--temperature", "-1"], "--temperature -1.0"),
@@ -119,6 +123,21 @@ def test_bad_contexts_are_refused(words, expected, capsys, tmp_path):
     out = tmp_path / "s.csv"
     assert expected in refused(capsys, "sample", conditional_run(), "--out", out, *words)
     assert not out.exists()
+
+
+def test_contexts_of_a_file_are_held_to_their_columns(capsys, tmp_path):
+    (tmp_path / "c.csv").write_text("city,age\nCork,40\nBari,-2\n")
+    words = ("--context-file", tmp_path / "c.csv", "--out", tmp_path / "s.csv")
+    said = refused(capsys, "sample", conditional_run(), *words)
+    assert "c.csv, row 2, column 'age': -2 is below 0" in said
+
+
+def test_a_file_need_not_have_what_is_given(tmp_path):
+    (tmp_path / "c.csv").write_text("age\n40\n20\n")
+    words = ("--context-file", tmp_path / "c.csv", "--given", "city=Cork")
+    rows = sampled(conditional_run(), tmp_path / "s.parquet", *words)
+    assert rows["age"].to_pylist() == [40, 20]
+    assert rows["city"].to_pylist() == ["Cork", "Cork"]
 
 
 def test_no_context_where_there_is_none(capsys, tmp_path):

@@ -1,6 +1,6 @@
 """What the samples of a conditional flow are conditioned on."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from itertools import count
 
 import pyarrow as pa
@@ -8,9 +8,8 @@ import torch
 from torch import Tensor
 
 from caudal.cli.opened import OpenedRun
-from caudal.data import read_tables
-from caudal.data.encode import encode_table, near
-from caudal.data.place import Place
+from caudal.data import Schema, read_tables
+from caudal.data.encode import near
 from caudal.errors import InputError
 
 CHUNK = 4096
@@ -36,7 +35,7 @@ def context_rows(
     if len(fixed) == len(names):
         rows: Iterable[Tensor] = (torch.zeros(CHUNK, len(names)) for _ in count())
     else:
-        rows = _from_file(opened, file) if file else _from_training(opened, seed)
+        rows = _from_file(opened, file, fixed) if file else _from_training(opened, seed)
     return (_with(context, names, fixed) for context in rows)
 
 
@@ -58,7 +57,8 @@ def _fixed(opened: OpenedRun, given: tuple[str, ...]) -> dict[str, float]:
         name, value = _name_and_value(text, list(columns))
         gap = value == "" and None in (columns[name].categories or ())
         table = pa.table({name: pa.array([None if gap else value], pa.string())})
-        found[name] = float(encode_table([columns[name]], table, Place("--given"))[0, 0])
+        encoded = Schema((), (columns[name],)).encode_context(table, file="--given")
+        found[name] = float(encoded[0, 0])
     return found
 
 
@@ -81,10 +81,18 @@ def _with(context: Tensor, names: list[str], fixed: dict[str, float]) -> Tensor:
     return context
 
 
-def _from_file(opened: OpenedRun, file: str) -> Iterator[Tensor]:
+def _from_file(opened: OpenedRun, file: str, fixed: Collection[str]) -> Iterator[Tensor]:
+    """The rows of a file, which need not have the columns whose values are fixed."""
+    columns = opened.schema.context
+    free = [i for i, column in enumerate(columns) if column.name not in fixed]
+    schema = Schema((), tuple(columns[i] for i in free))
     while True:
-        for table in read_tables(file, schema=opened.schema):
-            yield opened.schema.encode_context(table, file=file)
+        first = 1
+        for table in read_tables(file, schema=schema):
+            context = torch.zeros(table.num_rows, len(columns))
+            context[:, free] = schema.encode_context(table, file=file, first_row=first)
+            first += table.num_rows
+            yield context
 
 
 def _from_training(opened: OpenedRun, seed: int) -> Iterator[Tensor]:
