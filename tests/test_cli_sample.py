@@ -73,7 +73,7 @@ def test_given_values_hold_in_all_rows(tmp_path):
     rows = sampled(conditional_run(), tmp_path / "s.parquet", *words)
     assert set(rows["city"].to_pylist()) == {"Bari"}
     assert len(set(rows["age"].to_pylist())) > 1
-    words = ("-n", 20, "--overwrite", "--given", "city=Bari", "age=33")
+    words = ("-n", 20, "--overwrite", "--given", "city=Bari", "--given", "age=33")
     rows = sampled(conditional_run(), tmp_path / "s.parquet", *words)
     assert set(rows["age"].to_pylist()) == {33}
 

@@ -10,6 +10,7 @@ import sys
 import pytest
 import yaml
 
+from caudal.cli.train import read_options
 from caudal.training.run import Run
 from command_line import QUICK, caudal, folder, people_csv, people_run, refused
 
@@ -78,6 +79,16 @@ def test_config_repeats_the_run(tmp_path):
     first, again = (Run(path).metrics() for path in (people_run(), tmp_path / "again"))
     assert [m["train"] for m in first] == [m["train"] for m in again]
     assert (tmp_path / "again/config.yaml").read_text() == config.read_text()
+
+
+def test_typed_lists_override_the_config(tmp_path):
+    (tmp_path / "t.csv").write_text("-a,b,c\n" + "1.5,2.5,3\n2.25,1,4\n" * 99)
+    config = tmp_path / "mine.yaml"
+    config.write_text(f"recipe: nice\ndata: {tmp_path}/t.csv\ncolumns: [-a, b]\ncontext: [c]\n")
+    read = read_options(["--config", str(config)])
+    assert (read.data.columns, read.data.context) == (("-a", "b"), ("c",))
+    read = read_options(["--config", str(config), "--columns=-a", "--columns", "c", "--context"])
+    assert (read.data.columns, read.data.context) == (("-a", "c"), ())
 
 
 def test_flags_override_the_config(tmp_path):

@@ -8,7 +8,8 @@ from importlib import metadata
 import pytest
 
 from caudal.cli import entry
-from caudal.cli.parse import one_line
+from caudal.cli.lists import one_value_each
+from caudal.cli.plain import one_line
 from caudal.errors import NumericalError
 from caudal.recipes import RECIPES
 from command_line import caudal, refused
@@ -55,11 +56,25 @@ def test_recipes_are_a_table(capsys):
         (["train", "mafx", "--data", "moons"], "no recipe 'mafx'; did you mean 'maf'"),
         (["train", "--data", "moons"], "no recipe: give one of nice, realnvp"),
         (["train", "maf"], "missing from caudal train maf: --data"),
-        (["train", "maf", "--data", "moons", "--lyers", "3"], "--layers"),
-        (["train", "maf", "--data", "moons", "--layers", "x"], "--layers"),
+        (["train", "maf", "--data", "moons", "--lyers", "3"], "--lyers; did you mean --layers?"),
+        (["train", "maf", "--data", "moons", "--layers", "x"], "--layers x: must be a whole numb"),
+        (["train", "maf", "--data", "moons", "--hidden", "8", "x"], "--hidden 8 x: must be whole"),
+        (["train", "maf", "--data", "moons", "--lr", "x"], "--lr x: must be a number; see"),
+        (["train", "maf", "--data", "moons", "--split", "1", "x", "2"], "must be numbers; see"),
+        (["train", "maf", "--data", "moons", "--split", "1"], "--split: 3 values are missing"),
+        (["train", "maf", "--data", "moons", "--steps", "x"], "--steps x: must be a whole number"),
+        (["train", "maf", "--data", "moons", "more"], "a word too many: more; see"),
+        (["train", "maf", "--data", "moons", "--columns", "-x"], "write --columns=-x where a val"),
+        (["eval", "run", "--limit", "x"], "--limit x: must be a whole number; see caudal eval"),
+        (["eval", "run", "--limt", "3"], "no option --limt; did you mean --limit?"),
+        (["eval", "run", "--seed"], "--seed: a value is missing; see"),
         (["train", "maf", "--data", "moons", "--lr", "-1"], "--lr -1.0: must be a positive"),
-        (["train", "maf", "--data", "moons", "--missing", "no"], "--missing"),
-        (["eval"], "missing from caudal eval"),
+        (
+            ["train", "maf", "--data", "moons", "--missing", "no"],
+            "choose one of refuse, drop, model; see",
+        ),
+        (["eval"], "missing from caudal eval: RUN, the run folder; see"),
+        (["score"], "missing from caudal score: RUN, the run folder, --data, --out; see"),
         (["eval", "no-such-run"], "no-such-run: no such run"),
         (["sample", "no-such-run", "--out", "x.csv"], "no-such-run: no such run"),
         (["score", "no-such-run", "--data", "moons", "--out", "x.csv"], "no such run"),
@@ -68,6 +83,20 @@ def test_recipes_are_a_table(capsys):
 def test_bad_words_are_refused_in_one_line(words, expected, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert expected in refused(capsys, *words)
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("--given a b --out x", ["--given=a", "--given=b", "--out", "x"]),
+        ("--given a --n 3 --given b", ["--given=a", "--n", "3", "--given=b"]),
+        ("--given a=1 -n 3", ["--given=a=1", "-n", "3"]),
+        ("--columns=-x y --columns -1", ["--columns=-x", "--columns=y", "--columns=-1"]),
+        ("--hidden 8 8 --columns", ["--hidden", "8", "8"]),
+    ],
+)
+def test_values_of_a_repeated_option_add_up(words, expected):
+    assert one_value_each(words.split()) == expected
 
 
 def test_frames_become_one_line():

@@ -1,8 +1,10 @@
 """`--config` and `--resume`: options out of a file, as words that stand before the user's own."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from caudal.cli.lists import LISTS, flag_of
 from caudal.cli.options import as_flags, default_config
 from caudal.data.encode import near
 from caudal.errors import InputError
@@ -46,9 +48,13 @@ def check_recipe(name: Any, where: str = "") -> None:
         raise InputError(f"{start}no recipe '{name}'; {near(str(name), list(RECIPES))}")
 
 
-def config_words(config: dict[str, Any]) -> list[str]:
-    """The options of a config as words, to be read like those that a user types."""
-    options = {k: v for k, v in config.items() if k not in ("recipe", "caudal")}
+def config_words(config: dict[str, Any], typed: Sequence[str] = ()) -> list[str]:
+    """The options of a config as words, to be read before those that a user typed.
+
+    Lists that were typed are left out: their values would add up, where they should override.
+    """
+    lists = {flag_of(word)[2:] for word in typed if flag_of(word) in LISTS}
+    options = {k: v for k, v in config.items() if k not in ("recipe", "caudal", *lists)}
     return as_flags(options, default_config(RECIPES[config["recipe"]]))
 
 

@@ -3,8 +3,9 @@
 from dataclasses import dataclass, fields
 from typing import Any, Generic, Literal, TypeVar
 
-from tyro.conf import FlagCreatePairsOff
+from tyro.conf import FlagCreatePairsOff, UseAppendAction
 
+from caudal.cli.lists import LISTS
 from caudal.recipes import Recipe
 from caudal.training.options import Training
 
@@ -18,11 +19,11 @@ class DataOptions:
     data: str
     """A built-in name (digits, moons, rings, ...), or a .csv, .tsv, .parquet, .npy or .npz file;
     text files may be compressed."""
-    columns: tuple[str, ...] = ()
+    columns: UseAppendAction[tuple[str, ...]] = ()
     """Columns to model, in this order; all but the context if not given."""
-    context: tuple[str, ...] = ()
+    context: UseAppendAction[tuple[str, ...]] = ()
     """Columns to condition on."""
-    types: tuple[str, ...] = ()
+    types: UseAppendAction[tuple[str, ...]] = ()
     """What columns are, where the guess is wrong: age=integer[0,120] ratio=interval[0,1]
     grade=real:0.1 city=categorical price=positive."""
     missing: Literal["refuse", "drop", "model"] = "refuse"
@@ -80,11 +81,16 @@ def as_flags(config: dict[str, Any], defaults: dict[str, Any]) -> list[str]:
         flag = name.replace("_", "-")
         if isinstance(value, bool):
             words.append(f"--{flag}" if value else f"--no-{flag}")
-        elif isinstance(value, list):
-            words += [f"--{flag}", *map(str, value)]
         else:
-            words += [f"--{flag}", str(value)]
+            words += _flag(f"--{flag}", value if isinstance(value, list) else [value])
     return words
+
+
+def _flag(flag: str, values: list[Any]) -> list[str]:
+    texts = list(map(str, values))
+    if any(text.startswith("-") for text in texts) and (flag in LISTS or len(texts) == 1):
+        return [f"{flag}={text}" for text in texts]  # else they would look like options
+    return [flag, *texts]
 
 
 def default_config(kind: type[Recipe]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 import pyarrow as pa
-from tyro.conf import FlagCreatePairsOff, Positional, arg
+from tyro.conf import FlagCreatePairsOff, Positional, UseAppendAction, arg
 
 from caudal.cli.contexts import context_rows, rechunk
 from caudal.cli.opened import OpenedRun
@@ -42,7 +42,7 @@ class SampleOptions:
     """Multiplies the noise: below 1, rows are likelier and less varied than the data."""
     context_file: str | None = None
     """A table of contexts, one row for each sample, over again if there are fewer."""
-    given: tuple[str, ...] = ()
+    given: UseAppendAction[tuple[str, ...]] = ()
     """Values of context columns for all rows, such as digit=3; sex= for a missing category."""
     device: str = "auto"
     """cpu, cuda, cuda:1, mps, or auto for a GPU if there is one."""

@@ -70,7 +70,7 @@ def read_options(words: list[str]) -> TrainOptions[Any]:
     if config and config["recipe"] != name:
         raise InputError(f"{file} is of the recipe {config['recipe']}, not {name}: leave one out")
     check_recipe(name)
-    given = [*config_words(config), *typed] if config else typed
+    given = [*config_words(config, typed), *typed] if config else typed
     kind: Any = TrainOptions[RECIPES[str(name)]]  # type: ignore[misc]
     options: TrainOptions[Any] = parse(kind, given, f"caudal train {name}", _defaults(str(name)))
     if options.resume and options.overwrite:
