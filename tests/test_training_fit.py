@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
@@ -165,6 +166,33 @@ def test_samples_of_rows_are_fixed():
     assert first.shape == (50, 2)
     assert torch.equal(first, again)
     assert torch.equal(calibration_rows(rows, 0).x, rows.x)
+
+
+def test_arrays_are_rows_too():
+    x = gaussian(300)[0]
+    losses = []
+    for rows in (x, x.double().numpy()):
+        torch.manual_seed(0)
+        flow = NSF(layers=1, hidden=8).build((3,))
+        fitted = fit(flow, rows, rows, training=Training(steps=3, batch_size=64))
+        losses.append(fitted.history[0]["train"])
+    assert losses[0] == pytest.approx(losses[1], abs=1e-5)
+
+
+@pytest.mark.parametrize("rows", [[[1.0, 2.0, 3.0]], np.array(["a"]), None, (1, 2, 3)])
+def test_other_rows_are_refused(rows):
+    with pytest.raises(InputError, match="cannot train on rows given as"):
+        fit(plain_flow(), rows)
+
+
+@pytest.mark.parametrize(
+    "other", [NSF(layers=2, hidden=8), NSF(layers=1, hidden=9), MAF(layers=1)]
+)
+def test_a_recipe_that_is_not_the_flows_is_refused(other, tmp_path):
+    flow = NSF(layers=1, hidden=8).build((3,))
+    with pytest.raises(InputError, match=f"recipe={other.name} is not that of the flow"):
+        fit(flow, gaussian(300)[0], recipe=other, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_fewer_rows_than_a_batch_are_refused():

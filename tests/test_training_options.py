@@ -27,6 +27,13 @@ from caudal.training.seeds import mix, own_randomness, seed_all
         ({"patience": -1}, "--patience -1"),
         ({"validate_every": 0}, "--validate-every 0"),
         ({"devices": 0}, "--devices 0"),
+        ({"epochs": 1.5}, "--epochs 1.5: must be a whole number"),
+        ({"steps": "9"}, "--steps 9: must be a whole number"),
+        ({"clip": None}, "--clip None: must be a number"),
+        ({"cosine": 1}, "--cosine 1: must be True or False"),
+        ({"precision": "16-mixed"}, "--precision 16-mixed: must be one of 32-true, 64-true, bf16"),
+        ({"accelerator": "foo"}, "--accelerator foo: must be one of auto, cpu, cuda, mps"),
+        ({"seed": 10**20}, r"--seed 1\d+: must be a whole number from -2\^63"),
         ({"devices": 3}, "--batch-size 256: must be a multiple of 3"),
     ],
 )

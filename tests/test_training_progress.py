@@ -125,6 +125,21 @@ def test_a_folder_needs_the_recipe(tmp_path):
         fit(RECIPE.build((2,)), torch.randn(600, 2), out=tmp_path)
 
 
+def test_a_run_is_replaced_only_when_nothing_is_refused(tmp_path):
+    run, x = Run(tmp_path / "run"), torch.randn(200, 2)
+    fit(RECIPE.build((2,)), x, training=TRAINING, out=run.path, recipe=RECIPE, config={"a": 1})
+    before = run.model_path.read_bytes()
+    kept = {"out": run.path, "recipe": RECIPE, "overwrite": True, "config": {"a": 2}}
+    with pytest.raises(InputError, match="fewer than one batch"):
+        fit(RECIPE.build((2,)), x[:9], x, training=TRAINING, **kept)
+    assert (run.model_path.read_bytes(), run.config) == (before, {"a": 1})
+    (run.path / "mine.txt").write_text("keep me")
+    fit(RECIPE.build((2,)), x + 1, training=TRAINING, **kept)
+    assert run.model_path.read_bytes() != before
+    assert run.config == {"a": 2}
+    assert (run.path / "mine.txt").exists()
+
+
 def test_config_goes_and_comes(tmp_path):
     config = {"recipe": {"name": "maf", "hidden": [1, 2]}, "who": "José", "lr": 1e-3}
     write_config(tmp_path / "run", config)

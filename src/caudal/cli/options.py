@@ -1,11 +1,13 @@
 """The options of `caudal train` beside those of its recipe and of training."""
 
+import os
 from dataclasses import dataclass, fields
 from typing import Any, Generic, Literal, TypeVar
 
 from tyro.conf import FlagCreatePairsOff, UseAppendAction
 
 from caudal.cli.lists import LISTS
+from caudal.data import BUILT_IN
 from caudal.recipes import Recipe
 from caudal.training.options import Training
 
@@ -62,14 +64,24 @@ class TrainOptions(Generic[AnyRecipe]):
     """Print the result as one JSON object on standard output, all else on standard error."""
 
 
-def as_config(recipe: Recipe, data: DataOptions, training: Training) -> dict[str, Any]:
+def as_config(
+    recipe: Recipe, data: DataOptions, training: Training, report: bool = True
+) -> dict[str, Any]:
     """What config.yaml holds: the recipe's name, and each option under the name of its flag."""
     config: dict[str, Any] = {"recipe": recipe.name}
     for part in (data, recipe, training):
         for field in fields(part):
             value = getattr(part, field.name)
             config[field.name] = list(value) if isinstance(value, tuple) else value
+    config["report"] = report
     return config
+
+
+def wherever_read(config: dict[str, Any]) -> dict[str, Any]:
+    """The config with whole paths of its tables, which hold in other folders too."""
+    paths = {name: config[name] for name in ("data", "valid", "test")}
+    whole = {k: p if p is None or p in BUILT_IN else os.path.abspath(p) for k, p in paths.items()}
+    return {**config, **whole}
 
 
 def as_flags(config: dict[str, Any], defaults: dict[str, Any]) -> list[str]:

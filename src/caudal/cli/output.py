@@ -1,24 +1,11 @@
 """Files and folders that commands write: checked before the work, not after it."""
 
 import os
-import shutil
 from pathlib import Path
 
 from caudal.data import TableWriter
 from caudal.errors import InputError
 from caudal.training.run import Run
-
-LEFT_BEHIND = (
-    "config.yaml",
-    "model.safetensors",
-    "state.pt",
-    "metrics.jsonl",
-    "eval.json",
-    "gaussian.safetensors",
-    "report.html",
-    "pictures",
-)
-"""What a run folder holds, and --overwrite replaces; anything else in it is left alone."""
 
 
 def open_output(path: str, overwrite: bool) -> TableWriter:
@@ -55,15 +42,6 @@ def check_run_folder(path: Path, overwrite: bool) -> None:
         raise InputError(
             f"{path} is a folder with other files ({sorted(others)[0]}): give another --out"
         )
-
-
-def clear_run(path: Path) -> None:
-    """Removes what an earlier run left in the folder."""
-    for name in LEFT_BEHIND:
-        if (path / name).is_dir():
-            shutil.rmtree(path / name)
-        else:
-            (path / name).unlink(missing_ok=True)
 
 
 def check_writable(folder: Path) -> None:

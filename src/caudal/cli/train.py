@@ -8,8 +8,8 @@ import torch
 
 from caudal.cli import finish, preview
 from caudal.cli.config import check_recipe, config_words, read_config
-from caudal.cli.options import DataOptions, TrainOptions, as_config
-from caudal.cli.output import check_run_folder, clear_run
+from caudal.cli.options import DataOptions, TrainOptions, as_config, wherever_read
+from caudal.cli.output import check_run_folder
 from caudal.cli.parse import parse
 from caudal.cli.screen import Screen
 from caudal.data import Dataset, open_data
@@ -22,7 +22,6 @@ from caudal.training.fit import Fitted, fit
 from caudal.training.interruption import Interrupted
 from caudal.training.options import Training
 from caudal.training.progress import RichReporter
-from caudal.training.run import write_config
 
 USAGE = """usage: caudal train RECIPE --data TABLE [--out FOLDER] ...
 
@@ -44,13 +43,9 @@ def run(words: list[str]) -> int:
     preview.show_data(screen, data)
     flow = build(options.recipe, data, options.training.seed)
     preview.show_recipe(screen, options.recipe, flow, data)
-    config = as_config(options.recipe, options.data, options.training)
-    if leads():
-        if options.overwrite and not options.resume:
-            clear_run(out)
-        write_config(out, config)
+    config = as_config(options.recipe, options.data, options.training, options.report)
     try:
-        fitted = _fit(screen, flow, data, options, out)
+        fitted = _fit(flow, data, options, out, wherever_read(config))
         if leads():
             finish.finish(screen, out, options.recipe, data, fitted, config, options.report)
     except KeyboardInterrupt as error:
@@ -150,7 +145,7 @@ def build(recipe: Recipe, data: Dataset, seed: int) -> Flow:
 
 
 def _fit(
-    screen: Screen, flow: Flow, data: Dataset, options: TrainOptions[Any], out: Path
+    flow: Flow, data: Dataset, options: TrainOptions[Any], out: Path, config: dict[str, Any]
 ) -> Fitted:
     columns = data.schema.columns
     whole = all(c.kind == "integer" and None not in (c.low, c.high) for c in columns)
@@ -161,9 +156,11 @@ def _fit(
         training=options.training,
         out=out,
         resume=options.resume,
+        overwrite=options.overwrite,
         recipe=options.recipe,
         schema=data.schema,
         reporter=RichReporter(elements=len(columns) if whole else None),
+        config=config,
     )
 
 

@@ -15,6 +15,7 @@ from caudal.training.devices import launch
 from caudal.training.engine import Engine, Loss
 from caudal.training.interruption import Interrupted, interruptible
 from caudal.training.keeper import Keeper
+from caudal.training.match import check_recipe_of
 from caudal.training.options import LASTING, Training
 from caudal.training.progress import Reporter, Silent
 from caudal.training.rows import (
@@ -68,15 +69,17 @@ def fit(
     loss: Loss = nll,
     out: str | Path | None = None,
     resume: bool = False,
+    overwrite: bool = False,
     recipe: Recipe | None = None,
     schema: "Schema | None" = None,
     reporter: Reporter | None = None,
+    config: dict[str, Any] | None = None,
 ) -> Fitted:
     """Trains a flow, in place.
 
     Args:
         flow: new from its recipe; statistics are taken from the data before the first step.
-        data: training rows: a Source, x (N, *event), or (x, context).
+        data: training rows: a Source, x (N, *event), or (x, context), tensors or arrays.
         validation: rows to select the best weights on; a tenth of `data` if not given.
         training: how; the defaults of `Training` if not given.
         loss: loss(flow, x, context), the mean over the rows of x of what to minimise.
@@ -84,9 +87,11 @@ def fit(
         resume: go on from the state in `out`, or start if there is none. On the CPU the result
             is bit for bit that of a run without the break. Options may change but for seed,
             batch_size, precision and ema; with more steps the rest follows the longer cosine.
+        overwrite: replace the run in `out`, once nothing is left to refuse.
         recipe: that `flow` was built with; needed for `out`, so that its model can be loaded.
         schema: of the table, where `flow` was assembled for one.
         reporter: is told how it goes.
+        config: what `config.yaml` in `out` shall hold.
 
     Raises:
         InputError: the data, the options or the folder cannot be used.
@@ -94,7 +99,10 @@ def fit(
         Interrupted: Ctrl-C or SIGTERM; the state is saved in `out`.
     """
     training, reporter = training or Training(), reporter or Silent()
-    keeper = Keeper(None if out is None else Run(out), recipe, schema, resume)
+    run = None if out is None else Run(out)
+    keeper = Keeper(run, recipe, schema, resume, overwrite, config)
+    if run and recipe:
+        check_recipe_of(flow, recipe, schema)
     train, valid = _sources(flow, data, validation, training)
     identity = {
         "recipe": None if recipe is None else describe(recipe),
@@ -113,7 +121,7 @@ def fit(
             total = training.total_steps(train.n_rows // training.batch_size)
             engine = Engine(flow, loss, training, fabric, total)
             train, valid = (resident(source, engine.like) for source in (train, valid))
-            position, history = _begin(engine, train, keeper, state)
+            position, history = _begin(engine, train, keeper, state, identity)
             validator = Validator(engine, train, valid)
             start = (position, history)
             trainer = Trainer(engine, train, validator, keeper, identity, reporter, stop, *start)
@@ -142,19 +150,24 @@ def _sources(
 
 
 def _begin(
-    engine: Engine, train: Source, keeper: Keeper, state: dict[str, Any] | None
+    engine: Engine,
+    train: Source,
+    keeper: Keeper,
+    state: dict[str, Any] | None,
+    identity: dict[str, Any],
 ) -> tuple[Position, list[dict[str, Any]]]:
     """Where training starts: after initialisation from the data, or where it was left."""
-    keeper.clean()
     if state is not None:
         position = restore(state, engine)
-        keeper.keep_best(engine.flow, position)
+        keeper.begin()
+        keeper.keep_best(engine.flow, position, identity)
         return position, keeper.history(position.step)
     seed = engine.training.seed
     generator = generator_of(mix(seed, SAMPLE), engine.like.device)
     initialize(engine.flow, *place(initial_rows(train, seed), engine.like), generator)
     if engine.average:
         engine.average.reset()
+    keeper.begin()
     return Position(), []
 
 

@@ -8,7 +8,7 @@ from caudal.recipes import Recipe
 from caudal.training.checkpoint import save_model
 from caudal.training.devices import leads
 from caudal.training.engine import Engine
-from caudal.training.run import Run
+from caudal.training.run import Run, write_config
 from caudal.training.state import Position, read_state, save_state
 
 if TYPE_CHECKING:
@@ -23,17 +23,26 @@ class Keeper:
     """
 
     def __init__(
-        self, run: Run | None, recipe: Recipe | None, schema: "Schema | None", resume: bool
+        self,
+        run: Run | None,
+        recipe: Recipe | None,
+        schema: "Schema | None",
+        resume: bool = False,
+        overwrite: bool = False,
+        config: dict[str, Any] | None = None,
     ) -> None:
+        if resume and overwrite:
+            raise InputError("--resume and --overwrite: choose one of them")
         if run and recipe is None:
             raise InputError("out= needs recipe=: the model file could not be loaded without it")
-        if run and not resume and run.started():
+        if run and not resume and not overwrite and run.started():
             raise InputError(
                 f"{run.path}: a run is there already; resume it (--resume), or name another folder"
             )
         if run and resume and run.model_path.exists() and not run.state_path.exists():
             raise InputError(f"{run.path}: holds a model but no state.pt to resume from")
         self.run, self.recipe, self.schema, self.resume = run, recipe, schema, resume
+        self.overwrite, self.config = overwrite, config
 
     @property
     def place(self) -> str | None:
@@ -55,15 +64,24 @@ class Keeper:
         records = [] if self.run is None else self.run.metrics()
         return [record for record in records if record["step"] <= step]
 
-    def clean(self) -> None:
-        """Removes what a killed process left half-written."""
-        if self.run and leads():
-            self.run.sweep()
+    def begin(self) -> None:
+        """Touches the folder for the first time, when nothing is left to refuse.
 
-    def keep_best(self, flow: Flow, position: Position) -> None:
-        """Writes the best weights, with their step and validation loss."""
+        Removes an old run that is to be replaced, and what a killed process left half-written.
+        """
+        if self.run is None or not leads():
+            return
+        self.run.sweep()
+        if self.overwrite:
+            self.run.clear()
+        if self.config is not None:
+            write_config(self.run.path, self.config)
+
+    def keep_best(self, flow: Flow, position: Position, identity: dict[str, Any]) -> None:
+        """Writes the best weights, with their step, validation loss and marks of the data."""
         if self.run and leads() and self.recipe and position.best:
             extra = {"step": position.best_step, "valid": position.best_valid}
+            extra |= {"data": identity["data"]}
             save_model(self.run.model_path, flow, self.recipe, self.schema, extra, position.best)
 
     def keep_state(

@@ -1,12 +1,16 @@
 """The options of training, which are also its flags on the command line."""
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, fields
+from numbers import Integral, Real
+from typing import Literal, get_args
 
 from caudal.errors import InputError
+from caudal.training.seeds import check_seed
 
 Precision = Literal["32-true", "64-true", "bf16-mixed"]
 """What Fabric calls them. float16 is not among them: log-densities overflow it."""
+PRECISIONS: tuple[str, ...] = get_args(Precision)
+ACCELERATORS = ("auto", "cpu", "cuda", "mps")
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,11 @@ class Training:
     """Of the order of the rows, of dropout and of dequantisation noise."""
 
     def __post_init__(self) -> None:
+        self._require_types()
+        self._require("precision", self.precision in PRECISIONS, f"one of {_list(PRECISIONS)}")
+        known = self.accelerator in ACCELERATORS
+        self._require("accelerator", known, f"one of {_list(ACCELERATORS)}")
+        check_seed(self.seed)
         for name in ("epochs", "batch_size", "devices", "num_nodes"):
             self._require(name, getattr(self, name) >= 1, "at least 1")
         for name in ("steps", "validate_every"):
@@ -65,6 +74,19 @@ class Training:
         workers = self.devices * self.num_nodes
         self._require("batch_size", self.batch_size % workers == 0, f"a multiple of {workers}")
 
+    def _require_types(self) -> None:
+        for name, default in ((field.name, field.default) for field in fields(self)):
+            value = getattr(self, name)
+            if default is None and value is None:  # steps, validate_every
+                continue
+            if isinstance(default, bool):
+                self._require(name, isinstance(value, bool), "True or False")
+            elif default is None or isinstance(default, int):
+                whole = isinstance(value, Integral) and not isinstance(value, bool)
+                self._require(name, whole, "a whole number")
+            elif isinstance(default, float):
+                self._require(name, isinstance(value, Real), "a number")
+
     def _require(self, name: str, holds: bool, expected: str) -> None:
         if not holds:
             flag = name.replace("_", "-")
@@ -73,6 +95,10 @@ class Training:
     def total_steps(self, steps_per_epoch: int) -> int:
         """Steps of the whole run."""
         return self.steps if self.steps is not None else self.epochs * steps_per_epoch
+
+
+def _list(names: tuple[str, ...]) -> str:
+    return ", ".join(names)
 
 
 LASTING = ("seed", "batch_size", "precision", "ema")

@@ -3,6 +3,7 @@
 import hashlib
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -11,7 +12,8 @@ from caudal.errors import InputError
 from caudal.flow import Flow
 from caudal.training.seeds import SAMPLE, SPLIT, mix
 
-Given = Source | Tensor | tuple[Tensor, Tensor]
+Array = Tensor | np.ndarray
+Given = Source | Array | tuple[Array, Array]
 """Rows as a user has them: a source, x (N, *event), or x with its context (N, C)."""
 
 _WHOLE = 1_000_000  # rows; MAF's rule asks for all of them, and up to here that is cheap
@@ -20,11 +22,34 @@ _RESIDENT = 2 << 30  # bytes that may move to the accelerator once and for all
 
 
 def as_source(given: Given, flow: Flow) -> Source:
-    """Tensors become rows in memory; NaN stands for a missing value where the flow models it."""
+    """Tensors and arrays become rows in memory; NaN is a gap where the flow models gaps.
+
+    Raises:
+        InputError: something else was given, or arrays of something else than numbers.
+    """
     if isinstance(given, Source):
         return given
-    x, context = given if isinstance(given, tuple) else (given, None)
+    pair = given if isinstance(given, tuple) and len(given) == 2 else (given, None)
+    x, context = (None if part is None else _as_tensor(part, flow) for part in pair)
+    if x is None:
+        raise _no_rows(None)
     return Rows(x, context, gaps=flow.dequantization is not None)
+
+
+def _as_tensor(given: Any, flow: Flow) -> Tensor:
+    if isinstance(given, Tensor):
+        return given
+    if not isinstance(given, np.ndarray) or given.dtype.kind not in "biuf":
+        raise _no_rows(given)
+    return torch.from_numpy(np.array(given, np.float64)).to(flow.base.like.dtype)
+
+
+def _no_rows(given: Any) -> InputError:
+    what = f"array of {given.dtype}" if isinstance(given, np.ndarray) else type(given).__name__
+    return InputError(
+        f"cannot train on rows given as {what}: give a tensor or a NumPy array of numbers "
+        f"(N, ...), a pair (x, context) of them, or a Source"
+    )
 
 
 def hold_out(source: Source, seed: int, share: float = 0.1) -> tuple[Source, Source]:
@@ -93,11 +118,16 @@ def share(batch: Batch, rank: int, world: int) -> Batch:
 
 
 def fingerprint(source: Source) -> dict[str, Any]:
-    """The number of rows and a digest of the first ones: whether data are the same as before."""
-    first = next(source.ordered(1024))
-    digest = hashlib.sha256(first.x.cpu().contiguous().numpy().tobytes())
-    if first.context is not None:
-        digest.update(first.context.cpu().contiguous().numpy().tobytes())
+    """The number of rows and a digest: whether data are the same as before.
+
+    The digest is of all rows in memory; where they are streamed, of the first ones.
+    """
+    batches = source.ordered(1024)
+    digest = hashlib.sha256()
+    for batch in batches if isinstance(source, Rows) else [next(batches)]:
+        for part in (batch.x, batch.context):
+            if part is not None:
+                digest.update(part.cpu().contiguous().numpy().tobytes())
     return {"rows": source.n_rows, "digest": digest.hexdigest()[:16]}
 
 

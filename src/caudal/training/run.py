@@ -1,6 +1,7 @@
 """The run folder: what training leaves behind, and where each thing is."""
 
 import json
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,18 @@ from typing import Any
 from caudal import files
 from caudal.errors import InputError
 from caudal.training.checkpoint import MODEL
+
+LEFT_BEHIND = (
+    "config.yaml",
+    "model.safetensors",
+    "state.pt",
+    "metrics.jsonl",
+    "eval.json",
+    "gaussian.safetensors",
+    "report.html",
+    "pictures",
+)
+"""What a run folder holds, and --overwrite replaces; anything else in it is left alone."""
 
 
 class Run:
@@ -83,6 +96,14 @@ class Run:
     def started(self) -> bool:
         """Whether training has left weights or a state here."""
         return self.model_path.exists() or self.state_path.exists()
+
+    def clear(self) -> None:
+        """Removes what an earlier run left in the folder."""
+        for name in LEFT_BEHIND:
+            if (self.path / name).is_dir():
+                shutil.rmtree(self.path / name)
+            else:
+                (self.path / name).unlink(missing_ok=True)
 
     def sweep(self) -> None:
         """Removes the temporary files of a process that was killed while writing."""

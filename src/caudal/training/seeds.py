@@ -6,8 +6,20 @@ from contextlib import contextmanager
 
 import torch
 
+from caudal.errors import InputError
+
 # What the numbers are drawn for, so that no two purposes share a stream.
 ORDER, STEP, VALIDATION, SAMPLE, SPLIT = range(5)
+
+
+def check_seed(seed: int, flag: str = "--seed") -> None:
+    """Refuses what generators of random numbers do not take.
+
+    Raises:
+        InputError: says which numbers they take.
+    """
+    if not -(2**63) <= seed < 2**63:
+        raise InputError(f"{flag} {seed}: must be a whole number from -2^63 to 2^63 - 1")
 
 
 def mix(*numbers: int) -> int:

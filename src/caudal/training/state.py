@@ -67,6 +67,13 @@ def read_state(path: Path, identity: dict[str, Any]) -> dict[str, Any]:
     before, now = (dict(_leaves(i)) for i in (state["identity"], identity))
     for name in sorted(before.keys() | now.keys()):
         if before.get(name) != now.get(name):
+            if name.startswith("data."):
+                part = name.split(".")[1]
+                raise InputError(
+                    f"{path}: cannot resume, the {part} rows are not those of the run any more: "
+                    f"put the data file, and the options that choose rows and columns, back as "
+                    f"they were, or start a new run"
+                )
             raise InputError(
                 f"{path}: cannot resume, {name} was {before.get(name)} and is {now.get(name)}: "
                 f"give the old value, or start a new run"

@@ -76,6 +76,8 @@ class Trainer:
                 self._step(batch)
                 if self._ended():
                     break
+        if self.position.best_step is None:  # resumed past its end before it was ever validated
+            self._validate()
         return ended
 
     def _ended(self) -> str:
@@ -132,7 +134,7 @@ class Trainer:
         position.stale = 0 if best else position.stale + 1
         self._record(*train, **found, best=best)
         if best:
-            self.keeper.keep_best(self.engine.flow, position)
+            self.keeper.keep_best(self.engine.flow, position, self.identity)
         self._keep_state()
         self.reporter.validated(self.history[-1])
 
