@@ -17,6 +17,7 @@ from command_line import (
     exact_run,
     folder,
     people,
+    people_csv,
     people_run,
     refused,
 )
@@ -39,6 +40,21 @@ def test_says_what_the_number_is(capsys):
     assert result["two_se"] > 0
     assert "bits_per_dim" not in result
     assert json.loads((people_run() / "eval.json").read_text()) == result
+
+
+def test_says_that_the_data_changed_or_are_gone(capsys, tmp_path):
+    lines = people_csv().read_text(encoding="utf-8").splitlines()
+    (tmp_path / "p.csv").write_text("\n".join(lines), encoding="utf-8")
+    words = ("--data", tmp_path / "p.csv", "--out", tmp_path / "run", *QUICK)
+    assert caudal("train", "nice", *words) == 0
+    assert caudal("eval", tmp_path / "run") == 0
+    assert "changed since" not in capsys.readouterr().out
+    (tmp_path / "p.csv").write_text("\n".join([lines[0], *lines[2:]]), encoding="utf-8")
+    assert caudal("eval", tmp_path / "run") == 0
+    assert "p.csv changed since the run was trained" in capsys.readouterr().out
+    (tmp_path / "p.csv").unlink()
+    said = refused(capsys, "eval", tmp_path / "run")
+    assert "was trained with (--data): put it back, or give other rows with --data" in said
 
 
 def test_is_the_mean_of_log_prob(capsys):

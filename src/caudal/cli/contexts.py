@@ -1,6 +1,6 @@
 """What the samples of a conditional flow are conditioned on."""
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from itertools import count
 
 import pyarrow as pa
@@ -16,12 +16,17 @@ CHUNK = 4096
 
 
 def context_rows(
-    opened: OpenedRun, file: str | None, given: tuple[str, ...], seed: int
+    opened: OpenedRun,
+    file: str | None,
+    given: tuple[str, ...],
+    seed: int,
+    warn: Callable[[str], None],
 ) -> Iterator[Tensor] | None:
     """Contexts (rows, C) without end; None for a flow that takes none.
 
     They are those of the training rows, in random passes over them all; or those of `file`, from
-    its first row on, over and over. What `given` says of a column holds in all rows.
+    its first row on, over and over. What `given` says of a column holds in all rows. `warn` is
+    told what should be known of the training rows.
 
     Raises:
         InputError: context for a flow that takes none, or a value that a column cannot have.
@@ -35,7 +40,7 @@ def context_rows(
     if len(fixed) == len(names):
         rows: Iterable[Tensor] = (torch.zeros(CHUNK, len(names)) for _ in count())
     else:
-        rows = _from_file(opened, file, fixed) if file else _from_training(opened, seed)
+        rows = _from_file(opened, file, fixed) if file else _from_training(opened, seed, warn)
     return (_with(context, names, fixed) for context in rows)
 
 
@@ -95,14 +100,11 @@ def _from_file(opened: OpenedRun, file: str, fixed: Collection[str]) -> Iterator
             yield context
 
 
-def _from_training(opened: OpenedRun, seed: int) -> Iterator[Tensor]:
-    try:
-        source = opened.dataset().train
-    except InputError as error:
-        raise InputError(
-            f"contexts come from the training data, which cannot be read ({error}): give "
-            f"--context-file or --given"
-        ) from None
+def _from_training(opened: OpenedRun, seed: int, warn: Callable[[str], None]) -> Iterator[Tensor]:
+    dataset = opened.dataset("give contexts with --context-file or --given")
+    for note in dataset.notes:
+        warn(note)
+    source = dataset.train
     for turn in count():
         for batch in source.shuffled(min(CHUNK, source.n_rows), seed + turn):
             if batch.context is not None:

@@ -16,6 +16,7 @@ from caudal.errors import InputError
 from caudal.report import Evaluation, evaluate, fit_gaussian
 from caudal.report.gaussian import Gaussian, load_gaussian
 from caudal.report.numbers import OUTSIDE, number, plus_minus
+from caudal.training.seeds import check_seed
 
 GAUSSIAN = "gaussian.safetensors"
 
@@ -47,6 +48,7 @@ def run(words: list[str]) -> int:
     options = parse(EvalOptions, words, "caudal eval")
     if options.limit is not None and options.limit < 1:
         raise InputError(f"--limit {options.limit}: must be at least 1")
+    check_seed(options.seed)
     screen = Screen(options.json)
     opened = OpenedRun(options.run, options.device)
     source, gaussian, split, notes = _rows(opened, options.data)

@@ -1,15 +1,17 @@
 """A finished run, opened to be used: its model, its options, its data."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from caudal.data import Dataset, Schema, open_data
+from caudal.data import BUILT_IN, Dataset, Schema, open_data
 from caudal.errors import InputError
 from caudal.flow import Flow
 from caudal.recipes import Recipe
 from caudal.training.checkpoint import load_model
+from caudal.training.rows import fingerprint
 from caudal.training.run import Run
 
 
@@ -32,6 +34,7 @@ class OpenedRun:
             raise InputError(f"{path} was trained on plain tensors: use it from Python")
         self.recipe: Recipe = loaded.recipe
         self.schema: Schema = loaded.schema
+        self._metadata = loaded.metadata
         self.flow: Flow = loaded.flow.to(find_device(device))
         self._config: dict[str, Any] | None = None
 
@@ -48,16 +51,26 @@ class OpenedRun:
         """Whether the run left rows with missing values out."""
         return self.config.get("missing") == "drop"
 
-    def dataset(self) -> Dataset:
-        """The data the run was trained on, split as it was then.
+    def dataset(self, instead: str = "give other rows with --data") -> Dataset:
+        """The data the run was trained on, split as it was then; a note where they changed since.
+
+        Args:
+            instead: the advice where they are not to be had.
 
         Raises:
             InputError: the data cannot be opened, or it is not known which they were.
         """
         config = self.config
         if "data" not in config:
-            raise InputError(f"{self.name} does not say what it was trained on: give --data")
-        return open_data(
+            raise InputError(f"{self.name} does not say what it was trained on: {instead}")
+        for option in ("data", "valid", "test"):
+            path = config.get(option)
+            if path is not None and path not in BUILT_IN and not Path(path).exists():
+                raise InputError(
+                    f"no file {path}, which {self.name} was trained with (--{option}): put it "
+                    f"back, or {instead}"
+                )
+        dataset = open_data(
             config["data"],
             missing=config.get("missing", "refuse"),
             valid=config.get("valid"),
@@ -66,6 +79,14 @@ class OpenedRun:
             seed=config.get("split_seed", 0),
             schema=self.schema,
         )
+        before = self._metadata.get("data", {}).get("train")
+        if before is None or before == fingerprint(dataset.train):
+            return dataset
+        changed = (
+            f"{dataset.name} changed since the run was trained: its rows, and their split, are "
+            f"others now"
+        )
+        return replace(dataset, notes=(*dataset.notes, changed))
 
 
 def find_device(name: str) -> torch.device:

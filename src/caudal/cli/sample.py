@@ -16,6 +16,7 @@ from caudal.cli.screen import Screen
 from caudal.data import read_tables
 from caudal.errors import InputError
 from caudal.report.gaussian import noise
+from caudal.training.seeds import check_seed
 
 CHUNK_ROWS = 8192
 CHUNK_NUMBERS = 1 << 22  # rows times columns: bounds the memory where there are many columns
@@ -60,7 +61,7 @@ def run(words: list[str]) -> int:
     writer = open_output(options.out, options.overwrite)
     opened = OpenedRun(options.run, options.device)
     n = options.n or _rows_wanted(options)
-    chunks = _sampled(opened, options, n)
+    chunks = _sampled(opened, options, n, screen)
     with writer:
         for table in screen.track(chunks, "sampling", math.ceil(n / _chunk(opened))):
             writer.write(table)
@@ -72,6 +73,7 @@ def run(words: list[str]) -> int:
 
 
 def _check(options: SampleOptions) -> None:
+    check_seed(options.seed)
     if options.n is not None and options.n < 1:
         raise InputError(f"-n {options.n}: must be at least 1")
     if not 0 <= options.temperature < math.inf:
@@ -88,11 +90,14 @@ def _chunk(opened: OpenedRun) -> int:
     return max(1, min(CHUNK_ROWS, CHUNK_NUMBERS // len(opened.schema.columns)))
 
 
-def _sampled(opened: OpenedRun, options: SampleOptions, n: int) -> Iterator[pa.Table]:
+def _sampled(
+    opened: OpenedRun, options: SampleOptions, n: int, screen: Screen
+) -> Iterator[pa.Table]:
     """The samples as tables, a chunk at a time."""
     chunk = _chunk(opened)
     sizes = [chunk] * (n // chunk) + [n % chunk] * (n % chunk > 0)
-    rows = context_rows(opened, options.context_file, options.given, options.seed)
+    asked = (options.context_file, options.given, options.seed)
+    rows = context_rows(opened, *asked, screen.warn)
     contexts = iter([None] * len(sizes)) if rows is None else rechunk(rows, sizes)
     generator = noise(opened.flow, options.seed)
     like = opened.flow.base.like

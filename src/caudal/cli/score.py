@@ -19,6 +19,7 @@ from caudal.data.place import Place
 from caudal.errors import InputError
 from caudal.report.evaluate import log_prob_rows
 from caudal.report.gaussian import ROWS, noise, place
+from caudal.training.seeds import check_seed
 
 COLUMN = "log_prob"
 
@@ -50,6 +51,7 @@ class ScoreOptions:
 def run(words: list[str]) -> int:
     """Runs the command."""
     options = parse(ScoreOptions, words, "caudal score")
+    check_seed(options.seed)
     screen = Screen(options.json)
     writer = open_output(options.out, options.overwrite)
     opened = OpenedRun(options.run, options.device)
