@@ -12,7 +12,7 @@ from caudal.cli.lists import one_value_each
 from caudal.cli.plain import one_line
 from caudal.errors import NumericalError
 from caudal.recipes import RECIPES
-from command_line import caudal, refused
+from command_line import QUICK, caudal, people_csv, refused
 
 
 @pytest.mark.parametrize("words", [["--help"], ["-h"], ["help"], []])
@@ -123,6 +123,8 @@ class Failing:
     ("error", "code", "said"),
     [
         (NumericalError("step 3: NaN\nin layer 2"), 1, "caudal: error: step 3: NaN in layer 2"),
+        (OSError(28, "No space left", "a/model"), 1, "caudal: error: a/model: No space left"),
+        (OSError("gone"), 1, "caudal: error: gone"),
         (KeyboardInterrupt(), 130, "caudal: interrupted"),
         (KeyboardInterrupt("saved in x"), 130, "caudal: saved in x"),
     ],
@@ -140,6 +142,18 @@ def test_debug_shows_the_traceback(how, monkeypatch):
         monkeypatch.setenv("CAUDAL_DEBUG", "1")
     with pytest.raises(NumericalError):
         caudal("recipes", *(["--debug"] if how == "flag" else []))
+
+
+@pytest.mark.skipif(os.name != "posix", reason="limits files as POSIX does")
+@pytest.mark.parametrize(("blocks", "name"), [(2, "model.safetensors"), (12, "state.pt")])
+def test_a_disk_that_is_full_is_one_line(blocks, name, tmp_path):
+    words = f"train nice --data {people_csv()} --out {tmp_path}/run {' '.join(QUICK)}"
+    command = f"ulimit -f {blocks}; exec {sys.executable} -m caudal {words}"
+    ended = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=120)
+    assert ended.returncode == 1, ended.stderr
+    last = ended.stderr.strip().splitlines()[-1]
+    assert last == f"caudal: error: {tmp_path}/run/{name}: File too large"
+    assert "Traceback" not in ended.stderr
 
 
 @pytest.mark.skipif(os.name != "posix", reason="closes a pipe as POSIX does")

@@ -16,6 +16,10 @@ def atomic(path: str | Path) -> Iterator[Path]:
     try:
         yield temporary
         os.replace(temporary, path)
+    except OSError as error:
+        if error.filename in (None, str(temporary)):
+            error.filename = str(path)  # a full disk names no file, and nobody knows the other
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 

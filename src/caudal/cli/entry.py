@@ -45,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return end.code if isinstance(end.code, int) else 0
     except BrokenPipeError:
         return _close_quietly()
-    except (InputError, NumericalError, KeyboardInterrupt) as error:
+    except (InputError, NumericalError, OSError, KeyboardInterrupt) as error:
         if debug:
             raise
         return _explain(error)
@@ -86,12 +86,18 @@ def overview() -> str:
 
 def _explain(error: BaseException) -> int:
     """Says in one line what went wrong, and gives the exit code."""
-    text = " ".join(str(error).split())
+    text = " ".join((_system(error) if isinstance(error, OSError) else str(error)).split())
     if isinstance(error, KeyboardInterrupt):
         print(f"\ncaudal: {text or 'interrupted'}", file=sys.stderr)
         return int(getattr(error, "exit_code", INTERRUPTED))
     print(f"caudal: error: {text}", file=sys.stderr)
     return USAGE if isinstance(error, InputError) else FAILED
+
+
+def _system(error: OSError) -> str:
+    """What the system would not do, and with which file."""
+    reason = error.strerror or str(error) or type(error).__name__
+    return reason if error.filename is None else f"{error.filename}: {reason}"
 
 
 def _close_quietly() -> int:

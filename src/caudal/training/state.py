@@ -47,8 +47,13 @@ def save_state(path: Path, position: Position, engine: Engine, identity: dict[st
         "average": engine.average.state_dict() if engine.average else None,
         "meter": engine.meter.state_dict(),
     }
-    with files.atomic(path) as temporary:
-        torch.save(state, temporary)
+    with files.atomic(path) as temporary, temporary.open("wb") as file:
+        try:
+            torch.save(state, file)
+        except RuntimeError as error:
+            if isinstance(error.__context__, OSError):  # a full disk, behind what it led to
+                raise error.__context__ from None
+            raise
 
 
 def read_state(path: Path, identity: dict[str, Any]) -> dict[str, Any]:
