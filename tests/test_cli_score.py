@@ -12,6 +12,7 @@ import torch
 import caudal as library
 from caudal.data import tables
 from command_line import (
+    QUICK,
     caudal,
     conditional_run,
     dropping_run,
@@ -103,6 +104,40 @@ def test_bad_rows_are_refused_and_nothing_is_left(text, expected, capsys, tmp_pa
     words = ("--data", tmp_path / "rows.csv", "--out", tmp_path / "out.csv")
     assert expected in refused(capsys, "score", people_run(), *words)
     assert [path.name for path in tmp_path.iterdir()] == ["rows.csv"]
+
+
+def test_what_the_format_cannot_hold_is_refused_before_the_work(capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr("caudal.cli.score._log_prob", None)
+    monkeypatch.setattr("caudal.cli.sample.context_rows", None)
+    words = ("--out", tmp_path / "out.npy")
+    said = refused(capsys, "score", people_run(), "--data", people_csv(), *words)
+    assert "out.npy: column 'city' is text, .npy holds numbers" in said
+    assert "out.npy: column 'city' is text" in refused(capsys, "sample", people_run(), *words)
+
+
+def test_a_header_where_the_run_had_none_is_told_of(capsys, tmp_path):
+    rows = "".join(f"{i % 7}.5,{i % 5}.25\n" for i in range(200))
+    (tmp_path / "bare.csv").write_text(rows)
+    (tmp_path / "named.csv").write_text("a,b\n" + rows)
+    for learned, other, said in (
+        ("bare.csv", "named.csv", "the run's table had no header"),
+        ("named.csv", "bare.csv", "it has no header: give it one with a, b"),
+    ):
+        words = ("--data", tmp_path / learned, "--out", tmp_path / f"run-{learned}", *QUICK)
+        assert caudal("train", "nice", *words) == 0
+        words = ("--data", tmp_path / other, "--out", tmp_path / "out.csv")
+        assert said in refused(capsys, "score", tmp_path / f"run-{learned}", *words)
+
+
+def test_advice_is_of_use(capsys, tmp_path):
+    (tmp_path / "rows.csv").write_text("age,height,city,income\n1,tall,Bari,3\n2,,Bari,3\n")
+    words = ("--data", tmp_path / "rows.csv", "--out", tmp_path / "out.csv")
+    assert "--types" not in refused(capsys, "score", people_run(), *words)
+    (tmp_path / "rows.csv").write_text("age,height,city,income\n2,,Bari,3\n")
+    assert "--missing" not in refused(capsys, "score", people_run(), *words)
+    (tmp_path / "rows.csv").write_text("age,height,city,income\n1,1,Bari,3\n2,tall,Bari,3\n")
+    train = ("train", "nice", "--data", tmp_path / "rows.csv", "--types", "height=real")
+    assert "or declare the column with --types" in refused(capsys, *train)
 
 
 @pytest.mark.parametrize(

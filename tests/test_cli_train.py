@@ -111,7 +111,9 @@ def test_flags_override_the_config(tmp_path):
         ("recipe: maf\nlr: [\n", "cannot be read as YAML"),
         ("- maf\n", "must hold names and values"),
         ("recipe: maf\nlayers: {a: 1}\n", "must be a value or a list"),
-        ("recipe: maf\nlayers: many\n", "--layers"),
+        ("recipe: maf\nlayers: many\n", "c.yaml: --layers many: must be a whole number"),
+        ("recipe: maf\nclip: null\n", "c.yaml: 'clip' has no value: give one, or leave"),
+        ("recipe: maf\nepochs: -1\n", "c.yaml: --epochs -1: must be at least 1"),
         ("recipe: nsf\n", "is of the recipe nsf, not maf"),
     ],
 )

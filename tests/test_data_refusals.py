@@ -127,6 +127,8 @@ def test_files(tmp_path, case):
 
 PLACES = {
     "built-in": ("digit", "no file and no built-in data 'digit'; did you mean 'digits'"),
+    "no file like it": ("{}/nosuch.csv", "no file .*nosuch.csv; there are .*table.csv"),
+    "another suffix": ("{}/table.txt", "no file .*table.txt; did you mean 'table.csv'"),
     "file": ("{}/tabel.csv", "no file .*tabel.csv; did you mean 'table.csv'"),
     "folder of it": ("{}/sub/table.csv", "there is no folder"),
     "a folder": ("{}", "is a folder: give a table file"),

@@ -6,7 +6,7 @@ from typing import Any
 
 from caudal.cli.lists import LISTS, flag_of
 from caudal.cli.options import as_flags, default_config
-from caudal.data.encode import near
+from caudal.data.names import near
 from caudal.errors import InputError
 from caudal.recipes import RECIPES
 
@@ -26,10 +26,13 @@ def read_config(path: str | Path) -> dict[str, Any]:
         raise InputError(f"--config {path}: no such file")
     config = {str(k).replace("-", "_"): v for k, v in _read_yaml(path).items()}
     check_recipe(config.get("recipe"), str(path))
-    known = [*BESIDE, *default_config(RECIPES[config["recipe"]])]
+    defaults = default_config(RECIPES[config["recipe"]])
+    known = [*BESIDE, *defaults]
     for name, value in config.items():
         if name not in known:
             raise InputError(f"{path}: unknown key '{name}'; {near(name, known)}")
+        if value is None and defaults.get(name) is not None:
+            raise InputError(f"{path}: '{name}' has no value: give one, or leave the line out")
         if isinstance(value, dict):
             raise InputError(f"{path}: '{name}' must be a value or a list, not a mapping")
     return config

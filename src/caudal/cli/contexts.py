@@ -9,7 +9,7 @@ from torch import Tensor
 
 from caudal.cli.opened import OpenedRun
 from caudal.data import Schema, read_tables
-from caudal.data.encode import near
+from caudal.data.names import near
 from caudal.errors import InputError
 
 CHUNK = 4096

@@ -60,7 +60,7 @@ def _dispatch(words: list[str]) -> int:
         return 0
     name, *rest = words
     if name not in COMMANDS:
-        from caudal.data.encode import near
+        from caudal.data.names import near
 
         raise InputError(f"no command '{name}'; {near(name, list(COMMANDS))}")
     module = import_module(f"caudal.cli.{MODULES.get(name, name)}")

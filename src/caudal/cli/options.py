@@ -88,7 +88,7 @@ def as_flags(config: dict[str, Any], defaults: dict[str, Any]) -> list[str]:
     """The words that say the same as a config, without what is the default anyway."""
     words = []
     for name, value in config.items():
-        if name in defaults and defaults[name] == value:
+        if value == defaults.get(name):
             continue
         flag = name.replace("_", "-")
         if isinstance(value, bool):

@@ -60,6 +60,7 @@ def run(words: list[str]) -> int:
     screen = Screen(options.json)
     writer = open_output(options.out, options.overwrite)
     opened = OpenedRun(options.run, options.device)
+    writer.check(opened.schema.arrow)
     n = options.n or _rows_wanted(options)
     chunks = _sampled(opened, options, n, screen)
     with writer:

@@ -13,9 +13,12 @@ from caudal.cli.opened import OpenedRun
 from caudal.cli.output import open_output
 from caudal.cli.parse import parse
 from caudal.cli.screen import Screen, number
-from caudal.data import Batch, read_tables
-from caudal.data.encode import check_names, encode_columns, gaps_in, refuse_gaps
+from caudal.data import Batch
+from caudal.data.encode import encode_columns, gaps_in, refuse_gaps
+from caudal.data.locate import open_table
+from caudal.data.names import check_names
 from caudal.data.place import Place
+from caudal.data.tables import PIECE, Tables
 from caudal.errors import InputError
 from caudal.report.evaluate import log_prob_rows
 from caudal.report.gaussian import ROWS, noise, place
@@ -56,8 +59,13 @@ def run(words: list[str]) -> int:
     writer = open_output(options.out, options.overwrite)
     opened = OpenedRun(options.run, options.device)
     tally = Tally()
+    rows = open_table(options.data, opened.schema.text_names)
+    check_names(opened.schema.names, rows.names, options.data)
+    if COLUMN in rows.names:
+        raise InputError(f"{options.data} has a column '{COLUMN}' already: rename it first")
+    writer.check(rows.schema)
     with writer:
-        for table in screen.track(_scored(opened, options, tally), "scoring", None):
+        for table in screen.track(_scored(opened, rows, options.seed, tally), "scoring", None):
             writer.write(table)
     screen.say(f"{options.out}: {tally.rows:,} rows with {COLUMN} ({opened.flow.kind}, nats)")
     if tally.scored:
@@ -110,19 +118,14 @@ class Tally:
         }
 
 
-def _scored(opened: OpenedRun, options: ScoreOptions, tally: Tally) -> Iterator[pa.Table]:
+def _scored(opened: OpenedRun, rows: Tables, seed: int, tally: Tally) -> Iterator[pa.Table]:
     """The rows piece by piece with their scores."""
-    generator = noise(opened.flow, options.seed)
-    first = 1
-    for table in read_tables(options.data, schema=opened.schema):
-        if COLUMN in table.column_names:
-            raise InputError(f"{options.data} has a column '{COLUMN}' already: rename it first")
-        check_names(opened.schema.names, table.column_names, options.data)
-        batch, keep = encode_rows(opened, table, Place(options.data, first))
+    generator = noise(opened.flow, seed)
+    for _, first, table in rows.pieces(rows.names, rows=PIECE):
+        batch, keep = encode_rows(opened, table, Place(rows.name, first + 1))
         log_prob = np.full(table.num_rows, np.nan)
         log_prob[keep] = _log_prob(opened, batch, generator)
         tally.add(log_prob)
-        first += table.num_rows
         yield table.append_column(COLUMN, pa.array(log_prob, from_pandas=True))
 
 

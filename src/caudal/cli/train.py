@@ -1,5 +1,6 @@
 """`caudal train`: from a table to a run folder."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -65,12 +66,29 @@ def read_options(words: list[str]) -> TrainOptions[Any]:
     if config and config["recipe"] != name:
         raise InputError(f"{file} is of the recipe {config['recipe']}, not {name}: leave one out")
     check_recipe(name)
-    given = [*config_words(config, typed), *typed] if config else typed
-    kind: Any = TrainOptions[RECIPES[str(name)]]  # type: ignore[misc]
-    options: TrainOptions[Any] = parse(kind, given, f"caudal train {name}", _defaults(str(name)))
+    try:
+        options = _parse(str(name), [*(config_words(config, typed) if config else ()), *typed])
+    except InputError:
+        if config:
+            _check_config(str(name), config, file)
+        raise
     if options.resume and options.overwrite:
         raise InputError("--resume and --overwrite: choose one of them")
     return options
+
+
+def _parse(name: str, words: Sequence[str]) -> TrainOptions[Any]:
+    generic: Any = TrainOptions
+    kind: type[TrainOptions[Any]] = generic[RECIPES[name]]
+    return parse(kind, words, f"caudal train {name}", _defaults(name))
+
+
+def _check_config(name: str, config: dict[str, Any], file: Path | None) -> None:
+    """Says that it is the file, and not what was typed, if that cannot be read."""
+    try:
+        _parse(name, config_words({"data": "some", **config}))
+    except InputError as error:
+        raise InputError(f"{file}: {error}") from None
 
 
 def _defaults(name: str) -> TrainOptions[Any]:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from caudal.data.builtin import BuiltIn
-from caudal.data.encode import near
+from caudal.data.names import near
 from caudal.errors import InputError
 
 

@@ -9,9 +9,9 @@ from caudal.data.builtin import BuiltIn
 from caudal.data.choose import choose_columns
 from caudal.data.declare import parse_types
 from caudal.data.describe import Summary, summarize
-from caudal.data.encode import check_names
 from caudal.data.load import Loader
 from caudal.data.locate import find_built_in, open_table
+from caudal.data.names import check_names
 from caudal.data.schema import Column, Schema
 from caudal.data.source import Source
 from caudal.data.splits import check_fractions

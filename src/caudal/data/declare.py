@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from caudal.data.column import KINDS
-from caudal.data.encode import near, show
+from caudal.data.encode import show
+from caudal.data.names import near
 from caudal.errors import InputError
 
 _FORM = re.compile(r"(\w+)(?:\[([^,\]]*),([^,\]]*)\])?(?::(.+))?")

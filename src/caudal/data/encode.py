@@ -1,6 +1,5 @@
 """From the user's columns to numbers, with each refusal saying the row and the column."""
 
-import difflib
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,6 +9,7 @@ import pyarrow.compute as pc
 
 from caudal.data import dtypes
 from caudal.data.column import Column
+from caudal.data.names import check_names
 from caudal.data.place import Place
 from caudal.errors import InputError
 
@@ -25,31 +25,6 @@ def as_table(data: Any) -> pa.Table:
     if hasattr(data, "iloc"):
         return pa.Table.from_pandas(data, preserve_index=False).replace_schema_metadata()
     raise InputError(f"cannot read a table from {type(data).__name__}: give a pyarrow Table")
-
-
-def near(name: str, names: Sequence[str]) -> str:
-    """The end of an error about an unknown name: the nearest names, or all of them if few."""
-    found = difflib.get_close_matches(name, names, n=3, cutoff=0.6)
-    if found:
-        return "did you mean " + " or ".join(f"'{n}'" for n in found) + "?"
-    shown = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
-    return f"there are {shown}"
-
-
-def check_names(wanted: Sequence[str], given: Sequence[str], file: str) -> None:
-    """Refuses a table that lacks columns.
-
-    Raises:
-        InputError: names them.
-    """
-    lacking = [name for name in wanted if name not in given]
-    if lacking:
-        shown = ", ".join(f"'{n}'" for n in lacking[:8]) + (", ..." if len(lacking) > 8 else "")
-        hint = near(lacking[0], list(given))
-        raise InputError(f"{file} has no column {shown} that the model needs; {hint}")
-    for name in wanted:
-        if list(given).count(name) > 1:
-            raise InputError(f"{file} has the column '{name}' twice: rename one of them")
 
 
 def encode_table(columns: Sequence[Column], data: Any, place: Place) -> np.ndarray:

@@ -14,7 +14,6 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
 from caudal.data import dtypes
-from caudal.errors import InputError
 
 Write = Callable[[pa.Table], None]
 Opener = Callable[[Path], AbstractContextManager[Write]]
@@ -65,16 +64,7 @@ def write_parquet(path: Path) -> Iterator[Write]:
 def write_npy(path: Path) -> Iterator[Write]:
     """One matrix (N, D), of a type that holds all columns."""
     tables: list[pa.Table] = []
-
-    def write(table: pa.Table) -> None:
-        for name, column in zip(table.column_names, table.columns, strict=True):
-            if dtypes.is_text(dtypes.value_type(column.type)):
-                raise InputError(
-                    f"column '{name}' is text, .npy holds numbers: write .npz, .csv or .parquet"
-                )
-        tables.append(table)
-
-    yield write
+    yield tables.append
     columns = _arrays(tables)
     np.save(path, np.stack(list(columns.values()), 1))
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import torch
 
-from caudal.data.encode import check_names
+from caudal.data.names import check_names
 from caudal.data.parts import PARTS, PartReader, no_rows
 from caudal.data.schema import Schema
 from caudal.data.source import Rows, Source

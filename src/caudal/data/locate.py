@@ -1,5 +1,6 @@
 """From what `--data` says to a table: a built-in name, a file by its suffix, or Python data."""
 
+import difflib
 import os
 from collections.abc import Collection
 from pathlib import Path
@@ -10,7 +11,8 @@ import torch
 
 from caudal.data.arrays import array_table, read_array_file
 from caudal.data.builtin import NAMES, BuiltIn, built_in
-from caudal.data.encode import as_table, near
+from caudal.data.encode import as_table
+from caudal.data.names import alike, near
 from caudal.data.tables import MemoryTable, ParquetTable, Tables
 from caudal.data.text import COMPRESSED, SUFFIXES, read_text, text_suffix
 from caudal.errors import InputError
@@ -63,6 +65,14 @@ def _open_file(name: str, texts: Collection[str]) -> Tables:
     raise InputError(f"{name}: unknown kind of file '{path.suffix}'; known are {FORMATS}")
 
 
+def _near_file(name: str, files: list[str]) -> str:
+    """As `near`, judged by what stands before the suffixes, which nearly all files share."""
+    stem = name.partition(".")[0]
+    stems = {file.partition(".")[0] for file in files}
+    found = difflib.get_close_matches(stem, sorted(stems), n=3, cutoff=0.7)
+    return alike([f for stem in found for f in files if f.partition(".")[0] == stem][:3], files)
+
+
 def _nothing(name: str) -> InputError:
     path = Path(name)
     if not path.suffix and path.name == name:
@@ -71,5 +81,5 @@ def _nothing(name: str) -> InputError:
     if not folder.is_dir():
         return InputError(f"no file {name}: there is no folder {folder}")
     files = sorted(entry.name for entry in folder.iterdir())
-    hint = near(path.name, files) if files else "the folder is empty"
+    hint = _near_file(path.name, files) if files else "the folder is empty"
     return InputError(f"no file {name}; {hint}")

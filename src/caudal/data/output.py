@@ -8,6 +8,7 @@ from types import TracebackType
 
 import pyarrow as pa
 
+from caudal.data import dtypes
 from caudal.data.formats import Opener, Write, write_npy, write_npz, write_parquet, write_text
 from caudal.data.text import COMPRESSED
 from caudal.errors import InputError
@@ -42,6 +43,21 @@ class TableWriter:
             self._stack = stack.pop_all()
         return self
 
+    def check(self, schema: pa.Schema) -> None:
+        """Refuses columns that the format cannot hold, before there are rows.
+
+        Raises:
+            InputError: names the file, the column, and formats that can.
+        """
+        if self.path.suffix != ".npy":
+            return
+        for field in schema:
+            if dtypes.is_text(dtypes.value_type(field.type)):
+                raise InputError(
+                    f"{self.path}: column '{field.name}' is text, .npy holds numbers: write .npz, "
+                    f".csv or .parquet"
+                )
+
     def write(self, table: pa.Table) -> None:
         """Appends rows; each table has the columns of the first.
 
@@ -52,6 +68,7 @@ class TableWriter:
             raise RuntimeError("write inside the with-block")
         if self._schema is not None and self._schema != table.schema:
             raise InputError(f"{self.path}: the pieces of one table must have the same columns")
+        self.check(table.schema)
         self._schema = table.schema
         with _refusals(self.path):
             self._write(table)

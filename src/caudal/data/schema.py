@@ -7,7 +7,7 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from caudal.data import decode, encode
+from caudal.data import decode, dtypes, encode
 from caudal.data.column import KINDS, Column
 from caudal.data.outside import refuse_outside
 from caudal.data.place import Place
@@ -29,6 +29,12 @@ class Schema:
     def names(self) -> tuple[str, ...]:
         """The names a table must have to be encoded: columns, then context."""
         return tuple(column.name for column in self.columns + self.context)
+
+    @property
+    def arrow(self) -> pa.Schema:
+        """Names and types of the table that `decode` gives."""
+        columns = self.columns + self.context
+        return pa.schema([(column.name, dtypes.parse(column.dtype)) for column in columns])
 
     @property
     def text_names(self) -> frozenset[str]:
