@@ -72,7 +72,7 @@ def test_counts_rows_outside_the_support(capsys, tmp_path):
     assert (result["rows"], result["rows_outside"], result["rows_unscored"]) == (2, 1, 0)
     assert result["lowest_row"] == 2
     assert result["lowest"] == result["log_prob_inside"]
-    assert "1 rows lie outside the support" in progress
+    assert "1 rows have a log_prob of -inf: outside the support" in progress
     assert pa_csv.read_csv(tmp_path / "out.csv")["log_prob"][0].as_py() == -np.inf
 
 

@@ -22,6 +22,7 @@ from caudal.data.tables import PIECE, Tables
 from caudal.errors import InputError
 from caudal.report.evaluate import log_prob_rows
 from caudal.report.gaussian import ROWS, noise, place
+from caudal.report.numbers import OUTSIDE
 from caudal.training.seeds import check_seed
 
 COLUMN = "log_prob"
@@ -72,7 +73,7 @@ def run(words: list[str]) -> int:
         screen.say(f"mean {number(tally.total / tally.scored)} over {tally.scored:,} rows")
         screen.say(f"lowest {number(tally.lowest)}, in row {tally.lowest_row:,}")
     if tally.outside:
-        screen.warn(f"{tally.outside:,} rows lie outside the support: their {COLUMN} is -inf")
+        screen.warn(f"{tally.outside:,} rows have a {COLUMN} of -inf: {OUTSIDE}")
     if tally.unscored:
         screen.warn(f"{tally.unscored:,} rows with missing values have no {COLUMN}")
     screen.result(tally.to_dict(options.out))
