@@ -11,18 +11,21 @@ from caudal.initialization import calibrate, initialize
 
 if TYPE_CHECKING:
     from caudal.training.checkpoint import load
+    from caudal.training.distill import Distillation, distill
     from caudal.training.fit import fit
     from caudal.training.options import Training
 
 __all__ = [
     "Bijection",
     "Chain",
+    "Distillation",
     "Flow",
     "InputError",
     "Inverse",
     "NumericalError",
     "Training",
     "calibrate",
+    "distill",
     "fit",
     "initialize",
     "load",
@@ -31,7 +34,9 @@ __all__ = [
 
 # Imported when first asked for: `import caudal` costs little more than `import torch`.
 _LATER = {
+    "Distillation": "caudal.training.distill",
     "Training": "caudal.training.options",
+    "distill": "caudal.training.distill",
     "fit": "caudal.training.fit",
     "load": "caudal.training.checkpoint",
 }

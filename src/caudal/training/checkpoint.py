@@ -76,6 +76,13 @@ def save_model(
         temporary.write_bytes(save(tensors, {_KEY: json.dumps(metadata)}))
 
 
+def grafted(whole: Flow, part: Flow, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A state of `whole` with other weights for its `part`, of which it shares the tensors."""
+    names = {id(t): name for name, t in part.state_dict(keep_vars=True).items()}
+    state = whole.state_dict(keep_vars=True)
+    return {name: weights[names[id(t)]] if id(t) in names else t for name, t in state.items()}
+
+
 def load(path: str | Path) -> Flow:
     """The flow of a run folder or a .safetensors file, in evaluation mode, on the CPU.
 

@@ -55,12 +55,20 @@ class Engine:
     """
 
     def __init__(
-        self, flow: Flow, loss: Loss, training: Training, fabric: "Fabric", total: int
+        self,
+        flow: Flow,
+        loss: Loss,
+        training: Training,
+        fabric: "Fabric",
+        total: int,
+        validation_loss: Loss | None = None,
     ) -> None:
         self.flow, self.training, self.fabric = flow, training, fabric
         self.total = total
-        self._plain = _Objective(flow, loss, training.precision == "bf16-mixed")
-        objective: Any = torch.compile(self._plain) if training.compile else self._plain
+        mixed = training.precision == "bf16-mixed"
+        plain = _Objective(flow, loss, mixed)
+        self._measure = _Objective(flow, validation_loss, mixed) if validation_loss else plain
+        objective: Any = torch.compile(plain) if training.compile else plain
         self.optimizer = make_optimizer(flow, training)
         wrapped, _ = fabric.setup(objective, self.optimizer)
         # Fabric's wrapper costs a small step some percent, and one process does not need it.
@@ -122,9 +130,9 @@ class Engine:
             raise NotFiniteError(step - (len(values) - 1 - first))
 
     def evaluate(self, batch: Batch) -> float:
-        """The loss of a batch, without gradient, in the mode and on the weights of now."""
+        """The validation loss of a batch, in the mode and on the weights of now."""
         with torch.no_grad():
-            return float(self._plain(batch.x, batch.context))
+            return float(self._measure(batch.x, batch.context))
 
     def _clip(self) -> Tensor:
         """Shortens the gradient where it is too long, and gives the norm it had."""

@@ -67,6 +67,8 @@ def fit(
     *,
     training: Training | None = None,
     loss: Loss = nll,
+    validation_loss: Loss | None = None,
+    whole: Flow | None = None,
     out: str | Path | None = None,
     resume: bool = False,
     overwrite: bool = False,
@@ -83,6 +85,9 @@ def fit(
         validation: rows to select the best weights on; a tenth of `data` if not given.
         training: how; the defaults of `Training` if not given.
         loss: loss(flow, x, context), the mean over the rows of x of what to minimise.
+        validation_loss: what selects the best weights, if not `loss`.
+        whole: the flow of which `flow` is the trained part, sharing its modules; then `out` holds
+            that, and `recipe` and `schema` are of it.
         out: the run folder to leave behind.
         resume: go on from the state in `out`, or start if there is none. On the CPU the result
             is bit for bit that of a run without the break. Options may change but for seed,
@@ -100,9 +105,9 @@ def fit(
     """
     training, reporter = training or Training(), reporter or Silent()
     run = None if out is None else Run(out)
-    keeper = Keeper(run, recipe, schema, resume, overwrite, config)
+    keeper = Keeper(run, recipe, schema, resume, overwrite, config, whole)
     if run and recipe:
-        check_recipe_of(flow, recipe, schema)
+        check_recipe_of(whole or flow, recipe, schema)
     train, valid = _sources(flow, data, validation, training)
     identity = {
         "recipe": None if recipe is None else describe(recipe),
@@ -119,7 +124,7 @@ def fit(
     try:
         with own_randomness(fabric.device), interruptible() as stop:
             total = training.total_steps(train.n_rows // training.batch_size)
-            engine = Engine(flow, loss, training, fabric, total)
+            engine = Engine(flow, loss, training, fabric, total, validation_loss)
             train, valid = (resident(source, engine.like) for source in (train, valid))
             position, history = _begin(engine, train, keeper, state, identity)
             validator = Validator(engine, train, valid)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 from caudal.errors import InputError
 from caudal.flow import Flow
 from caudal.recipes import Recipe
-from caudal.training.checkpoint import save_model
+from caudal.training.checkpoint import grafted, save_model
 from caudal.training.devices import leads
 from caudal.training.engine import Engine
 from caudal.training.run import Run, write_config
@@ -30,6 +30,7 @@ class Keeper:
         resume: bool = False,
         overwrite: bool = False,
         config: dict[str, Any] | None = None,
+        whole: Flow | None = None,
     ) -> None:
         if resume and overwrite:
             raise InputError("--resume and --overwrite: choose one of them")
@@ -42,7 +43,7 @@ class Keeper:
         if run and resume and run.model_path.exists() and not run.state_path.exists():
             raise InputError(f"{run.path}: holds a model but no state.pt to resume from")
         self.run, self.recipe, self.schema, self.resume = run, recipe, schema, resume
-        self.overwrite, self.config = overwrite, config
+        self.overwrite, self.config, self.whole = overwrite, config, whole
 
     @property
     def place(self) -> str | None:
@@ -82,7 +83,10 @@ class Keeper:
         if self.run and leads() and self.recipe and position.best:
             extra = {"step": position.best_step, "valid": position.best_valid}
             extra |= {"data": identity["data"]}
-            save_model(self.run.model_path, flow, self.recipe, self.schema, extra, position.best)
+            whole, weights = flow, position.best
+            if self.whole is not None:
+                whole, weights = self.whole, grafted(self.whole, flow, position.best)
+            save_model(self.run.model_path, whole, self.recipe, self.schema, extra, weights)
 
     def keep_state(
         self,

@@ -1,4 +1,4 @@
-"""What training minimises, and the units results are told in."""
+"""The likelihood of data, and the units it is told in."""
 
 import math
 

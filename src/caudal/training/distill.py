@@ -1,0 +1,195 @@
+"""Probability density distillation: a fast density trains a flow with fast samples."""
+
+import copy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from caudal.errors import InputError
+from caudal.flow import Flow
+from caudal.losses.divergence import forward_kl, has_gaussian_conditionals, reverse_kl
+from caudal.losses.guidance import Guide, pairs_up
+from caudal.recipes import Recipe
+from caudal.training.dressing import check_dressed_alike, undressed
+from caudal.training.fit import Fitted, fit
+from caudal.training.options import Training
+from caudal.training.progress import Reporter
+from caudal.training.seeds import mix
+
+if TYPE_CHECKING:
+    from caudal.data.schema import Schema
+
+_POOL, _HELD_OUT = 10, 11  # what noise is drawn for, beside the purposes in `seeds`
+
+
+@dataclass(frozen=True)
+class Distillation:
+    """What a student learns from. Every field is a flag of `caudal distill`.
+
+    Raises:
+        InputError: a value is out of its range.
+    """
+
+    forward: float = 1.0
+    """Weight of KL(teacher||student), the likelihood of teacher samples: misses no mode."""
+    guide: float = 1.0
+    """Weight of layer-by-layer guidance, where the student's layers pair up with the teacher's."""
+    reverse: float = 0.0
+    """Weight of KL(student||teacher) on the student's own samples: keeps them where the teacher's
+    are. In closed form for pairs with Gaussian conditionals, where it stands alone."""
+    path: bool = True
+    """Hold log q's own weights in that, so that the gradient vanishes where both agree."""
+    tail: float = 10.0
+    """Log-ratios of student samples above so many nats count by their logarithm only."""
+    pool: int = 100_000
+    """Samples of the teacher to learn from."""
+
+    def __post_init__(self) -> None:
+        for name in ("forward", "guide", "reverse"):
+            if not 0 <= getattr(self, name) < float("inf"):
+                raise InputError(f"--{name} {getattr(self, name)}: must be at least 0")
+        if not self.tail > 0:
+            raise InputError(f"--tail {self.tail}: must be positive")
+        if self.pool < 100:
+            raise InputError(f"--pool {self.pool}: must be at least 100")
+
+
+class DistillationLoss:
+    """The weighted sum of the terms of `Distillation` that apply to a pair, for `fit`.
+
+    Both flows are undressed and share events and contexts; the teacher is frozen.
+    """
+
+    def __init__(self, student: Flow, teacher: Flow, options: Distillation) -> None:
+        self.student, self.teacher, self.options = student, teacher, options
+        self.closed = has_gaussian_conditionals(student, teacher)
+        paired = options.guide > 0 and not self.closed and pairs_up(student, teacher)
+        self.guide = Guide(student, teacher) if paired else None
+        if not (self.closed or self.guide or options.forward or options.reverse):
+            raise InputError("nothing to learn from: give --forward or --reverse a weight")
+
+    @property
+    def terms(self) -> list[str]:
+        """What is minimised, in words."""
+        if self.closed:
+            return ["KL(student||teacher), closed form of each conditional"]
+        chosen = self.options
+        named = (
+            ("KL(teacher||student)", chosen.forward),
+            ("layer-by-layer guidance", chosen.guide if self.guide else 0),
+            ("KL(student||teacher)", chosen.reverse),
+        )
+        return [name if weight == 1 else f"{weight:g} {name}" for name, weight in named if weight]
+
+    def __call__(self, flow: Flow, x: Tensor, context: Tensor | None = None) -> Tensor:
+        """Of a batch of teacher samples x and their contexts."""
+        chosen, pair = self.options, (self.student, self.teacher)
+        if self.closed:
+            return reverse_kl(*pair, len(x), context)
+        loss = x.new_zeros(())
+        if chosen.forward:
+            loss = loss + chosen.forward * forward_kl(*pair, x, context)
+        if self.guide:
+            loss = loss + chosen.guide * self.guide(x, context)
+        if chosen.reverse:
+            divergence = reverse_kl(*pair, len(x), context, path=chosen.path, tail=chosen.tail)
+            loss = loss + chosen.reverse * divergence
+        return loss
+
+    def validate(self, flow: Flow, x: Tensor, context: Tensor | None = None) -> Tensor:
+        """KL(teacher||student) plus KL(student||teacher) with softened tail: good both ways."""
+        pair = (self.student, self.teacher)
+        both = reverse_kl(*pair, len(x), context, tail=self.options.tail)
+        return forward_kl(*pair, x, context) + both
+
+
+def distill(
+    student: Flow,
+    teacher: Flow,
+    contexts: Tensor | None = None,
+    *,
+    distillation: Distillation | None = None,
+    training: Training | None = None,
+    out: str | Path | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    recipe: Recipe | None = None,
+    schema: "Schema | None" = None,
+    reporter: Reporter | None = None,
+    config: dict[str, Any] | None = None,
+) -> Fitted:
+    """Trains a student to be its teacher, in place: `fit` with another loss.
+
+    Args:
+        student: new from its recipe, over the teacher's events and contexts. Of a table, it was
+            assembled for the same schema and dressed as the teacher (`dress_as`).
+        teacher: with a fast density; it is left as it is.
+        contexts: rows (N, C) that a conditional teacher is asked with, drawn at random.
+        distillation: what to learn from.
+        training: how; `epochs` are passes over the pool of teacher samples.
+        out: the run folder to leave behind; it, and what follows, as in `fit`.
+        resume: as in `fit`.
+        overwrite: as in `fit`.
+        recipe: of the student.
+        schema: of the teacher's table, if it has one.
+        reporter: as in `fit`.
+        config: as in `fit`.
+
+    Raises:
+        InputError: the two do not go together, or as `fit`.
+        NumericalError: as `fit`.
+    """
+    options, training = distillation or Distillation(), training or Training()
+    check_dressed_alike(student, teacher)
+    bare, given = undressed(student), undressed(copy.deepcopy(teacher))
+    given.requires_grad_(False).eval()
+    loss = DistillationLoss(bare, given, options)
+    rows = _features(teacher, contexts)
+    fitted = fit(
+        bare,
+        _samples(given, rows, options.pool, mix(training.seed, _POOL)),
+        _samples(given, rows, options.pool // 10, mix(training.seed, _HELD_OUT)),
+        training=training,
+        loss=loss,
+        validation_loss=loss.validate,
+        whole=student,
+        out=out,
+        resume=resume,
+        overwrite=overwrite,
+        recipe=recipe,
+        schema=schema,
+        reporter=reporter,
+        config=config,
+    )
+    student.eval()
+    return fitted
+
+
+@torch.no_grad()
+def _features(teacher: Flow, contexts: Tensor | None) -> Tensor | None:
+    """Contexts as the undressed flows take them."""
+    if (contexts is None) != (teacher.context_shape is None):
+        needs = "takes no contexts" if contexts is not None else "is conditional: give contexts"
+        raise InputError(f"the teacher {needs}")
+    return teacher.embed(contexts)
+
+
+@torch.no_grad()
+def _samples(
+    teacher: Flow, features: Tensor | None, n: int, seed: int
+) -> Tensor | tuple[Tensor, Tensor]:
+    """N samples, given features drawn with replacement; those that overflow are left out."""
+    device = teacher.base.like.device
+    generator = torch.Generator(device).manual_seed(seed)
+    given = None
+    if features is not None:
+        chosen = torch.randint(len(features), (n,), generator=generator, device=device)
+        given = features[chosen]
+    x = teacher.sample(n, given, generator=generator)
+    fine = torch.isfinite(x).flatten(1).all(1)
+    if not fine.any():
+        raise InputError("every sample of the teacher overflows: it cannot teach")
+    return x[fine] if given is None else (x[fine], given[fine])

@@ -1,0 +1,76 @@
+"""What stands between a flow and the user's rows, taken off and put on another flow."""
+
+from typing import cast
+
+import torch
+from torch import nn
+
+from caudal.bijection import Bijection, Chain
+from caudal.bijections import Standardise, Support
+from caudal.errors import InputError
+from caudal.flow import Flow
+
+_DRESSING = (Standardise, Support)
+
+
+def undressed(flow: Flow) -> Flow:
+    """The flow without its dequantisation, its embedding and the fixed maps next to the data.
+
+    It shares the modules of the flow. Its events are rows as they come out of the dressing
+    (continuous, unbounded, standardised), its contexts what comes out of the embedding.
+    """
+    bijection = flow.bijection
+    parts = list(bijection.parts) if isinstance(bijection, Chain) else [bijection]
+    while len(parts) > 1 and isinstance(parts[-1], _DRESSING):
+        parts.pop()
+    bare = parts[0] if len(parts) == 1 else Chain(cast(list[Bijection], parts))
+    shape = flow.context_shape
+    if isinstance(bare, Chain) and len(bare.parts) == 1:
+        bare = cast(Bijection, bare.parts[0])
+    if shape is not None and flow.embedding is not None:
+        example = flow.base.like.new_zeros(1, *shape)
+        shape = tuple(flow.embedding(example).shape[1:])
+    bare_flow = Flow(cast(Bijection, bare), flow.base, context_shape=shape)
+    return bare_flow.train(flow.training)
+
+
+def dress_as(flow: Flow, model: Flow) -> None:
+    """Gives a flow that was assembled for the same table the statistics of another.
+
+    Raises:
+        InputError: they are not dressed alike.
+    """
+    theirs, ours = _dressing(model), _dressing(flow)
+    if [type(part) for part in ours] != [type(part) for part in theirs]:
+        raise InputError("teacher and student are not dressed alike: build both for one table")
+    for part, given in zip(ours, theirs, strict=True):
+        part.load_state_dict(given.state_dict())
+
+
+def check_dressed_alike(flow: Flow, model: Flow) -> None:
+    """Refuses two flows whose densities are not over the same rows.
+
+    Raises:
+        InputError: their events, contexts or dressings differ.
+    """
+    for name in ("event_shape", "context_shape"):
+        if getattr(flow, name) != getattr(model, name):
+            shapes = f"{getattr(flow, name)}, not the teacher's {getattr(model, name)}"
+            raise InputError(f"the student's {name.replace('_', ' ')} is {shapes}")
+    theirs, ours = _dressing(model), _dressing(flow)
+    same = [type(part) for part in ours] == [type(part) for part in theirs] and all(
+        torch.equal(a, b)
+        for part, given in zip(ours, theirs, strict=True)
+        for a, b in zip(part.state_dict().values(), given.state_dict().values(), strict=True)
+    )
+    if not same:
+        raise InputError("student and teacher standardise or bound their rows differently")
+
+
+def _dressing(flow: Flow) -> list[nn.Module]:
+    parts = list(flow.bijection.parts) if isinstance(flow.bijection, Chain) else []
+    fixed: list[nn.Module] = []
+    while len(parts) > 1 and isinstance(parts[-1], _DRESSING):
+        fixed.insert(0, parts.pop())
+    others = (flow.dequantization, flow.embedding)
+    return [*fixed, *(part for part in others if part is not None)]

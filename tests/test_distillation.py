@@ -1,0 +1,219 @@
+"""Distillation against closed forms: divergences, gradients, guidance, and what is left behind."""
+
+import copy
+
+import pytest
+import torch
+
+import caudal
+from cases import randomise
+from caudal import Chain, Distillation, Flow, InputError, Inverse, Training
+from caudal.base import Normal
+from caudal.bijections import Autoregressive, LULinear, Standardise
+from caudal.elementwise import Affine
+from caudal.losses import Guide, divergence, forward_kl, gaussian_kl, reverse_kl
+from caudal.losses.guidance import pairs_up
+from caudal.nets import MADE
+from caudal.recipes import IAF, MAF, NSF, RealNVP
+from caudal.training.dressing import check_dressed_alike, undressed
+
+pytestmark = pytest.mark.usefixtures("float64")
+D = 4
+
+
+def gaussian(seed):
+    """A correlated Gaussian as a flow, and as torch knows it."""
+    torch.manual_seed(seed)
+    flow = randomise(Flow(LULinear(D), Normal((D,))), 0.3).requires_grad_(False)
+    jacobian = torch.autograd.functional.jacobian(flow.decode, torch.zeros(1, D))[0, :, 0]
+    mean = flow.decode(torch.zeros(1, D))[0]
+    return flow, torch.distributions.MultivariateNormal(mean, jacobian @ jacobian.T)
+
+
+def iaf(layers=1, width=16):
+    """A chain of inverse affine layers, all in the same order."""
+    return [Inverse(Autoregressive(MADE(D, 2, (width,)), Affine())) for _ in range(layers)]
+
+
+def made():
+    return randomise(Flow(Autoregressive(MADE(D, 2, (16,)), Affine()), Normal((D,))), 0.1)
+
+
+def test_gaussian_kl_is_the_closed_form_of_torch_and_finite_at_tiny_scales():
+    mean_q, log_q, mean_p, log_p = torch.randn(4, 100)
+    q = torch.distributions.Normal(mean_q, log_q.exp())
+    p = torch.distributions.Normal(mean_p, log_p.exp())
+    truth = torch.distributions.kl_divergence(q, p)
+    torch.testing.assert_close(gaussian_kl(mean_q, log_q, mean_p, log_p), truth)
+    assert not gaussian_kl(mean_q, log_q, mean_q, log_q).any()
+    tiny = torch.tensor(-14.0, dtype=torch.float32)
+    zero = torch.zeros((), dtype=torch.float32)
+    assert gaussian_kl(zero, tiny, zero, tiny + 0.1, 4.0).isfinite()
+
+
+def test_divergences_of_two_gaussians_are_the_known_ones():
+    (student, q), (teacher, p) = gaussian(1), gaussian(2)
+    torch.manual_seed(0)
+    n = 40_000
+    reverse, forward = (
+        torch.distributions.kl_divergence(q, p),
+        torch.distributions.kl_divergence(p, q),
+    )
+    x = teacher.sample(n)
+    ratios = teacher.log_prob(x) - student.log_prob(x)
+    assert abs(forward_kl(student, teacher, x) - forward) < 3 * ratios.std() / n**0.5
+    estimates = torch.stack([reverse_kl(student, teacher, 4000) for _ in range(10)])
+    assert abs(estimates.mean() - reverse) < 3 * estimates.std() / 10**0.5
+
+
+@pytest.mark.parametrize("layers", [1, 3])
+def test_the_closed_form_is_what_sampling_estimates(layers, monkeypatch):
+    student, teacher = randomise(Flow(Chain(iaf(layers)), Normal((D,))), 0.1), made()
+    assert divergence.has_gaussian_conditionals(student, teacher)
+    with torch.no_grad():
+        closed = torch.stack([reverse_kl(student, teacher, 4000) for _ in range(10)])
+        monkeypatch.setattr(divergence, "has_gaussian_conditionals", lambda *_: False)
+        sampled = torch.stack([reverse_kl(student, teacher, 4000) for _ in range(10)])
+    error = torch.hypot(closed.std(), sampled.std()) / 10**0.5
+    assert abs(closed.mean() - sampled.mean()) < 3 * error
+    assert closed.std() < sampled.std()  # that is what it is for
+
+
+def test_a_student_with_the_teachers_law_is_at_zero():
+    student, teacher = Flow(Chain(iaf()), Normal((D,))), Flow(made().bijection, Normal((D,)))
+    with torch.no_grad():
+        for parameter in (*student.parameters(), *teacher.parameters()):
+            parameter.zero_()
+        mean, raw = torch.randn(2, D)
+        alpha = raw / (1 + raw.abs() / 8)
+        net, given = student.bijection.parts[0].bijection.net, teacher.bijection.net
+        net.last.bias.copy_(torch.stack([mean, raw], 1).flatten())
+        given.last.bias.copy_(torch.stack([-mean * (-alpha).exp(), -raw], 1).flatten())
+        assert abs(reverse_kl(student, teacher, 100)) < 1e-14
+        assert abs(forward_kl(student, teacher, teacher.sample(100))) < 1e-14
+
+
+def gradient(loss, flow):
+    return torch.cat([g.flatten() for g in torch.autograd.grad(loss, list(flow.parameters()))])
+
+
+def test_the_path_gradient_vanishes_at_the_teacher_and_agrees_elsewhere():
+    teacher = randomise(NSF(layers=1, hidden=8, blocks=1).build((D,)), 0.2)
+    student = copy.deepcopy(teacher)
+    teacher.requires_grad_(False)
+    assert gradient(reverse_kl(student, teacher, 50, path=True), student).abs().max() < 1e-10
+    assert gradient(reverse_kl(student, teacher, 50), student).abs().max() > 1e-3
+    randomise(student, 0.05)
+    draws = [
+        torch.stack(
+            [gradient(reverse_kl(student, teacher, 2000, path=p), student) for _ in range(9)]
+        )
+        for p in (True, False)
+    ]
+    error = torch.hypot(draws[0].std(0), draws[1].std(0)) / 3
+    assert ((draws[0].mean(0) - draws[1].mean(0)).abs() <= 4.5 * error + 1e-9).all()
+
+
+def test_gradients_reach_the_student_through_the_teacher_and_stop_there():
+    teacher, student = MAF(2, (8,)).build((D,)).eval(), IAF(2, (8,)).build((D,))
+    randomise(teacher)
+    teacher.requires_grad_(False)
+    x, log_q = student.sample_with_log_prob(20)
+    through = torch.autograd.grad(
+        -teacher.log_prob(x).sum(), student.bijection.parts[0].bijection.net.last.bias
+    )
+    assert through[0].abs().max() > 0
+    before = {name: value.clone() for name, value in teacher.state_dict().items()}
+    caudal.distill(
+        student,
+        teacher,
+        training=Training(steps=3, batch_size=20),
+        distillation=Distillation(pool=200),
+    )
+    assert all(torch.equal(value, before[name]) for name, value in teacher.state_dict().items())
+    assert all(not p.requires_grad for p in teacher.parameters())
+
+
+def test_samples_in_the_void_neither_drown_nor_spoil_the_others():
+    student = Flow(Chain(iaf()), Normal((D,)))
+
+    class Cliff(Flow):
+        def log_prob(self, x, context=None, generator=None):
+            return torch.where(x[:, 0] > 0, -(x[:, 0] * 1e200).square(), -x.square().sum(1))
+
+    teacher = Cliff(LULinear(D), Normal((D,)))
+    loss = reverse_kl(student, teacher, 100, tail=10.0)
+    assert gradient(loss, student).isfinite().all()
+
+
+def test_guidance_is_zero_for_the_same_maps_and_needs_pairs():
+    teacher = MAF(2, (8,)).build((D,)).eval()
+    student = IAF(2, (8,)).build((D,))
+    assert pairs_up(student, teacher)
+    assert not pairs_up(IAF(3, (8,)).build((D,)), teacher)
+    assert not pairs_up(RealNVP(2, (8,), batch_norm=False).build((D,)), teacher)
+    x = torch.randn(50, D)
+    assert Guide(student, teacher)(x) < 1e-8  # both at the identity, but for BatchNorm's epsilon
+    randomise(teacher)
+    assert Guide(student, teacher)(x) > 1e-2
+    with pytest.raises(ValueError, match="do not pair up"):
+        Guide(IAF(3, (8,)).build((D,)), teacher)
+
+
+def test_a_student_reaches_a_known_gaussian():
+    teacher, p = gaussian(3)
+    torch.manual_seed(0)
+    student = IAF(2, (16,)).build((D,))
+    training = Training(steps=300, batch_size=128, lr=1e-2, validate_every=100)
+    caudal.distill(student, teacher, training=training, distillation=Distillation(pool=4000))
+    x = student.sample(20_000)
+    ratios = student.log_prob(x) - p.log_prob(x)
+    assert ratios.mean() < 0.01 * D
+
+
+def test_what_is_left_behind_is_the_whole_student(tmp_path):
+    def dressed(core):
+        dressing = Standardise((D,))
+        dressing.observe(3 + 2 * torch.randn(100, D, generator=torch.Generator().manual_seed(1)))
+        return Flow(Chain([core.bijection, dressing]), core.base)
+
+    teacher = randomise(dressed(MAF(1, (8,)).build((D,)).eval()), 0.0).eval()
+    recipe = IAF(1, (8,))
+    student = dressed(recipe.build((D,)))
+    student.bijection.parts[1].load_state_dict(teacher.bijection.parts[1].state_dict())
+    check_dressed_alike(student, teacher)
+    assert not any(isinstance(m, Standardise) for m in undressed(teacher).modules())
+    training = Training(steps=4, batch_size=20, validate_every=2)
+    options = {"training": training, "distillation": Distillation(pool=200)}
+    with pytest.raises(InputError, match="not the teacher's"):
+        caudal.distill(recipe.build((3,)), teacher, **options)
+    with pytest.raises(InputError, match="standardise or bound"):
+        caudal.distill(recipe.build((D,)), teacher, **options)
+    with pytest.raises(InputError, match="takes no contexts"):
+        caudal.distill(student, teacher, torch.zeros(3, 1), **options)
+    caudal.distill(student, teacher, **options)
+    bare = IAF(1, (8,)).build((D,)).double()
+    caudal.distill(bare, undressed(teacher), out=tmp_path / "s", recipe=recipe, **options)
+    again = caudal.load(tmp_path / "s")
+    x = torch.randn(5, D)
+    assert torch.equal(again.log_prob(x), bare.log_prob(x))
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"forward": -1.0}, "--forward -1.0"),
+        ({"tail": 0.0}, "--tail 0.0"),
+        ({"pool": 3}, "--pool 3"),
+        ({"reverse": float("nan")}, "--reverse nan"),
+    ],
+)
+def test_refuses_weights_that_are_none(options, words):
+    with pytest.raises(InputError, match=words):
+        Distillation(**options)
+
+
+def test_refuses_to_learn_from_nothing():
+    nothing = Distillation(forward=0, guide=0)
+    with pytest.raises(InputError, match="nothing to learn from"):
+        caudal.distill(NSF(1, 8).build((D,)), MAF(1, (8,)).build((D,)), distillation=nothing)
