@@ -36,7 +36,7 @@ LAYERS = (
     ("dequantization",),
     ("base", "bijections", "nets"),
     ("bijection", "elementwise"),
-    ("errors", "files", "kernels", "numerics"),
+    ("errors", "files", "kernels", "numerics", "weights"),
 )
 """From top to bottom. A room imports itself and the layers below it, never its neighbours."""
 DEPTH = {room: depth for depth, layer in enumerate(LAYERS) for room in layer}

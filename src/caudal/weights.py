@@ -1,0 +1,95 @@
+"""What importance weights say of the density they were drawn from."""
+
+import math
+
+import torch
+from torch import Tensor
+
+FEWEST = 5  # weights in a tail: fewer say nothing of its shape
+FLAT = 1e-3  # nats: a tail no longer than this is rounding, whose shape means nothing
+FAINT = 1e-200  # of the largest weight: what underflows still counts as small, not as none
+PRIOR_WEIGHTS, PRIOR_K = 10, 0.5  # the weak prior of PSIS: as good as ten weights that say 0.5
+
+
+def effective_share(log_w: Tensor) -> float:
+    """Effective sample size as a share of n: (sum w)^2 / (n sum w^2), from log w (n,) in nats.
+
+    Weighted by w, n rows estimate a mean about as well as share * n rows of the target do. 1 for
+    equal weights, 1/n for a single one; 0 where every weight is 0.
+    Reference: Kong, Liu, Wong, Sequential imputations and Bayesian missing data problems, 1994.
+    """
+    log_w = log_w.double()
+    if bool((log_w == -torch.inf).all()):
+        return 0.0
+    first, second = log_w.logsumexp(0), (2 * log_w).logsumexp(0)
+    return min(1.0, float((2 * first - second).exp()) / len(log_w))
+
+
+def pareto_k(log_w: Tensor) -> float:
+    """Tail index k of the largest weights, from log w (n,) in nats.
+
+    The min(n / 5, 3 sqrt(n)) largest weights, less the next one, are fitted by a generalised
+    Pareto density p(t) = (1 + k t / sigma)^(-1 - 1/k) / sigma. Moments of w above 1/k do not
+    exist: up to 0.5 the variance is finite, up to 0.7 estimates are of use, from 1 on there is not
+    even a mean. -inf where the largest weights are equal, inf where too few of them are above 0,
+    NaN for fewer than 21 rows. What the proposal never draws, no weight can tell of.
+    Reference: Pareto smoothed importance sampling (Vehtari, Simpson, Gelman, Yao, Gabry, 2024),
+    arXiv:1507.02646.
+    """
+    log_w = log_w.double().sort().values
+    size = math.ceil(min(0.2 * len(log_w), 3 * math.sqrt(len(log_w))))
+    if size < FEWEST:
+        return math.nan
+    cutoff, tail = log_w[-size - 1], log_w[-size:]
+    top = tail[-1]
+    if top == -torch.inf:
+        return math.inf
+    if top - cutoff < FLAT:
+        return -math.inf
+    tail = tail[tail > cutoff]
+    if len(tail) < FEWEST:
+        return math.inf
+    excess = (tail - top).exp() - (cutoff - top).exp()
+    return _shape(excess.clamp(min=FAINT))
+
+
+def _shape(excess: Tensor) -> float:
+    """The k of a generalised Pareto density through sorted excesses t (n,) > 0.
+
+    With theta = -k / sigma, k(theta) = mean log(1 - theta t) is of highest likelihood, and
+    theta is averaged over a grid, each point weighted by its profile likelihood.
+    Reference: Zhang, Stephens, A new and efficient estimation method for the generalized Pareto
+    distribution, Technometrics, 2009; k has the opposite sign there.
+    """
+    n = len(excess)
+    points = 30 + math.isqrt(n)
+    grid = torch.arange(1, points + 1, dtype=excess.dtype, device=excess.device) - 0.5
+    quartile = excess[int(n / 4 + 0.5) - 1]
+    theta = 1 / excess[-1] + (1 - (points / grid).sqrt()) / (3 * quartile)
+    k = (-theta.unsqueeze(1) * excess).log1p().mean(1)
+    likelihood = n * ((-theta / k).log() - k - 1)
+    best = (likelihood.softmax(0) * theta).sum()
+    found = float((-best * excess).log1p().mean())
+    return (n * found + PRIOR_WEIGHTS * PRIOR_K) / (n + PRIOR_WEIGHTS)
+
+
+def distance_left(log_w: Tensor, steps: int) -> float:
+    """How far q is from p after `steps` of independence Metropolis-Hastings: total variation.
+
+    From log w = log p - log q (n,) at draws of q. A row of weight v rejects a proposal with
+    chance r(v) = 1 - E_q min(1, w / v), and what is left after t steps is at most
+    E_q max(w - 1, 0) r(w)^t; without steps, that is the distance of q itself. For two chains,
+    from q and from p, start as one where they can; then they share proposals and uniforms, and
+    are one from when the one of higher weight, that from p, accepts. Both expectations are over
+    the weights given: a mode of p that q never draws does not count.
+    Reference: Smith, Tierney, Exact transition probabilities for the independence Metropolis
+    sampler, 1996, which has r as the spectrum of the chain.
+    """
+    if bool((log_w == -torch.inf).all()):
+        return 1.0
+    w = (log_w.double() - log_w.double().max()).exp().sort().values
+    w = w / w.mean()
+    lower = w.cumsum(0) / w.clamp(min=torch.finfo(w.dtype).tiny)  # sum of min(1, w' / w), w' <= w
+    higher = torch.arange(len(w) - 1, -1, -1, dtype=w.dtype, device=w.device)
+    rejects = (1 - (lower + higher) / len(w)).clamp(min=0)
+    return float(((w - 1).clamp(min=0) * rejects**steps).mean())

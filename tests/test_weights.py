@@ -1,0 +1,97 @@
+"""Importance weights against closed forms."""
+
+import math
+
+import pytest
+import torch
+
+from caudal.weights import distance_left, effective_share, pareto_k
+
+
+def gaussian_weights(n, mean, std):
+    """log w at draws of N(0, std^2) for the target N(mean, 1), float64."""
+    student = torch.distributions.Normal(torch.zeros((), dtype=torch.float64), std)
+    teacher = torch.distributions.Normal(torch.full((), mean, dtype=torch.float64), 1.0)
+    x = student.sample((n,))
+    return teacher.log_prob(x) - student.log_prob(x)
+
+
+def test_equal_weights_lose_nothing_and_have_no_tail():
+    for log_w in (torch.full((1000,), -700.0), torch.full((1000,), 5000.0)):
+        assert effective_share(log_w) == pytest.approx(1.0, abs=1e-12)
+        assert pareto_k(log_w) == -math.inf
+    noise = torch.full((1000,), 3.0) + 1e-6 * torch.randn(1000)
+    assert pareto_k(noise) == -math.inf
+
+
+def test_one_weight_that_counts():
+    log_w = torch.full((100,), -1e4)
+    log_w[7] = 0
+    assert effective_share(log_w) == pytest.approx(0.01)
+    log_w = torch.full((100,), -torch.inf)
+    assert (effective_share(log_w), pareto_k(log_w)) == (0.0, math.inf)
+    log_w[7] = 0
+    assert (effective_share(log_w), pareto_k(log_w)) == (0.01, math.inf)
+
+
+@pytest.mark.parametrize("shift", [0.25, 0.5, 1.0])
+def test_effective_share_of_a_shifted_gaussian(shift):
+    """E_q w^2 = exp(shift^2)."""
+    share = effective_share(gaussian_weights(400_000, shift, 1.0))
+    assert share == pytest.approx(math.exp(-(shift**2)), rel=0.02)
+
+
+def test_effective_share_of_a_wide_gaussian():
+    """E_q w^2 = s^2 / sqrt(2 s^2 - 1)."""
+    share = effective_share(gaussian_weights(100_000, 0.0, 1.3))
+    assert share == pytest.approx(math.sqrt(2 * 1.69 - 1) / 1.69, rel=0.01)
+
+
+@pytest.mark.parametrize("k", [0.3, 0.7, 1.2])
+def test_the_index_of_pareto_weights_is_found(k):
+    """w = u^-k has the tail index k; 948 weights give it with an error of (1 + k) / sqrt(948)."""
+    log_w = -k * torch.rand(100_000, dtype=torch.float64).log()
+    assert pareto_k(log_w) == pytest.approx(k, abs=3 * (1 + k) / math.sqrt(948))
+    assert pareto_k(log_w - 5000) == pytest.approx(pareto_k(log_w), abs=1e-9)
+
+
+def test_exponential_and_bounded_weights():
+    exponential = -torch.rand(100_000, dtype=torch.float64).log()
+    assert pareto_k(exponential.log()) == pytest.approx(0.0, abs=3 / math.sqrt(948))
+    uniform = torch.rand(100_000, dtype=torch.float64)  # a generalised Pareto of index -1
+    assert pareto_k(uniform.log()) == pytest.approx(-1.0, abs=0.15)
+
+
+def test_a_narrow_proposal_has_the_index_of_its_tails():
+    """Log w of N(0, s^2) for N(0, 1) is (1 - s^2) z^2 / 2, z normal: k = 1 - s^2."""
+    assert pareto_k(gaussian_weights(200_000, 0.0, 0.5)) == pytest.approx(0.75, abs=0.1)
+    assert pareto_k(gaussian_weights(200_000, 0.0, 1.3)) < 0
+
+
+def test_few_rows_say_nothing_of_the_tail():
+    assert math.isnan(pareto_k(torch.randn(20)))
+    assert not math.isnan(pareto_k(torch.randn(21)))
+
+
+def test_distance_left_of_two_values():
+    """A chain of two states, in closed form.
+
+    With q = (3/4, 1/4) and p = (1/4, 3/4), w = (1/3, 3). From the heavier state, a proposal is
+    rejected with chance 3/4 (1 - 1/9) = 2/3, so the distance 1/2 falls as (2/3)^t.
+    """
+    log_w = torch.tensor([1 / 3] * 3 + [3.0], dtype=torch.float64).log()
+    for steps in (0, 1, 5):
+        assert distance_left(log_w, steps) == pytest.approx(0.5 * (2 / 3) ** steps)
+
+
+def test_distance_left_of_draws_with_weight_zero():
+    log_w = torch.where(torch.arange(1000) % 2 == 0, -torch.inf, 0.0)
+    assert distance_left(log_w, 3) == pytest.approx(0.5 * 0.5**3)  # half of them, half at a step
+    assert distance_left(torch.zeros(100), 0) == pytest.approx(0.0, abs=1e-12)
+    assert distance_left(torch.full((100,), -torch.inf), 1) == 1.0
+
+
+def test_distance_left_of_gaussians_without_a_step_is_their_distance():
+    """Total variation of N(0, 1) and N(1, 1): 2 Phi(1/2) - 1."""
+    left = distance_left(gaussian_weights(400_000, 1.0, 1.0), 0)
+    assert left == pytest.approx(math.erf(0.5 / math.sqrt(2)), abs=0.01)
