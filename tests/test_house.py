@@ -31,7 +31,7 @@ LAYERS = (
     ("report",),
     ("training",),
     ("data", "recipes"),
-    ("initialization", "losses"),
+    ("correction", "initialization", "losses"),
     ("flow",),
     ("dequantization",),
     ("base", "bijections", "nets"),

@@ -92,7 +92,7 @@ class Flow(nn.Module):
         dequantisation it is that of the continuous draw, before rounding, which cuts gradients.
         """
         z = self.base.sample(n, generator) * temperature
-        context = self._context(_per_sample(context, n, self.context_shape), n)
+        context = self._context(per_sample(context, n, self.context_shape), n)
         x, log_det = self._run(self.bijection.forward, z, context)
         log_prob = self.base.log_prob(z) - log_det
         return (self.dequantization.lower(x) if self.dequantization else x), log_prob
@@ -115,6 +115,19 @@ class Flow(nn.Module):
         if self.dequantization is None:
             return x, x.new_zeros(x.shape[0])
         return self.dequantization.lift(x, generator)
+
+    def continuous(self) -> "Flow":
+        """The exact density of lifted rows (see `lift`): the same modules, no dequantization.
+
+        Its samples are what `sample` rounds, and its log_prob has no noise. Flows of one table can
+        be compared so, row by row.
+        """
+        if self.dequantization is None:
+            return self
+        shape, embedding = self.context_shape, self.embedding
+        flow = Flow(self.bijection, self.base, context_shape=shape, embedding=embedding)
+        flow.training = self.training  # the modules keep their own
+        return flow
 
     def embed(self, context: Tensor | None) -> Tensor | None:
         """Context as the bijection takes it."""
@@ -166,7 +179,7 @@ class Flow(nn.Module):
             )
 
 
-def _per_sample(context: Tensor | None, n: int, shape: tuple[int, ...] | None) -> Tensor | None:
+def per_sample(context: Tensor | None, n: int, shape: tuple[int, ...] | None) -> Tensor | None:
     """One row of context repeated for n samples; n rows as they are."""
     if context is None or shape is None or context.ndim > len(shape):
         return context
