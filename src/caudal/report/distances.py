@@ -47,10 +47,11 @@ def _distance(column: Column, data: np.ndarray, samples: np.ndarray) -> Distance
         return Distance(column.name, "KS", float(len(data) != len(samples)), missing)
     if column.categories is not None:
         return Distance(column.name, "TV", _total_variation(data, samples), missing)
-    return Distance(column.name, "KS", _kolmogorov_smirnov(data, samples), missing)
+    return Distance(column.name, "KS", kolmogorov_smirnov(data, samples), missing)
 
 
-def _kolmogorov_smirnov(a: np.ndarray, b: np.ndarray) -> float:
+def kolmogorov_smirnov(a: np.ndarray, b: np.ndarray) -> float:
+    """The largest difference between the cumulative shares of a (N,) and b (M,)."""
     a, b = np.sort(a), np.sort(b)
     points = np.concatenate([a, b])
     below_a = np.searchsorted(a, points, side="right") / len(a)

@@ -59,7 +59,7 @@ class Evaluation:
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON, which knows neither infinity nor NaN: both are null."""
-        return {k: _plain(v) for k, v in asdict(self).items() if v is not None}
+        return {k: plain(v) for k, v in asdict(self).items() if v is not None}
 
 
 @torch.no_grad()
@@ -142,7 +142,7 @@ def _summary(
     scores: Tensor, flow: Flow, schema: Schema, gaussian: Gaussian | None, split: str, seed: int
 ) -> Evaluation:
     inside = scores[scores[:, 0] > -torch.inf]
-    log_prob, two_se = _mean(inside[:, 0])
+    log_prob, two_se = mean_two_se(inside[:, 0])
     bounded = all(c.kind == "integer" and None not in (c.low, c.high) for c in schema.columns)
     result = Evaluation(
         log_prob=-math.inf if len(inside) < len(scores) else log_prob,
@@ -157,7 +157,7 @@ def _summary(
     )
     if gaussian is None:
         return result
-    gain, gain_two_se = _mean(inside[:, 0] - inside[:, 1])
+    gain, gain_two_se = mean_two_se(inside[:, 0] - inside[:, 1])
     return replace(
         result,
         gaussian_log_prob=float(scores[:, 1].mean()),
@@ -168,12 +168,13 @@ def _summary(
     )
 
 
-def _mean(values: Tensor) -> tuple[float, float]:
+def mean_two_se(values: Tensor) -> tuple[float, float]:
     """Mean and two standard errors, NaN where there are too few values for them."""
     if len(values) < 2:
         return float(values.mean()), math.nan
     return float(values.mean()), 2 * float(values.std()) / math.sqrt(len(values))
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """A value as JSON can hold it: null for a number that is not finite."""
     return value if not isinstance(value, float) or math.isfinite(value) else None
