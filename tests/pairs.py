@@ -1,8 +1,10 @@
 """Students and teachers whose divergences are known in closed form."""
 
+import math
+
 import torch
 
-from caudal import Chain, Flow
+from caudal import Bijection, Chain, Flow
 from caudal.base import Base, Normal
 from caudal.bijections import Standardise
 
@@ -37,3 +39,36 @@ class Modes(Base):
 def modes(*centres):
     """A mixture along the first of two columns, in float64."""
     return Flow(Chain([]), Modes(centres)).double().eval()
+
+
+def positive_half():
+    """|z|, z normal, in float64: the density of rows below 0 is 0."""
+    return Flow(Fold(), HalfNormal((1,))).double().eval()
+
+
+class HalfNormal(Normal):
+    def log_prob(self, z):
+        return super().log_prob(z) + math.log(2)
+
+    def sample(self, n, generator=None):
+        return super().sample(n, generator).abs()
+
+
+class Fold(Bijection):
+    """The identity above 0; below, the log-det is -inf."""
+
+    def forward(self, z, context=None):
+        return z, z.new_zeros(len(z))
+
+    def inverse(self, x, context=None):
+        return x, torch.where(x[:, 0] >= 0, 0.0, -torch.inf).to(x)
+
+
+class Shift(Bijection):
+    """x = z + context."""
+
+    def forward(self, z, context=None):
+        return z + context, z.new_zeros(len(z))
+
+    def inverse(self, x, context=None):
+        return x - context, x.new_zeros(len(x))

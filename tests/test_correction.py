@@ -9,12 +9,11 @@ from scipy import stats
 
 from caudal import Flow, InputError, NumericalError
 from caudal.base import Normal
-from caudal.bijection import Bijection
 from caudal.correction import Correction, corrected_sample, weighted_sample
 from caudal.data import Column, Schema
 from caudal.recipes import NICE
 from caudal.training.assemble import assemble
-from pairs import gaussian, modes
+from pairs import Shift, gaussian, modes, positive_half
 
 
 def p_value(x, mean, std):
@@ -63,16 +62,6 @@ def test_the_teacher_itself_is_always_accepted():
     assert correction.to_dict()["pareto_k"] is None
 
 
-class Shift(Bijection):
-    """x = z + context."""
-
-    def forward(self, z, context=None):
-        return z + context, z.new_zeros(len(z))
-
-    def inverse(self, x, context=None):
-        return x - context, x.new_zeros(len(x))
-
-
 def test_each_row_keeps_its_context():
     teacher = Flow(Shift(), Normal((1,)), context_shape=(1,)).double()
     student = Flow(Shift(), Normal((1,)), context_shape=(1,), embedding=Halve()).double()
@@ -112,18 +101,8 @@ def test_a_generator_draws_it_all():
     assert torch.equal(a, b)
 
 
-class Above(Bijection):
-    """The positive half alone: the log-det is -inf below 0."""
-
-    def forward(self, z, context=None):
-        return z, z.new_zeros(len(z))
-
-    def inverse(self, x, context=None):
-        return x, torch.where(x[:, 0] > 0, math.log(2), -torch.inf)
-
-
 def test_rows_the_teacher_never_has_are_left_behind():
-    student, teacher = gaussian(0.0, 1.0), Flow(Above(), Normal((1,))).double()
+    student, teacher = gaussian(0.0, 1.0), positive_half()
     x, correction = corrected_sample(student, teacher, 20_000)
     assert (x > 0).all()
     assert correction.ess == pytest.approx(0.5, abs=0.01)

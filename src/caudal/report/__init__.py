@@ -3,19 +3,31 @@
 from caudal.report.comparison import Comparison, compare
 from caudal.report.distances import Distance, distances
 from caudal.report.evaluate import Evaluation, evaluate
+from caudal.report.fidelity import Fidelity, measure
 from caudal.report.gaussian import Gaussian, fit_gaussian
+from caudal.report.sampling_speed import SamplingSpeed, sampling_speed
 from caudal.report.story import Story
+from caudal.report.two_sample import TwoSample, column_distances, two_sample
+from caudal.report.verdict import verdict
 from caudal.report.write import write_report
 
 __all__ = [
     "Comparison",
     "Distance",
     "Evaluation",
+    "Fidelity",
     "Gaussian",
+    "SamplingSpeed",
     "Story",
+    "TwoSample",
+    "column_distances",
     "compare",
     "distances",
     "evaluate",
     "fit_gaussian",
+    "measure",
+    "sampling_speed",
+    "two_sample",
+    "verdict",
     "write_report",
 ]
