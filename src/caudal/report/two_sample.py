@@ -48,6 +48,8 @@ def two_sample(
         context: (N, C) of what row i of both is given, for the classifier to see too.
         seed: of the classifier.
     """
+    from threadpoolctl import threadpool_limits
+
     half = len(teacher) // 2
     if half < 2 or teacher.shape != student.shape:
         raise ValueError(f"expected as many rows of both, got {teacher.shape}, {student.shape}")
@@ -55,8 +57,9 @@ def two_sample(
     pair = [
         np.concatenate([rows, beside], 1).clip(-_LARGEST, _LARGEST) for rows in (teacher, student)
     ]
-    classifier = _fitted([rows[:half] for rows in pair], seed)
-    no, yes = (classifier.predict_proba(rows[half:])[:, 1] for rows in pair)
+    with threadpool_limits(1):  # so few rows gain nothing from more, and lose much on busy cores
+        classifier = _fitted([rows[:half] for rows in pair], seed)
+        no, yes = [classifier.predict_proba(rows[half:])[:, 1] for rows in pair]
     auc, auc_se = area(no, yes)
     accuracy = 0.5 * float((no < 0.5).mean() + (yes > 0.5).mean())
     accuracy += 0.25 * float((no == 0.5).mean() + (yes == 0.5).mean())  # a coin for a tie
