@@ -16,7 +16,6 @@ from caudal.weights import distance_left, effective_share, pareto_k
 STEPS = 20
 """Leaves at most (1 - 1/M)^20 of the student's error: 1e-6 for weights of up to M = 2, 1 % for
 M = 5, 12 % for M = 10. A student for which that is not enough is worth training on."""
-_WEIGHTS = 1 << 20  # kept of several corrections: enough to know a tail by, and 8 MiB
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,9 +65,9 @@ class Correction:
 
     @classmethod
     def join(cls, parts: "Sequence[Correction]") -> "Correction":
-        """One for the samples of several, all of as many steps; it keeps the first weights."""
+        """One for the samples of several, all of as many steps."""
         moves = torch.cat([part.moves for part in parts])
-        log_weights = torch.cat([part.log_weights for part in parts])[:_WEIGHTS]
+        log_weights = torch.cat([part.log_weights for part in parts])
         return cls(parts[0].steps, moves, log_weights)
 
     def to_dict(self) -> dict[str, Any]:

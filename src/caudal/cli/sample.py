@@ -9,10 +9,12 @@ import pyarrow as pa
 from tyro.conf import FlagCreatePairsOff, Positional, UseAppendAction, arg
 
 from caudal.cli.contexts import context_rows, rechunk
+from caudal.cli.exact import Draw, Exact
 from caudal.cli.opened import OpenedRun
 from caudal.cli.output import open_output
 from caudal.cli.parse import parse
 from caudal.cli.screen import Screen
+from caudal.correction import STEPS
 from caudal.data import read_tables
 from caudal.errors import InputError
 from caudal.report.gaussian import noise
@@ -45,6 +47,10 @@ class SampleOptions:
     """A table of contexts, one row for each sample, over again if there are fewer."""
     given: UseAppendAction[tuple[str, ...]] = ()
     """Values of context columns for all rows, such as digit=3; sex= for a missing category."""
+    exact: str | None = None
+    """Run of a teacher with the same columns: the rows are corrected to be the teacher's own."""
+    exact_steps: int = STEPS
+    """Corrections of each row; each costs a draw, and a density of the teacher."""
     device: str = "auto"
     """cpu, cuda, cuda:1, mps, or auto for a GPU if there is one."""
     overwrite: FlagCreatePairsOff[bool] = False
@@ -61,15 +67,21 @@ def run(words: list[str]) -> int:
     writer = open_output(options.out, options.overwrite)
     opened = OpenedRun(options.run, options.device)
     writer.check(opened.schema.arrow)
+    exact = _exact(opened, options)
+    draw = exact or _plain(opened, options.temperature)
     n = options.n or _rows_wanted(options)
-    chunks = _sampled(opened, options, n, screen)
+    chunks = _sampled(opened, options, n, draw, screen)
     with writer:
         for table in screen.track(chunks, "sampling", math.ceil(n / _chunk(opened))):
             writer.write(table)
     screen.say(f"{options.out}: {n:,} rows sampled from {options.run} (seed {options.seed})")
     if options.temperature != 1:
         screen.warn(f"at temperature {options.temperature:g} these are no samples of the density")
-    screen.result({"out": options.out, "rows": n, "seed": options.seed})
+    result = {"out": options.out, "rows": n, "seed": options.seed}
+    if exact is not None:
+        exact.tell(screen)
+        result["exact"] = exact.result()
+    screen.result(result)
     return 0
 
 
@@ -79,6 +91,20 @@ def _check(options: SampleOptions) -> None:
         raise InputError(f"-n {options.n}: must be at least 1")
     if not 0 <= options.temperature < math.inf:
         raise InputError(f"--temperature {options.temperature}: must be at least 0")
+    if options.exact_steps < 1:
+        raise InputError(f"--exact-steps {options.exact_steps}: must be at least 1")
+    if options.exact is not None and options.temperature != 1:
+        raise InputError("--exact gives samples of the density: leave --temperature out")
+
+
+def _exact(opened: OpenedRun, options: SampleOptions) -> Exact | None:
+    if options.exact is None:
+        return None
+    return Exact(opened, options.exact, options.exact_steps, options.device)
+
+
+def _plain(opened: OpenedRun, temperature: float) -> Draw:
+    return lambda n, context, generator: opened.flow.sample(n, context, temperature, generator)
 
 
 def _rows_wanted(options: SampleOptions) -> int:
@@ -92,7 +118,7 @@ def _chunk(opened: OpenedRun) -> int:
 
 
 def _sampled(
-    opened: OpenedRun, options: SampleOptions, n: int, screen: Screen
+    opened: OpenedRun, options: SampleOptions, n: int, draw: Draw, screen: Screen
 ) -> Iterator[pa.Table]:
     """The samples as tables, a chunk at a time."""
     chunk = _chunk(opened)
@@ -104,5 +130,4 @@ def _sampled(
     like = opened.flow.base.like
     for size, context in zip(sizes, contexts, strict=True):
         placed = None if context is None else context.to(like)
-        x = opened.flow.sample(size, placed, options.temperature, generator)
-        yield opened.schema.decode(x, context)
+        yield opened.schema.decode(draw(size, placed, generator), context)
