@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 FEWEST = 5  # weights in a tail: fewer say nothing of its shape
-FLAT = 1e-3  # nats: a tail no longer than this is rounding, whose shape means nothing
+FLAT = 1e-2  # nats: a tail no longer than this is rounding, or nearly; its shape means nothing
 FAINT = 1e-200  # of the largest weight: what underflows still counts as small, not as none
 PRIOR_WEIGHTS, PRIOR_K = 10, 0.5  # the weak prior of PSIS: as good as ten weights that say 0.5
 

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 import pyarrow as pa
 from tyro.conf import FlagCreatePairsOff, Positional, UseAppendAction, arg
@@ -74,15 +74,19 @@ def run(words: list[str]) -> int:
     with writer:
         for table in screen.track(chunks, "sampling", math.ceil(n / _chunk(opened))):
             writer.write(table)
+    _tell(screen, options, n, exact)
+    return 0
+
+
+def _tell(screen: Screen, options: SampleOptions, n: int, exact: Exact | None) -> None:
     screen.say(f"{options.out}: {n:,} rows sampled from {options.run} (seed {options.seed})")
     if options.temperature != 1:
         screen.warn(f"at temperature {options.temperature:g} these are no samples of the density")
-    result = {"out": options.out, "rows": n, "seed": options.seed}
+    result: dict[str, Any] = {"out": options.out, "rows": n, "seed": options.seed}
     if exact is not None:
         exact.tell(screen)
         result["exact"] = exact.result()
     screen.result(result)
-    return 0
 
 
 def _check(options: SampleOptions) -> None:
