@@ -25,7 +25,7 @@ from caudal.elementwise import (
     Shift,
 )
 from caudal.nets import MADE, MLP, ResidualMLP
-from caudal.recipes import IAF, MAF, NICE, NSF, NSFAR, MAFMoG, RealNVP
+from caudal.recipes import IAF, MAF, NICE, NSF, NSFAR, NSFIAF, MAFMoG, RealNVP
 from caudal.recipes import MADE as MADERecipe  # noqa: N811
 
 ELEMENTWISE = {
@@ -47,6 +47,7 @@ RECIPES = {
     "iaf": IAF(layers=3, hidden=(16, 16)),
     "nsf": NSF(layers=2, hidden=16, blocks=1),
     "nsf-ar": NSFAR(layers=2, hidden=16, blocks=1),
+    "nsf-iaf": NSFIAF(layers=2, hidden=16, blocks=1),
 }
 
 

@@ -23,6 +23,7 @@ COMMANDS = {
     "eval": Command("RUN", "test log-likelihood of a run, beside a Gaussian"),
     "score": Command("RUN --data TABLE --out FILE", "a table's rows with their log-density"),
     "sample": Command("RUN -n ROWS --out FILE", "new rows, with the data's columns and types"),
+    "distill": Command("TEACHER --out FOLDER", "train a fast-sampling student of a run's flow"),
     "recipes": Command("", "the flows there are, their papers, and what each is good for"),
     "demo": Command("", "train, evaluate and sample on real digits, offline, in minutes"),
 }

@@ -1,17 +1,28 @@
 """What `caudal train` does after training: evaluate, tell the story, say what comes next."""
 
+import json
 import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from caudal import files
 from caudal.cli.evaluate import GAUSSIAN, show_evaluation, write_evaluation
 from caudal.cli.options import as_flags, default_config
 from caudal.cli.screen import Screen
 from caudal.data import Dataset
 from caudal.recipes import RECIPES, Recipe
-from caudal.report import Evaluation, Story, compare, evaluate, fit_gaussian, write_report
+from caudal.report import (
+    Distilled,
+    Evaluation,
+    Story,
+    compare,
+    evaluate,
+    fit_gaussian,
+    write_report,
+)
 from caudal.report.gaussian import save_gaussian
 from caudal.report.story import duration, parameters
 from caudal.training.fit import Fitted
@@ -26,19 +37,29 @@ def finish(
     fitted: Fitted,
     config: dict[str, Any],
     report: bool = True,
+    distilled: Distilled | None = None,
+    typed: str | None = None,
 ) -> None:
-    """Evaluates the flow on the test rows, writes eval.json and the report, and says where."""
+    """Evaluates the flow on the test rows, writes eval.json and the report, and says where.
+
+    Of a student, also how it compares to its teacher, into compare.json.
+    """
     gaussian = fit_gaussian(fitted.flow, data.train)
     save_gaussian(out / GAUSSIAN, gaussian)
     result = evaluate(fitted.flow, data.test, gaussian, data.schema)
     write_evaluation(out / "eval.json", result)
     page = None
     if report:
-        page = write_report(out, _story(out, recipe, data, fitted, config, result))
+        story = _story(out, recipe, data, fitted, config, result, typed)
+        page = write_report(out, replace(story, distilled=distilled))
+    if distilled:
+        text = json.dumps(distilled.to_dict(), indent=2, ensure_ascii=False)
+        files.write_text(out / "compare.json", text + "\n")
     _say(screen, out, fitted, result, page)
     screen.result(
         {
             **result.to_dict(),
+            **({"fidelity": distilled.to_dict()} if distilled else {}),
             "run": str(out),
             "report": str(page) if page else None,
             "best_step": fitted.best_step,
@@ -63,6 +84,7 @@ def _story(
     fitted: Fitted,
     config: dict[str, Any],
     result: Evaluation,
+    typed: str | None,
 ) -> Story:
     return Story(
         name=out.name,
@@ -72,7 +94,7 @@ def _story(
         evaluation=result,
         comparison=compare(fitted.flow, data),
         metrics=fitted.history,
-        command=shlex.join(command(config, out)),
+        command=typed or shlex.join(command(config, out)),
         config=yaml.safe_dump(config, sort_keys=False, allow_unicode=True),
         seconds=_seconds(fitted),
         seed=config["seed"],

@@ -28,12 +28,14 @@ def show_data(screen: Screen, data: Dataset) -> None:
         screen.warn(note)
 
 
-def show_recipe(screen: Screen, recipe: Recipe, flow: Flow, data: Dataset) -> None:
+def show_recipe(
+    screen: Screen, recipe: Recipe, flow: Flow, data: Dataset, advise: bool = True
+) -> None:
     """The flow, its size, which of its directions is fast, and what to beware of."""
     fields = ", ".join(f"{k}={v}" for k, v in vars(recipe).items())
     screen.say(f"\n{recipe.name} ({fields}): {parameters(flow):,} parameters")
     screen.say(f"density {WAYS[recipe.scores]}, samples {WAYS[recipe.samples]}")
-    for warning in warnings(recipe, data):
+    for warning in warnings(recipe, data) if advise else ():
         screen.warn(warning)
     screen.say()
 

@@ -4,13 +4,25 @@ from caudal.recipes.iaf import IAF
 from caudal.recipes.made import MADE
 from caudal.recipes.maf import MAF, MAFMoG
 from caudal.recipes.nice import NICE
-from caudal.recipes.nsf import NSF, NSFAR
+from caudal.recipes.nsf import NSF, NSFAR, NSFIAF
 from caudal.recipes.realnvp import RealNVP
 from caudal.recipes.recipe import Recipe
 
 RECIPES: dict[str, type[Recipe]] = {
-    recipe.name: recipe for recipe in (NICE, RealNVP, MADE, MAF, MAFMoG, IAF, NSF, NSFAR)
+    recipe.name: recipe for recipe in (NICE, RealNVP, MADE, MAF, MAFMoG, IAF, NSF, NSFAR, NSFIAF)
 }
 """Every recipe, by its name on the command line."""
 
-__all__ = ["IAF", "MADE", "MAF", "NICE", "NSF", "NSFAR", "RECIPES", "MAFMoG", "RealNVP", "Recipe"]
+__all__ = [
+    "IAF",
+    "MADE",
+    "MAF",
+    "NICE",
+    "NSF",
+    "NSFAR",
+    "NSFIAF",
+    "RECIPES",
+    "MAFMoG",
+    "RealNVP",
+    "Recipe",
+]

@@ -2,6 +2,7 @@
 
 from caudal.report.comparison import Comparison, compare
 from caudal.report.distances import Distance, distances
+from caudal.report.distilled import Distilled, compare_students, fidelity_rows, speed_rows
 from caudal.report.evaluate import Evaluation, evaluate
 from caudal.report.fidelity import Fidelity, measure
 from caudal.report.gaussian import Gaussian, fit_gaussian
@@ -14,6 +15,7 @@ from caudal.report.write import write_report
 __all__ = [
     "Comparison",
     "Distance",
+    "Distilled",
     "Evaluation",
     "Fidelity",
     "Gaussian",
@@ -22,11 +24,14 @@ __all__ = [
     "TwoSample",
     "column_distances",
     "compare",
+    "compare_students",
     "distances",
     "evaluate",
+    "fidelity_rows",
     "fit_gaussian",
     "measure",
     "sampling_speed",
+    "speed_rows",
     "two_sample",
     "verdict",
     "write_report",

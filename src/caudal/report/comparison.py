@@ -27,6 +27,7 @@ class Comparison:
         samples: the same of the samples.
         context: (N, C) float64, or None.
         rows: what the rows are, such as "2,000 test rows".
+        sides: what to call the two in pictures.
     """
 
     schema: Schema
@@ -34,6 +35,7 @@ class Comparison:
     samples: np.ndarray
     context: np.ndarray | None
     rows: str
+    sides: tuple[str, str] = ("data", "samples")
 
     @property
     def columns(self) -> tuple[Column, ...]:
@@ -62,6 +64,25 @@ def compare(flow: Flow, dataset: Dataset, seed: int = 0, rows: int = ROWS) -> Co
         torch.cat(contexts).double().cpu().numpy() if contexts else None,
         f"{len(data):,} {what} rows",
     )
+
+
+@torch.no_grad()
+def compare_flows(
+    student: Flow, teacher: Flow, schema: Schema, contexts: Tensor | None, seed: int = 0
+) -> Comparison:
+    """As many samples of a teacher as of its student, given the same contexts in turn."""
+    given = None if contexts is None else contexts[torch.arange(ROWS) % len(contexts)]
+    samples = [
+        _as_written(
+            schema.columns,
+            flow.eval().sample(ROWS, given, generator=noise(flow, seed + which)).cpu(),
+        )
+        for which, flow in enumerate((teacher, student))
+    ]
+    context = None if given is None else given.double().cpu().numpy()
+    names = ("teacher", "student")
+    rows = f"{ROWS:,} samples of the teacher"
+    return Comparison(schema, samples[0], samples[1], context, rows, names)
 
 
 def _choose(dataset: Dataset, rows: int) -> tuple[Source, str]:

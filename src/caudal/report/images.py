@@ -28,8 +28,8 @@ def draw_images(comparison: Comparison) -> "Figure":
     chosen, classes = _choose(comparison)
     parts: Any = figure.subfigures(1, 2, wspace=0.04)
     for part, rows, colour, title in (
-        (parts[0], comparison.data, DATA, "data"),
-        (parts[1], comparison.samples, SAMPLES, "samples"),
+        (parts[0], comparison.data, DATA, comparison.sides[0]),
+        (parts[1], comparison.samples, SAMPLES, comparison.sides[1]),
     ):
         part.suptitle(title, color=colour, fontsize=10)
         _tiles(part, rows, chosen, image_side(comparison.schema) or 1, classes)

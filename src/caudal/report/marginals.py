@@ -35,7 +35,7 @@ def draw_marginals(comparison: Comparison) -> "Figure":
         axes.set_title(_title(column, data, samples), loc="left")
         axes.set_yticks([])
         axes.spines["left"].set_visible(False)
-    legend(figure)
+    legend(figure, data=comparison.sides[0], samples=comparison.sides[1])
     return figure
 
 

@@ -26,8 +26,8 @@ def draw_pairs(comparison: Comparison) -> "Figure":
     figure = new_figure(WIDTH, side + 0.2)
     parts: Any = figure.subfigures(1, 2)
     for part, rows, colour, title in (
-        (parts[0], comparison.data, DATA, "data"),
-        (parts[1], comparison.samples, SAMPLES, "samples"),
+        (parts[0], comparison.data, DATA, comparison.sides[0]),
+        (parts[1], comparison.samples, SAMPLES, comparison.sides[1]),
     ):
         part.suptitle(title, color=colour, fontsize=10)
         _triangle(part, comparison, chosen, rows[:POINTS], colour)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from caudal.report import correlations, curves, density, images, marginals, pairs
+from caudal.report.comparison import Comparison
 from caudal.report.story import Story
 from caudal.report.style import house_style
 
@@ -41,6 +42,8 @@ def draw_all(story: Story) -> list[Picture]:
 
 def _figures(story: Story) -> Iterator[tuple[str, str, str, "Figure"]]:
     comparison = story.comparison
+    if story.distilled is not None:
+        yield from _beside_teacher(story.distilled.comparison)
     if images.image_side(comparison.schema):
         yield "images", "Images", IMAGES, images.draw_images(comparison)
     flat = density.has_density(story.flow, comparison)
@@ -57,6 +60,17 @@ def _figures(story: Story) -> Iterator[tuple[str, str, str, "Figure"]]:
         yield "curves", "Training", CURVES, drawn
 
 
+def _beside_teacher(comparison: Comparison) -> Iterator[tuple[str, str, str, "Figure"]]:
+    if images.image_side(comparison.schema):
+        yield "teacher-images", "Student and teacher", TEACHER, images.draw_images(comparison)
+    drawn = marginals.draw_marginals(comparison)
+    yield "teacher-marginals", "Each column, student and teacher", TEACHER, drawn
+    if len(comparison.columns) > 1:
+        drawn = pairs.draw_pairs(comparison)
+        yield "teacher-pairs", "Pairs of columns, student and teacher", TEACHER, drawn
+
+
+TEACHER = "As many samples of the teacher as of the student; no data."
 IMAGES = "Rows of the data beside samples of the flow, not picked: the first that came."
 DENSITY = (
     "The density that the flow learned, between the data it learned from and samples it drew. "

@@ -8,6 +8,7 @@ from caudal.data import Dataset
 from caudal.flow import Flow
 from caudal.recipes import Recipe
 from caudal.report.comparison import Comparison
+from caudal.report.distilled import Distilled
 from caudal.report.evaluate import Evaluation
 
 
@@ -27,6 +28,7 @@ class Story:
         config: the run's config.yaml.
         seconds: that training took, or None if not known.
         seed: of training.
+        distilled: of a student, how it compares to its teacher.
     """
 
     name: str
@@ -40,6 +42,7 @@ class Story:
     config: str
     seconds: float | None
     seed: int
+    distilled: Distilled | None = None
 
 
 def parameters(flow: Flow) -> int:

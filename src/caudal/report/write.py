@@ -4,8 +4,9 @@ from importlib import metadata, resources
 from pathlib import Path
 
 from caudal import files
+from caudal.report.distilled import SPEED_HEAD, Distilled, fidelity_rows, speed_rows
 from caudal.report.evaluate import Evaluation
-from caudal.report.html import card, escape, page, section
+from caudal.report.html import card, escape, page, section, table
 from caudal.report.html import image as image_tag
 from caudal.report.numbers import OUTSIDE, number, plus_minus
 from caudal.report.pictures import Picture, draw_all
@@ -31,12 +32,34 @@ def _parts(story: Story, pictures: list[Picture]) -> list[str]:
         _header(story),
         _cards(story),
         _notes(story),
+        *_distilled(story),
         samples_section(story),
         *(section(p.title, p.caption, image_tag(p.png, p.title)) for p in pictures),
         columns_section(story),
         section("The run", "", _pre(story.command), _pre(story.config)),
         f"<footer>caudal {metadata.version('caudal')}</footer>",
     ]
+
+
+def _distilled(story: Story) -> list[str]:
+    """What there is to say of a student."""
+    if story.distilled is None:
+        return []
+    d = story.distilled
+    said = "".join(f'<p class="note">{escape(line)}</p>' for line in d.verdict)
+    caption = f"{d.fidelity.n:,} samples of each; the student minimised {' + '.join(d.terms)}."
+    return [
+        section(f"Beside its teacher, {d.teacher}", caption, said, _measures(d), _speeds(d)),
+    ]
+
+
+def _measures(d: Distilled) -> str:
+    return table(["", "", ""], fidelity_rows(d.fidelity), " n ")
+
+
+def _speeds(d: Distilled) -> str:
+    caption = '<p class="caption">Milliseconds, medians; on this machine.</p>'
+    return caption + table(SPEED_HEAD, speed_rows(d.speeds), "nnnnnn")
 
 
 def _header(story: Story) -> str:

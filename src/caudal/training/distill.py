@@ -1,7 +1,7 @@
 """Probability density distillation: a fast density trains a flow with fast samples."""
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -86,7 +86,7 @@ class DistillationLoss:
 
     def __call__(self, flow: Flow, x: Tensor, context: Tensor | None = None) -> Tensor:
         """Of a batch of teacher samples x and their contexts."""
-        chosen, pair = self.options, (self.student, self.teacher)
+        chosen, pair = self.options, self._pair(x)
         if self.closed:
             return reverse_kl(*pair, len(x), context)
         loss = x.new_zeros(())
@@ -99,9 +99,15 @@ class DistillationLoss:
             loss = loss + chosen.reverse * divergence
         return loss
 
+    def _pair(self, x: Tensor) -> tuple[Flow, Flow]:
+        """Both flows, on the device of x: the teacher, which is not trained, follows."""
+        if self.teacher.base.like.device != x.device:
+            self.teacher.to(x.device)
+        return self.student, self.teacher
+
     def validate(self, flow: Flow, x: Tensor, context: Tensor | None = None) -> Tensor:
         """KL(teacher||student) plus KL(student||teacher) with softened tail: good both ways."""
-        pair = (self.student, self.teacher)
+        pair = self._pair(x)
         both = reverse_kl(*pair, len(x), context, tail=self.options.tail)
         return forward_kl(*pair, x, context) + both
 
@@ -164,8 +170,7 @@ def distill(
         reporter=reporter,
         config=config,
     )
-    student.eval()
-    return fitted
+    return replace(fitted, flow=student.eval())
 
 
 @torch.no_grad()

@@ -1,0 +1,192 @@
+"""`caudal distill`: from a teacher's run to the run of a student that samples fast."""
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Generic
+
+from torch import Tensor
+from tyro.conf import FlagCreatePairsOff, Positional
+
+from caudal.cli import finish, preview
+from caudal.cli.config import check_recipe
+from caudal.cli.opened import OpenedRun
+from caudal.cli.options import AnyRecipe, DataOptions
+from caudal.cli.output import check_run_folder
+from caudal.cli.parse import parse
+from caudal.cli.screen import Screen
+from caudal.data import Dataset
+from caudal.errors import InputError
+from caudal.flow import Flow
+from caudal.recipes import RECIPES, Recipe
+from caudal.report import Distilled, compare_students, fidelity_rows, speed_rows
+from caudal.report.distilled import SPEED_HEAD
+from caudal.training.devices import leads
+from caudal.training.distill import Distillation, DistillationLoss, distill
+from caudal.training.dressing import undressed
+from caudal.training.interruption import Interrupted
+from caudal.training.options import Training
+from caudal.training.progress import RichReporter
+from caudal.training.rows import sample_rows
+from caudal.training.student import build_student, check_student, default_student
+
+MOST_CONTEXTS = 100_000
+TRAINING = Training(steps=5000, batch_size=256, validate_every=500, patience=0)
+"""How a student trains, if not told otherwise."""
+
+
+@dataclass(frozen=True)
+class DistillOptions(Generic[AnyRecipe]):
+    """Trains a student that samples in one pass to be a teacher that goes column by column.
+
+    The student is evaluated as any run is, and measured against its teacher: divergences both
+    ways, weights, a classifier, columns, speed.
+    """
+
+    teacher: Positional[str]
+    """Run folder of the teacher."""
+    recipe: AnyRecipe
+    training: Training
+    distillation: Distillation
+    out: str | None = None
+    """Run folder; TEACHER-STUDENT if not given."""
+    student: str | None = None
+    """Recipe of the student: iaf, nsf-iaf, nsf, realnvp or nice; if not given, an inverse
+    autoregressive flow of the teacher's depth. Its own options are those below."""
+    resume: FlagCreatePairsOff[bool] = False
+    """Go on with the run in --out; give the other options as before."""
+    report: bool = True
+    """Draw the pictures and write report.html at the end; it takes some seconds."""
+    overwrite: FlagCreatePairsOff[bool] = False
+    """Replace the run in --out, if there is one."""
+    json: FlagCreatePairsOff[bool] = False
+    """Print the result as one JSON object on standard output, all else on standard error."""
+
+
+def run(words: list[str]) -> int:
+    """Runs the command."""
+    options, opened = read_options(words)
+    check_student(options.recipe)
+    screen = Screen(options.json)
+    name = options.recipe.name
+    out = Path(options.out or f"{options.teacher.rstrip('/')}-{name}")
+    if not options.resume:
+        check_run_folder(out, options.overwrite)
+    data = opened.dataset()
+    contexts = contexts_of(data, opened.flow)
+    student = build_student(options.recipe, opened.schema, opened.flow, options.training.seed)
+    terms = _preview(screen, options, opened, student, data)
+    config = _config(options, opened, out)
+    try:
+        fitted = distill(
+            student,
+            opened.flow,
+            contexts,
+            distillation=options.distillation,
+            training=options.training,
+            out=out,
+            resume=options.resume,
+            overwrite=options.overwrite,
+            recipe=options.recipe,
+            schema=opened.schema,
+            reporter=RichReporter(),
+            config=config,
+        )
+    except Interrupted as error:
+        command = shlex.join(["caudal", "distill", *words, "--resume"])
+        raise Interrupted(f"{error}: {command}", error.exit_code) from None
+    if leads():
+        student = fitted.flow.cpu()
+        found = compare_students(
+            student, opened.flow, opened.schema, contexts, name=options.teacher, terms=terms
+        )
+        typed = shlex.join(["caudal", "distill", *words])
+        finish.finish(
+            screen, out, options.recipe, data, fitted, config, options.report, found, typed
+        )
+        show(screen, found, out)
+    return 0
+
+
+def read_options(words: Sequence[str]) -> tuple[DistillOptions[Any], OpenedRun]:
+    """The options, with the defaults that follow from the teacher, and the teacher."""
+    import argparse
+
+    if not words or words[0].startswith("-"):
+        _parse(words, "iaf", None)  # help, or what is missing
+        raise InputError("caudal distill TEACHER ...: name the run of the teacher first")
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    parser.add_argument("--student")
+    name = parser.parse_known_args(list(words))[0].student
+    if set(words) & {"-h", "--help"}:
+        _parse(words, name or "iaf", None)
+    opened = OpenedRun(words[0], "cpu")
+    usual = default_student(opened.recipe)
+    check_recipe(name or usual.name, "--student")
+    recipe = usual if name in (None, usual.name) else _sized_as(opened.recipe, RECIPES[name])
+    return _parse(words, recipe.name, recipe), opened
+
+
+def _sized_as(teacher: Recipe, kind: type[Recipe]) -> Recipe:
+    """Another student, without batch normalisation: it samples while it trains."""
+    names = {field.name for field in fields(kind)}
+    return kind(**({"batch_norm": False} if "batch_norm" in names else {}))
+
+
+def _parse(words: Sequence[str], name: str, recipe: Recipe | None) -> DistillOptions[Any]:
+    import tyro
+
+    check_recipe(name, "--student")
+    generic: Any = DistillOptions
+    kind: type[DistillOptions[Any]] = generic[RECIPES[name]]
+    usual = DistillOptions(tyro.MISSING, recipe or RECIPES[name](), TRAINING, Distillation())
+    return parse(kind, words, "caudal distill", usual)
+
+
+def contexts_of(data: Dataset, flow: Flow) -> Tensor | None:
+    """Contexts of training rows, which the teacher is asked with."""
+    context = sample_rows(data.train, MOST_CONTEXTS, seed=0).context
+    return None if context is None else context.to(flow.base.like)
+
+
+def _preview(
+    screen: Screen,
+    options: DistillOptions[Any],
+    opened: OpenedRun,
+    student: Flow,
+    data: Dataset,
+) -> list[str]:
+    """Says who learns what from whom; gives the terms that are minimised."""
+    teacher = f"{opened.recipe.name} in {options.teacher}"
+    screen.say(f"\nteacher: {teacher}, trained on {data.name}")
+    preview.show_recipe(screen, options.recipe, student, data, advise=False)
+    frozen = undressed(opened.flow)
+    terms = DistillationLoss(undressed(student), frozen, options.distillation).terms
+    screen.say(f"minimises {' + '.join(terms)}\n")
+    return terms
+
+
+def _config(options: DistillOptions[Any], opened: OpenedRun, out: Path) -> dict[str, Any]:
+    """What config.yaml holds: the teacher's data, and each option under the name of its flag."""
+    kept = {f.name: opened.config[f.name] for f in fields(DataOptions) if f.name in opened.config}
+    config: dict[str, Any] = {"recipe": options.recipe.name, **kept}
+    for part in (options.recipe, options.training, options.distillation):
+        for field in fields(part):
+            value = getattr(part, field.name)
+            config[field.name] = list(value) if isinstance(value, tuple) else value
+    teacher = str(Path(options.teacher).absolute())
+    return {**config, "report": options.report, "teacher": teacher}
+
+
+def show(screen: Screen, found: Distilled, out: Path) -> None:
+    """The student beside its teacher."""
+    screen.say(f"\nstudent beside {found.teacher}, {found.fidelity.n:,} samples of each")
+    screen.table(["", "", ""], fidelity_rows(found.fidelity), " n ")
+    screen.say("\nmilliseconds to sample")
+    screen.table(SPEED_HEAD, speed_rows(found.speeds), "nnnnnn")
+    for line in found.verdict:
+        screen.say(line, style="bold")
+    screen.say(f"\ncompared in {out / 'compare.json'}")
+    exact = f"caudal sample {shlex.quote(str(out))} --exact {shlex.quote(found.teacher)}"
+    screen.say(f"exact samples of the teacher: {exact} -n 1000 --out exact.csv")

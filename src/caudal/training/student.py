@@ -1,0 +1,71 @@
+"""Which student goes with a teacher, and how it is built so that the two can be compared."""
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import torch
+
+from caudal.bijection import Chain
+from caudal.bijections import LULinear, Permutation
+from caudal.errors import InputError
+from caudal.flow import Flow
+from caudal.recipes import IAF, MADE, MAF, NSFAR, NSFIAF, MAFMoG, Recipe
+from caudal.training.assemble import assemble
+from caudal.training.dressing import dress_as, undressed
+
+if TYPE_CHECKING:
+    from caudal.data.schema import Schema
+
+FAST = "parallel"
+
+
+def default_student(teacher: Recipe) -> Recipe:
+    """An inverse autoregressive flow of the teacher's depth, whose layers pair up with its own.
+
+    Raises:
+        InputError: the teacher scores slowly, or samples fast already.
+    """
+    if teacher.scores != FAST:
+        raise InputError(f"{teacher.name} scores one column at a time: it cannot teach; train maf")
+    if teacher.samples == FAST:
+        raise InputError(f"{teacher.name} samples in one pass already: it needs no student")
+    if isinstance(teacher, NSFAR):
+        return NSFIAF(**asdict(teacher))
+    if isinstance(teacher, MADE):
+        return IAF(1, teacher.hidden, teacher.activation)
+    assert isinstance(teacher, MAF | MAFMoG)
+    deeper = isinstance(teacher, MAFMoG)  # its base is one more autoregressive layer
+    return IAF(teacher.layers + deeper, teacher.hidden, teacher.activation)
+
+
+def check_student(recipe: Recipe) -> None:
+    """Refuses a student that would be no faster than its teacher.
+
+    Raises:
+        InputError: it samples one column at a time, or cannot sample while it trains.
+    """
+    if recipe.samples != FAST:
+        raise InputError(f"{recipe.name} samples one column at a time: take iaf, nsf or realnvp")
+    if getattr(recipe, "batch_norm", False):
+        raise InputError("batch normalisation samples in evaluation only: give --no-batch-norm")
+
+
+def build_student(recipe: Recipe, schema: "Schema", teacher: Flow, seed: int) -> Flow:
+    """A new flow over the teacher's table, dressed as the teacher.
+
+    Where both mix the columns in the same places, it starts from the teacher's permutations and
+    linear maps: then their layers pair up.
+    """
+    torch.manual_seed(seed)
+    student = assemble(recipe, schema).to(teacher.base.like.dtype)
+    dress_as(student, teacher)
+    ours, theirs = (undressed(flow).bijection for flow in (student, teacher))
+    if isinstance(ours, Chain) and isinstance(theirs, Chain):
+        mixing = [
+            [part for part in chain.parts if isinstance(part, LULinear | Permutation)]
+            for chain in (ours, theirs)
+        ]
+        if [type(part) for part in mixing[0]] == [type(part) for part in mixing[1]]:
+            for part, given in zip(*mixing, strict=True):
+                part.load_state_dict(given.state_dict())
+    return student.to(teacher.base.like.device)
