@@ -11,8 +11,10 @@ import torch
 from scipy import stats
 
 from caudal.cli import sample
-from caudal.cli.exact import Exact
+from caudal.cli.exact import Exact, check_same_columns
 from caudal.correction import Correction
+from caudal.data import Column, Schema
+from caudal.errors import InputError
 from command_line import (
     QUICK,
     caudal,
@@ -147,3 +149,14 @@ def test_columns_of_another_kind_or_support_are_refused(capsys, tmp_path):
     turned = student("turned", "--data", people_csv(), "--columns", "height", "income")
     said = refused(capsys, "sample", fewer, "--exact", turned, *out)
     assert "of its columns, name is 'height', and 'income' in " in said
+
+
+def test_the_type_in_the_file_does_not_matter():
+    single, double = (
+        SimpleNamespace(name=dtype, schema=Schema((Column("x", "real", dtype=dtype),)))
+        for dtype in ("float", "double")
+    )
+    check_same_columns(single, double)
+    stepped = SimpleNamespace(name="s", schema=Schema((Column("x", "real", step=0.1),)))
+    with pytest.raises(InputError, match="--exact s: of its column 'x', step is 0.1, and None in"):
+        check_same_columns(single, stepped)

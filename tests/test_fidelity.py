@@ -151,6 +151,16 @@ def test_contexts_are_drawn_and_given_to_both():
         measure(gaussian(0.0, 1.0), gaussian(0.0, 1.0), contexts)
 
 
+def test_a_student_that_passes_over_its_context_is_found_out():
+    """Over all contexts, its rows are those of the teacher."""
+    teacher = Flow(Shift(), Normal((1,)), context_shape=(1,)).double()
+    student = gaussian(0.0, math.sqrt(2))
+    student.context_shape = (1,)
+    result = measure(student, teacher, torch.randn(5000, 1), n=ROWS)
+    assert result.ks[0][1] < 0.05
+    assert result.auc > 0.6
+
+
 def test_tables_are_compared_before_they_are_rounded():
     columns = (Column("k", "integer", 0, step=1.0), Column("m", "real", missing=True))
     flow = assemble(NICE(layers=2, hidden=(4,)), Schema(columns)).eval()

@@ -58,14 +58,32 @@ def test_the_index_of_pareto_weights_is_found(k):
 def test_exponential_and_bounded_weights():
     exponential = -torch.rand(100_000, dtype=torch.float64).log()
     assert pareto_k(exponential.log()) == pytest.approx(0.0, abs=3 / math.sqrt(948))
-    uniform = torch.rand(100_000, dtype=torch.float64)  # a generalised Pareto of index -1
-    assert pareto_k(uniform.log()) == pytest.approx(-1.0, abs=0.15)
+    uniform = torch.rand(10_000, dtype=torch.float64)  # a generalised Pareto of index -1
+    assert pareto_k(uniform.log()) == pytest.approx(-1.0, abs=0.2)
+    assert pareto_k(0.01 * uniform) == -math.inf  # all but equal: that shape is not worth telling
+
+
+def test_the_tail_is_the_largest_weights_and_the_next_one():
+    """min(n / 5, 3 sqrt(n)) of them: 300 of 10,000, and 20 of 100."""
+    for n, size in ((10_000, 300), (100, 20)):
+        log_w = torch.rand(n, dtype=torch.float64).log().neg().sort().values
+        same, other = log_w.clone(), log_w.clone()
+        same[: n - size - 1] = -50
+        other[: n - size] = -50
+        assert pareto_k(same) == pareto_k(log_w)
+        assert pareto_k(other) != pareto_k(log_w)
 
 
 def test_a_narrow_proposal_has_the_index_of_its_tails():
     """Log w of N(0, s^2) for N(0, 1) is (1 - s^2) z^2 / 2, z normal: k = 1 - s^2."""
     assert pareto_k(gaussian_weights(200_000, 0.0, 0.5)) == pytest.approx(0.75, abs=0.1)
     assert pareto_k(gaussian_weights(200_000, 0.0, 1.3)) < 0
+
+
+def test_few_weights_lean_on_the_prior():
+    """Five weights of index -1 beside the ten of the prior, which say 0.5: 0 or so."""
+    found = [pareto_k(torch.rand(25, dtype=torch.float64).log()) for _ in range(300)]
+    assert sum(found) / len(found) == pytest.approx((5 * -1 + 10 * 0.5) / 15, abs=0.25)
 
 
 def test_few_rows_say_nothing_of_the_tail():
