@@ -68,6 +68,26 @@ def adult(folder: Path) -> Table:
     return _standardise(*_cut_tail(rng.permutation(train)), test)
 
 
+def miniboone(folder: Path) -> Table:
+    """The first rows of MINIBOONE, 43 columns: a small table."""
+    with np.load(next((folder / "miniboone").glob("*.npz"))) as file:
+        data = file[file.files[0]].astype(np.float64)
+    data = np.random.RandomState(42).permutation(data)
+    rest, test = _cut_tail(data)
+    return _standardise(*_cut_tail(rest), test)
+
+
+def digits(_: Path) -> Table:
+    """scikit-learn's 8x8 digits, 64 pixels with noise of one step; constant ones are noise."""
+    from sklearn.datasets import load_digits
+
+    rng = np.random.RandomState(42)
+    data = load_digits().data
+    data = rng.permutation(data + rng.rand(*data.shape))
+    rest, test = _cut_tail(data)
+    return _standardise(*_cut_tail(rest), test)
+
+
 TABLES: dict[str, Callable[[Path], Table]] = {
     "power": power,
     "california_housing": california_housing,

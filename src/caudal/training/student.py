@@ -4,6 +4,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import torch
+from torch import nn
 
 from caudal.bijection import Chain
 from caudal.bijections import LULinear, Permutation
@@ -59,13 +60,21 @@ def build_student(recipe: Recipe, schema: "Schema", teacher: Flow, seed: int) ->
     torch.manual_seed(seed)
     student = assemble(recipe, schema).to(teacher.base.like.dtype)
     dress_as(student, teacher)
-    ours, theirs = (undressed(flow).bijection for flow in (student, teacher))
-    if isinstance(ours, Chain) and isinstance(theirs, Chain):
-        mixing = [
-            [part for part in chain.parts if isinstance(part, LULinear | Permutation)]
-            for chain in (ours, theirs)
-        ]
-        if [type(part) for part in mixing[0]] == [type(part) for part in mixing[1]]:
-            for part, given in zip(*mixing, strict=True):
-                part.load_state_dict(given.state_dict())
+    share_mixing(student, teacher)
     return student.to(teacher.base.like.device)
+
+
+def share_mixing(student: Flow, teacher: Flow) -> None:
+    """Starts a student from its teacher's permutations and linear maps, if both mix alike.
+
+    Then their other layers pair up, and can be learned one by one.
+    """
+    ours, theirs = (_mixing(undressed(flow)) for flow in (student, teacher))
+    if [type(part) for part in ours] == [type(part) for part in theirs]:
+        for part, given in zip(ours, theirs, strict=True):
+            part.load_state_dict(given.state_dict())
+
+
+def _mixing(flow: Flow) -> list[nn.Module]:
+    parts = flow.bijection.parts if isinstance(flow.bijection, Chain) else []
+    return [part for part in parts if isinstance(part, LULinear | Permutation)]

@@ -1,0 +1,212 @@
+"""Which loss makes the best student for a given budget: distillation on real tables.
+
+    python benchmarks/distill.py
+
+A teacher a table, then students of equal budget, each measured on 10,000 samples of both.
+"""
+
+import argparse
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import caudal
+from caudal import Distillation, Training
+from caudal.recipes import IAF, MAF, NSF, NSFAR, NSFIAF, Recipe
+from caudal.report import Fidelity, measure, sampling_speed, verdict
+from environment import RESULTS, describe, lines, table, write, write_json
+from tables import DATA_DIR, Table, digits, miniboone, power
+
+FORWARD = Distillation(forward=1, guide=0)
+GUIDED = Distillation(forward=1, guide=1)
+GUIDE = Distillation(forward=0, guide=1)
+REVERSE = Distillation(forward=0, guide=0, reverse=1, path=False)
+PATH = Distillation(forward=0, guide=0, reverse=1)
+BOTH = Distillation(forward=1, guide=1, reverse=0.1)
+WAYS = {
+    "KL(teacher||student) + guidance": GUIDED,
+    "KL(teacher||student)": FORWARD,
+    "guidance": GUIDE,
+    "both + 0.1 KL(student||teacher), path": BOTH,
+    "KL(student||teacher), path": PATH,
+    "KL(student||teacher)": REVERSE,
+}
+
+
+@dataclass(frozen=True)
+class Job:
+    """A teacher, its training, and the students with theirs."""
+
+    table: str
+    teacher: Recipe
+    teaching: Training
+    student: Training
+    recipes: tuple[Recipe, ...]
+    all_ways: bool = False
+    """Whether every loss is tried on the first student; else the default alone."""
+
+
+def _training(steps: int, batch: int = 256, lr: float = 2e-3, **options: Any) -> Training:
+    every = max(1, steps // 10)
+    return Training(
+        steps=steps, batch_size=batch, lr=lr, validate_every=every, patience=0, **options
+    )
+
+
+JOBS = {
+    "power": Job(
+        "power",
+        MAF(5, (128, 128)),
+        _training(6000, 512),
+        _training(6000),
+        (IAF(5, (128, 128)), NSF(5, 64, bound=5.0)),
+        all_ways=True,
+    ),
+    "power-nsf-ar": Job(
+        "power",
+        NSFAR(4, 64),
+        _training(4000, 512),
+        _training(6000),
+        (NSFIAF(4, 64), NSF(5, 64)),
+    ),
+    "miniboone": Job(
+        "miniboone",
+        MAF(5, (64, 64)),
+        _training(600, 128, 1e-3, weight_decay=0.1),
+        _training(4000),
+        (IAF(5, (128, 128)),),
+    ),
+    "digits": Job(
+        "digits",
+        MAF(5, (128, 128)),
+        _training(900, 64, 1e-3, weight_decay=0.1),
+        _training(3000),
+        (IAF(5, (128, 128)),),
+    ),
+}
+
+
+def teach(job: Job, data: Table) -> caudal.Flow:
+    torch.manual_seed(0)
+    flow = job.teacher.build((data.features,))
+    caudal.fit(flow, data.train, data.val, training=job.teaching)
+    return flow.eval()
+
+
+def learn(
+    recipe: Recipe, teacher: caudal.Flow, way: Distillation, training: Training
+) -> tuple[caudal.Flow, float]:
+    from caudal.training.student import share_mixing
+
+    torch.manual_seed(1)
+    student = recipe.build(teacher.event_shape)
+    share_mixing(student, teacher)
+    start = time.perf_counter()
+    caudal.distill(student, teacher, distillation=way, training=training)
+    return student, time.perf_counter() - start
+
+
+def row(job: Job, recipe: Recipe, name: str, seconds: float, f: Fidelity) -> list[str]:
+    return [
+        job.table,
+        job.teacher.name,
+        recipe.name,
+        name,
+        f"{f.forward_kl_per_dim:.4f}",
+        f"{f.reverse_kl_per_dim:.3g}",
+        f"{f.ess:.1%}",
+        f"{f.pareto_k:.2f}",
+        f"{f.missed:.2%}",
+        f"{f.auc:.3f} ± {2 * f.auc_se:.3f}",
+        f"{seconds:.0f}",
+        verdict(f)[0].split(":")[0],
+    ]
+
+
+HEAD = ["table", "teacher", "student", "loss", "KL(t‖s) / D", "KL(s‖t) / D", "effective size"]
+HEAD += ["Pareto k", "missed", "AUC", "seconds", "verdict"]
+
+
+def report(rows: list[list[str]], speeds: list[list[str]], facts: dict[str, str]) -> str:
+    budgets = [
+        f"- {name}: teacher {job.teacher}, {job.teaching.steps} steps of "
+        f"{job.teaching.batch_size}; students {job.student.steps} steps of "
+        f"{job.student.batch_size}, lr {job.student.lr:g}"
+        for name, job in JOBS.items()
+    ]
+    speed_head = ["table", "teacher", "student", "rows", "D passes ms", "stepping ms"]
+    speed_head += ["student ms", "D passes / student", "stepping / student"]
+    return "\n".join(
+        [
+            "# Distillation: which loss makes the best student",
+            "",
+            *lines(facts),
+            *budgets,
+            "",
+            "KL in nats a number, of 10,000 samples of each: t the teacher, s the student. A mean",
+            "log-ratio over student samples is the prey of a few of them where the teacher's density",
+            "is a power of ten too small to mean anything; effective size and the classifier are not.",
+            "",
+            *table(HEAD, rows),
+            "",
+            "Milliseconds to sample:",
+            "",
+            *table(speed_head, speeds),
+            "",
+        ]
+    )
+
+
+def main() -> None:
+    options = parse()
+    torch.set_num_threads(options.threads)
+    facts, rows, speeds, found = describe(), [], [], []
+    loaders = {"power": power, "miniboone": miniboone, "digits": digits}
+    for name in options.jobs:
+        job = JOBS[name]
+        if options.steps:
+            job = replace(
+                job, teaching=_training(options.steps, 64), student=_training(options.steps, 64)
+            )
+        data = loaders[job.table](options.data_dir)
+        teacher = teach(job, data)
+        for recipe in job.recipes:
+            tried = (
+                WAYS if job.all_ways and recipe is job.recipes[0] else {next(iter(WAYS)): GUIDED}
+            )
+            for way_name, way in tried.items():
+                student, seconds = learn(recipe, teacher, way, job.student)
+                fidelity = measure(student, teacher)
+                paired = "guidance" not in way_name or isinstance(recipe, IAF | NSFIAF)
+                label = way_name if paired else "KL(teacher||student)"
+                rows.append(row(job, recipe, label, seconds, fidelity))
+                found.append(
+                    {"job": name, "student": recipe.name, "loss": label, **fidelity.to_dict()}
+                )
+                print(" | ".join(rows[-1]), flush=True)
+            for speed in sampling_speed(student, teacher):
+                ms = (speed.passes_ms, speed.stepping_ms, speed.student_ms)
+                ratios = (speed.passes_ratio, speed.stepping_ratio)
+                cells = ["" if v is None else f"{v:,.2f}" for v in ms]
+                cells += ["" if v is None else f"{v:,.1f}" for v in ratios]
+                speeds.append([job.table, job.teacher.name, recipe.name, f"{speed.n:,}", *cells])
+            write(options.out / "distill.md", report(rows, speeds, facts))
+            write_json(options.out / "distill.json", {**facts, "students": found})
+    print(report(rows, speeds, facts))
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--jobs", nargs="+", choices=JOBS, default=list(JOBS))
+    parser.add_argument("--steps", type=int, help="of everything, for a quick look")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--data-dir", type=Path, default=DATA_DIR)
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
