@@ -61,29 +61,29 @@ JOBS = {
         "power",
         MAF(5, (128, 128)),
         _training(6000, 512),
-        _training(6000),
+        _training(4000),
         (IAF(5, (128, 128)), NSF(5, 64, bound=5.0)),
         all_ways=True,
     ),
     "power-nsf-ar": Job(
         "power",
         NSFAR(4, 64),
-        _training(4000, 512),
-        _training(6000),
+        _training(3000, 512),
+        _training(1500),
         (NSFIAF(4, 64), NSF(5, 64)),
     ),
     "miniboone": Job(
         "miniboone",
         MAF(5, (64, 64)),
         _training(600, 128, 1e-3, weight_decay=0.1),
-        _training(4000),
+        _training(1500),
         (IAF(5, (128, 128)),),
     ),
     "digits": Job(
         "digits",
         MAF(5, (128, 128)),
         _training(900, 64, 1e-3, weight_decay=0.1),
-        _training(3000),
+        _training(1500),
         (IAF(5, (128, 128)),),
     ),
 }
@@ -146,9 +146,9 @@ def report(rows: list[list[str]], speeds: list[list[str]], facts: dict[str, str]
             *lines(facts),
             *budgets,
             "",
-            "KL in nats a number, of 10,000 samples of each: t the teacher, s the student. A mean",
-            "log-ratio over student samples is the prey of a few of them where the teacher's density",
-            "is a power of ten too small to mean anything; effective size and the classifier are not.",
+            "KL in nats a number, of 10,000 samples of each: t the teacher, s the student. KL(s‖t)",
+            "is a mean that a few samples can spoil, where the teacher's density is next to nothing;",
+            "effective size and classifier are not spoilt so.",
             "",
             *table(HEAD, rows),
             "",
@@ -174,18 +174,16 @@ def main() -> None:
         data = loaders[job.table](options.data_dir)
         teacher = teach(job, data)
         for recipe in job.recipes:
-            tried = (
-                WAYS if job.all_ways and recipe is job.recipes[0] else {next(iter(WAYS)): GUIDED}
-            )
+            every = job.all_ways and recipe is job.recipes[0]
+            tried = WAYS if every else {next(iter(WAYS)): GUIDED}
             for way_name, way in tried.items():
                 student, seconds = learn(recipe, teacher, way, job.student)
                 fidelity = measure(student, teacher)
                 paired = "guidance" not in way_name or isinstance(recipe, IAF | NSFIAF)
                 label = way_name if paired else "KL(teacher||student)"
                 rows.append(row(job, recipe, label, seconds, fidelity))
-                found.append(
-                    {"job": name, "student": recipe.name, "loss": label, **fidelity.to_dict()}
-                )
+                key = {"job": name, "student": recipe.name, "loss": label}
+                found.append({**key, **fidelity.to_dict()})
                 print(" | ".join(rows[-1]), flush=True)
             for speed in sampling_speed(student, teacher):
                 ms = (speed.passes_ms, speed.stepping_ms, speed.student_ms)

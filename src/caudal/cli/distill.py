@@ -32,7 +32,7 @@ from caudal.training.rows import sample_rows
 from caudal.training.student import build_student, check_student, default_student
 
 MOST_CONTEXTS = 100_000
-TRAINING = Training(steps=5000, batch_size=256, validate_every=500, patience=0)
+TRAINING = Training(steps=5000, batch_size=256, lr=2e-3, validate_every=500, patience=0)
 """How a student trains, if not told otherwise."""
 
 

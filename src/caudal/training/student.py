@@ -76,5 +76,5 @@ def share_mixing(student: Flow, teacher: Flow) -> None:
 
 
 def _mixing(flow: Flow) -> list[nn.Module]:
-    parts = flow.bijection.parts if isinstance(flow.bijection, Chain) else []
+    parts = list(flow.bijection.parts) if isinstance(flow.bijection, Chain) else []
     return [part for part in parts if isinstance(part, LULinear | Permutation)]
