@@ -28,18 +28,20 @@ def has_curves(metrics: Metrics) -> bool:
     return len(_series(metrics, "valid")[0]) > 1
 
 
-def draw_curves(metrics: Metrics, gaussian: float | None) -> "Figure":
+def draw_curves(
+    metrics: Metrics, gaussian: float | None, what: str = "log-likelihood of a row (nats)"
+) -> "Figure":
     """Training and validation log-likelihood large; the other measurements small beside it.
 
-    `gaussian` is the baseline's log-likelihood, for a line.
+    `gaussian` is the baseline's log-likelihood, for a line; `what` is the negative loss.
     """
     beside = {key: label for key, label in BESIDE.items() if len(_series(metrics, key)[0]) > 1}
     figure = new_figure(WIDTH, 3.6)
     if not beside:
-        _likelihoods(figure.subplots(), metrics, gaussian)
+        _likelihoods(figure.subplots(), metrics, gaussian, what)
         return figure
     parts: Any = figure.subfigures(1, 2, width_ratios=(2.2, 1), wspace=0.03)
-    _likelihoods(parts[0].subplots(), metrics, gaussian)
+    _likelihoods(parts[0].subplots(), metrics, gaussian, what)
     panels = parts[1].subplots(len(beside), 1, sharex=True, squeeze=False)[:, 0]
     for axes, (key, label) in zip(panels, beside.items(), strict=True):
         axes.plot(*_series(metrics, key), color=DATA, linewidth=1.2)
@@ -51,7 +53,7 @@ def draw_curves(metrics: Metrics, gaussian: float | None) -> "Figure":
     return figure
 
 
-def _likelihoods(axes: "Axes", metrics: Metrics, gaussian: float | None) -> None:
+def _likelihoods(axes: "Axes", metrics: Metrics, gaussian: float | None, what: str) -> None:
     # The training loss of a validation's line is a mean since the last one, not a point.
     points = [m for m in metrics if "valid" not in m]
     train, valid = _series(points or metrics, "train"), _series(metrics, "valid")
@@ -63,7 +65,7 @@ def _likelihoods(axes: "Axes", metrics: Metrics, gaussian: float | None) -> None
         low, high = _draw_gaussian(axes, gaussian, low, high)
     axes.set_ylim(low, high)
     axes.set_xlabel("step")
-    axes.set_ylabel("log-likelihood of a row (nats)")
+    axes.set_ylabel(what)
     axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderpad=0)
 
 

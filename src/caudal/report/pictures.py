@@ -56,8 +56,14 @@ def _figures(story: Story) -> Iterator[tuple[str, str, str, "Figure"]]:
         drawn = correlations.draw_correlations(comparison)
         yield "correlations", "Correlations", CORRELATIONS, drawn
     if curves.has_curves(story.metrics):
-        drawn = curves.draw_curves(story.metrics, story.evaluation.gaussian_log_prob)
-        yield "curves", "Training", CURVES, drawn
+        yield "curves", "Training", *_curves(story)
+
+
+def _curves(story: Story) -> tuple[str, "Figure"]:
+    """Caption and figure: of log-likelihoods, or of what a student minimised."""
+    if story.distilled is not None:
+        return LOSSES, curves.draw_curves(story.metrics, None, "negative loss (nats)")
+    return CURVES, curves.draw_curves(story.metrics, story.evaluation.gaussian_log_prob)
 
 
 def _beside_teacher(comparison: Comparison) -> Iterator[tuple[str, str, str, "Figure"]]:
@@ -83,6 +89,12 @@ CORRELATIONS = (
 CURVES = (
     "Mean log-likelihood in nats a row, higher is better, as training went on; the weights with "
     "the best validation value were kept. The first steps may lie below the frame."
+)
+
+
+LOSSES = (
+    "What the student minimised, its sign turned so that higher is better, in nats a row. "
+    "Validation: KL(teacher||student) plus KL(student||teacher); the best weights were kept."
 )
 
 
