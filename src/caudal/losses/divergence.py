@@ -14,6 +14,9 @@ from caudal.elementwise import Affine
 from caudal.flow import Flow
 
 
+_VOID = 1e30  # nats: for what overflows
+
+
 def forward_kl(student: Flow, teacher: Flow, x: Tensor, context: Tensor | None = None) -> Tensor:
     """KL(teacher || student) = E_p[log p(x) - log q(x)], x samples of the teacher: a scalar, nats.
 
@@ -122,6 +125,7 @@ def _is_affine(part: object) -> bool:
 def _softened(ratio: Tensor, tail: float) -> Tensor:
     if math.isinf(tail):
         return ratio
+    ratio = ratio.nan_to_num(_VOID, _VOID, -_VOID)
     beyond = ratio.clamp(min=tail)
     return torch.where(ratio > tail, tail * (1 + (beyond / tail).log()), ratio)
 
