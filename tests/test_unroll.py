@@ -109,6 +109,14 @@ def test_a_whole_flow_samples_what_it_scores():
             torch.testing.assert_close(flow.log_prob(x, context), log_prob)
 
 
+@pytest.mark.usefixtures("way")
+def test_samples_lie_in_memory_as_users_expect():
+    flow = randomise(recipes.MAF(layers=1, hidden=(16,)).build((30,))).eval()
+    x = flow.sample(4)
+    assert x.is_contiguous()
+    assert flow.encode(x).is_contiguous()
+
+
 def test_autocast_steps_in_half_precision_but_data_stay_whole():
     flow = randomise(recipes.MAF(layers=1, hidden=(16,)).build((5,))).eval()
     with torch.autocast("cpu", torch.bfloat16):

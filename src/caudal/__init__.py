@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from caudal import recipes
 from caudal.bijection import Bijection, Chain, Inverse
+from caudal.correction import corrected_sample
 from caudal.errors import InputError, NumericalError
 from caudal.flow import Flow
 from caudal.initialization import calibrate, initialize
@@ -25,6 +26,7 @@ __all__ = [
     "NumericalError",
     "Training",
     "calibrate",
+    "corrected_sample",
     "distill",
     "fit",
     "initialize",

@@ -95,19 +95,19 @@ class Flow(nn.Module):
         context = self._context(per_sample(context, n, self.context_shape), n)
         x, log_det = self._run(self.bijection.forward, z, context)
         log_prob = self.base.log_prob(z) - log_det
-        return (self.dequantization.lower(x) if self.dequantization else x), log_prob
+        return self._as_data(x), log_prob
 
     def encode(
         self, x: Tensor, context: Tensor | None = None, generator: torch.Generator | None = None
     ) -> Tensor:
         """The noise z that x comes from."""
-        return self._to_noise(x, context, generator)[0]
+        return self._to_noise(x, context, generator)[0].contiguous()
 
     def decode(self, z: Tensor, context: Tensor | None = None) -> Tensor:
         """The data x that noise z (B, *event of the base) becomes."""
         self._check(z, self.base.event_shape, "noise")
         x, _ = self._run(self.bijection.forward, z, self._context(context, z.shape[0]))
-        return self.dequantization.lower(x) if self.dequantization else x
+        return self._as_data(x)
 
     def lift(self, x: Tensor, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
         """X as the bijection takes it, and what that costs the bound (see Dequantization)."""
@@ -145,6 +145,10 @@ class Flow(nn.Module):
         y, log_q = self.lift(x, generator)
         z, log_det = self._run(self.bijection.inverse, y, self._context(context, x.shape[0]))
         return z, log_det - log_q
+
+    def _as_data(self, x: Tensor) -> Tensor:
+        """Out of the bijection, whose layers have an order in memory of their own."""
+        return (self.dequantization.lower(x) if self.dequantization else x).contiguous()
 
     def _run(
         self, direction: Direction, value: Tensor, context: Tensor | None

@@ -13,7 +13,6 @@ from caudal.bijections import Autoregressive
 from caudal.elementwise import Affine
 from caudal.flow import Flow
 
-
 _VOID = 1e30  # nats: for what overflows
 
 
