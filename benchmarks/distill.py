@@ -65,6 +65,13 @@ JOBS = {
         (IAF(5, (128, 128)), NSF(5, 64, bound=5.0)),
         all_ways=True,
     ),
+    "power-long": Job(
+        "power",
+        MAF(5, (128, 128)),
+        _training(6000, 512),
+        _training(12_000, 512),
+        (IAF(5, (256, 256)),),
+    ),
     "power-nsf-ar": Job(
         "power",
         NSFAR(4, 64),

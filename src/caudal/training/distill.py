@@ -154,6 +154,8 @@ def distill(
     given.requires_grad_(False).eval()
     loss = DistillationLoss(bare, given, options)
     rows = _features(teacher, contexts)
+    if reporter is not None:
+        reporter.note(f"drawing {options.pool:,} samples of the teacher")
     fitted = fit(
         bare,
         _samples(given, rows, options.pool, mix(training.seed, _POOL)),
