@@ -6,6 +6,7 @@ A teacher a table, then students of equal budget, each measured on 10,000 sample
 """
 
 import argparse
+import json
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,12 +26,14 @@ GUIDED = Distillation(forward=1, guide=1)
 GUIDE = Distillation(forward=0, guide=1)
 REVERSE = Distillation(forward=0, guide=0, reverse=1, path=False)
 PATH = Distillation(forward=0, guide=0, reverse=1)
-BOTH = Distillation(forward=1, guide=1, reverse=0.1)
+BOTH = Distillation(forward=1, guide=1, reverse=0.1, path=False)
+BOTH_PATH = Distillation(forward=1, guide=1, reverse=0.1)
 WAYS = {
+    "both + 0.1 KL(student||teacher)": BOTH,
     "KL(teacher||student) + guidance": GUIDED,
     "KL(teacher||student)": FORWARD,
     "guidance": GUIDE,
-    "both + 0.1 KL(student||teacher), path": BOTH,
+    "both + 0.1 KL(student||teacher), path": BOTH_PATH,
     "KL(student||teacher), path": PATH,
     "KL(student||teacher)": REVERSE,
 }
@@ -65,13 +68,6 @@ JOBS = {
         (IAF(5, (128, 128)), NSF(5, 64, bound=5.0)),
         all_ways=True,
     ),
-    "power-long": Job(
-        "power",
-        MAF(5, (128, 128)),
-        _training(6000, 512),
-        _training(12_000, 512),
-        (IAF(5, (256, 256)),),
-    ),
     "power-nsf-ar": Job(
         "power",
         NSFAR(4, 64),
@@ -92,6 +88,13 @@ JOBS = {
         _training(900, 64, 1e-3, weight_decay=0.1),
         _training(1500),
         (IAF(5, (128, 128)),),
+    ),
+    "power-long": Job(
+        "power",
+        MAF(5, (128, 128)),
+        _training(6000, 512),
+        _training(6000),
+        (IAF(5, (256, 256)),),
     ),
 }
 
@@ -122,7 +125,7 @@ def row(job: Job, recipe: Recipe, name: str, seconds: float, f: Fidelity) -> lis
         job.teacher.name,
         recipe.name,
         name,
-        f"{f.forward_kl_per_dim:.4f}",
+        f"{f.forward_kl_per_dim:.3g}",
         f"{f.reverse_kl_per_dim:.3g}",
         f"{f.ess:.1%}",
         f"{f.pareto_k:.2f}",
@@ -167,40 +170,70 @@ def report(rows: list[list[str]], speeds: list[list[str]], facts: dict[str, str]
     )
 
 
+class Record:
+    """The rows done so far, in a .json file: an interrupted run goes on where it was."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.students: list[list[str]] = []
+        self.speeds: list[list[str]] = []
+        self.keys: list[list[str]] = []
+        if path.exists():
+            stored = json.loads(path.read_text(encoding="utf-8"))
+            self.students, self.speeds = stored["students"], stored["speeds"]
+            self.keys = stored["keys"]
+
+    def add(self, key: list[str], row: list[str], facts: dict[str, str]) -> None:
+        self.keys.append(key)
+        self.students.append(row)
+        self.write(facts)
+        print(" | ".join(row), flush=True)
+
+    def write(self, facts: dict[str, str]) -> None:
+        kept = {"keys": self.keys, "students": self.students, "speeds": self.speeds}
+        write_json(self.path, {**facts, **kept})
+        write(self.path.with_suffix(".md"), report(self.students, self.speeds, facts))
+
+
+def run(name: str, job: Job, options: argparse.Namespace, record: Record) -> None:
+    facts = describe()
+    loaders = {"power": power, "miniboone": miniboone, "digits": digits}
+    data = loaders[job.table](options.data_dir)
+    teacher = teach(job, data)
+    for recipe in job.recipes:
+        every = job.all_ways and recipe is job.recipes[0]
+        tried = WAYS if every else {next(iter(WAYS)): BOTH}
+        student = None
+        for way_name, way in tried.items():
+            key = [name, recipe.name, way_name]
+            if key not in record.keys:
+                student, seconds = learn(recipe, teacher, way, job.student)
+                fidelity = measure(student, teacher)
+                record.add(key, row(job, recipe, way_name, seconds, fidelity), facts)
+        if student is None:
+            continue
+        for speed in sampling_speed(student, teacher):
+            ms = (speed.passes_ms, speed.stepping_ms, speed.student_ms)
+            cells = ["" if v is None else f"{v:,.2f}" for v in ms]
+            ratios = (speed.passes_ratio, speed.stepping_ratio)
+            cells += ["" if v is None else f"{v:,.1f}" for v in ratios]
+            record.speeds.append(
+                [job.table, job.teacher.name, recipe.name, f"{speed.n:,}", *cells]
+            )
+        record.write(facts)
+
+
 def main() -> None:
     options = parse()
     torch.set_num_threads(options.threads)
-    facts, rows, speeds, found = describe(), [], [], []
-    loaders = {"power": power, "miniboone": miniboone, "digits": digits}
+    record = Record(options.out / "distill.json")
     for name in options.jobs:
         job = JOBS[name]
         if options.steps:
-            job = replace(
-                job, teaching=_training(options.steps, 64), student=_training(options.steps, 64)
-            )
-        data = loaders[job.table](options.data_dir)
-        teacher = teach(job, data)
-        for recipe in job.recipes:
-            every = job.all_ways and recipe is job.recipes[0]
-            tried = WAYS if every else {next(iter(WAYS)): GUIDED}
-            for way_name, way in tried.items():
-                student, seconds = learn(recipe, teacher, way, job.student)
-                fidelity = measure(student, teacher)
-                paired = "guidance" not in way_name or isinstance(recipe, IAF | NSFIAF)
-                label = way_name if paired else "KL(teacher||student)"
-                rows.append(row(job, recipe, label, seconds, fidelity))
-                key = {"job": name, "student": recipe.name, "loss": label}
-                found.append({**key, **fidelity.to_dict()})
-                print(" | ".join(rows[-1]), flush=True)
-            for speed in sampling_speed(student, teacher):
-                ms = (speed.passes_ms, speed.stepping_ms, speed.student_ms)
-                ratios = (speed.passes_ratio, speed.stepping_ratio)
-                cells = ["" if v is None else f"{v:,.2f}" for v in ms]
-                cells += ["" if v is None else f"{v:,.1f}" for v in ratios]
-                speeds.append([job.table, job.teacher.name, recipe.name, f"{speed.n:,}", *cells])
-            write(options.out / "distill.md", report(rows, speeds, facts))
-            write_json(options.out / "distill.json", {**facts, "students": found})
-    print(report(rows, speeds, facts))
+            short = _training(options.steps, 64)
+            job = replace(job, teaching=short, student=short)
+        run(name, job, options, record)
+    print(record.path.with_suffix(".md").read_text(encoding="utf-8"))
 
 
 def parse() -> argparse.Namespace:

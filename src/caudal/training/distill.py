@@ -37,11 +37,12 @@ class Distillation:
     """Weight of KL(teacher||student), the likelihood of teacher samples: misses no mode."""
     guide: float = 1.0
     """Weight of layer-by-layer guidance, where the student's layers pair up with the teacher's."""
-    reverse: float = 0.0
+    reverse: float = 0.1
     """Weight of KL(student||teacher) on the student's own samples: keeps them where the teacher's
     are. In closed form for pairs with Gaussian conditionals, where it stands alone."""
-    path: bool = True
-    """Hold log q's own weights in that, so that the gradient vanishes where both agree."""
+    path: bool = False
+    """Hold log q's own weights in that, so that the gradient vanishes where both agree; costs the
+    density of the student's samples once more."""
     tail: float = 10.0
     """Log-ratios of student samples above so many nats count by their logarithm only."""
     pool: int = 100_000
