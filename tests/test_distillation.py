@@ -215,6 +215,6 @@ def test_refuses_weights_that_are_none(options, words):
 
 
 def test_refuses_to_learn_from_nothing():
-    nothing = Distillation(forward=0, guide=0)
+    nothing = Distillation(forward=0, guide=0, reverse=0)
     with pytest.raises(InputError, match="nothing to learn from"):
         caudal.distill(NSF(1, 8).build((D,)), MAF(1, (8,)).build((D,)), distillation=nothing)
