@@ -27,6 +27,8 @@ def read_config(path: str | Path) -> dict[str, Any]:
     config = {str(k).replace("-", "_"): v for k, v in _read_yaml(path).items()}
     check_recipe(config.get("recipe"), str(path))
     defaults = default_config(RECIPES[config["recipe"]])
+    if "teacher" in config:
+        raise InputError(f"{path} is of a student: go on, or repeat it, with caudal distill")
     known = [*BESIDE, *defaults]
     for name, value in config.items():
         if name not in known:

@@ -82,9 +82,10 @@ class Keeper:
         """Writes the best weights, with their step, validation loss and marks of the data."""
         if self.run and leads() and self.recipe and position.best:
             extra = {"step": position.best_step, "valid": position.best_valid}
-            extra |= {"data": identity["data"]}
             whole, weights = flow, position.best
-            if self.whole is not None:
+            if self.whole is None:
+                extra |= {"data": identity["data"]}
+            else:  # what a part was trained on are no rows of the whole
                 whole, weights = self.whole, grafted(self.whole, flow, position.best)
             save_model(self.run.model_path, whole, self.recipe, self.schema, extra, weights)
 

@@ -16,6 +16,7 @@ LEFT_BEHIND = (
     "state.pt",
     "metrics.jsonl",
     "eval.json",
+    "compare.json",
     "gaussian.safetensors",
     "report.html",
     "pictures",
