@@ -72,17 +72,15 @@ def compare_flows(
 ) -> Comparison:
     """As many samples of a teacher as of its student, given the same contexts in turn."""
     given = None if contexts is None else contexts[torch.arange(ROWS) % len(contexts)]
-    samples = [
-        _as_written(
-            schema.columns,
-            flow.eval().sample(ROWS, given, generator=noise(flow, seed + which)).cpu(),
-        )
-        for which, flow in enumerate((teacher, student))
-    ]
+    samples = []
+    for which, flow in enumerate((teacher, student)):
+        rows = None if given is None else given.to(flow.base.like)
+        drawn = flow.eval().sample(ROWS, rows, generator=noise(flow, seed + which))
+        samples.append(_as_written(schema.columns, drawn.cpu()))
     context = None if given is None else given.double().cpu().numpy()
     names = ("teacher", "student")
-    rows = f"{ROWS:,} samples of the teacher"
-    return Comparison(schema, samples[0], samples[1], context, rows, names)
+    what = f"{ROWS:,} samples of the teacher"
+    return Comparison(schema, samples[0], samples[1], context, what, names)
 
 
 def _choose(dataset: Dataset, rows: int) -> tuple[Source, str]:

@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
 from torch import Tensor
 
 from caudal.errors import InputError
@@ -16,6 +15,7 @@ from caudal.recipes import Recipe
 from caudal.training.dressing import check_dressed_alike, undressed
 from caudal.training.fit import Fitted, fit
 from caudal.training.options import Training
+from caudal.training.pool import features, samples
 from caudal.training.progress import Reporter
 from caudal.training.seeds import mix
 
@@ -101,9 +101,10 @@ class DistillationLoss:
         return loss
 
     def _pair(self, x: Tensor) -> tuple[Flow, Flow]:
-        """Both flows, on the device of x: the teacher, which is not trained, follows."""
-        if self.teacher.base.like.device != x.device:
-            self.teacher.to(x.device)
+        """Both flows, where x is and as precise: the teacher, which is not trained, follows."""
+        like = self.teacher.base.like
+        if (like.device, like.dtype) != (x.device, x.dtype):
+            self.teacher.to(x)
         return self.student, self.teacher
 
     def validate(self, flow: Flow, x: Tensor, context: Tensor | None = None) -> Tensor:
@@ -154,13 +155,13 @@ def distill(
     bare, given = undressed(student), undressed(copy.deepcopy(teacher))
     given.requires_grad_(False).eval()
     loss = DistillationLoss(bare, given, options)
-    rows = _features(teacher, contexts)
+    rows = features(teacher, contexts)
     if reporter is not None:
         reporter.note(f"drawing {options.pool:,} samples of the teacher")
     fitted = fit(
         bare,
-        _samples(given, rows, options.pool, mix(training.seed, _POOL)),
-        _samples(given, rows, options.pool // 10, mix(training.seed, _HELD_OUT)),
+        samples(given, rows, options.pool, mix(training.seed, _POOL)),
+        samples(given, rows, options.pool // 10, mix(training.seed, _HELD_OUT)),
         training=training,
         loss=loss,
         validation_loss=loss.validate,
@@ -173,31 +174,5 @@ def distill(
         reporter=reporter,
         config=config,
     )
+    student.to(bare.base.like)  # what is not trained follows: device and precision
     return replace(fitted, flow=student.eval())
-
-
-@torch.no_grad()
-def _features(teacher: Flow, contexts: Tensor | None) -> Tensor | None:
-    """Contexts as the undressed flows take them."""
-    if (contexts is None) != (teacher.context_shape is None):
-        needs = "takes no contexts" if contexts is not None else "is conditional: give contexts"
-        raise InputError(f"the teacher {needs}")
-    return teacher.embed(contexts)
-
-
-@torch.no_grad()
-def _samples(
-    teacher: Flow, features: Tensor | None, n: int, seed: int
-) -> Tensor | tuple[Tensor, Tensor]:
-    """N samples, given features drawn with replacement; those that overflow are left out."""
-    device = teacher.base.like.device
-    generator = torch.Generator(device).manual_seed(seed)
-    given = None
-    if features is not None:
-        chosen = torch.randint(len(features), (n,), generator=generator, device=device)
-        given = features[chosen]
-    x = teacher.sample(n, given, generator=generator)
-    fine = torch.isfinite(x).flatten(1).all(1)
-    if not fine.any():
-        raise InputError("every sample of the teacher overflows: it cannot teach")
-    return x[fine] if given is None else (x[fine], given[fine])
