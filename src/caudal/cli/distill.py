@@ -2,18 +2,17 @@
 
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from pathlib import Path
-from typing import Any, Generic
+from typing import Any
 
 from torch import Tensor
-from tyro.conf import FlagCreatePairsOff, Positional
 
 from caudal.cli import finish, preview
 from caudal.cli.config import check_recipe
 from caudal.cli.opened import OpenedRun
-from caudal.cli.options import AnyRecipe, DataOptions
-from caudal.cli.output import check_run_folder
+from caudal.cli.options import DataOptions, DistillOptions
+from caudal.cli.output import check_run_folder, with_advice
 from caudal.cli.parse import parse
 from caudal.cli.screen import Screen
 from caudal.data import Dataset
@@ -25,7 +24,6 @@ from caudal.report.distilled import SPEED_HEAD
 from caudal.training.devices import leads
 from caudal.training.distill import Distillation, DistillationLoss, distill
 from caudal.training.dressing import undressed
-from caudal.training.interruption import Interrupted
 from caudal.training.options import Training
 from caudal.training.progress import RichReporter
 from caudal.training.rows import sample_rows
@@ -36,44 +34,13 @@ TRAINING = Training(steps=5000, batch_size=256, lr=2e-3, validate_every=500, pat
 """How a student trains, if not told otherwise."""
 
 
-@dataclass(frozen=True)
-class DistillOptions(Generic[AnyRecipe]):
-    """Trains a student that samples in one pass to be a teacher that goes column by column.
-
-    The student is evaluated as any run is, and measured against its teacher: divergences both
-    ways, weights, a classifier, columns, speed.
-    """
-
-    teacher: Positional[str]
-    """Run folder of the teacher."""
-    recipe: AnyRecipe
-    training: Training
-    distillation: Distillation
-    out: str | None = None
-    """Run folder; TEACHER-STUDENT if not given."""
-    student: str | None = None
-    """Recipe of the student: iaf, nsf-iaf, nsf, realnvp or nice; if not given, an inverse
-    autoregressive flow of the teacher's depth. Its own options are those below."""
-    resume: FlagCreatePairsOff[bool] = False
-    """Go on with the run in --out; give the other options as before."""
-    report: bool = True
-    """Draw the pictures and write report.html at the end; it takes some seconds."""
-    overwrite: FlagCreatePairsOff[bool] = False
-    """Replace the run in --out, if there is one."""
-    json: FlagCreatePairsOff[bool] = False
-    """Print the result as one JSON object on standard output, all else on standard error."""
-
-
 def run(words: list[str]) -> int:
     """Runs the command."""
     options, opened = read_options(words)
     check_student(options.recipe)
     screen = Screen(options.json)
-    name = options.recipe.name
-    out = Path(options.out or f"{options.teacher.rstrip('/')}-{name}")
-    if not options.resume:
-        check_run_folder(out, options.overwrite)
-    data = opened.dataset()
+    out = _folder(options, opened)
+    data = opened.dataset("distill a run whose data are there")
     contexts = contexts_of(data, opened.flow)
     student = build_student(options.recipe, opened.schema, opened.flow, options.training.seed)
     terms = _preview(screen, options, opened, student, data)
@@ -93,20 +60,33 @@ def run(words: list[str]) -> int:
             reporter=RichReporter(),
             config=config,
         )
-    except Interrupted as error:
-        command = shlex.join(["caudal", "distill", *words, "--resume"])
-        raise Interrupted(f"{error}: {command}", error.exit_code) from None
-    if leads():
-        student = fitted.flow.cpu()
-        found = compare_students(
-            student, opened.flow, opened.schema, contexts, name=options.teacher, terms=terms
-        )
-        typed = shlex.join(["caudal", "distill", *words])
-        finish.finish(
-            screen, out, options.recipe, data, fitted, config, options.report, found, typed
-        )
-        show(screen, found, out)
+        if leads():
+            student = fitted.flow.cpu()
+            found = compare_students(
+                student, opened.flow, opened.schema, contexts, name=options.teacher, terms=terms
+            )
+            typed = shlex.join(["caudal", "distill", *words])
+            finish.finish(
+                screen, out, options.recipe, data, fitted, config, options.report, found, typed
+            )
+            show(screen, found, out)
+    except KeyboardInterrupt as error:
+        again = [word for word in words if word not in ("--resume", "--overwrite")]
+        command = shlex.join(["caudal", "distill", *again, "--resume"])
+        raise with_advice(error, out, command) from None
     return 0
+
+
+def _folder(options: DistillOptions[Any], opened: OpenedRun) -> Path:
+    """The run folder, if a student may be put there."""
+    out = Path(options.out or f"{options.teacher.rstrip('/')}-{options.recipe.name}")
+    if options.resume and options.overwrite:
+        raise InputError("--resume and --overwrite: choose one of them")
+    if out.resolve() == opened.folder.resolve():
+        raise InputError(f"--out {out} is the teacher's folder: give another one")
+    if not options.resume:
+        check_run_folder(out, options.overwrite)
+    return out
 
 
 def read_options(words: Sequence[str]) -> tuple[DistillOptions[Any], OpenedRun]:
@@ -124,11 +104,11 @@ def read_options(words: Sequence[str]) -> tuple[DistillOptions[Any], OpenedRun]:
     opened = OpenedRun(words[0], "cpu")
     usual = default_student(opened.recipe)
     check_recipe(name or usual.name, "--student")
-    recipe = usual if name in (None, usual.name) else _sized_as(opened.recipe, RECIPES[name])
+    recipe = usual if name in (None, usual.name) else _other(RECIPES[name])
     return _parse(words, recipe.name, recipe), opened
 
 
-def _sized_as(teacher: Recipe, kind: type[Recipe]) -> Recipe:
+def _other(kind: type[Recipe]) -> Recipe:
     """Another student, without batch normalisation: it samples while it trains."""
     names = {field.name for field in fields(kind)}
     return kind(**({"batch_norm": False} if "batch_norm" in names else {}))
@@ -160,6 +140,8 @@ def _preview(
     """Says who learns what from whom; gives the terms that are minimised."""
     teacher = f"{opened.recipe.name} in {options.teacher}"
     screen.say(f"\nteacher: {teacher}, trained on {data.name}")
+    for note in data.notes:
+        screen.warn(note)
     preview.show_recipe(screen, options.recipe, student, data, advise=False)
     frozen = undressed(opened.flow)
     terms = DistillationLoss(undressed(student), frozen, options.distillation).terms

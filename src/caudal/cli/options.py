@@ -1,14 +1,15 @@
-"""The options of `caudal train` beside those of its recipe and of training."""
+"""The options of `caudal train` and `caudal distill` beside those of recipes and of training."""
 
 import os
 from dataclasses import dataclass, fields
 from typing import Any, Generic, Literal, TypeVar
 
-from tyro.conf import FlagCreatePairsOff, UseAppendAction
+from tyro.conf import FlagCreatePairsOff, Positional, UseAppendAction
 
 from caudal.cli.lists import LISTS
 from caudal.data import BUILT_IN
 from caudal.recipes import Recipe
+from caudal.training.distill import Distillation
 from caudal.training.options import Training
 
 AnyRecipe = TypeVar("AnyRecipe", bound=Recipe)
@@ -56,6 +57,34 @@ class TrainOptions(Generic[AnyRecipe]):
     """A file of options as a run's config.yaml holds them; flags override it."""
     resume: FlagCreatePairsOff[bool] = False
     """Go on with the run in --out, with the options in its config.yaml; flags override them."""
+    report: bool = True
+    """Draw the pictures and write report.html at the end; it takes some seconds."""
+    overwrite: FlagCreatePairsOff[bool] = False
+    """Replace the run in --out, if there is one."""
+    json: FlagCreatePairsOff[bool] = False
+    """Print the result as one JSON object on standard output, all else on standard error."""
+
+
+@dataclass(frozen=True)
+class DistillOptions(Generic[AnyRecipe]):
+    """Trains a student that samples in one pass to be a teacher that goes column by column.
+
+    The student is evaluated as any run is, and measured against its teacher: divergences both
+    ways, weights, a classifier, columns, speed.
+    """
+
+    teacher: Positional[str]
+    """Run folder of the teacher."""
+    recipe: AnyRecipe
+    training: Training
+    distillation: Distillation
+    out: str | None = None
+    """Run folder; TEACHER-STUDENT if not given."""
+    student: str | None = None
+    """Recipe of the student: iaf, nsf-iaf, nsf, realnvp or nice; if not given, an inverse
+    autoregressive flow of the teacher's depth. Its own options are those below."""
+    resume: FlagCreatePairsOff[bool] = False
+    """Go on with the run in --out; give the other options as before."""
     report: bool = True
     """Draw the pictures and write report.html at the end; it takes some seconds."""
     overwrite: FlagCreatePairsOff[bool] = False

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from caudal.data import TableWriter
 from caudal.errors import InputError
+from caudal.training.interruption import Interrupted
 from caudal.training.run import Run
 
 
@@ -56,3 +57,12 @@ def check_writable(folder: Path) -> None:
         raise InputError(f"{folder} is a file, not a folder: choose another place")
     if not os.access(folder, os.W_OK | os.X_OK):
         raise InputError(f"{folder}: no right to write there; choose another place")
+
+
+def with_advice(error: KeyboardInterrupt, out: Path, command: str) -> KeyboardInterrupt:
+    """The same interruption, saying what to type to go on, if anything was saved."""
+    if isinstance(error, Interrupted):
+        return Interrupted(f"{error}: {command}", error.exit_code)
+    if not Run(out).state_path.exists():
+        return error
+    return KeyboardInterrupt(f"interrupted; what was trained is in {out}: {command}")

@@ -10,7 +10,7 @@ import torch
 from caudal.cli import finish, preview
 from caudal.cli.config import check_recipe, config_words, read_config
 from caudal.cli.options import DataOptions, TrainOptions, as_config, wherever_read
-from caudal.cli.output import check_run_folder
+from caudal.cli.output import check_run_folder, with_advice
 from caudal.cli.parse import parse
 from caudal.cli.screen import Screen
 from caudal.data import Dataset, open_data
@@ -20,7 +20,6 @@ from caudal.recipes import RECIPES, Recipe
 from caudal.training.assemble import assemble
 from caudal.training.devices import leads
 from caudal.training.fit import Fitted, fit
-from caudal.training.interruption import Interrupted
 from caudal.training.options import Training
 from caudal.training.progress import RichReporter
 
@@ -50,7 +49,7 @@ def run(words: list[str]) -> int:
         if leads():
             finish.finish(screen, out, options.recipe, data, fitted, config, options.report)
     except KeyboardInterrupt as error:
-        raise _with_advice(error, out) from None
+        raise with_advice(error, out, f"caudal train --out {out} --resume") from None
     return 0
 
 
@@ -180,11 +179,3 @@ def _fit(
         reporter=RichReporter(elements=len(columns) if whole else None),
         config=config,
     )
-
-
-def _with_advice(error: KeyboardInterrupt, out: Path) -> KeyboardInterrupt:
-    """The same interruption, saying what to type to go on."""
-    command = f"caudal train --out {out} --resume"
-    if isinstance(error, Interrupted):
-        return Interrupted(f"{error}: {command}", error.exit_code)
-    return KeyboardInterrupt(f"interrupted; what was trained is in {out}: {command}")

@@ -56,9 +56,17 @@ def build_student(recipe: Recipe, schema: "Schema", teacher: Flow, seed: int) ->
 
     Where both mix the columns in the same places, it starts from the teacher's permutations and
     linear maps: then their layers pair up.
+
+    Raises:
+        InputError: the recipe's fields make no flow.
     """
     torch.manual_seed(seed)
-    student = assemble(recipe, schema).to(teacher.base.like.dtype)
+    try:
+        student = assemble(recipe, schema).to(teacher.base.like.dtype)
+    except InputError:
+        raise
+    except ValueError as error:
+        raise InputError(f"recipe {recipe.name}: {error}") from None
     dress_as(student, teacher)
     share_mixing(student, teacher)
     return student.to(teacher.base.like.device)
