@@ -102,7 +102,7 @@ def test_says_what_it_does_and_what_came_of_it(capsys, tmp_path):
     out = tmp_path / "run"
     assert caudal("distill", teacher_run(), "--out", out, *BRIEF) == 0
     said, progress = capsys.readouterr()
-    assert f"teacher: maf in {teacher_run()}, trained on {folder() / 'gappy.csv'}" in said
+    assert f"teacher: maf in {teacher_run()}, trained on gappy.csv\n" in said
     assert "minimises KL(teacher||student) + layer-by-layer guidance" in said
     assert "step 4/4" in progress
     assert re.search(r"KL\(student\|\|teacher\) +-?\d+\.\d+ ± \d+\.\d+", said)

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 import caudal
-from caudal.cli import demo, evaluate, recipes, sample, score, train
+from caudal.cli import demo, distill, evaluate, recipes, sample, score, train
 from caudal.cli.entry import COMMANDS
 from caudal.cli.parse import parse
 from caudal.recipes import RECIPES
@@ -245,6 +245,9 @@ def test_a_command_line_in_a_page_is_one(line):
     elif name == "train":
         if "--config" not in words and "--data" in words:  # else its options are in a file
             train.read_options(words)
+    elif name == "distill":
+        student = words[words.index("--student") + 1] if "--student" in words else "iaf"
+        distill.parse_options(words, student)
     else:
         parse(OPTIONS[name], words, f"caudal {name}")
 

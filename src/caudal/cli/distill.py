@@ -94,18 +94,18 @@ def read_options(words: Sequence[str]) -> tuple[DistillOptions[Any], OpenedRun]:
     import argparse
 
     if not words or words[0].startswith("-"):
-        _parse(words, "iaf", None)  # help, or what is missing
+        parse_options(words, "iaf")  # help, or what is missing
         raise InputError("caudal distill TEACHER ...: name the run of the teacher first")
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     parser.add_argument("--student")
     name = parser.parse_known_args(list(words))[0].student
     if set(words) & {"-h", "--help"}:
-        _parse(words, name or "iaf", None)
+        parse_options(words, name or "iaf")
     opened = OpenedRun(words[0], "cpu")
     usual = default_student(opened.recipe)
     check_recipe(name or usual.name, "--student")
     recipe = usual if name in (None, usual.name) else _other(RECIPES[name])
-    return _parse(words, recipe.name, recipe), opened
+    return parse_options(words, recipe.name, recipe), opened
 
 
 def _other(kind: type[Recipe]) -> Recipe:
@@ -114,7 +114,10 @@ def _other(kind: type[Recipe]) -> Recipe:
     return kind(**({"batch_norm": False} if "batch_norm" in names else {}))
 
 
-def _parse(words: Sequence[str], name: str, recipe: Recipe | None) -> DistillOptions[Any]:
+def parse_options(
+    words: Sequence[str], name: str, recipe: Recipe | None = None
+) -> DistillOptions[Any]:
+    """The options for a student of that name; the defaults of its own are those of `recipe`."""
     import tyro
 
     check_recipe(name, "--student")
@@ -139,7 +142,7 @@ def _preview(
 ) -> list[str]:
     """Says who learns what from whom; gives the terms that are minimised."""
     teacher = f"{opened.recipe.name} in {options.teacher}"
-    screen.say(f"\nteacher: {teacher}, trained on {data.name}")
+    screen.say(f"\nteacher: {teacher}, trained on {Path(data.name).name}")
     for note in data.notes:
         screen.warn(note)
     preview.show_recipe(screen, options.recipe, student, data, advise=False)

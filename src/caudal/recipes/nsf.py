@@ -103,8 +103,8 @@ class NSFIAF(SplineRecipe):
     """Inverse autoregressive splines: RQ-NSF (AR), the directions of its spline layers swapped.
 
     A student for nsf-ar: one pass a layer for a sample and its density.
-    References: Neural spline flows (Durkan, Bekasov, Murray, Papamakarios, 2019),
-    arXiv:1906.04032; CaloFlow II (Krause, Shih, 2021), arXiv:2110.11377.
+    Reference: CaloFlow II (Krause, Shih, 2021), arXiv:2110.11377; the splines are those of
+    Neural spline flows (Durkan, Bekasov, Murray, Papamakarios, 2019), arXiv:1906.04032.
     """
 
     name = "nsf-iaf"
