@@ -151,6 +151,8 @@ def distill(
         NumericalError: as `fit`.
     """
     options, training = distillation or Distillation(), training or Training()
+    if options.pool < training.batch_size:
+        raise InputError(f"--pool {options.pool}: fewer than one batch of {training.batch_size}")
     check_dressed_alike(student, teacher)
     bare, given = undressed(student), undressed(copy.deepcopy(teacher))
     given.requires_grad_(False).eval()
