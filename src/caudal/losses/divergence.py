@@ -1,6 +1,7 @@
 """How far a student is from its teacher: Kullback-Leibler divergences, from samples of either."""
 
 import math
+from collections.abc import Callable
 from typing import cast
 
 import torch
@@ -13,18 +14,21 @@ from caudal.bijections import Autoregressive
 from caudal.elementwise import Affine
 from caudal.flow import Flow
 
-_VOID = 1e30  # nats: for what overflows
-
 
 def forward_kl(student: Flow, teacher: Flow, x: Tensor, context: Tensor | None = None) -> Tensor:
     """KL(teacher || student) = E_p[log p(x) - log q(x)], x samples of the teacher: a scalar, nats.
 
     Its gradient is that of the student's likelihood of the teacher's samples: it misses no mode,
-    and says nothing of student samples where the teacher has none.
+    and says nothing of student samples where the teacher has none. Rows whose density overflows
+    are left out.
     """
-    with torch.no_grad():
-        log_p = teacher.log_prob(x, context)
-    return (log_p - student.log_prob(x, context)).mean()
+
+    def log_ratios(x: Tensor, context: Tensor | None) -> Tensor:
+        with torch.no_grad():
+            log_p = teacher.log_prob(x, context)
+        return log_p - student.log_prob(x, context)
+
+    return _of_finite_rows(log_ratios, x, context).mean()
 
 
 def reverse_kl(
@@ -48,19 +52,25 @@ def reverse_kl(
     - else the plain reparameterised estimate.
 
     Log-ratios r above `tail` count as tail (1 + log(r / tail)): a few samples in the void, where a
-    teacher's log-density may be -1e20, would drown all others.
+    teacher's log-density may be -1e20, would drown all others. Those that overflow are left out.
     References: Parallel WaveNet (van den Oord et al., 2017), arXiv:1711.10433; ClariNet (Ping,
     Peng, Chen, 2018), arXiv:1807.07281; Roeder, Wu, Duvenaud (2017), arXiv:1703.09194.
     """
     if has_gaussian_conditionals(student, teacher):
         return _conditional_kl(student, teacher, n, context).mean()
-    x, log_q = student.sample_with_log_prob(n, context)
-    if path:
-        held = {name: weight.detach() for name, weight in student.named_parameters()}
-        log_q = functional_call(student, held, (x, context))
-    if x.requires_grad:
-        x.register_hook(_finite)
-    return _softened(log_q - teacher.log_prob(x, context), tail).mean()
+    held = {name: weight.detach() for name, weight in student.named_parameters()}
+
+    def log_ratios(z: Tensor, context: Tensor | None) -> Tensor:
+        x, log_det = student.bijection.forward(z, student.embed(context))
+        log_q = student.base.log_prob(z) - log_det
+        if path:
+            log_q = functional_call(student, held, (x, context))
+        if x.requires_grad:
+            x.register_hook(_finite)
+        return log_q - teacher.log_prob(x, context)
+
+    z = student.base.sample(n)
+    return _softened(_of_finite_rows(log_ratios, z, context), tail).mean()
 
 
 def gaussian_kl(
@@ -121,14 +131,24 @@ def _is_affine(part: object) -> bool:
     return isinstance(part, Autoregressive) and isinstance(part.elementwise, Affine)
 
 
+def _of_finite_rows(
+    log_ratios: Callable[[Tensor, Tensor | None], Tensor], rows: Tensor, context: Tensor | None
+) -> Tensor:
+    """The log-ratios of rows where they are finite; the others' gradients would be NaN for all."""
+    found = log_ratios(rows, context)
+    fine = torch.isfinite(found)
+    if fine.all() or not fine.any():
+        return found
+    return log_ratios(rows[fine], None if context is None else context[fine])
+
+
 def _softened(ratio: Tensor, tail: float) -> Tensor:
     if math.isinf(tail):
         return ratio
-    ratio = ratio.nan_to_num(_VOID, _VOID, -_VOID)
     beyond = ratio.clamp(min=tail)
     return torch.where(ratio > tail, tail * (1 + (beyond / tail).log()), ratio)
 
 
 def _finite(gradient: Tensor) -> Tensor:
-    """Rows whose density overflows have no gradient to speak of, and must not spoil others'."""
+    """A gradient that overflows says nothing, and must not spoil those of other rows."""
     return torch.nan_to_num(gradient, 0.0, 0.0, 0.0)
