@@ -15,12 +15,19 @@ from caudal.elementwise import Affine
 from caudal.flow import Flow
 
 
-def forward_kl(student: Flow, teacher: Flow, x: Tensor, context: Tensor | None = None) -> Tensor:
+def forward_kl(
+    student: Flow,
+    teacher: Flow,
+    x: Tensor,
+    context: Tensor | None = None,
+    *,
+    tail: float = math.inf,
+) -> Tensor:
     """KL(teacher || student) = E_p[log p(x) - log q(x)], x samples of the teacher: a scalar, nats.
 
     Its gradient is that of the student's likelihood of the teacher's samples: it misses no mode,
-    and says nothing of student samples where the teacher has none. Rows whose density overflows
-    are left out.
+    and says nothing of student samples where the teacher has none. Log-ratios above
+    `tail` are softened as in `reverse_kl`; rows whose density overflows are left out.
     """
 
     def log_ratios(x: Tensor, context: Tensor | None) -> Tensor:
@@ -28,7 +35,7 @@ def forward_kl(student: Flow, teacher: Flow, x: Tensor, context: Tensor | None =
             log_p = teacher.log_prob(x, context)
         return log_p - student.log_prob(x, context)
 
-    return _of_finite_rows(log_ratios, x, context).mean()
+    return _softened(_of_finite_rows(log_ratios, x, context), tail).mean()
 
 
 def reverse_kl(

@@ -44,7 +44,8 @@ class Distillation:
     """Hold log q's own weights in that, so that the gradient vanishes where both agree; costs the
     density of the student's samples once more."""
     tail: float = 10.0
-    """Log-ratios of student samples above so many nats count by their logarithm only."""
+    """Log-ratios of student samples above so many nats, and of teacher samples above ten times as
+    many, count by their logarithm only."""
     pool: int = 100_000
     """Samples of the teacher to learn from."""
 
@@ -92,13 +93,17 @@ class DistillationLoss:
             return reverse_kl(*pair, len(x), context)
         loss = x.new_zeros(())
         if chosen.forward:
-            loss = loss + chosen.forward * forward_kl(*pair, x, context)
+            loss = loss + chosen.forward * self._forward(pair, x, context)
         if self.guide:
             loss = loss + chosen.guide * self.guide(x, context)
         if chosen.reverse:
             divergence = reverse_kl(*pair, len(x), context, path=chosen.path, tail=chosen.tail)
             loss = loss + chosen.reverse * divergence
         return loss
+
+    def _forward(self, pair: tuple[Flow, Flow], x: Tensor, context: Tensor | None) -> Tensor:
+        # A new student is far from everywhere: only outliers are to be softened.
+        return forward_kl(*pair, x, context, tail=10 * self.options.tail)
 
     def _pair(self, x: Tensor) -> tuple[Flow, Flow]:
         """Both flows, where x is and as precise: the teacher, which is not trained, follows."""
@@ -111,7 +116,7 @@ class DistillationLoss:
         """KL(teacher||student) plus KL(student||teacher) with softened tail: good both ways."""
         pair = self._pair(x)
         both = reverse_kl(*pair, len(x), context, tail=self.options.tail)
-        return forward_kl(*pair, x, context) + both
+        return self._forward(pair, x, context) + both
 
 
 def distill(
