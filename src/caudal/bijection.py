@@ -72,7 +72,7 @@ def sum_event(values: Tensor) -> Tensor:
 
 Direction = Callable[[Tensor, Tensor | None], tuple[Tensor, Tensor]]
 
-_ROWS, _NUMBERS = 1024, 1 << 17  # at least and about, in a piece on the CPU: measured
+_ROWS, _NUMBERS = 2048, 1 << 17  # at least and about, in a piece on the CPU: measured
 _ROWS_ELSEWHERE = 1 << 16
 
 
