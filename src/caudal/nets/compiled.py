@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from caudal.nets.masked import MADE
 
 # Where the loop is the faster way: measured on one CPU core, D from 6 to 784.
-_MOST_ROWS = 512
-_ROWS_A_STEP = 8
+_MOST_ROWS = 1024
+_ROWS_A_STEP = 12
 
 
 def suits(net: "MADE", z: Tensor, scalar: Any) -> bool:
