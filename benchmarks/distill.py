@@ -29,13 +29,13 @@ PATH = Distillation(forward=0, guide=0, reverse=1)
 BOTH = Distillation(forward=1, guide=1, reverse=0.1, path=False)
 BOTH_PATH = Distillation(forward=1, guide=1, reverse=0.1)
 WAYS = {
-    "both + 0.1 KL(student||teacher)": BOTH,
-    "KL(teacher||student) + guidance": GUIDED,
-    "KL(teacher||student)": FORWARD,
+    "both + 0.1 KL(student‖teacher)": BOTH,
+    "KL(teacher‖student) + guidance": GUIDED,
+    "KL(teacher‖student)": FORWARD,
     "guidance": GUIDE,
-    "both + 0.1 KL(student||teacher), path": BOTH_PATH,
-    "KL(student||teacher), path": PATH,
-    "KL(student||teacher)": REVERSE,
+    "both + 0.1 KL(student‖teacher), path": BOTH_PATH,
+    "KL(student‖teacher), path": PATH,
+    "KL(student‖teacher)": REVERSE,
 }
 
 

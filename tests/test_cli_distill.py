@@ -82,7 +82,8 @@ def test_compares_the_student_with_its_teacher():
     found = compared(student_run())
     assert found.keys() == MEASURES | {"teacher", "terms", "verdict", "speed"}
     assert found["teacher"] == str(teacher_run())
-    assert found["terms"] == ["KL(teacher||student)", "layer-by-layer guidance"]
+    reverse = "0.1 KL(student||teacher)"
+    assert found["terms"] == ["KL(teacher||student)", "layer-by-layer guidance", reverse]
     assert found["verdict"]
     assert all(line == " ".join(line.split()) for line in found["verdict"])
     assert found["ks"].keys() == {"age", "height", "income", "height is missing"}
@@ -194,7 +195,7 @@ def slow_to_score():
         (["MAF", "--student", "realnvp", "--batch-norm"], "give --no-batch-norm"),
         (["MAF", "--forward", "-1"], "--forward -1.0: must be at least 0"),
         (["MAF", "--pool", "7"], "--pool 7: must be at least 100"),
-        (["MAF", "--forward", "0", "--guide", "0"], "nothing to learn from"),
+        (["MAF", "--forward", "0", "--guide", "0", "--reverse", "0"], "nothing to learn from"),
         (["MAF", "--lyers", "3"], "--lyers; did you mean --layers?"),
         (["MAF", "--resume", "--overwrite"], "choose one of them"),
         (["MAF", "--out", "MAF", "--overwrite"], "is the teacher's folder"),
