@@ -51,6 +51,12 @@ class Chain(Bijection):
         return x, log_det
 
 
+def parts_of(bijection: Bijection) -> list[Bijection]:
+    """The parts of a chain, from the noise to the data; of any other bijection itself."""
+    parts = list(bijection.parts) if isinstance(bijection, Chain) else [bijection]
+    return cast(list[Bijection], parts)
+
+
 class Inverse(Bijection):
     """A bijection with its directions swapped: MAF becomes IAF, and the reverse."""
 

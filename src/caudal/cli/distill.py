@@ -44,7 +44,7 @@ def run(words: list[str]) -> int:
     contexts = contexts_of(data, opened.flow)
     student = build_student(options.recipe, opened.schema, opened.flow, options.training.seed)
     terms = _preview(screen, options, opened, student, data)
-    config = _config(options, opened, out)
+    config = _config(options, opened)
     try:
         fitted = distill(
             student,
@@ -152,7 +152,7 @@ def _preview(
     return terms
 
 
-def _config(options: DistillOptions[Any], opened: OpenedRun, out: Path) -> dict[str, Any]:
+def _config(options: DistillOptions[Any], opened: OpenedRun) -> dict[str, Any]:
     """What config.yaml holds: the teacher's data, and each option under the name of its flag."""
     kept = {f.name: opened.config[f.name] for f in fields(DataOptions) if f.name in opened.config}
     config: dict[str, Any] = {"recipe": options.recipe.name, **kept}

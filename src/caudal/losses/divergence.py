@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.func import functional_call
 
 from caudal.base import Normal
-from caudal.bijection import Bijection, Chain, Inverse
+from caudal.bijection import Inverse, parts_of
 from caudal.bijections import Autoregressive
 from caudal.elementwise import Affine
 from caudal.flow import Flow
@@ -65,12 +65,12 @@ def reverse_kl(
     """
     if has_gaussian_conditionals(student, teacher):
         return _conditional_kl(student, teacher, n, context).mean()
-    held = {name: weight.detach() for name, weight in student.named_parameters()}
 
     def log_ratios(z: Tensor, context: Tensor | None) -> Tensor:
         x, log_det = student.bijection.forward(z, student.embed(context))
         log_q = student.base.log_prob(z) - log_det
         if path:
+            held = {name: weight.detach() for name, weight in student.named_parameters()}
             log_q = functional_call(student, held, (x, context))
         if x.requires_grad:
             x.register_hook(_finite)
@@ -99,7 +99,7 @@ def gaussian_kl(
 
 def has_gaussian_conditionals(student: Flow, teacher: Flow) -> bool:
     """Whether p(x_t | x_<t) and q(x_t | z_<t) are Gaussian, position by position."""
-    layers = _inverse_layers(student.bijection)
+    layers = parts_of(student.bijection)
     return (
         isinstance(student.base, Normal)
         and isinstance(teacher.base, Normal)
@@ -118,7 +118,7 @@ def _conditional_kl(student: Flow, teacher: Flow, n: int, context: Tensor | None
     z = student.base.sample(n)
     rows = student.embed(context)
     x, mean, log_std = z, torch.zeros_like(z), torch.zeros_like(z)
-    for part in _inverse_layers(student.bijection):
+    for part in parts_of(student.bijection):
         layer = cast(Autoregressive, cast(Inverse, part).bijection)
         params = layer.net(x, rows)
         x, log_slope = layer.elementwise.inverse(x, params)
@@ -127,11 +127,6 @@ def _conditional_kl(student: Flow, teacher: Flow, n: int, context: Tensor | None
     params = given.net(x, teacher.embed(context))
     mean_p, log_std_p = given.elementwise.forward(torch.zeros_like(x), params)
     return gaussian_kl(mean, log_std, mean_p, log_std_p).flatten(1).sum(1)
-
-
-def _inverse_layers(bijection: Bijection) -> list[Bijection]:
-    parts = list(bijection.parts) if isinstance(bijection, Chain) else [bijection]
-    return cast(list[Bijection], parts)
 
 
 def _is_affine(part: object) -> bool:

@@ -1,12 +1,12 @@
 """Layer by layer: a student that pairs up with its teacher learns each of its maps by itself."""
 
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
-from caudal.bijection import Bijection, Chain, Inverse
+from caudal.bijection import Bijection, Inverse, parts_of
 from caudal.bijections import Autoregressive, BatchNorm
 from caudal.flow import Flow
 
@@ -64,7 +64,7 @@ def pairs_up(student: Flow, teacher: Flow) -> bool:
 
 def _pairs(student: Bijection, teacher: Bijection) -> list[Pair] | None:
     """Pairs from noise to data, reorderings too; a teacher's BatchNorm goes with its layer."""
-    ours, theirs = _parts(student), _segments(_parts(teacher))
+    ours, theirs = parts_of(student), _segments(parts_of(teacher))
     if len(ours) != len(theirs):
         return None
     pairs = [Pair(part, segment) for part, segment in zip(ours, theirs, strict=True)]
@@ -92,11 +92,3 @@ def _segments(parts: list[Bijection]) -> list[tuple[Bijection, ...]]:
             segments.append((*norms, part))
             norms = ()
     return segments
-
-
-def _parts(bijection: Bijection) -> list[Bijection]:
-    return (
-        cast(list[Bijection], list(bijection.parts))
-        if isinstance(bijection, Chain)
-        else [bijection]
-    )

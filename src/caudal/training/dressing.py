@@ -1,11 +1,9 @@
 """What stands between a flow and the user's rows, taken off and put on another flow."""
 
-from typing import cast
-
 import torch
 from torch import nn
 
-from caudal.bijection import Bijection, Chain
+from caudal.bijection import Bijection, Chain, parts_of
 from caudal.bijections import Standardise, Support
 from caudal.errors import InputError
 from caudal.flow import Flow
@@ -19,18 +17,15 @@ def undressed(flow: Flow) -> Flow:
     It shares the modules of the flow. Its events are rows as they come out of the dressing
     (continuous, unbounded, standardised), its contexts what comes out of the embedding.
     """
-    bijection = flow.bijection
-    parts = list(bijection.parts) if isinstance(bijection, Chain) else [bijection]
-    while len(parts) > 1 and isinstance(parts[-1], _DRESSING):
-        parts.pop()
-    bare = parts[0] if len(parts) == 1 else Chain(cast(list[Bijection], parts))
+    parts, _ = _split(flow)
+    bare = parts[0] if len(parts) == 1 else Chain(parts)
     shape = flow.context_shape
-    if isinstance(bare, Chain) and len(bare.parts) == 1:
-        bare = cast(Bijection, bare.parts[0])
+    if isinstance(bare, Chain) and len(bare.parts) == 1:  # a recipe's own chain of one
+        bare = parts_of(bare)[0]
     if shape is not None and flow.embedding is not None:
         example = flow.base.like.new_zeros(1, *shape)
         shape = tuple(flow.embedding(example).shape[1:])
-    bare_flow = Flow(cast(Bijection, bare), flow.base, context_shape=shape)
+    bare_flow = Flow(bare, flow.base, context_shape=shape)
     return bare_flow.train(flow.training)
 
 
@@ -68,9 +63,14 @@ def check_dressed_alike(flow: Flow, model: Flow) -> None:
 
 
 def _dressing(flow: Flow) -> list[nn.Module]:
-    parts = list(flow.bijection.parts) if isinstance(flow.bijection, Chain) else []
-    fixed: list[nn.Module] = []
-    while len(parts) > 1 and isinstance(parts[-1], _DRESSING):
-        fixed.insert(0, parts.pop())
     others = (flow.dequantization, flow.embedding)
-    return [*fixed, *(part for part in others if part is not None)]
+    return [*_split(flow)[1], *(part for part in others if part is not None)]
+
+
+def _split(flow: Flow) -> tuple[list[Bijection], list[Bijection]]:
+    """The parts of a flow that learn, at least one, and the fixed ones next to the data."""
+    parts = parts_of(flow.bijection)
+    end = len(parts)
+    while end > 1 and isinstance(parts[end - 1], _DRESSING):
+        end -= 1
+    return parts[:end], parts[end:]

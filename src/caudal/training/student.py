@@ -4,9 +4,8 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import torch
-from torch import nn
 
-from caudal.bijection import Chain
+from caudal.bijection import Bijection, parts_of
 from caudal.bijections import LULinear, Permutation
 from caudal.errors import InputError
 from caudal.flow import Flow
@@ -83,6 +82,5 @@ def share_mixing(student: Flow, teacher: Flow) -> None:
             part.load_state_dict(given.state_dict())
 
 
-def _mixing(flow: Flow) -> list[nn.Module]:
-    parts = list(flow.bijection.parts) if isinstance(flow.bijection, Chain) else []
-    return [part for part in parts if isinstance(part, LULinear | Permutation)]
+def _mixing(flow: Flow) -> list[Bijection]:
+    return [part for part in parts_of(flow.bijection) if isinstance(part, LULinear | Permutation)]
