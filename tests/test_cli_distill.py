@@ -263,3 +263,8 @@ def test_ctrl_c_saves_and_resume_goes_on(tmp_path):
     assert caudal(*again, "--steps", stopped + 3) == 0
     assert Run(out).metrics()[-1]["step"] == stopped + 3
     assert (out / "compare.json").exists()
+
+
+def test_what_is_wrong_with_a_weight_is_said_without_the_parsers_words(capsys):
+    said = refused(capsys, "distill", teacher_run(), "--tail", "nan")
+    assert said.startswith("--tail nan: must be positive")

@@ -230,3 +230,18 @@ def test_rows_that_the_student_cannot_score_are_left_out():
     together = forward_kl(student, teacher, far)
     torch.testing.assert_close(together, alone)
     assert gradient(together, student).isfinite().all()
+
+
+@pytest.mark.parametrize(
+    ("contexts", "words"),
+    [
+        (torch.full((5, 1), torch.nan), "contexts have a NaN or infinite value"),
+        (torch.zeros(0, 1), "contexts have no rows"),
+        (None, "is conditional: give contexts"),
+    ],
+)
+def test_refuses_contexts_that_cannot_be_asked_with(contexts, words):
+    flows = IAF(1, (8,)).build((D,), (1,)), MAF(1, (8,)).build((D,), (1,))
+    given = None if contexts is None else contexts.double()
+    with pytest.raises(InputError, match=words):
+        caudal.distill(*flows, given, distillation=Distillation(pool=300))

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from caudal import bijection, recipes
+from caudal import InputError, bijection, recipes
 from caudal.bijections import Coupling
 
 
@@ -50,3 +50,5 @@ def test_no_rows_are_a_batch_too(name):
     flow = recipes.RECIPES[name]().build((3,)).eval()
     assert flow.log_prob(torch.empty(0, 3)).shape == (0,)
     assert flow.sample(0).shape == (0, 3)
+    with pytest.raises(InputError, match="cannot draw -1 samples"):
+        flow.sample(-1)

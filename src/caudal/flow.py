@@ -91,6 +91,8 @@ class Flow(nn.Module):
         One pass gives both. With a temperature, the density is still that of temperature 1. With
         dequantisation it is that of the continuous draw, before rounding, which cuts gradients.
         """
+        if n < 0:
+            raise InputError(f"cannot draw {n} samples")
         z = self.base.sample(n, generator) * temperature
         context = self._context(per_sample(context, n, self.context_shape), n)
         x, log_det = self._run(self.bijection.forward, z, context)

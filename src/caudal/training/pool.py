@@ -12,11 +12,15 @@ def features(teacher: Flow, contexts: Tensor | None) -> Tensor | None:
     """Contexts as the undressed flows take them.
 
     Raises:
-        InputError: there are some where there should be none, or the other way round.
+        InputError: there are some where there should be none, or the other way round; or they
+            are empty, or not finite.
     """
     if (contexts is None) != (teacher.context_shape is None):
         needs = "takes no contexts" if contexts is not None else "is conditional: give contexts"
         raise InputError(f"the teacher {needs}")
+    if contexts is not None and not (len(contexts) and torch.isfinite(contexts).all()):
+        what = "a NaN or infinite value: leave such rows out" if len(contexts) else "no rows"
+        raise InputError(f"contexts have {what}")
     return teacher.embed(contexts)
 
 
