@@ -164,8 +164,6 @@ def build(recipe: Recipe, data: Dataset, seed: int) -> Flow:
 def _fit(
     flow: Flow, data: Dataset, options: TrainOptions[Any], out: Path, config: dict[str, Any]
 ) -> Fitted:
-    columns = data.schema.columns
-    whole = all(c.kind == "integer" and None not in (c.low, c.high) for c in columns)
     return fit(
         flow,
         data.train,
@@ -176,6 +174,6 @@ def _fit(
         overwrite=options.overwrite,
         recipe=options.recipe,
         schema=data.schema,
-        reporter=RichReporter(elements=len(columns) if whole else None),
+        reporter=RichReporter(elements=data.schema.countable),
         config=config,
     )

@@ -3,6 +3,7 @@
 from caudal.data.builtin import NAMES as BUILT_IN
 from caudal.data.dataset import MISSING, Dataset, open_data
 from caudal.data.describe import Summary
+from caudal.data.images import ImageDataset, ImageSchema
 from caudal.data.input import open_rows, read_tables
 from caudal.data.output import TableWriter
 from caudal.data.schema import KINDS, Column, Schema
@@ -16,6 +17,8 @@ __all__ = [
     "Batch",
     "Column",
     "Dataset",
+    "ImageDataset",
+    "ImageSchema",
     "ParquetRows",
     "Rows",
     "Schema",

@@ -41,6 +41,12 @@ class Schema:
         """The columns that hold text, also where a file's values look like numbers ("007")."""
         return frozenset(c.name for c in self.columns + self.context if c.holds_text)
 
+    @property
+    def countable(self) -> int | None:
+        """Elements of a row, where each is one of finitely many numbers: what bits/dim needs."""
+        bounded = all(c.kind == "integer" and None not in (c.low, c.high) for c in self.columns)
+        return len(self.columns) if bounded else None
+
     def encode(
         self,
         table: Any,

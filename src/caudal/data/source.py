@@ -45,7 +45,7 @@ class Rows(Source):
     """Rows in memory, on any device.
 
     Args:
-        x: (N, *event), floating.
+        x: (N, *event), floating; of images uint8, which become numbers a batch at a time.
         context: (N, C), floating, or None.
         gaps: whether NaN stands for a missing value instead of being refused.
 
@@ -123,6 +123,8 @@ def _check(values: Tensor, name: str, gaps: bool) -> None:
         raise InputError(f"{name} must be (rows, columns), got {shape}: try {name}[:, None]")
     if values.numel() == 0:
         raise InputError(f"{name} has no values: its shape is {shape}")
+    if values.dtype == torch.uint8:
+        return
     if not values.is_floating_point():
         raise InputError(f"{name} must be floating, got {values.dtype}: try {name}.float()")
     # A sum is finite only if each part is, and needs no mask as large as the data.

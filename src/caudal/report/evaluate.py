@@ -143,7 +143,7 @@ def _summary(
 ) -> Evaluation:
     inside = scores[scores[:, 0] > -torch.inf]
     log_prob, two_se = mean_two_se(inside[:, 0])
-    bounded = all(c.kind == "integer" and None not in (c.low, c.high) for c in schema.columns)
+    elements = schema.countable
     result = Evaluation(
         log_prob=-math.inf if len(inside) < len(scores) else log_prob,
         two_se=two_se,
@@ -152,7 +152,7 @@ def _summary(
         split=split,
         rows_outside=len(scores) - len(inside),
         log_prob_inside=log_prob,
-        bits_per_dim=bits_per_dim(log_prob, len(schema.columns)) if bounded else None,
+        bits_per_dim=None if elements is None else bits_per_dim(log_prob, elements),
         seed=seed,
     )
     if gaussian is None:

@@ -1,4 +1,4 @@
-"""A recipe and the columns of a table make the flow that is trained on it."""
+"""A recipe and what the data are make the flow that is trained on them."""
 
 import math
 
@@ -6,15 +6,28 @@ import torch
 
 from caudal.bijection import Bijection, Chain
 from caudal.bijections import Standardise, Support
+from caudal.data.images import ImageSchema
 from caudal.data.schema import Column, Schema
+from caudal.data.schemas import AnySchema
 from caudal.dequantization import TableDequantization
 from caudal.flow import Flow
 from caudal.nets import ColumnEmbedding
 from caudal.recipes import Recipe
 
 
-def assemble(recipe: Recipe, schema: Schema) -> Flow:
-    """The recipe's flow, dressed for the table: its `log_prob` is in the user's own units.
+def assemble(recipe: Recipe, schema: AnySchema) -> Flow:
+    """The recipe's flow, dressed for a table or for images: `log_prob` is in the user's units."""
+    if isinstance(schema, ImageSchema):
+        return assemble_images(recipe, schema)
+    return assemble_table(recipe, schema)
+
+
+def assemble_images(recipe: Recipe, schema: ImageSchema) -> Flow:
+    raise NotImplementedError
+
+
+def assemble_table(recipe: Recipe, schema: Schema) -> Flow:
+    """The recipe's flow, dressed for the columns of a table.
 
     From the data to the noise: rounding noise and flags for missing values, the columns' supports
     opened to the whole line, standardisation, the recipe's bijection. Fitted by `initialize`.

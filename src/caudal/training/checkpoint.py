@@ -19,7 +19,7 @@ from caudal.recipes import Recipe
 from caudal.training.describe import describe, rebuild
 
 if TYPE_CHECKING:
-    from caudal.data.schema import Schema
+    from caudal.data.schemas import AnySchema
 
 MODEL = "model.safetensors"
 """The name of the model in a run folder."""
@@ -38,14 +38,14 @@ class Loaded:
     Attributes:
         flow: in evaluation mode, on the CPU.
         recipe: that built it.
-        schema: the columns of the table it was trained on; None for plain tensors.
+        schema: of the table or the images it was trained on; None for plain tensors.
         metadata: all that was saved beside the weights: `version` of caudal, `step`, `valid`
             (nats of the mean validation loss) and what the writer added.
     """
 
     flow: Flow
     recipe: Recipe
-    schema: "Schema | None"
+    schema: "AnySchema | None"
     metadata: dict[str, Any]
 
 
@@ -53,7 +53,7 @@ def save_model(
     path: str | Path,
     flow: Flow,
     recipe: Recipe,
-    schema: "Schema | None" = None,
+    schema: "AnySchema | None" = None,
     extra: Mapping[str, Any] | None = None,
     weights: Mapping[str, Tensor] | None = None,
 ) -> None:
@@ -146,7 +146,7 @@ def fill(flow: Flow, tensors: Mapping[str, Tensor], source: str) -> None:
     flow.load_state_dict(dict(tensors))
 
 
-def _metadata(flow: Flow, recipe: Recipe, schema: "Schema | None") -> dict[str, Any]:
+def _metadata(flow: Flow, recipe: Recipe, schema: "AnySchema | None") -> dict[str, Any]:
     from importlib.metadata import version
 
     return {
@@ -182,7 +182,7 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     return found, tensors
 
 
-def _build(metadata: dict[str, Any]) -> tuple[Recipe, "Schema | None", Flow]:
+def _build(metadata: dict[str, Any]) -> tuple[Recipe, "AnySchema | None", Flow]:
     recipe = rebuild(metadata["recipe"])
     dtype = _DTYPES[metadata["dtype"]]
     schema = None
@@ -190,10 +190,10 @@ def _build(metadata: dict[str, Any]) -> tuple[Recipe, "Schema | None", Flow]:
         if metadata["schema"] is None:
             flow = recipe.build(*_shapes(metadata))
         else:
-            from caudal.data.schema import Schema
+            from caudal.data.schemas import schema_from_dict
             from caudal.training.assemble import assemble
 
-            schema = Schema.from_dict(metadata["schema"])
+            schema = schema_from_dict(metadata["schema"])
             flow = assemble(recipe, schema)
     return recipe, schema, flow.to(dtype)
 

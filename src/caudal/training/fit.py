@@ -36,7 +36,7 @@ from caudal.training.validation import Validator
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-    from caudal.data.schema import Schema
+    from caudal.data.schemas import AnySchema
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def fit(
     resume: bool = False,
     overwrite: bool = False,
     recipe: Recipe | None = None,
-    schema: "Schema | None" = None,
+    schema: "AnySchema | None" = None,
     reporter: Reporter | None = None,
     config: dict[str, Any] | None = None,
 ) -> Fitted:

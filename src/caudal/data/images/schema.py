@@ -1,0 +1,109 @@
+"""What the images of a data set are, and how a flow takes them."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from caudal.data.column import Column
+from caudal.errors import InputError, NumericalError
+
+PIXELS = ("unit", "centred", "logit")
+DEQUANTIZATIONS = ("uniform", "variational")
+
+
+@dataclass(frozen=True)
+class ImageSchema:
+    """Images of one shape, whose pixels are whole numbers 0 .. 2^bits - 1.
+
+    Attributes:
+        shape: channels, height, width.
+        bits: of each pixel; of 8-bit files the highest `bits` are kept.
+        pixels: what a flow makes of values v in [0, 2^bits], x = v / 2^bits:
+            unit = x, centred = x - 1/2, logit = logit(alpha + (1 - 2 alpha) x).
+        alpha: of the logit.
+        dequantization: noise that fills the steps between values: uniform, or variational.
+        context: the class of an image, where the flow is conditioned on it; else nothing.
+    """
+
+    shape: tuple[int, int, int]
+    bits: int = 8
+    pixels: str = "unit"
+    alpha: float = 0.05
+    dequantization: str = "uniform"
+    context: tuple[Column, ...] = ()
+
+    def __post_init__(self) -> None:
+        channels, height, width = self.shape
+        if channels < 1 or height < 1 or width < 1:
+            raise InputError(f"images of shape {self.shape}: give channels, height and width")
+        if not 1 <= self.bits <= 8:
+            raise InputError(f"--bits {self.bits}: must be from 1 to 8")
+        if self.pixels not in PIXELS:
+            raise InputError(f"--pixels {self.pixels}: choose one of {', '.join(PIXELS)}")
+        if not 0 < self.alpha < 0.5:
+            raise InputError(f"--alpha {self.alpha}: must lie between 0 and 0.5")
+        if self.dequantization not in DEQUANTIZATIONS:
+            known = ", ".join(DEQUANTIZATIONS)
+            raise InputError(f"--dequantization {self.dequantization}: choose one of {known}")
+
+    @property
+    def levels(self) -> int:
+        """How many values a pixel can have."""
+        return 1 << self.bits
+
+    @property
+    def countable(self) -> int:
+        """Elements of an image, each one of finitely many values: what bits/dim divides by."""
+        channels, height, width = self.shape
+        return channels * height * width
+
+    @property
+    def size(self) -> str:
+        """The shape in words, such as `28x28 gray` or `32x32 RGB`: height x width."""
+        channels, height, width = self.shape
+        names = {1: "gray", 3: "RGB"}
+        return f"{height}x{width} {names.get(channels, f'{channels} channels')}"
+
+    def encode(self, images: np.ndarray) -> Tensor:
+        """8-bit images (N, H, W, C) as a flow's data: uint8 (N, C, H, W), values 0 .. 2^bits - 1.
+
+        Shares the memory of `images` where they are of 8 bits.
+
+        Raises:
+            InputError: they have another shape.
+        """
+        channels, height, width = self.shape
+        if images.shape[1:] != (height, width, channels):
+            found = "x".join(str(n) for n in images.shape[1:])
+            raise InputError(f"images are {found}, the flow's are {height}x{width}x{channels}")
+        values = torch.from_numpy(images).permute(0, 3, 1, 2)
+        return values if self.bits == 8 else values >> (8 - self.bits)
+
+    def decode(self, x: Tensor) -> np.ndarray:
+        """A flow's samples (N, C, H, W) as 8-bit images (N, H, W, C).
+
+        Of fewer bits, 0 stays black and the highest value becomes white.
+
+        Raises:
+            NumericalError: a value is not finite.
+        """
+        if not torch.isfinite(x).all():
+            raise NumericalError("a sampled pixel is not finite")
+        values = x.detach().cpu().double().clamp(0, self.levels - 1)
+        full = (values * (255 / (self.levels - 1))).round().to(torch.uint8)
+        return full.permute(0, 2, 3, 1).contiguous().numpy()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data that JSON can hold."""
+        return {"kind": "images", **asdict(self), "shape": list(self.shape)}
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> "ImageSchema":
+        """The schema that `to_dict` described."""
+        fields = {name: value for name, value in data.items() if name != "kind"}
+        fields["shape"] = tuple(fields["shape"])
+        fields["context"] = tuple(Column.from_dict(column) for column in fields["context"])
+        return cls(**fields)
