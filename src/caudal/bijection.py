@@ -1,4 +1,4 @@
-"""The protocol of invertible maps, and the two ways to combine them: in a chain, and backwards."""
+"""The protocol of invertible maps, and the ways to combine them: in a chain, backwards, within."""
 
 import math
 from abc import ABC, abstractmethod
@@ -71,6 +71,34 @@ class Inverse(Bijection):
         return self.bijection.forward(x, context)
 
 
+class Within(Bijection):
+    """A bijection of a view of the event: a part of it, or all of it in another shape.
+
+    A view takes elements and puts them back, so the log-det is that of the bijection within.
+    Multi-scale flows are made of these: whatever happens within, the event keeps its shape.
+    """
+
+    def __init__(self, bijection: Bijection) -> None:
+        super().__init__()
+        self.bijection = bijection
+
+    @abstractmethod
+    def take(self, event: Tensor) -> Tensor:
+        """What the bijection within works on, out of the event (B, *event)."""
+
+    @abstractmethod
+    def put(self, taken: Tensor, into: Tensor) -> Tensor:
+        """The event with `taken` in the place of what `take` took of it."""
+
+    def forward(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        taken, log_det = self.bijection.forward(self.take(z), context)
+        return self.put(taken, z), log_det
+
+    def inverse(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        taken, log_det = self.bijection.inverse(self.take(x), context)
+        return self.put(taken, x), log_det
+
+
 def sum_event(values: Tensor) -> Tensor:
     """Sums (B, *event) over the event: (B,)."""
     return values.flatten(1).sum(1)
@@ -78,8 +106,10 @@ def sum_event(values: Tensor) -> Tensor:
 
 Direction = Callable[[Tensor, Tensor | None], tuple[Tensor, Tensor]]
 
-_ROWS, _NUMBERS = 2048, 1 << 17  # at least and about, in a piece on the CPU: measured
-_ROWS_ELSEWHERE = 1 << 16
+# Rows at least, and numbers about, in a piece: measured. Nets of images hold hundreds of numbers
+# for each that goes through them, so their pieces are smaller in rows; accelerators want more.
+_VECTORS, _IMAGES = (2048, 1 << 17), (64, 1 << 19)
+_VECTORS_ELSEWHERE, _IMAGES_ELSEWHERE = (1 << 16, 0), (256, 1 << 24)
 
 
 def in_pieces(
@@ -92,14 +122,22 @@ def in_pieces(
     """
     if torch.is_grad_enabled() or torch.compiler.is_compiling():
         return direction(value, context)
-    on_cpu = value.device.type == "cpu"
-    rows = max(_ROWS, _NUMBERS // math.prod(value.shape[1:])) if on_cpu else _ROWS_ELSEWHERE
+    rows = _rows_in_piece(value)
     if len(value) <= rows:
         return direction(value, context)
     pieces = value.split(rows)
     contexts = [None] * len(pieces) if context is None else context.split(rows)
     outputs, log_dets = zip(*map(direction, pieces, contexts), strict=True)
     return torch.cat(outputs), torch.cat(log_dets)
+
+
+def _rows_in_piece(value: Tensor) -> int:
+    vectors = value.ndim == 2
+    if value.device.type == "cpu":
+        least, numbers = _VECTORS if vectors else _IMAGES
+    else:
+        least, numbers = _VECTORS_ELSEWHERE if vectors else _IMAGES_ELSEWHERE
+    return max(least, numbers // math.prod(value.shape[1:]))
 
 
 Walk = Generator[tuple[str, Bijection, Tensor], None, Tensor]
@@ -114,6 +152,10 @@ def walk(
     that input, measure it, or look for the first one that breaks. The value of the generator
     (`yield from`) is z.
     """
+    if isinstance(bijection, Within):
+        taken = bijection.take(x)
+        taken = yield from walk(bijection.bijection, taken, context, f"{name}.bijection")
+        return bijection.put(taken, x)
     if not isinstance(bijection, Chain):
         yield name, bijection, x
         return in_pieces(bijection.inverse, x, context)[0]

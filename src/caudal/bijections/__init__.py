@@ -1,22 +1,32 @@
 """Invertible layers. They know nothing of the nets that steer them: the two meet in recipes."""
 
 from caudal.bijections.autoregressive import Autoregressive
+from caudal.bijections.conv1x1 import Conv1x1, LUConv1x1
 from caudal.bijections.coupling import Coupling
 from caudal.bijections.linear import Flip, LULinear, Permutation
 from caudal.bijections.normalization import ActNorm, BatchNorm, Standardise
-from caudal.bijections.pointwise import Logit, Pointwise, Scale, Support
+from caudal.bijections.pointwise import Logit, Pointwise, Rescale, Scale, Support
+from caudal.bijections.shape import FactorOut, Flattened, Squeezed
+from caudal.bijections.whitening import ZCA
 
 __all__ = [
+    "ZCA",
     "ActNorm",
     "Autoregressive",
     "BatchNorm",
+    "Conv1x1",
     "Coupling",
+    "FactorOut",
+    "Flattened",
     "Flip",
+    "LUConv1x1",
     "LULinear",
     "Logit",
     "Permutation",
     "Pointwise",
+    "Rescale",
     "Scale",
+    "Squeezed",
     "Standardise",
     "Support",
 ]

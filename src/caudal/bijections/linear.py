@@ -63,7 +63,7 @@ class LULinear(Bijection):
 
     def inverse(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         lower, upper = self._factors()
-        with _full_precision(x):
+        with full_precision(x):
             # One (D, D) product first: cheaper than a second pass over the batch unless B < D.
             z = F.linear(x, lower @ upper, self.bias)
         return z, self.log_diagonal.sum().expand(x.shape[0])
@@ -74,7 +74,7 @@ class LULinear(Bijection):
         return self.lower.tril(-1) + identity, upper
 
 
-def _full_precision(x: Tensor) -> AbstractContextManager[object]:
+def full_precision(x: Tensor) -> AbstractContextManager[object]:
     """Products of data in the data's own precision: half of it is for nets."""
     mixed = torch.is_autocast_enabled(x.device.type)
     return torch.autocast(x.device.type, enabled=False) if mixed else nullcontext()

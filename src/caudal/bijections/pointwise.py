@@ -28,6 +28,26 @@ class Scale(Bijection):
         return x * self.log_scale.exp(), self.log_scale.sum().expand(x.shape[0])
 
 
+class Rescale(Bijection):
+    """z = x factor + offset with fixed numbers: pixel values to [0, 1], say, and back."""
+
+    def __init__(self, factor: float, offset: float = 0.0) -> None:
+        super().__init__()
+        if factor == 0:
+            raise ValueError("factor must not be 0")
+        self.factor, self.offset = factor, offset
+
+    def forward(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        return (z - self.offset) / self.factor, -self._log_det(z)
+
+    def inverse(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        return x * self.factor + self.offset, self._log_det(x)
+
+    def _log_det(self, value: Tensor) -> Tensor:
+        log_det = math.log(abs(self.factor)) * math.prod(value.shape[1:])
+        return value.new_full((value.shape[0],), log_det)
+
+
 class Pointwise(Bijection):
     """An elementwise map with free parameters of its own, the same for every row."""
 

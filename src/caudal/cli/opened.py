@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from caudal.data import BUILT_IN, Dataset, Schema, open_data
+from caudal.data import BUILT_IN, Dataset, ImageSchema, Schema, open_data
 from caudal.errors import InputError
 from caudal.flow import Flow
 from caudal.recipes import Recipe
@@ -33,6 +33,7 @@ class OpenedRun:
         if loaded.schema is None:
             raise InputError(f"{path} was trained on plain tensors: use it from Python")
         self.recipe: Recipe = loaded.recipe
+        assert not isinstance(loaded.schema, ImageSchema)
         self.schema: Schema = loaded.schema
         self._metadata = loaded.metadata
         self.flow: Flow = loaded.flow.to(find_device(device))

@@ -1,6 +1,6 @@
 """Maps of one number to one number, given parameters: what couplings and causal nets steer."""
 
-from caudal.elementwise.affine import Affine, Shift
+from caudal.elementwise.affine import Affine, GatedAffine, Shift
 from caudal.elementwise.mixture import MixtureGaussian, MixtureLogistic
 from caudal.elementwise.protocol import Elementwise, Scalar, check_params
 from caudal.elementwise.spline import RationalQuadraticSpline
@@ -8,6 +8,7 @@ from caudal.elementwise.spline import RationalQuadraticSpline
 __all__ = [
     "Affine",
     "Elementwise",
+    "GatedAffine",
     "MixtureGaussian",
     "MixtureLogistic",
     "RationalQuadraticSpline",

@@ -1,8 +1,10 @@
-"""Shift and affine: the elementwise maps of NICE, Real-NVP and MAF."""
+"""Shift, affine and gated affine: the elementwise maps of NICE, Real-NVP, MAF and Glow."""
 
+import math
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
 from caudal.elementwise.protocol import Elementwise, Scalar
@@ -62,6 +64,40 @@ class Affine(Elementwise):
     @property
     def scalar(self) -> Scalar:
         return Scalar("affine", (self.bound,))
+
+    def in_tails(self, x: Tensor) -> None:
+        return None
+
+
+@dataclass(frozen=True)
+class GatedAffine(Elementwise):
+    """z = (x + t) s, s = sigmoid(h + 2) / sigmoid(2), parameters (t, raw), |h| < bound.
+
+    Glow's scale cannot grow from x to z, which keeps training steady; here it is divided by what
+    it starts as, so that the map starts as the identity. The bound keeps the way back from
+    dividing by what is nearly zero: x = z / s - t, s > 0.0028 for a bound of 8.
+    Reference: Glow (Kingma, Dhariwal, 2018), arXiv:1807.03039, in the form of its released code.
+    """
+
+    bound: float = 8.0
+    n_params = 2
+
+    def forward(self, z: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
+        t, raw = params.unbind(1)
+        log_slope = -self._log_gate(raw)
+        return z * log_slope.exp() - t, log_slope
+
+    def inverse(self, x: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
+        t, raw = params.unbind(1)
+        log_slope = self._log_gate(raw)
+        return (x + t) * log_slope.exp(), log_slope
+
+    def _log_gate(self, raw: Tensor) -> Tensor:
+        return F.logsigmoid(soft_bound(raw, self.bound) + 2) + math.log1p(math.exp(-2))
+
+    @property
+    def scalar(self) -> Scalar | None:
+        return None
 
     def in_tails(self, x: Tensor) -> None:
         return None

@@ -1,8 +1,21 @@
 """Conditioners: tensors in, parameters out. They import torch, and know nothing of flows."""
 
 from caudal.nets.causal import CausalNet, Rerun
+from caudal.nets.conv import BoundedScale, ContextMaps, ConvNet, ResidualConvNet, ZeroConv
 from caudal.nets.embedding import ColumnEmbedding
 from caudal.nets.masked import MADE
 from caudal.nets.mlp import MLP, ResidualMLP
 
-__all__ = ["MADE", "MLP", "CausalNet", "ColumnEmbedding", "Rerun", "ResidualMLP"]
+__all__ = [
+    "MADE",
+    "MLP",
+    "BoundedScale",
+    "CausalNet",
+    "ColumnEmbedding",
+    "ContextMaps",
+    "ConvNet",
+    "Rerun",
+    "ResidualConvNet",
+    "ResidualMLP",
+    "ZeroConv",
+]

@@ -1,15 +1,18 @@
 """Recipes: one paper, one file, one frozen dataclass of its hyperparameters."""
 
+from caudal.recipes.glow import Glow
 from caudal.recipes.iaf import IAF
 from caudal.recipes.made import MADE
 from caudal.recipes.maf import MAF, MAFMoG
 from caudal.recipes.nice import NICE
 from caudal.recipes.nsf import NSF, NSFAR, NSFIAF
+from caudal.recipes.nsf_image import NSFImage
 from caudal.recipes.realnvp import RealNVP
 from caudal.recipes.recipe import Recipe
 
 RECIPES: dict[str, type[Recipe]] = {
-    recipe.name: recipe for recipe in (NICE, RealNVP, MADE, MAF, MAFMoG, IAF, NSF, NSFAR, NSFIAF)
+    recipe.name: recipe
+    for recipe in (NICE, RealNVP, Glow, NSFImage, MADE, MAF, MAFMoG, IAF, NSF, NSFAR, NSFIAF)
 }
 """Every recipe, by its name on the command line."""
 
@@ -22,7 +25,9 @@ __all__ = [
     "NSFAR",
     "NSFIAF",
     "RECIPES",
+    "Glow",
     "MAFMoG",
+    "NSFImage",
     "RealNVP",
     "Recipe",
 ]

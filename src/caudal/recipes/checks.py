@@ -35,18 +35,30 @@ def _number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
+def _one_of(*names: str) -> Rule:
+    return Rule(lambda value: value in names, f"one of {', '.join(names)}")
+
+
+_TRUTH = Rule(lambda value: isinstance(value, bool), "true or false")
+
 RULES = {
     "layers": _at_least(0),  # maf-mog without is a MADE MoG
     "blocks": _at_least(1),
     "bins": _at_least(2),
     "components": _at_least(1),
     "hidden": Rule(_widths, "units, at least 1 each"),
-    "activation": Rule(lambda value: value in ACTIVATIONS, f"one of {', '.join(ACTIVATIONS)}"),
+    "activation": _one_of(*ACTIVATIONS),
     "bound": Rule(lambda value: _number(value) and value > 0, "a positive number"),
     "dropout": Rule(lambda value: _number(value) and 0 <= value < 1, "a number in [0, 1)"),
-    "prior": Rule(lambda value: value in ("logistic", "normal"), "logistic or normal"),
-    "batch_norm": Rule(lambda value: isinstance(value, bool), "true or false"),
-    "direct": Rule(lambda value: isinstance(value, bool), "true or false"),
+    "prior": _one_of("logistic", "normal"),
+    "batch_norm": _TRUTH,
+    "direct": _TRUTH,
+    "whiten": _TRUTH,
+    "factor_out": _TRUTH,
+    "scales": Rule(lambda v: v is None or (_whole(v) and v >= 1), "a whole number, at least 1"),
+    "maps": _at_least(1),
+    "coupling": _one_of("affine", "additive"),
+    "conv": _one_of("lu", "plain"),
 }
 
 

@@ -15,6 +15,9 @@ from caudal.flow import Flow
 from caudal.nets import MLP, ResidualMLP
 from caudal.recipes.checks import check_fields
 
+Shape = tuple[int, int, int]
+"""Channels, height and width of an image."""
+
 
 @dataclass(frozen=True)
 class Recipe(ABC):
@@ -33,6 +36,10 @@ class Recipe(ABC):
     """How `log_prob` runs: "parallel" (one pass) or "sequential" (one position at a time)."""
     samples: ClassVar[str]
     """How `sample` runs."""
+    images: ClassVar[bool] = False
+    """Whether it knows what images (C, H, W) are; other recipes take them as vectors."""
+    pixels: ClassVar[str] = "logit"
+    """What it makes of pixels unless told otherwise: see `ImageSchema.pixels`."""
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -52,12 +59,25 @@ class Recipe(ABC):
     ) -> tuple[int, int]:
         """The D of event shape (D,) and the C of context shape (C,), 0 for none."""
         if isinstance(event_shape, int) or len(event_shape) != 1 or event_shape[0] < 1:
-            raise ValueError(f"{self.name} models vectors (D,), got event shape {event_shape}")
-        if context_shape is None:
-            return event_shape[0], 0
-        if isinstance(context_shape, int) or len(context_shape) != 1 or context_shape[0] < 1:
-            raise ValueError(f"{self.name} takes context vectors (C,), got shape {context_shape}")
-        return event_shape[0], context_shape[0]
+            kinds = "vectors (D,) or images (C, H, W)" if self.images else "vectors (D,)"
+            raise ValueError(f"{self.name} models {kinds}, got event shape {event_shape}")
+        return event_shape[0], self._context_size(context_shape)
+
+    def _image_sizes(
+        self, event_shape: Sequence[int], context_shape: Sequence[int] | None
+    ) -> tuple[Shape, int]:
+        """The event shape (C, H, W), and the size of the context, 0 for none."""
+        if isinstance(event_shape, int) or len(event_shape) != 3 or min(event_shape) < 1:
+            raise ValueError(f"{self.name} models images (C, H, W), got event shape {event_shape}")
+        channels, height, width = event_shape
+        return (channels, height, width), self._context_size(context_shape)
+
+    def _context_size(self, shape: Sequence[int] | None) -> int:
+        if shape is None:
+            return 0
+        if isinstance(shape, int) or len(shape) != 1 or shape[0] < 1:
+            raise ValueError(f"{self.name} takes context vectors (C,), got shape {shape}")
+        return shape[0]
 
 
 def parity(features: int, layer: int) -> Tensor:

@@ -5,14 +5,15 @@ import math
 import torch
 
 from caudal.bijection import Bijection, Chain
-from caudal.bijections import Standardise, Support
+from caudal.bijections import Flattened, Logit, Rescale, Standardise, Support
 from caudal.data.images import ImageSchema
 from caudal.data.schema import Column, Schema
 from caudal.data.schemas import AnySchema
-from caudal.dequantization import TableDequantization
+from caudal.dequantization import ImageDequantization, PixelDequantization, TableDequantization
 from caudal.flow import Flow
 from caudal.nets import ColumnEmbedding
 from caudal.recipes import Recipe
+from caudal.recipes.variational import variational
 
 
 def assemble(recipe: Recipe, schema: AnySchema) -> Flow:
@@ -23,7 +24,43 @@ def assemble(recipe: Recipe, schema: AnySchema) -> Flow:
 
 
 def assemble_images(recipe: Recipe, schema: ImageSchema) -> Flow:
-    raise NotImplementedError
+    """The recipe's flow, dressed for images: log_prob is a mass of whole numbers, in nats.
+
+    From the data to the noise: dequantisation, pixel values to where the flow has them
+    (`schema.pixels`), the recipe's bijection, of vectors where it does not know images.
+    """
+    shape = schema.shape
+    embedding = ColumnEmbedding(_levels(schema)) if schema.context else None
+    context = (embedding.n_features,) if embedding else None
+    if recipe.images:
+        core = recipe.build(shape, context)
+        bijection, base = core.bijection, core.base
+    else:
+        core = recipe.build((schema.countable,), context)
+        bijection = Flattened(core.bijection, shape)
+        base = type(core.base)(shape)
+    return Flow(
+        Chain([bijection, *_pixels(schema)]),
+        base,
+        context_shape=(len(schema.context),) if schema.context else None,
+        embedding=embedding,
+        dequantization=_dequantization(schema),
+    )
+
+
+def _pixels(schema: ImageSchema) -> list[Bijection]:
+    """From values in [0, levels] to what the flow takes, listed from the noise to the data."""
+    to_unit = 1 / schema.levels
+    if schema.pixels == "centred":
+        return [Rescale(to_unit, -0.5)]
+    squash: list[Bijection] = [Logit(schema.alpha)] if schema.pixels == "logit" else []
+    return [*squash, Rescale(to_unit)]
+
+
+def _dequantization(schema: ImageSchema) -> PixelDequantization:
+    if schema.dequantization == "uniform":
+        return ImageDequantization(schema.shape, schema.levels)
+    return variational(schema.shape, schema.levels)
 
 
 def assemble_table(recipe: Recipe, schema: Schema) -> Flow:
@@ -65,6 +102,6 @@ def _top(column: Column) -> float:
     return _end(column.high, math.inf) + (column.step or 0.0)
 
 
-def _levels(schema: Schema) -> list[int]:
+def _levels(schema: AnySchema) -> list[int]:
     """The number of categories of each context column, 0 for a number."""
     return [len(column.categories or ()) for column in schema.context]

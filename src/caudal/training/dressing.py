@@ -4,11 +4,11 @@ import torch
 from torch import nn
 
 from caudal.bijection import Bijection, Chain, parts_of
-from caudal.bijections import Standardise, Support
+from caudal.bijections import Logit, Rescale, Standardise, Support
 from caudal.errors import InputError
 from caudal.flow import Flow
 
-_DRESSING = (Standardise, Support)
+_DRESSING = (Standardise, Support, Logit, Rescale)
 
 
 def undressed(flow: Flow) -> Flow:

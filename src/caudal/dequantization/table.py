@@ -1,36 +1,13 @@
-"""From data that come in steps, or are missing, to numbers a continuous flow can model."""
+"""Rows of a table, with their steps and gaps, to numbers a continuous flow can model."""
 
 import math
-from abc import ABC, abstractmethod
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from caudal.bijection import sum_event
 from caudal.bijections.pointwise import Support
-
-
-class Dequantization(nn.Module, ABC):
-    """Fills in at random what the data leave open, in a way that can be undone.
-
-    With y drawn from q(y|x) wherever `lower(y)` = x, a density p(y) gives the lower bound
-    log P(x) >= E[log p(y) - log q(y|x)], which Jensen's inequality makes one.
-    """
-
-    event_shape: tuple[int, ...]
-
-    @abstractmethod
-    def lift(self, x: Tensor, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
-        """A draw y (B, *lifted) for data x (B, *event), and log q(y|x) in nats, (B,)."""
-
-    @abstractmethod
-    def lower(self, y: Tensor) -> Tensor:
-        """The data (B, *event) that y stands for."""
-
-    @abstractmethod
-    def observe(self, x: Tensor) -> None:
-        """Takes what it needs to know from rows x (B, *event); `caudal.initialize` calls this."""
-
+from caudal.dequantization.protocol import Dequantization, uniform
 
 _OFF_LATTICE = 1e-2  # of a step: well above rounding, well below what a user means
 
@@ -73,7 +50,7 @@ class TableDequantization(Dequantization):
         )
         absent = x.isnan()
         flags = absent[:, self.columns_missing].to(x.dtype)
-        flags = flags + _uniform(flags, generator)
+        flags = flags + uniform(flags, generator)
         y = torch.cat([torch.where(absent, fill, y), flags], 1)
         return y, log_q + sum_event(log_fill * absent)
 
@@ -87,7 +64,7 @@ class TableDequantization(Dequantization):
         margin = 4 * torch.finfo(x.dtype).eps * (size + 1)
         off = (self.step > 0) & ((steps - steps.round()).abs() > _OFF_LATTICE + margin)
         margin = margin.clamp(max=0.25)
-        noise = torch.minimum(torch.maximum(_uniform(x, generator), margin), 1 - margin)
+        noise = torch.minimum(torch.maximum(uniform(x, generator), margin), 1 - margin)
         return noise, torch.where(off.any(1), torch.inf, 0.0).to(x.dtype)
 
     def lower(self, y: Tensor) -> Tensor:
@@ -122,7 +99,3 @@ class TableDequantization(Dequantization):
             std, mean = torch.std_mean(values, correction=0)
             self.fill_mean[column] = mean
             self.fill_std[column] = std.clamp(min=1e-3)
-
-
-def _uniform(like: Tensor, generator: torch.Generator | None) -> Tensor:
-    return torch.rand(like.shape, generator=generator, dtype=like.dtype, device=like.device)

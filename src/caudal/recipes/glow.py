@@ -1,0 +1,106 @@
+"""Glow: steps of ActNorm, 1x1 convolution and coupling, at several scales."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from caudal.base import Normal
+from caudal.bijection import Bijection
+from caudal.bijections import ActNorm, Conv1x1, Coupling, LUConv1x1
+from caudal.elementwise import Affine, Elementwise, GatedAffine, Shift
+from caudal.flow import Flow
+from caudal.nets import ContextMaps, ConvNet, ZeroConv
+from caudal.recipes.multiscale import MOST_SCALES, check_halvings, halvings_of, multiscale
+from caudal.recipes.recipe import Recipe, Shape
+
+
+@dataclass(frozen=True)
+class Glow(Recipe):
+    """Invertible 1x1 convolutions between couplings; half of the channels leaves at each scale.
+
+    The factored half is Gaussian given the other half, and what the last scale leaves is Gaussian
+    with learned moments, which depend on the class if the flow is conditioned on one; so do all
+    the nets. The paper's sizes are the presets; the defaults are those a CPU can train.
+    Reference: Glow: generative flow with invertible 1x1 convolutions (Kingma, Dhariwal, 2018),
+    arXiv:1807.03039.
+    """
+
+    name = "glow"
+    paper = "Kingma, Dhariwal, arXiv:1807.03039"
+    year = 2018
+    good_for = "images: the best of the fast flows here, fast both ways"
+    scores = "parallel"
+    samples = "parallel"
+    images = True
+    pixels = "centred"
+
+    scales: int | None = None
+    """Resolutions; if not given 3, or as often as the size can be halved."""
+    layers: int = 8
+    """Steps of each scale: an ActNorm, a 1x1 convolution, a coupling."""
+    maps: int = 128
+    """Feature maps of the nets."""
+    coupling: Literal["affine", "additive"] = "affine"
+    """What couplings do: scale and shift, or shift alone."""
+    conv: Literal["lu", "plain"] = "lu"
+    """How the 1x1 convolutions keep their matrix: as LU factors, or as it is."""
+
+    def build(
+        self, event_shape: Sequence[int], context_shape: Sequence[int] | None = None
+    ) -> Flow:
+        shape, context = self._image_sizes(event_shape, context_shape)
+        scales = self.scales or min(MOST_SCALES, max(1, halvings_of(shape)))
+        check_halvings(self.name, shape, scales, scales)
+        bijection = multiscale(
+            shape,
+            scales,
+            lambda inner: self._steps(inner, context),
+            lambda inner: [split_prior(inner[0])],
+            lambda inner: [top_prior(inner[0], context)],
+        )
+        return Flow(bijection, Normal(shape), context_shape=context_shape)
+
+    def _steps(self, shape: Shape, context: int) -> list[Bijection]:
+        """From the noise to the data: the paper's step, from the data to the noise, reversed."""
+        channels = shape[0]
+        moves = GatedAffine() if self.coupling == "affine" else Shift()
+        mixing = LUConv1x1 if self.conv == "lu" else Conv1x1
+        parts: list[Bijection] = []
+        for _ in range(self.layers):
+            parts.append(self._coupling(moves, channels, context))
+            parts += [mixing(channels), ActNorm((channels, 1, 1))]
+        return parts
+
+    def _coupling(self, moves: Elementwise, channels: int, context: int) -> Bijection:
+        keep = first_half(channels)
+        kept = int(keep.sum())
+        net = ConvNet(kept, channels - kept, moves.n_params, self.maps, context)
+        return Coupling(net, moves, keep)
+
+
+def first_half(channels: int) -> Tensor:
+    """The mask that keeps the first half of the channels."""
+    return torch.arange(channels) < channels // 2
+
+
+def split_prior(channels: int) -> Bijection:
+    """The factored half as Gaussian given the other: x = z exp(alpha) + mu, by a 3x3 convolution.
+
+    A learned prior of noise that leaves early is an affine coupling.
+    """
+    keep = first_half(channels)
+    kept = int(keep.sum())
+    moves = Affine()
+    return Coupling(ZeroConv(kept, channels - kept, moves.n_params), moves, keep)
+
+
+def top_prior(channels: int, context: int) -> Bijection:
+    """Gaussians with learned moments for each channel; with context, moments that depend on it."""
+    if not context:
+        return ActNorm((channels, 1, 1))
+    moves = Affine()
+    keep = torch.zeros(channels, dtype=torch.bool)
+    return Coupling(ContextMaps(channels, moves.n_params, context), moves, keep)
