@@ -3,7 +3,13 @@
 from caudal.data.builtin import NAMES as BUILT_IN
 from caudal.data.dataset import MISSING, Dataset, open_data
 from caudal.data.describe import Summary
-from caudal.data.images import ImageDataset, ImageSchema
+from caudal.data.images import (
+    ImageDataset,
+    ImageSchema,
+    finds_images,
+    open_images,
+    open_whole,
+)
 from caudal.data.input import open_rows, read_tables
 from caudal.data.output import TableWriter
 from caudal.data.schema import KINDS, Column, Schema
@@ -25,8 +31,11 @@ __all__ = [
     "Source",
     "Summary",
     "TableWriter",
+    "finds_images",
     "open_data",
+    "open_images",
     "open_rows",
+    "open_whole",
     "read_tables",
     "require_rows",
 ]
