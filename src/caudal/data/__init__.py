@@ -6,9 +6,11 @@ from caudal.data.describe import Summary
 from caudal.data.images import (
     ImageDataset,
     ImageSchema,
+    ImageWriter,
     finds_images,
     open_images,
     open_whole,
+    write_grid,
 )
 from caudal.data.input import open_rows, read_tables
 from caudal.data.output import TableWriter
@@ -25,6 +27,7 @@ __all__ = [
     "Dataset",
     "ImageDataset",
     "ImageSchema",
+    "ImageWriter",
     "ParquetRows",
     "Rows",
     "Schema",
@@ -38,4 +41,5 @@ __all__ = [
     "open_whole",
     "read_tables",
     "require_rows",
+    "write_grid",
 ]

@@ -53,7 +53,8 @@ def _open_file(name: str, texts: Collection[str]) -> Tables:
     path = Path(name)
     if path.is_dir():
         raise InputError(
-            f"{name} is a folder: give a table file ({FORMATS}); images are opened with open_images"
+            f"{name} is a folder: give a table file ({FORMATS}), or open it with open_images if "
+            f"it holds images"
         )
     if not path.exists():
         raise missing_file(name)
