@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from zipfile import ZipFile
+from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 
@@ -39,6 +39,8 @@ def array_pictures(array: np.ndarray, name: str, labels: np.ndarray | None = Non
         InputError: other shapes, or values that are not 8-bit.
     """
     _check_values(array, name)
+    if not array.flags.writeable:
+        array = array.copy()  # torch warns of memory that it may not write to
     images = _channels_last(array, name)
     if len(images) == 0:
         raise InputError(f"{name} has no images: its shape is {array.shape}")
@@ -54,9 +56,8 @@ def holds_images(path: Path) -> bool:
                 return _n_dims(file) >= 3
         with ZipFile(path) as archive:
             return any(_member_dims(archive, name) >= 3 for name in archive.namelist())
-    except (OSError, ValueError, EOFError, KeyError, NotImplementedError) as error:
-        del error  # whoever opens it will say what is wrong with it
-        return False
+    except (OSError, ValueError, EOFError, BadZipFile):
+        return False  # whoever opens it will say what is wrong with it
 
 
 def _mapped(path: Path) -> np.ndarray:

@@ -59,14 +59,15 @@ class Filler:
             return found, ()
         if not found:
             raise InputError(f"no image can be used; the first: {faults[0]}")
-        return found, (f"skipped {len(faults)} images; the first: {faults[0]}",)
+        many = "an image" if len(faults) == 1 else f"{len(faults)} images; the first"
+        return found, (f"skipped {many}: {faults[0]}",)
 
     def _is_ready(self, job: Job, jobs: Sequence[Job]) -> bool:
         """Whether an array is the whole of a part as it stands."""
         array, part = job.pictures.array, job.parts[0]
         if array is None or not self.form.leaves_size or self.schema.bits != 8:
             return False
-        if (array.shape[3], *array.shape[1:3]) != self.schema.shape or not array.flags.writeable:
+        if (array.shape[3], *array.shape[1:3]) != self.schema.shape:
             return False
         return bool((job.parts == part).all()) and sum(part in j.parts for j in jobs) == 1
 

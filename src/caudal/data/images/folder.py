@@ -23,7 +23,8 @@ def read_folder(folder: Path, name: str) -> Found:
     files, others = _walk(folder)
     if not files:
         raise InputError(f"{name} holds no images: {' '.join(SUFFIXES)} files are looked for")
-    note = f"passed over {len(others)} files in {name} of other kinds: {', '.join(others[:3])}"
+    more = f" and {len(others) - 3} more" if len(others) > 3 else ""
+    note = f"passed over files of other kinds in {name}: {', '.join(others[:3])}{more}"
     return Found(name, _parts(files, name), (note,) if others else ())
 
 

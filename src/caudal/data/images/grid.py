@@ -72,7 +72,7 @@ def to_image(pixels: np.ndarray) -> Image.Image:
 
 def _sheet(images: np.ndarray, across: int | None) -> np.ndarray:
     count, height, width, channels = images.shape
-    across = min(count, across or max(1, round(math.sqrt(count * height / width))))
+    across = min(count, across or math.ceil(math.sqrt(count * height / width)))
     down = math.ceil(count / across)
     times = max(1, _WIDTH // (across * width + (across + 1) * _GAP))
     height, width = height * times, width * times

@@ -173,8 +173,8 @@ def _rows(found: Found, shelves: dict[int, Shelf], part: int, schema: ImageSchem
     if part not in shelves:
         total = sum(len(shelf.labels) for shelf in shelves.values())
         raise InputError(
-            f"{found.name}: {total} images leave none for {PARTS[part]}: give more images, or "
-            f"other shares with --split"
+            f"{found.name} has too few images, {total}, which leaves none for {PARTS[part]}: give "
+            f"more, or other shares with --split"
         )
     shelf = shelves[part]
     column = next(iter(schema.context), None)

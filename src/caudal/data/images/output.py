@@ -119,10 +119,11 @@ def _write_npz(path: Path) -> Iterator[Write]:
 
     with atomic(path) as temporary:
         yield write
-        arrays = {"images": np.concatenate(lots)}
+        images = np.concatenate(lots)
         if labels:
-            arrays["labels"] = np.array(labels)
-        np.savez_compressed(temporary, **arrays)
+            np.savez_compressed(temporary, images=images, labels=np.array(labels))
+        else:
+            np.savez_compressed(temporary, images=images)
 
 
 @contextmanager
