@@ -1,12 +1,13 @@
 """Every kind of image file becomes upright gray or RGB pixels of 8 bits."""
 
+import contextlib
 import io
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from caudal.data.images.form import Form
+from caudal.data.images.form import Form, quietly
 from caudal.errors import InputError
 from image_files import encoded, pixels
 
@@ -81,6 +82,28 @@ def test_images_are_turned_upright():
     exif[0x0112] = 6  # the camera was turned: the first row of the file is the right side
     found = read(Image.fromarray(COLOUR), exif=exif)
     assert (found == np.rot90(COLOUR, -1)).all()
+
+
+CUT = b"Exif\0\0MM\0*\0\0\0\x08\0"
+SHORT = b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0"
+
+
+@pytest.mark.parametrize("note", [CUT, SHORT])
+def test_broken_notes_of_a_camera_do_no_harm(note):
+    sink = io.BytesIO()
+    Image.fromarray(COLOUR).save(sink, "JPEG", quality=100, exif=note)
+    with quietly():
+        assert Form().read(sink.getvalue(), "a").shape == COLOUR.shape
+
+
+def test_damaged_bytes_are_one_line(tmp_path):
+    rng = np.random.default_rng(0)
+    files = [encoded(COLOUR, form) for form in ("png", "jpeg", "webp", "bmp")]
+    for _ in range(2000):
+        file = np.frombuffer(files[rng.integers(4)], np.uint8).copy()
+        file[rng.integers(len(file), size=4)] = rng.integers(256, size=4)
+        with quietly(), contextlib.suppress(InputError):
+            assert Form().read(file.tobytes(), "a").dtype == np.uint8
 
 
 def test_gray_becomes_rgb_where_that_is_asked_for():

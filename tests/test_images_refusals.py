@@ -248,6 +248,12 @@ def test_nothing_left_is_refused(tmp_path):
         open_images(folder, corrupt="skip")
 
 
+def test_a_part_of_which_nothing_is_left(tmp_path):
+    says = r"too few images, 44, .* validation: .*; skipped 3 images; the first: array, image 1"
+    with pytest.raises(InputError, match=says):
+        open_images(GRAY, valid=pixels(3, 9, 9), test=GRAY[:4], corrupt="skip")
+
+
 def test_other_files_are_passed_over(tmp_path):
     folder = fill(tmp_path / "a", GRAY)
     written(folder / "readme.txt", b"x")

@@ -1,7 +1,9 @@
 """From an encoded image, or one of an array, to gray or RGB pixels of the wanted size."""
 
 import io
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +18,6 @@ Raw = Path | bytes | np.ndarray | None
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 _FORMATS = ("PNG", "JPEG", "WEBP", "BMP")  # Pillow tries no other decoder on a stranger's bytes
 _GRAY = ("1", "L", "LA", "La")
-_BROKEN = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
 
 
 @dataclass(frozen=True)
@@ -62,8 +63,19 @@ class Form:
             if self.crop[0] > height or self.crop[1] > width:
                 wanted = " ".join(str(n) for n in self.crop)
                 raise InputError(f"{place} is {height}x{width}, smaller than --crop {wanted}")
-            pixels = _centre(pixels, self.crop)
+            pixels = _centre(pixels, self.crop).copy()  # else the whole stays in memory
         return pixels if self.resize is None else _cover(pixels, self.resize)
+
+
+@contextmanager
+def quietly() -> Iterator[None]:
+    """Decoders warn of odd notes on cameras and the like, which are nothing to the pixels.
+
+    It is to be entered before there are threads, which share what is warned of.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=r"PIL\b")
+        yield
 
 
 def _size(option: str, values: Sequence[int]) -> tuple[int, int] | None:
@@ -82,7 +94,7 @@ def _decode(raw: Path | bytes | None, place: str, channels: int | None) -> np.nd
         file = io.BytesIO(raw) if isinstance(raw, bytes) else raw
         with Image.open(file, formats=_FORMATS) as image:
             pixels = _pixels(image)
-    except _BROKEN as error:
+    except Exception as error:  # damaged bytes make decoders raise all kinds
         raise InputError(f"{place} cannot be read as an image: {_why(error)}") from None
     if channels == 3 and pixels.shape[2] == 1:
         pixels = np.repeat(pixels, 3, axis=2)
@@ -97,7 +109,7 @@ def _why(error: BaseException) -> str:
 
 def _pixels(image: Image.Image) -> np.ndarray:
     """Upright, gray or RGB, uint8 (H, W, C); what is transparent shows white paper."""
-    image = ImageOps.exif_transpose(image)
+    image = _upright(image)
     if image.mode.startswith("I"):  # 16 bits of gray
         wide = np.asarray(image).astype(np.int64).clip(0, 0xFFFF)
         return (wide >> 8).astype(np.uint8)[:, :, None]
@@ -107,6 +119,13 @@ def _pixels(image: Image.Image) -> np.ndarray:
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     pixels = np.array(image.convert(mode))
     return pixels[:, :, None] if mode == "L" else pixels
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:  # the pixels may be sound where the notes on the camera are not
+        return image
 
 
 def _centre(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:

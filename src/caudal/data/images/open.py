@@ -95,7 +95,7 @@ def open_images(
     jobs = list(_jobs(parts, fractions, seed))
     shelves, notes = Filler(schema, form, corrupt, memory, progress).fill(jobs)
     train, valid_rows, test_rows = (
-        _rows(main, shelves, part, schema) for part in (TRAIN, VALID, TEST)
+        _rows(main, shelves, part, schema, notes) for part in (TRAIN, VALID, TEST)
     )
     said = [note for found in (main, *others) if found is not None for note in found.notes]
     return ImageDataset(main.name, schema, train, valid_rows, test_rows, (*said, *notes))
@@ -137,7 +137,7 @@ def open_whole(
             labels_of(pictures)
     jobs = [Job(pictures, np.zeros(pictures.count, np.int64)) for pictures in given]
     shelves, notes = Filler(schema, form, corrupt, memory, progress).fill(jobs)
-    rows = _rows(found, shelves, TRAIN, schema)
+    rows = _rows(found, shelves, TRAIN, schema, notes)
     return Whole(rows, shelves[TRAIN].titles, (*found.notes, *notes))
 
 
@@ -169,12 +169,18 @@ def _jobs(
             yield Job(pictures, split.parts(0, count) if part == TRAIN else np.full(count, part))
 
 
-def _rows(found: Found, shelves: dict[int, Shelf], part: int, schema: ImageSchema) -> Rows:
+def _rows(
+    found: Found,
+    shelves: dict[int, Shelf],
+    part: int,
+    schema: ImageSchema,
+    notes: tuple[str, ...],
+) -> Rows:
     if part not in shelves:
         total = sum(len(shelf.labels) for shelf in shelves.values())
         raise InputError(
             f"{found.name} has too few images, {total}, which leaves none for {PARTS[part]}: give "
-            f"more, or other shares with --split"
+            f"more, or other shares with --split{''.join(f'; {note}' for note in notes)}"
         )
     shelf = shelves[part]
     column = next(iter(schema.context), None)

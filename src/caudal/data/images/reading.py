@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from caudal.data.images.form import Form, Raw
+from caudal.data.images.form import Form, Raw, quietly
 from caudal.data.images.pictures import Pictures
 from caudal.data.images.shape import Shape, shape_of, unlike
 from caudal.errors import InputError
@@ -68,7 +68,9 @@ class Reader:
             return
         with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
             while some := list(islice(items, _TOGETHER)):
-                yield from pool.map(attempt, some)
+                with quietly():
+                    done = list(pool.map(attempt, some))
+                yield from done
 
     def _one(self, raw: Raw, place: str) -> np.ndarray:
         pixels = self.form.read(raw, place)

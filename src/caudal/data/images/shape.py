@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from caudal.data.images.form import Form
+from caudal.data.images.form import Form, quietly
 from caudal.data.images.pictures import Pictures
 from caudal.data.images.schema import ImageSchema
 from caudal.errors import InputError
@@ -25,7 +25,8 @@ def first_shape(pictures: Pictures, form: Form, corrupt: str) -> Shape:
     first: InputError | None = None
     for index, raw in enumerate(pictures.read()):
         try:
-            return shape_of(form.read(raw, pictures.place(index)))
+            with quietly():
+                return shape_of(form.read(raw, pictures.place(index)))
         except InputError as error:
             first = first or error
             if corrupt == "refuse":
