@@ -68,8 +68,9 @@ class ActNorm(DataDependent):
     """z = (x - mean) exp(-3 l) of each channel: trained, and first set from data.
 
     The factor lets scales learn three times as fast as other weights, which images need: some of
-    their pixels are a thousand times sharper than others. `observe` makes the first data it sees have mean 0 and deviation 1, and later does nothing;
-    that it has happened is saved with the weights, so a reload does not undo training.
+    their pixels are a thousand times sharper than others. `observe` makes the first data it sees
+    have mean 0 and deviation 1, and later does nothing; that it has happened is saved with the
+    weights, so a reload does not undo training.
     Reference: Glow (Kingma, Dhariwal, 2018), arXiv:1807.03039, in the form of its released code.
     """
 

@@ -35,7 +35,7 @@ class Glow(Recipe):
     scores = "parallel"
     samples = "parallel"
     images = True
-    pixels = "centred"
+    pixels = "logit"
 
     scales: int | None = None
     """Resolutions; if not given 3, or as often as the size can be halved."""

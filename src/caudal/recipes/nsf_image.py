@@ -29,7 +29,7 @@ class NSFImage(Recipe):
     scores = "parallel"
     samples = "parallel"
     images = True
-    pixels = "centred"
+    pixels = "logit"
 
     scales: int | None = None
     """Resolutions; if not given 3, or as often as the size can be halved."""

@@ -36,8 +36,11 @@ def assemble_images(recipe: Recipe, schema: ImageSchema) -> Flow:
         core = recipe.build(shape, context)
         bijection, base = core.bijection, core.base
     else:
-        core = recipe.build((schema.countable,), context)
-        bijection = Flattened(core.bijection, shape)
+        features = (schema.countable,)
+        core = recipe.build(features, context)
+        # Pixels that hardly vary begin as noise like the others; without, NICE takes hours to it.
+        inner = Chain([core.bijection, Standardise(features)])
+        bijection = Flattened(inner, shape)
         base = type(core.base)(shape)
     return Flow(
         Chain([bijection, *_pixels(schema)]),
