@@ -140,7 +140,7 @@ def moments(
 
 
 def cholesky(cov: Tensor) -> tuple[Tensor, bool]:
-    """The factor L of cov = L L^T, and whether the diagonal had to be raised for there to be one."""
+    """Cholesky's factor L of cov = L L^T, and whether the diagonal had to be raised for one."""
     std = cov.diagonal().clamp(min=0).sqrt()
     std = torch.where(std > 0, std, 1.0)
     correlation = cov / std[:, None] / std
