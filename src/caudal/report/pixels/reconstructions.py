@@ -1,0 +1,72 @@
+"""There and back: what a flow makes of images that it encoded itself."""
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from caudal.data.images import ImageSchema
+from caudal.data.source import Batch, Rows
+from caudal.flow import Flow
+from caudal.report.gaussian import noise, place
+from caudal.report.pixels.tiles import Panel, across, draw_panels
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True)
+class Reconstruction:
+    """Images (N, C, H, W), what came back of them, and how far off it was before rounding.
+
+    Attributes:
+        images: whole pixel values.
+        back: decode(encode(images)), whole pixel values.
+        error: absolute, of the dequantised values, in steps between pixel values.
+    """
+
+    images: Tensor
+    back: Tensor
+    error: Tensor
+
+    @property
+    def largest(self) -> float:
+        """The largest error before rounding."""
+        return float(self.error.max())
+
+    @property
+    def changed(self) -> float:
+        """The largest error of whole values: 0 if every image came back as it was."""
+        return float((self.back - self.images).abs().max())
+
+
+@torch.no_grad()
+def reconstruct(flow: Flow, rows: Rows, seed: int = 0) -> Reconstruction:
+    """Encodes and decodes images, with one draw of dequantisation noise."""
+    flow.eval()
+    images, context = place(flow, Batch(rows.x, rows.context))
+    lifted, _ = flow.lift(images, noise(flow, seed))
+    exact = flow.continuous()
+    back = exact.decode(exact.encode(lifted, context), context)
+    whole = flow.dequantization.lower(back) if flow.dequantization else back
+    return Reconstruction(images.cpu(), whole.cpu(), (back - lifted).abs().cpu())
+
+
+def draw_reconstructions(found: Reconstruction, schema: ImageSchema) -> "Figure":
+    """Data, what came back, and the error, enlarged until it is seen."""
+    columns = min(across(schema.shape[2], 12, 1, 90), len(found.images))
+    parts = [schema.decode(part[:columns]) for part in (found.images, found.back)]
+    labels = ["data", "there and back", f"error x {magnified(found, schema):,.0f}"]
+    enlarged = found.error[:columns] * magnified(found, schema)
+    tiles = np.stack([*parts, schema.decode(enlarged)])
+    return draw_panels([Panel(tiles, rows=labels)])
+
+
+def magnified(found: Reconstruction, schema: ImageSchema) -> float:
+    """The power of ten by which the errors are enlarged in the picture."""
+    if not 0 < found.largest < math.inf:
+        return 1.0
+    return 10.0 ** max(0, math.floor(math.log10((schema.levels - 1) / found.largest)))
