@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 from tyro.conf import FlagCreatePairsOff, Positional, arg
 
 from caudal import files
-from caudal.cli.datasets import reading
+from caudal.cli.datasets import reading, refuse_reading
 from caudal.cli.examples import CORNERS, Examples, Four, choose, test_images
+from caudal.cli.interpolate_table import table_examples, write_table_manifold
 from caudal.cli.opened import OpenedRun
 from caudal.cli.options import ReadingOptions
 from caudal.cli.output import open_picture
@@ -34,7 +35,7 @@ class InterpolateOptions:
     """
 
     run: Positional[str]
-    """Run folder, or a model file, of a run on images."""
+    """Run folder, or a model file, of a run on images or on the built-in digits."""
     out: str
     """Where to: .png, .jpg or .webp."""
     data: str | None = None
@@ -64,17 +65,23 @@ def run(words: list[str]) -> int:
     screen = Screen(options.json)
     path = open_picture(options.out, options.overwrite)
     opened = OpenedRun(options.run, options.device)
-    four = choose(_examples(options, opened, screen), options.rows, options.seed)
+    if not opened.has_images:
+        refuse_reading(options.images, options.run)
+    find = _examples if opened.has_images else table_examples
+    four = choose(find(options, opened, screen), options.rows, options.seed)
     error = corner_error(opened, four, options.seed)
-    with house_style():
-        taken = (four.images, four.context, options.n, options.seed)
-        save(path, draw_manifold(opened.flow, opened.images, *taken))
+    taken = (four.images, four.context, options.n, options.seed)
+    if opened.has_images:
+        with house_style():
+            save(path, draw_manifold(opened.flow, opened.images, *taken))
+    else:
+        write_table_manifold(path, opened, *taken)
     _tell(screen, options, four, error)
     return 0
 
 
 def corner_error(opened: OpenedRun, four: Four, seed: int) -> float:
-    """How far the corners are off the four images, in steps between pixel values, at most."""
+    """How far the corners are off the four images, in pixel values, at most."""
     corners = manifold(opened.flow, four.images, four.context, 2, seed).flatten(0, 1)
     return float((corners.cpu().double() - four.images.double()).abs().max())
 
@@ -106,8 +113,6 @@ def _examples(options: InterpolateOptions, opened: OpenedRun, screen: Screen) ->
 def _tell(screen: Screen, options: InterpolateOptions, four: Four, error: float) -> None:
     screen.say(f"{options.out}: between four images of {options.run} (seed {options.seed})")
     screen.table(["", ""], list(zip(CORNERS, four.told, strict=True)))
-    off = "as they were" if error == 0 else f"off by at most {number(error, 0)}"
-    screen.say(f"corners: the four images came back {off}, in steps between pixel values")
-    if error > 0:
-        screen.warn("the flow loses precision on its way there and back: train it longer")
+    off = "as they were" if error == 0 else f"with pixel values off by up to {number(error, 0)}"
+    screen.say(f"corners: the four images came back {off}")
     screen.result({"out": options.out, "images": four.told, "corner_error": error})
