@@ -40,17 +40,14 @@ def test_images(opened: OpenedRun, rows: Rows) -> Examples:
     return Examples(rows, [str(i + 1) for i in range(len(rows))], labels, "test image")
 
 
-def choose(examples: Examples, numbers: Sequence[int] | None, seed: int) -> Four:
+def choose(examples: Examples, numbers: Sequence[int], seed: int) -> Four:
     """Those of the given numbers, counted from 1; else four that chance brings, unlike in class.
 
     Raises:
         InputError: there is no image of a number.
     """
     rows, names, labels, where = examples
-    if numbers is None:
-        chosen = unlike(len(rows), labels, seed)
-    else:
-        chosen = [_index(number, len(rows)) for number in numbers]
+    chosen = [_index(number, len(rows)) for number in numbers] or unlike(len(rows), labels, seed)
     told = [f"{where} {names[i]}" for i in chosen]
     if labels is not None:
         told = [f"{text} (class {labels[i]})" for text, i in zip(told, chosen, strict=True)]

@@ -20,6 +20,7 @@ from caudal.report.pixels import (
     ImageStory,
     evaluate_images,
     fit_pixel_gaussian,
+    load_pixel_gaussian,
     save_pixel_gaussian,
     write_image_report,
 )
@@ -48,8 +49,8 @@ def finish(
 ) -> None:
     """Evaluates the flow on the test images, writes eval.json and the report, and says where."""
     screen.say(how_it_went(fitted))
-    gaussian = fit_pixel_gaussian(data.train, data.schema)
-    save_pixel_gaussian(out / GAUSSIAN, gaussian)
+    save_pixel_gaussian(out / GAUSSIAN, fit_pixel_gaussian(data.train, data.schema))
+    gaussian = load_pixel_gaussian(out / GAUSSIAN)  # as `caudal eval` will have it
     result = evaluate_images(fitted.flow, data.test, gaussian, data.schema, track=screen.track)
     write_evaluation(out / "eval.json", result)
     show_evaluation(screen, result)

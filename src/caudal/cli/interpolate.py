@@ -40,7 +40,7 @@ class InterpolateOptions:
     """Where to: .png, .jpg or .webp."""
     data: str | None = None
     """Images to choose the four from, instead of the run's own test images."""
-    rows: tuple[int, int, int, int] | None = None
+    rows: tuple[int, ...] = ()
     """Numbers of the four, from 1: top left, top right, bottom left, bottom right; if not given,
     chance takes them, of different classes where those are known."""
     n: Annotated[int, arg(aliases=("-n",))] = 8
@@ -62,6 +62,9 @@ def run(words: list[str]) -> int:
     check_seed(options.seed)
     if options.n < 2:
         raise InputError(f"-n {options.n}: must be at least 2")
+    if len(options.rows) not in (0, 4):
+        shown = " ".join(map(str, options.rows))
+        raise InputError(f"--rows {shown}: give four numbers")
     screen = Screen(options.json)
     path = open_picture(options.out, options.overwrite)
     opened = OpenedRun(options.run, options.device)

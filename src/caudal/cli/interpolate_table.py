@@ -43,12 +43,12 @@ def table_examples(options: "InterpolateOptions", opened: OpenedRun, screen: Scr
 def write_table_manifold(
     path: Path, opened: OpenedRun, images: Tensor, context: Tensor | None, n: int, seed: int
 ) -> None:
-    """Writes the manifold as one sheet, black on white."""
+    """Writes the manifold as one sheet, white on black."""
     columns, side = opened.table.columns, image_side(opened.table) or 1
     cells = manifold(opened.flow, images, context, n, seed).flatten(0, 1).cpu().double().numpy()
     low, high = (np.array([getattr(c, end) or 0.0 for c in columns]) for end in ("low", "high"))
     ink = (cells - low) / np.maximum(high - low, 1)
-    sheet = (255 * (1 - ink)).clip(0, 255).round().astype(np.uint8)
+    sheet = (255 * ink).clip(0, 255).round().astype(np.uint8)
     write_grid(path, sheet.reshape(-1, side, side, 1), across=n)
 
 
