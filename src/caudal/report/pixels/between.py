@@ -11,7 +11,7 @@ from caudal.data.source import Rows
 from caudal.flow import Flow
 from caudal.interpolation import manifold
 from caudal.report.pixels.draw import Classes, classes_of
-from caudal.report.pixels.tiles import Panel, across, draw_panels
+from caudal.report.pixels.tiles import APART, Panel, across, draw_panels
 from caudal.report.style import DATA, SAMPLES
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def draw_manifold(
     seed: int = 0,
 ) -> "Figure":
     """The manifold, and the four examples themselves beside its corners."""
-    n = max(2, across(schema.shape[2], n + 2) - 2)
+    n = max(2, across(schema.shape[2], n + 2, labels=2 * APART) - 2)
     between = manifold(flow, images, context, n, seed)
     cells = schema.decode(between.flatten(0, 1)).reshape(n, n, *_tile(schema))
     corners = schema.decode(images.float())

@@ -87,7 +87,7 @@ def nearest(queries: Tensor, images: Tensor, k: int = NEAREST) -> tuple[Tensor, 
 def draw_neighbours(found: Neighbours, schema: ImageSchema, train: Rows) -> "Figure":
     """Samples on top, under each its nearest training images; the same for test images."""
     columns = across(schema.shape[2], SHOWN, 2, 80)
-    labels = ["", "nearest", *(f"{place}." for place in range(2, NEAREST + 1))]
+    labels = ["", "nearest", "2nd", "3rd", "4th"]
     panels: list[Panel] = []
     for images, near, distances, title, colour in (
         (found.samples, found.near_samples, found.sample_distances, "samples", SAMPLES),

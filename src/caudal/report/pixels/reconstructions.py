@@ -17,6 +17,8 @@ from caudal.report.pixels.tiles import Panel, across, draw_panels
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+LABELS = 130  # their width at the left
+
 
 @dataclass(frozen=True)
 class Reconstruction:
@@ -57,16 +59,17 @@ def reconstruct(flow: Flow, rows: Rows, seed: int = 0) -> Reconstruction:
 
 def draw_reconstructions(found: Reconstruction, schema: ImageSchema) -> "Figure":
     """Data, what came back, and the error, enlarged until it is seen."""
-    columns = min(across(schema.shape[2], 12, 1, 90), len(found.images))
+    columns = min(across(schema.shape[2], 12, 1, LABELS), len(found.images))
     parts = [schema.decode(part[:columns]) for part in (found.images, found.back)]
-    labels = ["data", "there and back", f"error x {magnified(found, schema):,.0f}"]
+    labels = ["data", "there and back", f"error × {magnified(found, schema):,.0f}"]
     enlarged = found.error[:columns] * magnified(found, schema)
     tiles = np.stack([*parts, schema.decode(enlarged)])
     return draw_panels([Panel(tiles, rows=labels)])
 
 
 def magnified(found: Reconstruction, schema: ImageSchema) -> float:
-    """The power of ten by which the errors are enlarged in the picture."""
-    if not 0 < found.largest < math.inf:
+    """The power of ten by which the errors are enlarged in the picture, for most to be seen."""
+    typical = float(found.error.flatten().double().quantile(0.98))
+    if not 0 < typical < math.inf:
         return 1.0
-    return 10.0 ** max(0, math.floor(math.log10((schema.levels - 1) / found.largest)))
+    return 10.0 ** max(0, math.floor(math.log10((schema.levels - 1) / typical)))
