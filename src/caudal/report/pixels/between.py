@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from caudal.data.images import ImageSchema
-from caudal.data.source import Rows
+from caudal.data.source import Rows, permutation
 from caudal.flow import Flow
 from caudal.interpolation import manifold
 from caudal.report.pixels.draw import Classes, classes_of
@@ -21,10 +21,10 @@ SIDE = 8
 
 
 def four_examples(schema: ImageSchema, rows: Rows) -> tuple[Tensor, Tensor | None]:
-    """Four images to stand at the corners, of four classes if it knows any, and their context."""
+    """Four images to stand at the corners, of four classes where these are known, and their context."""
     classes = classes_of(schema, 4)
     if rows.context is None or classes is None:
-        chosen = torch.arange(4) % len(rows)
+        chosen = permutation(len(rows), 0)[torch.arange(4) % len(rows)]
     else:
         chosen = _one_of_each(rows.context[:, 0].cpu(), classes)
     chosen = chosen.to(rows.x.device)

@@ -17,7 +17,8 @@ from caudal.report.pixels.tiles import Panel, across, draw_panels
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-LABELS = 130  # their width at the left
+LABELS = 120  # their width at the left
+_RAISED = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 @dataclass(frozen=True)
@@ -61,15 +62,21 @@ def draw_reconstructions(found: Reconstruction, schema: ImageSchema) -> "Figure"
     """Data, what came back, and the error, enlarged until it is seen."""
     columns = min(across(schema.shape[2], 12, 1, LABELS), len(found.images))
     parts = [schema.decode(part[:columns]) for part in (found.images, found.back)]
-    labels = ["data", "there and back", f"error × {magnified(found, schema):,.0f}"]
-    enlarged = found.error[:columns] * magnified(found, schema)
+    power = magnified(found, schema)
+    labels = ["data", "there and back", f"error × {_power_of_ten(power)}"]
+    enlarged = found.error[:columns] * 10.0**power
     tiles = np.stack([*parts, schema.decode(enlarged)])
     return draw_panels([Panel(tiles, rows=labels)])
 
 
-def magnified(found: Reconstruction, schema: ImageSchema) -> float:
-    """The power of ten by which the errors are enlarged in the picture, for most to be seen."""
-    typical = float(found.error.flatten().double().quantile(0.98))
+def magnified(found: Reconstruction, schema: ImageSchema) -> int:
+    """By which power of ten the errors are enlarged in the picture, for most to be seen."""
+    typical = float(found.error.flatten()[: 2**20].double().quantile(0.98))
     if not 0 < typical < math.inf:
-        return 1.0
-    return 10.0 ** max(0, math.floor(math.log10((schema.levels - 1) / typical)))
+        return 0
+    return max(0, math.floor(math.log10((schema.levels - 1) / typical)))
+
+
+def _power_of_ten(power: int) -> str:
+    """`1`, `10⁵`: in a picture there is little room."""
+    return "10" + str(power).translate(_RAISED) if power else "1"
