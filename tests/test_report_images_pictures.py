@@ -163,3 +163,18 @@ def test_a_given_context_is_kept(tmp_path):
     strip = Filmstrip(tmp_path, tiny_flow(schema), schema, 0, rows_of(schema).context[1], n=4)
     assert strip.context[:, 0].tolist() == [1, 1, 1, 1]
     assert strip(1).exists()
+
+
+def test_a_flow_that_breaks_is_shown_and_said(tmp_path):
+    story = told(schema_of())
+    sample = story.flow.sample
+
+    def broken(*args, **given):
+        x = sample(*args, **given)
+        x[0] = torch.nan
+        return x
+
+    story.flow.sample = broken
+    assert Filmstrip(tmp_path / "steps", story.flow, schema_of(), 0)(1).exists()
+    page = write_image_report(tmp_path, story).read_text(encoding="utf-8")
+    assert "1 of 40 samples have values that are not finite" in page

@@ -10,7 +10,7 @@ from caudal.data.images import ImageSchema
 from caudal.data.source import Rows, permutation
 from caudal.flow import Flow
 from caudal.interpolation import manifold
-from caudal.report.pixels.draw import Classes, classes_of
+from caudal.report.pixels.draw import Classes, classes_of, view
 from caudal.report.pixels.tiles import APART, Panel, across, draw_panels
 from caudal.report.style import DATA, SAMPLES
 
@@ -21,7 +21,7 @@ SIDE = 8
 
 
 def four_examples(schema: ImageSchema, rows: Rows) -> tuple[Tensor, Tensor | None]:
-    """Four images to stand at the corners, of four classes where these are known, and their context."""
+    """Four images for the corners, of four classes where these are known, and their context."""
     classes = classes_of(schema, 4)
     if rows.context is None or classes is None:
         chosen = permutation(len(rows), 0)[torch.arange(4) % len(rows)]
@@ -42,8 +42,8 @@ def draw_manifold(
     """The manifold, and the four examples themselves beside its corners."""
     n = max(2, across(schema.shape[2], n + 2, labels=2 * APART) - 2)
     between = manifold(flow, images, context, n, seed)
-    cells = schema.decode(between.flatten(0, 1)).reshape(n, n, *_tile(schema))
-    corners = schema.decode(images.float())
+    cells = view(schema, between.flatten(0, 1)).reshape(n, n, *_tile(schema))
+    corners = view(schema, images)
     return draw_panels(
         [
             _beside(corners[[0, 2]], n),

@@ -14,7 +14,7 @@ from caudal import files
 from caudal.data.images import ImageSchema
 from caudal.errors import InputError
 from caudal.flow import Flow
-from caudal.report.pixels.draw import classes_of, sample_images
+from caudal.report.pixels.draw import classes_of, sample_images, view
 from caudal.report.pixels.tiles import Panel, draw_panels, row_of, split_row
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class Filmstrip:
             drawn = sample_images(self.flow, self.schema, self.n, self.context, seed=self.seed)
         path = self.folder / f"step-{step:06d}.png"
         with files.atomic(path) as temporary:
-            _save(temporary, self.schema.decode(drawn))
+            _save(temporary, view(self.schema, drawn))
         return path
 
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from caudal.data.images import ImageSchema
 from caudal.data.source import Rows
+from caudal.report.pixels.draw import view
 from caudal.report.pixels.tiles import Panel, across, draw_panels
 from caudal.report.style import DATA, SAMPLES
 
@@ -95,7 +96,7 @@ def draw_neighbours(found: Neighbours, schema: ImageSchema, train: Rows) -> "Fig
     ):
         n = min(columns, len(images))
         below = [images[:n].float().cpu(), *_columns(train, near[:n])]
-        tiles = np.stack([schema.decode(row) for row in below])
+        tiles = np.stack([view(schema, row) for row in below])
         rows = labels[: len(below)] if not panels else ()
         words = [f"{d:.1f}" for d in distances[:n, 0].tolist()]
         panels.append(Panel(tiles, title, colour, rows=rows, columns=words))

@@ -12,6 +12,7 @@ from caudal.data.images import ImageSchema
 from caudal.data.source import Batch, Rows
 from caudal.flow import Flow
 from caudal.report.gaussian import noise, place
+from caudal.report.pixels.draw import view
 from caudal.report.pixels.tiles import Panel, across, draw_panels
 
 if TYPE_CHECKING:
@@ -41,9 +42,9 @@ class Reconstruction:
         return float(self.error.max())
 
     @property
-    def changed(self) -> float:
-        """The largest error of whole values: 0 if every image came back as it was."""
-        return float((self.back - self.images).abs().max())
+    def changed(self) -> int:
+        """How many whole values came back different: noise at the edge of a step needs little."""
+        return int((self.back != self.images).sum())
 
 
 @torch.no_grad()
@@ -61,11 +62,11 @@ def reconstruct(flow: Flow, rows: Rows, seed: int = 0) -> Reconstruction:
 def draw_reconstructions(found: Reconstruction, schema: ImageSchema) -> "Figure":
     """Data, what came back, and the error, enlarged until it is seen."""
     columns = min(across(schema.shape[2], 12, 1, LABELS), len(found.images))
-    parts = [schema.decode(part[:columns]) for part in (found.images, found.back)]
+    parts = [view(schema, part[:columns]) for part in (found.images, found.back)]
     power = magnified(found, schema)
     labels = ["data", "there and back", f"error × {_power_of_ten(power)}"]
     enlarged = found.error[:columns] * 10.0**power
-    tiles = np.stack([*parts, schema.decode(enlarged)])
+    tiles = np.stack([*parts, view(schema, enlarged)])
     return draw_panels([Panel(tiles, rows=labels)])
 
 

@@ -63,7 +63,7 @@ def _cards(story: ImageStory) -> str:
     if e.gain is not None and e.rows_outside < e.rows:
         what = "flow below Gaussian, image by image"
         cards.append(card(bits(e.gain, e.gain_two_se), what, unit="bits/dim"))
-    if math.isfinite(e.noise_std):
+    if e.noise_std is not None and math.isfinite(e.noise_std):
         what = "spread of one image's bits/dim over draws of the noise"
         cards.append(card(bits(e.noise_std), what, unit="bits/dim"))
     cards.append(card(f"{parameters(story.flow):,}", "parameters"))
