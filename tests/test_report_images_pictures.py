@@ -76,6 +76,7 @@ def test_every_kind_of_images(tmp_path, schema):
         assert picture.shape[1] <= 1152
         assert picture.std() > 0
     assert "a &lt;run&gt;" in page
+    assert ("given the class" in page) == bool(schema.context)
     assert not re.search(r'(src|href)="(?!data:)', page)
     assert page.count('src="data:image/png;base64,') == len(ALWAYS)
 

@@ -123,8 +123,11 @@ def _squares(a: Tensor, b: Tensor) -> Tensor:
 
 
 def _in_order(flat: Tensor, images: Tensor, at: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """The first k of some candidates, by their exact distances."""
-    candidates = images[at.flatten().to(images.device)].flatten(1).cpu().double()
-    differences = candidates.reshape(*at.shape, -1) - flat.double().unsqueeze(1)
-    distances, order = differences.square().mean(2).sqrt().sort(dim=1, stable=True)
-    return at.gather(1, order)[:, :k], distances[:, :k]
+    """The first k of each query's candidates, by their exact distances."""
+    rows, distances = [], []
+    for query, candidates in zip(flat.double(), at, strict=True):
+        near = images[candidates.to(images.device)].flatten(1).cpu().double()
+        exact, order = (near - query).square().mean(1).sqrt().sort(stable=True)
+        rows.append(candidates[order][:k])
+        distances.append(exact[:k])
+    return torch.stack(rows), torch.stack(distances)

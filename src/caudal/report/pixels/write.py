@@ -76,6 +76,8 @@ def _cards(story: ImageStory) -> str:
 def _notes(story: ImageStory) -> list[str]:
     e = story.evaluation
     lines = [_what(e), f"The Gaussian: {e.gaussian}."]
+    if story.dataset.schema.context:
+        lines.append("The probability is that given the class, which the Gaussian is not told.")
     if e.rows_outside:
         lines.append(
             f"{e.rows_outside:,} of {e.rows:,} images have probability 0: {OUTSIDE}. "
