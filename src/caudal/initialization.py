@@ -1,9 +1,11 @@
 """Statistics from data, explicitly: `initialize` before training, `calibrate` to score."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from caudal.bijection import walk
 from caudal.bijections.normalization import BatchNorm, DataDependent
@@ -43,14 +45,43 @@ def calibrate(
 ) -> None:
     """Sets every BatchNorm to the moments of all of x, layer by layer: MAF's rule.
 
-    x should be the whole training set. Without BatchNorm this costs nothing.
+    x should be the whole training set. Batch normalisations inside conditioners get the means of
+    their moments over pieces of x ("precise" statistics: Wu and Johnson, 2021, arXiv:2105.07576),
+    where the usual running averages lag behind the weights. Without any this costs nothing.
     """
-    if any(isinstance(module, BatchNorm) for module in flow.modules()):
-        _observe(flow, x, context, generator, BatchNorm)
+    inside = [module for module in flow.modules() if isinstance(module, nn.BatchNorm2d)]
+    if inside or any(isinstance(module, BatchNorm) for module in flow.modules()):
+        with _averaging(inside):
+            _observe(flow, x, context, generator, BatchNorm, to_the_end=bool(inside))
+
+
+@contextmanager
+def _averaging(norms: list[nn.BatchNorm2d]) -> Iterator[None]:
+    """Within, a pass in evaluation mode takes the mean of the moments of its pieces, anew."""
+    momenta = [norm.momentum for norm in norms]
+    hooks = [norm.register_forward_pre_hook(_train_alone) for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # a plain mean of all batches
+    try:
+        yield
+    finally:
+        for norm, momentum, hook in zip(norms, momenta, hooks, strict=True):
+            norm.momentum = momentum
+            hook.remove()
+
+
+def _train_alone(norm: nn.Module, _: Any) -> None:
+    norm.training = True
 
 
 def _observe(
-    flow: Flow, x: Tensor, context: Tensor | None, generator: torch.Generator | None, kind: Any
+    flow: Flow,
+    x: Tensor,
+    context: Tensor | None,
+    generator: torch.Generator | None,
+    kind: Any,
+    to_the_end: bool = False,
 ) -> None:
     was_training = flow.training
     flow.eval()
@@ -62,6 +93,6 @@ def _observe(
             waiting.discard(id(part))
         elif any(id(module) in waiting for module in part.modules()):
             raise ValueError(f"{name} holds a {kind.__name__} that data on its way does not reach")
-        if not waiting:
+        if not waiting and not to_the_end:
             break
     flow.train(was_training)

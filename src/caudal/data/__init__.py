@@ -3,7 +3,15 @@
 from caudal.data.builtin import NAMES as BUILT_IN
 from caudal.data.dataset import MISSING, Dataset, open_data
 from caudal.data.describe import Summary
-from caudal.data.images import ImageDataset, ImageSchema
+from caudal.data.images import (
+    ImageDataset,
+    ImageSchema,
+    ImageWriter,
+    finds_images,
+    open_images,
+    open_whole,
+    write_grid,
+)
 from caudal.data.input import open_rows, read_tables
 from caudal.data.output import TableWriter
 from caudal.data.schema import KINDS, Column, Schema
@@ -19,14 +27,19 @@ __all__ = [
     "Dataset",
     "ImageDataset",
     "ImageSchema",
+    "ImageWriter",
     "ParquetRows",
     "Rows",
     "Schema",
     "Source",
     "Summary",
     "TableWriter",
+    "finds_images",
     "open_data",
+    "open_images",
     "open_rows",
+    "open_whole",
     "read_tables",
     "require_rows",
+    "write_grid",
 ]

@@ -40,7 +40,8 @@ def array_table(array: np.ndarray, name: str, prefix: str = "x") -> pa.Table:
         return pa.table([_column(array, name)], names=[prefix])
     if array.ndim != 2:
         raise InputError(
-            f"{name} holds an array of shape {array.shape}: a table is (rows, columns), reshape it"
+            f"{name} holds an array of shape {array.shape}: a table is (rows, columns), reshape "
+            f"it, or open it with open_images if it holds images"
         )
     names = [f"{prefix}{i}" for i in range(array.shape[1])]
     return pa.table([_column(column, name) for column in array.T], names=names)

@@ -52,9 +52,12 @@ def open_table(data: Any, texts: Collection[str] = ()) -> Tables:
 def _open_file(name: str, texts: Collection[str]) -> Tables:
     path = Path(name)
     if path.is_dir():
-        raise InputError(f"{name} is a folder: give a table file ({FORMATS})")
+        raise InputError(
+            f"{name} is a folder: give a table file ({FORMATS}), or open it with open_images if "
+            f"it holds images"
+        )
     if not path.exists():
-        raise _nothing(name)
+        raise missing_file(name)
     if text_suffix(path) in SUFFIXES:
         table, notes = read_text(path, name, texts)
         return MemoryTable(name, table, notes)
@@ -73,7 +76,8 @@ def _near_file(name: str, files: list[str]) -> str:
     return alike([f for stem in found for f in files if f.partition(".")[0] == stem][:3], files)
 
 
-def _nothing(name: str) -> InputError:
+def missing_file(name: str) -> InputError:
+    """The error for a name that nothing has, with those that were perhaps meant."""
     path = Path(name)
     if not path.suffix and path.name == name:
         return InputError(f"no file and no built-in data '{name}'; {near(name, NAMES)}")

@@ -1,7 +1,6 @@
 """Tables into files, piece by piece: nothing is there until all of it is."""
 
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -11,6 +10,7 @@ import pyarrow as pa
 from caudal.data import dtypes
 from caudal.data.formats import Opener, Write, write_npy, write_npz, write_parquet, write_text
 from caudal.data.text import COMPRESSED
+from caudal.data.writing import writing
 from caudal.errors import InputError
 from caudal.files import atomic
 
@@ -37,7 +37,7 @@ class TableWriter:
         self._schema: pa.Schema | None = None
 
     def __enter__(self) -> "TableWriter":
-        with _refusals(self.path), ExitStack() as stack:
+        with writing(self.path), ExitStack() as stack:
             temporary = stack.enter_context(atomic(self.path))
             self._write = stack.enter_context(self._open(temporary))
             self._stack = stack.pop_all()
@@ -70,7 +70,7 @@ class TableWriter:
             raise InputError(f"{self.path}: the pieces of one table must have the same columns")
         self.check(table.schema)
         self._schema = table.schema
-        with _refusals(self.path):
+        with writing(self.path):
             self._write(table)
 
     def __exit__(
@@ -79,7 +79,7 @@ class TableWriter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        with _refusals(self.path), self._stack as stack:
+        with writing(self.path), self._stack as stack:
             if error is not None:
                 stack.__exit__(kind, error, trace)
             elif self._schema is None:
@@ -96,13 +96,3 @@ def _opener(path: Path) -> Opener:
     if suffix in _TEXT:
         return partial(write_text, delimiter=_TEXT[suffix], compression=packed)
     raise InputError(f"{path}: cannot write '{path.suffix}' files; known are {FORMATS}")
-
-
-@contextmanager
-def _refusals(path: Path) -> Iterator[None]:
-    """Says in one line why the system would not write."""
-    try:
-        yield
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise InputError(f"cannot write {path}: {reason}; choose another place") from None

@@ -49,7 +49,7 @@ class RealNVP(Recipe):
     """Tables: relu, tanh, elu, silu or gelu."""
     scales: int | None = None
     """Images: resolutions; 2 if not given, or 1 where the size cannot be halved."""
-    maps: int = 32
+    maps: int = 16
     """Images: feature maps of the nets at full resolution; at half of it twice as many."""
     blocks: int = 2
     """Images: residual blocks of each net."""
@@ -73,7 +73,8 @@ class RealNVP(Recipe):
         self, event_shape: Sequence[int], context_shape: Sequence[int] | None
     ) -> Flow:
         shape, context = self._image_sizes(event_shape, context_shape)
-        scales = self.scales or min(SCALES, halvings_of(shape) + 1)
+        single = shape[1] == shape[2] == 2  # what halving leaves of it has no checkerboard
+        scales = self.scales or (1 if single else min(SCALES, halvings_of(shape) + 1))
         check_halvings(self.name, shape, scales, scales - 1)
         bijection = self._scale(shape, scales, self.maps, context)
         return Flow(bijection, Normal(shape), context_shape=context_shape)
@@ -127,5 +128,7 @@ def _affine(net: ResidualConvNet, channels: int, keep: Tensor) -> Bijection:
 def checkerboard(shape: Shape, layer: int) -> Tensor:
     """The mask (C, H, W) that keeps the squares of one colour: the other one in odd layers."""
     channels, height, width = shape
+    if height * width < 2:
+        raise ValueError("a checkerboard needs at least 2 pixels, 1x1 has one: take fewer scales")
     board = (torch.arange(height)[:, None] + torch.arange(width)) % 2 == layer % 2
     return board.expand(channels, height, width).clone()

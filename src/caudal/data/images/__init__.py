@@ -1,6 +1,22 @@
 """Images: what they are, where they come from, and how samples go back to files."""
 
 from caudal.data.images.dataset import ImageDataset
+from caudal.data.images.grid import write_grid
+from caudal.data.images.locate import finds_images
+from caudal.data.images.open import CORRUPT, Whole, open_images, open_whole
+from caudal.data.images.output import ImageWriter
 from caudal.data.images.schema import DEQUANTIZATIONS, PIXELS, ImageSchema
 
-__all__ = ["DEQUANTIZATIONS", "PIXELS", "ImageDataset", "ImageSchema"]
+__all__ = [
+    "CORRUPT",
+    "DEQUANTIZATIONS",
+    "PIXELS",
+    "ImageDataset",
+    "ImageSchema",
+    "ImageWriter",
+    "Whole",
+    "finds_images",
+    "open_images",
+    "open_whole",
+    "write_grid",
+]

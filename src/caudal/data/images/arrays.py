@@ -1,0 +1,162 @@
+"""Arrays of images: .npy and .npz files, or out of Python."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile, ZipFile
+
+import numpy as np
+
+from caudal.data.images.pictures import Found, Pictures, part_of
+from caudal.data.splits import TRAIN
+from caudal.data.tables import damage
+from caudal.errors import InputError
+
+_LABELS = ("label", "labels", "y", "target", "targets")
+
+
+def read_arrays(path: Path, name: str) -> Found:
+    """The images of a .npy or .npz file.
+
+    A .npy file is mapped into memory, not read. A .npz file holds one array of images, and
+    perhaps one of labels, or such a pair for each part, such as x_train, y_train, x_test, y_test.
+
+    Raises:
+        InputError: the file is damaged, or its arrays are no 8-bit images.
+    """
+    with damage(name):
+        if path.suffix == ".npy":
+            # Copy on write, which torch takes as memory that it may write to.
+            return Found(name, {TRAIN: array_pictures(_mapped(path), name)})
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            return _archive(archive, name)
+
+
+def array_pictures(array: np.ndarray, name: str, labels: np.ndarray | None = None) -> Pictures:
+    """The images of an array (N, H, W), (N, H, W, C) or (N, C, H, W).
+
+    Raises:
+        InputError: other shapes, or values that are not 8-bit.
+    """
+    _check_values(array, name)
+    if not array.flags.writeable:
+        array = array.copy()  # torch warns of memory that it may not write to
+    images = _channels_last(array, name)
+    if len(images) == 0:
+        raise InputError(f"{name} has no images: its shape is {array.shape}")
+    classes = None if labels is None else _check_labels(labels, len(images), name)
+    return Pictures(name, len(images), lambda: iter(images), classes, array=images)
+
+
+def holds_images(path: Path) -> bool:
+    """Whether an array of a .npy or .npz file has the dimensions of images; reads headers only."""
+    try:
+        if path.suffix == ".npy":
+            with path.open("rb") as file:
+                return _n_dims(file) >= 3
+        with ZipFile(path) as archive:
+            return any(_member_dims(archive, name) >= 3 for name in archive.namelist())
+    except (OSError, ValueError, EOFError, BadZipFile):
+        return False  # whoever opens it will say what is wrong with it
+
+
+def _mapped(path: Path) -> np.ndarray:
+    with path.open("rb") as file:
+        if _n_dims(file) == 0:
+            return np.load(path, allow_pickle=False)
+    return np.load(path, mmap_mode="c", allow_pickle=False)
+
+
+def _n_dims(file: Any) -> int:
+    version = np.lib.format.read_magic(file)
+    read = np.lib.format.read_array_header_1_0
+    if version != (1, 0):
+        read = np.lib.format.read_array_header_2_0
+    return len(read(file)[0])
+
+
+def _member_dims(archive: ZipFile, name: str) -> int:
+    if not name.endswith(".npy"):
+        return 0
+    with archive.open(name) as file:
+        return _n_dims(file)
+
+
+def _archive(archive: Any, name: str) -> Found:
+    images: dict[int, np.ndarray] = {}
+    labels: dict[int, np.ndarray] = {}
+    found = []
+    for key in archive.files:
+        array = archive[key]
+        part, rest = _key(key)
+        found.append(f"{key} {array.shape}")
+        if array.ndim >= 3:
+            if part in images:
+                raise InputError(
+                    f"{name} has several arrays of images ({', '.join(found)}): keep one, or one "
+                    f"for each part, such as x_train, x_valid and x_test"
+                )
+            images[part] = array
+        elif rest in _LABELS:
+            labels[part] = array
+    if not images:
+        raise InputError(
+            f"{name} has no array of images among {', '.join(found) or 'none'}: give "
+            f"(images, height, width) or (images, height, width, channels)"
+        )
+    return Found(name, _pairs(images, labels, name))
+
+
+def _pairs(
+    images: Mapping[int, np.ndarray], labels: Mapping[int, np.ndarray], name: str
+) -> dict[int, Pictures]:
+    return {
+        part: array_pictures(array, name, labels.get(part))
+        for part, array in sorted(images.items())
+    }
+
+
+def _key(key: str) -> tuple[int, str]:
+    """The part that an array is of, and the rest of its name: x_train is the x of `TRAIN`."""
+    for word in key.split("_"):
+        part = part_of(word)
+        if part is not None:
+            return part, "_".join(w for w in key.split("_") if w != word).casefold()
+    return TRAIN, key.casefold()
+
+
+def _check_values(array: np.ndarray, name: str) -> None:
+    if array.dtype == np.uint8:
+        return
+    scaled = "(x * 255).round()" if array.dtype.kind in "fb" else "x"
+    raise InputError(
+        f"{name} holds values of type {array.dtype}: images are 8-bit, save them as uint8, such "
+        f"as {scaled}.astype('uint8') for x in [0, {1 if array.dtype.kind in 'fb' else 255}]"
+    )
+
+
+def _channels_last(array: np.ndarray, name: str) -> np.ndarray:
+    if array.ndim == 3:
+        return array[:, :, :, None]
+    if array.ndim == 4 and array.shape[3] in (1, 2, 3, 4):
+        return array
+    if array.ndim == 4 and array.shape[1] in (1, 3):
+        return array.transpose(0, 2, 3, 1)
+    raise InputError(
+        f"{name} holds an array of shape {array.shape}: images are (images, height, width) or "
+        f"(images, height, width, channels)"
+    )
+
+
+def _check_labels(labels: np.ndarray, count: int, name: str) -> list[Any]:
+    flat = labels.reshape(-1) if labels.shape == (len(labels), 1) else labels
+    if flat.ndim != 1 or flat.dtype.kind not in "biuUS":
+        raise InputError(
+            f"{name} holds labels of shape {labels.shape} and type {labels.dtype}: give one whole "
+            f"number or text for each image"
+        )
+    if len(flat) != count:
+        raise InputError(f"{name} holds {count} images and {len(flat)} labels: give one for each")
+    if flat.dtype.kind == "S":
+        flat = np.char.decode(flat, "utf-8")
+    return (flat.astype(np.int64) if flat.dtype.kind == "b" else flat).tolist()

@@ -1,0 +1,119 @@
+"""Parquet files with a column of encoded images, as the Hugging Face hub keeps them."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from caudal.data.images.columns import image_column, label_column, named_labels
+from caudal.data.images.form import Raw
+from caudal.data.images.pictures import Found, Pictures, part_of
+from caudal.data.splits import TRAIN
+from caudal.data.tables import damage
+from caudal.errors import InputError
+
+_TOGETHER = 64  # rows
+
+
+def files_in(folder: Path) -> list[Path]:
+    """The Parquet files of a folder and its sub-folders, in their order."""
+    found = folder.rglob("*.parquet")
+    return sorted(p for p in found if not p.relative_to(folder).as_posix().startswith("."))
+
+
+def holds_images(path: Path) -> bool:
+    """Whether a Parquet file has a column of encoded images; reads its schema only."""
+    try:
+        return bool(_encoded(pq.read_schema(path)))
+    except (pa.ArrowException, OSError):
+        return False  # whoever opens it will say what is wrong with it
+
+
+def read_parquet(files: Sequence[Path], name: str) -> Found:
+    """The images of Parquet files, in parts if the files are called train-..., test-....
+
+    Raises:
+        InputError: a file is damaged, or has no column of images.
+    """
+    if len(files) == 1:
+        return Found(name, {TRAIN: _pictures(files, name)})
+    parts = [part_of(file.name.replace(".", "-").split("-")[0]) for file in files]
+    if None in parts and set(parts) != {None}:
+        odd = files[parts.index(None)]
+        raise InputError(f"{odd}: {name} has files of parts, and this one is of none of them")
+    chosen: dict[int, list[Path]] = {}
+    for part, file in zip(parts, files, strict=True):
+        chosen.setdefault(TRAIN if part is None else part, []).append(file)
+    return Found(
+        name,
+        {part: _pictures(chosen[part], _title(chosen[part], name)) for part in sorted(chosen)},
+    )
+
+
+def _title(files: Sequence[Path], name: str) -> str:
+    return str(files[0]) if len(files) == 1 else f"{name}/{files[0].name} to {files[-1].name}"
+
+
+def _pictures(files: Sequence[Path], name: str) -> Pictures:
+    with damage(name):
+        schema = pq.read_schema(files[0])
+        features = _features(schema)
+        column = image_column(_encoded(schema), name)
+        label = label_column(schema.names, _classes(features))
+        labels = None if label is None else _labels(files, label, _classes(features).get(label))
+        count = sum(pq.read_metadata(file).num_rows for file in files)
+    if count == 0:
+        raise InputError(f"{name} has no rows: give a file with images")
+    return Pictures(name, count, lambda: _read(files, column), labels)
+
+
+def _features(schema: pa.Schema) -> Mapping[str, Any]:
+    """What the hub's own note in the file says of its columns."""
+    note = (schema.metadata or {}).get(b"huggingface")
+    return json.loads(note).get("info", {}).get("features", {}) if note else {}
+
+
+def _classes(features: Mapping[str, Any]) -> dict[str, list[str]]:
+    return {
+        name: feature["names"]
+        for name, feature in features.items()
+        if isinstance(feature, dict) and feature.get("_type") == "ClassLabel"
+    }
+
+
+def _encoded(schema: pa.Schema) -> list[str]:
+    """The columns of bytes, alone or with a path."""
+    return [field.name for field in schema if _is_bytes(_inner(field.type))]
+
+
+def _inner(kind: pa.DataType) -> pa.DataType:
+    if pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0:
+        return kind.field("bytes").type
+    return kind
+
+
+def _is_bytes(kind: pa.DataType) -> bool:
+    return pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
+
+
+def _labels(files: Sequence[Path], column: str, names: Sequence[str] | None) -> list[Any]:
+    tables = [pq.read_table(file, columns=[column]) for file in files]
+    return named_labels([v for table in tables for v in table[column].to_pylist()], names)
+
+
+def _read(files: Sequence[Path], column: str) -> Iterator[Raw]:
+    for path in files:
+        with damage(str(path)), pq.ParquetFile(path, pre_buffer=False) as file:
+            for batch in file.iter_batches(_TOGETHER, columns=[column]):
+                yield from raw_images(batch.column(0))
+
+
+def raw_images(column: pa.Array) -> list[Raw]:
+    """The bytes of each image of a column."""
+    if pa.types.is_struct(column.type):
+        column = pc.struct_field(column, "bytes")
+    return column.to_pylist()
