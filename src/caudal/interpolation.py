@@ -5,7 +5,10 @@ import math
 import torch
 from torch import Tensor
 
+from caudal.dequantization import PixelDequantization
 from caudal.flow import Flow
+
+EDGE = 1 / 64  # of the step between pixel values, more than a round trip goes astray
 
 
 def coefficients(phi: Tensor, phi2: Tensor) -> Tensor:
@@ -41,8 +44,8 @@ def manifold(
 
     Both angles go from 0 to pi/2, so that the examples are the corners: the first at the top
     left, the second at the top right, the third and the fourth below them. They are encoded with
-    one draw of dequantisation noise. A context, which is a class and has nothing between, is that
-    of the nearest corner.
+    one draw of dequantisation noise, and come back as they were. A context, which is a class and
+    has nothing between, is that of the nearest corner.
 
     Args:
         flow: put into eval mode.
@@ -57,7 +60,7 @@ def manifold(
     like = flow.base.like
     generator = torch.Generator(like.device).manual_seed(seed)
     context = None if context is None else context.to(like)
-    z = flow.encode(images.to(like), context, generator)
+    z = flow.continuous().encode(_lifted(flow, images.to(like), generator), context)
     angles = torch.linspace(0, math.pi / 2, n, dtype=torch.float64, device=like.device)
     between = interpolate(z, *torch.meshgrid(angles, angles, indexing="ij"))
     rows = []
@@ -65,6 +68,14 @@ def manifold(
         given = None if context is None else context[_nearest_corners(i, n).to(like.device)]
         rows.append(flow.decode(row, given))
     return torch.stack(rows)
+
+
+def _lifted(flow: Flow, images: Tensor, generator: torch.Generator) -> Tensor:
+    """Images with noise between the steps, but not so near to one that rounding goes over it."""
+    y, _ = flow.lift(images, generator)
+    if not isinstance(flow.dequantization, PixelDequantization):
+        return y
+    return images + EDGE + (1 - 2 * EDGE) * (y - images)
 
 
 def _nearest_corners(row: int, n: int) -> Tensor:

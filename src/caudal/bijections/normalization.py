@@ -65,11 +65,12 @@ class Standardise(DataDependent):
 
 
 class ActNorm(DataDependent):
-    """z = (x - mean) exp(-log_std) of each channel: trained, and first set from data.
+    """z = (x - mean) exp(-3 l) of each channel: trained, and first set from data.
 
-    `observe` makes the first data it sees have mean 0 and deviation 1, and later does nothing;
+    The factor lets scales learn three times as fast as other weights, which images need: some of
+    their pixels are a thousand times sharper than others. `observe` makes the first data it sees have mean 0 and deviation 1, and later does nothing;
     that it has happened is saved with the weights, so a reload does not undo training.
-    Reference: Glow (Kingma, Dhariwal, 2018), arXiv:1807.03039.
+    Reference: Glow (Kingma, Dhariwal, 2018), arXiv:1807.03039, in the form of its released code.
     """
 
     initialized: Tensor
@@ -78,14 +79,16 @@ class ActNorm(DataDependent):
         super().__init__()
         shape = (event_shape[0], *[1] * (len(event_shape) - 1))
         self.mean = nn.Parameter(torch.zeros(shape))
-        self.log_std = nn.Parameter(torch.zeros(shape))
+        self.third_of_log_std = nn.Parameter(torch.zeros(shape))
         self.register_buffer("initialized", torch.tensor(False))
 
     def forward(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        return torch.addcmul(self.mean, z, self.log_std.exp()), _per_row(self.log_std, z)
+        log_std = 3 * self.third_of_log_std
+        return torch.addcmul(self.mean, z, log_std.exp()), _per_row(log_std, z)
 
     def inverse(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        return (x - self.mean) * (-self.log_std).exp(), _per_row(-self.log_std, x)
+        minus_log_std = -3 * self.third_of_log_std
+        return (x - self.mean) * minus_log_std.exp(), _per_row(minus_log_std, x)
 
     @torch.no_grad()
     def observe(self, x: Tensor) -> None:
@@ -93,7 +96,7 @@ class ActNorm(DataDependent):
             return
         mean, std = _moments(x)
         self.mean.copy_(mean)
-        self.log_std.copy_(std.log())
+        self.third_of_log_std.copy_(std.log() / 3)
         self.initialized.fill_(True)
 
 

@@ -45,8 +45,8 @@ class Glow(Recipe):
     """Feature maps of the nets."""
     coupling: Literal["affine", "additive"] = "affine"
     """What couplings do: scale and shift, or shift alone."""
-    conv: Literal["lu", "plain"] = "lu"
-    """How the 1x1 convolutions keep their matrix: as LU factors, or as it is."""
+    conv: Literal["plain", "lu"] = "plain"
+    """How the 1x1 convolutions keep their matrix: as it is, or as LU factors, never singular."""
 
     def build(
         self, event_shape: Sequence[int], context_shape: Sequence[int] | None = None

@@ -1,7 +1,8 @@
 """Numbers, pictures and the page that tell how good a run on images is."""
 
 from caudal.report.pixels.between import draw_manifold
-from caudal.report.pixels.evaluation import ImageEvaluation, evaluate_images
+from caudal.report.pixels.evaluate import evaluate_images
+from caudal.report.pixels.evaluation import ImageEvaluation
 from caudal.report.pixels.filmstrip import Filmstrip, draw_filmstrip
 from caudal.report.pixels.gaussian import (
     PixelGaussian,

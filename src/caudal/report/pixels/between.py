@@ -7,11 +7,11 @@ import torch
 from torch import Tensor
 
 from caudal.data.images import ImageSchema
-from caudal.data.source import Rows
+from caudal.data.source import Rows, permutation
 from caudal.flow import Flow
 from caudal.interpolation import manifold
-from caudal.report.pixels.draw import Classes, classes_of
-from caudal.report.pixels.tiles import Panel, across, draw_panels
+from caudal.report.pixels.draw import Classes, classes_of, view
+from caudal.report.pixels.tiles import APART, Panel, across, draw_panels
 from caudal.report.style import DATA, SAMPLES
 
 if TYPE_CHECKING:
@@ -21,10 +21,10 @@ SIDE = 8
 
 
 def four_examples(schema: ImageSchema, rows: Rows) -> tuple[Tensor, Tensor | None]:
-    """Four images to stand at the corners, of four classes if it knows any, and their context."""
+    """Four images for the corners, of four classes where these are known, and their context."""
     classes = classes_of(schema, 4)
     if rows.context is None or classes is None:
-        chosen = torch.arange(4) % len(rows)
+        chosen = permutation(len(rows), 0)[torch.arange(4) % len(rows)]
     else:
         chosen = _one_of_each(rows.context[:, 0].cpu(), classes)
     chosen = chosen.to(rows.x.device)
@@ -40,10 +40,10 @@ def draw_manifold(
     seed: int = 0,
 ) -> "Figure":
     """The manifold, and the four examples themselves beside its corners."""
-    n = max(2, across(schema.shape[2], n + 2) - 2)
+    n = max(2, across(schema.shape[2], n + 2, labels=2 * APART) - 2)
     between = manifold(flow, images, context, n, seed)
-    cells = schema.decode(between.flatten(0, 1)).reshape(n, n, *_tile(schema))
-    corners = schema.decode(images.float())
+    cells = view(schema, between.flatten(0, 1)).reshape(n, n, *_tile(schema))
+    corners = view(schema, images)
     return draw_panels(
         [
             _beside(corners[[0, 2]], n),

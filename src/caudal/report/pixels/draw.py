@@ -35,6 +35,16 @@ def sample_images(
     return torch.cat(drawn)
 
 
+def view(schema: ImageSchema, x: Tensor) -> np.ndarray:
+    """Images to look at (N, H, W, C); a value that is not finite, where a flow broke, is black."""
+    return schema.decode(x.float().nan_to_num(0.0, schema.levels - 1, 0.0))
+
+
+def broken(x: Tensor) -> int:
+    """How many images have values that are not finite."""
+    return int((~x.isfinite()).flatten(1).any(1).sum())
+
+
 def some_images(rows: Rows, n: int, seed: int = 0) -> Rows:
     """So many images at random, or all if there are fewer, with their context."""
     chosen = permutation(len(rows), seed)[:n].to(rows.x.device)

@@ -14,7 +14,7 @@ from caudal import files
 from caudal.data.images import ImageSchema
 from caudal.errors import InputError
 from caudal.flow import Flow
-from caudal.report.pixels.draw import classes_of, sample_images
+from caudal.report.pixels.draw import classes_of, sample_images, view
 from caudal.report.pixels.tiles import Panel, draw_panels, row_of, split_row
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class Filmstrip:
             drawn = sample_images(self.flow, self.schema, self.n, self.context, seed=self.seed)
         path = self.folder / f"step-{step:06d}.png"
         with files.atomic(path) as temporary:
-            _save(temporary, self.schema.decode(drawn))
+            _save(temporary, view(self.schema, drawn))
         return path
 
 
@@ -86,20 +86,18 @@ def draw_filmstrip(folder: str | Path) -> "Figure":
 def spread(steps: list[int], most: int) -> list[int]:
     """At most so many of the steps, both ends among them.
 
-    Evenly in their logarithm, as early steps differ more.
+    Evenly in their square root, as early steps differ more.
     """
     if len(steps) <= most:
         return steps
-    logs = np.log1p(steps)
-    aims = np.linspace(logs[0], logs[-1], most)
-    chosen = {int(np.abs(logs - aim).argmin()) for aim in aims}
-    # Where several aims fell on one step, later ones fill the places.
-    rest = [i for i in np.linspace(len(steps) - 1, 0, 4 * most).astype(int) if i not in chosen]
-    for index in dict.fromkeys(rest):
-        if len(chosen) == most:
-            break
-        chosen.add(int(index))
-    return [steps[i] for i in sorted(chosen)]
+    roots = np.sqrt(steps)
+    chosen: list[int] = []
+    for place, aim in enumerate(np.linspace(roots[0], roots[-1], most)):
+        nearest = int(np.abs(roots - aim).argmin())
+        first = chosen[-1] + 1 if chosen else 0
+        last = len(steps) - most + place  # so that there is one for each place after it
+        chosen.append(min(max(nearest, first), last))
+    return [steps[i] for i in chosen]
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from caudal.report.gaussian import Gaussian, cholesky, moments
 
 NUMBERS = 2**20  # pixels at a time: bounds the memory
 MOST = 4096  # elements, of which the covariance is 128 MiB
+ENOUGH = 10  # images for each element, from which on likelihood alone finds the covariance
 GRAY, COLOUR = 1e-6, 0.05
 """The logit's alpha of images of one channel, and of several.
 
@@ -77,9 +78,10 @@ def to_logits(
 
 @torch.no_grad()
 def fit_pixel_gaussian(rows: Rows, schema: ImageSchema, seed: int = 0) -> PixelGaussian:
-    """The Gaussian of highest likelihood for all images of `rows`.
+    """The Gaussian of all images of `rows`: of highest likelihood, if they are enough for that.
 
-    Of images too large for a full covariance the pixels are independent; the note says so.
+    If they are few for a full covariance, it is shrunk; if they are too large for one, pixels are
+    independent. The note says which.
 
     Args:
         rows: the training images; it is fitted where they are.
@@ -88,16 +90,48 @@ def fit_pixel_gaussian(rows: Rows, schema: ImageSchema, seed: int = 0) -> PixelG
     """
     alpha = GRAY if schema.shape[0] == 1 else COLOUR
     generator = torch.Generator().manual_seed(seed)
-    full = schema.countable <= MOST
     pairs = (
         (to_logits(batch.x, schema.levels, alpha, generator)[0], None)
         for batch in in_batches(rows, schema)
     )
-    n, mean, cov = moments(pairs, full)
-    factor, ridged = cholesky(cov) if full else (_deviations(cov), False)
-    note = _note(n, alpha, full, ridged)
+    n, mean, cov = moments(pairs, full=schema.countable <= MOST)
+    factor, how = _factor(cov, n)
+    note = (
+        f"one Gaussian {how}, fitted to the {n:,} training images, uniformly dequantised, in "
+        f"logits with alpha {alpha:g}; its bits/dim are of whole pixel values, as the flow's are"
+    )
     gaussian = Gaussian(mean, mean.new_zeros(0, len(mean)), factor, note)
     return PixelGaussian(gaussian, schema.shape, schema.levels, alpha)
+
+
+def _factor(cov: Tensor, n: int) -> tuple[Tensor, str]:
+    """The factor of a covariance of n images, or its diagonal's, and what it is in words."""
+    if cov.ndim == 1:
+        tiny = torch.finfo(cov.dtype).tiny
+        how = f"of independent pixels, a covariance of more than {MOST} elements being too large"
+        return cov.clamp(min=tiny).sqrt(), how
+    how = "with a full covariance of maximum likelihood"
+    if few := n < ENOUGH * len(cov):
+        cov, share = shrunk(cov, n)
+        how = (
+            f"with a full covariance, {share:.1%} of the way to independent pixels (OAS: so few "
+            f"images would make that of maximum likelihood far too narrow)"
+        )
+    factor, ridged = cholesky(cov)
+    return factor, how + (", regularised" if ridged and not few else "")
+
+
+def shrunk(cov: Tensor, n: int) -> tuple[Tensor, float]:
+    """A covariance of n rows moved towards its diagonal, and how far: the OAS estimate.
+
+    Of the correlations, so that elements of small variance keep it.
+    Reference: Shrinkage algorithms for MMSE covariance estimation (Chen, Wiesel, Eldar, Hero,
+    2010), arXiv:0907.4698.
+    """
+    std = cov.diagonal().clamp(min=torch.finfo(cov.dtype).tiny).sqrt()
+    square = float((cov / std / std[:, None]).square().mean())
+    share = min(1.0, (square + 1) / ((n + 1) * (square - 1 / len(cov)) + 1e-12))
+    return cov * (1 - share) + share * cov.diagonal().diag(), share
 
 
 def in_batches(rows: Rows, schema: ImageSchema) -> Iterator[Batch]:
@@ -149,19 +183,3 @@ def load_pixel_gaussian(path: str | Path) -> PixelGaussian:
         raise InputError(f"{path} is damaged ({reason}): remove it, it is made anew") from None
     gaussian = Gaussian(mean, mean.new_zeros(0, len(mean)), factor, note)
     return PixelGaussian(gaussian, shape, levels, alpha)
-
-
-def _deviations(variance: Tensor) -> Tensor:
-    return variance.clamp(min=torch.finfo(variance.dtype).tiny).sqrt()
-
-
-def _note(n: int, alpha: float, full: bool, ridged: bool) -> str:
-    what = "with a full covariance"
-    if not full:
-        what = f"with independent pixels, as a covariance of more than {MOST} would be too large"
-    note = (
-        f"one Gaussian {what}, fitted by maximum likelihood to the {n:,} training images, "
-        f"uniformly dequantised, in logits with alpha {alpha:g}; its bits/dim are those of whole "
-        f"pixel values, as the flow's are"
-    )
-    return note + ("; its covariance is singular and was regularised" if ridged else "")

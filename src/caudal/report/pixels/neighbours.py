@@ -10,6 +10,7 @@ from torch import Tensor
 
 from caudal.data.images import ImageSchema
 from caudal.data.source import Rows
+from caudal.report.pixels.draw import view
 from caudal.report.pixels.tiles import Panel, across, draw_panels
 from caudal.report.style import DATA, SAMPLES
 
@@ -87,7 +88,7 @@ def nearest(queries: Tensor, images: Tensor, k: int = NEAREST) -> tuple[Tensor, 
 def draw_neighbours(found: Neighbours, schema: ImageSchema, train: Rows) -> "Figure":
     """Samples on top, under each its nearest training images; the same for test images."""
     columns = across(schema.shape[2], SHOWN, 2, 80)
-    labels = ["", "nearest", *(f"{place}." for place in range(2, NEAREST + 1))]
+    labels = ["", "nearest", "2nd", "3rd", "4th"]
     panels: list[Panel] = []
     for images, near, distances, title, colour in (
         (found.samples, found.near_samples, found.sample_distances, "samples", SAMPLES),
@@ -95,7 +96,7 @@ def draw_neighbours(found: Neighbours, schema: ImageSchema, train: Rows) -> "Fig
     ):
         n = min(columns, len(images))
         below = [images[:n].float().cpu(), *_columns(train, near[:n])]
-        tiles = np.stack([schema.decode(row) for row in below])
+        tiles = np.stack([view(schema, row) for row in below])
         rows = labels[: len(below)] if not panels else ()
         words = [f"{d:.1f}" for d in distances[:n, 0].tolist()]
         panels.append(Panel(tiles, title, colour, rows=rows, columns=words))
@@ -122,8 +123,11 @@ def _squares(a: Tensor, b: Tensor) -> Tensor:
 
 
 def _in_order(flat: Tensor, images: Tensor, at: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """The first k of some candidates, by their exact distances."""
-    candidates = images[at.flatten().to(images.device)].flatten(1).cpu().double()
-    differences = candidates.reshape(*at.shape, -1) - flat.double().unsqueeze(1)
-    distances, order = differences.square().mean(2).sqrt().sort(dim=1, stable=True)
-    return at.gather(1, order)[:, :k], distances[:, :k]
+    """The first k of each query's candidates, by their exact distances."""
+    rows, distances = [], []
+    for query, candidates in zip(flat.double(), at, strict=True):
+        near = images[candidates.to(images.device)].flatten(1).cpu().double()
+        exact, order = (near - query).square().mean(1).sqrt().sort(stable=True)
+        rows.append(candidates[order][:k])
+        distances.append(exact[:k])
+    return torch.stack(rows), torch.stack(distances)

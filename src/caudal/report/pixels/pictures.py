@@ -3,12 +3,14 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from torch import Tensor
+
 from caudal.data.source import Rows
 from caudal.report.curves import draw_curves, has_curves
 from caudal.report.pictures import Picture, to_png
 from caudal.report.pixels import between, filmstrip, neighbours, reconstructions, samples
-from caudal.report.pixels.draw import sample_images, some_images
-from caudal.report.pixels.evaluation import nats_of_a_bit
+from caudal.report.pixels.draw import broken, sample_images, some_images
+from caudal.report.pixels.evaluate import nats_of_a_bit
 from caudal.report.pixels.statistics import draw_moments, draw_values
 from caudal.report.pixels.story import ImageStory
 from caudal.report.style import house_style
@@ -32,13 +34,14 @@ def draw_all(story: ImageStory) -> list[Picture]:
 
 def _figures(story: ImageStory) -> Iterator[Drawn]:
     flow, data, seed = story.flow, story.dataset, story.seed
+    test = some_images(data.test, _pool(story), seed)
+    sampled = sample_images(flow, data.schema, len(test), test.context, seed=seed + 1)
     drawn = samples.draw_samples(flow, data.schema, data.test, seed)
-    yield "samples", "Samples beside data", _samples(story), drawn
+    yield "samples", "Samples beside data", _samples(story, sampled), drawn
     drawn = samples.draw_temperatures(flow, data.schema, seed)
     yield "temperatures", "Temperature", TEMPERATURES, drawn
     yield _manifold(story)
-    test = some_images(data.test, _pool(story), seed)
-    sampled = sample_images(flow, data.schema, len(test), test.context, seed=seed + 1)
+    sampled = sampled.nan_to_num(0.0)
     found = neighbours.find_neighbours(sampled, test.x, data.train)
     drawn = neighbours.draw_neighbours(found, data.schema, data.train)
     yield "neighbours", "Nearest training images", _neighbours(found), drawn
@@ -59,10 +62,16 @@ def _pool(story: ImageStory) -> int:
     return max(64, min(POOL, PIXELS // story.dataset.schema.countable))
 
 
-def _samples(story: ImageStory) -> str:
-    said = "Test images beside samples at temperature 1, not picked"
-    classes = " A class in each row." if story.dataset.schema.context else ""
-    return f"{said}: those that chance brought.{classes}"
+def _samples(story: ImageStory, sampled: Tensor) -> str:
+    said = "Test images beside samples at temperature 1, not picked: those that chance brought."
+    if story.dataset.schema.context:
+        said += " A class in each row."
+    if lost := broken(sampled):
+        said += (
+            f" {lost:,} of {len(sampled):,} samples have values that are not finite, which are "
+            f"black in the pictures: from noise to data, the flow is unstable."
+        )
+    return said
 
 
 def _manifold(story: ImageStory) -> Drawn:
@@ -88,11 +97,9 @@ def _reconstructions(story: ImageStory, test: Rows) -> Drawn:
     some = some_images(test, 12)
     found = reconstructions.reconstruct(story.flow, some, story.seed)
     drawn = reconstructions.draw_reconstructions(found, story.dataset.schema)
-    exact = (
-        "every image came back as it was"
-        if found.changed == 0
-        else (f"whole pixel values came back up to {found.changed:g} off")
-    )
+    exact = "every image came back as it was"
+    if found.changed:
+        exact = f"{found.changed:,} of {found.images.numel():,} pixel values came back different"
     caption = RECONSTRUCTIONS.format(n=len(some), largest=f"{found.largest:.1e}", exact=exact)
     return "reconstructions", "There and back", caption, drawn
 

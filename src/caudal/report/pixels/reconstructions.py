@@ -12,10 +12,14 @@ from caudal.data.images import ImageSchema
 from caudal.data.source import Batch, Rows
 from caudal.flow import Flow
 from caudal.report.gaussian import noise, place
+from caudal.report.pixels.draw import view
 from caudal.report.pixels.tiles import Panel, across, draw_panels
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+LABELS = 120  # their width at the left
+_RAISED = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 @dataclass(frozen=True)
@@ -38,9 +42,9 @@ class Reconstruction:
         return float(self.error.max())
 
     @property
-    def changed(self) -> float:
-        """The largest error of whole values: 0 if every image came back as it was."""
-        return float((self.back - self.images).abs().max())
+    def changed(self) -> int:
+        """How many whole values came back different: noise at the edge of a step needs little."""
+        return int((self.back != self.images).sum())
 
 
 @torch.no_grad()
@@ -57,16 +61,23 @@ def reconstruct(flow: Flow, rows: Rows, seed: int = 0) -> Reconstruction:
 
 def draw_reconstructions(found: Reconstruction, schema: ImageSchema) -> "Figure":
     """Data, what came back, and the error, enlarged until it is seen."""
-    columns = min(across(schema.shape[2], 12, 1, 90), len(found.images))
-    parts = [schema.decode(part[:columns]) for part in (found.images, found.back)]
-    labels = ["data", "there and back", f"error x {magnified(found, schema):,.0f}"]
-    enlarged = found.error[:columns] * magnified(found, schema)
-    tiles = np.stack([*parts, schema.decode(enlarged)])
+    columns = min(across(schema.shape[2], 12, 1, LABELS), len(found.images))
+    parts = [view(schema, part[:columns]) for part in (found.images, found.back)]
+    power = magnified(found, schema)
+    labels = ["data", "there and back", f"error × {_power_of_ten(power)}"]
+    enlarged = found.error[:columns] * 10.0**power
+    tiles = np.stack([*parts, view(schema, enlarged)])
     return draw_panels([Panel(tiles, rows=labels)])
 
 
-def magnified(found: Reconstruction, schema: ImageSchema) -> float:
-    """The power of ten by which the errors are enlarged in the picture."""
-    if not 0 < found.largest < math.inf:
-        return 1.0
-    return 10.0 ** max(0, math.floor(math.log10((schema.levels - 1) / found.largest)))
+def magnified(found: Reconstruction, schema: ImageSchema) -> int:
+    """By which power of ten the errors are enlarged in the picture, for most to be seen."""
+    typical = float(found.error.flatten()[: 2**20].double().quantile(0.98))
+    if not 0 < typical < math.inf:
+        return 0
+    return max(0, math.floor(math.log10((schema.levels - 1) / typical)))
+
+
+def _power_of_ten(power: int) -> str:
+    """`1`, `10⁵`: in a picture there is little room."""
+    return "10" + str(power).translate(_RAISED) if power else "1"

@@ -7,7 +7,7 @@ import numpy as np
 from caudal.data.images import ImageSchema
 from caudal.data.source import Rows
 from caudal.flow import Flow
-from caudal.report.pixels.draw import classes_of, members, sample_images, some_images
+from caudal.report.pixels.draw import classes_of, members, sample_images, some_images, view
 from caudal.report.pixels.tiles import Panel, across, draw_panels, grid_of
 from caudal.report.style import DATA, SAMPLES
 
@@ -23,15 +23,15 @@ def draw_samples(flow: Flow, schema: ImageSchema, rows: Rows, seed: int = 0) -> 
     if (classes := classes_of(schema)) is not None and rows.context is not None:
         columns = across(schema.shape[2], ROWS, 2, 80)
         images, shown = members(rows, rows.context, classes, columns)
-        data = schema.decode(images.flatten(0, 1)).reshape(*shown.shape, *_tile(schema))
+        data = view(schema, images.flatten(0, 1)).reshape(*shown.shape, *_tile(schema))
         drawn = sample_images(flow, schema, shown.numel(), classes.context(columns), seed=seed)
         left = Panel(data, "data", DATA, rows=classes.names, shown=shown.numpy())
     else:
         columns = across(schema.shape[2], ROWS, 2)
         chosen = some_images(rows, columns * ROWS)
-        left = Panel(grid_of(schema.decode(chosen.x), columns), "data", DATA)
+        left = Panel(grid_of(view(schema, chosen.x), columns), "data", DATA)
         drawn = sample_images(flow, schema, len(chosen), chosen.context, seed=seed)
-    samples = grid_of(schema.decode(drawn), left.tiles.shape[1])
+    samples = grid_of(view(schema, drawn), left.tiles.shape[1])
     return draw_panels([left, Panel(samples, "samples", SAMPLES)])
 
 
@@ -40,7 +40,7 @@ def draw_temperatures(flow: Flow, schema: ImageSchema, seed: int = 0) -> "Figure
     columns, classes = across(schema.shape[2], 12, 1, 80), classes_of(schema)
     context = classes.cycled(columns) if classes else None
     rows = [
-        grid_of(schema.decode(sample_images(flow, schema, columns, context, t, seed)), columns)
+        grid_of(view(schema, sample_images(flow, schema, columns, context, t, seed)), columns)
         for t in TEMPERATURES
     ]
     labels = [f"T = {t:g}" for t in TEMPERATURES]

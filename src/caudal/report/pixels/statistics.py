@@ -27,7 +27,9 @@ def draw_values(data: Tensor, samples: Tensor, schema: ImageSchema) -> "Figure":
         axes.stairs(shares(data[:, i], schema.levels), edges, fill=True, **filled)
         axes.stairs(shares(samples[:, i], schema.levels), edges, **line)
         axes.set_yscale("log")
-        axes.set_xlim(edges[0], edges[-1])
+        axes.yaxis.set_major_formatter(lambda share, _: f"{share:.3g}")
+        margin = schema.levels / 60  # black and white, often the highest, are at the edges
+        axes.set_xlim(edges[0] - margin, edges[-1] + margin)
         axes.set_xlabel("pixel value")
         if channels > 1:
             axes.set_title(_name(i, channels), loc="left")

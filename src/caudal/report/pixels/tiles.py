@@ -15,7 +15,8 @@ PAGE = 1120  # picture elements: as wide as the page of the report shows without
 DOTS = 120  # an inch
 GAP = 2  # between tiles
 APART = 28  # between panels
-LARGEST, SMALLEST = 200, 84  # a tile: larger images are averaged down, small ones enlarged
+LARGEST = 200  # a tile: larger images are averaged down
+LEAST, SMALL = 48, 84  # small ones are enlarged to the first at least, to the second if they fit
 TITLE, LABEL, LETTER = 26, 18, 7.5  # heights of lines, width of a letter
 
 
@@ -45,7 +46,7 @@ class Panel:
         return round(LETTER * max(map(len, self.rows))) + 10 if self.rows else 0
 
 
-def draw_panels(panels: Sequence[Panel], largest: int = SMALLEST) -> "Figure":
+def draw_panels(panels: Sequence[Panel], largest: int = SMALL) -> "Figure":
     """Panels side by side, enlarged by a whole number until the page or a tile is so large."""
     from matplotlib.figure import Figure
 
@@ -68,10 +69,14 @@ def draw_panels(panels: Sequence[Panel], largest: int = SMALLEST) -> "Figure":
 
 
 def across(width: int, most: int, panels: int = 1, labels: int = 0) -> int:
-    """How many tiles of images so wide fit side by side into one of so many panels."""
-    reduced = -(-width // -(-width // LARGEST))
+    """How many tiles of images so wide fit side by side into one of so many panels.
+
+    Enlarged, where they are small, until they can be seen.
+    """
+    tile = width // -(-width // LARGEST)
+    tile *= -(-LEAST // tile)
     room = (PAGE - labels - APART * (panels - 1)) // panels
-    return max(1, min(most, (room + GAP) // (reduced + GAP)))
+    return max(1, min(most, (room + GAP) // (tile + GAP)))
 
 
 def grid_of(images: np.ndarray, columns: int) -> np.ndarray:

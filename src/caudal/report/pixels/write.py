@@ -63,7 +63,7 @@ def _cards(story: ImageStory) -> str:
     if e.gain is not None and e.rows_outside < e.rows:
         what = "flow below Gaussian, image by image"
         cards.append(card(bits(e.gain, e.gain_two_se), what, unit="bits/dim"))
-    if math.isfinite(e.noise_std):
+    if e.noise_std is not None and math.isfinite(e.noise_std):
         what = "spread of one image's bits/dim over draws of the noise"
         cards.append(card(bits(e.noise_std), what, unit="bits/dim"))
     cards.append(card(f"{parameters(story.flow):,}", "parameters"))
@@ -76,6 +76,8 @@ def _cards(story: ImageStory) -> str:
 def _notes(story: ImageStory) -> list[str]:
     e = story.evaluation
     lines = [_what(e), f"The Gaussian: {e.gaussian}."]
+    if story.dataset.schema.context:
+        lines.append("The probability is that given the class, which the Gaussian is not told.")
     if e.rows_outside:
         lines.append(
             f"{e.rows_outside:,} of {e.rows:,} images have probability 0: {OUTSIDE}. "
