@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 
 from caudal.cli import main
+from image_files import fill
 
 SMALL = ("--layers", "2", "--hidden", "8", "--steps", "6", "--batch-size", "64")
 QUICK = (*SMALL, "--no-report")
@@ -102,4 +103,51 @@ def dropping_run():
     out = folder() / "dropping"
     words = ("--data", data, "--missing", "drop", "--out", out, *QUICK)
     assert caudal("train", "realnvp", *words) == 0
+    return out
+
+
+TINY = ("--layers", "1", "--maps", "4", "--batch-size", "16", "--steps", "5")
+
+
+def shapes(rows=60, side=8, channels=1, seed=0):
+    """Images (N, H, W, C) of bars and of squares, and which they are."""
+    rng = np.random.default_rng(seed)
+    images = rng.integers(0, 60, (rows, side, side, channels), np.uint8)
+    labels = ["bar", "square"] * (rows // 2)
+    for index, label in enumerate(labels):
+        at = rng.integers(0, side - 3)
+        images[index, at : at + 3, slice(None) if label == "bar" else slice(at, at + 3)] += 180
+    return images, labels
+
+
+@cache
+def shapes_folder():
+    """The images as PNG files in a folder for each class."""
+    return fill(folder() / "shapes", *shapes())
+
+
+@cache
+def shapes_file():
+    """The images in one file, with their classes."""
+    images, labels = shapes(200)
+    path = folder() / "shapes.npz"
+    np.savez(path, images=images, labels=np.array([label == "square" for label in labels]) * 1)
+    return path
+
+
+@cache
+def image_run():
+    """A run on images, with its report."""
+    out = folder() / "glow"
+    words = ("--data", shapes_file(), "--scales", 2, "--validate-every", 2, "--out", out)
+    assert caudal("train", "glow", *words, *TINY) == 0
+    return out
+
+
+@cache
+def class_run():
+    """A run on images given their class."""
+    out = folder() / "classes"
+    words = ("--data", shapes_folder(), "--context", "class", "--no-report", "--out", out)
+    assert caudal("train", "glow", *words, *TINY) == 0
     return out

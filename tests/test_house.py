@@ -31,7 +31,7 @@ LAYERS = (
     ("report",),
     ("training",),
     ("data", "recipes"),
-    ("correction", "initialization", "losses"),
+    ("correction", "initialization", "interpolation", "losses"),
     ("flow",),
     ("dequantization",),
     ("base", "bijections", "nets"),

@@ -24,9 +24,9 @@ def context_rows(
 ) -> Iterator[Tensor] | None:
     """Contexts (rows, C) without end; None for a flow that takes none.
 
-    They are those of the training rows, in random passes over them all; or those of `file`, from
-    its first row on, over and over. What `given` says of a column holds in all rows. `warn` is
-    told what should be known of the training rows.
+    They are those of the training rows, in random passes over them all, and of images all classes
+    in turn; or those of `file`, from its first row on, over and over. What `given` says of a
+    column holds in all rows. `warn` is told what should be known of the training rows.
 
     Raises:
         InputError: context for a flow that takes none, or a value that a column cannot have.
@@ -39,8 +39,10 @@ def context_rows(
     fixed = _fixed(opened, given)
     if len(fixed) == len(names):
         rows: Iterable[Tensor] = (torch.zeros(CHUNK, len(names)) for _ in count())
+    elif file:
+        rows = _from_file(opened, file, fixed)
     else:
-        rows = _from_file(opened, file, fixed) if file else _from_training(opened, seed, warn)
+        rows = _classes(opened) if opened.has_images else _from_training(opened, seed, warn)
     return (_with(context, names, fixed) for context in rows)
 
 
@@ -98,6 +100,13 @@ def _from_file(opened: OpenedRun, file: str, fixed: Collection[str]) -> Iterator
             context[:, free] = schema.encode_context(table, file=file, first_row=first)
             first += table.num_rows
             yield context
+
+
+def _classes(opened: OpenedRun) -> Iterator[Tensor]:
+    """All classes in turn."""
+    levels = len(opened.images.context[0].categories or ())
+    turns = torch.arange(levels).repeat(max(1, CHUNK // levels)).float().unsqueeze(1)
+    return (turns for _ in count())
 
 
 def _from_training(opened: OpenedRun, seed: int, warn: Callable[[str], None]) -> Iterator[Tensor]:

@@ -11,7 +11,7 @@ from torch import Tensor
 from caudal.cli import finish, preview
 from caudal.cli.config import check_recipe
 from caudal.cli.opened import OpenedRun
-from caudal.cli.options import DataOptions, DistillOptions
+from caudal.cli.options import DataOptions, DistillOptions, plain_fields
 from caudal.cli.output import check_run_folder, with_advice
 from caudal.cli.parse import parse
 from caudal.cli.screen import Screen
@@ -42,7 +42,7 @@ def run(words: list[str]) -> int:
     out = _folder(options, opened)
     data = opened.dataset("distill a run whose data are there")
     contexts = contexts_of(data, opened.flow)
-    student = build_student(options.recipe, opened.schema, opened.flow, options.training.seed)
+    student = build_student(options.recipe, opened.table, opened.flow, options.training.seed)
     terms = _preview(screen, options, opened, student, data)
     config = _config(options, opened)
     try:
@@ -56,14 +56,14 @@ def run(words: list[str]) -> int:
             resume=options.resume,
             overwrite=options.overwrite,
             recipe=options.recipe,
-            schema=opened.schema,
+            schema=opened.table,
             reporter=RichReporter(),
             config=config,
         )
         if leads():
             student = fitted.flow.cpu()
             found = compare_students(
-                student, opened.flow, opened.schema, contexts, name=options.teacher, terms=terms
+                student, opened.flow, opened.table, contexts, name=options.teacher, terms=terms
             )
             typed = shlex.join(["caudal", "distill", *words])
             finish.finish(
@@ -102,6 +102,8 @@ def read_options(words: Sequence[str]) -> tuple[DistillOptions[Any], OpenedRun]:
     if set(words) & {"-h", "--help"}:
         parse_options(words, name or "iaf")
     opened = OpenedRun(words[0], "cpu")
+    if opened.has_images:
+        raise InputError(f"{words[0]} models {opened.images.size} images: distil runs of tables")
     usual = default_student(opened.recipe)
     check_recipe(name or usual.name, "--student")
     recipe = usual if name in (None, usual.name) else _other(RECIPES[name])
@@ -157,9 +159,7 @@ def _config(options: DistillOptions[Any], opened: OpenedRun) -> dict[str, Any]:
     kept = {f.name: opened.config[f.name] for f in fields(DataOptions) if f.name in opened.config}
     config: dict[str, Any] = {"recipe": options.recipe.name, **kept}
     for part in (options.recipe, options.training, options.distillation):
-        for field in fields(part):
-            value = getattr(part, field.name)
-            config[field.name] = list(value) if isinstance(value, tuple) else value
+        config |= plain_fields(part)
     teacher = str(Path(options.teacher).absolute())
     return {**config, "report": options.report, "teacher": teacher}
 

@@ -19,10 +19,11 @@ class Command(NamedTuple):
 
 
 COMMANDS = {
-    "train": Command("RECIPE --data TABLE", "fit a flow to a table; leaves a run folder behind"),
+    "train": Command("RECIPE --data DATA", "fit a flow to a table or images; leaves a run folder"),
     "eval": Command("RUN", "test log-likelihood of a run, beside a Gaussian"),
-    "score": Command("RUN --data TABLE --out FILE", "a table's rows with their log-density"),
-    "sample": Command("RUN -n ROWS --out FILE", "new rows, with the data's columns and types"),
+    "score": Command("RUN --data DATA --out FILE", "rows or images with their log-density"),
+    "sample": Command("RUN -n ROWS --out FILE", "new rows, as the data's are, or new images"),
+    "interpolate": Command("RUN --out PICTURE", "what lies between four images"),
     "distill": Command("TEACHER --out FOLDER", "train a fast-sampling student of a run's flow"),
     "recipes": Command("", "the flows there are, their papers, and what each is good for"),
     "demo": Command("", "train, evaluate and sample on real digits, offline, in minutes"),
@@ -75,7 +76,7 @@ def overview() -> str:
     lines = [
         "usage: caudal COMMAND ...",
         "",
-        "Normalizing flows on your own tables: exact densities, fast samples.",
+        "Normalizing flows on your own tables and images: exact densities, fast samples.",
         "",
         *(f"  {f'{name} {c.form}':<{width}}  {c.summary}" for name, c in COMMANDS.items()),
         "",

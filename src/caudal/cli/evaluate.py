@@ -1,15 +1,17 @@
 """`caudal eval`: how well a run explains rows it has not seen."""
 
-import json
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from tyro.conf import FlagCreatePairsOff, Positional
 
-from caudal import files
+from caudal.cli import evaluate_images
+from caudal.cli.datasets import refuse_given, refuse_reading
 from caudal.cli.opened import OpenedRun
+from caudal.cli.options import ReadingOptions
 from caudal.cli.parse import parse
+from caudal.cli.results import GAUSSIAN, write_evaluation
 from caudal.cli.screen import Screen
 from caudal.data import Source, open_rows
 from caudal.errors import InputError
@@ -18,25 +20,28 @@ from caudal.report.gaussian import Gaussian, load_gaussian
 from caudal.report.numbers import OUTSIDE, number, plus_minus
 from caudal.training.seeds import check_seed
 
-GAUSSIAN = "gaussian.safetensors"
-
 
 @dataclass(frozen=True)
 class EvalOptions:
     """Mean log-likelihood of the test rows of a run, in nats a row and in the units of the data.
 
-    Beside it, that of one Gaussian with full covariance fitted to the training rows. The result
-    goes to eval.json in the run folder, unless --data or --limit make it one of other rows.
+    Of images, mean bits/dim. Beside it, that of one Gaussian with full covariance fitted to the
+    training rows. The result goes to eval.json in the run folder, unless --data or --limit make
+    it one of other rows.
     """
 
     run: Positional[str]
     """Run folder, or a model file."""
     data: str | None = None
-    """Other rows to evaluate: all rows of this table, instead of the run's own test rows."""
+    """Other rows to evaluate: all of this table, or of these images, instead of the run's own
+    test rows."""
     limit: int | None = None
     """Evaluate so many rows only, taken from all over the table, always the same ones."""
     seed: int = 0
     """Of the noise that fills values in steps and missing ones; without such, it is not used."""
+    draws: int = 1
+    """Images: how often that noise is drawn for each, and its log-probability averaged."""
+    images: ReadingOptions = ReadingOptions()
     device: str = "auto"
     """cpu, cuda, cuda:1, mps, or auto for a GPU if there is one."""
     json: FlagCreatePairsOff[bool] = False
@@ -50,7 +55,13 @@ def run(words: list[str]) -> int:
         raise InputError(f"--limit {options.limit}: must be at least 1")
     check_seed(options.seed)
     screen = Screen(options.json)
+    if options.draws < 1:
+        raise InputError(f"--draws {options.draws}: must be at least 1")
     opened = OpenedRun(options.run, options.device)
+    if opened.has_images:
+        return evaluate_images.run(options, opened, screen)
+    refuse_given(options, ["draws"], "images", f"{options.run} models rows of a table")
+    refuse_reading(options.images, options.run)
     source, gaussian, split, notes = _rows(opened, options.data)
     for note in notes:
         screen.warn(note)
@@ -58,7 +69,7 @@ def run(words: list[str]) -> int:
         opened.flow,
         source,
         gaussian,
-        opened.schema,
+        opened.table,
         split=split,
         limit=options.limit,
         seed=options.seed,
@@ -68,11 +79,6 @@ def run(words: list[str]) -> int:
     show_evaluation(screen, result)
     screen.result(result.to_dict())
     return 0
-
-
-def write_evaluation(path: object, result: Evaluation) -> None:
-    """Writes eval.json, atomically."""
-    files.write_text(str(path), json.dumps(result.to_dict(), indent=2, ensure_ascii=False) + "\n")
 
 
 def show_evaluation(screen: Screen, result: Evaluation) -> None:
@@ -112,7 +118,7 @@ def _rows(opened: OpenedRun, data: str | None) -> tuple[Source, Gaussian | None,
     saved = opened.folder / GAUSSIAN
     if data is not None:
         missing = "drop" if opened.drops else "refuse"
-        source, notes = open_rows(data, opened.schema, missing)
+        source, notes = open_rows(data, opened.table, missing)
         return source, load_gaussian(saved) if saved.exists() else None, data, list(notes)
     dataset = opened.dataset()
     gaussian = load_gaussian(saved) if saved.exists() else fit_gaussian(opened.flow, dataset.train)

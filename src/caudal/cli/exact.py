@@ -82,7 +82,7 @@ def check_same_columns(student: OpenedRun, teacher: OpenedRun) -> None:
 
     What type the user's file has a column in does not matter.
     """
-    own, other = student.schema, teacher.schema
+    own, other = student.table, teacher.table
     for what, mine, its in (
         ("columns", own.columns, other.columns),
         ("context columns", own.context, other.context),

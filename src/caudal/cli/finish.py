@@ -9,8 +9,9 @@ from typing import Any
 import yaml
 
 from caudal import files
-from caudal.cli.evaluate import GAUSSIAN, show_evaluation, write_evaluation
+from caudal.cli.evaluate import show_evaluation
 from caudal.cli.options import as_flags, default_config
+from caudal.cli.results import GAUSSIAN, write_evaluation
 from caudal.cli.screen import Screen
 from caudal.data import Dataset
 from caudal.recipes import RECIPES, Recipe
@@ -64,7 +65,7 @@ def finish(
             "report": str(page) if page else None,
             "best_step": fitted.best_step,
             "parameters": parameters(fitted.flow),
-            "seconds": _seconds(fitted),
+            "seconds": seconds_of(fitted),
         }
     )
 
@@ -96,16 +97,13 @@ def _story(
         metrics=fitted.history,
         command=typed or shlex.join(command(config, out)),
         config=yaml.safe_dump(config, sort_keys=False, allow_unicode=True),
-        seconds=_seconds(fitted),
+        seconds=seconds_of(fitted),
         seed=config["seed"],
     )
 
 
 def _say(screen: Screen, out: Path, fitted: Fitted, result: Evaluation, page: Path | None) -> None:
-    seconds = _seconds(fitted)
-    why = "no gain for a while" if fitted.stopped == "patience" else "all steps done"
-    took = f" in {duration(seconds)}" if seconds is not None else ""
-    screen.say(f"best after step {fitted.best_step}, trained{took} ({why})")
+    screen.say(how_it_went(fitted))
     show_evaluation(screen, result)
     if page:
         screen.say(f"\nreport  {page}")
@@ -115,6 +113,14 @@ def _say(screen: Screen, out: Path, fitted: Fitted, result: Evaluation, page: Pa
     screen.say(f"  caudal score {folder} --data NEW.csv --out scored.csv")
 
 
-def _seconds(fitted: Fitted) -> float | None:
+def how_it_went(fitted: Fitted) -> str:
+    """Which step was the best, how long it took, and why it ended."""
+    seconds = seconds_of(fitted)
+    why = "no gain for a while" if fitted.stopped == "patience" else "all steps done"
+    took = f" in {duration(seconds)}" if seconds is not None else ""
+    return f"best after step {fitted.best_step}, trained{took} ({why})"
+
+
+def seconds_of(fitted: Fitted) -> float | None:
     """How long training took, in all its sessions."""
     return fitted.history[-1]["seconds"] if fitted.history else None

@@ -6,7 +6,12 @@ from typing import Any
 
 import torch
 
-from caudal.data import BUILT_IN, Dataset, ImageSchema, Schema, open_data
+from caudal.cli.options import ReadingOptions, is_path
+from caudal.data import Dataset, ImageDataset, ImageSchema, Rows, Schema, open_data
+from caudal.data.images import Whole, labels_of_part, open_images, open_whole
+from caudal.data.images.fill import Progress
+from caudal.data.schemas import AnySchema
+from caudal.data.splits import TEST
 from caudal.errors import InputError
 from caudal.flow import Flow
 from caudal.recipes import Recipe
@@ -23,7 +28,7 @@ class OpenedRun:
         device: auto, cpu, cuda, cuda:1, mps.
 
     Raises:
-        InputError: there is no such run, or it was not trained on a table.
+        InputError: there is no such run, or it was not trained on a table or on images.
     """
 
     def __init__(self, path: str, device: str = "auto") -> None:
@@ -33,11 +38,37 @@ class OpenedRun:
         if loaded.schema is None:
             raise InputError(f"{path} was trained on plain tensors: use it from Python")
         self.recipe: Recipe = loaded.recipe
-        assert not isinstance(loaded.schema, ImageSchema)
-        self.schema: Schema = loaded.schema
+        self.schema: AnySchema = loaded.schema
         self._metadata = loaded.metadata
         self.flow: Flow = loaded.flow.to(find_device(device))
         self._config: dict[str, Any] | None = None
+
+    @property
+    def table(self) -> Schema:
+        """The columns of a run on a table.
+
+        Raises:
+            InputError: the run models images.
+        """
+        if isinstance(self.schema, ImageSchema):
+            raise InputError(f"{self.name} models {self.schema.size} images, not rows of a table")
+        return self.schema
+
+    @property
+    def images(self) -> ImageSchema:
+        """What the images of a run on images are.
+
+        Raises:
+            InputError: the run models a table.
+        """
+        if isinstance(self.schema, Schema):
+            raise InputError(f"{self.name} models rows of a table, not images")
+        return self.schema
+
+    @property
+    def has_images(self) -> bool:
+        """Whether the run models images."""
+        return isinstance(self.schema, ImageSchema)
 
     @property
     def config(self) -> dict[str, Any]:
@@ -61,33 +92,102 @@ class OpenedRun:
         Raises:
             InputError: the data cannot be opened, or it is not known which they were.
         """
+        config, schema = self._placed(instead), self.table
+        dataset = open_data(
+            config["data"], missing=config.get("missing", "refuse"), schema=schema, **parts(config)
+        )
+        return replace(dataset, notes=(*dataset.notes, *self._changed(dataset)))
+
+    def image_dataset(
+        self, progress: Progress | None = None, instead: str = "give other images with --data"
+    ) -> ImageDataset:
+        """The images the run was trained on, as `dataset` does with a table.
+
+        Args:
+            progress: over images that are read.
+            instead: the advice where they are not to be had.
+
+        Raises:
+            InputError: as `dataset`.
+        """
+        config, schema = self._placed(instead), self.images
+        corrupt = config.get("corrupt", "refuse")
+        dataset = open_images(
+            config["data"],
+            schema=schema,
+            corrupt=corrupt,
+            progress=progress,
+            **self._size(),
+            **parts(config),
+        )
+        return replace(dataset, notes=(*dataset.notes, *self._changed(dataset)))
+
+    def test_labels(self) -> list[Any] | None:
+        """The class of each test image, if there are classes, also of a flow that takes none."""
+        config = self._placed()
+        return labels_of_part(config["data"], TEST, **parts(config))
+
+    def other_images(
+        self, data: str, options: ReadingOptions, progress: Progress | None = None
+    ) -> Whole:
+        """All images of another source, cut and scaled as those of the run if not told otherwise.
+
+        Raises:
+            InputError: the run does not model such images, or they cannot be read.
+        """
+        told = {k: v for k in ("crop", "resize") if (v := getattr(options, k))}
+        size = told or self._size()
+        return open_whole(data, self.images, corrupt=options.corrupt, progress=progress, **size)
+
+    def classes(self, rows: Rows) -> list[Any] | None:
+        """The class of each image; None for a flow that is not given one."""
+        return class_names(self.images, rows.context)
+
+    def _size(self) -> dict[str, Any]:
+        """The options that say of which size images are made."""
+        return {name: self.config.get(name, ()) for name in ("crop", "resize")}
+
+    def _placed(self, instead: str = "give other rows with --data") -> dict[str, Any]:
+        """The config, where it says what the run was trained on, and that is still there."""
         config = self.config
         if "data" not in config:
             raise InputError(f"{self.name} does not say what it was trained on: {instead}")
         for option in ("data", "valid", "test"):
             path = config.get(option)
-            if path is not None and path not in BUILT_IN and not Path(path).exists():
+            if path is not None and is_path(path) and not Path(path).exists():
                 raise InputError(
                     f"no file {path}, which {self.name} was trained with (--{option}): put it "
                     f"back, or {instead}"
                 )
-        dataset = open_data(
-            config["data"],
-            missing=config.get("missing", "refuse"),
-            valid=config.get("valid"),
-            test=config.get("test"),
-            split=config.get("split", (0.8, 0.1, 0.1)),
-            seed=config.get("split_seed", 0),
-            schema=self.schema,
-        )
+        return config
+
+    def _changed(self, dataset: Dataset | ImageDataset) -> list[str]:
+        """A note where the training rows are not those of then."""
         before = self._metadata.get("data", {}).get("train")
         if before is None or before == fingerprint(dataset.train):
-            return dataset
-        changed = (
+            return []
+        return [
             f"{dataset.name} changed since the run was trained: its rows, and their split, are "
             f"others now"
-        )
-        return replace(dataset, notes=(*dataset.notes, changed))
+        ]
+
+
+def class_names(schema: ImageSchema, context: torch.Tensor | None) -> list[Any] | None:
+    """The class of each row of context (N, 1); None for a flow that takes none."""
+    if context is None:
+        return None
+    names = schema.context[0].categories or ()
+    return [names[code] for code in context[:, 0].long().tolist()]
+
+
+def parts(config: dict[str, Any]) -> dict[str, Any]:
+    """What a config says of validation and test rows."""
+    return {
+        "valid": config.get("valid"),
+        "test": config.get("test"),
+        "split": config.get("split", (0.8, 0.1, 0.1)),
+        "seed": config.get("split_seed", 0),
+    }
 
 
 def find_device(name: str) -> torch.device:

@@ -8,6 +8,7 @@ from tyro.conf import FlagCreatePairsOff, Positional, UseAppendAction
 
 from caudal.cli.lists import LISTS
 from caudal.data import BUILT_IN
+from caudal.data.images.hub import is_hub
 from caudal.recipes import Recipe
 from caudal.training.distill import Distillation
 from caudal.training.options import Training
@@ -21,11 +22,12 @@ class DataOptions:
 
     data: str
     """A built-in name (digits, moons, rings, ...), or a .csv, .tsv, .parquet, .npy or .npz file;
-    text files may be compressed."""
+    text files may be compressed. Or images: a folder of them or of IDX files, a .npy or .npz
+    array (N, H, W, C), a .parquet file with a column of images, or hf:NAME."""
     columns: UseAppendAction[tuple[str, ...]] = ()
     """Columns to model, in this order; all but the context if not given."""
     context: UseAppendAction[tuple[str, ...]] = ()
-    """Columns to condition on."""
+    """Columns to condition on; of images, class."""
     types: UseAppendAction[tuple[str, ...]] = ()
     """What columns are, where the guess is wrong: age=integer[0,120] ratio=interval[0,1]
     grade=real:0.1 city=categorical price=positive."""
@@ -41,16 +43,50 @@ class DataOptions:
     """Of the split: it stays the same whatever --seed is, so that runs compare."""
 
 
+TABLE_ONLY = ("columns", "types", "missing")
+"""Options of data that mean nothing of images."""
+
+
+@dataclass(frozen=True)
+class ReadingOptions:
+    """How image files are read."""
+
+    crop: tuple[int, ...] = ()
+    """Images: height and width, or one number, of the centre to keep of each."""
+    resize: tuple[int, ...] = ()
+    """Images: height and width, or one number, to scale each to, after the crop."""
+    corrupt: Literal["refuse", "skip"] = "refuse"
+    """Images: refuse those that cannot be read or have another size, or skip them."""
+
+
+@dataclass(frozen=True)
+class ImageOptions(ReadingOptions):
+    """How a flow takes images."""
+
+    bits: int = 8
+    """Bits of each pixel to model; the lower ones are cut off."""
+    pixels: Literal["unit", "centred", "logit"] | None = None
+    """What the flow makes of pixels x in [0, 1]: x, x - 1/2, or logit(alpha + (1 - 2 alpha) x);
+    what its paper makes of them if not given."""
+    alpha: float = 0.05
+    """Of the logit: how far from 0 and 1 the pixels keep."""
+    dequantization: Literal["uniform", "variational"] = "uniform"
+    """Noise between the values of pixels: uniform, or from a small flow that learns it."""
+
+
 @dataclass(frozen=True)
 class TrainOptions(Generic[AnyRecipe]):
-    """Fits a flow to a table, and leaves a run folder with model, numbers, pictures and report.
+    """Fits a flow to a table or to images; leaves a folder with model, numbers and report behind.
 
     Interrupted with Ctrl-C, it saves; --resume goes on.
     """
 
     data: DataOptions
+    images: ImageOptions
     recipe: AnyRecipe
     training: Training
+    preset: str | None = None
+    """A configuration of the recipe's paper; options that are given override it."""
     out: str | None = None
     """Run folder; runs/RECIPE-DATA if not given."""
     config: str | None = None
@@ -94,23 +130,38 @@ class DistillOptions(Generic[AnyRecipe]):
 
 
 def as_config(
-    recipe: Recipe, data: DataOptions, training: Training, report: bool = True
+    recipe: Recipe,
+    data: DataOptions,
+    training: Training,
+    report: bool = True,
+    images: ImageOptions | None = None,
 ) -> dict[str, Any]:
-    """What config.yaml holds: the recipe's name, and each option under the name of its flag."""
-    config: dict[str, Any] = {"recipe": recipe.name}
-    for part in (data, recipe, training):
-        for field in fields(part):
-            value = getattr(part, field.name)
-            config[field.name] = list(value) if isinstance(value, tuple) else value
-    config["report"] = report
-    return config
+    """What config.yaml holds: the recipe's name, and each option under the name of its flag.
+
+    Of a table without `images`; of images without what is for tables alone.
+    """
+    config: dict[str, Any] = {"recipe": recipe.name, **plain_fields(data)}
+    if images is not None:
+        config = {k: v for k, v in config.items() if k not in TABLE_ONLY} | plain_fields(images)
+    return {**config, **plain_fields(recipe), **plain_fields(training), "report": report}
+
+
+def plain_fields(part: Any) -> dict[str, Any]:
+    """The fields of a dataclass as YAML holds them."""
+    values = {field.name: getattr(part, field.name) for field in fields(part)}
+    return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
 
 
 def wherever_read(config: dict[str, Any]) -> dict[str, Any]:
-    """The config with whole paths of its tables, which hold in other folders too."""
+    """The config with whole paths of its data, which hold in other folders too."""
     paths = {name: config[name] for name in ("data", "valid", "test")}
-    whole = {k: p if p is None or p in BUILT_IN else os.path.abspath(p) for k, p in paths.items()}
+    whole = {k: os.path.abspath(p) for k, p in paths.items() if p is not None and is_path(p)}
     return {**config, **whole}
+
+
+def is_path(data: str) -> bool:
+    """Whether what was given as data is a path, not a name that holds anywhere."""
+    return data not in BUILT_IN and not is_hub(data)
 
 
 def as_flags(config: dict[str, Any], defaults: dict[str, Any]) -> list[str]:
@@ -135,5 +186,5 @@ def _flag(flag: str, values: list[Any]) -> list[str]:
 
 
 def default_config(kind: type[Recipe]) -> dict[str, Any]:
-    """The config of a recipe's defaults; `data` is empty."""
-    return as_config(kind(), DataOptions(""), Training())
+    """The config of a recipe's defaults, of tables and of images; `data` is empty."""
+    return as_config(kind(), DataOptions(""), Training()) | plain_fields(ImageOptions())

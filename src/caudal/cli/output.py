@@ -4,6 +4,8 @@ import os
 from pathlib import Path
 
 from caudal.data import TableWriter
+from caudal.data.images.grid import SUFFIXES
+from caudal.data.images.output import ImageWriter
 from caudal.errors import InputError
 from caudal.training.interruption import Interrupted
 from caudal.training.run import Run
@@ -20,6 +22,32 @@ def open_output(path: str, overwrite: bool) -> TableWriter:
         raise InputError(f"{path} exists: give --overwrite to replace it, or another --out")
     check_writable(writer.path.parent)
     return writer
+
+
+def open_images_output(
+    path: str, overwrite: bool, across: int | None = None, label: str = ""
+) -> ImageWriter:
+    """A writer for images; `across` and `label` are of a sheet.
+
+    Raises:
+        InputError: as `open_output`.
+    """
+    writer = ImageWriter(path, across, label)
+    if writer.path.is_file() and not overwrite:
+        raise InputError(f"{path} exists: give --overwrite to replace it, or another --out")
+    check_writable(writer.path.parent)
+    return writer
+
+
+def open_picture(path: str, overwrite: bool) -> Path:
+    """The path of one picture, checked.
+
+    Raises:
+        InputError: as `open_output`.
+    """
+    if Path(path).suffix not in SUFFIXES:
+        raise InputError(f"{path}: a picture is one of {' '.join(SUFFIXES)}")
+    return open_images_output(path, overwrite).path
 
 
 def check_run_folder(path: Path, overwrite: bool) -> None:

@@ -3,7 +3,7 @@
 import io
 from collections.abc import Sequence
 from contextlib import redirect_stderr
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from caudal.cli.lists import one_value_each
 from caudal.cli.plain import one_line
@@ -13,11 +13,16 @@ Options = TypeVar("Options")
 
 
 def parse(
-    kind: type[Options], words: Sequence[str], command: str, default: Options | None = None
+    kind: type[Options],
+    words: Sequence[str],
+    command: str,
+    default: Options | None = None,
+    description: str | None = None,
 ) -> Options:
     """Reads options; every field of `kind` is a flag, with its docstring as help.
 
-    Prints help and exits where that is asked for.
+    Prints help and exits where that is asked for; it begins with `description`, or with the
+    docstring of `kind`.
 
     Raises:
         InputError: what is wrong with the words, in one line.
@@ -25,13 +30,15 @@ def parse(
     import tyro
 
     words = one_value_each(words)
-    config = (tyro.conf.OmitArgPrefixes,)
+    rest: dict[str, Any] = {"prog": command, "args": words, "description": description}
+    rest["config"] = (tyro.conf.OmitArgPrefixes,)
+    if default is not None:
+        rest["default"] = default
     said = io.StringIO()
     try:
         with redirect_stderr(said):
-            if default is None:
-                return tyro.cli(kind, prog=command, args=words, config=config)
-            return tyro.cli(kind, prog=command, args=words, config=config, default=default)
+            options: Options = tyro.cli(kind, **rest)
+            return options
     except SystemExit as end:
         if end.code in (0, None):
             raise

@@ -1,7 +1,8 @@
 """What `caudal train` says before it trains: the columns, the rows, the flow."""
 
+from caudal.cli.datasets import AnyDataset
 from caudal.cli.screen import Screen
-from caudal.data import Dataset, Summary
+from caudal.data import Dataset, ImageDataset, Summary
 from caudal.flow import Flow
 from caudal.recipes import Recipe
 from caudal.report.numbers import span
@@ -22,14 +23,19 @@ def show_data(screen: Screen, data: Dataset) -> None:
     screen.table(head, [_cells(s) for s in shown], "   nn")
     if len(shown) < len(data.summary):
         screen.say(f"... and {len(data.summary) - len(shown)} more columns\n")
+    show_parts(screen, data, "rows")
+
+
+def show_parts(screen: Screen, data: AnyDataset, rows: str) -> None:
+    """How many rows each part has, and the notes on them."""
     parts = (("training", data.train), ("validation", data.valid), ("test", data.test))
-    screen.say(", ".join(f"{source.n_rows:,} {name}" for name, source in parts) + " rows")
+    screen.say(", ".join(f"{source.n_rows:,} {name}" for name, source in parts) + f" {rows}")
     for note in data.notes:
         screen.warn(note)
 
 
 def show_recipe(
-    screen: Screen, recipe: Recipe, flow: Flow, data: Dataset, advise: bool = True
+    screen: Screen, recipe: Recipe, flow: Flow, data: AnyDataset, advise: bool = True
 ) -> None:
     """The flow, its size, which of its directions is fast, and what to beware of."""
     fields = ", ".join(f"{k}={v}" for k, v in vars(recipe).items())
@@ -40,8 +46,10 @@ def show_recipe(
     screen.say()
 
 
-def warnings(recipe: Recipe, data: Dataset) -> list[str]:
-    """What a user would want to know of this recipe on these columns before training."""
+def warnings(recipe: Recipe, data: AnyDataset) -> list[str]:
+    """What a user would want to know of this recipe on these data before training."""
+    if isinstance(data, ImageDataset):
+        return image_warnings(recipe)
     said = []
     if recipe.scores == "sequential" and len(data.schema.columns) > 1:
         said.append(
@@ -53,6 +61,20 @@ def warnings(recipe: Recipe, data: Dataset) -> list[str]:
             f"of a single column {recipe.name} can only make a Gaussian, before the column's "
             f"support bends it: use nsf-ar or maf-mog"
         )
+    return said
+
+
+def image_warnings(recipe: Recipe) -> list[str]:
+    """The same of a recipe on images."""
+    if recipe.images or recipe.name == "nice":  # whose paper has images as vectors
+        return []
+    said = [
+        f"{recipe.name} takes images as vectors, and does not know which pixels are neighbours; "
+        f"glow, realnvp and nsf-image do"
+    ]
+    for way, what in ((recipe.scores, "density"), (recipe.samples, "samples")):
+        if way == "sequential":
+            said.append(f"{what} come pixel by pixel, which takes long where there are many")
     return said
 
 

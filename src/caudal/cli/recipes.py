@@ -1,5 +1,6 @@
 """`caudal recipes`: the flows there are."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from tyro.conf import FlagCreatePairsOff
@@ -8,6 +9,7 @@ from caudal.cli.parse import parse
 from caudal.cli.preview import WAYS
 from caudal.cli.screen import Screen
 from caudal.recipes import RECIPES
+from caudal.recipes.presets import PRESETS
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,16 @@ def run(words: list[str]) -> int:
     ]
     if not options.json:
         screen.table(["recipe", "year", "density", "samples", "good for", "paper"], rows, " n")
+        screen.say("the papers' configurations of images: caudal train RECIPE --preset NAME")
+        head = ["recipe", "preset", "images", "parameters", "bits/dim in the paper", ""]
+        screen.table(head, list(_presets()), "   nn")
         screen.say("caudal train RECIPE --help tells the options of each.")
-    screen.result({"recipes": found})
+    screen.result({"recipes": found, "presets": {name: list(p) for name, p in PRESETS.items()}})
     return 0
+
+
+def _presets() -> Iterator[list[str]]:
+    """A row for each preset."""
+    for recipe, presets in PRESETS.items():
+        for name, p in presets.items():
+            yield [recipe, name, p.size, f"{p.parameters:,}", f"{p.bits_per_dim:.2f}", p.note]

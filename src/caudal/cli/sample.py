@@ -1,4 +1,4 @@
-"""`caudal sample`: new rows out of a run, into a file of the user's own format."""
+"""`caudal sample`: new rows, or images, out of a run, into a file of the user's own format."""
 
 import math
 from collections.abc import Iterator
@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import pyarrow as pa
 from tyro.conf import FlagCreatePairsOff, Positional, UseAppendAction, arg
 
+from caudal.cli import sample_images
 from caudal.cli.contexts import context_rows, rechunk
 from caudal.cli.exact import Draw, Exact
 from caudal.cli.opened import OpenedRun
@@ -26,23 +27,24 @@ CHUNK_NUMBERS = 1 << 22  # rows times columns: bounds the memory where there are
 
 @dataclass(frozen=True)
 class SampleOptions:
-    """Writes new rows with the columns and types of the data, inside their support.
+    """Writes new rows with the columns and types of the data, inside their support; or new images.
 
     The context columns of a conditional run come last; they are drawn from the training rows,
-    unless --context-file or --given say otherwise. The same seed gives the same file on the same
-    kind of device.
+    unless --context-file or --given say otherwise. Of images each class has its turn. The same
+    seed gives the same file on the same kind of device.
     """
 
     run: Positional[str]
     """Run folder, or a model file."""
     out: str
-    """Where to: .csv, .tsv (also with .gz, .bz2, .zst), .parquet, .npy or .npz."""
+    """Where to: .csv, .tsv (also with .gz, .bz2, .zst), .parquet, .npy or .npz; images go to one
+    sheet (.png, .jpg, .webp), to .npy or .npz, or to a folder."""
     n: Annotated[int | None, arg(aliases=("-n",))] = None
-    """How many rows; 1000 if not given, or as many as --context-file has."""
+    """How many; if not given, 1000 rows or 64 images, or as many as --context-file has."""
     seed: int = 0
     """Of the noise, and of which contexts are drawn."""
     temperature: float = 1.0
-    """Multiplies the noise: below 1, rows are likelier and less varied than the data."""
+    """Multiplies the noise: below 1, samples are likelier and less varied than the data."""
     context_file: str | None = None
     """A table of contexts, one row for each sample, over again if there are fewer."""
     given: UseAppendAction[tuple[str, ...]] = ()
@@ -64,12 +66,14 @@ def run(words: list[str]) -> int:
     options = parse(SampleOptions, words, "caudal sample")
     _check(options)
     screen = Screen(options.json)
-    writer = open_output(options.out, options.overwrite)
     opened = OpenedRun(options.run, options.device)
-    writer.check(opened.schema.arrow)
+    n = options.n or _rows_wanted(options, 64 if opened.has_images else 1000)
+    if opened.has_images:
+        return sample_images.run(options, opened, n, screen)
+    writer = open_output(options.out, options.overwrite)
+    writer.check(opened.table.arrow)
     exact = _exact(opened, options)
     draw = exact or _plain(opened, options.temperature)
-    n = options.n or _rows_wanted(options)
     chunks = _sampled(opened, options, n, draw, screen)
     with writer:
         for table in screen.track(chunks, "sampling", math.ceil(n / _chunk(opened))):
@@ -111,14 +115,15 @@ def _plain(opened: OpenedRun, temperature: float) -> Draw:
     return lambda n, context, generator: opened.flow.sample(n, context, temperature, generator)
 
 
-def _rows_wanted(options: SampleOptions) -> int:
+def _rows_wanted(options: SampleOptions, usual: int) -> int:
+    """How many samples, where that was not said."""
     if options.context_file is None:
-        return 1000
+        return usual
     return sum(table.num_rows for table in read_tables(options.context_file))
 
 
 def _chunk(opened: OpenedRun) -> int:
-    return max(1, min(CHUNK_ROWS, CHUNK_NUMBERS // len(opened.schema.columns)))
+    return max(1, min(CHUNK_ROWS, CHUNK_NUMBERS // len(opened.table.columns)))
 
 
 def _sampled(
@@ -134,4 +139,4 @@ def _sampled(
     like = opened.flow.base.like
     for size, context in zip(sizes, contexts, strict=True):
         placed = None if context is None else context.to(like)
-        yield opened.schema.decode(draw(size, placed, generator), context)
+        yield opened.table.decode(draw(size, placed, generator), context)

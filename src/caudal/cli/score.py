@@ -9,7 +9,10 @@ import pyarrow as pa
 import torch
 from tyro.conf import FlagCreatePairsOff, Positional
 
+from caudal.cli import score_images
+from caudal.cli.datasets import refuse_reading
 from caudal.cli.opened import OpenedRun
+from caudal.cli.options import ReadingOptions
 from caudal.cli.output import open_output
 from caudal.cli.parse import parse
 from caudal.cli.screen import Screen, number
@@ -34,16 +37,19 @@ class ScoreOptions:
 
     The column log_prob is in nats, in the units of the data; -inf where a row lies outside what
     the columns can hold. In a run with --missing drop it is empty where a value is missing.
+    Of images it writes their names, their class if the flow is given it, log_prob and
+    bits_per_dim.
     """
 
     run: Positional[str]
     """Run folder, or a model file."""
     data: str
-    """The rows: a table with at least the run's columns."""
+    """The rows: a table with at least the run's columns; or images of the run's size."""
     out: str
     """Where to: .csv, .tsv (also with .gz, .bz2, .zst), .parquet, .npy or .npz."""
     seed: int = 0
     """Of the noise that fills values in steps and missing ones; without such, it is not used."""
+    images: ReadingOptions = ReadingOptions()
     device: str = "auto"
     """cpu, cuda, cuda:1, mps, or auto for a GPU if there is one."""
     overwrite: FlagCreatePairsOff[bool] = False
@@ -59,9 +65,12 @@ def run(words: list[str]) -> int:
     screen = Screen(options.json)
     writer = open_output(options.out, options.overwrite)
     opened = OpenedRun(options.run, options.device)
+    if opened.has_images:
+        return score_images.run(options, opened, writer, screen)
+    refuse_reading(options.images, options.run)
     tally = Tally()
-    rows = open_table(options.data, opened.schema.text_names)
-    check_names(opened.schema.names, rows.names, options.data)
+    rows = open_table(options.data, opened.table.text_names)
+    check_names(opened.table.names, rows.names, options.data)
     if COLUMN in rows.names:
         raise InputError(f"{options.data} has a column '{COLUMN}' already: rename it first")
     writer.check(rows.schema)
@@ -132,7 +141,7 @@ def _scored(opened: OpenedRun, rows: Tables, seed: int, tally: Tally) -> Iterato
 
 def encode_rows(opened: OpenedRun, table: pa.Table, where: Place) -> tuple[Batch, np.ndarray]:
     """The rows that can be scored, as numbers, and a mask (N,) of which they are."""
-    columns = opened.schema.columns + opened.schema.context
+    columns = opened.table.columns + opened.table.context
     keep = np.ones(table.num_rows, bool)
     if opened.drops:
         for column in columns:
@@ -140,7 +149,7 @@ def encode_rows(opened: OpenedRun, table: pa.Table, where: Place) -> tuple[Batch
         table, where = table.filter(pa.array(keep)), where.choose(keep)
     values = encode_columns(columns, table, where)
     refuse_gaps(columns, values, where)
-    return Batch(*opened.schema.split(torch.from_numpy(values.astype(np.float32)))), keep
+    return Batch(*opened.table.split(torch.from_numpy(values.astype(np.float32)))), keep
 
 
 @torch.no_grad()

@@ -1,19 +1,21 @@
-"""`caudal train`: from a table to a run folder."""
+"""`caudal train`: from a table, or from images, to a run folder."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from caudal.cli import finish, preview
+from caudal.cli import finish, finish_images, preview, preview_images
 from caudal.cli.config import check_recipe, config_words, read_config
-from caudal.cli.options import DataOptions, TrainOptions, as_config, wherever_read
+from caudal.cli.datasets import AnyDataset, open_dataset
+from caudal.cli.options import DataOptions, ImageOptions, TrainOptions, as_config, wherever_read
 from caudal.cli.output import check_run_folder, with_advice
 from caudal.cli.parse import parse
+from caudal.cli.presets import describe, find_preset, preset_words
 from caudal.cli.screen import Screen
-from caudal.data import Dataset, open_data
+from caudal.data import ImageDataset
 from caudal.errors import InputError
 from caudal.flow import Flow
 from caudal.recipes import RECIPES, Recipe
@@ -23,9 +25,9 @@ from caudal.training.fit import Fitted, fit
 from caudal.training.options import Training
 from caudal.training.progress import RichReporter
 
-USAGE = """usage: caudal train RECIPE --data TABLE [--out FOLDER] ...
+USAGE = """usage: caudal train RECIPE --data DATA [--out FOLDER] ...
 
-Fits a flow to a table. RECIPE is one of {recipes}; see
+Fits a flow to a table, or to images. RECIPE is one of {recipes}; see
 caudal recipes for what each is good for, and caudal train RECIPE --help for all options."""
 
 
@@ -39,18 +41,49 @@ def run(words: list[str]) -> int:
     out = Path(options.out or default_folder(options.recipe, options.data))
     if not options.resume:
         check_run_folder(out, options.overwrite)
-    data = open_dataset(options.data)
-    preview.show_data(screen, data)
+    data = open_dataset(options.data, options.images, options.recipe, screen)
+    show_data(screen, data)
     flow = build(options.recipe, data, options.training.seed)
     preview.show_recipe(screen, options.recipe, flow, data)
-    config = as_config(options.recipe, options.data, options.training, options.report)
+    config = config_of(options, data)
     try:
         fitted = _fit(flow, data, options, out, wherever_read(config))
         if leads():
-            finish.finish(screen, out, options.recipe, data, fitted, config, options.report)
+            _finish(screen, out, options, data, fitted, config)
     except KeyboardInterrupt as error:
         raise with_advice(error, out, f"caudal train --out {out} --resume") from None
     return 0
+
+
+def show_data(screen: Screen, data: AnyDataset) -> None:
+    """What was found in the data."""
+    if isinstance(data, ImageDataset):
+        preview_images.show_data(screen, data)
+    else:
+        preview.show_data(screen, data)
+
+
+def config_of(options: TrainOptions[Any], data: AnyDataset) -> dict[str, Any]:
+    """What config.yaml holds; of images, what the flow makes of pixels, whoever chose it."""
+    images = None
+    if isinstance(data, ImageDataset):
+        pixels: Any = data.schema.pixels
+        images = replace(options.images, pixels=pixels)
+    return as_config(options.recipe, options.data, options.training, options.report, images)
+
+
+def _finish(
+    screen: Screen,
+    out: Path,
+    options: TrainOptions[Any],
+    data: AnyDataset,
+    fitted: Fitted,
+    config: dict[str, Any],
+) -> None:
+    if isinstance(data, ImageDataset):
+        finish_images.finish(screen, out, options.recipe, data, fitted, config, options.report)
+    else:
+        finish.finish(screen, out, options.recipe, data, fitted, config, options.report)
 
 
 def read_options(words: list[str]) -> TrainOptions[Any]:
@@ -59,14 +92,18 @@ def read_options(words: list[str]) -> TrainOptions[Any]:
     typed = words if name is None else words[1:]
     if name is not None:
         check_recipe(name)
-    file = _config_file(typed)
+    peeked = _peek(typed)
+    file = _config_file(peeked)
     config: dict[str, Any] = {} if file is None else read_config(file)
     name = name or config.get("recipe")
     if config and config["recipe"] != name:
         raise InputError(f"{file} is of the recipe {config['recipe']}, not {name}: leave one out")
     check_recipe(name)
+    before = config_words(config, typed) if config else []
+    if peeked.preset is not None:
+        before += preset_words(find_preset(str(name), peeked.preset))
     try:
-        options = _parse(str(name), [*(config_words(config, typed) if config else ()), *typed])
+        options = _parse(str(name), [*before, *typed])
     except InputError:
         if config:
             _check_config(str(name), config, file)
@@ -79,7 +116,7 @@ def read_options(words: list[str]) -> TrainOptions[Any]:
 def _parse(name: str, words: Sequence[str]) -> TrainOptions[Any]:
     generic: Any = TrainOptions
     kind: type[TrainOptions[Any]] = generic[RECIPES[name]]
-    return parse(kind, words, f"caudal train {name}", _defaults(name))
+    return parse(kind, words, f"caudal train {name}", _defaults(name), describe(name))
 
 
 def _check_config(name: str, config: dict[str, Any], file: Path | None) -> None:
@@ -93,12 +130,12 @@ def _check_config(name: str, config: dict[str, Any], file: Path | None) -> None:
 def _defaults(name: str) -> TrainOptions[Any]:
     import tyro
 
-    return TrainOptions(DataOptions(tyro.MISSING), RECIPES[name](), Training())
+    data = DataOptions(tyro.MISSING)
+    return TrainOptions(data, ImageOptions(), RECIPES[name](), Training())
 
 
-def _config_file(words: list[str]) -> Path | None:
+def _config_file(found: "_Peeked") -> Path | None:
     """The file that --config names; with --resume that of the run in --out, if there is one."""
-    found = _peek(words)
     if found.config is not None:
         return Path(found.config)
     if found.resume and found.out is not None and (Path(found.out) / "config.yaml").is_file():
@@ -111,6 +148,7 @@ class _Peeked:
     """The options that say where further options are."""
 
     config: str | None
+    preset: str | None
     out: str | None
     resume: bool
 
@@ -119,34 +157,20 @@ def _peek(words: list[str]) -> _Peeked:
     import argparse
 
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-    for flag in ("--config", "--out"):
+    for flag in ("--config", "--preset", "--out"):
         parser.add_argument(flag, nargs="?")
     parser.add_argument("--resume", action="store_true")
     found, _ = parser.parse_known_args(words)
-    return _Peeked(found.config, found.out, found.resume)
+    return _Peeked(found.config, found.preset, found.out, found.resume)
 
 
 def default_folder(recipe: Recipe, data: DataOptions) -> str:
     """runs/RECIPE-DATA, the data by the file's name without suffixes."""
-    return f"runs/{recipe.name}-{Path(data.data).name.split('.')[0]}"
+    name = Path(data.data).name or Path(data.data).resolve().name
+    return f"runs/{recipe.name}-{name.split('.')[0].split(':')[-1]}"
 
 
-def open_dataset(options: DataOptions) -> Dataset:
-    """The data that the options name."""
-    return open_data(
-        options.data,
-        columns=options.columns,
-        context=options.context,
-        types=options.types,
-        missing=options.missing,
-        valid=options.valid,
-        test=options.test,
-        split=options.split,
-        seed=options.split_seed,
-    )
-
-
-def build(recipe: Recipe, data: Dataset, seed: int) -> Flow:
+def build(recipe: Recipe, data: AnyDataset, seed: int) -> Flow:
     """A new flow for the data, its weights drawn by the seed.
 
     Raises:
@@ -162,7 +186,7 @@ def build(recipe: Recipe, data: Dataset, seed: int) -> Flow:
 
 
 def _fit(
-    flow: Flow, data: Dataset, options: TrainOptions[Any], out: Path, config: dict[str, Any]
+    flow: Flow, data: AnyDataset, options: TrainOptions[Any], out: Path, config: dict[str, Any]
 ) -> Fitted:
     return fit(
         flow,
@@ -176,4 +200,14 @@ def _fit(
         schema=data.schema,
         reporter=RichReporter(elements=data.schema.countable),
         config=config,
+        watch=_film(flow, data, options, out),
     )
+
+
+def _film(
+    flow: Flow, data: AnyDataset, options: TrainOptions[Any], out: Path
+) -> Callable[[int], object] | None:
+    """What draws samples of images on the way, if there shall be pictures."""
+    if not isinstance(data, ImageDataset) or not options.report:
+        return None
+    return finish_images.film(options.recipe, flow, data.schema, options.training.seed, out)

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 _RIGHT: Any = ("axes fraction", "data")
 _ABOVE: Any = {"xytext": (0, 5), "textcoords": "offset points", "ha": "right"}
 _BELOW: Any = {**_ABOVE, "xytext": (0, -7), "va": "top"}
+_TRAINING: Any = {"color": DATA, "alpha": 0.4, "linewidth": 1, "label": "training batches"}
+_VALIDATION: Any = {"color": SAMPLES, "linewidth": 1.6, "label": "validation"}
 _PAPER: Any = {"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "pad": 0}
 Metrics = Sequence[Mapping[str, Any]]
 BESIDE = {
@@ -29,19 +31,23 @@ def has_curves(metrics: Metrics) -> bool:
 
 
 def draw_curves(
-    metrics: Metrics, gaussian: float | None, what: str = "log-likelihood of a row (nats)"
+    metrics: Metrics,
+    gaussian: float | None,
+    what: str = "log-likelihood of a row (nats)",
+    scale: float = -1.0,
 ) -> "Figure":
-    """Training and validation log-likelihood large; the other measurements small beside it.
+    """Training and validation losses large; the other measurements small beside them.
 
-    `gaussian` is the baseline's log-likelihood, for a line; `what` is the negative loss.
+    What is drawn is `scale` times the losses, which `what` names: unless told otherwise the
+    log-likelihood, higher being better. `gaussian` is that of the baseline, for a line.
     """
     beside = {key: label for key, label in BESIDE.items() if len(_series(metrics, key)[0]) > 1}
     figure = new_figure(WIDTH, 3.6)
     if not beside:
-        _likelihoods(figure.subplots(), metrics, gaussian, what)
+        _losses(figure.subplots(), metrics, gaussian, what, scale)
         return figure
     parts: Any = figure.subfigures(1, 2, width_ratios=(2.2, 1), wspace=0.03)
-    _likelihoods(parts[0].subplots(), metrics, gaussian, what)
+    _losses(parts[0].subplots(), metrics, gaussian, what, scale)
     panels = parts[1].subplots(len(beside), 1, sharex=True, squeeze=False)[:, 0]
     for axes, (key, label) in zip(panels, beside.items(), strict=True):
         axes.plot(*_series(metrics, key), color=DATA, linewidth=1.2)
@@ -53,14 +59,16 @@ def draw_curves(
     return figure
 
 
-def _likelihoods(axes: "Axes", metrics: Metrics, gaussian: float | None, what: str) -> None:
+def _losses(
+    axes: "Axes", metrics: Metrics, gaussian: float | None, what: str, scale: float
+) -> None:
     # The training loss of a validation's line is a mean since the last one, not a point.
     points = [m for m in metrics if "valid" not in m]
     train, valid = _series(points or metrics, "train"), _series(metrics, "valid")
-    axes.plot(train[0], -train[1], color=DATA, alpha=0.4, linewidth=1, label="training batches")
-    axes.plot(valid[0], -valid[1], color=SAMPLES, linewidth=1.6, label="validation")
-    _mark_best(axes, *valid)
-    low, high = _frame(train[1], valid[1])
+    for (steps, losses), look in ((train, _TRAINING), (valid, _VALIDATION)):
+        axes.plot(steps, scale * losses, **look)
+    _mark_best(axes, *valid, scale)
+    low, high = sorted(scale * end for end in _frame(train[1], valid[1]))
     if gaussian is not None:
         low, high = _draw_gaussian(axes, gaussian, low, high)
     axes.set_ylim(low, high)
@@ -69,13 +77,14 @@ def _likelihoods(axes: "Axes", metrics: Metrics, gaussian: float | None, what: s
     axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderpad=0)
 
 
-def _mark_best(axes: "Axes", steps: np.ndarray, losses: np.ndarray) -> None:
+def _mark_best(axes: "Axes", steps: np.ndarray, losses: np.ndarray, scale: float) -> None:
     best = int(losses.argmin())
-    point = (float(steps[best]), -float(losses[best]))
+    point = (float(steps[best]), scale * float(losses[best]))
     axes.plot(*point, "o", color=SAMPLES, markersize=5)
-    # Below the point: the training curve is above it.
+    # On the side where the training curve, which is better, is not.
     words = f"best {point[1]:.3f}".replace("-", "−")
-    axes.annotate(words, point, **_BELOW, color=INK, fontsize=8, bbox=_PAPER)
+    side = _BELOW if scale < 0 else _ABOVE
+    axes.annotate(words, point, **side, color=INK, fontsize=8, bbox=_PAPER)
 
 
 def _draw_gaussian(axes: "Axes", gaussian: float, low: float, high: float) -> tuple[float, float]:
@@ -98,9 +107,9 @@ def _draw_gaussian(axes: "Axes", gaussian: float, low: float, high: float) -> tu
 
 
 def _frame(train: np.ndarray, valid: np.ndarray) -> tuple[float, float]:
-    """The range without the first steps, which fall far below what follows."""
-    settled = -np.concatenate([train[len(train) // 5 :], valid[len(valid) // 5 :]])
-    low, high = float(np.quantile(settled, 0.02)), float(settled.max())
+    """The range of losses without the first steps, which are far worse than what follows."""
+    settled = np.concatenate([train[len(train) // 5 :], valid[len(valid) // 5 :]])
+    low, high = float(settled.min()), float(np.quantile(settled, 0.98))
     margin = 0.12 * (high - low) or 1.0
     return low - margin, high + margin
 

@@ -30,7 +30,8 @@ class Gaussian:
     Attributes:
         bias: (D,) float64.
         weight: (E, D) float64, E = 0 without context.
-        factor: L, lower triangular (D, D) float64.
+        factor: L, lower triangular (D, D) float64; (D,), its diagonal, where elements are
+            independent.
         note: what the Gaussian is, in words, and whether it had to be regularised.
     """
 
@@ -45,10 +46,13 @@ class Gaussian:
         centred = y.double() - bias
         if features is not None:
             centred = centred - features.double() @ weight
-        white = torch.linalg.solve_triangular(factor, centred.T, upper=False)
-        log_det = factor.diagonal().log().sum()
+        if factor.ndim == 1:
+            white, diagonal = (centred / factor).T, factor
+        else:
+            white = torch.linalg.solve_triangular(factor, centred.T, upper=False)
+            diagonal = factor.diagonal()
         constant = 0.5 * y.shape[1] * math.log(2 * math.pi)
-        return -0.5 * white.square().sum(0) - log_det - constant
+        return -0.5 * white.square().sum(0) - diagonal.log().sum() - constant
 
 
 @torch.no_grad()
@@ -59,11 +63,11 @@ def fit_gaussian(flow: Flow, source: Source, seed: int = 0) -> Gaussian:
     """
     generator = noise(flow, seed)
     pairs = ((flow.lift(x, generator)[0], flow.embed(c)) for x, c in on_device(flow, source))
-    n, mean, cov = _moments(pairs)
+    n, mean, cov = moments(pairs)
     e = mean.numel() - flow.base.event_shape[0]
     weight = torch.linalg.pinv(cov[:e, :e], rtol=1e-10, hermitian=True) @ cov[:e, e:]
     residual = cov[e:, e:] - cov[e:, :e] @ weight
-    factor, ridged = _cholesky(residual)
+    factor, ridged = cholesky(residual)
     note = WHAT + (", its mean linear in the context" if e else "") + f" ({n:,} of them)"
     if ridged:
         note += f"; its covariance is singular, so {RIDGE:g} of each variance was added"
@@ -113,8 +117,13 @@ def place(flow: Flow, batch: Batch) -> Batch:
     return Batch(batch.x.to(like), None if batch.context is None else batch.context.to(like))
 
 
-def _moments(pairs: Iterable[tuple[Tensor, Tensor | None]]) -> tuple[int, Tensor, Tensor]:
-    """Count, mean and covariance (biased) of rows [features, y], in float64."""
+def moments(
+    pairs: Iterable[tuple[Tensor, Tensor | None]], full: bool = True
+) -> tuple[int, Tensor, Tensor]:
+    """Count, mean and covariance (biased) of rows [features, y], in float64.
+
+    Unless `full`, of the covariance the diagonal only.
+    """
     count = 0
     shift = total = cross = torch.zeros(())
     for y, features in pairs:
@@ -124,13 +133,14 @@ def _moments(pairs: Iterable[tuple[Tensor, Tensor | None]]) -> tuple[int, Tensor
         rows = rows - shift
         count += len(rows)
         total = total + rows.sum(0)
-        cross = cross + rows.T @ rows
+        cross = cross + (rows.T @ rows if full else rows.square().sum(0))
     mean = total / count
-    return count, shift + mean, cross / count - torch.outer(mean, mean)
+    square = torch.outer(mean, mean) if full else mean.square()
+    return count, shift + mean, cross / count - square
 
 
-def _cholesky(cov: Tensor) -> tuple[Tensor, bool]:
-    """The Cholesky factor, and whether the diagonal had to be raised for there to be one."""
+def cholesky(cov: Tensor) -> tuple[Tensor, bool]:
+    """Cholesky's factor L of cov = L L^T, and whether the diagonal had to be raised for one."""
     std = cov.diagonal().clamp(min=0).sqrt()
     std = torch.where(std > 0, std, 1.0)
     correlation = cov / std[:, None] / std

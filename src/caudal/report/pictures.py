@@ -35,7 +35,7 @@ def draw_all(story: Story) -> list[Picture]:
     """Every picture that says something about this run."""
     with house_style():
         return [
-            Picture(name, title, caption, _png(figure))
+            Picture(name, title, caption, to_png(figure))
             for name, title, caption, figure in _figures(story)
         ]
 
@@ -122,7 +122,8 @@ def _pairs(story: Story) -> str:
     )
 
 
-def _png(figure: "Figure") -> bytes:
+def to_png(figure: "Figure") -> bytes:
+    """The bytes of a PNG file."""
     buffer = io.BytesIO()
     # Without the version and the date, the same run gives the same bytes.
     figure.savefig(buffer, format="png", metadata={"Software": None})

@@ -1,5 +1,6 @@
 """The report of a run: one page to keep or to send, and its pictures as files."""
 
+from collections.abc import Iterable, Sequence
 from importlib import metadata, resources
 from pathlib import Path
 
@@ -16,15 +17,42 @@ from caudal.report.tables import columns_section, samples_section
 
 def write_report(folder: str | Path, story: Story) -> Path:
     """Writes pictures/*.png and report.html into the folder; gives the path of the latter."""
-    folder = Path(folder)
     pictures = draw_all(story)
+    return write_page(folder, story.name, _parts(story, pictures), pictures)
+
+
+def write_page(
+    folder: str | Path, name: str, parts: Iterable[str], pictures: Sequence[Picture]
+) -> Path:
+    """Writes a page of parts, and beside it the pictures that are in them; gives its path."""
+    folder = Path(folder)
     for picture in pictures:
         with files.atomic(folder / "pictures" / f"{picture.name}.png") as temporary:
             temporary.write_bytes(picture.png)
     css = resources.files("caudal.report").joinpath("page.css").read_text(encoding="utf-8")
     path = folder / "report.html"
-    files.write_text(path, page(f"{story.name} · caudal", css, _parts(story, pictures)))
+    files.write_text(path, page(f"{name} · caudal", css, [*parts, footer()]))
     return path
+
+
+def picture_section(picture: Picture) -> str:
+    """A picture under its title and its caption."""
+    return section(picture.title, picture.caption, image_tag(picture.png, picture.title))
+
+
+def run_section(command: str, config: str) -> str:
+    """What makes the run again."""
+    return section("The run", "", *(f"<pre>{escape(text)}</pre>" for text in (command, config)))
+
+
+def notes(lines: Iterable[str]) -> str:
+    """What the reader should know, a paragraph each."""
+    return "".join(f'<p class="note">{escape(line)}</p>' for line in lines)
+
+
+def footer() -> str:
+    """What made the page."""
+    return f"<footer>caudal {metadata.version('caudal')}</footer>"
 
 
 def _parts(story: Story, pictures: list[Picture]) -> list[str]:
@@ -34,10 +62,9 @@ def _parts(story: Story, pictures: list[Picture]) -> list[str]:
         _notes(story),
         *_distilled(story),
         samples_section(story),
-        *(section(p.title, p.caption, image_tag(p.png, p.title)) for p in pictures),
+        *map(picture_section, pictures),
         columns_section(story),
-        section("The run", "", _pre(story.command), _pre(story.config)),
-        f"<footer>caudal {metadata.version('caudal')}</footer>",
+        run_section(story.command, story.config),
     ]
 
 
@@ -46,7 +73,7 @@ def _distilled(story: Story) -> list[str]:
     if story.distilled is None:
         return []
     d = story.distilled
-    said = "".join(f'<p class="note">{escape(line)}</p>' for line in d.verdict)
+    said = notes(d.verdict)
     caption = f"{d.fidelity.n:,} samples of each; the student minimised {' + '.join(d.terms)}."
     return [
         section(f"Beside its teacher, {d.teacher}", caption, said, _measures(d), _speeds(d)),
@@ -108,7 +135,7 @@ def _notes(story: Story) -> str:
     if e.rows_outside:
         lines.append(_outside(e))
     lines += story.dataset.notes
-    return "".join(f'<p class="note">{escape(line)}</p>' for line in lines)
+    return notes(lines)
 
 
 def _outside(e: Evaluation) -> str:
@@ -119,10 +146,6 @@ def _outside(e: Evaluation) -> str:
     if e.gaussian_log_prob_inside is not None:
         said += f", under the Gaussian {number(e.gaussian_log_prob_inside)}"
     return said + "."
-
-
-def _pre(text: str) -> str:
-    return f"<pre>{escape(text)}</pre>"
 
 
 def _count(n: int, noun: str) -> str:

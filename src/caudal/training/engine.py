@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from caudal.data.source import Batch
 from caudal.flow import Flow
 from caudal.training.average import MovingAverage
+from caudal.training.flips import flipped
 from caudal.training.meter import Meter
 from caudal.training.options import Training
 from caudal.training.schedule import learning_rate
@@ -90,7 +91,7 @@ class Engine:
         Raises:
             NotFiniteError: this step, or one of those since the last look, was not finite.
         """
-        self.seed(step)
+        batch = self.begin(step, batch)
         loss = self._objective(batch.x, batch.context)
         loss.backward()
         norm = self._clip()
@@ -113,10 +114,14 @@ class Engine:
         """The learning rate of a step."""
         return learning_rate(step, self.total, self.training)
 
-    def seed(self, step: int) -> None:
-        """Makes the randomness of a step a function of the seed, the step and the process."""
+    def begin(self, step: int, batch: Batch) -> Batch:
+        """Makes the randomness of a step a function of the seed, the step and the process.
+
+        Gives the batch as the step takes it: some images mirrored, where that is asked for.
+        """
         numbers = (self.training.seed, STEP, step, self.fabric.global_rank)
         seed_all(mix(*numbers), self.like.device)
+        return flipped(batch) if self.training.flips else batch
 
     def check(self, step: int) -> None:
         """Looks at the numbers since the last look, of which those of `step` are the last.
@@ -157,16 +162,29 @@ class Engine:
         self.optimizer.found_inf = self._latch  # type: ignore[attr-defined]
 
 
+_GAIN, _DIRECTION = (f"parametrizations.weight.original{i}" for i in range(2))
+"""What torch calls the two halves of a weight-normalised matrix."""
+
+
 def make_optimizer(flow: Flow, training: Training) -> torch.optim.Optimizer:
-    """AdamW in one fused kernel; without decay it is Adam. Only matrices decay."""
-    parameters = [p for p in flow.parameters() if p.requires_grad]
-    matrices = [p for p in parameters if sum(size > 1 for size in p.shape) > 1]
-    chosen = {id(p) for p in matrices}
+    """AdamW in one fused kernel; without decay it is Adam. Only matrices decay.
+
+    Of weight-normalised ones the gain does, as in Real-NVP: their length is the gain's alone.
+    """
+    named = [(name, p) for name, p in flow.named_parameters() if p.requires_grad]
+    parameters = [p for _, p in named]
+    decaying = [p for name, p in named if _decays(name, p)]
+    chosen = {id(p) for p in decaying}
     others = [p for p in parameters if id(p) not in chosen]
     groups = [
-        {"params": matrices, "weight_decay": training.weight_decay},
+        {"params": decaying, "weight_decay": training.weight_decay},
         {"params": others, "weight_decay": 0.0},
     ]
     # Each group is a kernel of its own, so there are two only where they differ.
     chosen_groups = groups if training.weight_decay else [{"params": parameters}]
     return torch.optim.AdamW(chosen_groups, lr=training.lr, weight_decay=0.0, fused=True)
+
+
+def _decays(name: str, parameter: Tensor) -> bool:
+    is_matrix = sum(size > 1 for size in parameter.shape) > 1
+    return name.endswith(_GAIN) or (is_matrix and not name.endswith(_DIRECTION))

@@ -1,10 +1,12 @@
 """Training from one call: rows in, a fitted flow and a run folder out."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from caudal.data.source import Source, require_rows
+from caudal.errors import InputError
 from caudal.flow import Flow
 from caudal.initialization import initialize
 from caudal.losses import nll
@@ -76,6 +78,7 @@ def fit(
     schema: "AnySchema | None" = None,
     reporter: Reporter | None = None,
     config: dict[str, Any] | None = None,
+    watch: Callable[[int], object] | None = None,
 ) -> Fitted:
     """Trains a flow, in place.
 
@@ -97,6 +100,8 @@ def fit(
         schema: of the table, where `flow` was assembled for one.
         reporter: is told how it goes.
         config: what `config.yaml` in `out` shall hold.
+        watch: is called with the steps done after the 1st, 2nd, 4th, 8th, ... validation and the
+            last one, while the flow is as it was validated; it may draw from the flow.
 
     Raises:
         InputError: the data, the options or the folder cannot be used.
@@ -128,7 +133,7 @@ def fit(
             train, valid = (resident(source, engine.like) for source in (train, valid))
             position, history = _begin(engine, train, keeper, state, identity)
             validator = Validator(engine, train, valid)
-            start = (position, history)
+            start = (position, history, watch)
             trainer = Trainer(engine, train, validator, keeper, identity, reporter, stop, *start)
             ended = trainer.run()
     except Interrupted:
@@ -151,6 +156,8 @@ def _sources(
     else:
         valid = as_source(validation, flow)
     require_rows(train, training.batch_size)
+    if training.flips and len(flow.event_shape) != 3:
+        raise InputError("--flips mirrors images, and these rows are none: leave it out")
     return train, valid
 
 

@@ -30,13 +30,16 @@ class Training:
     lr: float = 1e-3
     """Learning rate of Adam, reached after the warm-up."""
     weight_decay: float = 0.0
-    """Decoupled weight decay (AdamW) of weight matrices; biases and scales are left alone."""
+    """Decoupled weight decay (AdamW) of weight matrices, and of the gains of weight-normalised
+    ones; biases and scales are left alone."""
     warmup: int = 100
     """Steps over which the learning rate rises in a line from zero."""
     cosine: bool = True
     """Lower the learning rate to zero along a cosine after the warm-up; else keep it."""
     clip: float = 5.0
     """Largest norm of the whole gradient; longer ones are shortened to it. 0 is off."""
+    flips: bool = False
+    """Images: mirror each one or not, at random, in each step; never in evaluation."""
     ema: float = 0.0
     """Decay of a moving average of the weights, which is then what is validated. 0 is off."""
     patience: int = 30

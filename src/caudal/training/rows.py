@@ -18,11 +18,15 @@ Given = Source | Array | tuple[Array, Array]
 
 _WHOLE = 1_000_000  # rows; MAF's rule asks for all of them, and up to here that is cheap
 _SUBSET = 100_000  # rows, which estimate a mean to 1/300 of a standard deviation
+_FEW = 256  # rows, Glow's first batch; each pixel of an image is a sample of its channel's moments
+_NUMBERS_TO_START, _NUMBERS_TO_CALIBRATE = 1 << 22, 1 << 24  # where events are large
 _RESIDENT = 2 << 30  # bytes that may move to the accelerator once and for all
 
 
 def as_source(given: Given, flow: Flow) -> Source:
     """Tensors and arrays become rows in memory; NaN is a gap where the flow models gaps.
+
+    Images of 8 bits keep to them until they are needed.
 
     Raises:
         InputError: something else was given, or arrays of something else than numbers.
@@ -41,6 +45,8 @@ def _as_tensor(given: Any, flow: Flow) -> Tensor:
         return given
     if not isinstance(given, np.ndarray) or given.dtype.kind not in "biuf":
         raise _no_rows(given)
+    if given.dtype == np.uint8 and given.ndim == 4:
+        return torch.from_numpy(given)
     return torch.from_numpy(np.array(given, np.float64)).to(flow.base.like.dtype)
 
 
@@ -85,12 +91,20 @@ def calibration_rows(source: Source, seed: int) -> Batch:
     All of them when they are in memory and at most a million; else a fixed random 100,000.
     """
     whole = isinstance(source, Rows) and source.n_rows <= _WHOLE
-    return sample_rows(source, _WHOLE if whole else _SUBSET, seed)
+    most = _WHOLE if whole else _SUBSET
+    return sample_rows(source, within(source, most, _NUMBERS_TO_CALIBRATE), seed)
 
 
 def initial_rows(source: Source, seed: int) -> Batch:
     """Rows for data-dependent initialisation, at most 100,000."""
-    return sample_rows(source, _SUBSET, seed)
+    return sample_rows(source, within(source, _SUBSET, _NUMBERS_TO_START), seed)
+
+
+def within(source: Source, most: int, numbers: int) -> int:
+    """How many images together hold so many numbers, at least 256; of vectors `most` rows."""
+    if not isinstance(source, Rows) or source.x.ndim == 2:
+        return most
+    return min(most, max(_FEW, numbers // source.x[0].numel()))
 
 
 def place(batch: Batch, like: Tensor) -> Batch:
@@ -100,13 +114,20 @@ def place(batch: Batch, like: Tensor) -> Batch:
 
 
 def resident(source: Source, like: Tensor) -> Source:
-    """Rows in memory that fit move to the accelerator at once, not batch by batch."""
+    """Rows in memory that fit move to the accelerator at once, not batch by batch.
+
+    Bytes stay bytes there, and become numbers a batch at a time.
+    """
     if like.device.type == "cpu" or not isinstance(source, Rows):
         return source
-    tensors = [t for t in (source.x, source.context) if t is not None]
-    if sum(t.numel() * like.element_size() for t in tensors) > _RESIDENT:
+    compact = source.x.dtype == torch.uint8
+    x_size = source.x.numel() * (1 if compact else like.element_size())
+    context_size = 0 if source.context is None else source.context.numel() * like.element_size()
+    if x_size + context_size > _RESIDENT:
         return source
-    return Rows(*place(Batch(source.x, source.context), like), gaps=True)
+    x, context = source.x, source.context
+    x = x.to(like.device) if compact else x.to(like)
+    return Rows(x, None if context is None else context.to(like), gaps=True)
 
 
 def share(batch: Batch, rank: int, world: int) -> Batch:

@@ -2,12 +2,14 @@
 
 import signal
 import time
+from collections.abc import Callable
 from typing import Any, cast
 
 from torch import Tensor
 
 from caudal.data.source import Batch, Source
 from caudal.errors import NumericalError
+from caudal.training.devices import leads
 from caudal.training.diagnosis import diagnose
 from caudal.training.engine import Engine, NotFiniteError
 from caudal.training.interruption import Interrupted, Stop
@@ -15,7 +17,7 @@ from caudal.training.keeper import Keeper
 from caudal.training.meter import is_point
 from caudal.training.progress import Plan, Reporter
 from caudal.training.rows import place, share
-from caudal.training.seeds import ORDER, mix
+from caudal.training.seeds import ORDER, mix, own_randomness
 from caudal.training.state import Position
 from caudal.training.validation import Validator
 
@@ -37,6 +39,7 @@ class Trainer:
         stop: becomes true when a signal came.
         position: where to start.
         history: the records so far; more are added.
+        watch: is shown the flow now and then.
     """
 
     def __init__(
@@ -50,11 +53,13 @@ class Trainer:
         stop: Stop,
         position: Position,
         history: list[dict[str, Any]],
+        watch: Callable[[int], object] | None = None,
     ) -> None:
         self.engine, self.options, self.total = engine, engine.training, engine.total
         self.train, self.validator, self.keeper = train, validator, keeper
         self.identity, self.reporter, self.stop = identity, reporter, stop
         self.position, self.history = position, history
+        self.watch = watch if leads() else None
         self.per_epoch = train.n_rows // self.options.batch_size
         self.validate_every = self.options.validate_every or self.per_epoch
         self._told = self._clock = time.monotonic()
@@ -131,12 +136,27 @@ class Trainer:
                 state = self.engine.flow.state_dict()
                 position.best = {name: t.detach().cpu().clone() for name, t in state.items()}
                 position.best_step, position.best_valid = position.step, found["valid"]
+            self._show()
         position.stale = 0 if best else position.stale + 1
         self._record(*train, **found, best=best)
         if best:
             self.keeper.keep_best(self.engine.flow, position, self.identity)
         self._keep_state()
         self.reporter.validated(self.history[-1])
+
+    def _show(self) -> None:
+        """Shows the flow, in evaluation mode, to who watches; none of it counts as training."""
+        step, number = self.position.step, self.position.step // self.validate_every
+        if self.watch is None or not (step >= self.total or number.bit_count() == 1):
+            return
+        start = time.monotonic()
+        self.engine.flow.eval()
+        with own_randomness(self.engine.like.device):
+            self.watch(step)
+        self.engine.flow.train()
+        passed = time.monotonic() - start
+        self._clock += passed
+        self._rows_since += passed
 
     def _record(self, train: float, grad_norm: float, **found: float | bool) -> None:
         """Adds a line to the curve; validations have `valid` and `rows_per_second` besides."""
@@ -184,8 +204,7 @@ class Trainer:
         fabric = self.engine.fabric
         whole = next(self._epoch(epoch, done))
         batch = place(share(whole, fabric.global_rank, fabric.world_size), self.engine.like)
-        self.engine.seed(step)
-        why = diagnose(self.engine.flow, batch)
+        why = diagnose(self.engine.flow, self.engine.begin(step, batch))
         text = f"loss or gradient not finite at step {step + 1} (epoch {epoch + 1}): {why}"
         if self.keeper.place is None or self.position.best_step is None:
             return f"{text}; no validated model yet"

@@ -12,13 +12,14 @@ from caudal.errors import NumericalError
 from caudal.initialization import calibrate
 from caudal.training.diagnosis import diagnose
 from caudal.training.engine import Engine
-from caudal.training.rows import calibration_rows, place, sample_rows, share
+from caudal.training.rows import calibration_rows, place, sample_rows, share, within
 from caudal.training.seeds import SAMPLE, VALIDATION, generator_of, mix, seed_all
 from caudal.training.tails import tail_share
 
 _ROWS = 4096  # of a validation batch, at most
 _NUMBERS = 1 << 20  # of a validation batch, at most, where the events are large
 _TAIL_ROWS = 10_000
+_TAIL_NUMBERS = 1 << 22  # where the events are large
 
 
 class Validator:
@@ -34,7 +35,8 @@ class Validator:
         self.seed = engine.training.seed
         self.valid = valid
         self._calibration = place(calibration_rows(train, self.seed), engine.like)
-        self._tails = place(sample_rows(valid, _TAIL_ROWS, self.seed), engine.like)
+        tail_rows = within(valid, _TAIL_ROWS, _TAIL_NUMBERS)
+        self._tails = place(sample_rows(valid, tail_rows, self.seed), engine.like)
         elements = self._tails.x[0].numel()
         self._batch_size = max(1, min(_ROWS, _NUMBERS // elements))
 

@@ -3,7 +3,7 @@
 from caudal.data.images.dataset import ImageDataset
 from caudal.data.images.grid import write_grid
 from caudal.data.images.locate import finds_images
-from caudal.data.images.open import CORRUPT, Whole, open_images, open_whole
+from caudal.data.images.open import CORRUPT, Whole, labels_of_part, open_images, open_whole
 from caudal.data.images.output import ImageWriter
 from caudal.data.images.schema import DEQUANTIZATIONS, PIXELS, ImageSchema
 
@@ -16,6 +16,7 @@ __all__ = [
     "ImageWriter",
     "Whole",
     "finds_images",
+    "labels_of_part",
     "open_images",
     "open_whole",
     "write_grid",

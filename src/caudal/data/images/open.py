@@ -141,6 +141,31 @@ def open_whole(
     return Whole(rows, shelves[TRAIN].titles, (*found.notes, *notes))
 
 
+def labels_of_part(
+    data: Any,
+    part: int,
+    *,
+    valid: Any = None,
+    test: Any = None,
+    split: Sequence[float] = (0.8, 0.1, 0.1),
+    seed: int = 0,
+) -> list[Any] | None:
+    """The class of each image of a part, also where `open_images` was not asked for classes.
+
+    None where there are no classes. Images that `open_images` skipped are among them.
+    """
+    main = find_images(data)
+    others = [find_images(other) if other is not None else None for other in (valid, test)]
+    labels: list[Any] = []
+    for pictures, parts in _jobs(_place(main, others), check_fractions(split), seed):
+        chosen = np.flatnonzero(parts == part).tolist()
+        if pictures.labels is not None:
+            labels += [pictures.labels[index] for index in chosen]
+        elif chosen:
+            return None
+    return labels
+
+
 def _check_corrupt(corrupt: str) -> None:
     if corrupt not in CORRUPT:
         raise InputError(f"--corrupt {corrupt}: choose one of {', '.join(CORRUPT)}")

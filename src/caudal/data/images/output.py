@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -26,13 +27,18 @@ class ImageWriter:
     `labels`; `.npy` the images alone; a path without a suffix becomes a folder of PNG files, in
     sub-folders named by their class where classes are given.
 
+    Args:
+        path: where to.
+        across: of a sheet, how many images are in a row; see `grid.write_grid`.
+        label: of a sheet, a line to write under them.
+
     Raises:
         InputError: at once, for an unknown suffix, or where something is in the way.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, across: int | None = None, label: str = "") -> None:
         self.path = Path(path)
-        self._open = _opener(self.path)
+        self._open = _opener(self.path, partial(_write_sheet, across=across, label=label))
         self._stack = ExitStack()
         self._write: Write | None = None
         self._shape: tuple[int, ...] | None = None
@@ -79,14 +85,14 @@ class ImageWriter:
                 raise InputError(f"{self.path}: there are no images to write")
 
 
-def _opener(path: Path) -> Opener:
+def _opener(path: Path, write_sheet: Opener) -> Opener:
     if path.suffix:
         if path.is_dir():
             raise InputError(f"{path} is a folder: give another name ({FORMATS})")
         if path.suffix in _ARRAYS:
             return _ARRAYS[path.suffix]
         if path.suffix in grid.SUFFIXES:
-            return _write_sheet
+            return write_sheet
         raise InputError(f"{path}: cannot write '{path.suffix}' files; known are {FORMATS}")
     if path.is_file() or (path.is_dir() and any(path.iterdir())):
         raise InputError(f"{path} is there already: images go to a new folder, or an empty one")
@@ -94,10 +100,10 @@ def _opener(path: Path) -> Opener:
 
 
 @contextmanager
-def _write_sheet(path: Path) -> Iterator[Write]:
+def _write_sheet(path: Path, across: int | None, label: str) -> Iterator[Write]:
     lots: list[np.ndarray] = []
     yield lambda images, _: lots.append(images)
-    grid.write_grid(path, np.concatenate(lots))
+    grid.write_grid(path, np.concatenate(lots), across, label)
 
 
 @contextmanager

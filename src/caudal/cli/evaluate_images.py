@@ -1,0 +1,97 @@
+"""How many bits a run on images takes for images that it has not seen."""
+
+import math
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from caudal.cli.datasets import reading
+from caudal.cli.opened import OpenedRun
+from caudal.cli.results import GAUSSIAN, write_evaluation
+from caudal.cli.screen import Screen
+from caudal.data import Rows
+from caudal.report.numbers import number
+from caudal.report.pixels import (
+    ImageEvaluation,
+    PixelGaussian,
+    evaluate_images,
+    fit_pixel_gaussian,
+    load_pixel_gaussian,
+)
+from caudal.report.pixels.write import OUTSIDE, bits
+
+if TYPE_CHECKING:
+    from caudal.cli.evaluate import EvalOptions
+
+
+def run(options: "EvalOptions", opened: OpenedRun, screen: Screen) -> int:
+    """Evaluates and shows it."""
+    rows, gaussian, split, notes = _rows(options, opened, screen)
+    for note in notes:
+        screen.warn(note)
+    result = evaluate_images(
+        opened.flow,
+        rows,
+        gaussian,
+        opened.images,
+        split=split,
+        limit=options.limit,
+        seed=options.seed,
+        draws=options.draws,
+        track=screen.track,
+    )
+    if options.data is None and options.limit is None:
+        write_evaluation(opened.folder / "eval.json", result)
+    show_evaluation(screen, result)
+    screen.result(result.to_dict())
+    return 0
+
+
+def show_evaluation(screen: Screen, result: ImageEvaluation) -> None:
+    """The numbers side by side, and what they are."""
+    screen.say(f"\nbits/dim of {result.rows:,} {result.split} images, mean ± 2 s.e.")
+    screen.table(["", "bits/dim", ""], list(_lines(result)), " n ")
+    if result.rows_outside < result.rows:
+        nats = f"{number(-result.bits_per_dim_inside * result.elements * math.log(2))}"
+        drawn = f"{result.draws} draw{'s' * (result.draws > 1)} of the noise an image"
+        moves = number(result.noise_two_se, 5)
+        screen.say(f"{nats} nats an image; {drawn}, which moves the mean by ± {moves}")
+    if result.rows_outside:
+        are = "image has" if result.rows_outside == 1 else "images have"
+        screen.warn(f"{result.rows_outside:,} {are} probability 0: {OUTSIDE}")
+    screen.say(f"The Gaussian: {result.gaussian}.", style="dim")
+
+
+def _lines(result: ImageEvaluation) -> Iterator[list[str]]:
+    """The flow and the Gaussian over all images, then over those that can be compared."""
+    beside = result.gaussian_bits_per_dim is not None
+    yield ["flow", bits(result.bits_per_dim, result.two_se), f"{result.kind} of the likelihood"]
+    if result.bits_per_dim_importance is not None:
+        what = "the same by importance weights, a tighter bound"
+        yield ["flow", bits(result.bits_per_dim_importance), what]
+    if beside:
+        yield ["Gaussian", bits(result.gaussian_bits_per_dim), ""]
+    if result.rows_outside == result.rows:
+        return
+    of = ""
+    if result.rows_outside:
+        of = f", {result.rows - result.rows_outside:,} finite images"
+        yield ["flow" + of, bits(result.bits_per_dim_inside, result.two_se), result.kind]
+    if beside:
+        yield ["flow below Gaussian" + of, bits(result.gain, result.gain_two_se), ""]
+
+
+def _rows(
+    options: "EvalOptions", opened: OpenedRun, screen: Screen
+) -> tuple[Rows, PixelGaussian | None, str, tuple[str, ...]]:
+    """The images, the baseline, what to call the images, and what to say of them."""
+    saved = opened.folder / GAUSSIAN
+    if options.data is not None:
+        rows, _, notes = opened.other_images(options.data, options.images, reading(screen))
+        gaussian = load_pixel_gaussian(saved) if saved.exists() else None
+        return rows, gaussian, options.data, notes
+    dataset = opened.image_dataset(reading(screen))
+    if saved.exists():
+        gaussian = load_pixel_gaussian(saved)
+    else:
+        gaussian = fit_pixel_gaussian(dataset.train, dataset.schema)
+    return dataset.test, gaussian, "test", dataset.notes

@@ -1,0 +1,84 @@
+"""Images with their log-density, as a table."""
+
+import math
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import torch
+from torch import Tensor
+
+from caudal.cli.datasets import reading
+from caudal.cli.opened import OpenedRun
+from caudal.cli.screen import Screen, number
+from caudal.data import ImageSchema, Rows, TableWriter
+from caudal.losses import bits_per_dim
+from caudal.report.evaluate import log_prob_rows
+from caudal.report.gaussian import noise, place
+
+if TYPE_CHECKING:
+    from caudal.cli.score import ScoreOptions
+
+PIECE_NUMBERS = 1 << 20  # pixels scored at a time
+
+
+def run(options: "ScoreOptions", opened: OpenedRun, writer: TableWriter, screen: Screen) -> int:
+    """Scores them, writes the table and says what is in it."""
+    rows, names, notes = opened.other_images(options.data, options.images, reading(screen))
+    for note in notes:
+        screen.warn(note)
+    classes = opened.classes(rows)
+    log_prob = torch.cat(list(_scored(opened, rows, options.seed, screen)))
+    table = as_table(opened.images, names, classes, log_prob)
+    writer.check(table.schema)
+    with writer:
+        writer.write(table)
+    result = summary(options.out, opened.images, names, log_prob)
+    screen.say(f"{options.out}: {len(names):,} images with log_prob ({opened.flow.kind}, nats)")
+    if result["log_prob"] is not None:
+        bits = number(result["bits_per_dim"], 4)
+        screen.say(f"mean {number(result['log_prob'])} nats, {bits} bits/dim")
+        screen.say(f"lowest {number(result['lowest'])}, of {result['lowest_image']}")
+    if result["images_outside"]:
+        screen.warn(f"{result['images_outside']:,} images have a log_prob of -inf")
+    screen.result(result)
+    return 0
+
+
+def as_table(
+    schema: ImageSchema, names: list[str], classes: list[Any] | None, log_prob: Tensor
+) -> pa.Table:
+    """A row for each image."""
+    columns: dict[str, Any] = {"image": pa.array(names, pa.string())}
+    if classes is not None:
+        columns["class"] = pa.array(classes)
+    columns["log_prob"] = log_prob.numpy()
+    columns["bits_per_dim"] = -log_prob.numpy() / (schema.countable * math.log(2))
+    return pa.table(columns)
+
+
+def summary(out: str, schema: ImageSchema, names: list[str], log_prob: Tensor) -> dict[str, Any]:
+    """For people and for JSON."""
+    inside = torch.isfinite(log_prob)
+    some = bool(inside.any())
+    mean = float(log_prob[inside].mean()) if some else None
+    worst = int(torch.where(inside, log_prob, torch.inf).argmin())
+    return {
+        "out": out,
+        "images": len(names),
+        "images_outside": int((~inside).sum()),
+        "log_prob": mean,
+        "bits_per_dim": None if mean is None else bits_per_dim(mean, schema.countable),
+        "lowest": float(log_prob[worst]) if some else None,
+        "lowest_image": names[worst] if some else None,
+        "unit": "nats",
+    }
+
+
+@torch.no_grad()
+def _scored(opened: OpenedRun, rows: Rows, seed: int, screen: Screen) -> Iterator[Tensor]:
+    """Log-densities (n,) of the images, a piece at a time."""
+    generator = noise(opened.flow, seed)
+    size = max(1, PIECE_NUMBERS // opened.images.countable)
+    for batch in screen.track(rows.ordered(size), "scoring", math.ceil(len(rows) / size)):
+        yield log_prob_rows(opened.flow, place(opened.flow, batch), generator).cpu()

@@ -1,0 +1,84 @@
+"""Between images: walks through the noise from which a flow makes them."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from caudal.dequantization import PixelDequantization
+from caudal.flow import Flow
+
+EDGE = 1 / 64  # of the step between pixel values, more than a round trip goes astray
+
+
+def coefficients(phi: Tensor, phi2: Tensor) -> Tensor:
+    """What each of four noises counts at angles (*S): (*S, 4); their squares sum to 1."""
+    phi, phi2 = phi.double(), phi2.double()  # in single precision cos(pi/2) is not quite 0
+    return torch.stack(
+        [
+            phi.cos() * phi2.cos(),
+            phi.cos() * phi2.sin(),
+            phi.sin() * phi2.cos(),
+            phi.sin() * phi2.sin(),
+        ],
+        -1,
+    )
+
+
+def interpolate(z: Tensor, phi: Tensor, phi2: Tensor) -> Tensor:
+    """The point at angles (*S) of the manifold through four noises (4, *event): (*S, *event).
+
+    z(phi, phi2) = cos phi (cos phi2 z1 + sin phi2 z2) + sin phi (cos phi2 z3 + sin phi2 z4).
+    Where the four are independent and normal, so is every point between them: a straight line
+    would leave the shell of radius sqrt(D) on which the noise lies.
+    Reference: Density estimation using Real NVP (Dinh, Sohl-Dickstein, Bengio, 2017), Eq. 19.
+    """
+    return torch.tensordot(coefficients(phi, phi2).to(z), z, dims=1)
+
+
+@torch.no_grad()
+def manifold(
+    flow: Flow, images: Tensor, context: Tensor | None = None, n: int = 8, seed: int = 0
+) -> Tensor:
+    """Data between four examples: (n, n, *event), rows along phi, columns along phi2.
+
+    Both angles go from 0 to pi/2, so that the examples are the corners: the first at the top
+    left, the second at the top right, the third and the fourth below them. They are encoded with
+    one draw of dequantisation noise, and come back as they were. A context, which is a class and
+    has nothing between, is that of the nearest corner.
+
+    Args:
+        flow: put into eval mode.
+        images: four examples (4, *event), of any dtype.
+        context: (4, C) of the examples, where the flow has one.
+        n: points along each side.
+        seed: of the dequantisation noise.
+    """
+    if len(images) != 4 or n < 2:
+        raise ValueError(f"a manifold has 4 corners and n >= 2, got {len(images)} and n = {n}")
+    flow.eval()
+    like = flow.base.like
+    generator = torch.Generator(like.device).manual_seed(seed)
+    context = None if context is None else context.to(like)
+    z = flow.continuous().encode(_lifted(flow, images.to(like), generator), context)
+    angles = torch.linspace(0, math.pi / 2, n, dtype=torch.float64, device=like.device)
+    between = interpolate(z, *torch.meshgrid(angles, angles, indexing="ij"))
+    rows = []
+    for i, row in enumerate(between):  # one at a time: large images fit in memory
+        given = None if context is None else context[_nearest_corners(i, n).to(like.device)]
+        rows.append(flow.decode(row, given))
+    return torch.stack(rows)
+
+
+def _lifted(flow: Flow, images: Tensor, generator: torch.Generator) -> Tensor:
+    """Images with noise between the steps, but not so near to one that rounding goes over it."""
+    y, _ = flow.lift(images, generator)
+    if not isinstance(flow.dequantization, PixelDequantization):
+        return y
+    return images + EDGE + (1 - 2 * EDGE) * (y - images)
+
+
+def _nearest_corners(row: int, n: int) -> Tensor:
+    """Indices (n,) of the corners that the cells of a row are nearest to; of two, the first."""
+    below = 2 * row > n - 1
+    return 2 * below + (2 * torch.arange(n) > n - 1).long()

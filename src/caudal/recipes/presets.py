@@ -1,0 +1,139 @@
+"""Configurations of the papers, by the recipe and the data that they are for."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from caudal.recipes.glow import Glow
+from caudal.recipes.nice import NICE
+from caudal.recipes.nsf_image import NSFImage
+from caudal.recipes.realnvp import RealNVP
+from caudal.recipes.recipe import Recipe, Shape
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A recipe with what its paper trained it with on images of some data set.
+
+    Attributes:
+        recipe: with the paper's sizes.
+        shape: of the images, channels, height and width.
+        parameters: of the flow of such images.
+        bits_per_dim: that the paper reports.
+        training: options of training, by their names; those that no source tells are the usual
+            ones.
+        images: options of images, by their names.
+        note: where it leaves the paper, or what to know.
+    """
+
+    recipe: Recipe
+    shape: Shape
+    parameters: int
+    bits_per_dim: float
+    training: Mapping[str, Any] = field(default_factory=dict)
+    images: Mapping[str, Any] = field(default_factory=dict)
+    note: str = ""
+
+    @property
+    def size(self) -> str:
+        """Height x width of the images, and their colours."""
+        channels, height, width = self.shape
+        return f"{height}x{width} {'gray' if channels == 1 else 'RGB'}"
+
+
+_SMALL, _MEDIUM, _LARGE = (3, 32, 32), (3, 64, 64), (3, 256, 256)
+
+_ZCA = NICE(hidden=(2000,) * 4, whiten=True)
+_NICE = {"batch_size": 200, "lr": 1e-3, "epochs": 1500, "patience": 0}
+_REALNVP = {"batch_size": 64, "lr": 1e-3, "clip": 100.0, "weight_decay": 5e-5}
+_LOGIT = {"pixels": "logit", "alpha": 0.05}
+_DECAY = "weight decay here is AdamW's"
+_CENTRED = {"pixels": "centred"}
+_WARMUP = "10 epochs of warm-up"
+
+PRESETS: dict[str, dict[str, Preset]] = {
+    "nice": {
+        "mnist": Preset(NICE(), (1, 28, 28), 19_158_352, 4.36, _NICE, note="1980.50 nats"),
+        "cifar10": Preset(_ZCA, _SMALL, 72_617_216, 4.48, _NICE),
+        "svhn": Preset(_ZCA, _SMALL, 72_617_216, 2.60, _NICE),
+    },
+    "realnvp": {
+        "cifar10": Preset(
+            RealNVP(scales=2, maps=64, blocks=8),
+            _SMALL,
+            19_593_097,
+            3.49,
+            {**_REALNVP, "flips": True},
+            _LOGIT,
+            _DECAY,
+        ),
+        "imagenet32": Preset(
+            RealNVP(scales=4, maps=32, blocks=4),
+            _SMALL,
+            45_782_535,
+            4.28,
+            _REALNVP,
+            _LOGIT,
+            _DECAY,
+        ),
+        "imagenet64": Preset(
+            RealNVP(scales=5, maps=32, blocks=2),
+            _MEDIUM,
+            94_442_287,
+            3.98,
+            _REALNVP,
+            _LOGIT,
+            _DECAY,
+        ),
+    },
+    "glow": {
+        "cifar10": Preset(
+            Glow(scales=3, layers=32, maps=512),
+            _SMALL,
+            44_053_968,
+            3.35,
+            {"batch_size": 512, "lr": 1e-3, "warmup": 980},
+            _CENTRED,
+            _WARMUP,
+        ),
+        "imagenet32": Preset(
+            Glow(scales=3, layers=48, maps=512),
+            _SMALL,
+            66_079_248,
+            4.09,
+            {"batch_size": 512, "lr": 1e-3, "warmup": 25_000},
+            _CENTRED,
+            _WARMUP,
+        ),
+        "imagenet64": Preset(
+            Glow(scales=4, layers=48, maps=512),
+            _MEDIUM,
+            111_480_144,
+            3.81,
+            {"batch_size": 128, "lr": 1e-3, "warmup": 100_000},
+            _CENTRED,
+            _WARMUP,
+        ),
+        "celeba-hq": Preset(
+            Glow(scales=6, layers=32, maps=512, coupling="additive"),
+            _LARGE,
+            174_904_080,
+            1.03,
+            {"batch_size": 40, "lr": 1e-3, "warmup": 6_750},
+            {**_CENTRED, "bits": 5},
+            f"5 bits; {_WARMUP}",
+        ),
+    },
+    "nsf-image": {
+        "cifar10": Preset(
+            NSFImage(scales=3, layers=7, maps=96, blocks=3, bins=4, dropout=0.2, factor_out=False),
+            _SMALL,
+            13_516_152,
+            3.38,
+            {"batch_size": 512, "lr": 5e-4, "steps": 200_000, "patience": 0},
+            _CENTRED,
+            "1% of the images for validation",
+        ),
+    },
+}
+"""By the name of the recipe, and of the preset."""

@@ -1,0 +1,461 @@
+"""Images on the command line: every command end to end, and every refusal in one line."""
+
+import json
+import re
+import shutil
+
+import numpy as np
+import pyarrow.csv as pa_csv
+import pytest
+import torch
+import yaml
+from PIL import Image
+
+from caudal.cli.finish import command
+from caudal.cli.train import read_options
+from caudal.recipes import RECIPES
+from caudal.recipes.presets import PRESETS
+from caudal.training.checkpoint import load, load_model
+from caudal.training.run import Run
+from command_line import (
+    TINY,
+    caudal,
+    class_run,
+    image_run,
+    people_csv,
+    people_run,
+    refused,
+    shapes,
+    shapes_file,
+    shapes_folder,
+)
+from image_files import fill, fill_idx, pixels
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def picture(path):
+    """Format, mode, width and height of a picture."""
+    with Image.open(path) as image:
+        return image.format, image.mode, *image.size
+
+
+def files_of(folder):
+    return {path.name for path in folder.iterdir()}
+
+
+# --- train -----------------------------------------------------------------------------------
+
+
+def test_train_leaves_a_complete_run_behind():
+    out = image_run()
+    assert files_of(out) == {
+        "config.yaml", "model.safetensors", "state.pt", "metrics.jsonl", "eval.json",
+        "gaussian.safetensors", "report.html", "pictures",
+    }  # fmt: skip
+    assert "samples.png" in files_of(out / "pictures")
+    # The 1st, 2nd and 4th validation, and the last one.
+    steps = {"step-000002.png", "step-000004.png", "step-000005.png"}
+    assert files_of(out / "pictures" / "training") == steps
+    page = (out / "report.html").read_text(encoding="utf-8")
+    assert f"caudal train glow --data {shapes_file()}" in page
+    found = json.loads((out / "eval.json").read_text())
+    assert (found["unit"], found["elements"], found["split"]) == ("bits/dim", 64, "test")
+
+
+def test_train_says_what_it_found_and_what_comes_next(capsys, tmp_path):
+    out = tmp_path / "run"
+    words = ("--data", shapes_folder(), "--context", "class", "--no-report", "--out", out)
+    assert caudal("train", "glow", *words, *TINY) == 0
+    said, progress = capsys.readouterr()
+    assert "8x8 gray images, 8 bits a pixel; pixels x in [0, 1] as x - 1/2, uniform noise" in said
+    assert re.search(r"given the class, of 2: bar \d+, square \d+", said)
+    assert re.search(r"\d+ training, \d+ validation, \d+ test images", said)
+    assert re.search(r"flow +\d\.\d{4} ± \d\.\d{4} +lower bound \(uniform dequantisation\)", said)
+    assert re.search(r"Gaussian +[\d,]+\.\d{4}", said)
+    assert f"caudal interpolate {out} --out manifold.png" in said
+    assert re.search(r"step 5/5 .* nats \(\d\.\d+ bits/dim\)", progress)
+    assert not (out / "pictures").exists()
+
+
+def test_idx_folder_and_other_recipes(capsys, tmp_path):
+    images = shapes()[0][..., 0]
+    data = fill_idx(tmp_path / "idx", "train", images, np.arange(60, dtype=np.uint8) % 3)
+    sizes = {
+        "nice": ["--hidden", 8, "--layers", 2],
+        "realnvp": ["--maps", 2, "--blocks", 1, "--dequantization", "variational"],
+        "nsf-image": ["--maps", 4, "--layers", 1, "--blocks", 1],
+        "maf": ["--hidden", 8, "--layers", 1, "--pixels", "unit", "--bits", 3],
+    }
+    pixels_of = {"nice": "unit", "realnvp": "logit", "nsf-image": "centred", "maf": "unit"}
+    for name, size in sizes.items():
+        out = tmp_path / name
+        words = ("--data", data, "--steps", 3, "--batch-size", 16, "--no-report", "--out", out)
+        assert caudal("train", name, *words, *size) == 0
+        schema = load_model(out).schema
+        assert schema.pixels == pixels_of[name]
+    said = capsys.readouterr().out
+    assert "variational dequantisation" in said
+    assert "maf takes images as vectors" in said
+    assert schema.bits == 3
+    assert caudal("sample", tmp_path / "maf", "-n", 3, "--out", tmp_path / "few.npy") == 0
+    values = np.unique(np.load(tmp_path / "few.npy"))
+    assert set(values) <= {round(255 * v / 7) for v in range(8)}
+
+
+def test_config_repeats_the_run_and_names_what_was_resolved(tmp_path):
+    config = image_run() / "config.yaml"
+    first = yaml.safe_load(config.read_text(encoding="utf-8"))
+    assert first["pixels"] == "centred"
+    assert not {"columns", "types", "missing"} & first.keys()
+    assert caudal("train", "--config", config, "--out", tmp_path / "again", "--no-report") == 0
+    runs = [Run(path).metrics() for path in (image_run(), tmp_path / "again")]
+    assert [m["train"] for m in runs[0]] == [m["train"] for m in runs[1]]
+    again = yaml.safe_load((tmp_path / "again/config.yaml").read_text(encoding="utf-8"))
+    assert again == {**first, "report": False}
+    words = command(first, tmp_path)[2:]
+    assert read_options(words).images.pixels == "centred"
+    assert "flips" in first
+    table = yaml.safe_load((people_run() / "config.yaml").read_text(encoding="utf-8"))
+    assert "crop" not in table
+
+
+@pytest.mark.parametrize("recipe", ["glow", "realnvp"])
+def test_a_resumed_run_is_bit_for_bit_the_whole_one(recipe, tmp_path):
+    size = ["--layers", 1] if recipe == "glow" else ["--blocks", 1]
+    more = ("--flips", "--ema", 0.9, "--validate-every", 4, "--batch-size", 16, "--maps", 3)
+    data = ("--data", shapes_file(), "--crop", 6, "--resize", 4, 4, *size, "--no-cosine")
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    assert caudal("train", recipe, *data, *more, "--steps", 12, "--out", whole) == 0
+    words = (recipe, *data, *more, "--steps", 6, "--out", broken, "--no-report", "--warmup", 0)
+    assert caudal("train", recipe, *words[1:]) == 0
+    again = ("--resume", "--out", broken, "--steps", 12, "--warmup", 0)
+    # The same twelve steps in one go, without pictures and without a break.
+    straight = tmp_path / "straight"
+    words = (*data, *more, "--steps", 12, "--warmup", 0, "--no-report", "--out", straight)
+    assert caudal("train", recipe, *words) == 0
+    assert caudal("train", *again) == 0
+    one, two = (load(path).state_dict() for path in (straight, broken))
+    assert all(torch.equal(one[name], two[name]) for name in one)
+
+
+def test_pictures_on_the_way_change_nothing(tmp_path):
+    words = ("--data", shapes_file(), "--scales", 2, "--validate-every", 2, "--no-report")
+    assert caudal("train", "glow", *words, *TINY, "--out", tmp_path / "run") == 0
+    with_pictures, without = (load(path).state_dict() for path in (image_run(), tmp_path / "run"))
+    assert all(torch.equal(with_pictures[name], without[name]) for name in without)
+
+
+def test_a_folder_with_a_corrupt_image_is_refused_or_goes_on_without_it(capsys, tmp_path):
+    data = fill(tmp_path / "data", shapes()[0])
+    (data / "7.png").write_bytes((data / "7.png").read_bytes()[:50])
+    words = ("train", "glow", "--data", data, "--no-report", "--out", tmp_path / "run", *TINY)
+    said = refused(capsys, *words)
+    assert "7.png" in said
+    assert "--corrupt skip" in said
+    assert caudal(*words, "--corrupt", "skip") == 0
+    assert "note: skipped " in capsys.readouterr().out
+    assert caudal("eval", tmp_path / "run", "--limit", 2) == 0
+    assert "changed since" not in capsys.readouterr().out
+    out = tmp_path / "m.png"
+    assert caudal("interpolate", tmp_path / "run", "--out", out) == 0
+
+
+# --- presets ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("recipe", "preset"), [(r, p) for r in PRESETS for p in PRESETS[r]])
+def test_a_preset_sets_what_is_not_typed(recipe, preset):
+    found = PRESETS[recipe][preset]
+    options = read_options([recipe, "--data", "x", "--preset", preset, "--seed", "3"])
+    assert options.recipe == found.recipe
+    for part, values in ((options.training, found.training), (options.images, found.images)):
+        assert {name: getattr(part, name) for name in values} == dict(values)
+    typed = [recipe, "--data", "x", "--preset", preset, "--batch-size", "7", "--bits", "2"]
+    options = read_options(typed)
+    assert (options.training.batch_size, options.images.bits) == (7, 2)
+
+
+def test_a_preset_is_between_config_and_words(tmp_path):
+    config = tmp_path / "c.yaml"
+    config.write_text("recipe: glow\ndata: x\nlayers: 2\nbits: 4\ncoupling: additive\nlr: 0.5\n")
+    words = ["--config", str(config), "--preset", "cifar10", "--lr", "0.25"]
+    options = read_options(words)
+    assert (options.recipe.layers, options.recipe.coupling) == (32, "affine")
+    assert (options.images.bits, options.training.lr) == (4, 0.25)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "preset"), [("nice", "mnist"), ("realnvp", "cifar10"), ("nsf-image", "cifar10")]
+)
+def test_parameters_of_presets_are_as_stated(recipe, preset):
+    found = PRESETS[recipe][preset]
+    shape = found.shape if RECIPES[recipe].images else (np.prod(found.shape).item(),)
+    flow = found.recipe.build(shape)
+    assert sum(p.numel() for p in flow.parameters()) == found.parameters
+
+
+def test_a_preset_trains(tmp_path):
+    words = ("--preset", "cifar10", "--data", shapes_file(), "--no-report", *TINY)
+    out = tmp_path / "run"
+    assert caudal("train", "glow", *words, "--scales", 1, "--out", out) == 0
+    made = yaml.safe_load((out / "config.yaml").read_text())
+    assert (made["warmup"], made["layers"], made["pixels"]) == (980, 1, "centred")
+    assert "preset" not in made
+
+
+def test_help_and_recipes_list_the_presets(capsys):
+    assert caudal("train", "glow", "--help") == 0
+    said = capsys.readouterr().out
+    assert "celeba-hq" in said
+    assert "44,053,968 parameters" in said
+    groups = ["data options", "images options", "recipe options", "training options"]
+    assert [said.index(g) for g in groups] == sorted(said.index(g) for g in groups)
+    assert caudal("recipes") == 0
+    assert "111,480,144" in capsys.readouterr().out
+
+
+# --- eval, score, sample, interpolate --------------------------------------------------------
+
+
+def test_eval_repeats_what_train_found(capsys, tmp_path):
+    before = (image_run() / "eval.json").read_text()
+    capsys.readouterr()
+    assert caudal("eval", image_run(), "--json") == 0
+    assert json.loads(capsys.readouterr().out) == json.loads(before)
+    assert (image_run() / "eval.json").read_text() == before
+    assert caudal("eval", image_run(), "--draws", 3, "--limit", 4) == 0
+    said = capsys.readouterr().out
+    assert "bits/dim of 4 test images" in said
+    assert "importance weights" in said
+    assert "3 draws of the noise" in said
+    assert caudal("eval", image_run(), "--data", shapes_folder()) == 0
+    assert f"60 {shapes_folder()} images" in capsys.readouterr().out
+
+
+def test_score_writes_names_and_bits(capsys, tmp_path):
+    out = tmp_path / "scored.csv"
+    assert caudal("score", image_run(), "--data", shapes_folder(), "--out", out) == 0
+    table = pa_csv.read_csv(out)
+    assert table.column_names == ["image", "log_prob", "bits_per_dim"]
+    assert table.num_rows == 60
+    assert set(table["image"].to_pylist()) >= {"bar/1.png", "square/2.png"}
+    nats, bits = (table[name].to_numpy() for name in ("log_prob", "bits_per_dim"))
+    np.testing.assert_allclose(bits, -nats / (64 * np.log(2)), rtol=1e-5)
+    said = capsys.readouterr().out
+    assert "60 images with log_prob (lower bound, nats)" in said
+    assert table["image"][int(nats.argmin())].as_py() in said
+    words = (class_run(), "--data", shapes_folder(), "--out", tmp_path / "with.csv", "--json")
+    capsys.readouterr()
+    assert caudal("score", *words) == 0
+    assert json.loads(capsys.readouterr().out)["images"] == 60
+    table = pa_csv.read_csv(tmp_path / "with.csv")
+    assert table.column_names == ["image", "class", "log_prob", "bits_per_dim"]
+    for name, kind in zip(table["image"].to_pylist(), table["class"].to_pylist(), strict=True):
+        assert name.startswith(f"{kind}/")
+
+
+def test_scores_are_those_of_the_evaluation(capsys, tmp_path):
+    images, labels = shapes()
+    test = tmp_path / "test.npy"
+    np.save(test, images[:10])
+    words = ("--data", test, "--out", tmp_path / "s.csv")
+    assert caudal("score", image_run(), *words) == 0
+    mean = pa_csv.read_csv(tmp_path / "s.csv")["bits_per_dim"].to_numpy().mean()
+    capsys.readouterr()
+    assert caudal("eval", image_run(), "--data", test, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["bits_per_dim"] == pytest.approx(mean, abs=1e-6)
+
+
+def test_sample_writes_every_form(capsys, tmp_path):
+    def draw(run, name, *more):
+        assert caudal("sample", run, "--out", tmp_path / name, "-n", 6, *more) == 0
+        return tmp_path / name
+
+    sheet, cold = (
+        draw(image_run(), name, *more)
+        for name, more in (("a.png", []), ("b.png", ["--temperature", 0.5]))
+    )
+    assert picture(cold)[3] > picture(sheet)[3]  # the line that says so
+    assert "at temperature 0.5 these are no samples" in capsys.readouterr().out
+    again = draw(image_run(), "again.png")
+    assert again.read_bytes() == sheet.read_bytes()
+    assert np.load(draw(image_run(), "c.npy")).shape == (6, 8, 8, 1)
+    found = np.load(draw(class_run(), "d.npz", "--given", "class=square"))
+    assert found["labels"].tolist() == ["square"] * 6
+    in_turn = draw(class_run(), "folder")
+    assert {path.name: len(list(path.iterdir())) for path in in_turn.iterdir()} == {
+        "bar": 3, "square": 3,
+    }  # fmt: skip
+    (tmp_path / "given.csv").write_text("class\nsquare\nsquare\nbar\n")
+    out = tmp_path / "e.npz"
+    given = ("--context-file", tmp_path / "given.csv")
+    assert caudal("sample", class_run(), *given, "--out", out) == 0
+    assert np.load(out)["labels"].tolist() == ["square", "square", "bar"]
+
+
+def test_interpolate_gives_the_four_back(capsys, tmp_path):
+    out = tmp_path / "m.png"
+    assert caudal("interpolate", class_run(), "--out", out, "-n", 4) == 0
+    said = capsys.readouterr().out
+    assert len(re.findall(r"test image \d+ \(class (?:bar|square)\)", said)) == 4
+    assert {"bar", "square"} == set(re.findall(r"\(class (\w+)\)", said))
+    assert "came back as they were" in said
+    first = out.read_bytes()
+    assert picture(out)[2] > 100
+    assert caudal("interpolate", class_run(), "--out", out, "-n", 4, "--overwrite") == 0
+    assert out.read_bytes() == first
+
+
+def test_interpolate_knows_classes_that_the_flow_does_not(capsys, tmp_path):
+    out = tmp_path / "m.jpg"
+    assert caudal("interpolate", image_run(), "--out", out, "--json", "--seed", 1) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["corner_error"] == 0
+    assert {"0", "1"} == {re.search(r"class (\d)", text)[1] for text in found["images"]}
+    words = ("--data", shapes_folder(), "--rows", 1, 2, 3, 4, "--out", tmp_path / "n.webp")
+    assert caudal("interpolate", image_run(), *words) == 0
+    assert picture(tmp_path / "n.webp")[0] == "WEBP"
+
+
+def test_interpolate_takes_the_built_in_digits(capsys, tmp_path):
+    words = ("--context", "digit", "--layers", 2, "--hidden", 8, "--steps", 5, "--no-report")
+    run = tmp_path / "digits"
+    assert caudal("train", "realnvp", "--data", "digits", *words, "--out", run) == 0
+    assert caudal("interpolate", run, "--out", tmp_path / "d.png") == 0
+    said = capsys.readouterr().out
+    assert len(set(re.findall(r"\(class (\d)\)", said))) == 4
+    assert picture(tmp_path / "d.png")[1] == "L"
+
+
+# --- refusals --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["glow", "--data", "nowhere/"], "nowhere"),
+        (["glow", "--data", "EMPTY"], "empty"),
+        (["glow", "--data", "SHAPES", "--context", "foo"], "--context foo: of images there is"),
+        (["glow", "--data", "SHAPES", "--resize", "0"], "--resize 0: give one size"),
+        (["glow", "--data", "SHAPES", "--crop", "9"], "smaller than --crop 9"),
+        (["glow", "--data", "SHAPES", "--bits", "9"], "--bits 9: must be from 1 to 8"),
+        (["glow", "--data", "SHAPES", "--alpha", "0.5"], "--alpha 0.5: must lie between"),
+        (["glow", "--data", "SHAPES", "--pixels", "raw"], "choose one of"),
+        (["glow", "--data", "SHAPES", "--scales", "4"], "multiples of 16: 8x8 will not do"),
+        (["glow", "--data", "SHAPES", "--resize", "7"], "multiples of 2: 7x7 will not do"),
+        (["realnvp", "--data", "SHAPES", "--scales", "5"], "recipe realnvp: realnvp halves"),
+        (["glow", "--data", "SHAPES", "--columns", "a"], "--columns is for tables, and"),
+        (["glow", "--data", "SHAPES", "--types", "a=real"], "--types is for tables, and"),
+        (["glow", "--data", "SHAPES", "--missing", "drop"], "--missing is for tables, and"),
+        (["maf", "--data", "PEOPLE", "--crop", "8"], "--crop is for images, and"),
+        (["maf", "--data", "PEOPLE", "--bits", "5"], "--bits is for images, and"),
+        (["maf", "--data", "PEOPLE", "--corrupt", "skip"], "--corrupt is for images, and"),
+        (["maf", "--data", "PEOPLE", "--flips"], "--flips mirrors images"),
+        (["glow", "--data", "moons"], "recipe glow: glow models images (C, H, W)"),
+        (["glow", "--data", "SHAPES", "--preset", "cifra10"], "did you mean 'cifar10'"),
+        (["maf", "--data", "SHAPES", "--preset", "cifar10"], "maf has no presets"),
+        (["glow", "--data", "SHAPES", "--batch-size", "100"], "fewer than one batch of 100"),
+        (["glow", "--data", "hf:"], "hf:"),
+    ],
+)
+def test_train_refuses_in_one_line(words, expected, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    paths = {"SHAPES": shapes_folder(), "PEOPLE": people_csv(), "EMPTY": "empty"}
+    words = [paths.get(word, word) for word in words]
+    assert expected in refused(capsys, "train", *words)
+    assert files_of(tmp_path) == {"empty"}
+
+
+RUNS = {"IMAGES": image_run, "TABLE": people_run, "CLASSES": class_run}
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["sample", "IMAGES", "--out", "x.csv"], "cannot write '.csv' files"),
+        (["sample", "TABLE", "--out", "x.png"], "cannot write '.png' files"),
+        (["sample", "IMAGES", "--out", "x.png", "--exact", "TABLE"], "--exact is for tables"),
+        (["sample", "IMAGES", "--out", "x.png", "--given", "class=a"], "is not conditional"),
+        (["sample", "CLASSES", "--out", "x.png", "--given", "class=a"], "unknown category 'a'"),
+        (["sample", "CLASSES", "--out", "x.png", "--given", "kind=a"], "no such context column"),
+        (["sample", "IMAGES", "--out", "taken.png"], "taken.png exists: give --overwrite"),
+        (["sample", "IMAGES", "--out", "full"], "full is there already"),
+        (["score", "IMAGES", "--data", "PEOPLE", "--out", "x.csv"], "people.csv"),
+        (["score", "IMAGES", "--data", "SMALL", "--out", "x.csv"], "is 6x5 gray, the run models"),
+        (["score", "IMAGES", "--data", "RGB", "--out", "x.csv"], "is 8x8 RGB, the run models 8x8"),
+        (["score", "IMAGES", "--data", "SHAPES", "--out", "x.png"], "cannot write '.png'"),
+        (["score", "TABLE", "--data", "SHAPES", "--out", "x.csv"], "is a folder: give a table"),
+        (["score", "TABLE", "--data", "PEOPLE", "--out", "x.csv", "--crop", "4"], "is for images"),
+        (["score", "CLASSES", "--data", "SMALL", "--out", "x.csv", "--resize", "8"], "no classes"),
+        (["eval", "IMAGES", "--draws", "0"], "--draws 0: must be at least 1"),
+        (["eval", "TABLE", "--draws", "2"], "--draws is for images"),
+        (["eval", "IMAGES", "--data", "SMALL"], "give --resize 8"),
+        (["eval", "IMAGES", "--data", "nowhere"], "nowhere"),
+        (["distill", "IMAGES", "--out", "x"], "8x8 gray images: distil runs of tables"),
+        (["interpolate", "TABLE", "--out", "x.png"], "models rows of a table, not images"),
+        (["interpolate", "IMAGES", "--out", "x.csv"], "x.csv: a picture is one of .png"),
+        (["interpolate", "IMAGES", "--out", "taken.png"], "taken.png exists"),
+        (["interpolate", "IMAGES", "--out", "x.png", "-n", "1"], "-n 1: must be at least 2"),
+        (["interpolate", "IMAGES", "--out", "x.png", "--rows", "1", "2", "3", "99"], "--rows 99"),
+        (
+            ["interpolate", "IMAGES", "--out", "x.png", "--rows", "1"],
+            "--rows 1: give four numbers",
+        ),
+        (["interpolate", "nowhere", "--out", "x.png"], "no such run folder"),
+    ],
+)
+def test_others_refuse_in_one_line(words, expected, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "taken.png").write_bytes(b"mine")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "mine").write_text("mine")
+    data = {
+        "SHAPES": shapes_folder,
+        "PEOPLE": people_csv,
+        "SMALL": lambda: fill(tmp_path / "small", pixels(3)),
+        "RGB": lambda: fill(tmp_path / "rgb", pixels(3, 8, 8, 3)),
+    }
+    makers = {**RUNS, **data}
+    words = [makers[word]() if word in makers else word for word in words]
+    before = files_of(tmp_path)
+    assert expected in refused(capsys, *words)
+    assert files_of(tmp_path) == before
+
+
+def test_a_damaged_model_is_refused(capsys, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(image_run(), run)
+    model = run / "model.safetensors"
+    model.write_bytes(model.read_bytes()[:-64])
+    for words in (["eval", run], ["sample", run, "--out", tmp_path / "x.png"]):
+        assert "not a safetensors file, or damaged" in refused(capsys, *words)
+    shutil.copy(image_run() / "model.safetensors", model)
+    (run / "gaussian.safetensors").write_bytes(b"no")
+    assert "gaussian.safetensors is damaged" in refused(capsys, "eval", run)
+
+
+def test_images_that_changed_or_are_gone_are_told(capsys, tmp_path):
+    images, _ = shapes()
+    data, run = tmp_path / "images.npy", tmp_path / "run"
+    np.save(data, images)
+    words = ("--data", data, "--no-report", "--out", run, *TINY)
+    assert caudal("train", "glow", *words) == 0
+    np.save(data, images[::-1])
+    assert caudal("eval", run) == 0
+    assert "images.npy changed since the run was trained" in capsys.readouterr().out
+    np.save(data, images[:, :4])
+    assert "is 4x8 gray, the run models 8x8 gray" in refused(capsys, "eval", run)
+    data.unlink()
+    said = refused(capsys, "eval", run)
+    assert "images.npy" in said
+    assert "give other images with --data" in said
+    shutil.copy(run / "model.safetensors", tmp_path / "alone.safetensors")
+    assert caudal("sample", tmp_path / "alone.safetensors", "--out", tmp_path / "a.png") == 0

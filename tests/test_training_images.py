@@ -1,0 +1,159 @@
+"""What training does with images: flips, bounded memory, decay, and a look on the way."""
+
+import numpy as np
+import pytest
+import torch
+
+from caudal import InputError
+from caudal.data import ImageSchema, Rows
+from caudal.data.source import Batch
+from caudal.recipes import Glow, RealNVP
+from caudal.training import rows as training_rows
+from caudal.training.assemble import assemble
+from caudal.training.engine import make_optimizer
+from caudal.training.fit import fit
+from caudal.training.flips import flipped
+from caudal.training.options import Training
+from caudal.training.rows import calibration_rows, hold_out, initial_rows, resident, within
+from caudal.training.validation import Validator
+
+SCHEMA = ImageSchema((1, 4, 4), pixels="centred")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def images(n, shape=SCHEMA.shape, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(0, 256, (n, *shape), generator=generator, dtype=torch.uint8)
+
+
+def flow_of(schema=SCHEMA):
+    torch.manual_seed(0)
+    return assemble(Glow(layers=1, maps=3), schema)
+
+
+def test_a_flip_is_a_mirror_image_or_the_image():
+    torch.manual_seed(0)
+    x = images(200, (3, 2, 4)).float()
+    context = torch.arange(200.0)[:, None]
+    found, beside = flipped(Batch(x, context))
+    same = (found == x).flatten(1).all(1)
+    mirrored = (found == x.flip(-1)).flatten(1).all(1)
+    assert bool((same | mirrored).all())
+    assert 70 < int(same.sum()) < 130
+    assert beside is context
+
+
+def test_flips_are_of_training_alone(monkeypatch):
+    seen = []
+
+    def loss(flow, x, context):
+        seen.append((flow.training, x))
+        return -flow.log_prob(x, context).mean()
+
+    x = torch.zeros(64, 1, 4, 4, dtype=torch.uint8)
+    x[..., 0] = 255  # the ink is left
+    training = Training(steps=4, batch_size=16, flips=True, validate_every=2)
+    fit(flow_of(), Rows(x), Rows(x), training=training, loss=loss)
+    trained, validated = ([x for mode, x in seen if mode == which] for which in (True, False))
+    assert all(0 < int((x[:, 0, 0, 0] == 0).sum()) < len(x) for x in trained)
+    assert all(bool((x[..., 0] == 255).all()) for x in validated)
+
+
+def test_flips_of_rows_are_refused():
+    x = torch.randn(64, 3)
+    flow = RealNVP(layers=2, hidden=(8,)).build((3,))
+    with pytest.raises(InputError, match="--flips mirrors images"):
+        fit(flow, x, x, training=Training(steps=1, batch_size=16, flips=True))
+
+
+def test_images_are_counted_by_their_numbers(monkeypatch):
+    few = Rows(torch.zeros(2000, 3, 32, 32, dtype=torch.uint8))
+    assert within(few, 10_000, 1 << 20) == 341
+    assert within(few, 10_000, 1 << 10) == 256
+    assert within(few, 100, 1 << 20) == 100
+    assert within(Rows(torch.zeros(2000, 5000)), 2000, 1 << 10) == 2000  # vectors by their rows
+    monkeypatch.setattr(training_rows, "_NUMBERS_TO_CALIBRATE", 400 * 3072)
+    assert len(initial_rows(few, 0).x) == (1 << 22) // 3072
+    assert len(calibration_rows(few, 0).x) == 400
+    assert calibration_rows(few, 0).x.dtype == torch.uint8
+
+
+def test_bytes_stay_bytes():
+    rows = Rows(images(100))
+    assert all(part.x.dtype == torch.uint8 for part in hold_out(rows, 0))
+    assert resident(rows, torch.zeros(())) is rows
+    moved = resident(rows, torch.zeros((), device="meta"))
+    assert moved.x.dtype == torch.uint8
+    assert moved.x.device.type == "meta"
+
+
+def test_arrays_of_bytes_are_images_too():
+    training = Training(steps=3, batch_size=16)
+    given = images(80)
+    one = fit(flow_of(), given, training=training)
+    two = fit(flow_of(), given.numpy(), training=training)
+    three = fit(flow_of(), given.float(), training=training)
+    assert one.best_valid == two.best_valid == three.best_valid
+
+
+@pytest.mark.parametrize("ema", [0.0, 0.9])
+def test_who_watches_sees_the_flow_as_it_is_validated(ema):
+    seen, validated = {}, {}
+    flow = flow_of()
+    measure = Validator.measure
+
+    def note(self):
+        found = measure(self)
+        validated[len(validated)] = [p.detach().clone() for p in self.engine.flow.parameters()]
+        return found
+
+    def watch(step):
+        assert not flow.training
+        torch.rand(7)  # draws what it likes
+        seen[step] = [p.detach().clone() for p in flow.parameters()]
+
+    training = Training(steps=11, batch_size=16, validate_every=2, ema=ema, patience=0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Validator, "measure", note)
+        fitted = fit(flow, images(200), images(40), training=training, watch=watch)
+    assert list(seen) == [2, 4, 8, 11]
+    for step, index in ((2, 0), (4, 1), (8, 3), (11, 5)):
+        assert all(map(torch.equal, seen[step], validated[index]))
+    alone = fit(flow_of(), images(200), images(40), training=training)
+    assert [r["train"] for r in alone.history] == [r["train"] for r in fitted.history]
+    assert alone.best_valid == fitted.best_valid
+
+
+def test_weight_normalised_matrices_decay_by_their_gain():
+    flow = assemble(RealNVP(maps=2, blocks=1, scales=1), SCHEMA)
+    decaying, others = (
+        g["params"] for g in make_optimizer(flow, Training(weight_decay=1.0)).param_groups
+    )
+    names = {id(p): name for name, p in flow.named_parameters()}
+    decaying, others = ({names[id(p)] for p in group} for group in (decaying, others))
+    gains = {name for name in names.values() if name.endswith("original0")}
+    directions = {name for name in names.values() if name.endswith("original1")}
+    assert gains
+    assert gains <= decaying
+    assert directions <= others
+    assert {name for name in names.values() if name.endswith("last.weight")} <= decaying
+    assert {name for name in names.values() if name.endswith("bias")} <= others
+
+
+def test_a_validation_of_many_images_is_within_memory():
+    class Engineless:
+        training = Training()
+        like = torch.zeros(())
+
+    large = Rows(torch.zeros(600, 3, 64, 64, dtype=torch.uint8))
+    validator = Validator(Engineless(), large, large)
+    assert len(validator._tails.x) == (1 << 22) // (3 * 64 * 64)
+    assert validator._batch_size * 3 * 64 * 64 <= 1 << 20
+    assert np.prod(validator._calibration.x.shape) <= 1 << 24
