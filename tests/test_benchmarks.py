@@ -54,3 +54,26 @@ def test_sampling_fills_in_a_row(monkeypatch):
     sampling.measure(cell, sampling.ways(3, 4), seconds=0.01)
     assert set(cell.seconds) == set(sampling.COLUMNS)
     assert "| 3 | 4 |" in sampling.report([cell], {"command": "none"})
+
+
+def test_image_flows_are_scored_and_timed_beside_their_peer(monkeypatch):
+    pytest.importorskip("normflows")
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    import images
+    import torch
+
+    monkeypatch.setattr(images, "BATCH", 4)
+    size, shape = (2, 1, 4), (1, 8, 8)
+    flows = {name: build(shape, size) for name, build in images.BUILD.items()}
+    counts = [images.parameters(flow) for flow in flows.values()]
+    assert abs(counts[0] - counts[1]) < 0.3 * counts[1]  # priors differ; the rest is equal
+    pixels = torch.randint(0, 256, (300, 1, 8, 8), dtype=torch.uint8)
+    scores = [
+        images._trained(flow, name, "noise", "logit", pixels, pixels[:50], steps=2)
+        for name, flow in flows.items()
+    ]
+    assert all(7 < score.bits < 20 for score in scores)
+    seconds = {name: [1.0, 2.0] for name in flows}
+    cell = images.Cell("noise", size, "train", dict(zip(flows, counts, strict=True)), seconds)
+    text = images.report({"speed": {"facts": {}, "cells": [vars(cell)]}})
+    assert "| noise L=2 K=1 4 maps | train | 1500.0 | 1500.0 | **1.00** |" in text
