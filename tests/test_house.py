@@ -15,7 +15,7 @@ import pytest
 import torch
 
 import caudal
-from caudal.cli import demo, distill, evaluate, recipes, sample, score, train
+from caudal.cli import demo, distill, evaluate, interpolate, recipes, sample, score, train
 from caudal.cli.entry import COMMANDS
 from caudal.cli.parse import parse
 from caudal.recipes import RECIPES
@@ -233,6 +233,7 @@ OPTIONS = {
     "sample": sample.SampleOptions,
     "recipes": recipes.RecipesOptions,
     "demo": demo.DemoOptions,
+    "interpolate": interpolate.InterpolateOptions,
 }
 WRITTEN = sorted({line for page in PAGES for line in command_lines(page)})
 

@@ -36,9 +36,10 @@ def open_dataset(
             progress=reading(screen),
             **{**taken, "pixels": images.pixels or recipe.pixels},
         )
+    data = open_table_data(options)
     names = [field.name for field in fields(images)]
     refuse_given(images, names, "images", f"{options.data} is a table")
-    return open_table_data(options)
+    return data
 
 
 def open_table_data(options: DataOptions) -> Dataset:

@@ -4,8 +4,8 @@ import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from caudal.cli.datasets import reading
 from caudal.cli.opened import OpenedRun
+from caudal.cli.opened_images import image_dataset, other_images
 from caudal.cli.results import GAUSSIAN, write_evaluation
 from caudal.cli.screen import Screen
 from caudal.data import Rows
@@ -86,10 +86,10 @@ def _rows(
     """The images, the baseline, what to call the images, and what to say of them."""
     saved = opened.folder / GAUSSIAN
     if options.data is not None:
-        rows, _, notes = opened.other_images(options.data, options.images, reading(screen))
+        rows, _, notes = other_images(opened, options.data, options.images, screen)
         gaussian = load_pixel_gaussian(saved) if saved.exists() else None
         return rows, gaussian, options.data, notes
-    dataset = opened.image_dataset(reading(screen))
+    dataset = image_dataset(opened, screen)
     if saved.exists():
         gaussian = load_pixel_gaussian(saved)
     else:

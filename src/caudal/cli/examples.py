@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 from torch import Tensor
 
 from caudal.cli.opened import OpenedRun
+from caudal.cli.opened_images import class_names, test_labels
 from caudal.data import Rows
 from caudal.data.source import permutation
 from caudal.errors import InputError
@@ -32,9 +33,9 @@ class Four(NamedTuple):
 
 def test_images(opened: OpenedRun, rows: Rows) -> Examples:
     """The test images of a run, called by their number."""
-    labels = opened.classes(rows)
+    labels = class_names(opened.images, rows.context)
     if labels is None:
-        labels = opened.test_labels()
+        labels = test_labels(opened)
     if labels is not None and len(labels) != len(rows):  # some were skipped: which is whose?
         labels = None
     return Examples(rows, [str(i + 1) for i in range(len(rows))], labels, "test image")

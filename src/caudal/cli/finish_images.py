@@ -58,11 +58,7 @@ def finish(
     if report:
         page = write_image_report(out, _story(out, recipe, data, fitted, config, result))
         screen.say(f"\nreport  {page}")
-    screen.say(f"model   {Run(out).model_path}\n\nnext:")
-    folder = shlex.quote(str(out))
-    screen.say(f"  caudal sample {folder} -n 64 --out samples.png")
-    screen.say(f"  caudal interpolate {folder} --out manifold.png")
-    screen.say(f"  caudal score {folder} --data IMAGES --out scored.csv")
+    _say_next(screen, out, data.schema)
     screen.result(
         {
             **result.to_dict(),
@@ -73,6 +69,15 @@ def finish(
             "seconds": seconds_of(fitted),
         }
     )
+
+
+def _say_next(screen: Screen, out: Path, schema: ImageSchema) -> None:
+    screen.say(f"model   {Run(out).model_path}\n\nnext:")
+    folder, shown = shlex.quote(str(out)), schema.shape[0] in (1, 3)
+    screen.say(f"  caudal sample {folder} -n 64 --out samples.{'png' if shown else 'npy'}")
+    if shown:
+        screen.say(f"  caudal interpolate {folder} --out manifold.png")
+    screen.say(f"  caudal score {folder} --data IMAGES --out scored.csv")
 
 
 def _story(

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Annotated
 from tyro.conf import FlagCreatePairsOff, Positional, arg
 
 from caudal import files
-from caudal.cli.datasets import reading, refuse_reading
+from caudal.cli.datasets import refuse_reading
 from caudal.cli.examples import CORNERS, Examples, Four, choose, test_images
 from caudal.cli.interpolate_table import table_examples, write_table_manifold
 from caudal.cli.opened import OpenedRun
+from caudal.cli.opened_images import class_names, image_dataset, other_images
 from caudal.cli.options import ReadingOptions
 from caudal.cli.output import open_picture
 from caudal.cli.parse import parse
@@ -103,14 +104,14 @@ def _examples(options: InterpolateOptions, opened: OpenedRun, screen: Screen) ->
     if schema.shape[0] not in (1, 3):
         raise InputError(f"{options.run} models {schema.size} images, which no picture can show")
     if options.data is None:
-        dataset = opened.image_dataset(reading(screen))
+        dataset = image_dataset(opened, screen)
         for note in dataset.notes:
             screen.warn(note)
         return test_images(opened, dataset.test)
-    rows, names, notes = opened.other_images(options.data, options.images, reading(screen))
+    rows, names, notes = other_images(opened, options.data, options.images, screen)
     for note in notes:
         screen.warn(note)
-    return Examples(rows, names, opened.classes(rows), "image")
+    return Examples(rows, names, class_names(schema, rows.context), "image")
 
 
 def _tell(screen: Screen, options: InterpolateOptions, four: Four, error: float) -> None:

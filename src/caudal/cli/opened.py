@@ -6,12 +6,9 @@ from typing import Any
 
 import torch
 
-from caudal.cli.options import ReadingOptions, is_path
-from caudal.data import Dataset, ImageDataset, ImageSchema, Rows, Schema, open_data
-from caudal.data.images import Whole, labels_of_part, open_images, open_whole
-from caudal.data.images.fill import Progress
+from caudal.cli.options import is_path
+from caudal.data import Dataset, ImageDataset, ImageSchema, Schema, open_data
 from caudal.data.schemas import AnySchema
-from caudal.data.splits import TEST
 from caudal.errors import InputError
 from caudal.flow import Flow
 from caudal.recipes import Recipe
@@ -92,62 +89,13 @@ class OpenedRun:
         Raises:
             InputError: the data cannot be opened, or it is not known which they were.
         """
-        config, schema = self._placed(instead), self.table
+        config, schema = self.placed(instead), self.table
         dataset = open_data(
             config["data"], missing=config.get("missing", "refuse"), schema=schema, **parts(config)
         )
-        return replace(dataset, notes=(*dataset.notes, *self._changed(dataset)))
+        return replace(dataset, notes=(*dataset.notes, *self.changed(dataset)))
 
-    def image_dataset(
-        self, progress: Progress | None = None, instead: str = "give other images with --data"
-    ) -> ImageDataset:
-        """The images the run was trained on, as `dataset` does with a table.
-
-        Args:
-            progress: over images that are read.
-            instead: the advice where they are not to be had.
-
-        Raises:
-            InputError: as `dataset`.
-        """
-        config, schema = self._placed(instead), self.images
-        corrupt = config.get("corrupt", "refuse")
-        dataset = open_images(
-            config["data"],
-            schema=schema,
-            corrupt=corrupt,
-            progress=progress,
-            **self._size(),
-            **parts(config),
-        )
-        return replace(dataset, notes=(*dataset.notes, *self._changed(dataset)))
-
-    def test_labels(self) -> list[Any] | None:
-        """The class of each test image, if there are classes, also of a flow that takes none."""
-        config = self._placed()
-        return labels_of_part(config["data"], TEST, **parts(config))
-
-    def other_images(
-        self, data: str, options: ReadingOptions, progress: Progress | None = None
-    ) -> Whole:
-        """All images of another source, cut and scaled as those of the run if not told otherwise.
-
-        Raises:
-            InputError: the run does not model such images, or they cannot be read.
-        """
-        told = {k: v for k in ("crop", "resize") if (v := getattr(options, k))}
-        size = told or self._size()
-        return open_whole(data, self.images, corrupt=options.corrupt, progress=progress, **size)
-
-    def classes(self, rows: Rows) -> list[Any] | None:
-        """The class of each image; None for a flow that is not given one."""
-        return class_names(self.images, rows.context)
-
-    def _size(self) -> dict[str, Any]:
-        """The options that say of which size images are made."""
-        return {name: self.config.get(name, ()) for name in ("crop", "resize")}
-
-    def _placed(self, instead: str = "give other rows with --data") -> dict[str, Any]:
+    def placed(self, instead: str) -> dict[str, Any]:
         """The config, where it says what the run was trained on, and that is still there."""
         config = self.config
         if "data" not in config:
@@ -161,7 +109,7 @@ class OpenedRun:
                 )
         return config
 
-    def _changed(self, dataset: Dataset | ImageDataset) -> list[str]:
+    def changed(self, dataset: Dataset | ImageDataset) -> list[str]:
         """A note where the training rows are not those of then."""
         before = self._metadata.get("data", {}).get("train")
         if before is None or before == fingerprint(dataset.train):
@@ -170,14 +118,6 @@ class OpenedRun:
             f"{dataset.name} changed since the run was trained: its rows, and their split, are "
             f"others now"
         ]
-
-
-def class_names(schema: ImageSchema, context: torch.Tensor | None) -> list[Any] | None:
-    """The class of each row of context (N, 1); None for a flow that takes none."""
-    if context is None:
-        return None
-    names = schema.context[0].categories or ()
-    return [names[code] for code in context[:, 0].long().tolist()]
 
 
 def parts(config: dict[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from caudal.cli.contexts import context_rows, rechunk
-from caudal.cli.opened import OpenedRun, class_names
+from caudal.cli.opened import OpenedRun
+from caudal.cli.opened_images import class_names
 from caudal.cli.output import open_images_output
 from caudal.cli.screen import Screen
 from caudal.data import ImageSchema

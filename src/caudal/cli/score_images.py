@@ -8,8 +8,8 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from caudal.cli.datasets import reading
 from caudal.cli.opened import OpenedRun
+from caudal.cli.opened_images import class_names, other_images
 from caudal.cli.screen import Screen, number
 from caudal.data import ImageSchema, Rows, TableWriter
 from caudal.losses import bits_per_dim
@@ -24,10 +24,10 @@ PIECE_NUMBERS = 1 << 20  # pixels scored at a time
 
 def run(options: "ScoreOptions", opened: OpenedRun, writer: TableWriter, screen: Screen) -> int:
     """Scores them, writes the table and says what is in it."""
-    rows, names, notes = opened.other_images(options.data, options.images, reading(screen))
+    rows, names, notes = other_images(opened, options.data, options.images, screen)
     for note in notes:
         screen.warn(note)
-    classes = opened.classes(rows)
+    classes = class_names(opened.images, rows.context)
     log_prob = torch.cat(list(_scored(opened, rows, options.seed, screen)))
     table = as_table(opened.images, names, classes, log_prob)
     writer.check(table.schema)

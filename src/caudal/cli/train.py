@@ -1,20 +1,18 @@
 """`caudal train`: from a table, or from images, to a run folder."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from caudal.cli import finish, finish_images, preview, preview_images
-from caudal.cli.config import check_recipe, config_words, read_config
 from caudal.cli.datasets import AnyDataset, open_dataset
-from caudal.cli.options import DataOptions, ImageOptions, TrainOptions, as_config, wherever_read
+from caudal.cli.options import DataOptions, TrainOptions, as_config, wherever_read
 from caudal.cli.output import check_run_folder, with_advice
-from caudal.cli.parse import parse
-from caudal.cli.presets import describe, find_preset, preset_words
 from caudal.cli.screen import Screen
+from caudal.cli.train_options import read_options
 from caudal.data import ImageDataset
 from caudal.errors import InputError
 from caudal.flow import Flow
@@ -22,7 +20,6 @@ from caudal.recipes import RECIPES, Recipe
 from caudal.training.assemble import assemble
 from caudal.training.devices import leads
 from caudal.training.fit import Fitted, fit
-from caudal.training.options import Training
 from caudal.training.progress import RichReporter
 
 USAGE = """usage: caudal train RECIPE --data DATA [--out FOLDER] ...
@@ -84,84 +81,6 @@ def _finish(
         finish_images.finish(screen, out, options.recipe, data, fitted, config, options.report)
     else:
         finish.finish(screen, out, options.recipe, data, fitted, config, options.report)
-
-
-def read_options(words: list[str]) -> TrainOptions[Any]:
-    """The options out of the words, and out of the files that --config and --resume name."""
-    name = None if words[0].startswith("-") else words[0]
-    typed = words if name is None else words[1:]
-    if name is not None:
-        check_recipe(name)
-    peeked = _peek(typed)
-    file = _config_file(peeked)
-    config: dict[str, Any] = {} if file is None else read_config(file)
-    name = name or config.get("recipe")
-    if config and config["recipe"] != name:
-        raise InputError(f"{file} is of the recipe {config['recipe']}, not {name}: leave one out")
-    check_recipe(name)
-    before = config_words(config, typed) if config else []
-    if peeked.preset is not None:
-        before += preset_words(find_preset(str(name), peeked.preset))
-    try:
-        options = _parse(str(name), [*before, *typed])
-    except InputError:
-        if config:
-            _check_config(str(name), config, file)
-        raise
-    if options.resume and options.overwrite:
-        raise InputError("--resume and --overwrite: choose one of them")
-    return options
-
-
-def _parse(name: str, words: Sequence[str]) -> TrainOptions[Any]:
-    generic: Any = TrainOptions
-    kind: type[TrainOptions[Any]] = generic[RECIPES[name]]
-    return parse(kind, words, f"caudal train {name}", _defaults(name), describe(name))
-
-
-def _check_config(name: str, config: dict[str, Any], file: Path | None) -> None:
-    """Says that it is the file, and not what was typed, if that cannot be read."""
-    try:
-        _parse(name, config_words({"data": "some", **config}))
-    except InputError as error:
-        raise InputError(f"{file}: {error}") from None
-
-
-def _defaults(name: str) -> TrainOptions[Any]:
-    import tyro
-
-    data = DataOptions(tyro.MISSING)
-    return TrainOptions(data, ImageOptions(), RECIPES[name](), Training())
-
-
-def _config_file(found: "_Peeked") -> Path | None:
-    """The file that --config names; with --resume that of the run in --out, if there is one."""
-    if found.config is not None:
-        return Path(found.config)
-    if found.resume and found.out is not None and (Path(found.out) / "config.yaml").is_file():
-        return Path(found.out) / "config.yaml"
-    return None
-
-
-@dataclass(frozen=True)
-class _Peeked:
-    """The options that say where further options are."""
-
-    config: str | None
-    preset: str | None
-    out: str | None
-    resume: bool
-
-
-def _peek(words: list[str]) -> _Peeked:
-    import argparse
-
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-    for flag in ("--config", "--preset", "--out"):
-        parser.add_argument(flag, nargs="?")
-    parser.add_argument("--resume", action="store_true")
-    found, _ = parser.parse_known_args(words)
-    return _Peeked(found.config, found.preset, found.out, found.resume)
 
 
 def default_folder(recipe: Recipe, data: DataOptions) -> str:
