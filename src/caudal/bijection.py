@@ -127,7 +127,9 @@ def in_pieces(
         return direction(value, context)
     pieces = value.split(rows)
     contexts = [None] * len(pieces) if context is None else context.split(rows)
-    outputs, log_dets = zip(*map(direction, pieces, contexts), strict=True)
+    # Of a view into all rows, slice_scatter would copy all that lies before it, and keep that.
+    runs = (direction(piece.clone(), given) for piece, given in zip(pieces, contexts, strict=True))
+    outputs, log_dets = zip(*runs, strict=True)
     return torch.cat(outputs), torch.cat(log_dets)
 
 
