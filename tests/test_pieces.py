@@ -9,8 +9,7 @@ from caudal.bijections import Coupling
 
 @pytest.fixture
 def calls(monkeypatch):
-    monkeypatch.setattr(bijection, "_ROWS", 4)
-    monkeypatch.setattr(bijection, "_NUMBERS", 1)
+    monkeypatch.setattr(bijection, "_VECTORS", (4, 1))
     return []
 
 
@@ -47,8 +46,10 @@ def test_batch_moments_come_from_the_whole_batch(calls):
 
 @pytest.mark.parametrize("name", recipes.RECIPES)
 def test_no_rows_are_a_batch_too(name):
-    flow = recipes.RECIPES[name]().build((3,)).eval()
-    assert flow.log_prob(torch.empty(0, 3)).shape == (0,)
-    assert flow.sample(0).shape == (0, 3)
+    recipe = recipes.RECIPES[name]()
+    shape = (3,) if recipe.vectors else (1, 4, 4)
+    flow = recipe.build(shape).eval()
+    assert flow.log_prob(torch.empty(0, *shape)).shape == (0,)
+    assert flow.sample(0).shape == (0, *shape)
     with pytest.raises(InputError, match="cannot draw -1 samples"):
         flow.sample(-1)

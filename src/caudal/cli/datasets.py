@@ -23,7 +23,7 @@ def open_dataset(
     Raises:
         InputError: they cannot be used, or options are given that mean nothing of them.
     """
-    if finds_images(options.data):
+    if finds_images(options.data) or not recipe.vectors:
         refuse_given(options, TABLE_ONLY, "tables", f"{options.data} has images")
         taken = {field.name: getattr(images, field.name) for field in fields(images)}
         return open_images(
