@@ -21,7 +21,7 @@ from caudal.recipes import RECIPES
 
 PAPERS = Path(__file__).parent.parent / "docs" / "papers"
 COMMAND = re.compile(r"^\$ caudal (train .*) --out \S+$", re.M)
-NUMBER = re.compile(r"^\*\*−.*?not\sa\sranking\sof\srecipes\.$", re.M | re.S)
+NUMBER = re.compile(r"^\*\*[−\d].*?not\sa\sranking\sof\srecipes\.$", re.M | re.S)
 
 
 def result(words: list[str]) -> dict[str, Any]:
@@ -36,17 +36,31 @@ def result(words: list[str]) -> dict[str, Any]:
 
 def paragraph(trained: dict[str, Any], found: dict[str, Any]) -> str:
     """The number of a page, and what it is."""
-    nats = {k: f"{v:.2f}".replace("-", "−") for k, v in found.items() if isinstance(v, float)}
+    text = _of_images(found) if "elements" in found else _of_a_table(found)
     seconds = max(1, round(trained["seconds"]))
-    text = (
+    text += (
+        f" {trained['parameters']:,} parameters, trained in about {seconds} s on one CPU thread. "
+        f"One seed and few epochs: a check that it works, not a ranking of recipes."
+    )
+    return textwrap.fill(text, 118, break_on_hyphens=False)
+
+
+def _of_images(found: dict[str, Any]) -> str:
+    return (
+        f"**{found['bits_per_dim']:.3f} ± {found['two_se']:.3f} bits/dim** "
+        f"(a {found['kind']}, ± 2 s.e.) on the {found['rows']} test images; one Gaussian gives "
+        f"{found['gaussian_bits_per_dim']:.3f}."
+    )
+
+
+def _of_a_table(found: dict[str, Any]) -> str:
+    nats = {k: f"{v:.2f}".replace("-", "−") for k, v in found.items() if isinstance(v, float)}
+    return (
         f"**{nats['log_prob']} ± {nats['two_se']} nats** a row (a {found['kind']}, ± 2 s.e.) on "
         f"the {found['rows']} test rows: {found['bits_per_dim']:.3f} bits a pixel. One Gaussian "
         f"gives {nats['gaussian_log_prob']}; row by row the flow is {nats['gain']} ± "
-        f"{nats['gain_two_se']} above it. {trained['parameters']:,} parameters, trained in about "
-        f"{seconds} s on one CPU thread. One seed and few epochs: a check that it works, not a "
-        f"ranking of recipes."
+        f"{nats['gain_two_se']} above it."
     )
-    return textwrap.fill(text, 118, break_on_hyphens=False)
 
 
 def refresh(name: str, folder: Path) -> str:

@@ -246,7 +246,8 @@ def test_probabilities_of_all_images_sum_to_at_most_one(pixels, bits):
     schema = ImageSchema((1, 1, 2), bits=bits, pixels=pixels)
     flow = assemble(NICE(hidden=(4,), prior="normal"), schema).eval()
     with torch.no_grad():  # wider than the data: nearly all of its mass is on [0, levels]^2
-        flow.bijection.parts[0].bijection.parts[0].log_scale.fill_(
+        nice = flow.bijection.parts[0].bijection.parts[0]
+        nice.parts[0].log_scale.fill_(
             math.log({"unit": 0.05, "centred": 0.05, "logit": 0.7}[pixels])
         )
     levels = torch.arange(schema.levels).double()

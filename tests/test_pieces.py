@@ -5,12 +5,12 @@ import torch
 
 from caudal import InputError, bijection, recipes
 from caudal.bijections import Coupling
+from caudal.elementwise import Affine
 
 
 @pytest.fixture
 def calls(monkeypatch):
-    monkeypatch.setattr(bijection, "_ROWS", 4)
-    monkeypatch.setattr(bijection, "_NUMBERS", 1)
+    monkeypatch.setattr(bijection, "_VECTORS", (4, 1))
     return []
 
 
@@ -45,10 +45,34 @@ def test_batch_moments_come_from_the_whole_batch(calls):
     assert calls == [10]
 
 
+class Still(torch.nn.Module):
+    """A net whose coupling changes nothing."""
+
+    def forward(self, x, context=None):
+        return x.new_zeros(len(x), 2, 2)
+
+
+@pytest.mark.usefixtures("calls")
+def test_a_piece_keeps_no_more_than_its_rows():
+    kept = []
+    half = Coupling(Still(), Affine(), torch.arange(4) < 2)
+
+    def direction(value, context):
+        output, log_det = half.inverse(value, context)
+        kept.append(output.untyped_storage().nbytes() // output.element_size())
+        return output, log_det
+
+    with torch.no_grad():
+        bijection.in_pieces(direction, torch.randn(40, 4), None)
+    assert kept == [4 * 4] * 10
+
+
 @pytest.mark.parametrize("name", recipes.RECIPES)
 def test_no_rows_are_a_batch_too(name):
-    flow = recipes.RECIPES[name]().build((3,)).eval()
-    assert flow.log_prob(torch.empty(0, 3)).shape == (0,)
-    assert flow.sample(0).shape == (0, 3)
+    recipe = recipes.RECIPES[name]()
+    shape = (3,) if recipe.vectors else (1, 4, 4)
+    flow = recipe.build(shape).eval()
+    assert flow.log_prob(torch.empty(0, *shape)).shape == (0,)
+    assert flow.sample(0).shape == (0, *shape)
     with pytest.raises(InputError, match="cannot draw -1 samples"):
         flow.sample(-1)

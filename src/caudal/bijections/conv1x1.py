@@ -26,14 +26,12 @@ class ChannelMixing(Bijection):
         """log|det W|, a scalar."""
 
     def forward(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        return self._mix(z, torch.linalg.inv(self.weight())), -self._log_det(z)
+        with full_precision(z):
+            return _mix(z, torch.linalg.inv(self.weight())), -self._log_det(z)
 
     def inverse(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        return self._mix(x, self.weight()), self._log_det(x)
-
-    def _mix(self, value: Tensor, matrix: Tensor) -> Tensor:
-        with full_precision(value):
-            return F.linear(value.movedim(1, -1), matrix).movedim(-1, 1)
+        with full_precision(x):
+            return _mix(x, self.weight()), self._log_det(x)
 
     def _log_det(self, value: Tensor) -> Tensor:
         return (self.log_abs_det() * math.prod(value.shape[2:])).expand(value.shape[0])
@@ -79,6 +77,10 @@ class LUConv1x1(ChannelMixing):
 
     def log_abs_det(self) -> Tensor:
         return self.log_scale.sum()
+
+
+def _mix(value: Tensor, matrix: Tensor) -> Tensor:
+    return F.linear(value.movedim(1, -1), matrix).movedim(-1, 1)
 
 
 def _rotation(channels: int) -> Tensor:

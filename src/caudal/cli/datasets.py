@@ -21,8 +21,10 @@ def open_dataset(given: TrainOptions[Any], screen: Screen) -> AnyDataset:
         InputError: they cannot be used, or options are given that mean nothing of them.
     """
     options, images = given.data, given.images
-    if finds_images(options.data):
-        refuse_given(options, TABLE_ONLY, "tables", f"{options.data} has images")
+    found = finds_images(options.data)
+    if found or not given.recipe.vectors:
+        but = f"{options.data} has images" if found else f"{given.recipe.name} is for images"
+        refuse_given(options, TABLE_ONLY, "tables", but)
         taken = {field.name: getattr(images, field.name) for field in fields(images)}
         return open_images(
             options.data,

@@ -35,6 +35,7 @@ class Glow(Recipe):
     scores = "parallel"
     samples = "parallel"
     images = True
+    vectors = False
     pixels = "logit"
 
     scales: int | None = None

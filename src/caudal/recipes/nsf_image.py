@@ -29,6 +29,7 @@ class NSFImage(Recipe):
     scores = "parallel"
     samples = "parallel"
     images = True
+    vectors = False
     pixels = "logit"
 
     scales: int | None = None

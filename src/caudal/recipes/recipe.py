@@ -38,6 +38,8 @@ class Recipe(ABC):
     """How `sample` runs."""
     images: ClassVar[bool] = False
     """Whether it knows what images (C, H, W) are; other recipes take them as vectors."""
+    vectors: ClassVar[bool] = True
+    """Whether it models vectors (D,)."""
     pixels: ClassVar[str] = "logit"
     """What it makes of pixels unless told otherwise: see `ImageSchema.pixels`."""
 

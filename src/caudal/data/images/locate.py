@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from caudal.data.builtin import NAMES
-from caudal.data.images import arrays, folder, hub, idx, parquet
+from caudal.data.images import arrays, builtin, folder, hub, idx, parquet
 from caudal.data.images.form import SUFFIXES
 from caudal.data.images.pictures import Found
 from caudal.data.locate import missing_file
@@ -24,7 +24,8 @@ FORMATS = (
 def finds_images(data: Any) -> bool:
     """Whether `data` looks like images, not like a table; reads no more than headers.
 
-    A folder does, and so do arrays of three or more dimensions, a Parquet file with a column of
+    The built-in digits are a table, unless they are asked for as images. A folder does look like
+    images, and so do arrays of three or more dimensions, a Parquet file with a column of
     encoded images, IDX and image files, and hf:NAME.
     """
     if isinstance(data, np.ndarray | torch.Tensor):
@@ -60,6 +61,10 @@ def find_images(data: Any) -> Found:
     name = os.fspath(data)
     if hub.is_hub(name):
         return hub.read_hub(name)
+    if name in builtin.NAMES:
+        return builtin.read_built_in(name)
+    if name in NAMES:
+        raise InputError(f"{name} is a table, and no images: give {FORMATS}, or digits")
     path = Path(name)
     if path.is_dir():
         return _find_in_folder(path, name)

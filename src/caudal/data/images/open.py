@@ -55,10 +55,10 @@ def open_images(
 
     Args:
         data: a folder of image files or of IDX files, a .npy, .npz or .parquet file, `hf:NAME`,
-            or from Python an array or tensor of uint8.
+            the built-in "digits", or from Python an array or tensor of uint8.
         crop: height and width (or one number) of the centre to keep of each image.
         resize: height and width (or one number) to scale each image to.
-        bits: of each pixel.
+        bits: of each pixel, at most those that there are.
         pixels: what a flow makes of them, see `ImageSchema`.
         alpha: of pixels = logit.
         dequantization: the noise between values, see `ImageSchema`.
@@ -86,7 +86,7 @@ def open_images(
     if schema is None:
         column = (class_column(given),) if context else ()
         shape = first_shape(parts[TRAIN][0], form, corrupt)
-        schema = ImageSchema(shape, bits, pixels, alpha, dequantization, column)
+        schema = ImageSchema(shape, min(bits, main.bits), pixels, alpha, dequantization, column)
         form = Form.of(crop, resize, shape[0])
     else:
         check_shape(parts[TRAIN][0], form, corrupt, schema)

@@ -62,11 +62,13 @@ class Found:
         name: what the user called it.
         parts: its images, by `TRAIN`, `VALID` and `TEST`; all under `TRAIN` if it has no parts.
         notes: what the user should know, such as files that were passed over.
+        bits: of each pixel that say something.
     """
 
     name: str
     parts: dict[int, Pictures]
     notes: tuple[str, ...] = ()
+    bits: int = 8
 
 
 def part_of(word: str) -> int | None:
