@@ -167,6 +167,18 @@ def test_a_folder_with_a_corrupt_image_is_refused_or_goes_on_without_it(capsys, 
     assert caudal("interpolate", tmp_path / "run", "--out", out) == 0
 
 
+def test_digits_are_images_to_recipes_of_images(capsys, tmp_path):
+    words = ("--data", "digits", "--context", "class", "--no-report", "--out", tmp_path / "run")
+    assert caudal("train", "glow", *words, *TINY) == 0
+    assert "8x8 gray images, 4 bits a pixel" in capsys.readouterr().out
+    made = yaml.safe_load((tmp_path / "run/config.yaml").read_text())
+    assert (made["data"], made["bits"]) == ("digits", 4)
+    assert caudal("eval", tmp_path / "run", "--limit", 20) == 0
+    assert "changed since" not in capsys.readouterr().out
+    assert caudal("interpolate", tmp_path / "run", "--out", tmp_path / "m.png") == 0
+    assert len(set(re.findall(r"\(class (\d)\)", capsys.readouterr().out))) == 4
+
+
 # --- presets ---------------------------------------------------------------------------------
 
 
@@ -360,7 +372,7 @@ def test_interpolate_takes_the_built_in_digits(capsys, tmp_path):
         (["maf", "--data", "PEOPLE", "--flips"], "--flips mirrors images"),
         (["realnvp", "--data", "PEOPLE", "--preset", "cifar10"], "--preset is for images, and"),
         (["glow", "--data", "shots", "--crop", "8"], "no file and no built-in data 'shots'"),
-        (["glow", "--data", "moons"], "recipe glow: glow models images (C, H, W)"),
+        (["glow", "--data", "moons"], "moons is a table, and no images"),
         (["glow", "--data", "SHAPES", "--preset", "cifra10"], "did you mean 'cifar10'"),
         (["maf", "--data", "SHAPES", "--preset", "cifar10"], "maf has no presets"),
         (["glow", "--data", "SHAPES", "--batch-size", "100"], "fewer than one batch of 100"),

@@ -61,11 +61,11 @@ def show_data(screen: Screen, data: AnyDataset) -> None:
 
 
 def config_of(options: TrainOptions[Any], data: AnyDataset) -> dict[str, Any]:
-    """What config.yaml holds; of images, what the flow makes of pixels, whoever chose it."""
+    """What config.yaml holds; of images, what the flow takes of pixels, whoever chose it."""
     images = None
     if isinstance(data, ImageDataset):
         pixels: Any = data.schema.pixels
-        images = replace(options.images, pixels=pixels)
+        images = replace(options.images, pixels=pixels, bits=data.schema.bits)
     return as_config(options.recipe, options.data, options.training, options.report, images)
 
 
