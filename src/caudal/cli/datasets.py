@@ -4,26 +4,24 @@ from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from typing import Any
 
-from caudal.cli.options import TABLE_ONLY, DataOptions, ImageOptions, ReadingOptions
+from caudal.cli.options import TABLE_ONLY, DataOptions, ReadingOptions, TrainOptions
 from caudal.cli.screen import Screen
 from caudal.data import Dataset, ImageDataset, open_data
 from caudal.data.images import finds_images, open_images
 from caudal.data.images.fill import Progress
 from caudal.errors import InputError
-from caudal.recipes import Recipe
 
 AnyDataset = Dataset | ImageDataset
 
 
-def open_dataset(
-    options: DataOptions, images: ImageOptions, recipe: Recipe, screen: Screen
-) -> AnyDataset:
+def open_dataset(given: TrainOptions[Any], screen: Screen) -> AnyDataset:
     """The data that the options name; pixels as the recipe has them, if not told otherwise.
 
     Raises:
         InputError: they cannot be used, or options are given that mean nothing of them.
     """
-    if finds_images(options.data) or not recipe.vectors:
+    options, images = given.data, given.images
+    if finds_images(options.data) or not given.recipe.vectors:
         refuse_given(options, TABLE_ONLY, "tables", f"{options.data} has images")
         taken = {field.name: getattr(images, field.name) for field in fields(images)}
         return open_images(
@@ -34,9 +32,10 @@ def open_dataset(
             split=options.split,
             seed=options.split_seed,
             progress=reading(screen),
-            **{**taken, "pixels": images.pixels or recipe.pixels},
+            **{**taken, "pixels": images.pixels or given.recipe.pixels},
         )
     data = open_table_data(options)
+    refuse_given(given, ["preset"], "images", f"{options.data} is a table")
     names = [field.name for field in fields(images)]
     refuse_given(images, names, "images", f"{options.data} is a table")
     return data

@@ -38,7 +38,7 @@ def run(words: list[str]) -> int:
     out = Path(options.out or default_folder(options.recipe, options.data))
     if not options.resume:
         check_run_folder(out, options.overwrite)
-    data = open_dataset(options.data, options.images, options.recipe, screen)
+    data = open_dataset(options, screen)
     show_data(screen, data)
     flow = build(options.recipe, data, options.training.seed)
     preview.show_recipe(screen, options.recipe, flow, data)
