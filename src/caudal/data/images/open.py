@@ -1,6 +1,7 @@
 """From what `--data` names to training, validation and test images."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -86,7 +87,8 @@ def open_images(
     if schema is None:
         column = (class_column(given),) if context else ()
         shape = first_shape(parts[TRAIN][0], form, corrupt)
-        schema = ImageSchema(shape, min(bits, main.bits), pixels, alpha, dequantization, column)
+        schema = ImageSchema(shape, bits, pixels, alpha, dequantization, column)
+        schema = replace(schema, bits=min(bits, main.bits))
         form = Form.of(crop, resize, shape[0])
     else:
         check_shape(parts[TRAIN][0], form, corrupt, schema)
