@@ -59,8 +59,9 @@ def test_sampling_fills_in_a_row(monkeypatch):
 def test_image_flows_are_scored_and_timed_beside_their_peer(monkeypatch):
     pytest.importorskip("normflows")
     monkeypatch.syspath_prepend(ROOT / "benchmarks")
-    import images
     import torch
+
+    import images
 
     monkeypatch.setattr(images, "BATCH", 4)
     size, shape = (2, 1, 4), (1, 8, 8)
