@@ -330,3 +330,12 @@ def test_what_looks_like_images(tmp_path):
     assert not finds_images(np.zeros((3, 4)))
     assert not finds_images("digits")
     assert not finds_images({"a": 1})
+
+
+def test_the_built_in_digits_are_images_of_four_bits():
+    found = open_images("digits", context=("class",))
+    assert found.schema.shape == (1, 8, 8)
+    assert found.schema.bits == 4
+    assert found.train.x.max() == 15
+    assert len(found.train) + len(found.valid) + len(found.test) == 1797
+    assert found.schema.context[0].categories == tuple(range(10))
