@@ -5,6 +5,8 @@ import torch
 from torch import nn
 
 from cases import RECIPES, randomise
+from image_cases import RECIPES as IMAGE_RECIPES
+from image_cases import away_from_start
 
 COUPLINGS = ["nice", "realnvp", "nsf"]
 PARALLEL = [*COUPLINGS, "made", "maf", "maf-mog", "nsf-ar"]
@@ -67,3 +69,26 @@ def test_sampling_of_couplings_exports(name):
     x = program.module()(context)
     torch.manual_seed(1)
     torch.testing.assert_close(x, flow.sample(8, context))
+
+
+IMAGES = ["glow", "realnvp"]
+
+
+def image_flow_and_rows(name):
+    flow = away_from_start(IMAGE_RECIPES[name].build((1, 8, 8), (2,))).eval()
+    return flow, torch.randn(4, 1, 8, 8), torch.randn(4, 2)
+
+
+@pytest.mark.parametrize("name", IMAGES)
+def test_image_flows_are_one_graph_both_ways(name):
+    flow, x, context = image_flow_and_rows(name)
+    compiled = torch.compile(flow.log_prob, fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(compiled(x, context), flow.log_prob(x, context))
+    decode = torch.compile(flow.decode, fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(decode(x, context), flow.decode(x, context))
+
+
+def test_image_flows_export():
+    flow, x, context = image_flow_and_rows("glow")
+    program = torch.export.export(flow, (x, context), strict=True)
+    torch.testing.assert_close(program.module()(x, context), flow.log_prob(x, context))
