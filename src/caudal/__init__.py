@@ -11,6 +11,7 @@ from caudal.flow import Flow
 from caudal.initialization import calibrate, initialize
 
 if TYPE_CHECKING:
+    from caudal.training.assemble import assemble
     from caudal.training.checkpoint import load
     from caudal.training.distill import Distillation, distill
     from caudal.training.fit import fit
@@ -25,6 +26,7 @@ __all__ = [
     "Inverse",
     "NumericalError",
     "Training",
+    "assemble",
     "calibrate",
     "corrected_sample",
     "distill",
@@ -38,6 +40,7 @@ __all__ = [
 _LATER = {
     "Distillation": "caudal.training.distill",
     "Training": "caudal.training.options",
+    "assemble": "caudal.training.assemble",
     "distill": "caudal.training.distill",
     "fit": "caudal.training.fit",
     "load": "caudal.training.checkpoint",
