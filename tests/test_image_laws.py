@@ -191,6 +191,11 @@ def test_long_batches_go_in_pieces_that_change_nothing():
     torch.testing.assert_close(log_dets, log_det, atol=1e-2, rtol=1e-4)
 
 
+def test_whitening_refuses_what_no_covariance_is_sensible_for():
+    with pytest.raises(ValueError, match="at most 4096 are whitened"):
+        ZCA(3 * 64 * 64)
+
+
 @pytest.mark.usefixtures("float64")
 def test_whitening_whitens():
     mixed = torch.randn(2000, 5) @ torch.randn(5, 5) + 3

@@ -7,7 +7,7 @@ import torch
 from caudal import InputError
 from caudal.data import ImageSchema, Rows
 from caudal.data.source import Batch
-from caudal.recipes import Glow, RealNVP
+from caudal.recipes import NICE, Glow, RealNVP
 from caudal.training import rows as training_rows
 from caudal.training.assemble import assemble
 from caudal.training.engine import make_optimizer
@@ -80,9 +80,19 @@ def test_images_are_counted_by_their_numbers(monkeypatch):
     assert within(few, 100, 1 << 20) == 100
     assert within(Rows(torch.zeros(2000, 5000)), 2000, 1 << 10) == 2000  # vectors by their rows
     monkeypatch.setattr(training_rows, "_NUMBERS_TO_CALIBRATE", 400 * 3072)
-    assert len(initial_rows(few, 0).x) == (1 << 22) // 3072
+    assert len(initial_rows(few, 0, flow_of()).x) == (1 << 22) // 3072
     assert len(calibration_rows(few, 0).x) == 400
     assert calibration_rows(few, 0).x.dtype == torch.uint8
+
+
+def test_whitening_starts_from_more_images_than_an_image_has_numbers(monkeypatch):
+    monkeypatch.setattr(training_rows, "_NUMBERS_TO_START", 1)
+    monkeypatch.setattr(training_rows, "_FEW", 1)
+    rows = Rows(images(1000))
+    white = assemble(NICE(hidden=(4,), whiten=True), SCHEMA)
+    plain = assemble(NICE(hidden=(4,)), SCHEMA)
+    assert len(initial_rows(rows, 0, plain).x) == 1
+    assert len(initial_rows(rows, 0, white).x) == 10 * 16
 
 
 def test_bytes_stay_bytes():

@@ -176,7 +176,8 @@ def _begin(
         return position, keeper.history(position.step)
     seed = engine.training.seed
     generator = generator_of(mix(seed, SAMPLE), engine.like.device)
-    initialize(engine.flow, *place(initial_rows(train, seed), engine.like), generator)
+    rows = place(initial_rows(train, seed, engine.flow), engine.like)
+    initialize(engine.flow, *rows, generator)
     if engine.average:
         engine.average.reset()
     keeper.begin()
