@@ -25,6 +25,7 @@ from caudal.report.pixels import (
     save_pixel_gaussian,
 )
 from caudal.report.pixels import gaussian as gaussians
+from caudal.report.pixels import neighbours
 from caudal.report.pixels.neighbours import find_neighbours, nearest
 from caudal.report.pixels.reconstructions import reconstruct
 from caudal.report.pixels.statistics import shares
@@ -288,6 +289,15 @@ def test_copies_are_told_by_their_distance():
     assert found.ratio == 0
     assert found.medians[1] > 0
     assert find_neighbours(test.x.float(), test.x, train).ratio == 1
+
+
+def test_where_there_are_many_they_are_searched_all_over(monkeypatch):
+    monkeypatch.setattr(neighbours, "PRODUCTS", 0)  # at least 1000 are searched
+    train = rows_of(GRAY, 2500)
+    found = find_neighbours(train.x[2400:2401].float(), train.x[3:4], train)
+    assert found.training == 834
+    assert (int(found.near_samples[0, 0]), int(found.near_test[0, 0])) == (2400, 3)
+    assert float(found.sample_distances[0, 0]) == 0
 
 
 def test_fewer_images_than_neighbours():

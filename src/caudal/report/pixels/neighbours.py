@@ -57,12 +57,16 @@ class Neighbours:
 
 
 def find_neighbours(samples: Tensor, test: Tensor, train: Rows) -> Neighbours:
-    """Searches the training images, or as many of them as it can in some seconds."""
+    """Searches the training images, or as many of them as it can in some seconds.
+
+    Then they are taken from all over: a folder has its images class by class.
+    """
     queries = len(samples) + len(test)
     most = max(1000, PRODUCTS // (queries * samples[0].numel()))
-    images = train.x[:most]
+    step = -(-len(train) // most)
+    images = train.x[::step]
     rows, distances = nearest(torch.cat([samples.float(), test.float().cpu()]), images)
-    n = len(samples)
+    rows, n = rows * step, len(samples)
     return Neighbours(samples, test, rows[:n], rows[n:], distances[:n], distances[n:], len(images))
 
 
