@@ -22,10 +22,10 @@ from caudal.report.pixels import (
     evaluate_images,
     fit_pixel_gaussian,
     load_pixel_gaussian,
+    neighbours,
     save_pixel_gaussian,
 )
 from caudal.report.pixels import gaussian as gaussians
-from caudal.report.pixels import neighbours
 from caudal.report.pixels.neighbours import find_neighbours, nearest
 from caudal.report.pixels.reconstructions import reconstruct
 from caudal.report.pixels.statistics import shares

@@ -54,7 +54,7 @@ class Glow(Recipe):
     ) -> Flow:
         shape, context = self._image_sizes(event_shape, context_shape)
         scales = self.scales or min(MOST_SCALES, max(1, halvings_of(shape)))
-        check_halvings(self.name, shape, scales, scales)
+        check_halvings(self.name, shape, scales, halvings_of(shape))
         bijection = multiscale(
             shape,
             scales,

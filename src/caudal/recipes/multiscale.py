@@ -17,8 +17,8 @@ def squeezed_shape(shape: Shape) -> Shape:
     return 4 * channels, height // 2, width // 2
 
 
-def check_halvings(name: str, shape: Shape, scales: int | None, halvings: int) -> None:
-    """Refuses images that cannot be halved so many times.
+def check_halvings(name: str, shape: Shape, halvings: int, fitting: int) -> None:
+    """Refuses images that cannot be halved so many times; `fitting` scales do fit, if any.
 
     Raises:
         ValueError: names sizes that can, and how many scales this size allows.
@@ -28,7 +28,7 @@ def check_halvings(name: str, shape: Shape, scales: int | None, halvings: int) -
     if height % unit == 0 and width % unit == 0:
         return
     sizes = f"{_near(height, unit)}x{_near(width, unit)}"
-    fewer = f", or {scales - 1} scales" if scales and scales > 1 else ""
+    fewer = f", or {fitting} scale{'s' * (fitting > 1)}" if fitting else ""
     raise ValueError(
         f"{name} halves images {halvings} time{'s' * (halvings > 1)}, so height and width must be "
         f"multiples of {unit}: {height}x{width} will not do; try images of {sizes}{fewer}"

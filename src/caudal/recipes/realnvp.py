@@ -73,9 +73,8 @@ class RealNVP(Recipe):
         self, event_shape: Sequence[int], context_shape: Sequence[int] | None
     ) -> Flow:
         shape, context = self._image_sizes(event_shape, context_shape)
-        single = shape[1] == shape[2] == 2  # what halving leaves of it has no checkerboard
-        scales = self.scales or (1 if single else min(SCALES, halvings_of(shape) + 1))
-        check_halvings(self.name, shape, scales, scales - 1)
+        scales = self.scales or max(1, min(SCALES, _fitting(shape)))
+        check_halvings(self.name, shape, scales - 1, _fitting(shape))
         bijection = self._scale(shape, scales, self.maps, context)
         return Flow(bijection, Normal(shape), context_shape=context_shape)
 
@@ -117,6 +116,13 @@ class RealNVP(Recipe):
 
     def _with_norm(self, coupling: Bijection, shape: tuple[int, ...]) -> list[Bijection]:
         return [BatchNorm(shape), coupling] if self.batch_norm else [coupling]
+
+
+def _fitting(shape: Shape) -> int:
+    """How many scales there can be: at each a checkerboard, which needs 2 pixels."""
+    halvings = halvings_of(shape)
+    last = shape[1] * shape[2] >> 2 * halvings
+    return halvings + (last > 1)
 
 
 def _affine(net: ResidualConvNet, channels: int, keep: Tensor) -> Bijection:
