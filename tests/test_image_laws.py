@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from caudal import Chain, Flow, InputError, calibrate, initialize
+from caudal import Chain, Flow, InputError, bijection, calibrate, initialize
 from caudal.base import Normal
 from caudal.bijection import in_pieces, walk
 from caudal.bijections import ZCA, ActNorm, FactorOut, LUConv1x1, Rescale, Squeezed
@@ -353,6 +353,21 @@ def test_variational_noise_is_a_density():
     expected = Normal((1, 1, 2)).log_prob(e) + log_det
     expected = expected - (u.log() + (-u).log1p()).flatten(1).sum(1)
     torch.testing.assert_close(log_q, expected, atol=1e-6, rtol=1e-6)
+
+
+@torch.no_grad()
+def test_variational_noise_of_many_images_is_drawn_in_pieces(monkeypatch):
+    monkeypatch.setattr(bijection, "_IMAGES", (3, 0))
+    dequantization = away_from_start(variational((1, 4, 4), 256), 0.05)
+    seen = []
+    dequantization.features.register_forward_hook(lambda _, x, __: seen.append(len(x[0])))
+    x = torch.randint(0, 256, (7, 1, 4, 4)).float()
+    y, log_q = dequantization.lift(x, torch.Generator().manual_seed(0))
+    assert seen == [3, 3, 1]
+    monkeypatch.setattr(bijection, "_IMAGES", (7, 0))
+    whole, log_q_whole = dequantization.lift(x, torch.Generator().manual_seed(0))
+    torch.testing.assert_close(y, whole)
+    torch.testing.assert_close(log_q, log_q_whole)
 
 
 def test_variational_noise_learns_with_the_flow():

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from caudal.bijection import Bijection, sum_event
+from caudal.bijection import Bijection, in_pieces, sum_event
 from caudal.dequantization.protocol import Dequantization, uniform
 
 
@@ -74,10 +74,15 @@ class VariationalDequantization(PixelDequantization):
 
     def _draw(self, x: Tensor, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
         e = torch.randn(x.shape, generator=generator, dtype=x.dtype, device=x.device)
-        v, log_det = self.noise.forward(e, self.features(2 * x / (self.levels - 1) - 1))
+        v, log_det = in_pieces(self._logits, e, x)  # their maps are many times the images
         log_normal = sum_event(-0.5 * e.square() - 0.5 * math.log(2 * math.pi))
         log_slope = sum_event(F.logsigmoid(v) + F.logsigmoid(-v))
         return torch.sigmoid(v), log_normal - log_det - log_slope
+
+    def _logits(self, e: Tensor, x: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Logit u from normal noise e, given the image, and log|det| of that."""
+        assert x is not None
+        return self.noise.forward(e, self.features(2 * x / (self.levels - 1) - 1))
 
 
 def _order(x: Tensor) -> torch.memory_format:
