@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from caudal import InputError
+from caudal import InputError, NumericalError
 from caudal.data import ImageSchema, Rows
 from caudal.data.source import Batch
 from caudal.recipes import NICE, Glow, RealNVP
@@ -93,6 +93,11 @@ def test_whitening_starts_from_more_images_than_an_image_has_numbers(monkeypatch
     plain = assemble(NICE(hidden=(4,)), SCHEMA)
     assert len(initial_rows(rows, 0, plain).x) == 1
     assert len(initial_rows(rows, 0, white).x) == 10 * 16
+
+
+def test_pixels_in_another_unit_are_told_from_broken_ones():
+    with pytest.raises(NumericalError, match="pixels that are not whole numbers from 0 to 255"):
+        fit(flow_of(), images(80) / 255, training=Training(steps=1, batch_size=16))
 
 
 def test_bytes_stay_bytes():

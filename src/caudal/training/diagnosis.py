@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from caudal.bijection import Bijection, walk
 from caudal.bijections import Support
 from caudal.data.source import Batch
+from caudal.dequantization import PixelDequantization
 from caudal.flow import Flow
 
 _SLOWER = "lower --lr, lengthen --warmup or set a smaller --clip"
@@ -29,11 +30,25 @@ def diagnose(flow: Flow, batch: Batch) -> str:
     """
     with torch.no_grad():
         lifted, log_q = flow.lift(batch.x)
-        fine = torch.isfinite(lifted).flatten(1).all(1) & torch.isfinite(log_q)
-        if not fine.all():
-            return _tell(_Finding("the data", ~fine, "not finite: leave such rows out"), batch)
+        found = _in_data(flow, lifted, log_q)
+        if found is not None:
+            return _tell(found, batch)
         found = _in_bijection(flow, lifted, flow.embed(batch.context))
     return _tell(found or _beyond(flow, batch), batch)
+
+
+def _in_data(flow: Flow, lifted: Tensor, log_q: Tensor) -> _Finding | None:
+    finite = torch.isfinite(lifted).flatten(1).all(1)
+    if not finite.all():
+        return _Finding("the data", ~finite, "not finite: leave such rows out")
+    known = torch.isfinite(log_q)
+    if known.all():
+        return None
+    cause = "values between the steps of their columns: leave such rows out"
+    if isinstance(flow.dequantization, PixelDequantization):
+        most = flow.dequantization.levels - 1
+        cause = f"pixels that are not whole numbers from 0 to {most}: give them in this unit"
+    return _Finding("the data", ~known, cause)
 
 
 def _in_bijection(flow: Flow, lifted: Tensor, context: Tensor | None) -> _Finding | None:
