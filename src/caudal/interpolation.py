@@ -61,7 +61,7 @@ def manifold(
     generator = torch.Generator(like.device).manual_seed(seed)
     context = None if context is None else context.to(like)
     z = flow.continuous().encode(_lifted(flow, images.to(like), generator), context)
-    angles = torch.linspace(0, math.pi / 2, n, dtype=torch.float64, device=like.device)
+    angles = torch.linspace(0, math.pi / 2, n, dtype=torch.float64)  # not every device has it
     between = interpolate(z, *torch.meshgrid(angles, angles, indexing="ij"))
     rows = []
     for i, row in enumerate(between):  # one at a time: large images fit in memory

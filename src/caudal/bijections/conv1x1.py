@@ -71,7 +71,8 @@ class LUConv1x1(ChannelMixing):
         self.log_scale = nn.Parameter(diagonal.abs().log())
 
     def weight(self) -> Tensor:
-        lower = self.lower.tril(-1) + torch.eye(len(self.sign)).to(self.lower)
+        identity = torch.eye(len(self.sign), dtype=self.sign.dtype, device=self.sign.device)
+        lower = self.lower.tril(-1) + identity
         upper = self.upper.triu(1) + torch.diag(self.sign * self.log_scale.exp())
         return self.permutation @ lower @ upper
 
