@@ -132,7 +132,7 @@ PRESETS: dict[str, dict[str, Preset]] = {
             3.38,
             {"batch_size": 512, "lr": 5e-4, "steps": 200_000, "patience": 0},
             _CENTRED,
-            "1% of the images for validation",
+            "the paper keeps 1% of the images for validation",
         ),
     },
 }
