@@ -22,8 +22,8 @@ class Glow(Recipe):
     """Invertible 1x1 convolutions between couplings; half of the channels leaves at each scale.
 
     The factored half is Gaussian given the other half, and what the last scale leaves is Gaussian
-    with learned moments, which depend on the class if the flow is conditioned on one; so do all
-    the nets. The paper's sizes are the presets; the defaults are those a CPU can train.
+    with learned moments, which depend on the class if the flow is conditioned on one; so do the
+    nets of the steps. The paper's sizes are the presets; the defaults are those a CPU can train.
     Reference: Glow: generative flow with invertible 1x1 convolutions (Kingma, Dhariwal, 2018),
     arXiv:1807.03039.
     """

@@ -90,7 +90,8 @@ def sample_rows(source: Source, most: int, seed: int) -> Batch:
 def calibration_rows(source: Source, seed: int) -> Batch:
     """Rows whose moments stand for those of the training set.
 
-    All of them when they are in memory and at most a million; else a fixed random 100,000.
+    All of them when they are in memory and at most a million; else a fixed random 100,000. Of
+    images, whose pixels are samples too, as many as hold 16 million numbers.
     """
     whole = isinstance(source, Rows) and source.n_rows <= _WHOLE
     most = _WHOLE if whole else _SUBSET

@@ -26,8 +26,9 @@ class Validator:
     """Calibrates a flow on the training rows and measures it on the validation rows.
 
     Batch normalisation gets the moments of the whole training set (MAF's rule; of a fixed
-    100,000 rows where it is streamed or has over a million). Dequantisation draws the same noise
-    each time, so validations differ by the weights alone.
+    100,000 rows where it is streamed or has over a million, of as many images as hold 16 million
+    numbers). Dequantisation draws the same noise each time, so validations differ by the weights
+    alone.
     """
 
     def __init__(self, engine: Engine, train: Source, valid: Source) -> None:
