@@ -29,6 +29,7 @@ SHAPES = [(1, 2, 4), (3, 2, 2), (2, 4, 2)]
 RECIPES = {
     "glow": Glow(layers=2, maps=5),
     "glow-additive": Glow(layers=2, maps=5, coupling="additive"),
+    "glow-gated": Glow(layers=2, maps=5, coupling="gated"),
     "glow-lu": Glow(layers=2, maps=5, conv="lu"),
     "realnvp": RealNVP(maps=4, blocks=1),
     "realnvp-no-norm": RealNVP(maps=4, blocks=1, batch_norm=False),

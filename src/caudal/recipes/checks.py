@@ -57,7 +57,7 @@ RULES = {
     "factor_out": _TRUTH,
     "scales": Rule(lambda v: v is None or (_whole(v) and v >= 1), "a whole number, at least 1"),
     "maps": _at_least(1),
-    "coupling": _one_of("affine", "additive"),
+    "coupling": _one_of("affine", "gated", "additive"),
     "conv": _one_of("lu", "plain"),
 }
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from caudal.base import Normal
-from caudal.bijection import Bijection
+from caudal.bijection import Bijection, Inverse
 from caudal.bijections import ActNorm, Conv1x1, Coupling, LUConv1x1
 from caudal.elementwise import Affine, Elementwise, GatedAffine, Shift
 from caudal.flow import Flow
@@ -44,8 +44,8 @@ class Glow(Recipe):
     """Steps of each scale: an ActNorm, a 1x1 convolution, a coupling."""
     maps: int = 128
     """Feature maps of the nets."""
-    coupling: Literal["affine", "additive"] = "affine"
-    """What couplings do: scale and shift, or shift alone."""
+    coupling: Literal["affine", "gated", "additive"] = "affine"
+    """What couplings do: shift and scale by exp(s), shift and scale by a sigmoid, or shift."""
     conv: Literal["plain", "lu"] = "plain"
     """How the 1x1 convolutions keep their matrix: as it is, or as LU factors, never singular."""
 
@@ -67,19 +67,24 @@ class Glow(Recipe):
     def _steps(self, shape: Shape, context: int) -> list[Bijection]:
         """From the noise to the data: the paper's step, from the data to the noise, reversed."""
         channels = shape[0]
-        moves = GatedAffine() if self.coupling == "affine" else Shift()
         mixing = LUConv1x1 if self.conv == "lu" else Conv1x1
         parts: list[Bijection] = []
         for _ in range(self.layers):
-            parts.append(self._coupling(moves, channels, context))
+            parts.append(self._coupling(channels, context))
             parts += [mixing(channels), ActNorm((channels, 1, 1))]
         return parts
 
-    def _coupling(self, moves: Elementwise, channels: int, context: int) -> Bijection:
+    def _coupling(self, channels: int, context: int) -> Bijection:
+        moves = _MOVES[self.coupling]
         keep = first_half(channels)
         kept = int(keep.sum())
         net = ConvNet(kept, channels - kept, moves.n_params, self.maps, context)
-        return Coupling(net, moves, keep)
+        coupling = Coupling(net, moves, keep)
+        # The net tells scale and shift from data to noise, as in the paper: z = x exp(s) + t.
+        return Inverse(coupling) if self.coupling == "affine" else coupling
+
+
+_MOVES: dict[str, Elementwise] = {"affine": Affine(), "gated": GatedAffine(), "additive": Shift()}
 
 
 def first_half(channels: int) -> Tensor:

@@ -88,7 +88,7 @@ PRESETS: dict[str, dict[str, Preset]] = {
     },
     "glow": {
         "cifar10": Preset(
-            Glow(scales=3, layers=32, maps=512),
+            Glow(scales=3, layers=32, maps=512, coupling="gated"),
             _SMALL,
             43_954_512,
             3.35,
@@ -97,7 +97,7 @@ PRESETS: dict[str, dict[str, Preset]] = {
             _WARMUP,
         ),
         "imagenet32": Preset(
-            Glow(scales=3, layers=48, maps=512),
+            Glow(scales=3, layers=48, maps=512, coupling="gated"),
             _SMALL,
             65_930_064,
             4.09,
@@ -106,7 +106,7 @@ PRESETS: dict[str, dict[str, Preset]] = {
             _WARMUP,
         ),
         "imagenet64": Preset(
-            Glow(scales=4, layers=48, maps=512),
+            Glow(scales=4, layers=48, maps=512, coupling="gated"),
             _MEDIUM,
             110_883_984,
             3.81,
