@@ -2,6 +2,7 @@
 
     python benchmarks/images.py                     speed and quality
     python benchmarks/images.py --part speed        one of the two; the other stays as it was
+    python benchmarks/images.py --library caudal    quality of one library; the other stays
     python benchmarks/images.py --run RUN ...       adds the curves of finished runs
 
 In each repetition both libraries run once, in turn; a ratio is the median over the repetitions of
@@ -178,14 +179,14 @@ class Score:
     seconds: float
 
 
-def quality(folder: Path, steps: int, seed: int = 0) -> Iterator[Score]:
+def quality(folder: Path, steps: int, libraries: list[str], seed: int = 0) -> Iterator[Score]:
     for data, size in QUALITY.items():
         images = open_images(str(folder / data) if data == "mnist" else _cifar(folder))
         train, test = images.train.x, images.test.x[:TEST]
         for pixels in ("centred", "logit"):
-            for library, build in BUILD.items():
+            for library in libraries:
                 torch.manual_seed(seed)
-                flow = build(SHAPES[data], size)
+                flow = BUILD[library](SHAPES[data], size)
                 yield _trained(flow, library, data, pixels, train, test, steps)
 
 
@@ -334,7 +335,8 @@ def main() -> None:
     warnings.simplefilter("ignore")
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--part", choices=("speed", "quality", "runs"), action="append")
-    parser.add_argument("--steps", type=int, default=1000)
+    parser.add_argument("--steps", type=int, default=600)
+    parser.add_argument("--library", choices=BUILD, action="append", help="the others stay")
     parser.add_argument("--repetitions", type=int, default=15)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--run", type=Path, action="append", default=[])
@@ -349,10 +351,13 @@ def main() -> None:
         cells = [asdict(cell) for cell in speed(options.repetitions)]
         found["speed"] = {"facts": describe(), "cells": cells}
     if "quality" in parts:
-        scores = []
-        for score in quality(options.data_dir, options.steps):
+        libraries = options.library or list(BUILD)
+        old = found.get("quality", {}).get("scores", [])
+        scores = [score for score in old if score["library"] not in libraries]
+        for score in quality(options.data_dir, options.steps, libraries):
             print(score, flush=True)
             scores.append(asdict(score))
+        scores.sort(key=lambda s: (s["data"], s["pixels"], s["library"]))
         found["quality"] = {"facts": describe(), "scores": scores}
     if options.run:
         found["runs"] = [curve(run) for run in options.run]
