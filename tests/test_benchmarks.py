@@ -56,6 +56,7 @@ def test_sampling_fills_in_a_row(monkeypatch):
     assert "| 3 | 4 |" in sampling.report([cell], {"command": "none"})
 
 
+@pytest.mark.filterwarnings("ignore:torch.lu is deprecated:UserWarning")  # the peer's
 def test_image_flows_are_scored_and_timed_beside_their_peer(monkeypatch):
     pytest.importorskip("normflows")
     monkeypatch.syspath_prepend(ROOT / "benchmarks")
