@@ -8,6 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
+from caudal.data.images import ImageSchema
 from caudal.report.pictures import to_png
 from caudal.report.pixels import (
     Filmstrip,
@@ -18,6 +19,7 @@ from caudal.report.pixels import (
     write_image_report,
 )
 from caudal.report.pixels.filmstrip import spread, steps_in
+from caudal.report.pixels.statistics import draw_values
 from caudal.report.pixels.tiles import Panel, across, draw_panels
 from caudal.report.style import house_style
 from image_flows import TINY, dataset_of, rows_of, schema_of, tiny_flow
@@ -97,6 +99,22 @@ def test_the_page_holds_the_numbers(tmp_path):
     assert "caudal train glow" in page
     names = {path.stem for path in (tmp_path / "pictures").iterdir()}
     assert names == ALWAYS | {"filmstrip", "curves"}
+
+
+@pytest.mark.parametrize(("levels", "between"), [(16, True), (256, False)])
+def test_shares_are_labelled_in_plain_numbers(levels, between):
+    """Matplotlib labels a short logarithmic axis with formulas, which we do not typeset."""
+    counts = torch.arange(levels).repeat_interleave(torch.arange(levels) ** (2 - between) + 9)
+    values = counts.reshape(-1, 1, 1, 1)
+    schema = ImageSchema((1, 1, 1), bits=levels.bit_length() - 1)
+    with house_style():
+        figure = draw_values(values, values, schema)
+        figure.canvas.draw()
+    axis = figure.axes[0].yaxis
+    texts = [t.get_text() for t in axis.get_ticklabels(which="both") if t.get_text()]
+    assert texts
+    assert all(re.fullmatch(r"[\d.e-]+", text) for text in texts)
+    assert any(text.strip("0.") in ("2", "5") for text in texts) == between
 
 
 def test_tiles_are_enlarged_by_whole_numbers():

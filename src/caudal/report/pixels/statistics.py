@@ -10,9 +10,11 @@ from caudal.report.pixels.tiles import Panel, draw_panels
 from caudal.report.style import DATA, SAMPLES, WIDTH, legend, new_figure
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 CHANNELS = ("red", "green", "blue")
+FEW_POWERS = 30  # from the lowest share in sight to the highest
 
 
 def draw_values(data: Tensor, samples: Tensor, schema: ImageSchema) -> "Figure":
@@ -27,15 +29,25 @@ def draw_values(data: Tensor, samples: Tensor, schema: ImageSchema) -> "Figure":
         axes.stairs(shares(data[:, i], schema.levels), edges, fill=True, **filled)
         axes.stairs(shares(samples[:, i], schema.levels), edges, **line)
         axes.set_yscale("log")
-        axes.yaxis.set_major_formatter(lambda share, _: f"{share:.3g}")
         margin = schema.levels / 60  # black and white, often the highest, are at the edges
         axes.set_xlim(edges[0] - margin, edges[-1] + margin)
         axes.set_xlabel("pixel value")
         if channels > 1:
             axes.set_title(_name(i, channels), loc="left")
     panels[0].set_ylabel("share of pixels")
+    label_shares(panels[0])
     legend(figure)
     return figure
+
+
+def label_shares(axes: "Axes") -> None:
+    """Plain numbers at powers of ten; also at 2 and 5 of each, where few powers are in sight."""
+    low, high = axes.get_ylim()
+    between = "25" if high < FEW_POWERS * low else ""
+    axes.yaxis.set_major_formatter(lambda share, _: f"{share:.3g}")
+    axes.yaxis.set_minor_formatter(
+        lambda share, _: f"{share:.3g}" if f"{share:e}"[0] in between else ""
+    )
 
 
 def shares(values: Tensor, levels: int) -> np.ndarray:
