@@ -14,10 +14,10 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from caudal.data import ParquetRows, open_data
+from caudal.data import ParquetRows, open_data, open_images
 from caudal.errors import InputError
 from caudal.losses import nll
-from caudal.recipes import MAF
+from caudal.recipes import MAF, NICE
 from caudal.training.assemble import assemble
 from caudal.training.checkpoint import load
 from caudal.training.fit import fit
@@ -201,6 +201,41 @@ class Notes:
 def test_refuses_other_options(change, words, whole):
     with pytest.raises(InputError, match=words):
         train(whole[0].path, replace(TRAINING, **change), resume=True)
+
+
+def test_refuses_columns_and_pixels_taken_otherwise(tmp_path):
+    """The weights would load into another flow, and a worse model take the place of the best."""
+    numbers = torch.arange(400.0).reshape(-1, 1) + 1
+    table = {"types": ["x0=integer"]}, {"types": ["x0=integer[0,1000]"]}
+    images = (numbers.reshape(100, 2, 2, 1) % 256).to(torch.uint8).numpy()
+    pixels = {"pixels": "logit"}, {"pixels": "unit"}
+    for kind, opened, given, said in (
+        ("table", open_data, (numbers.numpy(), *table), "schema.columns.x0.(low|high) was"),
+        ("images", open_images, (images, *pixels), "schema.pixels was logit and is unit: give"),
+    ):
+        data, before, after = given
+        kept = {"recipe": NICE(hidden=(4,)), "out": tmp_path / kind}
+        training = replace(TRAINING, steps=2, batch_size=8)
+        for options, resume in ((before, False), (before, True), (after, True)):
+            found = opened(data, **options)
+            flow = assemble(kept["recipe"], found.schema)
+            taken = (flow, found.train, found.valid)
+            more = {"training": training, "schema": found.schema, "resume": resume, **kept}
+            if options is before:
+                fit(*taken, **more)
+                continue
+            with pytest.raises(InputError, match=said):
+                fit(*taken, **more)
+
+
+def test_goes_on_from_a_state_that_does_not_know_its_columns(tmp_path):
+    short = replace(TRAINING, steps=3, epochs=1)
+    train(tmp_path, short)
+    path = Run(tmp_path).state_path
+    state = torch.load(path, weights_only=True)
+    del state["identity"]["schema"]
+    torch.save(state, path)
+    assert train(tmp_path, replace(short, steps=5), resume=True).history[-1]["step"] == 5
 
 
 def test_refuses_other_data(whole):

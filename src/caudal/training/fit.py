@@ -116,6 +116,7 @@ def fit(
     train, valid = _sources(flow, data, validation, training)
     identity = {
         "recipe": None if recipe is None else describe(recipe),
+        "schema": None if schema is None else schema.to_dict(),
         "training": {name: getattr(training, name) for name in LASTING},
         "data": {"train": fingerprint(train), "validation": fingerprint(valid)},
     }

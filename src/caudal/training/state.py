@@ -70,6 +70,8 @@ def read_state(path: Path, identity: dict[str, Any]) -> dict[str, Any]:
     if newer:
         raise InputError(f"{path}: written by a newer caudal: upgrade to resume it")
     before, now = (dict(_leaves(i)) for i in (state["identity"], identity))
+    if "schema" not in state["identity"]:  # of a caudal that did not keep it
+        now = {name: value for name, value in now.items() if not name.startswith("schema.")}
     for name in sorted(before.keys() | now.keys()):
         if before.get(name) != now.get(name):
             if name.startswith("data."):
@@ -80,8 +82,8 @@ def read_state(path: Path, identity: dict[str, Any]) -> dict[str, Any]:
                     f"they were, or start a new run"
                 )
             raise InputError(
-                f"{path}: cannot resume, {name} was {before.get(name)} and is {now.get(name)}: "
-                f"give the old value, or start a new run"
+                f"{path}: cannot resume, {name} was {_shorten(str(before.get(name)))} and is "
+                f"{_shorten(str(now.get(name)))}: give the old value, or start a new run"
             )
     return state
 
@@ -96,8 +98,15 @@ def restore(state: dict[str, Any], engine: Engine) -> Position:
     return Position(**state["position"])
 
 
+def _shorten(text: str, most: int = 60) -> str:
+    """Categories may be thousands."""
+    return text if len(text) <= most else f"{text[: most - 3]}..."
+
+
 def _leaves(tree: Any, path: str = "") -> list[tuple[str, Any]]:
-    """The values of nested dicts, by their dotted names."""
+    """The values of nested dicts, by their dotted names; columns in lists go by their own."""
+    if isinstance(tree, list | tuple) and tree and all(isinstance(item, dict) for item in tree):
+        tree = {item["name"]: item for item in tree}
     if not isinstance(tree, dict):
         return [(path, tree)]
     below = (_leaves(value, f"{path}.{key}" if path else key) for key, value in tree.items())
