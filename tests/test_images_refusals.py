@@ -166,6 +166,7 @@ OPTIONS = {
     "crop": ({"crop": [7]}, r"array, image 1 is 6x5, smaller than --crop 7"),
     "crop numbers": ({"crop": [1, 2, 3]}, r"--crop 1 2 3: give one size, or height and width"),
     "resize numbers": ({"resize": [0]}, r"--resize 0: give one size"),
+    "resize huge": ({"resize": [1_000_000]}, r"--resize 1000000 1000000: at most 16,777,216 pix"),
     "bits": ({"bits": 9}, r"--bits 9: must be from 1 to 8"),
     "split": ({"split": (1, 1, 1)}, r"--split 1 1 1"),
     "corrupt": ({"corrupt": "drop"}, r"--corrupt drop: choose one of refuse, skip"),

@@ -144,7 +144,7 @@ def _channels_last(array: np.ndarray, name: str) -> np.ndarray:
         return array.transpose(0, 2, 3, 1)
     raise InputError(
         f"{name} holds an array of shape {array.shape}: images are (images, height, width) or "
-        f"(images, height, width, channels)"
+        f"(images, height, width, channels), with 1 to 4 channels"
     )
 
 

@@ -16,6 +16,8 @@ Raw = Path | bytes | np.ndarray | None
 """An image as a source has it: a file, its bytes, 8-bit pixels (H, W, C), or nothing."""
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
+MOST = 4096 * 4096
+"""Pixels of an image after `--crop` and `--resize`: more are a slip, and would fill the memory."""
 _FORMATS = ("PNG", "JPEG", "WEBP", "BMP")  # Pillow tries no other decoder on a stranger's bytes
 _GRAY = ("1", "L", "LA", "La")
 
@@ -84,7 +86,10 @@ def _size(option: str, values: Sequence[int]) -> tuple[int, int] | None:
     if len(values) > 2 or min(values) < 1:
         shown = " ".join(str(value) for value in values)
         raise InputError(f"{option} {shown}: give one size, or height and width, each above 0")
-    return values[0], values[-1]
+    height, width = values[0], values[-1]
+    if height * width > MOST:
+        raise InputError(f"{option} {height} {width}: at most {MOST:,} pixels, such as 4096 4096")
+    return height, width
 
 
 def _decode(raw: Path | bytes | None, place: str, channels: int | None) -> np.ndarray:
