@@ -29,7 +29,7 @@ def read_config(path: str | Path) -> dict[str, Any]:
     defaults = default_config(RECIPES[config["recipe"]])
     if "teacher" in config:
         raise InputError(f"{path} is of a student: go on, or repeat it, with caudal distill")
-    known = [*BESIDE, *defaults]
+    known = [*defaults, *(name for name in BESIDE if name not in defaults)]
     for name, value in config.items():
         if name not in known:
             raise InputError(f"{path}: unknown key '{name}'; {near(name, known)}")
