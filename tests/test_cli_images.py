@@ -16,7 +16,7 @@ from caudal.cli.train import read_options
 from caudal.recipes import RECIPES
 from caudal.recipes.presets import PRESETS
 from caudal.training.checkpoint import load, load_model
-from caudal.training.run import Run
+from caudal.training.run import Run, write_config
 from command_line import (
     TINY,
     caudal,
@@ -454,6 +454,43 @@ def test_a_damaged_model_is_refused(capsys, tmp_path):
     shutil.copy(image_run() / "model.safetensors", model)
     (run / "gaussian.safetensors").write_bytes(b"no")
     assert "gaussian.safetensors is damaged" in refused(capsys, "eval", run)
+
+
+def test_a_baseline_of_other_images_is_refused(capsys, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(image_run(), run)
+    bits = ("--bits", "3", "--no-report", "--out", tmp_path / "other", *TINY)
+    assert caudal("train", "glow", "--data", shapes_folder(), *bits) == 0
+    shutil.copy(tmp_path / "other" / "gaussian.safetensors", run)
+    said = refused(capsys, "eval", run)
+    assert "gaussian.safetensors is of other images than the run's: remove it" in said
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("data", 7, "'data' must be a file, a folder or a name, not 7"),
+        ("test", [1], "'test' must be a file, a folder or a name, or null, not [1]"),
+        ("resize", ["a"], "'resize' must be a list of whole numbers, not ['a']"),
+        ("resize", "8 8", "'resize' must be a list of whole numbers, not '8 8'"),
+        ("split", [0.5, 0.5], "'split' must be a list of three numbers"),
+        ("split_seed", "x", "'split_seed' must be a whole number, not 'x'"),
+        ("corrupt", None, "'corrupt' must be a word, not None"),
+    ],
+)
+def test_a_config_edited_badly_is_refused(name, value, expected, capsys, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(image_run(), run)
+    write_config(run, {**Run(run).config, name: value})
+    for words in (["eval", run], ["interpolate", run, "--out", tmp_path / "x.png"]):
+        assert f"config.yaml: {expected}" in refused(capsys, *words)
+
+
+def test_a_config_may_name_one_size(tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(image_run(), run)
+    write_config(run, {**Run(run).config, "resize": 8})
+    assert caudal("eval", run) == 0
 
 
 def test_images_that_changed_or_are_gone_are_told(capsys, tmp_path):

@@ -115,11 +115,22 @@ def _lines(result: Evaluation) -> Iterator[list[str]]:
 
 def _rows(opened: OpenedRun, data: str | None) -> tuple[Source, Gaussian | None, str, list[str]]:
     """The rows, the baseline, what to call the rows, and what to say of them."""
-    saved = opened.folder / GAUSSIAN
+    saved = _saved(opened)
     if data is not None:
         missing = "drop" if opened.drops else "refuse"
         source, notes = open_rows(data, opened.table, missing)
-        return source, load_gaussian(saved) if saved.exists() else None, data, list(notes)
+        return source, saved, data, list(notes)
     dataset = opened.dataset()
-    gaussian = load_gaussian(saved) if saved.exists() else fit_gaussian(opened.flow, dataset.train)
+    gaussian = saved or fit_gaussian(opened.flow, dataset.train)
     return dataset.test, gaussian, "test", list(dataset.notes)
+
+
+def _saved(opened: OpenedRun) -> Gaussian | None:
+    """The baseline that the run left behind, if it did."""
+    path = opened.folder / GAUSSIAN
+    if not path.exists():
+        return None
+    gaussian = load_gaussian(path)
+    if gaussian.bias.shape != opened.flow.base.event_shape:
+        raise InputError(f"{path} is of other columns than the run's: remove it, it is made anew")
+    return gaussian

@@ -9,6 +9,7 @@ from caudal.cli.opened_images import image_dataset, other_images
 from caudal.cli.results import GAUSSIAN, write_evaluation
 from caudal.cli.screen import Screen
 from caudal.data import Rows
+from caudal.errors import InputError
 from caudal.report.numbers import number
 from caudal.report.pixels import (
     ImageEvaluation,
@@ -84,14 +85,21 @@ def _rows(
     options: "EvalOptions", opened: OpenedRun, screen: Screen
 ) -> tuple[Rows, PixelGaussian | None, str, tuple[str, ...]]:
     """The images, the baseline, what to call the images, and what to say of them."""
-    saved = opened.folder / GAUSSIAN
+    saved = _saved(opened)
     if options.data is not None:
         rows, _, notes = other_images(opened, options.data, options.images, screen)
-        gaussian = load_pixel_gaussian(saved) if saved.exists() else None
-        return rows, gaussian, options.data, notes
+        return rows, saved, options.data, notes
     dataset = image_dataset(opened, screen)
-    if saved.exists():
-        gaussian = load_pixel_gaussian(saved)
-    else:
-        gaussian = fit_pixel_gaussian(dataset.train, dataset.schema)
+    gaussian = saved or fit_pixel_gaussian(dataset.train, dataset.schema)
     return dataset.test, gaussian, "test", dataset.notes
+
+
+def _saved(opened: OpenedRun) -> PixelGaussian | None:
+    """The baseline that the run left behind, if it did."""
+    path, schema = opened.folder / GAUSSIAN, opened.images
+    if not path.exists():
+        return None
+    gaussian = load_pixel_gaussian(path)
+    if (tuple(gaussian.shape), gaussian.levels) != (schema.shape, schema.levels):
+        raise InputError(f"{path} is of other images than the run's: remove it, it is made anew")
+    return gaussian

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from caudal.cli.opened_config import read_data_options
 from caudal.cli.options import is_path
 from caudal.data import Dataset, ImageDataset, ImageSchema, Schema, open_data
 from caudal.data.schemas import AnySchema
@@ -69,10 +70,15 @@ class OpenedRun:
 
     @property
     def config(self) -> dict[str, Any]:
-        """The options the run was made with; empty for a model file without its folder."""
+        """The options the run was made with; empty for a model file without its folder.
+
+        Raises:
+            InputError: the file was edited, and cannot be used.
+        """
         if self._config is None:
             run = Run(self.folder)
-            self._config = run.config if run.config_path.exists() else {}
+            found = run.config if run.config_path.exists() else {}
+            self._config = read_data_options(found, run.config_path)
         return self._config
 
     @property
