@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 CHANNELS = ("red", "green", "blue")
-FEW_POWERS = 30  # from the lowest share in sight to the highest
+FEW_POWERS = 100  # from the lowest share in sight to the highest: beyond, two powers are
 
 
 def draw_values(data: Tensor, samples: Tensor, schema: ImageSchema) -> "Figure":
