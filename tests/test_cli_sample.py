@@ -107,6 +107,7 @@ def test_a_file_of_contexts_is_followed_row_by_row(capsys, tmp_path):
     ("words", "expected"),
     [
         (["--given", "city"], "write COLUMN=VALUE"),
+        (["--given", "city=Bari", "city=Cork"], "--given: 'city' is given twice"),
         (["--given", "cty=Bari"], "did you mean 'city'?"),
         (["--given", "city=Bern"], "unknown category 'Bern'"),
         (["--given", "age=old"], "'old' is not a number"),

@@ -65,6 +65,8 @@ def _fixed(opened: OpenedRun, given: tuple[str, ...]) -> dict[str, float]:
         gap = value == "" and None in (columns[name].categories or ())
         table = pa.table({name: pa.array([None if gap else value], pa.string())})
         encoded = Schema((), (columns[name],)).encode_context(table, file="--given")
+        if name in found:
+            raise InputError(f"--given: '{name}' is given twice; one value of each column goes")
         found[name] = float(encoded[0, 0])
     return found
 
