@@ -199,7 +199,7 @@ def test_a_preset_is_between_config_and_words(tmp_path):
     config.write_text("recipe: glow\ndata: x\nlayers: 2\nbits: 4\ncoupling: additive\nlr: 0.5\n")
     words = ["--config", str(config), "--preset", "cifar10", "--lr", "0.25"]
     options = read_options(words)
-    assert (options.recipe.layers, options.recipe.coupling) == (32, "affine")
+    assert (options.recipe.layers, options.recipe.coupling) == (32, "gated")
     assert (options.images.bits, options.training.lr) == (4, 0.25)
 
 

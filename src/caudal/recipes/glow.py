@@ -84,7 +84,12 @@ class Glow(Recipe):
         return Inverse(coupling) if self.coupling == "affine" else coupling
 
 
-_MOVES: dict[str, Elementwise] = {"affine": Affine(), "gated": GatedAffine(), "additive": Shift()}
+_MOVES: dict[str, Elementwise] = {
+    # With scales within (1/e, e) no image in a million is blown up by dozens of them.
+    "affine": Affine(bound=1.0),
+    "gated": GatedAffine(),
+    "additive": Shift(),
+}
 
 
 def first_half(channels: int) -> Tensor:

@@ -27,7 +27,8 @@ def check_halvings(name: str, shape: Shape, halvings: int, fitting: int) -> None
     unit = 2**halvings
     if height % unit == 0 and width % unit == 0:
         return
-    sizes = f"{_near(height, unit)}x{_near(width, unit)}"
+    high, wide = _near(height, unit), _near(width, unit)
+    sizes = f"{high}x{wide} (--resize {high} {wide})"
     fewer = f", or {fitting} scale{'s' * (fitting > 1)}" if fitting else ""
     raise ValueError(
         f"{name} halves images {halvings} time{'s' * (halvings > 1)}, so height and width must be "

@@ -1,7 +1,7 @@
 """Real-NVP: affine couplings and batch normalisation, of vectors, or of images at scales."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
@@ -61,6 +61,7 @@ class RealNVP(Recipe):
     ) -> Flow:
         if not isinstance(event_shape, int) and len(event_shape) == 3:
             return self._build_images(event_shape, context_shape)
+        self._refuse_given(("scales", "maps", "blocks"), "images, and these are vectors")
         features, context = self._sizes(event_shape, context_shape)
         parts: list[Bijection] = []
         for layer in range(self.layers):
@@ -72,11 +73,18 @@ class RealNVP(Recipe):
     def _build_images(
         self, event_shape: Sequence[int], context_shape: Sequence[int] | None
     ) -> Flow:
+        self._refuse_given(("layers", "hidden", "activation"), "tables, and these are images")
         shape, context = self._image_sizes(event_shape, context_shape)
         scales = self.scales or max(1, min(SCALES, _fitting(shape)))
         check_halvings(self.name, shape, scales - 1, _fitting(shape))
         bijection = self._scale(shape, scales, self.maps, context)
         return Flow(bijection, Normal(shape), context_shape=context_shape)
+
+    def _refuse_given(self, names: Sequence[str], whose: str) -> None:
+        """Refuses fields that would change nothing, unless they are as they are by default."""
+        for field in fields(self):
+            if field.name in names and getattr(self, field.name) != field.default:
+                raise ValueError(f"--{field.name} is for {whose}: leave it out")
 
     def _scale(self, shape: Shape, scales: int, maps: int, context: int) -> Bijection:
         """One scale and those below it, listed from the noise to the data."""
