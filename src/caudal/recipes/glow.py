@@ -31,7 +31,7 @@ class Glow(Recipe):
     name = "glow"
     paper = "Kingma, Dhariwal, arXiv:1807.03039"
     year = 2018
-    good_for = "images: the best of the fast flows here, fast both ways"
+    good_for = "images: learned mixing of channels between couplings, fast both ways"
     scores = "parallel"
     samples = "parallel"
     images = True
