@@ -280,13 +280,15 @@ def _curve_lines(found: dict[str, Any]) -> list[str]:
     e = found["evaluation"]
     per = e["elements"] * math.log(2)
     points = found["points"]
-    chosen = [points[round(i * (len(points) - 1) / 7)] for i in range(8)]
+    places = {round(i * (len(points) - 1) / 7) for i in range(8)}
+    chosen = [points[place] for place in sorted(places)]
     rows = [[f"{step:,}", f"{s / 60:.1f}", f"{valid / per:.4f}"] for step, s, valid in chosen]
     return [
         f"### {found['name']}",
         "",
         f"Test: {e['bits_per_dim']:.4f} ± {e['two_se']:.4f} bits/dim ({e['kind']}) over "
-        f"{e['rows']:,} images; one Gaussian {e['gaussian_bits_per_dim']:.4f}.",
+        f"{e['rows']:,} images; one Gaussian {e['gaussian_bits_per_dim']:.4f}. Its command is on the "
+        f"page of its recipe, in `docs/papers`.",
         "",
         *table(["step", "minutes", "validation bits/dim"], rows),
         "",
