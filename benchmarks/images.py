@@ -287,8 +287,8 @@ def _curve_lines(found: dict[str, Any]) -> list[str]:
         f"### {found['name']}",
         "",
         f"Test: {e['bits_per_dim']:.4f} ± {e['two_se']:.4f} bits/dim ({e['kind']}) over "
-        f"{e['rows']:,} images; one Gaussian {e['gaussian_bits_per_dim']:.4f}. Its command is on the "
-        f"page of its recipe, in `docs/papers`.",
+        f"{e['rows']:,} images; one Gaussian {e['gaussian_bits_per_dim']:.4f}. Its command is on "
+        f"the page of its recipe, in `docs/papers`.",
         "",
         *table(["step", "minutes", "validation bits/dim"], rows),
         "",
