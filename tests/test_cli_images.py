@@ -13,6 +13,7 @@ from PIL import Image
 
 from caudal.cli.finish import command
 from caudal.cli.train import read_options
+from caudal.data import write_grid
 from caudal.recipes import RECIPES
 from caudal.recipes.presets import PRESETS
 from caudal.training.checkpoint import load, load_model
@@ -296,6 +297,10 @@ def test_sample_writes_every_form(capsys, tmp_path):
     )
     assert picture(cold)[3] > picture(sheet)[3]  # the line that says so
     assert "at temperature 0.5 these are no samples" in capsys.readouterr().out
+    columns, alike = draw(class_run(), "columns.png"), tmp_path / "alike.png"
+    drawn = np.load(draw(class_run(), "columns.npz"))["images"]
+    write_grid(alike, drawn, across=2, label="columns: bar, square")
+    assert columns.read_bytes() == alike.read_bytes()
     again = draw(image_run(), "again.png")
     assert again.read_bytes() == sheet.read_bytes()
     assert np.load(draw(image_run(), "c.npy")).shape == (6, 8, 8, 1)

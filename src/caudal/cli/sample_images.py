@@ -29,7 +29,8 @@ def run(options: "SampleOptions", opened: OpenedRun, n: int, screen: Screen) -> 
     schema, cold = opened.images, options.temperature != 1
     label = f"temperature {options.temperature:g}" if cold else ""
     across = _across(schema, options)
-    writer = open_images_output(options.out, options.overwrite, across, label)
+    under = "; ".join(part for part in (_classes(schema, across), label) if part)
+    writer = open_images_output(options.out, options.overwrite, across, under)
     writer.check(schema.shape[0])
     chunk = max(1, CHUNK_NUMBERS // schema.countable)
     lots = _sampled(opened, options, n, chunk, screen)
@@ -48,6 +49,13 @@ def _across(schema: ImageSchema, options: "SampleOptions") -> int | None:
     levels = len(schema.context[0].categories or ()) if schema.context else 0
     in_turn = levels <= MOST_ACROSS and not options.given and options.context_file is None
     return levels if levels and in_turn else None
+
+
+def _classes(schema: ImageSchema, across: int | None) -> str:
+    """Which class each column of a sheet is, if it is one."""
+    if across is None:
+        return ""
+    return "columns: " + ", ".join(str(name) for name in schema.context[0].categories or ())
 
 
 def _sampled(
