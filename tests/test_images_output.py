@@ -68,7 +68,7 @@ def test_names_of_classes_stay_within_the_folder(tmp_path):
 # --- one sheet -------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("suffix", [".png", ".jpg", ".jpeg", ".webp"])
+@pytest.mark.parametrize("suffix", [".png", ".PNG", ".jpg", ".jpeg", ".webp"])
 @pytest.mark.parametrize("channels", [1, 3])
 def test_a_sheet_shows_all(suffix, channels, tmp_path):
     path = written(tmp_path / f"out{suffix}", pixels(16, 10, 10, channels))

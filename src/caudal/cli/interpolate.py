@@ -92,7 +92,7 @@ def corner_error(opened: OpenedRun, four: Four, seed: int) -> float:
 
 def save(path: "Path", figure: "Figure") -> None:
     """Writes a picture in the format of its suffix, atomically."""
-    kind = path.suffix[1:]
+    kind = path.suffix[1:].casefold()
     # Without the version and the date, the same run gives the same bytes.
     metadata = {"Software": None} if kind == "png" else None
     with files.atomic(path) as temporary:

@@ -45,7 +45,7 @@ def open_picture(path: str, overwrite: bool) -> Path:
     Raises:
         InputError: as `open_output`.
     """
-    if Path(path).suffix not in SUFFIXES:
+    if Path(path).suffix.casefold() not in SUFFIXES:
         raise InputError(f"{path}: a picture is one of {' '.join(SUFFIXES)}")
     return open_images_output(path, overwrite).path
 

@@ -31,7 +31,7 @@ def write_grid(
         InputError: no images, neither gray nor RGB, or another suffix.
     """
     path = Path(path)
-    if path.suffix not in SUFFIXES:
+    if path.suffix.casefold() not in SUFFIXES:
         known = " ".join(SUFFIXES)
         raise InputError(f"{path}: cannot write '{path.suffix}' pictures; known are {known}")
     if len(images) == 0:
@@ -57,9 +57,9 @@ def check_channels(channels: int, path: Path) -> None:
 
 def save(image: Image.Image, path: Path) -> None:
     """Writes an image without loss, or as JPEG with little."""
-    if path.suffix == ".webp":
+    if path.suffix.casefold() == ".webp":
         image.save(path, lossless=True)
-    elif path.suffix == ".png":
+    elif path.suffix.casefold() == ".png":
         image.save(path)
     else:
         image.save(path, quality=95)

@@ -54,7 +54,7 @@ class ImageWriter:
         Raises:
             InputError: names the file, and forms that can.
         """
-        if self.path.suffix not in _ARRAYS:
+        if self.path.suffix.casefold() not in _ARRAYS:
             grid.check_channels(channels, self.path)
 
     def write(self, images: np.ndarray, classes: Sequence[Any] | None = None) -> None:
@@ -89,9 +89,10 @@ def _opener(path: Path, write_sheet: Opener) -> Opener:
     if path.suffix:
         if path.is_dir():
             raise InputError(f"{path} is a folder: give another name ({FORMATS})")
-        if path.suffix in _ARRAYS:
-            return _ARRAYS[path.suffix]
-        if path.suffix in grid.SUFFIXES:
+        suffix = path.suffix.casefold()
+        if suffix in _ARRAYS:
+            return _ARRAYS[suffix]
+        if suffix in grid.SUFFIXES:
             return write_sheet
         raise InputError(f"{path}: cannot write '{path.suffix}' files; known are {FORMATS}")
     if path.is_file() or (path.is_dir() and any(path.iterdir())):
