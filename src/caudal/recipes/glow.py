@@ -1,8 +1,8 @@
 """Glow: steps of ActNorm, 1x1 convolution and coupling, at several scales."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -53,26 +53,10 @@ class Glow(Recipe):
         self, event_shape: Sequence[int], context_shape: Sequence[int] | None = None
     ) -> Flow:
         shape, context = self._image_sizes(event_shape, context_shape)
-        scales = self.scales or min(MOST_SCALES, max(1, halvings_of(shape)))
-        check_halvings(self.name, shape, scales, halvings_of(shape))
-        bijection = multiscale(
-            shape,
-            scales,
-            lambda inner: self._steps(inner, context),
-            lambda inner: [split_prior(inner[0])],
-            lambda inner: [top_prior(inner[0], context)],
-        )
-        return Flow(bijection, Normal(shape), context_shape=context_shape)
-
-    def _steps(self, shape: Shape, context: int) -> list[Bijection]:
-        """From the noise to the data: the paper's step, from the data to the noise, reversed."""
-        channels = shape[0]
         mixing = LUConv1x1 if self.conv == "lu" else Conv1x1
-        parts: list[Bijection] = []
-        for _ in range(self.layers):
-            parts.append(self._coupling(channels, context))
-            parts += [mixing(channels), ActNorm((channels, 1, 1))]
-        return parts
+        steps = Steps(self.layers, lambda channels: self._coupling(channels, context), mixing)
+        bijection = in_scales(self.name, shape, self.scales, steps, context)
+        return Flow(bijection, Normal(shape), context_shape=context_shape)
 
     def _coupling(self, channels: int, context: int) -> Bijection:
         moves = _MOVES[self.coupling]
@@ -85,11 +69,52 @@ class Glow(Recipe):
 
 
 _MOVES: dict[str, Elementwise] = {
-    # With scales within (1/e, e) no image in a million is blown up by dozens of them.
+    # Within (1/e, e) dozens of scales do not multiply to what blows an unusual image up.
     "affine": Affine(bound=1.0),
     "gated": GatedAffine(),
     "additive": Shift(),
 }
+
+
+class Steps(NamedTuple):
+    """What the steps of a scale are: how many, and their layers for a number of channels."""
+
+    layers: int
+    coupling: Callable[[int], Bijection]
+    mixing: Callable[[int], Bijection]
+
+    def build(self, channels: int) -> list[Bijection]:
+        """From the noise to the data: the paper's step, from the data to the noise, reversed."""
+        parts: list[Bijection] = []
+        for _ in range(self.layers):
+            norm = ActNorm((channels, 1, 1))
+            parts += [self.coupling(channels), self.mixing(channels), norm]
+        return parts
+
+
+def in_scales(
+    name: str,
+    shape: Shape,
+    scales: int | None,
+    steps: Steps,
+    context: int,
+    factor_out: bool = True,
+) -> Bijection:
+    """Glow's architecture around any couplings.
+
+    Raises:
+        ValueError: images of that shape cannot be halved so often; says which could.
+    """
+    chosen = scales or min(MOST_SCALES, max(1, halvings_of(shape)))
+    check_halvings(name, shape, chosen, halvings_of(shape))
+    return multiscale(
+        shape,
+        chosen,
+        lambda inner: steps.build(inner[0]),
+        lambda inner: [split_prior(inner[0])],
+        lambda inner: [top_prior(inner[0], context)],
+        factor_out,
+    )
 
 
 def first_half(channels: int) -> Tensor:

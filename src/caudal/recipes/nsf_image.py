@@ -5,13 +5,12 @@ from dataclasses import dataclass
 
 from caudal.base import Normal
 from caudal.bijection import Bijection
-from caudal.bijections import ActNorm, Coupling, LUConv1x1
+from caudal.bijections import Coupling, LUConv1x1
 from caudal.elementwise import RationalQuadraticSpline
 from caudal.flow import Flow
 from caudal.nets import ResidualConvNet
-from caudal.recipes.glow import first_half, split_prior, top_prior
-from caudal.recipes.multiscale import MOST_SCALES, check_halvings, halvings_of, multiscale
-from caudal.recipes.recipe import Recipe, Shape
+from caudal.recipes.glow import Steps, first_half, in_scales
+from caudal.recipes.recipe import Recipe
 
 
 @dataclass(frozen=True)
@@ -53,25 +52,9 @@ class NSFImage(Recipe):
         self, event_shape: Sequence[int], context_shape: Sequence[int] | None = None
     ) -> Flow:
         shape, context = self._image_sizes(event_shape, context_shape)
-        scales = self.scales or min(MOST_SCALES, max(1, halvings_of(shape)))
-        check_halvings(self.name, shape, scales, halvings_of(shape))
-        bijection = multiscale(
-            shape,
-            scales,
-            lambda inner: self._steps(inner, context),
-            lambda inner: [split_prior(inner[0])],
-            lambda inner: [top_prior(inner[0], context)],
-            self.factor_out,
-        )
+        steps = Steps(self.layers, lambda channels: self._coupling(channels, context), LUConv1x1)
+        bijection = in_scales(self.name, shape, self.scales, steps, context, self.factor_out)
         return Flow(bijection, Normal(shape), context_shape=context_shape)
-
-    def _steps(self, shape: Shape, context: int) -> list[Bijection]:
-        channels = shape[0]
-        parts: list[Bijection] = []
-        for _ in range(self.layers):
-            parts.append(self._coupling(channels, context))
-            parts += [LUConv1x1(channels), ActNorm((channels, 1, 1))]
-        return parts
 
     def _coupling(self, channels: int, context: int) -> Bijection:
         spline = RationalQuadraticSpline(self.bins, self.bound)
