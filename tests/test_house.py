@@ -36,7 +36,8 @@ LAYERS = (
     ("dequantization",),
     ("base", "bijections", "nets"),
     ("bijection", "elementwise"),
-    ("errors", "files", "kernels", "numerics", "weights"),
+    ("numerics",),
+    ("errors", "files", "kernels", "weights"),
 )
 """From top to bottom. A room imports itself and the layers below it, never its neighbours."""
 DEPTH = {room: depth for depth, layer in enumerate(LAYERS) for room in layer}

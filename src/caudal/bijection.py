@@ -99,6 +99,19 @@ class Within(Bijection):
         return self.put(taken, x), log_det
 
 
+class Estimated(Bijection):
+    """A bijection whose log-det may be an estimate, where the exact one costs too much."""
+
+    @property
+    @abstractmethod
+    def kind(self) -> str:
+        """What the log-det is in evaluation: "exact", "unbiased" or "biased"."""
+
+    @abstractmethod
+    def bias_bound(self) -> float:
+        """How far a biased log-det is off at most, in nats an event; 0 if it is not biased."""
+
+
 def sum_event(values: Tensor) -> Tensor:
     """Sums (B, *event) over the event: (B,)."""
     return values.flatten(1).sum(1)

@@ -30,10 +30,13 @@ class Permutation(Bijection):
 
 
 class Flip(Bijection):
-    """x = z with dimension 1 reversed: the reordering between the layers of a MAF."""
+    """x = z with its elements in reverse order: between the layers of MAF and MintNet.
+
+    Of images all three dimensions are reversed, which is raster order from its end.
+    """
 
     def forward(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        return z.flip(1), z.new_zeros(z.shape[0])
+        return z.flip(list(range(1, z.ndim))), z.new_zeros(z.shape[0])
 
     def inverse(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         return self.forward(x)

@@ -1,4 +1,4 @@
-"""Root finding shared by the bijections that have no inverse in closed form."""
+"""Roots of increasing functions of one number."""
 
 from collections.abc import Callable
 

@@ -1,0 +1,214 @@
+"""Fixed points of whole batches, row by row: in sweeps, damped or accelerated, differentiable."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from caudal.errors import NumericalError
+from caudal.numerics.anderson import Anderson
+
+Sweep = Callable[..., tuple[Tensor, Tensor]]
+"""sweep(x, *given): what x (B, *event) should be next, and the residual, 0 at the solution."""
+
+_PATIENCE = 25  # sweeps without a smaller residual, after which a row has stalled
+
+
+class Solution(NamedTuple):
+    """A solution, and how it was reached.
+
+    Attributes:
+        x: (B, *event).
+        residual: the largest of each row, (B,).
+        sweeps: until each row was done, (B,).
+        history: the largest residual of all rows before each sweep.
+    """
+
+    x: Tensor
+    residual: Tensor
+    sweeps: Tensor
+    history: list[float]
+
+
+def solve(sweep: Sweep, start: Tensor, given: Sequence[Tensor | None] = (), **how: Any) -> Tensor:
+    """The x that a sweep leaves as it is, differentiable by the implicit function theorem.
+
+    At the solution x = G(x, theta) of sweep's first output G, dx/dtheta = (I - dG/dx)^-1
+    dG/dtheta: the backward pass is another fixed point, u = v + u dG/dx, and needs the memory of
+    one sweep, however many there were. Gradients reach `given` and what the sweep itself holds;
+    they are of first order.
+
+    Args:
+        sweep: see `Sweep`; rows must not depend on each other.
+        start: where to begin, (B, *event).
+        given: more arguments of the sweep, (B, ...) or None; the first is the target, if any.
+        how: options of `fixed_point`.
+
+    Raises:
+        NumericalError: as `fixed_point` does.
+        RuntimeError: a gradient of the gradient is asked for.
+    """
+    with torch.no_grad():
+        x = fixed_point(sweep, start, given, **how).x
+    return _attached(sweep, x, given, how) if torch.is_grad_enabled() else x
+
+
+@torch.no_grad()
+def fixed_point(
+    sweep: Sweep,
+    start: Tensor,
+    given: Sequence[Tensor | None] = (),
+    *,
+    what: str = "the fixed point",
+    tolerance: float | None = None,
+    most: int = 1000,
+    memory: int = 0,
+    damped: bool = False,
+    rows_apart: bool = True,
+) -> Solution:
+    """Sweeps until the residual of each row is small; rows that are done leave the batch.
+
+    Done is a residual of at most tolerance (1 + the largest number in the row, or its target). A
+    row that gets no better is done too where it is within the square root of the dtype's
+    precision: its floating point goes no further. What is returned has been measured.
+
+    Args:
+        sweep: see `Sweep`.
+        start: where to begin, (B, *event).
+        given: more arguments of the sweep; the first is the target, if any.
+        what: is solved for, in messages.
+        tolerance: 4e-6 in float32, 1e-11 in float64 if not given.
+        most: sweeps.
+        memory: sweeps that Anderson acceleration looks back on; 0 is none.
+        damped: halve the step of rows that get no better, from the best they had.
+        rows_apart: the sweep takes any selection of rows; else all go on till the last is done.
+
+    Raises:
+        NumericalError: a row is not done after `most` sweeps; says how far it came.
+    """
+    if tolerance is None:
+        tolerance = 1e-11 if start.dtype == torch.float64 else 4e-6
+    state = _Rows(start, list(given), memory, damped)
+    result = Solution(
+        start.clone(), _per_row(start, torch.inf), torch.zeros(len(start), dtype=torch.long), []
+    )
+    for count in range(most + 1):
+        if not len(state.index):
+            return result
+        proposal, residual = sweep(state.x, *state.given)
+        state.judge(residual)
+        result.history.append(float(state.error.max()))
+        done = state.done(tolerance)
+        if not rows_apart:
+            done = done.all().expand_as(done)
+        if done.any():
+            rows = state.index[done]
+            result.x[rows] = state.best[done]
+            result.residual[rows] = state.least[done]
+            result.sweeps[rows.cpu()] = count
+            proposal = proposal[~done]
+            state.keep(~done)
+        if len(state.index):
+            state.advance(proposal)
+    raise NumericalError(
+        f"{what}: {len(state.index)} of {len(start)} rows have not converged after {most} sweeps; "
+        f"residual {float(state.least.max()):.3g}, tolerance {tolerance:.1g}"
+    )
+
+
+class _Rows:
+    """The rows that are not done yet, where they are, and the best they have been."""
+
+    def __init__(
+        self, start: Tensor, given: list[Tensor | None], memory: int, damped: bool
+    ) -> None:
+        self.index = torch.arange(len(start), device=start.device)
+        self.x, self.given = start, given
+        self.best, self.least = start, _per_row(start, torch.inf)
+        self.stale = torch.zeros_like(self.index)
+        self.error, self.before = self.least, self.least
+        self.step = _per_row(start, 1.0) if damped else None
+        self.anderson = Anderson(memory) if memory else None
+
+    def judge(self, residual: Tensor) -> None:
+        """Takes in the residuals of x."""
+        self.before = self.error
+        self.error = torch.nan_to_num(residual.abs().flatten(1).amax(1), torch.inf, torch.inf)
+        better = self.error < self.least
+        self.least = torch.where(better, self.error, self.least)
+        self.best = torch.where(_like(better, self.x), self.x, self.best)
+        self.stale = torch.where(better, 0, self.stale + 1)
+
+    def done(self, tolerance: float) -> Tensor:
+        """Which rows are good enough, or as good as they get."""
+        largest = self.best.abs().flatten(1).amax(1)
+        if self.given and self.given[0] is not None:
+            largest = torch.maximum(largest, self.given[0].abs().flatten(1).amax(1))
+        relative = self.least / (1 + largest)
+        limit = torch.finfo(self.x.dtype).eps ** 0.5
+        return (relative <= tolerance) | ((self.stale > _PATIENCE) & (relative <= limit))
+
+    def keep(self, rows: Tensor) -> None:
+        """Goes on with some of the rows."""
+        names = ("index", "x", "best", "least", "stale", "error", "before")
+        for name in names:
+            setattr(self, name, getattr(self, name)[rows])
+        self.given = [None if value is None else value[rows] for value in self.given]
+        if self.step is not None:
+            self.step = self.step[rows]
+        if self.anderson is not None:
+            self.anderson.keep(rows)
+
+    def advance(self, proposal: Tensor) -> None:
+        """Moves to the proposal, or past it, or part of the way."""
+        # What has overflowed waits for what it depends on.
+        proposal = torch.where(torch.isfinite(proposal), proposal, self.x)
+        if self.anderson is not None:
+            proposal = self.anderson.next(self.x, proposal, plain=self.error > self.before)
+        if self.step is not None:
+            lost = (self.stale > _PATIENCE) | ~torch.isfinite(self.error)
+            self.step = torch.where(lost, 0.5 * self.step, self.step)
+            self.stale = torch.where(lost, 0, self.stale)
+            moved = torch.lerp(self.x, proposal, _like(self.step, self.x))
+            proposal = torch.where(_like(lost, self.x), self.best, moved)
+        self.x = proposal
+
+
+def _attached(
+    sweep: Sweep, solution: Tensor, given: Sequence[Tensor | None], how: dict[str, Any]
+) -> Tensor:
+    """The solution with the gradient that the implicit function theorem gives it."""
+    x = solution.detach().requires_grad_()
+    proposal, _ = sweep(x, *given)
+    attached = solution + (proposal - proposal.detach())
+    options = {k: v for k, v in how.items() if k in ("most", "memory")}
+    what = f"the gradient of {how.get('what', 'the fixed point')}"
+
+    def adjoint(gradient: Tensor) -> Tensor:
+        if torch.is_grad_enabled():
+            raise RuntimeError("solutions of fixed points have gradients of first order only")
+        size = _like(gradient.abs().flatten(1).amax(1), gradient)
+        size = torch.where(size > 0, size, 1.0)
+        target = gradient / size
+
+        def back(u: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+            (pulled,) = torch.autograd.grad(proposal, x, u, retain_graph=True)
+            following = v + pulled
+            return following, following - u
+
+        found = fixed_point(back, target, (target,), what=what, rows_apart=False, **options)
+        return found.x * size
+
+    if attached.requires_grad:
+        attached.register_hook(adjoint)
+    return attached
+
+
+def _per_row(x: Tensor, value: float) -> Tensor:
+    return x.new_full((len(x),), value)
+
+
+def _like(rows: Tensor, x: Tensor) -> Tensor:
+    """One value for each row, (B,), in the shape to go with x (B, *event)."""
+    return rows.reshape(-1, *[1] * (x.ndim - 1))
