@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from caudal.bijection import walk
 from caudal.bijections.normalization import BatchNorm, DataDependent
 from caudal.flow import Flow
-from caudal.nets import ColumnEmbedding
+from caudal.nets import ColumnEmbedding, Spectral
 
 
 @torch.no_grad()
@@ -43,12 +43,17 @@ def calibrate(
     context: Tensor | None = None,
     generator: torch.Generator | None = None,
 ) -> None:
-    """Sets every BatchNorm to the moments of all of x, layer by layer: MAF's rule.
+    """Makes the norm of spectral layers right, and sets every BatchNorm to the moments of all x.
 
-    x should be the whole training set. Batch normalisations inside conditioners get the means of
-    their moments over pieces of x ("precise" statistics: Wu and Johnson, 2021, arXiv:2105.07576),
-    where the usual running averages lag behind the weights. Without any this costs nothing.
+    Training follows the norms with a few power iterations a pass; here each goes to a tolerance.
+    The moments are taken layer by layer: MAF's rule. x should be the whole training set. Batch
+    normalisations inside conditioners get the means of their moments over pieces of x ("precise"
+    statistics: Wu and Johnson, 2021, arXiv:2105.07576), where the usual running averages lag
+    behind the weights. Without any this costs nothing.
     """
+    for module in flow.modules():
+        if isinstance(module, Spectral):
+            module.tighten()
     inside = [module for module in flow.modules() if isinstance(module, nn.BatchNorm2d)]
     if inside or any(isinstance(module, BatchNorm) for module in flow.modules()):
         with _averaging(inside):

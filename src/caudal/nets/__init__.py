@@ -3,8 +3,10 @@
 from caudal.nets.causal import CausalNet, Rerun
 from caudal.nets.conv import BoundedScale, ContextMaps, ConvNet, ResidualConvNet, ZeroConv
 from caudal.nets.embedding import ColumnEmbedding
+from caudal.nets.lipschitz import LipschitzConvNet, LipschitzMLP, LipschitzNet, LipSwish
 from caudal.nets.masked import MADE
 from caudal.nets.mlp import MLP, ResidualMLP
+from caudal.nets.spectral import Spectral, SpectralConv2d, SpectralLinear
 
 __all__ = [
     "MADE",
@@ -14,8 +16,15 @@ __all__ = [
     "ColumnEmbedding",
     "ContextMaps",
     "ConvNet",
+    "LipSwish",
+    "LipschitzConvNet",
+    "LipschitzMLP",
+    "LipschitzNet",
     "Rerun",
     "ResidualConvNet",
     "ResidualMLP",
+    "Spectral",
+    "SpectralConv2d",
+    "SpectralLinear",
     "ZeroConv",
 ]

@@ -1,0 +1,180 @@
+"""Linear maps whose 2-norm is held to a coefficient, by an estimate that follows the weights."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor, nn
+
+from caudal.nets.conv import channels_last, dense
+
+_ITERATIONS = 2
+"""Power iterations of a training pass."""
+_KRYLOV = 16
+"""Vectors of a space that `tighten` looks for the norm in."""
+
+
+class Spectral(nn.Module, ABC):
+    """A linear map x -> W' x + bias, W' = W / max(1, sigma / coefficient), sigma = |W v|, |v| = 1.
+
+    v, the buffer `direction`, is what W stretches most, so sigma is W's 2-norm, from below. In
+    training each pass improves v by power iteration, v <- W^T W v, which follows W as it learns:
+    a change of state, like that of batch normalisation. In evaluation v is as it is; `tighten`
+    makes sigma right. Its gradient holds v: d sigma / d W = u v^T, u = W v / sigma.
+    Reference: Invertible residual networks (Behrmann, Grathwohl, Chen, Duvenaud, Jacobsen, 2019),
+    arXiv:1811.00995.
+    """
+
+    direction: Tensor
+
+    def __init__(self, like: nn.Linear | nn.Conv2d, coefficient: float, *event: int) -> None:
+        super().__init__()
+        if not coefficient > 0:
+            raise ValueError(f"coefficient must be positive, got {coefficient}")
+        self.weight, self.bias = like.weight, like.bias
+        self.coefficient = coefficient
+        self.register_buffer("direction", _unit(torch.randn(event)))
+        self.tighten()
+
+    @abstractmethod
+    def run(self, x: Tensor, weight: Tensor) -> Tensor:
+        """The map with an effective weight, of `effective`: (B, *inputs) to (B, *outputs)."""
+
+    @abstractmethod
+    def stretch(self, v: Tensor) -> Tensor:
+        """W v, without bias or batch."""
+
+    @abstractmethod
+    def transposed(self, u: Tensor) -> Tensor:
+        """W^T u, without batch."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.run(x, self.effective())
+
+    def effective(self) -> Tensor:
+        """W' as it is now, with its gradient; in training after a few power iterations."""
+        if self.training:
+            self._iterate()
+        return self.weight / (self._sigma() / self.coefficient).clamp(min=1)
+
+    @torch.no_grad()
+    def norm(self) -> float:
+        """The 2-norm of W', as v has it: min(sigma, coefficient)."""
+        return min(self._sigma().item(), self.coefficient)
+
+    @torch.no_grad()
+    def tighten(self, tolerance: float = 1e-3) -> None:
+        """Makes sigma the norm of W, wherever v was: W' is then within 1% of the coefficient.
+
+        Spaces spanned by b, S b, S^2 b, ..., S = W^T W or W W^T, each begun from the best vector
+        of the one before (Lanczos), until sigma grows by less than `tolerance`, of itself. The
+        first is begun from v and noise, in case v has nothing of what W stretches most.
+        """
+        with _in_full(self.weight):
+            noise = torch.randn(self.direction.shape, generator=torch.Generator().manual_seed(0))
+            self.direction.copy_(_unit(2 * self.direction + _unit(noise).to(self.direction)))
+            before, sigma = 0.0, self._improve()
+            while sigma > (1 + tolerance) * before:
+                before, sigma = sigma, self._improve()
+
+    def _improve(self) -> float:
+        """Puts v to the best vector of a Krylov space; the new sigma."""
+        v, u = self.direction, self.stretch(self.direction)
+        if v.numel() <= u.numel():
+            found = _largest(lambda b: self.transposed(self.stretch(b)), v)
+        else:  # the space of outputs is the smaller one
+            found = self.transposed(_largest(lambda b: self.stretch(self.transposed(b)), u))
+        self.direction.copy_(_unit(found, otherwise=v))
+        return self._sigma().item()
+
+    @torch.no_grad()
+    def _iterate(self) -> None:
+        with _in_full(self.weight):
+            v = self.direction
+            for _ in range(_ITERATIONS):
+                v = _unit(self.transposed(self.stretch(v)), otherwise=v)
+            self.direction.copy_(v)
+
+    def _sigma(self) -> Tensor:
+        with _in_full(self.weight):
+            # A copy, for the next pass in training may come before this one's gradient.
+            image = self.stretch(self.direction.clone()).flatten()
+            return F.normalize(image.detach(), dim=0).dot(image)
+
+
+class SpectralLinear(Spectral):
+    """A fully connected layer, (B, inputs) to (B, outputs), of 2-norm at most `coefficient`."""
+
+    def __init__(self, inputs: int, outputs: int, coefficient: float) -> None:
+        super().__init__(nn.Linear(inputs, outputs), coefficient, inputs)
+
+    def run(self, x: Tensor, weight: Tensor) -> Tensor:
+        return F.linear(x, weight, self.bias)
+
+    def stretch(self, v: Tensor) -> Tensor:
+        return self.weight @ v
+
+    def transposed(self, u: Tensor) -> Tensor:
+        return self.weight.t() @ u
+
+
+class SpectralConv2d(Spectral):
+    """A convolution (B, inputs, H, W) to (B, outputs, H, W), zeros around, `size` odd.
+
+    The norm is that of the map of whole images of `shape` (H, W), which is up to `size` times
+    that of the kernel as a matrix; v is an image. Where `size` is 1 the two are the same, and v
+    is a pixel.
+    """
+
+    def __init__(
+        self, inputs: int, outputs: int, size: int, shape: tuple[int, int], coefficient: float
+    ) -> None:
+        if size % 2 == 0:
+            raise ValueError(f"the size of a kernel must be odd, got {size}")
+        conv = channels_last(nn.Conv2d(inputs, outputs, size))
+        super().__init__(conv, coefficient, inputs, *(shape if size > 1 else ()))
+
+    def run(self, x: Tensor, weight: Tensor) -> Tensor:
+        return F.conv2d(dense(x), weight, self.bias, padding=weight.shape[-1] // 2)
+
+    def stretch(self, v: Tensor) -> Tensor:
+        if v.ndim == 1:
+            return self.weight[..., 0, 0] @ v
+        return F.conv2d(v[None], self.weight, padding=self.weight.shape[-1] // 2)[0]
+
+    def transposed(self, u: Tensor) -> Tensor:
+        if u.ndim == 1:
+            return self.weight[..., 0, 0].t() @ u
+        padding = self.weight.shape[-1] // 2
+        return F.conv_transpose2d(u[None], self.weight, padding=padding)[0]
+
+
+def _largest(symmetric: Callable[[Tensor], Tensor], start: Tensor) -> Tensor:
+    """The vector b that makes b^T S b largest, |b| = 1, of all in span(start, S start, ...)."""
+    count = min(_KRYLOV, start.numel())
+    basis = start.new_zeros(count, start.numel())
+    products = start.new_zeros(count, count)
+    vector = start.flatten()
+    for i in range(count):
+        vector = basis[i] = _unit(vector)
+        vector = symmetric(vector.view_as(start)).flatten()
+        products[:, i] = basis @ vector
+        once = vector - basis.t() @ (basis @ vector)
+        vector = once - basis.t() @ (basis @ once)  # which leaves what rounding made of it
+        if not vector.norm() > once.norm() / 2:  # it was nothing but rounding
+            break
+    best = torch.linalg.eigh(products[: i + 1, : i + 1], UPLO="U").eigenvectors[:, -1]
+    return (best @ basis[: i + 1]).view_as(start)
+
+
+def _unit(vector: Tensor, otherwise: Tensor | None = None) -> Tensor:
+    """The vector at length one; `otherwise`, or the vector, where it is zero or not finite."""
+    length = vector.norm()
+    stays = vector if otherwise is None else otherwise
+    return torch.where((length > 0) & (length < torch.inf), vector / length, stays)
+
+
+def _in_full(weight: Tensor) -> torch.autocast:
+    """Norms are computed in the weights' own precision, whatever the passes are in."""
+    return torch.autocast(weight.device.type, enabled=False)
