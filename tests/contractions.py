@@ -16,10 +16,23 @@ class Contraction(nn.Module):
         self.bound = lipschitz
 
     def forward(self, x, context=None):
-        h = x.flatten(1) @ unit(self.first).T
+        return self.linearised(x, context)[0]
+
+    def linearised(self, x, context=None):
+        first, second = unit(self.first), self.bound * unit(self.second)
+        h = x.flatten(1) @ first.T
         if self.context is not None:
             h = h + self.context(context)
-        return self.bound * (torch.tanh(h) @ unit(self.second).T).view_as(x)
+        h = torch.tanh(h)
+
+        def push(v):
+            t = (v.flatten(1) @ first.T).view(-1, *h.shape) * (1 - h.square())
+            return (t.flatten(0, 1) @ second.T).view_as(v)
+
+        return (h @ second.T).view_as(x), push
+
+    def frozen(self):
+        return self
 
     def lipschitz(self):
         return self.bound

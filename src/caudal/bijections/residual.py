@@ -1,14 +1,14 @@
 """Residual bijections: from data to noise a contraction is added, and back it is iterated away."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from caudal.bijection import Estimated
-from caudal.numerics import Series, estimate, exact, generator_in_use, rademacher, solve
+from caudal.numerics import Push, Series, estimate, exact, generator_in_use, rademacher, solve
 
 EXACT = 64
 """Elements of an event up to which evaluation takes the determinant itself."""
@@ -22,6 +22,12 @@ class LipschitzNet(Protocol):
 
     def __call__(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """g(x), as x."""
+
+    def linearised(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Push]:
+        """g(x), and products with its Jacobian there: v to J v, k vectors for each x at once."""
+
+    def frozen(self) -> Callable[[Tensor, Tensor | None], Tensor]:
+        """The net as it is now: many passes with the same weights."""
 
     def lipschitz(self) -> float:
         """An upper bound of the Lipschitz constant of g in x, below 1."""
@@ -70,37 +76,25 @@ class Residual(Estimated):
     def forward(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         advice = "its net is no contraction: call caudal.calibrate on the flow"
         what = f"sampling a residual block ({advice})"
-        x = solve(self._sweep, z, (z, context), what=what, memory=_MEMORY)
+        run = self.net.frozen()
+
+        def sweep(x: Tensor, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
+            proposal = z - run(x, context)
+            return proposal, proposal - x
+
+        x = solve(sweep, z, (z, context), what=what, memory=_MEMORY)
         return x, -self.inverse(x, context)[1]
 
-    # Compiled graphs cannot be differentiated twice.
-    @torch.compiler.disable
     def inverse(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        differentiable = torch.is_grad_enabled()
-        # Products with the Jacobian are gradients, also where the caller takes none; in half
-        # precision they would be too coarse for a log-det.
-        with (
-            torch.inference_mode(False),
-            torch.enable_grad(),
-            torch.autocast(x.device.type, enabled=False),
-        ):
-            point = x.clone() if x.is_inference() else x
-            if not (differentiable and point.requires_grad):
-                point = point.detach().requires_grad_()
-            output = self.net(point, context)
-            log_det = self._log_det(output, point, differentiable)
-            z = point + output
-        return (z, log_det) if differentiable else (z.detach(), log_det.detach())
+        # In half precision the products with the Jacobian would be too coarse.
+        with torch.autocast(x.device.type, enabled=False):
+            added, push = self.net.linearised(x, context)
+            return x + added, self._log_det(push, x)
 
-    def _sweep(self, x: Tensor, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
-        proposal = z - self.net(x, context)
-        return proposal, proposal - x
-
-    def _log_det(self, output: Tensor, x: Tensor, differentiable: bool) -> Tensor:
+    def _log_det(self, push: Push, x: Tensor) -> Tensor:
         if self.elements <= (EXACT_IN_TRAINING if self.training else EXACT):
-            return exact(output, x, differentiable)
-        weights, probe = self._drawn(x)
-        return estimate(output, x, weights, probe, differentiable)
+            return exact(push, x)
+        return estimate(push, *self._drawn(x))
 
     def _drawn(self, x: Tensor) -> tuple[list[float], Tensor]:
         """The weights of the terms, and the probes."""

@@ -3,10 +3,20 @@
 from caudal.numerics.bisection import bisect
 from caudal.numerics.drawing import drawing, generator_in_use
 from caudal.numerics.fixed_point import Solution, fixed_point, solve
-from caudal.numerics.log_det import Law, Roulette, Series, Truncated, estimate, exact, rademacher
+from caudal.numerics.log_det import (
+    Law,
+    Push,
+    Roulette,
+    Series,
+    Truncated,
+    estimate,
+    exact,
+    rademacher,
+)
 
 __all__ = [
     "Law",
+    "Push",
     "Roulette",
     "Series",
     "Solution",

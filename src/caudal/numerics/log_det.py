@@ -2,7 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -85,55 +85,59 @@ class Roulette(Series):
         return max(0.0, 1 - sum(math.exp(log - self.mean) for log in logs))
 
 
-def exact(output: Tensor, x: Tensor, differentiable: bool) -> Tensor:
-    """The log-determinant itself, (B,), from as many products with J as the event has elements.
+Push = Callable[[Tensor], Tensor]
+"""v to J v, for k B vectors (k B, *event) at once: k for each of the B points."""
+
+_ROWS = 1 << 14  # vectors pushed at once, about
+
+
+def exact(push: Push, like: Tensor) -> Tensor:
+    """The log-determinant itself, (B,), from as many products as the event has elements.
 
     Args:
-        output: g(x), (B, *event), with its graph.
-        x: requires gradient.
-        differentiable: whether the result is.
+        push: products with J.
+        like: a batch of B events (B, *event).
     """
-    unit = torch.zeros_like(output)
-    rows = []
-    for element in range(output[0].numel()):
-        unit.flatten(1)[:, element] = 1
-        rows.append(_pulled(output, x, unit, differentiable).flatten(1))
-        unit = torch.zeros_like(output) if differentiable else unit.zero_()
-    jacobian = torch.stack(rows, 1)
-    if jacobian.shape[1] == 2:  # by hand: LAPACK takes ten times as long for it
+    rows, elements = len(like), like[0].numel()
+    basis = torch.eye(elements, dtype=like.dtype, device=like.device)
+    pieces = basis.split(max(1, _ROWS // max(rows, 1)))
+    columns = [push(_one_each(piece, like)).view(len(piece), rows, elements) for piece in pieces]
+    jacobian = torch.cat(columns).permute(1, 2, 0)
+    if elements == 2:  # by hand: LAPACK takes ten times as long for it
         (a, b), (c, d) = (row.unbind(1) for row in jacobian.unbind(1))
         return torch.log1p(a + d + a * d - b * c)
-    eye = torch.eye(jacobian.shape[1], dtype=x.dtype, device=x.device)
-    return torch.linalg.slogdet(jacobian + eye).logabsdet
+    return torch.linalg.slogdet(jacobian + basis).logabsdet
 
 
-def estimate(
-    output: Tensor, x: Tensor, weights: Sequence[float], probe: Tensor, differentiable: bool
-) -> Tensor:
+def estimate(push: Push, weights: Sequence[float], probe: Tensor) -> Tensor:
     """The series by Hutchinson's trace, tr A = E v^T A v: (B,).
 
-    With w_k = v^T J^k the value is sum_k (-1)^(k+1) a_k w_k . v / k. Its gradient is that of
-    u^T J v with u = sum_k (-1)^k a_(k+1) w_k held fixed, the Neumann series of (I + J)^-1. Both
-    have the right expectation. A single product with J is differentiated once more, so memory does
-    not grow with the number of terms.
+    With w_k = J^k v the value is sum_k (-1)^(k+1) a_k v . w_k / k. Its gradient is that of
+    v^T J u with u = sum_k (-1)^k a_(k+1) w_k held fixed, the Neumann series of (I + J)^-1. Both
+    have the right expectation. A single product with J is differentiated, so memory does not grow
+    with the number of terms.
 
     Args:
-        output: g(x), (B, *event), with its graph.
-        x: requires gradient.
+        push: products with J.
         weights: a_1, a_2, ... (see `Series`).
         probe: v, of independent elements of mean 0 and variance 1, (B, *event).
-        differentiable: whether the result is.
     """
-    total, pulled, neumann = x.new_zeros(len(x)), probe, torch.zeros_like(probe)
-    for k, weight in enumerate(weights, start=1):
-        signed = -weight if k % 2 == 0 else weight
-        neumann = neumann.add(pulled, alpha=signed)
-        pulled = _pulled(output, x, pulled, differentiable=False)
-        total = total + signed / k * _dot(pulled, probe)
-    if not differentiable:
+    with torch.no_grad():
+        total, pushed, neumann = probe.new_zeros(len(probe)), probe, torch.zeros_like(probe)
+        for k, weight in enumerate(weights, start=1):
+            signed = -weight if k % 2 == 0 else weight
+            neumann = neumann.add(pushed, alpha=signed)
+            pushed = push(pushed)
+            total = total + signed / k * _dot(pushed, probe)
+    if not torch.is_grad_enabled():
         return total
-    product = _dot(_pulled(output, x, neumann, differentiable=True), probe)
+    product = _dot(push(neumann), probe)
     return total + (product - product.detach())
+
+
+def _one_each(vectors: Tensor, like: Tensor) -> Tensor:
+    """Vectors (k, D) for each of B events: (k B, *event)."""
+    return vectors[:, None].expand(-1, len(like), -1).reshape(-1, *like.shape[1:])
 
 
 def rademacher(like: Tensor, rows: int, generator: torch.Generator | None = None) -> Tensor:
@@ -142,14 +146,6 @@ def rademacher(like: Tensor, rows: int, generator: torch.Generator | None = None
     shape = (rows, *like.shape[1:])
     bits = torch.randint(0, 2, shape, generator=generator, device=device, dtype=torch.int8)
     return (2 * bits - 1).to(like)
-
-
-def _pulled(output: Tensor, x: Tensor, vector: Tensor, differentiable: bool) -> Tensor:
-    """vector^T J."""
-    (pulled,) = torch.autograd.grad(
-        output, x, vector, retain_graph=True, create_graph=differentiable
-    )
-    return pulled
 
 
 def _dot(a: Tensor, b: Tensor) -> Tensor:

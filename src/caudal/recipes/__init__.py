@@ -2,6 +2,7 @@
 
 from caudal.recipes.glow import Glow
 from caudal.recipes.iaf import IAF
+from caudal.recipes.iresnet import IResNet
 from caudal.recipes.made import MADE
 from caudal.recipes.maf import MAF, MAFMoG
 from caudal.recipes.nice import NICE
@@ -9,10 +10,25 @@ from caudal.recipes.nsf import NSF, NSFAR, NSFIAF
 from caudal.recipes.nsf_image import NSFImage
 from caudal.recipes.realnvp import RealNVP
 from caudal.recipes.recipe import Recipe
+from caudal.recipes.residual_flow import ResidualFlow
 
 RECIPES: dict[str, type[Recipe]] = {
     recipe.name: recipe
-    for recipe in (NICE, RealNVP, Glow, NSFImage, MADE, MAF, MAFMoG, IAF, NSF, NSFAR, NSFIAF)
+    for recipe in (
+        NICE,
+        RealNVP,
+        Glow,
+        NSFImage,
+        IResNet,
+        ResidualFlow,
+        MADE,
+        MAF,
+        MAFMoG,
+        IAF,
+        NSF,
+        NSFAR,
+        NSFIAF,
+    )
 }
 """Every recipe, by its name on the command line."""
 
@@ -26,8 +42,10 @@ __all__ = [
     "NSFIAF",
     "RECIPES",
     "Glow",
+    "IResNet",
     "MAFMoG",
     "NSFImage",
     "RealNVP",
     "Recipe",
+    "ResidualFlow",
 ]

@@ -2,8 +2,8 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import fields
-from typing import Any, NamedTuple
+from dataclasses import Field, fields
+from typing import Any, Literal, NamedTuple, get_args, get_origin
 
 from caudal.errors import InputError
 from caudal.nets.activation import ACTIVATIONS
@@ -50,16 +50,23 @@ RULES = {
     "activation": _one_of(*ACTIVATIONS),
     "bound": Rule(lambda value: _number(value) and value > 0, "a positive number"),
     "dropout": Rule(lambda value: _number(value) and 0 <= value < 1, "a number in [0, 1)"),
-    "prior": _one_of("logistic", "normal"),
     "batch_norm": _TRUTH,
     "direct": _TRUTH,
     "whiten": _TRUTH,
     "factor_out": _TRUTH,
     "scales": Rule(lambda v: v is None or (_whole(v) and v >= 1), "a whole number, at least 1"),
     "maps": _at_least(1),
-    "coupling": _one_of("affine", "gated", "additive"),
-    "conv": _one_of("lu", "plain"),
+    "coefficient": Rule(lambda v: _number(v) and 0 < v < 1, "a number between 0 and 1"),
+    "terms": _at_least(1),
+    "evaluation_terms": _at_least(1),
+    "dense": _at_least(0),
 }
+
+
+def _rule(field: Field[Any]) -> Rule:
+    """A field that takes one of a few names says so by its type."""
+    names = get_args(field.type) if get_origin(field.type) is Literal else ()
+    return _one_of(*names) if names else RULES[field.name]
 
 
 def check_fields(recipe: Any) -> None:
@@ -69,7 +76,7 @@ def check_fields(recipe: Any) -> None:
         InputError: names the flag, the value and what is expected.
     """
     for field in fields(recipe):
-        value, rule = getattr(recipe, field.name), RULES[field.name]
+        value, rule = getattr(recipe, field.name), _rule(field)
         tuples = isinstance(field.default, tuple) == isinstance(value, tuple)
         if not (rule.holds(value) and tuples):
             example = "" if tuples else f", such as {field.default}"

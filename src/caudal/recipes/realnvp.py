@@ -1,7 +1,7 @@
 """Real-NVP: affine couplings and batch normalisation, of vectors, or of images at scales."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -79,12 +79,6 @@ class RealNVP(Recipe):
         check_halvings(self.name, shape, scales - 1, _fitting(shape))
         bijection = self._scale(shape, scales, self.maps, context)
         return Flow(bijection, Normal(shape), context_shape=context_shape)
-
-    def _refuse_given(self, names: Sequence[str], whose: str) -> None:
-        """Refuses fields that would change nothing, unless they are as they are by default."""
-        for field in fields(self):
-            if field.name in names and getattr(self, field.name) != field.default:
-                raise ValueError(f"--{field.name} is for {whose}: leave it out")
 
     def _scale(self, shape: Shape, scales: int, maps: int, context: int) -> Bijection:
         """One scale and those below it, listed from the noise to the data."""

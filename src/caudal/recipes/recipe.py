@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import ClassVar
 
 import torch
@@ -35,7 +35,7 @@ class Recipe(ABC):
     scores: ClassVar[str]
     """How `log_prob` runs: "parallel" (one pass) or "sequential" (one position at a time)."""
     samples: ClassVar[str]
-    """How `sample` runs."""
+    """How `sample` runs: as `log_prob` does, or "iterated" (passes until nothing changes)."""
     images: ClassVar[bool] = False
     """Whether it knows what images (C, H, W) are; other recipes take them as vectors."""
     vectors: ClassVar[bool] = True
@@ -73,6 +73,12 @@ class Recipe(ABC):
             raise ValueError(f"{self.name} models images (C, H, W), got event shape {event_shape}")
         channels, height, width = event_shape
         return (channels, height, width), self._context_size(context_shape)
+
+    def _refuse_given(self, names: Sequence[str], whose: str) -> None:
+        """Refuses fields that would change nothing, unless they are as they are by default."""
+        for field in fields(self):
+            if field.name in names and getattr(self, field.name) != field.default:
+                raise ValueError(f"--{field.name} is for {whose}: leave it out")
 
     def _context_size(self, shape: Sequence[int] | None) -> int:
         if shape is None:
