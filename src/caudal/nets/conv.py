@@ -157,6 +157,8 @@ class ContextMaps(nn.Module):
 
 def dense(x: Tensor) -> Tensor:
     """X with its channels next to each other in memory, where convolutions are fastest."""
+    if x.shape[1] == 1:  # a single one is, in either order; PyTorch goes by the strides
+        return x.reshape(len(x), *x.shape[2:], 1).permute(0, 3, 1, 2)
     return x.contiguous(memory_format=torch.channels_last)
 
 

@@ -38,7 +38,7 @@ class Spectral(nn.Module, ABC):
         self.tighten()
 
     @abstractmethod
-    def run(self, x: Tensor, weight: Tensor) -> Tensor:
+    def run(self, x: Tensor, weight: Tensor, biased: bool = True) -> Tensor:
         """The map with an effective weight, of `effective`: (B, *inputs) to (B, *outputs)."""
 
     @abstractmethod
@@ -109,8 +109,8 @@ class SpectralLinear(Spectral):
     def __init__(self, inputs: int, outputs: int, coefficient: float) -> None:
         super().__init__(nn.Linear(inputs, outputs), coefficient, inputs)
 
-    def run(self, x: Tensor, weight: Tensor) -> Tensor:
-        return F.linear(x, weight, self.bias)
+    def run(self, x: Tensor, weight: Tensor, biased: bool = True) -> Tensor:
+        return F.linear(x, weight, self.bias if biased else None)
 
     def stretch(self, v: Tensor) -> Tensor:
         return self.weight @ v
@@ -135,8 +135,9 @@ class SpectralConv2d(Spectral):
         conv = channels_last(nn.Conv2d(inputs, outputs, size))
         super().__init__(conv, coefficient, inputs, *(shape if size > 1 else ()))
 
-    def run(self, x: Tensor, weight: Tensor) -> Tensor:
-        return F.conv2d(dense(x), weight, self.bias, padding=weight.shape[-1] // 2)
+    def run(self, x: Tensor, weight: Tensor, biased: bool = True) -> Tensor:
+        bias = self.bias if biased else None
+        return F.conv2d(dense(x), dense(weight), bias, padding=weight.shape[-1] // 2)
 
     def stretch(self, v: Tensor) -> Tensor:
         if v.ndim == 1:

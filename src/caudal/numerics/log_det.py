@@ -101,7 +101,7 @@ def exact(push: Push, like: Tensor) -> Tensor:
     rows, elements = len(like), like[0].numel()
     basis = torch.eye(elements, dtype=like.dtype, device=like.device)
     pieces = basis.split(max(1, _ROWS // max(rows, 1)))
-    columns = [push(_one_each(piece, like)).view(len(piece), rows, elements) for piece in pieces]
+    columns = [push(_one_each(piece, like)).reshape(len(piece), rows, elements) for piece in pieces]
     jacobian = torch.cat(columns).permute(1, 2, 0)
     if elements == 2:  # by hand: LAPACK takes ten times as long for it
         (a, b), (c, d) = (row.unbind(1) for row in jacobian.unbind(1))

@@ -60,6 +60,7 @@ RULES = {
     "terms": _at_least(1),
     "evaluation_terms": _at_least(1),
     "dense": _at_least(0),
+    "squeeze_first": _TRUTH,
 }
 
 

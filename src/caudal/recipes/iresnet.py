@@ -31,7 +31,9 @@ class ResidualRecipe(Recipe):
     maps: int = 32
     """Images: feature maps of the nets."""
     scales: int | None = None
-    """Images: resolutions; if not given 3, or as often as the size can be halved, and one."""
+    """Images: resolutions; if not given 3, or as many as the size can be halved to."""
+    squeeze_first: bool = True
+    """Images: begin at half the resolution, which is four times as fast."""
     coefficient: float = 0.9
     """Norm of each layer at most, below 1."""
     activation: Literal["elu", "lipswish"] = "elu"
@@ -51,7 +53,8 @@ class ResidualRecipe(Recipe):
     ) -> Flow:
         if not isinstance(event_shape, int) and len(event_shape) == 3:
             return self._build_images(event_shape, context_shape)
-        self._refuse_given(("maps", "scales"), "images, and these are vectors")
+        images_alone = ("maps", "scales", "squeeze_first")
+        self._refuse_given(images_alone, "images, and these are vectors")
         features, context = self._sizes(event_shape, context_shape)
         parts: list[Bijection] = [ActNorm((features,))]
         for _ in range(self.blocks):
@@ -67,10 +70,13 @@ class ResidualRecipe(Recipe):
     ) -> Flow:
         self._refuse_given(("hidden",), "tables, and these are images")
         shape, context = self._image_sizes(event_shape, context_shape)
-        fitting = halvings_of(shape) + 1
-        scales = self.scales or min(MOST_SCALES, fitting)
-        check_halvings(self.name, shape, scales - 1, fitting)
-        bijection = self._scale(shape, scales, context)
+        fitting = halvings_of(shape) + (not self.squeeze_first)
+        scales = self.scales or max(1, min(MOST_SCALES, fitting))
+        check_halvings(self.name, shape, scales - (not self.squeeze_first), fitting)
+        if self.squeeze_first:
+            bijection: Bijection = Squeezed(self._scale(squeezed_shape(shape), scales, context))
+        else:
+            bijection = self._scale(shape, scales, context)
         return Flow(bijection, Normal(shape), context_shape=context_shape)
 
     def _scale(self, shape: Shape, scales: int, context: int) -> Bijection:
