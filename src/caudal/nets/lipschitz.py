@@ -19,7 +19,7 @@ Pass = Callable[..., Tensor]
 class LipSwish(nn.Module):
     """y = x sigmoid(beta x) / 1.1, beta = softplus(raw) learned; the slope is at most 1.
 
-    Its second derivative does not vanish where its slope is largest, so that log-dets learn.
+    Unlike ELU it is not straight where its slope is near 1: there log-dets have no gradient.
     Reference: Residual flows (Chen, Behrmann, Duvenaud, Jacobsen, 2019), arXiv:1906.02735.
     """
 
