@@ -9,8 +9,12 @@ from torch import Tensor, nn
 
 from caudal.nets.conv import channels_last, dense
 
-_ITERATIONS = 2
-"""Power iterations of a training pass."""
+_MATRIX_ITERATIONS, _IMAGE_ITERATIONS = 2, 5
+"""Power iterations of a training pass: what convolutions stretch most changes faster.
+
+In training with Adam at 1e-3 sigma is 0.01% and 1% short. They take 1 to 4% of the time of a pass
+with its log-det (64 rows, layers of 128; 32 maps of 28 x 28).
+"""
 _KRYLOV = 16
 """Vectors of a space that `tighten` looks for the norm in."""
 
@@ -92,7 +96,7 @@ class Spectral(nn.Module, ABC):
     def _iterate(self) -> None:
         with _in_full(self.weight):
             v = self.direction
-            for _ in range(_ITERATIONS):
+            for _ in range(_MATRIX_ITERATIONS if v.ndim == 1 else _IMAGE_ITERATIONS):
                 v = _unit(self.transposed(self.stretch(v)), otherwise=v)
             self.direction.copy_(v)
 
