@@ -1,5 +1,7 @@
 """Every bijection and every recipe, small: the table that the laws run over."""
 
+import math
+
 import torch
 
 from caudal import Chain, Inverse
@@ -13,6 +15,7 @@ from caudal.bijections import (
     LULinear,
     Permutation,
     Pointwise,
+    Residual,
     Scale,
     Standardise,
     Support,
@@ -25,8 +28,10 @@ from caudal.elementwise import (
     Shift,
 )
 from caudal.nets import MADE, MLP, ResidualMLP
+from caudal.numerics import Roulette, Truncated
 from caudal.recipes import IAF, MAF, NICE, NSF, NSFAR, NSFIAF, MAFMoG, RealNVP
 from caudal.recipes import MADE as MADERecipe  # noqa: N811
+from contractions import Contraction
 
 ELEMENTWISE = {
     "shift": Shift(),
@@ -87,6 +92,7 @@ def bijections(features, context):
         "batchnorm": BatchNorm((features,)).eval(),
         "logit": Logit(alpha=0.05),
         "support": support(features),
+        "residual": residual((features,), context),
     }
     for name, elementwise in ELEMENTWISE.items():
         cases[f"pointwise-{name}"] = Pointwise(elementwise, (features,))
@@ -95,14 +101,19 @@ def bijections(features, context):
         if features > 1:
             parity = torch.arange(features) % 2 == 0
             cases[f"coupling-{name}"] = coupling(elementwise, parity, context)
-    residual = MADE(features, 2, (16, 16, 16), context, residual=True, direct=True)
-    cases["autoregressive-residual"] = Autoregressive(residual, Affine())
+    net = MADE(features, 2, (16, 16, 16), context, residual=True, direct=True)
+    cases["autoregressive-residual"] = Autoregressive(net, Affine())
     if features > 3:
         uneven = torch.zeros(features, dtype=torch.bool)
         uneven[torch.tensor([0, 1, 3])] = True
         cases["coupling-uneven"] = coupling(Affine(), uneven, context, ResidualMLP)
         cases["coupling-half"] = coupling(Affine(), torch.arange(features) >= 2, context)
     return cases
+
+
+def residual(event_shape, context, lipschitz=0.7):
+    net = Contraction(math.prod(event_shape), lipschitz, context=context)
+    return Residual(net, event_shape, Truncated(5), Roulette(20)).eval()
 
 
 def support(features):

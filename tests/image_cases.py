@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from cases import ELEMENTWISE
+from cases import ELEMENTWISE, residual
 from caudal import Chain, Inverse
 from caudal.bijections import (
     ActNorm,
@@ -56,6 +56,7 @@ def bijections(shape, context=0):
         "rescale": Rescale(1 / 128, -1.0),
         "nested": Squeezed(Chain([FactorOut(Chain([ActNorm((channels, 1, 1))]), channels)])),
         "flip": Flip(),
+        "residual": residual(shape, context),
     }
     board = checkerboard(shape, 1)
     for name, moves in ELEMENTWISE.items():

@@ -185,7 +185,9 @@ def _attached(
     options = {k: v for k, v in how.items() if k in ("most", "memory")}
     what = f"the gradient of {how.get('what', 'the fixed point')}"
 
-    def adjoint(gradient: Tensor) -> Tensor:
+    def adjoint(gradient: Tensor | None) -> Tensor | None:
+        if gradient is None:
+            return None
         if torch.is_grad_enabled():
             raise RuntimeError("solutions of fixed points have gradients of first order only")
         size = _like(gradient.abs().flatten(1).amax(1), gradient)
@@ -202,7 +204,8 @@ def _attached(
 
     if attached.requires_grad:
         attached.register_hook(adjoint)
-    return attached
+    # The hook sits behind what is returned: who takes a gradient in it does not set it off.
+    return attached.view_as(attached)
 
 
 def _per_row(x: Tensor, value: float) -> Tensor:

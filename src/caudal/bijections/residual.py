@@ -1,0 +1,111 @@
+"""Residual bijections: from data to noise a contraction is added, and back it is iterated away."""
+
+import math
+from collections.abc import Sequence
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from caudal.bijection import Estimated
+from caudal.numerics import Series, estimate, exact, generator_in_use, rademacher, solve
+
+EXACT = 64
+"""Elements of an event up to which evaluation takes the determinant itself."""
+EXACT_IN_TRAINING = 4
+"""The same of training, where the determinant has to be differentiated."""
+_MEMORY = 5  # sweeps that the acceleration looks back on
+
+
+class LipschitzNet(Protocol):
+    """What `caudal.nets` promises; bijections and nets do not import each other."""
+
+    def __call__(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        """g(x), as x."""
+
+    def lipschitz(self) -> float:
+        """An upper bound of the Lipschitz constant of g in x, below 1."""
+
+
+class Residual(Estimated):
+    """z = x + g(x), Lip(g) < 1: a free-form Jacobian, in one pass from data to noise.
+
+    `forward` iterates x = z - g(x), accelerated, to a measured residual. The log-det is the
+    determinant itself for events of up to 64 elements (in training 4); of others it is a series
+    with random probes, `training` in training mode and `evaluation` otherwise. In evaluation the
+    probe and the number of terms are always the same ones, so that a repeated score is equal;
+    within `caudal.numerics.drawing` each row has its own.
+    Either way the gradient is that of the Neumann series (see `numerics.estimate`).
+    References: i-ResNet (Behrmann et al., 2019), arXiv:1811.00995; Residual flows (Chen et al.,
+    2019), arXiv:1906.02735.
+
+    Raises:
+        NumericalError: the iteration does not converge: g is no contraction.
+    """
+
+    seed: Tensor
+
+    def __init__(
+        self,
+        net: LipschitzNet,
+        event_shape: Sequence[int],
+        training: Series,
+        evaluation: Series,
+    ) -> None:
+        super().__init__()
+        self.net = net
+        self.elements = math.prod(event_shape)
+        self.series = {True: training, False: evaluation}
+        self.register_buffer("seed", torch.randint(1 << 62, ()))
+
+    @property
+    def kind(self) -> str:
+        return "exact" if self.elements <= EXACT else self.series[False].kind
+
+    def bias_bound(self) -> float:
+        if self.kind != "biased":
+            return 0.0
+        return self.elements * self.series[False].bias_bound(self.net.lipschitz())
+
+    def forward(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        advice = "its net is no contraction: call caudal.calibrate on the flow"
+        what = f"sampling a residual block ({advice})"
+        x = solve(self._sweep, z, (z, context), what=what, memory=_MEMORY)
+        return x, -self.inverse(x, context)[1]
+
+    # Compiled graphs cannot be differentiated twice.
+    @torch.compiler.disable
+    def inverse(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        differentiable = torch.is_grad_enabled()
+        # Products with the Jacobian are gradients, also where the caller takes none; in half
+        # precision they would be too coarse for a log-det.
+        with (
+            torch.inference_mode(False),
+            torch.enable_grad(),
+            torch.autocast(x.device.type, enabled=False),
+        ):
+            point = x.clone() if x.is_inference() else x
+            if not (differentiable and point.requires_grad):
+                point = point.detach().requires_grad_()
+            output = self.net(point, context)
+            log_det = self._log_det(output, point, differentiable)
+            z = point + output
+        return (z, log_det) if differentiable else (z.detach(), log_det.detach())
+
+    def _sweep(self, x: Tensor, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
+        proposal = z - self.net(x, context)
+        return proposal, proposal - x
+
+    def _log_det(self, output: Tensor, x: Tensor, differentiable: bool) -> Tensor:
+        if self.elements <= (EXACT_IN_TRAINING if self.training else EXACT):
+            return exact(output, x, differentiable)
+        weights, probe = self._drawn(x)
+        return estimate(output, x, weights, probe, differentiable)
+
+    def _drawn(self, x: Tensor) -> tuple[list[float], Tensor]:
+        """The weights of the terms, and the probes."""
+        series, generator, rows = self.series[self.training], generator_in_use(), len(x)
+        if generator is None and not self.training:
+            generator, rows = torch.Generator().manual_seed(int(self.seed)), 1
+        weights = series.weights(generator)
+        return weights, rademacher(x, rows, generator).expand_as(x)
