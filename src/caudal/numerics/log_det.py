@@ -22,6 +22,16 @@ class Series(ABC):
     def weights(self, generator: torch.Generator | None) -> list[float]:
         """The weight of each term from the first on; drawn, where chance says how many."""
 
+    def weights_of_rows(
+        self, rows: int, generator: torch.Generator | None
+    ) -> Sequence[float | Tensor]:
+        """The same drawn for each row by itself, (rows,), where they are drawn at all.
+
+        So that rows have independent errors: those of a number of terms in common do not average
+        out. Costs the terms of the row with most.
+        """
+        return self.weights(generator)
+
     @abstractmethod
     def bias_bound(self, lipschitz: float) -> float:
         """How far the sum is off at most, in nats a dimension, where all |J| <= lipschitz."""
@@ -74,6 +84,19 @@ class Roulette(Series):
             j, reached = j + 1, self._reaches(j + 1)
         return weights
 
+    def weights_of_rows(
+        self, rows: int, generator: torch.Generator | None
+    ) -> Sequence[float | Tensor]:
+        device = None if generator is None else generator.device
+        # In (0, 1]: a 0 would reach any number of terms.
+        drawn = 1 - torch.rand(rows, generator=generator, device=device)
+        weights: list[float | Tensor] = [1.0] * self.terms
+        j, reached = 1, drawn <= self._reaches(1)
+        while reached.any():
+            weights.append(reached / self._reaches(j))
+            j, reached = j + 1, drawn <= self._reaches(j + 1)
+        return weights
+
     def bias_bound(self, lipschitz: float) -> float:
         return 0.0
 
@@ -108,7 +131,11 @@ def exact(output: Tensor, x: Tensor, differentiable: bool) -> Tensor:
 
 
 def estimate(
-    output: Tensor, x: Tensor, weights: Sequence[float], probe: Tensor, differentiable: bool
+    output: Tensor,
+    x: Tensor,
+    weights: Sequence[float | Tensor],
+    probe: Tensor,
+    differentiable: bool,
 ) -> Tensor:
     """The series by Hutchinson's trace, tr A = E v^T A v: (B,).
 
@@ -120,14 +147,18 @@ def estimate(
     Args:
         output: g(x), (B, *event), with its graph.
         x: requires gradient.
-        weights: a_1, a_2, ... (see `Series`).
+        weights: a_1, a_2, ... (see `Series`), numbers or (B,).
         probe: v, of independent elements of mean 0 and variance 1, (B, *event).
         differentiable: whether the result is.
     """
     total, pulled, neumann = x.new_zeros(len(x)), probe, torch.zeros_like(probe)
     for k, weight in enumerate(weights, start=1):
         signed = -weight if k % 2 == 0 else weight
-        neumann = neumann.add(pulled, alpha=signed)
+        if isinstance(signed, Tensor):
+            signed = signed.to(x)
+            neumann = neumann + signed.view(-1, *[1] * (x.ndim - 1)) * pulled
+        else:
+            neumann = neumann.add(pulled, alpha=signed)
         pulled = _pulled(output, x, pulled, differentiable=False)
         total = total + signed / k * _dot(pulled, probe)
     if not differentiable:
