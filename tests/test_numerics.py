@@ -219,7 +219,9 @@ def test_the_mean_of_ten_thousand_draws_is_the_log_det(name):
     push = net.linearised(x)[1]
     found = torch.cat(
         [
-            estimate(push, SERIES[name].weights(generator), rademacher(x, 1, generator)).detach()
+            estimate(
+                push, SERIES[name].weights(1, generator), rademacher(x, 1, generator)
+            ).detach()
             for _ in range(draws)
         ]
     )
@@ -271,7 +273,7 @@ def test_the_roulettes_gradient_is_unbiased_too():
         return torch.autograd.grad(found.sum(), net.first, retain_graph=True)[0]
 
     truth = gradient([1.0] * 60)
-    drawn = torch.stack([gradient(series.weights(generator)) for _ in range(4000)])
+    drawn = torch.stack([gradient(series.weights(1, generator)) for _ in range(4000)])
     error = drawn.std(0) / math.sqrt(len(drawn))
     assert float(((drawn.mean(0) - truth).abs() / error.clamp(min=1e-12)).max()) < 4
 
@@ -306,7 +308,7 @@ def test_each_term_weighs_one_on_average(law):
     sums = torch.zeros(5, dtype=torch.float64)
     more = 0
     for _ in range(draws):
-        weights = series.weights(generator)
+        weights = series.weights(1, generator)
         more += len(weights) - 2
         weights = torch.tensor([*weights, *[0.0] * 5][:5], dtype=torch.float64)
         sums += weights

@@ -11,6 +11,7 @@ from caudal.bijection import walk
 from caudal.bijections.normalization import BatchNorm, DataDependent
 from caudal.flow import Flow
 from caudal.nets import ColumnEmbedding, Spectral
+from caudal.numerics import values_alone
 
 
 @torch.no_grad()
@@ -92,12 +93,14 @@ def _observe(
     flow.eval()
     waiting = {id(module) for module in flow.bijection.modules() if isinstance(module, kind)}
     lifted, _ = flow.lift(x, generator)
-    for name, part, part_input in walk(flow.bijection, lifted, flow.embed(context)):
-        if isinstance(part, kind):
-            part.observe(part_input)
-            waiting.discard(id(part))
-        elif any(id(module) in waiting for module in part.modules()):
-            raise ValueError(f"{name} holds a {kind.__name__} that data on its way does not reach")
-        if not waiting and not to_the_end:
-            break
+    with values_alone():
+        for name, part, part_input in walk(flow.bijection, lifted, flow.embed(context)):
+            if isinstance(part, kind):
+                part.observe(part_input)
+                waiting.discard(id(part))
+            elif any(id(module) in waiting for module in part.modules()):
+                missed = f"{name} holds a {kind.__name__}"
+                raise ValueError(f"{missed} that data on its way does not reach")
+            if not waiting and not to_the_end:
+                break
     flow.train(was_training)

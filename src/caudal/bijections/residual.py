@@ -8,7 +8,17 @@ import torch
 from torch import Tensor
 
 from caudal.bijection import Estimated
-from caudal.numerics import Push, Series, estimate, exact, generator_in_use, rademacher, solve
+from caudal.numerics import (
+    Push,
+    Series,
+    Weight,
+    estimate,
+    exact,
+    generator_in_use,
+    log_dets_wanted,
+    rademacher,
+    solve,
+)
 
 EXACT = 64
 """Elements of an event up to which evaluation takes the determinant itself."""
@@ -40,7 +50,7 @@ class Residual(Estimated):
     determinant itself for events of up to 64 elements (in training 4); of others it is a series
     with random probes, `training` in training mode and `evaluation` otherwise. In evaluation the
     probe and the number of terms are always the same ones, so that a repeated score is equal;
-    within `caudal.numerics.drawing` each row has its own.
+    within `caudal.numerics.drawing` each row has its own, and errors average out over rows.
     Either way the gradient is that of the Neumann series (see `numerics.estimate`).
     References: i-ResNet (Behrmann et al., 2019), arXiv:1811.00995; Residual flows (Chen et al.,
     2019), arXiv:1906.02735.
@@ -83,11 +93,14 @@ class Residual(Estimated):
             return proposal, proposal - x
 
         x = solve(sweep, z, (z, context), what=what, memory=_MEMORY)
-        return x, -self.inverse(x, context)[1]
+        log_det = -self.inverse(x, context)[1] if log_dets_wanted() else z.new_zeros(len(z))
+        return x, log_det
 
     def inverse(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         # In half precision the products with the Jacobian would be too coarse.
         with torch.autocast(x.device.type, enabled=False):
+            if not log_dets_wanted():
+                return x + self.net(x, context), x.new_zeros(len(x))
             added, push = self.net.linearised(x, context)
             return x + added, self._log_det(push, x)
 
@@ -96,10 +109,12 @@ class Residual(Estimated):
             return exact(push, x)
         return estimate(push, *self._drawn(x))
 
-    def _drawn(self, x: Tensor) -> tuple[list[float], Tensor]:
+    def _drawn(self, x: Tensor) -> tuple[list[Weight], Tensor]:
         """The weights of the terms, and the probes."""
-        series, generator, rows = self.series[self.training], generator_in_use(), len(x)
-        if generator is None and not self.training:
-            generator, rows = torch.Generator().manual_seed(int(self.seed)), 1
-        weights = series.weights(generator)
-        return weights, rademacher(x, rows, generator).expand_as(x)
+        series, generator = self.series[self.training], generator_in_use()
+        if self.training:  # sums of one length: the longest would make all rows wait
+            return series.weights(1, None), rademacher(x, len(x))
+        if generator is not None:
+            return series.weights(len(x), generator), rademacher(x, len(x), generator)
+        fixed = torch.Generator().manual_seed(int(self.seed))
+        return series.weights(1, fixed), rademacher(x, 1, fixed).expand_as(x)

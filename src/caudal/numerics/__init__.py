@@ -1,7 +1,7 @@
 """Equations without a closed form, and determinants too large to compute: solved and estimated."""
 
 from caudal.numerics.bisection import bisect
-from caudal.numerics.drawing import drawing, generator_in_use
+from caudal.numerics.drawing import drawing, generator_in_use, log_dets_wanted, values_alone
 from caudal.numerics.fixed_point import Solution, fixed_point, solve
 from caudal.numerics.log_det import (
     Law,
@@ -9,6 +9,7 @@ from caudal.numerics.log_det import (
     Roulette,
     Series,
     Truncated,
+    Weight,
     estimate,
     exact,
     rademacher,
@@ -21,12 +22,15 @@ __all__ = [
     "Series",
     "Solution",
     "Truncated",
+    "Weight",
     "bisect",
     "drawing",
     "estimate",
     "exact",
     "fixed_point",
     "generator_in_use",
+    "log_dets_wanted",
     "rademacher",
     "solve",
+    "values_alone",
 ]

@@ -1,4 +1,4 @@
-"""Where the random numbers of estimates come from, in evaluation."""
+"""How estimates are made: where their random numbers come from, and whether they are wanted."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,6 +7,7 @@ from contextvars import ContextVar
 import torch
 
 _GENERATOR: ContextVar[torch.Generator | None] = ContextVar("generator", default=None)
+_WANTED: ContextVar[bool] = ContextVar("wanted", default=True)
 
 
 @contextmanager
@@ -25,3 +26,18 @@ def drawing(generator: torch.Generator) -> Iterator[None]:
 def generator_in_use() -> torch.Generator | None:
     """The generator of the innermost `drawing`, None outside of any."""
     return _GENERATOR.get()
+
+
+@contextmanager
+def values_alone() -> Iterator[None]:
+    """Within, bijections may leave out log-dets that cost much, and give zeros for them."""
+    token = _WANTED.set(False)
+    try:
+        yield
+    finally:
+        _WANTED.reset(token)
+
+
+def log_dets_wanted() -> bool:
+    """Whether log-dets are wanted: not within `values_alone`."""
+    return _WANTED.get()

@@ -1,5 +1,6 @@
 """log|det(I + J)|, J the Jacobian of a contraction: exactly, or from its power series."""
 
+import itertools
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor
 
 Law = Literal["geometric", "poisson"]
+Weight = float | Tensor
 
 
 class Series(ABC):
@@ -19,8 +21,12 @@ class Series(ABC):
     """What such an estimate is: "biased" or "unbiased"."""
 
     @abstractmethod
-    def weights(self, generator: torch.Generator | None) -> list[float]:
-        """The weight of each term from the first on; drawn, where chance says how many."""
+    def weights(self, rows: int, generator: torch.Generator | None) -> list[Weight]:
+        """The weight of each term from the first on, of so many rows.
+
+        Numbers where all rows have the same; else (rows,), drawn for each row by itself, so that
+        errors average out over rows.
+        """
 
     @abstractmethod
     def bias_bound(self, lipschitz: float) -> float:
@@ -38,7 +44,7 @@ class Truncated(Series):
     kind = "biased"
     terms: int
 
-    def weights(self, generator: torch.Generator | None) -> list[float]:
+    def weights(self, rows: int, generator: torch.Generator | None) -> list[Weight]:
         return [1.0] * self.terms
 
     def bias_bound(self, lipschitz: float) -> float:
@@ -63,15 +69,18 @@ class Roulette(Series):
     mean: float = 2.0
     law: Law = "geometric"
 
-    def weights(self, generator: torch.Generator | None) -> list[float]:
+    def weights(self, rows: int, generator: torch.Generator | None) -> list[Weight]:
         device = None if generator is None else generator.device
-        drawn = float(torch.rand((), generator=generator, device=device))
-        weights = [1.0] * self.terms
-        # N >= j exactly where the drawn number is below P(N >= j).
-        j, reached = 1, self._reaches(1)
-        while drawn < reached:
-            weights.append(1 / reached)
-            j, reached = j + 1, self._reaches(j + 1)
+        # In (0, 1]: a 0 would reach any number of terms.
+        drawn = 1 - torch.rand(rows, generator=generator, device=device, dtype=torch.float64)
+        weights: list[Weight] = [1.0] * self.terms
+        for j in itertools.count(1):
+            chance = self._reaches(j)
+            # N >= j exactly where the drawn number is at most the chance of that.
+            reached = drawn <= chance
+            if not reached.any():
+                break
+            weights.append(1 / chance if rows == 1 else reached / chance)
         return weights
 
     def bias_bound(self, lipschitz: float) -> float:
@@ -98,10 +107,12 @@ def exact(push: Push, like: Tensor) -> Tensor:
         push: products with J.
         like: a batch of B events (B, *event).
     """
-    rows, elements = len(like), like[0].numel()
+    rows, elements = len(like), math.prod(like.shape[1:])
     basis = torch.eye(elements, dtype=like.dtype, device=like.device)
     pieces = basis.split(max(1, _ROWS // max(rows, 1)))
-    columns = [push(_one_each(piece, like)).reshape(len(piece), rows, elements) for piece in pieces]
+    columns = [
+        push(_one_each(piece, like)).reshape(len(piece), rows, elements) for piece in pieces
+    ]
     jacobian = torch.cat(columns).permute(1, 2, 0)
     if elements == 2:  # by hand: LAPACK takes ten times as long for it
         (a, b), (c, d) = (row.unbind(1) for row in jacobian.unbind(1))
@@ -109,7 +120,7 @@ def exact(push: Push, like: Tensor) -> Tensor:
     return torch.linalg.slogdet(jacobian + basis).logabsdet
 
 
-def estimate(push: Push, weights: Sequence[float], probe: Tensor) -> Tensor:
+def estimate(push: Push, weights: Sequence[Weight], probe: Tensor) -> Tensor:
     """The series by Hutchinson's trace, tr A = E v^T A v: (B,).
 
     With w_k = J^k v the value is sum_k (-1)^(k+1) a_k v . w_k / k. Its gradient is that of
@@ -119,16 +130,16 @@ def estimate(push: Push, weights: Sequence[float], probe: Tensor) -> Tensor:
 
     Args:
         push: products with J.
-        weights: a_1, a_2, ... (see `Series`).
+        weights: a_1, a_2, ..., numbers or (B,) (see `Series`).
         probe: v, of independent elements of mean 0 and variance 1, (B, *event).
     """
     with torch.no_grad():
         total, pushed, neumann = probe.new_zeros(len(probe)), probe, torch.zeros_like(probe)
         for k, weight in enumerate(weights, start=1):
             signed = -weight if k % 2 == 0 else weight
-            neumann = neumann.add(pushed, alpha=signed)
+            neumann = neumann + _like(signed, probe) * pushed
             pushed = push(pushed)
-            total = total + signed / k * _dot(pushed, probe)
+            total = total + _like(signed, total) / k * _dot(pushed, probe)
     if not torch.is_grad_enabled():
         return total
     product = _dot(push(neumann), probe)
@@ -146,6 +157,13 @@ def rademacher(like: Tensor, rows: int, generator: torch.Generator | None = None
     shape = (rows, *like.shape[1:])
     bits = torch.randint(0, 2, shape, generator=generator, device=device, dtype=torch.int8)
     return (2 * bits - 1).to(like)
+
+
+def _like(weight: Weight, x: Tensor) -> Weight:
+    """A weight in the shape to go with x (B, ...)."""
+    if isinstance(weight, float):
+        return weight
+    return weight.to(x).view(-1, *[1] * (x.ndim - 1))
 
 
 def _dot(a: Tensor, b: Tensor) -> Tensor:

@@ -64,7 +64,7 @@ RULES = {
 }
 
 
-def _rule(field: Field[Any]) -> Rule:
+def rule_of(field: Field[Any]) -> Rule:
     """A field that takes one of a few names says so by its type."""
     names = get_args(field.type) if get_origin(field.type) is Literal else ()
     return _one_of(*names) if names else RULES[field.name]
@@ -77,7 +77,7 @@ def check_fields(recipe: Any) -> None:
         InputError: names the flag, the value and what is expected.
     """
     for field in fields(recipe):
-        value, rule = getattr(recipe, field.name), _rule(field)
+        value, rule = getattr(recipe, field.name), rule_of(field)
         tuples = isinstance(field.default, tuple) == isinstance(value, tuple)
         if not (rule.holds(value) and tuples):
             example = "" if tuples else f", such as {field.default}"
