@@ -152,12 +152,14 @@ def test_tighten_leaves_a_direction_that_is_exactly_a_wrong_one():
     assert layer._sigma().item() == pytest.approx(5)
 
 
-def test_tighten_goes_on_until_the_norm_grows_no_more():
+@pytest.mark.parametrize("seed", range(3))
+def test_tighten_goes_on_until_the_norm_grows_no_more(seed):
+    torch.manual_seed(seed)
     layer = filled(SpectralConv2d(32, 32, 3, (28, 28), 0.9))
     sigma = layer._sigma().item()
     for _ in range(5):
         layer.tighten(1e-7)
-    assert sigma == pytest.approx(layer._sigma().item(), rel=2e-3)
+    assert sigma == pytest.approx(layer._sigma().item(), rel=1e-3)
 
 
 @pytest.mark.parametrize("seed", range(5))
