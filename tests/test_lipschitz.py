@@ -143,6 +143,33 @@ def test_tighten_finds_the_norm_wherever_it_starts(name, rows, columns, start):
         assert exact_norm(layer.eval().effective()) <= 0.1 * 1.005
 
 
+def test_tighten_leaves_a_direction_that_is_exactly_a_wrong_one():
+    layer = SpectralLinear(5, 5, 0.1)
+    with torch.no_grad():
+        layer.weight.copy_(torch.diag(torch.arange(1.0, 6.0)))
+    layer.direction.copy_(torch.eye(5)[0])
+    layer.tighten()
+    assert layer._sigma().item() == pytest.approx(5)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_tighten_goes_on_until_the_norm_grows_no_more(seed):
+    torch.manual_seed(seed)
+    layer = filled(SpectralConv2d(32, 32, 3, (28, 28), 0.9))
+    sigma = layer._sigma().item()
+    for _ in range(5):
+        layer.tighten(1e-7)
+    assert sigma == pytest.approx(layer._sigma().item(), rel=1e-3)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_new_layer_has_the_norm_it_says(seed):
+    torch.manual_seed(seed)
+    linear, conv = SpectralLinear(30, 30, 0.5), SpectralConv2d(4, 4, 3, (5, 7), 0.5)
+    assert exact_norm(linear.eval().effective()) <= 0.5 * 1.01
+    assert exact_norm(conv.eval().effective(), (5, 7)) <= 0.5 * 1.01
+
+
 def test_tighten_draws_no_random_numbers():
     layer = SpectralConv2d(2, 3, 3, (5, 5), 0.9)
     before = torch.get_rng_state()
@@ -415,10 +442,13 @@ def test_frozen_passes_are_those_of_the_net(name, training):
     assert torch.equal(frozen(x, context), first)
 
 
-def test_vectorised_jacobians():
-    net = loud(mlp())
+@pytest.mark.parametrize("training", [True, False])
+def test_vectorised_jacobians(training):
+    net = loud(mlp()).train(training)
     x = torch.randn(5, 3)
-    jacobians = torch.func.vmap(torch.func.jacrev(lambda row: net(row[None])[0]))(x)
+    frozen = net.frozen()  # before the transforms, in which no state may change
+    net.eval()
+    jacobians = torch.func.vmap(torch.func.jacrev(lambda row: frozen(row[None])[0]))(x)
     plain = torch.autograd.functional.jacobian(lambda x: net(x).sum(0), x, vectorize=True)
     torch.testing.assert_close(jacobians, plain.transpose(0, 1))
 

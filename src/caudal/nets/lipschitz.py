@@ -115,7 +115,7 @@ class LipschitzNet(nn.Module, ABC):
         """The net as it is now, as a function: for many passes with the same weights.
 
         They are normalised once, in training after power iterations, with a gradient if it is
-        on; a pass is then as cheap as one of a plain net.
+        on; a pass is then as cheap as one of a plain net, and torch.func may transform it.
         """
         weights = [layer.effective() for layer in self.spectral]
         return partial(self._run, weights)
