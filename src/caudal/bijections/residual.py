@@ -99,7 +99,7 @@ class Residual(Estimated):
     def inverse(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         # In half precision the products with the Jacobian would be too coarse.
         with torch.autocast(x.device.type, enabled=False):
-            if not log_dets_wanted():
+            if not log_dets_wanted() or not len(x):
                 return x + self.net(x, context), x.new_zeros(len(x))
             added, push = self.net.linearised(x, context)
             return x + added, self._log_det(push, x)
