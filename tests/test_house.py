@@ -41,7 +41,10 @@ LAYERS = (
 )
 """From top to bottom. A room imports itself and the layers below it, never its neighbours."""
 DEPTH = {room: depth for depth, layer in enumerate(LAYERS) for room in layer}
-ONE_ROOM = {"distribution": "flow"}  # a view of the flow that the flow itself hands out
+ONE_ROOM = {
+    "distribution": "flow",  # a view of the flow that the flow itself hands out
+    "estimates": "bijection",  # which bijections are estimated
+}
 NEIGHBOURS = {("cli", "__init__"), ("__init__", "cli"), ("__main__", "cli")}  # the doors
 MODELS = {"recipes", *(room for layer in LAYERS[4:] for room in layer)} - {"errors", "files"}
 OWN = {"kernels": "numba"}  # instead of torch

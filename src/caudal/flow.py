@@ -1,6 +1,8 @@
-"""A bijection and a base density make a flow: exact densities and samples."""
+"""A bijection and a base density make a flow: densities and samples."""
 
+import math
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 
 import torch
@@ -10,10 +12,14 @@ from caudal.base import Base
 from caudal.bijection import Bijection, Direction, in_pieces
 from caudal.dequantization import Dequantization
 from caudal.errors import InputError
+from caudal.estimates import estimated_parts, kind_of, mean_and_error
+from caudal.numerics import drawing
 
 
 class Flow(nn.Module):
     """The density of x = bijection(z), z ~ base: log p(x) = log p(z) + log|det dz/dx|.
+
+    How good a score is stands in `kind`: exact, a lower bound, or an estimate.
 
     Args:
         bijection: from noise z to data x.
@@ -46,8 +52,24 @@ class Flow(nn.Module):
 
     @property
     def kind(self) -> str:
-        """What `log_prob` is: "exact", or a "lower bound" where dequantisation makes it one."""
-        return "exact" if self.dequantization is None else "lower bound"
+        """What `log_prob` is in evaluation, in words.
+
+        "exact", or a "lower bound" where dequantisation makes it one. Where a log-det costs too
+        much and is drawn instead, an "unbiased estimate", whose mean over draws is right, or a
+        "biased estimate", which is off by up to `bias_bound`; with dequantisation, either is one
+        "of a lower bound".
+        """
+        return kind_of(self.bijection, self.dequantization is not None)
+
+    @property
+    def estimated(self) -> bool:
+        """Whether `log_prob` is an estimate of a log-det, and so differs from draw to draw."""
+        return bool(estimated_parts(self.bijection))
+
+    def bias_bound(self) -> float:
+        """How far the mean of `log_prob` over draws is off at most, in nats an event."""
+        parts = estimated_parts(self.bijection)
+        return math.fsum(part.bias_bound() for part in parts if part.kind == "biased")
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """The same as `log_prob`, for what calls modules (export, data parallelism)."""
@@ -58,11 +80,42 @@ class Flow(nn.Module):
     ) -> Tensor:
         """Log-density of x (B, *event) in nats, (B,); -inf outside the support, NaN of NaN.
 
-        `generator` draws the dequantisation noise, where there is any.
+        `generator` draws the dequantisation noise, where there is any, and after it estimates,
+        anew for each row. Without it estimates have the same random numbers each time: scores
+        are equal when repeated, but their errors do not average out over rows. (In training
+        estimates are drawn anew in any case.)
         """
-        z, log_det = self._to_noise(x, context, generator)
+        y, log_q = self.lift(x, generator)
+        context = self._context(context, x.shape[0])
+        with self._estimating(generator):
+            z, log_det = self._run(self.bijection.inverse, y, context)
         infinite = x.abs().flatten(1).amax(1) == torch.inf  # nets would make them NaN
-        return torch.where(infinite, -torch.inf, self.base.log_prob(z) + log_det)
+        return torch.where(infinite, -torch.inf, self.base.log_prob(z) + (log_det - log_q))
+
+    def log_prob_with_error(
+        self,
+        x: Tensor,
+        context: Tensor | None = None,
+        draws: int = 4,
+        generator: torch.Generator | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """`log_prob`, the mean of several estimates, and its standard error, in nats, each (B,).
+
+        The error is what drawing the estimates again would change (std / sqrt(draws), itself
+        uncertain where draws are few); it leaves out their bias, and the noise of dequantisation,
+        which is drawn once. Where nothing is estimated it is 0, and there is one pass. For a flow
+        in evaluation; without a generator the draws are the same each time.
+        """
+        if draws < 2:
+            raise InputError(f"draws must be at least 2 for a standard error, got {draws}")
+        if generator is None:
+            generator = torch.Generator(self.base.like.device).manual_seed(0)
+        if not self.estimated:
+            log_prob = self.log_prob(x, context, generator)
+            return log_prob, torch.zeros_like(log_prob)
+        (y, log_q), flow = self.lift(x, generator), self.continuous()
+        drawn = [flow.log_prob(y, context, generator) - log_q for _ in range(draws)]
+        return mean_and_error(torch.stack(drawn))
 
     def sample(
         self,
@@ -77,7 +130,7 @@ class Flow(nn.Module):
         1 gives likelier, less varied samples, which are no longer samples of the density.
         """
         with torch.no_grad():
-            return self.sample_with_log_prob(n, context, temperature, generator)[0]
+            return self.decode(*self._noise(n, context, temperature, generator))
 
     def sample_with_log_prob(
         self,
@@ -90,12 +143,12 @@ class Flow(nn.Module):
 
         One pass gives both. With a temperature, the density is still that of temperature 1. With
         dequantisation it is that of the continuous draw, before rounding, which cuts gradients.
+        `generator` draws the noise, and estimates as in `log_prob`.
         """
-        if n < 0:
-            raise InputError(f"cannot draw {n} samples")
-        z = self.base.sample(n, generator) * temperature
-        context = self._context(per_sample(context, n, self.context_shape), n)
-        x, log_det = self._run(self.bijection.forward, z, context)
+        z, context = self._noise(n, context, temperature, generator)
+        context = self._context(context, n)
+        with self._estimating(generator):
+            x, log_det = self._run(self.bijection.forward, z, context)
         log_prob = self.base.log_prob(z) - log_det
         return self._as_data(x), log_prob
 
@@ -103,7 +156,9 @@ class Flow(nn.Module):
         self, x: Tensor, context: Tensor | None = None, generator: torch.Generator | None = None
     ) -> Tensor:
         """The noise z that x comes from."""
-        return self._to_noise(x, context, generator)[0].contiguous()
+        y, _ = self.lift(x, generator)
+        z, _ = self._run(self.bijection.inverse, y, self._context(context, x.shape[0]))
+        return z.contiguous()
 
     def decode(self, z: Tensor, context: Tensor | None = None) -> Tensor:
         """The data x that noise z (B, *event of the base) becomes."""
@@ -119,10 +174,10 @@ class Flow(nn.Module):
         return self.dequantization.lift(x, generator)
 
     def continuous(self) -> "Flow":
-        """The exact density of lifted rows (see `lift`): the same modules, no dequantization.
+        """The density of lifted rows (see `lift`): the same modules, no dequantization.
 
-        Its samples are what `sample` rounds, and its log_prob has no noise. Flows of one table can
-        be compared so, row by row.
+        Its samples are what `sample` rounds, and its log_prob has no noise, and is exact unless
+        it is estimated. Flows of one table can be compared so, row by row.
         """
         if self.dequantization is None:
             return self
@@ -141,12 +196,24 @@ class Flow(nn.Module):
 
         return FlowDistribution(self, context)
 
-    def _to_noise(
-        self, x: Tensor, context: Tensor | None, generator: torch.Generator | None
-    ) -> tuple[Tensor, Tensor]:
-        y, log_q = self.lift(x, generator)
-        z, log_det = self._run(self.bijection.inverse, y, self._context(context, x.shape[0]))
-        return z, log_det - log_q
+    def _noise(
+        self,
+        n: int,
+        context: Tensor | None,
+        temperature: float,
+        generator: torch.Generator | None,
+    ) -> tuple[Tensor, Tensor | None]:
+        """Noise for n samples, and a row of context for each."""
+        if n < 0:
+            raise InputError(f"cannot draw {n} samples")
+        z = self.base.sample(n, generator) * temperature
+        return z, per_sample(context, n, self.context_shape)
+
+    def _estimating(self, generator: torch.Generator | None) -> AbstractContextManager[None]:
+        """Within, estimates are drawn from the generator, if there are both."""
+        if generator is None or not self.estimated:
+            return nullcontext()
+        return drawing(generator)
 
     def _as_data(self, x: Tensor) -> Tensor:
         """Out of the bijection, whose layers have an order in memory of their own."""
