@@ -16,6 +16,7 @@ from caudal.cli.screen import Screen
 from caudal.data import Source, open_rows
 from caudal.errors import InputError
 from caudal.report import Evaluation, evaluate, fit_gaussian
+from caudal.report.estimates import estimate_sentence, upper_bound
 from caudal.report.gaussian import Gaussian, load_gaussian
 from caudal.report.numbers import OUTSIDE, number, plus_minus
 from caudal.training.seeds import check_seed
@@ -38,7 +39,8 @@ class EvalOptions:
     limit: int | None = None
     """Evaluate so many rows only, taken from all over the table, always the same ones."""
     seed: int = 0
-    """Of the noise that fills values in steps and missing ones; without such, it is not used."""
+    """Of the noise that fills values in steps and missing ones, and of estimates; without any
+    of these, it is not used."""
     draws: int = 1
     """Images: how often that noise is drawn for each, and its log-probability averaged."""
     images: ReadingOptions = ReadingOptions()
@@ -86,7 +88,10 @@ def show_evaluation(screen: Screen, result: Evaluation) -> None:
     screen.say(f"\nlog-likelihood of {result.rows:,} {result.split} rows, mean ± 2 s.e.")
     screen.table(["", "nats a row", ""], list(_lines(result)), " n ")
     if result.bits_per_dim is not None and math.isfinite(result.bits_per_dim):
-        screen.say(f"{number(result.bits_per_dim, 4)} bits per column (an upper bound)")
+        bound = upper_bound(result.kind)
+        screen.say(f"{number(result.bits_per_dim, 4)} bits per column ({bound})")
+    if sentence := estimate_sentence(result):
+        screen.say(sentence)
     if result.rows_outside:
         rows = (
             "1 row scores" if result.rows_outside == 1 else f"{result.rows_outside:,} rows score"

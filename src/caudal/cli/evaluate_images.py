@@ -10,6 +10,7 @@ from caudal.cli.results import GAUSSIAN, write_evaluation
 from caudal.cli.screen import Screen
 from caudal.data import Rows
 from caudal.errors import InputError
+from caudal.report.estimates import estimate_sentence
 from caudal.report.numbers import number
 from caudal.report.pixels import (
     ImageEvaluation,
@@ -56,6 +57,8 @@ def show_evaluation(screen: Screen, result: ImageEvaluation) -> None:
         drawn = f"{result.draws} draw{'s' * (result.draws > 1)} of the noise an image"
         moves = number(result.noise_two_se, 5)
         screen.say(f"{nats} nats an image; {drawn}, which moves the mean by ± {moves}")
+    if sentence := estimate_sentence(result):
+        screen.say(sentence)
     if result.rows_outside:
         are = "image has" if result.rows_outside == 1 else "images have"
         screen.warn(f"{result.rows_outside:,} {are} probability 0: {OUTSIDE}")

@@ -1,6 +1,5 @@
 """`caudal score`: the user's rows with one more column, their log-density."""
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -15,6 +14,7 @@ from caudal.cli.opened import OpenedRun
 from caudal.cli.options import ReadingOptions
 from caudal.cli.output import open_output
 from caudal.cli.parse import parse
+from caudal.cli.scored import COLUMN, Tally, columns_of, error_words, kind_of
 from caudal.cli.screen import Screen, number
 from caudal.data import Batch
 from caudal.data.encode import encode_columns, gaps_in, refuse_gaps
@@ -23,12 +23,10 @@ from caudal.data.names import check_names
 from caudal.data.place import Place
 from caudal.data.tables import PIECE, Tables
 from caudal.errors import InputError
-from caudal.report.evaluate import log_prob_rows
+from caudal.report.evaluate import log_prob_rows_with_error
 from caudal.report.gaussian import ROWS, noise, place
 from caudal.report.numbers import OUTSIDE
 from caudal.training.seeds import check_seed
-
-COLUMN = "log_prob"
 
 
 @dataclass(frozen=True)
@@ -37,6 +35,8 @@ class ScoreOptions:
 
     The column log_prob is in nats, in the units of the data; -inf where a row lies outside what
     the columns can hold. In a run with --missing drop it is empty where a value is missing.
+    Of a flow whose log-det is estimated, log_prob is the mean of 4 estimates, and a column
+    log_prob_se has its standard error.
     Of images it writes their names, their class if the flow is given it, log_prob and
     bits_per_dim.
     """
@@ -48,7 +48,8 @@ class ScoreOptions:
     out: str
     """Where to: .csv, .tsv (also with .gz, .bz2, .zst), .parquet, .npy or .npz."""
     seed: int = 0
-    """Of the noise that fills values in steps and missing ones; without such, it is not used."""
+    """Of the noise that fills values in steps and missing ones, and of estimates; without any
+    of these, it is not used."""
     images: ReadingOptions = ReadingOptions()
     device: str = "auto"
     """cpu, cuda, cuda:1, mps, or auto for a GPU if there is one."""
@@ -71,8 +72,9 @@ def run(words: list[str]) -> int:
     tally = Tally()
     rows = open_table(options.data, opened.table.text_names)
     check_names(opened.table.names, rows.names, options.data)
-    if COLUMN in rows.names:
-        raise InputError(f"{options.data} has a column '{COLUMN}' already: rename it first")
+    for column in columns_of(opened.flow):
+        if column in rows.names:
+            raise InputError(f"{options.data} has a column '{column}' already: rename it first")
     writer.check(rows.schema)
     with writer:
         for table in screen.track(_scored(opened, rows, options.seed, tally), "scoring", None):
@@ -81,51 +83,14 @@ def run(words: list[str]) -> int:
     if tally.scored:
         screen.say(f"mean {number(tally.total / tally.scored)} over {tally.scored:,} rows")
         screen.say(f"lowest {number(tally.lowest)}, in row {tally.lowest_row:,}")
+    if said := error_words(opened.flow, tally.error):
+        screen.say(said)
     if tally.outside:
         screen.warn(f"{tally.outside:,} rows have a {COLUMN} of -inf: {OUTSIDE}")
     if tally.unscored:
         screen.warn(f"{tally.unscored:,} rows with missing values have no {COLUMN}")
-    screen.result(tally.to_dict(options.out))
+    screen.result({**tally.to_dict(options.out), **kind_of(opened.flow, tally.error)})
     return 0
-
-
-@dataclass
-class Tally:
-    """How many rows there were, what became of them, and the least likely row, counted from 1."""
-
-    rows: int = 0
-    scored: int = 0
-    outside: int = 0
-    unscored: int = 0
-    total: float = 0.0
-    lowest: float = math.inf
-    lowest_row: int = 0
-
-    def add(self, log_prob: np.ndarray) -> None:
-        """Counts rows; NaN is a row without a score."""
-        finite = np.isfinite(log_prob)
-        worst = int(np.where(finite, log_prob, np.inf).argmin())
-        if log_prob[worst] < self.lowest and finite[worst]:
-            self.lowest, self.lowest_row = float(log_prob[worst]), self.rows + worst + 1
-        self.rows += len(log_prob)
-        self.scored += int(finite.sum())
-        self.outside += int(np.isneginf(log_prob).sum())
-        self.unscored += int(np.isnan(log_prob).sum())
-        self.total += float(log_prob[finite].sum())
-
-    def to_dict(self, out: str) -> dict[str, object]:
-        """For JSON."""
-        mean = self.total / self.scored if self.scored else None
-        return {
-            "out": out,
-            "rows": self.rows,
-            "rows_outside": self.outside,
-            "rows_unscored": self.unscored,
-            "log_prob_inside": mean,
-            "lowest": self.lowest if self.scored else None,
-            "lowest_row": self.lowest_row if self.scored else None,
-            "unit": "nats",
-        }
 
 
 def _scored(opened: OpenedRun, rows: Tables, seed: int, tally: Tally) -> Iterator[pa.Table]:
@@ -133,10 +98,12 @@ def _scored(opened: OpenedRun, rows: Tables, seed: int, tally: Tally) -> Iterato
     generator = noise(opened.flow, seed)
     for _, first, table in rows.pieces(rows.names, rows=PIECE):
         batch, keep = encode_rows(opened, table, Place(rows.name, first + 1))
-        log_prob = np.full(table.num_rows, np.nan)
-        log_prob[keep] = _log_prob(opened, batch, generator)
-        tally.add(log_prob)
-        yield table.append_column(COLUMN, pa.array(log_prob, from_pandas=True))
+        scores = np.full((2, table.num_rows), np.nan)
+        scores[:, keep] = _log_prob(opened, batch, generator)
+        tally.add(*scores)
+        for name, values in zip(columns_of(opened.flow), scores, strict=False):
+            table = table.append_column(name, pa.array(values, from_pandas=True))
+        yield table
 
 
 def encode_rows(opened: OpenedRun, table: pa.Table, where: Place) -> tuple[Batch, np.ndarray]:
@@ -154,10 +121,11 @@ def encode_rows(opened: OpenedRun, table: pa.Table, where: Place) -> tuple[Batch
 
 @torch.no_grad()
 def _log_prob(opened: OpenedRun, rows: Batch, generator: torch.Generator) -> np.ndarray:
-    found = [torch.empty(0, dtype=torch.float64)]
+    """Log-densities of rows and their standard errors: (2, N)."""
+    found = [torch.empty(2, 0, dtype=torch.float64)]
     for start in range(0, len(rows.x), ROWS):
         part = slice(start, start + ROWS)
         context = None if rows.context is None else rows.context[part]
         batch = place(opened.flow, Batch(rows.x[part], context))
-        found.append(log_prob_rows(opened.flow, batch, generator).cpu())
-    return torch.cat(found).numpy()
+        found.append(torch.stack(log_prob_rows_with_error(opened.flow, batch, generator)).cpu())
+    return torch.cat(found, 1).numpy()

@@ -10,10 +10,12 @@ from torch import Tensor
 
 from caudal.cli.opened import OpenedRun
 from caudal.cli.opened_images import class_names, other_images
+from caudal.cli.scored import COLUMN, columns_of, error_words, kind_of
 from caudal.cli.screen import Screen, number
 from caudal.data import ImageSchema, Rows, TableWriter
+from caudal.flow import Flow
 from caudal.losses import bits_per_dim
-from caudal.report.evaluate import log_prob_rows
+from caudal.report.evaluate import log_prob_rows_with_error
 from caudal.report.gaussian import noise, place
 
 if TYPE_CHECKING:
@@ -28,32 +30,42 @@ def run(options: "ScoreOptions", opened: OpenedRun, writer: TableWriter, screen:
     for note in notes:
         screen.warn(note)
     classes = class_names(opened.images, rows.context)
-    log_prob = torch.cat(list(_scored(opened, rows, options.seed, screen)))
-    table = as_table(opened.images, names, classes, log_prob)
+    scores = torch.cat(list(_scored(opened, rows, options.seed, screen)), 1)
+    by_column = dict(zip(columns_of(opened.flow), scores, strict=False))
+    table = as_table(opened.images, names, classes, by_column)
     writer.check(table.schema)
     with writer:
         writer.write(table)
-    result = summary(options.out, opened.images, names, log_prob)
-    screen.say(f"{options.out}: {len(names):,} images with log_prob ({opened.flow.kind}, nats)")
+    result = summary(options.out, opened.images, names, scores[0])
+    inside = scores[1, torch.isfinite(scores[0])]
+    error = float(inside.mean()) if len(inside) else None
+    _tell(screen, result, opened.flow, error)
+    screen.result({**result, **kind_of(opened.flow, error)})
+    return 0
+
+
+def _tell(screen: Screen, result: dict[str, Any], flow: Flow, error: float | None) -> None:
+    """What is in the table."""
+    screen.say(f"{result['out']}: {result['images']:,} images with log_prob ({flow.kind}, nats)")
     if result["log_prob"] is not None:
         bits = number(result["bits_per_dim"], 4)
         screen.say(f"mean {number(result['log_prob'])} nats, {bits} bits/dim")
         screen.say(f"lowest {number(result['lowest'])}, of {result['lowest_image']}")
+    if said := error_words(flow, error, "image"):
+        screen.say(said)
     if result["images_outside"]:
         screen.warn(f"{result['images_outside']:,} images have a log_prob of -inf")
-    screen.result(result)
-    return 0
 
 
 def as_table(
-    schema: ImageSchema, names: list[str], classes: list[Any] | None, log_prob: Tensor
+    schema: ImageSchema, names: list[str], classes: list[Any] | None, scores: dict[str, Tensor]
 ) -> pa.Table:
-    """A row for each image."""
+    """A row for each image, with its scores by their columns."""
     columns: dict[str, Any] = {"image": pa.array(names, pa.string())}
     if classes is not None:
         columns["class"] = pa.array(classes)
-    columns["log_prob"] = log_prob.numpy()
-    columns["bits_per_dim"] = -log_prob.numpy() / (schema.countable * math.log(2))
+    columns |= {name: values.numpy() for name, values in scores.items()}
+    columns["bits_per_dim"] = -scores[COLUMN].numpy() / (schema.countable * math.log(2))
     return pa.table(columns)
 
 
@@ -77,8 +89,9 @@ def summary(out: str, schema: ImageSchema, names: list[str], log_prob: Tensor) -
 
 @torch.no_grad()
 def _scored(opened: OpenedRun, rows: Rows, seed: int, screen: Screen) -> Iterator[Tensor]:
-    """Log-densities (n,) of the images, a piece at a time."""
+    """Log-densities of the images and their standard errors (2, n), a piece at a time."""
     generator = noise(opened.flow, seed)
     size = max(1, PIECE_NUMBERS // opened.images.countable)
     for batch in screen.track(rows.ordered(size), "scoring", math.ceil(len(rows) / size)):
-        yield log_prob_rows(opened.flow, place(opened.flow, batch), generator).cpu()
+        placed = place(opened.flow, batch)
+        yield torch.stack(log_prob_rows_with_error(opened.flow, placed, generator)).cpu()

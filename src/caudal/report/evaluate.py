@@ -12,6 +12,7 @@ from caudal.data import Batch, Schema, Source
 from caudal.errors import NumericalError
 from caudal.flow import Flow
 from caudal.losses import bits_per_dim
+from caudal.report.estimates import REDRAWN, estimate_errors
 from caudal.report.gaussian import ROWS, Gaussian, noise, place
 
 
@@ -26,13 +27,17 @@ class Evaluation:
     Attributes:
         log_prob: mean over all rows.
         two_se: two standard errors of the mean over the rows inside; NaN if they are fewer than 2.
-        kind: what it is, "exact" or a "lower bound".
+        kind: what it is, "exact", a "lower bound" or an estimate (`Flow.kind`).
         rows: how many there were.
         split: which they were: train, valid, test, or a file.
         rows_outside: how many of them score -inf.
         log_prob_inside: mean over the others, NaN if there are none.
         bits_per_dim: where every column is an integer with two known ends, else None.
-        seed: of the noise that rounded or missing values were filled with.
+        seed: of the noise that rounded or missing values were filled with, and of estimates.
+        estimate_std: of an estimated flow, standard deviation of one row's log-density over draws
+            of the estimate (4 redraws of up to 256 rows, their variances averaged).
+        estimate_two_se: two standard errors that this causes in the mean; two_se has them in it.
+        bias_bound: of a biased one, how far the mean over such draws is off at most, nats a row.
         gaussian_log_prob: all rows under the Gaussian.
         gaussian_log_prob_inside: those inside.
         gain: mean by which the flow is above the Gaussian, over the rows inside.
@@ -50,6 +55,9 @@ class Evaluation:
     log_prob_inside: float
     bits_per_dim: float | None
     seed: int
+    estimate_std: float | None = None
+    estimate_two_se: float | None = None
+    bias_bound: float | None = None
     gaussian_log_prob: float | None = None
     gaussian_log_prob_inside: float | None = None
     gain: float | None = None
@@ -82,7 +90,7 @@ def evaluate(
         schema: says which values the columns can have.
         split: what to call the rows.
         limit: how many rows to take at most, spread over the source.
-        seed: of the noise.
+        seed: of the noise, and of estimates.
 
     Raises:
         NumericalError: a log-density is NaN, or infinite upwards.
@@ -93,7 +101,9 @@ def evaluate(
         _score(flow, place(flow, batch), gaussian, schema, generator)
         for batch in some_rows(source, limit)
     ]
-    return _summary(torch.cat(scores), flow, schema, gaussian, split, seed)
+    result = _summary(torch.cat(scores), flow, schema, gaussian, split, seed)
+    some, inside = some_rows(source, REDRAWN, REDRAWN), result.rows - result.rows_outside
+    return replace(result, **estimate_errors(flow, some, inside, seed + 1))
 
 
 def some_rows(source: Source, limit: int | None, rows: int = ROWS) -> Iterator[Batch]:
@@ -114,7 +124,18 @@ def some_rows(source: Source, limit: int | None, rows: int = ROWS) -> Iterator[B
 
 def log_prob_rows(flow: Flow, batch: Batch, generator: torch.Generator) -> Tensor:
     """Log-density of each row of the user's columns (B,), -inf outside what they can hold."""
-    log_prob = flow.log_prob(batch.x, batch.context, generator).double()
+    return _checked(flow.log_prob(batch.x, batch.context, generator).double())
+
+
+def log_prob_rows_with_error(
+    flow: Flow, batch: Batch, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """The same as the mean of a few estimates, and its standard error (B,), 0 of exact flows."""
+    found = flow.log_prob_with_error(batch.x, batch.context, generator=generator)
+    return _checked(found[0].double()), found[1].double()
+
+
+def _checked(log_prob: Tensor) -> Tensor:
     if (log_prob.isnan() | (log_prob == torch.inf)).any():
         raise NumericalError("a row's log-density is not a number: the model is damaged, retrain")
     return log_prob
@@ -132,8 +153,10 @@ def _score(
     log_prob = log_prob_rows(flow, batch, generator)
     if gaussian is None:
         return log_prob.unsqueeze(1).cpu()
+    after = generator.get_state()
     generator.set_state(state)
     y, log_q = flow.lift(batch.x, generator)
+    generator.set_state(after)  # past the estimates: the next rows have other ones
     baseline = gaussian.log_prob(y, flow.embed(batch.context)) - log_q.double()
     return torch.stack([log_prob, baseline], 1).cpu()
 

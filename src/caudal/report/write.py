@@ -6,6 +6,7 @@ from pathlib import Path
 
 from caudal import files
 from caudal.report.distilled import SPEED_HEAD, Distilled, fidelity_rows, speed_rows
+from caudal.report.estimates import estimate_sentence, upper_bound
 from caudal.report.evaluate import Evaluation
 from caudal.report.html import card, escape, page, section, table
 from caudal.report.html import image as image_tag
@@ -114,7 +115,7 @@ def _cards(story: Story) -> str:
         better = f"flow above Gaussian, row by row{which}"
         cards.append(card(plus_minus(e.gain, e.gain_two_se), better, unit="nats"))
     if e.bits_per_dim is not None and e.rows_outside < e.rows:
-        cards.append(card(number(e.bits_per_dim), "bits per column (an upper bound)"))
+        cards.append(card(number(e.bits_per_dim), f"bits per column ({upper_bound(e.kind)})"))
     cards.append(card(f"{parameters(story.flow):,}", "parameters"))
     if story.seconds is not None:
         cards.append(card(duration(story.seconds), "training"))
@@ -128,7 +129,9 @@ def _notes(story: Story) -> str:
         f"Means in nats a row, in the units of the data, ± two standard errors. The Gaussian: "
         f"{e.gaussian}."
     ]
-    if e.kind != "exact":
+    if sentence := estimate_sentence(e):
+        lines.append(sentence)
+    if "lower bound" in e.kind:
         lines.append(
             "A lower bound: values in steps or missing are filled with noise, drawn once a row."
         )

@@ -12,6 +12,7 @@ from caudal.data.source import Batch, Rows
 from caudal.dequantization import VariationalDequantization
 from caudal.flow import Flow
 from caudal.losses import bits_per_dim
+from caudal.report.estimates import REDRAWN, REDRAWS, estimate_errors, root_mean_variance
 from caudal.report.evaluate import log_prob_rows, mean_two_se, some_rows
 from caudal.report.gaussian import noise, place
 from caudal.report.pixels.draw import some_images
@@ -20,7 +21,6 @@ from caudal.report.pixels.gaussian import PixelGaussian, batch_rows
 
 Track = Callable[[Iterable[Batch], str, float | None], Iterable[Batch]]
 """Shows how far one is while going through batches: (batches, what, how many there are)."""
-REDRAWN, REDRAWS = 256, 4
 
 
 @torch.no_grad()
@@ -45,7 +45,7 @@ def evaluate_images(
         schema: what the images are.
         split: what to call them.
         limit: how many to take at most, from all over the rows, always the same ones.
-        seed: of the dequantisation noise.
+        seed: of the dequantisation noise, and of estimates.
         draws: of that noise for each image.
         track: shows how far it is.
 
@@ -59,13 +59,15 @@ def evaluate_images(
         batches = track(batches, "evaluating", math.ceil(n / batch_rows(schema)))
     scores = _scores(flow, batches, gaussian, draws, seed)
     std = noise_std(flow, rows, schema, seed)
+    some = some_images(rows, REDRAWN, seed).ordered(batch_rows(schema))
     result = replace(
-        _summary(scores, schema, draws),
+        _summary(scores, schema, draws, weighted=draws > 1 and not flow.estimated),
         kind=_kind(flow),
         split=split,
         seed=seed,
         noise_std=std,
         noise_two_se=2 * std / math.sqrt(n * draws),
+        **estimate_errors(flow, some, n * draws, seed + 1, nats_of_a_bit(schema)),
     )
     return result if gaussian is None else _beside(result, scores, gaussian)
 
@@ -87,13 +89,13 @@ def _scores(
 
 
 def log_probs(flow: Flow, batch: Batch, draws: int, generator: torch.Generator) -> Tensor:
-    """Log-probability of each image for each of so many draws of noise: (draws, B) float64."""
+    """Log-probability of each image for each of so many draws: (draws, B) float64."""
     return torch.stack([log_prob_rows(flow, batch, generator).cpu() for _ in range(draws)])
 
 
 @torch.no_grad()
 def noise_std(flow: Flow, rows: Rows, schema: ImageSchema, seed: int = 0) -> float:
-    """Standard deviation of one image's bits/dim over draws of the dequantisation noise.
+    """Standard deviation of one image's bits/dim over draws of the noise, and of estimates.
 
     The root of the mean variance of some images over a few redraws each, which few draws do not
     bias; NaN if no image is inside.
@@ -107,8 +109,7 @@ def noise_std(flow: Flow, rows: Rows, schema: ImageSchema, seed: int = 0) -> flo
         ],
         1,
     )
-    drawn = drawn[:, drawn.isfinite().all(0)]
-    return float(drawn.var(0).mean().sqrt()) / nats_of_a_bit(schema)
+    return root_mean_variance(drawn) / nats_of_a_bit(schema)
 
 
 def nats_of_a_bit(schema: ImageSchema) -> float:
@@ -123,12 +124,12 @@ def _kind(flow: Flow) -> str:
     return f"{flow.kind} ({'variational' if variational else 'uniform'} dequantisation)"
 
 
-def _summary(scores: Tensor, schema: ImageSchema, draws: int) -> ImageEvaluation:
-    """What the scores (N, 3) of the flow come to."""
+def _summary(scores: Tensor, schema: ImageSchema, draws: int, weighted: bool) -> ImageEvaluation:
+    """What the scores (N, 3) of the flow come to, also weighted by importance if that is so."""
     inside, elements = _inside(scores), schema.countable
     mean, two_se = mean_two_se(inside[:, 0])
     log_prob = -math.inf if len(inside) < len(scores) else mean
-    importance = None if draws == 1 else bits_per_dim(float(scores[:, 1].mean()), elements)
+    importance = bits_per_dim(float(scores[:, 1].mean()), elements) if weighted else None
     return ImageEvaluation(
         bits_per_dim=bits_per_dim(log_prob, elements),
         two_se=two_se / nats_of_a_bit(schema),

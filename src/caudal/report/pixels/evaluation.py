@@ -25,14 +25,20 @@ class ImageEvaluation:
         elements: of an image, by which nats are divided.
         bits: of each element: 8 are not comparable with fewer.
         draws: of noise for each image; bits_per_dim is of the mean log-probability over them.
-        kind: which bound it is, by the noise that fills the steps between pixel values.
+        kind: which bound it is, by the noise that fills the steps between pixel values, and
+            whether it is an estimate (`Flow.kind`).
         split: which they were: train, valid, test, or a file.
-        seed: of the noise.
-        noise_std: standard deviation of one image's bits/dim over draws of that noise (4 redraws
-            of up to 256 images, their variances averaged).
+        seed: of the noise, and of estimates.
+        noise_std: standard deviation of one image's bits/dim over draws of that noise, and of the
+            estimate if it is one (4 redraws of up to 256 images, their variances averaged).
         noise_two_se: two standard errors that the noise alone causes in bits_per_dim.
+        estimate_std: of an estimated flow, the part of noise_std that is the estimate's: over
+            redraws of it at the same noise.
+        estimate_two_se: two standard errors that this causes in bits_per_dim.
+        bias_bound: of a biased one, how far bits_per_dim is off at most for that.
         bits_per_dim_importance: with several draws, of the log of their mean probability: a
             tighter bound, of importance sampling; not to be compared with others' bits_per_dim.
+            None of an estimated flow: the exponential of an unbiased estimate is too high.
         gaussian_bits_per_dim: the same images under the Gaussian.
         gain: bits/dim by which the flow is below the Gaussian, over the images inside.
         gain_two_se: two standard errors of that, from the images' own differences.
@@ -55,6 +61,9 @@ class ImageEvaluation:
     seed: int = 0
     noise_std: float | None = None
     noise_two_se: float | None = None
+    estimate_std: float | None = None
+    estimate_two_se: float | None = None
+    bias_bound: float | None = None
     bits_per_dim_importance: float | None = None
     gaussian_bits_per_dim: float | None = None
     gain: float | None = None

@@ -3,6 +3,7 @@
 import math
 from pathlib import Path
 
+from caudal.report.estimates import estimate_sentence
 from caudal.report.html import card, escape
 from caudal.report.numbers import number
 from caudal.report.pixels.evaluation import ImageEvaluation
@@ -78,6 +79,8 @@ def _notes(story: ImageStory) -> list[str]:
     lines = [_what(e), f"The Gaussian: {e.gaussian}."]
     if story.dataset.schema.context:
         lines.append("The probability is that given the class, which the Gaussian is not told.")
+    if sentence := estimate_sentence(e):
+        lines.append(sentence)
     if e.rows_outside:
         lines.append(
             f"{e.rows_outside:,} of {e.rows:,} images have probability 0: {OUTSIDE}. "
