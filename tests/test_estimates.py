@@ -1,18 +1,32 @@
 """Scores that are estimates: what they are called, and how uncertain they are."""
 
+import json
 import math
+from dataclasses import replace
 
+import numpy as np
+import pyarrow.csv as pa_csv
 import pytest
 import torch
 
 from caudal.base import Normal
 from caudal.bijection import Chain, Inverse
 from caudal.bijections import Scale
+from caudal.correction import corrected_sample
+from caudal.data import Column, Rows, Schema
 from caudal.dequantization import TableDequantization
 from caudal.errors import InputError
 from caudal.flow import Flow
 from caudal.numerics import drawing
-from estimated_flows import BOUND, Noisy
+from caudal.recipes import RECIPES
+from caudal.report import evaluate, fit_gaussian, measure
+from caudal.report.estimates import estimate_sentence, upper_bound
+from caudal.report.evaluate import _score
+from caudal.report.pixels import evaluate_images
+from caudal.training.assemble import assemble
+from command_line import caudal, people_csv, refused, shapes_file
+from estimated_flows import BIAS, BOUND, Noisy, NoisyRecipe
+from image_flows import rows_of, schema_of
 
 STD = 0.5
 
@@ -180,3 +194,229 @@ def test_a_conditional_flow_is_asked_with_its_context():
     log_prob, error = flow.log_prob_with_error(torch.zeros(4, 3), torch.zeros(4, 2))
     assert log_prob.isfinite().all()
     assert (error > 0).all()
+
+
+# --- evaluations -------------------------------------------------------------------------------
+
+REALS = Schema((Column("a", "real"), Column("b", "real")))
+COUNTS = Schema((Column("a", "integer", low=0, high=9, step=1.0), Column("b", "real")))
+
+
+def table_flow(kind, schema=REALS, std=STD):
+    return assemble(NoisyRecipe(kind, std), schema).eval().requires_grad_(False)
+
+
+def table_rows(n=2000):
+    return Rows(torch.stack([torch.randint(10, (n,)).float(), torch.randn(n)], 1))
+
+
+@pytest.mark.parametrize("schema", [REALS, COUNTS], ids=["reals", "counts"])
+def test_an_evaluation_tells_what_the_estimate_does(schema):
+    """Of the noise between steps nothing is in it, nor does it matter which rows were redrawn."""
+    rows = table_rows()
+    result = evaluate(table_flow("unbiased", schema), rows, None, schema)
+    # Of the variance, from 3 degrees of freedom each of 256 rows.
+    assert result.estimate_std == pytest.approx(STD, rel=3 * math.sqrt(1 / (2 * 3 * 256)))
+    assert result.estimate_two_se == 2 * result.estimate_std / math.sqrt(2000)
+    assert result.bias_bound is None
+    exact = evaluate(table_flow("exact", schema), rows, None, schema)
+    assert abs(result.log_prob - exact.log_prob) < 2 * result.estimate_two_se
+    assert {"estimate_std", "estimate_two_se", "bias_bound"}.isdisjoint(exact.to_dict())
+    assert estimate_sentence(exact) == ""
+
+
+def test_an_evaluation_tells_the_bias():
+    rows = table_rows()
+    result = evaluate(table_flow("biased"), rows, None, REALS)
+    found = result.to_dict()
+    assert (found["kind"], found["bias_bound"]) == ("biased estimate", BOUND)
+    exact = evaluate(table_flow("exact"), rows, None, REALS)
+    off = result.log_prob - exact.log_prob
+    assert off == pytest.approx(BIAS, abs=2 * result.estimate_two_se)
+
+
+def test_batches_do_not_share_estimates():
+    """Though the Gaussian's noise is that of the flow, drawn once more."""
+    flow, drawn = table_flow("unbiased", COUNTS), generator()
+    gaussian = fit_gaussian(flow, table_rows())
+    batch = next(table_rows(400).ordered(400))
+    first, second = (_score(flow, batch, gaussian, COUNTS, drawn)[:, 0] for _ in range(2))
+    state = generator()
+    y, log_q = flow.lift(batch.x, state)
+    own = flow.continuous().log_prob(y, generator=state) - log_q
+    torch.testing.assert_close(first, own.double())
+    again = flow.log_prob(batch.x, generator=state)
+    torch.testing.assert_close(second, again.double())
+
+
+def test_an_evaluation_of_images_tells_it_in_bits():
+    schema = schema_of()
+    nats = schema.countable * math.log(2)
+    flow = assemble(NoisyRecipe("biased", 20.0), schema).eval()
+    result = evaluate_images(flow, rows_of(schema, 200), None, schema, draws=2)
+    assert result.kind == "biased estimate of a lower bound (uniform dequantisation)"
+    expected = pytest.approx(20.0 / nats, rel=3 * math.sqrt(1 / (2 * 3 * 200)))
+    assert result.estimate_std == expected
+    assert result.estimate_two_se == 2 * result.estimate_std / math.sqrt(400)
+    assert result.bias_bound == pytest.approx(BOUND / nats)
+    assert result.noise_std > 0.9 * result.estimate_std
+    assert result.bits_per_dim_importance is None
+    exact = evaluate_images(
+        assemble(NoisyRecipe("exact"), schema).eval(), rows_of(schema, 200), None, schema, draws=2
+    )
+    assert exact.estimate_std is None
+    assert exact.bits_per_dim_importance < exact.bits_per_dim
+
+
+def test_no_row_inside():
+    rows = Rows(torch.tensor([[-1.0, 0.0], [11.0, 0.0]]))
+    result = evaluate(table_flow("unbiased", COUNTS), rows, None, COUNTS)
+    assert math.isnan(result.estimate_std)
+    assert result.to_dict()["estimate_two_se"] is None
+    assert estimate_sentence(result) == "The log-det is an unbiased estimate."
+
+
+def test_the_sentence():
+    made = evaluate(table_flow("unbiased"), table_rows(400), None, REALS)
+    made = replace(made, estimate_std=0.812, estimate_two_se=0.0312)
+    moves = "drawn again, it moves one row by ± 0.81 nats (s.d.), the mean by ± 0.031 (2 s.e.)."
+    assert estimate_sentence(made) == f"The log-det is an unbiased estimate: {moves}"
+    biased = replace(made, bias_bound=0.125)
+    start = "The log-det is a biased estimate, off by at most 0.12 nats a row"
+    assert estimate_sentence(biased) == f"{start}: {moves}"
+    assert estimate_sentence(replace(biased, estimate_std=0.0)) == f"{start}."
+    endless = estimate_sentence(replace(made, bias_bound=math.inf))
+    assert endless == f"The log-det is a biased estimate, off without a limit: {moves}"
+    images = replace(biased, unit="bits/dim", estimate_std=123.4)
+    assert "off by at most 0.12 bits/dim: drawn again, it moves one image by ± 123 bits/dim" in (
+        estimate_sentence(images)
+    )
+
+
+def test_bits_are_bounded_from_the_other_side():
+    kinds = ("lower bound", "unbiased estimate of a lower bound", "biased estimate")
+    assert [upper_bound(kind) for kind in kinds] == [
+        "an upper bound",
+        "an unbiased estimate of an upper bound",
+        "a biased estimate",
+    ]
+
+
+# --- students, and exact samples ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("student", "teacher"), [("unbiased", "exact"), ("exact", "biased")])
+def test_samples_are_not_corrected_by_estimates(student, teacher):
+    which = "student" if student != "exact" else "teacher"
+    with pytest.raises(InputError, match=f"the density of the {which} is no exact one"):
+        corrected_sample(flow_of(student), flow_of(teacher), 5)
+
+
+@pytest.mark.parametrize("kinds", [("exact", "unbiased"), ("unbiased", "exact")])
+def test_divergences_of_estimated_flows_are_right_in_the_mean(kinds):
+    """The two densities are the same, so both divergences are 0 but for the estimates."""
+    found = measure(*map(flow_of, kinds), n=4000)
+    for kl, two_se in (
+        (found.reverse_kl, found.reverse_two_se),
+        (found.forward_kl, found.forward_two_se),
+    ):
+        assert two_se == pytest.approx(2 * STD / math.sqrt(4000), rel=0.1)
+        assert abs(kl) < 2 * two_se
+
+
+# --- the command line --------------------------------------------------------------------------
+
+
+@pytest.fixture
+def noisy(monkeypatch):
+    """The toy as a recipe of the command line."""
+    monkeypatch.setitem(RECIPES, "noisy", NoisyRecipe)
+
+
+def noisy_run(out, data, *words, kind="unbiased"):
+    quick = ("--steps", 2, "--batch-size", 16, "--kind", kind, "--std", STD)
+    assert caudal("train", "noisy", "--data", data, "--out", out, *quick, *words) == 0
+    return out
+
+
+@pytest.mark.usefixtures("noisy")
+def test_a_run_says_that_it_is_an_estimate(capsys, tmp_path):
+    run = noisy_run(tmp_path / "run", people_csv(), kind="biased")
+    sentence = f"The log-det is a biased estimate, off by at most {BOUND:.2g} nats a row: drawn"
+    assert sentence in capsys.readouterr().out
+    assert sentence in (run / "report.html").read_text("utf-8")
+    assert caudal("eval", run, "--json") == 0
+    said, screen = capsys.readouterr()
+    result = json.loads(said)
+    assert sentence in screen
+    assert result["kind"] == "biased estimate of a lower bound"
+    assert result["bias_bound"] == BOUND
+    assert result["estimate_std"] == pytest.approx(STD, rel=0.3)
+    assert result == json.loads((run / "eval.json").read_text())
+
+
+@pytest.mark.usefixtures("noisy")
+def test_scores_have_a_column_of_standard_errors(capsys, tmp_path):
+    run = noisy_run(tmp_path / "run", people_csv(), "--no-report", kind="biased")
+    capsys.readouterr()
+    out = tmp_path / "scored.csv"
+    assert caudal("score", run, "--data", people_csv(), "--out", out, "--json") == 0
+    said, screen = capsys.readouterr()
+    table, result = pa_csv.read_csv(out), json.loads(said)
+    assert table.column_names == ["age", "height", "city", "income", "log_prob", "log_prob_se"]
+    errors = table["log_prob_se"].to_numpy()
+    assert np.sqrt(np.mean(errors**2)) == pytest.approx(STD / 2, rel=0.1)
+    assert result["kind"] == "biased estimate of a lower bound"
+    assert result["log_prob_se"] == pytest.approx(errors.mean())
+    assert result["bias_bound"] == BOUND
+    assert "rows with log_prob (biased estimate of a lower bound, nats)" in screen
+    assert f"mean standard error of one row {errors.mean():.2g} nats" in screen
+    assert f"beside it the estimate is off by at most {BOUND:.2g} nats a row" in screen
+    words = ("--data", out, "--out", tmp_path / "again.csv")
+    said = refused(capsys, "score", run, *words)
+    assert "has a column 'log_prob' already" in said
+    pa_csv.write_csv(table.drop(["log_prob"]), out)
+    assert "has a column 'log_prob_se' already" in refused(capsys, "score", run, *words)
+
+
+@pytest.mark.usefixtures("noisy")
+def test_rows_outside_have_no_error(capsys, tmp_path):
+    run = noisy_run(tmp_path / "run", people_csv(), "--no-report")
+    rows = tmp_path / "rows.csv"
+    rows.write_text("age,height,city,income\n31,1.7,Bari,-1\n31,1.7,Bari,10\n")
+    assert caudal("score", run, "--data", rows, "--out", tmp_path / "out.csv") == 0
+    table = pa_csv.read_csv(tmp_path / "out.csv")
+    assert table["log_prob"][0].as_py() == -math.inf
+    assert table["log_prob_se"][0].as_py() == 0
+    assert table["log_prob_se"][1].as_py() > 0
+
+
+@pytest.mark.usefixtures("noisy")
+def test_scores_of_images_have_one_too(capsys, tmp_path):
+    run = noisy_run(tmp_path / "run", shapes_file(), "--context", "class")
+    sentence = "The log-det is an unbiased estimate: drawn again, it moves one image by ±"
+    assert sentence in capsys.readouterr().out
+    assert sentence in (run / "report.html").read_text("utf-8")
+    out = tmp_path / "scored.csv"
+    assert caudal("score", run, "--data", shapes_file(), "--out", out, "--json") == 0
+    said, screen = capsys.readouterr()
+    table, result = pa_csv.read_csv(out), json.loads(said)
+    columns = ["image", "class", "log_prob", "log_prob_se", "bits_per_dim"]
+    assert table.column_names == columns
+    errors = table["log_prob_se"].to_numpy()
+    assert np.sqrt(np.mean(errors**2)) == pytest.approx(STD / 2, rel=0.15)
+    assert result["log_prob_se"] == pytest.approx(errors.mean())
+    assert result["kind"] == "unbiased estimate of a lower bound"
+    assert "bias_bound" not in result
+    assert "mean standard error of one image 0.2" in screen
+
+
+@pytest.mark.usefixtures("noisy")
+def test_exact_samples_need_exact_densities(capsys, tmp_path):
+    student = noisy_run(tmp_path / "student", people_csv(), "--no-report", kind="exact")
+    teacher = noisy_run(tmp_path / "teacher", people_csv(), "--no-report")
+    words = ("--exact", teacher, "--out", tmp_path / "rows.csv")
+    assert "the density of the teacher is no exact one" in refused(
+        capsys, "sample", student, *words
+    )
+    assert not (tmp_path / "rows.csv").exists()

@@ -110,10 +110,11 @@ def corrected_sample(
         generator: of all that is drawn, on the device of the student.
 
     Raises:
-        InputError: the two flows are not of the same rows and contexts.
+        InputError: the two flows are not of the same rows and contexts, or one is estimated.
         NumericalError: a draw has no density that is a number.
     """
     check_pair(student, teacher)
+    check_exact(student, teacher)
     if steps < 0:
         raise InputError(f"steps must be at least 0, got {steps}")
     proposal, target = student.continuous(), teacher.continuous()
@@ -143,7 +144,9 @@ def weighted_sample(
     """Draws x of the proposal (n, *event), and log w = log target(x) - log proposal(x), (n,).
 
     In nats and float64; -inf where the target's density is 0. The proposal's density comes with
-    its draws, in one pass, so that it may be a flow that scores slowly.
+    its draws, in one pass, so that it may be a flow that scores slowly. Of estimated flows log w
+    is an estimate too, drawn anew for each row, so that its mean is one; w itself is then too
+    high in the mean, and too uneven.
 
     Raises:
         NumericalError: log w is not a number, or infinite upwards.
@@ -151,7 +154,8 @@ def weighted_sample(
     x, log_q = proposal.sample_with_log_prob(n, context, generator=generator)
     like = target.base.like
     rows = per_sample(context, n, target.context_shape)
-    log_p = target.log_prob(x.to(like), None if rows is None else rows.to(like))
+    rows = None if rows is None else rows.to(like)
+    log_p = target.log_prob(x.to(like), rows, generator)
     log_w = log_p.to(log_q.device).double() - log_q.double()
     if (log_w.isnan() | (log_w == torch.inf)).any():
         raise NumericalError("a draw has no density that is a number: a flow is damaged, retrain")
@@ -167,3 +171,13 @@ def check_pair(student: Flow, teacher: Flow) -> None:
             f"the student has rows {own} and context {context}, the teacher {other} and {given}: "
             f"they must be the same"
         )
+
+
+def check_exact(student: Flow, teacher: Flow) -> None:
+    """Refuses flows whose densities are estimates: their errors would be in the samples."""
+    for what, flow in (("student", student), ("teacher", teacher)):
+        if flow.estimated:
+            raise InputError(
+                f"the density of the {what} is no exact one ({flow.continuous().kind}), which "
+                f"correcting samples takes: draw from the teacher itself"
+            )

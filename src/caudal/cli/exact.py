@@ -10,7 +10,7 @@ from torch import Tensor
 
 from caudal.cli.opened import OpenedRun
 from caudal.cli.screen import Screen, number
-from caudal.correction import Correction, corrected_sample
+from caudal.correction import Correction, check_exact, corrected_sample
 from caudal.data import Column
 from caudal.errors import InputError
 
@@ -30,12 +30,13 @@ class Exact:
         device: of the teacher.
 
     Raises:
-        InputError: the two do not have the same columns.
+        InputError: the two do not have the same columns, or the density of one is estimated.
     """
 
     def __init__(self, student: OpenedRun, teacher: str, steps: int, device: str) -> None:
         self.teacher = OpenedRun(teacher, device)
         check_same_columns(student, self.teacher)
+        check_exact(student.flow, self.teacher.flow)
         self.student, self.steps = student, steps
         self._parts: list[Correction] = []
 

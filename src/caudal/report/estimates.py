@@ -57,7 +57,7 @@ def root_mean_variance(drawn: Tensor) -> float:
     Of the rows that are inside; NaN if none is.
     """
     inside = drawn[:, drawn.isfinite().all(0)]
-    return float(inside.var(0).mean().sqrt())
+    return float(inside.var(0).mean().sqrt()) if inside.numel() else math.nan
 
 
 def estimate_sentence(e: "Evaluation | ImageEvaluation") -> str:

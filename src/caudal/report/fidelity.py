@@ -26,6 +26,9 @@ MISSED = 5.0
 class Fidelity:
     """A student q beside its teacher p, as densities of lifted rows (`Flow.continuous`).
 
+    Where one of them is estimated, the divergences are estimates with the same mean, and their
+    standard errors have that in them; ess, pareto_k and missed look worse than they are.
+
     Attributes:
         n: rows of each that were drawn.
         dims: numbers in a lifted row.
