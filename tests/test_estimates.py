@@ -11,13 +11,13 @@ import torch
 
 from caudal.base import Normal
 from caudal.bijection import Chain, Inverse
-from caudal.bijections import Scale
+from caudal.bijections import Residual, Scale
 from caudal.correction import corrected_sample
 from caudal.data import Column, Rows, Schema
 from caudal.dequantization import TableDequantization
 from caudal.errors import InputError
 from caudal.flow import Flow
-from caudal.numerics import drawing
+from caudal.numerics import Roulette, drawing
 from caudal.recipes import RECIPES
 from caudal.report import evaluate, fit_gaussian, measure
 from caudal.report.estimates import estimate_sentence, upper_bound
@@ -25,6 +25,7 @@ from caudal.report.evaluate import _score
 from caudal.report.pixels import evaluate_images
 from caudal.training.assemble import assemble
 from command_line import caudal, people_csv, refused, shapes_file
+from contractions import Contraction
 from estimated_flows import BIAS, BOUND, Noisy, NoisyRecipe
 from image_flows import rows_of, schema_of
 
@@ -194,6 +195,19 @@ def test_a_conditional_flow_is_asked_with_its_context():
     log_prob, error = flow.log_prob_with_error(torch.zeros(4, 3), torch.zeros(4, 2))
     assert log_prob.isfinite().all()
     assert (error > 0).all()
+
+
+def test_errors_of_a_residual_block_average_out_over_rows():
+    """They would not if rows had a number of terms in common: ten times as much is left here."""
+    net, series = Contraction(100, 0.9), Roulette(2)
+    with torch.no_grad():
+        net.second.copy_(net.first.T)  # symmetric: as many large eigenvalues as can be
+        flow = Flow(Residual(net, (100,), series, series), Normal((100,))).eval()
+        x, drawn = torch.randn(256, 100) / 3, generator()
+        scores = torch.stack([flow.log_prob(x, generator=drawn) for _ in range(60)])
+    assert flow.kind == "unbiased estimate"
+    one_row = float(scores.var(0).mean().sqrt())
+    assert float(scores.mean(1).std()) == pytest.approx(one_row / math.sqrt(256), rel=0.3)
 
 
 # --- evaluations -------------------------------------------------------------------------------

@@ -60,7 +60,7 @@ def test_drawn_scores_are_spread_around_the_truth(kind):
     with drawing(generator), torch.no_grad():
         found = torch.stack([bijection.inverse(rows)[1] for _ in range(50)])
     assert len(found[0].unique()) == 200  # of one call, each row has its own
-    error = float(found.mean(1).std()) / math.sqrt(50)  # terms are common to a call
+    error = float(found.mean(1).std()) / math.sqrt(50)
     off = abs(float(found.mean() - truth(bijection, x)))
     assert error > 0
     assert off < 4 * error + bijection.bias_bound()

@@ -40,7 +40,7 @@ class Residual(Estimated):
     determinant itself for events of up to 64 elements (in training 4); of others it is a series
     with random probes, `training` in training mode and `evaluation` otherwise. In evaluation the
     probe and the number of terms are always the same ones, so that a repeated score is equal;
-    within `caudal.numerics.drawing` each row has its own.
+    within `caudal.numerics.drawing` each row has its own, so that errors average out over rows.
     Either way the gradient is that of the Neumann series (see `numerics.estimate`).
     References: i-ResNet (Behrmann et al., 2019), arXiv:1811.00995; Residual flows (Chen et al.,
     2019), arXiv:1906.02735.
@@ -96,10 +96,13 @@ class Residual(Estimated):
             return exact(push, x)
         return estimate(push, *self._drawn(x))
 
-    def _drawn(self, x: Tensor) -> tuple[list[float], Tensor]:
+    def _drawn(self, x: Tensor) -> tuple[Sequence[float | Tensor], Tensor]:
         """The weights of the terms, and the probes."""
         series, generator, rows = self.series[self.training], generator_in_use(), len(x)
-        if generator is None and not self.training:
-            generator, rows = torch.Generator().manual_seed(int(self.seed)), 1
-        weights = series.weights(generator)
+        if generator is not None and not self.training:
+            weights = series.weights_of_rows(rows, generator)
+        else:
+            if not self.training:
+                generator, rows = torch.Generator().manual_seed(int(self.seed)), 1
+            weights = series.weights(generator)
         return weights, rademacher(x, rows, generator).expand_as(x)

@@ -22,6 +22,16 @@ class Series(ABC):
     def weights(self, generator: torch.Generator | None) -> list[float]:
         """The weight of each term from the first on; drawn, where chance says how many."""
 
+    def weights_of_rows(
+        self, rows: int, generator: torch.Generator | None
+    ) -> Sequence[float | Tensor]:
+        """The same drawn for each row by itself, (rows,), where they are drawn at all.
+
+        So that rows have independent errors: those of a number of terms in common do not average
+        out. Costs the terms of the row with most.
+        """
+        return self.weights(generator)
+
     @abstractmethod
     def bias_bound(self, lipschitz: float) -> float:
         """How far the sum is off at most, in nats a dimension, where all |J| <= lipschitz."""
@@ -74,6 +84,19 @@ class Roulette(Series):
             j, reached = j + 1, self._reaches(j + 1)
         return weights
 
+    def weights_of_rows(
+        self, rows: int, generator: torch.Generator | None
+    ) -> Sequence[float | Tensor]:
+        device = None if generator is None else generator.device
+        # In (0, 1]: a 0 would reach any number of terms.
+        drawn = 1 - torch.rand(rows, generator=generator, device=device)
+        weights: list[float | Tensor] = [1.0] * self.terms
+        j, reached = 1, drawn <= self._reaches(1)
+        while reached.any():
+            weights.append(reached / self._reaches(j))
+            j, reached = j + 1, drawn <= self._reaches(j + 1)
+        return weights
+
     def bias_bound(self, lipschitz: float) -> float:
         return 0.0
 
@@ -101,7 +124,9 @@ def exact(push: Push, like: Tensor) -> Tensor:
     rows, elements = len(like), like[0].numel()
     basis = torch.eye(elements, dtype=like.dtype, device=like.device)
     pieces = basis.split(max(1, _ROWS // max(rows, 1)))
-    columns = [push(_one_each(piece, like)).reshape(len(piece), rows, elements) for piece in pieces]
+    columns = [
+        push(_one_each(piece, like)).reshape(len(piece), rows, elements) for piece in pieces
+    ]
     jacobian = torch.cat(columns).permute(1, 2, 0)
     if elements == 2:  # by hand: LAPACK takes ten times as long for it
         (a, b), (c, d) = (row.unbind(1) for row in jacobian.unbind(1))
@@ -109,7 +134,7 @@ def exact(push: Push, like: Tensor) -> Tensor:
     return torch.linalg.slogdet(jacobian + basis).logabsdet
 
 
-def estimate(push: Push, weights: Sequence[float], probe: Tensor) -> Tensor:
+def estimate(push: Push, weights: Sequence[float | Tensor], probe: Tensor) -> Tensor:
     """The series by Hutchinson's trace, tr A = E v^T A v: (B,).
 
     With w_k = J^k v the value is sum_k (-1)^(k+1) a_k v . w_k / k. Its gradient is that of
@@ -119,14 +144,18 @@ def estimate(push: Push, weights: Sequence[float], probe: Tensor) -> Tensor:
 
     Args:
         push: products with J.
-        weights: a_1, a_2, ... (see `Series`).
+        weights: a_1, a_2, ... (see `Series`), numbers or (B,).
         probe: v, of independent elements of mean 0 and variance 1, (B, *event).
     """
     with torch.no_grad():
         total, pushed, neumann = probe.new_zeros(len(probe)), probe, torch.zeros_like(probe)
         for k, weight in enumerate(weights, start=1):
             signed = -weight if k % 2 == 0 else weight
-            neumann = neumann.add(pushed, alpha=signed)
+            if isinstance(signed, Tensor):
+                signed = signed.to(probe)
+                neumann = neumann + signed.view(-1, *[1] * (probe.ndim - 1)) * pushed
+            else:
+                neumann = neumann.add(pushed, alpha=signed)
             pushed = push(pushed)
             total = total + signed / k * _dot(pushed, probe)
     if not torch.is_grad_enabled():
