@@ -68,7 +68,9 @@ def show_evaluation(screen: Screen, result: ImageEvaluation) -> None:
 def _lines(result: ImageEvaluation) -> Iterator[list[str]]:
     """The flow and the Gaussian over all images, then over those that can be compared."""
     beside = result.gaussian_bits_per_dim is not None
-    yield ["flow", bits(result.bits_per_dim, result.two_se), f"{result.kind} of the likelihood"]
+    # The name of an estimate is long enough for a line.
+    kind = result.kind + (" of the likelihood" if result.estimate_std is None else "")
+    yield ["flow", bits(result.bits_per_dim, result.two_se), kind]
     if result.bits_per_dim_importance is not None:
         what = "the same by importance weights, a tighter bound"
         yield ["flow", bits(result.bits_per_dim_importance), what]
