@@ -174,7 +174,7 @@ def test_a_recipe_says_what_it_is(name):
     recipe = RECIPES[name]
     assert "Reference: " in recipe.__doc__
     assert "arXiv:" in recipe.__doc__
-    assert {recipe.scores, recipe.samples} <= {"parallel", "sequential"}
+    assert {recipe.scores, recipe.samples} <= {"parallel", "sequential", "iterated"}
     assert recipe.good_for
     # Each field's docstring is the help of its flag.
     kinds = [kind for kind in recipe.__mro__ if kind.__module__.startswith("caudal.recipes")]

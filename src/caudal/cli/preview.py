@@ -9,7 +9,11 @@ from caudal.report.numbers import span
 from caudal.report.story import parameters
 
 MOST = 24  # columns in the table
-WAYS = {"parallel": "one pass", "sequential": "one column at a time"}
+WAYS = {
+    "parallel": "one pass",
+    "sequential": "one column at a time",
+    "iterated": "passes until they agree",
+}
 GAUSSIAN_ALONE = ("made", "maf", "iaf")
 
 
@@ -70,7 +74,7 @@ def image_warnings(recipe: Recipe) -> list[str]:
         return []
     said = [
         f"{recipe.name} takes images as vectors, and does not know which pixels are neighbours; "
-        f"glow, realnvp and nsf-image do"
+        f"glow, realnvp and others do (caudal recipes)"
     ]
     for way, what in ((recipe.scores, "density"), (recipe.samples, "samples")):
         if way == "sequential":

@@ -2,12 +2,14 @@
 
 import math
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Annotated, Any
 
 import pyarrow as pa
 from tyro.conf import FlagCreatePairsOff, Positional, UseAppendAction, arg
 
+from caudal.bijections import by_sweeps
 from caudal.cli import sample_images
 from caudal.cli.contexts import context_rows, rechunk
 from caudal.cli.exact import Draw, Exact
@@ -53,6 +55,8 @@ class SampleOptions:
     """Run of a teacher with the same columns: the rows are corrected to be the teacher's own."""
     exact_steps: int = STEPS
     """Corrections of each row; each costs a draw, and a density of the teacher."""
+    sweeps: FlagCreatePairsOff[bool] = False
+    """Flows that sample column by column: all columns at once, again and again until they stay."""
     device: str = "auto"
     """cpu, cuda, cuda:1, mps, or auto for a GPU if there is one."""
     overwrite: FlagCreatePairsOff[bool] = False
@@ -68,8 +72,13 @@ def run(words: list[str]) -> int:
     screen = Screen(options.json)
     opened = OpenedRun(options.run, options.device)
     n = options.n or _rows_wanted(options, 64 if opened.has_images else 1000)
-    if opened.has_images:
-        return sample_images.run(options, opened, n, screen)
+    with _way(opened, options):
+        if opened.has_images:
+            return sample_images.run(options, opened, n, screen)
+        return _run_table(options, opened, n, screen)
+
+
+def _run_table(options: SampleOptions, opened: OpenedRun, n: int, screen: Screen) -> int:
     writer = open_output(options.out, options.overwrite)
     writer.check(opened.table.arrow)
     exact = _exact(opened, options)
@@ -109,6 +118,18 @@ def _exact(opened: OpenedRun, options: SampleOptions) -> Exact | None:
     if options.exact is None:
         return None
     return Exact(opened, options.exact, options.exact_steps, options.device)
+
+
+def _way(opened: OpenedRun, options: SampleOptions) -> AbstractContextManager[None]:
+    """By steps, or by sweeps where that is asked for and can be."""
+    if not options.sweeps:
+        return nullcontext()
+    if opened.recipe.samples != "sequential":
+        raise InputError(
+            f"--sweeps is for flows that sample column by column: {options.run} is a "
+            f"{opened.recipe.name}, which does not: leave it out"
+        )
+    return by_sweeps(opened.flow)
 
 
 def _plain(opened: OpenedRun, temperature: float) -> Draw:

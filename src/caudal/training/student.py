@@ -9,7 +9,7 @@ from caudal.bijection import Bijection, parts_of
 from caudal.bijections import LULinear, Permutation
 from caudal.errors import InputError
 from caudal.flow import Flow
-from caudal.recipes import IAF, MADE, MAF, NSFAR, NSFIAF, MAFMoG, Recipe
+from caudal.recipes import IAF, MADE, MAF, NSF, NSFAR, NSFIAF, MAFMoG, Recipe
 from caudal.training.assemble import assemble
 from caudal.training.dressing import dress_as, undressed
 
@@ -22,6 +22,8 @@ FAST = "parallel"
 def default_student(teacher: Recipe) -> Recipe:
     """An inverse autoregressive flow of the teacher's depth, whose layers pair up with its own.
 
+    Of a teacher that samples by iteration, whose layers have no such pairs, a spline flow.
+
     Raises:
         InputError: the teacher scores slowly, or samples fast already.
     """
@@ -29,6 +31,8 @@ def default_student(teacher: Recipe) -> Recipe:
         raise InputError(f"{teacher.name} scores one column at a time: it cannot teach; train maf")
     if teacher.samples == FAST:
         raise InputError(f"{teacher.name} samples in one pass already: it needs no student")
+    if teacher.samples == "iterated":
+        return NSF()
     if isinstance(teacher, NSFAR):
         return NSFIAF(**asdict(teacher))
     if isinstance(teacher, MADE):
@@ -42,10 +46,11 @@ def check_student(recipe: Recipe) -> None:
     """Refuses a student that would be no faster than its teacher.
 
     Raises:
-        InputError: it samples one column at a time, or cannot sample while it trains.
+        InputError: it does not sample in one pass, or cannot sample while it trains.
     """
     if recipe.samples != FAST:
-        raise InputError(f"{recipe.name} samples one column at a time: take iaf, nsf or realnvp")
+        how = "by iteration" if recipe.samples == "iterated" else "one column at a time"
+        raise InputError(f"{recipe.name} samples {how}: take iaf, nsf or realnvp")
     if getattr(recipe, "batch_norm", False):
         raise InputError("batch normalisation samples in evaluation only: give --no-batch-norm")
 
