@@ -1,4 +1,4 @@
-"""What a truncated series makes of a log-det: trained flows on digits, told by n terms and exactly.
+"""What a truncated series makes of a log-det: flows trained on digits, by n terms and exactly.
 
     OMP_NUM_THREADS=1 python benchmarks/bias.py     a few minutes
 
@@ -101,6 +101,8 @@ def draw(found: dict[str, dict[str, Any]]) -> None:
             ax.set_title("\n".join(name.split(", ", 1)))
             ax.set_xlabel("terms")
         axes[0].set_yscale("symlog", linthresh=0.01)
+        ticks = [-1000, -10, -0.1, 0, 0.1, 10, 1000]
+        axes[0].set_yticks(ticks, [f"{tick:g}" for tick in ticks])
         axes[0].set_ylabel("log-det by n terms\nless the exact one, nats a row")
         figure.tight_layout()
         figure.savefig(PICTURE, metadata={"Software": None})

@@ -28,8 +28,20 @@ from caudal.elementwise import (
     Shift,
 )
 from caudal.nets import MADE, MLP, ResidualMLP
+from caudal.nets.spectral import Spectral
 from caudal.numerics import Roulette, Truncated
-from caudal.recipes import IAF, MAF, NICE, NSF, NSFAR, NSFIAF, MAFMoG, RealNVP
+from caudal.recipes import (
+    IAF,
+    MAF,
+    NICE,
+    NSF,
+    NSFAR,
+    NSFIAF,
+    IResNet,
+    MAFMoG,
+    RealNVP,
+    ResidualFlow,
+)
 from caudal.recipes import MADE as MADERecipe  # noqa: N811
 from contractions import Contraction
 
@@ -50,6 +62,8 @@ RECIPES = {
     "maf-narrow": MAF(layers=2, hidden=(2, 3), batch_norm=False),
     "maf-mog": MAFMoG(layers=2, hidden=(16,), components=3),
     "iaf": IAF(layers=3, hidden=(16, 16)),
+    "iresnet": IResNet(blocks=2, hidden=(8, 8)),
+    "residual-flow": ResidualFlow(blocks=2, hidden=(8,)),
     "nsf": NSF(layers=2, hidden=16, blocks=1),
     "nsf-ar": NSFAR(layers=2, hidden=16, blocks=1),
     "nsf-iaf": NSFIAF(layers=2, hidden=16, blocks=1),
@@ -135,4 +149,6 @@ def randomise(module, scale=0.1):
                 part.var.uniform_(0.5, 2)
             if isinstance(part, Standardise):
                 part.std.uniform_(0.5, 2)
+            if isinstance(part, Spectral):
+                part.tighten()
     return module

@@ -21,7 +21,8 @@ from caudal.bijections import (
 )
 from caudal.elementwise import Affine
 from caudal.nets import BoundedScale, ContextMaps, ConvNet, ResidualConvNet
-from caudal.recipes import NICE, Glow, NSFImage, RealNVP
+from caudal.nets.spectral import Spectral
+from caudal.recipes import NICE, Glow, IResNet, NSFImage, RealNVP, ResidualFlow
 from caudal.recipes.realnvp import checkerboard
 
 SHAPES = [(1, 2, 4), (3, 2, 2), (2, 4, 2)]
@@ -33,6 +34,9 @@ RECIPES = {
     "glow-lu": Glow(layers=2, maps=5, conv="lu"),
     "realnvp": RealNVP(maps=4, blocks=1),
     "realnvp-no-norm": RealNVP(maps=4, blocks=1, batch_norm=False),
+    "iresnet": IResNet(blocks=1, maps=4),
+    "iresnet-whole": IResNet(blocks=1, maps=4, squeeze_first=False),
+    "residual-flow": ResidualFlow(blocks=1, maps=4, dense=1),
     "nsf-image": NSFImage(layers=2, maps=4, blocks=1),
     "nsf-image-whole": NSFImage(layers=1, maps=4, blocks=1, factor_out=False),
 }
@@ -87,4 +91,6 @@ def away_from_start(module, scale=0.1):
             if isinstance(part, nn.BatchNorm2d):
                 part.running_mean.normal_()
                 part.running_var.uniform_(0.5, 2)
+            if isinstance(part, Spectral):
+                part.tighten()
     return module

@@ -84,7 +84,9 @@ def test_float32_round_trip_from_noise_and_from_data(name, shape, context):
         torch.testing.assert_close(bijection.forward(z, rows)[0], start, atol=1e-4, rtol=1e-4)
 
 
-@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize(
+    "name", sorted(set(RECIPES) - {"iresnet", "iresnet-whole", "residual-flow"})
+)
 @pytest.mark.usefixtures("float64")
 def test_a_new_flow_turns_and_does_not_stretch(name):
     """Couplings and priors start as the identity, 1x1 convolutions as rotations."""

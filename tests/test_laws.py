@@ -89,7 +89,11 @@ def test_zero_parameters_are_the_identity(name):
 
 
 # A mixture starts with its components apart (see Mixture.spread): near the identity, not at it.
-@pytest.mark.parametrize("name", sorted(set(RECIPES) - {"maf-mog"}))
+# What residual blocks add starts as nets start: from zero they learn too slowly.
+ELSEWHERE = {"maf-mog", "iresnet", "residual-flow"}
+
+
+@pytest.mark.parametrize("name", sorted(set(RECIPES) - ELSEWHERE))
 @pytest.mark.usefixtures("float64")
 def test_a_new_flow_is_the_identity_up_to_order(name):
     flow = RECIPES[name].build((6,)).eval()

@@ -1,5 +1,6 @@
 """i-ResNet: residual blocks that are invertible because what they add is a contraction."""
 
+import math
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,7 +8,7 @@ from typing import Literal
 
 from caudal.base import Normal
 from caudal.bijection import Bijection, Chain
-from caudal.bijections import ActNorm, Residual, Squeezed
+from caudal.bijections import ActNorm, Flattened, Residual, Squeezed
 from caudal.flow import Flow
 from caudal.nets import LipschitzConvNet, LipschitzMLP
 from caudal.numerics import Series, Truncated
@@ -74,10 +75,12 @@ class ResidualRecipe(Recipe):
         scales = self.scales or max(1, min(MOST_SCALES, fitting))
         check_halvings(self.name, shape, scales - (not self.squeeze_first), fitting)
         if self.squeeze_first:
-            bijection: Bijection = Squeezed(self._scale(squeezed_shape(shape), scales, context))
+            inner: Bijection = Squeezed(self._scale(squeezed_shape(shape), scales, context))
         else:
-            bijection = self._scale(shape, scales, context)
-        return Flow(bijection, Normal(shape), context_shape=context_shape)
+            inner = self._scale(shape, scales, context)
+        # Each pixel begins as noise like the others: blocks stretch by less than two.
+        pixels = Flattened(ActNorm((math.prod(shape),)), shape)
+        return Flow(Chain([inner, pixels]), Normal(shape), context_shape=context_shape)
 
     def _scale(self, shape: Shape, scales: int, context: int) -> Bijection:
         """One scale and those below it, listed from the noise to the data."""

@@ -1,14 +1,16 @@
 """Configurations of the papers, by the recipe and the data that they are for."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from caudal.recipes.glow import Glow
+from caudal.recipes.iresnet import IResNet
 from caudal.recipes.nice import NICE
 from caudal.recipes.nsf_image import NSFImage
 from caudal.recipes.realnvp import RealNVP
 from caudal.recipes.recipe import Recipe, Shape
+from caudal.recipes.residual_flow import ResidualFlow
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,18 @@ _LOGIT = {"pixels": "logit", "alpha": 0.05}
 _DECAY = "weight decay here is AdamW's"
 _CENTRED = {"pixels": "centred"}
 _WARMUP = "10 epochs of warm-up"
+_ADAM = "the paper's optimiser is Adamax"
+_IRESNET = IResNet(blocks=16, maps=512, scales=3, squeeze_first=False)
+_ADAMAX = {"batch_size": 128, "lr": 3e-3, "warmup": 390, "epochs": 200}
+_RESIDUAL = ResidualFlow(blocks=16, maps=512, scales=3, squeeze_first=False)
+_RESIDUAL_TRAINING = {
+    "batch_size": 64,
+    "lr": 1e-3,
+    "warmup": 1000,
+    "clip": 1.0,
+    "ema": 0.999,
+    "epochs": 1000,
+}
 
 PRESETS: dict[str, dict[str, Preset]] = {
     "nice": {
@@ -122,6 +136,28 @@ PRESETS: dict[str, dict[str, Preset]] = {
             {"batch_size": 40, "lr": 1e-3, "warmup": 6_750, "ema": 0.9985},
             {**_CENTRED, "bits": 5},
             f"5 bits; {_WARMUP}",
+        ),
+    },
+    "iresnet": {
+        "mnist": Preset(_IRESNET, (1, 28, 28), 15_731_248, 1.06, _ADAMAX, _CENTRED, note=_ADAM),
+        "cifar10": Preset(
+            _IRESNET, _SMALL, 21_931_056, 3.45, {**_ADAMAX, "flips": True}, _CENTRED, note=_ADAM
+        ),
+    },
+    "residual-flow": {
+        "mnist": Preset(
+            _RESIDUAL,
+            (1, 28, 28),
+            16_605_400,
+            0.970,
+            _RESIDUAL_TRAINING,
+            {"pixels": "logit", "alpha": 1e-6},
+        ),
+        "cifar10": Preset(
+            _RESIDUAL, _SMALL, 25_161_784, 3.280, {**_RESIDUAL_TRAINING, "flips": True}, _LOGIT
+        ),
+        "imagenet32": Preset(
+            replace(_RESIDUAL, blocks=32), _SMALL, 47_086_696, 4.010, _RESIDUAL_TRAINING, _LOGIT
         ),
     },
     "nsf-image": {
