@@ -186,7 +186,7 @@ class Score:
 
 def quality(folder: Path, steps: int, libraries: list[str], seed: int = 0) -> Iterator[Score]:
     for data, size in QUALITY.items():
-        images = open_images(str(folder / data) if data == "mnist" else _cifar(folder))
+        images = open_images(str(folder / data) if data == "mnist" else cifar(folder))
         train, test = images.train.x, images.test.x[:TEST]
         for pixels in ("centred", "logit"):
             for library in libraries:
@@ -249,7 +249,7 @@ def _bits(flow: nn.Module, test: Tensor, pixels: str) -> Tensor:
     return torch.cat(found)
 
 
-def _cifar(folder: Path) -> str:
+def cifar(folder: Path) -> str:
     """CIFAR-10 as one file of images and one of tests, unpacked beside the checkout if need be."""
     import subprocess
     import sys
