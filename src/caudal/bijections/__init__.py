@@ -8,6 +8,7 @@ from caudal.bijections.normalization import ActNorm, BatchNorm, Standardise
 from caudal.bijections.pointwise import Logit, Pointwise, Rescale, Scale, Support
 from caudal.bijections.residual import Residual
 from caudal.bijections.shape import FactorOut, Flattened, Squeezed
+from caudal.bijections.triangular import Triangular
 from caudal.bijections.whitening import ZCA
 
 __all__ = [
@@ -31,5 +32,6 @@ __all__ = [
     "Squeezed",
     "Standardise",
     "Support",
+    "Triangular",
     "by_sweeps",
 ]

@@ -7,6 +7,7 @@ from caudal.nets.lipschitz import LipschitzConvNet, LipschitzMLP, LipschitzNet, 
 from caudal.nets.masked import MADE
 from caudal.nets.mlp import MLP, ResidualMLP
 from caudal.nets.spectral import Spectral, SpectralConv2d, SpectralLinear
+from caudal.nets.triangular import TriangularConvNet, TriangularMLP, TriangularNet
 
 __all__ = [
     "MADE",
@@ -26,5 +27,8 @@ __all__ = [
     "Spectral",
     "SpectralConv2d",
     "SpectralLinear",
+    "TriangularConvNet",
+    "TriangularMLP",
+    "TriangularNet",
     "ZeroConv",
 ]

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from caudal.errors import NumericalError
 from caudal.numerics.anderson import Anderson
+from caudal.numerics.damping import Damping
 
 Sweep = Callable[..., tuple[Tensor, Tensor]]
 """sweep(x, *given): what x (B, *event) should be next, and the residual, 0 at the solution."""
@@ -81,7 +82,8 @@ def fixed_point(
         tolerance: 4e-6 in float32, 1e-11 in float64 if not given.
         most: sweeps.
         memory: sweeps that Anderson acceleration looks back on; 0 is none.
-        damped: halve the step of rows that get no better, from the best they had.
+        damped: shorten the steps of elements that go back and forth (see `Damping`); for sweeps
+            whose residual, of x's shape, has the sign of the step that they take.
         rows_apart: the sweep takes any selection of rows; else all go on till the last is done.
 
     Raises:
@@ -89,7 +91,7 @@ def fixed_point(
     """
     if tolerance is None:
         tolerance = 1e-11 if start.dtype == torch.float64 else 4e-6
-    state = _Rows(start, list(given), memory, damped)
+    state = _Rows(start, list(given), tolerance, memory, damped)
     result = Solution(
         start.clone(), _per_row(start, torch.inf), torch.zeros(len(start), dtype=torch.long), []
     )
@@ -99,7 +101,7 @@ def fixed_point(
         proposal, residual = sweep(state.x, *state.given)
         state.judge(residual)
         result.history.append(float(state.error.max()))
-        done = state.done(tolerance)
+        done = state.done()
         if not rows_apart:
             done = done.all().expand_as(done)
         if done.any():
@@ -107,10 +109,10 @@ def fixed_point(
             result.x[rows] = state.best[done]
             result.residual[rows] = state.least[done]
             result.sweeps[rows.cpu()] = count
-            proposal = proposal[~done]
+            proposal, residual = proposal[~done], residual[~done]
             state.keep(~done)
         if len(state.index):
-            state.advance(proposal)
+            state.advance(proposal, residual)
     raise NumericalError(
         f"{what}: {len(state.index)} of {len(start)} rows have not converged after {most} sweeps; "
         f"residual {float(state.least.max()):.3g}, tolerance {tolerance:.1g}"
@@ -121,14 +123,19 @@ class _Rows:
     """The rows that are not done yet, where they are, and the best they have been."""
 
     def __init__(
-        self, start: Tensor, given: list[Tensor | None], memory: int, damped: bool
+        self,
+        start: Tensor,
+        given: list[Tensor | None],
+        tolerance: float,
+        memory: int,
+        damped: bool,
     ) -> None:
         self.index = torch.arange(len(start), device=start.device)
-        self.x, self.given = start, given
+        self.x, self.given, self.tolerance = start, given, tolerance
         self.best, self.least = start, _per_row(start, torch.inf)
         self.stale = torch.zeros_like(self.index)
         self.error, self.before = self.least, self.least
-        self.step = _per_row(start, 1.0) if damped else None
+        self.damping = Damping(start) if damped else None
         self.anderson = Anderson(memory) if memory else None
 
     def judge(self, residual: Tensor) -> None:
@@ -140,14 +147,18 @@ class _Rows:
         self.best = torch.where(_like(better, self.x), self.x, self.best)
         self.stale = torch.where(better, 0, self.stale + 1)
 
-    def done(self, tolerance: float) -> Tensor:
+    def done(self) -> Tensor:
         """Which rows are good enough, or as good as they get."""
-        largest = self.best.abs().flatten(1).amax(1)
+        relative = self.least / self.size(self.best)
+        limit = torch.finfo(self.x.dtype).eps ** 0.5
+        return (relative <= self.tolerance) | ((self.stale > _PATIENCE) & (relative <= limit))
+
+    def size(self, x: Tensor) -> Tensor:
+        """1 + the largest number of each row of x, or of its target: (B,)."""
+        largest = x.abs().flatten(1).amax(1)
         if self.given and self.given[0] is not None:
             largest = torch.maximum(largest, self.given[0].abs().flatten(1).amax(1))
-        relative = self.least / (1 + largest)
-        limit = torch.finfo(self.x.dtype).eps ** 0.5
-        return (relative <= tolerance) | ((self.stale > _PATIENCE) & (relative <= limit))
+        return 1 + largest
 
     def keep(self, rows: Tensor) -> None:
         """Goes on with some of the rows."""
@@ -155,23 +166,19 @@ class _Rows:
         for name in names:
             setattr(self, name, getattr(self, name)[rows])
         self.given = [None if value is None else value[rows] for value in self.given]
-        if self.step is not None:
-            self.step = self.step[rows]
-        if self.anderson is not None:
-            self.anderson.keep(rows)
+        for helper in (self.damping, self.anderson):
+            if helper is not None:
+                helper.keep(rows)
 
-    def advance(self, proposal: Tensor) -> None:
+    def advance(self, proposal: Tensor, residual: Tensor) -> None:
         """Moves to the proposal, or past it, or part of the way."""
         # What has overflowed waits for what it depends on.
         proposal = torch.where(torch.isfinite(proposal), proposal, self.x)
         if self.anderson is not None:
             proposal = self.anderson.next(self.x, proposal, plain=self.error > self.before)
-        if self.step is not None:
-            lost = (self.stale > _PATIENCE) | ~torch.isfinite(self.error)
-            self.step = torch.where(lost, 0.5 * self.step, self.step)
-            self.stale = torch.where(lost, 0, self.stale)
-            moved = torch.lerp(self.x, proposal, _like(self.step, self.x))
-            proposal = torch.where(_like(lost, self.x), self.best, moved)
+        if self.damping is not None:
+            size = _like(self.size(self.x), self.x)
+            proposal = self.damping.next(self.x, proposal, residual, size, self.tolerance)
         self.x = proposal
 
 
