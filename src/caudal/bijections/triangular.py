@@ -41,7 +41,6 @@ class Triangular(Bijection):
             z * (-self.log_scale).exp(),
             (z, context),
             what="sampling a triangular layer",
-            tolerance=1e-6 if z.dtype == torch.float32 else None,
             most=100 + 4 * math.prod(z.shape[1:]),
             damped=True,
         )

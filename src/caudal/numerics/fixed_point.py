@@ -79,7 +79,7 @@ def fixed_point(
         start: where to begin, (B, *event).
         given: more arguments of the sweep; the first is the target, if any.
         what: is solved for, in messages.
-        tolerance: 4e-6 in float32, 1e-11 in float64 if not given.
+        tolerance: 1e-6 in float32, 1e-11 in float64 if not given.
         most: sweeps.
         memory: sweeps that Anderson acceleration looks back on; 0 is none.
         damped: shorten the steps of elements that go back and forth (see `Damping`); for sweeps
@@ -90,7 +90,7 @@ def fixed_point(
         NumericalError: a row is not done after `most` sweeps; says how far it came.
     """
     if tolerance is None:
-        tolerance = 1e-11 if start.dtype == torch.float64 else 4e-6
+        tolerance = 1e-11 if start.dtype == torch.float64 else 1e-6
     state = _Rows(start, list(given), tolerance, memory, damped)
     result = Solution(
         start.clone(), _per_row(start, torch.inf), torch.zeros(len(start), dtype=torch.long), []
