@@ -123,7 +123,7 @@ class LipschitzNet(nn.Module, ABC):
     def linearised(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Push]:
         """g(x), and the products with its Jacobian there: v to J v.
 
-        v are k vectors for each x, (k B, *event), the first of each, then the second, and so on. A
+        v are k vectors at each x, (k, B, *event), or the same ones at all, (k, 1, *event). A
         product is a pass of the layers without activations, which multiply by their slopes.
         """
         weights = [layer.effective() for layer in self.spectral]
@@ -157,10 +157,11 @@ class LipschitzNet(nn.Module, ABC):
         return h if self.context is None else h + self.spread(self.context(context))
 
     def _push(self, weights: Sequence[Tensor], slopes: Sequence[Tensor], v: Tensor) -> Tensor:
-        v = self.spectral[0].run(v, weights[0], biased=False)
-        for slope, layer, weight in zip(slopes, self.spectral[1:], weights[1:], strict=True):
-            v = (v.unflatten(0, (-1, len(slope))) * slope).flatten(0, 1)
-            v = layer.run(v, weight, biased=False)
+        for index, (layer, weight) in enumerate(zip(self.spectral, weights, strict=True)):
+            if index:
+                v = v * slopes[index - 1]
+            many = len(v)
+            v = layer.run(v.flatten(0, 1), weight, biased=False).unflatten(0, (many, -1))
         return v
 
 
