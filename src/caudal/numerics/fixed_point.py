@@ -12,6 +12,9 @@ from caudal.numerics.anderson import Anderson
 Sweep = Callable[..., tuple[Tensor, Tensor]]
 """sweep(x, *given): what x (B, *event) should be next, and the residual, 0 at the solution."""
 
+_FAST = 0.2
+"""Of the residual before: rows that fall to less need no acceleration, and rows that have just
+become worse are not to have it. Both take the plain step."""
 _PATIENCE = 25  # sweeps without a smaller residual, after which a row has stalled
 
 
@@ -93,9 +96,9 @@ def fixed_point(
     result = Solution(
         start.clone(), _per_row(start, torch.inf), torch.zeros(len(start), dtype=torch.long), []
     )
+    if not len(start):
+        return result
     for count in range(most + 1):
-        if not len(state.index):
-            return result
         proposal, residual = sweep(state.x, *state.given)
         state.judge(residual)
         result.history.append(float(state.error.max()))
@@ -103,14 +106,16 @@ def fixed_point(
         if not rows_apart:
             done = done.all().expand_as(done)
         if done.any():
-            rows = state.index[done]
-            result.x[rows] = state.best[done]
-            result.residual[rows] = state.least[done]
+            gone, left = done.nonzero().squeeze(1), (~done).nonzero().squeeze(1)
+            rows = state.index[gone]
+            result.x[rows] = state.best[gone]
+            result.residual[rows] = state.least[gone]
             result.sweeps[rows.cpu()] = count
-            proposal = proposal[~done]
-            state.keep(~done)
-        if len(state.index):
-            state.advance(proposal)
+            if not len(left):
+                return result
+            proposal = proposal[left]
+            state.keep(left)
+        state.advance(proposal)
     raise NumericalError(
         f"{what}: {len(state.index)} of {len(start)} rows have not converged after {most} sweeps; "
         f"residual {float(state.least.max()):.3g}, tolerance {tolerance:.1g}"
@@ -128,13 +133,15 @@ class _Rows:
         self.best, self.least = start, _per_row(start, torch.inf)
         self.stale = torch.zeros_like(self.index)
         self.error, self.before = self.least, self.least
+        first = given[0] if given else None
+        self.target = torch.zeros_like(self.least) if first is None else _largest(first)
         self.step = _per_row(start, 1.0) if damped else None
         self.anderson = Anderson(memory) if memory else None
 
     def judge(self, residual: Tensor) -> None:
         """Takes in the residuals of x."""
         self.before = self.error
-        self.error = torch.nan_to_num(residual.abs().flatten(1).amax(1), torch.inf, torch.inf)
+        self.error = torch.nan_to_num(_largest(residual), torch.inf, torch.inf)
         better = self.error < self.least
         self.least = torch.where(better, self.error, self.least)
         self.best = torch.where(_like(better, self.x), self.x, self.best)
@@ -142,16 +149,13 @@ class _Rows:
 
     def done(self, tolerance: float) -> Tensor:
         """Which rows are good enough, or as good as they get."""
-        largest = self.best.abs().flatten(1).amax(1)
-        if self.given and self.given[0] is not None:
-            largest = torch.maximum(largest, self.given[0].abs().flatten(1).amax(1))
-        relative = self.least / (1 + largest)
+        relative = self.least / (1 + torch.maximum(_largest(self.best), self.target))
         limit = torch.finfo(self.x.dtype).eps ** 0.5
         return (relative <= tolerance) | ((self.stale > _PATIENCE) & (relative <= limit))
 
     def keep(self, rows: Tensor) -> None:
-        """Goes on with some of the rows."""
-        names = ("index", "x", "best", "least", "stale", "error", "before")
+        """Goes on with some of the rows, by their numbers."""
+        names = ("index", "x", "best", "least", "stale", "error", "before", "target")
         for name in names:
             setattr(self, name, getattr(self, name)[rows])
         self.given = [None if value is None else value[rows] for value in self.given]
@@ -162,10 +166,13 @@ class _Rows:
 
     def advance(self, proposal: Tensor) -> None:
         """Moves to the proposal, or past it, or part of the way."""
-        # What has overflowed waits for what it depends on.
-        proposal = torch.where(torch.isfinite(proposal), proposal, self.x)
+        if not torch.isfinite(proposal.sum()):
+            # What has overflowed waits for what it depends on.
+            proposal = torch.where(torch.isfinite(proposal), proposal, self.x)
         if self.anderson is not None:
-            proposal = self.anderson.next(self.x, proposal, plain=self.error > self.before)
+            rate = self.error / self.before  # NaN where both overflow
+            plain = ~((rate > _FAST) & (rate <= 1))
+            proposal = self.anderson.next(self.x, proposal, plain)
         if self.step is not None:
             lost = (self.stale > _PATIENCE) | ~torch.isfinite(self.error)
             self.step = torch.where(lost, 0.5 * self.step, self.step)
@@ -190,7 +197,7 @@ def _attached(
             return None
         if torch.is_grad_enabled():
             raise RuntimeError("solutions of fixed points have gradients of first order only")
-        size = _like(gradient.abs().flatten(1).amax(1), gradient)
+        size = _like(_largest(gradient), gradient)
         size = torch.where(size > 0, size, 1.0)
         target = gradient / size
 
@@ -210,6 +217,11 @@ def _attached(
 
 def _per_row(x: Tensor, value: float) -> Tensor:
     return x.new_full((len(x),), value)
+
+
+def _largest(x: Tensor) -> Tensor:
+    """The largest absolute number of each row, (B,)."""
+    return x.abs().flatten(1).amax(1)
 
 
 def _like(rows: Tensor, x: Tensor) -> Tensor:
