@@ -26,8 +26,8 @@ class Contraction(nn.Module):
         h = torch.tanh(h)
 
         def push(v):
-            t = (v.flatten(1) @ first.T).view(-1, *h.shape) * (1 - h.square())
-            return (t.flatten(0, 1) @ second.T).view_as(v)
+            t = (v.flatten(2) @ first.T) * (1 - h.square())
+            return (t @ second.T).view(len(v), *x.shape)
 
         return (h @ second.T).view_as(x), push
 

@@ -332,6 +332,25 @@ def test_lipswish_is_its_formula_with_its_derivatives(float64):
         torch.testing.assert_close(act(x), plain[0])
 
 
+@pytest.mark.parametrize("name", ["lipswish", "elu"])
+def test_activations_come_with_their_slopes(name, float64):
+    act, x = lipschitz_activation(name), torch.randn(20, requires_grad=True)
+    value, slope = act.with_slope(x)
+    (expected,) = torch.autograd.grad(act(x).sum(), x)
+    torch.testing.assert_close(value, act(x))
+    torch.testing.assert_close(slope, expected)
+    inputs = (x, *act.parameters())
+
+    def both(x, *_):
+        return act.with_slope(x)
+
+    assert torch.autograd.gradcheck(both, inputs)
+    assert torch.autograd.gradgradcheck(both, inputs)
+    rows = torch.func.vmap(act.with_slope)(x.view(4, 5))
+    for ours, theirs in zip(rows, (value, slope), strict=True):
+        torch.testing.assert_close(ours.flatten(), theirs)
+
+
 def test_other_activations_are_refused():
     with pytest.raises(ValueError, match="one of lipswish, elu, got 'relu'"):
         mlp("relu")

@@ -34,7 +34,7 @@ class LipschitzNet(Protocol):
         """g(x), as x."""
 
     def linearised(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Push]:
-        """g(x), and products with its Jacobian there: v to J v, k vectors for each x at once."""
+        """g(x), and products with its Jacobian there: v to J v, k vectors at each x at once."""
 
     def frozen(self) -> Callable[[Tensor, Tensor | None], Tensor]:
         """The net as it is now: many passes with the same weights."""

@@ -58,9 +58,11 @@ class Spectral(nn.Module, ABC):
 
     def effective(self) -> Tensor:
         """W' as it is now, with its gradient; in training after a few power iterations."""
-        if self.training:
-            self._iterate()
-        return self.weight / (self._sigma() / self.coefficient).clamp(min=1)
+        with _in_full(self.weight):
+            # A copy, for the next pass in training may come before this one's gradient.
+            v = self._iterated() if self.training else self.direction.clone()
+            sigma = torch.linalg.vector_norm(self.stretch(v))
+        return self.weight / (sigma / self.coefficient).clamp(min=1)
 
     @torch.no_grad()
     def norm(self) -> float:
@@ -94,18 +96,19 @@ class Spectral(nn.Module, ABC):
         return self._sigma().item()
 
     @torch.no_grad()
-    def _iterate(self) -> None:
-        with _in_full(self.weight):
-            v = self.direction
-            for _ in range(_MATRIX_ITERATIONS if v.ndim == 1 else _IMAGE_ITERATIONS):
-                v = _unit(self.transposed(self.stretch(v)), otherwise=v)
-            self.direction.copy_(v)
+    def _iterated(self) -> Tensor:
+        """V after a few power iterations, kept."""
+        v = self.direction
+        for _ in range((_MATRIX_ITERATIONS if v.ndim == 1 else _IMAGE_ITERATIONS) - 1):
+            v = self.transposed(self.stretch(v))
+            v = v / v.norm()  # what is not finite, or has become so, is found at the end
+        v = _unit(self.transposed(self.stretch(v)), otherwise=self.direction)
+        self.direction.copy_(v)
+        return v
 
     def _sigma(self) -> Tensor:
         with _in_full(self.weight):
-            # A copy, for the next pass in training may come before this one's gradient.
-            image = self.stretch(self.direction.clone()).flatten()
-            return F.normalize(image.detach(), dim=0).dot(image)
+            return torch.linalg.vector_norm(self.stretch(self.direction))
 
 
 class SpectralLinear(Spectral):

@@ -10,7 +10,7 @@ class Anderson:
     """x + f - sum_i g_i (dx_i + df_i), g = argmin |f - sum_i g_i df_i|, f what a step adds to x.
 
     dx_i and df_i are differences between the last points, and between their f: a secant method
-    that needs no derivative. Rows that have just become worse take the plain step.
+    that needs no derivative.
     Reference: Walker, Ni (2011), Anderson acceleration for fixed-point iterations, SIAM J. Numer.
     Anal. 49.
     """
@@ -23,9 +23,10 @@ class Anderson:
     def next(self, x: Tensor, proposal: Tensor, plain: Tensor) -> Tensor:
         """The accelerated point; plain (B,) are the rows that go to the proposal itself."""
         points, steps = self._points, self._steps
+        del points[: -self.memory], steps[: -self.memory]
         points.append(x.flatten(1))
         steps.append((proposal - x).flatten(1))
-        if len(points) == 1:
+        if len(points) == 1 or plain.all():
             return proposal
         dx = torch.stack([b - a for a, b in zip(points, points[1:], strict=False)], 1)
         df = torch.stack([b - a for a, b in zip(steps, steps[1:], strict=False)], 1)
@@ -37,10 +38,9 @@ class Anderson:
         weights = torch.linalg.solve(gram, right).to(x.dtype)
         weights = torch.where(plain[:, None, None], 0.0, weights)
         moved = proposal.flatten(1) - ((dx + df).mT @ weights).squeeze(2)
-        del points[: -self.memory], steps[: -self.memory]
         return moved.view_as(x)
 
     def keep(self, rows: Tensor) -> None:
-        """Goes on with some of the rows."""
+        """Goes on with some of the rows, by their numbers."""
         self._points = [value[rows] for value in self._points]
         self._steps = [value[rows] for value in self._steps]

@@ -13,6 +13,9 @@ from caudal.numerics.damping import Damping
 Sweep = Callable[..., tuple[Tensor, Tensor]]
 """sweep(x, *given): what x (B, *event) should be next, and the residual, 0 at the solution."""
 
+_FAST = 0.2
+"""Of the residual before: rows that fall to less need no acceleration, and rows that have just
+become worse are not to have it. Both take the plain step."""
 _PATIENCE = 25  # sweeps without a smaller residual, after which a row has stalled
 
 
@@ -95,9 +98,9 @@ def fixed_point(
     result = Solution(
         start.clone(), _per_row(start, torch.inf), torch.zeros(len(start), dtype=torch.long), []
     )
+    if not len(start):
+        return result
     for count in range(most + 1):
-        if not len(state.index):
-            return result
         proposal, residual = sweep(state.x, *state.given)
         state.judge(residual)
         result.history.append(float(state.error.max()))
@@ -105,14 +108,16 @@ def fixed_point(
         if not rows_apart:
             done = done.all().expand_as(done)
         if done.any():
-            rows = state.index[done]
-            result.x[rows] = state.best[done]
-            result.residual[rows] = state.least[done]
+            gone, left = done.nonzero().squeeze(1), (~done).nonzero().squeeze(1)
+            rows = state.index[gone]
+            result.x[rows] = state.best[gone]
+            result.residual[rows] = state.least[gone]
             result.sweeps[rows.cpu()] = count
-            proposal, residual = proposal[~done], residual[~done]
-            state.keep(~done)
-        if len(state.index):
-            state.advance(proposal, residual)
+            if not len(left):
+                return result
+            proposal, residual = proposal[left], residual[left]
+            state.keep(left)
+        state.advance(proposal, residual)
     raise NumericalError(
         f"{what}: {len(state.index)} of {len(start)} rows have not converged after {most} sweeps; "
         f"residual {float(state.least.max()):.3g}, tolerance {tolerance:.1g}"
@@ -135,13 +140,15 @@ class _Rows:
         self.best, self.least = start, _per_row(start, torch.inf)
         self.stale = torch.zeros_like(self.index)
         self.error, self.before = self.least, self.least
+        first = given[0] if given else None
+        self.target = torch.zeros_like(self.least) if first is None else _largest(first)
         self.damping = Damping(start) if damped else None
         self.anderson = Anderson(memory) if memory else None
 
     def judge(self, residual: Tensor) -> None:
         """Takes in the residuals of x."""
         self.before = self.error
-        self.error = torch.nan_to_num(residual.abs().flatten(1).amax(1), torch.inf, torch.inf)
+        self.error = torch.nan_to_num(_largest(residual), torch.inf, torch.inf)
         better = self.error < self.least
         self.least = torch.where(better, self.error, self.least)
         self.best = torch.where(_like(better, self.x), self.x, self.best)
@@ -155,14 +162,11 @@ class _Rows:
 
     def size(self, x: Tensor) -> Tensor:
         """1 + the largest number of each row of x, or of its target: (B,)."""
-        largest = x.abs().flatten(1).amax(1)
-        if self.given and self.given[0] is not None:
-            largest = torch.maximum(largest, self.given[0].abs().flatten(1).amax(1))
-        return 1 + largest
+        return 1 + torch.maximum(_largest(x), self.target)
 
     def keep(self, rows: Tensor) -> None:
-        """Goes on with some of the rows."""
-        names = ("index", "x", "best", "least", "stale", "error", "before")
+        """Goes on with some of the rows, by their numbers."""
+        names = ("index", "x", "best", "least", "stale", "error", "before", "target")
         for name in names:
             setattr(self, name, getattr(self, name)[rows])
         self.given = [None if value is None else value[rows] for value in self.given]
@@ -172,10 +176,13 @@ class _Rows:
 
     def advance(self, proposal: Tensor, residual: Tensor) -> None:
         """Moves to the proposal, or past it, or part of the way."""
-        # What has overflowed waits for what it depends on.
-        proposal = torch.where(torch.isfinite(proposal), proposal, self.x)
+        if not torch.isfinite(proposal.sum()):
+            # What has overflowed waits for what it depends on.
+            proposal = torch.where(torch.isfinite(proposal), proposal, self.x)
         if self.anderson is not None:
-            proposal = self.anderson.next(self.x, proposal, plain=self.error > self.before)
+            rate = self.error / self.before  # NaN where both overflow
+            plain = ~((rate > _FAST) & (rate <= 1))
+            proposal = self.anderson.next(self.x, proposal, plain)
         if self.damping is not None:
             size = _like(self.size(self.x), self.x)
             proposal = self.damping.next(self.x, proposal, residual, size, self.tolerance)
@@ -197,7 +204,7 @@ def _attached(
             return None
         if torch.is_grad_enabled():
             raise RuntimeError("solutions of fixed points have gradients of first order only")
-        size = _like(gradient.abs().flatten(1).amax(1), gradient)
+        size = _like(_largest(gradient), gradient)
         size = torch.where(size > 0, size, 1.0)
         target = gradient / size
 
@@ -217,6 +224,11 @@ def _attached(
 
 def _per_row(x: Tensor, value: float) -> Tensor:
     return x.new_full((len(x),), value)
+
+
+def _largest(x: Tensor) -> Tensor:
+    """The largest absolute number of each row, (B,)."""
+    return x.abs().flatten(1).amax(1)
 
 
 def _like(rows: Tensor, x: Tensor) -> Tensor:

@@ -95,9 +95,11 @@ class Roulette(Series):
 
 
 Push = Callable[[Tensor], Tensor]
-"""v to J v, for k B vectors (k B, *event) at once: k for each of the B points."""
+"""v to J v for k vectors at each of B points, (k, B, *event), or the same k at all of them,
+(k, 1, *event); what comes back is (k, B, *event) either way."""
 
-_ROWS = 1 << 14  # vectors pushed at once, about
+_ROWS, _ROWS_ON_CPU = 1 << 16, 1 << 12
+"""Vectors pushed at once, about: of more of them, what lies between layers leaves the caches."""
 
 
 def exact(push: Push, like: Tensor) -> Tensor:
@@ -109,11 +111,10 @@ def exact(push: Push, like: Tensor) -> Tensor:
     """
     rows, elements = len(like), math.prod(like.shape[1:])
     basis = torch.eye(elements, dtype=like.dtype, device=like.device)
-    pieces = basis.split(max(1, _ROWS // max(rows, 1)))
-    columns = [
-        push(_one_each(piece, like)).reshape(len(piece), rows, elements) for piece in pieces
-    ]
-    jacobian = torch.cat(columns).permute(1, 2, 0)
+    vectors = basis.view(elements, 1, *like.shape[1:])
+    most = _ROWS_ON_CPU if like.device.type == "cpu" else _ROWS
+    pieces = vectors.split(max(1, most // max(rows, 1)))
+    jacobian = torch.cat([push(piece).flatten(2) for piece in pieces]).permute(1, 2, 0)
     if elements == 2:  # by hand: LAPACK takes ten times as long for it
         (a, b), (c, d) = (row.unbind(1) for row in jacobian.unbind(1))
         return torch.log1p(a + d + a * d - b * c)
@@ -138,17 +139,12 @@ def estimate(push: Push, weights: Sequence[Weight], probe: Tensor) -> Tensor:
         for k, weight in enumerate(weights, start=1):
             signed = -weight if k % 2 == 0 else weight
             neumann = neumann + _like(signed, probe) * pushed
-            pushed = push(pushed)
+            pushed = push(pushed[None])[0]
             total = total + _like(signed, total) / k * _dot(pushed, probe)
     if not torch.is_grad_enabled():
         return total
-    product = _dot(push(neumann), probe)
+    product = _dot(push(neumann[None])[0], probe)
     return total + (product - product.detach())
-
-
-def _one_each(vectors: Tensor, like: Tensor) -> Tensor:
-    """Vectors (k, D) for each of B events: (k B, *event)."""
-    return vectors[:, None].expand(-1, len(like), -1).reshape(-1, *like.shape[1:])
 
 
 def rademacher(like: Tensor, rows: int, generator: torch.Generator | None = None) -> Tensor:
