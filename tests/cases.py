@@ -19,6 +19,7 @@ from caudal.bijections import (
     Scale,
     Standardise,
     Support,
+    Triangular,
 )
 from caudal.elementwise import (
     Affine,
@@ -27,7 +28,7 @@ from caudal.elementwise import (
     RationalQuadraticSpline,
     Shift,
 )
-from caudal.nets import MADE, MLP, ResidualMLP
+from caudal.nets import MADE, MLP, ResidualMLP, TriangularMLP
 from caudal.nets.spectral import Spectral
 from caudal.numerics import Roulette, Truncated
 from caudal.recipes import (
@@ -39,6 +40,7 @@ from caudal.recipes import (
     NSFIAF,
     IResNet,
     MAFMoG,
+    MintNet,
     RealNVP,
     ResidualFlow,
 )
@@ -64,6 +66,7 @@ RECIPES = {
     "iaf": IAF(layers=3, hidden=(16, 16)),
     "iresnet": IResNet(blocks=2, hidden=(8, 8)),
     "residual-flow": ResidualFlow(blocks=2, hidden=(8,)),
+    "mintnet": MintNet(layers=1, latents=4),
     "nsf": NSF(layers=2, hidden=16, blocks=1),
     "nsf-ar": NSFAR(layers=2, hidden=16, blocks=1),
     "nsf-iaf": NSFIAF(layers=2, hidden=16, blocks=1),
@@ -107,6 +110,7 @@ def bijections(features, context):
         "logit": Logit(alpha=0.05),
         "support": support(features),
         "residual": residual((features,), context),
+        "triangular": Triangular(TriangularMLP(features, 6, context), (features,)),
     }
     for name, elementwise in ELEMENTWISE.items():
         cases[f"pointwise-{name}"] = Pointwise(elementwise, (features,))

@@ -18,11 +18,12 @@ from caudal.bijections import (
     LULinear,
     Rescale,
     Squeezed,
+    Triangular,
 )
 from caudal.elementwise import Affine
-from caudal.nets import BoundedScale, ContextMaps, ConvNet, ResidualConvNet
+from caudal.nets import BoundedScale, ContextMaps, ConvNet, ResidualConvNet, TriangularConvNet
 from caudal.nets.spectral import Spectral
-from caudal.recipes import NICE, Glow, IResNet, NSFImage, RealNVP, ResidualFlow
+from caudal.recipes import NICE, Glow, IResNet, MintNet, NSFImage, RealNVP, ResidualFlow
 from caudal.recipes.realnvp import checkerboard
 
 SHAPES = [(1, 2, 4), (3, 2, 2), (2, 4, 2)]
@@ -37,6 +38,7 @@ RECIPES = {
     "iresnet": IResNet(blocks=1, maps=4),
     "iresnet-whole": IResNet(blocks=1, maps=4, squeeze_first=False),
     "residual-flow": ResidualFlow(blocks=1, maps=4, dense=1),
+    "mintnet": MintNet(layers=2, latents=3),
     "nsf-image": NSFImage(layers=2, maps=4, blocks=1),
     "nsf-image-whole": NSFImage(layers=1, maps=4, blocks=1, factor_out=False),
 }
@@ -61,6 +63,7 @@ def bijections(shape, context=0):
         "nested": Squeezed(Chain([FactorOut(Chain([ActNorm((channels, 1, 1))]), channels)])),
         "flip": Flip(),
         "residual": residual(shape, context),
+        "triangular": Triangular(TriangularConvNet(channels, 4, context), shape),
     }
     board = checkerboard(shape, 1)
     for name, moves in ELEMENTWISE.items():

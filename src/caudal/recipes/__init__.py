@@ -5,6 +5,7 @@ from caudal.recipes.iaf import IAF
 from caudal.recipes.iresnet import IResNet
 from caudal.recipes.made import MADE
 from caudal.recipes.maf import MAF, MAFMoG
+from caudal.recipes.mintnet import MintNet
 from caudal.recipes.nice import NICE
 from caudal.recipes.nsf import NSF, NSFAR, NSFIAF
 from caudal.recipes.nsf_image import NSFImage
@@ -21,6 +22,7 @@ RECIPES: dict[str, type[Recipe]] = {
         NSFImage,
         IResNet,
         ResidualFlow,
+        MintNet,
         MADE,
         MAF,
         MAFMoG,
@@ -44,6 +46,7 @@ __all__ = [
     "Glow",
     "IResNet",
     "MAFMoG",
+    "MintNet",
     "NSFImage",
     "RealNVP",
     "Recipe",

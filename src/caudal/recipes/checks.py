@@ -61,6 +61,7 @@ RULES = {
     "evaluation_terms": _at_least(1),
     "dense": _at_least(0),
     "squeeze_first": _TRUTH,
+    "latents": Rule(lambda v: v is None or (_whole(v) and v >= 1), "a whole number, at least 1"),
 }
 
 

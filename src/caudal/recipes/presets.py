@@ -6,6 +6,7 @@ from typing import Any
 
 from caudal.recipes.glow import Glow
 from caudal.recipes.iresnet import IResNet
+from caudal.recipes.mintnet import MintNet
 from caudal.recipes.nice import NICE
 from caudal.recipes.nsf_image import NSFImage
 from caudal.recipes.realnvp import RealNVP
@@ -53,6 +54,7 @@ _DECAY = "weight decay here is AdamW's"
 _CENTRED = {"pixels": "centred"}
 _WARMUP = "10 epochs of warm-up"
 _ADAM = "the paper's optimiser is Adamax"
+_MINTNET = {"batch_size": 32, "lr": 1e-3, "patience": 0}
 _IRESNET = IResNet(blocks=16, maps=512, scales=3, squeeze_first=False)
 _ADAMAX = {"batch_size": 128, "lr": 3e-3, "warmup": 390, "epochs": 200}
 _RESIDUAL = ResidualFlow(blocks=16, maps=512, scales=3, squeeze_first=False)
@@ -158,6 +160,32 @@ PRESETS: dict[str, dict[str, Preset]] = {
         ),
         "imagenet32": Preset(
             replace(_RESIDUAL, blocks=32), _SMALL, 47_086_696, 4.010, _RESIDUAL_TRAINING, _LOGIT
+        ),
+    },
+    "mintnet": {
+        "mnist": Preset(
+            MintNet(layers=20, latents=45, scales=3),
+            (1, 28, 28),
+            548_462,
+            0.98,
+            {**_MINTNET, "epochs": 600},
+            {"pixels": "logit", "alpha": 1e-6},
+        ),
+        "cifar10": Preset(
+            MintNet(layers=21, latents=85, scales=3),
+            _SMALL,
+            18_357_576,
+            3.32,
+            {**_MINTNET, "epochs": 300, "flips": True},
+            _LOGIT,
+        ),
+        "imagenet32": Preset(
+            MintNet(layers=21, latents=85, scales=3),
+            _SMALL,
+            18_357_576,
+            4.06,
+            {**_MINTNET, "steps": 350_000},
+            _LOGIT,
         ),
     },
     "nsf-image": {
