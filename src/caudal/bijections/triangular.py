@@ -43,6 +43,7 @@ class Triangular(Bijection):
             what="sampling a triangular layer",
             tolerance=1e-6 if z.dtype == torch.float32 else None,
             most=100 + 4 * math.prod(z.shape[1:]),
+            patience=100,  # what comes late can grow again while what comes early settles
             damped=True,
         )
         return x, -self.inverse(x, context)[1]

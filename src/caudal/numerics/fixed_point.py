@@ -13,8 +13,6 @@ from caudal.numerics.damping import Damping
 Sweep = Callable[..., tuple[Tensor, Tensor]]
 """sweep(x, *given): what x (B, *event) should be next, and the residual, 0 at the solution."""
 
-_PATIENCE = 25  # sweeps without a smaller residual, after which a row has stalled
-
 
 class Solution(NamedTuple):
     """A solution, and how it was reached.
@@ -64,6 +62,7 @@ def fixed_point(
     what: str = "the fixed point",
     tolerance: float | None = None,
     most: int = 1000,
+    patience: int = 25,
     memory: int = 0,
     damped: bool = False,
     rows_apart: bool = True,
@@ -81,6 +80,7 @@ def fixed_point(
         what: is solved for, in messages.
         tolerance: 4e-6 in float32, 1e-11 in float64 if not given.
         most: sweeps.
+        patience: sweeps without a smaller residual, after which a row gets no better.
         memory: sweeps that Anderson acceleration looks back on; 0 is none.
         damped: shorten the steps of elements that go back and forth (see `Damping`); for sweeps
             whose residual, of x's shape, has the sign of the step that they take.
@@ -91,7 +91,7 @@ def fixed_point(
     """
     if tolerance is None:
         tolerance = 1e-11 if start.dtype == torch.float64 else 4e-6
-    state = _Rows(start, list(given), tolerance, memory, damped)
+    state = _Rows(start, list(given), tolerance, patience, memory, damped)
     result = Solution(
         start.clone(), _per_row(start, torch.inf), torch.zeros(len(start), dtype=torch.long), []
     )
@@ -127,11 +127,13 @@ class _Rows:
         start: Tensor,
         given: list[Tensor | None],
         tolerance: float,
+        patience: int,
         memory: int,
         damped: bool,
     ) -> None:
         self.index = torch.arange(len(start), device=start.device)
-        self.x, self.given, self.tolerance = start, given, tolerance
+        self.x, self.given = start, given
+        self.tolerance, self.patience = tolerance, patience
         self.best, self.least = start, _per_row(start, torch.inf)
         self.stale = torch.zeros_like(self.index)
         self.error, self.before = self.least, self.least
@@ -151,7 +153,8 @@ class _Rows:
         """Which rows are good enough, or as good as they get."""
         relative = self.least / self.size(self.best)
         limit = torch.finfo(self.x.dtype).eps ** 0.5
-        return (relative <= self.tolerance) | ((self.stale > _PATIENCE) & (relative <= limit))
+        stalled = (self.stale > self.patience) & (relative <= limit)
+        return (relative <= self.tolerance) | stalled
 
     def size(self, x: Tensor) -> Tensor:
         """1 + the largest number of each row of x, or of its target: (B,)."""
