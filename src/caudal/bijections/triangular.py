@@ -42,6 +42,7 @@ class Triangular(Bijection):
             (z, context),
             what="sampling a triangular layer",
             most=100 + 4 * math.prod(z.shape[1:]),
+            patience=100,  # what comes late can grow again while what comes early settles
             damped=True,
         )
         return x, -self.inverse(x, context)[1]

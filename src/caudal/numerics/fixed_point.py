@@ -13,11 +13,14 @@ from caudal.numerics.damping import Damping
 Sweep = Callable[..., tuple[Tensor, Tensor]]
 """sweep(x, *given): what x (B, *event) should be next, and the residual, 0 at the solution."""
 
+<<<<<<< HEAD
 _FAST = 0.2
 """Of the residual before: rows that fall to less need no acceleration, and rows that have just
 become worse are not to have it. Both take the plain step."""
 _PATIENCE = 25  # sweeps without a smaller residual, after which a row has stalled
 
+=======
+>>>>>>> 3d64bd1586a16a291d44a23e32a0e037ef60546b
 
 class Solution(NamedTuple):
     """A solution, and how it was reached.
@@ -67,6 +70,7 @@ def fixed_point(
     what: str = "the fixed point",
     tolerance: float | None = None,
     most: int = 1000,
+    patience: int = 25,
     memory: int = 0,
     damped: bool = False,
     rows_apart: bool = True,
@@ -84,6 +88,7 @@ def fixed_point(
         what: is solved for, in messages.
         tolerance: 1e-6 in float32, 1e-11 in float64 if not given.
         most: sweeps.
+        patience: sweeps without a smaller residual, after which a row gets no better.
         memory: sweeps that Anderson acceleration looks back on; 0 is none.
         damped: shorten the steps of elements that go back and forth (see `Damping`); for sweeps
             whose residual, of x's shape, has the sign of the step that they take.
@@ -93,8 +98,13 @@ def fixed_point(
         NumericalError: a row is not done after `most` sweeps; says how far it came.
     """
     if tolerance is None:
+<<<<<<< HEAD
         tolerance = 1e-11 if start.dtype == torch.float64 else 1e-6
     state = _Rows(start, list(given), tolerance, memory, damped)
+=======
+        tolerance = 1e-11 if start.dtype == torch.float64 else 4e-6
+    state = _Rows(start, list(given), tolerance, patience, memory, damped)
+>>>>>>> 3d64bd1586a16a291d44a23e32a0e037ef60546b
     result = Solution(
         start.clone(), _per_row(start, torch.inf), torch.zeros(len(start), dtype=torch.long), []
     )
@@ -132,11 +142,13 @@ class _Rows:
         start: Tensor,
         given: list[Tensor | None],
         tolerance: float,
+        patience: int,
         memory: int,
         damped: bool,
     ) -> None:
         self.index = torch.arange(len(start), device=start.device)
-        self.x, self.given, self.tolerance = start, given, tolerance
+        self.x, self.given = start, given
+        self.tolerance, self.patience = tolerance, patience
         self.best, self.least = start, _per_row(start, torch.inf)
         self.stale = torch.zeros_like(self.index)
         self.error, self.before = self.least, self.least
@@ -158,7 +170,8 @@ class _Rows:
         """Which rows are good enough, or as good as they get."""
         relative = self.least / self.size(self.best)
         limit = torch.finfo(self.x.dtype).eps ** 0.5
-        return (relative <= self.tolerance) | ((self.stale > _PATIENCE) & (relative <= limit))
+        stalled = (self.stale > self.patience) & (relative <= limit)
+        return (relative <= self.tolerance) | stalled
 
     def size(self, x: Tensor) -> Tensor:
         """1 + the largest number of each row of x, or of its target: (B,)."""
