@@ -13,14 +13,10 @@ from caudal.numerics.damping import Damping
 Sweep = Callable[..., tuple[Tensor, Tensor]]
 """sweep(x, *given): what x (B, *event) should be next, and the residual, 0 at the solution."""
 
-<<<<<<< HEAD
 _FAST = 0.2
 """Of the residual before: rows that fall to less need no acceleration, and rows that have just
 become worse are not to have it. Both take the plain step."""
-_PATIENCE = 25  # sweeps without a smaller residual, after which a row has stalled
 
-=======
->>>>>>> 3d64bd1586a16a291d44a23e32a0e037ef60546b
 
 class Solution(NamedTuple):
     """A solution, and how it was reached.
@@ -98,13 +94,8 @@ def fixed_point(
         NumericalError: a row is not done after `most` sweeps; says how far it came.
     """
     if tolerance is None:
-<<<<<<< HEAD
         tolerance = 1e-11 if start.dtype == torch.float64 else 1e-6
-    state = _Rows(start, list(given), tolerance, memory, damped)
-=======
-        tolerance = 1e-11 if start.dtype == torch.float64 else 4e-6
     state = _Rows(start, list(given), tolerance, patience, memory, damped)
->>>>>>> 3d64bd1586a16a291d44a23e32a0e037ef60546b
     result = Solution(
         start.clone(), _per_row(start, torch.inf), torch.zeros(len(start), dtype=torch.long), []
     )
