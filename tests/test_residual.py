@@ -10,6 +10,7 @@ from caudal.base import Normal
 from caudal.bijections import Residual
 from caudal.bijections.residual import EXACT
 from caudal.numerics import Roulette, Truncated, drawing
+from caudal.recipes import IResNet, MintNet
 from contractions import Contraction
 
 LARGE = EXACT + 6
@@ -132,6 +133,28 @@ def test_half_precision_leaves_the_log_det_alone(precision):
     plain = bijection.inverse(x)[1]
     with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
         torch.testing.assert_close(bijection.inverse(x)[1], plain)
+
+
+def test_samples_under_half_precision_are_those_of_full():
+    bijection, z = block(), torch.randn(6, LARGE)
+    plain = bijection.forward(z)[0]
+    with torch.autocast("cpu", torch.bfloat16):
+        torch.testing.assert_close(bijection.forward(z)[0], plain)
+
+
+@pytest.mark.parametrize("recipe", [IResNet(blocks=1, hidden=(8,)), MintNet(layers=1, latents=4)])
+def test_context_may_come_in_half_precision(recipe):
+    """Of an embedding under autocast, where these layers keep to full precision."""
+    inner = recipe.build((3,), (4,))
+    embedding = torch.nn.Linear(2, 4)
+    flow = Flow(inner.bijection, inner.base, context_shape=(2,), embedding=embedding)
+    x, context = torch.randn(5, 3), torch.randn(5, 2)
+    with torch.autocast("cpu", torch.bfloat16):
+        log_prob = flow.log_prob(x, context)
+        assert flow.sample(5, context).isfinite().all()
+    assert log_prob.dtype == torch.float32
+    log_prob.sum().backward()
+    assert embedding.weight.grad.isfinite().all()
 
 
 def test_samples_and_codes_do_without_log_dets():

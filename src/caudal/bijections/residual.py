@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from caudal.bijection import Estimated
+from caudal.bijections.linear import full_precision
 from caudal.numerics import (
     Push,
     Series,
@@ -86,19 +87,21 @@ class Residual(Estimated):
     def forward(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         advice = "its net is no contraction: call caudal.calibrate on the flow"
         what = f"sampling a residual block ({advice})"
-        run = self.net.frozen()
+        # In half precision sweeps would stall, or end at what `inverse` does not come from.
+        with full_precision(z):
+            run = self.net.frozen()
 
-        def sweep(x: Tensor, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
-            proposal = z - run(x, context)
-            return proposal, proposal - x
+            def sweep(x: Tensor, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
+                proposal = z - run(x, context)
+                return proposal, proposal - x
 
-        x = solve(sweep, z, (z, context), what=what, memory=_MEMORY)
+            x = solve(sweep, z, (z, context), what=what, memory=_MEMORY)
         log_det = -self.inverse(x, context)[1] if log_dets_wanted() else z.new_zeros(len(z))
         return x, log_det
 
     def inverse(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         # In half precision the products with the Jacobian would be too coarse.
-        with torch.autocast(x.device.type, enabled=False):
+        with full_precision(x):
             if not log_dets_wanted() or not len(x):
                 return x + self.net(x, context), x.new_zeros(len(x))
             added, push = self.net.linearised(x, context)

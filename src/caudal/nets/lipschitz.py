@@ -182,7 +182,10 @@ class LipschitzNet(nn.Module, ABC):
 
     def _first(self, x: Tensor, context: Tensor | None, weight: Tensor) -> Tensor:
         h = self.spectral[0].run(x, weight)
-        return h if self.context is None else h + self.spread(self.context(context))
+        if self.context is None:
+            return h
+        given = cast(Tensor, context).to(h.dtype)  # of an embedding it may be in half precision
+        return h + self.spread(self.context(given))
 
     def _push(self, weights: Sequence[Tensor], slopes: Sequence[Tensor], v: Tensor) -> Tensor:
         for index, (layer, weight) in enumerate(zip(self.spectral, weights, strict=True)):

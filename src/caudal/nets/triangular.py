@@ -2,7 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -44,7 +44,8 @@ class TriangularNet(nn.Module, ABC):
         first, second, last = self.first(), self.second(), self.last()
         h = self.product(x, first, self.first.bias)
         if self.context is not None:
-            h = h + self.shift(self.context(context))
+            given = cast(Tensor, context).to(h.dtype)  # an embedding's may be in half precision
+            h = h + self.shift(self.context(given))
         h = F.elu_(h)
         # All factors of the slope are positive: signs, which cancel, are left out.
         own = self.first.own(first).sum(1) * self.second.own(second)  # (maps, maps)
