@@ -5,7 +5,7 @@ from dataclasses import fields
 import pytest
 
 from caudal import InputError
-from caudal.recipes import MAF, NICE, NSF, RECIPES, MAFMoG
+from caudal.recipes import MAF, NICE, NSF, RECIPES, IResNet, MAFMoG, ResidualFlow
 from caudal.recipes.checks import rule_of
 
 
@@ -50,3 +50,16 @@ def test_refuses_shapes_that_are_no_vectors(name, shapes):
 def test_refuses_shapes_that_are_no_images(name, shapes):
     with pytest.raises(ValueError, match=f"{name} (models|takes context)"):
         RECIPES[name]().build(*shapes)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "shape", "words"),
+    [
+        (IResNet(squeeze_first=False), (3,), "--squeeze-first is for images"),
+        (ResidualFlow(dense=2), (3,), "--dense is for images"),
+        (ResidualFlow(hidden=(8,)), (1, 8, 8), "--hidden is for tables"),
+    ],
+)
+def test_refuses_fields_that_would_change_nothing(recipe, shape, words):
+    with pytest.raises(ValueError, match=words):
+        recipe.build(shape)

@@ -54,7 +54,7 @@ class ResidualRecipe(Recipe):
     ) -> Flow:
         if not isinstance(event_shape, int) and len(event_shape) == 3:
             return self._build_images(event_shape, context_shape)
-        images_alone = ("maps", "scales", "squeeze_first")
+        images_alone = ("maps", "scales", "squeeze_first", "dense")
         self._refuse_given(images_alone, "images, and these are vectors")
         features, context = self._sizes(event_shape, context_shape)
         parts: list[Bijection] = [ActNorm((features,))]

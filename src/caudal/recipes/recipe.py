@@ -78,7 +78,8 @@ class Recipe(ABC):
         """Refuses fields that would change nothing, unless they are as they are by default."""
         for field in fields(self):
             if field.name in names and getattr(self, field.name) != field.default:
-                raise ValueError(f"--{field.name} is for {whose}: leave it out")
+                flag = field.name.replace("_", "-")
+                raise ValueError(f"--{flag} is for {whose}: leave it out")
 
     def _context_size(self, shape: Sequence[int] | None) -> int:
         if shape is None:
