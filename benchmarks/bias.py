@@ -66,8 +66,7 @@ def measure(flow: caudal.Flow, lifted: Tensor) -> dict[str, Any]:
 
 def _jacobian(part: Residual, x: Tensor) -> Tensor:
     _, push = part.net.linearised(x)
-    units = torch.eye(x.shape[1]).repeat_interleave(len(x), 0)
-    return push(units).view(x.shape[1], *x.shape).permute(1, 2, 0)
+    return push(torch.eye(x.shape[1]).unsqueeze(1)).permute(1, 2, 0)  # (B, D, D)
 
 
 def _partial_sums(jacobian: Tensor) -> Tensor:
