@@ -316,6 +316,21 @@ def test_each_term_weighs_one_on_average(law):
     assert more / draws == pytest.approx(2.0, abs=0.05)
 
 
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: Truncated(-1), "terms must be at least 0, got -1"),
+        (lambda: Roulette(-1), "terms must be at least 0, got -1"),
+        (lambda: Roulette(2, mean=0.0), "mean must be a positive number, got 0.0"),
+        (lambda: Roulette(2, mean=math.nan), "mean must be a positive number, got nan"),
+        (lambda: Roulette(2, law="binomial"), "one of geometric, poisson, got 'binomial'"),
+    ],
+)
+def test_series_refuse_what_cannot_be(make, words):
+    with pytest.raises(ValueError, match=words):
+        make()
+
+
 def test_memory_does_not_grow_with_the_number_of_terms():
     saved = []
 

@@ -5,7 +5,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, get_args
 
 import torch
 from torch import Tensor
@@ -44,6 +44,9 @@ class Truncated(Series):
     kind = "biased"
     terms: int
 
+    def __post_init__(self) -> None:
+        _check_terms(self.terms)
+
     def weights(self, rows: int, generator: torch.Generator | None) -> list[Weight]:
         return [1.0] * self.terms
 
@@ -68,6 +71,13 @@ class Roulette(Series):
     terms: int
     mean: float = 2.0
     law: Law = "geometric"
+
+    def __post_init__(self) -> None:
+        _check_terms(self.terms)
+        if not 0 < self.mean < math.inf:
+            raise ValueError(f"mean must be a positive number, got {self.mean}")
+        if self.law not in get_args(Law):
+            raise ValueError(f"law must be one of {', '.join(get_args(Law))}, got {self.law!r}")
 
     def weights(self, rows: int, generator: torch.Generator | None) -> list[Weight]:
         device = None if generator is None else generator.device
@@ -153,6 +163,11 @@ def rademacher(like: Tensor, rows: int, generator: torch.Generator | None = None
     shape = (rows, *like.shape[1:])
     bits = torch.randint(0, 2, shape, generator=generator, device=device, dtype=torch.int8)
     return (2 * bits - 1).to(like)
+
+
+def _check_terms(terms: int) -> None:
+    if terms < 0:
+        raise ValueError(f"terms must be at least 0, got {terms}")
 
 
 def _like(weight: Weight, x: Tensor) -> Weight:
