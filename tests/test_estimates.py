@@ -185,6 +185,12 @@ def test_rows_of_density_zero_have_no_error():
     assert log_prob[3].isnan()
 
 
+@pytest.mark.parametrize("kind", ["exact", "unbiased"])
+def test_no_rows_have_no_errors(kind):
+    log_prob, error = flow_of(kind).log_prob_with_error(torch.zeros(0, 3))
+    assert log_prob.shape == error.shape == (0,)
+
+
 def test_one_draw_has_no_error():
     with pytest.raises(InputError, match="draws must be at least 2"):
         flow_of("unbiased").log_prob_with_error(torch.zeros(1, 3), draws=1)

@@ -145,8 +145,8 @@ def weighted_sample(
 
     In nats and float64; -inf where the target's density is 0. The proposal's density comes with
     its draws, in one pass, so that it may be a flow that scores slowly. Of estimated flows log w
-    is an estimate too, drawn anew for each row, so that its mean is one; w itself is then too
-    high in the mean, and too uneven.
+    is an estimate too, with a generator drawn anew for each row, so that its mean is right; w
+    itself is then too high in the mean, and too uneven.
 
     Raises:
         NumericalError: log w is not a number, or infinite upwards.

@@ -29,5 +29,7 @@ def mean_and_error(estimates: Tensor) -> tuple[Tensor, Tensor]:
     A row that is -inf has no error.
     """
     mean = estimates.mean(0)
+    if not len(mean):  # std would warn
+        return mean, torch.zeros_like(mean)
     spread = torch.where(mean == -torch.inf, 0.0, estimates).std(0)
     return mean, spread / math.sqrt(len(estimates))
