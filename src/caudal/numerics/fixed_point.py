@@ -200,7 +200,7 @@ def _attached(
     x = solution.detach().requires_grad_()
     proposal, _ = sweep(x, *given)
     attached = solution + (proposal - proposal.detach())
-    options = {k: v for k, v in how.items() if k in ("most", "memory")}
+    options = {k: v for k, v in how.items() if k in ("most", "patience", "memory")}
     what = f"the gradient of {how.get('what', 'the fixed point')}"
 
     def adjoint(gradient: Tensor | None) -> Tensor | None:
