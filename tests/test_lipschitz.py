@@ -18,7 +18,7 @@ from caudal.nets import (
     SpectralConv2d,
     SpectralLinear,
 )
-from caudal.nets.lipschitz import lipschitz_activation
+from caudal.nets.contracting import lipschitz_activation
 
 SHAPES = ((8, 8), (5, 7))
 CONVS = [

@@ -1,9 +1,10 @@
 """Conditioners: tensors in, parameters out. They import torch, and know nothing of flows."""
 
 from caudal.nets.causal import CausalNet, Rerun
+from caudal.nets.contracting import LipSwish
 from caudal.nets.conv import BoundedScale, ContextMaps, ConvNet, ResidualConvNet, ZeroConv
 from caudal.nets.embedding import ColumnEmbedding
-from caudal.nets.lipschitz import LipschitzConvNet, LipschitzMLP, LipschitzNet, LipSwish
+from caudal.nets.lipschitz import LipschitzConvNet, LipschitzMLP, LipschitzNet
 from caudal.nets.masked import MADE
 from caudal.nets.mlp import MLP, ResidualMLP
 from caudal.nets.spectral import Spectral, SpectralConv2d, SpectralLinear
