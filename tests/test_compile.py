@@ -9,7 +9,7 @@ from image_cases import RECIPES as IMAGE_RECIPES
 from image_cases import away_from_start
 
 COUPLINGS = ["nice", "realnvp", "nsf"]
-PARALLEL = [*COUPLINGS, "made", "maf", "maf-mog", "nsf-ar"]
+PARALLEL = [*COUPLINGS, "made", "maf", "maf-mog", "mintnet", "nsf-ar"]
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of the compiler, not ours
 

@@ -11,7 +11,7 @@ from caudal.nets import TriangularConvNet, TriangularMLP
 from caudal.recipes.multiscale import MOST_SCALES, check_halvings, halvings_of, squeezed_shape
 from caudal.recipes.recipe import Recipe, Shape
 
-VECTOR_MAPS, IMAGE_MAPS = 256, 32
+VECTOR_MAPS, IMAGE_MAPS = 128, 32
 """About as many in each layer, unless told otherwise."""
 
 
@@ -39,7 +39,7 @@ class MintNet(Recipe):
     """Pairs of layers; of images in equal shares at all scales, the rest at the last."""
     latents: int | None = None
     """Maps of each column or channel, a quarter of it, at least 2, at half the resolution; if not
-    given as many as make 256 maps of tables, 32 of images."""
+    given as many as make 128 maps of tables, 32 of images."""
     scales: int | None = None
     """Images: resolutions, from that of the image on; if not given 3, or as many as can be."""
 
