@@ -79,3 +79,30 @@ def test_image_flows_are_scored_and_timed_beside_their_peer(monkeypatch):
     cell = images.Cell("noise", size, "train", dict(zip(flows, counts, strict=True)), seconds)
     text = images.report({"speed": {"facts": {}, "cells": [vars(cell)]}})
     assert "| noise L=2 K=1 4 maps | train | 1500.0 | 1500.0 | **1.00** |" in text
+
+
+def test_what_is_iterated_is_timed_and_drawn(monkeypatch, tmp_path):
+    pytest.importorskip("normflows")
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    import torch
+
+    import iterated
+
+    for name, size in {"SIZE": (1, 4), "SHAPE": (1, 4), "BATCH": 8}.items():
+        monkeypatch.setattr(iterated, name, size)
+    monkeypatch.setattr(iterated, "LAYERS", {"maf": (2, 4), "nsf-ar": (1, 4)})
+    monkeypatch.setattr(iterated, "PICTURES", ("moons",))
+    cells = {
+        "peer": iterated.peer(tmp_path, 2, 2),
+        "pictures": iterated.pictures(2, 20, tmp_path / "picture.png"),
+        "sweeps": iterated.sweeps(
+            {"noise": lambda: iterated.Table(*torch.randn(3, 40, 5))}, steps=2, repetitions=1
+        ),
+    }
+    assert {cell["way"] for cell in cells["peer"]} >= {"caudal", "normflows, tightened"}
+    assert all(0.5 < cell["integral"] < 1.5 for cell in cells["pictures"])
+    assert (tmp_path / "picture.png").stat().st_size > 1000
+    assert all(cell["difference"] < 1e-3 for cell in cells["sweeps"] if cell["way"] != "naive")
+    text = iterated.report({part: {"facts": {}, "cells": cells[part]} for part in cells})
+    assert text.count("| moons, 2 | log_prob | caudal |") == 1
+    assert "| noise, 5 | nsf-ar | sweeps |" in text

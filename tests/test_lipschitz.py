@@ -332,9 +332,10 @@ def test_lipswish_is_its_formula_with_its_derivatives(float64):
         torch.testing.assert_close(act(x), plain[0])
 
 
+@pytest.mark.parametrize("bend", [0.1, 1.0, 10.0])
 @pytest.mark.parametrize("name", ["lipswish", "elu"])
-def test_activations_come_with_their_slopes(name, float64):
-    act, x = lipschitz_activation(name), torch.randn(20, requires_grad=True)
+def test_activations_come_with_their_slopes(name, bend, float64):
+    act, x = lipschitz_activation(name, bend), (torch.randn(20) / bend).requires_grad_()
     value, slope = act.with_slope(x)
     (expected,) = torch.autograd.grad(act(x).sum(), x)
     torch.testing.assert_close(value, act(x))
@@ -349,6 +350,26 @@ def test_activations_come_with_their_slopes(name, float64):
     rows = torch.func.vmap(act.with_slope)(x.view(4, 5))
     for ours, theirs in zip(rows, (value, slope), strict=True):
         torch.testing.assert_close(ours.flatten(), theirs)
+
+
+@pytest.mark.parametrize("name", ["lipswish", "elu"])
+def test_activations_bend_where_they_are_told_to(name, float64):
+    x = torch.linspace(-3, 3, 50)
+    plain, bent = lipschitz_activation(name), lipschitz_activation(name, 8.0)
+    torch.testing.assert_close(8 * bent(x / 8), plain(x))
+    _, slope = bent.with_slope(x / 8)
+    torch.testing.assert_close(slope, plain.with_slope(x)[1])
+
+
+@pytest.mark.parametrize("activation_name", ["lipswish", "elu"])
+def test_new_nets_bend_within_what_they_see(activation_name, float64):
+    """However many units share an input, a new net is far from straight."""
+    x = torch.randn(200, 2)
+    for width in (8, 512):
+        net = LipschitzMLP(2, (width, width), 0.9, activation_name)
+        given, found = torch.cat([x, torch.ones(200, 1)], 1), net(x).detach()
+        straight = given @ torch.linalg.lstsq(given, found).solution
+        assert (found - straight).square().sum() > 0.02 * (found - found.mean(0)).square().sum()
 
 
 def test_other_activations_are_refused():

