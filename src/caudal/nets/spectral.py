@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from typing import cast
 
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -31,12 +32,13 @@ class Spectral(nn.Module, ABC):
     """
 
     direction: Tensor
+    bias: Tensor
 
     def __init__(self, like: nn.Linear | nn.Conv2d, coefficient: float, *event: int) -> None:
         super().__init__()
         if not coefficient > 0:
             raise ValueError(f"coefficient must be positive, got {coefficient}")
-        self.weight, self.bias = like.weight, like.bias
+        self.weight, self.bias = like.weight, cast(nn.Parameter, like.bias)
         self.coefficient = coefficient
         self.register_buffer("direction", _unit(torch.randn(event)))
         self.tighten()
