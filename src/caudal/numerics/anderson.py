@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+_PLAIN = 6  # steps before the first accelerated one: where few are needed, it costs what it saves
 _RIDGE = 1e-6  # of the mean square of the differences: they become parallel near the solution
 
 
@@ -17,6 +18,7 @@ class Anderson:
 
     def __init__(self, memory: int) -> None:
         self.memory = memory
+        self._count = 0
         self._points: list[Tensor] = []
         self._steps: list[Tensor] = []
 
@@ -26,7 +28,8 @@ class Anderson:
         del points[: -self.memory], steps[: -self.memory]
         points.append(x.flatten(1))
         steps.append((proposal - x).flatten(1))
-        if len(points) == 1 or plain.all():
+        self._count += 1
+        if self._count <= _PLAIN or plain.all():
             return proposal
         dx = torch.stack([b - a for a, b in zip(points, points[1:], strict=False)], 1)
         df = torch.stack([b - a for a, b in zip(steps, steps[1:], strict=False)], 1)
