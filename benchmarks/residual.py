@@ -10,6 +10,7 @@ import normflows
 import torch
 from torch import Tensor, nn
 
+from caudal.bijections import ActNorm
 from caudal.numerics import values_alone
 from caudal.recipes import IResNet, ResidualFlow
 
@@ -42,6 +43,31 @@ class Peer(nn.Module):
     def iterate(self) -> None:
         """What its users do after each step, as often as its nets do by default."""
         normflows.utils.update_lipschitz(self, 5)
+
+
+@torch.no_grad()
+def transplanted(flow: nn.Module, features: int, size: tuple[int, int]) -> Peer:
+    """Normflows' flow with the weights of ours: the same function.
+
+    Its nets begin with an activation, which is taken out.
+    """
+    peer = Peer(features, size).eval()
+    for ours, theirs in zip(flow.bijection.parts, peer.flow.flows, strict=True):
+        if isinstance(ours, ActNorm):
+            theirs.s.copy_(3 * ours.third_of_log_std)
+            theirs.t.copy_(ours.mean)
+            theirs.data_dep_init_done.fill_(1)
+            continue
+        layers = list(theirs.iresblock.nnet.net)[1:]
+        theirs.iresblock.nnet.net = nn.Sequential(*layers)
+        for swish, activation in zip(layers[1::2], ours.net.activations, strict=True):
+            swish.beta.copy_(activation.raw)
+        for theirs_too, layer in zip(layers[::2], ours.net.layers, strict=True):
+            theirs_too.weight.copy_(layer.weight)
+            theirs_too.bias.copy_(layer.bias)
+            theirs_too.v.copy_(layer.direction)
+            theirs_too.u.copy_(nn.functional.normalize(layer.stretch(layer.direction), dim=0))
+    return peer
 
 
 BUILD: dict[str, Callable[..., nn.Module]] = {
