@@ -34,20 +34,20 @@ FLOWS: dict[str, dict[str, tuple[Recipe, float]]] = {
         "glow": (Glow(scales=2, layers=8, maps=96), 2e-3),
         "iresnet": (IResNet(scales=2, blocks=8, maps=64), 4e-3),
         "residual-flow": (ResidualFlow(scales=2, blocks=8, maps=64, dense=0), 4e-3),
-        "mintnet": (MintNet(), 2e-3),
+        "mintnet": (MintNet(), 4e-3),
     },
     "cifar10": {
         "glow": (Glow(scales=2, layers=8, maps=80), 2e-3),
         "iresnet": (IResNet(scales=2, blocks=8, maps=48), 4e-3),
         "residual-flow": (ResidualFlow(scales=2, blocks=8, maps=48, dense=0), 4e-3),
-        "mintnet": (MintNet(), 2e-3),
+        "mintnet": (MintNet(), 4e-3),
     },
     "power": {
         "nsf": (NSF(layers=6, hidden=128), 1e-3),
         "maf": (MAF(hidden=(128, 128)), 1e-3),
         "iresnet": (IResNet(coefficient=0.98), 2e-3),
         "residual-flow": (ResidualFlow(), 2e-3),
-        "mintnet": (MintNet(), 2e-3),
+        "mintnet": (MintNet(), 3e-3),
     },
 }
 """The recipe, and its learning rate: the best of a few by hand for each."""

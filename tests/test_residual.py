@@ -122,7 +122,10 @@ def test_scores_under_no_grad_and_inference_mode_are_those_with_gradients():
 
 def test_a_net_that_is_no_contraction_raises():
     bijection = block(6, lipschitz=400.0)
-    with pytest.raises(NumericalError, match=r"its net is no contraction: call caudal.calibrate"):
+    with pytest.raises(
+        NumericalError,
+        match=r"whose net caudal.calibrate makes a contraction: \d+ of 50 rows have not",
+    ):
         bijection.forward(10 * torch.randn(50, 6))
 
 
@@ -170,3 +173,10 @@ def test_samples_and_codes_do_without_log_dets():
     assert not pushed
     assert bool(flow.bijection.forward(x)[1].all())
     assert pushed
+
+
+def test_noise_that_is_no_number_is_said_to_be_none():
+    z = torch.randn(5, 6)
+    z[2, 1] = math.nan
+    with pytest.raises(NumericalError, match=r"a contraction: 1 of 5 rows are not finite"):
+        block(6).forward(z)

@@ -2,7 +2,8 @@
 
 from caudal.numerics.bisection import bisect
 from caudal.numerics.drawing import drawing, generator_in_use, log_dets_wanted, values_alone
-from caudal.numerics.fixed_point import Solution, fixed_point, solve
+from caudal.numerics.fixed_point import Solution, fixed_point
+from caudal.numerics.implicit import solve
 from caudal.numerics.log_det import (
     Law,
     Push,

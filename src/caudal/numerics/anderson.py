@@ -33,11 +33,12 @@ class Anderson:
             return proposal
         dx = torch.stack([b - a for a, b in zip(points, points[1:], strict=False)], 1)
         df = torch.stack([b - a for a, b in zip(steps, steps[1:], strict=False)], 1)
-        gram = (df @ df.mT).double()
+        wide = torch.float32 if x.device.type == "mps" else torch.float64  # mps has no more
+        gram = (df @ df.mT).to(wide)
         mean = gram.diagonal(dim1=1, dim2=2).mean(1)
         ridge = (_RIDGE * mean + torch.finfo(x.dtype).tiny)[:, None]
         gram = gram + torch.diag_embed(ridge.expand(-1, gram.shape[1]))
-        right = (df @ steps[-1].unsqueeze(2)).double()
+        right = (df @ steps[-1].unsqueeze(2)).to(wide)
         weights = torch.linalg.solve(gram, right).to(x.dtype)
         weights = torch.where(plain[:, None, None], 0.0, weights)
         moved = proposal.flatten(1) - ((dx + df).mT @ weights).squeeze(2)

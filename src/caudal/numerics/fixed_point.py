@@ -1,7 +1,7 @@
-"""Fixed points of whole batches, row by row: in sweeps, damped or accelerated, differentiable."""
+"""Fixed points of whole batches, row by row: in sweeps, damped or accelerated."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -32,29 +32,6 @@ class Solution(NamedTuple):
     residual: Tensor
     sweeps: Tensor
     history: list[float]
-
-
-def solve(sweep: Sweep, start: Tensor, given: Sequence[Tensor | None] = (), **how: Any) -> Tensor:
-    """The x that a sweep leaves as it is, differentiable by the implicit function theorem.
-
-    At the solution x = G(x, theta) of sweep's first output G, dx/dtheta = (I - dG/dx)^-1
-    dG/dtheta: the backward pass is another fixed point, u = v + u dG/dx, and needs the memory of
-    one sweep, however many there were. Gradients reach `given` and what the sweep itself holds;
-    they are of first order.
-
-    Args:
-        sweep: see `Sweep`; rows must not depend on each other.
-        start: where to begin, (B, *event).
-        given: more arguments of the sweep, (B, ...) or None; the first is the target, if any.
-        how: options of `fixed_point`.
-
-    Raises:
-        NumericalError: as `fixed_point` does.
-        RuntimeError: a gradient of the gradient is asked for.
-    """
-    with torch.no_grad():
-        x = fixed_point(sweep, start, given, **how).x
-    return _attached(sweep, x, given, how) if torch.is_grad_enabled() else x
 
 
 @torch.no_grad()
@@ -101,6 +78,9 @@ def fixed_point(
     )
     if not len(start):
         return result
+    lost = int((~torch.isfinite(state.size(start))).sum())
+    if lost:
+        raise NumericalError(f"{what}: {lost} of {len(start)} rows are not finite numbers")
     for count in range(most + 1):
         proposal, residual = sweep(state.x, *state.given)
         state.judge(residual)
@@ -144,17 +124,17 @@ class _Rows:
         self.stale = torch.zeros_like(self.index)
         self.error, self.before = self.least, self.least
         first = given[0] if given else None
-        self.target = torch.zeros_like(self.least) if first is None else _largest(first)
+        self.target = torch.zeros_like(self.least) if first is None else largest_of_rows(first)
         self.damping = Damping(start) if damped else None
         self.anderson = Anderson(memory) if memory else None
 
     def judge(self, residual: Tensor) -> None:
         """Takes in the residuals of x."""
         self.before = self.error
-        self.error = torch.nan_to_num(_largest(residual), torch.inf, torch.inf)
+        self.error = torch.nan_to_num(largest_of_rows(residual), torch.inf, torch.inf)
         better = self.error < self.least
         self.least = torch.where(better, self.error, self.least)
-        self.best = torch.where(_like(better, self.x), self.x, self.best)
+        self.best = torch.where(like_rows(better, self.x), self.x, self.best)
         self.stale = torch.where(better, 0, self.stale + 1)
 
     def done(self) -> Tensor:
@@ -166,7 +146,7 @@ class _Rows:
 
     def size(self, x: Tensor) -> Tensor:
         """1 + the largest number of each row of x, or of its target: (B,)."""
-        return 1 + torch.maximum(_largest(x), self.target)
+        return 1 + torch.maximum(largest_of_rows(x), self.target)
 
     def keep(self, rows: Tensor) -> None:
         """Goes on with some of the rows, by their numbers."""
@@ -188,53 +168,20 @@ class _Rows:
             plain = ~((rate > _FAST) & (rate <= 1))
             proposal = self.anderson.next(self.x, proposal, plain)
         if self.damping is not None:
-            size = _like(self.size(self.x), self.x)
+            size = like_rows(self.size(self.x), self.x)
             proposal = self.damping.next(self.x, proposal, residual, size, self.tolerance)
         self.x = proposal
-
-
-def _attached(
-    sweep: Sweep, solution: Tensor, given: Sequence[Tensor | None], how: dict[str, Any]
-) -> Tensor:
-    """The solution with the gradient that the implicit function theorem gives it."""
-    x = solution.detach().requires_grad_()
-    proposal, _ = sweep(x, *given)
-    attached = solution + (proposal - proposal.detach())
-    options = {k: v for k, v in how.items() if k in ("most", "patience", "memory")}
-    what = f"the gradient of {how.get('what', 'the fixed point')}"
-
-    def adjoint(gradient: Tensor | None) -> Tensor | None:
-        if gradient is None:
-            return None
-        if torch.is_grad_enabled():
-            raise RuntimeError("solutions of fixed points have gradients of first order only")
-        size = _like(_largest(gradient), gradient)
-        size = torch.where(size > 0, size, 1.0)
-        target = gradient / size
-
-        def back(u: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-            (pulled,) = torch.autograd.grad(proposal, x, u, retain_graph=True)
-            following = v + pulled
-            return following, following - u
-
-        found = fixed_point(back, target, (target,), what=what, rows_apart=False, **options)
-        return found.x * size
-
-    if attached.requires_grad:
-        attached.register_hook(adjoint)
-    # The hook sits behind what is returned: who takes a gradient in it does not set it off.
-    return attached.view_as(attached)
 
 
 def _per_row(x: Tensor, value: float) -> Tensor:
     return x.new_full((len(x),), value)
 
 
-def _largest(x: Tensor) -> Tensor:
+def largest_of_rows(x: Tensor) -> Tensor:
     """The largest absolute number of each row, (B,)."""
     return x.abs().flatten(1).amax(1)
 
 
-def _like(rows: Tensor, x: Tensor) -> Tensor:
+def like_rows(rows: Tensor, x: Tensor) -> Tensor:
     """One value for each row, (B,), in the shape to go with x (B, *event)."""
     return rows.reshape(-1, *[1] * (x.ndim - 1))

@@ -82,7 +82,7 @@ class Roulette(Series):
     def weights(self, rows: int, generator: torch.Generator | None) -> list[Weight]:
         device = None if generator is None else generator.device
         # In (0, 1]: a 0 would reach any number of terms.
-        drawn = 1 - torch.rand(rows, generator=generator, device=device, dtype=torch.float64)
+        drawn = 1 - torch.rand(rows, generator=generator, device=device)
         weights: list[Weight] = [1.0] * self.terms
         for j in itertools.count(1):
             chance = self._reaches(j)

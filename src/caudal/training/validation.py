@@ -10,6 +10,7 @@ from torch import Tensor
 from caudal.data.source import Batch, Source
 from caudal.errors import NumericalError
 from caudal.initialization import calibrate
+from caudal.numerics import drawing
 from caudal.training.diagnosis import diagnose
 from caudal.training.engine import Engine
 from caudal.training.rows import calibration_rows, place, sample_rows, share, within
@@ -77,7 +78,9 @@ class Validator:
     def _batch_loss(self, index: int, batch: Batch) -> float:
         seed = mix(self.seed, VALIDATION, index, self.engine.fabric.global_rank)
         seed_all(seed, batch.x.device)
-        loss = self.engine.evaluate(batch)
+        # Estimated log-dets draw for each row by itself, so that their errors average out.
+        with drawing(generator_of(seed, batch.x.device)):
+            loss = self.engine.evaluate(batch)
         if not math.isfinite(loss):
             seed_all(seed, batch.x.device)
             why = diagnose(self.engine.flow, batch)
