@@ -126,8 +126,8 @@ def _way(opened: OpenedRun, options: SampleOptions) -> AbstractContextManager[No
         return nullcontext()
     if opened.recipe.samples != "sequential":
         raise InputError(
-            f"--sweeps is for flows that sample column by column: {options.run} is a "
-            f"{opened.recipe.name}, which does not: leave it out"
+            f"--sweeps is for flows that sample column by column, and the {opened.recipe.name} of "
+            f"{options.run} does not: leave it out"
         )
     return by_sweeps(opened.flow)
 
