@@ -91,7 +91,8 @@ def by_sweeps(module: nn.Module) -> Iterator[None]:
 
     A sweep is one pass of the net over all positions; positions that are right stay right, and the
     first t are after t sweeps. Often far fewer are needed than there are positions: that pays
-    where steps are slow, in long events on accelerators. Rows leave when they have converged.
+    where a step costs as much as a pass. Compiled steps, on a CPU, are faster. Rows leave when
+    they have converged.
     Reference: Accelerating feedforward computation via parallel nonlinear equation solving (Song,
     Meng, Liao, Ermon, 2021), arXiv:2002.03629.
     """
