@@ -26,7 +26,7 @@ from environment import RESULTS, describe, lines, table, write, write_json
 from images import cifar
 from tables import DATA_DIR, TABLES
 
-TEST, VALID = 1000, 500
+TEST, VALID = 400, 200
 SAMPLES = {64: 64, 256: 10_000}
 """How many are drawn, by the size of the batches: of images, and of rows."""
 FLOWS: dict[str, dict[str, tuple[Recipe, float]]] = {
