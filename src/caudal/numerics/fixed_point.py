@@ -59,7 +59,7 @@ def fixed_point(
         start: where to begin, (B, *event).
         given: more arguments of the sweep; the first is the target, if any.
         what: is solved for, in messages.
-        tolerance: 1e-6 in float32, 1e-11 in float64 if not given.
+        tolerance: 3e-7 in float32, 1e-11 in float64 if not given.
         most: sweeps.
         patience: sweeps without a smaller residual, after which a row gets no better.
         memory: sweeps that Anderson acceleration looks back on; 0 is none.
@@ -71,7 +71,7 @@ def fixed_point(
         NumericalError: a row is not done after `most` sweeps; says how far it came.
     """
     if tolerance is None:
-        tolerance = 1e-11 if start.dtype == torch.float64 else 1e-6
+        tolerance = 1e-11 if start.dtype == torch.float64 else 3e-7
     state = _Rows(start, list(given), tolerance, patience, memory, damped)
     result = Solution(
         start.clone(), _per_row(start, torch.inf), torch.zeros(len(start), dtype=torch.long), []
