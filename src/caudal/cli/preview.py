@@ -12,7 +12,7 @@ MOST = 24  # columns in the table
 WAYS = {
     "parallel": "one pass",
     "sequential": "one column at a time",
-    "iterated": "passes until they agree",
+    "iterated": "iterated passes",
 }
 GAUSSIAN_ALONE = ("made", "maf", "iaf")
 
