@@ -17,6 +17,7 @@ from caudal.data import Column, Rows, Schema
 from caudal.dequantization import TableDequantization
 from caudal.errors import InputError
 from caudal.flow import Flow
+from caudal.losses import forward_kl, reverse_kl
 from caudal.numerics import Roulette, drawing
 from caudal.recipes import RECIPES
 from caudal.report import evaluate, fit_gaussian, measure
@@ -440,3 +441,15 @@ def test_exact_samples_need_exact_densities(capsys, tmp_path):
         capsys, "sample", student, *words
     )
     assert not (tmp_path / "rows.csv").exists()
+
+
+def test_divergences_from_an_estimated_teacher_are_drawn_anew():
+    """Of the same rows; from one draw of all steps a student would learn its error."""
+    teacher = Flow(Noisy((2,)), Normal((2,))).eval()
+    student, x = Flow(Scale((2,)), Normal((2,))).eval(), torch.randn(50, 2)
+    first, second = (forward_kl(student, teacher, x) for _ in range(2))
+    assert not torch.equal(first, second)
+    torch.manual_seed(3)
+    one = reverse_kl(student, teacher, 20)
+    torch.manual_seed(3)
+    assert torch.equal(one, reverse_kl(student, teacher, 20))

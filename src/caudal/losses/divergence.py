@@ -32,7 +32,7 @@ def forward_kl(
 
     def log_ratios(x: Tensor, context: Tensor | None) -> Tensor:
         with torch.no_grad():
-            log_p = teacher.log_prob(x, context)
+            log_p = _log_prob(teacher, x, context)
         return log_p - student.log_prob(x, context)
 
     return _softened(_of_finite_rows(log_ratios, x, context), tail).mean()
@@ -74,7 +74,7 @@ def reverse_kl(
             log_q = functional_call(student, held, (x, context))
         if x.requires_grad:
             x.register_hook(_finite)
-        return log_q - teacher.log_prob(x, context)
+        return log_q - _log_prob(teacher, x, context)
 
     z = student.base.sample(n)
     return _softened(_of_finite_rows(log_ratios, z, context), tail).mean()
@@ -131,6 +131,17 @@ def _conditional_kl(student: Flow, teacher: Flow, n: int, context: Tensor | None
 
 def _is_affine(part: object) -> bool:
     return isinstance(part, Autoregressive) and isinstance(part.elementwise, Affine)
+
+
+def _log_prob(teacher: Flow, x: Tensor, context: Tensor | None) -> Tensor:
+    """The teacher's log-density; where it is an estimate, drawn anew at each call.
+
+    From the same draws again and again a student would learn their errors.
+    """
+    if not teacher.estimated:
+        return teacher.log_prob(x, context)
+    generator = torch.Generator(x.device).manual_seed(int(torch.randint(1 << 62, ())))
+    return teacher.log_prob(x, context, generator)
 
 
 def _of_finite_rows(
