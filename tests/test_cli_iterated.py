@@ -6,7 +6,6 @@ import numpy as np
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 import pytest
-import torch
 
 from command_line import caudal, people_csv, people_run, refused, shapes
 
@@ -24,12 +23,7 @@ KINDS = {"iresnet": "biased estimate", "residual-flow": "unbiased estimate", "mi
 BRIEF = ("--steps", 4, "--batch-size", 32)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def result(capsys, *words):

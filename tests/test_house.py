@@ -12,7 +12,6 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-import torch
 
 import caudal
 from caudal.cli import demo, distill, evaluate, interpolate, recipes, sample, score, train
@@ -261,19 +260,11 @@ def test_pages_have_command_lines_of_every_command():
     assert {shlex.split(line)[1] for line in WRITTEN} >= set(COMMANDS)
 
 
-@pytest.fixture
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)  # small batches gain nothing from more, and lose much on busy cores
-    yield
-    torch.set_num_threads(before)
-
-
 WITH_PYTHON = [page for page in PAGES if blocks(page, "python")]
 
 
 @pytest.mark.parametrize("page", WITH_PYTHON, ids=lambda p: str(p.relative_to(ROOT)))
-@pytest.mark.usefixtures("_one_thread")
+@pytest.mark.usefixtures("one_thread")
 def test_python_in_a_page_runs(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     code = "\n".join(blocks(page, "python"))

@@ -21,13 +21,7 @@ from caudal.training.options import Training
 from caudal.training.rows import calibration_rows, hold_out, sample_rows
 from caudal.training.tails import tail_share
 
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def gaussian(n, seed=0, features=3):

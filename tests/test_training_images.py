@@ -20,12 +20,7 @@ from caudal.training.validation import Validator
 SCHEMA = ImageSchema((1, 4, 4), pixels="centred")
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def images(n, shape=SCHEMA.shape, seed=0):

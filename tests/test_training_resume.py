@@ -26,13 +26,7 @@ from caudal.training.options import Training
 from caudal.training.run import Run
 from training_case import ROWS, TRAINING, timeless, train
 
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

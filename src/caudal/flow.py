@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from caudal.base import Base
-from caudal.bijection import Bijection, Direction, Estimated, in_pieces
+from caudal.bijection import Bijection, Direction, in_pieces
 from caudal.dequantization import Dequantization
 from caudal.errors import InputError
 from caudal.estimates import estimated_parts, kind_of, mean_and_error
@@ -49,7 +49,6 @@ class Flow(nn.Module):
         self.dequantization = dequantization
         self.event_shape = dequantization.event_shape if dequantization else base.event_shape
         self.context_shape = None if context_shape is None else tuple(context_shape)
-        self._has_estimates = any(isinstance(part, Estimated) for part in bijection.modules())
 
     @property
     def kind(self) -> str:
@@ -159,7 +158,7 @@ class Flow(nn.Module):
         """The noise z that x comes from."""
         y, _ = self.lift(x, generator)
         context = self._context(context, x.shape[0])
-        with self._without_log_dets():
+        with _without_log_dets():
             z, _ = self._run(self.bijection.inverse, y, context)
         return z.contiguous()
 
@@ -167,7 +166,7 @@ class Flow(nn.Module):
         """The data x that noise z (B, *event of the base) becomes."""
         self._check(z, self.base.event_shape, "noise")
         context = self._context(context, z.shape[0])
-        with self._without_log_dets():
+        with _without_log_dets():
             x, _ = self._run(self.bijection.forward, z, context)
         return self._as_data(x)
 
@@ -219,10 +218,6 @@ class Flow(nn.Module):
         if generator is None or not self.estimated:
             return nullcontext()
         return drawing(generator)
-
-    def _without_log_dets(self) -> AbstractContextManager[None]:
-        """Within, what costs as much as an estimate is left out, where there is any."""
-        return values_alone() if self._has_estimates else nullcontext()
 
     def _as_data(self, x: Tensor) -> Tensor:
         """Out of the bijection, whose layers have an order in memory of their own."""
@@ -276,3 +271,8 @@ def _refuse_repeats(bijection: Bijection) -> None:
                 f"one {type(module).__name__} sits at both {seen[id(module)]!r} and {name!r} of "
                 f"the bijection: build a new one for each place ([layer] * n repeats the same one)"
             )
+
+
+def _without_log_dets() -> AbstractContextManager[None]:
+    """Within, log-dets that cost a pass are left out; the compiler does not know how to."""
+    return nullcontext() if torch.compiler.is_compiling() else values_alone()
