@@ -3,16 +3,24 @@
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from caudal.bijection import sum_event
+from caudal.errors import InputError
+
+FREE = -1
+"""In the shape of an event: a length that each batch has its own of, as audio does."""
 
 
 class Base(nn.Module, ABC):
-    """A fixed density over noise of shape `event_shape`, every element independent."""
+    """A fixed density over noise of shape `event_shape`, every element independent.
+
+    A dimension may be FREE (-1): a length that is the same within a batch, and told to `sample`.
+    """
 
     like: Tensor
 
@@ -22,30 +30,61 @@ class Base(nn.Module, ABC):
         # Follows `.to(device, dtype)`, and so says where and in what precision to draw.
         self.register_buffer("like", torch.zeros(()), persistent=False)
 
-    @abstractmethod
     def log_prob(self, z: Tensor) -> Tensor:
         """Log-density of z (B, *event) in nats: (B,)."""
+        return sum_event(self.log_density(z))
 
     @abstractmethod
-    def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
-        """Draws n independent events: (n, *event)."""
+    def log_density(self, z: Tensor) -> Tensor:
+        """Log-density of each element of z, in nats, of the shape of z."""
+
+    @abstractmethod
+    def log_cdf(self, z: Tensor) -> Tensor:
+        """Logarithm of the probability of less than each element of z."""
+
+    @property
+    @abstractmethod
+    def entropy(self) -> float:
+        """Of an element, in nats."""
+
+    @abstractmethod
+    def draw(self, *shape: int, generator: torch.Generator | None = None) -> Tensor:
+        """Independent elements, in any number."""
+
+    def sample(
+        self, n: int, generator: torch.Generator | None = None, length: int | None = None
+    ) -> Tensor:
+        """Draws n independent events: (n, *event), of the given length where that is free.
+
+        Raises:
+            InputError: a length is missing, or given where none is free.
+        """
+        return self.draw(n, *sized(self.event_shape, length), generator=generator)
+
+    def _options(self, generator: torch.Generator | None) -> dict[str, Any]:
+        like = self.like
+        return {"generator": generator, "dtype": like.dtype, "device": like.device}
 
 
 class Normal(Base):
     """Standard normal: log p(z) = sum(-z^2/2 - log(2 pi)/2)."""
 
+    def log_density(self, z: Tensor) -> Tensor:
+        return -0.5 * z.square() - 0.5 * math.log(2 * math.pi)
+
     def log_prob(self, z: Tensor) -> Tensor:
-        elements = math.prod(self.event_shape)
+        elements = math.prod(z.shape[1:])
         return -0.5 * sum_event(z.square()) - 0.5 * elements * math.log(2 * math.pi)
 
-    def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
-        return torch.randn(
-            n,
-            *self.event_shape,
-            generator=generator,
-            dtype=self.like.dtype,
-            device=self.like.device,
-        )
+    def log_cdf(self, z: Tensor) -> Tensor:
+        return torch.special.log_ndtr(z)
+
+    @property
+    def entropy(self) -> float:
+        return 0.5 * math.log(2 * math.pi * math.e)
+
+    def draw(self, *shape: int, generator: torch.Generator | None = None) -> Tensor:
+        return torch.randn(*shape, **self._options(generator))
 
 
 class Logistic(Base):
@@ -54,16 +93,49 @@ class Logistic(Base):
     Its variance is pi^2/3, so its samples are not those of a standard normal.
     """
 
-    def log_prob(self, z: Tensor) -> Tensor:
-        return -sum_event(F.softplus(z) + F.softplus(-z))
+    def log_density(self, z: Tensor) -> Tensor:
+        return -(F.softplus(z) + F.softplus(-z))
 
-    def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
-        uniform = torch.rand(
-            n,
-            *self.event_shape,
-            generator=generator,
-            dtype=self.like.dtype,
-            device=self.like.device,
-        )
+    def log_cdf(self, z: Tensor) -> Tensor:
+        return F.logsigmoid(z)
+
+    @property
+    def entropy(self) -> float:
+        return 2.0
+
+    def draw(self, *shape: int, generator: torch.Generator | None = None) -> Tensor:
+        uniform = torch.rand(*shape, **self._options(generator))
         tiny = torch.finfo(uniform.dtype).eps
         return torch.logit(uniform.clamp(tiny, 1 - tiny))
+
+
+class Uniform(Base):
+    """Uniform on [-1, 1]: log p(z) = -log 2 an element, -inf outside."""
+
+    def log_density(self, z: Tensor) -> Tensor:
+        return torch.where(z.abs() <= 1, -math.log(2), -torch.inf).to(z.dtype)
+
+    def log_cdf(self, z: Tensor) -> Tensor:
+        return ((z.clamp(-1, 1) + 1) / 2).log()
+
+    @property
+    def entropy(self) -> float:
+        return math.log(2)
+
+    def draw(self, *shape: int, generator: torch.Generator | None = None) -> Tensor:
+        return 2 * torch.rand(*shape, **self._options(generator)) - 1
+
+
+def sized(event_shape: tuple[int, ...], length: int | None) -> tuple[int, ...]:
+    """The event shape with its free length filled in.
+
+    Raises:
+        InputError: a length is missing, or given where none is free, or not positive.
+    """
+    free = FREE in event_shape
+    if free != (length is not None):
+        events = "have a free length: give length=" if free else "have a fixed shape: no length"
+        raise InputError(f"events {event_shape} {events}")
+    if length is not None and length < 1:
+        raise InputError(f"length {length}: must be at least 1")
+    return tuple(length if length and size == FREE else size for size in event_shape)

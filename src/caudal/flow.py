@@ -8,7 +8,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from caudal.base import Base
+from caudal.base import FREE, Base
 from caudal.bijection import Bijection, Direction, in_pieces
 from caudal.dequantization import Dequantization
 from caudal.errors import InputError
@@ -24,7 +24,8 @@ class Flow(nn.Module):
     Args:
         bijection: from noise z to data x.
         base: the density of the noise; its event shape is the bijection's.
-        context_shape: of one row of context, for a conditional flow.
+        context_shape: of one row of context, for a conditional flow. It, and the event shape,
+            may have a length of -1, one that differs from batch to batch.
         embedding: turns raw context into what the bijection takes.
         dequantization: for data in steps or with gaps; then log_prob is a lower bound.
 
@@ -123,14 +124,15 @@ class Flow(nn.Module):
         context: Tensor | None = None,
         temperature: float = 1.0,
         generator: torch.Generator | None = None,
+        length: int | None = None,
     ) -> Tensor:
-        """N samples (n, *event), without gradient.
+        """N samples (n, *event), without gradient; `length` is of events whose length is free.
 
         `context` is one row for all of them, or n rows. `temperature` multiplies the noise: below
         1 gives likelier, less varied samples, which are no longer samples of the density.
         """
         with torch.no_grad():
-            return self.decode(*self._noise(n, context, temperature, generator))
+            return self.decode(*self._noise(n, context, temperature, generator, length))
 
     def sample_with_log_prob(
         self,
@@ -138,6 +140,7 @@ class Flow(nn.Module):
         context: Tensor | None = None,
         temperature: float = 1.0,
         generator: torch.Generator | None = None,
+        length: int | None = None,
     ) -> tuple[Tensor, Tensor]:
         """N samples, reparameterised (gradients flow), and their log-density in nats, (n,).
 
@@ -145,7 +148,7 @@ class Flow(nn.Module):
         dequantisation it is that of the continuous draw, before rounding, which cuts gradients.
         `generator` draws the noise, and estimates as in `log_prob`.
         """
-        z, context = self._noise(n, context, temperature, generator)
+        z, context = self._noise(n, context, temperature, generator, length)
         context = self._context(context, n)
         with self._estimating(generator):
             x, log_det = self._run(self.bijection.forward, z, context)
@@ -206,11 +209,12 @@ class Flow(nn.Module):
         context: Tensor | None,
         temperature: float,
         generator: torch.Generator | None,
+        length: int | None,
     ) -> tuple[Tensor, Tensor | None]:
         """Noise for n samples, and a row of context for each."""
         if n < 0:
             raise InputError(f"cannot draw {n} samples")
-        z = self.base.sample(n, generator) * temperature
+        z = self.base.sample(n, generator, length) * temperature
         return z, per_sample(context, n, self.context_shape)
 
     def _estimating(self, generator: torch.Generator | None) -> AbstractContextManager[None]:
@@ -247,13 +251,20 @@ class Flow(nn.Module):
         return self.embed(context)
 
     def _check(self, x: Tensor, shape: tuple[int, ...], what: str) -> None:
-        if tuple(x.shape[1:]) != shape or x.ndim == 0:
+        if not fits(x, shape):
             raise InputError(f"{what} must have shape (B, *{shape}), got {tuple(x.shape)}")
         if x.dtype != self.base.like.dtype:
             raise InputError(
                 f"{what} must be {self.base.like.dtype} as the flow is, got {x.dtype}: "
                 f"convert one with .to(), or the other with flow.to()"
             )
+
+
+def fits(x: Tensor, shape: tuple[int, ...]) -> bool:
+    """Whether x is (B, *shape), FREE in the shape standing for any length."""
+    found = tuple(x.shape[1:])
+    free = (size in (FREE, n) for size, n in zip(shape, found, strict=False))
+    return x.ndim == 1 + len(shape) and all(free)
 
 
 def per_sample(context: Tensor | None, n: int, shape: tuple[int, ...] | None) -> Tensor | None:

@@ -1,6 +1,7 @@
 """Maps of one number to one number, given parameters: what couplings and causal nets steer."""
 
 from caudal.elementwise.affine import Affine, GatedAffine, Shift
+from caudal.elementwise.histogram import Histogram
 from caudal.elementwise.mixture import MixtureGaussian, MixtureLogistic
 from caudal.elementwise.protocol import Elementwise, Scalar, check_params
 from caudal.elementwise.spline import RationalQuadraticSpline
@@ -9,6 +10,7 @@ __all__ = [
     "Affine",
     "Elementwise",
     "GatedAffine",
+    "Histogram",
     "MixtureGaussian",
     "MixtureLogistic",
     "RationalQuadraticSpline",

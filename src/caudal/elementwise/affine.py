@@ -39,31 +39,48 @@ def soft_bound(raw: Tensor, bound: float) -> Tensor:
     return raw / (1 + raw.abs() / bound)
 
 
+def soft_floor(raw: Tensor, floor: float) -> Tensor:
+    """Raw well above the floor, never below it: floor + softplus(raw - floor), zero at zero."""
+    shift = math.log(math.expm1(-floor)) + floor
+    return floor + F.softplus(raw - floor + shift)
+
+
+def log_scale(raw: Tensor, bound: float, floor: float | None) -> Tensor:
+    """What a net says of a log-scale, kept from where exp overflows.
+
+    Within +-bound (`soft_bound`); or with a floor as it is, but for the floor (`soft_floor`).
+    """
+    return soft_bound(raw, bound) if floor is None else soft_floor(raw, floor)
+
+
 @dataclass(frozen=True)
 class Affine(Elementwise):
     """x = z exp(alpha) + mu, parameters (mu, raw), |alpha| < bound (`soft_bound`).
 
     Given z ~ N(0, 1), x ~ N(mu, exp(alpha)^2): a causal net's output is the conditional itself.
     The bound keeps exp from overflowing; 8 lets a scale be 3000 times smaller or larger than 1.
+    With a `floor`, below 0, alpha is kept above that instead (`soft_floor`), and otherwise left to
+    the net: WaveNet's log-scale floor.
     Reference: MAF (Papamakarios, Pavlakou, Murray, 2017), arXiv:1705.07057.
     """
 
     bound: float = 8.0
+    floor: float | None = None
     n_params = 2
 
     def forward(self, z: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
         mu, raw = params.unbind(1)
-        alpha = soft_bound(raw, self.bound)
+        alpha = log_scale(raw, self.bound, self.floor)
         return torch.addcmul(mu, z, alpha.exp()), alpha
 
     def inverse(self, x: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
         mu, raw = params.unbind(1)
-        minus_alpha = -soft_bound(raw, self.bound)
+        minus_alpha = -log_scale(raw, self.bound, self.floor)
         return (x - mu) * minus_alpha.exp(), minus_alpha
 
     @property
     def scalar(self) -> Scalar:
-        return Scalar("affine", (self.bound,))
+        return Scalar("affine", (self.bound, 0.0 if self.floor is None else self.floor))
 
     def in_tails(self, x: Tensor) -> None:
         return None

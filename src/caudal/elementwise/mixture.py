@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-from caudal.elementwise.affine import soft_bound
+from caudal.elementwise.affine import log_scale
 from caudal.elementwise.protocol import Elementwise
 from caudal.numerics import bisect
 
@@ -28,7 +28,8 @@ class Mixture(Elementwise):
     """
 
     components: int = 10
-    bound: float = 8.0  # of each log-scale, see Affine
+    bound: float = 8.0  # of each log-scale, and its floor: see Affine
+    floor: float | None = None
 
     @property
     def n_params(self) -> int:
@@ -73,7 +74,7 @@ class Mixture(Elementwise):
 
     def _components(self, params: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         logits, mean, raw = params.unflatten(1, (3, self.components)).unbind(1)
-        return logits.log_softmax(1), mean, soft_bound(raw, self.bound)
+        return logits.log_softmax(1), mean, log_scale(raw, self.bound, self.floor)
 
     @staticmethod
     @abstractmethod

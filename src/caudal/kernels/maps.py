@@ -29,9 +29,13 @@ def shift(z, params, row, column, constants):
 
 @njit
 def affine(z, params, row, column, constants):
-    """The affine map z exp(alpha) + mu; constants: the bound of alpha."""
-    raw = params[row + 1, column]
-    alpha = raw / (1 + abs(raw) / constants[0])
+    """The affine map z exp(alpha) + mu; constants: the bound of alpha, its floor or 0 for none."""
+    raw, floor = params[row + 1, column], constants[1]
+    if floor < 0:
+        raw = raw - floor + math.log(math.expm1(-floor)) + floor
+        alpha = floor + max(raw, 0.0) + math.log1p(math.exp(-abs(raw)))
+    else:
+        alpha = raw / (1 + abs(raw) / constants[0])
     return z * math.exp(alpha) + params[row, column], alpha
 
 

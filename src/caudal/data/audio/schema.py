@@ -1,0 +1,108 @@
+"""What the clips of a data set are, and how a flow takes them."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from caudal.data.column import Column
+from caudal.errors import InputError, NumericalError
+
+
+@dataclass(frozen=True)
+class AudioSchema:
+    """Clips of one channel and any length, whose samples are whole numbers of `bits` bits.
+
+    A flow's data are those numbers, -2^(bits-1) .. 2^(bits-1) - 1, as floats (B, 1, T). Its
+    context, if any, is in frames, (B, C + mels, F): the codes of the labels, the same in each
+    frame, and the log-mel spectrum. Frame f stands for the samples f hop to (f + 1) hop - 1, and F
+    is T / hop rounded up; without a spectrum there is one frame.
+
+    Attributes:
+        rate: samples a second.
+        crop: samples of a training row, a multiple of `hop`.
+        hop: samples a frame.
+        mels: bands of the log-mel spectrum a flow is conditioned on, 0 for none.
+        window: samples of its window.
+        trim: whether silence at both ends is cut off.
+        normalize: whether each clip is scaled to the same peak.
+        bits: of a sample.
+        context: the labels a flow is conditioned on.
+    """
+
+    rate: int
+    crop: int
+    hop: int
+    mels: int = 64
+    window: int = 1024
+    trim: bool = True
+    normalize: bool = True
+    bits: int = 16
+    context: tuple[Column, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in ("rate", "crop", "hop", "window"):
+            if getattr(self, name) < 1:
+                raise InputError(f"--{name} {getattr(self, name)}: must be at least 1")
+        if self.mels < 0:
+            raise InputError(f"--mels {self.mels}: must be at least 0")
+        if self.crop % self.hop:
+            raise InputError(f"crops of {self.crop} samples are no multiple of --hop {self.hop}")
+
+    @property
+    def levels(self) -> int:
+        """How many values a sample can have."""
+        return 1 << self.bits
+
+    @property
+    def full_scale(self) -> int:
+        """What an amplitude of 1 is in whole numbers."""
+        return self.levels // 2
+
+    @property
+    def countable(self) -> int:
+        """Samples of a training row: what bits a sample divides by."""
+        return self.crop
+
+    @property
+    def n_context(self) -> int:
+        """Channels of the context, 0 for none."""
+        return len(self.context) + self.mels
+
+    @property
+    def size(self) -> str:
+        """In words, such as `8 kHz, 16 bits`."""
+        return f"{self.rate / 1000:g} kHz, {self.bits} bits"
+
+    def frames(self, samples: int) -> int:
+        """Frames of context of a clip of so many samples."""
+        return -(-samples // self.hop) if self.mels else 1
+
+    def encode(self, wave: np.ndarray) -> np.ndarray:
+        """Amplitudes in [-1, 1] as whole numbers, int16; beyond, they are clipped."""
+        whole = np.round(np.asarray(wave, np.float64) * self.full_scale)
+        return whole.clip(-self.full_scale, self.full_scale - 1).astype(np.int16)
+
+    def decode(self, x: Tensor) -> np.ndarray:
+        """A flow's samples (N, 1, T) as whole numbers, int16 (N, T).
+
+        Raises:
+            NumericalError: a value is not finite.
+        """
+        if not torch.isfinite(x).all():
+            raise NumericalError("a sampled amplitude is not finite")
+        whole = x.detach().cpu().double().round().clamp(-self.full_scale, self.full_scale - 1)
+        return whole.to(torch.int16).squeeze(1).numpy()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data that JSON can hold."""
+        return {"kind": "audio", **asdict(self)}
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> "AudioSchema":
+        """The schema that `to_dict` described."""
+        fields = {name: value for name, value in data.items() if name != "kind"}
+        fields["context"] = tuple(Column.from_dict(column) for column in fields["context"])
+        return cls(**fields)
