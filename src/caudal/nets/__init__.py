@@ -9,6 +9,8 @@ from caudal.nets.masked import MADE
 from caudal.nets.mlp import MLP, ResidualMLP
 from caudal.nets.spectral import Spectral, SpectralConv2d, SpectralLinear
 from caudal.nets.triangular import TriangularConvNet, TriangularMLP, TriangularNet
+from caudal.nets.wavenet import WaveNet
+from caudal.nets.wavenet_step import Naive
 
 __all__ = [
     "MADE",
@@ -22,6 +24,7 @@ __all__ = [
     "LipschitzConvNet",
     "LipschitzMLP",
     "LipschitzNet",
+    "Naive",
     "Rerun",
     "ResidualConvNet",
     "ResidualMLP",
@@ -31,5 +34,6 @@ __all__ = [
     "TriangularConvNet",
     "TriangularMLP",
     "TriangularNet",
+    "WaveNet",
     "ZeroConv",
 ]
