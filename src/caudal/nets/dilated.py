@@ -80,15 +80,13 @@ def split(conditions: Tensor | None, layers: int) -> Sequence[Tensor | None]:
 
 
 class Products(NamedTuple):
-    """The matrices of a layer, (inputs, outputs), with the factors two of tanh in them."""
+    """The matrices (inputs, outputs) and biases of a layer, the factors two of tanh in them."""
 
     delays: list[int]
     taps: list[Tensor]
     bias: Tensor
-    residual: Tensor | None
-    residual_bias: Tensor | None
-    skip: Tensor | None
-    skip_bias: Tensor | None
+    residual: tuple[Tensor, Tensor] | None
+    skip: tuple[Tensor, Tensor] | None
 
 
 def products(layer: Dilated) -> Products:
@@ -99,7 +97,10 @@ def products(layer: Dilated) -> Products:
         layer.delays,
         list(taps.split(layer.channels)),
         doubled(layer.taps.bias.detach(), 0),
-        *(part for pair in zip(layer.parts(out), layer.parts(bias), strict=True) for part in pair),
+        *(
+            None if part is None or shift is None else (part, shift)
+            for part, shift in zip(layer.parts(out), layer.parts(bias), strict=True)
+        ),
     )
 
 

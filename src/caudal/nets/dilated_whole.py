@@ -15,7 +15,7 @@ CHUNK = 1024
 
 
 class Chunks:
-    """Layers that take a clip chunk by chunk; each keeps the rows that later chunks look back at."""
+    """Layers that take a clip chunk by chunk; each keeps the rows that it will look back at."""
 
     def __init__(self, layers: Sequence[Dilated]) -> None:
         self.layers = [products(layer) for layer in layers]
@@ -33,9 +33,9 @@ class Chunks:
             z = gated(gates(layer, h, condition, self.queues[i]))
             self.queues[i] = _kept(self.queues[i], h, layer.delays[0])
             if layer.residual is not None:
-                h.addmm_(z, layer.residual).add_(layer.residual_bias)
+                h.addmm_(z, layer.residual[0]).add_(layer.residual[1])
             if layer.skip is not None:
-                total = _added(total, z, layer.skip, layer.skip_bias)
+                total = _added(total, z, *layer.skip)
         return (h if total is None else total).view(shape)
 
 
@@ -52,12 +52,10 @@ def _kept(queue: Tensor | None, h: Tensor, rows: int) -> Tensor:
     return torch.cat([queue[len(h) :], h])
 
 
-def _added(total: Tensor | None, z: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+def _added(total: Tensor | None, z: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     if total is None:
-        assert bias is not None
         return torch.addmm(bias, z, weight)
-    total.addmm_(z, weight)
-    return total if bias is None else total.add_(bias)
+    return total.addmm_(z, weight).add_(bias)
 
 
 def in_chunks(
@@ -103,9 +101,9 @@ class Whole(torch.autograd.Function):
             saved += [h, gate]
             z = gated(gate)
             if product.residual is not None:
-                h = torch.addmm(h, z, product.residual).add_(product.residual_bias)
+                h = torch.addmm(h, z, product.residual[0]).add_(product.residual[1])
             if product.skip is not None:
-                total = _added(total, z, product.skip, product.skip_bias)
+                total = _added(total, z, *product.skip)
         ctx.save_for_backward(*weights, *saved)
         ctx.layers, ctx.batch = layers, batch
         ctx.stretches = 0 if conditions is None else len(conditions)
@@ -145,11 +143,11 @@ def _layer_backward(
     half = tanh - 0.5
     z = half * sigmoid
     outs, biases, back = [], [], None
-    for gradient, weight in ((into, layer.residual), (skip, layer.skip)):
-        if weight is not None and gradient is not None:
+    for gradient, product in ((into, layer.residual), (skip, layer.skip)):
+        if product is not None and gradient is not None:
             outs.append(2 * (gradient.t() @ z))
             biases.append(gradient.sum(0))
-            share = weight.t()
+            share = product[0].t()
             back = gradient @ share if back is None else back.addmm_(gradient, share)
     assert back is not None
     through = torch.cat([back * sigmoid, half.mul_(back)], 1)

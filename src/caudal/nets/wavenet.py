@@ -126,7 +126,7 @@ class WaveNet(CausalNet):
 
     def _whole(self, h: Tensor, given: Tensor | None) -> Tensor:
         weights = [weight for layer in self._layers for weight in layer.parameters()]
-        found: Tensor = Whole.apply(h, given, self._layers, *weights)  # type: ignore[no-untyped-call]
+        found: Tensor = Whole.apply(h, given, self._layers, *weights)
         return found
 
     def _project(self, rows: Tensor) -> Tensor:
