@@ -89,12 +89,12 @@ class Products(NamedTuple):
     skip: tuple[Tensor, Tensor] | None
 
 
-def products(layer: Dilated) -> Products:
-    """Of this layer, as they are now."""
+def products(layer: Dilated, batch: int) -> Products:
+    """Of this layer, as they are now; delays in rows, of which there are `batch` at each time."""
     taps = doubled(layer.taps.weight.detach(), 0).t()
     out, bias = 2 * layer.out.weight.detach().t(), layer.out.bias.detach()
     return Products(
-        layer.delays,
+        [delay * batch for delay in layer.delays],
         list(taps.split(layer.channels)),
         doubled(layer.taps.bias.detach(), 0),
         *(
@@ -110,26 +110,22 @@ def doubled(gates: Tensor, dim: int) -> Tensor:
     return torch.cat([2 * filters, rest], dim)
 
 
-def gates(layer: Products, h: Tensor, condition: Tensor | None, queue: Tensor | None) -> Tensor:
-    """sigmoid(2 filter), sigmoid(gate): (T B, 2 channels) of h (T B, channels).
+def gates(layer: Products, past: Tensor, condition: Tensor | None) -> Tensor:
+    """sigmoid(2 filter), sigmoid(gate): (n B, 2 channels).
 
-    condition: (n, 1, B, 2 channels), its filters times two. queue: the rows before h, as many as
-    the farthest tap sees; None for zeros.
+    past: (delay + n B, channels), as many rows before as the farthest tap sees. condition: (m, 1,
+    B, 2 channels), its filters times two.
     """
-    rows = h.shape[0]
-    gate = torch.addmm(layer.bias, h, layer.taps[-1])
+    first, *others = taps_of(layer, past)
+    gate = torch.addmm(layer.bias, first, layer.taps[0])
     if condition is not None:
         gate.view(len(condition), -1, *condition.shape[2:]).add_(condition)
-    for delay, tap in zip(layer.delays[:-1], layer.taps[:-1], strict=True):
-        if queue is not None:
-            before = queue[len(queue) - delay :][:rows]
-            gate[: len(before)].addmm_(before, tap)
-        if delay < rows:
-            gate[delay:].addmm_(h[: rows - delay], tap)
+    for rows, tap in zip(others, layer.taps[1:], strict=True):
+        gate.addmm_(rows, tap)
     return gate.sigmoid_()
 
 
-def gated(gate: Tensor) -> Tensor:
-    """Half of tanh times sigmoid: (T B, channels)."""
-    tanh, sigmoid = gate.chunk(2, 1)
-    return (tanh - 0.5).mul_(sigmoid)
+def taps_of(layer: Products, past: Tensor) -> list[Tensor]:
+    """What each tap sees: rows that start so much before the last n."""
+    far, rows = layer.delays[0], len(past) - layer.delays[0]
+    return [past[far - delay : far - delay + rows] for delay in layer.delays]

@@ -1,4 +1,8 @@
-"""Dilated layers over a whole clip: in chunks of time without gradient, by hand with it."""
+"""Dilated layers over a whole clip, in chunks of time, and their gradient, in chunks as well.
+
+What passes between layers then stays in a core's cache. A chunk hands on the last inputs of each
+layer, a queue as in generation; its gradient hands on what later chunks say of them.
+"""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -7,55 +11,62 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from caudal.nets.dilated import Dilated, Products, doubled, gated, gates, products, split
+from caudal.nets.dilated import Dilated, doubled, gates, products, split, taps_of
 from caudal.nets.frames import Conditions
 
 CHUNK = 1024
-"""Rows (positions times batch) of a chunk, about: what stays in a core's cache between layers."""
+"""Rows of a chunk, positions times batch, about: measured on one CPU core."""
 
 
 class Chunks:
-    """Layers that take a clip chunk by chunk; each keeps the rows that it will look back at."""
+    """The layers of a net, which take a clip chunk by chunk, each with its queue.
 
-    def __init__(self, layers: Sequence[Dilated]) -> None:
-        self.layers = [products(layer) for layer in layers]
-        self.queues: list[Tensor | None] = [None] * len(layers)
+    With `keep`, what a gradient needs: of each chunk and layer, inputs and gates.
+    """
+
+    def __init__(self, layers: Sequence[Dilated], batch: int, *, keep: bool = False) -> None:
+        self.layers = [products(layer, batch) for layer in layers]
+        self.queues: list[Tensor] = []
+        self.kept: list[Tensor] | None = [] if keep else None
 
     def take(self, h: Tensor, conditions: Tensor | None) -> Tensor:
-        """What the head takes of the next positions; h (T, B, channels) is overwritten."""
-        batch, shape = h.shape[1], h.shape
-        h, total = h.flatten(0, 1), None
+        """What the head takes of the next positions, (n, B, channels), of h, of the same shape."""
+        shape, total = h.shape, None
+        h = h.flatten(0, 1)
+        if not self.queues:
+            self.queues = [h.new_zeros(layer.delays[0], h.shape[1]) for layer in self.layers]
         each = split(conditions, len(self.layers))
         for i, (layer, condition) in enumerate(zip(self.layers, each, strict=True)):
-            layer = _in_rows(layer, batch)
-            if condition is not None:
-                condition = doubled(condition, -1)
-            z = gated(gates(layer, h, condition, self.queues[i]))
-            self.queues[i] = _kept(self.queues[i], h, layer.delays[0])
+            past = torch.cat([self.queues[i], h])
+            self.queues[i] = past[len(h) :].clone()
+            gate = gates(layer, past, None if condition is None else doubled(condition, -1))
+            tanh, sigmoid = gate.chunk(2, 1)
+            z = (tanh - 0.5).mul_(sigmoid)
             if layer.residual is not None:
-                h.addmm_(z, layer.residual[0]).add_(layer.residual[1])
+                h = torch.addmm(h, z, layer.residual[0]).add_(layer.residual[1])
             if layer.skip is not None:
-                total = _added(total, z, *layer.skip)
+                weight, bias = layer.skip
+                if total is None:
+                    total = torch.addmm(bias, z, weight)
+                else:
+                    total.addmm_(z, weight).add_(bias)
+            if self.kept is not None:
+                self.kept += [past, gate]
         return (h if total is None else total).view(shape)
 
 
-def _in_rows(layer: Products, batch: int) -> Products:
-    return layer._replace(delays=[delay * batch for delay in layer.delays])
-
-
-def _kept(queue: Tensor | None, h: Tensor, rows: int) -> Tensor:
-    """The last rows that have been, zeros where there were none."""
-    if len(h) >= rows:
-        return h[len(h) - rows :].clone()
-    if queue is None:
-        queue = h.new_zeros(rows, h.shape[1])
-    return torch.cat([queue[len(h) :], h])
-
-
-def _added(total: Tensor | None, z: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    if total is None:
-        return torch.addmm(bias, z, weight)
-    return total.addmm_(z, weight).add_(bias)
+def stretches(samples: Tensor, conditions: int, hold: int) -> list[tuple[slice, slice]]:
+    """The positions of each chunk, and which conditions are theirs."""
+    length, batch = samples.shape[:2]
+    step = length
+    if samples.device.type == "cpu":  # elsewhere large products are the better ones
+        step = min(length, hold * max(1, CHUNK // (hold * batch)))
+    found = []
+    for start in range(0, length, step):
+        stop = min(start + step, length)
+        rows = slice(0, 1) if conditions == 1 else slice(start // hold, stop // hold)
+        found.append((slice(start, stop), rows))
+    return found
 
 
 def in_chunks(
@@ -67,97 +78,122 @@ def in_chunks(
     conditions: Conditions | None,
 ) -> Tensor:
     """The parameters (T, B, P) of samples (T, B, 1), without gradient."""
-    hold = 1 if conditions is None else conditions.hold
-    step = hold * max(1, CHUNK // (hold * samples.shape[1]))
-    chunks, found = Chunks(layers), []
-    for start in range(0, len(samples), step):
-        part = samples[start : start + step]
-        given = None
-        if conditions is not None:
-            given = project(conditions.between(start, start + len(part)).rows)
-        found.append(head(chunks.take(first(part), given)))
+    rows, hold = (None, 1) if conditions is None else conditions
+    chunks, found = Chunks(layers, samples.shape[1]), []
+    for part, among in stretches(samples, 1 if rows is None else len(rows), hold):
+        given = None if rows is None else project(rows[among])
+        found.append(head(chunks.take(first(samples[part]), given)))
     return torch.cat(found)
 
 
 class Whole(torch.autograd.Function):
-    """The layers over a whole clip, with their gradient: half the memory and time of autograd's.
+    """The layers over a whole clip, with their gradient, in half the memory of autograd's own.
 
-    Takes h (T, B, channels), the conditions or None, the layers and all of their parameters.
+    Takes h (T, B, channels), the conditions (n, B, layers * 2 channels) or None, how many
+    positions each of them is for, the layers, and all of their parameters.
     """
 
     @staticmethod
     def forward(
-        ctx: Any, h: Tensor, conditions: Tensor | None, layers: list[Dilated], *weights: Tensor
+        ctx: Any,
+        h: Tensor,
+        conditions: Tensor | None,
+        hold: int,
+        layers: list[Dilated],
+        *weights: Tensor,
     ) -> Tensor:
-        batch, shape, total = h.shape[1], h.shape, None
-        h = h.flatten(0, 1)
-        saved = []
-        each = split(conditions, len(layers))
-        for layer, condition in zip(layers, each, strict=True):
-            product = _in_rows(products(layer), batch)
-            if condition is not None:
-                condition = doubled(condition, -1)
-            gate = gates(product, h, condition, None)
-            saved += [h, gate]
-            z = gated(gate)
-            if product.residual is not None:
-                h = torch.addmm(h, z, product.residual[0]).add_(product.residual[1])
-            if product.skip is not None:
-                total = _added(total, z, *product.skip)
-        ctx.save_for_backward(*weights, *saved)
-        ctx.layers, ctx.batch = layers, batch
-        ctx.stretches = 0 if conditions is None else len(conditions)
-        return (h if total is None else total).view(shape)
+        chunks = Chunks(layers, h.shape[1], keep=True)
+        parts = stretches(h, 1 if conditions is None else len(conditions), hold)
+        found = [
+            chunks.take(h[part], None if conditions is None else conditions[among])
+            for part, among in parts
+        ]
+        ctx.save_for_backward(*weights, *(chunks.kept or []))
+        ctx.layers, ctx.parts = layers, parts
+        ctx.conditions = None if conditions is None else conditions.shape
+        return torch.cat(found)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        layers, shape = ctx.layers, grad.shape
-        grad = grad.flatten(0, 1)
-        saved = ctx.saved_tensors[4 * len(layers) :]
-        skips = layers[-1].skip
-        into = torch.zeros_like(grad) if skips else grad.clone()
-        skip = grad if skips else None
-        weights: list[Tensor] = []
-        stretches: list[Tensor] = []
-        for i in reversed(range(len(layers))):
-            product = _in_rows(products(layers[i]), ctx.batch)
-            h, gate = saved[2 * i : 2 * i + 2]
-            *own, through = _layer_backward(product, h, gate, into, skip)
-            weights = own + weights
-            if ctx.stretches:
-                parts = through.view(ctx.stretches, -1, *shape[1:2], through.shape[1]).sum(1)
-                stretches.insert(0, parts)
-        conditions = torch.cat(stretches, -1) if stretches else None
-        return into.view(shape), conditions, None, *weights
+        layers, weights = ctx.layers, ctx.saved_tensors[: 4 * len(ctx.layers)]
+        kept = ctx.saved_tensors[len(weights) :]
+        conditions = None if ctx.conditions is None else grad.new_zeros(ctx.conditions)
+        back = Backward(layers, grad.shape[1], weights)
+        found = []
+        for i, (part, among) in reversed(list(enumerate(ctx.parts))):
+            own = kept[2 * len(layers) * i : 2 * len(layers) * (i + 1)]
+            to = None if conditions is None else conditions[among]
+            found.append(back.take(grad[part], own, to))
+        return torch.cat(found[::-1]), conditions, None, None, *back.weights
 
 
-def _layer_backward(
-    layer: Products, h: Tensor, gate: Tensor, into: Tensor, skip: Tensor | None
-) -> tuple[Tensor, ...]:
-    """Gradients of a layer's parameters and of what enters its gates.
+class Backward:
+    """Gradients of layers, which take those of what the head took chunk by chunk, from the end.
 
-    `into` is that of its residual output, and becomes that of its input.
+    `weights` are the gradients of the parameters so far.
     """
-    tanh, sigmoid = gate.chunk(2, 1)
-    half = tanh - 0.5
-    z = half * sigmoid
-    outs, biases, back = [], [], None
-    for gradient, product in ((into, layer.residual), (skip, layer.skip)):
-        if product is not None and gradient is not None:
-            outs.append(2 * (gradient.t() @ z))
-            biases.append(gradient.sum(0))
+
+    def __init__(self, layers: Sequence[Dilated], batch: int, weights: Sequence[Tensor]) -> None:
+        self.skip = layers[0].skip
+        self.layers = [products(layer, batch) for layer in layers]
+        self.weights = [torch.zeros_like(weight) for weight in weights]
+        self.pending: list[Tensor] = []  # what later chunks say of the inputs of each layer
+
+    def take(self, grad: Tensor, kept: Sequence[Tensor], conditions: Tensor | None) -> Tensor:
+        """The gradient of a chunk's input; that of its conditions is added to `conditions`."""
+        shape = grad.shape
+        grad = grad.flatten(0, 1)
+        if not self.pending:
+            self.pending = [grad.new_zeros(a.delays[0], grad.shape[1]) for a in self.layers]
+        into = torch.zeros_like(grad) if self.skip else grad
+        each = split(conditions, len(self.layers))
+        for i in reversed(range(len(self.layers))):
+            past, gate = kept[2 * i : 2 * i + 2]
+            through = self._to_gates(i, gate, into, grad if self.skip else None)
+            condition = each[i]
+            if condition is not None:
+                parts = through.view(len(condition), -1, *condition.shape[2:])
+                condition.add_(doubled(parts.sum(1, keepdim=True), -1))
+            into = self._to_inputs(i, past, through, into)
+        return into.view(shape)
+
+    def _to_gates(self, i: int, gate: Tensor, into: Tensor, skip: Tensor | None) -> Tensor:
+        """The gradient of what enters the sigmoids of a layer, of those of what leaves it."""
+        layer, (weight, bias) = self.layers[i], self.weights[4 * i + 2 : 4 * i + 4]
+        tanh, sigmoid = gate.chunk(2, 1)
+        half = tanh - 0.5
+        z, back, row = half * sigmoid, None, 0
+        for given, product in ((into, layer.residual), (skip, layer.skip)):
+            if product is None or given is None:
+                continue
+            rows = slice(row, row + given.shape[1])
+            weight[rows].addmm_(given.t(), z, alpha=2)
+            bias[rows].add_(given.sum(0))
             share = product[0].t()
-            back = gradient @ share if back is None else back.addmm_(gradient, share)
-    assert back is not None
-    through = torch.cat([back * sigmoid, half.mul_(back)], 1)
-    through = torch.ops.aten.sigmoid_backward(through, gate)
-    taps = []
-    for delay, tap in zip(layer.delays, layer.taps, strict=True):
-        rows = max(len(h) - delay, 0)
-        late, early = through[len(h) - rows :], h[:rows]
-        taps.append(late.t() @ early)
-        into[:rows].addmm_(late, tap.t())
-    weight = doubled(torch.cat(taps, 1), 0)
-    through = doubled(through, 1)
-    return weight, through.sum(0), torch.cat(outs), torch.cat(biases), through
+            back = given @ share if back is None else back.addmm_(given, share)
+            row = rows.stop
+        assert back is not None
+        through = torch.empty_like(gate)
+        tanh, other = through.chunk(2, 1)
+        torch.mul(back, sigmoid, out=tanh)
+        torch.mul(back, half, out=other)
+        sigmoid_backward = torch.ops.aten.sigmoid_backward.grad_input
+        found: Tensor = sigmoid_backward(through, gate, grad_input=through)
+        return found
+
+    def _to_inputs(self, i: int, past: Tensor, through: Tensor, into: Tensor) -> Tensor:
+        """The gradient of a layer's input, with that of the residual stream."""
+        layer, (weight, bias) = self.layers[i], self.weights[4 * i : 4 * i + 2]
+        channels = into.shape[1]
+        wide = torch.cat([into.new_zeros(into.shape), self.pending[i]])
+        wide[layer.delays[0] :] += into
+        sums = taps_of(layer, wide)
+        for k, (seen, to) in enumerate(zip(taps_of(layer, past), sums, strict=True)):
+            to.addmm_(through, layer.taps[k].t())
+            columns = weight[:, k * channels : (k + 1) * channels]
+            columns[:channels].addmm_(through[:, :channels].t(), seen, alpha=2)
+            columns[channels:].addmm_(through[:, channels:].t(), seen)
+        bias.add_(doubled(through.sum(0), 0))
+        self.pending[i] = wide[: layer.delays[0]].clone()
+        return wide[layer.delays[0] :]

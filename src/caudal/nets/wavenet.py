@@ -121,13 +121,13 @@ class WaveNet(CausalNet):
             return found[:length]
         given = None if conditions is None else self._project(conditions.rows)
         h = self.first(samples)
-        h = plain(self._layers, h, given) if _plain(samples) else self._whole(h, given)
+        if _plain(samples):
+            h = plain(self._layers, h, given)
+        else:
+            hold = 1 if conditions is None else conditions.hold
+            weights = [weight for layer in self._layers for weight in layer.parameters()]
+            h = Whole.apply(h, given, hold, self._layers, *weights)
         return self.head(h[:length])
-
-    def _whole(self, h: Tensor, given: Tensor | None) -> Tensor:
-        weights = [weight for layer in self._layers for weight in layer.parameters()]
-        found: Tensor = Whole.apply(h, given, self._layers, *weights)
-        return found
 
     def _project(self, rows: Tensor) -> Tensor:
         assert self.project is not None
