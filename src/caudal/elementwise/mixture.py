@@ -9,7 +9,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
 from caudal.elementwise.affine import log_scale
-from caudal.elementwise.protocol import Elementwise
+from caudal.elementwise.protocol import Elementwise, Scalar
 from caudal.numerics import bisect
 
 _APART = 0.5  # deviation of the means at the start
@@ -66,7 +66,7 @@ class Mixture(Elementwise):
         return z, log_density - self._log_density(z)
 
     @property
-    def scalar(self) -> None:
+    def scalar(self) -> Scalar | None:
         return None
 
     def in_tails(self, x: Tensor) -> None:
@@ -95,6 +95,11 @@ class Mixture(Elementwise):
 @dataclass(frozen=True)
 class MixtureLogistic(Mixture):
     """Mixture of logistics to a standard logistic: z = log F(x) - log(1 - F(x))."""
+
+    @property
+    def scalar(self) -> Scalar:
+        floor = 0.0 if self.floor is None else self.floor
+        return Scalar("logistics", (self.components, self.bound, floor))
 
     @staticmethod
     def _log_cdf(x: Tensor) -> Tensor:

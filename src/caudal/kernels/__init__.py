@@ -4,7 +4,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from importlib import import_module, util
 
-KINDS = ("shift", "affine", "spline")
+KINDS = ("shift", "affine", "spline", "logistics", "histogram")
 """The elementwise maps that compiled loops know, by their numbers in `caudal.kernels.maps`."""
 
 
@@ -14,4 +14,13 @@ def block_kernel() -> Callable[..., None] | None:
     if util.find_spec("numba") is None:
         return None
     kernel: Callable[..., None] = import_module("caudal.kernels.block").run_block
+    return kernel
+
+
+@lru_cache
+def wavenet_kernel() -> Callable[..., None] | None:
+    """`caudal.kernels.wavenet.run_steps`, as `block_kernel`."""
+    if util.find_spec("numba") is None:
+        return None
+    kernel: Callable[..., None] = import_module("caudal.kernels.wavenet").run_steps
     return kernel

@@ -6,9 +6,10 @@ and its constants; it gives x and log dx/dz. A test holds each equal to its tens
 
 import math
 
+import numpy as np
 from numba import njit
 
-SHIFT, AFFINE, SPLINE = range(3)
+SHIFT, AFFINE, SPLINE, LOGISTICS = range(4)
 
 
 @njit
@@ -18,7 +19,11 @@ def forward(kind, z, params, row, column, constants):
         return shift(z, params, row, column, constants)
     if kind == AFFINE:
         return affine(z, params, row, column, constants)
-    return spline(z, params, row, column, constants)
+    if kind == SPLINE:
+        return spline(z, params, row, column, constants)
+    if kind == LOGISTICS:
+        return logistics(z, params, row, column, constants)
+    return histogram(z, params, row, column, constants)
 
 
 @njit
@@ -30,12 +35,7 @@ def shift(z, params, row, column, constants):
 @njit
 def affine(z, params, row, column, constants):
     """The affine map z exp(alpha) + mu; constants: the bound of alpha, its floor or 0 for none."""
-    raw, floor = params[row + 1, column], constants[1]
-    if floor < 0:
-        raw = raw - floor + math.log(math.expm1(-floor)) + floor
-        alpha = floor + max(raw, 0.0) + math.log1p(math.exp(-abs(raw)))
-    else:
-        alpha = raw / (1 + abs(raw) / constants[0])
+    alpha = _log_scale(params[row + 1, column], constants[0], constants[1])
     return z * math.exp(alpha) + params[row, column], alpha
 
 
@@ -91,3 +91,86 @@ def _slope(raw, min_slope):
     """softplus, shifted so that it is 1 at zero."""
     raw = raw + math.log(math.expm1(1 - min_slope))
     return min_slope + max(raw, 0.0) + math.log1p(math.exp(-abs(raw)))
+
+
+@njit
+def _log_scale(raw, bound, floor):
+    """Bounded, or with a floor below 0 kept above it."""
+    if floor < 0:
+        raw = raw - floor + math.log(math.expm1(-floor)) + floor
+        return floor + max(raw, 0.0) + math.log1p(math.exp(-abs(raw)))
+    return raw / (1 + abs(raw) / bound)
+
+
+@njit
+def histogram(z, params, row, column, constants):
+    """The bin that z falls in, and its place within; constants: bins."""
+    bins = int(constants[0])
+    if not abs(z) <= 1:
+        return z, z - z
+    unit = (z + 1) / 2
+    index, low, share = _find(unit, params, row, column, bins, bins, 0.0)
+    within = min(max((unit - low) / share, 0.0), 1.0)
+    return 2 * (index + within) / bins - 1, -math.log(share * bins)
+
+
+@njit
+def logistics(z, params, row, column, constants):
+    """The mixture's CDF solved for x; constants: components, the bound of log-scales, the floor.
+
+    Newton's method on the logit of the CDF, in double precision, kept between the components'
+    own quantiles, which halve where a step is not twice as short as the one before.
+    """
+    parts, low, high, x = _components(z, params, row, column, constants)
+    step = before = high - low
+    for _ in range(200):
+        cdf, survival, density = _mixture(x, parts)
+        slope = density / (cdf * survival)
+        miss = math.log(cdf / survival) - z
+        if miss > 0:
+            high = x
+        else:
+            low = x
+        before, step = step, miss / slope
+        if not (low < x - step < high and 2 * abs(step) <= abs(before)):
+            step = x - (low + high) / 2
+        x -= step
+        if not abs(step) > 2e-16 * abs(x):
+            break
+    cdf, survival, density = _mixture(x, parts)
+    return x, math.log(cdf * survival / density)
+
+
+@njit
+def _components(z, params, row, column, constants):
+    """Weight, mean and precision of each; their least and greatest quantile, and between."""
+    count = int(constants[0])
+    parts = np.empty((3, count))
+    largest = params[row, column]
+    for k in range(1, count):
+        largest = max(largest, params[row + k, column])
+    low, high, total, between = np.inf, -np.inf, 0.0, 0.0
+    for k in range(count):
+        weight, mean = math.exp(params[row + k, column] - largest), params[row + count + k, column]
+        log_scale = _log_scale(params[row + 2 * count + k, column], constants[1], constants[2])
+        quantile = mean + z * math.exp(log_scale)
+        low, high, total = min(low, quantile), max(high, quantile), total + weight
+        between += weight * quantile
+        parts[0, k], parts[1, k], parts[2, k] = weight, mean, math.exp(-log_scale)
+    parts[0] /= total
+    return parts, low, high, min(max(between / total, low), high)
+
+
+@njit
+def _mixture(x, parts):
+    """CDF, survival and density."""
+    cdf = survival = density = 0.0
+    for k in range(parts.shape[1]):
+        standard = (x - parts[1, k]) * parts[2, k]
+        tail = math.exp(-abs(standard))
+        above = parts[0, k] / (1 + tail)
+        below = above * tail
+        cdf += above if standard > 0 else below
+        survival += below if standard > 0 else above
+        density += below / (1 + tail) * parts[2, k]
+    return cdf, survival, density

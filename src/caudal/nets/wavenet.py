@@ -11,6 +11,7 @@ from caudal.nets.dilated import Dilated, plain
 from caudal.nets.dilated_whole import Whole, in_chunks
 from caudal.nets.frames import Conditions, Frames
 from caudal.nets.wavenet_step import Queues
+from caudal.nets.wavenet_unroll import suits, unroll
 
 _GATED = 0.34  # root mean square of tanh(a) sigmoid(b) for standard normal a and b
 
@@ -149,7 +150,7 @@ class WaveNet(CausalNet):
     def unroll(
         self, z: Tensor, scalar: Any, context: Tensor | None = None
     ) -> tuple[Tensor, Tensor] | None:
-        return None
+        return unroll(self, z, scalar, context) if suits(self, z, scalar) else None
 
 
 def _plain(samples: Tensor) -> bool:

@@ -1,0 +1,153 @@
+"""All steps of a WaveNet in one compiled loop (see `caudal.nets.wavenet_unroll`).
+
+At one row to the batch a step reads every weight once, and little else takes time: so weights lie
+in the order in which they are read, and each product goes along their rows. Numbers of channels
+are multiples of 16, padded with zeros.
+"""
+
+import numpy as np
+from numba import njit
+
+from caudal.kernels.maps import forward
+
+FLAGS = {"contract", "reassoc", "nsz", "arcp"}  # not those that would lose NaN
+
+# Eigen's for float32: tanh(x) = x P(x^2) / Q(x^2), to 3e-7, x kept within the last number.
+RATIONAL = np.array(
+    [
+        *(-2.76076847742355e-16, 2.00018790482477e-13, -8.60467152213735e-11),
+        *(5.12229709037114e-08, 1.48572235717979e-05, 6.37261928875436e-04),
+        *(4.89352455891786e-03, 1.19825839466702e-06, 1.18534705686654e-04),
+        *(2.26843463243900e-03, 4.89352518554385e-03, 7.90531110763549805),
+    ]
+)
+
+
+@njit(fastmath=FLAGS)
+def add_products(into, x, weight):
+    """into[b] += x[b] weight, for weight (inputs, outputs): eight inputs at a time."""
+    for k in range(0, len(weight), 8):
+        w0, w1, w2, w3 = weight[k], weight[k + 1], weight[k + 2], weight[k + 3]
+        w4, w5, w6, w7 = weight[k + 4], weight[k + 5], weight[k + 6], weight[k + 7]
+        for b in range(len(into)):
+            x0, x1, x2, x3 = x[b, k], x[b, k + 1], x[b, k + 2], x[b, k + 3]
+            x4, x5, x6, x7 = x[b, k + 4], x[b, k + 5], x[b, k + 6], x[b, k + 7]
+            row = into[b]
+            for j in range(len(row)):
+                low = (x0 * w0[j] + x1 * w1[j]) + (x2 * w2[j] + x3 * w3[j])
+                high = (x4 * w4[j] + x5 * w5[j]) + (x6 * w6[j] + x7 * w7[j])
+                row[j] += low + high
+
+
+@njit(fastmath=FLAGS)
+def to_tanh(values, rational):
+    """Each becomes its tanh. Coefficients are of the numbers' type, or all would be double."""
+    a0, a1, a2, a3 = rational[0], rational[1], rational[2], rational[3]
+    a4, a5, a6, b0 = rational[4], rational[5], rational[6], rational[7]
+    b1, b2, b3, most = rational[8], rational[9], rational[10], rational[11]
+    for j in range(len(values)):
+        x = values[j]
+        x = most if x > most else x
+        x = -most if x < -most else x
+        s = x * x
+        above = ((((((a0 * s + a1) * s + a2) * s + a3) * s + a4) * s + a5) * s + a6) * x
+        values[j] = above / (((b0 * s + b1) * s + b2) * s + b3)
+
+
+@njit(fastmath=FLAGS)
+def to_tanh_double(values):
+    """Each becomes its tanh: 1 - 2 / (1 + exp(2 x)), exp by its series and ten squarings."""
+    for j in range(len(values)):
+        x = values[j]
+        x = 20.0 if x > 20.0 else x
+        x = -20.0 if x < -20.0 else x
+        y = x / 512
+        e = 1 + y * (1 + y / 2 * (1 + y / 3 * (1 + y / 4 * (1 + y / 5 * (1 + y / 6)))))
+        for _ in range(10):
+            e = e * e
+        values[j] = 1 - 2 / (1 + e)
+
+
+@njit(fastmath=FLAGS)
+def gate(values, units, rational):
+    """The units tanh(filter) (1 + tanh(gate)), of values (B, 2 channels)."""
+    channels = units.shape[1]
+    for b in range(len(units)):
+        if values.itemsize == 4:
+            to_tanh(values[b], rational)
+        else:
+            to_tanh_double(values[b])
+        for j in range(channels):
+            units[b, j] = values[b, j] + values[b, j] * values[b, channels + j]
+
+
+@njit(fastmath=FLAGS)
+def relu(values):
+    """In place."""
+    for b in range(len(values)):
+        for j in range(values.shape[1]):
+            if values[b, j] < 0:
+                values[b, j] = 0
+
+
+@njit(fastmath=FLAGS)
+def queued(queue, slot, h):
+    """Puts h into a slot of a queue."""
+    for b in range(len(h)):
+        for j in range(queue.shape[2]):
+            queue[slot, b, j] = h[b, j]
+
+
+@njit(cache=True, nogil=True, fastmath=FLAGS)
+def run_steps(kind, constants, z, x, log_slope, net, given, state):
+    """Fills x and log_slope (T, B) for noise z, and moves the state on.
+
+    net: the first layer (2, channels), weight and bias; taps (layers, kernel, channels, 2
+    channels); outs (layers, channels, channels or twice as many), their biases; the two layers of
+    the head and their biases; the dilations. given: conditions (rows, B or 1, layers, 2
+    channels), biases in them, and how many steps each is for. state: queues (rows, B, channels)
+    of all layers one after the other, the slot of each that comes next, and the samples before.
+    """
+    first, taps, outs, out_bias, inner, inner_bias, last, last_bias, dilations = net
+    conditions, hold = given
+    queues, slots, before = state
+    rational = RATIONAL.astype(z.dtype)
+    batch, channels, kernel = z.shape[1], first.shape[1], taps.shape[1]
+    streams = np.empty((batch, outs.shape[2]), z.dtype)  # residual, then skips
+    values = np.empty((batch, 2 * channels), z.dtype)
+    units = np.empty((batch, channels), z.dtype)
+    params = np.empty((batch, last.shape[1]), z.dtype)
+    head = streams[:, outs.shape[2] - channels :]
+    for t in range(len(z)):
+        rows = conditions[min(t // hold, len(conditions) - 1)]
+        for b in range(batch):
+            streams[b] = 0
+            for j in range(channels):
+                streams[b, j] = first[0, j] * before[b] + first[1, j]
+        top = 0
+        for i in range(len(taps)):
+            for b in range(batch):
+                values[b] = rows[b if len(rows) > 1 else 0, i]
+            size, slot = (kernel - 1) * dilations[i], slots[i]
+            for k in range(kernel - 1):
+                seen = slot + k * dilations[i]
+                seen = seen - size if seen >= size else seen
+                add_products(values, queues[top + seen], taps[i, k])
+            add_products(values, streams, taps[i, kernel - 1])
+            queued(queues, top + slot, streams)
+            slots[i] = slot + 1 if slot + 1 < size else 0
+            top += size
+            gate(values, units, rational)
+            for b in range(batch):
+                streams[b] += out_bias[i]
+            add_products(streams, units, outs[i])
+        relu(head)
+        for b in range(batch):
+            units[b] = inner_bias
+            params[b] = last_bias
+        add_products(units, head, inner)
+        relu(units)
+        add_products(params, units, last)
+        for b in range(batch):
+            x[t, b], log_slope[t, b] = forward(kind, z[t, b], params.T, 0, b, constants)
+            before[b] = x[t, b]
