@@ -157,7 +157,8 @@ def _components(z, params, row, column, constants):
         low, high, total = min(low, quantile), max(high, quantile), total + weight
         between += weight * quantile
         parts[0, k], parts[1, k], parts[2, k] = weight, mean, math.exp(-log_scale)
-    parts[0] /= total
+    for k in range(count):
+        parts[0, k] /= total
     return parts, low, high, min(max(between / total, low), high)
 
 

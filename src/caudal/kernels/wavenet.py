@@ -82,6 +82,14 @@ def gate(values, units, rational):
 
 
 @njit(fastmath=FLAGS)
+def add_row(into, added, row):
+    """Puts a row into each of a batch, or adds it: loops compile sooner than array expressions."""
+    for b in range(len(into)):
+        for j in range(len(row)):
+            into[b, j] = into[b, j] + row[j] if added else row[j]
+
+
+@njit(fastmath=FLAGS)
 def relu(values):
     """In place."""
     for b in range(len(values)):
@@ -121,13 +129,16 @@ def run_steps(kind, constants, z, x, log_slope, net, given, state):
     for t in range(len(z)):
         rows = conditions[min(t // hold, len(conditions) - 1)]
         for b in range(batch):
-            streams[b] = 0
+            for j in range(streams.shape[1]):
+                streams[b, j] = 0
             for j in range(channels):
                 streams[b, j] = first[0, j] * before[b] + first[1, j]
         top = 0
         for i in range(len(taps)):
             for b in range(batch):
-                values[b] = rows[b if len(rows) > 1 else 0, i]
+                row = rows[b if len(rows) > 1 else 0, i]
+                for j in range(len(row)):
+                    values[b, j] = row[j]
             size, slot = (kernel - 1) * dilations[i], slots[i]
             for k in range(kernel - 1):
                 seen = slot + k * dilations[i]
@@ -138,15 +149,13 @@ def run_steps(kind, constants, z, x, log_slope, net, given, state):
             slots[i] = slot + 1 if slot + 1 < size else 0
             top += size
             gate(values, units, rational)
-            for b in range(batch):
-                streams[b] += out_bias[i]
+            add_row(streams, True, out_bias[i])
             add_products(streams, units, outs[i])
         relu(head)
-        for b in range(batch):
-            units[b] = inner_bias
-            params[b] = last_bias
+        add_row(units, False, inner_bias)
         add_products(units, head, inner)
         relu(units)
+        add_row(params, False, last_bias)
         add_products(params, units, last)
         for b in range(batch):
             x[t, b], log_slope[t, b] = forward(kind, z[t, b], params.T, 0, b, constants)
