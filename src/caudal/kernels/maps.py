@@ -6,7 +6,6 @@ and its constants; it gives x and log dx/dz. A test holds each equal to its tens
 
 import math
 
-import numpy as np
 from numba import njit
 
 SHIFT, AFFINE, SPLINE, LOGISTICS = range(4)
@@ -121,57 +120,56 @@ def logistics(z, params, row, column, constants):
     Newton's method on the logit of the CDF, in double precision, kept between the components'
     own quantiles, which halve where a step is not twice as short as the one before.
     """
-    parts, low, high, x = _components(z, params, row, column, constants)
+    low, high, x, shares = _between(z, params, row, column, constants)
     step = before = high - low
     for _ in range(200):
-        cdf, survival, density = _mixture(x, parts)
-        slope = density / (cdf * survival)
+        cdf, survival, density = _mixture(x, params, row, column, constants, shares)
         miss = math.log(cdf / survival) - z
         if miss > 0:
             high = x
         else:
             low = x
-        before, step = step, miss / slope
+        before, step = step, miss * cdf * survival / density
         if not (low < x - step < high and 2 * abs(step) <= abs(before)):
             step = x - (low + high) / 2
         x -= step
         if not abs(step) > 2e-16 * abs(x):
             break
-    cdf, survival, density = _mixture(x, parts)
+    cdf, survival, density = _mixture(x, params, row, column, constants, shares)
     return x, math.log(cdf * survival / density)
 
 
 @njit
-def _components(z, params, row, column, constants):
-    """Weight, mean and precision of each; their least and greatest quantile, and between."""
+def _between(z, params, row, column, constants):
+    """Least, greatest and mean quantile of the components, and log-sum-exp of the logits."""
     count = int(constants[0])
-    parts = np.empty((3, count))
     largest = params[row, column]
     for k in range(1, count):
         largest = max(largest, params[row + k, column])
-    low, high, total, between = np.inf, -np.inf, 0.0, 0.0
+    low, high, total, sums = math.inf, -math.inf, 0.0, 0.0
     for k in range(count):
-        weight, mean = math.exp(params[row + k, column] - largest), params[row + count + k, column]
+        weight = math.exp(params[row + k, column] - largest)
         log_scale = _log_scale(params[row + 2 * count + k, column], constants[1], constants[2])
-        quantile = mean + z * math.exp(log_scale)
-        low, high, total = min(low, quantile), max(high, quantile), total + weight
-        between += weight * quantile
-        parts[0, k], parts[1, k], parts[2, k] = weight, mean, math.exp(-log_scale)
-    for k in range(count):
-        parts[0, k] /= total
-    return parts, low, high, min(max(between / total, low), high)
+        quantile = params[row + count + k, column] + z * math.exp(log_scale)
+        low, high = min(low, quantile), max(high, quantile)
+        total, sums = total + weight, sums + weight * quantile
+    return low, high, min(max(sums / total, low), high), largest + math.log(total)
 
 
 @njit
-def _mixture(x, parts):
-    """CDF, survival and density."""
+def _mixture(x, params, row, column, constants, shares):
+    """CDF, survival and density at x."""
+    count = int(constants[0])
     cdf = survival = density = 0.0
-    for k in range(parts.shape[1]):
-        standard = (x - parts[1, k]) * parts[2, k]
+    for k in range(count):
+        weight = math.exp(params[row + k, column] - shares)
+        raw = params[row + 2 * count + k, column]
+        precision = math.exp(-_log_scale(raw, constants[1], constants[2]))
+        standard = (x - params[row + count + k, column]) * precision
         tail = math.exp(-abs(standard))
-        above = parts[0, k] / (1 + tail)
+        above = weight / (1 + tail)
         below = above * tail
         cdf += above if standard > 0 else below
         survival += below if standard > 0 else above
-        density += below / (1 + tail) * parts[2, k]
+        density += below / (1 + tail) * precision
     return cdf, survival, density

@@ -5,22 +5,11 @@ in the order in which they are read, and each product goes along their rows. Num
 are multiples of 16, padded with zeros.
 """
 
-import numpy as np
 from numba import njit
 
 from caudal.kernels.maps import forward
 
 FLAGS = {"contract", "reassoc", "nsz", "arcp"}  # not those that would lose NaN
-
-# Eigen's for float32: tanh(x) = x P(x^2) / Q(x^2), to 3e-7, x kept within the last number.
-RATIONAL = np.array(
-    [
-        *(-2.76076847742355e-16, 2.00018790482477e-13, -8.60467152213735e-11),
-        *(5.12229709037114e-08, 1.48572235717979e-05, 6.37261928875436e-04),
-        *(4.89352455891786e-03, 1.19825839466702e-06, 1.18534705686654e-04),
-        *(2.26843463243900e-03, 4.89352518554385e-03, 7.90531110763549805),
-    ]
-)
 
 
 @njit(fastmath=FLAGS)
@@ -41,7 +30,10 @@ def add_products(into, x, weight):
 
 @njit(fastmath=FLAGS)
 def to_tanh(values, rational):
-    """Each becomes its tanh. Coefficients are of the numbers' type, or all would be double."""
+    """Each becomes its tanh: x P(x^2) / Q(x^2), where x is kept within the last coefficient.
+
+    They are of the numbers' own type, or all would be double.
+    """
     a0, a1, a2, a3 = rational[0], rational[1], rational[2], rational[3]
     a4, a5, a6, b0 = rational[4], rational[5], rational[6], rational[7]
     b1, b2, b3, most = rational[8], rational[9], rational[10], rational[11]
@@ -107,24 +99,22 @@ def queued(queue, slot, h):
 
 
 @njit(cache=True, nogil=True, fastmath=FLAGS)
-def run_steps(kind, constants, z, x, log_slope, net, given, state):
+def run_steps(kind, constants, z, x, log_slope, net, given, state, scratch):
     """Fills x and log_slope (T, B) for noise z, and moves the state on.
 
     net: the first layer (2, channels), weight and bias; taps (layers, kernel, channels, 2
     channels); outs (layers, channels, channels or twice as many), their biases; the two layers of
-    the head and their biases; the dilations. given: conditions (rows, B or 1, layers, 2
-    channels), biases in them, and how many steps each is for. state: queues (rows, B, channels)
-    of all layers one after the other, the slot of each that comes next, and the samples before.
+    the head and their biases; the dilations; coefficients of tanh. given: conditions (rows, B or
+    1, layers, 2 channels), biases in them, and how many steps each is for. state: queues (rows,
+    B, channels) of all layers one after the other, the slot of each that comes next, and the
+    samples before.
+    scratch: a place (B, n) for each thing that is worked on.
     """
-    first, taps, outs, out_bias, inner, inner_bias, last, last_bias, dilations = net
+    first, taps, outs, out_bias, inner, inner_bias, last, last_bias, dilations, rational = net
     conditions, hold = given
     queues, slots, before = state
-    rational = RATIONAL.astype(z.dtype)
+    streams, values, units, params = scratch  # streams: residual, then skips
     batch, channels, kernel = z.shape[1], first.shape[1], taps.shape[1]
-    streams = np.empty((batch, outs.shape[2]), z.dtype)  # residual, then skips
-    values = np.empty((batch, 2 * channels), z.dtype)
-    units = np.empty((batch, channels), z.dtype)
-    params = np.empty((batch, last.shape[1]), z.dtype)
     head = streams[:, outs.shape[2] - channels :]
     for t in range(len(z)):
         rows = conditions[min(t // hold, len(conditions) - 1)]
