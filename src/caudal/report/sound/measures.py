@@ -1,0 +1,84 @@
+"""What the measures of copies come to over clips."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from caudal.errors import InputError
+from caudal.report.evaluate import plain
+from caudal.report.sound.spectra import (
+    log_spectral_distance,
+    loudness_error,
+    stft_distance,
+    treble_difference,
+)
+
+
+class Mean(NamedTuple):
+    """A mean over clips, and its standard error; NaN of fewer than two."""
+
+    mean: float
+    se: float
+
+
+@dataclass(frozen=True)
+class CopyMeasures:
+    """How far copies are from originals, means over clips (see `spectra`).
+
+    Attributes:
+        clips: how many.
+        convergence: spectral convergence, of several windows.
+        log_magnitude: mean |difference| of log-magnitudes, of several windows, natural logarithm.
+        log_spectral_distance: dB.
+        loudness_error: mean |difference| of frames that are not silent, dB.
+        level: copies less originals, dB.
+        treble: average spectrum above rate / 4, copies less originals, dB.
+    """
+
+    clips: int
+    convergence: Mean
+    log_magnitude: Mean
+    log_spectral_distance: Mean
+    loudness_error: Mean
+    level: Mean
+    treble: Mean
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON: each measure as {mean, se}."""
+        measures = {k: v for k, v in asdict(self).items() if k != "clips"}
+        pairs = {k: {"mean": plain(m[0]), "se": plain(m[1])} for k, m in measures.items()}
+        return {"clips": self.clips, **pairs}
+
+
+@torch.no_grad()
+def measure_copies(
+    originals: Sequence[Tensor], copies: Sequence[Tensor], rate: int
+) -> CopyMeasures:
+    """Measures copies (T,) against originals of the same lengths, amplitudes from -1 to 1.
+
+    Raises:
+        InputError: there are none, or other lengths.
+    """
+    if not originals or [len(x) for x in originals] != [len(y) for y in copies]:
+        lengths = [[len(x) for x in side] for side in (originals, copies)]
+        raise InputError(f"originals and copies need the same lengths, got {lengths}")
+    rows = [_measure(x[None], y[None], rate) for x, y in zip(originals, copies, strict=True)]
+    means = [_mean(torch.stack(column)) for column in zip(*rows, strict=True)]
+    return CopyMeasures(len(rows), *means)
+
+
+def _measure(x: Tensor, y: Tensor, rate: int) -> list[Tensor]:
+    x, y = x.cpu().double(), y.cpu().double()
+    stft, loudness = stft_distance(x, y, rate), loudness_error(x, y, rate)
+    far = log_spectral_distance(x, y, rate)
+    return [v[0] for v in (*stft, far, *loudness, treble_difference(x, y, rate))]
+
+
+def _mean(values: Tensor) -> Mean:
+    n = len(values)
+    se = float(values.std()) / math.sqrt(n) if n > 1 else math.nan
+    return Mean(float(values.mean()), se)
