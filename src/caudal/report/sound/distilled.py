@@ -101,11 +101,13 @@ def compare_sounds(
     speeds: Sequence[SamplingRate] = (),
 ) -> DistilledAudio:
     """Measures copies of both of the same clips; `name` is the teacher's run, KLs are given."""
-    measured = [
+    of_teacher, of_student = (
         measure_copies([c.original for c in copies], [c.sample for c in copies], rate)
         for copies in (teacher, student)
-    ]
-    return DistilledAudio(name, tuple(terms), kl, kl_two_se, *measured, tuple(speeds), teacher)
+    )
+    return DistilledAudio(
+        name, tuple(terms), kl, kl_two_se, of_teacher, of_student, tuple(speeds), teacher
+    )
 
 
 def verdict(d: DistilledAudio) -> list[str]:
@@ -114,9 +116,9 @@ def verdict(d: DistilledAudio) -> list[str]:
     said = []
     if low < -QUIET:
         said.append(
-            f"quiet: its copies are {_db(-low)} dB softer than the originals{_beside(d, 'level')}; "
-            f"a KL alone hides that, as soft sounds are likely ones under the teacher; give the "
-            f"power or spectrogram loss more weight"
+            f"quiet: its copies are {_db(-low)} dB softer than the "
+            f"originals{_beside(d, 'level')}; a KL alone hides that, as soft sounds are likely "
+            f"ones under the teacher; give the power or spectrogram loss more weight"
         )
     # Above what is soft as a whole: a quiet copy is not a dull one.
     if treble - min(low, 0.0) < -DULL:

@@ -107,9 +107,9 @@ BESIDE_TEACHER = (
     "Wave above, spectrogram below, all on one scale."
 )
 AVERAGES = (
-    "Power at each frequency, over all of the clips above: a line that lies below that of the test "
-    "clips is quiet, one that falls off beyond the dashed line, a quarter of the rate, is dull. "
-    "RMS: of all samples, 0 dB being a constant at full scale."
+    "Power at each frequency, over all of the clips above: a line that lies below that of the "
+    "test clips is quiet, one that falls off beyond the dashed line, a quarter of the rate, is "
+    "dull. RMS: of all samples, 0 dB being a constant at full scale."
 )
 NOISE = (
     "What the flow makes of {} samples of test clips. Were it perfect, they would be draws of the "

@@ -34,7 +34,7 @@ def players(sounds: Sequence[Sound], rate: int) -> str:
 
 def encode(wave: Tensor, rate: int, kind: str = "WAV") -> bytes:
     """The bytes of a 16-bit sound file of amplitudes (T,)."""
-    import soundfile
+    import soundfile  # type: ignore[import-untyped,unused-ignore]
 
     buffer = io.BytesIO()
     soundfile.write(buffer, whole(wave), rate, format=kind, subtype="PCM_16")

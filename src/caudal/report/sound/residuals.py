@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 LAGS = 64
 DOTS = 400  # of the quantile plot
-_BASE = {"color": SAMPLES, "linewidth": 1.4, "label": "base"}
+_BASE: Any = {"color": SAMPLES, "linewidth": 1.4, "label": "base"}
 
 
 @torch.no_grad()
@@ -55,9 +55,10 @@ def draw_noise(noises: Sequence[Tensor], base: Base) -> "Figure":
 def _histogram(axes: "Axes", z: Tensor, base: Base) -> None:
     end = float(torch.quantile(z.abs()[:: 1 + len(z) // 100_000], 0.999)) * 1.15
     end = max(end, float(base.draw(1000).abs().double().quantile(0.999)))
-    axes.hist(z.numpy(), 80, (-end, end), density=True, color=DATA, alpha=0.55, label="z")
+    bins: Any = {"bins": 80, "range": (-end, end), "density": True}
+    axes.hist(z.numpy(), **bins, color=DATA, alpha=0.55, label="z")
     at = torch.linspace(-end, end, 400, dtype=torch.float64)
-    axes.plot(at.numpy(), base.log_density(at).exp().numpy(), **_BASE)  # type: ignore[arg-type]
+    axes.plot(at.numpy(), base.log_density(at).exp().numpy(), **_BASE)
     axes.set_xlabel("noise z")
     axes.set_ylabel("density")
     axes.set_ylim(0, 1.3 * axes.get_ylim()[1])
