@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from caudal.bijection import walk
 from caudal.bijections.normalization import BatchNorm, DataDependent
 from caudal.flow import Flow
-from caudal.nets import ColumnEmbedding, Spectral
+from caudal.nets import Embedding, Spectral
 from caudal.numerics import values_alone
 
 
@@ -32,7 +32,7 @@ def initialize(
     """
     if flow.dequantization is not None:
         flow.dequantization.observe(x)
-    if isinstance(flow.embedding, ColumnEmbedding) and context is not None:
+    if isinstance(flow.embedding, Embedding) and context is not None:
         flow.embedding.observe(context)
     _observe(flow, x, context, generator, DataDependent)
 

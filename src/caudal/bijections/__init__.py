@@ -1,6 +1,7 @@
 """Invertible layers. They know nothing of the nets that steer them: the two meet in recipes."""
 
 from caudal.bijections.autoregressive import Autoregressive, by_sweeps
+from caudal.bijections.companding import MuLaw
 from caudal.bijections.conv1x1 import Conv1x1, LUConv1x1
 from caudal.bijections.coupling import Coupling
 from caudal.bijections.linear import Flip, LULinear, Permutation
@@ -24,6 +25,7 @@ __all__ = [
     "LUConv1x1",
     "LULinear",
     "Logit",
+    "MuLaw",
     "Permutation",
     "Pointwise",
     "Rescale",

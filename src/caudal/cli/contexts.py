@@ -36,7 +36,7 @@ def context_rows(
         if file or given:
             raise InputError(f"{opened.name} is not conditional: it takes no context")
         return None
-    fixed = _fixed(opened, given)
+    fixed = fixed_values(opened, given)
     if len(fixed) == len(names):
         rows: Iterable[Tensor] = (torch.zeros(CHUNK, len(names)) for _ in count())
     elif file:
@@ -56,8 +56,8 @@ def rechunk(rows: Iterator[Tensor], sizes: Iterable[int]) -> Iterator[Tensor]:
         held = held[size:]
 
 
-def _fixed(opened: OpenedRun, given: tuple[str, ...]) -> dict[str, float]:
-    """Encoded values by the names of their columns."""
+def fixed_values(opened: OpenedRun, given: tuple[str, ...]) -> dict[str, float]:
+    """What `--given` says: encoded values by the names of their columns."""
     columns = {column.name: column for column in opened.schema.context}
     found = {}
     for text in given:

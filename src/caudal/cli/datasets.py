@@ -1,4 +1,4 @@
-"""From the options to a data set: a table, or images."""
+"""From the options to a data set: a table, images, or audio."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import fields
@@ -7,11 +7,14 @@ from typing import Any
 from caudal.cli.options import TABLE_ONLY, DataOptions, ReadingOptions, TrainOptions
 from caudal.cli.screen import Screen
 from caudal.data import Dataset, ImageDataset, open_data
+from caudal.data.audio import AudioDataset, finds_audio, open_audio
 from caudal.data.images import finds_images, open_images
 from caudal.data.images.fill import Progress
 from caudal.errors import InputError
+from caudal.recipes import RECIPES
+from caudal.recipes.wavenet import AudioRecipe
 
-AnyDataset = Dataset | ImageDataset
+AnyDataset = Dataset | ImageDataset | AudioDataset
 
 
 def open_dataset(given: TrainOptions[Any], screen: Screen) -> AnyDataset:
@@ -21,6 +24,11 @@ def open_dataset(given: TrainOptions[Any], screen: Screen) -> AnyDataset:
         InputError: they cannot be used, or options are given that mean nothing of them.
     """
     options, images = given.data, given.images
+    sound = finds_audio(options.data)
+    if sound or given.recipe.audio:
+        return _open_audio(given, sound, screen)
+    names = [field.name for field in fields(given.audio)]
+    refuse_given(given.audio, names, "audio", f"{options.data} has none")
     found = finds_images(options.data)
     if found or not given.recipe.vectors:
         but = f"{options.data} has images" if found else f"{given.recipe.name} is for images"
@@ -41,6 +49,32 @@ def open_dataset(given: TrainOptions[Any], screen: Screen) -> AnyDataset:
     names = [field.name for field in fields(images)]
     refuse_given(images, names, "images", f"{options.data} is a table")
     return data
+
+
+def _open_audio(given: TrainOptions[Any], sound: bool, screen: Screen) -> AudioDataset:
+    """The clips that the options name, in frames as the recipe has them."""
+    options, recipe = given.data, given.recipe
+    if not isinstance(recipe, AudioRecipe):
+        known = " and ".join(name for name, kind in RECIPES.items() if kind.audio)
+        raise InputError(
+            f"{options.data} has audio, which {recipe.name} does not model: {known} do"
+        )
+    but = f"{options.data} has audio" if sound else f"{recipe.name} is for audio"
+    refuse_given(options, TABLE_ONLY, "tables", but)
+    names = [field.name for field in fields(given.images) if field.name != "corrupt"]
+    refuse_given(given.images, names, "images", but)
+    return open_audio(
+        options.data,
+        hop=recipe.hop,
+        context=options.context or ("mel",),
+        corrupt=given.images.corrupt,
+        valid=options.valid,
+        test=options.test,
+        split=options.split,
+        seed=options.split_seed,
+        progress=reading(screen, "reading audio"),
+        **{field.name: getattr(given.audio, field.name) for field in fields(given.audio)},
+    )
 
 
 def open_table_data(options: DataOptions) -> Dataset:
@@ -81,10 +115,10 @@ def refuse_reading(options: ReadingOptions, run: str) -> None:
     refuse_given(options, names, "images", f"{run} models rows of a table")
 
 
-def reading(screen: Screen) -> Progress:
-    """A progress bar over images that are read."""
+def reading(screen: Screen, what: str = "reading images") -> Progress:
+    """A progress bar over files that are read."""
 
     def track(items: Iterable[Any], total: int) -> Iterable[Any]:
-        return screen.track(items, "reading images", total)
+        return screen.track(items, what, total)
 
     return track

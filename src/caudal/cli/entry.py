@@ -19,10 +19,10 @@ class Command(NamedTuple):
 
 
 COMMANDS = {
-    "train": Command("RECIPE --data DATA", "fit a flow to a table or images; leaves a run folder"),
+    "train": Command("RECIPE --data DATA", "fit a flow to a table, images or audio; leaves a run"),
     "eval": Command("RUN", "test log-likelihood of a run, beside a Gaussian"),
-    "score": Command("RUN --data DATA --out FILE", "rows or images with their log-density"),
-    "sample": Command("RUN -n ROWS --out FILE", "new rows, as the data's are, or new images"),
+    "score": Command("RUN --data DATA --out FILE", "rows, images or clips with their log-density"),
+    "sample": Command("RUN -n ROWS --out FILE", "new rows, as the data's are, new images or clips"),
     "interpolate": Command("RUN --out PICTURE", "what lies between four images"),
     "distill": Command("TEACHER --out FOLDER", "train a fast-sampling student of a run's flow"),
     "recipes": Command("", "the flows there are, their papers, and what each is good for"),
@@ -76,7 +76,7 @@ def overview() -> str:
     lines = [
         "usage: caudal COMMAND ...",
         "",
-        "Normalizing flows on your own tables and images: exact densities, fast samples.",
+        "Normalizing flows on your own tables, images and audio: exact densities, fast samples.",
         "",
         *(f"  {f'{name} {c.form}':<{width}}  {c.summary}" for name, c in COMMANDS.items()),
         "",

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from tyro.conf import FlagCreatePairsOff, Positional
 
-from caudal.cli import evaluate_images
+from caudal.cli import evaluate_audio, evaluate_images
 from caudal.cli.datasets import refuse_given, refuse_reading
 from caudal.cli.opened import OpenedRun
 from caudal.cli.options import ReadingOptions
@@ -26,8 +26,8 @@ from caudal.training.seeds import check_seed
 class EvalOptions:
     """Mean log-likelihood of the test rows of a run, in nats a row and in the units of the data.
 
-    Of images, mean bits/dim. Beside it, that of one Gaussian with full covariance fitted to the
-    training rows. The result goes to eval.json in the run folder, unless --data or --limit make
+    Of images, mean bits/dim; of audio, bits a sample. Beside it, that of one Gaussian with full
+    covariance fitted to the training rows; of audio, of a linear prediction with Gaussian errors. The result goes to eval.json in the run folder, unless --data or --limit make
     it one of other rows.
     """
 
@@ -60,6 +60,8 @@ def run(words: list[str]) -> int:
     if options.draws < 1:
         raise InputError(f"--draws {options.draws}: must be at least 1")
     opened = OpenedRun(options.run, options.device)
+    if opened.has_audio:
+        return evaluate_audio.run(options, opened, screen)
     if opened.has_images:
         return evaluate_images.run(options, opened, screen)
     refuse_given(options, ["draws"], "images", f"{options.run} models rows of a table")

@@ -8,7 +8,7 @@ import torch
 
 from caudal.cli.opened_config import read_data_options
 from caudal.cli.options import is_path
-from caudal.data import Dataset, ImageDataset, ImageSchema, Schema, open_data
+from caudal.data import AudioDataset, AudioSchema, Dataset, ImageDataset, ImageSchema, Schema, open_data
 from caudal.data.schemas import AnySchema
 from caudal.errors import InputError
 from caudal.flow import Flow
@@ -26,7 +26,7 @@ class OpenedRun:
         device: auto, cpu, cuda, cuda:1, mps.
 
     Raises:
-        InputError: there is no such run, or it was not trained on a table or on images.
+        InputError: there is no such run, or it was trained on plain tensors.
     """
 
     def __init__(self, path: str, device: str = "auto") -> None:
@@ -46,10 +46,10 @@ class OpenedRun:
         """The columns of a run on a table.
 
         Raises:
-            InputError: the run models images.
+            InputError: the run models images or audio.
         """
-        if isinstance(self.schema, ImageSchema):
-            raise InputError(f"{self.name} models {self.schema.size} images, not rows of a table")
+        if not isinstance(self.schema, Schema):
+            raise InputError(f"{self.name} models {self.what}, not rows of a table")
         return self.schema
 
     @property
@@ -57,11 +57,35 @@ class OpenedRun:
         """What the images of a run on images are.
 
         Raises:
-            InputError: the run models a table.
+            InputError: the run models other data.
         """
-        if isinstance(self.schema, Schema):
-            raise InputError(f"{self.name} models rows of a table, not images")
+        if not isinstance(self.schema, ImageSchema):
+            raise InputError(f"{self.name} models {self.what}, not images")
         return self.schema
+
+    @property
+    def audio(self) -> AudioSchema:
+        """What the clips of a run on audio are.
+
+        Raises:
+            InputError: the run models other data.
+        """
+        if not isinstance(self.schema, AudioSchema):
+            raise InputError(f"{self.name} models {self.what}, not audio")
+        return self.schema
+
+    @property
+    def what(self) -> str:
+        """What the run models, in words."""
+        if isinstance(self.schema, Schema):
+            return "rows of a table"
+        kind = "audio" if isinstance(self.schema, AudioSchema) else "images"
+        return f"{self.schema.size} {kind}"
+
+    @property
+    def has_audio(self) -> bool:
+        """Whether the run models audio."""
+        return isinstance(self.schema, AudioSchema)
 
     @property
     def has_images(self) -> bool:
@@ -115,7 +139,7 @@ class OpenedRun:
                 )
         return config
 
-    def changed(self, dataset: Dataset | ImageDataset) -> list[str]:
+    def changed(self, dataset: Dataset | ImageDataset | AudioDataset) -> list[str]:
         """A note where the training rows are not those of then."""
         before = self._metadata.get("data", {}).get("train")
         if before is None or before == fingerprint(dataset.train):

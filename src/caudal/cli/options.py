@@ -23,20 +23,23 @@ class DataOptions:
     data: str
     """A built-in name (digits, moons, rings, ...), or a .csv, .tsv, .parquet, .npy or .npz file;
     text files may be compressed. Or images: a folder of them or of IDX files, a .npy or .npz
-    array (N, H, W, C), a .parquet file with a column of images, or hf:NAME."""
+    array (N, H, W, C), a .parquet file with a column of images, or hf:NAME. Or audio: a folder of
+    .wav, .flac, .ogg or .mp3 files, or vowels, which are built in."""
     columns: UseAppendAction[tuple[str, ...]] = ()
     """Columns to model, in this order; all but the context if not given."""
     context: UseAppendAction[tuple[str, ...]] = ()
-    """Columns to condition on; of images, class."""
+    """Columns to condition on; of images, class; of audio, mel (if not given), none, or labels."""
     types: UseAppendAction[tuple[str, ...]] = ()
     """What columns are, where the guess is wrong: age=integer[0,120] ratio=interval[0,1]
     grade=real:0.1 city=categorical price=positive."""
     missing: Literal["refuse", "drop", "model"] = "refuse"
     """What to do about missing values: refuse them, drop their rows, or model them."""
     valid: str | None = None
-    """A table of validation rows, instead of a share of --data."""
+    """A table of validation rows, instead of a share of --data; of audio, a folder or a pattern of
+    file names."""
     test: str | None = None
-    """A table of test rows, instead of a share of --data."""
+    """A table of test rows, instead of a share of --data; of audio as --valid, such as
+    '*_[0-4].flac'."""
     split: tuple[float, float, float] = (0.8, 0.1, 0.1)
     """Shares of training, validation and test rows."""
     split_seed: int = 0
@@ -56,7 +59,8 @@ class ReadingOptions:
     resize: tuple[int, ...] = ()
     """Images: height and width, or one number, to scale each to, after the crop."""
     corrupt: Literal["refuse", "skip"] = "refuse"
-    """Images: refuse those that cannot be read or have another size, or skip them."""
+    """Images: refuse those that cannot be read or have another size, or skip them. Audio: the
+    same of files that cannot be read, or are silent, clipped or too short."""
 
 
 @dataclass(frozen=True)
@@ -75,14 +79,37 @@ class ImageOptions(ReadingOptions):
 
 
 @dataclass(frozen=True)
+class AudioOptions:
+    """How clips of sound are read, and what a flow is told of them."""
+
+    rate: int | None = None
+    """Audio: samples a second to resample to; that of most files if not given."""
+    seconds: float = 0.5
+    """Audio: length of the crops to train on."""
+    mels: int = 64
+    """Audio: bands of the log-mel spectrum to condition on."""
+    window: int | None = None
+    """Audio: samples of its window; the power of two nearest to 46 ms if not given."""
+    trim: bool = True
+    """Audio: cut silence off at both ends."""
+    normalize: bool = True
+    """Audio: scale each clip to the same peak."""
+    labels: str | None = None
+    """Audio: what file names say, such as '{digit}_{speaker}_{index}': names for --context."""
+    metadata: str | None = None
+    """Audio: a .csv or .tsv with a row for each file, whose columns are names for --context."""
+
+
+@dataclass(frozen=True)
 class TrainOptions(Generic[AnyRecipe]):
-    """Fits a flow to a table or to images; leaves a folder with model, numbers and report behind.
+    """Fits a flow to a table, images or audio; leaves a folder with model, numbers and report behind.
 
     Interrupted with Ctrl-C, it saves; --resume goes on.
     """
 
     data: DataOptions
     images: ImageOptions
+    audio: AudioOptions
     recipe: AnyRecipe
     training: Training
     preset: str | None = None
@@ -134,15 +161,19 @@ def as_config(
     data: DataOptions,
     training: Training,
     report: bool = True,
-    images: ImageOptions | None = None,
+    more: ImageOptions | AudioOptions | None = None,
+    corrupt: str | None = None,
 ) -> dict[str, Any]:
     """What config.yaml holds: the recipe's name, and each option under the name of its flag.
 
-    Of a table without `images`; of images without what is for tables alone.
+    Of a table without `more`; of images and audio without what is for tables alone; `corrupt` is
+    of audio.
     """
     config: dict[str, Any] = {"recipe": recipe.name, **plain_fields(data)}
-    if images is not None:
-        config = {k: v for k, v in config.items() if k not in TABLE_ONLY} | plain_fields(images)
+    if more is not None:
+        config = {k: v for k, v in config.items() if k not in TABLE_ONLY} | plain_fields(more)
+    if corrupt is not None:
+        config["corrupt"] = corrupt
     return {**config, **plain_fields(recipe), **plain_fields(training), "report": report}
 
 
@@ -161,7 +192,12 @@ def wherever_read(config: dict[str, Any]) -> dict[str, Any]:
 
 def is_path(data: str) -> bool:
     """Whether what was given as data is a path, not a name that holds anywhere."""
-    return data not in BUILT_IN and not is_hub(data)
+    return data not in BUILT_IN and not is_hub(data) and not is_pattern(data)
+
+
+def is_pattern(name: str) -> bool:
+    """Whether what was given as a part is a pattern of file names, such as `*_[0-4].flac`."""
+    return any(sign in name for sign in "*?[") and not os.path.exists(name)
 
 
 def as_flags(config: dict[str, Any], defaults: dict[str, Any]) -> list[str]:
@@ -187,4 +223,13 @@ def _flag(flag: str, values: list[Any]) -> list[str]:
 
 def default_config(kind: type[Recipe]) -> dict[str, Any]:
     """The config of a recipe's defaults, of tables and of images; `data` is empty."""
-    return as_config(kind(), DataOptions(""), Training()) | plain_fields(ImageOptions())
+    config = as_config(kind(), DataOptions(""), usual_training(kind))
+    return config | plain_fields(ImageOptions()) | plain_fields(AudioOptions())
+
+
+def usual_training(kind: type[Recipe]) -> Training:
+    """How a recipe trains, if not told otherwise: a crop of sound holds thousands of samples."""
+    return AUDIO_TRAINING if kind.audio else Training()
+
+
+AUDIO_TRAINING = Training(steps=4000, batch_size=8, ema=0.995, validate_every=250, patience=0)

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from caudal.data import TableWriter
+from caudal.data import AudioWriter, TableWriter
 from caudal.data.images.grid import SUFFIXES
 from caudal.data.images.output import ImageWriter
 from caudal.errors import InputError
@@ -33,6 +33,19 @@ def open_images_output(
         InputError: as `open_output`.
     """
     writer = ImageWriter(path, across, label)
+    if writer.path.is_file() and not overwrite:
+        raise InputError(f"{path} exists: give --overwrite to replace it, or another --out")
+    check_writable(writer.path.parent)
+    return writer
+
+
+def open_audio_output(path: str, overwrite: bool, rate: int) -> AudioWriter:
+    """A writer for clips of so many samples a second.
+
+    Raises:
+        InputError: as `open_output`.
+    """
+    writer = AudioWriter(path, rate)
     if writer.path.is_file() and not overwrite:
         raise InputError(f"{path} exists: give --overwrite to replace it, or another --out")
     check_writable(writer.path.parent)

@@ -2,7 +2,7 @@
 
 from caudal.cli.datasets import AnyDataset
 from caudal.cli.screen import Screen
-from caudal.data import Dataset, ImageDataset, Summary
+from caudal.data import AudioDataset, Dataset, ImageDataset, Summary
 from caudal.flow import Flow
 from caudal.recipes import Recipe
 from caudal.report.numbers import span
@@ -44,7 +44,8 @@ def show_recipe(
     """The flow, its size, which of its directions is fast, and what to beware of."""
     fields = ", ".join(f"{k}={v}" for k, v in vars(recipe).items())
     screen.say(f"\n{recipe.name} ({fields}): {parameters(flow):,} parameters")
-    screen.say(f"density {WAYS[recipe.scores]}, samples {WAYS[recipe.samples]}")
+    ways = f"density {WAYS[recipe.scores]}, samples {WAYS[recipe.samples]}"
+    screen.say(ways.replace("column", "sample") if recipe.audio else ways)
     for warning in warnings(recipe, data) if advise else ():
         screen.warn(warning)
     screen.say()
@@ -54,6 +55,8 @@ def warnings(recipe: Recipe, data: AnyDataset) -> list[str]:
     """What a user would want to know of this recipe on these data before training."""
     if isinstance(data, ImageDataset):
         return image_warnings(recipe)
+    if isinstance(data, AudioDataset):
+        return audio_warnings(recipe)
     said = []
     if recipe.scores == "sequential" and len(data.schema.columns) > 1:
         said.append(
@@ -66,6 +69,16 @@ def warnings(recipe: Recipe, data: AnyDataset) -> list[str]:
             f"support bends it: use nsf-ar or maf-mog"
         )
     return said
+
+
+def audio_warnings(recipe: Recipe) -> list[str]:
+    """The same of a recipe on audio."""
+    if recipe.scores != "sequential":
+        return []
+    return [
+        f"{recipe.name} scores one sample at a time, and so it trains by maximum likelihood: for "
+        f"ever; train wavenet, and distil it (caudal distill)"
+    ]
 
 
 def image_warnings(recipe: Recipe) -> list[str]:

@@ -10,8 +10,9 @@ import pyarrow as pa
 from tyro.conf import FlagCreatePairsOff, Positional, UseAppendAction, arg
 
 from caudal.bijections import by_sweeps
-from caudal.cli import sample_images
+from caudal.cli import sample_audio, sample_images
 from caudal.cli.contexts import context_rows, rechunk
+from caudal.cli.datasets import refuse_given
 from caudal.cli.exact import Draw, Exact
 from caudal.cli.opened import OpenedRun
 from caudal.cli.output import open_output
@@ -29,10 +30,12 @@ CHUNK_NUMBERS = 1 << 22  # rows times columns: bounds the memory where there are
 
 @dataclass(frozen=True)
 class SampleOptions:
-    """Writes new rows with the columns and types of the data, inside their support; or new images.
+    """Writes new rows with the columns and types of the data, inside their support; or new images,
+    or new clips of sound.
 
     The context columns of a conditional run come last; they are drawn from the training rows,
-    unless --context-file or --given say otherwise. Of images each class has its turn. The same
+    unless --context-file or --given say otherwise. Of images each class has its turn. A run on
+    audio that is given a spectrum copies clips: its test clips, or those of --mel-of. The same
     seed gives the same file on the same kind of device.
     """
 
@@ -40,9 +43,11 @@ class SampleOptions:
     """Run folder, or a model file."""
     out: str
     """Where to: .csv, .tsv (also with .gz, .bz2, .zst), .parquet, .npy or .npz; images go to one
-    sheet (.png, .jpg, .webp), to .npy or .npz, or to a folder."""
+    sheet (.png, .jpg, .webp), to .npy or .npz, or to a folder; a clip of sound to .wav, .flac or
+    .ogg, several to a folder, .npy or .npz."""
     n: Annotated[int | None, arg(aliases=("-n",))] = None
-    """How many; if not given, 1000 rows or 64 images, or as many as --context-file has."""
+    """How many; if not given, 1000 rows, 64 images or 1 clip, or as many as --context-file or
+    --mel-of has."""
     seed: int = 0
     """Of the noise, and of which contexts are drawn."""
     temperature: float = 1.0
@@ -55,8 +60,12 @@ class SampleOptions:
     """Run of a teacher with the same columns: the rows are corrected to be the teacher's own."""
     exact_steps: int = STEPS
     """Corrections of each row; each costs a draw, and a density of the teacher."""
+    mel_of: str | None = None
+    """Audio: a file, or a folder of files, whose spectra to make sound of: copy-synthesis."""
+    seconds: float | None = None
+    """Audio: length of each clip, 1 if not given, where no spectrum says it."""
     sweeps: FlagCreatePairsOff[bool] = False
-    """Flows that sample column by column: all columns at once, again and again until they stay."""
+    """Flows that sample one column, or one sample, at a time: all at once, again and again until they stay."""
     device: str = "auto"
     """cpu, cuda, cuda:1, mps, or auto for a GPU if there is one."""
     overwrite: FlagCreatePairsOff[bool] = False
@@ -73,6 +82,9 @@ def run(words: list[str]) -> int:
     opened = OpenedRun(options.run, options.device)
     n = options.n or _rows_wanted(options, 64 if opened.has_images else 1000)
     with _way(opened, options):
+        if opened.has_audio:
+            return sample_audio.run(options, opened, screen)
+        refuse_given(options, ["seconds", "mel_of"], "audio", f"{options.run} models none")
         if opened.has_images:
             return sample_images.run(options, opened, n, screen)
         return _run_table(options, opened, n, screen)
@@ -104,6 +116,7 @@ def _tell(screen: Screen, options: SampleOptions, n: int, exact: Exact | None) -
 
 def _check(options: SampleOptions) -> None:
     check_seed(options.seed)
+    sample_audio.check_numbers(options)
     if options.n is not None and options.n < 1:
         raise InputError(f"-n {options.n}: must be at least 1")
     if not 0 <= options.temperature < math.inf:

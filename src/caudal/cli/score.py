@@ -8,7 +8,7 @@ import pyarrow as pa
 import torch
 from tyro.conf import FlagCreatePairsOff, Positional
 
-from caudal.cli import score_images
+from caudal.cli import score_audio, score_images
 from caudal.cli.datasets import refuse_reading
 from caudal.cli.opened import OpenedRun
 from caudal.cli.options import ReadingOptions
@@ -38,13 +38,13 @@ class ScoreOptions:
     Of a flow whose log-det is estimated, log_prob is the mean of 4 estimates, and a column
     log_prob_se has its standard error.
     Of images it writes their names, their class if the flow is given it, log_prob and
-    bits_per_dim.
+    bits_per_dim; of audio the clips, their seconds, log_prob and bits_per_sample.
     """
 
     run: Positional[str]
     """Run folder, or a model file."""
     data: str
-    """The rows: a table with at least the run's columns; or images of the run's size."""
+    """The rows: a table with at least the run's columns; or images of the run's size; or audio."""
     out: str
     """Where to: .csv, .tsv (also with .gz, .bz2, .zst), .parquet, .npy or .npz."""
     seed: int = 0
@@ -66,6 +66,8 @@ def run(words: list[str]) -> int:
     screen = Screen(options.json)
     writer = open_output(options.out, options.overwrite)
     opened = OpenedRun(options.run, options.device)
+    if opened.has_audio:
+        return score_audio.run(options, opened, writer, screen)
     if opened.has_images:
         return score_images.run(options, opened, writer, screen)
     refuse_reading(options.images, options.run)

@@ -1,4 +1,4 @@
-"""`caudal train`: from a table, or from images, to a run folder."""
+"""`caudal train`: from a table, images or audio to a run folder."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -7,15 +7,23 @@ from typing import Any
 
 import torch
 
-from caudal.cli import finish, finish_images, preview, preview_images
+from caudal.cli import (
+    finish,
+    finish_audio,
+    finish_images,
+    preview,
+    preview_audio,
+    preview_images,
+)
 from caudal.cli.datasets import AnyDataset, open_dataset
 from caudal.cli.options import DataOptions, TrainOptions, as_config, wherever_read
 from caudal.cli.output import check_run_folder, with_advice
 from caudal.cli.screen import Screen
 from caudal.cli.train_options import read_options
-from caudal.data import ImageDataset
+from caudal.data import AudioDataset, ImageDataset
 from caudal.errors import InputError
 from caudal.flow import Flow
+from caudal.losses import nll, nll_per_element
 from caudal.recipes import RECIPES, Recipe
 from caudal.training.assemble import assemble
 from caudal.training.devices import leads
@@ -24,7 +32,7 @@ from caudal.training.progress import RichReporter
 
 USAGE = """usage: caudal train RECIPE --data DATA [--out FOLDER] ...
 
-Fits a flow to a table, or to images. RECIPE is one of {recipes}; see
+Fits a flow to a table, to images or to audio. RECIPE is one of {recipes}; see
 caudal recipes for what each is good for, and caudal train RECIPE --help for all options."""
 
 
@@ -42,6 +50,8 @@ def run(words: list[str]) -> int:
     show_data(screen, data)
     flow = build(options.recipe, data, options.training.seed)
     preview.show_recipe(screen, options.recipe, flow, data)
+    if isinstance(data, AudioDataset):
+        preview_audio.show_receptive_field(screen, options.recipe, data.schema.rate)
     config = config_of(options, data)
     try:
         fitted = _fit(flow, data, options, out, wherever_read(config))
@@ -56,17 +66,23 @@ def show_data(screen: Screen, data: AnyDataset) -> None:
     """What was found in the data."""
     if isinstance(data, ImageDataset):
         preview_images.show_data(screen, data)
+    elif isinstance(data, AudioDataset):
+        preview_audio.show_data(screen, data)
     else:
         preview.show_data(screen, data)
 
 
 def config_of(options: TrainOptions[Any], data: AnyDataset) -> dict[str, Any]:
     """What config.yaml holds; of images, what the flow takes of pixels, whoever chose it."""
-    images = None
+    chosen = (options.recipe, options.data, options.training, options.report)
+    if isinstance(data, AudioDataset):
+        schema = data.schema
+        audio = replace(options.audio, rate=schema.rate, window=schema.window)
+        return as_config(*chosen, audio, options.images.corrupt)
     if isinstance(data, ImageDataset):
         pixels: Any = data.schema.pixels
-        images = replace(options.images, pixels=pixels, bits=data.schema.bits)
-    return as_config(options.recipe, options.data, options.training, options.report, images)
+        return as_config(*chosen, replace(options.images, pixels=pixels, bits=data.schema.bits))
+    return as_config(*chosen)
 
 
 def _finish(
@@ -79,6 +95,8 @@ def _finish(
 ) -> None:
     if isinstance(data, ImageDataset):
         finish_images.finish(screen, out, options.recipe, data, fitted, config, options.report)
+    elif isinstance(data, AudioDataset):
+        finish_audio.finish(screen, out, options.recipe, data, fitted, config, options.report)
     else:
         finish.finish(screen, out, options.recipe, data, fitted, config, options.report)
 
@@ -107,17 +125,19 @@ def build(recipe: Recipe, data: AnyDataset, seed: int) -> Flow:
 def _fit(
     flow: Flow, data: AnyDataset, options: TrainOptions[Any], out: Path, config: dict[str, Any]
 ) -> Fitted:
+    sound = isinstance(data, AudioDataset)
     return fit(
         flow,
         data.train,
         data.valid,
         training=options.training,
+        loss=nll_per_element if sound else nll,
         out=out,
         resume=options.resume,
         overwrite=options.overwrite,
         recipe=options.recipe,
         schema=data.schema,
-        reporter=RichReporter(elements=data.schema.countable),
+        reporter=RichReporter(elements=1 if sound else data.schema.countable),
         config=config,
         watch=_film(flow, data, options, out),
     )

@@ -6,12 +6,17 @@ from pathlib import Path
 from typing import Any
 
 from caudal.cli.config import check_recipe, config_words, read_config
-from caudal.cli.options import DataOptions, ImageOptions, TrainOptions
+from caudal.cli.options import (
+    AudioOptions,
+    DataOptions,
+    ImageOptions,
+    TrainOptions,
+    usual_training,
+)
 from caudal.cli.parse import parse
 from caudal.cli.presets import describe, find_preset, preset_words
 from caudal.errors import InputError
 from caudal.recipes import RECIPES
-from caudal.training.options import Training
 
 
 def read_options(words: list[str]) -> TrainOptions[Any]:
@@ -59,7 +64,9 @@ def _defaults(name: str) -> TrainOptions[Any]:
     import tyro
 
     data = DataOptions(tyro.MISSING)
-    return TrainOptions(data, ImageOptions(), RECIPES[name](), Training())
+    recipe = RECIPES[name]
+    training = usual_training(recipe)
+    return TrainOptions(data, ImageOptions(), AudioOptions(), recipe(), training)
 
 
 def _config_file(found: "_Peeked") -> Path | None:

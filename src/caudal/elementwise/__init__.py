@@ -5,6 +5,7 @@ from caudal.elementwise.histogram import Histogram
 from caudal.elementwise.mixture import MixtureGaussian, MixtureLogistic
 from caudal.elementwise.protocol import Elementwise, Scalar, check_params
 from caudal.elementwise.spline import RationalQuadraticSpline
+from caudal.elementwise.swapped import Swapped
 
 __all__ = [
     "Affine",
@@ -16,5 +17,6 @@ __all__ = [
     "RationalQuadraticSpline",
     "Scalar",
     "Shift",
+    "Swapped",
     "check_params",
 ]

@@ -2,17 +2,13 @@
 
 import math
 from collections.abc import Callable
-from typing import cast
 
 import torch
 from torch import Tensor
 from torch.func import functional_call
 
-from caudal.base import Normal
-from caudal.bijection import Inverse, parts_of
-from caudal.bijections import Autoregressive
-from caudal.elementwise import Affine
 from caudal.flow import Flow
+from caudal.losses.conditionals import conditional_kl, conditionals, has_gaussian_conditionals
 
 
 def forward_kl(
@@ -80,57 +76,10 @@ def reverse_kl(
     return _softened(_of_finite_rows(log_ratios, z, context), tail).mean()
 
 
-def gaussian_kl(
-    mean_q: Tensor,
-    log_std_q: Tensor,
-    mean_p: Tensor,
-    log_std_p: Tensor,
-    regularization: float = 0.0,
-) -> Tensor:
-    """KL(N(mean_q, std_q^2) || N(mean_p, std_p^2)) of each element, in nats.
-
-    With d = log std_q - log std_p: -d + (exp(2d) - 1)/2 + (mean_p - mean_q)^2 / (2 std_p^2), and
-    `regularization` d^2 on top. Reference: ClariNet (Ping, Peng, Chen, 2018), arXiv:1807.07281.
-    """
-    d = log_std_q - log_std_p
-    apart = (mean_p - mean_q) * (-log_std_p).exp()
-    return -d + 0.5 * (2 * d).expm1() + 0.5 * apart.square() + regularization * d.square()
-
-
-def has_gaussian_conditionals(student: Flow, teacher: Flow) -> bool:
-    """Whether p(x_t | x_<t) and q(x_t | z_<t) are Gaussian, position by position."""
-    layers = parts_of(student.bijection)
-    return (
-        isinstance(student.base, Normal)
-        and isinstance(teacher.base, Normal)
-        and _is_affine(teacher.bijection)
-        and bool(layers)
-        and all(isinstance(part, Inverse) and _is_affine(part.bijection) for part in layers)
-    )
-
-
 def _conditional_kl(student: Flow, teacher: Flow, n: int, context: Tensor | None) -> Tensor:
-    """Sums over positions of the closed form, given n draws of z: (n,).
-
-    The student's layers compose: with x = z s + m so far, the next makes it x s' + m', functions
-    of z_<t alone.
-    """
-    z = student.base.sample(n)
-    rows = student.embed(context)
-    x, mean, log_std = z, torch.zeros_like(z), torch.zeros_like(z)
-    for part in parts_of(student.bijection):
-        layer = cast(Autoregressive, cast(Inverse, part).bijection)
-        params = layer.net(x, rows)
-        x, log_slope = layer.elementwise.inverse(x, params)
-        mean, log_std = layer.elementwise.inverse(mean, params)[0], log_std + log_slope
-    given = cast(Autoregressive, teacher.bijection)
-    params = given.net(x, teacher.embed(context))
-    mean_p, log_std_p = given.elementwise.forward(torch.zeros_like(x), params)
-    return gaussian_kl(mean, log_std, mean_p, log_std_p).flatten(1).sum(1)
-
-
-def _is_affine(part: object) -> bool:
-    return isinstance(part, Autoregressive) and isinstance(part.elementwise, Affine)
+    """Sums over positions of the closed form, given n draws of z: (n,)."""
+    found = conditionals(student, student.base.sample(n), context)
+    return conditional_kl(student, teacher, found, context).kl.flatten(1).sum(1)
 
 
 def _log_prob(teacher: Flow, x: Tensor, context: Tensor | None) -> Tensor:

@@ -3,7 +3,7 @@
 from caudal.nets.causal import CausalNet, Rerun
 from caudal.nets.contracting import LipSwish
 from caudal.nets.conv import BoundedScale, ContextMaps, ConvNet, ResidualConvNet, ZeroConv
-from caudal.nets.embedding import ColumnEmbedding
+from caudal.nets.embedding import ColumnEmbedding, Embedding
 from caudal.nets.lipschitz import LipschitzConvNet, LipschitzMLP, LipschitzNet
 from caudal.nets.masked import MADE
 from caudal.nets.mlp import MLP, ResidualMLP
@@ -18,6 +18,7 @@ __all__ = [
     "BoundedScale",
     "CausalNet",
     "ColumnEmbedding",
+    "Embedding",
     "ContextMaps",
     "ConvNet",
     "LipSwish",

@@ -9,9 +9,11 @@ from caudal.recipes.mintnet import MintNet
 from caudal.recipes.nice import NICE
 from caudal.recipes.nsf import NSF, NSFAR, NSFIAF
 from caudal.recipes.nsf_image import NSFImage
+from caudal.recipes.parallel_wavenet import ParallelWaveNet
 from caudal.recipes.realnvp import RealNVP
 from caudal.recipes.recipe import Recipe
 from caudal.recipes.residual_flow import ResidualFlow
+from caudal.recipes.wavenet import WaveNet
 
 RECIPES: dict[str, type[Recipe]] = {
     recipe.name: recipe
@@ -30,6 +32,8 @@ RECIPES: dict[str, type[Recipe]] = {
         NSF,
         NSFAR,
         NSFIAF,
+        WaveNet,
+        ParallelWaveNet,
     )
 }
 """Every recipe, by its name on the command line."""
@@ -48,7 +52,9 @@ __all__ = [
     "MAFMoG",
     "MintNet",
     "NSFImage",
+    "ParallelWaveNet",
     "RealNVP",
     "Recipe",
     "ResidualFlow",
+    "WaveNet",
 ]

@@ -61,6 +61,12 @@ RULES = {
     "evaluation_terms": _at_least(1),
     "dense": _at_least(0),
     "squeeze_first": _TRUTH,
+    "channels": _at_least(1),
+    "cycle": Rule(lambda v: _whole(v) and 1 <= v <= 16, "a whole number from 1 to 16"),
+    "kernel": _at_least(2),
+    "floor": Rule(lambda value: _number(value) and value < 0, "a negative number"),
+    "hop": _at_least(1),
+    "flows": Rule(_widths, "dilated layers, at least 1 each"),
     "latents": Rule(lambda v: v is None or (_whole(v) and v >= 1), "a whole number, at least 1"),
 }
 

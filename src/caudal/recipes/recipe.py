@@ -40,6 +40,8 @@ class Recipe(ABC):
     """Whether it knows what images (C, H, W) are; other recipes take them as vectors."""
     vectors: ClassVar[bool] = True
     """Whether it models vectors (D,)."""
+    audio: ClassVar[bool] = False
+    """Whether it models sound (1, T), and nothing else."""
     pixels: ClassVar[str] = "logit"
     """What it makes of pixels unless told otherwise: see `ImageSchema.pixels`."""
 

@@ -4,22 +4,33 @@ import math
 
 import torch
 
-from caudal.bijection import Bijection, Chain
+from caudal.base import FREE, Uniform
+from caudal.bijection import Bijection, Chain, parts_of
 from caudal.bijections import Flattened, Logit, Rescale, Standardise, Support
+from caudal.data.audio.schema import AudioSchema
 from caudal.data.images import ImageSchema
 from caudal.data.schema import Column, Schema
 from caudal.data.schemas import AnySchema
-from caudal.dequantization import ImageDequantization, PixelDequantization, TableDequantization
+from caudal.dequantization import (
+    AudioDequantization,
+    ImageDequantization,
+    PixelDequantization,
+    TableDequantization,
+)
+from caudal.errors import InputError
 from caudal.flow import Flow
 from caudal.nets import ColumnEmbedding
 from caudal.recipes import Recipe
 from caudal.recipes.variational import variational
+from caudal.recipes.wavenet import AudioRecipe
 
 
 def assemble(recipe: Recipe, schema: AnySchema) -> Flow:
     """The recipe's flow, dressed for a table or for images: `log_prob` is in the user's units."""
     if isinstance(schema, ImageSchema):
         return assemble_images(recipe, schema)
+    if isinstance(schema, AudioSchema):
+        return assemble_audio(recipe, schema)
     return assemble_table(recipe, schema)
 
 
@@ -64,6 +75,33 @@ def _dequantization(schema: ImageSchema) -> PixelDequantization:
     if schema.dequantization == "uniform":
         return ImageDequantization(schema.shape, schema.levels)
     return variational(schema.shape, schema.levels)
+
+
+def assemble_audio(recipe: Recipe, schema: AudioSchema) -> Flow:
+    """The recipe's flow, dressed for clips: log_prob is a mass of whole numbers, in nats.
+
+    From the data to the noise: dequantisation, amplitudes in [-1, 1), standardisation, the
+    recipe's bijection. A density on [-1, 1], such as a histogram, is not standardised.
+
+    Raises:
+        InputError: the recipe does not model sound, or has frames of another length.
+    """
+    if not isinstance(recipe, AudioRecipe):
+        raise InputError(f"{recipe.name} does not model sound: take wavenet")
+    if recipe.hop != schema.hop:
+        raise InputError(f"--hop {recipe.hop}: the data's frames are of {schema.hop} samples")
+    numbers = [0] * schema.mels
+    embedding = ColumnEmbedding([*_levels(schema), *numbers]) if schema.n_context else None
+    core = recipe.build((1, FREE), (embedding.n_features, FREE) if embedding else None)
+    scale: list[Bijection] = [] if isinstance(core.base, Uniform) else [Standardise((1, FREE))]
+    amplitudes = Rescale(1 / schema.full_scale)
+    return Flow(
+        Chain([*parts_of(core.bijection), *scale, amplitudes]),
+        core.base,
+        context_shape=(schema.n_context, FREE) if schema.n_context else None,
+        embedding=embedding,
+        dequantization=AudioDequantization(schema.bits),
+    )
 
 
 def assemble_table(recipe: Recipe, schema: Schema) -> Flow:

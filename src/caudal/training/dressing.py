@@ -3,6 +3,7 @@
 import torch
 from torch import nn
 
+from caudal.base import FREE
 from caudal.bijection import Bijection, Chain, parts_of
 from caudal.bijections import Logit, Rescale, Standardise, Support
 from caudal.errors import InputError
@@ -23,10 +24,16 @@ def undressed(flow: Flow) -> Flow:
     if isinstance(bare, Chain) and len(bare.parts) == 1:  # a recipe's own chain of one
         bare = parts_of(bare)[0]
     if shape is not None and flow.embedding is not None:
-        example = flow.base.like.new_zeros(1, *shape)
-        shape = tuple(flow.embedding(example).shape[1:])
+        example = flow.base.like.new_zeros(1, *(1 if n == FREE else n for n in shape))
+        found = tuple(flow.embedding(example).shape[1:])
+        shape = (*found[:-1], FREE) if shape[-1] == FREE else found
     bare_flow = Flow(bare, flow.base, context_shape=shape)
     return bare_flow.train(flow.training)
+
+
+def dressing_of(flow: Flow) -> list[Bijection]:
+    """The fixed maps next to the data that `undressed` takes off, from the noise to the data."""
+    return _split(flow)[1]
 
 
 def dress_as(flow: Flow, model: Flow) -> None:

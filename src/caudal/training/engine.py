@@ -1,7 +1,7 @@
 """One step of training, and one look at the loss without it."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from caudal.data.source import Batch
 from caudal.flow import Flow
+from caudal.losses import Terms
 from caudal.training.average import MovingAverage
 from caudal.training.flips import flipped
 from caudal.training.meter import Meter
@@ -65,6 +66,7 @@ class Engine:
         validation_loss: Loss | None = None,
     ) -> None:
         self.flow, self.training, self.fabric = flow, training, fabric
+        self.loss = loss
         self.total = total
         mixed = training.precision == "bf16-mixed"
         plain = _Objective(flow, loss, mixed)
@@ -85,6 +87,11 @@ class Engine:
         """A tensor on the device and in the precision of the flow."""
         return self.flow.base.like
 
+    @property
+    def terms(self) -> Mapping[str, Tensor] | None:
+        """The terms of the loss at its last call, if it is one of several."""
+        return self.loss.latest if isinstance(self.loss, Terms) else None
+
     def step(self, step: int, batch: Batch) -> None:
         """Step `step`, counted from 0, on this process's share of a batch.
 
@@ -96,7 +103,7 @@ class Engine:
         loss.backward()
         norm = self._clip()
         loss = self._agreed(loss.detach())
-        self.meter.add(loss, norm)
+        self.meter.add(loss, norm, self.terms)
         if self.check_every > 1:
             self._set_latch(loss + norm)
         if step % self.check_every == 0:

@@ -1,5 +1,7 @@
 """Losses and gradient norms of the steps, kept on the device until somebody asks."""
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 
@@ -13,14 +15,17 @@ class Meter:
     def __init__(self) -> None:
         self.losses: list[Tensor] = []
         self.norms: list[Tensor] = []
+        self._terms: list[Mapping[str, Tensor]] = []  # of the steps since the last point
         self._sums = [0.0, 0.0]  # of losses and norms drained since the last validation
         self._count = 0
         self._checked = 0  # how many of `losses` somebody has looked at
 
-    def add(self, loss: Tensor, norm: Tensor) -> None:
-        """Takes the two scalars of one step."""
+    def add(self, loss: Tensor, norm: Tensor, terms: Mapping[str, Tensor] | None = None) -> None:
+        """Takes the scalars of one step; of a loss of several terms, each of them."""
         self.losses.append(loss)
         self.norms.append(norm)
+        if terms:
+            self._terms.append(terms)
 
     def unchecked(self) -> list[float]:
         """Loss plus norm, finite if both are, of the steps since the last call (or drain)."""
@@ -40,6 +45,15 @@ class Meter:
         self.losses, self.norms, self._checked = [], [], 0
         return loss / count, norm / count
 
+    def drain_terms(self) -> dict[str, float]:
+        """Mean of each term of the loss since the last call, as `train_NAME`."""
+        found, self._terms = self._terms, []
+        names = found[0] if found else ()
+        return {
+            f"train_{name}": float(torch.stack([terms[name] for terms in found]).mean())
+            for name in names
+        }
+
     def validation(self) -> tuple[float, float]:
         """Mean loss and mean norm since the last validation."""
         if self.losses:
@@ -55,6 +69,7 @@ class Meter:
             "norms": [float(norm) for norm in self.norms],
             "sums": self._sums,
             "count": self._count,
+            "terms": [{k: float(v) for k, v in terms.items()} for terms in self._terms],
         }
 
     def load_state_dict(self, state: dict, like: Tensor) -> None:
@@ -62,6 +77,8 @@ class Meter:
         self.losses = [like.new_tensor(loss) for loss in state["losses"]]
         self.norms = [like.new_tensor(norm) for norm in state["norms"]]
         self._sums, self._count = list(state["sums"]), state["count"]
+        held = state.get("terms", [])  # states of before there were any have none
+        self._terms = [{k: like.new_tensor(v) for k, v in terms.items()} for terms in held]
         self._checked = len(self.losses)
 
 

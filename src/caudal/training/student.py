@@ -9,12 +9,23 @@ from caudal.bijection import Bijection, parts_of
 from caudal.bijections import LULinear, Permutation
 from caudal.errors import InputError
 from caudal.flow import Flow
-from caudal.recipes import IAF, MADE, MAF, NSF, NSFAR, NSFIAF, MAFMoG, Recipe
+from caudal.recipes import (
+    IAF,
+    MADE,
+    MAF,
+    NSF,
+    NSFAR,
+    NSFIAF,
+    MAFMoG,
+    ParallelWaveNet,
+    Recipe,
+    WaveNet,
+)
 from caudal.training.assemble import assemble
 from caudal.training.dressing import dress_as, undressed
 
 if TYPE_CHECKING:
-    from caudal.data.schema import Schema
+    from caudal.data.schemas import AnySchema
 
 FAST = "parallel"
 
@@ -28,11 +39,17 @@ def default_student(teacher: Recipe) -> Recipe:
         InputError: the teacher scores slowly, or samples fast already.
     """
     if teacher.scores != FAST:
-        raise InputError(f"{teacher.name} scores one column at a time: it cannot teach; train maf")
+        other = "wavenet" if teacher.audio else "maf"
+        step = "sample" if teacher.audio else "column"
+        raise InputError(
+            f"{teacher.name} scores one {step} at a time: it cannot teach; train {other}"
+        )
     if teacher.samples == FAST:
         raise InputError(f"{teacher.name} samples in one pass already: it needs no student")
     if teacher.samples == "iterated":
         return NSF()
+    if isinstance(teacher, WaveNet):
+        return _parallel(teacher)
     if isinstance(teacher, NSFAR):
         return NSFIAF(**asdict(teacher))
     if isinstance(teacher, MADE):
@@ -40,6 +57,24 @@ def default_student(teacher: Recipe) -> Recipe:
     assert isinstance(teacher, MAF | MAFMoG)
     deeper = isinstance(teacher, MAFMoG)  # its base is one more autoregressive layer
     return IAF(teacher.layers + deeper, teacher.hidden, teacher.activation)
+
+
+def _parallel(teacher: WaveNet) -> ParallelWaveNet:
+    """Four flows of the teacher's width, three shallow ones and one as deep as itself."""
+    if teacher.law == "softmax":
+        raise InputError(
+            "a softmax is flat within its bins, and has no slope to learn by: train the teacher "
+            "with --law gaussian or --law logistics"
+        )
+    return ParallelWaveNet(
+        channels=teacher.channels,
+        cycle=teacher.cycle,
+        kernel=teacher.kernel,
+        floor=teacher.floor,
+        hop=teacher.hop,
+        flows=(*[min(teacher.cycle, teacher.layers)] * 3, teacher.layers),
+        noise="normal" if teacher.law == "gaussian" else "logistic",
+    )
 
 
 def check_student(recipe: Recipe) -> None:
@@ -55,8 +90,8 @@ def check_student(recipe: Recipe) -> None:
         raise InputError("batch normalisation samples in evaluation only: give --no-batch-norm")
 
 
-def build_student(recipe: Recipe, schema: "Schema", teacher: Flow, seed: int) -> Flow:
-    """A new flow over the teacher's table, dressed as the teacher.
+def build_student(recipe: Recipe, schema: "AnySchema", teacher: Flow, seed: int) -> Flow:
+    """A new flow over the teacher's rows, dressed as the teacher.
 
     Where both mix the columns in the same places, it starts from the teacher's permutations and
     linear maps: then their layers pair up.

@@ -169,6 +169,7 @@ class Trainer:
             "grad_norm": grad_norm,
             "lr": self.engine.rate(step - 1),
             "seconds": round(self.position.seconds, 3),
+            **self.engine.meter.drain_terms(),
             **found,
         }
         if found:

@@ -50,30 +50,38 @@ class Validator:
     def measure(self) -> dict[str, float]:
         """`valid`, the mean loss in nats, and `tails`, the share of numbers in spline tails.
 
+        Of a loss of several terms also each of them, as `valid_NAME`.
+
         Raises:
             NumericalError: the loss of a batch is not finite; says where and why.
         """
         flow = self.engine.flow.eval()
         calibrate(flow, *self._calibration, self._generator())
-        found = {"valid": self._loss()}
+        found = self._loss()
         tails = tail_share(flow, *self._tails, self._generator())
         if tails is not None:
             found["tails"] = tails
         flow.train()
         return found
 
-    def _loss(self) -> float:
+    def _loss(self) -> dict[str, float]:
         fabric, like = self.engine.fabric, self.engine.like
-        total, rows = 0.0, 0
+        names = ["valid", *(f"valid_{name}" for name in self.engine.terms or ())]
+        totals = dict.fromkeys(names, 0.0)
+        rows = 0
         for index, whole in enumerate(self.valid.ordered(self._batch_size)):
             batch = place(share(whole, fabric.global_rank, fabric.world_size), like)
             if len(batch.x):
-                total += self._batch_loss(index, batch) * len(batch.x)
+                losses = {"valid": self._batch_loss(index, batch)}
+                losses |= {f"valid_{k}": float(v) for k, v in (self.engine.terms or {}).items()}
+                for name, loss in losses.items():
+                    totals[name] += loss * len(batch.x)
                 rows += len(batch.x)
         if fabric.world_size > 1:
-            sums = like.new_tensor([total, rows])
-            total, rows = cast(Tensor, fabric.all_reduce(sums, reduce_op="sum")).tolist()
-        return total / rows
+            sums = like.new_tensor([*totals.values(), rows])
+            *means, rows = cast(Tensor, fabric.all_reduce(sums, reduce_op="sum")).tolist()
+            totals = dict(zip(totals, means, strict=True))
+        return {name: total / rows for name, total in totals.items()}
 
     def _batch_loss(self, index: int, batch: Batch) -> float:
         seed = mix(self.seed, VALIDATION, index, self.engine.fabric.global_rank)
