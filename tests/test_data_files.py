@@ -9,7 +9,8 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 
-from caudal.data import BUILT_IN, open_data, read_tables
+from caudal.data import open_data, read_tables
+from caudal.data.builtin import TABLES
 from caudal.errors import InputError
 
 
@@ -138,7 +139,7 @@ def test_arrays_of_unequal_length_are_no_table(tmp_path):
         read(tmp_path / "v.npz")
 
 
-@pytest.mark.parametrize("name", BUILT_IN)
+@pytest.mark.parametrize("name", TABLES)
 def test_built_in_data(name):
     found = open_data(name)
     again = open_data(name)

@@ -1,5 +1,13 @@
 """Where rows come from, what their columns are, and how samples go back to files."""
 
+from caudal.data.audio import (
+    AudioDataset,
+    AudioSchema,
+    AudioWriter,
+    finds_audio,
+    open_audio,
+    open_clips,
+)
 from caudal.data.builtin import NAMES as BUILT_IN
 from caudal.data.dataset import MISSING, Dataset, open_data
 from caudal.data.describe import Summary
@@ -22,6 +30,9 @@ __all__ = [
     "BUILT_IN",
     "KINDS",
     "MISSING",
+    "AudioDataset",
+    "AudioSchema",
+    "AudioWriter",
     "Batch",
     "Column",
     "Dataset",
@@ -34,7 +45,10 @@ __all__ = [
     "Source",
     "Summary",
     "TableWriter",
+    "finds_audio",
     "finds_images",
+    "open_audio",
+    "open_clips",
     "open_data",
     "open_images",
     "open_rows",

@@ -1,4 +1,4 @@
-"""The data that comes with caudal: scikit-learn's digits and the 2-D shapes."""
+"""The data that comes with caudal: scikit-learn's digits, the 2-D shapes, and names of sounds."""
 
 from dataclasses import dataclass
 from functools import cache
@@ -7,8 +7,11 @@ import numpy as np
 import pyarrow as pa
 
 from caudal.data.shapes import ROWS, SHAPES
+from caudal.errors import InputError
 
-NAMES = ("digits", *SHAPES)
+TABLES = ("digits", *SHAPES)
+SOUNDS = ("vowels",)
+NAMES = (*TABLES, *SOUNDS)
 
 
 @dataclass(frozen=True)
@@ -22,7 +25,13 @@ class BuiltIn:
 
 @cache
 def built_in(name: str) -> BuiltIn:
-    """The built-in data of one of `NAMES`, the same rows each time."""
+    """The built-in data of one of `TABLES`, the same rows each time.
+
+    Raises:
+        InputError: the name is that of sounds.
+    """
+    if name in SOUNDS:
+        raise InputError(f"{name} are sounds, and no table: there are {' '.join(TABLES)}")
     return _digits() if name == "digits" else _shape(name)
 
 

@@ -28,6 +28,15 @@ class Source(ABC):
     def __len__(self) -> int:
         return self.n_rows
 
+    @property
+    def row_numbers(self) -> int | None:
+        """Numbers in a row that are samples of one law, as pixels are; None for vectors."""
+        return None
+
+    def telling(self) -> Iterator[Batch]:
+        """Rows that tell these data from others: the first ones."""
+        yield next(self.ordered(1024))
+
     @abstractmethod
     def shuffled(self, batch_size: int, seed: int, skip: int = 0) -> Iterator[Batch]:
         """One shuffled pass in full batches; a ragged last one is left out.
@@ -67,6 +76,15 @@ class Rows(Source):
     def n_rows(self) -> int:
         """How many rows there are."""
         return len(self.x)
+
+    @property
+    def row_numbers(self) -> int | None:
+        """Pixels of an image; None for vectors."""
+        return None if self.x.ndim == 2 else self.x[0].numel()
+
+    def telling(self) -> Iterator[Batch]:
+        """All rows."""
+        return self.ordered(1024)
 
     def shuffled(self, batch_size: int, seed: int, skip: int = 0) -> Iterator[Batch]:
         """One shuffled pass in full batches, from batch `skip` on."""

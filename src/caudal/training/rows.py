@@ -91,7 +91,7 @@ def calibration_rows(source: Source, seed: int) -> Batch:
     """Rows whose moments stand for those of the training set.
 
     All of them when they are in memory and at most a million; else a fixed random 100,000. Of
-    images, whose pixels are samples too, as many as hold 16 million numbers.
+    images and clips, whose numbers are samples too, as many as hold 16 million of them.
     """
     whole = isinstance(source, Rows) and source.n_rows <= _WHOLE
     most = _WHOLE if whole else _SUBSET
@@ -106,10 +106,10 @@ def initial_rows(source: Source, seed: int, flow: Flow) -> Batch:
 
 
 def within(source: Source, most: int, numbers: int) -> int:
-    """How many images together hold so many numbers, at least 256; of vectors `most` rows."""
-    if not isinstance(source, Rows) or source.x.ndim == 2:
+    """How many images or clips hold so many numbers, at least 256; of vectors `most` rows."""
+    if source.row_numbers is None:
         return most
-    return min(most, max(_FEW, numbers // source.x[0].numel()))
+    return min(most, max(_FEW, numbers // source.row_numbers))
 
 
 def place(batch: Batch, like: Tensor) -> Batch:
@@ -148,9 +148,8 @@ def fingerprint(source: Source) -> dict[str, Any]:
 
     The digest is of all rows in memory; where they are streamed, of the first ones.
     """
-    batches = source.ordered(1024)
     digest = hashlib.sha256()
-    for batch in batches if isinstance(source, Rows) else [next(batches)]:
+    for batch in source.telling():
         for part in (batch.x, batch.context):
             if part is not None:
                 digest.update(part.cpu().contiguous().numpy().tobytes())
