@@ -1,5 +1,6 @@
 """The sounds that come with caudal: five vowels in two voices, made by a source and a filter."""
 
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -47,7 +48,8 @@ def _recordings() -> tuple[Recording, ...]:
 
 def read_built_in(name: str) -> Found:
     """The built-in sounds of one of `NAMES`, the same ones each time."""
-    return Found(name, {TRAIN: list(_recordings())})
+    copies = [replace(recording, labels=dict(recording.labels)) for recording in _recordings()]
+    return Found(name, {TRAIN: copies})
 
 
 def _sing(draw: np.random.Generator, vowel: str, voice: str) -> tuple[np.ndarray, float]:

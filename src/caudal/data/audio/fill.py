@@ -9,7 +9,8 @@ from itertools import islice
 import numpy as np
 from torch import Tensor
 
-from caudal.data.audio.clips import Clips, MemoryClips
+from caudal.data.audio.clips import Clips
+from caudal.data.audio.cropped import MemoryClips
 from caudal.data.audio.faults import FaultError
 from caudal.data.audio.form import Form, read_header
 from caudal.data.audio.labels import encode

@@ -1,7 +1,7 @@
 """From what `--data` names to training, validation and test clips."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from caudal.data.audio.clips import Clips
@@ -111,6 +111,7 @@ def open_clips(
     *,
     labels: str | None = None,
     metadata: str | None = None,
+    given: Mapping[str, Any] | None = None,
     corrupt: str = "refuse",
     memory: int = _MEMORY,
     progress: Progress | None = None,
@@ -122,6 +123,7 @@ def open_clips(
         schema: of the run; where it is conditioned on labels, so are these clips.
         labels: as for `open_audio`.
         metadata: as for `open_audio`.
+        given: labels that all clips have, whatever their names or a table say.
         corrupt: "refuse" or "skip" files that cannot be used.
         memory: bytes above which clips are decoded from their files as they are needed.
         progress: as for `open_audio`.
@@ -131,7 +133,7 @@ def open_clips(
     """
     check_corrupt(corrupt)
     names = tuple(column.name for column in schema.context)
-    found = with_labels(find_audio(data), labels, metadata, names)
+    found = with_labels(find_audio(data), labels, metadata, names, given)
     every = sorted(found.recordings, key=lambda recording: recording.number)
     check_labels(every, schema.context)
     headers = [read_header(recording) for recording in every]

@@ -5,14 +5,14 @@ from collections.abc import Sequence
 import numpy as np
 from torch import Tensor
 
-from caudal.data.audio.clips import Clips
+from caudal.data.audio.cropped import CroppedClips
 from caudal.data.audio.form import Form
 from caudal.data.audio.recordings import Recording
 from caudal.data.audio.schema import AudioSchema
 from caudal.errors import InputError
 
 
-class StreamedClips(Clips):
+class StreamedClips(CroppedClips):
     """Clips that are decoded again in each pass, each file once.
 
     Args:

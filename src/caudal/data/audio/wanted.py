@@ -1,7 +1,8 @@
 """What the options ask of clips."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from caudal.data.audio.folder import FOLDER
 from caudal.data.audio.labels import typed
@@ -61,24 +62,34 @@ def check_rate(rate: int | None) -> None:
 
 
 def with_labels(
-    found: Found, labels: str | None, metadata: str | None, wanted: Sequence[str]
+    found: Found,
+    labels: str | None,
+    metadata: str | None,
+    wanted: Sequence[str],
+    given: Mapping[str, Any] | None = None,
 ) -> Found:
-    """The recordings with what their names, a table and their folders say.
+    """The recordings with what is given, and what their names, a table and their folders say.
 
-    A table that was not asked for is read only for labels that nothing else gives.
+    A pattern or a table is not looked at where all that is wanted is given, and a table that was
+    not asked for is read only for labels that nothing else gives.
 
     Raises:
         InputError: a label that there is not, or a file that the pattern or table does not fit.
     """
-    pattern = None if labels is None else Pattern(labels)
+    given = dict(given or {})
     every = found.recordings
-    names = {name for recording in every for name in recording.labels}
+    if given and set(wanted) <= set(given):
+        labels = metadata = None
+    pattern = None if labels is None else Pattern(labels)
+    names = {name for recording in every for name in recording.labels} | set(given)
     if pattern is not None:
         for recording in every:
             recording.labels.update(pattern.labels(recording))
         names.update(pattern.names)
     if metadata is not None or set(wanted) - names:
         names.update(_from_table(found, metadata))
+    for recording in every:
+        recording.labels.update(given)
     for name in wanted:
         if name not in names:
             hint = near(name, [MEL, NONE, *sorted(names)])
