@@ -8,10 +8,10 @@ from typing import Any
 
 from torch import Tensor
 
-from caudal.cli import finish, preview
+from caudal.cli import distill_audio, finish, preview
 from caudal.cli.config import check_recipe
 from caudal.cli.opened import OpenedRun
-from caudal.cli.options import DataOptions, DistillOptions, plain_fields
+from caudal.cli.options import AudioOptions, DataOptions, DistillOptions, plain_fields
 from caudal.cli.output import check_run_folder, with_advice
 from caudal.cli.parse import parse
 from caudal.cli.screen import Screen
@@ -23,12 +23,14 @@ from caudal.report import Distilled, compare_students, fidelity_rows, speed_rows
 from caudal.report.distilled import SPEED_HEAD
 from caudal.training.devices import leads
 from caudal.training.distill import Distillation, DistillationLoss, distill
+from caudal.training.distill_audio import AudioDistillation
 from caudal.training.dressing import undressed
 from caudal.training.options import Training
 from caudal.training.progress import RichReporter
 from caudal.training.rows import sample_rows
 from caudal.training.student import build_student, check_student, default_student
 
+Options = DistillOptions[Any, Any]
 MOST_CONTEXTS = 100_000
 TRAINING = Training(steps=5000, batch_size=256, lr=2e-3, validate_every=500, patience=0)
 """How a student trains, if not told otherwise."""
@@ -40,36 +42,11 @@ def run(words: list[str]) -> int:
     check_student(options.recipe)
     screen = Screen(options.json)
     out = _folder(options, opened)
-    data = opened.dataset("distill a run whose data are there")
-    contexts = contexts_of(data, opened.flow)
-    student = build_student(options.recipe, opened.table, opened.flow, options.training.seed)
-    terms = _preview(screen, options, opened, student, data)
-    config = _config(options, opened)
     try:
-        fitted = distill(
-            student,
-            opened.flow,
-            contexts,
-            distillation=options.distillation,
-            training=options.training,
-            out=out,
-            resume=options.resume,
-            overwrite=options.overwrite,
-            recipe=options.recipe,
-            schema=opened.table,
-            reporter=RichReporter(),
-            config=config,
-        )
-        if leads():
-            student = fitted.flow.cpu()
-            found = compare_students(
-                student, opened.flow, opened.table, contexts, name=options.teacher, terms=terms
-            )
-            typed = shlex.join(["caudal", "distill", *words])
-            finish.finish(
-                screen, out, options.recipe, data, fitted, config, options.report, found, typed
-            )
-            show(screen, found, out)
+        if opened.has_audio:
+            distill_audio.run(screen, out, options, opened, words)
+        else:
+            _run_table(screen, out, options, opened, words)
     except KeyboardInterrupt as error:
         again = [word for word in words if word not in ("--resume", "--overwrite")]
         command = shlex.join(["caudal", "distill", *again, "--resume"])
@@ -77,7 +54,41 @@ def run(words: list[str]) -> int:
     return 0
 
 
-def _folder(options: DistillOptions[Any], opened: OpenedRun) -> Path:
+def _run_table(
+    screen: Screen, out: Path, options: Options, opened: OpenedRun, words: Sequence[str]
+) -> None:
+    data = opened.dataset("distill a run whose data are there")
+    contexts = contexts_of(data, opened.flow)
+    student = build_student(options.recipe, opened.table, opened.flow, options.training.seed)
+    terms = _preview(screen, options, opened, student, data)
+    config = config_of(options, opened)
+    fitted = distill(
+        student,
+        opened.flow,
+        contexts,
+        distillation=options.distillation,
+        training=options.training,
+        out=out,
+        resume=options.resume,
+        overwrite=options.overwrite,
+        recipe=options.recipe,
+        schema=opened.table,
+        reporter=RichReporter(),
+        config=config,
+    )
+    if leads():
+        student = fitted.flow.cpu()
+        found = compare_students(
+            student, opened.flow, opened.table, contexts, name=options.teacher, terms=terms
+        )
+        typed = shlex.join(["caudal", "distill", *words])
+        finish.finish(
+            screen, out, options.recipe, data, fitted, config, options.report, found, typed
+        )
+        show(screen, found, out)
+
+
+def _folder(options: Options, opened: OpenedRun) -> Path:
     """The run folder, if a student may be put there."""
     out = Path(options.out or f"{options.teacher.rstrip('/')}-{options.recipe.name}")
     if options.resume and options.overwrite:
@@ -89,7 +100,7 @@ def _folder(options: DistillOptions[Any], opened: OpenedRun) -> Path:
     return out
 
 
-def read_options(words: Sequence[str]) -> tuple[DistillOptions[Any], OpenedRun]:
+def read_options(words: Sequence[str]) -> tuple[Options, OpenedRun]:
     """The options, with the defaults that follow from the teacher, and the teacher."""
     import argparse
 
@@ -103,9 +114,13 @@ def read_options(words: Sequence[str]) -> tuple[DistillOptions[Any], OpenedRun]:
         parse_options(words, name or "iaf")
     opened = OpenedRun(words[0], "cpu")
     if opened.has_images:
-        raise InputError(f"{words[0]} models {opened.images.size} images: distil runs of tables")
+        raise InputError(
+            f"{words[0]} models {opened.images.size} images: distil runs of tables or audio"
+        )
     usual = default_student(opened.recipe)
     check_recipe(name or usual.name, "--student")
+    if RECIPES[name or usual.name].audio != opened.has_audio:
+        raise InputError(f"--student {name}: {words[0]} models {opened.what}; take {usual.name}")
     recipe = usual if name in (None, usual.name) else _other(RECIPES[name])
     return parse_options(words, recipe.name, recipe), opened
 
@@ -118,14 +133,17 @@ def _other(kind: type[Recipe]) -> Recipe:
 
 def parse_options(
     words: Sequence[str], name: str, recipe: Recipe | None = None
-) -> DistillOptions[Any]:
+) -> Options:
     """The options for a student of that name; the defaults of its own are those of `recipe`."""
     import tyro
 
     check_recipe(name, "--student")
     generic: Any = DistillOptions
-    kind: type[DistillOptions[Any]] = generic[RECIPES[name]]
-    usual = DistillOptions(tyro.MISSING, recipe or RECIPES[name](), TRAINING, Distillation())
+    student = RECIPES[name]
+    terms: Any = AudioDistillation() if student.audio else Distillation()
+    kind: type[Options] = generic[student, type(terms)]
+    training = distill_audio.TRAINING if student.audio else TRAINING
+    usual: Options = DistillOptions(tyro.MISSING, recipe or student(), training, terms)
     return parse(kind, words, "caudal distill", usual)
 
 
@@ -137,7 +155,7 @@ def contexts_of(data: Dataset, flow: Flow) -> Tensor | None:
 
 def _preview(
     screen: Screen,
-    options: DistillOptions[Any],
+    options: Options,
     opened: OpenedRun,
     student: Flow,
     data: Dataset,
@@ -154,9 +172,10 @@ def _preview(
     return terms
 
 
-def _config(options: DistillOptions[Any], opened: OpenedRun) -> dict[str, Any]:
+def config_of(options: Options, opened: OpenedRun) -> dict[str, Any]:
     """What config.yaml holds: the teacher's data, and each option under the name of its flag."""
-    kept = {f.name: opened.config[f.name] for f in fields(DataOptions) if f.name in opened.config}
+    names = [f.name for f in (*fields(DataOptions), *fields(AudioOptions))]
+    kept = {name: opened.config[name] for name in (*names, "corrupt") if name in opened.config}
     config: dict[str, Any] = {"recipe": options.recipe.name, **kept}
     for part in (options.recipe, options.training, options.distillation):
         config |= plain_fields(part)

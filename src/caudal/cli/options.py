@@ -11,9 +11,11 @@ from caudal.data import BUILT_IN
 from caudal.data.images.hub import is_hub
 from caudal.recipes import Recipe
 from caudal.training.distill import Distillation
+from caudal.training.distill_audio import AudioDistillation
 from caudal.training.options import Training
 
 AnyRecipe = TypeVar("AnyRecipe", bound=Recipe)
+AnyDistillation = TypeVar("AnyDistillation", Distillation, AudioDistillation)
 
 
 @dataclass(frozen=True)
@@ -129,23 +131,25 @@ class TrainOptions(Generic[AnyRecipe]):
 
 
 @dataclass(frozen=True)
-class DistillOptions(Generic[AnyRecipe]):
-    """Trains a student that samples in one pass to be a teacher that goes column by column.
+class DistillOptions(Generic[AnyRecipe, AnyDistillation]):
+    """Trains a student that samples in one pass to be a teacher that goes step by step.
 
-    The student is evaluated as any run is, and measured against its teacher: divergences both
-    ways, weights, a classifier, columns, speed.
+    The student of a table is evaluated as any run is, and measured against its teacher:
+    divergences both ways, weights, a classifier, columns, speed. A student of audio is measured by
+    its divergence, its spectra and loudness beside real clips, and speed.
     """
 
     teacher: Positional[str]
     """Run folder of the teacher."""
     recipe: AnyRecipe
     training: Training
-    distillation: Distillation
+    distillation: AnyDistillation
     out: str | None = None
     """Run folder; TEACHER-STUDENT if not given."""
     student: str | None = None
-    """Recipe of the student: iaf, nsf-iaf, nsf, realnvp or nice; if not given, an inverse
-    autoregressive flow of the teacher's depth. Its own options are those below."""
+    """Recipe of the student: iaf, nsf-iaf, nsf, realnvp or nice, of audio parallel-wavenet; if not
+    given, an inverse autoregressive flow of the teacher's depth. Its own options are those
+    below."""
     resume: FlagCreatePairsOff[bool] = False
     """Go on with the run in --out; give the other options as before."""
     report: bool = True

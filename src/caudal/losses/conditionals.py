@@ -83,6 +83,7 @@ def conditional_kl(
     found: Conditionals,
     context: Tensor | None = None,
     draws: int = 1,
+    generator: torch.Generator | None = None,
 ) -> Divergence:
     """How far each of the student's conditionals is from the teacher's, one pass of the teacher.
 
@@ -100,7 +101,7 @@ def conditional_kl(
         return Divergence(entropy, entropy + kl)
     cross_entropy = torch.zeros_like(found.x)
     for _ in range(draws):
-        noise = student.base.draw(*found.x.shape).to(found.x)
+        noise = student.base.draw(*found.x.shape, generator=generator).to(found.x)
         x = torch.addcmul(found.mean, found.log_scale.exp(), noise)
         z, log_slope = given.elementwise.inverse(x, params)
         cross_entropy = cross_entropy - (teacher.base.log_density(z) + log_slope)

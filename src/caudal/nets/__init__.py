@@ -10,7 +10,7 @@ from caudal.nets.mlp import MLP, ResidualMLP
 from caudal.nets.spectral import Spectral, SpectralConv2d, SpectralLinear
 from caudal.nets.triangular import TriangularConvNet, TriangularMLP, TriangularNet
 from caudal.nets.wavenet import WaveNet
-from caudal.nets.wavenet_step import Naive
+from caudal.nets.wavenet_step import Naive, Stepwise
 
 __all__ = [
     "MADE",
@@ -26,6 +26,7 @@ __all__ = [
     "LipschitzMLP",
     "LipschitzNet",
     "Naive",
+    "Stepwise",
     "Rerun",
     "ResidualConvNet",
     "ResidualMLP",

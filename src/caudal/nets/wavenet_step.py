@@ -127,6 +127,27 @@ class Naive(CausalNet):
         return None
 
 
+class Stepwise(CausalNet):
+    """The same net without its compiled loop: to measure what that is worth."""
+
+    def __init__(self, net: CausalNet) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        params: Tensor = self.net(x, context)
+        return params
+
+    def start(self, like: Tensor, context: Tensor | None = None) -> Any:
+        return self.net.start(like, context)
+
+    def step(self, value: Tensor | None, state: Any) -> tuple[Tensor, Any]:
+        return self.net.step(value, state)
+
+    def unroll(self, z: Tensor, scalar: Any, context: Tensor | None = None) -> None:
+        return None
+
+
 class Window(NamedTuple):
     """The samples so far, one position late, and the conditions of the whole clip."""
 

@@ -1,0 +1,135 @@
+"""Distilling a run on audio: a WaveNet into a student that speaks in a few passes."""
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from caudal.cli import finish_audio, preview, preview_audio
+from caudal.cli.opened_audio import audio_dataset
+from caudal.cli.screen import Screen
+
+if TYPE_CHECKING:
+    from caudal.cli.opened import OpenedRun
+    from caudal.cli.options import DistillOptions
+from caudal.data import AudioDataset
+from caudal.flow import Flow
+from caudal.report.sound import (
+    Copy,
+    DistilledAudio,
+    clips_to_copy,
+    compare_sounds,
+    draw_copies,
+    kl_per_sample,
+    sampling_rates,
+)
+from caudal.report.sound.distilled import MEASURES_HEAD, RATES_HEAD, measure_rows, rate_rows
+from caudal.training.devices import leads
+from caudal.training.distill_audio import AudioDistillationLoss, distill_audio
+from caudal.training.options import Training
+from caudal.training.progress import RichReporter
+from caudal.training.student import build_student
+
+TRAINING = Training(
+    steps=4000, batch_size=8, lr=1e-3, ema=0.995, validate_every=250, patience=0, clip=10.0
+)
+"""How a student of audio trains, if not told otherwise."""
+COMPARED, SECONDS = 16, 5.0  # test clips that are copied by both, and what of each
+SHOWN = 4  # of them in the report
+KL_CLIPS = 64
+
+
+def run(
+    screen: Screen,
+    out: Path,
+    options: "DistillOptions[Any, Any]",
+    opened: "OpenedRun",
+    words: Sequence[str],
+) -> None:
+    """Trains the student, compares it with its teacher, and says so."""
+    from caudal.cli.distill import config_of
+
+    data = audio_dataset(opened, screen, "distil a run whose clips are there")
+    student = build_student(options.recipe, opened.audio, opened.flow, options.training.seed)
+    terms = _preview(screen, options, opened, student, data)
+    config = config_of(options, opened)
+    fitted = distill_audio(
+        student,
+        opened.flow,
+        data.train,
+        data.valid,
+        distillation=options.distillation,
+        training=options.training,
+        out=out,
+        resume=options.resume,
+        overwrite=options.overwrite,
+        recipe=options.recipe,
+        schema=opened.audio,
+        reporter=RichReporter(),
+        config=config,
+    )
+    if leads():
+        found, copies = _compare(screen, options, opened, fitted.flow.cpu(), data, terms)
+        typed = shlex.join(["caudal", "distill", *words])
+        finish_audio.finish_student(
+            screen, out, options.recipe, data, fitted, config, found, copies, typed, options.report
+        )
+        show(screen, found, out)
+
+
+def _preview(
+    screen: Screen,
+    options: "DistillOptions[Any, Any]",
+    opened: "OpenedRun",
+    student: Flow,
+    data: AudioDataset,
+) -> list[str]:
+    """Says who learns what from whom; gives the terms that are minimised."""
+    screen.say(f"\nteacher: {opened.recipe.name} in {options.teacher}")
+    preview_audio.show_data(screen, data)
+    preview.show_recipe(screen, options.recipe, student, data, advise=False)
+    preview_audio.show_receptive_field(screen, options.recipe, data.schema.rate)
+    loss = AudioDistillationLoss(student, opened.flow, options.distillation)
+    screen.say(f"minimises {' + '.join(loss.described)}\n")
+    return loss.described
+
+
+def _compare(
+    screen: Screen,
+    options: "DistillOptions[Any, Any]",
+    opened: "OpenedRun",
+    student: Flow,
+    data: AudioDataset,
+    terms: Sequence[str],
+) -> tuple[DistilledAudio, list[Copy]]:
+    """The student beside its teacher on test clips; and its copies of the first of them."""
+    teacher, clips, schema = opened.flow, data.test, data.schema
+    indices = clips_to_copy(clips, COMPARED)
+    kl, kl_two_se = kl_per_sample(
+        student, teacher, clips, clips_to_copy(clips, KL_CLIPS), track=screen.track
+    )
+    screen.say("copying test clips by both")
+    pair = [draw_copies(flow, clips, indices, schema) for flow in (student, teacher)]
+    first = clips.clip(indices[0])
+    speeds = sampling_rates(teacher, student, schema.rate, first.context, first.x.shape[-1])
+    found = compare_sounds(
+        *pair,
+        schema.rate,
+        name=options.teacher,
+        terms=terms,
+        kl=kl,
+        kl_two_se=kl_two_se,
+        speeds=speeds,
+    )
+    return found, pair[0][:SHOWN]
+
+
+def show(screen: Screen, found: DistilledAudio, out: Path) -> None:
+    """The student beside its teacher."""
+    screen.say(f"\nstudent beside {found.teacher}, {found.of_student.clips} test clips of each")
+    screen.table(MEASURES_HEAD, measure_rows(found), " nn ")
+    screen.say("\nhow fast each makes sound")
+    screen.table(RATES_HEAD, rate_rows(found.speeds), "  nnnn")
+    for line in found.verdict:
+        screen.say(line, style="bold")
+    screen.say(f"\ncompared in {out / 'compare.json'}")

@@ -1,0 +1,116 @@
+"""How fast a WaveNet, and a student of it, make sound: every way there is, side by side."""
+
+import copy
+import statistics
+import time
+from collections.abc import Callable
+from typing import cast
+
+import torch
+from torch import Tensor
+
+from caudal.bijection import parts_of
+from caudal.bijections import Autoregressive
+from caudal.flow import Flow
+from caudal.nets import Naive, Stepwise, WaveNet
+from caudal.report.sound.distilled import SamplingRate
+
+_NAIVE = 8  # samples: each runs the receptive field again
+_STEPS = 800  # samples to time steps on
+_RUNS = 3
+
+
+@torch.no_grad()
+def sampling_rates(
+    teacher: Flow,
+    student: Flow | None,
+    rate: int,
+    context: Tensor | None = None,
+    length: int | None = None,
+    batch: int = 1,
+) -> list[SamplingRate]:
+    """Seconds of sound a second: the teacher by reruns, by steps, and as it is; the student.
+
+    Args:
+        teacher: one autoregressive layer of a WaveNet, dressed or not.
+        student: that samples in one pass; None leaves it out.
+        rate: samples a second.
+        context: of one clip (C, F), given to all of the batch; None for flows that take none.
+        length: samples of each clip drawn whole; a second of them if not given.
+        batch: clips at a time; their samples count together.
+    """
+    length = length or rate
+    rows = None if context is None else context[None].expand(batch, *context.shape)
+    device = teacher.base.like.device
+    found = []
+
+    def add(who: str, samples: int, took: float) -> None:
+        found.append(SamplingRate(who, batch * samples / rate, took, rate, str(device)))
+
+    add("teacher, naive", _NAIVE, naive_seconds(teacher, rows, length, batch, _NAIVE))
+    steps = min(length, _STEPS)
+    stepping = stepwise(teacher)
+    add("teacher, queues", steps, _median(_drawing(stepping, rows, steps, batch)))
+    add("teacher, fastest", length, _median(_drawing(teacher, rows, length, batch)))
+    if student is not None:
+        add("student", length, _median(_drawing(student, rows, length, batch)))
+    return found
+
+
+def naive_seconds(
+    teacher: Flow, rows: Tensor | None, length: int, batch: int, samples: int
+) -> float:
+    """What so many samples take when each runs the receptive field before it again."""
+    layer = cast(Autoregressive, parts_of(teacher.bijection)[0])
+    net = Naive(cast(WaveNet, layer.net))
+    reach = net.net.receptive_field
+    like = teacher.base.draw(batch, 1, max(length, reach + samples))
+    given = None if rows is None else teacher.embed(rows.to(like))
+    if given is not None and given.shape[-1] > 1:  # as many frames as the window is long
+        times = -(-like.shape[-1] // (length // given.shape[-1] or 1) // given.shape[-1]) + 1
+        given = given.repeat(1, 1, times)
+    state = net.start(like, given)
+    state.samples.extend(like[..., :reach].permute(2, 0, 1).unsqueeze(-1).unbind(0))
+    value = like[..., :1]
+
+    def run() -> None:
+        nonlocal state
+        for _ in range(samples):
+            params, state = net.step(value, state)
+            layer.elementwise.forward(value, params)
+
+    return _median(run)
+
+
+def stepwise(flow: Flow) -> Flow:
+    """A copy that samples by queues alone, without compiled loops."""
+    flow = copy.deepcopy(flow)
+    for part in flow.modules():
+        if isinstance(part, Autoregressive):
+            part.net = Stepwise(cast(WaveNet, part.net))
+    return flow
+
+
+def _drawing(flow: Flow, rows: Tensor | None, length: int, batch: int) -> Callable[[], object]:
+    like = flow.base.like
+    given = None if rows is None else rows.to(like)
+    return lambda: flow.sample(batch, given, length=length)
+
+
+def _median(run: Callable[[], object]) -> float:
+    """Seconds of a run, the median of a few, after one that warms up."""
+    run()
+    taken = []
+    for _ in range(_RUNS):
+        _wait()
+        start = time.perf_counter()
+        run()
+        _wait()
+        taken.append(time.perf_counter() - start)
+    return statistics.median(taken)
+
+
+def _wait() -> None:
+    """For what an accelerator has still to do."""
+    if torch.accelerator.is_available():
+        torch.accelerator.synchronize()
