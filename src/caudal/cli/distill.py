@@ -131,9 +131,7 @@ def _other(kind: type[Recipe]) -> Recipe:
     return kind(**({"batch_norm": False} if "batch_norm" in names else {}))
 
 
-def parse_options(
-    words: Sequence[str], name: str, recipe: Recipe | None = None
-) -> Options:
+def parse_options(words: Sequence[str], name: str, recipe: Recipe | None = None) -> Options:
     """The options for a student of that name; the defaults of its own are those of `recipe`."""
     import tyro
 

@@ -109,11 +109,12 @@ def _compare(
         student, teacher, clips, clips_to_copy(clips, KL_CLIPS), track=screen.track
     )
     screen.say("copying test clips by both")
-    pair = [draw_copies(flow, clips, indices, schema) for flow in (student, teacher)]
+    ours, theirs = (draw_copies(flow, clips, indices, schema) for flow in (student, teacher))
     first = clips.clip(indices[0])
     speeds = sampling_rates(teacher, student, schema.rate, first.context, first.x.shape[-1])
     found = compare_sounds(
-        *pair,
+        ours,
+        theirs,
         schema.rate,
         name=options.teacher,
         terms=terms,
@@ -121,7 +122,7 @@ def _compare(
         kl_two_se=kl_two_se,
         speeds=speeds,
     )
-    return found, pair[0][:SHOWN]
+    return found, ours[:SHOWN]
 
 
 def show(screen: Screen, found: DistilledAudio, out: Path) -> None:

@@ -22,7 +22,9 @@ COMMANDS = {
     "train": Command("RECIPE --data DATA", "fit a flow to a table, images or audio; leaves a run"),
     "eval": Command("RUN", "test log-likelihood of a run, beside a Gaussian"),
     "score": Command("RUN --data DATA --out FILE", "rows, images or clips with their log-density"),
-    "sample": Command("RUN -n ROWS --out FILE", "new rows, as the data's are, new images or clips"),
+    "sample": Command(
+        "RUN -n ROWS --out FILE", "new rows, as the data's are, new images or clips"
+    ),
     "interpolate": Command("RUN --out PICTURE", "what lies between four images"),
     "distill": Command("TEACHER --out FOLDER", "train a fast-sampling student of a run's flow"),
     "recipes": Command("", "the flows there are, their papers, and what each is good for"),

@@ -100,4 +100,9 @@ def _clips(
         clips, notes = other_clips(opened, options.data, options.images.corrupt, screen)
         return clips, saved, options.data, notes
     dataset = audio_dataset(opened, screen)
-    return dataset.test, saved or fit_autoregression(dataset.train, dataset.schema), "test", dataset.notes
+    return (
+        dataset.test,
+        saved or fit_autoregression(dataset.train, dataset.schema),
+        "test",
+        dataset.notes,
+    )

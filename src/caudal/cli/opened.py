@@ -8,7 +8,15 @@ import torch
 
 from caudal.cli.opened_config import read_data_options
 from caudal.cli.options import is_path
-from caudal.data import AudioDataset, AudioSchema, Dataset, ImageDataset, ImageSchema, Schema, open_data
+from caudal.data import (
+    AudioDataset,
+    AudioSchema,
+    Dataset,
+    ImageDataset,
+    ImageSchema,
+    Schema,
+    open_data,
+)
 from caudal.data.schemas import AnySchema
 from caudal.errors import InputError
 from caudal.flow import Flow

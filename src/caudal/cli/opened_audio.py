@@ -1,5 +1,6 @@
 """The clips that a finished run was trained on, and others that it can take."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -8,6 +9,7 @@ from caudal.cli.opened import OpenedRun, parts
 from caudal.cli.screen import Screen
 from caudal.data import AudioDataset
 from caudal.data.audio import Clips, open_audio, open_clips
+from caudal.data.column import Column
 
 INSTEAD = "give other clips with --data"
 
@@ -31,16 +33,30 @@ def audio_dataset(opened: OpenedRun, screen: Screen, instead: str = INSTEAD) -> 
 
 
 def other_clips(
-    opened: OpenedRun, data: str, corrupt: str, screen: Screen
+    opened: OpenedRun,
+    data: str,
+    corrupt: str,
+    screen: Screen,
+    fixed: Mapping[str, float] | None = None,
 ) -> tuple[Clips, tuple[str, ...]]:
     """All clips of another folder, or one file, treated as the run's; and what to know of them.
+
+    `fixed` are codes of labels that all of them have, whatever their names say.
 
     Raises:
         InputError: they cannot be read, or lack the labels the flow is given.
     """
     progress = reading(screen, "reading audio")
     names = _names(opened.config)
-    return open_clips(data, opened.audio, corrupt=corrupt, progress=progress, **names)
+    codes = fixed or {}
+    columns = [column for column in opened.audio.context if column.name in codes]
+    given = {column.name: _value(column, codes[column.name]) for column in columns}
+    return open_clips(data, opened.audio, corrupt=corrupt, progress=progress, given=given, **names)
+
+
+def _value(column: Column, code: float) -> Any:
+    """What a code of a label stands for."""
+    return code if column.categories is None else column.categories[int(code)]
 
 
 def _names(config: dict[str, Any]) -> dict[str, Any]:

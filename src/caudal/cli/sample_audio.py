@@ -77,7 +77,7 @@ def _wanted(opened: OpenedRun, options: "SampleOptions", screen: Screen) -> Iter
             raise InputError(
                 f"--seconds: {options.run} is given a spectrum, which says how long a clip is"
             )
-        clips = _clips(opened, options, screen)
+        clips = _clips(opened, options, fixed, screen)
         n = options.n if options.n is not None else (len(clips.names) if options.mel_of else 1)
         for index in islice(cycle(range(len(clips.names))), n):
             name, x, context = clips.clip(index)
@@ -91,11 +91,13 @@ def _wanted(opened: OpenedRun, options: "SampleOptions", screen: Screen) -> Iter
         yield Wanted(f"{index + 1:04}", length, next(rows))
 
 
-def _clips(opened: OpenedRun, options: "SampleOptions", screen: Screen) -> Clips:
+def _clips(
+    opened: OpenedRun, options: "SampleOptions", fixed: dict[str, float], screen: Screen
+) -> Clips:
     """The clips to copy: those of --mel-of, or the test clips of the run."""
     if options.mel_of is None:
         return audio_dataset(opened, screen, "give a file or a folder with --mel-of").test
-    clips, notes = other_clips(opened, options.mel_of, "refuse", screen, options.given)
+    clips, notes = other_clips(opened, options.mel_of, "refuse", screen, fixed)
     for note in notes:
         screen.warn(note)
     return clips

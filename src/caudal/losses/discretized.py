@@ -40,8 +40,8 @@ def discretized_log_prob(flow: Flow, x: Tensor, context: Tensor | None = None) -
     if not is_discretizable(flow):
         raise ValueError("only one autoregressive layer over dequantised sound is discretised")
     flow.lift(x)  # refuses other shapes
-    layer, *dressing = cast(list[Bijection], parts_of(flow.bijection))
-    layer = cast(Autoregressive, layer)
+    first, *dressing = parts_of(flow.bijection)
+    layer = cast(Autoregressive, first)
     low, middle, high = (_undress(dressing, x.double() + part) for part in (0, 0.5, 1))
     params = layer.net(middle.to(x.dtype), flow.embed(context)).double()
     z_low, z_high = (layer.elementwise.inverse(edge, params)[0] for edge in (low, high))

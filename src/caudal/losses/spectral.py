@@ -7,7 +7,9 @@ from torch import Tensor
 
 WINDOWS = (64, 256, 1024)
 """Samples of the windows: short ones see when, long ones see which pitch."""
-_QUIET = 1e-3  # of a signal of deviation 1: below, differences of magnitudes in logarithms say nothing
+_QUIET = (
+    1e-3  # of a signal of deviation 1: below, differences of magnitudes in logarithms say nothing
+)
 
 
 def spectral_loss(

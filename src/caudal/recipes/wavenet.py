@@ -59,7 +59,9 @@ class AudioRecipe(Recipe):
             ValueError: other events than sound, or other context than frames.
         """
         if isinstance(event_shape, int) or len(event_shape) != 2 or event_shape[0] != 1:
-            raise ValueError(f"{self.name} models sound (1, {FREE}), got event shape {event_shape}")
+            raise ValueError(
+                f"{self.name} models sound (1, {FREE}), got event shape {event_shape}"
+            )
         if context_shape is None:
             return 0
         if isinstance(context_shape, int) or len(context_shape) not in (1, 2):

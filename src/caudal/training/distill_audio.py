@@ -126,7 +126,9 @@ class AudioDistillationLoss(Terms):
         if rows is None or len(rows) < 2:
             raise InputError("--contrastive needs a context, and two clips in a batch")
         other = rows.roll(1, 0)
-        return conditional_kl(self.student, self.teacher, found, other, self.options.draws).kl.mean()
+        return conditional_kl(
+            self.student, self.teacher, found, other, self.options.draws
+        ).kl.mean()
 
     def _undress(self, x: Tensor) -> Tensor:
         """Whole numbers as the undressed flows have them, of deviation about 1."""
