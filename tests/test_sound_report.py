@@ -196,8 +196,8 @@ def test_its_density_is_the_product_of_its_conditionals(baseline):
     total, c = 0.0, baseline.coefficients
     for t in range(50):
         mean = baseline.bias + sum(float(c[k - 1] * y[t - k]) for k in range(1, 33) if t >= k)
-        std = torch.tensor(baseline.std).double()
-        normal = torch.distributions.Normal(torch.tensor(mean).double(), std)
+        std = torch.tensor(baseline.std, dtype=torch.float64)
+        normal = torch.distributions.Normal(torch.tensor(mean, dtype=std.dtype), std)
         total += float(normal.log_prob(y[t]))
     got = baseline.log_prob(x[None], torch.Generator().manual_seed(5))
     assert float(got) == pytest.approx(total, rel=1e-10)
@@ -418,6 +418,10 @@ def test_copies_are_as_long_as_clips_and_as_their_contexts():
     assert torch.equal(alone.sample, copies[2].sample)
     cold = draw_copies(flow, clips, [1], schema, seed=3, temperature=0.0)[0]
     assert not cold.sample.any()
+    broken = draw_copies(flow, clips, [1], schema, temperature=math.inf)[0]
+    assert broken.broken
+    assert not copies[0].broken
+    assert broken.sample.isfinite().all()
     silent = Waves(SCHEMA, [torch.zeros(50), torch.ones(50)])
     assert clips_to_copy(silent) == [1]
 

@@ -24,12 +24,14 @@ class Copy:
         label: what it is, as far as the flow is told it in words; may be empty.
         original: (T,) from -1 to 1.
         sample: (T,).
+        broken: whether there were values that are not finite, which are silent in `sample`.
     """
 
     name: str
     label: str
     original: Tensor
     sample: Tensor
+    broken: bool = False
 
 
 def clips_to_copy(clips: Clips, most: int = MOST, seed: int = 0) -> list[int]:
@@ -71,10 +73,14 @@ def draw_copies(
         for index, clip in zip(indices, taken, strict=True)
     ]
     samples = _decode(flow, noises, [clip.context for clip in taken])
-    return [
-        Copy(clip.name, label_of(clip, schema), amplitudes(clip.x, schema), amplitudes(x, schema))
-        for clip, x in zip(taken, samples, strict=True)
-    ]
+    return [_copy(clip, x, schema) for clip, x in zip(taken, samples, strict=True)]
+
+
+def _copy(clip: Clip, x: Tensor, schema: AudioSchema) -> Copy:
+    original = amplitudes(clip.x, schema)
+    sample = amplitudes(x.where(x.isfinite(), 0.0), schema)
+    broken = not bool(x.isfinite().all())
+    return Copy(clip.name, label_of(clip, schema), original, sample, broken)
 
 
 def _decode(flow: Flow, noises: list[Tensor], contexts: list[Tensor | None]) -> list[Tensor]:

@@ -38,6 +38,15 @@ def draw_rows(story: AudioStory) -> list[bytes]:
 
 def heard(story: AudioStory) -> str:
     """How to read the spectrograms and to take the sounds."""
+    return _heard(story) + _broken(story)
+
+
+def _broken(story: AudioStory) -> str:
+    n = sum(copy.broken for copy in story.samples)
+    return BROKEN.format(n, len(story.samples)) if n else ""
+
+
+def _heard(story: AudioStory) -> str:
     if story.distilled is not None:
         return BESIDE_TEACHER
     schema = story.dataset.schema
@@ -105,6 +114,10 @@ FREELY = (
 BESIDE_TEACHER = (
     "Test clips, not picked, beside what the teacher and the student make of the same context. "
     "Wave above, spectrogram below, all on one scale."
+)
+BROKEN = (
+    " {} of {} samples have values that are not finite, which are silent here: from noise to "
+    "data, the flow is unstable."
 )
 AVERAGES = (
     "Power at each frequency, over all of the clips above: a line that lies below that of the "

@@ -54,7 +54,8 @@ def draw_noise(noises: Sequence[Tensor], base: Base) -> "Figure":
 
 def _histogram(axes: "Axes", z: Tensor, base: Base) -> None:
     end = float(torch.quantile(z.abs()[:: 1 + len(z) // 100_000], 0.999)) * 1.15
-    end = max(end, float(base.draw(1000).abs().double().quantile(0.999)))
+    usual = normal_range(base)
+    end = min(max(end, usual), 2 * usual)
     bins: Any = {"bins": 80, "range": (-end, end), "density": True}
     axes.hist(z.numpy(), **bins, color=DATA, alpha=0.55, label="z")
     at = torch.linspace(-end, end, 400, dtype=torch.float64)
@@ -79,6 +80,12 @@ def _quantiles(axes: "Axes", z: Tensor, base: Base) -> None:
     axes.set_ylim(-1.6 * end, 1.6 * end)
     axes.set_xlabel("expected score")
     axes.set_ylabel("score of z")
+
+
+def normal_range(base: Base) -> float:
+    """How far from 0 all but one in a thousand of the base's elements are, nearly."""
+    at = torch.linspace(0, 50, 5001, dtype=torch.float64)
+    return float(at[torch.searchsorted(base.log_cdf(at).exp(), 0.9995).clamp(max=5000)])
 
 
 def normal_scores(z: Tensor, base: Base) -> Tensor:

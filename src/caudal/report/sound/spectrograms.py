@@ -8,13 +8,14 @@ from torch import Tensor
 
 from caudal.report.sound.copies import Copy
 from caudal.report.sound.spectra import decibels, magnitudes, sizes
-from caudal.report.style import DATA, SAMPLES, WIDTH, new_figure, shorten
+from caudal.report.style import DATA, QUIET, SAMPLES, WIDTH, new_figure, shorten
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-RANGE = 70.0  # dB below the loudest original that are shown
+RANGE = 75.0  # dB that are shown
+LOUD = 0.998  # of the originals' values that are below the top of the scale
 COLUMNS = 500  # of a spectrogram: more than the picture has dots
 MAP = "magma"
 
@@ -37,7 +38,7 @@ def draw_copies_of(copies: Sequence[Copy], rate: int) -> "Figure":
 
 def caption_of(copy: Copy) -> str:
     """The clip's name and its labels."""
-    return f"{shorten(copy.name, 40)}, {copy.label}" if copy.label else shorten(copy.name, 60)
+    return f"{shorten(copy.name, 24)}, {copy.label}" if copy.label else shorten(copy.name, 44)
 
 
 def draw_spectrograms(
@@ -45,21 +46,23 @@ def draw_spectrograms(
 ) -> "Figure":
     """Waveforms over spectrograms: the sounds of each row side by side, all on one dB scale.
 
-    The scale's top is the loudest of the first column, the originals.
+    Near the scale's top is the loudest of the first column, the originals.
     """
     across = len(rows[0])
-    top = float(max(_spectrogram(row[0].wave, rate).max() for row in rows))
-    figure = new_figure(WIDTH, 1.75 * len(rows) + 0.55)
+    top = max(float(np.quantile(_spectrogram(row[0].wave, rate), LOUD)) for row in rows)
+    figure = new_figure(WIDTH, 1.95 * len(rows) + 0.25)
     parts: Any = figure.subfigures(len(rows), 1, squeeze=False)[:, 0]
     for i, (part, row, name) in enumerate(zip(parts, rows, names, strict=True)):
-        part.suptitle(name, x=0.0, ha="left", fontsize=9)
-        heights = {"height_ratios": (1, 2.6)}
-        axes = part.subplots(2, across, sharex=True, sharey="row", squeeze=False, **_grid(heights))
+        heights: Any = {"gridspec_kw": {"height_ratios": (1, 2.8)}}
+        axes = part.subplots(2, across, sharex=True, sharey="row", squeeze=False, **heights)
+        peak = max(float(sound.wave.abs().max()) for sound in row)
         for j, sound in enumerate(row):
             shown = _draw(axes[:, j], sound, rate, top)
             axes[0, j].set_title(sound.title, color=sound.colour, loc="left")
             if i == len(rows) - 1:
                 axes[1, j].set_xlabel("seconds")
+        _name_amplitudes(axes[0, 0], peak)
+        axes[0, 0].set_title(name, color=QUIET, loc="right", fontsize=8)
         axes[1, 0].set_ylabel("kHz")
         bar = part.colorbar(shown, ax=axes[1, :], pad=0.01, aspect=12)
         bar.set_label("dB")
@@ -67,8 +70,13 @@ def draw_spectrograms(
     return figure
 
 
-def _grid(options: dict[str, Any]) -> dict[str, Any]:
-    return {"gridspec_kw": options}
+def _name_amplitudes(axes: "Axes", peak: float) -> None:
+    """Ticks at 0 and, one digit long, near the peak of the row."""
+    peak = max(peak, 1e-4)
+    size = 10.0 ** np.floor(np.log10(peak))
+    near = np.floor(peak / size) * size
+    axes.set_ylim(-1.1 * peak, 1.1 * peak)
+    axes.set_yticks([0.0, near], ["0", f"{near:.5g}"])
 
 
 def _draw(axes: "Sequence[Axes]", sound: Sound, rate: int, top: float) -> Any:
@@ -77,7 +85,8 @@ def _draw(axes: "Sequence[Axes]", sound: Sound, rate: int, top: float) -> Any:
     low, high = _envelope(sound.wave.numpy())
     at = np.linspace(0, seconds, len(low))
     axes[0].fill_between(at, low, high, color=sound.colour, linewidth=0.4)
-    axes[0].locator_params(axis="y", nbins=3)
+    axes[0].tick_params(bottom=False)
+    axes[0].spines["bottom"].set_visible(False)
     shown = axes[1].imshow(
         _spectrogram(sound.wave, rate),
         origin="lower",
