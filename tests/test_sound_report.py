@@ -44,11 +44,11 @@ from caudal.report.sound import (
     write_audio_report,
 )
 from caudal.report.sound.copies import beginning
-from caudal.report.sound.distilled import measure_rows
 from caudal.report.sound.evaluate import ratio_two_se, summary
 from caudal.report.sound.players import encode, whole
 from caudal.report.sound.residuals import autocorrelation, find_noise, normal_scores
 from caudal.report.sound.spectra import level, magnitudes, sizes, treble_difference
+from caudal.report.sound.tables import measure_rows
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 RATE, STD = 4000, 900.0  # of the innovations, in whole numbers
@@ -544,6 +544,8 @@ def test_a_report_has_its_sounds_in_it(tmp_path):
         assert np.array_equal(found, whole(wave))
     assert "run &lt;1&gt;" in text
     assert "3 bands" in text
+    assert "3-band log-mel spectrum and its digit alone" in text
+    assert "loudness error" in text
     assert "nats a sample" in text
     assert re.search(r"as a density in units of amplitude", text, re.I)
     pictures = {p.stem for p in (tmp_path / "pictures").glob("*.png")}

@@ -8,8 +8,8 @@ from caudal.report.evaluate import plain
 from caudal.report.numbers import number
 from caudal.report.sound.averages import Side, draw_averages
 from caudal.report.sound.copies import Copy
-from caudal.report.sound.measures import CopyMeasures, Mean, measure_copies
-from caudal.report.sound.spectrograms import Sound, caption_of, draw_spectrograms
+from caudal.report.sound.measures import CopyMeasures, measure_copies
+from caudal.report.sound.spectrograms import Sound
 from caudal.report.style import DATA, SAMPLES
 
 if TYPE_CHECKING:
@@ -149,52 +149,6 @@ def _signed(value: float) -> str:
     return f"{value:+.1f}".replace("-", "−")
 
 
-MEASURES_HEAD = ["", "teacher", "student", ""]
-
-
-def measure_rows(d: DistilledAudio) -> list[list[str]]:
-    """Name, the teacher's value, the student's and the meaning of each measure, for tables."""
-    kl = f"{number(d.kl, 4)} ± {number(d.kl_two_se, 4)}"
-    rows = [["KL(student||teacher)", "", kl, "nats a sample"]]
-    for name, words, meaning in _MEASURES:
-        pair = [_mean(getattr(side, name)) for side in (d.of_teacher, d.of_student)]
-        rows.append([words, *pair, meaning])
-    return rows
-
-
-_MEASURES = (
-    ("convergence", "STFT, convergence", "of magnitudes, loud parts above all; 0 is equal"),
-    ("log_magnitude", "STFT, log-magnitude", "nepers, all parts alike; 1 is 8.7 dB"),
-    ("log_spectral_distance", "log-spectral distance", "dB, root mean square over frequencies"),
-    ("loudness_error", "loudness error", "dB, of 50 ms frames that are not silent"),
-    ("level", "level", "dB above the originals; far below 0 is quiet"),
-    ("treble", "treble", "dB above the originals', beyond a quarter of the rate; below 0 dull"),
-)
-
-
-def _mean(m: Mean) -> str:
-    spread = f" ± {number(2 * m.se, 2)}" if m.se == m.se else ""
-    return f"{number(m.mean, 2)}{spread}".replace("-", "−")
-
-
-RATES_HEAD = ["", "on", "seconds of sound", "took (s)", "samples a second", "times real time"]
-
-
-def rate_rows(speeds: Sequence[SamplingRate]) -> list[list[str]]:
-    """How fast each draws, for tables."""
-    return [
-        [
-            s.who,
-            s.device,
-            number(s.seconds, 2),
-            number(s.took, 3),
-            number(s.times_real * s.rate, 0),
-            number(s.times_real, 3),
-        ]
-        for s in speeds
-    ]
-
-
 def sounds_of(student: Copy, teacher: Copy) -> list[Sound]:
     """Original, teacher's and student's, from left to right."""
     return [
@@ -202,12 +156,6 @@ def sounds_of(student: Copy, teacher: Copy) -> list[Sound]:
         Sound("teacher", teacher.sample, TEACHER),
         Sound("student", student.sample, SAMPLES),
     ]
-
-
-def draw_beside_teacher(students: Sequence[Copy], teachers: Sequence[Copy], rate: int) -> "Figure":
-    """Spectrograms of original, teacher and student in three columns, a clip in each row."""
-    rows = [sounds_of(s, t) for s, t in zip(students, teachers, strict=True)]
-    return draw_spectrograms(rows, [caption_of(s) for s in students], rate)
 
 
 def draw_averages_beside_teacher(

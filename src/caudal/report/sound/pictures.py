@@ -8,9 +8,15 @@ from caudal.report.curves import draw_curves, has_curves
 from caudal.report.pictures import Picture, to_png
 from caudal.report.sound.averages import Side, draw_averages
 from caudal.report.sound.copies import clips_to_copy
-from caudal.report.sound.distilled import draw_averages_beside_teacher, draw_beside_teacher
+from caudal.report.sound.distilled import draw_averages_beside_teacher, sounds_of
 from caudal.report.sound.residuals import draw_noise, find_noise
-from caudal.report.sound.spectrograms import draw_copies_of
+from caudal.report.sound.spectrograms import (
+    Sound,
+    both,
+    caption_of,
+    draw_spectrograms,
+    top_of,
+)
 from caudal.report.sound.story import AudioStory
 from caudal.report.style import DATA, SAMPLES, house_style
 
@@ -31,9 +37,17 @@ def draw_all(story: AudioStory) -> list[Picture]:
 
 
 def draw_rows(story: AudioStory) -> list[bytes]:
-    """The spectrograms of each clip alone, as PNG, to have its players under it."""
+    """The spectrograms of each clip alone, as PNG, to have its players under it; one scale."""
     with house_style():
         return [to_png(_spectrograms(story, slice(i, i + 1))) for i in range(len(story.samples))]
+
+
+def rows_of(story: AudioStory) -> list[list[Sound]]:
+    """The sounds of each clip, from left to right: original, teacher's if any, the flow's."""
+    if story.distilled is None:
+        return [both(copy) for copy in story.samples]
+    pairs = zip(story.samples, story.distilled.copies, strict=True)
+    return [sounds_of(student, teacher) for student, teacher in pairs]
 
 
 def heard(story: AudioStory) -> str:
@@ -51,7 +65,8 @@ def _heard(story: AudioStory) -> str:
         return BESIDE_TEACHER
     schema = story.dataset.schema
     if schema.mels:
-        return COPIES.format(mels=schema.mels)
+        also = "".join(f" and its {c.name}" for c in schema.context)
+        return COPIES.format(mels=schema.mels, also=also)
     return GIVEN.format(", ".join(c.name for c in schema.context)) if schema.context else FREELY
 
 
@@ -63,18 +78,19 @@ def _figures(story: AudioStory) -> Iterator[Drawn]:
     if story.recipe.scores == "parallel":  # else a pass would be one step a sample
         test, schema = story.dataset.test, story.dataset.schema
         noises = find_noise(story.flow, test, clips_to_copy(test), schema, story.seed)
-        n = f"{sum(len(z) for z in noises):,}"
-        drawn = draw_noise(noises, story.flow.base)
-        yield "noise", "The noise of test clips", NOISE.format(n), drawn
+        if noises := [z for z in noises if z.isfinite().all()]:
+            n = f"{sum(len(z) for z in noises):,}"
+            drawn = draw_noise(noises, story.flow.base)
+            yield "noise", "The noise of test clips", NOISE.format(n), drawn
     if has_curves(story.metrics):
         yield "curves", "Training", *_curves(story)
 
 
 def _spectrograms(story: AudioStory, some: slice) -> "Figure":
-    rate, samples = story.dataset.schema.rate, story.samples[some]
-    if story.distilled is not None:
-        return draw_beside_teacher(samples, story.distilled.copies[some], rate)
-    return draw_copies_of(samples, rate)
+    rate = story.dataset.schema.rate
+    top = top_of([copy.original for copy in story.samples], rate)
+    names = [caption_of(copy) for copy in story.samples]
+    return draw_spectrograms(rows_of(story)[some], names[some], rate, top)
 
 
 def _averages(story: AudioStory) -> "Figure":
@@ -100,8 +116,8 @@ def _curves(story: AudioStory) -> tuple[str, "Figure"]:
 
 COPIES = (
     "Test clips, not picked: those that chance brought. On the left the recording, on the right "
-    "what the flow makes of its {mels}-band log-mel spectrum alone: it has to invent phases and "
-    "all that the bands do not tell. Wave above, spectrogram below, all on one scale."
+    "what the flow makes of its {mels}-band log-mel spectrum{also} alone: it has to invent phases "
+    "and all that the bands do not tell. Wave above, spectrogram below, all on one scale."
 )
 GIVEN = (
     "Test clips beside samples for the same labels ({}), neither picked. A sample is a clip of "

@@ -41,11 +41,10 @@ def find_noise(
 
 
 def draw_noise(noises: Sequence[Tensor], base: Base) -> "Figure":
-    """Histogram, quantiles and autocorrelation of noise, beside what the base says of them."""
+    """Histogram, quantiles and autocorrelation of noise, finite, beside what the base says."""
     figure = new_figure(WIDTH, 2.9)
     left, middle, right = figure.subplots(1, 3, width_ratios=(1, 1, 1.2))
     z = torch.cat([*noises])
-    z = z[z.isfinite()]
     _histogram(left, z, base)
     _quantiles(middle, z, base)
     _correlation(right, noises)

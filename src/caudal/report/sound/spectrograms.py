@@ -1,6 +1,6 @@
 """Sounds to look at: waveforms, and spectrograms on one scale."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -28,12 +28,9 @@ class Sound(NamedTuple):
     colour: str
 
 
-def draw_copies_of(copies: Sequence[Copy], rate: int) -> "Figure":
-    """Originals on the left, the flow's own samples on the right, a clip in each row."""
-    rows = [
-        [Sound("original", c.original, DATA), Sound("sample", c.sample, SAMPLES)] for c in copies
-    ]
-    return draw_spectrograms(rows, [caption_of(c) for c in copies], rate)
+def both(copy: Copy) -> list[Sound]:
+    """Original and sample, from left to right."""
+    return [Sound("original", copy.original, DATA), Sound("sample", copy.sample, SAMPLES)]
 
 
 def caption_of(copy: Copy) -> str:
@@ -41,20 +38,22 @@ def caption_of(copy: Copy) -> str:
     return f"{shorten(copy.name, 24)}, {copy.label}" if copy.label else shorten(copy.name, 44)
 
 
-def draw_spectrograms(
-    rows: Sequence[Sequence[Sound]], names: Sequence[str], rate: int
-) -> "Figure":
-    """Waveforms over spectrograms: the sounds of each row side by side, all on one dB scale.
+def top_of(waves: Iterable[Tensor], rate: int) -> float:
+    """The top of the dB scale on which all of these sounds (T,) can be seen."""
+    return max(float(np.quantile(_spectrogram(wave, rate), LOUD)) for wave in waves)
 
-    Near the scale's top is the loudest of the first column, the originals.
-    """
+
+def draw_spectrograms(
+    rows: Sequence[Sequence[Sound]], names: Sequence[str], rate: int, top: float
+) -> "Figure":
+    """Waveforms over spectrograms: the sounds of each row side by side, all on one dB scale."""
     across = len(rows[0])
-    top = max(float(np.quantile(_spectrogram(row[0].wave, rate), LOUD)) for row in rows)
     figure = new_figure(WIDTH, 1.95 * len(rows) + 0.25)
-    parts: Any = figure.subfigures(len(rows), 1, squeeze=False)[:, 0]
+    heights = [1.0] * (len(rows) - 1) + [1.12]  # the last has the name of the axis under it
+    parts: Any = figure.subfigures(len(rows), 1, squeeze=False, height_ratios=heights)[:, 0]
     for i, (part, row, name) in enumerate(zip(parts, rows, names, strict=True)):
-        heights: Any = {"gridspec_kw": {"height_ratios": (1, 2.8)}}
-        axes = part.subplots(2, across, sharex=True, sharey="row", squeeze=False, **heights)
+        shape: Any = {"sharex": True, "sharey": "row", "squeeze": False}
+        axes = part.subplots(2, across, gridspec_kw={"height_ratios": (1, 2.8)}, **shape)
         peak = max(float(sound.wave.abs().max()) for sound in row)
         for j, sound in enumerate(row):
             shown = _draw(axes[:, j], sound, rate, top)

@@ -5,21 +5,22 @@ from pathlib import Path
 
 from caudal.report.html import card, escape, image, section, table
 from caudal.report.numbers import number
-from caudal.report.sound.distilled import (
+from caudal.report.sound.distilled import DistilledAudio
+from caudal.report.sound.evaluation import AudioEvaluation
+from caudal.report.sound.measures import measure_copies
+from caudal.report.sound.pictures import SPECTROGRAMS, draw_all, draw_rows, heard, rows_of
+from caudal.report.sound.players import players, write_sounds
+from caudal.report.sound.spectrograms import caption_of
+from caudal.report.sound.story import AudioStory
+from caudal.report.sound.tables import (
+    COPIES_HEAD,
     MEASURES_HEAD,
     RATES_HEAD,
-    DistilledAudio,
+    copy_rows,
     measure_rows,
     rate_rows,
-    sounds_of,
 )
-from caudal.report.sound.evaluation import AudioEvaluation
-from caudal.report.sound.pictures import SPECTROGRAMS, draw_all, draw_rows, heard
-from caudal.report.sound.players import players, write_sounds
-from caudal.report.sound.spectrograms import Sound, caption_of
-from caudal.report.sound.story import AudioStory
 from caudal.report.story import duration, parameters
-from caudal.report.style import DATA, SAMPLES
 from caudal.report.write import notes, picture_section, run_section, write_page
 
 OUTSIDE = "a sample that the flow does not know, or too far from the data for the flow's precision"
@@ -146,16 +147,21 @@ def _distilled(d: DistilledAudio | None) -> str:
 def _sounds(story: AudioStory) -> str:
     """Each clip's spectrograms, with the players of its sounds under them."""
     rate, parts = story.dataset.schema.rate, []
-    for i, (copy, png) in enumerate(zip(story.samples, draw_rows(story), strict=True)):
-        if story.distilled is not None:
-            sounds = sounds_of(copy, story.distilled.copies[i])
-        else:
-            sounds = [
-                Sound("original", copy.original, DATA),
-                Sound("sample", copy.sample, SAMPLES),
-            ]
+    rows = zip(story.samples, draw_rows(story), rows_of(story), strict=True)
+    for copy, png, sounds in rows:
         parts += [image(png, caption_of(copy)), players(sounds, rate)]
-    return section("Samples beside data", heard(story), *parts)
+    return section("Samples beside data", heard(story), *parts, _measures(story))
+
+
+def _measures(story: AudioStory) -> str:
+    """How far copies are, where samples are copies: given a spectrum."""
+    if story.distilled is not None or not story.dataset.schema.mels or not story.samples:
+        return ""
+    sides = [[c.original for c in story.samples], [c.sample for c in story.samples]]
+    measures = measure_copies(*sides, story.dataset.schema.rate)
+    said = f'<p class="caption">Copies against originals, means over {measures.clips} clips ± '
+    said += "two standard errors.</p>"
+    return said + table(COPIES_HEAD, copy_rows(measures), " n ")
 
 
 def _numbers(e: AudioEvaluation | None) -> str:
