@@ -137,7 +137,7 @@ BROKEN = (
 )
 AVERAGES = (
     "Power at each frequency, over all of the clips above: a line that lies below that of the "
-    "test clips is quiet, one that falls off beyond the dashed line, a quarter of the rate, is "
+    "test clips is quiet, one that falls off beyond the dotted line, a quarter of the rate, is "
     "dull. RMS: of all samples, 0 dB being a constant at full scale."
 )
 NOISE = (

@@ -25,6 +25,8 @@ from caudal.report.write import notes, picture_section, run_section, write_page
 
 OUTSIDE = "a sample that the flow does not know, or too far from the data for the flow's precision"
 
+SIDES = ("original", "sample")
+
 
 def write_audio_report(folder: str | Path, story: AudioStory) -> Path:
     """Writes pictures/*.png, originals/*.wav, samples/*.wav and report.html; gives the last."""
@@ -157,8 +159,8 @@ def _measures(story: AudioStory) -> str:
     """How far copies are, where samples are copies: given a spectrum."""
     if story.distilled is not None or not story.dataset.schema.mels or not story.samples:
         return ""
-    sides = [[c.original for c in story.samples], [c.sample for c in story.samples]]
-    measures = measure_copies(*sides, story.dataset.schema.rate)
+    originals, samples = ([getattr(c, side) for c in story.samples] for side in SIDES)
+    measures = measure_copies(originals, samples, story.dataset.schema.rate)
     said = f'<p class="caption">Copies against originals, means over {measures.clips} clips ± '
     said += "two standard errors.</p>"
     return said + table(COPIES_HEAD, copy_rows(measures), " n ")
