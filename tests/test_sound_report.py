@@ -291,6 +291,8 @@ def test_nan_raises_and_no_clips_are_refused(test):
     flow.bijection.parts[0].net.log_std.data.fill_(math.nan)
     with pytest.raises(NumericalError, match="not a number"):
         evaluate_audio(flow, test, None, SCHEMA)
+    with pytest.raises(NumericalError, match="log-mass"):
+        evaluate_audio(ar2_flow(), test, None, SCHEMA, discretized=lambda *_: flow(*_[1:]))
     with pytest.raises(InputError, match="no test clips"):
         evaluate_audio(ar2_flow(), Waves(SCHEMA, []), None, SCHEMA)
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from caudal.data.audio.clips import Clip, Clips
 from caudal.data.audio.schema import AudioSchema
 from caudal.data.source import Batch, permutation
-from caudal.errors import InputError
+from caudal.errors import InputError, NumericalError
 from caudal.flow import Flow
 from caudal.report.evaluate import log_prob_rows
 from caudal.report.gaussian import noise, place
@@ -66,14 +66,23 @@ def evaluate_audio(
         batch = place(flow, batch_of(clip))
         drawn = float(log_prob_rows(flow, batch, generator))
         beside = math.nan if baseline is None else float(baseline.log_prob(clip.x, own))
-        whole = None if discretized is None else discretized(flow, batch.x, batch.context)
-        scores.append((drawn, beside, math.nan if whole is None else float(whole)))
+        scores.append((drawn, beside, _mass(discretized, flow, batch)))
         lengths.append(clip.x.shape[-1])
     nats = torch.tensor(scores, dtype=torch.float64)
     samples = torch.tensor(lengths, dtype=torch.float64)
     return replace(
         summary(nats, samples, schema, baseline), kind=flow.kind, split=split, seed=seed
     )
+
+
+def _mass(discretized: Discretized | None, flow: Flow, batch: Batch) -> float:
+    """The log-mass of a clip without noise, NaN where there is none."""
+    mass = None if discretized is None else discretized(flow, batch.x, batch.context)
+    if mass is None:
+        return math.nan
+    if mass.isnan().any():
+        raise NumericalError("a clip's log-mass is not a number: the model is damaged, retrain")
+    return float(mass)
 
 
 def some_clips(clips: Clips, limit: int | None) -> list[int]:
@@ -114,12 +123,17 @@ def summary(
         uniform_bits_per_sample=float(schema.bits),
     )
     result = replace(result, **_discretized(nats[:, 2] / per_bit, samples))
-    if baseline is None:
-        return result
-    gain, gain_two_se = ratio_two_se((nats[inside, 1] - nats[inside, 0]) / per_bit, n)
+    return result if baseline is None else _beside(result, nats / per_bit, samples, baseline)
+
+
+def _beside(
+    result: AudioEvaluation, bits: Tensor, samples: Tensor, baseline: Autoregression
+) -> AudioEvaluation:
+    inside = bits[:, 0] < torch.inf
+    gain, gain_two_se = ratio_two_se(bits[inside, 1] - bits[inside, 0], samples[inside])
     return replace(
         result,
-        gaussian_bits_per_sample=float((nats[:, 1] / per_bit).sum()) / whole,
+        gaussian_bits_per_sample=float(bits[:, 1].sum() / samples.sum()),
         gain=gain,
         gain_two_se=gain_two_se,
         gaussian=baseline.note,
