@@ -29,6 +29,7 @@ _FORMANTS = {
 """Hz: averages of men and women by Peterson and Barney, "Control methods used in a study of the
 vowels", 1952; the fourth is ours."""
 _BANDWIDTHS = (60, 90, 150, 250)  # Hz
+_SOFT = 1000  # Hz, above which a soft closure takes away
 _PITCHES = {"low": (90, 160), "high": (180, 260)}  # Hz
 
 
@@ -54,7 +55,7 @@ def read_built_in(name: str) -> Found:
 
 def _sing(draw: np.random.Generator, vowel: str, voice: str) -> tuple[np.ndarray, float]:
     """A vowel of 0.5 to 0.8 s, and its pitch in Hz."""
-    count = int(draw.uniform(0.5, 0.8) * RATE)
+    count = round(100 * draw.uniform(0.5, 0.8)) * RATE // 100
     pitch = round(draw.uniform(*_PITCHES[voice]), 1)
     source = _glottis(draw, pitch, count * _FINER)
     spectrum = np.fft.rfft(source)[: count // 2 + 1]  # what a lower rate can hold
@@ -80,12 +81,10 @@ def _glottis(draw: np.random.Generator, pitch: float, count: int) -> np.ndarray:
 
 
 def _throat(hertz: np.ndarray, formants: np.ndarray) -> np.ndarray:
-    """The response of resonators one after the other, each 1 at zero: complex (F,)."""
-    z = np.exp(-2j * np.pi * hertz / RATE)
-    response = np.ones(len(hertz), complex)
+    """The response of resonators one after the other, and of folds that close softly: (F,)."""
+    response = 1 / (1 + 1j * hertz / _SOFT)
     for centre, width in zip(formants, _BANDWIDTHS, strict=True):
-        pole = np.exp((-np.pi * width + 2j * np.pi * centre) / RATE)
-        response *= abs(1 - pole) ** 2 / ((1 - pole * z) * (1 - pole.conj() * z))
+        response /= 1 - (hertz / centre) ** 2 + 1j * hertz * width / centre**2
     return response
 
 

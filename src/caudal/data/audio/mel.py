@@ -27,8 +27,9 @@ def log_mel(x: Tensor, rate: int, hop: int, window: int, mels: int) -> Tensor:
     """
     before, after = margins(hop, window)
     frames = -(-x.shape[-1] // hop)
-    after += frames * hop - x.shape[-1]
-    return framed_log_mel(pad(x, (before, after)), rate, hop, window, mels)
+    wide = pad(x, (max(0, before), max(0, after) + frames * hop - x.shape[-1]))
+    inner = wide[:, max(0, -before) : wide.shape[1] - max(0, -after)]
+    return framed_log_mel(inner, rate, hop, window, mels)
 
 
 def margins(hop: int, window: int) -> tuple[int, int]:

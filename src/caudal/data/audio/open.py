@@ -6,6 +6,7 @@ from typing import Any
 
 from caudal.data.audio.clips import Clips
 from caudal.data.audio.dataset import AudioDataset
+from caudal.data.audio.faults import FaultError
 from caudal.data.audio.fill import Filler
 from caudal.data.audio.form import Header, read_header, read_sound
 from caudal.data.audio.labels import check_labels, make_column
@@ -155,7 +156,10 @@ def _common_rate(headers: Sequence[Header | None], recordings: Sequence[Recordin
     """The rate of most files, the higher one on a draw."""
     counts = Counter(header.rate for header in headers if header is not None)
     if not counts:
-        read_sound(recordings[0])  # says what is wrong with it
+        try:
+            read_sound(recordings[0])
+        except FaultError as fault:
+            raise InputError(f"no file can be used; the first: {fault}") from None
     return max(counts, key=lambda rate: (counts[rate], rate))
 
 

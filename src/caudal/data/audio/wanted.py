@@ -86,6 +86,8 @@ def with_labels(
         for recording in every:
             recording.labels.update(pattern.labels(recording))
         names.update(pattern.names)
+    if taken := names & {MEL, NONE}:
+        raise InputError(f"--labels: '{taken.pop()}' is no name for a label: choose another")
     if metadata is not None or set(wanted) - names:
         names.update(_from_table(found, metadata))
     for recording in every:
