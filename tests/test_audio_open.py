@@ -289,7 +289,7 @@ def test_vowels_have_the_pitch_and_the_formants_that_they_say():
         auto = torch.fft.irfft(spectrum**2)
         lag = 8000 / clips.labels[index]["pitch"]
         assert auto[int(0.94 * lag) : int(1.06 * lag) + 2].max() > 0.8 * auto[0]
-        assert auto[int(0.44 * lag) : int(0.56 * lag)].max() < 0.8 * auto[0]
+        assert auto[int(0.44 * lag) : int(0.56 * lag)].max() < 0.9 * auto[0]
         low, high = float(spectrum[:1000].sum()), float(spectrum[1800:3200].sum())  # 1 to 3 kHz
         assert (high > 0.06 * low) == (clips.labels[index]["vowel"] in "ei")
 
