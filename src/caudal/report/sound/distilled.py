@@ -8,15 +8,15 @@ from caudal.report.evaluate import plain
 from caudal.report.numbers import number
 from caudal.report.sound.averages import Side, draw_averages
 from caudal.report.sound.copies import Copy
-from caudal.report.sound.measures import CopyMeasures, measure_copies
+from caudal.report.sound.measures import MEASURES, CopyMeasures, measure_copies, with_error
 from caudal.report.sound.spectrograms import Sound
+from caudal.report.sound.verdict import verdict
 from caudal.report.style import DATA, SAMPLES
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 TEACHER = "#5a8a52"  # neither the data's colour nor that of samples
-QUIET, DULL = 3.0, 6.0  # dB below the originals, from which on it is said aloud
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class DistilledAudio:
         of_teacher: how far the teacher's copies are from the originals.
         of_student: how far the student's are.
         speeds: how fast both draw.
-        copies: the teacher's, of the same clips as the story's.
+        copies: the teacher's, the first of them of the same clips as the story's.
     """
 
     teacher: str
@@ -73,7 +73,7 @@ class DistilledAudio:
     @property
     def verdict(self) -> list[str]:
         """What to think of it, a line each."""
-        return verdict(self)
+        return verdict(self.of_teacher, self.of_student)
 
     def to_dict(self) -> dict[str, Any]:
         """The content of compare.json."""
@@ -110,43 +110,35 @@ def compare_sounds(
     )
 
 
-def verdict(d: DistilledAudio) -> list[str]:
-    """Says aloud when a student is quiet or dull, which a KL alone hides; a line each."""
-    low, treble = d.of_student.level.mean, d.of_student.treble.mean
-    said = []
-    if low < -QUIET:
-        said.append(
-            f"quiet: its copies are {_db(-low)} dB softer than the "
-            f"originals{_beside(d, 'level')}; a KL alone hides that, as soft sounds are likely "
-            f"ones under the teacher; give the power or spectrogram loss more weight"
-        )
-    # Above what is soft as a whole: a quiet copy is not a dull one.
-    if treble - min(low, 0.0) < -DULL:
-        said.append(
-            f"dull: above a quarter of the rate, its average spectrum is {_db(-treble)} dB below "
-            f"the originals'{_beside(d, 'treble')}; a KL alone hides that; give the spectrogram "
-            f"loss more weight, or train it longer"
-        )
-    if said:
-        return said
+MEASURES_HEAD = ["", "teacher", "student", ""]
+
+
+def measure_rows(d: DistilledAudio) -> list[list[str]]:
+    """Name, the teacher's value, the student's and the meaning of each measure, for tables."""
+    kl = f"{number(d.kl, 4)} ± {number(d.kl_two_se, 4)}"
+    rows = [["KL(student||teacher)", "", kl, "nats a sample"]]
+    for name, words, meaning in MEASURES:
+        pair = [with_error(getattr(side, name)) for side in (d.of_teacher, d.of_student)]
+        rows.append([words, *pair, meaning])
+    return rows
+
+
+RATES_HEAD = ["", "on", "seconds of sound", "took (s)", "samples a second", "times real time"]
+
+
+def rate_rows(speeds: Sequence[SamplingRate]) -> list[list[str]]:
+    """How fast each draws, for tables."""
     return [
-        f"neither quiet nor dull: level {_signed(low)} dB, average spectrum above a quarter of "
-        f"the rate {_signed(treble)} dB of the originals"
+        [
+            s.who,
+            s.device,
+            number(s.seconds, 2),
+            number(s.took, 3),
+            number(s.times_real * s.rate, 0),
+            number(s.times_real, 3),
+        ]
+        for s in speeds
     ]
-
-
-def _beside(d: DistilledAudio, measure: str) -> str:
-    """The teacher's own, which says whether the student got it from there."""
-    value = getattr(d.of_teacher, measure).mean
-    return f" (its teacher's: {_signed(value)} dB)"
-
-
-def _db(value: float) -> str:
-    return number(value, 1)
-
-
-def _signed(value: float) -> str:
-    return f"{value:+.1f}".replace("-", "−")
 
 
 def sounds_of(student: Copy, teacher: Copy) -> list[Sound]:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from caudal.errors import InputError
 from caudal.report.evaluate import plain
+from caudal.report.numbers import number
 from caudal.report.sound.spectra import (
     log_spectral_distance,
     loudness_error,
@@ -82,3 +83,27 @@ def _mean(values: Tensor) -> Mean:
     n = len(values)
     se = float(values.std()) / math.sqrt(n) if n > 1 else math.nan
     return Mean(float(values.mean()), se)
+
+
+COPIES_HEAD = ["", "samples", ""]
+
+
+def copy_rows(measures: CopyMeasures) -> list[list[str]]:
+    """Name, value and meaning of each measure of a flow's own copies, for tables."""
+    return [[words, with_error(getattr(measures, name)), said] for name, words, said in MEASURES]
+
+
+MEASURES = (
+    ("convergence", "STFT, convergence", "of magnitudes, loud parts above all; 0 is equal"),
+    ("log_magnitude", "STFT, log-magnitude", "nepers, all parts alike; 1 is 8.7 dB"),
+    ("log_spectral_distance", "log-spectral distance", "dB, root mean square over frequencies"),
+    ("loudness_error", "loudness error", "dB, of 50 ms frames that are not silent"),
+    ("level", "level", "dB above the originals; far below 0 is quiet"),
+    ("treble", "treble", "dB above the originals', beyond a quarter of the rate; below 0 dull"),
+)
+
+
+def with_error(m: Mean) -> str:
+    """A mean to read, with two standard errors where there are any."""
+    spread = f" ± {number(2 * m.se, 2)}" if m.se == m.se else ""
+    return f"{number(m.mean, 2)}{spread}".replace("-", "−")

@@ -1,13 +1,13 @@
 """Which pictures a run on audio gets, and what is said under each."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from caudal.report.curves import draw_curves, has_curves
 from caudal.report.pictures import Picture, to_png
 from caudal.report.sound.averages import Side, draw_averages
-from caudal.report.sound.copies import clips_to_copy
+from caudal.report.sound.copies import Copy, clips_to_copy
 from caudal.report.sound.distilled import draw_averages_beside_teacher, sounds_of
 from caudal.report.sound.residuals import draw_noise, find_noise
 from caudal.report.sound.spectrograms import (
@@ -46,8 +46,13 @@ def rows_of(story: AudioStory) -> list[list[Sound]]:
     """The sounds of each clip, from left to right: original, teacher's if any, the flow's."""
     if story.distilled is None:
         return [both(copy) for copy in story.samples]
-    pairs = zip(story.samples, story.distilled.copies, strict=True)
+    pairs = zip(story.samples, teachers_of(story), strict=True)
     return [sounds_of(student, teacher) for student, teacher in pairs]
+
+
+def teachers_of(story: AudioStory) -> Sequence[Copy]:
+    """The teacher's copies of the clips that the story shows, which may be the first of many."""
+    return story.distilled.copies[: len(story.samples)] if story.distilled else ()
 
 
 def heard(story: AudioStory) -> str:
@@ -96,7 +101,7 @@ def _spectrograms(story: AudioStory, some: slice) -> "Figure":
 def _averages(story: AudioStory) -> "Figure":
     rate, copies = story.dataset.schema.rate, story.samples
     if story.distilled is not None:
-        return draw_averages_beside_teacher(copies, story.distilled.copies, rate)
+        return draw_averages_beside_teacher(copies, teachers_of(story), rate)
     sides = [
         Side("test clips", [c.original for c in copies], DATA),
         Side("samples", [c.sample for c in copies], SAMPLES),

@@ -5,21 +5,19 @@ from pathlib import Path
 
 from caudal.report.html import card, escape, image, section, table
 from caudal.report.numbers import number
-from caudal.report.sound.distilled import DistilledAudio
+from caudal.report.sound.distilled import (
+    MEASURES_HEAD,
+    RATES_HEAD,
+    DistilledAudio,
+    measure_rows,
+    rate_rows,
+)
 from caudal.report.sound.evaluation import AudioEvaluation
-from caudal.report.sound.measures import measure_copies
+from caudal.report.sound.measures import COPIES_HEAD, copy_rows, measure_copies
 from caudal.report.sound.pictures import SPECTROGRAMS, draw_all, draw_rows, heard, rows_of
 from caudal.report.sound.players import players, write_sounds
 from caudal.report.sound.spectrograms import caption_of
 from caudal.report.sound.story import AudioStory
-from caudal.report.sound.tables import (
-    COPIES_HEAD,
-    MEASURES_HEAD,
-    RATES_HEAD,
-    copy_rows,
-    measure_rows,
-    rate_rows,
-)
 from caudal.report.story import duration, parameters
 from caudal.report.write import notes, picture_section, run_section, write_page
 
