@@ -23,10 +23,12 @@ from caudal.bijections import (
 )
 from caudal.elementwise import (
     Affine,
+    Histogram,
     MixtureGaussian,
     MixtureLogistic,
     RationalQuadraticSpline,
     Shift,
+    Swapped,
 )
 from caudal.nets import MADE, MLP, ResidualMLP, TriangularMLP
 from caudal.nets.spectral import Spectral
@@ -50,6 +52,9 @@ from contractions import Contraction
 ELEMENTWISE = {
     "shift": Shift(),
     "affine": Affine(),
+    "affine-floored": Affine(floor=-3.0),
+    "affine-swapped": Swapped(Affine(floor=-7.0)),
+    "histogram": Histogram(bins=7),
     "spline": RationalQuadraticSpline(bins=5),
     "mixture-logistic": MixtureLogistic(components=3),
     "mixture-gaussian": MixtureGaussian(components=3),
