@@ -38,7 +38,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 SMALL = {"channels": 6, "cycle": 3, "hop": 4}
 
 
-def wild(flow, spread=0.3):
+def wild(flow, spread=0.1):
     with torch.no_grad():
         for parameter in flow.parameters():
             parameter.add_(spread * torch.randn_like(parameter))
@@ -279,7 +279,7 @@ def test_spectral_loss_knows_same_quiet_and_late_sounds():
     assert half == pytest.approx(0.5 + math.log(2), abs=0.02)
     assert spectral_loss(-x, x).item() == pytest.approx(0, abs=1e-5)  # phases do not count
     late = x.roll(1024, -1)
-    assert spectral_loss(late, x, averaged=True) < 0.2 < spectral_loss(late, x)
+    assert spectral_loss(late, x, averaged=True) < 0.3 < spectral_loss(late, x)
     with pytest.raises(ValueError, match="shorter than all windows"):
         spectral_loss(x[..., :32], x[..., :32])
 

@@ -31,7 +31,7 @@ ALL = {**TEACHERS, **STUDENTS}
 DIGIT = Column("digit", "categorical", categories=("0", "1", "2"), dtype="string")
 
 
-def wild(flow, spread=0.3):
+def wild(flow, spread=0.1):
     """A flow whose last layers are not zero."""
     with torch.no_grad():
         for parameter in flow.parameters():
