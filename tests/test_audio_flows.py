@@ -252,7 +252,9 @@ def test_a_run_on_sound_is_saved_and_loaded(tmp_path):
     x = torch.randint(-100, 100, (2, 1, 10)).float()
     context = torch.cat([torch.ones(2, 1, 3), torch.randn(2, 3, 3)], 1)
     generators = (torch.Generator().manual_seed(0) for _ in range(2))
-    ours, theirs = (f.log_prob(x, context, g) for f, g in zip((flow, loaded.flow), generators, strict=True))
+    ours, theirs = (
+        f.log_prob(x, context, g) for f, g in zip((flow, loaded.flow), generators, strict=True)
+    )
     assert torch.equal(ours, theirs)
 
 

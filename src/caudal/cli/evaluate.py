@@ -27,8 +27,9 @@ class EvalOptions:
     """Mean log-likelihood of the test rows of a run, in nats a row and in the units of the data.
 
     Of images, mean bits/dim; of audio, bits a sample. Beside it, that of one Gaussian with full
-    covariance fitted to the training rows; of audio, of a linear prediction with Gaussian errors. The result goes to eval.json in the run folder, unless --data or --limit make
-    it one of other rows.
+    covariance fitted to the training rows; of audio, of a linear prediction with Gaussian errors.
+    The result goes to eval.json in the run folder, unless --data or --limit make it one of other
+    rows.
     """
 
     run: Positional[str]

@@ -104,7 +104,7 @@ class AudioOptions:
 
 @dataclass(frozen=True)
 class TrainOptions(Generic[AnyRecipe]):
-    """Fits a flow to a table, images or audio; leaves a folder with model, numbers and report behind.
+    """Fits a flow to a table, images or audio; leaves a folder with model, numbers and report.
 
     Interrupted with Ctrl-C, it saves; --resume goes on.
     """

@@ -30,8 +30,7 @@ CHUNK_NUMBERS = 1 << 22  # rows times columns: bounds the memory where there are
 
 @dataclass(frozen=True)
 class SampleOptions:
-    """Writes new rows with the columns and types of the data, inside their support; or new images,
-    or new clips of sound.
+    """Writes new rows as the data's are, inside their support; or new images, or clips of sound.
 
     The context columns of a conditional run come last; they are drawn from the training rows,
     unless --context-file or --given say otherwise. Of images each class has its turn. A run on
@@ -65,7 +64,8 @@ class SampleOptions:
     seconds: float | None = None
     """Audio: length of each clip, 1 if not given, where no spectrum says it."""
     sweeps: FlagCreatePairsOff[bool] = False
-    """Flows that sample one column, or one sample, at a time: all at once, again and again until they stay."""
+    """Flows that sample one column, or one sample of sound, at a time: all at once, again and
+    again until they stay."""
     device: str = "auto"
     """cpu, cuda, cuda:1, mps, or auto for a GPU if there is one."""
     overwrite: FlagCreatePairsOff[bool] = False
