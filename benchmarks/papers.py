@@ -20,7 +20,7 @@ from caudal.cli import main
 from caudal.recipes import RECIPES
 
 PAPERS = Path(__file__).parent.parent / "docs" / "papers"
-COMMAND = re.compile(r"^\$ caudal (train .*) --out \S+$", re.M)
+COMMAND = re.compile(r"^\$ caudal ((?:train|distill) .*) --out (\S+)$", re.M)
 NUMBER = re.compile(r"^\*\*[−\d].*?not\sa\sranking\sof\srecipes\.$", re.M | re.S)
 
 
@@ -36,13 +36,42 @@ def result(words: list[str]) -> dict[str, Any]:
 
 def paragraph(trained: dict[str, Any], found: dict[str, Any]) -> str:
     """The number of a page, and what it is."""
-    text = _of_images(found) if "elements" in found else _of_a_table(found)
+    text = _found(found)
     seconds = max(1, round(trained["seconds"]))
     text += (
         f" {trained['parameters']:,} parameters, trained in about {seconds} s on one CPU thread. "
         f"One seed and few epochs: a check that it works, not a ranking of recipes."
     )
     return textwrap.fill(text, 118, break_on_hyphens=False)
+
+
+def _found(found: dict[str, Any]) -> str:
+    if "fidelity" in found:
+        return _of_a_student(found["fidelity"])
+    if "bits_per_sample" in found:
+        return _of_audio(found)
+    return _of_images(found) if "elements" in found else _of_a_table(found)
+
+
+def _of_audio(found: dict[str, Any]) -> str:
+    return (
+        f"**{found['bits_per_sample']:.3f} ± {found['two_se']:.3f} bits/sample** "
+        f"(a {found['kind']}, ± 2 s.e.) on the {found['rows']} test clips; a linear prediction "
+        f"gives {found['gaussian_bits_per_sample']:.3f}."
+    )
+
+
+def _of_a_student(found: dict[str, Any]) -> str:
+    copies = found["student_copies"]
+    level = f"{copies['level']['mean']:+.1f}".replace("-", "−")
+    naive, *_, student = found["speed"]
+    ratio = student["samples_per_second"] / naive["samples_per_second"]
+    return (
+        f"**{found['kl_per_sample']:.3f} ± {found['kl_per_sample_two_se']:.3f} nats** a sample "
+        f"from its teacher (KL, ± 2 s.e.); copies of test clips have a level of {level} dB of the "
+        f"originals'. It samples {ratio:,.0f} times as fast as the teacher that is run again for "
+        f"each sample."
+    )
 
 
 def _of_images(found: dict[str, Any]) -> str:
@@ -67,12 +96,13 @@ def refresh(name: str, folder: Path) -> str:
     """Runs the command of one page and puts its number in; gives the new paragraph."""
     path = PAPERS / f"{name}.md"
     page = path.read_text("utf-8")
-    command = COMMAND.search(page)
-    if command is None or not NUMBER.search(page):
+    commands = COMMAND.findall(page)
+    if not commands or not NUMBER.search(page):
         raise SystemExit(f"{path}: no command or no number to replace")
-    run = str(folder / name)
-    trained = result([*shlex.split(command[1]), "--out", run, "--no-report"])
-    text = paragraph(trained, result(["eval", run]))
+    with contextlib.chdir(folder):
+        for words, run in commands:  # a student's teacher first
+            trained = result([*shlex.split(words), "--out", run, "--no-report", "--overwrite"])
+        text = paragraph(trained, trained if "fidelity" in trained else result(["eval", run]))
     path.write_text(NUMBER.sub(lambda _: text, page, count=1), "utf-8")
     return text
 
