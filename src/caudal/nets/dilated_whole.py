@@ -119,22 +119,28 @@ class Whole(torch.autograd.Function):
         layers, weights = ctx.layers, ctx.saved_tensors[: 4 * len(ctx.layers)]
         kept = ctx.saved_tensors[len(weights) :]
         conditions = None if ctx.conditions is None else grad.new_zeros(ctx.conditions)
-        back = Backward(layers, grad.shape[1], weights)
+        learns = any(ctx.needs_input_grad[4:])
+        back = Backward(layers, grad.shape[1], weights, learns)
         found = []
         for i, (part, among) in reversed(list(enumerate(ctx.parts))):
             own = kept[2 * len(layers) * i : 2 * len(layers) * (i + 1)]
             to = None if conditions is None else conditions[among]
             found.append(back.take(grad[part], own, to))
-        return torch.cat(found[::-1]), conditions, None, None, *back.weights
+        sums = back.weights if learns else [None] * len(weights)
+        return torch.cat(found[::-1]), conditions, None, None, *sums
 
 
 class Backward:
     """Gradients of layers, which take those of what the head took chunk by chunk, from the end.
 
-    `weights` are the gradients of the parameters so far.
+    `weights` are the gradients of the parameters so far; of frozen ones, which do not learn, they
+    are left out: that is a third of the work of a teacher.
     """
 
-    def __init__(self, layers: Sequence[Dilated], batch: int, weights: Sequence[Tensor]) -> None:
+    def __init__(
+        self, layers: Sequence[Dilated], batch: int, weights: Sequence[Tensor], learns: bool
+    ) -> None:
+        self.learns = learns
         self.skip = layers[0].skip
         self.layers = [products(layer, batch) for layer in layers]
         self.weights = [torch.zeros_like(weight) for weight in weights]
@@ -168,8 +174,9 @@ class Backward:
             if product is None or given is None:
                 continue
             rows = slice(row, row + given.shape[1])
-            weight[rows].addmm_(given.t(), z, alpha=2)
-            bias[rows].add_(given.sum(0))
+            if self.learns:
+                weight[rows].addmm_(given.t(), z, alpha=2)
+                bias[rows].add_(given.sum(0))
             share = product[0].t()
             back = given @ share if back is None else back.addmm_(given, share)
             row = rows.stop
@@ -191,9 +198,12 @@ class Backward:
         sums = taps_of(layer, wide)
         for k, (seen, to) in enumerate(zip(taps_of(layer, past), sums, strict=True)):
             to.addmm_(through, layer.taps[k].t())
+            if not self.learns:
+                continue
             columns = weight[:, k * channels : (k + 1) * channels]
             columns[:channels].addmm_(through[:, :channels].t(), seen, alpha=2)
             columns[channels:].addmm_(through[:, channels:].t(), seen)
-        bias.add_(doubled(through.sum(0), 0))
+        if self.learns:
+            bias.add_(doubled(through.sum(0), 0))
         self.pending[i] = wide[: layer.delays[0]].clone()
         return wide[layer.delays[0] :]
