@@ -14,10 +14,12 @@ if TYPE_CHECKING:
     from caudal.training.assemble import assemble
     from caudal.training.checkpoint import load
     from caudal.training.distill import Distillation, distill
+    from caudal.training.distill_audio import AudioDistillation, distill_audio
     from caudal.training.fit import fit
     from caudal.training.options import Training
 
 __all__ = [
+    "AudioDistillation",
     "Bijection",
     "Chain",
     "Distillation",
@@ -30,6 +32,7 @@ __all__ = [
     "calibrate",
     "corrected_sample",
     "distill",
+    "distill_audio",
     "fit",
     "initialize",
     "load",
@@ -38,10 +41,12 @@ __all__ = [
 
 # Imported when first asked for: `import caudal` costs little more than `import torch`.
 _LATER = {
+    "AudioDistillation": "caudal.training.distill_audio",
     "Distillation": "caudal.training.distill",
     "Training": "caudal.training.options",
     "assemble": "caudal.training.assemble",
     "distill": "caudal.training.distill",
+    "distill_audio": "caudal.training.distill_audio",
     "fit": "caudal.training.fit",
     "load": "caudal.training.checkpoint",
 }
