@@ -106,3 +106,70 @@ def test_what_is_iterated_is_timed_and_drawn(monkeypatch, tmp_path):
     text = iterated.report({part: {"facts": {}, "cells": cells[part]} for part in cells})
     assert text.count("| moons, 2 | log_prob | caudal |") == 1
     assert "| noise, 5 | nsf-ar | sweeps |" in text
+
+
+def test_sound_is_timed_and_compared(monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    import audio
+
+    monkeypatch.setattr(audio, "SIZES", (audio.Size(3, 2, (1, 2), channels=4, seconds=0.02),))
+    monkeypatch.setattr(audio, "BATCHES", (1, 2))
+    monkeypatch.setattr(audio, "DRAWS", (1, 2))
+    found = {"speed": {"cells": audio.speed(1, 1), "said": {"loop": "queues"}}}
+    assert all(cell["per_second"] > 0 for cell in found["speed"]["cells"])
+    found["known"] = {"cells": audio.known(steps=2, rows=20), "said": {"steps": 2}}
+    teacher, student = found["known"]["cells"][:2]
+    assert teacher["nll"][0] == pytest.approx(teacher["exact"][0] + teacher["above"][0])
+    assert student["kl"][0] > 0
+    found["speech"] = {"cells": audio.speech(tmp_path, tmp_path, audio.Limits())}
+    assert not found["speech"]["cells"], "there are no runs"
+    del found["speech"]
+    text = audio.report({part: {"facts": {}, **cells} for part, cells in found.items()})
+    assert "| 3 layers; student 1 + 2 | 2 | student | 2 |" in text
+    assert "| student, logistic | 2 |" in text
+
+
+def test_the_process_that_is_known_has_the_density_of_its_covariance(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    import torch
+
+    import audio
+
+    correlations = [1.0, audio.A1 / (1 - audio.A2)]
+    for _ in range(6):
+        correlations.append(audio.A1 * correlations[-1] + audio.A2 * correlations[-2])
+    lags = (torch.arange(8)[:, None] - torch.arange(8)).abs()
+    covariance = torch.tensor(correlations, dtype=torch.float64)[lags]
+    x = torch.randn(5, 1, 8)
+    truth = torch.distributions.MultivariateNormal(torch.zeros(8).double(), covariance)
+    found = audio.log_prob_of_process(x)
+    torch.testing.assert_close(found, truth.log_prob(x[:, 0].double()))
+
+
+def test_copies_of_spoken_digits_are_recognised_and_measured(monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    import audio
+
+    if not (audio.DATA_DIR / "fsdd").exists():
+        pytest.skip(f"{audio.DATA_DIR / 'fsdd'} is not there: it is not part of the repository")
+    data = tmp_path / "data" / "fsdd"
+    data.mkdir(parents=True)
+    for file in (audio.DATA_DIR / "fsdd").glob("[0-2]_jackson_?.flac"):
+        (data / file.name).symlink_to(file)
+    from caudal.cli import main
+
+    tiny = "--channels 4 --cycle 3 --hop 64 --window 256 --seconds 0.1 --layers 3 --steps 2"
+    tiny += f" --warmup 1 --batch-size 2 --no-report --out {tmp_path}/fsdd"
+    assert (
+        main(["train", "wavenet", "--data", str(data), "--test", "*_[0-3].flac", *tiny.split()])
+        == 0
+    )
+    few = f"--steps 2 --warmup 1 --batch-size 2 --kl 0 --no-report --out {tmp_path}/fsdd-spectral"
+    assert main(["distill", f"{tmp_path}/fsdd", *few.split()]) == 0
+    cells = audio.speech(tmp_path, tmp_path / "data", audio.Limits(3, 2, 1.0, 40))
+    assert [cell["who"] for cell in cells] == ["recordings", "teacher", "fsdd-spectral"]
+    assert cells[0]["copies"] == 12
+    assert 0 < cells[1]["sweeps"] <= 70
+    text = audio.report({"speech": {"facts": {}, "cells": cells}})
+    assert "caudal distill runs/fsdd --steps 2" in text
+    assert str(tmp_path) not in text

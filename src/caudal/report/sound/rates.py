@@ -61,6 +61,13 @@ def naive_seconds(
     teacher: Flow, rows: Tensor | None, length: int, batch: int, samples: int
 ) -> float:
     """What so many samples take when each runs the receptive field before it again."""
+    return _median(naively(teacher, rows, length, batch, samples))
+
+
+def naively(
+    teacher: Flow, rows: Tensor | None, length: int, batch: int, samples: int
+) -> Callable[[], None]:
+    """Draws so many samples of clips that are as long as the receptive field already."""
     layer = cast(Autoregressive, parts_of(teacher.bijection)[0])
     net = Naive(cast(WaveNet, layer.net))
     reach = net.net.receptive_field
@@ -70,7 +77,7 @@ def naive_seconds(
         times = -(-like.shape[-1] // (length // given.shape[-1] or 1) // given.shape[-1]) + 1
         given = given.repeat(1, 1, times)
     state = net.start(like, given)
-    state.samples.extend(like[..., :reach].permute(2, 0, 1).unsqueeze(-1).unbind(0))
+    state.samples.extend(like[..., :reach].permute(2, 0, 1).split(1))  # (1, B, 1) each
     value = like[..., :1]
 
     def run() -> None:
@@ -79,7 +86,7 @@ def naive_seconds(
             params, state = net.step(value, state)
             layer.elementwise.forward(value, params)
 
-    return _median(run)
+    return run
 
 
 def stepwise(flow: Flow) -> Flow:

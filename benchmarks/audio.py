@@ -1,0 +1,672 @@
+"""Sound: how fast it is made, what is learned of a process that is known, and of speech.
+
+    OMP_NUM_THREADS=1 python benchmarks/audio.py --part speed --part known
+    OMP_NUM_THREADS=1 python benchmarks/audio.py --part speech --runs runs
+
+`speech` measures runs that are there already, made by the commands that its page prints. Seconds
+are those of the processor, of one thread; of two threads, of the clock. Other parts stay.
+"""
+
+import argparse
+import functools
+import json
+import math
+import shlex
+import statistics
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor
+
+import caudal
+from caudal import Training
+from caudal.bijection import parts_of
+from caudal.bijections import Autoregressive, by_sweeps
+from caudal.cli.distill_audio import TRAINING
+from caudal.cli.finish import command
+from caudal.cli.opened import OpenedRun
+from caudal.cli.options import as_flags, plain_fields
+from caudal.data import AudioDataset
+from caudal.data.audio import log_mel, open_audio
+from caudal.data.source import Rows
+from caudal.flow import Flow
+from caudal.losses import (
+    conditional_kl,
+    conditionals,
+    discretized_log_prob,
+    nll_per_element,
+)
+from caudal.recipes import ParallelWaveNet, WaveNet
+from caudal.report.sound import (
+    Copy,
+    CopyMeasures,
+    clips_to_copy,
+    draw_copies,
+    evaluate_audio,
+    fit_autoregression,
+    kl_per_sample,
+    measure_copies,
+)
+from caudal.report.sound.measures import MEASURES
+from caudal.report.sound.rates import naively, stepwise
+from caudal.training.distill_audio import AudioDistillation, distill_audio
+from caudal.training.run import Run
+from caudal.training.student import default_student
+from environment import RESULTS, describe, lines, table, write, write_json
+from tables import DATA_DIR
+
+PARTS = ("speed", "known", "speech")
+Cell = dict[str, Any]
+
+
+# --- speed -----------------------------------------------------------------------------------
+
+RATE, MELS, HOP = 16_000, 64, 128
+
+
+@dataclass(frozen=True)
+class Size:
+    """A teacher and a student of equal width; seconds of sound that fast ways draw."""
+
+    layers: int
+    cycle: int
+    flows: tuple[int, ...]
+    channels: int = 64
+    seconds: float = 1.0
+
+    @property
+    def words(self) -> str:
+        return f"{self.layers} layers; student {' + '.join(map(str, self.flows))}"
+
+    def teacher(self, law: str = "gaussian") -> Flow:
+        recipe = WaveNet(self.channels, self.cycle, hop=HOP, layers=self.layers, law=law)
+        return recipe.build((1, -1), (MELS, -1)).eval()
+
+    def student(self) -> Flow:
+        recipe = ParallelWaveNet(self.channels, self.cycle, hop=HOP, flows=self.flows)
+        return recipe.build((1, -1), (MELS, -1)).eval()
+
+
+SIZES = (Size(30, 10, (10, 10, 10, 30)), Size(16, 8, (8, 8, 8, 16)))
+BATCHES = (1, 8)
+NAIVE, QUEUES, FASTEST = "teacher, naive", "teacher, queues", "teacher, as sampled"
+SCORE, STUDENT = "teacher, scoring", "student"
+LAWS = ("logistics", "softmax")
+PARALLEL = (SCORE, STUDENT)
+
+
+@torch.no_grad()
+def speed(rounds: int, repetitions: int) -> list[Cell]:
+    cells = []
+    for size in SIZES:
+        for batch in BATCHES:
+            cells += _cells(size, batch, rounds, repetitions)
+            for cell in cells[-len(PARALLEL) - 5 :]:
+                print(cell, flush=True)
+    return cells
+
+
+def _cells(size: Size, batch: int, rounds: int, repetitions: int) -> list[Cell]:
+    ways = _ways(size, batch)
+    found = {}
+    for threads in (1, 2):
+        torch.set_num_threads(threads)
+        chosen = ways if threads == 1 else {name: ways[name] for name in PARALLEL}
+        clock = time.process_time if threads == 1 else time.perf_counter
+        for name, seconds in _best(chosen, rounds, repetitions, clock).items():
+            found[name, threads] = batch * ways[name][0] / seconds
+    torch.set_num_threads(1)
+    return [
+        {
+            "size": size.words,
+            "batch": batch,
+            "way": name,
+            "threads": threads,
+            "per_second": per_second,
+            "ratio": per_second / found[NAIVE, 1],
+            "times_real": per_second / RATE,
+        }
+        for (name, threads), per_second in found.items()
+    ]
+
+
+def _ways(size: Size, batch: int) -> dict[str, tuple[int, Callable[[], object]]]:
+    """Samples of each clip that a run makes, and the run."""
+    torch.manual_seed(0)
+    teacher, student = size.teacher(), size.student()
+    length = int(size.seconds * RATE)
+    context = torch.randn(batch, MELS, -(-length // HOP))
+    x, some = torch.randn(batch, 1, length), max(2, 8 // batch)
+    steps = min(length, 400)
+
+    def drawn(flow: Flow, samples: int = length) -> tuple[int, Callable[[], object]]:
+        return samples, lambda: flow.sample(batch, context, length=samples)
+
+    def exact(flow: Flow) -> tuple[int, Callable[[], object]]:
+        return drawn(flow, length if is_compiled(flow) else steps)
+
+    ways = {
+        NAIVE: (some, naively(teacher, context, length, batch, some)),
+        QUEUES: drawn(stepwise(teacher), steps),
+        FASTEST: exact(teacher),
+        SCORE: (length, lambda: teacher.log_prob(x, context)),
+        STUDENT: drawn(student),
+    }
+    if batch == 1:
+        ways |= {f"{FASTEST}, {law}": exact(size.teacher(law)) for law in LAWS}
+    return ways
+
+
+def is_compiled(flow: Flow) -> bool:
+    """Whether sampling goes through a compiled loop here."""
+    layer = parts_of(flow.bijection)[0]
+    z = flow.base.draw(1, 1, 2)
+    shape = flow.context_shape
+    context = None if shape is None else z.new_zeros(1, shape[0], 1)
+    return layer.net.unroll(z, layer.elementwise.scalar, flow.embed(context)) is not None
+
+
+def _best(
+    ways: dict[str, tuple[int, Callable[[], object]]],
+    rounds: int,
+    repetitions: int,
+    clock: Callable[[], float],
+) -> dict[str, float]:
+    """Of each way the least median of a few rounds, in which the ways take turns."""
+    for _, run in ways.values():
+        run()  # which compiles, and fills caches
+    medians: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(rounds):
+        seconds: dict[str, list[float]] = {name: [] for name in ways}
+        for _ in range(repetitions):
+            for name, (_, run) in ways.items():
+                start = clock()
+                run()
+                seconds[name].append(clock() - start)
+        for name, some in seconds.items():
+            medians[name].append(statistics.median(some))
+    return {name: min(some) for name, some in medians.items()}
+
+
+# --- a process that is known -----------------------------------------------------------------
+
+A1, A2 = 1.6, -0.81
+"""x_t = A1 x_(t-1) + A2 x_(t-2) + noise: poles of radius 0.9."""
+DEVIATION = math.sqrt((1 - A2) / ((1 + A2) * ((1 - A2) ** 2 - A1**2)))
+NET = {"channels": 16, "cycle": 4}
+LENGTH = 128
+DRAWS = (1, 4, 16)
+
+
+def process(n: int, seed: int) -> Tensor:
+    """Rows (n, 1, LENGTH) of deviation 1."""
+    from scipy.signal import lfilter
+
+    noise = np.random.default_rng(seed).standard_normal((n, LENGTH + 300))
+    x = lfilter([1.0], [1.0, -A1, -A2], noise)[:, 300:]
+    return torch.from_numpy(x / DEVIATION).float().unsqueeze(1)
+
+
+def log_prob_of_process(x: Tensor) -> Tensor:
+    """The log-density of rows (n, 1, T), exact, in nats: (n,) float64."""
+    x = x.double().flatten(1)
+    first = A1 / (1 - A2)  # the correlation of neighbours
+    means = A1 * x[:, 1:-1] + A2 * x[:, :-2]
+    parts = [
+        torch.distributions.Normal(0.0, 1.0).log_prob(x[:, :1]),
+        torch.distributions.Normal(first * x[:, :1], math.sqrt(1 - first**2)).log_prob(x[:, 1:2]),
+        torch.distributions.Normal(means, 1 / DEVIATION).log_prob(x[:, 2:]),
+    ]
+    return torch.cat(parts, 1).sum(1)
+
+
+def known(steps: int, rows: int) -> list[Cell]:
+    train, valid, test = (process(n, s) for s, n in enumerate((3000, 300, rows)))
+    cells = []
+    for law, noise in (("gaussian", "normal"), ("logistics", "logistic")):
+        torch.manual_seed(0)
+        teacher = WaveNet(layers=4, law=law, components=3, **NET).build()
+        start = time.process_time()
+        teacher = caudal.fit(
+            teacher, train, valid, training=_training(steps), loss=nll_per_element
+        ).flow.eval()
+        seconds = time.process_time() - start
+        cells.append(_taught(law, teacher, test, seconds))
+        for draws in DRAWS if law == "logistics" else (None,):
+            torch.manual_seed(1)
+            student = ParallelWaveNet(flows=(4, 4), noise=noise, **NET).build()
+            options = AudioDistillation(spectral=0.0, draws=draws or 1)
+            start = time.process_time()
+            student = distill_audio(
+                student,
+                teacher,
+                Rows(train),
+                Rows(valid),
+                distillation=options,
+                training=_training(steps),
+            ).flow
+            seconds = time.process_time() - start
+            cells.append(_learned(noise, draws, student, teacher, rows, seconds))
+    return cells
+
+
+def _training(steps: int) -> Training:
+    return Training(
+        steps=steps,
+        batch_size=48,
+        lr=4e-3,
+        warmup=max(1, min(100, steps // 4)),
+        validate_every=steps,
+        patience=0,
+        ema=0.98,
+    )
+
+
+@torch.no_grad()
+def _taught(law: str, teacher: Flow, test: Tensor, seconds: float) -> Cell:
+    exact = log_prob_of_process(test) / LENGTH
+    found = teacher.log_prob(test).double() / LENGTH
+    return {
+        "flow": f"teacher, {law}",
+        "draws": None,
+        "nll": mean_of(-found),
+        "exact": mean_of(-exact),
+        "above": mean_of(exact - found),
+        "kl": None,
+        "seconds": seconds,
+    }
+
+
+@torch.no_grad()
+def _learned(
+    noise: str, draws: int | None, student: Flow, teacher: Flow, rows: int, seconds: float
+) -> Cell:
+    """Its own samples, under itself, the teacher and the process."""
+    generator = torch.Generator().manual_seed(2)
+    z = student.base.draw(rows, 1, LENGTH, generator=generator)
+    found = conditionals(student, z)
+    apart = conditional_kl(student, teacher, found, draws=64, generator=generator)
+    entropy = apart.entropy.double().flatten(1).mean(1)
+    return {
+        "flow": f"student, {noise}",
+        "draws": draws,
+        "nll": None,
+        "exact": None,
+        "above": mean_of(-log_prob_of_process(found.x) / LENGTH - entropy),
+        "kl": mean_of(apart.kl.double().flatten(1).mean(1)),
+        "seconds": seconds,
+    }
+
+
+def mean_of(values: Tensor) -> list[float]:
+    """A mean and two standard errors of it."""
+    return [float(values.mean()), 2 * float(values.std()) / math.sqrt(len(values))]
+
+
+LEAST = 0.5 * math.log(2 * math.pi * math.e) - 2 - math.log(math.sqrt(3) / math.pi)
+"""KL of a logistic from the normal of equal variance: no logistic student comes closer."""
+
+
+# --- speech ----------------------------------------------------------------------------------
+
+TEACHER = "fsdd"
+STUDENTS = {
+    "fsdd-parallel": "KL and spectra",
+    "fsdd-kl": "KL alone",
+    "fsdd-spectral": "spectra alone",
+}
+REAL = "recordings"
+BANDS, FRAMES, DEEP = 64, 32, 5.0
+"""Of the pictures that digits are told by: log-mels down to 5 nepers below the loudest."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How many clips are copied, and measured; seconds for the teacher's; samples swept."""
+
+    copies: int = 300
+    measured: int = 60
+    seconds: float = 180.0
+    swept: int = 512
+
+
+def speech(runs: Path, data: Path, limits: Limits) -> list[Cell]:
+    """A row for the recordings, for the teacher's copies of them, and for each student's."""
+    opened = {
+        name: OpenedRun(str(runs / name), "cpu")
+        for name in (TEACHER, *STUDENTS)
+        if Run(runs / name).model_path.exists()
+    }
+    if TEACHER not in opened:
+        print(f"speech: left out, no finished run {TEACHER} in --runs {runs}")
+        return []
+    teacher = opened.pop(TEACHER)
+    dataset = clips_of(teacher, data)
+    test, schema = dataset.test, dataset.schema
+    recognise = Recogniser(dataset)
+    real = [_amplitudes(test.clip(i).x, schema.full_scale) for i in range(len(test.names))]
+    cells = [{"who": REAL, **recognise.score(real, list(test.names))}]
+    indices = clips_to_copy(test, limits.copies)
+    flows = {"teacher": teacher.flow, **{name: run.flow for name, run in opened.items()}}
+    copies = {name: copied(flow, dataset, indices, limits) for name, flow in flows.items()}
+    measured = min(limits.measured, *map(len, copies.values()))
+    for name, some in copies.items():
+        cell = {"who": name, **_measures(some[:measured], schema.rate)}
+        cell |= recognise.score([c.sample for c in some], [c.name for c in some])
+        if name == "teacher":
+            cell |= {"run": TEACHER, "command": command_of(teacher)}
+            cell |= bits_of(teacher.flow, dataset) | swept(teacher.flow, dataset, limits.swept)
+        else:
+            cell |= {"run": name, "command": command_of(opened[name], teacher)}
+            cell["kl"] = kl_per_sample(flows[name], teacher.flow, test, indices[:measured])
+        print(cell, flush=True)
+        cells.append(cell)
+    return cells
+
+
+def clips_of(run: OpenedRun, data: Path) -> AudioDataset:
+    """The clips of a run, split as they were then, from where they are now."""
+    config = run.config
+    return open_audio(
+        str(data / "fsdd"),
+        schema=run.audio,
+        test=config["test"],
+        split=config["split"],
+        seed=config["split_seed"],
+    )
+
+
+def copied(flow: Flow, dataset: AudioDataset, indices: list[int], limits: Limits) -> list[Copy]:
+    """Copies of the first of these clips, as many as fit into the time."""
+    start, found = time.process_time(), []
+    for some in (indices[i : i + 10] for i in range(0, len(indices), 10)):
+        found += draw_copies(flow, dataset.test, some, dataset.schema, seconds=None)
+        if time.process_time() - start > limits.seconds:
+            break
+    assert not any(one.broken for one in found), "a copy has values that are not finite"
+    return found
+
+
+def _measures(copies: list[Copy], rate: int) -> Cell:
+    measures: CopyMeasures = measure_copies(
+        [c.original for c in copies], [c.sample for c in copies], rate
+    )
+    pairs = {name: getattr(measures, name) for name, _, _ in MEASURES}
+    return {"measured": len(copies), **{k: [m.mean, 2 * m.se] for k, m in pairs.items()}}
+
+
+def bits_of(flow: Flow, dataset: AudioDataset) -> Cell:
+    baseline = fit_autoregression(dataset.train, dataset.schema)
+    found = evaluate_audio(
+        flow, dataset.test, baseline, dataset.schema, discretized=discretized_log_prob
+    )
+    return {
+        "bits": [found.bits_per_sample, found.two_se],
+        "bits_discretized": [found.discretized_bits_per_sample, found.discretized_two_se],
+        "bits_autoregression": found.gaussian_bits_per_sample,
+        "bits_gain": [found.gain, found.gain_two_se],
+        "bits_uniform": found.uniform_bits_per_sample,
+        "bits_clips": found.rows,
+    }
+
+
+@torch.no_grad()
+def swept(flow: Flow, dataset: AudioDataset, length: int) -> Cell:
+    """Passes that the start of a clip takes by sweeps: one a sample is what steps take."""
+    clip = dataset.test.clip(clips_to_copy(dataset.test, 1)[0])
+    length = min(length, clip.x.shape[-1])
+    z = flow.base.sample(1, torch.Generator().manual_seed(0), length)
+    context = clip.context[None, :, : dataset.schema.frames(length)]
+    count, sweep = 0, Autoregressive._sweep
+
+    def counted(self: Autoregressive, *given: Any) -> tuple[Tensor, Tensor]:
+        nonlocal count
+        count += 1
+        return sweep(self, *given)
+
+    Autoregressive._sweep = counted
+    try:
+        with by_sweeps(flow):
+            flow.decode(z, context)
+    finally:
+        Autoregressive._sweep = sweep
+    return {"swept": length, "sweeps": count}
+
+
+class Recogniser:
+    """Tells spoken digits apart, from the recordings of the training clips alone.
+
+    A support vector machine over log-mels, stretched to as many frames whatever the length, and
+    relative to the loudest: neither length nor level says which digit it is.
+    """
+
+    def __init__(self, dataset: AudioDataset) -> None:
+        from sklearn.pipeline import make_pipeline
+        from sklearn.preprocessing import StandardScaler
+        from sklearn.svm import SVC
+
+        clips, self.schema = dataset.train, dataset.schema
+        scale = self.schema.full_scale
+        waves = [_amplitudes(clips.clip(i).x, scale) for i in range(len(clips.names))]
+        self.model = make_pipeline(StandardScaler(), SVC(C=10.0))
+        self.model.fit(self._pictures(waves), [digit_of(name) for name in clips.names])
+
+    def score(self, waves: list[Tensor], names: list[str]) -> Cell:
+        said = self.model.predict(self._pictures(waves))
+        right = torch.tensor([a == digit_of(b) for a, b in zip(said, names, strict=True)]).double()
+        share = float(right.mean())
+        two_se = 2 * math.sqrt(share * (1 - share) / len(right))
+        return {"recognised": [share, two_se], "copies": len(right)}
+
+    def _pictures(self, waves: list[Tensor]) -> np.ndarray:
+        hop, window = self.schema.rate // 100, self.schema.rate // 40
+        found = []
+        for wave in waves:
+            mels = log_mel(wave[None], self.schema.rate, hop, window, BANDS)
+            mels = F.interpolate(mels, FRAMES, mode="linear", align_corners=False)
+            found.append((mels - mels.amax()).clamp(min=-DEEP).flatten())
+        return torch.stack(found).numpy()
+
+
+def digit_of(name: str) -> str:
+    """Of a clip's name, such as 7_jackson_32.flac."""
+    return Path(name).name.split("_")[0]
+
+
+def _amplitudes(x: Tensor, full_scale: int) -> Tensor:
+    return x[0].float() / full_scale
+
+
+def command_of(run: OpenedRun, teacher: OpenedRun | None = None) -> str:
+    """The words that make a run, with folders as a checkout has them."""
+    config = {**run.config, "data": "../shared/data/fsdd"}
+    out = Path("runs") / Path(run.name).name
+    if teacher is None:
+        return shlex.join(command(config, out))
+    recipe, options = default_student(teacher.recipe), AudioDistillation()
+    defaults: Cell = {}
+    for part in (recipe, TRAINING, options):
+        defaults |= plain_fields(part)
+    names = [f.name for part in (recipe, TRAINING, options) for f in fields(part)]
+    flags = as_flags({name: config[name] for name in names if name in config}, defaults)
+    return shlex.join(["caudal", "distill", f"runs/{TEACHER}", *flags, "--out", str(out)])
+
+
+# --- the page --------------------------------------------------------------------------------
+
+TITLES = {
+    "speed": "Speed",
+    "known": "A process that is known: AR(2), poles of radius 0.9",
+    "speech": "Speech: spoken digits, six voices, 8 kHz",
+}
+NOTES = {
+    "speed": f"""Weights as they start, untrained: how fast a net is does not depend on them. 64
+channels, kernel 2, given 64 mels every {HOP} samples. *Naive* runs the receptive field again for
+each sample, *queues* keeps what is known, *as sampled* is what a user gets: {{loop}}. *Scoring* is
+the teacher's density of a clip in one pass. Of ways that go sample by sample a stretch is timed,
+and counts by the sample. Each figure is the best of a few medians; one thread in seconds of the
+processor, two in those of the clock, on a machine with other work. Ratios are to the naive
+teacher's of one thread and the same batch, {RATE // 1000} kHz is real time. The aim: a student at
+least 1000 times as fast as the naive teacher, and the exact teacher in real time.""",
+    "known": f"""Clips of {LENGTH} samples. Teachers: 4 layers of 16 channels, {{steps}} steps;
+logistics are mixtures of 3. Students: two flows of 4 layers, equal steps, of the KL alone. *Above
+the process* is, of a teacher, its mean negative log-likelihood of test clips less the process's
+own, clip by clip; of a student, KL(student‖process), of its own samples. All in nats a sample, ±
+two standard errors over clips. Normal students: in closed form, given the noise; logistic ones: the
+cross-entropy is a mean over draws, as many as stated in training, 64 in the figures. A logistic is
+{LEAST:.4f} nats from the nearest normal: no logistic student of this process comes below that.""",
+    "speech": """Copies are drawn for the spectrogram of a test clip, and measured against it. The
+recogniser is a support vector machine over log-mels, trained on recordings of the training clips
+alone; chance is 10 %. It says whether words survive, not whether a copy sounds natural: the
+spectrogram that copies are given says the word. Means ± two standard errors over clips.""",
+}
+WAY_COLUMNS = ["size", "batch", "way", "threads", "samples / s", "× naive", "× real time"]
+
+
+def _speed_lines(found: Cell) -> list[str]:
+    rows = [
+        [
+            c["size"],
+            str(c["batch"]),
+            c["way"],
+            str(c["threads"]),
+            _digits(c["per_second"]),
+            _digits(c["ratio"]),
+            f"{c['times_real']:.3g}",
+        ]
+        for c in found["cells"]
+    ]
+    return table(WAY_COLUMNS, rows)
+
+
+def _known_lines(found: Cell) -> list[str]:
+    header = ["flow", "draws", "negative log-likelihood", "the process's own"]
+    header += ["above the process", "KL(student‖teacher)", "CPU s"]
+    rows = [
+        [
+            c["flow"],
+            "" if c["draws"] is None else str(c["draws"]),
+            *(_pair(c[name], 4) for name in ("nll", "exact", "above", "kl")),
+            f"{c['seconds']:.0f}",
+        ]
+        for c in found["cells"]
+    ]
+    return table(header, rows)
+
+
+def _speech_lines(found: Cell) -> list[str]:
+    cells = found["cells"]
+    names = {"teacher": "teacher", REAL: REAL, **STUDENTS}
+    rows = [["digits recognised, %", *(_percent(c["recognised"]) for c in cells)]]
+    rows += [["of how many", *(str(c["copies"]) for c in cells)]]
+    rows += [["KL(student‖teacher), nats a sample", *(_pair(c.get("kl"), 3) for c in cells)]]
+    rows += [
+        [f"{words}, {said.split(',')[0]}" if said.startswith("dB") else words]
+        + [_pair(c.get(name), 2) for c in cells]
+        for name, words, said in MEASURES
+    ]
+    teacher = next(c for c in cells if c["who"] == "teacher")
+    gain = f"{_pair(teacher['bits_gain'], 3)} below the autoregression, clip by clip"
+    return [
+        *(f"- {names[c['who']]}: `{c['command']}`" for c in cells if "command" in c),
+        "",
+        *table(["", *(names[c["who"]] for c in cells)], rows),
+        "",
+        f"All but the first two rows are of {teacher['measured']} clips.",
+        "",
+        f"Bits a sample of all {teacher['bits_clips']} test clips: teacher "
+        f"{_pair(teacher['bits'], 3)} ({_pair(teacher['bits_discretized'], 3)} discretised; "
+        f"{gain}), Gaussian autoregression of order 32 {teacher['bits_autoregression']:.3f}, "
+        f"uniform {teacher['bits_uniform']:.0f}.",
+        "",
+        f"By Jacobi sweeps, {teacher['swept']} samples of the teacher took {teacher['sweeps']} "
+        f"passes over all of them.",
+    ]
+
+
+LINES = {"speed": _speed_lines, "known": _known_lines, "speech": _speech_lines}
+
+
+def _pair(value: list[float] | None, digits: int) -> str:
+    if value is None:
+        return ""
+    return f"{value[0]:.{digits}f} ± {value[1]:.{digits}f}".replace("-", "−")
+
+
+def _percent(value: list[float]) -> str:
+    return f"{100 * value[0]:.1f} ± {100 * value[1]:.1f}"
+
+
+def _digits(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def report(found: dict[str, Any]) -> str:
+    text = ["# Sound", ""]
+    for part in (part for part in PARTS if part in found):
+        said = NOTES[part].format(**found[part].get("said", {}))
+        text += [f"## {TITLES[part]}", "", *lines(found[part]["facts"]), "", said, ""]
+        text += [*LINES[part](found[part]), ""]
+    return "\n".join(text).rstrip() + "\n"
+
+
+def main() -> None:
+    warnings.simplefilter("ignore")
+    options = parse()
+    torch.set_num_threads(1)
+    path = options.out / "audio.json"
+    loop = "a loop compiled by Numba" if is_compiled(SIZES[1].teacher()) else "queues, here"
+    said = {"speed": {"loop": loop}, "known": {"steps": options.steps}}
+    work = {
+        "speed": functools.partial(speed, options.rounds, options.repetitions),
+        "known": functools.partial(known, options.steps, options.rows),
+        "speech": functools.partial(speech, options.runs, options.data_dir, Limits()),
+    }
+    for part in options.part or PARTS:
+        if part == "speech" and not (options.data_dir / "fsdd").exists():
+            print(f"speech: left out, {options.data_dir / 'fsdd'} is not there (see --data-dir)")
+            continue
+        cells = work[part]()
+        if cells:
+            found = json.loads(path.read_text()) if path.exists() else {}
+            facts = {**describe(), "command": said_again(options, part)}
+            found[part] = {"facts": facts, "said": said.get(part, {}), "cells": cells}
+            write_json(path, found)
+            write(path.with_suffix(".md"), report(found))
+    if path.exists():
+        print(path.with_suffix(".md").read_text(encoding="utf-8"))
+
+
+def said_again(options: argparse.Namespace, part: str) -> str:
+    """What makes a part again, folders as a checkout has them."""
+    flags = {
+        "speed": {"rounds": options.rounds, "repetitions": options.repetitions},
+        "known": {"steps": options.steps, "rows": options.rows},
+        "speech": {"runs": "runs"},
+    }[part]
+    words = [word for name, value in flags.items() for word in (f"--{name}", str(value))]
+    return shlex.join(["python", "benchmarks/audio.py", "--part", part, *words])
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--part", choices=PARTS, action="append")
+    parser.add_argument("--rounds", type=int, default=3, help="of speed, of which the best")
+    parser.add_argument("--repetitions", type=int, default=3, help="of a round")
+    parser.add_argument("--steps", type=int, default=400, help="of training on what is known")
+    parser.add_argument("--rows", type=int, default=2000, help="of test, of what is known")
+    parser.add_argument("--runs", type=Path, default=Path("runs"), help="where speech's runs are")
+    parser.add_argument("--data-dir", type=Path, default=DATA_DIR)
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
