@@ -516,12 +516,13 @@ processor, two in those of the clock, on a machine with other work. Ratios are t
 teacher's of one thread and the same batch, {RATE // 1000} kHz is real time. The aim: a student at
 least 1000 times as fast as the naive teacher, and the exact teacher in real time.""",
     "known": f"""Clips of {LENGTH} samples. Teachers: 4 layers of 16 channels, {{steps}} steps;
-logistics are mixtures of 3. Students: two flows of 4 layers, equal steps, of the KL alone. *Above
-the process* is, of a teacher, its mean negative log-likelihood of test clips less the process's
-own, clip by clip; of a student, KL(student‖process), of its own samples. All in nats a sample, ±
-two standard errors over clips. Normal students: in closed form, given the noise; logistic ones: the
-cross-entropy is a mean over draws, as many as stated in training, 64 in the figures. A logistic is
-{LEAST:.4f} nats from the nearest normal: no logistic student of this process comes below that.""",
+logistics are mixtures of 3. Students: two flows of 4 layers, equal steps, of the KL alone.
+*Above the process* is, of a teacher, its mean negative log-likelihood of test clips less the
+process's own, clip by clip; of a student, KL(student‖process), of its own samples. All in nats
+a sample, ± two standard errors over clips. Normal students: in closed form, given the noise;
+logistic ones: the cross-entropy is a mean over draws, as many as stated in training, 64 in the
+figures. A logistic is {LEAST:.4f} nats from the nearest normal: no logistic student of this
+process comes below that.""",
     "speech": """Copies are drawn for the spectrogram of a test clip, and measured against it. The
 recogniser is a support vector machine over log-mels, trained on recordings of the training clips
 alone; chance is 10 %. It says whether words survive, not whether a copy sounds natural: the
