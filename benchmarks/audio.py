@@ -107,9 +107,9 @@ def speed(rounds: int, repetitions: int) -> list[Cell]:
     cells = []
     for size in SIZES:
         for batch in BATCHES:
-            cells += _cells(size, batch, rounds, repetitions)
-            for cell in cells[-len(PARALLEL) - 5 :]:
-                print(cell, flush=True)
+            found = _cells(size, batch, rounds, repetitions)
+            print(*found, sep="\n", flush=True)
+            cells += found
     return cells
 
 
