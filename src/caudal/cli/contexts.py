@@ -80,7 +80,8 @@ def _name_and_value(text: str, names: list[str]) -> tuple[str, str]:
     name, equals, _ = text.partition("=")
     if not equals:
         raise InputError(f"--given {text}: write COLUMN=VALUE")
-    raise InputError(f"--given {text}: no such context column; {near(name, names)}")
+    hint = near(name, names) if names else "the flow is told of none: leave --given out"
+    raise InputError(f"--given {text}: no such context column; {hint}")
 
 
 def _with(context: Tensor, names: list[str], fixed: dict[str, float]) -> Tensor:

@@ -1,5 +1,6 @@
 """From the options to a data set: a table, images, or audio."""
 
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from typing import Any
@@ -8,11 +9,14 @@ from caudal.cli.options import TABLE_ONLY, DataOptions, ReadingOptions, TrainOpt
 from caudal.cli.screen import Screen
 from caudal.data import Dataset, ImageDataset, open_data
 from caudal.data.audio import AudioDataset, finds_audio, open_audio
+from caudal.data.audio.locate import FORMATS
 from caudal.data.images import finds_images, open_images
 from caudal.data.images.fill import Progress
 from caudal.errors import InputError
 from caudal.recipes import RECIPES
 from caudal.recipes.wavenet import AudioRecipe
+
+TRAINABLE = " or ".join(n for n, r in RECIPES.items() if r.audio and r.scores != "sequential")
 
 AnyDataset = Dataset | ImageDataset | AudioDataset
 
@@ -55,9 +59,17 @@ def _open_audio(given: TrainOptions[Any], sound: bool, screen: Screen) -> AudioD
     """The clips that the options name, in frames as the recipe has them."""
     options, recipe = given.data, given.recipe
     if not isinstance(recipe, AudioRecipe):
-        known = " and ".join(name for name, kind in RECIPES.items() if kind.audio)
         raise InputError(
-            f"{options.data} has audio, which {recipe.name} does not model: {known} do"
+            f"{options.data} has audio, which {recipe.name} does not model: take {TRAINABLE}"
+        )
+    if recipe.scores == "sequential":
+        raise InputError(
+            f"{recipe.name} scores one sample at a time, and would train for ever by maximum "
+            f"likelihood: train {TRAINABLE}, and make a student of it with caudal distill"
+        )
+    if not sound and os.path.exists(options.data):
+        raise InputError(
+            f"{recipe.name} is for audio, and {options.data} has none: give {FORMATS}"
         )
     but = f"{options.data} has audio" if sound else f"{recipe.name} is for audio"
     refuse_given(options, TABLE_ONLY, "tables", but)
@@ -105,14 +117,16 @@ def refuse_given(options: Any, names: Sequence[str], whose: str, but: str) -> No
             raise InputError(f"--{flag} is for {whose}, and {but}: leave it out")
 
 
-def refuse_reading(options: ReadingOptions, run: str) -> None:
-    """Refuses options of how images are read, given to a run on a table.
+def refuse_reading(
+    options: ReadingOptions, run: str, what: str = "rows of a table", but: str = ""
+) -> None:
+    """Refuses options of how images are read, all `but` one, given to a run on something else.
 
     Raises:
         InputError: names the first.
     """
-    names = [field.name for field in fields(options)]
-    refuse_given(options, names, "images", f"{run} models rows of a table")
+    names = [field.name for field in fields(options) if field.name != but]
+    refuse_given(options, names, "images", f"{run} models {what}")
 
 
 def reading(screen: Screen, what: str = "reading images") -> Progress:

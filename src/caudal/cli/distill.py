@@ -115,10 +115,12 @@ def read_options(words: Sequence[str]) -> tuple[Options, OpenedRun]:
     opened = OpenedRun(words[0], "cpu")
     if opened.has_images:
         raise InputError(
-            f"{words[0]} models {opened.images.size} images: distil runs of tables or audio"
+            f"{words[0]} models {opened.images.size} images: distill runs of tables or audio"
         )
     usual = default_student(opened.recipe)
     check_recipe(name or usual.name, "--student")
+    if opened.has_audio and name not in (None, usual.name):
+        raise InputError(f"--student {name}: {words[0]} models audio; take {usual.name}")
     if RECIPES[name or usual.name].audio != opened.has_audio:
         raise InputError(f"--student {name}: {words[0]} models {opened.what}; take {usual.name}")
     recipe = usual if name in (None, usual.name) else _other(RECIPES[name])

@@ -49,7 +49,7 @@ def run(
     """Trains the student, compares it with its teacher, and says so."""
     from caudal.cli.distill import config_of
 
-    data = audio_dataset(opened, screen, "distil a run whose clips are there")
+    data = audio_dataset(opened, screen, "distill a run whose clips are there")
     student = build_student(options.recipe, opened.audio, opened.flow, options.training.seed)
     terms = _preview(screen, options, opened, student, data)
     config = config_of(options, opened)
@@ -109,7 +109,10 @@ def _compare(
         student, teacher, clips, clips_to_copy(clips, KL_CLIPS), track=screen.track
     )
     screen.say("copying test clips by both")
-    ours, theirs = (draw_copies(flow, clips, indices, schema) for flow in (student, teacher))
+    ours, theirs = (
+        draw_copies(flow, clips, indices, schema, track=screen.track)
+        for flow in (student, teacher)
+    )
     first = clips.clip(indices[0])
     speeds = sampling_rates(teacher, student, schema.rate, first.context, first.x.shape[-1])
     found = compare_sounds(

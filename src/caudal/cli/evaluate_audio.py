@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from caudal.cli.datasets import refuse_given
+from caudal.cli.datasets import refuse_given, refuse_reading
 from caudal.cli.opened import OpenedRun
 from caudal.cli.opened_audio import audio_dataset, other_clips
 from caudal.cli.results import GAUSSIAN, write_evaluation
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 def run(options: "EvalOptions", opened: OpenedRun, screen: Screen) -> int:
     """Evaluates and shows it."""
     refuse_given(options, ["draws"], "images", f"{options.run} models audio")
+    refuse_reading(options.images, options.run, "audio", but="corrupt")
     clips, baseline, split, notes = _clips(options, opened, screen)
     for note in notes:
         screen.warn(note)
@@ -62,7 +63,8 @@ def discretized(flow: Flow) -> Discretized | None:
 
 def show_evaluation(screen: Screen, result: AudioEvaluation) -> None:
     """The numbers side by side, and what they are."""
-    screen.say(f"\nbits a sample of {result.rows:,} {result.split} clips, mean ± 2 s.e.")
+    clips = "clip" if result.rows == 1 else "clips"
+    screen.say(f"\nbits a sample of {result.rows:,} {result.split} {clips}, mean ± 2 s.e.")
     screen.table(["", "bits/sample", ""], list(_lines(result)), " n ")
     screen.say(
         f"{number(result.nats_per_sample)} nats a sample, a mass of {result.bits}-bit numbers; "

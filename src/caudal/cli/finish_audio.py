@@ -13,6 +13,7 @@ from caudal.cli.finish import command, how_it_went, seconds_of
 from caudal.cli.results import GAUSSIAN, write_evaluation
 from caudal.cli.screen import Screen
 from caudal.data import AudioDataset
+from caudal.data.column import Column
 from caudal.recipes import Recipe
 from caudal.report.sound import (
     AudioEvaluation,
@@ -57,7 +58,8 @@ def finish(
     page = None
     if report:
         screen.say("\ndrawing samples for the report")
-        copies = draw_copies(fitted.flow, data.test, clips_to_copy(data.test), data.schema)
+        indices = clips_to_copy(data.test)
+        copies = draw_copies(fitted.flow, data.test, indices, data.schema, track=screen.track)
         typed = shlex.join(command(config, out))
         page = _write(out, recipe, data, fitted, config, copies, typed, result)
     say_next(screen, out, data, page, teaches=True)
@@ -123,11 +125,21 @@ def say_next(
         screen.say(f"\nreport  {page}")
     screen.say(f"model   {Run(out).model_path}\n\nnext:")
     folder = shlex.quote(str(out))
-    screen.say(f"  caudal sample {folder} --out clip.wav")
     if data.schema.mels:
+        screen.say(f"  caudal sample {folder} --out clip.wav")
         screen.say(f"  caudal sample {folder} --mel-of FILE.wav --out copy.wav")
+    else:
+        given = "".join(f" {c.name}={_example(c)}" for c in data.schema.context)
+        given = f" --given{given}" if given else ""
+        screen.say(f"  caudal sample {folder}{given} --seconds 2 --out clip.wav")
     if teaches:
         screen.say(f"  caudal distill {folder} --out {shlex.quote(str(out) + '-parallel')}")
+
+
+def _example(column: Column) -> str:
+    """A value that a label can have, for the shell."""
+    values = column.categories
+    return "NUMBER" if values is None else shlex.quote(str(values[0]))
 
 
 def outcome(out: Path, fitted: Fitted, page: Path | None) -> dict[str, Any]:

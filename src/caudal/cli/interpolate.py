@@ -69,6 +69,8 @@ def run(words: list[str]) -> int:
     screen = Screen(options.json)
     path = open_picture(options.out, options.overwrite)
     opened = OpenedRun(options.run, options.device)
+    if opened.has_audio:
+        raise InputError(f"{opened.name} models audio: interpolate is for images and tables")
     if not opened.has_images:
         refuse_reading(options.images, options.run)
     find = _examples if opened.has_images else table_examples

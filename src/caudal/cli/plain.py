@@ -4,7 +4,9 @@ import re
 
 _FRAME = re.compile(r"[│╭╮╰╯─]")
 _RULE = re.compile(r"^[\s│]*[─-]{10,}[\s│]*$")
-_PREFIX = re.compile(r"^Error parsing (data|images|recipe|training|distillation|--[\w-]+): (?=--)")
+_PREFIX = re.compile(
+    r"^Error parsing (?:(?:data|images|audio|recipe|training|distillation): |--[\w-]+: (?=--))"
+)
 _BAD_VALUE = re.compile(r"^Error parsing (--[\w-]+): .*?(?:\[('.*?')\]|: ('[^']*')(?:;|$))")
 _FORM = re.compile(r"Argument helptext: (?:-\w, )?--[\w-]+ ((?:None|[\[\]{}|.A-Z ])*)")
 _CHOICE = re.compile(r"^invalid choice '(.*?)' for argument '(.*?)'. Expected one of \((.*?)\)")

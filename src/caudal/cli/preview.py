@@ -34,6 +34,11 @@ def show_parts(screen: Screen, data: AnyDataset, rows: str) -> None:
     """How many rows each part has, and the notes on them."""
     parts = (("training", data.train), ("validation", data.valid), ("test", data.test))
     screen.say(", ".join(f"{source.n_rows:,} {name}" for name, source in parts) + f" {rows}")
+    show_notes(screen, data)
+
+
+def show_notes(screen: Screen, data: AnyDataset) -> None:
+    """What to know of the data."""
     for note in data.notes:
         screen.warn(note)
 
@@ -56,7 +61,7 @@ def warnings(recipe: Recipe, data: AnyDataset) -> list[str]:
     if isinstance(data, ImageDataset):
         return image_warnings(recipe)
     if isinstance(data, AudioDataset):
-        return audio_warnings(recipe)
+        return []
     said = []
     if recipe.scores == "sequential" and len(data.schema.columns) > 1:
         said.append(
@@ -69,16 +74,6 @@ def warnings(recipe: Recipe, data: AnyDataset) -> list[str]:
             f"support bends it: use nsf-ar or maf-mog"
         )
     return said
-
-
-def audio_warnings(recipe: Recipe) -> list[str]:
-    """The same of a recipe on audio."""
-    if recipe.scores != "sequential":
-        return []
-    return [
-        f"{recipe.name} scores one sample at a time, and so it trains by maximum likelihood: for "
-        f"ever; train wavenet, and distil it (caudal distill)"
-    ]
 
 
 def image_warnings(recipe: Recipe) -> list[str]:

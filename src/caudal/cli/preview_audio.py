@@ -1,6 +1,6 @@
 """What `caudal train` says of audio before it trains: its clips, what they are given, a crop."""
 
-from caudal.cli.preview import show_parts
+from caudal.cli.preview import show_notes
 from caudal.cli.screen import Screen
 from caudal.data import AudioDataset
 from caudal.recipes.wavenet import AudioRecipe
@@ -13,15 +13,14 @@ def show_data(screen: Screen, data: AudioDataset) -> None:
     """What the clips are, how long, what a flow is told of them, and how many in each part."""
     schema = data.schema
     screen.say(f"\n{data.name}")
-    seconds = [sum(part.lengths) / schema.rate for part in (data.train, data.valid, data.test)]
-    told = ", ".join(f"{duration(s)} {name}" for s, name in zip(seconds, PARTS, strict=True))
-    screen.say(f"{schema.size}, {told}; crops of {schema.crop / schema.rate:.3g} s")
+    parts = (("training", data.train), ("validation", data.valid), ("test", data.test))
+    told = [f"{len(p.names):,} {name} ({duration(p.duration)})" for name, p in parts]
+    screen.say(f"{schema.size}; clips: {', '.join(told)}")
+    crop = f"{schema.crop:,} samples ({schema.crop / schema.rate:.3g} s)"
+    screen.say(f"trains on crops of {crop}, {data.train.n_rows:,} in a pass over the clips")
     for line in given(data):
         screen.say(line)
-    show_parts(screen, data, "clips")
-
-
-PARTS = ("to train on", "for validation", "for tests")
+    show_notes(screen, data)
 
 
 def given(data: AudioDataset) -> list[str]:

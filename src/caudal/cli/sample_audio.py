@@ -1,7 +1,8 @@
 """New clips out of a run: sound for a spectrum, for labels, or out of nothing."""
 
 import math
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from itertools import cycle, islice
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 SECONDS = 1.0
 """Length of clips that no spectrum gives one."""
+PROBE, SHORT, LONG = 128, 4000, 10.0  # samples to time; samples that are few; seconds to warn of
 
 
 class Wanted(NamedTuple):
@@ -41,6 +43,8 @@ def run(options: "SampleOptions", opened: OpenedRun, screen: Screen) -> int:
     wanted = list(_wanted(opened, options, screen))
     writer = open_audio_output(options.out, options.overwrite, opened.audio.rate)
     writer.check(len(wanted))
+    if opened.recipe.samples == "sequential" and not options.sweeps:
+        _foresee(opened, wanted, screen)
     clips = []
     generator = noise(opened.flow, options.seed)
     for one in screen.track(wanted, "sampling", len(wanted)):
@@ -59,6 +63,26 @@ def run(options: "SampleOptions", opened: OpenedRun, screen: Screen) -> int:
         {"out": options.out, "clips": len(wanted), "seconds": total, "seed": options.seed}
     )
     return 0
+
+
+def _foresee(opened: OpenedRun, wanted: Sequence[Wanted], screen: Screen) -> None:
+    """Says beforehand how long it takes, where that is long; a brief draw tells."""
+    total, one = sum(clip.length for clip in wanted), wanted[0]
+    if total < SHORT:
+        return
+    context = one.context
+    if context is not None:
+        context = context[:, : opened.audio.frames(PROBE)]
+    brief = Wanted(one.name, PROBE, context)
+    for _ in range(2):  # the first may compile
+        start = time.perf_counter()
+        _draw(opened, brief, 1.0, noise(opened.flow, 0))
+        took = time.perf_counter() - start
+    if (seconds := took / PROBE * total) > LONG:
+        screen.say(
+            f"{total:,} samples, one after the other at about {PROBE / took:,.0f} a second: "
+            f"{duration(seconds)}"
+        )
 
 
 def _draw(

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import torch
 
+from caudal.cli.datasets import refuse_reading
 from caudal.cli.opened import OpenedRun
 from caudal.cli.opened_audio import other_clips
 from caudal.cli.screen import Screen, number
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 def run(options: "ScoreOptions", opened: OpenedRun, writer: TableWriter, screen: Screen) -> int:
     """Scores them, writes the table and says what is in it."""
+    refuse_reading(options.images, options.run, "audio", but="corrupt")
     clips, notes = other_clips(opened, options.data, options.images.corrupt, screen)
     for note in notes:
         screen.warn(note)

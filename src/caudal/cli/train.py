@@ -126,6 +126,9 @@ def _fit(
     flow: Flow, data: AnyDataset, options: TrainOptions[Any], out: Path, config: dict[str, Any]
 ) -> Fitted:
     sound = isinstance(data, AudioDataset)
+    reporter = RichReporter(elements=data.schema.countable)
+    if sound:  # whose loss is a mean over samples
+        reporter = RichReporter(elements=1, unit="bits/sample")
     return fit(
         flow,
         data.train,
@@ -137,7 +140,7 @@ def _fit(
         overwrite=options.overwrite,
         recipe=options.recipe,
         schema=data.schema,
-        reporter=RichReporter(elements=1 if sound else data.schema.countable),
+        reporter=reporter,
         config=config,
         watch=_film(flow, data, options, out),
     )

@@ -60,13 +60,19 @@ class RichReporter:
         console: where to; standard error if not given.
         elements: numbers per event, to tell bits per dimension as well; None where those mean
             nothing.
+        unit: what those bits are called.
     """
 
-    def __init__(self, console: "Console | None" = None, elements: int | None = None) -> None:
+    def __init__(
+        self,
+        console: "Console | None" = None,
+        elements: int | None = None,
+        unit: str = "bits/dim",
+    ) -> None:
         from rich.console import Console
 
         self.console = console or Console(stderr=True)
-        self.elements = elements
+        self.elements, self.unit = elements, unit
         self._bar: Progress | None = None
 
     def start(self, plan: Plan) -> None:
@@ -114,7 +120,7 @@ class RichReporter:
         """A loss with its units, such as `3.142 nats (0.071 bits/dim)`."""
         if self.elements is None:
             return f"{loss:.4f} nats"
-        return f"{loss:.4f} nats ({bits_per_dim(-loss, self.elements):.4f} bits/dim)"
+        return f"{loss:.4f} nats ({bits_per_dim(-loss, self.elements):.4f} {self.unit})"
 
     def _print(self, text: str) -> None:
         # Neither markup nor wrapping: a line that a program may read.

@@ -16,6 +16,7 @@ from caudal.data.audio.recordings import Found, Recording
 from caudal.data.audio.schema import AudioSchema
 from caudal.data.audio.wanted import (
     check_rate,
+    check_window,
     crop_of,
     read_context,
     window_of,
@@ -95,6 +96,7 @@ def open_audio(
         columns = tuple(make_column(name, parts[TRAIN]) for name in names)
         crop = crop_of(seconds, rate, hop)
         frame = window_of(rate) if window is None else window
+        check_window(frame, bands, rate)
         schema = AudioSchema(rate, crop, hop, bands, frame, trim, normalize, context=columns)
     for some in parts.values():
         check_labels(some, schema.context)
@@ -102,6 +104,7 @@ def open_audio(
     for part in parts:
         if part not in clips:
             raise no_clips(main, part)
+    _check_crop(clips, schema)
     said = (*main.notes, *more, *_changes(headers, schema), *notes, *_padded(clips, schema))
     return AudioDataset(main.name, schema, clips[TRAIN], clips[VALID], clips[TEST], said)
 
@@ -174,6 +177,16 @@ def _changes(headers: Sequence[Header | None], schema: AudioSchema) -> list[str]
     if several:
         notes.append(f"averaged the channels of {several} of {len(headers)} clips")
     return notes
+
+
+def _check_crop(clips: dict[int, Clips], schema: AudioSchema) -> None:
+    """Refuses crops that are mostly silence, however long the clip."""
+    longest = max(max(some.lengths) for some in clips.values())
+    if schema.crop > 2 * longest and schema.crop > schema.hop:
+        raise InputError(
+            f"--seconds {schema.crop / schema.rate:g}: the longest clip has "
+            f"{longest / schema.rate:.3g} s: give no more than that"
+        )
 
 
 def _padded(clips: dict[int, Clips], schema: AudioSchema) -> list[str]:

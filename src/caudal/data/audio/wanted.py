@@ -14,6 +14,7 @@ from caudal.errors import InputError
 
 MEL, NONE = "mel", "none"
 _WINDOW = 0.046  # seconds
+_FEWEST = 16  # samples of a window
 _SLOWEST = 1000  # Hz: a lower rate was meant in kHz
 
 
@@ -43,12 +44,32 @@ def crop_of(seconds: float, rate: int, hop: int) -> int:
         raise InputError(f"--seconds {seconds:g}: must be above 0")
     if hop < 1:
         raise InputError(f"--hop {hop}: must be at least 1")
-    return max(1, round(seconds * rate / hop)) * hop
+    if hop > seconds * rate:
+        raise InputError(
+            f"--hop {hop}: crops of {seconds:g} s have {seconds * rate:.0f} samples at {rate} Hz: "
+            f"give a smaller --hop, or more --seconds"
+        )
+    return round(seconds * rate / hop) * hop
 
 
 def window_of(rate: int) -> int:
     """The power of two nearest to 46 ms."""
     return int(2 ** round(math.log2(_WINDOW * rate)))
+
+
+def check_window(window: int, bands: int, rate: int) -> None:
+    """Refuses a window that no spectrum comes out of, and more bands than it has frequencies.
+
+    Raises:
+        InputError: names the option.
+    """
+    if bands and not _FEWEST <= window <= rate:
+        raise InputError(f"--window {window}: give {_FEWEST} to {rate} samples, a second at most")
+    if bands > window // 2 + 1:
+        raise InputError(
+            f"--mels {bands}: a window of {window} samples tells {window // 2 + 1} frequencies "
+            f"apart: give fewer bands, or a longer --window"
+        )
 
 
 def check_rate(rate: int | None) -> None:

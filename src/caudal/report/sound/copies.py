@@ -11,6 +11,7 @@ from caudal.data.audio.schema import AudioSchema
 from caudal.data.source import permutation
 from caudal.flow import Flow
 from caudal.report.gaussian import noise
+from caudal.report.sound.evaluate import Track
 
 MOST, SECONDS = 4, 5.0  # clips of a report, and what it takes of each
 
@@ -54,6 +55,7 @@ def draw_copies(
     seed: int = 0,
     temperature: float = 1.0,
     seconds: float | None = SECONDS,
+    track: Track | None = None,
 ) -> list[Copy]:
     """A sample as long as each clip, given its context.
 
@@ -65,6 +67,7 @@ def draw_copies(
         seed: of the noise. Each clip has noise of its own, whatever the others are.
         temperature: multiplies the noise; 1 draws from the density.
         seconds: to take of each clip at most; None takes all.
+        track: shows how far it has come.
     """
     flow.eval()
     taken = [beginning(clips.clip(index), schema, seconds) for index in indices]
@@ -72,7 +75,7 @@ def draw_copies(
         flow.base.sample(1, noise(flow, seed + index), clip.x.shape[-1]) * temperature
         for index, clip in zip(indices, taken, strict=True)
     ]
-    samples = _decode(flow, noises, [clip.context for clip in taken])
+    samples = _decode(flow, noises, [clip.context for clip in taken], track)
     return [_copy(clip, x, schema) for clip, x in zip(taken, samples, strict=True)]
 
 
@@ -83,10 +86,13 @@ def _copy(clip: Clip, x: Tensor, schema: AudioSchema) -> Copy:
     return Copy(clip.name, label_of(clip, schema), original, sample, broken)
 
 
-def _decode(flow: Flow, noises: list[Tensor], contexts: list[Tensor | None]) -> list[Tensor]:
+def _decode(
+    flow: Flow, noises: list[Tensor], contexts: list[Tensor | None], track: Track | None
+) -> list[Tensor]:
     """Samples (1, T) of noises (1, 1, T); those of equal length in one batch, which is faster."""
     samples: dict[int, Tensor] = {}
-    for length in dict.fromkeys(z.shape[-1] for z in noises):
+    lengths = dict.fromkeys(z.shape[-1] for z in noises)
+    for length in track(lengths, "copying clips", len(lengths)) if track else lengths:
         members = [i for i, z in enumerate(noises) if z.shape[-1] == length]
         given = [c for i in members if (c := contexts[i]) is not None]
         context = torch.stack(given).to(flow.base.like) if given else None

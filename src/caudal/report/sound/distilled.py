@@ -1,5 +1,6 @@
 """A student of sounds beside its teacher: what a KL says, and what it does not."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -115,7 +116,9 @@ MEASURES_HEAD = ["", "teacher", "student", ""]
 
 def measure_rows(d: DistilledAudio) -> list[list[str]]:
     """Name, the teacher's value, the student's and the meaning of each measure, for tables."""
-    kl = f"{number(d.kl, 4)} ± {number(d.kl_two_se, 4)}"
+    kl = number(d.kl, 4)
+    if not math.isnan(d.kl_two_se):  # as it is of a single clip
+        kl += f" ± {number(d.kl_two_se, 4)}"
     rows = [["KL(student||teacher)", "", kl, "nats a sample"]]
     for name, words, meaning in MEASURES:
         pair = [with_error(getattr(side, name)) for side in (d.of_teacher, d.of_student)]
@@ -134,7 +137,7 @@ def rate_rows(speeds: Sequence[SamplingRate]) -> list[list[str]]:
             s.device,
             number(s.seconds, 2),
             number(s.took, 3),
-            number(s.times_real * s.rate, 0),
+            f"{s.times_real * s.rate:,.0f}",
             number(s.times_real, 3),
         ]
         for s in speeds

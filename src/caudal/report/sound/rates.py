@@ -17,7 +17,7 @@ from caudal.report.sound.distilled import SamplingRate
 
 _NAIVE = 8  # samples: each runs the receptive field again
 _STEPS = 800  # samples to time steps on
-_RUNS = 3
+_RUNS, _LONG = 3, 2.0  # runs to time; seconds from which on one is enough
 
 
 @torch.no_grad()
@@ -105,16 +105,19 @@ def _drawing(flow: Flow, rows: Tensor | None, length: int, batch: int) -> Callab
 
 
 def _median(run: Callable[[], object]) -> float:
-    """Seconds of a run, the median of a few, after one that warms up."""
+    """Seconds of a run, the median of a few, after one that warms up; of a long one its own."""
+    first = _seconds(run)
+    if first > _LONG:
+        return first
+    return statistics.median(_seconds(run) for _ in range(_RUNS))
+
+
+def _seconds(run: Callable[[], object]) -> float:
+    _wait()
+    start = time.perf_counter()
     run()
-    taken = []
-    for _ in range(_RUNS):
-        _wait()
-        start = time.perf_counter()
-        run()
-        _wait()
-        taken.append(time.perf_counter() - start)
-    return statistics.median(taken)
+    _wait()
+    return time.perf_counter() - start
 
 
 def _wait() -> None:

@@ -14,14 +14,14 @@ def verdict(of_teacher: CopyMeasures, of_student: CopyMeasures) -> list[str]:
         said.append(
             f"quiet: its copies are {_db(-low)} dB softer than the "
             f"originals{_beside(of_teacher.level)}; a KL alone hides that, as soft sounds are "
-            f"likely ones under the teacher; give the power or spectrogram loss more weight"
+            f"likely ones under the teacher; give --spectral more weight"
         )
     # Above what is soft as a whole: a quiet copy is not a dull one.
     if treble - min(low, 0.0) < -DULL:
         said.append(
             f"dull: above a quarter of the rate, its average spectrum is {_db(-treble)} dB below "
-            f"the originals'{_beside(of_teacher.treble)}; a KL alone hides that; give the "
-            f"spectrogram loss more weight, or train it longer"
+            f"the originals'{_beside(of_teacher.treble)}; a KL alone hides that; give "
+            f"--spectral more weight, or train it longer"
         )
     if said:
         return said
