@@ -1,7 +1,8 @@
 """The elementwise maps from noise to data, of one number: compiled twins of `caudal.elementwise`.
 
 Each takes a number z, the parameters (rows, B) with the row and the column where its own start,
-and its constants; it gives x and log dx/dz. A test holds each equal to its tensor version.
+and its constants; it gives x and log dx/dz, and may write over the parameters. A test holds each
+equal to its tensor version.
 """
 
 import math
@@ -120,11 +121,14 @@ def logistics(z, params, row, column, constants):
     Newton's method on the logit of the CDF, in double precision, kept between the components'
     own quantiles, which halve where a step is not twice as short as the one before.
     """
-    low, high, x, shares = _between(z, params, row, column, constants)
+    low, high, x = _prepare(z, params, row, column, constants)
+    count = int(constants[0])
     step = before = high - low
     for _ in range(200):
-        cdf, survival, density = _mixture(x, params, row, column, constants, shares)
+        cdf, survival, density = _mixture(x, params, row, column, count)
         miss = math.log(cdf / survival) - z
+        if not abs(miss) > 4e-16 * (1 + abs(z)):  # the logarithm's own error
+            break
         if miss > 0:
             high = x
         else:
@@ -135,39 +139,44 @@ def logistics(z, params, row, column, constants):
         x -= step
         if not abs(step) > 2e-16 * abs(x):
             break
-    cdf, survival, density = _mixture(x, params, row, column, constants, shares)
+    cdf, survival, density = _mixture(x, params, row, column, count)
     return x, math.log(cdf * survival / density)
 
 
 @njit
-def _between(z, params, row, column, constants):
-    """Least, greatest and mean quantile of the components, and log-sum-exp of the logits."""
+def _prepare(z, params, row, column, constants):
+    """Least, greatest and mean quantile of the components.
+
+    In the place of their logits and raw log-scales come weights and precisions.
+    """
     count = int(constants[0])
     largest = params[row, column]
     for k in range(1, count):
         largest = max(largest, params[row + k, column])
-    low, high, total, sums = math.inf, -math.inf, 0.0, 0.0
-    for k in range(count):
-        weight = math.exp(params[row + k, column] - largest)
-        log_scale = _log_scale(params[row + 2 * count + k, column], constants[1], constants[2])
-        quantile = params[row + count + k, column] + z * math.exp(log_scale)
+    total = 0.0
+    for k in range(row, row + count):
+        params[k, column] = math.exp(params[k, column] - largest)
+        total += params[k, column]
+    low, high, mean = math.inf, -math.inf, 0.0
+    for k in range(row, row + count):
+        log_scale = _log_scale(params[k + 2 * count, column], constants[1], constants[2])
+        quantile = params[k + count, column] + z * math.exp(log_scale)
         low, high = min(low, quantile), max(high, quantile)
-        total, sums = total + weight, sums + weight * quantile
-    return low, high, min(max(sums / total, low), high), largest + math.log(total)
+        params[k, column] /= total
+        params[k + 2 * count, column] = math.exp(-log_scale)
+        mean += params[k, column] * quantile
+    return low, high, min(max(mean, low), high)
 
 
 @njit
-def _mixture(x, params, row, column, constants, shares):
-    """CDF, survival and density at x."""
-    count = int(constants[0])
+def _mixture(x, params, row, column, count):
+    """CDF, survival and density at x, of weights, means and precisions."""
     cdf = survival = density = 0.0
-    for k in range(count):
-        weight = math.exp(params[row + k, column] - shares)
-        raw = params[row + 2 * count + k, column]
-        precision = math.exp(-_log_scale(raw, constants[1], constants[2]))
-        standard = (x - params[row + count + k, column]) * precision
+    for k in range(row, row + count):
+        precision = params[k + 2 * count, column]
+        standard = (x - params[k + count, column]) * precision
         tail = math.exp(-abs(standard))
-        above = weight / (1 + tail)
+        above = params[k, column] / (1 + tail)
         below = above * tail
         cdf += above if standard > 0 else below
         survival += below if standard > 0 else above
