@@ -3,8 +3,8 @@
     OMP_NUM_THREADS=1 python benchmarks/audio.py --part speed --part known
     OMP_NUM_THREADS=1 python benchmarks/audio.py --part speech --runs runs
 
-`speech` measures runs that are there already, made by the commands that its page prints. Seconds
-are those of the processor, of one thread; of two threads, of the clock. Other parts stay.
+`speech` measures runs that are there already, made by the commands that its page prints. Other
+parts stay.
 """
 
 import argparse
@@ -15,7 +15,7 @@ import shlex
 import statistics
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -73,7 +73,7 @@ RATE, MELS, HOP = 16_000, 64, 128
 
 @dataclass(frozen=True)
 class Size:
-    """A teacher and a student of equal width; seconds of sound that fast ways draw."""
+    """A teacher and a student of equal width; seconds of a clip, a quarter of it in a batch."""
 
     layers: int
     cycle: int
@@ -84,6 +84,9 @@ class Size:
     @property
     def words(self) -> str:
         return f"{self.layers} layers; student {' + '.join(map(str, self.flows))}"
+
+    def length(self, batch: int) -> int:
+        return int(self.seconds * RATE) // (1 if batch == 1 else 4)
 
     def teacher(self, law: str = "gaussian") -> Flow:
         recipe = WaveNet(self.channels, self.cycle, hop=HOP, layers=self.layers, law=law)
@@ -103,37 +106,39 @@ PARALLEL = (SCORE, STUDENT)
 
 
 @torch.no_grad()
-def speed(rounds: int, repetitions: int) -> list[Cell]:
+def speed(rounds: int, repetitions: int, threads: Sequence[int] = (1,)) -> list[Cell]:
     cells = []
     for size in SIZES:
         for batch in BATCHES:
-            found = _cells(size, batch, rounds, repetitions)
+            found = _cells(size, batch, rounds, repetitions, threads)
             print(*found, sep="\n", flush=True)
             cells += found
     return cells
 
 
-def _cells(size: Size, batch: int, rounds: int, repetitions: int) -> list[Cell]:
+def _cells(
+    size: Size, batch: int, rounds: int, repetitions: int, threads: Sequence[int]
+) -> list[Cell]:
     ways = _ways(size, batch)
     found = {}
-    for threads in (1, 2):
-        torch.set_num_threads(threads)
-        chosen = ways if threads == 1 else {name: ways[name] for name in PARALLEL}
-        clock = time.process_time if threads == 1 else time.perf_counter
+    for n in threads:
+        torch.set_num_threads(n)
+        chosen = ways if n == 1 else {name: ways[name] for name in PARALLEL}
+        clock = time.process_time if n == 1 else time.perf_counter
         for name, seconds in _best(chosen, rounds, repetitions, clock).items():
-            found[name, threads] = batch * ways[name][0] / seconds
+            found[name, n] = batch * ways[name][0] / seconds
     torch.set_num_threads(1)
     return [
         {
             "size": size.words,
             "batch": batch,
             "way": name,
-            "threads": threads,
+            "threads": n,
             "per_second": per_second,
             "ratio": per_second / found[NAIVE, 1],
             "times_real": per_second / RATE,
         }
-        for (name, threads), per_second in found.items()
+        for (name, n), per_second in found.items()
     ]
 
 
@@ -141,7 +146,7 @@ def _ways(size: Size, batch: int) -> dict[str, tuple[int, Callable[[], object]]]
     """Samples of each clip that a run makes, and the run."""
     torch.manual_seed(0)
     teacher, student = size.teacher(), size.student()
-    length = int(size.seconds * RATE)
+    length = size.length(batch)
     context = torch.randn(batch, MELS, -(-length // HOP))
     x, some = torch.randn(batch, 1, length), max(2, 8 // batch)
     steps = min(length, 400)
@@ -150,7 +155,7 @@ def _ways(size: Size, batch: int) -> dict[str, tuple[int, Callable[[], object]]]
         return samples, lambda: flow.sample(batch, context, length=samples)
 
     def exact(flow: Flow) -> tuple[int, Callable[[], object]]:
-        return drawn(flow, length if is_compiled(flow) else steps)
+        return drawn(flow, length if is_compiled(flow, batch) else steps)
 
     ways = {
         NAIVE: (some, naively(teacher, context, length, batch, some)),
@@ -164,12 +169,12 @@ def _ways(size: Size, batch: int) -> dict[str, tuple[int, Callable[[], object]]]
     return ways
 
 
-def is_compiled(flow: Flow) -> bool:
+@torch.no_grad()
+def is_compiled(flow: Flow, batch: int = 1) -> bool:
     """Whether sampling goes through a compiled loop here."""
     layer = parts_of(flow.bijection)[0]
-    z = flow.base.draw(1, 1, 2)
-    shape = flow.context_shape
-    context = None if shape is None else z.new_zeros(1, shape[0], 1)
+    z = flow.base.draw(batch, 1, 2)
+    context = z.new_zeros(batch, MELS, 1)
     return layer.net.unroll(z, layer.elementwise.scalar, flow.embed(context)) is not None
 
 
@@ -508,13 +513,14 @@ TITLES = {
 }
 NOTES = {
     "speed": f"""Weights as they start, untrained: how fast a net is does not depend on them. 64
-channels, kernel 2, given 64 mels every {HOP} samples. *Naive* runs the receptive field again for
-each sample, *queues* keeps what is known, *as sampled* is what a user gets: {{loop}}. *Scoring* is
-the teacher's density of a clip in one pass. Of ways that go sample by sample a stretch is timed,
-and counts by the sample. Each figure is the best of a few medians; one thread in seconds of the
-processor, two in those of the clock, on a machine with other work. Ratios are to the naive
-teacher's of one thread and the same batch, {RATE // 1000} kHz is real time. The aim: a student at
-least 1000 times as fast as the naive teacher, and the exact teacher in real time.""",
+channels, kernel 2, given {MELS} mels every {HOP} samples; one clip of a second at {RATE // 1000}
+kHz, or eight of a quarter. *Naive* runs the receptive field again for each sample, *queues* keeps
+what is known, *as sampled* is what a user gets: {{loop}}. *Scoring* is the teacher's density of a
+clip in one pass. Of naive and queues only a stretch is timed, and counts by the sample. Each
+figure is the best of a few medians. With one thread, seconds are those of the processor, as other
+work ran on the machine; with two, of the clock: `--threads 1 2`, on a machine at rest. Ratios are
+to the naive teacher of the same batch, one thread. The aim: a student at least 1000 times as fast
+as the naive teacher, and the exact teacher in real time.""",
     "known": f"""Clips of {LENGTH} samples. Teachers: 4 layers of 16 channels, {{steps}} steps;
 logistics are mixtures of 3. Students: two flows of 4 layers, equal steps, of the KL alone.
 *Above the process* is, of a teacher, its mean negative log-likelihood of test clips less the
@@ -626,7 +632,7 @@ def main() -> None:
     loop = "a loop compiled by Numba" if is_compiled(SIZES[1].teacher()) else "queues, here"
     said = {"speed": {"loop": loop}, "known": {"steps": options.steps}}
     work = {
-        "speed": functools.partial(speed, options.rounds, options.repetitions),
+        "speed": functools.partial(speed, options.rounds, options.repetitions, options.threads),
         "known": functools.partial(known, options.steps, options.rows),
         "speech": functools.partial(speech, options.runs, options.data_dir, Limits()),
     }
@@ -648,17 +654,18 @@ def main() -> None:
 def said_again(options: argparse.Namespace, part: str) -> str:
     """What makes a part again, folders as a checkout has them."""
     flags = {
-        "speed": {"rounds": options.rounds, "repetitions": options.repetitions},
+        "speed": {"threads": " ".join(map(str, options.threads))},
         "known": {"steps": options.steps, "rows": options.rows},
         "speech": {"runs": "runs"},
     }[part]
-    words = [word for name, value in flags.items() for word in (f"--{name}", str(value))]
+    words = [word for name, value in flags.items() for word in (f"--{name}", *str(value).split())]
     return shlex.join(["python", "benchmarks/audio.py", "--part", part, *words])
 
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--part", choices=PARTS, action="append")
+    parser.add_argument("--threads", type=int, nargs="+", choices=(1, 2), default=[1])
     parser.add_argument("--rounds", type=int, default=3, help="of speed, of which the best")
     parser.add_argument("--repetitions", type=int, default=3, help="of a round")
     parser.add_argument("--steps", type=int, default=400, help="of training on what is known")
