@@ -115,7 +115,9 @@ def test_sound_is_timed_and_compared(monkeypatch, tmp_path):
     monkeypatch.setattr(audio, "SIZES", (audio.Size(3, 2, (1, 2), channels=4, seconds=0.02),))
     monkeypatch.setattr(audio, "BATCHES", (1, 2))
     monkeypatch.setattr(audio, "DRAWS", (1, 2))
-    found = {"speed": {"cells": audio.speed(1, 1, (1, 2)), "said": {"loop": "queues"}}}
+    found = {
+        "speed": {"cells": audio.speed(1, 1, (1, 2)), "said": {"loop": "queues", "fields": "7"}}
+    }
     assert all(cell["per_second"] > 0 for cell in found["speed"]["cells"])
     found["known"] = {"cells": audio.known(steps=2, rows=20), "said": {"steps": 2}}
     teacher, student = found["known"]["cells"][:2]
