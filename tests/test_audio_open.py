@@ -262,6 +262,9 @@ def test_a_table_in_the_folder_is_found(tmp_path):
     found = open_audio(tmp_path, context=["text"])
     assert found.notes == ()
     assert found.schema.context[0].categories == ("even", "odd")
+    rows = [f"{row[:-1]}a, b, c, and d" for row in rows]  # more commas than bars
+    (tmp_path / "metadata.csv").write_text("\n".join(rows), "utf-8")
+    assert open_audio(tmp_path, context=["text"]).schema.context == found.schema.context
     (tmp_path / "metadata.csv").write_text("1|no others|x", "utf-8")
     assert open_audio(tmp_path).schema.context == ()  # not looked at
 

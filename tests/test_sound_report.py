@@ -46,6 +46,7 @@ from caudal.report.sound import (
 from caudal.report.sound.copies import beginning
 from caudal.report.sound.distilled import measure_rows
 from caudal.report.sound.evaluate import ratio_two_se, summary
+from caudal.report.sound.pictures import _curves
 from caudal.report.sound.players import encode, whole
 from caudal.report.sound.residuals import autocorrelation, find_noise, normal_scores
 from caudal.report.sound.spectra import level, magnitudes, sizes, treble_difference
@@ -514,7 +515,7 @@ def read(path):
 
 
 def story_of(schema, clips, flow, **changes):
-    metrics = [{"step": 10 * i, "train": 7000 - i, "valid": 7100 - i} for i in range(5)]
+    metrics = [{"step": 10 * i, "train": 7 - i / 10, "valid": 7.1 - i / 10} for i in range(5)]
     story = AudioStory(
         name="run <1>",
         recipe=RECIPES["maf"](),
@@ -577,3 +578,15 @@ def test_wav_bytes_are_16_bit_and_clipped():
     assert (info.format, info.subtype, info.samplerate) == ("WAV", "PCM_16", RATE)
     found, _ = soundfile.read(io.BytesIO(encode(wave, RATE)), dtype="int16")
     assert found.tolist() == [0, 2**14, 2**15 - 1, -(2**15)]
+
+
+@pytest.mark.parametrize("of_student", [False, True])
+def test_curves_are_in_the_unit_of_their_axis(of_student, copies):
+    clips = Waves(SCHEMA, waves([2000, 2000, 2000]))
+    distilled = compared(copies, lambda x: x) if of_student else None
+    figure = _curves(story_of(SCHEMA, clips, ar2_flow(), distilled=distilled))[1]
+    scale = 1 if of_student else 1 / math.log(2)
+    losses = figure.axes[0].lines[1].get_ydata()
+    assert losses == pytest.approx([scale * (7.1 - i / 10) for i in range(5)])
+    named = " ".join(text.get_text() for text in figure.axes[0].texts)
+    assert ("linear prediction" in named) is not of_student

@@ -102,16 +102,12 @@ def _folder(options: Options, opened: OpenedRun) -> Path:
 
 def read_options(words: Sequence[str]) -> tuple[Options, OpenedRun]:
     """The options, with the defaults that follow from the teacher, and the teacher."""
-    import argparse
-
+    name = _student_named(words)
     if not words or words[0].startswith("-"):
-        parse_options(words, "iaf")  # help, or what is missing
+        parse_options(words, name or "iaf")  # help, or what is missing
         raise InputError("caudal distill TEACHER ...: name the run of the teacher first")
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-    parser.add_argument("--student")
-    name = parser.parse_known_args(list(words))[0].student
-    if set(words) & {"-h", "--help"}:
-        parse_options(words, name or "iaf")
+    if name is not None and set(words) & {"-h", "--help"}:
+        parse_options(words, name)
     opened = OpenedRun(words[0], "cpu")
     if opened.has_images:
         raise InputError(
@@ -125,6 +121,16 @@ def read_options(words: Sequence[str]) -> tuple[Options, OpenedRun]:
         raise InputError(f"--student {name}: {words[0]} models {opened.what}; take {usual.name}")
     recipe = usual if name in (None, usual.name) else _other(RECIPES[name])
     return parse_options(words, recipe.name, recipe), opened
+
+
+def _student_named(words: Sequence[str]) -> str | None:
+    """What --student says, if it is given."""
+    import argparse
+
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    parser.add_argument("--student", nargs="?")
+    found: str | None = parser.parse_known_args(list(words))[0].student
+    return found
 
 
 def _other(kind: type[Recipe]) -> Recipe:

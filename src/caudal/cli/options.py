@@ -149,7 +149,7 @@ class DistillOptions(Generic[AnyRecipe, AnyDistillation]):
     student: str | None = None
     """Recipe of the student: iaf, nsf-iaf, nsf, realnvp or nice, of audio parallel-wavenet; if not
     given, an inverse autoregressive flow of the teacher's depth. Its own options are those
-    below."""
+    below: --student NAME --help tells them."""
     resume: FlagCreatePairsOff[bool] = False
     """Go on with the run in --out; give the other options as before."""
     report: bool = True

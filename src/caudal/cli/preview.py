@@ -49,11 +49,15 @@ def show_recipe(
     """The flow, its size, which of its directions is fast, and what to beware of."""
     fields = ", ".join(f"{k}={v}" for k, v in vars(recipe).items())
     screen.say(f"\n{recipe.name} ({fields}): {parameters(flow):,} parameters")
-    ways = f"density {WAYS[recipe.scores]}, samples {WAYS[recipe.samples]}"
-    screen.say(ways.replace("column", "sample") if recipe.audio else ways)
+    screen.say(f"density {way(recipe, recipe.scores)}, samples {way(recipe, recipe.samples)}")
     for warning in warnings(recipe, data) if advise else ():
         screen.warn(warning)
     screen.say()
+
+
+def way(recipe: Recipe | type[Recipe], how: str) -> str:
+    """How a direction of a recipe runs, in words."""
+    return WAYS[how].replace("column", "sample") if recipe.audio else WAYS[how]
 
 
 def warnings(recipe: Recipe, data: AnyDataset) -> list[str]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from tyro.conf import FlagCreatePairsOff
 
 from caudal.cli.parse import parse
-from caudal.cli.preview import WAYS
+from caudal.cli.preview import way
 from caudal.cli.screen import Screen
 from caudal.recipes import RECIPES
 from caudal.recipes.presets import PRESETS
@@ -27,8 +27,8 @@ def run(words: list[str]) -> int:
     facts = ("year", "scores", "samples", "good_for", "paper")
     found = {name: {fact: getattr(r, fact) for fact in facts} for name, r in RECIPES.items()}
     rows = [
-        [name, r["year"], WAYS[r["scores"]], WAYS[r["samples"]], r["good_for"], r["paper"]]
-        for name, r in found.items()
+        [name, r.year, way(r, r.scores), way(r, r.samples), r.good_for, r.paper]
+        for name, r in RECIPES.items()
     ]
     if not options.json:
         screen.table(["recipe", "year", "density", "samples", "good for", "paper"], rows, " n")

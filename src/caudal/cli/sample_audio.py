@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 SECONDS = 1.0
 """Length of clips that no spectrum gives one."""
-PROBE, SHORT, LONG = 128, 4000, 10.0  # samples to time; samples that are few; seconds to warn of
+FEW, MORE = 16, 144  # samples of brief draws that tell how fast a flow is
+SHORT, LONG = 4000, 10.0  # samples that are no matter; seconds that should be told
 
 
 class Wanted(NamedTuple):
@@ -70,17 +71,18 @@ def _foresee(opened: OpenedRun, wanted: Sequence[Wanted], screen: Screen) -> Non
     total, one = sum(clip.length for clip in wanted), wanted[0]
     if total < SHORT:
         return
-    context = one.context
-    if context is not None:
-        context = context[:, : opened.audio.frames(PROBE)]
-    brief = Wanted(one.name, PROBE, context)
-    for _ in range(2):  # the first may compile
+    took = []
+    for length in (FEW, FEW, MORE):  # the first may compile; all have a start
+        context = one.context
+        if context is not None:
+            context = context[:, : opened.audio.frames(length)]
         start = time.perf_counter()
-        _draw(opened, brief, 1.0, noise(opened.flow, 0))
-        took = time.perf_counter() - start
-    if (seconds := took / PROBE * total) > LONG:
+        _draw(opened, Wanted(one.name, length, context), 1.0, noise(opened.flow, 0))
+        took.append(time.perf_counter() - start)
+    speed = (MORE - FEW) / max(took[2] - took[1], 1e-6)
+    if (seconds := total / speed) > LONG:
         screen.say(
-            f"{total:,} samples, one after the other at about {PROBE / took:,.0f} a second: "
+            f"{total:,} samples, one after the other at about {speed:,.0f} a second: "
             f"{duration(seconds)}"
         )
 

@@ -33,7 +33,12 @@ from caudal.training.progress import RichReporter
 USAGE = """usage: caudal train RECIPE --data DATA [--out FOLDER] ...
 
 Fits a flow to a table, to images or to audio. RECIPE is one of {recipes}; see
-caudal recipes for what each is good for, and caudal train RECIPE --help for all options."""
+caudal recipes for what each is good for, and caudal train RECIPE --help for all options.
+
+  caudal train nsf --data table.csv                            a table
+  caudal train glow --data FOLDER                              images
+  caudal train wavenet --data FOLDER                           audio, given its log-mel spectrum
+  caudal train wavenet --data vowels --context vowel           built-in audio, given a label"""
 
 
 def run(words: list[str]) -> int:

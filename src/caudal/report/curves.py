@@ -35,19 +35,21 @@ def draw_curves(
     gaussian: float | None,
     what: str = "log-likelihood of a row (nats)",
     scale: float = -1.0,
+    baseline: str = "one Gaussian",
 ) -> "Figure":
     """Training and validation losses large; the other measurements small beside them.
 
     What is drawn is `scale` times the losses, which `what` names: unless told otherwise the
-    log-likelihood, higher being better. `gaussian` is that of the baseline, for a line.
+    log-likelihood, higher being better. `gaussian` is that of the baseline, for a line with its
+    name.
     """
     beside = {key: label for key, label in BESIDE.items() if len(_series(metrics, key)[0]) > 1}
     figure = new_figure(WIDTH, 3.6)
     if not beside:
-        _losses(figure.subplots(), metrics, gaussian, what, scale)
+        _losses(figure.subplots(), metrics, (baseline, gaussian), what, scale)
         return figure
     parts: Any = figure.subfigures(1, 2, width_ratios=(2.2, 1), wspace=0.03)
-    _losses(parts[0].subplots(), metrics, gaussian, what, scale)
+    _losses(parts[0].subplots(), metrics, (baseline, gaussian), what, scale)
     panels = parts[1].subplots(len(beside), 1, sharex=True, squeeze=False)[:, 0]
     for axes, (key, label) in zip(panels, beside.items(), strict=True):
         axes.plot(*_series(metrics, key), color=DATA, linewidth=1.2)
@@ -60,7 +62,11 @@ def draw_curves(
 
 
 def _losses(
-    axes: "Axes", metrics: Metrics, gaussian: float | None, what: str, scale: float
+    axes: "Axes",
+    metrics: Metrics,
+    baseline: tuple[str, float | None],
+    what: str,
+    scale: float,
 ) -> None:
     # The training loss of a validation's line is a mean since the last one, not a point.
     points = [m for m in metrics if "valid" not in m]
@@ -69,8 +75,9 @@ def _losses(
         axes.plot(steps, scale * losses, **look)
     _mark_best(axes, *valid, scale)
     low, high = sorted(scale * end for end in _frame(train[1], valid[1]))
-    if gaussian is not None:
-        low, high = _draw_gaussian(axes, gaussian, low, high)
+    name, value = baseline
+    if value is not None:
+        low, high = _draw_baseline(axes, name, value, low, high)
     axes.set_ylim(low, high)
     axes.set_xlabel("step")
     axes.set_ylabel(what)
@@ -87,21 +94,23 @@ def _mark_best(axes: "Axes", steps: np.ndarray, losses: np.ndarray, scale: float
     axes.annotate(words, point, **side, color=INK, fontsize=8, bbox=_PAPER)
 
 
-def _draw_gaussian(axes: "Axes", gaussian: float, low: float, high: float) -> tuple[float, float]:
+def _draw_baseline(
+    axes: "Axes", name: str, value: float, low: float, high: float
+) -> tuple[float, float]:
     """A line for the baseline, and the ends of a frame that holds it.
 
     Far away, it would flatten the curves: then it is named at that end, and not drawn.
     """
-    words = f"one Gaussian {gaussian:,.2f}".replace("-", "−")
-    near, at, side = 1.5 * (high - low), gaussian, _ABOVE
-    if gaussian < low - near:
+    words = f"{name} {value:,.2f}".replace("-", "−")
+    near, at, side = 1.5 * (high - low), value, _ABOVE
+    if value < low - near:
         words, at = f"{words}, below the frame", low
-    elif gaussian > high + near:
+    elif value > high + near:
         words, at, side = f"{words}, above the frame", high, _BELOW
     else:
-        low = min(low, gaussian - 0.1 * (high - gaussian))
-        high = max(high, gaussian + 0.15 * (gaussian - low))
-        axes.axhline(gaussian, color=QUIET, linewidth=1, linestyle=(0, (4, 3)))
+        low = min(low, value - 0.1 * (high - value))
+        high = max(high, value + 0.15 * (value - low))
+        axes.axhline(value, color=QUIET, linewidth=1, linestyle=(0, (4, 3)))
     axes.annotate(words, (1.0, at), xycoords=_RIGHT, **side, color=QUIET, fontsize=8)
     return low, high
 

@@ -90,7 +90,8 @@ def _read(path: Path, name: str) -> list[tuple[int, list[str]]]:
         with path.open(encoding="utf-8-sig", newline="") as file:
             first = next((line for line in file if line.strip()), "")
             file.seek(0)
-            delimiter = max("|\t;,", key=first.count)
+            # A text between bars may have more commas than there are bars.
+            delimiter = next((sign for sign in "|\t;," if sign in first), ",")
             # Texts between bars or tabs hold quotes as they are.
             quoted = delimiter in ",;"
             reader = csv.reader(

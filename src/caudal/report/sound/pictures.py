@@ -111,12 +111,12 @@ def _averages(story: AudioStory) -> "Figure":
 
 def _curves(story: AudioStory) -> tuple[str, "Figure"]:
     """Caption and figure: of bits a sample, or of what a student minimised."""
-    samples = story.dataset.schema.countable
     if story.distilled is not None:
-        return LOSSES, draw_curves(story.metrics, None, "loss (nats/sample)", 1 / samples)
+        return LOSSES, draw_curves(story.metrics, None, "loss (nats/sample)", 1.0)
     baseline = story.evaluation.gaussian_bits_per_sample if story.evaluation else None
-    scale = 1 / (samples * math.log(2))
-    return CURVES, draw_curves(story.metrics, baseline, "bits/sample", scale)
+    scale = 1 / math.log(2)
+    beside = "linear prediction"
+    return CURVES, draw_curves(story.metrics, baseline, "bits/sample", scale, beside)
 
 
 COPIES = (

@@ -22,7 +22,7 @@ class AudioStory:
         flow: as trained.
         dataset: that it was trained on.
         evaluation: on clips it has not heard; None where a density takes a step a sample.
-        metrics: the lines of metrics.jsonl, losses in nats a crop.
+        metrics: the lines of metrics.jsonl, losses in nats a sample.
         command: that makes this run again.
         config: the run's config.yaml.
         seconds: that training took, or None if not known.
