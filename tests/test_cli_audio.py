@@ -18,7 +18,9 @@ import torch
 import yaml
 
 from audio_files import save, tone
+from caudal.base import FREE
 from caudal.cli.train import read_options
+from caudal.recipes.audio_presets import AUDIO_PRESETS
 from caudal.training.checkpoint import load, load_model
 from caudal.training.run import Run, write_config
 from command_line import (
@@ -337,7 +339,7 @@ def test_a_mixture_is_distilled_too(capsys, tmp_path, monkeypatch):
         (["--bits", "4"], "--bits is for images"),
         (["--types", "a=integer"], "--types is for tables"),
         (["--missing", "drop"], "--missing is for tables"),
-        (["--preset", "nope"], "--preset nope: wavenet has no"),
+        (["--preset", "nope"], "--preset nope: wavenet has none of that name"),
         (["--context", "zzz"], "--context zzz: "),
         (["--context", "vowl", *LABELS], "did you mean 'vowel'?"),
         (["--context", "none", "mel"], "'none' goes alone"),
@@ -521,6 +523,17 @@ def test_damaged_and_moved_runs(capsys, tmp_path):
     model = run / "model.safetensors"
     model.write_bytes(model.read_bytes()[:-64])
     assert "not a safetensors file, or damaged" in refused(capsys, "eval", run)
+
+
+@pytest.mark.parametrize("name", AUDIO_PRESETS["wavenet"])
+def test_presets_set_what_is_not_typed_and_have_the_parameters_they_say(name):
+    found = AUDIO_PRESETS["wavenet"][name]
+    options = read_options(["wavenet", "--data", "x", "--preset", name, "--batch-size", "7"])
+    assert options.recipe == found.recipe
+    assert {k: getattr(options.audio, k) for k in found.audio} == dict(found.audio)
+    assert (options.training.batch_size, options.training.lr) == (7, found.training["lr"])
+    flow = found.recipe.build((1, FREE), (found.audio["mels"], FREE))
+    assert sum(p.numel() for p in flow.parameters()) == found.parameters
 
 
 def test_options_of_sound_are_read_without_data():

@@ -414,7 +414,7 @@ RUNS = {"IMAGES": image_run, "TABLE": people_run, "CLASSES": class_run}
         (["eval", "TABLE", "--draws", "2"], "--draws is for images"),
         (["eval", "IMAGES", "--data", "SMALL"], "give --resize 8"),
         (["eval", "IMAGES", "--data", "nowhere"], "nowhere"),
-        (["distill", "IMAGES", "--out", "x"], "8x8 gray images: distil runs of tables"),
+        (["distill", "IMAGES", "--out", "x"], "8x8 gray images: distill runs of tables"),
         (["interpolate", "TABLE", "--out", "x.png"], "models rows of a table, not images"),
         (["interpolate", "IMAGES", "--out", "x.csv"], "x.csv: a picture is one of .png"),
         (["interpolate", "IMAGES", "--out", "taken.png"], "taken.png exists"),

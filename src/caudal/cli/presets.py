@@ -1,22 +1,26 @@
 """`--preset`: a paper's configuration as words that stand before the user's own."""
 
 import inspect
+from collections.abc import Mapping
 
 from caudal.cli.options import TrainOptions, as_flags, plain_fields
 from caudal.data.names import near
 from caudal.errors import InputError
+from caudal.recipes.audio_presets import AUDIO_PRESETS, AudioPreset
 from caudal.recipes.presets import PRESETS, Preset
 
+EVERY: Mapping[str, Mapping[str, Preset | AudioPreset]] = {**PRESETS, **AUDIO_PRESETS}
 
-def find_preset(recipe: str, name: str) -> Preset:
+
+def find_preset(recipe: str, name: str) -> Preset | AudioPreset:
     """The preset of that name.
 
     Raises:
         InputError: the recipe has none of that name.
     """
-    known = PRESETS.get(recipe, {})
+    known = EVERY.get(recipe, {})
     if not known:
-        raise InputError(f"--preset {name}: {recipe} has no presets, {', '.join(PRESETS)} do")
+        raise InputError(f"--preset {name}: {recipe} has no presets, {', '.join(EVERY)} do")
     if name not in known:
         raise InputError(
             f"--preset {name}: {recipe} has none of that name; {near(name, [*known])}"
@@ -24,25 +28,16 @@ def find_preset(recipe: str, name: str) -> Preset:
     return known[name]
 
 
-def preset_words(preset: Preset) -> list[str]:
+def preset_words(preset: Preset | AudioPreset) -> list[str]:
     """All that a preset says, also what is the default anyway: it overrides a --config."""
-    values = {**plain_fields(preset.recipe), **preset.training, **preset.images}
+    values = {**plain_fields(preset.recipe), **preset.training, **preset.options}
     return as_flags(values, {})
 
 
 def describe(recipe: str) -> str:
     """What the help of a recipe begins with, its presets among it."""
     text = inspect.cleandoc(TrainOptions.__doc__ or "")
-    if recipe not in PRESETS:
+    if recipe not in EVERY:
         return text
-    lines = [f"{name}: {tell(preset)}" for name, preset in PRESETS[recipe].items()]
+    lines = [f"{name}: {preset}" for name, preset in EVERY[recipe].items()]
     return "\n\n".join([text, "Presets:\n" + "\n".join(f"- {line}" for line in lines)])
-
-
-def tell(preset: Preset) -> str:
-    """A preset in a line."""
-    note = f"; {preset.note}" if preset.note else ""
-    return (
-        f"{preset.size}, {preset.parameters:,} parameters, {preset.bits_per_dim:.2f} bits/dim in "
-        f"the paper{note}"
-    )

@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from tyro.conf import FlagCreatePairsOff
 
 from caudal.cli.parse import parse
+from caudal.cli.presets import EVERY
 from caudal.cli.preview import way
 from caudal.cli.screen import Screen
 from caudal.recipes import RECIPES
+from caudal.recipes.audio_presets import AUDIO_PRESETS
 from caudal.recipes.presets import PRESETS
 
 
@@ -35,8 +37,11 @@ def run(words: list[str]) -> int:
         screen.say("the papers' configurations of images: caudal train RECIPE --preset NAME")
         head = ["recipe", "preset", "images", "parameters", "bits/dim in the paper", ""]
         screen.table(head, list(_presets()), "   nn")
+        screen.say("the same of sound, whose papers report no likelihoods:")
+        head = ["recipe", "preset", "sound", "parameters", ""]
+        screen.table(head, list(_audio_presets()), "   n")
         screen.say("caudal train RECIPE --help tells the options of each.")
-    screen.result({"recipes": found, "presets": {name: list(p) for name, p in PRESETS.items()}})
+    screen.result({"recipes": found, "presets": {name: list(p) for name, p in EVERY.items()}})
     return 0
 
 
@@ -45,3 +50,10 @@ def _presets() -> Iterator[list[str]]:
     for recipe, presets in PRESETS.items():
         for name, p in presets.items():
             yield [recipe, name, p.size, f"{p.parameters:,}", f"{p.bits_per_dim:.2f}", p.note]
+
+
+def _audio_presets() -> Iterator[list[str]]:
+    """The same of sound."""
+    for recipe, presets in AUDIO_PRESETS.items():
+        for name, p in presets.items():
+            yield [recipe, name, p.size, f"{p.parameters:,}", p.note]

@@ -43,6 +43,18 @@ class Preset:
         channels, height, width = self.shape
         return f"{height}x{width} {'gray' if channels == 1 else 'RGB'}"
 
+    @property
+    def options(self) -> Mapping[str, Any]:
+        """Those that are of the data's kind alone."""
+        return self.images
+
+    def __str__(self) -> str:
+        note = f"; {self.note}" if self.note else ""
+        return (
+            f"{self.size}, {self.parameters:,} parameters, {self.bits_per_dim:.2f} bits/dim in "
+            f"the paper{note}"
+        )
+
 
 _SMALL, _MEDIUM, _LARGE = (3, 32, 32), (3, 64, 64), (3, 256, 256)
 

@@ -86,8 +86,8 @@ class AudioRecipe(Recipe):
 class WaveNet(AudioRecipe):
     """One autoregressive layer: p(x) = prod_t p(x_t | x_<t, context).
 
-    Trains and scores in one parallel pass; samples one after the other. The paper's 30 layers are
-    a preset; the defaults are those a CPU can train.
+    Trains and scores in one parallel pass; samples one after the other. Sizes of papers
+    are presets; the defaults are those a CPU can train.
     Reference: WaveNet: a generative model for raw audio (van den Oord et al., 2016),
     arXiv:1609.03499; mixture of logistics: Parallel WaveNet (2017), arXiv:1711.10433; Gaussian:
     ClariNet (Ping, Peng, Chen, 2018), arXiv:1807.07281.
