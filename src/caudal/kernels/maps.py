@@ -35,7 +35,7 @@ def shift(z, params, row, column, constants):
 @njit
 def affine(z, params, row, column, constants):
     """The affine map z exp(alpha) + mu; constants: the bound of alpha, its floor or 0 for none."""
-    alpha = _log_scale(params[row + 1, column], constants[0], constants[1])
+    alpha = _log_scale(params[row + 1, column], constants[0], constants[1], _shift(constants[1]))
     return z * math.exp(alpha) + params[row, column], alpha
 
 
@@ -94,10 +94,16 @@ def _slope(raw, min_slope):
 
 
 @njit
-def _log_scale(raw, bound, floor):
+def _shift(floor):
+    """What makes a floored log-scale zero at zero; 0 without a floor."""
+    return floor + math.log(math.expm1(-floor)) if floor < 0 else 0.0
+
+
+@njit
+def _log_scale(raw, bound, floor, shift):
     """Bounded, or with a floor below 0 kept above it."""
     if floor < 0:
-        raw = raw - floor + math.log(math.expm1(-floor)) + floor
+        raw = raw - floor + shift
         return floor + max(raw, 0.0) + math.log1p(math.exp(-abs(raw)))
     return raw / (1 + abs(raw) / bound)
 
@@ -149,7 +155,8 @@ def _prepare(z, params, row, column, constants):
 
     In the place of their logits and raw log-scales come weights and precisions.
     """
-    count = int(constants[0])
+    count, bound, floor = int(constants[0]), constants[1], constants[2]
+    offset = _shift(floor)
     largest = params[row, column]
     for k in range(1, count):
         largest = max(largest, params[row + k, column])
@@ -159,7 +166,7 @@ def _prepare(z, params, row, column, constants):
         total += params[k, column]
     low, high, mean = math.inf, -math.inf, 0.0
     for k in range(row, row + count):
-        log_scale = _log_scale(params[k + 2 * count, column], constants[1], constants[2])
+        log_scale = _log_scale(params[k + 2 * count, column], bound, floor, offset)
         quantile = params[k + count, column] + z * math.exp(log_scale)
         low, high = min(low, quantile), max(high, quantile)
         params[k, column] /= total

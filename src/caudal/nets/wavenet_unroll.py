@@ -90,8 +90,8 @@ def pack(net: "WaveNet") -> Packed:
         _array(torch.stack([_out(layer, layer.out.bias) for layer in layers])),
         _array(_wide(_wide(net.inner.weight.t(), 0))),
         _array(_wide(net.inner.bias)),
-        _array(_wide(net.last.weight.t(), 0)),
-        _array(net.last.bias),
+        _array(_wide(_wide(net.last.weight.t(), 0))),
+        _array(_wide(net.last.bias)),
         _array(torch.tensor([layer.dilation for layer in layers])),
         _array(net.last.bias.new_tensor(_TANH)),
     )
