@@ -133,7 +133,7 @@ def logistics(z, params, row, column, constants):
     for _ in range(200):
         cdf, survival, density = _mixture(x, params, row, column, count)
         miss = math.log(cdf / survival) - z
-        if not abs(miss) > 4e-16 * (1 + abs(z)):  # the logarithm's own error
+        if not abs(miss) > 1e-14 * (1 + abs(z)):  # below it is the error of the sums
             break
         if miss > 0:
             high = x
