@@ -193,3 +193,13 @@ def test_clips_of_one_file_that_cannot_be_used(tmp_path):
     path = save(tmp_path / "a.wav", np.zeros(8000))
     with pytest.raises(InputError, match=r"a\.wav is silent"):
         open_clips(path, AudioSchema(8000, 512, 128))
+
+
+def test_a_wav_that_was_cut_off_is_named(tmp_path):
+    """The library that reads it gives what is there, as if that were all."""
+    path = tone(tmp_path / "whole.wav")
+    cut = tmp_path / "cut.wav"
+    cut.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(InputError, match="cut.wav ends too early, it was cut off: copy it anew"):
+        open_clips(cut, SCHEMA)
+    open_clips(path, SCHEMA)

@@ -11,7 +11,7 @@ from torch import Tensor
 from caudal.cli import distill_audio, finish, preview
 from caudal.cli.config import check_recipe
 from caudal.cli.opened import OpenedRun
-from caudal.cli.options import AudioOptions, DataOptions, DistillOptions, plain_fields
+from caudal.cli.options import DistillOptions, student_config
 from caudal.cli.output import check_run_folder, with_advice
 from caudal.cli.parse import parse
 from caudal.cli.screen import Screen
@@ -61,7 +61,7 @@ def _run_table(
     contexts = contexts_of(data, opened.flow)
     student = build_student(options.recipe, opened.table, opened.flow, options.training.seed)
     terms = _preview(screen, options, opened, student, data)
-    config = config_of(options, opened)
+    config = student_config(options, opened.config)
     fitted = distill(
         student,
         opened.flow,
@@ -176,17 +176,6 @@ def _preview(
     terms = DistillationLoss(undressed(student), frozen, options.distillation).terms
     screen.say(f"minimises {' + '.join(terms)}\n")
     return terms
-
-
-def config_of(options: Options, opened: OpenedRun) -> dict[str, Any]:
-    """What config.yaml holds: the teacher's data, and each option under the name of its flag."""
-    names = [f.name for f in (*fields(DataOptions), *fields(AudioOptions))]
-    kept = {name: opened.config[name] for name in (*names, "corrupt") if name in opened.config}
-    config: dict[str, Any] = {"recipe": options.recipe.name, **kept}
-    for part in (options.recipe, options.training, options.distillation):
-        config |= plain_fields(part)
-    teacher = str(Path(options.teacher).absolute())
-    return {**config, "report": options.report, "teacher": teacher}
 
 
 def show(screen: Screen, found: Distilled, out: Path) -> None:

@@ -3,15 +3,13 @@
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from caudal.cli import finish_audio, preview, preview_audio
+from caudal.cli.opened import OpenedRun
 from caudal.cli.opened_audio import audio_dataset
+from caudal.cli.options import DistillOptions, student_config
 from caudal.cli.screen import Screen
-
-if TYPE_CHECKING:
-    from caudal.cli.opened import OpenedRun
-    from caudal.cli.options import DistillOptions
 from caudal.data import AudioDataset
 from caudal.flow import Flow
 from caudal.report.sound import (
@@ -23,7 +21,6 @@ from caudal.report.sound import (
     kl_per_sample,
     sampling_rates,
 )
-from caudal.report.sound.distilled import MEASURES_HEAD, RATES_HEAD, measure_rows, rate_rows
 from caudal.training.devices import leads
 from caudal.training.distill_audio import AudioDistillationLoss, distill_audio
 from caudal.training.options import Training
@@ -42,17 +39,15 @@ KL_CLIPS = 64
 def run(
     screen: Screen,
     out: Path,
-    options: "DistillOptions[Any, Any]",
-    opened: "OpenedRun",
+    options: DistillOptions[Any, Any],
+    opened: OpenedRun,
     words: Sequence[str],
 ) -> None:
     """Trains the student, compares it with its teacher, and says so."""
-    from caudal.cli.distill import config_of
-
     data = audio_dataset(opened, screen, "distill a run whose clips are there")
     student = build_student(options.recipe, opened.audio, opened.flow, options.training.seed)
     terms = _preview(screen, options, opened, student, data)
-    config = config_of(options, opened)
+    config = student_config(options, opened.config)
     fitted = distill_audio(
         student,
         opened.flow,
@@ -65,7 +60,7 @@ def run(
         overwrite=options.overwrite,
         recipe=options.recipe,
         schema=opened.audio,
-        reporter=RichReporter(),
+        reporter=RichReporter(loss=""),
         config=config,
     )
     if leads():
@@ -74,13 +69,12 @@ def run(
         finish_audio.finish_student(
             screen, out, options.recipe, data, fitted, config, found, copies, typed, options.report
         )
-        show(screen, found, out)
 
 
 def _preview(
     screen: Screen,
-    options: "DistillOptions[Any, Any]",
-    opened: "OpenedRun",
+    options: DistillOptions[Any, Any],
+    opened: OpenedRun,
     student: Flow,
     data: AudioDataset,
 ) -> list[str]:
@@ -96,8 +90,8 @@ def _preview(
 
 def _compare(
     screen: Screen,
-    options: "DistillOptions[Any, Any]",
-    opened: "OpenedRun",
+    options: DistillOptions[Any, Any],
+    opened: OpenedRun,
     student: Flow,
     data: AudioDataset,
     terms: Sequence[str],
@@ -126,14 +120,3 @@ def _compare(
         speeds=speeds,
     )
     return found, ours[:SHOWN]
-
-
-def show(screen: Screen, found: DistilledAudio, out: Path) -> None:
-    """The student beside its teacher."""
-    screen.say(f"\nstudent beside {found.teacher}, {found.of_student.clips} test clips of each")
-    screen.table(MEASURES_HEAD, measure_rows(found), " nn ")
-    screen.say("\nhow fast each makes sound")
-    screen.table(RATES_HEAD, rate_rows(found.speeds), "  nnnn")
-    for line in found.verdict:
-        screen.say(line, style="bold")
-    screen.say(f"\ncompared in {out / 'compare.json'}")

@@ -27,6 +27,7 @@ from caudal.report.sound import (
     save_autoregression,
     write_audio_report,
 )
+from caudal.report.sound.distilled import MEASURES_HEAD, RATES_HEAD, measure_rows, rate_rows
 from caudal.report.story import parameters
 from caudal.training.fit import Fitted
 from caudal.training.run import Run
@@ -82,11 +83,24 @@ def finish_student(
     screen.say(how_it_went(fitted))
     text = json.dumps(found.to_dict(), indent=2, ensure_ascii=False)
     files.write_text(out / "compare.json", text + "\n")
+    show_comparison(screen, found)
     page = None
     if report:
         page = _write(out, recipe, data, fitted, config, copies, typed, None, found)
+    screen.say(f"\ncompared in {out / 'compare.json'}")
     say_next(screen, out, data, page, teaches=False)
     screen.result({"fidelity": found.to_dict(), **outcome(out, fitted, page)})
+
+
+def show_comparison(screen: Screen, found: DistilledAudio) -> None:
+    """The student beside its teacher."""
+    clips = found.of_student.clips
+    screen.say(f"\nstudent beside {found.teacher}, {clips} test clips of each")
+    screen.table(MEASURES_HEAD, measure_rows(found), " nn ")
+    screen.say("\nhow fast each makes sound")
+    screen.table(RATES_HEAD, rate_rows(found.speeds), "  nnnn")
+    for line in found.verdict:
+        screen.say(line, style="bold")
 
 
 def _write(

@@ -181,6 +181,16 @@ def as_config(
     return {**config, **plain_fields(recipe), **plain_fields(training), "report": report}
 
 
+def student_config(options: DistillOptions[Any, Any], teacher: dict[str, Any]) -> dict[str, Any]:
+    """What config.yaml of a student holds: the data of its teacher's, and its own options."""
+    names = [f.name for f in (*fields(DataOptions), *fields(AudioOptions))]
+    kept = {name: teacher[name] for name in (*names, "corrupt") if name in teacher}
+    config: dict[str, Any] = {"recipe": options.recipe.name, **kept}
+    for part in (options.recipe, options.training, options.distillation):
+        config |= plain_fields(part)
+    return {**config, "report": options.report, "teacher": os.path.abspath(options.teacher)}
+
+
 def plain_fields(part: Any) -> dict[str, Any]:
     """The fields of a dataclass as YAML holds them."""
     values = {field.name: getattr(part, field.name) for field in fields(part)}

@@ -61,6 +61,7 @@ class RichReporter:
         elements: numbers per event, to tell bits per dimension as well; None where those mean
             nothing.
         unit: what those bits are called.
+        loss: what a loss is told in; nothing where it is a sum of different things.
     """
 
     def __init__(
@@ -68,11 +69,12 @@ class RichReporter:
         console: "Console | None" = None,
         elements: int | None = None,
         unit: str = "bits/dim",
+        loss: str = "nats",
     ) -> None:
         from rich.console import Console
 
         self.console = console or Console(stderr=True)
-        self.elements, self.unit = elements, unit
+        self.elements, self.unit, self.loss = elements, unit, f" {loss}" if loss else ""
         self._bar: Progress | None = None
 
     def start(self, plan: Plan) -> None:
@@ -92,7 +94,9 @@ class RichReporter:
 
     def step(self, step: int, train: float) -> None:
         if self._bar:
-            self._bar.update(self._bar.task_ids[0], completed=step, train=f"{train:.3f} nats")
+            self._bar.update(
+                self._bar.task_ids[0], completed=step, train=f"{train:.3f}{self.loss}"
+            )
 
     def validated(self, record: dict[str, Any]) -> None:
         step, valid = record["step"], self.nats(record["valid"])
@@ -119,8 +123,8 @@ class RichReporter:
     def nats(self, loss: float) -> str:
         """A loss with its units, such as `3.142 nats (0.071 bits/dim)`."""
         if self.elements is None:
-            return f"{loss:.4f} nats"
-        return f"{loss:.4f} nats ({bits_per_dim(-loss, self.elements):.4f} {self.unit})"
+            return f"{loss:.4f}{self.loss}"
+        return f"{loss:.4f}{self.loss} ({bits_per_dim(-loss, self.elements):.4f} {self.unit})"
 
     def _print(self, text: str) -> None:
         # Neither markup nor wrapping: a line that a program may read.

@@ -68,7 +68,21 @@ def read_sound(recording: Recording) -> Sound:
         samples, rate = soundfile.read(recording.raw, dtype="float32", always_2d=True)
     except (soundfile.SoundFileError, OSError, ValueError, MemoryError) as error:
         raise _unreadable(recording.raw, recording.place, error) from None
+    if _is_cut_off(recording.raw):
+        raise FaultError(recording.place, "ends too early, it was cut off", "copy it anew")
     return Sound(samples, rate)
+
+
+def _is_cut_off(path: Path) -> bool:
+    """Whether a WAV file is shorter than it says: of such ones what is there is read in silence.
+
+    Where the size was not known as it was written, it says zero or the most it can.
+    """
+    with path.open("rb") as file:
+        head = file.read(8)
+    size = int.from_bytes(head[4:], "little")
+    said = head[:4] == b"RIFF" and size not in (0, 0xFFFFFFFF)
+    return said and path.stat().st_size < size
 
 
 def read_header(recording: Recording) -> Header | None:
