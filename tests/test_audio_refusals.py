@@ -197,9 +197,9 @@ def test_clips_of_one_file_that_cannot_be_used(tmp_path):
 
 def test_a_wav_that_was_cut_off_is_named(tmp_path):
     """The library that reads it gives what is there, as if that were all."""
-    path = tone(tmp_path / "whole.wav")
-    cut = tmp_path / "cut.wav"
+    path = save(tmp_path / "whole.wav", tone())
+    cut, schema = tmp_path / "cut.wav", AudioSchema(rate=8000, crop=128, hop=128)
     cut.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     with pytest.raises(InputError, match="cut.wav ends too early, it was cut off: copy it anew"):
-        open_clips(cut, SCHEMA)
-    open_clips(path, SCHEMA)
+        open_clips(cut, schema)
+    open_clips(path, schema)

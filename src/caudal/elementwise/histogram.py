@@ -1,5 +1,6 @@
 """A density that is flat within each of many bins, as a map: WaveNet's 256-way softmax."""
 
+import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -54,7 +55,7 @@ class Histogram(Elementwise):
 
     def _log_slope(self, piece: _Bin) -> Tensor:
         """Log dz/dx: the density over that of the uniform."""
-        return piece.log_share + torch.tensor(float(self.bins)).log().to(piece.log_share)
+        return piece.log_share + math.log(self.bins)
 
     @staticmethod
     def _inside(given: Tensor, found: Tensor, log_slope: Tensor) -> tuple[Tensor, Tensor]:
