@@ -531,7 +531,7 @@ def test_presets_set_what_is_not_typed_and_have_the_parameters_they_say(name):
     options = read_options(["wavenet", "--data", "x", "--preset", name, "--batch-size", "7"])
     assert options.recipe == found.recipe
     assert {k: getattr(options.audio, k) for k in found.audio} == dict(found.audio)
-    assert (options.training.batch_size, options.training.lr) == (7, found.training["lr"])
+    assert (options.training.batch_size, options.training.steps) == (7, 1_000_000)
     flow = found.recipe.build((1, FREE), (found.audio["mels"], FREE))
     assert sum(p.numel() for p in flow.parameters()) == found.parameters
 
