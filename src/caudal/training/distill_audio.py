@@ -102,6 +102,7 @@ class AudioDistillationLoss(Terms):
 
     def terms(self, x: Tensor, context: Tensor | None) -> Mapping[str, Tensor]:
         """Of a batch of real clips x (B, 1, T) in whole numbers, and their context."""
+        self._follow(x)
         with torch.no_grad():
             real = self._undress(x)
             rows = self.dressed.embed(context)
@@ -129,6 +130,12 @@ class AudioDistillationLoss(Terms):
         return conditional_kl(
             self.student, self.teacher, found, other, self.options.draws
         ).kl.mean()
+
+    def _follow(self, x: Tensor) -> None:
+        """Puts the teacher, which is not trained, where x is, as precise."""
+        like = self.dressed.base.like
+        if (like.device, like.dtype) != (x.device, x.dtype):
+            self.dressed.to(x)
 
     def _undress(self, x: Tensor) -> Tensor:
         """Whole numbers as the undressed flows have them, of deviation about 1."""
