@@ -232,6 +232,25 @@ def test_the_contrast_is_taken_off():
         loss(student, x[:1], context[:1])
 
 
+def test_a_last_clip_that_is_alone_has_no_contrast():
+    _, student, teacher = dressed()
+    x, context = next(clips().ordered(1))
+    loss = AudioDistillationLoss(student, teacher, AudioDistillation(contrastive=0.3))
+    with torch.no_grad():
+        loss(student, x, context)
+    assert loss.latest["kl"] == loss.latest["contrastive"]
+
+
+def test_the_teacher_follows_to_the_precision_of_training():
+    recipe, student, teacher = dressed()
+    training = Training(steps=2, batch_size=4, patience=0, precision="64-true")
+    fitted = distill_audio(
+        student, teacher, clips(), clips(seed=1), training=training, recipe=recipe, schema=SCHEMA
+    )
+    assert fitted.flow.base.like.dtype == torch.float64
+    assert teacher.base.like.dtype == torch.float32
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

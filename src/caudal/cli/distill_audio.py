@@ -64,7 +64,8 @@ def run(
         config=config,
     )
     if leads():
-        found, copies = _compare(screen, options, opened, fitted.flow.cpu(), data, terms)
+        alike = fitted.flow.to(opened.flow.base.like)  # device and precision
+        found, copies = _compare(screen, options, opened, alike, data, terms)
         typed = shlex.join(["caudal", "distill", *words])
         finish_audio.finish_student(
             screen, out, options.recipe, data, fitted, config, found, copies, typed, options.report

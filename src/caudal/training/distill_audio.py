@@ -122,9 +122,18 @@ class AudioDistillationLoss(Terms):
             terms["contrastive"] = self._contrast(found, rows)
         return terms
 
+    def _follow(self, x: Tensor) -> None:
+        """Moves the teacher, which is not trained, to where x is, in its precision."""
+        like = self.dressed.base.like
+        if (like.device, like.dtype) != (x.device, x.dtype):
+            self.dressed.to(x)
+
     def _contrast(self, found: Conditionals, rows: Tensor | None) -> Tensor:
-        """The divergence from a teacher that is told of the next clip of the batch."""
-        if rows is None or len(rows) < 2:
+        """The divergence from a teacher that is told of the next clip of the batch.
+
+        The last clip of a validation may be alone in its batch: then it is told of that itself.
+        """
+        if rows is None or (len(rows) < 2 and torch.is_grad_enabled()):
             raise InputError("--contrastive needs a context, and two clips in a batch")
         other = rows.roll(1, 0)
         return conditional_kl(
