@@ -250,6 +250,29 @@ def test_no_loop_where_it_would_be_wrong():
         assert net.unroll(z.bfloat16(), scalar) is None
 
 
+@pytest.mark.skipif(wavenet_kernel() is None, reason="Numba is not installed")
+@pytest.mark.usefixtures("float64")
+def test_the_loop_gets_across_where_a_mixture_has_no_density():
+    elementwise = MixtureLogistic(components=2, floor=-16.0)
+    net = small(n_params=6, layers=1, channels=2)
+    with torch.no_grad():
+        net.last.bias.copy_(torch.tensor([0.0, 0.0, -1.0, 1.0, -30.0, -30.0]))
+        z = torch.tensor([0.3, -0.3, 4.0])[:, None, None]
+        x, _ = net.unroll(z, elementwise.scalar)
+    torch.testing.assert_close(x[:, 0, 0], torch.tensor([1.0, -1.0, 1.0]), atol=0.1, rtol=0)
+
+
+@pytest.mark.parametrize("kind", ["none", "global", "frames"])
+def test_an_empty_batch_is_one(kind):
+    layer = Autoregressive(small(kind), Affine())
+    context = context_of(kind, 0, 14)
+    for grad in (False, True):
+        with torch.set_grad_enabled(grad):
+            for function in (layer.forward, layer.inverse):
+                x, log_det = function(torch.zeros(0, 1, 14), context)
+                assert (x.shape, log_det.shape) == ((0, 1, 14), (0,))
+
+
 def test_nan_stays_nan():
     if wavenet_kernel() is None:
         pytest.skip("Numba is not installed")

@@ -35,9 +35,10 @@ class Histogram(Elementwise):
         return self.bins
 
     def forward(self, z: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
-        log_share = params.log_softmax(1)
-        ends = log_share.exp().cumsum(1)
-        unit = (z.clamp(-1, 1) + 1) / 2
+        log_share, ends = _cumulated(params)
+        # Within what bins of any mass take up: no other is drawn.
+        least = torch.finfo(z.dtype).eps / 2
+        unit = ((z.clamp(-1, 1) + 1) / 2).clamp(least, 1 - least)
         index = (unit.unsqueeze(1) >= ends[:, :-1]).sum(1, keepdim=True)
         piece = _take(index, ends, log_share)
         within = ((unit - piece.low) * (-piece.log_share).exp()).clamp(0, 1)
@@ -45,10 +46,9 @@ class Histogram(Elementwise):
         return self._inside(z, x, -self._log_slope(piece))
 
     def inverse(self, x: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
-        log_share = params.log_softmax(1)
-        ends = log_share.exp().cumsum(1)
+        log_share, ends = _cumulated(params)
         place = (x.clamp(-1, 1) + 1) / 2 * self.bins
-        index = place.detach().floor().clamp(0, self.bins - 1).long().unsqueeze(1)
+        index = place.detach().nan_to_num().floor().clamp(0, self.bins - 1).long().unsqueeze(1)
         piece = _take(index, ends, log_share)
         z = 2 * (piece.low + (place - piece.number) * piece.log_share.exp()) - 1
         return self._inside(x, z, self._log_slope(piece))
@@ -68,6 +68,13 @@ class Histogram(Elementwise):
 
     def in_tails(self, x: Tensor) -> None:
         return None
+
+
+def _cumulated(params: Tensor) -> tuple[Tensor, Tensor]:
+    """Logarithms of the probabilities, and their sums up to each bin, the last of them 1."""
+    log_share = params.log_softmax(1)
+    ends = log_share.exp().cumsum(1)
+    return log_share, ends / ends[:, -1:]
 
 
 def _take(index: Tensor, ends: Tensor, log_share: Tensor) -> _Bin:

@@ -2,17 +2,19 @@
 
 Each takes a number z, the parameters (rows, B) with the row and the column where its own start,
 and its constants; it gives x and log dx/dz, and may write over the parameters. A test holds each
-equal to its tensor version.
+equal to its tensor version. Division by zero does not raise: what is steep is halved, not lost.
 """
 
 import math
+from functools import partial
 
-from numba import njit
+from numba import njit as compiled
 
 SHIFT, AFFINE, SPLINE, LOGISTICS = range(4)
+njit = partial(compiled, error_model="numpy")
 
 
-@njit
+@njit()
 def forward(kind, z, params, row, column, constants):
     """The map of that kind: a number, for a loop that takes functions is not kept on disk."""
     if kind == SHIFT:
@@ -26,20 +28,20 @@ def forward(kind, z, params, row, column, constants):
     return histogram(z, params, row, column, constants)
 
 
-@njit
+@njit()
 def shift(z, params, row, column, constants):
     """The sum z + t."""
     return z + params[row, column], 0.0 * z
 
 
-@njit
+@njit()
 def affine(z, params, row, column, constants):
     """The affine map z exp(alpha) + mu; constants: the bound of alpha, its floor or 0 for none."""
     alpha = _log_scale(params[row + 1, column], constants[0], constants[1], _shift(constants[1]))
     return z * math.exp(alpha) + params[row, column], alpha
 
 
-@njit
+@njit()
 def spline(z, params, row, column, constants):
     """The spline solved for x; constants: bins, bound, smallest size and slope of a bin."""
     bins, bound, min_slope = int(constants[0]), constants[1], constants[3]
@@ -67,7 +69,7 @@ def spline(z, params, row, column, constants):
     return (2 * (left + xi * width) - 1) * bound, -math.log(slope)
 
 
-@njit
+@njit()
 def _find(value, params, row, column, bins, stop, min_size):
     """The bin that holds a value, or bin `stop` if that comes first: index, start and size."""
     largest = params[row, column]
@@ -86,20 +88,20 @@ def _find(value, params, row, column, bins, stop, min_size):
     return k, start, size
 
 
-@njit
+@njit()
 def _slope(raw, min_slope):
     """softplus, shifted so that it is 1 at zero."""
     raw = raw + math.log(math.expm1(1 - min_slope))
     return min_slope + max(raw, 0.0) + math.log1p(math.exp(-abs(raw)))
 
 
-@njit
+@njit()
 def _shift(floor):
     """What makes a floored log-scale zero at zero; 0 without a floor."""
     return floor + math.log(math.expm1(-floor)) if floor < 0 else 0.0
 
 
-@njit
+@njit()
 def _log_scale(raw, bound, floor, shift):
     """Bounded, or with a floor below 0 kept above it."""
     if floor < 0:
@@ -108,19 +110,32 @@ def _log_scale(raw, bound, floor, shift):
     return raw / (1 + abs(raw) / bound)
 
 
-@njit
+@njit()
 def histogram(z, params, row, column, constants):
     """The bin that z falls in, and its place within; constants: bins."""
     bins = int(constants[0])
     if not abs(z) <= 1:
         return z, z - z
-    unit = (z + 1) / 2
-    index, low, share = _find(unit, params, row, column, bins, bins, 0.0)
-    within = min(max((unit - low) / share, 0.0), 1.0)
-    return 2 * (index + within) / bins - 1, -math.log(share * bins)
+    largest = params[row, column]
+    for k in range(1, bins):
+        largest = max(largest, params[row + k, column])
+    total = 0.0
+    for k in range(bins):
+        total += math.exp(params[row + k, column] - largest)
+    unit = (z + 1.0) / 2 * total
+    index, low, weight, end = 0, 0.0, 0.0, 0.0
+    for k in range(bins):
+        share = math.exp(params[row + k, column] - largest)
+        if not share <= 0:  # one that is not likely at all is never drawn
+            index, low, weight = k, end, share
+        end += share
+        if not unit >= end:
+            break
+    within = min(max((unit - low) / weight, 0.0), 1.0)
+    return 2 * (index + within) / bins - 1, -math.log(weight / total * bins)
 
 
-@njit
+@njit()
 def logistics(z, params, row, column, constants):
     """The mixture's CDF solved for x; constants: components, the bound of log-scales, the floor.
 
@@ -149,7 +164,7 @@ def logistics(z, params, row, column, constants):
     return x, math.log(cdf * survival / density)
 
 
-@njit
+@njit()
 def _prepare(z, params, row, column, constants):
     """Least, greatest and mean quantile of the components.
 
@@ -175,7 +190,7 @@ def _prepare(z, params, row, column, constants):
     return low, high, min(max(mean, low), high)
 
 
-@njit
+@njit()
 def _mixture(x, params, row, column, count):
     """CDF, survival and density at x, of weights, means and precisions."""
     cdf = survival = density = 0.0

@@ -11,6 +11,7 @@ from caudal.dequantization import AudioDequantization
 from caudal.flow import Flow
 
 _INCREASING = (MuLaw, Rescale, Standardise)  # each of one element, and none turns it round
+_SAME = 1e-9  # of two logarithms: half of their digits are gone, and a density is as flat
 
 
 def is_discretizable(flow: Flow) -> bool:
@@ -44,11 +45,14 @@ def discretized_log_prob(flow: Flow, x: Tensor, context: Tensor | None = None) -
     layer = cast(Autoregressive, first)
     low, middle, high = (_undress(dressing, x.double() + part) for part in (0, 0.5, 1))
     params = layer.net(middle.to(x.dtype), flow.embed(context)).double()
-    z_low, z_high = (layer.elementwise.inverse(edge, params)[0] for edge in (low, high))
+    (z_low, _), (z, log_slope), (z_high, _) = (
+        layer.elementwise.inverse(value, params) for value in (low, middle, high)
+    )
+    flat = flow.base.log_density(z) + log_slope + (high - low).log()
     last = cast(AudioDequantization, flow.dequantization).full_scale - 1
     z_low = z_low.masked_fill(x == -last - 1, -torch.inf)
     z_high = z_high.masked_fill(x == last, torch.inf)
-    return _log_mass(flow, z_low, z_high).flatten(1).sum(1)
+    return _log_mass(flow, z_low, z_high, flat).flatten(1).sum(1)
 
 
 def _undress(dressing: list[Bijection], value: Tensor) -> Tensor:
@@ -58,13 +62,14 @@ def _undress(dressing: list[Bijection], value: Tensor) -> Tensor:
     return value
 
 
-def _log_mass(flow: Flow, low: Tensor, high: Tensor) -> Tensor:
+def _log_mass(flow: Flow, low: Tensor, high: Tensor, flat: Tensor) -> Tensor:
     """log(F(high) - F(low)) of the base, from the tail in which both keep their digits.
 
-    Every base is symmetric: F(-z) = 1 - F(z).
+    Every base is symmetric: F(-z) = 1 - F(z). Where even there they are the same number, `flat`:
+    the density in the middle times the width.
     """
     above = low + high > 0
     low, high = torch.where(above, -high, low), torch.where(above, -low, high)
     log_low, log_high = flow.base.log_cdf(low), flow.base.log_cdf(high)
-    gap = (log_high - log_low).clamp(min=torch.finfo(low.dtype).tiny)
-    return log_high + torch.log(-torch.expm1(-gap))
+    gap = log_high - log_low  # NaN of two -inf
+    return torch.where(gap > _SAME, log_high + torch.log(-torch.expm1(-gap)), flat)

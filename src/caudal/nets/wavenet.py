@@ -154,5 +154,6 @@ class WaveNet(CausalNet):
 
 
 def _plain(samples: Tensor) -> bool:
-    """Whether only plain operations will do."""
-    return torch.compiler.is_compiling() or torch.is_autocast_enabled(samples.device.type)
+    """Whether only plain operations will do; chunks of an empty batch have no size."""
+    mixed = torch.is_autocast_enabled(samples.device.type)
+    return torch.compiler.is_compiling() or mixed or samples.numel() == 0
