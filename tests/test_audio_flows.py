@@ -13,6 +13,7 @@ from caudal.data.audio import AudioSchema
 from caudal.data.column import Column
 from caudal.dequantization import AudioDequantization
 from caudal.elementwise import Affine, Histogram, MixtureLogistic, Swapped
+from caudal.elementwise.affine import soft_floor
 from caudal.errors import InputError
 from caudal.losses import discretized_log_prob, is_discretizable
 from caudal.recipes import MAF, ParallelWaveNet, WaveNet
@@ -147,6 +148,7 @@ def test_bases_agree_with_themselves(base):
 @pytest.mark.usefixtures("float64")
 def test_a_floor_is_one_and_leaves_the_rest():
     floored = Affine(floor=-7.0)
+    assert soft_floor(torch.zeros(1), -800.0) == 0  # no overflow
     raw = torch.tensor([-1e3, -20.0, -3.0, 0.0, 3.0])
     alpha = floored.forward(torch.zeros(5), torch.stack([torch.zeros(5), raw]).unsqueeze(0))[1][0]
     assert (alpha >= -7).all()

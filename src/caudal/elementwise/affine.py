@@ -41,7 +41,7 @@ def soft_bound(raw: Tensor, bound: float) -> Tensor:
 
 def soft_floor(raw: Tensor, floor: float) -> Tensor:
     """Raw well above the floor, never below it: floor + softplus(raw - floor), zero at zero."""
-    shift = math.log(math.expm1(-floor)) + floor
+    shift = math.log(-math.expm1(floor))
     return floor + F.softplus(raw - floor + shift)
 
 

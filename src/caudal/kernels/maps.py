@@ -98,7 +98,7 @@ def _slope(raw, min_slope):
 @njit()
 def _shift(floor):
     """What makes a floored log-scale zero at zero; 0 without a floor."""
-    return floor + math.log(math.expm1(-floor)) if floor < 0 else 0.0
+    return math.log(-math.expm1(floor)) if floor < 0 else 0.0
 
 
 @njit()

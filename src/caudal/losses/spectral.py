@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from caudal.errors import InputError
+
 WINDOWS = (64, 256, 1024)
 """Samples of the windows: short ones see when, long ones see which pitch."""
 _QUIET = (
@@ -25,11 +27,11 @@ def spectral_loss(
     several resolutions as in Parallel WaveGAN (Yamamoto, Song, Kim, 2020), arXiv:1910.11480.
 
     Raises:
-        ValueError: the clips are shorter than every window.
+        InputError: the clips are shorter than every window.
     """
     fitting = [window for window in windows if window <= x.shape[-1]]
     if not fitting:
-        raise ValueError(f"clips of {x.shape[-1]} samples are shorter than all windows {windows}")
+        raise InputError(f"clips of {x.shape[-1]} samples are shorter than all windows {windows}")
     distances = [_distance(*_both(x, y, window, averaged)) for window in fitting]
     return torch.stack(distances).mean()
 
