@@ -14,7 +14,6 @@ from caudal.bijection import parts_of
 from caudal.data.audio import AudioSchema
 from caudal.data.source import Rows
 from caudal.errors import InputError
-from caudal.flow import Flow
 from caudal.losses import (
     conditional_kl,
     conditionals,
@@ -329,12 +328,7 @@ def test_a_known_process_is_taught_and_learned():
     )
     teacher = caudal.fit(teacher, train, valid, training=training, loss=nll_per_element).flow
     with torch.no_grad():
-        nll = -teacher.bijection.inverse(test)[1]
-        z = teacher.bijection.inverse(test)[0]
-        log_density = teacher.base.log_density(z)[..., 2:].mean() + 0.0
-        slope = (nll / length).mean()
         given = -teacher.log_prob(test).mean() / length
-    assert math.isfinite(float(log_density + slope))
     # In units in which the driving noise has deviation 1; what the first two samples add is known.
     first = 0.5 * math.log(2 * math.pi * math.e)
     second = first + 0.5 * math.log(1 - (A1 / (1 - A2)) ** 2)
@@ -388,8 +382,3 @@ def test_terms_are_in_the_state_of_training(tmp_path):
         keep = ("step", "train_kl", "valid_kl", "valid")
         histories.append([{k: m.get(k) for k in keep} for m in fitted.history])
     assert histories[0] == histories[1]
-
-
-def test_flows_of_free_length_are_kept_by_name():
-    assert isinstance(WaveNet().build(), Flow)
-    assert WaveNet().build().event_shape == (1, FREE)

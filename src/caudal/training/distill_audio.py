@@ -21,7 +21,6 @@ from caudal.losses import (
     has_gaussian_conditionals,
     spectral_loss,
 )
-from caudal.losses.conditionals import log_scale_of
 from caudal.recipes import Recipe
 from caudal.training.dressing import check_dressed_alike, dressing_of, undressed
 from caudal.training.fit import Fitted, fit
@@ -115,9 +114,8 @@ class AudioDistillationLoss(Terms):
             "cross_entropy": apart.cross_entropy.mean(),
             "spectral": spectral_loss(found.x, real, averaged=self._is_loose(context)),
         }
-        if "regularization" in self.weights:
-            d = found.log_scale - log_scale_of(self.teacher, found.x, rows)
-            terms["regularization"] = d.square().mean()
+        if apart.log_ratio is not None:
+            terms["regularization"] = apart.log_ratio.square().mean()
         if "contrastive" in self.weights:
             terms["contrastive"] = self._contrast(found, rows)
         return terms
@@ -139,12 +137,6 @@ class AudioDistillationLoss(Terms):
         return conditional_kl(
             self.student, self.teacher, found, other, self.options.draws
         ).kl.mean()
-
-    def _follow(self, x: Tensor) -> None:
-        """Puts the teacher, which is not trained, where x is, as precise."""
-        like = self.dressed.base.like
-        if (like.device, like.dtype) != (x.device, x.dtype):
-            self.dressed.to(x)
 
     def _undress(self, x: Tensor) -> Tensor:
         """Whole numbers as the undressed flows have them, of deviation about 1."""
