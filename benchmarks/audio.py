@@ -57,7 +57,8 @@ from caudal.report.sound import (
 )
 from caudal.report.sound.measures import MEASURES
 from caudal.report.sound.rates import naively, stepwise
-from caudal.training.distill_audio import AudioDistillation, distill_audio
+from caudal.training.audio_terms import AudioDistillation
+from caudal.training.distill_audio import distill_audio
 from caudal.training.run import Run
 from caudal.training.student import default_student
 from environment import RESULTS, describe, lines, table, write, write_json

@@ -25,11 +25,8 @@ from caudal.losses import (
 from caudal.losses.spectral import magnitudes
 from caudal.recipes import ParallelWaveNet, WaveNet
 from caudal.training.assemble import assemble
-from caudal.training.distill_audio import (
-    AudioDistillation,
-    AudioDistillationLoss,
-    distill_audio,
-)
+from caudal.training.audio_terms import AudioDistillation, AudioDistillationLoss
+from caudal.training.distill_audio import distill_audio
 from caudal.training.options import Training
 from caudal.training.student import build_student, default_student
 

@@ -12,9 +12,10 @@ from caudal.initialization import calibrate, initialize
 
 if TYPE_CHECKING:
     from caudal.training.assemble import assemble
+    from caudal.training.audio_terms import AudioDistillation
     from caudal.training.checkpoint import load
     from caudal.training.distill import Distillation, distill
-    from caudal.training.distill_audio import AudioDistillation, distill_audio
+    from caudal.training.distill_audio import distill_audio
     from caudal.training.fit import fit
     from caudal.training.options import Training
 
@@ -41,7 +42,7 @@ __all__ = [
 
 # Imported when first asked for: `import caudal` costs little more than `import torch`.
 _LATER = {
-    "AudioDistillation": "caudal.training.distill_audio",
+    "AudioDistillation": "caudal.training.audio_terms",
     "Distillation": "caudal.training.distill",
     "Training": "caudal.training.options",
     "assemble": "caudal.training.assemble",

@@ -21,9 +21,9 @@ from caudal.flow import Flow
 from caudal.recipes import RECIPES, Recipe
 from caudal.report import Distilled, compare_students, fidelity_rows, speed_rows
 from caudal.report.distilled import SPEED_HEAD
+from caudal.training.audio_terms import AudioDistillation
 from caudal.training.devices import leads
 from caudal.training.distill import Distillation, DistillationLoss, distill
-from caudal.training.distill_audio import AudioDistillation
 from caudal.training.dressing import undressed
 from caudal.training.options import Training
 from caudal.training.progress import RichReporter

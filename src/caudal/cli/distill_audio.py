@@ -21,8 +21,9 @@ from caudal.report.sound import (
     kl_per_sample,
     sampling_rates,
 )
+from caudal.training.audio_terms import AudioDistillationLoss
 from caudal.training.devices import leads
-from caudal.training.distill_audio import AudioDistillationLoss, distill_audio
+from caudal.training.distill_audio import distill_audio
 from caudal.training.options import Training
 from caudal.training.progress import RichReporter
 from caudal.training.student import build_student

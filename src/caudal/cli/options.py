@@ -10,8 +10,8 @@ from caudal.cli.lists import LISTS
 from caudal.data import BUILT_IN
 from caudal.data.images.hub import is_hub
 from caudal.recipes import Recipe
+from caudal.training.audio_terms import AudioDistillation
 from caudal.training.distill import Distillation
-from caudal.training.distill_audio import AudioDistillation
 from caudal.training.options import Training
 
 AnyRecipe = TypeVar("AnyRecipe", bound=Recipe)

@@ -6,12 +6,11 @@ equal to its tensor version. Division by zero does not raise: what is steep is h
 """
 
 import math
-from functools import partial
 
-from numba import njit as compiled
+from caudal.kernels.mixtures import logistics
+from caudal.kernels.scales import log_scale_of, njit, shift_of
 
 SHIFT, AFFINE, SPLINE, LOGISTICS = range(4)
-njit = partial(compiled, error_model="numpy")
 
 
 @njit()
@@ -37,7 +36,9 @@ def shift(z, params, row, column, constants):
 @njit()
 def affine(z, params, row, column, constants):
     """The affine map z exp(alpha) + mu; constants: the bound of alpha, its floor or 0 for none."""
-    alpha = _log_scale(params[row + 1, column], constants[0], constants[1], _shift(constants[1]))
+    alpha = log_scale_of(
+        params[row + 1, column], constants[0], constants[1], shift_of(constants[1])
+    )
     return z * math.exp(alpha) + params[row, column], alpha
 
 
@@ -96,21 +97,6 @@ def _slope(raw, min_slope):
 
 
 @njit()
-def _shift(floor):
-    """What makes a floored log-scale zero at zero; 0 without a floor."""
-    return math.log(-math.expm1(floor)) if floor < 0 else 0.0
-
-
-@njit()
-def _log_scale(raw, bound, floor, shift):
-    """Bounded, or with a floor below 0 kept above it."""
-    if floor < 0:
-        raw = raw - floor + shift
-        return floor + max(raw, 0.0) + math.log1p(math.exp(-abs(raw)))
-    return raw / (1 + abs(raw) / bound)
-
-
-@njit()
 def histogram(z, params, row, column, constants):
     """The bin that z falls in, and its place within; constants: bins."""
     bins = int(constants[0])
@@ -133,74 +119,3 @@ def histogram(z, params, row, column, constants):
             break
     within = min(max((unit - low) / weight, 0.0), 1.0)
     return 2 * (index + within) / bins - 1, -math.log(weight / total * bins)
-
-
-@njit()
-def logistics(z, params, row, column, constants):
-    """The mixture's CDF solved for x; constants: components, the bound of log-scales, the floor.
-
-    Newton's method on the logit of the CDF, in double precision, kept between the components'
-    own quantiles, which halve where a step is not twice as short as the one before.
-    """
-    low, high, x = _prepare(z, params, row, column, constants)
-    count = int(constants[0])
-    step = before = high - low
-    for _ in range(200):
-        cdf, survival, density = _mixture(x, params, row, column, count)
-        miss = math.log(cdf / survival) - z
-        if not abs(miss) > 1e-14 * (1 + abs(z)):  # below it is the error of the sums
-            break
-        if miss > 0:
-            high = x
-        else:
-            low = x
-        before, step = step, miss * cdf * survival / density
-        if not (low < x - step < high and 2 * abs(step) <= abs(before)):
-            step = x - (low + high) / 2
-        x -= step
-        if not abs(step) > 2e-16 * abs(x):
-            break
-    cdf, survival, density = _mixture(x, params, row, column, count)
-    return x, math.log(cdf * survival / density)
-
-
-@njit()
-def _prepare(z, params, row, column, constants):
-    """Least, greatest and mean quantile of the components.
-
-    In the place of their logits and raw log-scales come weights and precisions.
-    """
-    count, bound, floor = int(constants[0]), constants[1], constants[2]
-    offset = _shift(floor)
-    largest = params[row, column]
-    for k in range(1, count):
-        largest = max(largest, params[row + k, column])
-    total = 0.0
-    for k in range(row, row + count):
-        params[k, column] = math.exp(params[k, column] - largest)
-        total += params[k, column]
-    low, high, mean = math.inf, -math.inf, 0.0
-    for k in range(row, row + count):
-        log_scale = _log_scale(params[k + 2 * count, column], bound, floor, offset)
-        quantile = params[k + count, column] + z * math.exp(log_scale)
-        low, high = min(low, quantile), max(high, quantile)
-        params[k, column] /= total
-        params[k + 2 * count, column] = math.exp(-log_scale)
-        mean += params[k, column] * quantile
-    return low, high, min(max(mean, low), high)
-
-
-@njit()
-def _mixture(x, params, row, column, count):
-    """CDF, survival and density at x, of weights, means and precisions."""
-    cdf = survival = density = 0.0
-    for k in range(row, row + count):
-        precision = params[k + 2 * count, column]
-        standard = (x - params[k + count, column]) * precision
-        tail = math.exp(-abs(standard))
-        above = params[k, column] / (1 + tail)
-        below = above * tail
-        cdf += above if standard > 0 else below
-        survival += below if standard > 0 else above
-        density += below / (1 + tail) * precision
-    return cdf, survival, density
