@@ -71,11 +71,11 @@ def naively(
     layer = cast(Autoregressive, parts_of(teacher.bijection)[0])
     net = Naive(cast(WaveNet, layer.net))
     reach = net.net.receptive_field
-    like = teacher.base.draw(batch, 1, max(length, reach + samples))
+    like = teacher.base.draw(batch, 1, max(length, reach + samples * (_RUNS + 1)))
     given = None if rows is None else teacher.embed(rows.to(like))
-    if given is not None and given.shape[-1] > 1:  # as many frames as the window is long
-        times = -(-like.shape[-1] // (length // given.shape[-1] or 1) // given.shape[-1]) + 1
-        given = given.repeat(1, 1, times)
+    if net.net.frames is not None and given is not None and given.shape[-1] > 1:
+        wanted = -(-like.shape[-1] // net.net.frames.hop)  # the clip's own, over and over
+        given = given[..., torch.arange(wanted) % given.shape[-1]]
     state = net.start(like, given)
     state.samples.extend(like[..., :reach].permute(2, 0, 1).split(1))  # (1, B, 1) each
     value = like[..., :1]
