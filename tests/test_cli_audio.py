@@ -125,7 +125,7 @@ def test_train_leaves_a_complete_run_behind():
     found = read(out / "eval.json")
     assert (found["unit"], found["split"], found["bits"]) == ("bits/sample", "test", 16)
     assert found.keys() >= {
-        "bits_per_sample", "nats_per_sample", "gaussian_bits_per_sample", "seconds", "rows",
+        "bits_per_sample", "nats_per_sample", "gaussian_bits_per_sample", "duration", "rows",
     }  # fmt: skip
 
 

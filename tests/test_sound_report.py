@@ -242,7 +242,7 @@ def test_a_uniform_flow_takes_16_bits(test, baseline):
     assert result.density_nats_per_sample == pytest.approx(-math.log(2), abs=1e-5)
     assert result.uniform_bits_per_sample == 16
     assert (result.rows, result.samples, result.rows_outside) == (5, 11_300, 0)
-    assert result.seconds == pytest.approx(11_300 / RATE)
+    assert result.duration == pytest.approx(11_300 / RATE)
 
 
 def test_the_true_flow_takes_the_entropy_rate(test, baseline):

@@ -117,7 +117,7 @@ def summary(
         rows_outside=outside,
         bits_per_sample_inside=bits,
         samples=int(whole),
-        seconds=whole / schema.rate,
+        duration=whole / schema.rate,
         rate=schema.rate,
         bits=schema.bits,
         uniform_bits_per_sample=float(schema.bits),

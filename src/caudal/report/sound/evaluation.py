@@ -29,7 +29,7 @@ class AudioEvaluation:
         rows_outside: how many of them score -inf.
         bits_per_sample_inside: over the others, NaN if there are none.
         samples: of all clips.
-        seconds: that they last.
+        duration: of all clips, in seconds.
         rate: samples a second.
         bits: of each sample: 16 are not comparable with fewer.
         kind: which bound it is, and whether it is an estimate (`Flow.kind`).
@@ -55,7 +55,7 @@ class AudioEvaluation:
     rows_outside: int
     bits_per_sample_inside: float
     samples: int
-    seconds: float
+    duration: float
     rate: int
     bits: int
     kind: str = "lower bound"

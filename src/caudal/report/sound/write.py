@@ -118,7 +118,7 @@ def _what(e: AudioEvaluation) -> str:
     whole = " Discretized: the mass of each step whole, by the distribution function; no noise."
     return (
         f"Bits/sample: −log₂ of the probability of all clips, divided by their {e.samples:,} "
-        f"samples ({duration(e.seconds)}), ± two standard errors by clips; "
+        f"samples ({duration(e.duration)}), ± two standard errors by clips; "
         f"{number(e.uniform_bits_per_sample, 0)} if every value were as likely. Fewer is better. "
         f"It is a mass of whole {e.bits}-bit numbers: {number(e.nats_per_sample)} nats a sample. "
         f"As a density in units of amplitude, from −1 to 1, that is "
