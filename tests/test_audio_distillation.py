@@ -299,6 +299,18 @@ def test_spectral_loss_knows_same_quiet_and_late_sounds():
         spectral_loss(x[..., :32], x[..., :32])
 
 
+def test_spectral_loss_keeps_the_level_of_sounds_that_differ_at_random():
+    """Where a difference of frames would have one of them 2.1 dB softer: at a gain of pi / 4."""
+    x, y = torch.randn(2, 4, 1, 16_384)
+    gains = torch.linspace(0.5, 1.5, 41)
+    for averaged in (False, True):
+        losses = torch.stack([spectral_loss(g * x, y, averaged=averaged) for g in gains])
+        assert gains[losses.argmin()].item() == pytest.approx(1, abs=0.03)
+    one, other = magnitudes(x, 256), magnitudes(y, 256)
+    frames = torch.stack([(g * one - other).norm() for g in gains])
+    assert gains[frames.argmin()].item() == pytest.approx(math.pi / 4, abs=0.03)
+
+
 A1, A2 = 1.6, -0.81
 """An AR(2) process with poles of radius 0.9, driven by normal noise of deviation 1."""
 DEVIATION = math.sqrt((1 - A2) / ((1 + A2) * ((1 - A2) ** 2 - A1**2)))
