@@ -325,6 +325,24 @@ def test_a_mixture_is_distilled_too(capsys, tmp_path, monkeypatch):
     assert load_model(tmp_path / "run").recipe.noise == "logistic"
 
 
+@pytest.mark.parametrize(("gain", "said"), [(1.25, "1.250 below"), (-0.5, "0.500 above")])
+def test_a_student_is_told_how_good_its_teacher_is(gain, said, capsys, tmp_path):
+    from types import SimpleNamespace
+
+    from caudal.cli.distill_audio import _judge
+    from caudal.cli.screen import Screen
+
+    found = json.dumps({"bits_per_sample": 9.5, "gain": gain})
+    (tmp_path / "eval.json").write_text(found)
+    _judge(Screen(), SimpleNamespace(folder=tmp_path))
+    words = "".join(capsys.readouterr())
+    assert f"9.500 bits a sample of test clips, {said} a linear prediction" in words
+    assert ("train it longer first" in words) == (gain < 0)
+    (tmp_path / "eval.json").unlink()
+    _judge(Screen(), SimpleNamespace(folder=tmp_path))
+    assert not "".join(capsys.readouterr())
+
+
 # --- refusals --------------------------------------------------------------------------------
 
 

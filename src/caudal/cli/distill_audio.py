@@ -1,5 +1,6 @@
 """Distilling a run on audio: a WaveNet into a student that speaks in a few passes."""
 
+import json
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,7 +10,7 @@ from caudal.cli import finish_audio, preview, preview_audio
 from caudal.cli.opened import OpenedRun
 from caudal.cli.opened_audio import audio_dataset
 from caudal.cli.options import DistillOptions, student_config
-from caudal.cli.screen import Screen
+from caudal.cli.screen import Screen, number
 from caudal.data import AudioDataset
 from caudal.flow import Flow
 from caudal.report.sound import (
@@ -82,12 +83,26 @@ def _preview(
 ) -> list[str]:
     """Says who learns what from whom; gives the terms that are minimised."""
     screen.say(f"\nteacher: {opened.recipe.name} in {options.teacher}")
+    _judge(screen, opened)
     preview_audio.show_data(screen, data)
     preview.show_recipe(screen, options.recipe, student, data, advise=False)
     preview_audio.show_receptive_field(screen, options.recipe, data.schema.rate)
     loss = AudioDistillationLoss(student, opened.flow, options.distillation)
     screen.say(f"minimises {' + '.join(loss.described)}\n")
     return loss.described
+
+
+def _judge(screen: Screen, opened: OpenedRun) -> None:
+    """Says how good the teacher is, as its run found: nobody learns to speak from a bad one."""
+    try:
+        found = json.loads((opened.folder / "eval.json").read_text(encoding="utf-8"))
+        bits, gain = float(found["bits_per_sample"]), float(found["gain"])
+    except (OSError, ValueError, LookupError, TypeError):  # not evaluated, or the file was edited
+        return
+    told = f"{number(abs(gain))} {'below' if gain > 0 else 'above'} a linear prediction"
+    screen.say(f"it takes {number(bits)} bits a sample of test clips, {told}")
+    if gain <= 0:
+        screen.warn("such a teacher has little to teach: train it longer first")
 
 
 def _compare(
