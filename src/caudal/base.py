@@ -17,7 +17,7 @@ FREE = -1
 
 
 class Base(nn.Module, ABC):
-    """A fixed density over noise of shape `event_shape`, every element independent.
+    """A fixed density over noise of shape `event_shape`.
 
     A dimension may be FREE (-1): a length that is the same within a batch, and told to `sample`.
     """
@@ -30,8 +30,25 @@ class Base(nn.Module, ABC):
         # Follows `.to(device, dtype)`, and so says where and in what precision to draw.
         self.register_buffer("like", torch.zeros(()), persistent=False)
 
+    @abstractmethod
     def log_prob(self, z: Tensor) -> Tensor:
         """Log-density of z (B, *event) in nats: (B,)."""
+
+    @abstractmethod
+    def sample(
+        self, n: int, generator: torch.Generator | None = None, length: int | None = None
+    ) -> Tensor:
+        """Draws n independent events: (n, *event), of the given length where that is free.
+
+        Raises:
+            InputError: a length is missing, or given where none is free.
+        """
+
+
+class Independent(Base):
+    """A base whose elements are independent, of one law that is symmetric about zero."""
+
+    def log_prob(self, z: Tensor) -> Tensor:
         return sum_event(self.log_density(z))
 
     @abstractmethod
@@ -54,11 +71,6 @@ class Base(nn.Module, ABC):
     def sample(
         self, n: int, generator: torch.Generator | None = None, length: int | None = None
     ) -> Tensor:
-        """Draws n independent events: (n, *event), of the given length where that is free.
-
-        Raises:
-            InputError: a length is missing, or given where none is free.
-        """
         return self.draw(n, *sized(self.event_shape, length), generator=generator)
 
     def _options(self, generator: torch.Generator | None) -> dict[str, Any]:
@@ -66,15 +78,11 @@ class Base(nn.Module, ABC):
         return {"generator": generator, "dtype": like.dtype, "device": like.device}
 
 
-class Normal(Base):
+class Normal(Independent):
     """Standard normal: log p(z) = sum(-z^2/2 - log(2 pi)/2)."""
 
     def log_density(self, z: Tensor) -> Tensor:
         return -0.5 * z.square() - 0.5 * math.log(2 * math.pi)
-
-    def log_prob(self, z: Tensor) -> Tensor:
-        elements = math.prod(z.shape[1:])
-        return -0.5 * sum_event(z.square()) - 0.5 * elements * math.log(2 * math.pi)
 
     def log_cdf(self, z: Tensor) -> Tensor:
         return torch.special.log_ndtr(z)
@@ -87,7 +95,7 @@ class Normal(Base):
         return torch.randn(*shape, **self._options(generator))
 
 
-class Logistic(Base):
+class Logistic(Independent):
     """Standard logistic, NICE's prior: log p(z) = sum(-softplus(z) - softplus(-z)).
 
     Its variance is pi^2/3, so its samples are not those of a standard normal.
@@ -109,7 +117,7 @@ class Logistic(Base):
         return torch.logit(uniform.clamp(tiny, 1 - tiny))
 
 
-class Uniform(Base):
+class Uniform(Independent):
     """Uniform on [-1, 1]: log p(z) = -log 2 an element, -inf outside."""
 
     def log_density(self, z: Tensor) -> Tensor:

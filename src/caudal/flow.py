@@ -214,7 +214,8 @@ class Flow(nn.Module):
         """Noise for n samples, and a row of context for each."""
         if n < 0:
             raise InputError(f"cannot draw {n} samples")
-        z = self.base.sample(n, generator, length) * temperature
+        free = () if length is None else (length,)  # bases of a user's own may know of none
+        z = self.base.sample(n, generator, *free) * temperature
         return z, per_sample(context, n, self.context_shape)
 
     def _estimating(self, generator: torch.Generator | None) -> AbstractContextManager[None]:

@@ -9,7 +9,7 @@ from typing import NamedTuple, cast
 import torch
 from torch import Tensor
 
-from caudal.base import Normal
+from caudal.base import Independent, Normal
 from caudal.bijection import Inverse, parts_of
 from caudal.bijections import Autoregressive
 from caudal.elementwise import Affine, Swapped
@@ -45,7 +45,9 @@ def has_conditionals(student: Flow, teacher: Flow) -> bool:
     """Whether both have a conditional at every position, in the sense of this module."""
     layers = parts_of(student.bijection)
     return (
-        isinstance(teacher.bijection, Autoregressive)
+        isinstance(student.base, Independent)
+        and isinstance(teacher.base, Independent)
+        and isinstance(teacher.bijection, Autoregressive)
         and bool(layers)
         and all(isinstance(part, Inverse) and _is_affine(part.bijection) for part in layers)
     )
@@ -96,17 +98,18 @@ def conditional_kl(
     """
     given = cast(Autoregressive, teacher.bijection)
     params = given.net(found.x, teacher.embed(context)).to(found.x.dtype)
-    entropy = student.base.entropy + found.log_scale
+    ours, theirs = (cast(Independent, flow.base) for flow in (student, teacher))
+    entropy = ours.entropy + found.log_scale
     if has_gaussian_conditionals(student, teacher):
         mean, log_std = given.elementwise.forward(torch.zeros_like(found.x), params)
         kl = gaussian_kl(found.mean, found.log_scale, mean, log_std)
         return Divergence(entropy, entropy + kl, found.log_scale - log_std)
     cross_entropy = torch.zeros_like(found.x)
     for _ in range(draws):
-        noise = student.base.draw(*found.x.shape, generator=generator).to(found.x)
+        noise = ours.draw(*found.x.shape, generator=generator).to(found.x)
         x = torch.addcmul(found.mean, found.log_scale.exp(), noise)
         z, log_slope = given.elementwise.inverse(x, params)
-        cross_entropy = cross_entropy - (teacher.base.log_density(z) + log_slope)
+        cross_entropy = cross_entropy - (theirs.log_density(z) + log_slope)
     return Divergence(entropy, cross_entropy / draws, None)
 
 

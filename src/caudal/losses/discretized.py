@@ -5,6 +5,7 @@ from typing import cast
 import torch
 from torch import Tensor
 
+from caudal.base import Independent
 from caudal.bijection import Bijection, parts_of
 from caudal.bijections import Autoregressive, MuLaw, Rescale, Standardise
 from caudal.dequantization import AudioDequantization
@@ -19,6 +20,7 @@ def is_discretizable(flow: Flow) -> bool:
     layer, *rest = parts_of(flow.bijection)
     return (
         isinstance(flow.dequantization, AudioDequantization)
+        and isinstance(flow.base, Independent)
         and isinstance(layer, Autoregressive)
         and all(isinstance(part, _INCREASING) for part in rest)
     )
@@ -48,7 +50,8 @@ def discretized_log_prob(flow: Flow, x: Tensor, context: Tensor | None = None) -
     (z_low, _), (z, log_slope), (z_high, _) = (
         layer.elementwise.inverse(value, params) for value in (low, middle, high)
     )
-    flat = flow.base.log_density(z) + log_slope + (high - low).log()
+    density = cast(Independent, flow.base).log_density(z)
+    flat = density + log_slope + (high - low).log()
     last = cast(AudioDequantization, flow.dequantization).full_scale - 1
     z_low = z_low.masked_fill(x == -last - 1, -torch.inf)
     z_high = z_high.masked_fill(x == last, torch.inf)
@@ -70,6 +73,7 @@ def _log_mass(flow: Flow, low: Tensor, high: Tensor, flat: Tensor) -> Tensor:
     """
     above = low + high > 0
     low, high = torch.where(above, -high, low), torch.where(above, -low, high)
-    log_low, log_high = flow.base.log_cdf(low), flow.base.log_cdf(high)
+    base = cast(Independent, flow.base)
+    log_low, log_high = base.log_cdf(low), base.log_cdf(high)
     gap = log_high - log_low  # NaN of two -inf
     return torch.where(gap > _SAME, log_high + torch.log(-torch.expm1(-gap)), flat)

@@ -94,7 +94,7 @@ class AudioDistillationLoss(Terms):
         with torch.no_grad():
             real = self._undress(x)
             rows = self.dressed.embed(context)
-        z = self.student.base.draw(*real.shape).to(real)
+        z = self.student.base.sample(len(real), length=real.shape[-1]).to(real)
         found = conditionals(self.student, z, rows)
         apart = conditional_kl(self.student, self.teacher, found, rows, self.options.draws)
         terms = {

@@ -34,7 +34,7 @@ def kl_per_sample(
     for index in track(indices, "comparing", len(indices)) if track else indices:
         x, context = batch_of(clips.clip(index))
         rows = None if context is None else teacher.embed(context.to(teacher.base.like))
-        z = student.base.draw(*x.shape, generator=generator)
+        z = student.base.sample(len(x), generator, x.shape[-1])
         found = conditionals(ours, z, rows)
         apart = conditional_kl(ours, theirs, found, rows, DRAWS, generator)
         totals.append(float(apart.kl.double().sum()))

@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from caudal.base import Independent
 from caudal.report.curves import draw_curves, has_curves
 from caudal.report.pictures import Picture, to_png
 from caudal.report.sound.averages import Side, draw_averages
@@ -80,12 +81,14 @@ def _figures(story: AudioStory) -> Iterator[Drawn]:
         drawn = _spectrograms(story, slice(None))
         yield SPECTROGRAMS, "Samples beside data", heard(story), drawn
         yield "averages", "Average spectra", AVERAGES, _averages(story)
-    if story.recipe.scores == "parallel":  # else a pass would be one step a sample
+    base = story.flow.base
+    if story.recipe.scores == "parallel" and isinstance(base, Independent):
+        # Of others a pass would be one step a sample.
         test, schema = story.dataset.test, story.dataset.schema
         noises = find_noise(story.flow, test, clips_to_copy(test), schema, story.seed)
         if noises := [z for z in noises if z.isfinite().all()]:
             n = f"{sum(len(z) for z in noises):,}"
-            drawn = draw_noise(noises, story.flow.base)
+            drawn = draw_noise(noises, base)
             yield "noise", "The noise of test clips", NOISE.format(n), drawn
     if has_curves(story.metrics):
         yield "curves", "Training", *_curves(story)

@@ -71,7 +71,8 @@ def naively(
     layer = cast(Autoregressive, parts_of(teacher.bijection)[0])
     net = Naive(cast(WaveNet, layer.net))
     reach = net.net.receptive_field
-    like = teacher.base.draw(batch, 1, max(length, reach + samples * (_RUNS + 1)))
+    longest = max(length, reach + samples * (_RUNS + 1))
+    like = teacher.base.sample(batch, length=longest)
     given = None if rows is None else teacher.embed(rows.to(like))
     if net.net.frames is not None and given is not None and given.shape[-1] > 1:
         wanted = -(-like.shape[-1] // net.net.frames.hop)  # the clip's own, over and over

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from caudal.base import Base
+from caudal.base import Independent
 from caudal.data.audio.clips import Clips
 from caudal.data.audio.schema import AudioSchema
 from caudal.flow import Flow
@@ -40,7 +40,7 @@ def find_noise(
     return found
 
 
-def draw_noise(noises: Sequence[Tensor], base: Base) -> "Figure":
+def draw_noise(noises: Sequence[Tensor], base: Independent) -> "Figure":
     """Histogram, quantiles and autocorrelation of noise, finite, beside what the base says."""
     figure = new_figure(WIDTH, 2.9)
     left, middle, right = figure.subplots(1, 3, width_ratios=(1, 1, 1.2))
@@ -51,7 +51,7 @@ def draw_noise(noises: Sequence[Tensor], base: Base) -> "Figure":
     return figure
 
 
-def _histogram(axes: "Axes", z: Tensor, base: Base) -> None:
+def _histogram(axes: "Axes", z: Tensor, base: Independent) -> None:
     end = float(torch.quantile(z.abs()[:: 1 + len(z) // 100_000], 0.999)) * 1.15
     usual = normal_range(base)
     end = min(max(end, usual), 2 * usual)
@@ -65,7 +65,7 @@ def _histogram(axes: "Axes", z: Tensor, base: Base) -> None:
     axes.legend(loc="upper right")
 
 
-def _quantiles(axes: "Axes", z: Tensor, base: Base) -> None:
+def _quantiles(axes: "Axes", z: Tensor, base: Independent) -> None:
     """Normal scores of z by the base's distribution, against those of its rank."""
     p = (torch.arange(len(z), dtype=torch.float64) + 0.5) / len(z)
     rank, score = torch.special.ndtri(p), normal_scores(z.sort().values, base)
@@ -81,13 +81,13 @@ def _quantiles(axes: "Axes", z: Tensor, base: Base) -> None:
     axes.set_ylabel("score of z")
 
 
-def normal_range(base: Base) -> float:
+def normal_range(base: Independent) -> float:
     """How far from 0 all but one in a thousand of the base's elements are, nearly."""
     at = torch.linspace(0, 50, 5001, dtype=torch.float64)
     return float(at[torch.searchsorted(base.log_cdf(at).exp(), 0.9995).clamp(max=5000)])
 
 
-def normal_scores(z: Tensor, base: Base) -> Tensor:
+def normal_scores(z: Tensor, base: Independent) -> Tensor:
     """What z would be if the base were normal, at the same probability of less: within +-37."""
     # Each tail from its own side: 1 - p would lose the upper one.
     below, above = base.log_cdf(z), base.log_cdf(-z)  # bases are symmetric
