@@ -235,7 +235,7 @@ def log_prob_of_process(x: Tensor) -> Tensor:
 
 
 def known(steps: int, rows: int) -> list[Cell]:
-    train, valid, test = (process(n, s) for s, n in enumerate((3000, 300, rows)))
+    train, valid, test = (process(n, s) for s, n in enumerate((20_000, 300, rows)))
     cells = []
     for law, noise in (("gaussian", "normal"), ("logistics", "logistic")):
         torch.manual_seed(0)
@@ -692,7 +692,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, nargs="+", choices=(1, 2), default=[1])
     parser.add_argument("--rounds", type=int, default=3, help="of speed, of which the best")
     parser.add_argument("--repetitions", type=int, default=3, help="of a round")
-    parser.add_argument("--steps", type=int, default=400, help="of training on what is known")
+    parser.add_argument("--steps", type=int, default=1500, help="of training on what is known")
     parser.add_argument("--rows", type=int, default=2000, help="of test, of what is known")
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="where speech's runs are")
     parser.add_argument("--data-dir", type=Path, default=DATA_DIR)
