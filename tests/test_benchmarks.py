@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from caudal.data.audio import open_audio
+
 ROOT = Path(__file__).resolve().parents[1]
 POWER = ROOT.parent / "shared" / "data" / "power"
 
@@ -175,3 +177,16 @@ def test_copies_of_spoken_digits_are_recognised_and_measured(monkeypatch, tmp_pa
     text = audio.report({"speech": {"facts": {}, "cells": cells}})
     assert "caudal distill runs/fsdd --steps 2" in text
     assert str(tmp_path) not in text
+
+
+def test_output_laws_are_compared_on_clips(monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    import laws
+    from audio_files import fill
+
+    fill(tmp_path, names="{}_7")
+    monkeypatch.setattr(laws, "NET", {"layers": 2, "cycle": 2, "channels": 4, "hop": 64})
+    data = open_audio(tmp_path, hop=64, window=256, seconds=0.25, context=["mel"])
+    cells = [laws.taught(law, data, steps=1, limit=2) for law in laws.LAWS]
+    assert all(0 < cell["discretized_bits_per_sample"] < 40 for cell in cells)
+    assert "| softmax | " in laws.report({}, cells, 1)
