@@ -23,6 +23,12 @@ BESIDE = {
     "grad_norm": "gradient norm",
     "tails": "in the splines' tails (share)",
 }
+TERMS = {
+    "train_kl": "KL (nats/sample)",
+    "train_spectral": "spectral distance",
+    "lr": "learning rate",
+}
+"""The same where a loss has several terms: what they are matters more than the gradient's norm."""
 
 
 def has_curves(metrics: Metrics) -> bool:
@@ -43,7 +49,9 @@ def draw_curves(
     log-likelihood, higher being better. `gaussian` is that of the baseline, for a line with its
     name.
     """
-    beside = {key: label for key, label in BESIDE.items() if len(_series(metrics, key)[0]) > 1}
+    several = any("train_kl" in record for record in metrics)
+    named = (TERMS if several else BESIDE).items()
+    beside = {key: label for key, label in named if len(_series(metrics, key)[0]) > 1}
     figure = new_figure(WIDTH, 3.6)
     if not beside:
         _losses(figure.subplots(), metrics, (baseline, gaussian), what, scale)
@@ -54,7 +62,14 @@ def draw_curves(
     for axes, (key, label) in zip(panels, beside.items(), strict=True):
         axes.plot(*_series(metrics, key), color=DATA, linewidth=1.2)
         axes.set_title(label, loc="left")
-        axes.set_ylim(0, 1.1 * axes.dataLim.y1 or 1)
+        values = _series(metrics, key)[1]
+        # Of terms, without the first steps, which are far worse than what follows.
+        top = (
+            np.quantile(values[len(values) // 5 :], 0.98)
+            if key.startswith("train")
+            else values.max()
+        )
+        axes.set_ylim(0, 1.1 * float(top) or 1)
         axes.yaxis.set_major_formatter("{x:g}")
         axes.locator_params(axis="y", nbins=3)
     panels[-1].set_xlabel("step")

@@ -115,7 +115,7 @@ def _averages(story: AudioStory) -> "Figure":
 def _curves(story: AudioStory) -> tuple[str, "Figure"]:
     """Caption and figure: of bits a sample, or of what a student minimised."""
     if story.distilled is not None:
-        return LOSSES, draw_curves(story.metrics, None, "loss (nats/sample)", 1.0)
+        return LOSSES, draw_curves(story.metrics, None, "loss, all terms", 1.0)
     baseline = story.evaluation.gaussian_bits_per_sample if story.evaluation else None
     scale = 1 / math.log(2)
     beside = "linear prediction"
