@@ -326,6 +326,7 @@ LEAST = 0.5 * math.log(2 * math.pi * math.e) - 2 - math.log(math.sqrt(3) / math.
 TEACHER = "fsdd"
 STUDENTS = {
     "fsdd-parallel": "KL and spectra",
+    "fsdd-longer": "the same, twice as long",
     "fsdd-kl": "KL alone",
     "fsdd-spectral": "spectra alone",
 }
