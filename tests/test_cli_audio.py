@@ -9,6 +9,7 @@ import subprocess
 import sys
 from functools import cache
 from importlib import import_module
+from pathlib import Path
 
 import numpy as np
 import pyarrow.csv as pa_csv
@@ -541,6 +542,30 @@ def test_damaged_and_moved_runs(capsys, tmp_path):
     model = run / "model.safetensors"
     model.write_bytes(model.read_bytes()[:-64])
     assert "not a safetensors file, or damaged" in refused(capsys, "eval", run)
+
+
+def test_a_run_finds_its_table_of_labels_from_any_folder(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rows = (f"{file.name},{file.name[0]}" for file in sorted(clips().iterdir()))
+    Path("said.csv").write_text("\n".join(["file,vowel", *rows]))
+    words = ("--metadata", "said.csv", "--context", "mel", "vowel", *BRIEF, "--out", "run")
+    assert caudal("train", "wavenet", "--data", clips(), *words) == 0
+    Path("elsewhere").mkdir()
+    monkeypatch.chdir("elsewhere")
+    assert caudal("eval", "../run") == 0
+    (tmp_path / "said.csv").unlink()
+    said = refused(capsys, "eval", "../run")
+    assert f"no file {tmp_path / 'said.csv'}" in said
+    assert "(--metadata): put it back" in said
+
+
+@pytest.mark.parametrize("option", ["labels", "metadata"])
+def test_an_edited_config_is_named(option, capsys, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(mel_run(), run)
+    write_config(run, {**Run(run).config, option: 5})
+    said = refused(capsys, "eval", run)
+    assert f"config.yaml: '{option}' must be a " in said
 
 
 @pytest.mark.parametrize("name", AUDIO_PRESETS["wavenet"])

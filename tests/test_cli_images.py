@@ -373,7 +373,7 @@ def test_interpolate_takes_the_built_in_digits(capsys, tmp_path):
         (["maf", "--data", "PEOPLE", "--flips"], "--flips mirrors images"),
         (["realnvp", "--data", "PEOPLE", "--preset", "cifar10"], "--preset is for images, and"),
         (["glow", "--data", "shots", "--crop", "8"], "no file and no built-in data 'shots'"),
-        (["glow", "--data", "moons"], "moons is a table, and no images"),
+        (["glow", "--data", "moons"], "moons holds no images"),
         (["glow", "--data", "SHAPES", "--preset", "cifra10"], "did you mean 'cifar10'"),
         (["maf", "--data", "SHAPES", "--preset", "cifar10"], "maf has no presets"),
         (["glow", "--data", "SHAPES", "--batch-size", "100"], "fewer than one batch of 100"),

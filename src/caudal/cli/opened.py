@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from caudal.cli.opened_config import read_data_options
-from caudal.cli.options import is_path
+from caudal.cli.options import PATHS, is_path
 from caudal.data import (
     AudioDataset,
     AudioSchema,
@@ -138,7 +138,7 @@ class OpenedRun:
         config = self.config
         if "data" not in config:
             raise InputError(f"{self.name} does not say what it was trained on: {instead}")
-        for option in ("data", "valid", "test"):
+        for option in PATHS:
             path = config.get(option)
             if path is not None and is_path(path) and not Path(path).exists():
                 raise InputError(

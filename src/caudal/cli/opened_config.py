@@ -54,4 +54,6 @@ _CHECKS: dict[str, tuple[_Check, str]] = {
     "crop": (_are_sizes, "a list of whole numbers"),
     "resize": (_are_sizes, "a list of whole numbers"),
     "corrupt": (_is_text, "a word"),
+    "labels": (_is_source, "a pattern of file names, or null"),
+    "metadata": (_is_source, "a file, or null"),
 }

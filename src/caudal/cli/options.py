@@ -199,9 +199,13 @@ def plain_fields(part: Any) -> dict[str, Any]:
 
 def wherever_read(config: dict[str, Any]) -> dict[str, Any]:
     """The config with whole paths of its data, which hold in other folders too."""
-    paths = {name: config[name] for name in ("data", "valid", "test")}
-    whole = {k: os.path.abspath(p) for k, p in paths.items() if p is not None and is_path(p)}
+    paths = {name: path for name in PATHS if (path := config.get(name)) is not None}
+    whole = {k: os.path.abspath(p) for k, p in paths.items() if is_path(p)}
     return {**config, **whole}
+
+
+PATHS = ("data", "valid", "test", "metadata")
+"""Options that name files or folders of data."""
 
 
 def is_path(data: str) -> bool:

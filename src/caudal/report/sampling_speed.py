@@ -3,7 +3,6 @@
 import copy
 import math
 import statistics
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
@@ -15,6 +14,7 @@ from caudal.bijections import Autoregressive
 from caudal.errors import InputError
 from caudal.flow import Flow
 from caudal.nets import CausalNet, Rerun
+from caudal.report.timing import seconds_of
 
 LONGEST = 15.0  # seconds: what is predicted to take longer is left out
 _FEWEST, _MOST = 3, 101  # repetitions; one alone of what takes over 3 s
@@ -126,27 +126,13 @@ def _first(contexts: Tensor | None, n: int, flow: Flow) -> Tensor | None:
 
 def _median(run: Callable[[], object], seconds: float) -> float:
     """Seconds of a run, the median; after one that warms it up, unless that was long already."""
-    first = _timed(run)
+    first = seconds_of(run)
     if first > LONGEST / 5:
         return first
     taken: list[float] = []
     while len(taken) < _FEWEST or (sum(taken) < seconds and len(taken) < _MOST):
-        taken.append(_timed(run))
+        taken.append(seconds_of(run))
     return statistics.median(taken)
-
-
-def _timed(run: Callable[[], object]) -> float:
-    _wait()
-    start = time.perf_counter()
-    run()
-    _wait()
-    return time.perf_counter() - start
-
-
-def _wait() -> None:
-    """For what an accelerator has still to do."""
-    if torch.accelerator.is_available():
-        torch.accelerator.synchronize()
 
 
 def _ratio(one: float | None, other: float | None) -> float | None:

@@ -64,7 +64,7 @@ def find_images(data: Any) -> Found:
     if name in builtin.NAMES:
         return builtin.read_built_in(name)
     if name in NAMES:
-        raise InputError(f"{name} is a table, and no images: give {FORMATS}, or digits")
+        raise InputError(f"{name} holds no images: give {FORMATS}, or digits")
     path = Path(name)
     if path.is_dir():
         return _find_in_folder(path, name)

@@ -2,7 +2,6 @@
 
 import copy
 import statistics
-import time
 from collections.abc import Callable
 from typing import cast
 
@@ -14,6 +13,7 @@ from caudal.bijections import Autoregressive
 from caudal.flow import Flow
 from caudal.nets import Naive, Stepwise, WaveNet
 from caudal.report.sound.distilled import SamplingRate
+from caudal.report.timing import seconds_of
 
 _NAIVE = 8  # samples: each runs the receptive field again
 _STEPS = 800  # samples to time steps on
@@ -107,21 +107,7 @@ def _drawing(flow: Flow, rows: Tensor | None, length: int, batch: int) -> Callab
 
 def _median(run: Callable[[], object]) -> float:
     """Seconds of a run, the median of a few, after one that warms up; of a long one its own."""
-    first = _seconds(run)
+    first = seconds_of(run)
     if first > _LONG:
         return first
-    return statistics.median(_seconds(run) for _ in range(_RUNS))
-
-
-def _seconds(run: Callable[[], object]) -> float:
-    _wait()
-    start = time.perf_counter()
-    run()
-    _wait()
-    return time.perf_counter() - start
-
-
-def _wait() -> None:
-    """For what an accelerator has still to do."""
-    if torch.accelerator.is_available():
-        torch.accelerator.synchronize()
+    return statistics.median(seconds_of(run) for _ in range(_RUNS))
