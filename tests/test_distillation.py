@@ -48,7 +48,7 @@ def test_gaussian_kl_is_the_closed_form_of_torch_and_finite_at_tiny_scales():
     assert not gaussian_kl(mean_q, log_q, mean_q, log_q).any()
     tiny = torch.tensor(-14.0, dtype=torch.float32)
     zero = torch.zeros((), dtype=torch.float32)
-    assert gaussian_kl(zero, tiny, zero, tiny + 0.1, 4.0).isfinite()
+    assert gaussian_kl(zero, tiny, zero, tiny + 0.1).isfinite()
 
 
 def test_divergences_of_two_gaussians_are_the_known_ones():
