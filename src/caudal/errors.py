@@ -1,11 +1,16 @@
 """The two ways things go wrong: the input is bad, or the numbers are."""
 
+import re
+
+_ARGUMENT = re.compile(r"`(\w+)(?:=([^`]*))?`")
+
 
 class InputError(ValueError):
     """What the user gave cannot be used.
 
     The message is one line: what is wrong, where (file, row, column), and what to do about it.
-    The command line prints it without a traceback and exits with code 2.
+    It names arguments as Python has them, in backticks: `batch_size`, `missing="drop"`. The
+    command line shows them as its flags (`as_flags`), without a traceback, and exits with code 2.
     """
 
 
@@ -15,3 +20,18 @@ class NumericalError(ArithmeticError):
     The message says where and at which step; nothing goes on silently after it. The command line
     prints it without a traceback and exits with code 1.
     """
+
+
+def as_flags(message: str) -> str:
+    """The message with its arguments as flags: `missing="drop"` becomes --missing drop."""
+    return _ARGUMENT.sub(_flag, message)
+
+
+def _flag(argument: re.Match[str]) -> str:
+    name, value = argument[1].replace("_", "-"), argument[2]
+    if value is None or value == "True":
+        return f"--{name}"
+    if value == "False":
+        return f"--no-{name}"
+    unquoted = value.replace('"', "")
+    return f"--{name} {unquoted}"

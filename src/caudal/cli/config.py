@@ -71,5 +71,5 @@ def _read_yaml(path: Path) -> dict[Any, Any]:
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise InputError(f"{path}: cannot be read as YAML: {error}") from error
     if not isinstance(found, dict):
-        raise InputError(f"{path}: must hold names and values, such as `lr: 0.001`")
+        raise InputError(f"{path}: must hold names and values, such as lr: 0.001")
     return found

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from importlib import import_module, metadata
 from typing import NamedTuple
 
-from caudal.errors import InputError, NumericalError
+from caudal.errors import InputError, NumericalError, as_flags
 
 USAGE, FAILED, INTERRUPTED, CLOSED_PIPE = 2, 1, 130, 141
 
@@ -90,7 +90,8 @@ def overview() -> str:
 
 def _explain(error: BaseException) -> int:
     """Says in one line what went wrong, and gives the exit code."""
-    text = " ".join((_system(error) if isinstance(error, OSError) else str(error)).split())
+    text = _system(error) if isinstance(error, OSError) else as_flags(str(error))
+    text = " ".join(text.split())
     if isinstance(error, KeyboardInterrupt):
         print(f"\ncaudal: {text or 'interrupted'}", file=sys.stderr)
         return int(getattr(error, "exit_code", INTERRUPTED))
