@@ -1,26 +1,51 @@
 """A modality: what caudal does for one kind of data, and for that alone.
 
 Training, evaluation, the report, the commands and the run object are written once. Where the kinds
-of data differ they ask the modality, so a further kind is one more class here, and no `if` there.
+of data differ they ask the modality, so a further kind is one more class, and no `if` anywhere.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
 
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from caudal.data import Dataset, Items, Schema
+    from caudal.data import Dataset, Items, Schema, Writer
     from caudal.flow import Flow
+    from caudal.losses import Terms
     from caudal.recipes import Recipe
 
-Progress = Callable[[Iterable[Any], str, float | None], Iterable[Any]]
-"""Shows how far a loop has come: (items, what is done to them, how many) to the same items."""
-Warn = Callable[[str], None]
-"""Tells the user one line."""
+Item = TypeVar("Item")
+
+
+class Voice:
+    """What a long job tells its user while it works; this one is silent."""
+
+    def note(self, text: str) -> None:
+        """Tells one line that the user should not miss."""
+
+    def say(self, text: str = "") -> None:
+        """Tells one line."""
+
+    def prepared(self, settings: Any, dataset: "Dataset", flow: "Flow") -> None:
+        """Tells, before training, what was made of the data and of the options."""
+
+    def distilling(
+        self, teacher: Any, settings: Any, dataset: "Dataset", flow: "Flow", terms: list[str]
+    ) -> None:
+        """Tells, before a student is trained, who learns what from whom."""
+
+    def reporter(self, schema: "Schema", loss: str, elements: int | None) -> Any:
+        """What `fit` tells how training goes: losses are called `loss`, of so many elements."""
+        return None
+
+    def track(self, items: Iterable[Item], what: str, total: float | None) -> Iterable[Item]:
+        """The same items, while showing how far a loop over them has come."""
+        return items
 
 
 class Request(NamedTuple):
@@ -36,24 +61,65 @@ class Request(NamedTuple):
     n: int
     context: Tensor | None = None
     length: int | None = None
-    name: str | None = None
+    name: str = ""
+
+
+class Requests(NamedTuple):
+    """The requests of one job, and how many samples they ask for together."""
+
+    each: Iterable[Request]
+    samples: int
+    calls: int
+
+
+class Lessons(NamedTuple):
+    """What a student learns from: training data, validation data, and its objective."""
+
+    train: Any
+    valid: Any
+    objective: "Terms"
+
+
+class Examples(NamedTuple):
+    """Items to choose from: a source, what each is called, and its class if that is known."""
+
+    rows: Any
+    names: list[str]
+    labels: list[Any] | None
+    where: str
 
 
 class Modality(ABC):
-    """One kind of data: a table, images, sound.
+    """One kind of data: tables, images, sound.
+
+    `model` stands for a `caudal.Model` in the methods below.
 
     Attributes:
-        name: of the kind, which is also `kind` of its schemas.
+        name: of the kind, which is also the `kind` of its schemas.
+        what: such data in words, such as "images".
+        names: the built-in data of this kind.
+        formats: the files that hold such data, in words.
+        trainable: the recipes that can be trained on them, in words.
         options: the dataclass of options that say which data to learn and how they are read; its
             fields are flags of `caudal train` and keywords of `caudal.train`.
         reading: the same for other data of a finished run (`eval`, `score`, `interpolate`).
         drawing: the same for `sample`.
+        distillation: the same for what a student learns from.
+        baseline: the baseline beside every evaluation.
+        teller: what only this kind of data has in a report.
     """
 
     name: ClassVar[str]
+    what: ClassVar[str]
+    names: ClassVar[tuple[str, ...]]
+    formats: ClassVar[str]
+    trainable: ClassVar[str]
     options: ClassVar[type]
     reading: ClassVar[type]
     drawing: ClassVar[type]
+    distillation: ClassVar[type]
+    baseline: ClassVar[Any]
+    teller: ClassVar[Any]
 
     # --- data ---------------------------------------------------------------------------------
 
@@ -69,17 +135,17 @@ class Modality(ABC):
     def open(
         self,
         options: Any,
-        recipe: "Recipe | None" = None,
+        recipe: "Recipe",
         schema: "Schema | None" = None,
-        progress: Progress | None = None,
+        voice: Voice | None = None,
     ) -> "Dataset":
         """The data that `options` names, in three parts.
 
         Args:
             options: of the type `self.options`.
-            recipe: for which they are opened.
+            recipe: that will model them.
             schema: of a finished run, which the data must fit.
-            progress: shows how far reading has come.
+            voice: shows how far reading has come.
 
         Raises:
             InputError: the data cannot be used.
@@ -91,8 +157,8 @@ class Modality(ABC):
         data: Any,
         schema: "Schema",
         reading: Any,
-        options: Any,
-        progress: Progress | None = None,
+        options: Mapping[str, Any],
+        voice: Voice | None = None,
     ) -> "Items":
         """Everything in `data`, treated as the data of a finished run.
 
@@ -100,12 +166,16 @@ class Modality(ABC):
             data: what to open.
             schema: of the run.
             reading: of the type `self.reading`.
-            options: with which the run opened its own data, of the type `self.options`.
-            progress: shows how far reading has come.
+            options: the config of the run.
+            voice: shows how far reading has come.
 
         Raises:
             InputError: the data do not fit the run.
         """
+
+    def settled(self, options: Any, dataset: "Dataset") -> Any:
+        """The options with what opening the data has decided, for config.yaml."""
+        return options
 
     # --- flows --------------------------------------------------------------------------------
 
@@ -113,12 +183,14 @@ class Modality(ABC):
     def dress(self, recipe: "Recipe", schema: "Schema") -> "Flow":
         """A new flow of the recipe whose `log_prob` is in the user's own units.
 
-        Dequantisation, fixed maps next to the data and the embedding of the context are put on.
+        It has the dequantisation, the fixed maps next to the data, and the embedding of the
+        context.
 
         Raises:
             InputError: the recipe does not model such data.
         """
 
+    @property
     @abstractmethod
     def loss(self) -> Callable[["Flow", Tensor, Tensor | None], Tensor]:
         """The loss of maximum likelihood, a mean over the rows of a batch."""
@@ -126,6 +198,89 @@ class Modality(ABC):
     def training(self, recipe: "type[Recipe]") -> Mapping[str, Any]:
         """Options of training whose usual values differ from those of `Training`."""
         return {}
+
+    def watch(
+        self, recipe: "Recipe", flow: "Flow", schema: "Schema", seed: int, folder: Path
+    ) -> Callable[[int], object] | None:
+        """What is shown the flow after some validations, to leave pictures in the run folder."""
+        return None
+
+    # --- samples ------------------------------------------------------------------------------
+
+    @abstractmethod
+    def requests(
+        self, model: Any, n: int | None, drawing: Any, seed: int, voice: Voice
+    ) -> Requests:
+        """What to ask the flow for, so that `n` samples come out; a usual number if None."""
+
+    def draw(self, model: Any, drawing: Any, temperature: float) -> Any:
+        """A function (request, generator) -> samples x; its `summary`, if any, tells of them all."""
+        return model.draw(temperature)
+
+    @abstractmethod
+    def decode(self, schema: "Schema", x: Tensor, request: Request) -> tuple[Any, ...]:
+        """Samples in the user's own form, as the arguments of the writer's `write`."""
+
+    @abstractmethod
+    def cells(self, schema: "Schema", grid: Tensor) -> Any:
+        """A grid of samples (n, n, *event) in the user's own form."""
+
+    @abstractmethod
+    def writer(self, path: str, schema: "Schema", drawing: Any, temperature: float) -> "Writer":
+        """What writes samples into a file or a folder, in the form that its name asks for."""
+
+    @abstractmethod
+    def collect(self, schema: "Schema", parts: list[tuple[Any, ...]], container: str) -> Any:
+        """What `decode` gave, all of it, as one Python object."""
+
+    # --- what people see ----------------------------------------------------------------------
+
+    @abstractmethod
+    def preview(self, dataset: "Dataset") -> Iterator[Any]:
+        """Lines and tables that say what the data are, before training."""
+
+    def advice(self, recipe: "Recipe", dataset: "Dataset") -> list[str]:
+        """What to beware of with this recipe and these data, a line each."""
+        return []
+
+    def flow_lines(self, recipe: "Recipe", schema: "Schema") -> list[str]:
+        """What to know of the flow before training, a line each."""
+        return []
+
+    @abstractmethod
+    def next_commands(self, folder: str, schema: "Schema", teaches: bool) -> list[str]:
+        """What a user may want to type after training."""
+
+    # --- students and what lies between -------------------------------------------------------
+
+    @property
+    def distillation_training(self) -> Mapping[str, Any]:
+        """How a student trains unless told otherwise."""
+        return {"steps": 5000, "batch_size": 256, "lr": 2e-3, "validate_every": 500, "patience": 0}
+
+    @abstractmethod
+    def lessons(
+        self, model: Any, student: "Flow", options: Any, training: Any, voice: Voice
+    ) -> Lessons:
+        """What a student of `model` learns from."""
+
+    @abstractmethod
+    def compare(
+        self, student: "Flow", model: Any, name: str, terms: list[str], voice: Voice
+    ) -> Any:
+        """A student beside its teacher, a `caudal.report.Distilled`."""
+
+    @abstractmethod
+    def examples(self, model: Any, data: Any, reading: Any, voice: Voice) -> Examples:
+        """Items to stand at the corners of a manifold.
+
+        Raises:
+            InputError: nothing lies between such data that could be shown.
+        """
+
+    @abstractmethod
+    def write_manifold(self, path: Path, model: Any, grid: Any) -> None:
+        """Draws the manifold between four examples into a picture file."""
 
 
 MODALITIES: dict[str, str] = {
@@ -140,8 +295,8 @@ MODALITIES: dict[str, str] = {
 def modality(name: str) -> Modality:
     """The modality of that name; its module is imported when it is first asked for."""
     module, _, kind = MODALITIES[name].partition(":")
-    found: Modality = getattr(import_module(module), kind)()
-    return found
+    instance: Modality = getattr(import_module(module), kind)()
+    return instance
 
 
 def modality_of(schema: "Schema") -> Modality:

@@ -1,117 +1,38 @@
-"""The options of `caudal train` and `caudal distill` beside those of recipes and of training."""
+"""The options of each command beside those of recipes, of training and of the kind of data."""
 
-import os
-from dataclasses import dataclass, fields
-from typing import Any, Generic, Literal, TypeVar
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Generic, TypeVar
 
-from tyro.conf import FlagCreatePairsOff, Positional, UseAppendAction
+from tyro.conf import FlagCreatePairsOff, Positional, arg
 
-from caudal.cli.lists import LISTS
-from caudal.data import BUILT_IN
-from caudal.data.images.hub import is_hub
+from caudal.cli import words as reading_words
+from caudal.cli.screen import Screen
+from caudal.modality import MODALITIES, modality
+from caudal.model import Model, load
 from caudal.recipes import Recipe
-from caudal.training.audio_terms import AudioDistillation
-from caudal.training.distill import Distillation
+from caudal.training.devices import find_device
 from caudal.training.options import Training
 
+Data = TypeVar("Data")
 AnyRecipe = TypeVar("AnyRecipe", bound=Recipe)
-AnyDistillation = TypeVar("AnyDistillation", Distillation, AudioDistillation)
+Objective = TypeVar("Objective")
+Kind = TypeVar("Kind")
 
 
 @dataclass(frozen=True)
-class DataOptions:
-    """Which rows and columns to learn."""
-
-    data: str
-    """A built-in name (digits, moons, rings, ...), or a .csv, .tsv, .parquet, .npy or .npz file;
-    text files may be compressed. Or images: a folder of them or of IDX files, a .npy or .npz
-    array (N, H, W, C), a .parquet file with a column of images, or hf:NAME. Or audio: a folder of
-    .wav, .flac, .ogg or .mp3 files, or vowels, which are built in."""
-    columns: UseAppendAction[tuple[str, ...]] = ()
-    """Columns to model, in this order; all but the context if not given."""
-    context: UseAppendAction[tuple[str, ...]] = ()
-    """Columns to condition on; of images, class; of audio, mel (if not given), none, or labels."""
-    types: UseAppendAction[tuple[str, ...]] = ()
-    """What columns are, where the guess is wrong: age=integer[0,120] ratio=interval[0,1]
-    grade=real:0.1 city=categorical price=positive."""
-    missing: Literal["refuse", "drop", "model"] = "refuse"
-    """What to do about missing values: refuse them, drop their rows, or model them."""
-    valid: str | None = None
-    """A table of validation rows, instead of a share of --data; of audio, a folder or a pattern of
-    file names."""
-    test: str | None = None
-    """A table of test rows, instead of a share of --data; of audio as --valid, such as
-    '*_[0-4].flac'."""
-    split: tuple[float, float, float] = (0.8, 0.1, 0.1)
-    """Shares of training, validation and test rows."""
-    split_seed: int = 0
-    """Of the split: it stays the same whatever --seed is, so that runs compare."""
-
-
-TABLE_ONLY = ("columns", "types", "missing")
-"""Options of data that mean nothing of images."""
+class Nothing:
+    """No options: a command that is not told of which kind its data are."""
 
 
 @dataclass(frozen=True)
-class ReadingOptions:
-    """How image files are read."""
-
-    crop: tuple[int, ...] = ()
-    """Images: height and width, or one number, of the centre to keep of each."""
-    resize: tuple[int, ...] = ()
-    """Images: height and width, or one number, to scale each to, after the crop."""
-    corrupt: Literal["refuse", "skip"] = "refuse"
-    """Images: refuse those that cannot be read or have another size, or skip them. Audio: the
-    same of files that cannot be read, or are silent, clipped or too short."""
-
-
-@dataclass(frozen=True)
-class ImageOptions(ReadingOptions):
-    """How a flow takes images."""
-
-    bits: int = 8
-    """Bits of each pixel to model; the lower ones are cut off."""
-    pixels: Literal["unit", "centred", "logit"] | None = None
-    """What the flow makes of pixels x in [0, 1]: x, x - 1/2, or logit(alpha + (1 - 2 alpha) x);
-    what its paper makes of them if not given."""
-    alpha: float = 0.05
-    """Of the logit: how far from 0 and 1 the pixels keep."""
-    dequantization: Literal["uniform", "variational"] = "uniform"
-    """Noise between the values of pixels: uniform, or from a small flow that learns it."""
-
-
-@dataclass(frozen=True)
-class AudioOptions:
-    """How clips of sound are read, and what a flow is told of them."""
-
-    rate: int | None = None
-    """Audio: samples a second to resample to; that of most files if not given."""
-    seconds: float = 0.5
-    """Audio: length of the crops to train on."""
-    mels: int = 64
-    """Audio: bands of the log-mel spectrum to condition on."""
-    window: int | None = None
-    """Audio: samples of its window; the power of two nearest to 46 ms if not given."""
-    trim: bool = True
-    """Audio: cut silence off at both ends."""
-    normalize: bool = True
-    """Audio: scale each clip to the same peak."""
-    labels: str | None = None
-    """Audio: what file names say, such as '{digit}_{speaker}_{index}': names for --context."""
-    metadata: str | None = None
-    """Audio: a .csv or .tsv with a row for each file, whose columns are names for --context."""
-
-
-@dataclass(frozen=True)
-class TrainOptions(Generic[AnyRecipe]):
+class TrainOptions(Generic[Data, AnyRecipe]):
     """Fits a flow to a table, images or audio; leaves a folder with model, numbers and report.
 
     Interrupted with Ctrl-C, it saves; --resume goes on.
     """
 
-    data: DataOptions
-    images: ImageOptions
-    audio: AudioOptions
+    data: Data
     recipe: AnyRecipe
     training: Training
     preset: str | None = None
@@ -131,25 +52,25 @@ class TrainOptions(Generic[AnyRecipe]):
 
 
 @dataclass(frozen=True)
-class DistillOptions(Generic[AnyRecipe, AnyDistillation]):
+class DistillOptions(Generic[AnyRecipe, Objective]):
     """Trains a student that samples in one pass to be a teacher that goes step by step.
 
-    The student of a table is evaluated as any run is, and measured against its teacher:
-    divergences both ways, weights, a classifier, columns, speed. A student of audio is measured by
-    its divergence, its spectra and loudness beside real clips, and speed.
+    The student is evaluated as any run is, where its own density is fast enough, and measured
+    against its teacher: divergences both ways, weights, a classifier, columns, speed; for audio
+    the divergence, and spectra and loudness beside real clips.
     """
 
     teacher: Positional[str]
     """Run folder of the teacher."""
     recipe: AnyRecipe
     training: Training
-    distillation: AnyDistillation
+    distillation: Objective
     out: str | None = None
     """Run folder; TEACHER-STUDENT if not given."""
     student: str | None = None
-    """Recipe of the student: iaf, nsf-iaf, nsf, realnvp or nice, of audio parallel-wavenet; if not
-    given, an inverse autoregressive flow of the teacher's depth. Its own options are those
-    below: --student NAME --help tells them."""
+    """Recipe of the student: iaf, nsf-iaf, nsf, realnvp, nice; for images also glow; for audio
+    parallel-wavenet. If not given, an inverse autoregressive flow of the teacher's depth, or the
+    coupling flow that suits the data. --student NAME --help tells its own options."""
     resume: FlagCreatePairsOff[bool] = False
     """Go on with the run in --out; give the other options as before."""
     report: bool = True
@@ -160,94 +81,144 @@ class DistillOptions(Generic[AnyRecipe, AnyDistillation]):
     """Print the result as one JSON object on standard output, all else on standard error."""
 
 
-def as_config(
-    recipe: Recipe,
-    data: DataOptions,
-    training: Training,
-    report: bool = True,
-    more: ImageOptions | AudioOptions | None = None,
-    corrupt: str | None = None,
-) -> dict[str, Any]:
-    """What config.yaml holds: the recipe's name, and each option under the name of its flag.
+@dataclass(frozen=True)
+class EvalOptions(Generic[Kind]):
+    """The mean score of the test part of a run: nats a row, bits/dim, or bits a sample.
 
-    Of a table without `more`; of images and audio without what is for tables alone; `corrupt` is
-    of audio.
+    Beside it stands that of a baseline fitted to the training part: one Gaussian with full
+    covariance, for audio a linear prediction. The result goes to eval.json in the run folder,
+    unless --data or --limit make it one of other items.
     """
-    config: dict[str, Any] = {"recipe": recipe.name, **plain_fields(data)}
-    if more is not None:
-        config = {k: v for k, v in config.items() if k not in TABLE_ONLY} | plain_fields(more)
-    if corrupt is not None:
-        config["corrupt"] = corrupt
-    return {**config, **plain_fields(recipe), **plain_fields(training), "report": report}
+
+    run: Positional[str]
+    """Run folder, or a model file."""
+    kind: Kind
+    data: str | None = None
+    """Other data to evaluate, all of them, instead of the run's own test part."""
+    limit: int | None = None
+    """Evaluate so many items only, taken from all over the data, always the same ones."""
+    seed: int = 0
+    """Of the noise that fills values in steps and missing ones, and of estimates; without any
+    of these, it is not used."""
+    draws: int = 1
+    """How often that noise is drawn for each item, and its log-probability averaged."""
+    device: str = "auto"
+    """cpu, cuda, cuda:1, mps, or auto for a GPU if there is one."""
+    json: FlagCreatePairsOff[bool] = False
+    """Print the result as one JSON object on standard output, all else on standard error."""
 
 
-def student_config(options: DistillOptions[Any, Any], teacher: dict[str, Any]) -> dict[str, Any]:
-    """What config.yaml of a student holds: the data of its teacher's, and its own options."""
-    names = [f.name for f in (*fields(DataOptions), *fields(AudioOptions))]
-    kept = {name: teacher[name] for name in (*names, "corrupt") if name in teacher}
-    config: dict[str, Any] = {"recipe": options.recipe.name, **kept}
-    for part in (options.recipe, options.training, options.distillation):
-        config |= plain_fields(part)
-    return {**config, "report": options.report, "teacher": os.path.abspath(options.teacher)}
+@dataclass(frozen=True)
+class ScoreOptions(Generic[Kind]):
+    """Writes rows, images or clips with their log-density beside them, as a table.
+
+    The column log_prob is in nats, in the units of the data; -inf where an item lies outside of
+    what the data can hold. A table keeps all its columns, and the score is empty where a run with
+    --missing drop meets a missing value; images and clips are named, with bits_per_dim or
+    bits_per_sample beside. For a flow whose log-det is estimated, log_prob is the mean of 4
+    estimates, and a column log_prob_se has its standard error.
+    """
+
+    run: Positional[str]
+    """Run folder, or a model file."""
+    data: str
+    """What to score: a table with at least the run's columns; images of the run's size; audio."""
+    out: str
+    """Where to: .csv, .tsv (also with .gz, .bz2, .zst), .parquet, .npy or .npz."""
+    kind: Kind
+    seed: int = 0
+    """Of the noise that fills values in steps and missing ones, and of estimates; without any
+    of these, it is not used."""
+    device: str = "auto"
+    """cpu, cuda, cuda:1, mps, or auto for a GPU if there is one."""
+    overwrite: FlagCreatePairsOff[bool] = False
+    """Replace the file in --out, if there is one."""
+    json: FlagCreatePairsOff[bool] = False
+    """Print what was done as one JSON object on standard output, all else on standard error."""
 
 
-def plain_fields(part: Any) -> dict[str, Any]:
-    """The fields of a dataclass as YAML holds them."""
-    values = {field.name: getattr(part, field.name) for field in fields(part)}
-    return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
+@dataclass(frozen=True)
+class SampleOptions(Generic[Kind]):
+    """Writes new rows as the data's are, inside their support; or new images, or clips of sound.
+
+    The context of a conditional run is drawn from the training rows unless it is given; each class
+    of images has its turn. A run on audio that is given a spectrum copies clips. The same seed
+    gives the same file on the same kind of device.
+    """
+
+    run: Positional[str]
+    """Run folder, or a model file."""
+    out: str
+    """Where to: .csv, .tsv (also with .gz, .bz2, .zst), .parquet, .npy or .npz; images go to one
+    sheet (.png, .jpg, .webp), to .npy or .npz, or to a folder; a clip of sound to .wav, .flac or
+    .ogg, several to a folder, .npy or .npz."""
+    kind: Kind
+    n: Annotated[int | None, arg(aliases=("-n",))] = None
+    """How many; if not given, 1000 rows, 64 images or 1 clip, or as many as there are contexts
+    or clips to copy."""
+    seed: int = 0
+    """Of the noise, and of which contexts are drawn."""
+    temperature: float = 1.0
+    """Multiplies the noise: below 1, samples are likelier and less varied than the data."""
+    sweeps: FlagCreatePairsOff[bool] = False
+    """Flows that sample one column, or one sample of sound, at a time: all at once, again and
+    again until they stay."""
+    device: str = "auto"
+    """cpu, cuda, cuda:1, mps, or auto for a GPU if there is one."""
+    overwrite: FlagCreatePairsOff[bool] = False
+    """Replace the file in --out, if there is one."""
+    json: FlagCreatePairsOff[bool] = False
+    """Print what was done as one JSON object on standard output, all else on standard error."""
 
 
-def wherever_read(config: dict[str, Any]) -> dict[str, Any]:
-    """The config with whole paths of its data, which hold in other folders too."""
-    paths = {name: path for name in PATHS if (path := config.get(name)) is not None}
-    whole = {k: os.path.abspath(p) for k, p in paths.items() if is_path(p)}
-    return {**config, **whole}
+@dataclass(frozen=True)
+class InterpolateOptions(Generic[Kind]):
+    """Draws the manifold between four images: n by n images that the flow makes of noise between.
+
+    The four are encoded, their noises z1 .. z4 combined as z = cos phi (cos phi' z1 + sin phi'
+    z2) + sin phi (cos phi' z3 + sin phi' z4), and decoded; they come back at the corners.
+    """
+
+    run: Positional[str]
+    """Run folder, or a model file, of a run on images or on the built-in digits."""
+    out: str
+    """Where to: .png, .jpg or .webp."""
+    kind: Kind
+    data: str | None = None
+    """Images to choose the four from, instead of the run's own test images."""
+    rows: tuple[int, ...] = ()
+    """Numbers of the four, from 1: top left, top right, bottom left, bottom right; if not given,
+    chance takes them, of different classes where those are known."""
+    n: Annotated[int, arg(aliases=("-n",))] = 8
+    """Images along each side; fewer where they are too large for the sheet."""
+    seed: int = 0
+    """Of which images are taken, and of the noise between the values of pixels."""
+    device: str = "auto"
+    """cpu, cuda, cuda:1, mps, or auto for a GPU if there is one."""
+    overwrite: FlagCreatePairsOff[bool] = False
+    """Replace the file in --out, if there is one."""
+    json: FlagCreatePairsOff[bool] = False
+    """Print what was done as one JSON object on standard output, all else on standard error."""
 
 
-PATHS = ("data", "valid", "test", "metadata")
-"""Options that name files or folders of data."""
+def open_run(of: Any, words: Sequence[str], command: str, part: str) -> tuple[Any, Model]:
+    """The options of a command that uses a run, and the model of that run.
 
+    The options of the kind of data are those in `part` of the run's modality, so the run is opened
+    before its options are read.
 
-def is_path(data: str) -> bool:
-    """Whether what was given as data is a path, not a name that holds anywhere."""
-    return data not in BUILT_IN and not is_hub(data) and not is_pattern(data)
-
-
-def is_pattern(name: str) -> bool:
-    """Whether what was given as a part is a pattern of file names, such as `*_[0-4].flac`."""
-    return any(sign in name for sign in "*?[") and not os.path.exists(name)
-
-
-def as_flags(config: dict[str, Any], defaults: dict[str, Any]) -> list[str]:
-    """The words that say the same as a config, without what is the default anyway."""
-    words = []
-    for name, value in config.items():
-        if value == defaults.get(name):
-            continue
-        flag = name.replace("_", "-")
-        if isinstance(value, bool):
-            words.append(f"--{flag}" if value else f"--no-{flag}")
-        else:
-            words += _flag(f"--{flag}", value if isinstance(value, list) else [value])
-    return words
-
-
-def _flag(flag: str, values: list[Any]) -> list[str]:
-    texts = list(map(str, values))
-    if any(text.startswith("-") for text in texts) and (flag in LISTS or len(texts) == 1):
-        return [f"{flag}={text}" for text in texts]  # else they would look like options
-    return [flag, *texts]
-
-
-def default_config(kind: type[Recipe]) -> dict[str, Any]:
-    """The config of a recipe's defaults, of tables and of images; `data` is empty."""
-    config = as_config(kind(), DataOptions(""), usual_training(kind))
-    return config | plain_fields(ImageOptions()) | plain_fields(AudioOptions())
-
-
-def usual_training(kind: type[Recipe]) -> Training:
-    """How a recipe trains, if not told otherwise: a crop of sound holds thousands of samples."""
-    return AUDIO_TRAINING if kind.audio else Training()
-
-
-AUDIO_TRAINING = Training(steps=4000, batch_size=8, ema=0.995, validate_every=250, patience=0)
+    Raises:
+        InputError: there is no such run, or the words cannot be read.
+    """
+    every = [getattr(modality(name), part) for name in MODALITIES]
+    lists = set().union(*(reading_words.lists_of(kind) for kind in (of, *every)))
+    switches = set().union(*(reading_words.switches_of(kind) for kind in (of, *every)))
+    run = reading_words.positional(words, lists, switches)
+    if run is None:
+        reading_words.parse(of[Nothing], words, command)  # prints help, or says what is missing
+        raise SystemExit(0)
+    model = load(run)
+    options = reading_words.parse(of[getattr(model.kind, part)], words, command)
+    model.flow.to(find_device(options.device))
+    model.voice = Screen(options.json)
+    return options, model

@@ -1,34 +1,26 @@
 """`caudal train`: from a table, images or audio to a run folder."""
 
-from collections.abc import Callable
-from dataclasses import replace
+import inspect
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from caudal.cli import (
-    finish,
-    finish_audio,
-    finish_images,
-    preview,
-    preview_audio,
-    preview_images,
-)
-from caudal.cli.datasets import AnyDataset, open_dataset
-from caudal.cli.options import DataOptions, TrainOptions, as_config, wherever_read
-from caudal.cli.output import check_run_folder, with_advice
+from caudal.cli import tell
+from caudal.cli.options import TrainOptions
 from caudal.cli.screen import Screen
-from caudal.cli.train_options import read_options
-from caudal.data import AudioDataset, ImageDataset
+from caudal.cli.words import parse, peek, read_yaml
 from caudal.errors import InputError
-from caudal.flow import Flow
-from caudal.losses import nll, nll_per_element
-from caudal.recipes import RECIPES, Recipe
-from caudal.training.assemble import assemble
+from caudal.model.settings import (
+    Settings,
+    preset_values,
+    recognise,
+    settings,
+    usual,
+    without_beside,
+)
+from caudal.model.training import train_with
+from caudal.recipes import PRESETS, RECIPES, find_recipe
 from caudal.training.devices import leads
-from caudal.training.fit import Fitted, fit
-from caudal.training.progress import RichReporter
 
 USAGE = """usage: caudal train RECIPE --data DATA [--out FOLDER] ...
 
@@ -46,115 +38,110 @@ def run(words: list[str]) -> int:
     if not words or words[0] in ("-h", "--help"):
         print(USAGE.format(recipes=", ".join(RECIPES)))
         return 0 if words else 2
-    options = read_options(words)
+    options, made = read_options(words)
     screen = Screen(options.json)
-    out = Path(options.out or default_folder(options.recipe, options.data))
-    if not options.resume:
-        check_run_folder(out, options.overwrite)
-    data = open_dataset(options, screen)
-    show_data(screen, data)
-    flow = build(options.recipe, data, options.training.seed)
-    preview.show_recipe(screen, options.recipe, flow, data)
-    if isinstance(data, AudioDataset):
-        preview_audio.show_receptive_field(screen, options.recipe, data.schema.rate)
-    config = config_of(options, data)
+    out = Path(options.out or default_folder(made))
+    modes = {"resume": options.resume, "overwrite": options.overwrite}
     try:
-        fitted = _fit(flow, data, options, out, wherever_read(config))
+        model = train_with(made, out, **modes, voice=screen)
         if leads():
-            _finish(screen, out, options, data, fitted, config)
+            tell.trained(screen, model)
     except KeyboardInterrupt as error:
-        raise with_advice(error, out, f"caudal train --out {out} --resume") from None
+        raise tell.with_advice(error, out, f"caudal train --out {out} --resume") from None
     return 0
 
 
-def show_data(screen: Screen, data: AnyDataset) -> None:
-    """What was found in the data."""
-    if isinstance(data, ImageDataset):
-        preview_images.show_data(screen, data)
-    elif isinstance(data, AudioDataset):
-        preview_audio.show_data(screen, data)
-    else:
-        preview.show_data(screen, data)
-
-
-def config_of(options: TrainOptions[Any], data: AnyDataset) -> dict[str, Any]:
-    """What config.yaml holds; of images, what the flow takes of pixels, whoever chose it."""
-    chosen = (options.recipe, options.data, options.training, options.report)
-    if isinstance(data, AudioDataset):
-        schema = data.schema
-        audio = replace(options.audio, rate=schema.rate, window=schema.window)
-        return as_config(*chosen, audio, options.images.corrupt)
-    if isinstance(data, ImageDataset):
-        pixels: Any = data.schema.pixels
-        return as_config(*chosen, replace(options.images, pixels=pixels, bits=data.schema.bits))
-    return as_config(*chosen)
-
-
-def _finish(
-    screen: Screen,
-    out: Path,
-    options: TrainOptions[Any],
-    data: AnyDataset,
-    fitted: Fitted,
-    config: dict[str, Any],
-) -> None:
-    if isinstance(data, ImageDataset):
-        finish_images.finish(screen, out, options.recipe, data, fitted, config, options.report)
-    elif isinstance(data, AudioDataset):
-        finish_audio.finish(screen, out, options.recipe, data, fitted, config, options.report)
-    else:
-        finish.finish(screen, out, options.recipe, data, fitted, config, options.report)
-
-
-def default_folder(recipe: Recipe, data: DataOptions) -> str:
+def default_folder(made: Settings) -> str:
     """runs/RECIPE-DATA, the data by the file's name without suffixes."""
-    name = Path(data.data).name or Path(data.data).resolve().name
-    return f"runs/{recipe.name}-{name.split('.')[0].split(':')[-1]}"
+    name = Path(made.data.data).name or Path(made.data.data).resolve().name
+    return f"runs/{made.recipe.name}-{name.split('.')[0].split(':')[-1]}"
 
 
-def build(recipe: Recipe, data: AnyDataset, seed: int) -> Flow:
-    """A new flow for the data, its weights drawn by the seed.
+def read_options(words: list[str]) -> tuple[TrainOptions[Any, Any], Settings]:
+    """The options: typed, out of the file of --config or --resume, out of a preset, or usual.
+
+    The flags are those of the kind of data at hand.
 
     Raises:
-        InputError: the recipe's fields make no flow.
+        InputError: the words or the file cannot be read.
     """
-    torch.manual_seed(seed)
+    name = None if words[0].startswith("-") else words[0]
+    typed = words if name is None else words[1:]
+    seen = peek(typed, "config", "preset", "out", "data")
+    file = _config_file(seen, typed)
+    config = {} if file is None else _read_config(file)
+    name = name or config.get("recipe")
+    if name is None:
+        raise InputError(f"no recipe: give one of {', '.join(RECIPES)}")
+    if config and config["recipe"] != name:
+        raise InputError(f"{file} is of the recipe {config['recipe']}, not {name}: leave one out")
+    start = _start(name, seen, config, file)
+    generic: Any = TrainOptions
+    kind = generic[start.kind.options, type(start.recipe)]
+    default = TrainOptions(start.data, start.recipe, start.training, report=start.report)
+    options = parse(kind, typed, f"caudal train {name}", default, describe(name))
+    if options.resume and options.overwrite:
+        raise InputError("--resume and --overwrite: choose one of them")
+    parts = options.recipe, options.data, options.training, options.report
+    return options, Settings(start.kind, *parts)
+
+
+def _start(
+    name: str, seen: dict[str, str | None], config: dict[str, Any], file: Path | None
+) -> Settings:
+    """The settings before anything that was typed."""
+    import tyro
+
+    data = seen["data"] or config.get("data")
+    recipe = find_recipe(name)
+    kind = recognise(data, recipe)
+    values: dict[str, Any] = {"data": tyro.MISSING, **without_beside(config)}
     try:
-        return assemble(recipe, data.schema)
-    except InputError:
-        raise
-    except ValueError as error:
-        raise InputError(f"recipe {recipe.name}: {error}") from None
+        start = settings(recipe, kind, values)
+        _check_values(values, usual(recipe, kind).config())
+    except InputError as error:
+        raise InputError(f"{file}: {error}" if config else str(error)) from None
+    presets = preset_values(name, seen["preset"])
+    return settings(recipe, kind, {**values, **presets}) if presets else start
 
 
-def _fit(
-    flow: Flow, data: AnyDataset, options: TrainOptions[Any], out: Path, config: dict[str, Any]
-) -> Fitted:
-    sound = isinstance(data, AudioDataset)
-    reporter = RichReporter(elements=data.schema.countable)
-    if sound:  # whose loss is a mean over samples
-        reporter = RichReporter(elements=1, unit="bits/sample")
-    return fit(
-        flow,
-        data.train,
-        data.valid,
-        training=options.training,
-        loss=nll_per_element if sound else nll,
-        out=out,
-        resume=options.resume,
-        overwrite=options.overwrite,
-        recipe=options.recipe,
-        schema=data.schema,
-        reporter=reporter,
-        config=config,
-        watch=_film(flow, data, options, out),
-    )
+def _check_values(values: dict[str, Any], usual: dict[str, Any]) -> None:
+    """Refuses entries of a config that no flag could give."""
+    for name, value in values.items():
+        if value is None and usual.get(name) is not None:
+            raise InputError(f"'{name}' has no value: give one, or leave the line out")
+        if isinstance(value, dict):
+            raise InputError(f"'{name}' must be a value or a list, not a mapping")
 
 
-def _film(
-    flow: Flow, data: AnyDataset, options: TrainOptions[Any], out: Path
-) -> Callable[[int], object] | None:
-    """What draws samples of images on the way, if there shall be pictures."""
-    if not isinstance(data, ImageDataset) or not options.report:
-        return None
-    return finish_images.film(options.recipe, flow, data.schema, options.training.seed, out)
+def _read_config(file: Path) -> dict[str, Any]:
+    config = read_yaml(file, "--config")
+    if "teacher" in config:
+        raise InputError(f"{file} is of a student: go on, or repeat it, with caudal distill")
+    if config.get("recipe") is None:
+        raise InputError(f"{file}: no recipe: give one of {', '.join(RECIPES)}")
+    try:
+        find_recipe(config["recipe"])
+    except InputError as error:
+        raise InputError(f"{file}: {error}") from None
+    return config
+
+
+def _config_file(seen: dict[str, str | None], typed: Sequence[str]) -> Path | None:
+    """The file that --config names; with --resume that of the run in --out, if there is one."""
+    if seen["config"] is not None:
+        return Path(seen["config"])
+    out = seen["out"]
+    if "--resume" in typed and out is not None and (Path(out) / "config.yaml").is_file():
+        return Path(out) / "config.yaml"
+    return None
+
+
+def describe(recipe: str) -> str:
+    """What the help of a recipe begins with, its presets among it."""
+    text = inspect.cleandoc(TrainOptions.__doc__ or "")
+    presets = PRESETS.get(recipe)
+    if not presets:
+        return text
+    lines = [f"- {name}: {preset}" for name, preset in presets.items()]
+    return "\n\n".join([text, "Presets:\n" + "\n".join(lines)])

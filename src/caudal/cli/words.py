@@ -1,0 +1,178 @@
+"""From the words of a command line to dataclasses of options, by tyro; faults in one line."""
+
+import io
+import re
+from collections.abc import Sequence
+from contextlib import redirect_stderr
+from dataclasses import fields, is_dataclass, replace
+from pathlib import Path
+from typing import Any, TypeVar, get_origin, get_type_hints
+
+from caudal.cli.plain import one_line
+from caudal.errors import InputError
+
+Options = TypeVar("Options")
+_NUMBER = re.compile(r"-[.\d]")
+_SHORT = ("-n", "-h")
+_DASH = "\x00"  # stands before values that begin with a dash, until they are parsed
+
+
+def parse(
+    kind: type[Options],
+    words: Sequence[str],
+    command: str,
+    default: Options | None = None,
+    description: str | None = None,
+) -> Options:
+    """Reads options; every field of `kind` is a flag, with its docstring as help.
+
+    Prints help and exits where that is asked for; it begins with `description`, or with the
+    docstring of `kind`.
+
+    Raises:
+        InputError: what is wrong with the words, in one line.
+    """
+    import tyro
+
+    words = gathered(words, lists_of(kind))
+    rest: dict[str, Any] = {"prog": command, "args": words, "description": description}
+    rest["config"] = (tyro.conf.OmitArgPrefixes,)
+    if default is not None:
+        rest["default"] = default
+    box = io.StringIO()
+    try:
+        with redirect_stderr(box):
+            return _undashed(tyro.cli(kind, **rest))
+    except SystemExit as end:
+        if end.code in (0, None):
+            raise
+        text = one_line(box.getvalue())
+    raise InputError(f"{text}; see {command} --help")
+
+
+def lists_of(kind: Any) -> set[str]:
+    """The flags of a dataclass, and of those in it, that take any number of values."""
+    flags: set[str] = set()
+    for name, hint in hints_of(kind):
+        origin = get_origin(hint)
+        if is_dataclass(hint):
+            flags |= lists_of(hint)
+        elif origin is tuple and hint.__args__[-1] is Ellipsis:
+            flags.add(flag(name))
+    return flags
+
+
+def switches_of(kind: Any) -> set[str]:
+    """The flags that take no value."""
+    flags: set[str] = set()
+    for name, hint in hints_of(kind):
+        if is_dataclass(hint):
+            flags |= switches_of(hint)
+        elif hint is bool:
+            flags |= {flag(name), f"--no-{flag(name)[2:]}"}
+    return flags
+
+
+def hints_of(kind: Any) -> list[tuple[str, Any]]:
+    """The fields of a dataclass, also of a parametrised generic one, with their types."""
+    origin = get_origin(kind) or kind
+    hints = get_type_hints(origin)
+    names = getattr(origin, "__parameters__", ())
+    types = dict(zip(names, getattr(kind, "__args__", ()), strict=False))
+    return [(f.name, types.get(hints[f.name], hints[f.name])) for f in fields(origin)]
+
+
+def flag(name: str) -> str:
+    """The flag of a field."""
+    return f"--{name.replace('_', '-')}"
+
+
+def gathered(words: Sequence[str], lists: set[str]) -> list[str]:
+    """The same words with all values of a list behind its flag: `--given a --given=b` is one.
+
+    Raises:
+        InputError: a value that looks like an option.
+    """
+    kept: list[str] = []
+    values: dict[str, list[str]] = {}
+    current, fresh = "", False
+    for word in words:
+        name, equals, value = word.partition("=")
+        if name in lists:
+            current, fresh = name, not equals
+            values.setdefault(name, []).extend([value] if equals else [])
+        elif current and (not word.startswith("-") or _NUMBER.match(word)):
+            values[current].append(word)
+            fresh = False
+        else:
+            if fresh and not word.startswith("--") and word not in _SHORT:
+                raise InputError(
+                    f"{current} {word}: write {current}={word} where a value begins with -"
+                )
+            current = ""
+            kept.append(word)
+    for name, some in values.items():
+        kept += [
+            name,
+            *(f"{_DASH}{v}" if v.startswith("-") and not _NUMBER.match(v) else v for v in some),
+        ]
+    return kept
+
+
+def _undashed(options: Any) -> Any:
+    """The options without the marks that `gathered` put before dashes."""
+    changes = {}
+    for each in fields(options):
+        value = getattr(options, each.name)
+        if is_dataclass(value) and not isinstance(value, type):
+            changes[each.name] = _undashed(value)
+        elif isinstance(value, tuple) and any(isinstance(v, str) and _DASH in v for v in value):
+            changes[each.name] = tuple(v.replace(_DASH, "") for v in value)
+    return replace(options, **changes) if changes else options
+
+
+def peek(words: Sequence[str], *names: str) -> dict[str, str | None]:
+    """The values of some flags, before it is known which others there are."""
+    import argparse
+
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    for name in names:
+        parser.add_argument(flag(name), nargs="?", dest=name)
+    return vars(parser.parse_known_args(list(words))[0])
+
+
+def positional(words: Sequence[str], lists: set[str], switches: set[str]) -> str | None:
+    """The first word that is neither a flag nor the value of one."""
+    skip: str | None = None
+    for word in words:
+        if word.startswith("-") and not _NUMBER.match(word):
+            name, equals, _ = word.partition("=")
+            no_value = bool(equals) or name in switches or name in ("-h", "--help")
+            skip = None if no_value else ("list" if name in lists else "one")
+        elif skip is None:
+            return word
+        elif skip == "one":
+            skip = None
+    return None
+
+
+def read_yaml(path: str | Path, option: str) -> dict[str, Any]:
+    """The options in a file; keys are the names of flags, with _ or - between their words.
+
+    Raises:
+        InputError: there is no such file, or it is no YAML mapping of names to values.
+    """
+    import yaml
+
+    path = Path(path)
+    if path.is_dir():
+        path = path / "config.yaml"
+    if not path.is_file():
+        raise InputError(f"{option} {path}: no such file")
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InputError(f"{path}: cannot be read as YAML: {error}") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: must hold names and values, such as lr: 0.001")
+    return {str(k).replace("-", "_"): v for k, v in content.items()}

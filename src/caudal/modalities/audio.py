@@ -1,0 +1,405 @@
+"""Sound: clips of any length, from folders of recordings or arrays with a rate."""
+
+import math
+import shlex
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import cycle, islice
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import torch
+from annotated_types import Ge
+from torch import Tensor
+
+from caudal.base import FREE, Uniform
+from caudal.bijection import Bijection, Chain, parts_of
+from caudal.bijections import Rescale, Standardise
+from caudal.data import AudioSchema, AudioWriter, Column, Dataset, Items, open_audio, open_clips
+from caudal.data.audio import Sound
+from caudal.data.audio.builtin import NAMES
+from caudal.data.audio.locate import FORMATS, finds_audio
+from caudal.dequantization import AudioDequantization
+from caudal.errors import InputError
+from caudal.fields import check_fields
+from caudal.flow import Flow
+from caudal.losses import nll_per_element
+from caudal.modalities.contexts import fixed_values, with_fixed
+from caudal.modality import Examples, Lessons, Modality, Request, Requests, Voice
+from caudal.nets import ColumnEmbedding
+from caudal.recipes import Recipe
+from caudal.report import AudioTeller, Autoregression, compare_audio, duration
+from caudal.training.distill import AudioDistillation, AudioTerms
+
+SECONDS = 1.0
+"""Length of clips that no spectrum gives one."""
+_LISTED = 20  # values of a label that are named in the preview
+
+
+@dataclass(frozen=True)
+class AudioReading:
+    """How recordings are read."""
+
+    corrupt: Literal["refuse", "skip"] = "refuse"
+    """Refuse files that cannot be read, or are silent, clipped or too short, or skip them."""
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+
+
+@dataclass(frozen=True)
+class AudioOptions:
+    """Which clips of sound to learn, how they are read, and what a flow is conditioned on."""
+
+    data: str
+    """A folder of .wav, .flac, .ogg or .mp3 files, one such file, or the built-in vowels."""
+    context: tuple[str, ...] = ("mel",)
+    """What to condition on: mel, the spectrum; none; or labels."""
+    labels: str | None = None
+    """What file names say, such as '{digit}_{speaker}_{index}': names for the context."""
+    metadata: str | None = None
+    """A .csv or .tsv with a row for each file, whose columns are names for the context."""
+    valid: str | None = None
+    """Validation clips, or a pattern of file names, instead of a share of the data."""
+    test: str | None = None
+    """Test clips, or a pattern of file names such as '*_[0-4].flac', instead of a share."""
+    split: tuple[float, float, float] = (0.8, 0.1, 0.1)
+    """Shares of training, validation and test clips, of parts that the data do not have."""
+    split_seed: int = 0
+    """Of the split: it stays the same whatever the seed of training is, so that runs compare."""
+    corrupt: Literal["refuse", "skip"] = "refuse"
+    """Refuse files that cannot be read, or are silent, clipped or too short, or skip them."""
+    rate: int | None = None
+    """Samples a second to resample to; that of most files if not given."""
+    seconds: float = 0.5
+    """Length of the crops to train on."""
+    mels: Annotated[int, Ge(0)] = 64
+    """Bands of the log-mel spectrum to condition on."""
+    window: int | None = None
+    """Samples of its window; the power of two nearest to 46 ms if not given."""
+    trim: bool = True
+    """Cut silence off at both ends."""
+    normalize: bool = True
+    """Scale each clip to the same peak."""
+
+    def __post_init__(self) -> None:
+        check_fields(self, skip=("data", "valid", "test"))
+
+
+@dataclass(frozen=True)
+class AudioDrawing:
+    """What clips are conditioned on; a flow that is given a spectrum copies clips."""
+
+    mel_of: str | None = None
+    """A file, or a folder of files, whose spectra to make sound of: copy-synthesis. The run's
+    test clips are copied if not given."""
+    given: tuple[str, ...] = ()
+    """Values of labels for all clips, such as digit=3."""
+    seconds: float | None = None
+    """Length of each clip, 1 if not given, where no spectrum says it."""
+
+    def __post_init__(self) -> None:
+        if self.seconds is not None and not 0 < self.seconds < math.inf:
+            raise InputError(f"`seconds` {self.seconds}: must be a positive number")
+
+
+class Audio(Modality):
+    """Sound of one channel and any length, as masses of 16-bit numbers."""
+
+    name = "audio"
+    what = "audio"
+    names = NAMES
+    formats = FORMATS
+    options = AudioOptions
+    reading = AudioReading
+    drawing = AudioDrawing
+    distillation = AudioDistillation
+    baseline = Autoregression
+    teller = AudioTeller
+    trainable = "wavenet"
+
+    # --- data -----------------------------------------------------------------------------------
+
+    def recognises(self, data: Any) -> bool:
+        return finds_audio(data)
+
+    def takes(self, recipe: type[Recipe]) -> bool:
+        return recipe.audio
+
+    def open(
+        self,
+        options: AudioOptions,
+        recipe: Recipe,
+        schema: AudioSchema | None = None,
+        voice: Voice | None = None,
+    ) -> Dataset:
+        if recipe.scores == "sequential" and schema is None:
+            raise InputError(
+                f"{recipe.name} scores one sample at a time, and would train for ever by maximum "
+                f"likelihood: train {self.trainable}, and make a student of it with caudal distill"
+            )
+        chosen = {name: getattr(options, name) for name in _OPENING}
+        return open_audio(
+            options.data,
+            hop=recipe.hop,
+            seed=options.split_seed,
+            schema=schema,
+            progress=_progress(voice),
+            **chosen,
+        )
+
+    def open_all(
+        self,
+        data: Any,
+        schema: AudioSchema,
+        reading: AudioReading,
+        options: Mapping[str, Any],
+        voice: Voice | None = None,
+    ) -> Items:
+        return self._open_all(data, schema, reading.corrupt, options, voice)
+
+    def _open_all(
+        self,
+        data: Any,
+        schema: AudioSchema,
+        corrupt: str,
+        options: Mapping[str, Any],
+        voice: Voice | None,
+        given: Mapping[str, Any] | None = None,
+    ) -> Items:
+        labels = {name: options.get(name) for name in ("labels", "metadata")}
+        return open_clips(
+            data, schema, corrupt=corrupt, progress=_progress(voice), given=given, **labels
+        )
+
+    def settled(self, options: AudioOptions, dataset: Dataset) -> AudioOptions:
+        """The rate and the window are those of the schema, whoever chose them."""
+        return replace(options, rate=dataset.schema.rate, window=dataset.schema.window)
+
+    # --- flows ----------------------------------------------------------------------------------
+
+    @property
+    def loss(self) -> Callable[[Flow, Tensor, Tensor | None], Tensor]:
+        return nll_per_element
+
+    def training(self, recipe: type[Recipe]) -> Mapping[str, Any]:
+        """A crop of sound holds thousands of samples, so that fewer rows make a batch."""
+        usual = {"steps": 4000, "batch_size": 8, "ema": 0.995, "validate_every": 250}
+        return {**usual, "patience": 0}
+
+    def dress(self, recipe: Recipe, schema: AudioSchema) -> Flow:
+        """The recipe's flow, dressed for clips: log_prob is a mass of whole numbers, in nats.
+
+        From the data to the noise: dequantisation, amplitudes in [-1, 1), standardisation, the
+        recipe's bijection. A density on [-1, 1], such as a histogram, is not standardised.
+
+        Raises:
+            InputError: the recipe does not model sound, or has frames of another length.
+        """
+        if not self.takes(type(recipe)):
+            raise InputError(f"{recipe.name} does not model sound: take {self.trainable}")
+        if recipe.hop != schema.hop:
+            raise InputError(f"`hop` {recipe.hop}: the data's frames are of {schema.hop} samples")
+        numbers = [0] * schema.mels
+        levels = [*schema.levels_of_context, *numbers]
+        embedding = ColumnEmbedding(levels) if schema.n_context else None
+        core = recipe.build((1, FREE), (embedding.n_features, FREE) if embedding else None)
+        scale: list[Bijection] = [] if isinstance(core.base, Uniform) else [Standardise((1, FREE))]
+        amplitudes = Rescale(1 / schema.full_scale)
+        return Flow(
+            Chain([*parts_of(core.bijection), *scale, amplitudes]),
+            core.base,
+            context_shape=(schema.n_context, FREE) if schema.n_context else None,
+            embedding=embedding,
+            dequantization=AudioDequantization(schema.bits),
+        )
+
+    # --- samples --------------------------------------------------------------------------------
+
+    def requests(
+        self, model: Any, n: int | None, drawing: AudioDrawing, seed: int, voice: Voice
+    ) -> Requests:
+        fixed = fixed_values(model.schema.context, drawing.given)
+        make = self._copies if model.schema.mels else self._clips
+        each = list(make(model, n, drawing, fixed, voice))
+        return Requests(each, len(each), len(each))
+
+    def _copies(
+        self,
+        model: Any,
+        n: int | None,
+        drawing: AudioDrawing,
+        fixed: dict[str, float],
+        voice: Voice,
+    ) -> Iterator[Request]:
+        """Clips with the spectra of others."""
+        if drawing.seconds is not None:
+            raise InputError(
+                f"`seconds`: {model.name} is given a spectrum, which says how long a clip is"
+            )
+        if drawing.mel_of is None:
+            clips = model.dataset_or("give a file or a folder with `mel_of`").test
+        else:
+            items = self._like_run(model, drawing.mel_of, fixed, voice)
+            clips = items.source
+        count = n if n is not None else (1 if drawing.mel_of is None else len(clips.names))
+        names = [column.name for column in model.schema.context]
+        for index in islice(cycle(range(len(clips.names))), count):
+            name, x, context = clips.clip(index)
+            rows = with_fixed(context[None], names, fixed) if fixed else context[None]
+            yield Request(1, rows, x.shape[-1], name)
+
+    def _like_run(self, model: Any, data: Any, fixed: dict[str, float], voice: Voice) -> Items:
+        """Clips of other data, with the fixed labels whatever their names say."""
+        columns = [column for column in model.schema.context if column.name in fixed]
+        values = {column.name: _value(column, fixed[column.name]) for column in columns}
+        items = self._open_all(data, model.schema, "refuse", model.config, voice, values)
+        for note in items.notes:
+            voice.note(note)
+        return items
+
+    def _clips(
+        self,
+        model: Any,
+        n: int | None,
+        drawing: AudioDrawing,
+        fixed: dict[str, float],
+        voice: Voice,
+    ) -> Iterator[Request]:
+        """Clips given labels, or nothing."""
+        if drawing.mel_of is not None:
+            raise InputError(f"`mel_of`: {model.name} was not given a spectrum, so it copies none")
+        length = max(1, round((drawing.seconds or SECONDS) * model.schema.rate))
+        rows = self._labels(model, fixed)
+        for index in range(n or 1):
+            yield Request(1, next(rows), length, f"{index + 1:04}")
+
+    def _labels(self, model: Any, fixed: dict[str, float]) -> Iterator[Tensor | None]:
+        """Labels (1, C, 1) of the training clips in turn, with what is fixed; None without any."""
+        names = [column.name for column in model.schema.context]
+        if not names:
+            return iter(lambda: None, 0)
+        if len(fixed) == len(names):
+            return cycle([torch.tensor([[[fixed[name]] for name in names]])])
+        clips = model.dataset_or("give all labels with `given`").train
+        every = (clips.clip(index).context for index in cycle(range(len(clips.names))))
+        return (with_fixed(context[None], names, fixed) for context in every)
+
+    def decode(self, schema: AudioSchema, x: Tensor, request: Request) -> tuple[Any, ...]:
+        return list(schema.decode(x)), [request.name]
+
+    def cells(self, schema: AudioSchema, grid: Tensor) -> Any:
+        raise _nothing_between(schema.what)
+
+    def writer(
+        self, path: str, schema: AudioSchema, drawing: AudioDrawing, temperature: float
+    ) -> AudioWriter:
+        return AudioWriter(path, schema.rate)
+
+    def collect(self, schema: AudioSchema, parts: list[tuple[Any, ...]], container: str) -> Any:
+        clips = [clip for clips, _ in parts for clip in clips]
+        return [Sound(clip[:, None] / float(schema.full_scale), schema.rate) for clip in clips]
+
+    # --- what people see ------------------------------------------------------------------------
+
+    def preview(self, dataset: Dataset) -> Iterator[Any]:
+        schema = dataset.schema
+        parts = (
+            ("training", dataset.train),
+            ("validation", dataset.valid),
+            ("test", dataset.test),
+        )
+        sizes = [f"{len(p.names):,} {name} ({duration(p.duration)})" for name, p in parts]
+        yield f"{schema.size}; clips: {', '.join(sizes)}"
+        crop = f"{schema.crop:,} samples ({schema.crop / schema.rate:.3g} s)"
+        yield f"trains on crops of {crop}, {dataset.train.n_rows:,} in a pass over the clips"
+        yield from _context_lines(schema)
+
+    def advice(self, recipe: Recipe, dataset: Dataset) -> list[str]:
+        return []
+
+    def flow_lines(self, recipe: Recipe, schema: AudioSchema) -> list[str]:
+        """How far back a sample sees, in samples and in milliseconds."""
+        field = recipe.receptive_field
+        return [f"receptive field {field:,} samples, {1000 * field / schema.rate:,.4g} ms"]
+
+    def next_commands(self, folder: str, schema: AudioSchema, teaches: bool) -> list[str]:
+        if schema.mels:
+            lines = [
+                f"caudal sample {folder} --out clip.wav",
+                f"caudal sample {folder} --mel-of FILE.wav --out copy.wav",
+            ]
+        else:
+            given = "".join(f" {c.name}={_example(c)}" for c in schema.context)
+            given = f" --given{given}" if given else ""
+            lines = [f"caudal sample {folder}{given} --seconds 2 --out clip.wav"]
+        if teaches:
+            lines.append(f"caudal distill {folder} --out {folder}-parallel")
+        return lines
+
+    # --- students -------------------------------------------------------------------------------
+
+    @property
+    def distillation_training(self) -> Mapping[str, Any]:
+        usual = {"steps": 4000, "batch_size": 8, "lr": 1e-3, "ema": 0.995, "validate_every": 250}
+        return {**usual, "patience": 0, "clip": 10.0}
+
+    def lessons(
+        self, model: Any, student: Flow, options: Any, training: Any, voice: Voice
+    ) -> Lessons:
+        """Real clips lend their context and their spectra."""
+        terms = AudioTerms(student, model.flow, options)
+        return Lessons(model.dataset.train, model.dataset.valid, terms)
+
+    def compare(self, student: Flow, model: Any, name: str, terms: list[str], voice: Voice) -> Any:
+        asked = (student, model.flow, model.dataset)
+        return compare_audio(*asked, name=name, terms=terms, track=voice.track)
+
+    def examples(self, model: Any, data: Any, reading: Any, voice: Voice) -> Examples:
+        raise _nothing_between(model.name)
+
+    def write_manifold(self, path: Path, model: Any, grid: Any) -> None:
+        raise _nothing_between(model.name)
+
+
+_OPENING = (
+    *("context", "labels", "metadata", "valid", "test", "split", "corrupt"),
+    *("rate", "seconds", "mels", "window", "trim", "normalize"),
+)
+
+
+def _progress(voice: Voice | None) -> Any:
+    if voice is None:
+        return None
+    return lambda items, total: voice.track(items, "reading audio", total)
+
+
+def _nothing_between(name: str) -> InputError:
+    return InputError(f"{name} models audio: interpolate is for images and tables")
+
+
+def _value(column: Column, code: float) -> Any:
+    """What a code of a label stands for."""
+    return code if column.categories is None else column.categories[int(code)]
+
+
+def _example(column: Column) -> str:
+    """A value that a label can have, for the shell."""
+    values: Sequence[Any] | None = column.categories
+    return "NUMBER" if values is None else shlex.quote(str(values[0]))
+
+
+def _context_lines(schema: AudioSchema) -> list[str]:
+    """What the flow is conditioned on, in words."""
+    lines = []
+    if schema.mels:
+        step = 1000 * schema.hop / schema.rate
+        lines.append(f"given the log-mel spectrum, {schema.mels} bands every {step:.3g} ms")
+    for column in schema.context:
+        if column.categories is None:
+            lines.append(f"given {column.name}, a number")
+            continue
+        names = [str(name) for name in column.categories]
+        more = f", ... and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+        lines.append(f"given {column.name}, of {len(names)}: {', '.join(names[:_LISTED])}{more}")
+    return lines or ["given nothing"]

@@ -1,0 +1,383 @@
+"""Images of one shape: folders, arrays, IDX and Parquet files, the Hugging Face hub."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from itertools import count
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import torch
+from annotated_types import Ge, Gt, Le, Lt
+from torch import Tensor
+
+from caudal.bijection import Bijection, Chain
+from caudal.bijections import Flattened, Logit, Rescale, Standardise
+from caudal.data import Dataset, ImageSchema, ImageWriter, Items, Rows, open_images, open_whole
+from caudal.data.images.builtin import NAMES
+from caudal.data.images.locate import FORMATS, finds_images
+from caudal.data.images.open import labels_of_part
+from caudal.data.splits import TEST
+from caudal.dequantization import ImageDequantization, PixelDequantization
+from caudal.errors import InputError
+from caudal.fields import check_fields
+from caudal.flow import Flow
+from caudal.modalities.contexts import CHUNK
+from caudal.modalities.rows import OneShape
+from caudal.modality import Examples, Request, Voice
+from caudal.nets import ColumnEmbedding
+from caudal.recipes import Recipe
+from caudal.recipes.variational import variational
+from caudal.report import Filmstrip, ImageTeller, PixelGaussian, draw_manifold, write_figure
+
+_DRAWN_NUMBERS = 1 << 20  # pixels at a time: bounds the memory
+_LISTED = 20  # classes that are named in the preview
+_MOST_ACROSS = 20  # classes that have a column each on a sheet
+_PIXELS = {"unit": "x", "centred": "x - 1/2"}
+
+
+@dataclass(frozen=True)
+class ImageReading:
+    """How image files are read."""
+
+    crop: tuple[Annotated[int, Ge(1)], ...] = ()
+    """Height and width, or one number, of the centre to keep of each image."""
+    resize: tuple[Annotated[int, Ge(1)], ...] = ()
+    """Height and width, or one number, to scale each image to, after the crop."""
+    corrupt: Literal["refuse", "skip"] = "refuse"
+    """Refuse images that cannot be read or have another size, or skip them."""
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+
+
+@dataclass(frozen=True)
+class ImageOptions:
+    """Which images to learn, and how a flow takes them."""
+
+    data: str
+    """A folder of images or of IDX files, a .npy or .npz array (N, H, W, C), a .parquet file with
+    a column of images, hf:NAME, or the built-in digits."""
+    context: tuple[str, ...] = ()
+    """What to condition on: class (the name of the sub-folder, or the labels), and names that
+    labels or metadata give."""
+    labels: str | None = None
+    """What file names say, such as '{kind}_{index}': names for the context."""
+    metadata: str | None = None
+    """A .csv or .tsv with a row for each file, whose columns are names for the context."""
+    valid: str | None = None
+    """Validation images, or a pattern of file names, instead of a share of the data."""
+    test: str | None = None
+    """Test images, or a pattern of file names, instead of a share of the data."""
+    split: tuple[float, float, float] = (0.8, 0.1, 0.1)
+    """Shares of training, validation and test images, of parts that the data do not have."""
+    split_seed: int = 0
+    """Of the split: it stays the same whatever the seed of training is, so that runs compare."""
+    crop: tuple[Annotated[int, Ge(1)], ...] = ()
+    """Height and width, or one number, of the centre to keep of each image."""
+    resize: tuple[Annotated[int, Ge(1)], ...] = ()
+    """Height and width, or one number, to scale each image to, after the crop."""
+    corrupt: Literal["refuse", "skip"] = "refuse"
+    """Refuse images that cannot be read or have another size, or skip them."""
+    bits: Annotated[int, Ge(1), Le(8)] = 8
+    """Bits of each pixel to model; the lower ones are cut off."""
+    pixels: Literal["unit", "centred", "logit"] | None = None
+    """What the flow makes of pixels x in [0, 1]: x, x - 1/2, or logit(alpha + (1 - 2 alpha) x);
+    what its paper makes of them if not given."""
+    alpha: Annotated[float, Gt(0), Lt(0.5)] = 0.05
+    """Of the logit: how far from 0 and 1 the pixels keep."""
+    dequantization: Literal["uniform", "variational"] = "uniform"
+    """Noise between the values of pixels: uniform, or from a small flow that learns it."""
+
+    def __post_init__(self) -> None:
+        check_fields(self, skip=("data", "valid", "test"))
+
+
+@dataclass(frozen=True)
+class ImageDrawing:
+    """What the samples of images are conditioned on; without a choice each class has its turn."""
+
+    context_file: str | None = None
+    """A table of contexts, one row for each sample, over again if there are fewer."""
+    given: tuple[str, ...] = ()
+    """Values of the context for all images, such as class=3."""
+
+
+class Images(OneShape):
+    """Images of one size, as masses of whole pixel values."""
+
+    name = "images"
+    what = "images"
+    names = NAMES
+    formats = FORMATS
+    options = ImageOptions
+    reading = ImageReading
+    drawing = ImageDrawing
+    baseline = PixelGaussian
+    teller = ImageTeller
+    usual_samples = 64
+    trainable = "glow, realnvp or another recipe of images (caudal recipes)"
+
+    # --- data -----------------------------------------------------------------------------------
+
+    def recognises(self, data: Any) -> bool:
+        return finds_images(data)
+
+    def takes(self, recipe: type[Recipe]) -> bool:
+        return recipe.images or recipe.vectors
+
+    def open(
+        self,
+        options: ImageOptions,
+        recipe: Recipe,
+        schema: ImageSchema | None = None,
+        voice: Voice | None = None,
+    ) -> Dataset:
+        chosen = {name: getattr(options, name) for name in _OPENING}
+        chosen["pixels"] = options.pixels or recipe.pixels
+        return open_images(
+            options.data,
+            seed=options.split_seed,
+            schema=schema,
+            progress=_progress(voice),
+            **chosen,
+        )
+
+    def open_all(
+        self,
+        data: Any,
+        schema: ImageSchema,
+        reading: ImageReading,
+        options: Mapping[str, Any],
+        voice: Voice | None = None,
+    ) -> Items:
+        """The images are cut and scaled as those of the run, unless `reading` says otherwise."""
+        sizes = {name: value for name in _SIZES if (value := getattr(reading, name))}
+        if not sizes:
+            sizes = {name: _sizes(options.get(name, ())) for name in _SIZES}
+        labels = {name: options.get(name) for name in ("labels", "metadata")}
+        progress = _progress(voice)
+        return open_whole(
+            data, schema, corrupt=reading.corrupt, progress=progress, **sizes, **labels
+        )
+
+    def settled(self, options: ImageOptions, dataset: Dataset) -> ImageOptions:
+        """The pixels and bits are those of the schema, whoever chose them."""
+        return replace(options, pixels=dataset.schema.pixels, bits=dataset.schema.bits)
+
+    # --- flows ----------------------------------------------------------------------------------
+
+    def dress(self, recipe: Recipe, schema: ImageSchema) -> Flow:
+        """The recipe's flow, dressed for images: log_prob is a mass of whole numbers, in nats.
+
+        From the data to the noise: dequantisation, pixel values to where the flow has them
+        (`schema.pixels`), the recipe's bijection; a recipe of vectors gets images flattened.
+        """
+        if not self.takes(type(recipe)):
+            raise InputError(f"{recipe.name} does not model images: take {self.trainable}")
+        shape = schema.shape
+        embedding = ColumnEmbedding(schema.levels_of_context) if schema.context else None
+        context = (embedding.n_features,) if embedding else None
+        if recipe.images:
+            core = recipe.build(shape, context)
+            bijection, base = core.bijection, core.base
+        else:
+            features = (schema.countable,)
+            core = recipe.build(features, context)
+            # Pixels that hardly vary start as noise like the others; otherwise NICE takes hours.
+            inner = Chain([core.bijection, Standardise(features)])
+            bijection = Flattened(inner, shape)
+            base = type(core.base)(shape)
+        return Flow(
+            Chain([bijection, *_to_pixels(schema, schema.pixels or recipe.pixels)]),
+            base,
+            context_shape=(len(schema.context),) if schema.context else None,
+            embedding=embedding,
+            dequantization=_dequantization(schema),
+        )
+
+    def watch(
+        self, recipe: Recipe, flow: Flow, schema: ImageSchema, seed: int, folder: Path
+    ) -> Callable[[int], object] | None:
+        """Leaves samples in the run folder while the flow is trained, if it draws fast."""
+        if recipe.samples != "parallel":
+            return None
+        return Filmstrip(folder / "pictures" / "training", flow, schema, seed)
+
+    # --- samples --------------------------------------------------------------------------------
+
+    def chunk(self, schema: ImageSchema) -> int:
+        return max(1, _DRAWN_NUMBERS // schema.countable)
+
+    def contexts(self, model: Any, seed: int, voice: Voice) -> Iterator[Tensor]:
+        """All classes in turn; with several labels, those of the training images in turn."""
+        levels = model.schema.levels_of_context
+        if len(levels) == 1 and levels[0]:
+            turns = torch.arange(levels[0]).repeat(max(1, CHUNK // levels[0]))
+            yield from (turns.float().unsqueeze(1) for _ in count())
+        instead = "give contexts with `context_file` or `given`"
+        for _ in count():
+            yield model.dataset_or(instead).train.context
+
+    def decode(self, schema: ImageSchema, x: Tensor, request: Request) -> tuple[Any, ...]:
+        return schema.decode(x), class_names(schema, request.context)
+
+    def cells(self, schema: ImageSchema, grid: Tensor) -> np.ndarray:
+        decoded = schema.decode(grid.flatten(0, 1))
+        return decoded.reshape(*grid.shape[:2], *decoded.shape[1:])
+
+    def writer(
+        self, path: str, schema: ImageSchema, drawing: ImageDrawing, temperature: float
+    ) -> ImageWriter:
+        across = _across(schema, drawing)
+        label = f"temperature {temperature:g}" if temperature != 1 else ""
+        under = "; ".join(part for part in (_classes_line(schema, across), label) if part)
+        writer = ImageWriter(path, across, under)
+        writer.check(schema.shape[0])
+        return writer
+
+    def collect(self, schema: ImageSchema, parts: list[tuple[Any, ...]], container: str) -> Any:
+        images = np.concatenate([images for images, _ in parts])
+        return torch.from_numpy(images) if container == "torch" else images
+
+    # --- what people see ------------------------------------------------------------------------
+
+    def preview(self, dataset: Dataset) -> Iterator[Any]:
+        schema = dataset.schema
+        logit = f"logit({schema.alpha:g} + {1 - 2 * schema.alpha:g} x)"
+        yield (
+            f"{schema.size} images, {schema.bits} bits a pixel; pixels x in [0, 1] as "
+            f"{_PIXELS.get(schema.pixels, logit)}, {schema.dequantization} noise between their "
+            f"values"
+        )
+        yield from _context_lines(dataset)
+        parts = (
+            ("training", dataset.train),
+            ("validation", dataset.valid),
+            ("test", dataset.test),
+        )
+        yield ", ".join(f"{source.n_rows:,} {name}" for name, source in parts) + " images"
+
+    def advice(self, recipe: Recipe, dataset: Dataset) -> list[str]:
+        if recipe.images or recipe.name == "nice":  # whose paper has images as vectors
+            return []
+        lines = [
+            f"{recipe.name} takes images as vectors, and does not know which pixels are "
+            f"neighbours; glow, realnvp and others do (caudal recipes)"
+        ]
+        for way, what in ((recipe.scores, "density"), (recipe.samples, "samples")):
+            if way == "sequential":
+                lines.append(f"{what} come pixel by pixel, which takes long where there are many")
+        return lines
+
+    def next_commands(self, folder: str, schema: ImageSchema, teaches: bool) -> list[str]:
+        shown = schema.shape[0] in (1, 3)
+        lines = [f"caudal sample {folder} -n 64 --out samples.{'png' if shown else 'npy'}"]
+        if shown:
+            lines.append(f"caudal interpolate {folder} --out manifold.png")
+        return [*lines, f"caudal score {folder} --data IMAGES --out scored.csv"]
+
+    # --- what lies between ----------------------------------------------------------------------
+
+    def examples(self, model: Any, data: Any, reading: Any, voice: Voice) -> Examples:
+        schema = model.schema
+        if schema.shape[0] not in (1, 3):
+            raise InputError(f"{model.name} models {schema.what}, which no picture can show")
+        if data is not None:
+            items = self.open_all(data, schema, reading, model.config, voice)
+            for note in items.notes:
+                voice.note(note)
+            rows = items.source
+            return Examples(rows, list(items.names), class_names(schema, rows.context), "image")
+        rows = model.dataset.test
+        labels = class_names(schema, rows.context)
+        if labels is None:
+            labels = _test_labels(model.config)
+        if labels is not None and len(labels) != len(rows):  # some were skipped: which is whose?
+            labels = None
+        return Examples(rows, [str(i + 1) for i in range(len(rows))], labels, "test image")
+
+    def write_manifold(self, path: Path, model: Any, grid: Any) -> None:
+        x, context, _ = grid.four
+        asked = (x, context, grid.n, grid.seed)
+        write_figure(path, lambda: draw_manifold(model.flow, model.schema, *asked))
+
+
+_SIZES = ("crop", "resize")
+_OPENING = (
+    *("context", "labels", "metadata", "valid", "test", "split", "crop", "resize", "corrupt"),
+    *("bits", "alpha", "dequantization"),
+)
+
+
+def _progress(voice: Voice | None) -> Any:
+    if voice is None:
+        return None
+    return lambda items, total: voice.track(items, "reading images", total)
+
+
+def _sizes(value: Any) -> tuple[int, ...]:
+    return tuple(value) if isinstance(value, list | tuple) else (value,)
+
+
+def _to_pixels(schema: ImageSchema, pixels: str) -> list[Bijection]:
+    """From values in [0, levels] to what the flow takes, listed from the noise to the data."""
+    to_unit = 1 / schema.levels
+    if pixels == "centred":
+        return [Rescale(to_unit, -0.5)]
+    squash: list[Bijection] = [Logit(schema.alpha)] if pixels == "logit" else []
+    return [*squash, Rescale(to_unit)]
+
+
+def _dequantization(schema: ImageSchema) -> PixelDequantization:
+    if schema.dequantization == "uniform":
+        return ImageDequantization(schema.shape, schema.levels)
+    return variational(schema.shape, schema.levels)
+
+
+def class_names(schema: ImageSchema, context: Tensor | None) -> list[Any] | None:
+    """The class of each row of context (N, C), if a category is all that there is."""
+    if context is None or len(schema.context) != 1 or schema.context[0].categories is None:
+        return None
+    names = schema.context[0].categories
+    return [names[code] for code in context[:, 0].long().tolist()]
+
+
+def _test_labels(config: Mapping[str, Any]) -> list[Any] | None:
+    """The class of each test image, if there are classes, also for a flow that takes none."""
+    if not config.get("data"):
+        return None
+    split = config.get("split", (0.8, 0.1, 0.1))
+    parts = {"valid": config.get("valid"), "test": config.get("test"), "split": split}
+    return labels_of_part(config["data"], TEST, seed=config.get("split_seed", 0), **parts)
+
+
+def _across(schema: ImageSchema, drawing: ImageDrawing) -> int | None:
+    """Each class has a column of its own where all of them come in turn."""
+    levels = schema.levels_of_context[0] if len(schema.context) == 1 else 0
+    in_turn = levels <= _MOST_ACROSS and not drawing.given and drawing.context_file is None
+    return levels if levels and in_turn else None
+
+
+def _classes_line(schema: ImageSchema, across: int | None) -> str:
+    """Which class each column of a sheet is, if it is one."""
+    if across is None:
+        return ""
+    return "columns: " + ", ".join(str(name) for name in schema.context[0].categories or ())
+
+
+def _context_lines(dataset: Dataset) -> Iterator[str]:
+    """What the flow is conditioned on, with the number of training images of each class."""
+    context = dataset.train.context
+    for index, column in enumerate(dataset.schema.context):
+        if column.categories is None:
+            yield f"given {column.name}, a number"
+            continue
+        names = column.categories
+        counts = torch.bincount(context[:, index].long(), minlength=len(names)).tolist()
+        listed = [f"{name} {n:,}" for name, n in zip(names[:_LISTED], counts, strict=False)]
+        more = f", ... and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+        yield f"given the {column.name}, of {len(names)}: {', '.join(listed)}{more}"
+
+
+__all__ = ["ImageDrawing", "ImageOptions", "ImageReading", "Images", "Rows"]

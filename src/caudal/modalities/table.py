@@ -1,0 +1,311 @@
+"""Tables: rows of named columns, from files, DataFrames and arrays."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from caudal.bijection import Bijection, Chain
+from caudal.bijections import Standardise, Support
+from caudal.data import (
+    Column,
+    Dataset,
+    Items,
+    Rows,
+    Summary,
+    TableSchema,
+    TableWriter,
+    find_built_in,
+    is_table,
+    like,
+    open_data,
+    open_rows,
+)
+from caudal.data.table.builtin import TABLES
+from caudal.data.table.locate import FORMATS
+from caudal.dequantization import TableDequantization
+from caudal.errors import InputError
+from caudal.fields import check_fields
+from caudal.flow import Flow
+from caudal.modalities.contexts import CHUNK
+from caudal.modalities.exact import Exact
+from caudal.modalities.rows import OneShape, endless
+from caudal.modality import Examples, Request, Voice
+from caudal.nets import ColumnEmbedding
+from caudal.recipes import Recipe
+from caudal.report import (
+    Gaussian,
+    ScreenTable,
+    TableTeller,
+    image_side,
+    span,
+    write_table_manifold,
+)
+
+_DRAWN_ROWS, _DRAWN_NUMBERS = 8192, 1 << 22  # at a time: bounds the memory
+_LISTED = 24  # columns in the preview
+_GAUSSIAN_ALONE = ("made", "maf", "iaf")
+
+
+@dataclass(frozen=True)
+class TableOptions:
+    """Which rows and columns to learn."""
+
+    data: str
+    """A built-in name (digits, moons, rings, ...), or a .csv, .tsv, .parquet, .npy or .npz file;
+    text files may be compressed."""
+    columns: tuple[str, ...] = ()
+    """Columns to model, in this order; all but the context if not given."""
+    context: tuple[str, ...] = ()
+    """Columns to condition on."""
+    types: tuple[str, ...] = ()
+    """What columns are, where the guess is wrong: age=integer[0,120] ratio=interval[0,1]
+    grade=real:0.1 city=categorical price=positive."""
+    missing: Literal["refuse", "drop", "model"] = "refuse"
+    """What to do about missing values: refuse them, drop their rows, or model them."""
+    valid: str | None = None
+    """A table of validation rows, instead of a share of the data."""
+    test: str | None = None
+    """A table of test rows, instead of a share of the data."""
+    split: tuple[float, float, float] = (0.8, 0.1, 0.1)
+    """Shares of training, validation and test rows."""
+    split_seed: int = 0
+    """Of the split: it stays the same whatever the seed of training is, so that runs compare."""
+
+    def __post_init__(self) -> None:
+        check_fields(self, skip=("data", "valid", "test"))
+
+
+@dataclass(frozen=True)
+class TableReading:
+    """How other tables are read; there is nothing to choose."""
+
+
+@dataclass(frozen=True)
+class TableDrawing:
+    """What the samples of a table are conditioned on, and whether they are corrected."""
+
+    context_file: str | None = None
+    """A table of contexts, one row for each sample, over again if there are fewer."""
+    given: tuple[str, ...] = ()
+    """Values of context columns for all rows, such as digit=3; sex= for a missing category."""
+    exact: str | None = None
+    """Run of a teacher with the same columns: the rows are corrected to be the teacher's own."""
+    exact_steps: int = Exact.steps
+    """Corrections of each row; each costs a draw, and a density of the teacher."""
+
+
+class Table(OneShape):
+    """Tables of numbers and categories, with missing values."""
+
+    name = "table"
+    what = "rows of a table"
+    names = TABLES
+    formats = FORMATS
+    options = TableOptions
+    reading = TableReading
+    drawing = TableDrawing
+    baseline = Gaussian
+    teller = TableTeller
+    usual_samples = 1000
+    trainable = "maf, nsf or another recipe of vectors (caudal recipes)"
+
+    # --- data -----------------------------------------------------------------------------------
+
+    def recognises(self, data: Any) -> bool:
+        return is_table(data)
+
+    def takes(self, recipe: type[Recipe]) -> bool:
+        return recipe.vectors
+
+    def open(
+        self,
+        options: TableOptions,
+        recipe: Recipe,
+        schema: TableSchema | None = None,
+        voice: Voice | None = None,
+    ) -> Dataset:
+        return open_data(
+            options.data,
+            columns=options.columns,
+            context=options.context,
+            types=options.types,
+            missing=options.missing,
+            valid=options.valid,
+            test=options.test,
+            split=options.split,
+            seed=options.split_seed,
+            schema=schema,
+        )
+
+    def open_all(
+        self,
+        data: Any,
+        schema: TableSchema,
+        reading: TableReading,
+        options: Mapping[str, Any],
+        voice: Voice | None = None,
+    ) -> Items:
+        missing = "drop" if options.get("missing") == "drop" else "refuse"
+        return open_rows(data, schema, missing)
+
+    # --- flows ----------------------------------------------------------------------------------
+
+    def dress(self, recipe: Recipe, schema: TableSchema) -> Flow:
+        """The recipe's flow, dressed for the columns of a table.
+
+        From the data to the noise: rounding noise and flags for missing values, the columns'
+        supports opened to the whole line, standardisation, the recipe's bijection. `initialize`
+        fits the standardisation.
+        """
+        columns = schema.columns
+        missing = torch.tensor([column.missing for column in columns])
+        step = torch.tensor([column.step or 0.0 for column in columns])
+        flags = int(missing.sum())
+        low = torch.tensor([_end(column.low, -math.inf) for column in columns])
+        high = torch.tensor([_top(column) for column in columns])
+        embedding = ColumnEmbedding(schema.levels_of_context) if schema.context else None
+        features = (len(columns) + flags,)
+        core = recipe.build(features, (embedding.n_features,) if embedding else None)
+        dressing: list[Bijection] = [Standardise(features)]
+        all_low = torch.cat([low, torch.zeros(flags)])
+        all_high = torch.cat([high, torch.full((flags,), 2.0)])
+        if (all_low.isfinite() | all_high.isfinite()).any():
+            dressing.append(Support(all_low, all_high))
+        uneven = bool(flags or step.any())
+        return Flow(
+            Chain([core.bijection, *dressing]),
+            core.base,
+            context_shape=(len(schema.context),) if schema.context else None,
+            embedding=embedding,
+            dequantization=TableDequantization(step, missing, low, high) if uneven else None,
+        )
+
+    # --- samples --------------------------------------------------------------------------------
+
+    def chunk(self, schema: TableSchema) -> int:
+        return max(1, min(_DRAWN_ROWS, _DRAWN_NUMBERS // len(schema.columns)))
+
+    def contexts(self, model: Any, seed: int, voice: Voice) -> Iterator[Tensor]:
+        dataset = None
+
+        def one_pass(turn: int) -> Iterator[Tensor]:
+            nonlocal dataset
+            dataset = dataset or model.dataset_or("give contexts with `context_file` or `given`")
+            rows = dataset.train.shuffled(min(CHUNK, dataset.train.n_rows), seed + turn)
+            yield from (batch.context for batch in rows if batch.context is not None)
+
+        return endless(one_pass)
+
+    def draw(self, model: Any, drawing: TableDrawing, temperature: float) -> Any:
+        if drawing.exact_steps < 1:
+            raise InputError(f"`exact_steps` {drawing.exact_steps}: must be at least 1")
+        if drawing.exact is None:
+            return model.draw(temperature)
+        if temperature != 1:
+            raise InputError("`exact` gives samples of the density: leave `temperature` out")
+        return Exact(model, drawing.exact, drawing.exact_steps)
+
+    def decode(self, schema: TableSchema, x: Tensor, request: Request) -> tuple[Any, ...]:
+        return (schema.decode(x, request.context),)
+
+    def cells(self, schema: TableSchema, grid: Tensor) -> np.ndarray:
+        """Whole numbers of ink, (n, n, side, side)."""
+        side = image_side(schema) or 1
+        return grid.cpu().double().numpy().reshape(*grid.shape[:2], side, side)
+
+    def writer(
+        self, path: str, schema: TableSchema, drawing: TableDrawing, temperature: float
+    ) -> TableWriter:
+        writer = TableWriter(path)
+        writer.check(schema.arrow)
+        return writer
+
+    def collect(self, schema: TableSchema, parts: list[tuple[Any, ...]], container: str) -> Any:
+        import pyarrow as pa
+
+        return like(pa.concat_tables([table for (table,) in parts]), container)
+
+    # --- what people see ------------------------------------------------------------------------
+
+    def preview(self, dataset: Dataset) -> Iterator[Any]:
+        shown = list(dataset.summary)
+        if len(shown) > _LISTED:
+            shown = shown[: _LISTED // 2]
+        head = ["column", "kind", "support", "step", "missing", "values", ""]
+        yield ScreenTable("", head, [_cells(summary) for summary in shown], "   nn")
+        if len(shown) < len(dataset.summary):
+            yield f"... and {len(dataset.summary) - len(shown)} more columns\n"
+        parts = (
+            ("training", dataset.train),
+            ("validation", dataset.valid),
+            ("test", dataset.test),
+        )
+        yield ", ".join(f"{source.n_rows:,} {name}" for name, source in parts) + " rows"
+
+    def advice(self, recipe: Recipe, dataset: Dataset) -> list[str]:
+        lines = []
+        if recipe.scores == "sequential" and len(dataset.schema.columns) > 1:
+            lines.append(
+                f"{recipe.name} scores one column at a time, and so it trains by maximum "
+                f"likelihood; maf does both in one pass"
+            )
+        if len(dataset.schema.columns) == 1 and recipe.name in _GAUSSIAN_ALONE:
+            lines.append(
+                f"of a single column {recipe.name} can only make a Gaussian, before the column's "
+                f"support bends it: use nsf-ar or maf-mog"
+            )
+        return lines
+
+    def next_commands(self, folder: str, schema: TableSchema, teaches: bool) -> list[str]:
+        return [
+            f"caudal sample {folder} -n 1000 --out samples.csv",
+            f"caudal score {folder} --data NEW.csv --out scored.csv",
+        ]
+
+    # --- what lies between ----------------------------------------------------------------------
+
+    def examples(self, model: Any, data: Any, reading: Any, voice: Voice) -> Examples:
+        if image_side(model.schema) is None:
+            raise InputError(f"{model.name} models rows of a table, not images")
+        rows, where = model.dataset.test, "test row"
+        if data is not None:
+            rows, where = model.open_all(data, {}).source, "row"
+        assert isinstance(rows, Rows)
+        names = [str(i + 1) for i in range(len(rows))]
+        return Examples(rows, names, _classes(model.schema.context, rows.context), where)
+
+    def write_manifold(self, path: Path, model: Any, grid: Any) -> None:
+        write_table_manifold(path, model.schema, grid.grid)
+
+
+def _end(value: float | None, default: float) -> float:
+    return default if value is None else value
+
+
+def _top(column: Column) -> float:
+    """Rounding noise lifts a stepped column up to one step above its highest value."""
+    return _end(column.high, math.inf) + (column.step or 0.0)
+
+
+def _cells(s: Summary) -> list[str]:
+    how = s.source if s.role == "event" else f"{s.source}, context"
+    step = "" if s.step is None else f"{s.step:g}"
+    missing = f"{s.missing:.1%}" if s.missing else ""
+    return [s.name, s.kind, s.support, step, missing, span(s), how]
+
+
+def _classes(columns: Sequence[Column], context: Tensor | None) -> list[Any] | None:
+    """The category of each row that is given one category."""
+    if context is None or len(columns) != 1 or columns[0].categories is None:
+        return None
+    names = columns[0].categories
+    return [names[code] for code in context[:, 0].long().tolist()]
+
+
+__all__ = ["Table", "TableDrawing", "TableOptions", "TableReading", "find_built_in"]

@@ -1,0 +1,431 @@
+"""A model: a flow with what its data are, so that it speaks in the user's own rows."""
+
+import json
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from caudal import files
+from caudal.base import FREE
+from caudal.bijections import by_sweeps
+from caudal.data import Dataset, Schema, as_container
+from caudal.errors import InputError
+from caudal.flow import Flow
+from caudal.modality import Modality, Request, Voice, modality_of
+from caudal.model import interpolating, sampling, scoring, settings
+from caudal.recipes import Recipe
+from caudal.report import Distilled, Evaluation, evaluate, load_baseline
+from caudal.training.checkpoint import find_model, load_model, save_model
+from caudal.training.devices import find_device
+from caudal.training.fit import Fitted
+from caudal.training.rows import fingerprint
+from caudal.training.run import Run, write_config
+from caudal.training.seeds import check_seed
+
+BASELINE = "gaussian.safetensors"
+
+
+class Model:
+    """A flow with its recipe and its schema: what a run is in memory.
+
+    It takes the user's own data (paths, DataFrames, arrays, images, clips) and gives samples back
+    in the same form. `flow` is for those who want tensors.
+
+    Attributes:
+        flow: in evaluation mode.
+        recipe: that built it.
+        schema: what its data are. A model of plain tensors has none, and offers its flow alone.
+        config: the options it was made with; empty for a model file without its folder.
+        folder: the run folder, or None for a model in memory.
+        name: what messages call it.
+        fitted: how its training went, where it was trained in this process.
+        evaluation: on test data, where that was done in this process.
+        distilled: for a student, the comparison with its teacher.
+        page: the report, where it was written in this process.
+    """
+
+    def __init__(
+        self,
+        flow: Flow,
+        recipe: Recipe,
+        schema: Schema | None,
+        *,
+        config: Mapping[str, Any] | None = None,
+        folder: Path | None = None,
+        name: str = "the model",
+        metadata: Mapping[str, Any] | None = None,
+        dataset: Dataset | None = None,
+        container: str = "pyarrow",
+        fitted: Fitted | None = None,
+        voice: Voice | None = None,
+    ) -> None:
+        self.flow, self.recipe, self._schema = flow.eval(), recipe, schema
+        self.config, self.folder, self.name = dict(config or {}), folder, name
+        self.metadata = dict(metadata or {})
+        self.fitted = fitted
+        self.evaluation: Evaluation | None = None
+        self.distilled: Distilled | None = None
+        self.page: Path | None = None
+        self.container, self.voice = container, voice or Voice()
+        self._dataset = dataset
+
+    def __repr__(self) -> str:
+        what = "plain tensors" if self._schema is None else self._schema.what
+        return f"Model({self.recipe.name} of {what}, {self.flow.kind})"
+
+    # --- what it is -----------------------------------------------------------------------------
+
+    @property
+    def schema(self) -> Schema:
+        """What its data are.
+
+        Raises:
+            InputError: the flow was trained on plain tensors.
+        """
+        if self._schema is None:
+            raise InputError(
+                f"{self.name} was trained on plain tensors: use its flow from Python, model.flow"
+            )
+        return self._schema
+
+    @property
+    def kind(self) -> Modality:
+        """The modality of its data."""
+        return modality_of(self.schema)
+
+    @property
+    def drops(self) -> bool:
+        """Whether rows with missing values were left out of its data."""
+        return self.config.get("missing") == "drop"
+
+    @property
+    def is_slow_to_score(self) -> bool:
+        """Whether a density takes one step for each element of an item of any length."""
+        return self.recipe.scores == "sequential" and FREE in self.flow.event_shape
+
+    @property
+    def dataset(self) -> Dataset:
+        """The data it was trained on, split as they were then; a note where they have changed.
+
+        Raises:
+            InputError: they cannot be opened, or it is not known which they were.
+        """
+        return self.dataset_or(f"give other {self.schema.many} with `data`")
+
+    def dataset_or(self, instead: str) -> Dataset:
+        """The same, with the advice `instead` where the data are not to be had."""
+        if self._dataset is None:
+            self._dataset = self._reopened(instead)
+            for note in self._dataset.notes:
+                self.voice.note(note)
+        return self._dataset
+
+    def _reopened(self, instead: str) -> Dataset:
+        if not self.config.get("data"):
+            raise InputError(f"{self.name} does not say what it was trained on: {instead}")
+        for option, path in settings.missing_paths(self.config):
+            raise InputError(
+                f"no file {path}, which {self.name} was trained with (`{option}`): put it back, "
+                f"or {instead}"
+            )
+        options = settings.data_options(self.config, self.kind)
+        dataset = self.kind.open(options, self.recipe, self.schema, self.voice)
+        before = self.metadata.get("data", {}).get("train")
+        if before is None or before == fingerprint(dataset.train):
+            return dataset
+        change = f"{dataset.name} changed since the run was trained: its rows, and their split"
+        return replace(dataset, notes=(*dataset.notes, f"{change}, are others now"))
+
+    # --- scores ---------------------------------------------------------------------------------
+
+    def log_prob(self, data: Any, *, seed: int = 0, **reading: Any) -> Any:
+        """The log-density of each row, image or clip of `data`, in nats: a Series or an array.
+
+        `kind` of the flow says whether it is exact, a lower bound or an estimate. A row outside
+        of the support has -inf; one with a missing value that the run left out has NaN.
+
+        Args:
+            data: a path, a DataFrame, an array, images or clips, as the model was trained on.
+            seed: of the noise that fills steps and gaps, and of estimates.
+            reading: options of how such data are read, as of `caudal score`.
+
+        Raises:
+            InputError: the data do not fit the model.
+            NumericalError: a log-density is not a number.
+        """
+        parts = scoring.scored(self, data, seed, reading)
+        values = np.concatenate([log_prob for _, log_prob, _ in parts])
+        return as_container(values, "log_prob", data)
+
+    def score(
+        self, data: Any, out: str | Path, *, seed: int = 0, overwrite: bool = False, **reading: Any
+    ) -> scoring.Scores:
+        """Writes `data` with their log-density beside them to the table file `out`.
+
+        Raises:
+            InputError: as `log_prob`, or the file cannot be written.
+            NumericalError: as `log_prob`.
+        """
+        return scoring.score(self, data, out, seed, overwrite, reading)
+
+    def evaluate(
+        self,
+        data: Any = None,
+        *,
+        limit: int | None = None,
+        seed: int = 0,
+        draws: int = 1,
+        **reading: Any,
+    ) -> Evaluation:
+        """The mean score of test data, with its error, beside the baseline's.
+
+        The result goes to eval.json in the run folder, unless `data` or `limit` make it one of
+        other rows.
+
+        Args:
+            data: other data to evaluate, instead of the run's own test part.
+            limit: how many items to take at most, from all over the data, always the same ones.
+            seed: of the noise that fills steps and gaps, and of estimates.
+            draws: of that noise for each item.
+            reading: options of how other data are read, as of `caudal eval`.
+
+        Raises:
+            InputError: the data cannot be opened, or an argument is out of its range.
+            NumericalError: a log-density is not a number.
+        """
+        _at_least_one(limit=limit, draws=draws)
+        check_seed(seed)
+        source, split = self._to_evaluate(data, reading)
+        if self.is_slow_to_score:
+            self.voice.note(
+                f"{self.recipe.name} scores one sample at a time, which takes long: `limit` takes "
+                f"fewer {self.schema.many}"
+            )
+        result = evaluate(
+            self.flow,
+            source,
+            self._baseline(fit=data is None),
+            self.schema,
+            split=split,
+            limit=limit,
+            seed=seed,
+            draws=draws,
+            track=self.voice.track,
+        )
+        if data is None and limit is None and self.folder is not None:
+            text = json.dumps(result.to_dict(), indent=2, ensure_ascii=False)
+            files.write_text(self.folder / "eval.json", text + "\n")
+        if data is None:
+            self.evaluation = result
+        return result
+
+    def _to_evaluate(self, data: Any, reading: Mapping[str, Any]) -> tuple[Any, str]:
+        if data is None:
+            settings.with_values(self.kind.reading(), reading)
+            return self.dataset.test, "test"
+        items = self.open_all(data, reading)
+        return items.source, settings.name_of(data)
+
+    def open_all(self, data: Any, reading: Mapping[str, Any]) -> Any:
+        """Everything in `data`, encoded as the run's own data; its notes are told."""
+        options = self.options(self.kind.reading, reading)
+        items = self.kind.open_all(data, self.schema, options, self.config, self.voice)
+        for note in items.notes:
+            self.voice.note(note)
+        return items
+
+    def options(self, of: type, values: Mapping[str, Any]) -> Any:
+        """Options of the modality from keywords.
+
+        Raises:
+            InputError: the modality has no such option.
+        """
+        return settings.options_of(of, values, self.schema.what)
+
+    def _baseline(self, fit: bool) -> Any:
+        """The baseline that the run left behind; else, if `fit`, one fitted to its data."""
+        path = None if self.folder is None else self.folder / BASELINE
+        if path is not None and path.exists():
+            return load_baseline(path, self.flow, self.schema)
+        return self.kind.baseline.fit(self.flow, self.dataset.train, self.schema) if fit else None
+
+    # --- samples --------------------------------------------------------------------------------
+
+    def sample(
+        self,
+        n: int | None = None,
+        *,
+        seed: int = 0,
+        temperature: float = 1.0,
+        sweeps: bool = False,
+        **drawing: Any,
+    ) -> Any:
+        """New rows, images or clips, in the form of the data the model was trained on.
+
+        A table comes back as the kind of table it was (a pyarrow Table if it was a file), images
+        as uint8 (N, H, W, C), clips as a list of `Sound`, amplitudes with their rate.
+
+        Args:
+            n: how many; a usual number for the kind of data if None.
+            seed: of the noise, and of which contexts are drawn.
+            temperature: multiplies the noise; below 1 samples are likelier and less varied.
+            sweeps: flows that sample one element at a time draw all at once, by iteration.
+            drawing: options of the kind of data, as of `caudal sample`, such as `given`.
+
+        Raises:
+            InputError: an argument is out of its range, or the contexts do not fit.
+        """
+        job = sampling.job(self, n, seed, temperature, sweeps, drawing)
+        return self.kind.collect(self.schema, list(job.parts()), self.container)
+
+    def write_samples(
+        self,
+        out: str | Path,
+        n: int | None = None,
+        *,
+        seed: int = 0,
+        temperature: float = 1.0,
+        sweeps: bool = False,
+        overwrite: bool = False,
+        **drawing: Any,
+    ) -> sampling.Written:
+        """Writes new samples to `out`, whose name chooses the form; arguments as of `sample`.
+
+        Raises:
+            InputError: as `sample`, or nothing can be written there.
+        """
+        asked = (n, seed, temperature, sweeps, drawing)
+        return sampling.write(self, str(out), overwrite, *asked)
+
+    def draw(self, temperature: float = 1.0) -> Callable[[Request, torch.Generator], Tensor]:
+        """The plain way to draw: the flow's own samples."""
+        like = self.flow.base.like
+
+        def draw(request: Request, generator: torch.Generator) -> Tensor:
+            context = None if request.context is None else request.context.to(like)
+            length = request.length
+            return self.flow.sample(request.n, context, temperature, generator, length=length)
+
+        return draw
+
+    def sweeping(self, sweeps: bool) -> AbstractContextManager[None]:
+        """Within, a sequential flow samples by sweeps, if that is asked for.
+
+        Raises:
+            InputError: the flow does not sample one element at a time.
+        """
+        if not sweeps:
+            return nullcontext()
+        if self.recipe.samples != "sequential":
+            raise InputError(
+                f"`sweeps` is for flows that sample one element at a time, and the "
+                f"{self.recipe.name} of {self.name} does not: leave it out"
+            )
+        return by_sweeps(self.flow)
+
+    def interpolate(
+        self,
+        out: str | Path | None = None,
+        *,
+        data: Any = None,
+        rows: tuple[int, ...] = (),
+        n: int = 8,
+        seed: int = 0,
+        overwrite: bool = False,
+        **reading: Any,
+    ) -> interpolating.Manifold:
+        """The manifold between four examples, which the flow decodes from noise between theirs.
+
+        z = cos phi (cos phi' z1 + sin phi' z2) + sin phi (cos phi' z3 + sin phi' z4), so that the
+        four come back at the corners.
+
+        Args:
+            out: a picture to write, if any.
+            data: where the four come from, instead of the run's own test part.
+            rows: numbers of the four, from 1; chosen by `seed`, of different classes, if empty.
+            n: items along each side.
+            seed: of the choice, and of the noise between values in steps.
+            overwrite: whether a file at `out` is replaced.
+            reading: options of how other data are read.
+
+        Raises:
+            InputError: nothing lies between such data, or an argument is out of its range.
+        """
+        return interpolating.interpolate(self, out, data, rows, n, seed, overwrite, reading)
+
+    # --- keeping --------------------------------------------------------------------------------
+
+    def save(self, folder: str | Path, *, overwrite: bool = False) -> Path:
+        """Writes the model and its config to a run folder; gives the folder.
+
+        Raises:
+            InputError: a run is there already.
+        """
+        run = Run(folder, overwrite=overwrite)
+        run.check()
+        save_model(run.model_path, self.flow, self.recipe, self.schema, _extra(self.metadata))
+        write_config(run.path, settings.wherever_read(self.config))
+        self.folder, self.name = run.path, str(folder)
+        return run.path
+
+    def report(self) -> Path:
+        """Writes report.html, with its pictures, into the run folder; gives its path.
+
+        Raises:
+            InputError: the model has no folder yet: save it first.
+        """
+        from caudal.model.training import write_page
+
+        return write_page(self)
+
+    def distill(self, out: str | Path | None = None, **options: Any) -> "Model":
+        """A student of this model, which samples in one pass; see `caudal.model.distill`."""
+        from caudal.model.students import distill
+
+        return distill(self, out, **options)
+
+
+def load(run: str | Path, *, device: str = "cpu", voice: Voice | None = None) -> Model:
+    """The model of a run folder or a .safetensors file, in evaluation mode.
+
+    Args:
+        run: the folder or the file.
+        device: cpu, cuda, cuda:1, mps, or auto for a GPU if there is one.
+        voice: tells notes and progress; silent if None.
+
+    Raises:
+        InputError: the file is missing or damaged.
+    """
+    path = find_model(run)
+    loaded = load_model(path)
+    folder = Path(run) if Path(run).is_dir() else path.parent
+    config = {}
+    if loaded.schema is not None:
+        kind = modality_of(loaded.schema)
+        config = settings.read_run_config(Run(folder), kind)
+    return Model(
+        loaded.flow.to(find_device(device)),
+        loaded.recipe,
+        loaded.schema,
+        config=config,
+        folder=folder,
+        name=str(run),
+        metadata=loaded.metadata,
+        voice=voice,
+    )
+
+
+def _extra(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: metadata[name] for name in ("step", "valid", "data") if name in metadata}
+
+
+def _at_least_one(**numbers: int | None) -> None:
+    for name, value in numbers.items():
+        if value is not None and value < 1:
+            raise InputError(f"`{name}` {value}: must be at least 1")

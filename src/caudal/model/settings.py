@@ -1,0 +1,203 @@
+"""Everything a run is made with: its recipe, which data, and how it is trained.
+
+The same names are keywords of `caudal.train`, flags of `caudal train` and keys of config.yaml.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+from caudal.data.names import near
+from caudal.errors import InputError
+from caudal.modality import MODALITIES, Modality, modality
+from caudal.recipes import Recipe, find_preset, find_recipe
+from caudal.training.options import Training
+from caudal.training.run import Run
+
+PATHS = ("data", "valid", "test", "metadata")
+"""Options that name files or folders of data."""
+BESIDE = ("recipe", "out", "caudal", "report", "teacher")
+"""Keys of config.yaml that are no options of the recipe, the data or the training."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a run is made with.
+
+    Attributes:
+        kind: the modality of the data.
+        recipe: of the flow.
+        data: which data, of the type `kind.options`.
+        training: how the flow is trained.
+        report: whether the page and its pictures are made at the end.
+        beside: further entries of config.yaml, such as the teacher of a student.
+    """
+
+    kind: Modality
+    recipe: Recipe
+    data: Any
+    training: Training
+    report: bool = True
+    beside: Mapping[str, Any] = field(default_factory=dict)
+
+    def config(self) -> dict[str, Any]:
+        """What config.yaml holds: the recipe's name, and each option under its own name.
+
+        Data that came as a Python object have no name, and so the config has none of theirs.
+        """
+        data = {k: v for k, v in plain(self.data).items() if _is_plain(v)}
+        options = {**data, **plain(self.recipe), **plain(self.training)}
+        return {"recipe": self.recipe.name, **options, "report": self.report, **self.beside}
+
+
+def settings(
+    recipe: "str | Recipe | type[Recipe]", kind: Modality, values: Mapping[str, Any]
+) -> Settings:
+    """The usual settings of a recipe for one kind of data, with `values` in their place.
+
+    Raises:
+        InputError: an unknown name, with near ones, or a value that is out of its range.
+    """
+    start = usual(recipe, kind)
+    parts = {"recipe": start.recipe, "data": start.data, "training": start.training}
+    rest = dict(values)
+    report = bool(rest.pop("report", start.report))
+    for name, part in parts.items():
+        own = {f.name: rest.pop(f.name) for f in fields(part) if f.name in rest}
+        parts[name] = with_values(part, own)
+    if rest:
+        known = [f.name for part in parts.values() for f in fields(part)]
+        name = next(iter(rest))
+        raise InputError(f"`{name}`: no such option; {near(name, known)}")
+    return Settings(kind, parts["recipe"], parts["data"], parts["training"], report)
+
+
+def usual(recipe: "str | Recipe | type[Recipe]", kind: Modality) -> Settings:
+    """The settings of a recipe for one kind of data unless told otherwise; `data` is empty."""
+    if isinstance(recipe, str):
+        recipe = find_recipe(recipe)
+    made = recipe() if isinstance(recipe, type) else recipe
+    training = Training(**kind.training(type(made)))
+    return Settings(kind, made, kind.options(data=""), training)
+
+
+def with_values(part: Any, values: Mapping[str, Any]) -> Any:
+    """A dataclass with other values; lists and single values stand for tuples."""
+    tuples = {f.name for f in fields(part) if isinstance(getattr(part, f.name), tuple)}
+    return replace(part, **{k: _tuple(v) if k in tuples else v for k, v in values.items()})
+
+
+def plain(part: Any) -> dict[str, Any]:
+    """The fields of a dataclass as YAML holds them."""
+    values = {f.name: getattr(part, f.name) for f in fields(part)}
+    return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
+
+
+def preset_values(recipe: str, name: str | None) -> dict[str, Any]:
+    """The options of a paper's configuration; none without a name."""
+    return {} if name is None else dict(find_preset(recipe, name).values)
+
+
+def without_beside(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a config, without what stands beside them."""
+    return {k: v for k, v in config.items() if k not in BESIDE or k == "report"}
+
+
+def kind_of_recipe(recipe: "str | Recipe | type[Recipe]") -> type[Recipe]:
+    """The class of a recipe that was given by name, as an instance, or as a class."""
+    if isinstance(recipe, str):
+        return find_recipe(recipe)
+    return recipe if isinstance(recipe, type) else type(recipe)
+
+
+def recognise(data: Any, recipe: "type[Recipe]") -> Modality:
+    """The kind of data that `data` is, or that the recipe is for where nothing tells.
+
+    Raises:
+        InputError: the recipe does not model such data.
+    """
+    kinds = [modality(name) for name in MODALITIES]
+    looks = [kind for kind in kinds if kind.recognises(data)]
+    for kind in looks:
+        if kind.takes(recipe):
+            return kind
+    own = next((kind for kind in reversed(kinds) if kind.takes(recipe)), kinds[-1])
+    if looks and data not in own.names:
+        raise InputError(
+            f"{name_of(data)} has {looks[0].what}, which {recipe.name} does not model: "
+            f"take {looks[0].trainable}, or give {own.formats}"
+        )
+    return own
+
+
+def name_of(data: Any) -> str:
+    """What messages call data: the path or name that was given, or what kind of object it is."""
+    return os.fspath(data) if isinstance(data, str | os.PathLike) else type(data).__name__
+
+
+def wherever_read(config: dict[str, Any]) -> dict[str, Any]:
+    """The config with absolute paths of its data, which hold in other folders too."""
+    paths = {name: path for name in PATHS if (path := config.get(name)) is not None}
+    return {**config, **{k: os.path.abspath(p) for k, p in paths.items() if is_path(p)}}
+
+
+def is_path(data: str) -> bool:
+    """Whether a text is the path of data, not a built-in name, a hub's, or a pattern of names."""
+    if data in {name for kind in MODALITIES for name in modality(kind).names}:
+        return False
+    is_pattern = any(sign in data for sign in "*?[") and not os.path.exists(data)
+    return not is_pattern and ":" not in data.partition("/")[0]
+
+
+def missing_paths(config: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The options of a config whose files are no longer there: pairs of name and path."""
+    paths = [(name, config.get(name)) for name in PATHS]
+    return [(n, p) for n, p in paths if p is not None and is_path(p) and not Path(p).exists()]
+
+
+def read_run_config(run: Run, kind: Modality) -> dict[str, Any]:
+    """The config of a run folder, whose data options are checked, for people edit it; {} if none.
+
+    Raises:
+        InputError: the file, the option, and what it must be.
+    """
+    if not run.config_path.exists():
+        return {}
+    config = run.config
+    try:
+        data_options(config, kind)
+    except InputError as error:
+        raise InputError(f"{run.config_path}: {error}") from None
+    return config
+
+
+def data_options(config: Mapping[str, Any], kind: Modality) -> Any:
+    """The options of data in a config."""
+    names = {f.name for f in fields(kind.options)}
+    return with_values(kind.options(data=""), {k: v for k, v in config.items() if k in names})
+
+
+def options_of(of: type, values: Mapping[str, Any], what: str) -> Any:
+    """Options of a type from keywords.
+
+    Raises:
+        InputError: the type has no option of that name, or not such a value.
+    """
+    known = [f.name for f in fields(of)]
+    for name in values:
+        if name not in known:
+            hint = near(name, known) if known else "there are none"
+            raise InputError(f"`{name}`: no such option for {what}; {hint}")
+    return with_values(of(), values)
+
+
+def _tuple(value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        return tuple(value)
+    return (value,) if isinstance(value, int | str) and not isinstance(value, bool) else value
+
+
+def _is_plain(value: Any) -> bool:
+    return value is None or isinstance(value, bool | int | float | str | list)

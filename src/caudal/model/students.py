@@ -1,0 +1,186 @@
+"""From a teacher to a student that samples in one pass."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from caudal.data.names import near
+from caudal.errors import InputError
+from caudal.modality import Voice
+from caudal.model import settings as options_of_run
+from caudal.model.model import Model, load
+from caudal.model.training import finish
+from caudal.recipes import Recipe, find_recipe
+from caudal.training.devices import leads
+from caudal.training.distill import distill as fit_student
+from caudal.training.options import Training
+from caudal.training.run import Run
+from caudal.training.student import build_student, check_student, default_student
+
+
+@dataclass(frozen=True)
+class StudentSettings:
+    """What a student is made with.
+
+    Attributes:
+        recipe: of the student.
+        training: how it is trained.
+        distillation: what it learns from, of the type `kind.distillation`.
+        report: whether the page and its pictures are made at the end.
+    """
+
+    recipe: Recipe
+    training: Training
+    distillation: Any
+    report: bool = True
+
+    def config(self, teacher: Model) -> dict[str, Any]:
+        """What config.yaml of a student holds: the data of its teacher's, and its own options."""
+        names = [f.name for f in fields(teacher.kind.options)]
+        config: dict[str, Any] = {"recipe": self.recipe.name}
+        config |= {name: teacher.config[name] for name in names if name in teacher.config}
+        for part in (self.recipe, self.training, self.distillation):
+            config |= options_of_run.plain(part)
+        return {**config, "report": self.report, "teacher": os.path.abspath(teacher.name)}
+
+
+def distill(
+    teacher: Model | str | Path,
+    out: str | Path | None = None,
+    *,
+    student: str | Recipe | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    voice: Voice | None = None,
+    **options: Any,
+) -> Model:
+    """Trains a student that samples in one pass to be a teacher that samples step by step.
+
+    It minimises divergences from the teacher (for sound also a distance of spectra from real
+    clips), and is then compared with its teacher: `model.distilled` has the numbers.
+
+    Args:
+        teacher: a model, or its run folder.
+        out: the run folder of the student; None keeps it in memory.
+        student: its recipe; if None an inverse autoregressive flow of the teacher's depth, or
+            the coupling flow that suits the data.
+        resume: whether to go on with the run in `out`.
+        overwrite: whether the run in `out` is replaced.
+        voice: tells notes and progress; silent if None.
+        options: fields of the student's recipe, of `Training`, and of the options of distillation.
+
+    Raises:
+        InputError: the two do not go together, or an option or the folder cannot be used.
+        NumericalError: a loss or a gradient was not finite.
+        Interrupted: Ctrl-C or SIGTERM; the state is saved in `out`.
+    """
+    if not isinstance(teacher, Model):
+        teacher = load(teacher, voice=voice)
+    made = student_settings(teacher, student, options)
+    return distill_with(made, teacher, out, resume=resume, overwrite=overwrite, voice=voice)
+
+
+def student_settings(
+    teacher: Model, student: str | Recipe | None, values: Mapping[str, Any]
+) -> StudentSettings:
+    """The usual settings of a student of `teacher`, with `values` in their place.
+
+    Raises:
+        InputError: the recipe is no student of this teacher, or an option does not exist.
+    """
+    start = usual_student(teacher, student)
+    parts = {f.name: getattr(start, f.name) for f in fields(start)}
+    rest = dict(values)
+    report = bool(rest.pop("report", parts.pop("report")))
+    for name, part in parts.items():
+        own = {f.name: rest.pop(f.name) for f in fields(part) if f.name in rest}
+        parts[name] = options_of_run.with_values(part, own)
+    if rest:
+        known = [f.name for part in parts.values() for f in fields(part)]
+        name = next(iter(rest))
+        raise InputError(f"`{name}`: no such option; {near(name, known)}")
+    return StudentSettings(**parts, report=report)
+
+
+def usual_student(teacher: Model, student: str | Recipe | None) -> StudentSettings:
+    """How a student of that recipe is made unless told otherwise.
+
+    Raises:
+        InputError: the recipe is no student of this teacher.
+    """
+    kind = teacher.kind
+    usual = default_student(teacher.recipe, teacher.flow.event_shape)
+    recipe = usual
+    if isinstance(student, Recipe):
+        recipe = student
+    elif student is not None and student != usual.name:
+        recipe = without_batch_norm(find_recipe(student))
+    if not kind.takes(type(recipe)):
+        what = teacher.schema.what
+        raise InputError(
+            f"`student` {recipe.name}: {teacher.name} models {what}; take {usual.name}"
+        )
+    training = Training(**kind.distillation_training)
+    return StudentSettings(recipe, training, kind.distillation())
+
+
+def without_batch_norm(recipe: type[Recipe]) -> Recipe:
+    """A student's recipe; it samples while it trains, which batch normalisation cannot."""
+    names = {f.name for f in fields(recipe)}
+    return recipe(**({"batch_norm": False} if "batch_norm" in names else {}))
+
+
+def distill_with(
+    settings: StudentSettings,
+    teacher: Model,
+    out: str | Path | None = None,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    voice: Voice | None = None,
+) -> Model:
+    """Trains a student with complete settings; see `distill`."""
+    voice = voice or Voice()
+    kind, recipe, schema = teacher.kind, settings.recipe, teacher.schema
+    check_student(recipe)
+    if out is not None:
+        if teacher.folder is not None and Path(out).resolve() == teacher.folder.resolve():
+            raise InputError(f"`out` {out} is the teacher's folder: give another one")
+        Run(out, resume=resume, overwrite=overwrite).check()
+    dataset = teacher.dataset_or(f"distill a run whose {schema.many} are there")
+    flow = build_student(recipe, schema, teacher.flow, settings.training.seed)
+    lessons = kind.lessons(teacher, flow, settings.distillation, settings.training, voice)
+    voice.distilling(teacher, settings, dataset, flow, lessons.objective.described)
+    config = settings.config(teacher)
+    modes = {"resume": resume, "overwrite": overwrite}
+    run = None if out is None else Run(out, recipe, schema, config, **modes)
+    fitted = fit_student(
+        flow,
+        teacher.flow,
+        lessons.train,
+        lessons.valid,
+        lessons.objective,
+        training=settings.training,
+        run=run,
+        reporter=voice.reporter(schema, "", None),
+    )
+    model = Model(
+        fitted.flow.to(teacher.flow.base.like),
+        recipe,
+        schema,
+        config=config,
+        folder=None if run is None else run.path,
+        name=str(out) if out else "the student",
+        dataset=dataset,
+        container=teacher.container,
+        fitted=fitted,
+        voice=voice,
+    )
+    if leads():
+        terms = lessons.objective.described
+        model.distilled = kind.compare(model.flow, teacher, teacher.name, terms, voice)
+        if run is not None:
+            finish(model, report=settings.report, distilled=model.distilled)
+    return model

@@ -1,0 +1,191 @@
+"""From data to a model: open, build, fit, evaluate, report."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from caudal import files
+from caudal.data import container_of
+from caudal.errors import InputError
+from caudal.flow import Flow
+from caudal.losses import nll_per_element
+from caudal.modality import Voice, assemble
+from caudal.model import settings as options_of_run
+from caudal.model.command import command_of
+from caudal.model.model import BASELINE, Model
+from caudal.model.settings import Settings
+from caudal.recipes import Recipe
+from caudal.report import Distilled, Story, save_baseline, write_report
+from caudal.training.devices import leads
+from caudal.training.fit import fit
+from caudal.training.run import Run
+
+
+def train(
+    recipe: str | Recipe,
+    data: Any,
+    *,
+    preset: str | None = None,
+    out: str | Path | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    voice: Voice | None = None,
+    **options: Any,
+) -> Model:
+    """Trains a flow on data; gives the model, which speaks in the user's own rows.
+
+    It does what `caudal train` does, and the same options give the same numbers: keywords are the
+    fields of the recipe, of `Training`, and of the options of the kind of data (for a table
+    `context`, `columns`, `types`, `missing`, ...).
+
+    Args:
+        recipe: a name such as "nsf", or a Recipe.
+        data: a path or a built-in name; a pandas, polars or pyarrow table; an array, which is a
+            table if it is (N, D) and images if it is uint8 (N, H, W) or (N, H, W, C); clips, as a
+            list of (amplitudes, rate).
+        preset: the name of a paper's configuration of the recipe; options override it.
+        out: the run folder to leave behind, with numbers, pictures and a page; None keeps the
+            model in memory.
+        resume: whether to go on with the run in `out`, with the options in its config.yaml.
+        overwrite: whether the run in `out` is replaced.
+        voice: tells notes and progress; silent if None.
+        options: as above; `report=False` leaves the page out.
+
+    Raises:
+        InputError: the data, an option or the folder cannot be used.
+        NumericalError: a loss or a gradient was not finite.
+        Interrupted: Ctrl-C or SIGTERM; the state is saved in `out`.
+    """
+    kind = options_of_run.recognise(data, options_of_run.kind_of_recipe(recipe))
+    name = recipe if isinstance(recipe, str) else recipe.name
+    values = {**options_of_run.preset_values(name, preset), **options, "data": data}
+    if resume and out is not None and Run(out).config_path.exists():
+        values = {**options_of_run.without_beside(Run(out).config), **values}
+    made = options_of_run.settings(recipe, kind, values)
+    return train_with(made, out, resume=resume, overwrite=overwrite, voice=voice)
+
+
+def train_with(
+    settings: Settings,
+    out: str | Path | None = None,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    voice: Voice | None = None,
+) -> Model:
+    """Trains with complete settings; see `train`."""
+    voice = voice or Voice()
+    if out is not None:
+        Run(out, resume=resume, overwrite=overwrite).check()
+    kind, recipe = settings.kind, settings.recipe
+    dataset = kind.open(settings.data, recipe, None, voice)
+    schema, container = dataset.schema, container_of(settings.data.data)
+    settings = replace(settings, data=kind.settled(settings.data, dataset))
+    flow = build(recipe, schema, settings.training.seed)
+    voice.prepared(settings, dataset, flow)
+    config = options_of_run.wherever_read(settings.config())
+    modes = {"resume": resume, "overwrite": overwrite}
+    run = None if out is None else Run(out, recipe, schema, config, **modes)
+    draws = settings.report and run is not None
+    folder = None if run is None else run.path
+    fitted = fit(
+        flow,
+        dataset.train,
+        dataset.valid,
+        training=settings.training,
+        loss=kind.loss,
+        run=run,
+        reporter=voice.reporter(schema, "nats", loss_elements(kind, schema)),
+        watch=kind.watch(recipe, flow, schema, settings.training.seed, folder) if draws else None,
+    )
+    model = Model(
+        fitted.flow,
+        recipe,
+        schema,
+        config=settings.config(),
+        folder=folder,
+        name=str(out) if out else "the model",
+        dataset=dataset,
+        container=container,
+        fitted=fitted,
+        voice=voice,
+    )
+    if run is not None and leads():
+        finish(model, report=settings.report)
+    return model
+
+
+def build(recipe: Recipe, schema: Any, seed: int) -> Flow:
+    """A new flow for the data, its weights drawn by the seed.
+
+    Raises:
+        InputError: the recipe's fields make no flow.
+    """
+    torch.manual_seed(seed)
+    try:
+        return assemble(recipe, schema)
+    except InputError:
+        raise
+    except ValueError as error:
+        raise InputError(f"recipe {recipe.name}: {error}") from None
+
+
+def loss_elements(kind: Any, schema: Any) -> int | None:
+    """The elements that a loss is divided by to tell it in bits; None where bits mean nothing."""
+    return 1 if kind.loss is nll_per_element else schema.countable
+
+
+def finish(model: Model, *, report: bool, distilled: Distilled | None = None) -> None:
+    """Evaluates a trained model on its test part, and writes eval.json, compare.json, the page.
+
+    A student whose own density takes a step for each element is not evaluated, only compared.
+    """
+    folder = model.folder
+    assert folder is not None
+    if not model.is_slow_to_score:
+        fitted = model.kind.baseline.fit(model.flow, model.dataset.train, model.schema)
+        save_baseline(folder / BASELINE, fitted)
+        model.evaluate()
+    if distilled is not None:
+        text = json.dumps(distilled.to_dict(), indent=2, ensure_ascii=False)
+        files.write_text(folder / "compare.json", text + "\n")
+        model.distilled = distilled
+    if report:
+        model.page = write_page(model)
+
+
+def write_page(model: Model) -> Path:
+    """Writes report.html and its pictures into the run folder of a model; gives its path.
+
+    Raises:
+        InputError: the model has no folder.
+    """
+    if model.folder is None:
+        raise InputError("a report needs a folder: save the model first, with model.save(folder)")
+    if model.evaluation is None and not model.is_slow_to_score:
+        model.evaluate()
+    return write_report(model.folder, story_of(model), model.kind.teller())
+
+
+def story_of(model: Model) -> Story:
+    """What the page of a model tells."""
+    assert model.folder is not None
+    history = model.fitted.history if model.fitted else Run(model.folder).metrics()
+    return Story(
+        name=model.folder.name,
+        recipe=model.recipe,
+        flow=model.flow,
+        dataset=model.dataset,
+        evaluation=model.evaluation,
+        metrics=history,
+        command=command_of(model.config, model.kind, model.folder),
+        config=yaml.safe_dump(model.config, sort_keys=False, allow_unicode=True),
+        seconds=history[-1]["seconds"] if history else None,
+        seed=model.config.get("seed", 0),
+        folder=model.folder,
+        distilled=model.distilled,
+    )
