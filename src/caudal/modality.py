@@ -214,7 +214,7 @@ class Modality(ABC):
         """What to ask the flow for, so that `n` samples come out; a usual number if None."""
 
     def draw(self, model: Any, drawing: Any, temperature: float) -> Any:
-        """A function (request, generator) -> samples x; its `summary`, if any, tells of them all."""
+        """A function (request, generator) -> samples x; perhaps with a `summary`."""
         return model.draw(temperature)
 
     @abstractmethod

@@ -304,12 +304,7 @@ class Audio(Modality):
 
     def preview(self, dataset: Dataset) -> Iterator[Any]:
         schema = dataset.schema
-        parts = (
-            ("training", dataset.train),
-            ("validation", dataset.valid),
-            ("test", dataset.test),
-        )
-        sizes = [f"{len(p.names):,} {name} ({duration(p.duration)})" for name, p in parts]
+        sizes = [f"{len(p.names):,} {name} ({duration(p.duration)})" for name, p in dataset.parts]
         yield f"{schema.size}; clips: {', '.join(sizes)}"
         crop = f"{schema.crop:,} samples ({schema.crop / schema.rate:.3g} s)"
         yield f"trains on crops of {crop}, {dataset.train.n_rows:,} in a pass over the clips"

@@ -24,9 +24,10 @@ def fixed_values(columns: Sequence[Column], given: Given) -> dict[str, float]:
         InputError: there is no such column, or it cannot have that value.
     """
     by_name = {column.name: column for column in columns}
-    pairs = (
-        list(given.items()) if isinstance(given, Mapping) else [_pair(t, by_name) for t in given]
-    )
+    if isinstance(given, Mapping):
+        pairs = list(given.items())
+    else:
+        pairs = [_pair(text, by_name) for text in given]
     fixed: dict[str, float] = {}
     for name, value in pairs:
         if name not in by_name:

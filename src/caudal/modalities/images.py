@@ -251,12 +251,7 @@ class Images(OneShape):
             f"values"
         )
         yield from _context_lines(dataset)
-        parts = (
-            ("training", dataset.train),
-            ("validation", dataset.valid),
-            ("test", dataset.test),
-        )
-        yield ", ".join(f"{source.n_rows:,} {name}" for name, source in parts) + " images"
+        yield ", ".join(f"{source.n_rows:,} {name}" for name, source in dataset.parts) + " images"
 
     def advice(self, recipe: Recipe, dataset: Dataset) -> list[str]:
         if recipe.images or recipe.name == "nice":  # whose paper has images as vectors

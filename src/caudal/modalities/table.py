@@ -241,12 +241,7 @@ class Table(OneShape):
         yield ScreenTable("", head, [_cells(summary) for summary in shown], "   nn")
         if len(shown) < len(dataset.summary):
             yield f"... and {len(dataset.summary) - len(shown)} more columns\n"
-        parts = (
-            ("training", dataset.train),
-            ("validation", dataset.valid),
-            ("test", dataset.test),
-        )
-        yield ", ".join(f"{source.n_rows:,} {name}" for name, source in parts) + " rows"
+        yield ", ".join(f"{source.n_rows:,} {name}" for name, source in dataset.parts) + " rows"
 
     def advice(self, recipe: Recipe, dataset: Dataset) -> list[str]:
         lines = []

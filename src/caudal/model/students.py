@@ -118,10 +118,8 @@ def usual_student(teacher: Model, student: str | Recipe | None) -> StudentSettin
     elif student is not None and student != usual.name:
         recipe = without_batch_norm(find_recipe(student))
     if not kind.takes(type(recipe)):
-        what = teacher.schema.what
-        raise InputError(
-            f"`student` {recipe.name}: {teacher.name} models {what}; take {usual.name}"
-        )
+        models = f"{teacher.name} models {teacher.schema.what}"
+        raise InputError(f"`student` {recipe.name}: {models}; take {usual.name}")
     training = Training(**kind.distillation_training)
     return StudentSettings(recipe, training, kind.distillation())
 
