@@ -16,7 +16,8 @@ from pathlib import Path
 import torch
 
 from caudal.bijections import Autoregressive
-from caudal.nets import Rerun, compiled
+from caudal.nets import Rerun
+from caudal.nets.fast import blocks
 from environment import RESULTS, describe, lines, table, write, write_json
 from peers import Density, Model, build
 from speed import Cell, Work, _digits, _timed, measure
@@ -38,11 +39,11 @@ def multiplications(features: int, rows: int) -> float:
 
 @contextlib.contextmanager
 def without_numba() -> Iterator[None]:
-    kernel, compiled.block_kernel = compiled.block_kernel, lambda: None
+    kernel, blocks.block_kernel = blocks.block_kernel, lambda: None
     try:
         yield
     finally:
-        compiled.block_kernel = kernel
+        blocks.block_kernel = kernel
 
 
 def _plain(run: Callable[[], object]) -> Callable[[], object]:

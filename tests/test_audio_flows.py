@@ -175,7 +175,7 @@ def test_a_histogram_never_draws_a_bin_that_has_no_mass(compiled):
     params = -0.5 * ((torch.arange(256.0) - centres) / 5).square()
     for z in (torch.full((500,), -1.0), torch.full((500,), 1 - 2**-23), torch.ones(500)):
         if compiled:
-            maps = pytest.importorskip("caudal.kernels.maps")
+            maps = pytest.importorskip("caudal.nets.fast.maps")
             row = [
                 (v.numpy(), p.numpy().copy()) for v, p in zip(z, params[:, :, None], strict=True)
             ]

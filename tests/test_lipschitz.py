@@ -19,7 +19,7 @@ from caudal.nets import (
     SpectralConv2d,
     SpectralLinear,
 )
-from caudal.nets.contracting import lipschitz_activation
+from caudal.nets.activation import lipschitz_activation
 from caudal.numerics import Truncated
 
 SHAPES = ((8, 8), (5, 7))

@@ -6,8 +6,8 @@ import torch.nn.functional as F  # noqa: N812
 
 from cases import randomise
 from caudal.nets import MADE, MLP, ColumnEmbedding, ResidualMLP
-from caudal.nets import staircase as module
-from caudal.nets.staircase import StaircaseLinear
+from caudal.nets.fast import staircase
+from caudal.nets.masked import MaskedLinear
 
 REACHES = {
     "whole": [5] * 6,
@@ -22,7 +22,7 @@ REACHES = {
 @pytest.mark.parametrize("name", REACHES)
 @pytest.mark.usefixtures("float64")
 def test_a_staircase_is_the_masked_product(name, monkeypatch):
-    layer = randomise(StaircaseLinear(5, REACHES[name]))
+    layer = randomise(MaskedLinear(5, REACHES[name]))
     x = torch.randn(5, 7, requires_grad=True)  # the batch on the last dimension
     mask = (torch.arange(5) < torch.tensor(REACHES[name])[:, None]).double()
 
@@ -38,16 +38,16 @@ def test_a_staircase_is_the_masked_product(name, monkeypatch):
     truth = results(F.linear(x.t(), layer.weight * mask, layer.bias).t())
     truth += plain(F.linear(x.t(), layer.weight * mask, layer.bias).t())
     for least in (10**12, 1):  # the plain product, then the blocks
-        monkeypatch.setattr(module, "_LEAST_PRODUCTS", least)
-        monkeypatch.setattr(module, "_LEAST_SIDE", 1)
+        monkeypatch.setattr(staircase, "_LEAST_PRODUCTS", least)
+        monkeypatch.setattr(staircase, "_LEAST_SIDE", 1)
         for ours, theirs in zip([*results(layer(x)), *plain(layer(x))], truth, strict=True):
             torch.testing.assert_close(ours, theirs, atol=1e-12, rtol=1e-12)
 
 
 @pytest.mark.filterwarnings("ignore")
 def test_blocks_compile_and_export(monkeypatch):
-    monkeypatch.setattr(module, "_LEAST_PRODUCTS", 1)
-    monkeypatch.setattr(module, "_LEAST_SIDE", 1)
+    monkeypatch.setattr(staircase, "_LEAST_PRODUCTS", 1)
+    monkeypatch.setattr(staircase, "_LEAST_SIDE", 1)
     net, x = randomise(MADE(6, 2, (20, 20))), torch.randn(4, 6)
     compiled = torch.compile(net, fullgraph=True, backend="aot_eager")
     torch.testing.assert_close(compiled(x), net(x))
@@ -56,14 +56,14 @@ def test_blocks_compile_and_export(monkeypatch):
 
 
 def test_weights_outside_the_mask_do_nothing():
-    layer = StaircaseLinear(5, [0, 2, 4])
+    layer = MaskedLinear(5, [0, 2, 4])
     x = torch.randn(5, 3)
     before = layer(x)
     with torch.no_grad():
         layer.weight[0] = 100.0
     assert torch.equal(layer(x), before)
     with pytest.raises(ValueError, match="non-decreasing"):
-        StaircaseLinear(3, [2, 1])
+        MaskedLinear(3, [2, 1])
 
 
 @pytest.mark.parametrize(("features", "width"), [(1, 4), (9, 3), (2, 1), (5, 64)])
@@ -86,7 +86,7 @@ def test_context_reaches_the_first_element_through_hidden_layers():
 def test_made_refuses_layers_it_cannot_build():
     with pytest.raises(ValueError, match="at least one layer"):
         MADE(3, 1, ())
-    with pytest.raises(ValueError, match="odd number of equal layers"):
+    with pytest.raises(ValueError, match="odd number of equal `hidden`"):
         MADE(3, 1, (8, 8), residual=True)
 
 

@@ -8,7 +8,7 @@ import torch
 from caudal import Chain, Flow, NumericalError
 from caudal.base import Normal
 from caudal.bijections import Residual
-from caudal.bijections.residual import EXACT
+from caudal.bijections.iterated import EXACT
 from caudal.numerics import Roulette, Truncated, drawing
 from caudal.recipes import IResNet, MintNet
 from contractions import Contraction

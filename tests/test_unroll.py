@@ -8,9 +8,10 @@ from caudal import Flow, Inverse, recipes
 from caudal.base import Normal
 from caudal.bijections import Autoregressive
 from caudal.elementwise import Affine, RationalQuadraticSpline
-from caudal.kernels import block_kernel
-from caudal.nets import MADE, Rerun, compiled
-from caudal.nets.unroll import BLOCK
+from caudal.nets import MADE, Rerun
+from caudal.nets.fast import blocks
+from caudal.nets.fast.blocks import BLOCK
+from caudal.nets.fast.kernels import block_kernel
 
 SIZES = [1, 2, 7, 2 * BLOCK + 3]
 
@@ -19,10 +20,10 @@ SIZES = [1, 2, 7, 2 * BLOCK + 3]
 def way(request, monkeypatch):
     """Both ways to step without gradient."""
     if request.param == "plain":
-        monkeypatch.setattr(compiled, "block_kernel", lambda: None)
+        monkeypatch.setattr(blocks, "block_kernel", lambda: None)
     elif block_kernel() is None:
         pytest.skip("Numba is not installed")
-    monkeypatch.setattr(compiled, "_ROWS_A_STEP", 1000)
+    monkeypatch.setattr(blocks, "_ROWS_A_STEP", 1000)
 
 
 def pair(elementwise, features, context=0, width=40, **options):

@@ -6,9 +6,9 @@ import torch
 from cases import randomise
 from caudal.bijections import Autoregressive
 from caudal.elementwise import Affine, Histogram, MixtureLogistic
-from caudal.kernels import wavenet_kernel
-from caudal.nets import Naive, Rerun, WaveNet, dilated_whole, wavenet, wavenet_unroll
-from caudal.nets.dilated import plain
+from caudal.nets import Naive, Rerun, WaveNet, wavenet
+from caudal.nets.fast import dilated, queues
+from caudal.nets.fast.kernels import wavenet_kernel
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -23,8 +23,8 @@ HOPS = {"samples": 1, "frames": 6, "long frames": 40, "odd frames": 34}
 
 @pytest.fixture(autouse=True)
 def _small_chunks(monkeypatch):
-    monkeypatch.setattr(dilated_whole, "CHUNK", 16)
-    monkeypatch.setattr(wavenet_unroll, "_STEPS", 16)
+    monkeypatch.setattr(dilated, "CHUNK", 16)
+    monkeypatch.setattr(queues, "_STEPS", 16)
 
 
 def small(kind="none", n_params=2, scale=0.1, **options):
@@ -129,7 +129,7 @@ def test_gradients_are_those_of_plain_operations(kind, skip, monkeypatch):
     x, context = torch.randn(2, 1, 71, requires_grad=True), context_of(kind, 2, 71)
     given = [x, *net.parameters()]
     ours = torch.autograd.grad(net(x, context).sin().sum(), given)
-    monkeypatch.setattr(wavenet, "_plain", lambda samples: True)
+    monkeypatch.setattr(wavenet, "whole_clip", lambda *arguments: None)
     theirs = torch.autograd.grad(net(x, context).sin().sum(), given)
     for a, b in zip(ours, theirs, strict=True):
         torch.testing.assert_close(a, b, atol=1e-10, rtol=1e-9)
@@ -161,7 +161,8 @@ def test_half_precision_and_compilers_go_by_plain_operations(monkeypatch):
     for way in (params, steps):
         torch.testing.assert_close(way.float(), whole, atol=0.1, rtol=0.1)
     called = []
-    monkeypatch.setattr(wavenet, "plain", lambda *given: called.append(1) or plain(*given))
+    plain = WaveNet.plain
+    monkeypatch.setattr(WaveNet, "plain", lambda *given: called.append(1) or plain(*given))
     compiled = torch.compile(net, backend="eager")
     torch.testing.assert_close(compiled(x, context), whole, atol=1e-5, rtol=1e-5)
     assert called
@@ -198,7 +199,7 @@ def test_the_compiled_loop_gives_what_steps_give(name, dtype, kernel, skip, monk
             with torch.no_grad(), monkeypatch.context() as patch:
                 assert net.unroll(z, elementwise.scalar, context) is not None
                 ours = layer.forward(z, context)
-                patch.setattr(wavenet, "suits", lambda *given: False)
+                patch.setattr(wavenet, "unroll_wavenet", lambda *arguments: None)
                 theirs = layer.forward(z, context)
             for a, b in zip(ours, theirs, strict=True):
                 torch.testing.assert_close(a, b, atol=4 * digits, rtol=digits)
@@ -289,12 +290,12 @@ def test_nan_stays_nan():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"layers": 0}, "layers must be at least 1, got 0"),
-        ({"cycle": 0}, "cycle must be at least 1"),
-        ({"channels": -1}, "channels must be at least 1"),
-        ({"hop": 0}, "hop must be at least 1"),
-        ({"kernel": 1}, "kernel must be at least 2"),
-        ({"context": -1}, "context must be"),
+        ({"layers": 0}, "`layers` must be at least 1, got 0"),
+        ({"cycle": 0}, "`cycle` must be at least 1"),
+        ({"channels": -1}, "`channels` must be at least 1"),
+        ({"hop": 0}, "`hop` must be at least 1"),
+        ({"kernel": 1}, "`kernel` must be at least 2"),
+        ({"context": -1}, "`context` must be"),
     ],
 )
 def test_the_constructor_refuses(options, message):
@@ -306,5 +307,5 @@ def test_contexts_that_do_not_fit_are_refused():
     net = WaveNet(2, layers=2, channels=4, context=3, hop=10)
     with pytest.raises(ValueError, match="25 samples at 10 a frame need 3 frames.*got 2"):
         net(torch.randn(1, 1, 25), torch.randn(1, 3, 2))
-    with pytest.raises(ValueError, match="needs its context"):
+    with pytest.raises(ValueError, match="needs `context`"):
         net(torch.randn(1, 1, 25))

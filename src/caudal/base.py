@@ -1,4 +1,4 @@
-"""Where the noise comes from."""
+"""Base densities: the noise from which a flow makes data."""
 
 import math
 from abc import ABC, abstractmethod
@@ -13,13 +13,13 @@ from caudal.bijection import sum_event
 from caudal.errors import InputError
 
 FREE = -1
-"""In the shape of an event: a length that each batch has its own of, as audio does."""
+"""Marks a dimension of an event whose length differs from batch to batch, as that of audio."""
 
 
 class Base(nn.Module, ABC):
     """A fixed density over noise of shape `event_shape`.
 
-    A dimension may be FREE (-1): a length that is the same within a batch, and told to `sample`.
+    A dimension may be FREE (-1): its length is the same within a batch, and is given to `sample`.
     """
 
     like: Tensor
@@ -27,8 +27,11 @@ class Base(nn.Module, ABC):
     def __init__(self, event_shape: Sequence[int]) -> None:
         super().__init__()
         self.event_shape = tuple(event_shape)
-        # Follows `.to(device, dtype)`, and so says where and in what precision to draw.
+        # This buffer follows `.to(device, dtype)`: draws are made on its device, in its dtype.
         self.register_buffer("like", torch.zeros(()), persistent=False)
+
+    def extra_repr(self) -> str:
+        return f"event_shape={self.event_shape}"
 
     @abstractmethod
     def log_prob(self, z: Tensor) -> Tensor:
@@ -38,35 +41,35 @@ class Base(nn.Module, ABC):
     def sample(
         self, n: int, generator: torch.Generator | None = None, length: int | None = None
     ) -> Tensor:
-        """Draws n independent events: (n, *event), of the given length where that is free.
+        """Draws n independent events, (n, *event); `length` is for events whose length is free.
 
         Raises:
-            InputError: a length is missing, or given where none is free.
+            InputError: `length` is missing, or the length is not free.
         """
 
 
 class Independent(Base):
-    """A base whose elements are independent, of one law that is symmetric about zero."""
+    """A base whose elements are independent and follow one law, symmetric about zero."""
 
     def log_prob(self, z: Tensor) -> Tensor:
         return sum_event(self.log_density(z))
 
     @abstractmethod
     def log_density(self, z: Tensor) -> Tensor:
-        """Log-density of each element of z, in nats, of the shape of z."""
+        """Log-density of each element in nats, of the shape of z."""
 
     @abstractmethod
     def log_cdf(self, z: Tensor) -> Tensor:
-        """Logarithm of the probability of less than each element of z."""
+        """Log-probability of a value below each element of z."""
 
     @property
     @abstractmethod
     def entropy(self) -> float:
-        """Of an element, in nats."""
+        """The entropy of one element, in nats."""
 
     @abstractmethod
     def draw(self, *shape: int, generator: torch.Generator | None = None) -> Tensor:
-        """Independent elements, in any number."""
+        """Independent elements, of any shape."""
 
     def sample(
         self, n: int, generator: torch.Generator | None = None, length: int | None = None
@@ -98,7 +101,7 @@ class Normal(Independent):
 class Logistic(Independent):
     """Standard logistic, NICE's prior: log p(z) = sum(-softplus(z) - softplus(-z)).
 
-    Its variance is pi^2/3, so its samples are not those of a standard normal.
+    Its variance is pi^2/3, not 1.
     """
 
     def log_density(self, z: Tensor) -> Tensor:
@@ -118,7 +121,7 @@ class Logistic(Independent):
 
 
 class Uniform(Independent):
-    """Uniform on [-1, 1]: log p(z) = -log 2 an element, -inf outside."""
+    """Uniform on [-1, 1]: log p(z) = -log 2 for each element, -inf outside."""
 
     def log_density(self, z: Tensor) -> Tensor:
         return torch.where(z.abs() <= 1, -math.log(2), -torch.inf).to(z.dtype)
@@ -135,15 +138,15 @@ class Uniform(Independent):
 
 
 def sized(event_shape: tuple[int, ...], length: int | None) -> tuple[int, ...]:
-    """The event shape with its free length filled in.
+    """The event shape with `length` in place of its free length.
 
     Raises:
-        InputError: a length is missing, or given where none is free, or not positive.
+        InputError: `length` is missing, or not positive, or the length is not free.
     """
     free = FREE in event_shape
     if free != (length is not None):
-        events = "have a free length: give length=" if free else "have a fixed shape: no length"
+        events = "have a free length: give `length`" if free else "have a fixed shape: no `length`"
         raise InputError(f"events {event_shape} {events}")
     if length is not None and length < 1:
-        raise InputError(f"length {length}: must be at least 1")
+        raise InputError(f"`length` {length}: must be at least 1")
     return tuple(length if length and size == FREE else size for size in event_shape)

@@ -1,4 +1,4 @@
-"""The protocol of invertible maps, and the ways to combine them: in a chain, backwards, within."""
+"""The protocol of invertible maps, and ways to combine them: in a chain, inverted, on a view."""
 
 import math
 from abc import ABC, abstractmethod
@@ -8,13 +8,18 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from caudal.errors import InputError
+
 
 class Bijection(nn.Module, ABC):
     """An invertible map between noise z and data x.
 
-    Both directions take a batch (B, *event), return a tensor of the same shape, and with it the
-    log abs det of the Jacobian of the direction taken, in nats, shape (B,). A pass changes no
-    state; data-dependent initialisation is explicit (`caudal.initialize`).
+    Both directions take a batch (B, *event) and return a tensor of the same shape with the
+    log abs det of the Jacobian of that direction, in nats, (B,). A pass changes no state;
+    data-dependent initialisation is explicit (`caudal.initialize`).
+
+    Calling a bijection is its forward direction, so forward hooks of all parts fire when a flow
+    samples. The inverse direction is a plain method, for which PyTorch has no hooks.
     """
 
     @abstractmethod
@@ -24,6 +29,10 @@ class Bijection(nn.Module, ABC):
     @abstractmethod
     def inverse(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """From data to noise: z and log|det dz/dx|."""
+
+    def __repr__(self) -> str:
+        """One line with the settings (`extra_repr`); the nets inside are not shown."""
+        return f"{type(self).__name__}({self.extra_repr()})"
 
 
 class Chain(Bijection):
@@ -39,7 +48,7 @@ class Chain(Bijection):
     def forward(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         log_det = z.new_zeros(z.shape[0])
         for part in self.parts:
-            z, part_log_det = part.forward(z, context)
+            z, part_log_det = part(z, context)
             log_det = log_det + part_log_det
         return z, log_det
 
@@ -50,48 +59,64 @@ class Chain(Bijection):
             log_det = log_det + part_log_det
         return x, log_det
 
+    def __repr__(self) -> str:
+        lines = [f"  {i}: {indented(part)}" for i, part in enumerate(self.parts)]
+        return "\n".join(["Chain(", *lines, ")"]) if lines else "Chain()"
+
+
+def indented(part: object) -> str:
+    """The repr of a part, to stand inside that of the whole."""
+    return repr(part).replace("\n", "\n  ")
+
 
 def parts_of(bijection: Bijection) -> list[Bijection]:
-    """The parts of a chain, from the noise to the data; of any other bijection itself."""
+    """The parts of a chain, from the noise to the data; any other bijection is its only part."""
     parts = list(bijection.parts) if isinstance(bijection, Chain) else [bijection]
     return cast(list[Bijection], parts)
 
 
 class Inverse(Bijection):
-    """A bijection with its directions swapped: MAF becomes IAF, and the reverse."""
+    """A bijection with its directions swapped: MAF becomes IAF, and IAF becomes MAF."""
 
     def __init__(self, bijection: Bijection) -> None:
         super().__init__()
         self.bijection = bijection
 
+    def extra_repr(self) -> str:
+        return repr(self.bijection)
+
     def forward(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         return self.bijection.inverse(z, context)
 
     def inverse(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        return self.bijection.forward(x, context)
+        z: tuple[Tensor, Tensor] = self.bijection(x, context)
+        return z
 
 
 class Within(Bijection):
     """A bijection of a view of the event: a part of it, or all of it in another shape.
 
-    A view takes elements and puts them back, so the log-det is that of the bijection within.
-    Multi-scale flows are made of these: whatever happens within, the event keeps its shape.
+    A view takes elements and puts them back, so that the log-det is that of the bijection within.
+    Multi-scale flows consist of views: the event as a whole keeps its shape.
     """
 
     def __init__(self, bijection: Bijection) -> None:
         super().__init__()
         self.bijection = bijection
 
+    def extra_repr(self) -> str:
+        return repr(self.bijection)
+
     @abstractmethod
     def take(self, event: Tensor) -> Tensor:
-        """What the bijection within works on, out of the event (B, *event)."""
+        """The view of the event (B, *event) on which the bijection within works."""
 
     @abstractmethod
     def put(self, taken: Tensor, into: Tensor) -> Tensor:
-        """The event with `taken` in the place of what `take` took of it."""
+        """The event `into` with its view replaced by `taken`."""
 
     def forward(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        taken, log_det = self.bijection.forward(self.take(z), context)
+        taken, log_det = self.bijection(self.take(z), context)
         return self.put(taken, z), log_det
 
     def inverse(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -100,16 +125,42 @@ class Within(Bijection):
 
 
 class Estimated(Bijection):
-    """A bijection whose log-det may be an estimate, where the exact one costs too much."""
+    """A bijection whose log-det may be an estimate, because the exact one is too expensive."""
 
     @property
     @abstractmethod
     def kind(self) -> str:
-        """What the log-det is in evaluation: "exact", "unbiased" or "biased"."""
+        """The kind of log-det in evaluation: "exact", "unbiased" or "biased"."""
 
     @abstractmethod
     def bias_bound(self) -> float:
-        """How far a biased log-det is off at most, in nats an event; 0 if it is not biased."""
+        """The largest possible bias of the log-det, in nats an event; 0 if it is not biased."""
+
+
+def estimated_parts(bijection: Bijection) -> list[Estimated]:
+    """The parts whose log-dets are estimates in evaluation, empty if all are exact."""
+    parts = (part for part in bijection.modules() if isinstance(part, Estimated))
+    return [part for part in parts if part.kind != "exact"]
+
+
+def kind_of(bijection: Bijection, bound: bool) -> str:
+    """What a log-density through the bijection is, in words; `bound` for one of a lower bound."""
+    kinds = {part.kind for part in estimated_parts(bijection)}
+    if not kinds:
+        return "lower bound" if bound else "exact"
+    estimate = "biased estimate" if "biased" in kinds else "unbiased estimate"
+    return f"{estimate} of a lower bound" if bound else estimate
+
+
+def refuse_repeats(bijection: Bijection) -> None:
+    """Refuses a bijection that contains the same part twice, whose weights would be shared."""
+    seen: dict[int, str] = {}
+    for name, module in bijection.named_modules(remove_duplicate=False):
+        if isinstance(module, Bijection) and seen.setdefault(id(module), name) != name:
+            raise InputError(
+                f"one {type(module).__name__} sits at both {seen[id(module)]!r} and {name!r} of "
+                f"the bijection: build a new one for each place ([layer] * n repeats the same one)"
+            )
 
 
 def sum_event(values: Tensor) -> Tensor:
@@ -119,8 +170,8 @@ def sum_event(values: Tensor) -> Tensor:
 
 Direction = Callable[[Tensor, Tensor | None], tuple[Tensor, Tensor]]
 
-# Rows at least, and numbers about, in a piece: measured. Nets of images hold hundreds of numbers
-# for each that goes through them, so their pieces are smaller in rows; accelerators want more.
+# The least rows and the approximate elements of a piece, as measured. Nets of images hold hundreds
+# of activations for each element, so their pieces have fewer rows; accelerators want larger ones.
 _VECTORS, _IMAGES = (2048, 1 << 17), (64, 1 << 19)
 _VECTORS_ELSEWHERE, _IMAGES_ELSEWHERE = (1 << 16, 0), (256, 1 << 24)
 
@@ -128,10 +179,10 @@ _VECTORS_ELSEWHERE, _IMAGES_ELSEWHERE = (1 << 16, 0), (256, 1 << 24)
 def in_pieces(
     direction: Direction, value: Tensor, context: Tensor | None
 ) -> tuple[Tensor, Tensor]:
-    """One direction of a bijection, piece by piece where the batch is long and takes no gradient.
+    """One direction of a bijection, in pieces if the batch is long and needs no gradient.
 
-    Rows do not depend on each other, and a net holds many numbers for each one that goes through
-    it: pieces keep to a small memory, and to the caches (up to 1.7 times the speed of the whole).
+    Rows do not depend on each other, and a net holds many activations for each element. Pieces
+    need little memory and stay in the caches, at up to 1.7 times the speed of the whole batch.
     """
     if torch.is_grad_enabled() or torch.compiler.is_compiling():
         return direction(value, context)
@@ -140,8 +191,8 @@ def in_pieces(
         return direction(value, context)
     pieces = value.split(rows)
     contexts = [None] * len(pieces) if context is None else context.split(rows)
-    # Of a view into all rows, slice_scatter would copy all that lies before it, and keep that.
-    runs = (direction(piece.clone(), given) for piece, given in zip(pieces, contexts, strict=True))
+    # Pieces are cloned: of a view, slice_scatter would copy, and keep, all the rows before it too.
+    runs = (direction(piece.clone(), some) for piece, some in zip(pieces, contexts, strict=True))
     outputs, log_dets = zip(*runs, strict=True)
     return torch.cat(outputs), torch.cat(log_dets)
 
@@ -163,8 +214,8 @@ def walk(
 ) -> Walk:
     """Goes from data to noise, and stops at each elementary bijection *before* applying it.
 
-    Yields (name, bijection, its input). Whoever walks may set the bijection's statistics from
-    that input, measure it, or look for the first one that breaks. The value of the generator
+    Yields (name, bijection, its input). The caller can set the bijection's statistics from that
+    input, measure it, or search for the first part that fails. The value of the generator
     (`yield from`) is z.
     """
     if isinstance(bijection, Within):

@@ -1,4 +1,4 @@
-"""A flow seen as a `torch.distributions.Distribution`."""
+"""A flow as a `torch.distributions.Distribution`."""
 
 from collections.abc import Sequence
 
@@ -14,7 +14,7 @@ class FlowDistribution(Distribution):
     """The density of a flow given one context (batch shape ()), or B of them ((B,)).
 
     Raises:
-        InputError: the context is not what the flow takes.
+        InputError: the context does not fit the flow.
     """
 
     arg_constraints: dict[str, constraints.Constraint] = {}
@@ -30,13 +30,13 @@ class FlowDistribution(Distribution):
 
     @property
     def support(self) -> constraints.Constraint:
-        """Real events: what a table's columns can hold is narrower, and not told here."""
+        """Real events; the narrower supports of a table's columns are not part of it."""
         return constraints.independent(constraints.real, len(self.event_shape))
 
     def expand(
         self, batch_shape: Sequence[int], _instance: Distribution | None = None
     ) -> "FlowDistribution":
-        """The same density seen with a larger batch shape, its contexts not copied."""
+        """The same density with a larger batch shape; its contexts are not copied."""
         batch = torch.Size(batch_shape)
         if _broadcast(self.batch_shape, batch) != batch:
             raise InputError(
@@ -49,12 +49,12 @@ class FlowDistribution(Distribution):
         return new
 
     def log_prob(self, value: Tensor) -> Tensor:
-        """Of values (*sample, *batch, *event), which broadcast: (*sample, *batch)."""
+        """Log-density of values (*sample, *batch, *event), which broadcast: (*sample, *batch)."""
         split = value.ndim - len(self.event_shape)
         leading = _broadcast(value.shape[: max(split, 0)], self.batch_shape)
         if split < 0 or leading is None or value.shape[split:] != self.event_shape:
             raise InputError(
-                f"value must have shape (*sample, *batch, *event) for batch shape "
+                f"`value` must have shape (*sample, *batch, *event) for batch shape "
                 f"{tuple(self.batch_shape)} and event shape {tuple(self.event_shape)}, "
                 f"got {tuple(value.shape)}"
             )
@@ -69,7 +69,7 @@ class FlowDistribution(Distribution):
         return x.reshape(*leading, *self.event_shape)
 
     def _contexts(self, leading: torch.Size) -> Tensor | None:
-        """The context of each of (*leading) events."""
+        """The contexts of events of batch shape `leading`."""
         if self.context is None:
             return None
         return self.context.expand(*leading, *self.context.shape[len(self.batch_shape) :])
@@ -80,7 +80,7 @@ class FlowDistribution(Distribution):
 
 
 def _broadcast(first: Sequence[int], second: Sequence[int]) -> torch.Size | None:
-    """The shape of both together, None where they do not fit."""
+    """The shape of both broadcast together, None if they do not fit."""
     try:
         return torch.broadcast_shapes(first, second)
     except RuntimeError:
@@ -91,13 +91,13 @@ def _check_context(flow: Flow, context: Tensor | None) -> None:
     shape, like = flow.context_shape, flow.base.like
     if shape is None:
         if context is not None:
-            raise InputError("this flow takes no context: it was built without context_shape")
+            raise InputError("this flow takes no `context`: it was built without `context_shape`")
         return
-    wanted = f"context of shape {tuple(shape)}, or (B, {', '.join(map(str, shape))})"
+    wanted = f"`context` of shape {tuple(shape)}, or (B, {', '.join(map(str, shape))})"
     if context is None:
         raise InputError(f"this flow needs a {wanted}")
     start = context.ndim - len(shape)
     if start < 0 or tuple(context.shape[start:]) != shape:
         raise InputError(f"this flow needs a {wanted}, got {tuple(context.shape)}")
     if context.dtype != like.dtype:
-        raise InputError(f"context must be {like.dtype} as the flow is, got {context.dtype}")
+        raise InputError(f"`context` must be {like.dtype} as the flow is, got {context.dtype}")

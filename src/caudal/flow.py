@@ -1,4 +1,4 @@
-"""A bijection and a base density make a flow: densities and samples."""
+"""A bijection and a base density make a flow, which has densities and samples."""
 
 import math
 from collections.abc import Sequence
@@ -9,28 +9,35 @@ import torch
 from torch import Tensor, nn
 
 from caudal.base import FREE, Base
-from caudal.bijection import Bijection, Direction, in_pieces
+from caudal.bijection import (
+    Bijection,
+    Direction,
+    estimated_parts,
+    in_pieces,
+    indented,
+    kind_of,
+    refuse_repeats,
+)
 from caudal.dequantization import Dequantization
 from caudal.errors import InputError
-from caudal.estimates import estimated_parts, kind_of, mean_and_error
 from caudal.numerics import drawing, values_alone
 
 
 class Flow(nn.Module):
     """The density of x = bijection(z), z ~ base: log p(x) = log p(z) + log|det dz/dx|.
 
-    How good a score is stands in `kind`: exact, a lower bound, or an estimate.
+    `kind` says whether `log_prob` is exact, a lower bound, or an estimate.
 
     Args:
-        bijection: from noise z to data x.
+        bijection: the map from noise z to data x.
         base: the density of the noise; its event shape is the bijection's.
-        context_shape: of one row of context, for a conditional flow. It, and the event shape,
-            may have a length of -1, one that differs from batch to batch.
-        embedding: turns raw context into what the bijection takes.
-        dequantization: for data in steps or with gaps; then log_prob is a lower bound.
+        context_shape: the shape of one row of context, for a conditional flow. It and the event
+            shape may contain a length of -1, which differs from batch to batch.
+        embedding: a module that turns raw context into that of the bijection.
+        dequantization: for data in steps or with missing values; log_prob is then a lower bound.
 
-    Units are nats, in the units of x. All methods take batches on dimension 0, in the dtype and
-    on the device of the flow; they raise `InputError` otherwise.
+    Log-densities are in nats, with respect to the units of x. All methods take batches on
+    dimension 0, in the dtype and on the device of the flow, and otherwise raise `InputError`.
     """
 
     def __init__(
@@ -43,7 +50,7 @@ class Flow(nn.Module):
         dequantization: Dequantization | None = None,
     ) -> None:
         super().__init__()
-        _refuse_repeats(bijection)
+        refuse_repeats(bijection)
         self.bijection = bijection
         self.base = base
         self.embedding = embedding
@@ -55,36 +62,34 @@ class Flow(nn.Module):
     def kind(self) -> str:
         """What `log_prob` is in evaluation, in words.
 
-        "exact", or a "lower bound" where dequantisation makes it one. Where a log-det costs too
-        much and is drawn instead, an "unbiased estimate", whose mean over draws is right, or a
-        "biased estimate", which is off by up to `bias_bound`; with dequantisation, either is one
-        "of a lower bound".
+        It is "exact", or a "lower bound" with dequantisation. If a log-det is too expensive and is
+        estimated, it is an "unbiased estimate", whose mean over draws is right, or a "biased
+        estimate", which is off by up to `bias_bound`; with dequantisation, "of a lower bound".
         """
         return kind_of(self.bijection, self.dequantization is not None)
 
     @property
     def estimated(self) -> bool:
-        """Whether `log_prob` is an estimate of a log-det, and so differs from draw to draw."""
+        """Whether `log_prob` contains an estimated log-det, and so differs from draw to draw."""
         return bool(estimated_parts(self.bijection))
 
     def bias_bound(self) -> float:
-        """How far the mean of `log_prob` over draws is off at most, in nats an event."""
+        """The largest possible bias of the mean of `log_prob` over draws, in nats an event."""
         parts = estimated_parts(self.bijection)
         return math.fsum(part.bias_bound() for part in parts if part.kind == "biased")
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        """The same as `log_prob`, for what calls modules (export, data parallelism)."""
+        """The same as `log_prob`, for tools that call modules (export, data parallelism)."""
         return self.log_prob(x, context)
 
     def log_prob(
         self, x: Tensor, context: Tensor | None = None, generator: torch.Generator | None = None
     ) -> Tensor:
-        """Log-density of x (B, *event) in nats, (B,); -inf outside the support, NaN of NaN.
+        """Log-density of x (B, *event) in nats, (B,); -inf outside the support, NaN for NaN.
 
-        `generator` draws the dequantisation noise, where there is any, and after it estimates,
-        anew for each row. Without it estimates have the same random numbers each time: scores
-        are equal when repeated, but their errors do not average out over rows. (In training
-        estimates are drawn anew in any case.)
+        `generator` draws the dequantisation noise, if any, and then the estimates, anew for each
+        row. Without it estimates use the same random numbers each time: repeated scores are equal,
+        but their errors do not average out over rows. (In training estimates are always new.)
         """
         y, log_q = self.lift(x, generator)
         context = self._context(context, x.shape[0])
@@ -100,15 +105,15 @@ class Flow(nn.Module):
         draws: int = 4,
         generator: torch.Generator | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """`log_prob`, the mean of several estimates, and its standard error, in nats, each (B,).
+        """The mean of several estimates of `log_prob` and its standard error, in nats, each (B,).
 
-        The error is what drawing the estimates again would change (std / sqrt(draws), itself
-        uncertain where draws are few); it leaves out their bias, and the noise of dequantisation,
-        which is drawn once. Where nothing is estimated it is 0, and there is one pass. For a flow
-        in evaluation; without a generator the draws are the same each time.
+        The error is that of new draws of the estimates (std / sqrt(draws), itself uncertain for
+        few draws). It does not contain their bias, nor the noise of dequantisation, which is drawn
+        once. If nothing is estimated it is 0, after one pass. The flow should be in evaluation
+        mode; without a generator the draws are the same each time.
         """
         if draws < 2:
-            raise InputError(f"draws must be at least 2 for a standard error, got {draws}")
+            raise InputError(f"`draws` must be at least 2 for a standard error, got {draws}")
         if generator is None:
             generator = torch.Generator(self.base.like.device).manual_seed(0)
         if not self.estimated:
@@ -116,7 +121,7 @@ class Flow(nn.Module):
             return log_prob, torch.zeros_like(log_prob)
         (y, log_q), flow = self.lift(x, generator), self.continuous()
         drawn = [flow.log_prob(y, context, generator) - log_q for _ in range(draws)]
-        return mean_and_error(torch.stack(drawn))
+        return _mean_and_error(torch.stack(drawn))
 
     def sample(
         self,
@@ -126,10 +131,10 @@ class Flow(nn.Module):
         generator: torch.Generator | None = None,
         length: int | None = None,
     ) -> Tensor:
-        """N samples (n, *event), without gradient; `length` is of events whose length is free.
+        """N samples (n, *event), without gradient; `length` is for events whose length is free.
 
-        `context` is one row for all of them, or n rows. `temperature` multiplies the noise: below
-        1 gives likelier, less varied samples, which are no longer samples of the density.
+        `context` is one row for all samples, or n rows. `temperature` multiplies the noise: below
+        1 it gives likelier, less varied samples, which no longer follow the density.
         """
         with torch.no_grad():
             return self.decode(*self._noise(n, context, temperature, generator, length))
@@ -145,20 +150,20 @@ class Flow(nn.Module):
         """N samples, reparameterised (gradients flow), and their log-density in nats, (n,).
 
         One pass gives both. With a temperature, the density is still that of temperature 1. With
-        dequantisation it is that of the continuous draw, before rounding, which cuts gradients.
-        `generator` draws the noise, and estimates as in `log_prob`.
+        dequantisation it is that of the continuous draw, before rounding, which stops gradients.
+        `generator` draws the noise, and then the estimates, as in `log_prob`.
         """
         z, context = self._noise(n, context, temperature, generator, length)
         context = self._context(context, n)
         with self._estimating(generator):
-            x, log_det = self._run(self.bijection.forward, z, context)
+            x, log_det = self._run(self.bijection, z, context)
         log_prob = self.base.log_prob(z) - log_det
         return self._as_data(x), log_prob
 
     def encode(
         self, x: Tensor, context: Tensor | None = None, generator: torch.Generator | None = None
     ) -> Tensor:
-        """The noise z that x comes from."""
+        """The noise z from which the flow makes x."""
         y, _ = self.lift(x, generator)
         context = self._context(context, x.shape[0])
         with _without_log_dets():
@@ -166,25 +171,25 @@ class Flow(nn.Module):
         return z.contiguous()
 
     def decode(self, z: Tensor, context: Tensor | None = None) -> Tensor:
-        """The data x that noise z (B, *event of the base) becomes."""
-        self._check(z, self.base.event_shape, "noise")
+        """The data x that the flow makes from noise z (B, *event of the base)."""
+        self._check(z, self.base.event_shape, "`z`")
         context = self._context(context, z.shape[0])
         with _without_log_dets():
-            x, _ = self._run(self.bijection.forward, z, context)
+            x, _ = self._run(self.bijection, z, context)
         return self._as_data(x)
 
     def lift(self, x: Tensor, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
-        """X as the bijection takes it, and what that costs the bound (see Dequantization)."""
-        self._check(x, self.event_shape, "event")
+        """Data x as input of the bijection, and its log q in the bound (see `Dequantization`)."""
+        self._check(x, self.event_shape, "`x`")
         if self.dequantization is None:
             return x, x.new_zeros(x.shape[0])
         return self.dequantization.lift(x, generator)
 
     def continuous(self) -> "Flow":
-        """The density of lifted rows (see `lift`): the same modules, no dequantization.
+        """The density of lifted rows (see `lift`): a flow of the same modules, not dequantised.
 
-        Its samples are what `sample` rounds, and its log_prob has no noise, and is exact unless
-        it is estimated. Flows of one table can be compared so, row by row.
+        Its samples are those that `sample` rounds, and its log_prob has no dequantisation noise:
+        it is exact unless it is estimated. So flows of one table can be compared row by row.
         """
         if self.dequantization is None:
             return self
@@ -194,7 +199,7 @@ class Flow(nn.Module):
         return flow
 
     def embed(self, context: Tensor | None) -> Tensor | None:
-        """Context as the bijection takes it."""
+        """Context as input of the bijection."""
         return context if context is None or self.embedding is None else self.embedding(context)
 
     def distribution(self, context: Tensor | None = None) -> torch.distributions.Distribution:
@@ -202,6 +207,15 @@ class Flow(nn.Module):
         from caudal.distribution import FlowDistribution
 
         return FlowDistribution(self, context)
+
+    def __repr__(self) -> str:
+        lines = [f"  base: {indented(self.base)}", f"  bijection: {indented(self.bijection)}"]
+        if self.context_shape is not None:
+            lines.append(f"  context_shape: {self.context_shape}")
+        for name in ("embedding", "dequantization"):
+            if (part := getattr(self, name)) is not None:
+                lines.append(f"  {name}: {indented(part)}")
+        return "\n".join(["Flow(", *lines, ")"])
 
     def _noise(
         self,
@@ -213,25 +227,25 @@ class Flow(nn.Module):
     ) -> tuple[Tensor, Tensor | None]:
         """Noise for n samples, and a row of context for each."""
         if n < 0:
-            raise InputError(f"cannot draw {n} samples")
-        free = () if length is None else (length,)  # bases of a user's own may know of none
+            raise InputError(f"`n` {n}: must be at least 0")
+        free = () if length is None else (length,)  # a user's own base may not have this argument
         z = self.base.sample(n, generator, *free) * temperature
         return z, per_sample(context, n, self.context_shape)
 
     def _estimating(self, generator: torch.Generator | None) -> AbstractContextManager[None]:
-        """Within, estimates are drawn from the generator, if there are both."""
+        """Within this context, estimates are drawn from the generator, if there are both."""
         if generator is None or not self.estimated:
             return nullcontext()
         return drawing(generator)
 
     def _as_data(self, x: Tensor) -> Tensor:
-        """Out of the bijection, whose layers have an order in memory of their own."""
+        """Data from the output of the bijection, in the usual memory order."""
         return (self.dequantization.lower(x) if self.dequantization else x).contiguous()
 
     def _run(
         self, direction: Direction, value: Tensor, context: Tensor | None
     ) -> tuple[Tensor, Tensor]:
-        # In train mode a BatchNorm takes its moments from the batch, so that stays whole.
+        # In training a BatchNorm takes its moments from the batch, which must stay whole.
         run = direction if self.training else partial(in_pieces, direction)
         output, log_det = run(value, context)
         if output.shape != value.shape or log_det.shape != value.shape[:1]:
@@ -242,11 +256,13 @@ class Flow(nn.Module):
     def _context(self, context: Tensor | None, rows: int) -> Tensor | None:
         if self.context_shape is None:
             if context is not None:
-                raise InputError("this flow takes no context: it was built without context_shape")
+                raise InputError(
+                    "this flow takes no `context`: it was built without `context_shape`"
+                )
             return None
         if context is None:
-            raise InputError(f"this flow needs a context of shape (B, *{self.context_shape})")
-        self._check(context, self.context_shape, "context")
+            raise InputError(f"this flow needs a `context` of shape (B, *{self.context_shape})")
+        self._check(context, self.context_shape, "`context`")
         if context.shape[0] != rows:
             raise InputError(f"{context.shape[0]} rows of context for {rows} rows of data")
         return self.embed(context)
@@ -262,29 +278,30 @@ class Flow(nn.Module):
 
 
 def fits(x: Tensor, shape: tuple[int, ...]) -> bool:
-    """Whether x is (B, *shape), FREE in the shape standing for any length."""
-    found = tuple(x.shape[1:])
-    free = (size in (FREE, n) for size, n in zip(shape, found, strict=False))
+    """Whether x has shape (B, *shape), where FREE stands for any length."""
+    free = (size in (FREE, n) for size, n in zip(shape, x.shape[1:], strict=False))
     return x.ndim == 1 + len(shape) and all(free)
 
 
 def per_sample(context: Tensor | None, n: int, shape: tuple[int, ...] | None) -> Tensor | None:
-    """One row of context repeated for n samples; n rows as they are."""
+    """One row of context repeated for n samples; n rows are left as they are."""
     if context is None or shape is None or context.ndim > len(shape):
         return context
     return context.expand(n, *context.shape)
 
 
-def _refuse_repeats(bijection: Bijection) -> None:
-    seen: dict[int, str] = {}
-    for name, module in bijection.named_modules(remove_duplicate=False):
-        if isinstance(module, Bijection) and seen.setdefault(id(module), name) != name:
-            raise InputError(
-                f"one {type(module).__name__} sits at both {seen[id(module)]!r} and {name!r} of "
-                f"the bijection: build a new one for each place ([layer] * n repeats the same one)"
-            )
+def _mean_and_error(estimates: Tensor) -> tuple[Tensor, Tensor]:
+    """The mean of independent estimates (draws, B), and its standard error, each (B,).
+
+    A row of -inf has error 0.
+    """
+    mean = estimates.mean(0)
+    if not len(mean):  # std would warn
+        return mean, torch.zeros_like(mean)
+    spread = torch.where(mean == -torch.inf, 0.0, estimates).std(0)
+    return mean, spread / math.sqrt(len(estimates))
 
 
 def _without_log_dets() -> AbstractContextManager[None]:
-    """Within, log-dets that cost a pass are left out; the compiler does not know how to."""
+    """Within this context, log-dets that cost a pass are left out; not while compiling."""
     return nullcontext() if torch.compiler.is_compiling() else values_alone()

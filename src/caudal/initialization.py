@@ -1,4 +1,4 @@
-"""Statistics from data, explicitly: `initialize` before training, `calibrate` to score."""
+"""Statistics from data, set explicitly: `initialize` before training, `calibrate` after it."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,14 +21,14 @@ def initialize(
     context: Tensor | None = None,
     generator: torch.Generator | None = None,
 ) -> None:
-    """Data-dependent initialisation from rows x (B, *event), as many as can be had.
+    """Data-dependent initialisation from rows x (B, *event), ideally many.
 
-    Every ActNorm, Standardise and BatchNorm takes its statistics from what reaches it once the
-    layers nearer the data have theirs; so do the embedding of the context and the dequantisation.
-    An ActNorm that has been initialised is left as it is.
+    Every ActNorm, Standardise and BatchNorm takes its statistics from the data that reach it after
+    the layers nearer to the data have theirs. The embedding of the context and the dequantisation
+    take theirs too. An ActNorm that has been initialised before is left unchanged.
 
     Raises:
-        ValueError: a layer that needs data cannot be reached (it sits inside an `Inverse`).
+        ValueError: data cannot reach a layer that needs them (it is inside an `Inverse`).
     """
     if flow.dequantization is not None:
         flow.dequantization.observe(x)
@@ -44,13 +44,13 @@ def calibrate(
     context: Tensor | None = None,
     generator: torch.Generator | None = None,
 ) -> None:
-    """Makes the norm of spectral layers right, and sets every BatchNorm to the moments of all x.
+    """Brings the norms of spectral layers to a tolerance, and gives BatchNorms the moments of x.
 
-    Training follows the norms with a few power iterations a pass; here each goes to a tolerance.
-    The moments are taken layer by layer: MAF's rule. x should be the whole training set. Batch
-    normalisations inside conditioners get the means of their moments over pieces of x ("precise"
-    statistics: Wu and Johnson, 2021, arXiv:2105.07576), where the usual running averages lag
-    behind the weights. Without any this costs nothing.
+    Training follows the norms with a few power iterations a pass. The moments are taken layer by
+    layer (MAF's rule); x should be the whole training set. Batch normalisations in conditioners
+    get the means of their moments over pieces of x ("precise" statistics: Wu and Johnson, 2021,
+    arXiv:2105.07576), because the usual running averages lag behind the weights. For a flow
+    without any of these layers this costs nothing.
     """
     for module in flow.modules():
         if isinstance(module, Spectral):
@@ -63,7 +63,7 @@ def calibrate(
 
 @contextmanager
 def _averaging(norms: list[nn.BatchNorm2d]) -> Iterator[None]:
-    """Within, a pass in evaluation mode takes the mean of the moments of its pieces, anew."""
+    """Within this context, passes in evaluation mode average the moments of their pieces anew."""
     momenta = [norm.momentum for norm in norms]
     hooks = [norm.register_forward_pre_hook(_train_alone) for norm in norms]
     for norm in norms:

@@ -1,4 +1,4 @@
-"""Between images: walks through the noise from which a flow makes them."""
+"""Interpolation between images, through the noise from which a flow makes them."""
 
 import math
 
@@ -8,11 +8,11 @@ from torch import Tensor
 from caudal.dequantization import PixelDequantization
 from caudal.flow import Flow
 
-EDGE = 1 / 64  # of the step between pixel values, more than a round trip goes astray
+EDGE = 1 / 64  # share of the step between pixel values, larger than the error of a round trip
 
 
 def coefficients(phi: Tensor, phi2: Tensor) -> Tensor:
-    """What each of four noises counts at angles (*S): (*S, 4); their squares sum to 1."""
+    """The coefficients of four noises at angles (*S): (*S, 4); their squares sum to 1."""
     phi, phi2 = phi.double(), phi2.double()  # in single precision cos(pi/2) is not quite 0
     return torch.stack(
         [
@@ -26,11 +26,11 @@ def coefficients(phi: Tensor, phi2: Tensor) -> Tensor:
 
 
 def interpolate(z: Tensor, phi: Tensor, phi2: Tensor) -> Tensor:
-    """The point at angles (*S) of the manifold through four noises (4, *event): (*S, *event).
+    """Points at angles (*S) of the manifold through four noises (4, *event): (*S, *event).
 
     z(phi, phi2) = cos phi (cos phi2 z1 + sin phi2 z2) + sin phi (cos phi2 z3 + sin phi2 z4).
-    Where the four are independent and normal, so is every point between them: a straight line
-    would leave the shell of radius sqrt(D) on which the noise lies.
+    If the four are independent and normal, so is every point between them. A straight line would
+    leave the shell of radius sqrt(D) on which the noise lies.
     Reference: Density estimation using Real NVP (Dinh, Sohl-Dickstein, Bengio, 2017), Eq. 19.
     """
     return torch.tensordot(coefficients(phi, phi2).to(z), z, dims=1)
@@ -44,34 +44,36 @@ def manifold(
 
     Both angles go from 0 to pi/2, so that the examples are the corners: the first at the top
     left, the second at the top right, the third and the fourth below them. They are encoded with
-    one draw of dequantisation noise, and come back as they were. A context, which is a class and
-    has nothing between, is that of the nearest corner.
+    one draw of dequantisation noise, and are reproduced exactly. Each point has the context of the
+    nearest corner, because a class has no values in between.
 
     Args:
-        flow: put into eval mode.
+        flow: the flow, which is put into evaluation mode.
         images: four examples (4, *event), of any dtype.
-        context: (4, C) of the examples, where the flow has one.
-        n: points along each side.
-        seed: of the dequantisation noise.
+        context: the contexts (4, C) of the examples, if the flow is conditional.
+        n: the number of points along each side.
+        seed: the seed of the dequantisation noise.
     """
     if len(images) != 4 or n < 2:
-        raise ValueError(f"a manifold has 4 corners and n >= 2, got {len(images)} and n = {n}")
+        raise ValueError(
+            f"`images` must be 4 corners and `n` at least 2, got {len(images)} and {n}"
+        )
     flow.eval()
     like = flow.base.like
     generator = torch.Generator(like.device).manual_seed(seed)
     context = None if context is None else context.to(like)
     z = flow.continuous().encode(_lifted(flow, images.to(like), generator), context)
-    angles = torch.linspace(0, math.pi / 2, n, dtype=torch.float64)  # not every device has it
+    angles = torch.linspace(0, math.pi / 2, n, dtype=torch.float64)  # not every device has float64
     between = interpolate(z, *torch.meshgrid(angles, angles, indexing="ij"))
     rows = []
-    for i, row in enumerate(between):  # one at a time: large images fit in memory
-        given = None if context is None else context[_nearest_corners(i, n).to(like.device)]
-        rows.append(flow.decode(row, given))
+    for i, row in enumerate(between):  # row by row, so that large images fit in memory
+        classes = None if context is None else context[_nearest_corners(i, n).to(like.device)]
+        rows.append(flow.decode(row, classes))
     return torch.stack(rows)
 
 
 def _lifted(flow: Flow, images: Tensor, generator: torch.Generator) -> Tensor:
-    """Images with noise between the steps, but not so near to one that rounding goes over it."""
+    """Images with dequantisation noise, away from the steps by more than a round trip errs."""
     y, _ = flow.lift(images, generator)
     if not isinstance(flow.dequantization, PixelDequantization):
         return y
@@ -79,6 +81,6 @@ def _lifted(flow: Flow, images: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def _nearest_corners(row: int, n: int) -> Tensor:
-    """Indices (n,) of the corners that the cells of a row are nearest to; of two, the first."""
+    """Indices (n,) of the corners nearest to the cells of a row; in a tie, the first."""
     below = 2 * row > n - 1
     return 2 * below + (2 * torch.arange(n) > n - 1).long()

@@ -1,21 +1,21 @@
-"""What importance weights say of the density they were drawn from."""
+"""Diagnostics of importance weights: effective size, tail index, distance left."""
 
 import math
 
 import torch
 from torch import Tensor
 
-FEWEST = 5  # weights in a tail: fewer say nothing of its shape
-FLAT = 1e-2  # nats: a tail no longer than this is rounding, or nearly; its shape means nothing
-FAINT = 1e-200  # of the largest weight: what underflows still counts as small, not as none
-PRIOR_WEIGHTS, PRIOR_K = 10, 0.5  # the weak prior of PSIS: as good as ten weights that say 0.5
+FEWEST = 5  # weights in a tail: fewer do not determine its shape
+FLAT = 1e-2  # nats: a tail no longer than this is little more than rounding
+FAINT = 1e-200  # share of the largest weight: weights that underflow count as small, not as 0
+PRIOR_WEIGHTS, PRIOR_K = 10, 0.5  # the weak prior of PSIS: equal to ten weights of index 0.5
 
 
 def effective_share(log_w: Tensor) -> float:
     """Effective sample size as a share of n: (sum w)^2 / (n sum w^2), from log w (n,) in nats.
 
-    Weighted by w, n rows estimate a mean about as well as share * n rows of the target do. 1 for
-    equal weights, 1/n for a single one; 0 where every weight is 0.
+    With weights w, n rows estimate a mean about as well as share * n rows of the target would. The
+    share is 1 for equal weights, 1/n for a single one, and 0 if every weight is 0.
     Reference: Kong, Liu, Wong, Sequential imputations and Bayesian missing data problems, 1994.
     """
     log_w = log_w.double()
@@ -28,11 +28,11 @@ def effective_share(log_w: Tensor) -> float:
 def pareto_k(log_w: Tensor) -> float:
     """Tail index k of the largest weights, from log w (n,) in nats.
 
-    The min(n / 5, 3 sqrt(n)) largest weights, less the next one, are fitted by a generalised
-    Pareto density p(t) = (1 + k t / sigma)^(-1 - 1/k) / sigma. Moments of w above 1/k do not
-    exist: up to 0.5 the variance is finite, up to 0.7 estimates are of use, from 1 on there is not
-    even a mean. -inf where the largest weights are equal, inf where too few of them are above 0,
-    NaN for fewer than 21 rows. What the proposal never draws, no weight can tell of.
+    A generalised Pareto density p(t) = (1 + k t / sigma)^(-1 - 1/k) / sigma is fitted to the
+    min(n / 5, 3 sqrt(n)) largest weights, minus the next one. Moments of w above 1/k do not exist:
+    up to 0.5 the variance is finite, up to 0.7 estimates are useful, from 1 on there is not even a
+    mean. The index is -inf if the largest weights are equal, inf if too few of them are above 0,
+    and NaN for fewer than 21 rows. Weights know nothing of regions that the proposal never draws.
     Reference: Pareto smoothed importance sampling (Vehtari, Simpson, Gelman, Yao, Gabry, 2024),
     arXiv:1507.02646.
     """
@@ -54,10 +54,10 @@ def pareto_k(log_w: Tensor) -> float:
 
 
 def _shape(excess: Tensor) -> float:
-    """The k of a generalised Pareto density through sorted excesses t (n,) > 0.
+    """The k of a generalised Pareto density fitted to sorted excesses t (n,) > 0.
 
-    With theta = -k / sigma, k(theta) = mean log(1 - theta t) is of highest likelihood, and
-    theta is averaged over a grid, each point weighted by its profile likelihood.
+    With theta = -k / sigma, k(theta) = mean log(1 - theta t) has the highest likelihood; theta is
+    averaged over a grid, with the profile likelihood as weight.
     Reference: Zhang, Stephens, A new and efficient estimation method for the generalized Pareto
     distribution, Technometrics, 2009; k has the opposite sign there.
     """
@@ -69,19 +69,20 @@ def _shape(excess: Tensor) -> float:
     k = (-theta.unsqueeze(1) * excess).log1p().mean(1)
     likelihood = n * ((-theta / k).log() - k - 1)
     best = (likelihood.softmax(0) * theta).sum()
-    found = float((-best * excess).log1p().mean())
-    return (n * found + PRIOR_WEIGHTS * PRIOR_K) / (n + PRIOR_WEIGHTS)
+    fitted = float((-best * excess).log1p().mean())
+    return (n * fitted + PRIOR_WEIGHTS * PRIOR_K) / (n + PRIOR_WEIGHTS)
 
 
 def distance_left(log_w: Tensor, steps: int) -> float:
-    """How far q is from p after `steps` of independence Metropolis-Hastings: total variation.
+    """Bound of the total variation between q, after `steps` of independence Metropolis, and p.
 
-    From log w = log p - log q (n,) at draws of q. A row of weight v rejects a proposal with
-    chance r(v) = 1 - E_q min(1, w / v), and what is left after t steps is at most
-    E_q max(w - 1, 0) r(w)^t; without steps, that is the distance of q itself. For two chains,
-    from q and from p, start as one where they can; then they share proposals and uniforms, and
-    are one from when the one of higher weight, that from p, accepts. Both expectations are over
-    the weights given: a mode of p that q never draws does not count.
+    It is computed from log w = log p - log q (n,) at draws of q. A row of weight v rejects a
+    proposal with probability r(v) = 1 - E_q min(1, w / v), and the distance after t steps is at
+    most E_q max(w - 1, 0) r(w)^t; without steps, that is the distance of q itself. The proof
+    couples two chains, from q and from p. They start at the same point where they can, share
+    proposals and uniforms, and coincide as soon as the one of higher weight, that from p, accepts.
+    Both expectations are over the observed weights: a mode of p that q never draws does not
+    count.
     Reference: Smith, Tierney, Exact transition probabilities for the independence Metropolis
     sampler, 1996, which has r as the spectrum of the chain.
     """

@@ -1,16 +1,12 @@
-"""Invertible layers. They know nothing of the nets that steer them: the two meet in recipes."""
+"""Invertible layers. They know nothing of the nets inside them: the two meet in recipes."""
 
 from caudal.bijections.autoregressive import Autoregressive, by_sweeps
-from caudal.bijections.companding import MuLaw
-from caudal.bijections.conv1x1 import Conv1x1, LUConv1x1
 from caudal.bijections.coupling import Coupling
-from caudal.bijections.linear import Flip, LULinear, Permutation
-from caudal.bijections.normalization import ActNorm, BatchNorm, Standardise
-from caudal.bijections.pointwise import Logit, Pointwise, Rescale, Scale, Support
-from caudal.bijections.residual import Residual
+from caudal.bijections.iterated import Residual, Triangular
+from caudal.bijections.linear import Conv1x1, Flip, LUConv1x1, LULinear, Permutation
+from caudal.bijections.normalization import ZCA, ActNorm, BatchNorm, DataDependent, Standardise
+from caudal.bijections.pointwise import Logit, MuLaw, Pointwise, Rescale, Scale, Support
 from caudal.bijections.shape import FactorOut, Flattened, Squeezed
-from caudal.bijections.triangular import Triangular
-from caudal.bijections.whitening import ZCA
 
 __all__ = [
     "ZCA",
@@ -19,6 +15,7 @@ __all__ = [
     "BatchNorm",
     "Conv1x1",
     "Coupling",
+    "DataDependent",
     "FactorOut",
     "Flattened",
     "Flip",

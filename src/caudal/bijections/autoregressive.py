@@ -1,4 +1,4 @@
-"""Autoregressive bijections: each position is mapped given all those before it."""
+"""Autoregressive bijections: each position is mapped given all the positions before it."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,11 +11,11 @@ from caudal.bijection import Bijection, sum_event
 from caudal.elementwise import Elementwise, check_params
 from caudal.numerics import log_dets_wanted, solve
 
-_SLACK = 30  # sweeps beyond those that are needed, for rows whose floating point settles late
+_SLACK = 30  # extra sweeps, for rows whose floating point settles late
 
 
 class CausalNet(Protocol):
-    """What `caudal.nets.CausalNet` promises; bijections and nets do not import each other."""
+    """What the layer asks of `caudal.nets.CausalNet`, which bijections do not import."""
 
     def __call__(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """Parameters of every position at once: (B, *event) to (B, P, *event)."""
@@ -24,20 +24,20 @@ class CausalNet(Protocol):
         """The state before the first position."""
 
     def step(self, value: Tensor | None, state: Any) -> tuple[Tensor, Any]:
-        """Parameters of the next position (B, P, *rest, 1), given the value of the one before."""
+        """Parameters of the next position (B, P, *rest, 1), given the previous value."""
 
     def unroll(
         self, z: Tensor, scalar: Any, context: Tensor | None = None
     ) -> tuple[Tensor, Tensor] | None:
-        """All steps in a compiled loop: x and log dx/dz; None where there is no such loop."""
+        """All steps in one compiled loop: x and log dx/dz; None where no loop applies."""
 
 
 class Autoregressive(Bijection):
     """x_t = elementwise(z_t; net(x_<t)): fast density, sequential sampling. A layer of MAF.
 
-    `inverse` is one parallel pass, `forward` goes one position at a time; or, within `by_sweeps`,
-    over all positions at once, again and again until they stay. Swapped by `Inverse` it is a layer
-    of IAF. The Jacobian is triangular.
+    `inverse` is one parallel pass. `forward` computes one position at a time or, within
+    `by_sweeps`, updates all positions at once until they no longer change. Swapped by `Inverse`
+    it is a layer of IAF. The Jacobian is triangular.
     References: MADE (Germain, Gregor, Murray, Larochelle, 2015), arXiv:1502.03509; IAF (Kingma et
     al., 2016), arXiv:1606.04934; MAF (Papamakarios, Pavlakou, Murray, 2017), arXiv:1705.07057.
     """
@@ -47,6 +47,9 @@ class Autoregressive(Bijection):
         self.net = net
         self.elementwise = elementwise
         self.by_sweeps = False
+
+    def extra_repr(self) -> str:
+        return f"moved by {self.elementwise}"
 
     def forward(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         if self.by_sweeps:
@@ -66,14 +69,14 @@ class Autoregressive(Bijection):
     def inverse(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         params = self.net(x, context)
         check_params(params, self.elementwise, x)
-        params = params.to(x.dtype)  # under autocast in half precision: too coarse for a log-det
+        params = params.to(x.dtype)  # half precision, under autocast, is too coarse for a log-det
         if params.stride(0) == 1:
-            x = _batch_last(x)  # mixed orders are slow
+            x = _batch_last(x)  # mixing memory orders is slow
         z, log_slope = self.elementwise.inverse(x, params)
         return z, sum_event(log_slope)
 
     def _swept(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Jacobi's iteration: after t sweeps the first t positions are right, whatever x was."""
+        """Jacobi's iteration: after t sweeps the first t positions are exact, whatever x was."""
         most = z.shape[-1] + _SLACK
         what = "sampling an autoregressive layer by sweeps"
         x = solve(self._sweep, z, (z, context), what=what, most=most)
@@ -87,12 +90,12 @@ class Autoregressive(Bijection):
 
 @contextmanager
 def by_sweeps(module: nn.Module) -> Iterator[None]:
-    """Within, the autoregressive layers of a flow sample by sweeps instead of by steps.
+    """Within this context, the autoregressive layers of a flow sample by sweeps, not by steps.
 
-    A sweep is one pass of the net over all positions; positions that are right stay right, and the
-    first t are after t sweeps. Often far fewer are needed than there are positions: that pays
-    where a step costs as much as a pass. Compiled steps, on a CPU, are faster. Rows leave when
-    they have converged.
+    A sweep is one pass of the net over all positions. After t sweeps at least the first t
+    positions are exact, and exact positions stay so. Often far fewer sweeps than positions are
+    needed, which pays where a step costs as much as a pass; compiled steps on a CPU are faster.
+    Rows leave the batch when they have converged.
     Reference: Accelerating feedforward computation via parallel nonlinear equation solving (Song,
     Meng, Liao, Ermon, 2021), arXiv:2002.03629.
     """
@@ -108,10 +111,10 @@ def by_sweeps(module: nn.Module) -> Iterator[None]:
 
 
 def _batch_last(x: Tensor) -> Tensor:
-    """X with the batch side by side in memory, as causal nets like it; its shape stays."""
+    """The same x, stored with the batch contiguous in memory, as causal nets prefer it."""
     return x.transpose(0, -1).contiguous().transpose(0, -1)
 
 
 def _joined(positions: list[Tensor]) -> Tensor:
-    """Positions (B, *rest, 1) as one tensor (B, *rest, T), the batch side by side in memory."""
+    """Concatenates positions (B, *rest, 1) to (B, *rest, T), the batch contiguous in memory."""
     return torch.cat([position.transpose(0, -1) for position in positions]).transpose(0, -1)

@@ -1,4 +1,4 @@
-"""Coupling: part of the event passes unchanged and steers the rest."""
+"""Coupling: part of the event passes unchanged and parametrises the map of the rest."""
 
 from collections.abc import Callable
 
@@ -17,9 +17,8 @@ class Coupling(Bijection):
     `keep` is a boolean mask, of one of two kinds:
     - along dimension 1, shape (C,): the net sees only the kept channels (B, C_keep, *rest) and
       gives parameters of the others, (B, P, C_move, *rest). Nothing is computed in vain.
-    - of the event's own shape (a checkerboard, say): the net sees the event with zeros where it
-      moves, (B, *event), and gives parameters of every element, (B, P, *event).
-
+    - of the event's own shape (a checkerboard, say): the net sees the event with zeros in place of
+      the moving elements, (B, *event), and gives parameters of every element, (B, P, *event).
     The Jacobian is triangular; both directions cost one pass of the net.
     References: NICE (Dinh, Krueger, Bengio, 2014), arXiv:1410.8516; Real-NVP (Dinh,
     Sohl-Dickstein, Bengio, 2017), arXiv:1605.08803.
@@ -30,12 +29,16 @@ class Coupling(Bijection):
     def __init__(self, net: nn.Module, elementwise: Elementwise, keep: Tensor) -> None:
         super().__init__()
         if keep.dtype != torch.bool or keep.all():
-            raise ValueError(f"keep must be boolean and leave something to move, got {keep}")
+            raise ValueError(f"`keep` must be boolean and leave something to move, got {keep}")
         self.net = net
         self.elementwise = elementwise
         self.register_buffer("keep", keep, persistent=False)
         if keep.ndim == 1:
             self._kept, self._moved = _Part(keep), _Part(~keep)
+
+    def extra_repr(self) -> str:
+        kept = int(self.keep.sum())
+        return f"keeps {kept} of {self.keep.numel()}, moved by {self.elementwise}"
 
     def forward(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         return self._move(z, context, self.elementwise.forward)
@@ -59,12 +62,12 @@ class Coupling(Bijection):
     def _params(self, seen: Tensor, context: Tensor | None, like: Tensor) -> Tensor:
         params = self.net(seen, context)
         check_params(params, self.elementwise, like)
-        # Under autocast the net may answer in half precision: too coarse for a log-det.
+        # Under autocast the net may return half precision, which is too coarse for a log-det.
         return params.to(like.dtype)
 
 
 class _Part:
-    """The channels of a mask: a slice where evenly spaced (halves, parity), else a list."""
+    """The channels of a mask: a slice if they are evenly spaced (halves, parity), else a list."""
 
     def __init__(self, mask: Tensor) -> None:
         self.index = mask.nonzero().flatten()

@@ -1,28 +1,34 @@
-"""Layers whose statistics come from data: ActNorm, Standardise, BatchNorm."""
+"""Layers whose statistics come from data: Standardise, ActNorm, BatchNorm, ZCA whitening."""
 
 import math
 from abc import abstractmethod
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from caudal.bijection import Bijection
+from caudal.bijections.linear import full_precision
+
+_RIDGE = 1e-6  # share of the mean variance: keeps directions without variance finite
+_MOST = 4096  # features, of which three matrices are 200 MB; 32x32 RGB has 3072
+_PIECE = 4096  # rows in float64 at a time
 
 
 class DataDependent(Bijection):
-    """A bijection with statistics from data; `caudal.initialize` and `calibrate` give them."""
+    """A bijection with statistics from data, set by `caudal.initialize` and `calibrate`."""
 
     @abstractmethod
     def observe(self, x: Tensor) -> None:
-        """Sets the statistics from data-side inputs x (B, *event), B as large as can be had."""
+        """Sets the statistics from data-side inputs x (B, *event), ideally many rows."""
 
 
 def _moments(x: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation of each channel (dimension 1), float64 of shape (C, 1, ...).
 
-    In float64: channels with a large mean and a small spread lose it in float32. A channel that
-    is constant, as far as x's own digits can tell, has deviation 1: it is left alone.
+    In float32, channels with a large mean and a small spread would lose the spread. A channel that
+    is constant to within the precision of x has deviation 1: it is left alone.
     """
     dims = [0, *range(2, x.ndim)]
     std, mean = torch.std_mean(x.double(), dims, correction=0, keepdim=True)
@@ -51,6 +57,9 @@ class Standardise(DataDependent):
         self.register_buffer("mean", torch.zeros(shape))
         self.register_buffer("std", torch.ones(shape))
 
+    def extra_repr(self) -> str:
+        return f"{len(self.mean)} channels"
+
     def forward(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         return torch.addcmul(self.mean, z, self.std), _per_row(self.std.log(), z)
 
@@ -65,12 +74,12 @@ class Standardise(DataDependent):
 
 
 class ActNorm(DataDependent):
-    """z = (x - mean) exp(-3 l) of each channel: trained, and first set from data.
+    """z = (x - mean) exp(-3 l) of each channel: trained, after a start from data.
 
-    The factor lets scales learn three times as fast as other weights, which images need: some of
-    their pixels are a thousand times sharper than others. `observe` makes the first data it sees
-    have mean 0 and deviation 1, and later does nothing; that it has happened is saved with the
-    weights, so a reload does not undo training.
+    The factor 3 lets scales learn three times as fast as other weights, which images need: some of
+    their pixels are a thousand times sharper than others. The first call of `observe` gives the
+    data it sees mean 0 and deviation 1; later calls do nothing. A buffer saved with the weights
+    records that call, so a reload does not undo training.
     Reference: Glow (Kingma, Dhariwal, 2018), arXiv:1807.03039, in the form of its released code.
     """
 
@@ -82,6 +91,9 @@ class ActNorm(DataDependent):
         self.mean = nn.Parameter(torch.zeros(shape))
         self.third_of_log_std = nn.Parameter(torch.zeros(shape))
         self.register_buffer("initialized", torch.tensor(False))
+
+    def extra_repr(self) -> str:
+        return f"{len(self.mean)} channels"
 
     def forward(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         log_std = 3 * self.third_of_log_std
@@ -104,9 +116,9 @@ class ActNorm(DataDependent):
 class BatchNorm(DataDependent):
     """z = exp(log_gamma) (x - m) / sqrt(v + eps) + beta, m and v the moments of each channel.
 
-    In training m and v are those of the batch. In evaluation they are fixed, so log p(x) does not
-    depend on the other rows: set by `caudal.calibrate` to the moments of the whole training set
-    (MAF's rule), until then running averages of the batches. Samples only in evaluation.
+    In training m and v are those of the batch. In evaluation they are fixed, so that log p(x) does
+    not depend on the other rows: `caudal.calibrate` sets them to the moments of the whole training
+    set (MAF's rule), and until then they are running averages. Sampling needs evaluation mode.
     Reference: MAF (Papamakarios, Pavlakou, Murray, 2017), arXiv:1705.07057.
     """
 
@@ -121,6 +133,9 @@ class BatchNorm(DataDependent):
         self.beta = nn.Parameter(torch.zeros(shape))
         self.register_buffer("mean", torch.zeros(shape))
         self.register_buffer("var", torch.ones(shape))
+
+    def extra_repr(self) -> str:
+        return f"{len(self.mean)} channels, eps={self.eps}"
 
     def forward(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         if self.training:
@@ -147,3 +162,59 @@ class BatchNorm(DataDependent):
             self.mean.lerp_(mean[0], 0.1)
             self.var.lerp_(var[0], 0.1)
         return mean[0], var[0]
+
+
+class ZCA(DataDependent):
+    """z = V (x - mean) with V = covariance^(-1/2), symmetric, fixed once fitted; vectors (D,).
+
+    ZCA changes the data least among all maps that whiten them. It needs several times as many rows
+    as features: where fewer rows give the covariance, directions in which they happen not to vary
+    are blown up.
+    Reference: the pre-processing of NICE's CIFAR-10 and SVHN models (Dinh, Krueger, Bengio,
+    2014), arXiv:1410.8516; here the log-det is part of the density.
+
+    Raises:
+        ValueError: there are too many features for a D x D covariance.
+    """
+
+    mean: Tensor
+    whiten: Tensor
+    colour: Tensor
+    log_det: Tensor
+
+    def __init__(self, features: int) -> None:
+        super().__init__()
+        if features > _MOST:
+            raise ValueError(
+                f"whitening {features} numbers takes a {features}x{features} covariance: at most "
+                f"{_MOST} are whitened, take smaller images or `whiten=False`"
+            )
+        self.register_buffer("mean", torch.zeros(features))
+        self.register_buffer("whiten", torch.eye(features))
+        self.register_buffer("colour", torch.eye(features))
+        self.register_buffer("log_det", torch.zeros(()))
+
+    def extra_repr(self) -> str:
+        return f"{self.mean.numel()} features"
+
+    def forward(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        with full_precision(z):
+            return F.linear(z, self.colour, self.mean), -self.log_det.expand(z.shape[0])
+
+    def inverse(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        with full_precision(x):
+            return F.linear(x - self.mean, self.whiten), self.log_det.expand(x.shape[0])
+
+    @torch.no_grad()
+    def observe(self, x: Tensor) -> None:
+        mean = x.mean(0, dtype=torch.float64)
+        products = x.new_zeros(x.shape[1], x.shape[1], dtype=torch.float64)
+        for rows in x.split(_PIECE):
+            centred = rows.double() - mean
+            products.addmm_(centred.T, centred)
+        variances, directions = torch.linalg.eigh(products / len(x))
+        variances = variances.clamp(min=0) + _RIDGE * variances.mean().clamp(min=_RIDGE)
+        self.mean.copy_(mean)
+        self.whiten.copy_(directions * variances.rsqrt() @ directions.T)
+        self.colour.copy_(directions * variances.sqrt() @ directions.T)
+        self.log_det.copy_(-0.5 * variances.log().sum())

@@ -1,4 +1,4 @@
-"""Bijections that act on each element alone: rescaling, logit, supports, free elementwise maps."""
+"""Bijections of each element alone: scales, logit, supports, mu-law, free elementwise maps."""
 
 import math
 from collections.abc import Sequence
@@ -9,6 +9,8 @@ from torch import Tensor, nn
 
 from caudal.bijection import Bijection, sum_event
 from caudal.elementwise import Elementwise
+
+_EDGE = 1 + 1e-6  # rounding may carry an amplitude of 1 a little further
 
 
 class Scale(Bijection):
@@ -21,6 +23,9 @@ class Scale(Bijection):
         super().__init__()
         self.log_scale = nn.Parameter(torch.zeros(*event_shape))
 
+    def extra_repr(self) -> str:
+        return f"event_shape={tuple(self.log_scale.shape)}"
+
     def forward(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         return z * (-self.log_scale).exp(), -self.log_scale.sum().expand(z.shape[0])
 
@@ -29,13 +34,16 @@ class Scale(Bijection):
 
 
 class Rescale(Bijection):
-    """z = x factor + offset with fixed numbers: pixel values to [0, 1], say, and back."""
+    """z = x factor + offset with fixed numbers, for example to scale pixels to [0, 1]."""
 
     def __init__(self, factor: float, offset: float = 0.0) -> None:
         super().__init__()
         if factor == 0:
-            raise ValueError("factor must not be 0")
+            raise ValueError("`factor` must not be 0")
         self.factor, self.offset = factor, offset
+
+    def extra_repr(self) -> str:
+        return f"factor={self.factor}, offset={self.offset}"
 
     def forward(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         return (z - self.offset) / self.factor, -self._log_det(z)
@@ -49,12 +57,15 @@ class Rescale(Bijection):
 
 
 class Pointwise(Bijection):
-    """An elementwise map with free parameters of its own, the same for every row."""
+    """An elementwise map with free parameters of each element, the same for every row."""
 
     def __init__(self, elementwise: Elementwise, event_shape: Sequence[int]) -> None:
         super().__init__()
         self.elementwise = elementwise
         self.params = nn.Parameter(torch.zeros(1, elementwise.n_params, *event_shape))
+
+    def extra_repr(self) -> str:
+        return f"{self.elementwise}"
 
     def forward(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         x, log_slope = self.elementwise.forward(z, self.params.expand(z.shape[0], *self._rest))
@@ -72,16 +83,19 @@ class Pointwise(Bijection):
 class Logit(Bijection):
     """z = logit(alpha + (1 - 2 alpha) x) for x in [0, 1], the pre-processing of image flows.
 
-    log|dz/dx| = softplus(z) + softplus(-z) + ln(1 - 2 alpha) for each element. Outside the range
-    where the logit is defined the log-det is -inf.
+    log|dz/dx| = softplus(z) + softplus(-z) + ln(1 - 2 alpha) for each element. The log-det is -inf
+    where the logit is not defined.
     Reference: Real-NVP (Dinh, Sohl-Dickstein, Bengio, 2017), in the form of its released code.
     """
 
     def __init__(self, alpha: float = 1e-6) -> None:
         super().__init__()
         if not 0 <= alpha < 0.5:
-            raise ValueError(f"alpha must lie in [0, 0.5), got {alpha}")
+            raise ValueError(f"`alpha` must lie in [0, 0.5), got {alpha}")
         self.alpha = alpha
+
+    def extra_repr(self) -> str:
+        return f"alpha={self.alpha}"
 
     def forward(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         x = (torch.sigmoid(z) - self.alpha) / (1 - 2 * self.alpha)
@@ -99,12 +113,12 @@ class Logit(Bijection):
 
 
 class Support(Bijection):
-    """Takes each column of a table from its support to the whole line, and back.
+    """Maps each column of a table from its support to the whole line, and back.
 
-    With low and high the ends of the support, infinite where there is none:
+    `low` and `high` are the ends of the support, infinite where it has none:
     z = x;  z = log(x - low);  z = -log(high - x);  z = logit((x - low) / (high - low)).
-    Outside the support the log-det is -inf; the way back never leaves it. At an end itself the
-    density is taken one rounding step inside.
+    Outside the support the log-det is -inf; samples never leave it. At an end itself the density
+    is evaluated one rounding step inside.
     """
 
     low: Tensor
@@ -115,18 +129,21 @@ class Support(Bijection):
     def __init__(self, low: Tensor, high: Tensor) -> None:
         super().__init__()
         if not (low < high).all():
-            raise ValueError(f"each low must be less than its high, got {low} and {high}")
+            raise ValueError(f"each `low` must be less than its `high`, got {low} and {high}")
         self.register_buffer("low", low.where(low.isfinite(), 0.0))
         self.register_buffer("high", high.where(high.isfinite(), 0.0))
         self.register_buffer("above", low.isfinite())
         self.register_buffer("below", high.isfinite())
+
+    def extra_repr(self) -> str:
+        return f"{self.low.numel()} columns, {int((self.above | self.below).sum())} bounded"
 
     def forward(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         x, log_slope = self.elements(z)
         return x, sum_event(log_slope)
 
     def elements(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        """X and log dx/dz of each element, both (B, D)."""
+        """Values x and log dx/dz of each element, both (B, D)."""
         both, width = self.above & self.below, self.high - self.low
         size = torch.where(self.below, -z, z).clamp(max=math.log(torch.finfo(z.dtype).max) / 2)
         x = torch.where(self.above, self.low + size.exp(), z)
@@ -136,7 +153,7 @@ class Support(Bijection):
 
     def inverse(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         inside = self._clamp(x)
-        # Each branch is fed a harmless 1 where another branch is the one that counts.
+        # A branch that does not count is fed a harmless 1.
         from_low = torch.where(self.above, inside - self.low, 1.0).log()
         to_high = torch.where(self.below, self.high - inside, 1.0).log()
         z = torch.where(self.above | self.below, from_low - to_high, x)
@@ -144,17 +161,49 @@ class Support(Bijection):
         return z, sum_event(torch.where(outside, -torch.inf, self._log_slope(z)))
 
     def _log_slope(self, z: Tensor) -> Tensor:
-        """Log dz/dx as a function of z: 0, -z, z, or logit's."""
+        """Log dz/dx as a function of z: 0, -z, z, or that of the logit."""
         both = self.above & self.below
         one_end = torch.where(self.above, -z, torch.where(self.below, z, 0.0))
         log_width = torch.where(both, self.high - self.low, 1.0).log()
         return torch.where(both, F.softplus(z) + F.softplus(-z) - log_width, one_end)
 
     def _clamp(self, x: Tensor) -> Tensor:
-        """Into the support, by a few rounding steps of its size."""
+        """Moves x into the support, at least a few rounding steps away from its ends."""
         info = torch.finfo(x.dtype)
         scale = torch.where(self.above & self.below, self.high - self.low, 0.0)
         margin_low = info.eps * torch.maximum(self.low.abs(), scale) + info.tiny
         margin_high = info.eps * torch.maximum(self.high.abs(), scale) + info.tiny
         x = torch.where(self.above, torch.maximum(x, self.low + margin_low), x)
         return torch.where(self.below, torch.minimum(x, self.high - margin_high), x)
+
+
+class MuLaw(Bijection):
+    """z = sign(x) ln(1 + mu |x|) / ln(1 + mu) of amplitudes x in [-1, 1], onto the same interval.
+
+    Quiet amplitudes are spread out, loud ones pushed together. For each element log|dz/dx| =
+    ln(mu / ln(1 + mu)) - ln(1 + mu |x|); the log-det is -inf if any element lies outside.
+    Reference: ITU-T G.711, as used by WaveNet (van den Oord et al., 2016), arXiv:1609.03499.
+    """
+
+    def __init__(self, mu: float = 255.0) -> None:
+        super().__init__()
+        if not mu > 0:
+            raise ValueError(f"`mu` must be positive, got {mu}")
+        self.mu = mu
+
+    def extra_repr(self) -> str:
+        return f"mu={self.mu}"
+
+    def forward(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        inside = z.clamp(-1, 1)
+        size = torch.expm1(inside.abs() * math.log1p(self.mu)) / self.mu
+        return size.copysign(z), -self._log_det(size, z)
+
+    def inverse(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        size = x.abs().clamp(max=1)
+        z = torch.log1p(self.mu * size) / math.log1p(self.mu)
+        return z.copysign(x), self._log_det(size, x)
+
+    def _log_det(self, size: Tensor, value: Tensor) -> Tensor:
+        log_slope = math.log(self.mu / math.log1p(self.mu)) - torch.log1p(self.mu * size)
+        return sum_event(torch.where(value.abs() <= _EDGE, log_slope, -torch.inf))

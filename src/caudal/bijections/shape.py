@@ -1,4 +1,4 @@
-"""Views of an event that a bijection works within: squeezed, one half, flattened."""
+"""Views of an event within which a bijection works: squeezed, one half, flattened."""
 
 from collections.abc import Sequence
 
@@ -11,9 +11,9 @@ from caudal.bijection import Bijection, Within
 class Squeezed(Within):
     """Runs a bijection at half the resolution: (C, H, W) as (4 C, H / 2, W / 2), and back.
 
-    Each square of 2 x 2 pixels becomes the channels of one. Its two diagonals come one after the
+    Each square of 2 x 2 pixels becomes the channels of one pixel. Its two diagonals follow each
     other, so that the first half of the channels is a checkerboard of the image in all colours:
-    that is what a channel mask keeps, and what goes on to the next scale.
+    a channel mask keeps this half, and this half goes on to the next scale.
     Reference: Real-NVP (Dinh, Sohl-Dickstein, Bengio, 2017), arXiv:1605.08803.
     """
 
@@ -25,7 +25,7 @@ class Squeezed(Within):
             )
         even, odd = event[:, :, ::2], event[:, :, 1::2]
         corners = [even[..., ::2], odd[..., 1::2], even[..., 1::2], odd[..., ::2]]
-        # In this order in memory convolutions are up to twice as fast (on a CPU).
+        # In this memory order convolutions are up to twice as fast on a CPU.
         return torch.cat(corners, 1).contiguous(memory_format=torch.channels_last)
 
     def put(self, taken: Tensor, into: Tensor) -> Tensor:
@@ -36,15 +36,18 @@ class Squeezed(Within):
 
 
 class FactorOut(Within):
-    """Runs a bijection on the first `channels` alone; the others are factored out: noise already.
+    """Runs a bijection on the first `channels` alone; the others are factored out as noise.
 
-    The end of a scale. The next scale is the bijection within.
+    This ends a scale: the next scale is the bijection within.
     Reference: Real-NVP (Dinh, Sohl-Dickstein, Bengio, 2017), arXiv:1605.08803.
     """
 
     def __init__(self, bijection: Bijection, channels: int) -> None:
         super().__init__(bijection)
         self.channels = channels
+
+    def extra_repr(self) -> str:
+        return f"{self.channels} channels, {self.bijection!r}"
 
     def take(self, event: Tensor) -> Tensor:
         return event[:, : self.channels]

@@ -1,8 +1,9 @@
-"""From data that come in steps, or are missing, to numbers a continuous flow can model."""
+"""Data in steps, or with missing values, to numbers a continuous flow can model."""
 
-from caudal.dequantization.audio import AudioDequantization
-from caudal.dequantization.image import (
+from caudal.dequantization.integers import (
+    AudioDequantization,
     ImageDequantization,
+    IntegerDequantization,
     PixelDequantization,
     VariationalDequantization,
 )
@@ -13,6 +14,7 @@ __all__ = [
     "AudioDequantization",
     "Dequantization",
     "ImageDequantization",
+    "IntegerDequantization",
     "PixelDequantization",
     "TableDequantization",
     "VariationalDequantization",

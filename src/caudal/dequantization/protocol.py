@@ -1,4 +1,4 @@
-"""What dequantisation promises: noise that makes data continuous, in a way that can be undone."""
+"""The protocol of dequantisation: noise that makes data continuous and can be removed again."""
 
 from abc import ABC, abstractmethod
 
@@ -7,11 +7,14 @@ from torch import Tensor, nn
 
 
 class Dequantization(nn.Module, ABC):
-    """Fills in at random what the data leave open, in a way that can be undone.
+    """Replaces data x by continuous draws y from q(y|x), such that `lower(y)` = x.
 
-    With y drawn from q(y|x) wherever `lower(y)` = x, a density p(y) gives the lower bound
-    log P(x) >= E[log p(y) - log q(y|x)], which Jensen's inequality makes one.
+    A density p(y) then gives the lower bound log P(x) >= E[log p(y) - log q(y|x)], by Jensen's
+    inequality.
     """
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.extra_repr()})"
 
     event_shape: tuple[int, ...]
 
@@ -21,13 +24,13 @@ class Dequantization(nn.Module, ABC):
 
     @abstractmethod
     def lower(self, y: Tensor) -> Tensor:
-        """The data (B, *event) that y stands for."""
+        """The data (B, *event) whose draw y is."""
 
-    @abstractmethod
     def observe(self, x: Tensor) -> None:
-        """Takes what it needs to know from rows x (B, *event); `caudal.initialize` calls this."""
+        """Takes its statistics from rows x (B, *event), if any; `caudal.initialize` calls this."""
+        return
 
 
 def uniform(like: Tensor, generator: torch.Generator | None) -> Tensor:
-    """Draws from [0, 1), as many as `like` has elements, where it is and in its dtype."""
+    """Uniform draws from [0, 1), with the shape, dtype and device of `like`."""
     return torch.rand(like.shape, generator=generator, dtype=like.dtype, device=like.device)

@@ -1,4 +1,4 @@
-"""Rows of a table, with their steps and gaps, to numbers a continuous flow can model."""
+"""Rows of a table, with steps and missing values, to numbers a continuous flow can model."""
 
 import math
 
@@ -9,18 +9,18 @@ from caudal.bijection import sum_event
 from caudal.bijections.pointwise import Support
 from caudal.dequantization.protocol import Dequantization, uniform
 
-_OFF_LATTICE = 1e-2  # of a step: well above rounding, well below what a user means
+_OFF_LATTICE = 1e-2  # share of a step: well above rounding errors, well below real differences
 
 
 class TableDequantization(Dequantization):
     """Rows of a table (B, D), NaN where a value is missing, to continuous rows (B, D + M).
 
     A column on a lattice (integers, category codes, rounded numbers; `step` > 0, counted from
-    `low` where that is finite) gets uniform noise of one step: y = x + step u. A value between the
-    points of its lattice has density zero. Each of the M columns that may be missing gets a flag
-    column at the end, 0 or 1 plus uniform noise, and a missing value is drawn from a Gaussian in
-    the column's unbounded units, whose log-density log q pays for it. The log-probability of a
-    rounded column stays a density, in the column's units; of integers and categories it is a mass.
+    `low` if that is finite) gets uniform noise of one step: y = x + step u. A value off its
+    lattice has density zero. Each of the M columns that may be missing gets a flag column at the
+    end, 0 or 1 plus uniform noise. A missing value is drawn from a Gaussian in the column's
+    unbounded units, and log q contains its log-density. The log-probability of a rounded column is
+    a density, in the column's units; for integers and categories it is a mass.
     """
 
     step: Tensor
@@ -37,6 +37,12 @@ class TableDequantization(Dequantization):
         self.register_buffer("fill_mean", torch.zeros_like(step))
         self.register_buffer("fill_std", torch.ones_like(step))
         self.columns_missing = [int(i) for i in missing.nonzero().flatten()]
+
+    def extra_repr(self) -> str:
+        lattice, missing = int((self.step > 0).sum()), len(self.columns_missing)
+        return (
+            f"{self.step.numel()} columns, {lattice} on a lattice, {missing} with missing values"
+        )
 
     def lift(self, x: Tensor, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
         noise, log_q = self._within_step(x, generator)
@@ -55,9 +61,10 @@ class TableDequantization(Dequantization):
         return y, log_q + sum_event(log_fill * absent)
 
     def _within_step(self, x: Tensor, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
-        """Uniform over [0, 1], and log q: 0, or inf for a row that is not on the lattices.
+        """Uniform noise in [0, 1], and log q: 0, or inf for a row off the lattices.
 
-        What rounding could carry over to the next step is left out, and does not count as off.
+        Noise so near to 0 or 1 that rounding could carry it to another step is avoided, and a
+        value within rounding of its lattice is on it.
         """
         steps = self._in_steps(x)
         size = (x.abs() + self.support.low.abs()) / self._spacing
@@ -83,12 +90,12 @@ class TableDequantization(Dequantization):
         return torch.where(self.step > 0, self.step, 1.0)
 
     def _in_steps(self, x: Tensor) -> Tensor:
-        """How many steps x is from the first point of its lattice (from 0, if it has none)."""
+        """The distance of x in steps from the first point of its lattice, or else from 0."""
         return (x - self.support.low) / self._spacing
 
     @torch.no_grad()
     def observe(self, x: Tensor) -> None:
-        # The mean and deviation with which missing values are filled.
+        # Mean and deviation of the Gaussian from which missing values are drawn.
         for column in self.columns_missing:
             present = ~x[:, column].isnan()
             if not present.any():

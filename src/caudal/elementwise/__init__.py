@@ -1,11 +1,9 @@
-"""Maps of one number to one number, given parameters: what couplings and causal nets steer."""
+"""Increasing maps of one number, given parameters: the maps inside couplings and causal layers."""
 
 from caudal.elementwise.affine import Affine, GatedAffine, Shift
-from caudal.elementwise.histogram import Histogram
-from caudal.elementwise.mixture import MixtureGaussian, MixtureLogistic
-from caudal.elementwise.protocol import Elementwise, Scalar, check_params
+from caudal.elementwise.cdf import Histogram, MixtureGaussian, MixtureLogistic
+from caudal.elementwise.protocol import Elementwise, Scalar, Swapped, check_params
 from caudal.elementwise.spline import RationalQuadraticSpline
-from caudal.elementwise.swapped import Swapped
 
 __all__ = [
     "Affine",

@@ -26,29 +26,26 @@ class Shift(Elementwise):
     def scalar(self) -> Scalar:
         return Scalar("shift", ())
 
-    def in_tails(self, x: Tensor) -> None:
-        return None
-
 
 def soft_bound(raw: Tensor, bound: float) -> Tensor:
-    """Raw near zero, never beyond +-bound: raw / (1 + |raw| / bound).
+    """Bounds raw to +-bound: raw / (1 + |raw| / bound), which is nearly raw close to zero.
 
-    It nears the bound more slowly than tanh does, and trains more steadily where scales are
+    It approaches the bound more slowly than tanh does, and trains more steadily where scales are
     sharp (benchmarks/results/quality.md).
     """
     return raw / (1 + raw.abs() / bound)
 
 
 def soft_floor(raw: Tensor, floor: float) -> Tensor:
-    """Raw well above the floor, never below it: floor + softplus(raw - floor), zero at zero."""
+    """Keeps raw above the floor: floor + softplus(raw - floor), shifted to be zero at zero."""
     shift = math.log(-math.expm1(floor))
     return floor + F.softplus(raw - floor + shift)
 
 
 def log_scale(raw: Tensor, bound: float, floor: float | None) -> Tensor:
-    """What a net says of a log-scale, kept from where exp overflows.
+    """A net's raw output as a log-scale that cannot overflow exp.
 
-    Within +-bound (`soft_bound`); or with a floor as it is, but for the floor (`soft_floor`).
+    It stays within +-bound (`soft_bound`) or, if there is a floor, above that (`soft_floor`).
     """
     return soft_bound(raw, bound) if floor is None else soft_floor(raw, floor)
 
@@ -58,9 +55,9 @@ class Affine(Elementwise):
     """x = z exp(alpha) + mu, parameters (mu, raw), |alpha| < bound (`soft_bound`).
 
     Given z ~ N(0, 1), x ~ N(mu, exp(alpha)^2): a causal net's output is the conditional itself.
-    The bound keeps exp from overflowing; 8 lets a scale be 3000 times smaller or larger than 1.
-    With a `floor`, below 0, alpha is kept above that instead (`soft_floor`), and otherwise left to
-    the net: WaveNet's log-scale floor.
+    The bound keeps exp from overflowing; 8 allows scales 3000 times smaller or larger than 1.
+    With a `floor` below 0, alpha is only kept above it (`soft_floor`) and has no upper bound:
+    WaveNet's log-scale floor.
     Reference: MAF (Papamakarios, Pavlakou, Murray, 2017), arXiv:1705.07057.
     """
 
@@ -82,17 +79,14 @@ class Affine(Elementwise):
     def scalar(self) -> Scalar:
         return Scalar("affine", (self.bound, 0.0 if self.floor is None else self.floor))
 
-    def in_tails(self, x: Tensor) -> None:
-        return None
-
 
 @dataclass(frozen=True)
 class GatedAffine(Elementwise):
     """z = (x + t) s, s = sigmoid(h + 2) / sigmoid(2), parameters (t, raw), |h| < bound.
 
-    Glow's scale cannot grow from x to z, which keeps training steady; here it is divided by what
-    it starts as, so that the map starts as the identity. The bound keeps the way back from
-    dividing by what is nearly zero: x = z / s - t, s > 0.0028 for a bound of 8.
+    Glow's scale cannot grow from x to z, which keeps training steady; dividing it by its value at
+    the start makes the map start as the identity. The bound keeps the way back, x = z / s - t,
+    from dividing by nearly zero: s > 0.0028 for a bound of 8.
     Reference: Glow (Kingma, Dhariwal, 2018), arXiv:1807.03039, in the form of its released code.
     """
 
@@ -111,10 +105,3 @@ class GatedAffine(Elementwise):
 
     def _log_gate(self, raw: Tensor) -> Tensor:
         return F.logsigmoid(soft_bound(raw, self.bound) + 2) + math.log1p(math.exp(-2))
-
-    @property
-    def scalar(self) -> Scalar | None:
-        return None
-
-    def in_tails(self, x: Tensor) -> None:
-        return None

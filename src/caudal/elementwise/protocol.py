@@ -1,29 +1,33 @@
-"""Maps of one number to one number, given parameters: what couplings and causal nets steer.
+"""Increasing maps of one number, given parameters: the maps inside couplings and causal layers.
 
 Parameters come on dimension 1: (B, P, *event) for values (B, *event). With all parameters zero
 every map here is the identity, so a net whose last layer is zero starts a flow at the identity.
 """
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from torch import Tensor
 
 
 class Scalar(NamedTuple):
-    """The map from z to x as compiled loops know it (see `caudal.kernels`)."""
+    """The name and constants by which compiled loops know a map (see `caudal.nets.fast`)."""
 
     name: str
     constants: tuple[float, ...]
 
 
 class Elementwise(ABC):
-    """An increasing map of each element, without weights of its own."""
+    """An increasing map of each element, without weights of its own.
+
+    A new map needs `n_params`, `forward` and `inverse`; `scalar` and `in_tails` are optional.
+    """
 
     @property
     @abstractmethod
     def n_params(self) -> int:
-        """How many parameters each element needs."""
+        """The number of parameters of each element."""
 
     @abstractmethod
     def forward(self, z: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
@@ -34,17 +38,20 @@ class Elementwise(ABC):
         """From x to z: z and log dz/dx, both (B, *event)."""
 
     @property
-    @abstractmethod
     def scalar(self) -> Scalar | None:
-        """The compiled twin of `forward`, if it has one."""
+        """The compiled twin of `forward`, or None if there is none."""
+        return None
 
-    @abstractmethod
     def in_tails(self, x: Tensor) -> Tensor | None:
-        """Which x lie where the map cannot bend, as booleans; None if it has no such place."""
+        """Mask of inputs in the linear tails, of the shape of x; None if the map has no tails."""
+        return None
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}()"
 
 
 def check_params(params: Tensor, elementwise: Elementwise, values: Tensor) -> None:
-    """Refuses a net that does not fit: broadcasting would make its log-dets wrong in silence.
+    """Refuses parameters of the wrong shape: broadcasting would make log-dets silently wrong.
 
     Raises:
         ValueError: params are not (B, P, *event) for values (B, *event).
@@ -55,3 +62,28 @@ def check_params(params: Tensor, elementwise: Elementwise, values: Tensor) -> No
         raise ValueError(
             f"{kind} needs parameters {expected} of its net, got {tuple(params.shape)}"
         )
+
+
+@dataclass(frozen=True)
+class Swapped(Elementwise):
+    """The map with its directions swapped, as `caudal.Inverse` does for a bijection.
+
+    An inverse autoregressive flow of a swapped affine map gives x_t = z_t s(z_<t) + m(z_<t): the
+    net's outputs are then the scale and the mean themselves, in the paper's form.
+    Reference: Parallel WaveNet (van den Oord et al., 2017), arXiv:1711.10433.
+    """
+
+    elementwise: Elementwise
+
+    @property
+    def n_params(self) -> int:
+        return self.elementwise.n_params
+
+    def forward(self, z: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
+        return self.elementwise.inverse(z, params)
+
+    def inverse(self, x: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
+        return self.elementwise.forward(x, params)
+
+    def in_tails(self, x: Tensor) -> Tensor | None:
+        return self.elementwise.in_tails(x)

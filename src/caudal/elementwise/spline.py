@@ -1,7 +1,7 @@
 """The monotone rational-quadratic spline of neural spline flows."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import torch
@@ -14,9 +14,9 @@ from caudal.elementwise.protocol import Elementwise, Scalar
 class _Bin(NamedTuple):
     """The piece of the spline an element falls in; lengths in units of the domain [0, 1]."""
 
-    left: Tensor  # of x
+    left: Tensor  # start in x
     width: Tensor
-    bottom: Tensor  # of z
+    bottom: Tensor  # start in z
     height: Tensor
     slope_left: Tensor  # dz/dx at the two ends
     slope_right: Tensor
@@ -26,20 +26,21 @@ class _Bin(NamedTuple):
 class RationalQuadraticSpline(Elementwise):
     """z = a monotone rational-quadratic spline of x on [-bound, bound], and z = x outside.
 
-    Parameters for K bins: K widths and K heights (softmax, at least `min_size` of the domain each)
-    and K - 1 inner slopes (softplus, at least `min_slope`; 1 at the two ends, so the tails join
-    smoothly). From x to z in closed form; from z to x the stable root of a quadratic.
+    Parameters for K bins: K widths and K heights (softmax, each at least `min_size` of the domain)
+    and K - 1 inner slopes (softplus, at least `min_slope`; 1 at both ends, so the tails join
+    smoothly). The map is in closed form from x to z; from z to x it is the stable root of a
+    quadratic.
     Reference: Neural spline flows (Durkan, Bekasov, Murray, Papamakarios, 2019), arXiv:1906.04032.
     """
 
     bins: int = 8
     bound: float = 3.0
-    min_size: float = 1e-3
-    min_slope: float = 1e-3
+    min_size: float = field(default=1e-3, repr=False)
+    min_slope: float = field(default=1e-3, repr=False)
 
     def __post_init__(self) -> None:
         if self.bins < 2 or self.bins * self.min_size >= 1:
-            raise ValueError(f"bins must be 2 to {int(1 / self.min_size) - 1}, got {self.bins}")
+            raise ValueError(f"`bins` must be 2 to {int(1 / self.min_size) - 1}, got {self.bins}")
 
     @property
     def n_params(self) -> int:
@@ -75,8 +76,8 @@ class RationalQuadraticSpline(Elementwise):
     def _pieces(self, unit: Tensor, params: Tensor, *, by_height: bool) -> _Bin:
         if params.stride(0) != 1 or params.shape[0] == 1:
             return self._locate(unit, params, by_height=by_height)
-        # What lies side by side in memory is the batch, as masked nets leave it. Any order of the
-        # elements is as good as another, and with this one last it takes 0.6 of the time.
+        # The batch is contiguous in memory, as masked nets leave it. Elements can be in any order,
+        # and with the batch last this takes 0.6 of the time.
         piece = self._locate(unit.transpose(0, -1), params.transpose(0, -1), by_height=by_height)
         return _Bin(*(part.transpose(0, -1) for part in piece))
 
@@ -90,7 +91,7 @@ class RationalQuadraticSpline(Elementwise):
         both = index.unsqueeze(1).expand(-1, 2, -1, *[-1] * (unit.ndim - 1))
         size = sizes.gather(2, both).squeeze(2)  # (B, 2, *event)
         start = ends.gather(2, both).squeeze(2) - size
-        # Zero parameters pad both ends: the parametrisation makes them a slope of exactly 1.
+        # Zero parameters pad both ends: by construction their slope is exactly 1.
         raw = F.pad(params[:, 2 * bins :], [0, 0] * (unit.ndim - 1) + [1, 1])
         return _Bin(
             start[:, 0],
@@ -124,8 +125,8 @@ def _evaluate(xi: Tensor, piece: _Bin) -> tuple[Tensor, Tensor]:
 def _solve(v: Tensor, piece: _Bin) -> tuple[Tensor, Tensor]:
     """Where the spline takes the value v, and its slope there.
 
-    xi = 2c / (-b - sqrt(b^2 - 4ac)), the form of the root that does not cancel. Rounding can
-    take the discriminant just below zero, where its root is zero.
+    xi = 2c / (-b - sqrt(b^2 - 4ac)), the form of the root without cancellation. Rounding can take
+    the discriminant just below zero; the root is zero there.
     """
     chord = piece.height / piece.width
     above = (v - piece.bottom).clamp(min=0)

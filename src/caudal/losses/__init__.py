@@ -1,20 +1,20 @@
-"""What training minimises, and the units results are told in."""
+"""The losses that training minimises, and the units of results."""
 
 from caudal.losses.conditionals import (
     Conditionals,
     Divergence,
     conditional_kl,
     conditionals,
+    discretized_log_prob,
     gaussian_kl,
     has_conditionals,
     has_gaussian_conditionals,
+    is_discretizable,
 )
-from caudal.losses.discretized import discretized_log_prob, is_discretizable
 from caudal.losses.divergence import forward_kl, reverse_kl
-from caudal.losses.guidance import Guide
-from caudal.losses.likelihood import bits_per_dim, nll, nll_per_element
+from caudal.losses.guidance import Guide, pairs_up
+from caudal.losses.likelihood import Terms, bits_per_dim, nll, nll_per_element
 from caudal.losses.spectral import spectral_loss
-from caudal.losses.terms import Terms
 
 __all__ = [
     "Conditionals",
@@ -32,6 +32,7 @@ __all__ = [
     "is_discretizable",
     "nll",
     "nll_per_element",
+    "pairs_up",
     "reverse_kl",
     "spectral_loss",
 ]

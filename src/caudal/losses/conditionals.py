@@ -1,7 +1,8 @@
-"""What each sample is given those before it: of a teacher by its net, of a student by its noise.
+"""Conditionals of autoregressive flows: the divergence of two, and the mass of whole numbers.
 
-A student that is a chain of inverse autoregressive flows with affine maps has, at every position,
-a conditional in closed form: a mean plus a scale times its noise, functions of z_<t alone.
+The conditionals of a teacher come from its net. A student that is a chain of inverse
+autoregressive flows with affine maps has conditionals in closed form too: at every position a mean
+plus a scale times its noise, functions of z_<t alone.
 """
 
 from typing import NamedTuple, cast
@@ -10,10 +11,14 @@ import torch
 from torch import Tensor
 
 from caudal.base import Independent, Normal
-from caudal.bijection import Inverse, parts_of
-from caudal.bijections import Autoregressive
+from caudal.bijection import Bijection, Inverse, parts_of
+from caudal.bijections import Autoregressive, MuLaw, Rescale, Standardise
+from caudal.dequantization import AudioDequantization
 from caudal.elementwise import Affine, Swapped
 from caudal.flow import Flow
+
+_INCREASING = (MuLaw, Rescale, Standardise)  # of each element alone, and none reverses its order
+_SAME = 1e-9  # difference of two log-CDFs below which half of its digits are lost
 
 
 class Conditionals(NamedTuple):
@@ -27,8 +32,8 @@ class Conditionals(NamedTuple):
 class Divergence(NamedTuple):
     """KL(q(x_t | z_<t) || p(x_t | x_<t)) of each position, in nats: (B, *event) each.
 
-    It is the cross-entropy less the entropy. Where both are Gaussian, `log_ratio` is
-    log(std_q / std_p), which ClariNet's regularisation keeps near zero; else None.
+    It is the cross-entropy minus the entropy. If both are Gaussian, `log_ratio` is
+    log(std_q / std_p), which ClariNet's regularisation keeps near zero; otherwise it is None.
     """
 
     entropy: Tensor
@@ -37,12 +42,12 @@ class Divergence(NamedTuple):
 
     @property
     def kl(self) -> Tensor:
-        """Of each position."""
+        """The divergence of each position."""
         return self.cross_entropy - self.entropy
 
 
 def has_conditionals(student: Flow, teacher: Flow) -> bool:
-    """Whether both have a conditional at every position, in the sense of this module."""
+    """Whether both have conditionals at every position, as this module needs them."""
     layers = parts_of(student.bijection)
     return (
         isinstance(student.base, Independent)
@@ -54,7 +59,7 @@ def has_conditionals(student: Flow, teacher: Flow) -> bool:
 
 
 def has_gaussian_conditionals(student: Flow, teacher: Flow) -> bool:
-    """Whether these are Gaussian, so that their divergence is in closed form."""
+    """Whether both have Gaussian conditionals, whose divergence is in closed form."""
     return (
         has_conditionals(student, teacher)
         and isinstance(student.base, Normal)
@@ -64,10 +69,10 @@ def has_gaussian_conditionals(student: Flow, teacher: Flow) -> bool:
 
 
 def conditionals(student: Flow, z: Tensor, context: Tensor | None = None) -> Conditionals:
-    """The student's samples of noise z, and what they are made of.
+    """The student's samples from noise z, with their means and log-scales.
 
-    Its flows compose: with x = z s + m so far, the next makes it x s' + m', functions of z_<t, so
-    that s_tot = prod_i s_i and m_tot = sum_i m_i prod_(j > i) s_j.
+    Its layers compose: from x = z s + m, the next layer makes x s' + m', where s' and m' are
+    functions of z_<t, so that s_tot = prod_i s_i and m_tot = sum_i m_i prod_(j > i) s_j.
     Reference: Parallel WaveNet (van den Oord et al., 2017), arXiv:1711.10433.
     """
     rows = student.embed(context)
@@ -84,31 +89,31 @@ def conditionals(student: Flow, z: Tensor, context: Tensor | None = None) -> Con
 def conditional_kl(
     student: Flow,
     teacher: Flow,
-    found: Conditionals,
+    samples: Conditionals,
     context: Tensor | None = None,
     draws: int = 1,
     generator: torch.Generator | None = None,
 ) -> Divergence:
-    """How far each of the student's conditionals is from the teacher's, one pass of the teacher.
+    """KL of each of the student's conditionals from the teacher's, by one pass of the teacher.
 
-    The entropy is exact: log s + 2 nats of a logistic, log s + log(2 pi e)/2 of a normal. The
-    cross-entropy is in closed form where both are Gaussian; else it is a mean over `draws` of x_t
-    given z_<t, reparameterised, the x_<t before them kept as they are.
+    The entropy is exact: log s + 2 nats for a logistic, log s + log(2 pi e)/2 for a normal. The
+    cross-entropy is in closed form if both are Gaussian. Otherwise it is a mean over `draws` of
+    x_t given z_<t, reparameterised, while the x_<t stay as they are.
     Reference: Parallel WaveNet (van den Oord et al., 2017), arXiv:1711.10433.
     """
-    given = cast(Autoregressive, teacher.bijection)
-    params = given.net(found.x, teacher.embed(context)).to(found.x.dtype)
+    layer = cast(Autoregressive, teacher.bijection)
+    params = layer.net(samples.x, teacher.embed(context)).to(samples.x.dtype)
     ours, theirs = (cast(Independent, flow.base) for flow in (student, teacher))
-    entropy = ours.entropy + found.log_scale
+    entropy = ours.entropy + samples.log_scale
     if has_gaussian_conditionals(student, teacher):
-        mean, log_std = given.elementwise.forward(torch.zeros_like(found.x), params)
-        kl = gaussian_kl(found.mean, found.log_scale, mean, log_std)
-        return Divergence(entropy, entropy + kl, found.log_scale - log_std)
-    cross_entropy = torch.zeros_like(found.x)
+        mean, log_std = layer.elementwise.forward(torch.zeros_like(samples.x), params)
+        kl = gaussian_kl(samples.mean, samples.log_scale, mean, log_std)
+        return Divergence(entropy, entropy + kl, samples.log_scale - log_std)
+    cross_entropy = torch.zeros_like(samples.x)
     for _ in range(draws):
-        noise = ours.draw(*found.x.shape, generator=generator).to(found.x)
-        x = torch.addcmul(found.mean, found.log_scale.exp(), noise)
-        z, log_slope = given.elementwise.inverse(x, params)
+        noise = ours.draw(*samples.x.shape, generator=generator).to(samples.x)
+        x = torch.addcmul(samples.mean, samples.log_scale.exp(), noise)
+        z, log_slope = layer.elementwise.inverse(x, params)
         cross_entropy = cross_entropy - (theirs.log_density(z) + log_slope)
     return Divergence(entropy, cross_entropy / draws, None)
 
@@ -130,3 +135,67 @@ def _is_affine(part: object) -> bool:
         return False
     law = part.elementwise
     return isinstance(law.elementwise if isinstance(law, Swapped) else law, Affine)
+
+
+def is_discretizable(flow: Flow) -> bool:
+    """Whether `discretized_log_prob` applies: one autoregressive layer, then fixed maps."""
+    layer, *rest = parts_of(flow.bijection)
+    return (
+        isinstance(flow.dequantization, AudioDequantization)
+        and isinstance(flow.base, Independent)
+        and isinstance(layer, Autoregressive)
+        and all(isinstance(part, _INCREASING) for part in rest)
+    )
+
+
+@torch.no_grad()
+def discretized_log_prob(flow: Flow, x: Tensor, context: Tensor | None = None) -> Tensor:
+    """Log-probability of clips x (B, 1, T) of whole numbers, in nats, (B,): no noise, no bound.
+
+    P(x_t | x_<t) = F(x_t + 1) - F(x_t), F the conditional's CDF given the midpoints of the steps
+    before; the first and the last step are unbounded, so that all sum to one. This is a model of
+    its own, the discretised mixture of logistics, and not the integral of the density that
+    `log_prob` bounds; for narrow steps the two are close.
+    References: PixelCNN++ (Salimans, Karpathy, Chen, Kingma, 2017), arXiv:1701.05517; Parallel
+    WaveNet (van den Oord et al., 2017), arXiv:1711.10433.
+
+    Raises:
+        ValueError: `is_discretizable` is false for the flow.
+    """
+    if not is_discretizable(flow):
+        raise ValueError("discretisation needs one autoregressive layer over dequantised sound")
+    flow.lift(x)  # checks the shape
+    first, *dressing = parts_of(flow.bijection)
+    layer = cast(Autoregressive, first)
+    low, middle, high = (_undress(dressing, x.double() + part) for part in (0, 0.5, 1))
+    params = layer.net(middle.to(x.dtype), flow.embed(context)).double()
+    (z_low, _), (z, log_slope), (z_high, _) = (
+        layer.elementwise.inverse(value, params) for value in (low, middle, high)
+    )
+    density = cast(Independent, flow.base).log_density(z)
+    flat = density + log_slope + (high - low).log()
+    last = cast(AudioDequantization, flow.dequantization).full_scale - 1
+    z_low = z_low.masked_fill(x == -last - 1, -torch.inf)
+    z_high = z_high.masked_fill(x == last, torch.inf)
+    return _log_mass(flow, z_low, z_high, flat).flatten(1).sum(1)
+
+
+def _undress(dressing: list[Bijection], value: Tensor) -> Tensor:
+    """Applies the fixed maps next to the data, towards the noise."""
+    for part in reversed(dressing):
+        value, _ = part.inverse(value)
+    return value
+
+
+def _log_mass(flow: Flow, low: Tensor, high: Tensor, flat: Tensor) -> Tensor:
+    """log(F(high) - F(low)) of the base, computed in the tail where both keep their digits.
+
+    Every base is symmetric: F(-z) = 1 - F(z). Where the two are equal even in that tail, the
+    result is `flat`: the density at the midpoint times the width.
+    """
+    above = low + high > 0
+    low, high = torch.where(above, -high, low), torch.where(above, -low, high)
+    base = cast(Independent, flow.base)
+    log_low, log_high = base.log_cdf(low), base.log_cdf(high)
+    gap = log_high - log_low  # NaN if both are -inf
+    return torch.where(gap > _SAME, log_high + torch.log(-torch.expm1(-gap)), flat)

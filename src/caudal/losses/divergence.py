@@ -1,4 +1,4 @@
-"""How far a student is from its teacher: Kullback-Leibler divergences, from samples of either."""
+"""Kullback-Leibler divergences of a student and its teacher, from samples of either."""
 
 import math
 from collections.abc import Callable
@@ -7,13 +7,17 @@ import torch
 from torch import Tensor
 from torch.func import functional_call
 
+from caudal.errors import InputError
 from caudal.flow import Flow
 from caudal.losses.conditionals import conditional_kl, conditionals, has_gaussian_conditionals
+
+Target = Flow | Callable[..., Tensor]
+"""A flow, or a function that gives log-densities (B,) of x (B, *event), or of x and context."""
 
 
 def forward_kl(
     student: Flow,
-    teacher: Flow,
+    teacher: Target,
     x: Tensor,
     context: Tensor | None = None,
     *,
@@ -21,8 +25,8 @@ def forward_kl(
 ) -> Tensor:
     """KL(teacher || student) = E_p[log p(x) - log q(x)], x samples of the teacher: a scalar, nats.
 
-    Its gradient is that of the student's likelihood of the teacher's samples: it misses no mode,
-    and says nothing of student samples where the teacher has none. Log-ratios above
+    Its gradient is that of the student's likelihood of the teacher's samples: the student misses
+    no mode, but nothing keeps its samples away from where the teacher has none. Log-ratios above
     `tail` are softened as in `reverse_kl`; rows whose density overflows are left out.
     """
 
@@ -36,7 +40,7 @@ def forward_kl(
 
 def reverse_kl(
     student: Flow,
-    teacher: Flow,
+    teacher: Target,
     n: int,
     context: Tensor | None = None,
     *,
@@ -45,25 +49,32 @@ def reverse_kl(
 ) -> Tensor:
     """KL(student || teacher) = E_q[log q(x) - log p(x)], from n reparameterised student samples.
 
-    A scalar, in nats: probability density distillation. Gradients reach the student through the
-    teacher's input; freeze the teacher's weights. In expectation all of these are the same:
+    A scalar, in nats: probability density distillation. The teacher may be any function that gives
+    log-densities, such as an unnormalised energy with opposite sign; it is called with x, and with
+    the context if there is one. Gradients reach the student through the teacher's input; freeze
+    the teacher's weights. All of these have the same expectation:
 
-    - a teacher of one affine autoregressive layer and a student that is a chain of inverse ones:
-      both conditionals are Gaussian, and the divergence of each position is in closed form;
-    - `path`: log q's own weights are held, so that the gradient vanishes where student and teacher
-      agree ("sticking the landing"). Costs the student's density of its samples once more;
-    - else the plain reparameterised estimate.
+    - for a teacher of one affine autoregressive layer and a student that is a chain of inverse
+      ones, the closed form: both conditionals are Gaussian at each position;
+    - with `path`, an estimate that holds the weights inside log q fixed, so that the gradient
+      vanishes where student and teacher agree ("sticking the landing"). It computes the student's
+      density of its samples once more;
+    - otherwise the plain reparameterised estimate.
 
-    Log-ratios r above `tail` count as tail (1 + log(r / tail)): a few samples in the void, where a
-    teacher's log-density may be -1e20, would drown all others. Those that overflow are left out.
+    Log-ratios r above `tail` count as tail (1 + log(r / tail)): a few samples far from the data,
+    where a teacher's log-density can be -1e20, would dominate all others. Samples whose ratio
+    overflows are left out.
+
+    Raises:
+        InputError: the teacher is a function that does not give one log-density for each row.
     References: Parallel WaveNet (van den Oord et al., 2017), arXiv:1711.10433; ClariNet (Ping,
     Peng, Chen, 2018), arXiv:1807.07281; Roeder, Wu, Duvenaud (2017), arXiv:1703.09194.
     """
-    if has_gaussian_conditionals(student, teacher):
+    if isinstance(teacher, Flow) and has_gaussian_conditionals(student, teacher):
         return _conditional_kl(student, teacher, n, context).mean()
 
     def log_ratios(z: Tensor, context: Tensor | None) -> Tensor:
-        x, log_det = student.bijection.forward(z, student.embed(context))
+        x, log_det = student.bijection(z, student.embed(context))
         log_q = student.base.log_prob(z) - log_det
         if path:
             held = {name: weight.detach() for name, weight in student.named_parameters()}
@@ -77,16 +88,22 @@ def reverse_kl(
 
 
 def _conditional_kl(student: Flow, teacher: Flow, n: int, context: Tensor | None) -> Tensor:
-    """Sums over positions of the closed form, given n draws of z: (n,)."""
-    found = conditionals(student, student.base.sample(n), context)
-    return conditional_kl(student, teacher, found, context).kl.flatten(1).sum(1)
+    """Sums over positions of the closed form, for n draws of z: (n,)."""
+    samples = conditionals(student, student.base.sample(n), context)
+    return conditional_kl(student, teacher, samples, context).kl.flatten(1).sum(1)
 
 
-def _log_prob(teacher: Flow, x: Tensor, context: Tensor | None) -> Tensor:
-    """The teacher's log-density; where it is an estimate, drawn anew at each call.
+def _log_prob(teacher: Target, x: Tensor, context: Tensor | None) -> Tensor:
+    """The teacher's log-density; if it is an estimate, with new random numbers at each call.
 
-    From the same draws again and again a student would learn their errors.
+    With the same numbers each time a student would learn their errors.
     """
+    if not isinstance(teacher, Flow):
+        log_prob = teacher(x) if context is None else teacher(x, context)
+        if log_prob.shape != x.shape[:1]:
+            shapes = f"{tuple(log_prob.shape)} for {len(x)} rows"
+            raise InputError(f"`teacher` must give one log-density a row, got shape {shapes}")
+        return log_prob
     if not teacher.estimated:
         return teacher.log_prob(x, context)
     generator = torch.Generator(x.device).manual_seed(int(torch.randint(1 << 62, ())))
@@ -96,11 +113,11 @@ def _log_prob(teacher: Flow, x: Tensor, context: Tensor | None) -> Tensor:
 def _of_finite_rows(
     log_ratios: Callable[[Tensor, Tensor | None], Tensor], rows: Tensor, context: Tensor | None
 ) -> Tensor:
-    """The log-ratios of rows where they are finite; the others' gradients would be NaN for all."""
-    found = log_ratios(rows, context)
-    fine = torch.isfinite(found)
+    """Log-ratios of the rows where they are finite: one other row would make all gradients NaN."""
+    ratios = log_ratios(rows, context)
+    fine = torch.isfinite(ratios)
     if fine.all() or not fine.any():
-        return found
+        return ratios
     return log_ratios(rows[fine], None if context is None else context[fine])
 
 
@@ -112,5 +129,5 @@ def _softened(ratio: Tensor, tail: float) -> Tensor:
 
 
 def _finite(gradient: Tensor) -> Tensor:
-    """A gradient that overflows says nothing, and must not spoil those of other rows."""
+    """Zeroes a gradient that overflows, which would spoil those of other rows."""
     return torch.nan_to_num(gradient, 0.0, 0.0, 0.0)

@@ -1,4 +1,4 @@
-"""Layer by layer: a student that pairs up with its teacher learns each of its maps by itself."""
+"""Layer-by-layer distillation, for a student whose layers pair up with its teacher's."""
 
 from typing import NamedTuple
 
@@ -10,11 +10,11 @@ from caudal.bijection import Bijection, Inverse, parts_of
 from caudal.bijections import Autoregressive, BatchNorm
 from caudal.flow import Flow
 
-_HUBER = 1.0  # standard deviations of noise: beyond, an error counts by its size, not its square
+_HUBER = 1.0  # in standard deviations of noise: larger errors count linearly, not quadratically
 
 
 class Pair(NamedTuple):
-    """A student's layer, and the teacher's parts that it stands for, listed from the noise."""
+    """A student's layer, and the parts of the teacher that it replaces, listed from the noise."""
 
     student: Bijection
     teacher: tuple[Bijection, ...]
@@ -23,14 +23,14 @@ class Pair(NamedTuple):
 class Guide:
     """E_x sum_k |T_k^-1(S_k(z_k)) - z_k|^2 / 2, z_k the noise sides of the teacher's layers T_k.
 
-    The z_k are what teacher samples x become on their way to the noise, one parallel pass. Each
-    layer S_k of the student shall do what T_k does from noise to data, in one pass where T_k goes
-    step by step; the error is told in the noise's own units, Huber's where it is large. No
-    gradient goes from layer to layer.
+    One parallel pass takes teacher samples x to the z_k on their way to the noise. Each layer S_k
+    of the student learns the map of T_k from noise to data, but in one pass where T_k goes step by
+    step. The error is measured in units of the noise, by Huber's loss. No gradient passes between
+    layers.
     Reference: CaloFlow II (Krause, Shih, 2021), arXiv:2110.11377.
 
     Raises:
-        ValueError: the layers do not pair up; `pairs_up` tells before.
+        ValueError: the layers do not pair up (see `pairs_up`).
     """
 
     def __init__(self, student: Flow, teacher: Flow) -> None:
@@ -49,7 +49,7 @@ class Guide:
                     x, _ = part.inverse(x, rows)
             if not isinstance(pair.teacher[-1], Autoregressive):
                 continue
-            back, _ = pair.student.forward(x, self.student.embed(context))
+            back, _ = pair.student(x, self.student.embed(context))
             for part in reversed(pair.teacher):
                 back, _ = part.inverse(back, rows)
             error = F.huber_loss(back, x, reduction="none", delta=_HUBER)
@@ -58,12 +58,12 @@ class Guide:
 
 
 def pairs_up(student: Flow, teacher: Flow) -> bool:
-    """Whether a student's layers stand one to one for the teacher's."""
+    """Whether a student's layers correspond one to one to the teacher's."""
     return _pairs(student.bijection, teacher.bijection) is not None
 
 
 def _pairs(student: Bijection, teacher: Bijection) -> list[Pair] | None:
-    """Pairs from noise to data, reorderings too; a teacher's BatchNorm goes with its layer."""
+    """Pairs from noise to data, with reorderings; a teacher's BatchNorm belongs to its layer."""
     ours, theirs = parts_of(student), _segments(parts_of(teacher))
     if len(ours) != len(theirs):
         return None

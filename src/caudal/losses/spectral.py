@@ -1,4 +1,4 @@
-"""How far two sounds are apart in their spectra, whatever their phases."""
+"""The distance of two sounds by their spectra, whatever their phases."""
 
 from collections.abc import Sequence
 
@@ -8,10 +8,8 @@ from torch import Tensor
 from caudal.errors import InputError
 
 WINDOWS = (64, 256, 1024)
-"""Samples of the windows: short ones see when, long ones see which pitch."""
-_QUIET = (
-    1e-3  # of a signal of deviation 1: below, differences of magnitudes in logarithms say nothing
-)
+"""Window lengths in samples: short windows resolve time, long ones resolve pitch."""
+_QUIET = 1e-3  # magnitudes below this share of a signal's deviation do not count
 
 
 def spectral_loss(
@@ -22,12 +20,12 @@ def spectral_loss(
     For each window of the short-time Fourier transform, with magnitudes |X| and |Y|:
 
     - the power loss: with m their root mean squares over time, ||m_x - m_y|| / ||m_y||;
-    - the mean |log |X| - log |Y||, frame by frame. With `averaged`, of m: for sounds that need not
-      happen at the same moment.
+    - the mean of |log |X| - log |Y||, frame by frame. With `averaged` it compares the m instead,
+      for sounds that need not happen at the same moment.
 
     Windows longer than the clips are left out. The usual || |X| - |Y| ||_F / ||Y||_F of frames is
-    not among these: magnitudes of sounds with other phases differ at random, and what is softer is
-    then nearer. Of two noises as loud as each other it is least at a gain of pi/4, -2.1 dB.
+    not used: magnitudes of sounds with different phases differ at random, so that a softer sound
+    is nearer. For two equally loud noises it is least at a gain of pi/4, -2.1 dB.
     References: the power loss of Parallel WaveNet (van den Oord et al., 2017), arXiv:1711.10433;
     several resolutions as in Parallel WaveGAN (Yamamoto, Song, Kim, 2020), arXiv:1910.11480.
 
@@ -37,8 +35,8 @@ def spectral_loss(
     fitting = [window for window in windows if window <= x.shape[-1]]
     if not fitting:
         raise InputError(f"clips of {x.shape[-1]} samples are shorter than all windows {windows}")
-    found = [_distance(magnitudes(x, n), magnitudes(y, n), averaged) for n in fitting]
-    return torch.stack(found).mean()
+    distances = [_distance(magnitudes(x, n), magnitudes(y, n), averaged) for n in fitting]
+    return torch.stack(distances).mean()
 
 
 def magnitudes(x: Tensor, window: int) -> Tensor:
@@ -47,11 +45,11 @@ def magnitudes(x: Tensor, window: int) -> Tensor:
     White noise of deviation 1 has magnitudes of about 1.
     """
     hann = torch.hann_window(window, dtype=x.dtype, device=x.device)
-    found = torch.stft(
+    spectra = torch.stft(
         x.squeeze(1), window, window // 4, window=hann, center=False, return_complex=True
     )
-    power = torch.view_as_real(found).square().sum(-1) / hann.square().sum()
-    return (power + 1e-12).sqrt()  # whose gradient is finite also where there is nothing
+    power = torch.view_as_real(spectra).square().sum(-1) / hann.square().sum()
+    return (power + 1e-12).sqrt()  # the gradient is finite even in silence
 
 
 def _distance(x: Tensor, y: Tensor, averaged: bool) -> Tensor:

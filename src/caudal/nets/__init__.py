@@ -1,16 +1,15 @@
 """Conditioners: tensors in, parameters out. They import torch, and know nothing of flows."""
 
-from caudal.nets.causal import CausalNet, Rerun
-from caudal.nets.contracting import LipSwish
+from caudal.nets.activation import LipSwish
+from caudal.nets.causal import CausalNet, Rerun, Stepwise
+from caudal.nets.context import ColumnEmbedding, Embedding
 from caudal.nets.conv import BoundedScale, ContextMaps, ConvNet, ResidualConvNet, ZeroConv
-from caudal.nets.embedding import ColumnEmbedding, Embedding
 from caudal.nets.lipschitz import LipschitzConvNet, LipschitzMLP, LipschitzNet
 from caudal.nets.masked import MADE
 from caudal.nets.mlp import MLP, ResidualMLP
 from caudal.nets.spectral import Spectral, SpectralConv2d, SpectralLinear
 from caudal.nets.triangular import TriangularConvNet, TriangularMLP, TriangularNet
-from caudal.nets.wavenet import WaveNet
-from caudal.nets.wavenet_step import Naive, Stepwise
+from caudal.nets.wavenet import Naive, WaveNet
 
 __all__ = [
     "MADE",
@@ -18,21 +17,21 @@ __all__ = [
     "BoundedScale",
     "CausalNet",
     "ColumnEmbedding",
-    "Embedding",
     "ContextMaps",
     "ConvNet",
+    "Embedding",
     "LipSwish",
     "LipschitzConvNet",
     "LipschitzMLP",
     "LipschitzNet",
     "Naive",
-    "Stepwise",
     "Rerun",
     "ResidualConvNet",
     "ResidualMLP",
     "Spectral",
     "SpectralConv2d",
     "SpectralLinear",
+    "Stepwise",
     "TriangularConvNet",
     "TriangularMLP",
     "TriangularNet",

@@ -1,4 +1,4 @@
-"""The protocol of causal nets: whole, or one position at a time."""
+"""The protocol of causal nets: run whole, or one position at a time."""
 
 from abc import ABC, abstractmethod
 from typing import Any, NamedTuple
@@ -10,40 +10,56 @@ from torch import Tensor, nn
 class CausalNet(nn.Module, ABC):
     """A net whose parameters at a position depend only on the positions before it.
 
-    Positions lie along the last dimension. The shift by one is in here and nowhere else. It can
-    be run whole, or one position at a time; a test holds the two equal.
+    Positions lie along the last dimension. The shift by one happens in here and nowhere else. A
+    net needs `forward` alone: the other methods are fast ways to go through it one position at a
+    time, and by default each step runs the whole net again. A test holds all ways equal.
     """
 
     @abstractmethod
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """Parameters of every position at once: (B, *event) to (B, P, *event)."""
 
-    @abstractmethod
     def start(self, like: Tensor, context: Tensor | None = None) -> Any:
-        """The state before the first position of events shaped as `like`: a plain value."""
+        """The state before the first position of events shaped as `like`."""
+        return _Prefix(torch.zeros_like(like), 0, context)
 
-    @abstractmethod
     def step(self, value: Tensor | None, state: Any) -> tuple[Tensor, Any]:
-        """Takes the value of the previous position (None at the first), gives the next one's.
+        """Takes the value of the previous position (None at the first), gives the next parameters.
 
-        Returns parameters (B, P, *rest, 1) and the new state; the old one is spent.
+        Returns parameters (B, P, *rest, 1) and the new state; the old state must not be reused.
         """
+        if value is not None:
+            rest = state.x.shape[-1] - state.position - 1
+            before, _, after = state.x.split([state.position, 1, rest], -1)
+            x = torch.cat([before, value, after], -1)
+            state = _Prefix(x, state.position + 1, state.context)
+        params = self(state.x, state.context)
+        return params[..., state.position : state.position + 1], state
 
-    @abstractmethod
     def unroll(
         self, z: Tensor, scalar: Any, context: Tensor | None = None
     ) -> tuple[Tensor, Tensor] | None:
-        """All steps of x_t = map(z_t; parameters) in a compiled loop, where there is one.
+        """All steps of x_t = map(z_t; parameters) in one compiled loop, where there is one.
 
-        `scalar` is what compiled loops know of the map. Returns x and log dx/dz, both as z; None
-        where there is no such loop, or stepping is faster.
+        `scalar` names the map for compiled loops (`caudal.elementwise.Scalar`), or is None.
+        Returns x and log dx/dz, both of the shape of z; None where no loop applies, or stepping is
+        faster.
         """
+        return None
+
+
+class _Prefix(NamedTuple):
+    """The values before the position, zeros from there on; the position; and the context."""
+
+    x: Tensor
+    position: int
+    context: Tensor | None
 
 
 class Rerun(CausalNet):
-    """The slow reference: a causal net that is run whole, again and again, at each step.
+    """The slow reference: a causal net that runs whole at each step, as by default.
 
-    For tests, and to measure what stepping is worth.
+    It is for tests, and to measure what stepping is worth.
     """
 
     def __init__(self, net: CausalNet) -> None:
@@ -54,25 +70,12 @@ class Rerun(CausalNet):
         params: Tensor = self.net(x, context)
         return params
 
-    def start(self, like: Tensor, context: Tensor | None = None) -> "Seen":
-        return Seen(torch.zeros_like(like), 0, context)
 
-    def step(self, value: Tensor | None, state: "Seen") -> tuple[Tensor, "Seen"]:
-        if value is not None:
-            rest = state.x.shape[-1] - state.position - 1
-            before, _, after = state.x.split([state.position, 1, rest], -1)
-            x = torch.cat([before, value, after], -1)
-            state = Seen(x, state.position + 1, state.context)
-        params = self.net(state.x, state.context)
-        return params[..., state.position : state.position + 1], state
+class Stepwise(Rerun):
+    """A causal net that steps, but without its compiled loop, to measure what that is worth."""
 
-    def unroll(self, z: Tensor, scalar: Any, context: Tensor | None = None) -> None:
-        return None
+    def start(self, like: Tensor, context: Tensor | None = None) -> Any:
+        return self.net.start(like, context)
 
-
-class Seen(NamedTuple):
-    """Values before the position, zeros from there on; the position; and the context."""
-
-    x: Tensor
-    position: int
-    context: Tensor | None
+    def step(self, value: Tensor | None, state: Any) -> tuple[Tensor, Any]:
+        return self.net.step(value, state)

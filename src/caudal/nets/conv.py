@@ -9,8 +9,8 @@ from torch.nn.utils.parametrizations import weight_norm
 class ConvNet(nn.Module):
     """Glow's net: 3x3, 1x1 and 3x3 convolutions with ReLU between them.
 
-    Context (B, E), if any, shifts the maps of the first layer. The last layer starts at zero and
-    learns the faster for a gain of its own, exp(3 g).
+    Context (B, E), if any, shifts the maps of the first layer. The last layer starts at zero; a
+    learned gain, exp(3 g), makes it learn faster.
     Reference: Glow (Kingma, Dhariwal, 2018), arXiv:1807.03039.
     """
 
@@ -34,10 +34,11 @@ class ConvNet(nn.Module):
 class ResidualConvNet(nn.Module):
     """Real-NVP's net: residual blocks h + conv(act(conv(act(h)))), each with a skip to the end.
 
-    Every convolution is weight-normalised and comes after a batch normalisation and ReLU;
-    `normalise=False` leaves out both. A `mask` (1, H, W), seen as one more channel, tells a
-    convolution, which is the same everywhere, where a checkerboard has its zeros. Context (B, E),
-    if any, shifts the maps that the blocks begin with. The last layer starts at zero.
+    Every convolution is weight-normalised and preceded by a batch normalisation and ReLU;
+    `normalise=False` leaves out both normalisations. A `mask` (1, H, W) becomes one more channel:
+    it shows the convolutions, which are the same everywhere, where a checkerboard has its zeros.
+    Context (B, E), if any, shifts the maps at the input of the blocks. The last layer starts at
+    zero.
     Reference: Real-NVP (Dinh, Sohl-Dickstein, Bengio, 2017), arXiv:1605.08803.
     """
 
@@ -82,7 +83,7 @@ class ResidualConvNet(nn.Module):
 
 
 class _Block(nn.Module):
-    """One residual block and its skip: h and what of h goes to the end."""
+    """One residual block: the new h, and its skip to the end."""
 
     def __init__(self, maps: int, normalise: bool, dropout: float) -> None:
         super().__init__()
@@ -103,7 +104,7 @@ class _Block(nn.Module):
 
 
 class ZeroConv(nn.Module):
-    """A last layer that starts at zero, with a gain exp(3 g) for each map: (B, P, outputs, H, W).
+    """A last layer that starts at zero, with a gain exp(3 g) of each map: (B, P, outputs, H, W).
 
     Reference: Glow (Kingma, Dhariwal, 2018), arXiv:1807.03039, in the form of its released code.
     """
@@ -116,7 +117,7 @@ class ZeroConv(nn.Module):
         self.n_params = n_params
 
     def forward(self, h: Tensor, context: Tensor | None = None) -> Tensor:
-        # The gain goes to the weights, which are fewer than the maps.
+        # The gain multiplies the weights, which are fewer numbers than the maps.
         gain = (3 * self.log_gain).exp()
         weight, bias = self.weight * gain[:, None, None, None], self.bias * gain
         out = F.conv2d(dense(h), weight, bias, padding=weight.shape[-1] // 2)
@@ -124,9 +125,9 @@ class ZeroConv(nn.Module):
 
 
 class BoundedScale(nn.Module):
-    """A net for affine maps whose log-scale becomes gain tanh(raw), gain learned for each channel.
+    """A net for affine maps whose log-scale becomes gain tanh(raw), the gain learned by channel.
 
-    For parameters (mu, raw) on dimension 1. As in Real-NVP, where it keeps exp from overflowing.
+    It wraps a net that gives parameters (mu, raw) on dimension 1, and keeps exp from overflowing.
     Reference: Real-NVP (Dinh, Sohl-Dickstein, Bengio, 2017), arXiv:1605.08803.
     """
 
@@ -141,7 +142,7 @@ class BoundedScale(nn.Module):
 
 
 class ContextMaps(nn.Module):
-    """Parameters from context alone, the same at each position: sees an event of no channels."""
+    """Parameters from context alone, equal at each position; the event it sees has no channels."""
 
     def __init__(self, outputs: int, n_params: int, context: int) -> None:
         super().__init__()
@@ -156,24 +157,24 @@ class ContextMaps(nn.Module):
 
 
 def dense(x: Tensor) -> Tensor:
-    """X with its channels next to each other in memory, where convolutions are fastest."""
-    if x.shape[1] == 1:  # a single one is, in either order; PyTorch goes by the strides
+    """The same x with its channels contiguous in memory, where convolutions are fastest."""
+    if x.shape[1] == 1:  # a single channel is so in either order; PyTorch goes by the strides
         return x.reshape(len(x), *x.shape[2:], 1).permute(0, 3, 1, 2)
     return x.contiguous(memory_format=torch.channels_last)
 
 
 def per_map(values: Tensor) -> Tensor:
-    """One value for each map, (B, C), as (B, C, 1, 1)."""
+    """Reshapes one value for each map, (B, C), to (B, C, 1, 1)."""
     return values[..., None, None]
 
 
 def _conv(inputs: int, outputs: int, size: int) -> nn.Conv2d:
-    """PyTorch's own start; He's, wider, trains much worse before a zero last layer here."""
+    """PyTorch's initial weights: He's, wider, train much worse here, before a zero last layer."""
     return channels_last(nn.Conv2d(inputs, outputs, size, padding=size // 2))
 
 
 def channels_last(layer: nn.Conv2d) -> nn.Conv2d:
-    """The layer with its weights in the order of `dense` images."""
+    """The layer with its weights in the memory order of `dense` images."""
     layer.weight.data = dense(layer.weight.data)
     return layer
 

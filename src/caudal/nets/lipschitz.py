@@ -9,15 +9,15 @@ from typing import cast
 
 from torch import Tensor, nn
 
-from caudal.nets.contracting import Contracting, lipschitz_activation
+from caudal.nets.activation import Contracting, lipschitz_activation
 from caudal.nets.conv import per_map
 from caudal.nets.spectral import Spectral, SpectralConv2d, SpectralLinear
 
 _BEND = 3.0
-"""Of the activations, over the size of what they see.
+"""Bend of the activations, relative to the size of their inputs.
 
-250 steps of a residual flow on moons come to -1.74 nats, and on 64 pixels of digits to -57.3; with
-a bend of 1 and the biases of plain layers to -2.77, which is that of a Gaussian, and -61.9.
+250 steps of a residual flow on moons reach -1.74 nats, and on 64 pixels of digits -57.3; with a
+bend of 1 and the biases of plain layers -2.77, the score of a Gaussian, and -61.9.
 """
 Pass = Callable[..., Tensor]
 Push = Callable[[Tensor], Tensor]
@@ -26,10 +26,10 @@ Push = Callable[[Tensor], Tensor]
 class LipschitzNet(nn.Module, ABC):
     """Layers of 2-norm at most `coefficient` < 1 with activations of slope at most 1 between.
 
-    Context (B, E), if any, shifts what the first layer gives: it does not touch the Lipschitz
-    constant in x. A layer that stretches nothing spreads x over its units, so each sees little,
-    sqrt(inputs / units) of an input. There the activations bend and the biases lie, to begin with:
-    those that bend at 1 would hardly be more than straight, and learn that last.
+    Context (B, E), if any, shifts the output of the first layer, which leaves the Lipschitz
+    constant in x unchanged. A layer of norm 1 spreads x over its units, so that each sees only a
+    part of it, of size sqrt(inputs / units). The activations start to bend, and the biases lie,
+    at this size: activations that bend at 1 would start almost straight, and learn to bend last.
     """
 
     def __init__(
@@ -46,12 +46,12 @@ class LipschitzNet(nn.Module, ABC):
         self.context = context
 
     def _share(self, layer: Spectral) -> float:
-        """The part of an input's size that a unit of a layer sees."""
+        """The size of a unit's input, relative to that of x."""
         return math.sqrt(self.spectral[0].weight.shape[1] / layer.weight.shape[0])
 
     @abstractmethod
     def spread(self, shift: Tensor) -> Tensor:
-        """A shift (B, maps) in a shape that adds to what the first layer gives."""
+        """Reshapes a shift (B, maps) so that it adds to the output of the first layer."""
 
     @property
     def spectral(self) -> list[Spectral]:
@@ -72,19 +72,19 @@ class LipschitzNet(nn.Module, ABC):
         return self.frozen()(x, context)
 
     def frozen(self) -> Pass:
-        """The net as it is now, as a function: for many passes with the same weights.
+        """The net with its present weights, as a function for many passes.
 
-        They are normalised once, in training after power iterations, with a gradient if it is
-        on; a pass is then as cheap as one of a plain net, and torch.func may transform it.
+        The weights are normalised once, in training after power iterations, and with a gradient
+        if it is on. A pass is then as cheap as a plain net's, and torch.func can transform it.
         """
         weights = [layer.effective() for layer in self.spectral]
         return partial(self._run, weights)
 
     def linearised(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Push]:
-        """g(x), and the products with its Jacobian there: v to J v.
+        """g(x), and the products with its Jacobian J at x: v to J v.
 
-        v are k vectors at each x, (k, B, *event), or the same ones at all, (k, 1, *event). A
-        product is a pass of the layers without activations, which multiply by their slopes.
+        v holds k vectors for each x, (k, B, *event), or k vectors for all, (k, 1, *event). A
+        product is a pass of the layers, with the slopes of the activations as factors.
         """
         weights = [layer.effective() for layer in self.spectral]
         h, slopes = self._first(x, context, weights[0]), []
@@ -97,7 +97,7 @@ class LipschitzNet(nn.Module, ABC):
     def lipschitz(self) -> float:
         """A bound of the Lipschitz constant in x: the product of the layers' norms.
 
-        Each with 1% on top, which is what `tighten` may miss of it.
+        Each norm gets 1% on top, for the error that `tighten` may leave.
         """
         bound = 1.0
         for layer in self.spectral:
@@ -105,7 +105,7 @@ class LipschitzNet(nn.Module, ABC):
         return bound
 
     def tighten(self) -> None:
-        """Makes the norm of each layer right."""
+        """Updates the estimated norm of each layer to its tolerance."""
         for layer in self.spectral:
             layer.tighten()
 
@@ -119,8 +119,8 @@ class LipschitzNet(nn.Module, ABC):
         h = self.spectral[0].run(x, weight)
         if self.context is None:
             return h
-        given = cast(Tensor, context).to(h.dtype)  # of an embedding it may be in half precision
-        return h + self.spread(self.context(given))
+        features = cast(Tensor, context).to(h.dtype)  # embeddings can be in half precision
+        return h + self.spread(self.context(features))
 
     def _push(self, weights: Sequence[Tensor], slopes: Sequence[Tensor], v: Tensor) -> Tensor:
         for index, (layer, weight) in enumerate(zip(self.spectral, weights, strict=True)):
@@ -132,7 +132,7 @@ class LipschitzNet(nn.Module, ABC):
 
 
 class LipschitzMLP(LipschitzNet):
-    """A net of vectors: x (B, D) and context (B, E) or None to (B, D).
+    """A Lipschitz net of vectors: x (B, D) and context (B, E) or None to (B, D).
 
     Reference: i-ResNet (Behrmann et al., 2019), arXiv:1811.00995.
     """
@@ -156,9 +156,9 @@ class LipschitzMLP(LipschitzNet):
 
 
 class LipschitzConvNet(LipschitzNet):
-    """A net of images: 3x3, 1x1 and 3x3 convolutions, (B, C, H, W) to (B, C, H, W).
+    """A Lipschitz net of images: 3x3, 1x1 and 3x3 convolutions, (B, C, H, W) to (B, C, H, W).
 
-    Norms hold for images of the `shape` (H, W) given.
+    The norms hold for images of the given `shape` (H, W).
     Reference: i-ResNet (Behrmann et al., 2019), arXiv:1811.00995.
     """
 
@@ -182,4 +182,4 @@ class LipschitzConvNet(LipschitzNet):
 
 def _check(coefficient: float) -> None:
     if not 0 < coefficient < 1:
-        raise ValueError(f"coefficient must be between 0 and 1, got {coefficient}")
+        raise ValueError(f"`coefficient` must be between 0 and 1, got {coefficient}")

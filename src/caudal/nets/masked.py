@@ -5,27 +5,68 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
+import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from caudal.nets.activation import activation, overwriting
 from caudal.nets.causal import CausalNet
-from caudal.nets.compiled import suits, unroll
-from caudal.nets.staircase import StaircaseLinear
-from caudal.nets.unroll import Unrolled
+from caudal.nets.fast import Unrolled, cuts_of, staircase_product, unroll_masked
+
+
+class MaskedLinear(nn.Module):
+    """y = (W * mask) x + b with mask[i, j] = (j < reach[i]), reach non-decreasing.
+
+    The batch is the last dimension: x (inputs, B) to y (outputs, B). The entries of W outside the
+    mask have no influence and get no gradient. The mask is a staircase, of which `fast` makes use.
+    """
+
+    mask: Tensor
+
+    def __init__(self, inputs: int, reach: Sequence[int]) -> None:
+        super().__init__()
+        if list(reach) != sorted(reach):
+            raise ValueError("`reach` must be non-decreasing: sort the units by degree")
+        self.weight = nn.Parameter(torch.empty(len(reach), inputs))
+        self.bias = nn.Parameter(torch.empty(len(reach)))
+        mask = torch.arange(inputs) < torch.tensor(reach).unsqueeze(1)
+        self.register_buffer("mask", mask.to(self.weight.dtype), persistent=False)
+        self.cuts = cuts_of(reach)
+        self.reset()
+
+    @torch.no_grad()
+    def reset(self) -> None:
+        """Draws weights and biases of variance 1 / n, n the number of a unit's unmasked inputs.
+
+        That is three times nn.Linear's variance: with a zero last layer, narrower features cost up
+        to 0.2 nats on tables of few columns after few steps (benchmarks/results/quality.md).
+        """
+        bound = (self.mask.sum(1, keepdim=True).clamp(min=1) / 3).rsqrt()
+        self.weight.uniform_(-1, 1).mul_(bound)
+        self.bias.uniform_(-1, 1).mul_(bound.squeeze(1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = staircase_product(self, x)
+        if y is None:
+            y = torch.addmm(self.bias.unsqueeze(1), self.weight * self.mask, x)
+        return y
+
+    def extra_repr(self) -> str:
+        outputs, inputs = self.weight.shape
+        return f"inputs={inputs}, outputs={outputs}"
 
 
 class MADE(CausalNet):
     """Masked autoencoder: (B, D) and context (B, C) to (B, P, D), element d from elements < d.
 
-    Units carry degrees: input d has degree d (1..D), a hidden unit of degree k sees the inputs of
+    Units have degrees: input d has degree d (1..D), a hidden unit of degree k sees the inputs of
     degree <= k, output d sees the hidden units of degree < d. Hidden degrees are spread evenly
-    and *sorted*, so each mask is a staircase, and what is known after t inputs is a prefix of
-    every layer. The order is that of the columns; put a Permutation before it for another.
-    With `residual`, pairs of hidden layers of equal width are blocks h + W2 act(W1 act(h)), which
-    in training drop a share `dropout` of their units. `direct` connects inputs to outputs. The
-    context enters the first hidden layer, unmasked; then some units have degree 0 and see it
-    alone. The last layer starts at zero.
+    and *sorted*, so that each mask is a staircase, and the units known after t inputs are the
+    first ones of every layer. The order is that of the columns; a Permutation before it changes
+    that. With `residual`, pairs of hidden layers of equal width are blocks h + W2 act(W1 act(h)),
+    which drop a share `dropout` of their units in training. `direct` connects inputs to outputs.
+    The context enters the first hidden layer without a mask; some units then have degree 0 and see
+    it alone. The last layer starts at zero.
     Reference: Germain, Gregor, Murray, Larochelle (2015), arXiv:1502.03509.
     """
 
@@ -42,20 +83,20 @@ class MADE(CausalNet):
     ) -> None:
         super().__init__()
         if not hidden or min(hidden) < 1:
-            raise ValueError(f"hidden must name at least one layer of one unit, got {hidden}")
+            raise ValueError(f"`hidden` must have at least one layer of one unit, got {hidden}")
         if residual and (len(hidden) % 2 == 0 or len(set(hidden)) > 1):
-            raise ValueError(f"residual blocks need an odd number of equal layers, got {hidden}")
+            raise ValueError(f"`residual` needs an odd number of equal `hidden`, got {hidden}")
         inputs = list(range(1, features + 1))
         outputs = [d for d in inputs for _ in range(n_params)]
         degrees = [inputs, *(_hidden_degrees(width, features, context > 0) for width in hidden)]
         self.layers = nn.ModuleList(
-            StaircaseLinear(len(a), [bisect_right(a, degree) for degree in b])
+            MaskedLinear(len(a), [bisect_right(a, degree) for degree in b])
             for a, b in pairwise(degrees)
         )
-        # Of each hidden layer, how many units have a degree below t: rows due before step t.
+        # due[l][t]: the number of units of hidden layer l with a degree below t, known at step t.
         self.due = [[bisect_left(d, t) for t in range(features + 1)] for d in degrees[1:]]
-        self.last = StaircaseLinear(hidden[-1], _before(degrees[-1], outputs))
-        self.direct = StaircaseLinear(features, _before(inputs, outputs)) if direct else None
+        self.last = MaskedLinear(hidden[-1], _before(degrees[-1], outputs))
+        self.direct = MaskedLinear(features, _before(inputs, outputs)) if direct else None
         self.context = nn.Linear(context, hidden[0], bias=False) if context else None
         for layer in (self.last, self.direct):
             if layer is not None:
@@ -68,8 +109,11 @@ class MADE(CausalNet):
         self.residual = residual
         self.dropout = dropout
 
+    def extra_repr(self) -> str:
+        return f"features={self.features}, n_params={self.n_params}, residual={self.residual}"
+
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        columns = x.t()  # the staircase layers have the batch on the last dimension
+        columns = x.t()  # masked layers have the batch on the last dimension
         h = self.layers[0](columns)
         if self.context is not None:
             h = h + self.context(context).t()
@@ -98,15 +142,15 @@ class MADE(CausalNet):
     def unroll(
         self, z: Tensor, scalar: Any, context: Tensor | None = None
     ) -> tuple[Tensor, Tensor] | None:
-        return unroll(self, z, scalar, context) if suits(self, z, scalar) else None
+        return unroll_masked(self, z, scalar, context)
 
 
 def _hidden_degrees(width: int, features: int, with_zero: bool) -> list[int]:
-    """`width` degrees spread evenly and sorted over 1..D-1, or 0..D-1 when there is a context."""
+    """`width` degrees spread evenly and sorted over 1..D-1, or 0..D-1 if there is a context."""
     lowest = 0 if with_zero else 1
     return [lowest + (unit * (features - lowest)) // width for unit in range(width)]
 
 
 def _before(hidden: Sequence[int], outputs: Sequence[int]) -> list[int]:
-    """How many of the sorted `hidden` degrees lie strictly below each output's."""
+    """The number of sorted `hidden` degrees strictly below the degree of each output."""
     return [bisect_left(hidden, degree) for degree in outputs]

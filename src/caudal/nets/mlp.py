@@ -12,8 +12,8 @@ from caudal.nets.activation import activation, overwriting
 class MLP(nn.Module):
     """Plain layers: (B, inputs) and context (B, C) to parameters (B, P, outputs).
 
-    The last layer starts at zero, so that the flow starts at the identity; the others wider than
-    nn.Linear's, so that it soon leaves it.
+    The last layer starts at zero, so that the flow starts at the identity. The others start wider
+    than nn.Linear's, so that it soon leaves the identity.
     """
 
     def __init__(
@@ -28,11 +28,15 @@ class MLP(nn.Module):
         super().__init__()
         sizes = [inputs + context, *hidden]
         pairs = zip(sizes[:-1], sizes[1:], strict=True)
-        # He's variance, 2 / inputs: what ReLU leaves stays as large as it was.
+        # He's variance, 2 / inputs, keeps the size of activations through ReLU.
         self.hidden = nn.ModuleList(_wide(nn.Linear(a, b), gain=2**0.5) for a, b in pairs)
         self.last = _zero(nn.Linear(sizes[-1], outputs * n_params))
         self.n_params = n_params
         self.overwriting = overwriting(activation_name)
+
+    def extra_repr(self) -> str:
+        hidden = tuple(layer.out_features for layer in self.hidden)
+        return f"hidden={hidden}, n_params={self.n_params}"
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         h = x if context is None else torch.cat([x, context], 1)
@@ -68,6 +72,11 @@ class ResidualMLP(nn.Module):
         self.overwriting = overwriting(activation_name)
         self.dropout = dropout
 
+    def extra_repr(self) -> str:
+        return (
+            f"hidden={self.first.out_features}, blocks={len(self.inner)}, n_params={self.n_params}"
+        )
+
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         h = self.first(x if context is None else torch.cat([x, context], 1))
         for inner, outer in zip(self.inner, self.outer, strict=True):
@@ -80,10 +89,10 @@ class ResidualMLP(nn.Module):
 
 @torch.no_grad()
 def _wide(layer: nn.Linear, gain: float = 1.0) -> nn.Linear:
-    """Weights of variance gain^2 / inputs and biases of 1 / inputs; nn.Linear's is a third of it.
+    """Weights of variance gain^2 / inputs, biases of 1 / inputs: three times nn.Linear's.
 
     With a zero last layer, narrower features cost up to a fifth of a nat on tables of few columns
-    when steps are few (benchmarks/results/quality.md).
+    after few steps (benchmarks/results/quality.md).
     """
     layer.weight.mul_(gain * 3**0.5)
     layer.bias.mul_(3**0.5)

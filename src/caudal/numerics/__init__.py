@@ -1,9 +1,6 @@
-"""Equations without a closed form, and determinants too large to compute: solved and estimated."""
+"""Equations without a closed form are solved, and determinants too large to compute estimated."""
 
-from caudal.numerics.bisection import bisect
-from caudal.numerics.drawing import drawing, generator_in_use, log_dets_wanted, values_alone
-from caudal.numerics.fixed_point import Solution, fixed_point
-from caudal.numerics.implicit import solve
+from caudal.numerics.equations import Solution, bisect, fixed_point, solve
 from caudal.numerics.log_det import (
     Law,
     Push,
@@ -11,9 +8,13 @@ from caudal.numerics.log_det import (
     Series,
     Truncated,
     Weight,
+    drawing,
     estimate,
     exact,
+    generator_in_use,
+    log_dets_wanted,
     rademacher,
+    values_alone,
 )
 
 __all__ = [

@@ -1,41 +1,78 @@
-"""log|det(I + J)|, J the Jacobian of a contraction: exactly, or from its power series."""
+"""log|det(I + J)|, J the Jacobian of a contraction: exact, or estimated from its power series."""
 
 import itertools
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import ClassVar, Literal, get_args
 
 import torch
 from torch import Tensor
 
+_GENERATOR: ContextVar[torch.Generator | None] = ContextVar("generator", default=None)
+_WANTED: ContextVar[bool] = ContextVar("wanted", default=True)
 Law = Literal["geometric", "poisson"]
 Weight = float | Tensor
 
 
+@contextmanager
+def drawing(generator: torch.Generator) -> Iterator[None]:
+    """Within this context, estimates in evaluation mode draw from `generator`, anew for each row.
+
+    Outside of it they use the same random numbers each time, so that repeated scores are equal.
+    """
+    token = _GENERATOR.set(generator)
+    try:
+        yield
+    finally:
+        _GENERATOR.reset(token)
+
+
+def generator_in_use() -> torch.Generator | None:
+    """The generator of the innermost `drawing` context, None outside of any."""
+    return _GENERATOR.get()
+
+
+@contextmanager
+def values_alone() -> Iterator[None]:
+    """Within this context, bijections may return zeros in place of expensive log-dets."""
+    token = _WANTED.set(False)
+    try:
+        yield
+    finally:
+        _WANTED.reset(token)
+
+
+def log_dets_wanted() -> bool:
+    """Whether log-dets are needed: not within `values_alone`."""
+    return _WANTED.get()
+
+
 class Series(ABC):
-    """Which terms of log det(I + J) = sum_k (-1)^(k+1) tr(J^k) / k are summed, how weighted."""
+    """The terms of log det(I + J) = sum_k (-1)^(k+1) tr(J^k) / k to sum, and their weights."""
 
     kind: ClassVar[str]
-    """What such an estimate is: "biased" or "unbiased"."""
+    """The kind of such an estimate: "biased" or "unbiased"."""
 
     @abstractmethod
     def weights(self, rows: int, generator: torch.Generator | None) -> list[Weight]:
-        """The weight of each term from the first on, of so many rows.
+        """The weight of each term, from the first on.
 
-        Numbers where all rows have the same; else (rows,), drawn for each row by itself, so that
-        errors average out over rows.
+        A weight is a number if it is the same for all rows. Otherwise it is (rows,), drawn for
+        each row by itself, so that errors average out over rows.
         """
 
     @abstractmethod
     def bias_bound(self, lipschitz: float) -> float:
-        """How far the sum is off at most, in nats a dimension, where all |J| <= lipschitz."""
+        """The largest possible bias of the sum, in nats a dimension, if all |J| <= lipschitz."""
 
 
 @dataclass(frozen=True)
 class Truncated(Series):
-    """The first `terms`, and nothing for the others: i-ResNet's, biased.
+    """The first `terms` alone: i-ResNet's estimate, biased.
 
     Reference: Invertible residual networks (Behrmann, Grathwohl, Chen, Duvenaud, Jacobsen, 2019),
     arXiv:1811.00995.
@@ -59,10 +96,10 @@ class Truncated(Series):
 
 @dataclass(frozen=True)
 class Roulette(Series):
-    """The first `terms`, and N more, each over the chance that it is reached: unbiased.
+    """The first `terms` and N more, each divided by the probability that it is reached: unbiased.
 
-    N has mean `mean` and is geometric or Poisson. The chance that a Poisson number reaches k falls
-    like 1/k!, so that its rare long sums weigh much; a geometric one's falls like a power.
+    N has mean `mean` and is geometric or Poisson. The probability that a Poisson number reaches k
+    falls like 1/k!, and rare long sums have huge weights; that of a geometric one like a power.
     Reference: Residual flows for invertible generative modeling (Chen, Behrmann, Duvenaud,
     Jacobsen, 2019), arXiv:1906.02735.
     """
@@ -75,18 +112,18 @@ class Roulette(Series):
     def __post_init__(self) -> None:
         _check_terms(self.terms)
         if not 0 < self.mean < math.inf:
-            raise ValueError(f"mean must be a positive number, got {self.mean}")
+            raise ValueError(f"`mean` must be a positive number, got {self.mean}")
         if self.law not in get_args(Law):
-            raise ValueError(f"law must be one of {', '.join(get_args(Law))}, got {self.law!r}")
+            raise ValueError(f"`law` must be one of {', '.join(get_args(Law))}, got {self.law!r}")
 
     def weights(self, rows: int, generator: torch.Generator | None) -> list[Weight]:
         device = None if generator is None else generator.device
-        # In (0, 1]: a 0 would reach any number of terms.
+        # Uniform on (0, 1]: a 0 would reach any number of terms.
         drawn = 1 - torch.rand(rows, generator=generator, device=device)
         weights: list[Weight] = [1.0] * self.terms
         for j in itertools.count(1):
             chance = self._reaches(j)
-            # N >= j exactly where the drawn number is at most the chance of that.
+            # N >= j exactly where the uniform number is at most the probability of that.
             reached = drawn <= chance
             if not reached.any():
                 break
@@ -105,11 +142,11 @@ class Roulette(Series):
 
 
 Push = Callable[[Tensor], Tensor]
-"""v to J v for k vectors at each of B points, (k, B, *event), or the same k at all of them,
-(k, 1, *event); what comes back is (k, B, *event) either way."""
+"""v to J v for k vectors at each of B points, (k, B, *event), or the same k vectors at all points,
+(k, 1, *event); the result is (k, B, *event) either way."""
 
 _ROWS, _ROWS_ON_CPU = 1 << 16, 1 << 12
-"""Vectors pushed at once, about: of more of them, what lies between layers leaves the caches."""
+"""Vectors pushed at once, roughly: with more, the values between layers leave the caches."""
 
 
 def exact(push: Push, like: Tensor) -> Tensor:
@@ -125,24 +162,24 @@ def exact(push: Push, like: Tensor) -> Tensor:
     most = _ROWS_ON_CPU if like.device.type == "cpu" else _ROWS
     pieces = vectors.split(max(1, most // max(rows, 1)))
     jacobian = torch.cat([push(piece).flatten(2) for piece in pieces]).permute(1, 2, 0)
-    if elements == 2:  # by hand: LAPACK takes ten times as long for it
+    if elements == 2:  # in closed form: LAPACK takes ten times as long
         (a, b), (c, d) = (row.unbind(1) for row in jacobian.unbind(1))
         return torch.log1p(a + d + a * d - b * c)
     return torch.linalg.slogdet(jacobian + basis).logabsdet
 
 
 def estimate(push: Push, weights: Sequence[Weight], probe: Tensor) -> Tensor:
-    """The series by Hutchinson's trace, tr A = E v^T A v: (B,).
+    """The series with Hutchinson's estimate of traces, tr A = E v^T A v: (B,).
 
     With w_k = J^k v the value is sum_k (-1)^(k+1) a_k v . w_k / k. Its gradient is that of
     v^T J u with u = sum_k (-1)^k a_(k+1) w_k held fixed, the Neumann series of (I + J)^-1. Both
-    have the right expectation. A single product with J is differentiated, so memory does not grow
-    with the number of terms.
+    have the right expectation. Only one product with J is differentiated, so that memory does not
+    grow with the number of terms.
 
     Args:
         push: products with J.
         weights: a_1, a_2, ..., numbers or (B,) (see `Series`).
-        probe: v, of independent elements of mean 0 and variance 1, (B, *event).
+        probe: v (B, *event), with independent elements of mean 0 and variance 1.
     """
     with torch.no_grad():
         total, pushed, neumann = probe.new_zeros(len(probe)), probe, torch.zeros_like(probe)
@@ -158,7 +195,7 @@ def estimate(push: Push, weights: Sequence[Weight], probe: Tensor) -> Tensor:
 
 
 def rademacher(like: Tensor, rows: int, generator: torch.Generator | None = None) -> Tensor:
-    """Signs, +1 or -1, for events shaped as those of `like` (B, *event): (rows, *event)."""
+    """Random signs, +1 or -1, for events shaped as those of `like` (B, *event): (rows, *event)."""
     device = like.device if generator is None else generator.device
     shape = (rows, *like.shape[1:])
     bits = torch.randint(0, 2, shape, generator=generator, device=device, dtype=torch.int8)
@@ -167,11 +204,11 @@ def rademacher(like: Tensor, rows: int, generator: torch.Generator | None = None
 
 def _check_terms(terms: int) -> None:
     if terms < 0:
-        raise ValueError(f"terms must be at least 0, got {terms}")
+        raise ValueError(f"`terms` must be at least 0, got {terms}")
 
 
 def _like(weight: Weight, x: Tensor) -> Weight:
-    """A weight in the shape to go with x (B, ...)."""
+    """Reshapes a weight so that it broadcasts with x (B, ...)."""
     if isinstance(weight, float):
         return weight
     return weight.to(x).view(-1, *[1] * (x.ndim - 1))

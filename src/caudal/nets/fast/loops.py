@@ -1,15 +1,78 @@
-"""All steps of a WaveNet in one compiled loop (see `caudal.nets.wavenet_unroll`).
+"""The loops over steps that Numba compiles: a block of a masked net, and a whole WaveNet.
 
-At one row to the batch a step reads every weight once, and little else takes time: so weights lie
-in the order in which they are read, and each product goes along their rows. Numbers of channels
-are multiples of 16, padded with zeros.
+In a block of a masked net, the products with what came before are done already. What remains is
+small and sequential, and plain Python would spend most of its time between products of a few
+numbers. A WaveNet of one row reads every weight once a step, and this takes nearly all the time:
+weights lie in the order in which they are read, and each product goes along their rows. Its
+numbers of channels are multiples of 16, padded with zeros.
 """
+
+import math
 
 from numba import njit
 
-from caudal.kernels.maps import forward
+from caudal.nets.fast.maps import forward
 
 FLAGS = {"contract", "reassoc", "nsz", "arcp"}  # not those that would lose NaN
+
+
+@njit(fastmath=True)
+def add_block_products(into, rows, top, weight, source, columns):
+    """into[r - top] += weight[r, c] source[c], summed over columns, for every row and batch."""
+    if into.shape[1] < 8:  # for a small batch, along the weights
+        for b in range(into.shape[1]):
+            for r in range(rows[0], rows[1]):
+                total = into[r - top, b]
+                for c in range(columns[0], columns[1]):
+                    total += weight[r, c] * source[c, b]
+                into[r - top, b] = total
+        return
+    for r in range(rows[0], rows[1]):
+        row = into[r - top]
+        for c in range(columns[0], columns[1]):
+            w, values = weight[r, c], source[c]
+            for b in range(len(row)):
+                row[b] += w * values[b]
+
+
+@njit(cache=True, nogil=True)
+def run_block(kind, steps, z, x, log_slope, net, residual, relu, constants):
+    """Fills rows steps[0] to steps[1] of x and log_slope, and of the hidden layers.
+
+    net holds, for each layer, its weight, the first row of each step, and its products with all
+    that was known before the block; then the values of each hidden layer, and the weight of direct
+    connections. The last layer's rows are the parameters of the map.
+    """
+    weights, dues, sums, hidden, direct = net
+    first, last = steps
+    outputs = len(weights) - 1
+    n_params = dues[outputs][1] - dues[outputs][0]
+    for t in range(first, last):
+        for k in range(outputs + 1):
+            rows, top = (dues[k][t], dues[k][t + 1]), dues[k][first]
+            if rows[0] == rows[1]:
+                continue
+            if k == 0:
+                add_block_products(sums[k], rows, top, weights[k], x, (first, t))
+            else:
+                known = (dues[k - 1][first], dues[k - 1][t + 1])
+                add_block_products(sums[k], rows, top, weights[k], hidden[k - 1], known)
+            if k == outputs:
+                if len(direct) > 0:
+                    add_block_products(sums[k], rows, top, direct, x, (first, t))
+                continue
+            for r in range(rows[0], rows[1]):
+                for b in range(z.shape[1]):
+                    value = sums[k][r - top, b]
+                    if residual and k > 0 and k % 2 == 0:
+                        value += sums[k - 2][r - top, b]
+                        sums[k][r - top, b] = value
+                    if not (residual and k == outputs - 1):
+                        value = max(value, value - value) if relu else math.tanh(value)
+                    hidden[k][r, b] = value
+        for b in range(z.shape[1]):
+            row = (t - first) * n_params
+            x[t, b], log_slope[t, b] = forward(kind, z[t, b], sums[outputs], row, b, constants)
 
 
 @njit(fastmath=FLAGS)
@@ -30,9 +93,9 @@ def add_products(into, x, weight):
 
 @njit(fastmath=FLAGS)
 def to_tanh(values, rational):
-    """Each becomes its tanh: x P(x^2) / Q(x^2), where x is kept within the last coefficient.
+    """Replaces each value by its tanh: x P(x^2) / Q(x^2), x clamped to the last coefficient.
 
-    They are of the numbers' own type, or all would be double.
+    The coefficients have the type of the values: otherwise all would become double.
     """
     a0, a1, a2, a3 = rational[0], rational[1], rational[2], rational[3]
     a4, a5, a6, b0 = rational[4], rational[5], rational[6], rational[7]
@@ -48,7 +111,7 @@ def to_tanh(values, rational):
 
 @njit(fastmath=FLAGS)
 def to_tanh_double(values):
-    """Each becomes its tanh: 1 - 2 / (1 + exp(2 x)), exp by its series and ten squarings."""
+    """Replaces each value by its tanh: 1 - 2 / (1 + exp(2 x)), exp by series and ten squarings."""
     for j in range(len(values)):
         x = values[j]
         x = 20.0 if x > 20.0 else x
@@ -62,7 +125,7 @@ def to_tanh_double(values):
 
 @njit(fastmath=FLAGS)
 def gate(values, units, rational):
-    """The units tanh(filter) (1 + tanh(gate)), of values (B, 2 channels)."""
+    """Fills units with tanh(filter) (1 + tanh(gate)), from values (B, 2 channels)."""
     channels = units.shape[1]
     for b in range(len(units)):
         if values.itemsize == 4:
@@ -75,7 +138,7 @@ def gate(values, units, rational):
 
 @njit(fastmath=FLAGS)
 def add_row(into, added, row):
-    """Puts a row into each of a batch, or adds it: loops compile sooner than array expressions."""
+    """Writes or adds a row to each of a batch: loops compile faster than array expressions."""
     for b in range(len(into)):
         for j in range(len(row)):
             into[b, j] = into[b, j] + row[j] if added else row[j]
@@ -83,7 +146,7 @@ def add_row(into, added, row):
 
 @njit(fastmath=FLAGS)
 def relu(values):
-    """In place."""
+    """Clips negative values at zero, in place."""
     for b in range(len(values)):
         for j in range(values.shape[1]):
             if values[b, j] < 0:
@@ -92,26 +155,25 @@ def relu(values):
 
 @njit(fastmath=FLAGS)
 def queued(queue, slot, h):
-    """Puts h into a slot of a queue."""
+    """Writes h into a slot of a queue."""
     for b in range(len(h)):
         for j in range(queue.shape[2]):
             queue[slot, b, j] = h[b, j]
 
 
 @njit(cache=True, nogil=True, fastmath=FLAGS)
-def run_steps(kind, constants, z, x, log_slope, net, given, state, scratch):
-    """Fills x and log_slope (T, B) for noise z, and moves the state on.
+def run_steps(kind, constants, z, x, log_slope, net, inputs, state, scratch):
+    """Fills x and log_slope (T, B) for noise z, and advances the state.
 
-    net: the first layer (2, channels), weight and bias; taps (layers, kernel, channels, 2
+    net: weight and bias of the first layer (2, channels); taps (layers, kernel, channels, 2
     channels); outs (layers, channels, channels or twice as many), their biases; the two layers of
-    the head and their biases; the dilations; coefficients of tanh. given: conditions (rows, B or
-    1, layers, 2 channels), biases in them, and how many steps each is for. state: queues (rows,
-    B, channels) of all layers one after the other, the slot of each that comes next, and the
-    samples before.
-    scratch: a place (B, n) for each thing that is worked on.
+    the head and their biases; the dilations; coefficients of tanh. inputs: biases plus conditions
+    of the gates (rows, B or 1, layers, 2 channels), and the number of steps that each row is for.
+    state: queues (rows, B, channels) of all layers one after the other, the next slot of each, and
+    the samples before. scratch: memory (B, n) for streams, gates, units and parameters.
     """
     first, taps, outs, out_bias, inner, inner_bias, last, last_bias, dilations, rational = net
-    conditions, hold = given
+    conditions, hold = inputs
     queues, slots, before = state
     streams, values, units, params = scratch  # streams: residual, then skips
     batch, channels, kernel = z.shape[1], first.shape[1], taps.shape[1]

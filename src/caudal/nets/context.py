@@ -1,0 +1,155 @@
+"""Context made fit for a net: columns, and frames of what is known of a clip of sound."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor, nn
+
+_LONGEST_HOLD = 16
+
+
+class Embedding(nn.Module, ABC):
+    """Turns context in the user's units into `n_features` features that a net can take."""
+
+    n_features: int
+
+    @abstractmethod
+    def forward(self, context: Tensor) -> Tensor:
+        """(B, C, ...) to (B, n_features, ...)."""
+
+    def observe(self, context: Tensor) -> None:
+        """Takes its statistics from many rows, if any; `caudal.initialize` calls this."""
+        return
+
+
+class ColumnEmbedding(Embedding):
+    """Columns (B, C), or (B, C, F) of frames, to features (B, n_features) or (B, n_features, F).
+
+    `levels[i]` is the number of categories of column i, whose codes become one-hot; 0 means a
+    number, standardised with the `mean` and `std` that `observe` has measured.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, levels: Sequence[int]) -> None:
+        super().__init__()
+        self.levels = tuple(levels)
+        self.n_features = sum(max(n, 1) for n in levels)
+        self.register_buffer("mean", torch.zeros(len(levels)))
+        self.register_buffer("std", torch.ones(len(levels)))
+
+    def extra_repr(self) -> str:
+        return f"levels={self.levels}"
+
+    def forward(self, context: Tensor) -> Tensor:
+        shape = (-1, *[1] * (context.ndim - 2))
+        standard = (context - self.mean.view(shape)) / self.std.view(shape)
+        features = []
+        for i, levels in enumerate(self.levels):
+            if levels:
+                codes = context[:, i].long().clamp(0, levels - 1)
+                features.append(F.one_hot(codes, levels).movedim(-1, 1).to(context.dtype))
+            else:
+                features.append(standard[:, i : i + 1])
+        return torch.cat(features, 1)
+
+    @torch.no_grad()
+    def observe(self, context: Tensor) -> None:
+        dims = [0, *range(2, context.ndim)]
+        std, mean = torch.std_mean(context.double(), dims, correction=0)
+        self.mean.copy_(mean)
+        self.std.copy_(torch.where(std > 0, std, 1.0))
+
+
+class Conditions(NamedTuple):
+    """Rows (n, B, channels), each for the next `hold` samples; a single row is for all samples."""
+
+    rows: Tensor
+    hold: int
+
+    def between(self, start: int, stop: int) -> "Conditions":
+        """The conditions of a stretch of samples that starts at a multiple of `hold`."""
+        if len(self.rows) == 1:
+            return self
+        return Conditions(self.rows[start // self.hold : -(-stop // self.hold)], self.hold)
+
+    def padded(self, samples: Tensor) -> Tensor:
+        """Samples (T, B, 1) with zeros at the end, so that each row has its `hold` samples."""
+        if len(self.rows) == 1:
+            return samples
+        missing = len(self.rows) * self.hold - len(samples)
+        return torch.cat([samples, samples.new_zeros(missing, *samples.shape[1:])])
+
+
+def per_layer(conditions: Tensor | None, layers: int) -> Sequence[Tensor | None]:
+    """Conditions (n, B, layers * 2 channels) of each layer: (n, 1, B, 2 channels)."""
+    if conditions is None:
+        return [None] * layers
+    return conditions.unsqueeze(1).chunk(layers, -1)
+
+
+class Frames(nn.Module):
+    """Context (B, C) or (B, C, frames), one frame for `hop` samples, as conditions of samples.
+
+    A convolution over three frames is followed by a transposed one, which starts as linear
+    interpolation and ends at steps of `hold` samples (the largest divisor of `hop` up to 16).
+    Beyond the ends of the clip the first and the last frame are repeated. A single frame holds for
+    the whole clip.
+    """
+
+    def __init__(self, context: int, channels: int, hop: int) -> None:
+        super().__init__()
+        self.hop = hop
+        self.hold = max(n for n in range(1, _LONGEST_HOLD + 1) if hop % n == 0)
+        self.stride = hop // self.hold
+        self.look = nn.Conv1d(context, channels, 3)
+        self.up: nn.ConvTranspose1d | None = None
+        if self.stride > 1:
+            up = nn.ConvTranspose1d(channels, channels, 2 * self.stride, self.stride)
+            _interpolate(up)
+            self.up = up
+
+    def extra_repr(self) -> str:
+        return f"hop={self.hop}, hold={self.hold}"
+
+    def forward(self, context: Tensor, length: int) -> Conditions:
+        """The conditions of a clip of `length` samples.
+
+        Raises:
+            ValueError: there are fewer frames than the clip needs.
+        """
+        frames = context if context.dim() == 3 else context.unsqueeze(-1)
+        needed = -(-length // self.hop)
+        if frames.shape[-1] == 1:
+            frames = frames.expand(-1, -1, needed if self.up is not None else 1)
+        if frames.shape[-1] < needed and not (self.up is None and frames.shape[-1] == 1):
+            raise ValueError(
+                f"{length} samples at {self.hop} a frame need {needed} frames of context, "
+                f"got {frames.shape[-1]}"
+            )
+        frames = frames[..., :needed]
+        around = 1 if self.up is None else 2  # frames beyond the ends, for both convolutions
+        first, last = frames[..., :1], frames[..., -1:]
+        h = self.look(torch.cat([first] * around + [frames] + [last] * around, -1))
+        h = F.silu(h)
+        if self.up is not None:
+            start = self.stride + self.stride // 2
+            h = self.up(h)[..., start : start + self.stride * needed]
+        return Conditions(h.permute(2, 0, 1), self.hold)
+
+
+def _interpolate(up: nn.ConvTranspose1d) -> None:
+    """Makes each channel interpolate linearly between the middles of its frames."""
+    stride = up.stride[0]
+    middle = stride // 2 + (stride - 1) / 2
+    tent = 1 - (torch.arange(2 * stride) - middle).abs() / stride
+    with torch.no_grad():
+        up.weight.zero_()
+        for channel in range(up.in_channels):
+            up.weight[channel, channel] = tent.clamp(min=0)
+    if up.bias is not None:
+        nn.init.zeros_(up.bias)
