@@ -1,6 +1,7 @@
 """What `caudal train` says before it trains: the columns, the rows, the flow."""
 
 from caudal.cli.datasets import AnyDataset
+from caudal.cli.recipes import way
 from caudal.cli.screen import Screen
 from caudal.data import AudioDataset, Dataset, ImageDataset, Summary
 from caudal.flow import Flow
@@ -9,11 +10,6 @@ from caudal.report.numbers import span
 from caudal.report.story import parameters
 
 MOST = 24  # columns in the table
-WAYS = {
-    "parallel": "one pass",
-    "sequential": "one column at a time",
-    "iterated": "iterated passes",
-}
 GAUSSIAN_ALONE = ("made", "maf", "iaf")
 
 
@@ -55,11 +51,6 @@ def show_recipe(
     screen.say()
 
 
-def way(recipe: Recipe | type[Recipe], how: str) -> str:
-    """How a direction of a recipe runs, in words."""
-    return WAYS[how].replace("column", "sample") if recipe.audio else WAYS[how]
-
-
 def warnings(recipe: Recipe, data: AnyDataset) -> list[str]:
     """What a user would want to know of this recipe on these data before training."""
     if isinstance(data, ImageDataset):
@@ -88,8 +79,8 @@ def image_warnings(recipe: Recipe) -> list[str]:
         f"{recipe.name} takes images as vectors, and does not know which pixels are neighbours; "
         f"glow, realnvp and others do (caudal recipes)"
     ]
-    for way, what in ((recipe.scores, "density"), (recipe.samples, "samples")):
-        if way == "sequential":
+    for how, what in ((recipe.scores, "density"), (recipe.samples, "samples")):
+        if how == "sequential":
             said.append(f"{what} come pixel by pixel, which takes long where there are many")
     return said
 

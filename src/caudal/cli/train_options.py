@@ -34,7 +34,7 @@ def read_options(words: list[str]) -> TrainOptions[Any]:
     check_recipe(name)
     before = config_words(config, typed) if config else []
     if peeked.preset is not None:
-        before += preset_words(find_preset(str(name), peeked.preset))
+        before += preset_words(str(name), find_preset(str(name), peeked.preset))
     try:
         options = _parse(str(name), [*before, *typed])
     except InputError:

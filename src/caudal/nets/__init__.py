@@ -2,7 +2,14 @@
 
 from caudal.nets.causal import CausalNet, Rerun
 from caudal.nets.contracting import LipSwish
-from caudal.nets.conv import BoundedScale, ContextMaps, ConvNet, ResidualConvNet, ZeroConv
+from caudal.nets.conv import (
+    BoundedScale,
+    ConcatContext,
+    ContextMaps,
+    ConvNet,
+    ResidualConvNet,
+    ZeroConv,
+)
 from caudal.nets.embedding import ColumnEmbedding, Embedding
 from caudal.nets.lipschitz import LipschitzConvNet, LipschitzMLP, LipschitzNet
 from caudal.nets.masked import MADE
@@ -18,6 +25,7 @@ __all__ = [
     "BoundedScale",
     "CausalNet",
     "ColumnEmbedding",
+    "ConcatContext",
     "Embedding",
     "ContextMaps",
     "ConvNet",
