@@ -44,7 +44,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     debug = "--debug" in words or os.environ.get("CAUDAL_DEBUG", "") not in ("", "0")
     words = [word for word in words if word != "--debug"]
     try:
-        return _dispatch(words)
+        code = _dispatch(words)
+        sys.stdout.flush()  # here, where a closed pipe is handled
+        return code
     except SystemExit as end:  # --help has been printed
         return end.code if isinstance(end.code, int) else 0
     except BrokenPipeError:

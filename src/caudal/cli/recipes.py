@@ -1,6 +1,5 @@
 """`caudal recipes`: lists the flows. It is quick, as it imports neither torch nor a parser."""
 
-import json
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -8,7 +7,6 @@ from itertools import zip_longest
 from shutil import get_terminal_size
 from textwrap import wrap
 
-from caudal.cli.parse import parse
 from caudal.errors import InputError
 from caudal.recipes import RECIPES, Recipe, find_recipe
 from caudal.recipes.presets import PRESETS
@@ -34,9 +32,13 @@ def run(words: list[str]) -> int:
     """Runs the command."""
     as_json = words == ["--json"]
     if words and not as_json:
+        from caudal.cli.parse import parse
+
         as_json = parse(RecipesOptions, words, "caudal recipes").json
     known = {kind.name: kind for kind in _loaded()}
     if as_json:
+        import json
+
         facts = {name: {fact: getattr(r, fact) for fact in FACTS} for name, r in known.items()}
         presets = {name: list(presets) for name, presets in PRESETS.items()}
         print(json.dumps({"recipes": facts, "presets": presets}, ensure_ascii=False))
