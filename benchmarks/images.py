@@ -333,6 +333,7 @@ def _paper_sizes() -> list[str]:
         [f"{recipe} {name}", preset.size, f"{preset.parameters:,}", f"{preset.bits_per_dim:.2f}"]
         for recipe, presets in PRESETS.items()
         for name, preset in presets.items()
+        if preset.bits_per_dim is not None
     ]
     head = ["preset", "images", "parameters here", "bits/dim the paper reports"]
     return table(head, rows)

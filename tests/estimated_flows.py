@@ -63,9 +63,6 @@ class NoisyRecipe(Recipe):
     kind: str = "unbiased"
     std: float = 0.5
 
-    def __post_init__(self):
-        """Of fields that no recipe has, the house knows no rules."""
-
     def build(self, event_shape, context_shape=None):
         shape = tuple(event_shape)
         bijection = Noisy(shape, self.kind, self.std)

@@ -21,7 +21,8 @@ import yaml
 from audio_files import save, tone
 from caudal.base import FREE
 from caudal.cli.train import read_options
-from caudal.recipes.audio_presets import AUDIO_PRESETS
+from caudal.recipes import WaveNet
+from caudal.recipes.presets import PRESETS
 from caudal.training.checkpoint import load, load_model
 from caudal.training.run import Run, write_config
 from command_line import (
@@ -497,7 +498,7 @@ def test_files_are_never_overwritten_silently(capsys, tmp_path):
         (["STUDENT"], "parallel-wavenet scores one sample at a time: it cannot teach"),
         (["MEL", "--kl", "0", "--spectral", "0"], "nothing to learn from: give --kl"),
         (["MEL", "--hop", "64"], "--hop 64: the data's frames are of 128 samples"),
-        (["MEL", "--flows", "0"], "must be dilated layers, at least 1 each"),
+        (["MEL", "--flows", "0"], "must be 1 or more whole numbers, at least 1 each"),
         (["IMAGE RUN"], "images: distill runs of tables or audio"),
     ],
 )
@@ -568,15 +569,16 @@ def test_an_edited_config_is_named(option, capsys, tmp_path):
     assert f"config.yaml: '{option}' must be a " in said
 
 
-@pytest.mark.parametrize("name", AUDIO_PRESETS["wavenet"])
+@pytest.mark.parametrize("name", PRESETS["wavenet"])
 def test_presets_set_what_is_not_typed_and_have_the_parameters_they_say(name):
-    found = AUDIO_PRESETS["wavenet"][name]
+    preset = PRESETS["wavenet"][name]
+    recipe = WaveNet(**preset.fields)
     options = read_options(["wavenet", "--data", "x", "--preset", name, "--batch-size", "7"])
-    assert options.recipe == found.recipe
-    assert {k: getattr(options.audio, k) for k in found.audio} == dict(found.audio)
+    assert options.recipe == recipe
+    assert {k: getattr(options.audio, k) for k in preset.options} == dict(preset.options)
     assert (options.training.batch_size, options.training.steps) == (7, 1_000_000)
-    flow = found.recipe.build((1, FREE), (found.audio["mels"], FREE))
-    assert sum(p.numel() for p in flow.parameters()) == found.parameters
+    flow = recipe.build((1, FREE), (preset.options["mels"], FREE))
+    assert sum(p.numel() for p in flow.parameters()) == preset.parameters
 
 
 def test_options_of_sound_are_read_without_data():

@@ -19,7 +19,7 @@ from caudal.errors import InputError
 from caudal.flow import Flow
 from caudal.losses import forward_kl, reverse_kl
 from caudal.numerics import Roulette, drawing
-from caudal.recipes import RECIPES
+from caudal.recipes.registry import REGISTERED
 from caudal.report import evaluate, fit_gaussian, measure
 from caudal.report.estimates import estimate_sentence, upper_bound
 from caudal.report.evaluate import _score
@@ -351,7 +351,7 @@ def test_divergences_of_estimated_flows_are_right_in_the_mean(kinds):
 @pytest.fixture
 def noisy(monkeypatch):
     """The toy as a recipe of the command line."""
-    monkeypatch.setitem(RECIPES, "noisy", NoisyRecipe)
+    monkeypatch.setitem(REGISTERED, "noisy", NoisyRecipe)
 
 
 def noisy_run(out, data, *words, kind="unbiased"):

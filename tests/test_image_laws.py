@@ -226,17 +226,17 @@ def test_real_nvp_and_glow_take_the_sizes_they_can(shape):
         (
             Glow(scales=3),
             (1, 28, 28),
-            r"multiples of 8: 28x28 will not do; try images of 32x32 .--resize 32 32., o",
+            r"multiples of 8: 28x28 will not do; try images of 32x32 .`resize=.32, 32.`., o",
         ),
         (
             Glow(),
             (3, 321, 481),
-            r"multiples of 2: 321x481 will not do; try images of 320x480 .--resize 320 480.",
+            r"multiples of 2: 321x481 will not do; try images of 320x480 .`resize=.320, 480.`.",
         ),
         (
             RealNVP(scales=3),
             (1, 30, 20),
-            r"multiples of 4: 30x20 .* 32x20 .--resize 32 20., or 2 scales",
+            r"multiples of 4: 30x20 .* 32x20 .`resize=.32, 20.`., or 2 scales",
         ),
         (NSFImage(scales=2), (1, 8, 6), r"nsf-image halves images 2 times"),
         (Glow(scales=3), (1, 30, 30), r"or 1 scale$"),
@@ -244,8 +244,8 @@ def test_real_nvp_and_glow_take_the_sizes_they_can(shape):
         (RealNVP(scales=5), (1, 8, 8), r"or 3 scales$"),  # of a 4th there is a single pixel
         (Glow(), (6,), r"glow models images \(C, H, W\)"),
         (RealNVP(), (2, 6), r"realnvp models vectors \(D,\) or images \(C, H, W\)"),
-        (RealNVP(layers=3), (1, 8, 8), "--layers is for tables, and these are images"),
-        (RealNVP(maps=8), (6,), "--maps is for images, and these are vectors"),
+        (RealNVP(layers=3), (1, 8, 8), "`layers` is for tables, and these are images"),
+        (RealNVP(maps=8), (6,), "`maps` is for images, and these are vectors"),
         (NICE(), (1, 8, 8), r"nice models vectors \(D,\), got"),
     ],
 )

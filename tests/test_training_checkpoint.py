@@ -8,10 +8,20 @@ from safetensors.torch import load_file, save_file
 
 import caudal
 from caudal import InputError
-from caudal.recipes import IAF, MADE, MAF, NICE, NSF, NSFAR, MAFMoG, RealNVP
+from caudal.recipes import (
+    IAF,
+    MADE,
+    MAF,
+    NICE,
+    NSF,
+    NSFAR,
+    MAFMoG,
+    RealNVP,
+    describe,
+    rebuild,
+)
 from caudal.training.assemble import assemble
 from caudal.training.checkpoint import load, load_model, save_model
-from caudal.training.describe import describe, rebuild
 from training_case import SCHEMA, rows
 
 SMALL = [
@@ -72,12 +82,15 @@ def test_recipes_survive_json(recipe):
 @pytest.mark.parametrize(
     ("described", "words"),
     [
-        ({"name": "nope", "fields": {}}, "unknown recipe 'nope': known are .*maf"),
+        ({"name": "nope", "fields": {}}, "unknown recipe 'nope': import the module .* or install"),
         ("maf", "unknown recipe 'maf'"),
         ({"name": "maf", "fields": {"depth": 3}}, "has no field 'depth'"),
-        ({"name": "maf", "fields": {"layers": "3"}}, "--layers 3: must be a whole number"),
-        ({"name": "maf", "fields": {"layers": True}}, "--layers True: must be a whole number"),
-        ({"name": "maf", "fields": {"hidden": 3}}, "--hidden 3: must be units, .* such as"),
+        ({"name": "maf", "fields": {"layers": "3"}}, "`layers` 3: must be a whole number"),
+        ({"name": "maf", "fields": {"layers": True}}, "`layers` True: must be a whole number"),
+        (
+            {"name": "maf", "fields": {"hidden": 3}},
+            "`hidden` 3: must be 1 or more whole numbers, .* such as",
+        ),
     ],
 )
 def test_refuses_recipes_that_are_none(described, words):
@@ -142,7 +155,7 @@ def test_refuses_a_newer_format(model):
     ("metadata", "words"),
     [
         ({"recipe": {"name": "nope"}}, "unknown recipe 'nope'"),
-        ({"recipe": {"name": "maf", "fields": {"layers": -1}}}, "--layers -1"),
+        ({"recipe": {"name": "maf", "fields": {"layers": -1}}}, "`layers` -1"),
         ({"recipe": {"name": "maf", "fields": {"hidden": [-5]}}}, "cannot be built"),
         ({"event_shape": [2, 2]}, "models vectors"),
         ({"event_shape": None}, "cannot be built"),

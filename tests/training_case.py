@@ -17,7 +17,7 @@ from caudal.elementwise import Affine, RationalQuadraticSpline
 from caudal.flow import Flow
 from caudal.losses import nll
 from caudal.nets import MADE
-from caudal.recipes import RECIPES, Recipe
+from caudal.recipes import Recipe, register
 from caudal.recipes.recipe import parity, residual_coupling
 from caudal.training.assemble import assemble
 from caudal.training.fit import fit
@@ -73,7 +73,7 @@ def rows(n: int, seed: int):
 
 def train(out, training=TRAINING, loss=nll, resume=False, reporter=None, n=ROWS):
     """A whole run; the flow starts from other weights when it resumes."""
-    RECIPES.setdefault("everything", Everything)
+    register(Everything)
     torch.manual_seed(99 if resume else 0)
     flow = assemble(Everything(), SCHEMA)
     kept = {"out": out, "resume": resume, "recipe": Everything(), "schema": SCHEMA}

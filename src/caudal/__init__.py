@@ -3,14 +3,24 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from caudal import recipes
-from caudal.bijection import Bijection, Chain, Inverse
-from caudal.correction import corrected_sample
-from caudal.errors import InputError, NumericalError
-from caudal.flow import Flow
-from caudal.initialization import calibrate, initialize
-
 if TYPE_CHECKING:
+    from caudal import base as base
+    from caudal import bijections as bijections
+    from caudal import data as data
+    from caudal import dequantization as dequantization
+    from caudal import elementwise as elementwise
+    from caudal import losses as losses
+    from caudal import nets as nets
+    from caudal import numerics as numerics
+    from caudal import recipes as recipes
+    from caudal import report as report
+    from caudal import training as training
+    from caudal.bijection import Bijection, Chain, Inverse
+    from caudal.correction import corrected_sample
+    from caudal.errors import InputError, NumericalError
+    from caudal.flow import Flow
+    from caudal.initialization import calibrate, initialize
+    from caudal.recipes.registry import register as recipe
     from caudal.training.assemble import assemble
     from caudal.training.audio_terms import AudioDistillation
     from caudal.training.checkpoint import load
@@ -37,23 +47,67 @@ __all__ = [
     "fit",
     "initialize",
     "load",
+    "recipe",
     "recipes",
 ]
 
-# Imported when first asked for: `import caudal` costs little more than `import torch`.
-_LATER = {
+# `import caudal` imports nothing, torch neither: names and modules load when first used.
+_NAMES = {
     "AudioDistillation": "caudal.training.audio_terms",
+    "Bijection": "caudal.bijection",
+    "Chain": "caudal.bijection",
     "Distillation": "caudal.training.distill",
+    "Flow": "caudal.flow",
+    "InputError": "caudal.errors",
+    "Inverse": "caudal.bijection",
+    "Model": "caudal.model",
+    "NumericalError": "caudal.errors",
     "Training": "caudal.training.options",
     "assemble": "caudal.training.assemble",
+    "calibrate": "caudal.initialization",
+    "corrected_sample": "caudal.correction",
     "distill": "caudal.training.distill",
     "distill_audio": "caudal.training.distill_audio",
     "fit": "caudal.training.fit",
+    "initialize": "caudal.initialization",
     "load": "caudal.training.checkpoint",
+    "recipe": "caudal.recipes.registry",
+    "train": "caudal.model",
 }
+_RENAMED = {"recipe": "register"}
+_MODULES = (
+    "base",
+    "bijection",
+    "bijections",
+    "correction",
+    "data",
+    "dequantization",
+    "distribution",
+    "elementwise",
+    "errors",
+    "estimates",
+    "flow",
+    "initialization",
+    "interpolation",
+    "losses",
+    "nets",
+    "numerics",
+    "recipes",
+    "report",
+    "training",
+    "weights",
+)
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _LATER:
+    if name in _MODULES:
+        return import_module(f"caudal.{name}")
+    if name not in _NAMES:
         raise AttributeError(f"module 'caudal' has no attribute {name!r}")
-    return getattr(import_module(_LATER[name]), name)
+    value = getattr(import_module(_NAMES[name]), _RENAMED.get(name, name))
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*__all__, *_MODULES})

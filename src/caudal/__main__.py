@@ -1,4 +1,4 @@
-"""`python -m caudal` is `caudal`."""
+"""Runs the command line: `python -m caudal` is `caudal`."""
 
 import sys
 

@@ -33,5 +33,5 @@ def _flag(argument: re.Match[str]) -> str:
         return f"--{name}"
     if value == "False":
         return f"--no-{name}"
-    unquoted = value.replace('"', "")
-    return f"--{name} {unquoted}"
+    plain = value.strip("()").replace(",", "") if value.startswith("(") else value.replace('"', "")
+    return f"--{name} {plain}"

@@ -1,9 +1,9 @@
-"""From the words of a command line to a command, and from what went wrong to an exit code."""
+"""Dispatches a command line to its command, and turns errors into exit codes."""
 
 import os
 import sys
 from collections.abc import Callable, Sequence
-from importlib import import_module, metadata
+from importlib import import_module
 from typing import NamedTuple
 
 from caudal.errors import InputError, NumericalError, as_flags
@@ -12,7 +12,7 @@ USAGE, FAILED, INTERRUPTED, CLOSED_PIPE = 2, 1, 130, 141
 
 
 class Command(NamedTuple):
-    """A command: what follows its name, and what it does in a line."""
+    """A command: the words that follow its name, and a summary in one line."""
 
     form: str
     summary: str
@@ -30,21 +30,23 @@ COMMANDS = {
     "recipes": Command("", "the flows there are, their papers, and what each is good for"),
     "demo": Command("", "train, evaluate and sample on real digits, offline, in minutes"),
 }
-"""Each is the function `run` of the module of its name in `caudal.cli`."""
+"""Each command is the function `run` of the module of its name in `caudal.cli`."""
 MODULES = {"eval": "evaluate"}  # eval is a Python built-in
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs one command line and gives its exit code: 0, 1 failed, 2 bad input, 130 interrupted.
+    """Runs one command line; returns its exit code: 0, 1 failed, 2 bad input, 130 interrupted.
 
     Args:
-        argv: the words after `caudal`; those of the process if None.
+        argv: the words after `caudal`; by default those of the process.
     """
     words = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in words or os.environ.get("CAUDAL_DEBUG", "") not in ("", "0")
     words = [word for word in words if word != "--debug"]
     try:
-        return _dispatch(words)
+        code = _dispatch(words)
+        sys.stdout.flush()  # here, where a closed pipe is handled
+        return code
     except SystemExit as end:  # --help has been printed
         return end.code if isinstance(end.code, int) else 0
     except BrokenPipeError:
@@ -60,11 +62,13 @@ def _dispatch(words: list[str]) -> int:
         print(overview())
         return 0 if words else USAGE
     if words[0] in ("-V", "--version"):
-        print(f"caudal {metadata.version('caudal')}")
+        from importlib.metadata import version
+
+        print(f"caudal {version('caudal')}")
         return 0
     name, *rest = words
     if name not in COMMANDS:
-        from caudal.data.names import near
+        from caudal.names import near
 
         raise InputError(f"no command '{name}'; {near(name, list(COMMANDS))}")
     module = import_module(f"caudal.cli.{MODULES.get(name, name)}")
@@ -73,7 +77,7 @@ def _dispatch(words: list[str]) -> int:
 
 
 def overview() -> str:
-    """What `caudal --help` prints."""
+    """The text of `caudal --help`."""
     width = max(len(f"{name} {c.form}") for name, c in COMMANDS.items())
     lines = [
         "usage: caudal COMMAND ...",
@@ -89,7 +93,7 @@ def overview() -> str:
 
 
 def _explain(error: BaseException) -> int:
-    """Says in one line what went wrong, and gives the exit code."""
+    """Prints one line about the error, and returns the exit code."""
     text = _system(error) if isinstance(error, OSError) else as_flags(str(error))
     text = " ".join(text.split())
     if isinstance(error, KeyboardInterrupt):
@@ -100,12 +104,12 @@ def _explain(error: BaseException) -> int:
 
 
 def _system(error: OSError) -> str:
-    """What the system would not do, and with which file."""
+    """The reason that the system gives, and the file."""
     reason = error.strerror or str(error) or type(error).__name__
     return reason if error.filename is None else f"{error.filename}: {reason}"
 
 
 def _close_quietly() -> int:
-    # The reader is gone (`caudal ... | head`). What Python flushes at its exit goes nowhere.
+    # The reader is gone (`caudal ... | head`): whatever Python flushes at exit is discarded.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return CLOSED_PIPE

@@ -1,43 +1,40 @@
 """`--preset`: a paper's configuration as words that stand before the user's own."""
 
 import inspect
-from collections.abc import Mapping
 
 from caudal.cli.options import TrainOptions, as_flags, plain_fields
-from caudal.data.names import near
 from caudal.errors import InputError
-from caudal.recipes.audio_presets import AUDIO_PRESETS, AudioPreset
+from caudal.names import near
+from caudal.recipes import RECIPES
 from caudal.recipes.presets import PRESETS, Preset
 
-EVERY: Mapping[str, Mapping[str, Preset | AudioPreset]] = {**PRESETS, **AUDIO_PRESETS}
 
-
-def find_preset(recipe: str, name: str) -> Preset | AudioPreset:
+def find_preset(recipe: str, name: str) -> Preset:
     """The preset of that name.
 
     Raises:
         InputError: the recipe has none of that name.
     """
-    known = EVERY.get(recipe, {})
+    known = PRESETS.get(recipe, {})
     if not known:
-        raise InputError(f"--preset {name}: {recipe} has no presets, {', '.join(EVERY)} do")
+        raise InputError(f"`preset` {name}: {recipe} has no presets, {', '.join(PRESETS)} do")
     if name not in known:
         raise InputError(
-            f"--preset {name}: {recipe} has none of that name; {near(name, [*known])}"
+            f"`preset` {name}: {recipe} has none of that name; {near(name, [*known])}"
         )
     return known[name]
 
 
-def preset_words(preset: Preset | AudioPreset) -> list[str]:
-    """All that a preset says, also what is the default anyway: it overrides a --config."""
-    values = {**plain_fields(preset.recipe), **preset.training, **preset.options}
-    return as_flags(values, {})
+def preset_words(recipe: str, preset: Preset) -> list[str]:
+    """All options of a preset, the recipe's defaults too: they override a --config."""
+    fields = plain_fields(RECIPES[recipe](**preset.fields))
+    return as_flags({**fields, **preset.training, **preset.options}, {})
 
 
 def describe(recipe: str) -> str:
-    """What the help of a recipe begins with, its presets among it."""
+    """The beginning of a recipe's help, which lists its presets."""
     text = inspect.cleandoc(TrainOptions.__doc__ or "")
-    if recipe not in EVERY:
+    if recipe not in PRESETS:
         return text
-    lines = [f"{name}: {preset}" for name, preset in EVERY[recipe].items()]
+    lines = [f"{name}: {preset}" for name, preset in PRESETS[recipe].items()]
     return "\n\n".join([text, "Presets:\n" + "\n".join(f"- {line}" for line in lines)])

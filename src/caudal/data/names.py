@@ -1,23 +1,12 @@
-"""Names that there are not, and the names that were perhaps meant."""
+"""Columns that a model needs and a table lacks."""
 
-import difflib
 import re
 from collections.abc import Sequence
 
 from caudal.errors import InputError
+from caudal.names import alike, near
 
-
-def near(name: str, names: Sequence[str]) -> str:
-    """The end of an error about an unknown name: the nearest names, or all of them if few."""
-    return alike(difflib.get_close_matches(name, names, n=3, cutoff=0.6), names)
-
-
-def alike(found: Sequence[str], names: Sequence[str]) -> str:
-    """The same, where it is known which names are near."""
-    if found:
-        return "did you mean " + " or ".join(f"'{n}'" for n in found) + "?"
-    shown = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
-    return f"there are {shown}"
+__all__ = ["alike", "check_names", "near"]
 
 
 def check_names(wanted: Sequence[str], given: Sequence[str], file: str) -> None:

@@ -3,7 +3,14 @@
 from caudal.nets.activation import LipSwish
 from caudal.nets.causal import CausalNet, Rerun, Stepwise
 from caudal.nets.context import ColumnEmbedding, Embedding
-from caudal.nets.conv import BoundedScale, ContextMaps, ConvNet, ResidualConvNet, ZeroConv
+from caudal.nets.conv import (
+    BoundedScale,
+    ConcatContext,
+    ContextMaps,
+    ConvNet,
+    ResidualConvNet,
+    ZeroConv,
+)
 from caudal.nets.lipschitz import LipschitzConvNet, LipschitzMLP, LipschitzNet
 from caudal.nets.masked import MADE
 from caudal.nets.mlp import MLP, ResidualMLP
@@ -17,6 +24,7 @@ __all__ = [
     "BoundedScale",
     "CausalNet",
     "ColumnEmbedding",
+    "ConcatContext",
     "ContextMaps",
     "ConvNet",
     "Embedding",

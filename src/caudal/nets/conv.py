@@ -31,6 +31,17 @@ class ConvNet(nn.Module):
         return self.last(h)
 
 
+class ConcatContext(nn.Module):
+    """A net that sees its context (B, E, H, W), maps of the image's size, as further channels."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, x: Tensor, context: Tensor) -> Tensor:
+        return self.net(torch.cat([x, context], 1))
+
+
 class ResidualConvNet(nn.Module):
     """Real-NVP's net: residual blocks h + conv(act(conv(act(h)))), each with a skip to the end.
 

@@ -1,5 +1,6 @@
 """Recipes: one paper, one file, one frozen dataclass of its hyperparameters."""
 
+from caudal.recipes.description import describe, rebuild
 from caudal.recipes.glow import Glow
 from caudal.recipes.iaf import IAF
 from caudal.recipes.iresnet import IResNet
@@ -12,31 +13,29 @@ from caudal.recipes.nsf_image import NSFImage
 from caudal.recipes.parallel_wavenet import ParallelWaveNet
 from caudal.recipes.realnvp import RealNVP
 from caudal.recipes.recipe import Recipe
+from caudal.recipes.registry import RECIPES, find_recipe, register
 from caudal.recipes.residual_flow import ResidualFlow
 from caudal.recipes.wavenet import WaveNet
 
-RECIPES: dict[str, type[Recipe]] = {
-    recipe.name: recipe
-    for recipe in (
-        NICE,
-        RealNVP,
-        Glow,
-        NSFImage,
-        IResNet,
-        ResidualFlow,
-        MintNet,
-        MADE,
-        MAF,
-        MAFMoG,
-        IAF,
-        NSF,
-        NSFAR,
-        NSFIAF,
-        WaveNet,
-        ParallelWaveNet,
-    )
-}
-"""Every recipe, by its name on the command line."""
+for _kind in (
+    NICE,
+    RealNVP,
+    Glow,
+    NSFImage,
+    IResNet,
+    ResidualFlow,
+    MintNet,
+    MADE,
+    MAF,
+    MAFMoG,
+    IAF,
+    NSF,
+    NSFAR,
+    NSFIAF,
+    WaveNet,
+    ParallelWaveNet,
+):
+    register(_kind)
 
 __all__ = [
     "IAF",
@@ -57,4 +56,8 @@ __all__ = [
     "Recipe",
     "ResidualFlow",
     "WaveNet",
+    "describe",
+    "find_recipe",
+    "rebuild",
+    "register",
 ]

@@ -1,29 +1,28 @@
 """Glow: steps of ActNorm, 1x1 convolution and coupling, at several scales."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 
-import torch
-from torch import Tensor
+from annotated_types import Ge
 
-from caudal.base import Normal
-from caudal.bijection import Bijection, Inverse
-from caudal.bijections import ActNorm, Conv1x1, Coupling, LUConv1x1
-from caudal.elementwise import Affine, Elementwise, GatedAffine, Shift
-from caudal.flow import Flow
-from caudal.nets import ContextMaps, ConvNet, ZeroConv
+import caudal
 from caudal.recipes.multiscale import MOST_SCALES, check_halvings, halvings_of, multiscale
 from caudal.recipes.recipe import Recipe, Shape
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
 class Glow(Recipe):
     """Invertible 1x1 convolutions between couplings; half of the channels leaves at each scale.
 
-    The factored half is Gaussian given the other half, and what the last scale leaves is Gaussian
-    with learned moments, which depend on the class if the flow is conditioned on one; so do the
-    nets of the steps. The paper's sizes are the presets; the defaults are those a CPU can train.
+    The factored half is Gaussian given the other half, and the output of the last scale is
+    Gaussian with learned moments. With context, these moments and the nets of the steps depend
+    on it. The paper's sizes are the presets; the defaults are small enough for a CPU.
     Reference: Glow: generative flow with invertible 1x1 convolutions (Kingma, Dhariwal, 2018),
     arXiv:1807.03039.
     """
@@ -38,56 +37,56 @@ class Glow(Recipe):
     vectors = False
     pixels = "logit"
 
-    scales: int | None = None
-    """Resolutions; if not given 3, or as often as the size can be halved."""
-    layers: int = 8
+    scales: Annotated[int, Ge(1)] | None = None
+    """Resolutions; by default 3, or fewer if the size cannot be halved so often."""
+    layers: Annotated[int, Ge(0)] = 8
     """Steps of each scale: an ActNorm, a 1x1 convolution, a coupling."""
-    maps: int = 128
+    maps: Annotated[int, Ge(1)] = 128
     """Feature maps of the nets."""
     coupling: Literal["affine", "gated", "additive"] = "affine"
     """What couplings do: shift and scale by exp(s), shift and scale by a sigmoid, or shift."""
     conv: Literal["plain", "lu"] = "plain"
-    """How the 1x1 convolutions keep their matrix: as it is, or as LU factors, never singular."""
+    """Parameters of the 1x1 convolutions: the matrix itself, or LU factors, never singular."""
 
     def build(
         self, event_shape: Sequence[int], context_shape: Sequence[int] | None = None
-    ) -> Flow:
+    ) -> caudal.Flow:
         shape, context = self._image_sizes(event_shape, context_shape)
-        mixing = LUConv1x1 if self.conv == "lu" else Conv1x1
+        lu = self.conv == "lu"
+        mixing = caudal.bijections.LUConv1x1 if lu else caudal.bijections.Conv1x1
         steps = Steps(self.layers, lambda channels: self._coupling(channels, context), mixing)
         bijection = in_scales(self.name, shape, self.scales, steps, context)
-        return Flow(bijection, Normal(shape), context_shape=context_shape)
+        return caudal.Flow(bijection, caudal.base.Normal(shape), context_shape=context_shape)
 
-    def _coupling(self, channels: int, context: int) -> Bijection:
-        moves = _MOVES[self.coupling]
+    def _coupling(self, channels: int, context: int) -> caudal.Bijection:
+        elementwise = self._elementwise()
         keep = first_half(channels)
         kept = int(keep.sum())
-        net = ConvNet(kept, channels - kept, moves.n_params, self.maps, context)
-        coupling = Coupling(net, moves, keep)
-        # The net tells scale and shift from data to noise, as in the paper: z = x exp(s) + t.
-        return Inverse(coupling) if self.coupling == "affine" else coupling
+        net = caudal.nets.ConvNet(kept, channels - kept, elementwise.n_params, self.maps, context)
+        coupling = caudal.bijections.Coupling(net, elementwise, keep)
+        # As in the paper, scale and shift map data to noise: z = x exp(s) + t.
+        return caudal.Inverse(coupling) if self.coupling == "affine" else coupling
 
-
-_MOVES: dict[str, Elementwise] = {
-    # Within (1/e, e) dozens of scales do not multiply to what blows an unusual image up.
-    "affine": Affine(bound=1.0),
-    "gated": GatedAffine(),
-    "additive": Shift(),
-}
+    def _elementwise(self) -> caudal.elementwise.Elementwise:
+        if self.coupling == "affine":
+            # With scales in (1/e, e), dozens of couplings do not make an unusual image explode.
+            return caudal.elementwise.Affine(bound=1.0)
+        gated = self.coupling == "gated"
+        return caudal.elementwise.GatedAffine() if gated else caudal.elementwise.Shift()
 
 
 class Steps(NamedTuple):
-    """What the steps of a scale are: how many, and their layers for a number of channels."""
+    """The steps of a scale: how many, and their layers for a number of channels."""
 
     layers: int
-    coupling: Callable[[int], Bijection]
-    mixing: Callable[[int], Bijection]
+    coupling: Callable[[int], caudal.Bijection]
+    mixing: Callable[[int], caudal.Bijection]
 
-    def build(self, channels: int) -> list[Bijection]:
-        """From the noise to the data: the paper's step, from the data to the noise, reversed."""
-        parts: list[Bijection] = []
+    def build(self, channels: int) -> list[caudal.Bijection]:
+        """The layers from the noise to the data, the reverse of the paper's order."""
+        parts: list[caudal.Bijection] = []
         for _ in range(self.layers):
-            norm = ActNorm((channels, 1, 1))
+            norm = caudal.bijections.ActNorm((channels, 1, 1))
             parts += [self.coupling(channels), self.mixing(channels), norm]
         return parts
 
@@ -99,11 +98,11 @@ def in_scales(
     steps: Steps,
     context: int,
     factor_out: bool = True,
-) -> Bijection:
+) -> caudal.Bijection:
     """Glow's architecture around any couplings.
 
     Raises:
-        ValueError: images of that shape cannot be halved so often; says which could.
+        ValueError: images of that shape cannot be halved so often; names sizes that can.
     """
     chosen = scales or min(MOST_SCALES, max(1, halvings_of(shape)))
     check_halvings(name, shape, chosen, halvings_of(shape))
@@ -119,24 +118,29 @@ def in_scales(
 
 def first_half(channels: int) -> Tensor:
     """The mask that keeps the first half of the channels."""
+    import torch
+
     return torch.arange(channels) < channels // 2
 
 
-def split_prior(channels: int) -> Bijection:
+def split_prior(channels: int) -> caudal.Bijection:
     """The factored half as Gaussian given the other: x = z exp(alpha) + mu, by a 3x3 convolution.
 
-    A learned prior of noise that leaves early is an affine coupling.
+    A learned prior of the noise that leaves early is an affine coupling.
     """
     keep = first_half(channels)
     kept = int(keep.sum())
-    moves = Affine()
-    return Coupling(ZeroConv(kept, channels - kept, moves.n_params), moves, keep)
+    affine = caudal.elementwise.Affine()
+    net = caudal.nets.ZeroConv(kept, channels - kept, affine.n_params)
+    return caudal.bijections.Coupling(net, affine, keep)
 
 
-def top_prior(channels: int, context: int) -> Bijection:
+def top_prior(channels: int, context: int) -> caudal.Bijection:
     """Gaussians with learned moments for each channel; with context, moments that depend on it."""
+    import torch
+
     if not context:
-        return ActNorm((channels, 1, 1))
-    moves = Affine()
-    keep = torch.zeros(channels, dtype=torch.bool)
-    return Coupling(ContextMaps(channels, moves.n_params, context), moves, keep)
+        return caudal.bijections.ActNorm((channels, 1, 1))
+    affine = caudal.elementwise.Affine()
+    net = caudal.nets.ContextMaps(channels, affine.n_params, context)
+    return caudal.bijections.Coupling(net, affine, torch.zeros(channels, dtype=torch.bool))

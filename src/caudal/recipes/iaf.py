@@ -1,23 +1,23 @@
 """IAF: MAF with its directions swapped, so that sampling is the fast one."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
-from caudal.base import Normal
-from caudal.bijection import Bijection, Chain, Inverse
-from caudal.bijections import Autoregressive, Flip
-from caudal.elementwise import Affine
-from caudal.flow import Flow
-from caudal.nets import MADE as MADENet  # noqa: N811
-from caudal.recipes.recipe import Recipe
+from annotated_types import Ge
+
+import caudal
+from caudal.recipes.recipe import Activation, Recipe, Widths
 
 
 @dataclass(frozen=True)
 class IAF(Recipe):
     """Inverse autoregressive layers: a sample and its density in one pass.
 
-    The density of a point from elsewhere goes one column at a time, and so does training by
-    maximum likelihood; IAF is at home as a student, or wherever only its own samples are scored.
+    The density of other points is computed one column at a time, and so training by maximum
+    likelihood is slow. IAF is useful as a student, or where only its own samples are scored.
     Reference: Improving variational inference with inverse autoregressive flow (Kingma et al.,
     2016), arXiv:1606.04934.
     """
@@ -29,21 +29,24 @@ class IAF(Recipe):
     scores = "sequential"
     samples = "parallel"
 
-    layers: int = 5
+    layers: Annotated[int, Ge(0)] = 5
     """Inverse autoregressive layers."""
-    hidden: tuple[int, ...] = (512, 512)
+    hidden: Widths = (512, 512)
     """Units of each hidden layer of each net."""
-    activation: str = "relu"
-    """relu, tanh, elu, silu or gelu."""
+    activation: Activation = "relu"
+    """Activation of the hidden layers."""
 
     def build(
         self, event_shape: Sequence[int], context_shape: Sequence[int] | None = None
-    ) -> Flow:
+    ) -> caudal.Flow:
         features, context = self._sizes(event_shape, context_shape)
-        elementwise = Affine()
-        parts: list[Bijection] = []
+        affine = caudal.elementwise.Affine()
+        parts: list[caudal.Bijection] = []
         for layer in range(self.layers):
-            net = MADENet(features, elementwise.n_params, self.hidden, context, self.activation)
-            parts += [Flip()] if layer else []
-            parts.append(Inverse(Autoregressive(net, elementwise)))
-        return Flow(Chain(parts), Normal((features,)), context_shape=context_shape)
+            net = caudal.nets.MADE(
+                features, affine.n_params, self.hidden, context, self.activation
+            )
+            parts += [caudal.bijections.Flip()] if layer else []
+            parts.append(caudal.Inverse(caudal.bijections.Autoregressive(net, affine)))
+        base = caudal.base.Normal((features,))
+        return caudal.Flow(caudal.Chain(parts), base, context_shape=context_shape)

@@ -1,14 +1,12 @@
 """MADE: one autoregressive layer with Gaussian conditionals."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from caudal.base import Normal
-from caudal.bijections import Autoregressive
-from caudal.elementwise import Affine
-from caudal.flow import Flow
-from caudal.nets import MADE as MADENet  # noqa: N811
-from caudal.recipes.recipe import Recipe
+import caudal
+from caudal.recipes.recipe import Activation, Recipe, Widths
 
 
 @dataclass(frozen=True)
@@ -26,19 +24,19 @@ class MADE(Recipe):
     scores = "parallel"
     samples = "sequential"
 
-    hidden: tuple[int, ...] = (512, 512)
+    hidden: Widths = (512, 512)
     """Units of each hidden layer."""
-    activation: str = "relu"
-    """relu, tanh, elu, silu or gelu."""
+    activation: Activation = "relu"
+    """Activation of the hidden layers."""
     direct: bool = False
     """Connect inputs to outputs directly as well."""
 
     def build(
         self, event_shape: Sequence[int], context_shape: Sequence[int] | None = None
-    ) -> Flow:
+    ) -> caudal.Flow:
         features, context = self._sizes(event_shape, context_shape)
-        elementwise = Affine()
-        net = MADENet(
+        elementwise = caudal.elementwise.Affine()
+        net = caudal.nets.MADE(
             features,
             elementwise.n_params,
             self.hidden,
@@ -46,5 +44,5 @@ class MADE(Recipe):
             self.activation,
             direct=self.direct,
         )
-        layer = Autoregressive(net, elementwise)
-        return Flow(layer, Normal((features,)), context_shape=context_shape)
+        layer = caudal.bijections.Autoregressive(net, elementwise)
+        return caudal.Flow(layer, caudal.base.Normal((features,)), context_shape=context_shape)

@@ -1,18 +1,16 @@
 """MAF: a stack of MADEs with fast density; MAF MoG has mixtures of Gaussians as its base."""
 
+from __future__ import annotations
+
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
-import torch
+from annotated_types import Ge
 
-from caudal.base import Normal
-from caudal.bijection import Bijection, Chain
-from caudal.bijections import Autoregressive, BatchNorm, Flip
-from caudal.elementwise import Affine, Elementwise, MixtureGaussian
-from caudal.flow import Flow
-from caudal.nets import MADE as MADENet  # noqa: N811
-from caudal.recipes.recipe import Recipe
+import caudal
+from caudal.recipes.recipe import Activation, Recipe, Widths
 
 
 @dataclass(frozen=True)
@@ -24,35 +22,35 @@ class MAFRecipe(Recipe):
     scores = "parallel"
     samples = "sequential"
 
-    layers: int = 5
+    layers: Annotated[int, Ge(0)] = 5
     """Autoregressive layers."""
-    hidden: tuple[int, ...] = (512, 512)
+    hidden: Widths = (512, 512)
     """Units of each hidden layer of each net."""
-    activation: str = "relu"
-    """relu, tanh, elu, silu or gelu."""
+    activation: Activation = "relu"
+    """Activation of the hidden layers."""
     batch_norm: bool = True
     """Batch normalisation after each layer."""
 
     def build(
         self, event_shape: Sequence[int], context_shape: Sequence[int] | None = None
-    ) -> Flow:
+    ) -> caudal.Flow:
         features, context = self._sizes(event_shape, context_shape)
         parts = self._nearest_noise(features, context)
         for _ in range(self.layers):
-            parts += [Flip()] if parts else []
-            parts += [BatchNorm((features,))] if self.batch_norm else []
-            parts.append(self._layer(features, context, Affine()))
-        return Flow(Chain(parts), Normal((features,)), context_shape=context_shape)
+            parts += [caudal.bijections.Flip()] if parts else []
+            parts += [caudal.bijections.BatchNorm((features,))] if self.batch_norm else []
+            affine = caudal.elementwise.Affine()
+            net = self._net(features, context, affine.n_params)
+            parts.append(caudal.bijections.Autoregressive(net, affine))
+        base = caudal.base.Normal((features,))
+        return caudal.Flow(caudal.Chain(parts), base, context_shape=context_shape)
 
-    def _layer(self, features: int, context: int, elementwise: Elementwise) -> Bijection:
-        return Autoregressive(self._net(features, context, elementwise), elementwise)
-
-    def _net(self, features: int, context: int, elementwise: Elementwise) -> MADENet:
-        return MADENet(features, elementwise.n_params, self.hidden, context, self.activation)
+    def _net(self, features: int, context: int, n_params: int) -> caudal.nets.MADE:
+        return caudal.nets.MADE(features, n_params, self.hidden, context, self.activation)
 
     @abstractmethod
-    def _nearest_noise(self, features: int, context: int) -> list[Bijection]:
-        """What comes between the base and the affine layers."""
+    def _nearest_noise(self, features: int, context: int) -> list[caudal.Bijection]:
+        """The layers between the base and the affine layers."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +64,7 @@ class MAF(MAFRecipe):
     name = "maf"
     good_for = "densities of tables: training and scoring in one pass"
 
-    def _nearest_noise(self, features: int, context: int) -> list[Bijection]:
+    def _nearest_noise(self, features: int, context: int) -> list[caudal.Bijection]:
         return []
 
 
@@ -74,8 +72,8 @@ class MAF(MAFRecipe):
 class MAFMoG(MAFRecipe):
     """MAF whose base is a MADE with mixtures of Gaussians as conditionals.
 
-    The base is kept as one more autoregressive layer, through the mixtures' CDFs to a standard
-    normal: the same density, and one base for every flow.
+    That base is written as one more autoregressive layer, which maps a standard normal through
+    the mixtures' CDFs: the density is the same. Without affine layers it is the paper's MADE MoG.
     Reference: Masked autoregressive flow for density estimation (Papamakarios, Pavlakou, Murray,
     2017), arXiv:1705.07057.
     """
@@ -83,12 +81,14 @@ class MAFMoG(MAFRecipe):
     name = "maf-mog"
     good_for = "densities with several modes or sharp edges"
 
-    components: int = 10
+    components: Annotated[int, Ge(1)] = 10
     """Gaussians in each conditional of the base."""
 
-    def _nearest_noise(self, features: int, context: int) -> list[Bijection]:
-        mixture = MixtureGaussian(self.components)
-        net = self._net(features, context, mixture)
+    def _nearest_noise(self, features: int, context: int) -> list[caudal.Bijection]:
+        import torch
+
+        mixture = caudal.elementwise.MixtureGaussian(self.components)
+        net = self._net(features, context, mixture.n_params)
         with torch.no_grad():
             net.last.bias.copy_(mixture.spread().repeat(features))
-        return [Autoregressive(net, mixture)]
+        return [caudal.bijections.Autoregressive(net, mixture)]

@@ -1,14 +1,15 @@
-"""What the image flows share: scales of half the resolution, one within the other."""
+"""The multi-scale architecture of the image flows: each scale has half the resolution."""
+
+from __future__ import annotations
 
 import math
 from collections.abc import Callable
 
-from caudal.bijection import Bijection, Chain
-from caudal.bijections import FactorOut, Squeezed
+import caudal
 from caudal.recipes.recipe import Shape
 
 MOST_SCALES = 3
-"""Unless told otherwise."""
+"""The largest default number of scales."""
 
 
 def squeezed_shape(shape: Shape) -> Shape:
@@ -18,17 +19,23 @@ def squeezed_shape(shape: Shape) -> Shape:
 
 
 def check_halvings(name: str, shape: Shape, halvings: int, fitting: int) -> None:
-    """Refuses images that cannot be halved so many times; `fitting` scales do fit, if any.
+    """Refuses images that cannot be halved so many times.
+
+    Args:
+        name: the recipe's name.
+        shape: the image's shape (C, H, W).
+        halvings: how many times height and width are halved.
+        fitting: the largest number of scales that this shape allows, 0 if none.
 
     Raises:
-        ValueError: names sizes that can, and how many scales this size allows.
+        ValueError: names sizes that can be halved, and how many scales this size allows.
     """
     height, width = shape[1:]
     unit = 2**halvings
     if height % unit == 0 and width % unit == 0:
         return
     high, wide = _near(height, unit), _near(width, unit)
-    sizes = f"{high}x{wide} (--resize {high} {wide})"
+    sizes = f"{high}x{wide} (`resize=({high}, {wide})`)"
     fewer = f", or {fitting} scale{'s' * (fitting > 1)}" if fitting else ""
     raise ValueError(
         f"{name} halves images {halvings} time{'s' * (halvings > 1)}, so height and width must be "
@@ -45,32 +52,35 @@ def halvings_of(shape: Shape) -> int:
 def multiscale(
     shape: Shape,
     scales: int,
-    steps: Callable[[Shape], list[Bijection]],
-    split_prior: Callable[[Shape], list[Bijection]],
-    top_prior: Callable[[Shape], list[Bijection]],
+    steps: Callable[[Shape], list[caudal.Bijection]],
+    split_prior: Callable[[Shape], list[caudal.Bijection]],
+    top_prior: Callable[[Shape], list[caudal.Bijection]],
     factor_out: bool = True,
-) -> Bijection:
-    """Squeeze, steps, factor half of it out, the next scale, un-squeeze: Glow's architecture.
+) -> caudal.Bijection:
+    """Glow's architecture: squeeze, steps, factor out one half, the next scale, un-squeeze.
 
     Args:
-        shape: of the image.
-        scales: how many.
-        steps: the layers of a scale, from the noise to the data, for its squeezed shape.
-        split_prior: what makes noise of the half that is factored out, given the other half.
-        top_prior: what makes noise of what the last scale leaves.
-        factor_out: else all channels go on to the next scale.
+        shape: the image's shape (C, H, W).
+        scales: the number of scales.
+        steps: gives the layers of a scale, from the noise to the data, for its squeezed shape.
+        split_prior: gives the layers that normalise the half that is factored out, given the
+            other half.
+        top_prior: gives the layers that normalise the output of the last scale.
+        factor_out: whether half of the channels leave at each scale; otherwise all go on.
     """
     inner = squeezed_shape(shape)
     parts = steps(inner)
+    squeezed = caudal.bijections.Squeezed
     if scales == 1:
-        return Squeezed(Chain([*top_prior(inner), *parts]))
+        return squeezed(caudal.Chain([*top_prior(inner), *parts]))
     channels, height, width = inner
     kept = channels // 2 if factor_out else channels
     shape_below = (kept, height, width)
     below = multiscale(shape_below, scales - 1, steps, split_prior, top_prior, factor_out)
     if not factor_out:
-        return Squeezed(Chain([below, *parts]))
-    return Squeezed(Chain([FactorOut(below, kept), *split_prior(inner), *parts]))
+        return squeezed(caudal.Chain([below, *parts]))
+    factored = caudal.bijections.FactorOut(below, kept)
+    return squeezed(caudal.Chain([factored, *split_prior(inner), *parts]))
 
 
 def _near(size: int, unit: int) -> int:

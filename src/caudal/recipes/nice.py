@@ -1,20 +1,20 @@
 """NICE: additive couplings and a rescaling."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
-from caudal.base import Logistic, Normal
-from caudal.bijection import Bijection, Chain
-from caudal.bijections import ZCA, Scale
-from caudal.elementwise import Shift
-from caudal.flow import Flow
-from caudal.recipes.recipe import Recipe, mlp_coupling, parity
+from annotated_types import Ge
+
+import caudal
+from caudal.recipes.recipe import Activation, Recipe, Widths, mlp_coupling, parity
 
 
 @dataclass(frozen=True)
 class NICE(Recipe):
-    """Additive couplings on alternating columns, then one learned scale a dimension.
+    """Additive couplings on alternating columns, then one learned scale for each dimension.
 
     Images are taken as vectors, pixel after pixel, as in the paper.
     Reference: NICE: non-linear independent components estimation (Dinh, Krueger, Bengio, 2014),
@@ -29,12 +29,12 @@ class NICE(Recipe):
     samples = "parallel"
     pixels = "unit"
 
-    layers: int = 4
+    layers: Annotated[int, Ge(0)] = 4
     """Couplings; fewer than 3 leave some columns unmixed."""
-    hidden: tuple[int, ...] = (1000, 1000, 1000, 1000, 1000)
+    hidden: Widths = (1000, 1000, 1000, 1000, 1000)
     """Units of each hidden layer."""
-    activation: str = "relu"
-    """relu, tanh, elu, silu or gelu."""
+    activation: Activation = "relu"
+    """Activation of the hidden layers."""
     prior: Literal["logistic", "normal"] = "logistic"
     """Density of the noise."""
     whiten: bool = False
@@ -42,12 +42,13 @@ class NICE(Recipe):
 
     def build(
         self, event_shape: Sequence[int], context_shape: Sequence[int] | None = None
-    ) -> Flow:
+    ) -> caudal.Flow:
         features, context = self._sizes(event_shape, context_shape)
-        parts: list[Bijection] = [Scale((features,))]
+        parts: list[caudal.Bijection] = [caudal.bijections.Scale((features,))]
         for layer in range(self.layers):
-            keep = parity(features, layer)
-            parts.append(mlp_coupling(Shift(), keep, context, self.hidden, self.activation))
-        parts += [ZCA(features)] if self.whiten else []
-        base = Logistic if self.prior == "logistic" else Normal
-        return Flow(Chain(parts), base((features,)), context_shape=context_shape)
+            shift, keep = caudal.elementwise.Shift(), parity(features, layer)
+            parts.append(mlp_coupling(shift, keep, context, self.hidden, self.activation))
+        parts += [caudal.bijections.ZCA(features)] if self.whiten else []
+        logistic = self.prior == "logistic"
+        base = caudal.base.Logistic((features,)) if logistic else caudal.base.Normal((features,))
+        return caudal.Flow(caudal.Chain(parts), base, context_shape=context_shape)

@@ -1,66 +1,75 @@
 """Neural spline flows, with couplings and autoregressive."""
 
+from __future__ import annotations
+
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
 
-import torch
+from annotated_types import Ge, Gt, Lt
 
-from caudal.base import Normal
-from caudal.bijection import Bijection, Chain, Inverse
-from caudal.bijections import Autoregressive, LULinear, Permutation
-from caudal.elementwise import RationalQuadraticSpline
-from caudal.flow import Flow
-from caudal.nets import MADE as MADENet  # noqa: N811
+import caudal
 from caudal.recipes.recipe import Recipe, parity, residual_coupling
+
+if TYPE_CHECKING:
+    from caudal.elementwise import RationalQuadraticSpline
 
 
 @dataclass(frozen=True)
 class SplineRecipe(Recipe):
-    """What the two neural spline flows share: steps of permutation, LU linear and spline layer."""
+    """What the neural spline flows share: steps of permutation, LU linear map and spline layer."""
 
     paper = "Durkan, Bekasov, Murray, Papamakarios, arXiv:1906.04032"
     year = 2019
     scores = "parallel"
 
-    layers: int = 10
+    layers: Annotated[int, Ge(0)] = 10
     """Steps, each a random permutation, an LU linear map and a spline layer."""
-    hidden: int = 256
+    hidden: Annotated[int, Ge(1)] = 256
     """Units of each layer of the residual nets."""
-    blocks: int = 2
+    blocks: Annotated[int, Ge(1)] = 2
     """Residual blocks of two layers in each net."""
-    bins: int = 8
+    bins: Annotated[int, Ge(2)] = 8
     """Pieces of each spline."""
-    bound: float = 3.0
-    """The splines bend within [-bound, bound] and are the identity beyond."""
-    dropout: float = 0.0
+    bound: Annotated[float, Gt(0)] = 3.0
+    """The splines bend within [-bound, bound] and are the identity outside."""
+    dropout: Annotated[float, Ge(0), Lt(1)] = 0.0
     """Share of units dropped inside the blocks in training."""
 
     def build(
         self, event_shape: Sequence[int], context_shape: Sequence[int] | None = None
-    ) -> Flow:
+    ) -> caudal.Flow:
         features, context = self._sizes(event_shape, context_shape)
-        spline = RationalQuadraticSpline(self.bins, self.bound)
-        parts: list[Bijection] = [LULinear(features), Permutation(torch.randperm(features))]
+        spline = caudal.elementwise.RationalQuadraticSpline(self.bins, self.bound)
+        parts = self._mixing(features)
         for layer in range(self.layers):
             parts.append(self._layer(spline, features, context, layer))
-            parts += [LULinear(features), Permutation(torch.randperm(features))]
-        return Flow(Chain(parts), Normal((features,)), context_shape=context_shape)
+            parts += self._mixing(features)
+        base = caudal.base.Normal((features,))
+        return caudal.Flow(caudal.Chain(parts), base, context_shape=context_shape)
+
+    def _mixing(self, features: int) -> list[caudal.Bijection]:
+        """An LU linear map and a random permutation."""
+        import torch
+
+        linear = caudal.bijections.LULinear(features)
+        return [linear, caudal.bijections.Permutation(torch.randperm(features))]
 
     @abstractmethod
     def _layer(
         self, spline: RationalQuadraticSpline, features: int, context: int, layer: int
-    ) -> Bijection:
+    ) -> caudal.Bijection:
         """The spline layer of a step."""
 
     def _autoregressive(
         self, spline: RationalQuadraticSpline, features: int, context: int
-    ) -> Bijection:
+    ) -> caudal.Bijection:
         widths = (self.hidden,) * (2 * self.blocks + 1)
-        net = MADENet(
+        net = caudal.nets.MADE(
             features, spline.n_params, widths, context, residual=True, dropout=self.dropout
         )
-        return Autoregressive(net, spline)
+        return caudal.bijections.Autoregressive(net, spline)
 
 
 @dataclass(frozen=True)
@@ -76,7 +85,7 @@ class NSF(SplineRecipe):
 
     def _layer(
         self, spline: RationalQuadraticSpline, features: int, context: int, layer: int
-    ) -> Bijection:
+    ) -> caudal.Bijection:
         keep = parity(features, layer)
         return residual_coupling(spline, keep, context, self.hidden, self.blocks, self.dropout)
 
@@ -94,15 +103,15 @@ class NSFAR(SplineRecipe):
 
     def _layer(
         self, spline: RationalQuadraticSpline, features: int, context: int, layer: int
-    ) -> Bijection:
+    ) -> caudal.Bijection:
         return self._autoregressive(spline, features, context)
 
 
 @dataclass(frozen=True)
 class NSFIAF(SplineRecipe):
-    """Inverse autoregressive splines: RQ-NSF (AR), the directions of its spline layers swapped.
+    """Inverse autoregressive splines: RQ-NSF (AR) with the directions of its layers swapped.
 
-    A student for nsf-ar: one pass a layer for a sample and its density.
+    It is a student for nsf-ar: a sample and its density take one pass through each layer.
     Reference: CaloFlow II (Krause, Shih, 2021), arXiv:2110.11377; the splines are those of
     Neural spline flows (Durkan, Bekasov, Murray, Papamakarios, 2019), arXiv:1906.04032.
     """
@@ -116,5 +125,5 @@ class NSFIAF(SplineRecipe):
 
     def _layer(
         self, spline: RationalQuadraticSpline, features: int, context: int, layer: int
-    ) -> Bijection:
-        return Inverse(self._autoregressive(spline, features, context))
+    ) -> caudal.Bijection:
+        return caudal.Inverse(self._autoregressive(spline, features, context))

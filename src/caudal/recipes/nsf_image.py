@@ -1,14 +1,14 @@
 """Neural spline flows of images: Glow's architecture with splines in the couplings."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
-from caudal.base import Normal
-from caudal.bijection import Bijection
-from caudal.bijections import Coupling, LUConv1x1
-from caudal.elementwise import RationalQuadraticSpline
-from caudal.flow import Flow
-from caudal.nets import ResidualConvNet
+from annotated_types import Ge, Gt, Lt
+
+import caudal
 from caudal.recipes.glow import Steps, first_half, in_scales
 from caudal.recipes.recipe import Recipe
 
@@ -17,7 +17,7 @@ from caudal.recipes.recipe import Recipe
 class NSFImage(Recipe):
     """Steps of ActNorm, 1x1 convolution and a spline coupling steered by a residual net.
 
-    The paper's sizes are the presets; the defaults are those a CPU can train.
+    The paper's sizes are the presets; the defaults are small enough for a CPU.
     Reference: Neural spline flows (Durkan, Bekasov, Murray, Papamakarios, 2019), arXiv:1906.04032.
     """
 
@@ -31,36 +31,37 @@ class NSFImage(Recipe):
     vectors = False
     pixels = "logit"
 
-    scales: int | None = None
-    """Resolutions; if not given 3, or as often as the size can be halved."""
-    layers: int = 4
+    scales: Annotated[int, Ge(1)] | None = None
+    """Resolutions; by default 3, or fewer if the size cannot be halved so often."""
+    layers: Annotated[int, Ge(0)] = 4
     """Steps of each scale."""
-    maps: int = 48
+    maps: Annotated[int, Ge(1)] = 48
     """Feature maps of the nets."""
-    blocks: int = 2
+    blocks: Annotated[int, Ge(1)] = 2
     """Residual blocks of each net."""
-    bins: int = 4
+    bins: Annotated[int, Ge(2)] = 4
     """Pieces of each spline."""
-    bound: float = 3.0
-    """The splines bend within [-bound, bound] and are the identity beyond."""
-    dropout: float = 0.0
+    bound: Annotated[float, Gt(0)] = 3.0
+    """The splines bend within [-bound, bound] and are the identity outside."""
+    dropout: Annotated[float, Ge(0), Lt(1)] = 0.0
     """Share of maps dropped inside the blocks in training."""
     factor_out: bool = True
-    """Let half of the channels leave at each scale; else all go on to the next."""
+    """Let half of the channels leave at each scale; otherwise all go on to the next."""
 
     def build(
         self, event_shape: Sequence[int], context_shape: Sequence[int] | None = None
-    ) -> Flow:
+    ) -> caudal.Flow:
         shape, context = self._image_sizes(event_shape, context_shape)
-        steps = Steps(self.layers, lambda channels: self._coupling(channels, context), LUConv1x1)
+        mixing = caudal.bijections.LUConv1x1
+        steps = Steps(self.layers, lambda channels: self._coupling(channels, context), mixing)
         bijection = in_scales(self.name, shape, self.scales, steps, context, self.factor_out)
-        return Flow(bijection, Normal(shape), context_shape=context_shape)
+        return caudal.Flow(bijection, caudal.base.Normal(shape), context_shape=context_shape)
 
-    def _coupling(self, channels: int, context: int) -> Bijection:
-        spline = RationalQuadraticSpline(self.bins, self.bound)
+    def _coupling(self, channels: int, context: int) -> caudal.Bijection:
+        spline = caudal.elementwise.RationalQuadraticSpline(self.bins, self.bound)
         keep = first_half(channels)
         kept = int(keep.sum())
-        net = ResidualConvNet(
+        net = caudal.nets.ResidualConvNet(
             kept,
             channels - kept,
             spline.n_params,
@@ -70,4 +71,4 @@ class NSFImage(Recipe):
             normalise=False,
             dropout=self.dropout,
         )
-        return Coupling(net, spline, keep)
+        return caudal.bijections.Coupling(net, spline, keep)

@@ -1,18 +1,15 @@
 """Parallel WaveNet: sound from noise in a few parallel passes; learned from a WaveNet."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-import torch
-
-from caudal.base import FREE, Base, Logistic, Normal
-from caudal.bijection import Chain, Inverse
-from caudal.bijections import Autoregressive
-from caudal.elementwise import Affine, Swapped
-from caudal.flow import Flow
-from caudal.recipes.wavenet import AudioRecipe
+import caudal
+from caudal.recipes.recipe import Widths
+from caudal.recipes.wavenet import CLIP, AudioRecipe
 
 _START = 0.05  # scale of all flows together, so that distillation starts from a hiss, not a roar
 
@@ -21,9 +18,10 @@ _START = 0.05  # scale of all flows together, so that distillation starts from a
 class ParallelWaveNet(AudioRecipe):
     """A chain of inverse autoregressive flows, each steered by a WaveNet over its own noise.
 
-    x_t = z_t s(z_<t) + m(z_<t) in each, time never reversed, so that given z_<t a sample is
-    logistic (or normal: ClariNet's student) with a scale and a mean in closed form. Samples in one
-    pass a flow; the density of a clip from elsewhere goes one sample at a time.
+    Each flow is x_t = z_t s(z_<t) + m(z_<t), and time is never reversed, so that given z_<t a
+    sample is logistic (or normal: ClariNet's student) with a scale and a mean in closed form. It
+    samples in one pass through each flow; the density of other clips is computed one sample at a
+    time.
     Reference: Parallel WaveNet (van den Oord et al., 2017), arXiv:1711.10433; ClariNet (Ping,
     Peng, Chen, 2018), arXiv:1807.07281.
     """
@@ -35,26 +33,28 @@ class ParallelWaveNet(AudioRecipe):
     scores = "sequential"
     samples = "parallel"
 
-    flows: tuple[int, ...] = (10, 10, 10, 20)
+    flows: Widths = (10, 10, 10, 20)
     """Dilated layers of each flow's net, from the noise to the sound."""
     noise: Literal["normal", "logistic"] = "normal"
-    """What the noise is: normal goes with Gaussian teachers, logistic with mixtures."""
+    """Density of the noise: normal for Gaussian teachers, logistic for mixtures."""
 
     def build(
-        self, event_shape: Sequence[int] = (1, FREE), context_shape: Sequence[int] | None = None
-    ) -> Flow:
+        self, event_shape: Sequence[int] = CLIP, context_shape: Sequence[int] | None = None
+    ) -> caudal.Flow:
+        import torch
+
         context = self._context_channels(event_shape, context_shape)
-        law = Swapped(Affine(floor=self.floor))
+        law = caudal.elementwise.Swapped(caudal.elementwise.Affine(floor=self.floor))
         parts = []
         for layers in self.flows:
             net = self._net(law.n_params, layers, context, skip=False)
             with torch.no_grad():
                 net.last.bias[1].fill_(math.log(_START) / len(self.flows))
-            parts.append(Inverse(Autoregressive(net, law)))
-        return Flow(Chain(parts), self._base(tuple(event_shape)), context_shape=context_shape)
+            parts.append(caudal.Inverse(caudal.bijections.Autoregressive(net, law)))
+        normal = self.noise == "normal"
+        base = caudal.base.Normal if normal else caudal.base.Logistic
+        chain = caudal.Chain(parts)
+        return caudal.Flow(chain, base(tuple(event_shape)), context_shape=context_shape)
 
     def dilated_layers(self) -> tuple[int, ...]:
         return self.flows
-
-    def _base(self, event_shape: tuple[int, ...]) -> Base:
-        return Normal(event_shape) if self.noise == "normal" else Logistic(event_shape)

@@ -1,75 +1,59 @@
 """Configurations of the papers, by the recipe and the data that they are for."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
-
-from caudal.recipes.glow import Glow
-from caudal.recipes.iresnet import IResNet
-from caudal.recipes.mintnet import MintNet
-from caudal.recipes.nice import NICE
-from caudal.recipes.nsf_image import NSFImage
-from caudal.recipes.realnvp import RealNVP
-from caudal.recipes.recipe import Recipe, Shape
-from caudal.recipes.residual_flow import ResidualFlow
 
 
 @dataclass(frozen=True)
 class Preset:
-    """A recipe with what its paper trained it with on images of some data set.
+    """What a paper trained its flow with on some data; plain data, by the names of options.
 
     Attributes:
-        recipe: with the paper's sizes.
-        shape: of the images, channels, height and width.
-        parameters: of the flow of such images.
-        bits_per_dim: that the paper reports.
-        training: options of training, by their names; those that no source tells are the usual
-            ones.
-        images: options of images, by their names.
-        note: where it leaves the paper, or what to know.
+        fields: fields of the recipe that differ from its defaults.
+        size: size of the data, in words.
+        parameters: number of parameters of the flow for such data.
+        bits_per_dim: what the paper reports, if it reports a likelihood.
+        training: options of training; where no source names them, the usual ones.
+        options: options of the data.
+        note: differences to the paper, or what else to know.
     """
 
-    recipe: Recipe
-    shape: Shape
+    fields: Mapping[str, Any]
+    size: str
     parameters: int
-    bits_per_dim: float
+    bits_per_dim: float | None = None
     training: Mapping[str, Any] = field(default_factory=dict)
-    images: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
     note: str = ""
 
     @property
-    def size(self) -> str:
-        """Height x width of the images, and their colours."""
-        channels, height, width = self.shape
-        return f"{height}x{width} {'gray' if channels == 1 else 'RGB'}"
-
-    @property
-    def options(self) -> Mapping[str, Any]:
-        """Those that are of the data's kind alone."""
-        return self.images
+    def values(self) -> dict[str, Any]:
+        """All options by their names, to be used as defaults."""
+        return {**self.fields, **self.training, **self.options}
 
     def __str__(self) -> str:
-        note = f"; {self.note}" if self.note else ""
-        return (
-            f"{self.size}, {self.parameters:,} parameters, {self.bits_per_dim:.2f} bits/dim in "
-            f"the paper{note}"
-        )
+        bits = f"{self.bits_per_dim:.2f} bits/dim in the paper" if self.bits_per_dim else ""
+        facts = (self.size, f"{self.parameters:,} parameters", bits)
+        return ", ".join(filter(None, facts)) + (f"; {self.note}" if self.note else "")
 
 
-_SMALL, _MEDIUM, _LARGE = (3, 32, 32), (3, 64, 64), (3, 256, 256)
+_MNIST, _SMALL, _MEDIUM, _LARGE = "28x28 gray", "32x32 RGB", "64x64 RGB", "256x256 RGB"
 
-_ZCA = NICE(hidden=(2000,) * 4, whiten=True)
+_ZCA = {"hidden": (2000,) * 4, "whiten": True}
 _NICE = {"batch_size": 200, "lr": 1e-3, "epochs": 1500, "patience": 0}
 _REALNVP = {"batch_size": 64, "lr": 1e-3, "clip": 100.0, "weight_decay": 5e-5}
 _LOGIT = {"pixels": "logit", "alpha": 0.05}
+_SHARP_LOGIT = {"pixels": "logit", "alpha": 1e-6}
 _DECAY = "weight decay here is AdamW's"
 _CENTRED = {"pixels": "centred"}
 _WARMUP = "10 epochs of warm-up"
 _ADAM = "the paper's optimiser is Adamax"
-_MINTNET = {"batch_size": 32, "lr": 1e-3, "patience": 0}
-_IRESNET = IResNet(blocks=16, maps=512, scales=3, squeeze_first=False)
-_ADAMAX = {"batch_size": 128, "lr": 3e-3, "warmup": 390, "epochs": 200}
-_RESIDUAL = ResidualFlow(blocks=16, maps=512, scales=3, squeeze_first=False)
+_GLOW = {"scales": 3, "layers": 48, "maps": 512, "coupling": "gated"}
+_MINTNET = {"layers": 21, "latents": 85, "scales": 3}
+_MINTNET_TRAINING = {"batch_size": 32, "lr": 1e-3, "patience": 0}
+_RESIDUAL = {"blocks": 16, "maps": 512, "scales": 3, "squeeze_first": False}
+_IRESNET_TRAINING = {"batch_size": 128, "lr": 3e-3, "warmup": 390, "epochs": 200}
 _RESIDUAL_TRAINING = {
     "batch_size": 64,
     "lr": 1e-3,
@@ -78,16 +62,17 @@ _RESIDUAL_TRAINING = {
     "ema": 0.999,
     "epochs": 1000,
 }
+_LONG = {"steps": 1_000_000, "patience": 0, "validate_every": 10_000, "ema": 0.9999}
 
-PRESETS: dict[str, dict[str, Preset]] = {
+PRESETS: Mapping[str, Mapping[str, Preset]] = {
     "nice": {
-        "mnist": Preset(NICE(), (1, 28, 28), 19_158_352, 4.36, _NICE, note="1980.50 nats"),
+        "mnist": Preset({}, _MNIST, 19_158_352, 4.36, _NICE, note="1980.50 nats"),
         "cifar10": Preset(_ZCA, _SMALL, 72_617_216, 4.48, _NICE),
         "svhn": Preset(_ZCA, _SMALL, 72_617_216, 2.60, _NICE),
     },
     "realnvp": {
         "cifar10": Preset(
-            RealNVP(scales=2, maps=64, blocks=8),
+            {"scales": 2, "maps": 64, "blocks": 8},
             _SMALL,
             19_593_097,
             3.49,
@@ -96,7 +81,7 @@ PRESETS: dict[str, dict[str, Preset]] = {
             _DECAY,
         ),
         "imagenet32": Preset(
-            RealNVP(scales=4, maps=32, blocks=4),
+            {"scales": 4, "maps": 32, "blocks": 4},
             _SMALL,
             45_782_535,
             4.28,
@@ -105,7 +90,7 @@ PRESETS: dict[str, dict[str, Preset]] = {
             _DECAY,
         ),
         "imagenet64": Preset(
-            RealNVP(scales=5, maps=32, blocks=2),
+            {"scales": 5, "maps": 32, "blocks": 2},
             _MEDIUM,
             94_442_287,
             3.98,
@@ -116,7 +101,7 @@ PRESETS: dict[str, dict[str, Preset]] = {
     },
     "glow": {
         "cifar10": Preset(
-            Glow(scales=3, layers=32, maps=512, coupling="gated"),
+            {**_GLOW, "layers": 32},
             _SMALL,
             43_954_512,
             3.35,
@@ -125,7 +110,7 @@ PRESETS: dict[str, dict[str, Preset]] = {
             _WARMUP,
         ),
         "imagenet32": Preset(
-            Glow(scales=3, layers=48, maps=512, coupling="gated"),
+            _GLOW,
             _SMALL,
             65_930_064,
             4.09,
@@ -134,7 +119,7 @@ PRESETS: dict[str, dict[str, Preset]] = {
             _WARMUP,
         ),
         "imagenet64": Preset(
-            Glow(scales=4, layers=48, maps=512, coupling="gated"),
+            {**_GLOW, "scales": 4},
             _MEDIUM,
             110_883_984,
             3.81,
@@ -143,7 +128,7 @@ PRESETS: dict[str, dict[str, Preset]] = {
             _WARMUP,
         ),
         "celeba-hq": Preset(
-            Glow(scales=6, layers=32, maps=512, coupling="additive"),
+            {"scales": 6, "layers": 32, "maps": 512, "coupling": "additive"},
             _LARGE,
             168_589_968,
             1.03,
@@ -153,62 +138,83 @@ PRESETS: dict[str, dict[str, Preset]] = {
         ),
     },
     "iresnet": {
-        "mnist": Preset(_IRESNET, (1, 28, 28), 15_731_248, 1.06, _ADAMAX, _CENTRED, note=_ADAM),
+        "mnist": Preset(_RESIDUAL, _MNIST, 15_731_248, 1.06, _IRESNET_TRAINING, _CENTRED, _ADAM),
         "cifar10": Preset(
-            _IRESNET, _SMALL, 21_931_056, 3.45, {**_ADAMAX, "flips": True}, _CENTRED, note=_ADAM
+            _RESIDUAL,
+            _SMALL,
+            21_931_056,
+            3.45,
+            {**_IRESNET_TRAINING, "flips": True},
+            _CENTRED,
+            _ADAM,
         ),
     },
     "residual-flow": {
-        "mnist": Preset(
-            _RESIDUAL,
-            (1, 28, 28),
-            16_605_400,
-            0.970,
-            _RESIDUAL_TRAINING,
-            {"pixels": "logit", "alpha": 1e-6},
-        ),
+        "mnist": Preset(_RESIDUAL, _MNIST, 16_605_400, 0.970, _RESIDUAL_TRAINING, _SHARP_LOGIT),
         "cifar10": Preset(
             _RESIDUAL, _SMALL, 25_161_784, 3.280, {**_RESIDUAL_TRAINING, "flips": True}, _LOGIT
         ),
         "imagenet32": Preset(
-            replace(_RESIDUAL, blocks=32), _SMALL, 47_086_696, 4.010, _RESIDUAL_TRAINING, _LOGIT
+            {**_RESIDUAL, "blocks": 32}, _SMALL, 47_086_696, 4.010, _RESIDUAL_TRAINING, _LOGIT
         ),
     },
     "mintnet": {
         "mnist": Preset(
-            MintNet(layers=20, latents=45, scales=3),
-            (1, 28, 28),
+            {"layers": 20, "latents": 45, "scales": 3},
+            _MNIST,
             548_462,
             0.98,
-            {**_MINTNET, "epochs": 600},
-            {"pixels": "logit", "alpha": 1e-6},
+            {**_MINTNET_TRAINING, "epochs": 600},
+            _SHARP_LOGIT,
         ),
         "cifar10": Preset(
-            MintNet(layers=21, latents=85, scales=3),
+            _MINTNET,
             _SMALL,
             18_357_576,
             3.32,
-            {**_MINTNET, "epochs": 300, "flips": True},
+            {**_MINTNET_TRAINING, "epochs": 300, "flips": True},
             _LOGIT,
         ),
         "imagenet32": Preset(
-            MintNet(layers=21, latents=85, scales=3),
-            _SMALL,
-            18_357_576,
-            4.06,
-            {**_MINTNET, "steps": 350_000},
-            _LOGIT,
+            _MINTNET, _SMALL, 18_357_576, 4.06, {**_MINTNET_TRAINING, "steps": 350_000}, _LOGIT
         ),
     },
     "nsf-image": {
         "cifar10": Preset(
-            NSFImage(scales=3, layers=7, maps=96, blocks=3, bins=4, dropout=0.2, factor_out=False),
+            {
+                "scales": 3,
+                "layers": 7,
+                "maps": 96,
+                "blocks": 3,
+                "bins": 4,
+                "dropout": 0.2,
+                "factor_out": False,
+            },
             _SMALL,
             13_516_152,
             3.38,
             {"batch_size": 512, "lr": 5e-4, "steps": 200_000, "patience": 0},
             _CENTRED,
             "validated on 1% in the paper",
+        ),
+    },
+    "wavenet": {
+        "parallel-wavenet": Preset(
+            {"layers": 30, "kernel": 3, "channels": 256, "law": "logistics", "hop": 120},
+            "24 kHz, 80 bands",
+            20_810_270,
+            training={**_LONG, "batch_size": 32},
+            options={"rate": 24_000, "mels": 80, "window": 1024, "seconds": 0.32},
+            note="the teacher of arXiv:1711.10433, given a spectrum instead of linguistic "
+            "features; its stream has 512 channels",
+        ),
+        "clarinet": Preset(
+            {"layers": 20, "kernel": 2, "channels": 128, "floor": -9.0, "hop": 256},
+            "22.05 kHz, 80 bands",
+            3_187_458,
+            training={**_LONG, "batch_size": 8, "lr": 1e-3},
+            options={"rate": 22_050, "mels": 80, "window": 1024, "seconds": 0.7},
+            note="the teacher of arXiv:1807.07281, by its public code; no source names the steps",
         ),
     },
 }

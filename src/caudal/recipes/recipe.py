@@ -1,49 +1,63 @@
-"""What a recipe is: a paper's hyperparameters, and how to build its flow from them."""
+"""What a recipe is: a paper's hyperparameters, and how to build its flow from them.
+
+Recipes are light, so that listing them and their options is quick: `build` imports torch and the
+layers. For this a recipe says `import caudal`, which imports nothing until a name is used.
+"""
+
+from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
-import torch
-from torch import Tensor
+from annotated_types import Ge, MinLen
 
-from caudal.bijection import Bijection
-from caudal.bijections import Coupling, Pointwise
-from caudal.elementwise import Elementwise
-from caudal.flow import Flow
-from caudal.nets import MLP, ResidualMLP
-from caudal.recipes.checks import check_fields
+import caudal
+from caudal.fields import check_fields
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Shape = tuple[int, int, int]
 """Channels, height and width of an image."""
+Widths = Annotated[tuple[Annotated[int, Ge(1)], ...], MinLen(1)]
+"""A width for each layer."""
+Activation = Literal["relu", "tanh", "elu", "silu", "gelu"]
+"""The names in `caudal.nets.activation.ACTIVATIONS`."""
 
 
 @dataclass(frozen=True)
 class Recipe(ABC):
     """Frozen hyperparameters with the paper's values as defaults.
 
+    Each field has a default, a docstring, which is the help of its flag, and the limits of its
+    values in its annotation: `layers: Annotated[int, Ge(1)] = 10`.
+
     Raises:
-        InputError: a field holds what no flow can be built from.
+        InputError: a field has a value from which no flow can be built.
     """
 
     name: ClassVar[str]
-    """On the command line, and in files."""
-    paper: ClassVar[str]
-    year: ClassVar[int]
-    good_for: ClassVar[str]
+    """Its name on the command line and in files."""
+    paper: ClassVar[str] = ""
+    """Authors and identifier of the paper."""
+    year: ClassVar[int | None] = None
+    """The year of the paper."""
+    good_for: ClassVar[str] = ""
+    """What to use it for, in a few words."""
     scores: ClassVar[str]
     """How `log_prob` runs: "parallel" (one pass) or "sequential" (one position at a time)."""
     samples: ClassVar[str]
-    """How `sample` runs: as `log_prob` does, or "iterated" (passes until nothing changes)."""
+    """How `sample` runs: like `log_prob`, or "iterated" (passes until nothing changes)."""
     images: ClassVar[bool] = False
-    """Whether it knows what images (C, H, W) are; other recipes take them as vectors."""
+    """Whether it models images (C, H, W); other recipes take them as vectors."""
     vectors: ClassVar[bool] = True
     """Whether it models vectors (D,)."""
     audio: ClassVar[bool] = False
     """Whether it models sound (1, T), and nothing else."""
     pixels: ClassVar[str] = "logit"
-    """What it makes of pixels unless told otherwise: see `ImageSchema.pixels`."""
+    """The default transformation of pixels: see `ImageSchema.pixels`."""
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -51,8 +65,8 @@ class Recipe(ABC):
     @abstractmethod
     def build(
         self, event_shape: Sequence[int], context_shape: Sequence[int] | None = None
-    ) -> Flow:
-        """A new flow over events of this shape, given context rows of shape (C,) if any.
+    ) -> caudal.Flow:
+        """A new flow over events of this shape, given context vectors of shape (C,) if any.
 
         Raises:
             ValueError: the recipe cannot model events or context of that shape.
@@ -61,7 +75,7 @@ class Recipe(ABC):
     def _sizes(
         self, event_shape: Sequence[int], context_shape: Sequence[int] | None
     ) -> tuple[int, int]:
-        """The D of event shape (D,) and the C of context shape (C,), 0 for none."""
+        """The D of event shape (D,) and the C of context shape (C,), 0 without context."""
         if isinstance(event_shape, int) or len(event_shape) != 1 or event_shape[0] < 1:
             kinds = "vectors (D,) or images (C, H, W)" if self.images else "vectors (D,)"
             raise ValueError(f"{self.name} models {kinds}, got event shape {event_shape}")
@@ -70,18 +84,17 @@ class Recipe(ABC):
     def _image_sizes(
         self, event_shape: Sequence[int], context_shape: Sequence[int] | None
     ) -> tuple[Shape, int]:
-        """The event shape (C, H, W), and the size of the context, 0 for none."""
+        """The event shape (C, H, W), and the C of context shape (C,), 0 without context."""
         if isinstance(event_shape, int) or len(event_shape) != 3 or min(event_shape) < 1:
             raise ValueError(f"{self.name} models images (C, H, W), got event shape {event_shape}")
         channels, height, width = event_shape
         return (channels, height, width), self._context_size(context_shape)
 
     def _refuse_given(self, names: Sequence[str], whose: str) -> None:
-        """Refuses fields that would change nothing, unless they are as they are by default."""
+        """Refuses fields that differ from their defaults and would have no effect."""
         for field in fields(self):
             if field.name in names and getattr(self, field.name) != field.default:
-                flag = field.name.replace("_", "-")
-                raise ValueError(f"--{flag} is for {whose}: leave it out")
+                raise ValueError(f"`{field.name}` is for {whose}: leave it out")
 
     def _context_size(self, shape: Sequence[int] | None) -> int:
         if shape is None:
@@ -92,40 +105,44 @@ class Recipe(ABC):
 
 
 def parity(features: int, layer: int) -> Tensor:
-    """NICE's alternating masks: even columns are kept in even layers, odd ones in odd layers.
+    """NICE's alternating masks: even layers keep the even columns, odd layers the odd ones.
 
-    A single column is never kept: it moves by itself, or with the context.
+    A single column is never kept: it is transformed by free parameters, or by the context.
     """
+    import torch
+
     keep = torch.arange(features) % 2 == layer % 2
     return keep if features > 1 else torch.zeros_like(keep)
 
 
 def mlp_coupling(
-    elementwise: Elementwise,
+    elementwise: caudal.elementwise.Elementwise,
     keep: Tensor,
     context: int,
     hidden: Sequence[int],
     activation: str,
-) -> Bijection:
+) -> caudal.Bijection:
     """A coupling of vectors steered by an MLP."""
     kept, moved = int(keep.sum()), int((~keep).sum())
-    if kept + context == 0:
-        return Pointwise(elementwise, (moved,))  # nothing to see: free parameters
-    net = MLP(kept, moved, elementwise.n_params, hidden, context, activation)
-    return Coupling(net, elementwise, keep)
+    if kept + context == 0:  # the net would have no input: free parameters instead
+        return caudal.bijections.Pointwise(elementwise, (moved,))
+    net = caudal.nets.MLP(kept, moved, elementwise.n_params, hidden, context, activation)
+    return caudal.bijections.Coupling(net, elementwise, keep)
 
 
 def residual_coupling(
-    elementwise: Elementwise,
+    elementwise: caudal.elementwise.Elementwise,
     keep: Tensor,
     context: int,
     hidden: int,
     blocks: int,
     dropout: float,
-) -> Bijection:
+) -> caudal.Bijection:
     """A coupling of vectors steered by a residual MLP."""
     kept, moved = int(keep.sum()), int((~keep).sum())
     if kept + context == 0:
-        return Pointwise(elementwise, (moved,))
-    net = ResidualMLP(kept, moved, elementwise.n_params, hidden, blocks, context, dropout=dropout)
-    return Coupling(net, elementwise, keep)
+        return caudal.bijections.Pointwise(elementwise, (moved,))
+    net = caudal.nets.ResidualMLP(
+        kept, moved, elementwise.n_params, hidden, blocks, context, dropout=dropout
+    )
+    return caudal.bijections.Coupling(net, elementwise, keep)

@@ -1,13 +1,18 @@
 """Residual Flow: i-ResNet whose log-det is estimated without bias."""
 
-from dataclasses import dataclass
-from typing import Literal
+from __future__ import annotations
 
-from caudal.bijection import Bijection, Chain
-from caudal.bijections import ActNorm, Flattened
-from caudal.numerics import Law, Roulette, Series
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from annotated_types import Ge, Gt, Lt
+
+import caudal
 from caudal.recipes.iresnet import ResidualRecipe
 from caudal.recipes.recipe import Shape
+
+if TYPE_CHECKING:
+    from caudal.numerics import Series
 
 _DENSE = 128  # units of the fully connected blocks
 
@@ -16,9 +21,9 @@ _DENSE = 128  # units of the fully connected blocks
 class ResidualFlow(ResidualRecipe):
     """z = x + g(x) with Lip(g) < 1; the log-det by a series of random length: Russian roulette.
 
-    LipSwish lets log-dets learn where ELU's second derivative vanishes. Evaluation takes the
-    determinant itself in events of up to 64 elements; in larger ones scores are unbiased and have
-    a standard error.
+    The second derivative of ELU vanishes in places, so that log-dets cannot learn there; that of
+    LipSwish does not. Evaluation uses the determinant itself for events of up to 64 elements; for
+    larger ones scores are unbiased and have a standard error.
     Reference: Residual flows for invertible generative modeling (Chen, Behrmann, Duvenaud,
     Jacobsen, 2019), arXiv:1906.02735.
     """
@@ -28,25 +33,26 @@ class ResidualFlow(ResidualRecipe):
     year = 2019
     good_for = "free-form layers, of tables and images, trained without bias"
 
-    coefficient: float = 0.98
-    """Norm of each layer at most, below 1."""
+    coefficient: Annotated[float, Gt(0), Lt(1)] = 0.98
+    """Largest norm of each layer, below 1."""
     activation: Literal["elu", "lipswish"] = "lipswish"
-    """elu or lipswish."""
-    terms: int = 2
-    """Terms of the log-det's series in training before chance decides about more."""
-    law: Law = "geometric"
-    """The law of how many more: geometric, or poisson as in the paper's code."""
-    dense: int = 4
+    """Activation of the hidden layers."""
+    terms: Annotated[int, Ge(1)] = 2
+    """Terms of the log-det's series that training always takes; how many more is random."""
+    law: Literal["geometric", "poisson"] = "geometric"
+    """Distribution of the number of further terms; the paper's code has poisson."""
+    dense: Annotated[int, Ge(0)] = 4
     """Images: fully connected blocks after the last scale."""
 
     @property
     def _series(self) -> tuple[Series, Series]:
-        return Roulette(self.terms, law=self.law), Roulette(self.evaluation_terms, law=self.law)
+        roulette = caudal.numerics.Roulette
+        return roulette(self.terms, law=self.law), roulette(self.evaluation_terms, law=self.law)
 
-    def _end(self, shape: Shape, context: int) -> Bijection:
+    def _end(self, shape: Shape, context: int) -> caudal.Bijection:
         channels, height, width = shape
         features = channels * height * width
-        parts: list[Bijection] = [ActNorm((features,))]
+        parts: list[caudal.Bijection] = [caudal.bijections.ActNorm((features,))]
         for _ in range(self.dense):
-            parts += [self._vector_block(features, (_DENSE, _DENSE), context)]
-        return Flattened(Chain(parts), shape)
+            parts.append(self._vector_block(features, (_DENSE, _DENSE), context))
+        return caudal.bijections.Flattened(caudal.Chain(parts), shape)

@@ -1,76 +1,76 @@
 """WaveNet: sound, one sample after the other, by dilated causal convolutions."""
 
+from __future__ import annotations
+
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
-import torch
+from annotated_types import Ge, Le, Lt
 
-from caudal.base import FREE, Base, Logistic, Normal, Uniform
-from caudal.bijection import Bijection, Chain
-from caudal.bijections import Autoregressive, MuLaw
-from caudal.elementwise import Affine, Elementwise, Histogram, MixtureLogistic
-from caudal.flow import Flow
-from caudal.nets import WaveNet as WaveNetNet
+import caudal
 from caudal.recipes.recipe import Recipe
 
 LEVELS = 256  # of the softmax
+CLIP = (1, -1)
+"""The event shape of sound: one channel, of any length (`caudal.base.FREE`)."""
 
 
 @dataclass(frozen=True)
 class AudioRecipe(Recipe):
     """A recipe for sound: clips (1, T) of any length T, given frames of context or nothing.
 
-    Its context is (C, F): frame f stands for the samples f hop to (f + 1) hop - 1; a single frame
-    stands for all of them.
+    Its context has shape (C, F): frame f belongs to the samples f hop to (f + 1) hop - 1; a single
+    frame belongs to all of them.
     """
 
     audio = True
     vectors = False
 
-    channels: int = 64
+    channels: Annotated[int, Ge(1)] = 64
     """Channels of the residual stream, of each gate and of the skips."""
-    cycle: int = 10
+    cycle: Annotated[int, Ge(1), Le(16)] = 10
     """Layers after which dilations start again from 1: 1, 2, 4, ... 2^(cycle - 1)."""
-    kernel: int = 2
-    """Samples each layer looks at, its own among them."""
-    floor: float = -7.0
+    kernel: Annotated[int, Ge(2)] = 2
+    """Samples that each layer sees, the current one among them."""
+    floor: Annotated[float, Lt(0)] = -7.0
     """Lowest log-scale of a conditional, relative to the data's standard deviation."""
-    hop: int = 128
+    hop: Annotated[int, Ge(1)] = 128
     """Samples of a frame of context."""
 
     @abstractmethod
     def dilated_layers(self) -> tuple[int, ...]:
-        """The layers of each net, from the noise."""
+        """The number of layers of each net, from the noise to the data."""
 
     @property
     def receptive_field(self) -> int:
-        """How many samples before it, or their noise, a sample depends on."""
+        """How many earlier samples, or their noise, a sample depends on."""
         dilations = (2 ** (i % self.cycle) for n in self.dilated_layers() for i in range(n))
         return len(self.dilated_layers()) + (self.kernel - 1) * sum(dilations)
 
     def _context_channels(
         self, event_shape: Sequence[int], context_shape: Sequence[int] | None
     ) -> int:
-        """The C of context shape (C, F), 0 for none.
+        """The C of context shape (C, F), 0 without context.
 
         Raises:
-            ValueError: other events than sound, or other context than frames.
+            ValueError: the events are not sound, or the context is not frames.
         """
+        free = CLIP[1]
         if isinstance(event_shape, int) or len(event_shape) != 2 or event_shape[0] != 1:
             raise ValueError(
-                f"{self.name} models sound (1, {FREE}), got event shape {event_shape}"
+                f"{self.name} models sound (1, {free}), got event shape {event_shape}"
             )
         if context_shape is None:
             return 0
         if isinstance(context_shape, int) or len(context_shape) not in (1, 2):
-            frames = f"frames (C, {FREE}) or vectors (C,)"
+            frames = f"frames (C, {free}) or vectors (C,)"
             raise ValueError(f"{self.name} takes {frames} as context, got shape {context_shape}")
         return context_shape[0]
 
-    def _net(self, n_params: int, layers: int, context: int, skip: bool) -> WaveNetNet:
-        return WaveNetNet(
+    def _net(self, n_params: int, layers: int, context: int, skip: bool) -> caudal.nets.WaveNet:
+        return caudal.nets.WaveNet(
             n_params,
             layers=layers,
             cycle=self.cycle,
@@ -86,8 +86,8 @@ class AudioRecipe(Recipe):
 class WaveNet(AudioRecipe):
     """One autoregressive layer: p(x) = prod_t p(x_t | x_<t, context).
 
-    Trains and scores in one parallel pass; samples one after the other. Sizes of papers
-    are presets; the defaults are those a CPU can train.
+    It trains and scores in one parallel pass, and samples one value after the other. The sizes of
+    papers are presets; the defaults are small enough for a CPU.
     Reference: WaveNet: a generative model for raw audio (van den Oord et al., 2016),
     arXiv:1609.03499; mixture of logistics: Parallel WaveNet (2017), arXiv:1711.10433; Gaussian:
     ClariNet (Ping, Peng, Chen, 2018), arXiv:1807.07281.
@@ -100,34 +100,39 @@ class WaveNet(AudioRecipe):
     scores = "parallel"
     samples = "sequential"
 
-    layers: int = 20
+    layers: Annotated[int, Ge(0)] = 20
     """Dilated layers."""
     law: Literal["gaussian", "logistics", "softmax"] = "gaussian"
-    """What p(x_t | x_<t) is: a Gaussian, a mixture of logistics, or 256 mu-law bins."""
-    components: int = 10
+    """The law of p(x_t | x_<t): a Gaussian, a mixture of logistics, or 256 mu-law bins."""
+    components: Annotated[int, Ge(1)] = 10
     """Logistics of the mixture."""
 
     def build(
-        self, event_shape: Sequence[int] = (1, FREE), context_shape: Sequence[int] | None = None
-    ) -> Flow:
+        self, event_shape: Sequence[int] = CLIP, context_shape: Sequence[int] | None = None
+    ) -> caudal.Flow:
+        import torch
+
         context = self._context_channels(event_shape, context_shape)
         law, base = self._law(tuple(event_shape))
         net = self._net(law.n_params, self.layers, context, skip=True)
-        if isinstance(law, MixtureLogistic):
+        if isinstance(law, caudal.elementwise.MixtureLogistic):
             with torch.no_grad():
                 net.last.bias.copy_(law.spread())
-        parts: list[Bijection] = [Autoregressive(net, law)]
-        if isinstance(law, Histogram):
-            parts.append(MuLaw(LEVELS - 1))
-        bijection = parts[0] if len(parts) == 1 else Chain(parts)
-        return Flow(bijection, base, context_shape=context_shape)
+        bijection: caudal.Bijection = caudal.bijections.Autoregressive(net, law)
+        if isinstance(law, caudal.elementwise.Histogram):
+            bijection = caudal.Chain([bijection, caudal.bijections.MuLaw(LEVELS - 1)])
+        return caudal.Flow(bijection, base, context_shape=context_shape)
 
     def dilated_layers(self) -> tuple[int, ...]:
         return (self.layers,)
 
-    def _law(self, event_shape: tuple[int, ...]) -> tuple[Elementwise, Base]:
+    def _law(
+        self, event_shape: tuple[int, ...]
+    ) -> tuple[caudal.elementwise.Elementwise, caudal.base.Base]:
         if self.law == "gaussian":
-            return Affine(floor=self.floor), Normal(event_shape)
+            affine = caudal.elementwise.Affine(floor=self.floor)
+            return affine, caudal.base.Normal(event_shape)
         if self.law == "logistics":
-            return MixtureLogistic(self.components, floor=self.floor), Logistic(event_shape)
-        return Histogram(LEVELS), Uniform(event_shape)
+            mixture = caudal.elementwise.MixtureLogistic(self.components, floor=self.floor)
+            return mixture, caudal.base.Logistic(event_shape)
+        return caudal.elementwise.Histogram(LEVELS), caudal.base.Uniform(event_shape)

@@ -15,8 +15,7 @@ from torch import Tensor
 from caudal import files
 from caudal.errors import InputError
 from caudal.flow import Flow
-from caudal.recipes import Recipe
-from caudal.training.describe import describe, rebuild
+from caudal.recipes import Recipe, describe, rebuild
 
 if TYPE_CHECKING:
     from caudal.data.schemas import AnySchema

@@ -10,9 +10,8 @@ from caudal.errors import InputError
 from caudal.flow import Flow
 from caudal.initialization import initialize
 from caudal.losses import nll
-from caudal.recipes import Recipe
+from caudal.recipes import Recipe, describe
 from caudal.training.compiler import why_not_compile
-from caudal.training.describe import describe
 from caudal.training.devices import launch
 from caudal.training.engine import Engine, Loss
 from caudal.training.interruption import Interrupted, interruptible

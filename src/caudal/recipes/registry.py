@@ -1,0 +1,135 @@
+"""The recipes there are: built in, registered by the decorator, or offered by an entry point."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Mapping
+from dataclasses import MISSING, fields
+from typing import TYPE_CHECKING, TypeVar
+
+from caudal.errors import InputError
+from caudal.names import near
+from caudal.recipes.recipe import Recipe
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoints
+
+GROUP = "caudal.recipes"
+"""Group of the entry points with which an installed package offers recipes."""
+REGISTERED: dict[str, type[Recipe]] = {}
+SCORES, SAMPLES = ("parallel", "sequential"), ("parallel", "sequential", "iterated")
+
+Kind = TypeVar("Kind", bound=type[Recipe])
+
+
+def register(kind: Kind) -> Kind:
+    """Class decorator that makes a recipe known by its name, like those built in.
+
+    It stands above the dataclass decorator:
+
+        @caudal.recipe
+        @dataclass(frozen=True)
+        class MyFlow(caudal.recipes.Recipe):
+            name, scores, samples = "my-flow", "parallel", "sequential"
+            layers: Annotated[int, Ge(1)] = 5
+
+    A class may be defined again, as when a notebook's cell runs twice.
+
+    Raises:
+        InputError: another recipe has that name, or the class is not a complete recipe.
+    """
+    _check(kind)
+    other = REGISTERED.get(kind.name, kind)
+    if _path(other) != _path(kind):
+        raise InputError(
+            f"recipe '{kind.name}' of {_path(kind)}: {_path(other)} has that name already; "
+            f"choose another one"
+        )
+    REGISTERED[kind.name] = kind
+    return kind
+
+
+class Recipes(Mapping[str, type[Recipe]]):
+    """Read-only: every recipe by its name; those of entry points are imported when asked for.
+
+    Raises:
+        InputError: the recipe of an entry point cannot be loaded.
+    """
+
+    def __getitem__(self, name: str) -> type[Recipe]:
+        if name not in REGISTERED:
+            REGISTERED[name] = _load(name, _offered().select(name=name))
+        return REGISTERED[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in REGISTERED or name in _offered().names
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(dict.fromkeys((*REGISTERED, *sorted(_offered().names))))
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+RECIPES = Recipes()
+"""Every recipe, by its name on the command line."""
+
+
+def find_recipe(name: str) -> type[Recipe]:
+    """The recipe of that name.
+
+    Raises:
+        InputError: there is none, with near names; or that of an entry point cannot be loaded.
+    """
+    if name not in RECIPES:
+        raise InputError(f"no recipe '{name}'; {near(name, list(RECIPES))}")
+    return RECIPES[name]
+
+
+def _check(kind: type[Recipe]) -> None:
+    """Refuses a class that is not a complete recipe."""
+    if not (isinstance(kind, type) and issubclass(kind, Recipe)):
+        raise InputError(f"{kind!r} is not a recipe: derive it from caudal.recipes.Recipe")
+    start = f"recipe {_path(kind)}"
+    if "__dataclass_params__" not in vars(kind):
+        raise InputError(f"{start}: write @dataclass(frozen=True) below @caudal.recipe")
+    if inspect.isabstract(kind):
+        raise InputError(f"{start}: define {', '.join(sorted(kind.__abstractmethods__))}")
+    if not isinstance(getattr(kind, "name", None), str):
+        raise InputError(f"{start}: give the class a name, as name = 'my-flow'")
+    for attribute, ways in (("scores", SCORES), ("samples", SAMPLES)):
+        if getattr(kind, attribute, None) not in ways:
+            raise InputError(
+                f"{start}: its attribute {attribute} must be one of {', '.join(ways)}"
+            )
+    for field in fields(kind):
+        if field.default is MISSING and field.default_factory is MISSING:
+            raise InputError(f"{start}: its field {field.name} needs a default")
+
+
+def _path(kind: type) -> str:
+    return f"{kind.__module__}.{kind.__qualname__}"
+
+
+def _offered() -> EntryPoints:
+    from importlib.metadata import entry_points
+
+    return entry_points(group=GROUP)
+
+
+def _load(name: str, entries: EntryPoints) -> type[Recipe]:
+    """The recipe that an entry point names."""
+    if not entries:
+        raise KeyError(name)
+    places = sorted({entry.dist.name if entry.dist else entry.value for entry in entries})
+    if len(places) > 1:
+        raise InputError(f"recipe '{name}' is offered by {' and '.join(places)}: uninstall one")
+    try:
+        kind: type[Recipe] = next(iter(entries)).load()
+        _check(kind)
+        if kind.name != name:
+            raise ValueError(f"its name is '{kind.name}'")
+    except Exception as error:  # whatever can go wrong while a module is imported
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise InputError(f"recipe '{name}' of {places[0]} cannot be loaded: {reason}") from error
+    return kind
