@@ -1,7 +1,7 @@
 """Rules of dataclass fields that stand at the field: `layers: Annotated[int, Ge(1)] = 10`."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import MISSING, fields
 from functools import cache
 from numbers import Integral, Real
@@ -29,8 +29,8 @@ class Rule(NamedTuple):
     expected: str
 
 
-def check_fields(instance: Any) -> None:
-    """Checks each field of a dataclass against its annotation.
+def check_fields(instance: Any, skip: Collection[str] = ()) -> None:
+    """Checks each field of a dataclass, except those to skip, against its annotation.
 
     Understood are int, float (finite, or an int), bool, str, Literal, None, unions and tuples of
     these, and the limits of `annotated_types` in Annotated: Ge, Gt, Le, Lt, Interval, MultipleOf,
@@ -42,6 +42,8 @@ def check_fields(instance: Any) -> None:
     kind: Any = type(instance)
     rules = rules_of(kind)
     for field in fields(instance):
+        if field.name in skip:
+            continue
         value, rule = getattr(instance, field.name), rules[field.name]
         if not rule.holds(value):
             example = _example(field.default, value)
