@@ -118,14 +118,6 @@ class Shears(caudal.recipes.Recipe):
 '''
 
 
-@pytest.fixture(autouse=True)
-def _registered():
-    before = dict(REGISTERED)
-    yield
-    REGISTERED.clear()
-    REGISTERED.update(before)
-
-
 def shears(name="shears", **attributes):
     """A registered recipe."""
 
@@ -143,6 +135,7 @@ def shears(name="shears", **attributes):
     return caudal.recipe(dataclass(frozen=True)(Shears))
 
 
+@pytest.mark.usefixtures("registry")
 def test_a_recipe_of_ones_own_is_trained_saved_and_loaded(tmp_path):
     kind = shears()
     assert "shears" in RECIPES
@@ -160,6 +153,7 @@ def test_a_recipe_of_ones_own_is_trained_saved_and_loaded(tmp_path):
         caudal.load(tmp_path)
 
 
+@pytest.mark.usefixtures("registry")
 def test_two_recipes_of_one_name_are_refused():
     with pytest.raises(InputError, match="recipe 'nsf' of .*Shears: .*nsf.NSF has that name alr"):
         shears("nsf")
@@ -168,6 +162,7 @@ def test_two_recipes_of_one_name_are_refused():
     assert RECIPES["shears"] is again
 
 
+@pytest.mark.usefixtures("registry")
 @pytest.mark.parametrize(
     ("attributes", "words"),
     [
@@ -181,6 +176,7 @@ def test_refuses_incomplete_recipes(attributes, words):
         shears(**attributes)
 
 
+@pytest.mark.usefixtures("registry")
 def test_refuses_classes_that_are_no_recipes():
     with pytest.raises(InputError, match="derive it from"):
         caudal.recipe(int)
@@ -199,6 +195,7 @@ def offer(folder, module, distribution="shears", decorator="@caudal.recipe"):
     (info / "entry_points.txt").write_text(f"[caudal.recipes]\nshears = {module}:Shears\n")
 
 
+@pytest.mark.usefixtures("registry")
 @pytest.mark.parametrize("decorator", ["@caudal.recipe", ""])
 def test_an_installed_package_offers_a_recipe(decorator, tmp_path, monkeypatch, capsys):
     offer(tmp_path, f"offered{len(decorator)}", decorator=decorator)
@@ -218,6 +215,7 @@ def test_an_installed_package_offers_a_recipe(decorator, tmp_path, monkeypatch, 
     assert "shears" in capsys.readouterr().out
 
 
+@pytest.mark.usefixtures("registry")
 def test_a_package_that_cannot_be_loaded_is_named_when_asked_for(tmp_path, monkeypatch, capsys):
     offer(tmp_path, "broken", decorator="@caudal.no_such_name")
     monkeypatch.syspath_prepend(tmp_path)
@@ -229,6 +227,7 @@ def test_a_package_that_cannot_be_loaded_is_named_when_asked_for(tmp_path, monke
     assert "caudal: note: recipe 'shears' of shears" in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("registry")
 def test_two_packages_with_one_name_are_named(tmp_path, monkeypatch):
     offer(tmp_path, "first", "one")
     offer(tmp_path, "second", "two")
