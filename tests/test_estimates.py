@@ -14,16 +14,16 @@ from caudal.bijection import Chain, Inverse
 from caudal.bijections import Residual, Scale
 from caudal.correction import corrected_sample
 from caudal.data import Column, Rows, Schema
+from caudal.data.unit import BITS_PER_DIM
 from caudal.dequantization import TableDequantization
 from caudal.errors import InputError
 from caudal.flow import Flow
 from caudal.losses import forward_kl, reverse_kl
 from caudal.numerics import Roulette, drawing
 from caudal.recipes.registry import REGISTERED
-from caudal.report import evaluate, fit_gaussian, measure
+from caudal.report import Gaussian, evaluate, measure
 from caudal.report.estimates import estimate_sentence, upper_bound
-from caudal.report.evaluate import _score
-from caudal.report.pixels import evaluate_images
+from caudal.report.scoring import _scores
 from caudal.training.assemble import assemble
 from command_line import caudal, people_csv, refused, shapes_file
 from contractions import Contraction
@@ -258,10 +258,10 @@ def test_an_evaluation_tells_the_bias():
 
 def test_batches_do_not_share_estimates():
     """Though the Gaussian's noise is that of the flow, drawn once more."""
-    flow, drawn = table_flow("unbiased", COUNTS), generator()
-    gaussian = fit_gaussian(flow, table_rows())
+    flow = table_flow("unbiased", COUNTS)
+    gaussian = Gaussian.fit(flow, table_rows())
     batch = next(table_rows(400).ordered(400))
-    first, second = (_score(flow, batch, gaussian, COUNTS, drawn)[:, 0] for _ in range(2))
+    first, second = (scores[:, 0] for scores in _scores(flow, [batch, batch], gaussian, 1, 0))
     state = generator()
     y, log_q = flow.lift(batch.x, state)
     own = flow.continuous().log_prob(y, generator=state) - log_q
@@ -274,19 +274,19 @@ def test_an_evaluation_of_images_tells_it_in_bits():
     schema = schema_of()
     nats = schema.countable * math.log(2)
     flow = assemble(NoisyRecipe("biased", 20.0), schema).eval()
-    result = evaluate_images(flow, rows_of(schema, 200), None, schema, draws=2)
+    result = evaluate(flow, rows_of(schema, 200), None, schema, draws=2)
     assert result.kind == "biased estimate of a lower bound (uniform dequantisation)"
     expected = pytest.approx(20.0 / nats, rel=3 * math.sqrt(1 / (2 * 3 * 200)))
     assert result.estimate_std == expected
     assert result.estimate_two_se == 2 * result.estimate_std / math.sqrt(400)
     assert result.bias_bound == pytest.approx(BOUND / nats)
     assert result.noise_std > 0.9 * result.estimate_std
-    assert result.bits_per_dim_importance is None
-    exact = evaluate_images(
+    assert result.importance is None
+    exact = evaluate(
         assemble(NoisyRecipe("exact"), schema).eval(), rows_of(schema, 200), None, schema, draws=2
     )
     assert exact.estimate_std is None
-    assert exact.bits_per_dim_importance < exact.bits_per_dim
+    assert exact.importance < exact.score
 
 
 def test_no_row_inside():
@@ -308,7 +308,7 @@ def test_the_sentence():
     assert estimate_sentence(replace(biased, estimate_std=0.0)) == f"{start}."
     endless = estimate_sentence(replace(made, bias_bound=math.inf))
     assert endless == f"The log-det is a biased estimate, off without a limit: {moves}"
-    images = replace(biased, unit="bits/dim", estimate_std=123.4)
+    images = replace(biased, unit=BITS_PER_DIM, one="image", estimate_std=123.4)
     assert "off by at most 0.12 bits/dim: drawn again, it moves one image by ± 123 bits/dim" in (
         estimate_sentence(images)
     )

@@ -201,7 +201,7 @@ def test_too_wide_and_merely_off():
     assert line.startswith("too wide: ")
     (line,) = lines(gaussian(0.0, 1.15, 2), gaussian(0.0, 1.0, 2))
     assert line.startswith("good as a proposal: ")
-    assert "--exact" in line
+    assert "`exact`" in line
 
 
 def test_verdicts_of_numbers():
@@ -248,5 +248,5 @@ def test_what_would_take_too_long_is_left_out(monkeypatch):
     assert first.passes_ratio is None
     assert first.student_ms > 0  # of the smallest size, nothing is known yet
     assert second.student_ms is None
-    with pytest.raises(InputError, match="sizes must be at least 1"):
+    with pytest.raises(InputError, match="`sizes` 0: must be at least 1"):
         sampling_speed(flow, flow, sizes=(0,))

@@ -18,17 +18,12 @@ from caudal.errors import InputError, NumericalError
 from caudal.flow import Flow
 from caudal.interpolation import coefficients, interpolate, manifold
 from caudal.recipes.variational import variational
-from caudal.report.pixels import (
-    evaluate_images,
-    fit_pixel_gaussian,
-    load_pixel_gaussian,
-    neighbours,
-    save_pixel_gaussian,
-)
-from caudal.report.pixels import gaussian as gaussians
-from caudal.report.pixels.neighbours import find_neighbours, nearest
-from caudal.report.pixels.reconstructions import reconstruct
-from caudal.report.pixels.statistics import shares
+from caudal.report import PixelGaussian, evaluate, load_baseline, save_baseline
+from caudal.report.images import gaussian as gaussians
+from caudal.report.images import neighbours
+from caudal.report.images.neighbours import find_neighbours, nearest
+from caudal.report.images.reconstructions import reconstruct
+from caudal.report.images.statistics import shares
 from image_flows import rows_of, schema_of, tiny_flow, uniform_flow
 
 GRAY = schema_of()
@@ -40,9 +35,9 @@ MNIST = Path(__file__).parents[2] / "shared" / "data" / "mnist"
 @pytest.mark.parametrize(("bits", "expected"), [(8, 8.0), (5, 5.0)])
 def test_a_uniform_flow_takes_all_the_bits(bits, expected):
     schema = schema_of((3, 4, 6), bits=bits)
-    result = evaluate_images(uniform_flow(schema), rows_of(schema), None, schema, draws=3)
-    assert result.bits_per_dim == pytest.approx(expected, abs=1e-6)
-    assert result.bits_per_dim_importance == pytest.approx(expected, abs=1e-6)
+    result = evaluate(uniform_flow(schema), rows_of(schema), None, schema, draws=3)
+    assert result.score == pytest.approx(expected, abs=1e-6)
+    assert result.importance == pytest.approx(expected, abs=1e-6)
     assert result.noise_std == 0
     assert result.two_se == pytest.approx(0, abs=1e-6)
     assert result.log_prob == pytest.approx(-schema.countable * bits * math.log(2), rel=1e-6)
@@ -57,44 +52,44 @@ def test_bits_do_not_depend_on_the_scale_of_pixels():
     rescaled = Chain([*flow.bijection.parts[:-1], between, Rescale(2 / 256, -1.0)])
     other = Flow(rescaled, flow.base, dequantization=flow.dequantization)
     for pair in ((flow, other), (uniform_flow(GRAY), uniform_flow(GRAY, -1.0, 1.0))):
-        a, b = (evaluate_images(f.double(), rows, None, GRAY).bits_per_dim for f in pair)
+        a, b = (evaluate(f.double(), rows, None, GRAY).score for f in pair)
         assert a == pytest.approx(b, abs=1e-6)
 
 
 def test_bits_are_those_of_log_prob():
     rows, flow = rows_of(GRAY), tiny_flow(GRAY)
-    result = evaluate_images(flow, rows, None, GRAY, seed=3)
+    result = evaluate(flow, rows, None, GRAY, seed=3)
     generator = torch.Generator().manual_seed(3)
     with torch.no_grad():
         log_prob = flow.log_prob(rows.x.float(), None, generator).double()
     bits = -log_prob / (64 * math.log(2))
-    assert result.bits_per_dim == pytest.approx(float(bits.mean()), abs=1e-9)
+    assert result.score == pytest.approx(float(bits.mean()), abs=1e-9)
     assert result.two_se == pytest.approx(2 * float(bits.std()) / math.sqrt(40), abs=1e-9)
     assert result.kind == "lower bound (uniform dequantisation)"
     assert result.rows == 40
-    assert result.gaussian_bits_per_dim is None
+    assert result.baseline is None
 
 
 def test_noise_is_measured():
     rows, flow = rows_of(GRAY), tiny_flow(GRAY)
-    seeds = [evaluate_images(flow, rows, None, GRAY, seed=s) for s in range(30)]
-    means = torch.tensor([r.bits_per_dim for r in seeds])
+    seeds = [evaluate(flow, rows, None, GRAY, seed=s) for s in range(30)]
+    means = torch.tensor([r.score for r in seeds])
     assert seeds[0].noise_std > 0
     assert float(means.std()) == pytest.approx(seeds[0].noise_two_se / 2, rel=0.5)
-    several = evaluate_images(flow, rows, None, GRAY, draws=16)
+    several = evaluate(flow, rows, None, GRAY, draws=16)
     assert several.noise_two_se == pytest.approx(several.noise_std * 2 / math.sqrt(16 * 40))
 
 
 def test_the_importance_bound_is_the_tighter_one():
-    result = evaluate_images(tiny_flow(GRAY), rows_of(GRAY), None, GRAY, draws=8)
-    assert result.bits_per_dim_importance < result.bits_per_dim
+    result = evaluate(tiny_flow(GRAY), rows_of(GRAY), None, GRAY, draws=8)
+    assert result.importance < result.score
     assert result.draws == 8
 
 
 def test_variational_noise_is_named():
     flow = tiny_flow(GRAY)
     flow.dequantization = variational(GRAY.shape, GRAY.levels)
-    result = evaluate_images(flow, rows_of(GRAY), None, GRAY)
+    result = evaluate(flow, rows_of(GRAY), None, GRAY)
     assert result.kind == "lower bound (variational dequantisation)"
 
 
@@ -102,11 +97,11 @@ def test_an_image_outside_is_counted():
     schema = schema_of(bits=5)
     rows = rows_of(schema)
     rows.x[7, 0, 0, 0] = 40
-    gaussian = fit_pixel_gaussian(Rows(rows.x[:7]), schema)
-    result = evaluate_images(tiny_flow(schema), rows, gaussian, schema)
+    gaussian = PixelGaussian.fit(None, Rows(rows.x[:7]), schema)
+    result = evaluate(tiny_flow(schema), rows, gaussian, schema)
     assert result.rows_outside == 1
-    assert result.bits_per_dim == math.inf
-    assert math.isfinite(result.bits_per_dim_inside)
+    assert result.score == math.inf
+    assert math.isfinite(result.score_inside)
     assert math.isfinite(result.gain)
     told = json.loads(json.dumps(result.to_dict(), allow_nan=False))
     assert told["bits_per_dim"] is None
@@ -117,7 +112,7 @@ def test_a_damaged_flow_raises():
     with torch.no_grad():
         next(flow.parameters()).fill_(torch.nan)
     with pytest.raises(NumericalError, match="not a number"):
-        evaluate_images(flow, rows_of(GRAY), None, GRAY)
+        evaluate(flow, rows_of(GRAY), None, GRAY)
 
 
 def test_a_limit_takes_some_images_and_progress_is_shown():
@@ -127,7 +122,7 @@ def test_a_limit_takes_some_images_and_progress_is_shown():
         seen.append((what, total))
         return batches
 
-    result = evaluate_images(tiny_flow(GRAY), rows_of(GRAY), None, GRAY, limit=10, track=track)
+    result = evaluate(tiny_flow(GRAY), rows_of(GRAY), None, GRAY, limit=10, track=track)
     assert result.rows == 10
     assert seen == [("evaluating", 1)]
 
@@ -137,25 +132,25 @@ def test_a_limit_takes_some_images_and_progress_is_shown():
 
 def test_the_gaussian_is_that_of_the_logits():
     rows = rows_of(GRAY, 700)
-    baseline = fit_pixel_gaussian(rows, GRAY)
+    baseline = PixelGaussian.fit(None, rows, GRAY)
     y, log_det = baseline.logits(rows.x, torch.Generator().manual_seed(0))
     normal = torch.distributions.MultivariateNormal(y.mean(0), y.T.cov(correction=0))
     expected = normal.log_prob(y) + log_det
-    found = baseline.log_prob(rows.x, torch.Generator().manual_seed(0))
+    found = baseline.log_mass(rows.x, torch.Generator().manual_seed(0))
     torch.testing.assert_close(found, expected)
-    result = evaluate_images(tiny_flow(GRAY), rows, baseline, GRAY)
+    result = evaluate(tiny_flow(GRAY), rows, baseline, GRAY)
     bits = -float(found.mean()) / (64 * math.log(2))
-    assert result.gaussian_bits_per_dim == pytest.approx(bits, abs=1e-6)
-    assert result.gain == pytest.approx(bits - result.bits_per_dim, abs=1e-6)
+    assert result.baseline == pytest.approx(bits, abs=1e-6)
+    assert result.gain == pytest.approx(bits - result.score, abs=1e-6)
 
 
 def test_a_covariance_of_few_images_is_shrunk():
     few, many = rows_of(GRAY, 50), rows_of(GRAY, 700, 1)
-    baseline = fit_pixel_gaussian(few, GRAY)
+    baseline = PixelGaussian.fit(None, few, GRAY)
     assert "OAS" in baseline.note
-    assert "maximum likelihood" in fit_pixel_gaussian(many, GRAY).note
-    result = evaluate_images(tiny_flow(GRAY), many, baseline, GRAY)
-    assert result.gaussian_bits_per_dim < 9  # of maximum likelihood: thousands
+    assert "maximum likelihood" in PixelGaussian.fit(None, many, GRAY).note
+    result = evaluate(tiny_flow(GRAY), many, baseline, GRAY)
+    assert result.baseline < 9  # of maximum likelihood: thousands
     cov = torch.tensor([[4.0, 1.0], [1.0, 1.0]], dtype=torch.float64)
     found, share = gaussians.shrunk(cov, 20)
     square = (1 + 1 + 0.25 + 0.25) / 4
@@ -165,7 +160,7 @@ def test_a_covariance_of_few_images_is_shrunk():
 
 
 def test_the_log_det_of_the_logits_is_theirs():
-    baseline = fit_pixel_gaussian(rows_of(GRAY), GRAY)
+    baseline = PixelGaussian.fit(None, rows_of(GRAY), GRAY)
     v = torch.tensor([[[[0.0, 3.0], [200.0, 255.0]]]])
     y, log_det = baseline.logits(v, torch.Generator().manual_seed(1))
     u = torch.rand(v.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
@@ -178,28 +173,28 @@ def test_the_log_det_of_the_logits_is_theirs():
 
 def test_the_gaussian_is_saved_whole(tmp_path):
     rows = rows_of(GRAY)
-    baseline = fit_pixel_gaussian(rows, GRAY)
-    save_pixel_gaussian(tmp_path / "g.safetensors", baseline)
-    loaded = load_pixel_gaussian(tmp_path / "g.safetensors")
-    pair = [g.log_prob(rows.x, torch.Generator().manual_seed(0)) for g in (baseline, loaded)]
-    torch.testing.assert_close(*pair, rtol=1e-4, atol=0)
+    baseline = PixelGaussian.fit(None, rows, GRAY)
+    save_baseline(tmp_path / "g.safetensors", baseline)
+    loaded = load_baseline(tmp_path / "g.safetensors", "images")
+    pair = [g.log_mass(rows.x, torch.Generator().manual_seed(0)) for g in (baseline, loaded)]
+    assert torch.equal(*pair)
     assert (loaded.note, loaded.shape, loaded.levels) == (baseline.note, (1, 8, 8), 256)
     (tmp_path / "bad.safetensors").write_bytes(b"nothing")
     with pytest.raises(InputError, match="damaged"):
-        load_pixel_gaussian(tmp_path / "bad.safetensors")
+        load_baseline(tmp_path / "bad.safetensors", "images")
 
 
 def test_large_images_have_independent_pixels(monkeypatch, tmp_path):
     rows = rows_of(GRAY)
     monkeypatch.setattr(gaussians, "MOST", 63)
-    baseline = fit_pixel_gaussian(rows, GRAY)
+    baseline = PixelGaussian.fit(None, rows, GRAY)
     assert "independent pixels" in baseline.note
     y, log_det = baseline.logits(rows.x, torch.Generator().manual_seed(0))
     normal = torch.distributions.Normal(y.mean(0), y.std(0, correction=0))
-    found = baseline.log_prob(rows.x, torch.Generator().manual_seed(0))
+    found = baseline.log_mass(rows.x, torch.Generator().manual_seed(0))
     torch.testing.assert_close(found, normal.log_prob(y).sum(1) + log_det)
-    save_pixel_gaussian(tmp_path / "g.safetensors", baseline)
-    assert load_pixel_gaussian(tmp_path / "g.safetensors").gaussian.factor.ndim == 1
+    save_baseline(tmp_path / "g.safetensors", baseline)
+    assert load_baseline(tmp_path / "g.safetensors", "images").gaussian.factor.ndim == 1
 
 
 @pytest.mark.skipif(not MNIST.exists(), reason="needs MNIST")
@@ -207,10 +202,10 @@ def test_the_gaussian_of_mnist_is_mafs():
     """Table 2 of its paper: -1366.9 ± 1.4 nats of logits; 2.0131 bits/dim."""
     train, test = (idx(MNIST / f"{part}-images-idx3-ubyte.gz") for part in ("train", "t10k"))
     schema = ImageSchema((1, 28, 28))
-    baseline = fit_pixel_gaussian(Rows(train[:50000]), schema)
+    baseline = PixelGaussian.fit(None, Rows(train[:50000]), schema)
     assert baseline.alpha == 1e-6
     y, log_det = baseline.logits(test, torch.Generator().manual_seed(1))
-    log_prob = baseline.gaussian.log_prob(y)
+    log_prob = baseline.gaussian.log_density(y)
     assert float(log_prob.mean()) == pytest.approx(-1366.9, abs=0.5)
     bits = -float((log_prob + log_det).mean()) / (784 * math.log(2))
     assert bits == pytest.approx(2.0131, abs=1e-3)
@@ -271,7 +266,7 @@ def test_a_manifold_has_four_corners():
 
 
 def test_neighbours_are_those_of_brute_force(monkeypatch):
-    monkeypatch.setattr("caudal.report.pixels.neighbours.CHUNK", 7 * 64)
+    monkeypatch.setattr("caudal.report.images.neighbours.CHUNK", 7 * 64)
     queries, images = rows_of(GRAY, 9, 1).x, rows_of(GRAY, 50).x
     images[13] = queries[4]
     rows, distances = nearest(queries, images)
@@ -318,7 +313,7 @@ def test_shares_of_values_add_up():
 
 
 def test_eval_json_says_what_it_is():
-    result = evaluate_images(tiny_flow(GRAY), rows_of(GRAY), None, GRAY)
+    result = evaluate(tiny_flow(GRAY), rows_of(GRAY), None, GRAY)
     told = replace(result, split="valid").to_dict()
     assert told["unit"] == "bits/dim"
     assert told["elements"] == 64

@@ -27,31 +27,34 @@ from caudal.errors import InputError, NumericalError
 from caudal.flow import Flow
 from caudal.nets import CausalNet
 from caudal.recipes import RECIPES
-from caudal.report.sound import (
-    AudioStory,
-    SamplingRate,
-    clips_to_copy,
-    compare_sounds,
-    draw_copies,
-    evaluate_audio,
-    fit_autoregression,
-    load_autoregression,
+from caudal.report import (
+    AudioTeller,
+    Autoregression,
+    Story,
+    evaluate,
+    load_baseline,
+    save_baseline,
+    write_report,
+)
+from caudal.report.audio.copies import beginning, clips_to_copy, draw_copies, encode, whole
+from caudal.report.audio.distilled import compare_copies
+from caudal.report.audio.measures import measure_copies
+from caudal.report.audio.rates import SamplingRate
+from caudal.report.audio.residuals import autocorrelation, find_noise, normal_scores
+from caudal.report.audio.spectra import (
+    level,
     log_spectral_distance,
     loudness_error,
-    measure_copies,
-    save_autoregression,
+    magnitudes,
+    sizes,
     stft_distance,
-    write_audio_report,
+    treble_difference,
 )
-from caudal.report.sound.copies import beginning
-from caudal.report.sound.distilled import measure_rows
-from caudal.report.sound.evaluate import ratio_two_se, summary
-from caudal.report.sound.pictures import _curves
-from caudal.report.sound.players import encode, whole
-from caudal.report.sound.residuals import autocorrelation, find_noise, normal_scores
-from caudal.report.sound.spectra import level, magnitudes, sizes, treble_difference
+from caudal.report.audio.teller import _curves
+from caudal.report.numbers import ratio_two_se
 
 pytestmark = pytest.mark.usefixtures("one_thread")
+TELLER = AudioTeller(seconds=0.5)
 RATE, STD = 4000, 900.0  # of the innovations, in whole numbers
 A1, A2 = 1.6, -0.8
 DIGIT = Column("digit", "categorical", categories=("one", "two"))
@@ -168,14 +171,14 @@ def test():
 
 @pytest.fixture(scope="module")
 def baseline(train):
-    return fit_autoregression(train, SCHEMA)
+    return Autoregression.fit(None, train, SCHEMA)
 
 
 # --- the autoregression ------------------------------------------------------------------------
 
 
 def test_the_autoregression_finds_the_process(train, baseline):
-    second = fit_autoregression(train, SCHEMA, order=2)
+    second = Autoregression.fit(None, train, SCHEMA, order=2)
     assert second.coefficients.tolist() == pytest.approx([A1, A2], abs=0.02)
     assert second.std == pytest.approx(STD, rel=0.02)
     assert baseline.coefficients[:2].tolist() == pytest.approx([A1, A2], abs=0.03)
@@ -186,7 +189,7 @@ def test_the_autoregression_finds_the_process(train, baseline):
 def test_its_bits_are_the_entropy_rate(baseline):
     rate = 0.5 * math.log2(2 * math.pi * math.e * STD**2)
     held = torch.stack(waves([30_000], seed=7))
-    bits = -float(baseline.log_prob(held)) / (held.numel() * math.log(2))
+    bits = -float(baseline.log_mass(held)) / (held.numel() * math.log(2))
     se = 1 / math.sqrt(2 * held.numel()) / math.log(2)
     assert bits == pytest.approx(rate, abs=4 * se + 32 / 40_000)
 
@@ -200,65 +203,63 @@ def test_its_density_is_the_product_of_its_conditionals(baseline):
         std = torch.tensor(baseline.std, dtype=torch.float64)
         normal = torch.distributions.Normal(torch.tensor(mean, dtype=std.dtype), std)
         total += float(normal.log_prob(y[t]))
-    got = baseline.log_prob(x[None], torch.Generator().manual_seed(5))
+    got = baseline.log_mass(x[None], torch.Generator().manual_seed(5))
     assert float(got) == pytest.approx(total, rel=1e-10)
 
 
 def test_what_is_no_16_bit_number_has_no_mass(baseline):
     x = torch.zeros(3, 40)
     x[1, 3], x[2, 5] = 0.5, 2.0**15
-    assert (baseline.log_prob(x) > -torch.inf).tolist() == [True, False, False]
+    assert (baseline.log_mass(x) > -torch.inf).tolist() == [True, False, False]
 
 
 def test_it_takes_so_many_samples_and_silence(train):
-    some = fit_autoregression(train, SCHEMA, most=5000)
+    some = Autoregression.fit(None, train, SCHEMA, most=5000)
     assert "5,000 samples" in some.note
-    silent = fit_autoregression(Waves(SCHEMA, [torch.zeros(5000)]), SCHEMA)
+    silent = Autoregression.fit(None, Waves(SCHEMA, [torch.zeros(5000)]), SCHEMA)
     assert silent.std == pytest.approx(math.sqrt(1 / 12), rel=0.05)
-    assert math.isfinite(float(silent.log_prob(torch.zeros(1, 100))))
+    assert math.isfinite(float(silent.log_mass(torch.zeros(1, 100))))
 
 
 def test_it_comes_back_from_its_file(baseline, tmp_path):
     path = tmp_path / "gaussian.safetensors"
-    save_autoregression(path, baseline)
-    back, x = load_autoregression(path), torch.zeros(1, 99)
+    save_baseline(path, baseline)
+    back, x = load_baseline(path, "audio"), torch.zeros(1, 99)
     assert back.note == baseline.note
     generators = [torch.Generator().manual_seed(1) for _ in range(2)]
-    assert float(back.log_prob(x, generators[0])) == float(baseline.log_prob(x, generators[1]))
+    assert float(back.log_mass(x, generators[0])) == float(baseline.log_mass(x, generators[1]))
     path.write_bytes(b"no such thing")
     with pytest.raises(InputError, match="damaged"):
-        load_autoregression(path)
+        load_baseline(path, "audio")
 
 
 # --- bits a sample -----------------------------------------------------------------------------
 
 
 def test_a_uniform_flow_takes_16_bits(test, baseline):
-    result = evaluate_audio(uniform_flow(), test, baseline, SCHEMA)
-    assert result.bits_per_sample == pytest.approx(16, abs=1e-5)
+    result = evaluate(uniform_flow(), test, baseline, SCHEMA)
+    assert result.score == pytest.approx(16, abs=1e-5)
     assert result.two_se == pytest.approx(0, abs=1e-5)
     assert result.nats_per_sample == pytest.approx(-16 * math.log(2), rel=1e-6)
     # Uniform from -1 to 1: a density of 1/2.
     assert result.density_nats_per_sample == pytest.approx(-math.log(2), abs=1e-5)
-    assert result.uniform_bits_per_sample == 16
+    assert result.uniform == 16
     assert (result.rows, result.samples, result.rows_outside) == (5, 11_300, 0)
     assert result.duration == pytest.approx(11_300 / RATE)
 
 
 def test_the_true_flow_takes_the_entropy_rate(test, baseline):
     rate = 0.5 * math.log2(2 * math.pi * math.e * STD**2)
-    result = evaluate_audio(ar2_flow(), test, baseline, SCHEMA)
-    assert result.bits_per_sample == pytest.approx(rate, abs=0.04)
-    assert result.gaussian_bits_per_sample == pytest.approx(rate, abs=0.04)
-    assert result.gain == pytest.approx(
-        result.gaussian_bits_per_sample - result.bits_per_sample, abs=1e-9
-    )
+    result = evaluate(ar2_flow(), test, baseline, SCHEMA)
+    assert result.score == pytest.approx(rate, abs=0.04)
+    assert result.baseline == pytest.approx(rate, abs=0.04)
+    assert result.gain == pytest.approx(result.baseline - result.score, abs=1e-9)
     assert abs(result.gain) < 0.01
     assert result.kind == "lower bound"
     said = result.to_dict()
     assert json.loads(json.dumps(said, allow_nan=False)) == said
     assert "discretized_bits_per_sample" not in said
-    again = evaluate_audio(ar2_flow(), test, baseline, SCHEMA)
+    again = evaluate(ar2_flow(), test, baseline, SCHEMA)
     assert again == result
 
 
@@ -277,45 +278,44 @@ def test_means_are_by_samples_and_errors_by_clips():
 def test_clips_outside_are_counted_aloud(baseline):
     some = waves([500, 600, 700], seed=4)
     some[1][7] = 0.5
-    result = evaluate_audio(ar2_flow(), Waves(SCHEMA, some), baseline, SCHEMA)
+    result = evaluate(ar2_flow(), Waves(SCHEMA, some), baseline, SCHEMA)
     assert (result.rows, result.rows_outside) == (3, 1)
-    assert result.bits_per_sample == math.inf
-    assert math.isfinite(result.bits_per_sample_inside)
+    assert result.score == math.inf
+    assert math.isfinite(result.score_inside)
     assert math.isfinite(result.gain)
     assert result.to_dict()["bits_per_sample"] is None
-    none = summary(torch.full((2, 3), -torch.inf).double(), torch.ones(2).double(), SCHEMA)
-    assert math.isnan(none.bits_per_sample_inside)
+    none = evaluate(ar2_flow(), Waves(SCHEMA, some[1:2]), baseline, SCHEMA)
+    assert math.isnan(none.score_inside)
 
 
 def test_nan_raises_and_no_clips_are_refused(test):
     flow = ar2_flow()
     flow.bijection.parts[0].net.log_std.data.fill_(math.nan)
     with pytest.raises(NumericalError, match="not a number"):
-        evaluate_audio(flow, test, None, SCHEMA)
-    with pytest.raises(NumericalError, match="log-mass"):
-        evaluate_audio(ar2_flow(), test, None, SCHEMA, discretized=lambda *_: flow(*_[1:]))
+        evaluate(flow, test, None, SCHEMA)
     with pytest.raises(InputError, match="no test clips"):
-        evaluate_audio(ar2_flow(), Waves(SCHEMA, []), None, SCHEMA)
+        evaluate(ar2_flow(), Waves(SCHEMA, []), None, SCHEMA)
 
 
-def test_a_limit_takes_the_same_clips_and_a_mass_can_be_given(test):
+def test_a_limit_takes_the_same_clips_and_masses_are_taken_whole(test, monkeypatch):
     seen = []
 
     def track(items, what, total):
         for item in items:
-            seen.append((item, what, total))
+            seen.append((item.x.shape, what, total))
             yield item
 
     def mass(flow, x, context):
         return x.new_full((1,), -8 * math.log(2) * x.shape[-1])
 
+    monkeypatch.setattr("caudal.report.scoring.is_discretizable", lambda flow: True)
+    monkeypatch.setattr("caudal.report.scoring.discretized_log_prob", mass)
+
     def evaluated():
-        return evaluate_audio(
-            ar2_flow(), test, None, SCHEMA, limit=3, discretized=mass, track=track, split="valid"
-        )
+        return evaluate(ar2_flow(), test, None, SCHEMA, limit=3, track=track, split="valid")
 
     result = evaluated()
-    assert result.discretized_bits_per_sample == pytest.approx(8)
+    assert result.discretized == pytest.approx(8)
     assert (result.rows, result.split, result.gain) == (3, "valid", None)
     assert len({index for index, _, _ in seen}) == 3
     assert seen[0][1:] == ("evaluating", 3)
@@ -450,16 +450,9 @@ def copies(test):
 
 def compared(copies, change):
     speeds = [SamplingRate("teacher", 1.0, 20.0, RATE), SamplingRate("student", 1.0, 0.1, RATE)]
-    return compare_sounds(
-        softened(copies, change),
-        softened(copies, lambda x: x),
-        RATE,
-        name="teacher",
-        terms=["reverse KL"],
-        kl=0.02,
-        kl_two_se=0.001,
-        speeds=speeds,
-    )
+    student, teacher = softened(copies, change), softened(copies, lambda x: x)
+    terms, kl = ["reverse KL"], (0.02, 0.001)
+    return compare_copies(student, teacher, RATE, "teacher", terms, kl, speeds)
 
 
 @pytest.mark.parametrize(
@@ -478,7 +471,7 @@ def test_what_a_kl_hides_is_said_aloud(copies, change, words):
     assert json.loads(json.dumps(said, allow_nan=False)) == said
     assert said["speed"][1]["times_real"] == pytest.approx(10)
     assert said["speed"][1]["samples_per_second"] == pytest.approx(10 * RATE)
-    assert measure_rows(found)[0][2] == "0.0200 ± 0.0010"
+    assert found.tables()[0].rows[0][2] == "0.0200 ± 0.0010"
 
 
 # --- the page ----------------------------------------------------------------------------------
@@ -516,30 +509,31 @@ def read(path):
 
 def story_of(schema, clips, flow, **changes):
     metrics = [{"step": 10 * i, "train": 7 - i / 10, "valid": 7.1 - i / 10} for i in range(5)]
-    story = AudioStory(
+    story = Story(
         name="run <1>",
         recipe=RECIPES["maf"](),
         flow=flow,
         dataset=AudioDataset("waves", schema, clips, clips, clips, notes=("a note",)),
-        evaluation=evaluate_audio(flow, clips, fit_autoregression(clips, schema), schema),
+        evaluation=evaluate(flow, clips, Autoregression.fit(None, clips, schema), schema),
         metrics=metrics,
         command="caudal train maf --data waves",
         config="seed: 0\n",
         seconds=12.0,
         seed=0,
-        samples=draw_copies(flow, clips, clips_to_copy(clips, 2), schema, seconds=0.5),
     )
     return replace(story, **changes)
 
 
 def test_a_report_has_its_sounds_in_it(tmp_path):
     schema = WITH_MELS
-    story = story_of(schema, with_context(), ar2_flow(context_shape=(4, FREE)))
-    path = write_audio_report(tmp_path, story)
+    clips = with_context()
+    story = story_of(schema, clips, ar2_flow(context_shape=(4, FREE)))
+    path = write_report(tmp_path, story, TELLER)
     page, text = read(path), path.read_text("utf-8")
-    assert len(page.sounds) == 4
+    copies = draw_copies(story.flow, clips, clips_to_copy(clips), schema, seconds=0.5)
+    assert len(page.sounds) == 8
     for sound, wave in zip(
-        page.sounds, [w for c in story.samples for w in (c.original, c.sample)], strict=True
+        page.sounds, [w for c in copies for w in (c.original, c.sample)], strict=True
     ):
         data = base64.b64decode(sound.removeprefix("data:audio/flac;base64,"))
         found, rate = soundfile.read(io.BytesIO(data), dtype="int16")
@@ -549,12 +543,12 @@ def test_a_report_has_its_sounds_in_it(tmp_path):
     assert "3 bands" in text
     assert "3-band log-mel spectrum and its digit alone" in text
     assert "loudness error" in text
-    assert "nats a sample" in text
-    assert re.search(r"as a density in units of amplitude", text, re.I)
+    assert re.search(r"A sample has -?[\d.]+ nats", text)
+    assert re.search(r"as a density of amplitudes", text)
     pictures = {p.stem for p in (tmp_path / "pictures").glob("*.png")}
     assert pictures == {"spectrograms", "averages", "noise", "curves"}
     for side in ("originals", "samples"):
-        assert len(list((tmp_path / side).glob("*.wav"))) == 2
+        assert len(list((tmp_path / side).glob("*.wav"))) == 4
     names = [{p.name for p in (tmp_path / s).iterdir()} for s in ("originals", "samples")]
     assert names[0] == names[1]
 
@@ -562,13 +556,11 @@ def test_a_report_has_its_sounds_in_it(tmp_path):
 def test_a_students_report_has_three_sounds_a_clip(tmp_path, copies):
     clips = Waves(SCHEMA, waves([2000, 2000, 2000]))
     distilled = compared(copies, lambda x: 0.5 * x)
-    # More clips are measured than are shown.
-    changes = {"evaluation": None, "samples": softened(copies, lambda x: 0.5 * x)[:2]}
-    story = story_of(SCHEMA, clips, ar2_flow(), distilled=distilled, **changes)
-    text = write_audio_report(tmp_path, story).read_text("utf-8")
-    assert len(read(tmp_path / "report.html").sounds) == 6
+    story = story_of(SCHEMA, clips, ar2_flow(), distilled=distilled, evaluation=None)
+    text = write_report(tmp_path, story, TELLER).read_text("utf-8")
+    assert len(read(tmp_path / "report.html").sounds) == 9
     assert "quiet: its copies are 6.0 dB softer" in text
-    assert "What a KL alone hides" in text
+    assert "A KL alone hides" in text
     assert "times real time" in text
 
 
@@ -584,7 +576,7 @@ def test_wav_bytes_are_16_bit_and_clipped():
 def test_curves_are_in_the_unit_of_their_axis(of_student, copies):
     clips = Waves(SCHEMA, waves([2000, 2000, 2000]))
     distilled = compared(copies, lambda x: x) if of_student else None
-    figure = _curves(story_of(SCHEMA, clips, ar2_flow(), distilled=distilled))[1]
+    figure = next(_curves(story_of(SCHEMA, clips, ar2_flow(), distilled=distilled)))[3]
     scale = 1 if of_student else 1 / math.log(2)
     losses = figure.axes[0].lines[1].get_ydata()
     assert losses == pytest.approx([scale * (7.1 - i / 10) for i in range(5)])

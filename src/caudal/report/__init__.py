@@ -1,38 +1,69 @@
 """Numbers, pictures and the page that tell how good a run is."""
 
-from caudal.report.comparison import Comparison, compare
-from caudal.report.distances import Distance, distances
-from caudal.report.distilled import Distilled, compare_students, fidelity_rows, speed_rows
-from caudal.report.evaluate import Evaluation, evaluate
+from caudal.report.audio.autoregression import Autoregression
+from caudal.report.audio.distilled import DistilledAudio, compare_audio
+from caudal.report.audio.teller import AudioTeller
+from caudal.report.baseline import Baseline, load_baseline, save_baseline
+from caudal.report.distilled import (
+    Distilled,
+    DistilledRows,
+    ScreenTable,
+    compare_students,
+    verdict,
+)
+from caudal.report.scoring import evaluate, log_prob_items
+from caudal.report.evaluation import Evaluation
 from caudal.report.fidelity import Fidelity, measure
-from caudal.report.gaussian import Gaussian, fit_gaussian
+from caudal.report.images.filmstrip import Filmstrip
+from caudal.report.images.gaussian import PixelGaussian
+from caudal.report.images.sheets import draw_manifold, unlike
+from caudal.report.images.teller import ImageTeller
+from caudal.report.numbers import duration, number, parameters, plus_minus
+from caudal.report.page import write_report
 from caudal.report.sampling_speed import SamplingSpeed, sampling_speed
-from caudal.report.story import Story
+from caudal.report.story import Story, Teller
+from caudal.report.table.digits import image_side, write_table_manifold
+from caudal.report.table.gaussian import Gaussian
+from caudal.report.table.teller import TableTeller
 from caudal.report.two_sample import TwoSample, column_distances, two_sample
-from caudal.report.verdict import verdict
-from caudal.report.write import write_report
 
 __all__ = [
-    "Comparison",
-    "Distance",
+    "AudioTeller",
+    "Autoregression",
+    "Baseline",
     "Distilled",
+    "DistilledAudio",
+    "DistilledRows",
     "Evaluation",
     "Fidelity",
+    "Filmstrip",
     "Gaussian",
+    "ImageTeller",
+    "PixelGaussian",
     "SamplingSpeed",
+    "ScreenTable",
     "Story",
+    "TableTeller",
+    "Teller",
     "TwoSample",
     "column_distances",
-    "compare",
+    "compare_audio",
     "compare_students",
-    "distances",
+    "draw_manifold",
+    "duration",
     "evaluate",
-    "fidelity_rows",
-    "fit_gaussian",
+    "image_side",
+    "load_baseline",
+    "log_prob_items",
     "measure",
+    "number",
+    "parameters",
+    "plus_minus",
     "sampling_speed",
-    "speed_rows",
+    "save_baseline",
     "two_sample",
+    "unlike",
     "verdict",
     "write_report",
+    "write_table_manifold",
 ]

@@ -1,10 +1,11 @@
-"""How training went: log-likelihoods, and what else was measured, against the step."""
+"""How training went: losses, and what else was measured, against the step."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from caudal.report.story import Drawn, Story
 from caudal.report.style import DATA, INK, QUIET, SAMPLES, WIDTH, new_figure
 
 if TYPE_CHECKING:
@@ -28,12 +29,34 @@ TERMS = {
     "train_spectral": "spectral distance",
     "lr": "learning rate",
 }
-"""The same where a loss has several terms: what they are matters more than the gradient's norm."""
+"""What stands beside a loss of several terms, which matter more than the gradient's norm."""
 
 
-def has_curves(metrics: Metrics) -> bool:
-    """Whether there is anything to draw a line through."""
-    return len(_series(metrics, "valid")[0]) > 1
+CURVES = (
+    "{} as training went on, {} is better; the weights with the best validation value were kept. "
+    "The first steps may lie outside the frame."
+)
+
+
+def curves(
+    story: Story, losses: str, what: str, scale: float, baseline: str = "one Gaussian"
+) -> Iterator[Drawn]:
+    """The picture of training, if there is anything to draw a line through.
+
+    Args:
+        story: of the run.
+        losses: what the losses are, at the beginning of a sentence.
+        what: the name of the axis.
+        scale: multiplies the losses.
+        baseline: the name of its line.
+    """
+    if len(_series(story.metrics, "valid")[0]) < 2:
+        return
+    e, student = story.evaluation, story.distilled is not None
+    value = None if e is None or student else e.baseline
+    figure = draw_curves(story.metrics, value, what, scale, baseline)
+    caption = CURVES.format(losses, "higher" if scale < 0 else "lower")
+    yield "curves", "Training", caption, figure
 
 
 def draw_curves(
@@ -45,9 +68,8 @@ def draw_curves(
 ) -> "Figure":
     """Training and validation losses large; the other measurements small beside them.
 
-    What is drawn is `scale` times the losses, which `what` names: unless told otherwise the
-    log-likelihood, higher being better. `gaussian` is that of the baseline, for a line with its
-    name.
+    What is drawn is `scale` times the losses, and `what` names it: by default log-likelihoods, of
+    which more is better. `gaussian` is the value of the baseline, for a line with its name.
     """
     several = any("train_kl" in record for record in metrics)
     named = (TERMS if several else BESIDE).items()
@@ -63,7 +85,7 @@ def draw_curves(
         axes.plot(*_series(metrics, key), color=DATA, linewidth=1.2)
         axes.set_title(label, loc="left")
         values = _series(metrics, key)[1]
-        # Of terms, without the first steps, which are far worse than what follows.
+        # The first steps of a term are far worse than what follows, and are left out.
         top = (
             np.quantile(values[len(values) // 5 :], 0.98)
             if key.startswith("train")
@@ -83,7 +105,7 @@ def _losses(
     what: str,
     scale: float,
 ) -> None:
-    # The training loss of a validation's line is a mean since the last one, not a point.
+    # On the line of a validation the training loss is a mean since the last one, not a point.
     points = [m for m in metrics if "valid" not in m]
     train, valid = _series(points or metrics, "train"), _series(metrics, "valid")
     for (steps, losses), look in ((train, _TRAINING), (valid, _VALIDATION)):
@@ -103,7 +125,7 @@ def _mark_best(axes: "Axes", steps: np.ndarray, losses: np.ndarray, scale: float
     best = int(losses.argmin())
     point = (float(steps[best]), scale * float(losses[best]))
     axes.plot(*point, "o", color=SAMPLES, markersize=5)
-    # On the side where the training curve, which is better, is not.
+    # The training curve is usually better than this point, so the words go to the other side.
     words = f"best {point[1]:.3f}".replace("-", "−")
     side = _BELOW if scale < 0 else _ABOVE
     axes.annotate(words, point, **side, color=INK, fontsize=8, bbox=_PAPER)
@@ -112,9 +134,9 @@ def _mark_best(axes: "Axes", steps: np.ndarray, losses: np.ndarray, scale: float
 def _draw_baseline(
     axes: "Axes", name: str, value: float, low: float, high: float
 ) -> tuple[float, float]:
-    """A line for the baseline, and the ends of a frame that holds it.
+    """Draws a line for the baseline, and returns the ends of a frame that holds it.
 
-    Far away, it would flatten the curves: then it is named at that end, and not drawn.
+    A line far away would flatten the curves: it is not drawn but named at that end of the frame.
     """
     words = f"{name} {value:,.2f}".replace("-", "−")
     near, at, side = 1.5 * (high - low), value, _ABOVE
@@ -131,7 +153,7 @@ def _draw_baseline(
 
 
 def _frame(train: np.ndarray, valid: np.ndarray) -> tuple[float, float]:
-    """The range of losses without the first steps, which are far worse than what follows."""
+    """The range of losses; the first steps, far worse than what follows, are left out."""
     settled = np.concatenate([train[len(train) // 5 :], valid[len(valid) // 5 :]])
     low, high = float(settled.min()), float(np.quantile(settled, 0.98))
     margin = 0.12 * (high - low) or 1.0
@@ -139,7 +161,7 @@ def _frame(train: np.ndarray, valid: np.ndarray) -> tuple[float, float]:
 
 
 def _series(metrics: Metrics, key: str) -> tuple[np.ndarray, np.ndarray]:
-    """Steps and values of one measurement, where it was made."""
+    """Steps at which something was measured, and its values."""
     pairs = [(m["step"], m[key]) for m in metrics if m.get(key) is not None]
     steps, values = zip(*pairs, strict=True) if pairs else ((), ())
     return np.array(steps, float), np.array(values, float)

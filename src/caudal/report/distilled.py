@@ -1,47 +1,129 @@
-"""A student beside its teacher: what is measured, and how it is told."""
+"""A student beside its teacher: what is measured, and what that means."""
 
+import math
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
 
-from caudal.data import Schema
 from caudal.flow import Flow
-from caudal.report.comparison import Comparison, compare_flows
 from caudal.report.fidelity import Fidelity, measure
-from caudal.report.numbers import number, plus_minus
+from caudal.report.items import noise, words_of
+from caudal.report.numbers import a, number, plus_minus
 from caudal.report.sampling_speed import SamplingSpeed, sampling_speed
-from caudal.report.verdict import verdict
 
+ROWS, SIZES = 10_000, (1, 1000, 10_000)
+"""Rows that are drawn for measuring, and sizes of calls that are timed, for vectors."""
+IMAGES, NUMBERS, IMAGE_SIZES = 1000, 1 << 20, (1, 10, 100)
+"""The same for images: so many, and so many pixels in all, at most."""
+SHOWN = 5000  # rows that are drawn for pictures
 WORST = 3  # columns that are named
+HEAVY = 0.7  # Pareto k from which PSIS no longer relies on a mean of weights
+MISSES = 0.01  # share of the teacher's samples
+TWICE = 2.0  # ratio of the divergences; small ones are nearly equal both ways
+TAME = 0.2  # effective share from which weights are even, where the student draws at all
+NOTICED = 0.3  # nats a sample
+GOOD, USABLE = 0.9, 0.1  # effective shares
+
+
+class ScreenTable(NamedTuple):
+    """A table for the screen and the page; `looks` has an "n" for each column of numbers."""
+
+    title: str
+    head: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    looks: str
+
+
+class Distilled(ABC):
+    """How a student compares to its teacher.
+
+    Attributes:
+        teacher: its run.
+        terms: what the student minimised, in words.
+    """
+
+    teacher: str
+    terms: tuple[str, ...]
+
+    @property
+    @abstractmethod
+    def verdict(self) -> list[str]:
+        """What to think of the student, a line each."""
+
+    @property
+    @abstractmethod
+    def caption(self) -> str:
+        """On what they were compared, in a sentence."""
+
+    @property
+    @abstractmethod
+    def headline(self) -> tuple[str, str, str]:
+        """The most important number, what it is, and its unit."""
+
+    @abstractmethod
+    def tables(self) -> list[ScreenTable]:
+        """All numbers."""
+
+    @abstractmethod
+    def to_dict(self) -> dict[str, Any]:
+        """The content of compare.json."""
+
+
+class Samples(NamedTuple):
+    """As many samples of a teacher as of its student (N, *event), and their contexts."""
+
+    teacher: Tensor
+    student: Tensor
+    context: Tensor | None
 
 
 @dataclass(frozen=True)
-class Distilled:
-    """How a student compares to its teacher.
+class DistilledRows(Distilled):
+    """How a student compares to its teacher by density and by samples.
 
     Attributes:
         teacher: its run.
         terms: what the student minimised, in words.
         fidelity: how far it is from the teacher.
         speeds: how long samples take.
-        comparison: samples of both.
+        samples: of both, in the units of the data.
+        one: what a sample is called.
     """
 
     teacher: str
     terms: tuple[str, ...]
     fidelity: Fidelity
     speeds: tuple[SamplingSpeed, ...]
-    comparison: Comparison
+    samples: Samples
+    one: str = "row"
 
     @property
     def verdict(self) -> list[str]:
-        """What to think of it, a line each."""
         return verdict(self.fidelity)
 
+    @property
+    def caption(self) -> str:
+        return f"{self.fidelity.n:,} samples of each."
+
+    @property
+    def headline(self) -> tuple[str, str, str]:
+        kl = plus_minus(self.fidelity.reverse_kl, self.fidelity.reverse_two_se)
+        return kl, "KL(student||teacher)", f"nats {a(self.one)}"
+
+    def tables(self) -> list[ScreenTable]:
+        measures = fidelity_rows(self.fidelity, self.one)
+        title = f"Student beside {self.teacher}, {self.fidelity.n:,} samples of each"
+        speeds = "Milliseconds to sample, medians, on this machine"
+        return [
+            ScreenTable(title, ["", "", ""], measures, " n "),
+            ScreenTable(speeds, SPEED_HEAD, speed_rows(self.speeds), "nnnnnn"),
+        ]
+
     def to_dict(self) -> dict[str, Any]:
-        """The content of compare.json."""
         return {
             "teacher": self.teacher,
             "terms": list(self.terms),
@@ -54,38 +136,89 @@ class Distilled:
 def compare_students(
     student: Flow,
     teacher: Flow,
-    schema: Schema,
+    schema: Any,
     contexts: Tensor | None,
     *,
     name: str,
     terms: Sequence[str],
     seed: int = 0,
-) -> Distilled:
-    """Measures a student against its teacher; `name` is the teacher's."""
-    names = [column.name for column in schema.columns]
-    return Distilled(
+) -> DistilledRows:
+    """Measures a student of tables or images against its teacher.
+
+    Args:
+        student: put into eval mode, as the teacher is.
+        teacher: of the same rows and contexts.
+        schema: of the data.
+        contexts: rows to draw contexts from; None for flows that take none.
+        name: of the teacher's run.
+        terms: what the student minimised, in words.
+        seed: of all that is drawn.
+    """
+    shape = teacher.event_shape
+    vectors = len(shape) == 1
+    images = max(4, min(IMAGES, NUMBERS // math.prod(shape)))
+    names = [column.name for column in schema.columns] if vectors else pixel_names(shape)
+    sizes = SIZES if vectors else IMAGE_SIZES
+    measured = ROWS if vectors else images
+    shown = SHOWN if vectors else images
+    return DistilledRows(
         name,
         tuple(terms),
-        measure(student, teacher, contexts, seed=seed, names=names),
-        tuple(sampling_speed(student, teacher, contexts)),
-        compare_flows(student, teacher, schema, contexts, seed),
+        measure(student, teacher, contexts, n=measured, seed=seed, names=names),
+        tuple(sampling_speed(student, teacher, contexts, sizes)),
+        draw_samples(student, teacher, contexts, shown, seed),
+        words_of(schema).one,
     )
 
 
-def fidelity_rows(f: Fidelity) -> list[list[str]]:
-    """Name, value and meaning of each measure, for tables on screen and in the report."""
+def pixel_names(shape: Sequence[int]) -> list[str]:
+    """Names of the pixels of images (C, H, W), in the order of their elements."""
+    channels, height, width = shape
+    places = [(r, c) for r in range(height) for c in range(width)]
+    prefixes = [""] if channels == 1 else [f"channel {i}, " for i in range(channels)]
+    return [f"{prefix}row {r}, column {c}" for prefix in prefixes for r, c in places]
+
+
+@torch.no_grad()
+def draw_samples(
+    student: Flow, teacher: Flow, contexts: Tensor | None, n: int, seed: int = 0
+) -> Samples:
+    """N samples of each, on the CPU; both are given the same contexts, one after the other."""
+    given = None if contexts is None else contexts[torch.arange(n) % len(contexts)]
+    drawn = []
+    for which, flow in enumerate((teacher, student)):
+        rows = None if given is None else given.to(flow.base.like)
+        drawn.append(flow.eval().sample(n, rows, generator=noise(flow, seed + which)).cpu())
+    return Samples(drawn[0], drawn[1], None if given is None else given.cpu())
+
+
+# --- tables -------------------------------------------------------------------------------------
+
+SPEED_HEAD = [
+    "samples",
+    "teacher, D passes",
+    "teacher, stepping",
+    "student",
+    "D passes / student",
+    "stepping / student",
+]
+
+
+def fidelity_rows(f: Fidelity, one: str = "row") -> list[list[str]]:
+    """Name, value and meaning of each measure."""
+    unit = f"nats {a(one)}"
     reverse, forward = f"{f.reverse_kl_per_dim:.4f}", f"{f.forward_kl_per_dim:.4f}"
     worst = ", ".join(f"{name} {distance:.3f}" for name, distance in f.ks[:WORST])
     return [
         [
             "KL(student||teacher)",
             plus_minus(f.reverse_kl, f.reverse_two_se),
-            f"nats a row, {reverse} a number: what it draws and should not",
+            f"{unit}, {reverse} a number: what it draws and should not",
         ],
         [
             "KL(teacher||student)",
             plus_minus(f.forward_kl, f.forward_two_se),
-            f"nats a row, {forward} a number: what it should draw and does not",
+            f"{unit}, {forward} a number: what it should draw and does not",
         ],
         ["effective size", f"{f.ess:.1%}", "of student samples weighted to be the teacher's"],
         [
@@ -104,7 +237,7 @@ def fidelity_rows(f: Fidelity) -> list[list[str]]:
 
 
 def speed_rows(speeds: Sequence[SamplingSpeed]) -> list[list[str]]:
-    """Milliseconds of each way, for the same tables; empty where it would take too long."""
+    """Milliseconds of each way of sampling; empty where it would take too long."""
     return [
         [
             f"{s.n:,}",
@@ -115,11 +248,81 @@ def speed_rows(speeds: Sequence[SamplingSpeed]) -> list[list[str]]:
     ]
 
 
-SPEED_HEAD = [
-    "samples",
-    "teacher, D passes",
-    "teacher, stepping",
-    "student",
-    "D passes / student",
-    "stepping / student",
-]
+# --- the verdict --------------------------------------------------------------------------------
+
+
+def verdict(fidelity: Fidelity) -> list[str]:
+    """What is wrong with a student and what to try, else what it is good for; a line each."""
+    faults = (_misses(fidelity), _heavy(fidelity), _wide(fidelity), _zero(fidelity))
+    return [fault for fault in faults if fault] or [_use(fidelity)]
+
+
+def _misses(f: Fidelity) -> str:
+    """Samples of the teacher that the student hardly draws.
+
+    Where whole modes are missing, the weights of what is drawn are even, as the student fits the
+    other modes. Where the student is too narrow, weights grow from the middle outwards.
+    """
+    if not (f.missed > MISSES and f.forward_kl > TWICE * f.reverse_kl):
+        return ""
+    how = (
+        f"it hardly ever draws {f.missed:.1%} of the teacher's samples (forward KL "
+        f"{_nats(f.forward_kl)} nats, reverse {_nats(f.reverse_kl)})"
+    )
+    if f.ess >= TAME and not f.pareto_k > HEAVY:
+        return f"dropped modes: {how}; train it on the teacher's samples (forward KL) as well"
+    return (
+        f"collapsed, too narrow: {how}; train it on the teacher's samples (forward KL) as well, "
+        f"or at a lower learning rate"
+    )
+
+
+def _heavy(f: Fidelity) -> str:
+    if not f.pareto_k > HEAVY or _misses(f):
+        return ""
+    return (
+        f"heavy weights: Pareto k {number(f.pareto_k, 2)} > {HEAVY}: its tails are too light in "
+        f"places, so weighted and corrected samples are not reliable; train it longer with some "
+        f"forward KL, or with more layers"
+    )
+
+
+def _wide(f: Fidelity) -> str:
+    if not (f.reverse_kl > max(NOTICED, TWICE * f.forward_kl)):
+        return ""
+    return (
+        f"too wide: it draws samples that the teacher hardly ever draws (reverse KL "
+        f"{_nats(f.reverse_kl)} nats, forward {_nats(f.forward_kl)}); train it longer, with "
+        f"more weight on the reverse KL, or correct its samples (`exact`)"
+    )
+
+
+def _zero(f: Fidelity) -> str:
+    if f.forward_kl < math.inf or _misses(f):
+        return ""
+    return (
+        "zero density: some samples of the teacher have density 0 under the student, which makes "
+        "the forward KL infinite; check that both have the same supports, or train it in float64"
+    )
+
+
+def _use(f: Fidelity) -> str:
+    """What a student without a fault is good for."""
+    apart = f.auc - 2 * f.auc_se > 0.5
+    facts = (
+        f"reverse KL {_nats(f.reverse_kl)} nats, effective size {f.ess:.0%}, "
+        f"AUC {number(f.auc)} ± {number(2 * f.auc_se)}"
+    )
+    if f.ess >= GOOD and not apart:
+        return f"good: {facts}; its samples can stand for the teacher's, as they are"
+    if f.ess >= USABLE:
+        seen = "a classifier tells them apart" if apart else "no classifier told them apart"
+        return (
+            f"good as a proposal: {facts}; {seen}, so use its samples as they are where that "
+            f"does not matter, and corrected (`exact`) where it does"
+        )
+    return f"not there yet: {facts}; train it longer, or with more layers"
+
+
+def _nats(value: float) -> str:
+    return number(round(value, 3) + 0.0)  # an estimate of 0 is not -0.000

@@ -1,19 +1,18 @@
 """Numbers as people read them."""
 
 import math
+from typing import Any
+
+from torch import Tensor
 
 from caudal.data import Summary
+from caudal.flow import Flow
 
 LARGE = 1e6  # from here on, digits after the point say nothing
-OUTSIDE = (
-    "outside the support of a column, where the density is 0, or too far from the data for the "
-    "flow's precision"
-)
-"""Why a row can score minus infinity."""
 
 
 def number(value: float | None, digits: int = 3) -> str:
-    """A number to read; infinities as signs, nothing for what is not known."""
+    """A number to read; infinities are signs, and an unknown number is an empty string."""
     if value is None or math.isnan(value):
         return ""
     if math.isinf(value):
@@ -21,15 +20,35 @@ def number(value: float | None, digits: int = 3) -> str:
     return f"{value:.6g}" if abs(value) >= LARGE else f"{value:,.{digits}f}"
 
 
-def plus_minus(value: float | None, two_se: float | None) -> str:
-    """A mean with two standard errors, where it has them."""
+def plus_minus(value: float | None, two_se: float | None, digits: int = 3) -> str:
+    """A mean, with two standard errors where they are known."""
     if value is None or two_se is None or not math.isfinite(value) or math.isnan(two_se):
-        return number(value)
-    return f"{number(value)} ± {number(two_se)}"
+        return number(value, digits)
+    return f"{number(value, digits)} ± {number(two_se, digits)}"
+
+
+def short(value: float | None) -> str:
+    """A number with two significant digits, for errors, which may be small."""
+    return f"{value:.2g}" if value is not None and value < 100 else number(value, 0)
+
+
+def signed(value: float, digits: int = 1) -> str:
+    """A number with its sign, and a real minus."""
+    return f"{value:+.{digits}f}".replace("-", "−")
+
+
+def count(n: int, one: str, many: str) -> str:
+    """How many there are, in words: `1 row`, `2,000 rows`."""
+    return f"{n:,} {one if n == 1 else many}"
+
+
+def a(noun: str) -> str:
+    """The noun with its indefinite article."""
+    return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
 
 
 def span(summary: Summary) -> str:
-    """The values of a column on one line, with digits enough that different ones look so."""
+    """The values of a column on one line, with enough digits to tell different ones apart."""
     ends = (summary.low, summary.median, summary.high)
     known = [end for end in ends if end is not None]
     if not known:
@@ -39,3 +58,48 @@ def span(summary: Summary) -> str:
         if len(set(words)) == len(set(known)):
             break
     return " .. ".join(words)
+
+
+def duration(seconds: float) -> str:
+    """A time in words: `48 s`, `3 min 20 s`, `2 h 5 min`."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def parameters(flow: Flow) -> int:
+    """How many numbers training changes."""
+    return sum(p.numel() for p in flow.parameters() if p.requires_grad)
+
+
+def plain(value: Any) -> Any:
+    """A value as JSON can hold it: null for a number that is not finite."""
+    return value if not isinstance(value, float) or math.isfinite(value) else None
+
+
+def mean_two_se(values: Tensor) -> tuple[float, float]:
+    """Mean and two standard errors, NaN where there are too few values for them."""
+    if len(values) < 2:
+        return float(values.mean()), math.nan
+    return float(values.mean()), 2 * float(values.std()) / math.sqrt(len(values))
+
+
+def ratio_two_se(totals: Tensor, elements: Tensor) -> tuple[float, float]:
+    """Mean over elements of totals (N,) of items with so many elements (N,), and its two s.e.
+
+    r = sum of totals / sum of elements. Its error is over items, from their residuals:
+    se^2 = N / (N - 1) sum (total - r elements)^2 / (sum of elements)^2. NaN where items are too
+    few. Reference: Cochran, Sampling techniques, 1977, chapter 6.
+    """
+    n = len(totals)
+    if n == 0:
+        return math.nan, math.nan
+    whole = elements.sum()
+    mean = totals.sum() / whole
+    if n < 2 or not mean.isfinite():
+        return float(mean), math.nan
+    squares = (totals - mean * elements).square().sum()
+    return float(mean), 2 * float((squares * n / (n - 1)).sqrt() / whole)

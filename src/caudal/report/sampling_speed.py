@@ -1,8 +1,9 @@
-"""How long samples take: of a teacher by D passes, of a teacher by stepping, of a student."""
+"""How long sampling takes: by a teacher in D passes, by a teacher in steps, by a student."""
 
 import copy
 import math
 import statistics
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
@@ -14,10 +15,9 @@ from caudal.bijections import Autoregressive
 from caudal.errors import InputError
 from caudal.flow import Flow
 from caudal.nets import CausalNet, Rerun
-from caudal.report.timing import seconds_of
 
-LONGEST = 15.0  # seconds: what is predicted to take longer is left out
-_FEWEST, _MOST = 3, 101  # repetitions; one alone of what takes over 3 s
+LONGEST = 15.0  # seconds; what is predicted to take longer is left out
+_FEWEST, _MOST = 3, 101  # repetitions; what takes over 3 s is run once
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class SamplingSpeed:
 
     Attributes:
         n: rows of a call.
-        passes_ms: the teacher, its nets run whole for each column: D passes.
+        passes_ms: the teacher, whose nets run whole for each column: D passes.
         stepping_ms: the teacher as it samples, one column at a time.
         student_ms: the student.
     """
@@ -68,21 +68,21 @@ def sampling_speed(
 ) -> list[SamplingSpeed]:
     """Times samples of so many rows, a line for each size, the smallest first.
 
-    What a way takes is predicted in passes of the teacher's density over as many rows: D of them
-    for D passes, and as many as at the size before for the others.
+    How long a way of sampling takes is predicted in passes of the teacher's density over as many
+    rows: D passes take D of them, the others as many as they took at the size before.
 
     Args:
         student: put into eval mode, as the teacher is.
-        teacher: an autoregressive flow; of another one, D passes are its sampling as it is.
-        contexts: rows (N, *context) to give, over and over; None for flows that take none.
+        teacher: an autoregressive flow; another one is timed as it is instead of in D passes.
+        contexts: rows (N, *context), which are repeated as needed; None for flows that take none.
         sizes: rows of a call.
         seconds: to spend on repetitions of each way at each size.
     """
     if min(sizes) < 1:
-        raise InputError(f"sizes must be at least 1, got {min(sizes)}")
+        raise InputError(f"`sizes` {min(sizes)}: must be at least 1")
     ways = (by_passes(teacher.eval()), teacher, student.eval())
     passes = [float(math.prod(teacher.base.event_shape)), 0.0, 0.0]  # of the density, each way
-    found = []
+    speeds = []
     for n in sorted(sizes):
         density = _median(_scoring(teacher, n, contexts), seconds)
         taken: list[float | None] = []
@@ -91,8 +91,8 @@ def sampling_speed(
             taken.append(_median(_sampling(flow, n, contexts), seconds) if short else None)
             if short and way:
                 passes[way] = (taken[way] or 0.0) / density
-        found.append(SamplingSpeed(n, *(None if t is None else 1e3 * t for t in taken)))
-    return found
+        speeds.append(SamplingSpeed(n, *(None if t is None else 1e3 * t for t in taken)))
+    return speeds
 
 
 def by_passes(flow: Flow) -> Flow:
@@ -118,14 +118,14 @@ def _scoring(flow: Flow, n: int, contexts: Tensor | None) -> Callable[[], object
 
 
 def _first(contexts: Tensor | None, n: int, flow: Flow) -> Tensor | None:
-    """The first n contexts, over again where there are fewer, as the flow takes them."""
+    """The first n contexts, repeated where there are fewer, as the flow takes them."""
     if contexts is None:
         return None
     return contexts[torch.arange(n) % len(contexts)].to(flow.base.like)
 
 
 def _median(run: Callable[[], object], seconds: float) -> float:
-    """Seconds of a run, the median; after one that warms it up, unless that was long already."""
+    """Median seconds of a run, after one that warms it up unless that took long already."""
     first = seconds_of(run)
     if first > LONGEST / 5:
         return first
@@ -137,3 +137,17 @@ def _median(run: Callable[[], object], seconds: float) -> float:
 
 def _ratio(one: float | None, other: float | None) -> float | None:
     return None if one is None or other is None else one / other
+
+
+def seconds_of(run: Callable[[], object]) -> float:
+    """Seconds on the clock; an accelerator has finished its work before and after."""
+    _wait()
+    start = time.perf_counter()
+    run()
+    _wait()
+    return time.perf_counter() - start
+
+
+def _wait() -> None:
+    if torch.accelerator.is_available():
+        torch.accelerator.synchronize()

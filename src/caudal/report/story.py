@@ -1,15 +1,20 @@
-"""All that the report of a run tells."""
+"""All that the report of a run tells, and who tells it."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+import io
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
-from caudal.data import Dataset
 from caudal.flow import Flow
 from caudal.recipes import Recipe
-from caudal.report.comparison import Comparison
-from caudal.report.distilled import Distilled
-from caudal.report.evaluate import Evaluation
+from caudal.report.distilled import Distilled, ScreenTable
+from caudal.report.evaluation import Evaluation
+from caudal.report.style import house_style
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True)
@@ -17,44 +22,143 @@ class Story:
     """One run, from its command to its samples.
 
     Attributes:
-        name: of the run, the folder's.
+        name: of the run, its folder's.
         recipe: that built the flow.
         flow: as trained.
         dataset: that it was trained on.
-        evaluation: on rows it has not seen.
-        comparison: data beside samples.
+        evaluation: on items that training has not seen; None where scoring takes too long.
         metrics: the lines of metrics.jsonl.
         command: that makes this run again.
         config: the run's config.yaml.
-        seconds: that training took, or None if not known.
+        seconds: that training took, or None if that is not known.
         seed: of training.
-        distilled: of a student, how it compares to its teacher.
+        folder: of the run, in which training may have left pictures; or None.
+        distilled: for a student, how it compares to its teacher.
     """
 
     name: str
     recipe: Recipe
     flow: Flow
-    dataset: Dataset
-    evaluation: Evaluation
-    comparison: Comparison
+    dataset: Any
+    evaluation: Evaluation | None
     metrics: Sequence[Mapping[str, Any]]
     command: str
     config: str
     seconds: float | None
     seed: int
+    folder: Path | None = None
     distilled: Distilled | None = None
 
 
-def parameters(flow: Flow) -> int:
-    """How many numbers training changes."""
-    return sum(p.numel() for p in flow.parameters() if p.requires_grad)
+# --- the parts of a page ------------------------------------------------------------------------
 
 
-def duration(seconds: float) -> str:
-    """A time in words: `48 s`, `3 min 20 s`, `2 h 5 min`."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{seconds:.1f} s" if seconds < 10 else f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
+class Picture(NamedTuple):
+    """A picture with its place in the report.
+
+    Attributes:
+        name: of its file, without suffix.
+        title: above it.
+        caption: under the title: how to read it.
+        png: the picture.
+    """
+
+    name: str
+    title: str
+    caption: str
+    png: bytes
+
+
+class Sound(NamedTuple):
+    """A sound file to play in the page: its name, the name's colour, seconds, and FLAC bytes."""
+
+    title: str
+    colour: str
+    seconds: float
+    flac: bytes
+
+
+class Beside(NamedTuple):
+    """Tables side by side, each under its title; `colours` are "data" or "samples"."""
+
+    tables: Sequence[ScreenTable]
+    colours: Sequence[str]
+
+
+Block = str | Picture | ScreenTable | Beside | Sequence[Sound]
+"""A paragraph, a picture, tables, or players side by side."""
+
+
+@dataclass(frozen=True)
+class Section:
+    """A headed part of the page.
+
+    Attributes:
+        title: its heading.
+        caption: how to read it; may be empty.
+        blocks: what is in it.
+    """
+
+    title: str
+    caption: str
+    blocks: Sequence[Block]
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What only one kind of data has to tell.
+
+    Attributes:
+        headline: what was modelled, and on how many items.
+        sections: in their order on the page.
+        pictures: that are written to the folder `pictures`.
+        notes: what the reader should know.
+        files: other files to write beside the page, by their path in the folder.
+    """
+
+    headline: str
+    sections: Sequence[Section]
+    pictures: Sequence[Picture]
+    notes: Sequence[str] = ()
+    files: Mapping[str, bytes] = field(default_factory=dict)
+
+
+class Teller(ABC):
+    """Tells the story of a run on one kind of data."""
+
+    many: ClassVar[str]
+
+    @abstractmethod
+    def tell(self, story: Story) -> Contents:
+        """Draws the pictures, in `house_style`, and writes the captions."""
+
+    def parts(self, story: Story) -> str:
+        """How many items there are in the three parts."""
+        data = story.dataset
+        sizes = (len(data.train), len(data.valid), len(data.test))
+        return "{:,} training, {:,} validation, {:,} test ".format(*sizes) + self.many
+
+
+Drawn = tuple[str, str, str, "Figure"]
+"""Name, title and caption of a picture, and the picture."""
+
+
+def render(figures: Iterable[Drawn]) -> list[Picture]:
+    """Pictures of figures that are drawn as they are asked for."""
+    with house_style():
+        return [
+            Picture(name, title, caption, to_png(fig)) for name, title, caption, fig in figures
+        ]
+
+
+def picture_sections(pictures: Iterable[Picture]) -> Iterator[Section]:
+    """Each picture in a section of its own."""
+    return (Section(picture.title, picture.caption, [picture]) for picture in pictures)
+
+
+def to_png(figure: "Figure") -> bytes:
+    """The bytes of a PNG file."""
+    buffer = io.BytesIO()
+    # Without the version and the date, the same run gives the same bytes.
+    figure.savefig(buffer, format="png", metadata={"Software": None})
+    return buffer.getvalue()

@@ -1,28 +1,27 @@
 """Whether two sets of rows can be told apart: by a classifier, and column by column."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from caudal.report.distances import kolmogorov_smirnov
-
 ROUNDS = 100
-_LARGEST = 1e300  # trees take no infinity
+_LARGEST = 1e300  # instead of infinity, which trees do not take
 
 
 @dataclass(frozen=True)
 class TwoSample:
-    """How well a classifier tells a student's rows from a teacher's, of rows it has not seen.
+    """How well a classifier tells a student's rows from a teacher's, on rows it has not seen.
 
     Attributes:
-        auc: the chance that it gives a row of the student the higher score of a pair; 0.5 is a
-            coin's, 1 means that they do not overlap.
+        auc: the probability that it gives the student's row of a pair the higher score; 0.5 is
+            chance, 1 means that the two do not overlap.
         auc_se: its standard error.
-        accuracy: share of the rows that it puts right.
+        accuracy: share of the rows that it labels correctly.
         accuracy_se: its standard error.
-        rows: how many rows of each it was tried on.
+        rows: how many rows of each it was tested on.
     """
 
     auc: float
@@ -35,7 +34,7 @@ class TwoSample:
 def two_sample(
     teacher: np.ndarray, student: np.ndarray, context: np.ndarray | None = None, seed: int = 0
 ) -> TwoSample:
-    """The classifier two-sample test: trees boosted on the first half, tried on the second.
+    """The classifier two-sample test: trees boosted on the first half, tested on the second.
 
     Boosted trees see what single columns do not: which values go together. A test that finds
     nothing says that these trees cannot tell so many rows apart, not that the densities are equal.
@@ -45,7 +44,7 @@ def two_sample(
     Args:
         teacher: rows (N, D).
         student: as many.
-        context: (N, C) of what row i of both is given, for the classifier to see too.
+        context: (N, C), where row i is the context of row i of both; the classifier sees it too.
         seed: of the classifier.
     """
     from threadpoolctl import threadpool_limits
@@ -57,12 +56,14 @@ def two_sample(
     pair = [
         np.concatenate([rows, beside], 1).clip(-_LARGEST, _LARGEST) for rows in (teacher, student)
     ]
-    with threadpool_limits(1):  # so few rows gain nothing from more, and lose much on busy cores
+    with threadpool_limits(
+        1
+    ):  # so few rows gain nothing from threads, and lose much on busy cores
         classifier = _fitted([rows[:half] for rows in pair], seed)
         no, yes = [classifier.predict_proba(rows[half:])[:, 1] for rows in pair]
     auc, auc_se = area(no, yes)
     accuracy = 0.5 * float((no < 0.5).mean() + (yes > 0.5).mean())
-    accuracy += 0.25 * float((no == 0.5).mean() + (yes == 0.5).mean())  # a coin for a tie
+    accuracy += 0.25 * float((no == 0.5).mean() + (yes == 0.5).mean())  # ties count half
     accuracy_se = (accuracy * (1 - accuracy) / (2 * len(yes))) ** 0.5
     return TwoSample(auc, auc_se, accuracy, accuracy_se, len(yes))
 
@@ -70,7 +71,7 @@ def two_sample(
 def area(no: np.ndarray, yes: np.ndarray) -> tuple[float, float]:
     """AUC = P(no < yes) + P(no = yes) / 2 of scores (N,) and (M,), and its standard error.
 
-    DeLong's: the variances of each score's own share of the pairs, var / N + var / M.
+    The error is DeLong's: var / N + var / M, of the share of pairs that each score wins.
     """
     above, below = _shares(no, yes), _shares(yes, no)
     variance = above.var(ddof=1) / len(yes) + below.var(ddof=1) / len(no)
@@ -80,13 +81,27 @@ def area(no: np.ndarray, yes: np.ndarray) -> tuple[float, float]:
 def column_distances(
     teacher: np.ndarray, student: np.ndarray, names: Sequence[str]
 ) -> tuple[tuple[str, float], ...]:
-    """Kolmogorov-Smirnov distance of each column of rows (N, D), the worst first, by its name.
+    """Names and Kolmogorov-Smirnov distances of the columns of rows (N, D), the worst first.
 
-    `distances.by_chance` says what equal densities would reach.
+    `by_chance` says which distance equal densities would reach.
     """
     pairs = zip(names, teacher.T, student.T, strict=True)
-    found = [(name, kolmogorov_smirnov(a, b)) for name, a, b in pairs]
-    return tuple(sorted(found, key=lambda pair: -pair[1]))
+    distances = [(name, kolmogorov_smirnov(a, b)) for name, a, b in pairs]
+    return tuple(sorted(distances, key=lambda pair: -pair[1]))
+
+
+def by_chance(rows: int) -> float:
+    """The KS distance that two samples of `rows` rows from one density pass 5 % of the time."""
+    return 1.36 * math.sqrt(2 / rows)
+
+
+def kolmogorov_smirnov(a: np.ndarray, b: np.ndarray) -> float:
+    """The largest difference between the cumulative shares of a (N,) and b (M,)."""
+    a, b = np.sort(a), np.sort(b)
+    points = np.concatenate([a, b])
+    below_a = np.searchsorted(a, points, side="right") / len(a)
+    below_b = np.searchsorted(b, points, side="right") / len(b)
+    return float(np.abs(below_a - below_b).max())
 
 
 def _shares(others: np.ndarray, scores: np.ndarray) -> np.ndarray:
@@ -100,7 +115,7 @@ def _fitted(pair: Sequence[np.ndarray], seed: int) -> Any:
     from sklearn.ensemble import HistGradientBoostingClassifier
 
     labels = np.repeat([0, 1], [len(rows) for rows in pair])
-    # Where nothing tells the rows apart, it stops after some rounds.
+    # It stops after some rounds where nothing tells the rows apart.
     stops = len(labels) >= 200
     classifier = HistGradientBoostingClassifier(
         max_iter=ROUNDS, early_stopping=stops, random_state=seed

@@ -1,0 +1,1 @@
+"""Numbers, pictures, sounds and the page of a run on audio."""

@@ -1,0 +1,214 @@
+"""A student of sounds beside its teacher: what a KL says, and what it does not."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from caudal.data import AudioDataset
+from caudal.data.audio import Clips
+from caudal.flow import Flow
+from caudal.losses import conditional_kl, conditionals
+from caudal.report.audio.copies import Copy, clips_to_copy, draw_copies
+from caudal.report.audio.measures import (
+    MEASURES,
+    CopyMeasures,
+    Mean,
+    measure_copies,
+    with_error,
+)
+from caudal.report.audio.rates import SamplingRate, sampling_rates
+from caudal.report.distilled import Distilled, ScreenTable
+from caudal.report.items import Track, batch_of, noise
+from caudal.report.numbers import number, plain, ratio_two_se, signed
+from caudal.training.dressing import undressed
+
+COMPARED, KL_CLIPS = 16, 64  # test clips that both copy, and for which the KL is computed
+DRAWS = 16  # of each sample in the cross-entropy, where it is not in closed form
+QUIET, DULL = 3.0, 6.0  # dB below the originals from which the verdict mentions it
+
+
+@dataclass(frozen=True)
+class DistilledAudio(Distilled):
+    """How a student compares to its teacher.
+
+    Attributes:
+        teacher: its run.
+        terms: what the student minimised, in words.
+        kl: KL(student||teacher), nats a sample.
+        kl_two_se: two standard errors of it.
+        of_teacher: how far the teacher's copies are from the originals.
+        of_student: how far the student's copies are.
+        speeds: how fast both draw.
+        teacher_copies, student_copies: copies of the same clips by both.
+    """
+
+    teacher: str
+    terms: tuple[str, ...]
+    kl: float
+    kl_two_se: float
+    of_teacher: CopyMeasures
+    of_student: CopyMeasures
+    speeds: tuple[SamplingRate, ...]
+    teacher_copies: Sequence[Copy]
+    student_copies: Sequence[Copy]
+
+    @property
+    def verdict(self) -> list[str]:
+        return verdict(self.of_teacher, self.of_student)
+
+    @property
+    def caption(self) -> str:
+        return (
+            f"Means over {self.of_student.clips} test clips ± two standard errors, copies against "
+            f"originals. A KL alone hides how loud and how bright sounds are."
+        )
+
+    @property
+    def headline(self) -> tuple[str, str, str]:
+        return self._kl(3), "KL(student||teacher)", "nats/sample"
+
+    def tables(self) -> list[ScreenTable]:
+        clips = self.of_student.clips
+        rows = [["KL(student||teacher)", "", self._kl(4), "nats a sample"]]
+        for name, words, meaning in MEASURES:
+            pair = [with_error(getattr(side, name)) for side in (self.of_teacher, self.of_student)]
+            rows.append([words, *pair, meaning])
+        title = f"Student beside {self.teacher}, {clips} test clips of each"
+        tables = [ScreenTable(title, ["", "teacher", "student", ""], rows, " nn ")]
+        if self.speeds:
+            rates = [speed.words for speed in self.speeds]
+            how_fast = "How fast each draws, on the device named"
+            tables.append(ScreenTable(how_fast, RATES_HEAD, rates, "  nnnn"))
+        return tables
+
+    def _kl(self, digits: int) -> str:
+        # There is no error of a single clip.
+        error = "" if math.isnan(self.kl_two_se) else f" ± {number(self.kl_two_se, digits)}"
+        return number(self.kl, digits) + error
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "teacher": self.teacher,
+            "terms": list(self.terms),
+            "verdict": self.verdict,
+            "kl_per_sample": plain(self.kl),
+            "kl_per_sample_two_se": plain(self.kl_two_se),
+            "teacher_copies": self.of_teacher.to_dict(),
+            "student_copies": self.of_student.to_dict(),
+            "speed": [speed.to_dict() for speed in self.speeds],
+        }
+
+
+RATES_HEAD = ["", "on", "seconds of sound", "took (s)", "samples a second", "times real time"]
+
+
+def compare_audio(
+    student: Flow,
+    teacher: Flow,
+    dataset: AudioDataset,
+    *,
+    name: str,
+    terms: Sequence[str],
+    track: Track | None = None,
+) -> DistilledAudio:
+    """Measures a student of sound against its teacher on test clips.
+
+    Args:
+        student: put into eval mode, as the teacher is; on the teacher's device, in its dtype.
+        teacher: one autoregressive layer of a WaveNet.
+        dataset: of both.
+        name: of the teacher's run.
+        terms: what the student minimised, in words.
+        track: shows how far the comparison has come.
+    """
+    clips, schema = dataset.test, dataset.schema
+    indices = clips_to_copy(clips, COMPARED)
+    kl = kl_per_sample(student, teacher, clips, clips_to_copy(clips, KL_CLIPS), track=track)
+    ours, theirs = (
+        draw_copies(flow, clips, indices, schema, track=track) for flow in (student, teacher)
+    )
+    first = clips.clip(indices[0])
+    speeds = sampling_rates(teacher, student, schema.rate, first.context, first.x.shape[-1])
+    return compare_copies(ours, theirs, schema.rate, name, terms, kl, speeds)
+
+
+def compare_copies(
+    student: Sequence[Copy],
+    teacher: Sequence[Copy],
+    rate: int,
+    name: str,
+    terms: Sequence[str],
+    kl: tuple[float, float],
+    speeds: Sequence[SamplingRate] = (),
+) -> DistilledAudio:
+    """Measures copies that both made of the same clips; the KL and its error are given."""
+    of_teacher, of_student = (
+        measure_copies([c.original for c in copies], [c.sample for c in copies], rate)
+        for copies in (teacher, student)
+    )
+    return DistilledAudio(
+        name, tuple(terms), *kl, of_teacher, of_student, tuple(speeds), teacher, student
+    )
+
+
+@torch.no_grad()
+def kl_per_sample(
+    student: Flow,
+    teacher: Flow,
+    clips: Clips,
+    indices: Sequence[int],
+    seed: int = 0,
+    track: Track | None = None,
+) -> tuple[float, float]:
+    """KL(student||teacher) in nats a sample, and two standard errors of it over clips.
+
+    For the context and the length of each clip the student draws a sample of its own, as its
+    divergence needs no real sound. It is in closed form where both are Gaussian, given the noise.
+    """
+    ours, theirs = undressed(student.eval()), undressed(teacher.eval())
+    generator = noise(student, seed)
+    totals, lengths = [], []
+    for index in track(indices, "comparing", len(indices)) if track else indices:
+        x, context = batch_of(clips.clip(index))
+        rows = None if context is None else teacher.embed(context.to(teacher.base.like))
+        z = student.base.sample(len(x), generator, x.shape[-1])
+        drawn = conditionals(ours, z, rows)
+        apart = conditional_kl(ours, theirs, drawn, rows, DRAWS, generator)
+        totals.append(float(apart.kl.double().sum()))
+        lengths.append(x.shape[-1])
+    return ratio_two_se(
+        torch.tensor(totals, dtype=torch.float64), torch.tensor(lengths, dtype=torch.float64)
+    )
+
+
+def verdict(of_teacher: CopyMeasures, of_student: CopyMeasures) -> list[str]:
+    """Whether a student is quiet or dull, which a KL alone hides; a line each."""
+    low, treble = of_student.level.mean, of_student.treble.mean
+    faults = []
+    if low < -QUIET:
+        faults.append(
+            f"quiet: its copies are {number(-low, 1)} dB softer than the "
+            f"originals{_beside(of_teacher.level)}; a KL alone hides that, as soft sounds are "
+            f"likely ones under the teacher; give `spectral` more weight"
+        )
+    # Treble counts relative to the level as a whole: a quiet copy is not a dull one.
+    if treble - min(low, 0.0) < -DULL:
+        faults.append(
+            f"dull: above a quarter of the rate, its average spectrum is {number(-treble, 1)} dB "
+            f"below the originals'{_beside(of_teacher.treble)}; a KL alone hides that; give "
+            f"`spectral` more weight, or train it longer"
+        )
+    if faults:
+        return faults
+    return [
+        f"neither quiet nor dull: level {signed(low)} dB, average spectrum above a quarter of "
+        f"the rate {signed(treble)} dB of the originals"
+    ]
+
+
+def _beside(teacher: Mean) -> str:
+    """The teacher's value, which tells whether the student learned the fault from it."""
+    return f" (its teacher's: {signed(teacher.mean)} dB)"

@@ -1,0 +1,171 @@
+"""Sounds to look at: waveforms, spectrograms on one scale, and average spectra."""
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from caudal.report.audio.copies import Copy
+from caudal.report.audio.spectra import (
+    FLOOR,
+    average_spectrum,
+    decibels,
+    level,
+    magnitudes,
+    sizes,
+)
+from caudal.report.style import DATA, QUIET, SAMPLES, WIDTH, new_figure, shorten
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+RANGE = 75.0  # dB that are shown
+LOUD = 0.998  # share of the originals' values that are below the top of the scale
+COLUMNS = 500  # of a spectrogram, more than the picture has dots
+MAP = "magma"
+AVERAGED = 90.0  # dB from the top that the frame of average spectra holds
+TEACHER = "#5a8a52"  # neither the data's colour nor that of samples
+
+
+class Sound(NamedTuple):
+    """A sound (T,) in amplitudes, its name, and the colour of its line."""
+
+    title: str
+    wave: Tensor
+    colour: str
+
+
+def sounds_of(copy: Copy, teacher: Copy | None = None) -> list[Sound]:
+    """Original, the teacher's if there is one, and the flow's, from left to right."""
+    original = Sound("original", copy.original, DATA)
+    if teacher is None:
+        return [original, Sound("sample", copy.sample, SAMPLES)]
+    teachers = Sound("teacher", teacher.sample, TEACHER)
+    return [original, teachers, Sound("student", copy.sample, SAMPLES)]
+
+
+def caption_of(copy: Copy) -> str:
+    """The clip's name and its labels."""
+    return f"{shorten(copy.name, 24)}, {copy.label}" if copy.label else shorten(copy.name, 44)
+
+
+def top_of(waves: Iterable[Tensor], rate: int) -> float:
+    """The top of the dB scale on which all of these sounds (T,) can be seen."""
+    return max(float(np.quantile(_spectrogram(wave, rate), LOUD)) for wave in waves)
+
+
+def draw_spectrograms(
+    rows: Sequence[Sequence[Sound]], names: Sequence[str], rate: int, top: float
+) -> "Figure":
+    """Waveforms over spectrograms, the sounds of a row side by side, all on one dB scale."""
+    across = len(rows[0])
+    figure = new_figure(WIDTH, 1.95 * len(rows) + 0.25)
+    heights = [1.0] * (len(rows) - 1) + [1.12]  # the last has the axis label under it
+    parts: Any = figure.subfigures(len(rows), 1, squeeze=False, height_ratios=heights)[:, 0]
+    for i, (part, row, name) in enumerate(zip(parts, rows, names, strict=True)):
+        shape: Any = {"sharex": True, "sharey": "row", "squeeze": False}
+        axes = part.subplots(2, across, gridspec_kw={"height_ratios": (1, 2.8)}, **shape)
+        peak = max(float(sound.wave.abs().max()) for sound in row)
+        for j, sound in enumerate(row):
+            shown = _draw(axes[:, j], sound, rate, top)
+            axes[0, j].set_title(sound.title, color=sound.colour, loc="left")
+            if i == len(rows) - 1:
+                axes[1, j].set_xlabel("seconds")
+        _name_amplitudes(axes[0, 0], peak)
+        axes[0, 0].set_title(name, color=QUIET, loc="right", fontsize=8)
+        axes[1, 0].set_ylabel("kHz")
+        bar = part.colorbar(shown, ax=axes[1, :], pad=0.01, aspect=12)
+        bar.set_label("dB")
+        bar.outline.set_visible(False)
+    return figure
+
+
+def _name_amplitudes(axes: "Axes", peak: float) -> None:
+    """Puts ticks at 0 and, with one digit, near the peak of the row."""
+    peak = max(peak, 1e-4)
+    size = 10.0 ** np.floor(np.log10(peak))
+    near = np.floor(peak / size) * size
+    axes.set_ylim(-1.1 * peak, 1.1 * peak)
+    axes.set_yticks([0.0, near], ["0", f"{near:.5g}"])
+
+
+def _draw(axes: "Sequence[Axes]", sound: Sound, rate: int, top: float) -> Any:
+    """Draws a waveform and the spectrogram under it; returns the latter for its scale."""
+    seconds = len(sound.wave) / rate
+    low, high = _envelope(sound.wave.numpy())
+    at = np.linspace(0, seconds, len(low))
+    axes[0].fill_between(at, low, high, color=sound.colour, linewidth=0.4)
+    axes[0].tick_params(bottom=False)
+    axes[0].spines["bottom"].set_visible(False)
+    shown = axes[1].imshow(
+        _spectrogram(sound.wave, rate),
+        origin="lower",
+        aspect="auto",
+        cmap=MAP,
+        vmin=top - RANGE,
+        vmax=top,
+        extent=(0, seconds, 0, rate / 2000),
+    )
+    axes[1].locator_params(axis="y", nbins=4)
+    return shown
+
+
+def _envelope(wave: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The lowest and the highest of the samples in each column of dots."""
+    size = -(-len(wave) // COLUMNS)
+    whole = np.pad(wave, (0, -len(wave) % size), mode="edge").reshape(-1, size)
+    return whole.min(1), whole.max(1)
+
+
+def _spectrogram(wave: Tensor, rate: int) -> np.ndarray:
+    """Spectrogram (F, frames) of a sound (T,) in dB."""
+    size = sizes(rate)[1]
+    hop = max(size // 8, len(wave) // COLUMNS, 1)
+    values: np.ndarray = decibels(magnitudes(wave[None].double(), size, hop))[0].numpy()
+    return values
+
+
+# --- average spectra -----------------------------------------------------------------------------
+
+
+class Side(NamedTuple):
+    """Sounds (T,) in amplitudes that are averaged, their name, and the colour of their line."""
+
+    name: str
+    waves: Sequence[Tensor]
+    colour: str
+
+
+def draw_averages(sides: Sequence[Side], rate: int) -> "Figure":
+    """The average spectrum of each side in dB, and its loudness in words."""
+    figure = new_figure(WIDTH, 3.2)
+    axes = figure.subplots()
+    lines = [spectrum_db(side.waves, rate) for side in sides]
+    for side, line in zip(sides, lines, strict=True):
+        at = np.linspace(0, rate / 2000, len(line))
+        words = f"{side.name}, RMS {loudness(side.waves):.1f} dB".replace("-", "−")
+        axes.plot(at, line, color=side.colour, linewidth=1.4, label=words)
+    top = max(float(line.max()) for line in lines)
+    low = min(float(line.min()) for line in lines)
+    axes.set_ylim(max(low, top - AVERAGED) - 3, top + 5)
+    axes.set_xlim(0, rate / 2000)
+    axes.axvline(rate / 4000, color=QUIET, linewidth=0.8, linestyle=(0, (2, 4)))
+    axes.set_xlabel("kHz")
+    axes.set_ylabel("mean power (dB)")
+    axes.legend(loc="upper right")
+    return figure
+
+
+def spectrum_db(waves: Sequence[Tensor], rate: int) -> np.ndarray:
+    """Mean power of all sounds at each frequency, in dB: (F,)."""
+    power = torch.stack([average_spectrum(wave[None], rate)[0] for wave in waves]).mean(0)
+    values: np.ndarray = (10 * power.clamp(min=FLOOR**2).log10()).numpy()
+    return values
+
+
+def loudness(waves: Sequence[Tensor]) -> float:
+    """Root mean square of all sounds together in dB."""
+    return float(level(torch.cat([*waves])[None]))

@@ -1,0 +1,232 @@
+"""The report of a run on audio: clips and samples to see and to hear, the flow's noise."""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from caudal.base import Independent
+from caudal.report.audio.copies import Copy, clips_to_copy, draw_copies, encode, sound_files
+from caudal.report.audio.distilled import DistilledAudio
+from caudal.report.audio.measures import copy_table, measure_copies
+from caudal.report.audio.residuals import draw_noise, find_noise
+from caudal.report.audio.spectrograms import (
+    TEACHER,
+    Side,
+    caption_of,
+    draw_averages,
+    draw_spectrograms,
+    sounds_of,
+    top_of,
+)
+from caudal.report.audio.spectrograms import Sound as Wave
+from caudal.report.curves import curves
+from caudal.report.items import Track
+from caudal.report.numbers import duration
+from caudal.report.story import (
+    Block,
+    Contents,
+    Drawn,
+    Section,
+    Sound,
+    Story,
+    Teller,
+    picture_sections,
+    render,
+)
+from caudal.report.style import DATA, SAMPLES
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+SHOWN = 4  # clips
+SECONDS = 5.0  # of each of them
+
+
+@dataclass(frozen=True)
+class _Heard:
+    """Copies that the report shows, and their teacher's copies or none."""
+
+    story: Story
+    copies: Sequence[Copy]
+    teachers: Sequence[Copy]
+
+    @property
+    def rate(self) -> int:
+        """Samples a second."""
+        rate: int = self.story.dataset.schema.rate
+        return rate
+
+    @property
+    def rows(self) -> list[list[Wave]]:
+        """The sounds of each clip, from left to right."""
+        if not self.teachers:
+            return [sounds_of(copy) for copy in self.copies]
+        pairs = zip(self.copies, self.teachers, strict=True)
+        return [sounds_of(copy, teacher) for copy, teacher in pairs]
+
+
+@dataclass(frozen=True)
+class AudioTeller(Teller):
+    """Tells the story of a run on audio.
+
+    Attributes:
+        seconds: of a clip that are drawn and shown, at most.
+        track: shows how far drawing samples has come.
+    """
+
+    many: ClassVar[str] = "clips"
+
+    seconds: float = SECONDS
+    track: Track | None = None
+
+    def tell(self, story: Story) -> Contents:
+        heard = self._heard(story)
+        pictures = render(_figures(heard))
+        apart = [picture for picture in pictures if picture.name != "spectrograms"]
+        sections = [*_sounds(heard), *picture_sections(apart)]
+        files = sound_files(heard.copies, heard.rate)
+        return Contents(self._headline(story), sections, pictures, (), files)
+
+    def _heard(self, story: Story) -> _Heard:
+        if isinstance(d := story.distilled, DistilledAudio):
+            return _Heard(story, d.student_copies[:SHOWN], d.teacher_copies[:SHOWN])
+        test, schema = story.dataset.test, story.dataset.schema
+        indices = clips_to_copy(test, SHOWN)
+        copies = draw_copies(
+            story.flow, test, indices, schema, seconds=self.seconds, track=self.track
+        )
+        return _Heard(story, copies, ())
+
+    def _headline(self, story: Story) -> str:
+        data, schema = story.dataset, story.dataset.schema
+        given = [column.name for column in schema.context]
+        if schema.mels:
+            given.append(f"a log-mel spectrum of {schema.mels} bands")
+        what = f"sounds at {schema.size}" + (f", given {', '.join(given)}" if given else "")
+        samples = sum(sum(part.lengths) for part in (data.train, data.valid, data.test))
+        return f"{what}; {self.parts(story)}, {duration(samples / schema.rate)} in all"
+
+
+# --- pictures -----------------------------------------------------------------------------------
+
+
+def _figures(heard: _Heard) -> Iterator[Drawn]:
+    if heard.copies:
+        drawn = _spectrograms(heard, slice(None))
+        yield "spectrograms", "Samples beside data", _caption(heard), drawn
+        yield "averages", "Average spectra", AVERAGES, _averages(heard)
+    yield from _noise(heard.story)
+    yield from _curves(heard.story)
+
+
+def _spectrograms(heard: _Heard, some: slice) -> "Figure":
+    top = top_of([copy.original for copy in heard.copies], heard.rate)
+    names = [caption_of(copy) for copy in heard.copies]
+    return draw_spectrograms(heard.rows[some], names[some], heard.rate, top)
+
+
+def _averages(heard: _Heard) -> "Figure":
+    originals = [copy.original for copy in heard.copies]
+    samples = [copy.sample for copy in heard.copies]
+    if not heard.teachers:
+        sides = [Side("test clips", originals, DATA), Side("samples", samples, SAMPLES)]
+    else:
+        teachers = Side("teacher", [copy.sample for copy in heard.teachers], TEACHER)
+        sides = [Side("originals", originals, DATA), teachers, Side("student", samples, SAMPLES)]
+    return draw_averages(sides, heard.rate)
+
+
+def _noise(story: Story) -> Iterator[Drawn]:
+    """The noise of test clips, unless scoring them would take a step a sample."""
+    base = story.flow.base
+    if story.recipe.scores == "parallel" and isinstance(base, Independent):
+        test, schema = story.dataset.test, story.dataset.schema
+        noises = find_noise(story.flow, test, clips_to_copy(test), schema, story.seed)
+        if noises := [z for z in noises if z.isfinite().all()]:
+            caption = NOISE.format(f"{sum(len(z) for z in noises):,}")
+            yield "noise", "The noise of test clips", caption, draw_noise(noises, base)
+
+
+def _curves(story: Story) -> Iterator[Drawn]:
+    if story.distilled is not None:
+        yield from curves(story, LOSSES, "loss, all terms", 1.0)
+    else:
+        scale, baseline = 1 / math.log(2), "linear prediction"
+        yield from curves(story, "Mean bits a sample", "bits/sample", scale, baseline)
+
+
+# --- sounds -------------------------------------------------------------------------------------
+
+
+def _sounds(heard: _Heard) -> Iterator[Section]:
+    """Each clip's spectrograms, with the players of its sounds under them."""
+    blocks: list[Block] = []
+    figures = (
+        (f"clip-{i}", caption_of(copy), "", _spectrograms(heard, slice(i, i + 1)))
+        for i, copy in enumerate(heard.copies)
+    )
+    for picture, row in zip(render(figures), heard.rows, strict=True):
+        blocks += [picture, [_player(wave, heard.rate) for wave in row]]
+    schema = heard.story.dataset.schema
+    if schema.mels and heard.copies and not heard.teachers:
+        # Samples are copies only where a spectrum is given.
+        originals, samples = zip(*((c.original, c.sample) for c in heard.copies), strict=True)
+        blocks.append(copy_table(measure_copies(originals, samples, heard.rate)))
+    yield Section("Samples beside data", _caption(heard), blocks)
+
+
+def _player(wave: Wave, rate: int) -> Sound:
+    """A sound losslessly packed."""
+    flac = encode(wave.wave, rate, "FLAC")
+    return Sound(wave.title, wave.colour, len(wave.wave) / rate, flac)
+
+
+def _caption(heard: _Heard) -> str:
+    """How to read the spectrograms and to take the sounds."""
+    n = sum(copy.broken for copy in heard.copies)
+    return _how(heard) + (BROKEN.format(n, len(heard.copies)) if n else "")
+
+
+def _how(heard: _Heard) -> str:
+    schema = heard.story.dataset.schema
+    if heard.teachers:
+        return BESIDE_TEACHER
+    if schema.mels:
+        also = "".join(f" and its {c.name}" for c in schema.context)
+        return COPIES.format(mels=schema.mels, also=also)
+    if schema.context:
+        labels = ", ".join(c.name for c in schema.context)
+        return FREELY.format(f"samples for the same labels ({labels})")
+    return FREELY.format("samples of the same length")
+
+
+COPIES = (
+    "Test clips, chosen at random. On the left is the recording, on the right what the flow "
+    "makes of its {mels}-band log-mel spectrum{also} alone: it has to invent phases and all that "
+    "the bands do not contain. The wave is above, the spectrogram below; all have one scale."
+)
+FREELY = (
+    "Test clips, chosen at random, beside {}. A sample is a clip of its own and need not follow "
+    "the one on its left. All spectrograms have one scale."
+)
+BESIDE_TEACHER = (
+    "Test clips, chosen at random, beside what the teacher and the student make of the same "
+    "context. The wave is above, the spectrogram below; all have one scale."
+)
+BROKEN = (
+    " {} of {} samples have values that are not finite, which are silent here: from noise to "
+    "data, the flow is unstable."
+)
+AVERAGES = (
+    "Power at each frequency, over all of the clips above. A line below that of the test clips "
+    "is quiet; one that falls off beyond the dotted line, a quarter of the rate, is dull. RMS is "
+    "over all samples, with 0 dB for a constant at full scale."
+)
+NOISE = (
+    "What the flow makes of {} samples of test clips. For a perfect flow they would be "
+    "independent draws of the base. Left: their histogram, with the base's density. Middle: their "
+    "normal scores, which lie on the line where the distribution is right. Right: their "
+    "autocorrelation, which is within the band (two standard errors) where they are white."
+)
+LOSSES = "What the student minimised, in nats a sample,"

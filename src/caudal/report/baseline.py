@@ -1,0 +1,154 @@
+"""Baselines: simple densities that a flow is measured against, and their files."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import torch
+from torch import Tensor
+
+from caudal import files
+from caudal.data import Batch
+from caudal.errors import InputError
+from caudal.flow import Flow
+from caudal.report.items import AnySchema
+
+RIDGE = 1e-6
+_TYPES = {
+    "table": "caudal.report.table.gaussian:Gaussian",
+    "images": "caudal.report.images.gaussian:PixelGaussian",
+    "audio": "caudal.report.audio.autoregression:Autoregression",
+}
+
+
+class Baseline(ABC):
+    """A density of one kind of data that depends on the training items and not on the recipe.
+
+    So any two runs on the same data are measured by the same thing.
+
+    Attributes:
+        name: what it is called.
+        note: what it is, in words.
+    """
+
+    name: ClassVar[str]
+    note: str
+
+    @classmethod
+    @abstractmethod
+    def fit(cls, flow: Flow, source: Any, schema: Any, seed: int = 0) -> Self:
+        """The baseline of highest likelihood for the training items of `source`.
+
+        Args:
+            flow: lifts the rows of a table; other baselines do not use it.
+            source: the training items.
+            schema: what they are.
+            seed: of the dequantisation noise.
+        """
+
+    @abstractmethod
+    def log_prob(
+        self, flow: Flow, batch: Batch, same: torch.Generator, own: torch.Generator
+    ) -> Tensor:
+        """Log-probability of items in nats, where the flow's is one: (B,) float64.
+
+        Args:
+            flow: that the baseline stands beside.
+            batch: the items, on the flow's device.
+            same: draws the noise that the flow drew for these items.
+            own: on the CPU, draws noise that does not depend on the flow.
+        """
+
+    @abstractmethod
+    def fits(self, flow: Flow, schema: Any) -> bool:
+        """Whether it is a density of the data of that flow and schema."""
+
+    @abstractmethod
+    def tensors(self) -> dict[str, Tensor]:
+        """What its file holds."""
+
+    @classmethod
+    @abstractmethod
+    def from_tensors(cls, tensors: Mapping[str, Tensor], note: str) -> Self:
+        """The baseline whose `tensors` these are."""
+
+
+def baseline_type(kind: str) -> type[Baseline]:
+    """The baseline for a kind of data: table, images or audio."""
+    module, _, name = _TYPES[kind].partition(":")
+    baseline: type[Baseline] = getattr(import_module(module), name)
+    return baseline
+
+
+def save_baseline(path: str | Path, baseline: Baseline) -> None:
+    """Writes a baseline to a .safetensors file, atomically."""
+    from safetensors.torch import save
+
+    tensors = {name: value.cpu().contiguous() for name, value in baseline.tensors().items()}
+    with files.atomic(path) as temporary:
+        # `save_file` would make a file that other users may not read.
+        temporary.write_bytes(save(tensors, {"note": baseline.note}))
+
+
+def load_baseline(
+    path: str | Path, kind: str, flow: Flow | None = None, schema: AnySchema | None = None
+) -> Baseline:
+    """The baseline that `save_baseline` wrote.
+
+    Args:
+        path: the file.
+        kind: of the data.
+        flow: given with its schema, the baseline must be of the same data.
+        schema: of the flow's data.
+
+    Raises:
+        InputError: the file is damaged, holds no such baseline, or one of other data.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            note = (file.metadata() or {}).get("note", "")
+        baseline = baseline_type(kind).from_tensors(tensors, note)
+    except (SafetensorError, OSError, KeyError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"{path} is damaged ({reason}): remove it, it is made anew") from None
+    if flow is not None and not baseline.fits(flow, schema):
+        raise InputError(f"{path} is of other data than the run's: remove it, it is made anew")
+    return baseline
+
+
+def moments(
+    pairs: Iterable[tuple[Tensor, Tensor | None]], full: bool = True
+) -> tuple[int, Tensor, Tensor]:
+    """Count, mean and (biased) covariance of rows [features, y], in float64.
+
+    Unless `full`, only the diagonal of the covariance is computed.
+    """
+    count = 0
+    shift = total = cross = torch.zeros(())
+    for y, features in pairs:
+        rows = (y if features is None else torch.cat([features, y], 1)).double()
+        # Sums about a point inside the data keep their digits; sums about 0 may not.
+        shift = rows.mean(0) if count == 0 else shift
+        rows = rows - shift
+        count += len(rows)
+        total = total + rows.sum(0)
+        cross = cross + (rows.T @ rows if full else rows.square().sum(0))
+    mean = total / count
+    square = torch.outer(mean, mean) if full else mean.square()
+    return count, shift + mean, cross / count - square
+
+
+def cholesky(cov: Tensor) -> tuple[Tensor, bool]:
+    """Cholesky's factor L of cov = L L^T, and whether the diagonal had to be raised to get it."""
+    std = cov.diagonal().clamp(min=0).sqrt()
+    std = torch.where(std > 0, std, 1.0)
+    correlation = cov / std[:, None] / std
+    ridged = bool(torch.linalg.eigvalsh(correlation)[0] < 1e-10)
+    if ridged:
+        correlation = correlation + RIDGE * torch.eye(len(cov), dtype=cov.dtype, device=cov.device)
+    return std[:, None] * torch.linalg.cholesky(correlation), ridged

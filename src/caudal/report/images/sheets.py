@@ -1,0 +1,146 @@
+"""Sheets of images: samples beside data, temperatures, a student beside its teacher, manifolds."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from caudal.data import ImageSchema, Rows
+from caudal.data.source import permutation
+from caudal.flow import Flow
+from caudal.interpolation import manifold
+from caudal.report.distilled import Samples
+from caudal.report.images.draw import (
+    Classes,
+    classes_of,
+    members,
+    sample_images,
+    some_images,
+    view,
+)
+from caudal.report.images.tiles import APART, Panel, across, draw_panels, grid_of
+from caudal.report.style import DATA, SAMPLES
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+ROWS = 8
+TEMPERATURES = (0.5, 0.7, 0.85, 1.0)
+SIDE = 8  # of a manifold
+
+
+def draw_samples(flow: Flow, schema: ImageSchema, rows: Rows, seed: int = 0) -> "Figure":
+    """Data left and samples right, chosen at random; given a class, each row has one class."""
+    if (classes := classes_of(schema)) is not None and rows.context is not None:
+        columns = across(schema.shape[2], ROWS, 2, 80)
+        images, shown = members(rows, rows.context, classes, columns)
+        data = view(schema, images.flatten(0, 1)).reshape(*shown.shape, *_tile(schema))
+        drawn = sample_images(flow, schema, shown.numel(), classes.context(columns), seed=seed)
+        left = Panel(data, "data", DATA, rows=classes.names, shown=shown.numpy())
+    else:
+        columns = across(schema.shape[2], ROWS, 2)
+        chosen = some_images(rows, columns * ROWS)
+        left = Panel(grid_of(view(schema, chosen.x), columns), "data", DATA)
+        drawn = sample_images(flow, schema, len(chosen), chosen.context, seed=seed)
+    samples = grid_of(view(schema, drawn), left.tiles.shape[1])
+    return draw_panels([left, Panel(samples, "samples", SAMPLES)])
+
+
+def draw_temperatures(flow: Flow, schema: ImageSchema, seed: int = 0) -> "Figure":
+    """The same noise, scaled by several temperatures, each in a row."""
+    columns, classes = across(schema.shape[2], 12, 1, 80), classes_of(schema)
+    context = classes.cycled(columns) if classes else None
+    rows = [
+        grid_of(view(schema, sample_images(flow, schema, columns, context, t, seed)), columns)
+        for t in TEMPERATURES
+    ]
+    labels = [f"T = {t:g}" for t in TEMPERATURES]
+    return draw_panels([Panel(np.concatenate(rows), rows=labels)])
+
+
+def draw_students(samples: Samples, schema: ImageSchema) -> "Figure":
+    """Samples of a teacher left, and of its student right, for the same contexts in turn."""
+    columns = across(schema.shape[2], ROWS, 2)
+    sides = (("teacher", samples.teacher, DATA), ("student", samples.student, SAMPLES))
+    panels = []
+    for title, images, colour in sides:
+        tiles = grid_of(view(schema, images[: columns * ROWS]), columns)
+        panels.append(Panel(tiles, title, colour))
+    return draw_panels(panels)
+
+
+# --- between four images ------------------------------------------------------------------------
+
+
+def draw_manifold(
+    flow: Flow,
+    schema: ImageSchema,
+    images: Tensor,
+    context: Tensor | None = None,
+    n: int = SIDE,
+    seed: int = 0,
+) -> "Figure":
+    """The manifold between four images, with the images themselves beside its corners.
+
+    Args:
+        flow: put into eval mode.
+        schema: of the images.
+        images: (4, C, H, W), any dtype.
+        context: (4, C) of the images, where the flow has one.
+        n: images along each side; fewer where they are too large for the sheet.
+        seed: of the dequantisation noise.
+    """
+    n = max(2, across(schema.shape[2], n + 2, labels=2 * APART) - 2)
+    between = manifold(flow, images, context, n, seed)
+    cells = view(schema, between.flatten(0, 1)).reshape(n, n, *_tile(schema))
+    corners = view(schema, images)
+    return draw_panels(
+        [
+            _beside(corners[[0, 2]], n),
+            Panel(cells, "between them", SAMPLES),
+            _beside(corners[[1, 3]], n),
+        ]
+    )
+
+
+def four_examples(schema: ImageSchema, rows: Rows) -> tuple[Tensor, Tensor | None]:
+    """Four images for the corners, of four classes where these are known, and their context."""
+    classes = classes_of(schema, 4)
+    if rows.context is None or classes is None:
+        chosen = permutation(len(rows), 0)[torch.arange(4) % len(rows)]
+    else:
+        chosen = _one_of_each(rows.context[:, 0].cpu(), classes)
+    chosen = chosen.to(rows.x.device)
+    return rows.x[chosen], None if rows.context is None else rows.context[chosen]
+
+
+def unlike(n: int, labels: Sequence[Any] | None, seed: int) -> list[int]:
+    """Four of n rows in a random order, of as many classes as there are, repeated if n < 4."""
+    order = permutation(n, seed).tolist()
+    first = {str(labels[i]): i for i in reversed(order)} if labels is not None else {}
+    leaders = set(first.values())
+    sorted_order = [i for i in order if i in leaders] + [i for i in order if i not in leaders]
+    return [sorted_order[k % n] for k in range(4)]
+
+
+def _beside(two: np.ndarray, n: int) -> Panel:
+    """Two examples at the heights of the corners, and nothing between them."""
+    tiles = np.zeros((n, 1, *two.shape[1:]), np.uint8)
+    tiles[0, 0], tiles[-1, 0] = two
+    shown = np.zeros((n, 1), bool)
+    shown[[0, -1]] = True
+    return Panel(tiles, "data", DATA, shown=shown)
+
+
+def _one_of_each(codes: Tensor, classes: Classes) -> Tensor:
+    """The first row of each class, or another row where a class has none."""
+    first = [(codes == code).nonzero()[:1, 0] for code in classes.codes]
+    rows = [int(row) if len(row) else i % len(codes) for i, row in enumerate(first)]
+    return torch.tensor([rows[i % len(rows)] for i in range(4)])
+
+
+def _tile(schema: ImageSchema) -> tuple[int, int, int]:
+    channels, height, width = schema.shape
+    return height, width, channels

@@ -1,0 +1,153 @@
+"""The report of a run on images: samples, neighbours, reconstructions, pixel values."""
+
+import math
+from collections.abc import Iterator
+from typing import ClassVar
+
+from torch import Tensor
+
+from caudal.data import Rows
+from caudal.report.curves import curves
+from caudal.report.distilled import DistilledRows
+from caudal.report.images import filmstrip, neighbours, reconstructions, sheets
+from caudal.report.images.draw import broken, sample_images, some_images
+from caudal.report.images.statistics import draw_moments, draw_values
+from caudal.report.story import Contents, Drawn, Story, Teller, picture_sections, render
+
+POOL = 256  # test images, and samples, that are measured
+PIXELS = 2**20  # of all of them: fewer images where they are large
+
+
+class ImageTeller(Teller):
+    """Tells the story of a run on images."""
+
+    many: ClassVar[str] = "images"
+
+    def tell(self, story: Story) -> Contents:
+        pictures = render(_figures(story))
+        schema = story.dataset.schema
+        what = f"images of {schema.size}"
+        if schema.bits != 8:
+            what += f" in {schema.bits} bits"
+        if schema.context:
+            what += f", given {', '.join(column.name for column in schema.context)}"
+        sections = list(picture_sections(pictures))
+        return Contents(f"{what}; {self.parts(story)}", sections, pictures)
+
+
+def _figures(story: Story) -> Iterator[Drawn]:
+    flow, data, seed = story.flow, story.dataset, story.seed
+    schema = data.schema
+    if isinstance(story.distilled, DistilledRows):
+        drawn = sheets.draw_students(story.distilled.samples, schema)
+        yield "teacher-images", "Student and teacher", TEACHER, drawn
+    test = some_images(data.test, _pool(schema.countable), seed)
+    sampled = sample_images(flow, schema, len(test), test.context, seed=seed + 1)
+    drawn = sheets.draw_samples(flow, schema, data.test, seed)
+    yield "samples", "Samples beside data", _samples(story, sampled), drawn
+    drawn = sheets.draw_temperatures(flow, schema, seed)
+    yield "temperatures", "Temperature", TEMPERATURES, drawn
+    yield _manifold(story)
+    sampled = sampled.nan_to_num(0.0)
+    near = neighbours.find_neighbours(sampled, test.x, data.train)
+    drawn = neighbours.draw_neighbours(near, schema, data.train)
+    yield "neighbours", "Nearest training images", _neighbours(near), drawn
+    yield _reconstructions(story, test)
+    yield from _filmstrip(story)
+    yield from _curves(story)
+    n = f"{len(test):,}"
+    drawn = draw_values(test.x, sampled, schema)
+    yield "values", "Pixel values", VALUES.format(n), drawn
+    drawn = draw_moments(test.x, sampled, schema)
+    yield "moments", "Mean and spread of each pixel", MOMENTS.format(n), drawn
+
+
+def _pool(pixels: int) -> int:
+    return max(64, min(POOL, PIXELS // pixels))
+
+
+def _samples(story: Story, sampled: Tensor) -> str:
+    caption = "Test images beside samples at temperature 1, both chosen at random."
+    if story.dataset.schema.context:
+        caption += " Each row has one class."
+    if lost := broken(sampled):
+        caption += (
+            f" {lost:,} of {len(sampled):,} samples have values that are not finite, which are "
+            f"black in the pictures: from noise to data, the flow is unstable."
+        )
+    return caption
+
+
+def _manifold(story: Story) -> Drawn:
+    schema = story.dataset.schema
+    images, context = sheets.four_examples(schema, story.dataset.test)
+    drawn = sheets.draw_manifold(story.flow, schema, images, context, seed=story.seed)
+    caption = MANIFOLD + (CLASSES if context is not None else "")
+    return "manifold", "Between four images", caption, drawn
+
+
+def _neighbours(near: neighbours.Neighbours) -> str:
+    sampled, test = near.medians
+    return NEIGHBOURS.format(
+        training=f"{near.training:,}",
+        n=len(near.samples),
+        sampled=f"{sampled:.2f}",
+        test=f"{test:.2f}",
+        ratio=f"{near.ratio:.2f}",
+    )
+
+
+def _reconstructions(story: Story, test: Rows) -> Drawn:
+    some = some_images(test, 12)
+    back = reconstructions.reconstruct(story.flow, some, story.seed)
+    drawn = reconstructions.draw_reconstructions(back, story.dataset.schema)
+    exact = "every image came back as it was"
+    if back.changed:
+        exact = f"{back.changed:,} of {back.images.numel():,} pixel values came back different"
+    caption = RECONSTRUCTIONS.format(n=len(some), largest=f"{back.largest:.1e}", exact=exact)
+    return "reconstructions", "There and back", caption, drawn
+
+
+def _filmstrip(story: Story) -> Iterator[Drawn]:
+    folder = story.folder and filmstrip.folder_of(story.folder)
+    if folder and filmstrip.has_filmstrip(folder):
+        drawn = filmstrip.draw_filmstrip(folder)
+        yield "filmstrip", "Samples as training went on", FILMSTRIP, drawn
+
+
+def _curves(story: Story) -> Iterator[Drawn]:
+    if story.distilled is not None:
+        yield from curves(story, LOSSES, "loss (nats)", 1.0)
+    else:
+        scale = 1 / (story.dataset.schema.countable * math.log(2))
+        yield from curves(story, "Mean bits/dim", "bits/dim", scale)
+
+
+TEACHER = "As many samples of the teacher as of the student, for the same contexts; no data."
+TEMPERATURES = (
+    "The same noise in each row, multiplied by the temperature T on its left. Below 1 samples are "
+    "likelier and less varied; only those at T = 1 are samples of the density that was evaluated."
+)
+MANIFOLD = (
+    "Four test images, and what the flow makes of the noise between theirs, along arcs of the "
+    "sphere near which noise lies. The corners of the grid are the images themselves, encoded and "
+    "decoded."
+)
+CLASSES = " Each cell is drawn given the class of its nearest corner."
+NEIGHBOURS = (
+    "On top are samples, and beside them test images, which the flow has not seen; under each is "
+    "the nearest of {training} training images, pixel by pixel. Numbers are distances to the "
+    "nearest: the root of the mean squared difference, in steps between pixel values. A flow that "
+    "memorised images draws samples that look like the images under them and lie much nearer to "
+    "them than test images do. Medians over {n}: {sampled} from samples, {test} from test images, "
+    "ratio {ratio}; far below 1 means copies, far above 1 samples unlike any image."
+)
+RECONSTRUCTIONS = (
+    "Test images, what came back of them through noise, decode(encode(x)), and the error before "
+    "rounding, enlarged. Its largest value over {n} images is {largest} of the step between pixel "
+    "values; {exact}."
+)
+FILMSTRIP = "The same noise in each row, decoded by the flow as it was after so many steps."
+LOSSES = "What the student minimised, in nats an image"
+VALUES = "Shares of each value in {} test images (filled) and in as many samples (line)."
+MOMENTS = "Over {} test images and as many samples; deviations are brightened alike."

@@ -1,0 +1,244 @@
+"""Scoring data with a flow and a baseline."""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from caudal.base import FREE
+from caudal.data import Batch, Source
+from caudal.data.unit import Unit
+from caudal.dequantization import PixelDequantization, VariationalDequantization
+from caudal.errors import InputError, NumericalError
+from caudal.flow import Flow
+from caudal.losses import bits_per_dim, discretized_log_prob, is_discretizable
+from caudal.report.baseline import Baseline, baseline_type
+from caudal.report.estimates import REDRAWN, estimate_errors, noise_errors
+from caudal.report.evaluation import Evaluation
+from caudal.report.items import (
+    AnySchema,
+    Track,
+    items_of,
+    n_batches,
+    noise,
+    place,
+    some_rows,
+    words_of,
+)
+from caudal.report.numbers import mean_two_se, ratio_two_se
+
+CHUNK = 1 << 20  # numbers that `log_prob_items` scores at a time
+
+
+@torch.no_grad()
+def evaluate(
+    flow: Flow,
+    source: Source,
+    baseline: Baseline | None,
+    schema: AnySchema,
+    *,
+    split: str = "test",
+    limit: int | None = None,
+    seed: int = 0,
+    draws: int = 1,
+    track: Track | None = None,
+) -> Evaluation:
+    """Scores items whole, as they are, with the flow and the baseline.
+
+    Args:
+        flow: put into eval mode.
+        source: the items.
+        baseline: fitted to the training items; None where these are not known.
+        schema: what the items are.
+        split: what to call them.
+        limit: score at most so many, from all over the source and always the same ones.
+        seed: of the noise that fills steps and gaps, and of estimates.
+        draws: of that noise for each item.
+        track: shows how far scoring has come.
+
+    Raises:
+        NumericalError: a log-probability is NaN, or infinite upwards.
+        InputError: there are no items.
+    """
+    flow.eval()
+    batches: Iterable[Batch] = items_of(source, limit)
+    if track is not None:
+        batches = track(batches, "evaluating", n_batches(source, limit))
+    scored = _scores(flow, batches, baseline, draws, seed)
+    if not scored:
+        raise InputError(f"no {split} {words_of(schema).many} to evaluate")
+    return _summary(torch.cat(scored), flow, source, baseline, schema, split, seed, draws)
+
+
+def log_prob_items(flow: Flow, batch: Batch, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Log-probability of each item, the mean of a few estimates, and its standard error, (B,).
+
+    The error is 0 unless the flow is estimated. Both are float64 and in nats, on the flow's
+    device; an item outside the support has -inf. Large batches are scored in parts.
+
+    Raises:
+        NumericalError: a log-probability is NaN, or infinite upwards.
+    """
+    x, context = place(flow, batch)
+    size = max(1, CHUNK // max(1, x[0].numel())) if len(x) else 1
+    parts = []
+    for start in range(0, max(1, len(x)), size):
+        rows = slice(start, start + size)
+        given = None if context is None else context[rows]
+        parts.append(flow.log_prob_with_error(x[rows], given, generator=generator))
+    log_prob, error = (torch.cat(part).double() for part in zip(*parts, strict=True))
+    return _checked(log_prob), error
+
+
+def _checked(log_prob: Tensor) -> Tensor:
+    if (log_prob.isnan() | (log_prob == torch.inf)).any():
+        raise NumericalError("a log-density is not a number: the model is damaged, retrain")
+    return log_prob
+
+
+def _scores(
+    flow: Flow,
+    batches: Iterable[Batch],
+    baseline: Baseline | None,
+    draws: int,
+    seed: int,
+) -> list[Tensor]:
+    """Scores of the items of each batch, (B, 5) float64 in nats.
+
+    The columns are the flow's mean over draws, its importance bound, the baseline's score, the
+    discretised one (NaN where there is none), and the number of elements.
+    """
+    generator, own = noise(flow, seed), torch.Generator().manual_seed(seed)
+    same, whole, scored = noise(flow, seed), is_discretizable(flow), []
+    for batch in batches:
+        x, context = batch = place(flow, batch)
+        same.set_state(generator.get_state())
+        log_probs = [flow.log_prob(x, context, generator).double() for _ in range(draws)]
+        drawn = _checked(torch.stack(log_probs)).cpu()
+        unknown = torch.full((len(x),), torch.nan, dtype=torch.float64)
+        beside = baseline.log_prob(flow, batch, same, own).cpu() if baseline else unknown
+        mass = _checked(discretized_log_prob(flow, x, context)) if whole else unknown
+        importance = drawn.logsumexp(0) - math.log(draws)
+        elements = torch.full_like(unknown, x[0].numel())
+        parts = (drawn.mean(0), importance, beside, mass.double().cpu(), elements)
+        scored.append(torch.stack(parts, 1))
+    return scored
+
+
+def _summary(
+    scores: Tensor,
+    flow: Flow,
+    source: Source,
+    baseline: Baseline | None,
+    schema: AnySchema,
+    split: str,
+    seed: int,
+    draws: int,
+) -> Evaluation:
+    """What the scores (N, 5) of `_scores` come to."""
+    kind, one, many, unit = words_of(schema)
+    fixed = FREE not in flow.base.event_shape
+    units = _Units(unit, int(scores[0, 4]) if fixed else None)
+    ours, importance, beside, mass, _ = scores.unbind(1)
+    inside = scores[ours > -torch.inf]
+    n, outside = len(inside) * draws, len(scores) - len(inside)
+    score, two_se = units.mean(inside[:, 0], inside[:, 4])
+    more: dict[str, Any] = {}
+    if fixed:
+        some = some_rows(source, REDRAWN, seed)
+        more |= noise_errors(flow, some, n, seed + 1, units.nats)
+        more |= estimate_errors(flow, some, n, seed + 1, units.nats)
+    if draws > 1 and unit.bits and not flow.estimated:
+        more["importance"] = units.mean(importance, scores[:, 4])[0]
+    if not mass.isnan().any():
+        means = units.mean(mass, scores[:, 4])
+        more |= dict(zip(("discretized", "discretized_two_se"), means, strict=True))
+    if baseline is not None:
+        gain, gain_two_se = units.gain(inside[:, 0], inside[:, 2], inside[:, 4])
+        more |= {"gain": gain, "gain_two_se": gain_two_se, "note": baseline.note}
+        more["baseline"] = units.mean(beside, scores[:, 4])[0]
+        if not unit.bits:
+            more["baseline_inside"] = units.mean(inside[:, 2], inside[:, 4])[0]
+    if unit.bits:
+        more |= {"bits": getattr(schema, "bits", None), "elements": units.elements}
+    elif schema.countable is not None:
+        more["bits_per_column"] = bits_per_dim(score, schema.countable)
+    whole = -math.inf * units.sign if outside else score
+    if not fixed:
+        more |= _of_sound(whole, int(scores[:, 4].sum()), schema)
+    return Evaluation(
+        **{
+            "score": whole,
+            "score_inside": score,
+            "two_se": two_se,
+            "unit": unit,
+            "kind": kind_of(flow),
+            "rows": len(scores),
+            "rows_outside": outside,
+            "split": split,
+            "seed": seed,
+            "draws": draws,
+            "log_prob": float(ours.mean()),
+            "log_prob_two_se": mean_two_se(inside[:, 0])[1],
+            "one": one,
+            "many": many,
+            "baseline_name": baseline_type(kind).name,
+            "note": f"not known, as the run's training {many} are not",
+            **more,
+        }
+    )
+
+
+def _of_sound(score: float, samples: int, schema: Any) -> dict[str, Any]:
+    """What is known of clips alone; `score` is in bits a sample."""
+    nats = score * -math.log(2)
+    return {
+        "rate": schema.rate,
+        "samples": samples,
+        "duration": samples / schema.rate,
+        "uniform": float(schema.bits),
+        "nats_per_sample": nats,
+        "density_nats_per_sample": nats + (schema.bits - 1) * math.log(2),
+    }
+
+
+def kind_of(flow: Flow) -> str:
+    """The kind of a flow's scores, with the noise that fills the steps between pixel values."""
+    if not isinstance(flow.dequantization, PixelDequantization):
+        return flow.kind
+    variational = isinstance(flow.dequantization, VariationalDequantization)
+    return f"{flow.kind} ({'variational' if variational else 'uniform'} dequantisation)"
+
+
+@dataclass(frozen=True)
+class _Units:
+    """Means of log-probabilities in nats, in a unit; `elements` of an item, None if they vary."""
+
+    unit: Unit
+    elements: int | None
+
+    @property
+    def sign(self) -> int:
+        """1 where more is better, -1 where fewer is."""
+        return -1 if self.unit.bits else 1
+
+    @property
+    def nats(self) -> float:
+        """How many nats of an item, or of an element where items vary, make one unit."""
+        return (self.elements or 1) * math.log(2) if self.unit.bits else 1.0
+
+    def mean(self, nats: Tensor, elements: Tensor) -> tuple[float, float]:
+        """The mean score, and two standard errors of it, over items (N,)."""
+        if self.elements is None:
+            return ratio_two_se(nats / (self.sign * self.nats), elements)
+        mean, two_se = mean_two_se(nats)
+        return self.sign * mean / self.nats, two_se / self.nats
+
+    def gain(self, ours: Tensor, theirs: Tensor, elements: Tensor) -> tuple[float, float]:
+        """By how much `ours` is better than `theirs`, and two standard errors of it."""
+        if self.elements is None:
+            return ratio_two_se(ours / self.nats - theirs / self.nats, elements)
+        return mean_two_se((ours - theirs) / self.nats)

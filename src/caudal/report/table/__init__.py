@@ -1,0 +1,1 @@
+"""Numbers, pictures and the page of a run on a table."""

@@ -1,0 +1,193 @@
+"""The report of a run on a table: pictures of columns, rows of both sides, distances."""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from caudal.data import Column
+from caudal.report.curves import curves
+from caudal.report.distilled import DistilledRows, ScreenTable
+from caudal.report.numbers import count, span
+from caudal.report.story import (
+    Beside,
+    Contents,
+    Drawn,
+    Section,
+    Story,
+    Teller,
+    picture_sections,
+    render,
+)
+from caudal.report.table import digits, marginals, pairs
+from caudal.report.table.comparison import (
+    ROWS,
+    Comparison,
+    Distance,
+    compare,
+    compare_flows,
+    distances,
+)
+from caudal.report.two_sample import by_chance
+
+PREVIEW = 6  # rows of each side
+MOST_COLUMNS = 12  # of such rows
+
+
+@dataclass(frozen=True)
+class TableTeller(Teller):
+    """Tells the story of a run on a table; `rows` of data are compared with as many samples."""
+
+    many: ClassVar[str] = "rows"
+
+    rows: int = ROWS
+
+    def tell(self, story: Story) -> Contents:
+        comparison = compare(story.flow, story.dataset, rows=self.rows)
+        pictures = render(_figures(story, comparison))
+        sections = [
+            *_samples(comparison),
+            *picture_sections(pictures),
+            _columns(story, comparison),
+        ]
+        schema = story.dataset.schema
+        what = count(len(schema.columns), "column", "columns")
+        if schema.context:
+            what += f" given {', '.join(column.name for column in schema.context)}"
+        return Contents(f"{what}; {self.parts(story)}", sections, pictures)
+
+
+# --- pictures -----------------------------------------------------------------------------------
+
+
+def _figures(story: Story, comparison: Comparison) -> Iterator[Drawn]:
+    if isinstance(story.distilled, DistilledRows):
+        yield from _beside_teacher(compare_flows(story.distilled.samples, comparison.schema))
+    if digits.image_side(comparison.schema):
+        yield "images", "Images", IMAGES, digits.draw_images(comparison)
+    flat = pairs.has_density(story.flow, comparison)
+    if flat:
+        yield "density", "Density", DENSITY, pairs.draw_density(story.flow, comparison)
+    drawn = marginals.draw_marginals(comparison)
+    yield "marginals", "Each column", _marginals(comparison), drawn
+    if len(comparison.columns) > 1 and not flat:
+        yield "pairs", "Pairs of columns", _pairs(comparison), pairs.draw_pairs(comparison)
+    if len(pairs.ordered_columns(comparison)) > 2:
+        drawn = pairs.draw_correlations(comparison)
+        yield "correlations", "Correlations", CORRELATIONS, drawn
+    if story.distilled is not None:
+        yield from curves(story, LOSSES, "negative loss (nats)", -1.0)
+    else:
+        losses = "Mean log-likelihood in nats a row"
+        yield from curves(story, losses, "log-likelihood of a row (nats)", -1.0)
+
+
+def _beside_teacher(comparison: Comparison) -> Iterator[Drawn]:
+    if digits.image_side(comparison.schema):
+        yield "teacher-images", "Student and teacher", TEACHER, digits.draw_images(comparison)
+    drawn = marginals.draw_marginals(comparison)
+    yield "teacher-marginals", "Each column, student and teacher", TEACHER, drawn
+    if len(comparison.columns) > 1:
+        drawn = pairs.draw_pairs(comparison)
+        yield "teacher-pairs", "Pairs of columns, student and teacher", TEACHER, drawn
+
+
+TEACHER = "As many samples of the teacher as of the student; no data."
+IMAGES = "Rows of the data beside samples of the flow. They are not picked: the first are shown."
+DENSITY = (
+    "The density that the flow learned, between the data it learned from and samples it drew. "
+    "Darker is denser."
+)
+CORRELATIONS = (
+    "Spearman's rank correlation of every two columns; categories of more than two levels have "
+    "no order and are left out. The colours of the difference have their own scale."
+)
+LOSSES = (
+    "What the student minimised, with its sign turned, in nats a row (validation: "
+    "KL(teacher||student) plus KL(student||teacher))"
+)
+
+
+def _marginals(comparison: Comparison) -> str:
+    n, most = len(comparison.columns), marginals.MOST
+    which = f" The {most} of {n} columns that differ most are shown." if n > most else ""
+    caption = (
+        f"Shares of {comparison.rows} (filled) and of as many samples (line). The frames hold "
+        f"99.8 % of the data.{which}"
+    )
+    if marginals.spikes(comparison):
+        caption += (
+            " A value of more than half of the rows is written as data | samples, and the "
+            "histogram is that of the other rows."
+        )
+    return caption
+
+
+def _pairs(comparison: Comparison) -> str:
+    n, most = len(comparison.columns), pairs.MOST
+    which = f"The {most} of {n} columns with the strongest correlations. " if n > most else ""
+    return (
+        f"{which}Up to {pairs.POINTS} rows on each side, in the same frames; values in steps are "
+        f"spread over their step."
+    )
+
+
+# --- tables -------------------------------------------------------------------------------------
+
+
+def _samples(comparison: Comparison) -> list[Section]:
+    """The first rows of both sides as they are written to files; nothing if they are wide."""
+    columns = comparison.columns
+    if len(columns) > MOST_COLUMNS:
+        return []
+    sides = [
+        _preview(title, columns, rows)
+        for title, rows in (("data", comparison.data), ("samples", comparison.samples))
+    ]
+    both = Beside(sides, ("data", "samples"))
+    return [Section("Samples beside data", "The first rows of each.", [both])]
+
+
+def _preview(title: str, columns: Sequence[Column], rows: np.ndarray) -> ScreenTable:
+    shown = [
+        [_value(column, number) for column, number in zip(columns, row, strict=True)]
+        for row in rows[:PREVIEW]
+    ]
+    looks = "".join(" " if c.categories is not None else "n" for c in columns)
+    return ScreenTable(title, [c.name for c in columns], shown, looks)
+
+
+def _value(column: Column, number: float) -> str:
+    """A value as the user would read it."""
+    if math.isnan(number):
+        return ""
+    if column.categories is not None:
+        level = column.categories[int(number)]
+        return "" if level is None else str(level)
+    # Six digits, as rows come in 32 bits, where 4.1 is 4.0999999.
+    return f"{number:.10g}" if column.kind == "integer" else f"{number:.6g}"
+
+
+def _columns(story: Story, comparison: Comparison) -> Section:
+    """What each column is, and how far its samples are from its data, the worst first."""
+    chance = by_chance(len(comparison.data))
+    caption = (
+        f"How far each column's samples are from its data, the worst first: for numbers the "
+        f"Kolmogorov-Smirnov distance (KS; up to {chance:.3f} can be chance), for categories "
+        f"total variation (TV). Missing shares: data | samples."
+    )
+    head = ["column", "distance", "", "kind", "support", "step", "missing", "", "values"]
+    rows = [_column(story, comparison, distance) for distance in distances(comparison)]
+    return Section("Columns", caption, [ScreenTable("", head, rows, " n   n")])
+
+
+def _column(story: Story, comparison: Comparison, distance: Distance) -> list[str]:
+    column = next(c for c in comparison.columns if c.name == distance.name)
+    summary = next((s for s in story.dataset.summary if s.name == distance.name), None)
+    step = f"{column.step:g}" if column.step and column.categories is None else ""
+    missing = f"{distance.missing[0]:.1%} | {distance.missing[1]:.1%}" if column.missing else ""
+    seen = [summary.source, span(summary)] if summary else ["", ""]
+    measured = [distance.name, f"{distance.value:.3f}", distance.measure]
+    return [*measured, column.kind, column.support, step, missing, *seen]
