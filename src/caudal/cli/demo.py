@@ -12,9 +12,9 @@ from typing import Any
 import torch
 
 from caudal.cli import distill, evaluate, sample, train
-from caudal.cli.parse import parse
-from caudal.cli.screen import Screen, number
-from caudal.report.story import duration
+from caudal.cli.words import parse
+from caudal.cli.screen import Screen
+from caudal.report import duration, number
 
 RECIPE = "nsf"
 SETTINGS = (

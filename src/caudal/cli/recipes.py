@@ -32,7 +32,7 @@ def run(words: list[str]) -> int:
     """Runs the command."""
     as_json = words == ["--json"]
     if words and not as_json:
-        from caudal.cli.parse import parse
+        from caudal.cli.words import parse
 
         as_json = parse(RecipesOptions, words, "caudal recipes").json
     known = {kind.name: kind for kind in _loaded()}

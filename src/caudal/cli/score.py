@@ -2,7 +2,8 @@
 
 from caudal.cli.options import ScoreOptions, open_run
 from caudal.cli.screen import Screen
-from caudal.report import OUTSIDE, number
+from caudal.report import number
+from caudal.report.evaluation import OUTSIDE
 
 
 def run(words: list[str]) -> int:

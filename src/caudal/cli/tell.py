@@ -6,7 +6,7 @@ from typing import Any
 
 from caudal.cli.screen import Screen
 from caudal.model import Model
-from caudal.report import Evaluation, duration, parameters
+from caudal.report import Evaluation, ScreenTable, duration, parameters
 from caudal.training.fit import Fitted
 from caudal.training.interruption import Interrupted
 from caudal.training.run import Run
@@ -14,7 +14,7 @@ from caudal.training.run import Run
 
 def evaluation(screen: Screen, result: Evaluation) -> None:
     """The numbers side by side, and what they are."""
-    screen.show(result.table())
+    screen.show(ScreenTable(result.title, *result.table()))
     for line in result.sentences():
         screen.say(line)
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from caudal.data import Column, TableSchema, read_tables
-from caudal.data.names import near
+from caudal.names import near
 from caudal.errors import InputError
 
 CHUNK = 4096  # contexts at a time

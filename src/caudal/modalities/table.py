@@ -276,7 +276,9 @@ class Table(OneShape):
         return Examples(rows, names, _classes(model.schema.context, rows.context), where)
 
     def write_manifold(self, path: Path, model: Any, grid: Any) -> None:
-        write_table_manifold(path, model.schema, grid.grid)
+        x, context, _ = grid.four
+        asked = (x, context, grid.n, grid.seed)
+        write_table_manifold(path, model.flow, model.schema, *asked)
 
 
 def _end(value: float | None, default: float) -> float:

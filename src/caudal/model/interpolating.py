@@ -8,10 +8,10 @@ import numpy as np
 from torch import Tensor
 
 from caudal.data import prepare_picture
-from caudal.data.source import permutation
 from caudal.errors import InputError
 from caudal.interpolation import manifold
 from caudal.modality import Examples
+from caudal.report import unlike
 from caudal.training.seeds import check_seed
 
 if TYPE_CHECKING:
@@ -90,15 +90,6 @@ def choose(examples: Examples, numbers: Sequence[int], seed: int) -> Four:
         words = [f"{text} (class {labels[i]})" for text, i in zip(words, chosen, strict=True)]
     context = None if rows.context is None else rows.context[chosen]
     return Four(rows.x[chosen], context, words)
-
-
-def unlike(n: int, labels: Sequence[Any] | None, seed: int) -> list[int]:
-    """Four of n rows in a random order, of as many classes as there are; repeated if too few."""
-    order = permutation(n, seed).tolist()
-    first = {str(labels[i]): i for i in reversed(order)} if labels is not None else {}
-    leaders = set(first.values())
-    sorted_order = [i for i in order if i in leaders] + [i for i in order if i not in leaders]
-    return [sorted_order[k % n] for k in range(4)]
 
 
 def _index(number: int, n: int) -> int:

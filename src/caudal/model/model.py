@@ -252,7 +252,7 @@ class Model:
         """The baseline that the run left behind; else, if `fit`, one fitted to its data."""
         path = None if self.folder is None else self.folder / BASELINE
         if path is not None and path.exists():
-            return load_baseline(path, self.flow, self.schema)
+            return load_baseline(path, self.schema.kind, self.flow, self.schema)
         return self.kind.baseline.fit(self.flow, self.dataset.train, self.schema) if fit else None
 
     # --- samples --------------------------------------------------------------------------------

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from caudal.errors import InputError
 from caudal.modality import Request, Requests
-from caudal.report import duration, noise
+from caudal.report import duration
+from caudal.report.items import noise
 from caudal.training.seeds import check_seed
 
 if TYPE_CHECKING:

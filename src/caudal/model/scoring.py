@@ -12,8 +12,9 @@ import pyarrow as pa
 from caudal.data import Piece, TableWriter
 from caudal.data.unit import Unit
 from caudal.flow import Flow
-from caudal.report import log_prob_items, noise
+from caudal.report import log_prob_items
 from caudal.report.estimates import off_by, short
+from caudal.report.items import noise
 from caudal.training.seeds import check_seed
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from caudal.data.names import near
+from caudal.names import near
 from caudal.errors import InputError
 from caudal.modality import MODALITIES, Modality, modality
 from caudal.recipes import Recipe, find_preset, find_recipe
@@ -96,8 +96,10 @@ def plain(part: Any) -> dict[str, Any]:
 
 
 def preset_values(recipe: str, name: str | None) -> dict[str, Any]:
-    """The options of a paper's configuration; none without a name."""
-    return {} if name is None else dict(find_preset(recipe, name).values)
+    """All options of a paper's configuration, the recipe's defaults too; none without a name."""
+    if name is None:
+        return {}
+    return {**plain(find_recipe(recipe)()), **find_preset(recipe, name).values}
 
 
 def without_beside(config: Mapping[str, Any]) -> dict[str, Any]:

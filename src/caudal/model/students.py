@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from caudal.data.names import near
+from caudal.names import near
 from caudal.errors import InputError
 from caudal.modality import Voice
 from caudal.model import settings as options_of_run

@@ -11,6 +11,7 @@ from caudal.recipes.nice import NICE
 from caudal.recipes.nsf import NSF, NSFAR, NSFIAF
 from caudal.recipes.nsf_image import NSFImage
 from caudal.recipes.parallel_wavenet import ParallelWaveNet
+from caudal.recipes.presets import PRESETS, find_preset
 from caudal.recipes.realnvp import RealNVP
 from caudal.recipes.recipe import Recipe
 from caudal.recipes.registry import RECIPES, find_recipe, register
@@ -45,6 +46,7 @@ __all__ = [
     "NSF",
     "NSFAR",
     "NSFIAF",
+    "PRESETS",
     "RECIPES",
     "Glow",
     "IResNet",
@@ -57,6 +59,7 @@ __all__ = [
     "ResidualFlow",
     "WaveNet",
     "describe",
+    "find_preset",
     "find_recipe",
     "rebuild",
     "register",

@@ -4,6 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from caudal.errors import InputError
+from caudal.names import near
+
 
 @dataclass(frozen=True)
 class Preset:
@@ -219,3 +222,17 @@ PRESETS: Mapping[str, Mapping[str, Preset]] = {
     },
 }
 """By the name of the recipe, and of the preset."""
+
+
+def find_preset(recipe: str, name: str) -> Preset:
+    """The preset of that name.
+
+    Raises:
+        InputError: the recipe has none of that name.
+    """
+    known = PRESETS.get(recipe, {})
+    if not known:
+        raise InputError(f"`preset` {name}: {recipe} has no presets, {', '.join(PRESETS)} do")
+    if name not in known:
+        raise InputError(f"`preset` {name}: {recipe} has none of that name; {near(name, [*known])}")
+    return known[name]
