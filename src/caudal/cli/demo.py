@@ -12,8 +12,8 @@ from typing import Any
 import torch
 
 from caudal.cli import distill, evaluate, sample, train
-from caudal.cli.words import parse
 from caudal.cli.screen import Screen
+from caudal.cli.words import parse
 from caudal.report import duration, number
 
 RECIPE = "nsf"

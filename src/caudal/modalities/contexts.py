@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from caudal.data import Column, TableSchema, read_tables
-from caudal.names import near
 from caudal.errors import InputError
+from caudal.names import near
 
 CHUNK = 4096  # contexts at a time
 Given = Sequence[str] | Mapping[str, Any]

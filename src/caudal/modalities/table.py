@@ -38,14 +38,8 @@ from caudal.modalities.rows import OneShape, endless
 from caudal.modality import Examples, Request, Voice
 from caudal.nets import ColumnEmbedding
 from caudal.recipes import Recipe
-from caudal.report import (
-    Gaussian,
-    ScreenTable,
-    TableTeller,
-    image_side,
-    span,
-    write_table_manifold,
-)
+from caudal.report import Gaussian, ScreenTable, TableTeller, image_side, write_table_manifold
+from caudal.report.numbers import span
 
 _DRAWN_ROWS, _DRAWN_NUMBERS = 8192, 1 << 22  # at a time: bounds the memory
 _LISTED = 24  # columns in the preview

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from caudal.names import near
 from caudal.errors import InputError
 from caudal.modality import MODALITIES, Modality, modality
+from caudal.names import near
 from caudal.recipes import Recipe, find_preset, find_recipe
 from caudal.training.options import Training
 from caudal.training.run import Run

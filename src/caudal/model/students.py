@@ -6,12 +6,12 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from caudal.names import near
 from caudal.errors import InputError
 from caudal.modality import Voice
 from caudal.model import settings as options_of_run
 from caudal.model.model import Model, load
 from caudal.model.training import finish
+from caudal.names import near
 from caudal.recipes import Recipe, find_recipe
 from caudal.training.devices import leads
 from caudal.training.distill import distill as fit_student

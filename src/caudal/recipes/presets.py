@@ -234,5 +234,7 @@ def find_preset(recipe: str, name: str) -> Preset:
     if not known:
         raise InputError(f"`preset` {name}: {recipe} has no presets, {', '.join(PRESETS)} do")
     if name not in known:
-        raise InputError(f"`preset` {name}: {recipe} has none of that name; {near(name, [*known])}")
+        raise InputError(
+            f"`preset` {name}: {recipe} has none of that name; {near(name, [*known])}"
+        )
     return known[name]

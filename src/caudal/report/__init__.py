@@ -11,7 +11,6 @@ from caudal.report.distilled import (
     compare_students,
     verdict,
 )
-from caudal.report.scoring import evaluate, log_prob_items
 from caudal.report.evaluation import Evaluation
 from caudal.report.fidelity import Fidelity, measure
 from caudal.report.images.filmstrip import Filmstrip
@@ -21,7 +20,8 @@ from caudal.report.images.teller import ImageTeller
 from caudal.report.numbers import duration, number, parameters, plus_minus
 from caudal.report.page import write_report
 from caudal.report.sampling_speed import SamplingSpeed, sampling_speed
-from caudal.report.story import Story, Teller
+from caudal.report.scoring import evaluate, log_prob_items
+from caudal.report.story import Story, Teller, write_figure
 from caudal.report.table.digits import image_side, write_table_manifold
 from caudal.report.table.gaussian import Gaussian
 from caudal.report.table.teller import TableTeller
@@ -64,6 +64,7 @@ __all__ = [
     "two_sample",
     "unlike",
     "verdict",
+    "write_figure",
     "write_report",
     "write_table_manifold",
 ]

@@ -2,11 +2,12 @@
 
 import io
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
+from caudal import files
 from caudal.flow import Flow
 from caudal.recipes import Recipe
 from caudal.report.distilled import Distilled, ScreenTable
@@ -162,3 +163,11 @@ def to_png(figure: "Figure") -> bytes:
     # Without the version and the date, the same run gives the same bytes.
     figure.savefig(buffer, format="png", metadata={"Software": None})
     return buffer.getvalue()
+
+
+def write_figure(path: Path, draw: "Callable[[], Figure]") -> None:
+    """Draws a figure in the house style, and writes it in the format of its suffix, atomically."""
+    kind = path.suffix[1:].casefold()
+    metadata = {"Software": None} if kind == "png" else None
+    with house_style(), files.atomic(path) as temporary:
+        draw().savefig(temporary, format=kind, metadata=metadata)
