@@ -13,7 +13,7 @@ from caudal.base import Normal
 from caudal.bijection import Chain, Inverse
 from caudal.bijections import Residual, Scale
 from caudal.correction import corrected_sample
-from caudal.data import Column, Rows, Schema
+from caudal.data import Column, Rows, TableSchema
 from caudal.dequantization import TableDequantization
 from caudal.errors import InputError
 from caudal.flow import Flow
@@ -219,8 +219,8 @@ def test_errors_of_a_residual_block_average_out_over_rows():
 
 # --- evaluations -------------------------------------------------------------------------------
 
-REALS = Schema((Column("a", "real"), Column("b", "real")))
-COUNTS = Schema((Column("a", "integer", low=0, high=9, step=1.0), Column("b", "real")))
+REALS = TableSchema((Column("a", "real"), Column("b", "real")))
+COUNTS = TableSchema((Column("a", "integer", low=0, high=9, step=1.0), Column("b", "real")))
 
 
 def table_flow(kind, schema=REALS, std=STD):

@@ -121,7 +121,7 @@ def test_the_design_page_has_the_same_layers():
         ("flow", "import caudal.training.fit"),
         ("flow", "from caudal import recipes"),
         ("flow", "from caudal import Flow"),
-        ("recipes", "from caudal.data import Schema"),
+        ("recipes", "from caudal.data import TableSchema"),
         ("data", "from caudal.recipes import RECIPES"),
         ("recipes", "import pathlib"),
         ("elementwise", "import numpy as np"),

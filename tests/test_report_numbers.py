@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from caudal.data import Batch, Column, Rows, Schema, Summary
+from caudal.data import Batch, Column, Rows, Summary, TableSchema
 from caudal.errors import NumericalError
 from caudal.recipes import NICE
 from caudal.report import Comparison, distances, evaluate, fit_gaussian
@@ -28,7 +28,7 @@ def small_flow(schema):
 def test_gaussian_of_far_and_unequal_columns():
     mix = torch.tensor([[1.0, 0.5, 0.0], [0.0, 1e-3, 0.0], [0.0, 0.0, 1e4]])
     x = torch.randn(3000, 3) @ mix + torch.tensor([500.0, -0.1, 3e5])
-    gaussian = fit_gaussian(small_flow(Schema(REALS)), Rows(x))
+    gaussian = fit_gaussian(small_flow(TableSchema(REALS)), Rows(x))
     normal = torch.distributions.MultivariateNormal(x.double().mean(0), x.double().T.cov())
     torch.testing.assert_close(
         gaussian.log_prob(x), normal.log_prob(x.double()), rtol=1e-3, atol=1e-2
@@ -41,7 +41,7 @@ def test_gaussian_given_context_is_a_linear_regression():
     levels = torch.tensor([0.0, 5.0, -3.0])[context[:, 1].long()]
     x = (2 * context[:, :1] + levels[:, None]) + 0.1 * torch.randn(2000, 1)
     kinds = (Column("age", "real"), Column("city", "categorical", 0, 2, 1, ("A", "B", "C")))
-    flow = small_flow(Schema((Column("y", "real"),), kinds))
+    flow = small_flow(TableSchema((Column("y", "real"),), kinds))
     gaussian = fit_gaussian(flow, Rows(x, context))
     mean = float(gaussian.log_prob(x, flow.embed(context)).mean())
     ones = torch.nn.functional.one_hot(context[:, 1].long()).double()
@@ -56,13 +56,13 @@ def test_a_singular_covariance_is_regularised_and_said():
     x = torch.randn(500, 2)
     x = torch.cat([x, x[:, :1] + x[:, 1:]], 1).double().float()
     x[:, 2] = x[:, 0]
-    gaussian = fit_gaussian(small_flow(Schema(REALS)), Rows(x))
+    gaussian = fit_gaussian(small_flow(TableSchema(REALS)), Rows(x))
     assert "singular" in gaussian.note
     assert gaussian.log_prob(x).isfinite().all()
 
 
 def test_gaussian_is_saved_whole(tmp_path):
-    gaussian = fit_gaussian(small_flow(Schema(REALS)), Rows(torch.randn(50, 3)))
+    gaussian = fit_gaussian(small_flow(TableSchema(REALS)), Rows(torch.randn(50, 3)))
     save_gaussian(tmp_path / "g.safetensors", gaussian)
     loaded = load_gaussian(tmp_path / "g.safetensors")
     assert loaded.note == gaussian.note
@@ -71,7 +71,7 @@ def test_gaussian_is_saved_whole(tmp_path):
 
 def test_both_bounds_use_the_same_noise():
     """A Gaussian scored beside itself gains nothing, whatever noise was drawn."""
-    schema = Schema((Column("k", "integer", step=1.0), Column("m", "real", missing=True)))
+    schema = TableSchema((Column("k", "integer", step=1.0), Column("m", "real", missing=True)))
     flow = small_flow(schema)
     x = torch.stack([torch.randint(9, (300,)).float(), torch.randn(300)], 1)
     x[:40, 1] = torch.nan
@@ -85,7 +85,7 @@ def test_both_bounds_use_the_same_noise():
 
 
 def test_nan_log_prob_raises():
-    schema = Schema(REALS)
+    schema = TableSchema(REALS)
     flow = small_flow(schema)
     with torch.no_grad():
         next(iter(flow.parameters())).fill_(torch.nan)
@@ -150,7 +150,9 @@ def test_span_of_categories():
 
 
 def compared(data, samples, *columns):
-    return Comparison(Schema(columns), np.array(data, float), np.array(samples, float), None, "")
+    return Comparison(
+        TableSchema(columns), np.array(data, float), np.array(samples, float), None, ""
+    )
 
 
 def test_distances():

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from caudal.cli.opened import OpenedRun
-from caudal.data import Schema, read_tables
+from caudal.data import TableSchema, read_tables
 from caudal.data.names import near
 from caudal.errors import InputError
 
@@ -64,7 +64,7 @@ def fixed_values(opened: OpenedRun, given: tuple[str, ...]) -> dict[str, float]:
         name, value = _name_and_value(text, list(columns))
         gap = value == "" and None in (columns[name].categories or ())
         table = pa.table({name: pa.array([None if gap else value], pa.string())})
-        encoded = Schema((), (columns[name],)).encode_context(table, file="--given")
+        encoded = TableSchema((), (columns[name],)).encode_context(table, file="--given")
         if name in found:
             raise InputError(f"--given: '{name}' is given twice; one value of each column goes")
         found[name] = float(encoded[0, 0])
@@ -95,7 +95,7 @@ def _from_file(opened: OpenedRun, file: str, fixed: Collection[str]) -> Iterator
     """The rows of a file, which need not have the columns whose values are fixed."""
     columns = opened.schema.context
     free = [i for i, column in enumerate(columns) if column.name not in fixed]
-    schema = Schema((), tuple(columns[i] for i in free))
+    schema = TableSchema((), tuple(columns[i] for i in free))
     while True:
         first = 1
         for table in read_tables(file, schema=schema):

@@ -7,18 +7,18 @@ from typing import Any
 
 from caudal.cli.options import TABLE_ONLY, DataOptions, ReadingOptions, TrainOptions
 from caudal.cli.screen import Screen
-from caudal.data import Dataset, ImageDataset, open_data
-from caudal.data.audio import AudioDataset, finds_audio, open_audio
+from caudal.data import Dataset, open_data
+from caudal.data.audio import finds_audio, open_audio
 from caudal.data.audio.locate import FORMATS
+from caudal.data.files.read import Progress
 from caudal.data.images import finds_images, open_images
-from caudal.data.images.fill import Progress
 from caudal.errors import InputError
 from caudal.recipes import RECIPES
 from caudal.recipes.wavenet import AudioRecipe
 
 TRAINABLE = " or ".join(n for n, r in RECIPES.items() if r.audio and r.scores != "sequential")
 
-AnyDataset = Dataset | ImageDataset | AudioDataset
+AnyDataset = Dataset
 
 
 def open_dataset(given: TrainOptions[Any], screen: Screen) -> AnyDataset:
@@ -55,7 +55,7 @@ def open_dataset(given: TrainOptions[Any], screen: Screen) -> AnyDataset:
     return data
 
 
-def _open_audio(given: TrainOptions[Any], sound: bool, screen: Screen) -> AudioDataset:
+def _open_audio(given: TrainOptions[Any], sound: bool, screen: Screen) -> Dataset:
     """The clips that the options name, in frames as the recipe has them."""
     options, recipe = given.data, given.recipe
     if not isinstance(recipe, AudioRecipe):

@@ -11,7 +11,7 @@ from caudal.cli.opened import OpenedRun
 from caudal.cli.opened_audio import audio_dataset
 from caudal.cli.options import DistillOptions, student_config
 from caudal.cli.screen import Screen, number
-from caudal.data import AudioDataset
+from caudal.data import Dataset
 from caudal.flow import Flow
 from caudal.report.sound import (
     Copy,
@@ -79,7 +79,7 @@ def _preview(
     options: DistillOptions[Any, Any],
     opened: OpenedRun,
     student: Flow,
-    data: AudioDataset,
+    data: Dataset,
 ) -> list[str]:
     """Says who learns what from whom; gives the terms that are minimised."""
     screen.say(f"\nteacher: {opened.recipe.name} in {options.teacher}")
@@ -110,7 +110,7 @@ def _compare(
     options: DistillOptions[Any, Any],
     opened: OpenedRun,
     student: Flow,
-    data: AudioDataset,
+    data: Dataset,
     terms: Sequence[str],
 ) -> tuple[DistilledAudio, list[Copy]]:
     """The student beside its teacher on test clips; and its copies of the first of them."""

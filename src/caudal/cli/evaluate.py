@@ -126,8 +126,8 @@ def _rows(opened: OpenedRun, data: str | None) -> tuple[Source, Gaussian | None,
     saved = _saved(opened)
     if data is not None:
         missing = "drop" if opened.drops else "refuse"
-        source, notes = open_rows(data, opened.table, missing)
-        return source, saved, data, list(notes)
+        items = open_rows(data, opened.table, missing)
+        return items.source, saved, data, list(items.notes)
     dataset = opened.dataset()
     gaussian = saved or fit_gaussian(opened.flow, dataset.train)
     return dataset.test, gaussian, "test", list(dataset.notes)

@@ -12,7 +12,7 @@ from caudal.cli.evaluate_audio import discretized, show_evaluation
 from caudal.cli.finish import command, how_it_went, seconds_of
 from caudal.cli.results import GAUSSIAN, write_evaluation
 from caudal.cli.screen import Screen
-from caudal.data import AudioDataset
+from caudal.data import Dataset
 from caudal.data.column import Column
 from caudal.recipes import Recipe
 from caudal.report.sound import (
@@ -37,7 +37,7 @@ def finish(
     screen: Screen,
     out: Path,
     recipe: Recipe,
-    data: AudioDataset,
+    data: Dataset,
     fitted: Fitted,
     config: dict[str, Any],
     report: bool = True,
@@ -71,7 +71,7 @@ def finish_student(
     screen: Screen,
     out: Path,
     recipe: Recipe,
-    data: AudioDataset,
+    data: Dataset,
     fitted: Fitted,
     config: dict[str, Any],
     found: DistilledAudio,
@@ -106,7 +106,7 @@ def show_comparison(screen: Screen, found: DistilledAudio) -> None:
 def _write(
     out: Path,
     recipe: Recipe,
-    data: AudioDataset,
+    data: Dataset,
     fitted: Fitted,
     config: dict[str, Any],
     copies: list[Copy],
@@ -131,9 +131,7 @@ def _write(
     return write_audio_report(out, story)
 
 
-def say_next(
-    screen: Screen, out: Path, data: AudioDataset, page: Path | None, teaches: bool
-) -> None:
+def say_next(screen: Screen, out: Path, data: Dataset, page: Path | None, teaches: bool) -> None:
     """Where things are, and what to type next."""
     if page:
         screen.say(f"\nreport  {page}")

@@ -11,7 +11,7 @@ from caudal.cli.evaluate_images import show_evaluation
 from caudal.cli.finish import command, how_it_went, seconds_of
 from caudal.cli.results import GAUSSIAN, write_evaluation
 from caudal.cli.screen import Screen
-from caudal.data import ImageDataset, ImageSchema
+from caudal.data import Dataset, ImageSchema
 from caudal.flow import Flow
 from caudal.recipes import Recipe
 from caudal.report.pixels import (
@@ -42,7 +42,7 @@ def finish(
     screen: Screen,
     out: Path,
     recipe: Recipe,
-    data: ImageDataset,
+    data: Dataset,
     fitted: Fitted,
     config: dict[str, Any],
     report: bool = True,
@@ -83,7 +83,7 @@ def _say_next(screen: Screen, out: Path, schema: ImageSchema) -> None:
 def _story(
     out: Path,
     recipe: Recipe,
-    data: ImageDataset,
+    data: Dataset,
     fitted: Fitted,
     config: dict[str, Any],
     result: ImageEvaluation,

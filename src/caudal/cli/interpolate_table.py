@@ -9,7 +9,7 @@ from torch import Tensor
 from caudal.cli.examples import Examples
 from caudal.cli.opened import OpenedRun
 from caudal.cli.screen import Screen
-from caudal.data import Rows, Schema, open_rows
+from caudal.data import Rows, TableSchema, open_rows
 from caudal.data.images.grid import write_grid
 from caudal.errors import InputError
 from caudal.interpolation import manifold
@@ -31,7 +31,8 @@ def table_examples(options: "InterpolateOptions", opened: OpenedRun, screen: Scr
         dataset = opened.dataset()
         rows, notes, where = dataset.test, dataset.notes, "test row"
     else:
-        rows, notes = open_rows(options.data, opened.table)
+        items = open_rows(options.data, opened.table)
+        rows, notes = items.source, items.notes
         where = "row"
     for note in notes:
         screen.warn(note)
@@ -52,7 +53,7 @@ def write_table_manifold(
     write_grid(path, sheet.reshape(-1, side, side, 1), across=n)
 
 
-def _classes(schema: Schema, context: Tensor | None) -> list[object] | None:
+def _classes(schema: TableSchema, context: Tensor | None) -> list[object] | None:
     """Of rows given one category, which it is."""
     if context is None or len(schema.context) != 1 or schema.context[0].categories is None:
         return None

@@ -9,15 +9,13 @@ import torch
 from caudal.cli.opened_config import read_data_options
 from caudal.cli.options import PATHS, is_path
 from caudal.data import (
-    AudioDataset,
     AudioSchema,
     Dataset,
-    ImageDataset,
     ImageSchema,
-    Schema,
+    TableSchema,
     open_data,
 )
-from caudal.data.schemas import AnySchema
+from caudal.data.schema import Schema
 from caudal.errors import InputError
 from caudal.flow import Flow
 from caudal.recipes import Recipe
@@ -44,19 +42,19 @@ class OpenedRun:
         if loaded.schema is None:
             raise InputError(f"{path} was trained on plain tensors: use it from Python")
         self.recipe: Recipe = loaded.recipe
-        self.schema: AnySchema = loaded.schema
+        self.schema: Schema = loaded.schema
         self._metadata = loaded.metadata
         self.flow: Flow = loaded.flow.to(find_device(device))
         self._config: dict[str, Any] | None = None
 
     @property
-    def table(self) -> Schema:
+    def table(self) -> TableSchema:
         """The columns of a run on a table.
 
         Raises:
             InputError: the run models images or audio.
         """
-        if not isinstance(self.schema, Schema):
+        if not isinstance(self.schema, TableSchema):
             raise InputError(f"{self.name} models {self.what}, not rows of a table")
         return self.schema
 
@@ -85,7 +83,7 @@ class OpenedRun:
     @property
     def what(self) -> str:
         """What the run models, in words."""
-        if isinstance(self.schema, Schema):
+        if isinstance(self.schema, TableSchema):
             return "rows of a table"
         kind = "audio" if isinstance(self.schema, AudioSchema) else "images"
         return f"{self.schema.size} {kind}"
@@ -147,7 +145,7 @@ class OpenedRun:
                 )
         return config
 
-    def changed(self, dataset: Dataset | ImageDataset | AudioDataset) -> list[str]:
+    def changed(self, dataset: Dataset) -> list[str]:
         """A note where the training rows are not those of then."""
         before = self._metadata.get("data", {}).get("train")
         if before is None or before == fingerprint(dataset.train):

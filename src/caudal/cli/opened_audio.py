@@ -7,14 +7,14 @@ from typing import Any
 from caudal.cli.datasets import reading
 from caudal.cli.opened import OpenedRun, parts
 from caudal.cli.screen import Screen
-from caudal.data import AudioDataset
+from caudal.data import Dataset
 from caudal.data.audio import Clips, open_audio, open_clips
 from caudal.data.column import Column
 
 INSTEAD = "give other clips with --data"
 
 
-def audio_dataset(opened: OpenedRun, screen: Screen, instead: str = INSTEAD) -> AudioDataset:
+def audio_dataset(opened: OpenedRun, screen: Screen, instead: str = INSTEAD) -> Dataset:
     """The clips the run was trained on, split as they were then; a note where they changed.
 
     Raises:
@@ -51,7 +51,9 @@ def other_clips(
     codes = fixed or {}
     columns = [column for column in opened.audio.context if column.name in codes]
     given = {column.name: _value(column, codes[column.name]) for column in columns}
-    return open_clips(data, opened.audio, corrupt=corrupt, progress=progress, given=given, **names)
+    options = {"corrupt": corrupt, "progress": progress, "fixed": given, **names}
+    items = open_clips(data, opened.audio, **options)
+    return items.source, items.notes  # type: ignore[return-value]
 
 
 def _value(column: Column, code: float) -> Any:

@@ -7,14 +7,14 @@ from caudal.cli.datasets import reading
 from caudal.cli.opened import OpenedRun, parts
 from caudal.cli.options import ReadingOptions
 from caudal.cli.screen import Screen
-from caudal.data import ImageDataset, ImageSchema
-from caudal.data.images import Whole, labels_of_part, open_images, open_whole
+from caudal.data import Dataset, ImageSchema
+from caudal.data.images import labels_of_part, open_images, open_whole
 from caudal.data.splits import TEST
 
 INSTEAD = "give other images with --data"
 
 
-def image_dataset(opened: OpenedRun, screen: Screen) -> ImageDataset:
+def image_dataset(opened: OpenedRun, screen: Screen) -> Dataset:
     """The images the run was trained on, split as they were then; a note where they changed.
 
     Raises:
@@ -38,7 +38,9 @@ def test_labels(opened: OpenedRun) -> list[Any] | None:
     return labels_of_part(config["data"], TEST, **parts(config))
 
 
-def other_images(opened: OpenedRun, data: str, options: ReadingOptions, screen: Screen) -> Whole:
+def other_images(
+    opened: OpenedRun, data: str, options: ReadingOptions, screen: Screen
+) -> tuple[Any, list[str], tuple[str, ...]]:
     """All images of another source, cut and scaled as those of the run if not told otherwise.
 
     Raises:
@@ -47,7 +49,8 @@ def other_images(opened: OpenedRun, data: str, options: ReadingOptions, screen: 
     told = {name: v for name in ("crop", "resize") if (v := getattr(options, name))}
     size = told or _size(opened)
     corrupt, progress = options.corrupt, reading(screen)
-    return open_whole(data, opened.images, corrupt=corrupt, progress=progress, **size)
+    items = open_whole(data, opened.images, corrupt=corrupt, progress=progress, **size)
+    return items.source, items.names, items.notes
 
 
 def class_names(schema: ImageSchema, context: Any) -> list[Any] | None:

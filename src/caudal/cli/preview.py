@@ -2,7 +2,7 @@
 
 from caudal.cli.datasets import AnyDataset
 from caudal.cli.screen import Screen
-from caudal.data import AudioDataset, Dataset, ImageDataset, Summary
+from caudal.data import Dataset, Summary
 from caudal.flow import Flow
 from caudal.recipes import Recipe
 from caudal.report.numbers import span
@@ -62,9 +62,9 @@ def way(recipe: Recipe | type[Recipe], how: str) -> str:
 
 def warnings(recipe: Recipe, data: AnyDataset) -> list[str]:
     """What a user would want to know of this recipe on these data before training."""
-    if isinstance(data, ImageDataset):
+    if data.schema.kind == "images":
         return image_warnings(recipe)
-    if isinstance(data, AudioDataset):
+    if data.schema.kind == "audio":
         return []
     said = []
     if recipe.scores == "sequential" and len(data.schema.columns) > 1:

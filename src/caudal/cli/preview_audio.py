@@ -2,14 +2,14 @@
 
 from caudal.cli.preview import show_notes
 from caudal.cli.screen import Screen
-from caudal.data import AudioDataset
+from caudal.data import Dataset
 from caudal.recipes.wavenet import AudioRecipe
 from caudal.report.story import duration
 
 MOST = 20  # values of a label told one by one
 
 
-def show_data(screen: Screen, data: AudioDataset) -> None:
+def show_data(screen: Screen, data: Dataset) -> None:
     """What the clips are, how long, what a flow is told of them, and how many in each part."""
     schema = data.schema
     screen.say(f"\n{data.name}")
@@ -23,7 +23,7 @@ def show_data(screen: Screen, data: AudioDataset) -> None:
     show_notes(screen, data)
 
 
-def given(data: AudioDataset) -> list[str]:
+def given(data: Dataset) -> list[str]:
     """What the flow is conditioned on, in words."""
     schema = data.schema
     lines = []

@@ -4,13 +4,13 @@ import torch
 
 from caudal.cli.preview import show_parts
 from caudal.cli.screen import Screen
-from caudal.data import ImageDataset
+from caudal.data import Dataset
 
 MOST = 20  # classes told one by one
 PIXELS = {"unit": "x", "centred": "x - 1/2"}
 
 
-def show_data(screen: Screen, data: ImageDataset) -> None:
+def show_data(screen: Screen, data: Dataset) -> None:
     """What the images are, how many of each class there are, and how many in each part."""
     schema = data.schema
     logit = f"logit({schema.alpha:g} + {1 - 2 * schema.alpha:g} x)"
@@ -24,7 +24,7 @@ def show_data(screen: Screen, data: ImageDataset) -> None:
     show_parts(screen, data, "images")
 
 
-def _classes(data: ImageDataset) -> list[str]:
+def _classes(data: Dataset) -> list[str]:
     """Of conditional flows, the classes with the number of training images of each."""
     context = data.train.context
     if context is None:

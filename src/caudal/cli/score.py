@@ -17,11 +17,11 @@ from caudal.cli.parse import parse
 from caudal.cli.scored import COLUMN, Tally, columns_of, error_words, kind_of
 from caudal.cli.screen import Screen, number
 from caudal.data import Batch
-from caudal.data.encode import encode_columns, gaps_in, refuse_gaps
-from caudal.data.locate import open_table
 from caudal.data.names import check_names
 from caudal.data.place import Place
-from caudal.data.tables import PIECE, Tables
+from caudal.data.table.encode import encode_columns, gaps_in, refuse_gaps
+from caudal.data.table.locate import open_table
+from caudal.data.table.tables import PIECE, Tables
 from caudal.errors import InputError
 from caudal.report.evaluate import log_prob_rows_with_error
 from caudal.report.gaussian import ROWS, noise, place
@@ -98,7 +98,7 @@ def run(words: list[str]) -> int:
 def _scored(opened: OpenedRun, rows: Tables, seed: int, tally: Tally) -> Iterator[pa.Table]:
     """The rows piece by piece with their scores."""
     generator = noise(opened.flow, seed)
-    for _, first, table in rows.pieces(rows.names, rows=PIECE):
+    for _, first, table in rows.chunks(rows.names, rows=PIECE):
         batch, keep = encode_rows(opened, table, Place(rows.name, first + 1))
         scores = np.full((2, table.num_rows), np.nan)
         scores[:, keep] = _log_prob(opened, batch, generator)

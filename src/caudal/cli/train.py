@@ -20,7 +20,6 @@ from caudal.cli.options import DataOptions, TrainOptions, as_config, wherever_re
 from caudal.cli.output import check_run_folder, with_advice
 from caudal.cli.screen import Screen
 from caudal.cli.train_options import read_options
-from caudal.data import AudioDataset, ImageDataset
 from caudal.errors import InputError
 from caudal.flow import Flow
 from caudal.losses import nll, nll_per_element
@@ -55,7 +54,7 @@ def run(words: list[str]) -> int:
     show_data(screen, data)
     flow = build(options.recipe, data, options.training.seed)
     preview.show_recipe(screen, options.recipe, flow, data)
-    if isinstance(data, AudioDataset):
+    if data.schema.kind == "audio":
         preview_audio.show_receptive_field(screen, options.recipe, data.schema.rate)
     config = config_of(options, data)
     try:
@@ -69,9 +68,9 @@ def run(words: list[str]) -> int:
 
 def show_data(screen: Screen, data: AnyDataset) -> None:
     """What was found in the data."""
-    if isinstance(data, ImageDataset):
+    if data.schema.kind == "images":
         preview_images.show_data(screen, data)
-    elif isinstance(data, AudioDataset):
+    elif data.schema.kind == "audio":
         preview_audio.show_data(screen, data)
     else:
         preview.show_data(screen, data)
@@ -80,11 +79,11 @@ def show_data(screen: Screen, data: AnyDataset) -> None:
 def config_of(options: TrainOptions[Any], data: AnyDataset) -> dict[str, Any]:
     """What config.yaml holds; of images, what the flow takes of pixels, whoever chose it."""
     chosen = (options.recipe, options.data, options.training, options.report)
-    if isinstance(data, AudioDataset):
+    if data.schema.kind == "audio":
         schema = data.schema
         audio = replace(options.audio, rate=schema.rate, window=schema.window)
         return as_config(*chosen, audio, options.images.corrupt)
-    if isinstance(data, ImageDataset):
+    if data.schema.kind == "images":
         pixels: Any = data.schema.pixels
         return as_config(*chosen, replace(options.images, pixels=pixels, bits=data.schema.bits))
     return as_config(*chosen)
@@ -98,9 +97,9 @@ def _finish(
     fitted: Fitted,
     config: dict[str, Any],
 ) -> None:
-    if isinstance(data, ImageDataset):
+    if data.schema.kind == "images":
         finish_images.finish(screen, out, options.recipe, data, fitted, config, options.report)
-    elif isinstance(data, AudioDataset):
+    elif data.schema.kind == "audio":
         finish_audio.finish(screen, out, options.recipe, data, fitted, config, options.report)
     else:
         finish.finish(screen, out, options.recipe, data, fitted, config, options.report)
@@ -130,7 +129,7 @@ def build(recipe: Recipe, data: AnyDataset, seed: int) -> Flow:
 def _fit(
     flow: Flow, data: AnyDataset, options: TrainOptions[Any], out: Path, config: dict[str, Any]
 ) -> Fitted:
-    sound = isinstance(data, AudioDataset)
+    sound = data.schema.kind == "audio"
     reporter = RichReporter(elements=data.schema.countable)
     if sound:  # whose loss is a mean over samples
         reporter = RichReporter(elements=1, unit="bits/sample")
@@ -155,6 +154,6 @@ def _film(
     flow: Flow, data: AnyDataset, options: TrainOptions[Any], out: Path
 ) -> Callable[[int], object] | None:
     """What draws samples of images on the way, if there shall be pictures."""
-    if not isinstance(data, ImageDataset) or not options.report:
+    if data.schema.kind != "images" or not options.report:
         return None
     return finish_images.film(options.recipe, flow, data.schema, options.training.seed, out)

@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from caudal.data import Batch, Column, Dataset, Schema, Source
-from caudal.data.decode import into_support
+from caudal.data import Batch, Column, Dataset, Source, TableSchema
+from caudal.data.table.decode import into_support
 from caudal.flow import Flow
 from caudal.report.evaluate import some_rows
 from caudal.report.gaussian import noise, place
@@ -30,7 +30,7 @@ class Comparison:
         sides: what to call the two in pictures.
     """
 
-    schema: Schema
+    schema: TableSchema
     data: np.ndarray
     samples: np.ndarray
     context: np.ndarray | None
@@ -68,7 +68,7 @@ def compare(flow: Flow, dataset: Dataset, seed: int = 0, rows: int = ROWS) -> Co
 
 @torch.no_grad()
 def compare_flows(
-    student: Flow, teacher: Flow, schema: Schema, contexts: Tensor | None, seed: int = 0
+    student: Flow, teacher: Flow, schema: TableSchema, contexts: Tensor | None, seed: int = 0
 ) -> Comparison:
     """As many samples of a teacher as of its student, given the same contexts in turn."""
     given = None if contexts is None else contexts[torch.arange(ROWS) % len(contexts)]

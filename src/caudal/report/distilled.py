@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from caudal.data import Schema
+from caudal.data import TableSchema
 from caudal.flow import Flow
 from caudal.report.comparison import Comparison, compare_flows
 from caudal.report.fidelity import Fidelity, measure
@@ -54,7 +54,7 @@ class Distilled:
 def compare_students(
     student: Flow,
     teacher: Flow,
-    schema: Schema,
+    schema: TableSchema,
     contexts: Tensor | None,
     *,
     name: str,

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from caudal.data import Batch, Schema, Source
+from caudal.data import Batch, Source, TableSchema
 from caudal.errors import NumericalError
 from caudal.flow import Flow
 from caudal.losses import bits_per_dim
@@ -75,7 +75,7 @@ def evaluate(
     flow: Flow,
     source: Source,
     gaussian: Gaussian | None,
-    schema: Schema,
+    schema: TableSchema,
     *,
     split: str = "test",
     limit: int | None = None,
@@ -145,7 +145,7 @@ def _score(
     flow: Flow,
     batch: Batch,
     gaussian: Gaussian | None,
-    schema: Schema,
+    schema: TableSchema,
     generator: torch.Generator,
 ) -> Tensor:
     """Log-densities of each row under the flow and the Gaussian, with the same noise: (B, 2)."""
@@ -162,7 +162,12 @@ def _score(
 
 
 def _summary(
-    scores: Tensor, flow: Flow, schema: Schema, gaussian: Gaussian | None, split: str, seed: int
+    scores: Tensor,
+    flow: Flow,
+    schema: TableSchema,
+    gaussian: Gaussian | None,
+    split: str,
+    seed: int,
 ) -> Evaluation:
     inside = scores[scores[:, 0] > -torch.inf]
     log_prob, two_se = mean_two_se(inside[:, 0])

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from caudal.data import Schema
+from caudal.data import TableSchema
 from caudal.report.comparison import Comparison
 from caudal.report.style import DATA, SAMPLES, WIDTH, bare, new_figure
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 ROWS, ACROSS = 6, 10
 
 
-def image_side(schema: Schema) -> int | None:
+def image_side(schema: TableSchema) -> int | None:
     """Side of the square images whose pixels are the columns p00, p01, ... in reading order."""
     side = round(len(schema.columns) ** 0.5)
     pixels = [f"p{row}{column}" for row in range(side) for column in range(side)]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from caudal.data.images import ImageDataset
+from caudal.data import Dataset
 from caudal.flow import Flow
 from caudal.recipes import Recipe
 from caudal.report.pixels.evaluation import ImageEvaluation
@@ -32,7 +32,7 @@ class ImageStory:
     name: str
     recipe: Recipe
     flow: Flow
-    dataset: ImageDataset
+    dataset: Dataset
     evaluation: ImageEvaluation
     metrics: Sequence[Mapping[str, Any]]
     command: str

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from caudal.data.audio.dataset import AudioDataset
+from caudal.data import Dataset
 from caudal.flow import Flow
 from caudal.recipes import Recipe
 from caudal.report.sound.copies import Copy
@@ -34,7 +34,7 @@ class AudioStory:
     name: str
     recipe: Recipe
     flow: Flow
-    dataset: AudioDataset
+    dataset: Dataset
     evaluation: AudioEvaluation | None
     metrics: Sequence[Mapping[str, Any]]
     command: str
