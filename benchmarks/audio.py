@@ -34,7 +34,7 @@ from caudal.cli.distill_audio import TRAINING
 from caudal.cli.finish import command
 from caudal.cli.opened import OpenedRun
 from caudal.cli.options import as_flags, plain_fields
-from caudal.data import AudioDataset
+from caudal.data import Dataset
 from caudal.data.audio import log_mel, open_audio
 from caudal.data.source import Rows
 from caudal.flow import Flow
@@ -379,7 +379,7 @@ def speech(runs: Path, data: Path, limits: Limits) -> list[Cell]:
     return cells
 
 
-def clips_of(run: OpenedRun, data: Path) -> AudioDataset:
+def clips_of(run: OpenedRun, data: Path) -> Dataset:
     """The clips of a run, split as they were then, from where they are now."""
     config = run.config
     return open_audio(
@@ -391,7 +391,7 @@ def clips_of(run: OpenedRun, data: Path) -> AudioDataset:
     )
 
 
-def copied(flow: Flow, dataset: AudioDataset, indices: list[int], limits: Limits) -> list[Copy]:
+def copied(flow: Flow, dataset: Dataset, indices: list[int], limits: Limits) -> list[Copy]:
     """Copies of the first of these clips, as many as fit into the time."""
     start, found = time.process_time(), []
     for some in (indices[i : i + 10] for i in range(0, len(indices), 10)):
@@ -410,7 +410,7 @@ def _measures(copies: list[Copy], rate: int) -> Cell:
     return {"measured": len(copies), **{k: [m.mean, 2 * m.se] for k, m in pairs.items()}}
 
 
-def bits_of(flow: Flow, dataset: AudioDataset) -> Cell:
+def bits_of(flow: Flow, dataset: Dataset) -> Cell:
     baseline = fit_autoregression(dataset.train, dataset.schema)
     found = evaluate_audio(
         flow, dataset.test, baseline, dataset.schema, discretized=discretized_log_prob
@@ -426,7 +426,7 @@ def bits_of(flow: Flow, dataset: AudioDataset) -> Cell:
 
 
 @torch.no_grad()
-def swept(flow: Flow, dataset: AudioDataset, length: int) -> Cell:
+def swept(flow: Flow, dataset: Dataset, length: int) -> Cell:
     """Passes that the start of a clip takes by sweeps: one a sample is what steps take."""
     clip = dataset.test.clip(clips_to_copy(dataset.test, 1)[0])
     length = min(length, clip.x.shape[-1])
@@ -455,7 +455,7 @@ class Recogniser:
     relative to the loudest: neither length nor level says which digit it is.
     """
 
-    def __init__(self, dataset: AudioDataset) -> None:
+    def __init__(self, dataset: Dataset) -> None:
         from sklearn.pipeline import make_pipeline
         from sklearn.preprocessing import StandardScaler
         from sklearn.svm import SVC

@@ -15,7 +15,7 @@ import torch
 
 import caudal
 from caudal import Training
-from caudal.data import AudioDataset
+from caudal.data import Dataset
 from caudal.data.audio import open_audio
 from caudal.losses import discretized_log_prob, nll_per_element
 from caudal.recipes import WaveNet
@@ -28,11 +28,11 @@ NET = {"layers": 12, "cycle": 6, "channels": 48, "hop": 64}
 Cell = dict[str, Any]
 
 
-def digits(folder: Path) -> AudioDataset:
+def digits(folder: Path) -> Dataset:
     return open_audio(folder, hop=NET["hop"], window=256, seconds=0.25, test="*_[0-4].*")
 
 
-def taught(law: str, data: AudioDataset, steps: int, limit: int | None = None) -> Cell:
+def taught(law: str, data: Dataset, steps: int, limit: int | None = None) -> Cell:
     """A teacher after so many steps, and what its test clips take."""
     torch.manual_seed(0)
     flow = caudal.assemble(WaveNet(law=law, **NET), data.schema)

@@ -7,8 +7,7 @@ import torch
 from caudal.base import Base
 from caudal.bijection import Chain
 from caudal.bijections import Rescale
-from caudal.data import Column
-from caudal.data.images import ImageDataset, ImageSchema
+from caudal.data import Column, Dataset, ImageSchema
 from caudal.data.source import Rows
 from caudal.dequantization import ImageDequantization
 from caudal.flow import Flow
@@ -70,7 +69,7 @@ def rows_of(schema, n=40, seed=0):
 def dataset_of(schema):
     """Three parts of such rows."""
     parts = (rows_of(schema, n, seed) for seed, n in enumerate((60, 20, 40)))
-    return ImageDataset("blobs", schema, *parts, notes=("blobs of light",))
+    return Dataset("blobs", schema, *parts, notes=("blobs of light",))
 
 
 def tiny_flow(schema, seed=0):

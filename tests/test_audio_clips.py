@@ -29,7 +29,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(params=[1 << 30, 0], ids=["memory", "streamed"])
 def clips(request, folder):
-    return open_clips(folder, SCHEMA, memory=request.param)[0]
+    return open_clips(folder, SCHEMA, memory=request.param).source
 
 
 def same(one, other):
@@ -105,10 +105,10 @@ def test_short_clips_are_followed_by_silence(clips):
 
 
 def test_streamed_files_are_decoded_once_a_pass(folder, monkeypatch):
-    streamed, _ = open_clips(folder, SCHEMA, memory=1)
+    streamed = open_clips(folder, SCHEMA, memory=1).source
     seen = Counter()
     read = Form.read
-    monkeypatch.setattr(Form, "read", lambda f, r: (seen.update([r.name]), read(f, r))[1])
+    monkeypatch.setattr(Form, "read", lambda f, r, p: (seen.update([r.name]), read(f, r, p))[1])
     batches = list(streamed.shuffled(4, seed=0))
     assert set(seen.values()) == {1}
     order = [place_of(streamed, x)[0] for batch in batches for x in batch.x]
@@ -121,14 +121,14 @@ def test_streamed_files_are_decoded_once_a_pass(folder, monkeypatch):
 
 def test_a_file_that_changed_is_refused(tmp_path):
     fill(tmp_path, 4)
-    streamed, _ = open_clips(tmp_path, SCHEMA, memory=0)
+    streamed = open_clips(tmp_path, SCHEMA, memory=0).source
     save(tmp_path / "2.wav", tone(0.3))
     with pytest.raises(ValueError, match=r"2\.wav has changed"):
         list(streamed.ordered(4))
 
 
 def test_memory_and_streams_agree(folder):
-    memory, streamed = (open_clips(folder, SCHEMA, memory=m)[0] for m in (1 << 30, 0))
+    memory, streamed = (open_clips(folder, SCHEMA, memory=m).source for m in (1 << 30, 0))
     same(list(memory.ordered(7)), list(streamed.ordered(7)))
     assert fingerprint(memory) == fingerprint(streamed)
 
@@ -157,7 +157,7 @@ def test_crops_of_few_clips_are_open_at_a_time():
 def test_the_context_is_as_it_is_asked_for(folder):
     def context(**changes):
         fields = {**LABELLED.__dict__, **changes}
-        clips, _ = open_clips(folder, AudioSchema(**fields), given={"i": 2})
+        clips = open_clips(folder, AudioSchema(**fields), fixed={"i": 2}).source
         return next(clips.shuffled(3, 0)).context, clips.clip(0).context
 
     crop, whole = context()
@@ -172,7 +172,7 @@ def test_the_context_is_as_it_is_asked_for(folder):
 
 @pytest.mark.parametrize("window", [64, 128, 333, 2048])
 def test_any_window(folder, window):
-    clips, _ = open_clips(folder, AudioSchema(8000, 1024, 128, mels=4, window=window))
+    clips = open_clips(folder, AudioSchema(8000, 1024, 128, mels=4, window=window)).source
     batch = next(clips.ordered(3))
     assert batch.context.shape == (3, 4, 8)
     assert torch.allclose(batch.context[0], clips.clip(0).context[:, :8], atol=1e-4)
@@ -195,7 +195,7 @@ def test_training_can_use_them(clips):
 
 
 def test_the_fingerprint_knows_clips_and_labels(folder):
-    given = [open_clips(folder, LABELLED, given={"i": i})[0] for i in (1, 1, 2)]
+    given = [open_clips(folder, LABELLED, fixed={"i": i}).source for i in (1, 1, 2)]
     prints = [fingerprint(clips) for clips in given]
     assert prints[0] == prints[1]
     assert prints[0] != prints[2]

@@ -8,9 +8,8 @@ import torch
 
 from audio_files import fill, save, tone
 from caudal.data import AudioSchema, finds_audio, finds_images, open_audio, open_clips
-from caudal.data.audio.faults import clipped_share
-from caudal.data.audio.form import trim
-from caudal.data.audio.wanted import window_of
+from caudal.data.audio.form import clipped_share, trim
+from caudal.data.audio.options import window_of
 from caudal.data.schemas import schema_from_dict
 from image_files import fill as fill_images
 from image_files import pixels
@@ -23,7 +22,7 @@ def names(dataset):
 
 
 def whole(path, **options):
-    return open_clips(path, AudioSchema(8000, 512, 128, mels=0, **options))[0]
+    return open_clips(path, AudioSchema(8000, 512, 128, mels=0, **options)).source
 
 
 # --- what is audio ---------------------------------------------------------------------------
@@ -89,6 +88,7 @@ def test_hidden_files_and_loops_are_passed_over(tmp_path):
     assert sum(map(len, names(found))) == 24
     assert found.notes == (
         f"passed over files of other kinds in {tmp_path}: cover.png, notes.txt",
+        f"passed over links to files that were read already in {tmp_path}: loop",
     )
 
 
@@ -206,10 +206,12 @@ def test_labels_from_names(tmp_path):
     assert clip.name == "10_bob_1.wav"
     assert clip.context.shape == (66, found.schema.frames(clip.x.shape[1]))
     assert (clip.context[:2] == torch.tensor([[1.0], [2.0]])).all()
-    clips, _ = open_clips(tmp_path / "2_bob_3.wav", found.schema, labels="{digit}_{speaker}_{i}")
+    clips = open_clips(
+        tmp_path / "2_bob_3.wav", found.schema, labels="{digit}_{speaker}_{i}"
+    ).source
     assert clips.clip(0).context[:2, 0].tolist() == [1, 1]
     given = {"digit": 10, "speaker": "anna"}
-    clips, _ = open_clips(save(tmp_path / "x.wav", tone()), found.schema, given=given)
+    clips = open_clips(save(tmp_path / "x.wav", tone()), found.schema, fixed=given).source
     assert clips.clip(0).context[:2, 0].tolist() == [0, 2]
 
 

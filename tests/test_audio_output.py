@@ -47,8 +47,9 @@ def test_ogg_is_near(tmp_path):
 def test_a_folder_reads_back(tmp_path):
     path = written(tmp_path / "out", clips(3, step=100))
     assert left(path) == ["0001.wav", "0002.wav", "0003.wav"]
-    found, notes = open_clips(path, SCHEMA)
-    assert notes == ()
+    items = open_clips(path, SCHEMA)
+    found = items.source
+    assert items.notes == ()
     for index, clip in enumerate(clips(3, step=100)):
         assert np.array_equal(SCHEMA.decode(found.clip(index).x[None])[0], clip)
 

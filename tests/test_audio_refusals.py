@@ -58,10 +58,10 @@ def test_bad_files_are_refused_or_skipped(name, tmp_path):
     make, what = BAD[name]
     fill(tmp_path)
     make(tmp_path / name)
-    refused(f"{tmp_path}/{name}", what, "--corrupt skip", data=tmp_path)
+    refused(f"{tmp_path}/{name}", what, '`corrupt="skip"`', data=tmp_path)
     found = open_audio(tmp_path, corrupt="skip")
     assert sum(len(part.names) for part in (found.train, found.valid, found.test)) == 24
-    assert found.notes[-1].startswith(f"skipped 1 of 25 files: {tmp_path}/{name} ")
+    assert found.notes[-1].startswith(f"skipped 1 of 25 clips: {tmp_path}/{name} ")
     assert what in found.notes[-1]
 
 
@@ -70,11 +70,11 @@ def test_several_are_counted_and_the_first_named(tmp_path):
     for name in ("a", "b", "c", "d", "e"):
         (tmp_path / f"{name}.wav").write_text("x")
     (note,) = open_audio(tmp_path, corrupt="skip").notes
-    assert note.startswith("skipped 5 of 29 files: ")
+    assert note.startswith("skipped 5 of 29 clips: ")
     assert note.endswith(", and 2 more")
     for path in tmp_path.glob("[1-9]*"):
         path.write_text("x")
-    refused("no file can be used; the first: ", data=tmp_path, corrupt="skip")
+    refused("no clip can be used; the first: ", data=tmp_path, corrupt="skip")
 
 
 def test_trimming_can_leave_too_little(tmp_path):
@@ -107,25 +107,25 @@ def test_where_there_is_no_audio(tmp_path):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"rate": 16}, "--rate 16: give samples a second"),
-        ({"seconds": 0}, "--seconds 0"),
-        ({"seconds": float("nan")}, "--seconds nan"),
-        ({"hop": 0}, "--hop 0"),
-        ({"mels": 0}, "--mels 0"),
-        ({"window": 0}, "--window 0"),
-        ({"corrupt": "maybe"}, "--corrupt maybe"),
-        ({"split": (0.5, 0.5)}, "--split"),
+        ({"rate": 16}, "`rate` 16: give samples a second"),
+        ({"seconds": 0}, "`seconds` 0"),
+        ({"seconds": float("nan")}, "`seconds` nan"),
+        ({"hop": 0}, "`hop` 0"),
+        ({"mels": 0}, "`mels` 0"),
+        ({"window": 0}, "`window` 0"),
+        ({"corrupt": "maybe"}, "`corrupt` maybe"),
+        ({"split": (0.5, 0.5)}, "`split`"),
         ({"context": ["none", "mel"]}, "'none' goes alone"),
         ({"context": ["mel", "mel"]}, "'mel' is named twice"),
         ({"context": ["mell"]}, "has no such label; did you mean 'mel'?"),
-        ({"context": ["speaker"]}, "labels come with --labels or --metadata"),
+        ({"context": ["speaker"]}, "labels come with `labels` or `metadata`"),
         ({"labels": "speaker"}, "give names in braces"),
         ({"labels": "{a}_{a}"}, "'a' is there twice"),
-        ({"labels": "{a}_{b}"}, "1.wav does not match --labels {a}_{b}"),
+        ({"labels": "{a}_{b}"}, "1.wav does not match `labels` {a}_{b}"),
         ({"labels": "{name}", "context": ["nam"]}, "did you mean 'name'?"),
         ({"labels": "{mel}"}, "'mel' is no name for a label"),
-        ({"test": "*.flac"}, "--test *.flac: no file fits it; there are 1.wav"),
-        ({"test": "1*", "valid": "1?.wav"}, "fits both --valid and --test"),
+        ({"test": "*.flac"}, "`test` *.flac: no file fits it; there are 1.wav"),
+        ({"test": "1*", "valid": "1?.wav"}, "fits both `valid` and `test`"),
         ({"test": "*"}, "leaves none for training"),
         ({"metadata": "nowhere.csv"}, "no file nowhere.csv"),
     ],
@@ -137,7 +137,7 @@ def test_options(options, words, tmp_path):
 
 def test_too_few_clips(tmp_path):
     fill(tmp_path, 2)
-    refused("has 2 clips, which leaves none for", "--split", data=tmp_path)
+    refused("has too few clips, 2, which leaves none for", "`split`", data=tmp_path)
 
 
 def test_a_part_beside_others(tmp_path):

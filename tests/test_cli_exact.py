@@ -13,7 +13,7 @@ from scipy import stats
 from caudal.cli import sample
 from caudal.cli.exact import Exact, check_same_columns
 from caudal.correction import Correction
-from caudal.data import Column, Schema
+from caudal.data import Column, TableSchema
 from caudal.errors import InputError
 from command_line import (
     QUICK,
@@ -153,10 +153,10 @@ def test_columns_of_another_kind_or_support_are_refused(capsys, tmp_path):
 
 def test_the_type_in_the_file_does_not_matter():
     single, double = (
-        SimpleNamespace(name=dtype, table=Schema((Column("x", "real", dtype=dtype),)))
+        SimpleNamespace(name=dtype, table=TableSchema((Column("x", "real", dtype=dtype),)))
         for dtype in ("float", "double")
     )
     check_same_columns(single, double)
-    stepped = SimpleNamespace(name="s", table=Schema((Column("x", "real", step=0.1),)))
+    stepped = SimpleNamespace(name="s", table=TableSchema((Column("x", "real", step=0.1),)))
     with pytest.raises(InputError, match="--exact s: of its column 'x', step is 0.1, and None in"):
         check_same_columns(single, stepped)

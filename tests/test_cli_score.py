@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import caudal as library
-from caudal.data import tables
+from caudal.data.table import tables
 from command_line import (
     QUICK,
     caudal,

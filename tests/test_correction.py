@@ -10,7 +10,7 @@ from scipy import stats
 from caudal import Flow, InputError, NumericalError
 from caudal.base import Normal
 from caudal.correction import Correction, corrected_sample, weighted_sample
-from caudal.data import Column, Schema
+from caudal.data import Column, TableSchema
 from caudal.recipes import NICE
 from caudal.training.assemble import assemble
 from pairs import Shift, gaussian, modes, positive_half
@@ -79,7 +79,7 @@ class Halve(torch.nn.Module):
 
 def test_steps_and_gaps_come_back_as_they_were():
     columns = (Column("k", "integer", 0, step=1.0), Column("m", "real", missing=True))
-    student = assemble(NICE(layers=2, hidden=(4,)), Schema(columns)).eval()
+    student = assemble(NICE(layers=2, hidden=(4,)), TableSchema(columns)).eval()
     x, correction = corrected_sample(student, student, 500, steps=2)
     assert x.shape == (500, 2)
     assert x.dtype == torch.float32

@@ -3,7 +3,7 @@
 import pyarrow as pa
 import pytest
 
-from caudal.data import Column, Schema
+from caudal.data import Column, TableSchema
 from caudal.errors import InputError
 
 REFUSED = {
@@ -15,13 +15,13 @@ REFUSED = {
 @pytest.mark.parametrize("name", REFUSED)
 def test_encode_refuses_with_row_and_column(name):
     values, message = REFUSED[name]
-    schema = Schema((Column("s", "categorical", 0.0, 1.0, 1.0, ("a", "b"), dtype="string"),))
+    schema = TableSchema((Column("s", "categorical", 0.0, 1.0, 1.0, ("a", "b"), dtype="string"),))
     with pytest.raises(InputError, match=message):
         schema.encode(pa.table({"s": values}), file="f", first_row=7)
 
 
 def test_encode_counts_the_missing_values():
-    schema = Schema((Column("v", "real"),))
+    schema = TableSchema((Column("v", "real"),))
     with pytest.raises(InputError, match=r"row 2, column 'v': missing value \(2 in this column\)"):
         schema.encode(pa.table({"v": [1.0, None, 2.0, float("nan")]}))
 
@@ -29,16 +29,16 @@ def test_encode_counts_the_missing_values():
 @pytest.mark.parametrize("value", [float("inf"), -float("inf"), 1e39])
 def test_encode_refuses_what_float32_cannot_hold(value):
     with pytest.raises(InputError, match="row 2, column 'v'.*not a finite number"):
-        Schema((Column("v", "real"),)).encode(pa.table({"v": [1.0, value]}))
+        TableSchema((Column("v", "real"),)).encode(pa.table({"v": [1.0, value]}))
 
 
 def test_encode_refuses_text_where_a_number_was():
     with pytest.raises(InputError, match="'12a' is not a number: correct it or leave the row out"):
-        Schema((Column("v", "real"),)).encode(pa.table({"v": ["1.5", "12a"]}))
+        TableSchema((Column("v", "real"),)).encode(pa.table({"v": ["1.5", "12a"]}))
 
 
 def test_encode_names_the_columns_that_lack():
-    schema = Schema((Column("price", "real"), Column("age", "real")))
+    schema = TableSchema((Column("price", "real"), Column("age", "real")))
     with pytest.raises(InputError, match="f has no column 'price' that.*did you mean 'prize'"):
         schema.encode(pa.table({"prize": [1.0], "age": [1.0]}), file="f")
 
@@ -46,4 +46,4 @@ def test_encode_names_the_columns_that_lack():
 def test_encode_refuses_a_column_that_is_there_twice():
     table = pa.table([pa.array([1.0]), pa.array([2.0])], names=["v", "v"])
     with pytest.raises(InputError, match="the column 'v' twice"):
-        Schema((Column("v", "real"),)).encode(table)
+        TableSchema((Column("v", "real"),)).encode(table)

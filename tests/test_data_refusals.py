@@ -63,7 +63,7 @@ FILES = {
     "gap": ("t.csv", GOOD + ",1\nNA,2\n", {}, r"row 61, column 'a': missing value \(2 in this c"),
     "inf": ("t.csv", GOOD + "1,-inf\n", {}, "row 61, column 'b': -inf is not a finite"),
     "inf, drop": ("t.csv", GOOD + "1,inf\n", {"missing": "drop"}, "row 61, column 'b': inf"),
-    "constant": ("t.csv", "a,b\n1,2\n3,2\n5,2\n", {}, r"'b' is constant \(2 in every.*--columns"),
+    "constant": ("t.csv", "a,b\n1,2\n3,2\n5,2\n", {}, r"'b' is constant \(2 in every.*`columns`"),
     "constant word": ("t.csv", "a,b\n1,u\n3,u\n", {}, r"'b' is constant \('u' in every"),
     "identifier": (
         "t.csv",
@@ -83,24 +83,24 @@ FILES = {
     "all dropped": ("t.csv", "a,b\n1,\n,2\n", {"missing": "drop"}, "every row has a missing"),
     "nested": ("t.parquet", NESTED, {}, "column 'l' holds list.*flatten it"),
     "date": ("t.parquet", DATES, {}, r"column 't' holds timestamp\[ms\]: turn it into hours"),
-    "few rows": ("t.csv", "a\n1\n2\n", {}, "2 rows, which leaves none for"),
-    "unknown column": ("t.csv", GOOD, {"columns": ["c"]}, "--columns c: .* no such column; there"),
-    "unknown context": ("t.csv", GOOD, {"context": ["c"]}, "--context c: "),
-    "named twice": ("t.csv", GOOD, {"columns": ["a", "a"]}, "--columns: 'a' is named twice"),
-    "in both": ("t.csv", GOOD, {"columns": ["a"], "context": ["a"]}, "'a' is in --columns and in"),
+    "few rows": ("t.csv", "a\n1\n2\n", {}, "too few rows, 2, which leaves none for"),
+    "unknown column": ("t.csv", GOOD, {"columns": ["c"]}, "`columns` c: .* no such column; there"),
+    "unknown context": ("t.csv", GOOD, {"context": ["c"]}, "`context` c: "),
+    "named twice": ("t.csv", GOOD, {"columns": ["a", "a"]}, "`columns`: 'a' is named twice"),
+    "in both": ("t.csv", GOOD, {"columns": ["a"], "context": ["a"]}, "'a' is in `columns` and in"),
     "all context": ("t.csv", GOOD, {"context": ["a", "b"]}, "leaves none to model"),
     "gap in context": (
         "t.csv",
         GOOD + "1.5,\n",
         {"context": ["b"], "missing": "model"},
-        "row 61, column 'b': missing value in a number of the context; --missing drop",
+        "row 61, column 'b': missing value in a number of the context; `missing=.drop.` leaves",
     ),
-    "policy": ("t.csv", GOOD, {"missing": "skip"}, "--missing skip: choose one of refuse, drop"),
+    "policy": ("t.csv", GOOD, {"missing": "skip"}, "`missing` skip: choose one of refuse, drop"),
     "split sum": (
         "t.csv",
         GOOD,
         {"split": (0.5, 0.1, 0.1)},
-        "--split 0.5 0.1 0.1: give the three",
+        "`split` 0.5 0.1 0.1: give the three",
     ),
     "split zero": ("t.csv", GOOD, {"split": (1.0, 0.0, 0.0)}, "each above 0"),
     "split two": ("t.csv", GOOD, {"split": (0.5, 0.5)}, "three shares"),
@@ -144,8 +144,8 @@ def test_places(tmp_path, case):
 
 
 def test_python_data_of_an_unknown_type():
-    with pytest.raises(InputError, match="cannot read a table from dict"):
-        open_data({"a": [1]})
+    with pytest.raises(InputError, match="cannot read a table from set"):
+        open_data({1, 2})
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 import torch
 
-from caudal.data import Column, Schema, open_data
+from caudal.data import Column, TableSchema, open_data
 from caudal.errors import InputError, NumericalError
 
 F16 = np.array([0.5, 1.25, 3.0, 0.5], np.float16)
@@ -43,7 +43,7 @@ ROUND_TRIPS = {
 }
 
 
-def schema_of(column: pa.Array, kind: str) -> Schema:
+def schema_of(column: pa.Array, kind: str) -> TableSchema:
     """The schema of a table with this column, from as many rows as a split needs."""
     table = pa.table({"a": pa.concat_arrays([column] * 30)})
     missing = "model" if column.null_count else "refuse"
@@ -70,7 +70,7 @@ def test_decode_inverts_encode(name):
 def test_schema_survives_json(name):
     column, kind = ROUND_TRIPS[name]
     schema = schema_of(column, kind)
-    again = Schema.from_dict(json.loads(json.dumps(schema.to_dict())))
+    again = TableSchema.from_dict(json.loads(json.dumps(schema.to_dict())))
     assert again == schema
     x, _ = again.encode(pa.table({"a": column}), dtype=torch.float64)
     assert plain(again.decode(x)["a"]) == column.to_pylist()
@@ -96,14 +96,14 @@ def test_any_sample_is_inside_the_support(name):
 
 
 def test_whole_numbers_declared_positive_never_become_zero():
-    schema = Schema((Column("a", "positive", 0.0, dtype="int32"),))
+    schema = TableSchema((Column("a", "positive", 0.0, dtype="int32"),))
     assert schema.decode(torch.tensor([[0.2], [-4.0], [3.6]]))["a"].to_pylist() == [1, 1, 4]
 
 
 def test_integers_are_clipped_not_wrapped():
-    schema = Schema((Column("a", "integer", None, None, 1.0, dtype="int8"),))
+    schema = TableSchema((Column("a", "integer", None, None, 1.0, dtype="int8"),))
     assert schema.decode(torch.tensor([[300.0], [-300.0]]))["a"].to_pylist() == [127, -128]
-    schema = Schema((Column("a", "real", dtype="int64"),))
+    schema = TableSchema((Column("a", "real", dtype="int64"),))
     values = schema.decode(torch.tensor([[1e30], [-1e30]]))["a"].to_pylist()
     assert values[0] > 2**62
     assert values[1] == -(2**63)
@@ -111,18 +111,18 @@ def test_integers_are_clipped_not_wrapped():
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_a_value_that_is_not_finite_is_no_sample(value):
-    schema = Schema((Column("a", "real"),))
+    schema = TableSchema((Column("a", "real"),))
     with pytest.raises(NumericalError, match="column 'a'"):
         schema.decode(torch.tensor([[value]]))
 
 
 def test_decode_refuses_another_width():
     with pytest.raises(ValueError, match=r"\(N, 1\)"):
-        Schema((Column("a", "real"),)).decode(torch.zeros(3, 2))
+        TableSchema((Column("a", "real"),)).decode(torch.zeros(3, 2))
 
 
 def test_columns_and_context_are_told_apart_by_name_not_by_place():
-    schema = Schema((Column("b", "real"), Column("a", "real")), (Column("c", "real"),))
+    schema = TableSchema((Column("b", "real"), Column("a", "real")), (Column("c", "real"),))
     table = pa.table({"c": [9.0], "a": [1.0], "more": ["text"], "b": [2.0]})
     x, context = schema.encode(table)
     assert x.tolist() == [[2.0, 1.0]]
@@ -132,7 +132,7 @@ def test_columns_and_context_are_told_apart_by_name_not_by_place():
 
 def test_context_alone_may_come_as_text():
     column = Column("digit", "categorical", 0.0, 1.0, 1.0, (3, 7), dtype="uint8")
-    schema = Schema((Column("a", "real"),), (column, Column("size", "real")))
+    schema = TableSchema((Column("a", "real"),), (column, Column("size", "real")))
     context = schema.encode_context(pa.table({"digit": ["7", "3"], "size": ["1.5", "2"]}))
     assert context.tolist() == [[1.0, 1.5], [0.0, 2.0]]
     with pytest.raises(InputError, match="row 1, column 'digit': unknown category 5; known are 3"):
@@ -173,4 +173,4 @@ def test_supports_in_words():
 def test_samples_of_float_columns_have_the_digits_of_float32():
     x = torch.tensor([[76.99295], [0.1], [1e-7], [20_000_001.0]])
     column = Column("v", "real")
-    assert Schema((column,)).decode(x)["v"].to_pylist() == [76.99295, 0.1, 1e-7, 20_000_000.0]
+    assert TableSchema((column,)).decode(x)["v"].to_pylist() == [76.99295, 0.1, 1e-7, 20_000_000.0]

@@ -78,14 +78,14 @@ def test_streamed_skip_gives_the_rest_of_the_same_pass(streamed, skip):
 
 def test_skip_does_not_read_what_it_passes_over(streamed, monkeypatch):
     read = []
-    pieces = type(streamed.train.table).pieces
+    chunks = type(streamed.train.table).chunks
 
     def counting(self, names, groups=None, rows=1 << 16):
-        for piece in pieces(self, names, groups, rows):
+        for piece in chunks(self, names, groups, rows):
             read.append(piece.table.num_rows)
             yield piece
 
-    monkeypatch.setattr(type(streamed.train.table), "pieces", counting)
+    monkeypatch.setattr(type(streamed.train.table), "chunks", counting)
     list(streamed.train.shuffled(64, seed=5, skip=100))
     assert sum(read) < 3500
 

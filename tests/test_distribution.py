@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from caudal import InputError
-from caudal.data import Column, Schema
+from caudal.data import Column, TableSchema
 from caudal.distribution import FlowDistribution
 from caudal.recipes import MAF, NICE
 from caudal.training.assemble import assemble
@@ -66,7 +66,7 @@ def test_the_support_is_real():
     many = conditional()[0].distribution(torch.randn(5, 3))
     assert many.support.event_dim == 1
     assert many.support.check(torch.zeros(5, 2)).all()
-    steps = assemble(NICE(layers=2, hidden=(4,)), Schema((Column("n", "integer", step=1.0),)))
+    steps = assemble(NICE(layers=2, hidden=(4,)), TableSchema((Column("n", "integer", step=1.0),)))
     assert not steps.distribution().support.is_discrete
 
 

@@ -12,7 +12,7 @@ from scipy import stats
 
 from caudal import Flow, InputError
 from caudal.base import Normal
-from caudal.data import Column, Schema
+from caudal.data import Column, TableSchema
 from caudal.recipes import IAF, MAF, NICE
 from caudal.report import column_distances, measure, sampling_speed, two_sample, verdict
 from caudal.report.fidelity import lifted_names
@@ -163,7 +163,7 @@ def test_a_student_that_passes_over_its_context_is_found_out():
 
 def test_tables_are_compared_before_they_are_rounded():
     columns = (Column("k", "integer", 0, step=1.0), Column("m", "real", missing=True))
-    flow = assemble(NICE(layers=2, hidden=(4,)), Schema(columns)).eval()
+    flow = assemble(NICE(layers=2, hidden=(4,)), TableSchema(columns)).eval()
     result = measure(flow, flow, n=500, names=("k", "m"))
     assert result.dims == 3
     assert {name for name, _ in result.ks} == {"k", "m", "m is missing"}

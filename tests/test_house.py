@@ -133,7 +133,7 @@ def test_the_design_page_has_the_same_layers():
         ("flow", "import caudal.training.fit"),
         ("flow", "from caudal import recipes"),
         ("flow", "from caudal import Flow"),
-        ("recipes", "from caudal.data import Schema"),
+        ("recipes", "from caudal.data import TableSchema"),
         ("recipes", "import caudal\ncaudal.data.Schema"),
         ("recipes", "import caudal\ncaudal.fit(flow, x)"),
         ("flow", "import caudal\ncaudal.nets.MLP"),

@@ -52,7 +52,7 @@ SOURCES = [as_folder, as_array, as_channels_first, as_archive, as_array_in_pytho
 def test_a_source_gives_its_images(source, channels, tmp_path):
     images = pixels(60, channels=channels)
     found = open_images(source(tmp_path, images, np.arange(60) % 3))
-    assert found.schema == ImageSchema((channels, 6, 5))
+    assert found.schema == ImageSchema((channels, 6, 5), pixels=None)
     assert same_set(all_of(found), images)
     assert [rows.x.dtype for rows in parts(found)] == [torch.uint8] * 3
     assert all(rows.context is None for rows in parts(found))
@@ -148,7 +148,7 @@ def test_files_are_in_natural_order(tmp_path):
     fill(tmp_path / "a", images)
     whole = open_whole(tmp_path / "a", ImageSchema((1, 6, 5)))
     assert whole.names == [f"{i}.png" for i in range(1, 13)]
-    assert (arrays(whole.rows) == images).all()
+    assert (arrays(whole.source) == images).all()
 
 
 # --- shapes and bits -------------------------------------------------------------------------
@@ -279,7 +279,8 @@ def test_a_whole_source_by_a_schema(tmp_path):
     fill_idx(tmp_path, "train", pixels(60)[..., 0], (np.arange(60) % 3).astype(np.uint8))
     fill_idx(tmp_path, "t10k", pixels(20, seed=1)[..., 0], labels)
     schema = open_images(tmp_path, context=["class"]).schema
-    rows, names, notes = open_whole(tmp_path, schema)
+    whole = open_whole(tmp_path, schema)
+    rows, names, notes = whole.source, whole.names, whole.notes
     assert len(rows) == 80
     assert names == [str(i) for i in range(1, 81)]
     assert rows.context[60:, 0].tolist() == labels.tolist()
@@ -293,19 +294,20 @@ def test_classes_of_a_run_are_found_by_their_names(tmp_path):
     folder = fill(tmp_path / "a", pixels(2), ["9", "7"])
     whole = open_whole(folder, schema)
     assert whole.names == ["7/2.png", "9/1.png"]
-    assert whole.rows.context.tolist() == [[0.0], [2.0]]
+    assert whole.source.context.tolist() == [[0.0], [2.0]]
 
 
 def test_one_file_is_a_source(tmp_path):
     save(pixels(1)[0], tmp_path / "a.png")
-    rows, names, _ = open_whole(tmp_path / "a.png", ImageSchema((1, 6, 5)))
+    whole = open_whole(tmp_path / "a.png", ImageSchema((1, 6, 5)))
+    rows, names = whole.source, whole.names
     assert (arrays(rows) == pixels(1)).all()
     assert names == [str(tmp_path / "a.png")]
 
 
 def test_gray_files_are_taken_by_a_run_of_colours(tmp_path):
     folder = fill(tmp_path / "a", pixels(3))
-    rows = open_whole(folder, ImageSchema((3, 6, 5))).rows
+    rows = open_whole(folder, ImageSchema((3, 6, 5))).source
     assert (arrays(rows) == pixels(3).repeat(3, axis=3)).all()
 
 

@@ -32,7 +32,7 @@ def left(folder):
 def test_what_is_written_reads_back(name, channels, tmp_path):
     images = pixels(20, channels=channels)
     path = written(tmp_path / "new" / name, images)
-    assert (arrays(open_whole(path, ImageSchema((channels, 6, 5))).rows) == images).all()
+    assert (arrays(open_whole(path, ImageSchema((channels, 6, 5))).source) == images).all()
     assert left(tmp_path / "new") == [name]
 
 
@@ -43,15 +43,15 @@ def test_classes_read_back(name, classes, tmp_path):
     schema = open_images(path, context=["class"]).schema
     whole = open_whole(path, schema)
     order = np.argsort(classes, kind="stable") if name == "out" else np.arange(40)
-    assert (arrays(whole.rows) == pixels(40)[order]).all()
-    assert whole.rows.context[:, 0].tolist() == [float(i % 2) for i in order]
+    assert (arrays(whole.source) == pixels(40)[order]).all()
+    assert whole.source.context[:, 0].tolist() == [float(i % 2) for i in order]
 
 
 def test_samples_of_few_bits_read_back(tmp_path):
     images = pixels(30)
     found = open_images(images, test=images, bits=3)
     path = written(tmp_path / "out", found.schema.decode(found.test.x))
-    assert (open_whole(path, found.schema).rows.x == found.test.x).all()
+    assert (open_whole(path, found.schema).source.x == found.test.x).all()
 
 
 def test_an_empty_folder_is_filled(tmp_path):
@@ -144,7 +144,9 @@ def test_channels_that_no_picture_has(name, tmp_path):
 
 def test_arrays_hold_any_channels(tmp_path):
     path = written(tmp_path / "a.npz", pixels(20, channels=2))
-    assert (arrays(open_whole(path, ImageSchema((2, 6, 5))).rows) == pixels(20, channels=2)).all()
+    assert (
+        arrays(open_whole(path, ImageSchema((2, 6, 5))).source) == pixels(20, channels=2)
+    ).all()
 
 
 @pytest.mark.parametrize("name", ["out", "out.png", "out.npy", "out.npz"])

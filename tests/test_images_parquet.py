@@ -51,8 +51,8 @@ def test_a_file_as_the_hub_keeps_it(tmp_path):
     assert found.schema.context[0].categories == ("cat", "dog")
     whole = open_whole(path, found.schema)
     assert whole.names == [str(i) for i in range(1, 41)]
-    assert (arrays(whole.rows) == pixels(40)).all()
-    assert whole.rows.context[:4, 0].tolist() == [1.0, 0.0, 1.0, 0.0]
+    assert (arrays(whole.source) == pixels(40)).all()
+    assert whole.source.context[:4, 0].tolist() == [1.0, 0.0, 1.0, 0.0]
 
 
 @pytest.mark.parametrize("kind", [pa.binary(), pa.large_binary()])
@@ -118,17 +118,17 @@ def test_images_that_are_not_there(tmp_path):
     column[9]["bytes"] = b"x"
     made = made.set_column(0, "image", pa.array(column, STRUCT))
     path = write(tmp_path / "a.parquet", made)
-    with pytest.raises(InputError, match=r"a.parquet, image 8 is missing: it has no bytes; --cor"):
+    with pytest.raises(InputError, match=r"a.parquet, image 8 is missing: it has no bytes; `cor"):
         open_images(path)
     whole = open_whole(path, ImageSchema((1, 6, 5)), corrupt="skip")
     assert whole.names == [str(i) for i in range(1, 41) if i not in (8, 10)]
-    assert "skipped 2 images; the first: " in whole.notes[0]
+    assert "skipped 2 of 40 images: " in whole.notes[0]
 
 
 def test_classes_that_are_not_told(tmp_path):
     path = write(tmp_path / "a.parquet", table(pixels(40), codes=[0, -1] * 20))
     open_images(path)
-    with pytest.raises(InputError, match=r"a.parquet, image 2 has no class"):
+    with pytest.raises(InputError, match=r"a.parquet, image 2 has no label 'class'"):
         open_images(path, context=["class"])
 
 
@@ -186,7 +186,7 @@ def test_images_of_the_hub_that_are_files(hub, tmp_path, monkeypatch):
     rows = datasets.Dataset.from_dict({"image": paths}).cast_column("image", datasets.Image())
     made = datasets.DatasetDict({"train": rows})
     monkeypatch.setattr(datasets, "load_dataset", lambda *_: made)
-    assert (arrays(open_whole("hf:x", ImageSchema((1, 6, 5))).rows) == pixels(40)).all()
+    assert (arrays(open_whole("hf:x", ImageSchema((1, 6, 5))).source) == pixels(40)).all()
 
 
 def test_what_the_hub_does_not_have(hub, tmp_path, monkeypatch):

@@ -33,7 +33,8 @@ def test_photographs():
     assert found.schema.size == "64x64 RGB"
     assert len(found.train) + len(found.valid) == 200
     assert len(found.test) == 100
-    rows, names, _ = open_whole(DATA / "bsds300" / "test", found.schema, crop=[64])
+    whole = open_whole(DATA / "bsds300" / "test", found.schema, crop=[64])
+    rows, names = whole.source, whole.names
     assert (rows.x == found.test.x).all()
     assert names == sorted(names, key=lambda name: int(name.removesuffix(".jpg")))
 

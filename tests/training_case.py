@@ -12,7 +12,7 @@ import torch
 from caudal.base import Normal
 from caudal.bijection import Chain
 from caudal.bijections import Autoregressive, BatchNorm, Flip
-from caudal.data.schema import Column, Schema
+from caudal.data import Column, TableSchema
 from caudal.elementwise import Affine, RationalQuadraticSpline
 from caudal.flow import Flow
 from caudal.losses import nll
@@ -47,7 +47,7 @@ class Everything(Recipe):
         return Flow(Chain(parts), Normal((features,)), context_shape=context_shape)
 
 
-SCHEMA = Schema(
+SCHEMA = TableSchema(
     (
         Column("count", "integer", low=0, high=9, step=1.0),
         Column("size", "real", missing=True),

@@ -14,5 +14,7 @@ def alike(similar: Sequence[str], names: Sequence[str]) -> str:
     """Like `near`, for a caller that knows which of the names are similar."""
     if similar:
         return "did you mean " + " or ".join(f"'{name}'" for name in similar) + "?"
+    if not names:
+        return "there are none"
     shown = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
     return f"there are {shown}"

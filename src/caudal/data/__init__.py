@@ -1,18 +1,9 @@
-"""Where rows come from, what their columns are, and how samples go back to files."""
+"""Where data come from, what they are, and how samples go back to files."""
 
-from caudal.data.audio import (
-    AudioDataset,
-    AudioSchema,
-    AudioWriter,
-    finds_audio,
-    open_audio,
-    open_clips,
-)
-from caudal.data.builtin import NAMES as BUILT_IN
-from caudal.data.dataset import MISSING, Dataset, open_data
-from caudal.data.describe import Summary
+from caudal.data.audio import AudioSchema, AudioWriter, finds_audio, open_audio, open_clips
+from caudal.data.column import KINDS, Column
+from caudal.data.dataset import Dataset
 from caudal.data.images import (
-    ImageDataset,
     ImageSchema,
     ImageWriter,
     finds_images,
@@ -20,40 +11,65 @@ from caudal.data.images import (
     open_whole,
     write_grid,
 )
-from caudal.data.input import open_rows, read_tables
-from caudal.data.output import TableWriter
-from caudal.data.schema import KINDS, Column, Schema
-from caudal.data.source import Batch, Rows, Source, require_rows
-from caudal.data.streaming import ParquetRows
+from caudal.data.items import Items, Piece
+from caudal.data.names import BUILT_IN
+from caudal.data.schema import Schema
+from caudal.data.schemas import schema_from_dict
+from caudal.data.source import Batch, Rows, Source, item_rows, require_rows
+from caudal.data.table.describe import Summary
+from caudal.data.table.frames import as_table, container_of, like
+from caudal.data.table.input import open_rows, read_tables
+from caudal.data.table.open import MISSING, open_data
+from caudal.data.table.output import TableWriter
+from caudal.data.table.schema import TableSchema
+from caudal.data.table.streaming import ParquetRows
+from caudal.data.unit import Unit
+from caudal.data.writing import (
+    Writer,
+    check_writable,
+    prepare_output,
+    refuse_existing,
+)
 
 __all__ = [
     "BUILT_IN",
     "KINDS",
     "MISSING",
-    "AudioDataset",
     "AudioSchema",
     "AudioWriter",
     "Batch",
     "Column",
     "Dataset",
-    "ImageDataset",
     "ImageSchema",
     "ImageWriter",
+    "Items",
     "ParquetRows",
+    "Piece",
     "Rows",
     "Schema",
     "Source",
     "Summary",
+    "TableSchema",
     "TableWriter",
+    "Unit",
+    "Writer",
+    "as_table",
+    "check_writable",
+    "container_of",
     "finds_audio",
     "finds_images",
+    "item_rows",
+    "like",
     "open_audio",
     "open_clips",
     "open_data",
     "open_images",
     "open_rows",
     "open_whole",
+    "prepare_output",
     "read_tables",
+    "refuse_existing",
     "require_rows",
+    "schema_from_dict",
     "write_grid",
 ]

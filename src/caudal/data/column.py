@@ -1,4 +1,4 @@
-"""One column of a table: its kind, its support, its lattice, and the user's own type."""
+"""One column of a table, or one label of files: its kind, support, lattice and the user's type."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -7,6 +7,7 @@ from caudal.data import dtypes
 from caudal.errors import InputError
 
 KINDS = ("real", "positive", "interval", "integer", "categorical")
+MAX_LEVELS = 1000  # more different values than this are not categories
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class Column:
 
     @property
     def origin(self) -> float:
-        """The lattice point that the others are counted from."""
+        """The lattice point from which the others are counted."""
         return 0.0 if self.low is None else self.low
 
     @property
@@ -62,6 +63,11 @@ class Column:
         left = "(-inf" if self.low is None else f"{'(' if is_open else '['}{self.low:.10g}"
         right = "inf)" if self.high is None else f"{self.high:.10g}]"
         return f"{left}, {right}"
+
+    @classmethod
+    def of_categories(cls, name: str, values: tuple[Any, ...], dtype: str) -> "Column":
+        """A column of these categories, whose codes are 0..K-1 in this order."""
+        return cls(name, "categorical", 0.0, len(values) - 1.0, 1.0, values, dtype=dtype)
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> "Column":

@@ -48,7 +48,7 @@ def plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def restore(array: pa.Array, dtype: pa.DataType) -> pa.Array:
-    """Plain values as an array of type `dtype`: what `plain` undid."""
+    """Plain values as an array of type `dtype`, the inverse of `plain`."""
     if not pat.is_dictionary(dtype):
         return array if array.type == dtype else array.cast(dtype, safe=False)
     coded = array.cast(dtype.value_type).dictionary_encode()
@@ -82,7 +82,7 @@ def refusal(dtype: pa.DataType) -> str | None:
     if is_text(dtype) or is_number(dtype) or pat.is_boolean(dtype):
         return None
     if pat.is_null(dtype):
-        return "has no values: leave it out with --columns"
+        return "has no values: leave it out with `columns`"
     if pat.is_temporal(dtype):
-        return f"holds {dtype}: turn it into hours since a start or leave it out with --columns"
-    return f"holds {dtype}, not one value a row: flatten it or leave it out with --columns"
+        return f"holds {dtype}: turn it into hours since a start or leave it out with `columns`"
+    return f"holds {dtype}, not one value a row: flatten it or leave it out with `columns`"

@@ -1,32 +1,73 @@
-"""Columns that a model needs and a table lacks."""
+"""The names of the built-in data, and columns that a model needs and a table lacks."""
 
+import difflib
 import re
 from collections.abc import Sequence
+from pathlib import Path
 
 from caudal.errors import InputError
 from caudal.names import alike, near
 
-__all__ = ["alike", "check_names", "near"]
+TABLES = ("digits", "moons", "rings", "checkerboard", "spirals", "eight-gaussians", "pinwheel")
+SOUNDS = ("vowels",)
+BUILT_IN = (*TABLES, *SOUNDS)
 
 
-def check_names(wanted: Sequence[str], given: Sequence[str], file: str) -> None:
+def check_names(wanted: Sequence[str], names: Sequence[str], file: str) -> None:
     """Refuses a table that lacks columns.
 
+    Args:
+        wanted: the columns that are needed.
+        names: the columns of the table.
+        file: what to call the table.
+
     Raises:
-        InputError: names them.
+        InputError: a column is missing, or is there twice.
     """
-    lacking = [name for name in wanted if name not in given]
+    lacking = [name for name in wanted if name not in names]
     if lacking:
         shown = ", ".join(f"'{n}'" for n in lacking[:8]) + (", ..." if len(lacking) > 8 else "")
-        hint = near(lacking[0], list(given))
-        if _headerless(wanted) and not _headerless(given):
+        hint = near(lacking[0], list(names))
+        if _headerless(wanted) and not _headerless(names):
             hint = "the run's table had no header: leave it out here, or name columns c0, c1, ..."
-        elif _headerless(given) and not _headerless(wanted):
+        elif _headerless(names) and not _headerless(wanted):
             hint = f"it has no header: give it one with {', '.join(wanted[:8])}"
         raise InputError(f"{file} has no column {shown} that the model needs; {hint}")
     for name in wanted:
-        if list(given).count(name) > 1:
+        if list(names).count(name) > 1:
             raise InputError(f"{file} has the column '{name}' twice: rename one of them")
+
+
+def check_once(option: str, names: Sequence[str]) -> None:
+    """Refuses a list of names, of the argument `option`, that has one twice.
+
+    Raises:
+        InputError: says which.
+    """
+    for name in names:
+        if list(names).count(name) > 1:
+            raise InputError(f"`{option}`: '{name}' is named twice")
+
+
+def missing_file(name: str) -> InputError:
+    """The error for a path at which there is nothing, with the names perhaps meant."""
+    path = Path(name)
+    if not path.suffix and path.name == name:
+        return InputError(f"no file and no built-in data '{name}'; {near(name, BUILT_IN)}")
+    folder = path.parent
+    if not folder.is_dir():
+        return InputError(f"no file {name}: there is no folder {folder}")
+    files = sorted(entry.name for entry in folder.iterdir())
+    hint = _near_file(path.name, files) if files else "the folder is empty"
+    return InputError(f"no file {name}; {hint}")
+
+
+def _near_file(name: str, files: list[str]) -> str:
+    """Like `near`, judged by the stems: nearly all files share their suffixes."""
+    stem = name.partition(".")[0]
+    stems = {file.partition(".")[0] for file in files}
+    nearest = difflib.get_close_matches(stem, sorted(stems), n=3, cutoff=0.7)
+    return alike([f for s in nearest for f in files if f.partition(".")[0] == s][:3], files)
 
 
 def _headerless(names: Sequence[str]) -> bool:

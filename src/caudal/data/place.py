@@ -1,4 +1,4 @@
-"""Where in the user's table a value is, for errors to say."""
+"""Where in the user's table a value stands, for error messages."""
 
 from dataclasses import dataclass, replace
 
@@ -7,14 +7,14 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Place:
-    """Successive rows of a file, or a choice of them.
+    """Successive rows of a table, or a choice of them.
 
     Args:
         file: what to call the table.
         first_row: the number of the first row, counted from 1 without the header.
         rows: which of the rows from there on they are (from 0, ascending); all if None.
-        declarable: whether the user may still say what the columns are; else advice to do so
-            would be of no use.
+        declarable: whether the user can still declare what the columns are, so that a message may
+            advise it.
     """
 
     file: str = "table"
@@ -23,17 +23,17 @@ class Place:
     declarable: bool = False
 
     def row(self, index: int) -> int:
-        """The number that the user gives to row `index` of these."""
+        """The number that row `index` of these has in the user's table."""
         return self.first_row + int(index if self.rows is None else self.rows[index])
 
     def cell(self, index: int, name: str) -> str:
-        """Such as `table.csv, row 7, column 'age'`."""
+        """A cell in words, such as `table.csv, row 7, column 'age'`."""
         return f"{self.file}, row {self.row(index)}, column '{name}'"
 
     def column(self, name: str) -> str:
-        """Such as `table.csv, column 'age'`."""
+        """A column in words, such as `table.csv, column 'age'`."""
         return f"{self.file}, column '{name}'"
 
     def choose(self, keep: np.ndarray) -> "Place":
-        """The rows of a mask (N,) over all of these."""
+        """Those rows for which a mask (N,) over these is True."""
         return replace(self, rows=np.flatnonzero(keep))

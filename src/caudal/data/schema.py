@@ -1,124 +1,63 @@
-"""What each column of a user's table is, and how its rows become numbers and rows again."""
+"""What every schema promises, whatever kind of data it describes."""
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar, Self
 
-import pyarrow as pa
-import torch
-from torch import Tensor
-
-from caudal.data import decode, dtypes, encode
-from caudal.data.column import KINDS, Column
-from caudal.data.outside import refuse_outside
-from caudal.data.place import Place
-
-__all__ = ["KINDS", "Column", "Schema"]
+from caudal.data.column import Column
+from caudal.data.unit import Unit
 
 
-@dataclass(frozen=True)
-class Schema:
-    """The columns a flow models (`columns`) and those it is conditioned on (`context`).
+class Schema(ABC):
+    """What the data of a flow are, as it is kept in the model file.
 
-    Tensors are in the user's units: categories are codes 0..K-1, missing numbers are NaN.
+    A schema turns the user's data into the tensors of a flow (`encode`), and samples back into the
+    user's data (`decode`).
+
+    Attributes:
+        kind: of data: "table", "images" or "audio".
+        one: the word for one item, such as "row".
+        many: the word for several of them, such as "rows".
+        unit: in which scores are given.
+        context: the columns that a flow is conditioned on.
     """
 
-    columns: tuple[Column, ...]
-    context: tuple[Column, ...] = ()
+    kind: ClassVar[str]
+    one: ClassVar[str]
+    many: ClassVar[str]
+    unit: ClassVar[Unit]
+    context: tuple[Column, ...]
 
     @property
-    def names(self) -> tuple[str, ...]:
-        """The names a table must have to be encoded: columns, then context."""
-        return tuple(column.name for column in self.columns + self.context)
+    @abstractmethod
+    def what(self) -> str:
+        """What a flow models, in words, such as "8x8 gray images"."""
 
     @property
-    def arrow(self) -> pa.Schema:
-        """Names and types of the table that `decode` gives."""
-        columns = self.columns + self.context
-        return pa.schema([(column.name, dtypes.parse(column.dtype)) for column in columns])
-
-    @property
-    def text_names(self) -> frozenset[str]:
-        """The columns that hold text, also where a file's values look like numbers ("007")."""
-        return frozenset(c.name for c in self.columns + self.context if c.holds_text)
-
-    @property
+    @abstractmethod
     def countable(self) -> int | None:
-        """Elements of a row, where each is one of finitely many numbers: what bits/dim needs."""
-        bounded = all(c.kind == "integer" and None not in (c.low, c.high) for c in self.columns)
-        return len(self.columns) if bounded else None
+        """Elements of a training row if each takes one of finitely many values, else None.
 
-    def encode(
-        self,
-        table: Any,
-        *,
-        file: str = "table",
-        first_row: int = 1,
-        dtype: torch.dtype = torch.float32,
-    ) -> tuple[Tensor, Tensor | None]:
-        """Turns rows into x (N, D) and context (N, C), None where there is no context.
-
-        Args:
-            table: a pyarrow Table or a pandas DataFrame; further columns are passed over.
-            file: the name that errors give.
-            first_row: the number that errors give to the first row.
-            dtype: floating type of the result.
-
-        Raises:
-            InputError: a column lacks, a category is unknown, a value is missing, infinite or
-                not a number; with the row, the column and the value.
+        Scores in bits an element divide by this number.
         """
-        values = encode.encode_table(self.columns + self.context, table, Place(file, first_row))
-        return self.split(torch.from_numpy(values).to(dtype))
 
-    def encode_context(
-        self,
-        table: Any,
-        *,
-        file: str = "context",
-        first_row: int = 1,
-        dtype: torch.dtype = torch.float32,
-    ) -> Tensor:
-        """Turns rows of context columns alone, which may be given as text, into (N, C).
+    @property
+    def levels_of_context(self) -> list[int]:
+        """The number of categories of each context column, 0 for a column of numbers."""
+        return [len(column.categories or ()) for column in self.context]
 
-        Raises:
-            InputError: as `encode`, and for a number outside its column's support or steps: of
-                what was never seen, and cannot be, a conditional flow knows nothing.
-        """
-        place = Place(file, first_row)
-        values = encode.encode_table(self.context, table, place)
-        refuse_outside(self.context, values, place)
-        return torch.from_numpy(values).to(dtype)
+    @abstractmethod
+    def encode(self, data: Any, /) -> Any:
+        """The user's data as a flow takes them."""
 
-    def split(self, values: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Cuts values (N, D + C) into x (N, D) and context (N, C) or None."""
-        n = len(self.columns)
-        return values[:, :n].contiguous(), values[:, n:].contiguous() if self.context else None
+    @abstractmethod
+    def decode(self, x: Any, /) -> Any:
+        """Samples of a flow as the user has such data."""
 
-    def decode(self, x: Tensor, context: Tensor | None = None) -> pa.Table:
-        """Turns x (N, D), and context (N, C) if given, into the user's columns, types, values.
-
-        Raises:
-            NumericalError: a value is not finite where the column has no missing values.
-        """
-        table = decode.decode_columns(self.columns, x)
-        if context is None:
-            return table
-        beside = decode.decode_columns(self.context, context)
-        for name in beside.column_names:
-            table = table.append_column(name, beside[name])
-        return table
-
+    @abstractmethod
     def to_dict(self) -> dict[str, Any]:
         """Plain data that JSON can hold."""
-        return {
-            "columns": [asdict(column) for column in self.columns],
-            "context": [asdict(column) for column in self.context],
-        }
 
     @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> "Schema":
-        """The schema that `to_dict` described."""
-        return cls(
-            tuple(Column.from_dict(column) for column in data["columns"]),
-            tuple(Column.from_dict(column) for column in data["context"]),
-        )
+    @abstractmethod
+    def from_dict(cls, data: dict[str, Any]) -> Self:
+        """The schema that `to_dict` described, perhaps through JSON."""

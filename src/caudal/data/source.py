@@ -1,7 +1,8 @@
 """Rows in batches, in an order that is a pure function of a seed."""
 
+import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -17,8 +18,23 @@ class Batch(NamedTuple):
     context: Tensor | None
 
 
+VECTORS = 4096
+"""Vectors of a batch that is scored: it bounds the memory and fixes the order of the noise."""
+NUMBERS = 1 << 20
+"""Numbers of such a batch where an item has many of them, as an image has."""
+
+
+def item_rows(x_shape: Sequence[int]) -> int:
+    """How many items of that shape are scored at a time."""
+    return VECTORS if len(x_shape) == 1 else max(1, NUMBERS // math.prod(x_shape))
+
+
 class Source(ABC):
-    """Rows that can be gone through shuffled, for training, or in order."""
+    """Rows that can be gone through shuffled, for training, or in order.
+
+    A row is what training takes one of: a row of a table, an image, a crop of a clip. An item is
+    what is scored as a whole: the same, but for clips, which are items whole.
+    """
 
     @property
     @abstractmethod
@@ -29,20 +45,47 @@ class Source(ABC):
         return self.n_rows
 
     @property
+    def n_items(self) -> int:
+        """How many items there are."""
+        return self.n_rows
+
+    @property
     def row_numbers(self) -> int | None:
-        """Numbers in a row that are samples of one law, as pixels are; None for vectors."""
+        """How many numbers an image or a crop has; None for vectors."""
         return None
 
     def telling(self) -> Iterator[Batch]:
-        """Rows that tell these data from others: the first ones."""
+        """Rows used to fingerprint the data set."""
         yield next(self.ordered(1024))
+
+    def items(self, limit: int | None = None, rows: int | None = None) -> Iterator[Batch]:
+        """Every item whole and in order, in batches whose size bounds the memory.
+
+        Args:
+            limit: give only so many items, from all over the source and always the same ones.
+            rows: size of a batch; by default it follows from the size of an item (`item_rows`).
+        """
+        numbers = self.row_numbers
+        rows = rows or item_rows((1,) if numbers is None else (1, numbers))
+        if limit is None or limit >= self.n_rows:
+            yield from self.ordered(rows)
+            return
+        size = math.ceil(limit / math.ceil(limit / rows))
+        # A shuffled pass omits its ragged end. Where that would be needed, nearly all rows are
+        # taken, and their order hardly matters.
+        fits = math.ceil(limit / size) * size <= self.n_rows
+        for batch in self.shuffled(size, seed=0) if fits else self.ordered(size):
+            yield Batch(batch.x[:limit], None if batch.context is None else batch.context[:limit])
+            limit -= len(batch.x)
+            if limit <= 0:
+                return
 
     @abstractmethod
     def shuffled(self, batch_size: int, seed: int, skip: int = 0) -> Iterator[Batch]:
         """One shuffled pass in full batches; a ragged last one is left out.
 
-        The same seed gives the same batches. `skip` passes over that many leading batches
-        cheaply, and then gives exactly the others of the same pass: that is how a run resumes.
+        The same seed gives the same batches. `skip` leaves that many leading batches out cheaply
+        and then gives exactly the others of the same pass, which is how a run resumes.
         """
 
     @abstractmethod
@@ -54,13 +97,13 @@ class Rows(Source):
     """Rows in memory, on any device.
 
     Args:
-        x: (N, *event), floating; of images uint8, which become numbers a batch at a time.
+        x: (N, *event), floating; images may be uint8 and become numbers a batch at a time.
         context: (N, C), floating, or None.
         gaps: whether NaN stands for a missing value instead of being refused.
 
     Raises:
-        InputError: no rows, one dimension, other than floating, another number of context rows,
-            or not finite.
+        InputError: there are no rows, there is only one dimension, values are not floating or not
+            finite, or the context has another number of rows.
     """
 
     def __init__(self, x: Tensor, context: Tensor | None = None, *, gaps: bool = False) -> None:
@@ -79,7 +122,7 @@ class Rows(Source):
 
     @property
     def row_numbers(self) -> int | None:
-        """Pixels of an image; None for vectors."""
+        """How many pixels an image has; None for vectors."""
         return None if self.x.ndim == 2 else self.x[0].numel()
 
     def telling(self) -> Iterator[Batch]:
@@ -111,7 +154,7 @@ def permutation(n: int, seed: int) -> Tensor:
 
 
 def check_pass(batch_size: int, skip: int = 0) -> None:
-    """Refuses sizes that make no pass.
+    """Refuses sizes with which no pass can be made.
 
     Raises:
         InputError: names the size.
@@ -131,7 +174,7 @@ def require_rows(source: Source, batch_size: int) -> None:
     if source.n_rows < batch_size:
         raise InputError(
             f"{source.n_rows} training rows are fewer than one batch of {batch_size}: "
-            f"give --batch-size {source.n_rows} or less, or more rows"
+            f"give a `batch_size` of {source.n_rows} or less, or more rows"
         )
 
 

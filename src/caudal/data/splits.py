@@ -1,4 +1,4 @@
-"""Which rows are for training, validation and test: a hash of the row's number."""
+"""Which items are for training, validation and test: a hash of the item's number."""
 
 from collections.abc import Sequence
 
@@ -7,6 +7,22 @@ import numpy as np
 from caudal.errors import InputError
 
 TRAIN, VALID, TEST = range(3)
+PARTS = ("training", "validation", "test")
+_WORDS = {
+    "train": TRAIN,
+    "training": TRAIN,
+    "valid": VALID,
+    "validation": VALID,
+    "val": VALID,
+    "dev": VALID,
+    "test": TEST,
+    "testing": TEST,
+}
+
+
+def part_of(word: str) -> int | None:
+    """The part that a folder, a file or an array of that name is, or None."""
+    return _WORDS.get(word.casefold())
 
 
 def hash_rows(rows: np.ndarray, seed: int) -> np.ndarray:
@@ -27,10 +43,10 @@ def _mix(z: np.ndarray) -> np.ndarray:
 
 
 class Split:
-    """Gives each row to train, valid or test, in about the given fractions.
+    """Assigns each row to train, valid or test, in about the given fractions.
 
-    A row's part depends on its number and the seed alone: the same table as CSV and as Parquet is
-    split alike, a row's part does not change when others are dropped, and streaming needs no
+    The part of a row depends on its number and the seed alone: a table is split alike as CSV and
+    as Parquet, the part of a row does not change when others are dropped, and streaming needs no
     permutation of the file.
     """
 
@@ -56,8 +72,16 @@ def check_fractions(fractions: Sequence[float]) -> tuple[float, float, float]:
     if len(fractions) != 3 or min(fractions) <= 0 or not is_whole:
         shown = " ".join(f"{f:g}" for f in fractions)
         raise InputError(
-            f"--split {shown}: give the three shares of training, validation and test rows, "
+            f"`split` {shown}: give the three shares of training, validation and test rows, "
             f"each above 0, that sum to 1, such as 0.8 0.1 0.1"
         )
     train, valid, test = fractions
     return train, valid, test
+
+
+def too_few(name: str, count: int, many: str, part: int, notes: Sequence[str] = ()) -> InputError:
+    """The error for a part that gets nothing of the `count` items of a source."""
+    return InputError(
+        f"{name} has too few {many}, {count}, which leaves none for {PARTS[part]}: give more "
+        f"{many}, or other shares with `split`{''.join(f'; {note}' for note in notes)}"
+    )

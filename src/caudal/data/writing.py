@@ -1,10 +1,97 @@
-"""What the system says when it will not write, in one line."""
+"""Writing results: checks before the work, and nothing at a path until all of it is there."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
+from types import TracebackType
+from typing import Any, ClassVar, Self
 
 from caudal.errors import InputError
+from caudal.files import atomic, atomic_folder
+
+Opener = Callable[[Path], AbstractContextManager[Callable[..., None]]]
+"""Opens a path and yields a function that appends to what is written there."""
+
+
+class Writer(ABC):
+    """Writes one lot after the other into a file or a folder, as a context manager.
+
+    Nothing is at `path` until the block ends well; then all of it is.
+
+    Attributes:
+        path: where to.
+        many: the word for what is written, such as "rows".
+        formats: what can be written, in words.
+    """
+
+    many: ClassVar[str]
+    formats: ClassVar[str]
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self._open = self._opener()
+        self._stack = ExitStack()
+        self._append: Callable[..., None] | None = None
+        self._is_empty = True
+
+    @property
+    def suffix(self) -> str:
+        """The suffix that chooses the format, in lower case; of a folder it is empty."""
+        return self.path.suffix.casefold()
+
+    @abstractmethod
+    def _opener(self) -> Opener:
+        """What opens the path.
+
+        Raises:
+            InputError: the suffix is unknown, or something is in the way.
+        """
+
+    def __enter__(self) -> Self:
+        with writing(self.path), ExitStack() as stack:
+            make = atomic if self.path.suffix else atomic_folder
+            temporary = stack.enter_context(make(self.path))
+            self._append = stack.enter_context(self._open(temporary))
+            self._stack = stack.pop_all()
+        return self
+
+    def _add(self, *lot: Any) -> None:
+        """Appends a lot that was checked."""
+        if self._append is None:
+            raise RuntimeError("write inside the with-block")
+        self._is_empty = False
+        with writing(self.path):
+            self._append(*lot)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._append = None
+        with writing(self.path), self._stack as stack:
+            if error is not None:
+                stack.__exit__(kind, error, trace)
+            elif self._is_empty:
+                raise InputError(f"{self.path}: there are no {self.many} to write")
+
+    def _refuse_folder(self) -> None:
+        if self.path.is_dir():
+            raise InputError(f"{self.path} is a folder: give another name ({self.formats})")
+
+    def _refuse_taken(self) -> None:
+        if self.path.is_file() or (self.path.is_dir() and any(self.path.iterdir())):
+            raise InputError(
+                f"{self.path} is there already: {self.many} go to a new folder, or an empty one"
+            )
+
+    def _unknown(self) -> InputError:
+        return InputError(
+            f"{self.path}: cannot write '{self.path.suffix}' files; known are {self.formats}"
+        )
 
 
 @contextmanager
@@ -19,3 +106,37 @@ def writing(path: Path) -> Iterator[None]:
     except OSError as error:
         reason = error.strerror or str(error)
         raise InputError(f"cannot write {path}: {reason}; choose another place") from None
+
+
+def prepare_output(path: str | Path, overwrite: bool) -> None:
+    """Checks, before the work is done, that its result can be written.
+
+    Raises:
+        InputError: as `refuse_existing` and `check_writable`.
+    """
+    refuse_existing(path, overwrite)
+    check_writable(Path(path).parent)
+
+
+def refuse_existing(path: str | Path, overwrite: bool) -> None:
+    """Refuses to replace a file, unless that was asked for.
+
+    Raises:
+        InputError: the file exists.
+    """
+    if Path(path).is_file() and not overwrite:
+        raise InputError(f"{path} exists: give `overwrite=True` to replace it, or another `out`")
+
+
+def check_writable(folder: Path) -> None:
+    """Refuses a folder in which, or in place of which, nothing can be written.
+
+    Raises:
+        InputError: says which folder it is.
+    """
+    while not folder.exists():
+        folder = folder.parent
+    if not folder.is_dir():
+        raise InputError(f"{folder} is a file, not a folder: choose another place")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise InputError(f"{folder}: no right to write there; choose another place")

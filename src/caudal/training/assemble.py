@@ -7,10 +7,10 @@ import torch
 from caudal.base import FREE, Uniform
 from caudal.bijection import Bijection, Chain, parts_of
 from caudal.bijections import Flattened, Logit, Rescale, Standardise, Support
+from caudal.data import Column, TableSchema
 from caudal.data.audio.schema import AudioSchema
 from caudal.data.images import ImageSchema
-from caudal.data.schema import Column, Schema
-from caudal.data.schemas import AnySchema
+from caudal.data.schema import Schema
 from caudal.dequantization import (
     AudioDequantization,
     ImageDequantization,
@@ -25,12 +25,13 @@ from caudal.recipes.variational import variational
 from caudal.recipes.wavenet import AudioRecipe
 
 
-def assemble(recipe: Recipe, schema: AnySchema) -> Flow:
+def assemble(recipe: Recipe, schema: Schema) -> Flow:
     """The recipe's flow, dressed for a table or for images: `log_prob` is in the user's units."""
     if isinstance(schema, ImageSchema):
         return assemble_images(recipe, schema)
     if isinstance(schema, AudioSchema):
         return assemble_audio(recipe, schema)
+    assert isinstance(schema, TableSchema)
     return assemble_table(recipe, schema)
 
 
@@ -54,7 +55,7 @@ def assemble_images(recipe: Recipe, schema: ImageSchema) -> Flow:
         bijection = Flattened(inner, shape)
         base = type(core.base)(shape)
     return Flow(
-        Chain([bijection, *_pixels(schema)]),
+        Chain([bijection, *_pixels(schema, schema.pixels or recipe.pixels)]),
         base,
         context_shape=(len(schema.context),) if schema.context else None,
         embedding=embedding,
@@ -62,12 +63,12 @@ def assemble_images(recipe: Recipe, schema: ImageSchema) -> Flow:
     )
 
 
-def _pixels(schema: ImageSchema) -> list[Bijection]:
+def _pixels(schema: ImageSchema, pixels: str) -> list[Bijection]:
     """From values in [0, levels] to what the flow takes, listed from the noise to the data."""
     to_unit = 1 / schema.levels
-    if schema.pixels == "centred":
+    if pixels == "centred":
         return [Rescale(to_unit, -0.5)]
-    squash: list[Bijection] = [Logit(schema.alpha)] if schema.pixels == "logit" else []
+    squash: list[Bijection] = [Logit(schema.alpha)] if pixels == "logit" else []
     return [*squash, Rescale(to_unit)]
 
 
@@ -104,7 +105,7 @@ def assemble_audio(recipe: Recipe, schema: AudioSchema) -> Flow:
     )
 
 
-def assemble_table(recipe: Recipe, schema: Schema) -> Flow:
+def assemble_table(recipe: Recipe, schema: TableSchema) -> Flow:
     """The recipe's flow, dressed for the columns of a table.
 
     From the data to the noise: rounding noise and flags for missing values, the columns' supports
@@ -143,6 +144,6 @@ def _top(column: Column) -> float:
     return _end(column.high, math.inf) + (column.step or 0.0)
 
 
-def _levels(schema: AnySchema) -> list[int]:
+def _levels(schema: Schema) -> list[int]:
     """The number of categories of each context column, 0 for a number."""
     return [len(column.categories or ()) for column in schema.context]

@@ -18,7 +18,7 @@ from caudal.flow import Flow
 from caudal.recipes import Recipe, describe, rebuild
 
 if TYPE_CHECKING:
-    from caudal.data.schemas import AnySchema
+    from caudal.data.schema import Schema
 
 MODEL = "model.safetensors"
 """The name of the model in a run folder."""
@@ -44,7 +44,7 @@ class Loaded:
 
     flow: Flow
     recipe: Recipe
-    schema: "AnySchema | None"
+    schema: "Schema | None"
     metadata: dict[str, Any]
 
 
@@ -52,7 +52,7 @@ def save_model(
     path: str | Path,
     flow: Flow,
     recipe: Recipe,
-    schema: "AnySchema | None" = None,
+    schema: "Schema | None" = None,
     extra: Mapping[str, Any] | None = None,
     weights: Mapping[str, Tensor] | None = None,
 ) -> None:
@@ -145,7 +145,7 @@ def fill(flow: Flow, tensors: Mapping[str, Tensor], source: str) -> None:
     flow.load_state_dict(dict(tensors))
 
 
-def _metadata(flow: Flow, recipe: Recipe, schema: "AnySchema | None") -> dict[str, Any]:
+def _metadata(flow: Flow, recipe: Recipe, schema: "Schema | None") -> dict[str, Any]:
     from importlib.metadata import version
 
     return {
@@ -181,7 +181,7 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     return found, tensors
 
 
-def _build(metadata: dict[str, Any]) -> tuple[Recipe, "AnySchema | None", Flow]:
+def _build(metadata: dict[str, Any]) -> tuple[Recipe, "Schema | None", Flow]:
     recipe = rebuild(metadata["recipe"])
     dtype = _DTYPES[metadata["dtype"]]
     schema = None

@@ -20,7 +20,7 @@ from caudal.training.progress import Reporter
 from caudal.training.seeds import mix
 
 if TYPE_CHECKING:
-    from caudal.data.schema import Schema
+    from caudal.data import TableSchema
 
 _POOL, _HELD_OUT = 10, 11  # what noise is drawn for, beside the purposes in `seeds`
 
@@ -130,7 +130,7 @@ def distill(
     resume: bool = False,
     overwrite: bool = False,
     recipe: Recipe | None = None,
-    schema: "Schema | None" = None,
+    schema: "TableSchema | None" = None,
     reporter: Reporter | None = None,
     config: dict[str, Any] | None = None,
 ) -> Fitted:

@@ -37,7 +37,7 @@ from caudal.training.validation import Validator
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-    from caudal.data.schemas import AnySchema
+    from caudal.data.schema import Schema
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def fit(
     resume: bool = False,
     overwrite: bool = False,
     recipe: Recipe | None = None,
-    schema: "AnySchema | None" = None,
+    schema: "Schema | None" = None,
     reporter: Reporter | None = None,
     config: dict[str, Any] | None = None,
     watch: Callable[[int], object] | None = None,

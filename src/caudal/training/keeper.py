@@ -12,7 +12,7 @@ from caudal.training.run import Run, write_config
 from caudal.training.state import Position, read_state, save_state
 
 if TYPE_CHECKING:
-    from caudal.data.schemas import AnySchema
+    from caudal.data.schema import Schema
 
 
 class Keeper:
@@ -26,7 +26,7 @@ class Keeper:
         self,
         run: Run | None,
         recipe: Recipe | None,
-        schema: "AnySchema | None",
+        schema: "Schema | None",
         resume: bool = False,
         overwrite: bool = False,
         config: dict[str, Any] | None = None,

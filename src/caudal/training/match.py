@@ -9,10 +9,10 @@ from caudal.flow import Flow
 from caudal.recipes import Recipe
 
 if TYPE_CHECKING:
-    from caudal.data.schemas import AnySchema
+    from caudal.data.schema import Schema
 
 
-def check_recipe_of(flow: Flow, recipe: Recipe, schema: "AnySchema | None") -> None:
+def check_recipe_of(flow: Flow, recipe: Recipe, schema: "Schema | None") -> None:
     """Refuses a recipe, or a schema, that makes another flow: training would be for nothing.
 
     Raises:
@@ -29,7 +29,7 @@ def check_recipe_of(flow: Flow, recipe: Recipe, schema: "AnySchema | None") -> N
             )
 
 
-def _build(flow: Flow, recipe: Recipe, schema: "AnySchema | None") -> Flow:
+def _build(flow: Flow, recipe: Recipe, schema: "Schema | None") -> Flow:
     with torch.random.fork_rng([]):  # building draws initial weights
         if schema is not None:
             from caudal.training.assemble import assemble

@@ -25,7 +25,7 @@ from caudal.training.assemble import assemble
 from caudal.training.dressing import dress_as, undressed
 
 if TYPE_CHECKING:
-    from caudal.data.schemas import AnySchema
+    from caudal.data.schema import Schema
 
 FAST = "parallel"
 
@@ -90,7 +90,7 @@ def check_student(recipe: Recipe) -> None:
         raise InputError("batch normalisation samples in evaluation only: give --no-batch-norm")
 
 
-def build_student(recipe: Recipe, schema: "AnySchema", teacher: Flow, seed: int) -> Flow:
+def build_student(recipe: Recipe, schema: "Schema", teacher: Flow, seed: int) -> Flow:
     """A new flow over the teacher's rows, dressed as the teacher.
 
     Where both mix the columns in the same places, it starts from the teacher's permutations and

@@ -1,18 +1,15 @@
 """The sounds that come with caudal: five vowels in two voices, made by a source and a filter."""
 
-from dataclasses import replace
 from functools import cache
 
 import numpy as np
 
-from caudal.data.audio.recordings import Found, Recording, Sound
-from caudal.data.builtin import SOUNDS as NAMES
-from caudal.data.splits import TRAIN
-
-__all__ = ["NAMES", "RATE", "read_built_in"]
+from caudal.data.audio.form import Sound
+from caudal.data.audio.kind import AUDIO
+from caudal.data.files.lots import Listing, Lot
 
 RATE = 8000
-_FINER = 4  # the source is made at so many times the rate, and cut off above
+_FINER = 4  # the source is made at so many times the rate, and low-passed
 _EACH = 60  # clips of each vowel and voice
 _FORMANTS = {
     ("a", "low"): (730, 1090, 2440, 3500),
@@ -26,31 +23,28 @@ _FORMANTS = {
     ("o", "high"): (590, 920, 2710, 3850),
     ("u", "high"): (370, 950, 2670, 3850),
 }
-"""Hz: averages of men and women by Peterson and Barney, "Control methods used in a study of the
-vowels", 1952; the fourth is ours."""
+"""Hz: averages over men and women by Peterson and Barney, "Control methods used in a study of the
+vowels", 1952; the fourth formants are ours."""
 _BANDWIDTHS = (60, 90, 150, 250)  # Hz
-_SOFT = 1000  # Hz, above which a soft closure takes away
+_SOFT = 1000  # Hz, above which a soft closure attenuates
 _PITCHES = {"low": (90, 160), "high": (180, 260)}  # Hz
 
 
 @cache
-def _recordings() -> tuple[Recording, ...]:
+def read_built_in(name: str) -> Listing:
+    """The built-in sounds of that name, the same ones each time."""
     draw = np.random.default_rng(1952)
-    made: list[Recording] = []
+    sounds, titles = [], []
+    labels: dict[str, list[object]] = {"vowel": [], "voice": [], "pitch": []}
     for index in range(_EACH):
         for vowel, voice in _FORMANTS:
             wave, pitch = _sing(draw, vowel, voice)
-            name = f"{vowel}_{voice}_{index + 1}"
-            labels = {"vowel": vowel, "voice": voice, "pitch": pitch}
-            sound = Sound(wave.astype(np.float32)[:, None], RATE)
-            made.append(Recording(name, f"vowels, {name}", sound, labels, len(made)))
-    return tuple(made)
-
-
-def read_built_in(name: str) -> Found:
-    """The built-in sounds of one of `NAMES`, the same ones each time."""
-    copies = [replace(recording, labels=dict(recording.labels)) for recording in _recordings()]
-    return Found(name, {TRAIN: copies})
+            sounds.append(Sound(wave.astype(np.float32)[:, None], RATE))
+            titles.append(f"{vowel}_{voice}_{index + 1}")
+            for label, value in zip(labels, (vowel, voice, pitch), strict=True):
+                labels[label].append(value)
+    lot = Lot(name, sounds, len(sounds), titles, "{name}, {title}", dict(labels))
+    return Listing(AUDIO, name, (lot,))
 
 
 def _sing(draw: np.random.Generator, vowel: str, voice: str) -> tuple[np.ndarray, float]:
@@ -58,7 +52,7 @@ def _sing(draw: np.random.Generator, vowel: str, voice: str) -> tuple[np.ndarray
     count = round(100 * draw.uniform(0.5, 0.8)) * RATE // 100
     pitch = round(draw.uniform(*_PITCHES[voice]), 1)
     source = _glottis(draw, pitch, count * _FINER)
-    spectrum = np.fft.rfft(source)[: count // 2 + 1]  # what a lower rate can hold
+    spectrum = np.fft.rfft(source)[: count // 2 + 1]  # the frequencies that the rate can hold
     formants = np.array(_FORMANTS[vowel, voice]) * draw.normal(1, 0.03, 4).clip(0.92, 1.08)
     hertz = np.fft.rfftfreq(count, 1 / RATE)
     wave = np.fft.irfft(spectrum * _throat(hertz, formants), count)
@@ -67,7 +61,7 @@ def _sing(draw: np.random.Generator, vowel: str, voice: str) -> tuple[np.ndarray
 
 
 def _glottis(draw: np.random.Generator, pitch: float, count: int) -> np.ndarray:
-    """Air through the vocal folds, as it changes: Rosenberg's pulse of 1971, with breath."""
+    """The derivative of the flow through the vocal folds: Rosenberg's pulse (1971) and noise."""
     time = np.linspace(0, 1, count)
     glide = 1 + draw.uniform(-0.08, 0.08) * (time - 0.5)
     glide += draw.uniform(0, 0.02) * np.sin(2 * np.pi * (3 * time + draw.uniform()))
@@ -81,7 +75,7 @@ def _glottis(draw: np.random.Generator, pitch: float, count: int) -> np.ndarray:
 
 
 def _throat(hertz: np.ndarray, formants: np.ndarray) -> np.ndarray:
-    """The response of resonators one after the other, and of folds that close softly: (F,)."""
+    """The frequency response of folds that close softly and resonators in series: (F,)."""
     response = 1 / (1 + 1j * hertz / _SOFT)
     for centre, width in zip(formants, _BANDWIDTHS, strict=True):
         response /= 1 - (hertz / centre) ** 2 + 1j * hertz * width / centre**2
@@ -89,7 +83,7 @@ def _throat(hertz: np.ndarray, formants: np.ndarray) -> np.ndarray:
 
 
 def _envelope(draw: np.random.Generator, count: int) -> np.ndarray:
-    """Attack and decay."""
+    """The loudness over time, with attack and decay: (T,)."""
     time = np.arange(count) / RATE
     attack, decay = draw.uniform(0.02, 0.06), draw.uniform(0.05, 0.15)
     ends = np.minimum(time / attack, 1) * np.minimum((time[-1] - time) / decay, 1)

@@ -1,4 +1,4 @@
-"""Clips as a source of rows: random crops to train on, whole clips to evaluate."""
+"""Clips as a source of rows: random crops to train on, whole clips to be scored."""
 
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from torch import Tensor
 
 from caudal.data.audio.schema import AudioSchema
-from caudal.data.source import Batch, Source
+from caudal.data.source import Batch, Source, permutation
 
 
 class Clip(NamedTuple):
@@ -21,14 +21,15 @@ class Clip(NamedTuple):
 class Clips(Source):
     """Clips in memory, or decoded from their files as they are needed.
 
-    A row is a crop of `schema.crop` samples, starting at a frame; a clip that is shorter is
-    followed by silence. The context of a crop is that of its clip in the same frames.
+    A row is a crop of `schema.crop` samples that starts at a frame; a clip that is shorter is
+    followed by silence. The context of a crop is that of its clip in the same frames. An item is
+    a whole clip.
 
     Attributes:
         schema: what they are.
         names: what each is called.
         lengths: samples of each.
-        labels: what is said of each, by name.
+        labels: of each, by name.
     """
 
     schema: AudioSchema
@@ -38,8 +39,25 @@ class Clips(Source):
 
     @property
     def row_numbers(self) -> int:
-        """Samples of a crop."""
+        """How many samples a crop has."""
         return self.schema.crop
+
+    @property
+    def n_items(self) -> int:
+        """How many clips there are."""
+        return len(self.names)
+
+    def items(self, limit: int | None = None, rows: int | None = None) -> Iterator[Batch]:
+        """Every clip whole and in order, as a batch of one: clips differ in length.
+
+        With a limit, so many clips from all over the source, always the same ones.
+        """
+        indices = list(range(self.n_items))
+        if limit is not None and limit < self.n_items:
+            indices = sorted(permutation(self.n_items, 0)[:limit].tolist())
+        for index in indices:
+            _, x, context = self.clip(index)
+            yield Batch(x[None], None if context is None else context[None])
 
     @property
     def seconds(self) -> list[float]:
@@ -62,9 +80,9 @@ class Clips(Source):
 
     @abstractmethod
     def ordered(self, batch_size: int) -> Iterator[Batch]:
-        """Each clip once, cut into crops that follow each other; its last ends with the clip.
+        """Each clip once, cut into successive crops, the last of which ends with the clip.
 
-        That overlaps with the one before, so that there may be more crops than `n_rows`.
+        That one overlaps with the one before it, so there may be more crops than `n_rows`.
         """
 
     @abstractmethod

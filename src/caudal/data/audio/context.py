@@ -1,4 +1,4 @@
-"""What a flow of clips is conditioned on, frame by frame: codes of labels, and the spectrum."""
+"""The context of clips, frame by frame: codes of labels, and the spectrum."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ from caudal.data.audio.schema import AudioSchema
 
 @dataclass(frozen=True)
 class Frames:
-    """Makes the context of crops out of their samples and those around."""
+    """Makes the context of crops from their samples and those around them."""
 
     schema: AudioSchema
 

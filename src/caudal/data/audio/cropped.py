@@ -12,8 +12,10 @@ from torch import Tensor
 from caudal.data.audio.clips import Clip, Clips
 from caudal.data.audio.context import Frames
 from caudal.data.audio.crops import Crops
+from caudal.data.audio.form import Form, Raw
 from caudal.data.audio.schema import AudioSchema
 from caudal.data.source import Batch, check_pass
+from caudal.errors import InputError
 
 _TELLING = 64  # crops
 
@@ -25,7 +27,7 @@ class CroppedClips(Clips):
         schema: what they are.
         names: what each is called.
         lengths: samples of each.
-        labels: what is said of each, by name.
+        labels: of each, by name.
         codes: the labels of `schema.context` as numbers, float32 (N, C).
     """
 
@@ -48,7 +50,7 @@ class CroppedClips(Clips):
 
     @property
     def n_rows(self) -> int:
-        """Crops of a shuffled pass."""
+        """How many crops a shuffled pass has."""
         return self._n_rows
 
     @property
@@ -61,24 +63,21 @@ class CroppedClips(Clips):
         """The samples of one whole clip, int16 (T,)."""
 
     def shuffled(self, batch_size: int, seed: int, skip: int = 0) -> Iterator[Batch]:
-        """About as many crops as cover all clips, each from a random frame on, in full batches."""
         check_pass(batch_size, skip)
         plan = self._crops.shuffled(seed, self.together)
         whole = len(plan) - len(plan) % batch_size
         yield from self._batches(plan[skip * batch_size : whole], batch_size)
 
     def ordered(self, batch_size: int) -> Iterator[Batch]:
-        """Each clip once, cut into crops that follow each other."""
         check_pass(batch_size)
         yield from self._batches(self._crops.ordered(), batch_size)
 
     def telling(self) -> Iterator[Batch]:
-        """The first crops and labels, without spectra: their last bits depend on the machine."""
+        """The first crops, without spectra, whose last bits depend on the machine; all labels."""
         yield from self._batches(self._crops.ordered()[:_TELLING], _TELLING, spectra=False)
         yield Batch(self.codes, torch.tensor(self.lengths))
 
     def clip(self, index: int) -> Clip:
-        """One whole clip."""
         samples = self.samples(index)
         frames = -(-len(samples) // self.schema.hop)
         wide = torch.from_numpy(self._cut(samples, 0, frames)[None]).float()
@@ -87,7 +86,7 @@ class CroppedClips(Clips):
         return Clip(self.names[index], x, None if context is None else context[0])
 
     def _batches(self, plan: np.ndarray, size: int, spectra: bool = True) -> Iterator[Batch]:
-        """Batches of crops (clip, first frame); a clip is open from its first to its last one."""
+        """Batches of crops (clip, first frame); a clip is open from its first to its last crop."""
         left = Counter(plan[:, 0].tolist())
         held: dict[int, np.ndarray] = {}
         before = self._frames.reach[0]
@@ -109,7 +108,7 @@ class CroppedClips(Clips):
         return self._cut(samples, first, self.schema.crop // self.schema.hop)
 
     def _cut(self, samples: np.ndarray, first: int, frames: int) -> np.ndarray:
-        """Frames of a clip with the samples around that their spectrum takes in, int16 (T,)."""
+        """Frames of a clip, with the samples around them on which their spectrum depends (T,)."""
         before, after = self._frames.reach
         hop = self.schema.hop
         start, stop = first * hop - before, (first + frames) * hop + after
@@ -140,9 +139,48 @@ class MemoryClips(CroppedClips):
 
     @property
     def together(self) -> int:
-        """All of them."""
+        """The samples of all clips."""
         return sum(self.lengths)
 
     def samples(self, index: int) -> np.ndarray:
-        """The samples of one whole clip."""
         return self._held[index]
+
+
+class StreamedClips(CroppedClips):
+    """Clips that are decoded anew in each pass, each file once.
+
+    Args:
+        raws: each recording, and what errors call it.
+        together: how many samples of several clips may be open, and mixed, at a time.
+    """
+
+    def __init__(
+        self,
+        schema: AudioSchema,
+        names: Sequence[str],
+        lengths: Sequence[int],
+        labels: Sequence[dict[str, Any]],
+        codes: Tensor,
+        raws: Sequence[tuple[Raw, str]],
+        together: int,
+    ) -> None:
+        super().__init__(schema, names, lengths, labels, codes)
+        self._raws = raws
+        self._form = Form(schema)
+        self._together = together
+
+    @property
+    def together(self) -> int:
+        return self._together
+
+    def samples(self, index: int) -> np.ndarray:
+        """The samples of one whole clip.
+
+        Raises:
+            InputError: its file is no longer what it was.
+        """
+        raw, place = self._raws[index]
+        samples = self._form.read(raw, place)
+        if len(samples) != self.lengths[index]:
+            raise InputError(f"{place} has changed since it was opened: start again")
+        return samples

@@ -1,4 +1,4 @@
-"""Which crops of which clips a pass goes through, from their lengths alone."""
+"""Which crops of which clips a pass goes through, by the lengths of the clips alone."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,15 +6,15 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-_OPEN = 4  # clips mixed at least, however long they are
+_OPEN = 4  # at least so many clips are mixed, however long they are
 
 
 @dataclass(frozen=True)
 class Crops:
-    """Crops of `frames` frames of `hop` samples, that start and end with frames of their clip.
+    """Crops of `frames` frames of `hop` samples, which start and end with frames of their clip.
 
-    A clip that is shorter gives one crop, from its start on. The samples of a last frame that is
-    not whole are in no crop: silence after them would be made up.
+    A shorter clip gives one crop, from its start on. The samples of an incomplete last frame are
+    in no crop: the silence after them would be made up.
 
     Args:
         lengths: samples of each clip.
@@ -28,13 +28,13 @@ class Crops:
 
     @property
     def counts(self) -> np.ndarray:
-        """How many crops of each clip a shuffled pass has: about as many as cover it."""
+        """How many crops of each clip a shuffled pass has: about as many as cover the clip."""
         lengths = np.asarray(self.lengths, np.int64)
         return np.maximum(1, np.floor(lengths / (self.frames * self.hop) + 0.5)).astype(np.int64)
 
     @property
     def rooms(self) -> np.ndarray:
-        """How many frames further than the first the crops of each clip can start."""
+        """The last frame, from 0, at which a crop of each clip can start."""
         return np.maximum(0, np.asarray(self.lengths, np.int64) // self.hop - self.frames)
 
     def shuffled(self, seed: int, together: int) -> np.ndarray:
@@ -52,15 +52,15 @@ class Crops:
         return np.stack([clips, starts], axis=1)[np.lexsort((numbers[1], groups))]
 
     def ordered(self) -> np.ndarray:
-        """The same of crops that follow each other, the last of a clip shifted to its end."""
-        found = []
+        """Like `shuffled`, of successive crops; the last crop of a clip ends with the clip."""
+        crops: list[tuple[int, int]] = []
         for clip, room in enumerate(self.rooms.tolist()):
             starts = [*range(0, room, self.frames), room]
-            found += [(clip, start) for start in starts]
-        return np.array(found, np.int64).reshape(-1, 2)
+            crops += [(clip, start) for start in starts]
+        return np.array(crops, np.int64).reshape(-1, 2)
 
     def _groups(self, order: np.ndarray, together: int) -> np.ndarray:
-        """The number of the group of clips that each one in that order belongs to."""
+        """The number of the group to which each clip belongs, the clips being in that order."""
         groups = np.zeros(len(order), np.int64)
         group = held = count = 0
         for index, length in enumerate(np.asarray(self.lengths)[order].tolist()):

@@ -1,119 +1,77 @@
-"""Recordings read into clips of each part; what cannot be used is refused, or left out."""
+"""Recordings read into the clips of each part."""
 
-import os
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
+from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
-from caudal.data.audio.clips import Clips
-from caudal.data.audio.cropped import MemoryClips
-from caudal.data.audio.faults import FaultError
-from caudal.data.audio.form import Form, read_header
-from caudal.data.audio.labels import encode
-from caudal.data.audio.recordings import Recording
+from caudal.data.audio.cropped import CroppedClips, MemoryClips, StreamedClips
+from caudal.data.audio.form import Header
 from caudal.data.audio.schema import AudioSchema
-from caudal.data.audio.streaming import StreamedClips
-from caudal.data.images.fill import Progress
-from caudal.errors import InputError
-
-_TOGETHER = 64  # so many are decoded before the next are asked for
-_NAMED = 3
+from caudal.data.files.parts import Job
+from caudal.data.files.read import Decoder, Item
 
 
 @dataclass
 class Shelf:
-    """The clips of one part: their recordings, lengths, and samples unless they are streamed."""
+    """The clips of one part, with their samples unless they are streamed."""
 
-    recordings: list[Recording] = field(default_factory=list)
+    names: list[str] = field(default_factory=list)
+    labels: list[dict[str, Any]] = field(default_factory=list)
+    codes: list[Tensor] = field(default_factory=list)
+    sources: list[tuple[Any, str]] = field(default_factory=list)
     lengths: list[int] = field(default_factory=list)
     held: list[np.ndarray] = field(default_factory=list)
 
+    def add(self, item: Item, streams: bool) -> None:
+        """Takes in a clip, without its samples if these are to be decoded when they are needed."""
+        lot, index = item.job.lot, item.row
+        self.names.append(item.title)
+        self.labels.append(lot.labels_of(index))
+        self.codes.append(item.job.codes[index])
+        self.lengths.append(len(item.value))
+        if streams:
+            self.sources.append((lot.raw(index), lot.place(index)))
+        else:
+            self.held.append(item.value)
 
-@dataclass(frozen=True)
-class Filler:
-    """Reads recordings into parts.
+    def clips(self, schema: AudioSchema, memory: int) -> CroppedClips:
+        """The clips as a source of rows."""
+        codes = torch.stack(self.codes)
+        if self.held:
+            return MemoryClips(schema, self.names, self.held, self.labels, codes)
+        together = memory // 8  # samples of 16 bits: a quarter of the memory
+        return StreamedClips(
+            schema, self.names, self.lengths, self.labels, codes, self.sources, together
+        )
+
+
+def fill(
+    jobs: Sequence[Job],
+    decoder: Decoder,
+    schema: AudioSchema,
+    headers: Iterable[Header | None],
+    memory: int,
+) -> dict[int, CroppedClips]:
+    """The clips of each part that gets some.
 
     Args:
+        jobs: what to read.
+        decoder: makes samples of each recording (see `decoder_of`).
         schema: what they become.
-        corrupt: "refuse" or "skip" those that cannot be used.
+        headers: of all recordings.
         memory: bytes above which clips are decoded as they are needed.
-        progress: given what is gone through and how many recordings it is, gives the same back.
+
+    Raises:
+        InputError: a recording cannot be used, and is not to be skipped.
     """
-
-    schema: AudioSchema
-    corrupt: str
-    memory: int
-    progress: Progress | None = None
-
-    def fill(self, parts: dict[int, list[Recording]]) -> tuple[dict[int, Clips], tuple[str, ...]]:
-        """The parts that got clips, and notes.
-
-        Raises:
-            InputError: a recording cannot be used, and is not to be skipped; or none can.
-        """
-        every = [(part, recording) for part, some in parts.items() for recording in some]
-        streams = self._size(recording for _, recording in every) > self.memory
-        shelves = {part: Shelf() for part in parts}
-        faults: list[FaultError] = []
-        for part, recording, samples in self._read(every):
-            if isinstance(samples, FaultError):
-                if self.corrupt == "refuse":
-                    raise samples
-                faults.append(samples)
-                continue
-            shelf = shelves[part]
-            shelf.recordings.append(recording)
-            shelf.lengths.append(len(samples))
-            if not streams:
-                shelf.held.append(samples)
-        if faults and len(faults) == len(every):
-            raise InputError(f"no file can be used; the first: {faults[0]}")
-        found = {part: self._clips(s, streams) for part, s in shelves.items() if s.lengths}
-        return found, tuple(_skipped(faults, len(every)))
-
-    def _read(
-        self, every: Sequence[tuple[int, Recording]]
-    ) -> Iterable[tuple[int, Recording, np.ndarray | FaultError]]:
-        found = self._decode(every)
-        return found if self.progress is None else self.progress(found, len(every))
-
-    def _decode(
-        self, every: Sequence[tuple[int, Recording]]
-    ) -> Iterator[tuple[int, Recording, np.ndarray | FaultError]]:
-        form = Form(self.schema)
-
-        def attempt(item: tuple[int, Recording]) -> tuple[int, Recording, np.ndarray | FaultError]:
-            try:
-                return *item, form.read(item[1])
-            except FaultError as fault:
-                return *item, fault
-
-        items = iter(every)
-        with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-            while some := list(islice(items, _TOGETHER)):
-                yield from pool.map(attempt, some)
-
-    def _size(self, recordings: Iterable[Recording]) -> float:
-        """Bytes of all clips, of 16 bits a sample, before silence is cut off."""
-        headers = (read_header(recording) for recording in recordings)
-        return sum(2 * h.samples * self.schema.rate / h.rate for h in headers if h is not None)
-
-    def _clips(self, shelf: Shelf, streams: bool) -> Clips:
-        codes: Tensor = encode(shelf.recordings, self.schema.context)
-        if streams:  # a quarter of the memory for what is open
-            together = self.memory // 8
-            return StreamedClips(self.schema, shelf.recordings, shelf.lengths, codes, together)
-        names = [recording.name for recording in shelf.recordings]
-        labels = [recording.labels for recording in shelf.recordings]
-        return MemoryClips(self.schema, names, shelf.held, labels, codes)
-
-
-def _skipped(faults: Sequence[FaultError], total: int) -> Iterator[str]:
-    if faults:
-        shown = ", ".join(fault.short for fault in faults[:_NAMED])
-        more = f", and {len(faults) - _NAMED} more" if len(faults) > _NAMED else ""
-        yield f"skipped {len(faults)} of {total} files: {shown}{more}"
+    # Two bytes a sample, before silence is cut off.
+    size = sum(2 * h.samples * schema.rate / h.rate for h in headers if h is not None)
+    shelves: dict[int, Shelf] = {}
+    for item in decoder.read(jobs):
+        part = int(item.job.parts[item.row])
+        shelves.setdefault(part, Shelf()).add(item, size > memory)
+    return {part: shelf.clips(schema, memory) for part, shelf in sorted(shelves.items())}

@@ -6,17 +6,30 @@ from typing import NamedTuple
 
 import numpy as np
 
-from caudal.data.audio.faults import FaultError, check_samples
-from caudal.data.audio.recordings import Recording, Sound
 from caudal.data.audio.schema import AudioSchema
+from caudal.data.files.read import FaultError
 
 _SHORTEST = 0.05  # seconds
 _FRAME, _MARGIN, _QUIET = 0.01, 0.02, 0.01  # seconds, seconds, of the loudest frame: -40 dB
 _PEAK = 0.95
+_SILENT = 1e-4  # of full scale: -80 dB
+_FULL, _RUN, _MUCH = 0.999, 3, 0.01
+_BEYOND = 2.0  # MP3 and resampling exceed full scale a little, and that is no fault
+
+
+class Sound(NamedTuple):
+    """Amplitudes, float32 (T, channels), and how many there are a second."""
+
+    samples: np.ndarray
+    rate: int
+
+
+Raw = Path | Sound
+"""A recording as a source has it: a file, or amplitudes."""
 
 
 class Header(NamedTuple):
-    """What a file says of itself."""
+    """What the header of a file says."""
 
     rate: int
     samples: int
@@ -27,20 +40,20 @@ class Header(NamedTuple):
 class Form:
     """What is done to each recording, in this order.
 
-    Channels are averaged, the rate is changed by soxr, frames of 10 ms at both ends that are more
-    than 40 dB below the loudest are cut off but for 20 ms, and the peak becomes 0.95.
+    Channels are averaged; the rate is changed by soxr; frames of 10 ms at both ends that are more
+    than 40 dB below the loudest one are cut off, except for 20 ms; the peak becomes 0.95.
     """
 
     schema: AudioSchema
 
-    def read(self, recording: Recording) -> np.ndarray:
+    def read(self, raw: Raw, place: str) -> np.ndarray:
         """The clip, int16 (T,).
 
         Raises:
-            FaultError: says what is wrong with the recording.
+            FaultError: the recording cannot be used.
         """
-        place, schema = recording.place, self.schema
-        sound = read_sound(recording)
+        schema = self.schema
+        sound = read_sound(raw, place)
         check_samples(sound.samples, place, schema.normalize)
         wave = resample(sound.samples.mean(axis=1), sound.rate, schema.rate)
         if schema.trim:
@@ -54,49 +67,48 @@ class Form:
         return schema.encode(wave * (_PEAK / peak) if schema.normalize else wave)
 
 
-def read_sound(recording: Recording) -> Sound:
+def read_sound(raw: Raw, place: str) -> Sound:
     """The amplitudes of a recording.
 
     Raises:
         FaultError: it cannot be read.
     """
-    if isinstance(recording.raw, Sound):
-        return recording.raw
+    if isinstance(raw, Sound):
+        return raw
     import soundfile
 
     try:
-        samples, rate = soundfile.read(recording.raw, dtype="float32", always_2d=True)
+        samples, rate = soundfile.read(raw, dtype="float32", always_2d=True)
     except (soundfile.SoundFileError, OSError, ValueError, MemoryError) as error:
-        raise _unreadable(recording.raw, recording.place, error) from None
-    if _is_cut_off(recording.raw):
-        raise FaultError(recording.place, "ends too early, it was cut off", "copy it anew")
+        raise _unreadable(raw, place, error) from None
+    if _is_cut_off(raw):
+        raise FaultError(place, "ends too early, it was cut off", "copy it anew")
     return Sound(samples, rate)
 
 
-def _is_cut_off(path: Path) -> bool:
-    """Whether a WAV file is shorter than it says: of such ones what is there is read in silence.
+def read_header(raw: Raw) -> Header | None:
+    """What the header of a recording says, None where it cannot be read."""
+    if isinstance(raw, Sound):
+        return Header(raw.rate, *raw.samples.shape)
+    import soundfile
 
-    Where the size was not known as it was written, it says zero or the most it can.
+    try:
+        info = soundfile.info(raw)
+    except (soundfile.SoundFileError, OSError, ValueError):
+        return None
+    return Header(info.samplerate, info.frames, info.channels)
+
+
+def _is_cut_off(path: Path) -> bool:
+    """Whether a WAV file is shorter than it says, which libsndfile does not complain about.
+
+    Where the size was not known when the file was written, it says zero or the most it can.
     """
     with path.open("rb") as file:
         head = file.read(8)
     size = int.from_bytes(head[4:], "little")
-    said = head[:4] == b"RIFF" and size not in (0, 0xFFFFFFFF)
-    return said and path.stat().st_size < size
-
-
-def read_header(recording: Recording) -> Header | None:
-    """What a recording says of itself, None where it cannot be read."""
-    if isinstance(recording.raw, Sound):
-        samples, rate = recording.raw
-        return Header(rate, *samples.shape)
-    import soundfile
-
-    try:
-        found = soundfile.info(recording.raw)
-    except (soundfile.SoundFileError, OSError, ValueError):
-        return None
-    return Header(found.samplerate, found.frames, found.channels)
+    has_size = head[:4] == b"RIFF" and size not in (0, 0xFFFFFFFF)
+    return has_size and path.stat().st_size < size
 
 
 def _unreadable(path: Path, place: str, error: Exception) -> FaultError:
@@ -108,6 +120,43 @@ def _unreadable(path: Path, place: str, error: Exception) -> FaultError:
     text = str(error).rpartition(f"{str(path)!r}: ")[2].rstrip(". ") or type(error).__name__
     why = " ".join(text.split())[:120]
     return FaultError(place, f"cannot be read as audio ({why})", "copy or convert it anew")
+
+
+def check_samples(samples: np.ndarray, place: str, scaled: bool) -> None:
+    """Refuses amplitudes (T, channels) that are no recording, or a damaged one.
+
+    Args:
+        samples: the amplitudes.
+        place: what errors call the recording.
+        scaled: whether clips will be scaled to one peak, so that any scale is right.
+
+    Raises:
+        FaultError: they are not finite, silent, clipped, or out of scale.
+    """
+    if not np.isfinite(samples).all():
+        raise FaultError(place, "has samples that are NaN or infinite", "export it anew")
+    peak = float(np.abs(samples).max(initial=0.0))
+    if len(samples) and (peak < _SILENT or (samples == samples[0]).all()):
+        raise FaultError(place, "is silent", "remove it")
+    if peak > _BEYOND and not scaled:
+        raise FaultError(place, f"peaks at {peak:g} times full scale", "scale it to -1 .. 1")
+    share = max((clipped_share(channel) for channel in samples.T), default=0.0)
+    if share > _MUCH:
+        what = f"is clipped in {share:.0%} of its samples"
+        raise FaultError(place, what, "record or export it at a lower level")
+
+
+def clipped_share(samples: np.ndarray) -> float:
+    """The share of samples (T,) in runs of three or more equal ones at full scale."""
+    if len(samples) < _RUN or np.abs(samples).max() < _FULL:
+        return 0.0
+    full = np.abs(samples) >= _FULL
+    equal = (samples[1:] == samples[:-1]) & full[1:]
+    inner = equal[1:] & equal[:-1]  # the last of three equal ones
+    held = np.zeros(len(samples), bool)
+    for shift in range(_RUN):
+        held[shift : shift + len(inner)] |= inner
+    return float(held.mean())
 
 
 def resample(wave: np.ndarray, rate: int, to: int) -> np.ndarray:

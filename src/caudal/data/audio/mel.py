@@ -13,10 +13,10 @@ _BLOCK = 1 << 22  # numbers of windowed frames at a time
 def log_mel(x: Tensor, rate: int, hop: int, window: int, mels: int) -> Tensor:
     """Natural logarithm of the magnitudes of bands, at least 1e-5: (B, mels, T / hop rounded up).
 
-    Frame f is under a Hann window of `window` samples, the middle of which is that of samples
-    f hop to (f + 1) hop - 1; beyond the clip are zeros. Bands are triangles, evenly spaced from 0
-    to rate / 2 on Slaney's mel scale and of unit area in Hz, as Tacotron 2 has them
-    (arXiv:1712.05884); a band narrower than a bin of the spectrum is widened to one.
+    Frame f has a Hann window of `window` samples, whose middle is that of the samples f hop to
+    (f + 1) hop - 1; beyond the clip are zeros. Bands are triangles, evenly spaced from 0 to
+    rate / 2 on Slaney's mel scale and of unit area in Hz, as in Tacotron 2 (arXiv:1712.05884); a
+    band narrower than a bin of the spectrum is widened to one bin.
 
     Args:
         x: amplitudes in [-1, 1], (B, T).
@@ -33,22 +33,22 @@ def log_mel(x: Tensor, rate: int, hop: int, window: int, mels: int) -> Tensor:
 
 
 def margins(hop: int, window: int) -> tuple[int, int]:
-    """Samples around its frames that a spectrum takes in; it leaves out as many if negative."""
+    """How many samples before and after its frames a spectrum depends on; fewer, if negative."""
     before = window // 2 - hop // 2
     return before, window - hop - before
 
 
 def framed_log_mel(x: Tensor, rate: int, hop: int, window: int, mels: int) -> Tensor:
-    """The same of amplitudes with their margins: (B, before + F hop + after) to (B, mels, F)."""
+    """`log_mel` of amplitudes with their margins: (B, before + F hop + after) to (B, mels, F)."""
     shape = torch.hann_window(window, dtype=x.dtype, device=x.device)
     bands = filters(rate, window, mels).to(x)
     frames = x.unfold(-1, window, hop)  # (B, F, window)
     some = max(1, _BLOCK // max(1, window * len(x)))
-    found = [
+    spectra = [
         torch.fft.rfft(block * shape).abs() @ bands  # (B, f, mels)
         for block in frames.split(some, dim=1)
     ]
-    return torch.cat(found, dim=1).clamp_min(FLOOR).log().transpose(1, 2)
+    return torch.cat(spectra, dim=1).clamp_min(FLOOR).log().transpose(1, 2)
 
 
 @cache
@@ -64,7 +64,7 @@ def filters(rate: int, window: int, mels: int) -> Tensor:
 
 
 def _to_mel(hertz: Tensor) -> Tensor:
-    """Slaney's scale: 15 mel a kHz up to 1 kHz, then 27 mel to each factor of 6.4."""
+    """Slaney's scale: 15 mel up to 1 kHz, then 27 mel for each factor of 6.4."""
     above = 15 + 27 * (hertz / 1000).clamp_min(1).log() / torch.tensor(6.4).to(hertz).log()
     return torch.where(hertz < 1000, hertz * 0.015, above)
 

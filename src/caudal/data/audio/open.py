@@ -1,30 +1,34 @@
-"""From what `--data` names to training, validation and test clips."""
+"""From what the user names to training, validation and test clips."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
+
 from caudal.data.audio.clips import Clips
-from caudal.data.audio.dataset import AudioDataset
-from caudal.data.audio.faults import FaultError
-from caudal.data.audio.fill import Filler
-from caudal.data.audio.form import Header, read_header, read_sound
-from caudal.data.audio.labels import check_labels, make_column
+from caudal.data.audio.fill import fill
+from caudal.data.audio.form import Form, Header, Raw, read_header, read_sound
+from caudal.data.audio.kind import AUDIO
 from caudal.data.audio.locate import find_audio
-from caudal.data.audio.place import no_clips, place
-from caudal.data.audio.recordings import Found, Recording
-from caudal.data.audio.schema import AudioSchema
-from caudal.data.audio.wanted import (
+from caudal.data.audio.options import (
+    RESERVED,
     check_rate,
     check_window,
     crop_of,
     read_context,
     window_of,
-    with_labels,
 )
-from caudal.data.images.fill import Progress
-from caudal.data.images.open import CORRUPT
-from caudal.data.splits import TEST, TRAIN, VALID, check_fractions
+from caudal.data.audio.schema import AudioSchema
+from caudal.data.column import Column
+from caudal.data.dataset import Dataset
+from caudal.data.files.labels import make_column, values_of, with_labels
+from caudal.data.files.lots import Listing
+from caudal.data.files.parts import Job, place, with_codes
+from caudal.data.files.read import Decoder, FaultError, Progress, check_corrupt
+from caudal.data.items import Listed
+from caudal.data.splits import PARTS, TEST, TRAIN, VALID, check_fractions, too_few
 from caudal.errors import InputError
 
 _MEMORY = 1 << 30
@@ -51,7 +55,7 @@ def open_audio(
     schema: AudioSchema | None = None,
     memory: int = _MEMORY,
     progress: Progress | None = None,
-) -> AudioDataset:
+) -> Dataset[AudioSchema, Clips]:
     """Opens recordings, makes clips of one kind of them, and splits them into three parts.
 
     Args:
@@ -67,16 +71,17 @@ def open_audio(
         labels: a pattern of the names of files, such as `{digit}_{speaker}_{index}`.
         metadata: a table with a row for each file, whose columns are labels.
         corrupt: "refuse" or "skip" files that cannot be used.
-        valid: validation clips: another source, or a pattern such as `*_0.wav` of names in `data`.
-        test: test clips, the same.
-        split: shares of training, validation and test clips, of parts that there are not.
+        valid: validation clips: another source, or a pattern such as `*_0.wav` of names in
+            `data`; else a part of `data`, or a share of it.
+        test: test clips, likewise.
+        split: shares of training, validation and test clips, where there are no parts.
         seed: of the split.
-        schema: of a finished run; then `rate` to `normalize` and `context` are its.
+        schema: of a finished run, from which `rate` to `normalize` and `context` are then taken.
         memory: bytes above which clips are decoded from their files as they are needed.
-        progress: given what is gone through and how many clips it is, gives the same back.
+        progress: shows how far reading has come.
 
     Raises:
-        InputError: anything that makes the audio unusable, with file and advice.
+        InputError: the audio cannot be used; the message has the file and advice.
     """
     check_corrupt(corrupt)
     check_rate(rate)
@@ -85,28 +90,26 @@ def open_audio(
     if schema is not None:
         names = tuple(column.name for column in schema.context)
 
-    def prepare(found: Found) -> Found:
-        return with_labels(found, labels, metadata, names)
+    def find(data: Any) -> Listing:
+        return with_labels(find_audio(data), labels, metadata, names, reserved=RESERVED)
 
-    main = prepare(find_audio(data))
-    parts, more = place(main, valid, test, fractions, seed, prepare)
-    headers = [read_header(recording) for some in parts.values() for recording in some]
+    main = find(data)
+    jobs, more = place(main, valid, test, fractions, seed, find)
+    headers = _headers(jobs)
     if schema is None:
-        rate = rate or _common_rate(headers, main.recordings)
-        columns = tuple(make_column(name, parts[TRAIN]) for name in names)
+        rate = rate or _common_rate(headers, jobs)
+        columns = tuple(_column(name, jobs) for name in names)
         crop = crop_of(seconds, rate, hop)
         frame = window_of(rate) if window is None else window
         check_window(frame, bands, rate)
         schema = AudioSchema(rate, crop, hop, bands, frame, trim, normalize, context=columns)
-    for some in parts.values():
-        check_labels(some, schema.context)
-    clips, notes = Filler(schema, corrupt, memory, progress).fill(parts)
-    for part in parts:
+    clips, notes = _read(jobs, schema, headers, corrupt, memory, progress)
+    for part in range(len(PARTS)):
         if part not in clips:
-            raise no_clips(main, part)
-    _check_crop(clips, schema)
-    said = (*main.notes, *more, *_changes(headers, schema), *notes, *_padded(clips, schema))
-    return AudioDataset(main.name, schema, clips[TRAIN], clips[VALID], clips[TEST], said)
+            raise too_few(main.name, main.count, AUDIO.many, part)
+    _check_crop(clips.values(), schema)
+    notes = (*main.notes, *more, *notes, *_padded(clips.values(), schema))
+    return Dataset(main.name, schema, clips[TRAIN], clips[VALID], clips[TEST], notes)
 
 
 def open_clips(
@@ -115,59 +118,79 @@ def open_clips(
     *,
     labels: str | None = None,
     metadata: str | None = None,
-    given: Mapping[str, Any] | None = None,
+    fixed: Mapping[str, Any] | None = None,
     corrupt: str = "refuse",
     memory: int = _MEMORY,
     progress: Progress | None = None,
-) -> tuple[Clips, tuple[str, ...]]:
-    """All clips of a source, of every part, made what the schema of a finished run says; notes.
+) -> Listed:
+    """All clips of a source, of every part, made what the schema of a finished run says.
 
     Args:
         data: as for `open_audio`.
-        schema: of the run; where it is conditioned on labels, so are these clips.
+        schema: of the run; the clips must have the labels that its context asks for.
         labels: as for `open_audio`.
         metadata: as for `open_audio`.
-        given: labels that all clips have, whatever their names or a table say.
+        fixed: labels that all clips have, whatever their names or a table say.
         corrupt: "refuse" or "skip" files that cannot be used.
         memory: bytes above which clips are decoded from their files as they are needed.
-        progress: as for `open_audio`.
+        progress: shows how far reading has come.
 
     Raises:
         InputError: the clips do not fit the schema, or cannot be read.
     """
     check_corrupt(corrupt)
     names = tuple(column.name for column in schema.context)
-    found = with_labels(find_audio(data), labels, metadata, names, given)
-    every = sorted(found.recordings, key=lambda recording: recording.number)
-    check_labels(every, schema.context)
-    headers = [read_header(recording) for recording in every]
-    clips, notes = Filler(schema, corrupt, memory, progress).fill({TRAIN: every})
-    return clips[TRAIN], (*found.notes, *_changes(headers, schema), *notes)
+    listing = with_labels(find_audio(data), labels, metadata, names, fixed, RESERVED)
+    jobs = [Job.whole(lot) for lot in listing.lots]
+    parts, notes = _read(jobs, schema, _headers(jobs), corrupt, memory, progress)
+    clips = parts[TRAIN]
+    beside = {"clip": pa.array(clips.names, pa.string()), "seconds": clips.seconds}
+    return Listed(
+        listing.name, clips, pa.table(beside), (*listing.notes, *notes), len(clips.names)
+    )
 
 
-def check_corrupt(corrupt: str) -> None:
-    """Refuses other ways to treat files that cannot be used.
+def _read(
+    jobs: Sequence[Job],
+    schema: AudioSchema,
+    headers: Sequence[Header | None],
+    corrupt: str,
+    memory: int,
+    progress: Progress | None,
+) -> tuple[Mapping[int, Clips], tuple[str, ...]]:
+    """The clips of each part that gets some, and notes."""
+    jobs = with_codes(jobs, schema.context, AUDIO)
+    decoder = Decoder(AUDIO, Form(schema).read, corrupt, progress)
+    clips = fill(jobs, decoder, schema, headers, memory)
+    if not clips:
+        raise decoder.nothing
+    return clips, (*_changes(headers, schema), *decoder.notes())
 
-    Raises:
-        InputError: says which there are.
-    """
-    if corrupt not in CORRUPT:
-        raise InputError(f"--corrupt {corrupt}: choose one of {', '.join(CORRUPT)}")
+
+def _headers(jobs: Sequence[Job]) -> list[Header | None]:
+    return [read_header(raw) for job in jobs for raw in job.lot.raws]
 
 
-def _common_rate(headers: Sequence[Header | None], recordings: Sequence[Recording]) -> int:
+def _column(name: str, jobs: Sequence[Job]) -> Column:
+    """The column of a label, whose categories are those of the training clips."""
+    lots = [lot.take(np.flatnonzero(parts == TRAIN)) for lot, parts, _ in jobs]
+    return make_column(name, [v for lot in lots for v in values_of(lot, name)], AUDIO)
+
+
+def _common_rate(headers: Sequence[Header | None], jobs: Sequence[Job]) -> int:
     """The rate of most files, the higher one on a draw."""
     counts = Counter(header.rate for header in headers if header is not None)
     if not counts:
+        first: Raw = next(iter(jobs[0].lot.raws))
         try:
-            read_sound(recordings[0])
+            read_sound(first, jobs[0].lot.place(0))
         except FaultError as fault:
-            raise InputError(f"no file can be used; the first: {fault}") from None
+            raise InputError(f"no {AUDIO.one} can be used; the first: {fault}") from None
     return max(counts, key=lambda rate: (counts[rate], rate))
 
 
 def _changes(headers: Sequence[Header | None], schema: AudioSchema) -> list[str]:
-    """Notes on files of another rate, and of several channels."""
+    """Notes on files of another rate, and on those with several channels."""
     known = [header for header in headers if header is not None]
     others = sum(header.rate != schema.rate for header in known)
     several = sum(header.channels > 1 for header in known)
@@ -179,22 +202,23 @@ def _changes(headers: Sequence[Header | None], schema: AudioSchema) -> list[str]
     return notes
 
 
-def _check_crop(clips: dict[int, Clips], schema: AudioSchema) -> None:
+def _check_crop(parts: Iterable[Clips], schema: AudioSchema) -> None:
     """Refuses crops that are mostly silence, however long the clip."""
-    longest = max(max(some.lengths) for some in clips.values())
+    longest = max(max(clips.lengths) for clips in parts)
     if schema.crop > 2 * longest and schema.crop > schema.hop:
         raise InputError(
-            f"--seconds {schema.crop / schema.rate:g}: the longest clip has "
+            f"`seconds` {schema.crop / schema.rate:g}: the longest clip has "
             f"{longest / schema.rate:.3g} s: give no more than that"
         )
 
 
-def _padded(clips: dict[int, Clips], schema: AudioSchema) -> list[str]:
-    count = sum(some.n_padded for some in clips.values())
-    total = sum(len(some.lengths) for some in clips.values())
+def _padded(parts: Iterable[Clips], schema: AudioSchema) -> list[str]:
+    every = list(parts)
+    count = sum(clips.n_padded for clips in every)
+    total = sum(len(clips.lengths) for clips in every)
     if not count:
         return []
     return [
         f"{count} of {total} clips are shorter than the {schema.crop / schema.rate:g} s of a "
-        f"training row, and followed by silence there: a smaller --seconds avoids it"
+        f"training row, and followed by silence there: a smaller `seconds` avoids it"
     ]

@@ -1,22 +1,24 @@
 """What the clips of a data set are, and how a flow takes them."""
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from caudal.data.column import Column
+from caudal.data.schema import Schema
+from caudal.data.unit import BITS_PER_SAMPLE, Unit
 from caudal.errors import InputError, NumericalError
 
 
 @dataclass(frozen=True)
-class AudioSchema:
+class AudioSchema(Schema):
     """Clips of one channel and any length, whose samples are whole numbers of `bits` bits.
 
     A flow's data are those numbers, -2^(bits-1) .. 2^(bits-1) - 1, as floats (B, 1, T). Its
-    context, if any, is in frames, (B, C + mels, F): the codes of the labels, the same in each
+    context, if any, is in frames, (B, C + mels, F): the codes of the labels, repeated in each
     frame, and the log-mel spectrum. Frame f stands for the samples f hop to (f + 1) hop - 1, and F
     is T / hop rounded up; without a spectrum there is one frame.
 
@@ -24,13 +26,18 @@ class AudioSchema:
         rate: samples a second.
         crop: samples of a training row, a multiple of `hop`.
         hop: samples a frame.
-        mels: bands of the log-mel spectrum a flow is conditioned on, 0 for none.
+        mels: bands of the log-mel spectrum on which a flow is conditioned, 0 for none.
         window: samples of its window.
         trim: whether silence at both ends is cut off.
         normalize: whether each clip is scaled to the same peak.
         bits: of a sample.
-        context: the labels a flow is conditioned on.
+        context: the labels on which a flow is conditioned.
     """
+
+    kind: ClassVar[str] = "audio"
+    one: ClassVar[str] = "clip"
+    many: ClassVar[str] = "clips"
+    unit: ClassVar[Unit] = BITS_PER_SAMPLE
 
     rate: int
     crop: int
@@ -45,11 +52,11 @@ class AudioSchema:
     def __post_init__(self) -> None:
         for name in ("rate", "crop", "hop", "window"):
             if getattr(self, name) < 1:
-                raise InputError(f"--{name} {getattr(self, name)}: must be at least 1")
+                raise InputError(f"`{name}` {getattr(self, name)}: must be at least 1")
         if self.mels < 0:
-            raise InputError(f"--mels {self.mels}: must be at least 0")
+            raise InputError(f"`mels` {self.mels}: must be at least 0")
         if self.crop % self.hop:
-            raise InputError(f"crops of {self.crop} samples are no multiple of --hop {self.hop}")
+            raise InputError(f"crops of {self.crop} samples are no multiple of `hop` {self.hop}")
 
     @property
     def levels(self) -> int:
@@ -63,7 +70,7 @@ class AudioSchema:
 
     @property
     def countable(self) -> int:
-        """Samples of a training row: what bits a sample divides by."""
+        """Samples of a training row, by which bits a sample divides."""
         return self.crop
 
     @property
@@ -73,19 +80,24 @@ class AudioSchema:
 
     @property
     def size(self) -> str:
-        """In words, such as `8 kHz, 16 bits`."""
+        """The rate and the bits in words, such as `8 kHz, 16 bits`."""
         return f"{self.rate / 1000:g} kHz, {self.bits} bits"
 
+    @property
+    def what(self) -> str:
+        """What a flow models, in words."""
+        return f"{self.size} audio"
+
     def frames(self, samples: int) -> int:
-        """Frames of context of a clip of so many samples."""
+        """How many frames of context a clip of so many samples has."""
         return -(-samples // self.hop) if self.mels else 1
 
-    def encode(self, wave: np.ndarray) -> np.ndarray:
-        """Amplitudes in [-1, 1] as whole numbers, int16; beyond, they are clipped."""
+    def encode(self, wave: np.ndarray, /) -> np.ndarray:
+        """Amplitudes in [-1, 1] as whole numbers, int16; those beyond are clipped."""
         whole = np.round(np.asarray(wave, np.float64) * self.full_scale)
         return whole.clip(-self.full_scale, self.full_scale - 1).astype(np.int16)
 
-    def decode(self, x: Tensor) -> np.ndarray:
+    def decode(self, x: Tensor, /) -> np.ndarray:
         """A flow's samples (N, 1, T) as whole numbers, int16 (N, T).
 
         Raises:
@@ -98,7 +110,7 @@ class AudioSchema:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data that JSON can hold."""
-        return {"kind": "audio", **asdict(self)}
+        return {"kind": self.kind, **asdict(self)}
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> "AudioSchema":

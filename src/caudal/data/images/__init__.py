@@ -1,9 +1,9 @@
 """Images: what they are, where they come from, and how samples go back to files."""
 
-from caudal.data.images.dataset import ImageDataset
+from caudal.data.files.read import CORRUPT
 from caudal.data.images.grid import write_grid
 from caudal.data.images.locate import finds_images
-from caudal.data.images.open import CORRUPT, Whole, labels_of_part, open_images, open_whole
+from caudal.data.images.open import labels_of_part, open_images, open_whole
 from caudal.data.images.output import ImageWriter
 from caudal.data.images.schema import DEQUANTIZATIONS, PIXELS, ImageSchema
 
@@ -11,10 +11,8 @@ __all__ = [
     "CORRUPT",
     "DEQUANTIZATIONS",
     "PIXELS",
-    "ImageDataset",
     "ImageSchema",
     "ImageWriter",
-    "Whole",
     "finds_images",
     "labels_of_part",
     "open_images",

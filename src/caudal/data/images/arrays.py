@@ -1,42 +1,42 @@
-"""Arrays of images: .npy and .npz files, or out of Python."""
+"""Arrays of images, in .npy and .npz files or in memory."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 
-from caudal.data.images.pictures import Found, Pictures, part_of
-from caudal.data.splits import TRAIN
-from caudal.data.tables import damage
+from caudal.data.files.lots import Listing, Lot, by_part
+from caudal.data.images.kind import CLASS, IMAGES
+from caudal.data.splits import TRAIN, part_of
+from caudal.data.table.tables import damage
 from caudal.errors import InputError
 
 _LABELS = ("label", "labels", "y", "target", "targets")
 
 
-def read_arrays(path: Path, name: str) -> Found:
+def read_arrays(path: Path, name: str) -> Listing:
     """The images of a .npy or .npz file.
 
-    A .npy file is mapped into memory, not read. A .npz file holds one array of images, and
-    perhaps one of labels, or such a pair for each part, such as x_train, y_train, x_test, y_test.
+    A .npy file is mapped into memory instead of being read. A .npz file holds one array of images
+    and perhaps one of labels, or such a pair for each part, such as x_train, y_train, x_test,
+    y_test.
 
     Raises:
         InputError: the file is damaged, or its arrays are no 8-bit images.
     """
     with damage(name):
         if path.suffix == ".npy":
-            # Copy on write, which torch takes as memory that it may write to.
-            return Found(name, {TRAIN: array_pictures(_mapped(path), name)})
+            return by_part(IMAGES, name, {TRAIN: array_lot(_mapped(path), name)})
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             return _archive(archive, name)
 
 
-def array_pictures(array: np.ndarray, name: str, labels: np.ndarray | None = None) -> Pictures:
+def array_lot(array: np.ndarray, name: str, labels: np.ndarray | None = None) -> Lot:
     """The images of an array (N, H, W), (N, H, W, C) or (N, C, H, W).
 
     Raises:
-        InputError: other shapes, or values that are not 8-bit.
+        InputError: it has another shape, or values that are not 8-bit.
     """
     _check_values(array, name)
     if not array.flags.writeable:
@@ -44,12 +44,12 @@ def array_pictures(array: np.ndarray, name: str, labels: np.ndarray | None = Non
     images = _channels_last(array, name)
     if len(images) == 0:
         raise InputError(f"{name} has no images: its shape is {array.shape}")
-    classes = None if labels is None else _check_labels(labels, len(images), name)
-    return Pictures(name, len(images), lambda: iter(images), classes, array=images)
+    classes = {} if labels is None else {CLASS: _check_labels(labels, len(images), name)}
+    return Lot(name, images, len(images), labels=classes, array=images)
 
 
 def holds_images(path: Path) -> bool:
-    """Whether an array of a .npy or .npz file has the dimensions of images; reads headers only."""
+    """Whether a .npy or .npz file has an array of three or more dimensions, by its headers."""
     try:
         if path.suffix == ".npy":
             with path.open("rb") as file:
@@ -57,13 +57,14 @@ def holds_images(path: Path) -> bool:
         with ZipFile(path) as archive:
             return any(_member_dims(archive, name) >= 3 for name in archive.namelist())
     except (OSError, ValueError, EOFError, BadZipFile):
-        return False  # whoever opens it will say what is wrong with it
+        return False  # opening it will say what is wrong with it
 
 
 def _mapped(path: Path) -> np.ndarray:
     with path.open("rb") as file:
         if _n_dims(file) == 0:
             return np.load(path, allow_pickle=False)
+    # Torch wants memory that it may write to, and copy on write leaves the file as it is.
     return np.load(path, mmap_mode="c", allow_pickle=False)
 
 
@@ -82,18 +83,18 @@ def _member_dims(archive: ZipFile, name: str) -> int:
         return _n_dims(file)
 
 
-def _archive(archive: Any, name: str) -> Found:
+def _archive(archive: Any, name: str) -> Listing:
     images: dict[int, np.ndarray] = {}
     labels: dict[int, np.ndarray] = {}
-    found = []
+    keys = []
     for key in archive.files:
         array = archive[key]
         part, rest = _key(key)
-        found.append(f"{key} {array.shape}")
+        keys.append(f"{key} {array.shape}")
         if array.ndim >= 3:
             if part in images:
                 raise InputError(
-                    f"{name} has several arrays of images ({', '.join(found)}): keep one, or one "
+                    f"{name} has several arrays of images ({', '.join(keys)}): keep one, or one "
                     f"for each part, such as x_train, x_valid and x_test"
                 )
             images[part] = array
@@ -101,23 +102,15 @@ def _archive(archive: Any, name: str) -> Found:
             labels[part] = array
     if not images:
         raise InputError(
-            f"{name} has no array of images among {', '.join(found) or 'none'}: give "
+            f"{name} has no array of images among {', '.join(keys) or 'none'}: give "
             f"(images, height, width) or (images, height, width, channels)"
         )
-    return Found(name, _pairs(images, labels, name))
-
-
-def _pairs(
-    images: Mapping[int, np.ndarray], labels: Mapping[int, np.ndarray], name: str
-) -> dict[int, Pictures]:
-    return {
-        part: array_pictures(array, name, labels.get(part))
-        for part, array in sorted(images.items())
-    }
+    lots = {part: array_lot(array, name, labels.get(part)) for part, array in images.items()}
+    return by_part(IMAGES, name, lots)
 
 
 def _key(key: str) -> tuple[int, str]:
-    """The part that an array is of, and the rest of its name: x_train is the x of `TRAIN`."""
+    """The part of an array and the rest of its name: x_train is the x of `TRAIN`."""
     for word in key.split("_"):
         part = part_of(word)
         if part is not None:

@@ -1,108 +1,120 @@
 """Images laid into their parts: as they stand where that is possible, else copied one by one."""
 
 import math
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+import mmap
+import os
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
+import torch
+from torch import Tensor
 
-from caudal.data.images.form import Form
-from caudal.data.images.pictures import Pictures
-from caudal.data.images.reading import Job, Read, Reader
-from caudal.data.images.schema import ImageSchema
-from caudal.data.images.shape import skippable
-from caudal.data.images.store import Store
+from caudal.data.files.parts import Job
+from caudal.data.files.read import Decoder
+from caudal.data.images.schema import ImageSchema, Shape
+from caudal.data.source import Rows
 from caudal.errors import InputError
 
-Progress = Callable[[Iterable[Any], int], Iterable[Any]]
 
+@dataclass
+class Shelf:
+    """The images of one part.
 
-class Shelf(NamedTuple):
-    """The images of one part: uint8 (N, C, H, W), the label of each, and what it is called."""
-
-    images: np.ndarray
-    labels: list[Any]
-    titles: list[str]
-
-
-@dataclass(frozen=True)
-class Filler:
-    """Reads images into parts.
-
-    Args:
-        schema: what they must be.
-        form: what is done to each.
-        corrupt: "refuse" or "skip" those that cannot be read, or are of another size.
-        memory: bytes above which they are kept on disk.
-        progress: given what is gone through and how many images it is, gives the same back.
+    Attributes:
+        images: uint8 (room, C, H, W), of which the first ones are taken.
+        codes: the labels of each, (C,).
+        titles: what each is called.
     """
 
-    schema: ImageSchema
-    form: Form
-    corrupt: str
-    memory: int
-    progress: Progress | None = None
+    images: np.ndarray
+    codes: list[Tensor] = field(default_factory=list)
+    titles: list[str] = field(default_factory=list)
 
-    def fill(self, jobs: Sequence[Job]) -> tuple[dict[int, Shelf], tuple[str, ...]]:
-        """The parts that got images, and notes.
+    @property
+    def rows(self) -> Rows:
+        """The images with their labels as context."""
+        codes = torch.stack(self.codes)
+        images = torch.from_numpy(self.images[: len(self.titles)])
+        return Rows(images, codes if codes.shape[1] else None)
 
-        Raises:
-            InputError: an image cannot be used, and is not to be skipped; or none can.
-        """
-        ready = [self._is_ready(job, jobs) for job in jobs]
-        pairs = list(zip(jobs, ready, strict=True))
-        shelves = {int(job.parts[0]): self._share(job.pictures) for job, is_so in pairs if is_so}
-        copied, faults = self._copy([job for job, is_so in pairs if not is_so])
-        found = {part: s for part, s in {**shelves, **copied}.items() if s.labels}
-        if not faults:
-            return found, ()
-        if not found:
-            raise InputError(f"no image can be used; the first: {faults[0]}")
-        many = "an image" if len(faults) == 1 else f"{len(faults)} images; the first"
-        return found, (f"skipped {many}: {faults[0]}",)
 
-    def _is_ready(self, job: Job, jobs: Sequence[Job]) -> bool:
-        """Whether an array is the whole of a part as it stands."""
-        array, part = job.pictures.array, job.parts[0]
-        if array is None or not self.form.leaves_size or self.schema.bits != 8:
-            return False
-        if (array.shape[3], *array.shape[1:3]) != self.schema.shape:
-            return False
-        return bool((job.parts == part).all()) and sum(part in j.parts for j in jobs) == 1
+def fill(
+    jobs: Sequence[Job], decoder: Decoder, schema: ImageSchema, memory: int, as_they_are: bool
+) -> dict[int, Shelf]:
+    """The images of each part that gets some.
 
-    def _share(self, pictures: Pictures) -> Shelf:
-        count = pictures.count
-        images = np.asarray(pictures.array).transpose(0, 3, 1, 2)
-        labels = list(pictures.labels or [None] * count)
-        return Shelf(images, labels, [pictures.title(i, i + 1) for i in range(count)])
+    Args:
+        jobs: what to read.
+        decoder: makes pixels of each image.
+        schema: what they are.
+        memory: bytes above which they are kept on disk.
+        as_they_are: whether an array of the right shape may be used without a copy.
 
-    def _copy(self, jobs: Sequence[Job]) -> tuple[dict[int, Shelf], list[str]]:
-        """Images copied into a store for each part, and what was wrong with the others."""
-        stores = self._stores(jobs)
-        labels: dict[int, list[Any]] = {part: [] for part in stores}
-        titles: dict[int, list[str]] = {part: [] for part in stores}
-        faults = []
-        for part, label, title, pixels in self._read(jobs):
-            if isinstance(pixels, InputError):
-                if self.corrupt == "refuse":
-                    raise skippable(pixels)
-                faults.append(str(pixels))
-                continue
-            stores[part].append(self.schema.encode(pixels[None]).numpy())
-            labels[part].append(label)
-            titles[part].append(title)
-        return {p: Shelf(s.images, labels[p], titles[p]) for p, s in stores.items()}, faults
+    Raises:
+        InputError: an image cannot be used, and is not to be skipped, or the disk is full.
+    """
+    ready = [as_they_are and _is_ready(job, jobs, schema) for job in jobs]
+    pairs = list(zip(jobs, ready, strict=True))
+    shelves = {int(job.parts[0]): _share(job) for job, is_so in pairs if is_so}
+    copied = [job for job, is_so in pairs if not is_so]
+    stores = _stores(copied, schema, memory)
+    for job, index, title, pixels in decoder.read(copied):
+        shelf = stores[int(job.parts[index])]
+        shelf.images[len(shelf.titles)] = schema.encode(pixels[None])[0].numpy()
+        shelf.codes.append(job.codes[index])
+        shelf.titles.append(title)
+    return {part: s for part, s in {**shelves, **stores}.items() if s.titles}
 
-    def _stores(self, jobs: Sequence[Job]) -> dict[int, Store]:
-        parts = [job.parts for job in jobs] or [np.empty(0, np.int64)]
-        which, counts = np.unique(np.concatenate(parts), return_counts=True)
-        on_disk = int(counts.sum()) * math.prod(self.schema.shape) > self.memory
-        pairs = zip(which.tolist(), counts.tolist(), strict=True)
-        return {part: Store(count, self.schema.shape, on_disk) for part, count in pairs}
 
-    def _read(self, jobs: Sequence[Job]) -> Iterable[Read]:
-        found = Reader(self.form, self.schema.shape).read(jobs)
-        if self.progress is None or not jobs:
-            return found
-        return self.progress(found, sum(job.pictures.count for job in jobs))
+def _is_ready(job: Job, jobs: Sequence[Job], schema: ImageSchema) -> bool:
+    """Whether an array is the whole of a part as it stands."""
+    array, part = job.lot.array, job.parts[0]
+    if array is None or schema.bits != 8:
+        return False
+    if (array.shape[3], *array.shape[1:3]) != schema.shape:
+        return False
+    return bool((job.parts == part).all()) and sum(part in j.parts for j in jobs) == 1
+
+
+def _share(job: Job) -> Shelf:
+    images = np.asarray(job.lot.array).transpose(0, 3, 1, 2)
+    titles = [job.lot.title(index, index + 1) for index in range(job.lot.count)]
+    return Shelf(images, list(job.codes), titles)
+
+
+def _stores(jobs: Sequence[Job], schema: ImageSchema, memory: int) -> dict[int, Shelf]:
+    """Room for the images of each part: in memory, or if they are many, in a nameless file."""
+    parts = [job.parts for job in jobs] or [np.empty(0, np.int64)]
+    which, counts = np.unique(np.concatenate(parts), return_counts=True)
+    on_disk = int(counts.sum()) * math.prod(schema.shape) > memory
+    make = _on_disk if on_disk else _in_memory
+    pairs = zip(which.tolist(), counts.tolist(), strict=True)
+    return {part: Shelf(make(count, schema.shape)) for part, count in pairs}
+
+
+def _in_memory(count: int, shape: Shape) -> np.ndarray:
+    return np.empty((count, *shape), np.uint8)
+
+
+def _on_disk(count: int, shape: Shape) -> np.ndarray:
+    """An array in a temporary file, whose room is free again as soon as nobody uses the array."""
+    size = count * math.prod(shape)
+    with tempfile.TemporaryFile(prefix="caudal-") as file:
+        try:
+            _reserve(file.fileno(), size)
+        except OSError as error:
+            raise InputError(
+                f"{size / 2**30:.1f} GiB of images do not fit in {tempfile.gettempdir()} "
+                f"({error.strerror}): set TMPDIR to a folder with more room, or give `resize`"
+            ) from None
+        return np.frombuffer(mmap.mmap(file.fileno(), size), np.uint8).reshape((count, *shape))
+
+
+def _reserve(file: int, size: int) -> None:
+    # A file with holes would end the program when the disk gets full, long after this.
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(file, 0, size)
+    else:
+        os.truncate(file, size)

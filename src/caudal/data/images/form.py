@@ -1,83 +1,126 @@
 """From an encoded image, or one of an array, to gray or RGB pixels of the wanted size."""
 
 import io
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps
 
+from caudal.data.files.lots import Lot
+from caudal.data.files.read import FaultError, quietly
+from caudal.data.images.schema import ImageSchema, Shape, words
 from caudal.errors import InputError
 
 Raw = Path | bytes | np.ndarray | None
 """An image as a source has it: a file, its bytes, 8-bit pixels (H, W, C), or nothing."""
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 MOST = 4096 * 4096
-"""Pixels of an image after `--crop` and `--resize`: more are a slip, and would fill the memory."""
+"""Pixels of an image after cropping and scaling: more are a slip, and would fill the memory."""
 _FORMATS = ("PNG", "JPEG", "WEBP", "BMP")  # Pillow tries no other decoder on a stranger's bytes
 _GRAY = ("1", "L", "LA", "La")
 
 
 @dataclass(frozen=True)
 class Form:
-    """What is done to each image: first the centre is cut out, then that is scaled.
+    """What is done to each image: its centre is cut out, and then scaled.
 
-    Scaling keeps the proportions, so that the image covers the wanted size; what juts out on two
+    Scaling keeps the proportions, so that the image covers the wanted size; what exceeds it on two
     sides is cut off.
 
     Attributes:
         crop: height and width of the centre to keep; all if None.
         resize: height and width to scale to; left as it is if None.
         channels: gray files become RGB where this is 3; RGB ones never lose their colours.
+        shape: what each image must then be; not checked if None.
     """
 
     crop: tuple[int, int] | None = None
     resize: tuple[int, int] | None = None
     channels: int | None = None
+    shape: Shape | None = None
 
     @classmethod
-    def of(cls, crop: Sequence[int], resize: Sequence[int], channels: int | None) -> "Form":
-        """The form that the options say, each nothing, one number, or height and width.
+    def of(cls, crop: Sequence[int], resize: Sequence[int], shape: Shape | None = None) -> "Form":
+        """The form by the user's options, each of which is empty, one number, or height and width.
 
         Raises:
             InputError: names the option.
         """
-        return cls(_size("--crop", crop), _size("--resize", resize), channels)
+        return cls(_size("crop", crop), _size("resize", resize), shape and shape[0], shape)
 
     @property
     def leaves_size(self) -> bool:
-        """Whether images keep the size that they have."""
+        """Whether images keep their size."""
         return self.crop is None and self.resize is None
 
     def read(self, raw: Raw, place: str) -> np.ndarray:
         """The pixels of one image: uint8 (H, W, C).
 
         Raises:
-            InputError: no image, a damaged one, or one smaller than the crop; names `place`.
+            FaultError: it is no image, damaged, smaller than the crop, or of another shape.
         """
         pixels = raw if isinstance(raw, np.ndarray) else _decode(raw, place, self.channels)
         if self.crop is not None:
             height, width = pixels.shape[:2]
             if self.crop[0] > height or self.crop[1] > width:
-                wanted = " ".join(str(n) for n in self.crop)
-                raise InputError(f"{place} is {height}x{width}, smaller than --crop {wanted}")
+                what = f"is {height}x{width}, smaller than `crop` {' '.join(map(str, self.crop))}"
+                raise FaultError(place, what, "give a smaller one")
             pixels = _centre(pixels, self.crop).copy()  # else the whole stays in memory
-        return pixels if self.resize is None else _cover(pixels, self.resize)
+        if self.resize is not None:
+            pixels = _cover(pixels, self.resize)
+        if self.shape is not None and shape_of(pixels) != self.shape:
+            shape = shape_of(pixels)
+            what = f"is {words(shape)}, others are {words(self.shape)}"
+            raise FaultError(place, what, _advice(shape, self.shape))
+        return pixels
 
 
-@contextmanager
-def quietly() -> Iterator[None]:
-    """Decoders warn of odd notes on cameras and the like, which are nothing to the pixels.
+def shape_of(pixels: np.ndarray) -> Shape:
+    """Channels, height, width of an image (H, W, C)."""
+    height, width, channels = pixels.shape
+    return channels, height, width
 
-    It is to be entered before there are threads, which share what is warned of.
+
+def first_shape(lot: Lot, form: Form, corrupt: str) -> Shape:
+    """The shape of the first image, or where others are skipped, of the first that can be read.
+
+    Raises:
+        InputError: it cannot be read, or none can.
     """
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module=r"PIL\b")
-        yield
+    first: FaultError | None = None
+    for index, raw in enumerate(lot.raws):
+        try:
+            with quietly():
+                return shape_of(form.read(raw, lot.place(index)))
+        except FaultError as error:
+            first = first or error
+            if corrupt == "refuse":
+                raise
+    raise InputError(f"no image of {lot.name} can be used; the first: {first}")
+
+
+def check_shape(lot: Lot, form: Form, corrupt: str, schema: ImageSchema) -> None:
+    """Refuses images that differ, at the first of them, from those that a run models.
+
+    Raises:
+        InputError: says both shapes, and what to do.
+    """
+    shape = first_shape(lot, form, corrupt)
+    if shape != schema.shape:
+        advice = _advice(shape, schema.shape)
+        raise InputError(f"{lot.name} is {words(shape)}, the run models {schema.size}: {advice}")
+
+
+def _advice(shape: Shape, wanted: Shape) -> str:
+    """How images of one shape become images of another one."""
+    channels, height, width = wanted
+    if shape[0] != channels:
+        return f"convert the images to {words(wanted).split(' ', 1)[1]} first"
+    size = f"{height}" if height == width else f"{height} {width}"
+    crops = shape[1] >= height and shape[2] >= width
+    return f"give `resize` {size}" + (f", or `crop` {size}" if crops else "")
 
 
 def _size(option: str, values: Sequence[int]) -> tuple[int, int] | None:
@@ -85,22 +128,24 @@ def _size(option: str, values: Sequence[int]) -> tuple[int, int] | None:
         return None
     if len(values) > 2 or min(values) < 1:
         shown = " ".join(str(value) for value in values)
-        raise InputError(f"{option} {shown}: give one size, or height and width, each above 0")
+        raise InputError(f"`{option}` {shown}: give one size, or height and width, each above 0")
     height, width = values[0], values[-1]
     if height * width > MOST:
-        raise InputError(f"{option} {height} {width}: at most {MOST:,} pixels, such as 4096 4096")
+        raise InputError(
+            f"`{option}` {height} {width}: at most {MOST:,} pixels, such as 4096 4096"
+        )
     return height, width
 
 
 def _decode(raw: Path | bytes | None, place: str, channels: int | None) -> np.ndarray:
     if raw is None:
-        raise InputError(f"{place} is missing: it has no bytes")
+        raise FaultError(place, "is missing", "it has no bytes")
     try:
         file = io.BytesIO(raw) if isinstance(raw, bytes) else raw
         with Image.open(file, formats=_FORMATS) as image:
             pixels = _pixels(image)
-    except Exception as error:  # damaged bytes make decoders raise all kinds
-        raise InputError(f"{place} cannot be read as an image: {_why(error)}") from None
+    except Exception as error:  # on damaged bytes, decoders raise errors of all kinds
+        raise FaultError(place, "cannot be read as an image", _why(error)) from None
     if channels == 3 and pixels.shape[2] == 1:
         pixels = np.repeat(pixels, 3, axis=2)
     return pixels
@@ -113,7 +158,7 @@ def _why(error: BaseException) -> str:
 
 
 def _pixels(image: Image.Image) -> np.ndarray:
-    """Upright, gray or RGB, uint8 (H, W, C); what is transparent shows white paper."""
+    """Upright, gray or RGB, uint8 (H, W, C); transparent pixels show white paper."""
     image = _upright(image)
     if image.mode.startswith("I"):  # 16 bits of gray
         wide = np.asarray(image).astype(np.int64).clip(0, 0xFFFF)
@@ -129,7 +174,7 @@ def _pixels(image: Image.Image) -> np.ndarray:
 def _upright(image: Image.Image) -> Image.Image:
     try:
         return ImageOps.exif_transpose(image)
-    except Exception:  # the pixels may be sound where the notes on the camera are not
+    except Exception:  # the pixels may be sound where the camera's metadata are not
         return image
 
 

@@ -19,16 +19,16 @@ _PAPER = 255
 def write_grid(
     path: str | Path, images: np.ndarray, across: int | None = None, label: str = ""
 ) -> None:
-    """Writes images, row by row, as one picture; small ones are magnified a whole number of times.
+    """Writes images row by row as one picture; small ones are magnified a whole number of times.
 
     Args:
         path: a .png, .jpg or .webp file.
         images: uint8 (N, H, W, C), gray or RGB.
-        across: how many are in a row; about as many as make the sheet square if None.
+        across: how many are in a row; if None, so many that the sheet is about square.
         label: a line to write under them.
 
     Raises:
-        InputError: no images, neither gray nor RGB, or another suffix.
+        InputError: there are no images, they are neither gray nor RGB, or the suffix is unknown.
     """
     path = Path(path)
     if path.suffix.casefold() not in SUFFIXES:
@@ -37,9 +37,14 @@ def write_grid(
     if len(images) == 0:
         raise InputError(f"{path}: there are no images to write")
     check_channels(images.shape[3], path)
-    sheet = Image.fromarray(_sheet(images, across))
     with atomic(path) as temporary:
-        save(_labelled(sheet, label) if label else sheet, temporary)
+        save(draw(images, across, label), temporary)
+
+
+def draw(images: np.ndarray, across: int | None = None, label: str = "") -> Image.Image:
+    """The picture that `write_grid` writes."""
+    sheet = Image.fromarray(_sheet(images, across))
+    return _labelled(sheet, label) if label else sheet
 
 
 def check_channels(channels: int, path: Path) -> None:
@@ -56,7 +61,7 @@ def check_channels(channels: int, path: Path) -> None:
 
 
 def save(image: Image.Image, path: Path) -> None:
-    """Writes an image without loss, or as JPEG with little."""
+    """Writes an image without loss, or as JPEG with little loss."""
     if path.suffix.casefold() == ".webp":
         image.save(path, lossless=True)
     elif path.suffix.casefold() == ".png":
@@ -66,7 +71,7 @@ def save(image: Image.Image, path: Path) -> None:
 
 
 def to_image(pixels: np.ndarray) -> Image.Image:
-    """Pixels (H, W, C), gray or RGB, as Pillow has them."""
+    """Pixels (H, W, C), gray or RGB, as an image of Pillow's."""
     return Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
 
 
@@ -87,7 +92,7 @@ def _sheet(images: np.ndarray, across: int | None) -> np.ndarray:
 
 
 def _labelled(sheet: Image.Image, label: str) -> Image.Image:
-    """The sheet with a line of text under it, and as wide as that needs."""
+    """The sheet with a line of text under it, and as wide as that line needs."""
     font = ImageFont.load_default(_LABEL)
     width = max(sheet.width, math.ceil(font.getlength(label)) + 4 * _GAP)
     taller = Image.new(sheet.mode, (width, sheet.height + 2 * _LABEL), "white")

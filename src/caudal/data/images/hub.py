@@ -1,12 +1,13 @@
-"""Images of the Hugging Face hub, through its own library, which is an extra."""
+"""Images of the Hugging Face hub, by its own library, which is an extra."""
 
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from caudal.data.images.columns import image_column, label_column, named_labels
-from caudal.data.images.form import Raw
-from caudal.data.images.pictures import Found, Pictures, part_of
+from caudal.data.files.lots import Listing, Lot, by_part
+from caudal.data.images.kind import CLASS, IMAGES
+from caudal.data.images.parquet import Again, image_column, label_column, named_labels
+from caudal.data.splits import part_of
 from caudal.errors import InputError
 
 _PREFIX = "hf:"
@@ -14,29 +15,29 @@ _TOGETHER = 64  # rows
 
 
 def is_hub(name: str) -> bool:
-    """Whether a name is one of the hub."""
+    """Whether a name is that of data on the hub."""
     return name.startswith(_PREFIX)
 
 
-def read_hub(name: str) -> Found:
-    """The images of `hf:NAME` or `hf:NAME:CONFIG`, in the parts that its splits are.
+def read_hub(name: str) -> Listing:
+    """The images of `hf:NAME` or `hf:NAME:CONFIG`, whose splits are the parts.
 
     Raises:
         InputError: the extra is not installed, the hub does not give it, or it has no images.
     """
     splits = _load(name)
-    parts: dict[int, Pictures] = {}
+    parts: dict[int, Lot] = {}
     others = []
     for split, rows in splits.items():
         part = part_of(split)
         if part is None or part in parts:
             others.append(split)
         else:
-            parts[part] = _pictures(rows, f"{name} ({split})")
+            parts[part] = _lot(rows, f"{name} ({split})")
     if not parts:
         raise InputError(f"{name} has the splits {', '.join(splits)}: none of them is train")
     notes = (f"passed over the splits {', '.join(others)} of {name}",) if others else ()
-    return Found(name, dict(sorted(parts.items())), notes)
+    return by_part(IMAGES, name, parts, notes)
 
 
 def _load(name: str) -> Any:
@@ -54,7 +55,7 @@ def _load(name: str) -> Any:
         raise InputError(f"{name} cannot be had from the hub: {why}") from None
 
 
-def _pictures(rows: Any, name: str) -> Pictures:
+def _lot(rows: Any, name: str) -> Lot:
     import datasets
 
     features = rows.features
@@ -62,24 +63,25 @@ def _pictures(rows: Any, name: str) -> Pictures:
     column = image_column(images, name)
     kinds = {n: f.names for n, f in features.items() if isinstance(f, datasets.ClassLabel)}
     label = label_column(list(features), kinds)
-    labels = None
+    labels = {}
     if label is not None:
         table = rows.select_columns([label]).with_format("arrow")[:]
-        labels = named_labels(table[label].to_pylist(), kinds.get(label))
+        labels[CLASS] = named_labels(table[label].to_pylist(), kinds.get(label))
     if len(rows) == 0:
         raise InputError(f"{name} has no rows")
-    return Pictures(name, len(rows), lambda: _read(rows.select_columns([column])), labels)
+    chosen = rows.select_columns([column])
+    return Lot(name, Again(lambda: _read(chosen)), len(rows), labels=labels)
 
 
-def _read(rows: Any) -> Iterator[Raw]:
+def _read(rows: Any) -> Iterator[Path | bytes | None]:
     """The images of one column, as they are encoded."""
     tables = rows.with_format("arrow")
     for first in range(0, len(rows), _TOGETHER):
         yield from map(_raw, tables[first : first + _TOGETHER].column(0).to_pylist())
 
 
-def _raw(image: dict[str, Any] | None) -> Raw:
+def _raw(image: dict[str, Any] | None) -> Path | bytes | None:
     if image is None:
         return None
-    # The hub's library keeps the bytes of remote images, of local ones perhaps the path alone.
+    # The hub's library keeps the bytes of remote images, but perhaps only the path of local ones.
     return image["bytes"] or (Path(image["path"]) if image["path"] else None)

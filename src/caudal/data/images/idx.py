@@ -1,4 +1,4 @@
-"""The IDX files of MNIST and its relatives, packed with gzip or not."""
+"""The IDX files of MNIST and similar sets, packed with gzip or not."""
 
 import gzip
 import math
@@ -9,10 +9,11 @@ from typing import BinaryIO
 
 import numpy as np
 
-from caudal.data.images.arrays import array_pictures
-from caudal.data.images.pictures import Found, Pictures
+from caudal.data.files.lots import Listing, Lot, by_part
+from caudal.data.images.arrays import array_lot
+from caudal.data.images.kind import IMAGES
 from caudal.data.splits import TEST, TRAIN
-from caudal.data.tables import damage
+from caudal.data.table.tables import damage
 from caudal.errors import InputError
 
 _NAME = re.compile(r"(.*?)(train|t10k|test)-images[-.]idx3-ubyte(\.gz)?")
@@ -26,12 +27,12 @@ def is_idx(path: Path) -> bool:
 
 
 def holds_idx(folder: Path) -> bool:
-    """Whether a folder has a file of IDX images in it."""
+    """Whether a folder has a file of IDX images."""
     return any(_NAME.fullmatch(entry.name) for entry in folder.iterdir())
 
 
-def read_idx_folder(folder: Path, name: str) -> Found:
-    """The train and the t10k (or test) images of a folder, with their labels if they are there.
+def read_idx_folder(folder: Path, name: str) -> Listing:
+    """The train and the t10k (or test) images of a folder, with their labels if there are any.
 
     Raises:
         InputError: a file is damaged, or there are several sets.
@@ -47,11 +48,11 @@ def read_idx_folder(folder: Path, name: str) -> Found:
             raise InputError(
                 f"{name} has several sets, {other.name} and {path.name}: give each its own folder"
             )
-    return Found(name, {part: read_idx(path) for part, path in sorted(chosen.items())})
+    return by_part(IMAGES, name, {part: read_idx(path) for part, path in chosen.items()})
 
 
-def read_idx(path: Path) -> Pictures:
-    """The images of one file, and the labels of the file beside it if there is one.
+def read_idx(path: Path) -> Lot:
+    """The images of one file, with the labels of the file beside it if there is one.
 
     Raises:
         InputError: a file is damaged, or there are more or fewer labels than images.
@@ -61,7 +62,7 @@ def read_idx(path: Path) -> Pictures:
     labels = None if beside is None else _read(beside, 1)
     if labels is not None and len(labels) != len(images):
         raise InputError(f"{beside} has {len(labels)} labels for {len(images)} images of {path}")
-    return array_pictures(images, str(path), labels)
+    return array_lot(images, str(path), labels)
 
 
 def _labels_beside(path: Path) -> Path | None:
@@ -74,14 +75,14 @@ def _labels_beside(path: Path) -> Path | None:
 
 
 def _read(path: Path, dims: int) -> np.ndarray:
-    """The bytes of a file as an array; of an unpacked one mapped, not read."""
+    """The bytes of a file as an array; a file that is not packed is mapped instead of read."""
     with damage(str(path)):
         if path.suffix == ".gz":
             with gzip.open(path, "rb") as file:
                 shape = _shape(file, path, dims)
                 array = np.empty(shape, np.uint8)
-                found = file.readinto(array.reshape(-1).data)
-                _check_size(path, shape, found + len(file.read(1)))
+                size = file.readinto(array.reshape(-1).data)
+                _check_size(path, shape, size + len(file.read(1)))
                 return array
         with path.open("rb") as file:
             shape = _shape(file, path, dims)
@@ -109,8 +110,8 @@ def _shape(file: BinaryIO | gzip.GzipFile, path: Path, dims: int) -> tuple[int, 
     return shape
 
 
-def _check_size(path: Path, shape: tuple[int, ...], found: int) -> None:
-    if found != (wanted := math.prod(shape)):
-        said = "x".join(map(str, shape))
-        state = "cut short" if found < wanted else "too long"
-        raise InputError(f"{path} is {state}: its header says {said}, which is {wanted} bytes")
+def _check_size(path: Path, shape: tuple[int, ...], size: int) -> None:
+    if size != (wanted := math.prod(shape)):
+        shown = "x".join(map(str, shape))
+        state = "cut short" if size < wanted else "too long"
+        raise InputError(f"{path} is {state}: its header says {shown}, which is {wanted} bytes")

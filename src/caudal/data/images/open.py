@@ -1,36 +1,30 @@
-"""From what `--data` names to training, validation and test images."""
+"""From what the user names to training, validation and test images."""
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-import torch
+import pyarrow as pa
 
-from caudal.data.images.classes import check_context, class_column, encode_labels, labels_of
-from caudal.data.images.dataset import ImageDataset
-from caudal.data.images.fill import Filler, Progress, Shelf
-from caudal.data.images.form import Form
+from caudal.data.column import Column
+from caudal.data.dataset import Dataset
+from caudal.data.files.labels import add_labels, make_column, values_of, with_labels
+from caudal.data.files.lots import Listing
+from caudal.data.files.parts import Job, place, with_codes
+from caudal.data.files.read import Decoder, Progress, check_corrupt
+from caudal.data.images.fill import fill
+from caudal.data.images.form import Form, check_shape, first_shape
+from caudal.data.images.kind import CLASS, IMAGES
 from caudal.data.images.locate import find_images
-from caudal.data.images.pictures import Found, Pictures
-from caudal.data.images.reading import Job
 from caudal.data.images.schema import ImageSchema
-from caudal.data.images.shape import check_shape, first_shape
-from caudal.data.parts import PARTS
-from caudal.data.source import Rows
-from caudal.data.splits import TEST, TRAIN, VALID, Split, check_fractions
-from caudal.errors import InputError
+from caudal.data.items import Listed
+from caudal.data.names import check_once
+from caudal.data.source import Rows, item_rows
+from caudal.data.splits import PARTS, TEST, TRAIN, VALID, check_fractions, too_few
 
-CORRUPT = ("refuse", "skip")
 _MEMORY = 1 << 30
-
-
-class Whole(NamedTuple):
-    """All images of a source, what each is called, and what the user should know."""
-
-    rows: Rows
-    names: list[str]
-    notes: tuple[str, ...]
 
 
 def open_images(
@@ -39,10 +33,12 @@ def open_images(
     crop: Sequence[int] = (),
     resize: Sequence[int] = (),
     bits: int = 8,
-    pixels: str = "unit",
+    pixels: str | None = None,
     alpha: float = 0.05,
     dequantization: str = "uniform",
     context: Sequence[str] = (),
+    labels: str | None = None,
+    metadata: str | None = None,
     corrupt: str = "refuse",
     valid: Any = None,
     test: Any = None,
@@ -51,8 +47,8 @@ def open_images(
     schema: ImageSchema | None = None,
     memory: int = _MEMORY,
     progress: Progress | None = None,
-) -> ImageDataset:
-    """Opens images, makes them of one shape, and splits them where they are not in parts yet.
+) -> Dataset[ImageSchema, Rows]:
+    """Opens images, gives them all one shape, and splits them where they are not in parts yet.
 
     Args:
         data: a folder of image files or of IDX files, a .npy, .npz or .parquet file, `hf:NAME`,
@@ -63,44 +59,54 @@ def open_images(
         pixels: what a flow makes of them, see `ImageSchema`.
         alpha: of pixels = logit.
         dequantization: the noise between values, see `ImageSchema`.
-        context: ("class",) to condition on the class of an image.
-        corrupt: refuse images that cannot be read or are of another size, or skip them.
-        valid: validation images, instead of a share or a part of `data`.
-        test: test images, instead of a share or a part of `data`.
-        split: shares of training, validation and test images, of parts that there are not.
+        context: names of labels to condition on; "class" is that of sub-folders and of files that
+            have labels.
+        labels: a pattern of the names of files, such as `{breed}_{index}`.
+        metadata: a table with a row for each file, whose columns are labels.
+        corrupt: "refuse" images that cannot be read or are of another size, or "skip" them.
+        valid: validation images: another source, or a pattern such as `*_0.png` of names in
+            `data`; else a part of `data`, or a share of it.
+        test: test images, likewise.
+        split: shares of training, validation and test images, where there are no parts.
         seed: of the split.
-        schema: of a finished run, which the images must fit; then `bits` to `context` are its.
+        schema: of a finished run, which the images must fit and from which `bits` to `context`
+            are then taken.
         memory: bytes above which the images are kept in a temporary file.
-        progress: given what is gone through and how many images it is, gives the same back.
+        progress: shows how far reading has come.
 
     Raises:
-        InputError: anything that makes the images unusable, with file and advice.
+        InputError: the images cannot be used; the message has the file and advice.
     """
-    check_context(context)
-    _check_corrupt(corrupt)
+    check_once("context", context)
+    check_corrupt(corrupt)
     fractions = check_fractions(split)
-    main = find_images(data)
-    others = [find_images(other) if other is not None else None for other in (valid, test)]
-    parts = _place(main, others)
-    form = Form.of(crop, resize, schema.shape[0] if schema else None)
-    given = [pictures for some in parts.values() for pictures in some]
+    names = context if schema is None else [column.name for column in schema.context]
+    find = _finder(labels, metadata, names)
+    main = find(data)
+    jobs, more = place(main, valid, test, fractions, seed, find)
+    first = jobs[0].lot
+    form = Form.of(crop, resize, schema.shape if schema else None)
     if schema is None:
-        column = (class_column(given),) if context else ()
-        shape = first_shape(parts[TRAIN][0], form, corrupt)
-        schema = ImageSchema(shape, bits, pixels, alpha, dequantization, column)
+        columns = [_column(name, jobs) for name in context]
+        shape = first_shape(first, form, corrupt)
+        schema = ImageSchema(shape, bits, pixels, alpha, dequantization, tuple(columns))
         schema = replace(schema, bits=min(bits, main.bits))
-        form = Form.of(crop, resize, shape[0])
+        form = Form.of(crop, resize, shape)
     else:
-        check_shape(parts[TRAIN][0], form, corrupt, schema)
-    for pictures in given if schema.context else ():
-        labels_of(pictures)
-    jobs = list(_jobs(parts, fractions, seed))
-    shelves, notes = Filler(schema, form, corrupt, memory, progress).fill(jobs)
-    train, valid_rows, test_rows = (
-        _rows(main, shelves, part, schema, notes) for part in (TRAIN, VALID, TEST)
-    )
-    said = [note for found in (main, *others) if found is not None for note in found.notes]
-    return ImageDataset(main.name, schema, train, valid_rows, test_rows, (*said, *notes))
+        check_shape(first, replace(form, shape=None), corrupt, schema)
+    decoder = Decoder(IMAGES, form.read, corrupt, progress)
+    jobs = with_codes(jobs, schema.context, IMAGES)
+    shelves = fill(jobs, decoder, schema, memory, form.leaves_size)
+    notes = decoder.notes()
+    if not shelves:
+        raise decoder.nothing
+    for part in range(len(PARTS)):
+        if part not in shelves:
+            total = sum(len(shelf.titles) for shelf in shelves.values())
+            raise too_few(main.name, total, IMAGES.many, part, notes)
+    train, valid_rows, test_rows = (shelves[part].rows for part in (TRAIN, VALID, TEST))
+    notes = (*main.notes, *more, *notes)
+    return Dataset(main.name, schema, train, valid_rows, test_rows, notes)
 
 
 def open_whole(
@@ -109,38 +115,49 @@ def open_whole(
     *,
     crop: Sequence[int] = (),
     resize: Sequence[int] = (),
+    labels: str | None = None,
+    metadata: str | None = None,
+    fixed: Mapping[str, Any] | None = None,
     corrupt: str = "refuse",
     memory: int = _MEMORY,
     progress: Progress | None = None,
-) -> Whole:
+) -> Listed:
     """All images of a source, of every part, encoded by the schema of a finished run.
 
     An image is called by its file, relative to the folder, or by its number from 1.
 
     Args:
         data: as for `open_images`.
-        schema: of the run; where it is conditioned on the class, so are these images.
+        schema: of the run; the images must have the labels that its context asks for.
         crop: as the run was trained.
         resize: as the run was trained.
+        labels: as for `open_images`.
+        metadata: as for `open_images`.
+        fixed: labels that all images have, whatever their names or a table say.
         corrupt: "refuse" or "skip" images that cannot be used.
         memory: bytes above which the images are kept in a temporary file.
-        progress: as for `open_images`.
+        progress: shows how far reading has come.
 
     Raises:
         InputError: the images do not fit the schema, or cannot be read.
     """
-    _check_corrupt(corrupt)
-    found = find_images(data)
-    form = Form.of(crop, resize, schema.shape[0])
-    given = list(found.parts.values())
-    check_shape(given[0], form, corrupt, schema)
-    if schema.context:
-        for pictures in given:
-            labels_of(pictures)
-    jobs = [Job(pictures, np.zeros(pictures.count, np.int64)) for pictures in given]
-    shelves, notes = Filler(schema, form, corrupt, memory, progress).fill(jobs)
-    rows = _rows(found, shelves, TRAIN, schema, notes)
-    return Whole(rows, shelves[TRAIN].titles, (*found.notes, *notes))
+    check_corrupt(corrupt)
+    names = [column.name for column in schema.context]
+    listing = _finder(labels, metadata, names, fixed)(data)
+    form = Form.of(crop, resize, schema.shape)
+    check_shape(listing.lots[0], replace(form, shape=None), corrupt, schema)
+    jobs = with_codes([Job.whole(lot) for lot in listing.lots], schema.context, IMAGES)
+    decoder = Decoder(IMAGES, form.read, corrupt, progress)
+    shelves = fill(jobs, decoder, schema, memory, form.leaves_size)
+    notes = (*listing.notes, *decoder.notes())
+    if not shelves:
+        raise decoder.nothing
+    rows = shelves[TRAIN].rows
+    beside = pa.table({"image": pa.array(shelves[TRAIN].titles, pa.string())})
+    total = math.ceil(len(rows) / item_rows(schema.shape))
+    return Listed(
+        listing.name, rows, add_labels(beside, schema.context, rows.context), notes, total
+    )
 
 
 def labels_of_part(
@@ -156,60 +173,25 @@ def labels_of_part(
 
     None where there are no classes. Images that `open_images` skipped are among them.
     """
-    main = find_images(data)
-    others = [find_images(other) if other is not None else None for other in (valid, test)]
+    jobs, _ = place(find_images(data), valid, test, check_fractions(split), seed, find_images)
     labels: list[Any] = []
-    for pictures, parts in _jobs(_place(main, others), check_fractions(split), seed):
+    for lot, parts, _ in jobs:
         chosen = np.flatnonzero(parts == part).tolist()
-        if pictures.labels is not None:
-            labels += [pictures.labels[index] for index in chosen]
-        elif chosen:
+        if CLASS not in lot.labels and chosen:
             return None
+        labels += [lot.labels[CLASS][index] for index in chosen]
     return labels
 
 
-def _check_corrupt(corrupt: str) -> None:
-    if corrupt not in CORRUPT:
-        raise InputError(f"--corrupt {corrupt}: choose one of {', '.join(CORRUPT)}")
+def _finder(
+    labels: str | None,
+    metadata: str | None,
+    names: Sequence[str],
+    fixed: Mapping[str, Any] | None = None,
+) -> Callable[[Any], Listing]:
+    return lambda data: with_labels(find_images(data), labels, metadata, names, fixed)
 
 
-def _place(main: Found, others: Sequence[Found | None]) -> dict[int, list[Pictures]]:
-    """The images of each part; other sources come in place of the parts of the main one."""
-    if TRAIN not in main.parts:
-        raise InputError(f"{main.name} has no training images, only those of other parts")
-    parts = {part: [pictures] for part, pictures in main.parts.items()}
-    for part, other in zip((VALID, TEST), others, strict=True):
-        if other is not None:
-            parts[part] = list(other.parts.values())
-    return parts
-
-
-def _jobs(
-    parts: dict[int, list[Pictures]], fractions: Sequence[float], seed: int
-) -> Iterator[Job]:
-    """The training images give shares to those parts that there are not."""
-    shares = [fractions[part] if part == TRAIN or part not in parts else 0.0 for part in range(3)]
-    split = Split(shares, seed)
-    for part, some in parts.items():
-        for pictures in some:
-            count = pictures.count
-            yield Job(pictures, split.parts(0, count) if part == TRAIN else np.full(count, part))
-
-
-def _rows(
-    found: Found,
-    shelves: dict[int, Shelf],
-    part: int,
-    schema: ImageSchema,
-    notes: tuple[str, ...],
-) -> Rows:
-    if part not in shelves:
-        total = sum(len(shelf.labels) for shelf in shelves.values())
-        raise InputError(
-            f"{found.name} has too few images, {total}, which leaves none for {PARTS[part]}: give "
-            f"more, or other shares with --split{''.join(f'; {note}' for note in notes)}"
-        )
-    shelf = shelves[part]
-    column = next(iter(schema.context), None)
-    codes = None if column is None else encode_labels(shelf.labels, column, found.name)
-    return Rows(torch.from_numpy(shelf.images), codes)
+def _column(name: str, jobs: Sequence[Job]) -> Column:
+    """The column of a label, whose categories are those of all parts."""
+    return make_column(name, [v for job in jobs for v in values_of(job.lot, name)], IMAGES)

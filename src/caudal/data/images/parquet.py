@@ -1,7 +1,7 @@
 """Parquet files with a column of encoded images, as the Hugging Face hub keeps them."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,20 +9,31 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from caudal.data.images.columns import image_column, label_column, named_labels
-from caudal.data.images.form import Raw
-from caudal.data.images.pictures import Found, Pictures, part_of
-from caudal.data.splits import TRAIN
-from caudal.data.tables import damage
+from caudal.data.files.lots import Listing, Lot, by_part
+from caudal.data.images.kind import CLASS, IMAGES
+from caudal.data.splits import TRAIN, part_of
+from caudal.data.table.tables import damage
 from caudal.errors import InputError
 
 _TOGETHER = 64  # rows
+_IMAGE = ("image", "img")
+_LABEL = ("label", "labels", "class", "y")
+
+
+class Again:
+    """What can be iterated repeatedly, because each pass starts anew."""
+
+    def __init__(self, start: Callable[[], Iterator[Any]]) -> None:
+        self._start = start
+
+    def __iter__(self) -> Iterator[Any]:
+        return self._start()
 
 
 def files_in(folder: Path) -> list[Path]:
     """The Parquet files of a folder and its sub-folders, in their order."""
-    found = folder.rglob("*.parquet")
-    return sorted(p for p in found if not p.relative_to(folder).as_posix().startswith("."))
+    paths = folder.rglob("*.parquet")
+    return sorted(p for p in paths if not p.relative_to(folder).as_posix().startswith("."))
 
 
 def holds_images(path: Path) -> bool:
@@ -30,17 +41,17 @@ def holds_images(path: Path) -> bool:
     try:
         return bool(_encoded(pq.read_schema(path)))
     except (pa.ArrowException, OSError):
-        return False  # whoever opens it will say what is wrong with it
+        return False  # opening it will say what is wrong with it
 
 
-def read_parquet(files: Sequence[Path], name: str) -> Found:
+def read_parquet(files: Sequence[Path], name: str) -> Listing:
     """The images of Parquet files, in parts if the files are called train-..., test-....
 
     Raises:
         InputError: a file is damaged, or has no column of images.
     """
     if len(files) == 1:
-        return Found(name, {TRAIN: _pictures(files, name)})
+        return by_part(IMAGES, name, {TRAIN: _lot(files, name)})
     parts = [part_of(file.name.replace(".", "-").split("-")[0]) for file in files]
     if None in parts and set(parts) != {None}:
         odd = files[parts.index(None)]
@@ -48,31 +59,30 @@ def read_parquet(files: Sequence[Path], name: str) -> Found:
     chosen: dict[int, list[Path]] = {}
     for part, file in zip(parts, files, strict=True):
         chosen.setdefault(TRAIN if part is None else part, []).append(file)
-    return Found(
-        name,
-        {part: _pictures(chosen[part], _title(chosen[part], name)) for part in sorted(chosen)},
-    )
+    lots = {part: _lot(some, _title(some, name)) for part, some in chosen.items()}
+    return by_part(IMAGES, name, lots)
 
 
 def _title(files: Sequence[Path], name: str) -> str:
     return str(files[0]) if len(files) == 1 else f"{name}/{files[0].name} to {files[-1].name}"
 
 
-def _pictures(files: Sequence[Path], name: str) -> Pictures:
+def _lot(files: Sequence[Path], name: str) -> Lot:
     with damage(name):
         schema = pq.read_schema(files[0])
         features = _features(schema)
         column = image_column(_encoded(schema), name)
         label = label_column(schema.names, _classes(features))
-        labels = None if label is None else _labels(files, label, _classes(features).get(label))
+        classes = _classes(features).get(label or "")
+        labels = {CLASS: _labels(files, label, classes)} if label is not None else {}
         count = sum(pq.read_metadata(file).num_rows for file in files)
     if count == 0:
         raise InputError(f"{name} has no rows: give a file with images")
-    return Pictures(name, count, lambda: _read(files, column), labels)
+    return Lot(name, Again(lambda: _read(files, column)), count, labels=labels)
 
 
 def _features(schema: pa.Schema) -> Mapping[str, Any]:
-    """What the hub's own note in the file says of its columns."""
+    """What the hub's own note in the file says about its columns."""
     note = (schema.metadata or {}).get(b"huggingface")
     return json.loads(note).get("info", {}).get("features", {}) if note else {}
 
@@ -105,15 +115,43 @@ def _labels(files: Sequence[Path], column: str, names: Sequence[str] | None) -> 
     return named_labels([v for table in tables for v in table[column].to_pylist()], names)
 
 
-def _read(files: Sequence[Path], column: str) -> Iterator[Raw]:
+def _read(files: Sequence[Path], column: str) -> Iterator[bytes | None]:
     for path in files:
         with damage(str(path)), pq.ParquetFile(path, pre_buffer=False) as file:
             for batch in file.iter_batches(_TOGETHER, columns=[column]):
                 yield from raw_images(batch.column(0))
 
 
-def raw_images(column: pa.Array) -> list[Raw]:
+def raw_images(column: pa.Array) -> list[bytes | None]:
     """The bytes of each image of a column."""
     if pa.types.is_struct(column.type):
         column = pc.struct_field(column, "bytes")
     return column.to_pylist()
+
+
+def image_column(columns: Sequence[str], name: str) -> str:
+    """The one column of images, or the one called image.
+
+    Raises:
+        InputError: there is none, or it is not clear which.
+    """
+    if not columns:
+        raise InputError(f"{name} has no column of images")
+    named = [column for column in columns if column in _IMAGE]
+    if len(columns) > 1 and not named:
+        shown = ", ".join(columns)
+        raise InputError(f"{name} has several columns of images ({shown}): call one 'image'")
+    return (named or columns)[0]
+
+
+def label_column(columns: Sequence[str], classes: Mapping[str, Sequence[str]]) -> str | None:
+    """The column of classes, if there is one: called label, or the first with names of classes."""
+    named = [column for column in columns if column in _LABEL]
+    return next(iter([*named, *classes]), None)
+
+
+def named_labels(codes: Sequence[Any], names: Sequence[str] | None) -> list[Any]:
+    """The names of the classes, where they have names; None for an unknown class (-1)."""
+    if names is None:
+        return list(codes)
+    return [names[code] if code is not None and code >= 0 else None for code in codes]

@@ -1,36 +1,46 @@
 """What the images of a data set are, and how a flow takes them."""
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from caudal.data.column import Column
+from caudal.data.schema import Schema
+from caudal.data.unit import BITS_PER_DIM, Unit
 from caudal.errors import InputError, NumericalError
 
 PIXELS = ("unit", "centred", "logit")
 DEQUANTIZATIONS = ("uniform", "variational")
+Shape = tuple[int, int, int]
+"""Channels, height, width."""
 
 
 @dataclass(frozen=True)
-class ImageSchema:
+class ImageSchema(Schema):
     """Images of one shape, whose pixels are whole numbers 0 .. 2^bits - 1.
 
     Attributes:
         shape: channels, height, width.
-        bits: of each pixel; of 8-bit files the highest `bits` are kept.
+        bits: of each pixel; the highest `bits` of 8-bit files are kept.
         pixels: what a flow makes of values v in [0, 2^bits], x = v / 2^bits:
-            unit = x, centred = x - 1/2, logit = logit(alpha + (1 - 2 alpha) x).
+            unit = x, centred = x - 1/2, logit = logit(alpha + (1 - 2 alpha) x);
+            None leaves the choice to the recipe, which does as its paper does.
         alpha: of the logit.
         dequantization: noise that fills the steps between values: uniform, or variational.
-        context: the class of an image, where the flow is conditioned on it; else nothing.
+        context: the labels of an image on which the flow is conditioned, such as its class.
     """
 
-    shape: tuple[int, int, int]
+    kind: ClassVar[str] = "images"
+    one: ClassVar[str] = "image"
+    many: ClassVar[str] = "images"
+    unit: ClassVar[Unit] = BITS_PER_DIM
+
+    shape: Shape
     bits: int = 8
-    pixels: str = "unit"
+    pixels: str | None = "unit"
     alpha: float = 0.05
     dequantization: str = "uniform"
     context: tuple[Column, ...] = ()
@@ -40,14 +50,14 @@ class ImageSchema:
         if channels < 1 or height < 1 or width < 1:
             raise InputError(f"images of shape {self.shape}: give channels, height and width")
         if not 1 <= self.bits <= 8:
-            raise InputError(f"--bits {self.bits}: must be from 1 to 8")
-        if self.pixels not in PIXELS:
-            raise InputError(f"--pixels {self.pixels}: choose one of {', '.join(PIXELS)}")
+            raise InputError(f"`bits` {self.bits}: must be from 1 to 8")
+        if self.pixels is not None and self.pixels not in PIXELS:
+            raise InputError(f"`pixels` {self.pixels}: choose one of {', '.join(PIXELS)}")
         if not 0 < self.alpha < 0.5:
-            raise InputError(f"--alpha {self.alpha}: must lie between 0 and 0.5")
+            raise InputError(f"`alpha` {self.alpha}: must lie between 0 and 0.5")
         if self.dequantization not in DEQUANTIZATIONS:
             known = ", ".join(DEQUANTIZATIONS)
-            raise InputError(f"--dequantization {self.dequantization}: choose one of {known}")
+            raise InputError(f"`dequantization` {self.dequantization}: choose one of {known}")
 
     @property
     def levels(self) -> int:
@@ -56,18 +66,21 @@ class ImageSchema:
 
     @property
     def countable(self) -> int:
-        """Elements of an image, each one of finitely many values: what bits/dim divides by."""
+        """Elements of an image, by which bits/dim divides."""
         channels, height, width = self.shape
         return channels * height * width
 
     @property
     def size(self) -> str:
         """The shape in words, such as `28x28 gray` or `32x32 RGB`: height x width."""
-        channels, height, width = self.shape
-        names = {1: "gray", 3: "RGB"}
-        return f"{height}x{width} {names.get(channels, f'{channels} channels')}"
+        return words(self.shape)
 
-    def encode(self, images: np.ndarray) -> Tensor:
+    @property
+    def what(self) -> str:
+        """What a flow models, in words."""
+        return f"{self.size} images"
+
+    def encode(self, images: np.ndarray, /) -> Tensor:
         """8-bit images (N, H, W, C) as a flow's data: uint8 (N, C, H, W), values 0 .. 2^bits - 1.
 
         Shares the memory of `images` where they are of 8 bits.
@@ -77,15 +90,15 @@ class ImageSchema:
         """
         channels, height, width = self.shape
         if images.shape[1:] != (height, width, channels):
-            found = "x".join(str(n) for n in images.shape[1:])
-            raise InputError(f"images are {found}, the flow's are {height}x{width}x{channels}")
+            shape = "x".join(str(n) for n in images.shape[1:])
+            raise InputError(f"images are {shape}, the flow's are {height}x{width}x{channels}")
         values = torch.from_numpy(images).permute(0, 3, 1, 2)
         return values if self.bits == 8 else values >> (8 - self.bits)
 
-    def decode(self, x: Tensor) -> np.ndarray:
+    def decode(self, x: Tensor, /) -> np.ndarray:
         """A flow's samples (N, C, H, W) as 8-bit images (N, H, W, C).
 
-        Of fewer bits, 0 stays black and the highest value becomes white.
+        With fewer bits, 0 stays black and the highest value becomes white.
 
         Raises:
             NumericalError: a value is not finite.
@@ -98,7 +111,7 @@ class ImageSchema:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data that JSON can hold."""
-        return {"kind": "images", **asdict(self), "shape": list(self.shape)}
+        return {"kind": self.kind, **asdict(self), "shape": list(self.shape)}
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> "ImageSchema":
@@ -107,3 +120,10 @@ class ImageSchema:
         fields["shape"] = tuple(fields["shape"])
         fields["context"] = tuple(Column.from_dict(column) for column in fields["context"])
         return cls(**fields)
+
+
+def words(shape: Shape) -> str:
+    """A shape in words, such as `28x28 gray` or `32x32 RGB`: height x width."""
+    channels, height, width = shape
+    names = {1: "gray", 3: "RGB"}
+    return f"{height}x{width} {names.get(channels, f'{channels} channels')}"

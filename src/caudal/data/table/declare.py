@@ -1,0 +1,96 @@
+"""The argument `types`: what the user says a column is, such as `age=integer[0,120]`."""
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from caudal.data.column import KINDS
+from caudal.names import near
+from caudal.data.table.encode import show
+from caudal.errors import InputError
+
+_FORM = re.compile(r"(\w+)(?:\[([^,\]]*),([^,\]]*)\])?(?::(.+))?")
+EXAMPLES = "age=integer[0,120], ratio=interval[0,1], grade=real:0.1, city=categorical"
+
+
+@dataclass(frozen=True)
+class Declared:
+    """A kind with the ends and the step that came with it."""
+
+    kind: str
+    low: float | None = None
+    high: float | None = None
+    step: float | None = None
+
+
+def parse_types(types: Sequence[str], names: Sequence[str]) -> dict[str, Declared]:
+    """Reads `name=kind`, `name=kind[low,high]`, `name=kind:step` for columns among `names`.
+
+    Raises:
+        InputError: a column or kind is unknown, or the ends or the step make no sense.
+    """
+    declared: dict[str, Declared] = {}
+    for text in types:
+        name, equals, form = text.rpartition("=")
+        if not equals:
+            raise InputError(f"`types` {text}: write name=kind, such as {EXAMPLES}")
+        if name not in names:
+            raise InputError(f"`types` {text}: no column '{name}' in use; {near(name, names)}")
+        if name in declared:
+            raise InputError(f"`types` {text}: column '{name}' is declared twice")
+        declared[name] = _parse(text, form)
+    return declared
+
+
+def _parse(text: str, form: str) -> Declared:
+    match = _FORM.fullmatch(form.replace(" ", ""))
+    if not match or match[1] not in KINDS:
+        kind = match[1] if match else form
+        raise InputError(
+            f"`types` {text}: unknown kind {show(kind)}; kinds are {', '.join(KINDS)}"
+        )
+    low, high = _number(text, match[2]), _number(text, match[3])
+    declared = Declared(match[1], low, high, _number(text, match[4]))
+    problem = _problem(declared, bracket=match[2] is not None)
+    if problem:
+        raise InputError(f"`types` {text}: {problem}")
+    if declared.kind == "positive":
+        return Declared("positive", 0.0, None, declared.step)
+    if declared.kind == "integer":
+        return Declared("integer", low, high, declared.step or 1.0)
+    return declared
+
+
+def _number(text: str, part: str | None) -> float | None:
+    if not part:
+        return None
+    try:
+        number = float(part)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise InputError(f"`types` {text}: {show(part)} is not a number")
+    return number
+
+
+def _problem(d: Declared, bracket: bool) -> str | None:
+    """What is wrong with a declaration, or None."""
+    if d.kind == "interval" and (d.low is None or d.high is None):
+        return "an interval needs both ends, such as interval[0,1]"
+    if bracket and d.kind not in ("interval", "integer"):
+        return f"{d.kind} takes no ends, use interval[low,high] or integer[low,high]"
+    if d.low is not None and d.high is not None and not d.low < d.high:
+        return f"the lower end {d.low:g} must be below the upper end {d.high:g}"
+    if d.step is not None and (d.kind == "categorical" or not d.step > 0):
+        return "a step is a number above 0, for numbers only, such as real:0.1"
+    ends = [end for end in (d.low, d.high, d.step) if end is not None]
+    if d.kind == "integer" and any(end != round(end) for end in ends):
+        return "the ends and the step of an integer are whole numbers"
+    if d.kind == "interval" and d.step and not _whole((ends[1] - ends[0]) / d.step):
+        return f"the interval is not a whole number of steps of {d.step:g}"
+    return None
+
+
+def _whole(count: float) -> bool:
+    return abs(count - round(count)) < 1e-6

@@ -1,0 +1,143 @@
+"""Which kind of column the values look like.
+
+Guessed supports are wide: the density is 0 outside of them.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pyarrow as pa
+
+from caudal.data.column import MAX_LEVELS, Column
+from caudal.data.table.declare import Declared
+from caudal.data.table.encode import show
+from caudal.data.table.limits import LATTICE_LIMIT, check_resolution
+from caudal.data.table.stats import Stats
+from caudal.data.table.survey import is_numeric
+from caudal.errors import InputError
+
+SKEWED = 2.0
+TIED = 0.5
+IDENTIFIER_ROWS = 50
+
+
+def make_column(
+    name: str, dtype: pa.DataType, stats: Stats, declared: Declared | None, missing: str
+) -> Column:
+    """The column that was declared, or else the one that its values look like.
+
+    Raises:
+        InputError: the column is constant, has too many categories, or numbers that become equal
+            in 32 bits.
+    """
+    gaps = missing == "model" and stats.missing > 0
+    if not is_numeric(dtype, declared):
+        return _categorical(name, dtype, stats, gaps, declared)
+    column = _declared(declared, stats) if declared else _guessed(stats)
+    # A declared lattice gets rounding noise, so that even a constant has a density.
+    if stats.low == stats.high and not (declared and column.step):
+        raise InputError(
+            f"{stats.file}, column '{name}' is constant ({stats.low:g} in every row): "
+            f"{leave_out(name)}"
+        )
+    if column.kind == "categorical":
+        return _categorical(name, dtype, stats, gaps, declared)
+    if pa.types.is_dictionary(dtype):  # samples may have more values than its index type can count
+        dtype = dtype.value_type
+    made = Column(
+        name, column.kind, column.low, column.high, column.step, missing=gaps, dtype=str(dtype)
+    )
+    check_resolution(made, stats)
+    return made
+
+
+def leave_out(name: str) -> str:
+    """The advice to leave a column out."""
+    return f"leave it out by naming the other columns with `columns` (without '{name}')"
+
+
+def _declared(declared: Declared, stats: Stats) -> Declared:
+    if declared.kind == "integer" and declared.low is declared.high is None:
+        return Declared("integer", _lower(stats), None, declared.step)
+    return declared
+
+
+def _lower(stats: Stats) -> float | None:
+    return 0.0 if stats.low >= 0 else None
+
+
+def _guessed(stats: Stats) -> Declared:
+    if stats.levels is not None and len(stats.levels) == 2:
+        return Declared("categorical")
+    largest = max(abs(stats.low), abs(stats.high))
+    skewed = stats.low > np.finfo(np.float32).tiny and stats.skewness > SKEWED
+    decimals = stats.decimals
+    if decimals is not None and largest * 10.0**decimals <= LATTICE_LIMIT:
+        if decimals == 0:
+            return Declared("integer", _lower(stats), None, 1.0)
+        if stats.ties > TIED:
+            step = 10.0**-decimals
+            kind, low = ("positive", 0.0) if skewed else ("real", _lower(stats))
+            return Declared(kind, low, None, step)
+    if skewed:
+        return Declared("positive", 0.0)
+    if stats.low >= 0 and stats.high <= 1:
+        return Declared("interval", 0.0, 1.0)
+    return Declared("real")
+
+
+def notes(columns: Sequence[Column], stats: Mapping[str, Stats]) -> list[str]:
+    """Notes on the columns: ties in continuous ones, words among numbers."""
+    lines = []
+    tied = [c.name for c in columns if c.step is None and stats[c.name].ties > TIED]
+    if tied:
+        lines.append(
+            f"continuous columns whose values often repeat: {', '.join(tied)}; a density can grow "
+            f"at such values without limit: declare a step, such as `types` {tied[0]}=real:0.1"
+        )
+    for column in columns:
+        seen = stats[column.name]
+        if seen.first_word and seen.words < seen.count / 2:
+            cell, word = seen.first_word
+            lines.append(
+                f"{cell} is {show(word)} though most values there are numbers: the column is "
+                f"taken as categories"
+            )
+    return lines
+
+
+def _categorical(
+    name: str, dtype: pa.DataType, stats: Stats, gaps: bool, declared: Declared | None
+) -> Column:
+    levels = stats.levels
+    if levels is None or (
+        stats.all_different and stats.count > IDENTIFIER_ROWS and declared is None
+    ):
+        raise _too_many(name, stats)
+    if len(levels) + gaps == 1:
+        only = show(next(iter(levels)))
+        raise InputError(
+            f"{stats.file}, column '{name}' is constant ({only} in every row): {leave_out(name)}"
+        )
+    values = (*_in_type(sorted(levels), dtype), *((None,) if gaps else ()))
+    return Column.of_categories(name, values, str(dtype))
+
+
+def _too_many(name: str, stats: Stats) -> InputError:
+    if stats.first_word and stats.words < stats.count / 2:
+        cell, word = stats.first_word
+        return InputError(
+            f"{cell}: {show(word)} is not a number, though most values there are: correct it, or "
+            f"write it as NA if it is missing"
+        )
+    many = f"more than {MAX_LEVELS}" if stats.levels is None else f"{len(stats.levels)}"
+    example = f" (such as {show(stats.first_word[1])})" if stats.first_word else ""
+    return InputError(
+        f"{stats.file}, column '{name}' has {many} different values{example} and looks like an "
+        f"identifier or a date: turn it into numbers, or {leave_out(name)}"
+    )
+
+
+def _in_type(levels: list, dtype: pa.DataType) -> list:
+    """Numbers as the user has them: 1, and not 1.0, where the type is an integer."""
+    return [int(level) for level in levels] if pa.types.is_integer(dtype) else levels

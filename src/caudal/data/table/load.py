@@ -1,0 +1,95 @@
+"""From tables and their columns to sources of rows: in memory where they fit, else streamed."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from caudal.data.names import check_names
+from caudal.data.source import Rows, Source
+from caudal.data.splits import PARTS, TEST, TRAIN, VALID, Split, too_few
+from caudal.data.table.parts import PartReader
+from caudal.data.table.schema import TableSchema
+from caudal.data.table.streaming import ParquetRows
+from caudal.data.table.tables import ParquetTable, Tables
+from caudal.errors import InputError
+
+
+@dataclass(frozen=True)
+class Loader:
+    """Makes a source of each part.
+
+    Args:
+        schema: the columns.
+        drop: whether rows with gaps are left out.
+        memory: bytes above which a Parquet file is streamed.
+        seed: of the split.
+    """
+
+    schema: TableSchema
+    drop: bool
+    memory: int
+    seed: int
+
+    def load(
+        self, main: Tables, others: Sequence[Tables | None], fractions: Sequence[float]
+    ) -> tuple[Source, Source, Source]:
+        """Train, valid and test; tables for the last two take the place of their shares.
+
+        Raises:
+            InputError: a table does not fit the schema, or a part gets no rows.
+        """
+        for table in (main, *others):
+            if table is not None:
+                check_names(self.schema.names, table.names, table.name)
+        valid, test = others
+        shares = (fractions[0], 0.0 if valid else fractions[1], 0.0 if test else fractions[2])
+        split = PartReader(self.schema, Split(shares, self.seed), drop=self.drop)
+        sources = self._sources(main, split)
+        for part, table in ((VALID, valid), (TEST, test)):
+            if table is not None:
+                whole = PartReader(self.schema, None, part, self.drop)
+                sources[part] = self._sources(table, whole)[part]
+        for part in (VALID, TEST, TRAIN):
+            if part not in sources:
+                raise too_few(main.name, main.n_rows, "rows", part)
+        return sources[TRAIN], sources[VALID], sources[TEST]
+
+    def whole(self, table: Tables) -> Source:
+        """All rows of one table.
+
+        Raises:
+            InputError: the table does not fit the schema, or no row is left.
+        """
+        check_names(self.schema.names, table.names, table.name)
+        sources = self._sources(table, PartReader(self.schema, None, TEST, self.drop))
+        if TEST not in sources:
+            raise InputError(f"{table.name}: every row has a missing value, so that none is left")
+        return sources[TEST]
+
+    def _sources(self, table: Tables, reader: PartReader) -> dict[int, Source]:
+        """A source for each part that has rows."""
+        names = self.schema.names
+        if isinstance(table, ParquetTable) and table.size(names) > self.memory:
+            # A quarter of the memory is for the buffer: its shuffled copy takes another.
+            buffer_rows = self.memory // (4 * 4 * len(names))
+            counts = reader.count(table)
+            return {
+                part: ParquetRows(table, reader, part, counts[:, part].tolist(), buffer_rows)
+                for part in range(len(PARTS))
+                if counts[:, part].any()
+            }
+        return self._in_memory(table, reader)
+
+    def _in_memory(self, table: Tables, reader: PartReader) -> dict[int, Source]:
+        held: dict[int, list[torch.Tensor]] = {part: [] for part in range(len(PARTS))}
+        for chunk in table.chunks(self.schema.names):
+            rows, parts = reader.read(chunk, table.name)
+            for part, chunks in held.items():
+                chunks.append(rows[torch.from_numpy(parts == part)])
+        whole = {part: torch.cat(chunks) for part, chunks in held.items()}
+        return {
+            part: Rows(*self.schema.split(rows), gaps=True)
+            for part, rows in whole.items()
+            if len(rows)
+        }

@@ -1,0 +1,156 @@
+"""From what the user names to training, validation and test rows of a table."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from caudal.data.column import Column
+from caudal.data.dataset import Dataset
+from caudal.data.names import check_names, check_once
+from caudal.data.source import Source
+from caudal.data.splits import check_fractions
+from caudal.data.table import guess
+from caudal.data.table.builtin import BuiltIn
+from caudal.data.table.declare import parse_types
+from caudal.data.table.describe import Summary, summarize
+from caudal.data.table.load import Loader
+from caudal.data.table.locate import find_built_in, open_table
+from caudal.data.table.schema import TableSchema
+from caudal.data.table.stats import Stats
+from caudal.data.table.survey import survey
+from caudal.data.table.tables import Tables
+from caudal.errors import InputError
+from caudal.names import near
+
+MISSING = ("refuse", "drop", "model")
+
+
+def open_data(
+    data: Any,
+    *,
+    columns: Sequence[str] = (),
+    context: Sequence[str] = (),
+    types: Sequence[str] = (),
+    missing: str = "refuse",
+    valid: Any = None,
+    test: Any = None,
+    split: Sequence[float] = (0.8, 0.1, 0.1),
+    seed: int = 0,
+    schema: TableSchema | None = None,
+    memory: int = 1 << 30,
+) -> Dataset[TableSchema, Source]:
+    """Opens a table, finds out what its columns are, and splits its rows.
+
+    Args:
+        data: a built-in name, a file, or from Python a pyarrow Table, a pandas or polars
+            DataFrame, a dict of columns, or an array or tensor (N, D).
+        columns: those to model, in this order; all but the context if empty.
+        context: those to condition on.
+        types: what columns are, such as `age=integer[0,120]`; the others are guessed.
+        missing: "refuse" missing values, "drop" their rows, or "model" them.
+        valid: a table of validation rows, instead of a share of `data`.
+        test: a table of test rows, instead of a share of `data`.
+        split: shares of training, validation and test rows.
+        seed: of the split.
+        schema: of a finished run; then nothing is guessed and the table must fit it.
+        memory: bytes above which a Parquet file is streamed; other files are held in memory.
+
+    Raises:
+        InputError: the table cannot be used; the message has file, row, column and advice.
+    """
+    if missing not in MISSING:
+        raise InputError(f"`missing` {missing}: choose one of {', '.join(MISSING)}")
+    fractions = check_fractions(split)
+    texts = schema.text_names if schema else frozenset[str]()
+    main = open_table(data, texts)
+    others = [open_table(t, texts) if t is not None else None for t in (valid, test)]
+    tables = [main, *(table for table in others if table is not None)]
+    notes = [note for table in tables for note in table.notes]
+    summary: tuple[Summary, ...] = ()
+    if schema is None:
+        known = find_built_in(data)
+        schema, summary, more = _find_schema(tables, columns, context, types, missing, known)
+        notes += more
+    sources = Loader(schema, missing == "drop", memory, seed).load(main, others, fractions)
+    if dropped := sum(t.n_rows for t in tables) - sum(s.n_rows for s in sources):
+        notes.append(f"dropped {dropped} rows with missing values")
+    return Dataset(main.name, schema, *sources, notes=tuple(notes), summary=summary)
+
+
+def _find_schema(
+    tables: Sequence[Tables],
+    columns: Sequence[str],
+    context: Sequence[str],
+    types: Sequence[str],
+    missing: str,
+    known: BuiltIn | None,
+) -> tuple[TableSchema, tuple[Summary, ...], list[str]]:
+    """Columns as declared or else as guessed; their summaries; notes."""
+    names = tables[0].names
+    chosen, beside = choose_columns(tables[0].name, names, columns, context, known)
+    used = [*chosen, *beside]
+    for table in tables[1:]:
+        check_names(used, table.names, table.name)
+    declared = parse_types(_with_own_types(types, known, used), used)
+    stats = survey(tables, used, declared, missing)
+    made = {}
+    for name in used:
+        dtype = tables[0].schema.field(name).type
+        made[name] = guess.make_column(name, dtype, stats[name], declared.get(name), missing)
+    for name in beside:
+        _refuse_gaps(made[name], stats[name])
+    schema = TableSchema(tuple(made[n] for n in chosen), tuple(made[n] for n in beside))
+    summary = tuple(summarize(made[n], stats[n], n in beside, n in declared) for n in used)
+    return schema, summary, guess.notes(list(made.values()), stats)
+
+
+def choose_columns(
+    file: str,
+    names: Sequence[str],
+    columns: Sequence[str],
+    context: Sequence[str],
+    known: BuiltIn | None,
+) -> tuple[list[str], list[str]]:
+    """The columns to model and the context, as `columns` and `context` name them.
+
+    Where `columns` is empty, all columns that are not context are modelled; of built-in data,
+    labels are left out.
+
+    Raises:
+        InputError: a name is unknown, repeated, or in both, or no column is left.
+    """
+    for option, wanted in (("columns", columns), ("context", context)):
+        for name in wanted:
+            if name not in names:
+                hint = near(name, names)
+                raise InputError(f"`{option}` {name}: {file} has no such column; {hint}")
+        check_once(option, wanted)
+    both = [name for name in columns if name in context]
+    if both:
+        raise InputError(f"'{both[0]}' is in `columns` and in `context`: name it in one of them")
+    default = known.columns if known is not None else names
+    modelled = list(columns) or [name for name in default if name not in context]
+    if not modelled:
+        raise InputError(f"{file}: all columns are context, which leaves none to model")
+    return modelled, list(context)
+
+
+def _refuse_gaps(column: Column, stats: Stats) -> None:
+    """A number to condition on must be there; a category may be missing as one more category."""
+    if column.missing and stats.first_gap:
+        file, row = stats.first_gap
+        raise InputError(
+            f"{file}, row {row}, column '{column.name}': missing value in a number of the "
+            f'context; `missing="drop"` leaves such rows out, `types` {column.name}=categorical '
+            f"makes categories of it"
+        )
+
+
+def _with_own_types(
+    types: Sequence[str], known: BuiltIn | None, used: Sequence[str]
+) -> Sequence[str]:
+    """The user's types, and those of built-in data for the other columns."""
+    if known is None:
+        return types
+    declared = {text.rpartition("=")[0] for text in types}
+    own = [t for t in known.types if t.partition("=")[0] in set(used) - declared]
+    return [*own, *types]

@@ -1,0 +1,162 @@
+"""Tables into files, piece by piece, each format as a context that yields a `write`."""
+
+import csv
+import io
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from zipfile import ZIP_DEFLATED, ZipFile
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as pa_csv
+import pyarrow.parquet as pq
+
+from caudal.data import dtypes
+from caudal.data.table.frames import column_array
+from caudal.data.table.text import COMPRESSED
+from caudal.data.writing import Opener, Writer
+from caudal.errors import InputError
+
+Write = Callable[[pa.Table], None]
+_TEXT = {".csv": ",", ".tsv": "\t"}
+
+
+class TableWriter(Writer):
+    """Writes tables one after the other into one file, as a context manager.
+
+    Nothing is at `path` until the block ends well; then the whole file is. The suffix chooses the
+    format: `.npy` is one matrix of numbers, `.npz` one array a column, under its name.
+
+    Raises:
+        InputError: at once, for an unknown suffix or a folder at `path`.
+    """
+
+    many = "rows"
+    formats = f"{' '.join(_TEXT)} (also with {' '.join(COMPRESSED)}) .parquet .npy .npz"
+
+    def __init__(self, path: str | Path) -> None:
+        super().__init__(path)
+        self._schema: pa.Schema | None = None
+
+    def _opener(self) -> Opener:
+        self._refuse_folder()
+        if self.path.suffix in _OTHERS:
+            return _OTHERS[self.path.suffix]
+        packed = COMPRESSED.get(self.path.suffix)
+        suffix = Path(self.path.stem).suffix if packed else self.path.suffix
+        if suffix not in _TEXT:
+            raise self._unknown()
+        return partial(write_text, delimiter=_TEXT[suffix], compression=packed)
+
+    def check(self, schema: pa.Schema) -> None:
+        """Refuses columns that the format cannot hold, before there are rows.
+
+        Raises:
+            InputError: names the file, the column, and formats that can hold it.
+        """
+        if self.path.suffix != ".npy":
+            return
+        for field in schema:
+            if dtypes.is_text(dtypes.value_type(field.type)):
+                raise InputError(
+                    f"{self.path}: column '{field.name}' is text, .npy holds numbers: write .npz, "
+                    f".csv or .parquet"
+                )
+
+    def write(self, table: pa.Table) -> None:
+        """Appends rows; each table has the columns of the first.
+
+        Raises:
+            InputError: the columns differ, or hold values that the format cannot hold.
+        """
+        if self._schema is not None and self._schema != table.schema:
+            raise InputError(f"{self.path}: the pieces of one table must have the same columns")
+        self.check(table.schema)
+        self._add(table)
+        self._schema = table.schema
+
+
+@contextmanager
+def write_text(path: Path, delimiter: str, compression: str | None) -> Iterator[Write]:
+    """Delimited text with a header; values are quoted only where they must be."""
+    with pa.output_stream(str(path), compression=compression) as stream:
+        begun = False
+
+        def write(table: pa.Table) -> None:
+            nonlocal begun
+            if not begun:
+                stream.write(_header(table.column_names, delimiter))
+                begun = True
+            table = _plain_table(table)
+            special = f'["\r\n{delimiter}]'
+            texts = [c for c in table.columns if dtypes.is_text(c.type)]
+            quote = any(pc.any(pc.match_substring_regex(c, special)).as_py() for c in texts)
+            style = "needed" if quote else "none"
+            options = pa_csv.WriteOptions(
+                include_header=False, delimiter=delimiter, quoting_style=style
+            )
+            pa_csv.write_csv(table, stream, options)
+
+        yield write
+
+
+@contextmanager
+def write_parquet(path: Path) -> Iterator[Write]:
+    """Parquet, a row group for each table."""
+    writer: pq.ParquetWriter | None = None
+
+    def write(table: pa.Table) -> None:
+        nonlocal writer
+        writer = writer or pq.ParquetWriter(path, table.schema)
+        writer.write_table(table)
+
+    try:
+        yield write
+    finally:
+        if writer is not None:
+            writer.close()
+
+
+@contextmanager
+def write_npy(path: Path) -> Iterator[Write]:
+    """One matrix (N, D), of a type that holds all columns."""
+    tables: list[pa.Table] = []
+    yield tables.append
+    np.save(path, np.stack(list(_arrays(tables).values()), 1))
+
+
+@contextmanager
+def write_npz(path: Path) -> Iterator[Write]:
+    """One array a column, under the column's name."""
+    tables: list[pa.Table] = []
+    yield tables.append
+    with ZipFile(path, "w", ZIP_DEFLATED) as archive:  # np.savez cannot name an array "file"
+        for name, array in _arrays(tables).items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
+                np.lib.format.write_array(file, array, allow_pickle=False)
+
+
+_OTHERS: dict[str, Opener] = {".parquet": write_parquet, ".npy": write_npy, ".npz": write_npz}
+
+
+def _arrays(tables: list[pa.Table]) -> dict[str, np.ndarray]:
+    table = pa.concat_tables(tables) if tables else pa.table({})
+    return {name: column_array(table[name]) for name in table.column_names}
+
+
+def _header(names: list[str], delimiter: str) -> bytes:
+    text = io.StringIO()
+    csv.writer(text, delimiter=delimiter, lineterminator="\n").writerow(names)
+    return text.getvalue().encode()
+
+
+def _plain_table(table: pa.Table) -> pa.Table:
+    # The CSV writer has no text form for dictionaries, half floats and the like.
+    columns = [
+        column if pa.types.is_decimal(column.type) else dtypes.plain(column)
+        for column in table.columns
+    ]
+    return pa.table(columns, names=table.column_names)

@@ -1,0 +1,137 @@
+"""What each column of a user's table is, and how its rows become numbers and rows again."""
+
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar
+
+import pyarrow as pa
+import torch
+from torch import Tensor
+
+from caudal.data import dtypes
+from caudal.data.column import Column
+from caudal.data.place import Place
+from caudal.data.schema import Schema
+from caudal.data.table import decode, encode
+from caudal.data.table.limits import refuse_outside
+from caudal.data.unit import NATS, Unit
+
+
+@dataclass(frozen=True)
+class TableSchema(Schema):
+    """The columns a flow models (`columns`) and those it is conditioned on (`context`).
+
+    Tensors are in the user's units: categories are codes 0..K-1, missing numbers are NaN.
+    """
+
+    kind: ClassVar[str] = "table"
+    one: ClassVar[str] = "row"
+    many: ClassVar[str] = "rows"
+    unit: ClassVar[Unit] = NATS
+
+    columns: tuple[Column, ...]
+    context: tuple[Column, ...] = ()
+
+    @property
+    def what(self) -> str:
+        """What a flow models, in words."""
+        return "rows of a table"
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names a table must have to be encoded: columns, then context."""
+        return tuple(column.name for column in self.columns + self.context)
+
+    @property
+    def arrow(self) -> pa.Schema:
+        """Names and types of the table that `decode` gives."""
+        columns = self.columns + self.context
+        return pa.schema([(column.name, dtypes.parse(column.dtype)) for column in columns])
+
+    @property
+    def text_names(self) -> frozenset[str]:
+        """The columns that hold text, even where a file's values look like numbers ("007")."""
+        return frozenset(c.name for c in self.columns + self.context if c.holds_text)
+
+    @property
+    def countable(self) -> int | None:
+        """Elements of a row, where each is one of finitely many numbers: what bits/dim needs."""
+        bounded = all(c.kind == "integer" and None not in (c.low, c.high) for c in self.columns)
+        return len(self.columns) if bounded else None
+
+    def encode(
+        self,
+        table: Any,
+        /,
+        *,
+        file: str = "table",
+        first_row: int = 1,
+        dtype: torch.dtype = torch.float32,
+    ) -> tuple[Tensor, Tensor | None]:
+        """Turns rows into x (N, D) and context (N, C), None where there is no context.
+
+        Args:
+            table: anything that `as_table` takes, such as a DataFrame; further columns are
+                ignored.
+            file: the name that errors give.
+            first_row: the number that errors give to the first row.
+            dtype: floating type of the result.
+
+        Raises:
+            InputError: a column is missing, a category is unknown, or a value is missing, infinite
+                or not a number; with the row, the column and the value.
+        """
+        values = encode.encode_table(self.columns + self.context, table, Place(file, first_row))
+        return self.split(torch.from_numpy(values).to(dtype))
+
+    def encode_context(
+        self,
+        table: Any,
+        *,
+        file: str = "context",
+        first_row: int = 1,
+        dtype: torch.dtype = torch.float32,
+    ) -> Tensor:
+        """Turns rows of context columns alone, which may be text, into (N, C).
+
+        Raises:
+            InputError: as `encode`, and for a number outside its column's support or steps: a
+                conditional flow knows nothing about values that it can never have seen.
+        """
+        place = Place(file, first_row)
+        values = encode.encode_table(self.context, table, place)
+        refuse_outside(self.context, values, place)
+        return torch.from_numpy(values).to(dtype)
+
+    def split(self, values: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Cuts values (N, D + C) into x (N, D) and context (N, C) or None."""
+        n = len(self.columns)
+        return values[:, :n].contiguous(), values[:, n:].contiguous() if self.context else None
+
+    def decode(self, x: Tensor, context: Tensor | None = None, /) -> pa.Table:
+        """Turns x (N, D), and context (N, C) if there is one, into the user's columns and types.
+
+        Raises:
+            NumericalError: a value is not finite where the column has no missing values.
+        """
+        table = decode.decode_columns(self.columns, x)
+        if context is None:
+            return table
+        beside = decode.decode_columns(self.context, context)
+        for name in beside.column_names:
+            table = table.append_column(name, beside[name])
+        return table
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data that JSON can hold."""
+        return {
+            "columns": [asdict(column) for column in self.columns],
+            "context": [asdict(column) for column in self.context],
+        }
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> "TableSchema":
+        """The schema that `to_dict` described."""
+        return cls(
+            tuple(Column.from_dict(column) for column in data["columns"]),
+            tuple(Column.from_dict(column) for column in data["context"]),
+        )
