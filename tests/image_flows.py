@@ -12,8 +12,8 @@ from caudal.data.images import ImageDataset, ImageSchema
 from caudal.data.source import Rows
 from caudal.dequantization import ImageDequantization
 from caudal.flow import Flow
+from caudal.modality import assemble
 from caudal.recipes import Glow
-from caudal.training.assemble import assemble
 
 TINY = Glow(scales=1, layers=1, maps=4)
 

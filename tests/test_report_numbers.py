@@ -9,6 +9,7 @@ import torch
 
 from caudal.data import Batch, Column, Rows, Schema, Summary
 from caudal.errors import NumericalError
+from caudal.modality import assemble
 from caudal.recipes import NICE
 from caudal.report import Comparison, distances, evaluate, fit_gaussian
 from caudal.report.correlations import rank_correlation
@@ -16,7 +17,6 @@ from caudal.report.distances import by_chance
 from caudal.report.evaluate import Evaluation, log_prob_rows, some_rows
 from caudal.report.gaussian import load_gaussian, noise, save_gaussian
 from caudal.report.numbers import number, plus_minus, span
-from caudal.training.assemble import assemble
 
 REALS = (Column("a", "real"), Column("b", "real"), Column("c", "real"))
 

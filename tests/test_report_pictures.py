@@ -9,13 +9,13 @@ import pyarrow as pa
 import pytest
 
 from caudal.data import open_data
+from caudal.modality import assemble
 from caudal.recipes import NICE
 from caudal.report import Story, compare, evaluate, fit_gaussian, write_report
 from caudal.report.curves import draw_curves
 from caudal.report.images import image_side
 from caudal.report.marginals import draw_marginals, spike
 from caudal.report.pairs import draw_pairs
-from caudal.training.assemble import assemble
 
 
 def curve():

@@ -146,7 +146,9 @@ def modality(name: str) -> Modality:
 
 def modality_of(schema: "Schema") -> Modality:
     """The modality of a schema."""
-    return modality(schema.kind)
+    # Until every schema has its kind:
+    names = {"Schema": "table", "ImageSchema": "images", "AudioSchema": "audio"}
+    return modality(getattr(schema, "kind", None) or names[type(schema).__name__])
 
 
 def assemble(recipe: "Recipe", schema: "Schema") -> "Flow":

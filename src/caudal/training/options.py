@@ -1,5 +1,6 @@
 """The options of training, which are also its flags on the command line."""
 
+import math
 from dataclasses import dataclass, fields
 from numbers import Integral, Real
 from typing import Literal, get_args
@@ -8,9 +9,11 @@ from caudal.errors import InputError
 from caudal.training.seeds import check_seed
 
 Precision = Literal["32-true", "64-true", "bf16-mixed"]
-"""What Fabric calls them. float16 is not among them: log-densities overflow it."""
+"""Precisions by their names in Fabric. float16 is left out: log-densities overflow it."""
 PRECISIONS: tuple[str, ...] = get_args(Precision)
 ACCELERATORS = ("auto", "cpu", "cuda", "mps")
+LASTING = ("seed", "batch_size", "precision", "ema")
+"""Options that a resumed run cannot change, because the training so far depends on them."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,7 @@ class Training:
     num_nodes: int = 1
     """Machines to train on; start the same command on each with torchrun."""
     seed: int = 0
-    """Of the order of the rows, of dropout and of dequantisation noise."""
+    """Seed of the order of the rows, of dropout and of dequantisation noise."""
 
     def __post_init__(self) -> None:
         self._require_types()
@@ -77,6 +80,25 @@ class Training:
         workers = self.devices * self.num_nodes
         self._require("batch_size", self.batch_size % workers == 0, f"a multiple of {workers}")
 
+    def total_steps(self, steps_per_epoch: int) -> int:
+        """The number of steps of the whole run."""
+        return self.steps if self.steps is not None else self.epochs * steps_per_epoch
+
+    def learning_rate(self, step: int, total: int) -> float:
+        """The learning rate of step `step` (from 0) of `total`: a line up, then a cosine to zero.
+
+        It is lr (step + 1) / warmup while step < warmup, then lr (1 + cos(pi t)) / 2, where t goes
+        from 0 at the end of the warm-up to 1 one step past the end. A warm-up longer than a tenth
+        of the run is cut to that.
+        """
+        warmup = min(self.warmup, total // 10)
+        if step < warmup:
+            return self.lr * (step + 1) / warmup
+        if not self.cosine:
+            return self.lr
+        done = (step - warmup) / max(total - warmup, 1)
+        return self.lr * 0.5 * (1 + math.cos(math.pi * done))
+
     def _require_types(self) -> None:
         for name, default in ((field.name, field.default) for field in fields(self)):
             value = getattr(self, name)
@@ -92,17 +114,8 @@ class Training:
 
     def _require(self, name: str, holds: bool, expected: str) -> None:
         if not holds:
-            flag = name.replace("_", "-")
-            raise InputError(f"--{flag} {getattr(self, name)}: must be {expected}")
-
-    def total_steps(self, steps_per_epoch: int) -> int:
-        """Steps of the whole run."""
-        return self.steps if self.steps is not None else self.epochs * steps_per_epoch
+            raise InputError(f"`{name}` {getattr(self, name)}: must be {expected}")
 
 
 def _list(names: tuple[str, ...]) -> str:
     return ", ".join(names)
-
-
-LASTING = ("seed", "batch_size", "precision", "ema")
-"""Options that a resumed run cannot change: what was trained so far depends on them."""

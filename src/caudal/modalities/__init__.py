@@ -1,0 +1,1 @@
+"""The modalities that caudal has: tables, images and sound, one module each."""
