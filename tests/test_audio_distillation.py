@@ -243,9 +243,9 @@ def test_the_teacher_follows_to_the_precision_of_training():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"kl": -1.0}, "`kl` -1.0: must be at least 0"),
+        ({"kl": -1.0}, "`kl` -1.0: must be a number, at least 0"),
         ({"kl": 0.0, "spectral": 0.0}, "nothing to learn from"),
-        ({"draws": 0}, "`draws` 0: must be at least 1"),
+        ({"draws": 0}, "`draws` 0: must be a whole number, at least 1"),
     ],
 )
 def test_distillation_of_sound_refuses(options, message):

@@ -16,13 +16,13 @@ from caudal.training.seeds import mix, own_randomness, seed_all
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"epochs": 0}, "`epochs` 0: must be at least 1"),
+        ({"epochs": 0}, "`epochs` 0: must be a whole number, at least 1"),
         ({"steps": 0}, "`steps` 0"),
         ({"batch_size": 0}, "`batch_size` 0"),
         ({"lr": 0.0}, r"`lr` 0.0: must be a positive number"),
         ({"lr": math.inf}, "`lr` inf"),
         ({"clip": -1.0}, "`clip` -1.0"),
-        ({"ema": 1.0}, r"`ema` 1.0: must be in \[0, 1\)"),
+        ({"ema": 1.0}, r"`ema` 1.0: must be a number in \[0, 1\)"),
         ({"patience": -1}, "`patience` -1"),
         ({"validate_every": 0}, "`validate_every` 0"),
         ({"devices": 0}, "`devices` 0"),

@@ -2,13 +2,15 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
+from annotated_types import Ge
 from torch import Tensor
 
 from caudal.data.source import Source
 from caudal.errors import InputError
+from caudal.fields import check_fields
 from caudal.flow import Flow
 from caudal.losses import (
     Conditionals,
@@ -19,7 +21,7 @@ from caudal.losses import (
     has_gaussian_conditionals,
     spectral_loss,
 )
-from caudal.training.distill import Objective, check_weights
+from caudal.training.distill import Objective
 from caudal.training.dressing import dressing_of
 from caudal.training.options import Training
 
@@ -32,16 +34,16 @@ class AudioDistillation:
         InputError: a value is out of its range.
     """
 
-    kl: float = 1.0
+    kl: Annotated[float, Ge(0)] = 1.0
     """Weight of KL(student||teacher), nats a sample, on the student's own samples."""
-    spectral: float = 1.0
+    spectral: Annotated[float, Ge(0)] = 1.0
     """Weight of the distance of its spectra, at several resolutions, from those of the real clip
     whose context it was given: a KL alone leaves students quiet."""
-    contrastive: float = 0.0
+    contrastive: Annotated[float, Ge(0)] = 0.0
     """Weight of KL(student||teacher with the context of another clip), taken off the rest."""
-    regularization: float = 4.0
+    regularization: Annotated[float, Ge(0)] = 4.0
     """Weight of the squared difference of log-scales, where both are Gaussian (ClariNet)."""
-    draws: int = 8
+    draws: Annotated[int, Ge(1)] = 8
     """Draws of each sample in the cross-entropy, where it is not in closed form."""
 
     training: ClassVar[Training] = Training(
@@ -50,11 +52,9 @@ class AudioDistillation:
     """How such a student trains by default."""
 
     def __post_init__(self) -> None:
-        check_weights(self, "kl", "spectral", "contrastive", "regularization")
+        check_fields(self)
         if not self.kl + self.spectral:
             raise InputError("nothing to learn from: give `kl` or `spectral` a weight")
-        if self.draws < 1:
-            raise InputError(f"`draws` {self.draws}: must be at least 1")
 
     def objective(self, student: Flow, teacher: Flow) -> "AudioTerms":
         """The loss of a student of this teacher."""

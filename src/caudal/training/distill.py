@@ -9,7 +9,6 @@ from typing import ClassVar
 from torch import Tensor
 
 from caudal.data.source import Source
-from caudal.errors import InputError
 from caudal.flow import Flow
 from caudal.losses import Terms
 from caudal.training.dressing import check_dressed_alike, undressed_pair
@@ -112,14 +111,3 @@ def distill(
     )
     student.to(bare.base.like)  # the dressing is not trained, and follows: device and precision
     return replace(fitted, flow=student.eval())
-
-
-def check_weights(options: object, *names: str) -> None:
-    """Refuses weights of terms that are negative or not finite.
-
-    Raises:
-        InputError: names the first of them.
-    """
-    for name in names:
-        if not 0 <= getattr(options, name) < float("inf"):
-            raise InputError(f"`{name}` {getattr(options, name)}: must be at least 0")

@@ -3,17 +3,19 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
+from annotated_types import Ge, Gt
 from torch import Tensor
 
 from caudal.data.source import Rows, Source
 from caudal.errors import InputError
+from caudal.fields import check_fields
 from caudal.flow import Flow
 from caudal.losses import Terms, forward_kl, has_gaussian_conditionals, reverse_kl
 from caudal.losses.guidance import Guide, pairs_up
-from caudal.training.distill import Objective, check_weights
+from caudal.training.distill import Objective
 from caudal.training.options import Training
 from caudal.training.rows import sample_rows
 from caudal.training.seeds import HELD_OUT, POOL, mix
@@ -31,20 +33,20 @@ class Distillation:
         InputError: a value is out of its range.
     """
 
-    forward: float = 1.0
+    forward: Annotated[float, Ge(0)] = 1.0
     """Weight of KL(teacher||student), the likelihood of teacher samples: misses no mode."""
-    guide: float = 1.0
+    guide: Annotated[float, Ge(0)] = 1.0
     """Weight of layer-by-layer guidance, where the student's layers pair up with the teacher's."""
-    reverse: float = 0.1
+    reverse: Annotated[float, Ge(0)] = 0.1
     """Weight of KL(student||teacher) on the student's own samples: keeps them where the teacher's
     are. In closed form for pairs with Gaussian conditionals, where it stands alone."""
     path: bool = False
     """Hold log q's own weights in that, so that the gradient vanishes where both agree; costs the
     density of the student's samples once more."""
-    tail: float = 10.0
+    tail: Annotated[float, Gt(0)] = 10.0
     """Log-ratios of student samples above so many nats, and of teacher samples above ten times as
     many, count by their logarithm only."""
-    pool: int | None = None
+    pool: Annotated[int, Ge(100)] | None = None
     """Samples of the teacher to learn from; if not given 100,000, of images fewer where they are
     large: as many as hold 16 million pixels."""
 
@@ -54,11 +56,7 @@ class Distillation:
     """How such a student trains by default."""
 
     def __post_init__(self) -> None:
-        check_weights(self, "forward", "guide", "reverse")
-        if not self.tail > 0:
-            raise InputError(f"`tail` {self.tail}: must be positive")
-        if self.pool is not None and self.pool < 100:
-            raise InputError(f"`pool` {self.pool}: must be at least 100")
+        check_fields(self)
 
     def objective(self, student: Flow, teacher: Flow) -> "DivergenceTerms":
         """The loss of a student of this teacher."""
