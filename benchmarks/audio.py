@@ -30,7 +30,6 @@ import caudal
 from caudal import Training
 from caudal.bijection import parts_of
 from caudal.bijections import Autoregressive, by_sweeps
-from caudal.cli.distill_audio import TRAINING
 from caudal.cli.finish import command
 from caudal.cli.opened import OpenedRun
 from caudal.cli.options import as_flags, plain_fields
@@ -57,8 +56,8 @@ from caudal.report.sound import (
 )
 from caudal.report.sound.measures import MEASURES
 from caudal.report.sound.rates import naively, stepwise
-from caudal.training.audio_terms import AudioDistillation
-from caudal.training.distill_audio import distill_audio
+from caudal.training.clip_terms import AudioDistillation
+from caudal.training.distill import distill
 from caudal.training.run import Run
 from caudal.training.student import default_student
 from environment import RESULTS, describe, lines, table, write, write_json
@@ -251,12 +250,12 @@ def known(steps: int, rows: int) -> list[Cell]:
             student = ParallelWaveNet(flows=(4, 4), noise=noise, **NET).build()
             options = AudioDistillation(spectral=0.0, draws=draws or 1)
             start = time.process_time()
-            student = distill_audio(
+            student = distill(
                 student,
                 teacher,
                 Rows(train),
                 Rows(valid),
-                distillation=options,
+                options.objective(student, teacher),
                 training=_training(steps),
             ).flow
             seconds = time.process_time() - start
@@ -498,11 +497,14 @@ def command_of(run: OpenedRun, teacher: OpenedRun | None = None) -> str:
     out = Path("runs") / Path(run.name).name
     if teacher is None:
         return shlex.join(command(config, out))
-    recipe, options = default_student(teacher.recipe), AudioDistillation()
+    recipe, options = (
+        default_student(teacher.recipe, teacher.flow.event_shape),
+        AudioDistillation(),
+    )
     defaults: Cell = {}
-    for part in (recipe, TRAINING, options):
+    for part in (recipe, options.training, options):
         defaults |= plain_fields(part)
-    names = [f.name for part in (recipe, TRAINING, options) for f in fields(part)]
+    names = [f.name for part in (recipe, options.training, options) for f in fields(part)]
     flags = as_flags({name: config[name] for name in names if name in config}, defaults)
     return shlex.join(["caudal", "distill", f"runs/{TEACHER}", *flags, "--out", str(out)])
 

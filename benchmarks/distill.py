@@ -115,7 +115,9 @@ def learn(
     student = recipe.build(teacher.event_shape)
     share_mixing(student, teacher)
     start = time.perf_counter()
-    caudal.distill(student, teacher, distillation=way, training=training)
+    objective = way.objective(student, teacher)
+    pool = objective.pool(training=training)
+    caudal.distill(student, teacher, *pool, objective, training=training)
     return student, time.perf_counter() - start
 
 

@@ -11,8 +11,8 @@ from caudal.data import Column, Dataset, ImageSchema
 from caudal.data.source import Rows
 from caudal.dequantization import ImageDequantization
 from caudal.flow import Flow
+from caudal.modality import assemble
 from caudal.recipes import Glow
-from caudal.training.assemble import assemble
 
 TINY = Glow(scales=1, layers=1, maps=4)
 

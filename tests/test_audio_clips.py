@@ -11,7 +11,14 @@ from caudal.data import AudioSchema, open_audio, open_clips
 from caudal.data.audio.crops import Crops
 from caudal.data.audio.form import Form
 from caudal.data.column import Column
-from caudal.training.rows import calibration_rows, fingerprint, place, resident, sample_rows, share
+from caudal.training.rows import (
+    calibration_rows,
+    fingerprint,
+    resident,
+    sample_rows,
+    share,
+    to_device,
+)
 from caudal.training.rows import within as rows_within
 
 SCHEMA = AudioSchema(8000, 1024, 128, mels=10, window=512)
@@ -188,7 +195,7 @@ def test_training_can_use_them(clips):
     assert len(every.x) >= clips.n_rows
     assert len(every.context) == len(every.x)
     assert resident(clips, torch.zeros(1)) is clips
-    assert place(some, torch.zeros(1, dtype=torch.float64)).context.dtype == torch.float64
+    assert to_device(some, torch.zeros(1, dtype=torch.float64)).context.dtype == torch.float64
     half = share(some, 1, 2)
     assert half.x.equal(some.x[1::2])
     assert half.context.equal(some.context[1::2])

@@ -21,12 +21,13 @@ from caudal.losses import (
     spectral_loss,
 )
 from caudal.losses.spectral import magnitudes
+from caudal.modality import assemble
 from caudal.recipes import ParallelWaveNet, WaveNet
-from caudal.training.assemble import assemble
-from caudal.training.audio_terms import AudioDistillation, AudioDistillationLoss
-from caudal.training.distill_audio import distill_audio
+from caudal.training.clip_terms import AudioDistillation, AudioTerms
+from caudal.training.distill import distill
 from caudal.training.options import Training
-from caudal.training.student import build_student, default_student
+from caudal.training.run import Run
+from caudal.training.student import build_student, default_distillation, default_student
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 SMALL = {"channels": 6, "cycle": 3, "hop": 4}
@@ -144,15 +145,22 @@ def dressed(law="gaussian"):
     teacher = assemble(recipe, SCHEMA)
     caudal.initialize(teacher, *next(clips().ordered(12)))
     wild(teacher, 0.1)
-    student_recipe = default_student(recipe)
+    student_recipe = default_student(recipe, (1, FREE))
     return student_recipe, build_student(student_recipe, SCHEMA, teacher, 0), teacher
+
+
+def learn(student, teacher, training, run=None):
+    """Trains a student of sound on the same clips."""
+    objective = default_distillation(teacher.event_shape).objective(student, teacher)
+    rows = objective.rows(clips(), clips(seed=1), training)
+    return distill(student, teacher, *rows, objective, training=training, run=run)
 
 
 @pytest.mark.parametrize("law", ["gaussian", "logistics"])
 def test_a_teacher_is_left_alone_while_gradients_pass_through_what_it_hears(law):
-    recipe, student, teacher = dressed(law)
+    _, student, teacher = dressed(law)
     before = copy.deepcopy(teacher.state_dict())
-    loss = AudioDistillationLoss(student, teacher.requires_grad_(False), AudioDistillation())
+    loss = AudioTerms(student, teacher.requires_grad_(False), AudioDistillation())
     x, context = next(clips().ordered(6))
     total = loss(student, x, context)
     total.backward()
@@ -161,9 +169,7 @@ def test_a_teacher_is_left_alone_while_gradients_pass_through_what_it_hears(law)
     for _, theirs in teacher.named_parameters():
         theirs.requires_grad_(True)
     training = Training(steps=4, batch_size=4, warmup=1, patience=0)
-    fitted = distill_audio(
-        student, teacher, clips(), clips(seed=1), training=training, recipe=recipe, schema=SCHEMA
-    )
+    fitted = learn(student, teacher, training)
     for name, value in teacher.state_dict().items():
         assert torch.equal(value, before[name]), name
     record = fitted.history[-1]
@@ -205,7 +211,7 @@ def test_the_contrast_is_taken_off():
     _, student, teacher = dressed()
     x, context = next(clips().ordered(6))
     options = AudioDistillation(kl=1.0, spectral=0.0, regularization=0.0, contrastive=0.3)
-    loss = AudioDistillationLoss(student, teacher, options)
+    loss = AudioTerms(student, teacher, options)
     total = loss(student, x, context)
     terms = loss.latest
     assert total.item() == pytest.approx((terms["kl"] - 0.3 * terms["contrastive"]).item())
@@ -220,18 +226,16 @@ def test_the_contrast_is_taken_off():
 def test_a_last_clip_that_is_alone_has_no_contrast():
     _, student, teacher = dressed()
     x, context = next(clips().ordered(1))
-    loss = AudioDistillationLoss(student, teacher, AudioDistillation(contrastive=0.3))
+    loss = AudioTerms(student, teacher, AudioDistillation(contrastive=0.3))
     with torch.no_grad():
         loss(student, x, context)
     assert loss.latest["kl"] == loss.latest["contrastive"]
 
 
 def test_the_teacher_follows_to_the_precision_of_training():
-    recipe, student, teacher = dressed()
+    _, student, teacher = dressed()
     training = Training(steps=2, batch_size=4, patience=0, precision="64-true")
-    fitted = distill_audio(
-        student, teacher, clips(), clips(seed=1), training=training, recipe=recipe, schema=SCHEMA
-    )
+    fitted = learn(student, teacher, training)
     assert fitted.flow.base.like.dtype == torch.float64
     assert teacher.base.like.dtype == torch.float32
 
@@ -239,9 +243,9 @@ def test_the_teacher_follows_to_the_precision_of_training():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"kl": -1.0}, "--kl -1.0: must be at least 0"),
+        ({"kl": -1.0}, "`kl` -1.0: must be a number, at least 0"),
         ({"kl": 0.0, "spectral": 0.0}, "nothing to learn from"),
-        ({"draws": 0}, "--draws 0: must be at least 1"),
+        ({"draws": 0}, "`draws` 0: must be a whole number, at least 1"),
     ],
 )
 def test_distillation_of_sound_refuses(options, message):
@@ -251,16 +255,18 @@ def test_distillation_of_sound_refuses(options, message):
 
 def test_a_softmax_cannot_teach_and_a_student_neither():
     with pytest.raises(InputError, match="no slope to learn by"):
-        default_student(WaveNet(law="softmax"))
-    with pytest.raises(InputError, match="one sample at a time: it cannot teach; train wavenet"):
-        default_student(ParallelWaveNet())
+        default_student(WaveNet(law="softmax"), (1, FREE))
+    with pytest.raises(InputError, match="one position at a time: it cannot teach; train wavenet"):
+        default_student(ParallelWaveNet(), (1, FREE))
 
 
 def test_students_pair_their_noise_with_their_teachers_law():
-    found = default_student(WaveNet(law="logistics", layers=12, cycle=5, hop=64, channels=7))
+    found = default_student(
+        WaveNet(law="logistics", layers=12, cycle=5, hop=64, channels=7), (1, FREE)
+    )
     assert (found.noise, found.flows, found.hop) == ("logistic", (5, 5, 5, 12), 64)
     assert (found.channels, found.cycle) == (7, 5)
-    assert default_student(WaveNet()).noise == "normal"
+    assert default_student(WaveNet(), (1, FREE)).noise == "normal"
 
 
 def test_magnitudes_are_those_of_scipy():
@@ -335,12 +341,12 @@ def test_a_known_process_is_taught_and_learned():
     assert abs(given.item() - truth) < 0.01 * ENTROPY_RATE
     torch.manual_seed(1)
     student = ParallelWaveNet(flows=(4, 4), cycle=4, channels=16).build()
-    fitted = distill_audio(
+    fitted = distill(
         student,
         teacher,
         Rows(train),
         Rows(valid),
-        distillation=AudioDistillation(spectral=0.0),
+        AudioTerms(student, teacher, AudioDistillation(spectral=0.0)),
         training=Training(
             steps=250, batch_size=32, lr=4e-3, validate_every=125, patience=0, ema=0.98
         ),
@@ -366,17 +372,8 @@ def test_terms_are_in_the_state_of_training(tmp_path):
                 patience=0,
                 validate_every=4,
             )
-            fitted = distill_audio(
-                student,
-                teacher,
-                clips(),
-                clips(seed=1),
-                training=training,
-                out=tmp_path / f"run{len(parts)}",
-                resume=steps != parts[0],
-                recipe=recipe,
-                schema=SCHEMA,
-            )
+            path, resume = tmp_path / f"run{len(parts)}", steps != parts[0]
+            fitted = learn(student, teacher, training, Run(path, recipe, SCHEMA, resume=resume))
         keep = ("step", "train_kl", "valid_kl", "valid")
         histories.append([{k: m.get(k) for k in keep} for m in fitted.history])
     assert histories[0] == histories[1]

@@ -16,8 +16,8 @@ from caudal.elementwise import Affine, Histogram, MixtureLogistic, Swapped
 from caudal.elementwise.affine import soft_floor
 from caudal.errors import InputError
 from caudal.losses import discretized_log_prob, is_discretizable
+from caudal.modality import assemble
 from caudal.recipes import MAF, ParallelWaveNet, WaveNet
-from caudal.training.assemble import assemble
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 SMALL = {"channels": 6, "cycle": 3, "hop": 4}

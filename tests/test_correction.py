@@ -11,8 +11,8 @@ from caudal import Flow, InputError, NumericalError
 from caudal.base import Normal
 from caudal.correction import Correction, corrected_sample, weighted_sample
 from caudal.data import Column, TableSchema
+from caudal.modality import assemble
 from caudal.recipes import NICE
-from caudal.training.assemble import assemble
 from pairs import Shift, gaussian, modes, positive_half
 
 

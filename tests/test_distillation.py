@@ -7,7 +7,7 @@ import torch
 
 import caudal
 from cases import randomise
-from caudal import Chain, Distillation, Flow, InputError, Inverse, Training
+from caudal import Chain, Distillation, Flow, InputError, Inverse, Training, recipes
 from caudal.base import Normal
 from caudal.bijections import Autoregressive, LULinear, Standardise
 from caudal.elementwise import Affine
@@ -16,6 +16,7 @@ from caudal.losses.guidance import pairs_up
 from caudal.nets import MADE
 from caudal.recipes import IAF, MAF, NSF, RealNVP
 from caudal.training.dressing import check_dressed_alike, undressed
+from caudal.training.run import Run
 
 pytestmark = pytest.mark.usefixtures("float64")
 D = 4
@@ -33,6 +34,13 @@ def gaussian(seed):
 def iaf(layers=1, width=16):
     """A chain of inverse affine layers, all in the same order."""
     return [Inverse(Autoregressive(MADE(D, 2, (width,)), Affine())) for _ in range(layers)]
+
+
+def learn(student, teacher, training, options, contexts=None, run=None):
+    """Trains a student on a pool of its teacher's samples."""
+    objective = options.objective(student, teacher)
+    pool = objective.pool(contexts, training)
+    return caudal.distill(student, teacher, *pool, objective, training=training, run=run)
 
 
 def made():
@@ -124,12 +132,7 @@ def test_gradients_reach_the_student_through_the_teacher_and_stop_there():
     )
     assert through[0].abs().max() > 0
     before = {name: value.clone() for name, value in teacher.state_dict().items()}
-    caudal.distill(
-        student,
-        teacher,
-        training=Training(steps=3, batch_size=20),
-        distillation=Distillation(pool=200),
-    )
+    learn(student, teacher, Training(steps=3, batch_size=20), Distillation(pool=200))
     assert all(torch.equal(value, before[name]) for name, value in teacher.state_dict().items())
     assert all(not p.requires_grad for p in teacher.parameters())
 
@@ -167,7 +170,7 @@ def test_a_student_reaches_a_known_gaussian():
     torch.manual_seed(0)
     student = IAF(2, (16,)).build((D,))
     training = Training(steps=300, batch_size=128, lr=1e-2, validate_every=100)
-    caudal.distill(student, teacher, training=training, distillation=Distillation(pool=4000))
+    learn(student, teacher, training, Distillation(pool=4000))
     x = student.sample(20_000)
     ratios = student.log_prob(x) - p.log_prob(x)
     assert ratios.mean() < 0.01 * D
@@ -186,16 +189,18 @@ def test_what_is_left_behind_is_the_whole_student(tmp_path):
     check_dressed_alike(student, teacher)
     assert not any(isinstance(m, Standardise) for m in undressed(teacher).modules())
     training = Training(steps=4, batch_size=20, validate_every=2)
-    options = {"training": training, "distillation": Distillation(pool=200)}
+    options = training, Distillation(pool=200)
     with pytest.raises(InputError, match="not the teacher's"):
-        caudal.distill(recipe.build((3,)), teacher, **options)
+        learn(recipe.build((3,)), teacher, *options)
     with pytest.raises(InputError, match="standardise or bound"):
-        caudal.distill(recipe.build((D,)), teacher, **options)
+        learn(recipe.build((D,)), teacher, *options)
     with pytest.raises(InputError, match="takes no contexts"):
-        caudal.distill(student, teacher, torch.zeros(3, 1), **options)
-    caudal.distill(student, teacher, **options)
+        learn(student, teacher, *options, torch.zeros(3, 1))
+    with pytest.raises(InputError, match="`pool` 200: fewer samples than one batch; .* is 256"):
+        learn(student, teacher, Training(), options[1])
+    learn(student, teacher, *options)
     bare = IAF(1, (8,)).build((D,)).double()
-    caudal.distill(bare, undressed(teacher), out=tmp_path / "s", recipe=recipe, **options)
+    learn(bare, undressed(teacher), *options, run=Run(tmp_path / "s", recipe))
     again = caudal.load(tmp_path / "s")
     x = torch.randn(5, D)
     assert torch.equal(again.log_prob(x), bare.log_prob(x))
@@ -204,10 +209,10 @@ def test_what_is_left_behind_is_the_whole_student(tmp_path):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"forward": -1.0}, "--forward -1.0"),
-        ({"tail": 0.0}, "--tail 0.0"),
-        ({"pool": 3}, "--pool 3"),
-        ({"reverse": float("nan")}, "--reverse nan"),
+        ({"forward": -1.0}, "`forward` -1.0"),
+        ({"tail": 0.0}, "`tail` 0.0"),
+        ({"pool": 3}, "`pool` 3"),
+        ({"reverse": float("nan")}, "`reverse` nan"),
     ],
 )
 def test_refuses_weights_that_are_none(options, words):
@@ -218,7 +223,7 @@ def test_refuses_weights_that_are_none(options, words):
 def test_refuses_to_learn_from_nothing():
     nothing = Distillation(forward=0, guide=0, reverse=0)
     with pytest.raises(InputError, match="nothing to learn from"):
-        caudal.distill(NSF(1, 8).build((D,)), MAF(1, (8,)).build((D,)), distillation=nothing)
+        nothing.objective(NSF(1, 8).build((D,)), MAF(1, (8,)).build((D,)))
 
 
 def test_rows_that_the_student_cannot_score_are_left_out():
@@ -244,4 +249,27 @@ def test_refuses_contexts_that_cannot_be_asked_with(contexts, words):
     flows = IAF(1, (8,)).build((D,), (1,)), MAF(1, (8,)).build((D,), (1,))
     given = None if contexts is None else contexts.double()
     with pytest.raises(InputError, match=words):
-        caudal.distill(*flows, given, distillation=Distillation(pool=300))
+        Distillation(pool=300).objective(*flows).pool(given)
+
+
+def terms_of(record, prefix):
+    return {name for name in record if name.startswith(prefix)}
+
+
+@pytest.mark.parametrize(
+    ("recipe", "options", "trained", "valid"),
+    [
+        (MAF(1, (8,)), {}, {"forward": 1, "guide": 1, "reverse": 0.1}, ("forward", "reverse")),
+        (MAF(1, (8,)), {"forward": 0, "guide": 0}, {"reverse": 0.1}, ("forward", "reverse")),
+        (recipes.MADE((8,)), {}, {"closed": 1}, ("forward", "closed")),
+    ],
+)
+def test_terms_are_logged_one_by_one(recipe, options, trained, valid):
+    flows = IAF(1, (8,)).build((D,)), randomise(recipe.build((D,)).eval())
+    training = Training(steps=4, batch_size=20, validate_every=2)
+    first, *_, last = learn(*flows, training, Distillation(pool=200, **options)).history
+    assert terms_of(first, "train_") == {f"train_{name}" for name in trained}
+    assert terms_of(last, "valid_") == {f"valid_{name}" for name in valid}
+    total = sum(weight * first[f"train_{name}"] for name, weight in trained.items())
+    assert first["train"] == pytest.approx(total)
+    assert last["valid"] == pytest.approx(sum(last[f"valid_{name}"] for name in valid))

@@ -6,8 +6,8 @@ import torch
 from caudal import InputError
 from caudal.data import Column, TableSchema
 from caudal.distribution import FlowDistribution
+from caudal.modality import assemble
 from caudal.recipes import MAF, NICE
-from caudal.training.assemble import assemble
 
 
 def conditional(batch=(5,)):

@@ -30,6 +30,8 @@ LAYERS = (
     ("__init__", "__main__", "cli"),
     ("report",),
     ("training",),
+    ("modalities",),
+    ("modality",),
     ("data", "recipes"),
     ("correction", "initialization", "interpolation", "losses"),
     ("flow",),
@@ -50,7 +52,7 @@ NEIGHBOURS = DOORS | {
     ("fields", "errors"),
     ("recipes", "__init__"),
 }  # whose use of it is looked at
-MODELS = {"recipes", *(room for layer in LAYERS[4:] for room in layer)} - {"errors", "files"}
+MODELS = {"recipes", *(room for layer in LAYERS[6:] for room in layer)} - {"errors", "files"}
 OWN = {
     "fields": {"annotated_types"},
     "kernels": {"numba"},
@@ -157,6 +159,74 @@ def test_the_checker_lets_be_what_is_right():
     assert complaints("cli", "import os\nfrom caudal.report import compare\nimport tyro") == []
     assert complaints("nets", "from caudal.nets.causal import CausalNet") == []
     assert complaints("recipes", "import caudal\ncaudal.Flow(caudal.nets.MADE(2))") == []
+
+
+# --- only a modality knows which kind of data it is -------------------------------------------
+
+MODALITY_NAMES = {"table", "tables", "image", "images", "audio", "sound"}
+BLIND = ("training", "cli")
+"""Rooms that ask `modality_of(schema)`, and never which kind of data they have."""
+
+
+def spoken(node):
+    """The names in a node of a syntax tree, in snake case, and its text."""
+    match node:
+        case ast.Name(id=name) | ast.arg(arg=name) | ast.Attribute(attr=name):
+            yield name
+        case ast.FunctionDef(name=name) | ast.alias(name=name):
+            yield name
+        case ast.ImportFrom(module=str(name)) | ast.keyword(arg=str(name)):
+            yield name
+        case ast.Constant(value=str(text)) if text in MODALITY_NAMES:
+            yield text
+
+
+def asks_for_the_kind(source):
+    """Where a source asks for a schema's type, or names a modality."""
+    tree = ast.parse(source)
+    prose = {id(node.value) for node in ast.walk(tree) if is_text(node)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "isinstance":
+            kinds = {n.id for n in ast.walk(node.args[1]) if isinstance(n, ast.Name)}
+            if any(kind.endswith("Schema") for kind in kinds):
+                yield f"line {node.lineno}: {ast.unparse(node)}"
+        if id(node) not in prose:
+            for name in spoken(node):
+                if MODALITY_NAMES & set(re.split(r"[._]", name)):
+                    yield f"line {getattr(node, 'lineno', '?')}: {name}"
+
+
+@pytest.mark.parametrize(
+    "room", [pytest.param(r, marks=[pytest.mark.xfail] * (r == "cli")) for r in BLIND]
+)
+def test_nobody_asks_for_the_kind_of_data(room):
+    complaints = {
+        str(path.relative_to(SOURCE)): list(asks_for_the_kind(path.read_text("utf-8")))
+        for path in sorted((SOURCE / room).rglob("*.py"))
+    }
+    assert {path: lines for path, lines in complaints.items() if lines} == {}
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "if isinstance(schema, ImageSchema): pass",
+        "isinstance(run.schema, Schema | AudioSchema)",
+        "if recipe.audio: pass",
+        "if schema.kind == 'images': pass",
+        "def open_images(path): pass",
+        "from caudal.modalities.audio import Audio",
+        "from caudal.data import open_images",
+        "fit(images=True)",
+    ],
+)
+def test_the_checker_finds_who_asks(source):
+    assert list(asks_for_the_kind(source)) != []
+
+
+def test_the_checker_lets_prose_be():
+    good = 'def f(x):\n    """images"""\n    return AudioDistillation(x), "images of 3 pixels"'
+    assert list(asks_for_the_kind(good)) == []
 
 
 # --- every recipe has its page ---------------------------------------------------------------

@@ -12,9 +12,9 @@ from caudal.bijection import in_pieces, walk
 from caudal.bijections import ZCA, ActNorm, FactorOut, LUConv1x1, Rescale, Squeezed
 from caudal.data import ImageSchema
 from caudal.dequantization import ImageDequantization
+from caudal.modality import assemble
 from caudal.recipes import NICE, Glow, NSFImage, RealNVP
 from caudal.recipes.variational import variational
-from caudal.training.assemble import assemble
 from image_cases import FLAT, RECIPES, SHAPES, away_from_start, bijections
 
 BATCH = 6

@@ -8,6 +8,7 @@ from safetensors.torch import load_file, save_file
 
 import caudal
 from caudal import InputError
+from caudal.modality import assemble
 from caudal.recipes import (
     IAF,
     MADE,
@@ -20,7 +21,6 @@ from caudal.recipes import (
     describe,
     rebuild,
 )
-from caudal.training.assemble import assemble
 from caudal.training.checkpoint import load, load_model, save_model
 from training_case import SCHEMA, rows
 

@@ -15,6 +15,7 @@ from caudal.recipes import MAF
 from caudal.training.devices import leads
 from caudal.training.fit import fit
 from caudal.training.options import Training
+from caudal.training.run import Run
 
 
 def train(devices, out, to):
@@ -24,7 +25,8 @@ def train(devices, out, to):
     x = torch.randn(500, 2, generator=torch.Generator().manual_seed(1)) * 2 + 1
     options = {"steps": 12, "batch_size": 64, "validate_every": 6, "lr": 1e-2, "warmup": 0}
     training = Training(**options, accelerator="cpu", devices=devices)
-    fitted = fit(recipe.build((2,)), x, training=training, out=out, recipe=recipe)
+    run = None if out is None else Run(out, recipe)
+    fitted = fit(recipe.build((2,)), x, training=training, run=run)
     if leads():
         weights = torch.cat([p.detach().flatten() for p in fitted.flow.parameters()])
         torch.save((fitted.best_valid, fitted.history[-1]["train"], weights), to)
@@ -82,18 +84,20 @@ def test_a_machine_without_a_compiler_trains_all_the_same(monkeypatch):
     fit(
         scale_flow(), torch.randn(400, 2), training=Training(steps=2, compile=True), reporter=notes
     )
-    assert notes.notes == ["--compile: no working compiler, going on without it (no g++ here)"]
+    assert notes.notes == [
+        "`compile=True`: no working compiler, going on without it (no g++ here)"
+    ]
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has what is asked for")
 def test_an_accelerator_that_is_not_there_is_refused():
-    with pytest.raises(InputError, match="--accelerator cuda --devices 1: ") as caught:
+    with pytest.raises(InputError, match="`accelerator` cuda, `devices` 1: ") as caught:
         fit(scale_flow(), torch.randn(400, 2), training=Training(accelerator="cuda"))
     assert "\n" not in str(caught.value)
 
 
 def test_a_word_that_is_no_accelerator_is_refused():
-    with pytest.raises(InputError, match="--accelerator tpu: must be one of auto, cpu, cuda, mps"):
+    with pytest.raises(InputError, match="`accelerator` tpu: must be one of auto, cpu, cuda, mps"):
         Training(accelerator="tpu")
 
 

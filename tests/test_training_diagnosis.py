@@ -17,6 +17,7 @@ from caudal.training.devices import launch
 from caudal.training.engine import Engine, NotFiniteError
 from caudal.training.fit import fit
 from caudal.training.options import Training
+from caudal.training.run import Run
 
 TRAINING = Training(steps=20, batch_size=64, warmup=0, validate_every=4)
 
@@ -53,12 +54,12 @@ def test_a_learning_rate_that_is_too_high_names_layer_step_and_run(tmp_path):
         return nll(flow, x, context)
 
     with pytest.raises(NumericalError) as caught:
-        fit(recipe.build((2,)), data(), data(), training=TRAINING, loss=loss, out=tmp_path,
-            recipe=recipe)  # fmt: skip
+        fit(recipe.build((2,)), data(), data(), training=TRAINING, loss=loss,
+            run=Run(tmp_path, recipe))  # fmt: skip
     text = str(caught.value)
     assert "not finite at step 11 (epoch 2)" in text
     assert "first in bijection.parts.2 (Autoregressive): its weights" in text
-    assert "lower --lr" in text
+    assert "lower `lr`" in text
     assert f"the model of step 8 and the last state stay in {tmp_path}" in text
     from caudal import load
 

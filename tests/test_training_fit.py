@@ -19,7 +19,8 @@ from caudal.recipes import MAF, NSF, NSFAR
 from caudal.training.fit import fit
 from caudal.training.options import Training
 from caudal.training.rows import calibration_rows, hold_out, sample_rows
-from caudal.training.tails import tail_share
+from caudal.training.run import Run
+from caudal.training.validation import tail_share
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -184,8 +185,8 @@ def test_other_rows_are_refused(rows):
 )
 def test_a_recipe_that_is_not_the_flows_is_refused(other, tmp_path):
     flow = NSF(layers=1, hidden=8).build((3,))
-    with pytest.raises(InputError, match=f"recipe={other.name} is not that of the flow"):
-        fit(flow, gaussian(300)[0], recipe=other, out=tmp_path / "run")
+    with pytest.raises(InputError, match=f"`recipe` {other.name} is not that of the flow"):
+        fit(flow, gaussian(300)[0], run=Run(tmp_path / "run", other))
     assert not (tmp_path / "run").exists()
 
 

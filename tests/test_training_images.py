@@ -7,14 +7,20 @@ import torch
 from caudal import InputError, NumericalError
 from caudal.data import ImageSchema, Rows
 from caudal.data.source import Batch
+from caudal.modality import assemble
 from caudal.recipes import NICE, Glow, RealNVP
 from caudal.training import rows as training_rows
-from caudal.training.assemble import assemble
-from caudal.training.engine import make_optimizer
 from caudal.training.fit import fit
-from caudal.training.flips import flipped
+from caudal.training.optimizer import make_optimizer
 from caudal.training.options import Training
-from caudal.training.rows import calibration_rows, hold_out, initial_rows, resident, within
+from caudal.training.rows import (
+    calibration_rows,
+    flipped,
+    hold_out,
+    initial_rows,
+    resident,
+    within,
+)
 from caudal.training.validation import Validator
 
 SCHEMA = ImageSchema((1, 4, 4), pixels="centred")
@@ -64,7 +70,7 @@ def test_flips_are_of_training_alone(monkeypatch):
 def test_flips_of_rows_are_refused():
     x = torch.randn(64, 3)
     flow = RealNVP(layers=2, hidden=(8,)).build((3,))
-    with pytest.raises(InputError, match="--flips mirrors images"):
+    with pytest.raises(InputError, match="`flips=True` mirrors images"):
         fit(flow, x, x, training=Training(steps=1, batch_size=16, flips=True))
 
 

@@ -7,34 +7,33 @@ import torch
 from torch import nn
 
 from caudal.errors import InputError
-from caudal.training.average import MovingAverage
 from caudal.training.meter import Meter, is_point
+from caudal.training.optimizer import MovingAverage
 from caudal.training.options import Training
-from caudal.training.schedule import learning_rate
 from caudal.training.seeds import mix, own_randomness, seed_all
 
 
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"epochs": 0}, "--epochs 0: must be at least 1"),
-        ({"steps": 0}, "--steps 0"),
-        ({"batch_size": 0}, "--batch-size 0"),
-        ({"lr": 0.0}, r"--lr 0.0: must be a positive number"),
-        ({"lr": math.inf}, "--lr inf"),
-        ({"clip": -1.0}, "--clip -1.0"),
-        ({"ema": 1.0}, r"--ema 1.0: must be in \[0, 1\)"),
-        ({"patience": -1}, "--patience -1"),
-        ({"validate_every": 0}, "--validate-every 0"),
-        ({"devices": 0}, "--devices 0"),
-        ({"epochs": 1.5}, "--epochs 1.5: must be a whole number"),
-        ({"steps": "9"}, "--steps 9: must be a whole number"),
-        ({"clip": None}, "--clip None: must be a number"),
-        ({"cosine": 1}, "--cosine 1: must be True or False"),
-        ({"precision": "16-mixed"}, "--precision 16-mixed: must be one of 32-true, 64-true, bf16"),
-        ({"accelerator": "foo"}, "--accelerator foo: must be one of auto, cpu, cuda, mps"),
-        ({"seed": 10**20}, r"--seed 1\d+: must be a whole number from -2\^63"),
-        ({"devices": 3}, "--batch-size 256: must be a multiple of 3"),
+        ({"epochs": 0}, "`epochs` 0: must be a whole number, at least 1"),
+        ({"steps": 0}, "`steps` 0"),
+        ({"batch_size": 0}, "`batch_size` 0"),
+        ({"lr": 0.0}, r"`lr` 0.0: must be a positive number"),
+        ({"lr": math.inf}, "`lr` inf"),
+        ({"clip": -1.0}, "`clip` -1.0"),
+        ({"ema": 1.0}, r"`ema` 1.0: must be a number in \[0, 1\)"),
+        ({"patience": -1}, "`patience` -1"),
+        ({"validate_every": 0}, "`validate_every` 0"),
+        ({"devices": 0}, "`devices` 0"),
+        ({"epochs": 1.5}, "`epochs` 1.5: must be a whole number"),
+        ({"steps": "9"}, "`steps` 9: must be a whole number"),
+        ({"clip": None}, "`clip` None: must be a number"),
+        ({"cosine": 1}, "`cosine` 1: must be True or False"),
+        ({"precision": "16-mixed"}, "`precision` 16-mixed: must be one of 32-true, 64-true, bf16"),
+        ({"accelerator": "foo"}, "`accelerator` foo: must be one of auto, cpu, cuda, mps"),
+        ({"seed": 10**20}, r"`seed` 1\d+: must be a whole number from -2\^63"),
+        ({"devices": 3}, "`batch_size` 256: must be a multiple of 3"),
     ],
 )
 def test_refuses_options_out_of_range(options, words):
@@ -44,7 +43,7 @@ def test_refuses_options_out_of_range(options, words):
 
 def test_learning_rate_rises_in_a_line_and_falls_along_a_cosine():
     training = Training(lr=0.4, warmup=4)
-    rates = [learning_rate(step, 104, training) for step in range(104)]
+    rates = [training.learning_rate(step, 104) for step in range(104)]
     assert rates[:5] == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.4])
     assert rates[54] == pytest.approx(0.2)
     assert rates[29] == pytest.approx(0.2 * (1 + math.cos(math.pi / 4)))
@@ -54,11 +53,11 @@ def test_learning_rate_rises_in_a_line_and_falls_along_a_cosine():
 
 def test_learning_rate_may_stay():
     training = Training(lr=0.4, warmup=0, cosine=False)
-    assert {learning_rate(step, 10, training) for step in range(10)} == {0.4}
+    assert {training.learning_rate(step, 10) for step in range(10)} == {0.4}
 
 
 def test_a_long_warmup_is_cut_to_a_tenth_of_a_short_run():
-    assert learning_rate(9, 100, Training(lr=1.0, warmup=10_000)) == 1.0
+    assert Training(lr=1.0, warmup=10_000).learning_rate(9, 100) == 1.0
 
 
 def test_moving_average_by_hand():

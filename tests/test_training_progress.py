@@ -104,7 +104,7 @@ def test_a_run_folder(tmp_path):
     assert not run.started()
     assert run.metrics() == []
     flow = RECIPE.build((2,))
-    fitted = fit(flow, torch.randn(200, 2), training=TRAINING, out=run.path, recipe=RECIPE)
+    fitted = fit(flow, torch.randn(200, 2), training=TRAINING, run=Run(run.path, RECIPE))
     assert run.started()
     assert run.metrics() == fitted.history
     steps = [record["step"] for record in run.metrics()]
@@ -121,30 +121,30 @@ def test_a_run_folder(tmp_path):
 
 
 def test_a_folder_needs_the_recipe(tmp_path):
-    with pytest.raises(InputError, match="out= needs recipe="):
-        fit(RECIPE.build((2,)), torch.randn(600, 2), out=tmp_path)
+    with pytest.raises(InputError, match="needs the `recipe` of the run"):
+        fit(RECIPE.build((2,)), torch.randn(600, 2), run=Run(tmp_path))
 
 
 def test_a_run_is_replaced_only_when_nothing_is_refused(tmp_path):
     run, x = Run(tmp_path / "run"), torch.randn(200, 2)
-    fit(RECIPE.build((2,)), x, training=TRAINING, out=run.path, recipe=RECIPE, config={"a": 1})
+    fit(RECIPE.build((2,)), x, training=TRAINING, run=Run(run.path, RECIPE, config={"a": 1}))
     before = run.model_path.read_bytes()
-    kept = {"out": run.path, "recipe": RECIPE, "overwrite": True, "config": {"a": 2}}
+    again = Run(run.path, RECIPE, config={"a": 2}, overwrite=True)
     with pytest.raises(InputError, match="fewer than one batch"):
-        fit(RECIPE.build((2,)), x[:9], x, training=TRAINING, **kept)
-    assert (run.model_path.read_bytes(), run.config) == (before, {"a": 1})
+        fit(RECIPE.build((2,)), x[:9], x, training=TRAINING, run=again)
+    assert (run.model_path.read_bytes(), run.read_config()) == (before, {"a": 1})
     (run.path / "mine.txt").write_text("keep me")
-    fit(RECIPE.build((2,)), x + 1, training=TRAINING, **kept)
+    fit(RECIPE.build((2,)), x + 1, training=TRAINING, run=again)
     assert run.model_path.read_bytes() != before
-    assert run.config == {"a": 2}
+    assert run.read_config() == {"a": 2}
     assert (run.path / "mine.txt").exists()
 
 
 def test_config_goes_and_comes(tmp_path):
     config = {"recipe": {"name": "maf", "hidden": [1, 2]}, "who": "José", "lr": 1e-3}
     write_config(tmp_path / "run", config)
-    assert Run(tmp_path / "run").config == config
-    assert list(Run(tmp_path / "run").config) == list(config)
+    assert Run(tmp_path / "run").read_config() == config
+    assert list(Run(tmp_path / "run").read_config()) == list(config)
 
 
 @pytest.mark.parametrize(
@@ -156,7 +156,7 @@ def test_refuses_a_damaged_config(content, words, tmp_path):
     if content is not None:
         run.config_path.write_text(content)
     with pytest.raises(InputError, match=words) as caught:
-        _ = run.config
+        run.read_config()
     assert "\n" not in str(caught.value)
 
 

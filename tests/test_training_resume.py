@@ -17,8 +17,8 @@ import torch
 from caudal.data import ParquetRows, open_data, open_images
 from caudal.errors import InputError
 from caudal.losses import nll
+from caudal.modality import assemble
 from caudal.recipes import MAF, NICE
-from caudal.training.assemble import assemble
 from caudal.training.checkpoint import load
 from caudal.training.fit import fit
 from caudal.training.interruption import Interrupted
@@ -85,7 +85,9 @@ def test_after_a_real_sigkill(whole, tmp_path):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_after_a_signal(number, whole, tmp_path):
     handler = signal.getsignal(number)
-    with pytest.raises(Interrupted, match=r"stopped after step 40 of 144: .*--resume") as caught:
+    with pytest.raises(
+        Interrupted, match=r"stopped after step 40 of 144: .*`resume=True`"
+    ) as caught:
         train(tmp_path, loss=StopAt(40, number))
     assert caught.value.exit_code == 128 + number
     assert signal.getsignal(number) == handler
@@ -133,11 +135,9 @@ def test_rows_that_are_streamed_resume_in_the_middle_of_an_epoch(tmp_path):
         assert isinstance(data.train, ParquetRows)
         torch.manual_seed(0)
         flow = assemble(recipe, data.schema)
-        kept = {"out": tmp_path / name, "recipe": recipe, "schema": data.schema}
+        kept = Run(tmp_path / name, recipe, data.schema, resume=resume)
         training = Training(epochs=3, batch_size=64, validate_every=7)
-        return fit(
-            flow, data.train, data.valid, training=training, loss=loss, resume=resume, **kept
-        )
+        return fit(flow, data.train, data.valid, training=training, loss=loss, run=kept)
 
     expected = run("whole")
     with pytest.raises(Interrupted):
@@ -208,18 +208,18 @@ def test_refuses_columns_and_pixels_taken_otherwise(tmp_path):
         ("images", open_images, (images, *pixels), "schema.pixels was logit and is unit: give"),
     ):
         data, before, after = given
-        kept = {"recipe": NICE(hidden=(4,)), "out": tmp_path / kind}
+        recipe = NICE(hidden=(4,))
         training = replace(TRAINING, steps=2, batch_size=8)
         for options, resume in ((before, False), (before, True), (after, True)):
             found = opened(data, **options)
-            flow = assemble(kept["recipe"], found.schema)
+            flow = assemble(recipe, found.schema)
             taken = (flow, found.train, found.valid)
-            more = {"training": training, "schema": found.schema, "resume": resume, **kept}
+            kept = Run(tmp_path / kind, recipe, found.schema, resume=resume)
             if options is before:
-                fit(*taken, **more)
+                fit(*taken, training=training, run=kept)
                 continue
             with pytest.raises(InputError, match=said):
-                fit(*taken, **more)
+                fit(*taken, training=training, run=kept)
 
 
 def test_goes_on_from_a_state_that_does_not_know_its_columns(tmp_path):
@@ -238,7 +238,7 @@ def test_refuses_other_data(whole):
 
 
 def test_refuses_to_write_over_a_run(whole):
-    with pytest.raises(InputError, match="a run is there already; resume it"):
+    with pytest.raises(InputError, match="a run is there already; go on"):
         train(whole[0].path)
 
 

@@ -16,12 +16,13 @@ from caudal.data import Column, TableSchema
 from caudal.elementwise import Affine, RationalQuadraticSpline
 from caudal.flow import Flow
 from caudal.losses import nll
+from caudal.modality import assemble
 from caudal.nets import MADE
 from caudal.recipes import Recipe, register
 from caudal.recipes.recipe import parity, residual_coupling
-from caudal.training.assemble import assemble
 from caudal.training.fit import fit
 from caudal.training.options import Training
+from caudal.training.run import Run
 
 
 @dataclass(frozen=True)
@@ -76,9 +77,9 @@ def train(out, training=TRAINING, loss=nll, resume=False, reporter=None, n=ROWS)
     register(Everything)
     torch.manual_seed(99 if resume else 0)
     flow = assemble(Everything(), SCHEMA)
-    kept = {"out": out, "resume": resume, "recipe": Everything(), "schema": SCHEMA}
+    run = None if out is None else Run(out, Everything(), SCHEMA, resume=resume)
     data, validation = rows(n, 1), rows(200, 2)
-    return fit(flow, data, validation, training=training, loss=loss, reporter=reporter, **kept)
+    return fit(flow, data, validation, training=training, loss=loss, reporter=reporter, run=run)
 
 
 def timeless(records):

@@ -20,14 +20,15 @@ if TYPE_CHECKING:
     from caudal.errors import InputError, NumericalError
     from caudal.flow import Flow
     from caudal.initialization import calibrate, initialize
+    from caudal.modality import assemble
     from caudal.recipes.registry import register as recipe
-    from caudal.training.assemble import assemble
-    from caudal.training.audio_terms import AudioDistillation
     from caudal.training.checkpoint import load
-    from caudal.training.distill import Distillation, distill
-    from caudal.training.distill_audio import distill_audio
+    from caudal.training.clip_terms import AudioDistillation
+    from caudal.training.distill import distill
     from caudal.training.fit import fit
     from caudal.training.options import Training
+    from caudal.training.run import Run
+    from caudal.training.sample_terms import Distillation
 
 __all__ = [
     "AudioDistillation",
@@ -38,12 +39,12 @@ __all__ = [
     "InputError",
     "Inverse",
     "NumericalError",
+    "Run",
     "Training",
     "assemble",
     "calibrate",
     "corrected_sample",
     "distill",
-    "distill_audio",
     "fit",
     "initialize",
     "load",
@@ -53,21 +54,21 @@ __all__ = [
 
 # `import caudal` imports nothing, torch neither: names and modules load when first used.
 _NAMES = {
-    "AudioDistillation": "caudal.training.audio_terms",
+    "AudioDistillation": "caudal.training.clip_terms",
     "Bijection": "caudal.bijection",
     "Chain": "caudal.bijection",
-    "Distillation": "caudal.training.distill",
+    "Distillation": "caudal.training.sample_terms",
     "Flow": "caudal.flow",
     "InputError": "caudal.errors",
     "Inverse": "caudal.bijection",
     "Model": "caudal.model",
     "NumericalError": "caudal.errors",
+    "Run": "caudal.training.run",
     "Training": "caudal.training.options",
-    "assemble": "caudal.training.assemble",
+    "assemble": "caudal.modality",
     "calibrate": "caudal.initialization",
     "corrected_sample": "caudal.correction",
     "distill": "caudal.training.distill",
-    "distill_audio": "caudal.training.distill_audio",
     "fit": "caudal.training.fit",
     "initialize": "caudal.initialization",
     "load": "caudal.training.checkpoint",

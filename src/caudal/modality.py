@@ -16,7 +16,6 @@ from torch import Tensor
 if TYPE_CHECKING:
     from caudal.data import Dataset, Items, Schema, Writer
     from caudal.flow import Flow
-    from caudal.losses import Terms
     from caudal.recipes import Recipe
 
 Item = TypeVar("Item")
@@ -72,14 +71,6 @@ class Requests(NamedTuple):
     calls: int
 
 
-class Lessons(NamedTuple):
-    """What a student learns from: training data, validation data, and its objective."""
-
-    train: Any
-    valid: Any
-    objective: "Terms"
-
-
 class Examples(NamedTuple):
     """Items to choose from: a source, what each is called, and its class if that is known."""
 
@@ -104,7 +95,7 @@ class Modality(ABC):
             fields are flags of `caudal train` and keywords of `caudal.train`.
         reading: the same for other data of a finished run (`eval`, `score`, `interpolate`).
         drawing: the same for `sample`.
-        distillation: the same for what a student learns from.
+        distillation: the same for what a student learns from; its `objective` is the loss.
         baseline: the baseline beside every evaluation.
         teller: what only this kind of data has in a report.
     """
@@ -257,12 +248,6 @@ class Modality(ABC):
     def distillation_training(self) -> Mapping[str, Any]:
         """How a student trains unless told otherwise."""
         return {"steps": 5000, "batch_size": 256, "lr": 2e-3, "validate_every": 500, "patience": 0}
-
-    @abstractmethod
-    def lessons(
-        self, model: Any, student: "Flow", options: Any, training: Any, voice: Voice
-    ) -> Lessons:
-        """What a student of `model` learns from."""
 
     @abstractmethod
     def compare(

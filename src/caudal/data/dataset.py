@@ -33,3 +33,8 @@ class Dataset(Generic[S, R]):
     test: R
     notes: tuple[str, ...] = ()
     summary: "tuple[Summary, ...]" = ()
+
+    @property
+    def parts(self) -> tuple[tuple[str, R], ...]:
+        """The parts by their names."""
+        return ("training", self.train), ("validation", self.valid), ("test", self.test)

@@ -78,8 +78,8 @@ def _fits(pair: Pair) -> bool:
         return isinstance(ours, Inverse) and isinstance(ours.bijection, Autoregressive)
     if type(theirs) is not type(pair.student) or len(pair.teacher) > 1:
         return False
-    states = zip(theirs.state_dict().values(), pair.student.state_dict().values(), strict=True)
-    return all(torch.equal(a, b) for a, b in states)
+    state, other = theirs.state_dict(), pair.student.state_dict()
+    return state.keys() == other.keys() and all(torch.equal(state[k], other[k]) for k in state)
 
 
 def _segments(parts: list[Bijection]) -> list[tuple[Bijection, ...]]:

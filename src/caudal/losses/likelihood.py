@@ -30,10 +30,12 @@ class Terms(ABC):
     Attributes:
         weights: the weights of the terms in the sum; other terms are only logged.
         latest: the terms of the last call, detached.
+        validation: the loss that selects the best weights, if it is another one.
     """
 
     weights: Mapping[str, float]
     latest: Mapping[str, Tensor]
+    validation: "Terms | None" = None
 
     @abstractmethod
     def terms(self, x: Tensor, context: Tensor | None) -> Mapping[str, Tensor]:

@@ -25,11 +25,11 @@ from caudal.fields import check_fields
 from caudal.flow import Flow
 from caudal.losses import nll_per_element
 from caudal.modalities.contexts import fixed_values, with_fixed
-from caudal.modality import Examples, Lessons, Modality, Request, Requests, Voice
+from caudal.modality import Examples, Modality, Request, Requests, Voice
 from caudal.nets import ColumnEmbedding
 from caudal.recipes import Recipe
 from caudal.report import AudioTeller, Autoregression, compare_audio, duration
-from caudal.training.distill import AudioDistillation, AudioTerms
+from caudal.training.clip_terms import AudioDistillation
 
 SECONDS = 1.0
 """Length of clips that no spectrum gives one."""
@@ -338,13 +338,6 @@ class Audio(Modality):
     def distillation_training(self) -> Mapping[str, Any]:
         usual = {"steps": 4000, "batch_size": 8, "lr": 1e-3, "ema": 0.995, "validate_every": 250}
         return {**usual, "patience": 0, "clip": 10.0}
-
-    def lessons(
-        self, model: Any, student: Flow, options: Any, training: Any, voice: Voice
-    ) -> Lessons:
-        """Real clips lend their context and their spectra."""
-        terms = AudioTerms(student, model.flow, options)
-        return Lessons(model.dataset.train, model.dataset.valid, terms)
 
     def compare(self, student: Flow, model: Any, name: str, terms: list[str], voice: Voice) -> Any:
         asked = (student, model.flow, model.dataset)

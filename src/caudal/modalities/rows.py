@@ -9,10 +9,10 @@ from torch import Tensor
 from caudal.flow import Flow
 from caudal.losses import nll
 from caudal.modalities.contexts import chunk_sizes, context_rows, in_chunks, rows_in
-from caudal.modality import Lessons, Modality, Request, Requests, Voice
+from caudal.modality import Modality, Request, Requests, Voice
 from caudal.report import compare_students
-from caudal.training.distill import Distillation, DivergenceTerms, pool
 from caudal.training.rows import sample_rows
+from caudal.training.sample_terms import Distillation
 
 MOST_CONTEXTS = 100_000
 
@@ -49,15 +49,6 @@ class OneShape(Modality):
         contexts = iter([None] * len(sizes)) if rows is None else in_chunks(rows, sizes)
         each = (Request(size, context) for size, context in zip(sizes, contexts, strict=True))
         return Requests(each, n, len(sizes))
-
-    def lessons(
-        self, model: Any, student: Flow, options: Any, training: Any, voice: Voice
-    ) -> Lessons:
-        contexts = contexts_of(model)
-        objective = DivergenceTerms(student, model.flow, options)
-        voice.say(f"drawing {options.pool:,} samples of the teacher")
-        train, valid = pool(model.flow, contexts, options.pool, training.seed)
-        return Lessons(train, valid, objective)
 
     def compare(self, student: Flow, model: Any, name: str, terms: list[str], voice: Voice) -> Any:
         contexts = contexts_of(model)

@@ -368,7 +368,7 @@ class Model:
             InputError: a run is there already.
         """
         run = Run(folder, overwrite=overwrite)
-        run.check()
+        run.check_folder()
         save_model(run.model_path, self.flow, self.recipe, self.schema, _extra(self.metadata))
         write_config(run.path, settings.wherever_read(self.config))
         self.folder, self.name = run.path, str(folder)

@@ -167,7 +167,7 @@ def read_run_config(run: Run, kind: Modality) -> dict[str, Any]:
     """
     if not run.config_path.exists():
         return {}
-    config = run.config
+    config = run.read_config()
     try:
         data_options(config, kind)
     except InputError as error:

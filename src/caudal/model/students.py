@@ -142,24 +142,25 @@ def distill_with(
     """Trains a student with complete settings; see `distill`."""
     voice = voice or Voice()
     kind, recipe, schema = teacher.kind, settings.recipe, teacher.schema
-    check_student(recipe)
+    check_student(recipe, schema)
     if out is not None:
         if teacher.folder is not None and Path(out).resolve() == teacher.folder.resolve():
             raise InputError(f"`out` {out} is the teacher's folder: give another one")
-        Run(out, resume=resume, overwrite=overwrite).check()
+        Run(out, resume=resume, overwrite=overwrite).check_folder()
     dataset = teacher.dataset_or(f"distill a run whose {schema.many} are there")
     flow = build_student(recipe, schema, teacher.flow, settings.training.seed)
-    lessons = kind.lessons(teacher, flow, settings.distillation, settings.training, voice)
-    voice.distilling(teacher, settings, dataset, flow, lessons.objective.described)
+    objective = settings.distillation.objective(flow, teacher.flow)
+    voice.distilling(teacher, settings, dataset, flow, objective.described)
+    train, valid = objective.rows(dataset.train, dataset.valid, settings.training)
     config = settings.config(teacher)
     modes = {"resume": resume, "overwrite": overwrite}
     run = None if out is None else Run(out, recipe, schema, config, **modes)
     fitted = fit_student(
         flow,
         teacher.flow,
-        lessons.train,
-        lessons.valid,
-        lessons.objective,
+        train,
+        valid,
+        objective,
         training=settings.training,
         run=run,
         reporter=voice.reporter(schema, "", None),
@@ -177,7 +178,7 @@ def distill_with(
         voice=voice,
     )
     if leads():
-        terms = lessons.objective.described
+        terms = objective.described
         model.distilled = kind.compare(model.flow, teacher, teacher.name, terms, voice)
         if run is not None:
             finish(model, report=settings.report, distilled=model.distilled)

@@ -64,7 +64,7 @@ def train(
     name = recipe if isinstance(recipe, str) else recipe.name
     values = {**options_of_run.preset_values(name, preset), **options, "data": data}
     if resume and out is not None and Run(out).config_path.exists():
-        values = {**options_of_run.without_beside(Run(out).config), **values}
+        values = {**options_of_run.without_beside(Run(out).read_config()), **values}
     made = options_of_run.settings(recipe, kind, values)
     return train_with(made, out, resume=resume, overwrite=overwrite, voice=voice)
 
@@ -80,7 +80,7 @@ def train_with(
     """Trains with complete settings; see `train`."""
     voice = voice or Voice()
     if out is not None:
-        Run(out, resume=resume, overwrite=overwrite).check()
+        Run(out, resume=resume, overwrite=overwrite).check_folder()
     kind, recipe = settings.kind, settings.recipe
     dataset = kind.open(settings.data, recipe, None, voice)
     schema, container = dataset.schema, container_of(settings.data.data)

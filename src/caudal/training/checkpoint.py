@@ -1,10 +1,10 @@
-"""One file in, one flow out: weights with the recipe and the table's schema beside them.
+"""The model file: the weights of a flow, with its recipe and its schema beside them.
 
 A safetensors file holds numbers and text only, so loading a stranger's file runs no code.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,10 +15,11 @@ from torch import Tensor
 from caudal import files
 from caudal.errors import InputError
 from caudal.flow import Flow
+from caudal.modality import assemble
 from caudal.recipes import Recipe, describe, rebuild
 
 if TYPE_CHECKING:
-    from caudal.data.schema import Schema
+    from caudal.data import Schema
 
 MODEL = "model.safetensors"
 """The name of the model in a run folder."""
@@ -26,7 +27,7 @@ FORMAT = 1
 """Version of the metadata; a higher one is refused, a lower one is read."""
 _KEY = "caudal"
 _DTYPES = {"float32": torch.float32, "float64": torch.float64}
-# What metadata that were tampered with can make a recipe or a schema raise.
+# Errors that a recipe or a schema raises when built from metadata that were tampered with.
 _NONSENSE = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 
 
@@ -37,9 +38,9 @@ class Loaded:
     Attributes:
         flow: in evaluation mode, on the CPU.
         recipe: that built it.
-        schema: of the table or the images it was trained on; None for plain tensors.
-        metadata: all that was saved beside the weights: `version` of caudal, `step`, `valid`
-            (nats of the mean validation loss) and what the writer added.
+        schema: of the data it was trained on; None for plain tensors.
+        metadata: everything that was saved beside the weights: `version` of caudal, `step`,
+            `valid` (mean validation loss, nats) and what the writer added.
     """
 
     flow: Flow
@@ -60,9 +61,9 @@ def save_model(
 
     Args:
         path: the file.
-        flow: whose weights they are.
+        flow: whose weights are saved.
         recipe: that `flow` was built with, by `recipe.build` or `assemble(recipe, schema)`.
-        schema: of the table, if `flow` was assembled for one.
+        schema: of the data, if `flow` was assembled for one.
         extra: further metadata that JSON can hold.
         weights: a state of the flow to write instead of its present one.
     """
@@ -76,7 +77,7 @@ def save_model(
 
 
 def grafted(whole: Flow, part: Flow, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A state of `whole` with other weights for its `part`, of which it shares the tensors."""
+    """The state of `whole` with other weights for `part`, a flow that shares tensors with it."""
     names = {id(t): name for name, t in part.state_dict(keep_vars=True).items()}
     state = whole.state_dict(keep_vars=True)
     return {name: weights[names[id(t)]] if id(t) in names else t for name, t in state.items()}
@@ -100,7 +101,7 @@ def load_model(path: str | Path) -> Loaded:
     path = find_model(path)
     metadata, tensors = _read(path)
     try:
-        recipe, schema, flow = _build(metadata)
+        recipe, schema, flow = _rebuild(metadata)
     except _NONSENSE as error:
         what = f"{error} is missing" if isinstance(error, KeyError) else str(error)
         raise InputError(f"{path}: its flow cannot be built: {what}") from error
@@ -109,10 +110,10 @@ def load_model(path: str | Path) -> Loaded:
 
 
 def find_model(path: str | Path) -> Path:
-    """The model file that a run folder, or a path to the file itself, means.
+    """The model file in a run folder, or the file itself.
 
     Raises:
-        InputError: there is none.
+        InputError: there is no such file.
     """
     path = Path(path)
     if path.is_dir():
@@ -122,6 +123,32 @@ def find_model(path: str | Path) -> Path:
     if not path.is_file():
         raise InputError(f"{path}: no such run folder or model file")
     return path
+
+
+def check_recipe_of(flow: Flow, recipe: Recipe | None, schema: "Schema | None") -> None:
+    """Refuses a recipe or a schema that builds another flow: its file could not be loaded again.
+
+    Raises:
+        InputError: says where the two flows differ.
+    """
+    if recipe is None:
+        return
+    try:
+        built = _build(recipe, schema, flow.event_shape, flow.context_shape)
+    except InputError:
+        raise
+    except ValueError as error:
+        raise InputError(f"`recipe` {recipe.name} is not that of the flow: {error}") from None
+    theirs, ours = (
+        {name: tuple(t.shape) for name, t in f.state_dict().items()} for f in (built, flow)
+    )
+    for name in sorted(theirs.keys() | ours.keys()):
+        if theirs.get(name) != ours.get(name):
+            raise InputError(
+                f"`recipe` {recipe.name} is not that of the flow: {name} has shape "
+                f"{theirs.get(name, 'none')} there and {ours.get(name, 'none')} here; give the "
+                f"recipe, and the schema if any, that the flow was built with"
+            )
 
 
 def fill(flow: Flow, tensors: Mapping[str, Tensor], source: str) -> None:
@@ -170,33 +197,37 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         reason = " ".join(str(error).split())
         raise InputError(f"{path}: not a safetensors file, or damaged ({reason})") from error
     try:
-        found = json.loads(metadata or "null")
+        content = json.loads(metadata or "null")
     except json.JSONDecodeError:
-        found = None
-    if not isinstance(found, dict):
+        content = None
+    if not isinstance(content, dict):
         raise InputError(f"{path}: holds weights, but not of a flow that caudal saved")
-    if not isinstance(found.get("format"), int) or found["format"] > FORMAT:
-        made = f"format {found.get('format')} of caudal {found.get('version')}"
+    if not isinstance(content.get("format"), int) or content["format"] > FORMAT:
+        made = f"format {content.get('format')} of caudal {content.get('version')}"
         raise InputError(f"{path}: written in {made}, newer than this caudal reads: upgrade it")
-    return found, tensors
+    return content, tensors
 
 
-def _build(metadata: dict[str, Any]) -> tuple[Recipe, "Schema | None", Flow]:
-    recipe = rebuild(metadata["recipe"])
-    dtype = _DTYPES[metadata["dtype"]]
-    schema = None
-    with torch.random.fork_rng([]):  # building draws initial weights; loading is not random
-        if metadata["schema"] is None:
-            flow = recipe.build(*_shapes(metadata))
-        else:
-            from caudal.data.schemas import schema_from_dict
-            from caudal.training.assemble import assemble
+def _rebuild(metadata: dict[str, Any]) -> tuple[Recipe, "Schema | None", Flow]:
+    """The recipe, the schema and a new flow that metadata describe."""
+    recipe, dtype, schema = rebuild(metadata["recipe"]), _DTYPES[metadata["dtype"]], None
+    if metadata["schema"] is not None:
+        from caudal.data.schemas import schema_from_dict
 
-            schema = schema_from_dict(metadata["schema"])
-            flow = assemble(recipe, schema)
+        schema = schema_from_dict(metadata["schema"])
+    flow = _build(recipe, schema, metadata["event_shape"], metadata["context_shape"])
     return recipe, schema, flow.to(dtype)
 
 
-def _shapes(metadata: dict[str, Any]) -> tuple[tuple[int, ...], tuple[int, ...] | None]:
-    context = metadata["context_shape"]
-    return tuple(metadata["event_shape"]), None if context is None else tuple(context)
+def _build(
+    recipe: Recipe,
+    schema: "Schema | None",
+    event_shape: Sequence[int],
+    context_shape: Sequence[int] | None,
+) -> Flow:
+    """A new flow, for the data of a schema or for plain tensors, without touching randomness."""
+    with torch.random.fork_rng([]):  # building draws initial weights
+        if schema is not None:
+            return assemble(recipe, schema)
+        context = None if context_shape is None else tuple(context_shape)
+        return recipe.build(tuple(event_shape), context)

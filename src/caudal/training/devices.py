@@ -1,7 +1,10 @@
-"""Where training runs: Lightning Fabric, started only when training is."""
+"""Where training runs: Lightning Fabric, started only when training is, and torch.compile."""
 
 import os
+import warnings
 from typing import TYPE_CHECKING, Any
+
+import torch
 
 from caudal.errors import InputError
 from caudal.training.options import Training
@@ -17,7 +20,7 @@ def launch(training: Training) -> "Fabric":
     for each further device; see `leads`.
 
     Raises:
-        InputError: the machine has not what was asked for.
+        InputError: the machine lacks what was asked for.
     """
     from lightning_fabric import Fabric
 
@@ -25,7 +28,7 @@ def launch(training: Training) -> "Fabric":
     if training.devices * training.num_nodes > 1:
         from lightning_fabric.strategies import DDPStrategy
 
-        strategy = DDPStrategy(static_graph=True)  # parameters that no loss reaches are fine
+        strategy = DDPStrategy(static_graph=True)  # allows parameters that no loss reaches
     try:
         fabric = Fabric(
             accelerator=training.accelerator,
@@ -36,18 +39,36 @@ def launch(training: Training) -> "Fabric":
         )
     except (RuntimeError, ValueError) as error:  # Lightning's own exceptions are RuntimeErrors
         reason = " ".join(str(error).split())
-        raise InputError(
-            f"--accelerator {training.accelerator} --devices {training.devices}: {reason}"
-        ) from error
+        asked = f"`accelerator` {training.accelerator}, `devices` {training.devices}"
+        raise InputError(f"{asked}: {reason}") from error
     fabric.launch()
     return fabric
 
 
 def leads() -> bool:
     """Whether this process is the one of its run that writes files and prints."""
-    rank = os.environ.get("RANK")  # of torchrun, over all machines
+    rank = os.environ.get("RANK")  # set by torchrun, over all machines
     if rank is None and "LOCAL_RANK" not in os.environ:
         rank = os.environ.get("SLURM_PROCID")
     if rank is not None:
         return int(rank) == 0
     return all(int(os.environ.get(name, "0")) == 0 for name in ("NODE_RANK", "LOCAL_RANK"))
+
+
+def why_not_compile(device: torch.device) -> str | None:
+    """The reason why torch.compile fails on this machine, in one line; None if it works.
+
+    It compiles the smallest of functions: the only sure way to meet a missing C++ compiler or
+    Triton before training does.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the compiler's own, which no user can act on
+            torch.compile(_trifle)(torch.ones(8, device=device))
+    except Exception as error:  # noqa: BLE001 - the compiler's own errors share no base
+        return str(error).strip().partition("\n")[0][:200]
+    return None
+
+
+def _trifle(x: torch.Tensor) -> torch.Tensor:
+    return (2 * x + 1).sum()

@@ -11,7 +11,7 @@ from caudal.data.source import Batch
 from caudal.dequantization import PixelDequantization
 from caudal.flow import Flow
 
-_SLOWER = "lower --lr, lengthen --warmup or set a smaller --clip"
+_SLOWER = "lower `lr`, lengthen `warmup` or set a smaller `clip`"
 _SHOWN = 5  # rows, and values of a row
 
 
@@ -25,16 +25,15 @@ class _Finding:
 def diagnose(flow: Flow, batch: Batch) -> str:
     """Names the first module that fails on a batch, the rows, and the likely cause.
 
-    Runs the flow as it is (in its mode, on its weights), and then backward through the negative
-    log-likelihood if nothing fails on the way.
+    It runs the flow as it is (in its mode, on its weights), and then backward through the
+    negative log-likelihood if nothing fails on the way.
     """
     with torch.no_grad():
         lifted, log_q = flow.lift(batch.x)
-        found = _in_data(flow, lifted, log_q)
-        if found is not None:
-            return _tell(found, batch)
-        found = _in_bijection(flow, lifted, flow.embed(batch.context))
-    return _tell(found or _beyond(flow, batch), batch)
+        finding = _in_data(flow, lifted, log_q)
+        if finding is None:
+            finding = _in_bijection(flow, lifted, flow.embed(batch.context))
+    return _describe(finding or _beyond(flow, batch), batch)
 
 
 def _in_data(flow: Flow, lifted: Tensor, log_q: Tensor) -> _Finding | None:
@@ -53,7 +52,7 @@ def _in_data(flow: Flow, lifted: Tensor, log_q: Tensor) -> _Finding | None:
 
 def _in_bijection(flow: Flow, lifted: Tensor, context: Tensor | None) -> _Finding | None:
     for name, part, part_input in walk(flow.bijection, lifted, context):
-        # Forked: the walk applies the part once more, and must meet the same dropout.
+        # Forked, because the walk applies the part once more and must meet the same dropout.
         with torch.random.fork_rng([]):
             output, log_det = part.inverse(part_input, context)
         fine = torch.isfinite(output).flatten(1).all(1)
@@ -81,7 +80,7 @@ def _explain(where: str, part: Bijection, x: Tensor, fine: Tensor, log_det: Tens
 
 
 def _column(part: Bijection, x: Tensor, outside: Tensor) -> str:
-    """The first column, counted from 0, and value that a Support refuses."""
+    """The first column, counted from 0, and the value in it that a Support refuses."""
     if not isinstance(part, Support):
         return ""
     beyond = (part.above & (x < part.low)) | (part.below & (x > part.high))
@@ -91,7 +90,7 @@ def _column(part: Bijection, x: Tensor, outside: Tensor) -> str:
 
 
 def _beyond(flow: Flow, batch: Batch) -> _Finding:
-    """What fails after the bijection: the base density, the gradient, or the loss itself."""
+    """A failure after the bijection: in the base density, the gradient, or the loss itself."""
     flow.zero_grad()
     log_prob = flow.log_prob(*batch)
     fine = torch.isfinite(log_prob)
@@ -107,7 +106,7 @@ def _beyond(flow: Flow, batch: Batch) -> _Finding:
     return _Finding("the loss function", None, f"the log_prob of this batch is finite: {_SLOWER}")
 
 
-def _tell(finding: _Finding, batch: Batch) -> str:
+def _describe(finding: _Finding, batch: Batch) -> str:
     if finding.rows is None:
         return f"first in {finding.where}: {finding.cause}"
     index = finding.rows.nonzero().flatten().tolist()

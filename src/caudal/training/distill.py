@@ -1,185 +1,113 @@
 """Probability density distillation: a fast density trains a flow with fast samples."""
 
 import copy
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import ClassVar
 
 from torch import Tensor
 
-from caudal.errors import InputError
+from caudal.data.source import Source
 from caudal.flow import Flow
-from caudal.losses.divergence import forward_kl, has_gaussian_conditionals, reverse_kl
-from caudal.losses.guidance import Guide, pairs_up
-from caudal.recipes import Recipe
-from caudal.training.dressing import check_dressed_alike, undressed
+from caudal.losses import Terms
+from caudal.training.dressing import check_dressed_alike, undressed_pair
 from caudal.training.fit import Fitted, fit
 from caudal.training.options import Training
-from caudal.training.pool import features, samples
 from caudal.training.progress import Reporter
-from caudal.training.seeds import mix
-
-if TYPE_CHECKING:
-    from caudal.data import TableSchema
-
-_POOL, _HELD_OUT = 10, 11  # what noise is drawn for, beside the purposes in `seeds`
+from caudal.training.run import Run
 
 
-@dataclass(frozen=True)
-class Distillation:
-    """What a student learns from. Every field is a flag of `caudal distill`.
+class Objective(Terms):
+    """What a student learns from its teacher, term by term.
+
+    Both flows share events and contexts, and are dressed alike.
+
+    Attributes:
+        student: undressed, sharing the modules of the flow that is trained.
+        teacher: an undressed copy, frozen; gradients reach the student through its input.
+        dressed: the frozen copy, with its dressing.
+        words: of each term, for the user.
 
     Raises:
-        InputError: a value is out of its range.
+        InputError: the two flows do not go together.
     """
 
-    forward: float = 1.0
-    """Weight of KL(teacher||student), the likelihood of teacher samples: misses no mode."""
-    guide: float = 1.0
-    """Weight of layer-by-layer guidance, where the student's layers pair up with the teacher's."""
-    reverse: float = 0.1
-    """Weight of KL(student||teacher) on the student's own samples: keeps them where the teacher's
-    are. In closed form for pairs with Gaussian conditionals, where it stands alone."""
-    path: bool = False
-    """Hold log q's own weights in that, so that the gradient vanishes where both agree; costs the
-    density of the student's samples once more."""
-    tail: float = 10.0
-    """Log-ratios of student samples above so many nats, and of teacher samples above ten times as
-    many, count by their logarithm only."""
-    pool: int = 100_000
-    """Samples of the teacher to learn from."""
+    words: ClassVar[Mapping[str, str]]
 
-    def __post_init__(self) -> None:
-        for name in ("forward", "guide", "reverse"):
-            if not 0 <= getattr(self, name) < float("inf"):
-                raise InputError(f"--{name} {getattr(self, name)}: must be at least 0")
-        if not self.tail > 0:
-            raise InputError(f"--tail {self.tail}: must be positive")
-        if self.pool < 100:
-            raise InputError(f"--pool {self.pool}: must be at least 100")
-
-
-class DistillationLoss:
-    """The weighted sum of the terms of `Distillation` that apply to a pair, for `fit`.
-
-    Both flows are undressed and share events and contexts; the teacher is frozen.
-    """
-
-    def __init__(self, student: Flow, teacher: Flow, options: Distillation) -> None:
-        self.student, self.teacher, self.options = student, teacher, options
-        self.closed = has_gaussian_conditionals(student, teacher)
-        paired = options.guide > 0 and not self.closed and pairs_up(student, teacher)
-        self.guide = Guide(student, teacher) if paired else None
-        if not (self.closed or self.guide or options.forward or options.reverse):
-            raise InputError("nothing to learn from: give --forward or --reverse a weight")
+    def __init__(self, student: Flow, teacher: Flow) -> None:
+        check_dressed_alike(student, teacher)
+        self.latest = {}
+        self.dressed = copy.deepcopy(teacher).requires_grad_(False).eval()
+        self.student, self.teacher = undressed_pair(student, self.dressed)
 
     @property
-    def terms(self) -> list[str]:
+    def described(self) -> list[str]:
         """What is minimised, in words."""
-        if self.closed:
-            return ["KL(student||teacher), closed form of each conditional"]
-        chosen = self.options
-        named = (
-            ("KL(teacher||student)", chosen.forward),
-            ("layer-by-layer guidance", chosen.guide if self.guide else 0),
-            ("KL(student||teacher)", chosen.reverse),
-        )
-        return [name if weight == 1 else f"{weight:g} {name}" for name, weight in named if weight]
+        return [
+            self.words[name] if weight == 1 else f"{weight:g} {self.words[name]}"
+            for name, weight in self.weights.items()
+        ]
 
-    def __call__(self, flow: Flow, x: Tensor, context: Tensor | None = None) -> Tensor:
-        """Of a batch of teacher samples x and their contexts."""
-        chosen, pair = self.options, self._pair(x)
-        if self.closed:
-            return reverse_kl(*pair, len(x), context)
-        loss = x.new_zeros(())
-        if chosen.forward:
-            loss = loss + chosen.forward * self._forward(pair, x, context)
-        if self.guide:
-            loss = loss + chosen.guide * self.guide(x, context)
-        if chosen.reverse:
-            divergence = reverse_kl(*pair, len(x), context, path=chosen.path, tail=chosen.tail)
-            loss = loss + chosen.reverse * divergence
-        return loss
+    @abstractmethod
+    def rows(self, train: Source, valid: Source, training: Training) -> tuple[Source, Source]:
+        """The rows to learn from, and to validate on, given the data of the teacher."""
 
-    def _forward(self, pair: tuple[Flow, Flow], x: Tensor, context: Tensor | None) -> Tensor:
-        # A new student is far from everywhere: only outliers are to be softened.
-        return forward_kl(*pair, x, context, tail=10 * self.options.tail)
-
-    def _pair(self, x: Tensor) -> tuple[Flow, Flow]:
-        """Both flows, where x is and as precise: the teacher, which is not trained, follows."""
-        like = self.teacher.base.like
-        if (like.device, like.dtype) != (x.device, x.dtype):
-            self.teacher.to(x)
-        return self.student, self.teacher
-
-    def validate(self, flow: Flow, x: Tensor, context: Tensor | None = None) -> Tensor:
-        """KL(teacher||student) plus KL(student||teacher) with softened tail: good both ways."""
-        pair = self._pair(x)
-        both = reverse_kl(*pair, len(x), context, tail=self.options.tail)
-        return self._forward(pair, x, context) + both
+    def follow(self, x: Tensor) -> None:
+        """Moves to the device and the precision of x whatever training has not moved there."""
+        for flow in (self.student, self.teacher, self.dressed):
+            like = flow.base.like
+            if (like.device, like.dtype) != (x.device, x.dtype):
+                flow.to(x)
 
 
 def distill(
     student: Flow,
     teacher: Flow,
-    contexts: Tensor | None = None,
+    train: Source,
+    valid: Source,
+    objective: Terms,
     *,
-    distillation: Distillation | None = None,
     training: Training | None = None,
-    out: str | Path | None = None,
-    resume: bool = False,
-    overwrite: bool = False,
-    recipe: Recipe | None = None,
-    schema: "TableSchema | None" = None,
+    run: Run | None = None,
     reporter: Reporter | None = None,
-    config: dict[str, Any] | None = None,
 ) -> Fitted:
     """Trains a student to be its teacher, in place: `fit` with another loss.
 
+    ```python
+    objective = caudal.Distillation().objective(student, teacher)
+    rows = objective.rows(data.train, data.valid, training)
+    caudal.distill(student, teacher, *rows, objective, training=training)
+    ```
+
     Args:
-        student: new from its recipe, over the teacher's events and contexts. Of a table, it was
-            assembled for the same schema and dressed as the teacher (`dress_as`).
+        student: new from its recipe, over the teacher's events and contexts; if it was assembled
+            for a schema, it is dressed as the teacher (`build_student`, `dress_as`).
         teacher: with a fast density; it is left as it is.
-        contexts: rows (N, C) that a conditional teacher is asked with, drawn at random.
-        distillation: what to learn from.
-        training: how; `epochs` are passes over the pool of teacher samples.
-        out: the run folder to leave behind; it, and what follows, as in `fit`.
-        resume: as in `fit`.
-        overwrite: as in `fit`.
-        recipe: of the student.
-        schema: of the teacher's table, if it has one.
-        reporter: as in `fit`.
-        config: as in `fit`.
+        train: rows to learn from, as the objective takes them: see `Objective.rows`.
+        valid: rows to select the best weights on.
+        objective: the loss of this pair, term by term; each term is logged.
+        training: how to train; `epochs` are passes over `train`.
+        run: the run folder to leave behind, with the student's recipe and schema.
+        reporter: receives progress.
 
     Raises:
-        InputError: the two do not go together, or as `fit`.
+        InputError: the two flows do not go together, or as `fit`.
         NumericalError: as `fit`.
+        Interrupted: as `fit`.
     """
-    options, training = distillation or Distillation(), training or Training()
-    if options.pool < training.batch_size:
-        raise InputError(f"--pool {options.pool}: fewer than one batch of {training.batch_size}")
     check_dressed_alike(student, teacher)
-    bare, given = undressed(student), undressed(copy.deepcopy(teacher))
-    given.requires_grad_(False).eval()
-    loss = DistillationLoss(bare, given, options)
-    rows = features(teacher, contexts)
-    if reporter is not None:
-        reporter.note(f"drawing {options.pool:,} samples of the teacher")
+    bare, _ = undressed_pair(student, teacher)
     fitted = fit(
         bare,
-        samples(given, rows, options.pool, mix(training.seed, _POOL)),
-        samples(given, rows, options.pool // 10, mix(training.seed, _HELD_OUT)),
+        train,
+        valid,
         training=training,
-        loss=loss,
-        validation_loss=loss.validate,
+        loss=objective,
+        validation_loss=objective.validation,
         whole=student,
-        out=out,
-        resume=resume,
-        overwrite=overwrite,
-        recipe=recipe,
-        schema=schema,
+        run=run,
         reporter=reporter,
-        config=config,
     )
-    student.to(bare.base.like)  # what is not trained follows: device and precision
+    student.to(bare.base.like)  # the dressing is not trained, and follows: device and precision
     return replace(fitted, flow=student.eval())

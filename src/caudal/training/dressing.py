@@ -1,22 +1,30 @@
-"""What stands between a flow and the user's rows, taken off and put on another flow."""
+"""The dressing of a flow: taken off, compared with that of another flow, and copied from it.
+
+The dressing stands between the part of a flow that learns and the user's rows: dequantisation,
+embedding, and the fixed maps next to the data.
+"""
+
+import math
+from collections.abc import Iterator
+from typing import cast
 
 import torch
 from torch import nn
 
 from caudal.base import FREE
 from caudal.bijection import Bijection, Chain, parts_of
-from caudal.bijections import Logit, Rescale, Standardise, Support
+from caudal.bijections import Flattened, Logit, Rescale, Standardise, Support
 from caudal.errors import InputError
 from caudal.flow import Flow
 
-_DRESSING = (Standardise, Support, Logit, Rescale)
+_FIXED = (Standardise, Support, Logit, Rescale)
 
 
 def undressed(flow: Flow) -> Flow:
     """The flow without its dequantisation, its embedding and the fixed maps next to the data.
 
     It shares the modules of the flow. Its events are rows as they come out of the dressing
-    (continuous, unbounded, standardised), its contexts what comes out of the embedding.
+    (continuous, unbounded, standardised), its contexts come out of the embedding.
     """
     parts, _ = _split(flow)
     bare = parts[0] if len(parts) == 1 else Chain(parts)
@@ -25,10 +33,21 @@ def undressed(flow: Flow) -> Flow:
         bare = parts_of(bare)[0]
     if shape is not None and flow.embedding is not None:
         example = flow.base.like.new_zeros(1, *(1 if n == FREE else n for n in shape))
-        found = tuple(flow.embedding(example).shape[1:])
-        shape = (*found[:-1], FREE) if shape[-1] == FREE else found
-    bare_flow = Flow(bare, flow.base, context_shape=shape)
-    return bare_flow.train(flow.training)
+        embedded = tuple(flow.embedding(example).shape[1:])
+        shape = (*embedded[:-1], FREE) if shape[-1] == FREE else embedded
+    return Flow(bare, flow.base, context_shape=shape).train(flow.training)
+
+
+def undressed_pair(student: Flow, teacher: Flow) -> tuple[Flow, Flow]:
+    """Both flows without their dressing, over the same events.
+
+    Where both see larger events as vectors only, their events are these vectors, standardised: so
+    their layers can be compared one by one.
+    """
+    ours, theirs = undressed(student), undressed(teacher)
+    if _is_flattened(ours) and _is_flattened(theirs):
+        return undressed(_of_vectors(ours)), undressed(_of_vectors(theirs))
+    return ours, theirs
 
 
 def dressing_of(flow: Flow) -> list[Bijection]:
@@ -37,16 +56,16 @@ def dressing_of(flow: Flow) -> list[Bijection]:
 
 
 def dress_as(flow: Flow, model: Flow) -> None:
-    """Gives a flow that was assembled for the same table the statistics of another.
+    """Copies the statistics of another flow's dressing.
 
     Raises:
-        InputError: they are not dressed alike.
+        InputError: the two flows are dressed in different ways.
     """
-    theirs, ours = _dressing(model), _dressing(flow)
+    ours, theirs = _dressings(flow, model)
     if [type(part) for part in ours] != [type(part) for part in theirs]:
-        raise InputError("teacher and student are not dressed alike: build both for one table")
-    for part, given in zip(ours, theirs, strict=True):
-        part.load_state_dict(given.state_dict())
+        raise InputError("student and teacher are not dressed alike: build both for one schema")
+    for part, source in zip(ours, theirs, strict=True):
+        part.load_state_dict(source.state_dict())
 
 
 def check_dressed_alike(flow: Flow, model: Flow) -> None:
@@ -59,25 +78,42 @@ def check_dressed_alike(flow: Flow, model: Flow) -> None:
         if getattr(flow, name) != getattr(model, name):
             shapes = f"{getattr(flow, name)}, not the teacher's {getattr(model, name)}"
             raise InputError(f"the student's {name.replace('_', ' ')} is {shapes}")
-    theirs, ours = _dressing(model), _dressing(flow)
+    ours, theirs = _dressings(flow, model)
     same = [type(part) for part in ours] == [type(part) for part in theirs] and all(
         torch.equal(a, b)
-        for part, given in zip(ours, theirs, strict=True)
-        for a, b in zip(part.state_dict().values(), given.state_dict().values(), strict=True)
+        for part, source in zip(ours, theirs, strict=True)
+        for a, b in zip(part.state_dict().values(), source.state_dict().values(), strict=True)
     )
     if not same:
         raise InputError("student and teacher standardise or bound their rows differently")
 
 
-def _dressing(flow: Flow) -> list[nn.Module]:
-    others = (flow.dequantization, flow.embedding)
-    return [*_split(flow)[1], *(part for part in others if part is not None)]
+def _dressings(flow: Flow, model: Flow) -> Iterator[list[nn.Module]]:
+    """The modules of the dressing of two flows, as far as both wear it."""
+    bare = undressed(flow), undressed(model)
+    inside = all(map(_is_flattened, bare))
+    for whole, part in zip((flow, model), bare, strict=True):
+        within = dressing_of(_of_vectors(part)) if inside else []
+        others = [module for module in (whole.dequantization, whole.embedding) if module]
+        yield [*within, *dressing_of(whole), *others]
+
+
+def _is_flattened(flow: Flow) -> bool:
+    """Whether a flow sees its events, such as images, as vectors only."""
+    return isinstance(flow.bijection, Flattened)
+
+
+def _of_vectors(flow: Flow) -> Flow:
+    """A flattened flow as a flow over vectors, of which it shares the bijection."""
+    base = type(flow.base)((math.prod(flow.base.event_shape),)).to(flow.base.like)
+    inner = cast(Flattened, flow.bijection).bijection
+    return Flow(inner, base, context_shape=flow.context_shape).train(flow.training)
 
 
 def _split(flow: Flow) -> tuple[list[Bijection], list[Bijection]]:
     """The parts of a flow that learn, at least one, and the fixed ones next to the data."""
     parts = parts_of(flow.bijection)
     end = len(parts)
-    while end > 1 and isinstance(parts[end - 1], _DRESSING):
+    while end > 1 and isinstance(parts[end - 1], _FIXED):
         end -= 1
     return parts[:end], parts[end:]

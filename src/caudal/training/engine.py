@@ -1,4 +1,4 @@
-"""One step of training, and one look at the loss without it."""
+"""One step of training, and one evaluation of the loss without a step."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -10,11 +10,10 @@ from torch import Tensor, nn
 from caudal.data.source import Batch
 from caudal.flow import Flow
 from caudal.losses import Terms
-from caudal.training.average import MovingAverage
-from caudal.training.flips import flipped
 from caudal.training.meter import Meter
+from caudal.training.optimizer import MovingAverage, make_optimizer
 from caudal.training.options import Training
-from caudal.training.schedule import learning_rate
+from caudal.training.rows import flipped
 from caudal.training.seeds import STEP, mix, seed_all
 
 if TYPE_CHECKING:
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 Loss = Callable[[Flow, Tensor, Tensor | None], Tensor]
 """loss(flow, x, context): a scalar to minimise, the mean over the rows of x."""
 
-_CHECK_EVERY = 32  # steps between looks at an accelerator, each of which waits for it
+_CHECK_EVERY = 32  # steps between checks on an accelerator, each of which waits for it
 
 
 class NotFiniteError(ArithmeticError):
@@ -35,7 +34,7 @@ class NotFiniteError(ArithmeticError):
 
 
 class _Objective(nn.Module):
-    """The loss as a module, for what wraps modules: processes, the compiler."""
+    """The loss as a module, for what wraps modules: several processes, the compiler."""
 
     def __init__(self, flow: Flow, loss: Loss, mixed: bool) -> None:
         super().__init__()
@@ -44,7 +43,7 @@ class _Objective(nn.Module):
         self.mixed = mixed
 
     def forward(self, x: Tensor, context: Tensor | None) -> Tensor:
-        # Not Fabric's mixed precision: that would round the data themselves.
+        # Fabric's own mixed precision would round the data too.
         with torch.autocast(x.device.type, torch.bfloat16, enabled=self.mixed):
             return self.loss(self.flow, x, context)
 
@@ -52,8 +51,8 @@ class _Objective(nn.Module):
 class Engine:
     """The flow, its optimiser and its moving average, on their devices.
 
-    After a number that is not finite the weights no longer change. On the CPU every step looks
-    for one; an accelerator latches it, so that looking now and then is enough.
+    After a number that is not finite the weights no longer change. On the CPU every step checks
+    for one; an accelerator latches it, so that an occasional check is enough.
     """
 
     def __init__(
@@ -65,16 +64,15 @@ class Engine:
         total: int,
         validation_loss: Loss | None = None,
     ) -> None:
-        self.flow, self.training, self.fabric = flow, training, fabric
-        self.loss = loss
-        self.total = total
+        self.flow, self.training, self.fabric, self.total = flow, training, fabric, total
+        self.loss, self.validation_loss = loss, validation_loss or loss
         mixed = training.precision == "bf16-mixed"
         plain = _Objective(flow, loss, mixed)
         self._measure = _Objective(flow, validation_loss, mixed) if validation_loss else plain
         objective: Any = torch.compile(plain) if training.compile else plain
         self.optimizer = make_optimizer(flow, training)
         wrapped, _ = fabric.setup(objective, self.optimizer)
-        # Fabric's wrapper costs a small step some percent, and one process does not need it.
+        # Fabric's wrapper slows small steps by some percent, and one process does not need it.
         self._objective = objective if fabric.world_size == 1 else wrapped
         self._parameters = [p for p in flow.parameters() if p.requires_grad]
         self.average = MovingAverage(flow, training.ema) if training.ema else None
@@ -87,23 +85,18 @@ class Engine:
         """A tensor on the device and in the precision of the flow."""
         return self.flow.base.like
 
-    @property
-    def terms(self) -> Mapping[str, Tensor] | None:
-        """The terms of the loss at its last call, if it is one of several."""
-        return self.loss.latest if isinstance(self.loss, Terms) else None
-
     def step(self, step: int, batch: Batch) -> None:
-        """Step `step`, counted from 0, on this process's share of a batch.
+        """Takes step `step`, counted from 0, on this process's share of a batch.
 
         Raises:
-            NotFiniteError: this step, or one of those since the last look, was not finite.
+            NotFiniteError: this step, or one since the last check, was not finite.
         """
         batch = self.begin(step, batch)
         loss = self._objective(batch.x, batch.context)
         loss.backward()
         norm = self._clip()
         loss = self._agreed(loss.detach())
-        self.meter.add(loss, norm, self.terms)
+        self.meter.add(loss, norm, _terms_of(self.loss))
         if self.check_every > 1:
             self._set_latch(loss + norm)
         if step % self.check_every == 0:
@@ -119,19 +112,19 @@ class Engine:
 
     def rate(self, step: int) -> float:
         """The learning rate of a step."""
-        return learning_rate(step, self.total, self.training)
+        return self.training.learning_rate(step, self.total)
 
     def begin(self, step: int, batch: Batch) -> Batch:
         """Makes the randomness of a step a function of the seed, the step and the process.
 
-        Gives the batch as the step takes it: some images mirrored, where that is asked for.
+        Returns the batch as the step takes it: with `flips`, some images are mirrored.
         """
         numbers = (self.training.seed, STEP, step, self.fabric.global_rank)
         seed_all(mix(*numbers), self.like.device)
         return flipped(batch) if self.training.flips else batch
 
     def check(self, step: int) -> None:
-        """Looks at the numbers since the last look, of which those of `step` are the last.
+        """Checks the numbers since the last check, of which those of `step` are the last.
 
         Raises:
             NotFiniteError: one is not finite.
@@ -141,17 +134,22 @@ class Engine:
         if first is not None:
             raise NotFiniteError(step - (len(values) - 1 - first))
 
-    def evaluate(self, batch: Batch) -> float:
-        """The validation loss of a batch, in the mode and on the weights of now."""
+    def evaluate(self, batch: Batch) -> dict[str, float]:
+        """The validation loss of a batch as `valid`, and its terms, if any, as `valid_NAME`.
+
+        The flow is taken in its present mode and on its present weights.
+        """
         with torch.no_grad():
-            return float(self._measure(batch.x, batch.context))
+            loss = float(self._measure(batch.x, batch.context))
+        terms = _terms_of(self.validation_loss)
+        return {"valid": loss, **{f"valid_{name}": float(value) for name, value in terms.items()}}
 
     def _clip(self) -> Tensor:
-        """Shortens the gradient where it is too long, and gives the norm it had."""
+        """Shortens the gradient where it is too long, and returns the norm it had."""
         gradients = [p.grad for p in self._parameters if p.grad is not None]
         norm = nn.utils.get_total_norm(gradients)
         limit = self.training.clip
-        # On the CPU a look costs less than a multiplication by one; elsewhere it costs more.
+        # On the CPU reading the norm costs less than multiplying by one; elsewhere it costs more.
         if limit and (norm.device.type != "cpu" or float(norm) > limit):
             nn.utils.clip_grads_with_norm_(self._parameters, limit, norm)
         return norm
@@ -164,34 +162,11 @@ class Engine:
 
     def _set_latch(self, value: Tensor) -> None:
         # A fused optimiser leaves the weights alone where `found_inf` is 1: no need to wait for
-        # the device in each step to find out.
+        # the device in each step to learn whether it is.
         self._latch = torch.maximum(self._latch, (~torch.isfinite(value)).float())
         self.optimizer.found_inf = self._latch  # type: ignore[attr-defined]
 
 
-_GAIN, _DIRECTION = (f"parametrizations.weight.original{i}" for i in range(2))
-"""What torch calls the two halves of a weight-normalised matrix."""
-
-
-def make_optimizer(flow: Flow, training: Training) -> torch.optim.Optimizer:
-    """AdamW in one fused kernel; without decay it is Adam. Only matrices decay.
-
-    Of weight-normalised ones the gain does, as in Real-NVP: their length is the gain's alone.
-    """
-    named = [(name, p) for name, p in flow.named_parameters() if p.requires_grad]
-    parameters = [p for _, p in named]
-    decaying = [p for name, p in named if _decays(name, p)]
-    chosen = {id(p) for p in decaying}
-    others = [p for p in parameters if id(p) not in chosen]
-    groups = [
-        {"params": decaying, "weight_decay": training.weight_decay},
-        {"params": others, "weight_decay": 0.0},
-    ]
-    # Each group is a kernel of its own, so there are two only where they differ.
-    chosen_groups = groups if training.weight_decay else [{"params": parameters}]
-    return torch.optim.AdamW(chosen_groups, lr=training.lr, weight_decay=0.0, fused=True)
-
-
-def _decays(name: str, parameter: Tensor) -> bool:
-    is_matrix = sum(size > 1 for size in parameter.shape) > 1
-    return name.endswith(_GAIN) or (is_matrix and not name.endswith(_DIRECTION))
+def _terms_of(loss: Loss) -> Mapping[str, Tensor]:
+    """The terms of a loss at its last call; none if it is not a sum of several."""
+    return loss.latest if isinstance(loss, Terms) else {}

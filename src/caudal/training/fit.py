@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from caudal.data.source import Source, require_rows
@@ -10,48 +9,45 @@ from caudal.errors import InputError
 from caudal.flow import Flow
 from caudal.initialization import initialize
 from caudal.losses import nll
-from caudal.recipes import Recipe, describe
-from caudal.training.compiler import why_not_compile
-from caudal.training.devices import launch
+from caudal.recipes import describe
+from caudal.training.checkpoint import check_recipe_of
+from caudal.training.devices import launch, why_not_compile
 from caudal.training.engine import Engine, Loss
 from caudal.training.interruption import Interrupted, interruptible
-from caudal.training.keeper import Keeper
-from caudal.training.match import check_recipe_of
+from caudal.training.keeper import Identity, Keeper, Position, restore
 from caudal.training.options import LASTING, Training
 from caudal.training.progress import Reporter, Silent
 from caudal.training.rows import (
-    Given,
+    RowsLike,
     as_source,
     fingerprint,
     hold_out,
     initial_rows,
-    place,
     resident,
+    to_device,
 )
 from caudal.training.run import Run
 from caudal.training.seeds import SAMPLE, generator_of, mix, own_randomness
-from caudal.training.state import Position, restore
 from caudal.training.trainer import Trainer
 from caudal.training.validation import Validator
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-    from caudal.data.schema import Schema
-
 
 @dataclass(frozen=True)
 class Fitted:
-    """What training came to.
+    """The result of training.
 
     Attributes:
         flow: with its best weights, in evaluation mode, on the device it was trained on.
-        best_step: after how many steps these were validated.
+        best_step: number of steps after which these weights were validated.
         best_valid: their mean validation loss, nats.
-        stopped: why it ended: "steps" were done, or "patience" ran out.
+        stopped: why training ended: "steps" were done, or "patience" ran out.
         history: the records of `metrics.jsonl`: points of the training curve (`step`, `epoch`,
             `train`, `grad_norm`, `lr`, `seconds`); at validations also `valid`, `best`,
-            `rows_per_second` and, with splines, `tails`.
+            `rows_per_second` and, with splines, `tails`. A loss of several terms adds
+            `train_NAME` and `valid_NAME` for each of them.
     """
 
     flow: Flow
@@ -63,20 +59,15 @@ class Fitted:
 
 def fit(
     flow: Flow,
-    data: Given,
-    validation: Given | None = None,
+    data: RowsLike,
+    validation: RowsLike | None = None,
     *,
     training: Training | None = None,
     loss: Loss = nll,
     validation_loss: Loss | None = None,
     whole: Flow | None = None,
-    out: str | Path | None = None,
-    resume: bool = False,
-    overwrite: bool = False,
-    recipe: Recipe | None = None,
-    schema: "Schema | None" = None,
+    run: Run | None = None,
     reporter: Reporter | None = None,
-    config: dict[str, Any] | None = None,
     watch: Callable[[int], object] | None = None,
 ) -> Fitted:
     """Trains a flow, in place.
@@ -85,43 +76,31 @@ def fit(
         flow: new from its recipe; statistics are taken from the data before the first step.
         data: training rows: a Source, x (N, *event), or (x, context), tensors or arrays.
         validation: rows to select the best weights on; a tenth of `data` if not given.
-        training: how; the defaults of `Training` if not given.
+        training: how to train; the defaults of `Training` if not given.
         loss: loss(flow, x, context), the mean over the rows of x of what to minimise.
         validation_loss: what selects the best weights, if not `loss`.
-        whole: the flow of which `flow` is the trained part, sharing its modules; then `out` holds
-            that, and `recipe` and `schema` are of it.
-        out: the run folder to leave behind.
-        resume: go on from the state in `out`, or start if there is none. On the CPU the result
-            is bit for bit that of a run without the break. Options may change but for seed,
-            batch_size, precision and ema; with more steps the rest follows the longer cosine.
-        overwrite: replace the run in `out`, once nothing is left to refuse.
-        recipe: that `flow` was built with; needed for `out`, so that its model can be loaded.
-        schema: of the table, where `flow` was assembled for one.
-        reporter: is told how it goes.
-        config: what `config.yaml` in `out` shall hold.
-        watch: is called with the steps done after the 1st, 2nd, 4th, 8th, ... validation and the
-            last one, while the flow is as it was validated; it may draw from the flow.
+        whole: the flow of which `flow` is the trained part, sharing its modules; then the run's
+            model is the whole flow, and `run.recipe` and `run.schema` describe that.
+        run: the run folder to leave behind, to resume or to replace.
+        reporter: receives progress.
+        watch: is called with the number of steps done after the 1st, 2nd, 4th, 8th, ...
+            validation and after the last, while the flow is as it was validated; it may draw
+            samples from the flow.
 
     Raises:
         InputError: the data, the options or the folder cannot be used.
-        NumericalError: a loss or gradient was not finite; `out` keeps the best model so far.
-        Interrupted: Ctrl-C or SIGTERM; the state is saved in `out`.
+        NumericalError: a loss or gradient was not finite; the run keeps the best model so far.
+        Interrupted: Ctrl-C or SIGTERM; the state is saved in the run.
     """
     training, reporter = training or Training(), reporter or Silent()
-    run = None if out is None else Run(out)
-    keeper = Keeper(run, recipe, schema, resume, overwrite, config, whole)
-    if run and recipe:
-        check_recipe_of(whole or flow, recipe, schema)
+    if run:
+        run.check_start()
+        check_recipe_of(whole or flow, run.recipe, run.schema)
     train, valid = _sources(flow, data, validation, training)
-    identity = {
-        "recipe": None if recipe is None else describe(recipe),
-        "schema": None if schema is None else schema.to_dict(),
-        "training": {name: getattr(training, name) for name in LASTING},
-        "data": {"train": fingerprint(train), "validation": fingerprint(valid)},
-    }
-    state = keeper.read(identity)
-    if resume and state is None:
-        reporter.note(f"{out}: nothing to resume, starting anew")
+    keeper = Keeper(run, _identity(run, training, train, valid), whole)
+    state = keeper.read()
+    if run and run.resume and state is None:
+        reporter.note(f"{run.path}: nothing to resume, starting anew")
     fabric = launch(training)
     reporter = reporter if fabric.global_rank == 0 else Silent()
     training = _without_broken_compiler(training, fabric, reporter)
@@ -131,11 +110,10 @@ def fit(
             total = training.total_steps(train.n_rows // training.batch_size)
             engine = Engine(flow, loss, training, fabric, total, validation_loss)
             train, valid = (resident(source, engine.like) for source in (train, valid))
-            position, history = _begin(engine, train, keeper, state, identity)
+            position, history = _begin(engine, train, keeper, state)
             validator = Validator(engine, train, valid)
             start = (position, history, watch)
-            trainer = Trainer(engine, train, validator, keeper, identity, reporter, stop, *start)
-            ended = trainer.run()
+            ended = Trainer(engine, train, validator, keeper, reporter, stop, *start).run()
     except Interrupted:
         ended = "interrupted"
         raise
@@ -148,7 +126,7 @@ def fit(
 
 
 def _sources(
-    flow: Flow, data: Given, validation: Given | None, training: Training
+    flow: Flow, data: RowsLike, validation: RowsLike | None, training: Training
 ) -> tuple[Source, Source]:
     train = as_source(data, flow)
     if validation is None:
@@ -157,26 +135,32 @@ def _sources(
         valid = as_source(validation, flow)
     require_rows(train, training.batch_size)
     if training.flips and len(flow.event_shape) != 3:
-        raise InputError("--flips mirrors images, and these rows are none: leave it out")
+        raise InputError("`flips=True` mirrors images, and these rows are none: leave it out")
     return train, valid
 
 
+def _identity(run: Run | None, training: Training, train: Source, valid: Source) -> Identity:
+    recipe, schema = (run.recipe, run.schema) if run else (None, None)
+    return {
+        "recipe": None if recipe is None else describe(recipe),
+        "schema": None if schema is None else schema.to_dict(),
+        "training": {name: getattr(training, name) for name in LASTING},
+        "data": {"train": fingerprint(train), "validation": fingerprint(valid)},
+    }
+
+
 def _begin(
-    engine: Engine,
-    train: Source,
-    keeper: Keeper,
-    state: dict[str, Any] | None,
-    identity: dict[str, Any],
+    engine: Engine, train: Source, keeper: Keeper, state: dict[str, Any] | None
 ) -> tuple[Position, list[dict[str, Any]]]:
-    """Where training starts: after initialisation from the data, or where it was left."""
+    """Where training starts: after initialisation from the data, or where it was interrupted."""
     if state is not None:
         position = restore(state, engine)
         keeper.begin()
-        keeper.keep_best(engine.flow, position, identity)
+        keeper.keep_best(engine.flow, position)
         return position, keeper.history(position.step)
     seed = engine.training.seed
     generator = generator_of(mix(seed, SAMPLE), engine.like.device)
-    rows = place(initial_rows(train, seed, engine.flow), engine.like)
+    rows = to_device(initial_rows(train, seed, engine.flow), engine.like)
     initialize(engine.flow, *rows, generator)
     if engine.average:
         engine.average.reset()
@@ -190,5 +174,5 @@ def _without_broken_compiler(training: Training, fabric: "Fabric", reporter: Rep
     why = why_not_compile(fabric.device)
     if why is None:
         return training
-    reporter.note(f"--compile: no working compiler, going on without it ({why})")
+    reporter.note(f"`compile=True`: no working compiler, going on without it ({why})")
     return replace(training, compile=False)

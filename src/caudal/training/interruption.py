@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM end training after the step, not in the middle of it."""
+"""Ctrl-C and SIGTERM end training after the current step, not in the middle of it."""
 
 import signal
 import threading
@@ -11,7 +11,7 @@ class Interrupted(KeyboardInterrupt):
     """Training was stopped from outside, and everything is saved. The message says how to go on.
 
     Attributes:
-        exit_code: what a program ends with by convention: 130 for Ctrl-C, 143 for SIGTERM.
+        exit_code: of a program, by convention: 130 for Ctrl-C, 143 for SIGTERM.
     """
 
     def __init__(self, message: str, exit_code: int = 130) -> None:
@@ -20,7 +20,7 @@ class Interrupted(KeyboardInterrupt):
 
 
 class Stop:
-    """Whether a signal came, and which."""
+    """True once a signal has come; `signal` is its number."""
 
     signal: int = 0
 
@@ -30,9 +30,9 @@ class Stop:
 
 @contextmanager
 def interruptible() -> Iterator[Stop]:
-    """Within, the first signal sets the flag and a second one acts at once, as without this.
+    """Within, the first signal sets the flag, and a second one acts at once as it usually does.
 
-    Signals reach the main thread only; in any other this does nothing.
+    Signals reach the main thread only; in any other thread this does nothing.
     """
     stop = Stop()
     if threading.current_thread() is not threading.main_thread():

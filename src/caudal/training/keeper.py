@@ -1,18 +1,47 @@
-"""What training writes, and in which order."""
+"""What training writes into the run folder, in which order, and how a run is resumed from it."""
 
-from typing import TYPE_CHECKING, Any
+import pickle
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
+import torch
+from torch import Tensor
+
+from caudal import files
 from caudal.errors import InputError
 from caudal.flow import Flow
-from caudal.recipes import Recipe
 from caudal.training.checkpoint import grafted, save_model
 from caudal.training.devices import leads
 from caudal.training.engine import Engine
-from caudal.training.run import Run, write_config
-from caudal.training.state import Position, read_state, save_state
+from caudal.training.run import Run
 
-if TYPE_CHECKING:
-    from caudal.data.schema import Schema
+Identity = dict[str, Any]
+"""What makes a run this run, as nested plain data: recipe, schema, lasting options, the data."""
+
+_FORMAT = 1
+
+
+@dataclass
+class Position:
+    """How far training has come.
+
+    Attributes:
+        step: steps done.
+        stale: validations since the best one.
+        best_step: steps done at the best validation; None before the first.
+        best_valid: mean validation loss then, nats.
+        seconds: time spent training so far, in all sessions.
+        best: the weights then, as they were validated.
+    """
+
+    step: int = 0
+    stale: int = 0
+    best_step: int | None = None
+    best_valid: float = float("inf")
+    seconds: float = 0.0
+    best: dict[str, Tensor] = field(default_factory=dict)
 
 
 class Keeper:
@@ -20,83 +49,133 @@ class Keeper:
 
     The state is written last and is complete in itself, so a kill at any moment leaves a state
     from which the other files come out as they would have.
+
+    Args:
+        run: the folder, or None.
+        identity: of the run; goes into the state, and must be the same when resuming.
+        whole: the flow that the model file holds, if the trained flow is only a part of it.
     """
 
-    def __init__(
-        self,
-        run: Run | None,
-        recipe: Recipe | None,
-        schema: "Schema | None",
-        resume: bool = False,
-        overwrite: bool = False,
-        config: dict[str, Any] | None = None,
-        whole: Flow | None = None,
-    ) -> None:
-        if resume and overwrite:
-            raise InputError("--resume and --overwrite: choose one of them")
-        if run and recipe is None:
-            raise InputError("out= needs recipe=: the model file could not be loaded without it")
-        if run and not resume and not overwrite and run.started():
-            raise InputError(
-                f"{run.path}: a run is there already; resume it (--resume), or name another folder"
-            )
-        if run and resume and run.model_path.exists() and not run.state_path.exists():
-            raise InputError(f"{run.path}: holds a model but no state.pt to resume from")
-        self.run, self.recipe, self.schema, self.resume = run, recipe, schema, resume
-        self.overwrite, self.config, self.whole = overwrite, config, whole
+    def __init__(self, run: Run | None, identity: Identity, whole: Flow | None = None) -> None:
+        self.run, self.identity, self.whole = run, identity, whole
+        self._writes = run if leads() else None
 
-    @property
-    def place(self) -> str | None:
-        """The folder, for messages."""
-        return None if self.run is None else str(self.run.path)
-
-    def read(self, identity: dict[str, Any]) -> dict[str, Any] | None:
+    def read(self) -> dict[str, Any] | None:
         """The state to resume from; None to start anew.
 
         Raises:
-            InputError: the state is damaged, or of another run.
+            InputError: the state is damaged, or belongs to another run.
         """
-        if self.run is None or not self.resume or not self.run.state_path.exists():
+        if self.run is None or not self.run.resume or not self.run.state_path.exists():
             return None
-        return read_state(self.run.state_path, identity)
+        return _read_state(self.run.state_path, self.identity)
+
+    def begin(self) -> None:
+        """Prepares the folder, once nothing is left to refuse."""
+        if self._writes:
+            self._writes.begin()
 
     def history(self, step: int) -> list[dict[str, Any]]:
-        """The records up to a step; those after it are of work that was lost."""
+        """The records up to a step; the work that later ones describe was lost."""
         records = [] if self.run is None else self.run.metrics()
         return [record for record in records if record["step"] <= step]
 
-    def begin(self) -> None:
-        """Touches the folder for the first time, when nothing is left to refuse.
-
-        Removes an old run that is to be replaced, and what a killed process left half-written.
-        """
-        if self.run is None or not leads():
+    def keep_best(self, flow: Flow, position: Position) -> None:
+        """Writes the best weights, with their step and validation loss."""
+        run = self._writes
+        if run is None or run.recipe is None or not position.best:
             return
-        self.run.sweep()
-        if self.overwrite:
-            self.run.clear()
-        if self.config is not None:
-            write_config(self.run.path, self.config)
-
-    def keep_best(self, flow: Flow, position: Position, identity: dict[str, Any]) -> None:
-        """Writes the best weights, with their step, validation loss and marks of the data."""
-        if self.run and leads() and self.recipe and position.best:
-            extra = {"step": position.best_step, "valid": position.best_valid}
-            whole, weights = flow, position.best
-            if self.whole is None:
-                extra |= {"data": identity["data"]}
-            else:  # what a part was trained on are no rows of the whole
-                whole, weights = self.whole, grafted(self.whole, flow, position.best)
-            save_model(self.run.model_path, whole, self.recipe, self.schema, extra, weights)
+        extra = {"step": position.best_step, "valid": position.best_valid}
+        if self.whole is None:
+            extra |= {"data": self.identity["data"]}
+            save_model(run.model_path, flow, run.recipe, run.schema, extra, position.best)
+        else:  # the rows that a part was trained on are not rows of the whole
+            weights = grafted(self.whole, flow, position.best)
+            save_model(run.model_path, self.whole, run.recipe, run.schema, extra, weights)
 
     def keep_state(
-        self,
-        engine: Engine,
-        position: Position,
-        history: list[dict[str, Any]],
-        identity: dict[str, Any],
+        self, engine: Engine, position: Position, history: list[dict[str, Any]]
     ) -> None:
-        """Writes the curve, and then all that resuming needs."""
-        if self.run and leads():
-            self.run.write_metrics(history)
-            save_state(self.run.state_path, position, engine, identity)
+        """Writes the curve, and then everything that resuming needs."""
+        if self._writes:
+            self._writes.write_metrics(history)
+            _save_state(self._writes.state_path, position, engine, self.identity)
+
+
+def restore(state: dict[str, Any], engine: Engine) -> Position:
+    """Puts a state back into the flow, its optimiser and its average."""
+    engine.flow.load_state_dict(state["flow"])
+    engine.optimizer.load_state_dict(state["optimizer"])
+    if engine.average:
+        engine.average.load_state_dict(state["average"])
+    engine.meter.load_state_dict(state["meter"], engine.like)
+    return Position(**state["position"])
+
+
+def _save_state(path: Path, position: Position, engine: Engine, identity: Identity) -> None:
+    state = {
+        "format": _FORMAT,
+        "identity": identity,
+        "position": {f: getattr(position, f) for f in position.__dataclass_fields__},
+        "flow": engine.flow.state_dict(),
+        "optimizer": engine.optimizer.state_dict(),
+        "average": engine.average.state_dict() if engine.average else None,
+        "meter": engine.meter.state_dict(),
+    }
+    with files.atomic(path) as temporary, temporary.open("wb") as file:
+        try:
+            torch.save(state, file)
+        except RuntimeError as error:
+            if isinstance(error.__context__, OSError):  # the cause, such as a full disk
+                raise error.__context__ from None
+            raise
+
+
+def _read_state(path: Path, identity: Identity) -> dict[str, Any]:
+    """Reads a state, running no code from it."""
+    try:
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        newer = state["format"] > _FORMAT
+    except (OSError, RuntimeError, EOFError, LookupError, TypeError, pickle.UnpicklingError) as e:
+        raise InputError(f"{path}: damaged, or not a training state; start a new run") from e
+    if newer:
+        raise InputError(f"{path}: written by a newer caudal: upgrade to resume it")
+    _check_identity(path, state["identity"], identity)
+    return state
+
+
+def _check_identity(path: Path, then: Identity, now: Identity) -> None:
+    """Refuses to resume another run."""
+    before, after = dict(_leaves(then)), dict(_leaves(now))
+    if "schema" not in then:  # written by a caudal that did not keep it
+        after = {name: value for name, value in after.items() if not name.startswith("schema.")}
+    for name in sorted(before.keys() | after.keys()):
+        if before.get(name) == after.get(name):
+            continue
+        if name.startswith("data."):
+            part = name.split(".")[1]
+            raise InputError(
+                f"{path}: cannot resume, the {part} rows are not those of the run any more: "
+                f"put the data file, and the options that choose rows and columns, back as "
+                f"they were, or start a new run"
+            )
+        raise InputError(
+            f"{path}: cannot resume, {name} was {_shorten(str(before.get(name)))} and is "
+            f"{_shorten(str(after.get(name)))}: give the old value, or start a new run"
+        )
+
+
+def _shorten(text: str, most: int = 60) -> str:
+    """A value short enough for a message; a column may have thousands of categories."""
+    return text if len(text) <= most else f"{text[: most - 3]}..."
+
+
+def _leaves(tree: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """The values of nested dicts, by dotted names; dicts in a list go by their own names."""
+    if isinstance(tree, list | tuple) and tree and all(isinstance(item, dict) for item in tree):
+        tree = {item["name"]: item for item in tree}
+    if not isinstance(tree, dict):
+        yield path, tree
+        return
+    for key, value in tree.items():
+        yield from _leaves(value, f"{path}.{key}" if path else key)

@@ -1,4 +1,4 @@
-"""Losses and gradient norms of the steps, kept on the device until somebody asks."""
+"""Losses and gradient norms of the steps, kept on the device until they are asked for."""
 
 from collections.abc import Mapping
 
@@ -9,7 +9,7 @@ from torch import Tensor
 class Meter:
     """Means over the steps since the last point of the curve, and since the last validation.
 
-    Reading a number from a GPU waits for it; so the steps only leave their scalars here.
+    Reading a number from a GPU waits for it, so the steps only leave their scalars here.
     """
 
     def __init__(self) -> None:
@@ -18,17 +18,17 @@ class Meter:
         self._terms: list[Mapping[str, Tensor]] = []  # of the steps since the last point
         self._sums = [0.0, 0.0]  # of losses and norms drained since the last validation
         self._count = 0
-        self._checked = 0  # how many of `losses` somebody has looked at
+        self._checked = 0  # how many of `losses` were checked
 
     def add(self, loss: Tensor, norm: Tensor, terms: Mapping[str, Tensor] | None = None) -> None:
-        """Takes the scalars of one step; of a loss of several terms, each of them."""
+        """Takes the scalars of one step, and the terms of its loss if it has several."""
         self.losses.append(loss)
         self.norms.append(norm)
         if terms:
             self._terms.append(terms)
 
     def unchecked(self) -> list[float]:
-        """Loss plus norm, finite if both are, of the steps since the last call (or drain)."""
+        """Loss plus norm, finite if both are, for the steps since the last call (or drain)."""
         losses, norms = self.losses[self._checked :], self.norms[self._checked :]
         self._checked = len(self.losses)
         if len(losses) <= 1:
@@ -47,10 +47,10 @@ class Meter:
 
     def drain_terms(self) -> dict[str, float]:
         """Mean of each term of the loss since the last call, as `train_NAME`."""
-        found, self._terms = self._terms, []
-        names = found[0] if found else ()
+        taken, self._terms = self._terms, []
+        names = taken[0] if taken else ()
         return {
-            f"train_{name}": float(torch.stack([terms[name] for terms in found]).mean())
+            f"train_{name}": float(torch.stack([terms[name] for terms in taken]).mean())
             for name in names
         }
 
@@ -63,7 +63,7 @@ class Meter:
         return loss, norm
 
     def state_dict(self) -> dict[str, object]:
-        """All of it, as plain numbers."""
+        """Everything the meter holds, as plain numbers."""
         return {
             "losses": [float(loss) for loss in self.losses],
             "norms": [float(norm) for norm in self.norms],
@@ -73,11 +73,11 @@ class Meter:
         }
 
     def load_state_dict(self, state: dict, like: Tensor) -> None:
-        """Takes over from `state_dict`; `like` says device and precision."""
+        """Restores a `state_dict`; `like` has the device and the precision."""
         self.losses = [like.new_tensor(loss) for loss in state["losses"]]
         self.norms = [like.new_tensor(norm) for norm in state["norms"]]
         self._sums, self._count = list(state["sums"]), state["count"]
-        held = state.get("terms", [])  # states of before there were any have none
+        held = state.get("terms", [])  # missing in states of older versions
         self._terms = [{k: like.new_tensor(v) for k, v in terms.items()} for terms in held]
         self._checked = len(self.losses)
 

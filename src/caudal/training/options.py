@@ -1,16 +1,21 @@
 """The options of training, which are also its flags on the command line."""
 
-from dataclasses import dataclass, fields
-from numbers import Integral, Real
-from typing import Literal, get_args
+import math
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from annotated_types import Ge, Gt, Interval
 
 from caudal.errors import InputError
+from caudal.fields import check_fields
 from caudal.training.seeds import check_seed
 
 Precision = Literal["32-true", "64-true", "bf16-mixed"]
-"""What Fabric calls them. float16 is not among them: log-densities overflow it."""
-PRECISIONS: tuple[str, ...] = get_args(Precision)
-ACCELERATORS = ("auto", "cpu", "cuda", "mps")
+"""Precisions by their names in Fabric. float16 is left out: log-densities overflow it."""
+Accelerator = Literal["auto", "cpu", "cuda", "mps"]
+Count = Annotated[int, Ge(1)]
+LASTING = ("seed", "batch_size", "precision", "ema")
+"""Options that a resumed run cannot change, because the training so far depends on them."""
 
 
 @dataclass(frozen=True)
@@ -21,88 +26,66 @@ class Training:
         InputError: a value is out of its range.
     """
 
-    epochs: int = 100
+    epochs: Count = 100
     """Passes over the training rows."""
-    steps: int | None = None
+    steps: Count | None = None
     """Optimiser steps, instead of epochs."""
-    batch_size: int = 256
+    batch_size: Count = 256
     """Rows in each step, over all devices together."""
-    lr: float = 1e-3
+    lr: Annotated[float, Gt(0)] = 1e-3
     """Learning rate of Adam, reached after the warm-up."""
-    weight_decay: float = 0.0
+    weight_decay: Annotated[float, Ge(0)] = 0.0
     """Decoupled weight decay (AdamW) of weight matrices, and of the gains of weight-normalised
     ones; biases and scales are left alone."""
-    warmup: int = 100
+    warmup: Annotated[int, Ge(0)] = 100
     """Steps over which the learning rate rises in a line from zero."""
     cosine: bool = True
     """Lower the learning rate to zero along a cosine after the warm-up; else keep it."""
-    clip: float = 5.0
+    clip: Annotated[float, Ge(0)] = 5.0
     """Largest norm of the whole gradient; longer ones are shortened to it. 0 is off."""
     flips: bool = False
     """Images: mirror each one or not, at random, in each step; never in evaluation."""
-    ema: float = 0.0
+    ema: Annotated[float, Interval(ge=0, lt=1)] = 0.0
     """Decay of a moving average of the weights, which is then what is validated. 0 is off."""
-    patience: int = 30
+    patience: Annotated[int, Ge(0)] = 30
     """Stop after this many validations without gain. 0 never stops early."""
-    validate_every: int | None = None
+    validate_every: Count | None = None
     """Steps between validations and saves; once an epoch if not given."""
     precision: Precision = "32-true"
     """Floating point of the weights, or of the matrix products alone (bf16-mixed)."""
     compile: bool = False
     """Compile the loss with torch.compile: slower to start, then faster."""
-    accelerator: str = "auto"
+    accelerator: Accelerator = "auto"
     """cpu, cuda, mps, or auto for the best there is."""
-    devices: int = 1
+    devices: Count = 1
     """Devices of each machine to train on, each with an equal share of every batch."""
-    num_nodes: int = 1
+    num_nodes: Count = 1
     """Machines to train on; start the same command on each with torchrun."""
     seed: int = 0
-    """Of the order of the rows, of dropout and of dequantisation noise."""
+    """Seed of the order of the rows, of dropout and of dequantisation noise."""
 
     def __post_init__(self) -> None:
-        self._require_types()
-        self._require("precision", self.precision in PRECISIONS, f"one of {_list(PRECISIONS)}")
-        known = self.accelerator in ACCELERATORS
-        self._require("accelerator", known, f"one of {_list(ACCELERATORS)}")
+        check_fields(self)
         check_seed(self.seed)
-        for name in ("epochs", "batch_size", "devices", "num_nodes"):
-            self._require(name, getattr(self, name) >= 1, "at least 1")
-        for name in ("steps", "validate_every"):
-            value = getattr(self, name)
-            self._require(name, value is None or value >= 1, "at least 1, or not given")
-        for name in ("weight_decay", "warmup", "clip", "patience"):
-            self._require(name, getattr(self, name) >= 0, "at least 0")
-        self._require("lr", 0 < self.lr < float("inf"), "a positive number")
-        self._require("ema", 0 <= self.ema < 1, "in [0, 1)")
         workers = self.devices * self.num_nodes
-        self._require("batch_size", self.batch_size % workers == 0, f"a multiple of {workers}")
-
-    def _require_types(self) -> None:
-        for name, default in ((field.name, field.default) for field in fields(self)):
-            value = getattr(self, name)
-            if default is None and value is None:  # steps, validate_every
-                continue
-            if isinstance(default, bool):
-                self._require(name, isinstance(value, bool), "True or False")
-            elif default is None or isinstance(default, int):
-                whole = isinstance(value, Integral) and not isinstance(value, bool)
-                self._require(name, whole, "a whole number")
-            elif isinstance(default, float):
-                self._require(name, isinstance(value, Real), "a number")
-
-    def _require(self, name: str, holds: bool, expected: str) -> None:
-        if not holds:
-            flag = name.replace("_", "-")
-            raise InputError(f"--{flag} {getattr(self, name)}: must be {expected}")
+        if self.batch_size % workers:
+            raise InputError(f"`batch_size` {self.batch_size}: must be a multiple of {workers}")
 
     def total_steps(self, steps_per_epoch: int) -> int:
-        """Steps of the whole run."""
+        """The number of steps of the whole run."""
         return self.steps if self.steps is not None else self.epochs * steps_per_epoch
 
+    def learning_rate(self, step: int, total: int) -> float:
+        """The learning rate of step `step` (from 0) of `total`: a line up, then a cosine to zero.
 
-def _list(names: tuple[str, ...]) -> str:
-    return ", ".join(names)
-
-
-LASTING = ("seed", "batch_size", "precision", "ema")
-"""Options that a resumed run cannot change: what was trained so far depends on them."""
+        It is lr (step + 1) / warmup while step < warmup, then lr (1 + cos(pi t)) / 2, where t goes
+        from 0 at the end of the warm-up to 1 one step past the end. A warm-up longer than a tenth
+        of the run is cut to that.
+        """
+        warmup = min(self.warmup, total // 10)
+        if step < warmup:
+            return self.lr * (step + 1) / warmup
+        if not self.cosine:
+            return self.lr
+        done = (step - warmup) / max(total - warmup, 1)
+        return self.lr * 0.5 * (1 + math.cos(math.pi * done))

@@ -1,4 +1,4 @@
-"""What training tells while it runs: nothing, a progress bar, or a line per validation."""
+"""Progress of training: not shown, as a bar, or as a line per validation."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Plan:
-    """What is about to happen: `steps` in all, of `batch_size` rows, from step `first` on."""
+    """The work ahead: `steps` in all, each of `batch_size` rows, beginning with step `first`."""
 
     steps: int
     first: int
@@ -21,26 +21,26 @@ class Plan:
 
 
 class Reporter(Protocol):
-    """Is told how training goes, in the order of the methods; `finish` always comes last."""
+    """Receives the progress of training, in the order of the methods; `finish` is always last."""
 
     def start(self, plan: Plan) -> None:
-        """Before the first step."""
+        """Called before the first step."""
 
     def step(self, step: int, train: float) -> None:
-        """A few times a second: steps done, and the loss of the last one in nats."""
+        """Called a few times a second, with the steps done and the loss of the last, in nats."""
 
     def validated(self, record: dict[str, Any]) -> None:
-        """After a validation: its line of `metrics.jsonl`."""
+        """Called after a validation, with its record of `metrics.jsonl`."""
 
     def note(self, text: str) -> None:
-        """A line the user should see; may come before `start`."""
+        """Called with a line that the user should see, perhaps before `start`."""
 
     def finish(self, stopped: str) -> None:
-        """At the end, however it came: `Fitted.stopped`, or "failed" or "interrupted"."""
+        """Called at the end in any case, with `Fitted.stopped`, "failed" or "interrupted"."""
 
 
 class Silent:
-    """Tells nothing."""
+    """Shows nothing."""
 
     def start(self, plan: Plan) -> None: ...
 
@@ -57,11 +57,11 @@ class RichReporter:
     """A progress bar on a terminal; elsewhere a plain line per validation.
 
     Args:
-        console: where to; standard error if not given.
-        elements: numbers per event, to tell bits per dimension as well; None where those mean
-            nothing.
-        unit: what those bits are called.
-        loss: what a loss is told in; nothing where it is a sum of different things.
+        console: where to print; standard error if not given.
+        elements: numbers per event, to show bits per dimension too; None where they make no
+            sense.
+        unit: name of the unit of those bits.
+        loss: unit of the loss; empty if it is a sum of terms in different units.
     """
 
     def __init__(
@@ -121,13 +121,13 @@ class RichReporter:
             self._bar = None
 
     def nats(self, loss: float) -> str:
-        """A loss with its units, such as `3.142 nats (0.071 bits/dim)`."""
+        """A loss with its unit, such as `3.142 nats (0.071 bits/dim)`."""
         if self.elements is None:
             return f"{loss:.4f}{self.loss}"
         return f"{loss:.4f}{self.loss} ({bits_per_dim(-loss, self.elements):.4f} {self.unit})"
 
     def _print(self, text: str) -> None:
-        # Neither markup nor wrapping: a line that a program may read.
+        # Without markup and wrapping, so that programs can read the line.
         self.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
@@ -156,7 +156,7 @@ def _rate_column() -> "ProgressColumn":
     from rich.text import Text
 
     class RowsPerSecond(ProgressColumn):
-        """How many rows a second go through."""
+        """Rows per second."""
 
         def render(self, task: Task) -> Text:
             speed = task.finished_speed or task.speed or 0.0

@@ -1,4 +1,4 @@
-"""What training needs of its rows, beyond going through them."""
+"""The rows of training: from what the user has, samples of them, shares, devices, mirrors."""
 
 import hashlib
 from typing import Any
@@ -14,46 +14,46 @@ from caudal.flow import Flow
 from caudal.training.seeds import SAMPLE, SPLIT, mix
 
 Array = Tensor | np.ndarray
-Given = Source | Array | tuple[Array, Array]
+RowsLike = Source | Array | tuple[Array, Array]
 """Rows as a user has them: a source, x (N, *event), or x with its context (N, C)."""
 
-_WHOLE = 1_000_000  # rows; MAF's rule asks for all of them, and up to here that is cheap
+_WHOLE = 1_000_000  # rows; MAF's rule asks for all of them, which is cheap up to here
 _SUBSET = 100_000  # rows, which estimate a mean to 1/300 of a standard deviation
 _FEW = 256  # rows, Glow's first batch; each pixel of an image is a sample of its channel's moments
 _NUMBERS_TO_START, _NUMBERS_TO_CALIBRATE = 1 << 22, 1 << 24  # where events are large
-_TO_WHITEN = 10  # rows for each number of an event, from which on they give its covariance
+_TO_WHITEN = 10  # rows for each number of an event, enough to estimate its covariance
 _RESIDENT = 2 << 30  # bytes that may move to the accelerator once and for all
 
 
-def as_source(given: Given, flow: Flow) -> Source:
-    """Tensors and arrays become rows in memory; NaN is a gap where the flow models gaps.
+def as_source(data: RowsLike, flow: Flow) -> Source:
+    """A source of the rows; NaN is a gap where the flow models gaps.
 
-    Images of 8 bits keep to them until they are needed.
+    Tensors and arrays become rows in memory. Pixels of 8 bits stay bytes until they are needed.
 
     Raises:
-        InputError: something else was given, or arrays of something else than numbers.
+        InputError: `data` is something else, or arrays of something else than numbers.
     """
-    if isinstance(given, Source):
-        return given
-    pair = given if isinstance(given, tuple) and len(given) == 2 else (given, None)
+    if isinstance(data, Source):
+        return data
+    pair = data if isinstance(data, tuple) and len(data) == 2 else (data, None)
     x, context = (None if part is None else _as_tensor(part, flow) for part in pair)
     if x is None:
         raise _no_rows(None)
     return Rows(x, context, gaps=flow.dequantization is not None)
 
 
-def _as_tensor(given: Any, flow: Flow) -> Tensor:
-    if isinstance(given, Tensor):
-        return given
-    if not isinstance(given, np.ndarray) or given.dtype.kind not in "biuf":
-        raise _no_rows(given)
-    if given.dtype == np.uint8 and given.ndim == 4:
-        return torch.from_numpy(given)
-    return torch.from_numpy(np.array(given, np.float64)).to(flow.base.like.dtype)
+def _as_tensor(values: Any, flow: Flow) -> Tensor:
+    if isinstance(values, Tensor):
+        return values
+    if not isinstance(values, np.ndarray) or values.dtype.kind not in "biuf":
+        raise _no_rows(values)
+    if values.dtype == np.uint8 and values.ndim == 4:
+        return torch.from_numpy(values)
+    return torch.from_numpy(np.array(values, np.float64)).to(flow.base.like.dtype)
 
 
-def _no_rows(given: Any) -> InputError:
-    what = f"array of {given.dtype}" if isinstance(given, np.ndarray) else type(given).__name__
+def _no_rows(value: Any) -> InputError:
+    what = f"array of {value.dtype}" if isinstance(value, np.ndarray) else type(value).__name__
     return InputError(
         f"cannot train on rows given as {what}: give a tensor or a NumPy array of numbers "
         f"(N, ...), a pair (x, context) of them, or a Source"
@@ -61,7 +61,7 @@ def _no_rows(given: Any) -> InputError:
 
 
 def hold_out(source: Source, seed: int, share: float = 0.1) -> tuple[Source, Source]:
-    """Splits rows in memory at random in training and validation rows.
+    """Splits rows in memory at random into training and validation rows.
 
     Raises:
         InputError: the rows are streamed, or too few to split.
@@ -76,7 +76,7 @@ def hold_out(source: Source, seed: int, share: float = 0.1) -> tuple[Source, Sou
 
 
 def sample_rows(source: Source, most: int, seed: int) -> Batch:
-    """All rows if at most `most`, else that many at random, the same ones each time."""
+    """All rows if there are at most `most`; else that many at random, the same ones each time."""
     if source.n_rows > most:
         return next(source.shuffled(most, mix(seed, SAMPLE)))
     if isinstance(source, Rows):
@@ -90,8 +90,8 @@ def sample_rows(source: Source, most: int, seed: int) -> Batch:
 def calibration_rows(source: Source, seed: int) -> Batch:
     """Rows whose moments stand for those of the training set.
 
-    All of them when they are in memory and at most a million; else a fixed random 100,000. Of
-    images and clips, whose numbers are samples too, as many as hold 16 million of them.
+    They are all rows if these are in memory and at most a million; else a fixed random 100,000.
+    Images and clips, whose numbers are samples too, are at most as many as hold 16 million.
     """
     whole = isinstance(source, Rows) and source.n_rows <= _WHOLE
     most = _WHOLE if whole else _SUBSET
@@ -99,29 +99,29 @@ def calibration_rows(source: Source, seed: int) -> Batch:
 
 
 def initial_rows(source: Source, seed: int, flow: Flow) -> Batch:
-    """Rows for data-dependent initialisation, at most 100,000; many more where it whitens."""
+    """Rows for data-dependent initialisation: at most 100,000, and many more if it whitens."""
     whitened = [part.mean.numel() for part in flow.modules() if isinstance(part, ZCA)]
     numbers = max([_NUMBERS_TO_START, *(_TO_WHITEN * size**2 for size in whitened)])
     return sample_rows(source, within(source, _SUBSET, numbers), seed)
 
 
 def within(source: Source, most: int, numbers: int) -> int:
-    """How many images or clips hold so many numbers, at least 256; of vectors `most` rows."""
+    """How many images or clips hold that many numbers, at least 256; for vectors `most`."""
     if source.row_numbers is None:
         return most
     return min(most, max(_FEW, numbers // source.row_numbers))
 
 
-def place(batch: Batch, like: Tensor) -> Batch:
+def to_device(batch: Batch, like: Tensor) -> Batch:
     """The batch on the device and in the precision of `like`."""
     context = batch.context
     return Batch(batch.x.to(like), None if context is None else context.to(like))
 
 
 def resident(source: Source, like: Tensor) -> Source:
-    """Rows in memory that fit move to the accelerator at once, not batch by batch.
+    """The source on the accelerator, if its rows are in memory and fit there.
 
-    Bytes stay bytes there, and become numbers a batch at a time.
+    It then moves once, not batch by batch. Bytes stay bytes until a batch is taken.
     """
     if like.device.type == "cpu" or not isinstance(source, Rows):
         return source
@@ -136,7 +136,7 @@ def resident(source: Source, like: Tensor) -> Source:
 
 
 def share(batch: Batch, rank: int, world: int) -> Batch:
-    """The rows of a batch that one of `world` processes works on."""
+    """The rows of a batch that process `rank` of `world` works on."""
     if world == 1:
         return batch
     context = None if batch.context is None else batch.context[rank::world]
@@ -144,9 +144,9 @@ def share(batch: Batch, rank: int, world: int) -> Batch:
 
 
 def fingerprint(source: Source) -> dict[str, Any]:
-    """The number of rows and a digest: whether data are the same as before.
+    """The number of rows and a digest, by which the same data are recognised.
 
-    The digest is of all rows in memory; where they are streamed, of the first ones.
+    The digest covers all rows in memory, or the first ones where they are streamed.
     """
     digest = hashlib.sha256()
     for batch in source.telling():
@@ -154,6 +154,16 @@ def fingerprint(source: Source) -> dict[str, Any]:
             if part is not None:
                 digest.update(part.cpu().contiguous().numpy().tobytes())
     return {"rows": source.n_rows, "digest": digest.hexdigest()[:16]}
+
+
+def flipped(batch: Batch) -> Batch:
+    """Images (B, C, H, W), each mirrored left to right, or not, with equal chance.
+
+    The mirror image of a natural picture is as likely as the picture itself.
+    """
+    x = batch.x
+    mirrored = torch.rand(len(x), device=x.device) < 0.5
+    return Batch(torch.where(mirrored[:, None, None, None], x.flip(-1), x), batch.context)
 
 
 def _pick(rows: Rows, index: Tensor) -> Rows:

@@ -1,14 +1,19 @@
-"""The run folder: what training leaves behind, and where each thing is."""
+"""The run folder: what training leaves behind, and where each file is."""
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from caudal import files
+from caudal.data.writing import check_writable
 from caudal.errors import InputError
+from caudal.recipes import Recipe
 from caudal.training.checkpoint import MODEL
+
+if TYPE_CHECKING:
+    from caudal.data import Schema
 
 LEFT_BEHIND = (
     "config.yaml",
@@ -21,17 +26,43 @@ LEFT_BEHIND = (
     "report.html",
     "pictures",
 )
-"""What a run folder holds, and --overwrite replaces; anything else in it is left alone."""
+"""The contents of a run folder, which `overwrite` replaces; other files in it are left alone."""
 
 
 class Run:
     """A folder with `config.yaml`, `model.safetensors`, `metrics.jsonl`, `state.pt` and a report.
 
-    Naming it creates and checks nothing.
+    Naming a run neither creates nor checks anything on the disk.
+
+    Args:
+        path: the folder.
+        recipe: that the flow was built with; training needs it, so that the model can be loaded.
+        schema: of the data that the flow was assembled for, if it was.
+        config: the content that training writes to `config.yaml`, if any.
+        resume: go on from the state in the folder, or start if there is none. On the CPU the
+            result is bit for bit that of a run without the break. Options may change except
+            `seed`, `batch_size`, `precision` and `ema`; with more steps the rest follows the
+            longer cosine.
+        overwrite: replace the run in the folder, once nothing is left to refuse.
+
+    Raises:
+        InputError: both `resume` and `overwrite`.
     """
 
-    def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
+    def __init__(
+        self,
+        path: str | Path,
+        recipe: Recipe | None = None,
+        schema: "Schema | None" = None,
+        config: Mapping[str, Any] | None = None,
+        *,
+        resume: bool = False,
+        overwrite: bool = False,
+    ) -> None:
+        if resume and overwrite:
+            raise InputError("`resume` and `overwrite`: choose one of them")
+        self.path, self.recipe, self.schema, self.config = Path(path), recipe, schema, config
+        self.resume, self.overwrite = resume, overwrite
 
     @property
     def model_path(self) -> Path:
@@ -40,7 +71,7 @@ class Run:
 
     @property
     def state_path(self) -> Path:
-        """All that resuming needs."""
+        """Everything that resuming needs."""
         return self.path / "state.pt"
 
     @property
@@ -50,11 +81,10 @@ class Run:
 
     @property
     def config_path(self) -> Path:
-        """What the run was started with."""
+        """The options that the run was started with."""
         return self.path / "config.yaml"
 
-    @property
-    def config(self) -> dict[str, Any]:
+    def read_config(self) -> dict[str, Any]:
         """The content of `config.yaml`.
 
         Raises:
@@ -63,15 +93,15 @@ class Run:
         import yaml
 
         try:
-            found = yaml.safe_load(self.config_path.read_text(encoding="utf-8"))
+            content = yaml.safe_load(self.config_path.read_text(encoding="utf-8"))
         except OSError as error:
             raise InputError(f"{self.config_path}: cannot be read; is this a run?") from error
         except (yaml.YAMLError, UnicodeDecodeError) as error:
             reason = " ".join(str(error).split())
             raise InputError(f"{self.config_path}: not YAML: {reason}") from error
-        if not isinstance(found, dict):
+        if not isinstance(content, dict):
             raise InputError(f"{self.config_path}: must hold names and values, as caudal writes")
-        return found
+        return content
 
     def metrics(self) -> list[dict[str, Any]]:
         """The lines of `metrics.jsonl`; none before the first validation.
@@ -98,26 +128,77 @@ class Run:
         """Whether training has left weights or a state here."""
         return self.model_path.exists() or self.state_path.exists()
 
-    def clear(self) -> None:
-        """Removes what an earlier run left in the folder."""
+    def check_folder(self) -> None:
+        """Refuses a folder that a new run would damage.
+
+        Raises:
+            InputError: a run is there, or other files are, or nothing can be written.
+        """
+        if self.resume:
+            return
+        if self.path.exists() and not self.path.is_dir():
+            raise InputError(f"{self.path} is a file: give another `out`")
+        check_writable(self.path)
+        if self.overwrite or not self.path.exists():
+            return
+        if self.started():
+            raise InputError(
+                f"{self.path} holds a run: `resume=True` goes on with it, `overwrite=True` "
+                f"replaces it, another `out` leaves it alone"
+            )
+        others = [entry.name for entry in self.path.iterdir() if entry.name != "config.yaml"]
+        if others:
+            raise InputError(
+                f"{self.path} is a folder with other files ({sorted(others)[0]}): give another "
+                f"`out`"
+            )
+
+    def check_start(self) -> None:
+        """Refuses a run that training cannot start, or go on with, in this folder.
+
+        Raises:
+            InputError: says why.
+        """
+        if self.recipe is None:
+            raise InputError(
+                f"{self.path}: training needs the `recipe` of the run: "
+                f"the model file could not be loaded without it"
+            )
+        if self.resume and self.model_path.exists() and not self.state_path.exists():
+            raise InputError(f"{self.path}: holds a model but no state.pt to resume from")
+        if not self.resume and not self.overwrite and self.started():
+            raise InputError(
+                f"{self.path}: a run is there already; go on with it by `resume=True`, "
+                f"or name another folder"
+            )
+
+    def begin(self) -> None:
+        """Touches the folder for the first time, once nothing is left to refuse.
+
+        Removes an old run that is to be replaced, and the temporary files of a process that was
+        killed while writing.
+        """
+        for name in (MODEL, "state.pt", "metrics.jsonl", "config.yaml"):
+            for left in self.path.glob(f".[0-9]*.{name}"):
+                left.unlink(missing_ok=True)
+        if self.overwrite:
+            self._clear()
+        if self.config is not None:
+            write_config(self.path, self.config)
+
+    def _clear(self) -> None:
         for name in LEFT_BEHIND:
             if (self.path / name).is_dir():
                 shutil.rmtree(self.path / name)
             else:
                 (self.path / name).unlink(missing_ok=True)
 
-    def sweep(self) -> None:
-        """Removes the temporary files of a process that was killed while writing."""
-        for name in (MODEL, "state.pt", "metrics.jsonl", "config.yaml"):
-            for left in self.path.glob(f".[0-9]*.{name}"):
-                left.unlink(missing_ok=True)
 
-
-def write_config(path: str | Path, config: dict[str, Any]) -> None:
+def write_config(path: str | Path, config: Mapping[str, Any]) -> None:
     """Writes `config` as YAML, in its order, atomically. `path` is the file or the run folder."""
     import yaml
 
     path = Path(path)
     if path.suffix not in (".yaml", ".yml"):
         path = path / "config.yaml"
-    files.write_text(path, yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
+    files.write_text(path, yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True))

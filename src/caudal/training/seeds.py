@@ -1,4 +1,4 @@
-"""All randomness of training is a function of the seed and the step: resuming needs no more."""
+"""All randomness of training is a function of the seed and the step, so a run can be resumed."""
 
 import hashlib
 from collections.abc import Iterator
@@ -8,18 +8,19 @@ import torch
 
 from caudal.errors import InputError
 
-# What the numbers are drawn for, so that no two purposes share a stream.
+# Purposes of random numbers: no two of them share a stream.
 ORDER, STEP, VALIDATION, SAMPLE, SPLIT = range(5)
+POOL, HELD_OUT = 10, 11  # samples of a teacher, to learn from and to validate on
 
 
-def check_seed(seed: int, flag: str = "--seed") -> None:
-    """Refuses what generators of random numbers do not take.
+def check_seed(seed: int, name: str = "seed") -> None:
+    """Refuses seeds that generators of random numbers do not accept.
 
     Raises:
-        InputError: says which numbers they take.
+        InputError: names the argument and the range of seeds.
     """
     if not -(2**63) <= seed < 2**63:
-        raise InputError(f"{flag} {seed}: must be a whole number from -2^63 to 2^63 - 1")
+        raise InputError(f"`{name}` {seed}: must be a whole number from -2^63 to 2^63 - 1")
 
 
 def mix(*numbers: int) -> int:
@@ -31,8 +32,8 @@ def mix(*numbers: int) -> int:
 def seed_all(seed: int, device: torch.device) -> None:
     """Seeds the global generators of the CPU and of one device.
 
-    `torch.manual_seed` would do, but costs a tenth of a small training step where a machine has
-    no GPU: it asks every backend.
+    `torch.manual_seed` would do the same, but it asks every backend, which costs a tenth of a
+    small training step on a machine without a GPU.
     """
     torch.default_generator.manual_seed(seed)
     if device.type != "cpu":
@@ -40,13 +41,13 @@ def seed_all(seed: int, device: torch.device) -> None:
 
 
 def generator_of(seed: int, device: torch.device) -> torch.Generator:
-    """A generator of its own, seeded."""
+    """A new seeded generator."""
     return torch.Generator(device).manual_seed(seed)
 
 
 @contextmanager
 def own_randomness(device: torch.device) -> Iterator[None]:
-    """Gives the caller's global generators back as they were."""
+    """Within, global generators may be seeded and used; after, they are as they were before."""
     devices = [] if device.type == "cpu" else [device]
     kind = "cuda" if device.type == "cpu" else device.type
     with torch.random.fork_rng(devices, device_type=kind):

@@ -1,14 +1,16 @@
-"""Which student goes with a teacher, and how it is built so that the two can be compared."""
+"""Which students go with a teacher, and how one is built so that the two can be compared."""
 
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import torch
 
+from caudal.base import FREE
 from caudal.bijection import Bijection, parts_of
 from caudal.bijections import LULinear, Permutation
 from caudal.errors import InputError
 from caudal.flow import Flow
+from caudal.modality import assemble, modality_of
 from caudal.recipes import (
     IAF,
     MADE,
@@ -16,38 +18,42 @@ from caudal.recipes import (
     NSF,
     NSFAR,
     NSFIAF,
+    RECIPES,
+    Glow,
     MAFMoG,
     ParallelWaveNet,
     Recipe,
     WaveNet,
 )
-from caudal.training.assemble import assemble
-from caudal.training.dressing import dress_as, undressed
+from caudal.training.clip_terms import AudioDistillation
+from caudal.training.dressing import dress_as, undressed_pair
+from caudal.training.sample_terms import Distillation
 
 if TYPE_CHECKING:
-    from caudal.data.schema import Schema
+    from caudal.data import Schema
 
 FAST = "parallel"
 
 
-def default_student(teacher: Recipe) -> Recipe:
-    """An inverse autoregressive flow of the teacher's depth, whose layers pair up with its own.
+def default_student(teacher: Recipe, event_shape: tuple[int, ...]) -> Recipe:
+    """The student of a teacher, unless the user chooses another.
 
-    Of a teacher that samples by iteration, whose layers have no such pairs, a spline flow.
+    It is an inverse autoregressive flow of the teacher's depth, whose layers pair up with the
+    teacher's. The layers of a teacher that samples by iteration have no such pairs: its student
+    is a coupling flow, Glow for images (C, H, W) and a spline flow for vectors.
 
     Raises:
         InputError: the teacher scores slowly, or samples fast already.
     """
     if teacher.scores != FAST:
-        other = "wavenet" if teacher.audio else "maf"
-        step = "sample" if teacher.audio else "column"
+        others = ", ".join(_teachers_like(teacher))
         raise InputError(
-            f"{teacher.name} scores one {step} at a time: it cannot teach; train {other}"
+            f"{teacher.name} scores one position at a time: it cannot teach; train {others}"
         )
     if teacher.samples == FAST:
         raise InputError(f"{teacher.name} samples in one pass already: it needs no student")
     if teacher.samples == "iterated":
-        return NSF()
+        return Glow() if _is_squeezable(event_shape) else NSF()
     if isinstance(teacher, WaveNet):
         return _parallel(teacher)
     if isinstance(teacher, NSFAR):
@@ -59,42 +65,38 @@ def default_student(teacher: Recipe) -> Recipe:
     return IAF(teacher.layers + deeper, teacher.hidden, teacher.activation)
 
 
-def _parallel(teacher: WaveNet) -> ParallelWaveNet:
-    """Four flows of the teacher's width, three shallow ones and one as deep as itself."""
-    if teacher.law == "softmax":
-        raise InputError(
-            "a softmax is flat within its bins, and has no slope to learn by: train the teacher "
-            "with --law gaussian or --law logistics"
-        )
-    return ParallelWaveNet(
-        channels=teacher.channels,
-        cycle=teacher.cycle,
-        kernel=teacher.kernel,
-        floor=teacher.floor,
-        hop=teacher.hop,
-        flows=(*[min(teacher.cycle, teacher.layers)] * 3, teacher.layers),
-        noise="normal" if teacher.law == "gaussian" else "logistic",
-    )
+def default_distillation(event_shape: tuple[int, ...]) -> Distillation | AudioDistillation:
+    """The options that suit a teacher of such events: those of any length learn from clips."""
+    return AudioDistillation() if FREE in event_shape else Distillation()
 
 
-def check_student(recipe: Recipe) -> None:
-    """Refuses a student that would be no faster than its teacher.
+def students(schema: "Schema") -> list[str]:
+    """The names of the recipes that sample such data in one pass."""
+    takes = modality_of(schema).takes
+    return [name for name, kind in RECIPES.items() if kind.samples == FAST and takes(kind)]
+
+
+def check_student(recipe: Recipe, schema: "Schema") -> None:
+    """Refuses a student that cannot model the data, or would be no faster than its teacher.
 
     Raises:
-        InputError: it does not sample in one pass, or cannot sample while it trains.
+        InputError: says why, and which students there are.
     """
+    advice = f"take {', '.join(students(schema))}"
+    if not modality_of(schema).takes(type(recipe)):
+        raise InputError(f"`student` {recipe.name}: does not model such data; {advice}")
     if recipe.samples != FAST:
-        how = "by iteration" if recipe.samples == "iterated" else "one column at a time"
-        raise InputError(f"{recipe.name} samples {how}: take iaf, nsf or realnvp")
+        how = "by iteration" if recipe.samples == "iterated" else "one position at a time"
+        raise InputError(f"`student` {recipe.name}: samples {how}; {advice}")
     if getattr(recipe, "batch_norm", False):
-        raise InputError("batch normalisation samples in evaluation only: give --no-batch-norm")
+        raise InputError("batch normalisation samples in evaluation only: give `batch_norm=False`")
 
 
 def build_student(recipe: Recipe, schema: "Schema", teacher: Flow, seed: int) -> Flow:
     """A new flow over the teacher's rows, dressed as the teacher.
 
     Where both mix the columns in the same places, it starts from the teacher's permutations and
-    linear maps: then their layers pair up.
+    linear maps, so that their layers pair up.
 
     Raises:
         InputError: the recipe's fields make no flow.
@@ -114,13 +116,45 @@ def build_student(recipe: Recipe, schema: "Schema", teacher: Flow, seed: int) ->
 def share_mixing(student: Flow, teacher: Flow) -> None:
     """Starts a student from its teacher's permutations and linear maps, if both mix alike.
 
-    Then their other layers pair up, and can be learned one by one.
+    Their other layers then pair up, and can be learned one by one.
     """
-    ours, theirs = (_mixing(undressed(flow)) for flow in (student, teacher))
+    ours, theirs = map(_mixing, undressed_pair(student, teacher))
     if [type(part) for part in ours] == [type(part) for part in theirs]:
-        for part, given in zip(ours, theirs, strict=True):
-            part.load_state_dict(given.state_dict())
+        for part, source in zip(ours, theirs, strict=True):
+            part.load_state_dict(source.state_dict())
 
 
 def _mixing(flow: Flow) -> list[Bijection]:
     return [part for part in parts_of(flow.bijection) if isinstance(part, LULinear | Permutation)]
+
+
+def _teachers_like(recipe: Recipe) -> list[str]:
+    """The names of recipes for such data that score in one pass and need a student to sample."""
+    return [
+        name
+        for name, kind in RECIPES.items()
+        if kind.scores == FAST and kind.samples != FAST and kind.vectors == recipe.vectors
+    ]
+
+
+def _is_squeezable(event_shape: tuple[int, ...]) -> bool:
+    """Whether events are images (C, H, W) that Glow can halve."""
+    return len(event_shape) == 3 and all(size % 2 == 0 for size in event_shape[1:])
+
+
+def _parallel(teacher: WaveNet) -> ParallelWaveNet:
+    """Four flows of the teacher's width: three shallow ones and one as deep as the teacher."""
+    if teacher.law == "softmax":
+        raise InputError(
+            "a softmax is flat within its bins, and has no slope to learn by: train the teacher "
+            'with `law="gaussian"` or `law="logistics"`'
+        )
+    return ParallelWaveNet(
+        channels=teacher.channels,
+        cycle=teacher.cycle,
+        kernel=teacher.kernel,
+        floor=teacher.floor,
+        hop=teacher.hop,
+        flows=(*[min(teacher.cycle, teacher.layers)] * 3, teacher.layers),
+        noise="normal" if teacher.law == "gaussian" else "logistic",
+    )

@@ -1,4 +1,4 @@
-"""The loop: epochs of steps, validations between them, and what is kept of it all."""
+"""The loop: epochs of steps, with validations and saves between them."""
 
 import signal
 import time
@@ -13,17 +13,17 @@ from caudal.training.devices import leads
 from caudal.training.diagnosis import diagnose
 from caudal.training.engine import Engine, NotFiniteError
 from caudal.training.interruption import Interrupted, Stop
-from caudal.training.keeper import Keeper
+from caudal.training.keeper import Keeper, Position
 from caudal.training.meter import is_point
 from caudal.training.progress import Plan, Reporter
-from caudal.training.rows import place, share
+from caudal.training.rows import share, to_device
 from caudal.training.seeds import ORDER, mix, own_randomness
-from caudal.training.state import Position
 from caudal.training.validation import Validator
 
-_TELL_EVERY = 0.1  # seconds between words to the reporter
-_AGREE_EVERY = 32  # steps
+_REPORT_EVERY = 0.1  # seconds between reports of a step
+_AGREE_EVERY = 32  # steps between votes of several processes
 _SIGNAL_EXIT = 128  # plus the number of the signal, by convention
+_LOST = "nothing is saved"
 
 
 class Trainer:
@@ -34,12 +34,11 @@ class Trainer:
         train: training rows.
         validator: measures the flow.
         keeper: writes the run folder.
-        identity: what makes this run this run; goes into the state.
-        reporter: is told how it goes.
-        stop: becomes true when a signal came.
+        reporter: receives progress.
+        stop: becomes true when a signal comes.
         position: where to start.
         history: the records so far; more are added.
-        watch: is shown the flow now and then.
+        watch: is called at some validations, with the number of steps done.
     """
 
     def __init__(
@@ -48,7 +47,6 @@ class Trainer:
         train: Source,
         validator: Validator,
         keeper: Keeper,
-        identity: dict[str, Any],
         reporter: Reporter,
         stop: Stop,
         position: Position,
@@ -57,16 +55,16 @@ class Trainer:
     ) -> None:
         self.engine, self.options, self.total = engine, engine.training, engine.total
         self.train, self.validator, self.keeper = train, validator, keeper
-        self.identity, self.reporter, self.stop = identity, reporter, stop
+        self.reporter, self.stop = reporter, stop
         self.position, self.history = position, history
         self.watch = watch if leads() else None
         self.per_epoch = train.n_rows // self.options.batch_size
         self.validate_every = self.options.validate_every or self.per_epoch
-        self._told = self._clock = time.monotonic()
+        self._reported = self._clock = time.monotonic()
         self._rows, self._rows_since = 0, self._clock
 
     def run(self) -> str:
-        """Trains, and says why it ended: "steps" or "patience".
+        """Trains, and returns why training ended: "steps" or "patience".
 
         Raises:
             NumericalError: a loss or gradient was not finite.
@@ -94,7 +92,7 @@ class Trainer:
         return "patience" if 0 < patience <= self.position.stale else ""
 
     def _signalled(self) -> bool:
-        """Whether a signal came; several processes ask each other, now and then, and agree."""
+        """Whether a signal came; several processes vote now and then, so that they agree."""
         fabric = self.engine.fabric
         if fabric.world_size == 1:
             return bool(self.stop)
@@ -108,10 +106,8 @@ class Trainer:
         return self.train.shuffled(self.options.batch_size, seed, skip=done)
 
     def _step(self, whole: Batch) -> None:
-        fabric = self.engine.fabric
-        batch = place(share(whole, fabric.global_rank, fabric.world_size), self.engine.like)
         try:
-            self.engine.step(self.position.step, batch)
+            self.engine.step(self.position.step, self._share(whole))
             self.position.step += 1
             step = self.position.step
             due = step % self.validate_every == 0 or step >= self.total
@@ -124,28 +120,28 @@ class Trainer:
             self._record(*self.engine.meter.drain())
         if due:
             self._validate()
-        self._tell()
+        self._report()
 
     def _validate(self) -> None:
         position = self.position
         train = self.engine.meter.validation()
         with self.validator.averaged():
-            found = self.validator.measure()
-            best = found["valid"] < position.best_valid
+            measured = self.validator.measure()
+            best = measured["valid"] < position.best_valid
             if best:
                 state = self.engine.flow.state_dict()
                 position.best = {name: t.detach().cpu().clone() for name, t in state.items()}
-                position.best_step, position.best_valid = position.step, found["valid"]
+                position.best_step, position.best_valid = position.step, measured["valid"]
             self._show()
         position.stale = 0 if best else position.stale + 1
-        self._record(*train, **found, best=best)
+        self._record(*train, **measured, best=best)
         if best:
-            self.keeper.keep_best(self.engine.flow, position, self.identity)
+            self.keeper.keep_best(self.engine.flow, position)
         self._keep_state()
         self.reporter.validated(self.history[-1])
 
     def _show(self) -> None:
-        """Shows the flow, in evaluation mode, to who watches; none of it counts as training."""
+        """Calls `watch` with the flow in evaluation mode; the time is not counted as training."""
         step, number = self.position.step, self.position.step // self.validate_every
         if self.watch is None or not (step >= self.total or number.bit_count() == 1):
             return
@@ -158,8 +154,8 @@ class Trainer:
         self._clock += passed
         self._rows_since += passed
 
-    def _record(self, train: float, grad_norm: float, **found: float | bool) -> None:
-        """Adds a line to the curve; validations have `valid` and `rows_per_second` besides."""
+    def _record(self, train: float, grad_norm: float, **measured: float | bool) -> None:
+        """Adds a record to the curve; validations have `valid` and `rows_per_second` besides."""
         step = self.position.step
         self._count_time()
         record = {
@@ -170,9 +166,9 @@ class Trainer:
             "lr": self.engine.rate(step - 1),
             "seconds": round(self.position.seconds, 3),
             **self.engine.meter.drain_terms(),
-            **found,
+            **measured,
         }
-        if found:
+        if measured:
             record["rows_per_second"] = round(self._rows / (self._clock - self._rows_since), 1)
             self._rows, self._rows_since = 0, self._clock
         self.history.append(record)
@@ -184,30 +180,33 @@ class Trainer:
 
     def _keep_state(self) -> None:
         self._count_time()
-        self.keeper.keep_state(self.engine, self.position, self.history, self.identity)
+        self.keeper.keep_state(self.engine, self.position, self.history)
 
-    def _tell(self) -> None:
+    def _report(self) -> None:
         now = time.monotonic()
-        if now - self._told >= _TELL_EVERY and self.engine.meter.losses:
-            self._told = now
+        if now - self._reported >= _REPORT_EVERY and self.engine.meter.losses:
+            self._reported = now
             self.reporter.step(self.position.step, float(self.engine.meter.losses[-1]))
 
     def _interrupt(self) -> None:
         self._keep_state()
         how = f"stopped after step {self.position.step} of {self.total}"
-        place = self.keeper.place
-        advice = f"saved in {place}; --resume goes on from there" if place else "nothing is saved"
+        run = self.keeper.run
+        advice = f"saved in {run.path}; `resume=True` goes on from there" if run else _LOST
         raise Interrupted(f"{how}: {advice}", _SIGNAL_EXIT + (self.stop.signal or signal.SIGINT))
 
     def _explain(self, step: int) -> str:
         """Repeats the step that failed, which is a function of its number, to see why."""
         epoch, done = divmod(step, self.per_epoch)
-        fabric = self.engine.fabric
-        whole = next(self._epoch(epoch, done))
-        batch = place(share(whole, fabric.global_rank, fabric.world_size), self.engine.like)
+        batch = self._share(next(self._epoch(epoch, done)))
         why = diagnose(self.engine.flow, self.engine.begin(step, batch))
         text = f"loss or gradient not finite at step {step + 1} (epoch {epoch + 1}): {why}"
-        if self.keeper.place is None or self.position.best_step is None:
+        run, best = self.keeper.run, self.position.best_step
+        if run is None or best is None:
             return f"{text}; no validated model yet"
-        best = self.position.best_step
-        return f"{text}; the model of step {best} and the last state stay in {self.keeper.place}"
+        return f"{text}; the model of step {best} and the last state stay in {run.path}"
+
+    def _share(self, whole: Batch) -> Batch:
+        """This process's share of a batch, on its device."""
+        fabric = self.engine.fabric
+        return to_device(share(whole, fabric.global_rank, fabric.world_size), self.engine.like)

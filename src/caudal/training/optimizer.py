@@ -1,4 +1,4 @@
-"""An exponential moving average of the weights."""
+"""What moves the weights: AdamW, and an exponential moving average of them."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -6,12 +6,41 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from caudal.training.options import Training
+
+_GAIN, _DIRECTION = (f"parametrizations.weight.original{i}" for i in range(2))
+"""Torch's names of the two halves of a weight-normalised matrix."""
+
+
+def make_optimizer(module: nn.Module, training: Training) -> torch.optim.Optimizer:
+    """AdamW in one fused kernel; without decay it is Adam. Only matrices decay.
+
+    Weight-normalised matrices decay by their gain, as in Real-NVP: it alone is their length.
+    """
+    named = [(name, p) for name, p in module.named_parameters() if p.requires_grad]
+    parameters = [p for _, p in named]
+    decaying = [p for name, p in named if _decays(name, p)]
+    chosen = {id(p) for p in decaying}
+    others = [p for p in parameters if id(p) not in chosen]
+    groups = [
+        {"params": decaying, "weight_decay": training.weight_decay},
+        {"params": others, "weight_decay": 0.0},
+    ]
+    # Each group is a kernel of its own, so there are two only where they differ.
+    chosen_groups = groups if training.weight_decay else [{"params": parameters}]
+    return torch.optim.AdamW(chosen_groups, lr=training.lr, weight_decay=0.0, fused=True)
+
+
+def _decays(name: str, parameter: Tensor) -> bool:
+    is_matrix = sum(size > 1 for size in parameter.shape) > 1
+    return name.endswith(_GAIN) or (is_matrix and not name.endswith(_DIRECTION))
+
 
 class MovingAverage:
     """average = d average + (1 - d) weights after each step, d = min(decay, (1 + n) / (10 + n)).
 
     n counts the steps. The smaller decay of the first steps forgets the initial weights, which
-    are no estimate of anything.
+    estimate nothing.
     """
 
     def __init__(self, module: nn.Module, decay: float) -> None:
@@ -48,7 +77,7 @@ class MovingAverage:
 
     @torch.no_grad()
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Takes averages over from `state_dict`."""
+        """Restores averages from a `state_dict`."""
         for name, average in self._average.items():
             average.copy_(state[name])
 

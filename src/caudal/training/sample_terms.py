@@ -1,0 +1,217 @@
+"""Distillation from samples: the student learns from a pool of its teacher's own samples."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
+
+import torch
+from annotated_types import Ge, Gt
+from torch import Tensor
+
+from caudal.data.source import Rows, Source
+from caudal.errors import InputError
+from caudal.fields import check_fields
+from caudal.flow import Flow
+from caudal.losses import Terms, forward_kl, has_gaussian_conditionals, reverse_kl
+from caudal.losses.guidance import Guide, pairs_up
+from caudal.training.distill import Objective
+from caudal.training.options import Training
+from caudal.training.rows import sample_rows
+from caudal.training.seeds import HELD_OUT, POOL, mix
+
+_POOL = 100_000  # samples of a teacher, unless the user asks for another number of them
+_POOL_NUMBERS = 1 << 24  # in all of them together, where events are larger than vectors
+_CONTEXTS = 100_000  # rows, at most, whose contexts the teacher is asked with
+
+
+@dataclass(frozen=True)
+class Distillation:
+    """What a student learns from samples of its teacher. Every field is a flag.
+
+    Raises:
+        InputError: a value is out of its range.
+    """
+
+    forward: Annotated[float, Ge(0)] = 1.0
+    """Weight of KL(teacher||student), the likelihood of teacher samples: misses no mode."""
+    guide: Annotated[float, Ge(0)] = 1.0
+    """Weight of layer-by-layer guidance, where the student's layers pair up with the teacher's."""
+    reverse: Annotated[float, Ge(0)] = 0.1
+    """Weight of KL(student||teacher) on the student's own samples: keeps them where the teacher's
+    are. In closed form for pairs with Gaussian conditionals, where it stands alone."""
+    path: bool = False
+    """Hold log q's own weights in that, so that the gradient vanishes where both agree; costs the
+    density of the student's samples once more."""
+    tail: Annotated[float, Gt(0)] = 10.0
+    """Log-ratios of student samples above so many nats, and of teacher samples above ten times as
+    many, count by their logarithm only."""
+    pool: Annotated[int, Ge(100)] | None = None
+    """Samples of the teacher to learn from; if not given 100,000, of images fewer where they are
+    large: as many as hold 16 million pixels."""
+
+    training: ClassVar[Training] = Training(
+        steps=5000, batch_size=256, lr=2e-3, validate_every=500, patience=0
+    )
+    """How such a student trains by default."""
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+
+    def objective(self, student: Flow, teacher: Flow) -> "DivergenceTerms":
+        """The loss of a student of this teacher."""
+        return DivergenceTerms(student, teacher, self)
+
+
+class DivergenceTerms(Objective):
+    """The terms of `Distillation` that apply to a pair: forward, guide and reverse, or closed.
+
+    Each is a mean over a batch of teacher samples, or over as many samples of the student. The
+    best weights are selected by the divergences both ways.
+
+    Raises:
+        InputError: the two flows do not go together, or no term applies to them.
+    """
+
+    words = {
+        "closed": "KL(student||teacher), closed form of each conditional",
+        "forward": "KL(teacher||student)",
+        "guide": "layer-by-layer guidance",
+        "reverse": "KL(student||teacher)",
+    }
+
+    def __init__(self, student: Flow, teacher: Flow, options: Distillation | None = None) -> None:
+        super().__init__(student, teacher)
+        self.options = options = options or Distillation()
+        self.closed = has_gaussian_conditionals(self.student, self.teacher)
+        paired = options.guide > 0 and not self.closed and pairs_up(self.student, self.teacher)
+        self.guide = Guide(self.student, self.teacher) if paired else None
+        self.weights = {"closed": 1.0} if self.closed else self._weights()
+        if not self.weights:
+            raise InputError("nothing to learn from: give `forward` or `reverse` a weight")
+        self.validation = _BothWays(self)
+
+    def _weights(self) -> dict[str, float]:
+        options = self.options
+        guide = options.guide if self.guide else 0.0
+        weights = {"forward": options.forward, "guide": guide, "reverse": options.reverse}
+        return {name: weight for name, weight in weights.items() if weight}
+
+    @property
+    def pool_size(self) -> int:
+        """How many samples of the teacher there are to learn from."""
+        shape = self.dressed.event_shape
+        if self.options.pool is not None:
+            return self.options.pool
+        return min(_POOL, _POOL_NUMBERS // math.prod(shape)) if len(shape) > 1 else _POOL
+
+    def pool(
+        self, contexts: Tensor | None = None, training: Training | None = None
+    ) -> tuple[Rows, Rows]:
+        """Samples of the teacher to learn from, and a tenth as many to validate on.
+
+        Args:
+            contexts: (N, C), from which a conditional teacher's are drawn at random; else None.
+            training: the seed of the samples, and the batches that they must fill.
+
+        Raises:
+            InputError: the contexts cannot be used, the pool is smaller than a batch, or all
+                samples overflow.
+        """
+        n, training = self.pool_size, training or Training()
+        if n < training.batch_size:
+            raise InputError(
+                f"`pool` {n}: fewer samples than one batch; give `pool` or `batch_size`, "
+                f"which is {training.batch_size}"
+            )
+        rows = _embedded(self.dressed, contexts)
+        sizes = {POOL: n, HELD_OUT: n // 10}
+        train, valid = (
+            _samples(self.teacher, rows, size, mix(training.seed, purpose))
+            for purpose, size in sizes.items()
+        )
+        return train, valid
+
+    def rows(self, train: Source, valid: Source, training: Training) -> tuple[Source, Source]:
+        """The rows to learn from, and to validate on: a pool, given contexts of training rows."""
+        conditional = self.dressed.context_shape is not None
+        contexts = sample_rows(train, _CONTEXTS, seed=0).context if conditional else None
+        like = self.dressed.base.like
+        return self.pool(None if contexts is None else contexts.to(like), training)
+
+    def terms(self, x: Tensor, context: Tensor | None) -> Mapping[str, Tensor]:
+        """The terms on a batch of teacher samples x and their contexts."""
+        self.follow(x)
+        pair, options = (self.student, self.teacher), self.options
+        if self.closed:
+            return {"closed": reverse_kl(*pair, len(x), context)}
+        terms = {}
+        if "forward" in self.weights:
+            terms["forward"] = self.forward(x, context)
+        if self.guide:
+            terms["guide"] = self.guide(x, context)
+        if "reverse" in self.weights:
+            path, tail = options.path, options.tail
+            terms["reverse"] = reverse_kl(*pair, len(x), context, path=path, tail=tail)
+        return terms
+
+    def forward(self, x: Tensor, context: Tensor | None) -> Tensor:
+        """KL(teacher||student) on teacher samples x.
+
+        A new student is far from everywhere, so only extreme log-ratios are softened.
+        """
+        tail = 10 * self.options.tail
+        return forward_kl(self.student, self.teacher, x, context, tail=tail)
+
+
+class _BothWays(Terms):
+    """KL(teacher||student) plus KL(student||teacher) with softened tail: good both ways."""
+
+    def __init__(self, objective: DivergenceTerms) -> None:
+        self.objective = objective
+        self.reverse = "closed" if objective.closed else "reverse"
+        self.weights = {"forward": 1.0, self.reverse: 1.0}
+        self.latest = {}
+
+    def terms(self, x: Tensor, context: Tensor | None) -> Mapping[str, Tensor]:
+        """Both divergences on a batch of teacher samples x and their contexts."""
+        objective = self.objective
+        objective.follow(x)
+        pair, tail = (objective.student, objective.teacher), objective.options.tail
+        reverse = reverse_kl(*pair, len(x), context, tail=tail)  # draws before `forward` does
+        return {"forward": objective.forward(x, context), self.reverse: reverse}
+
+
+@torch.no_grad()
+def _embedded(teacher: Flow, contexts: Tensor | None) -> Tensor | None:
+    """Contexts as the undressed flows take them.
+
+    Raises:
+        InputError: the teacher takes none or needs some, or they are empty or not finite.
+    """
+    if (contexts is None) != (teacher.context_shape is None):
+        needs = "takes no contexts" if contexts is not None else "is conditional: give contexts"
+        raise InputError(f"the teacher {needs}")
+    if contexts is not None and not (len(contexts) and torch.isfinite(contexts).all()):
+        what = "a NaN or infinite value: leave such rows out" if len(contexts) else "no rows"
+        raise InputError(f"contexts have {what}")
+    return teacher.embed(contexts)
+
+
+@torch.no_grad()
+def _samples(teacher: Flow, contexts: Tensor | None, n: int, seed: int) -> Rows:
+    """N samples, with contexts drawn with replacement; samples that overflow are left out.
+
+    Raises:
+        InputError: all of them overflow.
+    """
+    device = teacher.base.like.device
+    generator = torch.Generator(device).manual_seed(seed)
+    if contexts is not None:
+        index = torch.randint(len(contexts), (n,), generator=generator, device=device)
+        contexts = contexts[index]
+    x = teacher.sample(n, contexts, generator=generator)
+    fine = torch.isfinite(x).flatten(1).all(1)
+    if not fine.any():
+        raise InputError("every sample of the teacher overflows: it cannot teach")
+    return Rows(x[fine], None if contexts is None else contexts[fine])
