@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from caudal.flow import Flow
     from caudal.initialization import calibrate, initialize
     from caudal.modality import assemble
+    from caudal.model import Model, load, train
     from caudal.recipes.registry import register as recipe
-    from caudal.training.checkpoint import load
     from caudal.training.clip_terms import AudioDistillation
     from caudal.training.distill import distill
     from caudal.training.fit import fit
@@ -38,6 +38,7 @@ __all__ = [
     "Flow",
     "InputError",
     "Inverse",
+    "Model",
     "NumericalError",
     "Run",
     "Training",
@@ -50,6 +51,7 @@ __all__ = [
     "load",
     "recipe",
     "recipes",
+    "train",
 ]
 
 # `import caudal` imports nothing, torch neither: names and modules load when first used.
@@ -71,7 +73,7 @@ _NAMES = {
     "distill": "caudal.training.distill",
     "fit": "caudal.training.fit",
     "initialize": "caudal.initialization",
-    "load": "caudal.training.checkpoint",
+    "load": "caudal.model",
     "recipe": "caudal.recipes.registry",
     "train": "caudal.model",
 }
@@ -91,6 +93,8 @@ _MODULES = (
     "initialization",
     "interpolation",
     "losses",
+    "model",
+    "modality",
     "nets",
     "numerics",
     "recipes",

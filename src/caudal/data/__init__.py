@@ -17,7 +17,7 @@ from caudal.data.schema import Schema
 from caudal.data.schemas import schema_from_dict
 from caudal.data.source import Batch, Rows, Source, item_rows, require_rows
 from caudal.data.table.describe import Summary
-from caudal.data.table.frames import as_table, container_of, like
+from caudal.data.table.frames import as_container, as_table, container_of, like
 from caudal.data.table.input import open_rows, read_tables
 from caudal.data.table.open import MISSING, open_data
 from caudal.data.table.output import TableWriter
@@ -28,6 +28,7 @@ from caudal.data.writing import (
     Writer,
     check_writable,
     prepare_output,
+    prepare_picture,
     refuse_existing,
 )
 
@@ -53,6 +54,7 @@ __all__ = [
     "TableWriter",
     "Unit",
     "Writer",
+    "as_container",
     "as_table",
     "check_writable",
     "container_of",
@@ -67,6 +69,7 @@ __all__ = [
     "open_rows",
     "open_whole",
     "prepare_output",
+    "prepare_picture",
     "read_tables",
     "refuse_existing",
     "require_rows",

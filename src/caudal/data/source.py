@@ -54,6 +54,12 @@ class Source(ABC):
         """How many numbers an image or a crop has; None for vectors."""
         return None
 
+    @property
+    def items_at_a_time(self) -> int:
+        """How many items a batch of `items` has, so that its size bounds the memory."""
+        numbers = self.row_numbers
+        return item_rows((1,) if numbers is None else (1, numbers))
+
     def telling(self) -> Iterator[Batch]:
         """Rows used to fingerprint the data set."""
         yield next(self.ordered(1024))
@@ -65,8 +71,7 @@ class Source(ABC):
             limit: give only so many items, from all over the source and always the same ones.
             rows: size of a batch; by default it follows from the size of an item (`item_rows`).
         """
-        numbers = self.row_numbers
-        rows = rows or item_rows((1,) if numbers is None else (1, numbers))
+        rows = rows or self.items_at_a_time
         if limit is None or limit >= self.n_rows:
             yield from self.ordered(rows)
             return

@@ -11,6 +11,8 @@ from typing import Any, ClassVar, Self
 from caudal.errors import InputError
 from caudal.files import atomic, atomic_folder
 
+PICTURES = (".png", ".jpg", ".jpeg", ".webp")
+"""The suffixes of pictures that can be written."""
 Opener = Callable[[Path], AbstractContextManager[Callable[..., None]]]
 """Opens a path and yields a function that appends to what is written there."""
 
@@ -35,6 +37,17 @@ class Writer(ABC):
         self._stack = ExitStack()
         self._append: Callable[..., None] | None = None
         self._is_empty = True
+
+    def prepare(self, overwrite: bool) -> None:
+        """Checks, before the work is done, that its result can be written.
+
+        Raises:
+            InputError: as `prepare_output`.
+        """
+        prepare_output(self.path, overwrite)
+
+    def expect(self, count: int) -> None:
+        """Refuses more items than the format can hold, before there are any."""
 
     @property
     def suffix(self) -> str:
@@ -116,6 +129,18 @@ def prepare_output(path: str | Path, overwrite: bool) -> None:
     """
     refuse_existing(path, overwrite)
     check_writable(Path(path).parent)
+
+
+def prepare_picture(path: str | Path, overwrite: bool) -> Path:
+    """The path of one picture, checked.
+
+    Raises:
+        InputError: it is no picture by its suffix, or as `prepare_output`.
+    """
+    if Path(path).suffix.casefold() not in PICTURES:
+        raise InputError(f"{path}: a picture is one of {' '.join(PICTURES)}")
+    prepare_output(path, overwrite)
+    return Path(path)
 
 
 def refuse_existing(path: str | Path, overwrite: bool) -> None:

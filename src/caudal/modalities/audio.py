@@ -16,9 +16,9 @@ from caudal.base import FREE, Uniform
 from caudal.bijection import Bijection, Chain, parts_of
 from caudal.bijections import Rescale, Standardise
 from caudal.data import AudioSchema, AudioWriter, Column, Dataset, Items, open_audio, open_clips
-from caudal.data.audio import Sound
-from caudal.data.audio.builtin import NAMES
+from caudal.data.audio.form import Sound
 from caudal.data.audio.locate import FORMATS, finds_audio
+from caudal.data.names import SOUNDS as NAMES
 from caudal.dequantization import AudioDequantization
 from caudal.errors import InputError
 from caudal.fields import check_fields
@@ -165,11 +165,11 @@ class Audio(Modality):
         corrupt: str,
         options: Mapping[str, Any],
         voice: Voice | None,
-        given: Mapping[str, Any] | None = None,
+        fixed: Mapping[str, Any] | None = None,
     ) -> Items:
         labels = {name: options.get(name) for name in ("labels", "metadata")}
         return open_clips(
-            data, schema, corrupt=corrupt, progress=_progress(voice), given=given, **labels
+            data, schema, corrupt=corrupt, progress=_progress(voice), fixed=fixed, **labels
         )
 
     def settled(self, options: AudioOptions, dataset: Dataset) -> AudioOptions:

@@ -14,7 +14,7 @@ from torch import Tensor
 from caudal.bijection import Bijection, Chain
 from caudal.bijections import Flattened, Logit, Rescale, Standardise
 from caudal.data import Dataset, ImageSchema, ImageWriter, Items, Rows, open_images, open_whole
-from caudal.data.images.builtin import NAMES
+from caudal.data.images.locate import BUILT_IN_IMAGES as NAMES
 from caudal.data.images.locate import FORMATS, finds_images
 from caudal.data.images.open import labels_of_part
 from caudal.data.splits import TEST

@@ -20,14 +20,12 @@ from caudal.data import (
     Summary,
     TableSchema,
     TableWriter,
-    find_built_in,
-    is_table,
     like,
     open_data,
     open_rows,
 )
-from caudal.data.table.builtin import TABLES
-from caudal.data.table.locate import FORMATS
+from caudal.data.names import TABLES
+from caudal.data.table.locate import FORMATS, finds_table
 from caudal.dequantization import TableDequantization
 from caudal.errors import InputError
 from caudal.fields import check_fields
@@ -112,7 +110,7 @@ class Table(OneShape):
     # --- data -----------------------------------------------------------------------------------
 
     def recognises(self, data: Any) -> bool:
-        return is_table(data)
+        return finds_table(data)
 
     def takes(self, recipe: type[Recipe]) -> bool:
         return recipe.vectors
@@ -299,4 +297,4 @@ def _classes(columns: Sequence[Column], context: Tensor | None) -> list[Any] | N
     return [names[code] for code in context[:, 0].long().tolist()]
 
 
-__all__ = ["Table", "TableDrawing", "TableOptions", "TableReading", "find_built_in"]
+__all__ = ["Table", "TableDrawing", "TableOptions", "TableReading"]

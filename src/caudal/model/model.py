@@ -159,7 +159,7 @@ class Model:
             InputError: the data do not fit the model.
             NumericalError: a log-density is not a number.
         """
-        parts = scoring.scored(self, data, seed, reading)
+        parts = scoring.scored(self, scoring.opened(self, data, reading), seed)
         values = np.concatenate([log_prob for _, log_prob, _ in parts])
         return as_container(values, "log_prob", data)
 

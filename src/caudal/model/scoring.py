@@ -1,7 +1,7 @@
 """The user's rows, images or clips with their log-density beside them."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from caudal.data import Piece, TableWriter
+from caudal.data import Items, Piece, TableWriter
 from caudal.data.unit import Unit
 from caudal.flow import Flow
 from caudal.report import log_prob_items
@@ -61,14 +61,21 @@ class Scores:
     lowest: float = math.inf
     lowest_row: str | int | None = None
 
-    def add(self, piece: Piece, log_prob: np.ndarray, error: np.ndarray, elements: int) -> None:
+    def add(
+        self,
+        log_prob: np.ndarray,
+        error: np.ndarray,
+        elements: int,
+        names: Sequence[str] | None,
+    ) -> None:
         """Counts the items of a piece, each of so many elements; NaN is one without a score."""
         finite = np.isfinite(log_prob)
         if finite.any():
             worst = int(np.where(finite, log_prob, np.inf).argmin())
             per_item = float(log_prob[worst]) / (elements if self.unit.bits else 1)
             if per_item < self.lowest:
-                self.lowest, self.lowest_row = per_item, _name(piece, worst, self.rows)
+                row = self.rows + worst
+                self.lowest, self.lowest_row = per_item, names[row] if names else row + 1
         self.rows += len(log_prob)
         self.scored += int(finite.sum())
         self.outside += int(np.isneginf(log_prob).sum())
@@ -141,19 +148,25 @@ def score(
     flow, schema = model.flow, model.schema
     bias = flow.bias_bound() if flow.kind.startswith("biased") else None
     scores = Scores(schema.unit, flow.kind, schema.one, schema.many, flow.estimated, bias)
+    items = opened(model, data, reading)
     with writer:
-        for piece, log_prob, error in scored(model, data, seed, reading):
+        for piece, log_prob, error in scored(model, items, seed):
             elements = piece.batch.x[0].numel() if len(piece.batch.x) else 1
             table = with_scores(piece.beside, log_prob, error, flow, schema.unit, elements)
             writer.write(table)
-            scores.add(piece, log_prob, error, elements)
+            scores.add(log_prob, error, elements, items.names)
     return scores
 
 
-def scored(model: "Model", data: Any, seed: int, reading: Mapping[str, Any]) -> Iterator[Scored]:
-    """The data piece by piece, with the log-density of each item and its standard error."""
+def opened(model: "Model", data: Any, reading: Mapping[str, Any]) -> Items:
+    """The items of `data`, which may not have the columns of scores already."""
     items = model.open_all(data, reading)
     items.refuse_columns(columns_of(model.flow, model.schema.unit))
+    return items
+
+
+def scored(model: "Model", items: Items, seed: int) -> Iterator[Scored]:
+    """The items piece by piece, with the log-density of each and its standard error."""
     generator = noise(model.flow, seed)
     for piece in model.voice.track(items.pieces(), "scoring", items.total):
         scores = np.full((2, piece.beside.num_rows), np.nan)
@@ -182,9 +195,3 @@ def with_scores(
     for name, column in zip(columns_of(flow, unit), values, strict=True):
         table = table.append_column(name, pa.array(column, from_pandas=True))
     return table
-
-
-def _name(piece: Piece, index: int, before: int) -> str | int:
-    """The name of an item, or its number from 1 where it has none."""
-    names = piece.names
-    return before + index + 1 if names is None else names[index]

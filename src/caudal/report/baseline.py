@@ -10,10 +10,9 @@ import torch
 from torch import Tensor
 
 from caudal import files
-from caudal.data import Batch
+from caudal.data import Batch, Schema
 from caudal.errors import InputError
 from caudal.flow import Flow
-from caudal.report.items import AnySchema
 
 RIDGE = 1e-6
 _TYPES = {
@@ -93,7 +92,7 @@ def save_baseline(path: str | Path, baseline: Baseline) -> None:
 
 
 def load_baseline(
-    path: str | Path, kind: str, flow: Flow | None = None, schema: AnySchema | None = None
+    path: str | Path, kind: str, flow: Flow | None = None, schema: Schema | None = None
 ) -> Baseline:
     """The baseline that `save_baseline` wrote.
 

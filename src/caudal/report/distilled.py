@@ -11,7 +11,7 @@ from torch import Tensor
 
 from caudal.flow import Flow
 from caudal.report.fidelity import Fidelity, measure
-from caudal.report.items import noise, words_of
+from caudal.report.items import noise
 from caudal.report.numbers import a, number, plus_minus
 from caudal.report.sampling_speed import SamplingSpeed, sampling_speed
 
@@ -167,7 +167,7 @@ def compare_students(
         measure(student, teacher, contexts, n=measured, seed=seed, names=names),
         tuple(sampling_speed(student, teacher, contexts, sizes)),
         draw_samples(student, teacher, contexts, shown, seed),
-        words_of(schema).one,
+        schema.one,
     )
 
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from caudal.data import Source
 from caudal.flow import Flow
-from caudal.report.items import items_of, noise, place
+from caudal.report.items import noise, place
 from caudal.report.numbers import a, number, short
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def noise_errors(flow: Flow, some: Source, n: int, seed: int, nats: float) -> di
     if flow.dequantization is None:
         return {}
     generator, drawn = noise(flow, seed), []
-    for batch in items_of(some):
+    for batch in some.items():
         x, context = place(flow, batch)
         scores = [flow.log_prob(x, context, generator).double().cpu() for _ in range(REDRAWS)]
         drawn.append(torch.stack(scores))
@@ -48,7 +48,7 @@ def estimate_errors(flow: Flow, some: Source, n: int, seed: int, nats: float) ->
     if not flow.estimated:
         return {}
     generator, lifted, drawn = noise(flow, seed), flow.continuous(), []
-    for batch in items_of(some):
+    for batch in some.items():
         x, context = place(flow, batch)
         y, _ = flow.lift(x, generator)
         estimates = [lifted.log_prob(y, context, generator) for _ in range(REDRAWS)]

@@ -9,7 +9,6 @@ from typing import NamedTuple
 from caudal import files
 from caudal.report.baseline import baseline_type
 from caudal.report.distilled import ScreenTable
-from caudal.report.items import words_of
 from caudal.report.numbers import duration, parameters
 from caudal.report.story import Beside, Block, Contents, Picture, Section, Story, Teller
 
@@ -93,7 +92,7 @@ def _cards(story: Story) -> Iterator[Card]:
 
 def _notes(story: Story, contents: Contents) -> Iterator[str]:
     """What the numbers are, and what the reader should know of the data."""
-    e, kind = story.evaluation, words_of(story.dataset.schema).kind
+    e, kind = story.evaluation, story.dataset.schema.kind
     if e is not None:
         yield from e.sentences()
         if story.flow.context_shape is not None and kind != "table":

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from caudal.base import FREE
-from caudal.data import Batch, Source
+from caudal.data import Batch, Schema, Source
 from caudal.data.unit import Unit
 from caudal.dequantization import PixelDequantization, VariationalDequantization
 from caudal.errors import InputError, NumericalError
@@ -19,14 +19,11 @@ from caudal.report.baseline import Baseline, baseline_type
 from caudal.report.estimates import REDRAWN, estimate_errors, noise_errors
 from caudal.report.evaluation import Evaluation
 from caudal.report.items import (
-    AnySchema,
     Track,
-    items_of,
     n_batches,
     noise,
     place,
     some_rows,
-    words_of,
 )
 from caudal.report.numbers import mean_two_se, ratio_two_se
 
@@ -38,7 +35,7 @@ def evaluate(
     flow: Flow,
     source: Source,
     baseline: Baseline | None,
-    schema: AnySchema,
+    schema: Schema,
     *,
     split: str = "test",
     limit: int | None = None,
@@ -64,15 +61,16 @@ def evaluate(
         InputError: there are no items.
     """
     flow.eval()
-    batches: Iterable[Batch] = items_of(source, limit)
+    batches: Iterable[Batch] = source.items(limit)
     if track is not None:
         batches = track(batches, "evaluating", n_batches(source, limit))
     scored = _scores(flow, batches, baseline, draws, seed)
     if not scored:
-        raise InputError(f"no {split} {words_of(schema).many} to evaluate")
+        raise InputError(f"no {split} {schema.many} to evaluate")
     return _summary(torch.cat(scored), flow, source, baseline, schema, split, seed, draws)
 
 
+@torch.no_grad()
 def log_prob_items(flow: Flow, batch: Batch, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Log-probability of each item, the mean of a few estimates, and its standard error, (B,).
 
@@ -133,13 +131,13 @@ def _summary(
     flow: Flow,
     source: Source,
     baseline: Baseline | None,
-    schema: AnySchema,
+    schema: Schema,
     split: str,
     seed: int,
     draws: int,
 ) -> Evaluation:
     """What the scores (N, 5) of `_scores` come to."""
-    kind, one, many, unit = words_of(schema)
+    one, many, unit = schema.one, schema.many, schema.unit
     fixed = FREE not in flow.base.event_shape
     units = _Units(unit, int(scores[0, 4]) if fixed else None)
     ours, importance, beside, mass, _ = scores.unbind(1)
@@ -185,7 +183,7 @@ def _summary(
             "log_prob_two_se": mean_two_se(inside[:, 0])[1],
             "one": one,
             "many": many,
-            "baseline_name": baseline_type(kind).name,
+            "baseline_name": baseline_type(schema.kind).name,
             "note": f"not known, as the run's training {many} are not",
             **more,
         }

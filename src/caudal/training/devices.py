@@ -45,6 +45,22 @@ def launch(training: Training) -> "Fabric":
     return fabric
 
 
+def find_device(name: str) -> "torch.device":
+    """The device of that name; auto is a GPU where there is one.
+
+    Raises:
+        InputError: this machine does not have it.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise InputError(f"`device` {name}: {str(error).splitlines()[0]}") from None
+    return device
+
+
 def leads() -> bool:
     """Whether this process is the one of its run that writes files and prints."""
     rank = os.environ.get("RANK")  # set by torchrun, over all machines

@@ -47,6 +47,11 @@ class Clips(Source):
         """How many clips there are."""
         return len(self.names)
 
+    @property
+    def items_at_a_time(self) -> int:
+        """One: clips differ in length."""
+        return 1
+
     def items(self, limit: int | None = None, rows: int | None = None) -> Iterator[Batch]:
         """Every clip whole and in order, as a batch of one: clips differ in length.
 

@@ -50,7 +50,7 @@ class AudioWriter(Writer):
         write = _write_sound if self.suffix in _SOUNDS else _write_array
         return partial(write, rate=self.rate)
 
-    def check(self, count: int) -> None:
+    def expect(self, count: int) -> None:
         """Refuses more clips than the form can hold, before there are any.
 
         Raises:
@@ -69,7 +69,7 @@ class AudioWriter(Writer):
             InputError: there are too many, or their lengths differ where an array is written.
         """
         first = len(self._lengths)
-        self.check(first + len(clips))
+        self.expect(first + len(clips))
         if self.suffix in _ARRAYS and len({*self._lengths[:1], *map(len, clips)}) > 1:
             raise InputError(f"{self.path}: clips of several lengths need a folder (no suffix)")
         names = names or [f"{first + i + 1:04d}" for i in range(len(clips))]

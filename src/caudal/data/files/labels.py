@@ -12,9 +12,9 @@ from torch import Tensor
 from caudal.data.column import MAX_LEVELS, Column
 from caudal.data.files.lots import FileKind, Listing, Lot, natural
 from caudal.data.files.metadata import find_metadata
-from caudal.names import near
 from caudal.data.table.decode import decode_columns
 from caudal.errors import InputError
+from caudal.names import near
 
 _WHOLE, _NUMBER = r"-?(0|[1-9]\d{0,17})", r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?"
 

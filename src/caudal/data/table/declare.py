@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from caudal.data.column import KINDS
-from caudal.names import near
 from caudal.data.table.encode import show
 from caudal.errors import InputError
+from caudal.names import near
 
 _FORM = re.compile(r"(\w+)(?:\[([^,\]]*),([^,\]]*)\])?(?::(.+))?")
 EXAMPLES = "age=integer[0,120], ratio=interval[0,1], grade=real:0.1, city=categorical"

@@ -89,6 +89,23 @@ def like(table: pa.Table, kind: str) -> Any:
     return matrix if kind == "numpy" else torch.from_numpy(matrix)
 
 
+def as_container(values: np.ndarray, name: str, data: Any) -> Any:
+    """Values (N,), one for each row of `data`, as a column of the library that `data` is of.
+
+    A pandas Series keeps the index of the DataFrame.
+    """
+    kind = container_of(data)
+    if kind == "pandas":
+        import pandas
+
+        return pandas.Series(values, index=data.index, name=name)
+    if kind == "polars":
+        import polars
+
+        return polars.Series(name, values)
+    return torch.from_numpy(values) if kind == "torch" else values
+
+
 def column_array(column: pa.ChunkedArray) -> np.ndarray:
     """A column as an array (N,): NaN, or of text "", where a value is missing."""
     column = dtypes.plain(column)

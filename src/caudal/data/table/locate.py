@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from caudal.data.names import BUILT_IN, missing_file
+from caudal.data.names import BUILT_IN, TABLES, missing_file
 from caudal.data.table.arrays import read_array_file
 from caudal.data.table.builtin import BuiltIn, built_in
 from caudal.data.table.frames import as_table, index_note
@@ -25,6 +25,17 @@ FORMATS = (
 def find_built_in(data: Any) -> BuiltIn | None:
     """The built-in table of that name, if there is one; ./digits is a file of that name."""
     return built_in(data) if isinstance(data, str) and data in BUILT_IN else None
+
+
+def finds_table(data: Any) -> bool:
+    """Whether `data` looks like a table; opens no file."""
+    if not isinstance(data, str | os.PathLike):
+        return True
+    name = os.fspath(data)
+    if name in BUILT_IN:
+        return name in TABLES
+    suffixes = (*SUFFIXES, ".parquet", ".npy", ".npz")
+    return Path(name).is_file() and text_suffix(Path(name)) in suffixes
 
 
 def open_table(data: Any, texts: Collection[str] = ()) -> Tables:

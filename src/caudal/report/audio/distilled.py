@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from caudal.data import AudioDataset
+from caudal.data import Dataset
 from caudal.data.audio import Clips
 from caudal.flow import Flow
 from caudal.losses import conditional_kl, conditionals
@@ -108,7 +108,7 @@ RATES_HEAD = ["", "on", "seconds of sound", "took (s)", "samples a second", "tim
 def compare_audio(
     student: Flow,
     teacher: Flow,
-    dataset: AudioDataset,
+    dataset: Dataset,
     *,
     name: str,
     terms: Sequence[str],

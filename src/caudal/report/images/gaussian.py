@@ -13,7 +13,6 @@ from caudal.data import Batch, ImageSchema, Source
 from caudal.dequantization import ImageDequantization
 from caudal.flow import Flow
 from caudal.report.baseline import Baseline, cholesky, moments
-from caudal.report.items import items_of
 from caudal.report.table.gaussian import Gaussian
 
 MOST = 4096  # elements, whose covariance takes 128 MiB
@@ -66,7 +65,7 @@ class PixelGaussian(Baseline):
         generator = torch.Generator().manual_seed(seed)
         pairs = (
             (to_logits(batch.x, schema.levels, alpha, generator)[0], None)
-            for batch in items_of(source)
+            for batch in source.items()
         )
         n, mean, cov = moments(pairs, full=schema.countable <= MOST)
         factor, how = _factor(cov, n)

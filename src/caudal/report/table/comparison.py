@@ -7,11 +7,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from caudal.data import Batch, Column, Dataset, Schema, Source
-from caudal.data.decode import into_support
+from caudal.data import Batch, Column, Dataset, Source, TableSchema
+from caudal.data.table.decode import into_support
 from caudal.flow import Flow
 from caudal.report.distilled import Samples
-from caudal.report.items import items_of, noise, place
+from caudal.report.items import noise, place
 from caudal.report.two_sample import kolmogorov_smirnov
 
 ROWS = 5000
@@ -31,7 +31,7 @@ class Comparison:
         sides: what to call the two in pictures.
     """
 
-    schema: Schema
+    schema: TableSchema
     data: np.ndarray
     samples: np.ndarray
     context: np.ndarray | None
@@ -52,7 +52,7 @@ def compare(flow: Flow, dataset: Dataset, seed: int = 0, rows: int = ROWS) -> Co
     generator = noise(flow, seed)
     kept: list[Batch] = []
     samples: list[Tensor] = []
-    for batch in items_of(source, rows, CHUNK):
+    for batch in source.items(rows, CHUNK):
         kept.append(batch)
         context = place(flow, batch).context
         samples.append(flow.sample(len(batch.x), context, generator=generator).cpu())
@@ -67,7 +67,7 @@ def compare(flow: Flow, dataset: Dataset, seed: int = 0, rows: int = ROWS) -> Co
     )
 
 
-def compare_flows(samples: Samples, schema: Schema) -> Comparison:
+def compare_flows(samples: Samples, schema: TableSchema) -> Comparison:
     """Samples of a teacher beside those of its student."""
     teacher, student = (_as_written(schema.columns, x) for x in samples[:2])
     context = None if samples.context is None else samples.context.double().numpy()

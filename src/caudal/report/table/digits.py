@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from torch import Tensor
 
-from caudal.data import Schema, write_grid
+from caudal.data import TableSchema, write_grid
 from caudal.flow import Flow
 from caudal.interpolation import manifold
 from caudal.report.style import DATA, SAMPLES, WIDTH, bare, new_figure
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 ROWS, ACROSS = 6, 10
 
 
-def image_side(schema: Schema) -> int | None:
+def image_side(schema: TableSchema) -> int | None:
     """Side of the square images whose pixels are the columns p00, p01, ...; None for others."""
     side = round(len(schema.columns) ** 0.5)
     pixels = [f"p{row}{column}" for row in range(side) for column in range(side)]
@@ -29,7 +29,7 @@ def image_side(schema: Schema) -> int | None:
 def write_table_manifold(
     path: str | Path,
     flow: Flow,
-    schema: Schema,
+    schema: TableSchema,
     images: Tensor,
     context: Tensor | None = None,
     n: int = 8,

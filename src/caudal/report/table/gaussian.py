@@ -11,7 +11,7 @@ from torch import Tensor
 from caudal.data import Batch, Source
 from caudal.flow import Flow
 from caudal.report.baseline import RIDGE, Baseline, cholesky, moments
-from caudal.report.items import items_of, noise, place
+from caudal.report.items import noise, place
 
 WHAT = "full-covariance Gaussian, fitted by maximum likelihood to the training rows"
 
@@ -43,7 +43,7 @@ class Gaussian(Baseline):
     @torch.no_grad()
     def fit(cls, flow: Flow, source: Source, schema: Any = None, seed: int = 0) -> Self:
         generator = noise(flow, seed)
-        placed = (place(flow, batch) for batch in items_of(source))
+        placed = (place(flow, batch) for batch in source.items())
         n, mean, cov = moments((flow.lift(x, generator)[0], flow.embed(c)) for x, c in placed)
         e = mean.numel() - flow.base.event_shape[0]
         weight = torch.linalg.pinv(cov[:e, :e], rtol=1e-10, hermitian=True) @ cov[:e, e:]
