@@ -191,7 +191,7 @@ def with_scores(
 ) -> pa.Table:
     """The table with the columns of its scores."""
     values = [log_prob, *([error] if flow.estimated else [])]
-    values += [unit.scale * log_prob / elements] if unit.bits else []
+    values += [-log_prob / (elements * math.log(2))] if unit.bits else []
     for name, column in zip(columns_of(flow, unit), values, strict=True):
         table = table.append_column(name, pa.array(column, from_pandas=True))
     return table
