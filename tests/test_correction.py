@@ -118,11 +118,11 @@ def test_several_corrections_are_one():
 
 
 def test_refusals():
-    with pytest.raises(InputError, match=r"rows \(1,\) and context None, the teacher \(2,\)"):
+    with pytest.raises(InputError, match=r"rows \(1,\) and context None, the teacher rows \(2,\)"):
         corrected_sample(gaussian(0.0, 1.0), gaussian(0.0, 1.0, 2), 3)
-    with pytest.raises(InputError, match="steps must be at least 0"):
+    with pytest.raises(InputError, match="`steps` must be at least 0"):
         corrected_sample(gaussian(0.0, 1.0), gaussian(0.0, 1.0), 3, steps=-1)
-    with pytest.raises(NumericalError, match="no density that is a number"):
+    with pytest.raises(NumericalError, match="density of a draw is not a number"):
         weighted_sample(gaussian(0.0, math.nan), gaussian(0.0, 1.0), 3)
 
 

@@ -214,7 +214,7 @@ def test_numbers_that_are_not_finite_leave_the_direction_alone():
 
 def test_constructors_refuse_what_cannot_be():
     for coefficient in (0.0, -1.0, math.nan):
-        with pytest.raises(ValueError, match="coefficient must be positive"):
+        with pytest.raises(ValueError, match="`coefficient` must be positive"):
             SpectralLinear(2, 2, coefficient)
     with pytest.raises(ValueError, match="must be odd, got 2"):
         SpectralConv2d(1, 1, 2, (4, 4), 0.9)

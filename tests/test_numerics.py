@@ -319,10 +319,10 @@ def test_each_term_weighs_one_on_average(law):
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda: Truncated(-1), "terms must be at least 0, got -1"),
-        (lambda: Roulette(-1), "terms must be at least 0, got -1"),
-        (lambda: Roulette(2, mean=0.0), "mean must be a positive number, got 0.0"),
-        (lambda: Roulette(2, mean=math.nan), "mean must be a positive number, got nan"),
+        (lambda: Truncated(-1), "`terms` must be at least 0, got -1"),
+        (lambda: Roulette(-1), "`terms` must be at least 0, got -1"),
+        (lambda: Roulette(2, mean=0.0), "`mean` must be a positive number, got 0.0"),
+        (lambda: Roulette(2, mean=math.nan), "`mean` must be a positive number, got nan"),
         (lambda: Roulette(2, law="binomial"), "one of geometric, poisson, got 'binomial'"),
     ],
 )

@@ -83,7 +83,7 @@ def test_a_new_net_is_zero_and_learns_its_slope():
 
 
 def test_kernels_without_a_centre_are_refused():
-    with pytest.raises(ValueError, match="size must be odd, .* got 4"):
+    with pytest.raises(ValueError, match="`size` must be odd, .* got 4"):
         TriangularConvNet(1, 4, size=4)
 
 
