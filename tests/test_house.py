@@ -36,17 +36,16 @@ LAYERS = (
     ("base", "bijections", "nets"),
     ("bijection", "elementwise"),
     ("numerics",),
-    ("errors", "files", "kernels", "weights"),
+    ("errors", "files", "weights"),
 )
 """From top to bottom. A room imports itself and the layers below it, never its neighbours."""
 DEPTH = {room: depth for depth, layer in enumerate(LAYERS) for room in layer}
 ONE_ROOM = {
     "distribution": "flow",  # a view of the flow that the flow itself hands out
-    "estimates": "bijection",  # which bijections are estimated
 }
 NEIGHBOURS = {("cli", "__init__"), ("__init__", "cli"), ("__main__", "cli")}  # the doors
 MODELS = {"recipes", *(room for layer in LAYERS[4:] for room in layer)} - {"errors", "files"}
-OWN = {"kernels": "numba"}  # instead of torch
+OWN = {"nets": ("torch", "numba")}  # others have torch alone
 STANDARD = sys.stdlib_module_names
 WORLDLY = {"io", "json", "logging", "os", "pathlib", "shutil", "subprocess", "sys", "tempfile"}
 
@@ -83,13 +82,13 @@ def complaints(room, source):
             to = room_of(name)
             if to != room and DEPTH[to] <= DEPTH[room] and (room, to) not in NEIGHBOURS:
                 found.append(f"{room} imports {to} ({name})")
-            if room == "nets" and to not in ("nets", "kernels"):
+            if room == "nets" and to != "nets":
                 found.append(f"nets imports {to}: it should import torch alone")
             if room in MODELS and to == "files":
                 found.append(f"{room} imports files: models know nothing of them")
         elif room in MODELS and first in WORLDLY:
             found.append(f"{room} imports {name}: models know no files or screens")
-        elif room in MODELS and first not in (OWN.get(room, "torch"), *STANDARD):
+        elif room in MODELS and first not in (*OWN.get(room, ("torch",)), *STANDARD):
             found.append(f"{room} imports {name}: models know torch alone")
     return found
 
