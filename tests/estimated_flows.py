@@ -64,7 +64,7 @@ class NoisyRecipe(Recipe):
     std: float = 0.5
 
     def __post_init__(self):
-        """Of fields that no recipe has, the house knows no rules."""
+        """There are no rules for fields of recipes outside of the package."""
 
     def build(self, event_shape, context_shape=None):
         shape = tuple(event_shape)

@@ -1,4 +1,4 @@
-"""Distillation against closed forms: divergences, gradients, guidance, and what is left behind."""
+"""Distillation against closed forms: divergences, gradients, guidance, files."""
 
 import copy
 

@@ -131,7 +131,7 @@ def test_the_error_is_the_spread_over_draws():
     log_prob, error = flow.log_prob_with_error(x, draws=draws)
     assert log_prob.shape == error.shape == (4000,)
     off = log_prob - flow_of("exact").log_prob(x)
-    # Of 4000 means of 4 draws: a variance has a standard error of its own of var * sqrt(2 / n).
+    # For 4000 means of 4 draws: the standard error of a variance is var * sqrt(2 / n).
     expected = STD**2 / draws
     assert abs(float(off.var()) - expected) < 3 * expected * math.sqrt(2 / 4000)
     per_row = expected * math.sqrt(2 / (draws - 1) / 4000)
@@ -205,7 +205,7 @@ def test_a_conditional_flow_is_asked_with_its_context():
 
 
 def test_errors_of_a_residual_block_average_out_over_rows():
-    """They would not if rows had a number of terms in common: ten times as much is left here."""
+    """If rows shared their number of terms, errors would not: ten times as much would be left."""
     net, series = Contraction(100, 0.9), Roulette(2)
     with torch.no_grad():
         net.second.copy_(net.first.T)  # symmetric: as many large eigenvalues as can be
@@ -233,10 +233,10 @@ def table_rows(n=2000):
 
 @pytest.mark.parametrize("schema", [REALS, COUNTS], ids=["reals", "counts"])
 def test_an_evaluation_tells_what_the_estimate_does(schema):
-    """Of the noise between steps nothing is in it, nor does it matter which rows were redrawn."""
+    """It contains no dequantisation noise, and does not depend on which rows were redrawn."""
     rows = table_rows()
     result = evaluate(table_flow("unbiased", schema), rows, None, schema)
-    # Of the variance, from 3 degrees of freedom each of 256 rows.
+    # The error of the variance, from 3 degrees of freedom in each of 256 rows.
     assert result.estimate_std == pytest.approx(STD, rel=3 * math.sqrt(1 / (2 * 3 * 256)))
     assert result.estimate_two_se == 2 * result.estimate_std / math.sqrt(2000)
     assert result.bias_bound is None
@@ -257,7 +257,7 @@ def test_an_evaluation_tells_the_bias():
 
 
 def test_batches_do_not_share_estimates():
-    """Though the Gaussian's noise is that of the flow, drawn once more."""
+    """The Gaussian's noise is that of the flow, drawn once more."""
     flow, drawn = table_flow("unbiased", COUNTS), generator()
     gaussian = fit_gaussian(flow, table_rows())
     batch = next(table_rows(400).ordered(400))
@@ -442,7 +442,7 @@ def test_exact_samples_need_exact_densities(capsys, tmp_path):
 
 
 def test_divergences_from_an_estimated_teacher_are_drawn_anew():
-    """Of the same rows; from one draw of all steps a student would learn its error."""
+    """Rows are redrawn at each step: from a single draw a student would learn its error."""
     teacher = Flow(Noisy((2,)), Normal((2,))).eval()
     student, x = Flow(Scale((2,)), Normal((2,))).eval(), torch.randn(50, 2)
     first, second = (forward_kl(student, teacher, x) for _ in range(2))

@@ -1,4 +1,4 @@
-"""Long batches without gradient go piece by piece; nobody can tell from what comes out."""
+"""Long batches without gradient are processed in pieces, with the same results."""
 
 import pytest
 import torch
