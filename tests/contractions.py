@@ -1,4 +1,4 @@
-"""Small nets with a known Lipschitz constant, for the tests of what is made of them."""
+"""Small nets with a known Lipschitz constant, for tests."""
 
 import torch
 from torch import nn

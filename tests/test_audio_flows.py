@@ -82,7 +82,7 @@ def test_any_length_and_the_same_law_for_each(name):
 
 
 @pytest.mark.parametrize(
-    ("length", "message"), [(None, "free length: give length"), (0, "must be at least 1")]
+    ("length", "message"), [(None, "free length: give `length`"), (0, "must be at least 1")]
 )
 def test_a_free_length_is_asked_for(length, message):
     flow = STUDENTS["normal"].build()
@@ -91,7 +91,7 @@ def test_a_free_length_is_asked_for(length, message):
 
 
 def test_a_fixed_shape_takes_no_length():
-    with pytest.raises(InputError, match="fixed shape: no length"):
+    with pytest.raises(InputError, match="fixed shape: no `length`"):
         MAF(layers=1, hidden=(4,)).build((3,)).sample(2, length=3)
     assert sized((1, FREE), 7) == (1, 7)
 

@@ -17,7 +17,7 @@ from pairs import Shift, gaussian, modes, positive_half
 
 
 def p_value(x, mean, std):
-    """Of a Kolmogorov-Smirnov test against N(mean, std^2)."""
+    """The p-value of a Kolmogorov-Smirnov test against N(mean, std^2)."""
     return stats.kstest(x.flatten().numpy(), stats.norm(mean, std).cdf).pvalue
 
 
@@ -35,7 +35,7 @@ def test_corrected_samples_are_those_of_the_teacher():
 
 
 def test_the_correction_reports_what_theory_says():
-    """For N(0, s^2) as the student of N(0, 1)."""
+    """The acceptance for N(0, s^2) as the student of N(0, 1)."""
     s = 1.3
     x, correction = corrected_sample(gaussian(0.0, s), gaussian(0.0, 1.0), 20_000, steps=200)
     assert correction.ess == pytest.approx(math.sqrt(2 * s**2 - 1) / s**2, abs=0.005)
@@ -118,16 +118,16 @@ def test_several_corrections_are_one():
 
 
 def test_refusals():
-    with pytest.raises(InputError, match=r"rows \(1,\) and context None, the teacher \(2,\)"):
+    with pytest.raises(InputError, match=r"rows \(1,\) and context None, the teacher rows \(2,\)"):
         corrected_sample(gaussian(0.0, 1.0), gaussian(0.0, 1.0, 2), 3)
-    with pytest.raises(InputError, match="steps must be at least 0"):
+    with pytest.raises(InputError, match="`steps` must be at least 0"):
         corrected_sample(gaussian(0.0, 1.0), gaussian(0.0, 1.0), 3, steps=-1)
-    with pytest.raises(NumericalError, match="no density that is a number"):
+    with pytest.raises(NumericalError, match="density of a draw is not a number"):
         weighted_sample(gaussian(0.0, math.nan), gaussian(0.0, 1.0), 3)
 
 
 def test_a_mode_that_the_student_never_draws_stays_away():
-    """What no correction can mend, and no weight can tell."""
+    """No correction can mend this, and no weight can show it."""
     x, correction = corrected_sample(modes(0.0), modes(0.0, 40.0), 1000)
     assert x[:, 0].max() < 10
     assert correction.ess == pytest.approx(1.0)

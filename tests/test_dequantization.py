@@ -1,4 +1,4 @@
-"""Steps and gaps: the lift is undone exactly, and its bound is one."""
+"""Steps and missing values: `lower` undoes `lift` exactly, and the bound is a bound."""
 
 import math
 

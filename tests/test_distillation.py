@@ -1,4 +1,4 @@
-"""Distillation against closed forms: divergences, gradients, guidance, and what is left behind."""
+"""Distillation against closed forms: divergences, gradients, guidance, files."""
 
 import copy
 
@@ -11,8 +11,7 @@ from caudal import Chain, Distillation, Flow, InputError, Inverse, Training, rec
 from caudal.base import Normal
 from caudal.bijections import Autoregressive, LULinear, Standardise
 from caudal.elementwise import Affine
-from caudal.losses import Guide, divergence, forward_kl, gaussian_kl, reverse_kl
-from caudal.losses.guidance import pairs_up
+from caudal.losses import Guide, divergence, forward_kl, gaussian_kl, pairs_up, reverse_kl
 from caudal.nets import MADE
 from caudal.recipes import IAF, MAF, NSF, RealNVP
 from caudal.training.dressing import check_dressed_alike, undressed
@@ -149,6 +148,35 @@ def test_samples_in_the_void_neither_drown_nor_spoil_the_others():
     loss = reverse_kl(student, teacher, 100, tail=10.0)
     assert loss.isfinite()
     assert gradient(loss, student).isfinite().all()
+
+
+@pytest.mark.parametrize("path", [False, True])
+def test_any_function_that_gives_log_densities_is_a_target(path):
+    """Its divergences and their gradients are those of a flow of the same density."""
+    teacher = randomise(RealNVP(2, (8,), batch_norm=False).build((D,), (2,)), 0.1).eval()
+    student = randomise(IAF(2, (8,)).build((D,), (2,)), 0.1)
+    teacher.requires_grad_(False)
+    context, results = torch.randn(50, 2), []
+    x = teacher.sample(50, context)
+    for target in (teacher, teacher.log_prob, lambda x, c: teacher.log_prob(x, c)):
+        torch.manual_seed(1)
+        reverse = reverse_kl(student, target, 50, context, path=path)
+        forward = forward_kl(student, target, x, context)
+        results.append(torch.cat([gradient(reverse + forward, student), reverse[None]]))
+    for other in results[1:]:
+        assert torch.equal(other, results[0])
+
+
+def test_a_target_is_an_energy_too():
+    student = randomise(Flow(Chain(iaf()), Normal((D,))), 0.1)
+    normal = torch.distributions.Normal(torch.zeros(D), 1.0)
+    torch.manual_seed(1)
+    by_function = reverse_kl(student, lambda x: normal.log_prob(x).sum(-1), 100)
+    torch.manual_seed(1)
+    identity = Flow(LULinear(D), Normal((D,)))
+    torch.testing.assert_close(by_function, reverse_kl(student, identity, 100))
+    with pytest.raises(InputError, match=r"`teacher` must give one log-density a row, got shape"):
+        reverse_kl(student, normal.log_prob, 100)
 
 
 def test_guidance_is_zero_for_the_same_maps_and_needs_pairs():

@@ -73,7 +73,7 @@ def test_the_support_is_real():
 @pytest.mark.parametrize(
     ("context", "message"),
     [
-        (None, r"needs a context of shape \(3,\), or \(B, 3\)"),
+        (None, r"needs a `context` of shape \(3,\), or \(B, 3\)"),
         (torch.zeros(5, 2), r"\(B, 3\), got \(5, 2\)"),
         (torch.zeros(()), r"got \(\)"),
         (torch.zeros(5, 3, dtype=torch.float64), "must be torch.float32"),
@@ -89,10 +89,10 @@ def test_what_does_not_fit_is_refused():
     flow, contexts = conditional()
     many = flow.distribution(contexts)
     for shape in ((), (3,), (1,), (4, 2), (4, 1)):
-        with pytest.raises(InputError, match="value must have shape"):
+        with pytest.raises(InputError, match="`value` must have shape"):
             many.log_prob(torch.zeros(shape))
     for batch in ((1,), (5, 4), ()):
         with pytest.raises(InputError, match="cannot expand batch shape"):
             many.expand(batch)
-    with pytest.raises(InputError, match="takes no context"):
+    with pytest.raises(InputError, match="takes no `context`"):
         MAF(layers=1, hidden=(8,)).build((3,)).distribution(torch.zeros(3))

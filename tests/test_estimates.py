@@ -132,7 +132,7 @@ def test_the_error_is_the_spread_over_draws():
     log_prob, error = flow.log_prob_with_error(x, draws=draws)
     assert log_prob.shape == error.shape == (4000,)
     off = log_prob - flow_of("exact").log_prob(x)
-    # Of 4000 means of 4 draws: a variance has a standard error of its own of var * sqrt(2 / n).
+    # For 4000 means of 4 draws: the standard error of a variance is var * sqrt(2 / n).
     expected = STD**2 / draws
     assert abs(float(off.var()) - expected) < 3 * expected * math.sqrt(2 / 4000)
     per_row = expected * math.sqrt(2 / (draws - 1) / 4000)
@@ -194,7 +194,7 @@ def test_no_rows_have_no_errors(kind):
 
 
 def test_one_draw_has_no_error():
-    with pytest.raises(InputError, match="draws must be at least 2"):
+    with pytest.raises(InputError, match="`draws` must be at least 2"):
         flow_of("unbiased").log_prob_with_error(torch.zeros(1, 3), draws=1)
 
 
@@ -206,7 +206,7 @@ def test_a_conditional_flow_is_asked_with_its_context():
 
 
 def test_errors_of_a_residual_block_average_out_over_rows():
-    """They would not if rows had a number of terms in common: ten times as much is left here."""
+    """If rows shared their number of terms, errors would not: ten times as much would be left."""
     net, series = Contraction(100, 0.9), Roulette(2)
     with torch.no_grad():
         net.second.copy_(net.first.T)  # symmetric: as many large eigenvalues as can be
@@ -234,10 +234,10 @@ def table_rows(n=2000):
 
 @pytest.mark.parametrize("schema", [REALS, COUNTS], ids=["reals", "counts"])
 def test_an_evaluation_tells_what_the_estimate_does(schema):
-    """Of the noise between steps nothing is in it, nor does it matter which rows were redrawn."""
+    """It contains no dequantisation noise, and does not depend on which rows were redrawn."""
     rows = table_rows()
     result = evaluate(table_flow("unbiased", schema), rows, None, schema)
-    # Of the variance, from 3 degrees of freedom each of 256 rows.
+    # The error of the variance, from 3 degrees of freedom in each of 256 rows.
     assert result.estimate_std == pytest.approx(STD, rel=3 * math.sqrt(1 / (2 * 3 * 256)))
     assert result.estimate_two_se == 2 * result.estimate_std / math.sqrt(2000)
     assert result.bias_bound is None
@@ -258,7 +258,7 @@ def test_an_evaluation_tells_the_bias():
 
 
 def test_batches_do_not_share_estimates():
-    """Though the Gaussian's noise is that of the flow, drawn once more."""
+    """The Gaussian's noise is that of the flow, drawn once more."""
     flow = table_flow("unbiased", COUNTS)
     gaussian = Gaussian.fit(flow, table_rows())
     batch = next(table_rows(400).ordered(400))
@@ -330,7 +330,7 @@ def test_bits_are_bounded_from_the_other_side():
 @pytest.mark.parametrize(("student", "teacher"), [("unbiased", "exact"), ("exact", "biased")])
 def test_samples_are_not_corrected_by_estimates(student, teacher):
     which = "student" if student != "exact" else "teacher"
-    with pytest.raises(InputError, match=f"the density of the {which} is no exact one"):
+    with pytest.raises(InputError, match=f"the density of the {which} is not exact"):
         corrected_sample(flow_of(student), flow_of(teacher), 5)
 
 
@@ -438,14 +438,12 @@ def test_exact_samples_need_exact_densities(capsys, tmp_path):
     student = noisy_run(tmp_path / "student", people_csv(), "--no-report", kind="exact")
     teacher = noisy_run(tmp_path / "teacher", people_csv(), "--no-report")
     words = ("--exact", teacher, "--out", tmp_path / "rows.csv")
-    assert "the density of the teacher is no exact one" in refused(
-        capsys, "sample", student, *words
-    )
+    assert "the density of the teacher is not exact" in refused(capsys, "sample", student, *words)
     assert not (tmp_path / "rows.csv").exists()
 
 
 def test_divergences_from_an_estimated_teacher_are_drawn_anew():
-    """Of the same rows; from one draw of all steps a student would learn its error."""
+    """Rows are redrawn at each step: from a single draw a student would learn its error."""
     teacher = Flow(Noisy((2,)), Normal((2,))).eval()
     student, x = Flow(Scale((2,)), Normal((2,))).eval(), torch.randn(50, 2)
     first, second = (forward_kl(student, teacher, x) for _ in range(2))

@@ -114,7 +114,7 @@ def test_a_squeeze_puts_a_checkerboard_into_the_first_half():
 
 @pytest.mark.usefixtures("float64")
 def test_bits_of_the_scales_sum_to_those_of_the_whole():
-    """One base over the data's shape is the product of what each scale leaves behind."""
+    """One base over the data's shape is the product of the noise that each scale leaves."""
     shape = (3, 8, 8)
     flow = away_from_start(Glow(scales=3, layers=1, maps=4).build(shape).eval())
     x = torch.randn(BATCH, *shape)
@@ -309,7 +309,7 @@ def test_the_same_density_on_unit_and_on_symmetric_pixels_has_the_same_bits():
 
 
 class Unit(Rescale):
-    """From the unit cube, uniform, to what a standard normal makes of it."""
+    """A map between the unit cube, uniform, and a standard normal."""
 
     def __init__(self):
         super().__init__(1.0)

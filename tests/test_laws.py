@@ -89,7 +89,7 @@ def test_zero_parameters_are_the_identity(name):
 
 
 # A mixture starts with its components apart (see Mixture.spread): near the identity, not at it.
-# What residual blocks add starts as nets start: from zero they learn too slowly.
+# Residual blocks start as nets start: from zero they learn too slowly.
 ELSEWHERE = {"maf-mog", "iresnet", "residual-flow"}
 
 

@@ -32,7 +32,7 @@ CONVS = [
 
 
 def matrix_of(weight, shape=()):
-    """What a layer of these weights does to vectors, or images of a shape, as a matrix."""
+    """The matrix of a layer with these weights, on vectors or on images of a shape."""
     if weight.ndim == 2:
         return weight
     elements = weight.shape[1] * math.prod(shape)
@@ -46,7 +46,7 @@ def exact_norm(weight, shape=()):
 
 @torch.no_grad()
 def filled(layer, scale=1.0):
-    """The layer with normal weights, wide enough to be held back, and vectors that know them."""
+    """The layer with normal weights, large enough to be normalised, and tightened."""
     layer.weight.copy_(scale * torch.randn_like(layer.weight))
     layer.tighten()
     return layer.eval()
@@ -73,7 +73,7 @@ NETS = {"mlp": (mlp, (3,)), "conv": (conv_net, (2, 4, 6))}
 
 @torch.no_grad()
 def loud(net, scale=4.0):
-    """The net with weights large enough that every layer is held back."""
+    """The net with weights large enough that every layer is normalised."""
     for layer in net.spectral:
         layer.weight.mul_(scale)
     net.tighten()
@@ -214,7 +214,7 @@ def test_numbers_that_are_not_finite_leave_the_direction_alone():
 
 def test_constructors_refuse_what_cannot_be():
     for coefficient in (0.0, -1.0, math.nan):
-        with pytest.raises(ValueError, match="coefficient must be positive"):
+        with pytest.raises(ValueError, match="`coefficient` must be positive"):
             SpectralLinear(2, 2, coefficient)
     with pytest.raises(ValueError, match="must be odd, got 2"):
         SpectralConv2d(1, 1, 2, (4, 4), 0.9)
@@ -258,7 +258,7 @@ def test_nets_have_second_derivatives(name, activation_name, float64):
 @pytest.mark.parametrize("activation_name", ["lipswish", "elu"])
 @pytest.mark.parametrize("name", NETS)
 def test_the_gradient_of_products_with_the_jacobian(name, activation_name, float64):
-    """What a log-det by traces learns from, against differences; sigma holds its v."""
+    """Gradients of a log-det by traces, against differences; v is held fixed in sigma."""
     make, event = NETS[name]
     net = loud(make(activation_name))
     names, values = zip(*net.named_parameters(), strict=True)

@@ -64,14 +64,14 @@ def test_plain_sweeps_of_a_contraction_fall_at_its_rate():
     z = torch.randn(1, 12)
     history = fixed_point(sweep_of(net), z, (z,)).history
     assert all(after < before for before, after in zip(history, history[1:], strict=False))
-    # In the 2-norm; in the largest element up to sqrt(12) of it.
+    # The bound is for the 2-norm; the largest element may reach sqrt(12) of it.
     for n, error in enumerate(history):
         assert error <= math.sqrt(12) * 0.8**n * history[0] * (1 + 1e-9)
 
 
 @pytest.mark.usefixtures("float64")
 def test_acceleration_needs_fewer_sweeps():
-    """Of a linear contraction that plain sweeps are slow on."""
+    """A linear contraction on which plain sweeps are slow."""
     matrix = torch.diag(torch.linspace(-0.95, 0.95, 6))
     z = torch.randn(30, 6)
 
@@ -232,7 +232,7 @@ def test_the_mean_of_ten_thousand_draws_is_the_log_det(name):
 
 
 def net_trace(net, x):
-    """The first term alone, a series that is cut off: not within the error."""
+    """A series cut off after its first term is not within the error."""
     return jacobian_of(net, x)[0].trace()
 
 
@@ -262,7 +262,7 @@ def test_the_mean_gradient_is_that_of_the_log_det():
 
 @pytest.mark.usefixtures("float64")
 def test_the_roulettes_gradient_is_unbiased_too():
-    """Of a fixed probe, over the number of terms alone."""
+    """The expectation for a fixed probe, over the number of terms alone."""
     net, series = Contraction(3, 0.6), Roulette(terms=1, mean=1.0)
     x = torch.randn(1, 3)
     push, probe = net.linearised(x)[1], rademacher(x, 1)
@@ -319,10 +319,10 @@ def test_each_term_weighs_one_on_average(law):
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda: Truncated(-1), "terms must be at least 0, got -1"),
-        (lambda: Roulette(-1), "terms must be at least 0, got -1"),
-        (lambda: Roulette(2, mean=0.0), "mean must be a positive number, got 0.0"),
-        (lambda: Roulette(2, mean=math.nan), "mean must be a positive number, got nan"),
+        (lambda: Truncated(-1), "`terms` must be at least 0, got -1"),
+        (lambda: Roulette(-1), "`terms` must be at least 0, got -1"),
+        (lambda: Roulette(2, mean=0.0), "`mean` must be a positive number, got 0.0"),
+        (lambda: Roulette(2, mean=math.nan), "`mean` must be a positive number, got nan"),
         (lambda: Roulette(2, law="binomial"), "one of geometric, poisson, got 'binomial'"),
     ],
 )

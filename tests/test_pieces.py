@@ -1,4 +1,4 @@
-"""Long batches without gradient go piece by piece; nobody can tell from what comes out."""
+"""Long batches without gradient are processed in pieces, with the same results."""
 
 import pytest
 import torch
@@ -74,5 +74,5 @@ def test_no_rows_are_a_batch_too(name):
     flow = recipe.build(shape).eval()
     assert flow.log_prob(torch.empty(0, *shape)).shape == (0,)
     assert flow.sample(0).shape == (0, *shape)
-    with pytest.raises(InputError, match="cannot draw -1 samples"):
+    with pytest.raises(InputError, match="`n` -1: must be at least 0"):
         flow.sample(-1)

@@ -1,4 +1,4 @@
-"""Under autocast nets run in half precision; what the data themselves go through does not."""
+"""Under autocast nets run in half precision; maps of the data themselves do not."""
 
 import pytest
 import torch

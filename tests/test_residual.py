@@ -147,7 +147,7 @@ def test_samples_under_half_precision_are_those_of_full():
 
 @pytest.mark.parametrize("recipe", [IResNet(blocks=1, hidden=(8,)), MintNet(layers=1, latents=4)])
 def test_context_may_come_in_half_precision(recipe):
-    """Of an embedding under autocast, where these layers keep to full precision."""
+    """The context comes from an embedding under autocast; these layers keep full precision."""
     inner = recipe.build((3,), (4,))
     embedding = torch.nn.Linear(2, 4)
     flow = Flow(inner.bijection, inner.base, context_shape=(2,), embedding=embedding)

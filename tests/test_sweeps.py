@@ -35,7 +35,7 @@ def test_an_inverse_flow_scores_by_sweeps():
 
 
 def chain_of_positions(features):
-    """x_t = z_t + 3 x_(t-1): no position is right before the one before it is."""
+    """x_t = z_t + 3 x_(t-1): no position is right before its predecessor."""
 
     class Before(MADE):
         def forward(self, x, context=None):
@@ -57,7 +57,7 @@ def test_as_many_sweeps_as_positions_are_always_enough():
 
 
 def test_what_overflows_on_the_way_comes_right():
-    """Positions that are not right yet may overflow; they are asked again."""
+    """Positions that are not right yet may overflow; later sweeps mend them."""
 
     class Explosive(MADE):
         def forward(self, x, context=None):

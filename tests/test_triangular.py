@@ -1,4 +1,4 @@
-"""MintNet's nets and bijection: triangular, with the slope they say, and invertible."""
+"""MintNet's nets and bijection: triangular, with the right slope, and invertible."""
 
 import pytest
 import torch
@@ -30,7 +30,7 @@ def in_order(image):
 
 
 def jacobian(function, x):
-    """Of a function of one event x (1, *event), rows and columns in the order of the elements."""
+    """The Jacobian of a function of one event x (1, *event), in the order of the elements."""
     event = x.movedim(1, -1)
     return torch.autograd.functional.jacobian(
         lambda v: in_order(function(v.view(event.shape).movedim(-1, 1)))[0], event.flatten()
@@ -83,7 +83,7 @@ def test_a_new_net_is_zero_and_learns_its_slope():
 
 
 def test_kernels_without_a_centre_are_refused():
-    with pytest.raises(ValueError, match="size must be odd, .* got 4"):
+    with pytest.raises(ValueError, match="`size` must be odd, .* got 4"):
         TriangularConvNet(1, 4, size=4)
 
 
@@ -104,7 +104,7 @@ def test_samples_have_a_small_residual_in_float32(shape, std):
 
 
 def newton(layer, z, start):
-    """Plain sweeps, without what keeps them from going astray."""
+    """Plain sweeps, without damping."""
 
     def sweep(x, z):
         value, slope = layer._value(x, None)

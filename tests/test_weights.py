@@ -75,13 +75,13 @@ def test_the_tail_is_the_largest_weights_and_the_next_one():
 
 
 def test_a_narrow_proposal_has_the_index_of_its_tails():
-    """Log w of N(0, s^2) for N(0, 1) is (1 - s^2) z^2 / 2, z normal: k = 1 - s^2."""
+    """For N(0, s^2) and target N(0, 1), log w is (1 - s^2) z^2 / 2, z normal: k = 1 - s^2."""
     assert pareto_k(gaussian_weights(200_000, 0.0, 0.5)) == pytest.approx(0.75, abs=0.1)
     assert pareto_k(gaussian_weights(200_000, 0.0, 1.3)) < 0
 
 
 def test_few_weights_lean_on_the_prior():
-    """Five weights of index -1 beside the ten of the prior, which say 0.5: 0 or so."""
+    """Five weights of index -1 and the ten of the prior, of index 0.5, give about 0."""
     found = [pareto_k(torch.rand(25, dtype=torch.float64).log()) for _ in range(300)]
     assert sum(found) / len(found) == pytest.approx((5 * -1 + 10 * 0.5) / 15, abs=0.25)
 

@@ -20,7 +20,7 @@ for M = 5, 12 % for M = 10. If that is not enough, the student should be trained
 
 @dataclass(frozen=True, eq=False)
 class Correction:
-    """How well a student's proposals served its teacher.
+    """Diagnostics of a correction: how well a student's proposals served its teacher.
 
     Attributes:
         steps: the number of proposals of each row, not counting its first draw.

@@ -60,7 +60,7 @@ class Flow(nn.Module):
 
     @property
     def kind(self) -> str:
-        """What `log_prob` is in evaluation, in words.
+        """The kind of `log_prob` in evaluation mode, in words.
 
         It is "exact", or a "lower bound" with dequantisation. If a log-det is too expensive and is
         estimated, it is an "unbiased estimate", whose mean over draws is right, or a "biased

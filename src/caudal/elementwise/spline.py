@@ -123,7 +123,7 @@ def _evaluate(xi: Tensor, piece: _Bin) -> tuple[Tensor, Tensor]:
 
 
 def _solve(v: Tensor, piece: _Bin) -> tuple[Tensor, Tensor]:
-    """Where the spline takes the value v, and its slope there.
+    """The point at which the spline has the value v, and its slope there.
 
     xi = 2c / (-b - sqrt(b^2 - 4ac)), the form of the root without cancellation. Rounding can take
     the discriminant just below zero; the root is zero there.

@@ -117,6 +117,9 @@ class ELU(Contracting):
         super().__init__()
         self.bend = bend
 
+    def extra_repr(self) -> str:
+        return f"bend={self.bend}"
+
     def forward(self, x: Tensor) -> Tensor:
         return F.elu(self.bend * x) / self.bend
 

@@ -23,6 +23,9 @@ class ConvNet(nn.Module):
         self.last = ZeroConv(maps, outputs, n_params)
         self.context = nn.Linear(context, maps) if context else None
 
+    def extra_repr(self) -> str:
+        return f"maps={self.second.out_channels}, n_params={self.last.n_params}"
+
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         h = self.first(dense(x))
         if self.context is not None:
@@ -78,6 +81,9 @@ class ResidualConvNet(nn.Module):
         self.last = ZeroConv(maps, outputs, n_params, size=1)
         self.context = nn.Linear(context, maps) if context else None
 
+    def extra_repr(self) -> str:
+        return f"blocks={len(self.blocks)}, n_params={self.last.n_params}"
+
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         x = dense(x)
         if self.mask is not None:
@@ -126,6 +132,9 @@ class ZeroConv(nn.Module):
         self.bias = nn.Parameter(torch.zeros(outputs * n_params))
         self.log_gain = nn.Parameter(torch.zeros(outputs * n_params))
         self.n_params = n_params
+
+    def extra_repr(self) -> str:
+        return f"{tuple(self.weight.shape)}, n_params={self.n_params}"
 
     def forward(self, h: Tensor, context: Tensor | None = None) -> Tensor:
         # The gain multiplies the weights, which are fewer numbers than the maps.

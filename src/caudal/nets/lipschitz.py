@@ -45,6 +45,9 @@ class LipschitzNet(nn.Module, ABC):
             layer.bias.data.uniform_(-share, share)
         self.context = context
 
+    def extra_repr(self) -> str:
+        return f"coefficient={self.last.coefficient}"
+
     def _share(self, layer: Spectral) -> float:
         """The size of a unit's input, relative to that of x."""
         return math.sqrt(self.spectral[0].weight.shape[1] / layer.weight.shape[0])

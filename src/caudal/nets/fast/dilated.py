@@ -19,6 +19,7 @@ from caudal.nets.context import Conditions, per_layer
 
 if TYPE_CHECKING:
     from caudal.nets.wavenet import Dilated, WaveNet
+
 CHUNK = 1024
 """Rows of a chunk, positions times batch, roughly: measured on one CPU core."""
 

@@ -157,7 +157,7 @@ class Packed(NamedTuple):
 
 
 def pack(net: "WaveNet") -> Packed:
-    """The weights as they are now."""
+    """Packs the present weights of a net."""
     layers = cast("list[Dilated]", list(net.layers))
     return Packed(
         array(torch.stack([_wide(net.first.weight[:, 0]), _wide(net.first.bias)])),
