@@ -91,8 +91,9 @@ def test_the_page_holds_the_numbers(tmp_path):
     e = story.evaluation
     for value, error in ((e.score, e.two_se), (e.gain, e.gain_two_se)):
         assert f"{value:,.4f} ± {error:,.4f}" in page
-    for value in (e.baseline, e.noise_std, e.importance):
+    for value in (e.baseline, e.importance):
         assert f"{value:,.4f}" in page
+    assert f"{e.noise_std:.2g}" in page
     assert "lower bound (uniform dequantisation)" in page
     assert "importance" in page
     assert "blobs of light" in page

@@ -13,16 +13,15 @@ from caudal.data.images import (
 )
 from caudal.data.items import Items, Piece
 from caudal.data.names import BUILT_IN
-from caudal.data.schema import Schema
-from caudal.data.schemas import schema_from_dict
+from caudal.data.schema import Schema, schema_from_dict
 from caudal.data.source import Batch, Rows, Source, item_rows, require_rows
-from caudal.data.table.describe import Summary
 from caudal.data.table.frames import as_container, as_table, container_of, like
 from caudal.data.table.input import open_rows, read_tables
 from caudal.data.table.open import MISSING, open_data
 from caudal.data.table.output import TableWriter
+from caudal.data.table.rows import ParquetRows
 from caudal.data.table.schema import TableSchema
-from caudal.data.table.streaming import ParquetRows
+from caudal.data.table.stats import Summary
 from caudal.data.unit import Unit
 from caudal.data.writing import (
     Writer,

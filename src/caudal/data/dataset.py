@@ -7,7 +7,7 @@ from caudal.data.schema import Schema
 from caudal.data.source import Source
 
 if TYPE_CHECKING:
-    from caudal.data.table.describe import Summary
+    from caudal.data.table.stats import Summary
 
 S = TypeVar("S", bound=Schema)
 R = TypeVar("R", bound=Source)

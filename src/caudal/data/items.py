@@ -61,11 +61,7 @@ class Items(ABC):
         """The items in order, a piece at a time."""
 
     def refuse_columns(self, names: Sequence[str]) -> None:
-        """Refuses data that have columns of these names already.
-
-        Raises:
-            InputError: names the column.
-        """
+        """Refuses data that have columns of these names already."""
         for name in names:
             if name in self.arrow.names:
                 raise InputError(f"{self.name} has a column '{name}' already: rename it first")

@@ -20,9 +20,6 @@ def check_names(wanted: Sequence[str], names: Sequence[str], file: str) -> None:
         wanted: the columns that are needed.
         names: the columns of the table.
         file: what to call the table.
-
-    Raises:
-        InputError: a column is missing, or is there twice.
     """
     lacking = [name for name in wanted if name not in names]
     if lacking:
@@ -39,11 +36,7 @@ def check_names(wanted: Sequence[str], names: Sequence[str], file: str) -> None:
 
 
 def check_once(option: str, names: Sequence[str]) -> None:
-    """Refuses a list of names, of the argument `option`, that has one twice.
-
-    Raises:
-        InputError: says which.
-    """
+    """Refuses a list of names, of the argument `option`, that has one twice."""
     for name in names:
         if list(names).count(name) > 1:
             raise InputError(f"`{option}`: '{name}' is named twice")

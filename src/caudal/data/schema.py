@@ -6,6 +6,8 @@ from typing import Any, ClassVar, Self
 from caudal.data.column import Column
 from caudal.data.unit import Unit
 
+_KINDS: "dict[str, type[Schema]]" = {}
+
 
 class Schema(ABC):
     """What the data of a flow are, as it is kept in the model file.
@@ -26,6 +28,9 @@ class Schema(ABC):
     many: ClassVar[str]
     unit: ClassVar[Unit]
     context: tuple[Column, ...]
+
+    def __init_subclass__(cls) -> None:
+        _KINDS[cls.kind] = cls
 
     @property
     @abstractmethod
@@ -61,3 +66,8 @@ class Schema(ABC):
     @abstractmethod
     def from_dict(cls, data: dict[str, Any]) -> Self:
         """The schema that `to_dict` described, perhaps through JSON."""
+
+
+def schema_from_dict(data: dict[str, Any]) -> Schema:
+    """The schema of whatever kind that its `to_dict` described; that of a table names no kind."""
+    return _KINDS[data.get("kind", "table")].from_dict(data)

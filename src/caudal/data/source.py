@@ -122,7 +122,6 @@ class Rows(Source):
 
     @property
     def n_rows(self) -> int:
-        """How many rows there are."""
         return len(self.x)
 
     @property
@@ -135,14 +134,12 @@ class Rows(Source):
         return self.ordered(1024)
 
     def shuffled(self, batch_size: int, seed: int, skip: int = 0) -> Iterator[Batch]:
-        """One shuffled pass in full batches, from batch `skip` on."""
         check_pass(batch_size, skip)
         order = permutation(self.n_rows, seed).to(self.x.device)
         for start in range(skip * batch_size, self.n_rows - batch_size + 1, batch_size):
             yield self._take(order[start : start + batch_size])
 
     def ordered(self, batch_size: int) -> Iterator[Batch]:
-        """Every row once, in order."""
         check_pass(batch_size)
         for start in range(0, self.n_rows, batch_size):
             rows = slice(start, start + batch_size)
@@ -159,11 +156,7 @@ def permutation(n: int, seed: int) -> Tensor:
 
 
 def check_pass(batch_size: int, skip: int = 0) -> None:
-    """Refuses sizes with which no pass can be made.
-
-    Raises:
-        InputError: names the size.
-    """
+    """Refuses sizes with which no pass can be made."""
     if batch_size < 1:
         raise InputError(f"a batch needs at least 1 row, got batch size {batch_size}")
     if skip < 0:
@@ -171,11 +164,7 @@ def check_pass(batch_size: int, skip: int = 0) -> None:
 
 
 def require_rows(source: Source, batch_size: int) -> None:
-    """Refuses a batch larger than the source, which would make passes without a single step.
-
-    Raises:
-        InputError: says both numbers.
-    """
+    """Refuses a batch larger than the source, which would make passes without a single step."""
     if source.n_rows < batch_size:
         raise InputError(
             f"{source.n_rows} training rows are fewer than one batch of {batch_size}: "

@@ -63,11 +63,7 @@ class Split:
 
 
 def check_fractions(fractions: Sequence[float]) -> tuple[float, float, float]:
-    """Refuses fractions that make no split.
-
-    Raises:
-        InputError: says what they should be.
-    """
+    """Refuses fractions that make no split."""
     is_whole = abs(sum(fractions) - 1) <= 1e-6  # False for NaN
     if len(fractions) != 3 or min(fractions) <= 0 or not is_whole:
         shown = " ".join(f"{f:g}" for f in fractions)

@@ -46,7 +46,7 @@ class Writer(ABC):
         """
         prepare_output(self.path, overwrite)
 
-    def expect(self, count: int) -> None:
+    def expect(self, count: int) -> None:  # noqa: B027 - most formats hold any number
         """Refuses more items than the format can hold, before there are any."""
 
     @property
@@ -144,21 +144,13 @@ def prepare_picture(path: str | Path, overwrite: bool) -> Path:
 
 
 def refuse_existing(path: str | Path, overwrite: bool) -> None:
-    """Refuses to replace a file, unless that was asked for.
-
-    Raises:
-        InputError: the file exists.
-    """
+    """Refuses to replace a file, unless that was asked for."""
     if Path(path).is_file() and not overwrite:
         raise InputError(f"{path} exists: give `overwrite=True` to replace it, or another `out`")
 
 
 def check_writable(folder: Path) -> None:
-    """Refuses a folder in which, or in place of which, nothing can be written.
-
-    Raises:
-        InputError: says which folder it is.
-    """
+    """Refuses a folder in which, or in place of which, nothing can be written."""
     while not folder.exists():
         folder = folder.parent
     if not folder.is_dir():

@@ -112,7 +112,7 @@ def load_baseline(
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             note = (file.metadata() or {}).get("note", "")
         baseline = baseline_type(kind).from_tensors(tensors, note)
-    except (SafetensorError, OSError, KeyError, RuntimeError) as error:
+    except (SafetensorError, OSError, KeyError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise InputError(f"{path} is damaged ({reason}): remove it, it is made anew") from None
     if flow is not None and not baseline.fits(flow, schema):

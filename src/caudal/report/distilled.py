@@ -16,9 +16,9 @@ from caudal.report.numbers import a, number, plus_minus
 from caudal.report.sampling_speed import SamplingSpeed, sampling_speed
 
 ROWS, SIZES = 10_000, (1, 1000, 10_000)
-"""Rows that are drawn for measuring, and sizes of calls that are timed, for vectors."""
+"""How many vectors are drawn for measuring, and the sizes of calls that are timed."""
 IMAGES, NUMBERS, IMAGE_SIZES = 1000, 1 << 20, (1, 10, 100)
-"""The same for images: so many, and so many pixels in all, at most."""
+"""How many images, and pixels in all of them, are drawn at most; sizes that are timed."""
 SHOWN = 5000  # rows that are drawn for pictures
 WORST = 3  # columns that are named
 HEAVY = 0.7  # Pareto k from which PSIS no longer relies on a mean of weights
@@ -184,12 +184,12 @@ def draw_samples(
     student: Flow, teacher: Flow, contexts: Tensor | None, n: int, seed: int = 0
 ) -> Samples:
     """N samples of each, on the CPU; both are given the same contexts, one after the other."""
-    given = None if contexts is None else contexts[torch.arange(n) % len(contexts)]
+    context = None if contexts is None else contexts[torch.arange(n) % len(contexts)]
     drawn = []
     for which, flow in enumerate((teacher, student)):
-        rows = None if given is None else given.to(flow.base.like)
+        rows = None if context is None else context.to(flow.base.like)
         drawn.append(flow.eval().sample(n, rows, generator=noise(flow, seed + which)).cpu())
-    return Samples(drawn[0], drawn[1], None if given is None else given.cpu())
+    return Samples(drawn[0], drawn[1], None if context is None else context.cpu())
 
 
 # --- tables -------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from torch import Tensor
 from caudal.data import Source
 from caudal.flow import Flow
 from caudal.report.items import noise, place
-from caudal.report.numbers import a, number, short
+from caudal.report.numbers import a, short
 
 if TYPE_CHECKING:
     from caudal.report.evaluation import Evaluation
@@ -94,7 +94,7 @@ def noise_sentence(e: "Evaluation") -> str:
     missing = "" if e.unit.bits else " or are missing"
     moves = ""
     if e.noise_two_se is not None and math.isfinite(e.noise_two_se):
-        moves = f", which moves the mean by ± {number(e.noise_two_se, 5)}"
+        moves = f", which moves the mean by ± {short(e.noise_two_se)}"
     return (
         f"The likelihood is {bound}: values that come in steps{missing} are filled with noise, "
         f"{draws} {a(e.one)}{moves}."

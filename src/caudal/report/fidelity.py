@@ -114,8 +114,8 @@ def measure(
     y, log_v = weighted_sample(p, q, n, _as(context, p), noise(p, seed + 1))
     own, drawn = _rows(y), _rows(x)
     every = slice(None, None, -(-own.shape[1] // FEATURES) if y.ndim > 2 else 1)
-    given = None if context is None else _rows(context)
-    test = two_sample(own[:, every], drawn[:, every], given, seed)
+    beside = None if context is None else _rows(context)
+    test = two_sample(own[:, every], drawn[:, every], beside, seed)
     ks = column_distances(own, drawn, lifted_names(teacher, names))
     return _summary(log_w, log_v, test, ks)
 

@@ -28,13 +28,11 @@ def batch_of(clip: Clip) -> Batch:
 
 
 def some_rows(source: Source, n: int, seed: int = 0) -> Source:
-    """At most n rows, drawn at random where the source is larger."""
-    if isinstance(source, Rows):
+    """At most n items: images at random, vectors, which may be streamed, always the same ones."""
+    if isinstance(source, Rows) and source.row_numbers is not None:
         chosen = permutation(len(source), seed)[:n].to(source.x.device)
-        context = None if source.context is None else source.context[chosen]
-        return Rows(source.x[chosen], context, gaps=True)
-    batches = source.shuffled(n, seed) if n <= source.n_rows else source.ordered(n)
-    batch = next(batches)
+        return Rows(source.x[chosen], None if source.context is None else source.context[chosen])
+    batch = next(source.items(n, n))
     return Rows(batch.x, batch.context, gaps=True)
 
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from caudal import files
 from caudal.report.baseline import baseline_type
 from caudal.report.distilled import ScreenTable
-from caudal.report.numbers import duration, parameters
+from caudal.report.numbers import duration, parameters, short
 from caudal.report.story import Beside, Block, Contents, Picture, Section, Story, Teller
 
 
@@ -80,8 +80,8 @@ def _cards(story: Story) -> Iterator[Card]:
         if e.bits_per_column is not None and e.rows_outside < e.rows:
             yield Card(f"{e.bits_per_column:,.3f}", "bits per column")
         if e.noise_std is not None and e.noise_std == e.noise_std:
-            spread = f"{e.noise_std:,.{e.unit.digits}f}"
-            yield Card(spread, f"spread of one {e.one} over draws of the noise", e.unit.name)
+            spread = f"spread of one {e.one} over draws of the noise"
+            yield Card(short(e.noise_std), spread, e.unit.name)
     if distilled is not None:
         yield Card(*distilled.headline)
     yield Card(f"{parameters(story.flow):,}", "parameters")

@@ -17,7 +17,7 @@ from caudal.flow import Flow
 from caudal.nets import CausalNet, Rerun
 
 LONGEST = 15.0  # seconds; what is predicted to take longer is left out
-_FEWEST, _MOST = 3, 101  # repetitions; what takes over 3 s is run once
+FEWEST, MOST = 3, 101  # repetitions; what takes over 3 s is run once
 
 
 @dataclass(frozen=True)
@@ -84,11 +84,11 @@ def sampling_speed(
     passes = [float(math.prod(teacher.base.event_shape)), 0.0, 0.0]  # of the density, each way
     speeds = []
     for n in sorted(sizes):
-        density = _median(_scoring(teacher, n, contexts), seconds)
+        density = median_seconds(_scoring(teacher, n, contexts), seconds)
         taken: list[float | None] = []
         for way, flow in enumerate(ways):
             short = density * passes[way] <= LONGEST
-            taken.append(_median(_sampling(flow, n, contexts), seconds) if short else None)
+            taken.append(median_seconds(_sampling(flow, n, contexts), seconds) if short else None)
             if short and way:
                 passes[way] = (taken[way] or 0.0) / density
         speeds.append(SamplingSpeed(n, *(None if t is None else 1e3 * t for t in taken)))
@@ -124,13 +124,13 @@ def _first(contexts: Tensor | None, n: int, flow: Flow) -> Tensor | None:
     return contexts[torch.arange(n) % len(contexts)].to(flow.base.like)
 
 
-def _median(run: Callable[[], object], seconds: float) -> float:
+def median_seconds(run: Callable[[], object], seconds: float = 0.0) -> float:
     """Median seconds of a run, after one that warms it up unless that took long already."""
     first = seconds_of(run)
     if first > LONGEST / 5:
         return first
     taken: list[float] = []
-    while len(taken) < _FEWEST or (sum(taken) < seconds and len(taken) < _MOST):
+    while len(taken) < FEWEST or (sum(taken) < seconds and len(taken) < MOST):
         taken.append(seconds_of(run))
     return statistics.median(taken)
 

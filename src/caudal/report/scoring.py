@@ -3,13 +3,14 @@
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import repeat
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from caudal.base import FREE
-from caudal.data import Batch, Schema, Source
+from caudal.data import Batch, Schema, Source, item_rows
 from caudal.data.unit import Unit
 from caudal.dequantization import PixelDequantization, VariationalDequantization
 from caudal.errors import InputError, NumericalError
@@ -26,8 +27,6 @@ from caudal.report.items import (
     some_rows,
 )
 from caudal.report.numbers import mean_two_se, ratio_two_se
-
-CHUNK = 1 << 20  # numbers that `log_prob_items` scores at a time
 
 
 @torch.no_grad()
@@ -74,21 +73,21 @@ def evaluate(
 def log_prob_items(flow: Flow, batch: Batch, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Log-probability of each item, the mean of a few estimates, and its standard error, (B,).
 
-    The error is 0 unless the flow is estimated. Both are float64 and in nats, on the flow's
-    device; an item outside the support has -inf. Large batches are scored in parts.
+    Both are float64 and in nats, on the flow's device; the error is 0 unless the flow is
+    estimated. An item outside the support has -inf. Large batches are scored in parts.
 
     Raises:
         NumericalError: a log-probability is NaN, or infinite upwards.
     """
-    x, context = place(flow, batch)
-    size = max(1, CHUNK // max(1, x[0].numel())) if len(x) else 1
-    parts = []
-    for start in range(0, max(1, len(x)), size):
-        rows = slice(start, start + size)
-        given = None if context is None else context[rows]
-        parts.append(flow.log_prob_with_error(x[rows], given, generator=generator))
-    log_prob, error = (torch.cat(part).double() for part in zip(*parts, strict=True))
-    return _checked(log_prob), error
+    size = item_rows(batch.x.shape[1:])
+    contexts = repeat(None) if batch.context is None else batch.context.split(size)
+    log_probs, errors = [], []
+    for x, context in zip(batch.x.split(size), contexts, strict=False):
+        x, context = place(flow, Batch(x, context))
+        log_prob, error = flow.log_prob_with_error(x, context, generator=generator)
+        log_probs.append(_checked(log_prob.double()))
+        errors.append(error.double())
+    return torch.cat(log_probs), torch.cat(errors)
 
 
 def _checked(log_prob: Tensor) -> Tensor:

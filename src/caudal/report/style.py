@@ -1,4 +1,4 @@
-"""The look of all pictures: two colours, small axes, nothing that is not data."""
+"""The look of all pictures: two colours, small axes, and nothing that is not data."""
 
 import warnings
 from collections.abc import Iterator, Sequence
@@ -42,7 +42,7 @@ RC: Any = {
     "figure.titlesize": 11,
     "text.parse_math": False,
 }
-# What DejaVu lacks: Chinese, Japanese, Korean, and in the last ones a little of everything.
+# Fonts for what DejaVu lacks: Chinese, Japanese and Korean; the last ones have some of everything.
 ALSO = (
     "Noto Sans CJK SC",
     "Noto Sans CJK JP",
@@ -67,17 +67,17 @@ ALSO = (
 
 @contextmanager
 def house_style() -> Iterator[None]:
-    """Within it, matplotlib draws as we do; outside, the user's own settings are untouched."""
+    """Within it, matplotlib draws in our look; the user's own settings stay untouched outside."""
     import matplotlib
 
     with matplotlib.rc_context({**RC, "font.family": _families()}), warnings.catch_warnings():
-        # A box in a picture says as much, where it matters.
+        # A box in the picture shows the same, where it matters.
         warnings.filterwarnings("ignore", r"Glyph .* missing from")
         yield
 
 
 def _families() -> list[str]:
-    """Ours, then those there are for letters it lacks: a name not installed would be logged."""
+    """Our font, then installed ones for letters it lacks; a missing font would be logged."""
     from matplotlib import font_manager
 
     installed = set(font_manager.get_font_names())
@@ -85,7 +85,7 @@ def _families() -> list[str]:
 
 
 def new_figure(width: float, height: float) -> "Figure":
-    """A figure of that size in inches that needs no screen and no pyplot."""
+    """A figure of that size in inches, which needs no screen and no pyplot."""
     from matplotlib.figure import Figure
 
     return Figure((width, height), layout="constrained")
@@ -105,7 +105,7 @@ def grid(
 
 
 def legend(figure: "Figure", *, data: str = "data", samples: str = "samples") -> None:
-    """The key to the two colours, above the panels."""
+    """Puts the key to the two colours above the panels."""
     from matplotlib.patches import Patch
 
     keys = [Patch(color=DATA, alpha=0.55, label=data), Patch(color=SAMPLES, label=samples)]
@@ -113,7 +113,7 @@ def legend(figure: "Figure", *, data: str = "data", samples: str = "samples") ->
 
 
 def bare(axes: "Axes") -> None:
-    """Takes ticks and frame away, for pictures within panels."""
+    """Removes ticks and frame, for pictures within panels."""
     axes.set_xticks([])
     axes.set_yticks([])
     for spine in axes.spines.values():
@@ -126,7 +126,7 @@ def shorten(text: str, most: int = 18) -> str:
 
 
 def shorten_all(texts: Sequence[str], most: int) -> list[str]:
-    """Labels side by side: those that would look alike lose their common beginning instead."""
+    """Short labels; those that would look alike lose their common beginning, not their end."""
     cut = [shorten(text, most) for text in texts]
     alike = commonprefix([t for t, c in zip(texts, cut, strict=True) if cut.count(c) > 1])
     return [

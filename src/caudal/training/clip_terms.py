@@ -99,7 +99,7 @@ class AudioTerms(Objective):
         return [line.replace("by position", how) for line in super().described]
 
     def rows(self, train: Source, valid: Source, training: Training) -> tuple[Source, Source]:
-        """The rows to learn from, and to validate on: the clips themselves."""
+        """The clips themselves as rows to learn from and to validate on."""
         return train, valid
 
     def terms(self, x: Tensor, context: Tensor | None) -> Mapping[str, Tensor]:
@@ -107,10 +107,10 @@ class AudioTerms(Objective):
         self.follow(x)
         with torch.no_grad():
             real = self._undress(x)
-            rows = self.dressed.embed(context)
+            embedded = self.dressed.embed(context)
         z = self.student.base.sample(len(real), length=real.shape[-1]).to(real)
-        drawn = conditionals(self.student, z, rows)
-        divergence = self._divergence(drawn, rows)
+        drawn = conditionals(self.student, z, embedded)
+        divergence = self._divergence(drawn, embedded)
         terms = {
             "kl": divergence.kl.mean(),
             "entropy": divergence.entropy.mean(),
@@ -120,20 +120,20 @@ class AudioTerms(Objective):
         if divergence.log_ratio is not None:
             terms["regularization"] = divergence.log_ratio.square().mean()
         if "contrastive" in self.weights:
-            terms["contrastive"] = self._contrast(drawn, rows)
+            terms["contrastive"] = self._contrast(drawn, embedded)
         return terms
 
-    def _divergence(self, drawn: Conditionals, rows: Tensor | None) -> Divergence:
-        return conditional_kl(self.student, self.teacher, drawn, rows, self.options.draws)
+    def _divergence(self, drawn: Conditionals, embedded: Tensor | None) -> Divergence:
+        return conditional_kl(self.student, self.teacher, drawn, embedded, self.options.draws)
 
-    def _contrast(self, drawn: Conditionals, rows: Tensor | None) -> Tensor:
+    def _contrast(self, drawn: Conditionals, embedded: Tensor | None) -> Tensor:
         """The divergence from a teacher that is given the context of the next clip of the batch.
 
         The last clip of a validation may be alone in its batch: then it keeps its own context.
         """
-        if rows is None or (len(rows) < 2 and torch.is_grad_enabled()):
+        if embedded is None or (len(embedded) < 2 and torch.is_grad_enabled()):
             raise InputError("`contrastive` needs a context, and two clips in a batch")
-        return self._divergence(drawn, rows.roll(1, 0)).kl.mean()
+        return self._divergence(drawn, embedded.roll(1, 0)).kl.mean()
 
     def _undress(self, x: Tensor) -> Tensor:
         """Whole numbers as the undressed flows take them, with a deviation of about 1."""

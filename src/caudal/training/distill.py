@@ -27,7 +27,7 @@ class Objective(Terms):
         student: undressed, sharing the modules of the flow that is trained.
         teacher: an undressed copy, frozen; gradients reach the student through its input.
         dressed: the frozen copy, with its dressing.
-        words: of each term, for the user.
+        words: what each term is called, for the user.
 
     Raises:
         InputError: the two flows do not go together.
@@ -51,10 +51,10 @@ class Objective(Terms):
 
     @abstractmethod
     def rows(self, train: Source, valid: Source, training: Training) -> tuple[Source, Source]:
-        """The rows to learn from, and to validate on, given the data of the teacher."""
+        """Rows to learn from and to validate on, made from the data of the teacher."""
 
     def follow(self, x: Tensor) -> None:
-        """Moves to the device and the precision of x whatever training has not moved there."""
+        """Moves everything that training has not moved to the device and the precision of x."""
         for flow in (self.student, self.teacher, self.dressed):
             like = flow.base.like
             if (like.device, like.dtype) != (x.device, x.dtype):

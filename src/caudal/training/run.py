@@ -45,6 +45,13 @@ class Run:
             longer cosine.
         overwrite: replace the run in the folder, once nothing is left to refuse.
 
+    Attributes:
+        model_path: the best weights, loadable by themselves (`caudal.load`).
+        state_path: everything that resuming needs.
+        metrics_path: one JSON object a line: points of the curve, and validations, which have
+            `valid`.
+        config_path: the options that the run was started with.
+
     Raises:
         InputError: both `resume` and `overwrite`.
     """
@@ -63,26 +70,10 @@ class Run:
             raise InputError("`resume` and `overwrite`: choose one of them")
         self.path, self.recipe, self.schema, self.config = Path(path), recipe, schema, config
         self.resume, self.overwrite = resume, overwrite
-
-    @property
-    def model_path(self) -> Path:
-        """The best weights, loadable by themselves (`caudal.load`)."""
-        return self.path / MODEL
-
-    @property
-    def state_path(self) -> Path:
-        """Everything that resuming needs."""
-        return self.path / "state.pt"
-
-    @property
-    def metrics_path(self) -> Path:
-        """One JSON object a line: points of the curve, and validations, which have `valid`."""
-        return self.path / "metrics.jsonl"
-
-    @property
-    def config_path(self) -> Path:
-        """The options that the run was started with."""
-        return self.path / "config.yaml"
+        self.model_path = self.path / MODEL
+        self.state_path = self.path / "state.pt"
+        self.metrics_path = self.path / "metrics.jsonl"
+        self.config_path = self.path / "config.yaml"
 
     def read_config(self) -> dict[str, Any]:
         """The content of `config.yaml`.

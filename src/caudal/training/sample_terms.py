@@ -20,9 +20,9 @@ from caudal.training.options import Training
 from caudal.training.rows import sample_rows
 from caudal.training.seeds import HELD_OUT, POOL, mix
 
-_POOL = 100_000  # samples of a teacher, unless the user asks for another number of them
-_POOL_NUMBERS = 1 << 24  # in all of them together, where events are larger than vectors
-_CONTEXTS = 100_000  # rows, at most, whose contexts the teacher is asked with
+_POOL = 100_000  # samples of a teacher by default
+_POOL_NUMBERS = 1 << 24  # in all of them together, at most, unless events are vectors
+_CONTEXTS = 100_000  # training rows, at most, that lend samples of the teacher their context
 
 
 @dataclass(frozen=True)
@@ -39,16 +39,16 @@ class Distillation:
     """Weight of layer-by-layer guidance, where the student's layers pair up with the teacher's."""
     reverse: Annotated[float, Ge(0)] = 0.1
     """Weight of KL(student||teacher) on the student's own samples: keeps them where the teacher's
-    are. In closed form for pairs with Gaussian conditionals, where it stands alone."""
+    are. For pairs with Gaussian conditionals it is in closed form, and the only term."""
     path: bool = False
-    """Hold log q's own weights in that, so that the gradient vanishes where both agree; costs the
-    density of the student's samples once more."""
+    """Hold the weights of log q itself constant in the reverse term, so that the gradient vanishes
+    where both agree; costs the density of the student's samples once more."""
     tail: Annotated[float, Gt(0)] = 10.0
     """Log-ratios of student samples above so many nats, and of teacher samples above ten times as
     many, count by their logarithm only."""
     pool: Annotated[int, Ge(100)] | None = None
-    """Samples of the teacher to learn from; if not given 100,000, of images fewer where they are
-    large: as many as hold 16 million pixels."""
+    """Samples of the teacher to learn from; by default 100,000, or fewer large images: as many as
+    hold 16 million numbers."""
 
     training: ClassVar[Training] = Training(
         steps=5000, batch_size=256, lr=2e-3, validate_every=500, patience=0
@@ -111,8 +111,8 @@ class DivergenceTerms(Objective):
         """Samples of the teacher to learn from, and a tenth as many to validate on.
 
         Args:
-            contexts: (N, C), from which a conditional teacher's are drawn at random; else None.
-            training: the seed of the samples, and the batches that they must fill.
+            contexts: rows (N, C) for a conditional teacher: each sample gets one at random.
+            training: has the seed of the samples, and the size of the batches they must fill.
 
         Raises:
             InputError: the contexts cannot be used, the pool is smaller than a batch, or all
@@ -124,16 +124,16 @@ class DivergenceTerms(Objective):
                 f"`pool` {n}: fewer samples than one batch; give `pool` or `batch_size`, "
                 f"which is {training.batch_size}"
             )
-        rows = _embedded(self.dressed, contexts)
+        embedded = _embedded(self.dressed, contexts)
         sizes = {POOL: n, HELD_OUT: n // 10}
         train, valid = (
-            _samples(self.teacher, rows, size, mix(training.seed, purpose))
+            _samples(self.teacher, embedded, size, mix(training.seed, purpose))
             for purpose, size in sizes.items()
         )
         return train, valid
 
     def rows(self, train: Source, valid: Source, training: Training) -> tuple[Source, Source]:
-        """The rows to learn from, and to validate on: a pool, given contexts of training rows."""
+        """The pool as rows to learn from and to validate on, with contexts of training rows."""
         conditional = self.dressed.context_shape is not None
         contexts = sample_rows(train, _CONTEXTS, seed=0).context if conditional else None
         like = self.dressed.base.like

@@ -5,8 +5,7 @@ from functools import cache
 import numpy as np
 
 from caudal.data.audio.form import Sound
-from caudal.data.audio.kind import AUDIO
-from caudal.data.files.lots import Listing, Lot
+from caudal.data.files.lots import AUDIO, Listing, Lot
 
 RATE = 8000
 _FINER = 4  # the source is made at so many times the rate, and low-passed

@@ -6,14 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from caudal.data.audio import builtin
-from caudal.data.audio.kind import AUDIO, SUFFIXES
 from caudal.data.files.find import Walk, read_file, read_folder
-from caudal.data.files.lots import Listing
-from caudal.data.images.kind import IMAGES
+from caudal.data.files.lots import AUDIO, IMAGES, Listing
 from caudal.data.names import BUILT_IN, SOUNDS, missing_file
 from caudal.errors import InputError
 
-FORMATS = f"a folder of audio ({' '.join(SUFFIXES)}), one such file, or {' '.join(SOUNDS)}"
+FORMATS = f"a folder of audio ({' '.join(AUDIO.suffixes)}), one such file, or {' '.join(SOUNDS)}"
 _MOST = 20_000  # files looked at to judge what a folder holds
 
 

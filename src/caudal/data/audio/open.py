@@ -10,7 +10,6 @@ import pyarrow as pa
 from caudal.data.audio.clips import Clips
 from caudal.data.audio.fill import fill
 from caudal.data.audio.form import Form, Header, Raw, read_header, read_sound
-from caudal.data.audio.kind import AUDIO
 from caudal.data.audio.locate import find_audio
 from caudal.data.audio.options import (
     RESERVED,
@@ -24,7 +23,7 @@ from caudal.data.audio.schema import AudioSchema
 from caudal.data.column import Column
 from caudal.data.dataset import Dataset
 from caudal.data.files.labels import make_column, values_of, with_labels
-from caudal.data.files.lots import Listing
+from caudal.data.files.lots import AUDIO, Listing
 from caudal.data.files.parts import Job, place, with_codes
 from caudal.data.files.read import Decoder, FaultError, Progress, check_corrupt
 from caudal.data.items import Listed

@@ -52,11 +52,7 @@ def window_of(rate: int) -> int:
 
 
 def check_window(window: int, bands: int, rate: int) -> None:
-    """Refuses a window that gives no spectrum, and more bands than it has frequencies.
-
-    Raises:
-        InputError: names the option.
-    """
+    """Refuses a window that gives no spectrum, and more bands than it has frequencies."""
     if bands and not _FEWEST <= window <= rate:
         raise InputError(f"`window` {window}: give {_FEWEST} to {rate} samples, a second at most")
     if bands > window // 2 + 1:
@@ -67,10 +63,6 @@ def check_window(window: int, bands: int, rate: int) -> None:
 
 
 def check_rate(rate: int | None) -> None:
-    """Refuses a rate that no audio has.
-
-    Raises:
-        InputError: names it.
-    """
+    """Refuses a rate that no audio has."""
     if rate is not None and rate < _SLOWEST:
         raise InputError(f"`rate` {rate}: give samples a second, such as 16000")

@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from caudal.data.audio.kind import AUDIO
+from caudal.data.files.lots import AUDIO
 from caudal.data.writing import Opener, Writer
 from caudal.errors import InputError
 
@@ -51,11 +51,7 @@ class AudioWriter(Writer):
         return partial(write, rate=self.rate)
 
     def expect(self, count: int) -> None:
-        """Refuses more clips than the form can hold, before there are any.
-
-        Raises:
-            InputError: names the file, and forms that can hold them.
-        """
+        """Refuses more clips than the form can hold, before there are any."""
         if self.suffix in _SOUNDS and count > 1:
             raise InputError(
                 f"{self.path}: {count} clips do not go into one {self.path.suffix} file: give a "

@@ -85,7 +85,6 @@ class AudioSchema(Schema):
 
     @property
     def what(self) -> str:
-        """What a flow models, in words."""
         return f"{self.size} audio"
 
     def frames(self, samples: int) -> int:
@@ -109,12 +108,10 @@ class AudioSchema(Schema):
         return whole.to(torch.int16).squeeze(1).numpy()
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data that JSON can hold."""
         return {"kind": self.kind, **asdict(self)}
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> "AudioSchema":
-        """The schema that `to_dict` described."""
         fields = {name: value for name, value in data.items() if name != "kind"}
         fields["context"] = tuple(Column.from_dict(column) for column in fields["context"])
         return cls(**fields)

@@ -44,6 +44,27 @@ class FileKind:
         return str(PurePosixPath(title).with_suffix("")) if self.fits(Path(title)) else title
 
 
+CLASS = "class"
+IMAGES = FileKind(
+    one="image",
+    many="images",
+    what="images",
+    suffixes=(".png", ".jpg", ".jpeg", ".webp", ".bmp"),
+    label=CLASS,
+    plain=True,
+    parts_first=True,
+)
+AUDIO = FileKind(
+    one="clip",
+    many="clips",
+    what="audio",
+    suffixes=(".wav", ".flac", ".ogg", ".mp3", ".opus", ".aiff", ".aif"),
+    label="folder",
+    plain=False,
+    parts_first=False,
+)
+
+
 @dataclass(frozen=True)
 class Lot:
     """Some images or clips of a source, in their order.

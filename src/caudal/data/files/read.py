@@ -141,10 +141,6 @@ def quietly() -> Iterator[None]:
 
 
 def check_corrupt(corrupt: str) -> None:
-    """Refuses other ways to treat items that cannot be used.
-
-    Raises:
-        InputError: says which there are.
-    """
+    """Refuses other ways to treat items that cannot be used."""
     if corrupt not in CORRUPT:
         raise InputError(f"`corrupt` {corrupt}: choose one of {', '.join(CORRUPT)}")

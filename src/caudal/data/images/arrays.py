@@ -6,8 +6,7 @@ from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 
-from caudal.data.files.lots import Listing, Lot, by_part
-from caudal.data.images.kind import CLASS, IMAGES
+from caudal.data.files.lots import CLASS, IMAGES, Listing, Lot, by_part
 from caudal.data.splits import TRAIN, part_of
 from caudal.data.table.tables import damage
 from caudal.errors import InputError

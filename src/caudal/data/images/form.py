@@ -102,11 +102,7 @@ def first_shape(lot: Lot, form: Form, corrupt: str) -> Shape:
 
 
 def check_shape(lot: Lot, form: Form, corrupt: str, schema: ImageSchema) -> None:
-    """Refuses images that differ, at the first of them, from those that a run models.
-
-    Raises:
-        InputError: says both shapes, and what to do.
-    """
+    """Refuses images that differ, at the first of them, from those that a run models."""
     shape = first_shape(lot, form, corrupt)
     if shape != schema.shape:
         advice = _advice(shape, schema.shape)

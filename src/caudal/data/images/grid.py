@@ -48,11 +48,7 @@ def draw(images: np.ndarray, across: int | None = None, label: str = "") -> Imag
 
 
 def check_channels(channels: int, path: Path) -> None:
-    """Refuses images that no picture file can show.
-
-    Raises:
-        InputError: names the file and the formats that can hold them.
-    """
+    """Refuses images that no picture file can show."""
     if channels not in (1, 3):
         raise InputError(
             f"{path}: images of {channels} channels are no picture, gray has 1 and RGB 3: write "

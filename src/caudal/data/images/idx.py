@@ -5,13 +5,11 @@ import math
 import re
 import struct
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 
-from caudal.data.files.lots import Listing, Lot, by_part
+from caudal.data.files.lots import IMAGES, Listing, Lot, by_part
 from caudal.data.images.arrays import array_lot
-from caudal.data.images.kind import IMAGES
 from caudal.data.splits import TEST, TRAIN
 from caudal.data.table.tables import damage
 from caudal.errors import InputError
@@ -75,24 +73,25 @@ def _labels_beside(path: Path) -> Path | None:
 
 
 def _read(path: Path, dims: int) -> np.ndarray:
-    """The bytes of a file as an array; a file that is not packed is mapped instead of read."""
+    """The values of a file as an array; a file that is not packed is mapped instead of read."""
     with damage(str(path)):
         if path.suffix == ".gz":
-            with gzip.open(path, "rb") as file:
-                shape = _shape(file, path, dims)
-                array = np.empty(shape, np.uint8)
-                size = file.readinto(array.reshape(-1).data)
-                _check_size(path, shape, size + len(file.read(1)))
-                return array
-        with path.open("rb") as file:
-            shape = _shape(file, path, dims)
-            start = file.tell()
-        _check_size(path, shape, path.stat().st_size - start)
-        return np.memmap(path, np.uint8, "c", start, shape)
+            values = np.frombuffer(gzip.decompress(path.read_bytes()), np.uint8)
+        else:
+            empty = path.stat().st_size == 0
+            values = np.empty(0, np.uint8) if empty else np.memmap(path, np.uint8, "c")
+    start = 4 * (1 + dims)
+    shape = _shape(values[:start].tobytes(), path, dims)
+    size, wanted = len(values) - start, math.prod(shape)
+    if size != wanted:
+        shown = "x".join(map(str, shape))
+        state = "cut short" if size < wanted else "too long"
+        raise InputError(f"{path} is {state}: its header says {shown}, which is {wanted} bytes")
+    return values[start:].reshape(shape)
 
 
-def _shape(file: BinaryIO | gzip.GzipFile, path: Path, dims: int) -> tuple[int, ...]:
-    magic = file.read(4)
+def _shape(header: bytes, path: Path, dims: int) -> tuple[int, ...]:
+    magic = header[:4]
     if len(magic) < 4 or magic[:2] != b"\0\0" or magic[3] != dims:
         what = {1: "labels", 3: "images"}[dims]
         raise InputError(
@@ -101,17 +100,9 @@ def _shape(file: BinaryIO | gzip.GzipFile, path: Path, dims: int) -> tuple[int, 
         )
     if magic[2] != _UINT8:
         raise InputError(f"{path} holds values of IDX type {magic[2]:#04x}: only 8-bit ones work")
-    sizes = file.read(4 * dims)
-    if len(sizes) < 4 * dims:
+    if len(header) < 4 * (1 + dims):
         raise InputError(f"{path} is cut short: it ends within its header")
-    shape = struct.unpack(f">{dims}I", sizes)
+    shape = struct.unpack(f">{dims}I", header[4:])
     if 0 in shape:
         raise InputError(f"{path} is empty: its header says {'x'.join(map(str, shape))}")
     return shape
-
-
-def _check_size(path: Path, shape: tuple[int, ...], size: int) -> None:
-    if size != (wanted := math.prod(shape)):
-        shown = "x".join(map(str, shape))
-        state = "cut short" if size < wanted else "too long"
-        raise InputError(f"{path} is {state}: its header says {shown}, which is {wanted} bytes")

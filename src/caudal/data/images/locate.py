@@ -8,17 +8,16 @@ import numpy as np
 import torch
 
 from caudal.data.files.find import read_file, read_folder
-from caudal.data.files.lots import Listing, by_part
-from caudal.data.images import arrays, hub, idx, parquet
-from caudal.data.images.kind import IMAGES, SUFFIXES
+from caudal.data.files.lots import IMAGES, Listing, by_part
+from caudal.data.images import arrays, encoded, idx
 from caudal.data.names import BUILT_IN, missing_file
 from caudal.data.splits import TRAIN
 from caudal.errors import InputError
 
 BUILT_IN_IMAGES = ("digits",)
 FORMATS = (
-    f"a folder of images ({' '.join(SUFFIXES)}), a folder of IDX files, .npy, .npz, .parquet, or "
-    f"hf:NAME"
+    f"a folder of images ({' '.join(IMAGES.suffixes)}), a folder of IDX files, .npy, .npz, "
+    f".parquet, or hf:NAME"
 )
 
 
@@ -34,7 +33,7 @@ def finds_images(data: Any) -> bool:
     if not isinstance(data, str | os.PathLike):
         return False
     name = os.fspath(data)
-    return hub.is_hub(name) or (name not in BUILT_IN and _file_has_images(Path(name)))
+    return encoded.is_hub(name) or (name not in BUILT_IN and _file_has_images(Path(name)))
 
 
 def _file_has_images(path: Path) -> bool:
@@ -43,7 +42,7 @@ def _file_has_images(path: Path) -> bool:
     if path.suffix in (".npy", ".npz"):
         return arrays.holds_images(path)
     if path.suffix == ".parquet":
-        return parquet.holds_images(path)
+        return encoded.holds_images(path)
     return idx.is_idx(path) or IMAGES.fits(path)
 
 
@@ -60,8 +59,8 @@ def find_images(data: Any) -> Listing:
     if not isinstance(data, str | os.PathLike):
         raise InputError(f"a {type(data).__name__} is no images: give {FORMATS}, or an array")
     name = os.fspath(data)
-    if hub.is_hub(name):
-        return hub.read_hub(name)
+    if encoded.is_hub(name):
+        return encoded.read_hub(name)
     if name in BUILT_IN_IMAGES:
         return _digits(name)
     if name in BUILT_IN:
@@ -77,8 +76,8 @@ def find_images(data: Any) -> Listing:
 def _find_in_folder(path: Path, name: str) -> Listing:
     if idx.holds_idx(path):
         return idx.read_idx_folder(path, name)
-    if files := parquet.files_in(path):
-        return parquet.read_parquet(files, name)
+    if files := encoded.files_in(path):
+        return encoded.read_parquet(files, name)
     return read_folder(path, name, IMAGES)
 
 
@@ -86,7 +85,7 @@ def _find_in_file(path: Path, name: str) -> Listing:
     if path.suffix in (".npy", ".npz"):
         return arrays.read_arrays(path, name)
     if path.suffix == ".parquet":
-        return parquet.read_parquet([path], name)
+        return encoded.read_parquet([path], name)
     if idx.is_idx(path):
         return by_part(IMAGES, name, {TRAIN: idx.read_idx(path)})
     if IMAGES.fits(path):

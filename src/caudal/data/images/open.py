@@ -11,12 +11,11 @@ import pyarrow as pa
 from caudal.data.column import Column
 from caudal.data.dataset import Dataset
 from caudal.data.files.labels import add_labels, make_column, values_of, with_labels
-from caudal.data.files.lots import Listing
+from caudal.data.files.lots import CLASS, IMAGES, Listing
 from caudal.data.files.parts import Job, place, with_codes
 from caudal.data.files.read import Decoder, Progress, check_corrupt
 from caudal.data.images.fill import fill
 from caudal.data.images.form import Form, check_shape, first_shape
-from caudal.data.images.kind import CLASS, IMAGES
 from caudal.data.images.locate import find_images
 from caudal.data.images.schema import ImageSchema
 from caudal.data.items import Listed

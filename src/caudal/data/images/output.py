@@ -52,11 +52,7 @@ class ImageWriter(Writer):
         raise self._unknown()
 
     def check(self, channels: int) -> None:
-        """Refuses images that the form cannot hold, before there are any.
-
-        Raises:
-            InputError: names the file, and forms that can hold them.
-        """
+        """Refuses images that the form cannot hold, before there are any."""
         if self.suffix not in _ARRAYS:
             grid.check_channels(channels, self.path)
 

@@ -77,7 +77,6 @@ class ImageSchema(Schema):
 
     @property
     def what(self) -> str:
-        """What a flow models, in words."""
         return f"{self.size} images"
 
     def encode(self, images: np.ndarray, /) -> Tensor:
@@ -110,12 +109,10 @@ class ImageSchema(Schema):
         return full.permute(0, 2, 3, 1).contiguous().numpy()
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data that JSON can hold."""
         return {"kind": self.kind, **asdict(self), "shape": list(self.shape)}
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> "ImageSchema":
-        """The schema that `to_dict` described."""
         fields = {name: value for name, value in data.items() if name != "kind"}
         fields["shape"] = tuple(fields["shape"])
         fields["context"] = tuple(Column.from_dict(column) for column in fields["context"])

@@ -44,11 +44,7 @@ def _to_column_numbers(column: Column, data: pa.ChunkedArray, place: Place) -> n
 
 
 def refuse_gaps(columns: Sequence[Column], values: np.ndarray, place: Place) -> None:
-    """Refuses missing values in columns that may not have them.
-
-    Raises:
-        InputError: with the first row, the column and how many there are.
-    """
+    """Refuses missing values in columns that may not have them."""
     for column, value in zip(columns, values.T, strict=True):
         gaps = np.isnan(value)
         if not column.missing and gaps.any():

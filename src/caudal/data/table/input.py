@@ -10,9 +10,8 @@ import pyarrow as pa
 from caudal.data.items import Items, Piece
 from caudal.data.names import check_names
 from caudal.data.source import Batch, Source
-from caudal.data.table.load import Loader
 from caudal.data.table.locate import open_table
-from caudal.data.table.parts import encode_rows
+from caudal.data.table.rows import Loader, encode_rows
 from caudal.data.table.schema import TableSchema
 from caudal.data.table.tables import PIECE, Tables
 

@@ -32,11 +32,7 @@ def outside(d: Declared | Column, values: np.ndarray) -> tuple[str, np.ndarray]:
 
 
 def refuse_outside(columns: Sequence[Column], values: np.ndarray, place: Place) -> None:
-    """Refuses numbers (N, D) that their columns cannot hold; missing ones are allowed.
-
-    Raises:
-        InputError: with the first row, the column and its support.
-    """
+    """Refuses numbers (N, D) that their columns cannot hold; missing ones are allowed."""
     for column, numbers in zip(columns, values.T, strict=True):
         if column.categories is not None:
             continue
@@ -53,12 +49,7 @@ def refuse_outside(columns: Sequence[Column], values: np.ndarray, place: Place) 
 
 
 def check_resolution(column: Column, stats: Stats) -> None:
-    """Refuses numbers that would become equal in 32 bits, in which rows are kept.
-
-    Raises:
-        InputError: a declared step is finer than 32 bits at the size of the values, or too many
-            different values become equal.
-    """
+    """Refuses numbers that would become equal in 32 bits, in which rows are kept."""
     largest = max(abs(stats.low), abs(stats.high))
     where = f"{stats.file}, column '{column.name}'"
     if column.step and largest > column.step * LATTICE_LIMIT:

@@ -9,9 +9,8 @@ import numpy as np
 import torch
 
 from caudal.data.names import BUILT_IN, TABLES, missing_file
-from caudal.data.table.arrays import read_array_file
 from caudal.data.table.builtin import BuiltIn, built_in
-from caudal.data.table.frames import as_table, index_note
+from caudal.data.table.frames import as_table, index_note, read_array_file
 from caudal.data.table.tables import MemoryTable, ParquetTable, Tables
 from caudal.data.table.text import COMPRESSED, SUFFIXES, read_text, text_suffix
 from caudal.errors import InputError

@@ -11,11 +11,10 @@ from caudal.data.splits import check_fractions
 from caudal.data.table import guess
 from caudal.data.table.builtin import BuiltIn
 from caudal.data.table.declare import parse_types
-from caudal.data.table.describe import Summary, summarize
-from caudal.data.table.load import Loader
 from caudal.data.table.locate import find_built_in, open_table
+from caudal.data.table.rows import Loader
 from caudal.data.table.schema import TableSchema
-from caudal.data.table.stats import Stats
+from caudal.data.table.stats import Stats, Summary, summarize
 from caudal.data.table.survey import survey
 from caudal.data.table.tables import Tables
 from caudal.errors import InputError

@@ -52,11 +52,7 @@ class TableWriter(Writer):
         return partial(write_text, delimiter=_TEXT[suffix], compression=packed)
 
     def check(self, schema: pa.Schema) -> None:
-        """Refuses columns that the format cannot hold, before there are rows.
-
-        Raises:
-            InputError: names the file, the column, and formats that can hold it.
-        """
+        """Refuses columns that the format cannot hold, before there are rows."""
         if self.path.suffix != ".npy":
             return
         for field in schema:

@@ -33,7 +33,6 @@ class TableSchema(Schema):
 
     @property
     def what(self) -> str:
-        """What a flow models, in words."""
         return "rows of a table"
 
     @property
@@ -122,7 +121,6 @@ class TableSchema(Schema):
         return table
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data that JSON can hold."""
         return {
             "columns": [asdict(column) for column in self.columns],
             "context": [asdict(column) for column in self.context],
@@ -130,7 +128,6 @@ class TableSchema(Schema):
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> "TableSchema":
-        """The schema that `to_dict` described."""
         return cls(
             tuple(Column.from_dict(column) for column in data["columns"]),
             tuple(Column.from_dict(column) for column in data["context"]),

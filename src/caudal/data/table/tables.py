@@ -80,7 +80,6 @@ class MemoryTable(Tables):
     def chunks(
         self, names: Sequence[str], groups: Sequence[int] | None = None, rows: int = PIECE
     ) -> Iterator[Chunk]:
-        """Slices of the table, without copies."""
         table = self.table.select(list(names))
         for first in range(0, table.num_rows, rows):
             yield Chunk(0, first, table.slice(first, rows))
@@ -99,14 +98,12 @@ class ParquetTable(Tables):
             super().__init__(str(path), schema, [group.num_rows for group in groups])
 
     def size(self, names: Sequence[str]) -> int:
-        """About how many bytes the named columns take in memory."""
         share = len(names) / len(self.schema.names)
         return max(super().size(names), int(self.bytes * share))
 
     def chunks(
         self, names: Sequence[str], groups: Sequence[int] | None = None, rows: int = PIECE
     ) -> Iterator[Chunk]:
-        """Batches of the row groups, in the order of `groups`."""
         starts = [0, *accumulate(self.groups)]
         with damage(self.name), self._open() as file:
             for group in range(len(self.groups)) if groups is None else groups:

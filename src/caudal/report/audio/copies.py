@@ -97,8 +97,8 @@ def _decode(
     lengths = dict.fromkeys(z.shape[-1] for z in noises)
     for length in track(lengths, "copying clips", len(lengths)) if track else lengths:
         members = [i for i, z in enumerate(noises) if z.shape[-1] == length]
-        given = [c for i in members if (c := contexts[i]) is not None]
-        context = torch.stack(given).to(flow.base.like) if given else None
+        shared = [c for i in members if (c := contexts[i]) is not None]
+        context = torch.stack(shared).to(flow.base.like) if shared else None
         drawn = flow.decode(torch.cat([noises[i] for i in members]), context)
         samples |= dict(zip(members, drawn, strict=True))
     return [samples[i] for i in range(len(noises))]

@@ -1,7 +1,6 @@
 """How fast a WaveNet and a student of it make sound, in every way there is."""
 
 import copy
-import statistics
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, cast
@@ -14,11 +13,10 @@ from caudal.bijections import Autoregressive
 from caudal.flow import Flow
 from caudal.nets import Naive, Stepwise, WaveNet
 from caudal.report.numbers import number
-from caudal.report.sampling_speed import seconds_of
+from caudal.report.sampling_speed import FEWEST, median_seconds
 
 _NAIVE = 8  # samples that are timed where each runs the receptive field again
 _STEPS = 800  # samples on which steps are timed
-_RUNS, _LONG = 3, 2.0  # runs to time; seconds from which one is enough
 
 
 @dataclass(frozen=True)
@@ -90,10 +88,10 @@ def sampling_rates(
     add("teacher, naive", _NAIVE, naive_seconds(teacher, rows, length, batch, _NAIVE))
     steps = min(length, _STEPS)
     stepping = stepwise(teacher)
-    add("teacher, queues", steps, _median(_drawing(stepping, rows, steps, batch)))
-    add("teacher, fastest", length, _median(_drawing(teacher, rows, length, batch)))
+    add("teacher, queues", steps, median_seconds(_drawing(stepping, rows, steps, batch)))
+    add("teacher, fastest", length, median_seconds(_drawing(teacher, rows, length, batch)))
     if student is not None:
-        add("student", length, _median(_drawing(student, rows, length, batch)))
+        add("student", length, median_seconds(_drawing(student, rows, length, batch)))
     return rates
 
 
@@ -101,7 +99,7 @@ def naive_seconds(
     teacher: Flow, rows: Tensor | None, length: int, batch: int, samples: int
 ) -> float:
     """Seconds for so many samples when each runs the receptive field before it again."""
-    return _median(naively(teacher, rows, length, batch, samples))
+    return median_seconds(naively(teacher, rows, length, batch, samples))
 
 
 def naively(
@@ -111,13 +109,13 @@ def naively(
     layer = cast(Autoregressive, parts_of(teacher.bijection)[0])
     net = Naive(cast(WaveNet, layer.net))
     reach = net.net.receptive_field
-    longest = max(length, reach + samples * (_RUNS + 1))
+    longest = max(length, reach + samples * (FEWEST + 1))
     like = teacher.base.sample(batch, length=longest)
-    given = None if rows is None else teacher.embed(rows.to(like))
-    if net.net.frames is not None and given is not None and given.shape[-1] > 1:
+    features = None if rows is None else teacher.embed(rows.to(like))
+    if net.net.frames is not None and features is not None and features.shape[-1] > 1:
         wanted = -(-like.shape[-1] // net.net.frames.hop)  # its frames are repeated
-        given = given[..., torch.arange(wanted) % given.shape[-1]]
-    state = net.start(like, given)
+        features = features[..., torch.arange(wanted) % features.shape[-1]]
+    state = net.start(like, features)
     state.samples.extend(like[..., :reach].permute(2, 0, 1).split(1))  # (1, B, 1) each
     value = like[..., :1]
 
@@ -141,13 +139,5 @@ def stepwise(flow: Flow) -> Flow:
 
 def _drawing(flow: Flow, rows: Tensor | None, length: int, batch: int) -> Callable[[], object]:
     like = flow.base.like
-    given = None if rows is None else rows.to(like)
-    return lambda: flow.sample(batch, given, length=length)
-
-
-def _median(run: Callable[[], object]) -> float:
-    """Median seconds of a few runs after one that warms up; a long run is timed once."""
-    first = seconds_of(run)
-    if first > _LONG:
-        return first
-    return statistics.median(seconds_of(run) for _ in range(_RUNS))
+    context = None if rows is None else rows.to(like)
+    return lambda: flow.sample(batch, context, length=length)

@@ -100,10 +100,10 @@ class AudioTeller(Teller):
 
     def _headline(self, story: Story) -> str:
         data, schema = story.dataset, story.dataset.schema
-        given = [column.name for column in schema.context]
+        names = [column.name for column in schema.context]
         if schema.mels:
-            given.append(f"a log-mel spectrum of {schema.mels} bands")
-        what = f"sounds at {schema.size}" + (f", given {', '.join(given)}" if given else "")
+            names.append(f"a log-mel spectrum of {schema.mels} bands")
+        what = f"sounds at {schema.size}" + (f", given {', '.join(names)}" if names else "")
         samples = sum(sum(part.lengths) for part in (data.train, data.valid, data.test))
         return f"{what}; {self.parts(story)}, {duration(samples / schema.rate)} in all"
 

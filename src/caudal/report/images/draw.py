@@ -30,9 +30,9 @@ def sample_images(
     like = flow.base.like
     drawn = []
     for start in range(0, n, size):
-        given = None if context is None else context[start : start + size].to(like)
+        part = None if context is None else context[start : start + size].to(like)
         count = min(size, n - start)
-        drawn.append(flow.sample(count, given, temperature, generator).cpu())
+        drawn.append(flow.sample(count, part, temperature, generator).cpu())
     return torch.cat(drawn)
 
 
