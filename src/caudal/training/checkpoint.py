@@ -212,7 +212,7 @@ def _rebuild(metadata: dict[str, Any]) -> tuple[Recipe, "Schema | None", Flow]:
     """The recipe, the schema and a new flow that metadata describe."""
     recipe, dtype, schema = rebuild(metadata["recipe"]), _DTYPES[metadata["dtype"]], None
     if metadata["schema"] is not None:
-        from caudal.data.schemas import schema_from_dict
+        from caudal.data import schema_from_dict
 
         schema = schema_from_dict(metadata["schema"])
     flow = _build(recipe, schema, metadata["event_shape"], metadata["context_shape"])
