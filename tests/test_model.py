@@ -189,7 +189,7 @@ def test_arrays_and_tensors():
     assert samples.shape == (50, 3)
     assert model.log_prob(x).shape == (300,)
     tensor = torch.from_numpy(x)
-    assert isinstance(caudal.train("maf", tensor, layers=1, steps=2).sample(2), torch.Tensor)
+    assert isinstance(caudal.train("maf", tensor, layers=1, steps=2, batch_size=100).sample(2), torch.Tensor)
     images = (np.random.default_rng(0).random((80, 8, 8)) * 255).astype(np.uint8)
     model = caudal.train("glow", images, **IMAGES)
     assert model.sample(3).shape == (3, 8, 8, 1)

@@ -126,7 +126,7 @@ def recognise(data: Any, recipe: "type[Recipe]") -> Modality:
         if kind.takes(recipe):
             return kind
     own = next((kind for kind in reversed(kinds) if kind.takes(recipe)), kinds[-1])
-    if looks and data not in own.names:
+    if looks and not (isinstance(data, str) and data in own.names):
         raise InputError(
             f"{name_of(data)} has {looks[0].what}, which {recipe.name} does not model: "
             f"take {looks[0].trainable}, or give {own.formats}"

@@ -5,9 +5,12 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from caudal.data.audio import builtin
+from caudal.data.audio.form import Sound
 from caudal.data.files.find import Walk, read_file, read_folder
-from caudal.data.files.lots import AUDIO, IMAGES, Listing
+from caudal.data.files.lots import AUDIO, IMAGES, Listing, Lot
 from caudal.data.names import BUILT_IN, SOUNDS, missing_file
 from caudal.errors import InputError
 
@@ -21,7 +24,7 @@ def finds_audio(data: Any) -> bool:
     A folder does if it holds audio files, and more of them than images.
     """
     if not isinstance(data, str | os.PathLike):
-        return False
+        return _are_sounds(data)
     name = os.fspath(data)
     if name in BUILT_IN:
         return name in SOUNDS
@@ -32,14 +35,48 @@ def finds_audio(data: Any) -> bool:
     return sum(map(AUDIO.fits, files)) > sum(map(IMAGES.fits, files))
 
 
+def _are_sounds(data: Any) -> bool:
+    """Whether `data` is a list of clips, each a pair of amplitudes (T,) or (T, channels), rate."""
+    return isinstance(data, list) and len(data) > 0 and all(map(_is_sound, data))
+
+
+def _is_sound(clip: Any) -> bool:
+    is_pair = isinstance(clip, tuple) and len(clip) == 2
+    return is_pair and np.ndim(clip[0]) in (1, 2) and isinstance(clip[1], int | np.integer)
+
+
+def _in_memory(data: list[Any]) -> Listing:
+    """Clips from Python, called by their numbers."""
+    sounds = [_sound(wave, int(rate), number) for number, (wave, rate) in enumerate(data, 1)]
+    titles = [f"{number:04}" for number in range(1, len(sounds) + 1)]
+    lot = Lot("clips", sounds, len(sounds), titles, "{name}, clip {number}")
+    return Listing(AUDIO, "clips", (lot,))
+
+
+def _sound(wave: Any, rate: int, number: int) -> Sound:
+    """Amplitudes in [-1, 1]; whole numbers are taken as parts of their full scale."""
+    samples = np.asarray(wave)
+    if samples.dtype.kind in "iu":
+        samples = samples / float(np.iinfo(samples.dtype).max + 1)
+    elif samples.dtype.kind != "f":
+        raise InputError(f"clip {number} holds values of type {samples.dtype}: give amplitudes")
+    samples = samples.astype(np.float32)
+    return Sound(samples[:, None] if samples.ndim == 1 else samples, rate)
+
+
 def find_audio(data: Any) -> Listing:
     """What recordings there are, and in which parts.
 
     Raises:
         InputError: there are none.
     """
+    if _are_sounds(data):
+        return _in_memory(data)
     if not isinstance(data, str | os.PathLike):
-        raise InputError(f"a {type(data).__name__} is no audio: give {FORMATS}")
+        raise InputError(
+            f"a {type(data).__name__} is no audio: give {FORMATS}, or a list of pairs "
+            f"(amplitudes, rate)"
+        )
     name = os.fspath(data)
     if name in SOUNDS:
         return builtin.read_built_in(name)

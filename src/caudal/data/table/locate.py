@@ -29,7 +29,7 @@ def find_built_in(data: Any) -> BuiltIn | None:
 def finds_table(data: Any) -> bool:
     """Whether `data` looks like a table; opens no file."""
     if not isinstance(data, str | os.PathLike):
-        return True
+        return not isinstance(data, list)
     name = os.fspath(data)
     if name in BUILT_IN:
         return name in TABLES
