@@ -27,7 +27,7 @@ from caudal.training.clip_terms import AudioDistillation, AudioTerms
 from caudal.training.distill import distill
 from caudal.training.options import Training
 from caudal.training.run import Run
-from caudal.training.student import build_student, default_distillation, default_student
+from caudal.training.student import build_student, default_student
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 SMALL = {"channels": 6, "cycle": 3, "hop": 4}
@@ -151,7 +151,7 @@ def dressed(law="gaussian"):
 
 def learn(student, teacher, training, run=None):
     """Trains a student of sound on the same clips."""
-    objective = default_distillation(teacher.event_shape).objective(student, teacher)
+    objective = AudioDistillation().objective(student, teacher)
     rows = objective.rows(clips(), clips(seed=1), training)
     return distill(student, teacher, *rows, objective, training=training, run=run)
 

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from caudal.errors import InputError
-from caudal.training.meter import Meter, is_point
+from caudal.training.engine import Meter, is_point
 from caudal.training.optimizer import MovingAverage
 from caudal.training.options import Training
 from caudal.training.seeds import mix, own_randomness, seed_all

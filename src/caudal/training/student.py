@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from caudal.base import FREE
 from caudal.bijection import Bijection, parts_of
 from caudal.bijections import LULinear, Permutation
 from caudal.errors import InputError
@@ -25,9 +24,7 @@ from caudal.recipes import (
     Recipe,
     WaveNet,
 )
-from caudal.training.clip_terms import AudioDistillation
 from caudal.training.dressing import dress_as, undressed_pair
-from caudal.training.sample_terms import Distillation
 
 if TYPE_CHECKING:
     from caudal.data import Schema
@@ -63,11 +60,6 @@ def default_student(teacher: Recipe, event_shape: tuple[int, ...]) -> Recipe:
     assert isinstance(teacher, MAF | MAFMoG)
     deeper = isinstance(teacher, MAFMoG)  # its base is one more autoregressive layer
     return IAF(teacher.layers + deeper, teacher.hidden, teacher.activation)
-
-
-def default_distillation(event_shape: tuple[int, ...]) -> Distillation | AudioDistillation:
-    """The options that suit a teacher of such events: those of any length learn from clips."""
-    return AudioDistillation() if FREE in event_shape else Distillation()
 
 
 def students(schema: "Schema") -> list[str]:
