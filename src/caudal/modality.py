@@ -95,7 +95,8 @@ class Modality(ABC):
             fields are flags of `caudal train` and keywords of `caudal.train`.
         reading: the same for other data of a finished run (`eval`, `score`, `interpolate`).
         drawing: the same for `sample`.
-        distillation: the same for what a student learns from; its `objective` is the loss.
+        distillation: the same for what a student learns from; its `objective` is the loss, and its
+            `training` how a student trains unless told otherwise.
         baseline: the baseline beside every evaluation.
         teller: what only this kind of data has in a report.
     """
@@ -108,7 +109,7 @@ class Modality(ABC):
     options: ClassVar[type]
     reading: ClassVar[type]
     drawing: ClassVar[type]
-    distillation: ClassVar[type]
+    distillation: ClassVar[Any]
     baseline: ClassVar[Any]
     teller: ClassVar[Any]
 
@@ -243,11 +244,6 @@ class Modality(ABC):
         """What a user may want to type after training."""
 
     # --- students and what lies between -------------------------------------------------------
-
-    @property
-    def distillation_training(self) -> Mapping[str, Any]:
-        """How a student trains unless told otherwise."""
-        return {"steps": 5000, "batch_size": 256, "lr": 2e-3, "validate_every": 500, "patience": 0}
 
     @abstractmethod
     def compare(

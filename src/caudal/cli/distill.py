@@ -15,7 +15,6 @@ from caudal.model import Model, load
 from caudal.model.students import StudentSettings, distill_with, usual_student, without_batch_norm
 from caudal.recipes import find_recipe
 from caudal.training.devices import leads
-from caudal.training.options import Training
 
 
 def run(words: list[str]) -> int:
@@ -63,8 +62,8 @@ def parse_alone(words: Sequence[str], name: str) -> DistillOptions[Any, Any]:
     recipe = without_batch_norm(find_recipe(name))
     kinds = [modality(each) for each in reversed(MODALITIES)]
     kind = next(each for each in kinds if each.takes(type(recipe)))
-    training = Training(**kind.distillation_training)
-    return _parse(words, StudentSettings(recipe, training, kind.distillation()))
+    start = StudentSettings(recipe, kind.distillation.training, kind.distillation())
+    return _parse(words, start)
 
 
 def _parse(words: Sequence[str], start: StudentSettings) -> DistillOptions[Any, Any]:

@@ -334,11 +334,6 @@ class Audio(Modality):
 
     # --- students -------------------------------------------------------------------------------
 
-    @property
-    def distillation_training(self) -> Mapping[str, Any]:
-        usual = {"steps": 4000, "batch_size": 8, "lr": 1e-3, "ema": 0.995, "validate_every": 250}
-        return {**usual, "patience": 0, "clip": 10.0}
-
     def compare(self, student: Flow, model: Any, name: str, terms: list[str], voice: Voice) -> Any:
         asked = (student, model.flow, model.dataset)
         return compare_audio(*asked, name=name, terms=terms, track=voice.track)

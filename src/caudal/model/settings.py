@@ -62,7 +62,7 @@ def settings(
     """
     start = usual(recipe, kind)
     parts = {"recipe": start.recipe, "data": start.data, "training": start.training}
-    rest = dict(values)
+    rest = {k: os.fspath(v) if isinstance(v, os.PathLike) else v for k, v in values.items()}
     report = bool(rest.pop("report", start.report))
     for name, part in parts.items():
         own = {f.name: rest.pop(f.name) for f in fields(part) if f.name in rest}
@@ -145,9 +145,11 @@ def wherever_read(config: dict[str, Any]) -> dict[str, Any]:
     return {**config, **{k: os.path.abspath(p) for k, p in paths.items() if is_path(p)}}
 
 
-def is_path(data: str) -> bool:
-    """Whether a text is the path of data, not a built-in name, a hub's, or a pattern of names."""
-    if data in {name for kind in MODALITIES for name in modality(kind).names}:
+def is_path(data: Any) -> bool:
+    """Whether data is a path, not a built-in name, a hub's, a pattern, or an object."""
+    if not isinstance(data, str) or data in {
+        name for kind in MODALITIES for name in modality(kind).names
+    }:
         return False
     is_pattern = any(sign in data for sign in "*?[") and not os.path.exists(data)
     return not is_pattern and ":" not in data.partition("/")[0]

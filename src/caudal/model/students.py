@@ -120,8 +120,7 @@ def usual_student(teacher: Model, student: str | Recipe | None) -> StudentSettin
     if not kind.takes(type(recipe)):
         models = f"{teacher.name} models {teacher.schema.what}"
         raise InputError(f"`student` {recipe.name}: {models}; take {usual.name}")
-    training = Training(**kind.distillation_training)
-    return StudentSettings(recipe, training, kind.distillation())
+    return StudentSettings(recipe, kind.distillation.training, kind.distillation())
 
 
 def without_batch_norm(recipe: type[Recipe]) -> Recipe:
@@ -151,6 +150,8 @@ def distill_with(
     flow = build_student(recipe, schema, teacher.flow, settings.training.seed)
     objective = settings.distillation.objective(flow, teacher.flow)
     voice.distilling(teacher, settings, dataset, flow, objective.described)
+    if size := getattr(objective, "pool_size", None):
+        voice.say(f"drawing {size:,} samples of the teacher")
     train, valid = objective.rows(dataset.train, dataset.valid, settings.training)
     config = settings.config(teacher)
     modes = {"resume": resume, "overwrite": overwrite}
