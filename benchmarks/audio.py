@@ -40,22 +40,14 @@ from caudal.flow import Flow
 from caudal.losses import (
     conditional_kl,
     conditionals,
-    discretized_log_prob,
     nll_per_element,
 )
 from caudal.recipes import ParallelWaveNet, WaveNet
-from caudal.report.sound import (
-    Copy,
-    CopyMeasures,
-    clips_to_copy,
-    draw_copies,
-    evaluate_audio,
-    fit_autoregression,
-    kl_per_sample,
-    measure_copies,
-)
-from caudal.report.sound.measures import MEASURES
-from caudal.report.sound.rates import naively, stepwise
+from caudal.report import Autoregression, evaluate
+from caudal.report.audio.copies import Copy, clips_to_copy, draw_copies
+from caudal.report.audio.distilled import kl_per_sample
+from caudal.report.audio.measures import MEASURES, CopyMeasures, measure_copies
+from caudal.report.audio.rates import naively, stepwise
 from caudal.training.clip_terms import AudioDistillation
 from caudal.training.distill import distill
 from caudal.training.run import Run
@@ -410,16 +402,14 @@ def _measures(copies: list[Copy], rate: int) -> Cell:
 
 
 def bits_of(flow: Flow, dataset: Dataset) -> Cell:
-    baseline = fit_autoregression(dataset.train, dataset.schema)
-    found = evaluate_audio(
-        flow, dataset.test, baseline, dataset.schema, discretized=discretized_log_prob
-    )
+    baseline = Autoregression.fit(None, dataset.train, dataset.schema)
+    found = evaluate(flow, dataset.test, baseline, dataset.schema)
     return {
-        "bits": [found.bits_per_sample, found.two_se],
-        "bits_discretized": [found.discretized_bits_per_sample, found.discretized_two_se],
-        "bits_autoregression": found.gaussian_bits_per_sample,
+        "bits": [found.score, found.two_se],
+        "bits_discretized": [found.discretized, found.discretized_two_se],
+        "bits_autoregression": found.baseline,
         "bits_gain": [found.gain, found.gain_two_se],
-        "bits_uniform": found.uniform_bits_per_sample,
+        "bits_uniform": found.uniform,
         "bits_clips": found.rows,
     }
 

@@ -21,7 +21,7 @@ import caudal
 from caudal.data import open_images
 from caudal.data.source import Rows
 from caudal.recipes import MAF, NSF, Glow, IResNet, MintNet, Recipe, ResidualFlow
-from caudal.report.pixels import evaluate_images
+from caudal.report import evaluate
 from environment import RESULTS, describe, lines, table, write, write_json
 from images import cifar
 from tables import DATA_DIR, TABLES
@@ -88,9 +88,9 @@ def images_task(data: str) -> Task:
     test = Rows(images.test.x[:TEST])
 
     def score(flow: caudal.Flow) -> dict[str, Any]:
-        found = evaluate_images(flow, test, None, images.schema)
+        found = evaluate(flow, test, None, images.schema)
         return {
-            "score": found.bits_per_dim,
+            "score": found.score,
             "two_se": found.two_se,
             "kind": found.kind,
             "estimate_two_se": found.estimate_two_se or 0.0,

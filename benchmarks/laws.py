@@ -17,9 +17,9 @@ import caudal
 from caudal import Training
 from caudal.data import Dataset
 from caudal.data.audio import open_audio
-from caudal.losses import discretized_log_prob, nll_per_element
+from caudal.losses import nll_per_element
 from caudal.recipes import WaveNet
-from caudal.report.sound import evaluate_audio, fit_autoregression
+from caudal.report import Autoregression, evaluate
 from environment import RESULTS, describe, lines, table, write, write_json
 from tables import DATA_DIR
 
@@ -48,14 +48,13 @@ def taught(law: str, data: Dataset, steps: int, limit: int | None = None) -> Cel
     start = time.process_time()
     fitted = caudal.fit(flow, data.train, data.valid, training=training, loss=nll_per_element)
     seconds = time.process_time() - start
-    baseline = fit_autoregression(data.train, data.schema)
-    found = evaluate_audio(
+    baseline = Autoregression.fit(None, data.train, data.schema)
+    found = evaluate(
         fitted.flow,
         data.test,
         baseline,
         data.schema,
         limit=limit,
-        discretized=discretized_log_prob,
     )
     parameters = sum(p.numel() for p in flow.parameters())
     return {"law": law, "seconds": seconds, "parameters": parameters, **found.to_dict()}

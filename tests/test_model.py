@@ -58,7 +58,9 @@ def runs(kind):
 
 
 def without_clock(records):
-    return [{k: v for k, v in r.items() if k not in ("seconds", "rows_per_second")} for r in records]
+    return [
+        {k: v for k, v in r.items() if k not in ("seconds", "rows_per_second")} for r in records
+    ]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -142,7 +144,9 @@ def test_samples_are_the_same(kind, out, options, tmp_path):
 def test_a_student_is_the_same(tmp_path):
     data = str(people_csv())
     options = {"layers": 1, "hidden": (6,), "steps": 4, "batch_size": 64, "report": False}
-    teacher = caudal.train("maf", data, out=tmp_path / "maf", columns=("height", "income"), **options)
+    teacher = caudal.train(
+        "maf", data, out=tmp_path / "maf", columns=("height", "income"), **options
+    )
     few = {"steps": 3, "batch_size": 50, "pool": 200, "hidden": (6,)}
     words = [*words_of(few), "--no-report", "--out", tmp_path / "command"]
     assert command("distill", tmp_path / "maf", *words) == 0
@@ -189,7 +193,9 @@ def test_arrays_and_tensors():
     assert samples.shape == (50, 3)
     assert model.log_prob(x).shape == (300,)
     tensor = torch.from_numpy(x)
-    assert isinstance(caudal.train("maf", tensor, layers=1, steps=2, batch_size=100).sample(2), torch.Tensor)
+    assert isinstance(
+        caudal.train("maf", tensor, layers=1, steps=2, batch_size=100).sample(2), torch.Tensor
+    )
     images = (np.random.default_rng(0).random((80, 8, 8)) * 255).astype(np.uint8)
     model = caudal.train("glow", images, **IMAGES)
     assert model.sample(3).shape == (3, 8, 8, 1)

@@ -90,8 +90,8 @@ class Inverse(Bijection):
         return self.bijection.inverse(z, context)
 
     def inverse(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        z: tuple[Tensor, Tensor] = self.bijection(x, context)
-        return z
+        result: tuple[Tensor, Tensor] = self.bijection(x, context)
+        return result
 
 
 class Within(Bijection):

@@ -268,6 +268,9 @@ class Flow(nn.Module):
         return self.embed(context)
 
     def _check(self, x: Tensor, shape: tuple[int, ...], what: str) -> None:
+        if not isinstance(x, Tensor):
+            kind = type(x).__name__
+            raise InputError(f"{what} must be a tensor, got {kind}: convert it by torch.as_tensor")
         if not fits(x, shape):
             raise InputError(f"{what} must have shape (B, *{shape}), got {tuple(x.shape)}")
         if x.dtype != self.base.like.dtype:

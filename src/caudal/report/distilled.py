@@ -175,8 +175,8 @@ def pixel_names(shape: Sequence[int]) -> list[str]:
     """Names of the pixels of images (C, H, W), in the order of their elements."""
     channels, height, width = shape
     places = [(r, c) for r in range(height) for c in range(width)]
-    prefixes = [""] if channels == 1 else [f"channel {i}, " for i in range(channels)]
-    return [f"{prefix}row {r}, column {c}" for prefix in prefixes for r, c in places]
+    prefixes = [""] if channels == 1 else [f"channel {i} " for i in range(channels)]
+    return [f"{prefix}row {r} column {c}" for prefix in prefixes for r, c in places]
 
 
 @torch.no_grad()
@@ -208,31 +208,25 @@ def fidelity_rows(f: Fidelity, one: str = "row") -> list[list[str]]:
     """Name, value and meaning of each measure."""
     unit = f"nats {a(one)}"
     reverse, forward = f"{f.reverse_kl_per_dim:.4f}", f"{f.forward_kl_per_dim:.4f}"
+    kl = plus_minus(f.reverse_kl, f.reverse_two_se)
+    other_kl = plus_minus(f.forward_kl, f.forward_two_se)
+    auc = f"{f.auc:.3f} ± {2 * f.auc_se:.3f}"
     worst = ", ".join(f"{name} {distance:.3f}" for name, distance in f.ks[:WORST])
+    bad, lacks = "what it draws and should not", "what it should draw and does not"
+    tail = "tail of those weights; above 0.7 they are unreliable"
+    low = "of teacher samples, whose density is 5 nats too low"
     return [
-        [
-            "KL(student||teacher)",
-            plus_minus(f.reverse_kl, f.reverse_two_se),
-            f"{unit}, {reverse} a number: what it draws and should not",
-        ],
-        [
-            "KL(teacher||student)",
-            plus_minus(f.forward_kl, f.forward_two_se),
-            f"{unit}, {forward} a number: what it should draw and does not",
-        ],
+        ["KL(student||teacher)", kl, f"{unit}, {reverse} a number: {bad}"],
+        ["KL(teacher||student)", other_kl, f"{unit}, {forward} a number: {lacks}"],
         ["effective size", f"{f.ess:.1%}", "of student samples weighted to be the teacher's"],
+        ["Pareto k", number(f.pareto_k, 2), tail],
+        ["missed", f"{f.missed:.2%}", low],
+        ["classifier AUC", auc, "telling the two apart; 0.5 cannot"],
         [
-            "Pareto k",
-            number(f.pareto_k, 2),
-            "tail of those weights; above 0.7 they are unreliable",
+            "worst columns" if one == "row" else "worst pixels",
+            worst,
+            "Kolmogorov-Smirnov distance",
         ],
-        ["missed", f"{f.missed:.2%}", "of teacher samples, whose density is 5 nats too low"],
-        [
-            "classifier AUC",
-            f"{f.auc:.3f} ± {2 * f.auc_se:.3f}",
-            "telling the two apart; 0.5 cannot",
-        ],
-        ["worst columns", worst, "Kolmogorov-Smirnov distance"],
     ]
 
 
@@ -281,9 +275,9 @@ def _heavy(f: Fidelity) -> str:
     if not f.pareto_k > HEAVY or _misses(f):
         return ""
     return (
-        f"heavy weights: Pareto k {number(f.pareto_k, 2)} > {HEAVY}: its tails are too light in "
-        f"places, so weighted and corrected samples are not reliable; train it longer with some "
-        f"forward KL, or with more layers"
+        f"heavy weights: Pareto k {number(f.pareto_k, 2)} > {HEAVY}, as its tails are too light "
+        f"in places, so weighted and corrected samples are not reliable; train it longer with "
+        f"some forward KL, or with more layers"
     )
 
 

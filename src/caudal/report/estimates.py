@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 REDRAWN, REDRAWS = 256, 4  # items that are scored again, and how often each
 
 
-@torch.no_grad()
 def noise_errors(flow: Flow, some: Source, n: int, seed: int, nats: float) -> dict[str, Any]:
     """`noise_std` and `noise_two_se` of a dequantised flow; {} of another one.
 
@@ -30,16 +29,10 @@ def noise_errors(flow: Flow, some: Source, n: int, seed: int, nats: float) -> di
     """
     if flow.dequantization is None:
         return {}
-    generator, drawn = noise(flow, seed), []
-    for batch in some.items():
-        x, context = place(flow, batch)
-        scores = [flow.log_prob(x, context, generator).double().cpu() for _ in range(REDRAWS)]
-        drawn.append(torch.stack(scores))
-    std = root_mean_variance(torch.cat(drawn, 1)) / nats
+    std = _std(flow, some, seed, held=False) / nats
     return {"noise_std": std, "noise_two_se": 2 * std / math.sqrt(max(n, 1))}
 
 
-@torch.no_grad()
 def estimate_errors(flow: Flow, some: Source, n: int, seed: int, nats: float) -> dict[str, Any]:
     """`estimate_std`, `estimate_two_se` and, of a biased flow, `bias_bound`; {} of an exact one.
 
@@ -47,16 +40,23 @@ def estimate_errors(flow: Flow, some: Source, n: int, seed: int, nats: float) ->
     """
     if not flow.estimated:
         return {}
-    generator, lifted, drawn = noise(flow, seed), flow.continuous(), []
-    for batch in some.items():
-        x, context = place(flow, batch)
-        y, _ = flow.lift(x, generator)
-        estimates = [lifted.log_prob(y, context, generator) for _ in range(REDRAWS)]
-        drawn.append(torch.stack(estimates).double())
-    std = root_mean_variance(torch.cat(drawn, 1)) / nats
+    std = _std(flow, some, seed, held=True) / nats
     errors = {"estimate_std": std, "estimate_two_se": 2 * std / math.sqrt(max(n, 1))}
     biased = flow.kind.startswith("biased")
     return errors | ({"bias_bound": flow.bias_bound() / nats} if biased else {})
+
+
+@torch.no_grad()
+def _std(flow: Flow, some: Source, seed: int, held: bool) -> float:
+    """Standard deviation of an item's score over draws; the noise between steps may be held."""
+    generator, drawn = noise(flow, seed), []
+    for batch in some.items():
+        x, context = place(flow, batch)
+        scored = flow.continuous() if held else flow
+        y = flow.lift(x, generator)[0] if held else x
+        scores = [scored.log_prob(y, context, generator).double() for _ in range(REDRAWS)]
+        drawn.append(torch.stack(scores).cpu())
+    return root_mean_variance(torch.cat(drawn, 1))
 
 
 def root_mean_variance(drawn: Tensor) -> float:

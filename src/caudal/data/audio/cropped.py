@@ -106,7 +106,7 @@ class CroppedClips(Clips):
         yield from self._batches(self._crops.ordered(), batch_size)
 
     def telling(self) -> Iterator[Batch]:
-        """The first crops, without spectra, whose last bits depend on the machine; all labels."""
+        """The first crops, and all labels; no spectra: their last bits depend on the machine."""
         yield from self._batches(self._crops.ordered()[:_TELLING], _TELLING, spectra=False)
         yield Batch(self.codes, torch.tensor(self.lengths))
 

@@ -27,7 +27,7 @@ from caudal.data.files.lots import AUDIO, Listing
 from caudal.data.files.parts import Job, place, with_codes
 from caudal.data.files.read import Decoder, FaultError, Progress, check_corrupt
 from caudal.data.items import Listed
-from caudal.data.splits import PARTS, TEST, TRAIN, VALID, check_fractions, too_few
+from caudal.data.splits import TEST, TRAIN, VALID, check_fractions
 from caudal.errors import InputError
 
 _MEMORY = 1 << 30
@@ -55,7 +55,7 @@ def open_audio(
     memory: int = _MEMORY,
     progress: Progress | None = None,
 ) -> Dataset[AudioSchema, Clips]:
-    """Opens recordings, makes clips of one kind of them, and splits them into three parts.
+    """Opens recordings, turns them into clips of one form, and splits these into three parts.
 
     Args:
         data: a folder of audio files, one such file, or the built-in "vowels".
@@ -102,12 +102,12 @@ def open_audio(
         frame = window_of(rate) if window is None else window
         check_window(frame, bands, rate)
         schema = AudioSchema(rate, crop, hop, bands, frame, trim, normalize, context=columns)
-    clips, notes = _read(jobs, schema, headers, corrupt, memory, progress)
-    for part in range(len(PARTS)):
-        if part not in clips:
-            raise too_few(main.name, main.count, AUDIO.many, part)
+    decoder = Decoder(AUDIO, Form(schema).read, corrupt, progress)
+    clips = fill(with_codes(jobs, schema.context, AUDIO), decoder, schema, headers, memory)
+    skipped = decoder.finish(main.name, {part: len(c.names) for part, c in clips.items()})
     _check_crop(clips.values(), schema)
-    notes = (*main.notes, *more, *notes, *_padded(clips.values(), schema))
+    more += [*_changes(headers, schema), *skipped, *_padded(clips.values(), schema)]
+    notes = (*main.notes, *more)
     return Dataset(main.name, schema, clips[TRAIN], clips[VALID], clips[TEST], notes)
 
 
@@ -122,7 +122,7 @@ def open_clips(
     memory: int = _MEMORY,
     progress: Progress | None = None,
 ) -> Listed:
-    """All clips of a source, of every part, made what the schema of a finished run says.
+    """All clips of a source, of every part, in the form that the schema of a finished run has.
 
     Args:
         data: as for `open_audio`.
@@ -141,29 +141,15 @@ def open_clips(
     names = tuple(column.name for column in schema.context)
     listing = with_labels(find_audio(data), labels, metadata, names, fixed, RESERVED)
     jobs = [Job.whole(lot) for lot in listing.lots]
-    parts, notes = _read(jobs, schema, _headers(jobs), corrupt, memory, progress)
+    headers = _headers(jobs)
+    decoder = Decoder(AUDIO, Form(schema).read, corrupt, progress)
+    parts = fill(with_codes(jobs, schema.context, AUDIO), decoder, schema, headers, memory)
+    counts = {part: len(clips.names) for part, clips in parts.items()}
+    skipped = decoder.finish(listing.name, counts, [TRAIN])
+    notes = (*listing.notes, *_changes(headers, schema), *skipped)
     clips = parts[TRAIN]
     beside = {"clip": pa.array(clips.names, pa.string()), "seconds": clips.seconds}
-    return Listed(
-        listing.name, clips, pa.table(beside), (*listing.notes, *notes), len(clips.names)
-    )
-
-
-def _read(
-    jobs: Sequence[Job],
-    schema: AudioSchema,
-    headers: Sequence[Header | None],
-    corrupt: str,
-    memory: int,
-    progress: Progress | None,
-) -> tuple[Mapping[int, Clips], tuple[str, ...]]:
-    """The clips of each part that gets some, and notes."""
-    jobs = with_codes(jobs, schema.context, AUDIO)
-    decoder = Decoder(AUDIO, Form(schema).read, corrupt, progress)
-    clips = fill(jobs, decoder, schema, headers, memory)
-    if not clips:
-        raise decoder.nothing
-    return clips, (*_changes(headers, schema), *decoder.notes())
+    return Listed(listing.name, clips, pa.table(beside), notes, len(clips.names))
 
 
 def _headers(jobs: Sequence[Job]) -> list[Header | None]:

@@ -45,23 +45,27 @@ class Walk:
                 self._files.add(real)
                 yield path
 
-    def _walk(self, folder: Path, links: list[Path]) -> Iterator[Path]:
+    def _walk(self, folder: str | Path, links: list[Path]) -> Iterator[Path]:
         """The files that are reached without links; links are put aside."""
-        for root, folders, names in os.walk(folder):
-            real = os.path.realpath(root)
-            if real in self._folders:  # a link led to a folder above
-                folders.clear()
+        real = os.path.realpath(folder)
+        if real in self._folders:  # a link led to a folder above
+            return
+        self._folders.add(real)
+        try:
+            with os.scandir(folder) as unsorted:
+                entries = sorted(unsorted, key=lambda entry: entry.name)
+        except OSError:  # a folder without the right to look into it
+            return
+        for entry in entries:
+            name = entry.name
+            if name.startswith(".") or (name.startswith("__") and entry.is_dir()):
                 continue
-            self._folders.add(real)
-            shown = sorted(f for f in folders if not f.startswith((".", "__")))
-            links += [Path(root, f) for f in shown if os.path.islink(os.path.join(root, f))]
-            folders[:] = [f for f in shown if not os.path.islink(os.path.join(root, f))]
-            for name in sorted(n for n in names if not n.startswith(".")):
-                path = Path(root, name)
-                if path.is_symlink():
-                    links.append(path)
-                elif os.path.join(real, name) not in self._files:
-                    yield path
+            if entry.is_symlink():
+                links.append(Path(entry.path))
+            elif entry.is_dir():
+                yield from self._walk(entry.path, links)
+            elif os.path.join(real, name) not in self._files:
+                yield Path(entry.path)
 
     def _is_read(self, real: str) -> bool:
         """Whether a file was gone through, by its real path."""

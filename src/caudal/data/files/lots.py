@@ -1,4 +1,4 @@
-"""Images or clips before they are read: how many there are, what they are called, their labels."""
+"""Images or clips before they are read: their number, their names, their labels."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -113,7 +113,7 @@ class Lot:
         return {name: value for name, value in values.items() if value is not None}
 
     def take(self, chosen: np.ndarray) -> "Lot":
-        """The items of these numbers (n,), in this order; some of them only of a lot of files."""
+        """The items of these numbers (n,), in this order; only files can be selected from."""
         if np.array_equal(chosen, np.arange(self.count)):
             return self
 
@@ -163,7 +163,7 @@ class Listing:
 
 
 def natural(path: str) -> list[tuple[int, int, str]]:
-    """A key by which a/2.png comes before a/10.png."""
+    """A key for sorting by which a/2.png comes before a/10.png."""
     pieces = re.split(r"(\d+)", path)
     return [(1, 0, t) if i % 2 == 0 else (0, int(t), t) for i, t in enumerate(pieces)]
 

@@ -2,7 +2,7 @@
 
 import os
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import islice
@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from caudal.data.files.lots import FileKind, Lot
 from caudal.data.files.parts import Job
+from caudal.data.splits import TEST, TRAIN, VALID, too_few
 from caudal.errors import InputError
 
 CORRUPT = ("refuse", "skip")
@@ -90,19 +91,33 @@ class Decoder:
             else:
                 self._faults.append(item.value)
 
-    @property
-    def nothing(self) -> InputError:
-        """The error for a source of which no item can be used."""
-        first = f"; the first: {self._faults[0]}" if self._faults else ""
-        return InputError(f"no {self.kind.one} can be used{first}")
+    def finish(
+        self, name: str, counts: Mapping[int, int], parts: Sequence[int] = (TRAIN, VALID, TEST)
+    ) -> tuple[str, ...]:
+        """A note on the items that were left out.
 
-    def notes(self) -> tuple[str, ...]:
-        """A note on the items that were left out."""
-        if not self._faults:
-            return ()
-        count, shown = len(self._faults), [fault.short for fault in self._faults[:_SHOWN]]
-        more = f", and {count - _SHOWN} more" if count > _SHOWN else ""
-        return (f"skipped {count} of {self._total} {self.kind.many}: {', '.join(shown)}{more}",)
+        Args:
+            name: of the source.
+            counts: how many items of each part were read.
+            parts: those that must have some.
+
+        Raises:
+            InputError: no item can be used, or a part has none.
+        """
+        notes = tuple(self._notes())
+        if not counts:
+            raise InputError(f"no {self.kind.one} can be used; the first: {self._faults[0]}")
+        for part in parts:
+            if part not in counts:
+                raise too_few(name, sum(counts.values()), self.kind.many, part, notes)
+        return notes
+
+    def _notes(self) -> Iterator[str]:
+        if self._faults:
+            count, shown = len(self._faults), [fault.short for fault in self._faults[:_SHOWN]]
+            more = f", and {count - _SHOWN} more" if count > _SHOWN else ""
+            many = self.kind.many
+            yield f"skipped {count} of {self._total} {many}: {', '.join(shown)}{more}"
 
     def _items(self, jobs: Sequence[Job]) -> Iterator[Item]:
         number = 0

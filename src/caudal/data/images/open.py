@@ -21,7 +21,7 @@ from caudal.data.images.schema import ImageSchema
 from caudal.data.items import Listed
 from caudal.data.names import check_once
 from caudal.data.source import Rows, item_rows
-from caudal.data.splits import PARTS, TEST, TRAIN, VALID, check_fractions, too_few
+from caudal.data.splits import TEST, TRAIN, VALID, check_fractions
 
 _MEMORY = 1 << 30
 
@@ -96,15 +96,9 @@ def open_images(
     decoder = Decoder(IMAGES, form.read, corrupt, progress)
     jobs = with_codes(jobs, schema.context, IMAGES)
     shelves = fill(jobs, decoder, schema, memory, form.leaves_size)
-    notes = decoder.notes()
-    if not shelves:
-        raise decoder.nothing
-    for part in range(len(PARTS)):
-        if part not in shelves:
-            total = sum(len(shelf.titles) for shelf in shelves.values())
-            raise too_few(main.name, total, IMAGES.many, part, notes)
+    skipped = decoder.finish(main.name, {part: len(s.titles) for part, s in shelves.items()})
     train, valid_rows, test_rows = (shelves[part].rows for part in (TRAIN, VALID, TEST))
-    notes = (*main.notes, *more, *notes)
+    notes = (*main.notes, *more, *skipped)
     return Dataset(main.name, schema, train, valid_rows, test_rows, notes)
 
 
@@ -148,9 +142,8 @@ def open_whole(
     jobs = with_codes([Job.whole(lot) for lot in listing.lots], schema.context, IMAGES)
     decoder = Decoder(IMAGES, form.read, corrupt, progress)
     shelves = fill(jobs, decoder, schema, memory, form.leaves_size)
-    notes = (*listing.notes, *decoder.notes())
-    if not shelves:
-        raise decoder.nothing
+    counts = {part: len(shelf.titles) for part, shelf in shelves.items()}
+    notes = (*listing.notes, *decoder.finish(listing.name, counts, [TRAIN]))
     rows = shelves[TRAIN].rows
     beside = pa.table({"image": pa.array(shelves[TRAIN].titles, pa.string())})
     total = math.ceil(len(rows) / item_rows(schema.shape))

@@ -1,4 +1,4 @@
-"""Arrays, and tables of other libraries, as pyarrow Tables, and back as what they were."""
+"""Arrays and data frames as pyarrow Tables, and pyarrow Tables as arrays and data frames."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -54,7 +54,7 @@ def as_table(data: Any, name: str = "table") -> pa.Table:
 
 
 def index_note(data: Any) -> str | None:
-    """A note where a pandas DataFrame has an index that says something: it is not a column."""
+    """A note on a pandas DataFrame whose index has a name or is no number: it is left out."""
     if container_of(data) != "pandas":
         return None
     names = [n for n in data.index.names if n is not None]
@@ -108,7 +108,7 @@ def as_container(values: np.ndarray, name: str, data: Any) -> Any:
 
 
 def column_array(column: pa.ChunkedArray) -> np.ndarray:
-    """A column as an array (N,): NaN, or of text "", where a value is missing."""
+    """A column as an array (N,); a missing value is NaN, or "" in a column of text."""
     column = dtypes.plain(column)
     if dtypes.is_text(column.type):
         return np.array(column.fill_null("").to_pylist(), dtype=np.str_)
@@ -163,7 +163,7 @@ def _unique(data: Any, name: str, error: Exception) -> InputError:
 
 
 def _column(values: Any, where: str) -> pa.Array | pa.ChunkedArray:
-    """Values (N,) of one type."""
+    """Values (N,) as a column of one type."""
     if isinstance(values, torch.Tensor):
         values = values.detach().cpu().numpy()
     if getattr(values, "dtype", None) is not None and getattr(values.dtype, "kind", "") == "c":

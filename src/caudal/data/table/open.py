@@ -134,7 +134,7 @@ def choose_columns(
 
 
 def _refuse_gaps(column: Column, stats: Stats) -> None:
-    """A number to condition on must be there; a category may be missing as one more category."""
+    """Refuses missing numbers in the context; a missing category is one more category."""
     if column.missing and stats.first_gap:
         file, row = stats.first_gap
         raise InputError(

@@ -175,7 +175,7 @@ def _without(chunks: Iterator[Tensor], count: int) -> Iterator[Tensor]:
 
 
 def _rechunk(chunks: Iterator[Tensor], rows: int) -> Iterator[Tensor]:
-    """The same rows in chunks of `rows`, the last one smaller if need be."""
+    """The rows in chunks of `rows`, of which the last may be smaller."""
     held: list[Tensor] = []
     count = 0
     for chunk in chunks:

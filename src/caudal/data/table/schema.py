@@ -53,7 +53,7 @@ class TableSchema(Schema):
 
     @property
     def countable(self) -> int | None:
-        """Elements of a row, where each is one of finitely many numbers: what bits/dim needs."""
+        """Elements of a row if each is one of finitely many numbers, else None."""
         bounded = all(c.kind == "integer" and None not in (c.low, c.high) for c in self.columns)
         return len(self.columns) if bounded else None
 
