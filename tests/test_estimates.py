@@ -25,7 +25,6 @@ from caudal.recipes.registry import REGISTERED
 from caudal.report import Gaussian, evaluate, measure
 from caudal.report.estimates import estimate_sentence, upper_bound
 from caudal.report.scoring import _scores
-from caudal.modality import assemble
 from command_line import caudal, people_csv, refused, shapes_file
 from contractions import Contraction
 from estimated_flows import BIAS, BOUND, Noisy, NoisyRecipe

@@ -5,7 +5,6 @@ import json
 import numpy as np
 import pandas as pd
 import polars as pl
-import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pytest
 import soundfile

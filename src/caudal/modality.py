@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from caudal.data import Dataset, Items, Schema, Writer
+    from caudal.data import Dataset, Schema
     from caudal.flow import Flow
     from caudal.recipes import Recipe
 
@@ -83,7 +83,8 @@ class Examples(NamedTuple):
 class Modality(ABC):
     """One kind of data: tables, images, sound.
 
-    `model` stands for a `caudal.Model` in the methods below.
+    In the methods below `model` stands for a `caudal.Model`, `schema` for a schema of this kind,
+    `dataset` for a `Dataset` of such schema, and `recipe` for a `Recipe`.
 
     Attributes:
         name: of the kind, which is also the `kind` of its schemas.
@@ -120,17 +121,17 @@ class Modality(ABC):
         """Whether `data`, a path, a name or a Python object, looks like this kind of data."""
 
     @abstractmethod
-    def takes(self, recipe: "type[Recipe]") -> bool:
+    def takes(self, recipe: Any) -> bool:
         """Whether a recipe can model this kind of data."""
 
     @abstractmethod
     def open(
         self,
         options: Any,
-        recipe: "Recipe",
-        schema: "Schema | None" = None,
+        recipe: Any,
+        schema: Any = None,
         voice: Voice | None = None,
-    ) -> "Dataset":
+    ) -> Any:
         """The data that `options` names, in three parts.
 
         Args:
@@ -147,11 +148,11 @@ class Modality(ABC):
     def open_all(
         self,
         data: Any,
-        schema: "Schema",
+        schema: Any,
         reading: Any,
         options: Mapping[str, Any],
         voice: Voice | None = None,
-    ) -> "Items":
+    ) -> Any:
         """Everything in `data`, treated as the data of a finished run.
 
         Args:
@@ -165,14 +166,14 @@ class Modality(ABC):
             InputError: the data do not fit the run.
         """
 
-    def settled(self, options: Any, dataset: "Dataset") -> Any:
+    def settled(self, options: Any, dataset: Any) -> Any:
         """The options with what opening the data has decided, for config.yaml."""
         return options
 
     # --- flows --------------------------------------------------------------------------------
 
     @abstractmethod
-    def dress(self, recipe: "Recipe", schema: "Schema") -> "Flow":
+    def dress(self, recipe: Any, schema: Any) -> "Flow":
         """A new flow of the recipe whose `log_prob` is in the user's own units.
 
         It has the dequantisation, the fixed maps next to the data, and the embedding of the
@@ -187,12 +188,12 @@ class Modality(ABC):
     def loss(self) -> Callable[["Flow", Tensor, Tensor | None], Tensor]:
         """The loss of maximum likelihood, a mean over the rows of a batch."""
 
-    def training(self, recipe: "type[Recipe]") -> Mapping[str, Any]:
+    def training(self, recipe: Any) -> Mapping[str, Any]:
         """Options of training whose usual values differ from those of `Training`."""
         return {}
 
     def watch(
-        self, recipe: "Recipe", flow: "Flow", schema: "Schema", seed: int, folder: Path
+        self, recipe: Any, flow: "Flow", schema: Any, seed: int, folder: Path
     ) -> Callable[[int], object] | None:
         """What is shown the flow after some validations, to leave pictures in the run folder."""
         return None
@@ -210,37 +211,37 @@ class Modality(ABC):
         return model.draw(temperature)
 
     @abstractmethod
-    def decode(self, schema: "Schema", x: Tensor, request: Request) -> tuple[Any, ...]:
+    def decode(self, schema: Any, x: Tensor, request: Request) -> tuple[Any, ...]:
         """Samples in the user's own form, as the arguments of the writer's `write`."""
 
     @abstractmethod
-    def cells(self, schema: "Schema", grid: Tensor) -> Any:
+    def cells(self, schema: Any, grid: Tensor) -> Any:
         """A grid of samples (n, n, *event) in the user's own form."""
 
     @abstractmethod
-    def writer(self, path: str, schema: "Schema", drawing: Any, temperature: float) -> "Writer":
+    def writer(self, path: str, schema: Any, drawing: Any, temperature: float) -> Any:
         """What writes samples into a file or a folder, in the form that its name asks for."""
 
     @abstractmethod
-    def collect(self, schema: "Schema", parts: list[tuple[Any, ...]], container: str) -> Any:
+    def collect(self, schema: Any, parts: list[tuple[Any, ...]], container: str) -> Any:
         """What `decode` gave, all of it, as one Python object."""
 
     # --- what people see ----------------------------------------------------------------------
 
     @abstractmethod
-    def preview(self, dataset: "Dataset") -> Iterator[Any]:
+    def preview(self, dataset: Any) -> Iterator[Any]:
         """Lines and tables that say what the data are, before training."""
 
-    def advice(self, recipe: "Recipe", dataset: "Dataset") -> list[str]:
+    def advice(self, recipe: Any, dataset: Any) -> list[str]:
         """What to beware of with this recipe and these data, a line each."""
         return []
 
-    def flow_lines(self, recipe: "Recipe", schema: "Schema") -> list[str]:
+    def flow_lines(self, recipe: Any, schema: Any) -> list[str]:
         """What to know of the flow before training, a line each."""
         return []
 
     @abstractmethod
-    def next_commands(self, folder: str, schema: "Schema", teaches: bool) -> list[str]:
+    def next_commands(self, folder: str, schema: Any, teaches: bool) -> list[str]:
         """What a user may want to type after training."""
 
     # --- students and what lies between -------------------------------------------------------
