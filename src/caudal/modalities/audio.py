@@ -28,6 +28,7 @@ from caudal.modalities.contexts import fixed_values, with_fixed
 from caudal.modality import Examples, Modality, Request, Requests, Voice
 from caudal.nets import ColumnEmbedding
 from caudal.recipes import Recipe
+from caudal.recipes.wavenet import AudioRecipe
 from caudal.report import AudioTeller, Autoregression, compare_audio, duration
 from caudal.training.clip_terms import AudioDistillation
 
@@ -129,7 +130,7 @@ class Audio(Modality):
     def open(
         self,
         options: AudioOptions,
-        recipe: Recipe,
+        recipe: AudioRecipe,
         schema: AudioSchema | None = None,
         voice: Voice | None = None,
     ) -> Dataset:
@@ -167,7 +168,7 @@ class Audio(Modality):
         voice: Voice | None,
         fixed: Mapping[str, Any] | None = None,
     ) -> Items:
-        labels = {name: options.get(name) for name in ("labels", "metadata")}
+        labels: dict[str, Any] = {name: options.get(name) for name in ("labels", "metadata")}
         return open_clips(
             data, schema, corrupt=corrupt, progress=_progress(voice), fixed=fixed, **labels
         )
@@ -187,7 +188,7 @@ class Audio(Modality):
         usual = {"steps": 4000, "batch_size": 8, "ema": 0.995, "validate_every": 250}
         return {**usual, "patience": 0}
 
-    def dress(self, recipe: Recipe, schema: AudioSchema) -> Flow:
+    def dress(self, recipe: AudioRecipe, schema: AudioSchema) -> Flow:
         """The recipe's flow, dressed for clips: log_prob is a mass of whole numbers, in nats.
 
         From the data to the noise: dequantisation, amplitudes in [-1, 1), standardisation, the
@@ -313,7 +314,7 @@ class Audio(Modality):
     def advice(self, recipe: Recipe, dataset: Dataset) -> list[str]:
         return []
 
-    def flow_lines(self, recipe: Recipe, schema: AudioSchema) -> list[str]:
+    def flow_lines(self, recipe: AudioRecipe, schema: AudioSchema) -> list[str]:
         """How far back a sample sees, in samples and in milliseconds."""
         field = recipe.receptive_field
         return [f"receptive field {field:,} samples, {1000 * field / schema.rate:,.4g} ms"]

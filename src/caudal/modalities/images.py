@@ -155,7 +155,7 @@ class Images(OneShape):
         sizes = {name: value for name in _SIZES if (value := getattr(reading, name))}
         if not sizes:
             sizes = {name: _sizes(options.get(name, ())) for name in _SIZES}
-        labels = {name: options.get(name) for name in ("labels", "metadata")}
+        labels: dict[str, Any] = {name: options.get(name) for name in ("labels", "metadata")}
         progress = _progress(voice)
         return open_whole(
             data, schema, corrupt=reading.corrupt, progress=progress, **sizes, **labels
@@ -282,8 +282,9 @@ class Images(OneShape):
             items = self.open_all(data, schema, reading, model.config, voice)
             for note in items.notes:
                 voice.note(note)
-            rows = items.source
-            return Examples(rows, list(items.names), class_names(schema, rows.context), "image")
+            rows: Any = items.source
+            names = list(items.names or ())
+            return Examples(rows, names, class_names(schema, rows.context), "image")
         rows = model.dataset.test
         labels = class_names(schema, rows.context)
         if labels is None:

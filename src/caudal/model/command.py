@@ -33,7 +33,7 @@ def as_words(options: Mapping[str, Any], defaults: Mapping[str, Any]) -> list[st
         if isinstance(value, bool):
             words.append(flag if value else f"--no-{flag[2:]}")
         elif value is not None:
-            words += _flag(flag, value if isinstance(value, list | tuple) else [value])
+            words += _flag(flag, list(value) if isinstance(value, list | tuple) else [value])
     return words
 
 

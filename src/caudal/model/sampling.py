@@ -152,7 +152,8 @@ def _elements_per_second(work: Job, request: Request) -> float:
     for length in (_FEW, _FEW, _MORE):
         context = request.context
         if context is not None:
-            context = context[..., : work.model.schema.frames(length)]
+            schema: Any = work.model.schema
+            context = context[..., : schema.frames(length)]
         short = request._replace(context=context, length=length)
         start = time.perf_counter()
         work.draw(short, noise(work.model.flow, 0))

@@ -90,8 +90,10 @@ def train_with(
     config = options_of_run.wherever_read(settings.config())
     modes = {"resume": resume, "overwrite": overwrite}
     run = None if out is None else Run(out, recipe, schema, config, **modes)
-    draws = settings.report and run is not None
     folder = None if run is None else run.path
+    watch = None
+    if folder is not None and settings.report:
+        watch = kind.watch(recipe, flow, schema, settings.training.seed, folder)
     fitted = fit(
         flow,
         dataset.train,
@@ -100,7 +102,7 @@ def train_with(
         loss=kind.loss,
         run=run,
         reporter=voice.reporter(schema, "nats", loss_elements(kind, schema)),
-        watch=kind.watch(recipe, flow, schema, settings.training.seed, folder) if draws else None,
+        watch=watch,
     )
     model = Model(
         fitted.flow,
