@@ -32,10 +32,7 @@ class Exact:
     steps = STEPS
 
     def __init__(self, student: Any, teacher: Any, steps: int) -> None:
-        from caudal.model.model import Model, load
-
-        device = str(student.flow.base.like.device)
-        self.teacher = teacher if isinstance(teacher, Model) else load(teacher, device=device)
+        self.teacher = student.other(teacher)
         check_same_columns(student, self.teacher)
         check_exact(student.flow, self.teacher.flow)
         self.student, self.steps = student, steps

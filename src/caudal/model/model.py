@@ -18,7 +18,8 @@ from caudal.data import Dataset, Schema, as_container
 from caudal.errors import InputError
 from caudal.flow import Flow
 from caudal.modality import Modality, Request, Voice, modality_of
-from caudal.model import interpolating, sampling, scoring, settings
+from caudal.model import finishing, interpolating, sampling, scoring, settings, students
+from caudal.model.finishing import BASELINE
 from caudal.recipes import Recipe
 from caudal.report import Distilled, Evaluation, evaluate, load_baseline
 from caudal.training.checkpoint import find_model, load_model, save_model
@@ -27,8 +28,6 @@ from caudal.training.fit import Fitted
 from caudal.training.rows import fingerprint
 from caudal.training.run import Run, write_config
 from caudal.training.seeds import check_seed
-
-BASELINE = "gaussian.safetensors"
 
 
 class Model:
@@ -380,15 +379,46 @@ class Model:
         Raises:
             InputError: the model has no folder yet: save it first.
         """
-        from caudal.model.training import write_page
+        return finishing.write_page(self)
 
-        return write_page(self)
+    def distill(
+        self,
+        out: str | Path | None = None,
+        *,
+        student: str | Recipe | None = None,
+        resume: bool = False,
+        overwrite: bool = False,
+        voice: Voice | None = None,
+        **options: Any,
+    ) -> "Model":
+        """Trains a student that samples in one pass to be this model, which samples step by step.
 
-    def distill(self, out: str | Path | None = None, **options: Any) -> "Model":
-        """A student of this model, which samples in one pass; see `caudal.model.distill`."""
-        from caudal.model.students import distill
+        The student minimises divergences from its teacher (for sound also a distance of spectra
+        from real clips), and is then compared with it: its `distilled` has the numbers.
 
-        return distill(self, out, **options)
+        Args:
+            out: the run folder of the student; None keeps it in memory.
+            student: its recipe; if None an inverse autoregressive flow of the teacher's depth, or
+                the coupling flow that suits the data.
+            resume: whether to go on with the run in `out`.
+            overwrite: whether the run in `out` is replaced.
+            voice: tells notes and progress; silent if None.
+            options: fields of the student's recipe, of `Training`, and of the options of
+                distillation.
+
+        Raises:
+            InputError: the two do not go together, or an option or the folder cannot be used.
+            NumericalError: a loss or a gradient was not finite.
+            Interrupted: Ctrl-C or SIGTERM; the state is saved in `out`.
+        """
+        modes = {"resume": resume, "overwrite": overwrite}
+        return students.distill(self, out, student, modes, voice, options)
+
+    def other(self, run: "Model | str | Path") -> "Model":
+        """The model of another run, on the device of this one; a model as it is."""
+        if isinstance(run, Model):
+            return run
+        return load(run, device=str(self.flow.base.like.device), voice=self.voice)
 
 
 def load(run: str | Path, *, device: str = "cpu", voice: Voice | None = None) -> Model:

@@ -4,13 +4,12 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from caudal.errors import InputError
 from caudal.modality import Voice
 from caudal.model import settings as options_of_run
-from caudal.model.model import Model, load
-from caudal.model.training import finish
+from caudal.model.finishing import finish
 from caudal.names import near
 from caudal.recipes import Recipe, find_recipe
 from caudal.training.devices import leads
@@ -18,6 +17,9 @@ from caudal.training.distill import distill as fit_student
 from caudal.training.options import Training
 from caudal.training.run import Run
 from caudal.training.student import build_student, check_student, default_student
+
+if TYPE_CHECKING:
+    from caudal.model.model import Model
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,7 @@ class StudentSettings:
     distillation: Any
     report: bool = True
 
-    def config(self, teacher: Model) -> dict[str, Any]:
+    def config(self, teacher: "Model") -> dict[str, Any]:
         """What config.yaml of a student holds: the data of its teacher's, and its own options."""
         names = [f.name for f in fields(teacher.kind.options)]
         config: dict[str, Any] = {"recipe": self.recipe.name}
@@ -47,43 +49,20 @@ class StudentSettings:
 
 
 def distill(
-    teacher: Model | str | Path,
-    out: str | Path | None = None,
-    *,
-    student: str | Recipe | None = None,
-    resume: bool = False,
-    overwrite: bool = False,
-    voice: Voice | None = None,
-    **options: Any,
-) -> Model:
-    """Trains a student that samples in one pass to be a teacher that samples step by step.
-
-    It minimises divergences from the teacher (for sound also a distance of spectra from real
-    clips), and is then compared with its teacher: `model.distilled` has the numbers.
-
-    Args:
-        teacher: a model, or its run folder.
-        out: the run folder of the student; None keeps it in memory.
-        student: its recipe; if None an inverse autoregressive flow of the teacher's depth, or
-            the coupling flow that suits the data.
-        resume: whether to go on with the run in `out`.
-        overwrite: whether the run in `out` is replaced.
-        voice: tells notes and progress; silent if None.
-        options: fields of the student's recipe, of `Training`, and of the options of distillation.
-
-    Raises:
-        InputError: the two do not go together, or an option or the folder cannot be used.
-        NumericalError: a loss or a gradient was not finite.
-        Interrupted: Ctrl-C or SIGTERM; the state is saved in `out`.
-    """
-    if not isinstance(teacher, Model):
-        teacher = load(teacher, voice=voice)
+    teacher: "Model",
+    out: str | Path | None,
+    student: str | Recipe | None,
+    modes: Mapping[str, bool],
+    voice: Voice | None,
+    options: Mapping[str, Any],
+) -> "Model":
+    """Trains a student of `teacher`; see `Model.distill`."""
     made = student_settings(teacher, student, options)
-    return distill_with(made, teacher, out, resume=resume, overwrite=overwrite, voice=voice)
+    return distill_with(made, teacher, out, **modes, voice=voice)
 
 
 def student_settings(
-    teacher: Model, student: str | Recipe | None, values: Mapping[str, Any]
+    teacher: "Model", student: str | Recipe | None, values: Mapping[str, Any]
 ) -> StudentSettings:
     """The usual settings of a student of `teacher`, with `values` in their place.
 
@@ -104,7 +83,7 @@ def student_settings(
     return StudentSettings(**parts, report=report)
 
 
-def usual_student(teacher: Model, student: str | Recipe | None) -> StudentSettings:
+def usual_student(teacher: "Model", student: str | Recipe | None) -> StudentSettings:
     """How a student of that recipe is made unless told otherwise.
 
     Raises:
@@ -131,13 +110,13 @@ def without_batch_norm(recipe: type[Recipe]) -> Recipe:
 
 def distill_with(
     settings: StudentSettings,
-    teacher: Model,
+    teacher: "Model",
     out: str | Path | None = None,
     *,
     resume: bool = False,
     overwrite: bool = False,
     voice: Voice | None = None,
-) -> Model:
+) -> "Model":
     """Trains a student with complete settings; see `distill`."""
     voice = voice or Voice()
     kind, recipe, schema = teacher.kind, settings.recipe, teacher.schema
@@ -166,7 +145,7 @@ def distill_with(
         run=run,
         reporter=voice.reporter(schema, "", None),
     )
-    model = Model(
+    model = type(teacher)(
         fitted.flow.to(teacher.flow.base.like),
         recipe,
         schema,
