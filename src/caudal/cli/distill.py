@@ -71,7 +71,8 @@ def _parse(words: Sequence[str], start: StudentSettings) -> DistillOptions[Any, 
 
     generic: Any = DistillOptions
     kind = generic[type(start.recipe), type(start.distillation)]
-    default = DistillOptions(tyro.MISSING, start.recipe, start.training, start.distillation)
+    training = start.training.counted_by(**peek(words, "epochs", "steps"))
+    default = DistillOptions(tyro.MISSING, start.recipe, training, start.distillation)
     return parse(kind, words, "caudal distill", default)
 
 

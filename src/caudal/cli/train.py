@@ -67,7 +67,7 @@ def read_options(words: list[str]) -> tuple[TrainOptions[Any, Any], Settings]:
     """
     name = None if words[0].startswith("-") else words[0]
     typed = words if name is None else words[1:]
-    seen = peek(typed, "config", "preset", "out", "data")
+    seen = peek(typed, "config", "preset", "out", "data", "epochs", "steps")
     file = _config_file(seen, typed)
     config = {} if file is None else _read_config(file)
     name = name or config.get("recipe")
@@ -78,7 +78,8 @@ def read_options(words: list[str]) -> tuple[TrainOptions[Any, Any], Settings]:
     start = _start(name, seen, config, file)
     generic: Any = TrainOptions
     kind = generic[start.kind.options, type(start.recipe)]
-    default = TrainOptions(start.data, start.recipe, start.training, report=start.report)
+    training = start.training.counted_by(seen["epochs"], seen["steps"])
+    default = TrainOptions(start.data, start.recipe, training, report=start.report)
     options = parse(kind, typed, f"caudal train {name}", default, describe(name))
     if options.resume and options.overwrite:
         raise InputError("--resume and --overwrite: choose one of them")

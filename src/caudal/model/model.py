@@ -209,7 +209,7 @@ class Model:
         result = evaluate(
             self.flow,
             source,
-            self._baseline(fit=data is None),
+            self._baseline(fit=data is None or self._dataset is not None),
             self.schema,
             split=split,
             limit=limit,

@@ -89,6 +89,11 @@ def with_values(part: Any, values: Mapping[str, Any]) -> Any:
     return replace(part, **{k: _tuple(v) if k in tuples else v for k, v in values.items()})
 
 
+def by_epochs(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values of which `epochs`, given alone, mean that the usual number of `steps` is not meant."""
+    return {"steps": None, **values} if values.get("epochs") is not None else dict(values)
+
+
 def plain(part: Any) -> dict[str, Any]:
     """The fields of a dataclass as YAML holds them."""
     values = {f.name: getattr(part, f.name) for f in fields(part)}

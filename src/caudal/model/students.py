@@ -71,7 +71,7 @@ def student_settings(
     """
     start = usual_student(teacher, student)
     parts = {f.name: getattr(start, f.name) for f in fields(start)}
-    rest = dict(values)
+    rest = options_of_run.by_epochs(values)
     report = bool(rest.pop("report", parts.pop("report")))
     for name, part in parts.items():
         own = {f.name: rest.pop(f.name) for f in fields(part) if f.name in rest}

@@ -14,7 +14,7 @@ OUTSIDE = (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Evaluation:
     """How well a flow explains items, in the unit of their kind of data.
 
@@ -114,6 +114,21 @@ class Evaluation:
     duration: float | None = None
     nats_per_sample: float | None = None
     density_nats_per_sample: float | None = None
+
+    def __str__(self) -> str:
+        """The table of scores, its title above and what the numbers are below."""
+        head, lines, _ = self.table()
+        widths = [max(map(len, column)) for column in zip(head, *lines, strict=True)]
+        text = [
+            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+            for row in (head, *lines)
+        ]
+        return "\n".join([self.title, *text, *self.sentences()])
+
+    def __repr__(self) -> str:
+        values = ((f.name, getattr(self, f.name)) for f in fields(self))
+        known = ", ".join(f"{name}={value!r}" for name, value in values if value is not None)
+        return f"Evaluation({known})"
 
     def to_dict(self) -> dict[str, Any]:
         """The content of eval.json; JSON knows neither infinity nor NaN, so both are null."""

@@ -1,7 +1,7 @@
 """The options of training, which are also its flags on the command line."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt, Interval
@@ -74,6 +74,11 @@ class Training:
     def total_steps(self, steps_per_epoch: int) -> int:
         """The number of steps of the whole run."""
         return self.steps if self.steps is not None else self.epochs * steps_per_epoch
+
+    def counted_by(self, epochs: object = None, steps: object = None) -> "Training":
+        """Without the usual number of steps, where someone gave epochs instead."""
+        by_epochs = epochs is not None and steps is None
+        return replace(self, steps=None) if by_epochs else self
 
     def learning_rate(self, step: int, total: int) -> float:
         """The learning rate of step `step` (from 0) of `total`: a line up, then a cosine to zero.
