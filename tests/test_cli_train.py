@@ -87,9 +87,11 @@ def test_typed_lists_override_the_config(tmp_path):
     (tmp_path / "t.csv").write_text("-a,b,c\n" + "1.5,2.5,3\n2.25,1,4\n" * 99)
     config = tmp_path / "mine.yaml"
     config.write_text(f"recipe: nice\ndata: {tmp_path}/t.csv\ncolumns: [-a, b]\ncontext: [c]\n")
-    read = read_options(["--config", str(config)])
+    _, read = read_options(["--config", str(config)])
     assert (read.data.columns, read.data.context) == (("-a", "b"), ("c",))
-    read = read_options(["--config", str(config), "--columns=-a", "--columns", "c", "--context"])
+    _, read = read_options(
+        ["--config", str(config), "--columns=-a", "--columns", "c", "--context"]
+    )
     assert (read.data.columns, read.data.context) == (("-a", "c"), ())
 
 
@@ -113,7 +115,7 @@ def test_flags_override_the_config(tmp_path):
         ("recipe: maf\nlayers: {a: 1}\n", "must be a value or a list"),
         ("recipe: maf\nlayers: many\n", "c.yaml: --layers many: must be a whole number"),
         ("recipe: maf\nclip: null\n", "c.yaml: 'clip' has no value: give one, or leave"),
-        ("recipe: maf\nepochs: -1\n", "c.yaml: --epochs -1: must be at least 1"),
+        ("recipe: maf\nepochs: -1\n", "c.yaml: --epochs -1: must be a whole number, at least 1"),
         ("recipe: nsf\n", "is of the recipe nsf, not maf"),
     ],
 )
@@ -133,7 +135,7 @@ def test_bad_configs_are_refused(text, expected, capsys, tmp_path):
         (["maf", "--data", "PEOPLE", "--batch-size", "1000"], "fewer than one batch of 1000"),
         (["maf", "--data", "PEOPLE", "--activation", "tan"], "--activation tan: choose one"),
         (["nsf", "--data", "PEOPLE", "--bins", "1"], "--bins 1: must be a whole"),
-        (["maf", "--data", "PEOPLE", "--accelerator", "tpu"], "--accelerator tpu: must be one"),
+        (["maf", "--data", "PEOPLE", "--accelerator", "tpu"], "--accelerator tpu: choose one"),
         (["maf", "--data", "PEOPLE", "--seed", "9" * 20], "must be a whole number from -2^63"),
         (["maf", "--data", "PEOPLE", "--resume", "--overwrite"], "choose one of them"),
         (["maf", "--data", "PEOPLE", "--config", "no.yaml"], "no.yaml: no such file"),

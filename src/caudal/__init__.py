@@ -88,7 +88,6 @@ _MODULES = (
     "distribution",
     "elementwise",
     "errors",
-    "estimates",
     "flow",
     "initialization",
     "interpolation",

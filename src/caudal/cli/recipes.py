@@ -14,7 +14,7 @@ from caudal.recipes.presets import PRESETS
 FACTS = ("year", "scores", "samples", "good_for", "paper")
 WAYS = {
     "parallel": "one pass",
-    "sequential": "one column at a time",
+    "sequential": "one {element} at a time",
     "iterated": "iterated passes",
 }
 WIDTH, NARROWEST = 120, 24  # of a table where there is no terminal to ask; of its last column
@@ -54,7 +54,7 @@ def run(words: list[str]) -> int:
 
 def way(recipe: Recipe | type[Recipe], how: str) -> str:
     """How a direction of a recipe runs, in words."""
-    return WAYS[how].replace("column", "sample") if recipe.audio else WAYS[how]
+    return WAYS[how].format(element=recipe.element)
 
 
 def _loaded() -> Iterator[type[Recipe]]:

@@ -18,7 +18,7 @@ Item = TypeVar("Item")
 PLAIN_WIDTH = 120  # where there is no terminal to ask
 WAYS = {
     "parallel": "one pass",
-    "sequential": "one column at a time",
+    "sequential": "one {element} at a time",
     "iterated": "iterated passes",
 }
 
@@ -134,7 +134,7 @@ def teacher_line(teacher: Any) -> str:
 
 def way(recipe: Any, how: str) -> str:
     """How a direction of a recipe runs, in words."""
-    return WAYS[how].replace("column", "sample") if recipe.audio else WAYS[how]
+    return WAYS[how].format(element=recipe.element)
 
 
 def new_console(file: Any, quiet: bool = False) -> "Console":

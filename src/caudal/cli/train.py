@@ -19,6 +19,7 @@ from caudal.model.settings import (
     without_beside,
 )
 from caudal.model.training import train_with
+from caudal.names import near
 from caudal.recipes import PRESETS, RECIPES, find_recipe
 from caudal.training.devices import leads
 
@@ -98,21 +99,34 @@ def _start(
     kind = recognise(data, recipe)
     values: dict[str, Any] = {"data": tyro.MISSING, **without_beside(config)}
     try:
+        values = _checked(values, usual(recipe, kind).config())
         start = settings(recipe, kind, values)
-        _check_values(values, usual(recipe, kind).config())
     except InputError as error:
         raise InputError(f"{file}: {error}" if config else str(error)) from None
     presets = preset_values(name, seen["preset"])
     return settings(recipe, kind, {**values, **presets}) if presets else start
 
 
-def _check_values(values: dict[str, Any], usual: dict[str, Any]) -> None:
-    """Refuses entries of a config that no flag could give."""
+def _checked(values: dict[str, Any], usual: dict[str, Any]) -> dict[str, Any]:
+    """The entries of a config; those that no flag could give are refused.
+
+    YAML takes `1e-3`, a number without a point, for text: it is a number all the same.
+    """
     for name, value in values.items():
-        if value is None and usual.get(name) is not None:
+        if name not in usual:
+            raise InputError(f"unknown key '{name}'; {near(name, list(usual))}")
+        if value is None and usual[name] is not None:
             raise InputError(f"'{name}' has no value: give one, or leave the line out")
         if isinstance(value, dict):
             raise InputError(f"'{name}' must be a value or a list, not a mapping")
+    return {k: _number(v) if isinstance(usual[k], float) else v for k, v in values.items()}
+
+
+def _number(value: Any) -> Any:
+    try:
+        return float(value) if isinstance(value, str) else value
+    except ValueError:
+        return value
 
 
 def _read_config(file: Path) -> dict[str, Any]:

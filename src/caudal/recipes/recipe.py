@@ -56,6 +56,8 @@ class Recipe(ABC):
     """Whether it models vectors (D,)."""
     audio: ClassVar[bool] = False
     """Whether it models sound (1, T), and nothing else."""
+    element: ClassVar[str] = "column"
+    """What one position of an event is called where people read of it."""
     pixels: ClassVar[str] = "logit"
     """The default transformation of pixels: see `ImageSchema.pixels`."""
 

@@ -26,6 +26,7 @@ class AudioRecipe(Recipe):
     """
 
     audio = True
+    element = "sample"
     vectors = False
 
     channels: Annotated[int, Ge(1)] = 64
