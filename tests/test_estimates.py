@@ -13,18 +13,18 @@ from caudal.base import Normal
 from caudal.bijection import Chain, Inverse
 from caudal.bijections import Residual, Scale
 from caudal.correction import corrected_sample
-from caudal.data import Column, Rows, Schema
+from caudal.data import Column, Rows, TableSchema
 from caudal.data.unit import BITS_PER_DIM
 from caudal.dequantization import TableDequantization
 from caudal.errors import InputError
 from caudal.flow import Flow
 from caudal.losses import forward_kl, reverse_kl
-from caudal.modality import assemble
 from caudal.numerics import Roulette, drawing
-from caudal.recipes.registry import REGISTERED
+from caudal.recipes import RECIPES
 from caudal.report import Gaussian, evaluate, measure
 from caudal.report.estimates import estimate_sentence, upper_bound
 from caudal.report.scoring import _scores
+from caudal.modality import assemble
 from command_line import caudal, people_csv, refused, shapes_file
 from contractions import Contraction
 from estimated_flows import BIAS, BOUND, Noisy, NoisyRecipe
@@ -131,7 +131,7 @@ def test_the_error_is_the_spread_over_draws():
     log_prob, error = flow.log_prob_with_error(x, draws=draws)
     assert log_prob.shape == error.shape == (4000,)
     off = log_prob - flow_of("exact").log_prob(x)
-    # For 4000 means of 4 draws: the standard error of a variance is var * sqrt(2 / n).
+    # Of 4000 means of 4 draws: a variance has a standard error of its own of var * sqrt(2 / n).
     expected = STD**2 / draws
     assert abs(float(off.var()) - expected) < 3 * expected * math.sqrt(2 / 4000)
     per_row = expected * math.sqrt(2 / (draws - 1) / 4000)
@@ -193,7 +193,7 @@ def test_no_rows_have_no_errors(kind):
 
 
 def test_one_draw_has_no_error():
-    with pytest.raises(InputError, match="`draws` must be at least 2"):
+    with pytest.raises(InputError, match="draws must be at least 2"):
         flow_of("unbiased").log_prob_with_error(torch.zeros(1, 3), draws=1)
 
 
@@ -205,7 +205,7 @@ def test_a_conditional_flow_is_asked_with_its_context():
 
 
 def test_errors_of_a_residual_block_average_out_over_rows():
-    """If rows shared their number of terms, errors would not: ten times as much would be left."""
+    """They would not if rows had a number of terms in common: ten times as much is left here."""
     net, series = Contraction(100, 0.9), Roulette(2)
     with torch.no_grad():
         net.second.copy_(net.first.T)  # symmetric: as many large eigenvalues as can be
@@ -219,8 +219,8 @@ def test_errors_of_a_residual_block_average_out_over_rows():
 
 # --- evaluations -------------------------------------------------------------------------------
 
-REALS = Schema((Column("a", "real"), Column("b", "real")))
-COUNTS = Schema((Column("a", "integer", low=0, high=9, step=1.0), Column("b", "real")))
+REALS = TableSchema((Column("a", "real"), Column("b", "real")))
+COUNTS = TableSchema((Column("a", "integer", low=0, high=9, step=1.0), Column("b", "real")))
 
 
 def table_flow(kind, schema=REALS, std=STD):
@@ -233,10 +233,10 @@ def table_rows(n=2000):
 
 @pytest.mark.parametrize("schema", [REALS, COUNTS], ids=["reals", "counts"])
 def test_an_evaluation_tells_what_the_estimate_does(schema):
-    """It contains no dequantisation noise, and does not depend on which rows were redrawn."""
+    """Of the noise between steps nothing is in it, nor does it matter which rows were redrawn."""
     rows = table_rows()
     result = evaluate(table_flow("unbiased", schema), rows, None, schema)
-    # The error of the variance, from 3 degrees of freedom in each of 256 rows.
+    # Of the variance, from 3 degrees of freedom each of 256 rows.
     assert result.estimate_std == pytest.approx(STD, rel=3 * math.sqrt(1 / (2 * 3 * 256)))
     assert result.estimate_two_se == 2 * result.estimate_std / math.sqrt(2000)
     assert result.bias_bound is None
@@ -257,7 +257,7 @@ def test_an_evaluation_tells_the_bias():
 
 
 def test_batches_do_not_share_estimates():
-    """The Gaussian's noise is that of the flow, drawn once more."""
+    """Though the Gaussian's noise is that of the flow, drawn once more."""
     flow = table_flow("unbiased", COUNTS)
     gaussian = Gaussian.fit(flow, table_rows())
     batch = next(table_rows(400).ordered(400))
@@ -329,7 +329,7 @@ def test_bits_are_bounded_from_the_other_side():
 @pytest.mark.parametrize(("student", "teacher"), [("unbiased", "exact"), ("exact", "biased")])
 def test_samples_are_not_corrected_by_estimates(student, teacher):
     which = "student" if student != "exact" else "teacher"
-    with pytest.raises(InputError, match=f"the density of the {which} is not exact"):
+    with pytest.raises(InputError, match=f"the density of the {which} is no exact one"):
         corrected_sample(flow_of(student), flow_of(teacher), 5)
 
 
@@ -351,7 +351,7 @@ def test_divergences_of_estimated_flows_are_right_in_the_mean(kinds):
 @pytest.fixture
 def noisy(monkeypatch):
     """The toy as a recipe of the command line."""
-    monkeypatch.setitem(REGISTERED, "noisy", NoisyRecipe)
+    monkeypatch.setitem(RECIPES, "noisy", NoisyRecipe)
 
 
 def noisy_run(out, data, *words, kind="unbiased"):
@@ -437,12 +437,14 @@ def test_exact_samples_need_exact_densities(capsys, tmp_path):
     student = noisy_run(tmp_path / "student", people_csv(), "--no-report", kind="exact")
     teacher = noisy_run(tmp_path / "teacher", people_csv(), "--no-report")
     words = ("--exact", teacher, "--out", tmp_path / "rows.csv")
-    assert "the density of the teacher is not exact" in refused(capsys, "sample", student, *words)
+    assert "the density of the teacher is no exact one" in refused(
+        capsys, "sample", student, *words
+    )
     assert not (tmp_path / "rows.csv").exists()
 
 
 def test_divergences_from_an_estimated_teacher_are_drawn_anew():
-    """Rows are redrawn at each step: from a single draw a student would learn its error."""
+    """Of the same rows; from one draw of all steps a student would learn its error."""
     teacher = Flow(Noisy((2,)), Normal((2,))).eval()
     student, x = Flow(Scale((2,)), Normal((2,))).eval(), torch.randn(50, 2)
     first, second = (forward_kl(student, teacher, x) for _ in range(2))

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from caudal.data import Batch, Column, Rows, Schema
+from caudal.data import Batch, Column, Rows, TableSchema
 from caudal.data.unit import BITS_PER_SAMPLE
 from caudal.errors import InputError, NumericalError
 from caudal.recipes import MAF, NICE
@@ -16,11 +16,11 @@ from caudal.report.baseline import baseline_type
 from caudal.report.evaluation import Evaluation
 from caudal.report.items import noise
 from caudal.report.page import write_report
-from caudal.training.assemble import assemble
+from caudal.modality import assemble
 from image_flows import rows_of, schema_of, tiny_flow
 from test_sound_report import SCHEMA, Waves, ar2_flow, waves
 
-TABLE = Schema((Column("k", "integer", 0, 9, 1.0), Column("m", "integer", 0, 3, 1.0)))
+TABLE = TableSchema((Column("k", "integer", 0, 9, 1.0), Column("m", "integer", 0, 3, 1.0)))
 IMAGES = schema_of()
 KINDS = ("table", "images", "audio")
 KEYS = {
@@ -168,7 +168,7 @@ def test_baselines_of_other_data_are_refused(tmp_path):
     flow, source, schema = case("table")
     path = tmp_path / "g.safetensors"
     save_baseline(path, baseline_type("table").fit(flow, source, schema))
-    wide = assemble(MAF(layers=1, hidden=(4,)), Schema(TABLE.columns[:1])).eval()
+    wide = assemble(MAF(layers=1, hidden=(4,)), TableSchema(TABLE.columns[:1])).eval()
     with pytest.raises(InputError, match="of other data than the run's"):
         load_baseline(path, "table", wide, schema)
     save_baseline(path, baseline_type("images").fit(None, rows_of(IMAGES), IMAGES))

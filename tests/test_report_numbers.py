@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from caudal.data import Batch, Column, Rows, Schema, Summary
+from caudal.data import Batch, Column, Rows, Summary, TableSchema
 from caudal.errors import NumericalError
 from caudal.recipes import NICE
 from caudal.report import (
@@ -19,12 +19,12 @@ from caudal.report import (
     plus_minus,
     save_baseline,
 )
-from caudal.report.items import items_of, noise
+from caudal.report.items import noise
 from caudal.report.numbers import span
 from caudal.report.table.comparison import Comparison, distances
 from caudal.report.table.pairs import rank_correlation
 from caudal.report.two_sample import by_chance
-from caudal.training.assemble import assemble
+from caudal.modality import assemble
 
 REALS = (Column("a", "real"), Column("b", "real"), Column("c", "real"))
 
@@ -36,7 +36,7 @@ def small_flow(schema):
 def test_gaussian_of_far_and_unequal_columns():
     mix = torch.tensor([[1.0, 0.5, 0.0], [0.0, 1e-3, 0.0], [0.0, 0.0, 1e4]])
     x = torch.randn(3000, 3) @ mix + torch.tensor([500.0, -0.1, 3e5])
-    gaussian = Gaussian.fit(small_flow(Schema(REALS)), Rows(x))
+    gaussian = Gaussian.fit(small_flow(TableSchema(REALS)), Rows(x))
     normal = torch.distributions.MultivariateNormal(x.double().mean(0), x.double().T.cov())
     torch.testing.assert_close(
         gaussian.log_density(x), normal.log_prob(x.double()), rtol=1e-3, atol=1e-2
@@ -49,7 +49,7 @@ def test_gaussian_given_context_is_a_linear_regression():
     levels = torch.tensor([0.0, 5.0, -3.0])[context[:, 1].long()]
     x = (2 * context[:, :1] + levels[:, None]) + 0.1 * torch.randn(2000, 1)
     kinds = (Column("age", "real"), Column("city", "categorical", 0, 2, 1, ("A", "B", "C")))
-    flow = small_flow(Schema((Column("y", "real"),), kinds))
+    flow = small_flow(TableSchema((Column("y", "real"),), kinds))
     gaussian = Gaussian.fit(flow, Rows(x, context))
     mean = float(gaussian.log_density(x, flow.embed(context)).mean())
     ones = torch.nn.functional.one_hot(context[:, 1].long()).double()
@@ -64,13 +64,13 @@ def test_a_singular_covariance_is_regularised_and_said():
     x = torch.randn(500, 2)
     x = torch.cat([x, x[:, :1] + x[:, 1:]], 1).double().float()
     x[:, 2] = x[:, 0]
-    gaussian = Gaussian.fit(small_flow(Schema(REALS)), Rows(x))
+    gaussian = Gaussian.fit(small_flow(TableSchema(REALS)), Rows(x))
     assert "singular" in gaussian.note
     assert gaussian.log_density(x).isfinite().all()
 
 
 def test_gaussian_is_saved_whole(tmp_path):
-    gaussian = Gaussian.fit(small_flow(Schema(REALS)), Rows(torch.randn(50, 3)))
+    gaussian = Gaussian.fit(small_flow(TableSchema(REALS)), Rows(torch.randn(50, 3)))
     save_baseline(tmp_path / "g.safetensors", gaussian)
     loaded = load_baseline(tmp_path / "g.safetensors", "table")
     assert loaded.note == gaussian.note
@@ -79,7 +79,7 @@ def test_gaussian_is_saved_whole(tmp_path):
 
 def test_both_bounds_use_the_same_noise():
     """A Gaussian scored beside itself gains nothing, whatever noise was drawn."""
-    schema = Schema((Column("k", "integer", step=1.0), Column("m", "real", missing=True)))
+    schema = TableSchema((Column("k", "integer", step=1.0), Column("m", "real", missing=True)))
     flow = small_flow(schema)
     x = torch.stack([torch.randint(9, (300,)).float(), torch.randn(300)], 1)
     x[:40, 1] = torch.nan
@@ -93,7 +93,7 @@ def test_both_bounds_use_the_same_noise():
 
 
 def test_nan_log_prob_raises():
-    schema = Schema(REALS)
+    schema = TableSchema(REALS)
     flow = small_flow(schema)
     with torch.no_grad():
         next(iter(flow.parameters())).fill_(torch.nan)
@@ -104,7 +104,7 @@ def test_nan_log_prob_raises():
 @pytest.mark.parametrize("limit", [None, 1, 10, 99, 100, 101, 1000])
 def test_some_items(limit):
     source = Rows(torch.arange(100.0)[:, None])
-    x = torch.cat([batch.x for batch in items_of(source, limit, rows=7)])
+    x = torch.cat([batch.x for batch in source.items(limit, rows=7)])
     assert len(x) == min(limit or 100, 100)
     assert len(x.unique()) == len(x)
 
@@ -158,7 +158,9 @@ def test_span_of_categories():
 
 
 def compared(data, samples, *columns):
-    return Comparison(Schema(columns), np.array(data, float), np.array(samples, float), None, "")
+    return Comparison(
+        TableSchema(columns), np.array(data, float), np.array(samples, float), None, ""
+    )
 
 
 def test_distances():

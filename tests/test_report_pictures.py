@@ -15,7 +15,7 @@ from caudal.report.curves import draw_curves
 from caudal.report.table.comparison import compare
 from caudal.report.table.marginals import draw_marginals, spike
 from caudal.report.table.pairs import draw_pairs
-from caudal.training.assemble import assemble
+from caudal.modality import assemble
 
 
 def curve():

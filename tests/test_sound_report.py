@@ -17,8 +17,8 @@ from torch import nn
 from caudal.base import FREE, Normal, Uniform
 from caudal.bijection import Chain
 from caudal.bijections import Autoregressive, Rescale
+from caudal.data import Dataset
 from caudal.data.audio.clips import Clip, Clips
-from caudal.data.audio.dataset import AudioDataset
 from caudal.data.audio.schema import AudioSchema
 from caudal.data.column import Column
 from caudal.dequantization.protocol import Dequantization, uniform
@@ -513,7 +513,7 @@ def story_of(schema, clips, flow, **changes):
         name="run <1>",
         recipe=RECIPES["maf"](),
         flow=flow,
-        dataset=AudioDataset("waves", schema, clips, clips, clips, notes=("a note",)),
+        dataset=Dataset("waves", schema, clips, clips, clips, notes=("a note",)),
         evaluation=evaluate(flow, clips, Autoregression.fit(None, clips, schema), schema),
         metrics=metrics,
         command="caudal train maf --data waves",
