@@ -529,7 +529,7 @@ def test_other_commands_refuse_what_is_not_for_sound(capsys, tmp_path):
 def test_damaged_and_moved_runs(capsys, tmp_path):
     run = tmp_path / "run"
     shutil.copytree(mel_run(), run)
-    write_config(run, {**Run(run).config, "data": str(tmp_path / "gone")})
+    write_config(run, {**Run(run).read_config(), "data": str(tmp_path / "gone")})
     for words in (["eval"], ["distill", "--out", tmp_path / "x"], ["sample", "--out", "x.wav"]):
         said = refused(capsys, words[0], run, *words[1:])
         assert f"no file {tmp_path / 'gone'}" in said
@@ -564,7 +564,7 @@ def test_a_run_finds_its_table_of_labels_from_any_folder(capsys, tmp_path, monke
 def test_an_edited_config_is_named(option, capsys, tmp_path):
     run = tmp_path / "run"
     shutil.copytree(mel_run(), run)
-    write_config(run, {**Run(run).config, option: 5})
+    write_config(run, {**Run(run).read_config(), option: 5})
     said = refused(capsys, "eval", run)
     assert f"config.yaml: '{option}' must be a " in said
 

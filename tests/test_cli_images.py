@@ -11,7 +11,6 @@ import torch
 import yaml
 from PIL import Image
 
-from caudal.cli.finish import command
 from caudal.cli.train import read_options
 from caudal.data import write_grid
 from caudal.nets.spectral import Spectral
@@ -487,7 +486,7 @@ def test_a_baseline_of_other_images_is_refused(capsys, tmp_path):
 def test_a_config_edited_badly_is_refused(name, value, expected, capsys, tmp_path):
     run = tmp_path / "run"
     shutil.copytree(image_run(), run)
-    write_config(run, {**Run(run).config, name: value})
+    write_config(run, {**Run(run).read_config(), name: value})
     for words in (["eval", run], ["interpolate", run, "--out", tmp_path / "x.png"]):
         assert f"config.yaml: {expected}" in refused(capsys, *words)
 
@@ -495,7 +494,7 @@ def test_a_config_edited_badly_is_refused(name, value, expected, capsys, tmp_pat
 def test_a_config_may_name_one_size(tmp_path):
     run = tmp_path / "run"
     shutil.copytree(image_run(), run)
-    write_config(run, {**Run(run).config, "resize": 8})
+    write_config(run, {**Run(run).read_config(), "resize": 8})
     assert caudal("eval", run) == 0
 
 
