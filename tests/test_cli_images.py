@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import shutil
 
 import numpy as np
@@ -12,9 +13,12 @@ import yaml
 from PIL import Image
 
 from caudal.cli.train import read_options
-from caudal.data import write_grid
+from caudal.data import open_images, write_grid
+from caudal.modality import modality
+from caudal.model.command import command_of
+from caudal.model.training import build
 from caudal.nets.spectral import Spectral
-from caudal.recipes import RECIPES
+from caudal.recipes import RECIPES, Glow
 from caudal.recipes.presets import PRESETS
 from caudal.training.checkpoint import load, load_model
 from caudal.training.run import Run, write_config
@@ -114,8 +118,8 @@ def test_config_repeats_the_run_and_names_what_was_resolved(tmp_path):
     assert [m["train"] for m in runs[0]] == [m["train"] for m in runs[1]]
     again = yaml.safe_load((tmp_path / "again/config.yaml").read_text(encoding="utf-8"))
     assert again == {**first, "report": False}
-    words = command(first, tmp_path)[2:]
-    assert read_options(words).images.pixels == "logit"
+    words = shlex.split(command_of(first, modality("images"), tmp_path))[2:]
+    assert read_options(words)[1].data.pixels == "logit"
     assert "flips" in first
     table = yaml.safe_load((people_run() / "config.yaml").read_text(encoding="utf-8"))
     assert "crop" not in table
@@ -182,23 +186,23 @@ OF_IMAGES = [(r, p) for r in PRESETS if not RECIPES[r].audio for p in PRESETS[r]
 @pytest.mark.parametrize(("name", "preset"), OF_IMAGES)
 def test_a_preset_sets_what_is_not_typed(name, preset):
     stated = PRESETS[name][preset]
-    options = read_options([name, "--data", "x", "--preset", preset, "--seed", "3"])
-    assert options.recipe == RECIPES[name](**stated.fields)
-    for part, values in ((options.training, stated.training), (options.images, stated.options)):
+    start = [name, "--data", str(shapes_folder()), "--preset", preset]
+    _, made = read_options([*start, "--seed", "3"])
+    assert made.recipe == RECIPES[name](**stated.fields)
+    for part, values in ((made.training, stated.training), (made.data, stated.options)):
         assert {option: getattr(part, option) for option in values} == dict(values)
     assert stated.values == {**stated.fields, **stated.training, **stated.options}
-    typed = [name, "--data", "x", "--preset", preset, "--batch-size", "7", "--bits", "2"]
-    options = read_options(typed)
-    assert (options.training.batch_size, options.images.bits) == (7, 2)
+    _, made = read_options([*start, "--batch-size", "7", "--bits", "2"])
+    assert (made.training.batch_size, made.data.bits) == (7, 2)
 
 
 def test_a_preset_is_between_config_and_words(tmp_path):
     config = tmp_path / "c.yaml"
     config.write_text("recipe: glow\ndata: x\nlayers: 2\nbits: 4\ncoupling: additive\nlr: 0.5\n")
     words = ["--config", str(config), "--preset", "cifar10", "--lr", "0.25"]
-    options = read_options(words)
-    assert (options.recipe.layers, options.recipe.coupling) == (32, "gated")
-    assert (options.images.bits, options.training.lr) == (4, 0.25)
+    _, made = read_options(words)
+    assert (made.recipe.layers, made.recipe.coupling) == (32, "gated")
+    assert (made.data.bits, made.training.lr) == (4, 0.25)
 
 
 @pytest.mark.parametrize(("name", "preset"), OF_IMAGES)
@@ -267,7 +271,7 @@ def test_score_writes_names_and_bits(capsys, tmp_path):
     words = (class_run(), "--data", shapes_folder(), "--out", tmp_path / "with.csv", "--json")
     capsys.readouterr()
     assert caudal("score", *words) == 0
-    assert json.loads(capsys.readouterr().out)["images"] == 60
+    assert json.loads(capsys.readouterr().out)["rows"] == 60
     table = pa_csv.read_csv(tmp_path / "with.csv")
     assert table.column_names == ["image", "class", "log_prob", "bits_per_dim"]
     for name, kind in zip(table["image"].to_pylist(), table["class"].to_pylist(), strict=True):
