@@ -101,7 +101,7 @@ def _start(
         _check_values(values, usual(recipe, kind).config())
     except InputError as error:
         raise InputError(f"{file}: {error}" if config else str(error)) from None
-    presets = preset_values(name, seen["preset"])
+    presets = preset_values(name, seen["preset"], kind)
     return settings(recipe, kind, {**values, **presets}) if presets else start
 
 
