@@ -233,7 +233,7 @@ def test_help_and_recipes_list_the_presets(capsys):
     said = capsys.readouterr().out
     assert "celeba-hq" in said
     assert "43,954,512 parameters" in said
-    groups = ["data options", "images options", "recipe options", "training options"]
+    groups = ["data options", "recipe options", "training options"]
     assert [said.index(g) for g in groups] == sorted(said.index(g) for g in groups)
     assert caudal("recipes") == 0
     assert "110,883,984" in capsys.readouterr().out
