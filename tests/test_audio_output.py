@@ -18,7 +18,7 @@ def clips(count, length=4000, step=0):
 
 def written(path, some, names=None):
     with AudioWriter(path, RATE) as writer:
-        writer.check(len(some))
+        writer.expect(len(some))
         writer.write(some[:1], names and names[:1])
         writer.write(some[1:], names and names[1:])
     return path

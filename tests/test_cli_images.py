@@ -2,7 +2,10 @@
 
 import json
 import re
+import shlex
 import shutil
+from copy import deepcopy
+from importlib import import_module
 
 import numpy as np
 import pyarrow.csv as pa_csv
@@ -11,11 +14,12 @@ import torch
 import yaml
 from PIL import Image
 
-from caudal.cli.finish import command
 from caudal.cli.train import read_options
-from caudal.data import write_grid
+from caudal.data import open_images, write_grid
+from caudal.modality import assemble, modality
+from caudal.model.command import command_of
 from caudal.nets.spectral import Spectral
-from caudal.recipes import RECIPES
+from caudal.recipes import RECIPES, Glow
 from caudal.recipes.presets import PRESETS
 from caudal.training.checkpoint import load, load_model
 from caudal.training.run import Run, write_config
@@ -31,7 +35,7 @@ from command_line import (
     shapes_file,
     shapes_folder,
 )
-from image_files import fill, fill_idx, pixels
+from image_files import fill, fill_idx, pixels, save
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -115,8 +119,8 @@ def test_config_repeats_the_run_and_names_what_was_resolved(tmp_path):
     assert [m["train"] for m in runs[0]] == [m["train"] for m in runs[1]]
     again = yaml.safe_load((tmp_path / "again/config.yaml").read_text(encoding="utf-8"))
     assert again == {**first, "report": False}
-    words = command(first, tmp_path)[2:]
-    assert read_options(words).images.pixels == "logit"
+    words = shlex.split(command_of(first, modality("images"), tmp_path))[2:]
+    assert read_options(words)[1].data.pixels == "logit"
     assert "flips" in first
     table = yaml.safe_load((people_run() / "config.yaml").read_text(encoding="utf-8"))
     assert "crop" not in table
@@ -183,23 +187,23 @@ OF_IMAGES = [(r, p) for r in PRESETS if not RECIPES[r].audio for p in PRESETS[r]
 @pytest.mark.parametrize(("name", "preset"), OF_IMAGES)
 def test_a_preset_sets_what_is_not_typed(name, preset):
     stated = PRESETS[name][preset]
-    options = read_options([name, "--data", "x", "--preset", preset, "--seed", "3"])
-    assert options.recipe == RECIPES[name](**stated.fields)
-    for part, values in ((options.training, stated.training), (options.images, stated.options)):
+    start = [name, "--data", str(shapes_folder()), "--preset", preset]
+    _, made = read_options([*start, "--seed", "3"])
+    assert made.recipe == RECIPES[name](**stated.fields)
+    for part, values in ((made.training, stated.training), (made.data, stated.options)):
         assert {option: getattr(part, option) for option in values} == dict(values)
     assert stated.values == {**stated.fields, **stated.training, **stated.options}
-    typed = [name, "--data", "x", "--preset", preset, "--batch-size", "7", "--bits", "2"]
-    options = read_options(typed)
-    assert (options.training.batch_size, options.images.bits) == (7, 2)
+    _, made = read_options([*start, "--batch-size", "7", "--bits", "2"])
+    assert (made.training.batch_size, made.data.bits) == (7, 2)
 
 
 def test_a_preset_is_between_config_and_words(tmp_path):
     config = tmp_path / "c.yaml"
     config.write_text("recipe: glow\ndata: x\nlayers: 2\nbits: 4\ncoupling: additive\nlr: 0.5\n")
     words = ["--config", str(config), "--preset", "cifar10", "--lr", "0.25"]
-    options = read_options(words)
-    assert (options.recipe.layers, options.recipe.coupling) == (32, "gated")
-    assert (options.images.bits, options.training.lr) == (4, 0.25)
+    _, made = read_options(words)
+    assert (made.recipe.layers, made.recipe.coupling) == (32, "gated")
+    assert (made.data.bits, made.training.lr) == (4, 0.25)
 
 
 @pytest.mark.parametrize(("name", "preset"), OF_IMAGES)
@@ -229,7 +233,7 @@ def test_help_and_recipes_list_the_presets(capsys):
     said = capsys.readouterr().out
     assert "celeba-hq" in said
     assert "43,954,512 parameters" in said
-    groups = ["data options", "images options", "recipe options", "training options"]
+    groups = ["data options", "recipe options", "training options"]
     assert [said.index(g) for g in groups] == sorted(said.index(g) for g in groups)
     assert caudal("recipes") == 0
     assert "110,883,984" in capsys.readouterr().out
@@ -247,8 +251,7 @@ def test_eval_repeats_what_train_found(capsys, tmp_path):
     assert caudal("eval", image_run(), "--draws", 3, "--limit", 4) == 0
     said = capsys.readouterr().out
     assert "bits/dim of 4 test images" in said
-    assert "importance weights" in said
-    assert "3 draws of the noise" in said
+    assert "importance weights of 3 draws" in said
     assert caudal("eval", image_run(), "--data", shapes_folder()) == 0
     assert f"60 {shapes_folder()} images" in capsys.readouterr().out
 
@@ -268,7 +271,7 @@ def test_score_writes_names_and_bits(capsys, tmp_path):
     words = (class_run(), "--data", shapes_folder(), "--out", tmp_path / "with.csv", "--json")
     capsys.readouterr()
     assert caudal("score", *words) == 0
-    assert json.loads(capsys.readouterr().out)["images"] == 60
+    assert json.loads(capsys.readouterr().out)["rows"] == 60
     table = pa_csv.read_csv(tmp_path / "with.csv")
     assert table.column_names == ["image", "class", "log_prob", "bits_per_dim"]
     for name, kind in zip(table["image"].to_pylist(), table["class"].to_pylist(), strict=True):
@@ -352,6 +355,91 @@ def test_interpolate_takes_the_built_in_digits(capsys, tmp_path):
     assert picture(tmp_path / "d.png")[1] == "L"
 
 
+# --- labels, metadata and patterns -------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def named(tmp_path_factory):
+    """A folder of images whose names say what they are, and a table that says it too."""
+    folder = tmp_path_factory.mktemp("named")
+    images, kinds = shapes(60)
+    names = [f"{kind}_{index}.png" for index, kind in enumerate(kinds)]
+    for name, image in zip(names, images, strict=True):
+        save(image, folder / "images" / name)
+    rows = (
+        f"{name},{'flat' if kind == 'bar' else 'box'}"
+        for name, kind in zip(names, kinds, strict=True)
+    )
+    (folder / "shapes.csv").write_text("\n".join(["file,shape", *rows]) + "\n")
+    return folder
+
+
+LABELS = {
+    "labels": (["--labels", "{kind}_{index}", "--context", "kind"], "kind", "square"),
+    "metadata": (["--metadata", "TABLE", "--context", "shape"], "shape", "box"),
+}
+
+
+@pytest.mark.parametrize("source", LABELS)
+def test_a_context_comes_from_names_or_a_table(source, named, capsys, tmp_path):
+    words, column, value = LABELS[source]
+    words = [named / "shapes.csv" if word == "TABLE" else word for word in words]
+    data, run = named / "images", tmp_path / "run"
+    parts = ("--valid", "*_1?.png", "--test", "*_2?.png", "--no-report", "--out", run)
+    assert caudal("train", "glow", "--data", data, *words, *parts, *TINY) == 0
+    text = capsys.readouterr().out
+    assert "40 training, 10 validation, 10 test images" in text
+    assert re.search(rf"given the {column}, of 2: \w+ 20, \w+ 20", text)
+    assert caudal("eval", run, "--json") == 0
+    out, err = capsys.readouterr()
+    result = json.loads(out)
+    assert result["rows"] == 10
+    assert "changed since" not in err
+    assert result == json.loads((run / "eval.json").read_text())
+    assert caudal("sample", run, "-n", 4, "--given", f"{column}={value}", *_to(tmp_path)) == 0
+    assert np.load(tmp_path / "x.npz")["labels"].tolist() == [value] * 4
+    assert caudal("score", run, "--data", data, "--out", tmp_path / "s.csv") == 0
+    table = pa_csv.read_csv(tmp_path / "s.csv")
+    assert table.column_names == ["image", column, "log_prob", "bits_per_dim"]
+    for name, kind in zip(table["image"].to_pylist(), table[column].to_pylist(), strict=True):
+        assert (kind == value) == name.startswith("square_")
+    assert table.num_rows == 60
+
+
+def _to(folder):
+    return "--out", folder / "x.npz"
+
+
+def test_a_pattern_that_nothing_fits_is_refused(named, capsys, tmp_path):
+    words = ("--data", named / "images", "--test", "none*", "--out", tmp_path / "run", *TINY)
+    assert "--test none*: no file fits it" in refused(capsys, "train", "glow", *words)
+
+
+def test_the_command_trains_the_flow_that_its_parts_make(tmp_path, monkeypatch):
+    training, seen = import_module("caudal.model.training"), {}
+    fit = training.fit
+
+    def watched(flow, train, *rest, **options):
+        seen.update(flow=deepcopy(flow), x=train.x)
+        return fit(flow, train, *rest, **options)
+
+    monkeypatch.setattr(training, "fit", watched)
+    words = ("--data", shapes_folder(), "--scales", 1, "--seed", 5, "--no-report", *TINY)
+    assert caudal("train", "glow", *words, "--out", tmp_path / "run") == 0
+    recipe = Glow(scales=1, layers=1, maps=4)
+    dataset = open_images(shapes_folder(), pixels=recipe.pixels)
+    assert dataset.schema == load_model(tmp_path / "run").schema
+    assert torch.equal(dataset.train.x, seen["x"])
+    torch.manual_seed(5)
+    flow = assemble(recipe, dataset.schema)
+    assert flow.state_dict().keys() == load(tmp_path / "run").state_dict().keys()
+    scores = []
+    for each in (flow, seen["flow"]):
+        torch.manual_seed(0)
+        scores.append(each.eval().log_prob(dataset.train.x[:8].to(flow.base.like)))
+    assert torch.equal(*scores)
+
+
 # --- refusals --------------------------------------------------------------------------------
 
 
@@ -360,25 +448,40 @@ def test_interpolate_takes_the_built_in_digits(capsys, tmp_path):
     [
         (["glow", "--data", "nowhere/"], "nowhere"),
         (["glow", "--data", "EMPTY"], "empty"),
-        (["glow", "--data", "SHAPES", "--context", "foo"], "--context foo: of images there is"),
-        (["glow", "--data", "SHAPES", "--resize", "0"], "--resize 0: give one size"),
+        (
+            ["glow", "--data", "SHAPES", "--context", "foo"],
+            "shapes has no such label; there are class",
+        ),
+        (
+            ["glow", "--data", "SHAPES", "--resize", "0"],
+            "--resize 0: must be a tuple of whole numbers",
+        ),
         (["glow", "--data", "SHAPES", "--crop", "9"], "smaller than --crop 9"),
-        (["glow", "--data", "SHAPES", "--bits", "9"], "--bits 9: must be from 1 to 8"),
-        (["glow", "--data", "SHAPES", "--alpha", "0.5"], "--alpha 0.5: must lie between"),
+        (
+            ["glow", "--data", "SHAPES", "--bits", "9"],
+            "--bits 9: must be a whole number from 1 to 8",
+        ),
+        (
+            ["glow", "--data", "SHAPES", "--alpha", "0.5"],
+            "--alpha 0.5: must be a number between 0 and 0.5",
+        ),
         (["glow", "--data", "SHAPES", "--pixels", "raw"], "choose one of"),
         (["glow", "--data", "SHAPES", "--scales", "4"], "multiples of 16: 8x8 will not do"),
         (["glow", "--data", "SHAPES", "--resize", "7"], "multiples of 2: 7x7 will not do"),
         (["realnvp", "--data", "SHAPES", "--scales", "5"], "recipe realnvp: realnvp halves"),
-        (["glow", "--data", "SHAPES", "--columns", "a"], "--columns is for tables, and"),
-        (["glow", "--data", "SHAPES", "--types", "a=real"], "--types is for tables, and"),
-        (["glow", "--data", "SHAPES", "--missing", "drop"], "--missing is for tables, and"),
-        (["maf", "--data", "PEOPLE", "--crop", "8"], "--crop is for images, and"),
-        (["maf", "--data", "PEOPLE", "--bits", "5"], "--bits is for images, and"),
-        (["maf", "--data", "PEOPLE", "--corrupt", "skip"], "--corrupt is for images, and"),
+        (["glow", "--data", "SHAPES", "--columns", "a"], "no option --columns"),
+        (["glow", "--data", "SHAPES", "--types", "a=real"], "no option --types"),
+        (["glow", "--data", "SHAPES", "--missing", "drop"], "no option --missing"),
+        (["maf", "--data", "PEOPLE", "--crop", "8"], "no option --crop"),
+        (["maf", "--data", "PEOPLE", "--bits", "5"], "no option --bits"),
+        (["maf", "--data", "PEOPLE", "--corrupt", "skip"], "no option --corrupt"),
         (["maf", "--data", "PEOPLE", "--flips"], "--flips mirrors images"),
-        (["realnvp", "--data", "PEOPLE", "--preset", "cifar10"], "--preset is for images, and"),
+        (
+            ["realnvp", "--data", "PEOPLE", "--preset", "cifar10"],
+            "--preset cifar10 sets pixels, alpha, which rows of a table do not have",
+        ),
         (["glow", "--data", "shots", "--crop", "8"], "no file and no built-in data 'shots'"),
-        (["glow", "--data", "moons"], "moons holds no images"),
+        (["glow", "--data", "moons"], "moons has rows of a table, which glow does not model"),
         (["glow", "--data", "SHAPES", "--preset", "cifra10"], "did you mean 'cifar10'"),
         (["maf", "--data", "SHAPES", "--preset", "cifar10"], "maf has no presets"),
         (["glow", "--data", "SHAPES", "--batch-size", "100"], "fewer than one batch of 100"),
@@ -402,7 +505,7 @@ RUNS = {"IMAGES": image_run, "TABLE": people_run, "CLASSES": class_run}
     [
         (["sample", "IMAGES", "--out", "x.csv"], "cannot write '.csv' files"),
         (["sample", "TABLE", "--out", "x.png"], "cannot write '.png' files"),
-        (["sample", "IMAGES", "--out", "x.png", "--exact", "TABLE"], "--exact is for tables"),
+        (["sample", "IMAGES", "--out", "x.png", "--exact", "TABLE"], "no option --exact"),
         (["sample", "IMAGES", "--out", "x.png", "--given", "class=a"], "is not conditional"),
         (["sample", "CLASSES", "--out", "x.png", "--given", "class=a"], "unknown category 'a'"),
         (["sample", "CLASSES", "--out", "x.png", "--given", "kind=a"], "no such context column"),
@@ -413,13 +516,18 @@ RUNS = {"IMAGES": image_run, "TABLE": people_run, "CLASSES": class_run}
         (["score", "IMAGES", "--data", "RGB", "--out", "x.csv"], "is 8x8 RGB, the run models 8x8"),
         (["score", "IMAGES", "--data", "SHAPES", "--out", "x.png"], "cannot write '.png'"),
         (["score", "TABLE", "--data", "SHAPES", "--out", "x.csv"], "is a folder: give a table"),
-        (["score", "TABLE", "--data", "PEOPLE", "--out", "x.csv", "--crop", "4"], "is for images"),
-        (["score", "CLASSES", "--data", "SMALL", "--out", "x.csv", "--resize", "8"], "no classes"),
+        (
+            ["score", "TABLE", "--data", "PEOPLE", "--out", "x.csv", "--crop", "4"],
+            "no option --crop",
+        ),
+        (
+            ["score", "CLASSES", "--data", "SMALL", "--out", "x.csv", "--resize", "8"],
+            "small has no such label; there are none",
+        ),
         (["eval", "IMAGES", "--draws", "0"], "--draws 0: must be at least 1"),
-        (["eval", "TABLE", "--draws", "2"], "--draws is for images"),
         (["eval", "IMAGES", "--data", "SMALL"], "give --resize 8"),
         (["eval", "IMAGES", "--data", "nowhere"], "nowhere"),
-        (["distill", "IMAGES", "--out", "x"], "8x8 gray images: distill runs of tables"),
+        (["distill", "IMAGES", "--out", "x"], "glow samples in one pass already"),
         (["interpolate", "TABLE", "--out", "x.png"], "models rows of a table, not images"),
         (["interpolate", "IMAGES", "--out", "x.csv"], "x.csv: a picture is one of .png"),
         (["interpolate", "IMAGES", "--out", "taken.png"], "taken.png exists"),
@@ -469,25 +577,25 @@ def test_a_baseline_of_other_images_is_refused(capsys, tmp_path):
     assert caudal("train", "glow", "--data", shapes_folder(), *bits) == 0
     shutil.copy(tmp_path / "other" / "gaussian.safetensors", run)
     said = refused(capsys, "eval", run)
-    assert "gaussian.safetensors is of other images than the run's: remove it" in said
+    assert "gaussian.safetensors is of other data than the run's: remove it" in said
 
 
 @pytest.mark.parametrize(
     ("name", "value", "expected"),
     [
-        ("data", 7, "'data' must be a file, a folder or a name, not 7"),
-        ("test", [1], "'test' must be a file, a folder or a name, or null, not [1]"),
-        ("resize", ["a"], "'resize' must be a list of whole numbers, not ['a']"),
-        ("resize", "8 8", "'resize' must be a list of whole numbers, not '8 8'"),
-        ("split", [0.5, 0.5], "'split' must be a list of three numbers"),
-        ("split_seed", "x", "'split_seed' must be a whole number, not 'x'"),
-        ("corrupt", None, "'corrupt' must be a word, not None"),
+        ("data", 7, "--data 7: must be a file, a folder or a name"),
+        ("test", [1], "--test [1]: must be a file, a folder or a name"),
+        ("resize", ["a"], "--resize a: must be a tuple of whole numbers"),
+        ("resize", "8 8", "--resize 8 8: must be a tuple of whole numbers"),
+        ("split", [0.5, 0.5], "--split 0.5 0.5: must be 3 numbers"),
+        ("split_seed", "x", "--split-seed x: must be a whole number"),
+        ("corrupt", None, "--corrupt None: must be one of refuse, skip"),
     ],
 )
 def test_a_config_edited_badly_is_refused(name, value, expected, capsys, tmp_path):
     run = tmp_path / "run"
     shutil.copytree(image_run(), run)
-    write_config(run, {**Run(run).config, name: value})
+    write_config(run, {**Run(run).read_config(), name: value})
     for words in (["eval", run], ["interpolate", run, "--out", tmp_path / "x.png"]):
         assert f"config.yaml: {expected}" in refused(capsys, *words)
 
@@ -495,7 +603,7 @@ def test_a_config_edited_badly_is_refused(name, value, expected, capsys, tmp_pat
 def test_a_config_may_name_one_size(tmp_path):
     run = tmp_path / "run"
     shutil.copytree(image_run(), run)
-    write_config(run, {**Run(run).config, "resize": 8})
+    write_config(run, {**Run(run).read_config(), "resize": 8})
     assert caudal("eval", run) == 0
 
 

@@ -4,6 +4,8 @@ import re
 
 _ARGUMENT = re.compile(r"`(\w+)(?:=([^`]*))?`")
 
+_TUPLE = re.compile(r"(`\w+`) \(([^()]*)\):")
+
 
 class InputError(ValueError):
     """What the user gave cannot be used.
@@ -24,7 +26,13 @@ class NumericalError(ArithmeticError):
 
 def as_flags(message: str) -> str:
     """The message with its arguments as flags: `missing="drop"` becomes --missing drop."""
-    return _ARGUMENT.sub(_flag, message)
+    return _ARGUMENT.sub(_flag, _TUPLE.sub(_words, message))
+
+
+def _words(argument: re.Match[str]) -> str:
+    """The values of a tuple as they are typed."""
+    values = argument[2].replace(",", "").replace("'", "")
+    return f"{argument[1]} {values}:"
 
 
 def _flag(argument: re.Match[str]) -> str:

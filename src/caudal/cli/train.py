@@ -103,7 +103,7 @@ def _start(
         start = settings(recipe, kind, values)
     except InputError as error:
         raise InputError(f"{file}: {error}" if config else str(error)) from None
-    presets = preset_values(name, seen["preset"])
+    presets = preset_values(name, seen["preset"], kind)
     return settings(recipe, kind, {**values, **presets}) if presets else start
 
 

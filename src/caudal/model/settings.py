@@ -100,11 +100,21 @@ def plain(part: Any) -> dict[str, Any]:
     return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
 
 
-def preset_values(recipe: str, name: str | None) -> dict[str, Any]:
-    """All options of a paper's configuration, the recipe's defaults too; none without a name."""
+def preset_values(recipe: str, name: str | None, kind: Modality) -> dict[str, Any]:
+    """All options of a paper's configuration, the recipe's defaults too; none without a name.
+
+    Raises:
+        InputError: there is no such preset, or it is for another kind of data.
+    """
     if name is None:
         return {}
-    return {**plain(find_recipe(recipe)()), **find_preset(recipe, name).values}
+    preset = find_preset(recipe, name)
+    if not preset.options.keys() <= {f.name for f in fields(kind.options)}:
+        foreign = ", ".join(preset.options)
+        raise InputError(
+            f"`preset` {name} sets {foreign}, which {kind.what} do not have: leave it out"
+        )
+    return {**plain(find_recipe(recipe)()), **preset.values}
 
 
 def without_beside(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -126,7 +136,7 @@ def recognise(data: Any, recipe: "type[Recipe]") -> Modality:
         InputError: the recipe does not model such data.
     """
     kinds = [modality(name) for name in MODALITIES]
-    looks = [kind for kind in kinds if kind.recognises(data)]
+    looks = [] if data is None else [kind for kind in kinds if kind.recognises(data)]
     for kind in looks:
         if kind.takes(recipe):
             return kind
@@ -176,10 +186,19 @@ def read_run_config(run: Run, kind: Modality) -> dict[str, Any]:
         return {}
     config = run.read_config()
     try:
+        _check_sources(config)
         data_options(config, kind)
     except InputError as error:
         raise InputError(f"{run.config_path}: {error}") from None
     return config
+
+
+def _check_sources(config: Mapping[str, Any]) -> None:
+    """Refuses data that are not named by a text, as those of a config must be."""
+    for name in ("data", "valid", "test"):
+        value = config.get(name)
+        if value is not None and not isinstance(value, str):
+            raise InputError(f"`{name}` {value}: must be a file, a folder or a name")
 
 
 def data_options(config: Mapping[str, Any], kind: Modality) -> Any:

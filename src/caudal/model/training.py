@@ -59,7 +59,7 @@ def train(
     kind = options_of_run.recognise(data, options_of_run.kind_of_recipe(recipe))
     name = recipe if isinstance(recipe, str) else recipe.name
     options = {**options_of_run.by_epochs(options), "data": data}
-    values = {**options_of_run.preset_values(name, preset), **options}
+    values = {**options_of_run.preset_values(name, preset, kind), **options}
     if resume and out is not None and Run(out).config_path.exists():
         values = {**options_of_run.without_beside(Run(out).read_config()), **values}
     made = options_of_run.settings(recipe, kind, values)

@@ -1,7 +1,6 @@
 """From what the user names to recordings: a folder, a file by its suffix, or a built-in name."""
 
 import os
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +8,12 @@ import numpy as np
 
 from caudal.data.audio import builtin
 from caudal.data.audio.form import Sound
-from caudal.data.files.find import Walk, read_file, read_folder
-from caudal.data.files.lots import AUDIO, IMAGES, Listing, Lot
+from caudal.data.files.find import kind_of_folder, read_file, read_folder
+from caudal.data.files.lots import AUDIO, Listing, Lot
 from caudal.data.names import BUILT_IN, SOUNDS, missing_file
 from caudal.errors import InputError
 
 FORMATS = f"a folder of audio ({' '.join(AUDIO.suffixes)}), one such file, or {' '.join(SOUNDS)}"
-_MOST = 20_000  # files looked at to judge what a folder holds
 
 
 def finds_audio(data: Any) -> bool:
@@ -31,8 +29,7 @@ def finds_audio(data: Any) -> bool:
     path = Path(name)
     if not path.is_dir():
         return path.is_file() and AUDIO.fits(path)
-    files = list(islice(Walk(path), _MOST))
-    return sum(map(AUDIO.fits, files)) > sum(map(IMAGES.fits, files))
+    return kind_of_folder(path) is AUDIO
 
 
 def _are_sounds(data: Any) -> bool:

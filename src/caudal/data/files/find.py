@@ -2,16 +2,18 @@
 
 import os
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
 from caudal.data.files.labels import typed
-from caudal.data.files.lots import FileKind, Listing, Lot, natural
+from caudal.data.files.lots import AUDIO, IMAGES, FileKind, Listing, Lot, natural
 from caudal.data.files.metadata import METADATA
 from caudal.data.splits import TRAIN, part_of
 from caudal.errors import InputError
 
+_MOST = 20_000  # files looked at to judge what a folder holds
 _SHOWN = 3
 
 
@@ -72,6 +74,14 @@ class Walk:
         folder, name = os.path.split(real)
         seen = folder in self._folders and not name.startswith(".") and os.path.isfile(real)
         return seen or real in self._files
+
+
+def kind_of_folder(folder: Path) -> FileKind | None:
+    """What a folder holds: audio if that is more than the images, else images; None if empty."""
+    files = list(islice(Walk(folder), _MOST))
+    if sum(map(AUDIO.fits, files)) > sum(map(IMAGES.fits, files)):
+        return AUDIO
+    return IMAGES if files else None
 
 
 def read_folder(folder: Path, name: str, kind: FileKind) -> Listing:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from caudal.data.files.find import read_file, read_folder
+from caudal.data.files.find import kind_of_folder, read_file, read_folder
 from caudal.data.files.lots import IMAGES, Listing, by_part
 from caudal.data.images import arrays, encoded, idx
 from caudal.data.names import BUILT_IN, missing_file
@@ -24,9 +24,9 @@ FORMATS = (
 def finds_images(data: Any) -> bool:
     """Whether `data` looks like images and not like a table; reads no more than headers.
 
-    The built-in digits are a table unless they are asked for as images. Folders look like images,
-    and so do arrays of three or more dimensions, a Parquet file with a column of encoded images,
-    IDX and image files, and hf:NAME.
+    The built-in digits are a table unless they are asked for as images. Folders look like images
+    unless they are empty or hold more audio; so do arrays of three or more dimensions, a Parquet
+    file with a column of encoded images, IDX and image files, and hf:NAME.
     """
     if isinstance(data, np.ndarray | torch.Tensor):
         return data.ndim >= 3
@@ -38,7 +38,7 @@ def finds_images(data: Any) -> bool:
 
 def _file_has_images(path: Path) -> bool:
     if not path.is_file():
-        return path.is_dir()
+        return path.is_dir() and kind_of_folder(path) is IMAGES
     if path.suffix in (".npy", ".npz"):
         return arrays.holds_images(path)
     if path.suffix == ".parquet":
