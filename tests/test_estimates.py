@@ -19,12 +19,12 @@ from caudal.dequantization import TableDequantization
 from caudal.errors import InputError
 from caudal.flow import Flow
 from caudal.losses import forward_kl, reverse_kl
+from caudal.modality import assemble
 from caudal.numerics import Roulette, drawing
 from caudal.recipes import RECIPES
 from caudal.report import Gaussian, evaluate, measure
 from caudal.report.estimates import estimate_sentence, upper_bound
 from caudal.report.scoring import _scores
-from caudal.modality import assemble
 from command_line import caudal, people_csv, refused, shapes_file
 from contractions import Contraction
 from estimated_flows import BIAS, BOUND, Noisy, NoisyRecipe

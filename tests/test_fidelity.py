@@ -13,12 +13,12 @@ from scipy import stats
 from caudal import Flow, InputError
 from caudal.base import Normal
 from caudal.data import Column, TableSchema
+from caudal.modality import assemble
 from caudal.recipes import IAF, MAF, NICE
 from caudal.report import column_distances, measure, sampling_speed, two_sample, verdict
 from caudal.report.fidelity import lifted_names
 from caudal.report.sampling_speed import by_passes
 from caudal.report.two_sample import area
-from caudal.modality import assemble
 from pairs import Shift, gaussian, modes, positive_half
 
 ROWS = 4000

@@ -10,13 +10,13 @@ import torch
 from caudal.data import Batch, Column, Rows, TableSchema
 from caudal.data.unit import BITS_PER_SAMPLE
 from caudal.errors import InputError, NumericalError
+from caudal.modality import assemble
 from caudal.recipes import MAF, NICE
 from caudal.report import evaluate, load_baseline, log_prob_items, save_baseline
 from caudal.report.baseline import baseline_type
 from caudal.report.evaluation import Evaluation
 from caudal.report.items import noise
 from caudal.report.page import write_report
-from caudal.modality import assemble
 from image_flows import rows_of, schema_of, tiny_flow
 from test_sound_report import SCHEMA, Waves, ar2_flow, waves
 

@@ -8,6 +8,7 @@ import torch
 
 from caudal.data import Batch, Column, Rows, Summary, TableSchema
 from caudal.errors import NumericalError
+from caudal.modality import assemble
 from caudal.recipes import NICE
 from caudal.report import (
     Evaluation,
@@ -24,7 +25,6 @@ from caudal.report.numbers import span
 from caudal.report.table.comparison import Comparison, distances
 from caudal.report.table.pairs import rank_correlation
 from caudal.report.two_sample import by_chance
-from caudal.modality import assemble
 
 REALS = (Column("a", "real"), Column("b", "real"), Column("c", "real"))
 

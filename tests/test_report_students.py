@@ -8,6 +8,7 @@ import torch
 
 from caudal.base import FREE
 from caudal.data import open_data
+from caudal.modality import assemble
 from caudal.recipes import MAF, ParallelWaveNet, WaveNet
 from caudal.report import (
     AudioTeller,
@@ -18,7 +19,6 @@ from caudal.report import (
     write_report,
 )
 from caudal.report import distilled as students
-from caudal.modality import assemble
 from image_flows import schema_of, tiny_flow
 from test_report_images_pictures import CURVE
 from test_report_images_pictures import told as image_story

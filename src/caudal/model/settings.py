@@ -90,7 +90,7 @@ def with_values(part: Any, values: Mapping[str, Any]) -> Any:
 
 
 def by_epochs(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Values of which `epochs`, given alone, mean that the usual number of `steps` is not meant."""
+    """Values whose `epochs`, given without `steps`, replace the usual number of `steps`."""
     return {"steps": None, **values} if values.get("epochs") is not None else dict(values)
 
 
