@@ -1,11 +1,14 @@
 """`caudal distill`: what it says, what it leaves behind, what it refuses, how it goes on."""
 
+import html
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from functools import cache
 from importlib import import_module
 
@@ -15,6 +18,7 @@ import pytest
 import torch
 import yaml
 
+from caudal.cli import distill
 from caudal.training.checkpoint import load_model
 from caudal.training.run import Run
 from command_line import QUICK, caudal, exact_run, folder, people, people_csv, people_run, refused
@@ -94,16 +98,24 @@ def test_the_report_has_the_student_beside_its_teacher():
     page = (student_run() / "report.html").read_text(encoding="utf-8")
     assert f"Beside its teacher, {teacher_run()}" in page
     assert "Each column, student and teacher" in page
-    assert f"caudal distill {teacher_run()} --out {student_run()}" in page
     assert "negative loss" not in page  # it is in a picture
     assert not re.search(r'(src|href)="(?!data:)', page)
+
+
+def test_the_report_has_the_command_that_makes_the_student_again():
+    page = (student_run() / "report.html").read_text(encoding="utf-8")
+    command = html.unescape(re.search(r"<pre>(caudal distill .*)</pre>", page)[1])
+    assert "--lr" not in command  # which is the usual one
+    again, _ = distill.read_options(shlex.split(command)[2:])
+    first, _ = distill.read_options([str(teacher_run()), "--out", str(student_run()), *FEW])
+    assert again == replace(first, student="iaf")
 
 
 def test_says_what_it_does_and_what_came_of_it(capsys, tmp_path):
     out = tmp_path / "run"
     assert caudal("distill", teacher_run(), "--out", out, *BRIEF) == 0
     said, progress = capsys.readouterr()
-    assert f"teacher: maf in {teacher_run()}, trained on gappy.csv\n" in said
+    assert f"teacher: maf in {teacher_run()}, trained on {folder() / 'gappy.csv'}\n" in said
     assert "minimises KL(teacher||student) + layer-by-layer guidance" in said
     assert "step 4/4" in progress
     assert re.search(r"KL\(student\|\|teacher\) +-?\d+\.\d+ ± \d+\.\d+", said)
@@ -189,17 +201,23 @@ def slow_to_score():
         (["--steps", "3"], "missing from caudal distill: RUN"),
         (["no/run"], "no/run: no such run folder"),
         (["REALNVP"], "realnvp samples in one pass already: it needs no student"),
-        (["IAF"], "iaf scores one column at a time: it cannot teach; train maf"),
-        (["MAF", "--student", "maf"], "maf samples one column at a time: take iaf, nsf or realn"),
+        (["IAF"], "iaf scores one position at a time: it cannot teach; train "),
+        (
+            ["MAF", "--student", "maf"],
+            "--student maf: samples one position at a time; take nice, realnvp, iaf, nsf, nsf-iaf",
+        ),
         (["MAF", "--student", "iav"], "--student: no recipe 'iav'; did you mean 'iaf'?"),
         (["MAF", "--student", "realnvp", "--batch-norm"], "give --no-batch-norm"),
-        (["MAF", "--forward", "-1"], "--forward -1.0: must be at least 0"),
-        (["MAF", "--pool", "7"], "--pool 7: must be at least 100"),
+        (["MAF", "--forward", "-1"], "--forward -1.0: must be a number, at least 0"),
+        (["MAF", "--pool", "7"], "--pool 7: must be a whole number, at least 100"),
         (["MAF", "--forward", "0", "--guide", "0", "--reverse", "0"], "nothing to learn from"),
         (["MAF", "--lyers", "3"], "--lyers; did you mean --layers?"),
         (["MAF", "--resume", "--overwrite"], "choose one of them"),
         (["MAF", "--out", "MAF", "--overwrite"], "is the teacher's folder"),
-        (["MAF", "--pool", "100", "--batch-size", "256"], "fewer than one batch of 256"),
+        (
+            ["MAF", "--pool", "100", "--batch-size", "256"],
+            "fewer samples than one batch; give --pool or --batch-size, which is 256",
+        ),
     ],
 )
 def test_refusals(words, expected, capsys, tmp_path, monkeypatch):
@@ -224,7 +242,7 @@ def test_a_teacher_without_its_data(capsys, tmp_path):
     alone = tmp_path / "alone.safetensors"
     alone.write_bytes((exact_run() / "model.safetensors").read_bytes())
     said = refused(capsys, "distill", alone, "--out", tmp_path / "run")
-    assert "does not say what it was trained on: distill a run whose data are there" in said
+    assert "does not say what it was trained on: distill a run whose rows are there" in said
 
 
 def test_the_folder_has_a_name_by_default(tmp_path):
@@ -267,4 +285,4 @@ def test_ctrl_c_saves_and_resume_goes_on(tmp_path):
 
 def test_what_is_wrong_with_a_weight_is_said_without_the_parsers_words(capsys):
     said = refused(capsys, "distill", teacher_run(), "--tail", "nan")
-    assert said.startswith("--tail nan: must be positive")
+    assert said.startswith("--tail nan: must be a positive number")

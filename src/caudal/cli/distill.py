@@ -12,8 +12,13 @@ from caudal.cli.words import parse, peek
 from caudal.errors import InputError
 from caudal.modality import MODALITIES, modality
 from caudal.model import Model, load
-from caudal.model.students import StudentSettings, distill_with, usual_student, without_batch_norm
-from caudal.recipes import find_recipe
+from caudal.model.students import (
+    StudentSettings,
+    distill_with,
+    recipe_of,
+    usual_student,
+    without_batch_norm,
+)
 from caudal.training.devices import leads
 
 
@@ -59,7 +64,7 @@ def read_options(words: Sequence[str]) -> tuple[DistillOptions[Any, Any], Model]
 
 def parse_alone(words: Sequence[str], name: str) -> DistillOptions[Any, Any]:
     """The options for a student of that name, where there is no teacher to follow."""
-    recipe = without_batch_norm(find_recipe(name))
+    recipe = without_batch_norm(recipe_of(name))
     kinds = [modality(each) for each in reversed(MODALITIES)]
     kind = next(each for each in kinds if each.takes(type(recipe)))
     start = StudentSettings(recipe, kind.distillation.training, kind.distillation())

@@ -230,7 +230,8 @@ class Table(OneShape):
         if len(shown) > _LISTED:
             shown = shown[: _LISTED // 2]
         head = ["column", "kind", "support", "step", "missing", "values", ""]
-        yield ScreenTable("", head, [_cells(summary) for summary in shown], "   nn")
+        if shown:  # the columns of a finished run are known, and not told again
+            yield ScreenTable("", head, [_cells(summary) for summary in shown], "   nn")
         if len(shown) < len(dataset.summary):
             yield f"... and {len(dataset.summary) - len(shown)} more columns\n"
         yield ", ".join(f"{source.n_rows:,} {name}" for name, source in dataset.parts) + " rows"

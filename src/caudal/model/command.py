@@ -6,21 +6,37 @@ from pathlib import Path
 from typing import Any
 
 from caudal.modality import Modality
-from caudal.model.settings import usual
+from caudal.model.settings import plain, usual
 
 
 def command_of(config: Mapping[str, Any], kind: Modality, out: Path) -> str:
     """The command that makes the run of a config again, in the folder `out`."""
     if not config:
         return ""
-    defaults = usual(config["recipe"], kind).config()
-    start = ["caudal", "train", config["recipe"], "--data", str(config.get("data", "DATA"))]
-    skip = ("recipe", "data", "teacher")
     if "teacher" in config:
-        start = ["caudal", "distill", config["teacher"], "--student", config["recipe"]]
-        skip = ("recipe", "teacher", *(name for name in vars(kind.options(data=""))))
-    options = {k: v for k, v in config.items() if k not in skip}
+        start, options, defaults = _distill(config, kind)
+    else:
+        start, options, defaults = _train(config, kind)
     return shlex.join([*start, *as_words(options, defaults), "--out", str(out)])
+
+
+Parts = tuple[list[str], dict[str, Any], dict[str, Any]]
+"""The first words of a command, its options, and those of them that are usual."""
+
+
+def _train(config: Mapping[str, Any], kind: Modality) -> Parts:
+    start = ["caudal", "train", config["recipe"], "--data", str(config.get("data", "DATA"))]
+    options = {k: v for k, v in config.items() if k not in ("recipe", "data")}
+    return start, options, usual(config["recipe"], kind).config()
+
+
+def _distill(config: Mapping[str, Any], kind: Modality) -> Parts:
+    """The size of a student follows from its teacher, and so it is told in full."""
+    start = ["caudal", "distill", config["teacher"], "--student", config["recipe"]]
+    of_data = vars(kind.options(data=""))
+    options = {k: v for k, v in config.items() if k not in ("recipe", "teacher", *of_data)}
+    how = kind.distillation
+    return start, options, {**plain(how.training), **plain(how()), "report": True}
 
 
 def as_words(options: Mapping[str, Any], defaults: Mapping[str, Any]) -> list[str]:

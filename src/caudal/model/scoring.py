@@ -149,6 +149,7 @@ def score(
     bias = flow.bias_bound() if flow.kind.startswith("biased") else None
     scores = Scores(schema.unit, flow.kind, schema.one, schema.many, flow.estimated, bias)
     items = opened(model, data, reading)
+    writer.check(items.arrow)
     with writer:
         for piece, log_prob, error in scored(model, items, seed):
             elements = piece.batch.x[0].numel() if len(piece.batch.x) else 1

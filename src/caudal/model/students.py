@@ -95,11 +95,23 @@ def usual_student(teacher: "Model", student: str | Recipe | None) -> StudentSett
     if isinstance(student, Recipe):
         recipe = student
     elif student is not None and student != usual.name:
-        recipe = without_batch_norm(find_recipe(student))
+        recipe = without_batch_norm(recipe_of(student))
     if not kind.takes(type(recipe)):
         models = f"{teacher.name} models {teacher.schema.what}"
         raise InputError(f"`student` {recipe.name}: {models}; take {usual.name}")
     return StudentSettings(recipe, kind.distillation.training, kind.distillation())
+
+
+def recipe_of(student: str) -> type[Recipe]:
+    """The recipe that the user calls `student`.
+
+    Raises:
+        InputError: there is none of that name.
+    """
+    try:
+        return find_recipe(student)
+    except InputError as error:
+        raise InputError(f"`student`: {error}") from None
 
 
 def without_batch_norm(recipe: type[Recipe]) -> Recipe:
