@@ -339,7 +339,7 @@ def test_interpolate_knows_classes_that_the_flow_does_not(capsys, tmp_path):
     assert caudal("interpolate", image_run(), "--out", out, "--json", "--seed", 1) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["corner_error"] == 0
-    assert {"0", "1"} == {re.search(r"class (\d)", text)[1] for text in found["images"]}
+    assert {"0", "1"} == {re.search(r"class (\d)", text)[1] for text in found["corners"]}
     words = ("--data", shapes_folder(), "--rows", 1, 2, 3, 4, "--out", tmp_path / "n.webp")
     assert caudal("interpolate", image_run(), *words) == 0
     assert picture(tmp_path / "n.webp")[0] == "WEBP"

@@ -1,6 +1,7 @@
 """The words around the commands: help, version, exit codes, and one line for what is wrong."""
 
 import os
+import re
 import subprocess
 import sys
 from importlib import metadata
@@ -11,7 +12,7 @@ from caudal.cli import entry
 from caudal.cli.plain import one_line
 from caudal.errors import NumericalError
 from caudal.recipes import RECIPES
-from command_line import QUICK, caudal, people_csv, refused
+from command_line import QUICK, caudal, exact_run, people_csv, refused
 
 
 @pytest.mark.parametrize("words", [["--help"], ["-h"], ["help"], []])
@@ -64,9 +65,9 @@ def test_recipes_are_a_table(capsys):
         (["train", "maf", "--data", "moons", "--steps", "x"], "--steps x: must be a whole number"),
         (["train", "maf", "--data", "moons", "more"], "a word too many: more; see"),
         (["train", "maf", "--data", "moons", "--columns", "-x"], "write --columns=-x where a val"),
-        (["eval", "run", "--limit", "x"], "--limit x: must be a whole number; see caudal eval"),
-        (["eval", "run", "--limt", "3"], "no option --limt; did you mean --limit?"),
-        (["eval", "run", "--seed"], "--seed: a value is missing; see"),
+        (["eval", "RUN", "--limit", "x"], "--limit x: must be a whole number; see caudal eval"),
+        (["eval", "RUN", "--limt", "3"], "no option --limt; did you mean --limit?"),
+        (["eval", "RUN", "--seed"], "--seed: a value is missing; see"),
         (["train", "maf", "--data", "moons", "--lr", "-1"], "--lr -1.0: must be a positive"),
         (
             ["train", "maf", "--data", "moons", "--missing", "no"],
@@ -80,22 +81,85 @@ def test_recipes_are_a_table(capsys):
     ],
 )
 def test_bad_words_are_refused_in_one_line(words, expected, capsys, tmp_path, monkeypatch):
+    words = [str(exact_run()) if word == "RUN" else word for word in words]
     monkeypatch.chdir(tmp_path)
     assert expected in refused(capsys, *words)
+
+
+LISTS, SWITCHES = {"--given", "--columns"}, {"--json", "--no-json"}
 
 
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        ("--given a b --out x", ["--given=a", "--given=b", "--out", "x"]),
-        ("--given a --n 3 --given b", ["--given=a", "--n", "3", "--given=b"]),
-        ("--given a=1 -n 3", ["--given=a=1", "-n", "3"]),
-        ("--columns=-x y --columns -1", ["--columns=-x", "--columns=y", "--columns=-1"]),
-        ("--hidden 8 8 --columns", ["--hidden", "8", "8"]),
+        ("--given a b --out x", ["--out", "x", "--given", "a", "b"]),
+        ("--given a --n 3 --given b", ["--n", "3", "--given", "a", "b"]),
+        ("--given a=1 -n 3", ["-n", "3", "--given", "a=1"]),
+        ("--columns -1 --columns=a", ["--columns", "-1", "a"]),
+        ("--out x --columns", ["--out", "x", "--columns"]),
     ],
 )
 def test_values_of_a_repeated_option_add_up(words, expected):
-    assert one_value_each(words.split()) == expected
+    assert gathered(words.split(), LISTS) == expected
+
+
+@pytest.mark.parametrize(
+    ("words", "first"),
+    [
+        ("run --out x", "run"),
+        ("--out x run", "run"),
+        ("--out=x run", "run"),
+        ("--json run", "run"),
+        ("--scale -1 run", "run"),
+        ("--given a b --out x run", "run"),
+        ("--given a b", None),
+        ("--out run", None),
+    ],
+)
+def test_the_run_is_the_first_word_of_its_own(words, first):
+    assert positional(words.split(), LISTS, SWITCHES) == first
+
+
+# --- options are those of the kind of data at hand -------------------------------------------
+
+KINDS = {
+    "table": ({"--columns", "--types", "--missing"}, ["maf", "--data", "PEOPLE"]),
+    "images": ({"--bits", "--resize"}, ["glow", "--data", "digits"]),
+    "audio": ({"--mels", "--rate", "--window"}, ["wavenet", "--data", "vowels"]),
+}
+"""Flags that only one kind of data has, and a command line on such data."""
+
+
+def for_people(words):
+    return [str(people_csv()) if word == "PEOPLE" else word for word in words]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_help_shows_the_flags_of_this_kind_of_data_alone(kind, capsys):
+    assert caudal("train", *for_people(KINDS[kind][1]), "--help") == 0
+    flags = set(re.findall(r"--[a-z][\w-]*", capsys.readouterr().out))
+    assert flags >= KINDS[kind][0]
+    for other in KINDS.keys() - {kind}:
+        assert not flags & KINDS[other][0]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_flags_of_another_kind_of_data_are_refused(kind, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    own, words = KINDS[kind]
+    for other in KINDS.keys() - {kind}:
+        for flag in KINDS[other][0] - own:
+            assert f"no option {flag}" in refused(capsys, "train", *for_people(words), flag, "64")
+    assert not list(tmp_path.iterdir())
+
+
+def test_flags_of_a_run_are_those_of_its_data(capsys):
+    words = ("sample", exact_run(), "--out", "x.csv", "--mel-of", "x.wav")
+    assert "no option --mel-of" in refused(capsys, *words)
+    assert caudal("sample", exact_run(), "--help") == 0
+    said = capsys.readouterr().out
+    assert "--exact" in said
+    assert "--mel-of" not in said
 
 
 def test_frames_become_one_line():

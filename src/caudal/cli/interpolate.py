@@ -19,10 +19,11 @@ def run(words: list[str]) -> int:
         overwrite=options.overwrite,
         **vars(options.kind),
     )
-    screen.say(f"{options.out}: between four images of {options.run} (seed {options.seed})")
+    many = model.schema.many
+    screen.say(f"{options.out}: between four {many} of {options.run} (seed {options.seed})")
     screen.table(["", ""], list(zip(CORNERS, made.names, strict=True)))
     error = made.corner_error
-    off = "as they were" if error == 0 else f"with pixel values off by up to {number(error, 0)}"
-    screen.say(f"corners: the four images came back {off}")
-    screen.result({"out": options.out, "images": made.names, "corner_error": error})
+    off = "as they were" if error == 0 else f"with values off by up to {number(error, 3)}"
+    screen.say(f"corners: the four {many} came back {off}")
+    screen.result({"out": options.out, "corners": made.names, "corner_error": error})
     return 0
