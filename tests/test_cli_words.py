@@ -10,6 +10,7 @@ import pytest
 
 from caudal.cli import entry
 from caudal.cli.plain import one_line
+from caudal.cli.words import gathered, positional
 from caudal.errors import NumericalError
 from caudal.recipes import RECIPES
 from command_line import QUICK, caudal, exact_run, people_csv, refused
