@@ -335,8 +335,9 @@ def test_interpolate_gives_the_four_back(capsys, tmp_path):
 
 
 def test_interpolate_knows_classes_that_the_flow_does_not(capsys, tmp_path):
-    out = tmp_path / "m.jpg"
-    assert caudal("interpolate", image_run(), "--out", out, "--json", "--seed", 1) == 0
+    out, run = tmp_path / "m.jpg", image_run()
+    capsys.readouterr()
+    assert caudal("interpolate", run, "--out", out, "--json", "--seed", 1) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["corner_error"] == 0
     assert {"0", "1"} == {re.search(r"class (\d)", text)[1] for text in found["corners"]}

@@ -234,10 +234,8 @@ def test_the_checker_finds_who_asks(source):
 
 
 def test_the_checker_lets_prose_be():
-    good = (
-        'def f(x):\n    """images"""\n    screen.table([], [])\n'
-        '    return AudioDistillation(x), "images of 3 pixels"'
-    )
+    good = 'def f(x):\n    """images"""\n    screen.table([], [])\n'
+    good += '    return AudioDistillation(x), "images of 3 pixels"'
     assert list(asks_for_the_kind(good)) == []
 
 
