@@ -37,8 +37,8 @@ WAYS = {"n", "passes_ms", "stepping_ms", "student_ms", "passes_ratio", "stepping
 def _brief(monkeypatch):
     """Samples are timed once and no more."""
     timing = import_module("caudal.report.sampling_speed")
-    monkeypatch.setattr(timing, "_FEWEST", 1)
-    monkeypatch.setattr(timing, "_MOST", 1)
+    monkeypatch.setattr(timing, "FEWEST", 1)
+    monkeypatch.setattr(timing, "MOST", 1)
 
 
 @cache

@@ -9,7 +9,6 @@ import pytest
 import torch
 
 import caudal as library
-from caudal.cli.opened import OpenedRun
 from command_line import (
     QUICK,
     caudal,
@@ -35,7 +34,7 @@ def test_says_what_the_number_is(capsys):
     assert result["unit"] == "nats"
     assert result["kind"] == "lower bound"
     assert result["split"] == "test"
-    assert result["rows"] == OpenedRun(str(people_run())).dataset().test.n_rows
+    assert result["rows"] == library.load(people_run()).dataset.test.n_rows
     assert result["rows_outside"] == 0
     assert result["two_se"] > 0
     assert "bits_per_dim" not in result
@@ -59,9 +58,9 @@ def test_says_that_the_data_changed_or_are_gone(capsys, tmp_path):
 
 def test_is_the_mean_of_log_prob(capsys):
     result = evaluated(capsys, exact_run())
-    opened = OpenedRun(str(exact_run()))
+    opened = library.load(exact_run())
     with torch.no_grad():
-        log_prob = library.load(exact_run()).log_prob(opened.dataset().test.x).double()
+        log_prob = opened.flow.log_prob(opened.dataset.test.x).double()
     assert result["kind"] == "exact"
     assert result["log_prob"] == pytest.approx(float(log_prob.mean()), abs=1e-6)
     two_se = 2 * float(log_prob.std()) / math.sqrt(len(log_prob))
@@ -70,7 +69,7 @@ def test_is_the_mean_of_log_prob(capsys):
 
 def test_the_gaussian_is_that_of_the_training_rows(capsys):
     result = evaluated(capsys, exact_run())
-    data = OpenedRun(str(exact_run())).dataset()
+    data = library.load(exact_run()).dataset
     train, test = data.train.x.double(), data.test.x.double()
     normal = torch.distributions.MultivariateNormal(train.mean(0), train.T.cov(correction=0))
     expected = float(normal.log_prob(test).mean())
