@@ -10,11 +10,11 @@ import pytest
 import torch
 from scipy import stats
 
-from caudal.cli import sample
-from caudal.cli.exact import Exact, check_same_columns
 from caudal.correction import Correction
 from caudal.data import Column, TableSchema
 from caudal.errors import InputError
+from caudal.modalities import table
+from caudal.modalities.exact import Exact, check_same_columns
 from command_line import (
     QUICK,
     caudal,
@@ -71,7 +71,7 @@ def test_rows_are_the_teachers(capsys, tmp_path):
 
 
 def test_a_seed_is_a_file_and_chunks_are_counted_together(capsys, tmp_path, monkeypatch):
-    monkeypatch.setattr(sample, "CHUNK_ROWS", 16)
+    monkeypatch.setattr(table, "_DRAWN_ROWS", 16)
     for name in "ab":
         words = ("--out", tmp_path / f"{name}.csv", "-n", 50, "--exact-steps", 3)
         found = corrected(capsys, plane_student(), exact_run(), *words)["exact"]
@@ -102,7 +102,7 @@ def test_what_people_are_told(capsys, tmp_path):
 
 def test_a_student_that_is_far_off_is_warned_of():
     said = []
-    screen = SimpleNamespace(say=said.append, warn=said.append)
+    screen = SimpleNamespace(say=said.append, note=said.append)
     exact = Exact.__new__(Exact)
     exact.teacher = SimpleNamespace(name="runs/teacher")
     log_w = -2.0 * torch.rand(1000, dtype=torch.float64).log()  # k = 2
@@ -153,10 +153,10 @@ def test_columns_of_another_kind_or_support_are_refused(capsys, tmp_path):
 
 def test_the_type_in_the_file_does_not_matter():
     single, double = (
-        SimpleNamespace(name=dtype, table=TableSchema((Column("x", "real", dtype=dtype),)))
+        SimpleNamespace(name=dtype, schema=TableSchema((Column("x", "real", dtype=dtype),)))
         for dtype in ("float", "double")
     )
     check_same_columns(single, double)
-    stepped = SimpleNamespace(name="s", table=TableSchema((Column("x", "real", step=0.1),)))
-    with pytest.raises(InputError, match="--exact s: of its column 'x', step is 0.1, and None in"):
+    stepped = SimpleNamespace(name="s", schema=TableSchema((Column("x", "real", step=0.1),)))
+    with pytest.raises(InputError, match="`exact` s: of its column 'x', step is 0.1, and None in"):
         check_same_columns(single, stepped)
