@@ -17,7 +17,7 @@ import textwrap
 import time
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +30,6 @@ import caudal
 from caudal import Training
 from caudal.bijection import parts_of
 from caudal.bijections import Autoregressive, by_sweeps
-from caudal.cli.finish import command
-from caudal.cli.opened import OpenedRun
-from caudal.cli.options import as_flags, plain_fields
 from caudal.data import Dataset
 from caudal.data.audio import log_mel, open_audio
 from caudal.data.source import Rows
@@ -42,6 +39,8 @@ from caudal.losses import (
     conditionals,
     nll_per_element,
 )
+from caudal.model import Model, load
+from caudal.model.command import command_of
 from caudal.recipes import ParallelWaveNet, WaveNet
 from caudal.report import Autoregression, evaluate
 from caudal.report.audio.copies import Copy, clips_to_copy, draw_copies
@@ -51,7 +50,6 @@ from caudal.report.audio.rates import naively, stepwise
 from caudal.training.clip_terms import AudioDistillation
 from caudal.training.distill import distill
 from caudal.training.run import Run
-from caudal.training.student import default_student
 from environment import RESULTS, describe, lines, table, write, write_json
 from tables import DATA_DIR
 
@@ -339,7 +337,7 @@ class Limits:
 def speech(runs: Path, data: Path, limits: Limits) -> list[Cell]:
     """A row for the recordings, for the teacher's copies of them, and for each student's."""
     opened = {
-        name: OpenedRun(str(runs / name), "cpu")
+        name: load(runs / name)
         for name in (TEACHER, *STUDENTS)
         if Run(runs / name).model_path.exists()
     }
@@ -360,22 +358,22 @@ def speech(runs: Path, data: Path, limits: Limits) -> list[Cell]:
         cell = {"who": name, **_measures(some[:measured], schema.rate)}
         cell |= recognise.score([c.sample for c in some], [c.name for c in some])
         if name == "teacher":
-            cell |= {"run": TEACHER, "command": command_of(teacher)}
+            cell |= {"run": TEACHER, "command": made_by(teacher)}
             cell |= bits_of(teacher.flow, dataset) | swept(teacher.flow, dataset, limits.swept)
         else:
-            cell |= {"run": name, "command": command_of(opened[name], teacher)}
+            cell |= {"run": name, "command": made_by(opened[name])}
             cell["kl"] = kl_per_sample(flows[name], teacher.flow, test, indices[:measured])
         print(cell, flush=True)
         cells.append(cell)
     return cells
 
 
-def clips_of(run: OpenedRun, data: Path) -> Dataset:
+def clips_of(run: Model, data: Path) -> Dataset:
     """The clips of a run, split as they were then, from where they are now."""
     config = run.config
     return open_audio(
         str(data / "fsdd"),
-        schema=run.audio,
+        schema=run.schema,
         test=config["test"],
         split=config["split"],
         seed=config["split_seed"],
@@ -481,22 +479,12 @@ def _amplitudes(x: Tensor, full_scale: int) -> Tensor:
     return x[0].float() / full_scale
 
 
-def command_of(run: OpenedRun, teacher: OpenedRun | None = None) -> str:
+def made_by(run: Model) -> str:
     """The words that make a run, with folders as a checkout has them."""
     config = {**run.config, "data": "../shared/data/fsdd"}
-    out = Path("runs") / Path(run.name).name
-    if teacher is None:
-        return shlex.join(command(config, out))
-    recipe, options = (
-        default_student(teacher.recipe, teacher.flow.event_shape),
-        AudioDistillation(),
-    )
-    defaults: Cell = {}
-    for part in (recipe, options.training, options):
-        defaults |= plain_fields(part)
-    names = [f.name for part in (recipe, options.training, options) for f in fields(part)]
-    flags = as_flags({name: config[name] for name in names if name in config}, defaults)
-    return shlex.join(["caudal", "distill", f"runs/{TEACHER}", *flags, "--out", str(out)])
+    if "teacher" in config:
+        config["teacher"] = f"runs/{TEACHER}"
+    return command_of(config, run.kind, Path("runs") / Path(run.name).name)
 
 
 # --- the page --------------------------------------------------------------------------------
