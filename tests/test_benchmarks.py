@@ -175,7 +175,7 @@ def test_copies_of_spoken_digits_are_recognised_and_measured(monkeypatch, tmp_pa
     assert cells[0]["copies"] == 12
     assert 0 < cells[1]["sweeps"] <= 70
     text = audio.report({"speech": {"facts": {}, "cells": cells}})
-    assert "caudal distill runs/fsdd --steps 2" in text
+    assert "caudal distill runs/fsdd --student parallel-wavenet --" in text
     assert str(tmp_path) not in text
 
 

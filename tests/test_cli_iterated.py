@@ -92,6 +92,6 @@ def test_sweeps_draw_the_rows_that_steps_draw(tmp_path):
 def test_sweeps_are_refused_where_samples_take_one_pass(tmp_path, capsys):
     words = ("sample", people_run(), "--sweeps", "--out", tmp_path / "s.csv")
     said = refused(capsys, *words)
-    assert "--sweeps is for flows that sample column by column" in said
+    assert "--sweeps is for flows that sample one element at a time" in said
     assert "and the realnvp of" in said
     assert not (tmp_path / "s.csv").exists()

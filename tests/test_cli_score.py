@@ -107,8 +107,8 @@ def test_bad_rows_are_refused_and_nothing_is_left(text, expected, capsys, tmp_pa
 
 
 def test_what_the_format_cannot_hold_is_refused_before_the_work(capsys, tmp_path, monkeypatch):
-    monkeypatch.setattr("caudal.cli.score._log_prob", None)
-    monkeypatch.setattr("caudal.cli.sample.context_rows", None)
+    monkeypatch.setattr("caudal.model.scoring.log_prob_items", None)
+    monkeypatch.setattr("caudal.modalities.rows.context_rows", None)
     words = ("--out", tmp_path / "out.npy")
     said = refused(capsys, "score", people_run(), "--data", people_csv(), *words)
     assert "out.npy: column 'city' is text, .npy holds numbers" in said
@@ -151,7 +151,7 @@ def test_advice_is_of_use(capsys, tmp_path):
 def test_outputs_are_checked_first(name, expected, capsys, tmp_path):
     (tmp_path / "taken.csv").write_text("mine")
     words = ("--data", people_csv(), "--out", tmp_path / name)
-    assert expected in refused(capsys, "score", "no-such-run", *words)
+    assert expected in refused(capsys, "score", people_run(), *words)
     assert (tmp_path / "taken.csv").read_text() == "mine"
 
 

@@ -21,7 +21,7 @@ from caudal.flow import Flow
 from caudal.losses import forward_kl, reverse_kl
 from caudal.modality import assemble
 from caudal.numerics import Roulette, drawing
-from caudal.recipes import RECIPES
+from caudal.recipes.registry import REGISTERED
 from caudal.report import Gaussian, evaluate, measure
 from caudal.report.estimates import estimate_sentence, upper_bound
 from caudal.report.scoring import _scores
@@ -193,7 +193,7 @@ def test_no_rows_have_no_errors(kind):
 
 
 def test_one_draw_has_no_error():
-    with pytest.raises(InputError, match="draws must be at least 2"):
+    with pytest.raises(InputError, match="`draws` must be at least 2"):
         flow_of("unbiased").log_prob_with_error(torch.zeros(1, 3), draws=1)
 
 
@@ -329,7 +329,7 @@ def test_bits_are_bounded_from_the_other_side():
 @pytest.mark.parametrize(("student", "teacher"), [("unbiased", "exact"), ("exact", "biased")])
 def test_samples_are_not_corrected_by_estimates(student, teacher):
     which = "student" if student != "exact" else "teacher"
-    with pytest.raises(InputError, match=f"the density of the {which} is no exact one"):
+    with pytest.raises(InputError, match=f"the density of the {which} is not exact"):
         corrected_sample(flow_of(student), flow_of(teacher), 5)
 
 
@@ -351,7 +351,7 @@ def test_divergences_of_estimated_flows_are_right_in_the_mean(kinds):
 @pytest.fixture
 def noisy(monkeypatch):
     """The toy as a recipe of the command line."""
-    monkeypatch.setitem(RECIPES, "noisy", NoisyRecipe)
+    monkeypatch.setitem(REGISTERED, "noisy", NoisyRecipe)
 
 
 def noisy_run(out, data, *words, kind="unbiased"):
@@ -437,9 +437,7 @@ def test_exact_samples_need_exact_densities(capsys, tmp_path):
     student = noisy_run(tmp_path / "student", people_csv(), "--no-report", kind="exact")
     teacher = noisy_run(tmp_path / "teacher", people_csv(), "--no-report")
     words = ("--exact", teacher, "--out", tmp_path / "rows.csv")
-    assert "the density of the teacher is no exact one" in refused(
-        capsys, "sample", student, *words
-    )
+    assert "the density of the teacher is not exact" in refused(capsys, "sample", student, *words)
     assert not (tmp_path / "rows.csv").exists()
 
 

@@ -216,7 +216,7 @@ def test_constructors_refuse_what_cannot_be():
     for coefficient in (0.0, -1.0, math.nan):
         with pytest.raises(ValueError, match="`coefficient` must be positive"):
             SpectralLinear(2, 2, coefficient)
-    with pytest.raises(ValueError, match="must be odd, got 2"):
+    with pytest.raises(ValueError, match="must be odd, so that a kernel has a centre, got 2"):
         SpectralConv2d(1, 1, 2, (4, 4), 0.9)
     for coefficient in (0.0, 1.0, math.nan):
         with pytest.raises(ValueError, match="between 0 and 1"):

@@ -15,6 +15,7 @@ from caudal.flow import Flow
 from caudal.report import log_prob_items
 from caudal.report.estimates import off_by, short
 from caudal.report.items import noise
+from caudal.report.numbers import a
 from caudal.training.seeds import check_seed
 
 if TYPE_CHECKING:
@@ -128,7 +129,7 @@ class Scores:
             return ""
         text = f"mean standard error of one {self.one} {short(self.error)} nats, in column {ERROR}"
         if self.bias_bound is not None:
-            away = off_by(self.bias_bound, f"nats per {self.one}")
+            away = off_by(self.bias_bound, f"nats {a(self.one)}")
             text += f"; beside it the estimate is {away}"
         return text
 
