@@ -72,7 +72,7 @@ class Waves(Clips):
 
     @property
     def n_rows(self):
-        return len(self.waves)
+        return sum(-(-length // self.schema.crop) for length in self.lengths)
 
     def shuffled(self, batch_size, seed, skip=0):
         raise NotImplementedError
@@ -541,6 +541,7 @@ def test_a_report_has_its_sounds_in_it(tmp_path):
         assert np.array_equal(found, whole(wave))
     assert "run &lt;1&gt;" in text
     assert "3 bands" in text
+    assert "4 training, 4 validation, 4 test clips" in text  # clips, not the crops of training
     assert "3-band log-mel spectrum and its digit alone" in text
     assert "loudness error" in text
     assert re.search(r"A sample has -?[\d.]+ nats", text)

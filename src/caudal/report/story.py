@@ -134,9 +134,9 @@ class Teller(ABC):
         """Draws the pictures, in `house_style`, and writes the captions."""
 
     def parts(self, story: Story) -> str:
-        """How many items there are in the three parts."""
+        """How many items there are in the three parts; clips count whole, not by crops."""
         data = story.dataset
-        sizes = (len(data.train), len(data.valid), len(data.test))
+        sizes = (part.n_items for part in (data.train, data.valid, data.test))
         return "{:,} training, {:,} validation, {:,} test ".format(*sizes) + self.many
 
 
