@@ -24,7 +24,7 @@ from caudal.elementwise import Affine
 from caudal.nets import BoundedScale, ContextMaps, ConvNet, ResidualConvNet, TriangularConvNet
 from caudal.nets.spectral import Spectral
 from caudal.recipes import NICE, Glow, IResNet, MintNet, NSFImage, RealNVP, ResidualFlow
-from caudal.recipes.realnvp import checkerboard
+from caudal.recipes.multiscale import checkerboard
 
 SHAPES = [(1, 2, 4), (3, 2, 2), (2, 4, 2)]
 

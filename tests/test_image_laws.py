@@ -14,7 +14,7 @@ from caudal.data import ImageSchema
 from caudal.dequantization import ImageDequantization
 from caudal.modality import assemble
 from caudal.recipes import NICE, Glow, NSFImage, RealNVP
-from caudal.recipes.variational import variational
+from caudal.recipes.multiscale import variational
 from image_cases import FLAT, RECIPES, SHAPES, away_from_start, bijections
 
 BATCH = 6

@@ -17,7 +17,7 @@ from caudal.data.source import Rows
 from caudal.errors import InputError, NumericalError
 from caudal.flow import Flow
 from caudal.interpolation import coefficients, interpolate, manifold
-from caudal.recipes.variational import variational
+from caudal.recipes.multiscale import variational
 from caudal.report import PixelGaussian, evaluate, load_baseline, save_baseline
 from caudal.report.images import gaussian as gaussians
 from caudal.report.images import neighbours

@@ -11,9 +11,15 @@ from caudal.losses.conditionals import (
     has_gaussian_conditionals,
     is_discretizable,
 )
-from caudal.losses.divergence import forward_kl, reverse_kl
+from caudal.losses.divergence import (
+    Terms,
+    bits_per_dim,
+    forward_kl,
+    nll,
+    nll_per_element,
+    reverse_kl,
+)
 from caudal.losses.guidance import Guide, pairs_up
-from caudal.losses.likelihood import Terms, bits_per_dim, nll, nll_per_element
 from caudal.losses.spectral import spectral_loss
 
 __all__ = [

@@ -27,7 +27,7 @@ from caudal.modalities.rows import OneShape
 from caudal.modality import Examples, Request, Voice
 from caudal.nets import ColumnEmbedding
 from caudal.recipes import Recipe
-from caudal.recipes.variational import variational
+from caudal.recipes.multiscale import variational
 from caudal.report import Filmstrip, ImageTeller, PixelGaussian, draw_manifold, write_figure
 
 _DRAWN_NUMBERS = 1 << 20  # pixels at a time: bounds the memory

@@ -1,22 +1,17 @@
 """Recipes: one paper, one file, one frozen dataclass of its hyperparameters."""
 
-from caudal.recipes.description import describe, rebuild
 from caudal.recipes.glow import Glow
-from caudal.recipes.iaf import IAF
-from caudal.recipes.iresnet import IResNet
-from caudal.recipes.made import MADE
-from caudal.recipes.maf import MAF, MAFMoG
+from caudal.recipes.masked import IAF, MADE, MAF, MAFMoG
 from caudal.recipes.mintnet import MintNet
 from caudal.recipes.nice import NICE
 from caudal.recipes.nsf import NSF, NSFAR, NSFIAF
 from caudal.recipes.nsf_image import NSFImage
-from caudal.recipes.parallel_wavenet import ParallelWaveNet
 from caudal.recipes.presets import PRESETS, find_preset
 from caudal.recipes.realnvp import RealNVP
 from caudal.recipes.recipe import Recipe
-from caudal.recipes.registry import RECIPES, find_recipe, register
-from caudal.recipes.residual_flow import ResidualFlow
-from caudal.recipes.wavenet import WaveNet
+from caudal.recipes.registry import RECIPES, describe, find_recipe, rebuild, register
+from caudal.recipes.residual import IResNet, ResidualFlow
+from caudal.recipes.wavenet import ParallelWaveNet, WaveNet
 
 for _kind in (
     NICE,

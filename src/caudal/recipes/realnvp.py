@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 from annotated_types import Ge
 
 import caudal
-from caudal.recipes.multiscale import check_halvings, halvings_of, squeezed_shape
+from caudal.recipes.multiscale import check_halvings, checkerboard, halvings_of, squeezed_shape
 from caudal.recipes.recipe import Activation, Recipe, Shape, Widths, mlp_coupling, parity
 
 if TYPE_CHECKING:
@@ -143,14 +143,3 @@ def _affine(net: caudal.nets.ResidualConvNet, channels: int, keep: Tensor) -> ca
     unbounded = caudal.elementwise.Affine(bound=float("inf"))  # tanh is the bound
     scaled = caudal.nets.BoundedScale(net, channels)
     return caudal.Inverse(caudal.bijections.Coupling(scaled, unbounded, keep))
-
-
-def checkerboard(shape: Shape, layer: int) -> Tensor:
-    """The mask (C, H, W) that keeps the squares of one colour, the other colour in odd layers."""
-    import torch
-
-    channels, height, width = shape
-    if height * width < 2:
-        raise ValueError("a checkerboard needs at least 2 pixels, 1x1 has one: take fewer scales")
-    board = (torch.arange(height)[:, None] + torch.arange(width)) % 2 == layer % 2
-    return board.expand(channels, height, width).clone()

@@ -12,7 +12,7 @@ from torch import Tensor
 from caudal.data import AudioSchema, Batch
 from caudal.data.audio import Clips
 from caudal.data.source import permutation
-from caudal.dequantization.protocol import uniform
+from caudal.dequantization import uniform
 from caudal.flow import Flow
 from caudal.report.baseline import Baseline
 

@@ -1,4 +1,4 @@
-"""MAF: a stack of MADEs with fast density; MAF MoG has mixtures of Gaussians as its base."""
+"""MADE, MAF and IAF: flows of masked nets, fast to score (MADE, MAF) or fast to sample (IAF)."""
 
 from __future__ import annotations
 
@@ -11,6 +11,45 @@ from annotated_types import Ge
 
 import caudal
 from caudal.recipes.recipe import Activation, Recipe, Widths
+
+
+@dataclass(frozen=True)
+class MADE(Recipe):
+    """Gaussian conditionals p(x_d | x_<d) from one masked net.
+
+    Reference: MADE: masked autoencoder for distribution estimation (Germain, Gregor, Murray,
+    Larochelle, 2015), arXiv:1502.03509.
+    """
+
+    name = "made"
+    paper = "Germain, Gregor, Murray, Larochelle, arXiv:1502.03509"
+    year = 2015
+    good_for = "a small autoregressive baseline; the building block of MAF and IAF"
+    scores = "parallel"
+    samples = "sequential"
+
+    hidden: Widths = (512, 512)
+    """Units of each hidden layer."""
+    activation: Activation = "relu"
+    """Activation of the hidden layers."""
+    direct: bool = False
+    """Connect inputs to outputs directly as well."""
+
+    def build(
+        self, event_shape: Sequence[int], context_shape: Sequence[int] | None = None
+    ) -> caudal.Flow:
+        features, context = self._sizes(event_shape, context_shape)
+        elementwise = caudal.elementwise.Affine()
+        net = caudal.nets.MADE(
+            features,
+            elementwise.n_params,
+            self.hidden,
+            context,
+            self.activation,
+            direct=self.direct,
+        )
+        layer = caudal.bijections.Autoregressive(net, elementwise)
+        return caudal.Flow(layer, caudal.base.Normal((features,)), context_shape=context_shape)
 
 
 @dataclass(frozen=True)
@@ -92,3 +131,43 @@ class MAFMoG(MAFRecipe):
         with torch.no_grad():
             net.last.bias.copy_(mixture.spread().repeat(features))
         return [caudal.bijections.Autoregressive(net, mixture)]
+
+
+@dataclass(frozen=True)
+class IAF(Recipe):
+    """Inverse autoregressive layers: a sample and its density in one pass.
+
+    The density of other points is computed one column at a time, and so training by maximum
+    likelihood is slow. IAF is useful as a student, or where only its own samples are scored.
+    Reference: Improving variational inference with inverse autoregressive flow (Kingma et al.,
+    2016), arXiv:1606.04934.
+    """
+
+    name = "iaf"
+    paper = "Kingma et al., arXiv:1606.04934"
+    year = 2016
+    good_for = "fast samples with their densities: variational inference, distillation"
+    scores = "sequential"
+    samples = "parallel"
+
+    layers: Annotated[int, Ge(0)] = 5
+    """Inverse autoregressive layers."""
+    hidden: Widths = (512, 512)
+    """Units of each hidden layer of each net."""
+    activation: Activation = "relu"
+    """Activation of the hidden layers."""
+
+    def build(
+        self, event_shape: Sequence[int], context_shape: Sequence[int] | None = None
+    ) -> caudal.Flow:
+        features, context = self._sizes(event_shape, context_shape)
+        affine = caudal.elementwise.Affine()
+        parts: list[caudal.Bijection] = []
+        for layer in range(self.layers):
+            net = caudal.nets.MADE(
+                features, affine.n_params, self.hidden, context, self.activation
+            )
+            parts += [caudal.bijections.Flip()] if layer else []
+            parts.append(caudal.Inverse(caudal.bijections.Autoregressive(net, affine)))
+        base = caudal.base.Normal((features,))
+        return caudal.Flow(caudal.Chain(parts), base, context_shape=context_shape)

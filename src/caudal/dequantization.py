@@ -1,0 +1,257 @@
+"""Data in steps, or with missing values, to numbers that a continuous flow can model."""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor, nn
+
+from caudal.base import FREE
+from caudal.bijection import Bijection, in_pieces, sum_event
+from caudal.bijections.pointwise import Support
+
+
+class Dequantization(nn.Module, ABC):
+    """Replaces data x by continuous draws y from q(y|x), such that `lower(y)` = x.
+
+    A density p(y) then gives the lower bound log P(x) >= E[log p(y) - log q(y|x)], by Jensen's
+    inequality.
+    """
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.extra_repr()})"
+
+    event_shape: tuple[int, ...]
+
+    @abstractmethod
+    def lift(self, x: Tensor, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
+        """A draw y (B, *lifted) for data x (B, *event), and log q(y|x) in nats, (B,)."""
+
+    @abstractmethod
+    def lower(self, y: Tensor) -> Tensor:
+        """The data (B, *event) whose draw y is."""
+
+    def observe(self, x: Tensor) -> None:
+        """Takes its statistics from rows x (B, *event), if any; `caudal.initialize` calls this."""
+        return
+
+
+def uniform(like: Tensor, generator: torch.Generator | None) -> Tensor:
+    """Uniform draws from [0, 1), with the shape, dtype and device of `like`."""
+    return torch.rand(like.shape, generator=generator, dtype=like.dtype, device=like.device)
+
+
+class IntegerDequantization(Dequantization):
+    """Whole numbers v from low to high to y = v + u, u in [0, 1) drawn from q(u|v).
+
+    The log-probability of an event is then a mass, in nats: -log_prob / (elements ln 2) is its
+    bits per element, with no further constants. An event with other values has none.
+    """
+
+    low: int
+    high: int
+
+    def lift(self, x: Tensor, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
+        u, log_q = self._draw(x, generator)
+        below = torch.nextafter(x + 1, x)  # rounding must not carry y over to the next value
+        y = torch.minimum(x + u, below)
+        off = (x != x.round()) | (x < self.low) | (x > self.high)
+        return y, torch.where(off.flatten(1).any(1), torch.inf, log_q)
+
+    def lower(self, y: Tensor) -> Tensor:
+        return y.floor().clamp(self.low, self.high)
+
+    @abstractmethod
+    def _draw(self, x: Tensor, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
+        """A draw of u (B, *event), and log q(u|x), (B,)."""
+
+
+class AudioDequantization(IntegerDequantization):
+    """Samples of `bits` bits, -2^(bits-1) to 2^(bits-1) - 1, with uniform noise; clips (B, 1, T).
+
+    -log_prob / (T ln 2) is a clip's bits a sample, `bits` for a uniform model, whatever the
+    output law.
+    """
+
+    event_shape = (1, FREE)
+
+    def __init__(self, bits: int = 16) -> None:
+        super().__init__()
+        self.bits = bits
+        self.low, self.high = -self.full_scale, self.full_scale - 1
+
+    def extra_repr(self) -> str:
+        return f"bits={self.bits}"
+
+    @property
+    def full_scale(self) -> int:
+        """The number that an amplitude of 1 would be."""
+        return 1 << (self.bits - 1)
+
+    def _draw(self, x: Tensor, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
+        return uniform(x, generator), x.new_zeros(x.shape[0])
+
+
+class PixelDequantization(IntegerDequantization):
+    """Pixels v in {0 .. levels - 1} to y in [0, levels); bits per element are bits/dim."""
+
+    def __init__(self, event_shape: Sequence[int], levels: int = 256) -> None:
+        super().__init__()
+        self.event_shape = tuple(event_shape)
+        self.levels = levels
+        self.low, self.high = 0, levels - 1
+
+    def extra_repr(self) -> str:
+        return f"event_shape={self.event_shape}, levels={self.levels}"
+
+    def lift(self, x: Tensor, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
+        y, log_q = super().lift(x, generator)
+        return y.contiguous(memory_format=_order(x)), log_q
+
+
+class ImageDequantization(PixelDequantization):
+    """Uniform noise, drawn anew each time: q(u|v) = 1."""
+
+    def _draw(self, x: Tensor, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
+        return uniform(x, generator), x.new_zeros(x.shape[0])
+
+
+class VariationalDequantization(PixelDequantization):
+    """Noise from a conditional flow q(u|v), learned with the model: a tighter bound.
+
+    u = sigmoid(noise.forward(e; features(v))) with e ~ N(0, 1), so that
+    log q = log N(e) - log|det| - sum log u (1 - u). Its scores are not comparable with those of
+    uniform noise.
+    Reference: Flow++ (Ho, Chen, Srinivas, Duan, Abbeel, 2019), arXiv:1902.00275.
+
+    Args:
+        event_shape: the shape of an image, (C, H, W).
+        noise: a bijection of the image's shape, from e to logit u; its context is `features(v)`.
+        features: a net from pixels scaled to [-1, 1], (B, C, H, W), to (B, E, H, W).
+        levels: the number of values of a pixel.
+    """
+
+    def __init__(
+        self, event_shape: Sequence[int], noise: Bijection, features: nn.Module, levels: int = 256
+    ) -> None:
+        super().__init__(event_shape, levels)
+        self.noise = noise
+        self.features = features
+
+    def _draw(self, x: Tensor, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
+        e = torch.randn(x.shape, generator=generator, dtype=x.dtype, device=x.device)
+        v, log_det = in_pieces(self._logits, e, x)  # its activations are many times the images
+        log_normal = sum_event(-0.5 * e.square() - 0.5 * math.log(2 * math.pi))
+        log_slope = sum_event(F.logsigmoid(v) + F.logsigmoid(-v))
+        return torch.sigmoid(v), log_normal - log_det - log_slope
+
+    def _logits(self, e: Tensor, x: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Logit u from normal noise e, given the image, and the log|det| of that map."""
+        assert x is not None
+        return self.noise(e, self.features(2 * x / (self.levels - 1) - 1))
+
+
+def _order(x: Tensor) -> torch.memory_format:
+    """For images, the memory order in which convolutions are fastest."""
+    return torch.channels_last if x.ndim == 4 else torch.contiguous_format
+
+
+_OFF_LATTICE = 1e-2  # share of a step: well above rounding errors, well below real differences
+
+
+class TableDequantization(Dequantization):
+    """Rows of a table (B, D), NaN where a value is missing, to continuous rows (B, D + M).
+
+    A column on a lattice (integers, category codes, rounded numbers; `step` > 0, counted from
+    `low` if that is finite) gets uniform noise of one step: y = x + step u. A value off its
+    lattice has density zero. Each of the M columns that may be missing gets a flag column at the
+    end, 0 or 1 plus uniform noise. A missing value is drawn from a Gaussian in the column's
+    unbounded units, and log q contains its log-density. The log-probability of a rounded column is
+    a density, in the column's units; for integers and categories it is a mass.
+    """
+
+    step: Tensor
+    missing: Tensor
+    fill_mean: Tensor
+    fill_std: Tensor
+
+    def __init__(self, step: Tensor, missing: Tensor, low: Tensor, high: Tensor) -> None:
+        super().__init__()
+        self.event_shape = (step.numel(),)
+        self.register_buffer("step", step)
+        self.register_buffer("missing", missing)
+        self.support = Support(low, high)
+        self.register_buffer("fill_mean", torch.zeros_like(step))
+        self.register_buffer("fill_std", torch.ones_like(step))
+        self.columns_missing = [int(i) for i in missing.nonzero().flatten()]
+
+    def extra_repr(self) -> str:
+        lattice, missing = int((self.step > 0).sum()), len(self.columns_missing)
+        return (
+            f"{self.step.numel()} columns, {lattice} on a lattice, {missing} with missing values"
+        )
+
+    def lift(self, x: Tensor, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
+        noise, log_q = self._within_step(x, generator)
+        y = x + self.step * noise
+        if not self.columns_missing:
+            return y, log_q
+        noise = torch.randn(x.shape, generator=generator, dtype=x.dtype, device=x.device)
+        fill, log_slope = self.support.elements(self.fill_mean + self.fill_std * noise)
+        log_fill = (
+            -0.5 * noise.square() - 0.5 * math.log(2 * math.pi) - self.fill_std.log() - log_slope
+        )
+        absent = x.isnan()
+        flags = absent[:, self.columns_missing].to(x.dtype)
+        flags = flags + uniform(flags, generator)
+        y = torch.cat([torch.where(absent, fill, y), flags], 1)
+        return y, log_q + sum_event(log_fill * absent)
+
+    def _within_step(self, x: Tensor, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
+        """Uniform noise in [0, 1], and log q: 0, or inf for a row off the lattices.
+
+        Noise so near to 0 or 1 that rounding could carry it to another step is avoided, and a
+        value within rounding of its lattice is on it.
+        """
+        steps = self._in_steps(x)
+        size = (x.abs() + self.support.low.abs()) / self._spacing
+        margin = 4 * torch.finfo(x.dtype).eps * (size + 1)
+        off = (self.step > 0) & ((steps - steps.round()).abs() > _OFF_LATTICE + margin)
+        margin = margin.clamp(max=0.25)
+        noise = torch.minimum(torch.maximum(uniform(x, generator), margin), 1 - margin)
+        return noise, torch.where(off.any(1), torch.inf, 0.0).to(x.dtype)
+
+    def lower(self, y: Tensor) -> Tensor:
+        features = self.event_shape[0]
+        x = y[:, :features]
+        on_lattice = self.support.low + self._in_steps(x).floor() * self._spacing
+        x = torch.where(self.step > 0, on_lattice, x)
+        if not self.columns_missing:
+            return x
+        absent = torch.zeros_like(x, dtype=torch.bool)
+        absent[:, self.columns_missing] = y[:, features:] >= 1
+        return torch.where(absent, torch.nan, x)
+
+    @property
+    def _spacing(self) -> Tensor:
+        return torch.where(self.step > 0, self.step, 1.0)
+
+    def _in_steps(self, x: Tensor) -> Tensor:
+        """The distance of x in steps from the first point of its lattice, or else from 0."""
+        return (x - self.support.low) / self._spacing
+
+    @torch.no_grad()
+    def observe(self, x: Tensor) -> None:
+        # Mean and deviation of the Gaussian from which missing values are drawn.
+        for column in self.columns_missing:
+            present = ~x[:, column].isnan()
+            if not present.any():
+                continue
+            values = self.support.inverse(x.where(present.unsqueeze(1), torch.nan))[0][
+                present, column
+            ]
+            std, mean = torch.std_mean(values, correction=0)
+            self.fill_mean[column] = mean
+            self.fill_std[column] = std.clamp(min=1e-3)
