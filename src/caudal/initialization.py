@@ -23,8 +23,8 @@ def initialize(
 ) -> None:
     """Data-dependent initialisation from rows x (B, *event), ideally many.
 
-    Every ActNorm, Standardise and BatchNorm takes its statistics from the data that reach it after
-    the layers nearer to the data have theirs. The embedding of the context and the dequantisation
+    Every layer with statistics of its own (ActNorm, Standardise, Gaussianise, ...) takes them from
+    the data that reach it, after the layers nearer to the data have theirs. The embedding of the context and the dequantisation
     take theirs too. An ActNorm that has been initialised before is left unchanged.
 
     Raises:
@@ -94,9 +94,10 @@ def _observe(
     waiting = {id(module) for module in flow.bijection.modules() if isinstance(module, kind)}
     lifted, _ = flow.lift(x, generator)
     with values_alone():
-        for name, part, part_input in walk(flow.bijection, lifted, flow.embed(context)):
+        embedded = flow.embed(context)
+        for name, part, part_input in walk(flow.bijection, lifted, embedded):
             if isinstance(part, kind):
-                part.observe(part_input)
+                part.observe(part_input, embedded)
                 waiting.discard(id(part))
             elif any(id(module) in waiting for module in part.modules()):
                 missed = f"{name} holds a {kind.__name__}"

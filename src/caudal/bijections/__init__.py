@@ -1,6 +1,7 @@
 """Invertible layers. They know nothing of the nets inside them: the two meet in recipes."""
 
 from caudal.bijections.autoregressive import Autoregressive, by_sweeps
+from caudal.bijections.copula import Correlate, Gaussianise
 from caudal.bijections.coupling import Coupling
 from caudal.bijections.iterated import Residual, Triangular
 from caudal.bijections.linear import Conv1x1, Flip, LUConv1x1, LULinear, Permutation
@@ -14,11 +15,13 @@ __all__ = [
     "Autoregressive",
     "BatchNorm",
     "Conv1x1",
+    "Correlate",
     "Coupling",
     "DataDependent",
     "FactorOut",
     "Flattened",
     "Flip",
+    "Gaussianise",
     "LUConv1x1",
     "LULinear",
     "Logit",

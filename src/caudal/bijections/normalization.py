@@ -20,8 +20,11 @@ class DataDependent(Bijection):
     """A bijection with statistics from data, set by `caudal.initialize` and `calibrate`."""
 
     @abstractmethod
-    def observe(self, x: Tensor) -> None:
-        """Sets the statistics from data-side inputs x (B, *event), ideally many rows."""
+    def observe(self, x: Tensor, context: Tensor | None = None) -> None:
+        """Sets the statistics from data-side inputs x (B, *event), ideally many rows.
+
+        `context` is that of the rows, as the flow embeds it.
+        """
 
 
 def _moments(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -67,7 +70,7 @@ class Standardise(DataDependent):
         return (x - self.mean) / self.std, _per_row(-self.std.log(), x)
 
     @torch.no_grad()
-    def observe(self, x: Tensor) -> None:
+    def observe(self, x: Tensor, context: Tensor | None = None) -> None:
         mean, std = _moments(x)
         self.mean.copy_(mean)
         self.std.copy_(std)
@@ -104,7 +107,7 @@ class ActNorm(DataDependent):
         return (x - self.mean) * minus_log_std.exp(), _per_row(minus_log_std, x)
 
     @torch.no_grad()
-    def observe(self, x: Tensor) -> None:
+    def observe(self, x: Tensor, context: Tensor | None = None) -> None:
         if self.initialized:
             return
         mean, std = _moments(x)
@@ -150,7 +153,7 @@ class BatchNorm(DataDependent):
         return torch.addcmul(self.beta, x - mean, log_slope.exp()), _per_row(log_slope, x)
 
     @torch.no_grad()
-    def observe(self, x: Tensor) -> None:
+    def observe(self, x: Tensor, context: Tensor | None = None) -> None:
         var, mean = torch.var_mean(x.double(), [0, *range(2, x.ndim)], correction=0, keepdim=True)
         self.mean.copy_(mean[0])
         self.var.copy_(var[0])
@@ -206,7 +209,7 @@ class ZCA(DataDependent):
             return F.linear(x - self.mean, self.whiten), self.log_det.expand(x.shape[0])
 
     @torch.no_grad()
-    def observe(self, x: Tensor) -> None:
+    def observe(self, x: Tensor, context: Tensor | None = None) -> None:
         mean = x.mean(0, dtype=torch.float64)
         products = x.new_zeros(x.shape[1], x.shape[1], dtype=torch.float64)
         for rows in x.split(_PIECE):

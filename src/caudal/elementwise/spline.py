@@ -11,7 +11,7 @@ from torch import Tensor
 from caudal.elementwise.protocol import Elementwise, Scalar
 
 
-class _Bin(NamedTuple):
+class Piece(NamedTuple):
     """The piece of the spline an element falls in; lengths in units of the domain [0, 1]."""
 
     left: Tensor  # start in x
@@ -49,7 +49,7 @@ class RationalQuadraticSpline(Elementwise):
     def forward(self, z: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
         v, inside = self._to_unit(z)
         piece = self._pieces(v, params, by_height=True)
-        u, slope = _solve(v, piece)
+        u, slope = solve(v, piece)
         x = (2 * u - 1) * self.bound
         return torch.where(inside, x, z), torch.where(inside, -slope.log(), 0.0)
 
@@ -57,7 +57,7 @@ class RationalQuadraticSpline(Elementwise):
         u, inside = self._to_unit(x)
         piece = self._pieces(u, params, by_height=False)
         xi = ((u - piece.left) / piece.width).clamp(0, 1)
-        v, slope = _evaluate(xi, piece)
+        v, slope = evaluate(xi, piece)
         z = (2 * v - 1) * self.bound
         return torch.where(inside, z, x), torch.where(inside, slope.log(), 0.0)
 
@@ -73,15 +73,15 @@ class RationalQuadraticSpline(Elementwise):
         inside = value.abs() <= self.bound
         return (value.clamp(-self.bound, self.bound) / self.bound + 1) / 2, inside
 
-    def _pieces(self, unit: Tensor, params: Tensor, *, by_height: bool) -> _Bin:
+    def _pieces(self, unit: Tensor, params: Tensor, *, by_height: bool) -> Piece:
         if params.stride(0) != 1 or params.shape[0] == 1:
             return self._locate(unit, params, by_height=by_height)
         # The batch is contiguous in memory, as masked nets leave it. Elements can be in any order,
         # and with the batch last this takes 0.6 of the time.
         piece = self._locate(unit.transpose(0, -1), params.transpose(0, -1), by_height=by_height)
-        return _Bin(*(part.transpose(0, -1) for part in piece))
+        return Piece(*(part.transpose(0, -1) for part in piece))
 
-    def _locate(self, unit: Tensor, params: Tensor, *, by_height: bool) -> _Bin:
+    def _locate(self, unit: Tensor, params: Tensor, *, by_height: bool) -> Piece:
         bins = self.bins
         sizes = params[:, : 2 * bins].unflatten(1, (2, bins)).softmax(2)
         sizes = self.min_size + (1 - self.min_size * bins) * sizes  # (B, 2, K, *event)
@@ -93,7 +93,7 @@ class RationalQuadraticSpline(Elementwise):
         start = ends.gather(2, both).squeeze(2) - size
         # Zero parameters pad both ends: by construction their slope is exactly 1.
         raw = F.pad(params[:, 2 * bins :], [0, 0] * (unit.ndim - 1) + [1, 1])
-        return _Bin(
+        return Piece(
             start[:, 0],
             size[:, 0],
             start[:, 1],
@@ -107,7 +107,7 @@ class RationalQuadraticSpline(Elementwise):
         return self.min_slope + F.softplus(raw + math.log(math.expm1(1 - self.min_slope)))
 
 
-def _evaluate(xi: Tensor, piece: _Bin) -> tuple[Tensor, Tensor]:
+def evaluate(xi: Tensor, piece: Piece) -> tuple[Tensor, Tensor]:
     """The spline at the fraction xi of its piece: value and slope (equations 4 and 5)."""
     chord = piece.height / piece.width
     between = xi * (1 - xi)
@@ -122,7 +122,7 @@ def _evaluate(xi: Tensor, piece: _Bin) -> tuple[Tensor, Tensor]:
     return piece.bottom + value, chord.square() * rise / denominator.square()
 
 
-def _solve(v: Tensor, piece: _Bin) -> tuple[Tensor, Tensor]:
+def solve(v: Tensor, piece: Piece) -> tuple[Tensor, Tensor]:
     """The point at which the spline has the value v, and its slope there.
 
     xi = 2c / (-b - sqrt(b^2 - 4ac)), the form of the root without cancellation. Rounding can take
@@ -137,4 +137,4 @@ def _solve(v: Tensor, piece: _Bin) -> tuple[Tensor, Tensor]:
     discriminant = b.square() - 4 * a * c
     root = discriminant.clamp(min=torch.finfo(v.dtype).tiny).sqrt()
     xi = (2 * c / (-b - root)).clamp(0, 1)
-    return piece.left + xi * piece.width, _evaluate(xi, piece)[1]
+    return piece.left + xi * piece.width, evaluate(xi, piece)[1]

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from caudal.bijection import Bijection, Chain
-from caudal.bijections import Standardise, Support
+from caudal.bijection import Bijection, Chain, parts_of
+from caudal.bijections import Correlate, Gaussianise, Standardise, Support
 from caudal.data import (
     Column,
     Dataset,
@@ -152,8 +152,9 @@ class Table(OneShape):
         """The recipe's flow, dressed for the columns of a table.
 
         From the data to the noise: rounding noise and flags for missing values, the columns'
-        supports opened to the whole line, standardisation, the recipe's bijection. `initialize`
-        fits the standardisation.
+        distributions made normal, the recipe's bijection, and a correlation. `initialize` fits the
+        distributions and the correlation, so that training begins at the Gaussian copula if the
+        recipe begins at the identity.
         """
         columns = schema.columns
         missing = torch.tensor([column.missing for column in columns])
@@ -163,15 +164,19 @@ class Table(OneShape):
         high = torch.tensor([_top(column) for column in columns])
         embedding = ColumnEmbedding(schema.levels_of_context) if schema.context else None
         features = (len(columns) + flags,)
-        core = recipe.build(features, (embedding.n_features,) if embedding else None)
-        dressing: list[Bijection] = [Standardise(features)]
-        all_low = torch.cat([low, torch.zeros(flags)])
-        all_high = torch.cat([high, torch.full((flags,), 2.0)])
-        if (all_low.isfinite() | all_high.isfinite()).any():
-            dressing.append(Support(all_low, all_high))
+        context = embedding.n_features if embedding else 0
+        core = recipe.build(features, (context,) if embedding else None)
+        ends = torch.cat([low, torch.zeros(flags)]), torch.cat([high, torch.full((flags,), 2.0)])
+        parts: list[Bijection] = [core.bijection]
+        if schema.marginals == "fitted":
+            cells = torch.cat([step, torch.ones(flags)])
+            layers = parts_of(core.bijection)
+            parts = [Correlate(*features, context), *layers, Gaussianise(*ends, cells)]
+        else:
+            parts += _standardising(*ends)
         uneven = bool(flags or step.any())
         return Flow(
-            Chain([core.bijection, *dressing]),
+            Chain(parts),
             core.base,
             context_shape=(len(schema.context),) if schema.context else None,
             embedding=embedding,
@@ -272,6 +277,14 @@ class Table(OneShape):
         x, context, _ = grid.four
         asked = (x, context, grid.n, grid.seed)
         write_table_manifold(path, model.flow, model.schema, *asked)
+
+
+def _standardising(low: Tensor, high: Tensor) -> list[Bijection]:
+    """Supports opened to the whole line by logarithms, then standardised."""
+    scaling: list[Bijection] = [Standardise(low.shape)]
+    if (low.isfinite() | high.isfinite()).any():
+        scaling.append(Support(low, high))
+    return scaling
 
 
 def _end(value: float | None, default: float) -> float:

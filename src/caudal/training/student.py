@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from caudal.bijection import Bijection, parts_of
-from caudal.bijections import LULinear, Permutation
+from caudal.bijections import Correlate, LULinear, Permutation
 from caudal.errors import InputError
 from caudal.flow import Flow
 from caudal.modality import assemble, modality_of
@@ -117,7 +117,8 @@ def share_mixing(student: Flow, teacher: Flow) -> None:
 
 
 def _mixing(flow: Flow) -> list[Bijection]:
-    return [part for part in parts_of(flow.bijection) if isinstance(part, LULinear | Permutation)]
+    mixing = Correlate | LULinear | Permutation
+    return [part for part in parts_of(flow.bijection) if isinstance(part, mixing)]
 
 
 def _teachers_like(recipe: Recipe) -> list[str]:

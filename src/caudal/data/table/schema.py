@@ -1,7 +1,7 @@
 """What each column of a user's table is, and how its rows become numbers and rows again."""
 
 from dataclasses import asdict, dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import pyarrow as pa
 import torch
@@ -14,6 +14,8 @@ from caudal.data.schema import Schema
 from caudal.data.table import decode, encode
 from caudal.data.table.limits import refuse_outside
 from caudal.data.unit import NATS, Unit
+
+Marginals = Literal["fitted", "standardised"]
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,8 @@ class TableSchema(Schema):
 
     columns: tuple[Column, ...]
     context: tuple[Column, ...] = ()
+    marginals: Marginals = "fitted"
+    """Whether columns come to the flow by their fitted distributions, or standardised alone."""
 
     @property
     def what(self) -> str:
@@ -124,6 +128,7 @@ class TableSchema(Schema):
         return {
             "columns": [asdict(column) for column in self.columns],
             "context": [asdict(column) for column in self.context],
+            "marginals": self.marginals,
         }
 
     @classmethod
@@ -131,4 +136,5 @@ class TableSchema(Schema):
         return cls(
             tuple(Column.from_dict(column) for column in data["columns"]),
             tuple(Column.from_dict(column) for column in data["context"]),
+            data.get("marginals", "standardised"),  # as in files of version 0.1.0
         )
