@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from annotated_types import Ge, Gt, Lt
 
@@ -18,14 +18,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SplineRecipe(Recipe):
-    """What the neural spline flows share: steps of permutation, LU linear map and spline layer."""
+    """What the neural spline flows share: LU linear maps, permutations and spline layers."""
 
     paper = "Durkan, Bekasov, Murray, Papamakarios, arXiv:1906.04032"
     year = 2019
     scores = "parallel"
 
+    _turn: ClassVar[int] = 1
+    """How many spline layers it takes to move every column, and then columns are permuted."""
+
     layers: Annotated[int, Ge(0)] = 10
-    """Steps, each a random permutation, an LU linear map and a spline layer."""
+    """Steps, each an LU linear map and a spline layer, with random permutations between them."""
     hidden: Annotated[int, Ge(1)] = 256
     """Units of each layer of the residual nets."""
     blocks: Annotated[int, Ge(1)] = 2
@@ -45,16 +48,17 @@ class SplineRecipe(Recipe):
         parts = self._mixing(features)
         for layer in range(self.layers):
             parts.append(self._layer(spline, features, context, layer))
-            parts += self._mixing(features)
+            parts += self._mixing(features, permuted=layer % self._turn == self._turn - 1)
         base = caudal.base.Normal((features,))
         return caudal.Flow(caudal.Chain(parts), base, context_shape=context_shape)
 
-    def _mixing(self, features: int) -> list[caudal.Bijection]:
+    def _mixing(self, features: int, permuted: bool = True) -> list[caudal.Bijection]:
         """An LU linear map and a random permutation."""
         import torch
 
         linear = caudal.bijections.LULinear(features)
-        return [linear, caudal.bijections.Permutation(torch.randperm(features))]
+        order = torch.randperm(features) if permuted else torch.arange(features)
+        return [linear, caudal.bijections.Permutation(order)]
 
     @abstractmethod
     def _layer(
@@ -76,12 +80,15 @@ class SplineRecipe(Recipe):
 class NSF(SplineRecipe):
     """Rational-quadratic spline couplings, RQ-NSF (C).
 
+    Columns are permuted after every second coupling, as two with opposite masks move each column
+    once: a permutation in between could undo the change of masks.
     Reference: Neural spline flows (Durkan, Bekasov, Murray, Papamakarios, 2019), arXiv:1906.04032.
     """
 
     name = "nsf"
     good_for = "sharp densities, fast both ways: the strongest of the coupling flows here"
     samples = "parallel"
+    _turn = 2
 
     def _layer(
         self, spline: RationalQuadraticSpline, features: int, context: int, layer: int

@@ -7,7 +7,9 @@ from typing import Any, cast
 
 from torch import Tensor
 
+from caudal.bijections import Correlate
 from caudal.data.source import Batch, Source
+from caudal.flow import Flow
 from caudal.errors import NumericalError
 from caudal.training.devices import leads
 from caudal.training.diagnosis import diagnose
@@ -72,6 +74,9 @@ class Trainer:
         plan = Plan(self.total, self.position.step, self.options.batch_size, self.per_epoch)
         self.reporter.start(plan)
         self.engine.flow.train()
+        if self.position.step == 0 and _begins_fitted(self.engine.flow):
+            self._keep_if_best(self.validator.measure())
+            self.keeper.keep_best(self.engine.flow, self.position)
         while not (ended := self._ended()):
             epoch, done = divmod(self.position.step, self.per_epoch)
             for batch in self._epoch(epoch, done):
@@ -126,11 +131,7 @@ class Trainer:
         train = self.engine.meter.validation()
         with self.validator.averaged():
             measured = self.validator.measure()
-            best = measured["valid"] < position.best_valid
-            if best:
-                state = self.engine.flow.state_dict()
-                position.best = {name: t.detach().cpu().clone() for name, t in state.items()}
-                position.best_step, position.best_valid = position.step, measured["valid"]
+            best = self._keep_if_best(measured)
             self._show()
         position.stale = 0 if best else position.stale + 1
         self._record(*train, **measured, best=best)
@@ -138,6 +139,16 @@ class Trainer:
             self.keeper.keep_best(self.engine.flow, position)
         self._keep_state()
         self.reporter.validated(self.history[-1])
+
+    def _keep_if_best(self, measured: dict[str, float]) -> bool:
+        """Keeps the weights in memory if no others have validated better; says whether it did."""
+        position = self.position
+        if measured["valid"] >= position.best_valid:
+            return False
+        state = self.engine.flow.state_dict()
+        position.best = {name: t.detach().cpu().clone() for name, t in state.items()}
+        position.best_step, position.best_valid = position.step, measured["valid"]
+        return True
 
     def _show(self) -> None:
         """Calls `watch` with the flow in evaluation mode; the time is not counted as training."""
@@ -209,3 +220,8 @@ class Trainer:
         """This process's share of a batch, on its device."""
         fabric = self.engine.fabric
         return to_device(share(whole, fabric.global_rank, fabric.world_size), self.engine.like)
+
+
+def _begins_fitted(flow: Flow) -> bool:
+    """Whether a flow is a model of the data before its first step, which training may not better."""
+    return any(isinstance(part, Correlate) for part in flow.modules())
