@@ -49,6 +49,8 @@ class Gaussianise(DataDependent):
     x: Tensor
     z: Tensor
     tails: Tensor
+    low: Tensor
+    high: Tensor
     step: Tensor
 
     def __init__(self, low: Tensor, high: Tensor, step: Tensor | None = None) -> None:

@@ -179,11 +179,11 @@ class Images(OneShape):
         embedding = ColumnEmbedding(schema.levels_of_context) if schema.context else None
         context = (embedding.n_features,) if embedding else None
         if recipe.images:
-            core = recipe.build(shape, context)
+            core = recipe.build(shape, context, standardise=False)
             bijection, base = core.bijection, core.base
         else:
             features = (schema.countable,)
-            core = recipe.build(features, context)
+            core = recipe.build(features, context, standardise=False)
             # Pixels that hardly vary start as noise like the others; otherwise NICE takes hours.
             inner = Chain([core.bijection, Standardise(features)])
             bijection = Flattened(inner, shape)

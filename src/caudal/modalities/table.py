@@ -165,7 +165,7 @@ class Table(OneShape):
         embedding = ColumnEmbedding(schema.levels_of_context) if schema.context else None
         features = (len(columns) + flags,)
         context = embedding.n_features if embedding else 0
-        core = recipe.build(features, (context,) if embedding else None)
+        core = recipe.build(features, (context,) if embedding else None, standardise=False)
         ends = torch.cat([low, torch.zeros(flags)]), torch.cat([high, torch.full((flags,), 2.0)])
         parts: list[Bijection] = [core.bijection]
         if schema.marginals == "fitted":

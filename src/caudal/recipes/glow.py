@@ -48,7 +48,7 @@ class Glow(Recipe):
     conv: Literal["plain", "lu"] = "plain"
     """Parameters of the 1x1 convolutions: the matrix itself, or LU factors, never singular."""
 
-    def build(
+    def _build(
         self, event_shape: Sequence[int], context_shape: Sequence[int] | None = None
     ) -> caudal.Flow:
         shape, context = self._image_sizes(event_shape, context_shape)

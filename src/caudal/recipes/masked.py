@@ -35,7 +35,7 @@ class MADE(Recipe):
     direct: bool = False
     """Connect inputs to outputs directly as well."""
 
-    def build(
+    def _build(
         self, event_shape: Sequence[int], context_shape: Sequence[int] | None = None
     ) -> caudal.Flow:
         features, context = self._sizes(event_shape, context_shape)
@@ -70,7 +70,7 @@ class MAFRecipe(Recipe):
     batch_norm: bool = True
     """Batch normalisation after each layer."""
 
-    def build(
+    def _build(
         self, event_shape: Sequence[int], context_shape: Sequence[int] | None = None
     ) -> caudal.Flow:
         features, context = self._sizes(event_shape, context_shape)
@@ -157,7 +157,7 @@ class IAF(Recipe):
     activation: Activation = "relu"
     """Activation of the hidden layers."""
 
-    def build(
+    def _build(
         self, event_shape: Sequence[int], context_shape: Sequence[int] | None = None
     ) -> caudal.Flow:
         features, context = self._sizes(event_shape, context_shape)

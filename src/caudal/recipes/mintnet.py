@@ -46,7 +46,7 @@ class MintNet(Recipe):
     """Images: resolutions, the first is that of the image; by default 3, or fewer if the size
     cannot be halved so often."""
 
-    def build(
+    def _build(
         self, event_shape: Sequence[int], context_shape: Sequence[int] | None = None
     ) -> caudal.Flow:
         if not isinstance(event_shape, int) and len(event_shape) == 3:

@@ -40,7 +40,7 @@ class NICE(Recipe):
     whiten: bool = False
     """Begin with ZCA whitening, as its CIFAR-10 and SVHN models do: a fixed D x D matrix."""
 
-    def build(
+    def _build(
         self, event_shape: Sequence[int], context_shape: Sequence[int] | None = None
     ) -> caudal.Flow:
         features, context = self._sizes(event_shape, context_shape)

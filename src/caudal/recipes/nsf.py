@@ -40,7 +40,7 @@ class SplineRecipe(Recipe):
     dropout: Annotated[float, Ge(0), Lt(1)] = 0.0
     """Share of units dropped inside the blocks in training."""
 
-    def build(
+    def _build(
         self, event_shape: Sequence[int], context_shape: Sequence[int] | None = None
     ) -> caudal.Flow:
         features, context = self._sizes(event_shape, context_shape)

@@ -48,7 +48,7 @@ class NSFImage(Recipe):
     factor_out: bool = True
     """Let half of the channels leave at each scale; otherwise all go on to the next."""
 
-    def build(
+    def _build(
         self, event_shape: Sequence[int], context_shape: Sequence[int] | None = None
     ) -> caudal.Flow:
         shape, context = self._image_sizes(event_shape, context_shape)

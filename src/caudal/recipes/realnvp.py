@@ -57,7 +57,7 @@ class RealNVP(Recipe):
     batch_norm: bool = True
     """Batch normalisation after each coupling."""
 
-    def build(
+    def _build(
         self, event_shape: Sequence[int], context_shape: Sequence[int] | None = None
     ) -> caudal.Flow:
         if not isinstance(event_shape, int) and len(event_shape) == 3:

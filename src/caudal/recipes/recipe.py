@@ -64,15 +64,34 @@ class Recipe(ABC):
     def __post_init__(self) -> None:
         check_fields(self)
 
-    @abstractmethod
     def build(
-        self, event_shape: Sequence[int], context_shape: Sequence[int] | None = None
+        self,
+        event_shape: Sequence[int],
+        context_shape: Sequence[int] | None = None,
+        *,
+        standardise: bool = True,
     ) -> caudal.Flow:
         """A new flow over events of this shape, given context vectors of shape (C,) if any.
+
+        Events and context may have any location and scale: `caudal.initialize`, and so
+        `caudal.fit`, measures both, and the flow standardises them as part of its density.
+
+        Args:
+            event_shape: the shape of one event, such as (D,) or (C, H, W).
+            context_shape: the shape of its context, for a conditional flow.
+            standardise: without it the flow is the paper's alone, for data of about unit scale.
 
         Raises:
             ValueError: the recipe cannot model events or context of that shape.
         """
+        flow = self._build(event_shape, context_shape)
+        return _standardised(flow) if standardise else flow
+
+    @abstractmethod
+    def _build(
+        self, event_shape: Sequence[int], context_shape: Sequence[int] | None = None
+    ) -> caudal.Flow:
+        """The flow of the paper, which is `build` without standardisation."""
 
     def _sizes(
         self, event_shape: Sequence[int], context_shape: Sequence[int] | None
@@ -104,6 +123,23 @@ class Recipe(ABC):
         if isinstance(shape, int) or len(shape) != 1 or shape[0] < 1:
             raise ValueError(f"{self.name} takes context vectors (C,), got shape {shape}")
         return shape[0]
+
+
+def _standardised(flow: caudal.Flow) -> caudal.Flow:
+    """The flow of standardised events and context; a base on an interval has its own scale."""
+    parts = caudal.bijection.parts_of(flow.bijection)
+    if not isinstance(flow.base, caudal.base.Uniform):
+        parts.append(caudal.bijections.Standardise(flow.base.event_shape))
+    embedding = flow.embedding
+    if embedding is None and flow.context_shape is not None:
+        embedding = caudal.nets.ColumnEmbedding([0] * flow.context_shape[0])
+    return caudal.Flow(
+        caudal.Chain(parts),
+        flow.base,
+        context_shape=flow.context_shape,
+        embedding=embedding,
+        dequantization=flow.dequantization,
+    )
 
 
 def parity(features: int, layer: int) -> Tensor:

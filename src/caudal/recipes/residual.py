@@ -51,7 +51,7 @@ class ResidualRecipe(Recipe):
     def _series(self) -> tuple[Series, Series]:
         """The series in training, and in evaluation."""
 
-    def build(
+    def _build(
         self, event_shape: Sequence[int], context_shape: Sequence[int] | None = None
     ) -> caudal.Flow:
         if not isinstance(event_shape, int) and len(event_shape) == 3:

@@ -109,7 +109,7 @@ class WaveNet(AudioRecipe):
     components: Annotated[int, Ge(1)] = 10
     """Logistics of the mixture."""
 
-    def build(
+    def _build(
         self, event_shape: Sequence[int] = CLIP, context_shape: Sequence[int] | None = None
     ) -> caudal.Flow:
         import torch
@@ -167,7 +167,7 @@ class ParallelWaveNet(AudioRecipe):
     noise: Literal["normal", "logistic"] = "normal"
     """Density of the noise: normal for Gaussian teachers, logistic for mixtures."""
 
-    def build(
+    def _build(
         self, event_shape: Sequence[int] = CLIP, context_shape: Sequence[int] | None = None
     ) -> caudal.Flow:
         import torch

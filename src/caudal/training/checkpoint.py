@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 MODEL = "model.safetensors"
 """The name of the model in a run folder."""
-FORMAT = 1
+FORMAT = 2
 """Version of the metadata; a higher one is refused, a lower one is read."""
 _KEY = "caudal"
 _DTYPES = {"float32": torch.float32, "float64": torch.float64}
@@ -215,7 +215,8 @@ def _rebuild(metadata: dict[str, Any]) -> tuple[Recipe, "Schema | None", Flow]:
         from caudal.data import schema_from_dict
 
         schema = schema_from_dict(metadata["schema"])
-    flow = _build(recipe, schema, metadata["event_shape"], metadata["context_shape"])
+    shapes = metadata["event_shape"], metadata["context_shape"]
+    flow = _build(recipe, schema, *shapes, standardise=metadata["format"] > 1)
     return recipe, schema, flow.to(dtype)
 
 
@@ -224,10 +225,11 @@ def _build(
     schema: "Schema | None",
     event_shape: Sequence[int],
     context_shape: Sequence[int] | None,
+    standardise: bool = True,
 ) -> Flow:
     """A new flow, for the data of a schema or for plain tensors, without touching randomness."""
     with torch.random.fork_rng([]):  # building draws initial weights
         if schema is not None:
             return assemble(recipe, schema)
         context = None if context_shape is None else tuple(context_shape)
-        return recipe.build(tuple(event_shape), context)
+        return recipe.build(tuple(event_shape), context, standardise=standardise)
