@@ -40,7 +40,7 @@ from caudal.losses import (
     nll_per_element,
 )
 from caudal.model import Model, load
-from caudal.model.command import command_of
+from caudal.model.finishing import command_of
 from caudal.recipes import ParallelWaveNet, WaveNet
 from caudal.report import Autoregression, evaluate
 from caudal.report.audio.copies import Copy, clips_to_copy, draw_copies

@@ -17,7 +17,7 @@ from PIL import Image
 from caudal.cli.train import read_options
 from caudal.data import open_images, write_grid
 from caudal.modality import assemble, modality
-from caudal.model.command import command_of
+from caudal.model.finishing import command_of
 from caudal.nets.spectral import Spectral
 from caudal.recipes import RECIPES, Glow
 from caudal.recipes.presets import PRESETS

@@ -2,12 +2,14 @@
 
 import shlex
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
-from caudal.cli import tell
-from caudal.cli.options import DistillOptions
-from caudal.cli.screen import Screen
+from tyro.conf import FlagCreatePairsOff, Positional
+
+from caudal.cli.screen import Screen, with_advice
+from caudal.cli.train import AnyRecipe, MakeOptions
 from caudal.cli.words import parse, peek
 from caudal.errors import InputError
 from caudal.modality import MODALITIES, modality
@@ -21,6 +23,30 @@ from caudal.model.students import (
 )
 from caudal.training.devices import leads
 
+Objective = TypeVar("Objective")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DistillOptions(MakeOptions[AnyRecipe], Generic[AnyRecipe, Objective]):
+    """Trains a student that samples in one pass to be a teacher that goes step by step.
+
+    The student is evaluated as any run is, where its own density is fast enough, and measured
+    against its teacher: divergences both ways, weights, a classifier, columns, speed; for audio
+    the divergence, and spectra and loudness beside real clips.
+    """
+
+    teacher: Positional[str]
+    """Run folder of the teacher."""
+    distillation: Objective
+    out: str | None = None
+    """Run folder; TEACHER-STUDENT if not given."""
+    student: str | None = None
+    """Recipe of the student: iaf, nsf-iaf, nsf, realnvp, nice; for images also glow; for audio
+    parallel-wavenet. If not given, an inverse autoregressive flow of the teacher's depth, or the
+    coupling flow that suits the data. --student NAME --help tells its own options."""
+    resume: FlagCreatePairsOff[bool] = False
+    """Go on with the run in --out; give the other options as before."""
+
 
 def run(words: list[str]) -> int:
     """Runs the command."""
@@ -29,16 +55,17 @@ def run(words: list[str]) -> int:
     teacher.voice = screen
     out = Path(options.out or f"{options.teacher.rstrip('/')}-{options.recipe.name}")
     parts = options.recipe, options.training, options.distillation, options.report
-    modes = {"resume": options.resume, "overwrite": options.overwrite}
     try:
-        model = distill_with(StudentSettings(*parts), teacher, out, **modes, voice=screen)
+        model = distill_with(
+            StudentSettings(*parts), teacher, out, **options.modes(), voice=screen
+        )
         if leads():
-            tell.trained(screen, model)
+            screen.trained(model)
             _tell_exact(screen, model, options.teacher, out)
     except KeyboardInterrupt as error:
         again = [word for word in words if word not in ("--resume", "--overwrite")]
         command = shlex.join(["caudal", "distill", *again, "--resume"])
-        raise tell.with_advice(error, out, command) from None
+        raise with_advice(error, out, command) from None
     return 0
 
 
@@ -57,8 +84,7 @@ def read_options(words: Sequence[str]) -> tuple[DistillOptions[Any, Any], Model]
     teacher = load(words[0])
     start = usual_student(teacher, name)
     options = _parse(words, start)
-    if options.resume and options.overwrite:
-        raise InputError("--resume and --overwrite: choose one of them")
+    options.modes()
     return options, teacher
 
 
@@ -77,7 +103,8 @@ def _parse(words: Sequence[str], start: StudentSettings) -> DistillOptions[Any, 
     generic: Any = DistillOptions
     kind = generic[type(start.recipe), type(start.distillation)]
     training = start.training.counted_by(**peek(words, "epochs", "steps"))
-    default = DistillOptions(tyro.MISSING, start.recipe, training, start.distillation)
+    parts = {"recipe": start.recipe, "training": training, "distillation": start.distillation}
+    default = DistillOptions(teacher=tyro.MISSING, **parts)
     return parse(kind, words, "caudal distill", default)
 
 

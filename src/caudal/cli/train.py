@@ -2,12 +2,13 @@
 
 import inspect
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
-from caudal.cli import tell
-from caudal.cli.options import TrainOptions
-from caudal.cli.screen import Screen
+from tyro.conf import FlagCreatePairsOff
+
+from caudal.cli.screen import Screen, with_advice
 from caudal.cli.words import parse, peek, read_yaml
 from caudal.errors import InputError
 from caudal.model.settings import (
@@ -20,8 +21,12 @@ from caudal.model.settings import (
 )
 from caudal.model.training import train_with
 from caudal.names import near
-from caudal.recipes import PRESETS, RECIPES, find_recipe
+from caudal.recipes import PRESETS, RECIPES, Recipe, find_recipe
 from caudal.training.devices import leads
+from caudal.training.options import Training
+
+Data = TypeVar("Data")
+AnyRecipe = TypeVar("AnyRecipe", bound=Recipe)
 
 USAGE = """usage: caudal train RECIPE --data DATA [--out FOLDER] ...
 
@@ -34,6 +39,48 @@ caudal recipes for what each is good for, and caudal train RECIPE --help for all
   caudal train wavenet --data vowels --context vowel           built-in audio, given a label"""
 
 
+@dataclass(frozen=True, kw_only=True)
+class MakeOptions(Generic[AnyRecipe]):
+    """The options of every command that makes a run."""
+
+    recipe: AnyRecipe
+    training: Training
+    out: str | None = None
+    """Run folder; runs/RECIPE-DATA if not given."""
+    resume: FlagCreatePairsOff[bool] = False
+    """Go on with the run in --out, with the options in its config.yaml; flags override them."""
+    report: bool = True
+    """Draw the pictures and write report.html at the end; it takes some seconds."""
+    overwrite: FlagCreatePairsOff[bool] = False
+    """Replace the run in --out, if there is one."""
+    json: FlagCreatePairsOff[bool] = False
+    """Print the result as one JSON object on standard output, all else on standard error."""
+
+    def modes(self) -> dict[str, bool]:
+        """What becomes of a run that is in the folder already.
+
+        Raises:
+            InputError: both --resume and --overwrite.
+        """
+        if self.resume and self.overwrite:
+            raise InputError("--resume and --overwrite: choose one of them")
+        return {"resume": self.resume, "overwrite": self.overwrite}
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainOptions(MakeOptions[AnyRecipe], Generic[Data, AnyRecipe]):
+    """Fits a flow to a table, images or audio; leaves a folder with model, numbers and report.
+
+    Interrupted with Ctrl-C, it saves; --resume goes on.
+    """
+
+    data: Data
+    preset: str | None = None
+    """A configuration of the recipe's paper; options that are given override it."""
+    config: str | None = None
+    """A file of options as a run's config.yaml holds them; flags override it."""
+
+
 def run(words: list[str]) -> int:
     """Runs the command."""
     if not words or words[0] in ("-h", "--help"):
@@ -42,13 +89,12 @@ def run(words: list[str]) -> int:
     options, made = read_options(words)
     screen = Screen(options.json)
     out = Path(options.out or default_folder(made))
-    modes = {"resume": options.resume, "overwrite": options.overwrite}
     try:
-        model = train_with(made, out, **modes, voice=screen)
+        model = train_with(made, out, **options.modes(), voice=screen)
         if leads():
-            tell.trained(screen, model)
+            screen.trained(model)
     except KeyboardInterrupt as error:
-        raise tell.with_advice(error, out, f"caudal train --out {out} --resume") from None
+        raise with_advice(error, out, f"caudal train --out {out} --resume") from None
     return 0
 
 
@@ -80,12 +126,12 @@ def read_options(words: list[str]) -> tuple[TrainOptions[Any, Any], Settings]:
     generic: Any = TrainOptions
     kind = generic[start.kind.options, type(start.recipe)]
     training = start.training.counted_by(seen["epochs"], seen["steps"])
-    default = TrainOptions(start.data, start.recipe, training, report=start.report)
+    parts = {"data": start.data, "recipe": start.recipe, "training": training}
+    default = TrainOptions(**parts, report=start.report)
     options = parse(kind, typed, f"caudal train {name}", default, describe(name))
-    if options.resume and options.overwrite:
-        raise InputError("--resume and --overwrite: choose one of them")
-    parts = options.recipe, options.data, options.training, options.report
-    return options, Settings(start.kind, *parts)
+    options.modes()
+    made = options.recipe, options.data, options.training, options.report
+    return options, Settings(start.kind, *made)
 
 
 def _start(

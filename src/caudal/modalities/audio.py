@@ -24,7 +24,7 @@ from caudal.errors import InputError
 from caudal.fields import check_fields
 from caudal.flow import Flow
 from caudal.losses import nll_per_element
-from caudal.modalities.contexts import fixed_values, with_fixed
+from caudal.modalities.rows import fixed_values, with_fixed
 from caudal.modality import Examples, Modality, Request, Requests, Voice
 from caudal.nets import ColumnEmbedding
 from caudal.recipes import Recipe

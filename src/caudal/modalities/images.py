@@ -22,8 +22,7 @@ from caudal.dequantization import ImageDequantization, PixelDequantization
 from caudal.errors import InputError
 from caudal.fields import check_fields
 from caudal.flow import Flow
-from caudal.modalities.contexts import CHUNK
-from caudal.modalities.rows import OneShape
+from caudal.modalities.rows import CHUNK, OneShape
 from caudal.modality import Examples, Request, Voice
 from caudal.nets import ColumnEmbedding
 from caudal.recipes import Recipe

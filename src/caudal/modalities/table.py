@@ -30,9 +30,8 @@ from caudal.dequantization import TableDequantization
 from caudal.errors import InputError
 from caudal.fields import check_fields
 from caudal.flow import Flow
-from caudal.modalities.contexts import CHUNK
 from caudal.modalities.exact import Exact
-from caudal.modalities.rows import OneShape, endless
+from caudal.modalities.rows import CHUNK, OneShape, endless
 from caudal.modality import Examples, Request, Voice
 from caudal.nets import ColumnEmbedding
 from caudal.recipes import Recipe

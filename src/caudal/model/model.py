@@ -18,7 +18,7 @@ from caudal.data import Dataset, Schema, as_container
 from caudal.errors import InputError
 from caudal.flow import Flow
 from caudal.modality import Modality, Request, Voice, modality_of
-from caudal.model import finishing, interpolating, sampling, scoring, settings, students
+from caudal.model import finishing, sampling, scoring, settings, students
 from caudal.model.finishing import BASELINE
 from caudal.recipes import Recipe
 from caudal.report import Distilled, Evaluation, evaluate, load_baseline
@@ -338,7 +338,7 @@ class Model:
         seed: int = 0,
         overwrite: bool = False,
         **reading: Any,
-    ) -> interpolating.Manifold:
+    ) -> sampling.Manifold:
         """The manifold between four examples, which the flow decodes from noise between theirs.
 
         z = cos phi (cos phi' z1 + sin phi' z2) + sin phi (cos phi' z3 + sin phi' z4), so that the
@@ -356,7 +356,7 @@ class Model:
         Raises:
             InputError: nothing lies between such data, or an argument is out of its range.
         """
-        return interpolating.interpolate(self, out, data, rows, n, seed, overwrite, reading)
+        return sampling.interpolate(self, out, data, rows, n, seed, overwrite, reading)
 
     # --- keeping --------------------------------------------------------------------------------
 

@@ -11,9 +11,8 @@ from caudal.initialization import initialize
 from caudal.losses import nll
 from caudal.recipes import describe
 from caudal.training.checkpoint import check_recipe_of
-from caudal.training.devices import launch, why_not_compile
+from caudal.training.devices import Interrupted, interruptible, launch, why_not_compile
 from caudal.training.engine import Engine, Loss
-from caudal.training.interruption import Interrupted, interruptible
 from caudal.training.keeper import Identity, Keeper, Position, restore
 from caudal.training.options import LASTING, Training
 from caudal.training.progress import Reporter, Silent

@@ -1,0 +1,220 @@
+"""The commands that use a finished run: `eval`, `score`, `sample` and `interpolate`.
+
+The options of each are the keywords of the method of `Model` that it calls.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Generic, TypeVar
+
+from tyro.conf import FlagCreatePairsOff, Positional, arg
+
+from caudal.cli.screen import Screen
+from caudal.cli.words import lists_of, parse, positional, switches_of
+from caudal.modality import MODALITIES, modality
+from caudal.model import Model, load
+from caudal.model.sampling import CORNERS
+from caudal.report import number
+from caudal.report.evaluation import OUTSIDE
+from caudal.training.devices import find_device
+
+Kind = TypeVar("Kind")
+
+
+@dataclass(frozen=True)
+class Nothing:
+    """No options: a command that is not told of which kind its data are."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class UseOptions(Generic[Kind]):
+    """The options of every command that uses a run."""
+
+    run: Positional[str]
+    """Run folder, or a model file."""
+    kind: Kind
+    seed: int = 0
+    """Of the noise that fills values in steps and missing ones, and of estimates; without any
+    of these, it is not used."""
+    device: str = "auto"
+    """cpu, cuda, cuda:1, mps, or auto for a GPU if there is one."""
+    json: FlagCreatePairsOff[bool] = False
+    """Print the result as one JSON object on standard output, all else on standard error."""
+
+    def keywords(self) -> dict[str, Any]:
+        """The options as keywords of a method of `Model`."""
+        beside = ("run", "kind", "device", "json")
+        own = {name: value for name, value in vars(self).items() if name not in beside}
+        return {**own, **vars(self.kind)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvalOptions(UseOptions[Kind]):
+    """The mean score of the test part of a run: nats a row, bits/dim, or bits a sample.
+
+    Beside it stands that of a baseline fitted to the training part: one Gaussian with full
+    covariance, for audio a linear prediction. The result goes to eval.json in the run folder,
+    unless --data or --limit make it one of other items.
+    """
+
+    data: str | None = None
+    """Other data to evaluate, all of them, instead of the run's own test part."""
+    limit: int | None = None
+    """Evaluate so many items only, taken from all over the data, always the same ones."""
+    draws: int = 1
+    """How often the noise is drawn for each item, and its log-probability averaged."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreOptions(UseOptions[Kind]):
+    """Writes rows, images or clips with their log-density beside them, as a table.
+
+    The column log_prob is in nats, in the units of the data; -inf where an item lies outside of
+    what the data can hold. A table keeps all its columns, and the score is empty where a run with
+    --missing drop meets a missing value; images and clips are named, with bits_per_dim or
+    bits_per_sample beside. For a flow whose log-det is estimated, log_prob is the mean of 4
+    estimates, and a column log_prob_se has its standard error.
+    """
+
+    data: str
+    """What to score: a table with at least the run's columns; images of the run's size; audio."""
+    out: str
+    """Where to: .csv, .tsv (also with .gz, .bz2, .zst), .parquet, .npy or .npz."""
+    overwrite: FlagCreatePairsOff[bool] = False
+    """Replace the file in --out, if there is one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampleOptions(UseOptions[Kind]):
+    """Writes new rows as the data's are, inside their support; or new images, or clips of sound.
+
+    The context of a conditional run is drawn from the training rows unless it is given; each class
+    of images has its turn. A run on audio that is given a spectrum copies clips. The same seed
+    gives the same file on the same kind of device.
+    """
+
+    out: str
+    """Where to: .csv, .tsv (also with .gz, .bz2, .zst), .parquet, .npy or .npz; images go to one
+    sheet (.png, .jpg, .webp), to .npy or .npz, or to a folder; a clip of sound to .wav, .flac or
+    .ogg, several to a folder, .npy or .npz."""
+    n: Annotated[int | None, arg(aliases=("-n",))] = None
+    """How many; if not given, 1000 rows, 64 images or 1 clip, or as many as there are contexts
+    or clips to copy."""
+    seed: int = 0
+    """Of the noise, and of which contexts are drawn."""
+    temperature: float = 1.0
+    """Multiplies the noise: below 1, samples are likelier and less varied than the data."""
+    sweeps: FlagCreatePairsOff[bool] = False
+    """Flows that sample one column, or one sample of sound, at a time: all at once, again and
+    again until they stay."""
+    overwrite: FlagCreatePairsOff[bool] = False
+    """Replace the file in --out, if there is one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class InterpolateOptions(UseOptions[Kind]):
+    """Draws the manifold between four images: n by n images that the flow makes of noise between.
+
+    The four are encoded, their noises z1 .. z4 combined as z = cos phi (cos phi' z1 + sin phi'
+    z2) + sin phi (cos phi' z3 + sin phi' z4), and decoded; they come back at the corners.
+    """
+
+    run: Positional[str]
+    """Run folder, or a model file, of a run on images or on the built-in digits."""
+    out: str
+    """Where to: .png, .jpg or .webp."""
+    data: str | None = None
+    """Images to choose the four from, instead of the run's own test images."""
+    rows: tuple[int, ...] = ()
+    """Numbers of the four, from 1: top left, top right, bottom left, bottom right; if not given,
+    chance takes them, of different classes where those are known."""
+    n: Annotated[int, arg(aliases=("-n",))] = 8
+    """Images along each side; fewer where they are too large for the sheet."""
+    seed: int = 0
+    """Of which images are taken, and of the noise between the values of pixels."""
+    overwrite: FlagCreatePairsOff[bool] = False
+    """Replace the file in --out, if there is one."""
+
+
+def open_run(of: Any, words: Sequence[str], command: str, part: str) -> tuple[Any, Model, Screen]:
+    """The options of a command that uses a run, the model of that run, and the screen.
+
+    The options of the kind of data are those in `part` of the run's modality, so the run is opened
+    before its options are read.
+
+    Raises:
+        InputError: there is no such run, or the words cannot be read.
+    """
+    kinds = [of, *(getattr(modality(name), part) for name in MODALITIES)]
+    lists = set().union(*map(lists_of, kinds))
+    switches = set().union(*map(switches_of, kinds))
+    run = positional(words, lists, switches)
+    if run is None:
+        parse(of[Nothing], words, command)  # prints help, or says what is missing
+        raise SystemExit(0)
+    model = load(run)
+    options = parse(of[getattr(model.kind, part)], words, command)
+    model.flow.to(find_device(options.device))
+    model.voice = screen = Screen(options.json)
+    return options, model, screen
+
+
+def evaluate(words: list[str]) -> int:
+    """`caudal eval`: how well a run explains data that it has not seen."""
+    options, model, screen = open_run(EvalOptions, words, "caudal eval", "reading")
+    result = model.evaluate(**options.keywords())
+    screen.evaluation(result)
+    screen.result(result.to_dict())
+    return 0
+
+
+def score(words: list[str]) -> int:
+    """`caudal score`: the user's rows, images or clips with their log-density."""
+    options, model, screen = open_run(ScoreOptions, words, "caudal score", "reading")
+    seen = model.score(**options.keywords())
+    unit = seen.unit
+    screen.say(f"{options.out}: {seen.rows:,} {seen.many} with log_prob ({seen.kind}, nats)")
+    if seen.scored:
+        bits = f", {number(seen.score, 4)} {unit.name}" if unit.bits else ""
+        screen.say(f"mean {number(seen.log_prob)} nats{bits}, over {seen.scored:,} {seen.many}")
+        lowest = number(unit.scale * seen.lowest, unit.digits)
+        which = f"{seen.one} " if isinstance(seen.lowest_row, int) else ""
+        screen.say(f"least likely {lowest} {unit.name}: {which}{seen.lowest_row}")
+    if sentence := seen.error_sentence():
+        screen.say(sentence)
+    if seen.outside:
+        screen.note(f"{seen.outside:,} {seen.many} have a log_prob of -inf: {OUTSIDE}")
+    if seen.unscored:
+        screen.note(f"{seen.unscored:,} {seen.many} with missing values have no log_prob")
+    screen.result(seen.to_dict(options.out))
+    return 0
+
+
+def sample(words: list[str]) -> int:
+    """`caudal sample`: new rows, images or clips out of a run, in a file of the user's format."""
+    options, model, screen = open_run(SampleOptions, words, "caudal sample", "drawing")
+    written = model.write_samples(**options.keywords())
+    n, schema = written.samples, model.schema
+    what = schema.one if n == 1 else schema.many
+    screen.say(f"{options.out}: {n:,} {what} sampled from {options.run} (seed {options.seed})")
+    if options.temperature != 1:
+        heat = f"at temperature {options.temperature:g}"
+        screen.note(f"{heat} these are no samples of the density")
+    if written.summary is not None:
+        written.summary.tell(screen)
+    screen.result(written.to_dict())
+    return 0
+
+
+def interpolate(words: list[str]) -> int:
+    """`caudal interpolate`: what lies between four images."""
+    options, model, screen = open_run(InterpolateOptions, words, "caudal interpolate", "reading")
+    made = model.interpolate(**options.keywords())
+    many = model.schema.many
+    screen.say(f"{options.out}: between four {many} of {options.run} (seed {options.seed})")
+    screen.table(["", ""], list(zip(CORNERS, made.names, strict=True)))
+    error = made.corner_error
+    off = "as they were" if error == 0 else f"with values off by up to {number(error, 3)}"
+    screen.say(f"corners: the four {many} came back {off}")
+    screen.result({"out": options.out, "corners": made.names, "corner_error": error})
+    return 0
