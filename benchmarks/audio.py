@@ -48,8 +48,8 @@ from caudal.report.audio.distilled import kl_per_sample
 from caudal.report.audio.measures import MEASURES, CopyMeasures, measure_copies
 from caudal.report.audio.rates import naively, stepwise
 from caudal.training.clip_terms import AudioDistillation
-from caudal.training.distill import distill
 from caudal.training.run import Run
+from caudal.training.student import distill
 from environment import RESULTS, describe, lines, table, write, write_json
 from tables import DATA_DIR
 
@@ -245,7 +245,7 @@ def known(steps: int, rows: int) -> list[Cell]:
                 teacher,
                 Rows(train),
                 Rows(valid),
-                options.objective(student, teacher),
+                options=options,
                 training=_training(steps),
             ).flow
             seconds = time.process_time() - start

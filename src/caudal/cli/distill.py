@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from tyro.conf import FlagCreatePairsOff, Positional
+from tyro.conf import Positional
 
 from caudal.cli.screen import Screen, with_advice
-from caudal.cli.train import AnyRecipe, MakeOptions
+from caudal.cli.train import AnyRecipe, RunOptions
 from caudal.cli.words import parse, peek
 from caudal.errors import InputError
 from caudal.modality import MODALITIES, modality
@@ -22,12 +22,13 @@ from caudal.model.students import (
     without_batch_norm,
 )
 from caudal.training.devices import leads
+from caudal.training.options import Training
 
 Objective = TypeVar("Objective")
 
 
-@dataclass(frozen=True, kw_only=True)
-class DistillOptions(MakeOptions[AnyRecipe], Generic[AnyRecipe, Objective]):
+@dataclass(frozen=True)
+class DistillOptions(Generic[AnyRecipe, Objective]):
     """Trains a student that samples in one pass to be a teacher that goes step by step.
 
     The student is evaluated as any run is, where its own density is fast enough, and measured
@@ -37,27 +38,26 @@ class DistillOptions(MakeOptions[AnyRecipe], Generic[AnyRecipe, Objective]):
 
     teacher: Positional[str]
     """Run folder of the teacher."""
+    recipe: AnyRecipe
+    training: Training
     distillation: Objective
-    out: str | None = None
-    """Run folder; TEACHER-STUDENT if not given."""
+    run: RunOptions = RunOptions()
     student: str | None = None
     """Recipe of the student: iaf, nsf-iaf, nsf, realnvp, nice; for images also glow; for audio
     parallel-wavenet. If not given, an inverse autoregressive flow of the teacher's depth, or the
     coupling flow that suits the data. --student NAME --help tells its own options."""
-    resume: FlagCreatePairsOff[bool] = False
-    """Go on with the run in --out; give the other options as before."""
 
 
 def run(words: list[str]) -> int:
     """Runs the command."""
     options, teacher = read_options(words)
-    screen = Screen(options.json)
+    screen = Screen(options.run.json)
     teacher.voice = screen
-    out = Path(options.out or f"{options.teacher.rstrip('/')}-{options.recipe.name}")
-    parts = options.recipe, options.training, options.distillation, options.report
+    out = Path(options.run.out or f"{options.teacher.rstrip('/')}-{options.recipe.name}")
+    parts = options.recipe, options.training, options.distillation, options.run.report
     try:
         model = distill_with(
-            StudentSettings(*parts), teacher, out, **options.modes(), voice=screen
+            StudentSettings(*parts), teacher, out, **options.run.modes, voice=screen
         )
         if leads():
             screen.trained(model)
@@ -83,9 +83,7 @@ def read_options(words: Sequence[str]) -> tuple[DistillOptions[Any, Any], Model]
         parse_alone(words, name)
     teacher = load(words[0])
     start = usual_student(teacher, name)
-    options = _parse(words, start)
-    options.modes()
-    return options, teacher
+    return _parse(words, start), teacher
 
 
 def parse_alone(words: Sequence[str], name: str) -> DistillOptions[Any, Any]:
@@ -103,8 +101,7 @@ def _parse(words: Sequence[str], start: StudentSettings) -> DistillOptions[Any, 
     generic: Any = DistillOptions
     kind = generic[type(start.recipe), type(start.distillation)]
     training = start.training.counted_by(**peek(words, "epochs", "steps"))
-    parts = {"recipe": start.recipe, "training": training, "distillation": start.distillation}
-    default = DistillOptions(teacher=tyro.MISSING, **parts)
+    default = DistillOptions(tyro.MISSING, start.recipe, training, start.distillation)
     return parse(kind, words, "caudal distill", default)
 
 

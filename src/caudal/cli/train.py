@@ -1,6 +1,7 @@
 """`caudal train`: from a table, images or audio to a run folder."""
 
 import inspect
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from caudal.cli.words import parse, peek, read_yaml
 from caudal.errors import InputError
 from caudal.model.settings import (
     Settings,
+    by_epochs,
     preset_values,
     recognise,
     settings,
@@ -39,42 +41,43 @@ caudal recipes for what each is good for, and caudal train RECIPE --help for all
   caudal train wavenet --data vowels --context vowel           built-in audio, given a label"""
 
 
-@dataclass(frozen=True, kw_only=True)
-class MakeOptions(Generic[AnyRecipe]):
-    """The options of every command that makes a run."""
+@dataclass(frozen=True)
+class RunOptions:
+    """The run folder, what becomes of a run that is there already, and what is told at the end."""
 
-    recipe: AnyRecipe
-    training: Training
     out: str | None = None
-    """Run folder; runs/RECIPE-DATA if not given."""
+    """Run folder; if not given runs/RECIPE-DATA, or TEACHER-STUDENT for a student."""
     resume: FlagCreatePairsOff[bool] = False
-    """Go on with the run in --out, with the options in its config.yaml; flags override them."""
-    report: bool = True
-    """Draw the pictures and write report.html at the end; it takes some seconds."""
+    """Go on with the run in --out. Training takes the options in its config.yaml, and flags
+    override them; give those of a student as before."""
     overwrite: FlagCreatePairsOff[bool] = False
     """Replace the run in --out, if there is one."""
+    report: bool = True
+    """Draw the pictures and write report.html at the end; it takes some seconds."""
     json: FlagCreatePairsOff[bool] = False
     """Print the result as one JSON object on standard output, all else on standard error."""
 
-    def modes(self) -> dict[str, bool]:
-        """What becomes of a run that is in the folder already.
-
-        Raises:
-            InputError: both --resume and --overwrite.
-        """
+    def __post_init__(self) -> None:
         if self.resume and self.overwrite:
             raise InputError("--resume and --overwrite: choose one of them")
+
+    @property
+    def modes(self) -> dict[str, bool]:
+        """What becomes of a run that is there already, as keywords."""
         return {"resume": self.resume, "overwrite": self.overwrite}
 
 
-@dataclass(frozen=True, kw_only=True)
-class TrainOptions(MakeOptions[AnyRecipe], Generic[Data, AnyRecipe]):
+@dataclass(frozen=True)
+class TrainOptions(Generic[Data, AnyRecipe]):
     """Fits a flow to a table, images or audio; leaves a folder with model, numbers and report.
 
     Interrupted with Ctrl-C, it saves; --resume goes on.
     """
 
     data: Data
+    recipe: AnyRecipe
+    training: Training
+    run: RunOptions
     preset: str | None = None
     """A configuration of the recipe's paper; options that are given override it."""
     config: str | None = None
@@ -87,14 +90,15 @@ def run(words: list[str]) -> int:
         print(USAGE.format(recipes=", ".join(RECIPES)))
         return 0 if words else 2
     options, made = read_options(words)
-    screen = Screen(options.json)
-    out = Path(options.out or default_folder(made))
+    screen = Screen(options.run.json)
+    out = Path(options.run.out or default_folder(made))
     try:
-        model = train_with(made, out, **options.modes(), voice=screen)
+        model = train_with(made, out, **options.run.modes, voice=screen)
         if leads():
             screen.trained(model)
     except KeyboardInterrupt as error:
-        raise with_advice(error, out, f"caudal train --out {out} --resume") from None
+        again = shlex.join(["caudal", "train", "--out", str(out), "--resume"])
+        raise with_advice(error, out, again) from None
     return 0
 
 
@@ -126,12 +130,10 @@ def read_options(words: list[str]) -> tuple[TrainOptions[Any, Any], Settings]:
     generic: Any = TrainOptions
     kind = generic[start.kind.options, type(start.recipe)]
     training = start.training.counted_by(seen["epochs"], seen["steps"])
-    parts = {"data": start.data, "recipe": start.recipe, "training": training}
-    default = TrainOptions(**parts, report=start.report)
+    default = TrainOptions(start.data, start.recipe, training, RunOptions(report=start.report))
     options = parse(kind, typed, f"caudal train {name}", default, describe(name))
-    options.modes()
-    made = options.recipe, options.data, options.training, options.report
-    return options, Settings(start.kind, *made)
+    parts = options.recipe, options.data, options.training, options.run.report
+    return options, Settings(start.kind, *parts)
 
 
 def _start(
@@ -143,7 +145,7 @@ def _start(
     data = seen["data"] or config.get("data")
     recipe = find_recipe(name)
     kind = recognise(data, recipe)
-    values: dict[str, Any] = {"data": tyro.MISSING, **without_beside(config)}
+    values: dict[str, Any] = {"data": tyro.MISSING, **by_epochs(without_beside(config))}
     try:
         values = _checked(values, usual(recipe, kind).config())
         start = settings(recipe, kind, values)

@@ -26,30 +26,21 @@ class Nothing:
     """No options: a command that is not told of which kind its data are."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class UseOptions(Generic[Kind]):
-    """The options of every command that uses a run."""
+@dataclass(frozen=True)
+class CommonOptions:
+    """Chance, the device, and what is printed."""
 
-    run: Positional[str]
-    """Run folder, or a model file."""
-    kind: Kind
     seed: int = 0
-    """Of the noise that fills values in steps and missing ones, and of estimates; without any
-    of these, it is not used."""
+    """Of all that is drawn: samples, the noise that fills values in steps and missing ones,
+    estimates, and what is chosen at random."""
     device: str = "auto"
     """cpu, cuda, cuda:1, mps, or auto for a GPU if there is one."""
     json: FlagCreatePairsOff[bool] = False
     """Print the result as one JSON object on standard output, all else on standard error."""
 
-    def keywords(self) -> dict[str, Any]:
-        """The options as keywords of a method of `Model`."""
-        beside = ("run", "kind", "device", "json")
-        own = {name: value for name, value in vars(self).items() if name not in beside}
-        return {**own, **vars(self.kind)}
 
-
-@dataclass(frozen=True, kw_only=True)
-class EvalOptions(UseOptions[Kind]):
+@dataclass(frozen=True)
+class EvalOptions(Generic[Kind]):
     """The mean score of the test part of a run: nats a row, bits/dim, or bits a sample.
 
     Beside it stands that of a baseline fitted to the training part: one Gaussian with full
@@ -57,16 +48,20 @@ class EvalOptions(UseOptions[Kind]):
     unless --data or --limit make it one of other items.
     """
 
+    run: Positional[str]
+    """Run folder, or a model file."""
+    kind: Kind
     data: str | None = None
     """Other data to evaluate, all of them, instead of the run's own test part."""
     limit: int | None = None
     """Evaluate so many items only, taken from all over the data, always the same ones."""
     draws: int = 1
     """How often the noise is drawn for each item, and its log-probability averaged."""
+    common: CommonOptions = CommonOptions()
 
 
-@dataclass(frozen=True, kw_only=True)
-class ScoreOptions(UseOptions[Kind]):
+@dataclass(frozen=True)
+class ScoreOptions(Generic[Kind]):
     """Writes rows, images or clips with their log-density beside them, as a table.
 
     The column log_prob is in nats, in the units of the data; -inf where an item lies outside of
@@ -76,16 +71,20 @@ class ScoreOptions(UseOptions[Kind]):
     estimates, and a column log_prob_se has its standard error.
     """
 
+    run: Positional[str]
+    """Run folder, or a model file."""
     data: str
     """What to score: a table with at least the run's columns; images of the run's size; audio."""
     out: str
     """Where to: .csv, .tsv (also with .gz, .bz2, .zst), .parquet, .npy or .npz."""
+    kind: Kind
     overwrite: FlagCreatePairsOff[bool] = False
     """Replace the file in --out, if there is one."""
+    common: CommonOptions = CommonOptions()
 
 
-@dataclass(frozen=True, kw_only=True)
-class SampleOptions(UseOptions[Kind]):
+@dataclass(frozen=True)
+class SampleOptions(Generic[Kind]):
     """Writes new rows as the data's are, inside their support; or new images, or clips of sound.
 
     The context of a conditional run is drawn from the training rows unless it is given; each class
@@ -93,15 +92,16 @@ class SampleOptions(UseOptions[Kind]):
     gives the same file on the same kind of device.
     """
 
+    run: Positional[str]
+    """Run folder, or a model file."""
     out: str
     """Where to: .csv, .tsv (also with .gz, .bz2, .zst), .parquet, .npy or .npz; images go to one
     sheet (.png, .jpg, .webp), to .npy or .npz, or to a folder; a clip of sound to .wav, .flac or
     .ogg, several to a folder, .npy or .npz."""
+    kind: Kind
     n: Annotated[int | None, arg(aliases=("-n",))] = None
     """How many; if not given, 1000 rows, 64 images or 1 clip, or as many as there are contexts
     or clips to copy."""
-    seed: int = 0
-    """Of the noise, and of which contexts are drawn."""
     temperature: float = 1.0
     """Multiplies the noise: below 1, samples are likelier and less varied than the data."""
     sweeps: FlagCreatePairsOff[bool] = False
@@ -109,10 +109,11 @@ class SampleOptions(UseOptions[Kind]):
     again until they stay."""
     overwrite: FlagCreatePairsOff[bool] = False
     """Replace the file in --out, if there is one."""
+    common: CommonOptions = CommonOptions()
 
 
-@dataclass(frozen=True, kw_only=True)
-class InterpolateOptions(UseOptions[Kind]):
+@dataclass(frozen=True)
+class InterpolateOptions(Generic[Kind]):
     """Draws the manifold between four images: n by n images that the flow makes of noise between.
 
     The four are encoded, their noises z1 .. z4 combined as z = cos phi (cos phi' z1 + sin phi'
@@ -123,6 +124,7 @@ class InterpolateOptions(UseOptions[Kind]):
     """Run folder, or a model file, of a run on images or on the built-in digits."""
     out: str
     """Where to: .png, .jpg or .webp."""
+    kind: Kind
     data: str | None = None
     """Images to choose the four from, instead of the run's own test images."""
     rows: tuple[int, ...] = ()
@@ -130,10 +132,15 @@ class InterpolateOptions(UseOptions[Kind]):
     chance takes them, of different classes where those are known."""
     n: Annotated[int, arg(aliases=("-n",))] = 8
     """Images along each side; fewer where they are too large for the sheet."""
-    seed: int = 0
-    """Of which images are taken, and of the noise between the values of pixels."""
     overwrite: FlagCreatePairsOff[bool] = False
     """Replace the file in --out, if there is one."""
+    common: CommonOptions = CommonOptions()
+
+
+def keywords(options: Any) -> dict[str, Any]:
+    """The options of a command as keywords of the method of `Model` that it calls."""
+    own = {k: v for k, v in vars(options).items() if k not in ("run", "kind", "common")}
+    return {**own, "seed": options.common.seed, **vars(options.kind)}
 
 
 def open_run(of: Any, words: Sequence[str], command: str, part: str) -> tuple[Any, Model, Screen]:
@@ -154,15 +161,15 @@ def open_run(of: Any, words: Sequence[str], command: str, part: str) -> tuple[An
         raise SystemExit(0)
     model = load(run)
     options = parse(of[getattr(model.kind, part)], words, command)
-    model.flow.to(find_device(options.device))
-    model.voice = screen = Screen(options.json)
+    model.flow.to(find_device(options.common.device))
+    model.voice = screen = Screen(options.common.json)
     return options, model, screen
 
 
 def evaluate(words: list[str]) -> int:
     """`caudal eval`: how well a run explains data that it has not seen."""
     options, model, screen = open_run(EvalOptions, words, "caudal eval", "reading")
-    result = model.evaluate(**options.keywords())
+    result = model.evaluate(**keywords(options))
     screen.evaluation(result)
     screen.result(result.to_dict())
     return 0
@@ -171,7 +178,7 @@ def evaluate(words: list[str]) -> int:
 def score(words: list[str]) -> int:
     """`caudal score`: the user's rows, images or clips with their log-density."""
     options, model, screen = open_run(ScoreOptions, words, "caudal score", "reading")
-    seen = model.score(**options.keywords())
+    seen = model.score(**keywords(options))
     unit = seen.unit
     screen.say(f"{options.out}: {seen.rows:,} {seen.many} with log_prob ({seen.kind}, nats)")
     if seen.scored:
@@ -193,10 +200,12 @@ def score(words: list[str]) -> int:
 def sample(words: list[str]) -> int:
     """`caudal sample`: new rows, images or clips out of a run, in a file of the user's format."""
     options, model, screen = open_run(SampleOptions, words, "caudal sample", "drawing")
-    written = model.write_samples(**options.keywords())
+    written = model.write_samples(**keywords(options))
     n, schema = written.samples, model.schema
     what = schema.one if n == 1 else schema.many
-    screen.say(f"{options.out}: {n:,} {what} sampled from {options.run} (seed {options.seed})")
+    screen.say(
+        f"{options.out}: {n:,} {what} sampled from {options.run} (seed {options.common.seed})"
+    )
     if options.temperature != 1:
         heat = f"at temperature {options.temperature:g}"
         screen.note(f"{heat} these are no samples of the density")
@@ -209,9 +218,9 @@ def sample(words: list[str]) -> int:
 def interpolate(words: list[str]) -> int:
     """`caudal interpolate`: what lies between four images."""
     options, model, screen = open_run(InterpolateOptions, words, "caudal interpolate", "reading")
-    made = model.interpolate(**options.keywords())
+    made = model.interpolate(**keywords(options))
     many = model.schema.many
-    screen.say(f"{options.out}: between four {many} of {options.run} (seed {options.seed})")
+    screen.say(f"{options.out}: between four {many} of {options.run} (seed {options.common.seed})")
     screen.table(["", ""], list(zip(CORNERS, made.names, strict=True)))
     error = made.corner_error
     off = "as they were" if error == 0 else f"with values off by up to {number(error, 3)}"

@@ -180,7 +180,7 @@ def read_yaml(path: str | Path, option: str) -> dict[str, Any]:
 _FRAME = re.compile(r"[│╭╮╰╯─]")
 _RULE = re.compile(r"^[\s│]*[─-]{10,}[\s│]*$")
 _PREFIX = re.compile(
-    r"^Error parsing (?:(?:data|images|audio|recipe|training|distillation): |--[\w-]+: (?=--))"
+    r"^Error parsing (?:(?:data|recipe|training|distillation|common|run|kind): |--[\w-]+: (?=--))"
 )
 _BAD_VALUE = re.compile(r"^Error parsing (--[\w-]+): .*?(?:\[('.*?')\]|: ('[^']*')(?:;|$))")
 _FORM = re.compile(r"Argument helptext: (?:-\w, )?--[\w-]+ ((?:None|[\[\]{}|.A-Z ])*)")

@@ -97,7 +97,8 @@ def _train(config: Mapping[str, Any], kind: Modality) -> Parts:
 
 def _distill(config: Mapping[str, Any], kind: Modality) -> Parts:
     """The size of a student follows from its teacher, and so it is told in full."""
-    start = ["caudal", "distill", config["teacher"], "--student", config["recipe"]]
+    teacher = config["teacher"] or "TEACHER"  # which was never saved
+    start = ["caudal", "distill", teacher, "--student", config["recipe"]]
     of_data = vars(kind.options(data=""))
     options = {k: v for k, v in config.items() if k not in ("recipe", "teacher", *of_data)}
     how = kind.distillation

@@ -195,6 +195,10 @@ class Manifold(NamedTuple):
     seed: int
     four: Four
 
+    def __repr__(self) -> str:
+        shape = tuple(self.grid.shape)
+        return f"Manifold(grid of shape {shape} between {', '.join(self.names)})"
+
 
 def interpolate(
     model: "Model",

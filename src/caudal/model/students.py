@@ -13,10 +13,10 @@ from caudal.model.finishing import finish
 from caudal.names import near
 from caudal.recipes import Recipe, find_recipe
 from caudal.training.devices import leads
-from caudal.training.distill import distill as fit_student
 from caudal.training.options import Training
 from caudal.training.run import Run
 from caudal.training.student import build_student, check_student, default_student
+from caudal.training.student import distill as fit_student
 
 if TYPE_CHECKING:
     from caudal.model.model import Model
@@ -45,13 +45,14 @@ class StudentSettings:
         config |= {name: teacher.config[name] for name in names if name in teacher.config}
         for part in (self.recipe, self.training, self.distillation):
             config |= options_of_run.plain(part)
-        return {**config, "report": self.report, "teacher": os.path.abspath(teacher.name)}
+        path = None if teacher.folder is None else os.path.abspath(teacher.name)
+        return {**config, "report": self.report, "teacher": path}
 
 
 def distill(
     teacher: "Model",
     out: str | Path | None,
-    student: str | Recipe | None,
+    student: str | Recipe | type[Recipe] | None,
     modes: Mapping[str, bool],
     voice: Voice | None,
     options: Mapping[str, Any],
@@ -62,7 +63,7 @@ def distill(
 
 
 def student_settings(
-    teacher: "Model", student: str | Recipe | None, values: Mapping[str, Any]
+    teacher: "Model", student: str | Recipe | type[Recipe] | None, values: Mapping[str, Any]
 ) -> StudentSettings:
     """The usual settings of a student of `teacher`, with `values` in their place.
 
@@ -83,7 +84,9 @@ def student_settings(
     return StudentSettings(**parts, report=report)
 
 
-def usual_student(teacher: "Model", student: str | Recipe | None) -> StudentSettings:
+def usual_student(
+    teacher: "Model", student: str | Recipe | type[Recipe] | None
+) -> StudentSettings:
     """How a student of that recipe is made unless told otherwise.
 
     Raises:
@@ -94,6 +97,8 @@ def usual_student(teacher: "Model", student: str | Recipe | None) -> StudentSett
     recipe = usual
     if isinstance(student, Recipe):
         recipe = student
+    elif isinstance(student, type):
+        recipe = without_batch_norm(student)
     elif student is not None and student != usual.name:
         recipe = without_batch_norm(recipe_of(student))
     if not kind.takes(type(recipe)):
@@ -143,16 +148,15 @@ def distill_with(
     voice.distilling(teacher, settings, dataset, flow, objective.described)
     if size := getattr(objective, "pool_size", None):
         voice.say(f"drawing {size:,} samples of the teacher")
-    train, valid = objective.rows(dataset.train, dataset.valid, settings.training)
     config = settings.config(teacher)
     modes = {"resume": resume, "overwrite": overwrite}
     run = None if out is None else Run(out, recipe, schema, config, **modes)
     fitted = fit_student(
         flow,
         teacher.flow,
-        train,
-        valid,
-        objective,
+        dataset.train,
+        dataset.valid,
+        options=settings.distillation,
         training=settings.training,
         run=run,
         reporter=voice.reporter(schema, "", None),

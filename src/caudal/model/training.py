@@ -22,7 +22,7 @@ from caudal.training.run import Run
 
 
 def train(
-    recipe: str | Recipe,
+    recipe: str | Recipe | type[Recipe],
     data: Any,
     *,
     preset: str | None = None,
@@ -39,7 +39,7 @@ def train(
     `context`, `columns`, `types`, `missing`, ...).
 
     Args:
-        recipe: a name such as "nsf", or a Recipe.
+        recipe: a name such as "nsf", a Recipe, or its class.
         data: a path or a built-in name; a pandas, polars or pyarrow table; an array, which is a
             table if it is (N, D) and images if it is uint8 (N, H, W) or (N, H, W, C); clips, as a
             list of (amplitudes, rate).
@@ -61,7 +61,11 @@ def train(
     options = {**options_of_run.by_epochs(options), "data": data}
     values = {**options_of_run.preset_values(name, preset, kind), **options}
     if resume and out is not None and Run(out).config_path.exists():
-        values = {**options_of_run.without_beside(Run(out).read_config()), **values}
+        config = Run(out).read_config()
+        if config.get("recipe") != name:
+            raise InputError(f"{out} holds a run of {config.get('recipe')}, not {name}")
+        own = vars(recipe) if isinstance(recipe, Recipe) else {}
+        values = {**options_of_run.without_beside(config), **own, **values}
     made = options_of_run.settings(recipe, kind, values)
     return train_with(made, out, resume=resume, overwrite=overwrite, voice=voice)
 

@@ -55,6 +55,10 @@ class Fitted:
     stopped: str
     history: list[dict[str, Any]]
 
+    def __repr__(self) -> str:
+        best = f"best_step={self.best_step}, best_valid={self.best_valid:.6g}"
+        return f"Fitted({best}, stopped={self.stopped!r}, {len(self.history)} records)"
+
 
 def fit(
     flow: Flow,
