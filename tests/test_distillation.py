@@ -269,7 +269,7 @@ def test_rows_that_the_student_cannot_score_are_left_out():
     ("contexts", "words"),
     [
         (torch.full((5, 1), torch.nan), "context has a NaN or infinite value"),
-        (torch.zeros(0, 1), "no rows"),
+        (torch.zeros(0, 1), "has no values"),
         (None, "is conditional: give contexts"),
     ],
 )

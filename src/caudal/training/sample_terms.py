@@ -183,9 +183,11 @@ def _embedded(teacher: Flow, rows: Source | None) -> Tensor | None:
     """Contexts of rows, as the undressed flows take them; None for a teacher that takes none.
 
     Raises:
-        InputError: there are none, or they are not finite.
+        InputError: there are none, they are not finite, or the teacher takes none.
     """
     if teacher.context_shape is None:
+        if isinstance(rows, Rows) and rows.context is not None:
+            raise InputError("the teacher takes no contexts: give rows without")
         return None
     contexts = None if rows is None else sample_rows(rows, _CONTEXTS, seed=0).context
     if contexts is None:
