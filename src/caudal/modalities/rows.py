@@ -181,6 +181,14 @@ class OneShape(Modality):
         )
 
 
+def class_names(columns: Sequence[Column], context: Tensor | None) -> list[Any] | None:
+    """The class of each row of context (N, C), if a category is all that there is."""
+    if context is None or len(columns) != 1 or columns[0].categories is None:
+        return None
+    names = columns[0].categories
+    return [names[code] for code in context[:, 0].long().tolist()]
+
+
 def contexts_of(model: Any) -> Tensor | None:
     """Contexts of training rows, which a conditional teacher is asked with."""
     context = sample_rows(model.dataset.train, MOST_CONTEXTS, seed=0).context

@@ -10,7 +10,6 @@ from caudal.errors import InputError
 from caudal.modality import Voice
 from caudal.model import settings as options_of_run
 from caudal.model.finishing import finish
-from caudal.names import near
 from caudal.recipes import Recipe, find_recipe
 from caudal.training.devices import leads
 from caudal.training.options import Training
@@ -71,17 +70,11 @@ def student_settings(
         InputError: the recipe is no student of this teacher, or an option does not exist.
     """
     start = usual_student(teacher, student)
-    parts = {f.name: getattr(start, f.name) for f in fields(start)}
     rest = options_of_run.by_epochs(values)
-    report = bool(rest.pop("report", parts.pop("report")))
-    for name, part in parts.items():
-        own = {f.name: rest.pop(f.name) for f in fields(part) if f.name in rest}
-        parts[name] = options_of_run.with_values(part, own)
-    if rest:
-        known = [f.name for part in parts.values() for f in fields(part)]
-        name = next(iter(rest))
-        raise InputError(f"`{name}`: no such option; {near(name, known)}")
-    return StudentSettings(**parts, report=report)
+    report = bool(rest.pop("report", start.report))
+    parts = start.recipe, start.training, start.distillation
+    recipe, training, distillation = options_of_run.share_out(parts, rest)
+    return StudentSettings(recipe, training, distillation, report)
 
 
 def usual_student(

@@ -8,7 +8,6 @@ import torch
 
 from caudal.data import container_of
 from caudal.errors import InputError
-from caudal.flow import Flow
 from caudal.losses import nll_per_element
 from caudal.modality import Voice, assemble
 from caudal.model import settings as options_of_run
@@ -86,7 +85,8 @@ def train_with(
     dataset = kind.open(settings.data, recipe, None, voice)
     schema, container = dataset.schema, container_of(settings.data.data)
     settings = replace(settings, data=kind.settled(settings.data, dataset))
-    flow = build(recipe, schema, settings.training.seed)
+    torch.manual_seed(settings.training.seed)
+    flow = assemble(recipe, schema)
     voice.prepared(settings, dataset, flow)
     config = options_of_run.wherever_read(settings.config())
     modes = {"resume": resume, "overwrite": overwrite}
@@ -120,21 +120,6 @@ def train_with(
     if run is not None and leads():
         finish(model, report=settings.report)
     return model
-
-
-def build(recipe: Recipe, schema: Any, seed: int) -> Flow:
-    """A new flow for the data, its weights drawn by the seed.
-
-    Raises:
-        InputError: the recipe's fields make no flow.
-    """
-    torch.manual_seed(seed)
-    try:
-        return assemble(recipe, schema)
-    except InputError:
-        raise
-    except ValueError as error:
-        raise InputError(f"recipe {recipe.name}: {error}") from None
 
 
 def loss_elements(kind: Any, schema: Any) -> int | None:

@@ -101,12 +101,7 @@ def build_student(recipe: Recipe, schema: "Schema", teacher: Flow, seed: int) ->
         InputError: the recipe's fields make no flow.
     """
     torch.manual_seed(seed)
-    try:
-        student = assemble(recipe, schema).to(teacher.base.like.dtype)
-    except InputError:
-        raise
-    except ValueError as error:
-        raise InputError(f"recipe {recipe.name}: {error}") from None
+    student = assemble(recipe, schema).to(teacher.base.like.dtype)
     dress_as(student, teacher)
     share_mixing(student, teacher)
     return student.to(teacher.base.like.device)
