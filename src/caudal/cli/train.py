@@ -145,9 +145,9 @@ def _start(
     data = seen["data"] or config.get("data")
     recipe = find_recipe(name)
     kind = recognise(data, recipe)
-    values: dict[str, Any] = {"data": tyro.MISSING, **by_epochs(without_beside(config))}
+    values: dict[str, Any] = {"data": tyro.MISSING, **without_beside(config)}
     try:
-        values = _checked(values, usual(recipe, kind).config())
+        values = by_epochs(_checked(values, usual(recipe, kind).config()))
         start = settings(recipe, kind, values)
     except InputError as error:
         raise InputError(f"{file}: {error}" if config else str(error)) from None
