@@ -40,7 +40,7 @@ from caudal.losses import (
     nll_per_element,
 )
 from caudal.model import Model, load
-from caudal.model.command import command_of
+from caudal.model.finishing import command_of
 from caudal.recipes import ParallelWaveNet, WaveNet
 from caudal.report import Autoregression, evaluate
 from caudal.report.audio.copies import Copy, clips_to_copy, draw_copies
@@ -48,8 +48,8 @@ from caudal.report.audio.distilled import kl_per_sample
 from caudal.report.audio.measures import MEASURES, CopyMeasures, measure_copies
 from caudal.report.audio.rates import naively, stepwise
 from caudal.training.clip_terms import AudioDistillation
-from caudal.training.distill import distill
 from caudal.training.run import Run
+from caudal.training.student import distill
 from environment import RESULTS, describe, lines, table, write, write_json
 from tables import DATA_DIR
 
@@ -245,7 +245,7 @@ def known(steps: int, rows: int) -> list[Cell]:
                 teacher,
                 Rows(train),
                 Rows(valid),
-                options.objective(student, teacher),
+                options=options,
                 training=_training(steps),
             ).flow
             seconds = time.process_time() - start

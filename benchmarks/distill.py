@@ -115,9 +115,7 @@ def learn(
     student = recipe.build(teacher.event_shape)
     share_mixing(student, teacher)
     start = time.perf_counter()
-    objective = way.objective(student, teacher)
-    pool = objective.pool(training=training)
-    caudal.distill(student, teacher, *pool, objective, training=training)
+    caudal.distill(student, teacher, options=way, training=training)
     return student, time.perf_counter() - start
 
 

@@ -24,10 +24,9 @@ from caudal.losses.spectral import magnitudes
 from caudal.modality import assemble
 from caudal.recipes import ParallelWaveNet, WaveNet
 from caudal.training.clip_terms import AudioDistillation, AudioTerms
-from caudal.training.distill import distill
 from caudal.training.options import Training
 from caudal.training.run import Run
-from caudal.training.student import build_student, default_student
+from caudal.training.student import build_student, default_student, distill
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 SMALL = {"channels": 6, "cycle": 3, "hop": 4}
@@ -151,9 +150,14 @@ def dressed(law="gaussian"):
 
 def learn(student, teacher, training, run=None):
     """Trains a student of sound on the same clips."""
-    objective = AudioDistillation().objective(student, teacher)
-    rows = objective.rows(clips(), clips(seed=1), training)
-    return distill(student, teacher, *rows, objective, training=training, run=run)
+    how = {"options": AudioDistillation(), "training": training, "run": run}
+    return distill(student, teacher, clips(), clips(seed=1), **how)
+
+
+def test_needs_clips():
+    _, *flows = dressed()
+    with pytest.raises(InputError, match="real clips: give them as `data`"):
+        distill(*flows, options=AudioDistillation())
 
 
 @pytest.mark.parametrize("law", ["gaussian", "logistics"])
@@ -346,7 +350,7 @@ def test_a_known_process_is_taught_and_learned():
         teacher,
         Rows(train),
         Rows(valid),
-        AudioTerms(student, teacher, AudioDistillation(spectral=0.0)),
+        options=AudioDistillation(spectral=0.0),
         training=Training(
             steps=250, batch_size=32, lr=4e-3, validate_every=125, patience=0, ema=0.98
         ),

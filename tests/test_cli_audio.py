@@ -584,3 +584,10 @@ def test_options_of_sound_are_read_without_data():
     assert made.data.seconds == 0.2
     assert made.data.context == ("none",)
     assert made.training.batch_size == 8
+
+
+def test_epochs_in_a_config_replace_the_usual_steps(tmp_path):
+    file = tmp_path / "options.yaml"
+    file.write_text("recipe: wavenet\ndata: vowels\nepochs: 3\n", encoding="utf-8")
+    _, made = read_options(["--config", str(file)])
+    assert (made.training.epochs, made.training.steps) == (3, None)

@@ -17,7 +17,7 @@ from PIL import Image
 from caudal.cli.train import read_options
 from caudal.data import open_images, write_grid
 from caudal.modality import assemble, modality
-from caudal.model.command import command_of
+from caudal.model.finishing import command_of
 from caudal.nets.spectral import Spectral
 from caudal.recipes import RECIPES, Glow
 from caudal.recipes.presets import PRESETS
@@ -455,7 +455,7 @@ def test_the_command_trains_the_flow_that_its_parts_make(tmp_path, monkeypatch):
         ),
         (
             ["glow", "--data", "SHAPES", "--resize", "0"],
-            "--resize 0: must be a tuple of whole numbers",
+            "--resize 0: must be whole numbers, at least 1 each;",
         ),
         (["glow", "--data", "SHAPES", "--crop", "9"], "smaller than --crop 9"),
         (
@@ -586,8 +586,8 @@ def test_a_baseline_of_other_images_is_refused(capsys, tmp_path):
     [
         ("data", 7, "--data 7: must be a file, a folder or a name"),
         ("test", [1], "--test [1]: must be a file, a folder or a name"),
-        ("resize", ["a"], "--resize a: must be a tuple of whole numbers"),
-        ("resize", "8 8", "--resize 8 8: must be a tuple of whole numbers"),
+        ("resize", ["a"], "--resize a: must be whole numbers"),
+        ("resize", "8 8", "--resize 8 8: must be whole numbers"),
         ("split", [0.5, 0.5], "--split 0.5 0.5: must be 3 numbers"),
         ("split_seed", "x", "--split-seed x: must be a whole number"),
         ("corrupt", None, "--corrupt None: must be one of refuse, skip"),

@@ -9,8 +9,7 @@ from importlib import metadata
 import pytest
 
 from caudal.cli import entry
-from caudal.cli.plain import one_line
-from caudal.cli.words import gathered, positional
+from caudal.cli.words import gathered, one_line, positional
 from caudal.errors import NumericalError
 from caudal.recipes import RECIPES
 from command_line import QUICK, caudal, exact_run, people_csv, refused

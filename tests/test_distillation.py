@@ -38,9 +38,8 @@ def iaf(layers=1, width=16):
 
 def learn(student, teacher, training, options, contexts=None, run=None):
     """Trains a student on a pool of its teacher's samples."""
-    objective = options.objective(student, teacher)
-    pool = objective.pool(contexts, training)
-    return caudal.distill(student, teacher, *pool, objective, training=training, run=run)
+    data = None if contexts is None else (contexts.new_zeros(len(contexts), D), contexts)
+    return caudal.distill(student, teacher, data, options=options, training=training, run=run)
 
 
 def made():
@@ -269,16 +268,24 @@ def test_rows_that_the_student_cannot_score_are_left_out():
 @pytest.mark.parametrize(
     ("contexts", "words"),
     [
-        (torch.full((5, 1), torch.nan), "contexts have a NaN or infinite value"),
-        (torch.zeros(0, 1), "contexts have no rows"),
+        (torch.full((5, 1), torch.nan), "context has a NaN or infinite value"),
+        (torch.zeros(0, 1), "has no values"),
         (None, "is conditional: give contexts"),
     ],
 )
 def test_refuses_contexts_that_cannot_be_asked_with(contexts, words):
     flows = IAF(1, (8,)).build((D,), (1,)), MAF(1, (8,)).build((D,), (1,))
-    given = None if contexts is None else contexts.double()
+    data = None if contexts is None else (torch.zeros(len(contexts), D), contexts)
     with pytest.raises(InputError, match=words):
-        Distillation(pool=300).objective(*flows).pool(given)
+        caudal.distill(*flows, data, options=Distillation(pool=300), training=Training())
+
+
+def test_a_pair_alone_is_enough():
+    flows = IAF(1, (8,)).build((D,)), randomise(MAF(1, (8,)).build((D,)).eval())
+    training = Training(steps=2, batch_size=20)
+    fitted = caudal.distill(*flows, training=training)
+    assert fitted.flow is flows[0]
+    assert "train_forward" in fitted.history[-1]
 
 
 def terms_of(record, prefix):

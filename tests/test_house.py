@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 import caudal
-from caudal.cli import demo, distill, options, recipes, train
+from caudal.cli import demo, distill, recipes, train, using
 from caudal.cli.entry import COMMANDS
 from caudal.cli.words import parse
 from caudal.errors import InputError
@@ -328,10 +328,10 @@ def command_lines(page):
 
 
 PARTS = {
-    "eval": (options.EvalOptions, "reading"),
-    "score": (options.ScoreOptions, "reading"),
-    "sample": (options.SampleOptions, "drawing"),
-    "interpolate": (options.InterpolateOptions, "reading"),
+    "eval": (using.EvalOptions, "reading"),
+    "score": (using.ScoreOptions, "reading"),
+    "sample": (using.SampleOptions, "drawing"),
+    "interpolate": (using.InterpolateOptions, "reading"),
 }
 """The options of the commands that use a run, and the part of them that its modality has."""
 ALONE = {"recipes": recipes.RecipesOptions, "demo": demo.DemoOptions}

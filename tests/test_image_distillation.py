@@ -53,10 +53,10 @@ def learn(recipe, student, schema, training, options=None, run=None):
     """The student, its objective, and what training came to."""
     teacher = teacher_of(recipe, schema)
     flow = build_student(student, schema, teacher, seed=1)
-    objective = (options or Distillation(pool=1000)).objective(flow, teacher)
-    rows = objective.rows(images(schema), images(schema), training)
-    fitted = caudal.distill(flow, teacher, *rows, objective, training=training, run=run)
-    return flow, objective, fitted
+    options = options or Distillation(pool=1000)
+    how = {"options": options, "training": training, "run": run}
+    fitted = caudal.distill(flow, teacher, images(schema), **how)
+    return flow, options.objective(flow, teacher), fitted
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def test_the_divergence_of_undressed_flows_is_that_of_the_dressed_ones():
     teacher = teacher_of(MASKED, PLAIN)
     student = build_student(IAF(2, (16,)), PLAIN, teacher, seed=1).eval()
     objective = Distillation(pool=200).objective(student, teacher)
-    train, _ = objective.pool(training=CHEAP)
+    train, _ = objective.rows(training=CHEAP)
     pair = student.continuous(), teacher.continuous()
     with torch.no_grad():
         undressed = forward_kl(objective.student, objective.teacher, train.x)

@@ -1,19 +1,22 @@
 """One way in: what a command does, its Python call does, to the bit, for every kind of data."""
 
 import json
+import shutil
 
 import numpy as np
 import pandas as pd
 import polars as pl
+import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pytest
 import soundfile
 import torch
 
 import caudal
+from caudal.errors import InputError
 from caudal.training.run import Run
 from command_line import caudal as command
-from command_line import folder, people, people_csv, shapes_folder
+from command_line import folder, people, people_csv, people_run, shapes_folder
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -246,3 +249,84 @@ def test_a_flow_of_tensors_is_loaded_too(tmp_path):
     assert torch.equal(model.flow.log_prob(x), flow.log_prob(x))
     with pytest.raises(caudal.InputError, match="plain tensors"):
         model.sample(3)
+
+
+def brief(**options):
+    """A model of the people, in memory."""
+    return caudal.train("realnvp", str(people_csv()), steps=2, batch_size=50, **options)
+
+
+def test_saving_over_another_run_leaves_nothing_of_it(tmp_path):
+    out = shutil.copytree(people_run(), tmp_path / "run")
+    (out / "notes.txt").write_text("the user's own")
+    model = brief()
+    model.save(out, overwrite=True)
+    names = {path.name for path in out.iterdir()}
+    assert names == {"notes.txt", "config.yaml", "model.safetensors", "metrics.jsonl"}
+    assert Run(out).metrics() == model.fitted.history
+    metadata = caudal.load(out).metadata
+    assert metadata["step"] == model.fitted.best_step
+    assert metadata["data"].keys() == {"train", "validation"}
+
+
+def test_saving_over_itself_keeps_its_numbers(tmp_path):
+    out = shutil.copytree(people_run(), tmp_path / "run")
+    before = {path.name for path in out.iterdir()}
+    caudal.load(out).save(out, overwrite=True)
+    assert {path.name for path in out.iterdir()} == before
+
+
+def test_a_saved_model_notices_that_its_data_changed(tmp_path):
+    path = tmp_path / "people.csv"
+    lines = people_csv().read_text(encoding="utf-8").splitlines(keepends=True)
+    path.write_text("".join(lines), encoding="utf-8")
+    caudal.train("realnvp", str(path), steps=2, batch_size=50).save(tmp_path / "run")
+    assert not caudal.load(tmp_path / "run").dataset.notes
+    path.write_text("".join(lines[:-9]), encoding="utf-8")
+    assert "changed since" in caudal.load(tmp_path / "run").dataset.notes[-1]
+
+
+def test_log_prob_does_not_mind_a_column_of_its_name():
+    model, table = caudal.load(people_run()), people(5)
+    scores = model.log_prob(table)
+    again = model.log_prob(table.append_column("log_prob", pa.array(scores)))
+    assert list(again) == list(scores)
+
+
+@pytest.mark.parametrize("call", ["log_prob", "evaluate", "sample"])
+def test_seeds_out_of_range_are_refused(call):
+    model = caudal.load(people_run())
+    arguments = {"log_prob": (people(5),)}.get(call, ())
+    with pytest.raises(InputError, match="must be a whole number from"):
+        getattr(model, call)(*arguments, seed=2**63)
+
+
+def test_evaluate_names_an_option_that_does_not_exist():
+    with pytest.raises(InputError, match="`croop`: no such option"):
+        caudal.load(people_run()).evaluate(croop=8)
+
+
+def test_resuming_another_recipe_is_refused(tmp_path):
+    out = shutil.copytree(people_run(), tmp_path / "run")
+    with pytest.raises(InputError, match="holds a run of realnvp, not maf"):
+        caudal.train("maf", str(people_csv()), out=out, resume=True)
+    with pytest.raises(InputError, match=r"cannot resume, recipe.fields.hidden was"):
+        caudal.train(caudal.recipes.RealNVP(layers=3), str(people_csv()), out=out, resume=True)
+
+
+def test_a_file_is_no_folder_to_resume(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="is a file: give another `out`"):
+        brief(out=tmp_path / "file", resume=True)
+
+
+def test_reprs_are_short():
+    model = caudal.train("maf", "moons", layers=1, hidden=(8,), steps=4, batch_size=50)
+    student = model.distill(
+        student=caudal.recipes.IAF, layers=1, hidden=(8,), steps=4, batch_size=50, pool=200
+    )
+    assert student.config["teacher"] is None  # which was never saved
+    for shown in (model, model.fitted, student.distilled):
+        assert len(repr(shown)) < 150
+    assert repr(model.fitted).startswith("Fitted(best_step=4, best_valid=")
+    assert "KL(student||teacher)" in repr(student.distilled)

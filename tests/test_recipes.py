@@ -1,5 +1,6 @@
 """What recipes refuse, and recipes that are defined outside the package."""
 
+import inspect
 import json
 from dataclasses import dataclass, fields
 from typing import Annotated, get_args
@@ -10,12 +11,15 @@ from annotated_types import Ge
 
 import caudal
 from caudal import InputError
+from caudal.cli.distill import DistillOptions
+from caudal.cli.train import RunOptions, TrainOptions
 from caudal.fields import rules_of
+from caudal.modality import MODALITIES, modality
 from caudal.nets.activation import ACTIVATIONS
 from caudal.recipes import MAF, NICE, NSF, RECIPES, IResNet, MAFMoG, Recipe, ResidualFlow
 from caudal.recipes.presets import PRESETS
 from caudal.recipes.recipe import Activation
-from caudal.recipes.registry import REGISTERED
+from caudal.recipes.registry import REGISTERED, TAKEN
 from command_line import caudal as command
 from command_line import people_csv, refused
 
@@ -174,6 +178,26 @@ def test_two_recipes_of_one_name_are_refused():
 def test_refuses_incomplete_recipes(attributes, words):
     with pytest.raises(InputError, match=words):
         shears(**attributes)
+
+
+@pytest.mark.usefixtures("registry")
+@pytest.mark.parametrize("name", ["steps", "context", "mels", "tail", "out"])
+def test_refuses_fields_with_names_of_options(name):
+    bases, body = (Recipe,), {"__annotations__": {name: int}, name: 1, "name": "own"}
+    ways = {"scores": "parallel", "samples": "parallel", "build": lambda *args: None}
+    kind = dataclass(frozen=True)(type("Own", bases, {**body, **ways}))
+    with pytest.raises(InputError, match=f"its field {name} has the name of an option"):
+        caudal.recipe(kind)
+
+
+def test_taken_names_are_those_of_all_options():
+    kinds = [modality(name) for name in MODALITIES]
+    parts = [part for kind in kinds for part in (kind.options, kind.distillation)]
+    parts += [caudal.Training, RunOptions, TrainOptions, DistillOptions]
+    names = {field.name for part in parts for field in fields(part)} - {"distillation", "run"}
+    for function in (caudal.train, caudal.Model.distill):
+        names |= inspect.signature(function).parameters.keys() - {"self", "options"}
+    assert names - {"training"} == TAKEN
 
 
 @pytest.mark.usefixtures("registry")

@@ -11,8 +11,7 @@ from caudal.modality import assemble
 from caudal.recipes import NICE, Glow, RealNVP
 from caudal.training import rows as training_rows
 from caudal.training.fit import fit
-from caudal.training.optimizer import make_optimizer
-from caudal.training.options import Training
+from caudal.training.options import Training, make_optimizer
 from caudal.training.rows import (
     calibration_rows,
     flipped,

@@ -8,8 +8,7 @@ from torch import nn
 
 from caudal.errors import InputError
 from caudal.training.engine import Meter, is_point
-from caudal.training.optimizer import MovingAverage
-from caudal.training.options import Training
+from caudal.training.options import MovingAverage, Training
 from caudal.training.seeds import mix, own_randomness, seed_all
 
 

@@ -20,8 +20,8 @@ from caudal.losses import nll
 from caudal.modality import assemble
 from caudal.recipes import MAF, NICE
 from caudal.training.checkpoint import load
+from caudal.training.devices import Interrupted
 from caudal.training.fit import fit
-from caudal.training.interruption import Interrupted
 from caudal.training.options import Training
 from caudal.training.run import Run
 from training_case import ROWS, TRAINING, timeless, train

@@ -24,11 +24,11 @@ if TYPE_CHECKING:
     from caudal.model import Model, load, train
     from caudal.recipes.registry import register as recipe
     from caudal.training.clip_terms import AudioDistillation
-    from caudal.training.distill import distill
     from caudal.training.fit import fit
     from caudal.training.options import Training
     from caudal.training.run import Run
     from caudal.training.sample_terms import Distillation
+    from caudal.training.student import distill
 
 __all__ = [
     "AudioDistillation",
@@ -70,7 +70,7 @@ _NAMES = {
     "assemble": "caudal.modality",
     "calibrate": "caudal.initialization",
     "corrected_sample": "caudal.correction",
-    "distill": "caudal.training.distill",
+    "distill": "caudal.training.student",
     "fit": "caudal.training.fit",
     "initialize": "caudal.initialization",
     "load": "caudal.model",

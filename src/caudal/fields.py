@@ -59,9 +59,9 @@ def rules_of(kind: type) -> Mapping[str, Rule]:
 
 def _example(default: Any, value: Any) -> str:
     """The default as an example, where one number was given for a tuple, or the reverse."""
-    if default in (MISSING, None, ()) or isinstance(default, tuple) == isinstance(value, tuple):
+    if default in (MISSING, None) or isinstance(default, tuple) == isinstance(value, tuple):
         return ""
-    return f", such as {default}"
+    return f", such as {default}" if default != () else ", in a tuple"
 
 
 def rule_of(hint: Any, many: bool = False) -> Rule:
@@ -111,7 +111,7 @@ def _tuple(parts: Sequence[Any], limits: Sequence[Any]) -> Rule:
     if parts[-1:] == (Ellipsis,):
         return Rule(
             lambda value: isinstance(value, tuple) and all(map(rules[0].holds, value)),
-            f"{_count(limits)} {rules[0].expected}",
+            f"{_count(limits)}{rules[0].expected}",
         )
     kinds = dict.fromkeys(rule.expected for rule in rules)
     return Rule(
@@ -125,14 +125,14 @@ def _tuple(parts: Sequence[Any], limits: Sequence[Any]) -> Rule:
 
 
 def _count(limits: Sequence[Any]) -> str:
-    """How many elements a tuple has, in words."""
+    """How many elements a tuple has, in words before a noun; empty for any number."""
     least = max((one.min_length for one in limits if isinstance(one, MinLen)), default=0)
     most = min((one.max_length for one in limits if isinstance(one, MaxLen)), default=None)
     if most is None:
-        return f"{least} or more" if least else "a tuple of"
+        return f"{least} or more " if least else ""
     if least == most:
-        return str(most)
-    return f"{least} to {most}" if least else f"at most {most}"
+        return f"{most} "
+    return f"{least} to {most} " if least else f"at most {most} "
 
 
 def _words(noun: str, limits: Sequence[Any], many: bool) -> str:

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
 
 from torch import Tensor
 
+from caudal.errors import InputError
+
 if TYPE_CHECKING:
     from caudal.data import Dataset, Schema
     from caudal.flow import Flow
@@ -45,6 +47,10 @@ class Voice:
     def track(self, items: Iterable[Item], what: str, total: float | None) -> Iterable[Item]:
         """The same items, while showing how far a loop over them has come."""
         return items
+
+    def reading(self, what: str) -> Callable[[Iterable[Item], float | None], Iterable[Item]]:
+        """A function (items, total) that tracks items of one kind of data while they are read."""
+        return lambda items, total: self.track(items, f"reading {what}", total)
 
 
 class Request(NamedTuple):
@@ -129,15 +135,15 @@ class Modality(ABC):
         self,
         options: Any,
         recipe: Any,
-        schema: Any = None,
-        voice: Voice | None = None,
+        schema: Any,
+        voice: Voice,
     ) -> Any:
         """The data that `options` names, in three parts.
 
         Args:
             options: of the type `self.options`.
             recipe: that will model them.
-            schema: of a finished run, which the data must fit.
+            schema: of a finished run, which the data must fit; None for a new one.
             voice: shows how far reading has come.
 
         Raises:
@@ -151,7 +157,7 @@ class Modality(ABC):
         schema: Any,
         reading: Any,
         options: Mapping[str, Any],
-        voice: Voice | None = None,
+        voice: Voice,
     ) -> Any:
         """Everything in `data`, treated as the data of a finished run.
 
@@ -281,6 +287,13 @@ def modality(name: str) -> Modality:
     return instance
 
 
+def opening(options: Any) -> dict[str, Any]:
+    """The options of a kind of data as keywords of the function that opens such data."""
+    keywords = dict(vars(options))
+    keywords["seed"] = keywords.pop("split_seed")
+    return keywords
+
+
 def modality_of(schema: "Schema") -> Modality:
     """The modality of a schema."""
     return modality(schema.kind)
@@ -290,6 +303,11 @@ def assemble(recipe: "Recipe", schema: "Schema") -> "Flow":
     """The recipe's flow, dressed for the data of a schema: `log_prob` is in the user's units.
 
     Raises:
-        InputError: the recipe does not model such data.
+        InputError: the recipe does not model such data, or its fields make no flow.
     """
-    return modality_of(schema).dress(recipe, schema)
+    try:
+        return modality_of(schema).dress(recipe, schema)
+    except InputError:
+        raise
+    except ValueError as error:
+        raise InputError(f"recipe {recipe.name}: {error}") from None

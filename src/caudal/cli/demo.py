@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from caudal.cli import distill, evaluate, sample, train
+from caudal.cli import distill, train, using
 from caudal.cli.screen import Screen
 from caudal.cli.words import parse
 from caudal.report import duration, number
@@ -50,8 +50,8 @@ def run(words: list[str]) -> int:
     teach = f"maf --data digits --context digit {TEACHER} --out {teacher} --overwrite"
     steps = (
         ("train", train.run, learn),
-        ("eval", evaluate.run, folder),
-        ("sample", sample.run, draw),
+        ("eval", using.evaluate, folder),
+        ("sample", using.sample, draw),
         ("train", train.run, teach),
         ("distill", distill.run, f"{teacher} {STUDENT} --out {student} --overwrite"),
     )

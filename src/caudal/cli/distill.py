@@ -2,12 +2,14 @@
 
 import shlex
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
-from caudal.cli import tell
-from caudal.cli.options import DistillOptions
-from caudal.cli.screen import Screen
+from tyro.conf import Positional
+
+from caudal.cli.screen import Screen, with_advice
+from caudal.cli.train import AnyRecipe, RunOptions
 from caudal.cli.words import parse, peek
 from caudal.errors import InputError
 from caudal.modality import MODALITIES, modality
@@ -20,25 +22,50 @@ from caudal.model.students import (
     without_batch_norm,
 )
 from caudal.training.devices import leads
+from caudal.training.options import Training
+
+Objective = TypeVar("Objective")
+
+
+@dataclass(frozen=True)
+class DistillOptions(Generic[AnyRecipe, Objective]):
+    """Trains a student that samples in one pass to be a teacher that goes step by step.
+
+    The student is evaluated as any run is, where its own density is fast enough, and measured
+    against its teacher: divergences both ways, weights, a classifier, columns, speed; for audio
+    the divergence, and spectra and loudness beside real clips.
+    """
+
+    teacher: Positional[str]
+    """Run folder of the teacher."""
+    recipe: AnyRecipe
+    training: Training
+    distillation: Objective
+    run: RunOptions = RunOptions()
+    student: str | None = None
+    """Recipe of the student: iaf, nsf-iaf, nsf, realnvp, nice; for images also glow; for audio
+    parallel-wavenet. If not given, an inverse autoregressive flow of the teacher's depth, or the
+    coupling flow that suits the data. --student NAME --help tells its own options."""
 
 
 def run(words: list[str]) -> int:
     """Runs the command."""
     options, teacher = read_options(words)
-    screen = Screen(options.json)
+    screen = Screen(options.run.json)
     teacher.voice = screen
-    out = Path(options.out or f"{options.teacher.rstrip('/')}-{options.recipe.name}")
-    parts = options.recipe, options.training, options.distillation, options.report
-    modes = {"resume": options.resume, "overwrite": options.overwrite}
+    out = Path(options.run.out or f"{options.teacher.rstrip('/')}-{options.recipe.name}")
+    parts = options.recipe, options.training, options.distillation, options.run.report
     try:
-        model = distill_with(StudentSettings(*parts), teacher, out, **modes, voice=screen)
+        model = distill_with(
+            StudentSettings(*parts), teacher, out, **options.run.modes, voice=screen
+        )
         if leads():
-            tell.trained(screen, model)
+            screen.trained(model)
             _tell_exact(screen, model, options.teacher, out)
     except KeyboardInterrupt as error:
         again = [word for word in words if word not in ("--resume", "--overwrite")]
         command = shlex.join(["caudal", "distill", *again, "--resume"])
-        raise tell.with_advice(error, out, command) from None
+        raise with_advice(error, out, command) from None
     return 0
 
 
@@ -56,10 +83,7 @@ def read_options(words: Sequence[str]) -> tuple[DistillOptions[Any, Any], Model]
         parse_alone(words, name)
     teacher = load(words[0])
     start = usual_student(teacher, name)
-    options = _parse(words, start)
-    if options.resume and options.overwrite:
-        raise InputError("--resume and --overwrite: choose one of them")
-    return options, teacher
+    return _parse(words, start), teacher
 
 
 def parse_alone(words: Sequence[str], name: str) -> DistillOptions[Any, Any]:

@@ -12,26 +12,40 @@ USAGE, FAILED, INTERRUPTED, CLOSED_PIPE = 2, 1, 130, 141
 
 
 class Command(NamedTuple):
-    """A command: the words that follow its name, and a summary in one line."""
+    """A command: the words that follow its name, a summary in one line, and its function."""
 
     form: str
     summary: str
+    where: str
 
 
 COMMANDS = {
-    "train": Command("RECIPE --data DATA", "fit a flow to a table, images or audio; leaves a run"),
-    "eval": Command("RUN", "test log-likelihood of a run, beside a Gaussian"),
-    "score": Command("RUN --data DATA --out FILE", "rows, images or clips with their log-density"),
-    "sample": Command(
-        "RUN -n ROWS --out FILE", "new rows, as the data's are, new images or clips"
+    "train": Command(
+        "RECIPE --data DATA", "fit a flow to a table, images or audio; leaves a run", "train:run"
     ),
-    "interpolate": Command("RUN --out PICTURE", "what lies between four images"),
-    "distill": Command("TEACHER --out FOLDER", "train a fast-sampling student of a run's flow"),
-    "recipes": Command("", "the flows there are, their papers, and what each is good for"),
-    "demo": Command("", "train, evaluate and sample on real digits, offline, in minutes"),
+    "eval": Command("RUN", "test log-likelihood of a run, beside a Gaussian", "using:evaluate"),
+    "score": Command(
+        "RUN --data DATA --out FILE", "rows, images or clips with their log-density", "using:score"
+    ),
+    "sample": Command(
+        "RUN -n ROWS --out FILE",
+        "new rows, as the data's are, new images or clips",
+        "using:sample",
+    ),
+    "interpolate": Command(
+        "RUN --out PICTURE", "what lies between four images", "using:interpolate"
+    ),
+    "distill": Command(
+        "TEACHER --out FOLDER", "train a fast-sampling student of a run's flow", "distill:run"
+    ),
+    "recipes": Command(
+        "", "the flows there are, their papers, and what each is good for", "recipes:run"
+    ),
+    "demo": Command(
+        "", "train, evaluate and sample on real digits, offline, in minutes", "demo:run"
+    ),
 }
-"""Each command is the function `run` of the module of its name in `caudal.cli`."""
-MODULES = {"eval": "evaluate"}  # eval is a Python built-in
+"""Each command is a function of a module of `caudal.cli`."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -71,8 +85,8 @@ def _dispatch(words: list[str]) -> int:
         from caudal.names import near
 
         raise InputError(f"no command '{name}'; {near(name, list(COMMANDS))}")
-    module = import_module(f"caudal.cli.{MODULES.get(name, name)}")
-    run: Callable[[list[str]], int] = module.run
+    module, _, function = COMMANDS[name].where.partition(":")
+    run: Callable[[list[str]], int] = getattr(import_module(f"caudal.cli.{module}"), function)
     return run(rest)
 
 

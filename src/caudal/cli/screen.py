@@ -1,26 +1,26 @@
 """What a command prints: words and tables for people, or one JSON object for programs."""
 
 import json
+import shlex
 import sys
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from caudal.cli.recipes import way
 from caudal.errors import as_flags
 from caudal.modality import Voice, modality_of
-from caudal.report import ScreenTable, parameters
-from caudal.training.devices import leads
+from caudal.model import Model
+from caudal.report import Evaluation, ScreenTable, duration, parameters
+from caudal.training.devices import Interrupted, leads
 from caudal.training.progress import RichReporter
+from caudal.training.run import Run
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 Item = TypeVar("Item")
 PLAIN_WIDTH = 120  # where there is no terminal to ask
-WAYS = {
-    "parallel": "one pass",
-    "sequential": "one {element} at a time",
-    "iterated": "iterated passes",
-}
 
 
 class Screen(Voice):
@@ -103,6 +103,42 @@ class Screen(Voice):
         unit = schema.unit.name if schema.unit.bits else "bits/dim"
         return RichReporter(elements=elements, unit=unit, loss=loss)
 
+    def evaluation(self, result: Evaluation) -> None:
+        """The numbers side by side, and what they are."""
+        self.show(ScreenTable(result.title, *result.table()))
+        for line in result.sentences():
+            self.say(line)
+
+    def trained(self, model: Model) -> None:
+        """How training went, how good the model is, where things are, and what to type next."""
+        fitted, folder = model.fitted, model.folder
+        assert fitted is not None
+        assert folder is not None
+        seconds = fitted.history[-1]["seconds"] if fitted.history else None
+        took = f" in {duration(seconds)}" if seconds is not None else ""
+        why = "no gain for a while" if fitted.stopped == "patience" else "all steps done"
+        self.say(f"best after step {fitted.best_step}, trained{took} ({why})")
+        result: dict[str, Any] = {}
+        if model.evaluation is not None:
+            self.evaluation(model.evaluation)
+            result |= model.evaluation.to_dict()
+        if model.distilled is not None:
+            for part in model.distilled.tables():
+                self.show(part)
+            for line in model.distilled.verdict:
+                self.say(line, style="bold")
+            self.say(f"\ncompared in {folder / 'compare.json'}")
+            result["fidelity"] = model.distilled.to_dict()
+        if model.page is not None:
+            self.say(f"\nreport  {model.page}")
+        self.say(f"model   {Run(folder).model_path}\n\nnext:")
+        teaches = model.distilled is None and model.recipe.samples == "sequential"
+        for line in model.kind.next_commands(shlex.quote(str(folder)), model.schema, teaches):
+            self.say(f"  {line}")
+        how = {"best_step": fitted.best_step, "parameters": parameters(model.flow)}
+        page = str(model.page) if model.page else None
+        self.result({**result, "run": str(folder), "report": page, **how, "seconds": seconds})
+
     def _data(self, dataset: Any) -> None:
         for part in modality_of(dataset.schema).preview(dataset):
             self.show(part)
@@ -132,11 +168,6 @@ def teacher_line(teacher: Any) -> str:
     return line + "worse than the baseline: it has little to teach, train it longer first"
 
 
-def way(recipe: Any, how: str) -> str:
-    """How a direction of a recipe runs, in words."""
-    return WAYS[how].format(element=recipe.element)
-
-
 def new_console(file: Any, quiet: bool = False) -> "Console":
     """A console that lets a closed pipe be an error like others."""
     from rich.console import Console
@@ -155,3 +186,12 @@ def _cell(value: object) -> Any:
     from rich.text import Text
 
     return Text("" if value is None else str(value))
+
+
+def with_advice(error: KeyboardInterrupt, out: Path, command: str) -> KeyboardInterrupt:
+    """The same interruption, saying what to type to go on, if anything was saved."""
+    if isinstance(error, Interrupted):
+        return Interrupted(f"{error}: {command}", error.exit_code)
+    if not Run(out).state_path.exists():
+        return error
+    return KeyboardInterrupt(f"interrupted; what was trained is in {out}: {command}")

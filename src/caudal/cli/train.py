@@ -1,17 +1,20 @@
 """`caudal train`: from a table, images or audio to a run folder."""
 
 import inspect
+import shlex
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
-from caudal.cli import tell
-from caudal.cli.options import TrainOptions
-from caudal.cli.screen import Screen
+from tyro.conf import FlagCreatePairsOff
+
+from caudal.cli.screen import Screen, with_advice
 from caudal.cli.words import parse, peek, read_yaml
 from caudal.errors import InputError
 from caudal.model.settings import (
     Settings,
+    by_epochs,
     preset_values,
     recognise,
     settings,
@@ -20,8 +23,12 @@ from caudal.model.settings import (
 )
 from caudal.model.training import train_with
 from caudal.names import near
-from caudal.recipes import PRESETS, RECIPES, find_recipe
+from caudal.recipes import PRESETS, RECIPES, Recipe, find_recipe
 from caudal.training.devices import leads
+from caudal.training.options import Training
+
+Data = TypeVar("Data")
+AnyRecipe = TypeVar("AnyRecipe", bound=Recipe)
 
 USAGE = """usage: caudal train RECIPE --data DATA [--out FOLDER] ...
 
@@ -34,21 +41,64 @@ caudal recipes for what each is good for, and caudal train RECIPE --help for all
   caudal train wavenet --data vowels --context vowel           built-in audio, given a label"""
 
 
+@dataclass(frozen=True)
+class RunOptions:
+    """The run folder, what becomes of a run that is there already, and what is told at the end."""
+
+    out: str | None = None
+    """Run folder; if not given runs/RECIPE-DATA, or TEACHER-STUDENT for a student."""
+    resume: FlagCreatePairsOff[bool] = False
+    """Go on with the run in --out. Training takes the options in its config.yaml, and flags
+    override them; give those of a student as before."""
+    overwrite: FlagCreatePairsOff[bool] = False
+    """Replace the run in --out, if there is one."""
+    report: bool = True
+    """Draw the pictures and write report.html at the end; it takes some seconds."""
+    json: FlagCreatePairsOff[bool] = False
+    """Print the result as one JSON object on standard output, all else on standard error."""
+
+    def __post_init__(self) -> None:
+        if self.resume and self.overwrite:
+            raise InputError("--resume and --overwrite: choose one of them")
+
+    @property
+    def modes(self) -> dict[str, bool]:
+        """What becomes of a run that is there already, as keywords."""
+        return {"resume": self.resume, "overwrite": self.overwrite}
+
+
+@dataclass(frozen=True)
+class TrainOptions(Generic[Data, AnyRecipe]):
+    """Fits a flow to a table, images or audio; leaves a folder with model, numbers and report.
+
+    Interrupted with Ctrl-C, it saves; --resume goes on.
+    """
+
+    data: Data
+    recipe: AnyRecipe
+    training: Training
+    run: RunOptions
+    preset: str | None = None
+    """A configuration of the recipe's paper; options that are given override it."""
+    config: str | None = None
+    """A file of options as a run's config.yaml holds them; flags override it."""
+
+
 def run(words: list[str]) -> int:
     """Runs the command."""
     if not words or words[0] in ("-h", "--help"):
         print(USAGE.format(recipes=", ".join(RECIPES)))
         return 0 if words else 2
     options, made = read_options(words)
-    screen = Screen(options.json)
-    out = Path(options.out or default_folder(made))
-    modes = {"resume": options.resume, "overwrite": options.overwrite}
+    screen = Screen(options.run.json)
+    out = Path(options.run.out or default_folder(made))
     try:
-        model = train_with(made, out, **modes, voice=screen)
+        model = train_with(made, out, **options.run.modes, voice=screen)
         if leads():
-            tell.trained(screen, model)
+            screen.trained(model)
     except KeyboardInterrupt as error:
-        raise tell.with_advice(error, out, f"caudal train --out {out} --resume") from None
+        again = shlex.join(["caudal", "train", "--out", str(out), "--resume"])
+        raise with_advice(error, out, again) from None
     return 0
 
 
@@ -80,11 +130,9 @@ def read_options(words: list[str]) -> tuple[TrainOptions[Any, Any], Settings]:
     generic: Any = TrainOptions
     kind = generic[start.kind.options, type(start.recipe)]
     training = start.training.counted_by(seen["epochs"], seen["steps"])
-    default = TrainOptions(start.data, start.recipe, training, report=start.report)
+    default = TrainOptions(start.data, start.recipe, training, RunOptions(report=start.report))
     options = parse(kind, typed, f"caudal train {name}", default, describe(name))
-    if options.resume and options.overwrite:
-        raise InputError("--resume and --overwrite: choose one of them")
-    parts = options.recipe, options.data, options.training, options.report
+    parts = options.recipe, options.data, options.training, options.run.report
     return options, Settings(start.kind, *parts)
 
 
@@ -99,7 +147,7 @@ def _start(
     kind = recognise(data, recipe)
     values: dict[str, Any] = {"data": tyro.MISSING, **without_beside(config)}
     try:
-        values = _checked(values, usual(recipe, kind).config())
+        values = by_epochs(_checked(values, usual(recipe, kind).config()))
         start = settings(recipe, kind, values)
     except InputError as error:
         raise InputError(f"{file}: {error}" if config else str(error)) from None

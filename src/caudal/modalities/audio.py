@@ -24,8 +24,8 @@ from caudal.errors import InputError
 from caudal.fields import check_fields
 from caudal.flow import Flow
 from caudal.losses import nll_per_element
-from caudal.modalities.contexts import fixed_values, with_fixed
-from caudal.modality import Examples, Modality, Request, Requests, Voice
+from caudal.modalities.rows import fixed_values, with_fixed
+from caudal.modality import Examples, Modality, Request, Requests, Voice, opening
 from caudal.nets import ColumnEmbedding
 from caudal.recipes import Recipe
 from caudal.recipes.wavenet import AudioRecipe
@@ -131,23 +131,16 @@ class Audio(Modality):
         self,
         options: AudioOptions,
         recipe: AudioRecipe,
-        schema: AudioSchema | None = None,
-        voice: Voice | None = None,
+        schema: AudioSchema | None,
+        voice: Voice,
     ) -> Dataset:
         if recipe.scores == "sequential" and schema is None:
             raise InputError(
                 f"{recipe.name} scores one sample at a time, and would train for ever by maximum "
                 f"likelihood: train {self.trainable}, and make a student of it with caudal distill"
             )
-        chosen = {name: getattr(options, name) for name in _OPENING}
-        return open_audio(
-            options.data,
-            hop=recipe.hop,
-            seed=options.split_seed,
-            schema=schema,
-            progress=_progress(voice),
-            **chosen,
-        )
+        progress = voice.reading(self.what)
+        return open_audio(**opening(options), hop=recipe.hop, schema=schema, progress=progress)
 
     def open_all(
         self,
@@ -155,7 +148,7 @@ class Audio(Modality):
         schema: AudioSchema,
         reading: AudioReading,
         options: Mapping[str, Any],
-        voice: Voice | None = None,
+        voice: Voice,
     ) -> Items:
         return self._open_all(data, schema, reading.corrupt, options, voice)
 
@@ -165,12 +158,12 @@ class Audio(Modality):
         schema: AudioSchema,
         corrupt: str,
         options: Mapping[str, Any],
-        voice: Voice | None,
+        voice: Voice,
         fixed: Mapping[str, Any] | None = None,
     ) -> Items:
         labels: dict[str, Any] = {name: options.get(name) for name in ("labels", "metadata")}
         return open_clips(
-            data, schema, corrupt=corrupt, progress=_progress(voice), fixed=fixed, **labels
+            data, schema, corrupt=corrupt, progress=voice.reading(self.what), fixed=fixed, **labels
         )
 
     def settled(self, options: AudioOptions, dataset: Dataset) -> AudioOptions:
@@ -311,9 +304,6 @@ class Audio(Modality):
         yield f"trains on crops of {crop}, {dataset.train.n_rows:,} in a pass over the clips"
         yield from _context_lines(schema)
 
-    def advice(self, recipe: Recipe, dataset: Dataset) -> list[str]:
-        return []
-
     def flow_lines(self, recipe: AudioRecipe, schema: AudioSchema) -> list[str]:
         """How far back a sample sees, in samples and in milliseconds."""
         field = recipe.receptive_field
@@ -344,18 +334,6 @@ class Audio(Modality):
 
     def write_manifold(self, path: Path, model: Any, grid: Any) -> None:
         raise _nothing_between(model.name)
-
-
-_OPENING = (
-    *("context", "labels", "metadata", "valid", "test", "split", "corrupt"),
-    *("rate", "seconds", "mels", "window", "trim", "normalize"),
-)
-
-
-def _progress(voice: Voice | None) -> Any:
-    if voice is None:
-        return None
-    return lambda items, total: voice.track(items, "reading audio", total)
 
 
 def _nothing_between(name: str) -> InputError:

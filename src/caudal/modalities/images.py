@@ -13,7 +13,7 @@ from torch import Tensor
 
 from caudal.bijection import Bijection, Chain
 from caudal.bijections import Flattened, Logit, Rescale, Standardise
-from caudal.data import Dataset, ImageSchema, ImageWriter, Items, Rows, open_images, open_whole
+from caudal.data import Dataset, ImageSchema, ImageWriter, Items, open_images, open_whole
 from caudal.data.images.locate import BUILT_IN_IMAGES as NAMES
 from caudal.data.images.locate import FORMATS, finds_images
 from caudal.data.images.open import labels_of_part
@@ -22,9 +22,8 @@ from caudal.dequantization import ImageDequantization, PixelDequantization
 from caudal.errors import InputError
 from caudal.fields import check_fields
 from caudal.flow import Flow
-from caudal.modalities.contexts import CHUNK
-from caudal.modalities.rows import OneShape
-from caudal.modality import Examples, Request, Voice
+from caudal.modalities.rows import CHUNK, OneShape, class_names
+from caudal.modality import Examples, Request, Voice, opening
 from caudal.nets import ColumnEmbedding
 from caudal.recipes import Recipe
 from caudal.recipes.multiscale import variational
@@ -130,18 +129,11 @@ class Images(OneShape):
         self,
         options: ImageOptions,
         recipe: Recipe,
-        schema: ImageSchema | None = None,
-        voice: Voice | None = None,
+        schema: ImageSchema | None,
+        voice: Voice,
     ) -> Dataset:
-        chosen = {name: getattr(options, name) for name in _OPENING}
-        chosen["pixels"] = options.pixels or recipe.pixels
-        return open_images(
-            options.data,
-            seed=options.split_seed,
-            schema=schema,
-            progress=_progress(voice),
-            **chosen,
-        )
+        chosen = {**opening(options), "pixels": options.pixels or recipe.pixels}
+        return open_images(**chosen, schema=schema, progress=voice.reading(self.what))
 
     def open_all(
         self,
@@ -149,14 +141,14 @@ class Images(OneShape):
         schema: ImageSchema,
         reading: ImageReading,
         options: Mapping[str, Any],
-        voice: Voice | None = None,
+        voice: Voice,
     ) -> Items:
         """The images are cut and scaled as those of the run, unless `reading` says otherwise."""
         sizes = {name: value for name in _SIZES if (value := getattr(reading, name))}
         if not sizes:
             sizes = {name: _sizes(options.get(name, ())) for name in _SIZES}
         labels: dict[str, Any] = {name: options.get(name) for name in ("labels", "metadata")}
-        progress = _progress(voice)
+        progress = voice.reading(self.what)
         return open_whole(
             data, schema, corrupt=reading.corrupt, progress=progress, **sizes, **labels
         )
@@ -220,7 +212,7 @@ class Images(OneShape):
             yield model.dataset_or(instead).train.context
 
     def decode(self, schema: ImageSchema, x: Tensor, request: Request) -> tuple[Any, ...]:
-        return schema.decode(x), class_names(schema, request.context)
+        return schema.decode(x), class_names(schema.context, request.context)
 
     def cells(self, schema: ImageSchema, grid: Tensor) -> np.ndarray:
         decoded = schema.decode(grid.flatten(0, 1))
@@ -284,9 +276,9 @@ class Images(OneShape):
                 voice.note(note)
             rows: Any = items.source
             names = list(items.names or ())
-            return Examples(rows, names, class_names(schema, rows.context), "image")
+            return Examples(rows, names, class_names(schema.context, rows.context), "image")
         rows = model.dataset.test
-        labels = class_names(schema, rows.context)
+        labels = class_names(schema.context, rows.context)
         if labels is None:
             labels = _test_labels(model.config)
         if labels is not None and len(labels) != len(rows):  # some were skipped: which is whose?
@@ -300,16 +292,6 @@ class Images(OneShape):
 
 
 _SIZES = ("crop", "resize")
-_OPENING = (
-    *("context", "labels", "metadata", "valid", "test", "split", "crop", "resize", "corrupt"),
-    *("bits", "alpha", "dequantization"),
-)
-
-
-def _progress(voice: Voice | None) -> Any:
-    if voice is None:
-        return None
-    return lambda items, total: voice.track(items, "reading images", total)
 
 
 def _sizes(value: Any) -> tuple[int, ...]:
@@ -329,14 +311,6 @@ def _dequantization(schema: ImageSchema) -> PixelDequantization:
     if schema.dequantization == "uniform":
         return ImageDequantization(schema.shape, schema.levels)
     return variational(schema.shape, schema.levels)
-
-
-def class_names(schema: ImageSchema, context: Tensor | None) -> list[Any] | None:
-    """The class of each row of context (N, C), if a category is all that there is."""
-    if context is None or len(schema.context) != 1 or schema.context[0].categories is None:
-        return None
-    names = schema.context[0].categories
-    return [names[code] for code in context[:, 0].long().tolist()]
 
 
 def _test_labels(config: Mapping[str, Any]) -> list[Any] | None:
@@ -374,6 +348,3 @@ def _context_lines(dataset: Dataset) -> Iterator[str]:
         listed = [f"{name} {n:,}" for name, n in zip(names[:_LISTED], counts, strict=False)]
         more = f", ... and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
         yield f"given the {column.name}, of {len(names)}: {', '.join(listed)}{more}"
-
-
-__all__ = ["ImageDrawing", "ImageOptions", "ImageReading", "Images", "Rows"]

@@ -1,7 +1,7 @@
 """Tables: rows of named columns, from files, DataFrames and arrays."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -30,10 +30,9 @@ from caudal.dequantization import TableDequantization
 from caudal.errors import InputError
 from caudal.fields import check_fields
 from caudal.flow import Flow
-from caudal.modalities.contexts import CHUNK
 from caudal.modalities.exact import Exact
-from caudal.modalities.rows import OneShape, endless
-from caudal.modality import Examples, Request, Voice
+from caudal.modalities.rows import CHUNK, OneShape, class_names, endless
+from caudal.modality import Examples, Request, Voice, opening
 from caudal.nets import ColumnEmbedding
 from caudal.recipes import Recipe
 from caudal.report import Gaussian, ScreenTable, TableTeller, image_side, write_table_manifold
@@ -119,21 +118,10 @@ class Table(OneShape):
         self,
         options: TableOptions,
         recipe: Recipe,
-        schema: TableSchema | None = None,
-        voice: Voice | None = None,
+        schema: TableSchema | None,
+        voice: Voice,
     ) -> Dataset:
-        return open_data(
-            options.data,
-            columns=options.columns,
-            context=options.context,
-            types=options.types,
-            missing=options.missing,
-            valid=options.valid,
-            test=options.test,
-            split=options.split,
-            seed=options.split_seed,
-            schema=schema,
-        )
+        return open_data(**opening(options), schema=schema)
 
     def open_all(
         self,
@@ -141,7 +129,7 @@ class Table(OneShape):
         schema: TableSchema,
         reading: TableReading,
         options: Mapping[str, Any],
-        voice: Voice | None = None,
+        voice: Voice,
     ) -> Items:
         missing = "drop" if options.get("missing") == "drop" else "refuse"
         return open_rows(data, schema, missing)
@@ -271,7 +259,7 @@ class Table(OneShape):
             rows, where = model.open_all(data, {}).source, "row"
         assert isinstance(rows, Rows)
         names = [str(i + 1) for i in range(len(rows))]
-        return Examples(rows, names, _classes(model.schema.context, rows.context), where)
+        return Examples(rows, names, class_names(model.schema.context, rows.context), where)
 
     def write_manifold(self, path: Path, model: Any, grid: Any) -> None:
         x, context, _ = grid.four
@@ -301,14 +289,3 @@ def _cells(s: Summary) -> list[str]:
     step = "" if s.step is None else f"{s.step:g}"
     missing = f"{s.missing:.1%}" if s.missing else ""
     return [s.name, s.kind, s.support, step, missing, span(s), how]
-
-
-def _classes(columns: Sequence[Column], context: Tensor | None) -> list[Any] | None:
-    """The category of each row that is given one category."""
-    if context is None or len(columns) != 1 or columns[0].categories is None:
-        return None
-    names = columns[0].categories
-    return [names[code] for code in context[:, 0].long().tolist()]
-
-
-__all__ = ["Table", "TableDrawing", "TableOptions", "TableReading"]

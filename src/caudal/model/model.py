@@ -18,7 +18,7 @@ from caudal.data import Dataset, Schema, as_container
 from caudal.errors import InputError
 from caudal.flow import Flow
 from caudal.modality import Modality, Request, Voice, modality_of
-from caudal.model import finishing, interpolating, sampling, scoring, settings, students
+from caudal.model import finishing, sampling, scoring, settings, students
 from caudal.model.finishing import BASELINE
 from caudal.recipes import Recipe
 from caudal.report import Distilled, Evaluation, evaluate, load_baseline
@@ -26,7 +26,7 @@ from caudal.training.checkpoint import find_model, load_model, save_model
 from caudal.training.devices import find_device
 from caudal.training.fit import Fitted
 from caudal.training.rows import fingerprint
-from caudal.training.run import Run, write_config
+from caudal.training.run import Run
 from caudal.training.seeds import check_seed
 
 
@@ -158,7 +158,8 @@ class Model:
             InputError: the data do not fit the model.
             NumericalError: a log-density is not a number.
         """
-        parts = scoring.scored(self, scoring.opened(self, data, reading), seed)
+        check_seed(seed)
+        parts = scoring.scored(self, self.open_all(data, reading), seed)
         values = np.concatenate([log_prob for _, log_prob, _ in parts])
         return as_container(values, "log_prob", data)
 
@@ -226,7 +227,7 @@ class Model:
 
     def _to_evaluate(self, data: Any, reading: Mapping[str, Any]) -> tuple[Any, str]:
         if data is None:
-            settings.with_values(self.kind.reading(), reading)
+            self.options(self.kind.reading, reading)
             return self.dataset.test, "test"
         items = self.open_all(data, reading)
         return items.source, settings.name_of(data)
@@ -338,7 +339,7 @@ class Model:
         seed: int = 0,
         overwrite: bool = False,
         **reading: Any,
-    ) -> interpolating.Manifold:
+    ) -> sampling.Manifold:
         """The manifold between four examples, which the flow decodes from noise between theirs.
 
         z = cos phi (cos phi' z1 + sin phi' z2) + sin phi (cos phi' z3 + sin phi' z4), so that the
@@ -356,22 +357,37 @@ class Model:
         Raises:
             InputError: nothing lies between such data, or an argument is out of its range.
         """
-        return interpolating.interpolate(self, out, data, rows, n, seed, overwrite, reading)
+        return sampling.interpolate(self, out, data, rows, n, seed, overwrite, reading)
 
     # --- keeping --------------------------------------------------------------------------------
 
     def save(self, folder: str | Path, *, overwrite: bool = False) -> Path:
-        """Writes the model and its config to a run folder; gives the folder.
+        """Writes the model, its config and its training curve to a run folder; gives the folder.
 
         Raises:
             InputError: a run is there already.
         """
-        run = Run(folder, overwrite=overwrite)
-        run.check_folder()
-        save_model(run.model_path, self.flow, self.recipe, self.schema, _extra(self.metadata))
-        write_config(run.path, settings.wherever_read(self.config))
+        is_own = self.folder is not None and Path(folder).resolve() == self.folder.resolve()
+        config = settings.wherever_read(self.config)
+        run = Run(folder, config=config, overwrite=overwrite and not is_own)
+        Run(folder, overwrite=overwrite).check_folder()
+        run.begin()  # the numbers and pictures of another model would be taken for those of this
+        save_model(run.model_path, self.flow, self.recipe, self._schema, self._extra())
+        if self.fitted is not None:
+            run.write_metrics(self.fitted.history)
         self.folder, self.name = run.path, str(folder)
         return run.path
+
+    def _extra(self) -> dict[str, Any]:
+        """What the model file holds beside the weights: where they are from, and of which rows."""
+        names = ("step", "valid", "data")
+        extra = {name: self.metadata[name] for name in names if name in self.metadata}
+        if self.fitted is not None:
+            extra |= {"step": self.fitted.best_step, "valid": self.fitted.best_valid}
+        if self.fitted is not None and self._dataset is not None:
+            parts = {"train": self._dataset.train, "validation": self._dataset.valid}
+            extra["data"] = {name: fingerprint(part) for name, part in parts.items()}
+        return extra
 
     def report(self) -> Path:
         """Writes report.html, with its pictures, into the run folder; gives its path.
@@ -385,7 +401,7 @@ class Model:
         self,
         out: str | Path | None = None,
         *,
-        student: str | Recipe | None = None,
+        student: str | Recipe | type[Recipe] | None = None,
         resume: bool = False,
         overwrite: bool = False,
         voice: Voice | None = None,
@@ -449,10 +465,6 @@ def load(run: str | Path, *, device: str = "cpu", voice: Voice | None = None) ->
         metadata=loaded.metadata,
         voice=voice,
     )
-
-
-def _extra(metadata: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: metadata[name] for name in ("step", "valid", "data") if name in metadata}
 
 
 def _at_least_one(**numbers: int | None) -> None:

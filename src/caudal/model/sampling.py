@@ -1,17 +1,21 @@
-"""New samples of a model: drawn request by request, in the user's own form."""
+"""What a model draws: new samples request by request, and the manifold between four examples."""
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from caudal.data import prepare_picture
 from caudal.errors import InputError
-from caudal.modality import Request, Requests
-from caudal.report import duration
+from caudal.interpolation import manifold
+from caudal.modality import Examples, Request, Requests
+from caudal.report import duration, unlike
 from caudal.report.items import noise
 from caudal.training.seeds import check_seed
 
@@ -159,3 +163,88 @@ def _elements_per_second(work: Job, request: Request) -> float:
         work.draw(short, noise(work.model.flow, 0))
         took.append(time.perf_counter() - start)
     return (_MORE - _FEW) / max(took[2] - took[1], 1e-6)
+
+
+CORNERS = ("top left", "top right", "bottom left", "bottom right")
+
+
+class Four(NamedTuple):
+    """The chosen examples: x (4, *event), their context (4, C) or None, and what they are."""
+
+    x: Tensor
+    context: Tensor | None
+    names: list[str]
+
+
+class Manifold(NamedTuple):
+    """What lies between four examples.
+
+    Attributes:
+        grid: (n, n, ...) samples in the user's own form: for images, uint8 (n, n, H, W, C).
+        names: of the four, in the order of `CORNERS`.
+        corner_error: how far the corners are off the examples at most, in the data's own units.
+        n: items along each side.
+        seed: of the noise between values in steps.
+        four: the examples themselves.
+    """
+
+    grid: np.ndarray
+    names: list[str]
+    corner_error: float
+    n: int
+    seed: int
+    four: Four
+
+    def __repr__(self) -> str:
+        shape = tuple(self.grid.shape)
+        return f"Manifold(grid of shape {shape} between {', '.join(self.names)})"
+
+
+def interpolate(
+    model: "Model",
+    out: str | Path | None,
+    data: Any,
+    rows: Sequence[int],
+    n: int,
+    seed: int,
+    overwrite: bool,
+    reading: Mapping[str, Any],
+) -> Manifold:
+    """The manifold between four examples; see `Model.interpolate`."""
+    check_seed(seed)
+    if n < 2:
+        raise InputError(f"`n` {n}: must be at least 2")
+    if len(rows) not in (0, 4):
+        raise InputError(f"`rows` {' '.join(map(str, rows))}: give four numbers")
+    path = None if out is None else prepare_picture(out, overwrite)
+    options = model.options(model.kind.reading, reading)
+    four = choose(model.kind.examples(model, data, options, model.voice), rows, seed)
+    between = manifold(model.flow, four.x, four.context, n, seed)
+    corners = manifold(model.flow, four.x, four.context, 2, seed).flatten(0, 1)
+    error = float((corners.cpu().double() - four.x.double()).abs().max())
+    cells = model.kind.cells(model.schema, between)
+    made = Manifold(cells, four.names, error, n, seed, four)
+    if path is not None:
+        model.kind.write_manifold(path, model, made)
+    return made
+
+
+def choose(examples: Examples, numbers: Sequence[int], seed: int) -> Four:
+    """The examples of those numbers, counted from 1; otherwise four at random, of unlike class.
+
+    Raises:
+        InputError: there is no example of a number.
+    """
+    rows, names, labels, where = examples
+    chosen = [_index(number, len(rows)) for number in numbers] or unlike(len(rows), labels, seed)
+    words = [f"{where} {names[i]}" for i in chosen]
+    if labels is not None:
+        words = [f"{text} (class {labels[i]})" for text, i in zip(words, chosen, strict=True)]
+    context = None if rows.context is None else rows.context[chosen]
+    return Four(rows.x[chosen], context, words)
+
+
+def _index(number: int, n: int) -> int:
+    if not 1 <= number <= n:
+        raise InputError(f"`rows` {number}: there are images 1 to {n}")
+    return number - 1

@@ -149,7 +149,8 @@ def score(
     flow, schema = model.flow, model.schema
     bias = flow.bias_bound() if flow.kind.startswith("biased") else None
     scores = Scores(schema.unit, flow.kind, schema.one, schema.many, flow.estimated, bias)
-    items = opened(model, data, reading)
+    items = model.open_all(data, reading)
+    items.refuse_columns(columns_of(flow, schema.unit))
     writer.check(items.arrow)
     with writer:
         for piece, log_prob, error in scored(model, items, seed):
@@ -158,13 +159,6 @@ def score(
             writer.write(table)
             scores.add(log_prob, error, elements, items.names)
     return scores
-
-
-def opened(model: "Model", data: Any, reading: Mapping[str, Any]) -> Items:
-    """The items of `data`, which may not have the columns of scores already."""
-    items = model.open_all(data, reading)
-    items.refuse_columns(columns_of(model.flow, model.schema.unit))
-    return items
 
 
 def scored(model: "Model", items: Items, seed: int) -> Iterator[Scored]:

@@ -4,8 +4,8 @@ The same names are keywords of `caudal.train`, flags of `caudal train` and keys 
 """
 
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,6 @@ class Settings:
         data: which data, of the type `kind.options`.
         training: how the flow is trained.
         report: whether the page and its pictures are made at the end.
-        beside: further entries of config.yaml, such as the teacher of a student.
     """
 
     kind: Modality
@@ -40,7 +39,6 @@ class Settings:
     data: Any
     training: Training
     report: bool = True
-    beside: Mapping[str, Any] = field(default_factory=dict)
 
     def config(self) -> dict[str, Any]:
         """What config.yaml holds: the recipe's name, and each option under its own name.
@@ -49,7 +47,7 @@ class Settings:
         """
         data = {k: v for k, v in plain(self.data).items() if _is_plain(v)}
         options = {**data, **plain(self.recipe), **plain(self.training)}
-        return {"recipe": self.recipe.name, **options, "report": self.report, **self.beside}
+        return {"recipe": self.recipe.name, **options, "report": self.report}
 
 
 def settings(
@@ -61,17 +59,25 @@ def settings(
         InputError: an unknown name, with near ones, or a value that is out of its range.
     """
     start = usual(recipe, kind)
-    parts = {"recipe": start.recipe, "data": start.data, "training": start.training}
     rest = {k: os.fspath(v) if isinstance(v, os.PathLike) else v for k, v in values.items()}
     report = bool(rest.pop("report", start.report))
-    for name, part in parts.items():
-        own = {f.name: rest.pop(f.name) for f in fields(part) if f.name in rest}
-        parts[name] = with_values(part, own)
-    if rest:
-        known = [f.name for part in parts.values() for f in fields(part)]
-        name = next(iter(rest))
-        raise InputError(f"`{name}`: no such option; {near(name, known)}")
-    return Settings(kind, parts["recipe"], parts["data"], parts["training"], report)
+    made, data, training = share_out((start.recipe, start.data, start.training), rest)
+    return Settings(kind, made, data, training, report)
+
+
+def share_out(parts: Sequence[Any], values: Mapping[str, Any]) -> list[Any]:
+    """The dataclasses with each value in the place of the field of its name.
+
+    Raises:
+        InputError: none has a field of that name, or a value is out of its range.
+    """
+    known = [f.name for part in parts for f in fields(part)]
+    for name in values:
+        if name not in known:
+            raise InputError(f"`{name}`: no such option; {near(name, known)}")
+    owned = ({f.name for f in fields(part)} & values.keys() for part in parts)
+    pairs = zip(parts, owned, strict=True)
+    return [with_values(part, {name: values[name] for name in names}) for part, names in pairs]
 
 
 def usual(recipe: "str | Recipe | type[Recipe]", kind: Modality) -> Settings:

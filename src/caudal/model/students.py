@@ -10,13 +10,12 @@ from caudal.errors import InputError
 from caudal.modality import Voice
 from caudal.model import settings as options_of_run
 from caudal.model.finishing import finish
-from caudal.names import near
 from caudal.recipes import Recipe, find_recipe
 from caudal.training.devices import leads
-from caudal.training.distill import distill as fit_student
 from caudal.training.options import Training
 from caudal.training.run import Run
 from caudal.training.student import build_student, check_student, default_student
+from caudal.training.student import distill as fit_student
 
 if TYPE_CHECKING:
     from caudal.model.model import Model
@@ -45,13 +44,14 @@ class StudentSettings:
         config |= {name: teacher.config[name] for name in names if name in teacher.config}
         for part in (self.recipe, self.training, self.distillation):
             config |= options_of_run.plain(part)
-        return {**config, "report": self.report, "teacher": os.path.abspath(teacher.name)}
+        path = None if teacher.folder is None else os.path.abspath(teacher.name)
+        return {**config, "report": self.report, "teacher": path}
 
 
 def distill(
     teacher: "Model",
     out: str | Path | None,
-    student: str | Recipe | None,
+    student: str | Recipe | type[Recipe] | None,
     modes: Mapping[str, bool],
     voice: Voice | None,
     options: Mapping[str, Any],
@@ -62,7 +62,7 @@ def distill(
 
 
 def student_settings(
-    teacher: "Model", student: str | Recipe | None, values: Mapping[str, Any]
+    teacher: "Model", student: str | Recipe | type[Recipe] | None, values: Mapping[str, Any]
 ) -> StudentSettings:
     """The usual settings of a student of `teacher`, with `values` in their place.
 
@@ -70,20 +70,16 @@ def student_settings(
         InputError: the recipe is no student of this teacher, or an option does not exist.
     """
     start = usual_student(teacher, student)
-    parts = {f.name: getattr(start, f.name) for f in fields(start)}
     rest = options_of_run.by_epochs(values)
-    report = bool(rest.pop("report", parts.pop("report")))
-    for name, part in parts.items():
-        own = {f.name: rest.pop(f.name) for f in fields(part) if f.name in rest}
-        parts[name] = options_of_run.with_values(part, own)
-    if rest:
-        known = [f.name for part in parts.values() for f in fields(part)]
-        name = next(iter(rest))
-        raise InputError(f"`{name}`: no such option; {near(name, known)}")
-    return StudentSettings(**parts, report=report)
+    report = bool(rest.pop("report", start.report))
+    parts = start.recipe, start.training, start.distillation
+    recipe, training, distillation = options_of_run.share_out(parts, rest)
+    return StudentSettings(recipe, training, distillation, report)
 
 
-def usual_student(teacher: "Model", student: str | Recipe | None) -> StudentSettings:
+def usual_student(
+    teacher: "Model", student: str | Recipe | type[Recipe] | None
+) -> StudentSettings:
     """How a student of that recipe is made unless told otherwise.
 
     Raises:
@@ -94,6 +90,8 @@ def usual_student(teacher: "Model", student: str | Recipe | None) -> StudentSett
     recipe = usual
     if isinstance(student, Recipe):
         recipe = student
+    elif isinstance(student, type):
+        recipe = without_batch_norm(student)
     elif student is not None and student != usual.name:
         recipe = without_batch_norm(recipe_of(student))
     if not kind.takes(type(recipe)):
@@ -143,16 +141,15 @@ def distill_with(
     voice.distilling(teacher, settings, dataset, flow, objective.described)
     if size := getattr(objective, "pool_size", None):
         voice.say(f"drawing {size:,} samples of the teacher")
-    train, valid = objective.rows(dataset.train, dataset.valid, settings.training)
     config = settings.config(teacher)
     modes = {"resume": resume, "overwrite": overwrite}
     run = None if out is None else Run(out, recipe, schema, config, **modes)
     fitted = fit_student(
         flow,
         teacher.flow,
-        train,
-        valid,
-        objective,
+        dataset.train,
+        dataset.valid,
+        options=settings.distillation,
         training=settings.training,
         run=run,
         reporter=voice.reporter(schema, "", None),

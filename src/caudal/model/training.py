@@ -8,7 +8,6 @@ import torch
 
 from caudal.data import container_of
 from caudal.errors import InputError
-from caudal.flow import Flow
 from caudal.losses import nll_per_element
 from caudal.modality import Voice, assemble
 from caudal.model import settings as options_of_run
@@ -22,7 +21,7 @@ from caudal.training.run import Run
 
 
 def train(
-    recipe: str | Recipe,
+    recipe: str | Recipe | type[Recipe],
     data: Any,
     *,
     preset: str | None = None,
@@ -39,7 +38,7 @@ def train(
     `context`, `columns`, `types`, `missing`, ...).
 
     Args:
-        recipe: a name such as "nsf", or a Recipe.
+        recipe: a name such as "nsf", a Recipe, or its class.
         data: a path or a built-in name; a pandas, polars or pyarrow table; an array, which is a
             table if it is (N, D) and images if it is uint8 (N, H, W) or (N, H, W, C); clips, as a
             list of (amplitudes, rate).
@@ -61,7 +60,11 @@ def train(
     options = {**options_of_run.by_epochs(options), "data": data}
     values = {**options_of_run.preset_values(name, preset, kind), **options}
     if resume and out is not None and Run(out).config_path.exists():
-        values = {**options_of_run.without_beside(Run(out).read_config()), **values}
+        config = Run(out).read_config()
+        if config.get("recipe") != name:
+            raise InputError(f"{out} holds a run of {config.get('recipe')}, not {name}")
+        own = vars(recipe) if isinstance(recipe, Recipe) else {}
+        values = {**options_of_run.without_beside(config), **own, **values}
     made = options_of_run.settings(recipe, kind, values)
     return train_with(made, out, resume=resume, overwrite=overwrite, voice=voice)
 
@@ -82,7 +85,8 @@ def train_with(
     dataset = kind.open(settings.data, recipe, None, voice)
     schema, container = dataset.schema, container_of(settings.data.data)
     settings = replace(settings, data=kind.settled(settings.data, dataset))
-    flow = build(recipe, schema, settings.training.seed)
+    torch.manual_seed(settings.training.seed)
+    flow = assemble(recipe, schema)
     voice.prepared(settings, dataset, flow)
     config = options_of_run.wherever_read(settings.config())
     modes = {"resume": resume, "overwrite": overwrite}
@@ -116,21 +120,6 @@ def train_with(
     if run is not None and leads():
         finish(model, report=settings.report)
     return model
-
-
-def build(recipe: Recipe, schema: Any, seed: int) -> Flow:
-    """A new flow for the data, its weights drawn by the seed.
-
-    Raises:
-        InputError: the recipe's fields make no flow.
-    """
-    torch.manual_seed(seed)
-    try:
-        return assemble(recipe, schema)
-    except InputError:
-        raise
-    except ValueError as error:
-        raise InputError(f"recipe {recipe.name}: {error}") from None
 
 
 def loss_elements(kind: Any, schema: Any) -> int | None:

@@ -18,6 +18,21 @@ if TYPE_CHECKING:
 GROUP = "caudal.recipes"
 """Group of the entry points with which an installed package offers recipes."""
 REGISTERED: dict[str, type[Recipe]] = {}
+TAKEN = frozenset(
+    (
+        *("accelerator", "alpha", "batch_size", "bits", "clip", "columns", "compile", "config"),
+        *("context", "contrastive", "corrupt", "cosine", "crop", "data", "dequantization"),
+        *("devices", "draws", "ema", "epochs", "flips", "forward", "guide", "json", "kl"),
+        *("labels", "lr", "mels", "metadata", "missing", "normalize", "num_nodes", "out"),
+        *("overwrite", "path", "patience", "pixels", "pool", "precision", "preset", "rate"),
+        *("recipe", "regularization", "report", "resize", "resume", "reverse", "seconds", "seed"),
+        *("spectral", "split", "split_seed", "steps", "student", "tail", "teacher", "test"),
+        *("trim", "types", "valid", "validate_every", "voice", "warmup", "weight_decay"),
+        *("window"),
+    )
+)
+"""Names of options of training, of data and of distillation: they stand beside a recipe's fields
+as flags, keywords and keys of config.yaml, so that a recipe may not have them."""
 SCORES, SAMPLES = ("parallel", "sequential"), ("parallel", "sequential", "iterated")
 
 Kind = TypeVar("Kind", bound=type[Recipe])
@@ -106,6 +121,11 @@ def _check(kind: type[Recipe]) -> None:
     for field in fields(kind):
         if field.default is MISSING and field.default_factory is MISSING:
             raise InputError(f"{start}: its field {field.name} needs a default")
+        if field.name in TAKEN:
+            raise InputError(
+                f"{start}: its field {field.name} has the name of an option of training, data or "
+                f"distillation; choose another one"
+            )
 
 
 def _path(kind: type) -> str:

@@ -49,6 +49,10 @@ class Distilled(ABC):
     teacher: str
     terms: tuple[str, ...]
 
+    def __repr__(self) -> str:
+        value, what, unit = self.headline
+        return f"{type(self).__name__}({what} {value} {unit}, beside {self.teacher})"
+
     @property
     @abstractmethod
     def verdict(self) -> list[str]:
@@ -81,7 +85,7 @@ class Samples(NamedTuple):
     context: Tensor | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class DistilledRows(Distilled):
     """How a student compares to its teacher by density and by samples.
 

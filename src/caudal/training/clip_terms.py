@@ -21,9 +21,10 @@ from caudal.losses import (
     has_gaussian_conditionals,
     spectral_loss,
 )
-from caudal.training.distill import Objective
 from caudal.training.dressing import dressing_of
+from caudal.training.objective import Objective
 from caudal.training.options import Training
+from caudal.training.rows import hold_out
 
 
 @dataclass(frozen=True)
@@ -98,9 +99,13 @@ class AudioTerms(Objective):
         how = "closed form" if self.gaussian else f"{self.options.draws} draws a sample"
         return [line.replace("by position", how) for line in super().described]
 
-    def rows(self, train: Source, valid: Source, training: Training) -> tuple[Source, Source]:
+    def rows(
+        self, train: Source | None, valid: Source | None, training: Training
+    ) -> tuple[Source, Source]:
         """The clips themselves as rows to learn from and to validate on."""
-        return train, valid
+        if train is None:
+            raise InputError("a student of sound learns from real clips: give them as `data`")
+        return hold_out(train, training.seed) if valid is None else (train, valid)
 
     def terms(self, x: Tensor, context: Tensor | None) -> Mapping[str, Tensor]:
         """The terms on a batch of real clips x (B, 1, T) in whole numbers, and their contexts."""

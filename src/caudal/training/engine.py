@@ -10,8 +10,7 @@ from torch import Tensor, nn
 from caudal.data.source import Batch
 from caudal.flow import Flow
 from caudal.losses import Terms
-from caudal.training.optimizer import MovingAverage, make_optimizer
-from caudal.training.options import Training
+from caudal.training.options import MovingAverage, Training, make_optimizer
 from caudal.training.rows import flipped
 from caudal.training.seeds import STEP, mix, seed_all
 

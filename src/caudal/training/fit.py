@@ -11,9 +11,8 @@ from caudal.initialization import initialize
 from caudal.losses import nll
 from caudal.recipes import describe
 from caudal.training.checkpoint import check_recipe_of
-from caudal.training.devices import launch, why_not_compile
+from caudal.training.devices import Interrupted, interruptible, launch, why_not_compile
 from caudal.training.engine import Engine, Loss
-from caudal.training.interruption import Interrupted, interruptible
 from caudal.training.keeper import Identity, Keeper, Position, restore
 from caudal.training.options import LASTING, Training
 from caudal.training.progress import Reporter, Silent
@@ -55,6 +54,10 @@ class Fitted:
     best_valid: float
     stopped: str
     history: list[dict[str, Any]]
+
+    def __repr__(self) -> str:
+        best = f"best_step={self.best_step}, best_valid={self.best_valid:.6g}"
+        return f"Fitted({best}, stopped={self.stopped!r}, {len(self.history)} records)"
 
 
 def fit(

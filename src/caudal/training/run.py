@@ -125,12 +125,10 @@ class Run:
         Raises:
             InputError: a run is there, or other files are, or nothing can be written.
         """
-        if self.resume:
-            return
         if self.path.exists() and not self.path.is_dir():
             raise InputError(f"{self.path} is a file: give another `out`")
         check_writable(self.path)
-        if self.overwrite or not self.path.exists():
+        if self.resume or self.overwrite or not self.path.exists():
             return
         if self.started():
             raise InputError(

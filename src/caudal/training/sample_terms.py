@@ -15,7 +15,7 @@ from caudal.fields import check_fields
 from caudal.flow import Flow
 from caudal.losses import Terms, forward_kl, has_gaussian_conditionals, reverse_kl
 from caudal.losses.guidance import Guide, pairs_up
-from caudal.training.distill import Objective
+from caudal.training.objective import Objective
 from caudal.training.options import Training
 from caudal.training.rows import sample_rows
 from caudal.training.seeds import HELD_OUT, POOL, mix
@@ -105,39 +105,35 @@ class DivergenceTerms(Objective):
             return self.options.pool
         return min(_POOL, _POOL_NUMBERS // math.prod(shape)) if len(shape) > 1 else _POOL
 
-    def pool(
-        self, contexts: Tensor | None = None, training: Training | None = None
+    def rows(
+        self,
+        train: Source | None = None,
+        valid: Source | None = None,
+        training: Training | None = None,
     ) -> tuple[Rows, Rows]:
         """Samples of the teacher to learn from, and a tenth as many to validate on.
 
         Args:
-            contexts: rows (N, C) for a conditional teacher: each sample gets one at random.
+            train: rows whose contexts are given to a conditional teacher, each at random.
+            valid: is not used.
             training: has the seed of the samples, and the size of the batches they must fill.
 
         Raises:
             InputError: the contexts cannot be used, the pool is smaller than a batch, or all
                 samples overflow.
         """
-        n, training = self.pool_size, training or Training()
+        n, training = self.pool_size, training or self.options.training
         if n < training.batch_size:
             raise InputError(
                 f"`pool` {n}: fewer samples than one batch; give `pool` or `batch_size`, "
                 f"which is {training.batch_size}"
             )
-        embedded = _embedded(self.dressed, contexts)
-        sizes = {POOL: n, HELD_OUT: n // 10}
-        train, valid = (
+        embedded = _embedded(self.dressed, train)
+        learned, held_out = (
             _samples(self.teacher, embedded, size, mix(training.seed, purpose))
-            for purpose, size in sizes.items()
+            for purpose, size in ((POOL, n), (HELD_OUT, n // 10))
         )
-        return train, valid
-
-    def rows(self, train: Source, valid: Source, training: Training) -> tuple[Source, Source]:
-        """The pool as rows to learn from and to validate on, with contexts of training rows."""
-        conditional = self.dressed.context_shape is not None
-        contexts = sample_rows(train, _CONTEXTS, seed=0).context if conditional else None
-        like = self.dressed.base.like
-        return self.pool(None if contexts is None else contexts.to(like), training)
+        return learned, held_out
 
     def terms(self, x: Tensor, context: Tensor | None) -> Mapping[str, Tensor]:
         """The terms on a batch of teacher samples x and their contexts."""
@@ -183,19 +179,22 @@ class _BothWays(Terms):
 
 
 @torch.no_grad()
-def _embedded(teacher: Flow, contexts: Tensor | None) -> Tensor | None:
-    """Contexts as the undressed flows take them.
+def _embedded(teacher: Flow, rows: Source | None) -> Tensor | None:
+    """Contexts of rows, as the undressed flows take them; None for a teacher that takes none.
 
     Raises:
-        InputError: the teacher takes none or needs some, or they are empty or not finite.
+        InputError: there are none, they are not finite, or the teacher takes none.
     """
-    if (contexts is None) != (teacher.context_shape is None):
-        needs = "takes no contexts" if contexts is not None else "is conditional: give contexts"
-        raise InputError(f"the teacher {needs}")
-    if contexts is not None and not (len(contexts) and torch.isfinite(contexts).all()):
-        what = "a NaN or infinite value: leave such rows out" if len(contexts) else "no rows"
-        raise InputError(f"contexts have {what}")
-    return teacher.embed(contexts)
+    if teacher.context_shape is None:
+        if isinstance(rows, Rows) and rows.context is not None:
+            raise InputError("the teacher takes no contexts: give rows without")
+        return None
+    contexts = None if rows is None else sample_rows(rows, _CONTEXTS, seed=0).context
+    if contexts is None:
+        raise InputError("the teacher is conditional: give contexts, as `data=(x, context)`")
+    if not torch.isfinite(contexts).all():
+        raise InputError("contexts have a NaN or infinite value: leave such rows out")
+    return teacher.embed(contexts.to(teacher.base.like))
 
 
 @torch.no_grad()

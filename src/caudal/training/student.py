@@ -1,6 +1,6 @@
-"""Which students go with a teacher, and how one is built so that the two can be compared."""
+"""Students: which go with a teacher, how one is built, and how it is trained."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -25,6 +25,13 @@ from caudal.recipes import (
     WaveNet,
 )
 from caudal.training.dressing import dress_as, undressed_pair
+from caudal.training.fit import Fitted, fit
+from caudal.training.objective import Lesson
+from caudal.training.options import Training
+from caudal.training.progress import Reporter
+from caudal.training.rows import RowsLike, as_source
+from caudal.training.run import Run
+from caudal.training.sample_terms import Distillation
 
 if TYPE_CHECKING:
     from caudal.data import Schema
@@ -94,12 +101,7 @@ def build_student(recipe: Recipe, schema: "Schema", teacher: Flow, seed: int) ->
         InputError: the recipe's fields make no flow.
     """
     torch.manual_seed(seed)
-    try:
-        student = assemble(recipe, schema).to(teacher.base.like.dtype)
-    except InputError:
-        raise
-    except ValueError as error:
-        raise InputError(f"recipe {recipe.name}: {error}") from None
+    student = assemble(recipe, schema).to(teacher.base.like.dtype)
     dress_as(student, teacher)
     share_mixing(student, teacher)
     return student.to(teacher.base.like.device)
@@ -114,6 +116,59 @@ def share_mixing(student: Flow, teacher: Flow) -> None:
     if [type(part) for part in ours] == [type(part) for part in theirs]:
         for part, source in zip(ours, theirs, strict=True):
             part.load_state_dict(source.state_dict())
+
+
+def distill(
+    student: Flow,
+    teacher: Flow,
+    data: RowsLike | None = None,
+    validation: RowsLike | None = None,
+    *,
+    options: Lesson | None = None,
+    training: Training | None = None,
+    run: Run | None = None,
+    reporter: Reporter | None = None,
+) -> Fitted:
+    """Trains a student to be its teacher, in place: `fit` with another loss.
+
+    Args:
+        student: new from its recipe, over the teacher's events and contexts; if it was assembled
+            for a schema, it is dressed as the teacher (`build_student`, `dress_as`).
+        teacher: with a fast density; it is left as it is.
+        data: rows of the teacher, as `fit` takes them. `Distillation` draws samples of the
+            teacher instead, and needs the context of rows alone, where the teacher has one;
+            `AudioDistillation` learns from these clips.
+        validation: clips to select the best weights on; a tenth of `data` if not given.
+        options: what to learn; `Distillation()` if not given. Each term of the loss is logged.
+        training: how to train; `options.training` if not given.
+        run: the run folder to leave behind, with the student's recipe and schema.
+        reporter: receives progress.
+
+    Raises:
+        InputError: the two flows do not go together, or as `fit`.
+        NumericalError: as `fit`.
+        Interrupted: as `fit`.
+    """
+    objective = (options or Distillation()).objective(student, teacher)
+    training = training or (options or Distillation).training
+    real, held_out = (
+        None if rows is None else as_source(rows, teacher) for rows in (data, validation)
+    )
+    train, valid = objective.rows(real, held_out, training)
+    bare, _ = undressed_pair(student, teacher)
+    fitted = fit(
+        bare,
+        train,
+        valid,
+        training=training,
+        loss=objective,
+        validation_loss=objective.validation,
+        whole=student,
+        run=run,
+        reporter=reporter,
+    )
+    student.to(bare.base.like)  # the dressing is not trained, and follows: device and precision
+    return replace(fitted, flow=student.eval())
 
 
 def _mixing(flow: Flow) -> list[Bijection]:

@@ -11,10 +11,9 @@ from caudal.bijections import Correlate
 from caudal.data.source import Batch, Source
 from caudal.flow import Flow
 from caudal.errors import NumericalError
-from caudal.training.devices import leads
+from caudal.training.devices import Interrupted, Stop, leads
 from caudal.training.diagnosis import diagnose
 from caudal.training.engine import Engine, NotFiniteError, is_point
-from caudal.training.interruption import Interrupted, Stop
 from caudal.training.keeper import Keeper, Position
 from caudal.training.progress import Plan, Reporter
 from caudal.training.rows import share, to_device

@@ -30,7 +30,7 @@ DRAWS = 16  # of each sample in the cross-entropy, where it is not in closed for
 QUIET, DULL = 3.0, 6.0  # dB below the originals from which the verdict mentions it
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class DistilledAudio(Distilled):
     """How a student compares to its teacher.
 

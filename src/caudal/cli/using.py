@@ -1,4 +1,7 @@
-"""The options of each command beside those of recipes, of training and of the kind of data."""
+"""The commands that use a finished run: `eval`, `score`, `sample` and `interpolate`.
+
+The options of each are the keywords of the method of `Model` that it calls.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,17 +9,15 @@ from typing import Annotated, Any, Generic, TypeVar
 
 from tyro.conf import FlagCreatePairsOff, Positional, arg
 
-from caudal.cli import words as reading_words
 from caudal.cli.screen import Screen
+from caudal.cli.words import lists_of, parse, positional, switches_of
 from caudal.modality import MODALITIES, modality
 from caudal.model import Model, load
-from caudal.recipes import Recipe
+from caudal.model.sampling import CORNERS
+from caudal.report import number
+from caudal.report.evaluation import OUTSIDE
 from caudal.training.devices import find_device
-from caudal.training.options import Training
 
-Data = TypeVar("Data")
-AnyRecipe = TypeVar("AnyRecipe", bound=Recipe)
-Objective = TypeVar("Objective")
 Kind = TypeVar("Kind")
 
 
@@ -26,57 +27,14 @@ class Nothing:
 
 
 @dataclass(frozen=True)
-class TrainOptions(Generic[Data, AnyRecipe]):
-    """Fits a flow to a table, images or audio; leaves a folder with model, numbers and report.
+class CommonOptions:
+    """Chance, the device, and what is printed."""
 
-    Interrupted with Ctrl-C, it saves; --resume goes on.
-    """
-
-    data: Data
-    recipe: AnyRecipe
-    training: Training
-    preset: str | None = None
-    """A configuration of the recipe's paper; options that are given override it."""
-    out: str | None = None
-    """Run folder; runs/RECIPE-DATA if not given."""
-    config: str | None = None
-    """A file of options as a run's config.yaml holds them; flags override it."""
-    resume: FlagCreatePairsOff[bool] = False
-    """Go on with the run in --out, with the options in its config.yaml; flags override them."""
-    report: bool = True
-    """Draw the pictures and write report.html at the end; it takes some seconds."""
-    overwrite: FlagCreatePairsOff[bool] = False
-    """Replace the run in --out, if there is one."""
-    json: FlagCreatePairsOff[bool] = False
-    """Print the result as one JSON object on standard output, all else on standard error."""
-
-
-@dataclass(frozen=True)
-class DistillOptions(Generic[AnyRecipe, Objective]):
-    """Trains a student that samples in one pass to be a teacher that goes step by step.
-
-    The student is evaluated as any run is, where its own density is fast enough, and measured
-    against its teacher: divergences both ways, weights, a classifier, columns, speed; for audio
-    the divergence, and spectra and loudness beside real clips.
-    """
-
-    teacher: Positional[str]
-    """Run folder of the teacher."""
-    recipe: AnyRecipe
-    training: Training
-    distillation: Objective
-    out: str | None = None
-    """Run folder; TEACHER-STUDENT if not given."""
-    student: str | None = None
-    """Recipe of the student: iaf, nsf-iaf, nsf, realnvp, nice; for images also glow; for audio
-    parallel-wavenet. If not given, an inverse autoregressive flow of the teacher's depth, or the
-    coupling flow that suits the data. --student NAME --help tells its own options."""
-    resume: FlagCreatePairsOff[bool] = False
-    """Go on with the run in --out; give the other options as before."""
-    report: bool = True
-    """Draw the pictures and write report.html at the end; it takes some seconds."""
-    overwrite: FlagCreatePairsOff[bool] = False
-    """Replace the run in --out, if there is one."""
+    seed: int = 0
+    """Of all that is drawn: samples, the noise that fills values in steps and missing ones,
+    estimates, and what is chosen at random."""
+    device: str = "auto"
+    """cpu, cuda, cuda:1, mps, or auto for a GPU if there is one."""
     json: FlagCreatePairsOff[bool] = False
     """Print the result as one JSON object on standard output, all else on standard error."""
 
@@ -97,15 +55,9 @@ class EvalOptions(Generic[Kind]):
     """Other data to evaluate, all of them, instead of the run's own test part."""
     limit: int | None = None
     """Evaluate so many items only, taken from all over the data, always the same ones."""
-    seed: int = 0
-    """Of the noise that fills values in steps and missing ones, and of estimates; without any
-    of these, it is not used."""
     draws: int = 1
-    """How often that noise is drawn for each item, and its log-probability averaged."""
-    device: str = "auto"
-    """cpu, cuda, cuda:1, mps, or auto for a GPU if there is one."""
-    json: FlagCreatePairsOff[bool] = False
-    """Print the result as one JSON object on standard output, all else on standard error."""
+    """How often the noise is drawn for each item, and its log-probability averaged."""
+    common: CommonOptions = CommonOptions()
 
 
 @dataclass(frozen=True)
@@ -126,15 +78,9 @@ class ScoreOptions(Generic[Kind]):
     out: str
     """Where to: .csv, .tsv (also with .gz, .bz2, .zst), .parquet, .npy or .npz."""
     kind: Kind
-    seed: int = 0
-    """Of the noise that fills values in steps and missing ones, and of estimates; without any
-    of these, it is not used."""
-    device: str = "auto"
-    """cpu, cuda, cuda:1, mps, or auto for a GPU if there is one."""
     overwrite: FlagCreatePairsOff[bool] = False
     """Replace the file in --out, if there is one."""
-    json: FlagCreatePairsOff[bool] = False
-    """Print what was done as one JSON object on standard output, all else on standard error."""
+    common: CommonOptions = CommonOptions()
 
 
 @dataclass(frozen=True)
@@ -156,19 +102,14 @@ class SampleOptions(Generic[Kind]):
     n: Annotated[int | None, arg(aliases=("-n",))] = None
     """How many; if not given, 1000 rows, 64 images or 1 clip, or as many as there are contexts
     or clips to copy."""
-    seed: int = 0
-    """Of the noise, and of which contexts are drawn."""
     temperature: float = 1.0
     """Multiplies the noise: below 1, samples are likelier and less varied than the data."""
     sweeps: FlagCreatePairsOff[bool] = False
     """Flows that sample one column, or one sample of sound, at a time: all at once, again and
     again until they stay."""
-    device: str = "auto"
-    """cpu, cuda, cuda:1, mps, or auto for a GPU if there is one."""
     overwrite: FlagCreatePairsOff[bool] = False
     """Replace the file in --out, if there is one."""
-    json: FlagCreatePairsOff[bool] = False
-    """Print what was done as one JSON object on standard output, all else on standard error."""
+    common: CommonOptions = CommonOptions()
 
 
 @dataclass(frozen=True)
@@ -191,18 +132,19 @@ class InterpolateOptions(Generic[Kind]):
     chance takes them, of different classes where those are known."""
     n: Annotated[int, arg(aliases=("-n",))] = 8
     """Images along each side; fewer where they are too large for the sheet."""
-    seed: int = 0
-    """Of which images are taken, and of the noise between the values of pixels."""
-    device: str = "auto"
-    """cpu, cuda, cuda:1, mps, or auto for a GPU if there is one."""
     overwrite: FlagCreatePairsOff[bool] = False
     """Replace the file in --out, if there is one."""
-    json: FlagCreatePairsOff[bool] = False
-    """Print what was done as one JSON object on standard output, all else on standard error."""
+    common: CommonOptions = CommonOptions()
 
 
-def open_run(of: Any, words: Sequence[str], command: str, part: str) -> tuple[Any, Model]:
-    """The options of a command that uses a run, and the model of that run.
+def keywords(options: Any) -> dict[str, Any]:
+    """The options of a command as keywords of the method of `Model` that it calls."""
+    own = {k: v for k, v in vars(options).items() if k not in ("run", "kind", "common")}
+    return {**own, "seed": options.common.seed, **vars(options.kind)}
+
+
+def open_run(of: Any, words: Sequence[str], command: str, part: str) -> tuple[Any, Model, Screen]:
+    """The options of a command that uses a run, the model of that run, and the screen.
 
     The options of the kind of data are those in `part` of the run's modality, so the run is opened
     before its options are read.
@@ -210,15 +152,78 @@ def open_run(of: Any, words: Sequence[str], command: str, part: str) -> tuple[An
     Raises:
         InputError: there is no such run, or the words cannot be read.
     """
-    every = [getattr(modality(name), part) for name in MODALITIES]
-    lists = set().union(*(reading_words.lists_of(kind) for kind in (of, *every)))
-    switches = set().union(*(reading_words.switches_of(kind) for kind in (of, *every)))
-    run = reading_words.positional(words, lists, switches)
+    kinds = [of, *(getattr(modality(name), part) for name in MODALITIES)]
+    lists = set().union(*map(lists_of, kinds))
+    switches = set().union(*map(switches_of, kinds))
+    run = positional(words, lists, switches)
     if run is None:
-        reading_words.parse(of[Nothing], words, command)  # prints help, or says what is missing
+        parse(of[Nothing], words, command)  # prints help, or says what is missing
         raise SystemExit(0)
     model = load(run)
-    options = reading_words.parse(of[getattr(model.kind, part)], words, command)
-    model.flow.to(find_device(options.device))
-    model.voice = Screen(options.json)
-    return options, model
+    options = parse(of[getattr(model.kind, part)], words, command)
+    model.flow.to(find_device(options.common.device))
+    model.voice = screen = Screen(options.common.json)
+    return options, model, screen
+
+
+def evaluate(words: list[str]) -> int:
+    """`caudal eval`: how well a run explains data that it has not seen."""
+    options, model, screen = open_run(EvalOptions, words, "caudal eval", "reading")
+    result = model.evaluate(**keywords(options))
+    screen.evaluation(result)
+    screen.result(result.to_dict())
+    return 0
+
+
+def score(words: list[str]) -> int:
+    """`caudal score`: the user's rows, images or clips with their log-density."""
+    options, model, screen = open_run(ScoreOptions, words, "caudal score", "reading")
+    seen = model.score(**keywords(options))
+    unit = seen.unit
+    screen.say(f"{options.out}: {seen.rows:,} {seen.many} with log_prob ({seen.kind}, nats)")
+    if seen.scored:
+        bits = f", {number(seen.score, 4)} {unit.name}" if unit.bits else ""
+        screen.say(f"mean {number(seen.log_prob)} nats{bits}, over {seen.scored:,} {seen.many}")
+        lowest = number(unit.scale * seen.lowest, unit.digits)
+        which = f"{seen.one} " if isinstance(seen.lowest_row, int) else ""
+        screen.say(f"least likely {lowest} {unit.name}: {which}{seen.lowest_row}")
+    if sentence := seen.error_sentence():
+        screen.say(sentence)
+    if seen.outside:
+        screen.note(f"{seen.outside:,} {seen.many} have a log_prob of -inf: {OUTSIDE}")
+    if seen.unscored:
+        screen.note(f"{seen.unscored:,} {seen.many} with missing values have no log_prob")
+    screen.result(seen.to_dict(options.out))
+    return 0
+
+
+def sample(words: list[str]) -> int:
+    """`caudal sample`: new rows, images or clips out of a run, in a file of the user's format."""
+    options, model, screen = open_run(SampleOptions, words, "caudal sample", "drawing")
+    written = model.write_samples(**keywords(options))
+    n, schema = written.samples, model.schema
+    what = schema.one if n == 1 else schema.many
+    screen.say(
+        f"{options.out}: {n:,} {what} sampled from {options.run} (seed {options.common.seed})"
+    )
+    if options.temperature != 1:
+        heat = f"at temperature {options.temperature:g}"
+        screen.note(f"{heat} these are no samples of the density")
+    if written.summary is not None:
+        written.summary.tell(screen)
+    screen.result(written.to_dict())
+    return 0
+
+
+def interpolate(words: list[str]) -> int:
+    """`caudal interpolate`: what lies between four images."""
+    options, model, screen = open_run(InterpolateOptions, words, "caudal interpolate", "reading")
+    made = model.interpolate(**keywords(options))
+    many = model.schema.many
+    screen.say(f"{options.out}: between four {many} of {options.run} (seed {options.common.seed})")
+    screen.table(["", ""], list(zip(CORNERS, made.names, strict=True)))
+    error = made.corner_error
+    off = "as they were" if error == 0 else f"with values off by up to {number(error, 3)}"
+    screen.say(f"corners: the four {many} came back {off}")
+    screen.result({"out": options.out, "corners": made.names, "corner_error": error})
+    return 0
