@@ -24,8 +24,8 @@ def initialize(
     """Data-dependent initialisation from rows x (B, *event), ideally many.
 
     Every layer with statistics of its own (ActNorm, Standardise, Gaussianise, ...) takes them from
-    the data that reach it, after the layers nearer to the data have theirs. The embedding of the context and the dequantisation
-    take theirs too. An ActNorm that has been initialised before is left unchanged.
+    the data that reach it, after the layers nearer to the data have theirs. The embedding of the
+    context and the dequantisation take theirs too. An ActNorm that has been initialised before is left unchanged.
 
     Raises:
         ValueError: data cannot reach a layer that needs them (it is inside an `Inverse`).

@@ -1,4 +1,4 @@
-"""The Gaussian copula in two layers fitted to data: marginals made normal, and their correlation."""
+"""The Gaussian copula as two layers fitted to data: normal marginals, and their correlation."""
 
 import math
 from typing import NamedTuple
@@ -218,7 +218,7 @@ def _curves(x: Tensor, z: Tensor, tails: Tensor, step: Tensor) -> _Curves:
 
 
 def _to_z(x: Tensor, curves: _Curves) -> tuple[Tensor, Tensor]:
-    """z and log dz/dx of each element, both (B, D)."""
+    """Z and log dz/dx of each element, both (B, D)."""
     first, last = curves.x[:, 0], curves.x[:, -1]
     inside = x.clamp(first, last)
     index, piece = _locate(inside, curves.x, curves)
@@ -241,7 +241,7 @@ def _to_z(x: Tensor, curves: _Curves) -> tuple[Tensor, Tensor]:
 
 
 def _to_x(z: Tensor, curves: _Curves) -> tuple[Tensor, Tensor]:
-    """x and log dz/dx of each element, both (B, D)."""
+    """X and log dz/dx of each element, both (B, D)."""
     first, last = curves.z[:, 0], curves.z[:, -1]
     inside = z.clamp(first, last)
     index, piece = _locate(inside, curves.z, curves)

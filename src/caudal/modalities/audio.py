@@ -197,7 +197,9 @@ class Audio(Modality):
         numbers = [0] * schema.mels
         levels = [*schema.levels_of_context, *numbers]
         embedding = ColumnEmbedding(levels) if schema.n_context else None
-        core = recipe.build((1, FREE), (embedding.n_features, FREE) if embedding else None, standardise=False)
+        core = recipe.build(
+            (1, FREE), (embedding.n_features, FREE) if embedding else None, standardise=False
+        )
         scale: list[Bijection] = [] if isinstance(core.base, Uniform) else [Standardise((1, FREE))]
         amplitudes = Rescale(1 / schema.full_scale)
         return Flow(

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from caudal.bijections import Correlate
 from caudal.data.source import Batch, Source
-from caudal.flow import Flow
 from caudal.errors import NumericalError
+from caudal.flow import Flow
 from caudal.training.devices import Interrupted, Stop, leads
 from caudal.training.diagnosis import diagnose
 from caudal.training.engine import Engine, NotFiniteError, is_point
