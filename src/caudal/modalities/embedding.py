@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from caudal.data.column import Column
+from caudal.data.schema import Column
 from caudal.nets import ColumnEmbedding
 
 

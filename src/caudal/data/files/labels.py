@@ -9,14 +9,12 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from caudal.data.column import MAX_LEVELS, Column
-from caudal.data.files.lots import FileKind, Listing, Lot, natural
-from caudal.data.files.metadata import find_metadata
-from caudal.data.table.decode import decode_columns
+from caudal.data.files.folder import find_metadata
+from caudal.data.files.lots import FileKind, Listing, Lot, natural, typed
+from caudal.data.schema import MAX_LEVELS, Column
+from caudal.data.table.convert import decode_columns
 from caudal.errors import InputError
 from caudal.names import near
-
-_WHOLE, _NUMBER = r"-?(0|[1-9]\d{0,17})", r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?"
 
 
 @dataclass(frozen=True)
@@ -154,20 +152,6 @@ def _type(lots: list[dict[str, Sequence[Any]]], names: set[str]) -> None:
         for columns, size in zip(lots, sizes, strict=True):
             if size:
                 columns[name] = [next(values) for _ in range(size)]
-
-
-def typed(values: Sequence[Any]) -> list[Any]:
-    """Values as whole numbers or as numbers, if all of them are; None stays None.
-
-    Digits with leading zeros ("007") are text.
-    """
-    texts = [str(value) for value in values if value is not None]
-    convert: type = str
-    if all(re.fullmatch(_WHOLE, text) for text in texts):
-        convert = int
-    elif not any(re.match(r"[+-]?0\d", text) for text in texts):
-        convert = float if all(re.fullmatch(_NUMBER, text) for text in texts) else str
-    return [None if value is None else convert(value) for value in values]
 
 
 def make_column(name: str, values: Sequence[Any], kind: FileKind) -> Column:

@@ -11,8 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from caudal.data.files.parts import Job
-from caudal.data.files.read import Decoder
+from caudal.data.files.jobs import Decoder, Job
 from caudal.data.images.schema import ImageSchema, Shape
 from caudal.data.source import Rows
 from caudal.errors import InputError

@@ -7,9 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from caudal.data.column import Column
-from caudal.data.schema import Schema
-from caudal.data.unit import BITS_PER_DIM, Unit
+from caudal.data.schema import BITS_PER_DIM, Column, Schema, Unit
 from caudal.errors import InputError, NumericalError
 
 PIXELS = ("unit", "centred", "logit")

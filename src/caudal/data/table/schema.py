@@ -8,12 +8,9 @@ import torch
 from torch import Tensor
 
 from caudal.data import dtypes
-from caudal.data.column import Column
-from caudal.data.place import Place
-from caudal.data.schema import Schema
-from caudal.data.table import decode, encode
-from caudal.data.table.limits import refuse_outside
-from caudal.data.unit import NATS, Unit
+from caudal.data.schema import NATS, Column, Schema, Unit
+from caudal.data.table.convert import Place, decode_columns, encode_table
+from caudal.data.table.declare import refuse_outside
 
 
 @dataclass(frozen=True)
@@ -79,7 +76,7 @@ class TableSchema(Schema):
             InputError: a column is missing, a category is unknown, or a value is missing, infinite
                 or not a number; with the row, the column and the value.
         """
-        values = encode.encode_table(self.columns + self.context, table, Place(file, first_row))
+        values = encode_table(self.columns + self.context, table, Place(file, first_row))
         return self.split(torch.from_numpy(values).to(dtype))
 
     def encode_context(
@@ -97,7 +94,7 @@ class TableSchema(Schema):
                 conditional flow knows nothing about values that it can never have seen.
         """
         place = Place(file, first_row)
-        values = encode.encode_table(self.context, table, place)
+        values = encode_table(self.context, table, place)
         refuse_outside(self.context, values, place)
         return torch.from_numpy(values).to(dtype)
 
@@ -112,10 +109,10 @@ class TableSchema(Schema):
         Raises:
             NumericalError: a value is not finite where the column has no missing values.
         """
-        table = decode.decode_columns(self.columns, x)
+        table = decode_columns(self.columns, x)
         if context is None:
             return table
-        beside = decode.decode_columns(self.context, context)
+        beside = decode_columns(self.context, context)
         for name in beside.column_names:
             table = table.append_column(name, beside[name])
         return table
