@@ -13,6 +13,26 @@ from caudal.errors import InputError
 
 ROWS = 1 << 16
 Generator = np.random.Generator
+RATE = 8000
+_FINER = 4  # the source is made at so many times the rate, and low-passed
+_EACH = 60  # clips of each vowel and voice
+_FORMANTS = {
+    ("a", "low"): (730, 1090, 2440, 3500),
+    ("e", "low"): (530, 1840, 2480, 3500),
+    ("i", "low"): (270, 2290, 3010, 3500),
+    ("o", "low"): (570, 840, 2410, 3500),
+    ("u", "low"): (300, 870, 2240, 3500),
+    ("a", "high"): (850, 1220, 2810, 3850),
+    ("e", "high"): (610, 2330, 2990, 3850),
+    ("i", "high"): (310, 2790, 3310, 3850),
+    ("o", "high"): (590, 920, 2710, 3850),
+    ("u", "high"): (370, 950, 2670, 3850),
+}
+"""Hz: averages over men and women by Peterson and Barney, "Control methods used in a study of the
+vowels", 1952; the fourth formants are ours."""
+_BANDWIDTHS = (60, 90, 150, 250)  # Hz
+_SOFT = 1000  # Hz, above which a soft closure attenuates
+_PITCHES = {"low": (90, 160), "high": (180, 260)}  # Hz
 
 
 @dataclass(frozen=True)
@@ -112,28 +132,6 @@ SHAPES: dict[str, Callable[[Generator, int], np.ndarray]] = {
 def _circle(turns: np.ndarray) -> np.ndarray:
     angle = 2 * np.pi * turns
     return np.stack([np.cos(angle), np.sin(angle)], 1)
-
-
-RATE = 8000
-_FINER = 4  # the source is made at so many times the rate, and low-passed
-_EACH = 60  # clips of each vowel and voice
-_FORMANTS = {
-    ("a", "low"): (730, 1090, 2440, 3500),
-    ("e", "low"): (530, 1840, 2480, 3500),
-    ("i", "low"): (270, 2290, 3010, 3500),
-    ("o", "low"): (570, 840, 2410, 3500),
-    ("u", "low"): (300, 870, 2240, 3500),
-    ("a", "high"): (850, 1220, 2810, 3850),
-    ("e", "high"): (610, 2330, 2990, 3850),
-    ("i", "high"): (310, 2790, 3310, 3850),
-    ("o", "high"): (590, 920, 2710, 3850),
-    ("u", "high"): (370, 950, 2670, 3850),
-}
-"""Hz: averages over men and women by Peterson and Barney, "Control methods used in a study of the
-vowels", 1952; the fourth formants are ours."""
-_BANDWIDTHS = (60, 90, 150, 250)  # Hz
-_SOFT = 1000  # Hz, above which a soft closure attenuates
-_PITCHES = {"low": (90, 160), "high": (180, 260)}  # Hz
 
 
 @cache

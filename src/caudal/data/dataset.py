@@ -67,10 +67,14 @@ class Items(ABC):
     Attributes:
         name: what the user called the source.
         names: what each item is called; None for rows of a table.
+        arrow: names and types of the columns that stand beside the scores.
+        total: how many pieces there are.
     """
 
     name: str
     names: Sequence[str] | None = None
+    arrow: pa.Schema
+    total: int
 
     @property
     @abstractmethod
@@ -81,16 +85,6 @@ class Items(ABC):
     @abstractmethod
     def notes(self) -> tuple[str, ...]:
         """What the user should know; of a table complete once `source` was asked for."""
-
-    @property
-    @abstractmethod
-    def arrow(self) -> pa.Schema:
-        """Names and types of the columns that stand beside the scores."""
-
-    @property
-    @abstractmethod
-    def total(self) -> int | None:
-        """How many pieces there are, None where that is not known."""
 
     @abstractmethod
     def pieces(self) -> Iterator[Piece]:
@@ -122,7 +116,8 @@ class Listed(Items):
         self._source = source
         self._beside = beside
         self._notes = notes
-        self._total = total
+        self.arrow = beside.schema
+        self.total = total
 
     @property
     def source(self) -> Source:
@@ -131,14 +126,6 @@ class Listed(Items):
     @property
     def notes(self) -> tuple[str, ...]:
         return self._notes
-
-    @property
-    def arrow(self) -> pa.Schema:
-        return self._beside.schema
-
-    @property
-    def total(self) -> int:
-        return self._total
 
     def pieces(self) -> Iterator[Piece]:
         first = 0

@@ -2,11 +2,15 @@
 
 import math
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Self
 
 from caudal.data import dtypes
 from caudal.errors import InputError
+
+KINDS = ("real", "positive", "interval", "integer", "categorical")
+MAX_LEVELS = 1000  # more different values than this are not categories
+_SCHEMAS: "dict[str, type[Schema]]" = {}
 
 
 @dataclass(frozen=True)
@@ -35,10 +39,6 @@ class Unit:
 NATS = Unit("nats", "log_prob", bits=False)
 BITS_PER_DIM = Unit("bits/dim", "bits_per_dim", bits=True, digits=4)
 BITS_PER_SAMPLE = Unit("bits/sample", "bits_per_sample", bits=True)
-
-
-KINDS = ("real", "positive", "interval", "integer", "categorical")
-MAX_LEVELS = 1000  # more different values than this are not categories
 
 
 @dataclass(frozen=True)
@@ -107,9 +107,6 @@ class Column:
         return cls(**{**data, "categories": None if categories is None else tuple(categories)})
 
 
-_KINDS: "dict[str, type[Schema]]" = {}
-
-
 class Schema(ABC):
     """What the data of a flow are, as it is kept in the model file.
 
@@ -131,7 +128,7 @@ class Schema(ABC):
     context: tuple[Column, ...]
 
     def __init_subclass__(cls) -> None:
-        _KINDS[cls.kind] = cls
+        _SCHEMAS[cls.kind] = cls
 
     @property
     @abstractmethod
@@ -159,16 +156,27 @@ class Schema(ABC):
     def decode(self, x: Any, /) -> Any:
         """Samples of a flow as the user has such data."""
 
-    @abstractmethod
     def to_dict(self) -> dict[str, Any]:
         """Plain data that JSON can hold."""
+        return {"kind": self.kind, **_plain(self)}
 
     @classmethod
-    @abstractmethod
     def from_dict(cls, data: dict[str, Any]) -> Self:
         """The schema that `to_dict` described, perhaps through JSON."""
+        fields = {name: value for name, value in data.items() if name != "kind"}
+        for name in {"columns", "context"} & fields.keys():
+            fields[name] = tuple(Column.from_dict(column) for column in fields[name])
+        return cls(**fields)
 
 
 def schema_from_dict(data: dict[str, Any]) -> Schema:
     """The schema of whatever kind that its `to_dict` described; that of a table names no kind."""
-    return _KINDS[data.get("kind", "table")].from_dict(data)
+    return _SCHEMAS[data.get("kind", "table")].from_dict(data)
+
+
+def _plain(schema: Any) -> dict[str, Any]:
+    """The fields of a dataclass, with lists in place of tuples, as JSON gives them back."""
+    return {
+        name: list(value) if isinstance(value, tuple) else value
+        for name, value in asdict(schema).items()
+    }

@@ -1,7 +1,7 @@
 """From what the user names to training, validation and test clips, or all clips."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -207,10 +207,10 @@ def _check_crop(parts: Iterable[Clips], schema: AudioSchema) -> None:
         )
 
 
-def _padded(parts: Iterable[Clips], schema: AudioSchema) -> list[str]:
-    every = list(parts)
-    count = sum(clips.n_padded for clips in every)
-    total = sum(len(clips.lengths) for clips in every)
+def _padded(parts: Collection[Clips], schema: AudioSchema) -> list[str]:
+    """A note on clips that are shorter than a crop."""
+    count = sum(clips.n_padded for clips in parts)
+    total = sum(clips.n_items for clips in parts)
     if not count:
         return []
     return [

@@ -2,8 +2,8 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, ClassVar
+from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -12,6 +12,13 @@ from torch import Tensor
 from caudal.data.refusals import check_once
 from caudal.data.schema import BITS_PER_SAMPLE, Column, Schema, Unit
 from caudal.errors import InputError, NumericalError
+
+MEL, NONE = "mel", "none"
+RESERVED = (MEL, NONE)
+"""Words in the context that are no names of labels."""
+_WINDOW = 0.046  # seconds
+_FEWEST = 16  # samples of a window
+_SLOWEST = 1000  # Hz: a lower number was meant in kHz
 
 
 @dataclass(frozen=True)
@@ -107,23 +114,6 @@ class AudioSchema(Schema):
             raise NumericalError("a sampled amplitude is not finite")
         whole = x.detach().cpu().double().round().clamp(-self.full_scale, self.full_scale - 1)
         return whole.to(torch.int16).squeeze(1).numpy()
-
-    def to_dict(self) -> dict[str, Any]:
-        return {"kind": self.kind, **asdict(self)}
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> "AudioSchema":
-        fields = {name: value for name, value in data.items() if name != "kind"}
-        fields["context"] = tuple(Column.from_dict(column) for column in fields["context"])
-        return cls(**fields)
-
-
-MEL, NONE = "mel", "none"
-RESERVED = (MEL, NONE)
-"""Words in the context that are no names of labels."""
-_WINDOW = 0.046  # seconds
-_FEWEST = 16  # samples of a window
-_SLOWEST = 1000  # Hz: a lower number was meant in kHz
 
 
 def read_context(context: Sequence[str], mels: int) -> tuple[tuple[str, ...], int]:

@@ -16,6 +16,9 @@ from caudal.errors import InputError
 
 _MOST = 20_000  # files looked at to judge what a folder holds
 _SHOWN = 3
+METADATA = ("metadata.csv", "metadata.tsv", "metadata.txt")
+_FILE = ("file", "path", "filename", "file_name", "name")
+_LJSPEECH = ["file", "text", "normalized"]
 
 
 class Walk:
@@ -143,11 +146,6 @@ def _lot(files: list[str], folder: Path, name: str, kind: FileKind) -> Lot:
 def _some(paths: list[str]) -> str:
     more = f" and {len(paths) - _SHOWN} more" if len(paths) > _SHOWN else ""
     return f"{', '.join(sorted(paths, key=natural)[:_SHOWN])}{more}"
-
-
-METADATA = ("metadata.csv", "metadata.tsv", "metadata.txt")
-_FILE = ("file", "path", "filename", "file_name", "name")
-_LJSPEECH = ["file", "text", "normalized"]
 
 
 @dataclass(frozen=True)

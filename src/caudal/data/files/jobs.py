@@ -21,6 +21,11 @@ from caudal.data.splits import PARTS, TEST, TRAIN, VALID, Split, too_few
 from caudal.errors import InputError
 
 _OPTIONS = {VALID: "valid", TEST: "test"}
+CORRUPT = ("refuse", "skip")
+Progress = Callable[[Iterable[Any], int], Iterable[Any]]
+"""Shows how far reading has come: (what is iterated over, how many items it has) to the same."""
+_TOGETHER = 64  # so many are decoded before the next are asked for
+_SHOWN = 3
 
 
 class Job(NamedTuple):
@@ -138,13 +143,6 @@ def _check_patterns(
             raise InputError(f"{place} fits both `valid` and `test`: part them")
 
 
-CORRUPT = ("refuse", "skip")
-Progress = Callable[[Iterable[Any], int], Iterable[Any]]
-"""Shows how far reading has come: (what is iterated over, how many items it has) to the same."""
-_TOGETHER = 64  # so many are decoded before the next are asked for
-_SHOWN = 3
-
-
 class FaultError(InputError):
     """One item cannot be used.
 
@@ -229,20 +227,17 @@ class Decoder:
         Raises:
             InputError: no item can be used, or a part has none.
         """
-        notes = tuple(self._notes())
+        notes: tuple[str, ...] = ()
+        if count := len(self._faults):
+            shown = ", ".join(fault.short for fault in self._faults[:_SHOWN])
+            more = f", and {count - _SHOWN} more" if count > _SHOWN else ""
+            notes = (f"skipped {count} of {self._total} {self.kind.many}: {shown}{more}",)
         if not counts:
             raise InputError(f"no {self.kind.one} can be used; the first: {self._faults[0]}")
         for part in parts:
             if part not in counts:
                 raise too_few(name, sum(counts.values()), self.kind.many, part, notes)
         return notes
-
-    def _notes(self) -> Iterator[str]:
-        if self._faults:
-            count, shown = len(self._faults), [fault.short for fault in self._faults[:_SHOWN]]
-            more = f", and {count - _SHOWN} more" if count > _SHOWN else ""
-            many = self.kind.many
-            yield f"skipped {count} of {self._total} {many}: {', '.join(shown)}{more}"
 
     def _items(self, jobs: Sequence[Job]) -> Iterator[Item]:
         number = 0

@@ -5,14 +5,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import pyarrow as pa
 import torch
 from torch import Tensor
 
 from caudal.data.files.folder import find_metadata
 from caudal.data.files.lots import FileKind, Listing, Lot, natural, typed
 from caudal.data.schema import MAX_LEVELS, Column
-from caudal.data.table.convert import decode_columns
 from caudal.errors import InputError
 from caudal.names import near
 
@@ -215,16 +213,6 @@ def encode_labels(lot: Lot, columns: Sequence[Column], kind: FileKind) -> Tensor
             raise InputError(f"{what} in no training {kind.one}; {hint}")
         codes[:, place] = torch.tensor([of_value[value] for value in values])
     return codes
-
-
-def add_labels(table: pa.Table, columns: Sequence[Column], codes: Tensor | None) -> pa.Table:
-    """A table with a row an item, and the labels whose codes are (N, C) as further columns."""
-    if codes is None:
-        return table
-    labels = decode_columns(columns, codes)
-    for name in labels.column_names:
-        table = table.append_column(name, labels[name])
-    return table
 
 
 def _code(value: Any, column: Column, known: dict[str, float]) -> float | None:

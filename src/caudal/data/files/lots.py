@@ -11,6 +11,7 @@ import numpy as np
 from caudal.data.splits import TRAIN
 
 _WHOLE, _NUMBER = r"-?(0|[1-9]\d{0,17})", r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?"
+CLASS = "class"
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,6 @@ class FileKind:
         return str(PurePosixPath(title).with_suffix("")) if self.fits(Path(title)) else title
 
 
-CLASS = "class"
 IMAGES = FileKind(
     one="image",
     many="images",

@@ -16,6 +16,9 @@ from caudal.data.splits import TEST, TRAIN, part_of
 from caudal.errors import InputError
 
 _LABELS = ("label", "labels", "y", "target", "targets")
+_NAME = re.compile(r"(.*?)(train|t10k|test)-images[-.]idx3-ubyte(\.gz)?")
+_FILE = re.compile(r".*[-.]idx\d-ubyte(\.gz)?")
+_UINT8 = 0x08
 
 
 def read_arrays(path: Path, name: str) -> Listing:
@@ -156,11 +159,6 @@ def _check_labels(labels: np.ndarray, count: int, name: str) -> list[Any]:
     if flat.dtype.kind == "S":
         flat = np.char.decode(flat, "utf-8")
     return (flat.astype(np.int64) if flat.dtype.kind == "b" else flat).tolist()
-
-
-_NAME = re.compile(r"(.*?)(train|t10k|test)-images[-.]idx3-ubyte(\.gz)?")
-_FILE = re.compile(r".*[-.]idx\d-ubyte(\.gz)?")
-_UINT8 = 0x08
 
 
 def is_idx(path: Path) -> bool:

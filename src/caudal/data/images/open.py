@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,19 +14,24 @@ import torch
 from caudal.data.dataset import Dataset, Listed
 from caudal.data.files.folder import kind_of_folder, read_file, read_folder
 from caudal.data.files.jobs import Decoder, Job, Progress, check_corrupt, place, with_codes
-from caudal.data.files.labels import add_labels, make_column, values_of, with_labels
+from caudal.data.files.labels import make_column, values_of, with_labels
 from caudal.data.files.lots import CLASS, IMAGES, Listing, by_part
 from caudal.data.images import arrays, encoded
 from caudal.data.images.fill import fill
 from caudal.data.images.form import Form, check_shape, first_shape
 from caudal.data.images.schema import ImageSchema
 from caudal.data.refusals import BUILT_IN, check_once, missing_file
-from caudal.data.schema import Column
 from caudal.data.source import Rows, item_rows
 from caudal.data.splits import TEST, TRAIN, VALID, check_fractions
+from caudal.data.table.convert import add_columns
 from caudal.errors import InputError
 
 _MEMORY = 1 << 30
+BUILT_IN_IMAGES = ("digits",)
+FORMATS = (
+    f"a folder of images ({' '.join(IMAGES.suffixes)}), a folder of IDX files, .npy, .npz, "
+    f".parquet, or hf:NAME"
+)
 
 
 def open_images(
@@ -83,13 +88,19 @@ def open_images(
     check_corrupt(corrupt)
     fractions = check_fractions(split)
     names = context if schema is None else [column.name for column in schema.context]
-    find = _finder(labels, metadata, names)
+
+    def find(data: Any) -> Listing:
+        return with_labels(find_images(data), labels, metadata, names)
+
     main = find(data)
     jobs, more = place(main, valid, test, fractions, seed, find)
     first = jobs[0].lot
     form = Form.of(crop, resize, schema.shape if schema else None)
     if schema is None:
-        columns = [_column(name, jobs) for name in context]
+        columns = [
+            make_column(name, [v for job in jobs for v in values_of(job.lot, name)], IMAGES)
+            for name in context
+        ]
         shape = first_shape(first, form, corrupt)
         schema = ImageSchema(shape, bits, pixels, alpha, dequantization, tuple(columns))
         schema = replace(schema, bits=min(bits, main.bits))
@@ -139,7 +150,7 @@ def open_whole(
     """
     check_corrupt(corrupt)
     names = [column.name for column in schema.context]
-    listing = _finder(labels, metadata, names, fixed)(data)
+    listing = with_labels(find_images(data), labels, metadata, names, fixed)
     form = Form.of(crop, resize, schema.shape)
     check_shape(listing.lots[0], replace(form, shape=None), corrupt, schema)
     jobs = with_codes([Job.whole(lot) for lot in listing.lots], schema.context, IMAGES)
@@ -151,7 +162,7 @@ def open_whole(
     beside = pa.table({"image": pa.array(shelves[TRAIN].titles, pa.string())})
     total = math.ceil(len(rows) / item_rows(schema.shape))
     return Listed(
-        listing.name, rows, add_labels(beside, schema.context, rows.context), notes, total
+        listing.name, rows, add_columns(beside, schema.context, rows.context), notes, total
     )
 
 
@@ -176,27 +187,6 @@ def labels_of_part(
             return None
         labels += [lot.labels[CLASS][index] for index in chosen]
     return labels
-
-
-def _finder(
-    labels: str | None,
-    metadata: str | None,
-    names: Sequence[str],
-    fixed: Mapping[str, Any] | None = None,
-) -> Callable[[Any], Listing]:
-    return lambda data: with_labels(find_images(data), labels, metadata, names, fixed)
-
-
-def _column(name: str, jobs: Sequence[Job]) -> Column:
-    """The column of a label, whose categories are those of all parts."""
-    return make_column(name, [v for job in jobs for v in values_of(job.lot, name)], IMAGES)
-
-
-BUILT_IN_IMAGES = ("digits",)
-FORMATS = (
-    f"a folder of images ({' '.join(IMAGES.suffixes)}), a folder of IDX files, .npy, .npz, "
-    f".parquet, or hf:NAME"
-)
 
 
 def finds_images(data: Any) -> bool:

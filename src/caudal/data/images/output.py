@@ -15,6 +15,11 @@ from caudal.errors import InputError
 from caudal.files import atomic
 
 Write = Callable[[np.ndarray, Sequence[Any] | None], None]
+_ARRAYS = (".npz", ".npy")
+_GAP = 2  # pixels between images
+_WIDTH = 900  # pixels; small images are magnified up to about this
+_LABEL = 18  # pixels
+_PAPER = 255
 
 
 class ImageWriter(Writer):
@@ -48,7 +53,7 @@ class ImageWriter(Writer):
             return _write_folder
         self._refuse_folder()
         if self.suffix in _ARRAYS:
-            return _ARRAYS[self.suffix]
+            return _write_arrays
         if self.suffix in PICTURES:
             return self._sheet
         raise self._unknown()
@@ -79,15 +84,7 @@ def _write_sheet(path: Path, across: int | None, label: str) -> Iterator[Write]:
 
 
 @contextmanager
-def _write_npy(path: Path) -> Iterator[Write]:
-    lots: list[np.ndarray] = []
-    yield lambda images, _: lots.append(images)
-    with path.open("wb") as file:
-        np.save(file, np.concatenate(lots))
-
-
-@contextmanager
-def _write_npz(path: Path) -> Iterator[Write]:
+def _write_arrays(path: Path) -> Iterator[Write]:
     lots: list[np.ndarray] = []
     labels: list[Any] = []
 
@@ -96,11 +93,12 @@ def _write_npz(path: Path) -> Iterator[Write]:
         labels.extend(classes or ())
 
     yield write
-    arrays = {"images": np.concatenate(lots)}
-    if labels:
-        arrays["labels"] = np.array(labels)
+    arrays = {"images": np.concatenate(lots)} | ({"labels": np.array(labels)} if labels else {})
     with path.open("wb") as file:
-        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
+        if path.suffix.casefold() == ".npy":
+            np.save(file, arrays["images"])
+        else:
+            np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
 
 
 @contextmanager
@@ -118,19 +116,10 @@ def _write_folder(path: Path) -> Iterator[Write]:
     yield write
 
 
-_ARRAYS: dict[str, Opener] = {".npz": _write_npz, ".npy": _write_npy}
-
-
 def _folder_name(value: Any) -> str:
     """A class as the name of a folder, in which not every character is allowed."""
     name = str(value).replace("/", "_").replace("\0", "_")
     return f"_{name}" if name.startswith(".") or not name else name
-
-
-_GAP = 2  # pixels between images
-_WIDTH = 900  # pixels; small images are magnified up to about this
-_LABEL = 18  # pixels
-_PAPER = 255
 
 
 def write_grid(

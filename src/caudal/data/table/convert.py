@@ -16,6 +16,8 @@ from caudal.data.schema import Column
 from caudal.data.table.frames import as_table
 from caudal.errors import InputError, NumericalError
 
+NUMBER = r"^\s*[+-]?((\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|(?i:inf(inity)?))\s*$"
+
 
 @dataclass(frozen=True)
 class Place:
@@ -51,9 +53,6 @@ class Place:
         return replace(self, rows=np.flatnonzero(keep))
 
 
-NUMBER = r"^\s*[+-]?((\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|(?i:inf(inity)?))\s*$"
-
-
 def encode_table(columns: Sequence[Column], data: Any, place: Place) -> np.ndarray:
     """The columns of a table as float64 (N, D), NaN only where values may be missing.
 
@@ -71,13 +70,12 @@ def encode_columns(columns: Sequence[Column], table: pa.Table, place: Place) -> 
     """The columns as float64 (N, D): codes for categories, NaN wherever a value is missing."""
     values = np.empty((table.num_rows, len(columns)))
     for j, column in enumerate(columns):
-        make = to_codes if column.categories is not None else _to_column_numbers
-        values[:, j] = make(column, table[column.name], place)
+        data = table[column.name]
+        if column.categories is not None:
+            values[:, j] = to_codes(column, data, place)
+        else:
+            values[:, j] = to_numbers(data, column.name, place)
     return values
-
-
-def _to_column_numbers(column: Column, data: pa.ChunkedArray, place: Place) -> np.ndarray:
-    return to_numbers(data, column.name, place)
 
 
 def refuse_gaps(columns: Sequence[Column], values: np.ndarray, place: Place) -> None:
@@ -195,6 +193,15 @@ def decode_columns(columns: Sequence[Column], x: Tensor) -> pa.Table:
     values = x.detach().cpu().double().numpy()
     arrays = [decode_column(c, v) for c, v in zip(columns, values.T, strict=True)]
     return pa.table(arrays, names=[column.name for column in columns])
+
+
+def add_columns(table: pa.Table, columns: Sequence[Column], values: Tensor | None) -> pa.Table:
+    """A table with further columns on its right, decoded from values (N, C) if there are any."""
+    if values is not None:
+        beside = decode_columns(columns, values)
+        for name in beside.column_names:
+            table = table.append_column(name, beside[name])
+    return table
 
 
 def decode_column(column: Column, values: np.ndarray) -> pa.Array:

@@ -14,6 +14,7 @@ from caudal.names import near
 
 _FORM = re.compile(r"(\w+)(?:\[([^,\]]*),([^,\]]*)\])?(?::(.+))?")
 EXAMPLES = "age=integer[0,120], ratio=interval[0,1], grade=real:0.1, city=categorical"
+LATTICE_LIMIT = float(1 << 23)  # steps; float32 cannot tell lattice points beyond it apart
 
 
 @dataclass(frozen=True)
@@ -96,9 +97,6 @@ def _problem(d: Declared, bracket: bool) -> str | None:
 
 def _whole(count: float) -> bool:
     return abs(count - round(count)) < 1e-6
-
-
-LATTICE_LIMIT = float(1 << 23)  # steps; float32 cannot tell lattice points beyond it apart
 
 
 def outside(d: Declared | Column, values: np.ndarray) -> tuple[str, np.ndarray]:

@@ -207,6 +207,8 @@ class TableItems(Items):
         self._schema = schema
         self._drop = drop
         self._memory = memory
+        self.arrow = table.schema
+        self.total = sum(math.ceil(rows / PIECE) for rows in table.groups)
 
     @cached_property
     def source(self) -> Source:
@@ -218,14 +220,6 @@ class TableItems(Items):
         dropped = self._table.n_rows - self.source.n_rows if is_read else 0
         more = (f"dropped {dropped} rows with missing values",) if dropped else ()
         return (*self._table.notes, *more)
-
-    @property
-    def arrow(self) -> pa.Schema:
-        return self._table.schema
-
-    @property
-    def total(self) -> int:
-        return sum(math.ceil(rows / PIECE) for rows in self._table.groups)
 
     def pieces(self) -> Iterator[Piece]:
         for chunk in self._table.chunks(self._table.names, rows=PIECE):

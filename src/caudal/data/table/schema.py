@@ -1,6 +1,6 @@
 """What each column of a user's table is, and how its rows become numbers and rows again."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import pyarrow as pa
@@ -9,7 +9,7 @@ from torch import Tensor
 
 from caudal.data import dtypes
 from caudal.data.schema import NATS, Column, Schema, Unit
-from caudal.data.table.convert import Place, decode_columns, encode_table
+from caudal.data.table.convert import Place, add_columns, decode_columns, encode_table
 from caudal.data.table.declare import refuse_outside
 
 
@@ -109,23 +109,9 @@ class TableSchema(Schema):
         Raises:
             NumericalError: a value is not finite where the column has no missing values.
         """
-        table = decode_columns(self.columns, x)
-        if context is None:
-            return table
-        beside = decode_columns(self.context, context)
-        for name in beside.column_names:
-            table = table.append_column(name, beside[name])
-        return table
+        return add_columns(decode_columns(self.columns, x), self.context, context)
 
     def to_dict(self) -> dict[str, Any]:
-        return {
-            "columns": [asdict(column) for column in self.columns],
-            "context": [asdict(column) for column in self.context],
-        }
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> "TableSchema":
-        return cls(
-            tuple(Column.from_dict(column) for column in data["columns"]),
-            tuple(Column.from_dict(column) for column in data["context"]),
-        )
+        described = super().to_dict()
+        del described["kind"]  # model files of tables name no kind
+        return described

@@ -19,6 +19,10 @@ from caudal.data.table.text import COMPRESSED, SUFFIXES, read_text, text_suffix
 from caudal.errors import InputError
 
 PIECE = 1 << 16  # rows of a chunk, and of what is scored and written at a time
+FORMATS = (
+    f"{' '.join(SUFFIXES)} (also with {' '.join(COMPRESSED)}), .parquet, .npy, .npz, "
+    f"or a built-in name: {' '.join(BUILT_IN)}"
+)
 
 
 class Chunk(NamedTuple):
@@ -119,12 +123,6 @@ class ParquetTable(Tables):
     def _open(self) -> Any:
         # Without pre-buffering, and with a small read buffer, a row group need not fit in memory.
         return pq.ParquetFile(self.path, pre_buffer=False, buffer_size=1 << 20)
-
-
-FORMATS = (
-    f"{' '.join(SUFFIXES)} (also with {' '.join(COMPRESSED)}), .parquet, .npy, .npz, "
-    f"or a built-in name: {' '.join(BUILT_IN)}"
-)
 
 
 def find_built_in(data: Any) -> BuiltIn | None:
