@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from caudal import calibrate, initialize
 from caudal.bijections import Autoregressive, by_sweeps
 from caudal.data import open_images
-from caudal.data.table.builtin import SHAPES
+from caudal.data.builtin import SHAPES
 from caudal.nets import Rerun
 from caudal.recipes import MAF, NSFAR
 from environment import RESULTS, ROOT, describe, lines, table, write, write_json

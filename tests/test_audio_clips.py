@@ -8,9 +8,9 @@ import torch
 
 from audio_files import fill, save, tone
 from caudal.data import AudioSchema, open_audio, open_clips
-from caudal.data.audio.crops import Crops
+from caudal.data.audio.clips import Crops
 from caudal.data.audio.form import Form
-from caudal.data.column import Column
+from caudal.data.schema import Column
 from caudal.training.rows import (
     calibration_rows,
     fingerprint,

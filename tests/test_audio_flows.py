@@ -10,7 +10,7 @@ import caudal
 from caudal.base import FREE, Logistic, Normal, Uniform, sized
 from caudal.bijections import MuLaw
 from caudal.data.audio import AudioSchema
-from caudal.data.column import Column
+from caudal.data.schema import Column
 from caudal.dequantization import AudioDequantization
 from caudal.elementwise import Affine, Histogram, MixtureLogistic, Swapped
 from caudal.elementwise.affine import soft_floor

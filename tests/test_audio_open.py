@@ -9,7 +9,7 @@ import torch
 from audio_files import fill, save, tone
 from caudal.data import AudioSchema, finds_audio, finds_images, open_audio, open_clips
 from caudal.data.audio.form import clipped_share, trim
-from caudal.data.audio.options import window_of
+from caudal.data.audio.schema import window_of
 from caudal.data.schema import schema_from_dict
 from image_files import fill as fill_images
 from image_files import pixels

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from caudal.data import open_data, read_tables
-from caudal.data.names import TABLES
+from caudal.data.refusals import TABLES
 from caudal.errors import InputError
 
 

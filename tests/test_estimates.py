@@ -14,7 +14,7 @@ from caudal.bijection import Chain, Inverse
 from caudal.bijections import Residual, Scale
 from caudal.correction import corrected_sample
 from caudal.data import Column, Rows, TableSchema
-from caudal.data.unit import BITS_PER_DIM
+from caudal.data.schema import BITS_PER_DIM
 from caudal.dequantization import TableDequantization
 from caudal.errors import InputError
 from caudal.flow import Flow

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from caudal.data import Batch, Column, Rows, TableSchema
-from caudal.data.unit import BITS_PER_SAMPLE
+from caudal.data.schema import BITS_PER_SAMPLE
 from caudal.errors import InputError, NumericalError
 from caudal.modality import assemble
 from caudal.recipes import MAF, NICE

@@ -20,7 +20,7 @@ from caudal.bijections import Autoregressive, Rescale
 from caudal.data import Dataset
 from caudal.data.audio.clips import Clip, Clips
 from caudal.data.audio.schema import AudioSchema
-from caudal.data.column import Column
+from caudal.data.schema import Column
 from caudal.dequantization import Dequantization, uniform
 from caudal.elementwise import Affine
 from caudal.errors import InputError, NumericalError

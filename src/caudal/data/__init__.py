@@ -1,8 +1,7 @@
 """Where data come from, what they are, and how samples go back to files."""
 
 from caudal.data.audio import AudioSchema, AudioWriter, finds_audio, open_audio, open_clips
-from caudal.data.column import KINDS, Column
-from caudal.data.dataset import Dataset
+from caudal.data.dataset import Dataset, Items, Piece
 from caudal.data.images import (
     ImageSchema,
     ImageWriter,
@@ -11,18 +10,15 @@ from caudal.data.images import (
     open_whole,
     write_grid,
 )
-from caudal.data.items import Items, Piece
-from caudal.data.names import BUILT_IN
-from caudal.data.schema import Schema, schema_from_dict
+from caudal.data.refusals import BUILT_IN
+from caudal.data.schema import KINDS, Column, Schema, Unit, schema_from_dict
 from caudal.data.source import Batch, Rows, Source, item_rows, require_rows
 from caudal.data.table.frames import as_container, as_table, container_of, like
-from caudal.data.table.input import open_rows, read_tables
-from caudal.data.table.open import MISSING, open_data
+from caudal.data.table.guess import Summary
+from caudal.data.table.open import MISSING, open_data, open_rows, read_tables
 from caudal.data.table.output import TableWriter
 from caudal.data.table.rows import ParquetRows
 from caudal.data.table.schema import TableSchema
-from caudal.data.table.stats import Summary
-from caudal.data.unit import Unit
 from caudal.data.writing import (
     Writer,
     check_writable,

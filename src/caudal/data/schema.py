@@ -1,12 +1,110 @@
-"""What every schema promises, whatever kind of data it describes."""
+"""What data are: the unit of their scores, their columns, and what every schema promises."""
 
+import math
 from abc import ABC, abstractmethod
+from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Self
 
-from caudal.data.column import Column
-from caudal.data.unit import Unit
+from caudal.data import dtypes
+from caudal.errors import InputError
 
-_KINDS: "dict[str, type[Schema]]" = {}
+KINDS = ("real", "positive", "interval", "integer", "categorical")
+MAX_LEVELS = 1000  # more different values than this are not categories
+_SCHEMAS: "dict[str, type[Schema]]" = {}
+
+
+@dataclass(frozen=True)
+class Unit:
+    """How a log-probability in nats becomes the score that people read.
+
+    Attributes:
+        name: as it is printed, such as "bits/dim".
+        key: of the score in eval.json and in tables, such as "bits_per_dim".
+        bits: whether the score is a code length in bits, fewer being better, each item divided by
+            its elements; otherwise it is the log-probability of an item in nats.
+        digits: after the point, in tables on screen and on the page.
+    """
+
+    name: str
+    key: str
+    bits: bool
+    digits: int = 3
+
+    @property
+    def scale(self) -> float:
+        """What a log-probability in nats is multiplied by."""
+        return -1 / math.log(2) if self.bits else 1.0
+
+
+NATS = Unit("nats", "log_prob", bits=False)
+BITS_PER_DIM = Unit("bits/dim", "bits_per_dim", bits=True, digits=4)
+BITS_PER_SAMPLE = Unit("bits/sample", "bits_per_sample", bits=True)
+
+
+@dataclass(frozen=True)
+class Column:
+    """What one column holds.
+
+    With a `step` the values are the lattice points `origin + k * step`, and `low` and `high`,
+    where given, are the first and the last of them. Without one, `positive` has the open end
+    `low = 0` and `interval` the closed ends `low` and `high`. Categories are the lattice 0..K-1.
+
+    Attributes:
+        name: the user's name for it.
+        kind: one of `KINDS`.
+        low: lower end of the support, None where there is none.
+        high: upper end of the support, None where there is none.
+        step: lattice spacing, None for continuous values.
+        categories: the user's values in the order of their codes; None may be one of them.
+        missing: whether values may be missing (NaN in the tensor); never so for categories.
+        dtype: the user's arrow type, in which samples are given back.
+    """
+
+    name: str
+    kind: str
+    low: float | None = None
+    high: float | None = None
+    step: float | None = None
+    categories: tuple[Any, ...] | None = None
+    missing: bool = False
+    dtype: str = "double"
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise InputError(f"column '{self.name}': unknown kind '{self.kind}', not of {KINDS}")
+        if (self.categories is not None) != (self.kind == "categorical"):
+            raise InputError(f"column '{self.name}': categories go with the kind categorical")
+
+    @property
+    def origin(self) -> float:
+        """The lattice point from which the others are counted."""
+        return 0.0 if self.low is None else self.low
+
+    @property
+    def holds_text(self) -> bool:
+        """Whether the user's values are strings."""
+        return dtypes.is_text(dtypes.value_type(dtypes.parse(self.dtype)))
+
+    @property
+    def support(self) -> str:
+        """The support in words, such as `(0, inf)`, `[0, 120]` or `7 categories`."""
+        if self.categories is not None:
+            return f"{len(self.categories)} categories"
+        is_open = self.kind == "positive" and self.step is None
+        left = "(-inf" if self.low is None else f"{'(' if is_open else '['}{self.low:.10g}"
+        right = "inf)" if self.high is None else f"{self.high:.10g}]"
+        return f"{left}, {right}"
+
+    @classmethod
+    def of_categories(cls, name: str, values: tuple[Any, ...], dtype: str) -> "Column":
+        """A column of these categories, whose codes are 0..K-1 in this order."""
+        return cls(name, "categorical", 0.0, len(values) - 1.0, 1.0, values, dtype=dtype)
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> "Column":
+        """The column that `dataclasses.asdict` described, perhaps through JSON."""
+        categories = data["categories"]
+        return cls(**{**data, "categories": None if categories is None else tuple(categories)})
 
 
 class Schema(ABC):
@@ -30,7 +128,7 @@ class Schema(ABC):
     context: tuple[Column, ...]
 
     def __init_subclass__(cls) -> None:
-        _KINDS[cls.kind] = cls
+        _SCHEMAS[cls.kind] = cls
 
     @property
     @abstractmethod
@@ -58,16 +156,27 @@ class Schema(ABC):
     def decode(self, x: Any, /) -> Any:
         """Samples of a flow as the user has such data."""
 
-    @abstractmethod
     def to_dict(self) -> dict[str, Any]:
         """Plain data that JSON can hold."""
+        return {"kind": self.kind, **_plain(self)}
 
     @classmethod
-    @abstractmethod
     def from_dict(cls, data: dict[str, Any]) -> Self:
         """The schema that `to_dict` described, perhaps through JSON."""
+        fields = {name: value for name, value in data.items() if name != "kind"}
+        for name in {"columns", "context"} & fields.keys():
+            fields[name] = tuple(Column.from_dict(column) for column in fields[name])
+        return cls(**fields)
 
 
 def schema_from_dict(data: dict[str, Any]) -> Schema:
     """The schema of whatever kind that its `to_dict` described; that of a table names no kind."""
-    return _KINDS[data.get("kind", "table")].from_dict(data)
+    return _SCHEMAS[data.get("kind", "table")].from_dict(data)
+
+
+def _plain(schema: Any) -> dict[str, Any]:
+    """The fields of a dataclass, with lists in place of tuples, as JSON gives them back."""
+    return {
+        name: list(value) if isinstance(value, tuple) else value
+        for name, value in asdict(schema).items()
+    }

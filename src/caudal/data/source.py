@@ -10,18 +10,17 @@ from torch import Tensor
 
 from caudal.errors import InputError
 
+VECTORS = 4096
+"""Vectors of a batch that is scored: it bounds the memory and fixes the order of the noise."""
+NUMBERS = 1 << 20
+"""Numbers of such a batch where an item has many of them, as an image has."""
+
 
 class Batch(NamedTuple):
     """Rows x (B, *event), and their context (B, C) where the flow has one."""
 
     x: Tensor
     context: Tensor | None
-
-
-VECTORS = 4096
-"""Vectors of a batch that is scored: it bounds the memory and fixes the order of the noise."""
-NUMBERS = 1 << 20
-"""Numbers of such a batch where an item has many of them, as an image has."""
 
 
 def item_rows(x_shape: Sequence[int]) -> int:

@@ -16,9 +16,8 @@ from caudal.base import FREE, Uniform
 from caudal.bijection import Bijection, Chain, parts_of
 from caudal.bijections import Rescale, Standardise
 from caudal.data import AudioSchema, AudioWriter, Column, Dataset, Items, open_audio, open_clips
-from caudal.data.audio.form import Sound
-from caudal.data.audio.locate import FORMATS, finds_audio
-from caudal.data.names import SOUNDS as NAMES
+from caudal.data.audio.recordings import FORMATS, Sound, finds_audio
+from caudal.data.refusals import SOUNDS as NAMES
 from caudal.dequantization import AudioDequantization
 from caudal.errors import InputError
 from caudal.fields import check_fields

@@ -14,9 +14,8 @@ from torch import Tensor
 from caudal.bijection import Bijection, Chain
 from caudal.bijections import Flattened, Logit, Rescale, Standardise
 from caudal.data import Dataset, ImageSchema, ImageWriter, Items, open_images, open_whole
-from caudal.data.images.locate import BUILT_IN_IMAGES as NAMES
-from caudal.data.images.locate import FORMATS, finds_images
-from caudal.data.images.open import labels_of_part
+from caudal.data.images.open import BUILT_IN_IMAGES as NAMES
+from caudal.data.images.open import FORMATS, finds_images, labels_of_part
 from caudal.data.splits import TEST
 from caudal.dequantization import ImageDequantization, PixelDequantization
 from caudal.errors import InputError

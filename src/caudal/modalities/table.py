@@ -24,8 +24,8 @@ from caudal.data import (
     open_data,
     open_rows,
 )
-from caudal.data.names import TABLES
-from caudal.data.table.locate import FORMATS, finds_table
+from caudal.data.refusals import TABLES
+from caudal.data.table.tables import FORMATS, finds_table
 from caudal.dequantization import TableDequantization
 from caudal.errors import InputError
 from caudal.fields import check_fields

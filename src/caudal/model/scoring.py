@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from caudal.data import Items, Piece, TableWriter
-from caudal.data.unit import Unit
+from caudal.data.schema import Unit
 from caudal.flow import Flow
 from caudal.report import log_prob_items
 from caudal.report.estimates import off_by, short

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass, fields
 from typing import Any
 
-from caudal.data.unit import NATS, Unit
+from caudal.data.schema import NATS, Unit
 from caudal.report.estimates import estimate_sentence, noise_sentence, upper_bound
 from caudal.report.numbers import a, duration, number, plain, plus_minus
 

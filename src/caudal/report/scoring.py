@@ -11,7 +11,7 @@ from torch import Tensor
 
 from caudal.base import FREE
 from caudal.data import Batch, Schema, Source, item_rows
-from caudal.data.unit import Unit
+from caudal.data.schema import Unit
 from caudal.dequantization import PixelDequantization, VariationalDequantization
 from caudal.errors import InputError, NumericalError
 from caudal.flow import Flow

@@ -1,10 +1,10 @@
 """Audio: what clips are, where they come from, and how samples go back to files."""
 
 from caudal.data.audio.clips import Clip, Clips
-from caudal.data.audio.locate import finds_audio
 from caudal.data.audio.mel import log_mel
 from caudal.data.audio.open import open_audio, open_clips
 from caudal.data.audio.output import AudioWriter
+from caudal.data.audio.recordings import finds_audio
 from caudal.data.audio.schema import AudioSchema
 
 __all__ = [

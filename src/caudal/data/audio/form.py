@@ -1,13 +1,12 @@
 """From a recording to a clip: one channel, one rate, no silence at the ends, one peak."""
 
 from dataclasses import dataclass
-from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
+from caudal.data.audio.recordings import Raw, read_sound
 from caudal.data.audio.schema import AudioSchema
-from caudal.data.files.read import FaultError
+from caudal.data.files.jobs import FaultError
 
 _SHORTEST = 0.05  # seconds
 _FRAME, _MARGIN, _QUIET = 0.01, 0.02, 0.01  # seconds, seconds, of the loudest frame: -40 dB
@@ -15,25 +14,6 @@ _PEAK = 0.95
 _SILENT = 1e-4  # of full scale: -80 dB
 _FULL, _RUN, _MUCH = 0.999, 3, 0.01
 _BEYOND = 2.0  # MP3 and resampling exceed full scale a little, and that is no fault
-
-
-class Sound(NamedTuple):
-    """Amplitudes, float32 (T, channels), and how many there are a second."""
-
-    samples: np.ndarray
-    rate: int
-
-
-Raw = Path | Sound
-"""A recording as a source has it: a file, or amplitudes."""
-
-
-class Header(NamedTuple):
-    """What the header of a file says."""
-
-    rate: int
-    samples: int
-    channels: int
 
 
 @dataclass(frozen=True)
@@ -65,61 +45,6 @@ class Form:
         if peak == 0:
             raise FaultError(place, "is silent, its channels cancel out", "keep one channel")
         return schema.encode(wave * (_PEAK / peak) if schema.normalize else wave)
-
-
-def read_sound(raw: Raw, place: str) -> Sound:
-    """The amplitudes of a recording.
-
-    Raises:
-        FaultError: it cannot be read.
-    """
-    if isinstance(raw, Sound):
-        return raw
-    import soundfile
-
-    try:
-        samples, rate = soundfile.read(raw, dtype="float32", always_2d=True)
-    except (soundfile.SoundFileError, OSError, ValueError, MemoryError) as error:
-        raise _unreadable(raw, place, error) from None
-    if _is_cut_off(raw):
-        raise FaultError(place, "ends too early, it was cut off", "copy it anew")
-    return Sound(samples, rate)
-
-
-def read_header(raw: Raw) -> Header | None:
-    """What the header of a recording says, None where it cannot be read."""
-    if isinstance(raw, Sound):
-        return Header(raw.rate, *raw.samples.shape)
-    import soundfile
-
-    try:
-        info = soundfile.info(raw)
-    except (soundfile.SoundFileError, OSError, ValueError):
-        return None
-    return Header(info.samplerate, info.frames, info.channels)
-
-
-def _is_cut_off(path: Path) -> bool:
-    """Whether a WAV file is shorter than it says, which libsndfile does not complain about.
-
-    Where the size was not known when the file was written, it says zero or the most it can.
-    """
-    with path.open("rb") as file:
-        head = file.read(8)
-    size = int.from_bytes(head[4:], "little")
-    has_size = head[:4] == b"RIFF" and size not in (0, 0xFFFFFFFF)
-    return has_size and path.stat().st_size < size
-
-
-def _unreadable(path: Path, place: str, error: Exception) -> FaultError:
-    try:
-        if path.stat().st_size == 0:
-            return FaultError(place, "is empty", "copy it anew")
-    except OSError as problem:
-        return FaultError(place, f"cannot be read, {problem.strerror}", "see to it that it can")
-    text = str(error).rpartition(f"{str(path)!r}: ")[2].rstrip(". ") or type(error).__name__
-    why = " ".join(text.split())[:120]
-    return FaultError(place, f"cannot be read as audio ({why})", "copy or convert it anew")
 
 
 def check_samples(samples: np.ndarray, place: str, scaled: bool) -> None:

@@ -1,32 +1,42 @@
-"""From what the user names to training, validation and test clips."""
+"""From what the user names to training, validation and test clips, or all clips."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import torch
+from torch import Tensor
 
 from caudal.data.audio.clips import Clips
-from caudal.data.audio.fill import fill
-from caudal.data.audio.form import Form, Header, Raw, read_header, read_sound
-from caudal.data.audio.locate import find_audio
-from caudal.data.audio.options import (
+from caudal.data.audio.form import Form
+from caudal.data.audio.recordings import Header, Raw, find_audio, read_header, read_sound
+from caudal.data.audio.schema import (
     RESERVED,
+    AudioSchema,
     check_rate,
     check_window,
     crop_of,
     read_context,
     window_of,
 )
-from caudal.data.audio.schema import AudioSchema
-from caudal.data.column import Column
-from caudal.data.dataset import Dataset
+from caudal.data.dataset import Dataset, Listed
+from caudal.data.files.jobs import (
+    Decoder,
+    FaultError,
+    Item,
+    Job,
+    Progress,
+    check_corrupt,
+    place,
+    with_codes,
+)
 from caudal.data.files.labels import make_column, values_of, with_labels
 from caudal.data.files.lots import AUDIO, Listing
-from caudal.data.files.parts import Job, place, with_codes
-from caudal.data.files.read import Decoder, FaultError, Progress, check_corrupt
-from caudal.data.items import Listed
+from caudal.data.schema import Column
 from caudal.data.splits import TEST, TRAIN, VALID, check_fractions
 from caudal.errors import InputError
 
@@ -197,13 +207,87 @@ def _check_crop(parts: Iterable[Clips], schema: AudioSchema) -> None:
         )
 
 
-def _padded(parts: Iterable[Clips], schema: AudioSchema) -> list[str]:
-    every = list(parts)
-    count = sum(clips.n_padded for clips in every)
-    total = sum(len(clips.lengths) for clips in every)
+def _padded(parts: Collection[Clips], schema: AudioSchema) -> list[str]:
+    """A note on clips that are shorter than a crop."""
+    count = sum(clips.n_padded for clips in parts)
+    total = sum(clips.n_items for clips in parts)
     if not count:
         return []
     return [
         f"{count} of {total} clips are shorter than the {schema.crop / schema.rate:g} s of a "
         f"training row, and followed by silence there: a smaller `seconds` avoids it"
     ]
+
+
+@dataclass
+class Shelf:
+    """The clips of one part, with their samples unless they are streamed."""
+
+    names: list[str] = field(default_factory=list)
+    labels: list[dict[str, Any]] = field(default_factory=list)
+    codes: list[Tensor] = field(default_factory=list)
+    sources: list[tuple[Any, str]] = field(default_factory=list)
+    lengths: list[int] = field(default_factory=list)
+    held: list[np.ndarray] = field(default_factory=list)
+
+    def add(self, item: Item, streams: bool) -> None:
+        """Takes in a clip, without its samples if these are to be decoded when they are needed."""
+        lot, index = item.job.lot, item.row
+        self.names.append(item.title)
+        self.labels.append(lot.labels_of(index))
+        self.codes.append(item.job.codes[index])
+        self.lengths.append(len(item.value))
+        if streams:
+            self.sources.append((lot.raw(index), lot.place(index)))
+        else:
+            self.held.append(item.value)
+
+    def clips(self, schema: AudioSchema, memory: int) -> Clips:
+        """The clips as a source of rows."""
+        codes = torch.stack(self.codes)
+        together = memory // 8  # samples of 16 bits: a quarter of the memory
+        samples: Callable[[int], np.ndarray] = partial(_decoded_anew, schema, self)
+        if self.held:
+            samples, together = self.held.__getitem__, sum(self.lengths)
+        return Clips(schema, self.names, self.lengths, self.labels, codes, samples, together)
+
+
+def _decoded_anew(schema: AudioSchema, shelf: Shelf, index: int) -> np.ndarray:
+    """The samples of one clip from its file.
+
+    Raises:
+        InputError: the file is no longer what it was.
+    """
+    raw, place = shelf.sources[index]
+    samples = Form(schema).read(raw, place)
+    if len(samples) != shelf.lengths[index]:
+        raise InputError(f"{place} has changed since it was opened: start again")
+    return samples
+
+
+def fill(
+    jobs: Sequence[Job],
+    decoder: Decoder,
+    schema: AudioSchema,
+    headers: Iterable[Header | None],
+    memory: int,
+) -> dict[int, Clips]:
+    """The clips of each part that gets some.
+
+    Args:
+        jobs: what to read.
+        decoder: makes samples of each recording.
+        schema: what they become.
+        headers: of all recordings.
+        memory: bytes above which clips are decoded as they are needed.
+
+    Raises:
+        InputError: a recording cannot be used, and is not to be skipped.
+    """
+    # Two bytes a sample, before silence is cut off.
+    size = sum(2 * h.samples * schema.rate / h.rate for h in headers if h is not None)
+    shelves: dict[int, Shelf] = {}
+    for item in decoder.read(jobs):
+        part = int(item.job.parts[item.row])
+        shelves.setdefault(part, Shelf()).add(item, size > memory)
+    return {part: shelf.clips(schema, memory) for part, shelf in sorted(shelves.items())}

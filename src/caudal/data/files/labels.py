@@ -5,18 +5,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import pyarrow as pa
 import torch
 from torch import Tensor
 
-from caudal.data.column import MAX_LEVELS, Column
-from caudal.data.files.lots import FileKind, Listing, Lot, natural
-from caudal.data.files.metadata import find_metadata
-from caudal.data.table.decode import decode_columns
+from caudal.data.files.folder import find_metadata
+from caudal.data.files.lots import FileKind, Listing, Lot, natural, typed
+from caudal.data.schema import MAX_LEVELS, Column
 from caudal.errors import InputError
 from caudal.names import near
-
-_WHOLE, _NUMBER = r"-?(0|[1-9]\d{0,17})", r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?"
 
 
 @dataclass(frozen=True)
@@ -156,20 +152,6 @@ def _type(lots: list[dict[str, Sequence[Any]]], names: set[str]) -> None:
                 columns[name] = [next(values) for _ in range(size)]
 
 
-def typed(values: Sequence[Any]) -> list[Any]:
-    """Values as whole numbers or as numbers, if all of them are; None stays None.
-
-    Digits with leading zeros ("007") are text.
-    """
-    texts = [str(value) for value in values if value is not None]
-    convert: type = str
-    if all(re.fullmatch(_WHOLE, text) for text in texts):
-        convert = int
-    elif not any(re.match(r"[+-]?0\d", text) for text in texts):
-        convert = float if all(re.fullmatch(_NUMBER, text) for text in texts) else str
-    return [None if value is None else convert(value) for value in values]
-
-
 def make_column(name: str, values: Sequence[Any], kind: FileKind) -> Column:
     """The column of a label: its categories, or real numbers.
 
@@ -231,16 +213,6 @@ def encode_labels(lot: Lot, columns: Sequence[Column], kind: FileKind) -> Tensor
             raise InputError(f"{what} in no training {kind.one}; {hint}")
         codes[:, place] = torch.tensor([of_value[value] for value in values])
     return codes
-
-
-def add_labels(table: pa.Table, columns: Sequence[Column], codes: Tensor | None) -> pa.Table:
-    """A table with a row an item, and the labels whose codes are (N, C) as further columns."""
-    if codes is None:
-        return table
-    labels = decode_columns(columns, codes)
-    for name in labels.column_names:
-        table = table.append_column(name, labels[name])
-    return table
 
 
 def _code(value: Any, column: Column, known: dict[str, float]) -> float | None:

@@ -10,6 +10,9 @@ import numpy as np
 
 from caudal.data.splits import TRAIN
 
+_WHOLE, _NUMBER = r"-?(0|[1-9]\d{0,17})", r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?"
+CLASS = "class"
+
 
 @dataclass(frozen=True)
 class FileKind:
@@ -44,7 +47,6 @@ class FileKind:
         return str(PurePosixPath(title).with_suffix("")) if self.fits(Path(title)) else title
 
 
-CLASS = "class"
 IMAGES = FileKind(
     one="image",
     many="images",
@@ -174,3 +176,17 @@ def by_part(
     """A source whose lots are parts."""
     homes = tuple(replace(lots[part], homes=part) for part in sorted(lots))
     return Listing(kind, name, homes, notes)
+
+
+def typed(values: Sequence[Any]) -> list[Any]:
+    """Values as whole numbers or as numbers, if all of them are; None stays None.
+
+    Digits with leading zeros ("007") are text.
+    """
+    texts = [str(value) for value in values if value is not None]
+    convert: type = str
+    if all(re.fullmatch(_WHOLE, text) for text in texts):
+        convert = int
+    elif not any(re.match(r"[+-]?0\d", text) for text in texts):
+        convert = float if all(re.fullmatch(_NUMBER, text) for text in texts) else str
+    return [None if value is None else convert(value) for value in values]

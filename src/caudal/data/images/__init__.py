@@ -1,10 +1,8 @@
 """Images: what they are, where they come from, and how samples go back to files."""
 
-from caudal.data.files.read import CORRUPT
-from caudal.data.images.grid import write_grid
-from caudal.data.images.locate import finds_images
-from caudal.data.images.open import labels_of_part, open_images, open_whole
-from caudal.data.images.output import ImageWriter
+from caudal.data.files.jobs import CORRUPT
+from caudal.data.images.open import finds_images, labels_of_part, open_images, open_whole
+from caudal.data.images.output import ImageWriter, write_grid
 from caudal.data.images.schema import DEQUANTIZATIONS, PIXELS, ImageSchema
 
 __all__ = [

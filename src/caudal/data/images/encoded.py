@@ -13,8 +13,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from caudal.data.files.lots import CLASS, IMAGES, Listing, Lot, by_part
+from caudal.data.refusals import damage
 from caudal.data.splits import TRAIN, part_of
-from caudal.data.table.tables import damage
 from caudal.errors import InputError
 
 _TOGETHER = 64  # rows

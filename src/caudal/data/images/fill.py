@@ -4,16 +4,17 @@ import math
 import mmap
 import os
 import tempfile
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from caudal.data.files.parts import Job
-from caudal.data.files.read import Decoder
-from caudal.data.images.schema import ImageSchema, Shape
+from caudal.data.files.jobs import Decoder, Job
+from caudal.data.images.schema import ImageSchema
 from caudal.data.source import Rows
 from caudal.errors import InputError
 
@@ -86,35 +87,25 @@ def _share(job: Job) -> Shelf:
 
 def _stores(jobs: Sequence[Job], schema: ImageSchema, memory: int) -> dict[int, Shelf]:
     """Room for the images of each part: in memory, or if they are many, in a nameless file."""
-    parts = [job.parts for job in jobs] or [np.empty(0, np.int64)]
-    which, counts = np.unique(np.concatenate(parts), return_counts=True)
-    on_disk = int(counts.sum()) * math.prod(schema.shape) > memory
-    make = _on_disk if on_disk else _in_memory
-    pairs = zip(which.tolist(), counts.tolist(), strict=True)
-    return {part: Shelf(make(count, schema.shape)) for part, count in pairs}
+    counts = Counter(part for job in jobs for part in job.parts.tolist())
+    on_disk = counts.total() * math.prod(schema.shape) > memory
+    make = _on_disk if on_disk else partial(np.empty, dtype=np.uint8)
+    return {part: Shelf(make((count, *schema.shape))) for part, count in sorted(counts.items())}
 
 
-def _in_memory(count: int, shape: Shape) -> np.ndarray:
-    return np.empty((count, *shape), np.uint8)
-
-
-def _on_disk(count: int, shape: Shape) -> np.ndarray:
+def _on_disk(shape: Sequence[int]) -> np.ndarray:
     """An array in a temporary file, whose room is free again as soon as nobody uses the array."""
-    size = count * math.prod(shape)
+    size = math.prod(shape)
     with tempfile.TemporaryFile(prefix="caudal-") as file:
         try:
-            _reserve(file.fileno(), size)
+            # A file with holes would end the program when the disk gets full, long after this.
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(file.fileno(), 0, size)
+            else:
+                os.truncate(file.fileno(), size)
         except OSError as error:
             raise InputError(
                 f"{size / 2**30:.1f} GiB of images do not fit in {tempfile.gettempdir()} "
                 f"({error.strerror}): set TMPDIR to a folder with more room, or give `resize`"
             ) from None
-        return np.frombuffer(mmap.mmap(file.fileno(), size), np.uint8).reshape((count, *shape))
-
-
-def _reserve(file: int, size: int) -> None:
-    # A file with holes would end the program when the disk gets full, long after this.
-    if hasattr(os, "posix_fallocate"):
-        os.posix_fallocate(file, 0, size)
-    else:
-        os.truncate(file, size)
+        return np.frombuffer(mmap.mmap(file.fileno(), size), np.uint8).reshape(shape)

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
+from caudal.data.files.jobs import FaultError, quietly
 from caudal.data.files.lots import Lot
-from caudal.data.files.read import FaultError, quietly
 from caudal.data.images.schema import ImageSchema, Shape, words
 from caudal.errors import InputError
 

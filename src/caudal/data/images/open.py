@@ -1,29 +1,37 @@
-"""From what the user names to training, validation and test images."""
+"""From what the user names to images: for training, validation and test, or all of them."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import torch
 
-from caudal.data.column import Column
-from caudal.data.dataset import Dataset
-from caudal.data.files.labels import add_labels, make_column, values_of, with_labels
-from caudal.data.files.lots import CLASS, IMAGES, Listing
-from caudal.data.files.parts import Job, place, with_codes
-from caudal.data.files.read import Decoder, Progress, check_corrupt
+from caudal.data.dataset import Dataset, Listed
+from caudal.data.files.folder import kind_of_folder, read_file, read_folder
+from caudal.data.files.jobs import Decoder, Job, Progress, check_corrupt, place, with_codes
+from caudal.data.files.labels import make_column, values_of, with_labels
+from caudal.data.files.lots import CLASS, IMAGES, Listing, by_part
+from caudal.data.images import arrays, encoded
 from caudal.data.images.fill import fill
 from caudal.data.images.form import Form, check_shape, first_shape
-from caudal.data.images.locate import find_images
 from caudal.data.images.schema import ImageSchema
-from caudal.data.items import Listed
-from caudal.data.names import check_once
+from caudal.data.refusals import BUILT_IN, check_once, missing_file
 from caudal.data.source import Rows, item_rows
 from caudal.data.splits import TEST, TRAIN, VALID, check_fractions
+from caudal.data.table.convert import add_columns
+from caudal.errors import InputError
 
 _MEMORY = 1 << 30
+BUILT_IN_IMAGES = ("digits",)
+FORMATS = (
+    f"a folder of images ({' '.join(IMAGES.suffixes)}), a folder of IDX files, .npy, .npz, "
+    f".parquet, or hf:NAME"
+)
 
 
 def open_images(
@@ -80,13 +88,19 @@ def open_images(
     check_corrupt(corrupt)
     fractions = check_fractions(split)
     names = context if schema is None else [column.name for column in schema.context]
-    find = _finder(labels, metadata, names)
+
+    def find(data: Any) -> Listing:
+        return with_labels(find_images(data), labels, metadata, names)
+
     main = find(data)
     jobs, more = place(main, valid, test, fractions, seed, find)
     first = jobs[0].lot
     form = Form.of(crop, resize, schema.shape if schema else None)
     if schema is None:
-        columns = [_column(name, jobs) for name in context]
+        columns = [
+            make_column(name, [v for job in jobs for v in values_of(job.lot, name)], IMAGES)
+            for name in context
+        ]
         shape = first_shape(first, form, corrupt)
         schema = ImageSchema(shape, bits, pixels, alpha, dequantization, tuple(columns))
         schema = replace(schema, bits=min(bits, main.bits))
@@ -136,7 +150,7 @@ def open_whole(
     """
     check_corrupt(corrupt)
     names = [column.name for column in schema.context]
-    listing = _finder(labels, metadata, names, fixed)(data)
+    listing = with_labels(find_images(data), labels, metadata, names, fixed)
     form = Form.of(crop, resize, schema.shape)
     check_shape(listing.lots[0], replace(form, shape=None), corrupt, schema)
     jobs = with_codes([Job.whole(lot) for lot in listing.lots], schema.context, IMAGES)
@@ -148,7 +162,7 @@ def open_whole(
     beside = pa.table({"image": pa.array(shelves[TRAIN].titles, pa.string())})
     total = math.ceil(len(rows) / item_rows(schema.shape))
     return Listed(
-        listing.name, rows, add_labels(beside, schema.context, rows.context), notes, total
+        listing.name, rows, add_columns(beside, schema.context, rows.context), notes, total
     )
 
 
@@ -175,15 +189,84 @@ def labels_of_part(
     return labels
 
 
-def _finder(
-    labels: str | None,
-    metadata: str | None,
-    names: Sequence[str],
-    fixed: Mapping[str, Any] | None = None,
-) -> Callable[[Any], Listing]:
-    return lambda data: with_labels(find_images(data), labels, metadata, names, fixed)
+def finds_images(data: Any) -> bool:
+    """Whether `data` looks like images and not like a table; reads no more than headers.
+
+    The built-in digits are a table unless they are asked for as images. Folders look like images
+    unless they are empty or hold more audio; so do arrays of three or more dimensions, a Parquet
+    file with a column of encoded images, IDX and image files, and hf:NAME.
+    """
+    if isinstance(data, np.ndarray | torch.Tensor):
+        return data.ndim >= 3
+    if not isinstance(data, str | os.PathLike):
+        return False
+    name = os.fspath(data)
+    return encoded.is_hub(name) or (name not in BUILT_IN and _file_has_images(Path(name)))
 
 
-def _column(name: str, jobs: Sequence[Job]) -> Column:
-    """The column of a label, whose categories are those of all parts."""
-    return make_column(name, [v for job in jobs for v in values_of(job.lot, name)], IMAGES)
+def _file_has_images(path: Path) -> bool:
+    if not path.is_file():
+        return path.is_dir() and kind_of_folder(path) is IMAGES
+    if path.suffix in (".npy", ".npz"):
+        return arrays.holds_images(path)
+    if path.suffix == ".parquet":
+        return encoded.holds_images(path)
+    return arrays.is_idx(path) or IMAGES.fits(path)
+
+
+def find_images(data: Any) -> Listing:
+    """What images there are, and in which parts.
+
+    Raises:
+        InputError: there are none, or they cannot be read.
+    """
+    if isinstance(data, torch.Tensor):
+        data = data.detach().cpu().numpy()
+    if isinstance(data, np.ndarray):
+        return by_part(IMAGES, "array", {TRAIN: arrays.array_lot(data, "array")})
+    if not isinstance(data, str | os.PathLike):
+        raise InputError(f"a {type(data).__name__} is no images: give {FORMATS}, or an array")
+    name = os.fspath(data)
+    if encoded.is_hub(name):
+        return encoded.read_hub(name)
+    if name in BUILT_IN_IMAGES:
+        return _digits(name)
+    if name in BUILT_IN:
+        raise InputError(f"{name} holds no images: give {FORMATS}, or digits")
+    path = Path(name)
+    if path.is_dir():
+        return _find_in_folder(path, name)
+    if not path.exists():
+        raise missing_file(name)
+    return _find_in_file(path, name)
+
+
+def _find_in_folder(path: Path, name: str) -> Listing:
+    if arrays.holds_idx(path):
+        return arrays.read_idx_folder(path, name)
+    if files := encoded.files_in(path):
+        return encoded.read_parquet(files, name)
+    return read_folder(path, name, IMAGES)
+
+
+def _find_in_file(path: Path, name: str) -> Listing:
+    if path.suffix in (".npy", ".npz"):
+        return arrays.read_arrays(path, name)
+    if path.suffix == ".parquet":
+        return encoded.read_parquet([path], name)
+    if arrays.is_idx(path):
+        return by_part(IMAGES, name, {TRAIN: arrays.read_idx(path)})
+    if IMAGES.fits(path):
+        return read_file(path, name, IMAGES, title=name)
+    raise InputError(f"{name}: unknown kind of file '{path.suffix}'; images are {FORMATS}")
+
+
+def _digits(name: str) -> Listing:
+    """scikit-learn's digits, 8x8 in 16 shades, with their classes."""
+    from sklearn.datasets import load_digits
+
+    data = load_digits()
+    # A pixel counts 0 to 16 dark points; in 16 shades, 16 is as dark as 15.
+    images = (np.minimum(data.images, 15) * 17).astype(np.uint8)
+    lot = arrays.array_lot(images, name, data.target)
+    return Listing(IMAGES, name, (lot,), bits=4)

@@ -1,15 +1,13 @@
 """What the images of a data set are, and how a flow takes them."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from caudal.data.column import Column
-from caudal.data.schema import Schema
-from caudal.data.unit import BITS_PER_DIM, Unit
+from caudal.data.schema import BITS_PER_DIM, Column, Schema, Unit
 from caudal.errors import InputError, NumericalError
 
 PIXELS = ("unit", "centred", "logit")
@@ -108,15 +106,9 @@ class ImageSchema(Schema):
         full = (values * (255 / (self.levels - 1))).round().to(torch.uint8)
         return full.permute(0, 2, 3, 1).contiguous().numpy()
 
-    def to_dict(self) -> dict[str, Any]:
-        return {"kind": self.kind, **asdict(self), "shape": list(self.shape)}
-
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> "ImageSchema":
-        fields = {name: value for name, value in data.items() if name != "kind"}
-        fields["shape"] = tuple(fields["shape"])
-        fields["context"] = tuple(Column.from_dict(column) for column in fields["context"])
-        return cls(**fields)
+        return super().from_dict({**data, "shape": tuple(data["shape"])})
 
 
 def words(shape: Shape) -> str:

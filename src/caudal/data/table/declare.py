@@ -1,17 +1,20 @@
-"""The argument `types`: what the user says a column is, such as `age=integer[0,120]`."""
+"""The argument `types`: what the user says a column is, and which values it can then hold."""
 
 import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from caudal.data.column import KINDS
-from caudal.data.table.encode import show
+import numpy as np
+
+from caudal.data.schema import KINDS, Column
+from caudal.data.table.convert import Place, show
 from caudal.errors import InputError
 from caudal.names import near
 
 _FORM = re.compile(r"(\w+)(?:\[([^,\]]*),([^,\]]*)\])?(?::(.+))?")
 EXAMPLES = "age=integer[0,120], ratio=interval[0,1], grade=real:0.1, city=categorical"
+LATTICE_LIMIT = float(1 << 23)  # steps; float32 cannot tell lattice points beyond it apart
 
 
 @dataclass(frozen=True)
@@ -94,3 +97,36 @@ def _problem(d: Declared, bracket: bool) -> str | None:
 
 def _whole(count: float) -> bool:
     return abs(count - round(count)) < 1e-6
+
+
+def outside(d: Declared | Column, values: np.ndarray) -> tuple[str, np.ndarray]:
+    """Which of a column's limits the values (N,) break, in words, and a mask of those that do."""
+    bad = np.zeros(len(values), bool)
+    if d.kind == "positive" and d.step is None:
+        return "is not above 0", values <= 0
+    if d.low is not None and (bad := values < d.low - 1e-6 * abs(d.low)).any():
+        return f"is below {d.low:g}", bad
+    if d.high is not None and (bad := values > d.high + 1e-6 * abs(d.high)).any():
+        return f"is above {d.high:g}", bad
+    if d.step is not None:
+        steps = (values - (d.low or 0.0)) / d.step
+        bad = np.abs(steps - np.round(steps)) > 1e-6 * np.maximum(np.abs(steps), 1)
+        return f"is no multiple of {d.step:g}", bad
+    return "", bad
+
+
+def refuse_outside(columns: Sequence[Column], values: np.ndarray, place: Place) -> None:
+    """Refuses numbers (N, D) that their columns cannot hold; missing ones are allowed."""
+    for column, numbers in zip(columns, values.T, strict=True):
+        if column.categories is not None:
+            continue
+        problem, bad = outside(column, numbers)
+        if column.step is not None and not bad.any():  # all numbers so large are whole ones
+            problem = f"is too large for steps of {column.step:g} in 32 bits"
+            bad = np.abs(numbers) > column.step * LATTICE_LIMIT
+        if bad.any():
+            at = int(bad.argmax())
+            raise InputError(
+                f"{place.cell(at, column.name)}: {numbers[at]:g} {problem}: the column holds "
+                f"{column.kind} numbers in {column.support}"
+            )

@@ -9,7 +9,7 @@ import pyarrow as pa
 import torch
 
 from caudal.data import dtypes
-from caudal.data.table.tables import damage
+from caudal.data.refusals import damage
 from caudal.errors import InputError
 
 CONTAINERS = ("pandas", "polars", "pyarrow", "numpy", "torch")

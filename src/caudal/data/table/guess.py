@@ -4,18 +4,19 @@ Guessed supports are wide: the density is 0 outside of them.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
 
-from caudal.data.column import MAX_LEVELS, Column
-from caudal.data.table.declare import Declared
-from caudal.data.table.encode import show
-from caudal.data.table.limits import LATTICE_LIMIT, check_resolution
-from caudal.data.table.stats import Stats
-from caudal.data.table.survey import is_numeric
+from caudal.data.schema import MAX_LEVELS, Column
+from caudal.data.table.convert import show
+from caudal.data.table.declare import LATTICE_LIMIT, Declared
+from caudal.data.table.survey import Stats, is_numeric
 from caudal.errors import InputError
 
+MATERIAL = 0.01  # share of the different values that may become equal to another one
+FEW = 1024  # among many values without a lattice some always coincide, among so few hardly any
 SKEWED = 2.0
 TIED = 0.5
 IDENTIFIER_ROWS = 50
@@ -86,7 +87,7 @@ def _guessed(stats: Stats) -> Declared:
     return Declared("real")
 
 
-def notes(columns: Sequence[Column], stats: Mapping[str, Stats]) -> list[str]:
+def notes_on(columns: Sequence[Column], stats: Mapping[str, Stats]) -> list[str]:
     """Notes on the columns: ties in continuous ones, words among numbers."""
     lines = []
     tied = [c.name for c in columns if c.step is None and stats[c.name].ties > TIED]
@@ -141,3 +142,97 @@ def _too_many(name: str, stats: Stats) -> InputError:
 def _in_type(levels: list, dtype: pa.DataType) -> list:
     """Numbers as the user has them: 1, and not 1.0, where the type is an integer."""
     return [int(level) for level in levels] if pa.types.is_integer(dtype) else levels
+
+
+def check_resolution(column: Column, stats: Stats) -> None:
+    """Refuses numbers that would become equal in 32 bits, in which rows are kept."""
+    largest = max(abs(stats.low), abs(stats.high))
+    where = f"{stats.file}, column '{column.name}'"
+    if column.step and largest > column.step * LATTICE_LIMIT:
+        raise InputError(
+            f"{where}: 32 bits cannot tell steps of {column.step:g} apart at values such as "
+            f"{largest:.12g}: {_advice(stats)}"
+        )
+    values = np.unique(stats.sample if stats.decimals is not None else stats.few(FEW))
+    kept = len(np.unique(values.astype(np.float32)))
+    if kept == 1 < len(values):
+        raise InputError(
+            f"{where} is constant in 32 bits (between {stats.low:.17g} and {stats.high:.17g}): "
+            f"{_advice(stats)}"
+        )
+    if len(values) - kept > MATERIAL * len(values):
+        raise InputError(
+            f"{where}: of {len(values)} different values such as {stats.high:.17g} 32 bits tell "
+            f"only {kept} apart: {_advice(stats)}"
+        )
+
+
+def _advice(stats: Stats) -> str:
+    return f"subtract an offset such as {stats.low:.12g} first, or give it in other units"
+
+
+@dataclass(frozen=True)
+class Summary:
+    """One column in words and numbers.
+
+    Attributes:
+        name: the column.
+        role: event or context.
+        kind: its kind.
+        source: guessed or declared.
+        support: such as `[0, inf)` or `7 categories`.
+        step: lattice spacing, None for continuous and categorical columns.
+        missing: share of the rows without a value, 0..1.
+        low, median, high: of the values, None for categories; where there are more than 65,536
+            rows, the median is that of a sample.
+        top: the most frequent categories and their shares of the rows, largest first.
+    """
+
+    name: str
+    role: str
+    kind: str
+    source: str
+    support: str
+    step: float | None
+    missing: float
+    low: float | None = None
+    median: float | None = None
+    high: float | None = None
+    top: tuple[tuple[str, float], ...] = ()
+
+    @property
+    def values(self) -> str:
+        """The values on one line: `low .. median .. high`, or the top categories."""
+        if self.low is not None:
+            return f"{self.low:.6g} .. {self.median:.6g} .. {self.high:.6g}"
+        return ", ".join(f"{level} {share:.0%}" for level, share in self.top)
+
+
+def summarize(column: Column, stats: Stats, is_context: bool, is_declared: bool) -> Summary:
+    """The summary of a column, from what the survey saw."""
+    head = Summary(
+        name=column.name,
+        role="context" if is_context else "event",
+        kind=column.kind,
+        source="declared" if is_declared else "guessed",
+        support=column.support,
+        step=None if column.categories is not None else column.step,
+        missing=stats.missing / max(stats.rows, 1),
+    )
+    if column.categories is not None:
+        return replace(head, top=_top(stats))
+    return replace(head, low=stats.low, median=float(np.median(stats.sample)), high=stats.high)
+
+
+def _top(stats: Stats, most: int = 3) -> tuple[tuple[str, float], ...]:
+    levels = dict(stats.levels or {})
+    if stats.missing:
+        levels[None] = stats.missing
+    first = sorted(levels.items(), key=lambda item: -item[1])[:most]
+    return tuple((_words(level), count / stats.rows) for level, count in first)
+
+
+def _words(level: object) -> str:
+    if level is None:
+        return "missing"
+    return f"{level:g}" if isinstance(level, float) else str(level)

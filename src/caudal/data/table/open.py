@@ -1,22 +1,24 @@
-"""From what the user names to training, validation and test rows of a table."""
+"""From what the user names to rows of a table: in three parts, or all of them."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
+from functools import cached_property
 from typing import Any
 
-from caudal.data.column import Column
-from caudal.data.dataset import Dataset
-from caudal.data.names import check_names, check_once
-from caudal.data.source import Source
+import pyarrow as pa
+
+from caudal.data.builtin import BuiltIn
+from caudal.data.dataset import Dataset, Items, Piece
+from caudal.data.refusals import check_names, check_once
+from caudal.data.schema import Column
+from caudal.data.source import Batch, Source
 from caudal.data.splits import check_fractions
-from caudal.data.table import guess
-from caudal.data.table.builtin import BuiltIn
 from caudal.data.table.declare import parse_types
-from caudal.data.table.locate import find_built_in, open_table
-from caudal.data.table.rows import Loader
+from caudal.data.table.guess import Summary, make_column, notes_on, summarize
+from caudal.data.table.rows import Loader, encode_rows
 from caudal.data.table.schema import TableSchema
-from caudal.data.table.stats import Stats, Summary, summarize
-from caudal.data.table.survey import survey
-from caudal.data.table.tables import Tables
+from caudal.data.table.survey import Stats, survey
+from caudal.data.table.tables import PIECE, Tables, find_built_in, open_table
 from caudal.errors import InputError
 from caudal.names import near
 
@@ -94,12 +96,12 @@ def _find_schema(
     made = {}
     for name in used:
         dtype = tables[0].schema.field(name).type
-        made[name] = guess.make_column(name, dtype, stats[name], declared.get(name), missing)
+        made[name] = make_column(name, dtype, stats[name], declared.get(name), missing)
     for name in beside:
         _refuse_gaps(made[name], stats[name])
     schema = TableSchema(tuple(made[n] for n in chosen), tuple(made[n] for n in beside))
     summary = tuple(summarize(made[n], stats[n], n in beside, n in declared) for n in used)
-    return schema, summary, guess.notes(list(made.values()), stats)
+    return schema, summary, notes_on(list(made.values()), stats)
 
 
 def choose_columns(
@@ -153,3 +155,73 @@ def _with_own_types(
     declared = {text.rpartition("=")[0] for text in types}
     own = [t for t in known.types if t.partition("=")[0] in set(used) - declared]
     return [*own, *types]
+
+
+def read_tables(
+    data: Any, batch_rows: int = PIECE, schema: TableSchema | None = None
+) -> Iterator[pa.Table]:
+    """All columns of a table in order, at most `batch_rows` rows at a time.
+
+    A Parquet file is streamed. With the schema of a run, columns that held text there stay text
+    here, even where a file of text makes them look like numbers.
+
+    Raises:
+        InputError: before the first table, where there is no table to read.
+    """
+    table = open_table(data, schema.text_names if schema else ())
+    return (chunk.table for chunk in table.chunks(table.names, rows=batch_rows))
+
+
+def open_rows(
+    data: Any, schema: TableSchema, missing: str = "refuse", memory: int = 1 << 30
+) -> "TableItems":
+    """All rows of a table, with all of its columns beside what the schema of a run encodes.
+
+    Args:
+        data: as for `open_data`.
+        schema: of the run.
+        missing: "drop" leaves rows out whose gaps no column allows; else they are refused.
+        memory: bytes above which a Parquet file is streamed.
+
+    Raises:
+        InputError: the table lacks columns of the schema.
+    """
+    table = open_table(data, schema.text_names)
+    check_names(schema.names, table.names, table.name)
+    return TableItems(table, schema, missing == "drop", memory)
+
+
+class TableItems(Items):
+    """All rows of a table; nothing is read until it is asked for.
+
+    Args:
+        table: the rows.
+        schema: of the run.
+        drop: whether rows with gaps are left out, instead of refused.
+        memory: bytes above which a Parquet file is streamed.
+    """
+
+    def __init__(self, table: Tables, schema: TableSchema, drop: bool, memory: int) -> None:
+        self.name = table.name
+        self._table = table
+        self._schema = schema
+        self._drop = drop
+        self._memory = memory
+        self.arrow = table.schema
+        self.total = sum(math.ceil(rows / PIECE) for rows in table.groups)
+
+    @cached_property
+    def source(self) -> Source:
+        return Loader(self._schema, self._drop, self._memory, seed=0).whole(self._table)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        is_read = "source" in self.__dict__
+        dropped = self._table.n_rows - self.source.n_rows if is_read else 0
+        more = (f"dropped {dropped} rows with missing values",) if dropped else ()
+        return (*self._table.notes, *more)
+
+    def pieces(self) -> Iterator[Piece]:
+        for chunk in self._table.chunks(self._table.names, rows=PIECE):
+            rows, keep = encode_rows(self._schema, chunk, self.name, self._drop)
+            yield Piece(chunk.table, Batch(*self._schema.split(rows)), keep)

@@ -9,12 +9,11 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from caudal.data.column import Column
-from caudal.data.names import check_names
-from caudal.data.place import Place
+from caudal.data.refusals import check_names
+from caudal.data.schema import Column
 from caudal.data.source import Batch, Rows, Source, check_pass, permutation
 from caudal.data.splits import PARTS, TEST, TRAIN, VALID, Split, too_few
-from caudal.data.table import encode
+from caudal.data.table.convert import Place, encode_columns, gaps_in, refuse_gaps
 from caudal.data.table.schema import TableSchema
 from caudal.data.table.tables import Chunk, ParquetTable, Tables
 from caudal.errors import InputError
@@ -82,10 +81,10 @@ def encode_rows(
     if drop:
         keep = np.ones(table.num_rows, bool)
         for column in filter(_is_strict, columns):
-            keep &= ~encode.gaps_in(table[column.name])
+            keep &= ~gaps_in(table[column.name])
         table, place = table.filter(pa.array(keep)), place.choose(keep)
-    values = encode.encode_columns(columns, table, place)
-    encode.refuse_gaps(columns, values, place)
+    values = encode_columns(columns, table, place)
+    refuse_gaps(columns, values, place)
     return torch.from_numpy(values.astype(np.float32)), keep
 
 

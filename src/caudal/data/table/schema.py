@@ -1,6 +1,6 @@
 """What each column of a user's table is, and how its rows become numbers and rows again."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import pyarrow as pa
@@ -8,12 +8,9 @@ import torch
 from torch import Tensor
 
 from caudal.data import dtypes
-from caudal.data.column import Column
-from caudal.data.place import Place
-from caudal.data.schema import Schema
-from caudal.data.table import decode, encode
-from caudal.data.table.limits import refuse_outside
-from caudal.data.unit import NATS, Unit
+from caudal.data.schema import NATS, Column, Schema, Unit
+from caudal.data.table.convert import Place, add_columns, decode_columns, encode_table
+from caudal.data.table.declare import refuse_outside
 
 Marginals = Literal["fitted", "standardised"]
 
@@ -83,7 +80,7 @@ class TableSchema(Schema):
             InputError: a column is missing, a category is unknown, or a value is missing, infinite
                 or not a number; with the row, the column and the value.
         """
-        values = encode.encode_table(self.columns + self.context, table, Place(file, first_row))
+        values = encode_table(self.columns + self.context, table, Place(file, first_row))
         return self.split(torch.from_numpy(values).to(dtype))
 
     def encode_context(
@@ -101,7 +98,7 @@ class TableSchema(Schema):
                 conditional flow knows nothing about values that it can never have seen.
         """
         place = Place(file, first_row)
-        values = encode.encode_table(self.context, table, place)
+        values = encode_table(self.context, table, place)
         refuse_outside(self.context, values, place)
         return torch.from_numpy(values).to(dtype)
 
@@ -116,25 +113,14 @@ class TableSchema(Schema):
         Raises:
             NumericalError: a value is not finite where the column has no missing values.
         """
-        table = decode.decode_columns(self.columns, x)
-        if context is None:
-            return table
-        beside = decode.decode_columns(self.context, context)
-        for name in beside.column_names:
-            table = table.append_column(name, beside[name])
-        return table
+        return add_columns(decode_columns(self.columns, x), self.context, context)
 
     def to_dict(self) -> dict[str, Any]:
-        return {
-            "columns": [asdict(column) for column in self.columns],
-            "context": [asdict(column) for column in self.context],
-            "marginals": self.marginals,
-        }
+        described = super().to_dict()
+        del described["kind"]  # model files of tables name no kind
+        return described
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> "TableSchema":
-        return cls(
-            tuple(Column.from_dict(column) for column in data["columns"]),
-            tuple(Column.from_dict(column) for column in data["context"]),
-            data.get("marginals", "standardised"),  # as in files of version 0.1.0
-        )
+        # Files of the first format have no word on marginals.
+        return super().from_dict({"marginals": "standardised", **data})

@@ -1,21 +1,28 @@
-"""A table that is read chunk by chunk, whether it lies in memory or in a Parquet file."""
+"""Tables that are read chunk by chunk: in memory or a Parquet file, by name or from Python."""
 
-import zlib
+import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator, Sequence
 from itertools import accumulate
 from pathlib import Path
 from typing import Any, NamedTuple
-from zipfile import BadZipFile
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import torch
 
+from caudal.data.builtin import BuiltIn, built_in
+from caudal.data.refusals import BUILT_IN, TABLES, damage, missing_file
+from caudal.data.table.frames import as_table, index_note, read_array_file
+from caudal.data.table.text import COMPRESSED, SUFFIXES, read_text, text_suffix
 from caudal.errors import InputError
 
-_BROKEN = (pa.ArrowException, OSError, EOFError, ValueError, BadZipFile, zlib.error)
 PIECE = 1 << 16  # rows of a chunk, and of what is scored and written at a time
+FORMATS = (
+    f"{' '.join(SUFFIXES)} (also with {' '.join(COMPRESSED)}), .parquet, .npy, .npz, "
+    f"or a built-in name: {' '.join(BUILT_IN)}"
+)
 
 
 class Chunk(NamedTuple):
@@ -118,15 +125,55 @@ class ParquetTable(Tables):
         return pq.ParquetFile(self.path, pre_buffer=False, buffer_size=1 << 20)
 
 
-@contextmanager
-def damage(name: str) -> Iterator[None]:
-    """Turns a reader's complaint about broken bytes into one line that names the file."""
-    try:
-        yield
-    except InputError:
-        raise
-    except _BROKEN as error:
-        what = " ".join(str(error).split())[:160]
+def find_built_in(data: Any) -> BuiltIn | None:
+    """The built-in table of that name, if there is one; ./digits is a file of that name."""
+    return built_in(data) if isinstance(data, str) and data in BUILT_IN else None
+
+
+def finds_table(data: Any) -> bool:
+    """Whether `data` looks like a table; opens no file."""
+    if not isinstance(data, str | os.PathLike):
+        return not isinstance(data, list)
+    name = os.fspath(data)
+    if name in BUILT_IN:
+        return name in TABLES
+    suffixes = (*SUFFIXES, ".parquet", ".npy", ".npz")
+    return Path(name).is_file() and text_suffix(Path(name)) in suffixes
+
+
+def open_table(data: Any, texts: Collection[str] = ()) -> Tables:
+    """Opens a built-in name, a file, or what holds a table in Python (see `as_table`).
+
+    Args:
+        data: what to open.
+        texts: columns that stay text even where a file of text makes them look like numbers.
+
+    Raises:
+        InputError: there is nothing to open there, or no table in it.
+    """
+    if (known := find_built_in(data)) is not None:
+        return MemoryTable(data, known.table)
+    if isinstance(data, str | os.PathLike):
+        return _open_file(os.fspath(data), texts)
+    name = "array" if isinstance(data, np.ndarray | torch.Tensor) else "table"
+    note = index_note(data)
+    return MemoryTable(name, as_table(data, name), (note,) if note else ())
+
+
+def _open_file(name: str, texts: Collection[str]) -> Tables:
+    path = Path(name)
+    if path.is_dir():
         raise InputError(
-            f"{name} cannot be read, it may be damaged or cut short: {what}"
-        ) from None
+            f"{name} is a folder: give a table file ({FORMATS}), or open it with open_images if "
+            f"it holds images"
+        )
+    if not path.exists():
+        raise missing_file(name)
+    if text_suffix(path) in SUFFIXES:
+        table, notes = read_text(path, name, texts)
+        return MemoryTable(name, table, notes)
+    if path.suffix == ".parquet":
+        return ParquetTable(path)
+    if path.suffix in (".npy", ".npz"):
+        return MemoryTable(name, read_array_file(path, name))
+    raise InputError(f"{name}: unknown kind of file '{path.suffix}'; known are {FORMATS}")

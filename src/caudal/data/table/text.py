@@ -8,8 +8,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 
-from caudal.data.table.encode import NUMBER
-from caudal.data.table.tables import damage
+from caudal.data.refusals import damage
+from caudal.data.table.convert import NUMBER
 from caudal.errors import InputError
 
 COMPRESSED = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd", ".lz4": "lz4"}

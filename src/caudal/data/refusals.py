@@ -1,9 +1,14 @@
-"""The names of the built-in data, and columns that a model needs and a table lacks."""
+"""The names of the built-in data, and what all kinds of data refuse alike."""
 
 import difflib
 import re
-from collections.abc import Sequence
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from zipfile import BadZipFile
+
+import pyarrow as pa
 
 from caudal.errors import InputError
 from caudal.names import alike, near
@@ -11,6 +16,7 @@ from caudal.names import alike, near
 TABLES = ("digits", "moons", "rings", "checkerboard", "spirals", "eight-gaussians", "pinwheel")
 SOUNDS = ("vowels",)
 BUILT_IN = (*TABLES, *SOUNDS)
+_BROKEN = (pa.ArrowException, OSError, EOFError, ValueError, BadZipFile, zlib.error)
 
 
 def check_names(wanted: Sequence[str], names: Sequence[str], file: str) -> None:
@@ -66,3 +72,17 @@ def _near_file(name: str, files: list[str]) -> str:
 def _headerless(names: Sequence[str]) -> bool:
     """Whether these are the names that columns without a header get."""
     return all(re.fullmatch(r"c\d+", name) for name in names)
+
+
+@contextmanager
+def damage(name: str) -> Iterator[None]:
+    """Turns a reader's complaint about broken bytes into one line that names the file."""
+    try:
+        yield
+    except InputError:
+        raise
+    except _BROKEN as error:
+        what = " ".join(str(error).split())[:160]
+        raise InputError(
+            f"{name} cannot be read, it may be damaged or cut short: {what}"
+        ) from None

@@ -1,0 +1,166 @@
+"""From what the user names to recordings, and from their files to amplitudes."""
+
+import os
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from caudal.data import builtin
+from caudal.data.files.folder import kind_of_folder, read_file, read_folder
+from caudal.data.files.jobs import FaultError
+from caudal.data.files.lots import AUDIO, Listing, Lot
+from caudal.data.refusals import BUILT_IN, SOUNDS, missing_file
+from caudal.errors import InputError
+
+FORMATS = f"a folder of audio ({' '.join(AUDIO.suffixes)}), one such file, or {' '.join(SOUNDS)}"
+
+
+class Sound(NamedTuple):
+    """Amplitudes, float32 (T, channels), and how many there are a second."""
+
+    samples: np.ndarray
+    rate: int
+
+
+Raw = Path | Sound
+"""A recording as a source has it: a file, or amplitudes."""
+
+
+class Header(NamedTuple):
+    """What the header of a file says."""
+
+    rate: int
+    samples: int
+    channels: int
+
+
+def finds_audio(data: Any) -> bool:
+    """Whether `data` looks like audio and not like images or a table; reads names alone.
+
+    A folder does if it holds audio files, and more of them than images.
+    """
+    if not isinstance(data, str | os.PathLike):
+        return _are_sounds(data)
+    name = os.fspath(data)
+    if name in BUILT_IN:
+        return name in SOUNDS
+    path = Path(name)
+    if not path.is_dir():
+        return path.is_file() and AUDIO.fits(path)
+    return kind_of_folder(path) is AUDIO
+
+
+def find_audio(data: Any) -> Listing:
+    """What recordings there are, and in which parts.
+
+    Raises:
+        InputError: there are none.
+    """
+    if _are_sounds(data):
+        return _in_memory(data)
+    if not isinstance(data, str | os.PathLike):
+        raise InputError(
+            f"a {type(data).__name__} is no audio: give {FORMATS}, or a list of pairs "
+            f"(amplitudes, rate)"
+        )
+    name = os.fspath(data)
+    if name in SOUNDS:
+        waves, titles, labels = builtin.vowels()
+        sounds = [Sound(wave[:, None], builtin.RATE) for wave in waves]
+        lot = Lot(name, sounds, len(sounds), titles, "{name}, {title}", labels)
+        return Listing(AUDIO, name, (lot,))
+    if name in BUILT_IN:
+        raise InputError(f"{name} is no audio: give {FORMATS}")
+    path = Path(name)
+    if path.is_dir():
+        return read_folder(path, name, AUDIO)
+    if not path.exists():
+        raise missing_file(name)
+    if AUDIO.fits(path):
+        return read_file(path, name, AUDIO, title=path.name)
+    raise InputError(f"{name}: unknown kind of file '{path.suffix}'; audio is {FORMATS}")
+
+
+def _are_sounds(data: Any) -> bool:
+    """Whether `data` is a list of clips, each a pair of amplitudes (T,) or (T, channels), rate."""
+    return isinstance(data, list) and len(data) > 0 and all(map(_is_sound, data))
+
+
+def _is_sound(clip: Any) -> bool:
+    is_pair = isinstance(clip, tuple) and len(clip) == 2
+    return is_pair and np.ndim(clip[0]) in (1, 2) and isinstance(clip[1], int | np.integer)
+
+
+def _in_memory(data: list[Any]) -> Listing:
+    """Clips from Python, called by their numbers."""
+    sounds = [_sound(wave, int(rate), number) for number, (wave, rate) in enumerate(data, 1)]
+    titles = [f"{number:04}" for number in range(1, len(sounds) + 1)]
+    lot = Lot("clips", sounds, len(sounds), titles, "{name}, clip {number}")
+    return Listing(AUDIO, "clips", (lot,))
+
+
+def _sound(wave: Any, rate: int, number: int) -> Sound:
+    """Amplitudes in [-1, 1]; whole numbers are taken as parts of their full scale."""
+    samples = np.asarray(wave)
+    if samples.dtype.kind in "iu":
+        samples = samples / float(np.iinfo(samples.dtype).max + 1)
+    elif samples.dtype.kind != "f":
+        raise InputError(f"clip {number} holds values of type {samples.dtype}: give amplitudes")
+    samples = samples.astype(np.float32)
+    return Sound(samples[:, None] if samples.ndim == 1 else samples, rate)
+
+
+def read_sound(raw: Raw, place: str) -> Sound:
+    """The amplitudes of a recording.
+
+    Raises:
+        FaultError: it cannot be read.
+    """
+    if isinstance(raw, Sound):
+        return raw
+    import soundfile
+
+    try:
+        samples, rate = soundfile.read(raw, dtype="float32", always_2d=True)
+    except (soundfile.SoundFileError, OSError, ValueError, MemoryError) as error:
+        raise _unreadable(raw, place, error) from None
+    if _is_cut_off(raw):
+        raise FaultError(place, "ends too early, it was cut off", "copy it anew")
+    return Sound(samples, rate)
+
+
+def read_header(raw: Raw) -> Header | None:
+    """What the header of a recording says, None where it cannot be read."""
+    if isinstance(raw, Sound):
+        return Header(raw.rate, *raw.samples.shape)
+    import soundfile
+
+    try:
+        info = soundfile.info(raw)
+    except (soundfile.SoundFileError, OSError, ValueError):
+        return None
+    return Header(info.samplerate, info.frames, info.channels)
+
+
+def _is_cut_off(path: Path) -> bool:
+    """Whether a WAV file is shorter than it says, which libsndfile does not complain about.
+
+    Where the size was not known when the file was written, it says zero or the most it can.
+    """
+    with path.open("rb") as file:
+        head = file.read(8)
+    size = int.from_bytes(head[4:], "little")
+    has_size = head[:4] == b"RIFF" and size not in (0, 0xFFFFFFFF)
+    return has_size and path.stat().st_size < size
+
+
+def _unreadable(path: Path, place: str, error: Exception) -> FaultError:
+    try:
+        if path.stat().st_size == 0:
+            return FaultError(place, "is empty", "copy it anew")
+    except OSError as problem:
+        return FaultError(place, f"cannot be read, {problem.strerror}", "see to it that it can")
+    text = str(error).rpartition(f"{str(path)!r}: ")[2].rstrip(". ") or type(error).__name__
+    why = " ".join(text.split())[:120]
+    return FaultError(place, f"cannot be read as audio ({why})", "copy or convert it anew")

@@ -1,0 +1,281 @@
+"""Between the user's columns and numbers; each refusal names the row and the column."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.types as pat
+from torch import Tensor
+
+from caudal.data import dtypes
+from caudal.data.refusals import check_names
+from caudal.data.schema import Column
+from caudal.data.table.frames import as_table
+from caudal.errors import InputError, NumericalError
+
+NUMBER = r"^\s*[+-]?((\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|(?i:inf(inity)?))\s*$"
+
+
+@dataclass(frozen=True)
+class Place:
+    """Successive rows of a table, or a choice of them.
+
+    Args:
+        file: what to call the table.
+        first_row: the number of the first row, counted from 1 without the header.
+        rows: which of the rows from there on they are (from 0, ascending); all if None.
+        declarable: whether the user can still declare what the columns are, so that a message may
+            advise it.
+    """
+
+    file: str = "table"
+    first_row: int = 1
+    rows: np.ndarray | None = None
+    declarable: bool = False
+
+    def row(self, index: int) -> int:
+        """The number that row `index` of these has in the user's table."""
+        return self.first_row + int(index if self.rows is None else self.rows[index])
+
+    def cell(self, index: int, name: str) -> str:
+        """A cell in words, such as `table.csv, row 7, column 'age'`."""
+        return f"{self.file}, row {self.row(index)}, column '{name}'"
+
+    def column(self, name: str) -> str:
+        """A column in words, such as `table.csv, column 'age'`."""
+        return f"{self.file}, column '{name}'"
+
+    def choose(self, keep: np.ndarray) -> "Place":
+        """Those rows for which a mask (N,) over these is True."""
+        return replace(self, rows=np.flatnonzero(keep))
+
+
+def encode_table(columns: Sequence[Column], data: Any, place: Place) -> np.ndarray:
+    """The columns of a table as float64 (N, D), NaN only where values may be missing.
+
+    Raises:
+        InputError: a column is missing, or a value is not what its column holds.
+    """
+    table = as_table(data, place.file)
+    check_names([column.name for column in columns], table.column_names, place.file)
+    values = encode_columns(columns, table, place)
+    refuse_gaps(columns, values, place)
+    return values
+
+
+def encode_columns(columns: Sequence[Column], table: pa.Table, place: Place) -> np.ndarray:
+    """The columns as float64 (N, D): codes for categories, NaN wherever a value is missing."""
+    values = np.empty((table.num_rows, len(columns)))
+    for j, column in enumerate(columns):
+        data = table[column.name]
+        if column.categories is not None:
+            values[:, j] = to_codes(column, data, place)
+        else:
+            values[:, j] = to_numbers(data, column.name, place)
+    return values
+
+
+def refuse_gaps(columns: Sequence[Column], values: np.ndarray, place: Place) -> None:
+    """Refuses missing values in columns that may not have them."""
+    for column, value in zip(columns, values.T, strict=True):
+        gaps = np.isnan(value)
+        if not column.missing and gaps.any():
+            raise gap_error(place, int(gaps.argmax()), column.name, int(gaps.sum()))
+
+
+def gaps_in(data: pa.ChunkedArray) -> np.ndarray:
+    """Mask (N,) of the missing values, which are nulls and NaN."""
+    return pc.is_null(dtypes.plain(data), nan_is_null=True).to_numpy()
+
+
+def gap_error(place: Place, row: int, name: str, count: int) -> InputError:
+    """The error for missing values: where the first one is, and how many the column has."""
+    more = f" ({count} in this column)" if count > 1 else ""
+    advice = "the run has learned no gaps there: fill it in, or leave the row out"
+    if place.declarable:
+        advice = '`missing="drop"` leaves such rows out, `missing="model"` models the gaps'
+    return InputError(f"{place.cell(row, name)}: missing value{more}; {advice}")
+
+
+def to_numbers(data: pa.ChunkedArray, name: str, place: Place) -> np.ndarray:
+    """A column as float64 (N,), NaN where missing.
+
+    Raises:
+        InputError: a text is no number, or a number is infinite or too large for float32.
+    """
+    if reason := dtypes.refusal(data.type):
+        raise InputError(f"{place.column(name)} {reason}")
+    data = dtypes.plain(data)
+    if dtypes.is_text(data.type):
+        data = _parse_numbers(data, name, place)
+    elif not dtypes.is_number(data.type):
+        data = data.cast(pa.uint8())
+    values = pc.fill_null(data.cast(pa.float64(), safe=False), float("nan")).to_numpy()
+    huge = np.abs(values) > np.finfo(np.float32).max  # True for infinities, False for NaN
+    if huge.any():
+        row = int(huge.argmax())
+        raise InputError(
+            f"{place.cell(row, name)}: {values[row]} is not a finite number that 32 bits hold: "
+            f"correct it or leave the row out"
+        )
+    return values
+
+
+def _parse_numbers(data: pa.ChunkedArray, name: str, place: Place) -> pa.ChunkedArray:
+    good = pc.fill_null(pc.match_substring_regex(data, NUMBER), True).to_numpy()
+    if not good.all():
+        row = int((~good).argmax())
+        advice = "correct it or leave the row out"
+        if place.declarable:
+            advice = f"correct it, or declare the column with `types` {name}=categorical"
+        raise InputError(
+            f"{place.cell(row, name)}: {show(data[row].as_py())} is not a number: {advice}"
+        )
+    return pc.utf8_trim_whitespace(data).cast(pa.float64())
+
+
+def to_codes(column: Column, data: pa.ChunkedArray, place: Place) -> np.ndarray:
+    """A categorical column as float64 codes (N,), NaN where missing without a category for it.
+
+    Raises:
+        InputError: a value is none of the categories.
+    """
+    categories = column.categories or ()
+    dtype = dtypes.value_type(dtypes.parse(column.dtype))
+    values = _same_type(data, dtype, column.name, place)
+    codes = pc.index_in(values, value_set=pa.array(categories, dtype))
+    unknown = pc.and_(pc.is_null(codes), pc.is_valid(values)).to_numpy()
+    if unknown.any():
+        row = int(unknown.argmax())
+        known = ", ".join(show(c) for c in categories[:6] if c is not None)
+        raise InputError(
+            f"{place.cell(row, column.name)}: unknown category "
+            f"{show(values[row].as_py())}; known are {known}"
+            + (", ..." if len(categories) > 6 else "")
+        )
+    return pc.fill_null(codes.cast(pa.float64()), float("nan")).to_numpy()
+
+
+def _same_type(
+    data: pa.ChunkedArray, dtype: pa.DataType, name: str, place: Place
+) -> pa.ChunkedArray:
+    if reason := dtypes.refusal(data.type):
+        raise InputError(f"{place.column(name)} {reason}")
+    data = dtypes.plain(data)
+    if pa.types.is_floating(data.type):
+        data = pc.if_else(pc.is_nan(data), pa.scalar(None, data.type), data)
+    if data.type == dtype:
+        return data
+    if dtypes.is_number(dtype):  # 1 and 1.0 are the same category
+        numbers = to_numbers(data, name, place)
+        return pa.chunked_array([pa.array(numbers, from_pandas=True).cast(dtype, safe=False)])
+    return data.cast(dtype)
+
+
+def show(value: Any) -> str:
+    """A value for an error message: quoted, on one line, not too long."""
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def decode_columns(columns: Sequence[Column], x: Tensor) -> pa.Table:
+    """Turns x (N, D) into a table of D columns, each value inside its column's support.
+
+    Raises:
+        ValueError: x does not have D columns.
+        NumericalError: a value is infinite, or NaN in a column without missing values.
+    """
+    if x.ndim != 2 or x.shape[1] != len(columns):
+        raise ValueError(f"expected x of shape (N, {len(columns)}), got {tuple(x.shape)}")
+    values = x.detach().cpu().double().numpy()
+    arrays = [decode_column(c, v) for c, v in zip(columns, values.T, strict=True)]
+    return pa.table(arrays, names=[column.name for column in columns])
+
+
+def add_columns(table: pa.Table, columns: Sequence[Column], values: Tensor | None) -> pa.Table:
+    """A table with further columns on its right, decoded from values (N, C) if there are any."""
+    if values is not None:
+        beside = decode_columns(columns, values)
+        for name in beside.column_names:
+            table = table.append_column(name, beside[name])
+    return table
+
+
+def decode_column(column: Column, values: np.ndarray) -> pa.Array:
+    """Turns float64 (N,) into the column's own type."""
+    gaps = np.isnan(values)
+    if np.isinf(values).any() or (gaps.any() and not column.missing):
+        raise NumericalError(f"column '{column.name}': a sampled value is not finite")
+    dtype = dtypes.parse(column.dtype)
+    values = np.where(gaps, column.origin, values)
+    if pat.is_floating(dtypes.value_type(dtype)):
+        values = _few_digits(values)
+    values = into_support(column, values)
+    if column.categories is not None:
+        levels = pa.array(column.categories, dtypes.value_type(dtype))
+        chosen = levels.take(pa.array(values.astype(np.int64)))
+        if not pat.is_decimal(dtype):
+            return dtypes.restore(chosen, dtype)
+        values, gaps = chosen.to_numpy(zero_copy_only=False), chosen.is_null().to_numpy(False)
+    return _to_type(values, dtype, gaps)
+
+
+def _few_digits(values: np.ndarray) -> np.ndarray:
+    """Values that are float32 become the float64 of fewest digits: 0.1, not 0.10000000149."""
+    single = values.astype(np.float32)
+    shortest = pa.array(single).cast(pa.string()).cast(pa.float64()).to_numpy()
+    # Large whole numbers keep all of their digits, of which float32 prints too few.
+    return np.where((single == values) & (np.abs(values) < 2**24), shortest, values)
+
+
+def into_support(column: Column, values: np.ndarray) -> np.ndarray:
+    """Moves each value to the nearest one that the column can hold."""
+    low, high = column.low, column.high
+    if column.step is not None:
+        points = column.origin + np.round((values - column.origin) / column.step) * column.step
+        values = np.round(points, 10)  # 3 * 0.1 is 0.3, not 0.30000000000000004
+    elif column.kind == "positive":
+        low = _smallest(dtypes.parse(column.dtype))
+    elif pat.is_integer(dtypes.parse(column.dtype)):
+        values = np.round(values)
+        low = None if low is None else float(np.ceil(low))
+        high = None if high is None else float(np.floor(high))
+    return values if low is None and high is None else np.clip(values, low, high)
+
+
+def _smallest(dtype: pa.DataType) -> float:
+    """The smallest number above 0 that both the type and float32 can hold."""
+    if pat.is_integer(dtype):
+        return 1.0
+    if pat.is_decimal(dtype):
+        return 10.0**-dtype.scale
+    return max(float(np.finfo(dtypes.float_type(dtype)).tiny), float(np.finfo(np.float32).tiny))
+
+
+def _to_type(values: np.ndarray, dtype: pa.DataType, gaps: np.ndarray) -> pa.Array:
+    plain = dtypes.value_type(dtype)
+    if pat.is_integer(plain):
+        return dtypes.restore(pa.array(_to_integers(values, plain), mask=gaps), dtype)
+    if pat.is_boolean(plain):
+        return dtypes.restore(pa.array(np.round(values) > 0, mask=gaps), dtype)
+    if dtypes.is_text(plain):  # a text column declared numeric: shortest digits that round-trip
+        return dtypes.restore(pa.array([f"{v:.10g}" for v in values], mask=gaps), dtype)
+    if pat.is_decimal(dtype):
+        most = 10.0 ** (dtype.precision - dtype.scale)
+        most = min(most - 10.0**-dtype.scale, float(np.nextafter(most, 0.0)))
+        values = np.clip(values, -most, most)
+        texts = [f"{v:.{max(dtype.scale, 0)}f}" for v in values]
+        return pa.array(texts, mask=gaps).cast(dtype)
+    most = float(np.finfo(dtypes.float_type(dtype)).max)
+    return dtypes.restore(pa.array(np.clip(values, -most, most), mask=gaps), dtype)
+
+
+def _to_integers(values: np.ndarray, dtype: pa.DataType) -> np.ndarray:
+    info = np.iinfo(dtype.to_pandas_dtype())
+    # float(2**63 - 1) rounds up to 2**63, which does not fit: step one float back.
+    high = float(info.max)
+    high = np.nextafter(high, 0.0) if int(high) > info.max else high
+    return np.clip(np.round(values), float(info.min), high).astype(info.dtype)
