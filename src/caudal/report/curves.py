@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from caudal.report.story import Drawn, Story
+from caudal.report.page import Drawn, Story
 from caudal.report.style import DATA, INK, QUIET, SAMPLES, WIDTH, new_figure
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from caudal.flow import Flow
 from caudal.report.fidelity import Fidelity, measure
 from caudal.report.items import noise
 from caudal.report.numbers import a, number, plus_minus
-from caudal.report.sampling_speed import SamplingSpeed, sampling_speed
+from caudal.report.speed import SamplingSpeed, sampling_speed
 
 ROWS, SIZES = 10_000, (1, 1000, 10_000)
 """How many vectors are drawn for measuring, and the sizes of calls that are timed."""
@@ -192,7 +192,7 @@ def draw_samples(
     return Samples(drawn[0], drawn[1], None if context is None else context.cpu())
 
 
-# --- tables -------------------------------------------------------------------------------------
+# --- tables --------------------------------------------------------------------------------------
 
 SPEED_HEAD = [
     "samples",
@@ -242,7 +242,7 @@ def speed_rows(speeds: Sequence[SamplingSpeed]) -> list[list[str]]:
     ]
 
 
-# --- the verdict --------------------------------------------------------------------------------
+# --- the verdict ---------------------------------------------------------------------------------
 
 
 def verdict(fidelity: Fidelity) -> list[str]:

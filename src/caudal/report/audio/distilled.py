@@ -19,10 +19,10 @@ from caudal.report.audio.measures import (
     measure_copies,
     with_error,
 )
-from caudal.report.audio.rates import SamplingRate, sampling_rates
 from caudal.report.distilled import Distilled, ScreenTable
 from caudal.report.items import Track, batch_of, noise
 from caudal.report.numbers import number, plain, ratio_two_se, signed
+from caudal.report.speed import SamplingRate, sampling_rates
 from caudal.training.dressing import undressed
 
 COMPARED, KL_CLIPS = 16, 64  # test clips that both copy, and for which the KL is computed

@@ -14,7 +14,7 @@ from caudal import files
 from caudal.data import ImageSchema
 from caudal.errors import InputError
 from caudal.flow import Flow
-from caudal.report.images.draw import classes_of, sample_images, view
+from caudal.report.images.sheets import classes_of, sample_images, view
 from caudal.report.images.tiles import Panel, draw_panels, row_of, split_row
 
 if TYPE_CHECKING:
