@@ -5,7 +5,7 @@ import math
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, cast
 
 import torch
@@ -18,6 +18,15 @@ from caudal.flow import Flow
 from caudal.nets import CausalNet, Naive, Rerun, Stepwise, WaveNet
 from caudal.report.numbers import number
 
+SPEED_HEAD = [
+    "samples",
+    "teacher, D passes",
+    "teacher, stepping",
+    "student",
+    "D passes / student",
+    "stepping / student",
+]
+RATES_HEAD = ["", "on", "seconds of sound", "took (s)", "samples a second", "times real time"]
 LONGEST = 15.0  # seconds; what is predicted to take longer is left out
 FEWEST, MOST = 3, 101  # repetitions; what takes over 3 s is run once
 
@@ -39,6 +48,13 @@ class SamplingSpeed:
     student_ms: float | None
 
     @property
+    def words(self) -> list[str]:
+        """A row of a table; what would take too long is empty."""
+        times = (self.passes_ms, self.stepping_ms, self.student_ms)
+        ratios = (self.passes_ratio, self.stepping_ratio)
+        return [f"{self.n:,}", *(number(t, 2) for t in times), *(number(r, 1) for r in ratios)]
+
+    @property
     def passes_ratio(self) -> float | None:
         """How many times as long as the student the teacher takes by D passes."""
         return _ratio(self.passes_ms, self.student_ms)
@@ -50,14 +66,8 @@ class SamplingSpeed:
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
-        return {
-            "n": self.n,
-            "passes_ms": self.passes_ms,
-            "stepping_ms": self.stepping_ms,
-            "student_ms": self.student_ms,
-            "passes_ratio": self.passes_ratio,
-            "stepping_ratio": self.stepping_ratio,
-        }
+        ratios = {"passes_ratio": self.passes_ratio, "stepping_ratio": self.stepping_ratio}
+        return asdict(self) | ratios
 
 
 @torch.no_grad()
@@ -221,27 +231,20 @@ def sampling_rates(
     """
     length = length or rate
     rows = None if context is None else context[None].expand(batch, *context.shape)
-    device = teacher.base.like.device
+    device = str(teacher.base.like.device)
     rates = []
 
-    def add(who: str, samples: int, took: float) -> None:
-        rates.append(SamplingRate(who, batch * samples / rate, took, rate, str(device)))
+    def add(who: str, samples: int, run: Callable[[], object]) -> None:
+        seconds = batch * samples / rate
+        rates.append(SamplingRate(who, seconds, median_seconds(run), rate, device))
 
-    add("teacher, naive", _NAIVE, naive_seconds(teacher, rows, length, batch, _NAIVE))
+    add("teacher, naive", _NAIVE, naively(teacher, rows, length, batch, _NAIVE))
     steps = min(length, _STEPS)
-    stepping = stepwise(teacher)
-    add("teacher, queues", steps, median_seconds(_drawing(stepping, rows, steps, batch)))
-    add("teacher, fastest", length, median_seconds(_drawing(teacher, rows, length, batch)))
+    add("teacher, queues", steps, _drawing(stepwise(teacher), rows, steps, batch))
+    add("teacher, fastest", length, _drawing(teacher, rows, length, batch))
     if student is not None:
-        add("student", length, median_seconds(_drawing(student, rows, length, batch)))
+        add("student", length, _drawing(student, rows, length, batch))
     return rates
-
-
-def naive_seconds(
-    teacher: Flow, rows: Tensor | None, length: int, batch: int, samples: int
-) -> float:
-    """Seconds for so many samples when each runs the receptive field before it again."""
-    return median_seconds(naively(teacher, rows, length, batch, samples))
 
 
 def naively(

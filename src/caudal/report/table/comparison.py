@@ -49,6 +49,11 @@ class Comparison:
         """The columns of `data` and `samples`."""
         return self.schema.columns
 
+    @property
+    def both(self) -> tuple[tuple[str, np.ndarray, str], ...]:
+        """Name, rows and colour of each side."""
+        return (self.sides[0], self.data, DATA), (self.sides[1], self.samples, SAMPLES)
+
 
 @torch.no_grad()
 def compare(flow: Flow, dataset: Dataset, seed: int = 0, rows: int = ROWS) -> Comparison:
