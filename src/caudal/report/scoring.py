@@ -20,7 +20,6 @@ from caudal.report.baseline import Baseline, baseline_type
 from caudal.report.evaluation import Evaluation
 from caudal.report.items import (
     Track,
-    n_batches,
     noise,
     place,
     some_rows,
@@ -63,7 +62,8 @@ def evaluate(
     flow.eval()
     batches: Iterable[Batch] = source.items(limit)
     if track is not None:
-        batches = track(batches, "evaluating", n_batches(source, limit))
+        n = source.n_items if limit is None else min(limit, source.n_items)
+        batches = track(batches, "evaluating", math.ceil(n / source.items_at_a_time))
     scored = _scores(flow, batches, baseline, draws, seed)
     if not scored:
         raise InputError(f"no {split} {schema.many} to evaluate")

@@ -86,12 +86,11 @@ def loudness_error(x: Tensor, y: Tensor, rate: int) -> Loudness:
     """
     a, b = frame_power(x, rate), frame_power(y, rate)
     loud = a > a.amax(1, keepdim=True) * 10 ** (-SILENT / 10)
-    loud |= (a == a.amax(1, keepdim=True)) & ~loud.any(
-        1, keepdim=True
-    )  # of silence, its first frame
+    # Of silence, all frames are the loudest.
+    loud |= (a == a.amax(1, keepdim=True)) & ~loud.any(1, keepdim=True)
     n = loud.sum(1)
-    error = ((_power_db(a) - _power_db(b)).abs() * loud).sum(1) / n
-    level = _power_db((b * loud).sum(1) / n) - _power_db((a * loud).sum(1) / n)
+    error = ((power_db(a) - power_db(b)).abs() * loud).sum(1) / n
+    level = power_db((b * loud).sum(1) / n) - power_db((a * loud).sum(1) / n)
     return Loudness(error, level)
 
 
@@ -103,7 +102,7 @@ def frame_power(x: Tensor, rate: int) -> Tensor:
 
 def level(x: Tensor) -> Tensor:
     """Root mean square of x (B, T) in dB, 0 for a constant of 1: (B,)."""
-    return _power_db(x.double().square().mean(1))
+    return power_db(x.double().square().mean(1))
 
 
 def average_spectrum(x: Tensor, rate: int) -> Tensor:
@@ -119,7 +118,7 @@ def treble_difference(x: Tensor, y: Tensor, rate: int) -> Tensor:
     """
     powers = [average_spectrum(s, rate) for s in (x, y)]
     upper = slice(powers[0].shape[1] // 2, None)
-    a, b = (_power_db(p[:, upper].sum(1)) for p in powers)
+    a, b = (power_db(p[:, upper].sum(1)) for p in powers)
     return b - a
 
 
@@ -128,7 +127,8 @@ def decibels(magnitude: Tensor) -> Tensor:
     return 20 * magnitude.clamp(min=FLOOR).log10()
 
 
-def _power_db(power: Tensor) -> Tensor:
+def power_db(power: Tensor) -> Tensor:
+    """Powers in dB, not below the floor."""
     return 10 * power.clamp(min=FLOOR**2).log10()
 
 

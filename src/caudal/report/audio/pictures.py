@@ -14,11 +14,11 @@ from caudal.data.audio import Clips
 from caudal.flow import Flow
 from caudal.report.audio.copies import Copy, beginning
 from caudal.report.audio.measures import (
-    FLOOR,
     average_spectrum,
     decibels,
     level,
     magnitudes,
+    power_db,
     sizes,
 )
 from caudal.report.items import batch_of, noise, place
@@ -130,8 +130,7 @@ def _spectrogram(wave: Tensor, rate: int) -> np.ndarray:
     """Spectrogram (F, frames) of a sound (T,) in dB."""
     size = sizes(rate)[1]
     hop = max(size // 8, len(wave) // COLUMNS, 1)
-    values: np.ndarray = decibels(magnitudes(wave[None].double(), size, hop))[0].numpy()
-    return values
+    return np.asarray(decibels(magnitudes(wave[None].double(), size, hop))[0])
 
 
 # --- average spectra -----------------------------------------------------------------------------
@@ -168,8 +167,7 @@ def draw_averages(sides: Sequence[Side], rate: int) -> "Figure":
 def spectrum_db(waves: Sequence[Tensor], rate: int) -> np.ndarray:
     """Mean power of all sounds at each frequency, in dB: (F,)."""
     power = torch.stack([average_spectrum(wave[None], rate)[0] for wave in waves]).mean(0)
-    values: np.ndarray = (10 * power.clamp(min=FLOOR**2).log10()).numpy()
-    return values
+    return np.asarray(power_db(power))
 
 
 def loudness(waves: Sequence[Tensor]) -> float:

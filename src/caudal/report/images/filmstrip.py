@@ -67,11 +67,6 @@ def folder_of(run: Path) -> Path:
     return run / "pictures" / "training"
 
 
-def has_filmstrip(folder: Path) -> bool:
-    """Whether there are pictures of several steps."""
-    return len(steps_in(folder)) > 1
-
-
 def steps_in(folder: str | Path) -> dict[int, Path]:
     """The pictures that a `Filmstrip` wrote, by their step and in order."""
     named = ((_NAME.fullmatch(path.name), path) for path in Path(folder).glob("step-*.png"))

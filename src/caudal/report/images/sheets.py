@@ -55,13 +55,6 @@ def broken(x: Tensor) -> int:
     return int((~x.isfinite()).flatten(1).any(1).sum())
 
 
-def some_images(rows: Rows, n: int, seed: int = 0) -> Rows:
-    """At most n images, drawn at random, with their context."""
-    some = some_rows(rows, n, seed)
-    assert isinstance(some, Rows)
-    return some
-
-
 @dataclass(frozen=True)
 class Classes:
     """The classes of images that are shown: their names, and their codes (K,)."""
@@ -115,7 +108,7 @@ def draw_samples(flow: Flow, schema: ImageSchema, rows: Rows, seed: int = 0) -> 
         left = Panel(data, "data", DATA, rows=classes.names, shown=shown.numpy())
     else:
         columns = across(schema.shape[2], ROWS, 2)
-        chosen = some_images(rows, columns * ROWS)
+        chosen = some_rows(rows, columns * ROWS)
         left = Panel(grid_of(view(schema, chosen.x), columns), "data", DATA)
         drawn = sample_images(flow, schema, len(chosen), chosen.context, seed=seed)
     samples = grid_of(view(schema, drawn), left.tiles.shape[1])

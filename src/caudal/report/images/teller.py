@@ -10,6 +10,7 @@ from caudal.data import Rows
 from caudal.report.curves import curves
 from caudal.report.distilled import DistilledRows
 from caudal.report.images import checks, filmstrip, sheets
+from caudal.report.items import some_rows
 from caudal.report.page import Contents, Drawn, Story, Teller, picture_sections, render
 
 POOL = 256  # test images, and samples, that are measured
@@ -39,7 +40,7 @@ def _figures(story: Story) -> Iterator[Drawn]:
     if isinstance(story.distilled, DistilledRows):
         drawn = sheets.draw_students(story.distilled.samples, schema)
         yield "teacher-images", "Student and teacher", TEACHER, drawn
-    test = sheets.some_images(data.test, _pool(schema.countable), seed)
+    test = some_rows(data.test, _pool(schema.countable), seed)
     sampled = sheets.sample_images(flow, schema, len(test), test.context, seed=seed + 1)
     drawn = sheets.draw_samples(flow, schema, data.test, seed)
     yield "samples", "Samples beside data", _samples(story, sampled), drawn
@@ -96,7 +97,7 @@ def _neighbours(near: checks.Neighbours) -> str:
 
 
 def _reconstructions(story: Story, test: Rows) -> Drawn:
-    some = sheets.some_images(test, 12)
+    some = some_rows(test, 12)
     back = checks.reconstruct(story.flow, some, story.seed)
     drawn = checks.draw_reconstructions(back, story.dataset.schema)
     exact = "every image came back as it was"
@@ -108,17 +109,16 @@ def _reconstructions(story: Story, test: Rows) -> Drawn:
 
 def _filmstrip(story: Story) -> Iterator[Drawn]:
     folder = story.folder and filmstrip.folder_of(story.folder)
-    if folder and filmstrip.has_filmstrip(folder):
+    if folder and len(filmstrip.steps_in(folder)) > 1:
         drawn = filmstrip.draw_filmstrip(folder)
         yield "filmstrip", "Samples as training went on", FILMSTRIP, drawn
 
 
 def _curves(story: Story) -> Iterator[Drawn]:
     if story.distilled is not None:
-        yield from curves(story, LOSSES, "loss (nats)", 1.0)
-    else:
-        scale = 1 / (story.dataset.schema.countable * math.log(2))
-        yield from curves(story, "Mean bits/dim", "bits/dim", scale)
+        return curves(story, LOSSES, "loss (nats)", 1.0)
+    scale = 1 / (story.dataset.schema.countable * math.log(2))
+    return curves(story, "Mean bits/dim", "bits/dim", scale)
 
 
 TEACHER = "As many samples of the teacher as of the student, for the same contexts; no data."

@@ -151,11 +151,8 @@ def draw_marginals(comparison: Comparison) -> "Figure":
     shown = [i for i, c in enumerate(comparison.columns) if c.name in worst]
     figure, panels = grid(len(shown), across=4)
     for axes, i in zip(panels, shown, strict=True):
-        column, data, samples = (
-            comparison.columns[i],
-            comparison.data[:, i],
-            comparison.samples[:, i],
-        )
+        column = comparison.columns[i]
+        data, samples = comparison.data[:, i], comparison.samples[:, i]
         draw = _draw_categories if column.categories is not None else draw_numbers
         draw(axes, column, data, samples)
         axes.set_title(_title(column, data, samples), loc="left")
