@@ -287,6 +287,8 @@ def draw_images(comparison: Comparison) -> "Figure":
         paper = 255 * (high - rows[chosen]) / max(high - low, 1e-9)
         tiles = np.nan_to_num(paper, nan=255).clip(0, 255).round().astype(np.uint8)
         tiles = tiles.reshape(*chosen.shape, side, side, 1)
+        # A line of paper keeps rows apart, as digits reach from the top to the bottom.
+        tiles = np.pad(tiles, [(0, 0), (0, 0), (0, 1), (0, 0), (0, 0)], constant_values=255)
         panels.append(Panel(tiles, title, colour, columns=classes))
     return draw_panels(panels)
 
