@@ -49,7 +49,7 @@ PITCHES = {"a": 300, "i": 500, "u": 700}
 @pytest.fixture(autouse=True)
 def _timed_once(monkeypatch):
     """Samples are timed once and no more."""
-    rates = import_module("caudal.report.audio.rates")
+    rates = import_module("caudal.report.speed")
     monkeypatch.setattr(rates, "_STEPS", 8)
 
 

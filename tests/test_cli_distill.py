@@ -36,7 +36,7 @@ WAYS = {"n", "passes_ms", "stepping_ms", "student_ms", "passes_ratio", "stepping
 @pytest.fixture(autouse=True)
 def _brief(monkeypatch):
     """Samples are timed once and no more."""
-    timing = import_module("caudal.report.sampling_speed")
+    timing = import_module("caudal.report.speed")
     monkeypatch.setattr(timing, "FEWEST", 1)
     monkeypatch.setattr(timing, "MOST", 1)
 

@@ -177,7 +177,7 @@ STUDENTS = {
 
 @pytest.mark.parametrize("name", TEACHERS)
 def test_a_run_on_images_teaches(name, capsys, tmp_path, monkeypatch):
-    timing = import_module("caudal.report.sampling_speed")
+    timing = import_module("caudal.report.speed")
     monkeypatch.setattr(timing, "FEWEST", 1)
     monkeypatch.setattr(timing, "MOST", 1)
     side, options = TEACHERS[name]

@@ -13,9 +13,8 @@ from caudal.modality import assemble
 from caudal.recipes import NICE
 from caudal.report import Gaussian, Story, TableTeller, evaluate, image_side, write_report
 from caudal.report.curves import draw_curves
-from caudal.report.table.comparison import compare
-from caudal.report.table.marginals import draw_marginals, spike
-from caudal.report.table.pairs import draw_pairs
+from caudal.report.table.comparison import compare, draw_marginals, spike
+from caudal.report.table.pictures import draw_pairs
 
 
 def curve():
