@@ -25,7 +25,8 @@ def initialize(
 
     Every layer with statistics of its own (ActNorm, Standardise, Gaussianise, ...) takes them from
     the data that reach it, after the layers nearer to the data have theirs. The embedding of the
-    context and the dequantisation take theirs too. An ActNorm that has been initialised before is left unchanged.
+    context and the dequantisation take theirs too. An ActNorm or a Correlate that has been
+    initialised before is left unchanged.
 
     Raises:
         ValueError: data cannot reach a layer that needs them (it is inside an `Inverse`).

@@ -132,8 +132,8 @@ def distill(
     """Trains a student to be its teacher, in place: `fit` with another loss.
 
     Args:
-        student: new from its recipe, over the teacher's events and contexts; if it was assembled
-            for a schema, it is dressed as the teacher (`build_student`, `dress_as`).
+        student: new from its recipe, over the teacher's events and contexts; it takes over the
+            teacher's dressing, which is what standardises both.
         teacher: with a fast density; it is left as it is.
         data: rows of the teacher, as `fit` takes them. `Distillation` draws samples of the
             teacher instead, and needs the context of rows alone, where the teacher has one;
@@ -149,6 +149,7 @@ def distill(
         NumericalError: as `fit`.
         Interrupted: as `fit`.
     """
+    dress_as(student, teacher)
     objective = (options or Distillation()).objective(student, teacher)
     training = training or (options or Distillation).training
     real, held_out = (

@@ -222,5 +222,5 @@ class Trainer:
 
 
 def _begins_fitted(flow: Flow) -> bool:
-    """Whether a flow is a model of the data before its first step, which training may not better."""
+    """Whether a flow is a model of the data before its first step."""
     return any(isinstance(part, Correlate) for part in flow.modules())
