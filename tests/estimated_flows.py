@@ -63,7 +63,7 @@ class NoisyRecipe(Recipe):
     kind: str = "unbiased"
     std: float = 0.5
 
-    def build(self, event_shape, context_shape=None):
+    def _build(self, event_shape, context_shape=None):
         shape = tuple(event_shape)
         bijection = Noisy(shape, self.kind, self.std)
         return Flow(bijection, Normal(shape), context_shape=context_shape)

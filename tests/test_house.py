@@ -56,6 +56,7 @@ NEIGHBOURS = DOORS | {
 }  # whose use of it is looked at
 MODELS = {"recipes", *(room for layer in LAYERS[7:] for room in layer)} - {"errors", "files"}
 OWN = {
+    "bijections": {"torch", "numpy"},
     "fields": {"annotated_types"},
     "nets": {"torch", "numba"},
     "recipes": {"torch", "annotated_types"},

@@ -116,7 +116,7 @@ class Shears(caudal.recipes.Recipe):
     layers: Annotated[int, Ge(1)] = 2
     """Couplings."""
 
-    def build(self, event_shape, context_shape=None):
+    def _build(self, event_shape, context_shape=None):
         recipe = caudal.recipes.NSF(self.layers, hidden=4, blocks=1)
         return recipe.build(event_shape, context_shape)
 '''
@@ -130,7 +130,7 @@ def shears(name="shears", **attributes):
 
         layers: Annotated[int, Ge(1)] = 2
 
-        def build(self, event_shape, context_shape=None):
+        def _build(self, event_shape, context_shape=None):
             return NSF(self.layers, hidden=4, blocks=1).build(event_shape, context_shape)
 
     ways = {"name": name, "scores": "parallel", "samples": "parallel", **attributes}
@@ -206,7 +206,7 @@ def test_refuses_classes_that_are_no_recipes():
         caudal.recipe(int)
     with pytest.raises(InputError, match="write @dataclass"):
         caudal.recipe(type("Plain", (NSF,), {"name": "plain"}))
-    with pytest.raises(InputError, match="define build"):
+    with pytest.raises(InputError, match="define _build"):
         caudal.recipe(dataclass(frozen=True)(type("Idle", (Recipe,), {"name": "idle"})))
 
 

@@ -35,7 +35,7 @@ class Everything(Recipe):
     hidden: tuple[int, ...] = (16,)
     dropout: float = 0.2
 
-    def build(self, event_shape, context_shape=None):
+    def _build(self, event_shape, context_shape=None):
         features, context = self._sizes(event_shape, context_shape)
         spline = RationalQuadraticSpline(bins=4)
         parts = [
