@@ -44,3 +44,12 @@ def registry():
     yield REGISTERED
     REGISTERED.clear()
     REGISTERED.update(before)
+
+
+@pytest.fixture
+def few_panels(monkeypatch):
+    """Pictures of tables with three columns, as each panel takes a tenth of a second to draw."""
+    from caudal.report.table import marginals, pairs
+
+    for room, name, value in ((marginals, "MOST", 3), (pairs, "MOST", 3), (pairs, "CELLS", 60)):
+        monkeypatch.setattr(room, name, value)

@@ -40,6 +40,9 @@ def _few(monkeypatch):
     monkeypatch.setattr("caudal.report.audio.distilled.KL_CLIPS", 2)
 
 
+pytestmark = pytest.mark.usefixtures("few_panels")
+
+
 def told(tmp_path, story, teller):
     page = write_report(tmp_path, story, teller).read_text("utf-8")
     assert "Beside its teacher, runs/a &lt;teacher&gt;" in page
