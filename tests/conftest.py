@@ -1,5 +1,7 @@
 """Every test starts from the same seed, in float64 unless it says otherwise, on one device."""
 
+from importlib import import_module
+
 import pytest
 import torch
 
@@ -44,6 +46,16 @@ def registry():
     yield REGISTERED
     REGISTERED.clear()
     REGISTERED.update(before)
+
+
+@pytest.fixture
+def timed_once(monkeypatch):
+    """Samples are timed once and no more: a report spends a second on each way to draw them."""
+    from caudal.report.audio import rates
+
+    timing = import_module("caudal.report.sampling_speed")
+    for room, name, value in ((timing, "FEWEST", 1), (timing, "MOST", 1), (rates, "_STEPS", 8)):
+        monkeypatch.setattr(room, name, value)
 
 
 @pytest.fixture

@@ -40,7 +40,7 @@ def _few(monkeypatch):
     monkeypatch.setattr("caudal.report.audio.distilled.KL_CLIPS", 2)
 
 
-pytestmark = pytest.mark.usefixtures("few_panels")
+pytestmark = pytest.mark.usefixtures("few_panels", "timed_once")
 
 
 def told(tmp_path, story, teller):
