@@ -46,17 +46,17 @@ def draw_pairs(comparison: Comparison) -> "Figure":
     return figure
 
 
-def choose(comparison: Comparison, most: int = MOST) -> list[int]:
+def choose(comparison: Comparison) -> list[int]:
     """The columns of the strongest correlations, in the order of the table."""
     n = len(comparison.columns)
-    if n <= most:
+    if n <= MOST:
         return list(range(n))
     strength = np.triu(np.abs(rank_correlation(comparison.data)), 1)
     chosen: set[int] = set()
     for pair in np.argsort(-strength, axis=None, kind="stable"):
         both = chosen | {int(i) for i in np.unravel_index(pair, strength.shape)}
-        chosen = both if len(both) <= most else chosen
-        if len(chosen) == most:
+        chosen = both if len(both) <= MOST else chosen
+        if len(chosen) == MOST:
             break
     return sorted(chosen)
 
