@@ -184,7 +184,7 @@ def test_refuses_incomplete_recipes(attributes, words):
 @pytest.mark.parametrize("name", ["steps", "context", "mels", "tail", "out"])
 def test_refuses_fields_with_names_of_options(name):
     bases, body = (Recipe,), {"__annotations__": {name: int}, name: 1, "name": "own"}
-    ways = {"scores": "parallel", "samples": "parallel", "build": lambda *args: None}
+    ways = {"scores": "parallel", "samples": "parallel", "_build": lambda *args: None}
     kind = dataclass(frozen=True)(type("Own", bases, {**body, **ways}))
     with pytest.raises(InputError, match=f"its field {name} has the name of an option"):
         caudal.recipe(kind)

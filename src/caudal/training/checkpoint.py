@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 
 from caudal import files
+from caudal.bijection import parts_of
+from caudal.bijections import Standardise
 from caudal.errors import InputError
 from caudal.flow import Flow
 from caudal.modality import assemble
@@ -133,8 +135,9 @@ def check_recipe_of(flow: Flow, recipe: Recipe | None, schema: "Schema | None") 
     """
     if recipe is None:
         return
+    shapes = flow.event_shape, flow.context_shape
     try:
-        built = _build(recipe, schema, flow.event_shape, flow.context_shape)
+        built = _build(recipe, schema, *shapes, standardise=_is_standardised(flow))
     except InputError:
         raise
     except ValueError as error:
@@ -183,6 +186,7 @@ def _metadata(flow: Flow, recipe: Recipe, schema: "Schema | None") -> dict[str, 
         "event_shape": list(flow.event_shape),
         "context_shape": None if flow.context_shape is None else list(flow.context_shape),
         "schema": None if schema is None else schema.to_dict(),
+        "standardise": schema is None and _is_standardised(flow),
     }
 
 
@@ -216,8 +220,14 @@ def _rebuild(metadata: dict[str, Any]) -> tuple[Recipe, "Schema | None", Flow]:
 
         schema = schema_from_dict(metadata["schema"])
     shapes = metadata["event_shape"], metadata["context_shape"]
-    flow = _build(recipe, schema, *shapes, standardise=metadata["format"] > 1)
+    flow = _build(recipe, schema, *shapes, standardise=metadata.get("standardise", False))
     return recipe, schema, flow.to(dtype)
+
+
+def _is_standardised(flow: Flow) -> bool:
+    """Whether a flow for plain tensors was built with standardisation."""
+    last = parts_of(flow.bijection)[-1:]
+    return flow.embedding is not None or any(isinstance(part, Standardise) for part in last)
 
 
 def _build(

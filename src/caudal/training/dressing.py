@@ -63,7 +63,10 @@ def dress_as(flow: Flow, model: Flow) -> None:
     """
     ours, theirs = _dressings(flow, model)
     if [type(part) for part in ours] != [type(part) for part in theirs]:
-        raise InputError("student and teacher are not dressed alike: build both for one schema")
+        raise InputError(
+            "student and teacher are not dressed alike: build both for one schema, or "
+            "both with, or without, `standardise`"
+        )
     for part, source in zip(ours, theirs, strict=True):
         part.load_state_dict(source.state_dict())
 
