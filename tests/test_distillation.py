@@ -15,7 +15,7 @@ from caudal.losses import Guide, divergence, forward_kl, gaussian_kl, pairs_up, 
 from caudal.nets import MADE
 from caudal.recipes import IAF, MAF, NSF, RealNVP
 from caudal.training.checkpoint import load_model
-from caudal.training.dressing import check_dressed_alike, undressed
+from caudal.training.dressing import check_dressed_alike, dress_as, undressed
 from caudal.training.run import Run
 
 pytestmark = pytest.mark.usefixtures("float64")
@@ -216,6 +216,7 @@ def test_what_is_left_behind_is_the_whole_student(tmp_path):
     teacher = randomise(dressed(core).eval(), 0.0).eval()
     recipe = IAF(1, (8,))
     student = dressed(recipe.build((D,), standardise=False))
+    dress_as(student, teacher)
     check_dressed_alike(student, teacher)
     assert not any(isinstance(m, Standardise) for m in undressed(teacher).modules())
     training = Training(steps=4, batch_size=20, validate_every=2)

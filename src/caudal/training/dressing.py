@@ -61,6 +61,7 @@ def dress_as(flow: Flow, model: Flow) -> None:
     Raises:
         InputError: the two flows are dressed in different ways.
     """
+    _check_shapes(flow, model)
     ours, theirs = _dressings(flow, model)
     if [type(part) for part in ours] != [type(part) for part in theirs]:
         raise InputError(
@@ -77,10 +78,7 @@ def check_dressed_alike(flow: Flow, model: Flow) -> None:
     Raises:
         InputError: their events, contexts or dressings differ.
     """
-    for name in ("event_shape", "context_shape"):
-        if getattr(flow, name) != getattr(model, name):
-            shapes = f"{getattr(flow, name)}, not the teacher's {getattr(model, name)}"
-            raise InputError(f"the student's {name.replace('_', ' ')} is {shapes}")
+    _check_shapes(flow, model)
     ours, theirs = _dressings(flow, model)
     same = [type(part) for part in ours] == [type(part) for part in theirs] and all(
         torch.equal(a, b)
@@ -89,6 +87,13 @@ def check_dressed_alike(flow: Flow, model: Flow) -> None:
     )
     if not same:
         raise InputError("student and teacher standardise or bound their rows differently")
+
+
+def _check_shapes(flow: Flow, model: Flow) -> None:
+    for name in ("event_shape", "context_shape"):
+        if getattr(flow, name) != getattr(model, name):
+            shapes = f"{getattr(flow, name)}, not the teacher's {getattr(model, name)}"
+            raise InputError(f"the student's {name.replace('_', ' ')} is {shapes}")
 
 
 def _dressings(flow: Flow, model: Flow) -> Iterator[list[nn.Module]]:
