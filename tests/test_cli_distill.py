@@ -207,10 +207,6 @@ def slow_to_score():
         (["MAF", "--lyers", "3"], "--lyers; did you mean --layers?"),
         (["MAF", "--resume", "--overwrite"], "choose one of them"),
         (["MAF", "--out", "MAF", "--overwrite"], "is the teacher's folder"),
-        (
-            ["MAF", "--pool", "100", "--batch-size", "256"],
-            "fewer samples than one batch; give --pool or --batch-size, which is 256",
-        ),
     ],
 )
 def test_refusals(words, expected, capsys, tmp_path, monkeypatch):

@@ -132,7 +132,6 @@ def test_bad_configs_are_refused(text, expected, capsys, tmp_path):
         (["maf", "--data", "PEOPLE", "--columns", "hieght"], "did you mean 'height'?"),
         (["maf", "--data", "PEOPLE", "--types", "city=real"], "is not a number"),
         (["maf", "--data", "PEOPLE", "--split", "0.9", "0.2", "0.1"], "--split"),
-        (["maf", "--data", "PEOPLE", "--batch-size", "1000"], "fewer than one batch of 1000"),
         (["maf", "--data", "PEOPLE", "--activation", "tan"], "--activation tan: choose one"),
         (["nsf", "--data", "PEOPLE", "--bins", "1"], "--bins 1: must be a whole"),
         (["maf", "--data", "PEOPLE", "--accelerator", "tpu"], "--accelerator tpu: choose one"),

@@ -5,7 +5,7 @@ import pyarrow as pa
 import pytest
 import torch
 
-from caudal.data import Rows, TableWriter, open_data, require_rows
+from caudal.data import Rows, TableWriter, open_data
 from caudal.data.splits import Split, _mix, hash_rows
 from caudal.errors import InputError
 
@@ -59,7 +59,6 @@ BAD_ROWS = {
     "context": (lambda: Rows(torch.zeros(3, 2), torch.zeros(2, 1)), "3 rows, its context 2"),
     "batch": (lambda: list(numbered(3).ordered(0)), "at least 1 row"),
     "skip": (lambda: list(numbered(3).shuffled(1, 0, skip=-1)), "cannot skip -1"),
-    "few": (lambda: require_rows(numbered(3), 4), "3 training rows are fewer than one batch of 4"),
 }
 
 
@@ -72,7 +71,6 @@ def test_rows_refuse(name):
 
 def test_missing_values_pass_where_they_stand_for_gaps():
     assert len(Rows(torch.tensor([[torch.nan]]), gaps=True)) == 1
-    require_rows(numbered(3), 3)
 
 
 def test_a_split_has_about_its_fractions_and_depends_on_seed_and_row_alone():
@@ -150,3 +148,12 @@ def test_dropped_rows_do_not_move_the_others():
     found = open_data(pa.table({"v": gaps}), missing="drop")
     assert found.notes == ("dropped 100 rows with missing values",)
     assert set(ids([found.test])) < set(ids([whole.test]))
+
+
+@pytest.mark.parametrize("count", [3, 5, 20])
+def test_a_part_with_a_share_gets_a_row_of_a_small_table(count):
+    for seed in range(50):
+        parts = Split((0.8, 0.1, 0.1), seed, count).parts(0, count)
+        assert set(parts) == {0, 1, 2}
+        assert np.bincount(parts).argmax() == 0 or count < 5
+    assert set(Split((0.8, 0.0, 0.2), 0, count).parts(0, count)) == {0, 2}

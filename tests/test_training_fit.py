@@ -190,9 +190,10 @@ def test_a_recipe_that_is_not_the_flows_is_refused(other, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_fewer_rows_than_a_batch_are_refused():
-    with pytest.raises(InputError, match="90 training rows are fewer than one batch of 256"):
-        fit(plain_flow(), torch.randn(100, 3))
+@pytest.mark.parametrize("rows", [20, 100])
+def test_a_batch_has_no_more_rows_than_there_are(rows):
+    fitted = fit(plain_flow(), torch.randn(rows, 3), training=Training(epochs=3))
+    assert fitted.history[-1]["step"] == 3
 
 
 @pytest.mark.parametrize("recipe", [NSF, NSFAR])

@@ -12,7 +12,7 @@ from caudal.data.images import (
 )
 from caudal.data.refusals import BUILT_IN
 from caudal.data.schema import KINDS, Column, Schema, Unit, schema_from_dict
-from caudal.data.source import Batch, Rows, Source, item_rows, require_rows
+from caudal.data.source import Batch, Rows, Source, item_rows
 from caudal.data.table.frames import as_container, as_table, container_of, like
 from caudal.data.table.guess import Summary
 from caudal.data.table.open import MISSING, open_data, open_rows, read_tables
@@ -67,7 +67,6 @@ __all__ = [
     "prepare_picture",
     "read_tables",
     "refuse_existing",
-    "require_rows",
     "schema_from_dict",
     "write_grid",
 ]

@@ -162,15 +162,6 @@ def check_pass(batch_size: int, skip: int = 0) -> None:
         raise InputError(f"cannot skip {skip} batches")
 
 
-def require_rows(source: Source, batch_size: int) -> None:
-    """Refuses a batch larger than the source, which would make passes without a single step."""
-    if source.n_rows < batch_size:
-        raise InputError(
-            f"{source.n_rows} training rows are fewer than one batch of {batch_size}: "
-            f"give a `batch_size` of {source.n_rows} or less, or more rows"
-        )
-
-
 def _check(values: Tensor, name: str, gaps: bool) -> None:
     shape = tuple(values.shape)
     if values.ndim < 2:

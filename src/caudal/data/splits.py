@@ -8,6 +8,7 @@ from caudal.errors import InputError
 
 TRAIN, VALID, TEST = range(3)
 PARTS = ("training", "validation", "test")
+_FEW = 1000  # rows among which the hash may leave a part empty
 _WORDS = {
     "train": TRAIN,
     "training": TRAIN,
@@ -47,19 +48,44 @@ class Split:
 
     The part of a row depends on its number and the seed alone: a table is split alike as CSV and
     as Parquet, the part of a row does not change when others are dropped, and streaming needs no
-    permutation of the file.
+    permutation of the file. Where that leaves a part of a small table without rows, each part gets
+    its share of the rows instead, and at least one, in the order of their hashes.
+
+    Args:
+        fractions: the share of each part, 0 for none.
+        seed: of the hash.
+        count: how many rows there are, where each part with a share must have one.
     """
 
-    def __init__(self, fractions: Sequence[float], seed: int) -> None:
+    def __init__(self, fractions: Sequence[float], seed: int, count: int | None = None) -> None:
         total = sum(fractions)
         self.edges = np.cumsum(fractions)[:-1] / total
         self.edges[np.cumsum(fractions[::-1])[::-1][1:] == 0] = 1.0  # nothing left: exactly 1
         self.seed = seed
+        self._shared: np.ndarray | None = None
+        if count is not None and count <= _FEW:
+            found = np.bincount(self.parts(0, count), minlength=len(PARTS))
+            if any(share > 0 and not n for share, n in zip(fractions, found, strict=True)):
+                self._shared = _shared(fractions, hash_rows(np.arange(count), seed))
 
     def parts(self, first: int, count: int) -> np.ndarray:
         """The parts (0 train, 1 valid, 2 test) of `count` rows from number `first`: int64."""
+        if self._shared is not None:
+            return self._shared[first : first + count]
         rows = np.arange(first, first + count)
         return np.searchsorted(self.edges, hash_rows(rows, self.seed), side="right")
+
+
+def _shared(fractions: Sequence[float], hashes: np.ndarray) -> np.ndarray:
+    """The part of each row, so that each part with a share has that share, and at least a row."""
+    parts = np.full(len(hashes), TRAIN)
+    order, start = np.argsort(hashes), 0
+    for part in (VALID, TEST):
+        if fractions[part] > 0:
+            stop = start + max(1, round(fractions[part] * len(hashes) / sum(fractions)))
+            parts[order[start:stop]] = part
+            start = stop
+    return parts
 
 
 def check_fractions(fractions: Sequence[float]) -> tuple[float, float, float]:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from caudal.data.source import Source, require_rows
+from caudal.data.source import Source
 from caudal.errors import InputError
 from caudal.flow import Flow
 from caudal.initialization import initialize
@@ -100,6 +100,7 @@ def fit(
         run.check_start()
         check_recipe_of(whole or flow, run.recipe, run.schema)
     train, valid = _sources(flow, data, validation, training)
+    training = _with_full_batches(training, train.n_rows)
     keeper = Keeper(run, _identity(run, training, train, valid), whole)
     state = keeper.read()
     if run and run.resume and state is None:
@@ -136,7 +137,6 @@ def _sources(
         train, valid = hold_out(train, training.seed)
     else:
         valid = as_source(validation, flow)
-    require_rows(train, training.batch_size)
     if training.flips and len(flow.event_shape) != 3:
         raise InputError("`flips=True` mirrors images, and these rows are none: leave it out")
     return train, valid
@@ -169,6 +169,16 @@ def _begin(
         engine.average.reset()
     keeper.begin()
     return Position(), []
+
+
+def _with_full_batches(training: Training, rows: int) -> Training:
+    """The same, with batches of no more rows than there are, an equal share for each device."""
+    workers = training.devices * training.num_nodes
+    if rows >= training.batch_size:
+        return training
+    if rows < workers:
+        raise InputError(f"{rows} training rows: fewer than the {workers} devices to train on")
+    return replace(training, batch_size=rows // workers * workers)
 
 
 def _without_broken_compiler(training: Training, fabric: "Fabric", reporter: Reporter) -> Training:

@@ -116,18 +116,12 @@ class DivergenceTerms(Objective):
         Args:
             train: rows whose contexts are given to a conditional teacher, each at random.
             valid: is not used.
-            training: has the seed of the samples, and the size of the batches they must fill.
+            training: has the seed of the samples.
 
         Raises:
-            InputError: the contexts cannot be used, the pool is smaller than a batch, or all
-                samples overflow.
+            InputError: the contexts cannot be used, or all samples overflow.
         """
         n, training = self.pool_size, training or self.options.training
-        if n < training.batch_size:
-            raise InputError(
-                f"`pool` {n}: fewer samples than one batch; give `pool` or `batch_size`, "
-                f"which is {training.batch_size}"
-            )
         embedded = _embedded(self.dressed, train)
         learned, held_out = (
             _samples(self.teacher, embedded, size, mix(training.seed, purpose))

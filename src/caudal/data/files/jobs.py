@@ -91,7 +91,9 @@ def place(
     shares = [0.0 if is_there.get(part) else share for part, share in enumerate(split)]
     jobs = []
     for number, lot in enumerate(main.lots):
-        parts = np.where(lot.parts == TRAIN, Split(shares, seed).parts(0, lot.count), lot.parts)
+        parts = np.where(
+            lot.parts == TRAIN, Split(shares, seed, lot.count).parts(0, lot.count), lot.parts
+        )
         for part in patterns:
             parts = np.where(fits[part][number], part, parts)
         order = np.argsort(lot.parts, kind="stable")

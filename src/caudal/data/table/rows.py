@@ -218,7 +218,7 @@ class Loader:
                 check_names(self.schema.names, table.names, table.name)
         valid, test = others
         shares = (fractions[0], 0.0 if valid else fractions[1], 0.0 if test else fractions[2])
-        split = PartReader(self.schema, Split(shares, self.seed), drop=self.drop)
+        split = PartReader(self.schema, Split(shares, self.seed, main.n_rows), drop=self.drop)
         sources = self._sources(main, split)
         for part, table in ((VALID, valid), (TEST, test)):
             if table is not None:
