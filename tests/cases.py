@@ -9,8 +9,10 @@ from caudal.bijections import (
     ActNorm,
     Autoregressive,
     BatchNorm,
+    Correlate,
     Coupling,
     Flip,
+    Gaussianise,
     Logit,
     LULinear,
     Permutation,
@@ -114,6 +116,8 @@ def bijections(features, context):
         "batchnorm": BatchNorm((features,)).eval(),
         "logit": Logit(alpha=0.05),
         "support": support(features),
+        "gaussianise": gaussianise(features),
+        "correlate": Correlate(features, context),
         "residual": residual((features,), context),
         "triangular": Triangular(TriangularMLP(features, 6, context), (features,)),
     }
@@ -146,6 +150,21 @@ def support(features):
     return Support(low, high)
 
 
+def _context_of(part):
+    return torch.randn(50, part.weight.shape[1]) if part.weight.shape[1] else None
+
+
+def gaussianise(features):
+    """The four kinds of support, in turn, fitted to rows with a lattice in the second."""
+    box = support(features)
+    low = torch.where(box.above, box.low, -torch.inf)
+    high = torch.where(box.below, box.high, torch.inf)
+    step = torch.tensor([0.0, 0.5, 0.0, 0.0]).repeat(features)[:features]
+    layer = Gaussianise(low, high, step)
+    layer.observe(box.forward(torch.randn(500, features))[0])
+    return layer
+
+
 def randomise(module, scale=0.1):
     """Takes a fresh module away from the identity, its statistics too."""
     with torch.no_grad():
@@ -158,6 +177,9 @@ def randomise(module, scale=0.1):
                 part.var.uniform_(0.5, 2)
             if isinstance(part, Standardise):
                 part.std.uniform_(0.5, 2)
+            if isinstance(part, Correlate):
+                part.weight.normal_()
+                part.observe(torch.randn(50, len(part.mean)).cumsum(1), _context_of(part))
             if isinstance(part, Spectral):
                 part.tighten()
     return module

@@ -161,7 +161,7 @@ def test_a_run_is_never_overwritten_silently(capsys, tmp_path):
     said = refused(capsys, *words)
     assert all(advice in said for advice in ("--resume", "--overwrite", "--out"))
     before = {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()}
-    refused(capsys, *words, "--overwrite", "--batch-size", 1000)
+    refused(capsys, *words, "--overwrite", "--columns", "hight")
     assert {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()} == before
     (tmp_path / "run/mine.txt").write_text("keep me")
     assert caudal(*words, "--overwrite") == 0

@@ -168,9 +168,8 @@ class Correlate(DataDependent):
 
 def _shrunk_correlation(x: Tensor) -> Tensor:
     """The correlation matrix of standardised rows (N, D), its off-diagonal entries shrunk."""
-    n = len(x)
-    correlation = x.T @ x / n
-    errors = (x.square().T @ x.square() / n - correlation.square()) / n  # squared, of each entry
+    correlation = x.T @ x / len(x)
+    errors = (1 - correlation.square()).square() / len(x)  # variances of normal correlations
     off = ~torch.eye(x.shape[1], dtype=torch.bool, device=x.device)
     size = correlation[off].square().sum()
     kept = 1 - (errors[off].sum() / size).clamp(0, 1) if size > 0 else 0.0

@@ -82,7 +82,7 @@ class Trainer:
                 self._step(batch)
                 if self._ended():
                     break
-        if self.position.best_step is None:  # resumed past its end before it was ever validated
+        if not any("valid" in record for record in self.history):  # resumed past its end
             self._validate()
         return ended
 

@@ -1,0 +1,153 @@
+"""The Gaussian copula: marginals made normal, their correlation, and flows that begin there."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+import caudal
+from cases import RECIPES as SMALL
+from caudal import Chain, Flow
+from caudal.base import Normal
+from caudal.bijections import Correlate, Coupling, Gaussianise, Permutation
+from caudal.data import open_data
+from caudal.recipes import MAF, NSF, NSFAR
+
+INF = math.inf
+
+
+def one(values, low=-INF, high=INF, step=0.0):
+    """A fitted map of one column."""
+    layer = Gaussianise(*(torch.tensor([float(v)]) for v in (low, high, step)))
+    layer.observe(values[:, None])
+    return layer
+
+
+def log_density(layer, x):
+    z, log_slope = layer.inverse(x[:, None])
+    return Normal((1,)).log_prob(z) + log_slope
+
+
+@pytest.mark.parametrize(
+    ("law", "low", "lost"),
+    [
+        (torch.distributions.Normal(1000.0, 50.0), -INF, 0.02),
+        (torch.distributions.Exponential(1e4), 0.0, 0.03),
+        (torch.distributions.LogNormal(0.0, 1.5), 0.0, 0.03),
+        (torch.distributions.StudentT(3.0), -INF, 0.03),
+    ],
+)
+def test_a_marginal_is_learned_from_three_thousand_values(law, low, lost):
+    torch.manual_seed(0)
+    layer, x = one(law.sample((3000,)), low), law.sample((20_000,))
+    assert (law.log_prob(x) - log_density(layer, x)).mean() < lost
+    z = layer.inverse(x[:, None])[0]
+    assert abs(z.mean()) < 0.05
+    assert abs(z.std() - 1) < 0.05
+    drawn = layer(torch.randn(20_000, 1))[0]
+    assert drawn.min() > low
+    assert (drawn.quantile(0.9) / x.quantile(0.9) - 1).abs() < 0.1
+
+
+def test_a_few_whole_numbers_are_a_histogram():
+    counts = torch.tensor([700, 0, 250, 50])
+    values = torch.arange(4).repeat_interleave(counts).float()
+    layer = one(values + torch.rand(1000), 0.0, 4.0, 1.0)
+    mass = log_density(layer, torch.arange(4) + 0.3).exp()
+    assert torch.allclose(mass, counts.clamp(min=0.5) / 1000.5, atol=1e-4)
+    drawn = layer(torch.randn(50_000, 1))[0].floor()
+    assert float((drawn == 0).float().mean()) == pytest.approx(0.7, abs=0.01)
+    assert (drawn.min(), drawn.max()) == (0, 3)
+
+
+def test_zeros_and_amounts_come_back_in_their_sizes():
+    generator = torch.Generator().manual_seed(0)
+    amounts = (6 + 1.2 * torch.randn(20_000, generator=generator)).exp().round()
+    x = torch.where(torch.rand(20_000, generator=generator) < 0.7, 0.0, amounts)
+    layer = one(x + torch.rand(20_000, generator=generator), 0.0, INF, 1.0)
+    drawn = layer(torch.randn(100_000, 1, generator=generator))[0].floor()
+    assert float((drawn == 0).float().mean()) == pytest.approx(0.7, abs=0.01)
+    assert float(drawn.mean()) == pytest.approx(float(x.mean()), rel=0.1)
+    assert float(drawn.std()) == pytest.approx(float(x.std()), rel=0.4)
+    assert drawn.quantile(0.999) < 2 * x.max()
+    assert drawn.max() < 10 * x.max()
+
+
+def test_outside_a_support_there_is_no_density_and_far_out_it_is_finite():
+    layer = one(torch.rand(100), 0.0, INF)
+    assert log_density(layer, torch.tensor([-1e-3])) == -INF
+    z, log_slope = layer.inverse(torch.tensor([[1e30]]))
+    assert torch.stack([z.flatten(), log_slope]).isfinite().all()
+
+
+def test_few_constant_and_repeated_values_have_a_finite_map():
+    for values in (torch.zeros(5), torch.tensor([1.0, 2.0]), torch.tensor([0.0] * 9 + [3.0])):
+        layer = one(values)
+        z, log_slope = layer.inverse(torch.linspace(-5, 5, 21)[:, None])
+        assert log_slope.isfinite().all()
+        assert (z.diff(dim=0) > 0).all()
+
+
+def test_correlations_and_the_context_are_found_and_noise_is_not():
+    generator = torch.Generator().manual_seed(0)
+    context = 50 * torch.randn(5000, 2, generator=generator)
+    weight = torch.tensor([[0.1, 0.0], [0.0, -0.2], [0.3, 0.3]])
+    factor = torch.tensor([[1.0, 0.0, 0.0], [0.8, 0.6, 0.0], [0.0, 0.0, 2.0]])
+    x = 7 + context @ weight.T + torch.randn(5000, 3, generator=generator) @ factor.T
+    layer = Correlate(3, 2)
+    layer.observe(x, context)
+    assert torch.allclose(layer.weight, weight, atol=0.01)
+    assert torch.allclose(layer.factor, factor, atol=0.1)
+    noise = Correlate(40)
+    noise.observe(torch.randn(60, 40, generator=generator))
+    off = noise.factor @ noise.factor.T - torch.diag((noise.factor @ noise.factor.T).diagonal())
+    assert off.abs().max() < 0.15  # the plain correlation reaches 0.4
+
+
+@pytest.mark.parametrize("recipe", [NSF(2, 8, 1), NSFAR(2, 8, 1), MAF(2, (8,), batch_norm=False)])
+def test_a_table_begins_at_the_copula_and_never_ends_below_it(recipe):
+    rng = np.random.default_rng(0)
+    z = rng.normal(size=(600, 3)) @ np.array([[1, 0.9, 0.5], [0, 0.5, 0], [0, 0, 1]])
+    data = open_data({"a": np.exp(z[:, 0]), "b": z[:, 1] ** 3, "c": z[:, 2]})
+    flow = caudal.assemble(recipe, data.schema)
+    fitted = caudal.fit(flow, data.train, data.valid, training=caudal.Training(steps=2, lr=1.0))
+    assert fitted.best_step == 0
+    low, high = torch.tensor([[0.0, -INF, -INF], [INF, INF, INF]])
+    copula = Flow(Chain([Correlate(3), Gaussianise(low, high)]), Normal((3,)))
+    caudal.initialize(copula, data.train.x)
+    assert torch.allclose(flow.log_prob(data.test.x), copula.log_prob(data.test.x), atol=2e-3)
+
+
+@pytest.mark.parametrize("features", [2, 3, 7])
+def test_each_column_is_moved_by_every_pair_of_couplings(features):
+    for seed in range(20):
+        torch.manual_seed(seed)
+        flow = NSF(layers=6, hidden=4, blocks=1).build((features,))
+        columns, moved = torch.arange(features), []
+        for part in flow.bijection.parts:
+            if isinstance(part, Permutation):
+                columns = columns[part.order]
+            if isinstance(part, Coupling):
+                moved.append({int(i) for i in columns[~part.keep]})
+        pairs = zip(moved[::2], moved[1::2], strict=True)
+        assert all(first | second == set(range(features)) for first, second in pairs)
+
+
+VECTORS = [name for name in SMALL if SMALL[name].scores == "parallel"]
+
+
+@pytest.mark.parametrize("name", VECTORS)
+@pytest.mark.parametrize(("shift", "scale", "c_scale"), [(1e3, 50, 50), (0, 1e-4, 1e-3)])
+def test_location_and_scale_do_not_matter(name, shift, scale, c_scale):
+    generator = torch.Generator().manual_seed(0)
+    c = torch.randn(400, 1, generator=generator)
+    x = 0.8 * c + 0.6 * torch.randn(400, 2, generator=generator)
+    scores = []
+    for rows, given in ((x, c), (shift + scale * x, shift + c_scale * c)):
+        torch.manual_seed(0)
+        flow = SMALL[name].build((2,), (1,))
+        training = caudal.Training(steps=20, lr=1e-2, batch_size=100)
+        caudal.fit(flow, (rows, given), training=training)
+        scores.append(float(flow.log_prob(rows, given).detach().mean()))
+    assert scores[1] + 2 * math.log(scale) == pytest.approx(scores[0], abs=0.1)
