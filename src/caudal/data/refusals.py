@@ -41,6 +41,16 @@ def check_names(wanted: Sequence[str], names: Sequence[str], file: str) -> None:
             raise InputError(f"{file} has the column '{name}' twice: rename one of them")
 
 
+def check_width(name: str, width: int, other: str, expected: int) -> None:
+    """Refuses an array that has another number of columns than what it stands beside.
+
+    Its columns have no names: they are taken by their places, and other places mean others.
+    """
+    if width != expected:
+        columns = "1 column" if width == 1 else f"{width} columns"
+        raise InputError(f"{name} has {columns}, {other} {expected}")
+
+
 def check_once(option: str, names: Sequence[str]) -> None:
     """Refuses a list of names, of the argument `option`, that has one twice."""
     for name in names:

@@ -132,7 +132,7 @@ class Table(OneShape):
         voice: Voice,
     ) -> Items:
         missing = "drop" if options.get("missing") == "drop" else "refuse"
-        return open_rows(data, schema, missing)
+        return open_rows(data, schema, missing, chosen=bool(options.get("columns")))
 
     # --- flows ----------------------------------------------------------------------------------
 

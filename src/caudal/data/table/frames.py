@@ -1,6 +1,6 @@
 """Arrays and data frames as pyarrow Tables, and pyarrow Tables as arrays and data frames."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -206,6 +206,13 @@ def read_array_file(path: Path, name: str) -> pa.Table:
             return array_table(loaded, name)
         with loaded:
             return _npz_table({key: loaded[key] for key in loaded.files}, name)
+
+
+def is_numbered(names: Sequence[str]) -> bool:
+    """Whether these are the names that columns without any get: x0, x1, ... or c0, c1, ..."""
+    return list(names) == ["x"] or any(
+        list(names) == [f"{prefix}{i}" for i in range(len(names))] for prefix in "xc"
+    )
 
 
 def array_table(array: np.ndarray, name: str, prefix: str = "x") -> pa.Table:
