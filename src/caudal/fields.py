@@ -1,10 +1,12 @@
 """Rules of dataclass fields that stand at the field: `layers: Annotated[int, Ge(1)] = 10`."""
 
 import math
+import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import MISSING, fields
 from functools import cache
 from numbers import Integral, Real
+from pathlib import Path
 from types import NoneType, UnionType
 from typing import (
     Annotated,
@@ -48,6 +50,29 @@ def check_fields(instance: Any, skip: Collection[str] = ()) -> None:
         if not rule.holds(value):
             example = _example(field.default, value)
             raise InputError(f"`{field.name}` {value}: must be {rule.expected}{example}")
+
+
+def check_value(name: str, value: Any, hint: Any) -> None:
+    """Checks one argument against a type hint, as `check_fields` does fields.
+
+    Raises:
+        InputError: names the argument, its value and what is expected.
+    """
+    rule = rule_of(hint)
+    if not rule.holds(value):
+        shown = repr(value) if isinstance(value, str) else value
+        raise InputError(f"`{name}` {shown}: must be {rule.expected}")
+
+
+def path_of(value: Any, name: str = "out") -> Path:
+    """The path that an argument, called `name`, gives.
+
+    Raises:
+        InputError: it is none.
+    """
+    if not isinstance(value, str | os.PathLike):
+        raise InputError(f"`{name}` {value}: must be a path")
+    return Path(value)
 
 
 @cache
@@ -178,7 +203,7 @@ _KINDS = {
     float: Rule(_is_finite, "number"),
     str: Rule(lambda value: isinstance(value, str), "string"),
     bool: Rule(lambda value: isinstance(value, bool), "True or False"),
-    NoneType: Rule(lambda value: value is None, "None"),
+    NoneType: Rule(lambda value: value is None, "`None`"),
 }
 _LIMITS: Mapping[type, Callable[[Any, Any], bool]] = {
     Ge: lambda value, limit: value >= limit.ge,

@@ -10,7 +10,7 @@ from zipfile import BadZipFile
 
 import pyarrow as pa
 
-from caudal.errors import InputError
+from caudal.errors import InputError, one_line
 from caudal.names import alike, near
 
 TABLES = ("digits", "moons", "rings", "checkerboard", "spirals", "eight-gaussians", "pinwheel")
@@ -92,7 +92,7 @@ def damage(name: str) -> Iterator[None]:
     except InputError:
         raise
     except _BROKEN as error:
-        what = " ".join(str(error).split())[:160]
+        what = one_line(error, 160)
         raise InputError(
             f"{name} cannot be read, it may be damaged or cut short: {what}"
         ) from None

@@ -21,7 +21,7 @@ from caudal.errors import InputError
 PIECE = 1 << 16  # rows of a chunk, and of what is scored and written at a time
 FORMATS = (
     f"{' '.join(SUFFIXES)} (also with {' '.join(COMPRESSED)}), .parquet, .npy, .npz, "
-    f"or a built-in name: {' '.join(BUILT_IN)}"
+    f"or a built-in name: {' '.join(TABLES)}"
 )
 
 
