@@ -46,7 +46,7 @@ from caudal.report import Autoregression, evaluate
 from caudal.report.audio.copies import Copy, clips_to_copy, draw_copies
 from caudal.report.audio.distilled import kl_per_sample
 from caudal.report.audio.measures import MEASURES, CopyMeasures, measure_copies
-from caudal.report.audio.rates import naively, stepwise
+from caudal.report.speed import naively, stepwise
 from caudal.training.clip_terms import AudioDistillation
 from caudal.training.run import Run
 from caudal.training.student import distill

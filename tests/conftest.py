@@ -1,5 +1,7 @@
 """Every test starts from the same seed, in float64 unless it says otherwise, on one device."""
 
+from importlib import import_module
+
 import pytest
 import torch
 
@@ -44,3 +46,21 @@ def registry():
     yield REGISTERED
     REGISTERED.clear()
     REGISTERED.update(before)
+
+
+@pytest.fixture
+def timed_once(monkeypatch):
+    """Samples are timed once and no more: a report spends a second on each way to draw them."""
+    timing = import_module("caudal.report.speed")
+    for name, value in (("FEWEST", 1), ("MOST", 1), ("_STEPS", 8)):
+        monkeypatch.setattr(timing, name, value)
+
+
+@pytest.fixture
+def few_panels(monkeypatch):
+    """Pictures of tables with three columns, as each panel takes a tenth of a second to draw."""
+    from caudal.report.table import comparison, pictures
+
+    monkeypatch.setattr(comparison, "MOST", 3)
+    monkeypatch.setattr(pictures, "MOST", 3)
+    monkeypatch.setattr(pictures, "CELLS", 60)

@@ -37,20 +37,13 @@ from command_line import (
     shapes_folder,
 )
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = pytest.mark.usefixtures("one_thread", "timed_once")
 
 SMALL = ("--channels", 8, "--layers", 4, "--cycle", 4, "--seconds", 0.1, "--batch-size", 4)
 BRIEF = (*SMALL, "--steps", 4, "--mels", 8, "--no-report")
 LABELS = ("--labels", "{vowel}_{speaker}_{take}")
 STUDENT = ("--flows", 3, 2, "--steps", 4, "--batch-size", 4, "--validate-every", 2)
 PITCHES = {"a": 300, "i": 500, "u": 700}
-
-
-@pytest.fixture(autouse=True)
-def _timed_once(monkeypatch):
-    """Samples are timed once and no more."""
-    rates = import_module("caudal.report.audio.rates")
-    monkeypatch.setattr(rates, "_STEPS", 8)
 
 
 def voices(path, takes=4):

@@ -10,7 +10,6 @@ import subprocess
 import sys
 from dataclasses import replace
 from functools import cache
-from importlib import import_module
 
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
@@ -23,6 +22,8 @@ from caudal.training.checkpoint import load_model
 from caudal.training.run import Run
 from command_line import QUICK, caudal, exact_run, folder, people, people_csv, people_run, refused
 
+pytestmark = pytest.mark.usefixtures("timed_once")
+
 FEW = ("--steps", "4", "--batch-size", "64", "--pool", "300", "--validate-every", "2")
 BRIEF = (*FEW, "--no-report")
 MEASURES = {
@@ -31,14 +32,6 @@ MEASURES = {
     "accuracy", "ks", "unit",
 }  # fmt: skip
 WAYS = {"n", "passes_ms", "stepping_ms", "student_ms", "passes_ratio", "stepping_ratio"}
-
-
-@pytest.fixture(autouse=True)
-def _brief(monkeypatch):
-    """Samples are timed once and no more."""
-    timing = import_module("caudal.report.sampling_speed")
-    monkeypatch.setattr(timing, "FEWEST", 1)
-    monkeypatch.setattr(timing, "MOST", 1)
 
 
 @cache

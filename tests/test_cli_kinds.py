@@ -2,7 +2,6 @@
 
 import json
 from functools import cache
-from importlib import import_module
 
 import numpy as np
 import pytest
@@ -176,10 +175,8 @@ STUDENTS = {
 
 
 @pytest.mark.parametrize("name", TEACHERS)
-def test_a_run_on_images_teaches(name, capsys, tmp_path, monkeypatch):
-    timing = import_module("caudal.report.sampling_speed")
-    monkeypatch.setattr(timing, "FEWEST", 1)
-    monkeypatch.setattr(timing, "MOST", 1)
+@pytest.mark.usefixtures("timed_once")
+def test_a_run_on_images_teaches(name, capsys, tmp_path):
     side, options = TEACHERS[name]
     student, size = STUDENTS[name]
     np.save(tmp_path / "images.npy", shapes(200, side=side)[0])

@@ -23,7 +23,7 @@ from caudal.modality import assemble
 from caudal.numerics import Roulette, drawing
 from caudal.recipes.registry import REGISTERED
 from caudal.report import Gaussian, evaluate, measure
-from caudal.report.estimates import estimate_sentence, upper_bound
+from caudal.report.evaluation import estimate_sentence, upper_bound
 from caudal.report.scoring import _scores
 from command_line import caudal, people_csv, refused, shapes_file
 from contractions import Contraction

@@ -16,9 +16,8 @@ from caudal.data import Column, TableSchema
 from caudal.modality import assemble
 from caudal.recipes import IAF, MAF, NICE
 from caudal.report import column_distances, measure, sampling_speed, two_sample, verdict
-from caudal.report.fidelity import lifted_names
-from caudal.report.sampling_speed import by_passes
-from caudal.report.two_sample import area
+from caudal.report.fidelity import area, lifted_names
+from caudal.report.speed import by_passes
 from pairs import Shift, gaussian, modes, positive_half
 
 ROWS = 4000
@@ -241,7 +240,7 @@ def test_d_passes_give_the_same_samples():
 
 
 def test_what_would_take_too_long_is_left_out(monkeypatch):
-    monkeypatch.setattr(import_module("caudal.report.sampling_speed"), "LONGEST", 0.0)
+    monkeypatch.setattr(import_module("caudal.report.speed"), "LONGEST", 0.0)
     flow = MAF(layers=1, hidden=(4,)).build((2,), None)
     first, second = sampling_speed(flow, flow, sizes=(1, 2), seconds=0.0)
     assert first.passes_ms is None

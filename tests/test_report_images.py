@@ -19,11 +19,9 @@ from caudal.flow import Flow
 from caudal.interpolation import coefficients, interpolate, manifold
 from caudal.recipes.multiscale import variational
 from caudal.report import PixelGaussian, evaluate, load_baseline, save_baseline
-from caudal.report.images import gaussian as gaussians
-from caudal.report.images import neighbours
-from caudal.report.images.neighbours import find_neighbours, nearest
-from caudal.report.images.reconstructions import reconstruct
-from caudal.report.images.statistics import shares
+from caudal.report import gaussian as gaussians
+from caudal.report.images import checks
+from caudal.report.images.checks import find_neighbours, nearest, reconstruct, shares
 from image_flows import rows_of, schema_of, tiny_flow, uniform_flow
 
 GRAY = schema_of()
@@ -266,7 +264,7 @@ def test_a_manifold_has_four_corners():
 
 
 def test_neighbours_are_those_of_brute_force(monkeypatch):
-    monkeypatch.setattr("caudal.report.images.neighbours.CHUNK", 7 * 64)
+    monkeypatch.setattr("caudal.report.images.checks.CHUNK", 7 * 64)
     queries, images = rows_of(GRAY, 9, 1).x, rows_of(GRAY, 50).x
     images[13] = queries[4]
     rows, distances = nearest(queries, images)
@@ -287,7 +285,7 @@ def test_copies_are_told_by_their_distance():
 
 
 def test_where_there_are_many_they_are_searched_all_over(monkeypatch):
-    monkeypatch.setattr(neighbours, "PRODUCTS", 0)  # at least 1000 are searched
+    monkeypatch.setattr(checks, "PRODUCTS", 0)  # at least 1000 are searched
     train = rows_of(GRAY, 2500)
     found = find_neighbours(train.x[2400:2401].float(), train.x[3:4], train)
     assert found.training == 834

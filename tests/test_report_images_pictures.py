@@ -17,10 +17,10 @@ from caudal.report import (
     evaluate,
     write_report,
 )
+from caudal.report.images.checks import draw_values
 from caudal.report.images.filmstrip import draw_filmstrip, folder_of, spread, steps_in
-from caudal.report.images.statistics import draw_values
 from caudal.report.images.tiles import Panel, across, draw_panels
-from caudal.report.story import to_png
+from caudal.report.page import to_png
 from caudal.report.style import house_style
 from image_flows import TINY, dataset_of, rows_of, schema_of, tiny_flow
 

@@ -38,20 +38,20 @@ from caudal.report import (
 )
 from caudal.report.audio.copies import beginning, clips_to_copy, draw_copies, encode, whole
 from caudal.report.audio.distilled import compare_copies
-from caudal.report.audio.measures import measure_copies
-from caudal.report.audio.rates import SamplingRate
-from caudal.report.audio.residuals import autocorrelation, find_noise, normal_scores
-from caudal.report.audio.spectra import (
+from caudal.report.audio.measures import (
     level,
     log_spectral_distance,
     loudness_error,
     magnitudes,
+    measure_copies,
     sizes,
     stft_distance,
     treble_difference,
 )
+from caudal.report.audio.pictures import autocorrelation, find_noise, normal_scores
 from caudal.report.audio.teller import _curves
 from caudal.report.numbers import ratio_two_se
+from caudal.report.speed import SamplingRate
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 TELLER = AudioTeller(seconds=0.5)

@@ -13,9 +13,9 @@ from caudal.data import Items, Piece, TableWriter
 from caudal.data.schema import Unit
 from caudal.flow import Flow
 from caudal.report import log_prob_items
-from caudal.report.estimates import off_by, short
+from caudal.report.evaluation import off_by
 from caudal.report.items import noise
-from caudal.report.numbers import a
+from caudal.report.numbers import a, short
 from caudal.training.seeds import check_seed
 
 if TYPE_CHECKING:

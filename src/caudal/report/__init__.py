@@ -12,20 +12,17 @@ from caudal.report.distilled import (
     verdict,
 )
 from caudal.report.evaluation import Evaluation
-from caudal.report.fidelity import Fidelity, measure
+from caudal.report.fidelity import Fidelity, TwoSample, column_distances, measure, two_sample
+from caudal.report.gaussian import Gaussian, PixelGaussian
 from caudal.report.images.filmstrip import Filmstrip
-from caudal.report.images.gaussian import PixelGaussian
 from caudal.report.images.sheets import draw_manifold, unlike
 from caudal.report.images.teller import ImageTeller
 from caudal.report.numbers import duration, number, parameters, plus_minus
-from caudal.report.page import write_report
-from caudal.report.sampling_speed import SamplingSpeed, sampling_speed
+from caudal.report.page import Story, Teller, write_figure, write_report
 from caudal.report.scoring import evaluate, log_prob_items
-from caudal.report.story import Story, Teller, write_figure
-from caudal.report.table.digits import image_side, write_table_manifold
-from caudal.report.table.gaussian import Gaussian
+from caudal.report.speed import SamplingSpeed, sampling_speed
+from caudal.report.table.pictures import image_side, write_table_manifold
 from caudal.report.table.teller import TableTeller
-from caudal.report.two_sample import TwoSample, column_distances, two_sample
 
 __all__ = [
     "AudioTeller",

@@ -1,7 +1,7 @@
 """Baselines: simple densities that a flow is measured against, and their files."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -14,10 +14,9 @@ from caudal.data import Batch, Schema
 from caudal.errors import InputError, one_line
 from caudal.flow import Flow
 
-RIDGE = 1e-6
 _TYPES = {
-    "table": "caudal.report.table.gaussian:Gaussian",
-    "images": "caudal.report.images.gaussian:PixelGaussian",
+    "table": "caudal.report.gaussian:Gaussian",
+    "images": "caudal.report.gaussian:PixelGaussian",
     "audio": "caudal.report.audio.autoregression:Autoregression",
 }
 
@@ -119,36 +118,3 @@ def load_baseline(
     if flow is not None and not baseline.fits(flow, schema):
         raise InputError(f"{path} is of other data than the run's: remove it, it is made anew")
     return baseline
-
-
-def moments(
-    pairs: Iterable[tuple[Tensor, Tensor | None]], full: bool = True
-) -> tuple[int, Tensor, Tensor]:
-    """Count, mean and (biased) covariance of rows [features, y], in float64.
-
-    Unless `full`, only the diagonal of the covariance is computed.
-    """
-    count = 0
-    shift = total = cross = torch.zeros(())
-    for y, features in pairs:
-        rows = (y if features is None else torch.cat([features, y], 1)).double()
-        # Sums about a point inside the data keep their digits; sums about 0 may not.
-        shift = rows.mean(0) if count == 0 else shift
-        rows = rows - shift
-        count += len(rows)
-        total = total + rows.sum(0)
-        cross = cross + (rows.T @ rows if full else rows.square().sum(0))
-    mean = total / count
-    square = torch.outer(mean, mean) if full else mean.square()
-    return count, shift + mean, cross / count - square
-
-
-def cholesky(cov: Tensor) -> tuple[Tensor, bool]:
-    """Cholesky's factor L of cov = L L^T, and whether the diagonal had to be raised to get it."""
-    std = cov.diagonal().clamp(min=0).sqrt()
-    std = torch.where(std > 0, std, 1.0)
-    correlation = cov / std[:, None] / std
-    ridged = bool(torch.linalg.eigvalsh(correlation)[0] < 1e-10)
-    if ridged:
-        correlation = correlation + RIDGE * torch.eye(len(cov), dtype=cov.dtype, device=cov.device)
-    return std[:, None] * torch.linalg.cholesky(correlation), ridged

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from caudal.report.story import Drawn, Story
+from caudal.report.page import Drawn, Story
 from caudal.report.style import DATA, INK, QUIET, SAMPLES, WIDTH, new_figure
 
 if TYPE_CHECKING:
@@ -32,12 +32,6 @@ TERMS = {
 """What stands beside a loss of several terms, which matter more than the gradient's norm."""
 
 
-CURVES = (
-    "{} as training went on, {} is better; the weights with the best validation value were kept. "
-    "The first steps may lie outside the frame."
-)
-
-
 def curves(
     story: Story, losses: str, what: str, scale: float, baseline: str = "one Gaussian"
 ) -> Iterator[Drawn]:
@@ -54,9 +48,12 @@ def curves(
         return
     e, student = story.evaluation, story.distilled is not None
     value = None if e is None or student else e.baseline
-    figure = draw_curves(story.metrics, value, what, scale, baseline)
-    caption = CURVES.format(losses, "higher" if scale < 0 else "lower")
-    yield "curves", "Training", caption, figure
+    caption = (
+        f"{losses} as training went on, {'higher' if scale < 0 else 'lower'} is better; the "
+        f"weights with the best validation value were kept. The first steps may lie outside the "
+        f"frame."
+    )
+    yield "curves", "Training", caption, draw_curves(story.metrics, value, what, scale, baseline)
 
 
 def draw_curves(
@@ -85,13 +82,10 @@ def draw_curves(
         axes.plot(*_series(metrics, key), color=DATA, linewidth=1.2)
         axes.set_title(label, loc="left")
         values = _series(metrics, key)[1]
-        # The first steps of a term are far worse than what follows, and are left out.
-        top = (
-            np.quantile(values[len(values) // 5 :], 0.98)
-            if key.startswith("train")
-            else values.max()
-        )
-        axes.set_ylim(0, 1.1 * float(top) or 1)
+        top = float(values.max())
+        if key.startswith("train"):  # whose first steps are far worse than what follows
+            top = float(np.quantile(values[len(values) // 5 :], 0.98))
+        axes.set_ylim(0, 1.1 * top or 1)
         axes.yaxis.set_major_formatter("{x:g}")
         axes.locator_params(axis="y", nbins=3)
     panels[-1].set_xlabel("step")

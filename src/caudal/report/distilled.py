@@ -13,7 +13,7 @@ from caudal.flow import Flow
 from caudal.report.fidelity import Fidelity, measure
 from caudal.report.items import noise
 from caudal.report.numbers import a, number, plus_minus
-from caudal.report.sampling_speed import SamplingSpeed, sampling_speed
+from caudal.report.speed import SPEED_HEAD, SamplingSpeed, sampling_speed
 
 ROWS, SIZES = 10_000, (1, 1000, 10_000)
 """How many vectors are drawn for measuring, and the sizes of calls that are timed."""
@@ -38,6 +38,7 @@ class ScreenTable(NamedTuple):
     looks: str
 
 
+@dataclass(frozen=True)
 class Distilled(ABC):
     """How a student compares to its teacher.
 
@@ -73,8 +74,13 @@ class Distilled(ABC):
         """All numbers."""
 
     @abstractmethod
+    def measures(self) -> dict[str, Any]:
+        """All numbers by name, for JSON."""
+
     def to_dict(self) -> dict[str, Any]:
         """The content of compare.json."""
+        words = {"teacher": self.teacher, "terms": list(self.terms), "verdict": self.verdict}
+        return words | self.measures()
 
 
 class Samples(NamedTuple):
@@ -90,16 +96,12 @@ class DistilledRows(Distilled):
     """How a student compares to its teacher by density and by samples.
 
     Attributes:
-        teacher: its run.
-        terms: what the student minimised, in words.
         fidelity: how far it is from the teacher.
         speeds: how long samples take.
         samples: of both, in the units of the data.
         one: what a sample is called.
     """
 
-    teacher: str
-    terms: tuple[str, ...]
     fidelity: Fidelity
     speeds: tuple[SamplingSpeed, ...]
     samples: Samples
@@ -119,22 +121,17 @@ class DistilledRows(Distilled):
         return kl, "KL(student||teacher)", f"nats {a(self.one)}"
 
     def tables(self) -> list[ScreenTable]:
-        measures = fidelity_rows(self.fidelity, self.one)
         title = f"Student beside {self.teacher}, {self.fidelity.n:,} samples of each"
         speeds = "Milliseconds to sample, medians, on this machine"
+        rows = fidelity_rows(self.fidelity, self.one)
         return [
-            ScreenTable(title, ["", "", ""], measures, " n "),
-            ScreenTable(speeds, SPEED_HEAD, speed_rows(self.speeds), "nnnnnn"),
+            ScreenTable(title, ["", "", ""], rows, " n "),
+            ScreenTable(speeds, SPEED_HEAD, [speed.words for speed in self.speeds], "nnnnnn"),
         ]
 
-    def to_dict(self) -> dict[str, Any]:
-        return {
-            "teacher": self.teacher,
-            "terms": list(self.terms),
-            "verdict": self.verdict,
-            **self.fidelity.to_dict(),
-            "speed": [speed.to_dict() for speed in self.speeds],
-        }
+    def measures(self) -> dict[str, Any]:
+        speeds = [speed.to_dict() for speed in self.speeds]
+        return self.fidelity.to_dict() | {"speed": speeds}
 
 
 def compare_students(
@@ -196,112 +193,69 @@ def draw_samples(
     return Samples(drawn[0], drawn[1], None if context is None else context.cpu())
 
 
-# --- tables -------------------------------------------------------------------------------------
-
-SPEED_HEAD = [
-    "samples",
-    "teacher, D passes",
-    "teacher, stepping",
-    "student",
-    "D passes / student",
-    "stepping / student",
-]
+# --- tables --------------------------------------------------------------------------------------
 
 
 def fidelity_rows(f: Fidelity, one: str = "row") -> list[list[str]]:
     """Name, value and meaning of each measure."""
-    unit = f"nats {a(one)}"
-    reverse, forward = f"{f.reverse_kl_per_dim:.4f}", f"{f.forward_kl_per_dim:.4f}"
-    kl = plus_minus(f.reverse_kl, f.reverse_two_se)
-    other_kl = plus_minus(f.forward_kl, f.forward_two_se)
-    auc = f"{f.auc:.3f} ± {2 * f.auc_se:.3f}"
+    reverse, forward = (
+        f"nats {a(one)}, {value:.4f} a number: "
+        for value in (f.reverse_kl_per_dim, f.forward_kl_per_dim)
+    )
+    reverse_kl = plus_minus(f.reverse_kl, f.reverse_two_se)
+    forward_kl = plus_minus(f.forward_kl, f.forward_two_se)
     worst = ", ".join(f"{name} {distance:.3f}" for name, distance in f.ks[:WORST])
-    bad, lacks = "what it draws and should not", "what it should draw and does not"
+    parts = "columns" if one == "row" else "pixels"
+    auc = f"{f.auc:.3f} ± {2 * f.auc_se:.3f}"
     tail = "tail of those weights; above 0.7 they are unreliable"
-    low = "of teacher samples, whose density is 5 nats too low"
     return [
-        ["KL(student||teacher)", kl, f"{unit}, {reverse} a number: {bad}"],
-        ["KL(teacher||student)", other_kl, f"{unit}, {forward} a number: {lacks}"],
+        ["KL(student||teacher)", reverse_kl, reverse + "what it draws and should not"],
+        ["KL(teacher||student)", forward_kl, forward + "what it should draw and does not"],
         ["effective size", f"{f.ess:.1%}", "of student samples weighted to be the teacher's"],
         ["Pareto k", number(f.pareto_k, 2), tail],
-        ["missed", f"{f.missed:.2%}", low],
+        ["missed", f"{f.missed:.2%}", "of teacher samples, whose density is 5 nats too low"],
         ["classifier AUC", auc, "telling the two apart; 0.5 cannot"],
-        [
-            "worst columns" if one == "row" else "worst pixels",
-            worst,
-            "Kolmogorov-Smirnov distance",
-        ],
+        [f"worst {parts}", worst, "Kolmogorov-Smirnov distance"],
     ]
 
 
-def speed_rows(speeds: Sequence[SamplingSpeed]) -> list[list[str]]:
-    """Milliseconds of each way of sampling; empty where it would take too long."""
-    return [
-        [
-            f"{s.n:,}",
-            *(number(ms, 2) for ms in (s.passes_ms, s.stepping_ms, s.student_ms)),
-            *("" if r is None else f"{r:,.1f}" for r in (s.passes_ratio, s.stepping_ratio)),
-        ]
-        for s in speeds
-    ]
+# --- the verdict ---------------------------------------------------------------------------------
 
 
-# --- the verdict --------------------------------------------------------------------------------
-
-
-def verdict(fidelity: Fidelity) -> list[str]:
+def verdict(f: Fidelity) -> list[str]:
     """What is wrong with a student and what to try, else what it is good for; a line each."""
-    faults = (_misses(fidelity), _heavy(fidelity), _wide(fidelity), _zero(fidelity))
-    return [fault for fault in faults if fault] or [_use(fidelity)]
-
-
-def _misses(f: Fidelity) -> str:
-    """Samples of the teacher that the student hardly draws.
-
-    Where whole modes are missing, the weights of what is drawn are even, as the student fits the
-    other modes. Where the student is too narrow, weights grow from the middle outwards.
-    """
-    if not (f.missed > MISSES and f.forward_kl > TWICE * f.reverse_kl):
-        return ""
-    how = (
-        f"it hardly ever draws {f.missed:.1%} of the teacher's samples (forward KL "
-        f"{_nats(f.forward_kl)} nats, reverse {_nats(f.reverse_kl)})"
-    )
-    if f.ess >= TAME and not f.pareto_k > HEAVY:
-        return f"dropped modes: {how}; train it on the teacher's samples (forward KL) as well"
-    return (
-        f"collapsed, too narrow: {how}; train it on the teacher's samples (forward KL) as well, "
-        f"or at a lower learning rate"
-    )
-
-
-def _heavy(f: Fidelity) -> str:
-    if not f.pareto_k > HEAVY or _misses(f):
-        return ""
-    return (
-        f"heavy weights: Pareto k {number(f.pareto_k, 2)} > {HEAVY}, as its tails are too light "
-        f"in places, so weighted and corrected samples are not reliable; train it longer with "
-        f"some forward KL, or with more layers"
-    )
-
-
-def _wide(f: Fidelity) -> str:
-    if not (f.reverse_kl > max(NOTICED, TWICE * f.forward_kl)):
-        return ""
-    return (
-        f"too wide: it draws samples that the teacher hardly ever draws (reverse KL "
-        f"{_nats(f.reverse_kl)} nats, forward {_nats(f.forward_kl)}); train it longer, with "
-        f"more weight on the reverse KL, or correct its samples (`exact`)"
-    )
-
-
-def _zero(f: Fidelity) -> str:
-    if f.forward_kl < math.inf or _misses(f):
-        return ""
-    return (
-        "zero density: some samples of the teacher have density 0 under the student, which makes "
-        "the forward KL infinite; check that both have the same supports, or train it in float64"
-    )
+    reverse, forward = _nats(f.reverse_kl), _nats(f.forward_kl)
+    misses = f.missed > MISSES and f.forward_kl > TWICE * f.reverse_kl
+    heavy, faults = f.pareto_k > HEAVY, []
+    if misses:
+        # Where whole modes are missing, the weights of what is drawn are even, as the student fits
+        # the other modes. Where it is too narrow, weights grow from the middle outwards.
+        dropped = f.ess >= TAME and not heavy
+        faults.append(
+            f"{'dropped modes' if dropped else 'collapsed, too narrow'}: it hardly ever draws "
+            f"{f.missed:.1%} of the teacher's samples (forward KL {forward} nats, reverse "
+            f"{reverse}); train it on the teacher's samples (forward KL) as well"
+            f"{'' if dropped else ', or at a lower learning rate'}"
+        )
+    elif heavy:
+        faults.append(
+            f"heavy weights: Pareto k {number(f.pareto_k, 2)} > {HEAVY}, as its tails are too "
+            f"light in places, so weighted and corrected samples are not reliable; train it "
+            f"longer with some forward KL, or with more layers"
+        )
+    if f.reverse_kl > max(NOTICED, TWICE * f.forward_kl):
+        faults.append(
+            f"too wide: it draws samples that the teacher hardly ever draws (reverse KL "
+            f"{reverse} nats, forward {forward}); train it longer, with more weight on the "
+            f"reverse KL, or correct its samples (`exact`)"
+        )
+    if f.forward_kl == math.inf and not misses:
+        faults.append(
+            "zero density: some samples of the teacher have density 0 under the student, which "
+            "makes the forward KL infinite; check that both have the same supports, or train it "
+            "in float64"
+        )
+    return faults or [_use(f)]
 
 
 def _use(f: Fidelity) -> str:

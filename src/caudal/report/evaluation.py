@@ -5,8 +5,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from caudal.data.schema import NATS, Unit
-from caudal.report.estimates import estimate_sentence, noise_sentence, upper_bound
-from caudal.report.numbers import a, duration, number, plain, plus_minus
+from caudal.report.numbers import a, duration, number, plain, plus_minus, short
 
 OUTSIDE = (
     "outside the support of the data, where the density is 0, or too far from the data for the "
@@ -209,37 +208,26 @@ class Evaluation:
                 f"Log-likelihoods are means in nats {a(self.one)}, in the units of the data, ± "
                 f"two standard errors; more is better."
             )
+        if self.rate is None or self.duration is None:
+            elements = f"{self.elements:,} elements; the mean over {self.many}"
+            divided, density = f"{a(self.one)}, divided by its {elements}", ""
+            alike = f"{self.bits}-bit pixels and the same kind of dequantisation"
+        else:
+            total = f"{self.samples:,} samples ({duration(self.duration)})"
+            divided = f"all {self.many}, divided by their {total},"
+            density = (
+                f"A sample has {number(self.nats_per_sample)} nats, as a mass of whole "
+                f"{self.bits}-bit numbers; as a density of amplitudes in [−1, 1] it has "
+                f"{number(self.density_nats_per_sample)}. "
+            )
+            alike = f"the same clips, at {self.bits} bits and {self.rate / 1000:g} kHz"
         name = self.unit.name.capitalize()
         nats = plus_minus(self.log_prob, self.log_prob_two_se, 2)
         return (
-            f"{name}: −log₂ of the probability of {self._divided} ± two standard errors. Fewer is "
-            f"better. An average {self.one} has {nats} nats. {self._density}To be compared only "
-            f"with figures of {self._alike}."
+            f"{name}: −log₂ of the probability of {divided} ± two standard errors. Fewer is "
+            f"better. An average {self.one} has {nats} nats. {density}To be compared only "
+            f"with figures of {alike}."
         )
-
-    @property
-    def _divided(self) -> str:
-        if self.samples is None or self.duration is None:
-            elements = f"{self.elements:,} elements; the mean over {self.many}"
-            return f"{a(self.one)}, divided by its {elements}"
-        total = f"{self.samples:,} samples ({duration(self.duration)})"
-        return f"all {self.many}, divided by their {total},"
-
-    @property
-    def _density(self) -> str:
-        if self.nats_per_sample is None:
-            return ""
-        return (
-            f"A sample has {number(self.nats_per_sample)} nats, as a mass of whole "
-            f"{self.bits}-bit numbers; as a density of amplitudes in [−1, 1] it has "
-            f"{number(self.density_nats_per_sample)}. "
-        )
-
-    @property
-    def _alike(self) -> str:
-        if self.rate is not None:
-            return f"the same clips, at {self.bits} bits and {self.rate / 1000:g} kHz"
-        return f"{self.bits}-bit pixels and the same kind of dequantisation"
 
     @property
     def outside(self) -> str:
@@ -249,3 +237,52 @@ class Evaluation:
             return ""
         items = f"1 {self.one} scores" if n == 1 else f"{n:,} {self.many} score"
         return f"{items} −∞: {OUTSIDE}."
+
+
+# --- what noise and estimates do -----------------------------------------------------------------
+
+
+def estimate_sentence(e: Evaluation) -> str:
+    """What being an estimate does to an evaluation; empty where it is none."""
+    if e.estimate_std is None:
+        return ""
+    unit = e.unit.name
+    start = "The log-det is an unbiased estimate"
+    if e.bias_bound is not None:
+        off = off_by(e.bias_bound, unit if e.unit.bits else f"{unit} {a(e.one)}")
+        start = f"The log-det is a biased estimate, {off}"
+    if not e.estimate_std > 0:  # or it is not known, as no item is inside
+        return start + "."
+    return (
+        f"{start}: drawn again, it moves one {e.one} by ± {short(e.estimate_std)} {unit} (s.d.), "
+        f"the mean by ± {short(e.estimate_two_se)} (2 s.e.)."
+    )
+
+
+def noise_sentence(e: Evaluation) -> str:
+    """Where a score is a lower bound because noise fills steps, and what that noise does."""
+    if e.noise_std is None and "lower bound" not in e.kind:
+        return ""
+    draws = "one draw" if e.draws == 1 else f"{e.draws} draws"
+    bound = "a lower bound, bits an upper one" if e.unit.bits else "a lower bound"
+    missing = "" if e.unit.bits else " or are missing"
+    moves = ""
+    if e.noise_two_se is not None and math.isfinite(e.noise_two_se):
+        moves = f", which moves the mean by ± {short(e.noise_two_se)}"
+    return (
+        f"The likelihood is {bound}: values that come in steps{missing} are filled with noise, "
+        f"{draws} {a(e.one)}{moves}."
+    )
+
+
+def upper_bound(kind: str) -> str:
+    """The kind of a code length in bits, where its log-density is a lower bound of this kind."""
+    words = kind.replace("a lower", "an upper").replace("lower", "upper")
+    return f"{'a' if kind.startswith('biased') else 'an'} {words}"
+
+
+def off_by(bound: float, unit: str = "nats a row") -> str:
+    """How far an estimate is off by its bias, in words."""
+    if not math.isfinite(bound):
+        return "off without a limit"
+    return f"off by at most {short(bound)} {unit}"

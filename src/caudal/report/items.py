@@ -1,6 +1,5 @@
 """Going through data item by item: rows of a table, whole images, whole clips."""
 
-import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -16,18 +15,12 @@ Track = Callable[[Iterable[Any], str, float | None], Iterable[Any]]
 NUMBERS = 1 << 20  # of a batch of images, at most
 
 
-def n_batches(source: Source, limit: int | None = None) -> int:
-    """How many batches `source.items(limit)` gives."""
-    n = source.n_items if limit is None else min(limit, source.n_items)
-    return math.ceil(n / source.items_at_a_time)
-
-
 def batch_of(clip: Clip) -> Batch:
     """A clip as a batch of one."""
     return Batch(clip.x[None], None if clip.context is None else clip.context[None])
 
 
-def some_rows(source: Source, n: int, seed: int = 0) -> Source:
+def some_rows(source: Source, n: int, seed: int = 0) -> Rows:
     """At most n items: images at random, vectors, which may be streamed, always the same ones."""
     if isinstance(source, Rows) and source.row_numbers is not None:
         chosen = permutation(len(source), seed)[:n].to(source.x.device)

@@ -1,16 +1,184 @@
-"""The report of a run: one page to keep or to send, and its pictures and sounds as files."""
+"""The report of a run: what it tells, and the page that shows it."""
 
 import base64
-from collections.abc import Iterator
+import io
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib import metadata, resources
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from caudal import files
+from caudal.errors import as_flags
+from caudal.flow import Flow
+from caudal.recipes import Recipe
 from caudal.report.baseline import baseline_type
-from caudal.report.distilled import ScreenTable
+from caudal.report.distilled import Distilled, ScreenTable
+from caudal.report.evaluation import Evaluation
 from caudal.report.numbers import duration, parameters, short
-from caudal.report.story import Beside, Block, Contents, Picture, Section, Story, Teller
+from caudal.report.style import house_style
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True)
+class Story:
+    """One run, from its command to its samples.
+
+    Attributes:
+        name: of the run, its folder's.
+        recipe: that built the flow.
+        flow: as trained.
+        dataset: that it was trained on.
+        evaluation: on items that training has not seen; None where scoring takes too long.
+        metrics: the lines of metrics.jsonl.
+        command: that makes this run again.
+        config: the run's config.yaml.
+        seconds: that training took, or None if that is not known.
+        seed: of training.
+        folder: of the run, in which training may have left pictures; or None.
+        distilled: for a student, how it compares to its teacher.
+    """
+
+    name: str
+    recipe: Recipe
+    flow: Flow
+    dataset: Any
+    evaluation: Evaluation | None
+    metrics: Sequence[Mapping[str, Any]]
+    command: str
+    config: str
+    seconds: float | None
+    seed: int
+    folder: Path | None = None
+    distilled: Distilled | None = None
+
+
+# --- the parts of a page -------------------------------------------------------------------------
+
+
+class Picture(NamedTuple):
+    """A picture with its place in the report.
+
+    Attributes:
+        name: of its file, without suffix.
+        title: above it.
+        caption: under the title: how to read it.
+        png: the picture.
+    """
+
+    name: str
+    title: str
+    caption: str
+    png: bytes
+
+
+class Sound(NamedTuple):
+    """A sound file to play in the page: its name, the name's colour, seconds, and FLAC bytes."""
+
+    title: str
+    colour: str
+    seconds: float
+    flac: bytes
+
+
+class Beside(NamedTuple):
+    """Tables side by side, each under its title; `colours` are "data" or "samples"."""
+
+    tables: Sequence[ScreenTable]
+    colours: Sequence[str]
+
+
+Block = str | Picture | ScreenTable | Beside | Sequence[Sound]
+"""A paragraph, a picture, tables, or players side by side."""
+
+
+@dataclass(frozen=True)
+class Section:
+    """A headed part of the page.
+
+    Attributes:
+        title: its heading.
+        caption: how to read it; may be empty.
+        blocks: what is in it.
+    """
+
+    title: str
+    caption: str
+    blocks: Sequence[Block]
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What only one kind of data has to tell.
+
+    Attributes:
+        headline: what was modelled, and on how many items.
+        sections: in their order on the page.
+        pictures: that are written to the folder `pictures`.
+        notes: what the reader should know.
+        files: other files to write beside the page, by their path in the folder.
+    """
+
+    headline: str
+    sections: Sequence[Section]
+    pictures: Sequence[Picture]
+    notes: Sequence[str] = ()
+    files: Mapping[str, bytes] = field(default_factory=dict)
+
+
+class Teller(ABC):
+    """Tells the story of a run on one kind of data."""
+
+    many: ClassVar[str]
+
+    @abstractmethod
+    def tell(self, story: Story) -> Contents:
+        """Draws the pictures, in `house_style`, and writes the captions."""
+
+    def parts(self, story: Story) -> str:
+        """How many items there are in the three parts; clips count whole, not by crops."""
+        data = story.dataset
+        sizes = (part.n_items for part in (data.train, data.valid, data.test))
+        return "{:,} training, {:,} validation, {:,} test ".format(*sizes) + self.many
+
+
+Drawn = tuple[str, str, str, "Figure"]
+"""Name, title and caption of a picture, and the picture."""
+
+
+def render(figures: Iterable[Drawn]) -> list[Picture]:
+    """Pictures of figures that are drawn as they are asked for."""
+    with house_style():
+        return [
+            Picture(name, title, caption, to_png(fig)) for name, title, caption, fig in figures
+        ]
+
+
+def picture_sections(pictures: Iterable[Picture]) -> Iterator[Section]:
+    """Each picture in a section of its own."""
+    return (Section(picture.title, picture.caption, [picture]) for picture in pictures)
+
+
+def to_png(figure: "Figure") -> bytes:
+    """The bytes of a PNG file."""
+    buffer = io.BytesIO()
+    # Without the version and the date, the same run gives the same bytes.
+    figure.savefig(buffer, format="png", metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def write_figure(path: Path, draw: "Callable[[], Figure]") -> None:
+    """Draws a figure in the house style, and writes it in the format of its suffix, atomically."""
+    kind = path.suffix[1:].casefold()
+    metadata = {"Software": None} if kind == "png" else None
+    with house_style(), files.atomic(path) as temporary:
+        draw().savefig(temporary, format=kind, metadata=metadata)
+
+
+# --- the page ------------------------------------------------------------------------------------
 
 
 class Card(NamedTuple):
@@ -43,6 +211,7 @@ def _page(story: Story, contents: Contents) -> str:
     )
     environment.filters["base64"] = lambda data: base64.b64encode(data).decode("ascii")
     environment.filters["kind"] = _kind
+    environment.filters["flags"] = as_flags
     return environment.from_string(_resource("page.html")).render(
         story=story,
         contents=contents,

@@ -17,16 +17,16 @@ from caudal.errors import InputError, NumericalError
 from caudal.flow import Flow
 from caudal.losses import bits_per_dim, discretized_log_prob, is_discretizable
 from caudal.report.baseline import Baseline, baseline_type
-from caudal.report.estimates import REDRAWN, estimate_errors, noise_errors
 from caudal.report.evaluation import Evaluation
 from caudal.report.items import (
     Track,
-    n_batches,
     noise,
     place,
     some_rows,
 )
 from caudal.report.numbers import mean_two_se, ratio_two_se
+
+REDRAWN, REDRAWS = 256, 4  # items that are scored again, and how often each
 
 
 @torch.no_grad()
@@ -62,7 +62,8 @@ def evaluate(
     flow.eval()
     batches: Iterable[Batch] = source.items(limit)
     if track is not None:
-        batches = track(batches, "evaluating", n_batches(source, limit))
+        n = source.n_items if limit is None else min(limit, source.n_items)
+        batches = track(batches, "evaluating", math.ceil(n / source.items_at_a_time))
     scored = _scores(flow, batches, baseline, draws, seed)
     if not scored:
         raise InputError(f"no {split} {schema.many} to evaluate")
@@ -146,8 +147,7 @@ def _summary(
     more: dict[str, Any] = {}
     if fixed:
         some = some_rows(source, REDRAWN, seed)
-        more |= noise_errors(flow, some, n, seed + 1, units.nats)
-        more |= estimate_errors(flow, some, n, seed + 1, units.nats)
+        more |= _errors(flow, some, n, seed + 1, units.nats)
     if draws > 1 and unit.bits and not flow.estimated:
         more["importance"] = units.mean(importance, scores[:, 4])[0]
     if not mass.isnan().any():
@@ -208,6 +208,51 @@ def kind_of(flow: Flow) -> str:
         return flow.kind
     variational = isinstance(flow.dequantization, VariationalDequantization)
     return f"{flow.kind} ({'variational' if variational else 'uniform'} dequantisation)"
+
+
+# --- what noise and estimates do -----------------------------------------------------------------
+
+
+def _errors(flow: Flow, some: Source, n: int, seed: int, nats: float) -> dict[str, float]:
+    """How far noise between steps and an estimated log-det move an item, and the mean of n draws.
+
+    Args:
+        flow: in eval mode.
+        some: items to score again with other noise.
+        n: how many draws the mean is taken over.
+        seed: of the noise.
+        nats: how many make one unit of the result.
+    """
+    errors: dict[str, float] = {}
+    sources = ("noise", flow.dequantization is not None), ("estimate", flow.estimated)
+    for name in (name for name, there in sources if there):
+        std = _std(flow, some, seed, held=name == "estimate") / nats
+        errors |= {f"{name}_std": std, f"{name}_two_se": 2 * std / math.sqrt(max(n, 1))}
+    if flow.estimated and flow.kind.startswith("biased"):
+        errors["bias_bound"] = flow.bias_bound() / nats
+    return errors
+
+
+@torch.no_grad()
+def _std(flow: Flow, some: Source, seed: int, held: bool) -> float:
+    """Standard deviation of an item's score over draws, NaN if no item is always finite.
+
+    If `held`, only the estimate is drawn again, not the noise between steps.
+    """
+    generator, drawn = noise(flow, seed), []
+    for batch in some.items():
+        x, context = place(flow, batch)
+        scored = flow.continuous() if held else flow
+        y = flow.lift(x, generator)[0] if held else x
+        scores = [scored.log_prob(y, context, generator).double() for _ in range(REDRAWS)]
+        drawn.append(torch.stack(scores).cpu())
+    scored_again = torch.cat(drawn, 1)  # (REDRAWS, N)
+    inside = scored_again[:, scored_again.isfinite().all(0)]
+    # The root of the mean variance, which few draws do not bias.
+    return float(inside.var(0).mean().sqrt()) if inside.numel() else math.nan
+
+
+# --- units ---------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)

@@ -136,7 +136,7 @@ def amplitudes(x: Tensor, schema: AudioSchema) -> Tensor:
     return torch.from_numpy(schema.decode(x[None])[0]).float() / schema.full_scale
 
 
-# --- files --------------------------------------------------------------------------------------
+# --- files ---------------------------------------------------------------------------------------
 
 
 def encode(wave: Tensor, rate: int, kind: str = "WAV") -> bytes:

@@ -19,10 +19,10 @@ from caudal.report.audio.measures import (
     measure_copies,
     with_error,
 )
-from caudal.report.audio.rates import SamplingRate, sampling_rates
 from caudal.report.distilled import Distilled, ScreenTable
 from caudal.report.items import Track, batch_of, noise
 from caudal.report.numbers import number, plain, ratio_two_se, signed
+from caudal.report.speed import RATES_HEAD, SamplingRate, sampling_rates
 from caudal.training.dressing import undressed
 
 COMPARED, KL_CLIPS = 16, 64  # test clips that both copy, and for which the KL is computed
@@ -32,11 +32,9 @@ QUIET, DULL = 3.0, 6.0  # dB below the originals from which the verdict mentions
 
 @dataclass(frozen=True, repr=False)
 class DistilledAudio(Distilled):
-    """How a student compares to its teacher.
+    """How a student of sounds compares to its teacher.
 
     Attributes:
-        teacher: its run.
-        terms: what the student minimised, in words.
         kl: KL(student||teacher), nats a sample.
         kl_two_se: two standard errors of it.
         of_teacher: how far the teacher's copies are from the originals.
@@ -45,8 +43,6 @@ class DistilledAudio(Distilled):
         teacher_copies, student_copies: copies of the same clips by both.
     """
 
-    teacher: str
-    terms: tuple[str, ...]
     kl: float
     kl_two_se: float
     of_teacher: CopyMeasures
@@ -79,9 +75,11 @@ class DistilledAudio(Distilled):
         title = f"Student beside {self.teacher}, {clips} test clips of each"
         tables = [ScreenTable(title, ["", "teacher", "student", ""], rows, " nn ")]
         if self.speeds:
-            rates = [speed.words for speed in self.speeds]
-            how_fast = "How fast each draws, on the device named"
-            tables.append(ScreenTable(how_fast, RATES_HEAD, rates, "  nnnn"))
+            title, rates = (
+                "How fast each draws, on the device named",
+                [s.words for s in self.speeds],
+            )
+            tables.append(ScreenTable(title, RATES_HEAD, rates, "  nnnn"))
         return tables
 
     def _kl(self, digits: int) -> str:
@@ -89,20 +87,14 @@ class DistilledAudio(Distilled):
         error = "" if math.isnan(self.kl_two_se) else f" ± {number(self.kl_two_se, digits)}"
         return number(self.kl, digits) + error
 
-    def to_dict(self) -> dict[str, Any]:
+    def measures(self) -> dict[str, Any]:
         return {
-            "teacher": self.teacher,
-            "terms": list(self.terms),
-            "verdict": self.verdict,
             "kl_per_sample": plain(self.kl),
             "kl_per_sample_two_se": plain(self.kl_two_se),
             "teacher_copies": self.of_teacher.to_dict(),
             "student_copies": self.of_student.to_dict(),
             "speed": [speed.to_dict() for speed in self.speeds],
         }
-
-
-RATES_HEAD = ["", "on", "seconds of sound", "took (s)", "samples a second", "times real time"]
 
 
 def compare_audio(

@@ -9,21 +9,22 @@ from caudal.base import Independent
 from caudal.report.audio.copies import Copy, clips_to_copy, draw_copies, encode, sound_files
 from caudal.report.audio.distilled import DistilledAudio
 from caudal.report.audio.measures import copy_table, measure_copies
-from caudal.report.audio.residuals import draw_noise, find_noise
-from caudal.report.audio.spectrograms import (
+from caudal.report.audio.pictures import (
     TEACHER,
     Side,
     caption_of,
     draw_averages,
+    draw_noise,
     draw_spectrograms,
+    find_noise,
     sounds_of,
     top_of,
 )
-from caudal.report.audio.spectrograms import Sound as Wave
+from caudal.report.audio.pictures import Sound as Wave
 from caudal.report.curves import curves
 from caudal.report.items import Track
 from caudal.report.numbers import duration
-from caudal.report.story import (
+from caudal.report.page import (
     Block,
     Contents,
     Drawn,
@@ -108,7 +109,7 @@ class AudioTeller(Teller):
         return f"{what}; {self.parts(story)}, {duration(samples / schema.rate)} in all"
 
 
-# --- pictures -----------------------------------------------------------------------------------
+# --- pictures ------------------------------------------------------------------------------------
 
 
 def _figures(heard: _Heard) -> Iterator[Drawn]:
@@ -156,7 +157,7 @@ def _curves(story: Story) -> Iterator[Drawn]:
         yield from curves(story, "Mean bits a sample", "bits/sample", scale, baseline)
 
 
-# --- sounds -------------------------------------------------------------------------------------
+# --- sounds --------------------------------------------------------------------------------------
 
 
 def _sounds(heard: _Heard) -> Iterator[Section]:

@@ -14,7 +14,7 @@ from caudal import files
 from caudal.data import ImageSchema
 from caudal.errors import InputError
 from caudal.flow import Flow
-from caudal.report.images.draw import classes_of, sample_images, view
+from caudal.report.images.sheets import classes_of, sample_images, view
 from caudal.report.images.tiles import Panel, draw_panels, row_of, split_row
 
 if TYPE_CHECKING:
@@ -65,11 +65,6 @@ class Filmstrip:
 def folder_of(run: Path) -> Path:
     """Where a run folder has the pictures of its training."""
     return run / "pictures" / "training"
-
-
-def has_filmstrip(folder: Path) -> bool:
-    """Whether there are pictures of several steps."""
-    return len(steps_in(folder)) > 1
 
 
 def steps_in(folder: str | Path) -> dict[int, Path]:

@@ -1,6 +1,7 @@
 """Sheets of images: samples beside data, temperatures, a student beside its teacher, manifolds."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,19 +13,85 @@ from caudal.data.source import permutation
 from caudal.flow import Flow
 from caudal.interpolation import manifold
 from caudal.report.distilled import Samples
-from caudal.report.images.draw import (
-    Classes,
-    classes_of,
-    members,
-    sample_images,
-    some_images,
-    view,
-)
 from caudal.report.images.tiles import APART, Panel, across, draw_panels, grid_of
+from caudal.report.items import NUMBERS, noise, some_rows
 from caudal.report.style import DATA, SAMPLES
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+
+@torch.no_grad()
+def sample_images(
+    flow: Flow,
+    schema: ImageSchema,
+    n: int,
+    context: Tensor | None = None,
+    temperature: float = 1.0,
+    seed: int = 0,
+) -> Tensor:
+    """N samples (n, C, H, W) on the CPU, of a flow that is put into eval mode.
+
+    `context` has n rows, or is None.
+    """
+    flow.eval()
+    generator, size = noise(flow, seed), max(1, NUMBERS // schema.countable)
+    like = flow.base.like
+    drawn = []
+    for start in range(0, n, size):
+        part = None if context is None else context[start : start + size].to(like)
+        count = min(size, n - start)
+        drawn.append(flow.sample(count, part, temperature, generator).cpu())
+    return torch.cat(drawn)
+
+
+def view(schema: ImageSchema, x: Tensor) -> np.ndarray:
+    """Images to look at (N, H, W, C); values that are not finite are black."""
+    return schema.decode(x.float().nan_to_num(0.0, schema.levels - 1, 0.0))
+
+
+def broken(x: Tensor) -> int:
+    """How many images have values that are not finite."""
+    return int((~x.isfinite()).flatten(1).any(1).sum())
+
+
+@dataclass(frozen=True)
+class Classes:
+    """The classes of images that are shown: their names, and their codes (K,)."""
+
+    names: Sequence[str]
+    codes: Tensor
+
+    def context(self, each: int) -> Tensor:
+        """Context (K each, 1) of `each` images of every class, class by class."""
+        return self.codes.repeat_interleave(each).unsqueeze(1)
+
+    def cycled(self, n: int) -> Tensor:
+        """Context (n, 1) of n images, with the classes in turn."""
+        return self.codes[torch.arange(n) % len(self.codes)].unsqueeze(1)
+
+
+def classes_of(schema: ImageSchema, most: int = 10) -> Classes | None:
+    """The classes that the flow is conditioned on; of many, `most` that are evenly chosen."""
+    if len(schema.context) != 1 or not schema.context[0].categories:
+        return None
+    names = [str(name) for name in schema.context[0].categories]
+    chosen = np.linspace(0, len(names) - 1, min(most, len(names))).round().astype(int)
+    return Classes([names[i] for i in chosen], torch.from_numpy(chosen).float())
+
+
+def members(rows: Rows, contexts: Tensor, classes: Classes, each: int) -> tuple[Tensor, Tensor]:
+    """The first images of each class (K, each, C, H, W), and which there are (K, each)."""
+    images = rows.x.new_zeros(len(classes.codes), each, *rows.x.shape[1:])
+    there = torch.zeros(len(classes.codes), each, dtype=torch.bool)
+    for i, code in enumerate(classes.codes):
+        first = (contexts[:, 0].cpu() == code).nonzero()[:each, 0]
+        images[i, : len(first)] = rows.x[first.to(rows.x.device)]
+        there[i, : len(first)] = True
+    return images, there
+
+
+# --- sheets --------------------------------------------------------------------------------------
 
 ROWS = 8
 TEMPERATURES = (0.5, 0.7, 0.85, 1.0)
@@ -41,7 +108,7 @@ def draw_samples(flow: Flow, schema: ImageSchema, rows: Rows, seed: int = 0) -> 
         left = Panel(data, "data", DATA, rows=classes.names, shown=shown.numpy())
     else:
         columns = across(schema.shape[2], ROWS, 2)
-        chosen = some_images(rows, columns * ROWS)
+        chosen = some_rows(rows, columns * ROWS)
         left = Panel(grid_of(view(schema, chosen.x), columns), "data", DATA)
         drawn = sample_images(flow, schema, len(chosen), chosen.context, seed=seed)
     samples = grid_of(view(schema, drawn), left.tiles.shape[1])
@@ -71,7 +138,7 @@ def draw_students(samples: Samples, schema: ImageSchema) -> "Figure":
     return draw_panels(panels)
 
 
-# --- between four images ------------------------------------------------------------------------
+# --- between four images -------------------------------------------------------------------------
 
 
 def draw_manifold(

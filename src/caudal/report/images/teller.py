@@ -9,10 +9,9 @@ from torch import Tensor
 from caudal.data import Rows
 from caudal.report.curves import curves
 from caudal.report.distilled import DistilledRows
-from caudal.report.images import filmstrip, neighbours, reconstructions, sheets
-from caudal.report.images.draw import broken, sample_images, some_images
-from caudal.report.images.statistics import draw_moments, draw_values
-from caudal.report.story import Contents, Drawn, Story, Teller, picture_sections, render
+from caudal.report.images import checks, filmstrip, sheets
+from caudal.report.items import some_rows
+from caudal.report.page import Contents, Drawn, Story, Teller, picture_sections, render
 
 POOL = 256  # test images, and samples, that are measured
 PIXELS = 2**20  # of all of them: fewer images where they are large
@@ -41,24 +40,24 @@ def _figures(story: Story) -> Iterator[Drawn]:
     if isinstance(story.distilled, DistilledRows):
         drawn = sheets.draw_students(story.distilled.samples, schema)
         yield "teacher-images", "Student and teacher", TEACHER, drawn
-    test = some_images(data.test, _pool(schema.countable), seed)
-    sampled = sample_images(flow, schema, len(test), test.context, seed=seed + 1)
+    test = some_rows(data.test, _pool(schema.countable), seed)
+    sampled = sheets.sample_images(flow, schema, len(test), test.context, seed=seed + 1)
     drawn = sheets.draw_samples(flow, schema, data.test, seed)
     yield "samples", "Samples beside data", _samples(story, sampled), drawn
     drawn = sheets.draw_temperatures(flow, schema, seed)
     yield "temperatures", "Temperature", TEMPERATURES, drawn
     yield _manifold(story)
     sampled = sampled.nan_to_num(0.0)
-    near = neighbours.find_neighbours(sampled, test.x, data.train)
-    drawn = neighbours.draw_neighbours(near, schema, data.train)
+    near = checks.find_neighbours(sampled, test.x, data.train)
+    drawn = checks.draw_neighbours(near, schema, data.train)
     yield "neighbours", "Nearest training images", _neighbours(near), drawn
     yield _reconstructions(story, test)
     yield from _filmstrip(story)
     yield from _curves(story)
     n = f"{len(test):,}"
-    drawn = draw_values(test.x, sampled, schema)
+    drawn = checks.draw_values(test.x, sampled, schema)
     yield "values", "Pixel values", VALUES.format(n), drawn
-    drawn = draw_moments(test.x, sampled, schema)
+    drawn = checks.draw_moments(test.x, sampled, schema)
     yield "moments", "Mean and spread of each pixel", MOMENTS.format(n), drawn
 
 
@@ -70,7 +69,7 @@ def _samples(story: Story, sampled: Tensor) -> str:
     caption = "Test images beside samples at temperature 1, both chosen at random."
     if story.dataset.schema.context:
         caption += " Each row has one class."
-    if lost := broken(sampled):
+    if lost := sheets.broken(sampled):
         caption += (
             f" {lost:,} of {len(sampled):,} samples have values that are not finite, which are "
             f"black in the pictures: from noise to data, the flow is unstable."
@@ -86,7 +85,7 @@ def _manifold(story: Story) -> Drawn:
     return "manifold", "Between four images", caption, drawn
 
 
-def _neighbours(near: neighbours.Neighbours) -> str:
+def _neighbours(near: checks.Neighbours) -> str:
     sampled, test = near.medians
     return NEIGHBOURS.format(
         training=f"{near.training:,}",
@@ -98,9 +97,9 @@ def _neighbours(near: neighbours.Neighbours) -> str:
 
 
 def _reconstructions(story: Story, test: Rows) -> Drawn:
-    some = some_images(test, 12)
-    back = reconstructions.reconstruct(story.flow, some, story.seed)
-    drawn = reconstructions.draw_reconstructions(back, story.dataset.schema)
+    some = some_rows(test, 12)
+    back = checks.reconstruct(story.flow, some, story.seed)
+    drawn = checks.draw_reconstructions(back, story.dataset.schema)
     exact = "every image came back as it was"
     if back.changed:
         exact = f"{back.changed:,} of {back.images.numel():,} pixel values came back different"
@@ -110,17 +109,16 @@ def _reconstructions(story: Story, test: Rows) -> Drawn:
 
 def _filmstrip(story: Story) -> Iterator[Drawn]:
     folder = story.folder and filmstrip.folder_of(story.folder)
-    if folder and filmstrip.has_filmstrip(folder):
+    if folder and len(filmstrip.steps_in(folder)) > 1:
         drawn = filmstrip.draw_filmstrip(folder)
         yield "filmstrip", "Samples as training went on", FILMSTRIP, drawn
 
 
 def _curves(story: Story) -> Iterator[Drawn]:
     if story.distilled is not None:
-        yield from curves(story, LOSSES, "loss (nats)", 1.0)
-    else:
-        scale = 1 / (story.dataset.schema.countable * math.log(2))
-        yield from curves(story, "Mean bits/dim", "bits/dim", scale)
+        return curves(story, LOSSES, "loss (nats)", 1.0)
+    scale = 1 / (story.dataset.schema.countable * math.log(2))
+    return curves(story, "Mean bits/dim", "bits/dim", scale)
 
 
 TEACHER = "As many samples of the teacher as of the student, for the same contexts; no data."

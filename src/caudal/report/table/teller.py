@@ -10,8 +10,9 @@ import numpy as np
 from caudal.data import Column
 from caudal.report.curves import curves
 from caudal.report.distilled import DistilledRows, ScreenTable
+from caudal.report.fidelity import by_chance
 from caudal.report.numbers import count, span
-from caudal.report.story import (
+from caudal.report.page import (
     Beside,
     Contents,
     Drawn,
@@ -21,16 +22,18 @@ from caudal.report.story import (
     picture_sections,
     render,
 )
-from caudal.report.table import digits, marginals, pairs
+from caudal.report.table import pictures
 from caudal.report.table.comparison import (
+    MOST,
     ROWS,
     Comparison,
     Distance,
     compare,
     compare_flows,
     distances,
+    draw_marginals,
+    spikes,
 )
-from caudal.report.two_sample import by_chance
 
 PREVIEW = 6  # rows of each side
 MOST_COLUMNS = 12  # of such rows
@@ -46,51 +49,44 @@ class TableTeller(Teller):
 
     def tell(self, story: Story) -> Contents:
         comparison = compare(story.flow, story.dataset, rows=self.rows)
-        pictures = render(_figures(story, comparison))
-        sections = [
-            *_samples(comparison),
-            *picture_sections(pictures),
-            _columns(story, comparison),
-        ]
+        drawn = render(_figures(story, comparison))
+        sections = [*_samples(comparison), *picture_sections(drawn), _columns(story, comparison)]
         schema = story.dataset.schema
         what = count(len(schema.columns), "column", "columns")
         if schema.context:
             what += f" given {', '.join(column.name for column in schema.context)}"
-        return Contents(f"{what}; {self.parts(story)}", sections, pictures)
+        return Contents(f"{what}; {self.parts(story)}", sections, drawn)
 
 
-# --- pictures -----------------------------------------------------------------------------------
+# --- pictures ------------------------------------------------------------------------------------
 
 
 def _figures(story: Story, comparison: Comparison) -> Iterator[Drawn]:
     if isinstance(story.distilled, DistilledRows):
         yield from _beside_teacher(compare_flows(story.distilled.samples, comparison.schema))
-    if digits.image_side(comparison.schema):
-        yield "images", "Images", IMAGES, digits.draw_images(comparison)
-    flat = pairs.has_density(story.flow, comparison)
+    if pictures.image_side(comparison.schema):
+        yield "images", "Images", IMAGES, pictures.draw_images(comparison)
+    flat = pictures.has_density(story.flow, comparison)
     if flat:
-        yield "density", "Density", DENSITY, pairs.draw_density(story.flow, comparison)
-    drawn = marginals.draw_marginals(comparison)
+        yield "density", "Density", DENSITY, pictures.draw_density(story.flow, comparison)
+    drawn = draw_marginals(comparison)
     yield "marginals", "Each column", _marginals(comparison), drawn
     if len(comparison.columns) > 1 and not flat:
-        yield "pairs", "Pairs of columns", _pairs(comparison), pairs.draw_pairs(comparison)
-    if len(pairs.ordered_columns(comparison)) > 2:
-        drawn = pairs.draw_correlations(comparison)
+        yield "pairs", "Pairs of columns", _pairs(comparison), pictures.draw_pairs(comparison)
+    if len(pictures.ordered_columns(comparison)) > 2:
+        drawn = pictures.draw_correlations(comparison)
         yield "correlations", "Correlations", CORRELATIONS, drawn
-    if story.distilled is not None:
-        yield from curves(story, LOSSES, "negative loss (nats)", -1.0)
-    else:
-        losses = "Mean log-likelihood in nats a row"
-        yield from curves(story, losses, "log-likelihood of a row (nats)", -1.0)
+    student = story.distilled is not None
+    yield from curves(story, *(LOSSES if student else LIKELIHOODS), -1.0)
 
 
 def _beside_teacher(comparison: Comparison) -> Iterator[Drawn]:
-    if digits.image_side(comparison.schema):
-        yield "teacher-images", "Student and teacher", TEACHER, digits.draw_images(comparison)
-    drawn = marginals.draw_marginals(comparison)
+    if pictures.image_side(comparison.schema):
+        yield "teacher-images", "Student and teacher", TEACHER, pictures.draw_images(comparison)
+    drawn = draw_marginals(comparison)
     yield "teacher-marginals", "Each column, student and teacher", TEACHER, drawn
     if len(comparison.columns) > 1:
-        drawn = pairs.draw_pairs(comparison)
+        drawn = pictures.draw_pairs(comparison)
         yield "teacher-pairs", "Pairs of columns, student and teacher", TEACHER, drawn
 
 
@@ -104,20 +100,22 @@ CORRELATIONS = (
     "Spearman's rank correlation of every two columns; categories of more than two levels have "
     "no order and are left out. The colours of the difference have their own scale."
 )
+LIKELIHOODS = "Mean log-likelihood in nats a row", "log-likelihood of a row (nats)"
 LOSSES = (
     "What the student minimised, with its sign turned, in nats a row (validation: "
-    "KL(teacher||student) plus KL(student||teacher))"
+    "KL(teacher||student) plus KL(student||teacher))",
+    "negative loss (nats)",
 )
 
 
 def _marginals(comparison: Comparison) -> str:
-    n, most = len(comparison.columns), marginals.MOST
+    n, most = len(comparison.columns), MOST
     which = f" The {most} of {n} columns that differ most are shown." if n > most else ""
     caption = (
         f"Shares of {comparison.rows} (filled) and of as many samples (line). The frames hold "
         f"99.8 % of the data.{which}"
     )
-    if marginals.spikes(comparison):
+    if spikes(comparison):
         caption += (
             " A value of more than half of the rows is written as data | samples, and the "
             "histogram is that of the other rows."
@@ -126,15 +124,15 @@ def _marginals(comparison: Comparison) -> str:
 
 
 def _pairs(comparison: Comparison) -> str:
-    n, most = len(comparison.columns), pairs.MOST
+    n, most = len(comparison.columns), pictures.MOST
     which = f"The {most} of {n} columns with the strongest correlations. " if n > most else ""
     return (
-        f"{which}Up to {pairs.POINTS} rows on each side, in the same frames; values in steps are "
-        f"spread over their step."
+        f"{which}Up to {pictures.POINTS} rows on each side, in the same frames; values in steps "
+        f"are spread over their step."
     )
 
 
-# --- tables -------------------------------------------------------------------------------------
+# --- tables --------------------------------------------------------------------------------------
 
 
 def _samples(comparison: Comparison) -> list[Section]:
@@ -142,11 +140,9 @@ def _samples(comparison: Comparison) -> list[Section]:
     columns = comparison.columns
     if len(columns) > MOST_COLUMNS:
         return []
-    sides = [
-        _preview(title, columns, rows)
-        for title, rows in (("data", comparison.data), ("samples", comparison.samples))
-    ]
-    both = Beside(sides, ("data", "samples"))
+    sides = {"data": comparison.data, "samples": comparison.samples}
+    tables = [_preview(title, columns, rows) for title, rows in sides.items()]
+    both = Beside(tables, list(sides))
     return [Section("Samples beside data", "The first rows of each.", [both])]
 
 
@@ -180,7 +176,11 @@ def _columns(story: Story, comparison: Comparison) -> Section:
     )
     head = ["column", "distance", "", "kind", "support", "step", "missing", "", "values"]
     rows = [_column(story, comparison, distance) for distance in distances(comparison)]
-    return Section("Columns", caption, [ScreenTable("", head, rows, " n   n")])
+    # What no column has, such as the values seen by a student, who saw none, is left out.
+    kept = [i for i in range(len(head)) if any(row[i] for row in rows)]
+    looks = "".join(" n   n   "[i] for i in kept)
+    cells = [[row[i] for i in kept] for row in (head, *rows)]
+    return Section("Columns", caption, [ScreenTable("", cells[0], cells[1:], looks)])
 
 
 def _column(story: Story, comparison: Comparison, distance: Distance) -> list[str]:

@@ -1,24 +1,26 @@
-"""Two columns at a time: scatter plots, the density itself, correlations."""
+"""Pictures of whole rows: pairs of columns, the density, correlations, rows that are images."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from caudal.data import Column
+from caudal.data import Column, TableSchema, write_grid
 from caudal.flow import Flow
+from caudal.interpolation import manifold
+from caudal.report.images.tiles import Panel, draw_panels
 from caudal.report.style import (
-    DATA,
     DENSITY,
     DIFFERENCE,
-    SAMPLES,
     WIDTH,
+    bare,
     new_figure,
     shorten,
     shorten_all,
 )
-from caudal.report.table.comparison import Comparison
-from caudal.report.table.marginals import limits
+from caudal.report.table.comparison import Comparison, limits
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -36,29 +38,25 @@ LABELLED = 16  # most columns of a matrix of correlations that are named
 def draw_pairs(comparison: Comparison) -> "Figure":
     """Every pair of up to five columns: two triangles of panels, data left and samples right."""
     chosen = choose(comparison)
-    side = WIDTH / 2
-    figure = new_figure(WIDTH, side + 0.2)
+    figure = new_figure(WIDTH, WIDTH / 2 + 0.2)
     parts: Any = figure.subfigures(1, 2)
-    for part, rows, colour, title in (
-        (parts[0], comparison.data, DATA, comparison.sides[0]),
-        (parts[1], comparison.samples, SAMPLES, comparison.sides[1]),
-    ):
+    for part, (title, rows, colour) in zip(parts, comparison.both, strict=True):
         part.suptitle(title, color=colour, fontsize=10)
         _triangle(part, comparison, chosen, rows[:POINTS], colour)
     return figure
 
 
-def choose(comparison: Comparison, most: int = MOST) -> list[int]:
+def choose(comparison: Comparison) -> list[int]:
     """The columns of the strongest correlations, in the order of the table."""
     n = len(comparison.columns)
-    if n <= most:
+    if n <= MOST:
         return list(range(n))
     strength = np.triu(np.abs(rank_correlation(comparison.data)), 1)
     chosen: set[int] = set()
     for pair in np.argsort(-strength, axis=None, kind="stable"):
         both = chosen | {int(i) for i in np.unravel_index(pair, strength.shape)}
-        chosen = both if len(both) <= most else chosen
-        if len(chosen) == most:
+        chosen = both if len(both) <= MOST else chosen
+        if len(chosen) == MOST:
             break
     return sorted(chosen)
 
@@ -71,16 +69,13 @@ def _triangle(
     colour: str,
 ) -> None:
     n = len(chosen) - 1
-    panels = figure.subplots(n, n, squeeze=False)
-    for down in range(n):
-        for across in range(n):
-            axes = panels[down, across]
-            if across > down:
-                axes.remove()
-                continue
-            pair = (chosen[across], chosen[down + 1])
-            _scatter(axes, comparison, pair, rows, colour)
-            _label(axes, comparison, pair, bottom=down == n - 1, left=across == 0)
+    for (down, across), axes in np.ndenumerate(figure.subplots(n, n, squeeze=False)):
+        if across > down:
+            axes.remove()
+            continue
+        pair = (chosen[across], chosen[down + 1])
+        _scatter(axes, comparison, pair, rows, colour)
+        _label(axes, comparison, pair, bottom=down == n - 1, left=across == 0)
     figure.align_labels()
 
 
@@ -147,7 +142,10 @@ def draw_density(flow: Flow, comparison: Comparison) -> "Figure":
     x_range, y_range = (limits(comparison.data[:, i]) for i in range(2))
     figure = new_figure(WIDTH, WIDTH / 3 + 0.4)
     panels = figure.subplots(1, 3, sharex=True, sharey=True)
-    _points(panels[0], comparison.data, DATA, "data")
+    for axes, (title, rows, colour) in zip(panels[::2], comparison.both, strict=True):
+        x, y = rows[:DOTS].T
+        axes.scatter(x, y, s=3, color=colour, alpha=0.4, linewidths=0, rasterized=True)
+        axes.set_title(title)
     panels[1].imshow(
         _density(flow, x_range, y_range),
         extent=(*x_range, *y_range),
@@ -157,19 +155,12 @@ def draw_density(flow: Flow, comparison: Comparison) -> "Figure":
         interpolation="bilinear",
     )
     panels[1].set_title("density of the flow")
-    _points(panels[2], comparison.samples, SAMPLES, "samples")
     for axes in panels:
         axes.set_xlim(x_range)
         axes.set_ylim(y_range)
         axes.set_xlabel(shorten(comparison.columns[0].name))
     panels[0].set_ylabel(shorten(comparison.columns[1].name))
     return figure
-
-
-def _points(axes: "Axes", rows: np.ndarray, colour: str, title: str) -> None:
-    x, y = rows[:DOTS].T
-    axes.scatter(x, y, s=3, color=colour, alpha=0.4, linewidths=0, rasterized=True)
-    axes.set_title(title)
 
 
 @torch.no_grad()
@@ -191,11 +182,8 @@ def _density(flow: Flow, x_range: tuple[float, float], y_range: tuple[float, flo
 
 def ordered_columns(comparison: Comparison) -> list[int]:
     """The columns whose values have an order: numbers, and categories of two levels."""
-    return [
-        i
-        for i, column in enumerate(comparison.columns)
-        if column.categories is None or len(column.categories) == 2
-    ]
+    levels = [column.categories for column in comparison.columns]
+    return [i for i, names in enumerate(levels) if names is None or len(names) == 2]
 
 
 def rank_correlation(rows: np.ndarray) -> np.ndarray:
@@ -224,7 +212,12 @@ def draw_correlations(comparison: Comparison) -> "Figure":
     figure.colorbar(image, ax=panels[:2], location="bottom", shrink=0.4, aspect=30)
     image = _matrix(panels[2], difference, largest, "samples − data")
     figure.colorbar(image, ax=panels[2], location="bottom", shrink=0.8, aspect=30)
-    _names(panels, [shorten(comparison.columns[i].name, 18) for i in columns])
+    if len(columns) <= LABELLED:
+        names = [shorten(comparison.columns[i].name, 18) for i in columns]
+        panels[0].set_yticks(range(len(names)), names)
+        for axes in panels:
+            axes.set_xticks(range(len(names)), names, rotation=90)
+            axes.tick_params(length=0)
     return figure
 
 
@@ -239,17 +232,75 @@ def _ranks(values: np.ndarray) -> np.ndarray:
 def _matrix(axes: "Axes", matrix: np.ndarray, most: float, title: str) -> "AxesImage":
     image = axes.imshow(matrix, cmap=DIFFERENCE, vmin=-most, vmax=most)
     axes.set_title(title)
-    axes.set_xticks([])
-    axes.set_yticks([])
-    for spine in axes.spines.values():
-        spine.set_visible(False)
+    bare(axes)
     return image
 
 
-def _names(panels: np.ndarray, names: list[str]) -> None:
-    """Writes names at the left and under every matrix, where they fit."""
-    if len(names) <= LABELLED:
-        panels[0].set_yticks(range(len(names)), names)
-        for axes in panels:
-            axes.set_xticks(range(len(names)), names, rotation=90)
-            axes.tick_params(length=0)
+# --- rows that are images ------------------------------------------------------------------------
+
+ROWS, ACROSS = 6, 10
+
+
+def image_side(schema: TableSchema) -> int | None:
+    """Side of the square images whose pixels are the columns p00, p01, ...; None for others."""
+    side = round(len(schema.columns) ** 0.5)
+    pixels = [f"p{row}{column}" for row in range(side) for column in range(side)]
+    is_image = 2 <= side <= 10 and [c.name for c in schema.columns] == pixels
+    return side if is_image else None
+
+
+def write_table_manifold(
+    path: str | Path,
+    flow: Flow,
+    schema: TableSchema,
+    images: Tensor,
+    context: Tensor | None = None,
+    n: int = 8,
+    seed: int = 0,
+) -> None:
+    """Writes the manifold between four rows that are images as one sheet, white on black.
+
+    Args:
+        path: a .png, .jpg or .webp file.
+        flow: put into eval mode.
+        schema: of rows with an `image_side`.
+        images: four rows (4, D).
+        context: (4, C) of the rows, where the flow has one.
+        n: images along each side.
+        seed: of the dequantisation noise.
+    """
+    columns, side = schema.columns, image_side(schema) or 1
+    cells = manifold(flow, images, context, n, seed).flatten(0, 1).cpu().double().numpy()
+    low, high = (np.array([getattr(c, end) or 0.0 for c in columns]) for end in ("low", "high"))
+    ink = (cells - low) / np.maximum(high - low, 1)
+    sheet = (255 * ink).clip(0, 255).round().astype(np.uint8)
+    write_grid(path, sheet.reshape(-1, side, side, 1), across=n)
+
+
+def draw_images(comparison: Comparison) -> "Figure":
+    """Images left and sampled ones right; given a class, each column has one class."""
+    chosen, classes = _choose(comparison)
+    side = image_side(comparison.schema) or 1
+    low, high = np.nanmin(comparison.data), np.nanmax(comparison.data)
+    panels = []
+    for title, rows, colour in comparison.both:
+        paper = 255 * (high - rows[chosen]) / max(high - low, 1e-9)
+        tiles = np.nan_to_num(paper, nan=255).clip(0, 255).round().astype(np.uint8)
+        tiles = tiles.reshape(*chosen.shape, side, side, 1)
+        # A line of paper keeps rows apart, as digits reach from the top to the bottom.
+        tiles = np.pad(tiles, [(0, 0), (0, 0), (0, 1), (0, 0), (0, 0)], constant_values=255)
+        panels.append(Panel(tiles, title, colour, columns=classes))
+    return draw_panels(panels)
+
+
+def _choose(comparison: Comparison) -> tuple[np.ndarray, list[str]]:
+    """Indices (ROWS, ACROSS) of the rows to show, and the classes of columns if there are any."""
+    context, columns = comparison.context, comparison.schema.context
+    levels = columns[0].categories if columns else None
+    if context is None or levels is None or len(columns) != 1 or len(levels) > ACROSS:
+        most = min(ROWS, max(1, len(comparison.data) // ACROSS))
+        return np.arange(most * ACROSS).reshape(most, ACROSS) % len(comparison.data), []
+    members = [np.flatnonzero(context[:, 0] == code) for code in range(len(levels))]
+    shown = [np.resize(m, ROWS) for m in members if len(m)]
+    names = [str(level) for level, m in zip(levels, members, strict=True) if len(m)]
+    return np.stack(shown, axis=1), names
