@@ -230,8 +230,9 @@ class Model:
         if data is None and limit is None and self.folder is not None:
             text = json.dumps(result.to_dict(), indent=2, ensure_ascii=False)
             files.write_text(self.folder / "eval.json", text + "\n")
-        if data is None:
-            self.evaluation = result
+        if data is not None:
+            return replace(result, split=None, data=split)
+        self.evaluation = result
         return result
 
     def _to_evaluate(self, data: Any, reading: Mapping[str, Any]) -> tuple[Any, str]:
