@@ -525,7 +525,7 @@ RUNS = {"IMAGES": image_run, "TABLE": people_run, "CLASSES": class_run}
             ["score", "CLASSES", "--data", "SMALL", "--out", "x.csv", "--resize", "8"],
             "small has no such label; there are none",
         ),
-        (["eval", "IMAGES", "--draws", "0"], "--draws 0: must be at least 1"),
+        (["eval", "IMAGES", "--draws", "0"], "--draws 0: must be a whole number, at least 1"),
         (["eval", "IMAGES", "--data", "SMALL"], "give --resize 8"),
         (["eval", "IMAGES", "--data", "nowhere"], "nowhere"),
         (["distill", "IMAGES", "--out", "x"], "glow samples in one pass already"),

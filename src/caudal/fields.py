@@ -1,12 +1,10 @@
 """Rules of dataclass fields that stand at the field: `layers: Annotated[int, Ge(1)] = 10`."""
 
 import math
-import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import MISSING, fields
 from functools import cache
 from numbers import Integral, Real
-from pathlib import Path
 from types import NoneType, UnionType
 from typing import (
     Annotated,
@@ -62,17 +60,6 @@ def check_value(name: str, value: Any, hint: Any) -> None:
     if not rule.holds(value):
         shown = repr(value) if isinstance(value, str) else value
         raise InputError(f"`{name}` {shown}: must be {rule.expected}")
-
-
-def path_of(value: Any, name: str = "out") -> Path:
-    """The path that an argument, called `name`, gives.
-
-    Raises:
-        InputError: it is none.
-    """
-    if not isinstance(value, str | os.PathLike):
-        raise InputError(f"`{name}` {value}: must be a path")
-    return Path(value)
 
 
 @cache

@@ -9,8 +9,7 @@ from types import TracebackType
 from typing import Any, ClassVar, Self
 
 from caudal.errors import InputError
-from caudal.fields import path_of
-from caudal.files import atomic, atomic_folder
+from caudal.files import atomic, atomic_folder, path_of
 
 PICTURES = (".png", ".jpg", ".jpeg", ".webp")
 """The suffixes of pictures that can be written."""

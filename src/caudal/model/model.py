@@ -16,7 +16,7 @@ from caudal.base import FREE
 from caudal.bijections import by_sweeps
 from caudal.data import Dataset, Schema, as_container, container_of
 from caudal.errors import InputError
-from caudal.fields import check_value, path_of
+from caudal.fields import check_value
 from caudal.flow import Flow
 from caudal.modality import Modality, Request, Voice, modality_of
 from caudal.model import finishing, sampling, scoring, settings, students
@@ -377,7 +377,7 @@ class Model:
         Raises:
             InputError: a run is there already.
         """
-        path = path_of(folder, "folder")
+        path = files.path_of(folder, "folder")
         is_own = self.folder is not None and path.resolve() == self.folder.resolve()
         config = settings.wherever_read(self.config)
         run = Run(folder, config=config, overwrite=overwrite and not is_own)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from caudal import files
 from caudal.errors import InputError, one_line
-from caudal.fields import path_of
+from caudal.files import path_of
 from caudal.flow import Flow
 from caudal.modality import assemble
 from caudal.recipes import Recipe, describe, rebuild

@@ -169,7 +169,7 @@ def _check_identity(run: Run, then: Identity, now: Identity) -> None:
             f"data file, and the options that choose rows and columns, back as they were, or "
             f"start a new run"
         )
-    was, is_now = ("not given" if value is None else _shorten(str(value)) for value in pair)
+    was, is_now = ("none" if value is None else _shorten(str(value)) for value in pair)
     raise InputError(
         f"{run.state_path}: cannot resume, {what} was {was} and is {is_now}: give the old value, "
         f"or start a new run"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from caudal import files
 from caudal.data.writing import check_writable
 from caudal.errors import InputError, one_line
-from caudal.fields import path_of
+from caudal.files import path_of
 from caudal.recipes import Recipe
 from caudal.training.checkpoint import MODEL
 
