@@ -209,7 +209,7 @@ def test_refuses_columns_and_pixels_taken_otherwise(tmp_path):
             "images",
             open_images,
             (images, *pixels),
-            "pixels of the data was logit and is unit: give",
+            "pixels of the data was logit and is unit",
         ),
     ):
         data, before, after = given
@@ -238,9 +238,7 @@ def test_goes_on_from_a_state_that_does_not_know_its_columns(tmp_path):
 
 
 def test_refuses_other_data(whole):
-    with pytest.raises(
-        InputError, match="the training rows are not those of the run any more: put"
-    ):
+    with pytest.raises(InputError, match="the training rows are not those of the run any more"):
         train(whole[0].path, resume=True, n=ROWS + 1)
 
 
