@@ -177,8 +177,8 @@ def _check_identity(run: Run, then: Identity, now: Identity) -> None:
 
 
 _ORDER = ("training", "recipe", "schema", "data")
-_FREE = {field.name for field in fields(Training)} - {*LASTING} | {"report", "data"}
-"""Options of a config that a resumed run may change; the data may have been moved."""
+_FREE = {field.name for field in fields(Training)} - {*LASTING} | {"report", "data", "teacher"}
+"""Options of a config that a resumed run may change; data and teacher may have been moved."""
 
 
 def _other_options(run: Run) -> list[tuple[str, Any, Any]]:
