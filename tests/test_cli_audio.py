@@ -215,7 +215,7 @@ def test_eval_of_other_clips_leaves_the_runs_own(capsys, tmp_path):
     capsys.readouterr()
     assert caudal("eval", mel_run(), "--data", other, "--json") == 0
     found = json.loads(capsys.readouterr().out)
-    assert (found["split"], found["rows"]) == (str(other), 1)
+    assert (found["data"], found["rows"]) == (str(other), 1)
     assert (mel_run() / "eval.json").read_bytes() == before
 
 
@@ -511,7 +511,7 @@ def test_other_commands_refuse_what_is_not_for_sound(capsys, tmp_path):
     words = ("--data", clips(), "--out", out)
     assert "no option --resize" in refused(capsys, "score", mel_run(), *words, "--resize", 3)
     said = refused(capsys, "interpolate", mel_run(), "--out", tmp_path / "x.png")
-    assert "models audio: interpolate is for images and tables" in said
+    assert "models audio, and interpolate draws pictures" in said
     said = refused(capsys, "eval", mel_run(), "--data", people_csv())
     assert "audio is a folder of audio" in said
     assert not out.exists()

@@ -231,7 +231,8 @@ def test_a_teacher_without_its_data(capsys, tmp_path):
     alone = tmp_path / "alone.safetensors"
     alone.write_bytes((exact_run() / "model.safetensors").read_bytes())
     said = refused(capsys, "distill", alone, "--out", tmp_path / "run")
-    assert "does not say what it was trained on: distill a run whose rows are there" in said
+    assert "holds no data, and does not say which it was trained on" in said
+    assert said.endswith("or distill a run whose rows are there")
 
 
 def test_the_folder_has_a_name_by_default(tmp_path):

@@ -96,7 +96,7 @@ def test_other_rows(capsys):
     path = folder() / "others.csv"
     pa_csv.write_csv(people(50, seed=3), path)
     result = evaluated(capsys, people_run(), "--data", path)
-    assert (result["rows"], result["split"]) == (50, str(path))
+    assert (result["rows"], result["data"]) == (50, str(path))
     assert math.isfinite(result["gaussian_log_prob"])
 
 

@@ -128,7 +128,7 @@ def test_a_student_that_is_far_off_is_warned_of():
         (conditional_run, (), "it has 2 columns, "),
         (lambda: "no/run", (), "no/run: no such run folder"),
         (people_run, ("--temperature", 0.5), "leave --temperature out"),
-        (people_run, ("--exact-steps", 0), "--exact-steps 0: must be at least 1"),
+        (people_run, ("--exact-steps", 0), "--exact-steps 0: must be a whole number, at least 1"),
     ],
 )
 def test_refusals(teacher, words, expected, capsys, tmp_path):

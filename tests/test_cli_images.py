@@ -524,14 +524,20 @@ RUNS = {"IMAGES": image_run, "TABLE": people_run, "CLASSES": class_run}
             ["score", "CLASSES", "--data", "SMALL", "--out", "x.csv", "--resize", "8"],
             "small has no such label; there are none",
         ),
-        (["eval", "IMAGES", "--draws", "0"], "--draws 0: must be at least 1"),
+        (["eval", "IMAGES", "--draws", "0"], "--draws 0: must be a whole number, at least 1"),
         (["eval", "IMAGES", "--data", "SMALL"], "give --resize 8"),
         (["eval", "IMAGES", "--data", "nowhere"], "nowhere"),
         (["distill", "IMAGES", "--out", "x"], "glow samples in one pass already"),
-        (["interpolate", "TABLE", "--out", "x.png"], "models rows of a table, not images"),
+        (
+            ["interpolate", "TABLE", "--out", "x.png"],
+            "models rows of a table, and interpolate draws",
+        ),
         (["interpolate", "IMAGES", "--out", "x.csv"], "x.csv: a picture is one of .png"),
         (["interpolate", "IMAGES", "--out", "taken.png"], "taken.png exists"),
-        (["interpolate", "IMAGES", "--out", "x.png", "-n", "1"], "-n 1: must be at least 2"),
+        (
+            ["interpolate", "IMAGES", "--out", "x.png", "-n", "1"],
+            "-n 1: must be a whole number, at least 2",
+        ),
         (["interpolate", "IMAGES", "--out", "x.png", "--rows", "1", "2", "3", "99"], "--rows 99"),
         (
             ["interpolate", "IMAGES", "--out", "x.png", "--rows", "1"],

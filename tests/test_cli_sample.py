@@ -118,7 +118,7 @@ def test_a_file_of_contexts_is_followed_row_by_row(capsys, tmp_path):
         (["--given", "age=60000.5"], "is no multiple of 1"),
         (["--given", "age=1e30"], "1e+30 is too large for steps of 1 in 32 bits"),
         (["--context-file", "no.csv"], "no.csv"),
-        (["-n", "0"], "-n 0: must be at least 1"),
+        (["-n", "0"], "-n 0: must be a whole number, at least 1"),
         (["--seed", "9" * 20], "must be a whole number from -2^63"),
         (["--temperature", "-1"], "--temperature -1.0"),
     ],

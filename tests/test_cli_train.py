@@ -110,7 +110,7 @@ def test_flags_override_the_config(tmp_path):
     [
         ("recipe: maf\nlearning_rate: 1\n", "unknown key 'learning_rate'"),
         ("recipe: mof\n", "no recipe 'mof'; did you mean"),
-        ("recipe: maf\nlr: [\n", "cannot be read as YAML"),
+        ("recipe: maf\nlr: [\n", "not YAML"),
         ("- maf\n", "must hold names and values"),
         ("recipe: maf\nlayers: {a: 1}\n", "must be a value or a list"),
         ("recipe: maf\nlayers: many\n", "c.yaml: --layers many: must be a whole number"),

@@ -61,7 +61,7 @@ def test_recipes_are_a_table(capsys):
         (["train", "maf", "--data", "moons", "--hidden", "8", "x"], "--hidden 8 x: must be whole"),
         (["train", "maf", "--data", "moons", "--lr", "x"], "--lr x: must be a number; see"),
         (["train", "maf", "--data", "moons", "--split", "1", "x", "2"], "must be numbers; see"),
-        (["train", "maf", "--data", "moons", "--split", "1"], "--split: 3 values are missing"),
+        (["train", "maf", "--data", "moons", "--split", "1"], "--split: must be 3 numbers"),
         (["train", "maf", "--data", "moons", "--steps", "x"], "--steps x: must be a whole number"),
         (["train", "maf", "--data", "moons", "more"], "a word too many: more; see"),
         (["train", "maf", "--data", "moons", "--columns", "-x"], "write --columns=-x where a val"),

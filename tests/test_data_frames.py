@@ -112,6 +112,38 @@ def test_all_columns_stand_beside_the_rows_of_a_table(tmp_path):
         items.refuse_columns(["log_prob", "name"])
 
 
+@pytest.mark.parametrize("suffix", ["", ".npy", ".npz", ".csv"])
+@pytest.mark.parametrize("width", [1, 3])
+def test_columns_without_names_must_be_as_many_as_the_model_has(width, suffix, tmp_path):
+    wrong = np.full((60, width), 0.5)
+
+    def kept(array, name):
+        path = tmp_path / f"{name}{suffix}"
+        if suffix == ".csv":
+            np.savetxt(path, array, delimiter=",")
+        elif suffix == ".npy":
+            np.save(path, array)
+        elif suffix == ".npz":
+            np.savez(path, array)
+        return str(path) if suffix else array
+
+    columns = "1 column" if width == 1 else "3 columns"
+    schema = open_data(kept(NUMBERS, "right")).schema
+    with pytest.raises(InputError, match=f"has {columns}, the model 2$"):
+        open_rows(kept(wrong, "wrong"), schema)
+    with pytest.raises(InputError, match=f"has {columns}, .* 2$"):
+        open_data(kept(NUMBERS, "right"), valid=kept(wrong, "wrong"))
+
+
+def test_named_and_chosen_columns_may_have_others_beside_them():
+    schema = open_data(NUMBERS).schema
+    wide = np.concatenate([NUMBERS, NUMBERS], 1)
+    named = pd.DataFrame(wide, columns=["x0", "x1", "x2", "x3"])
+    assert open_rows(named, schema).source.x.shape == (60, 2)
+    assert open_rows(wide, open_data(wide, columns=["x1", "x3"]).schema).source.x.shape == (60, 2)
+    assert open_rows(wide, schema, chosen=True).source.x.shape == (60, 2)
+
+
 def test_rows_with_gaps_are_masked_or_refused():
     table = pa.table({"v": [0.5, None, 2.5, 3.5]})
     schema = open_data(pa.table({"v": np.arange(60) + 0.25})).schema

@@ -17,8 +17,8 @@ WORDS = [
     (bool, "True or False", (True, False), (0, 1, None)),
     (str, "a string", ("", "a"), (1, None)),
     (Literal["a", 2], "one of a, 2", ("a", 2), ("b", None)),
-    (int | None, "a whole number, or None", (1, None), (0.5, "x")),
-    (COUNT | None, "a whole number, at least 1, or None", (1, None), (0,)),
+    (int | None, "a whole number, or `None`", (1, None), (0.5, "x")),
+    (COUNT | None, "a whole number, at least 1, or `None`", (1, None), (0,)),
     (int | str, "a whole number, or a string", (1, "a"), (None, 0.5)),
     (COUNT, "a whole number, at least 1", (1,), (0, 1.5)),
     (Annotated[float, Gt(0)], "a positive number", (0.1,), (0, -1)),
@@ -69,7 +69,7 @@ class Options:
         ({"rows": 0}, "`rows` 0: must be a whole number, at least 1"),
         ({"rows": (1, 2)}, "`rows` (1, 2): must be a whole number, at least 1, such as 3"),
         ({"shares": 1}, "`shares` 1: must be 2 numbers, such as (0.5, 0.5)"),
-        ({"name": 5}, "`name` 5: must be a string, or None"),
+        ({"name": 5}, "`name` 5: must be a string, or `None`"),
     ],
 )
 def test_a_field_is_named_with_its_value_and_what_is_expected(values, message):

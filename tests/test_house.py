@@ -52,6 +52,7 @@ ONE_ROOM = {
 DOORS = {("cli", "__init__"), ("__init__", "cli"), ("__main__", "cli")}
 NEIGHBOURS = DOORS | {
     ("fields", "errors"),
+    ("files", "errors"),
     ("recipes", "__init__"),
 }  # whose use of it is looked at
 MODELS = {"recipes", *(room for layer in LAYERS[7:] for room in layer)} - {"errors", "files"}

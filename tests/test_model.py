@@ -221,7 +221,7 @@ def test_a_model_is_saved_and_loaded(tmp_path):
     np.testing.assert_array_equal(again.log_prob(people()), model.log_prob(people()))
     with pytest.raises(caudal.InputError, match="holds a run"):
         model.save(tmp_path / "run")
-    with pytest.raises(caudal.InputError, match="does not say what it was trained on"):
+    with pytest.raises(caudal.InputError, match="does not say which it was trained on"):
         again.evaluate()
     assert again.evaluate(people()).rows == 400
     assert "realnvp" in repr(again)
@@ -235,7 +235,7 @@ def test_what_does_not_exist_is_named():
     _, model = runs("table")
     with pytest.raises(caudal.InputError, match="`mel_of`: no such option for rows of a table"):
         model.sample(3, mel_of="x.wav")
-    with pytest.raises(caudal.InputError, match="`n` 0: must be at least 1"):
+    with pytest.raises(caudal.InputError, match="`n` 0: must be a whole number, at least 1"):
         model.sample(0)
 
 
@@ -310,7 +310,7 @@ def test_resuming_another_recipe_is_refused(tmp_path):
     out = shutil.copytree(people_run(), tmp_path / "run")
     with pytest.raises(InputError, match="holds a run of realnvp, not maf"):
         caudal.train("maf", str(people_csv()), out=out, resume=True)
-    with pytest.raises(InputError, match=r"cannot resume, recipe.fields.hidden was"):
+    with pytest.raises(InputError, match=r"cannot resume, `hidden` was"):
         caudal.train(caudal.recipes.RealNVP(layers=3), str(people_csv()), out=out, resume=True)
 
 

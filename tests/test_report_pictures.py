@@ -14,7 +14,7 @@ from caudal.recipes import NICE
 from caudal.report import Gaussian, Story, TableTeller, evaluate, image_side, write_report
 from caudal.report.curves import draw_curves
 from caudal.report.table.comparison import compare, draw_marginals, spike
-from caudal.report.table.pictures import draw_pairs
+from caudal.report.table.pictures import LABELLED, draw_correlations, draw_pairs
 
 
 @pytest.fixture(autouse=True)
@@ -122,7 +122,9 @@ def test_a_spike_is_told_and_the_rest_is_drawn(tmp_path):
     gain = np.where(np.arange(600) % 10 < 9, 0, 1000 + np.arange(600))
     dataset = open_data(table(2).append_column("gain", [gain]))
     axes = panel(draw_marginals(compared(dataset)), "gain")
-    assert axes.texts[0].get_text().startswith("0 in 90% | ")
+    note = axes.texts[0].get_text()
+    assert note.startswith("0 is 90% | ")
+    assert note.endswith("% of the rows\nand is left out")
     low, high = axes.get_xlim()
     assert 900 < low < high < 1700
     words = "A value of more than half"
@@ -204,3 +206,10 @@ def test_samples_are_as_in_the_file():
     data = open_data("digits")
     samples = compared(data).samples
     assert set(np.unique(samples)) <= set(range(17))
+
+
+def test_correlations_of_many_columns_say_what_their_axes_are():
+    rows = np.random.default_rng(0).normal(size=(400, LABELLED + 1))
+    panels = draw_correlations(compared(open_data(rows))).axes[:3]
+    assert panels[0].get_ylabel() == f"{LABELLED + 1} columns, from the top"
+    assert all(axes.get_xlabel() == "the same, from the left" for axes in panels)

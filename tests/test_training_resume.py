@@ -186,10 +186,10 @@ class Notes:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"seed": 1}, "training.seed was 0 and is 1"),
-        ({"batch_size": 16}, "training.batch_size was 32 and is 16"),
-        ({"ema": 0.0}, "training.ema was 0.9 and is 0.0"),
-        ({"precision": "64-true"}, "training.precision was 32-true and is 64-true"),
+        ({"seed": 1}, "`seed` was 0 and is 1"),
+        ({"batch_size": 16}, "`batch_size` was 32 and is 16"),
+        ({"ema": 0.0}, "`ema` was 0.9 and is 0.0"),
+        ({"precision": "64-true"}, "`precision` was 32-true and is 64-true"),
     ],
 )
 def test_refuses_other_options(change, words, whole):
@@ -204,8 +204,13 @@ def test_refuses_columns_and_pixels_taken_otherwise(tmp_path):
     images = (numbers.reshape(100, 2, 2, 1) % 256).to(torch.uint8).numpy()
     pixels = {"pixels": "logit"}, {"pixels": "unit"}
     for kind, opened, given, said in (
-        ("table", open_data, (numbers.numpy(), *table), "schema.columns.x0.(low|high) was"),
-        ("images", open_images, (images, *pixels), "schema.pixels was logit and is unit: give"),
+        ("table", open_data, (numbers.numpy(), *table), "(low|high) of the column 'x0' was"),
+        (
+            "images",
+            open_images,
+            (images, *pixels),
+            "pixels of the data was logit and is unit",
+        ),
     ):
         data, before, after = given
         recipe = NICE(hidden=(4,))
@@ -233,7 +238,7 @@ def test_goes_on_from_a_state_that_does_not_know_its_columns(tmp_path):
 
 
 def test_refuses_other_data(whole):
-    with pytest.raises(InputError, match="the train rows are not those of the run any more: put"):
+    with pytest.raises(InputError, match="the training rows are not those of the run any more"):
         train(whole[0].path, resume=True, n=ROWS + 1)
 
 

@@ -6,6 +6,9 @@ _ARGUMENT = re.compile(r"`(\w+)(?:=([^`]*))?`")
 
 _TUPLE = re.compile(r"(`\w+`) \(([^()]*)\):")
 
+OR_NONE = ", or `None`"
+"""How messages say that an argument may be None."""
+
 
 class InputError(ValueError):
     """What the user gave cannot be used.
@@ -24,8 +27,17 @@ class NumericalError(ArithmeticError):
     """
 
 
+def one_line(error: BaseException, most: int | None = None) -> str:
+    """What an error of another library says, in one line, at most so many characters of it.
+
+    Backticks become quotes: within them a message of caudal names its own arguments.
+    """
+    return " ".join(str(error).replace("`", "'").split())[:most] or type(error).__name__
+
+
 def as_flags(message: str) -> str:
     """The message with its arguments as flags: `missing="drop"` becomes --missing drop."""
+    message = message.replace(OR_NONE, "")  # on the command line the flag is left out instead
     return _ARGUMENT.sub(_flag, _TUPLE.sub(_words, message))
 
 
@@ -38,7 +50,7 @@ def _words(argument: re.Match[str]) -> str:
 def _flag(argument: re.Match[str]) -> str:
     name, value = argument[1].replace("_", "-"), argument[2]
     if value is None or value == "True":
-        return f"--{name}"
+        return f"--{name}" if len(name) > 1 else f"-{name}"
     if value == "False":
         return f"--no-{name}"
     plain = value.strip("()").replace(",", "") if value.startswith("(") else value.replace('"', "")

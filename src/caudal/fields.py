@@ -50,6 +50,18 @@ def check_fields(instance: Any, skip: Collection[str] = ()) -> None:
             raise InputError(f"`{field.name}` {value}: must be {rule.expected}{example}")
 
 
+def check_value(name: str, value: Any, hint: Any) -> None:
+    """Checks one argument against a type hint, as `check_fields` does fields.
+
+    Raises:
+        InputError: names the argument, its value and what is expected.
+    """
+    rule = rule_of(hint)
+    if not rule.holds(value):
+        shown = repr(value) if isinstance(value, str) else value
+        raise InputError(f"`{name}` {shown}: must be {rule.expected}")
+
+
 @cache
 def rules_of(kind: type) -> Mapping[str, Rule]:
     """The rule of each field of a dataclass."""
@@ -178,7 +190,7 @@ _KINDS = {
     float: Rule(_is_finite, "number"),
     str: Rule(lambda value: isinstance(value, str), "string"),
     bool: Rule(lambda value: isinstance(value, bool), "True or False"),
-    NoneType: Rule(lambda value: value is None, "None"),
+    NoneType: Rule(lambda value: value is None, "`None`"),
 }
 _LIMITS: Mapping[type, Callable[[Any, Any], bool]] = {
     Ge: lambda value, limit: value >= limit.ge,

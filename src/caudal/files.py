@@ -5,6 +5,20 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+from caudal.errors import InputError
+
+
+def path_of(value: Any, name: str = "out") -> Path:
+    """The path that an argument, called `name`, gives.
+
+    Raises:
+        InputError: it is none.
+    """
+    if not isinstance(value, str | os.PathLike):
+        raise InputError(f"`{name}` {value}: must be a path")
+    return Path(value)
 
 
 @contextmanager

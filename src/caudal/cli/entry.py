@@ -1,14 +1,24 @@
 """Dispatches a command line to its command, and turns errors into exit codes."""
 
 import os
+import signal
 import sys
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
+from types import FrameType
 from typing import NamedTuple
 
 from caudal.errors import InputError, NumericalError, as_flags
 
 USAGE, FAILED, INTERRUPTED, CLOSED_PIPE = 2, 1, 130, 141
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM where nothing is saved: it ends a command as Ctrl-C does, with its own exit code."""
+
+    exit_code = 143
 
 
 class Command(NamedTuple):
@@ -58,7 +68,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     debug = "--debug" in words or os.environ.get("CAUDAL_DEBUG", "") not in ("", "0")
     words = [word for word in words if word != "--debug"]
     try:
-        code = _dispatch(words)
+        with _terminable():
+            code = _dispatch(words)
         sys.stdout.flush()  # here, where a closed pipe is handled
         return code
     except SystemExit as end:  # --help has been printed
@@ -69,6 +80,23 @@ def main(argv: Sequence[str] | None = None) -> int:
         if debug:
             raise
         return _explain(error)
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """Within, SIGTERM raises `Terminated`; in any thread but the main one this does nothing."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def end(number: int, frame: FrameType | None) -> None:
+        raise Terminated
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _dispatch(words: list[str]) -> int:

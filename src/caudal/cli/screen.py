@@ -194,4 +194,5 @@ def with_advice(error: KeyboardInterrupt, out: Path, command: str) -> KeyboardIn
         return Interrupted(f"{error}: {command}", error.exit_code)
     if not Run(out).state_path.exists():
         return error
-    return KeyboardInterrupt(f"interrupted; what was trained is in {out}: {command}")
+    error.args = (f"interrupted; what was trained is in {out}: {command}",)
+    return error

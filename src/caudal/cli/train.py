@@ -12,9 +12,11 @@ from tyro.conf import FlagCreatePairsOff
 from caudal.cli.screen import Screen, with_advice
 from caudal.cli.words import parse, peek, read_yaml
 from caudal.errors import InputError
+from caudal.modality import Modality
 from caudal.model.settings import (
     Settings,
     by_epochs,
+    is_path,
     preset_values,
     recognise,
     settings,
@@ -123,7 +125,7 @@ def read_options(words: list[str]) -> tuple[TrainOptions[Any, Any], Settings]:
     config = {} if file is None else _read_config(file)
     name = name or config.get("recipe")
     if name is None:
-        raise InputError(f"no recipe: give one of {', '.join(RECIPES)}")
+        raise _nothing_to_train(seen["out"] if "--resume" in typed else None)
     if config and config["recipe"] != name:
         raise InputError(f"{file} is of the recipe {config['recipe']}, not {name}: leave one out")
     start = _start(name, seen, config, file)
@@ -131,7 +133,8 @@ def read_options(words: list[str]) -> tuple[TrainOptions[Any, Any], Settings]:
     kind = generic[start.kind.options, type(start.recipe)]
     training = start.training.counted_by(seen["epochs"], seen["steps"])
     default = TrainOptions(start.data, start.recipe, training, RunOptions(report=start.report))
-    options = parse(kind, typed, f"caudal train {name}", default, describe(name))
+    about = "\n\n".join([*_not_there(seen["data"], start.kind), describe(name)])
+    options = parse(kind, typed, f"caudal train {name}", default, about)
     parts = options.recipe, options.data, options.training, options.run.report
     return options, Settings(start.kind, *parts)
 
@@ -190,6 +193,14 @@ def _read_config(file: Path) -> dict[str, Any]:
     return config
 
 
+def _nothing_to_train(resumed: str | None) -> InputError:
+    """The error where neither words nor a config name a recipe."""
+    if resumed is None:
+        return InputError(f"no recipe: give one of {', '.join(RECIPES)}")
+    what = "no config.yaml is in it" if Path(resumed).is_dir() else "there is no such folder"
+    return InputError(f"{resumed} holds no run to resume: {what}")
+
+
 def _config_file(seen: dict[str, str | None], typed: Sequence[str]) -> Path | None:
     """The file that --config names; with --resume that of the run in --out, if there is one."""
     if seen["config"] is not None:
@@ -198,6 +209,13 @@ def _config_file(seen: dict[str, str | None], typed: Sequence[str]) -> Path | No
     if "--resume" in typed and out is not None and (Path(out) / "config.yaml").is_file():
         return Path(out) / "config.yaml"
     return None
+
+
+def _not_there(data: str | None, kind: Modality) -> list[str]:
+    """What help begins with where the data are not there, and so do not tell their kind."""
+    if data is None or not is_path(data) or Path(data).exists():
+        return []
+    return [f"There is no file or folder {data}: these are the options for {kind.what}."]
 
 
 def describe(recipe: str) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar, get_origin, get_type_hints
 
 from caudal.errors import InputError
+from caudal.training.run import read_config
 
 Options = TypeVar("Options")
 _NUMBER = re.compile(r"-[.\d]")
@@ -35,7 +36,7 @@ def parse(
 
     words = gathered(words, lists_of(kind))
     rest: dict[str, Any] = {"prog": command, "args": words, "description": description}
-    rest["config"] = (tyro.conf.OmitArgPrefixes,)
+    rest["config"] = (tyro.conf.OmitArgPrefixes, tyro.conf.DisallowNone)
     if default is not None:
         rest["default"] = default
     box = io.StringIO()
@@ -46,7 +47,8 @@ def parse(
         if end.code in (0, None):
             raise
         text = one_line(box.getvalue())
-    raise InputError(f"{text}; see {command} --help")
+    see = " See" if text.endswith("?") else "; see"
+    raise InputError(f"{text}{see} {command} --help")
 
 
 def lists_of(kind: Any) -> set[str]:
@@ -161,20 +163,12 @@ def read_yaml(path: str | Path, option: str) -> dict[str, Any]:
     Raises:
         InputError: there is no such file, or it is no YAML mapping of names to values.
     """
-    import yaml
-
     path = Path(path)
     if path.is_dir():
         path = path / "config.yaml"
     if not path.is_file():
         raise InputError(f"{option} {path}: no such file")
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InputError(f"{path}: cannot be read as YAML: {error}") from error
-    if not isinstance(content, dict):
-        raise InputError(f"{path}: must hold names and values, such as lr: 0.001")
-    return {str(k).replace("-", "_"): v for k, v in content.items()}
+    return {str(k).replace("-", "_"): v for k, v in read_config(path).items()}
 
 
 _FRAME = re.compile(r"[│╭╮╰╯─]")
@@ -183,7 +177,7 @@ _PREFIX = re.compile(
     r"^Error parsing (?:(?:data|recipe|training|distillation|common|run|kind): |--[\w-]+: (?=--))"
 )
 _BAD_VALUE = re.compile(r"^Error parsing (--[\w-]+): .*?(?:\[('.*?')\]|: ('[^']*')(?:;|$))")
-_FORM = re.compile(r"Argument helptext: (?:-\w, )?--[\w-]+ ((?:None|[\[\]{}|.A-Z ])*)")
+_FORM = re.compile(r"Argument helptext: (?:-\w, )?--[\w-]+ ([\[\]{}|.A-Z ]*)")
 _CHOICE = re.compile(r"^invalid choice '(.*?)' for argument '(.*?)'. Expected one of \((.*?)\)")
 _NO_VALUE = re.compile(r"^Missing value for argument '(.*?)'. Expected (\d+) values")
 _MISSING = re.compile(r"^Missing from (.*?): (.*)$")
@@ -224,8 +218,9 @@ def _bad_choice(match: re.Match[str]) -> str:
 
 
 def _no_value(match: re.Match[str]) -> str:
-    lacking = "a value is" if match[2] == "1" else f"{match[2]} values are"
-    return f"{match[1]}: {lacking} missing"
+    if match[2] == "1":
+        return f"{match[1]}: a value is missing"
+    return f"{match[1]}: must be {match[2]} numbers"
 
 
 def _missing(match: re.Match[str]) -> str:
@@ -240,7 +235,7 @@ def _unknown(match: re.Match[str]) -> str:
 
 
 def _kind(form: str) -> str:
-    """A form such as `{None}|INT` or `FLOAT FLOAT` in words."""
+    """A form such as `INT` or `FLOAT FLOAT` in words."""
     count = form.count("INT") + form.count("FLOAT")
     noun = "whole number" if "INT" in form else "number"
     return f"{noun}s" if count > 1 else f"a {noun}"

@@ -10,7 +10,7 @@ from zipfile import BadZipFile
 
 import pyarrow as pa
 
-from caudal.errors import InputError
+from caudal.errors import InputError, one_line
 from caudal.names import alike, near
 
 TABLES = ("digits", "moons", "rings", "checkerboard", "spirals", "eight-gaussians", "pinwheel")
@@ -39,6 +39,16 @@ def check_names(wanted: Sequence[str], names: Sequence[str], file: str) -> None:
     for name in wanted:
         if list(names).count(name) > 1:
             raise InputError(f"{file} has the column '{name}' twice: rename one of them")
+
+
+def check_width(name: str, width: int, other: str, expected: int) -> None:
+    """Refuses an array that has another number of columns than what it stands beside.
+
+    Its columns have no names: they are taken by their places, and other places mean others.
+    """
+    if width != expected:
+        columns = "1 column" if width == 1 else f"{width} columns"
+        raise InputError(f"{name} has {columns}, {other} {expected}")
 
 
 def check_once(option: str, names: Sequence[str]) -> None:
@@ -82,7 +92,7 @@ def damage(name: str) -> Iterator[None]:
     except InputError:
         raise
     except _BROKEN as error:
-        what = " ".join(str(error).split())[:160]
+        what = one_line(error, 160)
         raise InputError(
             f"{name} cannot be read, it may be damaged or cut short: {what}"
         ) from None

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any, ClassVar, Self
 
 from caudal.errors import InputError
-from caudal.files import atomic, atomic_folder
+from caudal.files import atomic, atomic_folder, path_of
 
 PICTURES = (".png", ".jpg", ".jpeg", ".webp")
 """The suffixes of pictures that can be written."""
@@ -32,7 +32,7 @@ class Writer(ABC):
     formats: ClassVar[str]
 
     def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
+        self.path = path_of(path)
         self._open = self._opener()
         self._stack = ExitStack()
         self._append: Callable[..., None] | None = None
@@ -102,9 +102,9 @@ class Writer(ABC):
             )
 
     def _unknown(self) -> InputError:
-        return InputError(
-            f"{self.path}: cannot write '{self.path.suffix}' files; known are {self.formats}"
-        )
+        suffix = self.path.suffix
+        what = f"cannot write '{suffix}' files" if suffix else "no suffix, which chooses the form"
+        return InputError(f"{self.path}: {what}; known are {self.formats}")
 
 
 @contextmanager
@@ -137,7 +137,7 @@ def prepare_picture(path: str | Path, overwrite: bool) -> Path:
     Raises:
         InputError: it is no picture by its suffix, or as `prepare_output`.
     """
-    if Path(path).suffix.casefold() not in PICTURES:
+    if path_of(path).suffix.casefold() not in PICTURES:
         raise InputError(f"{path}: a picture is one of {' '.join(PICTURES)}")
     prepare_output(path, overwrite)
     return Path(path)

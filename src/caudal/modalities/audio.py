@@ -23,7 +23,7 @@ from caudal.errors import InputError
 from caudal.fields import check_fields
 from caudal.flow import Flow
 from caudal.losses import nll_per_element
-from caudal.modalities.rows import fixed_values, with_fixed
+from caudal.modalities.rows import fixed_values, nothing_between, with_fixed
 from caudal.modality import Examples, Modality, Request, Requests, Voice, opening
 from caudal.nets import ColumnEmbedding
 from caudal.recipes import Recipe
@@ -284,7 +284,7 @@ class Audio(Modality):
         return list(schema.decode(x)), [request.name]
 
     def cells(self, schema: AudioSchema, grid: Tensor) -> Any:
-        raise _nothing_between(schema.what)
+        raise nothing_between("the run", schema.what)
 
     def writer(
         self, path: str, schema: AudioSchema, drawing: AudioDrawing, temperature: float
@@ -331,14 +331,10 @@ class Audio(Modality):
         return compare_audio(*asked, name=name, terms=terms, track=voice.track)
 
     def examples(self, model: Any, data: Any, reading: Any, voice: Voice) -> Examples:
-        raise _nothing_between(model.name)
+        raise nothing_between(model.name, self.what)
 
     def write_manifold(self, path: Path, model: Any, grid: Any) -> None:
-        raise _nothing_between(model.name)
-
-
-def _nothing_between(name: str) -> InputError:
-    return InputError(f"{name} models audio: interpolate is for images and tables")
+        raise nothing_between(model.name, self.what)
 
 
 def _value(column: Column, code: float) -> Any:

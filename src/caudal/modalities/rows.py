@@ -181,6 +181,14 @@ class OneShape(Modality):
         )
 
 
+def nothing_between(name: str, what: str) -> InputError:
+    """The error of `interpolate` for data that are no pictures."""
+    return InputError(
+        f"{name} models {what}, and interpolate draws pictures: it is for images, and for tables "
+        f"of the pixels of images, such as digits"
+    )
+
+
 def class_names(columns: Sequence[Column], context: Tensor | None) -> list[Any] | None:
     """The class of each row of context (N, C), if a category is all that there is."""
     if context is None or len(columns) != 1 or columns[0].categories is None:

@@ -4,10 +4,11 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
+from annotated_types import Ge
 from torch import Tensor
 
 from caudal.bijection import Bijection, Chain, parts_of
@@ -31,7 +32,7 @@ from caudal.errors import InputError
 from caudal.fields import check_fields
 from caudal.flow import Flow
 from caudal.modalities.exact import Exact
-from caudal.modalities.rows import CHUNK, OneShape, class_names, endless
+from caudal.modalities.rows import CHUNK, OneShape, class_names, endless, nothing_between
 from caudal.modality import Examples, Request, Voice, opening
 from caudal.nets import ColumnEmbedding
 from caudal.recipes import Recipe
@@ -87,8 +88,17 @@ class TableDrawing:
     """Values of context columns for all rows, such as digit=3; sex= for a missing category."""
     exact: str | None = None
     """Run of a teacher with the same columns: the rows are corrected to be the teacher's own."""
-    exact_steps: int = Exact.steps
-    """Corrections of each row; each costs a draw, and a density of the teacher."""
+    exact_steps: Annotated[int, Ge(1)] | None = None
+    """Corrections of each row, 20 if not given; each costs a draw, and a density of the
+    teacher."""
+
+    def __post_init__(self) -> None:
+        check_fields(self, skip=("context_file", "given", "exact"))
+        if self.exact is None and self.exact_steps is not None:
+            raise InputError(
+                f"`exact_steps` {self.exact_steps}: is for `exact`, which names the teacher: give "
+                f"both, or neither"
+            )
 
 
 class Table(OneShape):
@@ -132,7 +142,7 @@ class Table(OneShape):
         voice: Voice,
     ) -> Items:
         missing = "drop" if options.get("missing") == "drop" else "refuse"
-        return open_rows(data, schema, missing)
+        return open_rows(data, schema, missing, chosen=bool(options.get("columns")))
 
     # --- flows ----------------------------------------------------------------------------------
 
@@ -188,13 +198,11 @@ class Table(OneShape):
         return endless(one_pass)
 
     def draw(self, model: Any, drawing: TableDrawing, temperature: float) -> Any:
-        if drawing.exact_steps < 1:
-            raise InputError(f"`exact_steps` {drawing.exact_steps}: must be at least 1")
         if drawing.exact is None:
             return model.draw(temperature)
         if temperature != 1:
             raise InputError("`exact` gives samples of the density: leave `temperature` out")
-        return Exact(model, drawing.exact, drawing.exact_steps)
+        return Exact(model, drawing.exact, drawing.exact_steps or Exact.steps)
 
     def decode(self, schema: TableSchema, x: Tensor, request: Request) -> tuple[Any, ...]:
         return (schema.decode(x, request.context),)
@@ -253,7 +261,7 @@ class Table(OneShape):
 
     def examples(self, model: Any, data: Any, reading: Any, voice: Voice) -> Examples:
         if image_side(model.schema) is None:
-            raise InputError(f"{model.name} models rows of a table, not images")
+            raise nothing_between(model.name, self.what)
         rows, where = model.dataset.test, "test row"
         if data is not None:
             rows, where = model.open_all(data, {}).source, "row"

@@ -49,6 +49,7 @@ def write_page(model: "Model") -> Path:
     """
     if model.folder is None:
         raise InputError("a report needs a folder: save the model first, with model.save(folder)")
+    model.dataset  # noqa: B018 - refuses a model whose data are not to be had, before any work
     if model.evaluation is None and not model.is_slow_to_score:
         model.evaluate()
     return write_report(model.folder, story_of(model), model.kind.teller())

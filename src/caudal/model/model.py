@@ -14,17 +14,19 @@ from torch import Tensor
 from caudal import files
 from caudal.base import FREE
 from caudal.bijections import by_sweeps
-from caudal.data import Dataset, Schema, as_container
+from caudal.data import Dataset, Schema, as_container, container_of
 from caudal.errors import InputError
+from caudal.fields import check_value
 from caudal.flow import Flow
 from caudal.modality import Modality, Request, Voice, modality_of
 from caudal.model import finishing, sampling, scoring, settings, students
 from caudal.model.finishing import BASELINE
 from caudal.recipes import Recipe
 from caudal.report import Distilled, Evaluation, evaluate, load_baseline
-from caudal.training.checkpoint import find_model, load_model, save_model
+from caudal.training.checkpoint import MODEL, find_model, load_model, save_model
 from caudal.training.devices import find_device
 from caudal.training.fit import Fitted
+from caudal.training.options import Count
 from caudal.training.rows import fingerprint
 from caudal.training.run import Run
 from caudal.training.seeds import check_seed
@@ -59,6 +61,7 @@ class Model:
         folder: Path | None = None,
         name: str = "the model",
         metadata: Mapping[str, Any] | None = None,
+        data: Mapping[str, Any] | None = None,
         dataset: Dataset | None = None,
         container: str = "pyarrow",
         fitted: Fitted | None = None,
@@ -72,7 +75,7 @@ class Model:
         self.distilled: Distilled | None = None
         self.page: Path | None = None
         self.container, self.voice = container, voice or Voice()
-        self._dataset = dataset
+        self._data, self._dataset = dict(data or {}), dataset
 
     def __repr__(self) -> str:
         what = "plain tensors" if self._schema is None else self._schema.what
@@ -115,10 +118,10 @@ class Model:
         Raises:
             InputError: they cannot be opened, or it is not known which they were.
         """
-        return self.dataset_or(f"give other {self.schema.many} with `data`")
+        return self.dataset_or()
 
-    def dataset_or(self, instead: str) -> Dataset:
-        """The same, with the advice `instead` where the data are not to be had."""
+    def dataset_or(self, instead: str = "") -> Dataset:
+        """The same, with the advice `instead`, if any, where the data are not to be had."""
         if self._dataset is None:
             self._dataset = self._reopened(instead)
             for note in self._dataset.notes:
@@ -126,14 +129,19 @@ class Model:
         return self._dataset
 
     def _reopened(self, instead: str) -> Dataset:
-        if not self.config.get("data"):
-            raise InputError(f"{self.name} does not say what it was trained on: {instead}")
-        for option, path in settings.missing_paths(self.config):
+        or_else = f", or {instead}" if instead else ""
+        config = {**self.config, **self._data}
+        if not settings.is_there(config.get("data")):
             raise InputError(
-                f"no file {path}, which {self.name} was trained with (`{option}`): put it back, "
-                f"or {instead}"
+                f"{self.name} holds no data, and does not say which it was trained on: give them "
+                f"again in Python, as caudal.load({self.name!r}, data=...){or_else}"
             )
-        options = settings.data_options(self.config, self.kind)
+        for option, path in settings.missing_paths(config):
+            raise InputError(
+                f"no file {path}, which {self.name} was trained with (`{option}`): put it back"
+                f"{or_else}"
+            )
+        options = settings.data_options(config, self.kind)
         dataset = self.kind.open(options, self.recipe, self.schema, self.voice)
         before = self.metadata.get("data", {}).get("train")
         if before is None or before == fingerprint(dataset.train):
@@ -199,7 +207,8 @@ class Model:
             InputError: the data cannot be opened, or an argument is out of its range.
             NumericalError: a log-density is not a number.
         """
-        _at_least_one(limit=limit, draws=draws)
+        check_value("limit", limit, Count | None)
+        check_value("draws", draws, Count)
         check_seed(seed)
         source, split = self._to_evaluate(data, reading)
         if self.is_slow_to_score:
@@ -221,14 +230,15 @@ class Model:
         if data is None and limit is None and self.folder is not None:
             text = json.dumps(result.to_dict(), indent=2, ensure_ascii=False)
             files.write_text(self.folder / "eval.json", text + "\n")
-        if data is None:
-            self.evaluation = result
+        if data is not None:
+            return replace(result, split=None, data=split)
+        self.evaluation = result
         return result
 
     def _to_evaluate(self, data: Any, reading: Mapping[str, Any]) -> tuple[Any, str]:
         if data is None:
             self.options(self.kind.reading, reading)
-            return self.dataset.test, "test"
+            return self.dataset_or(f"give other {self.schema.many} with `data`").test, "test"
         items = self.open_all(data, reading)
         return items.source, settings.name_of(data)
 
@@ -367,10 +377,11 @@ class Model:
         Raises:
             InputError: a run is there already.
         """
-        is_own = self.folder is not None and Path(folder).resolve() == self.folder.resolve()
+        path = files.path_of(folder, "folder")
+        is_own = self.folder is not None and path.resolve() == self.folder.resolve()
         config = settings.wherever_read(self.config)
         run = Run(folder, config=config, overwrite=overwrite and not is_own)
-        Run(folder, overwrite=overwrite).check_folder()
+        Run(folder, overwrite=overwrite).check_folder("folder", goes_on=False)
         run.begin()  # the numbers and pictures of another model would be taken for those of this
         save_model(run.model_path, self.flow, self.recipe, self._schema, self._extra())
         if self.fitted is not None:
@@ -437,11 +448,23 @@ class Model:
         return load(run, device=str(self.flow.base.like.device), voice=self.voice)
 
 
-def load(run: str | Path, *, device: str = "cpu", voice: Voice | None = None) -> Model:
+def load(
+    run: str | Path,
+    *,
+    data: Any = None,
+    valid: Any = None,
+    test: Any = None,
+    device: str = "cpu",
+    voice: Voice | None = None,
+) -> Model:
     """The model of a run folder or a .safetensors file, in evaluation mode.
 
     Args:
         run: the folder or the file.
+        data: what it was trained on, where that came as a Python object, which no folder keeps,
+            or is elsewhere now: evaluation, the report, contexts of samples and students need it.
+        valid: its validation data likewise, if they were given.
+        test: its test data likewise.
         device: cpu, cuda, cuda:1, mps, or auto for a GPU if there is one.
         voice: tells notes and progress; silent if None.
 
@@ -450,11 +473,12 @@ def load(run: str | Path, *, device: str = "cpu", voice: Voice | None = None) ->
     """
     path = find_model(run)
     loaded = load_model(path)
-    folder = Path(run) if Path(run).is_dir() else path.parent
+    folder = path.parent if path.name == MODEL else None  # another file is no run's model
     config = {}
-    if loaded.schema is not None:
+    if loaded.schema is not None and folder is not None:
         kind = modality_of(loaded.schema)
         config = settings.read_run_config(Run(folder), kind)
+    sources = {"data": data, "valid": valid, "test": test}
     return Model(
         loaded.flow.to(find_device(device)),
         loaded.recipe,
@@ -463,11 +487,7 @@ def load(run: str | Path, *, device: str = "cpu", voice: Voice | None = None) ->
         folder=folder,
         name=str(run),
         metadata=loaded.metadata,
+        data={k: v for k, v in sources.items() if settings.is_there(v)},
+        container=container_of(data),
         voice=voice,
     )
-
-
-def _at_least_one(**numbers: int | None) -> None:
-    for name, value in numbers.items():
-        if value is not None and value < 1:
-            raise InputError(f"`{name}` {value}: must be at least 1")

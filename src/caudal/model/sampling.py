@@ -1,18 +1,19 @@
 """What a model draws: new samples request by request, and the manifold between four examples."""
 
-import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import numpy as np
 import torch
+from annotated_types import Ge
 from torch import Tensor
 
 from caudal.data import prepare_picture
 from caudal.errors import InputError
+from caudal.fields import check_value
 from caudal.interpolation import manifold
 from caudal.modality import Examples, Request, Requests
 from caudal.report import duration, unlike
@@ -109,10 +110,8 @@ def check(n: int | None, seed: int, temperature: float) -> None:
         InputError: names the argument.
     """
     check_seed(seed)
-    if n is not None and n < 1:
-        raise InputError(f"`n` {n}: must be at least 1")
-    if not 0 <= temperature < math.inf:
-        raise InputError(f"`temperature` {temperature}: must be at least 0")
+    check_value("n", n, Annotated[int, Ge(1)] | None)
+    check_value("temperature", temperature, Annotated[float, Ge(0)])
 
 
 def write(model: "Model", out: str, overwrite: bool, *asked: Any) -> Written:
@@ -212,8 +211,7 @@ def interpolate(
 ) -> Manifold:
     """The manifold between four examples; see `Model.interpolate`."""
     check_seed(seed)
-    if n < 2:
-        raise InputError(f"`n` {n}: must be at least 2")
+    check_value("n", n, Annotated[int, Ge(2)])
     if len(rows) not in (0, 4):
         raise InputError(f"`rows` {' '.join(map(str, rows))}: give four numbers")
     path = None if out is None else prepare_picture(out, overwrite)

@@ -129,10 +129,17 @@ def without_beside(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def kind_of_recipe(recipe: "str | Recipe | type[Recipe]") -> type[Recipe]:
-    """The class of a recipe that was given by name, as an instance, or as a class."""
+    """The class of a recipe that was given by name, as an instance, or as a class.
+
+    Raises:
+        InputError: there is none of that name, or it is none of these.
+    """
     if isinstance(recipe, str):
         return find_recipe(recipe)
-    return recipe if isinstance(recipe, type) else type(recipe)
+    kind = recipe if isinstance(recipe, type) else type(recipe)
+    if not issubclass(kind, Recipe):
+        raise InputError(f"`recipe` {recipe}: give a name such as nsf, or a recipe")
+    return kind
 
 
 def recognise(data: Any, recipe: "type[Recipe]") -> Modality:
@@ -153,6 +160,11 @@ def recognise(data: Any, recipe: "type[Recipe]") -> Modality:
             f"take {looks[0].trainable}, or give {own.formats}"
         )
     return own
+
+
+def is_there(data: Any) -> bool:
+    """Whether data were given; of arrays and tables it cannot be asked whether they are true."""
+    return data is not None and not (isinstance(data, str) and not data)
 
 
 def name_of(data: Any) -> str:

@@ -7,13 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from caudal.errors import InputError
+from caudal.files import path_of
 from caudal.modality import Voice
 from caudal.model import settings as options_of_run
 from caudal.model.finishing import finish
 from caudal.recipes import Recipe, find_recipe
 from caudal.training.devices import leads
 from caudal.training.options import Training
-from caudal.training.run import Run
+from caudal.training.progress import Notes
+from caudal.training.run import Run, check_out
 from caudal.training.student import build_student, check_student, default_student
 from caudal.training.student import distill as fit_student
 
@@ -94,9 +96,7 @@ def usual_student(
         recipe = without_batch_norm(student)
     elif student is not None and student != usual.name:
         recipe = without_batch_norm(recipe_of(student))
-    if not kind.takes(type(recipe)):
-        models = f"{teacher.name} models {teacher.schema.what}"
-        raise InputError(f"`student` {recipe.name}: {models}; take {usual.name}")
+    check_student(recipe, teacher.schema)
     return StudentSettings(recipe, kind.distillation.training, kind.distillation())
 
 
@@ -131,10 +131,10 @@ def distill_with(
     voice = voice or Voice()
     kind, recipe, schema = teacher.kind, settings.recipe, teacher.schema
     check_student(recipe, schema)
-    if out is not None:
-        if teacher.folder is not None and Path(out).resolve() == teacher.folder.resolve():
-            raise InputError(f"`out` {out} is the teacher's folder: give another one")
-        Run(out, resume=resume, overwrite=overwrite).check_folder()
+    folder = teacher.folder
+    if out is not None and folder is not None and path_of(out).resolve() == folder.resolve():
+        raise InputError(f"`out` {out} is the teacher's folder: give another one")
+    check_out(out, resume=resume, overwrite=overwrite)
     dataset = teacher.dataset_or(f"distill a run whose {schema.many} are there")
     flow = build_student(recipe, schema, teacher.flow, settings.training.seed)
     objective = settings.distillation.objective(flow, teacher.flow)
@@ -152,7 +152,7 @@ def distill_with(
         options=settings.distillation,
         training=settings.training,
         run=run,
-        reporter=voice.reporter(schema, "", None),
+        reporter=voice.reporter(schema, "", None) or Notes(voice),
     )
     model = type(teacher)(
         fitted.flow.to(teacher.flow.base.like),

@@ -17,7 +17,8 @@ from caudal.model.settings import Settings
 from caudal.recipes import Recipe
 from caudal.training.devices import leads
 from caudal.training.fit import fit
-from caudal.training.run import Run
+from caudal.training.progress import Notes
+from caudal.training.run import Run, check_out
 
 
 def train(
@@ -57,8 +58,14 @@ def train(
     """
     kind = options_of_run.recognise(data, options_of_run.kind_of_recipe(recipe))
     name = recipe if isinstance(recipe, str) else recipe.name
+    if preset is not None and isinstance(recipe, Recipe):
+        raise InputError(
+            f"`preset` {preset} sets the fields of the recipe, and so does an instance of "
+            f"{type(recipe).__name__}: give {name!r} with the preset, or leave the preset out"
+        )
     options = {**options_of_run.by_epochs(options), "data": data}
     values = {**options_of_run.preset_values(name, preset, kind), **options}
+    check_out(out, resume=resume, overwrite=overwrite)
     if resume and out is not None and Run(out).config_path.exists():
         config = Run(out).read_config()
         if config.get("recipe") != name:
@@ -79,8 +86,7 @@ def train_with(
 ) -> Model:
     """Trains with complete settings; see `train`."""
     voice = voice or Voice()
-    if out is not None:
-        Run(out, resume=resume, overwrite=overwrite).check_folder()
+    check_out(out, resume=resume, overwrite=overwrite)
     kind, recipe = settings.kind, settings.recipe
     dataset = kind.open(settings.data, recipe, None, voice)
     schema, container = dataset.schema, container_of(settings.data.data)
@@ -102,7 +108,7 @@ def train_with(
         training=settings.training,
         loss=kind.loss,
         run=run,
-        reporter=voice.reporter(schema, "nats", loss_elements(kind, schema)),
+        reporter=voice.reporter(schema, "nats", loss_elements(kind, schema)) or Notes(voice),
         watch=watch,
     )
     model = Model(

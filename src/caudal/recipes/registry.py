@@ -8,7 +8,7 @@ from dataclasses import MISSING, asdict, fields
 from numbers import Integral
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from caudal.errors import InputError
+from caudal.errors import InputError, one_line
 from caudal.names import near
 from caudal.recipes.recipe import Recipe
 
@@ -147,7 +147,7 @@ def _load(name: str, entries: EntryPoints) -> type[Recipe]:
         if kind.name != name:
             raise ValueError(f"its name is '{kind.name}'")
     except Exception as error:  # whatever can go wrong while a module is imported
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        reason = f"{type(error).__name__}: {one_line(error)}"
         raise InputError(f"recipe '{name}' of {places[0]} cannot be loaded: {reason}") from error
     return kind
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from caudal import files
 from caudal.data import Batch, Schema
-from caudal.errors import InputError
+from caudal.errors import InputError, one_line
 from caudal.flow import Flow
 
 _TYPES = {
@@ -112,8 +112,9 @@ def load_baseline(
             note = (file.metadata() or {}).get("note", "")
         baseline = baseline_type(kind).from_tensors(tensors, note)
     except (SafetensorError, OSError, KeyError, ValueError) as error:
-        reason = " ".join(str(error).split())
-        raise InputError(f"{path} is damaged ({reason}): remove it, it is made anew") from None
+        raise InputError(
+            f"{path} is damaged ({one_line(error)}): remove it, it is made anew"
+        ) from None
     if flow is not None and not baseline.fits(flow, schema):
         raise InputError(f"{path} is of other data than the run's: remove it, it is made anew")
     return baseline

@@ -38,7 +38,8 @@ class Evaluation:
             noise the steps between pixel values were filled.
         rows: how many items there were.
         rows_outside: how many of them score -inf.
-        split: which part they were: train, valid, test, or the name of other data.
+        split: which part they were: train, valid, test; None for other data.
+        data: the name of other data than the run's own.
         seed: of the noise that fills steps and gaps, and of estimates.
         draws: of that noise for each item; scores are of the mean log-probability over them.
         log_prob: mean log-probability of an item in nats.
@@ -83,7 +84,8 @@ class Evaluation:
     kind: str = "exact"
     rows: int = 0
     rows_outside: int = 0
-    split: str = "test"
+    split: str | None = "test"
+    data: str | None = None
     seed: int = 0
     draws: int = 1
     log_prob: float = math.nan
@@ -152,7 +154,7 @@ class Evaluation:
         """What the table shows."""
         what = self.unit.name if self.unit.bits else "log-likelihood"
         items = self.one if self.rows == 1 else self.many
-        return f"{what} of {self.rows:,} {self.split} {items}, mean ± 2 s.e."
+        return f"{what} of {self.rows:,} {self.data or self.split} {items}, mean ± 2 s.e."
 
     def table(self) -> tuple[list[str], list[list[str]], str]:
         """Head, rows and looks ("n" for a column of numbers) of a table of all scores."""

@@ -15,7 +15,8 @@ from torch import Tensor
 from caudal import files
 from caudal.bijection import parts_of
 from caudal.bijections import Standardise
-from caudal.errors import InputError
+from caudal.errors import InputError, one_line
+from caudal.files import path_of
 from caudal.flow import Flow
 from caudal.modality import assemble
 from caudal.recipes import Recipe, describe, rebuild
@@ -105,7 +106,7 @@ def load_model(path: str | Path) -> Loaded:
     try:
         recipe, schema, flow = _rebuild(metadata)
     except _NONSENSE as error:
-        what = f"{error} is missing" if isinstance(error, KeyError) else str(error)
+        what = f"{error} is missing" if isinstance(error, KeyError) else one_line(error)
         raise InputError(f"{path}: its flow cannot be built: {what}") from error
     fill(flow, tensors, str(path))
     return Loaded(flow.eval(), recipe, schema, metadata)
@@ -117,7 +118,7 @@ def find_model(path: str | Path) -> Path:
     Raises:
         InputError: there is no such file.
     """
-    path = Path(path)
+    path = path_of(path, "run")
     if path.is_dir():
         if not (path / MODEL).is_file():
             raise InputError(f"{path}: no {MODEL} in this folder; is it a run, and validated yet?")
@@ -198,7 +199,7 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
             metadata = (file.metadata() or {}).get(_KEY)
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
-        reason = " ".join(str(error).split())
+        reason = one_line(error)
         raise InputError(f"{path}: not a safetensors file, or damaged ({reason})") from error
     try:
         content = json.loads(metadata or "null")

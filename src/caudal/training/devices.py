@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from caudal.errors import InputError
+from caudal.errors import InputError, one_line
 from caudal.training.options import Training
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ def launch(training: Training) -> "Fabric":
     """
     from lightning_fabric import Fabric
 
+    check_accelerator(training.accelerator)
     strategy: Any = "auto"
     if training.devices * training.num_nodes > 1:
         from lightning_fabric.strategies import DDPStrategy
@@ -43,11 +44,21 @@ def launch(training: Training) -> "Fabric":
             precision="64-true" if training.precision == "64-true" else "32-true",
         )
     except (RuntimeError, ValueError) as error:  # Lightning's own exceptions are RuntimeErrors
-        reason = " ".join(str(error).split())
         asked = f"`accelerator` {training.accelerator}, `devices` {training.devices}"
-        raise InputError(f"{asked}: {reason}") from error
+        raise InputError(f"{asked}: {one_line(error)}") from error
     fabric.launch()
     return fabric
+
+
+def check_accelerator(name: str) -> None:
+    """Refuses an accelerator that this machine lacks.
+
+    Raises:
+        InputError: says which one there is always.
+    """
+    has = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if not has.get(name, True):
+        raise InputError(f'no {name.upper()} device here: use `accelerator="cpu"`')
 
 
 def find_device(name: str) -> "torch.device":
@@ -62,7 +73,8 @@ def find_device(name: str) -> "torch.device":
         device = torch.device(name)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise InputError(f"`device` {name}: {str(error).splitlines()[0]}") from None
+        first = RuntimeError(str(error).partition("\n")[0])
+        raise InputError(f"`device` {name}: {one_line(first)}") from None
     return device
 
 
@@ -87,7 +99,7 @@ def why_not_compile(device: torch.device) -> str | None:
             warnings.simplefilter("ignore")  # the compiler's own, which no user can act on
             torch.compile(_trifle)(torch.ones(8, device=device))
     except Exception as error:  # noqa: BLE001 - the compiler's own errors share no base
-        return str(error).strip().partition("\n")[0][:200]
+        return one_line(RuntimeError(str(error).strip().partition("\n")[0]), 200)
     return None
 
 

@@ -2,7 +2,7 @@
 
 import pickle
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from caudal.flow import Flow
 from caudal.training.checkpoint import grafted, save_model
 from caudal.training.devices import leads
 from caudal.training.engine import Engine
+from caudal.training.options import LASTING, Training
 from caudal.training.run import Run
 
 Identity = dict[str, Any]
@@ -68,7 +69,9 @@ class Keeper:
         """
         if self.run is None or not self.run.resume or not self.run.state_path.exists():
             return None
-        return _read_state(self.run.state_path, self.identity)
+        state = _read_state(self.run.state_path)
+        _check_identity(self.run, state["identity"], self.identity)
+        return state
 
     def begin(self) -> None:
         """Prepares the folder, once nothing is left to refuse."""
@@ -131,7 +134,7 @@ def _save_state(path: Path, position: Position, engine: Engine, identity: Identi
             raise
 
 
-def _read_state(path: Path, identity: Identity) -> dict[str, Any]:
+def _read_state(path: Path) -> dict[str, Any]:
     """Reads a state, running no code from it."""
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
@@ -140,29 +143,63 @@ def _read_state(path: Path, identity: Identity) -> dict[str, Any]:
         raise InputError(f"{path}: damaged, or not a training state; start a new run") from e
     if newer:
         raise InputError(f"{path}: written by a newer caudal: upgrade to resume it")
-    _check_identity(path, state["identity"], identity)
     return state
 
 
-def _check_identity(path: Path, then: Identity, now: Identity) -> None:
-    """Refuses to resume another run."""
+def _check_identity(run: Run, then: Identity, now: Identity) -> None:
+    """Refuses to resume another run, and says in what it is another.
+
+    Rows follow from options, and so these are looked at first.
+    """
     before, after = dict(_leaves(then)), dict(_leaves(now))
     if "schema" not in then:  # written by a caudal that did not keep it
-        after = {name: value for name, value in after.items() if not name.startswith("schema.")}
-    for name in sorted(before.keys() | after.keys()):
-        if before.get(name) == after.get(name):
-            continue
-        if name.startswith("data."):
-            part = name.split(".")[1]
-            raise InputError(
-                f"{path}: cannot resume, the {part} rows are not those of the run any more: "
-                f"put the data file, and the options that choose rows and columns, back as "
-                f"they were, or start a new run"
-            )
+        after = {path: value for path, value in after.items() if path[0] != "schema"}
+    other = [path for path in before.keys() | after.keys() if before.get(path) != after.get(path)]
+    if not other:
+        return
+    first = min(other, key=lambda path: (_ORDER.index(path[0]), path[-1] != "name", path))
+    pair = before.get(first), after.get(first)
+    if first[0] in ("schema", "data") and (options := _other_options(run)):
+        name, *values = options[0]
+        first, pair = ("training", name), (values[0], values[1])
+    what = _in_words(first)
+    if first[0] == "data":
         raise InputError(
-            f"{path}: cannot resume, {name} was {_shorten(str(before.get(name)))} and is "
-            f"{_shorten(str(after.get(name)))}: give the old value, or start a new run"
+            f"{run.state_path}: cannot resume, {what} are not those of the run any more: put the "
+            f"data file, and the options that choose rows and columns, back as they were, or "
+            f"start a new run"
         )
+    was, is_now = ("none" if value is None else _shorten(str(value)) for value in pair)
+    raise InputError(
+        f"{run.state_path}: cannot resume, {what} was {was} and is {is_now}: give the old value, "
+        f"or start a new run"
+    )
+
+
+_ORDER = ("training", "recipe", "schema", "data")
+_FREE = {field.name for field in fields(Training)} - {*LASTING} | {"report", "data", "teacher"}
+"""Options of a config that a resumed run may change; data and teacher may have been moved."""
+
+
+def _other_options(run: Run) -> list[tuple[str, Any, Any]]:
+    """The options of the run's config that are others now: their names, old and new values."""
+    if not run.config or not run.config_path.exists():
+        return []
+    then, now = run.read_config(), run.config
+    names = [name for name in now if name in then and name not in _FREE]
+    return [(name, then[name], now[name]) for name in names if then[name] != now[name]]
+
+
+def _in_words(path: tuple[str, ...]) -> str:
+    """What a value of an identity is, as its user knows it."""
+    part, *names = path
+    if part == "data":
+        return f"the {'training' if names[0] == 'train' else names[0]} rows"
+    if part == "schema" and names[0] in ("columns", "context") and len(names) == 3:
+        return f"{names[2]} of the column '{names[1]}'"
+    if part == "schema":
+        return f"{' of '.join(reversed(names))} of the data"
+    return "the recipe" if names in ([], ["name"]) else f"`{names[-1]}`"
 
 
 def _shorten(text: str, most: int = 60) -> str:
@@ -170,12 +207,12 @@ def _shorten(text: str, most: int = 60) -> str:
     return text if len(text) <= most else f"{text[: most - 3]}..."
 
 
-def _leaves(tree: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """The values of nested dicts, by dotted names; dicts in a list go by their own names."""
+def _leaves(tree: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """The values of nested dicts, by their paths; dicts in a list go by their own names."""
     if isinstance(tree, list | tuple) and tree and all(isinstance(item, dict) for item in tree):
         tree = {item["name"]: item for item in tree}
     if not isinstance(tree, dict):
         yield path, tree
         return
     for key, value in tree.items():
-        yield from _leaves(value, f"{path}.{key}" if path else key)
+        yield from _leaves(value, (*path, key))

@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from caudal.errors import as_flags
 from caudal.losses import bits_per_dim
+from caudal.modality import Voice
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -51,6 +53,16 @@ class Silent:
     def note(self, text: str) -> None: ...
 
     def finish(self, stopped: str) -> None: ...
+
+
+class Notes(Silent):
+    """Shows nothing but notes, which `voice` tells."""
+
+    def __init__(self, voice: Voice) -> None:
+        self.voice = voice
+
+    def note(self, text: str) -> None:
+        self.voice.note(text)
 
 
 class RichReporter:
@@ -113,7 +125,7 @@ class RichReporter:
         )
 
     def note(self, text: str) -> None:
-        self._print(text)
+        self._print(f"note: {as_flags(text)}")
 
     def finish(self, stopped: str) -> None:
         if self._bar:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from caudal import files
 from caudal.data.writing import check_writable
-from caudal.errors import InputError
+from caudal.errors import InputError, one_line
+from caudal.files import path_of
 from caudal.recipes import Recipe
 from caudal.training.checkpoint import MODEL
 
@@ -29,6 +30,18 @@ LEFT_BEHIND = (
 """The contents of a run folder, which `overwrite` replaces; other files in it are left alone."""
 
 
+def check_out(out: str | Path | None, *, resume: bool, overwrite: bool) -> None:
+    """Refuses a run folder before any work, as `Run.check_folder`; None is a run in memory.
+
+    Raises:
+        InputError: the folder, or `resume` without one.
+    """
+    if out is not None:
+        Run(out, resume=resume, overwrite=overwrite).check_folder()
+    elif resume:
+        raise InputError("`resume=True` needs the folder of the run to go on with: give `out`")
+
+
 class Run:
     """A folder with `config.yaml`, `model.safetensors`, `metrics.jsonl`, `state.pt` and a report.
 
@@ -39,7 +52,7 @@ class Run:
         recipe: that the flow was built with; training needs it, so that the model can be loaded.
         schema: of the data that the flow was assembled for, if it was.
         config: the content that training writes to `config.yaml`, if any.
-        resume: go on from the state in the folder, or start if there is none. On the CPU the
+        resume: go on from the state in the folder, or start if it has none yet. On the CPU the
             result is bit for bit that of a run without the break. Options may change except
             `seed`, `batch_size`, `precision` and `ema`; with more steps the rest follows the
             longer cosine.
@@ -68,7 +81,7 @@ class Run:
     ) -> None:
         if resume and overwrite:
             raise InputError("`resume` and `overwrite`: choose one of them")
-        self.path, self.recipe, self.schema, self.config = Path(path), recipe, schema, config
+        self.path, self.recipe, self.schema, self.config = path_of(path), recipe, schema, config
         self.resume, self.overwrite = resume, overwrite
         self.model_path = self.path / MODEL
         self.state_path = self.path / "state.pt"
@@ -81,18 +94,7 @@ class Run:
         Raises:
             InputError: there is no such file, or it is no YAML mapping.
         """
-        import yaml
-
-        try:
-            content = yaml.safe_load(self.config_path.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise InputError(f"{self.config_path}: cannot be read; is this a run?") from error
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            reason = " ".join(str(error).split())
-            raise InputError(f"{self.config_path}: not YAML: {reason}") from error
-        if not isinstance(content, dict):
-            raise InputError(f"{self.config_path}: must hold names and values, as caudal writes")
-        return content
+        return read_config(self.config_path)
 
     def metrics(self) -> list[dict[str, Any]]:
         """The lines of `metrics.jsonl`; none before the first validation.
@@ -119,27 +121,49 @@ class Run:
         """Whether training has left weights or a state here."""
         return self.model_path.exists() or self.state_path.exists()
 
-    def check_folder(self) -> None:
-        """Refuses a folder that a new run would damage.
+    def is_run(self) -> bool:
+        """Whether training has begun here, if only with its config."""
+        return self.started() or self.config_path.exists()
+
+    def check_folder(self, name: str = "out", goes_on: bool = True) -> None:
+        """Refuses a folder that a new run would damage, or to resume where nothing is.
+
+        Args:
+            name: what the caller's argument for the folder is called.
+            goes_on: whether the caller can resume a run.
 
         Raises:
             InputError: a run is there, or other files are, or nothing can be written.
         """
         if self.path.exists() and not self.path.is_dir():
-            raise InputError(f"{self.path} is a file: give another `out`")
+            raise InputError(f"{self.path} is a file: give another `{name}`")
         check_writable(self.path)
-        if self.resume or self.overwrite or not self.path.exists():
+        self.check_resumable()
+        if self.overwrite or not self.path.exists() or (self.resume and self.is_run()):
             return
         if self.started():
+            way_on = "`resume=True` goes on with it, " if goes_on else ""
             raise InputError(
-                f"{self.path} holds a run: `resume=True` goes on with it, `overwrite=True` "
-                f"replaces it, another `out` leaves it alone"
+                f"{self.path} holds a run: {way_on}`overwrite=True` replaces it, another "
+                f"`{name}` leaves it alone"
             )
         others = [entry.name for entry in self.path.iterdir() if entry.name != "config.yaml"]
         if others:
             raise InputError(
                 f"{self.path} is a folder with other files ({sorted(others)[0]}): give another "
-                f"`out`"
+                f"`{name}`"
+            )
+
+    def check_resumable(self) -> None:
+        """Refuses to resume a run in a folder that is not there, as after a slip of the pen.
+
+        Raises:
+            InputError: names the folder.
+        """
+        if self.resume and not self.path.exists():
+            raise InputError(
+                f"{self.path} is not there, so that no run can go on in it: correct `out`, or "
+                f"leave `resume=True` out"
             )
 
     def check_start(self) -> None:
@@ -153,6 +177,7 @@ class Run:
                 f"{self.path}: training needs the `recipe` of the run: "
                 f"the model file could not be loaded without it"
             )
+        self.check_resumable()
         if self.resume and self.model_path.exists() and not self.state_path.exists():
             raise InputError(f"{self.path}: holds a model but no state.pt to resume from")
         if not self.resume and not self.overwrite and self.started():
@@ -181,6 +206,25 @@ class Run:
                 shutil.rmtree(self.path / name)
             else:
                 (self.path / name).unlink(missing_ok=True)
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """The names and values in a YAML file.
+
+    Raises:
+        InputError: there is no such file, or it is no YAML mapping.
+    """
+    import yaml
+
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read; is this a run?") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not YAML: {one_line(error)}") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: must hold names and values, such as lr: 0.001")
+    return content
 
 
 def write_config(path: str | Path, config: Mapping[str, Any]) -> None:

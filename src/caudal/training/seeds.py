@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from numbers import Integral
 
 import torch
 
@@ -19,7 +20,7 @@ def check_seed(seed: int, name: str = "seed") -> None:
     Raises:
         InputError: names the argument and the range of seeds.
     """
-    if not -(2**63) <= seed < 2**63:
+    if not isinstance(seed, Integral) or not -(2**63) <= seed < 2**63:
         raise InputError(f"`{name}` {seed}: must be a whole number from -2^63 to 2^63 - 1")
 
 

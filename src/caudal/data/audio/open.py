@@ -103,6 +103,8 @@ def open_audio(
         return with_labels(find_audio(data), labels, metadata, names, reserved=RESERVED)
 
     main = find(data)
+    if corrupt == "refuse":
+        _check_first(main)
     jobs, more = place(main, valid, test, fractions, seed, find)
     headers = _headers(jobs)
     if schema is None:
@@ -119,6 +121,18 @@ def open_audio(
     more += [*_changes(headers, schema), *skipped, *_padded(clips.values(), schema)]
     notes = (*main.notes, *more)
     return Dataset(main.name, schema, clips[TRAIN], clips[VALID], clips[TEST], notes)
+
+
+def _check_first(listing: Listing) -> None:
+    """Refuses a source whose first file is no audio, before its clips are counted.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    lot = listing.lots[0]
+    first = next(iter(lot.raws), None)
+    if first is not None and read_header(first) is None:
+        read_sound(first, lot.place(0))
 
 
 def open_clips(

@@ -11,7 +11,7 @@ from caudal.data.files.folder import kind_of_folder, read_file, read_folder
 from caudal.data.files.jobs import FaultError
 from caudal.data.files.lots import AUDIO, Listing, Lot
 from caudal.data.refusals import BUILT_IN, SOUNDS, missing_file
-from caudal.errors import InputError
+from caudal.errors import InputError, one_line
 
 FORMATS = f"a folder of audio ({' '.join(AUDIO.suffixes)}), one such file, or {' '.join(SOUNDS)}"
 
@@ -59,6 +59,8 @@ def find_audio(data: Any) -> Listing:
     """
     if _are_sounds(data):
         return _in_memory(data)
+    if isinstance(data, list):
+        raise _no_sounds(data)
     if not isinstance(data, str | os.PathLike):
         raise InputError(
             f"a {type(data).__name__} is no audio: give {FORMATS}, or a list of pairs "
@@ -85,6 +87,17 @@ def find_audio(data: Any) -> Listing:
 def _are_sounds(data: Any) -> bool:
     """Whether `data` is a list of clips, each a pair of amplitudes (T,) or (T, channels), rate."""
     return isinstance(data, list) and len(data) > 0 and all(map(_is_sound, data))
+
+
+def _no_sounds(data: list[Any]) -> InputError:
+    """The error for a list that is none of clips."""
+    if not data:
+        return InputError("the list of clips is empty: give pairs (amplitudes, rate)")
+    number, clip = next((n, clip) for n, clip in enumerate(data, 1) if not _is_sound(clip))
+    what = f"clip {number} is a {type(clip).__name__}"
+    if np.ndim(clip) in (1, 2) and not isinstance(clip, str | tuple):
+        what += " without its rate"
+    return InputError(f"{what}: give pairs (amplitudes, rate), the rate a whole number")
 
 
 def _is_sound(clip: Any) -> bool:
@@ -161,6 +174,6 @@ def _unreadable(path: Path, place: str, error: Exception) -> FaultError:
             return FaultError(place, "is empty", "copy it anew")
     except OSError as problem:
         return FaultError(place, f"cannot be read, {problem.strerror}", "see to it that it can")
-    text = str(error).rpartition(f"{str(path)!r}: ")[2].rstrip(". ") or type(error).__name__
-    why = " ".join(text.split())[:120]
+    why = one_line(error).rpartition(f"{str(path)!r}: ")[2].rstrip(". ")[:120]
+    why = why or type(error).__name__
     return FaultError(place, f"cannot be read as audio ({why})", "copy or convert it anew")

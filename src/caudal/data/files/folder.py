@@ -12,7 +12,7 @@ import numpy as np
 
 from caudal.data.files.lots import AUDIO, IMAGES, FileKind, Listing, Lot, natural, typed
 from caudal.data.splits import TRAIN, part_of
-from caudal.errors import InputError
+from caudal.errors import InputError, one_line
 
 _MOST = 20_000  # files looked at to judge what a folder holds
 _SHOWN = 3
@@ -240,7 +240,7 @@ def _read(path: Path, name: str) -> list[tuple[int, list[str]]]:
     except UnicodeDecodeError:
         raise InputError(f"{name} is no UTF-8 text: save it as UTF-8") from None
     except (OSError, csv.Error) as error:
-        raise InputError(f"{name} cannot be read as a table: {error}") from None
+        raise InputError(f"{name} cannot be read as a table: {one_line(error)}") from None
     if not table:
         raise InputError(f"{name} is empty: give a row for each file")
     return table

@@ -209,6 +209,13 @@ def encode_labels(lot: Lot, columns: Sequence[Column], kind: FileKind) -> Tensor
             what = f"{lot.place(bad)} has the {column.name} '{values[bad]}', which is"
             if column.categories is None:
                 raise InputError(f"{what} no number: correct it")
+            if len(of_value) == lot.count and known.keys() <= set(map(str, values)):
+                raise InputError(
+                    f"each {kind.one} of {lot.name} has another {column.name}, "
+                    f"such as '{values[bad]}' of {lot.place(bad)}: give a label that several "
+                    f"have, or a pattern in `labels` that takes less of a name, such as "
+                    f"{{speaker}}_{{index}}"
+                )
             hint = near(str(values[bad]), list(known))
             raise InputError(f"{what} in no training {kind.one}; {hint}")
         codes[:, place] = torch.tensor([of_value[value] for value in values])

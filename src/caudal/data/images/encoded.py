@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from caudal.data.files.lots import CLASS, IMAGES, Listing, Lot, by_part
 from caudal.data.refusals import damage
 from caudal.data.splits import TRAIN, part_of
-from caudal.errors import InputError
+from caudal.errors import InputError, one_line
 
 _TOGETHER = 64  # rows
 _PREFIX = "hf:"
@@ -200,7 +200,7 @@ def _load(name: str) -> Any:
     try:
         return datasets.load_dataset(path, config or None)
     except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
-        why = " ".join(str(error).split())[:200]
+        why = one_line(error, 200)
         raise InputError(f"{name} cannot be had from the hub: {why}") from None
 
 

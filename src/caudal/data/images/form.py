@@ -11,7 +11,7 @@ from PIL import Image, ImageOps
 from caudal.data.files.jobs import FaultError, quietly
 from caudal.data.files.lots import Lot
 from caudal.data.images.schema import ImageSchema, Shape, words
-from caudal.errors import InputError
+from caudal.errors import InputError, one_line
 
 Raw = Path | bytes | np.ndarray | None
 """An image as a source has it: a file, its bytes, 8-bit pixels (H, W, C), or nothing."""
@@ -150,7 +150,7 @@ def _decode(raw: Path | bytes | None, place: str, channels: int | None) -> np.nd
 def _why(error: BaseException) -> str:
     if isinstance(error, Image.UnidentifiedImageError):
         return f"it is none of {', '.join(_FORMATS)}"
-    return " ".join(str(error).split())[:120] or type(error).__name__
+    return one_line(error, 120)
 
 
 def _pixels(image: Image.Image) -> np.ndarray:

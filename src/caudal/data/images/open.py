@@ -93,9 +93,11 @@ def open_images(
         return with_labels(find_images(data), labels, metadata, names)
 
     main = find(data)
+    form = Form.of(crop, resize, schema.shape if schema else None)
+    if corrupt == "refuse":  # an image that is none should be told before there are too few
+        first_shape(main.lots[0], replace(form, shape=None), corrupt)
     jobs, more = place(main, valid, test, fractions, seed, find)
     first = jobs[0].lot
-    form = Form.of(crop, resize, schema.shape if schema else None)
     if schema is None:
         columns = [
             make_column(name, [v for job in jobs for v in values_of(job.lot, name)], IMAGES)

@@ -1,6 +1,6 @@
 """Arrays and data frames as pyarrow Tables, and pyarrow Tables as arrays and data frames."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ import torch
 
 from caudal.data import dtypes
 from caudal.data.refusals import damage
-from caudal.errors import InputError
+from caudal.errors import InputError, one_line
 
 CONTAINERS = ("pandas", "polars", "pyarrow", "numpy", "torch")
 _REFUSALS = (pa.ArrowException, TypeError, ValueError)
@@ -151,7 +151,7 @@ def _from_frame(data: Any, name: str) -> pa.Table:
     except _REFUSALS as error:
         for key in data.columns:
             _column(data[key], f"{name}, column '{key}'")
-        raise InputError(f"{name} cannot be read as a table: {_line(error)}") from None
+        raise InputError(f"{name} cannot be read as a table: {one_line(error, 120)}") from None
 
 
 def _unique(data: Any, name: str, error: Exception) -> InputError:
@@ -159,7 +159,7 @@ def _unique(data: Any, name: str, error: Exception) -> InputError:
     twice = [column for column in names if names.count(column) > 1]
     if twice:
         return InputError(f"{name} has the column '{twice[0]}' twice: rename one of them")
-    return InputError(f"{name} cannot be read as a table: {_line(error)}")
+    return InputError(f"{name} cannot be read as a table: {one_line(error, 120)}")
 
 
 def _column(values: Any, where: str) -> pa.Array | pa.ChunkedArray:
@@ -183,11 +183,7 @@ def _trouble(values: Any, error: Exception) -> str:
         return "holds complex numbers: give real and imaginary parts as two columns"
     if len(kinds) > 1:
         return f"mixes values of types {' and '.join(kinds[:3])}: make them all numbers or text"
-    return f"holds values that no table can hold ({_line(error)}): leave the column out"
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:120] or type(error).__name__
+    return f"holds values that no table can hold ({one_line(error, 120)}): leave the column out"
 
 
 def read_array_file(path: Path, name: str) -> pa.Table:
@@ -206,6 +202,13 @@ def read_array_file(path: Path, name: str) -> pa.Table:
             return array_table(loaded, name)
         with loaded:
             return _npz_table({key: loaded[key] for key in loaded.files}, name)
+
+
+def is_numbered(names: Sequence[str]) -> bool:
+    """Whether these are the names that columns without any get: x0, x1, ... or c0, c1, ..."""
+    return list(names) == ["x"] or any(
+        list(names) == [f"{prefix}{i}" for i in range(len(names))] for prefix in "xc"
+    )
 
 
 def array_table(array: np.ndarray, name: str, prefix: str = "x") -> pa.Table:

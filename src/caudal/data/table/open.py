@@ -9,11 +9,12 @@ import pyarrow as pa
 
 from caudal.data.builtin import BuiltIn
 from caudal.data.dataset import Dataset, Items, Piece
-from caudal.data.refusals import check_names, check_once
+from caudal.data.refusals import check_names, check_once, check_width
 from caudal.data.schema import Column
 from caudal.data.source import Batch, Source
 from caudal.data.splits import check_fractions
 from caudal.data.table.declare import parse_types
+from caudal.data.table.frames import is_numbered
 from caudal.data.table.guess import Summary, make_column, notes_on, summarize
 from caudal.data.table.rows import Loader, encode_rows
 from caudal.data.table.schema import TableSchema
@@ -90,6 +91,8 @@ def _find_schema(
     chosen, beside = choose_columns(tables[0].name, names, columns, context, known)
     used = [*chosen, *beside]
     for table in tables[1:]:
+        if table.unnamed and tables[0].unnamed:
+            check_width(table.name, len(table.names), tables[0].name, len(names))
         check_names(used, table.names, table.name)
     declared = parse_types(_with_own_types(types, known, used), used)
     stats = survey(tables, used, declared, missing)
@@ -173,7 +176,11 @@ def read_tables(
 
 
 def open_rows(
-    data: Any, schema: TableSchema, missing: str = "refuse", memory: int = 1 << 30
+    data: Any,
+    schema: TableSchema,
+    missing: str = "refuse",
+    memory: int = 1 << 30,
+    chosen: bool = False,
 ) -> "TableItems":
     """All rows of a table, with all of its columns beside what the schema of a run encodes.
 
@@ -182,13 +189,22 @@ def open_rows(
         schema: of the run.
         missing: "drop" leaves rows out whose gaps no column allows; else they are refused.
         memory: bytes above which a Parquet file is streamed.
+        chosen: whether the columns of the run were chosen among those of its table. If not, an
+            array, whose columns have no names, must have as many as the schema.
 
     Raises:
-        InputError: the table lacks columns of the schema.
+        InputError: the table lacks columns of the schema, or an array has more.
     """
     table = open_table(data, schema.text_names)
+    if table.unnamed and not chosen and _is_all_of_an_array(schema.names):
+        check_width(table.name, len(table.names), "the model", len(schema.names))
     check_names(schema.names, table.names, table.name)
     return TableItems(table, schema, missing == "drop", memory)
+
+
+def _is_all_of_an_array(names: Sequence[str]) -> bool:
+    """Whether these are the columns of a whole array, in any order."""
+    return is_numbered(sorted(names, key=lambda name: (len(name), name)))
 
 
 class TableItems(Items):

@@ -14,14 +14,14 @@ import torch
 
 from caudal.data.builtin import BuiltIn, built_in
 from caudal.data.refusals import BUILT_IN, TABLES, damage, missing_file
-from caudal.data.table.frames import as_table, index_note, read_array_file
+from caudal.data.table.frames import as_table, index_note, is_numbered, read_array_file
 from caudal.data.table.text import COMPRESSED, SUFFIXES, read_text, text_suffix
 from caudal.errors import InputError
 
 PIECE = 1 << 16  # rows of a chunk, and of what is scored and written at a time
 FORMATS = (
     f"{' '.join(SUFFIXES)} (also with {' '.join(COMPRESSED)}), .parquet, .npy, .npz, "
-    f"or a built-in name: {' '.join(BUILT_IN)}"
+    f"or a built-in name: {' '.join(TABLES)}"
 )
 
 
@@ -41,15 +41,23 @@ class Tables(ABC):
         schema: names and types of the columns.
         groups: how many rows each group has; a chunk never spans two of them.
         notes: what the user should know about how it was read.
+        unnamed: whether columns are known by their places alone, as those of an array are, and
+            those of a text file without a header.
     """
 
     def __init__(
-        self, name: str, schema: pa.Schema, groups: Sequence[int], notes: tuple[str, ...] = ()
+        self,
+        name: str,
+        schema: pa.Schema,
+        groups: Sequence[int],
+        notes: tuple[str, ...] = (),
+        unnamed: bool = False,
     ) -> None:
         self.name = name
         self.schema = schema
         self.groups = tuple(groups)
         self.notes = notes
+        self.unnamed = unnamed
         if not schema.names or self.n_rows == 0:
             raise InputError(f"{name} has no rows: give a table with data")
         twice = [n for n in schema.names if schema.names.count(n) > 1]
@@ -80,8 +88,10 @@ class Tables(ABC):
 class MemoryTable(Tables):
     """A table in memory, as one group."""
 
-    def __init__(self, name: str, table: pa.Table, notes: tuple[str, ...] = ()) -> None:
-        super().__init__(name, table.schema, (table.num_rows,), notes)
+    def __init__(
+        self, name: str, table: pa.Table, notes: tuple[str, ...] = (), unnamed: bool = False
+    ) -> None:
+        super().__init__(name, table.schema, (table.num_rows,), notes, unnamed)
         self.table = table
 
     def chunks(
@@ -155,9 +165,15 @@ def open_table(data: Any, texts: Collection[str] = ()) -> Tables:
         return MemoryTable(data, known.table)
     if isinstance(data, str | os.PathLike):
         return _open_file(os.fspath(data), texts)
-    name = "array" if isinstance(data, np.ndarray | torch.Tensor) else "table"
+    if isinstance(data, np.ndarray | torch.Tensor):
+        return _of_array("array", as_table(data, "array"))
     note = index_note(data)
-    return MemoryTable(name, as_table(data, name), (note,) if note else ())
+    return MemoryTable("table", as_table(data), (note,) if note else ())
+
+
+def _of_array(name: str, table: pa.Table) -> MemoryTable:
+    """The table of an array, whose columns have no names unless it is a structured one."""
+    return MemoryTable(name, table, unnamed=is_numbered(table.column_names))
 
 
 def _open_file(name: str, texts: Collection[str]) -> Tables:
@@ -171,9 +187,9 @@ def _open_file(name: str, texts: Collection[str]) -> Tables:
         raise missing_file(name)
     if text_suffix(path) in SUFFIXES:
         table, notes = read_text(path, name, texts)
-        return MemoryTable(name, table, notes)
+        return MemoryTable(name, table, notes, unnamed=bool(notes))  # it has no header
     if path.suffix == ".parquet":
         return ParquetTable(path)
     if path.suffix in (".npy", ".npz"):
-        return MemoryTable(name, read_array_file(path, name))
+        return _of_array(name, read_array_file(path, name))
     raise InputError(f"{name}: unknown kind of file '{path.suffix}'; known are {FORMATS}")

@@ -209,9 +209,10 @@ def draw_numbers(axes: "Axes", column: Column, data: np.ndarray, samples: np.nda
     rest = [values[np.abs(values - common) > near] for values in sides]
     highest = _histograms(axes, column, rest, [len(values) for values in sides])
     # The data set the height, as samples may heap up beside the spike.
-    axes.set_ylim(0, 1.35 * highest)
+    axes.set_ylim(0, 1.5 * highest)
     shares = [1 - len(r) / max(len(v), 1) for r, v in zip(rest, sides, strict=True)]
-    words = f"{common:.6g} in {shares[0]:.0%} | {shares[1]:.0%}; the rest:"
+    both = " | ".join(f"{share:.0%}" for share in shares)
+    words = f"{common:.6g} is {both} of the rows\nand is left out"
     axes.text(1, 1, words, transform=axes.transAxes, ha="right", va="top", color=QUIET, fontsize=8)
 
 

@@ -218,6 +218,10 @@ def draw_correlations(comparison: Comparison) -> "Figure":
         for axes in panels:
             axes.set_xticks(range(len(names)), names, rotation=90)
             axes.tick_params(length=0)
+    else:
+        panels[0].set_ylabel(f"{len(columns)} columns, from the top")
+        for axes in panels:
+            axes.set_xlabel("the same, from the left")
     return figure
 
 

@@ -98,7 +98,8 @@ DENSITY = (
 )
 CORRELATIONS = (
     "Spearman's rank correlation of every two columns; categories of more than two levels have "
-    "no order and are left out. The colours of the difference have their own scale."
+    "no order and are left out, the others stand in the order of the table. The colours of the "
+    "difference have their own scale."
 )
 LIKELIHOODS = "Mean log-likelihood in nats a row", "log-likelihood of a row (nats)"
 LOSSES = (
