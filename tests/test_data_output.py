@@ -93,7 +93,7 @@ def test_nothing_stays_of_a_file_that_failed(tmp_path, suffix):
 
 @pytest.mark.parametrize("name", ["t.xlsx", "t", "t.gz", "t.parquet.gz"])
 def test_an_unknown_suffix_is_refused_at_once(tmp_path, name):
-    with pytest.raises(InputError, match=r"cannot write.*known are .csv .tsv .*.npz"):
+    with pytest.raises(InputError, match=r"(cannot write|no suffix).*known are .csv .tsv .*.npz"):
         TableWriter(tmp_path / name)
 
 

@@ -51,7 +51,7 @@ def test_activations_are_those_of_the_nets():
         (lambda: MAF(activation="tan"), "`activation` tan: must be one of relu"),
         (lambda: MAF(batch_norm=1), "`batch_norm` 1: must be True or False"),
         (lambda: IResNet(coefficient=1), "`coefficient` 1: must be a number between 0 and 1"),
-        (lambda: IResNet(scales=0), "`scales` 0: must be a whole number, at least 1, or None"),
+        (lambda: IResNet(scales=0), "`scales` 0: must be a whole number, at least 1, or `None`"),
         (lambda: NICE(prior="cauchy"), "`prior` cauchy"),
     ],
 )

@@ -155,7 +155,7 @@ def test_refuses_a_newer_format(model):
     ("metadata", "words"),
     [
         ({"recipe": {"name": "nope"}}, "unknown recipe 'nope'"),
-        ({"recipe": {"name": "maf", "fields": {"layers": -1}}}, "`layers` -1"),
+        ({"recipe": {"name": "maf", "fields": {"layers": -1}}}, "layers. -1"),
         ({"recipe": {"name": "maf", "fields": {"hidden": [-5]}}}, "cannot be built"),
         ({"event_shape": [2, 2]}, "models vectors"),
         ({"event_shape": None}, "cannot be built"),
