@@ -208,7 +208,7 @@ def test_debug_shows_the_traceback(how, monkeypatch):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="limits files as POSIX does")
-@pytest.mark.parametrize(("blocks", "name"), [(2, "model.safetensors"), (12, "state.pt")])
+@pytest.mark.parametrize(("blocks", "name"), [(2, "model.safetensors"), (30, "state.pt")])
 def test_a_disk_that_is_full_is_one_line(blocks, name, tmp_path):
     words = f"train nice --data {people_csv()} --out {tmp_path}/run {' '.join(QUICK)}"
     command = f"ulimit -f {blocks}; exec {sys.executable} -m caudal {words}"

@@ -162,7 +162,7 @@ def test_a_student_that_passes_over_its_context_is_found_out():
 
 def test_tables_are_compared_before_they_are_rounded():
     columns = (Column("k", "integer", 0, step=1.0), Column("m", "real", missing=True))
-    flow = assemble(NICE(layers=2, hidden=(4,)), TableSchema(columns)).eval()
+    flow = assemble(NICE(layers=2, hidden=(4,), prior="normal"), TableSchema(columns)).eval()
     result = measure(flow, flow, n=500, names=("k", "m"))
     assert result.dims == 3
     assert {name for name, _ in result.ks} == {"k", "m", "m is missing"}

@@ -168,8 +168,9 @@ class Table(OneShape):
         parts: list[Bijection] = [core.bijection]
         if schema.marginals == "fitted":
             cells = torch.cat([step, torch.ones(flags)])
-            layers = parts_of(core.bijection)
-            parts = [Correlate(*features, context), *layers, Gaussianise(*ends, cells)]
+            parts = [*parts_of(core.bijection), Gaussianise(*ends, cells)]
+            if len(parts) > 2:  # a single Gaussian layer is closed under it, and has a closed form
+                parts = [Correlate(*features, context), *parts]
         else:
             parts += _standardising(*ends)
         uneven = bool(flags or step.any())

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from torch import Tensor
 
-from caudal.bijections import Correlate
+from caudal.bijections import Correlate, Gaussianise
 from caudal.data.source import Batch, Source
 from caudal.errors import NumericalError
 from caudal.flow import Flow
@@ -223,4 +223,4 @@ class Trainer:
 
 def _begins_fitted(flow: Flow) -> bool:
     """Whether a flow is a model of the data before its first step."""
-    return any(isinstance(part, Correlate) for part in flow.modules())
+    return any(isinstance(part, Correlate | Gaussianise) for part in flow.modules())
