@@ -40,7 +40,7 @@ def test_activations_are_those_of_the_nets():
     ("build", "words"),
     [
         (lambda: NSF(hidden=-4), "`hidden` -4: must be a whole number, at least 1$"),
-        (lambda: NSF(hidden=(8, 8)), "`hidden` .* such as 256"),
+        (lambda: NSF(hidden=(8, 8)), "`hidden` .* such as 64"),
         (lambda: MAF(hidden=8), "`hidden` 8: .* such as"),
         (lambda: MAF(hidden=()), "`hidden` .*: must be 1 or more whole numbers, at least 1 each$"),
         (lambda: NSF(dropout=1.0), r"`dropout` 1.0: must be a number in \[0, 1\)"),
@@ -258,3 +258,10 @@ def test_two_packages_with_one_name_are_named(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(InputError, match="offered by one and two: uninstall one"):
         _ = RECIPES["shears"]
+
+
+@pytest.mark.parametrize("name", ["nsf", "nsf-ar"])
+def test_the_papers_splines_have_the_stated_size(name):
+    stated = PRESETS[name]["power"]
+    flow = RECIPES[name](**stated.fields).build((6,))
+    assert sum(p.numel() for p in flow.parameters()) == stated.parameters

@@ -36,6 +36,7 @@ from caudal.modalities.rows import CHUNK, OneShape, class_names, endless, nothin
 from caudal.modality import Examples, Request, Voice, opening
 from caudal.nets import ColumnEmbedding
 from caudal.recipes import Recipe
+from caudal.recipes.nsf import SplineRecipe
 from caudal.report import Gaussian, ScreenTable, TableTeller, image_side, write_table_manifold
 from caudal.report.numbers import span
 
@@ -145,6 +146,10 @@ class Table(OneShape):
         return open_rows(data, schema, missing, chosen=bool(options.get("columns")))
 
     # --- flows ----------------------------------------------------------------------------------
+
+    def training(self, recipe: type[Recipe]) -> Mapping[str, Any]:
+        """Splines of marginals that are normal already bear a larger rate."""
+        return {"lr": 3e-3} if issubclass(recipe, SplineRecipe) else {}
 
     def dress(self, recipe: Recipe, schema: TableSchema) -> Flow:
         """The recipe's flow, dressed for the columns of a table.

@@ -53,6 +53,8 @@ _CENTRED = {"pixels": "centred"}
 _WARMUP = "10 epochs of warm-up"
 _ADAM = "the paper's optimiser is Adamax"
 _GLOW = {"scales": 3, "layers": 48, "maps": 512, "coupling": "gated"}
+_SPLINES, _POWER = {"layers": 10, "hidden": 256}, "6 columns"
+_SPLINES_TRAINING = {"batch_size": 512, "lr": 5e-4, "steps": 400_000, "patience": 0}
 _MINTNET = {"layers": 21, "latents": 85, "scales": 3}
 _MINTNET_TRAINING = {"batch_size": 32, "lr": 1e-3, "patience": 0}
 _RESIDUAL = {"blocks": 16, "maps": 512, "scales": 3, "squeeze_first": False}
@@ -182,6 +184,8 @@ PRESETS: Mapping[str, Mapping[str, Preset]] = {
             _MINTNET, _SMALL, 18_357_576, 4.06, {**_MINTNET_TRAINING, "steps": 350_000}, _LOGIT
         ),
     },
+    "nsf": {"power": Preset(_SPLINES, _POWER, 2_820_174, training=_SPLINES_TRAINING)},
+    "nsf-ar": {"power": Preset(_SPLINES, _POWER, 3_005_184, training=_SPLINES_TRAINING)},
     "nsf-image": {
         "cifar10": Preset(
             {
