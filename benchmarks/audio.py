@@ -228,7 +228,7 @@ def known(steps: int, rows: int) -> list[Cell]:
     cells = []
     for law, noise in (("gaussian", "normal"), ("logistics", "logistic")):
         torch.manual_seed(0)
-        teacher = WaveNet(layers=4, law=law, components=3, **NET).build()
+        teacher = WaveNet(layers=4, law=law, components=3, **NET).build((1, -1))
         start = time.process_time()
         teacher = caudal.fit(
             teacher, train, valid, training=_training(steps), loss=nll_per_element
@@ -237,7 +237,7 @@ def known(steps: int, rows: int) -> list[Cell]:
         cells.append(_taught(law, teacher, test, seconds))
         for draws in DRAWS if law == "logistics" else (None,):
             torch.manual_seed(1)
-            student = ParallelWaveNet(flows=(4, 4), noise=noise, **NET).build()
+            student = ParallelWaveNet(flows=(4, 4), noise=noise, **NET).build((1, -1))
             options = AudioDistillation(spectral=0.0, draws=draws or 1)
             start = time.process_time()
             student = distill(

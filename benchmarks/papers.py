@@ -100,11 +100,17 @@ def refresh(name: str, folder: Path) -> str:
     if not commands or not NUMBER.search(page):
         raise SystemExit(f"{path}: no command or no number to replace")
     with contextlib.chdir(folder):
-        for words, run in commands:  # a student's teacher first
+        for words, run in _of_the_number(commands):
             trained = result([*shlex.split(words), "--out", run, "--no-report", "--overwrite"])
         text = paragraph(trained, trained if "fidelity" in trained else result(["eval", run]))
     path.write_text(NUMBER.sub(lambda _: text, page, count=1), "utf-8")
     return text
+
+
+def _of_the_number(commands: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """The first command of a page, and where that trains a teacher the one that distils it."""
+    first, *others = commands
+    return [first, *(command for command in others if command[0].startswith("distill"))]
 
 
 if __name__ == "__main__":

@@ -77,7 +77,7 @@ class Density(nn.Module):
 def build(library: str, model: Model, features: int, seed: int = 0) -> Density:
     """The model in that library. The permutations of a seed are the same in all of them."""
     torch.manual_seed(seed)
-    ours = _recipe(model).build((features,))
+    ours = _recipe(model).build((features,), standardise=False)
     if library == "caudal":
         return Density(ours, ours.log_prob, ours.sample)
     backs = [part.back for part in ours.modules() if isinstance(part, Permutation)]

@@ -18,7 +18,7 @@ COEFFICIENT = 0.98
 
 
 def ours(features: int, size: tuple[int, int], recipe: type = ResidualFlow) -> nn.Module:
-    return recipe(blocks=size[0], hidden=(size[1],) * 2).build((features,))
+    return recipe(blocks=size[0], hidden=(size[1],) * 2).build((features,), standardise=False)
 
 
 class Peer(nn.Module):

@@ -41,6 +41,15 @@ class AudioRecipe(Recipe):
     hop: Annotated[int, Ge(1)] = 128
     """Samples of a frame of context."""
 
+    def build(
+        self,
+        event_shape: Sequence[int] = CLIP,
+        context_shape: Sequence[int] | None = None,
+        *,
+        standardise: bool = True,
+    ) -> caudal.Flow:
+        return super().build(event_shape, context_shape, standardise=standardise)
+
     @abstractmethod
     def dilated_layers(self) -> tuple[int, ...]:
         """The number of layers of each net, from the noise to the data."""
@@ -110,7 +119,7 @@ class WaveNet(AudioRecipe):
     """Logistics of the mixture."""
 
     def _build(
-        self, event_shape: Sequence[int] = CLIP, context_shape: Sequence[int] | None = None
+        self, event_shape: Sequence[int], context_shape: Sequence[int] | None = None
     ) -> caudal.Flow:
         import torch
 
@@ -168,7 +177,7 @@ class ParallelWaveNet(AudioRecipe):
     """Density of the noise: normal for Gaussian teachers, logistic for mixtures."""
 
     def _build(
-        self, event_shape: Sequence[int] = CLIP, context_shape: Sequence[int] | None = None
+        self, event_shape: Sequence[int], context_shape: Sequence[int] | None = None
     ) -> caudal.Flow:
         import torch
 
