@@ -81,11 +81,11 @@ class Size:
 
     def teacher(self, law: str = "gaussian") -> Flow:
         recipe = WaveNet(self.channels, self.cycle, hop=HOP, layers=self.layers, law=law)
-        return recipe.build((1, -1), (MELS, -1)).eval()
+        return recipe.build((1, -1), (MELS, -1), standardise=False).eval()
 
     def student(self) -> Flow:
         recipe = ParallelWaveNet(self.channels, self.cycle, hop=HOP, flows=self.flows)
-        return recipe.build((1, -1), (MELS, -1)).eval()
+        return recipe.build((1, -1), (MELS, -1), standardise=False).eval()
 
 
 SIZES = (Size(30, 10, (10, 10, 10, 30)), Size(16, 8, (8, 8, 8, 16)))
@@ -228,7 +228,7 @@ def known(steps: int, rows: int) -> list[Cell]:
     cells = []
     for law, noise in (("gaussian", "normal"), ("logistics", "logistic")):
         torch.manual_seed(0)
-        teacher = WaveNet(layers=4, law=law, components=3, **NET).build((1, -1))
+        teacher = WaveNet(layers=4, law=law, components=3, **NET).build((1, -1), standardise=False)
         start = time.process_time()
         teacher = caudal.fit(
             teacher, train, valid, training=_training(steps), loss=nll_per_element
@@ -237,7 +237,9 @@ def known(steps: int, rows: int) -> list[Cell]:
         cells.append(_taught(law, teacher, test, seconds))
         for draws in DRAWS if law == "logistics" else (None,):
             torch.manual_seed(1)
-            student = ParallelWaveNet(flows=(4, 4), noise=noise, **NET).build((1, -1))
+            student = ParallelWaveNet(flows=(4, 4), noise=noise, **NET).build(
+                (1, -1), standardise=False
+            )
             options = AudioDistillation(spectral=0.0, draws=draws or 1)
             start = time.process_time()
             student = distill(

@@ -40,8 +40,12 @@ def wild(flow, spread=0.1):
 
 
 def pair(law="gaussian", noise="normal", context=None):
-    teacher = WaveNet(layers=4, law=law, components=3, **SMALL).build((1, FREE), context)
-    student = ParallelWaveNet(flows=(2, 2, 3), noise=noise, **SMALL).build((1, FREE), context)
+    teacher = WaveNet(layers=4, law=law, components=3, **SMALL).build(
+        (1, FREE), context, standardise=False
+    )
+    student = ParallelWaveNet(flows=(2, 2, 3), noise=noise, **SMALL).build(
+        (1, FREE), context, standardise=False
+    )
     return wild(student), wild(teacher)
 
 
