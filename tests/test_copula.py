@@ -151,3 +151,26 @@ def test_location_and_scale_do_not_matter(name, shift, scale, c_scale):
         caudal.fit(flow, (rows, given), training=training)
         scores.append(float(flow.log_prob(rows, given).detach().mean()))
     assert scores[1] + 2 * math.log(scale) == pytest.approx(scores[0], abs=0.1)
+
+
+@pytest.mark.parametrize("name", VECTORS)
+@pytest.mark.parametrize("value", [3e38, -3e38, 1e20])
+def test_numbers_near_the_largest_are_never_nan(name, value):
+    torch.manual_seed(0)
+    x = torch.randn(300, 2)
+    flow = SMALL[name].build((2,)).eval()
+    caudal.initialize(flow, x)
+    x[0, 0] = value
+    with torch.no_grad():
+        log_prob = flow.log_prob(x)
+    assert log_prob[0] < -1e3
+    assert log_prob[1:].isfinite().all()
+
+
+def test_a_cell_near_the_largest_number_is_minus_infinity_in_a_table():
+    rng = np.random.default_rng(0)
+    data = open_data({"a": rng.normal(size=400), "b": rng.exponential(size=400)})
+    flow = caudal.assemble(NSF(2, 8, 1), data.schema).eval()
+    caudal.initialize(flow, data.train.x)
+    rows = torch.tensor([[3e38, 1.0], [0.0, 3e38], [-3e38, 1.0]])
+    assert (flow.log_prob(rows) < -1e3).all()

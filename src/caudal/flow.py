@@ -95,8 +95,11 @@ class Flow(nn.Module):
         context = self._context(context, x.shape[0])
         with self._estimating(generator):
             z, log_det = self._run(self.bijection.inverse, y, context)
-        infinite = x.abs().flatten(1).amax(1) == torch.inf  # nets would make them NaN
-        return torch.where(infinite, -torch.inf, self.base.log_prob(z) + (log_det - log_q))
+        log_prob = self.base.log_prob(z) + (log_det - log_q)
+        # Nets would make infinite rows NaN, and so may those whose squares overflow.
+        largest = x.abs().flatten(1).amax(1)
+        far = (largest > torch.finfo(x.dtype).max ** 0.5) & log_prob.isnan()
+        return torch.where(far | (largest == torch.inf), -torch.inf, log_prob)
 
     def log_prob_with_error(
         self,

@@ -31,7 +31,7 @@ class CommonOptions:
     """Chance, the device, and what is printed."""
 
     seed: int = 0
-    """Of all that is drawn: samples, the noise that fills values in steps and missing ones,
+    """Seed of all that is drawn: samples, the noise that fills values in steps and missing ones,
     estimates, and what is chosen at random."""
     device: str = "auto"
     """cpu, cuda, cuda:1, mps, or auto for a GPU if there is one."""

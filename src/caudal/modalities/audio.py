@@ -66,7 +66,7 @@ class AudioOptions:
     split: tuple[float, float, float] = (0.8, 0.1, 0.1)
     """Shares of training, validation and test clips, of parts that the data do not have."""
     split_seed: int = 0
-    """Of the split: it stays the same whatever the seed of training is, so that runs compare."""
+    """Seed of the split, apart from that of training: runs of several seeds share one split."""
     corrupt: Literal["refuse", "skip"] = "refuse"
     """Refuse files that cannot be read, or are silent, clipped or too short, or skip them."""
     rate: int | None = None

@@ -70,7 +70,7 @@ class ImageOptions:
     split: tuple[float, float, float] = (0.8, 0.1, 0.1)
     """Shares of training, validation and test images, of parts that the data do not have."""
     split_seed: int = 0
-    """Of the split: it stays the same whatever the seed of training is, so that runs compare."""
+    """Seed of the split, apart from that of training: runs of several seeds share one split."""
     crop: tuple[Annotated[int, Ge(1)], ...] = ()
     """Height and width, or one number, of the centre to keep of each image."""
     resize: tuple[Annotated[int, Ge(1)], ...] = ()
@@ -83,7 +83,7 @@ class ImageOptions:
     """What the flow makes of pixels x in [0, 1]: x, x - 1/2, or logit(alpha + (1 - 2 alpha) x);
     what its paper makes of them if not given."""
     alpha: Annotated[float, Gt(0), Lt(0.5)] = 0.05
-    """Of the logit: how far from 0 and 1 the pixels keep."""
+    """Distance that the logit keeps from 0 and 1."""
     dequantization: Literal["uniform", "variational"] = "uniform"
     """Noise between the values of pixels: uniform, or from a small flow that learns it."""
 

@@ -68,7 +68,7 @@ class TableOptions:
     split: tuple[float, float, float] = (0.8, 0.1, 0.1)
     """Shares of training, validation and test rows."""
     split_seed: int = 0
-    """Of the split: it stays the same whatever the seed of training is, so that runs compare."""
+    """Seed of the split, apart from that of training: runs of several seeds share one split."""
 
     def __post_init__(self) -> None:
         check_fields(self, skip=("data", "valid", "test"))
