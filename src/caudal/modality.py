@@ -98,6 +98,7 @@ class Modality(ABC):
         names: the built-in data of this kind.
         formats: the files that hold such data, in words.
         trainable: the recipes that can be trained on them, in words.
+        usual_recipe: the name of the recipe for such data unless told otherwise.
         options: the dataclass of options that say which data to learn and how they are read; its
             fields are flags of `caudal train` and keywords of `caudal.train`.
         reading: the same for other data of a finished run (`eval`, `score`, `interpolate`).
@@ -105,6 +106,10 @@ class Modality(ABC):
         distillation: the same for what a student learns from; its `objective` is the loss, and its
             `training` how a student trains unless told otherwise.
         baseline: the baseline beside every evaluation.
+        passes: how often an evaluation scores each item.
+        redrawn: how many items more it scores, to tell how far noise moves a score.
+        least_evaluated: how many items an evaluation takes at least, if there are as many.
+        report_seconds: about how long a report takes.
         teller: what only this kind of data has in a report.
     """
 
@@ -113,11 +118,16 @@ class Modality(ABC):
     names: ClassVar[tuple[str, ...]]
     formats: ClassVar[str]
     trainable: ClassVar[str]
+    usual_recipe: ClassVar[str]
     options: ClassVar[type]
     reading: ClassVar[type]
     drawing: ClassVar[type]
     distillation: ClassVar[Any]
     baseline: ClassVar[Any]
+    passes: ClassVar[float] = 1.0
+    redrawn: ClassVar[int] = 4 * 256
+    least_evaluated: ClassVar[int] = 256
+    report_seconds: ClassVar[float] = 10.0
     teller: ClassVar[Any]
 
     # --- data ---------------------------------------------------------------------------------
@@ -198,8 +208,16 @@ class Modality(ABC):
         """Options of training whose usual values differ from those of `Training`."""
         return {}
 
+    @abstractmethod
+    def size(self, dataset: Any, minutes: float | None) -> str:
+        """The size of a flow (`caudal.recipes.sizes`) for such data and so much time."""
+
+    def recipe_for(self, dataset: Any) -> str:
+        """The name of the usual recipe, now that the data are known."""
+        return self.usual_recipe
+
     def watch(
-        self, recipe: Any, flow: "Flow", schema: Any, seed: int, folder: Path
+        self, recipe: Any, flow: "Flow", dataset: Any, seed: int, folder: Path
     ) -> Callable[[int], object] | None:
         """What is shown the flow after some validations, to leave pictures in the run folder."""
         return None

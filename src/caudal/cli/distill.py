@@ -2,7 +2,7 @@
 
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -14,6 +14,7 @@ from caudal.cli.words import parse, peek
 from caudal.errors import InputError
 from caudal.modality import MODALITIES, modality
 from caudal.model import Model, load
+from caudal.model.settings import LENGTHS, of_length
 from caudal.model.students import (
     StudentSettings,
     distill_with,
@@ -100,7 +101,7 @@ def _parse(words: Sequence[str], start: StudentSettings) -> DistillOptions[Any, 
 
     generic: Any = DistillOptions
     kind = generic[type(start.recipe), type(start.distillation)]
-    training = start.training.counted_by(**peek(words, "epochs", "steps"))
+    training = replace(start.training, **of_length(peek(words, *LENGTHS)))
     default = DistillOptions(tyro.MISSING, start.recipe, training, start.distillation)
     return parse(kind, words, "caudal distill", default)
 

@@ -2,44 +2,51 @@
 
 import inspect
 import shlex
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from tyro.conf import FlagCreatePairsOff
 
 from caudal.cli.screen import Screen, with_advice
-from caudal.cli.words import parse, peek, read_yaml
+from caudal.cli.words import named, parse, peek, read_yaml
 from caudal.errors import InputError
 from caudal.modality import Modality
 from caudal.model.settings import (
+    AUTO,
+    LENGTHS,
     Settings,
-    by_epochs,
+    by_length,
     is_path,
+    of_length,
     preset_values,
     recognise,
     settings,
     usual,
+    usual_recipe,
     without_beside,
 )
 from caudal.model.training import train_with
 from caudal.names import near
 from caudal.recipes import PRESETS, RECIPES, Recipe, find_recipe
+from caudal.recipes.sizes import Size
 from caudal.training.devices import leads
 from caudal.training.options import Training
 
 Data = TypeVar("Data")
 AnyRecipe = TypeVar("AnyRecipe", bound=Recipe)
 
-USAGE = """usage: caudal train RECIPE --data DATA [--out FOLDER] ...
+USAGE = """usage: caudal train [RECIPE] --data DATA [--minutes M] [--size SIZE] [--out FOLDER] ...
 
-Fits a flow to a table, to images or to audio. RECIPE is one of {recipes}; see
-caudal recipes for what each is good for, and caudal train RECIPE --help for all options.
+Fits a flow to a table, to images or to audio, in at most five minutes unless told otherwise.
+RECIPE is one of {recipes}; or auto, the usual one for the
+data. See caudal recipes for what each is good for, and caudal train RECIPE --help for all options.
 
-  caudal train nsf --data table.csv                            a table
-  caudal train glow --data FOLDER                              images
-  caudal train wavenet --data FOLDER                           audio, given its log-mel spectrum
+  caudal train --data table.csv                                a table
+  caudal train --data FOLDER --minutes 30                      images or audio, in half an hour
+  caudal train maf --data table.csv --epochs 50                a recipe and a length of your choice
   caudal train wavenet --data vowels --context vowel           built-in audio, given a label"""
 
 
@@ -80,6 +87,8 @@ class TrainOptions(Generic[Data, AnyRecipe]):
     recipe: AnyRecipe
     training: Training
     run: RunOptions
+    size: Size | None = None
+    """How large the flow is, if not as the data and the minutes have it; paper is for days."""
     preset: str | None = None
     """A configuration of the recipe's paper; options that are given override it."""
     config: str | None = None
@@ -88,6 +97,7 @@ class TrainOptions(Generic[Data, AnyRecipe]):
 
 def run(words: list[str]) -> int:
     """Runs the command."""
+    begun = time.monotonic()
     if not words or words[0] in ("-h", "--help"):
         print(USAGE.format(recipes=", ".join(RECIPES)))
         return 0 if words else 2
@@ -95,7 +105,7 @@ def run(words: list[str]) -> int:
     screen = Screen(options.run.json)
     out = Path(options.run.out or default_folder(made))
     try:
-        model = train_with(made, out, **options.run.modes, voice=screen)
+        model = train_with(made, out, **options.run.modes, voice=screen, begun=begun)
         if leads():
             screen.trained(model)
     except KeyboardInterrupt as error:
@@ -120,23 +130,25 @@ def read_options(words: list[str]) -> tuple[TrainOptions[Any, Any], Settings]:
     """
     name = None if words[0].startswith("-") else words[0]
     typed = words if name is None else words[1:]
-    seen = peek(typed, "config", "preset", "out", "data", "epochs", "steps")
+    seen = peek(typed, "config", "preset", "size", "out", "data", *LENGTHS)
     file = _config_file(seen, typed)
     config = {} if file is None else _read_config(file)
-    name = name or config.get("recipe")
-    if name is None:
-        raise _nothing_to_train(seen["out"] if "--resume" in typed else None)
-    if config and config["recipe"] != name:
+    if "--resume" in typed and file is None:
+        raise _nothing_to_resume(seen["out"])
+    auto = name == AUTO or not (name or config)
+    name = usual_recipe(seen["data"]) if auto else name or config["recipe"]
+    if config and not auto and config["recipe"] != name:
         raise InputError(f"{file} is of the recipe {config['recipe']}, not {name}: leave one out")
     start = _start(name, seen, config, file)
     generic: Any = TrainOptions
     kind = generic[start.kind.options, type(start.recipe)]
-    training = start.training.counted_by(seen["epochs"], seen["steps"])
+    training = replace(start.training, **of_length({name: seen[name] for name in LENGTHS}))
     default = TrainOptions(start.data, start.recipe, training, RunOptions(report=start.report))
     about = "\n\n".join([*_not_there(seen["data"], start.kind), describe(name)])
     options = parse(kind, typed, f"caudal train {name}", default, about)
     parts = options.recipe, options.data, options.training, options.run.report
-    return options, Settings(start.kind, *parts)
+    given = start.given | named(typed)
+    return options, Settings(start.kind, *parts, given=given, size=options.size, auto=auto)
 
 
 def _start(
@@ -150,7 +162,7 @@ def _start(
     kind = recognise(data, recipe)
     values: dict[str, Any] = {"data": tyro.MISSING, **without_beside(config)}
     try:
-        values = by_epochs(_checked(values, usual(recipe, kind).config()))
+        values = by_length(_checked(values, usual(recipe, kind).config()))
         start = settings(recipe, kind, values)
     except InputError as error:
         raise InputError(f"{file}: {error}" if config else str(error)) from None
@@ -193,12 +205,12 @@ def _read_config(file: Path) -> dict[str, Any]:
     return config
 
 
-def _nothing_to_train(resumed: str | None) -> InputError:
-    """The error where neither words nor a config name a recipe."""
-    if resumed is None:
-        return InputError(f"no recipe: give one of {', '.join(RECIPES)}")
-    what = "no config.yaml is in it" if Path(resumed).is_dir() else "there is no such folder"
-    return InputError(f"{resumed} holds no run to resume: {what}")
+def _nothing_to_resume(out: str | None) -> InputError:
+    """The error where a run is to go on that is not there."""
+    if out is None:
+        return InputError("`resume=True` needs the folder of the run to go on with: give `out`")
+    what = "no config.yaml is in it" if Path(out).is_dir() else "there is no such folder"
+    return InputError(f"{out} holds no run to resume: {what}")
 
 
 def _config_file(seen: dict[str, str | None], typed: Sequence[str]) -> Path | None:

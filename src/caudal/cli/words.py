@@ -142,6 +142,13 @@ def peek(words: Sequence[str], *names: str) -> dict[str, str | None]:
     return vars(parser.parse_known_args(list(words))[0])
 
 
+def named(words: Sequence[str]) -> frozenset[str]:
+    """The fields whose flags are among the words."""
+    flags = (word.partition("=")[0] for word in words if word.startswith("--"))
+    fields_of = (name.removeprefix("--").replace("-", "_") for name in flags)
+    return frozenset(name for field in fields_of for name in (field, field.removeprefix("no_")))
+
+
 def positional(words: Sequence[str], lists: set[str], switches: set[str]) -> str | None:
     """The first word that is neither a flag nor the value of one."""
     skip: str | None = None

@@ -86,6 +86,9 @@ class AudioOptions:
         check_fields(self, skip=("data", "valid", "test"))
 
 
+_SHORT, _LONG = 15.0, 60.0  # minutes
+
+
 @dataclass(frozen=True)
 class AudioDrawing:
     """What clips are conditioned on; a flow that is given a spectrum copies clips."""
@@ -115,8 +118,9 @@ class Audio(Modality):
     drawing = AudioDrawing
     distillation = AudioDistillation
     baseline = Autoregression
+    passes, redrawn, least_evaluated, report_seconds = 2, 0, 8, 30.0
     teller = AudioTeller
-    trainable = "wavenet"
+    trainable = usual_recipe = "wavenet"
 
     # --- data -----------------------------------------------------------------------------------
 
@@ -177,8 +181,12 @@ class Audio(Modality):
 
     def training(self, recipe: type[Recipe]) -> Mapping[str, Any]:
         """A crop of sound holds thousands of samples, so that fewer rows make a batch."""
-        usual = {"steps": 4000, "batch_size": 8, "ema": 0.995, "validate_every": 250}
-        return {**usual, "patience": 0}
+        return {"batch_size": 8, "ema": 0.995, "patience": 0}
+
+    def size(self, dataset: Dataset, minutes: float | None) -> str:
+        """By the time there is."""
+        minutes = minutes or 0
+        return "small" if minutes < _SHORT else "medium" if minutes < _LONG else "large"
 
     def dress(self, recipe: AudioRecipe, schema: AudioSchema) -> Flow:
         """The recipe's flow, dressed for clips: log_prob is a mass of whole numbers, in nats.

@@ -25,7 +25,7 @@ from caudal.modalities.rows import CHUNK, OneShape, class_names
 from caudal.modality import Examples, Request, Voice, opening
 from caudal.nets import ColumnEmbedding
 from caudal.recipes import Recipe
-from caudal.recipes.multiscale import variational
+from caudal.recipes.multiscale import halvings_of, variational
 from caudal.report import Filmstrip, ImageTeller, PixelGaussian, draw_manifold, write_figure
 
 _DRAWN_NUMBERS = 1 << 20  # pixels at a time: bounds the memory
@@ -91,6 +91,10 @@ class ImageOptions:
         check_fields(self, skip=("data", "valid", "test"))
 
 
+_MEASURE = 784  # pixels
+_SHORT, _LONG = 3.0, 15.0  # minutes for so many
+
+
 @dataclass(frozen=True)
 class ImageDrawing:
     """What the samples of images are conditioned on; without a choice each class has its turn."""
@@ -115,6 +119,7 @@ class Images(OneShape):
     teller = ImageTeller
     usual_samples = 64
     trainable = "glow, realnvp or another recipe of images (caudal recipes)"
+    usual_recipe = "glow"
 
     # --- data -----------------------------------------------------------------------------------
 
@@ -187,13 +192,22 @@ class Images(OneShape):
             dequantization=_dequantization(schema),
         )
 
+    def size(self, dataset: Dataset, minutes: float | None) -> str:
+        """By the time there is for a pixel: that of MNIST's images is the measure."""
+        per_pixel = (minutes or 0) * _MEASURE / dataset.schema.countable
+        return "small" if per_pixel < _SHORT else "medium" if per_pixel < _LONG else "large"
+
+    def recipe_for(self, dataset: Dataset) -> str:
+        """Spline couplings of vectors, where no image can be halved."""
+        return self.usual_recipe if halvings_of(dataset.schema.shape) else "nsf"
+
     def watch(
-        self, recipe: Recipe, flow: Flow, schema: ImageSchema, seed: int, folder: Path
+        self, recipe: Recipe, flow: Flow, dataset: Dataset, seed: int, folder: Path
     ) -> Callable[[int], object] | None:
         """Leaves samples in the run folder while the flow is trained, if it draws fast."""
         if recipe.samples != "parallel":
             return None
-        return Filmstrip(folder / "pictures" / "training", flow, schema, seed)
+        return Filmstrip(folder / "pictures" / "training", flow, dataset.schema, seed)
 
     # --- samples --------------------------------------------------------------------------------
 

@@ -42,6 +42,7 @@ from caudal.report.numbers import span
 
 _DRAWN_ROWS, _DRAWN_NUMBERS = 8192, 1 << 22  # at a time: bounds the memory
 _LISTED = 24  # columns in the preview
+_FEW_ROWS, _MANY_ROWS, _LONG = 2_000, 50_000, 30.0  # minutes
 _GAUSSIAN_ALONE = ("made", "maf", "iaf")
 
 
@@ -116,6 +117,7 @@ class Table(OneShape):
     teller = TableTeller
     usual_samples = 1000
     trainable = "maf, nsf or another recipe of vectors (caudal recipes)"
+    usual_recipe = "nsf"
 
     # --- data -----------------------------------------------------------------------------------
 
@@ -150,6 +152,13 @@ class Table(OneShape):
     def training(self, recipe: type[Recipe]) -> Mapping[str, Any]:
         """Splines of marginals that are normal already bear a larger rate."""
         return {"lr": 3e-3} if issubclass(recipe, SplineRecipe) else {}
+
+    def size(self, dataset: Dataset, minutes: float | None) -> str:
+        """By the rows: few teach a small net alone; many, and half an hour, a large one."""
+        rows = dataset.train.n_rows
+        if rows < _FEW_ROWS:
+            return "small"
+        return "large" if rows >= _MANY_ROWS and (minutes or 0) >= _LONG else "medium"
 
     def dress(self, recipe: Recipe, schema: TableSchema) -> Flow:
         """The recipe's flow, dressed for the columns of a table.

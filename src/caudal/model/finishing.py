@@ -12,7 +12,7 @@ from caudal import files
 from caudal.errors import InputError
 from caudal.modality import Modality
 from caudal.model.settings import plain, usual
-from caudal.report import Distilled, Story, save_baseline, write_report
+from caudal.report import Distilled, Evaluation, Story, save_baseline, write_report
 from caudal.training.run import Run
 
 if TYPE_CHECKING:
@@ -22,23 +22,36 @@ BASELINE = "gaussian.safetensors"
 """The file of the baseline in a run folder."""
 
 
-def finish(model: "Model", *, report: bool, distilled: Distilled | None = None) -> None:
+def finish(
+    model: "Model",
+    *,
+    report: bool,
+    distilled: Distilled | None = None,
+    limit: int | None = None,
+) -> None:
     """Evaluates a trained model on its test part, and writes eval.json, compare.json, the page.
 
-    A student whose own density takes a step for each element is not evaluated, only compared.
+    At most `limit` items are evaluated, where all would take too long. A student whose own
+    density takes a step for each element is not evaluated, only compared.
     """
     folder = model.folder
     assert folder is not None
     if not model.is_slow_to_score:
         fitted = model.kind.baseline.fit(model.flow, model.dataset.train, model.schema)
         save_baseline(folder / BASELINE, fitted)
-        model.evaluate()
+        keep_evaluation(folder, model.evaluate(limit=limit))
     if distilled is not None:
         text = json.dumps(distilled.to_dict(), indent=2, ensure_ascii=False)
         files.write_text(folder / "compare.json", text + "\n")
         model.distilled = distilled
     if report:
         model.page = write_page(model)
+
+
+def keep_evaluation(folder: Path, result: Evaluation) -> None:
+    """Writes eval.json."""
+    text = json.dumps(result.to_dict(), indent=2, ensure_ascii=False)
+    files.write_text(folder / "eval.json", text + "\n")
 
 
 def write_page(model: "Model") -> Path:

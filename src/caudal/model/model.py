@@ -1,6 +1,5 @@
 """A model: a flow with what its data are, so that it speaks in the user's own rows."""
 
-import json
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
@@ -228,8 +227,7 @@ class Model:
             track=self.voice.track,
         )
         if data is None and limit is None and self.folder is not None:
-            text = json.dumps(result.to_dict(), indent=2, ensure_ascii=False)
-            files.write_text(self.folder / "eval.json", text + "\n")
+            finishing.keep_evaluation(self.folder, result)
         if data is not None:
             return replace(result, split=None, data=split)
         self.evaluation = result

@@ -13,11 +13,18 @@ from caudal.errors import InputError
 from caudal.modality import MODALITIES, Modality, modality
 from caudal.names import near
 from caudal.recipes import Recipe, find_preset, find_recipe
+from caudal.recipes.sizes import SIZES, size_of
 from caudal.training.options import Training
 from caudal.training.run import Run
 
 PATHS = ("data", "valid", "test", "metadata")
 """Options that name files or folders of data."""
+LENGTHS = ("epochs", "steps", "minutes")
+"""Options that say how long training is, of which the usual one gives way to any other."""
+USUAL_MINUTES = 5.0
+"""What a job may take unless told otherwise."""
+AUTO = "auto"
+"""The name that stands for the usual recipe of the kind of data."""
 BESIDE = ("recipe", "out", "caudal", "report", "teacher")
 """Keys of config.yaml that are no options of the recipe, the data or the training."""
 
@@ -32,6 +39,10 @@ class Settings:
         data: which data, of the type `kind.options`.
         training: how the flow is trained.
         report: whether the page and its pictures are made at the end.
+        given: the names of options that the user chose; the others follow from the data.
+        size: of the flow, if the user chose it.
+        auto: whether the recipe is the usual one for the data, which nobody chose.
+        why: what was decided for the user, a line each.
     """
 
     kind: Modality
@@ -39,6 +50,10 @@ class Settings:
     data: Any
     training: Training
     report: bool = True
+    given: frozenset[str] = frozenset()
+    size: str | None = None
+    auto: bool = False
+    why: tuple[str, ...] = ()
 
     def config(self) -> dict[str, Any]:
         """What config.yaml holds: the recipe's name, and each option under its own name.
@@ -60,9 +75,10 @@ def settings(
     """
     start = usual(recipe, kind)
     rest = {k: os.fspath(v) if isinstance(v, os.PathLike) else v for k, v in values.items()}
-    report = bool(rest.pop("report", start.report))
+    report, size = bool(rest.pop("report", start.report)), rest.pop("size", None)
     made, data, training = share_out((start.recipe, start.data, start.training), rest)
-    return Settings(kind, made, data, training, report)
+    own = vars(recipe) if isinstance(recipe, Recipe) else {}
+    return Settings(kind, made, data, training, report, frozenset({*own, *rest}), size)
 
 
 def share_out(parts: Sequence[Any], values: Mapping[str, Any]) -> list[Any]:
@@ -85,7 +101,7 @@ def usual(recipe: "str | Recipe | type[Recipe]", kind: Modality) -> Settings:
     if isinstance(recipe, str):
         recipe = find_recipe(recipe)
     made = recipe() if isinstance(recipe, type) else recipe
-    training = Training(**kind.training(type(made)))
+    training = Training(**{"minutes": USUAL_MINUTES, **kind.training(type(made))})
     return Settings(kind, made, kind.options(data=""), training)
 
 
@@ -95,9 +111,44 @@ def with_values(part: Any, values: Mapping[str, Any]) -> Any:
     return replace(part, **{k: _tuple(v) if k in tuples else v for k, v in values.items()})
 
 
-def by_epochs(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Values whose `epochs`, given without `steps`, replace the usual number of `steps`."""
-    return {"steps": None, **values} if values.get("epochs") is not None else dict(values)
+def by_length(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values whose `epochs`, `steps` or `minutes` replace the usual length of training."""
+    return {**of_length(values), **values}
+
+
+def of_length(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The usual lengths of training that give way to those among the values."""
+    given = {name for name in LENGTHS if values.get(name) is not None}
+    return {name: None for name in ("steps", "minutes") if given and name not in given}
+
+
+def suited(settings: Settings, dataset: Any) -> Settings:
+    """The settings with what nobody chose chosen for the data: the recipe, and its size.
+
+    Raises:
+        InputError: the recipe has no such size.
+    """
+    kind = settings.kind
+    if settings.auto:
+        settings = _auto(settings, find_recipe(kind.recipe_for(dataset)))
+    name, minutes = settings.recipe.name, settings.training.minutes
+    size = settings.size or (kind.size(dataset, minutes) if name in SIZES else None)
+    if size is None:
+        return settings
+    free = {k: v for k, v in size_of(name, size).items() if k not in settings.given}
+    if not free:
+        return settings
+    recipe = replace(settings.recipe, **free)
+    others = ", ".join(s for s in SIZES[name] if s != size)
+    why = (*settings.why, f"size {size}; `size` {others} for another")
+    return replace(settings, recipe=recipe, why=why)
+
+
+def _auto(settings: Settings, recipe: type[Recipe]) -> Settings:
+    """The settings with that recipe, and why it is that one."""
+    made = settings.recipe if isinstance(settings.recipe, recipe) else recipe()
+    why = f"{made.name}, the usual recipe for {settings.kind.what}: {made.good_for}"
+    return replace(settings, recipe=made, why=(*settings.why, why))
 
 
 def plain(part: Any) -> dict[str, Any]:
@@ -120,7 +171,7 @@ def preset_values(recipe: str, name: str | None, kind: Modality) -> dict[str, An
         raise InputError(
             f"`preset` {name} sets {foreign}, which {kind.what} do not have: leave it out"
         )
-    return {**plain(find_recipe(recipe)()), **preset.values}
+    return {**plain(find_recipe(recipe)()), "minutes": None, **preset.values}
 
 
 def without_beside(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -140,6 +191,13 @@ def kind_of_recipe(recipe: "str | Recipe | type[Recipe]") -> type[Recipe]:
     if not issubclass(kind, Recipe):
         raise InputError(f"`recipe` {recipe}: give a name such as nsf, or a recipe")
     return kind
+
+
+def usual_recipe(data: Any) -> str:
+    """The name of the recipe that such data are trained with unless told otherwise."""
+    kinds = [modality(name) for name in MODALITIES]
+    looks = [kind for kind in kinds if data is not None and kind.recognises(data)]
+    return (looks or kinds[-1:])[0].usual_recipe
 
 
 def recognise(data: Any, recipe: "type[Recipe]") -> Modality:

@@ -72,7 +72,7 @@ def student_settings(
         InputError: the recipe is no student of this teacher, or an option does not exist.
     """
     start = usual_student(teacher, student)
-    rest = options_of_run.by_epochs(values)
+    rest = options_of_run.by_length(values)
     report = bool(rest.pop("report", start.report))
     parts = start.recipe, start.training, start.distillation
     recipe, training, distillation = options_of_run.share_out(parts, rest)

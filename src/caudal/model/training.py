@@ -1,5 +1,6 @@
 """From data to a model: open, build, fit, evaluate, report."""
 
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from caudal.modality import Voice, assemble
 from caudal.model import settings as options_of_run
 from caudal.model.finishing import finish
 from caudal.model.model import Model
+from caudal.model.rest import Rest
 from caudal.model.settings import Settings
 from caudal.recipes import Recipe
 from caudal.training.devices import leads
@@ -22,8 +24,8 @@ from caudal.training.run import Run, check_out
 
 
 def train(
-    recipe: str | Recipe | type[Recipe],
-    data: Any,
+    recipe: str | Recipe | type[Recipe] = options_of_run.AUTO,
+    data: Any = None,
     *,
     preset: str | None = None,
     out: str | Path | None = None,
@@ -36,10 +38,13 @@ def train(
 
     It does what `caudal train` does, and the same options give the same numbers: keywords are the
     fields of the recipe, of `Training`, and of the options of the kind of data (for a table
-    `context`, `columns`, `types`, `missing`, ...).
+    `context`, `columns`, `types`, `missing`, ...). Unless `epochs` or `steps` say otherwise, the
+    whole takes at most `minutes`, which are 5, and the flow has the `size` that goes with them:
+    "small", "medium", "large", or "paper".
 
     Args:
-        recipe: a name such as "nsf", a Recipe, or its class.
+        recipe: a name such as "nsf", a Recipe, or its class; "auto" is the usual one for the kind
+            of data.
         data: a path or a built-in name; a pandas, polars or pyarrow table; an array, which is a
             table if it is (N, D) and images if it is uint8 (N, H, W) or (N, H, W, C); clips, as a
             list of (amplitudes, rate).
@@ -56,6 +61,13 @@ def train(
         NumericalError: a loss or a gradient was not finite.
         Interrupted: Ctrl-C or SIGTERM; the state is saved in `out`.
     """
+    begun = time.monotonic()
+    if not options_of_run.is_there(data):
+        raise InputError('`data` is missing: caudal.train("auto", data)')
+    check_out(out, resume=resume, overwrite=overwrite)
+    auto = recipe == options_of_run.AUTO
+    if auto:
+        recipe = _in_run(out) if resume else options_of_run.usual_recipe(data)
     kind = options_of_run.recognise(data, options_of_run.kind_of_recipe(recipe))
     name = recipe if isinstance(recipe, str) else recipe.name
     if preset is not None and isinstance(recipe, Recipe):
@@ -63,17 +75,17 @@ def train(
             f"`preset` {preset} sets the fields of the recipe, and so does an instance of "
             f"{type(recipe).__name__}: give {name!r} with the preset, or leave the preset out"
         )
-    options = {**options_of_run.by_epochs(options), "data": data}
+    options = {**options_of_run.by_length(options), "data": data}
     values = {**options_of_run.preset_values(name, preset, kind), **options}
-    check_out(out, resume=resume, overwrite=overwrite)
     if resume and out is not None and Run(out).config_path.exists():
         config = Run(out).read_config()
         if config.get("recipe") != name:
             raise InputError(f"{out} holds a run of {config.get('recipe')}, not {name}")
         own = vars(recipe) if isinstance(recipe, Recipe) else {}
         values = {**options_of_run.without_beside(config), **own, **values}
-    made = options_of_run.settings(recipe, kind, values)
-    return train_with(made, out, resume=resume, overwrite=overwrite, voice=voice)
+    made = replace(options_of_run.settings(recipe, kind, values), auto=auto)
+    modes = {"resume": resume, "overwrite": overwrite}
+    return train_with(made, out, **modes, voice=voice, begun=begun)
 
 
 def train_with(
@@ -83,14 +95,18 @@ def train_with(
     resume: bool = False,
     overwrite: bool = False,
     voice: Voice | None = None,
+    begun: float | None = None,
 ) -> Model:
-    """Trains with complete settings; see `train`."""
+    """Trains with complete settings; see `train`. The job has `begun` at that `time.monotonic`."""
+    begun = time.monotonic() if begun is None else begun
     voice = voice or Voice()
     check_out(out, resume=resume, overwrite=overwrite)
-    kind, recipe = settings.kind, settings.recipe
-    dataset = kind.open(settings.data, recipe, None, voice)
+    kind = settings.kind
+    dataset = kind.open(settings.data, settings.recipe, None, voice)
     schema, container = dataset.schema, container_of(settings.data.data)
     settings = replace(settings, data=kind.settled(settings.data, dataset))
+    settings = options_of_run.suited(settings, dataset)
+    recipe = settings.recipe
     torch.manual_seed(settings.training.seed)
     flow = assemble(recipe, schema)
     voice.prepared(settings, dataset, flow)
@@ -100,7 +116,8 @@ def train_with(
     folder = None if run is None else run.path
     watch = None
     if folder is not None and settings.report:
-        watch = kind.watch(recipe, flow, schema, settings.training.seed, folder)
+        watch = kind.watch(recipe, flow, dataset, settings.training.seed, folder)
+    rest = Rest(settings, dataset, evaluates=run is not None)
     fitted = fit(
         flow,
         dataset.train,
@@ -110,7 +127,9 @@ def train_with(
         run=run,
         reporter=voice.reporter(schema, "nats", loss_elements(kind, schema)) or Notes(voice),
         watch=watch,
+        budget=rest.budget(begun),
     )
+    settings = replace(settings, training=fitted.training)
     model = Model(
         fitted.flow,
         recipe,
@@ -124,10 +143,15 @@ def train_with(
         voice=voice,
     )
     if run is not None and leads():
-        finish(model, report=settings.report)
+        finish(model, report=settings.report, limit=rest.limit)
     return model
 
 
 def loss_elements(kind: Any, schema: Any) -> int | None:
     """The elements that a loss is divided by to tell it in bits; None where bits mean nothing."""
     return 1 if kind.loss is nll_per_element else schema.countable
+
+
+def _in_run(out: str | Path | None) -> str:
+    """The recipe of the run that is to go on."""
+    return str(Run(out or ".").read_config().get("recipe"))

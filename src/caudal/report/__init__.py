@@ -17,12 +17,13 @@ from caudal.report.gaussian import Gaussian, PixelGaussian
 from caudal.report.images.filmstrip import Filmstrip
 from caudal.report.images.sheets import draw_manifold, unlike
 from caudal.report.images.teller import ImageTeller
-from caudal.report.numbers import duration, number, parameters, plus_minus
+from caudal.report.numbers import number, parameters, plus_minus
 from caudal.report.page import Story, Teller, write_figure, write_report
 from caudal.report.scoring import evaluate, log_prob_items
 from caudal.report.speed import SamplingSpeed, sampling_speed
 from caudal.report.table.pictures import image_side, write_table_manifold
 from caudal.report.table.teller import TableTeller
+from caudal.training.progress import duration
 
 __all__ = [
     "AudioTeller",

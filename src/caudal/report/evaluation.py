@@ -5,7 +5,8 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from caudal.data.schema import NATS, Unit
-from caudal.report.numbers import a, duration, number, plain, plus_minus, short
+from caudal.report.numbers import a, number, plain, plus_minus, short
+from caudal.training.progress import duration
 
 OUTSIDE = (
     "outside the support of the data, where the density is 0, or too far from the data for the "

@@ -60,16 +60,6 @@ def span(summary: Summary) -> str:
     return " .. ".join(words)
 
 
-def duration(seconds: float) -> str:
-    """A time in words: `48 s`, `3 min 20 s`, `2 h 5 min`."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{seconds:.1f} s" if seconds < 10 else f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
-
-
 def parameters(flow: Flow) -> int:
     """How many numbers training changes."""
     return sum(p.numel() for p in flow.parameters() if p.requires_grad)

@@ -16,8 +16,9 @@ from caudal.recipes import Recipe
 from caudal.report.baseline import baseline_type
 from caudal.report.distilled import Distilled, ScreenTable
 from caudal.report.evaluation import Evaluation
-from caudal.report.numbers import duration, parameters, short
+from caudal.report.numbers import parameters, short
 from caudal.report.style import house_style
+from caudal.training.progress import duration
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
+from copy import deepcopy
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
@@ -107,6 +108,28 @@ class Engine:
             parameter.grad = None
         if self.average:
             self.average.update(step)
+
+    def remember(self) -> Callable[[], None]:
+        """A function that puts everything back as it is now, after steps that shall not count."""
+        flow = {name: t.detach().clone() for name, t in self.flow.state_dict().items()}
+        optimizer = deepcopy(self.optimizer.state_dict())
+        meter = deepcopy(self.meter.state_dict())
+        average = deepcopy(self.average.state_dict()) if self.average else {}
+
+        def put_back() -> None:
+            self.flow.load_state_dict(flow)
+            self.optimizer.load_state_dict(optimizer)
+            self.meter.load_state_dict(meter, self.like)
+            if self.average:
+                self.average.load_state_dict(average)
+            self._latch.zero_()
+
+        return put_back
+
+    def follow(self, training: Training, rows: int) -> None:
+        """Goes on with other options of the same kind of steps: their number, the validations."""
+        self.training = training
+        self.total = training.total_steps(rows // training.batch_size)
 
     def rate(self, step: int) -> float:
         """The learning rate of a step."""

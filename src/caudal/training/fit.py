@@ -1,5 +1,6 @@
 """Training from one call: rows in, a fitted flow and a run folder out."""
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ from caudal.initialization import initialize
 from caudal.losses import nll
 from caudal.recipes import describe
 from caudal.training.checkpoint import check_recipe_of
+from caudal.training.clock import Budget, measure, plan, probe_seconds, seconds_of
 from caudal.training.devices import Interrupted, interruptible, launch, why_not_compile
 from caudal.training.engine import Engine, Loss
 from caudal.training.keeper import Identity, Keeper, Position, restore
@@ -27,7 +29,7 @@ from caudal.training.rows import (
 )
 from caudal.training.run import Run
 from caudal.training.seeds import SAMPLE, generator_of, mix, own_randomness
-from caudal.training.trainer import Trainer
+from caudal.training.trainer import Ahead, Trainer
 from caudal.training.validation import Validator
 
 if TYPE_CHECKING:
@@ -42,11 +44,13 @@ class Fitted:
         flow: with its best weights, in evaluation mode, on the device it was trained on.
         best_step: number of steps after which these weights were validated.
         best_valid: their mean validation loss, nats.
-        stopped: why training ended: "steps" were done, or "patience" ran out.
+        stopped: why training ended: "steps" were done, "patience" ran out, or the "minutes" were
+            over on a machine that had become much slower.
         history: the records of `metrics.jsonl`: points of the training curve (`step`, `epoch`,
             `train`, `grad_norm`, `lr`, `seconds`); at validations also `valid`, `best`,
             `rows_per_second` and, with splines, `tails`. A loss of several terms adds
             `train_NAME` and `valid_NAME` for each of them.
+        training: the options as they were carried out, with the steps that `minutes` allowed.
     """
 
     flow: Flow
@@ -54,6 +58,7 @@ class Fitted:
     best_valid: float
     stopped: str
     history: list[dict[str, Any]]
+    training: Training
 
     def __repr__(self) -> str:
         best = f"best_step={self.best_step}, best_valid={self.best_valid:.6g}"
@@ -72,6 +77,7 @@ def fit(
     run: Run | None = None,
     reporter: Reporter | None = None,
     watch: Callable[[int], object] | None = None,
+    budget: Budget | None = None,
 ) -> Fitted:
     """Trains a flow, in place.
 
@@ -89,6 +95,8 @@ def fit(
         watch: is called with the number of steps done after the 1st, 2nd, 4th, 8th, ...
             validation and after the last, while the flow is as it was validated; it may draw
             samples from the flow.
+        budget: the time of a job of which training is a part; with `training.minutes` alone all
+            of it is for training, from this call on.
 
     Raises:
         InputError: the data, the options or the folder cannot be used.
@@ -96,6 +104,8 @@ def fit(
         Interrupted: Ctrl-C or SIGTERM; the state is saved in the run.
     """
     training, reporter = training or Training(), reporter or Silent()
+    if budget is None and training.minutes is not None:
+        budget = Budget(time.monotonic() + 60 * training.minutes)
     if run:
         run.check_start()
         check_recipe_of(whole or flow, run.recipe, run.schema)
@@ -114,9 +124,15 @@ def fit(
             total = training.total_steps(train.n_rows // training.batch_size)
             engine = Engine(flow, loss, training, fabric, total, validation_loss)
             train, valid = (resident(source, engine.like) for source in (train, valid))
-            position, history = _begin(engine, train, keeper, state)
+            position = _begin(engine, train, state)
             validator = Validator(engine, train, valid)
-            start = (position, history, watch)
+            training, seconds = _planned(engine, train, validator, position, budget, reporter)
+            keeper.begin(training)
+            history = keeper.history(position.step) if state else []
+            if state:
+                keeper.keep_best(engine.flow, position)
+            ahead = Ahead(seconds, budget.end if budget else None)
+            start = (position, history, watch, ahead)
             ended = Trainer(engine, train, validator, keeper, reporter, stop, *start).run()
     except Interrupted:
         ended = "interrupted"
@@ -126,7 +142,8 @@ def fit(
         flow.eval()
     flow.load_state_dict(position.best)
     assert position.best_step is not None
-    return Fitted(flow, position.best_step, position.best_valid, ended, history)
+    best = position.best_step, position.best_valid
+    return Fitted(flow, *best, ended, history, training)
 
 
 def _sources(
@@ -152,23 +169,45 @@ def _identity(run: Run | None, training: Training, train: Source, valid: Source)
     }
 
 
-def _begin(
-    engine: Engine, train: Source, keeper: Keeper, state: dict[str, Any] | None
-) -> tuple[Position, list[dict[str, Any]]]:
+def _begin(engine: Engine, train: Source, state: dict[str, Any] | None) -> Position:
     """Where training starts: after initialisation from the data, or where it was interrupted."""
     if state is not None:
-        position = restore(state, engine)
-        keeper.begin()
-        keeper.keep_best(engine.flow, position)
-        return position, keeper.history(position.step)
+        return restore(state, engine)
     seed = engine.training.seed
     generator = generator_of(mix(seed, SAMPLE), engine.like.device)
     rows = to_device(initial_rows(train, seed, engine.flow), engine.like)
     initialize(engine.flow, *rows, generator)
     if engine.average:
         engine.average.reset()
-    keeper.begin()
-    return Position(), []
+    return Position()
+
+
+def _planned(
+    engine: Engine,
+    train: Source,
+    validator: Validator,
+    position: Position,
+    budget: Budget | None,
+    reporter: Reporter,
+) -> tuple[Training, float | None]:
+    """The options with the steps that fit the budget, and how long these will take.
+
+    It is measured only where someone is told, or where there is a budget.
+    """
+    training = engine.training
+    if budget is None and isinstance(reporter, Silent):
+        return training, None
+    seconds = budget.end - time.monotonic() if budget else 0.0
+    speed = measure(engine, train, validator, probe_seconds(seconds))
+    if budget is not None:
+        seconds = budget.end - time.monotonic()
+        if budget.afterwards:
+            seconds -= budget.afterwards(speed.row, seconds)
+        training = plan(training, speed, train, validator.valid, seconds, position.step)
+        training = engine.fabric.broadcast(training)
+    engine.follow(training, train.n_rows)
+    validator.rows = training.validate_rows
+    return training, seconds_of(training, speed, train, validator.valid, position.step)
 
 
 def _with_full_batches(training: Training, rows: int) -> Training:

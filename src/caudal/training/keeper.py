@@ -15,7 +15,7 @@ from caudal.flow import Flow
 from caudal.training.checkpoint import grafted, save_model
 from caudal.training.devices import leads
 from caudal.training.engine import Engine
-from caudal.training.options import LASTING, Training
+from caudal.training.options import LASTING, PLANNED, Training
 from caudal.training.run import Run
 
 Identity = dict[str, Any]
@@ -73,10 +73,15 @@ class Keeper:
         _check_identity(self.run, state["identity"], self.identity)
         return state
 
-    def begin(self) -> None:
-        """Prepares the folder, once nothing is left to refuse."""
-        if self._writes:
-            self._writes.begin()
+    def begin(self, training: Training) -> None:
+        """Prepares the folder, once nothing is left to refuse; its config has what was planned."""
+        run = self._writes
+        if run is None:
+            return
+        if run.config is not None:
+            planned = {name: getattr(training, name) for name in PLANNED}
+            run.config = {**run.config, **{k: v for k, v in planned.items() if k in run.config}}
+        run.begin()
 
     def history(self, step: int) -> list[dict[str, Any]]:
         """The records up to a step; the work that later ones describe was lost."""

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import torch
@@ -21,6 +21,9 @@ Count = Annotated[int, Ge(1)]
 LASTING = ("seed", "batch_size", "precision", "ema")
 """Options that a resumed run cannot change, because the training so far depends on them."""
 
+PLANNED = ("steps", "minutes", "validate_every", "validate_rows")
+"""Options that planning by the clock settles."""
+
 
 @dataclass(frozen=True)
 class Training:
@@ -34,6 +37,9 @@ class Training:
     """Passes over the training rows."""
     steps: Count | None = None
     """Optimiser steps, instead of epochs."""
+    minutes: Annotated[float, Gt(0)] | None = None
+    """Minutes that the whole job may take, to its report: steps and validations are planned for
+    it on this machine, and the learning rate ends with them. The steps above are the most."""
     batch_size: Count = 256
     """Rows in each step, over all devices together."""
     lr: Annotated[float, Gt(0)] = 1e-3
@@ -55,6 +61,8 @@ class Training:
     """Stop after this many validations without gain. 0 never stops early."""
     validate_every: Count | None = None
     """Steps between validations and saves; once an epoch if not given."""
+    validate_rows: Count | None = None
+    """Rows of a validation, always the same ones; all there are if not given."""
     precision: Precision = "32-true"
     """Floating point of the weights, or of the matrix products alone (bf16-mixed)."""
     compile: bool = False
@@ -78,11 +86,6 @@ class Training:
     def total_steps(self, steps_per_epoch: int) -> int:
         """The number of steps of the whole run."""
         return self.steps if self.steps is not None else self.epochs * steps_per_epoch
-
-    def counted_by(self, epochs: object = None, steps: object = None) -> "Training":
-        """Without the usual number of steps, where someone gave epochs instead."""
-        by_epochs = epochs is not None and steps is None
-        return replace(self, steps=None) if by_epochs else self
 
     def learning_rate(self, step: int, total: int) -> float:
         """The learning rate of step `step` (from 0) of `total`: a line up, then a cosine to zero.

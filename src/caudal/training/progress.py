@@ -1,5 +1,6 @@
 """Progress of training: not shown, as a bar, or as a line per validation."""
 
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -12,14 +13,42 @@ if TYPE_CHECKING:
     from rich.progress import Progress, ProgressColumn
 
 
+_TELL_EVERY = 15.0  # seconds between lines where no bar moves
+
+
+def duration(seconds: float) -> str:
+    """A time in words: `48 s`, `3 min 20 s`, `2 h 5 min`."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
 @dataclass(frozen=True)
 class Plan:
-    """The work ahead: `steps` in all, each of `batch_size` rows, beginning with step `first`."""
+    """The work ahead: `steps` in all, each of `batch_size` rows, beginning with step `first`.
+
+    It will take `seconds`, if that was measured.
+    """
 
     steps: int
     first: int
     batch_size: int
     steps_per_epoch: int
+    validate_every: int = 0
+    seconds: float | None = None
+
+    def __str__(self) -> str:
+        passes = self.steps / self.steps_per_epoch
+        parts = [
+            f"{self.steps:,} steps of {self.batch_size:,} rows, {passes:.3g} passes over the data",
+            f"{self.first:,} of them done" if self.first else "",
+            f"a validation after every {self.validate_every:,}",
+            "" if self.seconds is None else f"about {duration(self.seconds)}",
+        ]
+        return "; ".join(filter(None, parts))
 
 
 class Reporter(Protocol):
@@ -91,6 +120,8 @@ class RichReporter:
 
     def start(self, plan: Plan) -> None:
         self._plan = plan
+        self._began = self._told = time.monotonic()
+        self._print(str(plan))
         if not self.console.is_terminal:
             return
         self._bar = _bar(self.console)
@@ -109,6 +140,17 @@ class RichReporter:
             self._bar.update(
                 self._bar.task_ids[0], completed=step, train=f"{train:.3f}{self.loss}"
             )
+        elif time.monotonic() - self._told >= _TELL_EVERY:
+            self._told = time.monotonic()
+            self._print(
+                f"step {step}/{self._plan.steps}: train {self.nats(train)}{self.left(step)}"
+            )
+
+    def left(self, step: int) -> str:
+        """How long the steps after `step` will take, if they go as those so far did."""
+        done = step - self._plan.first
+        seconds = (time.monotonic() - self._began) * (self._plan.steps - step) / max(done, 1)
+        return f", {duration(seconds)} left" if step < self._plan.steps else ""
 
     def validated(self, record: dict[str, Any]) -> None:
         step, valid = record["step"], self.nats(record["valid"])
@@ -117,11 +159,12 @@ class RichReporter:
                 self._bar.task_ids[0], completed=record["step"], valid=f"valid {valid}"
             )
             return
+        self._told = time.monotonic()
         tails = f", {record['tails']:.1%} in spline tails" if "tails" in record else ""
         self._print(
             f"step {step}/{self._plan.steps} (epoch {record['epoch']:.4g}): "
             f"train {self.nats(record['train'])}, valid {valid}{' *' if record['best'] else ''}"
-            f"{tails}, {record['rows_per_second']:.0f} rows/s"
+            f"{tails}, {record['rows_per_second']:.0f} rows/s{self.left(step)}"
         )
 
     def note(self, text: str) -> None:

@@ -3,6 +3,7 @@
 import signal
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, cast
 
 from torch import Tensor
@@ -26,6 +27,20 @@ _SIGNAL_EXIT = 128  # plus the number of the signal, by convention
 _LOST = "nothing is saved"
 
 
+@dataclass(frozen=True)
+class Ahead:
+    """The time ahead, where it is known.
+
+    Attributes:
+        seconds: that the steps will take.
+        end: when the whole job should be over, by `time.monotonic`; training ends then at the
+            latest, should the machine have become slower.
+    """
+
+    seconds: float | None = None
+    end: float | None = None
+
+
 class Trainer:
     """Trains from `position` on until the steps are done, patience runs out or a signal comes.
 
@@ -39,6 +54,7 @@ class Trainer:
         position: where to start.
         history: the records so far; more are added.
         watch: is called at some validations, with the number of steps done.
+        ahead: how long training should take, and until when it may.
     """
 
     def __init__(
@@ -52,25 +68,28 @@ class Trainer:
         position: Position,
         history: list[dict[str, Any]],
         watch: Callable[[int], object] | None = None,
+        ahead: Ahead = Ahead(),
     ) -> None:
         self.engine, self.options, self.total = engine, engine.training, engine.total
         self.train, self.validator, self.keeper = train, validator, keeper
         self.reporter, self.stop = reporter, stop
-        self.position, self.history = position, history
-        self.watch = watch if leads() else None
+        self.position, self.history, self.first = position, history, position.step
+        self.watch, self.ahead = watch if leads() else None, ahead
         self.per_epoch = train.n_rows // self.options.batch_size
         self.validate_every = self.options.validate_every or self.per_epoch
         self._reported = self._clock = time.monotonic()
         self._rows, self._rows_since = 0, self._clock
 
     def run(self) -> str:
-        """Trains, and returns why training ended: "steps" or "patience".
+        """Trains, and returns why training ended: "steps", "patience" or "minutes".
 
         Raises:
             NumericalError: a loss or gradient was not finite.
             Interrupted: a signal came; the state is saved.
         """
-        plan = Plan(self.total, self.position.step, self.options.batch_size, self.per_epoch)
+        done, batch = self.position.step, self.options.batch_size
+        work = self.total, done, batch, self.per_epoch, self.validate_every
+        plan = Plan(*work, self.ahead.seconds)
         self.reporter.start(plan)
         self.engine.flow.train()
         if self.position.step == 0 and _begins_fitted(self.engine.flow):
@@ -82,7 +101,8 @@ class Trainer:
                 self._step(batch)
                 if self._ended():
                     break
-        if not any("valid" in record for record in self.history):  # resumed past its end
+        unmeasured = not any("valid" in record for record in self.history)
+        if unmeasured or ended == "minutes":  # it was resumed past its end, or cut short
             self._validate()
         return ended
 
@@ -91,8 +111,16 @@ class Trainer:
             self._interrupt()
         if self.position.step >= self.total:
             return "steps"
+        if self._overdue():
+            return "minutes"
         patience = self.options.patience
         return "patience" if 0 < patience <= self.position.stale else ""
+
+    def _overdue(self) -> bool:
+        """Whether the time is over; several processes, whose clocks differ, take their steps."""
+        if self.ahead.end is None or self.engine.fabric.world_size > 1:
+            return False
+        return self.position.step > self.first and time.monotonic() > self.ahead.end
 
     def _signalled(self) -> bool:
         """Whether a signal came; several processes vote now and then, so that they agree."""

@@ -1,14 +1,16 @@
 """The loss of held-out rows, with the same batches and the same noise each time."""
 
 import math
+import time
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from typing import cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from caudal.bijection import Bijection, Inverse, walk
-from caudal.bijections import Autoregressive, Coupling, Pointwise
+from caudal.bijections import Autoregressive, BatchNorm, Coupling, Pointwise
 from caudal.data.source import Batch, Source
 from caudal.elementwise import Elementwise
 from caudal.errors import NumericalError
@@ -22,8 +24,10 @@ from caudal.training.seeds import SAMPLE, VALIDATION, generator_of, mix, seed_al
 
 _ROWS = 4096  # in a validation batch, at most
 _NUMBERS = 1 << 20  # in a validation batch, at most, where the events are large
-_TAIL_ROWS = 10_000
-_TAIL_NUMBERS = 1 << 22  # where the events are large
+_TAIL_ROWS = 2_000
+_TAIL_NUMBERS = 1 << 20  # where the events are large
+_TIMED_ROWS, _TIMED_SECONDS = 64, 0.2
+_OBSERVING = (BatchNorm, nn.BatchNorm2d)  # layers that calibration shows the training rows
 _HOLDERS = (Autoregressive, Coupling, Pointwise)  # bijections that apply an elementwise map
 
 
@@ -39,7 +43,7 @@ class Validator:
     def __init__(self, engine: Engine, train: Source, valid: Source) -> None:
         self.engine = engine
         self.seed = engine.training.seed
-        self.valid = valid
+        self.valid, self.rows = valid, engine.training.validate_rows
         self._calibration = to_device(calibration_rows(train, self.seed), engine.like)
         tail_rows = within(valid, _TAIL_ROWS, _TAIL_NUMBERS)
         self._tails = to_device(sample_rows(valid, tail_rows, self.seed), engine.like)
@@ -72,7 +76,7 @@ class Validator:
         """The means over the validation rows of all processes."""
         fabric, like = self.engine.fabric, self.engine.like
         totals, rows = {"valid": 0.0}, 0
-        for index, whole in enumerate(self.valid.ordered(self._batch_size)):
+        for index, whole in enumerate(self._batches()):
             batch = to_device(share(whole, fabric.global_rank, fabric.world_size), like)
             if len(batch.x):
                 for name, loss in self._batch_losses(index, batch).items():
@@ -83,6 +87,36 @@ class Validator:
             *means, rows = cast(Tensor, fabric.all_reduce(sums, reduce_op="sum")).tolist()
             totals = dict(zip(totals, means, strict=True))
         return {name: total / rows for name, total in totals.items()}
+
+    def _batches(self) -> Iterator[Batch]:
+        """The validation rows; if only so many are asked for, the same ones each time."""
+        most = self.rows
+        if most is None or most >= self.valid.n_rows:
+            yield from self.valid.ordered(self._batch_size)
+            return
+        seed = mix(self.seed, VALIDATION, SAMPLE)
+        for batch in self.valid.shuffled(min(most, self._batch_size), seed):
+            context = batch.context
+            yield Batch(batch.x[:most], None if context is None else context[:most])
+            most -= len(batch.x)
+            if most <= 0:
+                return
+
+    def seconds(self) -> tuple[float, float]:
+        """How long one row takes here, and what a validation does besides."""
+        flow, rows, row = self.engine.flow.eval(), _TIMED_ROWS, 0.0
+        for _ in range(2):  # the first pass also allocates; the second has as many as are quick
+            batch = next(self.valid.ordered(min(rows, self._batch_size)))
+            start = time.monotonic()
+            self.engine.evaluate(to_device(batch, self.engine.like))
+            row = (time.monotonic() - start) / len(batch.x)
+            rows = max(rows, int(_TIMED_SECONDS / max(row, 1e-9)))
+        modules, besides = list(flow.train().modules()), 0
+        if any(isinstance(module, _OBSERVING) for module in modules):
+            besides += len(self._calibration.x)
+        if any(map(_elementwise, modules)):
+            besides += len(self._tails.x)
+        return row, row * besides
 
     def _batch_losses(self, index: int, batch: Batch) -> dict[str, float]:
         seed = mix(self.seed, VALIDATION, index, self.engine.fabric.global_rank)

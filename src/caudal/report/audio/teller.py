@@ -23,7 +23,6 @@ from caudal.report.audio.pictures import (
 from caudal.report.audio.pictures import Sound as Wave
 from caudal.report.curves import curves
 from caudal.report.items import Track
-from caudal.report.numbers import duration
 from caudal.report.page import (
     Block,
     Contents,
@@ -36,6 +35,7 @@ from caudal.report.page import (
     render,
 )
 from caudal.report.style import DATA, SAMPLES
+from caudal.training.progress import duration
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -1,0 +1,49 @@
+"""What follows training, evaluation and report, and the time that is kept for it."""
+
+from typing import Any
+
+from caudal.model.settings import Settings
+from caudal.training.clock import Budget
+
+_SHARE = 0.15  # of the time that is left, for the evaluation
+
+
+class Rest:
+    """Plans the work after training, once it is known how fast this machine scores rows.
+
+    Args:
+        settings: of the run.
+        dataset: whose test part is evaluated.
+        evaluates: whether anything follows at all: a model in memory is only trained.
+
+    Attributes:
+        limit: how many test items are evaluated; None for all.
+    """
+
+    def __init__(self, settings: Settings, dataset: Any, evaluates: bool) -> None:
+        self.settings, self.test, self.evaluates = settings, dataset.test, evaluates
+        self.limit: int | None = None
+
+    def budget(self, begun: float) -> Budget | None:
+        """The time of the whole job, which has begun then; None where it was not limited."""
+        minutes = self.settings.training.minutes
+        if minutes is None:
+            return None
+        return Budget(begun + 60 * minutes, self.seconds if self.evaluates else None)
+
+    def seconds(self, row: float, left: float) -> float:
+        """How long evaluation and report will take.
+
+        Args:
+            row: seconds to score a row.
+            left: seconds that are left.
+        """
+        kind, items = self.settings.kind, self.test.n_items
+        item = row * self.test.n_rows / items * kind.passes
+        redrawn = min(kind.redrawn, 4 * items) / kind.passes
+        affordable = max(_SHARE * left / item - redrawn, kind.least_evaluated)
+        if affordable < items:
+            self.limit = int(affordable)
+        evaluation = item * (min(items, affordable) + redrawn)
+        report = min(kind.report_seconds, _SHARE * left) if self.settings.report else 0.0
+        return evaluation + report

@@ -1,0 +1,61 @@
+"""Sizes of flows: one dial for the fields and options that make a flow larger and slower to train.
+
+The papers' sizes are for days on accelerators. `small`, `medium` and `large` are what learns most
+in about one, five and thirty minutes of two CPU cores; unless someone chooses, the kind of data
+and the time choose (`Modality.size`).
+"""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from caudal.errors import InputError
+
+Size = Literal["small", "medium", "large", "paper"]
+"""The names of the sizes."""
+
+_SPLINES = {
+    "small": {"layers": 3, "hidden": 32},
+    "medium": {"layers": 5, "hidden": 64},
+    "large": {"layers": 8, "hidden": 128},
+    "paper": {"layers": 10, "hidden": 256},
+}
+_MASKED = {
+    "small": {"layers": 3, "hidden": (32, 32)},
+    "medium": {"layers": 5, "hidden": (128, 128)},
+    "large": {"layers": 8, "hidden": (256, 256)},
+    "paper": {"layers": 10, "hidden": (512, 512)},
+}
+SIZES: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
+    "nsf": _SPLINES,
+    "nsf-ar": _SPLINES,
+    "nsf-iaf": _SPLINES,
+    "maf": _MASKED,
+    "maf-mog": _MASKED,
+    "iaf": _MASKED,
+    "glow": {
+        "small": {"layers": 4, "maps": 32},
+        "medium": {"layers": 6, "maps": 64},
+        "large": {"layers": 8, "maps": 96},
+        "paper": {"layers": 32, "maps": 512},
+    },
+    "wavenet": {
+        "small": {"layers": 10, "channels": 32},
+        "medium": {"layers": 20, "channels": 48},
+        "large": {"layers": 20, "channels": 96},
+        "paper": {"layers": 30, "channels": 256, "kernel": 3},
+    },
+}
+"""Fields of a recipe, by its name and the size."""
+
+
+def size_of(recipe: str, size: str) -> Mapping[str, Any]:
+    """The fields of a recipe in one of its sizes.
+
+    Raises:
+        InputError: the recipe has one size alone, that of its fields.
+    """
+    if recipe not in SIZES:
+        raise InputError(
+            f"`size` {size}: {recipe} has no sizes, {', '.join(SIZES)} do: set its own fields"
+        )
+    return SIZES[recipe][size]
