@@ -20,6 +20,11 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 Item = TypeVar("Item")
+_WHY = {
+    "steps": "all steps done",
+    "patience": "no gain for a while",
+    "minutes": "the time was over, as the machine became slower",
+}
 PLAIN_WIDTH = 120  # where there is no terminal to ask
 
 
@@ -83,7 +88,7 @@ class Screen(Voice):
         """The data, the recipe, and what to beware of."""
         self.say(f"\n{dataset.name}")
         self._data(dataset)
-        self._recipe(settings.recipe, dataset.schema, flow)
+        self._recipe(settings.recipe, dataset.schema, flow, settings.why)
         for line in settings.kind.advice(settings.recipe, dataset):
             self.note(line)
         self.say()
@@ -116,7 +121,7 @@ class Screen(Voice):
         assert folder is not None
         seconds = fitted.history[-1]["seconds"] if fitted.history else None
         took = f" in {duration(seconds)}" if seconds is not None else ""
-        why = "no gain for a while" if fitted.stopped == "patience" else "all steps done"
+        why = _WHY[fitted.stopped]
         self.say(f"best after step {fitted.best_step}, trained{took} ({why})")
         result: dict[str, Any] = {}
         if model.evaluation is not None:
@@ -145,9 +150,12 @@ class Screen(Voice):
         for note in dataset.notes:
             self.note(note)
 
-    def _recipe(self, recipe: Any, schema: Any, flow: Any) -> None:
+    def _recipe(self, recipe: Any, schema: Any, flow: Any, why: Sequence[str] = ()) -> None:
         fields = ", ".join(f"{k}={v}" for k, v in vars(recipe).items())
-        self.say(f"\n{recipe.name} ({fields}): {parameters(flow):,} parameters")
+        self.say()
+        for line in why:
+            self.say(line)
+        self.say(f"{recipe.name} ({fields}): {parameters(flow):,} parameters")
         self.say(f"density {way(recipe, recipe.scores)}, samples {way(recipe, recipe.samples)}")
         for line in modality_of(schema).flow_lines(recipe, schema):
             self.say(line)

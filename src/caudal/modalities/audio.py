@@ -28,7 +28,14 @@ from caudal.modality import Examples, Modality, Request, Requests, Voice, openin
 from caudal.nets import ColumnEmbedding
 from caudal.recipes import Recipe
 from caudal.recipes.wavenet import AudioRecipe
-from caudal.report import AudioTeller, Autoregression, compare_audio, duration
+from caudal.report import (
+    AudioTeller,
+    Autoregression,
+    CopiesFilm,
+    compare_audio,
+    duration,
+    folder_of,
+)
 from caudal.training.clip_terms import AudioDistillation
 
 SECONDS = 1.0
@@ -187,6 +194,12 @@ class Audio(Modality):
         """By the time there is."""
         minutes = minutes or 0
         return "small" if minutes < _SHORT else "medium" if minutes < _LONG else "large"
+
+    def watch(
+        self, recipe: AudioRecipe, flow: Flow, dataset: Dataset, seed: int, folder: Path
+    ) -> Callable[[int], object]:
+        """Leaves a second of sound in the run folder while the flow is trained."""
+        return CopiesFilm(folder_of(folder), flow, dataset, seed)
 
     def dress(self, recipe: AudioRecipe, schema: AudioSchema) -> Flow:
         """The recipe's flow, dressed for clips: log_prob is a mass of whole numbers, in nats.

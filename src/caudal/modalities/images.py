@@ -26,7 +26,14 @@ from caudal.modality import Examples, Request, Voice, opening
 from caudal.nets import ColumnEmbedding
 from caudal.recipes import Recipe
 from caudal.recipes.multiscale import halvings_of, variational
-from caudal.report import Filmstrip, ImageTeller, PixelGaussian, draw_manifold, write_figure
+from caudal.report import (
+    Filmstrip,
+    ImageTeller,
+    PixelGaussian,
+    draw_manifold,
+    folder_of,
+    write_figure,
+)
 
 _DRAWN_NUMBERS = 1 << 20  # pixels at a time: bounds the memory
 _LISTED = 20  # classes that are named in the preview
@@ -207,7 +214,7 @@ class Images(OneShape):
         """Leaves samples in the run folder while the flow is trained, if it draws fast."""
         if recipe.samples != "parallel":
             return None
-        return Filmstrip(folder / "pictures" / "training", flow, dataset.schema, seed)
+        return Filmstrip(folder_of(folder), flow, dataset.schema, seed)
 
     # --- samples --------------------------------------------------------------------------------
 

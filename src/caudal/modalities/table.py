@@ -1,7 +1,7 @@
 """Tables: rows of named columns, from files, DataFrames and arrays."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -37,7 +37,15 @@ from caudal.modality import Examples, Request, Voice, opening
 from caudal.nets import ColumnEmbedding
 from caudal.recipes import Recipe
 from caudal.recipes.nsf import SplineRecipe
-from caudal.report import Gaussian, ScreenTable, TableTeller, image_side, write_table_manifold
+from caudal.report import (
+    ColumnsFilm,
+    Gaussian,
+    ScreenTable,
+    TableTeller,
+    folder_of,
+    image_side,
+    write_table_manifold,
+)
 from caudal.report.numbers import span
 
 _DRAWN_ROWS, _DRAWN_NUMBERS = 8192, 1 << 22  # at a time: bounds the memory
@@ -159,6 +167,12 @@ class Table(OneShape):
         if rows < _FEW_ROWS:
             return "small"
         return "large" if rows >= _MANY_ROWS and (minutes or 0) >= _LONG else "medium"
+
+    def watch(
+        self, recipe: Recipe, flow: Flow, dataset: Dataset, seed: int, folder: Path
+    ) -> Callable[[int], object] | None:
+        """Leaves the distributions of columns, data beside samples, while the flow is trained."""
+        return ColumnsFilm(folder_of(folder), flow, dataset, seed)
 
     def dress(self, recipe: Recipe, schema: TableSchema) -> Flow:
         """The recipe's flow, dressed for the columns of a table.

@@ -17,6 +17,7 @@ from caudal.model.model import Model
 from caudal.model.rest import Rest
 from caudal.model.settings import Settings
 from caudal.recipes import Recipe
+from caudal.report import folder_of
 from caudal.training.devices import leads
 from caudal.training.fit import fit
 from caudal.training.progress import Notes
@@ -117,6 +118,8 @@ def train_with(
     watch = None
     if folder is not None and settings.report:
         watch = kind.watch(recipe, flow, dataset, settings.training.seed, folder)
+        if watch is not None:
+            voice.say(f"samples while it trains: {folder_of(folder)}")
     rest = Rest(settings, dataset, evaluates=run is not None)
     fitted = fit(
         flow,

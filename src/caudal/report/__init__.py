@@ -2,6 +2,7 @@
 
 from caudal.report.audio.autoregression import Autoregression
 from caudal.report.audio.distilled import DistilledAudio, compare_audio
+from caudal.report.audio.film import CopiesFilm
 from caudal.report.audio.teller import AudioTeller
 from caudal.report.baseline import Baseline, load_baseline, save_baseline
 from caudal.report.distilled import (
@@ -13,6 +14,7 @@ from caudal.report.distilled import (
 )
 from caudal.report.evaluation import Evaluation
 from caudal.report.fidelity import Fidelity, TwoSample, column_distances, measure, two_sample
+from caudal.report.film import folder_of
 from caudal.report.gaussian import Gaussian, PixelGaussian
 from caudal.report.images.filmstrip import Filmstrip
 from caudal.report.images.sheets import draw_manifold, unlike
@@ -21,11 +23,14 @@ from caudal.report.numbers import number, parameters, plus_minus
 from caudal.report.page import Story, Teller, write_figure, write_report
 from caudal.report.scoring import evaluate, log_prob_items
 from caudal.report.speed import SamplingSpeed, sampling_speed
+from caudal.report.table.film import ColumnsFilm
 from caudal.report.table.pictures import image_side, write_table_manifold
 from caudal.report.table.teller import TableTeller
 from caudal.training.progress import duration
 
 __all__ = [
+    "ColumnsFilm",
+    "CopiesFilm",
     "AudioTeller",
     "Autoregression",
     "Baseline",
@@ -50,6 +55,7 @@ __all__ = [
     "draw_manifold",
     "duration",
     "evaluate",
+    "folder_of",
     "image_side",
     "load_baseline",
     "log_prob_items",

@@ -78,6 +78,7 @@ class Engine:
         self.meter = Meter()
         self.check_every = 1 if self.like.device.type == "cpu" else _CHECK_EVERY
         self._latch = torch.zeros((), device=self.like.device)
+        self.clipped: int | Tensor = 0
 
     @property
     def like(self) -> Tensor:
@@ -123,6 +124,7 @@ class Engine:
             if self.average:
                 self.average.load_state_dict(average)
             self._latch.zero_()
+            self.clipped = 0
 
         return put_back
 
@@ -170,6 +172,7 @@ class Engine:
         gradients = [p.grad for p in self._parameters if p.grad is not None]
         norm = nn.utils.get_total_norm(gradients)
         limit = self.training.clip
+        self.clipped = self.clipped + (norm > limit if limit else 0)
         # On the CPU reading the norm costs less than multiplying by one; elsewhere it costs more.
         if limit and (norm.device.type != "cpu" or float(norm) > limit):
             nn.utils.clip_grads_with_norm_(self._parameters, limit, norm)

@@ -11,6 +11,7 @@ from caudal.flow import Flow
 from caudal.initialization import initialize
 from caudal.losses import nll
 from caudal.recipes import describe
+from caudal.training.cautions import before
 from caudal.training.checkpoint import check_recipe_of
 from caudal.training.clock import Budget, measure, plan, probe_seconds, seconds_of
 from caudal.training.devices import Interrupted, interruptible, launch, why_not_compile
@@ -124,6 +125,8 @@ def fit(
             total = training.total_steps(train.n_rows // training.batch_size)
             engine = Engine(flow, loss, training, fabric, total, validation_loss)
             train, valid = (resident(source, engine.like) for source in (train, valid))
+            for line in before(flow, train, training):
+                reporter.note(line)
             position = _begin(engine, train, state)
             validator = Validator(engine, train, valid)
             training, seconds = _planned(engine, train, validator, position, budget, reporter)

@@ -12,6 +12,7 @@ from caudal.bijections import Correlate, Gaussianise
 from caudal.data.source import Batch, Source
 from caudal.errors import NumericalError
 from caudal.flow import Flow
+from caudal.training.cautions import after
 from caudal.training.devices import Interrupted, Stop, leads
 from caudal.training.diagnosis import diagnose
 from caudal.training.engine import Engine, NotFiniteError, is_point
@@ -22,6 +23,7 @@ from caudal.training.seeds import ORDER, mix, own_randomness
 from caudal.training.validation import Validator
 
 _REPORT_EVERY = 0.1  # seconds between reports of a step
+_WATCHING = 0.05  # share of the time of training that pictures may take where time is limited
 _AGREE_EVERY = 32  # steps between votes of several processes
 _SIGNAL_EXIT = 128  # plus the number of the signal, by convention
 _LOST = "nothing is saved"
@@ -79,6 +81,7 @@ class Trainer:
         self.validate_every = self.options.validate_every or self.per_epoch
         self._reported = self._clock = time.monotonic()
         self._rows, self._rows_since = 0, self._clock
+        self._watched = 0.0
 
     def run(self) -> str:
         """Trains, and returns why training ended: "steps", "patience" or "minutes".
@@ -104,6 +107,8 @@ class Trainer:
         unmeasured = not any("valid" in record for record in self.history)
         if unmeasured or ended == "minutes":  # it was resumed past its end, or cut short
             self._validate()
+        for line in after(self.engine, self.position.step - self.first, self.history):
+            self.reporter.note(line)
         return ended
 
     def _ended(self) -> str:
@@ -182,6 +187,8 @@ class Trainer:
         step, number = self.position.step, self.position.step // self.validate_every
         if self.watch is None or not (step >= self.total or number.bit_count() == 1):
             return
+        if self.ahead.end and self._watched > _WATCHING * self.position.seconds:
+            return
         start = time.monotonic()
         self.engine.flow.eval()
         with own_randomness(self.engine.like.device):
@@ -190,6 +197,7 @@ class Trainer:
         passed = time.monotonic() - start
         self._clock += passed
         self._rows_since += passed
+        self._watched += passed
 
     def _record(self, train: float, grad_norm: float, **measured: float | bool) -> None:
         """Adds a record to the curve; validations have `valid` and `rows_per_second` besides."""

@@ -1,19 +1,17 @@
 """What a flow draws from the same noise, as its training goes on."""
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from caudal import files
 from caudal.data import ImageSchema
 from caudal.errors import InputError
 from caudal.flow import Flow
+from caudal.report.film import Film
 from caudal.report.images.sheets import classes_of, sample_images, view
 from caudal.report.images.tiles import Panel, draw_panels, row_of, split_row
 
@@ -24,14 +22,11 @@ MOST = 10
 _NAME = re.compile(r"step-(\d+)\.png")
 
 
-class Filmstrip:
-    """Called with a step, writes a row of samples to `folder/step-000123.png`.
-
-    They come from the same noise each time, at temperature 1, in eval mode. The flow's mode and
-    the global random numbers are left as they were, so that training continues as it would have.
+class Filmstrip(Film):
+    """Called with a step, writes a row of samples to `folder/step-000123.png`, at temperature 1.
 
     Args:
-        folder: for the pictures; the report looks for them in `folder_of` the run folder.
+        folder: for the pictures.
         flow: that is trained.
         schema: what its images are.
         seed: of the noise.
@@ -48,23 +43,16 @@ class Filmstrip:
         context: Tensor | None = None,
         n: int = 8,
     ) -> None:
-        self.folder, self.flow, self.schema = Path(folder), flow, schema
-        self.seed, self.n = seed, n
+        super().__init__(folder, flow, seed)
+        self.schema, self.n = schema, n
         self.context = _rows(context, flow, schema, n)
 
-    def __call__(self, step: int) -> Path:
-        """Draws and writes the picture; returns its path."""
-        with _evaluating(self.flow):
-            drawn = sample_images(self.flow, self.schema, self.n, self.context, seed=self.seed)
-        path = self.folder / f"step-{step:06d}.png"
+    def write(self, path: Path) -> Path:
+        drawn = sample_images(self.flow, self.schema, self.n, self.context, seed=self.seed)
+        path = path.with_suffix(".png")
         with files.atomic(path) as temporary:
             _save(temporary, view(self.schema, drawn))
         return path
-
-
-def folder_of(run: Path) -> Path:
-    """Where a run folder has the pictures of its training."""
-    return run / "pictures" / "training"
 
 
 def steps_in(folder: str | Path) -> dict[int, Path]:
@@ -98,20 +86,6 @@ def spread(steps: list[int], most: int) -> list[int]:
         last = len(steps) - most + place  # leaves a step for each place after it
         chosen.append(min(max(nearest, first), last))
     return [steps[i] for i in chosen]
-
-
-@contextmanager
-def _evaluating(flow: Flow) -> Iterator[None]:
-    """Puts the flow into eval mode, and afterwards each module into the mode that it was in."""
-    modes = {module: module.training for module in flow.modules()}
-    devices = [flow.base.like.device] if flow.base.like.is_cuda else []
-    try:
-        # Noise has a generator of its own; the global one is kept whatever else draws from it.
-        with torch.random.fork_rng(devices):
-            yield
-    finally:
-        for module, training in modes.items():
-            module.training = training
 
 
 def _rows(context: Tensor | None, flow: Flow, schema: ImageSchema, n: int) -> Tensor | None:

@@ -9,6 +9,7 @@ from torch import Tensor
 from caudal.data import Rows
 from caudal.report.curves import curves
 from caudal.report.distilled import DistilledRows
+from caudal.report.film import folder_of
 from caudal.report.images import checks, filmstrip, sheets
 from caudal.report.items import some_rows
 from caudal.report.page import Contents, Drawn, Story, Teller, picture_sections, render
@@ -108,7 +109,7 @@ def _reconstructions(story: Story, test: Rows) -> Drawn:
 
 
 def _filmstrip(story: Story) -> Iterator[Drawn]:
-    folder = story.folder and filmstrip.folder_of(story.folder)
+    folder = story.folder and folder_of(story.folder)
     if folder and len(filmstrip.steps_in(folder)) > 1:
         drawn = filmstrip.draw_filmstrip(folder)
         yield "filmstrip", "Samples as training went on", FILMSTRIP, drawn
