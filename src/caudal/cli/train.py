@@ -178,7 +178,7 @@ def _checked(values: dict[str, Any], usual: dict[str, Any]) -> dict[str, Any]:
     for name, value in values.items():
         if name not in usual:
             raise InputError(f"unknown key '{name}'; {near(name, list(usual))}")
-        if value is None and usual[name] is not None:
+        if value is None and usual[name] is not None and name not in LENGTHS:
             raise InputError(f"'{name}' has no value: give one, or leave the line out")
         if isinstance(value, dict):
             raise InputError(f"'{name}' must be a value or a list, not a mapping")

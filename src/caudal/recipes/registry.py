@@ -21,9 +21,9 @@ REGISTERED: dict[str, type[Recipe]] = {}
 _OPTIONS = """
 accelerator alpha batch_size bits clip columns compile config context contrastive corrupt
 cosine crop data dequantization devices draws ema epochs flips forward guide json kl labels lr
-mels metadata missing normalize num_nodes out overwrite path patience pixels pool precision
-preset rate recipe regularization report resize resume reverse seconds seed spectral split
-split_seed steps student tail teacher test trim types valid validate_every voice warmup
+mels metadata minutes missing normalize num_nodes out overwrite path patience pixels pool precision
+preset rate recipe regularization report resize resume reverse seconds seed size spectral split
+split_seed steps student tail teacher test trim types valid validate_every validate_rows voice warmup
 weight_decay window
 """
 TAKEN = frozenset(_OPTIONS.split())

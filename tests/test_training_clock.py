@@ -1,0 +1,220 @@
+"""Training by the clock: what is planned, what measuring leaves alone, how a run is repeated."""
+
+import math
+import time
+
+import pytest
+import torch
+import yaml
+
+import caudal
+from caudal.base import Normal
+from caudal.bijection import Chain
+from caudal.bijections import Scale
+from caudal.cli.train import read_options
+from caudal.data import Rows
+from caudal.errors import InputError
+from caudal.flow import Flow
+from caudal.modality import modality
+from caudal.model.rest import Rest
+from caudal.model.settings import settings, suited
+from caudal.recipes import MAF, NSF, NSFAR
+from caudal.training import clock
+from caudal.training import fit as fitting
+from caudal.training.clock import Budget, Speed, plan, seconds_of
+from caudal.training.fit import fit
+from caudal.training.options import Training
+from caudal.training.progress import Silent
+from command_line import caudal as command
+from command_line import folder, people, people_csv, refused, shapes
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+def rows(n):
+    return Rows(torch.zeros(n, 2))
+
+
+def planned(training, speed, seconds, first=0, n=10_000, valid=1000):
+    return plan(training, speed, rows(n), rows(valid), seconds, first)
+
+
+def test_steps_and_validations_fill_the_time():
+    speed = Speed(step=0.01, row=1e-5)
+    made = planned(Training(batch_size=100, epochs=1000), speed, 100.0)
+    assert 80 < seconds_of(made, speed, rows(10_000), rows(1000), 0) <= 95
+    assert made.minutes is None
+    assert made.validate_rows is None
+    assert made.steps / made.validate_every * 0.01 < 0.16 * 100
+
+
+def test_never_more_steps_than_were_asked_for():
+    speed = Speed(step=0.001, row=1e-6)
+    assert planned(Training(batch_size=100, epochs=2), speed, 1000.0).steps == 200
+    assert planned(Training(steps=7, batch_size=100), speed, 1000.0).steps == 7
+
+
+def test_a_dear_validation_takes_some_rows_only_and_comes_rarely():
+    speed = Speed(step=0.1, row=0.05)  # all of them would take 50 of 60 seconds
+    made = planned(Training(batch_size=100), speed, 60.0)
+    assert made.validate_rows == 64
+    assert made.steps / made.validate_every * 64 * 0.05 < 0.3 * 60
+    assert made.steps > 400
+
+
+def test_what_was_given_stays():
+    given = Training(batch_size=100, validate_every=10, validate_rows=500)
+    made = planned(given, Speed(step=0.1, row=1e-4), 60.0)
+    assert (made.validate_every, made.validate_rows) == (10, 500)
+    assert made.steps == int(0.95 * 60 / (0.1 + 500 * 1e-4 / 10))
+
+
+def test_a_resumed_run_gets_the_steps_that_fit_on_top():
+    made = planned(Training(batch_size=100, epochs=1000), Speed(0.1, 1e-6), 10.0, first=400)
+    assert 480 <= made.steps <= 495
+
+
+def flow(features=2):
+    torch.manual_seed(0)
+    return MAF(layers=2, hidden=(8,), batch_norm=True).build((features,))
+
+
+def test_measuring_leaves_flow_optimiser_and_random_numbers_as_they_were(monkeypatch):
+    seen = {}
+
+    def looking(engine, *rest):
+        before = {k: v.clone() for k, v in engine.flow.state_dict().items()}
+        speed = clock.measure(engine, *rest)
+        seen["speed"] = speed
+        assert engine.optimizer.state_dict()["state"] == {}
+        assert not engine.meter.losses
+        assert all(torch.equal(v, before[k]) for k, v in engine.flow.state_dict().items())
+        return speed
+
+    monkeypatch.setattr(fitting, "measure", looking)
+    x = torch.randn(400, 2)
+    fit(flow(), x, training=Training(minutes=0.5, epochs=2, batch_size=50, ema=0.9))
+    assert seen["speed"].step > 0
+    assert seen["speed"].row > 0
+
+
+def test_the_steps_of_a_planned_run_repeat_it_to_the_bit(monkeypatch):
+    monkeypatch.setattr(fitting, "measure", lambda *_: Speed(step=1.0, row=1e-9))
+    x = torch.randn(400, 2)
+    first = fit(flow(), x, training=Training(minutes=0.5, batch_size=50, ema=0.9))
+    assert 5 < first.training.steps < 30
+    monkeypatch.undo()
+    second = fit(flow(), x, training=first.training)
+    assert first.training == second.training
+    assert first.best_valid == second.best_valid
+    for a, b in zip(first.flow.parameters(), second.flow.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_ends_with_a_validated_model_where_the_machine_became_slower():
+    over = Budget(time.monotonic())
+    plain = Flow(Chain([Scale((2,))]), Normal((2,)))
+    fitted = fit(plain, torch.randn(100, 2), training=Training(batch_size=10), budget=over)
+    assert fitted.stopped in ("steps", "minutes")
+    assert math.isfinite(fitted.best_valid)
+    assert fitted.best_step == 1
+
+
+class Told(Silent):
+    def __init__(self):
+        self.notes = []
+
+    def note(self, text):
+        self.notes.append(text)
+
+
+def notes_of(training, recipe=None, n=200):
+    told = Told()
+    recipe = recipe or NSF(layers=1, hidden=4)
+    fit(recipe.build((2,)), 100 * torch.randn(n, 2), training=training, reporter=told)
+    return told.notes
+
+
+def test_says_what_to_beware_of():
+    assert "learns rows by heart" in notes_of(Training(steps=1), NSFAR(hidden=64))[0]
+    plain = MAF(layers=1, hidden=(4,))
+    assert notes_of(Training(steps=1, batch_size=20), plain) == []
+    alone = notes_of(Training(steps=1, batch_size=1), MAF(layers=1, hidden=(4,), batch_norm=True))
+    assert "a batch of one row" in alone[0]
+    always = notes_of(Training(steps=60, batch_size=20, clip=1e-3), plain)
+    assert "in 100% of the steps" in always[0]
+    far = notes_of(Training(steps=1, batch_size=20), NSF(layers=1, hidden=4, bound=0.5))
+    assert "where splines do not bend" in far[-1]
+
+
+# --- the usual recipe, its size, and the length --------------------------------------------------
+
+
+def test_without_a_recipe_the_kind_of_data_chooses(monkeypatch):
+    assert command("train", "--data", people_csv(), "--steps", 2, "--no-report", "--out",
+                   folder() / "auto", "--size", "small") == 0  # fmt: skip
+    config = yaml.safe_load((folder() / "auto" / "config.yaml").read_text())
+    assert (config["recipe"], config["layers"], config["hidden"]) == ("nsf", 3, 32)
+    model = caudal.train(data=people(60), steps=1)
+    assert model.recipe.name == "nsf"
+    images = caudal.train(data=shapes(40, side=9)[0], steps=1)
+    assert images.recipe.name == "nsf"  # no multiscale flow halves 9 pixels
+
+
+def test_the_size_follows_from_the_data_but_for_what_was_given():
+    made = settings("nsf", modality("table"), {"data": "x", "hidden": 16})
+    dataset = caudal.data.open_data(people(100))
+    sized = suited(made, dataset)
+    assert (sized.recipe.layers, sized.recipe.hidden) == (3, 16)
+    made = settings(NSF(), modality("table"), {"data": "x"})  # whose fields are all given
+    assert suited(made, dataset).recipe == NSF()
+    made = settings("nsf", modality("table"), {"data": "x", "size": "large"})
+    assert suited(made, dataset).recipe.layers == 8
+
+
+def test_a_recipe_without_sizes_says_so(capsys):
+    words = ("train", "nice", "--data", people_csv(), "--size", "large", "--out", folder() / "no")
+    assert "nice has no sizes" in refused(capsys, *words)
+    with pytest.raises(InputError, match="`data` is missing"):
+        caudal.train("nsf")
+
+
+@pytest.mark.parametrize(
+    ("words", "length"),
+    [
+        ([], (100, None, 5.0)),
+        (["--epochs", "3"], (3, None, None)),
+        (["--steps", "9"], (100, 9, None)),
+        (["--minutes", "2"], (100, None, 2.0)),
+        (["--minutes", "2", "--steps", "9"], (100, 9, 2.0)),
+        (["--preset", "power"], (100, 400_000, None)),
+    ],
+)
+def test_a_given_length_replaces_the_usual_one(words, length):
+    training = read_options(["nsf", "--data", str(people_csv()), *words])[1].training
+    assert (training.epochs, training.steps, training.minutes) == length
+
+
+def test_the_config_has_what_was_planned_and_repeats_the_run(monkeypatch, tmp_path):
+    monkeypatch.setattr(fitting, "measure", lambda *_: Speed(step=1.0, row=1e-9))
+    out, again = tmp_path / "run", tmp_path / "again"
+    words = ["--layers", 1, "--hidden", 4, "--batch-size", 16, "--no-report"]
+    assert command("train", "nsf", "--data", people_csv(), "--out", out, *words) == 0
+    config = yaml.safe_load((out / "config.yaml").read_text())
+    assert config["minutes"] is None
+    assert 100 < config["steps"] < 300
+    monkeypatch.undo()
+    assert command("train", "--config", out, "--out", again) == 0
+    both = [(run / "model.safetensors").read_bytes() for run in (out, again)]
+    assert both[0] == both[1]
+
+
+def test_time_is_kept_for_what_follows():
+    made = settings("nsf", modality("table"), {"data": "x", "minutes": 1.0})
+    dataset = caudal.data.open_data(people(400))
+    rest = Rest(made, dataset, evaluates=True)
+    assert rest.seconds(row=1e-6, left=60.0) == pytest.approx(9.0, abs=0.1)  # the report
+    assert rest.limit is None
+    rest = Rest(made, caudal.data.open_data(people(6000)), evaluates=True)
+    rest.seconds(row=0.1, left=60.0)
+    assert rest.limit == 256
