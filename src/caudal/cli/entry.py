@@ -31,7 +31,7 @@ class Command(NamedTuple):
 
 COMMANDS = {
     "train": Command(
-        "RECIPE --data DATA", "fit a flow to a table, images or audio; leaves a run", "train:run"
+        "[RECIPE] --data DATA", "fit a flow to a table, images or audio; leaves a run", "train:run"
     ),
     "eval": Command("RUN", "test log-likelihood of a run, beside a Gaussian", "using:evaluate"),
     "score": Command(
