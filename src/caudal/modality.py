@@ -209,8 +209,11 @@ class Modality(ABC):
         return {}
 
     @abstractmethod
-    def size(self, dataset: Any, minutes: float | None) -> str:
-        """The size of a flow (`caudal.recipes.sizes`) for such data and so much time."""
+    def size(self, dataset: Any, minutes: float | None) -> str | None:
+        """The size of a flow (`caudal.recipes.sizes`) for such data and so much time.
+
+        None is that of the recipe's own fields, where the length is counted in steps.
+        """
 
     def recipe_for(self, dataset: Any) -> str:
         """The name of the usual recipe, now that the data are known."""

@@ -190,9 +190,10 @@ class Audio(Modality):
         """A crop of sound holds thousands of samples, so that fewer rows make a batch."""
         return {"batch_size": 8, "ema": 0.995, "patience": 0}
 
-    def size(self, dataset: Dataset, minutes: float | None) -> str:
+    def size(self, dataset: Dataset, minutes: float | None) -> str | None:
         """By the time there is."""
-        minutes = minutes or 0
+        if minutes is None:
+            return None
         return "small" if minutes < _SHORT else "medium" if minutes < _LONG else "large"
 
     def watch(

@@ -199,9 +199,11 @@ class Images(OneShape):
             dequantization=_dequantization(schema),
         )
 
-    def size(self, dataset: Dataset, minutes: float | None) -> str:
+    def size(self, dataset: Dataset, minutes: float | None) -> str | None:
         """By the time there is for a pixel: that of MNIST's images is the measure."""
-        per_pixel = (minutes or 0) * _MEASURE / dataset.schema.countable
+        if minutes is None:
+            return None
+        per_pixel = minutes * _MEASURE / dataset.schema.countable
         return "small" if per_pixel < _SHORT else "medium" if per_pixel < _LONG else "large"
 
     def recipe_for(self, dataset: Dataset) -> str:

@@ -162,12 +162,12 @@ class Table(OneShape):
         """Splines of marginals that are normal already bear a larger rate."""
         return {"lr": 3e-3} if issubclass(recipe, SplineRecipe) else {}
 
-    def size(self, dataset: Dataset, minutes: float | None) -> str:
+    def size(self, dataset: Dataset, minutes: float | None) -> str | None:
         """By the rows: few teach a small net alone; many, and half an hour, a large one."""
         rows = dataset.train.n_rows
         if rows < _FEW_ROWS:
             return "small"
-        return "large" if rows >= _MANY_ROWS and (minutes or 0) >= _LONG else "medium"
+        return "large" if rows >= _MANY_ROWS and (minutes or 0) >= _LONG else None
 
     def watch(
         self, recipe: Recipe, flow: Flow, dataset: Dataset, seed: int, folder: Path
