@@ -105,6 +105,7 @@ class Modality(ABC):
         distillation: the same for what a student learns from; its `objective` is the loss, and its
             `training` how a student trains unless told otherwise.
         baseline: the baseline beside every evaluation.
+        draws: of the noise between steps, for the score of one item.
         teller: what only this kind of data has in a report.
     """
 
@@ -118,6 +119,7 @@ class Modality(ABC):
     drawing: ClassVar[type]
     distillation: ClassVar[Any]
     baseline: ClassVar[Any]
+    draws: ClassVar[int]
     teller: ClassVar[Any]
 
     # --- data ---------------------------------------------------------------------------------

@@ -115,6 +115,7 @@ class Audio(Modality):
     drawing = AudioDrawing
     distillation = AudioDistillation
     baseline = Autoregression
+    draws = 1  # the noise of thousands of samples averages out within a clip
     teller = AudioTeller
     trainable = "wavenet"
 
