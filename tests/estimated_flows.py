@@ -8,7 +8,7 @@ import torch
 from caudal.base import Normal
 from caudal.bijection import Estimated
 from caudal.flow import Flow
-from caudal.numerics import generator_in_use
+from caudal.numerics import generator_in_use, normal
 from caudal.recipes import Recipe
 
 BIAS, BOUND = 0.25, 0.375  # of a biased one, in nats
@@ -49,7 +49,7 @@ class Noisy(Estimated):
         if generator is None:
             fixed = torch.Generator(x.device).manual_seed(5)
             return torch.randn(1, generator=fixed, **like).expand(len(x))
-        return torch.randn(len(x), generator=generator, **like)
+        return normal(torch.empty(len(x), **like), generator)
 
 
 @dataclass(frozen=True)

@@ -34,9 +34,10 @@ def test_keeps_rows_columns_and_types(tmp_path):
     rows = people(60, seed=5).append_column("id", pa.array([f"{i:03}" for i in range(60)]))
     pq.write_table(rows, tmp_path / "rows.parquet")
     result = scored(people_run(), tmp_path / "rows.parquet", tmp_path / "scored.parquet")
-    assert result.drop(["log_prob"]).equals(rows)
-    assert result["log_prob"].type == pa.float64()
-    assert np.isfinite(result["log_prob"].to_numpy()).all()
+    assert result.drop(["log_prob", "log_prob_se"]).equals(rows)
+    for name in ("log_prob", "log_prob_se"):
+        assert result[name].type == pa.float64()
+        assert np.isfinite(result[name].to_numpy()).all()
 
 
 def test_is_the_flows_log_prob(tmp_path):

@@ -11,11 +11,12 @@ from caudal.data import Batch, Column, Rows, TableSchema
 from caudal.data.schema import BITS_PER_SAMPLE
 from caudal.errors import InputError, NumericalError
 from caudal.modality import assemble
+from caudal.numerics import Repeats
 from caudal.recipes import MAF, NICE
 from caudal.report import evaluate, load_baseline, log_prob_items, save_baseline
 from caudal.report.baseline import baseline_type
 from caudal.report.evaluation import Evaluation
-from caudal.report.items import noise
+from caudal.report.items import noise, row_noise
 from caudal.report.page import write_report
 from image_flows import rows_of, schema_of, tiny_flow
 from test_sound_report import SCHEMA, Waves, ar2_flow, waves
@@ -75,9 +76,11 @@ def test_json_has_the_numbers_of_its_kind(kind):
 def test_the_score_is_the_total_over_elements(kind):
     result, (flow, source, _) = evaluated(kind), case(kind)
     waves = [source.clip(i).x[None] for i in range(3)] if kind == "audio" else [source.x.float()]
-    generator = noise(flow, 0)
+    repeats = Repeats()
+    noises = [row_noise(flow, 0, repeat=repeats.of(x)) for x in waves]
     with torch.no_grad():
-        log_prob = torch.cat([flow.log_prob(x, generator=generator) for x in waves]).double()
+        scores = [flow.log_prob(x, generator=n) for x, n in zip(waves, noises, strict=True)]
+    log_prob = torch.cat(scores).double()
     elements = sum(x.numel() for x in waves) if result.unit.bits else len(log_prob)
     expected = float(log_prob.sum()) * result.unit.scale / elements
     assert result.score == pytest.approx(expected, rel=1e-9)
@@ -194,12 +197,12 @@ def test_an_old_file_of_images_is_read(tmp_path):
 def test_items_are_scored_in_parts_as_at_once(kind, monkeypatch):
     flow, source, _ = case(kind)
     x = source.clip(0).x[None].expand(3, -1, -1) if kind == "audio" else source.x[:9]
-    whole, error = log_prob_items(flow, Batch(x, None), noise(flow, 0))
+    whole, error = log_prob_items(flow, Batch(x, None), draws=2)
     assert whole.shape == error.shape == (len(x),)
     assert whole.dtype == torch.float64
-    assert not error.any()
+    assert bool(error.any()) == flow.noisy
     monkeypatch.setattr("caudal.report.scoring.item_rows", lambda shape: 4)
-    parts, _ = log_prob_items(flow, Batch(x, None), noise(flow, 0))
+    parts, _ = log_prob_items(flow, Batch(x, None), draws=2)
     torch.testing.assert_close(parts, whole, rtol=1e-3, atol=1e-2)
 
 

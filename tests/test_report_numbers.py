@@ -9,6 +9,7 @@ import torch
 from caudal.data import Batch, Column, Rows, Summary, TableSchema
 from caudal.errors import NumericalError
 from caudal.modality import assemble
+from caudal.numerics import Repeats
 from caudal.recipes import NICE
 from caudal.report import (
     Evaluation,
@@ -21,7 +22,7 @@ from caudal.report import (
     save_baseline,
 )
 from caudal.report.fidelity import by_chance
-from caudal.report.items import noise
+from caudal.report.items import row_noise
 from caudal.report.numbers import span
 from caudal.report.table.comparison import Comparison, distances
 from caudal.report.table.pictures import rank_correlation
@@ -85,8 +86,7 @@ def test_both_bounds_use_the_same_noise():
     x[:40, 1] = torch.nan
     gaussian = Gaussian.fit(flow, Rows(x, gaps=True))
     result = evaluate(flow, Rows(x, gaps=True), gaussian, schema)
-    generator = noise(flow, 0)
-    y, log_q = flow.lift(x, generator)
+    y, log_q = flow.lift(x, row_noise(flow, 0, repeat=Repeats().of(x)))
     own = gaussian.log_density(y) - log_q
     assert result.baseline == pytest.approx(float(own.mean()), abs=1e-5)
     assert result.kind == "lower bound"
@@ -98,7 +98,7 @@ def test_nan_log_prob_raises():
     with torch.no_grad():
         next(iter(flow.parameters())).fill_(torch.nan)
     with pytest.raises(NumericalError, match="not a number"):
-        log_prob_items(flow, Batch(torch.zeros(2, 3), None), noise(flow, 0))
+        log_prob_items(flow, Batch(torch.zeros(2, 3), None))
 
 
 @pytest.mark.parametrize("limit", [None, 1, 10, 99, 100, 101, 1000])

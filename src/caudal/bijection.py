@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from caudal.errors import InputError
+from caudal.numerics import drawing_part
 
 
 class Bijection(nn.Module, ABC):
@@ -190,11 +191,16 @@ def in_pieces(
     rows = _rows_in_piece(value)
     if len(value) <= rows:
         return direction(value, context)
-    pieces = value.split(rows)
-    contexts = [None] * len(pieces) if context is None else context.split(rows)
-    # Pieces are cloned: of a view, slice_scatter would copy, and keep, all the rows before it too.
-    runs = (direction(piece.clone(), some) for piece, some in zip(pieces, contexts, strict=True))
-    outputs, log_dets = zip(*runs, strict=True)
+    outputs, log_dets = [], []
+    for start in range(0, len(value), rows):
+        piece = slice(start, start + rows)
+        with drawing_part(piece):
+            # Cloned: of a view, slice_scatter would copy, and keep, all the rows before it too.
+            output, log_det = direction(
+                value[piece].clone(), None if context is None else context[piece]
+            )
+        outputs.append(output)
+        log_dets.append(log_det)
     return torch.cat(outputs), torch.cat(log_dets)
 
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from caudal.base import FREE
 from caudal.bijection import Bijection, in_pieces, sum_event
 from caudal.bijections.pointwise import Support
+from caudal.numerics import bound, normal, uniform
 
 
 class Dequantization(nn.Module, ABC):
@@ -27,7 +28,11 @@ class Dequantization(nn.Module, ABC):
 
     @abstractmethod
     def lift(self, x: Tensor, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
-        """A draw y (B, *lifted) for data x (B, *event), and log q(y|x) in nats, (B,)."""
+        """A draw y (B, *lifted) for data x (B, *event), and log q(y|x) in nats, (B,).
+
+        The noise of a `caudal.numerics.RowGenerator` belongs to each row's values; that of any
+        other generator, or of none, is new in each row.
+        """
 
     @abstractmethod
     def lower(self, y: Tensor) -> Tensor:
@@ -36,11 +41,6 @@ class Dequantization(nn.Module, ABC):
     def observe(self, x: Tensor) -> None:
         """Takes its statistics from rows x (B, *event), if any; `caudal.initialize` calls this."""
         return
-
-
-def uniform(like: Tensor, generator: torch.Generator | None) -> Tensor:
-    """Uniform draws from [0, 1), with the shape, dtype and device of `like`."""
-    return torch.rand(like.shape, generator=generator, dtype=like.dtype, device=like.device)
 
 
 class IntegerDequantization(Dequantization):
@@ -54,7 +54,7 @@ class IntegerDequantization(Dequantization):
     high: int
 
     def lift(self, x: Tensor, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
-        u, log_q = self._draw(x, generator)
+        u, log_q = self._draw(x, bound(generator, x))
         below = torch.nextafter(x + 1, x)  # rounding must not carry y over to the next value
         y = torch.minimum(x + u, below)
         off = (x != x.round()) | (x < self.low) | (x > self.high)
@@ -141,7 +141,7 @@ class VariationalDequantization(PixelDequantization):
         self.features = features
 
     def _draw(self, x: Tensor, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
-        e = torch.randn(x.shape, generator=generator, dtype=x.dtype, device=x.device)
+        e = normal(x, generator)
         v, log_det = in_pieces(self._logits, e, x)  # its activations are many times the images
         log_normal = sum_event(-0.5 * e.square() - 0.5 * math.log(2 * math.pi))
         log_slope = sum_event(F.logsigmoid(v) + F.logsigmoid(-v))
@@ -194,11 +194,12 @@ class TableDequantization(Dequantization):
         )
 
     def lift(self, x: Tensor, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
+        generator = bound(generator, x)
         noise, log_q = self._within_step(x, generator)
         y = x + self.step * noise
         if not self.columns_missing:
             return y, log_q
-        noise = torch.randn(x.shape, generator=generator, dtype=x.dtype, device=x.device)
+        noise = normal(x, generator)
         fill, log_slope = self.support.elements(self.fill_mean + self.fill_std * noise)
         log_fill = (
             -0.5 * noise.square() - 0.5 * math.log(2 * math.pi) - self.fill_std.log() - log_slope

@@ -110,6 +110,7 @@ class Modality(ABC):
         redrawn: how many items more it scores, to tell how far noise moves a score.
         least_evaluated: how many items an evaluation takes at least, if there are as many.
         report_seconds: about how long a report takes.
+        draws: of the noise between steps, for the score of one item.
         teller: what only this kind of data has in a report.
     """
 
@@ -128,6 +129,7 @@ class Modality(ABC):
     redrawn: ClassVar[int] = 4 * 256
     least_evaluated: ClassVar[int] = 256
     report_seconds: ClassVar[float] = 10.0
+    draws: ClassVar[int]
     teller: ClassVar[Any]
 
     # --- data ---------------------------------------------------------------------------------

@@ -67,8 +67,10 @@ class ScoreOptions(Generic[Kind]):
     The column log_prob is in nats, in the units of the data; -inf where an item lies outside of
     what the data can hold. A table keeps all its columns, and the score is empty where a run with
     --missing drop meets a missing value; images and clips are named, with bits_per_dim or
-    bits_per_sample beside. For a flow whose log-det is estimated, log_prob is the mean of 4
-    estimates, and a column log_prob_se has its standard error.
+    bits_per_sample beside. Where values in steps or gaps are filled with noise, or a log-det is
+    estimated, log_prob is the mean of several draws, and a column log_prob_se has its standard
+    error. The noise belongs to the values of an item and --seed: the score does not depend on the
+    other items, and equal items have equal scores.
     """
 
     run: Positional[str]
@@ -78,6 +80,9 @@ class ScoreOptions(Generic[Kind]):
     out: str
     """Where to: .csv, .tsv (also with .gz, .bz2, .zst), .parquet, .npy or .npz."""
     kind: Kind
+    draws: int | None = None
+    """How often the noise is drawn for each item, and its log-probability averaged; if not given,
+    32 times for rows of a table, 4 for images, once for clips. Without noise it is scored once."""
     overwrite: FlagCreatePairsOff[bool] = False
     """Replace the file in --out, if there is one."""
     common: CommonOptions = CommonOptions()

@@ -22,8 +22,9 @@ class Mixture(Elementwise):
 
     If a causal net gives (logit weight, mean, raw log-scale) of each component and the base is the
     standard kernel, the conditionals p(x_t | x_<t) are exactly mixtures: a MADE MoG.
-    F and 1 - F are kept as logarithms, so that both tails keep their digits. From z to x,
-    bisection searches between the components' own quantiles.
+    F and 1 - F are kept as logarithms, and the slope is a ratio of hazards (density over tail), so
+    that both tails keep their digits as far out as numbers go. From z to x, bisection searches
+    between the components' own quantiles.
     Components with equal parameters get equal gradients and would stay equal: start from
     `spread()`, not from zeros.
     """
@@ -60,11 +61,20 @@ class Mixture(Elementwise):
     def inverse(self, x: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
         log_weight, mean, log_scale = self._components(params)
         standard = (x.unsqueeze(1) - mean) * (-log_scale).exp()  # (B, C, *event)
-        log_cdf = (log_weight + self._log_cdf(standard)).logsumexp(1)
-        log_survival = (log_weight + self._log_cdf(-standard)).logsumexp(1)
-        log_density = (log_weight + self._log_density(standard) - log_scale).logsumexp(1)
+        below = log_weight + self._log_cdf(standard)
+        above = log_weight + self._log_cdf(-standard)
+        log_cdf, log_survival = below.logsumexp(1), above.logsumexp(1)
         z = self._quantile(log_cdf, log_survival)
-        return z, log_density - self._log_density(z)
+        # dz/dx = f(x) / f(z), both divided by the smaller tail, which x and z share: far out the
+        # densities are too small for their difference to have a digit left.
+        left = log_cdf < log_survival
+        tail = torch.minimum(log_cdf, log_survival)
+        none = tail == -torch.inf  # squares overflow: z is infinite
+        side = left.unsqueeze(1)
+        share = torch.where(side, below, above) - tail.where(~none, 0.0).unsqueeze(1)
+        hazard = self._log_hazard(torch.where(side, -standard, standard)) - log_scale
+        log_slope = (share + hazard).logsumexp(1) - self._log_hazard(torch.where(left, -z, z))
+        return z, torch.where(none, 0.0, log_slope)
 
     def _components(self, params: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         logits, mean, raw = params.unflatten(1, (3, self.components)).unbind(1)
@@ -77,8 +87,8 @@ class Mixture(Elementwise):
 
     @staticmethod
     @abstractmethod
-    def _log_density(x: Tensor) -> Tensor:
-        """Log-density of the kernel."""
+    def _log_hazard(x: Tensor) -> Tensor:
+        """Log-density of the kernel less its log-survival."""
 
     @staticmethod
     @abstractmethod
@@ -100,8 +110,8 @@ class MixtureLogistic(Mixture):
         return F.logsigmoid(x)
 
     @staticmethod
-    def _log_density(x: Tensor) -> Tensor:
-        return F.logsigmoid(x) + F.logsigmoid(-x)
+    def _log_hazard(x: Tensor) -> Tensor:
+        return F.logsigmoid(x)
 
     @staticmethod
     def _quantile(log_cdf: Tensor, log_survival: Tensor) -> Tensor:
@@ -117,17 +127,47 @@ class MixtureGaussian(Mixture):
         return torch.special.log_ndtr(x)
 
     @staticmethod
-    def _log_density(x: Tensor) -> Tensor:
-        return -0.5 * x.square() - 0.5 * math.log(2 * math.pi)
+    def _log_hazard(x: Tensor) -> Tensor:
+        right = 0.5 * math.log(2 / math.pi) - torch.special.erfcx(x.clamp(min=0) * 0.5**0.5).log()
+        left = x.clamp(max=0)  # where erfcx would overflow
+        log_density = -0.5 * left.square() - 0.5 * math.log(2 * math.pi)
+        return torch.where(x > 0, right, log_density - torch.special.log_ndtr(-left))
 
     @staticmethod
     def _quantile(log_cdf: Tensor, log_survival: Tensor) -> Tensor:
-        # The smaller of the two tails keeps its digits. Below the floor the map saturates at
-        # |z| = 12.9 in float32, where the density of x stays exact, because z cancels from it.
-        floor = math.log(torch.finfo(log_cdf.dtype).tiny) + 1
-        smaller = torch.minimum(log_cdf, log_survival).clamp(min=floor)
-        z = torch.special.ndtri(smaller.exp())
+        # The smaller of the two tails keeps its digits.
+        tail = torch.minimum(log_cdf, log_survival)
+        z = torch.where(tail > _FAR, _near_quantile(tail), _far_quantile(tail))
         return torch.where(log_cdf < log_survival, z, -z)
+
+
+_FAR = -50.0  # a log-probability whose quantile two steps of Newton find from its asymptote
+
+
+def _near_quantile(log_cdf: Tensor) -> Tensor:
+    """The standard normal quantile of a log-probability above `_FAR`."""
+    return torch.special.ndtri(log_cdf.clamp(min=_FAR).exp())
+
+
+def _far_quantile(log_cdf: Tensor) -> Tensor:
+    """The standard normal quantile -t of a log-probability l below `_FAR`, by Newton's method.
+
+    log Phi(-t) = -t^2 / 2 - log t - log(2 pi) / 2 + log(1 - 1 / t^2 + ...), so that
+    t^2 = -2 l - log(2 pi) - log(-2 l) at first.
+    """
+    log_cdf = log_cdf.clamp(max=_FAR)
+    with torch.no_grad():
+        twice = -2 * log_cdf
+        t = (twice - math.log(2 * math.pi) - twice.log()).sqrt()
+        t = _newton(t, log_cdf)
+    t = _newton(t, log_cdf)  # with the gradient of log_cdf, by the implicit function theorem
+    return torch.where(log_cdf == -torch.inf, -torch.inf, -t)
+
+
+def _newton(t: Tensor, log_cdf: Tensor) -> Tensor:
+    """A step towards log Phi(-t) = log_cdf, whose slope is minus the hazard."""
+    hazard = MixtureGaussian._log_hazard(t).exp()
+    return t + (torch.special.log_ndtr(-t) - log_cdf) / hazard
 
 
 class _Bin(NamedTuple):

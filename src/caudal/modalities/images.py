@@ -123,6 +123,7 @@ class Images(OneShape):
     reading = ImageReading
     drawing = ImageDrawing
     baseline = PixelGaussian
+    draws = 4
     teller = ImageTeller
     usual_samples = 64
     trainable = "glow, realnvp or another recipe of images (caudal recipes)"

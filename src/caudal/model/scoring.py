@@ -11,11 +11,12 @@ import pyarrow as pa
 
 from caudal.data import Items, Piece, TableWriter
 from caudal.data.schema import Unit
-from caudal.flow import Flow
+from caudal.fields import check_value
+from caudal.flow import DRAWS
 from caudal.report import log_prob_items
 from caudal.report.evaluation import off_by
-from caudal.report.items import noise
 from caudal.report.numbers import a, short
+from caudal.training.options import Count
 from caudal.training.seeds import check_seed
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ class Scores:
     Attributes:
         unit: of the data.
         kind: what the log-densities are: exact, a lower bound, or an estimate.
+        uncertain: whether they have standard errors, as means of several draws.
         one, many: what an item is called.
         rows: how many items there were.
         scored: how many have a finite log-density.
@@ -50,7 +52,7 @@ class Scores:
     kind: str
     one: str
     many: str
-    estimated: bool
+    uncertain: bool
     bias_bound: float | None = None
     rows: int = 0
     scored: int = 0
@@ -99,8 +101,8 @@ class Scores:
 
     @property
     def error(self) -> float | None:
-        """The mean standard error of an estimated log-density, nats."""
-        return self.total_error / self.scored if self.estimated and self.scored else None
+        """The mean standard error of a log-density over draws, nats."""
+        return self.total_error / self.scored if self.uncertain and self.scored else None
 
     def to_dict(self, out: str) -> dict[str, Any]:
         """For JSON, the same keys for every kind of data."""
@@ -117,14 +119,14 @@ class Scores:
         }
         if self.unit.bits:
             result[f"{self.unit.key}_inside"] = self.score
-        if self.estimated:
+        if self.uncertain:
             result[ERROR] = self.error
         if self.bias_bound is not None:
             result["bias_bound"] = self.bias_bound if math.isfinite(self.bias_bound) else None
         return result
 
     def error_sentence(self) -> str:
-        """How uncertain estimated log-densities are; empty where they are none."""
+        """How uncertain log-densities of several draws are; empty where they are none."""
         if self.error is None:
             return ""
         text = f"mean standard error of one {self.one} {short(self.error)} nats, in column {ERROR}"
@@ -139,55 +141,66 @@ def score(
     data: Any,
     out: str | Path,
     seed: int,
+    draws: int | None,
     overwrite: bool,
     reading: Mapping[str, Any],
 ) -> Scores:
     """Writes `data` with their log-density to a table file; see `Model.score`."""
     check_seed(seed)
+    draws = draws_of(model, draws)
     writer = TableWriter(out)
     writer.prepare(overwrite)
     flow, schema = model.flow, model.schema
     bias = flow.bias_bound() if flow.kind.startswith("biased") else None
-    scores = Scores(schema.unit, flow.kind, schema.one, schema.many, flow.estimated, bias)
+    uncertain = draws > 1
+    scores = Scores(schema.unit, flow.kind, schema.one, schema.many, uncertain, bias)
     items = model.open_all(data, reading)
-    items.refuse_columns(columns_of(flow, schema.unit))
+    items.refuse_columns(columns_of(uncertain, schema.unit))
     writer.check(items.arrow)
     with writer:
-        for piece, log_prob, error in scored(model, items, seed):
+        for piece, log_prob, error in scored(model, items, seed, draws):
             elements = piece.batch.x[0].numel() if len(piece.batch.x) else 1
-            table = with_scores(piece.beside, log_prob, error, flow, schema.unit, elements)
+            table = with_scores(piece.beside, log_prob, error, uncertain, schema.unit, elements)
             writer.write(table)
             scores.add(log_prob, error, elements, items.names)
     return scores
 
 
-def scored(model: "Model", items: Items, seed: int) -> Iterator[Scored]:
+def draws_of(model: "Model", draws: int | None) -> int:
+    """How many draws a score is the mean of: one where nothing is drawn."""
+    check_value("draws", draws, Count | None)
+    if not model.flow.noisy:
+        return 1
+    usual = DRAWS if model.flow.dequantization is None else model.kind.draws
+    return draws or usual
+
+
+def scored(model: "Model", items: Items, seed: int, draws: int) -> Iterator[Scored]:
     """The items piece by piece, with the log-density of each and its standard error."""
-    generator = noise(model.flow, seed)
     for piece in model.voice.track(items.pieces(), "scoring", items.total):
         scores = np.full((2, piece.beside.num_rows), np.nan)
         keep = slice(None) if piece.keep is None else piece.keep
-        pair = log_prob_items(model.flow, piece.batch, generator)
+        pair = log_prob_items(model.flow, piece.batch, seed, draws)
         scores[:, keep] = [part.cpu().numpy() for part in pair]
         yield piece, scores[0], scores[1]
 
 
-def columns_of(flow: Flow, unit: Unit) -> list[str]:
+def columns_of(uncertain: bool, unit: Unit) -> list[str]:
     """The columns that scores are written to."""
-    return [COLUMN, *([ERROR] if flow.estimated else []), *([unit.key] if unit.bits else [])]
+    return [COLUMN, *([ERROR] if uncertain else []), *([unit.key] if unit.bits else [])]
 
 
 def with_scores(
     table: pa.Table,
     log_prob: np.ndarray,
     error: np.ndarray,
-    flow: Flow,
+    uncertain: bool,
     unit: Unit,
     elements: int,
 ) -> pa.Table:
     """The table with the columns of its scores."""
-    values = [log_prob, *([error] if flow.estimated else [])]
+    values = [log_prob, *([error] if uncertain else [])]
     values += [-log_prob / (elements * math.log(2))] if unit.bits else []
-    for name, column in zip(columns_of(flow, unit), values, strict=True):
+    for name, column in zip(columns_of(uncertain, unit), values, strict=True):
         table = table.append_column(name, pa.array(column, from_pandas=True))
     return table

@@ -12,6 +12,8 @@ from typing import ClassVar, Literal, get_args
 import torch
 from torch import Tensor
 
+from caudal.numerics.noise import RowNoise, signs, uniform
+
 _GENERATOR: ContextVar[torch.Generator | None] = ContextVar("generator", default=None)
 _WANTED: ContextVar[bool] = ContextVar("wanted", default=True)
 Law = Literal["geometric", "poisson"]
@@ -34,6 +36,17 @@ def drawing(generator: torch.Generator) -> Iterator[None]:
 def generator_in_use() -> torch.Generator | None:
     """The generator of the innermost `drawing` context, None outside of any."""
     return _GENERATOR.get()
+
+
+@contextmanager
+def drawing_part(rows: slice) -> Iterator[None]:
+    """Within this context, estimates are those of some rows of the batch alone."""
+    generator = generator_in_use()
+    if isinstance(generator, RowNoise):
+        with drawing(generator.part(rows)):
+            yield
+    else:
+        yield
 
 
 @contextmanager
@@ -119,7 +132,7 @@ class Roulette(Series):
     def weights(self, rows: int, generator: torch.Generator | None) -> list[Weight]:
         device = None if generator is None else generator.device
         # Uniform on (0, 1]: a 0 would reach any number of terms.
-        drawn = 1 - torch.rand(rows, generator=generator, device=device)
+        drawn = 1 - uniform(torch.empty(rows, device=device), generator)
         weights: list[Weight] = [1.0] * self.terms
         for j in itertools.count(1):
             chance = self._reaches(j)
@@ -196,10 +209,7 @@ def estimate(push: Push, weights: Sequence[Weight], probe: Tensor) -> Tensor:
 
 def rademacher(like: Tensor, rows: int, generator: torch.Generator | None = None) -> Tensor:
     """Random signs, +1 or -1, for events shaped as those of `like` (B, *event): (rows, *event)."""
-    device = like.device if generator is None else generator.device
-    shape = (rows, *like.shape[1:])
-    bits = torch.randint(0, 2, shape, generator=generator, device=device, dtype=torch.int8)
-    return (2 * bits - 1).to(like)
+    return signs(like if rows == len(like) else like.new_empty(rows, *like.shape[1:]), generator)
 
 
 def _check_terms(terms: int) -> None:

@@ -61,7 +61,7 @@ class Gaussian(Baseline):
     def log_prob(
         self, flow: Flow, batch: Batch, same: torch.Generator, own: torch.Generator
     ) -> Tensor:
-        y, log_q = flow.lift(batch.x, same)
+        y, log_q = flow.lift(batch.x, same, batch.context)
         return self.log_density(y, flow.embed(batch.context)) - log_q.double()
 
     def log_density(self, y: Tensor, features: Tensor | None = None) -> Tensor:

@@ -9,6 +9,7 @@ from caudal.data import Batch, Rows, Source
 from caudal.data.audio import Clip
 from caudal.data.source import permutation
 from caudal.flow import Flow
+from caudal.numerics import RowGenerator
 
 Track = Callable[[Iterable[Any], str, float | None], Iterable[Any]]
 """Shows how far a loop has come: (items, what is done to them, how many) to the same items."""
@@ -32,6 +33,13 @@ def some_rows(source: Source, n: int, seed: int = 0) -> Rows:
 def noise(flow: Flow, seed: int) -> torch.Generator:
     """A seeded generator on the flow's device."""
     return torch.Generator(flow.base.like.device).manual_seed(seed)
+
+
+def row_noise(
+    flow: Flow, seed: int, draws: int = 1, repeat: torch.Tensor | None = None
+) -> RowGenerator:
+    """For one batch, the noise of `draws` scores of each row, which belongs to its values."""
+    return RowGenerator(flow.base.like.device, seed, draws, repeat)
 
 
 def place(flow: Flow, batch: Batch) -> Batch:

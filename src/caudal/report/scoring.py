@@ -14,14 +14,16 @@ from caudal.data import Batch, Schema, Source, item_rows
 from caudal.data.schema import Unit
 from caudal.dequantization import PixelDequantization, VariationalDequantization
 from caudal.errors import InputError, NumericalError
-from caudal.flow import Flow
+from caudal.flow import DRAWS, Flow
 from caudal.losses import bits_per_dim, discretized_log_prob, is_discretizable
+from caudal.numerics import Repeats, RowGenerator
 from caudal.report.baseline import Baseline, baseline_type
 from caudal.report.evaluation import Evaluation
 from caudal.report.items import (
     Track,
     noise,
     place,
+    row_noise,
     some_rows,
 )
 from caudal.report.numbers import mean_two_se, ratio_two_se
@@ -71,11 +73,15 @@ def evaluate(
 
 
 @torch.no_grad()
-def log_prob_items(flow: Flow, batch: Batch, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Log-probability of each item, the mean of a few estimates, and its standard error, (B,).
+def log_prob_items(
+    flow: Flow, batch: Batch, seed: int = 0, draws: int = DRAWS
+) -> tuple[Tensor, Tensor]:
+    """Log-probability of each item, the mean of several draws, and its standard error, (B,).
 
-    Both are float64 and in nats, on the flow's device; the error is 0 unless the flow is
-    estimated. An item outside the support has -inf. Large batches are scored in parts.
+    Both are float64 and in nats, on the flow's device; the error is 0 where nothing is drawn, and
+    NaN for a single draw. An item outside the support has -inf. Large batches are scored in parts;
+    the noise belongs to each item's values and the seed, so that neither the parts nor the other
+    items change its score.
 
     Raises:
         NumericalError: a log-probability is NaN, or infinite upwards.
@@ -85,7 +91,12 @@ def log_prob_items(flow: Flow, batch: Batch, generator: torch.Generator) -> tupl
     log_probs, errors = [], []
     for x, context in zip(batch.x.split(size), contexts, strict=False):
         x, context = place(flow, Batch(x, context))
-        log_prob, error = flow.log_prob_with_error(x, context, generator=generator)
+        generator = row_noise(flow, seed, draws)
+        if draws == 1:
+            log_prob = flow.log_prob(x, context, generator)
+            error = torch.full_like(log_prob, torch.nan if flow.noisy else 0.0)
+        else:
+            log_prob, error = flow.log_prob_with_error(x, context, draws, generator)
         log_probs.append(_checked(log_prob.double()))
         errors.append(error.double())
     return torch.cat(log_probs), torch.cat(errors)
@@ -107,13 +118,16 @@ def _scores(
     """Scores of the items of each batch, (B, 5) float64 in nats.
 
     The columns are the flow's mean over draws, its importance bound, the baseline's score, the
-    discretised one (NaN where there is none), and the number of elements.
+    discretised one (NaN where there is none), and the number of elements. The noise belongs to
+    each item's values, but is another one in each of several equal items, whose mean it would
+    otherwise move as one.
     """
-    generator, own = noise(flow, seed), torch.Generator().manual_seed(seed)
-    same, whole, scored = noise(flow, seed), is_discretizable(flow), []
+    repeats, whole, scored = Repeats(), is_discretizable(flow), []
     for batch in batches:
+        repeat = repeats.of(batch.x, batch.context) if flow.noisy else None
         x, context = batch = place(flow, batch)
-        same.set_state(generator.get_state())
+        generator, same = (row_noise(flow, seed, repeat=repeat) for _ in range(2))
+        own = RowGenerator("cpu", seed, repeat=repeat)
         log_probs = [flow.log_prob(x, context, generator).double() for _ in range(draws)]
         drawn = _checked(torch.stack(log_probs)).cpu()
         unknown = torch.full((len(x),), torch.nan, dtype=torch.float64)

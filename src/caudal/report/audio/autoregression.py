@@ -12,8 +12,8 @@ from torch import Tensor
 from caudal.data import AudioSchema, Batch
 from caudal.data.audio import Clips
 from caudal.data.source import permutation
-from caudal.dequantization import uniform
 from caudal.flow import Flow
+from caudal.numerics import bound, uniform
 from caudal.report.baseline import Baseline
 
 ORDER = 32
@@ -93,7 +93,7 @@ class Autoregression(Baseline):
         `generator` draws the noise, on the CPU.
         """
         x = x.double().cpu()
-        residual = self.residuals(x + uniform(x, generator)) / self.std
+        residual = self.residuals(x + uniform(x, bound(generator, x))) / self.std
         constant = math.log(self.std) + 0.5 * math.log(2 * math.pi)
         log_prob = -0.5 * residual.square().sum(1) - constant * x.shape[1]
         full = 1 << (self.bits - 1)
