@@ -21,6 +21,18 @@ def _seed():
 
 
 @pytest.fixture
+def laid_out():
+    """Pictures as users get them, with their panels fitted to the words beside them."""
+
+
+@pytest.fixture(autouse=True)
+def _not_laid_out(request, monkeypatch):
+    """Elsewhere pictures are drawn without that, which takes half of the time."""
+    if "laid_out" not in request.fixturenames:
+        monkeypatch.setattr(import_module("caudal.report.style"), "LAYOUT", None)
+
+
+@pytest.fixture
 def float64():
     before = torch.get_default_dtype()
     torch.set_default_dtype(torch.float64)
