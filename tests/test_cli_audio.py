@@ -34,7 +34,7 @@ from command_line import (
     shapes_folder,
 )
 
-pytestmark = pytest.mark.usefixtures("one_thread", "timed_once")
+pytestmark = pytest.mark.usefixtures("one_thread", "timed_once", "few_vowels")
 
 SMALL = ("--channels", 8, "--layers", 4, "--cycle", 4, "--seconds", 0.1, "--batch-size", 4)
 BRIEF = (*SMALL, "--steps", 4, "--mels", 8, "--no-report")
