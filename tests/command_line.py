@@ -1,7 +1,9 @@
 """Small runs made by the command line itself, once, for the tests of its commands."""
 
 import atexit
+import os
 import shutil
+import signal
 import tempfile
 from functools import cache
 from pathlib import Path
@@ -11,6 +13,7 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 
 from caudal.cli import main
+from caudal.training.engine import Engine
 from image_files import fill
 
 SMALL = ("--layers", "2", "--hidden", "8", "--steps", "6", "--batch-size", "64")
@@ -33,6 +36,25 @@ def refused(capsys, *words):
     assert lines[0].startswith("caudal: error: ")
     assert "Traceback" not in out + err
     return lines[0].removeprefix("caudal: error: ")
+
+
+def interrupted(monkeypatch, capsys, last, *words):
+    """What is said in the end by a command that Ctrl-C reaches in its step `last`."""
+    whole, steps = Engine.step, []
+
+    def step(*given):
+        steps.append(1)
+        if len(steps) == last:
+            os.kill(os.getpid(), signal.SIGINT)
+        return whole(*given)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Engine, "step", step)
+        assert caudal(*words) == 128 + signal.SIGINT
+    said = capsys.readouterr().err
+    assert "Traceback" not in said
+    assert f"after step {last} " in said
+    return said.strip().splitlines()[-1]
 
 
 @cache

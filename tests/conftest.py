@@ -1,5 +1,6 @@
 """Every test starts from the same seed, in float64 unless it says otherwise, on one device."""
 
+from functools import cache
 from importlib import import_module
 
 import pytest
@@ -18,6 +19,18 @@ def device(request):
 @pytest.fixture(autouse=True)
 def _seed():
     torch.manual_seed(0)
+
+
+@pytest.fixture
+def laid_out():
+    """Pictures as users get them, with their panels fitted to the words beside them."""
+
+
+@pytest.fixture(autouse=True)
+def _not_laid_out(request, monkeypatch):
+    """Elsewhere pictures are drawn without that, which takes half of the time."""
+    if "laid_out" not in request.fixturenames:
+        monkeypatch.setattr(import_module("caudal.report.style"), "LAYOUT", None)
 
 
 @pytest.fixture
@@ -64,3 +77,11 @@ def few_panels(monkeypatch):
     monkeypatch.setattr(comparison, "MOST", 3)
     monkeypatch.setattr(pictures, "MOST", 3)
     monkeypatch.setattr(pictures, "CELLS", 60)
+
+
+@pytest.fixture
+def few_vowels(monkeypatch):
+    """The first 60 of the 600 vowels that are built in: all of them take seconds to score."""
+    builtin = import_module("caudal.data.builtin")
+    monkeypatch.setattr(builtin, "_EACH", 6)
+    monkeypatch.setattr(builtin, "vowels", cache(builtin.vowels.__wrapped__))

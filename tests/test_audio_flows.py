@@ -178,10 +178,8 @@ def test_a_histogram_never_draws_a_bin_that_has_no_mass(compiled):
     for z in (torch.full((500,), -1.0), torch.full((500,), 1 - 2**-23), torch.ones(500)):
         if compiled:
             maps = pytest.importorskip("caudal.nets.fast.maps")
-            row = [
-                (v.numpy(), p.numpy().copy()) for v, p in zip(z, params[:, :, None], strict=True)
-            ]
-            x = torch.tensor([maps.histogram(v[()], p, 0, 0, (256.0,))[0] for v, p in row])
+            rows = zip(z.tolist(), params.double().numpy(), strict=True)
+            x = torch.tensor([maps.histogram(v, row, (256.0,) * 4)[0] for v, row in rows])
         else:
             x = law.forward(z, params)[0]
         assert ((x + 1) * 128 - centres[:, 0]).abs().max() < 80

@@ -1,12 +1,8 @@
 """Sound on the command line: every command end to end, and every refusal in one line."""
 
 import json
-import os
 import re
 import shutil
-import signal
-import subprocess
-import sys
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -31,13 +27,14 @@ from command_line import (
     caudal,
     folder,
     image_run,
+    interrupted,
     people_csv,
     people_run,
     refused,
     shapes_folder,
 )
 
-pytestmark = pytest.mark.usefixtures("one_thread", "timed_once")
+pytestmark = pytest.mark.usefixtures("one_thread", "timed_once", "few_vowels")
 
 SMALL = ("--channels", 8, "--layers", 4, "--cycle", 4, "--seconds", 0.1, "--batch-size", 4)
 BRIEF = (*SMALL, "--steps", 4, "--mels", 8, "--no-report")
@@ -157,31 +154,14 @@ def test_config_repeats_the_run_and_names_what_was_resolved(tmp_path):
     assert made == {**first, "report": False}
 
 
-def test_ctrl_c_saves_and_resume_gives_the_same(tmp_path):
+def test_ctrl_c_saves_and_resume_gives_the_same(monkeypatch, capsys, tmp_path):
     out, whole = tmp_path / "run", tmp_path / "whole"
-    words = ["--data", clips(), *SMALL, "--mels", 8, "--validate-every", 5, "--no-report"]
-    words = list(map(str, [*words, "--no-cosine", "--warmup", 0]))
-    process = subprocess.Popen(
-        [sys.executable, "-m", "caudal", "train", "wavenet", *words, "--steps", "100000"]
-        + ["--out", str(out)],
-        stderr=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
-    assert process.stderr is not None
-    for line in process.stderr:
-        if line.startswith("step 10/"):
-            break
-    process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=60)
-    assert process.returncode == 130
-    last = said.strip().splitlines()[-1]
+    words = ("train", "wavenet", "--data", clips(), *SMALL, "--mels", 8, "--no-report")
+    words = (*words, "--validate-every", 5, "--no-cosine", "--warmup", 0)
+    last = interrupted(monkeypatch, capsys, 7, *words, "--steps", 100, "--out", out)
     assert last.endswith(f"caudal train --out {out} --resume")
-    stopped = int(re.search(r"after step (\d+)", last)[1])
-    steps = ("--steps", stopped + 3)
-    assert caudal("train", "--out", out, "--resume", *steps) == 0
-    assert caudal("train", "wavenet", *words, *steps, "--out", whole) == 0
+    assert caudal("train", "--out", out, "--resume", "--steps", 10) == 0
+    assert caudal(*words, "--steps", 10, "--out", whole) == 0
     one, two = (load(path).state_dict() for path in (out, whole))
     assert all(torch.equal(one[name], two[name]) for name in one)
 

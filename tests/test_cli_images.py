@@ -131,8 +131,7 @@ def test_a_resumed_run_is_bit_for_bit_the_whole_one(recipe, tmp_path):
     size = ["--layers", 1] if recipe == "glow" else ["--blocks", 1]
     more = ("--flips", "--ema", 0.9, "--validate-every", 4, "--batch-size", 16, "--maps", 3)
     data = ("--data", shapes_file(), "--crop", 6, "--resize", 4, 4, *size, "--no-cosine")
-    whole, broken = tmp_path / "whole", tmp_path / "broken"
-    assert caudal("train", recipe, *data, *more, "--steps", 12, "--out", whole) == 0
+    broken = tmp_path / "broken"
     words = (recipe, *data, *more, "--steps", 6, "--out", broken, "--no-report", "--warmup", 0)
     assert caudal("train", recipe, *words[1:]) == 0
     again = ("--resume", "--out", broken, "--steps", 12, "--warmup", 0)

@@ -73,7 +73,7 @@ def test_a_student_of_images_approaches_its_teacher(recipe, student, schema):
     training = Training(steps=60, batch_size=64, lr=5e-3, warmup=5, validate_every=20)
     teacher = teacher_of(recipe, schema)
     before = {name: value.clone() for name, value in teacher.state_dict().items()}
-    flow, _, fitted = learn(recipe, student, schema, training)
+    flow, _, fitted = learn(recipe, student, schema, training, Distillation(pool=300))
     valid = [record["valid"] for record in fitted.history if "valid" in record]
     assert min(valid[1:]) < valid[0]
     assert fitted.history[-1]["train_forward"] < fitted.history[0]["train_forward"]

@@ -69,6 +69,7 @@ def pixels(png):
     ],
     ids=["gray", "RGB given a class", "many classes", "two channels", "wide"],
 )
+@pytest.mark.usefixtures("laid_out")
 def test_every_kind_of_images(tmp_path, schema):
     story = told(schema)
     page = write_report(tmp_path, story, ImageTeller()).read_text(encoding="utf-8")
@@ -103,6 +104,7 @@ def test_the_page_holds_the_numbers(tmp_path):
 
 
 @pytest.mark.parametrize(("levels", "between"), [(16, True), (256, False)])
+@pytest.mark.usefixtures("laid_out")
 def test_shares_are_labelled_in_plain_numbers(levels, between):
     """Matplotlib labels a short logarithmic axis with formulas, which we do not typeset."""
     counts = torch.arange(levels).repeat_interleave(torch.arange(levels) ** (2 - between) + 9)

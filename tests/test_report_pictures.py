@@ -77,19 +77,23 @@ def drawn(tmp_path, dataset, metrics=()):
     return {path.stem for path in (tmp_path / "pictures").iterdir()}
 
 
+@pytest.mark.usefixtures("laid_out")
 def test_one_column(tmp_path):
     assert drawn(tmp_path, open_data(table(1)), curve()) == {"marginals", "curves"}
 
 
+@pytest.mark.usefixtures("laid_out")
 def test_two_columns_have_a_density(tmp_path):
     assert drawn(tmp_path, open_data(table(2))) == {"marginals", "density"}
 
 
+@pytest.mark.usefixtures("laid_out")
 def test_many_columns(tmp_path):
     data = open_data(table(30))
     assert drawn(tmp_path, data, curve()) == {"marginals", "pairs", "correlations", "curves"}
 
 
+@pytest.mark.usefixtures("laid_out")
 def test_gaps_and_categories(tmp_path):
     data = open_data(mixed(), missing="model")
     assert drawn(tmp_path, data) == {"marginals", "pairs", "correlations"}
@@ -183,6 +187,7 @@ def test_only_fonts_that_are_there_are_asked_for(tmp_path, caplog):
 
 
 @pytest.mark.parametrize("gaussian", [1e4, 5.0, 0.1, -1.0, -1e4])
+@pytest.mark.usefixtures("laid_out")
 def test_the_gaussian_is_told_inside_the_frame(gaussian):
     figure = draw_curves(curve(), gaussian)
     figure.canvas.draw()  # constrained layout warns here where something cannot fit

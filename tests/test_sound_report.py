@@ -524,6 +524,7 @@ def story_of(schema, clips, flow, **changes):
     return replace(story, **changes)
 
 
+@pytest.mark.usefixtures("laid_out")
 def test_a_report_has_its_sounds_in_it(tmp_path):
     schema = WITH_MELS
     clips = with_context()
@@ -554,6 +555,7 @@ def test_a_report_has_its_sounds_in_it(tmp_path):
     assert names[0] == names[1]
 
 
+@pytest.mark.usefixtures("laid_out")
 def test_a_students_report_has_three_sounds_a_clip(tmp_path, copies):
     clips = Waves(SCHEMA, waves([2000, 2000, 2000]))
     distilled = compared(copies, lambda x: 0.5 * x)

@@ -16,6 +16,7 @@ INK = "#24292f"
 QUIET = "#8b949e"
 DENSITY = "Blues"
 DIFFERENCE = "RdBu_r"
+LAYOUT: Any = "constrained"  # which makes room for names and numbers beside the panels
 WIDTH = 9.6  # inches, at 120 dots an inch: the width of the report's page
 RC: Any = {
     "figure.dpi": 120,
@@ -88,7 +89,7 @@ def new_figure(width: float, height: float) -> "Figure":
     """A figure of that size in inches, which needs no screen and no pyplot."""
     from matplotlib.figure import Figure
 
-    return Figure((width, height), layout="constrained")
+    return Figure((width, height), layout=LAYOUT)
 
 
 def grid(

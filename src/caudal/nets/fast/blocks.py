@@ -37,11 +37,9 @@ class Known:
     and they are kept apart and concatenated.
     """
 
-    def __init__(self, rows: int, like: Tensor) -> None:
-        self.before = like.new_empty(0, like.shape[0])
-        self._buffer: Tensor | None = None
-        if not torch.is_grad_enabled():
-            self._buffer = like.new_empty(rows, like.shape[0])
+    def __init__(self, buffer: Tensor) -> None:
+        self.before = buffer[:0]
+        self._buffer = None if torch.is_grad_enabled() else buffer
         self._since: list[Tensor] = []
         self._opened = self._count = 0
 
@@ -127,8 +125,10 @@ class Unrolled:
     def __init__(self, net: "MADE", like: Tensor, context: Tensor | None) -> None:
         self.net, self.position, self.end = net, 0, 0
         layers = cast("list[MaskedLinear]", list(net.layers))
-        self.inputs = Known(net.features, like)
-        self.hidden = [Known(len(layer.bias), like) for layer in layers]
+        batch, sizes = len(like), [len(layer.bias) for layer in layers]
+        self.inputs = Known(like.new_empty(net.features, batch))
+        self.units = like.new_empty(sum(sizes), batch)  # of all layers
+        self.hidden = [Known(buffer) for buffer in self.units.split(sizes)]
         sources = [self.inputs, *self.hidden]
         dues = [*net.due, range(0, (net.features + 1) * net.n_params, net.n_params)]
         self.layers = [
@@ -194,17 +194,14 @@ def unroll_masked(
     noise = z.t().contiguous()
     x, log_slope = state.inputs.values, torch.empty_like(noise)
     kind, constants = map_of(scalar)
-    options = (net.residual, net.activation is F.relu, constants)
-    weights = tuple(array(layer.weight) for layer in state.layers)
-    dues = tuple(array(torch.tensor(layer.due)) for layer in state.layers)
-    hidden = tuple(array(known.values) for known in state.hidden)
-    direct = array(net.direct.weight if net.direct else z.new_empty(0, 0))
+    packed, params = _packed(state), array(torch.empty(net.n_params, dtype=torch.float64))
     while (first := state.end) < net.features:
         state.position = first
         state.open()
-        arrays = (weights, dues, tuple(map(array, _sums(state))), hidden, direct)
+        tops, sums = _sums(state)
+        places = (array(noise), array(x), array(log_slope))
         steps = (first, state.end)
-        kernel(kind, steps, array(noise), array(x), array(log_slope), arrays, *options)
+        kernel(kind, constants, steps, *places, packed, tops, sums, array(state.units), params)
         state.inputs.written(state.end)
         for known, due in zip(state.hidden, net.due, strict=True):
             known.written(due[state.end])
@@ -221,7 +218,25 @@ def _suits(net: "MADE", z: Tensor, scalar: Any) -> bool:
     )
 
 
-def _sums(state: Unrolled) -> list[Tensor]:
-    """The products of each layer with everything known before the block."""
+def _packed(state: Unrolled) -> tuple[Any, ...]:
+    """What the loop has to know of the net: the same types of arrays, however deep it is."""
+    net, direct = state.net, state.direct
+    layers = [*state.layers, *([direct] if direct else [])]
+    weights = [layer.weight.flatten() for layer in layers]
+    dues = torch.tensor([list(layer.due) for layer in state.layers])
+    begins = _starts([layer.bias for layer in state.layers[:-1]])
+    options = (net.residual, net.activation is F.relu, direct is not None)
+    return array(torch.cat(weights)), _starts(weights), array(dues), begins, options
+
+
+def _sums(state: Unrolled) -> tuple[Any, Any]:
+    """The products of each layer with all that was known before the block, and their starts."""
     *sums, outputs = (layer.pending for layer in state.layers)
-    return [*sums, outputs if state.direct is None else outputs + state.direct.pending]
+    if state.direct is not None:
+        outputs = outputs + state.direct.pending
+    return _starts([*sums, outputs]), array(torch.cat([*sums, outputs]))
+
+
+def _starts(parts: Sequence[Tensor]) -> Any:
+    """Where each part begins if they lie one after the other, and where the last ends."""
+    return array(torch.tensor([0, *map(len, parts)]).cumsum(0))

@@ -17,18 +17,21 @@ FLAGS = {"contract", "reassoc", "nsz", "arcp"}  # not those that would lose NaN
 
 
 @njit(fastmath=True)
-def add_block_products(into, rows, top, weight, source, columns):
-    """into[r - top] += weight[r, c] source[c], summed over columns, for every row and batch."""
+def add_block_products(into, rows, weight, source, columns):
+    """into[r] += weight[r, c] source[c], summed over columns, for every row and batch.
+
+    into has the rows that are due, and source all rows of its layer.
+    """
     if into.shape[1] < 8:  # for a small batch, along the weights
         for b in range(into.shape[1]):
             for r in range(rows[0], rows[1]):
-                total = into[r - top, b]
+                total = into[r - rows[0], b]
                 for c in range(columns[0], columns[1]):
                     total += weight[r, c] * source[c, b]
-                into[r - top, b] = total
+                into[r - rows[0], b] = total
         return
     for r in range(rows[0], rows[1]):
-        row = into[r - top]
+        row = into[r - rows[0]]
         for c in range(columns[0], columns[1]):
             w, values = weight[r, c], source[c]
             for b in range(len(row)):
@@ -36,43 +39,54 @@ def add_block_products(into, rows, top, weight, source, columns):
 
 
 @njit(cache=True, nogil=True)
-def run_block(kind, steps, z, x, log_slope, net, residual, relu, constants):
+def run_block(kind, constants, steps, z, x, log_slope, net, tops, sums, hidden, params):
     """Fills rows steps[0] to steps[1] of x and log_slope, and of the hidden layers.
 
-    net holds, for each layer, its weight, the first row of each step, and its products with all
-    that was known before the block; then the values of each hidden layer, and the weight of direct
-    connections. The last layer's rows are the parameters of the map.
+    net: the weights of all layers and of the direct connections, one after the other, and where
+    each begins; the first row of each step in each layer, and the first row of each layer in
+    hidden, which has the units of one after the other, and the number of units after the last;
+    whether there are residuals, whether units are relu, and whether there are direct connections.
+    tops: where the block's rows of each layer begin in sums, which has the products with all that
+    was known before the block. params: room for the parameters of the map, the last layer's rows.
+
+    All arrays have the same number of dimensions however deep the net: it is compiled once.
     """
-    weights, dues, sums, hidden, direct = net
+    weights, places, dues, begins, (residual, relu, direct) = net
     first, last = steps
-    outputs = len(weights) - 1
-    n_params = dues[outputs][1] - dues[outputs][0]
+    outputs = len(dues) - 1
     for t in range(first, last):
         for k in range(outputs + 1):
-            rows, top = (dues[k][t], dues[k][t + 1]), dues[k][first]
+            rows, top = (dues[k, t], dues[k, t + 1]), tops[k] - dues[k, first]
             if rows[0] == rows[1]:
                 continue
+            into = sums[top + rows[0] : top + rows[1]]
             if k == 0:
-                add_block_products(sums[k], rows, top, weights[k], x, (first, t))
+                weight = weights[places[0] : places[1]].reshape(-1, len(x))
+                add_block_products(into, rows, weight, x, (first, t))
             else:
-                known = (dues[k - 1][first], dues[k - 1][t + 1])
-                add_block_products(sums[k], rows, top, weights[k], hidden[k - 1], known)
+                units = hidden[begins[k - 1] : begins[k]]
+                weight = weights[places[k] : places[k + 1]].reshape(-1, len(units))
+                known = (dues[k - 1, first], dues[k - 1, t + 1])
+                add_block_products(into, rows, weight, units, known)
             if k == outputs:
-                if len(direct) > 0:
-                    add_block_products(sums[k], rows, top, direct, x, (first, t))
+                if direct:
+                    weight = weights[places[k + 1] :].reshape(-1, len(x))
+                    add_block_products(into, rows, weight, x, (first, t))
                 continue
             for r in range(rows[0], rows[1]):
                 for b in range(z.shape[1]):
-                    value = sums[k][r - top, b]
+                    value = sums[top + r, b]
                     if residual and k > 0 and k % 2 == 0:
-                        value += sums[k - 2][r - top, b]
-                        sums[k][r - top, b] = value
+                        value += sums[tops[k - 2] - dues[k - 2, first] + r, b]
+                        sums[top + r, b] = value
                     if not (residual and k == outputs - 1):
                         value = max(value, value - value) if relu else math.tanh(value)
-                    hidden[k][r, b] = value
+                    hidden[begins[k] + r, b] = value
+        row = tops[outputs] + (t - first) * len(params)
         for b in range(z.shape[1]):
-            row = (t - first) * n_params
-            x[t, b], log_slope[t, b] = forward(kind, z[t, b], sums[outputs], row, b, constants)
+            for j in range(len(params)):
+                params[j] = sums[row + j, b]
+            x[t, b], log_slope[t, b] = forward(kind, 1.0 * z[t, b], params, constants)
 
 
 @njit(fastmath=FLAGS)
@@ -170,12 +184,13 @@ def run_steps(kind, constants, z, x, log_slope, net, inputs, state, scratch):
     the head and their biases; the dilations; coefficients of tanh. inputs: biases plus conditions
     of the gates (rows, B or 1, layers, 2 channels), and the number of steps that each row is for.
     state: queues (rows, B, channels) of all layers one after the other, the next slot of each, and
-    the samples before. scratch: memory (B, n) for streams, gates, units and parameters.
+    the samples before. scratch: memory (B, n) for streams, gates, units and parameters, and for
+    the parameters of one row as the map takes them, double.
     """
     first, taps, outs, out_bias, inner, inner_bias, last, last_bias, dilations, rational = net
     conditions, hold = inputs
     queues, slots, before = state
-    streams, values, units, params = scratch  # streams: residual, then skips
+    streams, values, units, params, own = scratch  # streams: residual, then skips
     batch, channels, kernel = z.shape[1], first.shape[1], taps.shape[1]
     head = streams[:, outs.shape[2] - channels :]
     for t in range(len(z)):
@@ -210,5 +225,7 @@ def run_steps(kind, constants, z, x, log_slope, net, inputs, state, scratch):
         add_row(params, False, last_bias)
         add_products(params, units, last)
         for b in range(batch):
-            x[t, b], log_slope[t, b] = forward(kind, z[t, b], params.T, 0, b, constants)
+            for j in range(len(own)):
+                own[j] = params[b, j]
+            x[t, b], log_slope[t, b] = forward(kind, 1.0 * z[t, b], own, constants)
             before[b] = x[t, b]

@@ -1,9 +1,9 @@
 """The elementwise maps from noise to data, of one number: compiled twins of `caudal.elementwise`.
 
-Each map takes a number z, an array of parameters (rows, B) with the row and column where its own
-begin, and its constants. It returns x and log dx/dz, and may overwrite the parameters. A test
-holds each equal to its tensor version. Division by zero does not raise: where the curve is too
-steep for Newton's method, the bracket is halved.
+Each map takes a number z, an array of its parameters (P,), and its constants. It returns x and
+log dx/dz, and may overwrite the parameters. All of them are double, so that Numba compiles each
+map once for every precision of nets. A test holds each equal to its tensor version. Division by
+zero does not raise: where the curve is too steep for Newton's method, the bracket is halved.
 """
 
 import math
@@ -13,6 +13,8 @@ from numba import njit as compiled
 
 njit = partial(compiled, error_model="numpy")
 SHIFT, AFFINE, SPLINE, LOGISTICS = range(4)
+NOTHING = 1e-38
+"""What is zero to nets in single precision, whose noise reaches its ends once in 10^7 samples."""
 
 
 @njit()
@@ -31,32 +33,30 @@ def log_scale_of(raw, bound, floor, shift):
 
 
 @njit()
-def shift(z, params, row, column, constants):
+def shift(z, params, constants):
     """The sum z + t."""
-    return z + params[row, column], 0.0 * z
+    return z + params[0], 0.0 * z
 
 
 @njit()
-def affine(z, params, row, column, constants):
+def affine(z, params, constants):
     """The affine map z exp(alpha) + mu; constants: the bound of alpha, its floor or 0 for none."""
-    alpha = log_scale_of(
-        params[row + 1, column], constants[0], constants[1], shift_of(constants[1])
-    )
-    return z * math.exp(alpha) + params[row, column], alpha
+    alpha = log_scale_of(params[1], constants[0], constants[1], shift_of(constants[1]))
+    return z * math.exp(alpha) + params[0], alpha
 
 
 @njit()
-def spline(z, params, row, column, constants):
+def spline(z, params, constants):
     """The spline solved for x; constants: bins, bound, smallest size and slope of a bin."""
     bins, bound, min_slope = int(constants[0]), constants[1], constants[3]
     if not abs(z) <= bound:
         return z, z - z
     v = (z / bound + 1) / 2
-    widths, heights, slopes = row, row + bins, row + 2 * bins
-    index, bottom, height = _find(v, params, heights, column, bins, bins, constants[2])
-    _, left, width = _find(2.0, params, widths, column, bins, index, constants[2])
-    before = params[slopes + index - 1, column] if index > 0 else z - z
-    after = params[slopes + index, column] if index < bins - 1 else z - z
+    widths, heights, slopes = params[:bins], params[bins : 2 * bins], params[2 * bins :]
+    index, bottom, height = _find(v, heights, bins, constants[2])
+    _, left, width = _find(2.0, widths, index, constants[2])
+    before = slopes[index - 1] if index > 0 else z - z
+    after = slopes[index] if index < bins - 1 else z - z
     d0, d1 = _slope(before, min_slope), _slope(after, min_slope)
     chord = height / width
     bend = d0 + d1 - 2 * chord
@@ -74,17 +74,17 @@ def spline(z, params, row, column, constants):
 
 
 @njit()
-def _find(value, params, row, column, bins, stop, min_size):
+def _find(value, params, stop, min_size):
     """The bin that holds a value, or bin `stop` if that comes first: its index, start and size."""
-    largest = params[row, column]
+    bins, largest = len(params), params[0]
     for k in range(1, bins):
-        largest = max(largest, params[row + k, column])
-    total = largest - largest
+        largest = max(largest, params[k])
+    total = 0.0
     for k in range(bins):
-        total += math.exp(params[row + k, column] - largest)
-    start = total - total
+        total += math.exp(params[k] - largest)
+    start = 0.0
     for k in range(bins):
-        share = math.exp(params[row + k, column] - largest) / total
+        share = math.exp(params[k] - largest) / total
         size = min_size + (1 - min_size * bins) * share
         if k == stop or k == bins - 1 or value < start + size:
             break
@@ -100,23 +100,24 @@ def _slope(raw, min_slope):
 
 
 @njit()
-def histogram(z, params, row, column, constants):
+def histogram(z, params, constants):
     """The bin that z falls in, and its position within; constants: bins."""
     bins = int(constants[0])
     if not abs(z) <= 1:
         return z, z - z
-    largest = params[row, column]
+    largest = params[0]
     for k in range(1, bins):
-        largest = max(largest, params[row + k, column])
+        largest = max(largest, params[k])
     total = 0.0
     for k in range(bins):
-        total += math.exp(params[row + k, column] - largest)
+        total += math.exp(params[k] - largest)
     unit = (z + 1.0) / 2 * total
     index, low, weight, end = 0, 0.0, 0.0, 0.0
     for k in range(bins):
-        share = math.exp(params[row + k, column] - largest)
-        if not share <= 0:  # a bin of probability zero is never drawn
-            index, low, weight = k, end, share
+        share = math.exp(params[k] - largest)
+        if share <= NOTHING:  # such a bin is never drawn
+            continue
+        index, low, weight = k, end, share
         end += share
         if not unit >= end:
             break
@@ -125,18 +126,18 @@ def histogram(z, params, row, column, constants):
 
 
 @njit()
-def logistics(z, params, row, column, constants):
+def logistics(z, params, constants):
     """The mixture's CDF solved for x; constants: components, the bound of log-scales, the floor.
 
     Newton's method on the logit of the CDF, in double precision, within a bracket that starts as
     the components' own quantiles. The bracket is halved instead where a step is more than half as
     long as the one before.
     """
-    low, high, x = _prepare(z, params, row, column, constants)
+    low, high, x = _prepare(z, params, constants)
     count = int(constants[0])
     step = before = high - low
     for _ in range(200):
-        cdf, survival, density = _mixture(x, params, row, column, count)
+        cdf, survival, density = _mixture(x, params, count)
         miss = math.log(cdf / survival) - z
         if not abs(miss) > 1e-14 * (1 + abs(z)):  # less than the error of the sums
             break
@@ -150,45 +151,45 @@ def logistics(z, params, row, column, constants):
         x -= step
         if not abs(step) > 2e-16 * abs(x):
             break
-    cdf, survival, density = _mixture(x, params, row, column, count)
+    cdf, survival, density = _mixture(x, params, count)
     return x, math.log(cdf * survival / density)
 
 
 @njit()
-def _prepare(z, params, row, column, constants):
+def _prepare(z, params, constants):
     """Least, greatest and mean quantile of the components.
 
     It replaces their logits and raw log-scales by weights and precisions.
     """
     count, bound, floor = int(constants[0]), constants[1], constants[2]
     offset = shift_of(floor)
-    largest = params[row, column]
+    largest = params[0]
     for k in range(1, count):
-        largest = max(largest, params[row + k, column])
+        largest = max(largest, params[k])
     total = 0.0
-    for k in range(row, row + count):
-        params[k, column] = math.exp(params[k, column] - largest)
-        total += params[k, column]
+    for k in range(count):
+        params[k] = math.exp(params[k] - largest)
+        total += params[k]
     low, high, mean = math.inf, -math.inf, 0.0
-    for k in range(row, row + count):
-        log_scale = log_scale_of(params[k + 2 * count, column], bound, floor, offset)
-        quantile = params[k + count, column] + z * math.exp(log_scale)
+    for k in range(count):
+        log_scale = log_scale_of(params[k + 2 * count], bound, floor, offset)
+        quantile = params[k + count] + z * math.exp(log_scale)
         low, high = min(low, quantile), max(high, quantile)
-        params[k, column] /= total
-        params[k + 2 * count, column] = math.exp(-log_scale)
-        mean += params[k, column] * quantile
+        params[k] /= total
+        params[k + 2 * count] = math.exp(-log_scale)
+        mean += params[k] * quantile
     return low, high, min(max(mean, low), high)
 
 
 @njit()
-def _mixture(x, params, row, column, count):
+def _mixture(x, params, count):
     """CDF, survival and density at x, from weights, means and precisions."""
     cdf = survival = density = 0.0
-    for k in range(row, row + count):
-        precision = params[k + 2 * count, column]
-        standard = (x - params[k + count, column]) * precision
+    for k in range(count):
+        precision = params[k + 2 * count]
+        standard = (x - params[k + count]) * precision
         tail = math.exp(-abs(standard))
-        above = params[k, column] / (1 + tail)
+        above = params[k] / (1 + tail)
         below = above * tail
         cdf += above if standard > 0 else below
         survival += below if standard > 0 else above
@@ -196,15 +197,15 @@ def _mixture(x, params, row, column, count):
     return cdf, survival, density
 
 
-@njit()
-def forward(kind, z, params, row, column, constants):
+@njit(cache=True)
+def forward(kind, z, params, constants):
     """The map of a kind, which is a number: loops that take functions cannot be cached on disk."""
     if kind == SHIFT:
-        return shift(z, params, row, column, constants)
+        return shift(z, params, constants)
     if kind == AFFINE:
-        return affine(z, params, row, column, constants)
+        return affine(z, params, constants)
     if kind == SPLINE:
-        return spline(z, params, row, column, constants)
+        return spline(z, params, constants)
     if kind == LOGISTICS:
-        return logistics(z, params, row, column, constants)
-    return histogram(z, params, row, column, constants)
+        return logistics(z, params, constants)
+    return histogram(z, params, constants)

@@ -116,7 +116,7 @@ def unroll_wavenet(
     x, log_slope = torch.empty_like(noise), torch.empty_like(noise)
     packed, conditions = pack(net), net.conditions(context, length)
     hold = length if conditions is None else conditions.hold
-    state, scratch = _nothing(net, noise), _scratch(packed, noise)
+    state, scratch = _nothing(net, noise), _scratch(net, packed, noise)
     kind, constants = map_of(scalar)
     step = max(1, _STEPS // hold) * hold
     for start in range(0, length, step):
@@ -223,8 +223,9 @@ def _nothing(net: "WaveNet", noise: Tensor) -> tuple[Any, Any, Any]:
     return array(queues), array(slots), array(noise.new_zeros(noise.shape[1]))
 
 
-def _scratch(packed: Packed, noise: Tensor) -> tuple[Any, ...]:
-    """Memory for the loop: streams, gates, units, parameters."""
+def _scratch(net: "WaveNet", packed: Packed, noise: Tensor) -> tuple[Any, ...]:
+    """Memory for the loop: streams, gates, units, parameters, and those of one row in double."""
     channels = packed.first.shape[1]
     widths = (packed.outs.shape[2], 2 * channels, channels, packed.last.shape[1])
-    return tuple(array(noise.new_zeros(noise.shape[1], width)) for width in widths)
+    own = array(net.last.bias.new_zeros(len(net.last.bias), dtype=torch.float64))
+    return (*(array(noise.new_zeros(noise.shape[1], width)) for width in widths), own)
