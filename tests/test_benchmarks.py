@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -188,3 +189,83 @@ def test_output_laws_are_compared_on_clips(monkeypatch, tmp_path):
     cells = [laws.taught(law, data, steps=1, limit=2) for law in laws.LAWS]
     assert all(0 < cell["discretized_bits_per_sample"] < 40 for cell in cells)
     assert "| softmax | " in laws.report({}, cells, 1)
+
+
+@pytest.fixture
+def equal_time(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    import equal_time
+
+    return equal_time
+
+
+def test_equal_time_keeps_a_cell_for_each_budget_and_runs_none_twice(
+    equal_time, monkeypatch, tmp_path
+):
+    pytest.importorskip("zuko")
+    monkeypatch.setattr(equal_time, "BASELINES", ())
+    command = ["", "--data", "moons", "--libraries", "zuko", "--seeds", "1"]
+    monkeypatch.setattr(sys, "argv", [*command, "--budgets", "0.1", "0.2", "--out", str(tmp_path)])
+    equal_time.main()
+    path = tmp_path / "equal_time.jsonl"
+    cells = list(equal_time.read(path).values())
+    assert [(cell.library, cell.budget) for cell in cells] == [("zuko", 0.1), ("zuko", 0.2)]
+    assert 1 <= cells[0].steps <= cells[1].steps
+    assert -10 < cells[1].score < 0
+    equal_time.main()
+    assert len(path.read_text().splitlines()) == len(cells)
+    picture = str(tmp_path / "picture.png")
+    monkeypatch.setattr(sys, "argv", ["", "--tell", "--out", str(tmp_path), "--picture", picture])
+    equal_time.main()
+    assert "## 0.2 seconds" in (tmp_path / "equal_time.md").read_text()
+    assert Path(picture).stat().st_size > 1000
+
+
+def test_equal_time_scores_do_not_depend_on_the_units_of_columns(equal_time, tmp_path):
+    import numpy as np
+    import torch
+
+    from equal_time_caudal import gaussian
+    from equal_time_job import Problem
+
+    rows = np.random.default_rng(0).normal(size=(3, 2000, 2))
+    scores = []
+    for scale in (1.0, 1e3):
+        for part, values in zip(("train", "valid", "test"), rows * scale, strict=True):
+            np.save(tmp_path / f"{part}.npy", values)
+        (tmp_path / "unit").write_text("nats")
+        problem = Problem(tmp_path)
+        mean, error = problem.told(gaussian(problem)[0])
+        units = torch.from_numpy(problem.units("test"))
+        peers = torch.distributions.Normal(0, 1).log_prob(units).sum(1).mean().item()
+        assert mean == pytest.approx(peers, abs=2 * error), "as a peer sees the same rows"
+        scores.append(mean)
+    assert scores[0] == pytest.approx(scores[1], abs=1e-6)
+
+
+def test_equal_time_judges_by_the_best_peer_and_the_direction_of_the_unit(equal_time):
+    from equal_time_tell import page, rows
+
+    def cell(data, library, seed, score):
+        unit = "nats" if data == "power" else "bits/dim"
+        rest = {"rows_se": 0, "parameters": 1, "steps": 1, "seconds": 10, "versions": "torch 2"}
+        rest |= {"commit": "c", "date": "d", "machine": "m"}
+        return equal_time.Cell(data, library, 10, seed, score, unit=unit, **rest)
+
+    scores = {"caudal": 1.0, "zuko": 0.5, "nflows": 2.0, "normflows:glow": 1.5}
+    cells = [
+        cell(data, library, seed, score + 0.01 * seed)
+        for data in ("power", "mnist")
+        for library, score in scores.items()
+        for seed in (0, 1)
+        if data == "power" or library not in ("zuko", "nflows")
+    ]
+    other = [replace(cell("power", "nflows:moons", seed, 9.0), valid=-5.0) for seed in (0, 1)]
+    cells = {c.key: replace(c, valid=c.valid or -4.0) for c in [*cells, *other]}
+    power, mnist = rows(cells, 10)
+    assert (power.peer, power.verdict) == ("nflows", "**behind**")
+    assert power.ahead == pytest.approx(-1.0)
+    assert (mnist.peer, mnist.verdict) == ("normflows", "ahead")
+    text = page(cells)
+    assert text.index("power, 10 s: nflows by 1.000 nats") < text.index("## 10 seconds")
+    assert "ahead of every peer in 1 of 2 cells" in text
