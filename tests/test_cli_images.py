@@ -22,6 +22,7 @@ from caudal.nets.spectral import Spectral
 from caudal.recipes import RECIPES, Glow
 from caudal.recipes.presets import PRESETS
 from caudal.training.checkpoint import load, load_model
+from caudal.training.options import Training
 from caudal.training.run import Run, write_config
 from command_line import (
     TINY,
@@ -191,8 +192,9 @@ def test_a_preset_sets_what_is_not_typed(name, preset):
     start = [name, "--data", str(shapes_folder()), "--preset", preset]
     _, made = read_options([*start, "--seed", "3"])
     assert made.recipe == RECIPES[name](**stated.fields)
-    for part, values in ((made.training, stated.training), (made.data, stated.options)):
-        assert {option: getattr(part, option) for option in values} == dict(values)
+    assert made.training == Training(seed=3, **stated.training)
+    options = {option: getattr(made.data, option) for option in stated.options}
+    assert options == dict(stated.options)
     assert stated.values == {**stated.fields, **stated.training, **stated.options}
     _, made = read_options([*start, "--batch-size", "7", "--bits", "2"])
     assert (made.training.batch_size, made.data.bits) == (7, 2)

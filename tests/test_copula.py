@@ -12,7 +12,7 @@ from caudal import Chain, Flow
 from caudal.base import Normal
 from caudal.bijections import Correlate, Coupling, Gaussianise, Permutation
 from caudal.data import open_data
-from caudal.recipes import MAF, NSF, NSFAR
+from caudal.recipes import MAF, NICE, NSF, NSFAR
 
 INF = math.inf
 
@@ -174,3 +174,15 @@ def test_a_cell_near_the_largest_number_is_minus_infinity_in_a_table():
     caudal.initialize(flow, data.train.x)
     rows = torch.tensor([[3e38, 1.0], [0.0, 3e38], [-3e38, 1.0]])
     assert (flow.log_prob(rows) < -1e3).all()
+
+
+def test_noise_that_is_not_normal_begins_at_the_copula_too():
+    rng = np.random.default_rng(0)
+    a = rng.normal(size=500)
+    data = open_data({"a": a, "b": (a + rng.normal(size=500)) ** 2})
+    scores = []
+    for recipe in (NSF(layers=2, hidden=8, blocks=1), NICE(hidden=(8,))):
+        flow = caudal.assemble(recipe, data.schema).eval()
+        caudal.initialize(flow, data.train.x)
+        scores.append(flow.log_prob(data.test.x).detach())
+    torch.testing.assert_close(*scores)

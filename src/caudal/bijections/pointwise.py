@@ -84,7 +84,8 @@ class Logit(Bijection):
     """z = logit(alpha + (1 - 2 alpha) x) for x in [0, 1], the pre-processing of image flows.
 
     log|dz/dx| = softplus(z) + softplus(-z) + ln(1 - 2 alpha) for each element. The log-det is -inf
-    where the logit is not defined.
+    where the logit is not defined. Both ends are reckoned from their own side, so that neither
+    is rounded away however small alpha is.
     Reference: Real-NVP (Dinh, Sohl-Dickstein, Bengio, 2017), in the form of its released code.
     """
 
@@ -98,15 +99,15 @@ class Logit(Bijection):
         return f"alpha={self.alpha}"
 
     def forward(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        x = (torch.sigmoid(z) - self.alpha) / (1 - 2 * self.alpha)
-        return x, -sum_event(self._log_slope(z))
+        from_end = (torch.sigmoid(-z.abs()) - self.alpha) / (1 - 2 * self.alpha)
+        return torch.where(z < 0, from_end, 1 - from_end), -sum_event(self._log_slope(z))
 
     def inverse(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        p = self.alpha + (1 - 2 * self.alpha) * x
+        p, q = (self.alpha + (1 - 2 * self.alpha) * side for side in (x, 1 - x))
         tiny = torch.finfo(x.dtype).tiny
-        inside = p.clamp(tiny, 1 - torch.finfo(x.dtype).eps / 2)
-        z = inside.log() - (-inside).log1p()
-        return z, sum_event(torch.where(p == inside, self._log_slope(z), -torch.inf))
+        z = p.clamp(min=tiny).log() - q.clamp(min=tiny).log()
+        defined = (p >= tiny) & (q >= tiny)
+        return z, sum_event(torch.where(defined, self._log_slope(z), -torch.inf))
 
     def _log_slope(self, z: Tensor) -> Tensor:
         return F.softplus(z) + F.softplus(-z) + math.log1p(-2 * self.alpha)

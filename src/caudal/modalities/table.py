@@ -11,6 +11,7 @@ import torch
 from annotated_types import Ge
 from torch import Tensor
 
+from caudal.base import Logistic, Normal
 from caudal.bijection import Bijection, Chain, parts_of
 from caudal.bijections import Correlate, Gaussianise, Standardise, Support
 from caudal.data import (
@@ -195,18 +196,20 @@ class Table(OneShape):
         context = embedding.n_features if embedding else 0
         core = recipe.build(features, (context,) if embedding else None, standardise=False)
         ends = torch.cat([low, torch.zeros(flags)]), torch.cat([high, torch.full((flags,), 2.0)])
-        parts: list[Bijection] = [core.bijection]
+        parts, base = [core.bijection], core.base
         if schema.marginals == "fitted":
             cells = torch.cat([step, torch.ones(flags)])
             parts = [*parts_of(core.bijection), Gaussianise(*ends, cells)]
             if len(parts) > 2:  # a single Gaussian layer is closed under it, and has a closed form
                 parts = [Correlate(*features, context), *parts]
+            if isinstance(base, Logistic):  # the noise of a copula is normal
+                base = Normal(features)
         else:
             parts += _standardising(*ends)
         uneven = bool(flags or step.any())
         return Flow(
             Chain(parts),
-            core.base,
+            base,
             context_shape=(len(schema.context),) if schema.context else None,
             embedding=embedding,
             dequantization=TableDequantization(step, missing, low, high) if uneven else None,

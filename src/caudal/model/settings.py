@@ -160,6 +160,8 @@ def plain(part: Any) -> dict[str, Any]:
 def preset_values(recipe: str, name: str | None, kind: Modality) -> dict[str, Any]:
     """All options of a paper's configuration, the recipe's defaults too; none without a name.
 
+    What the paper does not say of training is as for any data, and not as is usual for this kind.
+
     Raises:
         InputError: there is no such preset, or it is for another kind of data.
     """
@@ -171,7 +173,9 @@ def preset_values(recipe: str, name: str | None, kind: Modality) -> dict[str, An
         raise InputError(
             f"`preset` {name} sets {foreign}, which {kind.what} do not have: leave it out"
         )
-    return {**plain(find_recipe(recipe)()), "minutes": None, **preset.values}
+    kind_of_flow, general = find_recipe(recipe), Training()
+    unsaid = {field: getattr(general, field) for field in kind.training(kind_of_flow)}
+    return {**plain(kind_of_flow()), **unsaid, "minutes": None, **preset.values}
 
 
 def without_beside(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -36,7 +36,7 @@ class NICE(Recipe):
     activation: Activation = "relu"
     """Activation of the hidden layers."""
     prior: Literal["logistic", "normal"] = "logistic"
-    """Density of the noise."""
+    """Density of the noise; on tables it is normal, as their copula is."""
     whiten: bool = False
     """Begin with ZCA whitening, as its CIFAR-10 and SVHN models do: a fixed D x D matrix."""
 

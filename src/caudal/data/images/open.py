@@ -17,9 +17,10 @@ from caudal.data.files.jobs import Decoder, Job, Progress, check_corrupt, place,
 from caudal.data.files.labels import make_column, values_of, with_labels
 from caudal.data.files.lots import CLASS, IMAGES, Listing, by_part
 from caudal.data.images import arrays, encoded
+from caudal.data.images.alpha import fitting_alpha
 from caudal.data.images.fill import fill
 from caudal.data.images.form import Form, check_shape, first_shape
-from caudal.data.images.schema import ImageSchema
+from caudal.data.images.schema import ALPHA, ImageSchema
 from caudal.data.refusals import BUILT_IN, check_once, missing_file
 from caudal.data.source import Rows, item_rows
 from caudal.data.splits import TEST, TRAIN, VALID, check_fractions
@@ -41,7 +42,7 @@ def open_images(
     resize: Sequence[int] = (),
     bits: int = 8,
     pixels: str | None = None,
-    alpha: float = 0.05,
+    alpha: float | None = None,
     dequantization: str = "uniform",
     context: Sequence[str] = (),
     labels: str | None = None,
@@ -64,7 +65,7 @@ def open_images(
         resize: height and width (or one number) to scale each image to.
         bits: of each pixel, at most those that there are.
         pixels: what a flow makes of them, see `ImageSchema`.
-        alpha: of pixels = logit.
+        alpha: of the logit; chosen from the training images if not given.
         dequantization: the noise between values, see `ImageSchema`.
         context: names of labels to condition on; "class" is that of sub-folders and of files that
             have labels.
@@ -98,14 +99,17 @@ def open_images(
         first_shape(main.lots[0], replace(form, shape=None), corrupt)
     jobs, more = place(main, valid, test, fractions, seed, find)
     first = jobs[0].lot
+    chooses = False
     if schema is None:
         columns = [
             make_column(name, [v for job in jobs for v in values_of(job.lot, name)], IMAGES)
             for name in context
         ]
         shape = first_shape(first, form, corrupt)
-        schema = ImageSchema(shape, bits, pixels, alpha, dequantization, tuple(columns))
+        given = ALPHA if alpha is None else alpha
+        schema = ImageSchema(shape, bits, pixels, given, dequantization, tuple(columns))
         schema = replace(schema, bits=min(bits, main.bits))
+        chooses = alpha is None and pixels in (None, "logit")
         form = Form.of(crop, resize, shape)
     else:
         check_shape(first, replace(form, shape=None), corrupt, schema)
@@ -114,6 +118,8 @@ def open_images(
     shelves = fill(jobs, decoder, schema, memory, form.leaves_size)
     skipped = decoder.finish(main.name, {part: len(s.titles) for part, s in shelves.items()})
     train, valid_rows, test_rows = (shelves[part].rows for part in (TRAIN, VALID, TEST))
+    if chooses:
+        schema = replace(schema, alpha=fitting_alpha(train.x, schema.levels))
     notes = (*main.notes, *more, *skipped)
     return Dataset(main.name, schema, train, valid_rows, test_rows, notes)
 

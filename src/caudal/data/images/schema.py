@@ -12,6 +12,8 @@ from caudal.errors import InputError, NumericalError
 
 PIXELS = ("unit", "centred", "logit")
 DEQUANTIZATIONS = ("uniform", "variational")
+ALPHA = 0.05
+"""Real-NVP's alpha of the logit, for a schema that was not made from images."""
 Shape = tuple[int, int, int]
 """Channels, height, width."""
 
@@ -39,7 +41,7 @@ class ImageSchema(Schema):
     shape: Shape
     bits: int = 8
     pixels: str | None = "unit"
-    alpha: float = 0.05
+    alpha: float = ALPHA
     dequantization: str = "uniform"
     context: tuple[Column, ...] = ()
 
