@@ -1,7 +1,8 @@
 """The Gaussian copula as two layers fitted to data: normal marginals, and their correlation."""
 
 import math
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -10,29 +11,25 @@ from torch import Tensor
 
 from caudal.bijection import sum_event
 from caudal.bijections.linear import full_precision
+from caudal.bijections.marginals import Curves, fit, pieces_of, stack, to_x, to_z, unfitted
 from caudal.bijections.normalization import DataDependent
-from caudal.elementwise.spline import Piece, evaluate, solve
 
-PIECES = 512
-"""The largest number of pieces of a column's distribution function."""
-_SIZES = (8, 16, 32, 64, 128, 256)  # to choose from, by the likelihood of rows left out
-_ROWS_A_PIECE = 8  # at least
-_ROWS_TO_CHOOSE = 20_000  # on which the number of pieces is chosen
-_TAIL = 0.05  # share of the rows whose slope is that of the tail beyond them
-_UNSEEN = 0.5  # what an empty interval counts for, in rows
 _RIDGE = 1e-6  # keeps directions without variance finite
-_HALF_LOG_TAU = 0.5 * math.log(2 * math.pi)
+_SHARES = (0.0, 0.01, 0.03, 0.1, 0.2, 0.4, 0.7, 1.0)  # of shrinkage, to choose from
+_FOLDS = 4
+_ENOUGH = 1000  # rows a column, from which on nothing is gained by shrinking
 
 
 class Gaussianise(DataDependent):
     """z = Phi^-1(F(x)) of each column, F its distribution function; fixed once fitted.
 
-    F is a monotone rational-quadratic spline through quantiles of the data, so that the density is
-    continuous; within a single cell of a lattice it is linear, as in a histogram. Where a support
-    is bounded F reaches 0 or 1 at its end, and outside the log-det is -inf. Elsewhere z goes on in
-    a straight line beyond the data, with the mean slope of the outer twentieth of the rows: tails
-    are normal, and of the data's own width. How many quantiles are taken is decided column by
-    column, by the likelihood of half of the rows under a fit to the other half.
+    F is a normal's, or a monotone rational-quadratic spline through quantiles of the data, so that
+    the density is continuous; within a single cell of a lattice it is linear, as in a histogram.
+    Where a support is bounded F reaches 0 or 1 at its end, and outside the log-det is -inf.
+    Elsewhere the density falls beyond the data as in the generalised Pareto law of shape 1/4,
+    beginning with the mean slope of the outer twentieth of the rows: samples stay near the data,
+    and the log-density of a row far out falls like a logarithm. Which F a column has is decided by
+    the likelihood of rows left out of the fit.
 
     With a normal base and nothing between, the flow is the product of the marginals; with
     `Correlate` between, it is the Gaussian copula.
@@ -52,6 +49,9 @@ class Gaussianise(DataDependent):
     low: Tensor
     high: Tensor
     step: Tensor
+    _least: Tensor
+    _most: Tensor
+    _pieces: Tensor
 
     def __init__(self, low: Tensor, high: Tensor, step: Tensor | None = None) -> None:
         super().__init__()
@@ -61,20 +61,21 @@ class Gaussianise(DataDependent):
         self.register_buffer("high", high, persistent=False)
         step = torch.zeros_like(low) if step is None else step
         self.register_buffer("step", step, persistent=False)
-        start = [_unfitted(*ends) for ends in zip(low.tolist(), high.tolist(), strict=True)]
-        for name, value in _stack(start, low.dtype).items():
+        start = [unfitted(*ends) for ends in zip(low.tolist(), high.tolist(), strict=True)]
+        for name, value in stack(start, low.dtype).items():
             self.register_buffer(name, value)
+        self._derive()
 
     def extra_repr(self) -> str:
         bounded = int((self.low.isfinite() | self.high.isfinite()).sum())
         return f"{len(self.low)} columns, {bounded} bounded"
 
     def forward(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        x, log_slope = _to_x(z, self._curves())
-        return self._inside(x), sum_event(-log_slope)
+        x, log_slope = to_x(z, self._curves)
+        return x.clamp(self._least, self._most), sum_event(-log_slope)
 
     def inverse(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        z, log_slope = _to_z(self._inside(x), self._curves())
+        z, log_slope = to_z(x.clamp(self._least, self._most), self._curves)
         outside = (x < self.low) | (x > self.high)
         return z, sum_event(torch.where(outside, -torch.inf, log_slope))
 
@@ -82,21 +83,40 @@ class Gaussianise(DataDependent):
     def observe(self, x: Tensor, context: Tensor | None = None) -> None:
         columns = x.double().T.cpu().numpy()
         ends = zip(self.low.tolist(), self.high.tolist(), self.step.tolist(), strict=True)
-        fitted = [_fit(np.sort(c), *e) for c, e in zip(columns, ends, strict=True)]
-        for name, value in _stack(fitted, x.dtype).items():
+        fitted = [fit(np.sort(c), *e) for c, e in zip(columns, ends, strict=True)]
+        for name, value in stack(fitted, x.dtype).items():
             getattr(self, name).copy_(value)
+        self._derive()
 
-    def _curves(self) -> "_Curves":
-        return _curves(self.x, self.z, self.tails, self.step)
+    @property
+    def _curves(self) -> Curves:
+        return Curves(self.x, self.z, self.tails, self._pieces)
 
-    def _inside(self, x: Tensor) -> Tensor:
-        """Moves x into the support, at least a few rounding steps away from its ends."""
-        info = torch.finfo(x.dtype)
+    def _derive(self) -> None:
+        """Works out, from the knots and the ends, what does not change from pass to pass.
+
+        It follows every fit, load and change of precision, and is not saved.
+        """
+        info = torch.finfo(self.low.dtype)
         width = torch.where(self.low.isfinite() & self.high.isfinite(), self.high - self.low, 0.0)
-        low = self.low + info.eps * torch.maximum(self.low.abs(), width) + info.tiny
-        high = self.high - info.eps * torch.maximum(self.high.abs(), width) - info.tiny
-        x = torch.where(self.low.isfinite(), torch.maximum(x, low), x)
-        return torch.where(self.high.isfinite(), torch.minimum(x, high), x)
+        # Rows are moved into the support, at least a few rounding steps away from its ends.
+        least = self.low + info.eps * torch.maximum(self.low.abs(), width) + info.tiny
+        most = self.high - info.eps * torch.maximum(self.high.abs(), width) - info.tiny
+        least = torch.where(self.low.isfinite(), least, -torch.inf)
+        most = torch.where(self.high.isfinite(), most, torch.inf)
+        self.register_buffer("_least", least, persistent=False)
+        self.register_buffer("_most", most, persistent=False)
+        pieces = pieces_of(self.x, self.z, self.step)
+        self.register_buffer("_pieces", pieces, persistent=False)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        super()._apply(fn, recurse)
+        self._derive()
+        return self
+
+    def _load_from_state_dict(self, *arguments: Any) -> None:
+        super()._load_from_state_dict(*arguments)
+        self._derive()
 
 
 class Correlate(DataDependent):
@@ -104,9 +124,8 @@ class Correlate(DataDependent):
 
     Next to the noise it gives the flow the covariance of what reaches it, and the linear part of
     its dependence on the context, before training has begun. Correlations are shrunk towards zero
-    as far as their own sampling errors ask, so that few rows of many columns do not mislead. The
+    as far as rows left out of the fit ask, so that few rows of many columns do not mislead. The
     first call of `observe` fits it, and later ones do nothing: a student keeps its teacher's.
-    Reference: the shrinkage of Schaefer, Strimmer (2005), Stat. Appl. Genet. Mol. Biol. 4, 32.
 
     Args:
         features: D, the length of an event.
@@ -167,215 +186,41 @@ class Correlate(DataDependent):
 
 
 def _shrunk_correlation(x: Tensor) -> Tensor:
-    """The correlation matrix of standardised rows (N, D), its off-diagonal entries shrunk."""
-    correlation = x.T @ x / len(x)
-    errors = (1 - correlation.square()).square() / len(x)  # variances of normal correlations
-    off = ~torch.eye(x.shape[1], dtype=torch.bool, device=x.device)
-    size = correlation[off].square().sum()
-    kept = 1 - (errors[off].sum() / size).clamp(0, 1) if size > 0 else 0.0
-    return torch.where(off, kept * correlation, 1.0)
+    """The correlation matrix of standardised rows (N, D), its off-diagonal entries shrunk.
 
-
-class _Fit(NamedTuple):
-    """Knots of a column: x ascending, z = Phi^-1(F(x)); and dz/dx of the tails on either side."""
-
-    x: np.ndarray
-    z: np.ndarray
-    tails: tuple[float, float]
-
-
-class _Curves(NamedTuple):
-    """The distribution functions of all columns; each is (D, K) or (D, K + 1), tails (D, 2).
-
-    The probabilities are known from both ends, so that neither of them is rounded to 0 or 1.
+    By how much is decided by the likelihood of each quarter of the rows under a fit to the others.
     """
-
-    x: Tensor
-    z: Tensor
-    below: Tensor  # F at the knots
-    above: Tensor  # 1 - F
-    height: Tensor
-    slope_left: Tensor
-    slope_right: Tensor
-    tails: Tensor
-
-
-def _curves(x: Tensor, z: Tensor, tails: Tensor, step: Tensor) -> _Curves:
-    """The splines through knots x and z (D, K + 1); unused pieces at the end have width 0."""
-    below, above = torch.special.ndtr(z), torch.special.ndtr(-z)
-    height = torch.where(z[:, 1:] < 0, below.diff(), -above.diff())
-    width = x.diff()
-    used = width > 0
-    chord = torch.where(used, height / torch.where(used, width, 1.0), 1.0)
-    # Within a single cell, and at its ends, the density does not vary.
-    smooth = used & (width > 1.5 * step[:, None])
-    both = smooth[:, 1:] & smooth[:, :-1]
-    mean = (chord[:, 1:] * chord[:, :-1]).sqrt()
-    left = torch.cat([chord[:, :1], torch.where(both, mean, chord[:, 1:])], 1)
-    right = torch.cat([torch.where(both, mean, chord[:, :-1]), chord[:, -1:]], 1)
-    return _Curves(x, z, below, above, height, left, right, tails)
+    n, features = x.shape
+    eye = torch.eye(features, dtype=x.dtype, device=x.device)
+    quarters = [part.T @ part for part in (x[i::_FOLDS] for i in range(_FOLDS))]
+    total = torch.stack(quarters).sum(0)
+    if n > _ENOUGH * features:
+        return _towards(eye, total / n, 0.0)
+    others = [_unit(total - part) for part in quarters]
+    rows = [len(x[i::_FOLDS]) for i in range(_FOLDS)]
+    scores = [
+        sum(map(_log_density, quarters, rows, [_towards(eye, other, share) for other in others]))
+        for share in _SHARES
+    ]
+    return _towards(eye, total / n, _SHARES[scores.index(max(scores))])
 
 
-def _to_z(x: Tensor, curves: _Curves) -> tuple[Tensor, Tensor]:
-    """Z and log dz/dx of each element, both (B, D)."""
-    first, last = curves.x[:, 0], curves.x[:, -1]
-    inside = x.clamp(first, last)
-    index, piece = _locate(inside, curves.x, curves)
-    rise, slope = evaluate(((inside - piece.left) / piece.width).clamp(0, 1), piece)
-    below = _take(curves.below, index) + rise
-    above = _take(curves.above, index + 1) + (piece.height - rise)
-    tiny = torch.finfo(x.dtype).tiny
-    z = torch.where(
-        below < above,
-        torch.special.ndtri(below.clamp(tiny, 0.75)),
-        -torch.special.ndtri(above.clamp(tiny, 0.75)),
-    )
-    log_slope = slope.log() + 0.5 * z.square() + _HALF_LOG_TAU
-    for side, end, outside in ((0, first, x < first), (1, last, x > last)):
-        tail = curves.tails[:, side]
-        known = torch.where(curves.z[:, -side].isfinite(), curves.z[:, -side], 0.0)
-        z = torch.where(outside, known + tail * (x - end), z)
-        log_slope = torch.where(outside, tail.log(), log_slope)
-    return z, log_slope
+def _unit(products: Tensor) -> Tensor:
+    """Products of columns scaled to a diagonal of ones."""
+    std = products.diagonal().clamp(min=torch.finfo(products.dtype).tiny).sqrt()
+    return products / std / std[:, None]
 
 
-def _to_x(z: Tensor, curves: _Curves) -> tuple[Tensor, Tensor]:
-    """X and log dz/dx of each element, both (B, D)."""
-    first, last = curves.z[:, 0], curves.z[:, -1]
-    inside = z.clamp(first, last)
-    index, piece = _locate(inside, curves.z, curves)
-    below = torch.special.ndtr(inside) - _take(curves.below, index)
-    above = torch.special.ndtr(-inside) - _take(curves.above, index + 1)
-    rise = torch.where(inside < 0, below, piece.height - above)
-    x, slope = solve(torch.minimum(rise.clamp(min=0), piece.height), piece)
-    log_slope = slope.log() + 0.5 * inside.square() + _HALF_LOG_TAU
-    for side, end, outside in ((0, first, z < first), (1, last, z > last)):
-        tail = curves.tails[:, side]
-        known = torch.where(end.isfinite(), end, 0.0)
-        x = torch.where(outside, curves.x[:, -side] + (z - known) / tail, x)
-        log_slope = torch.where(outside, tail.log(), log_slope)
-    return x, log_slope
+def _towards(eye: Tensor, correlation: Tensor, share: float) -> Tensor:
+    """A correlation with its off-diagonal entries shrunk by a share, and its diagonal 1."""
+    return torch.where(eye.bool(), 1.0, (1 - share) * correlation)
 
 
-def _locate(value: Tensor, knots: Tensor, curves: _Curves) -> tuple[Tensor, Piece]:
-    """The piece (B, D) into which each value falls, by number and as a spline from height 0."""
-    index = torch.searchsorted(knots, value.detach().T.contiguous()).T - 1
-    index = index.clamp(0, knots.shape[1] - 2)
-    left = _take(curves.x, index)
-    height = _take(curves.height, index)
-    return index, Piece(
-        left,
-        _take(curves.x, index + 1) - left,
-        torch.zeros_like(height),
-        height,
-        _take(curves.slope_left, index),
-        _take(curves.slope_right, index),
-    )
-
-
-def _take(table: Tensor, index: Tensor) -> Tensor:
-    """The entries index (B, D) of a table (D, K): (B, D)."""
-    return table.gather(1, index.T).T
-
-
-def _stack(fits: list[_Fit], dtype: torch.dtype) -> dict[str, Tensor]:
-    """All columns as tensors of one size; the last knot of each is repeated."""
-    padded = [[np.pad(k, (0, PIECES + 1 - len(k)), "edge") for k in fit[:2]] for fit in fits]
-    knots = torch.from_numpy(np.array(padded)).to(dtype)
-    tails = torch.tensor([fit.tails for fit in fits], dtype=dtype)
-    return {"x": knots[:, 0].contiguous(), "z": knots[:, 1].contiguous(), "tails": tails}
-
-
-def _unfitted(low: float, high: float) -> _Fit:
-    """The map before it is fitted: uniform between two ends, of slope 1 elsewhere."""
-    left = low if math.isfinite(low) else min(high, 1.0) - 2.0
-    right = high if math.isfinite(high) else left + 2.0
-    z = np.array([-1.0 if left != low else -np.inf, 1.0 if right != high else np.inf])
-    return _Fit(np.array([left, right]), z, (1.0, 1.0))
-
-
-def _fit(values: np.ndarray, low: float, high: float, step: float) -> _Fit:
-    """The curve of a column, from its values in ascending order."""
-    ends = (low, high, step)
-    cells = (values[-1] - values[0]) / step + 1 if step else math.inf
-    if cells <= min(PIECES // 4, len(values) / _ROWS_A_PIECE):
-        return _knots(values, PIECES, *ends)  # the histogram itself
-    order = np.random.default_rng(0).permutation(len(values))[:_ROWS_TO_CHOOSE]
-    half = len(order) // 2
-    some, others = np.sort(values[order[:half]]), torch.from_numpy(values[order[half:]])
-    most = min(half / _ROWS_A_PIECE, PIECES // 4 if step else PIECES)
-    sizes = [size for size in _SIZES if size <= most] or _SIZES[:1]
-    if len(sizes) == 1:
-        return _knots(values, sizes[0], *ends)
-    tables = _stack([_knots(some, size, *ends) for size in sizes], torch.float64)
-    steps = torch.full((len(sizes),), step, dtype=torch.float64)
-    z, log_slope = _to_z(others[:, None].expand(-1, len(sizes)), _curves(**tables, step=steps))
-    likelihood = (log_slope - 0.5 * z.square()).mean(0)
-    return _knots(values, sizes[int(likelihood.argmax())], *ends)
-
-
-def _knots(values: np.ndarray, pieces: int, low: float, high: float, step: float) -> _Fit:
-    """The curve through about `pieces` quantiles, and through the ends."""
-    n = len(values)
-    knots = np.quantile(values, _levels(n, pieces))
-    if step:
-        knots = _edges(values, knots, pieces, low, step)
-    if math.isfinite(low):
-        knots = np.append(low, knots[knots > low])
-    if math.isfinite(high):
-        knots = np.append(knots[knots < high], high)
-    knots = np.unique(knots.astype(np.float32)).astype(float)
-    if len(knots) < 2:
-        spread = max(abs(knots[0]), 1.0) * 1e-3
-        knots = np.array([knots[0] - spread, knots[0] + spread])
-    # The rows up to each knot; the outermost knots of unbounded columns have rows beyond them.
-    rows = np.diff(np.searchsorted(values, knots[1:-1], "left"), prepend=0, append=n).astype(float)
-    rows = np.maximum(rows, _UNSEEN)
-    beyond = [0.0 if math.isfinite(end) else _UNSEEN for end in (low, high)]
-    below = beyond[0] + np.append(0.0, np.cumsum(rows))
-    above = beyond[1] + np.append(np.cumsum(rows[::-1])[::-1], 0.0)
-    z = _normal_quantiles(below, above)
-    return _Fit(knots, z, (_tail(knots, z), _tail(-knots[::-1], -z[::-1])))
-
-
-def _levels(n: int, pieces: int) -> np.ndarray:
-    """Levels of quantiles: evenly spaced, and halved again and again towards either end."""
-    inner = np.arange(1, pieces) / pieces
-    halvings = max(0, int(math.log2(max(n / pieces / 2, 1))))
-    outer = 0.5 ** np.arange(1, halvings + 1) / pieces
-    return np.concatenate([[0.0], outer[::-1], inner, 1 - outer, [1.0]])
-
-
-def _edges(
-    values: np.ndarray, knots: np.ndarray, pieces: int, low: float, step: float
-) -> np.ndarray:
-    """Knots moved to the ends of cells; cells with the rows of a piece are pieces of their own."""
-    origin = low if math.isfinite(low) else 0.0
-    cells = np.floor((values - origin) / step)
-    found, counts = np.unique(cells, return_counts=True)
-    heavy = found if len(found) <= pieces // 4 else found[counts * pieces > len(values)]
-    inner = np.floor((knots - origin) / step)
-    last = [inner[-1] + 1]
-    return origin + step * np.unique(np.concatenate([heavy, heavy + 1, inner, last]))
-
-
-def _normal_quantiles(below: np.ndarray, above: np.ndarray) -> np.ndarray:
-    """Phi^-1(below / total), from whichever end is nearer."""
-    total = torch.from_numpy(below + above)
-    lower = torch.special.ndtri(torch.from_numpy(below) / total)
-    upper = -torch.special.ndtri(torch.from_numpy(above) / total)
-    return torch.where(lower < 0, lower, upper).numpy()
-
-
-def _tail(knots: np.ndarray, z: np.ndarray) -> float:
-    """The slope of the tail before the first knot: the mean slope of the outer rows."""
-    if not math.isfinite(z[0]):
-        return 1.0
-    stop = int(np.searchsorted(z, _Z_TAIL))
-    stop = min(max(stop, 1), len(z) - 1)
-    stop = stop if math.isfinite(z[stop]) else 1
-    rise = z[stop] - z[0] if math.isfinite(z[stop]) else 1.0
-    return float(rise / (knots[stop] - knots[0]))
-
-
-_Z_TAIL = float(torch.special.ndtri(torch.tensor(_TAIL)))
+def _log_density(products: Tensor, n: int, correlation: Tensor) -> float:
+    """Of n rows with these sums of products, under a normal; -inf if that is singular."""
+    eye = torch.eye(len(products), dtype=products.dtype, device=products.device)
+    factor, failed = torch.linalg.cholesky_ex(correlation + _RIDGE * eye)
+    if failed:
+        return -math.inf
+    trace = torch.cholesky_solve(products, factor).diagonal().sum()
+    return float(-0.5 * trace - n * factor.diagonal().log().sum())
