@@ -235,3 +235,15 @@ def test_noise_that_is_not_normal_begins_at_the_copula_too():
         caudal.initialize(flow, data.train.x)
         scores.append(flow.log_prob(data.test.x).detach())
     torch.testing.assert_close(*scores)
+
+
+def test_the_copula_stands_beside_a_run_and_is_what_its_flow_began_with():
+    rng = np.random.default_rng(0)
+    a = rng.gamma(2.0, size=600)
+    model = caudal.train("nsf", {"a": a, "b": a * rng.gamma(2.0, size=600)}, steps=1, lr=1e-12)
+    found = model.evaluate()
+    assert found.copula == pytest.approx(found.score, abs=1e-4)
+    assert found.copula_gain == pytest.approx(0, abs=1e-4)
+    assert found.copula > found.baseline
+    assert "flow above the copula" in str(found)
+    assert {"copula_log_prob", "copula_gain"} <= found.to_dict().keys()

@@ -40,6 +40,7 @@ from caudal.recipes import Recipe
 from caudal.recipes.nsf import SplineRecipe
 from caudal.report import (
     ColumnsFilm,
+    Copula,
     Gaussian,
     ScreenTable,
     TableTeller,
@@ -123,7 +124,7 @@ class Table(OneShape):
     options = TableOptions
     reading = TableReading
     drawing = TableDrawing
-    baseline = Gaussian
+    baseline, copula = Gaussian, Copula
     draws = 32  # of the 100 rows of adult that score lowest, 97 to 99 stay under another seed
     teller = TableTeller
     usual_samples = 1000

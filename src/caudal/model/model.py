@@ -75,6 +75,7 @@ class Model:
         self.page: Path | None = None
         self.container, self.voice = container, voice or Voice()
         self._data, self._dataset = dict(data or {}), dataset
+        self._fitted_copula: Any = None
 
     def __repr__(self) -> str:
         what = "plain tensors" if self._schema is None else self._schema.what
@@ -241,6 +242,7 @@ class Model:
             seed=seed,
             draws=draws,
             track=self.voice.track,
+            copula=self._copula(),
         )
         if data is None and limit is None and self.folder is not None:
             finishing.keep_evaluation(self.folder, result)
@@ -278,6 +280,14 @@ class Model:
         if path is not None and path.exists():
             return load_baseline(path, self.schema.kind, self.flow, self.schema)
         return self.kind.baseline.fit(self.flow, self.dataset.train, self.schema) if fit else None
+
+    def _copula(self) -> Any:
+        """The second baseline of a table whose training rows are at hand; it is fitted once."""
+        if self.kind.copula is None or self._dataset is None:
+            return None
+        if self._fitted_copula is None:
+            self._fitted_copula = self.kind.copula.fit(self.flow, self.dataset.train, self.schema)
+        return self._fitted_copula
 
     # --- samples --------------------------------------------------------------------------------
 

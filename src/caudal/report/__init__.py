@@ -5,6 +5,7 @@ from caudal.report.audio.distilled import DistilledAudio, compare_audio
 from caudal.report.audio.film import CopiesFilm
 from caudal.report.audio.teller import AudioTeller
 from caudal.report.baseline import Baseline, load_baseline, save_baseline
+from caudal.report.copula import Copula
 from caudal.report.distilled import (
     Distilled,
     DistilledRows,
@@ -31,6 +32,7 @@ from caudal.training.progress import duration
 __all__ = [
     "ColumnsFilm",
     "CopiesFilm",
+    "Copula",
     "AudioTeller",
     "Autoregression",
     "Baseline",

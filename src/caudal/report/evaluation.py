@@ -69,6 +69,10 @@ class Evaluation:
         baseline_inside: the items inside under the baseline, for rows of a table.
         gain: by how much the flow is better than the baseline, over the items inside.
         gain_two_se: two standard errors of it, from the items' own differences.
+        copula: of a table, the rows inside under the Gaussian copula, a second baseline.
+        copula_gain: by how much the flow is better than that.
+        copula_gain_two_se: two standard errors of it.
+        copula_note: what the copula is, in words.
         bits: of a pixel or a sample; scores of 8 bits are not comparable with scores of fewer.
         rate: of sound, samples a second.
         samples: of sound, samples of all clips.
@@ -110,6 +114,10 @@ class Evaluation:
     baseline_inside: float | None = None
     gain: float | None = None
     gain_two_se: float | None = None
+    copula: float | None = None
+    copula_gain: float | None = None
+    copula_gain_two_se: float | None = None
+    copula_note: str | None = None
     bits: int | None = None
     rate: int | None = None
     samples: int | None = None
@@ -145,6 +153,8 @@ class Evaluation:
             "baseline_inside": f"gaussian_{key}_inside",
             "bits_per_column": "bits_per_dim",
             "note": "gaussian",
+            "copula": f"copula_{key}",
+            "copula_note": "copula",
         }
         kept = [f.name for f in fields(self) if f.name not in ("one", "many", "baseline_name")]
         values = {name: getattr(self, name) for name in kept} | {"unit": self.unit.name}
@@ -185,7 +195,13 @@ class Evaluation:
         lines.append(["uniform", self._text(self.uniform), ""])
         better = f"flow {'below' if self.unit.bits else 'above'} {name}{among}"
         gain = self._text(self.gain, self.gain_two_se) if some else ""
-        return [*lines, [better, gain, ""]]
+        above = self._text(self.copula_gain, self.copula_gain_two_se)
+        return [
+            *lines,
+            [f"Gaussian copula{among}", self._text(self.copula), ""],
+            [better, gain, ""],
+            [f"flow above the copula{among}", above, ""],
+        ]
 
     def _text(self, value: float | None, two_se: float | None = None) -> str:
         return plus_minus(value, two_se, self.unit.digits)
@@ -202,6 +218,7 @@ class Evaluation:
             )
         lines = [self._meaning(), noise_sentence(self), *words, estimate_sentence(self)]
         lines += [self.outside, f"The {self.baseline_name}: {self.note}."]
+        lines.append(f"The copula: {self.copula_note}." if self.copula_note else "")
         return [line for line in lines if line]
 
     def _meaning(self) -> str:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import repeat
 from typing import Any
 
@@ -18,6 +18,7 @@ from caudal.flow import DRAWS, Flow
 from caudal.losses import bits_per_dim, discretized_log_prob, is_discretizable
 from caudal.numerics import Repeats, RowGenerator
 from caudal.report.baseline import Baseline, baseline_type
+from caudal.report.copula import Copula
 from caudal.report.evaluation import Evaluation
 from caudal.report.items import (
     Track,
@@ -43,6 +44,7 @@ def evaluate(
     seed: int = 0,
     draws: int = 1,
     track: Track | None = None,
+    copula: Copula | None = None,
 ) -> Evaluation:
     """Scores items whole, as they are, with the flow and the baseline.
 
@@ -56,6 +58,7 @@ def evaluate(
         seed: of the noise that fills steps and gaps, and of estimates.
         draws: of that noise for each item.
         track: shows how far scoring has come.
+        copula: of the training rows of a table, a second baseline.
 
     Raises:
         NumericalError: a log-probability is NaN, or infinite upwards.
@@ -66,10 +69,25 @@ def evaluate(
     if track is not None:
         n = source.n_items if limit is None else min(limit, source.n_items)
         batches = track(batches, "evaluating", math.ceil(n / source.items_at_a_time))
-    scored = _scores(flow, batches, baseline, draws, seed)
+    scored = _scores(flow, batches, baseline, copula, draws, seed)
     if not scored:
         raise InputError(f"no {split} {schema.many} to evaluate")
-    return _summary(torch.cat(scored), flow, source, baseline, schema, split, seed, draws)
+    scores = torch.cat(scored)
+    result = _summary(scores, flow, source, baseline, schema, split, seed, draws)
+    return result if copula is None else _beside_copula(result, scores, copula)
+
+
+def _beside_copula(result: Evaluation, scores: Tensor, copula: Copula) -> Evaluation:
+    """The same with what the copula scores, over the rows inside."""
+    inside = scores[scores[:, 0] > -torch.inf]
+    gain, gain_two_se = mean_two_se(inside[:, 0] - inside[:, 5])
+    return replace(
+        result,
+        copula=float(inside[:, 5].mean()),
+        copula_gain=gain,
+        copula_gain_two_se=gain_two_se,
+        copula_note=copula.note,
+    )
 
 
 @torch.no_grad()
@@ -112,21 +130,22 @@ def _scores(
     flow: Flow,
     batches: Iterable[Batch],
     baseline: Baseline | None,
+    copula: Copula | None,
     draws: int,
     seed: int,
 ) -> list[Tensor]:
-    """Scores of the items of each batch, (B, 5) float64 in nats.
+    """Scores of the items of each batch, (B, 6) float64 in nats.
 
     The columns are the flow's mean over draws, its importance bound, the baseline's score, the
-    discretised one (NaN where there is none), and the number of elements. The noise belongs to
-    each item's values, but is another one in each of several equal items, whose mean it would
-    otherwise move as one.
+    discretised one, the number of elements, and the copula's score (NaN where there is none).
+    The noise belongs to each item's values, but is another one in each of several equal items,
+    whose mean it would otherwise move as one.
     """
     repeats, whole, scored = Repeats(), is_discretizable(flow), []
     for batch in batches:
         repeat = repeats.of(batch.x, batch.context) if flow.noisy else None
         x, context = batch = place(flow, batch)
-        generator, same = (row_noise(flow, seed, repeat=repeat) for _ in range(2))
+        generator, same, again = (row_noise(flow, seed, repeat=repeat) for _ in range(3))
         own = RowGenerator("cpu", seed, repeat=repeat)
         log_probs = [flow.log_prob(x, context, generator).double() for _ in range(draws)]
         drawn = _checked(torch.stack(log_probs)).cpu()
@@ -135,7 +154,8 @@ def _scores(
         mass = _checked(discretized_log_prob(flow, x, context)) if whole else unknown
         importance = drawn.logsumexp(0) - math.log(draws)
         elements = torch.full_like(unknown, x[0].numel())
-        parts = (drawn.mean(0), importance, beside, mass.double().cpu(), elements)
+        joined = copula.log_prob(batch, again).cpu() if copula else unknown
+        parts = (drawn.mean(0), importance, beside, mass.double().cpu(), elements, joined)
         scored.append(torch.stack(parts, 1))
     return scored
 
@@ -150,11 +170,11 @@ def _summary(
     seed: int,
     draws: int,
 ) -> Evaluation:
-    """What the scores (N, 5) of `_scores` come to."""
+    """What the scores (N, 6) of `_scores` come to."""
     one, many, unit = schema.one, schema.many, schema.unit
     fixed = FREE not in flow.base.event_shape
     units = _Units(unit, int(scores[0, 4]) if fixed else None)
-    ours, importance, beside, mass, _ = scores.unbind(1)
+    ours, importance, beside, mass, _, _ = scores.unbind(1)
     inside = scores[ours > -torch.inf]
     n, outside = len(inside) * draws, len(scores) - len(inside)
     score, two_se = units.mean(inside[:, 0], inside[:, 4])
