@@ -5,7 +5,6 @@ in its time: reading, fitting where training starts, validation.
 """
 
 import time
-from typing import Any
 
 import numpy as np
 import torch
@@ -23,19 +22,8 @@ from equal_time_job import SCALE, Clock, Job, Problem, tell, work
 def train(problem: Problem, seconds: float, seed: int) -> caudal.Model:
     paths = [str(problem.folder / f"{part}.npy") for part in ("train", "valid", "test")]
     data = dict(zip(("data", "valid", "test"), paths, strict=True))
-    # To be `caudal.train(**data, minutes=seconds / 60, seed=seed, accelerator="cpu")`.
-    recipe = "glow" if problem.images else "nsf"
-    options = {"seed": seed, "accelerator": "cpu"}
-    few = 2 if problem.images else 20
-    short, long = (_seconds(recipe, data, steps, options) for steps in (few, 3 * few))
-    steps = few + max(1, round((seconds - short) * 2 * few / max(long - short, 1e-3)))
-    return caudal.train(recipe, **data, steps=steps, **options)
-
-
-def _seconds(recipe: str, data: dict[str, str], steps: int, options: dict[str, Any]) -> float:
-    clock = Clock()
-    caudal.train(recipe, **data, steps=steps, validate_every=steps, **options)
-    return clock.seconds
+    minutes = seconds / 60
+    return caudal.train(**data, minutes=minutes, seed=seed, accelerator="cpu")
 
 
 def import_all(problem: Problem) -> None:
