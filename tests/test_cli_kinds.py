@@ -21,7 +21,7 @@ from command_line import (
     shapes_file,
 )
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = pytest.mark.usefixtures("one_thread", "few_vowels")
 
 AUDIO = ("--layers", 4, "--cycle", 2, "--channels", 4, "--steps", 4, "--batch-size", 4)
 CLIPS = ("--seconds", 0.05, "--context", "vowel", "--validate-every", 2, "--no-report")
