@@ -122,18 +122,15 @@ def test_images_score_the_same_in_any_batch(dequantization):
 
 
 def census(n, seed=0):
-    """Columns as adult's: categories, counts, rounded numbers, mostly zero amounts, gaps."""
+    """Columns as adult's: categories, whole numbers that depend on each other, gaps."""
     draw = np.random.default_rng(seed)
     age = np.clip(draw.gamma(6, 6.5, n), 17, 90).round()
-    kinds = [draw.geometric(p, n) % 7 for p in (0.6, 0.3, 0.5, 0.4)]
-    gain = np.where(draw.random(n) < 0.08, draw.lognormal(8.5, 1, n).round(), 0.0)
-    hours = np.clip(draw.normal(40, 12, n) + (age - 38) / 10, 1, 99).round()
+    kinds = [draw.geometric(p, n) % 5 for p in (0.6, 0.3, 0.5, 0.4, 0.7, 0.55, 0.35, 0.45)]
     return {
         "age": age,
         **{f"kind{i}": np.char.add("k", kind.astype(str)) for i, kind in enumerate(kinds)},
-        "gain": gain,
-        "hours": hours,
-        "weight": draw.lognormal(12, 0.5, n).round(),
+        "hours": np.clip(draw.normal(40, 12, n) + (age - 38) / 10, 1, 99).round(),
+        "years": draw.binomial(16, 0.6, n).astype(float),
         "ratio": np.where(draw.random(n) < 0.1, np.nan, draw.normal(size=n)),
     }
 
