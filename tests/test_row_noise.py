@@ -172,9 +172,19 @@ def test_an_evaluation_does_not_depend_on_the_order(model):
 
 
 def test_of_the_lowest_hundred_rows_95_stay_under_another_seed(model):
-    table = census(5000, seed=3)
-    lowest = [set(np.argsort(model.log_prob(table, seed=seed))[:100]) for seed in (0, 1)]
-    assert len(lowest[0] & lowest[1]) >= 95
+    table, state = census(2000, seed=3), {k: v.clone() for k, v in model.flow.state_dict().items()}
+    torch.manual_seed(0)
+    with torch.no_grad():  # steep between its steps, as after a long training
+        for parameter in model.flow.parameters():
+            parameter.add_(0.07 * torch.randn_like(parameter))
+
+    def stay(draws):
+        scores = [model.log_prob(table, seed=seed, draws=draws) for seed in (0, 1)]
+        return len(set.intersection(*(set(np.argsort(s)[:100]) for s in scores)))
+
+    assert stay(None) >= 95
+    assert stay(1) < 90  # else the table would be too easy
+    model.flow.load_state_dict(state)
 
 
 def test_the_error_covers_the_noise_and_is_not_far_above_it(model):

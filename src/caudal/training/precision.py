@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from caudal.data.source import Batch
-from caudal.flow import Flow
+from caudal.flow import Flow, fits
 from caudal.numerics import RowGenerator
 
 _PARAMETERS = 1 << 27  # of a flow that is copied: a gigabyte in float64
@@ -44,11 +44,12 @@ def precision_gap(flow: Flow, batch: Batch) -> Gap:
     Args:
         flow: in evaluation mode. One in float64, one too large to be copied, or one on a device
             without float64 is not compared, and has no gap.
-        batch: a few rows, on the flow's device.
+        batch: a few rows, on the flow's device. Those of a loss that makes its own rows of them
+            may not fit the flow, and are not compared.
     """
     like = flow.base.like
     large = sum(p.numel() for p in flow.parameters()) > _PARAMETERS
-    if like.dtype == torch.float64 or like.device.type == "mps" or large or not len(batch.x):
+    if like.dtype == torch.float64 or like.device.type == "mps" or large or not _fit(flow, batch):
         return Gap(0.0, 0.0)
     y, _ = flow.lift(batch.x, RowGenerator(like.device), batch.context)
     context = batch.context
@@ -59,6 +60,16 @@ def precision_gap(flow: Flow, batch: Batch) -> Gap:
     apart = torch.where(ours == theirs, 0.0, apart)  # both may be infinite
     off = apart > _NATS + _SHARE * theirs.abs().nan_to_num(0.0, 0.0, 0.0)
     return Gap(float(off.double().mean()), float(apart[off].median()) if off.any() else 0.0)
+
+
+def _fit(flow: Flow, batch: Batch) -> bool:
+    """Whether there are rows, and the flow takes them as they are."""
+    x, context = batch
+    if not len(x) or not fits(x, flow.event_shape):
+        return False
+    if context is None or flow.context_shape is None:
+        return context is None and flow.context_shape is None
+    return fits(context, flow.context_shape)
 
 
 def _scores(flow: Flow, y: Tensor, context: Tensor | None) -> Tensor:
