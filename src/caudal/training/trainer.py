@@ -82,6 +82,7 @@ class Trainer:
         self._reported = self._clock = time.monotonic()
         self._rows, self._rows_since = 0, self._clock
         self._watched = 0.0
+        self._best_collapsed = self._told = False
 
     def run(self) -> str:
         """Trains, and returns why training ended: "steps", "patience" or "minutes".
@@ -173,14 +174,34 @@ class Trainer:
         self.reporter.validated(self.history[-1])
 
     def _keep_if_best(self, measured: dict[str, float]) -> bool:
-        """Keeps the weights in memory if no others have validated better; says whether it did."""
+        """Keeps the weights in memory if no others have validated better; says whether it did.
+
+        A flow that has collapsed validates better than it is, and is kept only while there is no
+        other.
+        """
         position = self.position
-        if measured["valid"] >= position.best_valid:
+        if measured["valid"] >= position.best_valid and not self._best_collapsed:
             return False
+        collapsed = self._has_collapsed()
+        if collapsed and position.best:
+            return False
+        self._best_collapsed = collapsed
         state = self.engine.flow.state_dict()
         position.best = {name: t.detach().cpu().clone() for name, t in state.items()}
         position.best_step, position.best_valid = position.step, measured["valid"]
         return True
+
+    def _has_collapsed(self) -> bool:
+        """Whether the flow's scores are not those of its weights; the user is told so once."""
+        gap = self.validator.precision_gap()
+        if gap.collapsed and not self._told:
+            self._told = True
+            self.reporter.note(
+                f"the flow has collapsed by step {self.position.step}: float64 shows that scores "
+                f"of {gap.share:.0%} of the rows are wrong, by {gap.nats:.3g} nats, so it does "
+                f"not count as best; a lower `lr` helps, or data without copies of columns"
+            )
+        return gap.collapsed
 
     def _show(self) -> None:
         """Calls `watch` with the flow in evaluation mode; the time is not counted as training."""

@@ -19,6 +19,7 @@ from caudal.initialization import calibrate
 from caudal.numerics import drawing
 from caudal.training.diagnosis import diagnose
 from caudal.training.engine import Engine
+from caudal.training.precision import Gap, precision_gap
 from caudal.training.rows import calibration_rows, sample_rows, share, to_device, within
 from caudal.training.seeds import SAMPLE, VALIDATION, generator_of, mix, seed_all
 
@@ -28,6 +29,7 @@ _TAIL_ROWS = 2_000
 _TAIL_NUMBERS = 1 << 20  # where the events are large
 _TIMED_ROWS, _TIMED_SECONDS = 64, 0.2
 _OBSERVING = (BatchNorm, nn.BatchNorm2d)  # layers that calibration shows the training rows
+_PRECISE, _LEAST = 256, 8  # rows that are scored in float64 too, at most and at least
 _HOLDERS = (Autoregressive, Coupling, Pointwise)  # bijections that apply an elementwise map
 
 
@@ -48,6 +50,12 @@ class Validator:
         tail_rows = within(valid, _TAIL_ROWS, _TAIL_NUMBERS)
         self._tails = to_device(sample_rows(valid, tail_rows, self.seed), engine.like)
         elements = self._tails.x[0].numel()
+        # A row here costs as much as one of training: a float64 pass takes as long as a backward.
+        between = engine.training.validate_every or train.n_rows // engine.training.batch_size
+        few = max(_LEAST, min(_PRECISE, between * engine.training.batch_size // 50))
+        few = max(1, min(few, _NUMBERS // 4 // elements))
+        x, context = self._tails
+        self._precise = Batch(x[:few], None if context is None else context[:few])
         self._batch_size = max(1, min(_ROWS, _NUMBERS // elements))
 
     def averaged(self) -> AbstractContextManager[None]:
@@ -71,6 +79,12 @@ class Validator:
             measured["tails"] = tails
         flow.train()
         return measured
+
+    def precision_gap(self) -> Gap:
+        """How far scores of a few validation rows are from those in float64."""
+        gap = precision_gap(self.engine.flow.eval(), self._precise)
+        self.engine.flow.train()
+        return gap
 
     def _losses(self) -> dict[str, float]:
         """The means over the validation rows of all processes."""
