@@ -39,9 +39,9 @@ class Glow(Recipe):
 
     scales: Annotated[int, Ge(1)] | None = None
     """Resolutions; by default 3, or fewer if the size cannot be halved so often."""
-    layers: Annotated[int, Ge(0)] = 8
+    layers: Annotated[int, Ge(0)] = 6
     """Steps of each scale: an ActNorm, a 1x1 convolution, a coupling."""
-    maps: Annotated[int, Ge(1)] = 128
+    maps: Annotated[int, Ge(1)] = 64
     """Feature maps of the nets."""
     coupling: Literal["affine", "gated", "additive"] = "affine"
     """What couplings do: shift and scale by exp(s), shift and scale by a sigmoid, or shift."""

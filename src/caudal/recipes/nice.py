@@ -27,7 +27,6 @@ class NICE(Recipe):
     good_for = "the simplest flow; fast both ways; a first baseline"
     scores = "parallel"
     samples = "parallel"
-    pixels = "unit"
 
     layers: Annotated[int, Ge(0)] = 4
     """Couplings; fewer than 3 leave some columns unmixed."""
