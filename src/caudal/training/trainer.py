@@ -7,10 +7,8 @@ from typing import Any, cast
 
 from torch import Tensor
 
-from caudal.bijections import Correlate, Gaussianise
 from caudal.data.source import Batch, Source
 from caudal.errors import NumericalError
-from caudal.flow import Flow
 from caudal.training.devices import Interrupted, Stop, leads
 from caudal.training.diagnosis import diagnose
 from caudal.training.engine import Engine, NotFiniteError, is_point
@@ -18,7 +16,7 @@ from caudal.training.keeper import Keeper, Position
 from caudal.training.progress import Plan, Reporter
 from caudal.training.rows import share, to_device
 from caudal.training.seeds import ORDER, mix, own_randomness
-from caudal.training.validation import Validator
+from caudal.training.validation import Validator, begins_fitted, is_better
 
 _REPORT_EVERY = 0.1  # seconds between reports of a step
 _AGREE_EVERY = 32  # steps between votes of several processes
@@ -73,8 +71,9 @@ class Trainer:
         plan = Plan(self.total, self.position.step, self.options.batch_size, self.per_epoch)
         self.reporter.start(plan)
         self.engine.flow.train()
-        if self.position.step == 0 and _begins_fitted(self.engine.flow):
+        if self.position.step == 0 and begins_fitted(self.engine.flow):
             self._keep_if_best(self.validator.measure())
+            self.position.start = self.validator.parts
             self.keeper.keep_best(self.engine.flow, self.position)
         while not (ended := self._ended()):
             epoch, done = divmod(self.position.step, self.per_epoch)
@@ -140,9 +139,14 @@ class Trainer:
         self.reporter.validated(self.history[-1])
 
     def _keep_if_best(self, measured: dict[str, float]) -> bool:
-        """Keeps the weights in memory if no others have validated better; says whether it did."""
+        """Keeps the weights in memory if no others have validated better; says whether it did.
+
+        A flow that begins as a model of the data must be better than that beyond chance.
+        """
         position = self.position
         if measured["valid"] >= position.best_valid:
+            return False
+        if position.start and not is_better(self.validator.parts, position.start):
             return False
         state = self.engine.flow.state_dict()
         position.best = {name: t.detach().cpu().clone() for name, t in state.items()}
@@ -219,8 +223,3 @@ class Trainer:
         """This process's share of a batch, on its device."""
         fabric = self.engine.fabric
         return to_device(share(whole, fabric.global_rank, fabric.world_size), self.engine.like)
-
-
-def _begins_fitted(flow: Flow) -> bool:
-    """Whether a flow is a model of the data before its first step."""
-    return any(isinstance(part, Correlate | Gaussianise) for part in flow.modules())

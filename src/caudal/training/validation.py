@@ -1,14 +1,16 @@
 """The loss of held-out rows, with the same batches and the same noise each time."""
 
 import math
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import cast
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from caudal.bijection import Bijection, Inverse, walk
-from caudal.bijections import Autoregressive, Coupling, Pointwise
+from caudal.bijections import Autoregressive, Correlate, Coupling, Gaussianise, Pointwise
 from caudal.data.source import Batch, Source
 from caudal.elementwise import Elementwise
 from caudal.errors import NumericalError
@@ -22,6 +24,7 @@ from caudal.training.seeds import SAMPLE, VALIDATION, generator_of, mix, seed_al
 
 _ROWS = 4096  # in a validation batch, at most
 _NUMBERS = 1 << 20  # in a validation batch, at most, where the events are large
+_PARTS = 32  # batches whose losses tell the error of their mean
 _TAIL_ROWS = 10_000
 _TAIL_NUMBERS = 1 << 22  # where the events are large
 _HOLDERS = (Autoregressive, Coupling, Pointwise)  # bijections that apply an elementwise map
@@ -34,6 +37,10 @@ class Validator:
     100,000 rows where it is streamed or has over a million rows, and of as many images as hold
     16 million numbers. Dequantisation draws the same noise each time, so validations differ by
     the weights alone.
+
+    Attributes:
+        parts: the mean losses of the batches of the last measurement; at least 16 of them, as far
+            as there are rows, where the flow begins as a model of the data.
     """
 
     def __init__(self, engine: Engine, train: Source, valid: Source) -> None:
@@ -45,6 +52,9 @@ class Validator:
         self._tails = to_device(sample_rows(valid, tail_rows, self.seed), engine.like)
         elements = self._tails.x[0].numel()
         self._batch_size = max(1, min(_ROWS, _NUMBERS // elements))
+        if begins_fitted(engine.flow):
+            self._batch_size = min(self._batch_size, math.ceil(valid.n_rows / _PARTS))
+        self.parts: list[float] = []
 
     def averaged(self) -> AbstractContextManager[None]:
         """Within, the flow holds the moving average of its weights, if there is one."""
@@ -71,18 +81,24 @@ class Validator:
     def _losses(self) -> dict[str, float]:
         """The means over the validation rows of all processes."""
         fabric, like = self.engine.fabric, self.engine.like
-        totals, rows = {"valid": 0.0}, 0
+        totals: dict[str, float] = {"valid": 0.0}
+        parts: list[float] = []
+        rows: list[int] = []
         for index, whole in enumerate(self.valid.ordered(self._batch_size)):
             batch = to_device(share(whole, fabric.global_rank, fabric.world_size), like)
-            if len(batch.x):
-                for name, loss in self._batch_losses(index, batch).items():
-                    totals[name] = totals.get(name, 0.0) + loss * len(batch.x)
-                rows += len(batch.x)
+            losses = self._batch_losses(index, batch) if len(batch.x) else {}
+            for name, loss in losses.items():
+                totals[name] = totals.get(name, 0.0) + loss * len(batch.x)
+            parts.append(losses.get("valid", 0.0) * len(batch.x))
+            rows.append(len(batch.x))
         if fabric.world_size > 1:
-            sums = like.new_tensor([*totals.values(), rows])
-            *means, rows = cast(Tensor, fabric.all_reduce(sums, reduce_op="sum")).tolist()
-            totals = dict(zip(totals, means, strict=True))
-        return {name: total / rows for name, total in totals.items()}
+            sums = like.new_tensor([*totals.values(), *parts, *rows])
+            numbers = cast(Tensor, fabric.all_reduce(sums, reduce_op="sum")).tolist()
+            totals = dict(zip(totals, numbers, strict=False))
+            parts = numbers[len(totals) : -len(rows)]
+            rows = [int(n) for n in numbers[-len(rows) :]]
+        self.parts = [part / n for part, n in zip(parts, rows, strict=True)]
+        return {name: total / sum(rows) for name, total in totals.items()}
 
     def _batch_losses(self, index: int, batch: Batch) -> dict[str, float]:
         seed = mix(self.seed, VALIDATION, index, self.engine.fabric.global_rank)
@@ -100,6 +116,24 @@ class Validator:
     def _generator(self) -> torch.Generator:
         device = self.engine.like.device
         return generator_of(mix(self.seed, VALIDATION, SAMPLE), device)
+
+
+def begins_fitted(flow: Flow) -> bool:
+    """Whether a flow is a model of the data before its first step."""
+    return any(isinstance(part, Correlate | Gaussianise) for part in flow.modules())
+
+
+def is_better(parts: Sequence[float], start: Sequence[float]) -> bool:
+    """Whether losses of parts of the rows are less than those at the start, beyond chance.
+
+    The best of many validations of few rows is better by chance, and what few rows cannot tell
+    from the start is more often worse. The bound is about Student's, at 0.975.
+    """
+    gains = np.subtract(start, parts)
+    if len(gains) < 2:
+        return False
+    error = gains.std(ddof=1) / math.sqrt(len(gains))
+    return bool(gains.mean() > (2 + 3 / (len(gains) - 1)) * error)
 
 
 @torch.no_grad()
