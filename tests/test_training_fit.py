@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from caudal import InputError, NumericalError
+from caudal import InputError, NumericalError, assemble
 from caudal.base import Normal
 from caudal.bijection import Chain, walk
 from caudal.bijections import Autoregressive, BatchNorm, Flip, Scale
-from caudal.data import Rows
+from caudal.data import Rows, open_data
 from caudal.elementwise import Affine
 from caudal.flow import Flow
 from caudal.losses import nll
@@ -20,7 +20,7 @@ from caudal.training.fit import fit
 from caudal.training.options import Training
 from caudal.training.rows import calibration_rows, hold_out, sample_rows
 from caudal.training.run import Run
-from caudal.training.validation import tail_share
+from caudal.training.validation import is_better, tail_share
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -246,3 +246,26 @@ def test_a_validation_row_outside_the_support_is_named():
     bad[3, 0] = -0.5
     with pytest.raises(NumericalError, match=r"validation batch 0 .*Support.*x\[0\] = -0.5"):
         fit(flow, x, bad, training=Training(steps=1, batch_size=64))
+
+
+def test_a_gain_is_one_only_beyond_chance():
+    rng = np.random.default_rng(0)
+    start = rng.normal(size=30)
+    assert is_better(start - 0.1, start)
+    assert is_better(start - 0.5 + 0.5 * rng.normal(size=30), start)
+    assert not is_better(start - 0.05 + 0.5 * rng.normal(size=30), start)
+    assert not is_better(start + 0.1, start)
+    assert not is_better([0.0], [1.0])
+
+
+def test_few_rows_without_structure_keep_the_copula_and_many_with_it_do_not():
+    rng = np.random.default_rng(0)
+    angle = rng.uniform(0, 2 * math.pi, 600)
+    ring = np.stack([np.cos(angle), np.sin(angle)], 1) + 0.1 * rng.normal(size=(600, 2))
+    for rows, kept in ((rng.normal(size=(60, 3)), True), (ring, False)):
+        data = open_data(rows)
+        torch.manual_seed(0)
+        flow = assemble(NSF(2, 16, 1), data.schema)
+        training = Training(epochs=40, lr=1e-2, batch_size=100)
+        fitted = fit(flow, data.train, data.valid, training=training)
+        assert (fitted.best_step == 0) == kept

@@ -35,6 +35,8 @@ class Position:
         best_valid: mean validation loss then, nats.
         seconds: time spent training so far, in all sessions.
         best: the weights then, as they were validated.
+        start: losses of parts of the validation rows before the first step, where the flow begins
+            as a model of the data.
     """
 
     step: int = 0
@@ -43,6 +45,7 @@ class Position:
     best_valid: float = float("inf")
     seconds: float = 0.0
     best: dict[str, Tensor] = field(default_factory=dict)
+    start: list[float] = field(default_factory=list)
 
 
 class Keeper:

@@ -8,10 +8,8 @@ from typing import Any, cast
 
 from torch import Tensor
 
-from caudal.bijections import Correlate, Gaussianise
 from caudal.data.source import Batch, Source
 from caudal.errors import NumericalError
-from caudal.flow import Flow
 from caudal.training.cautions import after
 from caudal.training.devices import Interrupted, Stop, leads
 from caudal.training.diagnosis import diagnose
@@ -20,7 +18,7 @@ from caudal.training.keeper import Keeper, Position
 from caudal.training.progress import Plan, Reporter
 from caudal.training.rows import share, to_device
 from caudal.training.seeds import ORDER, mix, own_randomness
-from caudal.training.validation import Validator
+from caudal.training.validation import Validator, begins_fitted, is_better
 
 _REPORT_EVERY = 0.1  # seconds between reports of a step
 _WATCHING = 0.05  # share of the time of training that pictures may take where time is limited
@@ -96,8 +94,9 @@ class Trainer:
         plan = Plan(*work, self.ahead.seconds)
         self.reporter.start(plan)
         self.engine.flow.train()
-        if self.position.step == 0 and _begins_fitted(self.engine.flow):
+        if self.position.step == 0 and begins_fitted(self.engine.flow):
             self._keep_if_best(self.validator.measure())
+            self.position.start = self.validator.parts
             self.keeper.keep_best(self.engine.flow, self.position)
         while not (ended := self._ended()):
             epoch, done = divmod(self.position.step, self.per_epoch)
@@ -176,11 +175,13 @@ class Trainer:
     def _keep_if_best(self, measured: dict[str, float]) -> bool:
         """Keeps the weights in memory if no others have validated better; says whether it did.
 
-        A flow that has collapsed validates better than it is, and is kept only while there is no
-        other.
+        A flow that begins as a model of the data must be better than that beyond chance. One that
+        has collapsed validates better than it is, and is kept only while there is no other.
         """
         position = self.position
         if measured["valid"] >= position.best_valid and not self._best_collapsed:
+            return False
+        if position.start and not is_better(self.validator.parts, position.start):
             return False
         collapsed = self._has_collapsed()
         if collapsed and position.best:
@@ -276,8 +277,3 @@ class Trainer:
         """This process's share of a batch, on its device."""
         fabric = self.engine.fabric
         return to_device(share(whole, fabric.global_rank, fabric.world_size), self.engine.like)
-
-
-def _begins_fitted(flow: Flow) -> bool:
-    """Whether a flow is a model of the data before its first step."""
-    return any(isinstance(part, Correlate | Gaussianise) for part in flow.modules())

@@ -2,15 +2,23 @@
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import cast
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from caudal.bijection import Bijection, Inverse, walk
-from caudal.bijections import Autoregressive, BatchNorm, Coupling, Pointwise
+from caudal.bijections import (
+    Autoregressive,
+    BatchNorm,
+    Correlate,
+    Coupling,
+    Gaussianise,
+    Pointwise,
+)
 from caudal.data.source import Batch, Source
 from caudal.elementwise import Elementwise
 from caudal.errors import NumericalError
@@ -30,6 +38,7 @@ _TAIL_NUMBERS = 1 << 20  # where the events are large
 _TIMED_ROWS, _TIMED_SECONDS = 64, 0.2
 _OBSERVING = (BatchNorm, nn.BatchNorm2d)  # layers that calibration shows the training rows
 _PRECISE, _LEAST = 256, 8  # rows that are scored in float64 too, at most and at least
+_PARTS = 32  # batches whose losses tell the error of their mean
 _HOLDERS = (Autoregressive, Coupling, Pointwise)  # bijections that apply an elementwise map
 
 
@@ -40,6 +49,10 @@ class Validator:
     100,000 rows where it is streamed or has over a million rows, and of as many images as hold
     16 million numbers. Dequantisation draws the same noise each time, so validations differ by
     the weights alone.
+
+    Attributes:
+        parts: the mean losses of the batches of the last measurement; at least 16 of them, as far
+            as there are rows, where the flow begins as a model of the data.
     """
 
     def __init__(self, engine: Engine, train: Source, valid: Source) -> None:
@@ -56,7 +69,16 @@ class Validator:
         few = max(1, min(few, _NUMBERS // 4 // elements))
         x, context = self._tails
         self._precise = Batch(x[:few], None if context is None else context[:few])
-        self._batch_size = max(1, min(_ROWS, _NUMBERS // elements))
+        self._most = max(1, min(_ROWS, _NUMBERS // elements))
+        self.parts: list[float] = []
+
+    @property
+    def batch_size(self) -> int:
+        """Rows of a batch; several batches tell the error of their mean, where that is asked."""
+        if not begins_fitted(self.engine.flow):
+            return self._most
+        rows = min(self.rows or self.valid.n_rows, self.valid.n_rows)
+        return min(self._most, math.ceil(rows / _PARTS))
 
     def averaged(self) -> AbstractContextManager[None]:
         """Within, the flow holds the moving average of its weights, if there is one."""
@@ -89,27 +111,33 @@ class Validator:
     def _losses(self) -> dict[str, float]:
         """The means over the validation rows of all processes."""
         fabric, like = self.engine.fabric, self.engine.like
-        totals, rows = {"valid": 0.0}, 0
+        totals: dict[str, float] = {"valid": 0.0}
+        parts: list[float] = []
+        rows: list[int] = []
         for index, whole in enumerate(self._batches()):
             batch = to_device(share(whole, fabric.global_rank, fabric.world_size), like)
-            if len(batch.x):
-                for name, loss in self._batch_losses(index, batch).items():
-                    totals[name] = totals.get(name, 0.0) + loss * len(batch.x)
-                rows += len(batch.x)
+            losses = self._batch_losses(index, batch) if len(batch.x) else {}
+            for name, loss in losses.items():
+                totals[name] = totals.get(name, 0.0) + loss * len(batch.x)
+            parts.append(losses.get("valid", 0.0) * len(batch.x))
+            rows.append(len(batch.x))
         if fabric.world_size > 1:
-            sums = like.new_tensor([*totals.values(), rows])
-            *means, rows = cast(Tensor, fabric.all_reduce(sums, reduce_op="sum")).tolist()
-            totals = dict(zip(totals, means, strict=True))
-        return {name: total / rows for name, total in totals.items()}
+            sums = like.new_tensor([*totals.values(), *parts, *rows])
+            numbers = cast(Tensor, fabric.all_reduce(sums, reduce_op="sum")).tolist()
+            totals = dict(zip(totals, numbers, strict=False))
+            parts = numbers[len(totals) : -len(rows)]
+            rows = [int(n) for n in numbers[-len(rows) :]]
+        self.parts = [part / n for part, n in zip(parts, rows, strict=True)]
+        return {name: total / sum(rows) for name, total in totals.items()}
 
     def _batches(self) -> Iterator[Batch]:
         """The validation rows; if only so many are asked for, the same ones each time."""
         most = self.rows
         if most is None or most >= self.valid.n_rows:
-            yield from self.valid.ordered(self._batch_size)
+            yield from self.valid.ordered(self.batch_size)
             return
         seed = mix(self.seed, VALIDATION, SAMPLE)
-        for batch in self.valid.shuffled(min(most, self._batch_size), seed):
+        for batch in self.valid.shuffled(self.batch_size, seed):
             context = batch.context
             yield Batch(batch.x[:most], None if context is None else context[:most])
             most -= len(batch.x)
@@ -120,7 +148,7 @@ class Validator:
         """How long one row takes here, and what a validation does besides."""
         flow, rows, row = self.engine.flow.eval(), _TIMED_ROWS, 0.0
         for _ in range(2):  # the first pass also allocates; the second has as many as are quick
-            batch = next(self.valid.ordered(min(rows, self._batch_size)))
+            batch = next(self.valid.ordered(min(rows, self.batch_size)))
             start = time.monotonic()
             self.engine.evaluate(to_device(batch, self.engine.like))
             row = (time.monotonic() - start) / len(batch.x)
@@ -148,6 +176,24 @@ class Validator:
     def _generator(self) -> torch.Generator:
         device = self.engine.like.device
         return generator_of(mix(self.seed, VALIDATION, SAMPLE), device)
+
+
+def begins_fitted(flow: Flow) -> bool:
+    """Whether a flow is a model of the data before its first step."""
+    return any(isinstance(part, Correlate | Gaussianise) for part in flow.modules())
+
+
+def is_better(parts: Sequence[float], start: Sequence[float]) -> bool:
+    """Whether losses of parts of the rows are less than those at the start, beyond chance.
+
+    The best of many validations of few rows is better by chance, and what few rows cannot tell
+    from the start is more often worse. The bound is about Student's, at 0.975.
+    """
+    gains = np.subtract(start, parts)
+    if len(gains) < 2:
+        return False
+    error = gains.std(ddof=1) / math.sqrt(len(gains))
+    return bool(gains.mean() > (2 + 3 / (len(gains) - 1)) * error)
 
 
 @torch.no_grad()
