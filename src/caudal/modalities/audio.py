@@ -78,7 +78,7 @@ class AudioOptions:
     """Refuse files that cannot be read, or are silent, clipped or too short, or skip them."""
     rate: int | None = None
     """Samples a second to resample to; that of most files if not given."""
-    seconds: float = 0.5
+    seconds: float = 0.25
     """Length of the crops to train on."""
     mels: Annotated[int, Ge(0)] = 64
     """Bands of the log-mel spectrum to condition on."""

@@ -138,10 +138,10 @@ def suited(settings: Settings, dataset: Any) -> Settings:
     free = {k: v for k, v in size_of(name, size).items() if k not in settings.given}
     if not free:
         return settings
-    recipe = replace(settings.recipe, **free)
+    recipe, training = share_out((settings.recipe, settings.training), free)
     others = ", ".join(s for s in SIZES[name] if s != size)
     why = (*settings.why, f"size {size}; `size` {others} for another")
-    return replace(settings, recipe=recipe, why=why)
+    return replace(settings, recipe=recipe, training=training, why=why)
 
 
 def _auto(settings: Settings, recipe: type[Recipe]) -> Settings:

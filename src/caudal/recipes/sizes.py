@@ -39,17 +39,17 @@ SIZES: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
         "paper": {"layers": 32, "maps": 512},
     },
     "wavenet": {
-        "small": {"layers": 10, "channels": 32},
-        "medium": {"layers": 20, "channels": 48},
+        "small": {"layers": 10, "channels": 32, "batch_size": 4, "lr": 3e-3, "ema": 0.98},
+        "medium": {"layers": 20, "channels": 48, "batch_size": 4, "lr": 2e-3, "ema": 0.99},
         "large": {"layers": 20, "channels": 96},
         "paper": {"layers": 30, "channels": 256, "kernel": 3},
     },
 }
-"""Fields of a recipe, by its name and the size."""
+"""Fields of a recipe, and options of training that go with them, by its name and the size."""
 
 
 def size_of(recipe: str, size: str) -> Mapping[str, Any]:
-    """The fields of a recipe in one of its sizes.
+    """The fields of a recipe in one of its sizes, and options of training.
 
     Raises:
         InputError: the recipe has one size alone, that of its fields.

@@ -47,7 +47,7 @@ def open_audio(
     data: Any,
     *,
     rate: int | None = None,
-    seconds: float = 0.5,
+    seconds: float = 0.25,
     hop: int = 128,
     mels: int = 64,
     window: int | None = None,
