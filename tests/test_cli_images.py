@@ -75,7 +75,7 @@ def test_train_says_what_it_found_and_what_comes_next(capsys, tmp_path):
     words = ("--data", shapes_folder(), "--context", "class", "--no-report", "--out", out)
     assert caudal("train", "glow", *words, *TINY) == 0
     said, progress = capsys.readouterr()
-    assert "8x8 gray images, 8 bits a pixel; pixels x in [0, 1] as logit(0.05" in said
+    assert "8x8 gray images, 8 bits a pixel; pixels x in [0, 1] as logit(0.001" in said
     assert re.search(r"given the class, of 2: bar \d+, square \d+", said)
     assert re.search(r"\d+ training, \d+ validation, \d+ test images", said)
     assert re.search(r"flow +\d\.\d{4} ± \d\.\d{4} +lower bound \(uniform dequantisation\)", said)
