@@ -179,7 +179,7 @@ class Images(OneShape):
 
     def training(self, recipe: type[Recipe]) -> Mapping[str, Any]:
         """A few minutes on one core: small batches, and a large rate that falls to zero."""
-        usual = {"steps": 4000, "batch_size": 32, "validate_every": 500, "patience": 0}
+        usual = {"batch_size": 32, "patience": 0}
         return {**usual, **_TRAINING.get(recipe.name, {})}
 
     def dress(self, recipe: Recipe, schema: ImageSchema) -> Flow:
