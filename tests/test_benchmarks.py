@@ -190,3 +190,15 @@ def test_output_laws_are_compared_on_clips(monkeypatch, tmp_path):
     cells = [laws.taught(law, data, steps=1, limit=2) for law in laws.LAWS]
     assert all(0 < cell["discretized_bits_per_sample"] < 40 for cell in cells)
     assert "| softmax | " in laws.report({}, cells, 1)
+
+
+def test_few_rows_are_scored_beside_their_gaussian_and_copula(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    import small_tables
+
+    frame = small_tables.TABLES["iris"](None)
+    row = small_tables.run("iris", frame, 40, 0)
+    assert abs(row.flow - row.copula - row.gain) < 1e-6
+    assert (row.gain == 0) == (row.best_step == 0)
+    assert row.gaussian > -10
+    assert "| iris | 40 | 4 | 0 |" in small_tables.report([row], {})
