@@ -6,7 +6,7 @@ from caudal.recipes import Recipe
 from caudal.recipes.nsf import SplineRecipe
 
 _FEW = 500
-"""Training rows up to which a small flow ends better, in benchmarks/results/small_tables.md."""
+"""Training rows up to which a small net is steadier than that for many rows."""
 
 
 def usual_of_rows(recipe: type[Recipe], rows: int, columns: int) -> dict[str, Any]:
