@@ -269,3 +269,15 @@ def test_equal_time_judges_by_the_best_peer_and_the_direction_of_the_unit(equal_
     text = page(cells)
     assert text.index("power, 10 s: nflows by 1.000 nats") < text.index("## 10 seconds")
     assert "ahead of every peer in 1 of 2 cells" in text
+
+
+def test_few_rows_are_scored_beside_their_gaussian_and_copula(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    import small_tables
+
+    frame = small_tables.TABLES["iris"](None)
+    row = small_tables.run("iris", frame, 40, 0)
+    assert abs(row.flow - row.copula - row.gain) < 1e-6
+    assert (row.gain == 0) == (row.best_step == 0)
+    assert row.gaussian > -10
+    assert "| iris | 40 | 4 | 0 |" in small_tables.report([row], {})

@@ -52,7 +52,7 @@ from caudal.report.numbers import span
 
 _DRAWN_ROWS, _DRAWN_NUMBERS = 8192, 1 << 22  # at a time: bounds the memory
 _LISTED = 24  # columns in the preview
-_FEW_ROWS, _MANY_ROWS, _LONG = 2_000, 50_000, 30.0  # minutes
+_FEW_ROWS, _MANY_ROWS, _LONG = 500, 50_000, 30.0  # minutes
 _LOOKED_AT, _LEAST, _CROWDED = 4096, 100, 6.0  # rows; rows; nats
 _GAUSSIAN_ALONE = ("made", "maf", "iaf")
 
@@ -166,9 +166,13 @@ class Table(OneShape):
         return {"lr": 3e-3} if issubclass(recipe, SplineRecipe) else {}
 
     def size(self, dataset: Dataset, minutes: float | None) -> str | None:
-        """By the rows: few teach a small net alone; many, and half an hour, a large one."""
+        """By the rows: few teach a small net alone; many, and half an hour, a large one.
+
+        A net as large as the one for many rows learns a few by heart within ten steps, so that
+        little is gained before validation stops it.
+        """
         rows = dataset.train.n_rows
-        if rows < _FEW_ROWS:
+        if rows <= _FEW_ROWS:
             return "small"
         return "large" if rows >= _MANY_ROWS and (minutes or 0) >= _LONG else None
 

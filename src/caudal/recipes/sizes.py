@@ -14,7 +14,7 @@ Size = Literal["small", "medium", "large", "paper"]
 """The names of the sizes."""
 
 _SPLINES = {
-    "small": {"layers": 3, "hidden": 32},
+    "small": {"layers": 3, "hidden": 32, "blocks": 1, "lr": 1e-3},
     "medium": {"layers": 5, "hidden": 64},
     "large": {"layers": 8, "hidden": 128},
     "paper": {"layers": 10, "hidden": 256},
