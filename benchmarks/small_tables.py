@@ -21,8 +21,8 @@ from torch import Tensor
 
 import caudal
 from caudal.data import Batch, open_data
-from caudal.model.settings import settings, suited
 from caudal.modality import modality
+from caudal.model.settings import settings, suited
 from caudal.recipes import NSF
 from caudal.report import Gaussian
 from environment import RESULTS, describe, lines, table, write, write_json

@@ -13,13 +13,13 @@ from caudal.errors import InputError
 Size = Literal["small", "medium", "large", "paper"]
 """The names of the sizes."""
 
-_SPLINES = {
+_SPLINES: Mapping[str, Mapping[str, Any]] = {
     "small": {"layers": 3, "hidden": 32, "blocks": 1, "lr": 1e-3},
     "medium": {"layers": 5, "hidden": 64},
     "large": {"layers": 8, "hidden": 128},
     "paper": {"layers": 10, "hidden": 256},
 }
-_MASKED = {
+_MASKED: Mapping[str, Mapping[str, Any]] = {
     "small": {"layers": 3, "hidden": (32, 32)},
     "medium": {"layers": 5, "hidden": (128, 128)},
     "large": {"layers": 8, "hidden": (256, 256)},
