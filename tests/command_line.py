@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 
 from caudal.cli import main
-from caudal.training.engine import Engine
+from caudal.training.trainer import Trainer
 from image_files import fill
 
 SMALL = ("--layers", "2", "--hidden", "8", "--steps", "6", "--batch-size", "64")
@@ -40,7 +40,7 @@ def refused(capsys, *words):
 
 def interrupted(monkeypatch, capsys, last, *words):
     """What is said in the end by a command that Ctrl-C reaches in its step `last`."""
-    whole, steps = Engine.step, []
+    whole, steps = Trainer._step, []
 
     def step(*given):
         steps.append(1)
@@ -49,7 +49,7 @@ def interrupted(monkeypatch, capsys, last, *words):
         return whole(*given)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Engine, "step", step)
+        patch.setattr(Trainer, "_step", step)
         assert caudal(*words) == 128 + signal.SIGINT
     said = capsys.readouterr().err
     assert "Traceback" not in said

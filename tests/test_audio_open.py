@@ -70,7 +70,7 @@ def test_depths_become_16_bits(subtype, tmp_path):
 def test_a_folder_opens_in_natural_order(tmp_path):
     fill(tmp_path / "naïve 音", 30)
     found = open_audio(tmp_path / "naïve 音")
-    assert found.schema == AudioSchema(8000, 3968, 128, 64, 512)
+    assert found.schema == AudioSchema(8000, 2048, 128, 64, 512)
     train, valid, test = names(found)
     assert sorted(train + valid + test) == sorted(f"{i}.wav" for i in range(1, 31))
     assert [int(n[:-4]) for n in train] == sorted(int(n[:-4]) for n in train)

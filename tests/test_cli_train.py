@@ -23,7 +23,7 @@ def test_leaves_a_complete_run_behind():
         "gaussian.safetensors", "report.html", "pictures",
     }  # fmt: skip
     drawn = {path.name for path in (out / "pictures").iterdir()}
-    assert drawn == {"marginals.png", "pairs.png", "correlations.png", "curves.png"}
+    assert drawn == {"training", "marginals.png", "pairs.png", "correlations.png", "curves.png"}
 
 
 def test_the_report_needs_nothing_from_outside():

@@ -150,7 +150,7 @@ def test_whole_numbers_have_whole_ticks():
 
 
 def test_names_of_categories_use_the_room_beside_short_bars():
-    names = np.where(np.arange(600) % 9 < 7, "Married-civ-spouse", "Married-spouse-absent")
+    names = np.where(np.arange(600) % 9 < 8, "Married-civ-spouse", "Married-spouse-absent")
     dataset = open_data(table(2).append_column("status", [names]))
     axes = panel(draw_marginals(compared(dataset)), "status")
     assert [t.get_text() for t in axes.texts] == ["Married-civ-s…", "Married-spouse-absent"]

@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from caudal.base import Normal
 from caudal.bijections import Scale
 from caudal.flow import Flow
 from caudal.recipes import MAF
+from caudal.training import progress
 from caudal.training.fit import fit
 from caudal.training.options import Training
 from caudal.training.progress import RichReporter
@@ -34,10 +36,26 @@ def told(recorder, **console):
 
 def test_one_plain_line_per_validation_where_there_is_no_terminal():
     lines = told(lambda reporter: reporter).splitlines()
-    assert len(lines) == 3
-    assert lines[1].startswith("step 8/12 (epoch 2): train ")
-    assert "bits/dim" in lines[1]
-    assert lines[1].endswith("rows/s")
+    assert len(lines) == 4
+    assert lines[0].startswith("12 steps of 50 rows, 3 passes over the data; a validation after ")
+    assert lines[2].startswith("step 8/12 (epoch 2): train ")
+    assert "bits/dim" in lines[2]
+    assert re.search(r"rows/s, [\d.]+ s left$", lines[2])
+    assert lines[3].endswith("rows/s")
+
+
+def test_a_line_every_fifteen_seconds_where_there_is_no_terminal(monkeypatch):
+    now = 0.0
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now)
+    out = io.StringIO()
+    reporter = RichReporter(Console(file=out, width=100))
+    reporter.start(progress.Plan(100, 0, 50, 4, 50))
+    for step in range(1, 5):
+        now = 8.0 * step
+        reporter.step(step, 1.0)
+    lines = out.getvalue().splitlines()
+    assert [line.split(":")[0] for line in lines[1:]] == ["step 2/100", "step 4/100"]
+    assert lines[1].endswith("train 1.0000 nats, 13 min 4 s left")
 
 
 def test_a_bar_on_a_terminal():

@@ -133,7 +133,7 @@ def read_options(words: list[str]) -> tuple[TrainOptions[Any, Any], Settings]:
     seen = peek(typed, "config", "preset", "size", "out", "data", *LENGTHS)
     file = _config_file(seen, typed)
     config = {} if file is None else _read_config(file)
-    if "--resume" in typed and file is None:
+    if name is None and "--resume" in typed and file is None:
         raise _nothing_to_resume(seen["out"])
     auto = name == AUTO or not (name or config)
     name = usual_recipe(seen["data"]) if auto else name or config["recipe"]
