@@ -37,6 +37,9 @@ if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
 
+_LATE = 1.1  # of its time, after which training ends on a machine that became slower
+
+
 @dataclass(frozen=True)
 class Fitted:
     """The result of training.
@@ -129,12 +132,11 @@ def fit(
                 reporter.note(line)
             position = _begin(engine, train, state)
             validator = Validator(engine, train, valid)
-            training, seconds = _planned(engine, train, validator, position, budget, reporter)
+            training, ahead = _planned(engine, train, validator, position, budget, reporter)
             keeper.begin(training)
             history = keeper.history(position.step) if state else []
             if state:
                 keeper.keep_best(engine.flow, position)
-            ahead = Ahead(seconds, budget.end if budget else None)
             start = (position, history, watch, ahead)
             ended = Trainer(engine, train, validator, keeper, reporter, stop, *start).run()
     except Interrupted:
@@ -192,15 +194,15 @@ def _planned(
     position: Position,
     budget: Budget | None,
     reporter: Reporter,
-) -> tuple[Training, float | None]:
-    """The options with the steps that fit the budget, and how long these will take.
+) -> tuple[Training, Ahead]:
+    """The options with the steps that fit the budget, and the time ahead.
 
     It is measured only where someone is told, or where there is a budget.
     """
     training = engine.training
     if budget is None and isinstance(reporter, Silent):
-        return training, None
-    seconds = budget.end - time.monotonic() if budget else 0.0
+        return training, Ahead()
+    end, seconds = None, budget.end - time.monotonic() if budget else 0.0
     speed = measure(engine, train, validator, probe_seconds(seconds))
     if budget is not None:
         seconds = budget.end - time.monotonic()
@@ -208,9 +210,11 @@ def _planned(
             seconds -= budget.afterwards(speed.row, seconds)
         training = plan(training, speed, train, validator.valid, seconds, position.step)
         training = engine.fabric.broadcast(training)
+        end = time.monotonic() + _LATE * max(seconds, 0.0)
     engine.follow(training, train.n_rows)
     validator.rows = training.validate_rows
-    return training, seconds_of(training, speed, train, validator.valid, position.step)
+    ahead = seconds_of(training, speed, train, validator.valid, position.step)
+    return training, Ahead(ahead, end)
 
 
 def _with_full_batches(training: Training, rows: int) -> Training:

@@ -33,8 +33,8 @@ class Ahead:
 
     Attributes:
         seconds: that the steps will take.
-        end: when the whole job should be over, by `time.monotonic`; training ends then at the
-            latest, should the machine have become slower.
+        end: by `time.monotonic`, when training ends at the latest, should the machine have become
+            slower.
     """
 
     seconds: float | None = None
