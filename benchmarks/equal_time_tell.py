@@ -79,10 +79,10 @@ class Row(NamedTuple):
     def verdict(self) -> str:
         if self.peer is None:
             return ""
+        if math.isnan(self.error) and not math.isnan(self.ahead):
+            return "first, of one seed" if self.ahead > 0 else "**not first, of one seed**"
         if math.isnan(self.ahead) or self.ahead < -2 * self.error:
             return "**behind**"
-        if math.isnan(self.error):
-            return "one seed"
         return "ahead" if self.ahead > 2 * self.error else "equal"
 
     def cells(self) -> list[str]:
@@ -146,7 +146,11 @@ def _lost(found: dict[float, list[Row]]) -> list[str]:
     ]
     judged = [row for lines in found.values() for row in lines if row.peer]
     won = sum(row.verdict == "ahead" for row in judged)
-    text = [f"caudal is ahead of every peer in {won} of {len(judged)} cells.", ""]
+    first = sum(row.verdict == "first, of one seed" for row in judged)
+    single = sum("one seed" in row.verdict for row in judged)
+    text = [f"caudal is ahead of every peer in {won} of {len(judged) - single} cells."]
+    text += [f"{single} more have one seed, and no error: in {first} of them it is first."]
+    text.append("")
     text += ["It is behind a peer here:", "", *lost, ""] if lost else ["It is behind in none.", ""]
     if below:
         text += ["It is behind a classical baseline here:", "", *below, ""]
