@@ -133,7 +133,7 @@ def _lost(found: dict[float, list[Row]]) -> list[str]:
         f"{row.unit}"
         for budget, lines in found.items()
         for row in lines
-        if row.verdict == "**behind**"
+        if row.verdict.startswith("**")
     ]
     below = [
         f"- {row.data}, {budget:g} s: {name} by {ours - theirs:.3f} {row.unit}"
@@ -148,8 +148,11 @@ def _lost(found: dict[float, list[Row]]) -> list[str]:
     won = sum(row.verdict == "ahead" for row in judged)
     first = sum(row.verdict == "first, of one seed" for row in judged)
     single = sum("one seed" in row.verdict for row in judged)
-    text = [f"caudal is ahead of every peer in {won} of {len(judged) - single} cells."]
-    text += [f"{single} more have one seed, and no error: in {first} of them it is first."]
+    text = []
+    if len(judged) > single:
+        text.append(f"caudal is ahead of every peer in {won} of {len(judged) - single} cells.")
+    if single:
+        text.append(f"{single} cells have one seed, and no error: it is first in {first} of them.")
     text.append("")
     text += ["It is behind a peer here:", "", *lost, ""] if lost else ["It is behind in none.", ""]
     if below:
