@@ -16,6 +16,7 @@ from caudal.cli import main
 from caudal.training.trainer import Trainer
 from image_files import fill
 
+FIXTURES = Path(__file__).parent / "fixtures"
 SMALL = ("--layers", "2", "--hidden", "8", "--steps", "6", "--batch-size", "64")
 QUICK = (*SMALL, "--no-report")
 COLUMNS = ["age", "height", "city", "income"]

@@ -10,6 +10,7 @@ import torch
 
 import caudal as library
 from command_line import (
+    FIXTURES,
     QUICK,
     caudal,
     dropping_run,
@@ -125,14 +126,18 @@ def test_rows_outside_the_support_make_the_mean_minus_infinity(capsys):
     assert "Gaussian, 18 finite rows" in said
 
 
+EARLY = FIXTURES / "table_teacher"
+"""A run on two continuous columns whose tails are the noise's, and fall too fast for floats."""
+
+
 def test_far_rows_are_not_said_to_be_outside_for_sure(capsys):
-    path = folder() / "far.npy"
-    np.save(path, np.array([[0.1, 0.2], [1e30, 0.0]]))
-    result = evaluated(capsys, exact_run(), "--data", path)
+    path = folder() / "far.csv"
+    path.write_text("x,y\n0.1,0.2\n1e30,0\n", encoding="utf-8")
+    result = evaluated(capsys, EARLY, "--data", path)
     assert result["rows_outside"] == 1
     assert result["log_prob"] is result["two_se"] is result["gain_two_se"] is None
     assert math.isfinite(result["gaussian_log_prob_inside"])
-    assert caudal("eval", exact_run(), "--data", path) == 0
+    assert caudal("eval", EARLY, "--data", path) == 0
     said = capsys.readouterr().out
     assert "too far from the data for the flow's precision" in said
     assert "nan" not in said
@@ -148,13 +153,28 @@ def test_one_row_has_no_standard_error(capsys):
     assert "nan" not in capsys.readouterr().out
 
 
-def test_no_row_inside(capsys):
-    path = folder() / "far_alone.npy"
-    np.save(path, np.array([[1e30, 0.0]]))
+def test_tails_of_fitted_columns_hold_the_farthest_rows(capsys):
+    path = folder() / "far.npy"
+    np.save(path, np.array([[1e30, 0.0], [3e38, -3e38]]))
     result = evaluated(capsys, exact_run(), "--data", path)
+    assert result["rows_outside"] == 0
+    assert -1000 < result["log_prob"] < -100
+
+
+@pytest.mark.parametrize(
+    ("run", "row"),
+    [(lambda: EARLY, "x,y\n1e30,0"), (people_run, "age,height,city,income\n31,1.7,Bari,-5")],
+    ids=["far", "outside the support"],
+)
+def test_no_row_inside(run, row, capsys):
+    path = folder() / "alone.csv"
+    path.write_text(row + "\n", encoding="utf-8")
+    result = evaluated(capsys, run(), "--data", path)
     assert result["log_prob_inside"] is result["gain"] is None
-    assert caudal("eval", exact_run(), "--data", path) == 0
-    assert "finite rows" not in capsys.readouterr().out
+    assert caudal("eval", run(), "--data", path) == 0
+    said = capsys.readouterr().out
+    assert "finite rows" not in said
+    assert "nan" not in said
 
 
 def test_bits_per_column_of_bounded_integers(capsys, tmp_path):

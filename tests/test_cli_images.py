@@ -263,8 +263,9 @@ def test_score_writes_names_and_bits(capsys, tmp_path):
     out = tmp_path / "scored.csv"
     assert caudal("score", image_run(), "--data", shapes_folder(), "--out", out) == 0
     table = pa_csv.read_csv(out)
-    assert table.column_names == ["image", "log_prob", "bits_per_dim"]
+    assert table.column_names == ["image", "log_prob", "log_prob_se", "bits_per_dim"]
     assert table.num_rows == 60
+    assert (table["log_prob_se"].to_numpy() > 0).all()
     assert set(table["image"].to_pylist()) >= {"bar/1.png", "square/2.png"}
     nats, bits = (table[name].to_numpy() for name in ("log_prob", "bits_per_dim"))
     np.testing.assert_allclose(bits, -nats / (64 * np.log(2)), rtol=1e-5)
@@ -276,7 +277,7 @@ def test_score_writes_names_and_bits(capsys, tmp_path):
     assert caudal("score", *words) == 0
     assert json.loads(capsys.readouterr().out)["rows"] == 60
     table = pa_csv.read_csv(tmp_path / "with.csv")
-    assert table.column_names == ["image", "class", "log_prob", "bits_per_dim"]
+    assert table.column_names == ["image", "class", "log_prob", "log_prob_se", "bits_per_dim"]
     for name, kind in zip(table["image"].to_pylist(), table["class"].to_pylist(), strict=True):
         assert name.startswith(f"{kind}/")
 
@@ -285,7 +286,7 @@ def test_scores_are_those_of_the_evaluation(capsys, tmp_path):
     images, labels = shapes()
     test = tmp_path / "test.npy"
     np.save(test, images[:10])
-    words = ("--data", test, "--out", tmp_path / "s.csv")
+    words = ("--data", test, "--out", tmp_path / "s.csv", "--draws", 1)
     assert caudal("score", image_run(), *words) == 0
     mean = pa_csv.read_csv(tmp_path / "s.csv")["bits_per_dim"].to_numpy().mean()
     capsys.readouterr()
@@ -404,7 +405,7 @@ def test_a_context_comes_from_names_or_a_table(source, named, capsys, tmp_path):
     assert np.load(tmp_path / "x.npz")["labels"].tolist() == [value] * 4
     assert caudal("score", run, "--data", data, "--out", tmp_path / "s.csv") == 0
     table = pa_csv.read_csv(tmp_path / "s.csv")
-    assert table.column_names == ["image", column, "log_prob", "bits_per_dim"]
+    assert table.column_names == ["image", column, "log_prob", "log_prob_se", "bits_per_dim"]
     for name, kind in zip(table["image"].to_pylist(), table[column].to_pylist(), strict=True):
         assert (kind == value) == name.startswith("square_")
     assert table.num_rows == 60

@@ -41,8 +41,10 @@ def test_a_table(name, tmp_path, capsys):
     assert found["kind"] == "lower bound"  # its log-det is exact: few columns
     assert "estimate_std" not in found
     scored, drawn = tmp_path / "scored.csv", tmp_path / "drawn.parquet"
-    assert caudal("score", out, "--data", people_csv(), "--out", scored) == 0
-    assert "log_prob_se" not in pa_csv.read_csv(scored).column_names
+    score = result(capsys, "score", out, "--data", people_csv(), "--out", scored, "--draws", 4)
+    assert score["kind"] == "lower bound"
+    # Of the noise between steps alone, over four draws.
+    assert score["log_prob_se"] == pytest.approx(found["noise_std"] / 2, rel=0.5)
     assert caudal("sample", out, "-n", 50, "--given", "city=Bari", "--out", drawn) == 0
     rows = pq.read_table(drawn)
     assert rows.num_rows == 50
@@ -66,9 +68,10 @@ def test_images(name, tmp_path, capsys):
         assert found["estimate_std"] > 0
         assert ("bias_bound" in found) == (name == "iresnet")
     scored = tmp_path / "scored.csv"
-    assert caudal("score", out, "--data", images, "--out", scored) == 0
-    table = pa_csv.read_csv(scored)
-    assert ("log_prob_se" in table.column_names) == (KINDS[name] is not None)
+    score = result(capsys, "score", out, "--data", images, "--out", scored)
+    assert f"{score['kind']} (uniform dequantisation)" == found["kind"]
+    assert ("bias_bound" in score) == (name == "iresnet")
+    assert (pa_csv.read_csv(scored)["log_prob_se"].to_numpy() > 0).all()
     assert caudal("sample", out, "-n", 6, "--out", tmp_path / "s.png") == 0
     assert caudal("interpolate", out, "-n", 3, "--out", tmp_path / "m.png") == 0
     said = capsys.readouterr().out

@@ -261,7 +261,7 @@ def test_batches_do_not_share_estimates():
     flow = table_flow("unbiased", COUNTS)
     gaussian = Gaussian.fit(flow, table_rows())
     batch = next(table_rows(400).ordered(400))
-    first, second = (scores[:, 0] for scores in _scores(flow, [batch, batch], gaussian, 1, 0))
+    first, second = (scores[:, 0] for scores in _scores(flow, [batch] * 2, gaussian, None, 1, 0))
     repeats = Repeats()
     for scores in (first, second):
         again = row_noise(flow, 0, repeat=repeats.of(batch.x))
@@ -353,8 +353,8 @@ def noisy(monkeypatch):
     monkeypatch.setitem(REGISTERED, "noisy", NoisyRecipe)
 
 
-def noisy_run(out, data, *words, kind="unbiased"):
-    quick = ("--steps", 2, "--batch-size", 16, "--kind", kind, "--std", STD)
+def noisy_run(out, data, *words, kind="unbiased", std=STD):
+    quick = ("--steps", 2, "--batch-size", 16, "--kind", kind, "--std", std)
     assert caudal("train", "noisy", "--data", data, "--out", out, *quick, *words) == 0
     return out
 
@@ -414,7 +414,8 @@ def test_rows_outside_have_no_error(capsys, tmp_path):
 
 @pytest.mark.usefixtures("noisy")
 def test_scores_of_images_have_one_too(capsys, tmp_path):
-    run = noisy_run(tmp_path / "run", shapes_file(), "--context", "class")
+    std = 20.0  # far more than the noise between steps, which is in the errors too
+    run = noisy_run(tmp_path / "run", shapes_file(), "--context", "class", std=std)
     sentence = "The log-det is an unbiased estimate: drawn again, it moves one image by ±"
     assert sentence in capsys.readouterr().out
     assert sentence in (run / "report.html").read_text("utf-8")
@@ -425,7 +426,7 @@ def test_scores_of_images_have_one_too(capsys, tmp_path):
     columns = ["image", "class", "log_prob", "log_prob_se", "bits_per_dim"]
     assert table.column_names == columns
     errors = table["log_prob_se"].to_numpy()
-    assert STD / 2 < np.sqrt(np.mean(errors**2)) < 2 * STD
+    assert std / 2 < np.sqrt(np.mean(errors**2)) < 0.7 * std  # of four draws, stratified
     assert result["log_prob_se"] == pytest.approx(errors.mean())
     assert result["kind"] == "unbiased estimate of a lower bound"
     assert "bias_bound" not in result

@@ -17,8 +17,9 @@ from caudal.report import (
     evaluate,
     write_report,
 )
+from caudal.report.film import folder_of
 from caudal.report.images.checks import draw_values
-from caudal.report.images.filmstrip import draw_filmstrip, folder_of, spread, steps_in
+from caudal.report.images.filmstrip import draw_filmstrip, spread, steps_in
 from caudal.report.images.tiles import Panel, across, draw_panels
 from caudal.report.page import to_png
 from caudal.report.style import house_style

@@ -1,6 +1,5 @@
 """What training does with images: flips, bounded memory, decay, and a look on the way."""
 
-import numpy as np
 import pytest
 import torch
 
@@ -162,13 +161,19 @@ def test_weight_normalised_matrices_decay_by_their_gain():
     assert {name for name in names.values() if name.endswith("bias")} <= others
 
 
-def test_a_validation_of_many_images_is_within_memory():
+@pytest.mark.parametrize(("side", "tails"), [(32, (1 << 20) // (3 * 32 * 32)), (64, 256)])
+def test_a_validation_of_many_images_is_within_memory(side, tails):
+    """Of few rows the share in tails would be a rough one, so at least 256 of them are taken."""
+
     class Engineless:
         training = Training()
         like = torch.zeros(())
+        flow = torch.nn.Identity()
 
-    large = Rows(torch.zeros(600, 3, 64, 64, dtype=torch.uint8))
+    elements = 3 * side * side
+    large = Rows(torch.zeros(1400, 3, side, side, dtype=torch.uint8))
     validator = Validator(Engineless(), large, large)
-    assert len(validator._tails.x) == (1 << 22) // (3 * 64 * 64)
-    assert validator._batch_size * 3 * 64 * 64 <= 1 << 20
-    assert np.prod(validator._calibration.x.shape) <= 1 << 24
+    assert len(validator._tails.x) == tails
+    assert validator.batch_size == (1 << 20) // elements
+    assert len(validator._calibration.x) == min(1400, (1 << 24) // elements)
+    assert len(validator._precise.x) <= (1 << 18) // elements

@@ -13,6 +13,7 @@ from caudal.modality import assemble
 from caudal.recipes import NSF
 from caudal.report.items import noise, place
 from caudal.training.rows import initial_rows
+from caudal.training.seeds import own_randomness, seed_all
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,11 @@ class Copula:
     @torch.no_grad()
     def fit(cls, flow: Flow, source: Source, schema: TableSchema, seed: int = 0) -> Self:
         """The copula of the training rows, on the device and in the precision of the flow."""
-        fitted = assemble(NSF(layers=0), replace(schema, marginals="fitted")).to(flow.base.like)
+        device = flow.base.like.device
+        with own_randomness(device):  # the recipe draws an order of the columns
+            seed_all(seed, device)
+            fitted = assemble(NSF(layers=0), replace(schema, marginals="fitted"))
+        fitted = fitted.to(flow.base.like)
         rows = place(fitted, initial_rows(source, seed, fitted))
         initialize(fitted, *rows, noise(fitted, seed))
         what = "fitted distributions of the columns, and their correlation"
