@@ -162,8 +162,12 @@ class Table(OneShape):
     # --- flows ----------------------------------------------------------------------------------
 
     def training(self, recipe: type[Recipe]) -> Mapping[str, Any]:
-        """Splines of marginals that are normal already bear a larger rate."""
-        return {"lr": 3e-3} if issubclass(recipe, SplineRecipe) else {}
+        """Splines of marginals that are normal already bear a larger rate.
+
+        Gradients are 10 to 300 long: a limit that acts in every step would be a rate of its own.
+        """
+        rate = {"lr": 3e-3} if issubclass(recipe, SplineRecipe) else {}
+        return {"clip": 100.0, **rate}
 
     def size(self, dataset: Dataset, minutes: float | None) -> str | None:
         """By the rows: few teach a small net alone; many, and half an hour, a large one.
