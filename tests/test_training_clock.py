@@ -175,6 +175,10 @@ def test_the_size_follows_from_the_data_but_for_what_was_given():
 def test_a_recipe_without_sizes_says_so(capsys):
     words = ("train", "nice", "--data", people_csv(), "--size", "large", "--out", folder() / "no")
     assert "nice has no sizes" in refused(capsys, *words)
+    words = ("train", "nsf", "--data", people_csv(), "--size", "small", "--preset", "power")
+    assert "--size small and --preset power: choose one" in refused(capsys, *words)
+    with pytest.raises(InputError, match="`size` smal: did you mean 'small'"):
+        caudal.train(data=people(60), steps=1, size="smal")
     with pytest.raises(InputError, match="`data` is missing"):
         caudal.train("nsf")
 

@@ -19,6 +19,7 @@ from caudal.model.settings import (
     LENGTHS,
     Settings,
     by_length,
+    check_one_size,
     is_path,
     of_length,
     preset_values,
@@ -93,6 +94,9 @@ class TrainOptions(Generic[Data, AnyRecipe]):
     """A configuration of the recipe's paper; options that are given override it."""
     config: str | None = None
     """A file of options as a run's config.yaml holds them; flags override it."""
+
+    def __post_init__(self) -> None:
+        check_one_size(self.size, self.preset)
 
 
 def run(words: list[str]) -> int:

@@ -220,7 +220,8 @@ def _bad_value(match: re.Match[str]) -> str:
 
 
 def _bad_choice(match: re.Match[str]) -> str:
-    choices = match[3].replace("'", "").strip(",")
+    names = match[3].replace("'", "").strip(",").split(", ")
+    choices = ", ".join(name for name in names if name != "None")
     return f"{match[2]} {match[1]}: choose one of {choices}"
 
 

@@ -122,6 +122,16 @@ def of_length(values: Mapping[str, Any]) -> dict[str, Any]:
     return {name: None for name in ("steps", "minutes") if given and name not in given}
 
 
+def check_one_size(size: str | None, preset: str | None) -> None:
+    """Refuses a size beside a paper's configuration, which has its own.
+
+    Raises:
+        InputError: both are given.
+    """
+    if size is not None and preset is not None:
+        raise InputError(f"`size` {size} and `preset` {preset}: choose one of them")
+
+
 def suited(settings: Settings, dataset: Any) -> Settings:
     """The settings with what nobody chose chosen for the data: the recipe, and its size.
 

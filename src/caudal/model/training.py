@@ -76,6 +76,7 @@ def train(
             f"`preset` {preset} sets the fields of the recipe, and so does an instance of "
             f"{type(recipe).__name__}: give {name!r} with the preset, or leave the preset out"
         )
+    options_of_run.check_one_size(options.get("size"), preset)
     options = {**options_of_run.by_length(options), "data": data}
     values = {**options_of_run.preset_values(name, preset, kind), **options}
     if resume and out is not None and Run(out).config_path.exists():

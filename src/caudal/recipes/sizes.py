@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from caudal.errors import InputError
+from caudal.names import near
 
 Size = Literal["small", "medium", "large", "paper"]
 """The names of the sizes."""
@@ -52,10 +53,12 @@ def size_of(recipe: str, size: str) -> Mapping[str, Any]:
     """The fields of a recipe in one of its sizes, and options of training.
 
     Raises:
-        InputError: the recipe has one size alone, that of its fields.
+        InputError: there is no such size, or the recipe has one alone, that of its fields.
     """
     if recipe not in SIZES:
         raise InputError(
             f"`size` {size}: {recipe} has no sizes, {', '.join(SIZES)} do: set its own fields"
         )
+    if size not in SIZES[recipe]:
+        raise InputError(f"`size` {size}: {near(size, list(SIZES[recipe]))}")
     return SIZES[recipe][size]
