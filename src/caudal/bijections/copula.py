@@ -217,7 +217,7 @@ def _towards(eye: Tensor, correlation: Tensor, share: float) -> Tensor:
 
 
 def _log_density(products: Tensor, n: int, correlation: Tensor) -> float:
-    """Of n rows with these sums of products, under a normal; -inf if that is singular."""
+    """The log-density of n rows with these sums of products under a normal; -inf if singular."""
     eye = torch.eye(len(products), dtype=products.dtype, device=products.device)
     factor, failed = torch.linalg.cholesky_ex(correlation + _RIDGE * eye)
     if failed:

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -154,6 +154,7 @@ def distill_with(
         run=run,
         reporter=voice.reporter(schema, "", None) or Notes(voice),
     )
+    config = replace(settings, training=fitted.training).config(teacher)
     model = type(teacher)(
         fitted.flow.to(teacher.flow.base.like),
         recipe,
