@@ -23,7 +23,7 @@ Item = TypeVar("Item")
 _WHY = {
     "steps": "all steps done",
     "patience": "no gain for a while",
-    "minutes": "the time was over, as the machine became slower",
+    "minutes": "the time was over before the last steps",
 }
 PLAIN_WIDTH = 120  # where there is no terminal to ask
 
