@@ -39,14 +39,19 @@ def cuts_of(reach: Sequence[int]) -> tuple[tuple[Block, ...], ...]:
 def staircase_product(layer: "MaskedLinear", x: Tensor) -> Tensor | None:
     """(W * mask) x + b block by block, x (inputs, B); None where one plain product is better.
 
-    Compilers fuse the mask themselves and do not take `out=`; autocast mixes dtypes.
+    A compiled graph calls it as one operation of its own. An exported graph must run without
+    caudal, and has the plain product; autocast mixes dtypes.
     """
-    if torch.compiler.is_compiling() or torch.is_autocast_enabled(x.device.type):
+    if torch.compiler.is_exporting() or torch.is_autocast_enabled(x.device.type):
         return None
     blocks = _blocks(layer, x.shape[1])
     if len(blocks) == 1:
         return None
-    y: Tensor = _Staircase.apply(x, layer.weight, layer.bias, layer.mask, blocks)
+    tensors = x, layer.weight, layer.bias, layer.mask
+    if torch.compiler.is_compiling():
+        compiled: Tensor = _compiled(*tensors, [edge for block in blocks for edge in block])
+        return compiled
+    y: Tensor = _Staircase.apply(*tensors, blocks)
     return y
 
 
@@ -76,13 +81,9 @@ class _Staircase(torch.autograd.Function):
     def forward(
         ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, mask: Tensor, blocks: Sequence[Block]
     ) -> Tensor:
-        y = x.new_empty(weight.shape[0], x.shape[1])
-        for block in blocks:
-            part = _masked(weight, mask, block)
-            torch.mm(part, x[: block.edge], out=y[block.top : block.bottom])
         ctx.save_for_backward(x, weight, mask)
         ctx.blocks = blocks
-        return y.add_(bias.unsqueeze(1))
+        return _product(x, weight, bias, mask, blocks)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
@@ -90,16 +91,37 @@ class _Staircase(torch.autograd.Function):
         grad_bias = grad.sum(1)
         if torch.is_grad_enabled():  # for a second derivative: the plain formula has one
             return (weight * mask).t() @ grad, (grad @ x.t()) * mask, grad_bias, None, None
-        grad_x = torch.zeros_like(x) if ctx.needs_input_grad[0] else None
-        grad_weight = torch.zeros_like(weight)
-        for block in ctx.blocks:
-            top, bottom, full, edge = block
-            rows = grad[top:bottom]
-            if grad_x is not None:
-                grad_x[:edge].addmm_(_masked(weight, mask, block).t(), rows)
-            torch.mm(rows, x[:edge].t(), out=grad_weight[top:bottom, :edge])
-            grad_weight[top:bottom, full:edge].mul_(mask[top:bottom, full:edge])
+        grad_weight = _weight_gradient(grad, x, mask, ctx.blocks)
+        grad_x = None
+        if ctx.needs_input_grad[0]:
+            grad_x = _input_gradient(grad, weight, mask, ctx.blocks)
         return grad_x, grad_weight, grad_bias, None, None
+
+
+def _product(
+    x: Tensor, weight: Tensor, bias: Tensor, mask: Tensor, blocks: Sequence[Block]
+) -> Tensor:
+    y = x.new_empty(weight.shape[0], x.shape[1])
+    for block in blocks:
+        part = _masked(weight, mask, block)
+        torch.mm(part, x[: block.edge], out=y[block.top : block.bottom])
+    return y.add_(bias.unsqueeze(1))
+
+
+def _input_gradient(grad: Tensor, weight: Tensor, mask: Tensor, blocks: Sequence[Block]) -> Tensor:
+    grad_x = grad.new_zeros(weight.shape[1], grad.shape[1])
+    for block in blocks:
+        part = _masked(weight, mask, block)
+        grad_x[: block.edge].addmm_(part.t(), grad[block.top : block.bottom])
+    return grad_x
+
+
+def _weight_gradient(grad: Tensor, x: Tensor, mask: Tensor, blocks: Sequence[Block]) -> Tensor:
+    grad_weight = torch.zeros_like(mask)
+    for top, bottom, full, edge in blocks:
+        torch.mm(grad[top:bottom], x[:edge].t(), out=grad_weight[top:bottom, :edge])
+        grad_weight[top:bottom, full:edge].mul_(mask[top:bottom, full:edge])
+    return grad_weight
 
 
 def _masked(weight: Tensor, mask: Tensor, block: Block) -> Tensor:
@@ -111,3 +133,43 @@ def _masked(weight: Tensor, mask: Tensor, block: Block) -> Tensor:
     part = part.clone()
     part[:, full:].mul_(mask[top:bottom, full:edge])
     return part
+
+
+# What a compiler needs to know of them: that they are single operations, and what comes out.
+
+
+@torch.library.custom_op("caudal::staircase", mutates_args=())
+def _compiled(x: Tensor, weight: Tensor, bias: Tensor, mask: Tensor, edges: list[int]) -> Tensor:
+    return _product(x, weight, bias, mask, _as_blocks(edges))
+
+
+@torch.library.custom_op("caudal::staircase_input", mutates_args=())
+def _compiled_input(grad: Tensor, weight: Tensor, mask: Tensor, edges: list[int]) -> Tensor:
+    return _input_gradient(grad.contiguous(), weight, mask, _as_blocks(edges))
+
+
+@torch.library.custom_op("caudal::staircase_weight", mutates_args=())
+def _compiled_weight(grad: Tensor, x: Tensor, mask: Tensor, edges: list[int]) -> Tensor:
+    return _weight_gradient(grad.contiguous(), x, mask, _as_blocks(edges))
+
+
+def _as_blocks(edges: list[int]) -> list[Block]:
+    return [Block(*edges[i : i + 4]) for i in range(0, len(edges), 4)]
+
+
+def _remember(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    x, weight, _, mask, ctx.edges = inputs
+    ctx.save_for_backward(x, weight, mask)
+
+
+def _gradients(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    x, weight, mask = ctx.saved_tensors
+    grad_x = _compiled_input(grad, weight, mask, ctx.edges) if ctx.needs_input_grad[0] else None
+    grad_weight = _compiled_weight(grad, x, mask, ctx.edges)
+    return grad_x, grad_weight, grad.sum(1), None, None
+
+
+_compiled.register_fake(lambda x, weight, *_: x.new_empty(weight.shape[0], x.shape[1]))
+_compiled_input.register_fake(lambda grad, w, *_: grad.new_empty(w.shape[1], grad.shape[1]))
+_compiled_weight.register_fake(lambda grad, x, mask, _: torch.empty_like(mask))
+_compiled.register_autograd(_gradients, setup_context=_remember)
