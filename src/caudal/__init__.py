@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from caudal import numerics as numerics
     from caudal import recipes as recipes
     from caudal import report as report
+    from caudal import sklearn as sklearn
     from caudal import training as training
     from caudal.bijection import Bijection, Chain, Inverse
     from caudal.correction import corrected_sample
@@ -98,6 +99,7 @@ _MODULES = (
     "numerics",
     "recipes",
     "report",
+    "sklearn",
     "training",
     "weights",
 )

@@ -165,9 +165,10 @@ class Table(OneShape):
         """Splines of marginals that are normal already bear a larger rate.
 
         Gradients are 10 to 300 long: a limit that acts in every step would be a rate of its own.
+        An average of the weights bears the larger rate, and few rows are learned by heart later.
         """
-        rate = {"lr": 3e-3} if issubclass(recipe, SplineRecipe) else {}
-        return {"clip": 100.0, **rate}
+        rate = {"lr": 5e-3} if issubclass(recipe, SplineRecipe) else {}
+        return {"clip": 100.0, "ema": 0.98, **rate}
 
     def size(self, dataset: Dataset, minutes: float | None) -> str | None:
         """By the rows: few teach a small net alone; many, and half an hour, a large one.

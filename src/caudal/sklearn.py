@@ -1,0 +1,221 @@
+"""Flows as scikit-learn estimators, for its pipelines and searches: density, outliers, regression.
+
+Each is a thin coat over a `caudal.Model`, which stands in `model_` after `fit`. They take arrays,
+and DataFrames whose columns may hold text, dates and gaps, as `caudal.train` does.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Self
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator, DensityMixin, OutlierMixin, RegressorMixin
+from sklearn.utils.validation import (
+    check_consistent_length,
+    check_is_fitted,
+    column_or_1d,
+    validate_data,
+)
+
+from caudal.data import container_of
+from caudal.data.table.convert import Place, encode_table
+from caudal.data.table.frames import as_table
+from caudal.errors import InputError
+from caudal.model import Model, train
+
+_LEVELS = 100  # of quantiles, over which a mean is taken
+_TARGET = "target"
+
+
+class _Estimator(BaseEstimator):
+    """What the three share: their parameters, and how they train and check rows.
+
+    Args:
+        recipe: the name of a recipe, or a Recipe; "auto" is the usual one for tables.
+        minutes: that `fit` may take; it stops earlier where validation no longer gains.
+        steps: optimiser steps, instead of minutes.
+        size: of the flow: "small", "medium", "large" or "paper"; by rows and minutes if None.
+        seed: of the split into training and validation rows, and of training.
+        options: further options of `caudal.train`, such as {"layers": 3, "lr": 1e-3}.
+
+    Attributes:
+        model_: the trained `caudal.Model`.
+        n_features_in_: the number of columns.
+        feature_names_in_: their names, of a DataFrame.
+    """
+
+    def __init__(
+        self,
+        recipe: Any = "auto",
+        *,
+        minutes: float | None = None,
+        steps: int | None = None,
+        size: str | None = None,
+        seed: int = 0,
+        options: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.recipe = recipe
+        self.minutes = minutes
+        self.steps = steps
+        self.size = size
+        self.seed = seed
+        self.options = options
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.string = tags.input_tags.categorical = True
+        return tags
+
+    def _train(self, data: Any, **more: Any) -> Model:
+        """A model of a table, none of whose rows is kept for a test."""
+        chosen = {"minutes": self.minutes, "steps": self.steps, "size": self.size}
+        given = {name: value for name, value in chosen.items() if value is not None}
+        # Another table for the test, here the same rows, leaves them all to training.
+        usual = {"test": data, "report": False, "seed": self.seed, "split_seed": self.seed}
+        return train(self.recipe, data, **{**usual, **given, **more, **dict(self.options or {})})
+
+    def _rows(self, x: Any, *, fitting: bool = False) -> Any:
+        """The rows as `caudal.train` takes them: arrays of numbers, or a DataFrame as it is."""
+        if hasattr(x, "columns") and container_of(x) in ("pandas", "polars"):
+            validate_data(self, x, reset=fitting, skip_check_array=True)
+            return x
+        least = 2 if fitting else 1
+        return validate_data(self, x, reset=fitting, dtype=np.float64, ensure_min_samples=least)
+
+
+class FlowDensity(DensityMixin, _Estimator):
+    """The density of rows, by a normalizing flow.
+
+    >>> from caudal.sklearn import FlowDensity
+    >>> flow = FlowDensity(minutes=1)  # then flow.fit(X).score_samples(X), flow.sample(100)
+
+    `score` is the mean log-density, so that a `GridSearchCV` compares recipes and their options.
+    """
+
+    def fit(self, X: Any, y: Any = None) -> Self:  # noqa: N803
+        """Trains on rows X (N, D); y is ignored.
+
+        Raises:
+            InputError: the rows cannot be used, or an option.
+        """
+        self.model_ = self._train(self._rows(X, fitting=True))
+        return self
+
+    def score_samples(self, X: Any) -> np.ndarray:  # noqa: N803
+        """Log-densities of rows X (N, D), in nats, (N,)."""
+        check_is_fitted(self)
+        return np.asarray(self.model_.log_prob(self._rows(X), seed=self.seed))
+
+    def score(self, X: Any, y: Any = None) -> float:  # noqa: N803
+        """The mean log-density of rows X (N, D), in nats a row."""
+        return float(self.score_samples(X).mean())
+
+    def sample(self, n_samples: int = 1, random_state: int | None = None) -> Any:
+        """New rows, in the form that `fit` was given."""
+        check_is_fitted(self)
+        return self.model_.sample(
+            n_samples, seed=self.seed if random_state is None else random_state
+        )
+
+
+class FlowOutlier(OutlierMixin, FlowDensity):
+    """Rows whose density is low are outliers: `predict` gives -1 for them, and 1 for the others.
+
+    Args:
+        contamination: the share of the training rows that are below the threshold.
+
+    Attributes:
+        offset_: the threshold, in nats.
+    """
+
+    def __init__(
+        self,
+        recipe: Any = "auto",
+        *,
+        contamination: float = 0.1,
+        minutes: float | None = None,
+        steps: int | None = None,
+        size: str | None = None,
+        seed: int = 0,
+        options: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(
+            recipe, minutes=minutes, steps=steps, size=size, seed=seed, options=options
+        )
+        self.contamination = contamination
+
+    def fit(self, X: Any, y: Any = None) -> Self:  # noqa: N803
+        if not 0 < self.contamination <= 0.5:
+            raise InputError(f"`contamination` {self.contamination}: must be in (0, 0.5]")
+        super().fit(X)
+        self.offset_ = float(np.quantile(self.score_samples(X), self.contamination))
+        return self
+
+    def decision_function(self, X: Any) -> np.ndarray:  # noqa: N803
+        """Log-densities above the threshold, in nats, (N,); negative for outliers."""
+        return self.score_samples(X) - self.offset_
+
+    def predict(self, X: Any) -> np.ndarray:  # noqa: N803
+        """1 for inliers, -1 for outliers, (N,)."""
+        return np.where(self.decision_function(X) < 0, -1, 1)
+
+
+class FlowRegressor(RegressorMixin, _Estimator):
+    """The whole distribution of a number y given x: its mean, its quantiles, its density.
+
+    A flow of one column is monotone, so that the quantile of level q is the value that it makes of
+    the noise's quantile: exact, without drawing. `predict` is the mean over a hundred of them.
+    """
+
+    def fit(self, X: Any, y: Any) -> Self:  # noqa: N803
+        """Trains on rows X (N, C) and their numbers y (N,).
+
+        Raises:
+            InputError: the rows cannot be used, or an option.
+        """
+        if y is None:
+            raise ValueError("requires y to be passed, but the target y is None")
+        rows = self._rows(X, fitting=True)
+        target = column_or_1d(y, dtype=np.float64, warn=True)
+        if not np.isfinite(target).all():
+            raise InputError("`y`: Input contains NaN or infinity: leave those rows out")
+        check_consistent_length(rows, target)
+        table, self.target_ = as_table(rows), _TARGET
+        while self.target_ in table.column_names:
+            self.target_ += "_"
+        context = tuple(table.column_names)
+        table = table.append_column(self.target_, [target])
+        self.model_ = self._train(table, columns=(self.target_,), context=context)
+        return self
+
+    def predict(self, X: Any) -> np.ndarray:  # noqa: N803
+        """The mean of y given each row of X (N, C): (N,)."""
+        levels = (np.arange(_LEVELS) + 0.5) / _LEVELS
+        return self.predict_quantile(X, levels).mean(1)
+
+    def predict_quantile(self, X: Any, q: Any = 0.5) -> np.ndarray:  # noqa: N803
+        """Quantiles of y given each row of X (N, C), of level q or of several levels (Q,).
+
+        Returns:
+            (N,) for one level, (N, Q) for several.
+        """
+        check_is_fitted(self)
+        levels = np.atleast_1d(np.asarray(q, dtype=np.float64))
+        if not ((levels > 0) & (levels < 1)).all():
+            raise InputError(f"`q` {q}: levels lie between 0 and 1")
+        schema, flow = self.model_.schema, self.model_.flow
+        values = encode_table(schema.context, as_table(self._rows(X)), Place("X"))
+        context = torch.from_numpy(values).to(flow.base.like)
+        noise = torch.special.ndtri(torch.from_numpy(levels)).to(context)
+        with torch.no_grad():
+            found = [flow.decode(z.expand(len(context), 1), context) for z in noise]
+        columns = [schema.decode(y)[self.target_].to_numpy() for y in found]
+        return columns[0] if np.ndim(q) == 0 else np.stack(columns, 1)
+
+    def log_prob(self, X: Any, y: Any) -> np.ndarray:  # noqa: N803
+        """The log-density of each number y (N,) given its row of X (N, C), in nats, (N,)."""
+        check_is_fitted(self)
+        table = as_table(self._rows(X)).append_column(
+            self.target_, [np.asarray(y, dtype=np.float64)]
+        )
+        return np.asarray(self.model_.log_prob(table, seed=self.seed))

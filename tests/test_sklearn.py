@@ -1,0 +1,82 @@
+"""The estimators of scikit-learn: its own checks, and the model's numbers."""
+
+import pickle
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.linear_model import LinearRegression
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from caudal import InputError
+from caudal.sklearn import FlowDensity, FlowOutlier, FlowRegressor
+
+TINY = {"layers": 1, "hidden": 4}
+SINGLE = {"check_methods_subset_invariance": "scores are float32: 2e-7 hang on the batch"}
+
+
+@pytest.fixture(scope="module")
+def rows():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(400, 2))
+    return x, 2 * x[:, 0] + rng.normal(size=400)
+
+
+@pytest.fixture(scope="module")
+def regressor(rows):
+    return FlowRegressor(steps=60, size="small", options={"lr": 5e-3}).fit(*rows)
+
+
+@parametrize_with_checks(
+    [FlowDensity(steps=1, options=TINY)], expected_failed_checks=lambda _: SINGLE
+)
+def test_scikit_learn_finds_nothing_wrong(estimator, check):
+    check(estimator)
+
+
+def test_a_pipeline_and_a_search_take_it_and_it_is_pickled(rows):
+    flow = make_pipeline(StandardScaler(), FlowDensity("maf", steps=1))
+    search = GridSearchCV(flow, {"flowdensity__size": ["small", "medium"]}, cv=2).fit(rows[0])
+    best = search.best_estimator_
+    kept = pickle.loads(pickle.dumps(best))
+    np.testing.assert_array_equal(kept.score_samples(rows[0]), best.score_samples(rows[0]))
+
+
+def test_a_frame_keeps_its_text_and_its_names():
+    frame = pd.DataFrame({"word": ["a", "b", "a", "c"] * 20, "size": np.arange(80) % 7 + 0.5})
+    flow = FlowDensity(steps=1, options=TINY).fit(frame)
+    assert list(flow.feature_names_in_) == ["word", "size"]
+    drawn = flow.sample(5)
+    assert list(drawn.columns) == ["word", "size"]
+    assert set(drawn["word"]) <= {"a", "b", "c"}
+    assert len(flow.score_samples(frame)) == 80
+    with pytest.raises(ValueError, match="feature names"):
+        flow.score_samples(frame.rename(columns={"size": "other"}))
+
+
+def test_outliers_are_the_share_that_was_asked_for(rows):
+    x = rows[0]
+    found = FlowOutlier(steps=1, options=TINY, contamination=0.05).fit(x)
+    assert (found.predict(x) == -1).mean() == pytest.approx(0.05, abs=0.005)
+    assert found.predict([[9.0, -9.0]]) == [-1]
+    with pytest.raises(InputError, match="`contamination` 0.9"):
+        FlowOutlier(contamination=0.9).fit(x)
+
+
+def test_a_regression_is_as_good_as_the_line_that_made_the_data(rows, regressor):
+    x, y = rows
+    assert regressor.score(x, y) > LinearRegression().fit(x, y).score(x, y) - 0.03
+    low, high = regressor.predict_quantile(x, [0.1, 0.9]).T
+    assert ((y > low) & (y < high)).mean() == pytest.approx(0.8, abs=0.06)
+
+
+def test_quantiles_and_densities_are_of_one_distribution(rows, regressor):
+    x = rows[0][:5]
+    below, middle, above = regressor.predict_quantile(x, [0.299, 0.3, 0.301]).T
+    density = 0.002 / (above - below)
+    np.testing.assert_allclose(regressor.log_prob(x, middle), np.log(density), atol=0.05)
+    with pytest.raises(InputError, match="between 0 and 1"):
+        regressor.predict_quantile(x, 1.0)
