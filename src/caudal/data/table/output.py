@@ -15,8 +15,8 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
 from caudal.data import dtypes
+from caudal.data.table.dialect import COMPRESSED
 from caudal.data.table.frames import column_array
-from caudal.data.table.text import COMPRESSED
 from caudal.data.writing import Opener, Writer
 from caudal.errors import InputError
 
