@@ -17,6 +17,7 @@ from caudal.data.table.declare import parse_types
 from caudal.data.table.dialect import Dialect
 from caudal.data.table.frames import is_numbered
 from caudal.data.table.guess import Summary, make_column, notes_on, summarize
+from caudal.data.table.output import TableWriter
 from caudal.data.table.rows import Loader, encode_rows
 from caudal.data.table.schema import TableSchema
 from caudal.data.table.survey import Stats, survey
@@ -258,7 +259,31 @@ class TableItems(Items):
         more = (f"dropped {dropped} rows with missing values",) if dropped else ()
         return (*self._table.notes, *more)
 
+    def beside_lines(self, writer: TableWriter) -> "TableItems":
+        if self._table.text is None or not writer.continues(self._table.text):
+            return self
+        return LinesItems(self._table, self._schema, self._drop, self._memory)
+
     def pieces(self) -> Iterator[Piece]:
         for chunk in self._table.chunks(self._table.names, rows=PIECE):
             rows, keep = encode_rows(self._schema, chunk, self.name, self._drop)
             yield Piece(chunk.table, Batch(*self._schema.split(rows)), keep)
+
+
+class LinesItems(TableItems):
+    """The rows of a text file, with their lines beside them as they stand in it.
+
+    They are one column, whose name is the line of the header.
+    """
+
+    def pieces(self) -> Iterator[Piece]:
+        assert self._table.text is not None
+        held = pa.chunked_array([], pa.large_string())
+        lines = self._table.text.lines()
+        for piece in super().pieces():
+            n = piece.beside.num_rows
+            while len(held) < n:
+                held = pa.chunked_array([*held.chunks, *next(lines).chunks])
+            beside = pa.table([held.slice(0, n)], names=[self._table.text.header])
+            held = held.slice(n)
+            yield piece._replace(beside=beside)

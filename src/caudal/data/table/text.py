@@ -114,10 +114,9 @@ class TextFile:
             foot += block.foot
             yield block
         if short:
-            rows = "1 row lacks" if short == 1 else f"{short} rows lack"
+            rows = "1 row lacks its" if short == 1 else f"{short} rows lack their"
             self.notes.append(
-                f"{self.name}: {rows} their last values, which are missing then (first in line "
-                f"{first})"
+                f"{self.name}: {rows} last values, which are then missing (first in line {first})"
             )
         if foot:
             rows = "1 row" if foot == 1 else f"{foot} rows"
