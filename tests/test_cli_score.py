@@ -1,6 +1,7 @@
 """`caudal score`: the user's rows as they were, and one column more."""
 
 import json
+import re
 
 import numpy as np
 import pyarrow as pa
@@ -162,3 +163,59 @@ def test_overwrite(tmp_path):
     words = ("--data", people_csv(), "--out", out, "--overwrite")
     assert caudal("score", people_run(), *words) == 0
     assert pa_csv.read_csv(out).num_rows == 400
+
+
+VERBATIM = {
+    "as it comes": b" age,height,city , income\n31,1.70, Bari,10\n 52,1.5, 'Lima' ,1e1\n",
+    "quotes": b'"age","height","city","income"\r\n"31","1.70","Bari","10"\r\n',
+    "semicolons": "\N{BYTE ORDER MARK}age;height;city;income\n31;1,70;Bari;10\n".encode(),
+    "latin-1": "age,height,city,income,é\n31,1.70,Bari,10,ü\n".encode("latin-1"),
+    "utf-16": "age\theight\tcity\tincome\n31\t1.70\tBari\t10\n".encode("utf-16"),
+    "lines within": b'age,height,city,income,\n31,1.70,Bari,10,"a\n\nb"\n\n32,1.70,Bari,10,None\n',
+    "blocks": b"age,height,city,income\n" + b"31,1.70,Bari,10\n" * 20,
+}
+
+
+@pytest.mark.parametrize("case", VERBATIM)
+def test_text_comes_back_byte_for_byte(tmp_path, monkeypatch, case):
+    content = VERBATIM[case].replace(b" 'Lima' ", b' "Bari"')
+    (tmp_path / "rows.csv").write_bytes(content)
+    monkeypatch.setattr("caudal.data.table.records.BLOCK", 64)
+    words = ("--data", tmp_path / "rows.csv", "--out", tmp_path / "out.csv")
+    assert caudal("score", people_run(), *words) == 0
+    result = (tmp_path / "out.csv").read_bytes()
+    encoding = {"latin-1": "latin-1", "utf-16": "utf-16"}.get(case, "utf-8-sig")
+    new, old = result.decode(encoding), content.decode(encoding)
+    scores = r"[;,\t](log_prob|-[\d.,]+)[;,\t](log_prob_se|[\d.,]+)(\r?\n)"
+    again = re.sub(scores, r"\3", new)
+    assert again == old.replace("\n\n3", "\n3")
+    assert again != new
+    assert result.startswith(content[:3])
+
+
+def test_rows_that_lack_values_keep_their_places(tmp_path):
+    (tmp_path / "rows.csv").write_text("age,height,city,income,m,n\n31,1.7,Bari,10\n")
+    words = ("--data", tmp_path / "rows.csv", "--out", tmp_path / "out.csv")
+    assert caudal("score", people_run(), *words) == 0
+    assert (tmp_path / "out.csv").read_text().splitlines()[1].startswith("31,1.7,Bari,10,,,-")
+
+
+def test_another_format_has_the_values_as_typed(tmp_path):
+    (tmp_path / "rows.csv").write_text("age;height;city;income;id\n31;1,70; Bari;10;007\n")
+    for suffix in ("tsv", "parquet"):
+        out = tmp_path / f"out.{suffix}"
+        assert caudal("score", people_run(), "--data", tmp_path / "rows.csv", "--out", out) == 0
+    start = "age\theight\tcity\tincome\tid\tlog_prob\tlog_prob_se\n31\t1.7\tBari\t10\t007\t-"
+    assert (tmp_path / "out.tsv").read_text().startswith(start)
+    assert pq.read_table(tmp_path / "out.parquet")["height"].to_pylist() == [1.7]
+
+
+def test_how_other_files_are_read_can_be_said(capsys, tmp_path):
+    content = "age;height;city;income\n31;1,70;Bari;-1\n32;1,80;Bari;10\n"
+    (tmp_path / "rows.csv").write_bytes(content.encode("cp500"))
+    words = ("--data", tmp_path / "rows.csv", "--out", tmp_path / "out.csv", "--encoding", "cp500")
+    words = (*words, "--na=-1", "--missing", "drop")
+    assert caudal("score", people_run(), *words) == 0
+    assert "1 rows with missing values have no log_prob" in capsys.readouterr().out
+    lines = (tmp_path / "out.csv").read_bytes().decode("cp500").splitlines()
+    assert lines[1] == "31;1,70;Bari;-1;;"

@@ -30,15 +30,42 @@ PARQUET = parquet(pa.table({"a": np.arange(999.0)}))
 NESTED = parquet(pa.table({"a": [1.5, 2.5], "l": [[1], [2]]}))
 DATES = parquet(pa.table({"a": [1.5, 2.5], "t": pa.array([1, 2], pa.timestamp("ms"))}))
 NULLS = parquet(pa.table({"a": [1.5, 2.5], "n": pa.array([None, None], pa.float64())}))
+TWICE = parquet(pa.table([[1.5, 2.5], [1, 2]], names=["a", "a"]))
 
 # name of the file: content, options, what the message says
 FILES = {
     "empty": ("t.csv", "", {}, "t.csv is empty"),
     "header only": ("t.csv", "a,b\n", {}, "t.csv has no rows"),
     "no rows": ("t.parquet", parquet(pa.table({"a": pa.array([], "f8")})), {}, "has no rows"),
-    "twice": ("t.csv", "a,a\n1,2\n3,4\n", {}, "the column 'a' twice: rename"),
-    "short line": ("t.csv", "a,b\n1,2\n3\n", {}, "t.csv, line 3: 1 values where.* has 2"),
-    "not UTF-8": ("t.csv", b"a,b\n1,\xff\n", {}, "line 2: not UTF-8"),
+    "twice": ("t.parquet", TWICE, {}, "the column 'a' twice: rename"),
+    "long line": (
+        "t.csv",
+        "a,b\n1,2\n3,4,5\n",
+        {},
+        "t.csv, line 3: 3 values for 2 columns: quote",
+    ),
+    "long line further on": (
+        "t.csv",
+        "# made\na,b\n" + "1,2\n\n" * 40 + '"3\n","4"\n5,6,7\n',
+        {},
+        "t.csv, line 85: 3 values for 2 columns: .* `delimiter`, or the `comment`",
+    ),
+    "wrong encoding": (
+        "t.csv",
+        "a,b\n1,\N{LATIN SMALL LETTER E WITH ACUTE}\n",
+        {"encoding": "ascii"},
+        "line 2: not ascii text: `encoding` names another",
+    ),
+    "open quote": (
+        "t.csv",
+        'a,b\n1,2\n3,"4\n5,6\n',
+        {},
+        "line 3: a quote opens a value that does",
+    ),
+    "blank file": ("t.csv", "\n \n\n", {}, "t.csv is empty"),
+    "no encoding": ("t.csv", GOOD, {"encoding": "utf-7b"}, "`encoding` utf-7b: unknown"),
+    "bytes to bytes": ("t.csv", GOOD, {"encoding": "base64"}, "`encoding` base64: unknown"),
+    "long delimiter": ("t.csv", GOOD, {"delimiter": "::"}, "`delimiter` '::': give one character"),
     "cut gzip": ("t.csv.gz", gzip.compress(GOOD.encode())[:-40], {}, "damaged or cut short"),
     "no gzip": ("t.csv.gz", GOOD, {}, "damaged or cut short"),
     "cut parquet": ("t.parquet", PARQUET[:-50], {}, "t.parquet cannot be read, it may be dam"),
@@ -77,7 +104,6 @@ FILES = {
         {},
         "column 'id' has more than 1000 different values",
     ),
-    "no name": ("t.csv", ",a\n0,1.5\n1,2.5\n2,9\n", {}, "a column has no name"),
     "no values": ("t.csv", "a,b\n1,\n3,\n", {"missing": "model"}, "column 'b' has no values"),
     "null column": ("t.parquet", NULLS, {"missing": "drop"}, "column 'n' has no values"),
     "all dropped": ("t.csv", "a,b\n1,\n,2\n", {"missing": "drop"}, "every row has a missing"),

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -75,6 +75,14 @@ class Items(ABC):
     names: Sequence[str] | None = None
     arrow: pa.Schema
     total: int
+
+    def beside_lines(self, writer: Any) -> "Items":
+        """These items, with the lines of their text file beside them if `writer` takes such.
+
+        Args:
+            writer: a `TableWriter`, to which the pieces will go.
+        """
+        return self
 
     @property
     @abstractmethod

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -27,6 +27,7 @@ from caudal.data import (
     open_rows,
 )
 from caudal.data.refusals import TABLES
+from caudal.data.table.dialect import Dialect
 from caudal.data.table.tables import FORMATS, finds_table
 from caudal.dequantization import TableDequantization
 from caudal.errors import InputError
@@ -58,7 +59,7 @@ _GAUSSIAN_ALONE = ("made", "maf", "iaf")
 
 
 @dataclass(frozen=True)
-class TableOptions:
+class _Rows:
     """Which rows and columns to learn."""
 
     data: str
@@ -87,8 +88,25 @@ class TableOptions:
 
 
 @dataclass(frozen=True)
-class TableReading:
-    """How other tables are read; there is nothing to choose."""
+class TableOptions(Dialect, _Rows):
+    """Which rows and columns to learn, and how text files write them."""
+
+    def __post_init__(self) -> None:
+        Dialect.__post_init__(self)
+        _Rows.__post_init__(self)
+
+
+@dataclass(frozen=True)
+class TableReading(Dialect):
+    """How other tables are read: as the table of the run was, unless told otherwise."""
+
+    missing: Literal["refuse", "drop"] | None = None
+    """What to do about missing values where the run has learned none: refuse them, or leave rows
+    with them without a score; if not given, as the run did."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_fields(self)
 
 
 @dataclass(frozen=True)
@@ -156,8 +174,13 @@ class Table(OneShape):
         options: Mapping[str, Any],
         voice: Voice,
     ) -> Items:
-        missing = "drop" if options.get("missing") == "drop" else "refuse"
-        return open_rows(data, schema, missing, chosen=bool(options.get("columns")))
+        missing = reading.missing or ("drop" if options.get("missing") == "drop" else "refuse")
+        names = [field.name for field in fields(Dialect)]
+        trained = Dialect(**{name: options[name] for name in names if name in options})
+        dialect = Dialect.of(reading).over(trained)
+        return open_rows(
+            data, schema, missing, chosen=bool(options.get("columns")), dialect=dialect
+        )
 
     # --- flows ----------------------------------------------------------------------------------
 

@@ -157,6 +157,7 @@ def score(
     items = model.open_all(data, reading)
     items.refuse_columns(columns_of(uncertain, schema.unit))
     writer.check(items.arrow)
+    items = items.beside_lines(writer)
     with writer:
         for piece, log_prob, error in scored(model, items, seed, draws):
             elements = piece.batch.x[0].numel() if len(piece.batch.x) else 1

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import pyarrow as pa
 
@@ -14,12 +14,14 @@ from caudal.data.schema import Column
 from caudal.data.source import Batch, Source
 from caudal.data.splits import check_fractions
 from caudal.data.table.declare import parse_types
+from caudal.data.table.dialect import Dialect
 from caudal.data.table.frames import is_numbered
 from caudal.data.table.guess import Summary, make_column, notes_on, summarize
+from caudal.data.table.output import TableWriter
 from caudal.data.table.rows import Loader, encode_rows
 from caudal.data.table.schema import TableSchema
 from caudal.data.table.survey import Stats, survey
-from caudal.data.table.tables import PIECE, Tables, find_built_in, open_table
+from caudal.data.table.tables import AS_FOUND, PIECE, Tables, find_built_in, open_table
 from caudal.errors import InputError
 from caudal.names import near
 
@@ -39,6 +41,11 @@ def open_data(
     seed: int = 0,
     schema: TableSchema | None = None,
     memory: int = 1 << 30,
+    encoding: str | None = None,
+    delimiter: str | None = None,
+    decimal: Literal[".", ","] | None = None,
+    comment: str | None = None,
+    na: Sequence[str] = (),
 ) -> Dataset[TableSchema, Source]:
     """Opens a table, finds out what its columns are, and splits its rows.
 
@@ -54,7 +61,13 @@ def open_data(
         split: shares of training, validation and test rows.
         seed: of the split.
         schema: of a finished run; then nothing is guessed and the table must fit it.
-        memory: bytes above which a Parquet file is streamed; other files are held in memory.
+        memory: bytes above which a table in a file is streamed; text that takes more is converted
+            to Parquet first.
+        encoding: of text files; found by looking if None, as the next three are.
+        delimiter: the character between their values, " " for any number of blanks.
+        decimal: "." or ",", which stands before their decimals.
+        comment: how their lines begin that are no rows.
+        na: marks of missing values in them, in place of the usual ones.
 
     Raises:
         InputError: the table cannot be used; the message has file, row, column and advice.
@@ -63,8 +76,11 @@ def open_data(
         raise InputError(f"`missing` {missing}: choose one of {', '.join(MISSING)}")
     fractions = check_fractions(split)
     texts = schema.text_names if schema else frozenset[str]()
-    main = open_table(data, texts)
-    others = [open_table(t, texts) if t is not None else None for t in (valid, test)]
+    dialect = Dialect(encoding, delimiter, decimal, comment, tuple(na))
+    main = open_table(data, texts, dialect, memory)
+    others = [
+        open_table(t, texts, dialect, memory) if t is not None else None for t in (valid, test)
+    ]
     tables = [main, *(table for table in others if table is not None)]
     notes = [note for table in tables for note in table.notes]
     summary: tuple[Summary, ...] = ()
@@ -161,17 +177,21 @@ def _with_own_types(
 
 
 def read_tables(
-    data: Any, batch_rows: int = PIECE, schema: TableSchema | None = None
+    data: Any,
+    batch_rows: int = PIECE,
+    schema: TableSchema | None = None,
+    dialect: Dialect = AS_FOUND,
 ) -> Iterator[pa.Table]:
     """All columns of a table in order, at most `batch_rows` rows at a time.
 
-    A Parquet file is streamed. With the schema of a run, columns that held text there stay text
-    here, even where a file of text makes them look like numbers.
+    A Parquet file is streamed, and text is read as `dialect` has it. With the schema of a run,
+    columns that held text there stay text here, even where a file of text makes them look like
+    numbers.
 
     Raises:
         InputError: before the first table, where there is no table to read.
     """
-    table = open_table(data, schema.text_names if schema else ())
+    table = open_table(data, schema.text_names if schema else (), dialect)
     return (chunk.table for chunk in table.chunks(table.names, rows=batch_rows))
 
 
@@ -181,6 +201,7 @@ def open_rows(
     missing: str = "refuse",
     memory: int = 1 << 30,
     chosen: bool = False,
+    dialect: Dialect = AS_FOUND,
 ) -> "TableItems":
     """All rows of a table, with all of its columns beside what the schema of a run encodes.
 
@@ -188,14 +209,15 @@ def open_rows(
         data: as for `open_data`.
         schema: of the run.
         missing: "drop" leaves rows out whose gaps no column allows; else they are refused.
-        memory: bytes above which a Parquet file is streamed.
+        memory: bytes above which a table in a file is streamed.
         chosen: whether the columns of the run were chosen among those of its table. If not, an
             array, whose columns have no names, must have as many as the schema.
+        dialect: how text files are written, as far as that is known.
 
     Raises:
         InputError: the table lacks columns of the schema, or an array has more.
     """
-    table = open_table(data, schema.text_names)
+    table = open_table(data, schema.text_names, dialect, memory)
     if table.unnamed and not chosen and _is_all_of_an_array(schema.names):
         check_width(table.name, len(table.names), "the model", len(schema.names))
     check_names(schema.names, table.names, table.name)
@@ -237,7 +259,31 @@ class TableItems(Items):
         more = (f"dropped {dropped} rows with missing values",) if dropped else ()
         return (*self._table.notes, *more)
 
+    def beside_lines(self, writer: TableWriter) -> "TableItems":
+        if self._table.text is None or not writer.continues(self._table.text):
+            return self
+        return LinesItems(self._table, self._schema, self._drop, self._memory)
+
     def pieces(self) -> Iterator[Piece]:
         for chunk in self._table.chunks(self._table.names, rows=PIECE):
             rows, keep = encode_rows(self._schema, chunk, self.name, self._drop)
             yield Piece(chunk.table, Batch(*self._schema.split(rows)), keep)
+
+
+class LinesItems(TableItems):
+    """The rows of a text file, with their lines beside them as they stand in it.
+
+    They are one column, whose name is the line of the header.
+    """
+
+    def pieces(self) -> Iterator[Piece]:
+        assert self._table.text is not None
+        held = pa.chunked_array([], pa.large_string())
+        lines = self._table.text.lines()
+        for piece in super().pieces():
+            n = piece.beside.num_rows
+            while len(held) < n:
+                held = pa.chunked_array([*held.chunks, *next(lines).chunks])
+            beside = pa.table([held.slice(0, n)], names=[self._table.text.header])
+            held = held.slice(n)
+            yield piece._replace(beside=beside)

@@ -1,8 +1,9 @@
 """Tables into files, piece by piece, each format as a context that yields a `write`."""
 
+import codecs
 import csv
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -15,8 +16,9 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
 from caudal.data import dtypes
+from caudal.data.table.dialect import COMPRESSED, text_suffix
 from caudal.data.table.frames import column_array
-from caudal.data.table.text import COMPRESSED
+from caudal.data.table.text import TextFile
 from caudal.data.writing import Opener, Writer
 from caudal.errors import InputError
 
@@ -50,6 +52,20 @@ class TableWriter(Writer):
         if suffix not in _TEXT:
             raise self._unknown()
         return partial(write_text, delimiter=_TEXT[suffix], compression=packed)
+
+    def continues(self, text: TextFile) -> bool:
+        """Whether lines of that text file can go into this one as they stand; then they will.
+
+        So it is where both have the same suffix, or the delimiter is usual for this one's. Tables
+        are then a column of lines, whose name is the header, and numbers to write behind them.
+        """
+        packed = COMPRESSED.get(self.path.suffix)
+        suffix = text_suffix(self.path)
+        usual = _TEXT.get(suffix)
+        if usual is None or (suffix != text.suffix and usual != text.dialect.delimiter):
+            return False
+        self._open = partial(write_lines, text=text, compression=packed)
+        return True
 
     def check(self, schema: pa.Schema) -> None:
         """Refuses columns that the format cannot hold, before there are rows."""
@@ -97,6 +113,42 @@ def write_text(path: Path, delimiter: str, compression: str | None) -> Iterator[
             pa_csv.write_csv(table, stream, options)
 
         yield write
+
+
+@contextmanager
+def write_lines(path: Path, text: TextFile, compression: str | None) -> Iterator[Write]:
+    """Lines of a text file with numbers behind them, written as that file is."""
+    dialect, end = text.dialect, text.layout.newline
+    delimiter = str(dialect.delimiter)
+    encoder = codecs.getincrementalencoder(str(dialect.encoding))()
+    with pa.output_stream(str(path), compression=compression) as stream:
+        begun = False
+
+        def put(lines: Iterable[str]) -> None:
+            joined = "".join(f"{line}\n" for line in lines).replace("\n", end)
+            stream.write(encoder.encode(joined))
+
+        def write(table: pa.Table) -> None:
+            nonlocal begun
+            if not begun:
+                put([delimiter.join(table.column_names)])
+                begun = True
+            numbers = [_digits(column, text) for column in table.columns[1:]]
+            columns = [table.column(0), *numbers]
+            between = pa.scalar(delimiter, pa.large_string())
+            put(pc.binary_join_element_wise(*columns, between).to_pylist())
+
+        yield write
+
+
+def _digits(numbers: pa.ChunkedArray, text: TextFile) -> pa.ChunkedArray:
+    """Numbers as a text file has them, an empty text where one is missing."""
+    digits = pc.fill_null(numbers.cast(pa.large_string()), "")
+    if text.dialect.decimal == ",":
+        digits = pc.replace_substring(digits, ".", ",")
+        if text.dialect.delimiter == ",":
+            digits = pc.replace_substring_regex(digits, "^(.+)$", r'"\1"')
+    return digits
 
 
 @contextmanager

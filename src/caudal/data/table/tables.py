@@ -1,10 +1,13 @@
 """Tables that are read chunk by chunk: in memory or a Parquet file, by name or from Python."""
 
 import os
+import shutil
+import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator, Sequence
 from itertools import accumulate
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,10 +17,14 @@ import torch
 
 from caudal.data.builtin import BuiltIn, built_in
 from caudal.data.refusals import BUILT_IN, TABLES, damage, missing_file
+from caudal.data.table.dialect import COMPRESSED, SUFFIXES, Dialect, text_suffix
 from caudal.data.table.frames import as_table, index_note, is_numbered, read_array_file
-from caudal.data.table.text import COMPRESSED, SUFFIXES, read_text, text_suffix
+from caudal.data.table.naming import distinct
+from caudal.data.table.text import TextFile
 from caudal.errors import InputError
 
+AS_FOUND = Dialect()
+_TEXT_TAKES = 4  # times as much memory as there is text, while it is read
 PIECE = 1 << 16  # rows of a chunk, and of what is scored and written at a time
 FORMATS = (
     f"{' '.join(SUFFIXES)} (also with {' '.join(COMPRESSED)}), .parquet, .npy, .npz, "
@@ -43,6 +50,8 @@ class Tables(ABC):
         notes: what the user should know about how it was read.
         unnamed: whether columns are known by their places alone, as those of an array are, and
             those of a text file without a header.
+        headers: the names of the columns as the data have them, "" where they have none.
+        text: the file of text it was read from, if it was.
     """
 
     def __init__(
@@ -52,17 +61,18 @@ class Tables(ABC):
         groups: Sequence[int],
         notes: tuple[str, ...] = (),
         unnamed: bool = False,
+        headers: Sequence[str] = (),
+        text: TextFile | None = None,
     ) -> None:
         self.name = name
         self.schema = schema
         self.groups = tuple(groups)
         self.notes = notes
         self.unnamed = unnamed
+        self.headers = tuple(headers or schema.names)
+        self.text = text
         if not schema.names or self.n_rows == 0:
             raise InputError(f"{name} has no rows: give a table with data")
-        twice = [n for n in schema.names if schema.names.count(n) > 1]
-        if twice:
-            raise InputError(f"{name} has the column '{twice[0]}' twice: rename one of them")
 
     @property
     def names(self) -> list[str]:
@@ -86,13 +96,21 @@ class Tables(ABC):
 
 
 class MemoryTable(Tables):
-    """A table in memory, as one group."""
+    """A table in memory, as one group; names that are missing or there twice are new ones."""
 
     def __init__(
-        self, name: str, table: pa.Table, notes: tuple[str, ...] = (), unnamed: bool = False
+        self,
+        name: str,
+        table: pa.Table,
+        notes: Sequence[str] = (),
+        unnamed: bool = False,
+        text: TextFile | None = None,
     ) -> None:
-        super().__init__(name, table.schema, (table.num_rows,), notes, unnamed)
-        self.table = table
+        headers = table.column_names if text is None else text.headers
+        names, twice = distinct(table.column_names, name)
+        self.table = table.rename_columns(names)
+        rest = ((table.num_rows,), (*notes, *twice), unnamed, headers, text)
+        super().__init__(name, self.table.schema, *rest)
 
     def chunks(
         self, names: Sequence[str], groups: Sequence[int] | None = None, rows: int = PIECE
@@ -113,6 +131,9 @@ class ParquetTable(Tables):
             self.bytes = sum(group.total_byte_size for group in groups)
             schema = file.schema_arrow.remove_metadata()
             super().__init__(str(path), schema, [group.num_rows for group in groups])
+        twice = [n for n in schema.names if schema.names.count(n) > 1]
+        if twice:
+            raise InputError(f"{self.name} has the column '{twice[0]}' twice: rename one of them")
 
     def size(self, names: Sequence[str]) -> int:
         share = len(names) / len(self.schema.names)
@@ -135,6 +156,19 @@ class ParquetTable(Tables):
         return pq.ParquetFile(self.path, pre_buffer=False, buffer_size=1 << 20)
 
 
+class ConvertedTable(ParquetTable):
+    """A text file too large for memory: a Parquet file of it, kept as long as this is in use."""
+
+    def __init__(self, text: TextFile) -> None:
+        folder = mkdtemp(prefix="caudal-")
+        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+        path = Path(folder) / "table.parquet"
+        text.to_parquet(path)
+        super().__init__(path)
+        self.name, self.notes, self.unnamed = text.name, tuple(text.notes), text.is_bare
+        self.headers, self.text = tuple(text.headers), text
+
+
 def find_built_in(data: Any) -> BuiltIn | None:
     """The built-in table of that name, if there is one; ./digits is a file of that name."""
     return built_in(data) if isinstance(data, str) and data in BUILT_IN else None
@@ -151,12 +185,19 @@ def finds_table(data: Any) -> bool:
     return Path(name).is_file() and text_suffix(Path(name)) in suffixes
 
 
-def open_table(data: Any, texts: Collection[str] = ()) -> Tables:
+def open_table(
+    data: Any,
+    texts: Collection[str] = (),
+    dialect: Dialect = AS_FOUND,
+    memory: int = 1 << 30,
+) -> Tables:
     """Opens a built-in name, a file, or what holds a table in Python (see `as_table`).
 
     Args:
         data: what to open.
         texts: columns that stay text even where a file of text makes them look like numbers.
+        dialect: how text files are written, as far as that is known.
+        memory: bytes that a table may take; a text file that needs more is converted to Parquet.
 
     Raises:
         InputError: there is nothing to open there, or no table in it.
@@ -164,7 +205,7 @@ def open_table(data: Any, texts: Collection[str] = ()) -> Tables:
     if (known := find_built_in(data)) is not None:
         return MemoryTable(data, known.table)
     if isinstance(data, str | os.PathLike):
-        return _open_file(os.fspath(data), texts)
+        return _open_file(os.fspath(data), texts, dialect, memory)
     if isinstance(data, np.ndarray | torch.Tensor):
         return _of_array("array", as_table(data, "array"))
     note = index_note(data)
@@ -176,7 +217,7 @@ def _of_array(name: str, table: pa.Table) -> MemoryTable:
     return MemoryTable(name, table, unnamed=is_numbered(table.column_names))
 
 
-def _open_file(name: str, texts: Collection[str]) -> Tables:
+def _open_file(name: str, texts: Collection[str], dialect: Dialect, memory: int) -> Tables:
     path = Path(name)
     if path.is_dir():
         raise InputError(
@@ -186,8 +227,11 @@ def _open_file(name: str, texts: Collection[str]) -> Tables:
     if not path.exists():
         raise missing_file(name)
     if text_suffix(path) in SUFFIXES:
-        table, notes = read_text(path, name, texts)
-        return MemoryTable(name, table, notes, unnamed=bool(notes))  # it has no header
+        text = TextFile(path, name, dialect, texts)
+        if text.size > memory // _TEXT_TAKES:
+            return ConvertedTable(text)
+        table = text.table()
+        return MemoryTable(name, table, text.notes, text.is_bare, text)
     if path.suffix == ".parquet":
         return ParquetTable(path)
     if path.suffix in (".npy", ".npz"):

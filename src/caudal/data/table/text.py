@@ -1,143 +1,135 @@
 """Delimited text: .csv and its relatives, compressed or not; errors name the line."""
 
-import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator
+from functools import cached_property
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.csv as pa_csv
+import pyarrow.parquet as pq
 
-from caudal.data.refusals import damage
-from caudal.data.table.convert import NUMBER
+from caudal.data.table.dialect import COMPRESSED, Dialect, quoted, text_suffix
+from caudal.data.table.layout import look_at
+from caudal.data.table.naming import distinct
+from caudal.data.table.records import Block, blocks
+from caudal.data.table.values import Seen, note_on_marks
 from caudal.errors import InputError
 
-COMPRESSED = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd", ".lz4": "lz4"}
-SUFFIXES = (".csv", ".tsv", ".txt", ".data", ".dat", ".test")
-NULLS = ("", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "?")
-_ZERO_PADDED = r"^[+-]?0\d"
+_PACKED = 6  # times as large text is without its compression
 
 
-def text_suffix(path: Path) -> str:
-    """The suffix of a file without that of a compression."""
-    return Path(path.stem).suffix if path.suffix in COMPRESSED else path.suffix
+class TextFile:
+    """A delimited file: the table in it, and its lines as they stand.
 
-
-def read_text(
-    path: Path, name: str, texts: Collection[str] = ()
-) -> tuple[pa.Table, tuple[str, ...]]:
-    """Reads a delimited file into a typed table, with notes on what was guessed.
-
-    Spaces around values are dropped, and the tokens of `NULLS` are missing values. A column is
-    int64 or double where all its values are such numbers, else string; numbers with leading zeros
+    Blanks around values are dropped, and marks such as `NA` are missing values. A column is int64
+    or double where all its values are such numbers, else string; numbers with leading zeros
     ("007") are strings. A first row that looks like data makes columns c0, c1, ...
 
     Args:
         path: the file.
         name: what errors call it.
+        dialect: how it is written, as far as that is known; the rest is found by looking.
         texts: columns to keep as strings even where they look like numbers.
 
+    Attributes:
+        headers: the names of the columns as the file has them, "" where it has none.
+        names: those by which they are told apart.
+        notes: what was found and is not usual; complete once the table was read.
+
     Raises:
-        InputError: the file is empty, damaged or not UTF-8, or a row has too few or many values.
+        InputError: the file is empty, damaged or not of the encoding that was asked for.
     """
-    columns = _read_strings(path, name).columns
-    names = [pc.utf8_trim_whitespace(column[0]).as_py() for column in columns]
-    columns = [_without_nulls(column) for column in columns]
-    notes: tuple[str, ...] = ()
-    if _has_header(names, columns):
-        columns = [column.slice(1) for column in columns]
-    else:
-        names = [f"c{i}" for i in range(len(columns))]
-        notes = (f"{name} has no header: its columns are called c0 to {names[-1]}",)
-    typed = [c if n in texts else _typed(c) for n, c in zip(names, columns, strict=True)]
-    return pa.table(typed, names=names), notes
 
+    def __init__(
+        self, path: Path, name: str, dialect: Dialect, texts: Collection[str] = ()
+    ) -> None:
+        self.path, self.name = path, name
+        self.layout = look_at(path, name, dialect)
+        self.dialect = self.layout.dialect
+        self.is_bare = self.layout.names is None
+        self.headers = self.layout.names or tuple(f"c{i}" for i in range(self.layout.width))
+        self.names, twice = distinct(self.headers, name)
+        self.notes = [*self.layout.notes, *twice]
+        if self.is_bare:
+            last = self.names[-1]
+            self.notes.append(f"{name} has no header: its columns are called c0 to {last}")
+        comma = self.dialect.decimal == ","
+        self._seen = {n: Seen(comma, n in texts, self.dialect.na) for n in self.names}
 
-def _read_strings(path: Path, name: str) -> pa.Table:
-    compression = COMPRESSED.get(path.suffix)
-    with damage(name):
-        with pa.input_stream(str(path), compression=compression) as stream:
-            start = stream.read(1 << 16).decode("utf-8-sig", errors="replace")
-        first = next((line for line in start.splitlines() if line.strip()), "")
-        delimiter = _delimiter(first, path)
-        strings = {f"f{i}": pa.string() for i in range(first.count(delimiter) + 1)}
-        with pa.input_stream(str(path), compression=compression) as stream:
-            try:
-                return pa_csv.read_csv(
-                    stream,
-                    # With several threads, errors would not say which row is meant.
-                    pa_csv.ReadOptions(
-                        autogenerate_column_names=True, use_threads=False, block_size=1 << 24
-                    ),
-                    pa_csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
-                    pa_csv.ConvertOptions(column_types=strings, strings_can_be_null=False),
-                )
-            except pa.ArrowInvalid as error:
-                raise _explain(name, str(error)) from None
+    @property
+    def size(self) -> int:
+        """About how many bytes of text there are."""
+        size = self.path.stat().st_size
+        return size * _PACKED if self.path.suffix in COMPRESSED else size
 
+    @property
+    def suffix(self) -> str:
+        """The suffix, without that of a compression."""
+        return text_suffix(self.path)
 
-def _delimiter(first: str, path: Path) -> str:
-    """The delimiter that the first line has most of; on a draw, the usual one of the suffix."""
-    suffix = text_suffix(path)
-    candidates = "\t,;|" if suffix == ".tsv" else ",\t;|"
-    most = max(candidates, key=first.count)
-    is_loose = suffix not in (".csv", ".tsv") and first.count(most) == 0
-    return " " if is_loose and " " in first.strip() else most
+    def table(self) -> pa.Table:
+        """All rows, in memory.
 
+        Raises:
+            InputError: a row has too many values, or a quoted value does not end.
+        """
+        held = [block.values for block in self._survey()]
+        if not held:
+            raise self._no_rows()
+        return self._typed(pa.concat_tables(held))
 
-def _explain(name: str, error: str) -> InputError:
-    if "mpty CSV" in error:
-        return InputError(f"{name} is empty: give a table with a header and rows")
-    if match := re.search(r"Row #(\d+): Expected (\d+) columns, got (\d+)", error):
-        line, expected, got = match.groups()
-        return InputError(
-            f"{name}, line {line}: {got} values where the first line has {expected}: correct "
-            f"that line (quote values that hold the delimiter)"
-        )
-    if match := re.search(r"Row #(\d+).*UTF8", error):
-        return InputError(f"{name}, line {match[1]}: not UTF-8 text: save the file as UTF-8")
-    return InputError(f"{name} cannot be read as delimited text: {' '.join(error.split())[:160]}")
+    def to_parquet(self, path: Path) -> None:
+        """Writes all rows to a Parquet file, in little memory: the text is read twice.
 
+        Raises:
+            InputError: as `table`.
+        """
+        rows = sum(block.values.num_rows for block in self._survey())
+        if not rows:
+            raise self._no_rows()
+        with pq.ParquetWriter(path, self._schema) as writer:
+            for block in self._blocks():
+                writer.write_table(self._typed(block.values))
 
-def _without_nulls(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    column = pc.utf8_trim_whitespace(column)
-    missing = pc.is_in(column, value_set=pa.array(NULLS))
-    return pc.if_else(missing, pa.scalar(None, pa.string()), column)
+    def lines(self) -> Iterator[pa.ChunkedArray]:
+        """The lines of the rows as they stand in the file, block by block."""
+        for block in self._blocks():
+            yield block.texts
 
+    @cached_property
+    def header(self) -> str:
+        """The line that names the columns, as it stands in the file where it has one."""
+        return self.layout.header or quoted(self.names, str(self.dialect.delimiter))
 
-def _has_header(first: Sequence[str], columns: Sequence[pa.ChunkedArray]) -> bool:
-    """Whether the first row names the columns, judged by how it differs from the rows below.
+    def _blocks(self) -> Iterator[Block]:
+        return blocks(self.path, self.name, self.layout)
 
-    It does not if each column of numbers has a number in the first row too, and if there are no
-    columns of text, or one of them repeats its first value below.
-    """
-    if all(column.length() == 1 for column in columns):
-        return True
-    if [str(i) for i in range(len(first))] == list(first):
-        return True  # how pandas writes a frame without names
-    numeric = [_is_numeric(column.slice(1)) for column in columns]
-    if not any(numeric):
-        return True
-    pairs = list(zip(first, columns, numeric, strict=True))
-    if any(is_number and not re.fullmatch(NUMBER, text) for text, _, is_number in pairs):
-        return True
-    texts = [(text, column) for text, column, is_number in pairs if not is_number]
-    again = [pc.any(pc.equal(column.slice(1), text)).as_py() for text, column in texts]
-    return bool(texts) and not any(again)
+    def _survey(self) -> Iterator[Block]:
+        """The blocks, while finding out what the columns hold."""
+        short = foot = first = 0
+        for block in self._blocks():
+            for name, column in zip(self.names, block.values.columns, strict=True):
+                self._seen[name].add(column)
+            short += int((block.short > 0).sum())
+            first = first or int(max(block.short, default=0) and block.short[block.short > 0][0])
+            foot += block.foot
+            yield block
+        if short:
+            rows = "1 row lacks its" if short == 1 else f"{short} rows lack their"
+            self.notes.append(
+                f"{self.name}: {rows} last values, which are then missing (first in line {first})"
+            )
+        if foot:
+            rows = "1 row" if foot == 1 else f"{foot} rows"
+            self.notes.append(f"{self.name}: {rows} below the table passed over")
+        self.notes += note_on_marks(self.name, self._seen.items())
 
+    @property
+    def _schema(self) -> pa.Schema:
+        return pa.schema([(name, seen.dtype) for name, seen in self._seen.items()])
 
-def _is_numeric(column: pa.ChunkedArray) -> bool:
-    return bool(pc.all(pc.match_substring_regex(column, NUMBER), min_count=1).as_py())
+    def _typed(self, values: pa.Table) -> pa.Table:
+        columns = zip(self._seen.values(), values.columns, strict=True)
+        return pa.table([seen.convert(c) for seen, c in columns], schema=self._schema)
 
-
-def _typed(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """The column as int64 or double where that loses nothing."""
-    if column.null_count == len(column):
-        return pa.chunked_array([pa.nulls(len(column))])
-    if not _is_numeric(column) or pc.any(pc.match_substring_regex(column, _ZERO_PADDED)).as_py():
-        return column
-    if pc.all(pc.match_substring_regex(column, r"^-?\d+$")).as_py():
-        # 19 digits may overflow. Such numbers are identifiers and stay as they are written.
-        long = pc.any(pc.greater(pc.utf8_length(column), 18)).as_py()
-        return column if long else column.cast(pa.int64())
-    return column.cast(pa.float64())
+    def _no_rows(self) -> InputError:
+        return InputError(f"{self.name} has no rows: give a table with data")

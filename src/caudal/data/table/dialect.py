@@ -1,0 +1,248 @@
+"""How a text file writes a table: what the user says of it, and the rest found by looking."""
+
+import codecs
+import csv
+import io
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import pyarrow as pa
+
+from caudal.data.refusals import damage
+from caudal.errors import InputError
+
+COMPRESSED = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd", ".lz4": "lz4"}
+SUFFIXES = (".csv", ".tsv", ".txt", ".data", ".dat", ".test", ".tab")
+BLANK = " "
+"""The delimiter that stands for any number of blanks and tabs."""
+SAMPLE = 1 << 19  # bytes that are looked at
+_MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF32_LE, "utf-32"))
+_WIDE_MARKS = ((codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
+_NAMES = {"tab": "\t", "\\t": "\t", "space": BLANK, "blank": BLANK}
+DELIMITER_LINE = r'"?sep=."?'
+"""The first line of some files that are made for Excel."""
+_COMMENTS = ("#", "%")
+_BLANKS = re.compile(r'"((?:[^"]|"")*)"|([^\s"]\S*)')
+_COMMA = re.compile(r"[+-]?(\d{1,3}(\.\d{3})+|\d+),\d+")
+_THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+")
+_POINT = re.compile(r"[+-]?\d*\.\d+")
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """How text files write tables."""
+
+    encoding: str | None = None
+    """Of text files, such as latin-1 or utf-16; found by looking if not given."""
+    delimiter: str | None = None
+    """Character between the values of text files; tab is a tab, and space any number of blanks.
+    Found by looking if not given."""
+    decimal: Literal[".", ","] | None = None
+    """Point or comma before the decimals of text files; found by looking if not given."""
+    comment: str | None = None
+    """How the lines of text files begin that are no rows; # and % are found above a header."""
+    na: tuple[str, ...] = ()
+    """Marks of missing values in text files and sheets, in place of the usual ones (NA, n/a, null,
+    None, ?, ...). Empty cells are missing in any case."""
+
+    def __post_init__(self) -> None:
+        delimiter = _NAMES.get(self.delimiter or "", self.delimiter)
+        object.__setattr__(self, "delimiter", delimiter)
+        if delimiter is not None and (len(delimiter) != 1 or delimiter in '"\r\n'):
+            raise InputError(
+                f"`delimiter` {delimiter!r}: give one character, such as ; or |, or tab, or space"
+            )
+        if self.encoding is not None and not _is_encoding(self.encoding):
+            raise InputError(
+                f"`encoding` {self.encoding}: unknown; utf-8, latin-1, cp1252 are some"
+            )
+        object.__setattr__(self, "na", tuple(self.na))
+        if self.comment == "":
+            raise InputError("`comment`: give the characters that begin such lines, such as #")
+
+    @classmethod
+    def of(cls, options: Any) -> "Dialect":
+        """The part of some options, which may be of a class with more fields, that is one."""
+        return cls(**{name: getattr(options, name) for name in cls.__dataclass_fields__})
+
+    def over(self, other: "Dialect") -> "Dialect":
+        """This dialect, with what it leaves open as the other one has it."""
+        open_ = {k: getattr(other, k) for k, v in vars(self).items() if v in (None, ())}
+        return replace(self, **open_)
+
+
+def _is_encoding(name: str) -> bool:
+    try:
+        return codecs.lookup(name)._is_text_encoding
+    except LookupError:
+        return False
+
+
+def text_suffix(path: Path) -> str:
+    """The suffix of a file without that of a compression."""
+    return Path(path.stem).suffix if path.suffix in COMPRESSED else path.suffix
+
+
+def stream_of(path: Path) -> Any:
+    """The bytes of a file, without its compression."""
+    return pa.input_stream(str(path), compression=COMPRESSED.get(path.suffix))
+
+
+def find_encoding(path: Path, name: str) -> str:
+    """The encoding of a text file, by its mark or else by its bytes, all of which are read.
+
+    Raises:
+        InputError: the file is damaged.
+    """
+    with damage(name), stream_of(path) as stream:
+        start = stream.read(SAMPLE)
+        for mark, encoding in (*_MARKS, *_WIDE_MARKS):
+            if start.startswith(mark):
+                return encoding
+        if (wide := _without_mark(start)) is not None:
+            return wide
+        decoder = codecs.getincrementaldecoder("utf-8")()
+        others = set[int]()
+        is_utf8 = True
+        while start:
+            if is_utf8 and not start.isascii():
+                try:
+                    decoder.decode(start)
+                except UnicodeDecodeError:
+                    is_utf8 = False
+            others |= set(start) if not start.isascii() else set()
+            start = stream.read(SAMPLE << 3)
+    if is_utf8:
+        return "utf-8"
+    return "latin-1" if others & {0x81, 0x8D, 0x8F, 0x90, 0x9D} else "cp1252"
+
+
+def _without_mark(start: bytes) -> str | None:
+    """UTF-16 that does not begin with its mark: every other byte of plain text is 0."""
+    half = len(start) // 2
+    for place, encoding in ((1, "utf-16-le"), (0, "utf-16-be")):
+        if half and start[place::2].count(0) > half / 2 and start[1 - place :: 2].count(0) == 0:
+            return encoding
+    return None
+
+
+def read_sample(path: Path, name: str, encoding: str) -> tuple[str, str]:
+    """The first lines of a text file, and the end of a line.
+
+    Raises:
+        InputError: the file is damaged or empty, or is not text of that encoding.
+    """
+    size = SAMPLE
+    while True:
+        with damage(name), stream_of(path) as stream:
+            raw = stream.read(size)
+        whole = len(raw) < size
+        try:
+            text = codecs.getincrementaldecoder(encoding)().decode(raw, final=whole)
+        except UnicodeDecodeError as error:
+            raise wrong_encoding(name, 1 + raw[: error.start].count(b"\n"), encoding) from None
+        newline = next((end for end in ("\r\n", "\n", "\r") if end in text), "\n")
+        text = text.replace("\r\n", "\n").replace("\r", "\n")
+        if not text.strip() and whole:
+            raise InputError(f"{name} is empty: give a table with a header and rows")
+        if whole:
+            return text.removesuffix("\n"), newline
+        if text.count("\n") > 1:
+            return text[: text.rindex("\n")], newline
+        size *= 8
+
+
+def wrong_encoding(name: str, line: int, encoding: str) -> InputError:
+    """The error for bytes that an encoding does not have."""
+    return InputError(f"{name}, line {line}: not {encoding} text: `encoding` names another")
+
+
+def find_comment(lines: Iterable[str]) -> str | None:
+    """The mark at the head of the first lines, if others follow that have none."""
+    written = [line.lstrip() for line in lines if line.strip()]
+    for mark in _COMMENTS:
+        if written and written[0].startswith(mark):
+            return mark if any(not line.startswith(mark) for line in written) else None
+    return None
+
+
+def find_delimiter(lines: Sequence[str], suffix: str) -> str:
+    """The delimiter that gives most lines the same number of values, and more than one.
+
+    Blanks are one in files that are neither `.csv` nor `.tsv`, where they make more columns.
+    """
+    usual = "\t;|," if suffix not in (".tsv", ".tab") else "\t,;|"
+    shares = {mark: _evenness(lines, mark) for mark in usual}
+    best = max(usual, key=lambda mark: shares[mark][0])
+    if suffix not in (".csv", ".tsv"):
+        share, width = _evenness(lines, BLANK)
+        if share > 0.9 and width > shares[best][1]:
+            return BLANK
+    return best if shares[best][0] else "\t" if suffix == ".tsv" else ","
+
+
+def _evenness(lines: Sequence[str], delimiter: str) -> tuple[float, int]:
+    """The share of the rows that have the commonest number of values, and that number."""
+    widths = Counter(len(row.values) for row in rows_in(lines, delimiter))
+    if not widths:
+        return 0.0, 1
+    width, count = max(widths.items(), key=lambda item: (item[1], item[0]))
+    return (count / widths.total(), width) if width > 1 else (0.0, 1)
+
+
+class Row(NamedTuple):
+    """Values with the numbers, from 0, of the line they begin in and of the line behind them."""
+
+    values: list[str]
+    first: int
+    end: int
+
+
+def rows_in(lines: Iterable[str], delimiter: str) -> list[Row]:
+    """The rows of lines of text that are not empty, up to a quoted value that does not end."""
+    if delimiter == BLANK:
+        each = enumerate(map(split_blanks, lines))
+        return [Row(values, i, i + 1) for i, values in each if values]
+    rows: list[Row] = []
+    reader = csv.reader((f"{line}\n" for line in lines), **format_of(delimiter))
+    first = 0
+    with suppress(csv.Error):
+        for values in reader:
+            if len(values) > 1 or "".join(values).strip():
+                rows.append(Row([value.strip() for value in values], first, reader.line_num))
+            first = reader.line_num
+    return rows
+
+
+def split_blanks(line: str) -> list[str]:
+    """The values of a line that stand between blanks, some of them perhaps in quotes."""
+    found = _BLANKS.findall(line)
+    return [quoted.replace('""', '"') if quoted else plain for quoted, plain in found]
+
+
+def format_of(delimiter: str) -> dict[str, Any]:
+    """The keywords of `csv.reader`; blanks may stand before a quoted value."""
+    return {"delimiter": delimiter, "skipinitialspace": True}
+
+
+def find_decimal(values: Iterable[str]) -> Literal[".", ","]:
+    """A comma, if more numbers can only be read with one than with a point."""
+    commas = points = 0
+    for value in values:
+        if _COMMA.fullmatch(value):
+            commas += not _THOUSANDS.fullmatch(value)
+        elif _POINT.fullmatch(value):
+            points += 1
+    return "," if commas > points else "."
+
+
+def quoted(names: Sequence[str], delimiter: str) -> str:
+    """A line of a text file that holds these values."""
+    text = io.StringIO()
+    csv.writer(text, delimiter=delimiter, lineterminator="").writerow(names)
+    return text.getvalue()

@@ -1,0 +1,200 @@
+"""Where the table stands in a text file: what is before it, its header, and its width."""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from caudal.data.table.convert import NUMBER, show
+from caudal.data.table.dialect import (
+    DELIMITER_LINE,
+    Dialect,
+    Row,
+    find_comment,
+    find_decimal,
+    find_delimiter,
+    find_encoding,
+    read_sample,
+    rows_in,
+    text_suffix,
+)
+from caudal.data.table.values import MARKS, MISSING, with_point
+
+_LINES = 2000  # that are looked at
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A text file that was looked at.
+
+    Attributes:
+        dialect: all of it; only `comment` may be None.
+        skip: how many lines stand before the first row, the header among them.
+        header: the line that names the columns, or None.
+        names: the names as the file has them, "" where it has none; None without a header.
+        width: how many columns there are.
+        newline: the end of a line.
+        notes: what was found and is not usual.
+    """
+
+    dialect: Dialect
+    skip: int
+    header: str | None
+    names: tuple[str, ...] | None
+    width: int
+    newline: str
+    notes: tuple[str, ...]
+
+
+def look_at(path: Path, name: str, asked: Dialect) -> Layout:
+    """Looks at a text file: what `asked` leaves open is found.
+
+    Raises:
+        InputError: the file is empty, damaged, or not of the encoding that was asked for.
+    """
+    encoding = asked.encoding or find_encoding(path, name)
+    text, newline = read_sample(path, name, encoding)
+    lines = text.split("\n")[:_LINES]
+    comment = asked.comment or find_comment(lines)
+    plain = ["" if comment and line.lstrip().startswith(comment) else line for line in lines]
+    if re.fullmatch(DELIMITER_LINE, plain[0]):
+        asked, plain[0] = asked.over(Dialect(delimiter=plain[0].strip('"')[-1])), ""
+    suffix = text_suffix(path)
+    delimiter = asked.delimiter or find_delimiter([line for line in plain if line.strip()], suffix)
+    rows = rows_in(plain, delimiter)
+    decimal = asked.decimal or find_decimal(v for row in rows for v in row.values)
+    dialect = Dialect(encoding, delimiter, decimal, comment, asked.na)
+    begin, names, width = _find_table(rows, decimal)
+    first = rows[begin].first if rows else 0
+    skip, header = first, None
+    if names is not None:
+        skip, header = rows[begin].end, "\n".join(lines[first : rows[begin].end])
+        if names[0] == "" and len(names) > len(rows[begin].values):  # the names of rows have none
+            header = f'""{delimiter}{header}'
+        header = _cut(header, width, len(rows[begin].values), delimiter)
+    elif comment and (above := _commented(lines[:first], comment, delimiter, width)):
+        header, names = above
+    notes = _notes(name, dialect, asked, rows[:begin], lines, comment)
+    return Layout(dialect, skip, header, names, width, newline, tuple(notes))
+
+
+def _find_table(rows: Sequence[Row], decimal: str) -> tuple[int, tuple[str, ...] | None, int]:
+    """Which row is the first of the table, its values if it is a header, and the width."""
+    if not rows:
+        return 0, None, 1
+    widths = Counter(len(row.values) for row in rows)
+    width = max(widths, key=lambda w: (widths[w], w))
+    first = rows[0].values
+    while len(first) > width and not first[-1]:
+        first = first[:-1]
+    rows = [rows[0]._replace(values=first), *rows[1:]]
+    if len(first) > width and all(first):  # rows that lack their last values
+        return 0, tuple(first), len(first)
+    begin = next(i for i, row in enumerate(rows) if len(row.values) == width)
+    values = rows[begin].values
+    below = [row.values for row in rows[begin + 1 :] if len(row.values) == width]
+    if begin and _is_short_header(rows[begin - 1].values, values, below, decimal):
+        names = rows[begin - 1].values
+        if not any(row[-1] for row in [values, *below]):  # each line ends in a delimiter
+            return begin - 1, tuple(names), width - 1
+        return begin - 1, ("", *names), width
+    if has_header(values, below, decimal):
+        return begin, tuple(values), width
+    return begin, None, width
+
+
+def _is_short_header(
+    names: Sequence[str], first: Sequence[str], rows: Sequence[Sequence[str]], decimal: str
+) -> bool:
+    """Whether these name all columns but one: the names of rows, or an empty last one."""
+    words = {v for v in names if v and not re.fullmatch(NUMBER, v)}
+    if len(names) != len(words) or len(names) != len(first) - 1:
+        return False
+    if any(of and not _is_number(v, decimal) for v, of in _beside(first, rows, decimal)):
+        return False  # the first row is a header itself
+    return len(first) > 2 or first[0] in ("0", "1") or not first[-1]
+
+
+def has_header(first: Sequence[str], rows: Sequence[Sequence[str]], decimal: str) -> bool:
+    """Whether the first row names the columns, judged by how it differs from the rows below.
+
+    It does not if each column of numbers has a number in the first row too, and one of these has
+    a sign or decimals, or there are no columns of text, or one repeats its first value below.
+    """
+    if not rows or [str(i) for i in range(len(first))] == list(first):
+        return True  # the second is how pandas writes a frame without names
+    numbers = [v for v, of_numbers in _beside(first, rows, decimal) if of_numbers]
+    if not numbers or not all(_is_number(v, decimal) for v in numbers):
+        return True
+    if not all(v.isdigit() for v in numbers):
+        return False  # names that are numbers are years and the like
+    pairs = zip(_beside(first, rows, decimal), zip(*rows, strict=True), strict=True)
+    texts = [(v, column) for (v, of_numbers), column in pairs if not of_numbers and any(column)]
+    return bool(texts) and not any(v in column for v, column in texts)
+
+
+def _beside(
+    first: Sequence[str], rows: Sequence[Sequence[str]], decimal: str
+) -> list[tuple[str, bool]]:
+    """The first values, each with whether those below in its column are numbers."""
+    columns = [
+        [v for v in column if v not in MISSING and v not in MARKS]
+        for column in zip(*rows, strict=True)
+    ] or [[] for _ in first]
+    is_number = [bool(c) and all(_is_number(v, decimal) for v in c) for c in columns]
+    return list(zip(first, is_number, strict=True))
+
+
+def _is_number(value: str, decimal: str) -> bool:
+    return re.fullmatch(NUMBER, with_point(value) if decimal == "," else value) is not None
+
+
+def _commented(
+    lines: Sequence[str], comment: str, delimiter: str, width: int
+) -> tuple[str, tuple[str, ...]] | None:
+    """The names in the last comment above rows without a header, if there are as many as columns.
+
+    This is how NumPy writes a header.
+    """
+    above = [line.strip() for line in lines if line.strip().startswith(comment)]
+    text = above[-1].lstrip(comment).strip() if above else ""
+    rows = rows_in([text], delimiter)
+    if not rows or len(rows[0].values) != width or not all(rows[0].values):
+        return None
+    return text, tuple(rows[0].values)
+
+
+def _cut(header: str, width: int, values: int, delimiter: str) -> str:
+    """The header without the delimiters at its end behind which no column stands."""
+    for _ in range(values - width):
+        header = header.rstrip().removesuffix('""').rstrip().removesuffix(delimiter)
+    return header
+
+
+def _notes(
+    name: str,
+    dialect: Dialect,
+    asked: Dialect,
+    before: Sequence[Row],
+    lines: Sequence[str],
+    comment: str | None,
+) -> list[str]:
+    """What was found and is not usual, a line each."""
+    notes = []
+    if asked.encoding is None and not str(dialect.encoding).startswith("utf-8"):
+        why = "" if str(dialect.encoding).startswith("utf") else ", as it is not UTF-8"
+        notes.append(f"{name} is read as {dialect.encoding}{why}; `encoding` names another")
+    if asked.decimal is None and dialect.decimal == ",":
+        notes.append(f"{name} has decimal commas, as in 1,5; `decimal` . reads points")
+    if asked.comment is None and comment:
+        count = sum(line.lstrip().startswith(comment) for line in lines)
+        notes.append(
+            f"{name}: lines that begin with {comment} are passed over, {count} at its head; "
+            f"`comment` names another mark"
+        )
+    if before:
+        shown = show(" ".join(filter(None, before[0].values)))
+        lines_before = f"the {len(before)} lines" if len(before) > 1 else "the line"
+        notes.append(f"{name}: {lines_before} above the table, {shown}, passed over")
+    return notes

@@ -1,0 +1,276 @@
+"""The rows of a text file, block by block: as they stand in it, and as values."""
+
+import codecs
+import csv
+import io
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as pa_csv
+
+from caudal.data.refusals import damage
+from caudal.data.table.convert import NUMBER
+from caudal.data.table.dialect import BLANK, format_of, split_blanks, stream_of, wrong_encoding
+from caudal.data.table.layout import Layout
+from caudal.errors import InputError
+
+BLOCK = 1 << 24  # bytes that are read at a time
+_NEWLINE, _QUOTE = ord("\n"), ord('"')
+
+
+class Block(NamedTuple):
+    """Successive rows.
+
+    Attributes:
+        texts: the lines (N,), of large strings; values that a row lacks stand in it as empty ones.
+        values: N rows of strings, a column for each of the table.
+        short: int64 (N,), the number of the line where the row lacks values, else 0.
+        foot: how many rows below the table were left out.
+    """
+
+    texts: pa.ChunkedArray
+    values: pa.Table
+    short: np.ndarray
+    foot: int = 0
+
+    def slice(self, first: int, end: int) -> "Block":
+        """Some of the rows."""
+        texts, values = (part.slice(first, end - first) for part in self[:2])
+        return Block(texts, values, self.short[first:end])
+
+
+def blocks(path: Path, name: str, layout: Layout) -> Iterator[Block]:
+    """The rows of a text file below its header.
+
+    Empty lines and comments are passed over, and so is what stands below the table: rows without
+    any value, and single words under three columns or more.
+
+    Raises:
+        InputError: the file is damaged or of another encoding, a row has more values than there
+            are columns, or a quoted value does not end; with the number of the line.
+    """
+    rest, line, skip = b"", 1, layout.skip
+    foot: Block | None = None
+    for data, final in _texts(path, name, str(layout.dialect.encoding)):
+        data, begin = rest + data, 0
+        while skip and (end := data.find(b"\n", begin) + 1):
+            skip, begin, line = skip - 1, end, line + 1
+        rest = data = data[begin:]
+        if skip:
+            continue
+        block, used = _Reader(name, layout, line, final).read(data)
+        line += data.count(b"\n", 0, used)
+        rest = data[used:]
+        if foot is not None:
+            block = _appended(foot, block)
+        block, foot = _without_foot(block)
+        if len(block.short):
+            yield block
+    if foot is not None and len(foot.short):
+        yield foot.slice(0, 0)._replace(foot=len(foot.short))
+
+
+def _texts(path: Path, name: str, encoding: str) -> Iterator[tuple[bytes, bool]]:
+    """The text as UTF-8 with plain line ends, and whether that was the last of it."""
+    decoder = io.IncrementalNewlineDecoder(
+        codecs.getincrementaldecoder(encoding)(), translate=True
+    )
+    line = 1
+    with damage(name), stream_of(path) as stream:
+        while raw := stream.read(BLOCK):
+            try:
+                text = decoder.decode(raw)
+            except UnicodeDecodeError as error:
+                line += error.object[: error.start].count(b"\n")
+                raise wrong_encoding(name, line, encoding) from None
+            line += text.count("\n")
+            yield text.encode(errors="replace"), False
+        try:
+            text = decoder.decode(b"", final=True)
+        except UnicodeDecodeError:
+            raise wrong_encoding(name, line, encoding) from None
+        yield f"{text}\n".encode(), True
+
+
+class _Reader:
+    """Reads one block of text, whose first line has the number `line`."""
+
+    def __init__(self, name: str, layout: Layout, line: int, final: bool) -> None:
+        self.name, self.layout, self.line, self.final = name, layout, line, final
+        self.delimiter, self.comment = str(layout.dialect.delimiter), layout.dialect.comment
+
+    def read(self, data: bytes) -> tuple[Block, int]:
+        """The rows in `data`, and how many bytes of it they take up."""
+        ends = record_ends(data, self.delimiter)
+        if ends is not None and not (self.final and data[ends[-1] if len(ends) else 0 :].strip()):
+            texts = _cut(data, ends)
+            used = int(ends[-1]) if len(ends) else 0
+            kept = texts.filter(self._is_row(texts))
+            part = data[:used] if len(kept) == len(texts) else _joined(kept)
+            if (values := self._fast(part, len(kept))) is not None:
+                whole = np.zeros(len(kept), np.int64)
+                return Block(pa.chunked_array([kept]), values, whole), used
+        return self._slow(data)
+
+    def _is_row(self, texts: pa.LargeStringArray) -> pa.BooleanArray:
+        is_row = pc.not_equal(pc.utf8_trim_whitespace(texts), "")
+        if self.comment:
+            is_comment = pc.starts_with(pc.utf8_ltrim_whitespace(texts), self.comment)
+            is_row = pc.and_not(is_row, is_comment)
+        return is_row
+
+    def _fast(self, data: bytes, rows: int) -> pa.Table | None:
+        """The values of rows that all are as they should be, else None."""
+        names = [f"f{i}" for i in range(self.layout.width)]
+        delimiter = self.delimiter
+        if delimiter == BLANK:
+            if b'"' in data:
+                return None
+            data = re.sub(rb"(?m)^\t|\t$", b"", re.sub(rb"[ \t]+", b"\t", data))
+            delimiter = "\t"
+        if rows == 0:
+            return pa.table([pa.array([], pa.string()) for _ in names], names=names)
+        try:
+            table = pa_csv.read_csv(
+                pa.BufferReader(data),
+                pa_csv.ReadOptions(
+                    autogenerate_column_names=True, use_threads=False, block_size=len(data) + 1
+                ),
+                pa_csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
+                pa_csv.ConvertOptions(
+                    column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False
+                ),
+            )
+        except pa.ArrowInvalid:
+            return None
+        return table if table.shape == (rows, self.layout.width) else None
+
+    def _slow(self, data: bytes) -> tuple[Block, int]:
+        """The same where quotes are odd, or rows have too few values or too many empty ones."""
+        lines = data.decode().split("\n")[:-1]
+        spans = list(self._spans(lines))
+        used = len(data)
+        if not self.final:  # the last row may go on
+            end = spans.pop()[1] if spans else 0
+            used = sum(len(line.encode()) + 1 for line in lines[:end])
+        texts, rows, short = [], [], []
+        for values, first, end in spans:
+            text = "\n".join(lines[first:end])
+            if not values or not text.strip():
+                continue
+            lacking = self.layout.width - len(values)
+            if lacking < 0 and any(value.strip() for value in values[lacking:]):
+                raise self._too_many(self.line + first, len(values))
+            short.append(self.line + first if lacking > 0 else 0)
+            texts.append(self._mended(text, lacking))
+            rows.append((values + [""] * lacking)[: self.layout.width])
+        columns = list(zip(*rows, strict=True)) or [()] * self.layout.width
+        table = pa.table(
+            [pa.array(column, pa.string()) for column in columns],
+            names=[f"f{i}" for i in range(self.layout.width)],
+        )
+        written = pa.chunked_array([pa.array(texts, pa.large_string())])
+        return Block(written, table, np.array(short, np.int64)), used
+
+    def _spans(self, lines: Sequence[str]) -> Iterator[tuple[list[str], int, int]]:
+        """Rows of values, and the lines from `first` to `end` in which each stands."""
+        mark = self.comment
+        plain = ["" if mark and line.lstrip().startswith(mark) else line for line in lines]
+        if self.delimiter == BLANK:
+            yield from ((split_blanks(line), i, i + 1) for i, line in enumerate(plain))
+            return
+        reader = csv.reader((f"{line}\n" for line in plain), **format_of(self.delimiter))
+        first = 0
+        try:
+            for values in reader:
+                end = reader.line_num
+                if self.final and end - first > 1 and end == len(lines):
+                    self._check_closed("\n".join(lines[first:end]), first)
+                yield values, first, end
+                first = end
+        except csv.Error:
+            raise self._open_quote(first) from None
+
+    def _check_closed(self, text: str, first: int) -> None:
+        if text.count('"') % 2:
+            raise self._open_quote(first)
+
+    def _open_quote(self, first: int) -> InputError:
+        return InputError(
+            f"{self.name}, line {self.line + first}: a quote opens a value that does not end: "
+            f"close it, or double the quote if it is part of the value"
+        )
+
+    def _too_many(self, line: int, count: int) -> InputError:
+        columns = "column" if self.layout.width == 1 else "columns"
+        return InputError(
+            f"{self.name}, line {line}: {count} values for {self.layout.width} {columns}: quote "
+            f"values that hold the delimiter '{self.delimiter}', or name another `delimiter`, or "
+            f"the `comment` that begins lines to pass over"
+        )
+
+    def _mended(self, text: str, lacking: int) -> str:
+        """The line with as many values as there are columns."""
+        if lacking >= 0:
+            empty = f'{self.delimiter}""' if self.delimiter == BLANK else self.delimiter
+            return text + empty * lacking
+        for _ in range(-lacking):
+            text = text.rstrip(" ").removesuffix('""').rstrip(" ").removesuffix(self.delimiter)
+        return text
+
+
+def record_ends(data: bytes, delimiter: str) -> np.ndarray | None:
+    """The offsets behind the rows of a text; None where quotes are not as RFC 4180 has them."""
+    text = np.frombuffer(data, np.uint8)
+    ends = np.flatnonzero(text == _NEWLINE)
+    quotes = np.flatnonzero(text == _QUOTE)
+    if len(quotes):
+        openings = quotes[::2]
+        before = text[openings[openings > 0] - 1]
+        allowed = [_NEWLINE, _QUOTE, *([ord(delimiter)] if delimiter.isascii() else [])]
+        if not np.isin(before, allowed).all():
+            return None
+        ends = ends[np.searchsorted(quotes, ends) % 2 == 0]
+    return ends + 1
+
+
+def _cut(data: bytes, ends: np.ndarray) -> pa.LargeStringArray:
+    """The rows of a text that end at these offsets, without the ends of their lines."""
+    offsets = np.concatenate([[0], ends]).astype(np.int64)
+    buffers = [None, pa.py_buffer(offsets), pa.py_buffer(data)]
+    texts = pa.LargeStringArray.from_buffers(len(ends), buffers[1], buffers[2])
+    return pc.utf8_rtrim(texts, characters="\n")
+
+
+def _joined(texts: pa.LargeStringArray) -> bytes:
+    return "".join(f"{text}\n" for text in texts.to_pylist()).encode()
+
+
+def _appended(first: Block, second: Block) -> Block:
+    texts = pa.chunked_array([*first.texts.chunks, *second.texts.chunks], pa.large_string())
+    short = np.concatenate([first.short, second.short])
+    return Block(texts, pa.concat_tables([first.values, second.values]), short)
+
+
+def _without_foot(block: Block) -> tuple[Block, Block]:
+    """The block without the rows at its end that may stand below the table, and these."""
+    rows = end = len(block.short)
+    while end and _is_foot([v.strip() for v in _row(block, end - 1)], block.short[end - 1] > 0):
+        end -= 1
+    return block.slice(0, end), block.slice(end, rows)
+
+
+def _row(block: Block, index: int) -> list[str]:
+    return [column[index].as_py() for column in block.values.columns]
+
+
+def _is_foot(values: Sequence[str], lacks: bool) -> bool:
+    """Whether a row has no values, or is a remark in a table of three columns or more."""
+    filled = [value for value in values if value]
+    remark = lacks and len(values) > 2 and len(filled) == 1 and bool(values[0])
+    return not filled or (remark and not re.fullmatch(NUMBER, values[0]))

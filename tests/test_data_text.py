@@ -1,0 +1,192 @@
+"""Text files as people write them: what is not said of them is found, and told of."""
+
+import gzip
+import random
+import re
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from caudal.data.table.dialect import Dialect
+from caudal.data.table.tables import open_table
+
+WORDS = ["caf\N{LATIN SMALL LETTER E WITH ACUTE}", "th\N{LATIN SMALL LETTER E WITH GRAVE}", "eau"]
+
+
+def opened(tmp_path, content, name="t.csv", memory=1 << 30, **dialect):
+    path = tmp_path / name
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return open_table(str(path), dialect=Dialect(**dialect), memory=memory)
+
+
+def rows(table):
+    return pa.concat_tables(c.table for c in table.chunks(table.names)).to_pydict()
+
+
+ENCODED = {
+    "utf-8": ("utf-8", None),
+    "utf-8-sig": ("utf-8-sig", None),
+    "utf-16": ("utf-16", "utf-16"),
+    "utf-16-be": ("utf-16-be", "utf-16-be"),
+    "cp1252": ("cp1252", "read as cp1252, as it is not UTF-8; `encoding` names another"),
+}
+
+
+@pytest.mark.parametrize("case", ENCODED)
+def test_the_encoding_is_found(tmp_path, case):
+    encoding, note = ENCODED[case]
+    table = opened(tmp_path, "".join(["drink,n\n", *(f"{w},1\n" for w in WORDS)]).encode(encoding))
+    assert rows(table) == {"drink": WORDS, "n": [1, 1, 1]}
+    assert [note in n for n in table.notes] == [True] * (note is not None)
+
+
+def test_an_encoding_that_is_given_is_not_told_of(tmp_path):
+    content = "drink,n\n\N{LATIN SMALL LETTER E WITH ACUTE},1\n".encode("cp1250")
+    assert opened(tmp_path, content, encoding="cp1250").notes == ()
+
+
+def test_a_letter_far_down_decides_the_encoding(tmp_path):
+    content = b"word,n\n" + b"plain,1\n" * 200_000 + "caf\xe9,1\n".encode("latin-1")
+    table = opened(tmp_path, content)
+    assert rows(table)["word"][-1] == WORDS[0]
+    assert table.n_rows == 200_001
+
+
+# the file: its content, the columns, a word of the note if there is one
+FILES = {
+    "decimal commas": ("x;n\n1234,50;1\n0,5;2\n", {"x": [1234.5, 0.5], "n": [1, 2]}, "comma"),
+    "points of thousands": ("x;n\n1.234,5;1\n20;2\n", {"x": [1234.5, 20.0], "n": [1, 2]}, "comma"),
+    "quoted commas": ('x,n\n"1,5",1\n"2,25",2\n', {"x": [1.5, 2.25], "n": [1, 2]}, "comma"),
+    "commas of thousands": ('x,n\n"1,500",1\n', {"x": ["1,500"], "n": [1]}, None),
+    "comments": ("# a, b\n#\nx,n\n1,2\n# c\n3,4\n", {"x": [1, 3], "n": [2, 4]}, "begin with #"),
+    "a commented header": ("# x,n\n1,2\n3,4\n", {"x": [1, 3], "n": [2, 4]}, "begin with #"),
+    "colours": ("#f00,1\n#0f0,2\n#f00,1\n#00f,3\n", {"c1": [1, 2, 1, 3]}, "no header"),
+    "a preamble": (
+        "Sales of 2020\nsource: us\n\nx,n,m\n1,2,a\n3,4,b\n",
+        {"x": [1, 3], "n": [2, 4], "m": ["a", "b"]},
+        "the 2 lines above the table, 'Sales of 2020', passed over",
+    ),
+    "a title of two columns": (
+        "Temperatures\nyear,t\n2001,3.5\n2002,4.5\n",
+        {"year": [2001, 2002], "t": [3.5, 4.5]},
+        "the line above the table, 'Temperatures', passed over",
+    ),
+    "a mark of Excel": ("sep=;\nx;n\n1;2\n3;4\n", {"x": [1, 3], "n": [2, 4]}, None),
+    "short rows": (
+        "x,n,m\n1,2,3\n4\n5,6\n7,8,9\n",
+        {"x": [1, 4, 5, 7], "n": [2, None, 6, 8], "m": [3, None, None, 9]},
+        "2 rows lack their last values, .*in line 3",
+    ),
+    "a delimiter at the end": ("x,n\n1,2,\n3,4,\n", {"x": [1, 3], "n": [2, 4]}, None),
+    "one in the header too": (
+        "x,n,\n1,2,\n3,4,\n",
+        {"x": [1, 3], "n": [2, 4], "unnamed_2": [None, None]},
+        None,
+    ),
+    "one in the header alone": ("x,n,\n1,2\n3,4\n", {"x": [1, 3], "n": [2, 4]}, None),
+    "names of rows": ("x,n\na,1,2\nb,3,4\n", {"unnamed_0": ["a", "b"], "x": [1, 3]}, None),
+    "a saved index": (",x\n0,1.5\n1,2.5\n", {"unnamed_0": [0, 1], "x": [1.5, 2.5]}, None),
+    "names twice": (
+        "x,x,x_2,x\n1,2,3,4\n",
+        {"x": [1], "x_3": [2], "x_2": [3], "x_4": [4]},
+        "'x' is now 'x_3', 'x' is now 'x_4'",
+    ),
+    "a foot": ("x,n,m\n1,2,a\n3,4,b\n\nSource: us\n,,\n", {"x": [1, 3]}, "2 rows below the table"),
+    "blanks": ('x, n\n1, "a, b"\n2 , c\n', {"x": [1, 2], "n": ["a, b", "c"]}, None),
+    "quotes within": ('x,n\n5" pipe,1\n6" pipe,2\n', {"x": ['5" pipe', '6" pipe']}, None),
+    "lines within": ('x,n\r\n"a\r\nb",1\r\n"c",2\r\n', {"x": ["a\nb", "c"], "n": [1, 2]}, None),
+    "old lines": ("x,n\r1,2\r3,4\r", {"x": [1, 3], "n": [2, 4]}, None),
+    "zero bytes": ("x,n\na\0b,1\nc,2\n", {"x": ["a\0b", "c"], "n": [1, 2]}, None),
+    "no end of line": ("x,n\n1,2\n3,4", {"x": [1, 3], "n": [2, 4]}, None),
+}
+
+
+@pytest.mark.parametrize("case", FILES)
+def test_what_is_found(tmp_path, case):
+    content, expected, note = FILES[case]
+    table = opened(tmp_path, content)
+    assert {name: rows(table)[name] for name in expected} == expected
+    if note is None:
+        assert table.notes == ()
+    else:
+        assert any(re.search(note, line) for line in table.notes), table.notes
+
+
+def test_columns_between_blanks(tmp_path):
+    content = ' 18.0   8 "chevrolet malibu"\n 15.0\t8 buick \n 16.0   6 "a ""b"""\n'
+    table = opened(tmp_path, content, "t.data")
+    assert rows(table) == {
+        "c0": [18.0, 15.0, 16.0],
+        "c1": [8, 8, 6],
+        "c2": ["chevrolet malibu", "buick", 'a "b"'],
+    }
+    np.savetxt(tmp_path / "v.txt", np.arange(6).reshape(3, 2) / 7, header="a b")
+    assert open_table(str(tmp_path / "v.txt")).names == ["a", "b"]
+
+
+GIVEN = {
+    "delimiter": ("x,1;n\n1,5;2\n", {"delimiter": ","}, {"x": [1], "1;n": ["5;2"]}),
+    "named delimiter": ("x\tn;m\n1\t2;3\n", {"delimiter": "tab"}, {"x": [1], "n;m": ["2;3"]}),
+    "decimal": ("x;n\n1,5;2\n", {"decimal": "."}, {"x": ["1,5"], "n": [2]}),
+    "comment": ("x,n\n// a\n1,2\n", {"comment": "//"}, {"x": [1], "n": [2]}),
+    "na": ("x,n\n-9,NA\n2,\n", {"na": ("-9",)}, {"x": [None, 2], "n": ["NA", None]}),
+}
+
+
+@pytest.mark.parametrize("case", GIVEN)
+def test_what_is_given(tmp_path, case):
+    content, dialect, expected = GIVEN[case]
+    table = opened(tmp_path, content, **dialect)
+    assert rows(table) == expected
+    assert table.notes == ()
+
+
+def test_marks_are_missing_among_numbers_alone(tmp_path):
+    content = "x,when,word,price\n1,2020-01-02,a,$5\n-,.,-,--\n3,2021-01-02,b,$1\n--,-,c,$2\n"
+    table = opened(tmp_path, content)
+    assert rows(table) == {
+        "x": [1, None, 3, None],
+        "when": ["2020-01-02", None, "2021-01-02", None],
+        "word": ["a", "-", "b", "c"],
+        "price": ["$5", None, "$1", "$2"],
+    }
+    (note,) = table.notes
+    assert "'-' in 'x' (1), '--' in 'x' (1), '.' in 'when' (1), '-' in 'when' (1) and 1 mo" in note
+    assert "`na` names the marks instead" in note
+
+
+def test_headers_are_kept_as_they_were(tmp_path):
+    table = opened(tmp_path, ", x,x\n0,1.5,a\n1,2.5,b\n")
+    assert table.headers == ("", "x", "x")
+    assert table.names == ["unnamed_0", "x", "x_2"]
+
+
+def messy(n):
+    """Rows with whatever blocks may cut in two: quotes, lines, gaps, comments, short rows."""
+    chance = random.Random(0)
+    kinds = ['{i},a,"b\nc"', "{i},,x", '{i},"q ""x""",é', "{i},d", "# no row", "", '{i},3" ,y']
+    return "".join(chance.choice(kinds).format(i=i) + "\n" for i in range(n))
+
+
+@pytest.mark.parametrize("size", [1, 7, 64, 1000])
+def test_blocks_of_any_size_give_the_same_table(tmp_path, monkeypatch, size):
+    content = "# made\nx,y,z\n" + messy(60)
+    whole = opened(tmp_path, content)
+    monkeypatch.setattr("caudal.data.table.records.BLOCK", size)
+    pieces = opened(tmp_path, content)
+    assert rows(pieces) == rows(whole)
+    assert pieces.notes == whole.notes
+
+
+def test_text_that_takes_too_much_memory_is_streamed(tmp_path, monkeypatch):
+    monkeypatch.setattr("caudal.data.table.records.BLOCK", 4096)
+    content = "x;y;z\n" + "".join(f"{i};{i},5;{'-' if i % 9 else i}\n" for i in range(3000))
+    whole = opened(tmp_path, content)
+    streamed = opened(tmp_path, gzip.compress(content.encode()), "t.csv.gz", memory=1 << 12)
+    assert len(streamed.groups) > 1
+    assert streamed.schema == whole.schema
+    assert rows(streamed) == rows(whole)
+    assert [note.partition(" ")[2] for note in streamed.notes] == [
+        note.partition(" ")[2] for note in whole.notes
+    ]
