@@ -148,11 +148,11 @@ def test_rows_with_gaps_are_masked_or_refused():
     table = pa.table({"v": [0.5, None, 2.5, 3.5]})
     schema = open_data(pa.table({"v": np.arange(60) + 0.25})).schema
     with pytest.raises(InputError, match="row 2, column 'v': missing value"):
-        next(open_rows(table, schema).pieces())
-    items = open_rows(table, schema, "drop")
+        next(open_rows(table, schema, "refuse").pieces())
+    items = open_rows(table, schema)
     piece = next(items.pieces())
     assert piece.keep.tolist() == [True, False, True, True]
     assert piece.batch.x[:, 0].tolist() == [0.5, 2.5, 3.5]
     assert items.notes == ()
     assert items.source.n_rows == 3
-    assert items.notes == ("dropped 1 rows with missing values",)
+    assert items.notes == ("dropped 1 row with missing values",)
