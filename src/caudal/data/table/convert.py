@@ -72,6 +72,8 @@ def encode_columns(columns: Sequence[Column], table: pa.Table, place: Place) -> 
     values = np.empty((table.num_rows, len(columns)))
     for j, column in enumerate(columns):
         data = table[column.name]
+        if pat.is_null(data.type):  # a column without any value
+            data = data.cast(dtypes.value_type(dtypes.parse(column.dtype)))
         if column.categories is not None:
             values[:, j] = to_codes(column, data, place)
         else:
