@@ -36,8 +36,10 @@ def of_no_use(name: str, dtype: pa.DataType, stats: Stats | None = None) -> Pass
     Without `stats` its type alone is judged.
     """
     if stats is None:
-        reason = dtypes.refusal(dtype)
-        return PassedOver(name, str(dtype), reason.partition(":")[0]) if reason else None
+        if (reason := dtypes.refusal(dtype)) is None:
+            return None
+        named = str(dtype) if dtypes.has_name(dtype) else "null"
+        return PassedOver(name, named, reason.partition(":")[0])
     if not stats.count:
         return PassedOver(name, str(dtype), "has no values")
     # A constant that is often missing is modelled, for its gaps.

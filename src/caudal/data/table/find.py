@@ -1,6 +1,6 @@
 """From tables, and what the user says of their columns, to a schema."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import combinations
 from typing import NamedTuple
@@ -108,11 +108,12 @@ class _Search:
     def look(self, names: Sequence[str]) -> None:
         """Surveys the columns, and decides what becomes of each."""
         names = self._useful(names, {})
-        found = survey(self.tables, names, self.declared)
+        self.marks = {n: m for n, m in self.listed.marks.items() if n in names}
+        found = self._survey(names)
         first = found.stats
-        self.marks = {n: m for n in names if (m := self._marks(n, first[n]))}
-        if self.marks:
-            found = self._survey(names, ())
+        if marks := {n: m for n in names if (m := self._marks(n, first[n]))}:
+            self.marks |= marks
+            found = self._survey(names)
         names = self._useful(names, found.stats)
         self.seen |= found.stats
         found = found._replace(stats={name: found.stats[name] for name in names})
@@ -129,7 +130,7 @@ class _Search:
                     f"{self.tables[0].name}: every row has a missing value, so that none is left"
                 )
             self._useful(names, self.seen)
-        for name in self.marks:
+        for name in marks:
             self.seen[name].first_word, self.seen[name].words = first[name].first_word, 1
 
     def found(self, chosen: Sequence[str], context: Sequence[str]) -> Found:
@@ -187,7 +188,7 @@ class _Search:
     def _marks(self, name: str, stats: Stats) -> tuple[str, ...]:
         return () if self.wishes.strict or name in self.declared else marks_in(stats)
 
-    def _survey(self, names: Sequence[str], whole: Sequence[str] | frozenset[str]) -> Survey:
+    def _survey(self, names: Sequence[str], whole: Collection[str] = ()) -> Survey:
         return survey(self.tables, names, self.declared, self.marks, whole)
 
     def _type(self, name: str, stats: Stats | None) -> pa.DataType:

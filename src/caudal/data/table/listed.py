@@ -1,7 +1,7 @@
 """columns.yaml: what each column was taken for, to be read, edited and given back."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,8 @@ _GAPS = {"modelled": "model", "dropped": "drop"}
 _FIELDS = tuple(f.name for f in fields(Declared))
 _HEAD = """\
 # What caudal took each column for. Edit it, and give it back as `types_from`.
-# kind: {kinds}, {passed} or {excluded} (not in samples either); gaps: {gaps}.
+# kind: {kinds},
+#   {passed}, or {excluded} from samples, too; gaps: {gaps}.
 """
 
 
@@ -29,12 +30,14 @@ class Listed:
     Attributes:
         declared: what columns are.
         gaps: "model" or "drop", for columns with gaps.
+        marks: texts that stand for missing numbers.
         passed: why columns are passed over.
         excluded: columns that are left out altogether.
     """
 
     declared: dict[str, Declared] = field(default_factory=dict)
     gaps: dict[str, str] = field(default_factory=dict)
+    marks: dict[str, tuple[str, ...]] = field(default_factory=dict)
     passed: dict[str, str] = field(default_factory=dict)
     excluded: tuple[str, ...] = ()
 
@@ -51,6 +54,7 @@ def write_columns(
         entry = {n: v for n in _FIELDS if (v := getattr(column, n)) is not None}
         if column.categories is not None:
             entry = {"kind": "categorical"}
+        entry |= {"marks": list(column.marks)} if column.marks else {}
         told = seen.get(column.name)
         if told is not None:
             entry |= {"gaps": told.gaps} if told.gaps else {}
@@ -91,7 +95,9 @@ def read_columns(path: str, names: Sequence[str]) -> Listed:
         else:
             listed.declared[name] = _declared(entry, where)
             listed.gaps.update({name: _GAPS[gaps]} if gaps else {})
-    return Listed(listed.declared, listed.gaps, listed.passed, tuple(excluded))
+            if marks := entry.get("marks"):
+                listed.marks[name] = tuple(map(str, marks if isinstance(marks, list) else [marks]))
+    return replace(listed, excluded=tuple(excluded))
 
 
 def _entries(path: str) -> Mapping[str, Any]:
@@ -107,7 +113,7 @@ def _entries(path: str) -> Mapping[str, Any]:
 
 
 def _declared(entry: Mapping[str, Any], where: str) -> Declared:
-    known = (*_FIELDS, "gaps", "role", "why")
+    known = (*_FIELDS, "gaps", "marks", "role", "why")
     for key in entry:
         if key not in known:
             raise InputError(f"{where}: unknown entry '{key}'; {near(str(key), known)}")
