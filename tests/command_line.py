@@ -129,6 +129,15 @@ def dropping_run():
     return out
 
 
+@cache
+def strict_run():
+    """A run that refuses gaps."""
+    out = folder() / "strict"
+    words = ("--data", people_csv(), "--strict", "--out", out, *QUICK)
+    assert caudal("train", "realnvp", *words) == 0
+    return out
+
+
 TINY = ("--layers", "1", "--maps", "4", "--batch-size", "16", "--steps", "5")
 
 

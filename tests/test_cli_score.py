@@ -23,6 +23,7 @@ from command_line import (
     people_csv,
     people_run,
     refused,
+    strict_run,
 )
 
 
@@ -82,14 +83,15 @@ def test_missing_values_follow_the_run(capsys, tmp_path):
     path = tmp_path / "gaps.csv"
     path.write_text("age,height,city,income\n31,,Bari,10\n31,1.7,Bari,10\n", encoding="utf-8")
     words = ("--data", path, "--out", tmp_path / "out.csv")
-    said = refused(capsys, "score", people_run(), *words)
+    said = refused(capsys, "score", strict_run(), *words)
     assert "row 1, column 'height': missing value" in said
     assert not (tmp_path / "out.csv").exists()
-    assert caudal("score", dropping_run(), *words) == 0
-    assert "1 rows with missing values have no log_prob" in capsys.readouterr().out
-    result = pa_csv.read_csv(tmp_path / "out.csv")
-    assert result["log_prob"].null_count == 1
-    assert result.num_rows == 2
+    for run in (people_run(), dropping_run()):
+        assert caudal("score", run, *words, "--overwrite") == 0
+        assert "1 row with missing values has no log_prob" in capsys.readouterr().out
+        result = pa_csv.read_csv(tmp_path / "out.csv")
+        assert result["log_prob"].null_count == 1
+        assert result.num_rows == 2
 
 
 @pytest.mark.parametrize(
@@ -136,7 +138,7 @@ def test_advice_is_of_use(capsys, tmp_path):
     words = ("--data", tmp_path / "rows.csv", "--out", tmp_path / "out.csv")
     assert "--types" not in refused(capsys, "score", people_run(), *words)
     (tmp_path / "rows.csv").write_text("age,height,city,income\n2,,Bari,3\n")
-    assert "--missing" not in refused(capsys, "score", people_run(), *words)
+    assert "--missing" not in refused(capsys, "score", strict_run(), *words)
     (tmp_path / "rows.csv").write_text("age,height,city,income\n1,1,Bari,3\n2,tall,Bari,3\n")
     train = ("train", "nice", "--data", tmp_path / "rows.csv", "--types", "height=real")
     assert "or declare the column with --types" in refused(capsys, *train)

@@ -70,7 +70,7 @@ def test_recipes_are_a_table(capsys):
         (["train", "maf", "--data", "moons", "--lr", "-1"], "--lr -1.0: must be a positive"),
         (
             ["train", "maf", "--data", "moons", "--missing", "no"],
-            "choose one of refuse, drop, model; see",
+            "choose one of auto, refuse, drop, model; see",
         ),
         (["eval"], "missing from caudal eval: RUN, the run folder; see"),
         (["score"], "missing from caudal score: RUN, the run folder, --data, --out; see"),

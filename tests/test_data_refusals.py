@@ -84,31 +84,72 @@ FILES = {
     "odd word": (
         "t.csv",
         GOOD + "x,1.5\n",
-        {},
+        {"strict": True},
         "t.csv, row 61, column 'a': 'x' is not a number, though",
     ),
-    "gap": ("t.csv", GOOD + ",1\nNA,2\n", {}, r"row 61, column 'a': missing value \(2 in this c"),
+    "gap": (
+        "t.csv",
+        GOOD + ",1\nNA,2\n",
+        {"strict": True},
+        r"row 61, column 'a': missing value \(2 in this c",
+    ),
     "inf": ("t.csv", GOOD + "1,-inf\n", {}, "row 61, column 'b': -inf is not a finite"),
     "inf, drop": ("t.csv", GOOD + "1,inf\n", {"missing": "drop"}, "row 61, column 'b': inf"),
-    "constant": ("t.csv", "a,b\n1,2\n3,2\n5,2\n", {}, r"'b' is constant \(2 in every.*`columns`"),
-    "constant word": ("t.csv", "a,b\n1,u\n3,u\n", {}, r"'b' is constant \('u' in every"),
+    "constant": (
+        "t.csv",
+        "a,b\n1,2\n3,2\n5,2\n",
+        {"strict": True},
+        r"'b' is constant \(2 in every.*`exclude` b",
+    ),
+    "constant word": (
+        "t.csv",
+        "a,b\n1,u\n3,u\n",
+        {"strict": True},
+        r"'b' is constant \('u' in every",
+    ),
     "identifier": (
         "t.csv",
         "id,v\n" + "".join(f"k{i},{i % 7}\n" for i in range(60)),
-        {},
+        {"strict": True},
         r"t.csv, column 'id' has 60 different values \(such as 'k0'\) and looks like an identif",
     ),
     "many words": (
         "t.csv",
         "id\n" + "".join(f"k{i % 1100}\n" for i in range(3000)),
-        {},
+        {"strict": True},
         "column 'id' has more than 1000 different values",
     ),
-    "no values": ("t.csv", "a,b\n1,\n3,\n", {"missing": "model"}, "column 'b' has no values"),
-    "null column": ("t.parquet", NULLS, {"missing": "drop"}, "column 'n' has no values"),
-    "all dropped": ("t.csv", "a,b\n1,\n,2\n", {"missing": "drop"}, "every row has a missing"),
-    "nested": ("t.parquet", NESTED, {}, "column 'l' holds list.*flatten it"),
-    "date": ("t.parquet", DATES, {}, r"column 't' holds timestamp\[ms\]: turn it into hours"),
+    "no name": (
+        "t.csv",
+        ",a\n0,1.5\n1,2.5\n2,9\n",
+        {"strict": True},
+        r"column 'unnamed_0' counts the rows \(0",
+    ),
+    "no values": (
+        "t.csv",
+        "a,b\n1,\n3,\n",
+        {"missing": "model", "strict": True},
+        "column 'b' has no values",
+    ),
+    "null column": (
+        "t.parquet",
+        NULLS,
+        {"missing": "drop", "strict": True},
+        "column 'n' has no values",
+    ),
+    "all dropped": (
+        "t.csv",
+        "a,b\n1,\n2,\n,3\n,4\n",
+        {"missing": "drop"},
+        "every row has a missing",
+    ),
+    "nested": ("t.parquet", NESTED, {"strict": True}, "column 'l' holds list.*leave it out"),
+    "date": (
+        "t.parquet",
+        DATES,
+        {"strict": True},
+        r"column 't' holds timestamp\[ms\]: leave it out",
+    ),
     "few rows": ("t.csv", "a\n1\n2\n", {}, "too few rows, 2, which leaves none for"),
     "unknown column": ("t.csv", GOOD, {"columns": ["c"]}, "`columns` c: .* no such column; there"),
     "unknown context": ("t.csv", GOOD, {"context": ["c"]}, "`context` c: "),
@@ -118,10 +159,10 @@ FILES = {
     "gap in context": (
         "t.csv",
         GOOD + "1.5,\n",
-        {"context": ["b"], "missing": "model"},
+        {"context": ["b"], "missing": "model", "strict": True},
         "row 61, column 'b': missing value in a number of the context; `missing=.drop.` leaves",
     ),
-    "policy": ("t.csv", GOOD, {"missing": "skip"}, "`missing` skip: choose one of refuse, drop"),
+    "policy": ("t.csv", GOOD, {"missing": "skip"}, "`missing` skip: choose one of auto, refuse"),
     "split sum": (
         "t.csv",
         GOOD,
@@ -135,7 +176,7 @@ FILES = {
     "test gap": (
         "t.csv",
         GOOD,
-        {"test": pa.table({"a": [1.0, None], "b": [1.0, 2.0]})},
+        {"test": pa.table({"a": [1.0, None], "b": [1.0, 2.0]}), "strict": True},
         "table, row 2",
     ),
 }
@@ -196,7 +237,7 @@ AGAINST = {
 def test_tables_that_do_not_fit_the_run(schema, case):
     values, message = AGAINST[case]
     with pytest.raises(InputError, match=message):
-        open_data(pa.table(values), schema=schema)
+        open_data(pa.table(values), schema=schema, strict=True)
 
 
 def test_tables_that_do_not_fit_the_run_also_when_streamed(schema, tmp_path):

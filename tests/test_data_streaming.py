@@ -30,7 +30,7 @@ def many_groups(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def streamed(many_groups):
-    return open_data(str(many_groups), context=["label"], memory=1 << 15)
+    return open_data(str(many_groups), columns=["row", "v"], context=["label"], memory=1 << 15)
 
 
 def test_large_parquet_files_stream(streamed):
@@ -40,7 +40,7 @@ def test_large_parquet_files_stream(streamed):
 
 
 def test_streamed_and_loaded_are_the_same_rows(streamed, many_groups):
-    loaded = open_data(str(many_groups), context=["label"])
+    loaded = open_data(str(many_groups), columns=["row", "v"], context=["label"])
     assert isinstance(loaded.train, Rows)
     assert streamed.schema == loaded.schema
     for part in ("train", "valid", "test"):

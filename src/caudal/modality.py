@@ -61,12 +61,14 @@ class Request(NamedTuple):
         context: of each of them, (n, *context), or None.
         length: of each, for data of any length.
         name: of the sample, where it has one.
+        start: the number of the first of them, from 0.
     """
 
     n: int
     context: Tensor | None = None
     length: int | None = None
     name: str = ""
+    start: int = 0
 
 
 class Requests(NamedTuple):
@@ -189,6 +191,10 @@ class Modality(ABC):
     def settled(self, options: Any, dataset: Any) -> Any:
         """The options with what opening the data has decided, for config.yaml."""
         return options
+
+    def papers(self, options: Any, dataset: Any) -> Mapping[str, str]:
+        """Texts for the run folder that say what the data were taken for, by their file's name."""
+        return {}
 
     # --- flows --------------------------------------------------------------------------------
 

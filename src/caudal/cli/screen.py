@@ -68,7 +68,8 @@ class Screen(Voice):
             return
         if part.title:
             self.say(f"\n{part.title}")
-        self.table(part.head, part.rows, part.looks)
+        rows = ([as_flags(cell) for cell in row] for row in part.rows)
+        self.table(part.head, rows, part.looks)
 
     def result(self, result: dict[str, Any]) -> None:
         """The JSON object, where that is asked for."""

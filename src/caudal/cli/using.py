@@ -197,7 +197,9 @@ def score(words: list[str]) -> int:
     if seen.outside:
         screen.note(f"{seen.outside:,} {seen.many} have a log_prob of -inf: {OUTSIDE}")
     if seen.unscored:
-        screen.note(f"{seen.unscored:,} {seen.many} with missing values have no log_prob")
+        gone = "with missing values"
+        have = f"{seen.one} {gone} has" if seen.unscored == 1 else f"{seen.many} {gone} have"
+        screen.note(f"{seen.unscored:,} {have} no log_prob")
     screen.result(seen.to_dict(options.out))
     return 0
 

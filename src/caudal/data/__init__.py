@@ -15,7 +15,7 @@ from caudal.data.schema import KINDS, Column, Schema, Unit, schema_from_dict
 from caudal.data.source import Batch, Rows, Source, item_rows
 from caudal.data.table.frames import as_container, as_table, container_of, like
 from caudal.data.table.guess import Summary
-from caudal.data.table.open import MISSING, open_data, open_rows, read_tables
+from caudal.data.table.open import open_data, open_rows, read_tables
 from caudal.data.table.output import TableWriter
 from caudal.data.table.rows import ParquetRows
 from caudal.data.table.schema import TableSchema
@@ -30,7 +30,6 @@ from caudal.data.writing import (
 __all__ = [
     "BUILT_IN",
     "KINDS",
-    "MISSING",
     "AudioSchema",
     "AudioWriter",
     "Batch",

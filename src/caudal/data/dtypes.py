@@ -30,6 +30,14 @@ def parse(name: str) -> pa.DataType:
         raise InputError(f"unknown column type '{name}' in a schema") from None
 
 
+def has_name(dtype: pa.DataType) -> bool:
+    """Whether `parse` finds the type by its name."""
+    try:
+        return parse(str(dtype)) == dtype
+    except InputError:
+        return False
+
+
 def value_type(dtype: pa.DataType) -> pa.DataType:
     """The plain type of the values of a column of type `dtype`, decimals read as doubles."""
     if pat.is_dictionary(dtype):

@@ -57,6 +57,7 @@ class Column:
         step: lattice spacing, None for continuous values.
         categories: the user's values in the order of their codes; None may be one of them.
         missing: whether values may be missing (NaN in the tensor); never so for categories.
+        marks: texts that stand for a missing number, such as "unknown", beside the empty cell.
         dtype: the user's arrow type, in which samples are given back.
     """
 
@@ -68,6 +69,7 @@ class Column:
     categories: tuple[Any, ...] | None = None
     missing: bool = False
     dtype: str = "double"
+    marks: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -103,8 +105,8 @@ class Column:
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> "Column":
         """The column that `dataclasses.asdict` described, perhaps through JSON."""
-        categories = data["categories"]
-        return cls(**{**data, "categories": None if categories is None else tuple(categories)})
+        lists = {name: tuple(value) for name, value in data.items() if isinstance(value, list)}
+        return cls(**{**data, **lists})
 
 
 class Schema(ABC):

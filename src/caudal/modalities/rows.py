@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from itertools import count
+from itertools import accumulate, count
 from typing import Any, ClassVar
 
 import pyarrow as pa
@@ -171,7 +171,11 @@ class OneShape(Modality):
             model.schema.context, drawing.given, drawing.context_file, otherwise, model.name
         )
         contexts = iter([None] * len(sizes)) if rows is None else in_chunks(rows, sizes)
-        each = (Request(size, context) for size, context in zip(sizes, contexts, strict=True))
+        starts = accumulate(sizes, initial=0)
+        each = (
+            Request(size, context, start=start)
+            for size, context, start in zip(sizes, contexts, starts, strict=False)
+        )
         return Requests(each, n, len(sizes))
 
     def compare(self, student: Flow, model: Any, name: str, terms: list[str], voice: Voice) -> Any:

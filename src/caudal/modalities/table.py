@@ -28,6 +28,8 @@ from caudal.data import (
 )
 from caudal.data.refusals import TABLES
 from caudal.data.table.dialect import Dialect
+from caudal.data.table.guess import PASSED
+from caudal.data.table.listed import COLUMNS_FILE, write_columns
 from caudal.data.table.tables import FORMATS, finds_table
 from caudal.dequantization import TableDequantization
 from caudal.errors import InputError
@@ -50,9 +52,11 @@ from caudal.report import (
     write_table_manifold,
 )
 from caudal.report.numbers import span
+from caudal.report.style import shorten
 
 _DRAWN_ROWS, _DRAWN_NUMBERS = 8192, 1 << 22  # at a time: bounds the memory
 _LISTED = 24  # columns in the preview
+_NAME, _WIDE = 22, 30  # characters of their names, and of their values
 _FEW_ROWS, _MANY_ROWS, _LONG = 500, 50_000, 30.0  # minutes
 _LOOKED_AT, _LEAST, _CROWDED = 4096, 100, 6.0  # rows; rows; nats
 _GAUSSIAN_ALONE = ("made", "maf", "iaf")
@@ -66,14 +70,22 @@ class _Rows:
     """A built-in name (digits, moons, rings, ...), or a .csv, .tsv, .parquet, .npy or .npz file;
     text files may be compressed."""
     columns: tuple[str, ...] = ()
-    """Columns to model, in this order; all but the context if not given."""
+    """Columns to model, in this order; if not given all but the context, and but constants,
+    identifiers and free text, which are passed over."""
     context: tuple[str, ...] = ()
     """Columns to condition on."""
+    exclude: tuple[str, ...] = ()
+    """Columns to leave out, of samples as well."""
     types: tuple[str, ...] = ()
     """What columns are, where the guess is wrong: age=integer[0,120] ratio=interval[0,1]
     grade=real:0.1 city=categorical price=positive."""
-    missing: Literal["refuse", "drop", "model"] = "refuse"
-    """What to do about missing values: refuse them, drop their rows, or model them."""
+    types_from: str | None = None
+    """A file that says what columns are: the columns.yaml of a run, as it is or edited."""
+    missing: Literal["auto", "refuse", "drop", "model"] = "auto"
+    """What to do about missing values: refuse them, drop their rows, or model them; auto drops
+    rows where they are at most one in fifty, and models the other gaps."""
+    strict: bool = False
+    """Refuse what would have to be decided: gaps, constants, identifiers, words among numbers."""
     valid: str | None = None
     """A table of validation rows, instead of a share of the data."""
     test: str | None = None
@@ -84,7 +96,7 @@ class _Rows:
     """Seed of the split, apart from that of training: runs of several seeds share one split."""
 
     def __post_init__(self) -> None:
-        check_fields(self, skip=("data", "valid", "test"))
+        check_fields(self, skip=("data", "valid", "test", "types_from"))
 
 
 @dataclass(frozen=True)
@@ -174,13 +186,18 @@ class Table(OneShape):
         options: Mapping[str, Any],
         voice: Voice,
     ) -> Items:
-        missing = reading.missing or ("drop" if options.get("missing") == "drop" else "refuse")
+        missing = reading.missing or options.get("missing", "auto")
+        if options.get("strict") and missing != "drop":
+            missing = "refuse"
         names = [field.name for field in fields(Dialect)]
         trained = Dialect(**{name: options[name] for name in names if name in options})
         dialect = Dialect.of(reading).over(trained)
-        return open_rows(
-            data, schema, missing, chosen=bool(options.get("columns")), dialect=dialect
-        )
+        chosen = bool(options.get("columns") or options.get("exclude"))
+        return open_rows(data, schema, missing, chosen=chosen, dialect=dialect)
+
+    def papers(self, options: TableOptions, dataset: Dataset) -> Mapping[str, str]:
+        text = write_columns(dataset.schema, dataset.summary, options.exclude)
+        return {COLUMNS_FILE: text}
 
     # --- flows ----------------------------------------------------------------------------------
 
@@ -272,7 +289,7 @@ class Table(OneShape):
         return Exact(model, drawing.exact, drawing.exact_steps or Exact.steps)
 
     def decode(self, schema: TableSchema, x: Tensor, request: Request) -> tuple[Any, ...]:
-        return (schema.decode(x, request.context),)
+        return (schema.decode(x, request.context, start=request.start),)
 
     def cells(self, schema: TableSchema, grid: Tensor) -> np.ndarray:
         """Whole numbers of ink, (n, n, side, side)."""
@@ -297,9 +314,9 @@ class Table(OneShape):
         shown = list(dataset.summary)
         if len(shown) > _LISTED:
             shown = shown[: _LISTED // 2]
-        head = ["column", "kind", "support", "step", "missing", "values", ""]
+        head = ["column", "kind", "missing", "values", ""]
         if shown:  # the columns of a finished run are known, and not told again
-            yield ScreenTable("", head, [_cells(summary) for summary in shown], "   nn")
+            yield ScreenTable("", head, [_cells(summary) for summary in shown], "")
         if len(shown) < len(dataset.summary):
             yield f"... and {len(dataset.summary) - len(shown)} more columns\n"
         yield ", ".join(f"{source.n_rows:,} {name}" for name, source in dataset.parts) + " rows"
@@ -385,7 +402,20 @@ def _top(column: Column) -> float:
 
 
 def _cells(s: Summary) -> list[str]:
-    how = s.source if s.role == "event" else f"{s.source}, context"
-    step = "" if s.step is None else f"{s.step:g}"
-    missing = f"{s.missing:.1%}" if s.missing else ""
-    return [s.name, s.kind, s.support, step, missing, span(s), how]
+    """One line of the preview; it ends with what was decided, and the argument that changes it."""
+    missing = f"{_percent(s.missing)} {s.gaps}".rstrip() if s.missing else ""
+    if s.role == PASSED:
+        how = f"{s.source}; {s.change}" if s.change else s.source
+        why = s.why.removeprefix("is ").removeprefix("has ")
+        return [shorten(s.name, _NAME), PASSED, missing, shorten(why, _WIDE), how]
+    kind = s.support if s.kind == "categorical" else f"{s.kind} {s.support}"
+    step = "" if s.step in (None, 1.0) else f" by {s.step:g}"
+    values = span(s)
+    values = values if s.low is not None else shorten(values, _WIDE)
+    source = "" if s.change and s.source == "guessed" else s.source
+    how = [source, "context" if s.role == "context" else "", s.change]
+    return [shorten(s.name, _NAME), kind + step, missing, values, ", ".join(filter(None, how))]
+
+
+def _percent(share: float) -> str:
+    return f"{share:.1%}" if share < 0.1 else f"{share:.0%}"

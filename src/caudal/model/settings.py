@@ -246,7 +246,8 @@ def name_of(data: Any) -> str:
 
 def wherever_read(config: dict[str, Any]) -> dict[str, Any]:
     """The config with absolute paths of its data, which hold in other folders too."""
-    paths = {name: path for name in PATHS if (path := config.get(name)) is not None}
+    names = (*PATHS, "types_from")
+    paths = {name: path for name in names if (path := config.get(name)) is not None}
     return {**config, **{k: os.path.abspath(p) for k, p in paths.items() if is_path(p)}}
 
 

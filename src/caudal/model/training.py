@@ -114,7 +114,8 @@ def train_with(
     voice.prepared(settings, dataset, flow)
     config = options_of_run.wherever_read(settings.config())
     modes = {"resume": resume, "overwrite": overwrite}
-    run = None if out is None else Run(out, recipe, schema, config, **modes)
+    papers = kind.papers(settings.data, dataset)
+    run = None if out is None else Run(out, recipe, schema, config, papers, **modes)
     folder = None if run is None else run.path
     watch = None
     if folder is not None and settings.report:

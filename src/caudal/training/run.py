@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 LEFT_BEHIND = (
     "config.yaml",
+    "columns.yaml",
     "model.safetensors",
     "state.pt",
     "metrics.jsonl",
@@ -52,6 +53,7 @@ class Run:
         recipe: that the flow was built with; training needs it, so that the model can be loaded.
         schema: of the data that the flow was assembled for, if it was.
         config: the content that training writes to `config.yaml`, if any.
+        papers: further texts that training writes, by the names of their files.
         resume: go on from the state in the folder, or start if it has none yet. On the CPU the
             result is bit for bit that of a run without the break. Options may change except
             `seed`, `batch_size`, `precision` and `ema`; with more steps the rest follows the
@@ -75,6 +77,7 @@ class Run:
         recipe: Recipe | None = None,
         schema: "Schema | None" = None,
         config: Mapping[str, Any] | None = None,
+        papers: Mapping[str, str] | None = None,
         *,
         resume: bool = False,
         overwrite: bool = False,
@@ -82,6 +85,7 @@ class Run:
         if resume and overwrite:
             raise InputError("`resume` and `overwrite`: choose one of them")
         self.path, self.recipe, self.schema, self.config = path_of(path), recipe, schema, config
+        self.papers = dict(papers or {})
         self.resume, self.overwrite = resume, overwrite
         self.model_path = self.path / MODEL
         self.state_path = self.path / "state.pt"
@@ -199,6 +203,8 @@ class Run:
             self._clear()
         if self.config is not None:
             write_config(self.path, self.config)
+        for name, text in self.papers.items():
+            files.write_text(self.path / name, text)
 
     def _clear(self) -> None:
         for name in LEFT_BEHIND:

@@ -1,6 +1,6 @@
 """Between the user's columns and numbers; each refusal names the row and the column."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -61,6 +61,7 @@ def encode_table(columns: Sequence[Column], data: Any, place: Place) -> np.ndarr
     """
     table = as_table(data, place.file)
     check_names([column.name for column in columns], table.column_names, place.file)
+    table = without_marks(table, {column.name: column.marks for column in columns})
     values = encode_columns(columns, table, place)
     refuse_gaps(columns, values, place)
     return values
@@ -71,6 +72,8 @@ def encode_columns(columns: Sequence[Column], table: pa.Table, place: Place) -> 
     values = np.empty((table.num_rows, len(columns)))
     for j, column in enumerate(columns):
         data = table[column.name]
+        if pat.is_null(data.type):  # a column without any value
+            data = data.cast(dtypes.value_type(dtypes.parse(column.dtype)))
         if column.categories is not None:
             values[:, j] = to_codes(column, data, place)
         else:
@@ -84,6 +87,24 @@ def refuse_gaps(columns: Sequence[Column], values: np.ndarray, place: Place) -> 
         gaps = np.isnan(value)
         if not column.missing and gaps.any():
             raise gap_error(place, int(gaps.argmax()), column.name, int(gaps.sum()))
+
+
+def without_marks(table: pa.Table, marks: Mapping[str, Collection[str]]) -> pa.Table:
+    """The table with nothing in the place of texts that stand for missing numbers.
+
+    Args:
+        table: some rows.
+        marks: such texts by the name of the column.
+    """
+    for name, texts in marks.items():
+        data = table[name] if texts else None
+        if data is None or not dtypes.is_text(dtypes.value_type(data.type)):
+            continue
+        data = dtypes.plain(data)
+        marked = pc.is_in(pc.utf8_trim_whitespace(data), value_set=pa.array(list(texts)))
+        kept = pc.if_else(marked, pa.scalar(None, data.type), data)
+        table = table.set_column(table.column_names.index(name), name, kept)
+    return table
 
 
 def gaps_in(data: pa.ChunkedArray) -> np.ndarray:
@@ -211,7 +232,7 @@ def decode_column(column: Column, values: np.ndarray) -> pa.Array:
         raise NumericalError(f"column '{column.name}': a sampled value is not finite")
     dtype = dtypes.parse(column.dtype)
     values = np.where(gaps, column.origin, values)
-    if pat.is_floating(dtypes.value_type(dtype)):
+    if pat.is_floating(dtypes.value_type(dtype)) or column.holds_text:
         values = _few_digits(values)
     values = into_support(column, values)
     if column.categories is not None:
@@ -220,7 +241,8 @@ def decode_column(column: Column, values: np.ndarray) -> pa.Array:
         if not pat.is_decimal(dtype):
             return dtypes.restore(chosen, dtype)
         values, gaps = chosen.to_numpy(zero_copy_only=False), chosen.is_null().to_numpy(False)
-    return _to_type(values, dtype, gaps)
+    made = _to_type(values, dtype, gaps)
+    return pc.fill_null(made, column.marks[0]) if column.marks else made
 
 
 def _few_digits(values: np.ndarray) -> np.ndarray:

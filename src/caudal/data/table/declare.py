@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -55,13 +55,18 @@ def _parse(text: str, form: str) -> Declared:
         )
     low, high = _number(text, match[2]), _number(text, match[3])
     declared = Declared(match[1], low, high, _number(text, match[4]))
-    problem = _problem(declared, bracket=match[2] is not None)
+    problem = problem_of(declared, bracket=match[2] is not None)
     if problem:
         raise InputError(f"`types` {text}: {problem}")
+    return complete(declared)
+
+
+def complete(declared: Declared) -> Declared:
+    """The same with what its kind implies."""
     if declared.kind == "positive":
-        return Declared("positive", 0.0, None, declared.step)
+        return replace(declared, low=0.0, high=None)
     if declared.kind == "integer":
-        return Declared("integer", low, high, declared.step or 1.0)
+        return replace(declared, step=declared.step or 1.0)
     return declared
 
 
@@ -77,8 +82,8 @@ def _number(text: str, part: str | None) -> float | None:
     return number
 
 
-def _problem(d: Declared, bracket: bool) -> str | None:
-    """What is wrong with a declaration, or None."""
+def problem_of(d: Declared, bracket: bool) -> str | None:
+    """What is wrong with a declaration, or None; in a `bracket` its ends were written."""
     if d.kind == "interval" and (d.low is None or d.high is None):
         return "an interval needs both ends, such as interval[0,1]"
     if bracket and d.kind not in ("interval", "integer"):

@@ -1,6 +1,7 @@
 """Arrays and data frames as pyarrow Tables, and pyarrow Tables as arrays and data frames."""
 
 from collections.abc import Mapping, Sequence
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -149,9 +150,10 @@ def _from_frame(data: Any, name: str) -> pa.Table:
     except InputError:
         raise
     except _REFUSALS as error:
-        for key in data.columns:
-            _column(data[key], f"{name}, column '{key}'")
-        raise InputError(f"{name} cannot be read as a table: {one_line(error, 120)}") from None
+        columns = {str(key): _column(data[key], f"{name}, column '{key}'") for key in data.columns}
+        if not columns:
+            raise InputError(f"{name} cannot be read as a table: {one_line(error, 120)}") from None
+        return pa.table(columns)
 
 
 def _unique(data: Any, name: str, error: Exception) -> InputError:
@@ -171,7 +173,18 @@ def _column(values: Any, where: str) -> pa.Array | pa.ChunkedArray:
     try:
         return pa.array(values, from_pandas=hasattr(values, "iloc"))
     except _REFUSALS as error:
+        if getattr(values, "ndim", 1) == 1 and _is_mixed(values):
+            return pa.array([None if _is_gap(v) else str(v) for v in values], pa.string())
         raise InputError(f"{where} {_trouble(values, error)}") from None
+
+
+def _is_mixed(values: Any) -> bool:
+    """Whether some values are texts and the others numbers, as the cells of a file may be."""
+    return all(isinstance(v, str | Real | np.bool_) for v in values if not _is_gap(v))
+
+
+def _is_gap(value: Any) -> bool:
+    return value is None or (isinstance(value, Real) and value != value)
 
 
 def _trouble(values: Any, error: Exception) -> str:

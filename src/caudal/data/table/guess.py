@@ -9,9 +9,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pyarrow as pa
 
-from caudal.data.schema import MAX_LEVELS, Column
+from caudal.data.schema import Column
 from caudal.data.table.convert import show
+from caudal.data.table.decide import constant, refusal, too_many
 from caudal.data.table.declare import LATTICE_LIMIT, Declared
+from caudal.data.table.passed import PassedOver
 from caudal.data.table.survey import Stats, is_numeric
 from caudal.errors import InputError
 
@@ -19,42 +21,45 @@ MATERIAL = 0.01  # share of the different values that may become equal to anothe
 FEW = 1024  # among many values without a lattice some always coincide, among so few hardly any
 SKEWED = 2.0
 TIED = 0.5
-IDENTIFIER_ROWS = 50
+PASSED = "passed over"
 
 
 def make_column(
-    name: str, dtype: pa.DataType, stats: Stats, declared: Declared | None, missing: str
+    name: str,
+    dtype: pa.DataType,
+    stats: Stats,
+    declared: Declared | None,
+    gaps: bool,
+    marks: tuple[str, ...] = (),
 ) -> Column:
     """The column that was declared, or else the one that its values look like.
+
+    Args:
+        name: of the column.
+        dtype: its type.
+        stats: what its values are like.
+        declared: what the user says that it is.
+        gaps: whether values may be missing.
+        marks: texts that stand for missing numbers; a column that has some is one of numbers.
 
     Raises:
         InputError: the column is constant, has too many categories, or numbers that become equal
             in 32 bits.
     """
-    gaps = missing == "model" and stats.missing > 0
-    if not is_numeric(dtype, declared):
-        return _categorical(name, dtype, stats, gaps, declared)
-    column = _declared(declared, stats) if declared else _guessed(stats)
+    if not marks and not is_numeric(dtype, declared):
+        return _categorical(name, dtype, stats, gaps)
+    column = _declared(declared, stats) if declared else _guessed(stats, gaps)
+    if column.kind == "categorical":
+        return _categorical(name, dtype, stats, gaps)
     # A declared lattice gets rounding noise, so that even a constant has a density.
     if stats.low == stats.high and not (declared and column.step):
-        raise InputError(
-            f"{stats.file}, column '{name}' is constant ({stats.low:g} in every row): "
-            f"{leave_out(name)}"
-        )
-    if column.kind == "categorical":
-        return _categorical(name, dtype, stats, gaps, declared)
+        raise refusal(stats.file, constant(name, dtype, stats), stats)
     if pa.types.is_dictionary(dtype):  # samples may have more values than its index type can count
         dtype = dtype.value_type
-    made = Column(
-        name, column.kind, column.low, column.high, column.step, missing=gaps, dtype=str(dtype)
-    )
+    support = (column.kind, column.low, column.high, column.step)
+    made = Column(name, *support, missing=gaps, dtype=str(dtype), marks=marks)
     check_resolution(made, stats)
     return made
-
-
-def leave_out(name: str) -> str:
-    """The advice to leave a column out."""
-    return f"leave it out by naming the other columns with `columns` (without '{name}')"
 
 
 def _declared(declared: Declared, stats: Stats) -> Declared:
@@ -67,8 +72,9 @@ def _lower(stats: Stats) -> float | None:
     return 0.0 if stats.low >= 0 else None
 
 
-def _guessed(stats: Stats) -> Declared:
-    if stats.levels is not None and len(stats.levels) == 2:
+def _guessed(stats: Stats, gaps: bool) -> Declared:
+    levels = len(stats.levels or ())
+    if levels == 2 or (levels == 1 and gaps):
         return Declared("categorical")
     largest = max(abs(stats.low), abs(stats.high))
     skewed = stats.low > np.finfo(np.float32).tiny and stats.skewness > SKEWED
@@ -100,43 +106,26 @@ def notes_on(columns: Sequence[Column], stats: Mapping[str, Stats]) -> list[str]
         seen = stats[column.name]
         if seen.first_word and seen.words < seen.count / 2:
             cell, word = seen.first_word
+            taken = "categories"
+            if column.marks:
+                words = ", ".join(map(show, column.marks))
+                taken = f"numbers, and {words} as missing; `types` {column.name}=categorical"
+                taken += " takes categories"
             lines.append(
                 f"{cell} is {show(word)} though most values there are numbers: the column is "
-                f"taken as categories"
+                f"taken as {taken}"
             )
     return lines
 
 
-def _categorical(
-    name: str, dtype: pa.DataType, stats: Stats, gaps: bool, declared: Declared | None
-) -> Column:
+def _categorical(name: str, dtype: pa.DataType, stats: Stats, gaps: bool) -> Column:
     levels = stats.levels
-    if levels is None or (
-        stats.all_different and stats.count > IDENTIFIER_ROWS and declared is None
-    ):
-        raise _too_many(name, stats)
+    if levels is None:
+        raise refusal(stats.file, too_many(name, dtype, stats), stats)
     if len(levels) + gaps == 1:
-        only = show(next(iter(levels)))
-        raise InputError(
-            f"{stats.file}, column '{name}' is constant ({only} in every row): {leave_out(name)}"
-        )
+        raise refusal(stats.file, constant(name, dtype, stats), stats)
     values = (*_in_type(sorted(levels), dtype), *((None,) if gaps else ()))
     return Column.of_categories(name, values, str(dtype))
-
-
-def _too_many(name: str, stats: Stats) -> InputError:
-    if stats.first_word and stats.words < stats.count / 2:
-        cell, word = stats.first_word
-        return InputError(
-            f"{cell}: {show(word)} is not a number, though most values there are: correct it, or "
-            f"write it as NA if it is missing"
-        )
-    many = f"more than {MAX_LEVELS}" if stats.levels is None else f"{len(stats.levels)}"
-    example = f" (such as {show(stats.first_word[1])})" if stats.first_word else ""
-    return InputError(
-        f"{stats.file}, column '{name}' has {many} different values{example} and looks like an "
-        f"identifier or a date: turn it into numbers, or {leave_out(name)}"
-    )
 
 
 def _in_type(levels: list, dtype: pa.DataType) -> list:
@@ -177,12 +166,15 @@ class Summary:
 
     Attributes:
         name: the column.
-        role: event or context.
+        role: event, context, or passed over.
         kind: its kind.
-        source: guessed or declared.
+        source: guessed or declared; of a column that is passed over, what samples have there.
         support: such as `[0, inf)` or `7 categories`.
         step: lattice spacing, None for continuous and categorical columns.
         missing: share of the rows without a value, 0..1.
+        gaps: what becomes of them: "modelled", or "dropped" with their rows; empty without any.
+        change: the argument that decides otherwise, where something was decided.
+        why: what a column that is passed over is like.
         low, median, high: of the values, None for categories; where there are more than 65,536
             rows, the median is that of a sample.
         top: the most frequent categories and their shares of the rows, largest first.
@@ -195,6 +187,9 @@ class Summary:
     support: str
     step: float | None
     missing: float
+    gaps: str = ""
+    change: str = ""
+    why: str = ""
     low: float | None = None
     median: float | None = None
     high: float | None = None
@@ -205,11 +200,19 @@ class Summary:
         """The values on one line: `low .. median .. high`, or the top categories."""
         if self.low is not None:
             return f"{self.low:.6g} .. {self.median:.6g} .. {self.high:.6g}"
+        if self.why:
+            return self.why
         return ", ".join(f"{level} {share:.0%}" for level, share in self.top)
 
 
-def summarize(column: Column, stats: Stats, is_context: bool, is_declared: bool) -> Summary:
-    """The summary of a column, from what the survey saw."""
+def summarize(
+    column: Column, stats: Stats, is_context: bool, is_declared: bool, dropped: bool
+) -> Summary:
+    """The summary of a column, from what the survey saw; its gaps may be dropped."""
+    gaps = "" if not stats.missing else "dropped" if dropped else "modelled"
+    change = {"dropped": '`missing="model"`', "modelled": '`missing="drop"`', "": ""}[gaps]
+    if column.marks:
+        change = "`types`"
     head = Summary(
         name=column.name,
         role="context" if is_context else "event",
@@ -218,10 +221,20 @@ def summarize(column: Column, stats: Stats, is_context: bool, is_declared: bool)
         support=column.support,
         step=None if column.categories is not None else column.step,
         missing=stats.missing / max(stats.rows, 1),
+        gaps=gaps,
+        change=change,
     )
     if column.categories is not None:
         return replace(head, top=_top(stats))
     return replace(head, low=stats.low, median=float(np.median(stats.sample)), high=stats.high)
+
+
+def summarize_passed(passed: PassedOver, stats: Stats | None) -> Summary:
+    """The summary of a column that is passed over."""
+    missing = stats.missing / max(stats.rows, 1) if stats else 0.0
+    change = "`types`" if stats and stats.count else ""
+    head = (passed.name, PASSED, "", passed.back, "", None)
+    return Summary(*head, missing=missing, change=change, why=passed.why)
 
 
 def _top(stats: Stats, most: int = 3) -> tuple[tuple[str, float], ...]:

@@ -7,25 +7,20 @@ from typing import Any, Literal
 
 import pyarrow as pa
 
-from caudal.data.builtin import BuiltIn
 from caudal.data.dataset import Dataset, Items, Piece
-from caudal.data.refusals import check_names, check_once, check_width
-from caudal.data.schema import Column
+from caudal.data.refusals import check_names, check_width
 from caudal.data.source import Batch, Source
 from caudal.data.splits import check_fractions
-from caudal.data.table.declare import parse_types
+from caudal.data.table.decide import POLICIES
 from caudal.data.table.dialect import Dialect
+from caudal.data.table.find import Wishes, find_schema, rows_in_words
 from caudal.data.table.frames import is_numbered
-from caudal.data.table.guess import Summary, make_column, notes_on, summarize
+from caudal.data.table.guess import Summary
 from caudal.data.table.output import TableWriter
 from caudal.data.table.rows import Loader, encode_rows
 from caudal.data.table.schema import TableSchema
-from caudal.data.table.survey import Stats, survey
 from caudal.data.table.tables import AS_FOUND, PIECE, Tables, find_built_in, open_table
 from caudal.errors import InputError
-from caudal.names import near
-
-MISSING = ("refuse", "drop", "model")
 
 
 def open_data(
@@ -34,7 +29,10 @@ def open_data(
     columns: Sequence[str] = (),
     context: Sequence[str] = (),
     types: Sequence[str] = (),
-    missing: str = "refuse",
+    missing: str = "auto",
+    exclude: Sequence[str] = (),
+    types_from: str | None = None,
+    strict: bool = False,
     valid: Any = None,
     test: Any = None,
     split: Sequence[float] = (0.8, 0.1, 0.1),
@@ -52,10 +50,16 @@ def open_data(
     Args:
         data: a built-in name, a file, or from Python a pyarrow Table, a pandas or polars
             DataFrame, a dict of columns, or an array or tensor (N, D).
-        columns: those to model, in this order; all but the context if empty.
+        columns: those to model, in this order; if empty, all but the context and those that are
+            of no use: constants, identifiers, free text.
         context: those to condition on.
         types: what columns are, such as `age=integer[0,120]`; the others are guessed.
-        missing: "refuse" missing values, "drop" their rows, or "model" them.
+        missing: "refuse" missing values, "drop" their rows, or "model" them; "auto" drops the rows
+            where they are at most one in fifty, or a single one, and models the other gaps.
+        exclude: columns to leave out, of samples as well.
+        types_from: a file that says what columns are, as the columns.yaml of a run; `types` come
+            first.
+        strict: refuse what would have to be decided.
         valid: a table of validation rows, instead of a share of `data`.
         test: a table of test rows, instead of a share of `data`.
         split: shares of training, validation and test rows.
@@ -72,8 +76,8 @@ def open_data(
     Raises:
         InputError: the table cannot be used; the message has file, row, column and advice.
     """
-    if missing not in MISSING:
-        raise InputError(f"`missing` {missing}: choose one of {', '.join(MISSING)}")
+    if missing not in POLICIES:
+        raise InputError(f"`missing` {missing}: choose one of {', '.join(POLICIES)}")
     fractions = check_fractions(split)
     texts = schema.text_names if schema else frozenset[str]()
     dialect = Dialect(encoding, delimiter, decimal, comment, tuple(na))
@@ -84,96 +88,16 @@ def open_data(
     tables = [main, *(table for table in others if table is not None)]
     notes = [note for table in tables for note in table.notes]
     summary: tuple[Summary, ...] = ()
+    wishes = Wishes(columns, context, exclude, types, types_from, missing, strict)
+    known, drops = schema is not None, wishes.policy != "refuse"
     if schema is None:
-        known = find_built_in(data)
-        schema, summary, more = _find_schema(tables, columns, context, types, missing, known)
+        schema, summary, more, drops = find_schema(tables, wishes, find_built_in(data))
         notes += more
-    sources = Loader(schema, missing == "drop", memory, seed).load(main, others, fractions)
-    if dropped := sum(t.n_rows for t in tables) - sum(s.n_rows for s in sources):
-        notes.append(f"dropped {dropped} rows with missing values")
+    sources = Loader(schema, drops, memory, seed).load(main, others, fractions)
+    left_out = sum(t.n_rows for t in tables) - sum(s.n_rows for s in sources)
+    if known and left_out:
+        notes.append(f"dropped {rows_in_words(left_out)} with missing values")
     return Dataset(main.name, schema, *sources, notes=tuple(notes), summary=summary)
-
-
-def _find_schema(
-    tables: Sequence[Tables],
-    columns: Sequence[str],
-    context: Sequence[str],
-    types: Sequence[str],
-    missing: str,
-    known: BuiltIn | None,
-) -> tuple[TableSchema, tuple[Summary, ...], list[str]]:
-    """Columns as declared or else as guessed; their summaries; notes."""
-    names = tables[0].names
-    chosen, beside = choose_columns(tables[0].name, names, columns, context, known)
-    used = [*chosen, *beside]
-    for table in tables[1:]:
-        if table.unnamed and tables[0].unnamed:
-            check_width(table.name, len(table.names), tables[0].name, len(names))
-        check_names(used, table.names, table.name)
-    declared = parse_types(_with_own_types(types, known, used), used)
-    stats = survey(tables, used, declared, missing)
-    made = {}
-    for name in used:
-        dtype = tables[0].schema.field(name).type
-        made[name] = make_column(name, dtype, stats[name], declared.get(name), missing)
-    for name in beside:
-        _refuse_gaps(made[name], stats[name])
-    schema = TableSchema(tuple(made[n] for n in chosen), tuple(made[n] for n in beside))
-    summary = tuple(summarize(made[n], stats[n], n in beside, n in declared) for n in used)
-    return schema, summary, notes_on(list(made.values()), stats)
-
-
-def choose_columns(
-    file: str,
-    names: Sequence[str],
-    columns: Sequence[str],
-    context: Sequence[str],
-    known: BuiltIn | None,
-) -> tuple[list[str], list[str]]:
-    """The columns to model and the context, as `columns` and `context` name them.
-
-    Where `columns` is empty, all columns that are not context are modelled; of built-in data,
-    labels are left out.
-
-    Raises:
-        InputError: a name is unknown, repeated, or in both, or no column is left.
-    """
-    for option, wanted in (("columns", columns), ("context", context)):
-        for name in wanted:
-            if name not in names:
-                hint = near(name, names)
-                raise InputError(f"`{option}` {name}: {file} has no such column; {hint}")
-        check_once(option, wanted)
-    both = [name for name in columns if name in context]
-    if both:
-        raise InputError(f"'{both[0]}' is in `columns` and in `context`: name it in one of them")
-    default = known.columns if known is not None else names
-    modelled = list(columns) or [name for name in default if name not in context]
-    if not modelled:
-        raise InputError(f"{file}: all columns are context, which leaves none to model")
-    return modelled, list(context)
-
-
-def _refuse_gaps(column: Column, stats: Stats) -> None:
-    """Refuses missing numbers in the context; a missing category is one more category."""
-    if column.missing and stats.first_gap:
-        file, row = stats.first_gap
-        raise InputError(
-            f"{file}, row {row}, column '{column.name}': missing value in a number of the "
-            f'context; `missing="drop"` leaves such rows out, `types` {column.name}=categorical '
-            f"makes categories of it"
-        )
-
-
-def _with_own_types(
-    types: Sequence[str], known: BuiltIn | None, used: Sequence[str]
-) -> Sequence[str]:
-    """The user's types, and those of built-in data for the other columns."""
-    if known is None:
-        return types
-    declared = {text.rpartition("=")[0] for text in types}
-    own = [t for t in known.types if t.partition("=")[0] in set(used) - declared]
-    return [*own, *types]
 
 
 def read_tables(
@@ -198,7 +122,7 @@ def read_tables(
 def open_rows(
     data: Any,
     schema: TableSchema,
-    missing: str = "refuse",
+    missing: str = "auto",
     memory: int = 1 << 30,
     chosen: bool = False,
     dialect: Dialect = AS_FOUND,
@@ -208,7 +132,7 @@ def open_rows(
     Args:
         data: as for `open_data`.
         schema: of the run.
-        missing: "drop" leaves rows out whose gaps no column allows; else they are refused.
+        missing: "refuse" refuses gaps that no column allows; else such rows are left out.
         memory: bytes above which a table in a file is streamed.
         chosen: whether the columns of the run were chosen among those of its table. If not, an
             array, whose columns have no names, must have as many as the schema.
@@ -218,10 +142,11 @@ def open_rows(
         InputError: the table lacks columns of the schema, or an array has more.
     """
     table = open_table(data, schema.text_names, dialect, memory)
-    if table.unnamed and not chosen and _is_all_of_an_array(schema.names):
-        check_width(table.name, len(table.names), "the model", len(schema.names))
+    names = [*schema.names, *(column.name for column in schema.passed_over)]
+    if table.unnamed and not chosen and _is_all_of_an_array(names):
+        check_width(table.name, len(table.names), "the model", len(names))
     check_names(schema.names, table.names, table.name)
-    return TableItems(table, schema, missing == "drop", memory)
+    return TableItems(table, schema, missing != "refuse", memory)
 
 
 def _is_all_of_an_array(names: Sequence[str]) -> bool:
@@ -256,7 +181,7 @@ class TableItems(Items):
     def notes(self) -> tuple[str, ...]:
         is_read = "source" in self.__dict__
         dropped = self._table.n_rows - self.source.n_rows if is_read else 0
-        more = (f"dropped {dropped} rows with missing values",) if dropped else ()
+        more = (f"dropped {rows_in_words(dropped)} with missing values",) if dropped else ()
         return (*self._table.notes, *more)
 
     def beside_lines(self, writer: TableWriter) -> "TableItems":

@@ -13,7 +13,7 @@ from caudal.data.refusals import check_names
 from caudal.data.schema import Column
 from caudal.data.source import Batch, Rows, Source, check_pass, permutation
 from caudal.data.splits import PARTS, TEST, TRAIN, VALID, Split, too_few
-from caudal.data.table.convert import Place, encode_columns, gaps_in, refuse_gaps
+from caudal.data.table.convert import Place, encode_columns, gaps_in, refuse_gaps, without_marks
 from caudal.data.table.schema import TableSchema
 from caudal.data.table.tables import Chunk, ParquetTable, Tables
 from caudal.errors import InputError
@@ -51,8 +51,10 @@ class PartReader:
         """How many rows of each part each group has: int64 (groups, 3)."""
         counts = np.zeros((len(table.groups), len(PARTS)), np.int64)
         if self.drop:  # whether a row has a gap is seen in its values alone
-            for chunk in table.chunks(self.schema.names):
-                parts = self.read(chunk, table.name)[1]
+            strict = list(filter(_is_strict, self.schema.columns + self.schema.context))
+            for chunk in table.chunks([column.name for column in strict]):
+                parts = self.parts(chunk.first, chunk.table.num_rows)
+                parts = parts[without_gaps(strict, chunk.table)]
                 counts[chunk.group] += np.bincount(parts, minlength=len(PARTS))
             return counts
         first = 0
@@ -74,18 +76,27 @@ def encode_rows(
         drop: whether rows with gaps that no column allows are left out, instead of refused.
 
     Returns:
-        The numbers, and where `drop` is set a mask (N,) of the rows that are among them.
+        The numbers, and a mask (N,) of the rows that are among them; None if all are.
     """
     columns = schema.columns + schema.context
-    table, place, keep = chunk.table, Place(file, chunk.first + 1), None
+    table = without_marks(chunk.table, {column.name: column.marks for column in columns})
+    place, keep = Place(file, chunk.first + 1), None
     if drop:
-        keep = np.ones(table.num_rows, bool)
-        for column in filter(_is_strict, columns):
-            keep &= ~gaps_in(table[column.name])
+        keep = without_gaps(list(filter(_is_strict, columns)), table)
         table, place = table.filter(pa.array(keep)), place.choose(keep)
+        keep = None if keep.all() else keep
     values = encode_columns(columns, table, place)
     refuse_gaps(columns, values, place)
     return torch.from_numpy(values.astype(np.float32)), keep
+
+
+def without_gaps(columns: Sequence[Column], table: pa.Table) -> np.ndarray:
+    """Mask (N,) of the rows that have a value in each of these columns."""
+    table = without_marks(table, {column.name: column.marks for column in columns})
+    keep = np.ones(table.num_rows, bool)
+    for column in columns:
+        keep &= ~gaps_in(table[column.name])
+    return keep
 
 
 def _is_strict(column: Column) -> bool:

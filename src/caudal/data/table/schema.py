@@ -11,6 +11,7 @@ from caudal.data import dtypes
 from caudal.data.schema import NATS, Column, Schema, Unit
 from caudal.data.table.convert import Place, add_columns, decode_columns, encode_table
 from caudal.data.table.declare import refuse_outside
+from caudal.data.table.passed import PassedOver
 
 Marginals = Literal["fitted", "standardised"]
 
@@ -31,6 +32,10 @@ class TableSchema(Schema):
     context: tuple[Column, ...] = ()
     marginals: Marginals = "fitted"
     """Whether columns come to the flow by their fitted distributions, or standardised alone."""
+    passed_over: tuple[PassedOver, ...] = ()
+    """The other columns that samples have."""
+    order: tuple[str, ...] = ()
+    """All names as the user's table has them; if empty, columns, context, and the others."""
 
     @property
     def what(self) -> str:
@@ -44,8 +49,9 @@ class TableSchema(Schema):
     @property
     def arrow(self) -> pa.Schema:
         """Names and types of the table that `decode` gives."""
-        columns = self.columns + self.context
-        return pa.schema([(column.name, dtypes.parse(column.dtype)) for column in columns])
+        columns: list[Column | PassedOver] = [*self.columns, *self.context, *self.passed_over]
+        types = {column.name: dtypes.parse(column.dtype) for column in columns}
+        return pa.schema([(name, types[name]) for name in self.order or types])
 
     @property
     def text_names(self) -> frozenset[str]:
@@ -107,13 +113,19 @@ class TableSchema(Schema):
         n = len(self.columns)
         return values[:, :n].contiguous(), values[:, n:].contiguous() if self.context else None
 
-    def decode(self, x: Tensor, context: Tensor | None = None, /) -> pa.Table:
+    def decode(self, x: Tensor, context: Tensor | None = None, /, *, start: int = 0) -> pa.Table:
         """Turns x (N, D), and context (N, C) if there is one, into the user's columns and types.
+
+        Columns that are passed over count these rows from number `start` on.
 
         Raises:
             NumericalError: a value is not finite where the column has no missing values.
         """
-        return add_columns(decode_columns(self.columns, x), self.context, context)
+        table = add_columns(decode_columns(self.columns, x), self.context, context)
+        for column in self.passed_over:
+            table = table.append_column(column.name, column.cells(len(x), start))
+        there = table.column_names  # without the context, where none was given
+        return table.select([name for name in self.order or there if name in there])
 
     def to_dict(self) -> dict[str, Any]:
         described = super().to_dict()
@@ -123,4 +135,7 @@ class TableSchema(Schema):
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> "TableSchema":
         # Files of the first format have no word on marginals.
-        return super().from_dict({"marginals": "standardised", **data})
+        data = {"marginals": "standardised", **data}
+        passed = tuple(PassedOver(**column) for column in data.pop("passed_over", ()))
+        order = tuple(data.pop("order", ()))
+        return super().from_dict({**data, "passed_over": passed, "order": order})

@@ -1,8 +1,9 @@
 """The pass over a table that finds out what its columns are like, before training."""
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -11,13 +12,15 @@ import pyarrow.compute as pc
 from caudal.data import dtypes
 from caudal.data.schema import MAX_LEVELS
 from caudal.data.splits import hash_rows
-from caudal.data.table.convert import NUMBER, Place, gap_error, gaps_in, to_numbers
+from caudal.data.table.convert import NUMBER, Place, gaps_in, to_numbers, without_marks
 from caudal.data.table.declare import Declared, outside
 from caudal.data.table.tables import Tables
 from caudal.errors import InputError
 
 MAX_DECIMALS = 4
 SAMPLE = 1 << 16
+FEW_WORDS = 5  # kinds of words among numbers that are told apart
+_PADDED = r"^\s*[+-]?0\d"
 
 
 @dataclass
@@ -34,6 +37,8 @@ class Stats:
     count: int = 0  # values taken in
     words: int = 0  # texts that are no numbers
     first_word: tuple[str, str] | None = None  # place and value of the first of them
+    kinds_of_words: Counter[str] | None = field(default_factory=Counter)  # None: more than a few
+    padded: bool = False  # whether a number begins with zeros, as codes do
     first_gap: tuple[str, int] | None = None  # file and row of the first missing value
     levels: dict[Any, int] | None = field(default_factory=dict)  # None: too many
     low: float = float("inf")
@@ -45,6 +50,9 @@ class Stats:
     sample: np.ndarray = field(default_factory=lambda: np.empty(0))
     keys: np.ndarray = field(default_factory=lambda: np.empty(0))
     n_levels: int | None = None  # different values in the table to train on
+    rising: bool = True  # whether each number is above the one before
+    last: float = float("-inf")
+    counting: bool = False  # whether they are successive whole numbers
     closed: bool = False
 
     @property
@@ -68,6 +76,8 @@ class Stats:
         """Values that are added after this come from other tables than the one to train on."""
         self.closed = True
         self.n_levels = None if self.levels is None else len(self.levels)
+        successive = self.rising and self.high - self.low == self.count - 1
+        self.counting = successive and self.count > 1 and self.decimals == 0
 
     def few(self, most: int) -> np.ndarray:
         """At most `most` of the sampled values, a fair choice of them."""
@@ -106,6 +116,19 @@ class Stats:
             self._add_moments(values, self.count)
             self._add_sample(values, rows)
             self.count += len(values)
+            self.rising = self.rising and bool((np.diff(values, prepend=self.last) > 0).all())
+            self.last = float(values[-1])
+
+    def add_words(self, words: pa.ChunkedArray) -> None:
+        """Counts the different texts that are no numbers, as long as they are few."""
+        if self.kinds_of_words is None:
+            return
+        counted = words.value_counts()
+        if len(counted) <= FEW_WORDS:
+            pairs = zip(*(counted.field(i).to_pylist() for i in (0, 1)), strict=True)
+            self.kinds_of_words += Counter(dict(pairs))
+        if max(len(counted), len(self.kinds_of_words)) > FEW_WORDS:
+            self.kinds_of_words = None
 
     def _add_moments(self, values: np.ndarray, before: int) -> None:
         # Pebay, "Formulas for robust, one-pass parallel computation", 2008, eqs. 2.1-2.3.
@@ -143,12 +166,27 @@ def _on_grid(values: np.ndarray, decimals: int, resolution: float) -> bool:
     return bool((error < 0.02).all() and (away <= error + 1e-12).all())
 
 
+class Survey(NamedTuple):
+    """What a pass over tables found.
+
+    Attributes:
+        stats: of each column.
+        patterns: how many rows have gaps in exactly these columns.
+        rows: how many there are in all tables.
+    """
+
+    stats: dict[str, Stats]
+    patterns: Counter[frozenset[str]]
+    rows: int
+
+
 def survey(
     tables: Sequence[Tables],
     names: Sequence[str],
     declared: Mapping[str, Declared],
-    missing: str,
-) -> dict[str, Stats]:
+    marks: Mapping[str, Collection[str]] | None = None,
+    whole: Collection[str] = (),
+) -> Survey:
     """One streaming pass over all tables, into `Stats` for each name.
 
     What a column looks like is judged by the first table alone; what it can hold (its ends,
@@ -158,38 +196,41 @@ def survey(
         tables: the file to train on, and those for validation and test if given.
         names: the columns to look at.
         declared: what the user says they are; values that contradict it are refused.
-        missing: "refuse", "drop" or "model"; with "drop", other values of rows with gaps
-            are ignored.
+        marks: texts that stand for missing numbers, by the name of their column, which is read as
+            numbers then.
+        whole: columns without whose value a row is ignored.
 
     Raises:
-        InputError: a value is infinite, no number, or outside the declared support, or it is
-            missing and `missing` is "refuse"; or a column has a type that cannot be used.
+        InputError: a value is infinite, no number, or outside the declared support.
     """
     columns = {name: Stats() for name in names}
+    patterns: Counter[frozenset[str]] = Counter()
     for table in tables:
-        for name in names:
-            _check_type(table, name)
         for chunk in table.chunks(names):
             place = Place(table.name, chunk.first + 1, declarable=True)
-            _add(columns, chunk.table, declared, missing, place)
+            rows = without_marks(chunk.table, marks or {})
+            gaps = {name: gaps_in(rows[name]) for name in names}
+            patterns += _patterns(gaps)
+            _add(columns, rows, gaps, declared, marks or {}, whole, place)
         for stats in columns.values():
             if not stats.closed:
                 stats.close()
-    _check_values(columns, tables[0].name)
-    if missing == "refuse":
-        for name, stats in columns.items():
-            if stats.first_gap:
-                file, row = stats.first_gap
-                raise gap_error(Place(file, row, declarable=True), 0, name, stats.missing)
-    return columns
+    return Survey(columns, patterns, sum(table.n_rows for table in tables))
 
 
-def _check_values(columns: Mapping[str, Stats], file: str) -> None:
-    for name, stats in columns.items():
-        if stats.missing == stats.rows:
-            raise InputError(f"{file}, column '{name}' has no values: leave it out")
-    if not all(stats.count for stats in columns.values()):
-        raise InputError(f"{file}: every row has a missing value, so that none is left")
+def _patterns(gaps: Mapping[str, np.ndarray]) -> Counter[frozenset[str]]:
+    """How many rows have gaps in exactly these columns."""
+    names = [name for name, mask in gaps.items() if mask.any()]
+    if not names:
+        return Counter()
+    masks = np.stack([gaps[name] for name in names], 1)
+    found, counts = np.unique(masks[masks.any(1)], axis=0, return_counts=True)
+    return Counter(
+        {
+            frozenset(np.array(names)[mask].tolist()): int(count)
+            for mask, count in zip(found, counts, strict=True)
+        }
+    )
 
 
 def is_numeric(dtype: pa.DataType, declared: Declared | None) -> bool:
@@ -199,32 +240,22 @@ def is_numeric(dtype: pa.DataType, declared: Declared | None) -> bool:
     return dtypes.is_number(dtypes.value_type(dtype))
 
 
-def _check_type(table: Tables, name: str) -> None:
-    if reason := dtypes.refusal(table.schema.field(name).type):
-        raise InputError(f"{table.name}, column '{name}' {reason}")
-    if not name:
-        raise InputError(
-            f"{table.name}: a column has no name (a saved index?): name it, or leave it out by "
-            f"naming the others with `columns`"
-        )
-
-
 def _add(
     columns: Mapping[str, Stats],
     table: pa.Table,
+    gaps: Mapping[str, np.ndarray],
     declared: Mapping[str, Declared],
-    missing: str,
+    marks: Mapping[str, Collection[str]],
+    whole: Collection[str],
     place: Place,
 ) -> None:
-    gaps = {name: gaps_in(table[name]) for name in columns}
+    ignored = np.logical_or.reduce([np.zeros(table.num_rows, bool), *(gaps[n] for n in whole)])
     for name, stats in columns.items():
         stats.add_gaps(gaps[name], place.file, place.first_row)
-    whole = ~np.logical_or.reduce(list(gaps.values()))
-    for name, stats in columns.items():
-        keep = whole if missing == "drop" else ~gaps[name]
+        keep = ~(ignored | gaps[name])
         here = place.choose(keep)
         column = table[name].filter(pa.array(keep))
-        if is_numeric(column.type, declared.get(name)):
+        if name in marks or is_numeric(column.type, declared.get(name)):
             _add_numbers(stats, column, name, declared.get(name), here)
         else:
             _add_texts(stats, dtypes.plain(column), name, here)
@@ -254,6 +285,8 @@ def _add_texts(stats: Stats, values: pa.ChunkedArray, name: str, place: Place) -
     if dtypes.is_text(values.type) and not stats.closed:
         words = ~pc.match_substring_regex(values, NUMBER).to_numpy()
         stats.words += int(words.sum())
+        stats.add_words(pc.utf8_trim_whitespace(values.filter(pa.array(words))))
+        stats.padded |= bool(pc.any(pc.match_substring_regex(values, _PADDED)).as_py())
         if stats.first_word is None and words.any():
             at = int(words.argmax())
             stats.first_word = (place.cell(at, name), values[at].as_py())

@@ -1,0 +1,176 @@
+"""What is decided about columns that a flow cannot model as they are, and about gaps.
+
+Each of these is a refusal where the user named the column, or asked for `strict`.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from caudal.data import dtypes
+from caudal.data.schema import MAX_LEVELS
+from caudal.data.table.convert import Place, gap_error, show
+from caudal.data.table.passed import PassedOver
+from caudal.data.table.survey import Stats, Survey
+from caudal.errors import InputError
+
+POLICIES = ("auto", "refuse", "drop", "model")
+FEW_ROWS = 0.02  # share of the rows that may be left out for their gaps
+MIXED = 0.2  # share of words among numbers up to which they stand for missing numbers
+_ENOUGH_NUMBERS = 10  # different ones, so that they are no codes
+_ENOUGH_ROWS = 20  # that count from 0 or 1 by chance in no table
+_FEW_LEVELS = 10  # categories that even a few rows may have
+_INDEX = re.compile(r"(unnamed\W*\d*(_level_\d+)?|__index_level_\d+__|)", re.IGNORECASE)
+_IDENTIFIER = re.compile(r"(?:.*[\W_])?(?:id|uid|uuid|guid|index|key)|.*[a-z](?:Id|ID)|ID|Id")
+
+
+# --- columns that are passed over ----------------------------------------------------------------
+
+
+def of_no_use(name: str, dtype: pa.DataType, stats: Stats | None = None) -> PassedOver | None:
+    """Why a column is not modelled unless the user says what it is; None for one that is.
+
+    Without `stats` its type alone is judged.
+    """
+    if stats is None:
+        if (reason := dtypes.refusal(dtype)) is None:
+            return None
+        named = str(dtype) if dtypes.has_name(dtype) else "null"
+        return PassedOver(name, named, reason.partition(":")[0])
+    if not stats.count:
+        return PassedOver(name, str(dtype), "has no values")
+    # A constant that is often missing is modelled, for its gaps.
+    seldom = stats.missing <= max(1, FEW_ROWS * stats.rows)
+    if stats.levels is not None and len(stats.levels) == 1 and seldom:
+        return constant(name, dtype, stats)
+    if dtypes.is_number(dtypes.value_type(dtype)):
+        return _running(name, dtype, stats)
+    levels = stats.n_levels
+    crowded = levels is None or (levels > _FEW_LEVELS and levels > stats.count / 2)
+    different = stats.all_different and stats.count > 1
+    return too_many(name, dtype, stats) if crowded or different else None
+
+
+def constant(name: str, dtype: pa.DataType, stats: Stats) -> PassedOver:
+    """A column of one value."""
+    only = next(iter(stats.levels or (stats.low,)))
+    value = int(only) if pa.types.is_integer(dtypes.value_type(dtype)) else only
+    shown = f"{only:g}" if isinstance(only, float) else show(only)
+    return PassedOver(name, str(dtype), f"is constant ({shown} in every row)", value)
+
+
+def too_many(name: str, dtype: pa.DataType, stats: Stats) -> PassedOver:
+    """A column of texts that are too many for the rows: names, identifiers, free text."""
+    many = f"more than {MAX_LEVELS}" if stats.n_levels is None else f"{stats.n_levels}"
+    example = f" (such as {show(stats.first_word[1])})" if stats.first_word else ""
+    why = f"has {many} different values{example} and looks like an identifier or free text"
+    return PassedOver(name, str(dtype), why)
+
+
+def _running(name: str, dtype: pa.DataType, stats: Stats) -> PassedOver | None:
+    """Whole numbers that count the rows, or that their name calls identifiers."""
+    if stats.missing or stats.decimals != 0:
+        return None
+    following = int(stats.high) + 1
+    counts = stats.counting and stats.low in (0, 1)
+    if counts and (_INDEX.fullmatch(name) or stats.count >= _ENOUGH_ROWS):
+        why = f"counts the rows ({stats.low:g} .. {stats.high:g})"
+        return PassedOver(name, str(dtype), why, first=following)
+    different = stats.rising or stats.ties == 0
+    if different and stats.count > 1 and _IDENTIFIER.fullmatch(name):
+        why = f"is an identifier ({show(int(stats.low))} .., no two alike)"
+        return PassedOver(name, str(dtype), why, first=following)
+    return None
+
+
+def refusal(file: str, passed: PassedOver, stats: Stats | None) -> InputError:
+    """The error for a column that would be passed over."""
+    if stats is not None and stats.first_word and 0 < stats.words < stats.count / 2:
+        cell, word = stats.first_word
+        return InputError(
+            f"{cell}: {show(word)} is not a number, though most values there are: correct it, or "
+            f"write it as NA if it is missing"
+        )
+    return InputError(
+        f"{file}, column '{passed.name}' {passed.why}: leave it out with `exclude` {passed.name}"
+    )
+
+
+# --- words among numbers -------------------------------------------------------------------------
+
+
+def marks_in(stats: Stats) -> tuple[str, ...]:
+    """The few words in a column of numbers that stand for missing ones, the most frequent first.
+
+    None do where the numbers may be codes: few different ones, or some that begin with zeros.
+    """
+    words = stats.kinds_of_words
+    if words is None or stats.padded or not 0 < stats.words <= MIXED * stats.count:
+        return ()
+    if stats.levels is not None:
+        different = len(stats.levels) - len(words)
+        if different <= max(2, min(_ENOUGH_NUMBERS, (stats.count - stats.words) / 2)):
+            return ()
+    return tuple(word for word, _ in words.most_common())
+
+
+# --- gaps ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Gaps:
+    """What becomes of missing values.
+
+    Attributes:
+        modelled: columns whose gaps are learned.
+        dropped: columns whose gaps leave their rows out.
+        rows: how many rows that are.
+    """
+
+    modelled: frozenset[str] = frozenset()
+    dropped: frozenset[str] = frozenset()
+    rows: int = 0
+
+
+def decide_gaps(
+    policy: str, found: Survey, chosen: Mapping[str, str], numbers_given: Collection[str]
+) -> Gaps:
+    """Where rows are left out, and where gaps are modelled.
+
+    With "auto" rows are left out for the columns with the fewest gaps, as long as they are at most
+    one in fifty, or a single one.
+
+    Args:
+        policy: one of `POLICIES`.
+        found: by the survey, of the columns that are used.
+        chosen: "drop" or "model" for columns of which the user said so.
+        numbers_given: numbers of the context, whose gaps leave their rows out.
+
+    Raises:
+        InputError: there is a gap and the policy is "refuse".
+    """
+    holed = {name: s.missing for name, s in found.stats.items() if s.missing}
+    if policy == "refuse" and holed:
+        stats = found.stats[name := next(iter(holed))]
+        file, row = stats.first_gap or ("", 0)
+        raise gap_error(Place(file, row, declarable=True), 0, name, stats.missing)
+    never = set(numbers_given)
+    dropped = {n for n in holed if n in never or chosen.get(n) == "drop"}
+    open_ones = sorted(holed.keys() - dropped - chosen.keys(), key=lambda n: (holed[n], n))
+    if policy == "drop":
+        dropped |= set(open_ones)
+    elif policy == "auto":
+        most = max(1, FEW_ROWS * found.rows, rows_with(found.patterns, dropped))
+        for name in open_ones:
+            if rows_with(found.patterns, {*dropped, name}) <= most:
+                dropped.add(name)
+    modelled = frozenset(holed.keys() - dropped)
+    return Gaps(modelled, frozenset(dropped), rows_with(found.patterns, dropped))
+
+
+def rows_with(patterns: Counter[frozenset[str]], names: Collection[str]) -> int:
+    """How many rows have a gap in one of these columns."""
+    return sum(rows for gaps, rows in patterns.items() if not gaps.isdisjoint(names))

@@ -1,0 +1,305 @@
+"""From tables, and what the user says of their columns, to a schema."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import combinations
+from typing import NamedTuple
+
+import pyarrow as pa
+
+from caudal.data.builtin import BuiltIn
+from caudal.data.refusals import check_names, check_once, check_width
+from caudal.data.schema import Column
+from caudal.data.table.decide import Gaps, decide_gaps, marks_in, of_no_use, refusal
+from caudal.data.table.declare import Declared, parse_types
+from caudal.data.table.guess import (
+    Summary,
+    make_column,
+    notes_on,
+    summarize,
+    summarize_passed,
+)
+from caudal.data.table.listed import Listed, read_columns
+from caudal.data.table.passed import PassedOver
+from caudal.data.table.schema import TableSchema
+from caudal.data.table.survey import Stats, Survey, is_numeric, survey
+from caudal.data.table.tables import Tables
+from caudal.errors import InputError
+from caudal.names import near
+
+SHOWN = 8  # names in a note
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What the user says of the columns; see `open_data`."""
+
+    columns: Sequence[str] = ()
+    context: Sequence[str] = ()
+    exclude: Sequence[str] = ()
+    types: Sequence[str] = ()
+    types_from: str | None = None
+    missing: str = "auto"
+    strict: bool = False
+
+    @property
+    def policy(self) -> str:
+        """What becomes of missing values."""
+        return "refuse" if self.strict and self.missing == "auto" else self.missing
+
+
+class Found(NamedTuple):
+    """A schema, a summary of each column, and notes on what was decided."""
+
+    schema: TableSchema
+    summary: tuple[Summary, ...]
+    notes: list[str]
+    drops: bool
+
+
+def find_schema(tables: Sequence[Tables], wishes: Wishes, known: BuiltIn | None) -> Found:
+    """Columns as declared or else as guessed, without those of no use.
+
+    Args:
+        tables: the one to train on, and those for validation and test if given.
+        wishes: what the user says.
+        known: the built-in data that the first table is, if it is.
+
+    Raises:
+        InputError: what the user says does not fit the table, or a column that was named, or any
+            one with `strict`, cannot be modelled, or none is left.
+    """
+    main, names = tables[0], tables[0].names
+    listed = read_columns(wishes.types_from, names) if wishes.types_from else Listed()
+    wishes = replace(wishes, exclude=(*wishes.exclude, *listed.excluded))
+    chosen, context = choose_columns(main.name, names, wishes, known)
+    used = [*chosen, *context]
+    for table in tables[1:]:
+        if table.unnamed and main.unnamed:
+            check_width(table.name, len(table.names), main.name, len(names))
+        check_names(used, table.names, table.name)
+    listed_types = {n: d for n, d in listed.declared.items() if n in used}
+    declared = {**listed_types, **parse_types(_with_own_types(wishes.types, known, used), used)}
+    work = _Search(tables, wishes, declared, listed)
+    work.look([*chosen, *context])
+    return work.found(chosen, context)
+
+
+@dataclass
+class _Search:
+    """The search for the columns of a table.
+
+    Attributes:
+        passed: the columns that are passed over, by name.
+        marks: texts that stand for missing numbers, by the name of their column.
+        seen: what the survey saw.
+        gaps: what becomes of missing values.
+    """
+
+    tables: Sequence[Tables]
+    wishes: Wishes
+    declared: dict[str, Declared]
+    listed: Listed
+    passed: dict[str, PassedOver] = field(default_factory=dict)
+    marks: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    seen: dict[str, Stats] = field(default_factory=dict)
+    gaps: Gaps = Gaps()
+
+    def look(self, names: Sequence[str]) -> None:
+        """Surveys the columns, and decides what becomes of each."""
+        names = self._useful(names, {})
+        self.marks = {n: m for n, m in self.listed.marks.items() if n in names}
+        found = self._survey(names)
+        first = found.stats
+        if marks := {n: m for n in names if (m := self._marks(n, first[n]))}:
+            self.marks |= marks
+            found = self._survey(names)
+        names = self._useful(names, found.stats)
+        self.seen |= found.stats
+        found = found._replace(stats={name: found.stats[name] for name in names})
+        if not names:
+            raise self._nothing_left()
+        given = [n for n in names if n in self.wishes.context and self._is_number(n)]
+        if self.wishes.strict and self.wishes.missing == "model":
+            _refuse_gaps(given, found.stats)
+        self.gaps = decide_gaps(self.wishes.policy, found, self.listed.gaps, given)
+        if self.gaps.dropped:
+            self.seen |= self._survey(names, self.gaps.dropped).stats
+            if not all(self.seen[name].count for name in names):
+                raise InputError(
+                    f"{self.tables[0].name}: every row has a missing value, so that none is left"
+                )
+            self._useful(names, self.seen)
+        for name in marks:
+            self.seen[name].first_word, self.seen[name].words = first[name].first_word, 1
+
+    def found(self, chosen: Sequence[str], context: Sequence[str]) -> Found:
+        """The schema and what there is to tell."""
+        columns = tuple(self._column(n) for n in chosen if n not in self.passed)
+        beside = tuple(self._column(n) for n in context if n not in self.passed)
+        if not columns:
+            raise self._nothing_left()
+        passed = tuple(self.passed[n] for n in chosen if n in self.passed)
+        made = (*columns, *beside)
+        plain = [c.name for c in made] + [p.name for p in passed]
+        order = [n for n in self.tables[0].names if n in plain]
+        if self.wishes.columns or order == plain:
+            order = []
+        summary = [
+            summarize(
+                c, self.seen[c.name], c in beside, c.name in self.declared, c.name in self.dropped
+            )
+            for c in made
+        ]
+        summary += [summarize_passed(p, self.seen.get(p.name)) for p in self.passed.values()]
+        schema = TableSchema(columns, beside, passed_over=passed, order=tuple(order))
+        notes = [*self._notes(), *notes_on(made, self.seen)]
+        return Found(schema, tuple(summary), notes, bool(self.dropped))
+
+    @property
+    def dropped(self) -> frozenset[str]:
+        """The columns whose gaps leave their rows out."""
+        return self.gaps.dropped
+
+    def _useful(self, names: Sequence[str], stats: Mapping[str, Stats]) -> list[str]:
+        """The names without those of columns that are passed over, or refused where named."""
+        kept = []
+        for name in names:
+            passed = None if name in self.declared else self._passed(name, stats.get(name))
+            if passed is None:
+                kept.append(name)
+                continue
+            named = name in (*self.wishes.columns, *self.wishes.context)
+            if named and passed.first is not None:
+                kept.append(name)
+            elif named or self.wishes.strict:
+                raise refusal(self.tables[0].name, passed, stats.get(name))
+            else:
+                self.passed[name] = passed
+        return kept
+
+    def _passed(self, name: str, stats: Stats | None) -> PassedOver | None:
+        dtype = self._type(name, stats)
+        passed = of_no_use(name, dtype, stats)
+        if passed is None and stats is not None and name in self.listed.passed:
+            return PassedOver(name, str(dtype), self.listed.passed[name])
+        return passed
+
+    def _marks(self, name: str, stats: Stats) -> tuple[str, ...]:
+        return () if self.wishes.strict or name in self.declared else marks_in(stats)
+
+    def _survey(self, names: Sequence[str], whole: Collection[str] = ()) -> Survey:
+        return survey(self.tables, names, self.declared, self.marks, whole)
+
+    def _type(self, name: str, stats: Stats | None) -> pa.DataType:
+        """The type of a column; that of numbers where the words of a text column are gaps."""
+        if name in self.marks and stats is not None:
+            return pa.float64()
+        return self.tables[0].schema.field(name).type
+
+    def _is_number(self, name: str) -> bool:
+        return name in self.marks or is_numeric(
+            self.tables[0].schema.field(name).type, self.declared.get(name)
+        )
+
+    def _column(self, name: str) -> Column:
+        stats = self.seen[name]
+        gaps = name in self.gaps.modelled
+        dtype, marks = self.tables[0].schema.field(name).type, self.marks.get(name, ())
+        return make_column(name, dtype, stats, self.declared.get(name), gaps, marks)
+
+    def _nothing_left(self) -> InputError:
+        name, passed = next(iter(self.passed.items()))
+        return InputError(
+            f"{self.tables[0].name} leaves no column to model ('{name}' {passed.why}, ...): say "
+            f"what a column is with `types`, such as {name}=categorical"
+        )
+
+    def _notes(self) -> list[str]:
+        lines = []
+        if self.passed:
+            some = [
+                f"{p.name or 'the one without a name'} ({p.back})" for p in self.passed.values()
+            ]
+            lines.append(
+                f"passed over, and what samples have there: {_shown(some)}; `types` says what a "
+                f"column is, `exclude` leaves it out"
+            )
+        rows = rows_in_words(self.gaps.rows)
+        if self.wishes.missing == "drop":
+            lines += [f"dropped {rows} with missing values"] if self.dropped else []
+        elif self.dropped:
+            lines.append(
+                f"dropped {rows} with gaps in {_shown(sorted(self.dropped))}; "
+                f'`missing="model"` models such gaps'
+            )
+        if self.gaps.modelled:
+            lines.append(
+                f"gaps are modelled in {_shown(sorted(self.gaps.modelled))}; "
+                f'`missing="drop"` leaves their rows out'
+            )
+        return lines
+
+
+def rows_in_words(count: int) -> str:
+    """How many rows, in words."""
+    return "1 row" if count == 1 else f"{count} rows"
+
+
+def _shown(names: Sequence[str]) -> str:
+    """Some names, and how many more there are."""
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more
+
+
+def choose_columns(
+    file: str, names: Sequence[str], wishes: Wishes, known: BuiltIn | None
+) -> tuple[list[str], list[str]]:
+    """The columns to model and the context, as `columns`, `context` and `exclude` name them.
+
+    Where `columns` is empty, all columns are modelled that are neither context nor excluded; of
+    built-in data, labels are left out.
+
+    Raises:
+        InputError: a name is unknown, repeated, or in two of them, or no column is left.
+    """
+    options = {name: getattr(wishes, name) for name in ("columns", "context", "exclude")}
+    for option, wanted in options.items():
+        for name in wanted:
+            if name not in names:
+                hint = near(name, names)
+                raise InputError(f"`{option}` {name}: {file} has no such column; {hint}")
+        check_once(option, wanted)
+    for one, other in combinations(options, 2):
+        if both := [name for name in options[one] if name in options[other]]:
+            raise InputError(f"'{both[0]}' is in `{one}` and in `{other}`: name it in one of them")
+    default = known.columns if known is not None else names
+    apart = {*wishes.context, *wishes.exclude}
+    modelled = list(wishes.columns) or [name for name in default if name not in apart]
+    if not modelled:
+        what = "context or excluded" if wishes.exclude else "context"
+        raise InputError(f"{file}: all columns are {what}, which leaves none to model")
+    return modelled, list(wishes.context)
+
+
+def _refuse_gaps(names: Sequence[str], stats: Mapping[str, Stats]) -> None:
+    """Refuses missing numbers in the context; a missing category is one more category."""
+    for name in names:
+        if stats[name].first_gap is not None:
+            file, row = stats[name].first_gap or ("", 0)
+            raise InputError(
+                f"{file}, row {row}, column '{name}': missing value in a number of the "
+                f'context; `missing="drop"` leaves such rows out, `types` {name}=categorical '
+                f"makes categories of it"
+            )
+
+
+def _with_own_types(
+    types: Sequence[str], known: BuiltIn | None, used: Sequence[str]
+) -> Sequence[str]:
+    """The user's types, and those of built-in data for the other columns."""
+    if known is None:
+        return types
+    declared = {text.rpartition("=")[0] for text in types}
+    own = [t for t in known.types if t.partition("=")[0] in set(used) - declared]
+    return [*own, *types]

@@ -1,0 +1,129 @@
+"""columns.yaml: what each column was taken for, to be read, edited and given back."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+from caudal.data.schema import KINDS
+from caudal.data.table.declare import Declared, complete, problem_of
+from caudal.data.table.guess import PASSED, Summary
+from caudal.data.table.schema import TableSchema
+from caudal.errors import InputError, one_line
+from caudal.names import near
+
+COLUMNS_FILE = "columns.yaml"
+EXCLUDED = "excluded"
+_GAPS = {"modelled": "model", "dropped": "drop"}
+_FIELDS = tuple(f.name for f in fields(Declared))
+_HEAD = """\
+# What caudal took each column for. Edit it, and give it back as `types_from`.
+# kind: {kinds},
+#   {passed}, or {excluded} from samples, too; gaps: {gaps}.
+"""
+
+
+@dataclass(frozen=True)
+class Listed:
+    """What such a file says.
+
+    Attributes:
+        declared: what columns are.
+        gaps: "model" or "drop", for columns with gaps.
+        marks: texts that stand for missing numbers.
+        passed: why columns are passed over.
+        excluded: columns that are left out altogether.
+    """
+
+    declared: dict[str, Declared] = field(default_factory=dict)
+    gaps: dict[str, str] = field(default_factory=dict)
+    marks: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    passed: dict[str, str] = field(default_factory=dict)
+    excluded: tuple[str, ...] = ()
+
+
+def write_columns(
+    schema: TableSchema, summary: Sequence[Summary], excluded: Sequence[str] = ()
+) -> str:
+    """The text of columns.yaml."""
+    import yaml
+
+    seen = {s.name: s for s in summary}
+    entries: dict[str, dict[str, Any]] = {}
+    for column in (*schema.columns, *schema.context):
+        entry = {n: v for n in _FIELDS if (v := getattr(column, n)) is not None}
+        if column.categories is not None:
+            entry = {"kind": "categorical"}
+        entry |= {"marks": list(column.marks)} if column.marks else {}
+        told = seen.get(column.name)
+        if told is not None:
+            entry |= {"gaps": told.gaps} if told.gaps else {}
+            entry |= {"role": "context"} if told.role == "context" else {}
+            entry["why"] = told.source
+        entries[column.name] = entry
+    for passed in schema.passed_over:
+        entries[passed.name] = {"kind": PASSED, "why": passed.why}
+    entries = {n: entries[n] for n in schema.order or entries}
+    entries |= {name: {"kind": EXCLUDED} for name in excluded}
+    head = _HEAD.format(
+        kinds=", ".join(KINDS), passed=PASSED, excluded=EXCLUDED, gaps=" or ".join(_GAPS)
+    )
+    return head + yaml.safe_dump(entries, sort_keys=False, allow_unicode=True)
+
+
+def read_columns(path: str, names: Sequence[str]) -> Listed:
+    """What columns.yaml says of columns among `names`; the others are guessed.
+
+    Raises:
+        InputError: the file cannot be read, or names no column, kind or value that there is.
+    """
+    listed = Listed()
+    excluded: list[str] = []
+    for name, entry in _entries(path).items():
+        where = f"`types_from` {path}, column '{name}'"
+        if name not in names:
+            raise InputError(f"{where}: there is no such column; {near(name, names)}")
+        if not isinstance(entry, dict) or "kind" not in entry:
+            raise InputError(f"{where}: give its kind, such as kind: real")
+        gaps = entry.get("gaps")
+        if gaps is not None and gaps not in _GAPS:
+            raise InputError(f"{where}: gaps {gaps}: choose {' or '.join(_GAPS)}")
+        if entry["kind"] == PASSED:
+            listed.passed[name] = str(entry.get("why", "is passed over"))
+        elif entry["kind"] == EXCLUDED:
+            excluded.append(name)
+        else:
+            listed.declared[name] = _declared(entry, where)
+            listed.gaps.update({name: _GAPS[gaps]} if gaps else {})
+            if marks := entry.get("marks"):
+                listed.marks[name] = tuple(map(str, marks if isinstance(marks, list) else [marks]))
+    return replace(listed, excluded=tuple(excluded))
+
+
+def _entries(path: str) -> Mapping[str, Any]:
+    import yaml
+
+    try:
+        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"`types_from` {path}: cannot be read: {one_line(error, 120)}") from None
+    if not isinstance(content, dict):
+        raise InputError(f"`types_from` {path}: must hold names of columns, and what they are")
+    return {str(name): entry for name, entry in content.items()}
+
+
+def _declared(entry: Mapping[str, Any], where: str) -> Declared:
+    known = (*_FIELDS, "gaps", "marks", "role", "why")
+    for key in entry:
+        if key not in known:
+            raise InputError(f"{where}: unknown entry '{key}'; {near(str(key), known)}")
+    if entry["kind"] not in KINDS:
+        raise InputError(f"{where}: unknown kind '{entry['kind']}'; kinds are {', '.join(KINDS)}")
+    values = {name: entry[name] for name in _FIELDS if entry.get(name) is not None}
+    for name, value in values.items():
+        if name != "kind" and (isinstance(value, bool) or not isinstance(value, int | float)):
+            raise InputError(f"{where}: {name} {value} is not a number")
+    declared = Declared(**values)
+    if problem := problem_of(declared, bracket=False):
+        raise InputError(f"{where}: {problem}")
+    return complete(declared)
