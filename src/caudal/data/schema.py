@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Self
 from caudal.data import dtypes
 from caudal.errors import InputError
 
-KINDS = ("real", "positive", "interval", "integer", "categorical")
+KINDS = ("real", "positive", "interval", "integer", "datetime", "categorical")
 MAX_LEVELS = 1000  # more different values than this are not categories
 _SCHEMAS: "dict[str, type[Schema]]" = {}
 
@@ -48,6 +48,8 @@ class Column:
     With a `step` the values are the lattice points `origin + k * step`, and `low` and `high`,
     where given, are the first and the last of them. Without one, `positive` has the open end
     `low = 0` and `interval` the closed ends `low` and `high`. Categories are the lattice 0..K-1.
+    `low`, `high` and `atoms` are counted from `offset`, as rows are: in the user's numbers an end
+    is `offset + low`.
 
     Attributes:
         name: the user's name for it.
@@ -58,6 +60,13 @@ class Column:
         categories: the user's values in the order of their codes; None may be one of them.
         missing: whether values may be missing (NaN in the tensor); never so for categories.
         dtype: the user's arrow type, in which samples are given back.
+        offset: what is subtracted from the user's numbers before they become rows in 32 bits.
+        atoms: values with a probability of their own in a column that is else continuous,
+            ascending; they need not be within the ends, which are those of the other values.
+        atom_width: of the place that each atom gets in the line, near the spread of the others.
+        unit: of a datetime, the span of time that is 1: see `caudal.data.temporal.UNITS`.
+        format: how text is read as a number, and a number written as text: of a datetime such as
+            `%d/%m/%Y`, of a number such as `$#,##0.00`; None where text is as numbers are.
     """
 
     name: str
@@ -68,6 +77,11 @@ class Column:
     categories: tuple[Any, ...] | None = None
     missing: bool = False
     dtype: str = "double"
+    offset: float = 0.0
+    atoms: tuple[float, ...] = ()
+    atom_width: float = 1.0
+    unit: str | None = None
+    format: str | None = None
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -104,7 +118,11 @@ class Column:
     def from_dict(cls, data: dict[str, Any]) -> "Column":
         """The column that `dataclasses.asdict` described, perhaps through JSON."""
         categories = data["categories"]
-        return cls(**{**data, "categories": None if categories is None else tuple(categories)})
+        lists = {
+            "categories": None if categories is None else tuple(categories),
+            "atoms": tuple(data.get("atoms", ())),
+        }
+        return cls(**{**data, **lists})
 
 
 class Schema(ABC):

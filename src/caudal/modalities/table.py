@@ -13,7 +13,7 @@ from torch import Tensor
 
 from caudal.base import Logistic, Normal
 from caudal.bijection import Bijection, Chain, parts_of
-from caudal.bijections import Correlate, Gaussianise, Standardise, Support
+from caudal.bijections import Atoms, Correlate, Gaussianise, Standardise, Support
 from caudal.data import (
     Column,
     Dataset,
@@ -204,24 +204,32 @@ class Table(OneShape):
         features = (len(columns) + flags,)
         context = embedding.n_features if embedding else 0
         core = recipe.build(features, (context,) if embedding else None, standardise=False)
-        ends = torch.cat([low, torch.zeros(flags)]), torch.cat([high, torch.full((flags,), 2.0)])
+        width = torch.tensor([column.atom_width for column in columns])
+        atoms = Atoms([column.atoms for column in columns], width)
+        lifted = atoms.ends(low, high)
+        flag_ends = torch.zeros(flags), torch.full((flags,), 2.0)
+        ends = [torch.cat(pair) for pair in zip(lifted, flag_ends, strict=True)]
         parts, base = [core.bijection], core.base
         if schema.marginals == "fitted":
             cells = torch.cat([step, torch.ones(flags)])
-            parts = [*parts_of(core.bijection), Gaussianise(*ends, cells)]
+            none = torch.full((flags, *atoms.places.shape[1:]), math.inf)
+            places = torch.cat([atoms.places, none])
+            parts = [*parts_of(core.bijection), Gaussianise(*ends, cells, places)]
             if len(parts) > 2:  # a single Gaussian layer is closed under it, and has a closed form
                 parts = [Correlate(*features, context), *parts]
             if isinstance(base, Logistic):  # the noise of a copula is normal
                 base = Normal(features)
         else:
             parts += _standardising(*ends)
-        uneven = bool(flags or step.any())
+        uneven = bool(flags or step.any() or atoms.exist)
         return Flow(
             Chain(parts),
             base,
             context_shape=(len(schema.context),) if schema.context else None,
             embedding=embedding,
-            dequantization=TableDequantization(step, missing, low, high) if uneven else None,
+            dequantization=(
+                TableDequantization(step, missing, low, high, atoms) if uneven else None
+            ),
         )
 
     # --- samples --------------------------------------------------------------------------------
