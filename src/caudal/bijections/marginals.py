@@ -269,7 +269,8 @@ def _knots(
 
 def _inside(values: np.ndarray, places: np.ndarray) -> np.ndarray:
     """Which of the values (N,) are in the place of an atom."""
-    return ((values[:, None] >= places[:, 0]) & (values[:, None] < places[:, 1])).any(1)
+    within = (values[:, None] >= places[:, 0]) & (values[:, None] < places[:, 1])
+    return np.asarray(within.any(1))
 
 
 def _levels(n: int, pieces: int) -> np.ndarray:

@@ -206,9 +206,8 @@ class Table(OneShape):
         core = recipe.build(features, (context,) if embedding else None, standardise=False)
         width = torch.tensor([column.atom_width for column in columns])
         atoms = Atoms([column.atoms for column in columns], width)
-        lifted = atoms.ends(low, high)
-        flag_ends = torch.zeros(flags), torch.full((flags,), 2.0)
-        ends = [torch.cat(pair) for pair in zip(lifted, flag_ends, strict=True)]
+        first, last = atoms.ends(low, high)
+        ends = torch.cat([first, torch.zeros(flags)]), torch.cat([last, torch.full((flags,), 2.0)])
         parts, base = [core.bijection], core.base
         if schema.marginals == "fitted":
             cells = torch.cat([step, torch.ones(flags)])
