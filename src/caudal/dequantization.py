@@ -171,18 +171,22 @@ class TableDequantization(Dequantization):
     line (see `Atoms`) and uniform noise as wide as that: log q = -log width; other values keep
     their density. Each of the M columns that may be missing gets a flag column at the end, 0 or 1
     plus uniform noise. A missing value is drawn from a Gaussian in the column's unbounded units,
-    and log q contains its log-density. The log-probability of a rounded column is a density, in
-    the column's units; for integers, categories and atoms it is a mass.
+    and log q contains its log-density. The log-probability of a value on a lattice is a density in
+    the column's units, or, where `mass` says so, a mass: then log q = -log step. That of an atom
+    is a mass.
 
     Args:
         step: (D,), the distance of the points of each lattice, 0 for continuous columns.
         missing: (D,), which columns may be missing.
         low, high: (D,), the ends of each column, high one step above the last point of a lattice.
         atoms: of each column; none if not given. Columns on a lattice need none.
+        mass: (D,), which lattices score by mass; none if not given, which differs where a step is
+            not 1.
     """
 
     step: Tensor
     missing: Tensor
+    cell: Tensor
     fill_mean: Tensor
     fill_std: Tensor
 
@@ -193,9 +197,14 @@ class TableDequantization(Dequantization):
         low: Tensor,
         high: Tensor,
         atoms: Atoms | None = None,
+        mass: Tensor | None = None,
     ) -> None:
         super().__init__()
         self.event_shape = (step.numel(),)
+        is_mass = torch.zeros_like(step, dtype=torch.bool) if mass is None else mass
+        self.register_buffer(
+            "cell", torch.where(is_mass & (step > 0), step, 1.0), persistent=False
+        )
         self.register_buffer("step", step)
         self.register_buffer("missing", missing)
         self.atoms = Atoms([()] * step.numel(), torch.ones_like(step)) if atoms is None else atoms
@@ -215,8 +224,9 @@ class TableDequantization(Dequantization):
         noise, log_q = self._within_step(x, generator)
         y, is_atom = self.atoms.open(x)
         y = y + (self.step + is_atom * self.atoms.width) * noise
-        if self.atoms.exist:
-            log_q = log_q - sum_event(is_atom * self.atoms.width.log())
+        absent = x.isnan()
+        cell = torch.where(is_atom, self.atoms.width, self.cell)
+        log_q = log_q - sum_event(torch.where(absent, 1.0, cell).log())
         if not self.columns_missing:
             return y, log_q
         noise = normal(x, generator)
@@ -224,7 +234,6 @@ class TableDequantization(Dequantization):
         log_fill = (
             -0.5 * noise.square() - 0.5 * math.log(2 * math.pi) - self.fill_std.log() - log_slope
         )
-        absent = x.isnan()
         flags = absent[:, self.columns_missing].to(x.dtype)
         flags = flags + uniform(flags, generator)
         y = torch.cat([torch.where(absent, fill, y), flags], 1)

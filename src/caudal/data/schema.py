@@ -105,9 +105,17 @@ class Column:
         if self.categories is not None:
             return f"{len(self.categories)} categories"
         is_open = self.kind == "positive" and self.step is None
-        left = "(-inf" if self.low is None else f"{'(' if is_open else '['}{self.low:.10g}"
-        right = "inf)" if self.high is None else f"{self.high:.10g}]"
-        return f"{left}, {right}"
+        left, right = "(-inf", "inf)"
+        if self.low is not None:
+            left = f"{'(' if is_open else '['}{self.words(self.low)}"
+        if self.high is not None:
+            right = f"{self.words(self.high)}]"
+        beside = "".join(f", or {self.words(atom)}" for atom in self.atoms)
+        return f"{left}, {right}{beside}"
+
+    def words(self, number: float) -> str:
+        """A number of a row as the user reads it."""
+        return f"{number + self.offset:.12g}"
 
     @classmethod
     def of_categories(cls, name: str, values: tuple[Any, ...], dtype: str) -> "Column":

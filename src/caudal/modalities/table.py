@@ -54,6 +54,7 @@ _DRAWN_ROWS, _DRAWN_NUMBERS = 8192, 1 << 22  # at a time: bounds the memory
 _LISTED = 24  # columns in the preview
 _FEW_ROWS, _MANY_ROWS, _LONG = 500, 50_000, 30.0  # minutes
 _LOOKED_AT, _LEAST, _CROWDED = 4096, 100, 6.0  # rows; rows; nats
+_COUNTED = ("integer", "datetime", "categorical")  # which score by mass, whatever their step
 _GAUSSIAN_ALONE = ("made", "maf", "iaf")
 
 
@@ -205,6 +206,7 @@ class Table(OneShape):
         context = embedding.n_features if embedding else 0
         core = recipe.build(features, (context,) if embedding else None, standardise=False)
         width = torch.tensor([column.atom_width for column in columns])
+        mass = torch.tensor([column.kind in _COUNTED for column in columns])
         atoms = Atoms([column.atoms for column in columns], width)
         first, last = atoms.ends(low, high)
         ends = torch.cat([first, torch.zeros(flags)]), torch.cat([last, torch.full((flags,), 2.0)])
@@ -227,7 +229,7 @@ class Table(OneShape):
             context_shape=(len(schema.context),) if schema.context else None,
             embedding=embedding,
             dequantization=(
-                TableDequantization(step, missing, low, high, atoms) if uneven else None
+                TableDequantization(step, missing, low, high, atoms, mass) if uneven else None
             ),
         )
 

@@ -74,7 +74,7 @@ def encode_columns(columns: Sequence[Column], table: pa.Table, place: Place) -> 
         if column.categories is not None:
             values[:, j] = to_codes(column, data, place)
         else:
-            values[:, j] = to_numbers(data, column.name, place)
+            values[:, j] = to_numbers(data, column.name, place) - column.offset
     return values
 
 
@@ -214,6 +214,8 @@ def decode_column(column: Column, values: np.ndarray) -> pa.Array:
     if pat.is_floating(dtypes.value_type(dtype)):
         values = _few_digits(values)
     values = into_support(column, values)
+    if column.offset:
+        values = np.round(values + column.offset, 10)
     if column.categories is not None:
         levels = pa.array(column.categories, dtypes.value_type(dtype))
         chosen = levels.take(pa.array(values.astype(np.int64)))
@@ -232,18 +234,22 @@ def _few_digits(values: np.ndarray) -> np.ndarray:
 
 
 def into_support(column: Column, values: np.ndarray) -> np.ndarray:
-    """Moves each value to the nearest one that the column can hold."""
-    low, high = column.low, column.high
+    """Moves each value to the nearest one that the column can hold, but for atoms."""
+    low, high, given = column.low, column.high, values
     if column.step is not None:
         points = column.origin + np.round((values - column.origin) / column.step) * column.step
         values = np.round(points, 10)  # 3 * 0.1 is 0.3, not 0.30000000000000004
     elif column.kind == "positive":
         low = _smallest(dtypes.parse(column.dtype))
     elif pat.is_integer(dtypes.parse(column.dtype)):
-        values = np.round(values)
+        values = np.round(values + column.offset) - column.offset
         low = None if low is None else float(np.ceil(low))
         high = None if high is None else float(np.floor(high))
-    return values if low is None and high is None else np.clip(values, low, high)
+    if low is not None or high is not None:
+        values = np.clip(values, low, high)
+    for atom in column.atoms:  # in full: rows are 32 bits
+        values = np.where(np.isclose(given, atom, rtol=1e-6, atol=0), atom, values)
+    return values
 
 
 def _smallest(dtype: pa.DataType) -> float:

@@ -11,14 +11,11 @@ import pyarrow as pa
 
 from caudal.data.schema import MAX_LEVELS, Column
 from caudal.data.table.convert import show
-from caudal.data.table.declare import LATTICE_LIMIT, Declared
+from caudal.data.table.declare import Declared
+from caudal.data.table.numbers import TIED, fits, guessed, merged, number_column
 from caudal.data.table.survey import Stats, is_numeric
 from caudal.errors import InputError
 
-MATERIAL = 0.01  # share of the different values that may become equal to another one
-FEW = 1024  # among many values without a lattice some always coincide, among so few hardly any
-SKEWED = 2.0
-TIED = 0.5
 IDENTIFIER_ROWS = 50
 
 
@@ -28,28 +25,22 @@ def make_column(
     """The column that was declared, or else the one that its values look like.
 
     Raises:
-        InputError: the column is constant, has too many categories, or numbers that become equal
-            in 32 bits.
+        InputError: the column is constant, has too many categories, or steps that 32 bits cannot
+            tell apart.
     """
     gaps = missing == "model" and stats.missing > 0
     if not is_numeric(dtype, declared):
         return _categorical(name, dtype, stats, gaps, declared)
-    column = _declared(declared, stats) if declared else _guessed(stats)
+    found = declared or guessed(stats)
     # A declared lattice gets rounding noise, so that even a constant has a density.
-    if stats.low == stats.high and not (declared and column.step):
+    if stats.low == stats.high and not (declared and found.step):
         raise InputError(
             f"{stats.file}, column '{name}' is constant ({stats.low:g} in every row): "
             f"{leave_out(name)}"
         )
-    if column.kind == "categorical":
+    if found.kind == "categorical":
         return _categorical(name, dtype, stats, gaps, declared)
-    if pa.types.is_dictionary(dtype):  # samples may have more values than its index type can count
-        dtype = dtype.value_type
-    made = Column(
-        name, column.kind, column.low, column.high, column.step, missing=gaps, dtype=str(dtype)
-    )
-    check_resolution(made, stats)
-    return made
+    return number_column(name, dtype, stats, found, gaps)
 
 
 def leave_out(name: str) -> str:
@@ -57,40 +48,10 @@ def leave_out(name: str) -> str:
     return f"leave it out by naming the other columns with `columns` (without '{name}')"
 
 
-def _declared(declared: Declared, stats: Stats) -> Declared:
-    if declared.kind == "integer" and declared.low is declared.high is None:
-        return Declared("integer", _lower(stats), None, declared.step)
-    return declared
-
-
-def _lower(stats: Stats) -> float | None:
-    return 0.0 if stats.low >= 0 else None
-
-
-def _guessed(stats: Stats) -> Declared:
-    if stats.levels is not None and len(stats.levels) == 2:
-        return Declared("categorical")
-    largest = max(abs(stats.low), abs(stats.high))
-    skewed = stats.low > np.finfo(np.float32).tiny and stats.skewness > SKEWED
-    decimals = stats.decimals
-    if decimals is not None and largest * 10.0**decimals <= LATTICE_LIMIT:
-        if decimals == 0:
-            return Declared("integer", _lower(stats), None, 1.0)
-        if stats.ties > TIED:
-            step = 10.0**-decimals
-            kind, low = ("positive", 0.0) if skewed else ("real", _lower(stats))
-            return Declared(kind, low, None, step)
-    if skewed:
-        return Declared("positive", 0.0)
-    if stats.low >= 0 and stats.high <= 1:
-        return Declared("interval", 0.0, 1.0)
-    return Declared("real")
-
-
 def notes_on(columns: Sequence[Column], stats: Mapping[str, Stats]) -> list[str]:
-    """Notes on the columns: ties in continuous ones, words among numbers."""
+    """Notes on the columns: atoms, ties in continuous ones, words among numbers."""
     lines = []
-    tied = [c.name for c in columns if c.step is None and stats[c.name].ties > TIED]
+    tied = [c.name for c in columns if not (c.step or c.atoms) and stats[c.name].ties > TIED]
     if tied:
         lines.append(
             f"continuous columns whose values often repeat: {', '.join(tied)}; a density can grow "
@@ -98,6 +59,12 @@ def notes_on(columns: Sequence[Column], stats: Mapping[str, Stats]) -> list[str]
         )
     for column in columns:
         seen = stats[column.name]
+        if column.categories is None and not (column.step or fits(column, seen, column.offset)):
+            values, kept = merged(seen, column.offset)
+            lines.append(
+                f"'{column.name}' is taken as continuous: of {values} different values 32 bits "
+                f"tell {kept} apart"
+            )
         if seen.first_word and seen.words < seen.count / 2:
             cell, word = seen.first_word
             lines.append(
@@ -142,33 +109,6 @@ def _too_many(name: str, stats: Stats) -> InputError:
 def _in_type(levels: list, dtype: pa.DataType) -> list:
     """Numbers as the user has them: 1, and not 1.0, where the type is an integer."""
     return [int(level) for level in levels] if pa.types.is_integer(dtype) else levels
-
-
-def check_resolution(column: Column, stats: Stats) -> None:
-    """Refuses numbers that would become equal in 32 bits, in which rows are kept."""
-    largest = max(abs(stats.low), abs(stats.high))
-    where = f"{stats.file}, column '{column.name}'"
-    if column.step and largest > column.step * LATTICE_LIMIT:
-        raise InputError(
-            f"{where}: 32 bits cannot tell steps of {column.step:g} apart at values such as "
-            f"{largest:.12g}: {_advice(stats)}"
-        )
-    values = np.unique(stats.sample if stats.decimals is not None else stats.few(FEW))
-    kept = len(np.unique(values.astype(np.float32)))
-    if kept == 1 < len(values):
-        raise InputError(
-            f"{where} is constant in 32 bits (between {stats.low:.17g} and {stats.high:.17g}): "
-            f"{_advice(stats)}"
-        )
-    if len(values) - kept > MATERIAL * len(values):
-        raise InputError(
-            f"{where}: of {len(values)} different values such as {stats.high:.17g} 32 bits tell "
-            f"only {kept} apart: {_advice(stats)}"
-        )
-
-
-def _advice(stats: Stats) -> str:
-    return f"subtract an offset such as {stats.low:.12g} first, or give it in other units"
 
 
 @dataclass(frozen=True)

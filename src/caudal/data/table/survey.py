@@ -13,10 +13,10 @@ from caudal.data.schema import MAX_LEVELS
 from caudal.data.splits import hash_rows
 from caudal.data.table.convert import NUMBER, Place, gap_error, gaps_in, to_numbers
 from caudal.data.table.declare import Declared, outside
+from caudal.data.table.lattice import Lattice
 from caudal.data.table.tables import Tables
 from caudal.errors import InputError
 
-MAX_DECIMALS = 4
 SAMPLE = 1 << 16
 
 
@@ -38,7 +38,7 @@ class Stats:
     levels: dict[Any, int] | None = field(default_factory=dict)  # None: too many
     low: float = float("inf")
     high: float = float("-inf")
-    decimals: int | None = 0  # all values are multiples of 10^-decimals; None if of no such step
+    lattice: Lattice = field(default_factory=Lattice)
     mean: float = 0.0
     m2: float = 0.0
     m3: float = 0.0
@@ -52,6 +52,16 @@ class Stats:
         """Third standardised moment, 0 for a constant."""
         variance = self.m2 / max(self.count, 1)
         return 0.0 if variance <= 0 else self.m3 / self.count / variance**1.5
+
+    @property
+    def decimals(self) -> int | None:
+        """How many decimals all values have, None if too many."""
+        return self.lattice.decimals
+
+    @property
+    def steps(self) -> tuple[float, float] | None:
+        """The step of the lattice that all values lie on, and its first point from 0 on."""
+        return self.lattice.of(MAX_LEVELS if self.levels is None else len(self.levels))
 
     @property
     def ties(self) -> float:
@@ -101,7 +111,7 @@ class Stats:
             self.add_levels(levels.tolist(), counts.tolist())
         self.low = min(self.low, float(values.min()))
         self.high = max(self.high, float(values.max()))
-        self._add_decimals(values, resolution)
+        self.lattice.add(values, resolution)
         if not self.closed:
             self._add_moments(values, self.count)
             self._add_sample(values, rows)
@@ -118,10 +128,6 @@ class Stats:
         self.m2 += m2 + delta**2 * before * n / total
         self.mean += delta * n / total
 
-    def _add_decimals(self, values: np.ndarray, resolution: float) -> None:
-        while self.decimals is not None and not _on_grid(values, self.decimals, resolution):
-            self.decimals = self.decimals + 1 if self.decimals < MAX_DECIMALS else None
-
     def _add_sample(self, values: np.ndarray, rows: np.ndarray) -> None:
         # The rows with the smallest hashes are a fair sample, however the file is sorted.
         sample = np.concatenate([self.sample, values])
@@ -130,17 +136,6 @@ class Stats:
             kept = np.sort(np.argpartition(keys, SAMPLE)[:SAMPLE])
             sample, keys = sample[kept], keys[kept]
         self.sample, self.keys = sample, keys
-
-
-def _on_grid(values: np.ndarray, decimals: int, resolution: float) -> bool:
-    """Whether all values are multiples of 10^-decimals, to the precision of their type."""
-    scaled = values * 10.0**decimals
-    away = np.abs(scaled - np.rint(scaled))
-    if decimals == 0:
-        return bool((away == 0).all())
-    error = 2 * resolution * np.abs(scaled)
-    # Where a type hardly tells neighbouring grid points apart, every value looks like one.
-    return bool((error < 0.02).all() and (away <= error + 1e-12).all())
 
 
 def survey(
