@@ -28,7 +28,6 @@ def npz():
 
 PARQUET = parquet(pa.table({"a": np.arange(999.0)}))
 NESTED = parquet(pa.table({"a": [1.5, 2.5], "l": [[1], [2]]}))
-DATES = parquet(pa.table({"a": [1.5, 2.5], "t": pa.array([1, 2], pa.timestamp("ms"))}))
 NULLS = parquet(pa.table({"a": [1.5, 2.5], "n": pa.array([None, None], pa.float64())}))
 
 # name of the file: content, options, what the message says
@@ -82,7 +81,6 @@ FILES = {
     "null column": ("t.parquet", NULLS, {"missing": "drop"}, "column 'n' has no values"),
     "all dropped": ("t.csv", "a,b\n1,\n,2\n", {"missing": "drop"}, "every row has a missing"),
     "nested": ("t.parquet", NESTED, {}, "column 'l' holds list.*flatten it"),
-    "date": ("t.parquet", DATES, {}, r"column 't' holds timestamp\[ms\]: turn it into hours"),
     "few rows": ("t.csv", "a\n1\n2\n", {}, "too few rows, 2, which leaves none for"),
     "unknown column": ("t.csv", GOOD, {"columns": ["c"]}, "`columns` c: .* no such column; there"),
     "unknown context": ("t.csv", GOOD, {"context": ["c"]}, "`context` c: "),

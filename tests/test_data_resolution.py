@@ -65,9 +65,12 @@ def test_steps_that_32_bits_cannot_tell_apart_are_refused():
 
 def test_a_lattice_may_begin_anywhere():
     values = 7 + 25 * RNG.integers(0, 200, 2000)
+    signed = values - 2500
+    (column,) = open_data(pa.table({"v": signed})).schema.columns
+    assert (column.step, column.offset, column.low) == (25, 7, None)
     found = open_data(pa.table({"v": values}))
     (column,) = found.schema.columns
-    assert (column.step, column.offset, column.low, column.support) == (25, 7, 0, "[7, inf)")
+    assert (column.step, column.offset, column.low, column.support) == (25, 0, 7, "[7, inf)")
     assert np.isin(found.schema.decode(found.test.x)["v"].to_numpy(), values).all()
 
 

@@ -5,7 +5,10 @@ from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Self
 
-from caudal.data import dtypes
+import numpy as np
+
+from caudal.data import dtypes, temporal
+from caudal.data.table import dates
 from caudal.errors import InputError
 
 KINDS = ("real", "positive", "interval", "integer", "datetime", "categorical")
@@ -115,7 +118,11 @@ class Column:
 
     def words(self, number: float) -> str:
         """A number of a row as the user reads it."""
-        return f"{number + self.offset:.12g}"
+        value = number + self.offset
+        if self.unit is None:
+            return f"{value:.12g}"
+        kind = dtypes.parse(self.dtype) if self.format is None else dates.arrow_type(self.format)
+        return temporal.words(float(temporal.from_units(np.array(value), self.unit)), kind)
 
     @classmethod
     def of_categories(cls, name: str, values: tuple[Any, ...], dtype: str) -> "Column":

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from caudal.data.schema import KINDS, Column
+from caudal.data.table import dates
 from caudal.data.table.convert import Place, show
 from caudal.errors import InputError
 from caudal.names import near
@@ -61,6 +62,11 @@ def parse_types(types: Sequence[str], names: Sequence[str]) -> dict[str, Declare
 
 
 def _parse(text: str, form: str) -> Declared:
+    kind, _, pattern = form.partition(":")
+    if kind.strip() == "datetime":
+        if pattern and (wrong := dates.problem(pattern)):
+            raise InputError(f"`types` {text}: {wrong}")
+        return Declared("datetime", format=pattern or None)
     match = _FORM.fullmatch(form.replace(" ", ""))
     if not match or match[1] not in KINDS:
         kind = match[1] if match else form

@@ -9,18 +9,28 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pyarrow as pa
 
+from caudal.data import dtypes
 from caudal.data.schema import MAX_LEVELS, Column
+from caudal.data.table.cells import Form
 from caudal.data.table.convert import show
 from caudal.data.table.declare import Declared
+from caudal.data.table.moments import datetime_column
+from caudal.data.table.moments import words as moments
 from caudal.data.table.numbers import TIED, fits, guessed, merged, number_column
 from caudal.data.table.survey import Stats, is_numeric
+from caudal.data.temporal import is_modelled
 from caudal.errors import InputError
 
 IDENTIFIER_ROWS = 50
 
 
 def make_column(
-    name: str, dtype: pa.DataType, stats: Stats, declared: Declared | None, missing: str
+    name: str,
+    dtype: pa.DataType,
+    stats: Stats,
+    declared: Declared | None,
+    missing: str,
+    form: Form | None = None,
 ) -> Column:
     """The column that was declared, or else the one that its values look like.
 
@@ -29,9 +39,13 @@ def make_column(
             tell apart.
     """
     gaps = missing == "model" and stats.missing > 0
-    if not is_numeric(dtype, declared):
+    if form is None and not is_numeric(dtype, declared):
         return _categorical(name, dtype, stats, gaps, declared)
-    found = declared or guessed(stats)
+    is_date = form.is_date if form else is_modelled(dtypes.value_type(dtype))
+    if is_date:
+        found = Declared("datetime")
+    else:
+        found = declared or guessed(stats, form.format if form else None)
     # A declared lattice gets rounding noise, so that even a constant has a density.
     if stats.low == stats.high and not (declared and found.step):
         raise InputError(
@@ -40,7 +54,9 @@ def make_column(
         )
     if found.kind == "categorical":
         return _categorical(name, dtype, stats, gaps, declared)
-    return number_column(name, dtype, stats, found, gaps)
+    if is_date:
+        return datetime_column(name, dtype, stats, form, gaps)
+    return number_column(name, dtype, stats, found, gaps, form.format if form else None)
 
 
 def leave_out(name: str) -> str:
@@ -48,10 +64,13 @@ def leave_out(name: str) -> str:
     return f"leave it out by naming the other columns with `columns` (without '{name}')"
 
 
-def notes_on(columns: Sequence[Column], stats: Mapping[str, Stats]) -> list[str]:
-    """Notes on the columns: atoms, ties in continuous ones, words among numbers."""
-    lines = []
-    tied = [c.name for c in columns if not (c.step or c.atoms) and stats[c.name].ties > TIED]
+def notes_on(
+    columns: Sequence[Column], stats: Mapping[str, Stats], forms: Mapping[str, Form]
+) -> list[str]:
+    """Notes on the columns: how text is read, ties in continuous ones, words among numbers."""
+    lines = [line for name, form in forms.items() for line in _read_as(name, form, stats[name])]
+    smooth = [c for c in columns if not (c.step or c.atoms or c.unit)]
+    tied = [column.name for column in smooth if stats[column.name].ties > TIED]
     if tied:
         lines.append(
             f"continuous columns whose values often repeat: {', '.join(tied)}; a density can grow "
@@ -59,7 +78,7 @@ def notes_on(columns: Sequence[Column], stats: Mapping[str, Stats]) -> list[str]
         )
     for column in columns:
         seen = stats[column.name]
-        if column.categories is None and not (column.step or fits(column, seen, column.offset)):
+        if column in smooth and not fits(column, seen, column.offset):
             values, kept = merged(seen, column.offset)
             lines.append(
                 f"'{column.name}' is taken as continuous: of {values} different values 32 bits "
@@ -71,6 +90,28 @@ def notes_on(columns: Sequence[Column], stats: Mapping[str, Stats]) -> list[str]
                 f"{cell} is {show(word)} though most values there are numbers: the column is "
                 f"taken as categories"
             )
+    return lines
+
+
+def _read_as(name: str, form: Form, stats: Stats) -> list[str]:
+    """What a person should know of a column of text that is read as dates or numbers."""
+    lines = []
+    if not form.is_date:
+        lines.append(
+            f"'{name}', such as {show(form.example)}, is read as numbers in the format "
+            f"{form.format}: `types` {name}=categorical makes categories of it"
+        )
+    if form.other is not None:
+        lines.append(
+            f"'{name}', such as {show(form.example)}, is read as {form.format}: where days and "
+            f"months change places, `types` {name}=datetime:{form.other}"
+        )
+    if stats.first_odd is not None:
+        cell, text = stats.first_odd
+        lines.append(
+            f"{cell}: {show(text)} is not in the format {form.format}, as {stats.odd} of "
+            f"{stats.rows} values: such a value counts as missing"
+        )
     return lines
 
 
@@ -125,6 +166,7 @@ class Summary:
         missing: share of the rows without a value, 0..1.
         low, median, high: of the values, None for categories; where there are more than 65,536
             rows, the median is that of a sample.
+        words: of a datetime, the lowest, median and highest value as people write them.
         top: the most frequent categories and their shares of the rows, largest first.
     """
 
@@ -138,6 +180,7 @@ class Summary:
     low: float | None = None
     median: float | None = None
     high: float | None = None
+    words: tuple[str, ...] = ()
     top: tuple[tuple[str, float], ...] = ()
 
     @property
@@ -145,10 +188,14 @@ class Summary:
         """The values on one line: `low .. median .. high`, or the top categories."""
         if self.low is not None:
             return f"{self.low:.6g} .. {self.median:.6g} .. {self.high:.6g}"
+        if self.words:
+            return " .. ".join(self.words)
         return ", ".join(f"{level} {share:.0%}" for level, share in self.top)
 
 
-def summarize(column: Column, stats: Stats, is_context: bool, is_declared: bool) -> Summary:
+def summarize(
+    column: Column, stats: Stats, form: Form | None, is_context: bool, is_declared: bool
+) -> Summary:
     """The summary of a column, from what the survey saw."""
     head = Summary(
         name=column.name,
@@ -161,6 +208,8 @@ def summarize(column: Column, stats: Stats, is_context: bool, is_declared: bool)
     )
     if column.categories is not None:
         return replace(head, top=_top(stats))
+    if column.unit is not None:
+        return replace(head, words=moments(stats, dtypes.parse(column.dtype), form))
     return replace(head, low=stats.low, median=float(np.median(stats.sample)), high=stats.high)
 
 

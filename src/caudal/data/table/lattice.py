@@ -42,17 +42,21 @@ class Lattice:
         self.divisor = math.gcd(self.divisor, int(np.gcd.reduce(distances)))
 
     def of(self, distinct: int) -> tuple[float, float] | None:
-        """The largest step that all values have in common, and the first lattice point from 0 on.
-
-        Of n different random whole numbers the distances have the divisor d with the probability
-        d^(1 - n); one that may be chance is taken for 1.
-        """
+        """The step of `distinct` different values, and the first lattice point from 0 on."""
         if self.decimals is None:
             return None
-        by_chance = -math.log(max(self.divisor, 1)) * (distinct - 1)
-        divisor = self.divisor if by_chance < math.log(BY_CHANCE) else 1
+        divisor = likely(self.divisor, distinct)
         unit = 10**self.decimals
         return divisor / unit, (self.first or 0) % divisor / unit
+
+
+def likely(divisor: int, distinct: int) -> int:
+    """The divisor of the distances of different whole numbers, or 1 where it may be chance.
+
+    Of n random ones the distances have the divisor d with the probability d^(1 - n).
+    """
+    by_chance = -math.log(max(divisor, 1)) * (distinct - 1)
+    return divisor if by_chance < math.log(BY_CHANCE) else 1
 
 
 def _on_grid(values: np.ndarray, decimals: int, resolution: float) -> bool:

@@ -23,7 +23,12 @@ FEW = 1024  # among many values without a lattice some always coincide, among so
 
 
 def number_column(
-    name: str, dtype: pa.DataType, stats: Stats, declared: Declared, gaps: bool
+    name: str,
+    dtype: pa.DataType,
+    stats: Stats,
+    declared: Declared,
+    gaps: bool,
+    form: str | None = None,
 ) -> Column:
     """The column of numbers that was declared or guessed, with the offset that it needs.
 
@@ -44,14 +49,15 @@ def number_column(
         dtype=str(dtype),
         atoms=declared.atoms,
         atom_width=_width(stats, declared.atoms),
+        format=form,
     )
     near = fits(column, stats, declared.offset)
     return _counted_from(declared.offset if near else _far(column, stats), column, stats)
 
 
-def guessed(stats: Stats) -> Declared:
-    """What a column of numbers looks like."""
-    if stats.levels is not None and len(stats.levels) == 2:
+def guessed(stats: Stats, form: str | None = None) -> Declared:
+    """What a column of numbers looks like; those in text of some form are no categories."""
+    if stats.levels is not None and len(stats.levels) == 2 and form is None:
         return Declared("categorical")
     if stats.steps is not None:
         step, first = stats.steps
@@ -60,9 +66,9 @@ def guessed(stats: Stats) -> Declared:
             stats.decimals == 0 or coarse or stats.ties > TIED
         ):
             return _lattice(stats, step, first)
-    if _are_few(stats):
+    if _are_few(stats) and form is None:
         return Declared("categorical")
-    return _continuous(stats)
+    return _continuous(stats, 100.0 if form and form.endswith("%") else 1.0)
 
 
 def _are_few(stats: Stats) -> bool:
@@ -79,16 +85,16 @@ def _lower(stats: Stats) -> float | None:
 
 def _lattice(stats: Stats, step: float, first: float) -> Declared:
     whole = stats.decimals == 0
-    if _are_codes(stats):
+    if are_codes(stats):
         return Declared("integer" if whole else "interval", stats.low, stats.high, step)
-    low = first if stats.low >= 0 else None
+    low, offset = (first, 0.0) if stats.low >= 0 else (None, first)
     if whole:
-        return Declared("integer", low, None, step, offset=first)
+        return Declared("integer", low, None, step, offset=offset)
     kind = "positive" if stats.low > 0 and stats.skewness > SKEWED else "real"
-    return Declared(kind, low, None, step, offset=first)
+    return Declared(kind, low, None, step, offset=offset)
 
 
-def _are_codes(stats: Stats) -> bool:
+def are_codes(stats: Stats) -> bool:
     """Whether there are few values, and so many rows at either end that none lies beyond."""
     levels = stats.levels
     return (
@@ -98,12 +104,12 @@ def _are_codes(stats: Stats) -> bool:
     )
 
 
-def _continuous(stats: Stats) -> Declared:
+def _continuous(stats: Stats, whole: float) -> Declared:
     atoms = _find_atoms(stats)
     rest = _without(stats.sample, atoms)
     skewed = stats.low >= 0 and _skewness(rest) > SKEWED
-    if stats.low >= 0 and stats.high <= 1 and not skewed:
-        return Declared("interval", 0.0, 1.0, atoms=atoms)
+    if stats.low >= 0 and stats.high <= whole and not skewed:
+        return Declared("interval", 0.0, whole, atoms=atoms)
     low = atoms[0] if atoms and atoms[0] <= stats.low else None
     high = atoms[-1] if atoms and atoms[-1] >= stats.high else None
     if low is None and skewed and high is None and stats.low > np.finfo(np.float32).tiny:

@@ -14,6 +14,7 @@ from caudal.data.schema import Column
 from caudal.data.source import Batch, Source
 from caudal.data.splits import check_fractions
 from caudal.data.table.declare import parse_types
+from caudal.data.table.forms import find_forms
 from caudal.data.table.frames import is_numbered
 from caudal.data.table.guess import Summary, make_column, notes_on, summarize
 from caudal.data.table.rows import Loader, encode_rows
@@ -95,16 +96,21 @@ def _find_schema(
             check_width(table.name, len(table.names), tables[0].name, len(names))
         check_names(used, table.names, table.name)
     declared = parse_types(_with_own_types(types, known, used), used)
-    stats = survey(tables, used, declared, missing)
+    forms = find_forms(tables[0], used, declared)
+    stats = survey(tables, used, declared, missing, forms)
     made = {}
     for name in used:
         dtype = tables[0].schema.field(name).type
-        made[name] = make_column(name, dtype, stats[name], declared.get(name), missing)
+        made[name] = make_column(
+            name, dtype, stats[name], declared.get(name), missing, forms.get(name)
+        )
     for name in beside:
         _refuse_gaps(made[name], stats[name])
     schema = TableSchema(tuple(made[n] for n in chosen), tuple(made[n] for n in beside))
-    summary = tuple(summarize(made[n], stats[n], n in beside, n in declared) for n in used)
-    return schema, summary, notes_on(list(made.values()), stats)
+    summary = tuple(
+        summarize(made[n], stats[n], forms.get(n), n in beside, n in declared) for n in used
+    )
+    return schema, summary, notes_on(list(made.values()), stats, forms)
 
 
 def choose_columns(

@@ -13,7 +13,7 @@ from caudal.data.refusals import check_names
 from caudal.data.schema import Column
 from caudal.data.source import Batch, Rows, Source, check_pass, permutation
 from caudal.data.splits import PARTS, TEST, TRAIN, VALID, Split, too_few
-from caudal.data.table.convert import Place, encode_columns, gaps_in, refuse_gaps
+from caudal.data.table.convert import Place, encode_columns, gaps_in, read_table, refuse_gaps
 from caudal.data.table.schema import TableSchema
 from caudal.data.table.tables import Chunk, ParquetTable, Tables
 from caudal.errors import InputError
@@ -79,6 +79,7 @@ def encode_rows(
     columns = schema.columns + schema.context
     table, place, keep = chunk.table, Place(file, chunk.first + 1), None
     if drop:
+        table = read_table(columns, table)
         keep = np.ones(table.num_rows, bool)
         for column in filter(_is_strict, columns):
             keep &= ~gaps_in(table[column.name])

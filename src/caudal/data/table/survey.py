@@ -11,10 +11,12 @@ import pyarrow.compute as pc
 from caudal.data import dtypes
 from caudal.data.schema import MAX_LEVELS
 from caudal.data.splits import hash_rows
+from caudal.data.table.cells import Form
 from caudal.data.table.convert import NUMBER, Place, gap_error, gaps_in, to_numbers
 from caudal.data.table.declare import Declared, outside
 from caudal.data.table.lattice import Lattice
 from caudal.data.table.tables import Tables
+from caudal.data.temporal import is_modelled
 from caudal.errors import InputError
 
 SAMPLE = 1 << 16
@@ -34,6 +36,8 @@ class Stats:
     count: int = 0  # values taken in
     words: int = 0  # texts that are no numbers
     first_word: tuple[str, str] | None = None  # place and value of the first of them
+    odd: int = 0  # texts that are not in the form of their column
+    first_odd: tuple[str, str] | None = None  # place and value of the first of them
     first_gap: tuple[str, int] | None = None  # file and row of the first missing value
     levels: dict[Any, int] | None = field(default_factory=dict)  # None: too many
     low: float = float("inf")
@@ -143,6 +147,7 @@ def survey(
     names: Sequence[str],
     declared: Mapping[str, Declared],
     missing: str,
+    forms: Mapping[str, Form],
 ) -> dict[str, Stats]:
     """One streaming pass over all tables, into `Stats` for each name.
 
@@ -155,6 +160,8 @@ def survey(
         declared: what the user says they are; values that contradict it are refused.
         missing: "refuse", "drop" or "model"; with "drop", other values of rows with gaps
             are ignored.
+        forms: of columns of text that are read as dates or numbers; what is not in its form is
+            missing.
 
     Raises:
         InputError: a value is infinite, no number, or outside the declared support, or it is
@@ -166,7 +173,7 @@ def survey(
             _check_type(table, name)
         for chunk in table.chunks(names):
             place = Place(table.name, chunk.first + 1, declarable=True)
-            _add(columns, chunk.table, declared, missing, place)
+            _add(columns, _read(columns, chunk.table, forms, place), declared, missing, place)
         for stats in columns.values():
             if not stats.closed:
                 stats.close()
@@ -191,7 +198,8 @@ def is_numeric(dtype: pa.DataType, declared: Declared | None) -> bool:
     """Whether a column is read as numbers, by what is declared or else by its type."""
     if declared is not None and declared.kind != "categorical":
         return True
-    return dtypes.is_number(dtypes.value_type(dtype))
+    plain = dtypes.value_type(dtype)
+    return dtypes.is_number(plain) or is_modelled(plain)
 
 
 def _check_type(table: Tables, name: str) -> None:
@@ -202,6 +210,25 @@ def _check_type(table: Tables, name: str) -> None:
             f"{table.name}: a column has no name (a saved index?): name it, or leave it out by "
             f"naming the others with `columns`"
         )
+
+
+def _read(
+    columns: Mapping[str, Stats], table: pa.Table, forms: Mapping[str, Form], place: Place
+) -> pa.Table:
+    """The table with what its text stands for; what is not in a form is counted."""
+    for name, form in forms.items():
+        texts = dtypes.plain(table[name])
+        if not dtypes.is_text(texts.type):
+            continue
+        values = form.read(texts)
+        odd = values.null_count - texts.null_count
+        if odd:
+            stats = columns[name]
+            at = int(np.argmax(pc.and_(pc.is_null(values), pc.is_valid(texts)).to_numpy()))
+            stats.odd += odd
+            stats.first_odd = stats.first_odd or (place.cell(at, name), texts[at].as_py())
+        table = table.set_column(table.schema.get_field_index(name), name, values)
+    return table
 
 
 def _add(
