@@ -49,6 +49,7 @@ from caudal.report import (
     write_table_manifold,
 )
 from caudal.report.numbers import span
+from caudal.report.numbers import step as step_in_words
 
 _DRAWN_ROWS, _DRAWN_NUMBERS = 8192, 1 << 22  # at a time: bounds the memory
 _LISTED = 24  # columns in the preview
@@ -303,7 +304,9 @@ class Table(OneShape):
             )
         first = next(dataset.train.ordered(_LOOKED_AT)).x
         for column, values in zip(dataset.schema.columns, first.T, strict=True):
-            if column.step is None and (nats := crowding(values)) > _CROWDED:
+            if column.step or column.atoms:
+                continue
+            if (nats := crowding(values)) > _CROWDED:
                 lines.append(
                     f"'{column.name}' crowds at few values, which alone give {nats:.0f} nats more "
                     f"than a smooth column has: say in which steps it comes, as in `types` "
@@ -371,6 +374,5 @@ def _top(column: Column) -> float:
 
 def _cells(s: Summary) -> list[str]:
     how = s.source if s.role == "event" else f"{s.source}, context"
-    step = "" if s.step is None else f"{s.step:g}"
     missing = f"{s.missing:.1%}" if s.missing else ""
-    return [s.name, s.kind, s.support, step, missing, span(s), how]
+    return [s.name, s.kind, s.support, step_in_words(s), missing, span(s), how]

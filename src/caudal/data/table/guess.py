@@ -166,6 +166,7 @@ class Summary:
         missing: share of the rows without a value, 0..1.
         low, median, high: of the values, None for categories; where there are more than 65,536
             rows, the median is that of a sample.
+        unit: of a datetime, what a step of 1 is.
         words: of a datetime, the lowest, median and highest value as people write them.
         top: the most frequent categories and their shares of the rows, largest first.
     """
@@ -180,6 +181,7 @@ class Summary:
     low: float | None = None
     median: float | None = None
     high: float | None = None
+    unit: str | None = None
     words: tuple[str, ...] = ()
     top: tuple[tuple[str, float], ...] = ()
 
@@ -205,6 +207,7 @@ def summarize(
         support=column.support,
         step=None if column.categories is not None else column.step,
         missing=stats.missing / max(stats.rows, 1),
+        unit=column.unit,
     )
     if column.categories is not None:
         return replace(head, top=_top(stats))
