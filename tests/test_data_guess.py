@@ -16,8 +16,14 @@ GUESSES = {
     "positive but even": (10 + NORMAL, ("real", None, None, None)),
     "share": (RNG.random(N), ("interval", 0.0, 1.0, None)),
     "count": (RNG.poisson(4, N), ("integer", 0.0, None, 1.0)),
-    "signed": (RNG.integers(-9, 9, N), ("integer", None, None, 1.0)),
-    "whole floats": (RNG.integers(0, 9, N) + 0.0, ("integer", 0.0, None, 1.0)),
+    "signed": (RNG.integers(-99, 99, N), ("integer", None, None, 1.0)),
+    "signed codes": (RNG.integers(-9, 9, N), ("integer", -9.0, 8.0, 1.0)),
+    "codes of whole floats": (RNG.integers(0, 9, N) + 0.0, ("integer", 0.0, 8.0, 1.0)),
+    "stars": (RNG.integers(1, 11, N) / 2, ("interval", 0.5, 5.0, 0.5)),
+    "fives": (5 * RNG.integers(0, 99, N), ("integer", 0.0, None, 5.0)),
+    "twentieths": (RNG.integers(5, 999, 60) / 20, ("real", 0.0, None, 0.05)),
+    "few even numbers": (RNG.choice([4, 6, 8, 400], N), ("integer", 4.0, 400.0, 1.0)),
+    "few thirds": (RNG.choice([1 / 3, 2 / 3, 5 / 7], N), ("categorical", 0.0, 2.0, 1.0)),
     "large numbers": (RNG.integers(0, 2**40, N), ("real", None, None, None)),
     "0 and 1": (RNG.integers(0, 2, N), ("categorical", 0.0, 1.0, 1.0)),
     "two floats": (RNG.choice([0.25, 1 / 3], N), ("categorical", 0.0, 1.0, 1.0)),
@@ -66,6 +72,8 @@ DECLARED = {
     "integer[,99]": ("integer", None, 99.0, 1.0),
     "real:0.1": ("real", None, None, 0.1),
     "categorical": ("categorical", 0.0, 3.0, 1.0),
+    "real@7,2": ("real", None, None, None),
+    "positive@7": ("positive", 0.0, None, None),
 }
 
 
@@ -90,6 +98,8 @@ BAD_TYPES = {
     "v=real:-1": "a step is a number above 0",
     "v=categorical:1": "a step is",
     "v=integer[0.5,3]": "whole numbers",
+    "v=integer@4": "only continuous columns have atoms",
+    "v=real@x": "'x' is not a number",
 }
 
 
@@ -114,6 +124,43 @@ def test_values_are_held_to_what_is_declared(text):
         open_data(pa.table({"v": [1.0, 0.0, 2.5, 4.0] * 30}), types=[text])
 
 
+def heaped(n=2000):
+    """An amount of which 0.7 are 0, one that ends at 5, and one of which some are 99."""
+    some, rest = RNG.random(n), RNG.lognormal(0, 1, n)
+    return {
+        "zeros": np.where(some < 0.7, 0.0, rest),
+        "cap": np.minimum(rest, 5.0),
+        "unknown": np.where(some < 0.08, 99.0, 20 + rest),
+        "shares": np.where(some < 0.2, 0.0, np.where(some > 0.8, 1.0, some)),
+        "smooth": rest,
+    }
+
+
+def test_values_with_a_probability_of_their_own_are_atoms():
+    columns = {c.name: c for c in open_data(pa.table(heaped())).schema.columns}
+    assert {name: column.atoms for name, column in columns.items()} == {
+        "zeros": (0.0,),
+        "cap": (5.0,),
+        "unknown": (99.0,),
+        "shares": (0.0, 1.0),
+        "smooth": (),
+    }
+    ends = {name: (c.kind, c.low, c.high) for name, c in columns.items()}
+    assert ends["zeros"] == ("real", 0.0, None)
+    assert ends["cap"] == ("interval", 0.0, 5.0)
+    assert ends["unknown"] == ("interval", 0.0, 99.0)
+    assert ends["shares"] == ("interval", 0.0, 1.0)
+    assert columns["zeros"].support == "[0, inf), or 0"
+
+
+def test_an_atom_may_lie_outside_of_what_is_declared():
+    found = open_data(pa.table(heaped()), columns=["zeros"], types=["zeros=positive@0"])
+    (column,) = found.schema.columns
+    assert (column.kind, column.low, column.atoms) == ("positive", 0.0, (0.0,))
+    back = found.schema.decode(found.test.x)["zeros"].to_numpy()
+    assert np.array_equal(back.astype("f"), found.test.x[:, 0].numpy())
+
+
 def test_a_column_is_declared_once():
     with pytest.raises(InputError, match="declared twice"):
         open_data(pa.table({"v": [1.0, 2.0] * 30}), types=["v=real", "v=positive"])
@@ -125,9 +172,9 @@ def test_a_declared_lattice_may_be_constant():
 
 
 def test_repeated_values_in_a_continuous_column_are_noted():
-    values = RNG.choice([1 / 3, 2 / 3, 5 / 7], 500)
-    (note,) = open_data(pa.table({"thirds": values})).notes
-    assert "often repeat: thirds" in note
+    values = RNG.choice(RNG.random(100), 500)
+    (note,) = open_data(pa.table({"shares": values})).notes
+    assert "often repeat: shares" in note
 
 
 def test_a_word_among_numbers_is_noted():

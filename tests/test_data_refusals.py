@@ -28,7 +28,6 @@ def npz():
 
 PARQUET = parquet(pa.table({"a": np.arange(999.0)}))
 NESTED = parquet(pa.table({"a": [1.5, 2.5], "l": [[1], [2]]}))
-DATES = parquet(pa.table({"a": [1.5, 2.5], "t": pa.array([1, 2], pa.timestamp("ms"))}))
 NULLS = parquet(pa.table({"a": [1.5, 2.5], "n": pa.array([None, None], pa.float64())}))
 TWICE = parquet(pa.table([[1.5, 2.5], [1, 2]], names=["a", "a"]))
 
@@ -144,12 +143,6 @@ FILES = {
         "every row has a missing",
     ),
     "nested": ("t.parquet", NESTED, {"strict": True}, "column 'l' holds list.*leave it out"),
-    "date": (
-        "t.parquet",
-        DATES,
-        {"strict": True},
-        r"column 't' holds timestamp\[ms\]: leave it out",
-    ),
     "few rows": ("t.csv", "a\n1\n2\n", {}, "too few rows, 2, which leaves none for"),
     "unknown column": ("t.csv", GOOD, {"columns": ["c"]}, "`columns` c: .* no such column; there"),
     "unknown context": ("t.csv", GOOD, {"context": ["c"]}, "`context` c: "),

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from caudal.base import FREE
 from caudal.bijection import Bijection, in_pieces, sum_event
+from caudal.bijections.atoms import Atoms
 from caudal.bijections.pointwise import Support
 from caudal.numerics import bound, normal, uniform
 
@@ -166,23 +167,48 @@ class TableDequantization(Dequantization):
 
     A column on a lattice (integers, category codes, rounded numbers; `step` > 0, counted from
     `low` if that is finite) gets uniform noise of one step: y = x + step u. A value off its
-    lattice has density zero. Each of the M columns that may be missing gets a flag column at the
-    end, 0 or 1 plus uniform noise. A missing value is drawn from a Gaussian in the column's
-    unbounded units, and log q contains its log-density. The log-probability of a rounded column is
-    a density, in the column's units; for integers and categories it is a mass.
+    lattice has density zero. An atom, a value with a probability of its own, gets a place in the
+    line (see `Atoms`) and uniform noise as wide as that: log q = -log width; other values keep
+    their density. Each of the M columns that may be missing gets a flag column at the end, 0 or 1
+    plus uniform noise. A missing value is drawn from a Gaussian in the column's unbounded units,
+    and log q contains its log-density. The log-probability of a value on a lattice is a density in
+    the column's units, or, where `mass` says so, a mass: then log q = -log step. That of an atom
+    is a mass.
+
+    Args:
+        step: (D,), the distance of the points of each lattice, 0 for continuous columns.
+        missing: (D,), which columns may be missing.
+        low, high: (D,), the ends of each column, high one step above the last point of a lattice.
+        atoms: of each column; none if not given. Columns on a lattice need none.
+        mass: (D,), which lattices score by mass; none if not given, which differs where a step is
+            not 1.
     """
 
     step: Tensor
     missing: Tensor
+    cell: Tensor
     fill_mean: Tensor
     fill_std: Tensor
 
-    def __init__(self, step: Tensor, missing: Tensor, low: Tensor, high: Tensor) -> None:
+    def __init__(
+        self,
+        step: Tensor,
+        missing: Tensor,
+        low: Tensor,
+        high: Tensor,
+        atoms: Atoms | None = None,
+        mass: Tensor | None = None,
+    ) -> None:
         super().__init__()
         self.event_shape = (step.numel(),)
+        is_mass = torch.zeros_like(step, dtype=torch.bool) if mass is None else mass
+        self.register_buffer(
+            "cell", torch.where(is_mass & (step > 0), step, 1.0), persistent=False
+        )
         self.register_buffer("step", step)
         self.register_buffer("missing", missing)
-        self.support = Support(low, high)
+        self.atoms = Atoms([()] * step.numel(), torch.ones_like(step)) if atoms is None else atoms
+        self.support = Support(*self.atoms.ends(low, high))
         self.register_buffer("fill_mean", torch.zeros_like(step))
         self.register_buffer("fill_std", torch.ones_like(step))
         self.columns_missing = [int(i) for i in missing.nonzero().flatten()]
@@ -196,7 +222,11 @@ class TableDequantization(Dequantization):
     def lift(self, x: Tensor, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
         generator = bound(generator, x)
         noise, log_q = self._within_step(x, generator)
-        y = x + self.step * noise
+        y, is_atom = self.atoms.open(x)
+        y = y + (self.step + is_atom * self.atoms.width) * noise
+        absent = x.isnan()
+        cell = torch.where(is_atom, self.atoms.width, self.cell)
+        log_q = log_q - sum_event(torch.where(absent, 1.0, cell).log())
         if not self.columns_missing:
             return y, log_q
         noise = normal(x, generator)
@@ -204,7 +234,6 @@ class TableDequantization(Dequantization):
         log_fill = (
             -0.5 * noise.square() - 0.5 * math.log(2 * math.pi) - self.fill_std.log() - log_slope
         )
-        absent = x.isnan()
         flags = absent[:, self.columns_missing].to(x.dtype)
         flags = flags + uniform(flags, generator)
         y = torch.cat([torch.where(absent, fill, y), flags], 1)
@@ -228,7 +257,7 @@ class TableDequantization(Dequantization):
         features = self.event_shape[0]
         x = y[:, :features]
         on_lattice = self.support.low + self._in_steps(x).floor() * self._spacing
-        x = torch.where(self.step > 0, on_lattice, x)
+        x = torch.where(self.step > 0, on_lattice, self.atoms.close(x))
         if not self.columns_missing:
             return x
         absent = torch.zeros_like(x, dtype=torch.bool)
@@ -237,7 +266,7 @@ class TableDequantization(Dequantization):
 
     @property
     def _spacing(self) -> Tensor:
-        return torch.where(self.step > 0, self.step, 1.0)
+        return torch.where(self.step > 0, self.step, self.atoms.width)
 
     def _in_steps(self, x: Tensor) -> Tensor:
         """The distance of x in steps from the first point of its lattice, or else from 0."""
@@ -250,9 +279,8 @@ class TableDequantization(Dequantization):
             present = ~x[:, column].isnan()
             if not present.any():
                 continue
-            values = self.support.inverse(x.where(present.unsqueeze(1), torch.nan))[0][
-                present, column
-            ]
+            places = self.atoms.open(x.where(present.unsqueeze(1), torch.nan))[0]
+            values = self.support.inverse(places)[0][present, column]
             std, mean = torch.std_mean(values, correction=0)
             self.fill_mean[column] = mean
             self.fill_std[column] = std.clamp(min=1e-3)

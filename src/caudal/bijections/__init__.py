@@ -1,5 +1,6 @@
 """Invertible layers. They know nothing of the nets inside them: the two meet in recipes."""
 
+from caudal.bijections.atoms import Atoms
 from caudal.bijections.autoregressive import Autoregressive, by_sweeps
 from caudal.bijections.copula import Correlate, Gaussianise
 from caudal.bijections.coupling import Coupling
@@ -12,6 +13,7 @@ from caudal.bijections.shape import FactorOut, Flattened, Squeezed
 __all__ = [
     "ZCA",
     "ActNorm",
+    "Atoms",
     "Autoregressive",
     "BatchNorm",
     "Conv1x1",

@@ -24,7 +24,8 @@ class Gaussianise(DataDependent):
     """z = Phi^-1(F(x)) of each column, F its distribution function; fixed once fitted.
 
     F is a normal's, or a monotone rational-quadratic spline through quantiles of the data, so that
-    the density is continuous; within a single cell of a lattice it is linear, as in a histogram.
+    the density is continuous; within a single cell of a lattice, and in the place of an atom, it
+    is linear, as in a histogram.
     Where a support is bounded F reaches 0 or 1 at its end, and outside the log-det is -inf.
     Elsewhere the density falls beyond the data as in the generalised Pareto law of shape 1/4,
     beginning with the mean slope of the outer twentieth of the rows: samples stay near the data,
@@ -41,6 +42,7 @@ class Gaussianise(DataDependent):
         high: (D,), the upper end, inf where there is none.
         step: (D,), the width of the cells where values lie on a lattice, else 0. Cells are counted
             from `low`, or from 0 where that is infinite.
+        places: (D, A, 2), where the places of atoms start and end (see `Atoms`), inf for none.
     """
 
     x: Tensor
@@ -49,11 +51,18 @@ class Gaussianise(DataDependent):
     low: Tensor
     high: Tensor
     step: Tensor
+    places: Tensor
     _least: Tensor
     _most: Tensor
     _pieces: Tensor
 
-    def __init__(self, low: Tensor, high: Tensor, step: Tensor | None = None) -> None:
+    def __init__(
+        self,
+        low: Tensor,
+        high: Tensor,
+        step: Tensor | None = None,
+        places: Tensor | None = None,
+    ) -> None:
         super().__init__()
         if not (low < high).all():
             raise ValueError(f"each `low` must be less than its `high`, got {low} and {high}")
@@ -61,6 +70,8 @@ class Gaussianise(DataDependent):
         self.register_buffer("high", high, persistent=False)
         step = torch.zeros_like(low) if step is None else step
         self.register_buffer("step", step, persistent=False)
+        places = low.new_zeros(len(low), 0, 2) if places is None else places
+        self.register_buffer("places", places, persistent=False)
         start = [unfitted(*ends) for ends in zip(low.tolist(), high.tolist(), strict=True)]
         for name, value in stack(start, low.dtype).items():
             self.register_buffer(name, value)
@@ -83,7 +94,8 @@ class Gaussianise(DataDependent):
     def observe(self, x: Tensor, context: Tensor | None = None) -> None:
         columns = x.double().T.cpu().numpy()
         ends = zip(self.low.tolist(), self.high.tolist(), self.step.tolist(), strict=True)
-        fitted = [fit(np.sort(c), *e) for c, e in zip(columns, ends, strict=True)]
+        own = [place[place[:, 0].isfinite()].double().cpu().numpy() for place in self.places]
+        fitted = [fit(np.sort(c), *e, p) for c, e, p in zip(columns, ends, own, strict=True)]
         for name, value in stack(fitted, x.dtype).items():
             getattr(self, name).copy_(value)
         self._derive()
@@ -106,7 +118,7 @@ class Gaussianise(DataDependent):
         most = torch.where(self.high.isfinite(), most, torch.inf)
         self.register_buffer("_least", least, persistent=False)
         self.register_buffer("_most", most, persistent=False)
-        pieces = pieces_of(self.x, self.z, self.step)
+        pieces = pieces_of(self.x, self.z, self.step, self.places)
         self.register_buffer("_pieces", pieces, persistent=False)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:

@@ -50,19 +50,23 @@ class Curves(NamedTuple):
     pieces: Tensor
 
 
-def pieces_of(x: Tensor, z: Tensor, step: Tensor) -> Tensor:
+def pieces_of(x: Tensor, z: Tensor, step: Tensor, places: Tensor) -> Tensor:
     """The splines through knots x and z (D, K + 1): left, width, height, two slopes, F, 1 - F.
 
     F is that of the left end, 1 - F that of the right end: known from either side, none of them is
-    rounded to 0 or 1. Unused pieces at the end have width 0.
+    rounded to 0 or 1. Unused pieces at the end have width 0. Within a cell of a lattice, of width
+    `step` (D,), and within the place of an atom, (start, end) of `places` (D, A, 2), the density
+    does not vary.
     """
     below, above = torch.special.ndtr(z), torch.special.ndtr(-z)
     height = torch.where(z[:, 1:] < 0, below.diff(), -above.diff())
     width = x.diff()
     used = width > 0
     chord = torch.where(used, height / torch.where(used, width, 1.0), 1.0)
-    # Within a single cell, and at its ends, the density does not vary.
-    smooth = used & (width > 1.5 * step[:, None])
+    middle = (x[:, :-1] + width / 2).unsqueeze(2)
+    starts, ends = places.unsqueeze(1).unbind(3)
+    in_place = ((middle > starts) & (middle < ends)).any(2)
+    smooth = used & (width > 1.5 * step[:, None]) & ~in_place
     both = smooth[:, 1:] & smooth[:, :-1]
     mean = (chord[:, 1:] * chord[:, :-1]).sqrt()
     left = torch.cat([chord[:, :1], torch.where(both, mean, chord[:, 1:])], 1)
@@ -152,14 +156,17 @@ def unfitted(low: float, high: float) -> Fit:
     return Fit(np.array([left, right]), z, (1.0, 1.0))
 
 
-def fit(values: np.ndarray, low: float, high: float, step: float) -> Fit:
+def fit(values: np.ndarray, low: float, high: float, step: float, places: np.ndarray) -> Fit:
     """The curve of a column, from its values in ascending order.
+
+    `places` (A, 2) are the starts and ends of the places of atoms, each of which is a piece of its
+    own; a column with atoms is no normal.
 
     It is a normal, unless rows left out of the fit speak against that by more than half a
     standard error of their mean likelihood. Else they decide how many quantiles are taken, and
     whether as many values of a normal are put beside the column's own, which steadies few rows.
     """
-    n, ends = len(values), (low, high, step)
+    n, ends = len(values), (low, high, step, places)
     cells = (values[-1] - values[0]) / step + 1 if step else math.inf
     if cells <= min(PIECES // 4, n / _ROWS_A_PIECE):
         return _knots(values, PIECES, *ends)  # the histogram itself
@@ -167,36 +174,38 @@ def fit(values: np.ndarray, low: float, high: float, step: float) -> Fit:
     folds = 2 if n >= _MANY else min(n, _FOLDS)
     most = min(len(order) * (1 - 1 / folds) / _ROWS_A_PIECE, PIECES // 4 if step else PIECES)
     sizes = [size for size in _SIZES if size <= most] or _SIZES[:1]
-    choices: list[Callable[..., Fit]] = [
-        _normal,
-        *(partial(_knots, pieces=size) for size in sizes),
-    ]
-    if n < _MANY:
+    choices: list[Callable[..., Fit]] = [partial(_knots, pieces=size) for size in sizes]
+    if not len(places):
+        choices = [_normal, *choices]
+    if n < _MANY and not len(places):
         choices += [partial(_steadied, pieces=size) for size in sizes]
     scores = []
     for fold in range(1 if n >= _MANY else folds):
         is_out = np.arange(len(order)) % folds == fold
         some = np.sort(values[order[~is_out]])
-        fits = [choose(some, low=low, high=high, step=step) for choose in choices]
-        scores.append(_log_densities(values[order[is_out]], fits, step))
+        fits = [choose(some, low=low, high=high, step=step, places=places) for choose in choices]
+        scores.append(_log_densities(values[order[is_out]], fits, step, places))
     likelihood = np.concatenate(scores)
     best = int(likelihood.mean(0).argmax())
     gain = likelihood[:, best] - likelihood[:, 0]
     if gain.mean() <= _DOUBT * gain.std() / math.sqrt(len(gain)):
         best = 0
-    return choices[best](values, low=low, high=high, step=step)
+    return choices[best](values, low=low, high=high, step=step, places=places)
 
 
-def _log_densities(values: np.ndarray, fits: list[Fit], step: float) -> np.ndarray:
+def _log_densities(
+    values: np.ndarray, fits: list[Fit], step: float, places: np.ndarray
+) -> np.ndarray:
     """Log-densities of values (N,) under each fit, up to a constant: (N, fits)."""
     tables = stack(fits, torch.float64)
     steps = torch.full((len(fits),), step, dtype=torch.float64)
-    curves = Curves(**tables, pieces=pieces_of(tables["x"], tables["z"], steps))
+    own = torch.from_numpy(places).expand(len(fits), -1, -1)
+    curves = Curves(**tables, pieces=pieces_of(tables["x"], tables["z"], steps, own))
     z, log_slope = to_z(torch.from_numpy(values)[:, None].expand(-1, len(fits)), curves)
     return (log_slope - 0.5 * z.square()).numpy()
 
 
-def _normal(values: np.ndarray, low: float, high: float, step: float) -> Fit:
+def _normal(values: np.ndarray, low: float, high: float, step: float, places: np.ndarray) -> Fit:
     """The normal of the values' mean and deviation; what lies beyond an end is at that end."""
     mean, std = values.mean(), max(values.std(), 1e-3 * max(abs(values.mean()), 1.0))
     end = float(torch.special.ndtri(torch.tensor(_UNSEEN / (len(values) + 2 * _UNSEEN))))
@@ -204,7 +213,7 @@ def _normal(values: np.ndarray, low: float, high: float, step: float) -> Fit:
     knots = mean + std * z
     inside = (knots > low) & (knots < high)
     if inside.sum() < 2:
-        return _knots(values, _SIZES[0], low, high, step)
+        return _knots(values, _SIZES[0], low, high, step, places)
     knots, z = knots[inside], z[inside]
     if math.isfinite(low):
         knots, z = np.append(low, knots), np.append(-np.inf, z)
@@ -213,20 +222,31 @@ def _normal(values: np.ndarray, low: float, high: float, step: float) -> Fit:
     return Fit(knots, z, (1 / std, 1 / std))
 
 
-def _steadied(values: np.ndarray, pieces: int, low: float, high: float, step: float) -> Fit:
+def _steadied(
+    values: np.ndarray, pieces: int, low: float, high: float, step: float, places: np.ndarray
+) -> Fit:
     """The curve through quantiles of the values and of as many of their normal."""
     levels = torch.from_numpy((np.arange(len(values)) + 0.5) / len(values))
     normal = values.mean() + values.std() * torch.special.ndtri(levels).numpy()
     both = np.sort(np.append(values, normal[(normal > low) & (normal < high)]))
-    return _knots(both, pieces, low, high, step, len(values) / len(both))
+    return _knots(both, pieces, low, high, step, places, len(values) / len(both))
 
 
 def _knots(
-    values: np.ndarray, pieces: int, low: float, high: float, step: float, weight: float = 1.0
+    values: np.ndarray,
+    pieces: int,
+    low: float,
+    high: float,
+    step: float,
+    places: np.ndarray,
+    weight: float = 1.0,
 ) -> Fit:
     """The curve through about `pieces` quantiles, and the ends; a value counts `weight`."""
     n = len(values)
-    knots = np.quantile(values, _levels(n, pieces))
+    rest = values[~_inside(values, places)]
+    rest = rest if len(rest) else values
+    knots = np.quantile(rest, _levels(len(rest), pieces))
+    knots = np.append(knots[~_inside(knots, places)], places)
     if step:
         knots = _edges(values, knots, pieces, low, step)
     if math.isfinite(low):
@@ -245,6 +265,12 @@ def _knots(
     above = beyond[1] + np.append(np.cumsum(rows[::-1])[::-1], 0.0)
     z = _normal_quantiles(below, above)
     return Fit(knots, z, (_tail(knots, z), _tail(-knots[::-1], -z[::-1])))
+
+
+def _inside(values: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """Which of the values (N,) are in the place of an atom."""
+    within = (values[:, None] >= places[:, 0]) & (values[:, None] < places[:, 1])
+    return np.asarray(within.any(1))
 
 
 def _levels(n: int, pieces: int) -> np.ndarray:

@@ -6,9 +6,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.types as pat
 
+from caudal.data.temporal import is_modelled
 from caudal.errors import InputError
 
 _DICTIONARY = re.compile(r"dictionary<values=(.+), indices=(\w+), ordered=([01])>")
+_ZONED = re.compile(r"timestamp\[(\w+), tz=(.+)\]")
 _DECIMAL = re.compile(r"decimal(32|64|128|256)\((\d+), (-?\d+)\)")
 
 
@@ -24,6 +26,8 @@ def parse(name: str) -> pa.DataType:
     if match := _DECIMAL.fullmatch(name):
         make = getattr(pa, f"decimal{match[1]}")
         return make(int(match[2]), int(match[3]))
+    if match := _ZONED.fullmatch(name):
+        return pa.timestamp(match[1], match[2])
     try:
         return pa.type_for_alias(name)
     except ValueError:
@@ -87,10 +91,8 @@ def refusal(dtype: pa.DataType) -> str | None:
     """Why a column of this type cannot be used and what to do, or None where it can."""
     if pat.is_dictionary(dtype):
         return refusal(dtype.value_type)
-    if is_text(dtype) or is_number(dtype) or pat.is_boolean(dtype):
+    if is_text(dtype) or is_number(dtype) or pat.is_boolean(dtype) or is_modelled(dtype):
         return None
     if pat.is_null(dtype):
         return "has no values: leave it out with `columns`"
-    if pat.is_temporal(dtype):
-        return f"holds {dtype}: turn it into hours since a start or leave it out with `columns`"
     return f"holds {dtype}, not one value a row: flatten it or leave it out with `columns`"

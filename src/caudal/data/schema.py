@@ -5,10 +5,13 @@ from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Self
 
-from caudal.data import dtypes
+import numpy as np
+
+from caudal.data import dtypes, temporal
+from caudal.data.table import dates
 from caudal.errors import InputError
 
-KINDS = ("real", "positive", "interval", "integer", "categorical")
+KINDS = ("real", "positive", "interval", "integer", "datetime", "categorical")
 MAX_LEVELS = 1000  # more different values than this are not categories
 _SCHEMAS: "dict[str, type[Schema]]" = {}
 
@@ -48,6 +51,8 @@ class Column:
     With a `step` the values are the lattice points `origin + k * step`, and `low` and `high`,
     where given, are the first and the last of them. Without one, `positive` has the open end
     `low = 0` and `interval` the closed ends `low` and `high`. Categories are the lattice 0..K-1.
+    `low`, `high` and `atoms` are counted from `offset`, as rows are: in the user's numbers an end
+    is `offset + low`.
 
     Attributes:
         name: the user's name for it.
@@ -59,6 +64,13 @@ class Column:
         missing: whether values may be missing (NaN in the tensor); never so for categories.
         marks: texts that stand for a missing number, such as "unknown", beside the empty cell.
         dtype: the user's arrow type, in which samples are given back.
+        offset: what is subtracted from the user's numbers before they become rows in 32 bits.
+        atoms: values with a probability of their own in a column that is else continuous,
+            ascending; they need not be within the ends, which are those of the other values.
+        atom_width: of the place that each atom gets in the line, near the spread of the others.
+        unit: of a datetime, the span of time that is 1: see `caudal.data.temporal.UNITS`.
+        format: how text is read as a number, and a number written as text: of a datetime such as
+            `%d/%m/%Y`, of a number such as `$#,##0.00`; None where text is as numbers are.
     """
 
     name: str
@@ -70,6 +82,11 @@ class Column:
     missing: bool = False
     dtype: str = "double"
     marks: tuple[str, ...] = ()
+    offset: float = 0.0
+    atoms: tuple[float, ...] = ()
+    atom_width: float = 1.0
+    unit: str | None = None
+    format: str | None = None
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -93,9 +110,21 @@ class Column:
         if self.categories is not None:
             return f"{len(self.categories)} categories"
         is_open = self.kind == "positive" and self.step is None
-        left = "(-inf" if self.low is None else f"{'(' if is_open else '['}{self.low:.10g}"
-        right = "inf)" if self.high is None else f"{self.high:.10g}]"
-        return f"{left}, {right}"
+        left, right = "(-inf", "inf)"
+        if self.low is not None:
+            left = f"{'(' if is_open else '['}{self.words(self.low)}"
+        if self.high is not None:
+            right = f"{self.words(self.high)}]"
+        beside = "".join(f", or {self.words(atom)}" for atom in self.atoms)
+        return f"{left}, {right}{beside}"
+
+    def words(self, number: float) -> str:
+        """A number of a row as the user reads it."""
+        value = number + self.offset
+        if self.unit is None:
+            return f"{value:.12g}"
+        kind = dtypes.parse(self.dtype) if self.format is None else dates.arrow_type(self.format)
+        return temporal.words(float(temporal.from_units(np.array(value), self.unit)), kind)
 
     @classmethod
     def of_categories(cls, name: str, values: tuple[Any, ...], dtype: str) -> "Column":

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from caudal.base import Logistic, Normal
 from caudal.bijection import Bijection, Chain, parts_of
-from caudal.bijections import Correlate, Gaussianise, Standardise, Support
+from caudal.bijections import Atoms, Correlate, Gaussianise, Standardise, Support
 from caudal.data import (
     Column,
     Dataset,
@@ -52,6 +52,7 @@ from caudal.report import (
     write_table_manifold,
 )
 from caudal.report.numbers import span
+from caudal.report.numbers import step as step_in_words
 from caudal.report.style import shorten
 
 _DRAWN_ROWS, _DRAWN_NUMBERS = 8192, 1 << 22  # at a time: bounds the memory
@@ -59,6 +60,7 @@ _LISTED = 24  # columns in the preview
 _NAME, _WIDE = 22, 30  # characters of their names, and of their values
 _FEW_ROWS, _MANY_ROWS, _LONG = 500, 50_000, 30.0  # minutes
 _LOOKED_AT, _LEAST, _CROWDED = 4096, 100, 6.0  # rows; rows; nats
+_COUNTED = ("integer", "datetime", "categorical")  # which score by mass, whatever their step
 _GAUSSIAN_ALONE = ("made", "maf", "iaf")
 
 
@@ -245,24 +247,32 @@ class Table(OneShape):
         features = (len(columns) + flags,)
         context = embedding.n_features if embedding else 0
         core = recipe.build(features, (context,) if embedding else None, standardise=False)
-        ends = torch.cat([low, torch.zeros(flags)]), torch.cat([high, torch.full((flags,), 2.0)])
+        width = torch.tensor([column.atom_width for column in columns])
+        mass = torch.tensor([column.kind in _COUNTED for column in columns])
+        atoms = Atoms([column.atoms for column in columns], width)
+        first, last = atoms.ends(low, high)
+        ends = torch.cat([first, torch.zeros(flags)]), torch.cat([last, torch.full((flags,), 2.0)])
         parts, base = [core.bijection], core.base
         if schema.marginals == "fitted":
             cells = torch.cat([step, torch.ones(flags)])
-            parts = [*parts_of(core.bijection), Gaussianise(*ends, cells)]
+            none = torch.full((flags, *atoms.places.shape[1:]), math.inf)
+            places = torch.cat([atoms.places, none])
+            parts = [*parts_of(core.bijection), Gaussianise(*ends, cells, places)]
             if len(parts) > 2:  # a single Gaussian layer is closed under it, and has a closed form
                 parts = [Correlate(*features, context), *parts]
             if isinstance(base, Logistic):  # the noise of a copula is normal
                 base = Normal(features)
         else:
             parts += _standardising(*ends)
-        uneven = bool(flags or step.any())
+        uneven = bool(flags or step.any() or atoms.exist)
         return Flow(
             Chain(parts),
             base,
             context_shape=(len(schema.context),) if schema.context else None,
             embedding=embedding,
-            dequantization=TableDequantization(step, missing, low, high) if uneven else None,
+            dequantization=(
+                TableDequantization(step, missing, low, high, atoms, mass) if uneven else None
+            ),
         )
 
     # --- samples --------------------------------------------------------------------------------
@@ -335,7 +345,9 @@ class Table(OneShape):
             )
         first = next(dataset.train.ordered(_LOOKED_AT)).x
         for column, values in zip(dataset.schema.columns, first.T, strict=True):
-            if column.step is None and (nats := crowding(values)) > _CROWDED:
+            if column.step or column.atoms:
+                continue
+            if (nats := crowding(values)) > _CROWDED:
                 lines.append(
                     f"'{column.name}' crowds at few values, which alone give {nats:.0f} nats more "
                     f"than a smooth column has: say in which steps it comes, as in `types` "
@@ -409,12 +421,13 @@ def _cells(s: Summary) -> list[str]:
         why = s.why.removeprefix("is ").removeprefix("has ")
         return [shorten(s.name, _NAME), PASSED, missing, shorten(why, _WIDE), how]
     kind = s.support if s.kind == "categorical" else f"{s.kind} {s.support}"
-    step = "" if s.step in (None, 1.0) else f" by {s.step:g}"
+    step = step_in_words(s)
+    by = "" if step in ("", "1") else f" by {step}"
     values = span(s)
     values = values if s.low is not None else shorten(values, _WIDE)
     source = "" if s.change and s.source == "guessed" else s.source
     how = [source, "context" if s.role == "context" else "", s.change]
-    return [shorten(s.name, _NAME), kind + step, missing, values, ", ".join(filter(None, how))]
+    return [shorten(s.name, _NAME), kind + by, missing, values, ", ".join(filter(None, how))]
 
 
 def _percent(share: float) -> str:

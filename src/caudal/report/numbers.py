@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import Tensor
 
-from caudal.data import Summary
+from caudal.data import Column, Summary
 from caudal.flow import Flow
 
 LARGE = 1e6  # from here on, digits after the point say nothing
@@ -58,6 +58,13 @@ def span(summary: Summary) -> str:
         if len(set(words)) == len(set(known)):
             break
     return " .. ".join(words)
+
+
+def step(column: Summary | Column) -> str:
+    """The step of a column in words, such as `0.05` or `15 minute`; empty where there is none."""
+    if not column.step:
+        return ""
+    return f"{column.step:g} {column.unit}" if column.unit else f"{column.step:g}"
 
 
 def parameters(flow: Flow) -> int:

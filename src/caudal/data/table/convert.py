@@ -10,9 +10,10 @@ import pyarrow.compute as pc
 import pyarrow.types as pat
 from torch import Tensor
 
-from caudal.data import dtypes
+from caudal.data import dtypes, temporal
 from caudal.data.refusals import check_names
 from caudal.data.schema import Column
+from caudal.data.table.cells import read_cells, write_dates, write_numbers
 from caudal.data.table.frames import as_table
 from caudal.errors import InputError, NumericalError
 
@@ -74,10 +75,42 @@ def encode_columns(columns: Sequence[Column], table: pa.Table, place: Place) -> 
         data = table[column.name]
         if pat.is_null(data.type):  # a column without any value
             data = data.cast(dtypes.value_type(dtypes.parse(column.dtype)))
+        data = _read(column, data, place)
         if column.categories is not None:
             values[:, j] = to_codes(column, data, place)
-        else:
-            values[:, j] = to_numbers(data, column.name, place)
+            continue
+        numbers = to_numbers(data, column.name, place)
+        if column.unit is not None:
+            numbers = temporal.to_units(numbers, column.unit)
+        values[:, j] = numbers - column.offset
+    return values
+
+
+def read_table(columns: Sequence[Column], table: pa.Table) -> pa.Table:
+    """The table with what the text of these columns stands for; null where it is in no form."""
+    for column in columns:
+        at = table.schema.get_field_index(column.name)
+        table = table.set_column(at, column.name, read_cells(column, table[column.name]))
+    return table
+
+
+def _read(column: Column, data: pa.ChunkedArray, place: Place) -> pa.ChunkedArray:
+    """What the text of a column stands for; text in no form is missing, or refused."""
+    values = read_cells(column, data)
+    if values.null_count > data.null_count and not column.missing:
+        texts = dtypes.plain(data)
+        row = int(np.argmax(pc.and_(pc.is_null(values), pc.is_valid(texts)).to_numpy()))
+        form = f"in the format {column.format}" if column.format else "a date such as 2024-03-01"
+        raise InputError(
+            f"{place.cell(row, column.name)}: {show(texts[row].as_py())} is not {form}: correct "
+            f"it or leave the row out"
+        )
+    is_date = temporal.is_modelled(dtypes.value_type(values.type))
+    if is_date != (column.kind == "datetime"):
+        raise InputError(
+            f"{place.column(column.name)} holds {values.type}, where the run has learned "
+            f"{column.kind} values: give these"
+        )
     return values
 
 
@@ -122,7 +155,7 @@ def gap_error(place: Place, row: int, name: str, count: int) -> InputError:
 
 
 def to_numbers(data: pa.ChunkedArray, name: str, place: Place) -> np.ndarray:
-    """A column as float64 (N,), NaN where missing.
+    """A column as float64 (N,), NaN where missing; dates are microseconds.
 
     Raises:
         InputError: a text is no number, or a number is infinite or too large for float32.
@@ -132,6 +165,8 @@ def to_numbers(data: pa.ChunkedArray, name: str, place: Place) -> np.ndarray:
     data = dtypes.plain(data)
     if dtypes.is_text(data.type):
         data = _parse_numbers(data, name, place)
+    elif temporal.is_modelled(data.type):
+        return temporal.to_microseconds(data)
     elif not dtypes.is_number(data.type):
         data = data.cast(pa.uint8())
     values = pc.fill_null(data.cast(pa.float64(), safe=False), float("nan")).to_numpy()
@@ -235,6 +270,15 @@ def decode_column(column: Column, values: np.ndarray) -> pa.Array:
     if pat.is_floating(dtypes.value_type(dtype)) or column.holds_text:
         values = _few_digits(values)
     values = into_support(column, values)
+    if column.unit is not None:
+        us = temporal.from_units(values + column.offset, column.unit)
+        if column.format is not None:
+            return dtypes.restore(write_dates(us, column.format, gaps), dtype)
+        return temporal.of_microseconds(us, dtype, gaps)
+    if column.offset:
+        values = np.round(values + column.offset, 10)
+    if column.format is not None:
+        return dtypes.restore(write_numbers(values, column.format, gaps), dtype)
     if column.categories is not None:
         levels = pa.array(column.categories, dtypes.value_type(dtype))
         chosen = levels.take(pa.array(values.astype(np.int64)))
@@ -254,18 +298,22 @@ def _few_digits(values: np.ndarray) -> np.ndarray:
 
 
 def into_support(column: Column, values: np.ndarray) -> np.ndarray:
-    """Moves each value to the nearest one that the column can hold."""
-    low, high = column.low, column.high
+    """Moves each value to the nearest one that the column can hold, but for atoms."""
+    low, high, given = column.low, column.high, values
     if column.step is not None:
         points = column.origin + np.round((values - column.origin) / column.step) * column.step
         values = np.round(points, 10)  # 3 * 0.1 is 0.3, not 0.30000000000000004
     elif column.kind == "positive":
         low = _smallest(dtypes.parse(column.dtype))
     elif pat.is_integer(dtypes.parse(column.dtype)):
-        values = np.round(values)
+        values = np.round(values + column.offset) - column.offset
         low = None if low is None else float(np.ceil(low))
         high = None if high is None else float(np.floor(high))
-    return values if low is None and high is None else np.clip(values, low, high)
+    if low is not None or high is not None:
+        values = np.clip(values, low, high)
+    for atom in column.atoms:  # in full: rows are 32 bits
+        values = np.where(np.isclose(given, atom, rtol=1e-6, atol=0), atom, values)
+    return values
 
 
 def _smallest(dtype: pa.DataType) -> float:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from caudal.data import dtypes
+from caudal.data import dtypes, temporal
 from caudal.data.schema import MAX_LEVELS
 from caudal.data.table.convert import Place, gap_error, show
 from caudal.data.table.passed import PassedOver
@@ -46,8 +46,11 @@ def of_no_use(name: str, dtype: pa.DataType, stats: Stats | None = None) -> Pass
     seldom = stats.missing <= max(1, FEW_ROWS * stats.rows)
     if stats.levels is not None and len(stats.levels) == 1 and seldom:
         return constant(name, dtype, stats)
-    if dtypes.is_number(dtypes.value_type(dtype)):
+    plain = dtypes.value_type(dtype)
+    if dtypes.is_number(plain):
         return _running(name, dtype, stats)
+    if temporal.is_modelled(plain):
+        return None
     levels = stats.n_levels
     crowded = levels is None or (levels > _FEW_LEVELS and levels > stats.count / 2)
     different = stats.all_different and stats.count > 1
@@ -56,9 +59,11 @@ def of_no_use(name: str, dtype: pa.DataType, stats: Stats | None = None) -> Pass
 
 def constant(name: str, dtype: pa.DataType, stats: Stats) -> PassedOver:
     """A column of one value."""
-    only = next(iter(stats.levels or (stats.low,)))
-    value = int(only) if pa.types.is_integer(dtypes.value_type(dtype)) else only
+    only, plain = next(iter(stats.levels or (stats.low,))), dtypes.value_type(dtype)
+    is_date = temporal.is_modelled(plain)
+    value = int(only) if pa.types.is_integer(plain) or is_date else only
     shown = f"{only:g}" if isinstance(only, float) else show(only)
+    shown = temporal.words(only, plain) if is_date else shown
     return PassedOver(name, str(dtype), f"is constant ({shown} in every row)", value)
 
 

@@ -8,23 +8,38 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from caudal.data.schema import KINDS, Column
+from caudal.data.table import dates
 from caudal.data.table.convert import Place, show
 from caudal.errors import InputError
 from caudal.names import near
 
-_FORM = re.compile(r"(\w+)(?:\[([^,\]]*),([^,\]]*)\])?(?::(.+))?")
-EXAMPLES = "age=integer[0,120], ratio=interval[0,1], grade=real:0.1, city=categorical"
+_FORM = re.compile(r"(\w+)(?:\[([^,\]]*),([^,\]]*)\])?(?::([^@]+))?(?:@(.+))?")
+EXAMPLES = (
+    "age=integer[0,120], ratio=interval[0,1], grade=real:0.1, amount=positive@0, city=categorical"
+)
 LATTICE_LIMIT = float(1 << 23)  # steps; float32 cannot tell lattice points beyond it apart
 
 
 @dataclass(frozen=True)
 class Declared:
-    """A kind with the ends and the step that came with it."""
+    """A kind with what came with it, in the user's numbers.
+
+    Attributes:
+        kind: one of `KINDS`.
+        low, high: the ends, None where there are none.
+        step: of a lattice.
+        atoms: values with a probability of their own, ascending.
+        offset: a point of the lattice, if it is not counted from `low` or 0.
+        format: of text, as in `Column`.
+    """
 
     kind: str
     low: float | None = None
     high: float | None = None
     step: float | None = None
+    atoms: tuple[float, ...] = ()
+    offset: float = 0.0
+    format: str | None = None
 
 
 def parse_types(types: Sequence[str], names: Sequence[str]) -> dict[str, Declared]:
@@ -47,6 +62,11 @@ def parse_types(types: Sequence[str], names: Sequence[str]) -> dict[str, Declare
 
 
 def _parse(text: str, form: str) -> Declared:
+    kind, _, pattern = form.partition(":")
+    if kind.strip() == "datetime":
+        if pattern and (wrong := dates.problem(pattern)):
+            raise InputError(f"`types` {text}: {wrong}")
+        return Declared("datetime", format=pattern or None)
     match = _FORM.fullmatch(form.replace(" ", ""))
     if not match or match[1] not in KINDS:
         kind = match[1] if match else form
@@ -54,7 +74,9 @@ def _parse(text: str, form: str) -> Declared:
             f"`types` {text}: unknown kind {show(kind)}; kinds are {', '.join(KINDS)}"
         )
     low, high = _number(text, match[2]), _number(text, match[3])
-    declared = Declared(match[1], low, high, _number(text, match[4]))
+    parts = match[5].split(",") if match[5] else []
+    atoms = sorted({number for part in parts if (number := _number(text, part)) is not None})
+    declared = Declared(match[1], low, high, _number(text, match[4]), tuple(atoms))
     problem = problem_of(declared, bracket=match[2] is not None)
     if problem:
         raise InputError(f"`types` {text}: {problem}")
@@ -92,6 +114,8 @@ def problem_of(d: Declared, bracket: bool) -> str | None:
         return f"the lower end {d.low:g} must be below the upper end {d.high:g}"
     if d.step is not None and (d.kind == "categorical" or not d.step > 0):
         return "a step is a number above 0, for numbers only, such as real:0.1"
+    if d.atoms and (d.step or d.kind in ("integer", "categorical")):
+        return "only continuous columns have atoms; in steps every value has a probability"
     ends = [end for end in (d.low, d.high, d.step) if end is not None]
     if d.kind == "integer" and any(end != round(end) for end in ends):
         return "the ends and the step of an integer are whole numbers"
@@ -105,8 +129,13 @@ def _whole(count: float) -> bool:
 
 
 def outside(d: Declared | Column, values: np.ndarray) -> tuple[str, np.ndarray]:
-    """Which of a column's limits the values (N,) break, in words, and a mask of those that do."""
+    """Which of a column's limits the values (N,) break, in words, and a mask of those that do.
+
+    Numbers and limits are counted from the same offset. Atoms break none.
+    """
     bad = np.zeros(len(values), bool)
+    if d.atoms:
+        values = np.where(_are_atoms(values, d.atoms), np.nan, values)
     if d.kind == "positive" and d.step is None:
         return "is not above 0", values <= 0
     if d.low is not None and (bad := values < d.low - 1e-6 * abs(d.low)).any():
@@ -120,6 +149,11 @@ def outside(d: Declared | Column, values: np.ndarray) -> tuple[str, np.ndarray]:
     return "", bad
 
 
+def _are_atoms(values: np.ndarray, atoms: Sequence[float]) -> np.ndarray:
+    """Which values (N,) are atoms, to the precision of rows in 32 bits."""
+    return np.isclose(values[:, None], np.array(atoms), rtol=1e-6, atol=0).any(1)
+
+
 def refuse_outside(columns: Sequence[Column], values: np.ndarray, place: Place) -> None:
     """Refuses numbers (N, D) that their columns cannot hold; missing ones are allowed."""
     for column, numbers in zip(columns, values.T, strict=True):
@@ -131,7 +165,8 @@ def refuse_outside(columns: Sequence[Column], values: np.ndarray, place: Place) 
             bad = np.abs(numbers) > column.step * LATTICE_LIMIT
         if bad.any():
             at = int(bad.argmax())
+            where, number = place.cell(at, column.name), column.words(numbers[at])
             raise InputError(
-                f"{place.cell(at, column.name)}: {numbers[at]:g} {problem}: the column holds "
-                f"{column.kind} numbers in {column.support}"
+                f"{where}: {number} {problem}: the column holds {column.kind} numbers in "
+                f"{column.support}"
             )

@@ -10,8 +10,10 @@ import pyarrow as pa
 from caudal.data.builtin import BuiltIn
 from caudal.data.refusals import check_names, check_once, check_width
 from caudal.data.schema import Column
+from caudal.data.table.cells import Form
 from caudal.data.table.decide import Gaps, decide_gaps, marks_in, of_no_use, refusal
 from caudal.data.table.declare import Declared, parse_types
+from caudal.data.table.forms import find_forms
 from caudal.data.table.guess import (
     Summary,
     make_column,
@@ -92,6 +94,7 @@ class _Search:
     Attributes:
         passed: the columns that are passed over, by name.
         marks: texts that stand for missing numbers, by the name of their column.
+        forms: in which text is read as dates or numbers, by the name of its column.
         seen: what the survey saw.
         gaps: what becomes of missing values.
     """
@@ -102,6 +105,7 @@ class _Search:
     listed: Listed
     passed: dict[str, PassedOver] = field(default_factory=dict)
     marks: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    forms: dict[str, Form] = field(default_factory=dict)
     seen: dict[str, Stats] = field(default_factory=dict)
     gaps: Gaps = Gaps()
 
@@ -109,7 +113,12 @@ class _Search:
         """Surveys the columns, and decides what becomes of each."""
         names = self._useful(names, {})
         self.marks = {n: m for n, m in self.listed.marks.items() if n in names}
+        self.forms = find_forms(self.tables[0], names, self.declared)
         found = self._survey(names)
+        if constants := [n for n in self.forms if len(found.stats[n].levels or "  ") == 1]:
+            for name in constants:  # they come back as they are written
+                del self.forms[name]
+            found = self._survey(names)
         first = found.stats
         if marks := {n: m for n in names if (m := self._marks(n, first[n]))}:
             self.marks |= marks
@@ -147,13 +156,18 @@ class _Search:
             order = []
         summary = [
             summarize(
-                c, self.seen[c.name], c in beside, c.name in self.declared, c.name in self.dropped
+                c,
+                self.seen[c.name],
+                self.forms.get(c.name),
+                c in beside,
+                c.name in self.declared,
+                c.name in self.dropped,
             )
             for c in made
         ]
         summary += [summarize_passed(p, self.seen.get(p.name)) for p in self.passed.values()]
         schema = TableSchema(columns, beside, passed_over=passed, order=tuple(order))
-        notes = [*self._notes(), *notes_on(made, self.seen)]
+        notes = [*self._notes(), *notes_on(made, self.seen, self._forms_of(made))]
         return Found(schema, tuple(summary), notes, bool(self.dropped))
 
     @property
@@ -189,24 +203,31 @@ class _Search:
         return () if self.wishes.strict or name in self.declared else marks_in(stats)
 
     def _survey(self, names: Sequence[str], whole: Collection[str] = ()) -> Survey:
-        return survey(self.tables, names, self.declared, self.marks, whole)
+        return survey(self.tables, names, self.declared, self.marks, self.forms, whole)
 
     def _type(self, name: str, stats: Stats | None) -> pa.DataType:
-        """The type of a column; that of numbers where the words of a text column are gaps."""
-        if name in self.marks and stats is not None:
-            return pa.float64()
+        """The type of what a column of text stands for; that of any other column."""
+        if stats is not None and (name in self.marks or name in self.forms):
+            is_date = name in self.forms and self.forms[name].is_date
+            return pa.timestamp("us") if is_date else pa.float64()
         return self.tables[0].schema.field(name).type
 
     def _is_number(self, name: str) -> bool:
-        return name in self.marks or is_numeric(
-            self.tables[0].schema.field(name).type, self.declared.get(name)
+        return (
+            name in self.marks
+            or name in self.forms
+            or is_numeric(self.tables[0].schema.field(name).type, self.declared.get(name))
         )
 
     def _column(self, name: str) -> Column:
         stats = self.seen[name]
         gaps = name in self.gaps.modelled
         dtype, marks = self.tables[0].schema.field(name).type, self.marks.get(name, ())
-        return make_column(name, dtype, stats, self.declared.get(name), gaps, marks)
+        declared, form = self.declared.get(name), self.forms.get(name)
+        return make_column(name, dtype, stats, declared, gaps, marks, form)
+
+    def _forms_of(self, columns: Sequence[Column]) -> dict[str, Form]:
+        return {c.name: self.forms[c.name] for c in columns if c.name in self.forms}
 
     def _nothing_left(self) -> InputError:
         name, passed = next(iter(self.passed.items()))

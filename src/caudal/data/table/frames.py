@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from caudal.data import dtypes
+from caudal.data import dtypes, temporal
 from caudal.data.refusals import damage
 from caudal.errors import InputError, one_line
 
@@ -68,8 +68,8 @@ def index_note(data: Any) -> str | None:
 def like(table: pa.Table, kind: str) -> Any:
     """The table as one of `CONTAINERS`.
 
-    Arrays and tensors are (N, D), with NaN for missing values. An array with a column of text has
-    the type object.
+    Arrays and tensors are (N, D), with NaN for missing values. An array with a column of text or
+    dates has the type object.
 
     Raises:
         InputError: text in a tensor.
@@ -83,12 +83,19 @@ def like(table: pa.Table, kind: str) -> Any:
 
         frame = narwhals.from_native(table, eager_only=True)
         return frame.to_pandas() if kind == "pandas" else frame.to_polars()
-    texts = [f.name for f in table.schema if dtypes.is_text(dtypes.value_type(f.type))]
+    texts = [f.name for f in table.schema if _is_no_number(f.type)]
     if kind == "torch" and texts:
-        raise InputError(f"column '{texts[0]}' is text, a tensor holds numbers: take a table")
+        dtype = table.schema.field(texts[0]).type
+        what = "text" if dtypes.is_text(dtypes.value_type(dtype)) else str(dtype)
+        raise InputError(f"column '{texts[0]}' is {what}, a tensor holds numbers: take a table")
     columns = [column_array(column) for column in table.columns]
     matrix = np.stack(columns, 1) if not texts else np.array(columns, object).T
     return matrix if kind == "numpy" else torch.from_numpy(matrix)
+
+
+def _is_no_number(dtype: pa.DataType) -> bool:
+    plain = dtypes.value_type(dtype)
+    return dtypes.is_text(plain) or temporal.is_modelled(plain)
 
 
 def as_container(values: np.ndarray, name: str, data: Any) -> Any:
@@ -109,8 +116,12 @@ def as_container(values: np.ndarray, name: str, data: Any) -> Any:
 
 
 def column_array(column: pa.ChunkedArray) -> np.ndarray:
-    """A column as an array (N,); a missing value is NaN, or "" in a column of text."""
+    """A column as an array (N,); a missing value is NaN, NaT in dates, "" in text."""
     column = dtypes.plain(column)
+    if pa.types.is_time(column.type):  # NumPy has no times of day, but durations
+        column = column.cast(pa.time64("us")).cast(pa.int64()).cast(pa.duration("us"))
+    if temporal.is_modelled(column.type):
+        return column.to_numpy()
     if dtypes.is_text(column.type):
         return np.array(column.fill_null("").to_pylist(), dtype=np.str_)
     if column.null_count and not pa.types.is_floating(column.type):
@@ -246,9 +257,9 @@ def array_table(array: np.ndarray, name: str, prefix: str = "x") -> pa.Table:
 
 
 def _array_column(values: np.ndarray, name: str) -> pa.Array:
-    if values.ndim != 1 or values.dtype.kind not in "biufUS":
+    if values.ndim != 1 or values.dtype.kind not in "biufUSMm":
         raise InputError(
-            f"{name} holds values of type {values.dtype}: a table needs numbers or text"
+            f"{name} holds values of type {values.dtype}: a table needs numbers, dates or text"
         )
     values = np.ascontiguousarray(values.astype(values.dtype.newbyteorder("="), copy=False))
     if values.dtype.kind == "S":

@@ -9,18 +9,19 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pyarrow as pa
 
+from caudal.data import dtypes
 from caudal.data.schema import Column
+from caudal.data.table.cells import Form
 from caudal.data.table.convert import show
 from caudal.data.table.decide import constant, refusal, too_many
-from caudal.data.table.declare import LATTICE_LIMIT, Declared
+from caudal.data.table.declare import Declared
+from caudal.data.table.moments import datetime_column
+from caudal.data.table.moments import words as moments
+from caudal.data.table.numbers import TIED, fits, guessed, merged, number_column
 from caudal.data.table.passed import PassedOver
 from caudal.data.table.survey import Stats, is_numeric
-from caudal.errors import InputError
+from caudal.data.temporal import is_modelled
 
-MATERIAL = 0.01  # share of the different values that may become equal to another one
-FEW = 1024  # among many values without a lattice some always coincide, among so few hardly any
-SKEWED = 2.0
-TIED = 0.5
 PASSED = "passed over"
 
 
@@ -31,6 +32,7 @@ def make_column(
     declared: Declared | None,
     gaps: bool,
     marks: tuple[str, ...] = (),
+    form: Form | None = None,
 ) -> Column:
     """The column that was declared, or else the one that its values look like.
 
@@ -41,62 +43,33 @@ def make_column(
         declared: what the user says that it is.
         gaps: whether values may be missing.
         marks: texts that stand for missing numbers; a column that has some is one of numbers.
+        form: in which its text is read as dates or numbers.
 
     Raises:
-        InputError: the column is constant, has too many categories, or numbers that become equal
-            in 32 bits.
+        InputError: the column is constant, has too many categories, or steps that 32 bits cannot
+            tell apart.
     """
-    if not marks and not is_numeric(dtype, declared):
+    if form is None and not marks and not is_numeric(dtype, declared):
         return _categorical(name, dtype, stats, gaps)
-    column = _declared(declared, stats) if declared else _guessed(stats, gaps)
-    if column.kind == "categorical":
+    if form.is_date if form else is_modelled(dtypes.value_type(dtype)):
+        return datetime_column(name, dtype, stats, form, gaps)
+    text_format = form.format if form else None
+    found = declared or guessed(stats, text_format, gaps)
+    if found.kind == "categorical":
         return _categorical(name, dtype, stats, gaps)
     # A declared lattice gets rounding noise, so that even a constant has a density.
-    if stats.low == stats.high and not (declared and column.step):
+    if stats.low == stats.high and not (declared and found.step):
         raise refusal(stats.file, constant(name, dtype, stats), stats)
-    if pa.types.is_dictionary(dtype):  # samples may have more values than its index type can count
-        dtype = dtype.value_type
-    support = (column.kind, column.low, column.high, column.step)
-    made = Column(name, *support, missing=gaps, dtype=str(dtype), marks=marks)
-    check_resolution(made, stats)
-    return made
+    return replace(number_column(name, dtype, stats, found, gaps, text_format), marks=marks)
 
 
-def _declared(declared: Declared, stats: Stats) -> Declared:
-    if declared.kind == "integer" and declared.low is declared.high is None:
-        return Declared("integer", _lower(stats), None, declared.step)
-    return declared
-
-
-def _lower(stats: Stats) -> float | None:
-    return 0.0 if stats.low >= 0 else None
-
-
-def _guessed(stats: Stats, gaps: bool) -> Declared:
-    levels = len(stats.levels or ())
-    if levels == 2 or (levels == 1 and gaps):
-        return Declared("categorical")
-    largest = max(abs(stats.low), abs(stats.high))
-    skewed = stats.low > np.finfo(np.float32).tiny and stats.skewness > SKEWED
-    decimals = stats.decimals
-    if decimals is not None and largest * 10.0**decimals <= LATTICE_LIMIT:
-        if decimals == 0:
-            return Declared("integer", _lower(stats), None, 1.0)
-        if stats.ties > TIED:
-            step = 10.0**-decimals
-            kind, low = ("positive", 0.0) if skewed else ("real", _lower(stats))
-            return Declared(kind, low, None, step)
-    if skewed:
-        return Declared("positive", 0.0)
-    if stats.low >= 0 and stats.high <= 1:
-        return Declared("interval", 0.0, 1.0)
-    return Declared("real")
-
-
-def notes_on(columns: Sequence[Column], stats: Mapping[str, Stats]) -> list[str]:
-    """Notes on the columns: ties in continuous ones, words among numbers."""
-    lines = []
-    tied = [c.name for c in columns if c.step is None and stats[c.name].ties > TIED]
+def notes_on(
+    columns: Sequence[Column], stats: Mapping[str, Stats], forms: Mapping[str, Form]
+) -> list[str]:
+    """Notes on the columns: how text is read, ties in continuous ones, words among numbers."""
+    lines = [line for name, form in forms.items() for line in _read_as(name, form, stats[name])]
+    smooth = [c for c in columns if not (c.step or c.atoms or c.unit)]
+    tied = [column.name for column in smooth if stats[column.name].ties > TIED]
     if tied:
         lines.append(
             f"continuous columns whose values often repeat: {', '.join(tied)}; a density can grow "
@@ -104,6 +77,12 @@ def notes_on(columns: Sequence[Column], stats: Mapping[str, Stats]) -> list[str]
         )
     for column in columns:
         seen = stats[column.name]
+        if column in smooth and not fits(column, seen, column.offset):
+            values, kept = merged(seen, column.offset)
+            lines.append(
+                f"'{column.name}' is taken as continuous: of {values} different values 32 bits "
+                f"tell {kept} apart"
+            )
         if seen.first_word and seen.words < seen.count / 2:
             cell, word = seen.first_word
             taken = "categories"
@@ -115,6 +94,28 @@ def notes_on(columns: Sequence[Column], stats: Mapping[str, Stats]) -> list[str]
                 f"{cell} is {show(word)} though most values there are numbers: the column is "
                 f"taken as {taken}"
             )
+    return lines
+
+
+def _read_as(name: str, form: Form, stats: Stats) -> list[str]:
+    """What a person should know of a column of text that is read as dates or numbers."""
+    lines = []
+    if not form.is_date:
+        lines.append(
+            f"'{name}', such as {show(form.example)}, is read as numbers in the format "
+            f"{form.format}: `types` {name}=categorical makes categories of it"
+        )
+    if form.other is not None:
+        lines.append(
+            f"'{name}', such as {show(form.example)}, is read as {form.format}: where days and "
+            f"months change places, `types` {name}=datetime:{form.other}"
+        )
+    if stats.first_odd is not None:
+        cell, text = stats.first_odd
+        lines.append(
+            f"{cell}: {show(text)} is not in the format {form.format}, as {stats.odd} of "
+            f"{stats.rows} values: such a value counts as missing"
+        )
     return lines
 
 
@@ -131,33 +132,6 @@ def _categorical(name: str, dtype: pa.DataType, stats: Stats, gaps: bool) -> Col
 def _in_type(levels: list, dtype: pa.DataType) -> list:
     """Numbers as the user has them: 1, and not 1.0, where the type is an integer."""
     return [int(level) for level in levels] if pa.types.is_integer(dtype) else levels
-
-
-def check_resolution(column: Column, stats: Stats) -> None:
-    """Refuses numbers that would become equal in 32 bits, in which rows are kept."""
-    largest = max(abs(stats.low), abs(stats.high))
-    where = f"{stats.file}, column '{column.name}'"
-    if column.step and largest > column.step * LATTICE_LIMIT:
-        raise InputError(
-            f"{where}: 32 bits cannot tell steps of {column.step:g} apart at values such as "
-            f"{largest:.12g}: {_advice(stats)}"
-        )
-    values = np.unique(stats.sample if stats.decimals is not None else stats.few(FEW))
-    kept = len(np.unique(values.astype(np.float32)))
-    if kept == 1 < len(values):
-        raise InputError(
-            f"{where} is constant in 32 bits (between {stats.low:.17g} and {stats.high:.17g}): "
-            f"{_advice(stats)}"
-        )
-    if len(values) - kept > MATERIAL * len(values):
-        raise InputError(
-            f"{where}: of {len(values)} different values such as {stats.high:.17g} 32 bits tell "
-            f"only {kept} apart: {_advice(stats)}"
-        )
-
-
-def _advice(stats: Stats) -> str:
-    return f"subtract an offset such as {stats.low:.12g} first, or give it in other units"
 
 
 @dataclass(frozen=True)
@@ -177,6 +151,8 @@ class Summary:
         why: what a column that is passed over is like.
         low, median, high: of the values, None for categories; where there are more than 65,536
             rows, the median is that of a sample.
+        unit: of a datetime, what a step of 1 is.
+        words: of a datetime, the lowest, median and highest value as people write them.
         top: the most frequent categories and their shares of the rows, largest first.
     """
 
@@ -193,6 +169,8 @@ class Summary:
     low: float | None = None
     median: float | None = None
     high: float | None = None
+    unit: str | None = None
+    words: tuple[str, ...] = ()
     top: tuple[tuple[str, float], ...] = ()
 
     @property
@@ -202,16 +180,23 @@ class Summary:
             return f"{self.low:.6g} .. {self.median:.6g} .. {self.high:.6g}"
         if self.why:
             return self.why
+        if self.words:
+            return " .. ".join(self.words)
         return ", ".join(f"{level} {share:.0%}" for level, share in self.top)
 
 
 def summarize(
-    column: Column, stats: Stats, is_context: bool, is_declared: bool, dropped: bool
+    column: Column,
+    stats: Stats,
+    form: Form | None,
+    is_context: bool,
+    is_declared: bool,
+    dropped: bool,
 ) -> Summary:
     """The summary of a column, from what the survey saw; its gaps may be dropped."""
     gaps = "" if not stats.missing else "dropped" if dropped else "modelled"
     change = {"dropped": '`missing="model"`', "modelled": '`missing="drop"`', "": ""}[gaps]
-    if column.marks:
+    if column.marks or form is not None:
         change = "`types`"
     head = Summary(
         name=column.name,
@@ -223,9 +208,12 @@ def summarize(
         missing=stats.missing / max(stats.rows, 1),
         gaps=gaps,
         change=change,
+        unit=column.unit,
     )
     if column.categories is not None:
         return replace(head, top=_top(stats))
+    if column.unit is not None:
+        return replace(head, words=moments(stats, dtypes.parse(column.dtype), form))
     return replace(head, low=stats.low, median=float(np.median(stats.sample)), high=stats.high)
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from caudal.data.schema import KINDS
+from caudal.data.schema import KINDS, Column
 from caudal.data.table.declare import Declared, complete, problem_of
 from caudal.data.table.guess import PASSED, Summary
 from caudal.data.table.schema import TableSchema
@@ -51,9 +51,7 @@ def write_columns(
     seen = {s.name: s for s in summary}
     entries: dict[str, dict[str, Any]] = {}
     for column in (*schema.columns, *schema.context):
-        entry = {n: v for n in _FIELDS if (v := getattr(column, n)) is not None}
-        if column.categories is not None:
-            entry = {"kind": "categorical"}
+        entry = _entry(column)
         entry |= {"marks": list(column.marks)} if column.marks else {}
         told = seen.get(column.name)
         if told is not None:
@@ -69,6 +67,20 @@ def write_columns(
         kinds=", ".join(KINDS), passed=PASSED, excluded=EXCLUDED, gaps=" or ".join(_GAPS)
     )
     return head + yaml.safe_dump(entries, sort_keys=False, allow_unicode=True)
+
+
+def _entry(column: Column) -> dict[str, Any]:
+    """What a column is, in the user's numbers."""
+    if column.categories is not None:
+        return {"kind": "categorical"}
+    if column.unit is not None:
+        return {"kind": column.kind, **({"format": column.format} if column.format else {})}
+    by, low = column.offset, column.low
+    ends = {name: v + by for name in ("low", "high") if (v := getattr(column, name)) is not None}
+    entry: dict[str, Any] = {"kind": column.kind, **ends}
+    entry |= {"step": column.step} if column.step else {}
+    entry |= {"atoms": [atom + by for atom in column.atoms]} if column.atoms else {}
+    return {**entry, **({"offset": by} if by and low is None else {})}
 
 
 def read_columns(path: str, names: Sequence[str]) -> Listed:
@@ -121,9 +133,14 @@ def _declared(entry: Mapping[str, Any], where: str) -> Declared:
         raise InputError(f"{where}: unknown kind '{entry['kind']}'; kinds are {', '.join(KINDS)}")
     values = {name: entry[name] for name in _FIELDS if entry.get(name) is not None}
     for name, value in values.items():
-        if name != "kind" and (isinstance(value, bool) or not isinstance(value, int | float)):
+        numbers = value if isinstance(value, list) else [value]
+        if name not in ("kind", "format") and not all(map(_is_number, numbers)):
             raise InputError(f"{where}: {name} {value} is not a number")
-    declared = Declared(**values)
+    declared = Declared(**{**values, "atoms": tuple(values.get("atoms", ()))})
     if problem := problem_of(declared, bracket=False):
         raise InputError(f"{where}: {problem}")
     return complete(declared)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
-from caudal.data import dtypes
+from caudal.data import dtypes, temporal
 from caudal.data.table.dialect import COMPRESSED, text_suffix
 from caudal.data.table.frames import column_array
 from caudal.data.table.text import TextFile
@@ -72,10 +72,12 @@ class TableWriter(Writer):
         if self.path.suffix != ".npy":
             return
         for field in schema:
-            if dtypes.is_text(dtypes.value_type(field.type)):
+            dtype = dtypes.value_type(field.type)
+            if dtypes.is_text(dtype) or temporal.is_modelled(dtype):
+                what = "text" if dtypes.is_text(dtype) else str(dtype)
                 raise InputError(
-                    f"{self.path}: column '{field.name}' is text, .npy holds numbers: write .npz, "
-                    f".csv or .parquet"
+                    f"{self.path}: column '{field.name}' is {what}, .npy holds numbers: write "
+                    f".npz, .csv or .parquet"
                 )
 
     def write(self, table: pa.Table) -> None:
@@ -203,8 +205,11 @@ def _header(names: list[str], delimiter: str) -> bytes:
 
 def _plain_table(table: pa.Table) -> pa.Table:
     # The CSV writer has no text form for dictionaries, half floats and the like.
-    columns = [
-        column if pa.types.is_decimal(column.type) else dtypes.plain(column)
-        for column in table.columns
-    ]
-    return pa.table(columns, names=table.column_names)
+    return pa.table([_plain_column(c) for c in table.columns], names=table.column_names)
+
+
+def _plain_column(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    if pa.types.is_decimal(column.type):
+        return column
+    column = dtypes.plain(column)
+    return temporal.as_text(column) if temporal.is_modelled(column.type) else column

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from caudal.data import dtypes
+from caudal.data import dtypes, temporal
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class PassedOver:
         name: the user's name for it.
         dtype: the user's arrow type.
         why: what it is like, as a phrase after its name: "is constant (2018 in every row)".
-        value: what each sample has there; None for an empty cell.
+        value: what each sample has there, of a date its microseconds; None for an empty cell.
         first: for running numbers, that of the first sample; the next ones follow.
     """
 
@@ -45,4 +45,7 @@ class PassedOver:
             return dtypes.restore(pa.array(numbers).cast(dtypes.value_type(dtype)), dtype)
         if self.value is None:
             return pa.nulls(n, dtype)
-        return dtypes.restore(pa.array([self.value] * n, dtypes.value_type(dtype)), dtype)
+        plain = dtypes.value_type(dtype)
+        if temporal.is_modelled(plain):
+            return temporal.of_microseconds(np.full(n, self.value), dtype, np.zeros(n, bool))
+        return dtypes.restore(pa.array([self.value] * n, plain), dtype)

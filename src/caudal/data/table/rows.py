@@ -13,7 +13,14 @@ from caudal.data.refusals import check_names
 from caudal.data.schema import Column
 from caudal.data.source import Batch, Rows, Source, check_pass, permutation
 from caudal.data.splits import PARTS, TEST, TRAIN, VALID, Split, too_few
-from caudal.data.table.convert import Place, encode_columns, gaps_in, refuse_gaps, without_marks
+from caudal.data.table.convert import (
+    Place,
+    encode_columns,
+    gaps_in,
+    read_table,
+    refuse_gaps,
+    without_marks,
+)
 from caudal.data.table.schema import TableSchema
 from caudal.data.table.tables import Chunk, ParquetTable, Tables
 from caudal.errors import InputError
@@ -82,6 +89,7 @@ def encode_rows(
     table = without_marks(chunk.table, {column.name: column.marks for column in columns})
     place, keep = Place(file, chunk.first + 1), None
     if drop:
+        table = read_table(columns, table)
         keep = without_gaps(list(filter(_is_strict, columns)), table)
         table, place = table.filter(pa.array(keep)), place.choose(keep)
         keep = None if keep.all() else keep

@@ -12,12 +12,14 @@ import pyarrow.compute as pc
 from caudal.data import dtypes
 from caudal.data.schema import MAX_LEVELS
 from caudal.data.splits import hash_rows
+from caudal.data.table.cells import Form
 from caudal.data.table.convert import NUMBER, Place, gaps_in, to_numbers, without_marks
 from caudal.data.table.declare import Declared, outside
+from caudal.data.table.lattice import Lattice
 from caudal.data.table.tables import Tables
+from caudal.data.temporal import is_modelled
 from caudal.errors import InputError
 
-MAX_DECIMALS = 4
 SAMPLE = 1 << 16
 FEW_WORDS = 5  # kinds of words among numbers that are told apart
 _PADDED = r"^\s*[+-]?0\d"
@@ -39,11 +41,13 @@ class Stats:
     first_word: tuple[str, str] | None = None  # place and value of the first of them
     kinds_of_words: Counter[str] | None = field(default_factory=Counter)  # None: more than a few
     padded: bool = False  # whether a number begins with zeros, as codes do
+    odd: int = 0  # texts that are not in the form of their column
+    first_odd: tuple[str, str] | None = None  # place and value of the first of them
     first_gap: tuple[str, int] | None = None  # file and row of the first missing value
     levels: dict[Any, int] | None = field(default_factory=dict)  # None: too many
     low: float = float("inf")
     high: float = float("-inf")
-    decimals: int | None = 0  # all values are multiples of 10^-decimals; None if of no such step
+    lattice: Lattice = field(default_factory=Lattice)
     mean: float = 0.0
     m2: float = 0.0
     m3: float = 0.0
@@ -60,6 +64,16 @@ class Stats:
         """Third standardised moment, 0 for a constant."""
         variance = self.m2 / max(self.count, 1)
         return 0.0 if variance <= 0 else self.m3 / self.count / variance**1.5
+
+    @property
+    def decimals(self) -> int | None:
+        """How many decimals all values have, None if too many."""
+        return self.lattice.decimals
+
+    @property
+    def steps(self) -> tuple[float, float] | None:
+        """The step of the lattice that all values lie on, and its first point from 0 on."""
+        return self.lattice.of(MAX_LEVELS if self.levels is None else len(self.levels))
 
     @property
     def ties(self) -> float:
@@ -111,7 +125,7 @@ class Stats:
             self.add_levels(levels.tolist(), counts.tolist())
         self.low = min(self.low, float(values.min()))
         self.high = max(self.high, float(values.max()))
-        self._add_decimals(values, resolution)
+        self.lattice.add(values, resolution)
         if not self.closed:
             self._add_moments(values, self.count)
             self._add_sample(values, rows)
@@ -141,10 +155,6 @@ class Stats:
         self.m2 += m2 + delta**2 * before * n / total
         self.mean += delta * n / total
 
-    def _add_decimals(self, values: np.ndarray, resolution: float) -> None:
-        while self.decimals is not None and not _on_grid(values, self.decimals, resolution):
-            self.decimals = self.decimals + 1 if self.decimals < MAX_DECIMALS else None
-
     def _add_sample(self, values: np.ndarray, rows: np.ndarray) -> None:
         # The rows with the smallest hashes are a fair sample, however the file is sorted.
         sample = np.concatenate([self.sample, values])
@@ -153,17 +163,6 @@ class Stats:
             kept = np.sort(np.argpartition(keys, SAMPLE)[:SAMPLE])
             sample, keys = sample[kept], keys[kept]
         self.sample, self.keys = sample, keys
-
-
-def _on_grid(values: np.ndarray, decimals: int, resolution: float) -> bool:
-    """Whether all values are multiples of 10^-decimals, to the precision of their type."""
-    scaled = values * 10.0**decimals
-    away = np.abs(scaled - np.rint(scaled))
-    if decimals == 0:
-        return bool((away == 0).all())
-    error = 2 * resolution * np.abs(scaled)
-    # Where a type hardly tells neighbouring grid points apart, every value looks like one.
-    return bool((error < 0.02).all() and (away <= error + 1e-12).all())
 
 
 class Survey(NamedTuple):
@@ -185,6 +184,7 @@ def survey(
     names: Sequence[str],
     declared: Mapping[str, Declared],
     marks: Mapping[str, Collection[str]] | None = None,
+    forms: Mapping[str, Form] | None = None,
     whole: Collection[str] = (),
 ) -> Survey:
     """One streaming pass over all tables, into `Stats` for each name.
@@ -198,6 +198,8 @@ def survey(
         declared: what the user says they are; values that contradict it are refused.
         marks: texts that stand for missing numbers, by the name of their column, which is read as
             numbers then.
+        forms: of columns of text that are read as dates or numbers; what is not in its form is
+            missing.
         whole: columns without whose value a row is ignored.
 
     Raises:
@@ -209,6 +211,7 @@ def survey(
         for chunk in table.chunks(names):
             place = Place(table.name, chunk.first + 1, declarable=True)
             rows = without_marks(chunk.table, marks or {})
+            rows = _read(columns, rows, forms or {}, place)
             gaps = {name: gaps_in(rows[name]) for name in names}
             patterns += _patterns(gaps)
             _add(columns, rows, gaps, declared, marks or {}, whole, place)
@@ -237,7 +240,27 @@ def is_numeric(dtype: pa.DataType, declared: Declared | None) -> bool:
     """Whether a column is read as numbers, by what is declared or else by its type."""
     if declared is not None and declared.kind != "categorical":
         return True
-    return dtypes.is_number(dtypes.value_type(dtype))
+    plain = dtypes.value_type(dtype)
+    return dtypes.is_number(plain) or is_modelled(plain)
+
+
+def _read(
+    columns: Mapping[str, Stats], table: pa.Table, forms: Mapping[str, Form], place: Place
+) -> pa.Table:
+    """The table with what its text stands for; what is not in a form is counted."""
+    for name, form in forms.items():
+        texts = dtypes.plain(table[name])
+        if not dtypes.is_text(texts.type):
+            continue
+        values = form.read(texts)
+        odd = values.null_count - texts.null_count
+        if odd:
+            stats = columns[name]
+            at = int(np.argmax(pc.and_(pc.is_null(values), pc.is_valid(texts)).to_numpy()))
+            stats.odd += odd
+            stats.first_odd = stats.first_odd or (place.cell(at, name), texts[at].as_py())
+        table = table.set_column(table.schema.get_field_index(name), name, values)
+    return table
 
 
 def _add(

@@ -18,6 +18,7 @@ from caudal.report.style import DATA, INK, QUIET, SAMPLES, grid, legend, shorten
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
 ROWS = 5000
@@ -212,7 +213,8 @@ def draw_numbers(axes: "Axes", column: Column, data: np.ndarray, samples: np.nda
     axes.set_ylim(0, 1.5 * highest)
     shares = [1 - len(r) / max(len(v), 1) for r, v in zip(rest, sides, strict=True)]
     both = " | ".join(f"{share:.0%}" for share in shares)
-    words = f"{common:.6g} is {both} of the rows\nand is left out"
+    named = column.words(common) if column.unit else f"{common:.6g}"
+    words = f"{named} is {both} of the rows\nand is left out"
     axes.text(1, 1, words, transform=axes.transAxes, ha="right", va="top", color=QUIET, fontsize=8)
 
 
@@ -231,7 +233,14 @@ def _histograms(
     axes.set_xlim(bins[0], bins[-1])
     whole = column.kind == "integer"
     axes.locator_params(axis="x", nbins=4, integer=whole, min_n_ticks=1 if whole else 2)
+    name_ticks(axes.xaxis, column)
     return highest[0]
+
+
+def name_ticks(axis: "Axis", column: Column) -> None:
+    """Writes the user's numbers at the ticks of a column that is counted from an offset."""
+    if column.unit or column.offset:
+        axis.set_major_formatter(lambda number, _: column.words(number))
 
 
 def _draw_categories(axes: "Axes", column: Column, data: np.ndarray, samples: np.ndarray) -> None:

@@ -20,7 +20,7 @@ from caudal.report.style import (
     shorten,
     shorten_all,
 )
-from caudal.report.table.comparison import Comparison, limits
+from caudal.report.table.comparison import Comparison, limits, name_ticks
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -124,6 +124,8 @@ def _label(
             axis.set_ticks(range(len(names)), names if len(names) <= NAMED else [""] * len(names))
             if axis is axes.xaxis and len(names) > 2:
                 axis.set_tick_params(rotation=90)
+        else:
+            name_ticks(axis, column)
         axis.set_tick_params(labelsize=7, length=2)
         if not outer:
             axis.set_tick_params(labelleft=False, labelbottom=False)

@@ -8,10 +8,11 @@ from typing import ClassVar
 import numpy as np
 
 from caudal.data import Column
+from caudal.data.table.convert import decode_column
 from caudal.report.curves import curves
 from caudal.report.distilled import DistilledRows, ScreenTable
 from caudal.report.fidelity import by_chance
-from caudal.report.numbers import count, span
+from caudal.report.numbers import count, span, step
 from caudal.report.page import (
     Beside,
     Contents,
@@ -163,6 +164,8 @@ def _value(column: Column, number: float) -> str:
     if column.categories is not None:
         level = column.categories[int(number)]
         return "" if level is None else str(level)
+    if column.unit or column.format or column.offset:
+        return str(decode_column(column, np.array([number]))[0])
     # Six digits, as rows come in 32 bits, where 4.1 is 4.0999999.
     return f"{number:.10g}" if column.kind == "integer" else f"{number:.6g}"
 
@@ -187,8 +190,8 @@ def _columns(story: Story, comparison: Comparison) -> Section:
 def _column(story: Story, comparison: Comparison, distance: Distance) -> list[str]:
     column = next(c for c in comparison.columns if c.name == distance.name)
     summary = next((s for s in story.dataset.summary if s.name == distance.name), None)
-    step = f"{column.step:g}" if column.step and column.categories is None else ""
+    spacing = step(column) if column.categories is None else ""
     missing = f"{distance.missing[0]:.1%} | {distance.missing[1]:.1%}" if column.missing else ""
     seen = [summary.source, span(summary)] if summary else ["", ""]
     measured = [distance.name, f"{distance.value:.3f}", distance.measure]
-    return [*measured, column.kind, column.support, step, missing, *seen]
+    return [*measured, column.kind, column.support, spacing, missing, *seen]

@@ -1,0 +1,89 @@
+"""Places in the line for values that have a probability of their own."""
+
+from collections.abc import Callable, Sequence
+from typing import Self
+
+import torch
+from torch import Tensor, nn
+
+_EQUAL = 4 * torch.finfo(torch.float32).eps  # relative, as rows come in 32 bits
+
+
+class Atoms(nn.Module):
+    """Opens the line at each atom v by an interval of width w, and closes it again.
+
+    With the atoms v_1 < v_2 < ... of a column and c(x) the number of atoms below x,
+
+    y = x + w (c(x) - m),
+
+    so that atom v_i has the place [s_i, s_i + w) with s_i = v_i + w (i - 1 - m) to itself, and the
+    other values keep their order, their distances and so their density. The values next above 0
+    are not moved, m being the number of atoms up to 0: there numbers are finest.
+
+    Args:
+        values: the atoms of each of the D columns, ascending, in the rows' units; often none.
+        width: (D,), of the places of each column, in the same units.
+    """
+
+    value: Tensor
+    width: Tensor
+    start: Tensor
+    unmoved: Tensor
+
+    def __init__(self, values: Sequence[Sequence[float]], width: Tensor) -> None:
+        super().__init__()
+        most = max(map(len, values), default=0)
+        padded = [[*own, *[float("inf")] * (most - len(own))] for own in values]
+        value = torch.tensor(padded, dtype=width.dtype).reshape(len(values), most)
+        self.exist = most > 0
+        self.register_buffer("value", value, persistent=False)
+        self.register_buffer("width", width, persistent=False)
+        self._derive()
+
+    def extra_repr(self) -> str:
+        return f"{int(self.value.isfinite().sum())} atoms in {len(self.width)} columns"
+
+    @property
+    def places(self) -> Tensor:
+        """Where the place of each atom starts and ends, (D, A, 2); inf where there is none."""
+        return torch.stack([self.start, self.start + self.width[:, None]], 2)
+
+    def ends(self, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
+        """The ends (D,) of what columns with the ends `low` and `high` are opened to."""
+        if not self.exist:
+            return low, high
+        least, most = self.value.amin(1), self.value.where(self.value.isfinite(), -torch.inf)
+        low, high = torch.minimum(low, least), torch.maximum(high, most.amax(1))
+        up_to = (self.value <= high[:, None]).sum(1)
+        return low - self.width * self.unmoved, high + self.width * (up_to - self.unmoved)
+
+    def open(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Where the values x (B, D) are: y, the start of its place for an atom; and which are."""
+        if not self.exist:
+            return x, torch.zeros_like(x, dtype=torch.bool)
+        away = x.unsqueeze(2) - self.value
+        near = _EQUAL * self.value.abs().where(self.value.isfinite(), 0.0)
+        below = (away > near).sum(2)
+        return x + self.width * (below - self.unmoved), (away.abs() <= near).any(2)
+
+    def close(self, y: Tensor) -> Tensor:
+        """The values x whose place y is in."""
+        if not self.exist:
+            return y
+        start, end = self.places.unbind(2)
+        beyond = y.unsqueeze(2) >= end
+        within = (y.unsqueeze(2) >= start) & ~beyond
+        x = y - self.width * (beyond.sum(2) - self.unmoved)
+        return torch.where(within.any(2), torch.where(within, self.value, 0.0).sum(2), x)
+
+    def _derive(self) -> None:
+        """Works out the places, after a change of precision too."""
+        self.register_buffer("unmoved", (self.value <= 0).sum(1), persistent=False)
+        order = torch.arange(self.value.shape[1], device=self.value.device)
+        start = self.value + self.width[:, None] * (order - self.unmoved[:, None])
+        self.register_buffer("start", start, persistent=False)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        super()._apply(fn, recurse)
+        self._derive()
+        return self

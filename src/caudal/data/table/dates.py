@@ -1,0 +1,251 @@
+"""Dates and times in text: which format they have, how they are read, and written again.
+
+A format has the letters of `strftime`: %Y %y %m %d %b %B %H %I %M %S %p %z. `%-d` is a day
+without a leading zero, `%3f` a fraction of three digits, and `.%f` a fraction that is there if it
+is not 0. `%N` are the days of a duration.
+"""
+
+import re
+from collections.abc import Iterator
+from functools import cache
+from itertools import product
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from caudal.data.temporal import UNITS, to_microseconds
+
+NEARLY = 0.95  # share of the different values that a format must fit
+_LOOKED_AT = 50  # values, to find the formats that are worth a closer look
+MONTHS = (
+    *("January", "February", "March", "April", "May", "June", "July"),
+    *("August", "September", "October", "November", "December"),
+)
+_SHORT = [name[:3] for name in MONTHS]
+_FIELDS = {
+    "Y": r"\d{4}",
+    "y": r"\d{2}",
+    "m": r"0?[1-9]|1[0-2]",
+    "d": r"0?[1-9]|[12]\d|3[01]",
+    "b": f"(?i:{'|'.join(_SHORT)})",
+    "B": f"(?i:{'|'.join(MONTHS)})",
+    "N": r"-?\d+",
+    "H": r"[01]?\d|2[0-3]",
+    "I": r"0?[1-9]|1[0-2]",
+    "M": r"[0-5]\d",
+    "S": r"[0-5]\d",
+    "p": r"(?i:am|pm)",
+    "f": r"\d{1,9}",
+    "z": r"Z|[+-]\d\d:?\d\d",
+}
+_TOKEN = re.compile(r"\.%f|%(-?)(\d?)([A-Za-z])")
+_DAYS = (
+    *("%Y-%m-%d", "%Y/%m/%d", "%Y.%m.%d"),
+    *("%m/%d/%Y", "%d/%m/%Y", "%d.%m.%Y", "%d-%m-%Y", "%m-%d-%Y"),
+    *("%m/%d/%y", "%d/%m/%y", "%d.%m.%y", "%d-%m-%y"),
+    *("%b %d, %Y", "%B %d, %Y", "%b %d %Y", "%B %d %Y", "%d %b %Y", "%d %B %Y"),
+    *("%d-%b-%Y", "%d-%b-%y", "%d/%b/%Y", "%Y-%b-%d"),
+)
+"""Where day and month may be either, the first of two formats that fit is the usual one."""
+_MONTHLY = ("%Y-%m", "%Y/%m", "%m/%Y", "%b %Y", "%B %Y", "%b-%Y", "%b-%y", "%Y %b")
+_CLOCKS = ("%H:%M", "%H:%M:%S", "%H:%M:%S.%f", "%I:%M %p", "%I:%M:%S %p", "%I:%M%p")
+_SPANS = ("%N days %H:%M:%S.%f",)
+
+
+def is_clock(form: str) -> bool:
+    """Whether a format has times of day alone."""
+    return not re.search(r"%-?[YybBmdN]", form)
+
+
+def arrow_type(form: str) -> pa.DataType:
+    """The type of what a format reads."""
+    if "%N" in form:
+        return pa.duration("us")
+    return pa.time64("us") if is_clock(form) else pa.timestamp("us")
+
+
+def find_format(values: pa.Array) -> tuple[str, str | None] | None:
+    """The format of nearly all of these different texts, if there is one.
+
+    Returns:
+        The format; and another one that fits as well, in which days and months have changed
+        places, or None.
+    """
+    some = values.slice(0, _LOOKED_AT).to_pylist()
+    looks = [re.search(r"\d\D+\d|[A-Za-z]{3}\D*\d", text) and len(text) < 48 for text in some]
+    if not some or sum(map(bool, looks)) < NEARLY * len(some):
+        return None
+    found: dict[str, int] = {}
+    for form in _candidates(some):
+        pattern = _compiled(form)
+        if sum(bool(pattern.fullmatch(text)) for text in some) >= NEARLY * len(some):
+            found[form] = len(values) - parse(values, form).null_count
+    best = max(found.values(), default=0)
+    if best < NEARLY * len(values):
+        return None
+    forms = [form for form, count in found.items() if count == best]
+    swapped = [form for form in forms[1:] if sorted(form) == sorted(forms[0])]
+    return _exact(values, forms[0]), (_exact(values, swapped[0]) if swapped else None)
+
+
+def _candidates(some: list[str]) -> Iterator[str]:
+    """The formats that are worth a trial: clocks stand beside days that fit the beginning."""
+    yield from (*_DAYS, *_MONTHLY, *_CLOCKS, *_SPANS)
+    for day in _DAYS:
+        begins = re.compile(_regex(day).removesuffix("$"))
+        if sum(bool(begins.match(text)) for text in some) >= NEARLY * len(some):
+            for between, clock, zone in product((" ", "T", ", "), _CLOCKS, ("", "%z", " %z")):
+                yield day + between + clock + zone
+
+
+def _exact(values: pa.Array, form: str) -> str:
+    """The format with what all values show: no leading zeros, so many decimals, a zone."""
+    fields = pc.extract_regex(values, _regex(form)).drop_null()
+    seen = {name: fields.field(i) for i, name in enumerate(f.name for f in fields.type)}
+    for name in set(seen) & set("mdHI"):
+        if pc.min(pc.utf8_length(seen[name])).as_py() == 1:
+            form = form.replace(f"%{name}", f"%-{name}")
+    if "f" in seen:
+        lengths = pc.unique(pc.utf8_length(seen["f"])).to_pylist()
+        if len(lengths) == 1 and 0 < lengths[0] <= 6:
+            form = form.replace("%f", f"%{lengths[0]}f")
+    if "z" in seen and len(zones := pc.unique(seen["z"])) == 1:
+        form = form.replace("%z", zones[0].as_py())
+    return form
+
+
+@cache
+def _regex(form: str) -> str:
+    """The regular expression of a whole text in a format, with a group for each field."""
+    parts, end = [], 0
+    for match in _TOKEN.finditer(form):
+        parts.append(re.escape(form[end : match.start()]))
+        end = match.end()
+        if match[0] == ".%f":
+            parts.append(r"(?:\.(?P<f>\d{1,9}))?")
+            continue
+        field = rf"\d{{{match[2]}}}" if match[2] else _FIELDS[match[3]]
+        parts.append(f"(?P<{match[3]}>{field})")
+    return f"^{''.join(parts)}{re.escape(form[end:])}$"
+
+
+@cache
+def _compiled(form: str) -> re.Pattern[str]:
+    return re.compile(_regex(form))
+
+
+def problem(form: str) -> str | None:
+    """What is wrong with a format that the user gave, or None."""
+    letters = [match[3] or "f" for match in _TOKEN.finditer(form)]
+    unknown = [letter for letter in letters if letter not in _FIELDS]
+    if unknown:
+        return f"%{unknown[0]} is none of %{' %'.join(_FIELDS)}"
+    if len(set(letters)) < len(letters) or not letters:
+        return "a format names each part of a date once, such as datetime:%d/%m/%Y"
+    return None
+
+
+def parse(values: pa.Array | pa.ChunkedArray, form: str) -> pa.Array:
+    """Texts as the `arrow_type` of a format, null where one is not in the format."""
+    if isinstance(values, pa.ChunkedArray):
+        values = values.combine_chunks()
+    fields = pc.extract_regex(values, _regex(form))
+    bad = fields.is_null().to_numpy(zero_copy_only=False)
+    seen = {f.name: fields.field(i) for i, f in enumerate(fields.type)}
+    seconds = 3600 * _hours(seen) + 60 * _whole(seen, "M", 0) + _whole(seen, "S", 0)
+    us = UNITS["second"] * seconds + np.zeros(len(values), np.int64)
+    if "f" in seen:
+        digits = pc.utf8_rpad(pc.fill_null(seen["f"], ""), 9, "0")
+        us = us + pc.fill_null(digits.cast(pa.int64()), 0).to_numpy(zero_copy_only=False) // 1000
+    if "N" in seen:
+        us = us + UNITS["day"] * _whole(seen, "N", 0)
+    elif not is_clock(form):
+        year = _whole(seen, "Y", 1970) if "Y" in seen else _century(_whole(seen, "y", 70))
+        month = ((year - 1970) * 12 + _months(seen) - 1).astype("M8[M]")
+        day = month.astype("M8[D]") + (_whole(seen, "d", 1) - 1)
+        bad = bad | (day.astype("M8[M]") != month)  # the 31st of April
+        us = us + UNITS["day"] * day.astype(np.int64)
+    if "z" in seen:
+        us = us - _zones(seen["z"])
+    return pa.array(us.astype(np.int64), mask=bad).cast(arrow_type(form))
+
+
+def _whole(seen: dict[str, pa.Array], name: str, default: int) -> np.ndarray:
+    """A field as whole numbers, int64 (N,) or (1,); the default where it is not there."""
+    if name not in seen:
+        return np.array([default])
+    texts = pc.if_else(pc.equal(seen[name], ""), None, seen[name])
+    return np.asarray(pc.fill_null(texts.cast(pa.int64()), default))
+
+
+def _hours(seen: dict[str, pa.Array]) -> np.ndarray:
+    if "I" not in seen:
+        return _whole(seen, "H", 0)
+    is_pm = pc.equal(pc.utf8_lower(seen["p"]), "pm") if "p" in seen else pa.array([False])
+    return _whole(seen, "I", 12) % 12 + 12 * np.asarray(pc.fill_null(is_pm, False)).astype(int)
+
+
+def _months(seen: dict[str, pa.Array]) -> np.ndarray:
+    for name in set(seen) & {"b", "B"}:
+        short = pc.utf8_capitalize(pc.utf8_slice_codeunits(seen[name], 0, 3))
+        index = pc.index_in(short, value_set=pa.array(_SHORT))
+        return np.asarray(pc.fill_null(index, 0)).astype(np.int64) + 1
+    return _whole(seen, "m", 1)
+
+
+def _century(year: np.ndarray) -> np.ndarray:
+    """Years of two digits, from 1969 to 2068 as POSIX has it."""
+    return year + np.where(year < 69, 2000, 1900)
+
+
+def _zones(texts: pa.Array) -> np.ndarray:
+    """How far zones such as +02:00 are ahead of UTC, in microseconds."""
+    minutes = []
+    for text in pc.fill_null(texts, "Z").to_pylist():
+        digits = text.replace(":", "")
+        size = 0 if text in ("Z", "") else int(digits[1:3]) * 60 + int(digits[3:5])
+        minutes.append(-size if text.startswith("-") else size)
+    return np.array(minutes, np.int64) * UNITS["minute"]
+
+
+def write(data: pa.Array, form: str) -> pa.Array:
+    """Values of the `arrow_type` of a format as texts in it."""
+    us = to_microseconds(pa.chunked_array([data]))
+    gaps = np.isnan(us)
+    different, places = np.unique(np.where(gaps, 0, us).astype(np.int64), return_inverse=True)
+    texts = pa.array([_write(int(us), form) for us in different], pa.string())
+    return texts.take(pa.array(places, mask=gaps))
+
+
+def _write(us: int, form: str) -> str:
+    days, left = divmod(us, UNITS["day"])
+    seconds, fraction = divmod(left, UNITS["second"])
+    date = np.int64(days).astype("M8[D]")
+    month = int(date.astype("M8[M]").astype(int))
+    year, index = 1970 + month // 12, month % 12
+    hour = seconds // 3600
+    numbers = {
+        **{"Y": (year, 4), "y": (year % 100, 2), "m": (index + 1, 2), "N": (days, 1)},
+        **{"d": (int((date - date.astype("M8[M]").astype("M8[D]")).astype(int)) + 1, 2)},
+        **{"H": (hour, 2), "I": ((hour - 1) % 12 + 1, 2), "M": (seconds // 60 % 60, 2)},
+        **{"S": (seconds % 60, 2)},
+    }
+    names = {
+        "b": _SHORT[index],
+        "B": MONTHS[index],
+        "p": "PM" if hour >= 12 else "AM",
+        "z": "+00:00",
+    }
+
+    def token(match: re.Match[str]) -> str:
+        if match[0] == ".%f":
+            return f".{fraction:06d}".rstrip("0") if fraction else ""
+        if match[3] == "f":
+            return f"{fraction:06d}"[: int(match[2])]
+        if match[3] in names:
+            return names[match[3]]
+        number, digits = numbers[match[3]]
+        return f"{number:0{1 if match[1] else digits}d}"
+
+    return _TOKEN.sub(token, form)

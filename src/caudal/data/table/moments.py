@@ -1,0 +1,73 @@
+"""What a column of dates, times of day or durations looks like: its unit, step and ends."""
+
+import numpy as np
+import pyarrow as pa
+
+from caudal.data import dtypes, temporal
+from caudal.data.schema import Column
+from caudal.data.table.cells import Form
+from caudal.data.table.dates import arrow_type
+from caudal.data.table.declare import LATTICE_LIMIT
+from caudal.data.table.lattice import likely
+from caudal.data.table.numbers import are_codes
+from caudal.data.table.survey import Stats
+
+
+def datetime_column(
+    name: str, dtype: pa.DataType, stats: Stats, form: Form | None, gaps: bool
+) -> Column:
+    """The column for values of which the survey has seen the microseconds.
+
+    It is counted in the largest unit of which all values are whole, from its first value on; if
+    32 bits cannot tell the steps apart it is continuous, and samples are rounded to the unit.
+    """
+    if pa.types.is_dictionary(dtype):
+        dtype = dtype.value_type
+    kind = arrow_type(form.format) if form else dtype
+    unit, step, first = _lattice(stats, kind)
+    low, high = temporal.to_units(np.array([stats.low, stats.high]), unit)
+    is_lattice = high - low <= step * LATTICE_LIMIT
+    ends: tuple[float | None, float | None] = (None, None)
+    offset = low
+    if pa.types.is_time(kind):
+        day = temporal.UNITS["day"] / temporal.UNITS[unit]
+        last = np.floor((day - 1 - first) / step) * step if is_lattice else day
+        ends, offset = (0.0, float(last)), first
+    elif pa.types.is_duration(kind) and low >= 0:
+        ends, offset = (0.0, None), first
+    elif are_codes(stats):
+        ends = (0.0, float(high - low))
+    return Column(
+        name,
+        "datetime",
+        *ends,
+        float(step) if is_lattice else None,
+        missing=gaps,
+        dtype=str(dtype),
+        offset=float(offset),
+        unit=unit,
+        format=form.format if form else None,
+    )
+
+
+def _lattice(stats: Stats, kind: pa.DataType) -> tuple[str, float, float]:
+    """The unit; the step, and the first lattice point from 0 on, in units."""
+    us = np.unique([*stats.sample, stats.low, stats.high])
+    is_day = pa.types.is_timestamp(kind) or pa.types.is_date(kind)
+    if is_day and temporal.are_months(us):
+        months = temporal.to_units(us, "month").astype(int)
+        step = likely(int(np.gcd.reduce(np.diff(months))), len(months))
+        return "month", float(step), float(months[0] % step)
+    first, divisor = stats.lattice.first or 0, stats.lattice.divisor
+    unit = temporal.unit_of(first, divisor)
+    size = temporal.UNITS[unit]
+    step = likely(divisor // size, len(us))
+    return unit, float(step), float(first // size % step)
+
+
+def words(stats: Stats, dtype: pa.DataType, form: Form | None) -> tuple[str, str, str]:
+    """The lowest value, the median and the highest, as people write them."""
+    kind = arrow_type(form.format) if form else dtypes.value_type(dtype)
+    three = stats.low, float(np.median(stats.sample)), stats.high
+    low, median, high = (temporal.words(us, kind) for us in three)
+    return low, median, high

@@ -1,0 +1,196 @@
+"""Which numbers a column holds: their lattice, ends, atoms, and an offset that 32 bits need."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pyarrow as pa
+
+from caudal.data.schema import Column
+from caudal.data.table.declare import LATTICE_LIMIT, Declared
+from caudal.data.table.survey import Stats
+from caudal.errors import InputError
+
+SKEWED = 2.0
+TIED, REPEATED = 0.5, 0.9  # share of the values that repeat another one
+CODES, OFTEN = 20, 5  # so few different values, the outermost of them seen so often
+ATOM, END_ATOM = 0.05, 0.01  # share of the rows at one value, and at the lowest or the highest
+ATOMS = 8  # at most
+LEAST = 10  # rows at an atom
+MANY = 20  # different values beside the atoms
+MATERIAL = 0.01  # share of the different values that may become equal to another one
+FEW = 1024  # among many values without a lattice some always coincide, among so few hardly any
+
+
+def number_column(
+    name: str,
+    dtype: pa.DataType,
+    stats: Stats,
+    declared: Declared,
+    gaps: bool,
+    form: str | None = None,
+) -> Column:
+    """The column of numbers that was declared or guessed, with the offset that it needs.
+
+    Raises:
+        InputError: 32 bits cannot tell the declared steps apart.
+    """
+    if pa.types.is_dictionary(dtype):  # samples may have more values than its index type can count
+        dtype = dtype.value_type
+    if declared.kind == "integer" and declared.low is declared.high is None:
+        declared = replace(declared, low=_lower(stats))
+    column = Column(
+        name,
+        declared.kind,
+        declared.low,
+        declared.high,
+        declared.step,
+        missing=gaps,
+        dtype=str(dtype),
+        atoms=declared.atoms,
+        atom_width=_width(stats, declared.atoms),
+        format=form,
+    )
+    near = fits(column, stats, declared.offset)
+    return _counted_from(declared.offset if near else _far(column, stats), column, stats)
+
+
+def guessed(stats: Stats, form: str | None = None, gaps: bool = False) -> Declared:
+    """What a column of numbers looks like; those in text of some form are no categories."""
+    levels = len(stats.levels or ())
+    if form is None and (levels == 2 or (levels == 1 and gaps)):
+        return Declared("categorical")
+    if stats.steps is not None:
+        step, first = stats.steps
+        coarse = step > 1.5 * 10.0 ** -(stats.decimals or 0)
+        if stats.high - stats.low <= step * LATTICE_LIMIT and (
+            stats.decimals == 0 or coarse or stats.ties > TIED
+        ):
+            return _lattice(stats, step, first)
+    if _are_few(stats) and form is None:
+        return Declared("categorical")
+    return _continuous(stats, 100.0 if form and form.endswith("%") else 1.0)
+
+
+def _are_few(stats: Stats) -> bool:
+    """Whether numbers without a lattice are so few, or repeat so much, that all are categories."""
+    levels = stats.levels
+    return levels is not None and (
+        stats.ties > REPEATED or (len(levels) <= CODES and stats.count > OFTEN * len(levels))
+    )
+
+
+def _lower(stats: Stats) -> float | None:
+    return 0.0 if stats.low >= 0 else None
+
+
+def _lattice(stats: Stats, step: float, first: float) -> Declared:
+    whole = stats.decimals == 0
+    if are_codes(stats):
+        return Declared("integer" if whole else "interval", stats.low, stats.high, step)
+    low, offset = (first, 0.0) if stats.low >= 0 else (None, first)
+    if whole:
+        return Declared("integer", low, None, step, offset=offset)
+    kind = "positive" if stats.low > 0 and stats.skewness > SKEWED else "real"
+    return Declared(kind, low, None, step, offset=offset)
+
+
+def are_codes(stats: Stats) -> bool:
+    """Whether there are few values, and so many rows at either end that none lies beyond."""
+    levels = stats.levels
+    return (
+        levels is not None
+        and 2 < len(levels) <= CODES
+        and min(levels[stats.low], levels[stats.high]) >= OFTEN
+    )
+
+
+def _continuous(stats: Stats, whole: float) -> Declared:
+    atoms = _find_atoms(stats)
+    rest = _without(stats.sample, atoms)
+    skewed = stats.low >= 0 and _skewness(rest) > SKEWED
+    if stats.low >= 0 and stats.high <= whole and not skewed:
+        return Declared("interval", 0.0, whole, atoms=atoms)
+    low = atoms[0] if atoms and atoms[0] <= stats.low else None
+    high = atoms[-1] if atoms and atoms[-1] >= stats.high else None
+    if low is None and skewed and high is None and stats.low > np.finfo(np.float32).tiny:
+        return Declared("positive", 0.0, atoms=atoms)
+    if low is None and stats.low >= 0 and (skewed or atoms):
+        low = 0.0
+    kind = "real" if low is None or high is None else "interval"
+    return Declared(kind, low, high, atoms=atoms)
+
+
+def _find_atoms(stats: Stats) -> tuple[float, ...]:
+    """The values at which so many rows are that they are no accident of a continuous column."""
+    values, counts = np.unique(stats.sample, return_counts=True)
+    share = counts / max(len(stats.sample), 1)
+    at_end = (values == stats.low) | (values == stats.high)
+    heavy = (counts >= LEAST) & (share >= np.where(at_end, END_ATOM, ATOM))
+    chosen = np.flatnonzero(heavy)
+    if not 0 < len(chosen) <= ATOMS or len(values) - len(chosen) < MANY:
+        return ()
+    return tuple(values[chosen].tolist())
+
+
+def _without(values: np.ndarray, atoms: tuple[float, ...]) -> np.ndarray:
+    return values[~np.isin(values, atoms)] if atoms else values
+
+
+def _skewness(values: np.ndarray) -> float:
+    """Third standardised moment, 0 for a constant."""
+    spread = values.std()
+    return float((((values - values.mean()) / spread) ** 3).mean()) if spread > 0 else 0.0
+
+
+def _width(stats: Stats, atoms: tuple[float, ...]) -> float:
+    """A power of two near the middle half of the values that are no atoms."""
+    rest = _without(stats.sample, atoms)
+    if not atoms or not len(rest):
+        return 1.0
+    low, high = np.quantile(rest, [0.25, 0.75])
+    spread = (high - low) or rest.std() or max(map(abs, atoms)) or 1.0
+    return float(2.0 ** round(math.log2(spread)))
+
+
+# --- 32 bits -------------------------------------------------------------------------------------
+
+
+def fits(column: Column, stats: Stats, offset: float) -> bool:
+    """Whether rows in 32 bits, counted from an offset, tell the values of a column apart."""
+    if column.step:
+        return (
+            max(abs(stats.low - offset), abs(stats.high - offset)) <= column.step * LATTICE_LIMIT
+        )
+    values, kept = merged(stats, offset)
+    return not kept == 1 < values and values - kept <= MATERIAL * values
+
+
+def merged(stats: Stats, offset: float) -> tuple[int, int]:
+    """How many different values some of the rows have, and how many 32 bits tell apart."""
+    values = np.unique(stats.sample if stats.decimals is not None else stats.few(FEW))
+    return len(values), len(np.unique((values - offset).astype(np.float32)))
+
+
+def _far(column: Column, stats: Stats) -> float:
+    """An offset for values far from 0: where a lattice begins, else a round number below them."""
+    if column.step:
+        return stats.low
+    size = 10.0 ** math.floor(math.log10(max(stats.high - stats.low, np.finfo(float).tiny)))
+    return math.floor(stats.low / size) * size
+
+
+def _counted_from(offset: float, column: Column, stats: Stats) -> Column:
+    """The column with an offset; an end that is too far from it for 32 bits is none."""
+    if column.step and not fits(column, stats, offset):
+        raise InputError(
+            f"{stats.file}, column '{column.name}': 32 bits cannot tell steps of {column.step:g} "
+            f"apart between {stats.low:.12g} and {stats.high:.12g}: declare larger steps, or none"
+        )
+    if offset and not column.step and column.kind in ("positive", "interval"):
+        column = replace(column, kind="real", low=None, high=None)
+    most = column.step * LATTICE_LIMIT if column.step else math.inf
+    ends = [None if end is None else end - offset for end in (column.low, column.high)]
+    low, high = (None if end is None or abs(end) > most else end for end in ends)
+    atoms = tuple(atom - offset for atom in column.atoms)
+    return replace(column, low=low, high=high, atoms=atoms, offset=offset)

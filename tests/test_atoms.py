@@ -1,0 +1,102 @@
+"""Atoms: values with a probability of their own beside a continuous rest."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from caudal import Flow, initialize
+from caudal.base import Normal
+from caudal.bijections import Atoms, Gaussianise
+from caudal.data import Column, TableSchema
+from caudal.dequantization import TableDequantization
+from caudal.modalities.table import Table
+from caudal.recipes import NSF
+
+INF = math.inf
+NO = torch.tensor([False])
+
+
+def one(atoms, width, low=-INF, high=INF):
+    """The dequantisation of one column with atoms."""
+    ends = torch.tensor([low]), torch.tensor([high])
+    places = Atoms([atoms], torch.tensor([width]))
+    return TableDequantization(torch.zeros(1), NO, *ends, places)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize(
+    ("atoms", "width", "low", "rest"),
+    [
+        ((0.0,), 4.0, 0.0, [1e-6, 0.3, 50.0]),
+        ((99.0,), 1.0, -INF, [-3.0, 0.25, 98.5, 100.0]),
+        ((-1.0, 0.0, 0.1, 30.0), 8.0, -INF, [-7.5, -0.5, 0.05, 1e-5, 12.0, 31.0]),
+        ((1.25e6,), 2.0**20, 0.0, [3.5, 1e5, 1.249e6]),
+    ],
+)
+def test_what_is_lifted_can_be_lowered_and_keeps_its_order(atoms, width, low, rest, dtype):
+    dequantization = one(atoms, width, low).to(dtype)
+    values = sorted([*atoms, *rest])
+    x = torch.tensor(values)[:, None].to(dtype)  # rows are 32 bits, whatever a flow computes in
+    is_atom = torch.tensor([v in atoms for v in values])
+    for _ in range(100):
+        y, log_q = dequantization.lift(x)
+        assert (y.diff(dim=0) > 0).all()
+        torch.testing.assert_close(dequantization.lower(y), x, rtol=1e-6, atol=0)
+        assert torch.equal(dequantization.lower(y)[is_atom], x[is_atom])
+        expected = torch.where(is_atom, -math.log(width), 0.0).to(dtype)
+        torch.testing.assert_close(log_q, expected)
+
+
+def mixture(n, seed=0):
+    """Zeros 0.6, caps at 5 0.1, and else an exponential of mean 1 below 5; and its density."""
+    rng = np.random.default_rng(seed)
+    kind = rng.choice(3, n, p=[0.6, 0.1, 0.3])
+    rest = -np.log1p(-rng.random(n) * -math.expm1(-5))
+    values = np.select([kind == 0, kind == 1], [0.0, 5.0], rest)
+    inside = math.log(0.3) - values - math.log(-math.expm1(-5))
+    density = np.select([kind == 0, kind == 1], [math.log(0.6), math.log(0.1)], inside)
+    return torch.tensor(values, dtype=torch.float32)[:, None], torch.tensor(density)
+
+
+def test_a_column_with_atoms_scores_by_its_law_and_samples_its_shares():
+    dequantization = one((0.0, 5.0), 1.0, 0.0, 5.0)
+    ends = [torch.tensor([end]) for end in dequantization.atoms.ends(*torch.tensor([0.0, 5.0]))]
+    layer = Gaussianise(*ends, places=dequantization.atoms.places)
+    flow = Flow(layer, Normal((1,)), dequantization=dequantization)
+    x, _ = mixture(8000)
+    initialize(flow, x)
+    new, truth = mixture(4000, seed=1)
+    told = flow.log_prob(new).double()
+    for value in (0.0, 5.0):  # uniform within the place of an atom, so that the bound is tight
+        at = new[:, 0] == value
+        torch.testing.assert_close(told[at], truth[at], atol=0.05, rtol=0)
+    rest = (new[:, 0] > 0) & (new[:, 0] < 5)
+    assert abs((told - truth)[rest].mean()) < 0.05
+    drawn = flow.sample(20_000)[:, 0]
+    assert (drawn == 0).double().mean().item() == pytest.approx(0.6, abs=0.015)
+    assert (drawn == 5).double().mean().item() == pytest.approx(0.1, abs=0.01)
+    assert drawn.min() >= 0
+    assert drawn.max() <= 5
+
+
+def test_a_flow_of_a_table_takes_atoms_and_gaps_in_one_column():
+    schema = TableSchema(
+        (
+            Column("a", "real", 0.0, atoms=(0.0, 99.0), atom_width=2.0, missing=True),
+            Column("b", "real"),
+        )
+    )
+    torch.manual_seed(0)
+    a, b = mixture(3000)[0][:, 0], torch.randn(3000)
+    a[::5] = math.nan
+    a[1::50] = 99.0
+    flow = Table().dress(NSF(layers=2, hidden=8), schema)
+    x = torch.stack([a, b], 1)
+    initialize(flow, x)
+    assert flow.log_prob(x).isfinite().all()
+    drawn = flow.sample(2000)
+    assert 0.1 < drawn[:, 0].isnan().float().mean() < 0.3
+    assert (drawn[:, 0].nan_to_num() >= 0).all()
+    assert 0.005 < (drawn[:, 0] == 99).float().mean() < 0.05
