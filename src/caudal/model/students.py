@@ -142,8 +142,9 @@ def distill_with(
     if size := getattr(objective, "pool_size", None):
         voice.say(f"drawing {size:,} samples of the teacher")
     config = settings.config(teacher)
-    modes = {"resume": resume, "overwrite": overwrite}
-    run = None if out is None else Run(out, recipe, schema, config, **modes)
+    run = None
+    if out is not None:
+        run = Run(out, recipe, schema, config, resume=resume, overwrite=overwrite)
     fitted = fit_student(
         flow,
         teacher.flow,
