@@ -26,7 +26,7 @@ FOLDER = DATA_DIR / "real_tables"
 QUICK = {"layers": 2, "hidden": 16, "steps": 30}
 SAMPLES = 100
 MOST = 0.8  # share of the cells that make the look of a column
-_EMPTY = ("", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "?")
+_EMPTY = ("", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "?", "-", "--")
 _LOOKS = {
     "whole": r"[+-]?\d+",
     "number": r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?",

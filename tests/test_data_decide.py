@@ -45,7 +45,7 @@ KINDS = {
     "lists": Kind([[1, 2]] * N, "empty", "holds list"),
     "a gap": Kind(some(VALUES, 5), "real", "dropped 1 row with gaps in c"),
     "gaps": Kind(some(VALUES, *range(9)), "real", "gaps are modelled in c"),
-    "word": Kind(["unknown", *map(str, VALUES[1:])], "real", "'unknown' as missing"),
+    "word": Kind(["unknown", *map(str, VALUES[1:])], "real", "taken as missing: 'unknown' in c"),
     "words": Kind([*"abcdef", *map(str, VALUES[6:])], "empty", "has 60 different"),
     "codes": Kind([*"123x"] * 15, "categorical", "taken as categories"),
     "padded codes": Kind([f"00{i % 7}" for i in range(N)], "categorical"),

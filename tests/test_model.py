@@ -175,7 +175,7 @@ def test_tables_come_back_as_they_went_in(kind):
     samples = model.sample(7, given={"city": "Cork"})
     assert type(samples) is type(data)
     assert list(samples.columns if kind != "pyarrow" else samples.column_names) == [
-        *("age", "height", "income", "city")
+        *("age", "height", "city", "income")
     ]
     scores = model.log_prob(data)
     assert len(scores) == 400

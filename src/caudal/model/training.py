@@ -115,7 +115,7 @@ def train_with(
     config = options_of_run.wherever_read(settings.config())
     modes = {"resume": resume, "overwrite": overwrite}
     papers = kind.papers(settings.data, dataset)
-    run = None if out is None else Run(out, recipe, schema, config, papers, **modes)
+    run = None if out is None else Run(out, recipe, schema, config, papers=papers, **modes)
     folder = None if run is None else run.path
     watch = None
     if folder is not None and settings.report:

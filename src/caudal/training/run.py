@@ -77,8 +77,8 @@ class Run:
         recipe: Recipe | None = None,
         schema: "Schema | None" = None,
         config: Mapping[str, Any] | None = None,
-        papers: Mapping[str, str] | None = None,
         *,
+        papers: Mapping[str, str] | None = None,
         resume: bool = False,
         overwrite: bool = False,
     ) -> None:

@@ -11,6 +11,7 @@ from caudal.data.builtin import BuiltIn
 from caudal.data.refusals import check_names, check_once, check_width
 from caudal.data.schema import Column
 from caudal.data.table.cells import Form
+from caudal.data.table.convert import show
 from caudal.data.table.decide import Gaps, decide_gaps, marks_in, of_no_use, refusal
 from caudal.data.table.declare import Declared, parse_types
 from caudal.data.table.forms import find_forms
@@ -119,8 +120,7 @@ class _Search:
             for name in constants:  # they come back as they are written
                 del self.forms[name]
             found = self._survey(names)
-        first = found.stats
-        if marks := {n: m for n in names if (m := self._marks(n, first[n]))}:
+        if marks := {n: m for n in names if (m := self._marks(n, found.stats[n]))}:
             self.marks |= marks
             found = self._survey(names)
         names = self._useful(names, found.stats)
@@ -139,8 +139,6 @@ class _Search:
                     f"{self.tables[0].name}: every row has a missing value, so that none is left"
                 )
             self._useful(names, self.seen)
-        for name in marks:
-            self.seen[name].first_word, self.seen[name].words = first[name].first_word, 1
 
     def found(self, chosen: Sequence[str], context: Sequence[str]) -> Found:
         """The schema and what there is to tell."""
@@ -245,6 +243,12 @@ class _Search:
             lines.append(
                 f"passed over, and what samples have there: {_shown(some)}; `types` says what a "
                 f"column is, `exclude` leaves it out"
+            )
+        if self.marks:
+            some = [f"{', '.join(map(show, marks))} in {n}" for n, marks in self.marks.items()]
+            lines.append(
+                f"words among numbers, taken as missing: {_shown(some)}; "
+                f"`types` {next(iter(self.marks))}=categorical makes categories of them"
             )
         rows = rows_in_words(self.gaps.rows)
         if self.wishes.missing == "drop":

@@ -85,14 +85,9 @@ def notes_on(
             )
         if seen.first_word and seen.words < seen.count / 2:
             cell, word = seen.first_word
-            taken = "categories"
-            if column.marks:
-                words = ", ".join(map(show, column.marks))
-                taken = f"numbers, and {words} as missing; `types` {column.name}=categorical"
-                taken += " takes categories"
             lines.append(
                 f"{cell} is {show(word)} though most values there are numbers: the column is "
-                f"taken as {taken}"
+                f"taken as categories"
             )
     return lines
 
