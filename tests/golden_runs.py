@@ -15,7 +15,6 @@ from pathlib import Path
 from unittest import mock
 
 import numpy as np
-import pyarrow.csv as pa_csv
 import soundfile
 import torch
 from PIL import Image
@@ -23,6 +22,7 @@ from PIL import Image
 import audio_files
 import image_files
 from caudal.cli import main
+from caudal.data import TableWriter
 from command_line import people, shapes
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -271,7 +271,8 @@ def _people(path, rows=400, seed=0, gaps=True):
     if gaps:
         heights = [None if i % 9 == 0 else v for i, v in enumerate(made["height"].to_pylist())]
         made = made.set_column(1, "height", [heights])
-    pa_csv.write_csv(made, path)
+    with TableWriter(path) as writer:  # without quotes
+        writer.write(made)
     return path
 
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from caudal.data import as_table, container_of, like, open_data, open_rows
+from caudal.data.table.tables import open_table
 from caudal.errors import InputError
 
 COLUMNS = {"n": [1, 2, 3] * 20, "x": [0.5, 1.25, None] * 20, "s": ["a", "b", "a"] * 20}
@@ -62,14 +63,13 @@ def test_what_a_container_is():
 
 
 REFUSED = {
-    "mixed": (lambda: {"a": [1, {"b": 2}]}, r"column 'a' mixes values of types int and dict"),
+    "mixed": (
+        lambda: pd.DataFrame({"a": [1.5, "x", [1]]}),
+        r"'a' mixes values of types float and",
+    ),
     "complex": (lambda: pd.DataFrame({"z": [1j, 2.0]}), r"column 'z' holds complex numbers"),
     "complex list": (lambda: {"z": [1j, 2j]}, r"column 'z' holds complex numbers"),
     "complex array": (lambda: np.zeros((3, 2), complex), r"array holds values of type complex128"),
-    "twice": (
-        lambda: pd.DataFrame([[1, 2]], columns=["a", "a"]),
-        r"table has the column 'a' twice: rename one of them",
-    ),
     "objects": (lambda: {"a": [object()]}, r"column 'a' holds values that no table can hold"),
     "matrix": (lambda: {"a": np.zeros((3, 2))}, r"column 'a' has shape \(3, 2\): give one value"),
     "lengths": (lambda: {"a": [1, 2], "b": [1]}, r"columns of several lengths: 'a' 2, 'b' 1"),
@@ -90,6 +90,25 @@ def test_words_among_the_numbers_of_a_frame_are_taken_as_in_a_file():
     frame = pd.DataFrame({"age": ages, "v": np.arange(42) + 0.5})
     column = open_data(frame, types=["v=real"]).schema.columns[0]
     assert (column.kind, column.marks, column.missing) == ("integer", ("unknown",), True)
+
+
+def test_numbers_among_words_are_words():
+    values = [1.0, "x", None, 2, "3.50", float("nan")]
+    for data in (pd.DataFrame({"a": pd.Series(values, dtype=object)}), {"a": values}):
+        table = open_table(data)
+        assert table.table["a"].to_pylist() == ["1", "x", None, "2", "3.50", None]
+        note = "table, column 'a' mixes values of types float and str and int: they are read as"
+        assert table.notes[0].startswith(note)
+    assert open_table({"a": [1, "-", "2.5"]}).table["a"].to_pylist() == [1.0, None, 2.5]
+
+
+def test_names_may_be_there_twice_or_missing():
+    frame = pd.DataFrame([[1.5, 2, 3], [2.5, 3, 4]], columns=["x", "x", ""])
+    for data in (frame, pa.table([[1.5, 2.5], [2, 3], [3, 4]], names=["x", "x", ""])):
+        table = open_table(data)
+        assert table.table.to_pydict() == {"x": [1.5, 2.5], "x_2": [2, 3], "unnamed_2": [3, 4]}
+        assert table.headers == ("x", "x", "")
+        assert table.notes == ("table has names of columns twice: 'x' is now 'x_2'",)
 
 
 def test_an_index_that_says_something_is_told():

@@ -73,7 +73,12 @@ FILES = {
     "cut npz": ("t.npz", npz()[:-50], {}, "damaged or cut short"),
     "broken npz": ("t.npz", npz()[:200] + b"x" * 200 + npz()[400:], {}, "damaged or cut short"),
     "empty npy": ("t.npy", b"", {}, "damaged or cut short"),
-    "unknown suffix": ("t.xlsx", "x", {}, "unknown kind of file '.xlsx'; known are .csv"),
+    "unknown suffix": ("t.sav", "x", {}, "unknown kind of file '.sav'; known are .csv"),
+    "no sheet": ("t.xlsx", "x", {}, "t.xlsx cannot be read, it may be damaged or locked"),
+    "no feather": ("t.feather", GOOD, {}, "t.feather cannot be read, it may be damaged or cut"),
+    "no JSON": ("t.jsonl", '{"a": 1}\n{"a": 2\n', {}, "t.jsonl, line 2: no JSON"),
+    "cut JSON": ("t.json", '[{"a": 1},\n{"a": 2', {}, "t.json, line 2: no JSON"),
+    "no records": ("t.json", "[1, 2]", {}, "t.json holds no table: give a record such as"),
     "word": (
         "t.csv",
         "a\n1\n2\nx7\n",

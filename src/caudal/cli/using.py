@@ -78,7 +78,8 @@ class ScoreOptions(Generic[Kind]):
     data: str
     """What to score: a table with at least the run's columns; images of the run's size; audio."""
     out: str
-    """Where to: .csv, .tsv (also with .gz, .bz2, .zst), .parquet, .npy or .npz."""
+    """Where to: .csv, .tsv, .jsonl (also with .gz, .bz2, .zst), .parquet, .feather, .npy or
+    .npz."""
     kind: Kind
     draws: int | None = None
     """How often the noise is drawn for each item, and its log-probability averaged; if not given,
@@ -100,9 +101,9 @@ class SampleOptions(Generic[Kind]):
     run: Positional[str]
     """Run folder, or a model file."""
     out: str
-    """Where to: .csv, .tsv (also with .gz, .bz2, .zst), .parquet, .npy or .npz; images go to one
-    sheet (.png, .jpg, .webp), to .npy or .npz, or to a folder; a clip of sound to .wav, .flac or
-    .ogg, several to a folder, .npy or .npz."""
+    """Where to: .csv, .tsv, .jsonl (also with .gz, .bz2, .zst), .parquet, .feather, .npy or .npz;
+    images go to one sheet (.png, .jpg, .webp), to .npy or .npz, or to a folder; a clip of sound to
+    .wav, .flac or .ogg, several to a folder, .npy or .npz."""
     kind: Kind
     n: Annotated[int | None, arg(aliases=("-n",))] = None
     """How many; if not given, 1000 rows, 64 images or 1 clip, or as many as there are contexts

@@ -69,8 +69,8 @@ class _Rows:
     """Which rows and columns to learn."""
 
     data: str
-    """A built-in name (digits, moons, rings, ...), or a .csv, .tsv, .parquet, .npy or .npz file;
-    text files may be compressed."""
+    """A built-in name (digits, moons, rings, ...), or a file: .csv, .tsv and other text, .xlsx,
+    .xls, .ods, .jsonl, .json, .parquet, .feather, .npy or .npz; text may be compressed."""
     columns: tuple[str, ...] = ()
     """Columns to model, in this order; if not given all but the context, and but constants,
     identifiers and free text, which are passed over."""

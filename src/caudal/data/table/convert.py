@@ -15,9 +15,8 @@ from caudal.data.refusals import check_names
 from caudal.data.schema import Column
 from caudal.data.table.cells import read_cells, write_dates, write_numbers
 from caudal.data.table.frames import as_table
+from caudal.data.table.values import NUMBER
 from caudal.errors import InputError, NumericalError
-
-NUMBER = r"^\s*[+-]?((\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|(?i:inf(inity)?))\s*$"
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """Arrays and data frames as pyarrow Tables, and pyarrow Tables as arrays and data frames."""
 
+import datetime as dt
 from collections.abc import Mapping, Sequence
 from numbers import Real
 from pathlib import Path
@@ -11,9 +12,12 @@ import torch
 
 from caudal.data import dtypes, temporal
 from caudal.data.refusals import damage
+from caudal.data.table.values import as_text, is_filled
 from caudal.errors import InputError, one_line
 
 CONTAINERS = ("pandas", "polars", "pyarrow", "numpy", "torch")
+_SINGLE = (str, Real, np.generic, dt.date, dt.time, dt.timedelta)
+"""Types of which a column of text can hold any."""
 _REFUSALS = (pa.ArrowException, TypeError, ValueError)
 
 
@@ -30,17 +34,19 @@ def container_of(data: Any) -> str:
     return "numpy" if isinstance(data, np.ndarray) else "pyarrow"
 
 
-def as_table(data: Any, name: str = "table") -> pa.Table:
+def as_table(data: Any, name: str = "table", notes: list[str] | None = None) -> pa.Table:
     """A pyarrow Table from whatever holds columns in Python.
 
     Args:
         data: a pyarrow Table or RecordBatch, a DataFrame of pandas, polars or another library that
             narwhals knows, an array or tensor (N,) or (N, D), or a dict of columns.
         name: what errors call it.
+        notes: gets what the user should know of how it was read.
 
     Raises:
-        InputError: it is none of these, or a column has no type of its own.
+        InputError: it is none of these, or a column has values that no table can hold.
     """
+    notes = [] if notes is None else notes
     if isinstance(data, pa.Table):
         return data
     if isinstance(data, pa.RecordBatch):
@@ -50,8 +56,8 @@ def as_table(data: Any, name: str = "table") -> pa.Table:
     if isinstance(data, np.ndarray):
         return array_table(data, name)
     if isinstance(data, Mapping):
-        return _from_columns(data, name)
-    return _from_frame(data, name)
+        return _from_columns(data, name, notes)
+    return _from_frame(data, name, notes)
 
 
 def index_note(data: Any) -> str | None:
@@ -131,8 +137,8 @@ def column_array(column: pa.ChunkedArray) -> np.ndarray:
     return column.to_numpy()
 
 
-def _from_columns(data: Mapping[Any, Any], name: str) -> pa.Table:
-    columns = [_column(values, f"{name}, column '{key}'") for key, values in data.items()]
+def _from_columns(data: Mapping[Any, Any], name: str, notes: list[str]) -> pa.Table:
+    columns = [_column(values, f"{name}, column '{key}'", notes) for key, values in data.items()]
     lengths = {str(key): len(column) for key, column in zip(data, columns, strict=True)}
     if len(set(lengths.values())) > 1:
         shown = ", ".join(f"'{key}' {length}" for key, length in list(lengths.items())[:6])
@@ -140,43 +146,32 @@ def _from_columns(data: Mapping[Any, Any], name: str) -> pa.Table:
     return pa.table(columns, names=list(lengths))
 
 
-def _from_frame(data: Any, name: str) -> pa.Table:
+def _from_frame(data: Any, name: str, notes: list[str]) -> pa.Table:
+    if container_of(data) == "pandas":  # its names may be there twice
+        each = [(str(key), data.iloc[:, i]) for i, key in enumerate(data.columns)]
+        columns = [_column(values, f"{name}, column '{key}'", notes) for key, values in each]
+        return pa.table(columns, names=[key for key, _ in each])
     import narwhals
 
     try:
-        frame = narwhals.from_native(data, eager_only=True)
+        return narwhals.from_native(data, eager_only=True).to_arrow()
     except TypeError:
         raise InputError(
             f"cannot read a table from {type(data).__name__}: give a pandas, polars or pyarrow "
             f"table, an array, or a dict of columns"
         ) from None
-    except _REFUSALS as error:  # a column that is there twice
-        raise _unique(data, name, error) from None
-    try:
-        if container_of(data) == "pandas":
-            if data.columns.has_duplicates:
-                raise _unique(data, name, ValueError())
-            return pa.Table.from_pandas(data, preserve_index=False).replace_schema_metadata()
-        return frame.to_arrow()
-    except InputError:
-        raise
     except _REFUSALS as error:
-        columns = {str(key): _column(data[key], f"{name}, column '{key}'") for key in data.columns}
+        columns = {
+            str(key): _column(data[key], f"{name}, column '{key}'", notes)
+            for key in getattr(data, "columns", ())
+        }
         if not columns:
             raise InputError(f"{name} cannot be read as a table: {one_line(error, 120)}") from None
         return pa.table(columns)
 
 
-def _unique(data: Any, name: str, error: Exception) -> InputError:
-    names = [str(column) for column in getattr(data, "columns", ())]
-    twice = [column for column in names if names.count(column) > 1]
-    if twice:
-        return InputError(f"{name} has the column '{twice[0]}' twice: rename one of them")
-    return InputError(f"{name} cannot be read as a table: {one_line(error, 120)}")
-
-
-def _column(values: Any, where: str) -> pa.Array | pa.ChunkedArray:
-    """Values (N,) as a column of one type."""
+def _column(values: Any, where: str, notes: list[str]) -> pa.Array | pa.ChunkedArray:
+    """Values (N,) as a column of one type; numbers among words are words, which is noted."""
     if isinstance(values, torch.Tensor):
         values = values.detach().cpu().numpy()
     if getattr(values, "dtype", None) is not None and getattr(values.dtype, "kind", "") == "c":
@@ -184,25 +179,26 @@ def _column(values: Any, where: str) -> pa.Array | pa.ChunkedArray:
     try:
         return pa.array(values, from_pandas=hasattr(values, "iloc"))
     except _REFUSALS as error:
-        if getattr(values, "ndim", 1) == 1 and _is_mixed(values):
-            return pa.array([None if _is_gap(v) else str(v) for v in values], pa.string())
-        raise InputError(f"{where} {_trouble(values, error)}") from None
+        kinds = _kinds(values)
+        if len(kinds) < 2 or not all(issubclass(kind, _SINGLE) for kind in kinds):
+            raise InputError(f"{where} {_trouble(values, error)}") from None
+    shown = " and ".join(kind.__name__ for kind in kinds[:3])
+    notes.append(f"{where} mixes values of types {shown}: they are read as text")
+    return as_text(values)[0]
 
 
-def _is_mixed(values: Any) -> bool:
-    """Whether some values are texts and the others numbers, as the cells of a file may be."""
-    return all(isinstance(v, str | Real | np.bool_) for v in values if not _is_gap(v))
-
-
-def _is_gap(value: Any) -> bool:
-    return value is None or (isinstance(value, Real) and value != value)
+def _kinds(values: Any) -> list[type]:
+    """The types of values (N,), without that of missing ones."""
+    if getattr(values, "ndim", 1) > 1:
+        return []
+    return list(dict.fromkeys(type(value) for value in values if is_filled(value)))
 
 
 def _trouble(values: Any, error: Exception) -> str:
     """What is wrong with values that arrow does not take, and what to do."""
     if getattr(values, "ndim", 1) > 1:
         return f"has shape {tuple(values.shape)}: give one value a row"
-    kinds = list(dict.fromkeys(type(v).__name__ for v in values if v is not None))
+    kinds = [kind.__name__ for kind in _kinds(values)]
     if "complex" in kinds:
         return "holds complex numbers: give real and imaginary parts as two columns"
     if len(kinds) > 1:

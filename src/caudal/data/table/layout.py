@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from caudal.data.table.convert import NUMBER, show
+from caudal.data.table.convert import show
 from caudal.data.table.dialect import (
     DELIMITER_LINE,
     Dialect,
@@ -19,7 +19,7 @@ from caudal.data.table.dialect import (
     rows_in,
     text_suffix,
 )
-from caudal.data.table.values import MARKS, MISSING, with_point
+from caudal.data.table.values import MARKS, MISSING, NUMBER, with_point
 
 _LINES = 2000  # that are looked at
 

@@ -3,10 +3,13 @@
 import codecs
 import csv
 import io
+import json
+import math
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 from zipfile import ZIP_DEFLATED, ZipFile
 
 import numpy as np
@@ -24,6 +27,7 @@ from caudal.errors import InputError
 
 Write = Callable[[pa.Table], None]
 _TEXT = {".csv": ",", ".tsv": "\t"}
+_JSON = (".jsonl", ".ndjson")
 
 
 class TableWriter(Writer):
@@ -37,7 +41,10 @@ class TableWriter(Writer):
     """
 
     many = "rows"
-    formats = f"{' '.join(_TEXT)} (also with {' '.join(COMPRESSED)}) .parquet .npy .npz"
+    formats = (
+        f"{' '.join((*_TEXT, *_JSON))} (also with {' '.join(COMPRESSED)}) .parquet .feather "
+        f".arrow .npy .npz"
+    )
 
     def __init__(self, path: str | Path) -> None:
         super().__init__(path)
@@ -48,7 +55,9 @@ class TableWriter(Writer):
         if self.path.suffix in _OTHERS:
             return _OTHERS[self.path.suffix]
         packed = COMPRESSED.get(self.path.suffix)
-        suffix = Path(self.path.stem).suffix if packed else self.path.suffix
+        suffix = text_suffix(self.path)
+        if suffix in _JSON:
+            return partial(write_json, compression=packed)
         if suffix not in _TEXT:
             raise self._unknown()
         return partial(write_text, delimiter=_TEXT[suffix], compression=packed)
@@ -171,6 +180,42 @@ def write_parquet(path: Path) -> Iterator[Write]:
 
 
 @contextmanager
+def write_arrow(path: Path) -> Iterator[Write]:
+    """An Arrow file, which is what Feather is; a batch for each table."""
+    with ExitStack() as stack:
+        writer: Any = None
+
+        def write(table: pa.Table) -> None:
+            nonlocal writer
+            table = table.unify_dictionaries()
+            writer = writer or stack.enter_context(pa.ipc.new_file(str(path), table.schema))
+            writer.write_table(table)
+
+        yield write
+
+
+@contextmanager
+def write_json(path: Path, compression: str | None) -> Iterator[Write]:
+    """JSON lines, a record for each row; dates and times are text."""
+    with pa.output_stream(str(path), compression=compression) as stream:
+
+        def write(table: pa.Table) -> None:
+            keys = [json.dumps(name, ensure_ascii=False) for name in table.column_names]
+            for row in zip(*(column.to_pylist() for column in table.columns), strict=True):
+                cells = (f"{key}: {_json(v)}" for key, v in zip(keys, row, strict=True))
+                stream.write(f"{{{', '.join(cells)}}}\n".encode())
+
+        yield write
+
+
+def _json(value: Any) -> str:
+    """A value as JSON; an infinite number as one that is too large for a double."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return "null" if math.isnan(value) else "1e999" if value > 0 else "-1e999"
+    return json.dumps(value, ensure_ascii=False, default=str)
+
+
+@contextmanager
 def write_npy(path: Path) -> Iterator[Write]:
     """One matrix (N, D), of a type that holds all columns."""
     tables: list[pa.Table] = []
@@ -189,7 +234,13 @@ def write_npz(path: Path) -> Iterator[Write]:
                 np.lib.format.write_array(file, array, allow_pickle=False)
 
 
-_OTHERS: dict[str, Opener] = {".parquet": write_parquet, ".npy": write_npy, ".npz": write_npz}
+_OTHERS: dict[str, Opener] = {
+    ".parquet": write_parquet,
+    ".feather": write_arrow,
+    ".arrow": write_arrow,
+    ".npy": write_npy,
+    ".npz": write_npz,
+}
 
 
 def _arrays(tables: list[pa.Table]) -> dict[str, np.ndarray]:

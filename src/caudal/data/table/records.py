@@ -14,9 +14,9 @@ import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 
 from caudal.data.refusals import damage
-from caudal.data.table.convert import NUMBER
 from caudal.data.table.dialect import BLANK, format_of, split_blanks, stream_of, wrong_encoding
 from caudal.data.table.layout import Layout
+from caudal.data.table.values import NUMBER
 from caudal.errors import InputError
 
 BLOCK = 1 << 24  # bytes that are read at a time

@@ -20,14 +20,17 @@ from caudal.data.refusals import BUILT_IN, TABLES, damage, missing_file
 from caudal.data.table.dialect import COMPRESSED, SUFFIXES, Dialect, text_suffix
 from caudal.data.table.frames import as_table, index_note, is_numbered, read_array_file
 from caudal.data.table.naming import distinct
+from caudal.data.table.sheets import SHEETS, read_sheet
+from caudal.data.table.structured import ARROW, JSON, read_arrow, read_json
 from caudal.data.table.text import TextFile
 from caudal.errors import InputError
 
 AS_FOUND = Dialect()
 _TEXT_TAKES = 4  # times as much memory as there is text, while it is read
 PIECE = 1 << 16  # rows of a chunk, and of what is scored and written at a time
+_PLAIN = (".parquet", *ARROW, ".npy", ".npz", *SHEETS)
 FORMATS = (
-    f"{' '.join(SUFFIXES)} (also with {' '.join(COMPRESSED)}), .parquet, .npy, .npz, "
+    f"{' '.join((*SUFFIXES, *JSON))} (also with {' '.join(COMPRESSED)}), {', '.join(_PLAIN)}, "
     f"or a built-in name: {' '.join(TABLES)}"
 )
 
@@ -181,8 +184,9 @@ def finds_table(data: Any) -> bool:
     name = os.fspath(data)
     if name in BUILT_IN:
         return name in TABLES
-    suffixes = (*SUFFIXES, ".parquet", ".npy", ".npz")
-    return Path(name).is_file() and text_suffix(Path(name)) in suffixes
+    path = Path(name)
+    known = text_suffix(path) in (*SUFFIXES, *JSON) or path.suffix in _PLAIN
+    return known and path.is_file()
 
 
 def open_table(
@@ -208,8 +212,8 @@ def open_table(
         return _open_file(os.fspath(data), texts, dialect, memory)
     if isinstance(data, np.ndarray | torch.Tensor):
         return _of_array("array", as_table(data, "array"))
-    note = index_note(data)
-    return MemoryTable("table", as_table(data), (note,) if note else ())
+    notes = [note] if (note := index_note(data)) else []
+    return MemoryTable("table", as_table(data, notes=notes), notes)
 
 
 def _of_array(name: str, table: pa.Table) -> MemoryTable:
@@ -232,6 +236,13 @@ def _open_file(name: str, texts: Collection[str], dialect: Dialect, memory: int)
             return ConvertedTable(text)
         table = text.table()
         return MemoryTable(name, table, text.notes, text.is_bare, text)
+    if text_suffix(path) in JSON:
+        return MemoryTable(name, read_json(path, name))
+    if path.suffix in SHEETS:
+        table, found, bare = read_sheet(path, name, dialect.na)
+        return MemoryTable(name, table, found, bare)
+    if path.suffix in ARROW:
+        return MemoryTable(name, read_arrow(path, name))
     if path.suffix == ".parquet":
         return ParquetTable(path)
     if path.suffix in (".npy", ".npz"):

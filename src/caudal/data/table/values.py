@@ -3,12 +3,12 @@
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from caudal.data.table.convert import NUMBER
-
+NUMBER = r"^\s*[+-]?((\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|(?i:inf(inity)?))\s*$"
 MISSING = (
     *("", "NA", "N/A", "n/a", "<NA>", "#N/A", "#NA", "#N/A N/A", "NaN", "nan", "-nan", "-NaN"),
     *("NaT", "null", "NULL", "Null", "<null>", "None", "?", "\\N", "1.#QNAN", "-1.#IND"),
@@ -21,6 +21,7 @@ MARKS = (
     *("missing", "Missing", "MISSING", "unknown", "Unknown", "UNKNOWN", "not available"),
 )
 """Marks that are missing values only where all other values are numbers, dates or times."""
+_EXACT = float(1 << 53)  # beyond it a double is no whole number for certain
 _ZERO_PADDED = r"^[+-]?0\d"
 _WHOLE = r"^-?\d+$"
 _COMMA = r"^[+-]?(([1-9]\d{0,2}(\.\d{3})+|\d+)(,\d*)?|,\d+)([eE][+-]?\d+)?$"
@@ -108,6 +109,36 @@ class Seen:
         column = pc.utf8_trim_whitespace(column)
         marks = pa.array(("", *self.na) if self.na else MISSING)
         return pc.if_else(pc.is_in(column, value_set=marks), pa.scalar(None, pa.string()), column)
+
+
+def is_filled(value: Any) -> bool:
+    """Whether a cell has a value."""
+    return value is not None and value != "" and value == value
+
+
+def word(value: Any) -> str:
+    """A cell as text; a whole number has no decimals."""
+    if not is_filled(value):
+        return ""
+    if isinstance(value, float) and value == int(value) and abs(value) < _EXACT:
+        return str(int(value))
+    return str(value)
+
+
+def as_text(values: Iterable[Any], na: tuple[str, ...] = ()) -> tuple[pa.ChunkedArray, Seen]:
+    """Values of any types (N,) as a column that is read as those of a text file are.
+
+    Args:
+        values: texts, numbers, dates, None and the like.
+        na: marks of missing values, in place of the usual ones.
+
+    Returns:
+        The column, and what was seen of it.
+    """
+    column = pa.chunked_array([pa.array([word(value) for value in values], pa.string())])
+    seen = Seen(na=na)
+    seen.add(column)
+    return seen.convert(column), seen
 
 
 def note_on_marks(name: str, columns: Iterable[tuple[str, Seen]]) -> list[str]:
