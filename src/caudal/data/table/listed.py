@@ -15,7 +15,7 @@ from caudal.names import near
 COLUMNS_FILE = "columns.yaml"
 EXCLUDED = "excluded"
 _GAPS = {"modelled": "model", "dropped": "drop"}
-_FIELDS = tuple(f.name for f in fields(Declared))
+_FIELDS = {f.name: f.default for f in fields(Declared)}
 _HEAD = """\
 # What caudal took each column for. Edit it, and give it back as `types_from`.
 # kind: {kinds},
@@ -51,7 +51,7 @@ def write_columns(
     seen = {s.name: s for s in summary}
     entries: dict[str, dict[str, Any]] = {}
     for column in (*schema.columns, *schema.context):
-        entry = {n: v for n in _FIELDS if (v := getattr(column, n)) is not None}
+        entry = {n: v for n, usual in _FIELDS.items() if (v := getattr(column, n)) != usual}
         if column.categories is not None:
             entry = {"kind": "categorical"}
         entry |= {"marks": list(column.marks)} if column.marks else {}
