@@ -69,8 +69,8 @@ class ScoreOptions(Generic[Kind]):
     missing in a column in which the run has learned no gaps; images and clips are named, with
     bits_per_dim or bits_per_sample beside. Where values in steps or gaps are filled with noise, or
     a log-det is estimated, log_prob is the mean of several draws, and a column log_prob_se has its
-    standard error. The noise belongs to the values of an item and --seed: the score does not depend on the
-    other items, and equal items have equal scores.
+    standard error. The noise belongs to the values of an item and --seed: the score does not
+    depend on the other items, and equal items have equal scores.
     """
 
     run: Positional[str]
