@@ -1,7 +1,7 @@
 """Columns of numbers in figures: data beside samples, and a word where the two differ."""
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -21,7 +21,8 @@ _MEAN, _DEVIATION, _ZEROS = 0.1, 0.25, 0.05
 _CHANCE = 3.0  # standard errors
 
 
-class Figures(NamedTuple):
+@dataclass(frozen=True)
+class Figures:
     """What the values of a column come to, missing ones aside; `count` is how many there are."""
 
     count: int
@@ -37,7 +38,7 @@ class Figures(NamedTuple):
         """The figures of values (N,), NaN where missing."""
         values = values[~np.isnan(values)]
         if not len(values):
-            return cls(0, *[np.nan] * 5, 0)
+            return cls(0, np.nan, np.nan, np.nan, np.nan, np.nan, 0)
         ends = float(values.min()), float(values.max())
         zeros, distinct = float((values == 0).mean()), len(np.unique(values))
         return cls(len(values), float(values.mean()), float(values.std()), *ends, zeros, distinct)
