@@ -281,3 +281,21 @@ def test_few_rows_are_scored_beside_their_gaussian_and_copula(monkeypatch):
     assert (row.gain == 0) == (row.best_step == 0)
     assert row.gaussian > -10
     assert "| iris | 40 | 4 | 0 |" in small_tables.report([row], {})
+
+
+def test_real_tables_tell_how_far_each_came(monkeypatch, tmp_path, capsys):
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    import real_tables
+
+    rows = [f"{i},n{i},{i % 7}.5" for i in range(40)]
+    (tmp_path / "good.csv").write_text("\n".join(["id,name,v", *rows]), encoding="utf-8")
+    (tmp_path / "names.csv").write_text("\n".join(["name", *"abcdefghij"]), encoding="utf-8")
+    monkeypatch.setitem(real_tables.QUICK, "steps", 1)
+    monkeypatch.setattr(sys, "argv", ["real_tables.py", "--folder", str(tmp_path)])
+    real_tables.main()
+    good, names, share = capsys.readouterr().out.splitlines()
+    assert good.startswith("good.csv")
+    assert good.endswith("ok")
+    assert "train: " in names
+    assert "leaves no column to model" in names
+    assert share == "1 of 2 tables, 50%"

@@ -149,6 +149,7 @@ FILES = {
     ),
     "nested": ("t.parquet", NESTED, {"strict": True}, "column 'l' holds list.*leave it out"),
     "few rows": ("t.csv", "a\n1\n2\n", {}, "too few rows, 2, which leaves none for"),
+    "few more": ("t.csv", "a\n1\n2\n4\n6\n9\n", {}, "too few rows, 5, to learn anything from"),
     "unknown column": ("t.csv", GOOD, {"columns": ["c"]}, "`columns` c: .* no such column; there"),
     "unknown context": ("t.csv", GOOD, {"context": ["c"]}, "`context` c: "),
     "named twice": ("t.csv", GOOD, {"columns": ["a", "a"]}, "`columns`: 'a' is named twice"),

@@ -66,11 +66,12 @@ class ScoreOptions(Generic[Kind]):
 
     The column log_prob is in nats, in the units of the data; -inf where an item lies outside of
     what the data can hold. A table keeps all its columns, text its lines as they stand, and the
-    score is empty where a run with --missing drop meets a missing value; images and clips are
-    named, with bits_per_dim or bits_per_sample beside. Where values in steps or gaps are filled
-    with noise, or a log-det is estimated, log_prob is the mean of several draws, and a column
-    log_prob_se has its standard error. The noise belongs to the values of an item and --seed: the
-    score does not depend on the other items, and equal items have equal scores.
+    score is empty where a value is missing in a column in which the run has learned no gaps;
+    images and clips are named, with bits_per_dim or bits_per_sample beside. Where values in steps
+    or gaps are filled with noise, or a log-det is estimated, log_prob is the mean of several
+    draws, and a column log_prob_se has its standard error. The noise belongs to the values of an
+    item and --seed: the score does not depend on the other items, and equal items have equal
+    scores.
     """
 
     run: Positional[str]

@@ -23,7 +23,7 @@ MIXED = 0.2  # share of words among numbers up to which they stand for missing n
 _ENOUGH_NUMBERS = 10  # different ones, so that they are no codes
 _ENOUGH_ROWS = 20  # that count from 0 or 1 by chance in no table
 _FEW_LEVELS = 10  # categories that even a few rows may have
-_INDEX = re.compile(r"(unnamed\W*\d*(_level_\d+)?|__index_level_\d+__|)", re.IGNORECASE)
+_INDEX = re.compile(r"(unnamed[\W_]*\d*(_level_\d+)?|__index_level_\d+__|)", re.IGNORECASE)
 _IDENTIFIER = re.compile(r"(?:.*[\W_])?(?:id|uid|uuid|guid|index|key)|.*[a-z](?:Id|ID)|ID|Id")
 
 

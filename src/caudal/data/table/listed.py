@@ -15,7 +15,7 @@ from caudal.names import near
 COLUMNS_FILE = "columns.yaml"
 EXCLUDED = "excluded"
 _GAPS = {"modelled": "model", "dropped": "drop"}
-_FIELDS = tuple(f.name for f in fields(Declared))
+_FIELDS = {f.name: f.default for f in fields(Declared)}
 _HEAD = """\
 # What caudal took each column for. Edit it, and give it back as `types_from`.
 # kind: {kinds},

@@ -22,6 +22,8 @@ from caudal.data.table.schema import TableSchema
 from caudal.data.table.tables import AS_FOUND, PIECE, Tables, find_built_in, open_table
 from caudal.errors import InputError
 
+LEAST_ROWS = 8
+
 
 def open_data(
     data: Any,
@@ -94,6 +96,11 @@ def open_data(
         schema, summary, more, drops = find_schema(tables, wishes, find_built_in(data))
         notes += more
     sources = Loader(schema, drops, memory, seed).load(main, others, fractions)
+    if not known and (rows := sum(s.n_rows for s in sources)) < LEAST_ROWS:
+        raise InputError(
+            f"{main.name} has too few rows, {rows}, to learn anything from: give at least "
+            f"{LEAST_ROWS}"
+        )
     left_out = sum(t.n_rows for t in tables) - sum(s.n_rows for s in sources)
     if known and left_out:
         notes.append(f"dropped {rows_in_words(left_out)} with missing values")

@@ -35,6 +35,7 @@ from caudal.report.table.comparison import (
     draw_marginals,
     spikes,
 )
+from caudal.report.table.figures import numbers_section
 
 PREVIEW = 6  # rows of each side
 MOST_COLUMNS = 12  # of such rows
@@ -51,7 +52,8 @@ class TableTeller(Teller):
     def tell(self, story: Story) -> Contents:
         comparison = compare(story.flow, story.dataset, rows=self.rows)
         drawn = render(_figures(story, comparison))
-        sections = [*_samples(comparison), *picture_sections(drawn), _columns(story, comparison)]
+        sections = [*_samples(comparison), *picture_sections(drawn)]
+        sections += [*numbers_section(comparison), _columns(story, comparison)]
         schema = story.dataset.schema
         what = count(len(schema.columns), "column", "columns")
         if schema.context:
@@ -178,6 +180,9 @@ def _columns(story: Story, comparison: Comparison) -> Section:
         f"Kolmogorov-Smirnov distance (KS; up to {chance:.3f} can be chance), for categories "
         f"total variation (TV). Missing shares: data | samples."
     )
+    if passed := story.dataset.schema.passed_over:
+        shown = "; ".join(f"{p.name} {p.why}" for p in passed)
+        caption += f" Not modelled, as they are of no use: {shown}."
     head = ["column", "distance", "", "kind", "support", "step", "missing", "", "values"]
     rows = [_column(story, comparison, distance) for distance in distances(comparison)]
     # What no column has, such as the values seen by a student, who saw none, is left out.
