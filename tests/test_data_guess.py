@@ -46,6 +46,17 @@ def test_guess(name):
     assert not column.missing
 
 
+def test_ten_thousand_words_are_categories_and_the_frequent_ones_come_first():
+    words = np.char.add("w", (RNG.zipf(1.3, 40_000) % 5000).astype(str))
+    found = open_data(pa.table({"word": words, "v": RNG.standard_normal(40_000)}))
+    (word, _) = found.schema.columns
+    different, counts = np.unique(words, return_counts=True)
+    assert 1000 < len(different) == len(word.categories)
+    assert word.categories[0] == different[counts.argmax()]
+    with pytest.raises(InputError, match="looks like an identifier"):
+        open_data(pa.table({"word": np.append(different, different[:9])}))
+
+
 def test_missing_numbers_are_marked_and_missing_words_are_a_category():
     table = pa.table({"v": [1.5, None, 2.75, 0.125] * 20, "s": ["b", None, "a", "b"] * 20})
     number, word = open_data(table, missing="model").schema.columns

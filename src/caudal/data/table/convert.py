@@ -258,12 +258,24 @@ def decode_column(column: Column, values: np.ndarray) -> pa.Array:
     if column.format is not None:
         return dtypes.restore(write_numbers(values, column.format, gaps), dtype)
     if column.categories is not None:
+        codes = values.astype(np.int64)
+        if pat.is_dictionary(dtype):
+            return _coded(column.categories, codes, dtype)
         levels = pa.array(column.categories, dtypes.value_type(dtype))
-        chosen = levels.take(pa.array(values.astype(np.int64)))
+        chosen = levels.take(pa.array(codes))
         if not pat.is_decimal(dtype):
             return dtypes.restore(chosen, dtype)
         values, gaps = chosen.to_numpy(zero_copy_only=False), chosen.is_null().to_numpy(False)
     return _to_type(values, dtype, gaps)
+
+
+def _coded(categories: Sequence[Any], codes: np.ndarray, dtype: pa.DictionaryType) -> pa.Array:
+    """Codes (N,) as categories of a type that lists them, in their order; missing ones are null."""
+    levels = pa.array([c for c in categories if c is not None], dtypes.value_type(dtype))
+    indices = pa.array(codes, mask=codes >= len(levels)).cast(dtype.index_type)
+    return pa.DictionaryArray.from_arrays(
+        indices, levels.cast(dtype.value_type), ordered=dtype.ordered
+    )
 
 
 def _few_digits(values: np.ndarray) -> np.ndarray:

@@ -22,6 +22,9 @@ from caudal.data.temporal import is_modelled
 from caudal.errors import InputError
 
 IDENTIFIER_ROWS = 50
+SURE = 1000  # so many categories need rows in proportion
+ROWS_EACH = 2
+ALPHABETICAL = 100  # more categories are ordered by how often they occur
 
 
 def make_column(
@@ -119,17 +122,27 @@ def _categorical(
     name: str, dtype: pa.DataType, stats: Stats, gaps: bool, declared: Declared | None
 ) -> Column:
     levels = stats.levels
-    if levels is None or (
-        stats.all_different and stats.count > IDENTIFIER_ROWS and declared is None
-    ):
+    if levels is None or (declared is None and _looks_like_an_identifier(stats)):
         raise _too_many(name, stats)
     if len(levels) + gaps == 1:
         only = show(next(iter(levels)))
         raise InputError(
             f"{stats.file}, column '{name}' is constant ({only} in every row): {leave_out(name)}"
         )
-    values = (*_in_type(sorted(levels), dtype), *((None,) if gaps else ()))
+    order = sorted(levels)
+    if stats.order:  # that of the user's own type
+        order.sort(key=stats.order.index)
+    elif len(order) > ALPHABETICAL:  # then the distribution of their codes is smooth
+        order.sort(key=levels.__getitem__, reverse=True)
+    values = (*_in_type(order, dtype), *((None,) if gaps else ()))
     return Column.of_categories(name, values, str(dtype))
+
+
+def _looks_like_an_identifier(stats: Stats) -> bool:
+    """Whether hardly any text occurs twice."""
+    levels = len(stats.levels or ())
+    few = levels > SURE and stats.count < ROWS_EACH * levels
+    return few or (stats.all_different and stats.count > IDENTIFIER_ROWS)
 
 
 def _too_many(name: str, stats: Stats) -> InputError:
@@ -143,7 +156,7 @@ def _too_many(name: str, stats: Stats) -> InputError:
     example = f" (such as {show(stats.first_word[1])})" if stats.first_word else ""
     return InputError(
         f"{stats.file}, column '{name}' has {many} different values{example} and looks like an "
-        f"identifier or a date: turn it into numbers, or {leave_out(name)}"
+        f"identifier: turn it into numbers, or {leave_out(name)}"
     )
 
 

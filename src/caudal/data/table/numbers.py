@@ -13,6 +13,7 @@ from caudal.errors import InputError
 
 SKEWED = 2.0
 TIED, REPEATED = 0.5, 0.9  # share of the values that repeat another one
+LISTED = 1000  # different numbers that may be categories
 CODES, OFTEN = 20, 5  # so few different values, the outermost of them seen so often
 ATOM, END_ATOM = 0.05, 0.01  # share of the rows at one value, and at the lowest or the highest
 ATOMS = 8  # at most
@@ -75,7 +76,8 @@ def _are_few(stats: Stats) -> bool:
     """Whether numbers without a lattice are so few, or repeat so much, that all are categories."""
     levels = stats.levels
     return levels is not None and (
-        stats.ties > REPEATED or (len(levels) <= CODES and stats.count > OFTEN * len(levels))
+        (stats.ties > REPEATED and len(levels) <= LISTED)
+        or (len(levels) <= CODES and stats.count > OFTEN * len(levels))
     )
 
 

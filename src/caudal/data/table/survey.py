@@ -39,6 +39,7 @@ class Stats:
     odd: int = 0  # texts that are not in the form of their column
     first_odd: tuple[str, str] | None = None  # place and value of the first of them
     first_gap: tuple[str, int] | None = None  # file and row of the first missing value
+    order: list[Any] = field(default_factory=list)  # of categories whose type has one
     levels: dict[Any, int] | None = field(default_factory=dict)  # None: too many
     low: float = float("inf")
     high: float = float("-inf")
@@ -249,6 +250,7 @@ def _add(
         if is_numeric(column.type, declared.get(name)):
             _add_numbers(stats, column, name, declared.get(name), here)
         else:
+            _add_order(stats, column)
             _add_texts(stats, dtypes.plain(column), name, here)
 
 
@@ -266,6 +268,14 @@ def _add_numbers(
             )
     rows = place.first_row + np.asarray(place.rows)
     stats.add_numbers(values, rows, float(np.finfo(dtypes.float_type(column.type)).eps))
+
+
+def _add_order(stats: Stats, column: pa.ChunkedArray) -> None:
+    """Takes in the order of the categories, where their type has one."""
+    if pa.types.is_dictionary(column.type) and column.type.ordered:
+        for chunk in column.chunks:
+            known = set(stats.order)
+            stats.order += [v for v in chunk.dictionary.to_pylist() if v not in known]
 
 
 def _add_texts(stats: Stats, values: pa.ChunkedArray, name: str, place: Place) -> None:
