@@ -72,7 +72,7 @@ class TableOptions:
     """Columns to condition on."""
     types: tuple[str, ...] = ()
     """What columns are, where the guess is wrong: age=integer[0,120] ratio=interval[0,1]
-    grade=real:0.1 city=categorical price=positive."""
+    grade=real:0.1 city=categorical price=positive amount=positive@0 day=datetime:%d/%m/%Y."""
     missing: Literal["refuse", "drop", "model"] = "refuse"
     """What to do about missing values: refuse them, drop their rows, or model them."""
     valid: str | None = None

@@ -37,6 +37,7 @@ def smallest(dtype: pa.DataType) -> float:
 
 
 def to_type(values: np.ndarray, dtype: pa.DataType, gaps: np.ndarray) -> pa.Array:
+    """Numbers (N,) as an array of a type, null where `gaps` says so."""
     plain = dtypes.value_type(dtype)
     if pat.is_integer(plain):
         return dtypes.restore(pa.array(_to_integers(values, plain), mask=gaps), dtype)
