@@ -69,9 +69,14 @@ class Stats:
         return self.lattice.of(MAX_LEVELS if self.levels is None else len(self.levels))
 
     @property
+    def rounded(self) -> np.ndarray:
+        """The sampled values, rounded to the decimals that all have, if any."""
+        return self.sample if self.decimals is None else np.round(self.sample, self.decimals)
+
+    @property
     def ties(self) -> float:
         """Share of the sampled values that repeat another one."""
-        return 1.0 - len(np.unique(self.sample)) / max(len(self.sample), 1)
+        return 1.0 - len(np.unique(self.rounded)) / max(len(self.sample), 1)
 
     @property
     def all_different(self) -> bool:
