@@ -28,6 +28,11 @@ def test_a_format_is_found_and_written_back(form):
     assert write(parse(texts, form), form).equals(texts)
 
 
+def test_numbers_from_10_on_are_written_as_those_beside_them():
+    assert find_format(pa.array(["11/6/2018", "12/20/2018"]))[0] == "%-m/%-d/%Y"
+    assert find_format(pa.array(["11/20/2018", "12/21/2018"]))[0] == "%m/%d/%Y"
+
+
 @pytest.mark.parametrize(
     "texts", [["192.168.1.1"], ["1-2", "3-4"], ["12 kg"], ["A-1"], ["1.5"], ["555-1234"], ["2024"]]
 )

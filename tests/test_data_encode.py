@@ -1,9 +1,11 @@
 """Rows that do not fit the schema are refused with their row, column and value."""
 
+import pandas as pd
+import polars as pl
 import pyarrow as pa
 import pytest
 
-from caudal.data import Column, TableSchema
+from caudal.data import Column, TableSchema, open_data
 from caudal.errors import InputError
 
 REFUSED = {
@@ -47,3 +49,23 @@ def test_encode_refuses_a_column_that_is_there_twice():
     table = pa.table([pa.array([1.0]), pa.array([2.0])], names=["v", "v"])
     with pytest.raises(InputError, match="the column 'v' twice"):
         TableSchema((Column("v", "real"),)).encode(table)
+
+
+@pytest.mark.parametrize("gap", [[], [None]])
+def test_ordered_categories_keep_their_order_both_ways(gap):
+    sizes = pd.CategoricalDtype(["small", "medium", "large"], ordered=True)
+    values = pd.Series(["large", "small", "medium", *gap] * 40, dtype=sizes)
+    schema = open_data(pd.DataFrame({"size": values}), missing="model").schema
+    assert schema.columns[0].categories == ("small", "medium", "large", *gap)
+    x, _ = schema.encode(pd.DataFrame({"size": values}))
+    back = schema.decode(x)["size"].to_pandas()
+    assert back.dtype.ordered
+    assert list(back.dtype.categories) == ["small", "medium", "large"]
+    assert back.astype(object).equals(values.astype(object))
+
+
+def test_an_enum_of_polars_keeps_its_order():
+    values = pl.Series(["b", "a", "c"] * 40, dtype=pl.Enum(["c", "b", "a"]))
+    schema = open_data(pl.DataFrame({"v": values})).schema
+    x, _ = schema.encode(pl.DataFrame({"v": values}))
+    assert schema.decode(x)["v"].to_pylist() == values.to_list()

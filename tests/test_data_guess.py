@@ -34,6 +34,7 @@ GUESSES = {
     "rounded float32": (np.round(NORMAL, 1).astype("f"), ("real", None, None, 0.1)),
     "rounded and skewed": (np.round(0.2 + np.exp(2 * NORMAL), 1), ("positive", 0.0, None, 0.1)),
     "rounded without ties": (np.round(1e4 * NORMAL, 2), ("real", None, None, None)),
+    "differences": (RNG.integers(0, 400, N) / 100 - 2.01, ("real", None, None, 0.01)),
     "coarse float32": ((1e5 + NORMAL).astype("f"), ("real", None, None, None)),
 }
 
@@ -44,6 +45,17 @@ def test_guess(name):
     column = open_data(pa.table({"v": values})).schema.columns[0]
     assert (column.kind, column.low, column.high, column.step) == expected
     assert not column.missing
+
+
+def test_ten_thousand_words_are_categories_and_the_frequent_ones_come_first():
+    words = np.char.add("w", (RNG.zipf(1.3, 40_000) % 5000).astype(str))
+    found = open_data(pa.table({"word": words, "v": RNG.standard_normal(40_000)}))
+    (word, _) = found.schema.columns
+    different, counts = np.unique(words, return_counts=True)
+    assert 1000 < len(different) == len(word.categories)
+    assert word.categories[0] == different[counts.argmax()]
+    with pytest.raises(InputError, match="looks like an identifier"):
+        open_data(pa.table({"word": np.append(different, different[:9])}))
 
 
 def test_missing_numbers_are_marked_and_missing_words_are_a_category():
@@ -133,6 +145,7 @@ def heaped(n=2000):
         "unknown": np.where(some < 0.08, 99.0, 20 + rest),
         "shares": np.where(some < 0.2, 0.0, np.where(some > 0.8, 1.0, some)),
         "smooth": rest,
+        "cents": np.round(np.where(some < 0.2, 20.0, 900 * rest), 2),
     }
 
 
@@ -144,6 +157,7 @@ def test_values_with_a_probability_of_their_own_are_atoms():
         "unknown": (99.0,),
         "shares": (0.0, 1.0),
         "smooth": (),
+        "cents": (),  # a value in steps has a probability already
     }
     ends = {name: (c.kind, c.low, c.high) for name, c in columns.items()}
     assert ends["zeros"] == ("real", 0.0, None)

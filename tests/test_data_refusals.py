@@ -119,9 +119,9 @@ FILES = {
     ),
     "many words": (
         "t.csv",
-        "id\n" + "".join(f"k{i % 1100}\n" for i in range(3000)),
+        "id\n" + "".join(f"k{i % 1100}\n" for i in range(2000)),
         {"strict": True},
-        "column 'id' has more than 1000 different values",
+        "column 'id' has 1100 different values .* looks like an identifier",
     ),
     "no name": (
         "t.csv",

@@ -117,3 +117,15 @@ def test_embedding_standardises_numbers_and_one_hots_codes():
     assert features.shape == (3, 4)
     torch.testing.assert_close(features[:, 0].mean(), torch.tensor(0.0))
     assert torch.equal(features[:, 1:], torch.eye(3)[[0, 2, 1]])
+
+
+def test_embedding_learns_a_few_features_of_many_categories():
+    embedding = ColumnEmbedding([0, 5000])
+    rows = torch.tensor([[1.0, 4999], [2.0, 3], [4.0, 3]])
+    features = embedding(rows)
+    assert features.shape == (3, embedding.n_features) == (3, 17)
+    assert torch.equal(features[1, 1:], features[2, 1:])
+    features.sum().backward()
+    assert embedding.tables["1"].weight.grad.count_nonzero() == 2 * 16
+    frames = embedding(rows[:, :, None].expand(3, 2, 4))
+    assert torch.equal(frames[:, :, 2], features)

@@ -12,7 +12,7 @@ from caudal.data.table import dates
 from caudal.errors import InputError
 
 KINDS = ("real", "positive", "interval", "integer", "datetime", "categorical")
-MAX_LEVELS = 1000  # more different values than this are not categories
+MAX_LEVELS = 20_000  # more different values than this are not categories
 _SCHEMAS: "dict[str, type[Schema]]" = {}
 
 

@@ -80,7 +80,7 @@ class _Rows:
     """Columns to leave out, of samples as well."""
     types: tuple[str, ...] = ()
     """What columns are, where the guess is wrong: age=integer[0,120] ratio=interval[0,1]
-    grade=real:0.1 city=categorical price=positive."""
+    grade=real:0.1 city=categorical price=positive amount=positive@0 day=datetime:%d/%m/%Y."""
     types_from: str | None = None
     """A file that says what columns are: the columns.yaml of a run, as it is or edited."""
     missing: Literal["auto", "refuse", "drop", "model"] = "auto"

@@ -9,6 +9,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 _LONGEST_HOLD = 16
+_ONE_HOT, _LEARNED = 1000, 16  # categories up to which features are one-hot; features beyond
 
 
 class Embedding(nn.Module, ABC):
@@ -28,8 +29,9 @@ class Embedding(nn.Module, ABC):
 class ColumnEmbedding(Embedding):
     """Columns (B, C), or (B, C, F) of frames, to features (B, n_features) or (B, n_features, F).
 
-    `levels[i]` is the number of categories of column i, whose codes become one-hot; 0 means a
-    number, standardised with the `mean` and `std` that `observe` has measured.
+    `levels[i]` is the number of categories of column i, whose codes become one-hot, or, if there
+    are more than 1000, rows of a table of 16 learned features; 0 means a number, standardised with
+    the `mean` and `std` that `observe` has measured.
     """
 
     mean: Tensor
@@ -38,7 +40,9 @@ class ColumnEmbedding(Embedding):
     def __init__(self, levels: Sequence[int]) -> None:
         super().__init__()
         self.levels = tuple(levels)
-        self.n_features = sum(max(n, 1) for n in levels)
+        many = {str(i): n for i, n in enumerate(levels) if n > _ONE_HOT}
+        self.tables = nn.ModuleDict({i: nn.Embedding(n, _LEARNED) for i, n in many.items()})
+        self.n_features = sum(_LEARNED if n > _ONE_HOT else max(n, 1) for n in levels)
         self.register_buffer("mean", torch.zeros(len(levels)))
         self.register_buffer("std", torch.ones(len(levels)))
 
@@ -52,7 +56,9 @@ class ColumnEmbedding(Embedding):
         for i, levels in enumerate(self.levels):
             if levels:
                 codes = context[:, i].long().clamp(0, levels - 1)
-                features.append(F.one_hot(codes, levels).movedim(-1, 1).to(context.dtype))
+                learned = str(i) in self.tables
+                rows = self.tables[str(i)](codes) if learned else F.one_hot(codes, levels)
+                features.append(rows.movedim(-1, 1).to(context.dtype))
             else:
                 features.append(standard[:, i : i + 1])
         return torch.cat(features, 1)

@@ -10,9 +10,11 @@ from torch import Tensor
 
 from caudal.data.files.folder import find_metadata
 from caudal.data.files.lots import FileKind, Listing, Lot, natural, typed
-from caudal.data.schema import MAX_LEVELS, Column
+from caudal.data.schema import Column
 from caudal.errors import InputError
 from caudal.names import near
+
+MOST_LEVELS = 1000
 
 
 @dataclass(frozen=True)
@@ -166,9 +168,9 @@ def make_column(name: str, values: Sequence[Any], kind: FileKind) -> Column:
     is_plain = kind.plain and name == kind.label
     if all(isinstance(value, float) for value in levels) and not is_plain:
         return Column(name, "real")
-    if len(levels) > MAX_LEVELS:
+    if len(levels) > MOST_LEVELS:
         raise InputError(
-            f"`context` {name}: it has {len(levels)} different values, at most {MAX_LEVELS} can "
+            f"`context` {name}: it has {len(levels)} different values, at most {MOST_LEVELS} can "
             f"be conditioned on"
         )
     if all(isinstance(value, int) for value in levels):

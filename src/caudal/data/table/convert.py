@@ -15,6 +15,7 @@ from caudal.data.refusals import check_names
 from caudal.data.schema import Column
 from caudal.data.table.cells import read_cells, write_dates, write_numbers
 from caudal.data.table.frames import as_table
+from caudal.data.table.typed import coded, few_digits, smallest, to_type
 from caudal.data.table.values import NUMBER
 from caudal.errors import InputError, NumericalError
 
@@ -267,7 +268,7 @@ def decode_column(column: Column, values: np.ndarray) -> pa.Array:
     dtype = dtypes.parse(column.dtype)
     values = np.where(gaps, column.origin, values)
     if pat.is_floating(dtypes.value_type(dtype)) or column.holds_text:
-        values = _few_digits(values)
+        values = few_digits(values)
     values = into_support(column, values)
     if column.unit is not None:
         us = temporal.from_units(values + column.offset, column.unit)
@@ -279,21 +280,16 @@ def decode_column(column: Column, values: np.ndarray) -> pa.Array:
     if column.format is not None:
         return dtypes.restore(write_numbers(values, column.format, gaps), dtype)
     if column.categories is not None:
+        codes = values.astype(np.int64)
+        if pat.is_dictionary(dtype):
+            return coded(column.categories, codes, dtype)
         levels = pa.array(column.categories, dtypes.value_type(dtype))
-        chosen = levels.take(pa.array(values.astype(np.int64)))
+        chosen = levels.take(pa.array(codes))
         if not pat.is_decimal(dtype):
             return dtypes.restore(chosen, dtype)
         values, gaps = chosen.to_numpy(zero_copy_only=False), chosen.is_null().to_numpy(False)
-    made = _to_type(values, dtype, gaps)
+    made = to_type(values, dtype, gaps)
     return pc.fill_null(made, column.marks[0]) if column.marks else made
-
-
-def _few_digits(values: np.ndarray) -> np.ndarray:
-    """Values that are float32 become the float64 of fewest digits: 0.1, not 0.10000000149."""
-    single = values.astype(np.float32)
-    shortest = pa.array(single).cast(pa.string()).cast(pa.float64()).to_numpy()
-    # Large whole numbers keep all of their digits, of which float32 prints too few.
-    return np.where((single == values) & (np.abs(values) < 2**24), shortest, values)
 
 
 def into_support(column: Column, values: np.ndarray) -> np.ndarray:
@@ -303,7 +299,7 @@ def into_support(column: Column, values: np.ndarray) -> np.ndarray:
         points = column.origin + np.round((values - column.origin) / column.step) * column.step
         values = np.round(points, 10)  # 3 * 0.1 is 0.3, not 0.30000000000000004
     elif column.kind == "positive":
-        low = _smallest(dtypes.parse(column.dtype))
+        low = smallest(dtypes.parse(column.dtype))
     elif pat.is_integer(dtypes.parse(column.dtype)):
         values = np.round(values + column.offset) - column.offset
         low = None if low is None else float(np.ceil(low))
@@ -313,38 +309,3 @@ def into_support(column: Column, values: np.ndarray) -> np.ndarray:
     for atom in column.atoms:  # in full: rows are 32 bits
         values = np.where(np.isclose(given, atom, rtol=1e-6, atol=0), atom, values)
     return values
-
-
-def _smallest(dtype: pa.DataType) -> float:
-    """The smallest number above 0 that both the type and float32 can hold."""
-    if pat.is_integer(dtype):
-        return 1.0
-    if pat.is_decimal(dtype):
-        return 10.0**-dtype.scale
-    return max(float(np.finfo(dtypes.float_type(dtype)).tiny), float(np.finfo(np.float32).tiny))
-
-
-def _to_type(values: np.ndarray, dtype: pa.DataType, gaps: np.ndarray) -> pa.Array:
-    plain = dtypes.value_type(dtype)
-    if pat.is_integer(plain):
-        return dtypes.restore(pa.array(_to_integers(values, plain), mask=gaps), dtype)
-    if pat.is_boolean(plain):
-        return dtypes.restore(pa.array(np.round(values) > 0, mask=gaps), dtype)
-    if dtypes.is_text(plain):  # a text column declared numeric: shortest digits that round-trip
-        return dtypes.restore(pa.array([f"{v:.10g}" for v in values], mask=gaps), dtype)
-    if pat.is_decimal(dtype):
-        most = 10.0 ** (dtype.precision - dtype.scale)
-        most = min(most - 10.0**-dtype.scale, float(np.nextafter(most, 0.0)))
-        values = np.clip(values, -most, most)
-        texts = [f"{v:.{max(dtype.scale, 0)}f}" for v in values]
-        return pa.array(texts, mask=gaps).cast(dtype)
-    most = float(np.finfo(dtypes.float_type(dtype)).max)
-    return dtypes.restore(pa.array(np.clip(values, -most, most), mask=gaps), dtype)
-
-
-def _to_integers(values: np.ndarray, dtype: pa.DataType) -> np.ndarray:
-    info = np.iinfo(dtype.to_pandas_dtype())
-    # float(2**63 - 1) rounds up to 2**63, which does not fit: step one float back.
-    high = float(info.max)
-    high = np.nextafter(high, 0.0) if int(high) > info.max else high
-    return np.clip(np.round(values), float(info.min), high).astype(info.dtype)

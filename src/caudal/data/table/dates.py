@@ -103,8 +103,10 @@ def _exact(values: pa.Array, form: str) -> str:
     """The format with what all values show: no leading zeros, so many decimals, a zone."""
     fields = pc.extract_regex(values, _regex(form)).drop_null()
     seen = {name: fields.field(i) for i, name in enumerate(f.name for f in fields.type)}
-    for name in set(seen) & set("mdHI"):
-        if pc.min(pc.utf8_length(seen[name])).as_py() == 1:
+    padded = {n: _is_padded(seen[n]) for n in seen if n in "mdHI"}
+    for name, is_padded in padded.items():
+        # Numbers that are 10 and more throughout are written as those beside them.
+        if is_padded is False or (is_padded is None and False in padded.values()):
             form = form.replace(f"%{name}", f"%-{name}")
     if "f" in seen:
         lengths = pc.unique(pc.utf8_length(seen["f"])).to_pylist()
@@ -113,6 +115,13 @@ def _exact(values: pa.Array, form: str) -> str:
     if "z" in seen and len(zones := pc.unique(seen["z"])) == 1:
         form = form.replace("%z", zones[0].as_py())
     return form
+
+
+def _is_padded(numbers: pa.Array) -> bool | None:
+    """Whether numbers below 10 have a leading zero; None if there are none."""
+    if pc.min(pc.utf8_length(numbers)).as_py() == 1:
+        return False
+    return True if pc.any(pc.starts_with(numbers, "0")).as_py() else None
 
 
 @cache

@@ -161,13 +161,13 @@ def _from_frame(data: Any, name: str, notes: list[str]) -> pa.Table:
             f"table, an array, or a dict of columns"
         ) from None
     except _REFUSALS as error:
-        columns = {
+        made = {
             str(key): _column(data[key], f"{name}, column '{key}'", notes)
             for key in getattr(data, "columns", ())
         }
-        if not columns:
+        if not made:
             raise InputError(f"{name} cannot be read as a table: {one_line(error, 120)}") from None
-        return pa.table(columns)
+        return pa.table(made)
 
 
 def _column(values: Any, where: str, notes: list[str]) -> pa.Array | pa.ChunkedArray:

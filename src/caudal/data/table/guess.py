@@ -23,6 +23,7 @@ from caudal.data.table.survey import Stats, is_numeric
 from caudal.data.temporal import is_modelled
 
 PASSED = "passed over"
+ALPHABETICAL = 100  # more categories are ordered by how often they occur
 
 
 def make_column(
@@ -120,7 +121,12 @@ def _categorical(name: str, dtype: pa.DataType, stats: Stats, gaps: bool) -> Col
         raise refusal(stats.file, too_many(name, dtype, stats), stats)
     if len(levels) + gaps == 1:
         raise refusal(stats.file, constant(name, dtype, stats), stats)
-    values = (*_in_type(sorted(levels), dtype), *((None,) if gaps else ()))
+    order = sorted(levels)
+    if stats.order:  # that of the user's own type
+        order.sort(key=stats.order.index)
+    elif len(order) > ALPHABETICAL:  # then the distribution of their codes is smooth
+        order.sort(key=levels.__getitem__, reverse=True)
+    values = (*_in_type(order, dtype), *((None,) if gaps else ()))
     return Column.of_categories(name, values, str(dtype))
 
 

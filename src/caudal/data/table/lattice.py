@@ -7,6 +7,7 @@ import numpy as np
 
 MAX_DECIMALS = 4
 BY_CHANCE = 1e-3  # how likely random whole numbers may have a larger step in common
+_NOISE = 1e-9  # in units of the last decimal, that differences such as 0.3 - 0.1 leave behind
 _MOST = 2.0**62  # in units of the last decimal, that 64 bits hold
 
 
@@ -67,4 +68,4 @@ def _on_grid(values: np.ndarray, decimals: int, resolution: float) -> bool:
         return bool((away == 0).all())
     error = 2 * resolution * np.abs(scaled)
     # Where a type hardly tells neighbouring grid points apart, every value looks like one.
-    return bool((error < 0.02).all() and (away <= error + 1e-12).all())
+    return bool((error < 0.02).all() and (away <= error + _NOISE).all())

@@ -13,6 +13,7 @@ from caudal.errors import InputError
 
 SKEWED = 2.0
 TIED, REPEATED = 0.5, 0.9  # share of the values that repeat another one
+LISTED = 1000  # different numbers that may be categories
 CODES, OFTEN = 20, 5  # so few different values, the outermost of them seen so often
 ATOM, END_ATOM = 0.05, 0.01  # share of the rows at one value, and at the lowest or the highest
 ATOMS = 8  # at most
@@ -51,8 +52,15 @@ def number_column(
         atom_width=_width(stats, declared.atoms),
         format=form,
     )
-    near = fits(column, stats, declared.offset)
-    return _counted_from(declared.offset if near else _far(column, stats), column, stats)
+    for offset in (declared.offset, _far(column, stats)):
+        if fits(column, stats, offset):
+            return _counted_from(offset, column)
+    if column.step:
+        raise InputError(
+            f"{stats.file}, column '{name}': 32 bits cannot tell steps of {column.step:g} apart "
+            f"between {stats.low:.12g} and {stats.high:.12g}: declare larger steps, or none"
+        )
+    return column
 
 
 def guessed(stats: Stats, form: str | None = None, gaps: bool = False) -> Declared:
@@ -64,7 +72,7 @@ def guessed(stats: Stats, form: str | None = None, gaps: bool = False) -> Declar
         step, first = stats.steps
         coarse = step > 1.5 * 10.0 ** -(stats.decimals or 0)
         if stats.high - stats.low <= step * LATTICE_LIMIT and (
-            stats.decimals == 0 or coarse or stats.ties > TIED
+            stats.decimals == 0 or coarse or stats.ties > TIED or _find_atoms(stats)
         ):
             return _lattice(stats, step, first)
     if _are_few(stats) and form is None:
@@ -76,7 +84,8 @@ def _are_few(stats: Stats) -> bool:
     """Whether numbers without a lattice are so few, or repeat so much, that all are categories."""
     levels = stats.levels
     return levels is not None and (
-        stats.ties > REPEATED or (len(levels) <= CODES and stats.count > OFTEN * len(levels))
+        (stats.ties > REPEATED and len(levels) <= LISTED)
+        or (len(levels) <= CODES and stats.count > OFTEN * len(levels))
     )
 
 
@@ -123,7 +132,7 @@ def _continuous(stats: Stats, whole: float) -> Declared:
 
 def _find_atoms(stats: Stats) -> tuple[float, ...]:
     """The values at which so many rows are that they are no accident of a continuous column."""
-    values, counts = np.unique(stats.sample, return_counts=True)
+    values, counts = np.unique(stats.rounded, return_counts=True)
     share = counts / max(len(stats.sample), 1)
     at_end = (values == stats.low) | (values == stats.high)
     heavy = (counts >= LEAST) & (share >= np.where(at_end, END_ATOM, ATOM))
@@ -168,7 +177,7 @@ def fits(column: Column, stats: Stats, offset: float) -> bool:
 
 def merged(stats: Stats, offset: float) -> tuple[int, int]:
     """How many different values some of the rows have, and how many 32 bits tell apart."""
-    values = np.unique(stats.sample if stats.decimals is not None else stats.few(FEW))
+    values = np.unique(stats.rounded if stats.decimals is not None else stats.few(FEW))
     return len(values), len(np.unique((values - offset).astype(np.float32)))
 
 
@@ -180,13 +189,8 @@ def _far(column: Column, stats: Stats) -> float:
     return math.floor(stats.low / size) * size
 
 
-def _counted_from(offset: float, column: Column, stats: Stats) -> Column:
+def _counted_from(offset: float, column: Column) -> Column:
     """The column with an offset; an end that is too far from it for 32 bits is none."""
-    if column.step and not fits(column, stats, offset):
-        raise InputError(
-            f"{stats.file}, column '{column.name}': 32 bits cannot tell steps of {column.step:g} "
-            f"apart between {stats.low:.12g} and {stats.high:.12g}: declare larger steps, or none"
-        )
     if offset and not column.step and column.kind in ("positive", "interval"):
         column = replace(column, kind="real", low=None, high=None)
     most = column.step * LATTICE_LIMIT if column.step else math.inf

@@ -44,6 +44,7 @@ class Stats:
     odd: int = 0  # texts that are not in the form of their column
     first_odd: tuple[str, str] | None = None  # place and value of the first of them
     first_gap: tuple[str, int] | None = None  # file and row of the first missing value
+    order: list[Any] = field(default_factory=list)  # of categories whose type has one
     levels: dict[Any, int] | None = field(default_factory=dict)  # None: too many
     low: float = float("inf")
     high: float = float("-inf")
@@ -76,9 +77,14 @@ class Stats:
         return self.lattice.of(MAX_LEVELS if self.levels is None else len(self.levels))
 
     @property
+    def rounded(self) -> np.ndarray:
+        """The sampled values, rounded to the decimals that all have, if any."""
+        return self.sample if self.decimals is None else np.round(self.sample, self.decimals)
+
+    @property
     def ties(self) -> float:
         """Share of the sampled values that repeat another one."""
-        return 1.0 - len(np.unique(self.sample)) / max(len(self.sample), 1)
+        return 1.0 - len(np.unique(self.rounded)) / max(len(self.sample), 1)
 
     @property
     def all_different(self) -> bool:
@@ -281,6 +287,7 @@ def _add(
         if name in marks or is_numeric(column.type, declared.get(name)):
             _add_numbers(stats, column, name, declared.get(name), here)
         else:
+            _add_order(stats, column)
             _add_texts(stats, dtypes.plain(column), name, here)
 
 
@@ -298,6 +305,14 @@ def _add_numbers(
             )
     rows = place.first_row + np.asarray(place.rows)
     stats.add_numbers(values, rows, float(np.finfo(dtypes.float_type(column.type)).eps))
+
+
+def _add_order(stats: Stats, column: pa.ChunkedArray) -> None:
+    """Takes in the order of the categories, where their type has one."""
+    if pa.types.is_dictionary(column.type) and column.type.ordered:
+        for chunk in column.chunks:
+            known = set(stats.order)
+            stats.order += [v for v in chunk.dictionary.to_pylist() if v not in known]
 
 
 def _add_texts(stats: Stats, values: pa.ChunkedArray, name: str, place: Place) -> None:
