@@ -7,7 +7,9 @@ import re
 import numpy as np
 import pyarrow as pa
 import pytest
+import torch
 
+from caudal.data import TableWriter, open_data, open_rows
 from caudal.data.table.dialect import Dialect
 from caudal.data.table.tables import open_table
 
@@ -162,6 +164,32 @@ def test_headers_are_kept_as_they_were(tmp_path):
     assert table.names == ["unnamed_0", "x", "x_2"]
 
 
+TYPES = {
+    "int64": ["0", "10", "-7", "", "999999999999999999"],
+    "double": ["0", "0.5", "-0.25", "+2", "1e3", "-inf", ".5", "1."],
+    "string": ["1", "07"],
+    "string, a sign": ["1.5", "-007"],
+    "string, long": ["1", "1234567890123456789"],
+    "string, longer": ["1", "123456789012345678901234567890"],
+    "string, words": ["1", "2 "] + ["x"],
+    "null": ["", " ", "NA"],
+    "int64, nan": ["1", "nan", "NAN"],
+    "double, blanks": ["1 ", " 2.5", ""],
+}
+
+
+@pytest.mark.parametrize("case", TYPES)
+@pytest.mark.parametrize("more", [[], ["-"], ["NA"]])
+def test_types_of_columns(tmp_path, monkeypatch, case, more):
+    values = [*TYPES[case], *more]
+    content = "a,b\n" + "".join(f"{value},{i}\n" for i, value in enumerate(values))
+    table = opened(tmp_path, content)
+    assert str(table.schema.field("a").type) == case.partition(",")[0]
+    assert rows(table)["b"] == list(range(len(values)))
+    monkeypatch.setattr("caudal.data.table.records.BLOCK", 5)
+    assert rows(opened(tmp_path, content, memory=16)) == rows(table)
+
+
 def messy(n):
     """Rows with whatever blocks may cut in two: quotes, lines, gaps, comments, short rows."""
     chance = random.Random(0)
@@ -190,3 +218,16 @@ def test_text_that_takes_too_much_memory_is_streamed(tmp_path, monkeypatch):
     assert [note.partition(" ")[2] for note in streamed.notes] == [
         note.partition(" ")[2] for note in whole.notes
     ]
+
+
+def test_lines_stand_beside_the_rows_of_a_streamed_file(tmp_path, monkeypatch):
+    monkeypatch.setattr("caudal.data.table.records.BLOCK", 512)
+    lines = [f"{i % 7}.50, 'a' ,{i}" for i in range(500)]
+    path = tmp_path / "t.csv"
+    path.write_text("x,y,z\n" + "\n\n".join(lines))
+    schema = open_data(str(path), columns=["x", "z"]).schema
+    items = open_rows(str(path), schema, memory=64).beside_lines(TableWriter(tmp_path / "o.csv"))
+    pieces = list(items.pieces())
+    assert len(pieces) > 9
+    assert [line for p in pieces for line in p.beside["x,y,z"].to_pylist()] == lines
+    assert torch.cat([p.batch.x for p in pieces])[:, 1].tolist() == list(range(500))

@@ -20,7 +20,7 @@ from caudal.data.table.values import NUMBER
 from caudal.errors import InputError
 
 BLOCK = 1 << 24  # bytes that are read at a time
-_NEWLINE, _QUOTE = ord("\n"), ord('"')
+_NEWLINE, _QUOTE, _SPACE = ord("\n"), ord('"'), ord(" ")
 
 
 class Block(NamedTuple):
@@ -110,19 +110,25 @@ class _Reader:
         if ends is not None and not (self.final and data[ends[-1] if len(ends) else 0 :].strip()):
             texts = _cut(data, ends)
             used = int(ends[-1]) if len(ends) else 0
-            kept = texts.filter(self._is_row(texts))
+            kept = self._rows(texts, np.frombuffer(data, np.uint8)[[0, *ends[:-1]][: len(ends)]])
             part = data[:used] if len(kept) == len(texts) else _joined(kept)
             if (values := self._fast(part, len(kept))) is not None:
                 whole = np.zeros(len(kept), np.int64)
                 return Block(pa.chunked_array([kept]), values, whole), used
         return self._slow(data)
 
-    def _is_row(self, texts: pa.LargeStringArray) -> pa.BooleanArray:
+    def _rows(self, texts: pa.LargeStringArray, first: np.ndarray) -> pa.LargeStringArray:
+        """The texts without empty lines and comments; `first` has the first byte of each line."""
+        doubtful = first <= _SPACE
+        if self.comment:
+            doubtful |= first == self.comment.encode()[0]
+        if not doubtful.any():
+            return texts
         is_row = pc.not_equal(pc.utf8_trim_whitespace(texts), "")
         if self.comment:
             is_comment = pc.starts_with(pc.utf8_ltrim_whitespace(texts), self.comment)
             is_row = pc.and_not(is_row, is_comment)
-        return is_row
+        return texts.filter(is_row)
 
     def _fast(self, data: bytes, rows: int) -> pa.Table | None:
         """The values of rows that all are as they should be, else None."""
@@ -241,10 +247,12 @@ def record_ends(data: bytes, delimiter: str) -> np.ndarray | None:
 
 def _cut(data: bytes, ends: np.ndarray) -> pa.LargeStringArray:
     """The rows of a text that end at these offsets, without the ends of their lines."""
-    offsets = np.concatenate([[0], ends]).astype(np.int64)
-    buffers = [None, pa.py_buffer(offsets), pa.py_buffer(data)]
-    texts = pa.LargeStringArray.from_buffers(len(ends), buffers[1], buffers[2])
-    return pc.utf8_rtrim(texts, characters="\n")
+    text = np.frombuffer(data, np.uint8)[: ends[-1] if len(ends) else 0]
+    kept = np.ones(len(text), bool)
+    kept[ends - 1] = False
+    offsets = np.concatenate([[0], ends - np.arange(1, len(ends) + 1)]).astype(np.int64)
+    buffers = [pa.py_buffer(offsets), pa.py_buffer(text[kept])]
+    return pa.LargeStringArray.from_buffers(len(ends), *buffers)
 
 
 def _joined(texts: pa.LargeStringArray) -> bytes:

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -58,6 +59,11 @@ class Seen:
 
     def add(self, column: pa.ChunkedArray) -> None:
         """Takes in further values, as the file has them."""
+        if self.values and not self.numeric:
+            return
+        if self.points and not (self.comma or self.na) and (plain := _plain(column)) is not None:
+            self._add_plain(*plain)
+            return
         values = self._without_missing(column).drop_null()
         if not self.na and not self.fixed and self.numeric:
             is_mark = pc.is_in(values, value_set=pa.array(MARKS))
@@ -65,7 +71,7 @@ class Seen:
                 self.marks[pair["values"]] = self.marks.get(pair["values"], 0) + pair["counts"]
             values = values.filter(pc.invert(is_mark))
         self.values += len(values)
-        if not len(values) or not self.numeric:
+        if not len(values):
             return
         self.points = self.points and _all(values, NUMBER)
         self.commas = self.commas and self.comma and _all(values, _COMMA)
@@ -76,6 +82,18 @@ class Seen:
             self.long = self.long or bool(pc.any(pc.greater(pc.utf8_length(numbers), 18)).as_py())
         else:
             self.numeric = _all(values, _NUMERIC)
+
+    def _add_plain(self, texts: pa.ChunkedArray, numbers: pa.ChunkedArray) -> None:
+        """Takes in numbers, of which none need be looked at as text."""
+        self.values += len(texts) - texts.null_count
+        self.commas = False
+        self.padded = self.padded or any(_is_padded(chunk) for chunk in texts.chunks)
+        self.long = self.long or (pc.max(pc.binary_length(texts)).as_py() or 0) > 18
+        if self.whole:
+            far = pc.greater(pc.abs(numbers), float(1 << 62))
+            self.whole = (
+                _all(texts.drop_null(), _WHOLE) if pc.any(far).as_py() else _is_whole(texts)
+            )
 
     @property
     def dtype(self) -> pa.DataType:
@@ -97,6 +115,10 @@ class Seen:
         """The values as `dtype`, None where they are missing."""
         if self.dtype == pa.null():
             return pa.chunked_array([pa.nulls(len(column))])
+        is_plain = self.dtype != pa.string() and not (self.commas or self.na)
+        if is_plain and (plain := _plain(column)) is not None:
+            texts, numbers = plain
+            return numbers if self.dtype == pa.float64() else texts.cast(self.dtype)
         column = self._without_missing(column)
         if self.missing_marks:
             is_mark = pc.is_in(column, value_set=pa.array(list(self.missing_marks)))
@@ -149,6 +171,37 @@ def note_on_marks(name: str, columns: Iterable[tuple[str, Seen]]) -> list[str]:
     shown = ", ".join(f"'{mark}' in '{column}' ({n})" for column, mark, n in found[:4])
     more = f" and {len(found) - 4} more" if len(found) > 4 else ""
     return [f"{name}: taken as missing among numbers: {shown}{more}; `na` names the marks instead"]
+
+
+def _plain(column: pa.ChunkedArray) -> tuple[pa.ChunkedArray, pa.ChunkedArray] | None:
+    """The texts and the numbers, if each value is empty or a plain number: the quick way."""
+    empty = pc.equal(pc.binary_length(column), 0)
+    if pc.any(empty).as_py():
+        column = pc.if_else(empty, pa.scalar(None, pa.string()), column)
+    try:
+        numbers = column.cast(pa.float64())
+    except pa.ArrowInvalid:
+        return None
+    return None if pc.any(pc.is_nan(numbers)).as_py() else (column, numbers)
+
+
+def _is_whole(texts: pa.ChunkedArray) -> bool:
+    try:
+        texts.cast(pa.int64())
+    except pa.ArrowInvalid:
+        return False
+    return True
+
+
+def _is_padded(texts: pa.StringArray) -> bool:
+    """Whether a number has a zero before its first digit."""
+    offsets = np.frombuffer(texts.buffers()[1], np.int32)[texts.offset :][: len(texts) + 1]
+    data = np.frombuffer(texts.buffers()[2] or b"", np.uint8)
+    first, size = offsets[:-1], np.diff(offsets)
+    first, size = first[size > 1], size[size > 1]
+    signs = np.isin(data[first], (ord("+"), ord("-")))
+    first = (first + signs)[size - signs > 1]
+    return bool(((data[first] == ord("0")) & (data[first + 1] - ord("0") < 10)).any())
 
 
 def _with_points(column: pa.ChunkedArray) -> pa.ChunkedArray:
