@@ -164,7 +164,7 @@ def test_values_with_a_probability_of_their_own_are_atoms():
     assert ends["cap"] == ("interval", 0.0, 5.0)
     assert ends["unknown"] == ("interval", 0.0, 99.0)
     assert ends["shares"] == ("interval", 0.0, 1.0)
-    assert columns["zeros"].support == "[0, inf), or 0"
+    assert columns["zeros"].support == "[0, inf), atoms 0"
 
 
 def test_an_atom_may_lie_outside_of_what_is_declared():

@@ -115,8 +115,8 @@ class Column:
             left = f"{'(' if is_open else '['}{self.words(self.low)}"
         if self.high is not None:
             right = f"{self.words(self.high)}]"
-        beside = "".join(f", or {self.words(atom)}" for atom in self.atoms)
-        return f"{left}, {right}{beside}"
+        atoms = ", ".join(self.words(atom) for atom in self.atoms)
+        return f"{left}, {right}" + (f", atoms {atoms}" if atoms else "")
 
     def words(self, number: float) -> str:
         """A number of a row as the user reads it."""
