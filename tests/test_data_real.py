@@ -23,7 +23,7 @@ def size(found):
 def test_california_housing():
     path = str(DATA / "tabular/california_housing.csv.gz")
     with pytest.raises(InputError, match=r"row \d+, column 'total_bedrooms'.*\(207 in this"):
-        open_data(path)
+        open_data(path, strict=True)
     found = open_data(path, missing="model")
     assert size(found) == 20_640
     assert [c.name for c in found.schema.columns if c.missing] == ["total_bedrooms"]

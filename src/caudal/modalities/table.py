@@ -309,14 +309,15 @@ class Table(OneShape):
     def writer(
         self, path: str, schema: TableSchema, drawing: TableDrawing, temperature: float
     ) -> TableWriter:
-        writer = TableWriter(path)
+        writer = TableWriter(path, schema.headers)
         writer.check(schema.arrow)
         return writer
 
     def collect(self, schema: TableSchema, parts: list[tuple[Any, ...]], container: str) -> Any:
         import pyarrow as pa
 
-        return like(pa.concat_tables([table for (table,) in parts]), container)
+        table = pa.concat_tables([table for (table,) in parts])
+        return like(schema.under_headers(table), container)
 
     # --- what people see ------------------------------------------------------------------------
 

@@ -164,7 +164,9 @@ class _Search:
             for c in made
         ]
         summary += [summarize_passed(p, self.seen.get(p.name)) for p in self.passed.values()]
-        schema = TableSchema(columns, beside, passed_over=passed, order=tuple(order))
+        schema = TableSchema(
+            columns, beside, passed_over=passed, order=tuple(order), headers=self._headers(plain)
+        )
         notes = [*self._notes(), *notes_on(made, self.seen, self._forms_of(made))]
         return Found(schema, tuple(summary), notes, bool(self.dropped))
 
@@ -226,6 +228,14 @@ class _Search:
 
     def _forms_of(self, columns: Sequence[Column]) -> dict[str, Form]:
         return {c.name: self.forms[c.name] for c in columns if c.name in self.forms}
+
+    def _headers(self, names: Sequence[str]) -> dict[str, str]:
+        """What the table calls those of these columns that it calls otherwise."""
+        table = self.tables[0]
+        if table.unnamed:
+            return {}
+        pairs = zip(table.names, table.headers, strict=True)
+        return {name: header for name, header in pairs if name in names and name != header}
 
     def _nothing_left(self) -> InputError:
         name, passed = next(iter(self.passed.items()))

@@ -36,6 +36,10 @@ class TableWriter(Writer):
     Nothing is at `path` until the block ends well; then the whole file is. The suffix chooses the
     format: `.npy` is one matrix of numbers, `.npz` one array a column, under its name.
 
+    Args:
+        path: the file.
+        headers: what text calls columns, where that is not their name.
+
     Raises:
         InputError: at once, for an unknown suffix or a folder at `path`.
     """
@@ -46,7 +50,8 @@ class TableWriter(Writer):
         f".arrow .npy .npz"
     )
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, headers: Mapping[str, str] | None = None) -> None:
+        self._headers = dict(headers or {})
         super().__init__(path)
         self._schema: pa.Schema | None = None
 
@@ -60,7 +65,8 @@ class TableWriter(Writer):
             return partial(write_json, compression=packed)
         if suffix not in _TEXT:
             raise self._unknown()
-        return partial(write_text, delimiter=_TEXT[suffix], compression=packed)
+        text = {"delimiter": _TEXT[suffix], "compression": packed, "headers": self._headers}
+        return partial(write_text, **text)
 
     def continues(self, text: TextFile) -> bool:
         """Whether lines of that text file can go into this one as they stand; then they will.
@@ -103,7 +109,9 @@ class TableWriter(Writer):
 
 
 @contextmanager
-def write_text(path: Path, delimiter: str, compression: str | None) -> Iterator[Write]:
+def write_text(
+    path: Path, delimiter: str, compression: str | None, headers: Mapping[str, str]
+) -> Iterator[Write]:
     """Delimited text with a header; values are quoted only where they must be."""
     with pa.output_stream(str(path), compression=compression) as stream:
         begun = False
@@ -111,7 +119,8 @@ def write_text(path: Path, delimiter: str, compression: str | None) -> Iterator[
         def write(table: pa.Table) -> None:
             nonlocal begun
             if not begun:
-                stream.write(_header(table.column_names, delimiter))
+                names = [headers.get(name, name) for name in table.column_names]
+                stream.write(_header(names, delimiter))
                 begun = True
             table = _plain_table(table)
             special = f'["\r\n{delimiter}]'

@@ -1,6 +1,7 @@
 """What each column of a user's table is, and how its rows become numbers and rows again."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 import pyarrow as pa
@@ -36,6 +37,8 @@ class TableSchema(Schema):
     """The other columns that samples have."""
     order: tuple[str, ...] = ()
     """All names as the user's table has them; if empty, columns, context, and the others."""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """What the user's table calls columns that have no name there, or one that is there twice."""
 
     @property
     def what(self) -> str:
@@ -126,6 +129,11 @@ class TableSchema(Schema):
             table = table.append_column(column.name, column.cells(len(x), start))
         there = table.column_names  # without the context, where none was given
         return table.select([name for name in self.order or there if name in there])
+
+    def under_headers(self, table: pa.Table) -> pa.Table:
+        """A table that `decode` gave, with the user's headers where these are all different."""
+        headers = [self.headers.get(name, name) for name in table.column_names]
+        return table.rename_columns(headers) if len(set(headers)) == len(headers) else table
 
     def to_dict(self) -> dict[str, Any]:
         described = super().to_dict()

@@ -19,7 +19,6 @@ MISSING = (
 MARKS = (
     *("-", "--", "---", ".", "..", "...", "\N{EN DASH}", "\N{EM DASH}", "\N{HORIZONTAL ELLIPSIS}"),
     *("*", "**", "na", "N.A.", "n.a.", "n.a", "Nan", "NAN", "none", "nil", "(null)", "[null]"),
-    *("missing", "Missing", "MISSING", "unknown", "Unknown", "UNKNOWN", "not available"),
 )
 """Marks that are missing values only where all other values are numbers, dates or times."""
 _EXACT = float(1 << 53)  # beyond it a double is no whole number for certain
