@@ -5,7 +5,7 @@ import csv
 import io
 import json
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
@@ -65,8 +65,8 @@ class TableWriter(Writer):
             return partial(write_json, compression=packed)
         if suffix not in _TEXT:
             raise self._unknown()
-        text = {"delimiter": _TEXT[suffix], "compression": packed, "headers": self._headers}
-        return partial(write_text, **text)
+        delimiter, headers = _TEXT[suffix], self._headers
+        return partial(write_text, delimiter=delimiter, compression=packed, headers=headers)
 
     def continues(self, text: TextFile) -> bool:
         """Whether lines of that text file can go into this one as they stand; then they will.
