@@ -12,12 +12,13 @@ from caudal.data.refusals import check_names, check_width
 from caudal.data.source import Batch, Source
 from caudal.data.splits import check_fractions
 from caudal.data.table.decide import POLICIES
-from caudal.data.table.find import Wishes, find_schema, rows_in_words
+from caudal.data.table.find import find_schema, rows_in_words
 from caudal.data.table.frames import is_numbered
 from caudal.data.table.guess import Summary
 from caudal.data.table.rows import Loader, encode_rows
 from caudal.data.table.schema import TableSchema
 from caudal.data.table.tables import PIECE, Tables, find_built_in, open_table
+from caudal.data.table.wishes import Wishes
 from caudal.errors import InputError
 
 LEAST_ROWS = 8
