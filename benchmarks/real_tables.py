@@ -25,7 +25,7 @@ from tables import DATA_DIR
 FOLDER = DATA_DIR / "real_tables"
 QUICK = {"layers": 2, "hidden": 16, "steps": 30}
 SAMPLES = 100
-MOST = 0.8  # share of the cells that make the look of a column
+MOST, MANY = 0.8, 0.6  # shares of the cells that make the look of data, and of a few samples
 _EMPTY = ("", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "?", "-", "--")
 _LOOKS = {
     "whole": r"[+-]?\d+",
@@ -87,7 +87,8 @@ def compare(data: Path, samples: Path) -> None:
         raise InputError(f"the samples have another header: {', '.join(names)[:160]}")
     there = rows_of(data)[start + 1 :]
     for i, name in enumerate(names):
-        asked, got = (look([row[i] for row in rows if len(row) > i]) for rows in (there, drawn))
+        asked = look([row[i] for row in there if len(row) > i], MOST)
+        got = look([row[i] for row in drawn], MANY)
         fine = {asked, "empty", *(["whole"] if asked == "number" else [])}
         if got not in fine:
             raise InputError(f"column '{name}' holds {asked} in the data, {got} in the samples")
@@ -114,13 +115,13 @@ def rows_of(path: Path) -> list[list[str]]:
     return list(csv.reader(lines, delimiter=max(",;\t|", key=first.count)))
 
 
-def look(cells: Sequence[str]) -> str:
-    """What most cells of a column look like, missing ones aside."""
+def look(cells: Sequence[str], share: float) -> str:
+    """What that share of the cells of a column looks like, missing ones aside."""
     cells = [cell.strip() for cell in cells if cell.strip() not in _EMPTY]
     if not cells:
         return "empty"
     for name, form in _LOOKS.items():
-        if sum(bool(re.fullmatch(form, cell)) for cell in cells) >= MOST * len(cells):
+        if sum(bool(re.fullmatch(form, cell)) for cell in cells) >= share * len(cells):
             return name
     return "text"
 

@@ -2,13 +2,12 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import combinations
 from typing import NamedTuple
 
 import pyarrow as pa
 
 from caudal.data.builtin import BuiltIn
-from caudal.data.refusals import check_names, check_once, check_width
+from caudal.data.refusals import check_names, check_width
 from caudal.data.schema import Column
 from caudal.data.table.cells import Form
 from caudal.data.table.convert import show
@@ -27,28 +26,10 @@ from caudal.data.table.passed import PassedOver
 from caudal.data.table.schema import TableSchema
 from caudal.data.table.survey import Stats, Survey, is_numeric, survey
 from caudal.data.table.tables import Tables
+from caudal.data.table.wishes import Wishes, choose_columns, with_own_types
 from caudal.errors import InputError
-from caudal.names import near
 
 SHOWN = 8  # names in a note
-
-
-@dataclass(frozen=True)
-class Wishes:
-    """What the user says of the columns; see `open_data`."""
-
-    columns: Sequence[str] = ()
-    context: Sequence[str] = ()
-    exclude: Sequence[str] = ()
-    types: Sequence[str] = ()
-    types_from: str | None = None
-    missing: str = "auto"
-    strict: bool = False
-
-    @property
-    def policy(self) -> str:
-        """What becomes of missing values."""
-        return "refuse" if self.strict and self.missing == "auto" else self.missing
 
 
 class Found(NamedTuple):
@@ -82,7 +63,7 @@ def find_schema(tables: Sequence[Tables], wishes: Wishes, known: BuiltIn | None)
             check_width(table.name, len(table.names), main.name, len(names))
         check_names(used, table.names, table.name)
     listed_types = {n: d for n, d in listed.declared.items() if n in used}
-    declared = {**listed_types, **parse_types(_with_own_types(wishes.types, known, used), used)}
+    declared = {**listed_types, **parse_types(with_own_types(wishes.types, known, used), used)}
     work = _Search(tables, wishes, declared, listed)
     work.look([*chosen, *context])
     return work.found(chosen, context)
@@ -287,36 +268,6 @@ def _shown(names: Sequence[str]) -> str:
     return ", ".join(names[:SHOWN]) + more
 
 
-def choose_columns(
-    file: str, names: Sequence[str], wishes: Wishes, known: BuiltIn | None
-) -> tuple[list[str], list[str]]:
-    """The columns to model and the context, as `columns`, `context` and `exclude` name them.
-
-    Where `columns` is empty, all columns are modelled that are neither context nor excluded; of
-    built-in data, labels are left out.
-
-    Raises:
-        InputError: a name is unknown, repeated, or in two of them, or no column is left.
-    """
-    options = {name: getattr(wishes, name) for name in ("columns", "context", "exclude")}
-    for option, wanted in options.items():
-        for name in wanted:
-            if name not in names:
-                hint = near(name, names)
-                raise InputError(f"`{option}` {name}: {file} has no such column; {hint}")
-        check_once(option, wanted)
-    for one, other in combinations(options, 2):
-        if both := [name for name in options[one] if name in options[other]]:
-            raise InputError(f"'{both[0]}' is in `{one}` and in `{other}`: name it in one of them")
-    default = known.columns if known is not None else names
-    apart = {*wishes.context, *wishes.exclude}
-    modelled = list(wishes.columns) or [name for name in default if name not in apart]
-    if not modelled:
-        what = "context or excluded" if wishes.exclude else "context"
-        raise InputError(f"{file}: all columns are {what}, which leaves none to model")
-    return modelled, list(wishes.context)
-
-
 def _refuse_gaps(names: Sequence[str], stats: Mapping[str, Stats]) -> None:
     """Refuses missing numbers in the context; a missing category is one more category."""
     for name in names:
@@ -327,14 +278,3 @@ def _refuse_gaps(names: Sequence[str], stats: Mapping[str, Stats]) -> None:
                 f'context; `missing="drop"` leaves such rows out, `types` {name}=categorical '
                 f"makes categories of it"
             )
-
-
-def _with_own_types(
-    types: Sequence[str], known: BuiltIn | None, used: Sequence[str]
-) -> Sequence[str]:
-    """The user's types, and those of built-in data for the other columns."""
-    if known is None:
-        return types
-    declared = {text.rpartition("=")[0] for text in types}
-    own = [t for t in known.types if t.partition("=")[0] in set(used) - declared]
-    return [*own, *types]
