@@ -279,7 +279,9 @@ class TableDequantization(Dequantization):
             present = ~x[:, column].isnan()
             if not present.any():
                 continue
-            places = self.atoms.open(x.where(present.unsqueeze(1), torch.nan))[0]
+            places, is_atom = self.atoms.open(x.where(present.unsqueeze(1), torch.nan))
+            # From the middle of its cell a value at an end of the support is not at infinity.
+            places = places + 0.5 * (self.step + is_atom * self.atoms.width)
             values = self.support.inverse(places)[0][present, column]
             std, mean = torch.std_mean(values, correction=0)
             self.fill_mean[column] = mean
