@@ -240,3 +240,19 @@ def test_words_of_a_run_are_gaps_in_other_files_and_stay_as_they_are(tmp_path):
     (piece,) = open_rows(str(tmp_path / "new.csv"), schema).pieces()
     assert piece.beside["age"].to_pylist() == ["31", "unknown"]
     assert piece.batch.x[:, 0].isnan().tolist() == [False, True]
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_samples_are_written_as_the_data_are(tmp_path):
+    lines = [f"{i * 0.75:.2f};{'ab'[i % 2]};{7 * i}".replace(".", ",") for i in range(60)]
+    path = tmp_path / "t.csv"
+    path.write_text("\n".join(["x;;x", *lines]), encoding="utf-8")
+    model = caudal.train("nsf", str(path), layers=1, hidden=4, steps=1)
+    model.write_samples(tmp_path / "s.csv", 40)
+    model.write_samples(tmp_path / "s.tsv", 40)
+    head, *rows = (tmp_path / "s.csv").read_text("utf-8").splitlines()
+    assert head == "x;;x"
+    cells = [row.split(";") for row in rows]
+    assert all(len(row) == 3 and row[1] in "ab" and "." not in row[0] for row in cells)
+    assert any("," in row[0] for row in cells)
+    assert (tmp_path / "s.tsv").read_text("utf-8").splitlines()[0] == "x\t\tx"

@@ -309,7 +309,7 @@ class Table(OneShape):
     def writer(
         self, path: str, schema: TableSchema, drawing: TableDrawing, temperature: float
     ) -> TableWriter:
-        writer = TableWriter(path, schema.headers)
+        writer = TableWriter(path, schema.written)
         writer.check(schema.arrow)
         return writer
 

@@ -5,9 +5,9 @@ import csv
 import io
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -31,6 +31,21 @@ _BLANKS = re.compile(r'"((?:[^"]|"")*)"|([^\s"]\S*)')
 _COMMA = re.compile(r"[+-]?(\d{1,3}(\.\d{3})+|\d+),\d+")
 _THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+")
 _POINT = re.compile(r"[+-]?\d*\.\d+")
+
+
+@dataclass(frozen=True)
+class Written:
+    """How samples are written as text, namely as the data were.
+
+    Attributes:
+        headers: what the data call columns that have no name there, or one that is there twice.
+        delimiter: between the values of a .csv file, if not a comma.
+        decimal: before the decimals.
+    """
+
+    headers: Mapping[str, str] = field(default_factory=dict)
+    delimiter: str = ","
+    decimal: str = "."
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from caudal.data.table.cells import Form
 from caudal.data.table.convert import show
 from caudal.data.table.decide import Gaps, decide_gaps, marks_in, of_no_use, refusal
 from caudal.data.table.declare import Declared, parse_types
+from caudal.data.table.dialect import Written
 from caudal.data.table.forms import find_forms
 from caudal.data.table.guess import (
     Summary,
@@ -146,7 +147,7 @@ class _Search:
         ]
         summary += [summarize_passed(p, self.seen.get(p.name)) for p in self.passed.values()]
         schema = TableSchema(
-            columns, beside, passed_over=passed, order=tuple(order), headers=self._headers(plain)
+            columns, beside, passed_over=passed, order=tuple(order), written=self._written(plain)
         )
         notes = [*self._notes(), *notes_on(made, self.seen, self._forms_of(made))]
         return Found(schema, tuple(summary), notes, bool(self.dropped))
@@ -210,13 +211,16 @@ class _Search:
     def _forms_of(self, columns: Sequence[Column]) -> dict[str, Form]:
         return {c.name: self.forms[c.name] for c in columns if c.name in self.forms}
 
-    def _headers(self, names: Sequence[str]) -> dict[str, str]:
-        """What the table calls those of these columns that it calls otherwise."""
+    def _written(self, names: Sequence[str]) -> Written:
+        """How the table is written, as far as these columns are concerned."""
         table = self.tables[0]
-        if table.unnamed:
-            return {}
-        pairs = zip(table.names, table.headers, strict=True)
-        return {name: header for name, header in pairs if name in names and name != header}
+        pairs = () if table.unnamed else zip(table.names, table.headers, strict=True)
+        headers = {name: header for name, header in pairs if name in names and name != header}
+        if table.text is None:
+            return Written(headers)
+        dialect = table.text.dialect
+        delimiter = dialect.delimiter if dialect.delimiter in (";", "|") else ","
+        return Written(headers, str(delimiter), dialect.decimal or ".")
 
     def _nothing_left(self) -> InputError:
         name, passed = next(iter(self.passed.items()))

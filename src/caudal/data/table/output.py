@@ -5,8 +5,9 @@ import csv
 import io
 import json
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
 from caudal.data import dtypes, temporal
-from caudal.data.table.dialect import COMPRESSED, text_suffix
+from caudal.data.table.dialect import COMPRESSED, Written, text_suffix
 from caudal.data.table.frames import column_array
 from caudal.data.table.text import TextFile
 from caudal.data.writing import Opener, Writer
@@ -28,6 +29,7 @@ from caudal.errors import InputError
 Write = Callable[[pa.Table], None]
 _TEXT = {".csv": ",", ".tsv": "\t"}
 _JSON = (".jsonl", ".ndjson")
+USUAL = Written()
 
 
 class TableWriter(Writer):
@@ -38,7 +40,7 @@ class TableWriter(Writer):
 
     Args:
         path: the file.
-        headers: what text calls columns, where that is not their name.
+        written: how text is written.
 
     Raises:
         InputError: at once, for an unknown suffix or a folder at `path`.
@@ -50,8 +52,8 @@ class TableWriter(Writer):
         f".arrow .npy .npz"
     )
 
-    def __init__(self, path: str | Path, headers: Mapping[str, str] | None = None) -> None:
-        self._headers = dict(headers or {})
+    def __init__(self, path: str | Path, written: Written = USUAL) -> None:
+        self._written = written
         super().__init__(path)
         self._schema: pa.Schema | None = None
 
@@ -65,8 +67,9 @@ class TableWriter(Writer):
             return partial(write_json, compression=packed)
         if suffix not in _TEXT:
             raise self._unknown()
-        delimiter, headers = _TEXT[suffix], self._headers
-        return partial(write_text, delimiter=delimiter, compression=packed, headers=headers)
+        delimiter = self._written.delimiter if suffix == ".csv" else _TEXT[suffix]
+        written = replace(self._written, delimiter=delimiter)
+        return partial(write_text, written=written, compression=packed)
 
     def continues(self, text: TextFile) -> bool:
         """Whether lines of that text file can go into this one as they stand; then they will.
@@ -109,20 +112,21 @@ class TableWriter(Writer):
 
 
 @contextmanager
-def write_text(
-    path: Path, delimiter: str, compression: str | None, headers: Mapping[str, str]
-) -> Iterator[Write]:
+def write_text(path: Path, written: Written, compression: str | None) -> Iterator[Write]:
     """Delimited text with a header; values are quoted only where they must be."""
+    delimiter = written.delimiter
     with pa.output_stream(str(path), compression=compression) as stream:
         begun = False
 
         def write(table: pa.Table) -> None:
             nonlocal begun
             if not begun:
-                names = [headers.get(name, name) for name in table.column_names]
+                names = [written.headers.get(name, name) for name in table.column_names]
                 stream.write(_header(names, delimiter))
                 begun = True
             table = _plain_table(table)
+            if written.decimal == ",":
+                table = _with_commas(table)
             special = f'["\r\n{delimiter}]'
             texts = [c for c in table.columns if dtypes.is_text(c.type)]
             quote = any(pc.any(pc.match_substring_regex(c, special)).as_py() for c in texts)
@@ -159,6 +163,15 @@ def write_lines(path: Path, text: TextFile, compression: str | None) -> Iterator
             put(pc.binary_join_element_wise(*columns, between).to_pylist())
 
         yield write
+
+
+def _with_commas(table: pa.Table) -> pa.Table:
+    """The table with its decimals as texts, behind a comma."""
+    columns = [
+        pc.replace_substring(c.cast(pa.string()), ".", ",") if pa.types.is_floating(c.type) else c
+        for c in table.columns
+    ]
+    return pa.table(columns, names=table.column_names)
 
 
 def _digits(numbers: pa.ChunkedArray, text: TextFile) -> pa.ChunkedArray:

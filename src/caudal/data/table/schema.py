@@ -1,7 +1,6 @@
 """What each column of a user's table is, and how its rows become numbers and rows again."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import pyarrow as pa
@@ -12,6 +11,7 @@ from caudal.data import dtypes
 from caudal.data.schema import NATS, Column, Schema, Unit
 from caudal.data.table.convert import Place, add_columns, decode_columns, encode_table
 from caudal.data.table.declare import refuse_outside
+from caudal.data.table.dialect import Written
 from caudal.data.table.passed import PassedOver
 
 Marginals = Literal["fitted", "standardised"]
@@ -37,8 +37,8 @@ class TableSchema(Schema):
     """The other columns that samples have."""
     order: tuple[str, ...] = ()
     """All names as the user's table has them; if empty, columns, context, and the others."""
-    headers: Mapping[str, str] = field(default_factory=dict)
-    """What the user's table calls columns that have no name there, or one that is there twice."""
+    written: Written = Written()
+    """How samples are written as text."""
 
     @property
     def what(self) -> str:
@@ -132,7 +132,7 @@ class TableSchema(Schema):
 
     def under_headers(self, table: pa.Table) -> pa.Table:
         """A table that `decode` gave, with the user's headers where these are all different."""
-        headers = [self.headers.get(name, name) for name in table.column_names]
+        headers = [self.written.headers.get(name, name) for name in table.column_names]
         return table.rename_columns(headers) if len(set(headers)) == len(headers) else table
 
     def to_dict(self) -> dict[str, Any]:
@@ -145,5 +145,6 @@ class TableSchema(Schema):
         # Files of the first format have no word on marginals.
         data = {"marginals": "standardised", **data}
         passed = tuple(PassedOver(**column) for column in data.pop("passed_over", ()))
-        order = tuple(data.pop("order", ()))
-        return super().from_dict({**data, "passed_over": passed, "order": order})
+        order, written = tuple(data.pop("order", ())), Written(**data.pop("written", {}))
+        beside = {"passed_over": passed, "order": order, "written": written}
+        return super().from_dict({**data, **beside})
