@@ -182,11 +182,14 @@ class _Curve(NamedTuple):
         return masses.nan_to_num(-torch.inf, -torch.inf, -torch.inf)
 
     def entropy(self) -> Tensor:
-        """-E log p in nats, (B,); log p counts as its mean along an interval."""
-        masses, left, right = self.masses, self.heights[:, :-1], self.heights[:, 1:]
-        if self.step:
-            right = right - self.rise / self.points.clamp(min=1)
-        mean = (left + right) / 2 - masses.logsumexp(1, keepdim=True)
+        """-E log p in nats, (B,)."""
+        masses, left, rise, points = self.masses, self.heights[:, :-1], self.rise, self.points
+        if self.step:  # the mean of the first and the last point, which is near
+            mean = torch.where(points > 1, left + rise * (1 - 1 / points) / 2, left)
+        else:
+            fall = rise.abs()
+            mean = left + rise.clamp(min=0) - 1 + fall / torch.expm1(fall)
+        mean = mean - masses.logsumexp(1, keepdim=True)
         return -(masses.softmax(1) * mean).nan_to_num(0.0, 0.0, 0.0).sum(1)
 
     def quantile(self, level: float) -> Tensor:

@@ -10,7 +10,7 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from caudal.conditionals import Conditional, Line, conditionals
+from caudal.conditionals import DRAWS, Conditional, Line, conditionals
 from caudal.data import Batch, Column, TableSchema, dtypes
 from caudal.data.table.convert import decode_column
 from caudal.flow import Flow
@@ -19,7 +19,7 @@ from caudal.training.dressing import dressing_of
 
 _POINTS, _FAR = 33, 6.0  # with which a line begins, and its ends in deviations of the noise
 _WHOLE = 256  # points of a lattice that is summed whole
-_DIGITS = 100  # how finely an expected value is told, as a share of the range of values
+_FINELY = 100  # how finely an expected value is told, as a share of the range of values
 _NUMBERS = 1 << 22  # at a time, at most: bounds the memory
 
 EXPLAINED = pa.schema(
@@ -45,7 +45,8 @@ def explain(flow: Flow, schema: TableSchema, batch: Batch, seed: int = 0) -> pa.
     x, context = place(flow, batch)
     lines = lines_of(flow, schema.columns)
     longest = max(len(line.start) for line in lines)
-    rows = max(1, _NUMBERS // (longest * len(lines) * (8 if flow.dequantization else 1)))
+    draws = 1 if flow.dequantization is None else DRAWS
+    rows = max(1, _NUMBERS // (draws * longest * len(lines)))
     told = []
     for first in range(0, len(x), rows):
         part = slice(first, first + rows)
@@ -157,9 +158,13 @@ def _of(quantile: Tensor, found: Conditional) -> np.ndarray:
 
 def _rounded(values: np.ndarray, spread: np.ndarray) -> np.ndarray:
     """Values to about a hundredth of their spread."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        unit = 10.0 ** np.floor(np.log10(spread / _DIGITS))
-        return np.where(spread > 0, np.round(values / unit) * unit, values)
+    pairs = zip(values.tolist(), spread.tolist(), strict=True)
+    return np.array([round(v, _digits(s)) if s > 0 else v for v, s in pairs])
+
+
+def _digits(spread: float) -> int:
+    """After the point, of a hundredth of the spread."""
+    return -math.floor(math.log10(spread / _FINELY))
 
 
 def _written(column: Column, values: np.ndarray) -> list[str | None]:
