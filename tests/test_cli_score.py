@@ -218,6 +218,6 @@ def test_how_other_files_are_read_can_be_said(capsys, tmp_path):
     words = ("--data", tmp_path / "rows.csv", "--out", tmp_path / "out.csv", "--encoding", "cp500")
     words = (*words, "--na=-1", "--missing", "drop")
     assert caudal("score", people_run(), *words) == 0
-    assert "1 rows with missing values have no log_prob" in capsys.readouterr().out
+    assert "1 row with missing values has no log_prob" in capsys.readouterr().out
     lines = (tmp_path / "out.csv").read_bytes().decode("cp500").splitlines()
     assert lines[1] == "31;1,70;Bari;-1;;"
