@@ -142,9 +142,12 @@ def test_outside_of_the_support_it_is_known_who_is_to_blame():
     assert numbers.surprise.isnan().all()
 
 
-@pytest.mark.parametrize("rows", [1, 3])
+@pytest.mark.parametrize("rows", [1, 2])
 def test_they_do_not_depend_on_the_other_rows(rows):
     flow, lines = independent(missing=True)
     x = torch.tensor([[0.0, math.nan], [1.0, 0.5], [4.0, 3.0]])
-    whole = conditionals(flow, x, lines)[0].log_prob
-    torch.testing.assert_close(conditionals(flow, x[:rows], lines)[0].log_prob, whole[:rows])
+    for part, whole in zip(
+        conditionals(flow, x[:rows], lines), conditionals(flow, x, lines), strict=True
+    ):
+        torch.testing.assert_close(part.surprise, whole.surprise[:rows], atol=1e-5, rtol=0)
+        torch.testing.assert_close(part.median, whole.median[:rows], atol=1e-5, rtol=0)

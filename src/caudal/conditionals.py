@@ -12,8 +12,8 @@ from caudal.flow import Flow
 from caudal.numerics import RowGenerator
 
 DRAWS = 8  # of the noise that fills steps and gaps
-_ROUNDS, _CUT = 16, 4  # intervals of most mass are cut in three: so many, and how often at most
-_FINE = 0.03  # share of the mass that an interval may have
+_ROUNDS, _CUT = 12, 6  # intervals of most mass are cut in three: how often at most, and so many
+_FINE = 0.01  # share of the mass that an interval may have
 _OUTER = 1e-3  # share of the mass of the outermost interval from which the line is prolonged
 _NARROW = 4e-7  # width of one, relative to its place, at which float32 ends
 _FLAT = 1e-12  # least change of a log-density along an interval that is told from none
@@ -76,7 +76,7 @@ def conditionals(
     x_d is on a lattice, and has one more term where it may be missing. Between neighbouring values
     of t the log-density is taken as linear, and values are added where most of the mass is, and
     beyond the ends where there is some. Of a lattice whose points are all in `Line.start` the sum
-    is exact. A value costs a density: of numbers fifty to a hundred a row, column and draw.
+    is exact. A value costs a density: of numbers up to 200 a row, column and draw.
 
     The surprise is -log p(x_d | x_others) - H_d in nats, H_d = -E log p(t | x_others) the entropy
     of that conditional: its mean over values that the flow itself would put there is 0, whatever
@@ -212,6 +212,7 @@ class _Curve(NamedTuple):
         """Values (B, M) to look at too; None if the curve is fine.
 
         They cut the intervals of most mass in three, and prolong the line where it ends amid mass.
+        A row of which nothing is to be cut has values again that it has already.
         """
         width, share = self.knots.diff(), self.masses.softmax(1).nan_to_num(0.0)
         least = 1.5 * self.step or _NARROW * (self.knots[:, 1:].abs() + self.knots[:, :-1].abs())
@@ -219,7 +220,8 @@ class _Curve(NamedTuple):
         ends = self._ends(line, share)
         if not (most > _FINE).any() and torch.equal(ends, self.knots[:, [0, -1]]):
             return None
-        left, width = self.knots.gather(1, index), width.gather(1, index)
+        left = self.knots.gather(1, index)
+        width = torch.where(most > _FINE, width.gather(1, index), 0.0)
         third = (width / self.step / 3).round() * self.step if self.step else width / 3
         values = torch.cat([left + third, left + width - third, ends], 1)
         return values if self.step else values.float().double()
