@@ -5,6 +5,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from caudal.data.audio import open_audio
@@ -299,3 +300,17 @@ def test_real_tables_tell_how_far_each_came(monkeypatch, tmp_path, capsys):
     assert "train: " in names
     assert "leaves no column to model" in names
     assert share == "1 of 2 tables, 50%"
+
+
+def test_anomalies_are_found_beside_other_detectors(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    import anomaly
+
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(300, 2)) @ np.array([[1.0, 0.95], [0.0, 0.3]])
+    x[:20, 1] = -4 * x[:20, 0]
+    data = (x, np.arange(300) < 20)
+    rows = [anomaly.run("thyroid", name, data, 200, 0.02) for name in anomaly.DETECTORS]
+    assert all(row.auroc > 0.6 for row in rows)
+    text = anomaly.report(rows, {}, 0.02)
+    assert "| thyroid | 140 | 2 | 20 of 160 |" in text

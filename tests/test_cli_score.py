@@ -111,7 +111,7 @@ def test_bad_rows_are_refused_and_nothing_is_left(text, expected, capsys, tmp_pa
 
 
 def test_what_the_format_cannot_hold_is_refused_before_the_work(capsys, tmp_path, monkeypatch):
-    monkeypatch.setattr("caudal.model.scoring.log_prob_items", None)
+    monkeypatch.setattr("caudal.model.densities.log_prob_items", None)
     monkeypatch.setattr("caudal.modalities.rows.context_rows", None)
     words = ("--out", tmp_path / "out.npy")
     said = refused(capsys, "score", people_run(), "--data", people_csv(), *words)
@@ -218,6 +218,6 @@ def test_how_other_files_are_read_can_be_said(capsys, tmp_path):
     words = ("--data", tmp_path / "rows.csv", "--out", tmp_path / "out.csv", "--encoding", "cp500")
     words = (*words, "--na=-1", "--missing", "drop")
     assert caudal("score", people_run(), *words) == 0
-    assert "1 rows with missing values have no log_prob" in capsys.readouterr().out
+    assert "1 row with missing values has no log_prob" in capsys.readouterr().out
     lines = (tmp_path / "out.csv").read_bytes().decode("cp500").splitlines()
     assert lines[1] == "31;1,70;Bari;-1;;"

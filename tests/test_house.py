@@ -37,7 +37,7 @@ LAYERS = (
     ("training",),
     ("modality",),
     ("data", "recipes"),
-    ("correction", "initialization", "interpolation", "losses"),
+    ("conditionals", "correction", "initialization", "interpolation", "losses"),
     ("flow",),
     ("dequantization",),
     ("base", "bijections", "nets"),

@@ -114,6 +114,9 @@ class Modality(ABC):
         least_evaluated: how many items an evaluation takes at least, if there are as many.
         report_seconds: about how long a report takes.
         draws: of the noise between steps, for the score of one item.
+        explainer: tells how surprising the values of an item are, given (flow, schema, batch,
+            seed); None where items have no columns.
+        judged: how many densities of validation items tell how low is unusual; 0 without.
         teller: what only this kind of data has in a report.
     """
 
@@ -134,6 +137,8 @@ class Modality(ABC):
     least_evaluated: ClassVar[int] = 256
     report_seconds: ClassVar[float] = 10.0
     draws: ClassVar[int]
+    explainer: ClassVar[Any] = None
+    judged: ClassVar[int] = 0
     teller: ClassVar[Any]
 
     # --- data ---------------------------------------------------------------------------------

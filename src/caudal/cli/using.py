@@ -13,6 +13,7 @@ from caudal.cli.screen import Screen
 from caudal.cli.words import lists_of, parse, positional, switches_of
 from caudal.modality import MODALITIES, modality
 from caudal.model import Model, load
+from caudal.model.explaining import on_screen
 from caudal.model.sampling import CORNERS
 from caudal.report import number
 from caudal.report.evaluation import OUTSIDE
@@ -71,7 +72,8 @@ class ScoreOptions(Generic[Kind]):
     or gaps are filled with noise, or a log-det is estimated, log_prob is the mean of several
     draws, and a column log_prob_se has its standard error. The noise belongs to the values of an
     item and --seed: the score does not depend on the other items, and equal items have equal
-    scores.
+    scores. How many rows of a table are below the threshold of a false-alarm rate of 0.01 is told
+    as well.
     """
 
     run: Positional[str]
@@ -85,6 +87,12 @@ class ScoreOptions(Generic[Kind]):
     draws: int | None = None
     """How often the noise is drawn for each item, and its log-probability averaged; if not given,
     32 times for rows of a table, 4 for images, once for clips. Without noise it is scored once."""
+    alarm: float | None = None
+    """Of a table, add a column alarm, true for rows whose log_prob is so low that of rows like
+    those of the training only this share is as low: the rate of false alarms, 0.1 at most."""
+    explain: int = 0
+    """Of a table, tell of so many rows of lowest log_prob which columns are to blame, and what
+    would have been expected there."""
     overwrite: FlagCreatePairsOff[bool] = False
     """Replace the file in --out, if there is one."""
     common: CommonOptions = CommonOptions()
@@ -194,8 +202,10 @@ def score(words: list[str]) -> int:
         lowest = number(unit.scale * seen.lowest, unit.digits)
         which = f"{seen.one} " if isinstance(seen.lowest_row, int) else ""
         screen.say(f"least likely {lowest} {unit.name}: {which}{seen.lowest_row}")
-    if sentence := seen.error_sentence():
+    for sentence in filter(None, (seen.error_sentence(), seen.alarm_sentence())):
         screen.say(sentence)
+    if seen.explained is not None:
+        screen.show(on_screen(seen.explained))
     if seen.outside:
         screen.note(f"{seen.outside:,} {seen.many} have a log_prob of -inf: {OUTSIDE}")
     if seen.unscored:

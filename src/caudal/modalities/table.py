@@ -36,6 +36,7 @@ from caudal.errors import InputError
 from caudal.fields import check_fields
 from caudal.flow import Flow
 from caudal.modalities.exact import Exact
+from caudal.modalities.explaining import explain
 from caudal.modalities.rows import CHUNK, OneShape, class_names, endless, nothing_between
 from caudal.modality import Examples, Request, Voice, opening
 from caudal.nets import ColumnEmbedding
@@ -158,6 +159,8 @@ class Table(OneShape):
     drawing = TableDrawing
     baseline, copula = Gaussian, Copula
     draws = 32  # of the 100 rows of adult that score lowest, 97 to 99 stay under another seed
+    explainer = staticmethod(explain)
+    judged = 1 << 16
     teller = TableTeller
     usual_samples = 1000
     trainable = "maf, nsf or another recipe of vectors (caudal recipes)"

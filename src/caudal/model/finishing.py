@@ -11,6 +11,7 @@ import yaml
 from caudal import files
 from caudal.errors import InputError
 from caudal.modality import Modality
+from caudal.model import alarm
 from caudal.model.settings import plain, usual
 from caudal.report import Distilled, Evaluation, Story, save_baseline, write_report
 from caudal.training.run import Run
@@ -28,11 +29,13 @@ def finish(
     report: bool,
     distilled: Distilled | None = None,
     limit: int | None = None,
+    judged: int | None = None,
 ) -> None:
     """Evaluates a trained model on its test part, and writes eval.json, compare.json, the page.
 
-    At most `limit` items are evaluated, where all would take too long. A student whose own
-    density takes a step for each element is not evaluated, only compared.
+    At most `limit` items are evaluated, where all would take too long, and the thresholds of
+    alarm.json take `judged` densities, as many as is usual if None. A student whose own density
+    takes a step for each element is not evaluated, only compared.
     """
     folder = model.folder
     assert folder is not None
@@ -40,6 +43,8 @@ def finish(
         fitted = model.kind.baseline.fit(model.flow, model.dataset.train, model.schema)
         save_baseline(folder / BASELINE, fitted)
         keep_evaluation(folder, model.evaluate(limit=limit))
+        if model.kind.judged:
+            alarm.measure(model, model.kind.judged if judged is None else judged).write(folder)
     if distilled is not None:
         text = json.dumps(distilled.to_dict(), indent=2, ensure_ascii=False)
         files.write_text(folder / "compare.json", text + "\n")

@@ -13,12 +13,13 @@ from torch import Tensor
 from caudal import files
 from caudal.base import FREE
 from caudal.bijections import by_sweeps
-from caudal.data import Dataset, Schema, as_container, container_of
+from caudal.data import Dataset, Schema, as_container, container_of, like
 from caudal.errors import InputError
 from caudal.fields import check_value
 from caudal.flow import Flow
 from caudal.modality import Modality, Request, Voice, modality_of
-from caudal.model import finishing, sampling, scoring, settings, students
+from caudal.model import alarm, explaining, finishing, sampling, scoring, settings, students
+from caudal.model.densities import draws_of, scored
 from caudal.model.finishing import BASELINE
 from caudal.recipes import Recipe
 from caudal.report import Distilled, Evaluation, evaluate, load_baseline
@@ -76,6 +77,7 @@ class Model:
         self.container, self.voice = container, voice or Voice()
         self._data, self._dataset = dict(data or {}), dataset
         self._fitted_copula: Any = None
+        self._alarm: alarm.Alarm | None = None
 
     def __repr__(self) -> str:
         what = "plain tensors" if self._schema is None else self._schema.what
@@ -173,8 +175,8 @@ class Model:
             NumericalError: a log-density is not a number.
         """
         check_seed(seed)
-        draws = scoring.draws_of(self, draws)
-        parts = scoring.scored(self, self.open_all(data, reading), seed, draws)
+        draws = draws_of(self, draws)
+        parts = scored(self, self.open_all(data, reading), seed, draws)
         values = np.concatenate([log_prob for _, log_prob, _ in parts])
         return as_container(values, "log_prob", data)
 
@@ -186,17 +188,100 @@ class Model:
         seed: int = 0,
         draws: int | None = None,
         overwrite: bool = False,
+        alarm: float | None = None,
+        explain: int = 0,
         **reading: Any,
     ) -> scoring.Scores:
         """Writes `data` with their log-density beside them to the table file `out`.
 
         Beside the mean of several draws (see `log_prob`) stands its standard error.
 
+        Args:
+            data: as of `log_prob`.
+            out: the file.
+            seed: as of `log_prob`.
+            draws: as of `log_prob`.
+            overwrite: whether a file at `out` is replaced.
+            alarm: a rate of false alarms, for a column that says which rows are below the
+                threshold of that rate (see `threshold`).
+            explain: for how many rows of lowest log-density to say which columns are to blame
+                (see `explain`); the result has that in `explained`.
+            reading: options of how such data are read, as of `caudal score`.
+
         Raises:
-            InputError: as `log_prob`, or the file cannot be written.
+            InputError: as `log_prob`, `threshold` and `explain`, or the file cannot be written.
             NumericalError: as `log_prob`.
         """
-        return scoring.score(self, data, out, seed, draws, overwrite, reading)
+        lowest = explaining.lowest(self, explain)
+        asked = (seed, draws, overwrite, alarm, lowest, reading)
+        scores = scoring.score(self, data, out, *asked)
+        if lowest is not None:
+            scores.explained = lowest.explain(self, seed)
+        return scores
+
+    def explain(
+        self,
+        data: Any,
+        *,
+        rows: tuple[int, ...] = (),
+        n: int = 10,
+        seed: int = 0,
+        **reading: Any,
+    ) -> Any:
+        """Which columns make rows of a table unlikely: a table of the kind that `data` is.
+
+        For each row, the lowest log-density first, it has a line for each column, the most
+        surprising first. The columns are
+
+        - `row`, its number from 1, and `log_prob`, its log-density in nats;
+        - `column`, and its `value`, as text; null is a missing one;
+        - `expected`, `low` and `high`: the median of the column given the others of the row, and
+          its quantiles of 5 and 95 %; of categories the likeliest alone;
+        - `surprise`: by how many nats the value is less likely, given the others, than such values
+          are on average; so columns compare. inf outside of the column's support, null where the
+          row is outside of another's;
+        - `conditional`: log p(value | others) in nats.
+
+        See `caudal.conditionals` for the equations. Columns of context are given, not explained.
+
+        Args:
+            data: as of `log_prob`.
+            rows: the numbers, from 1, of the rows to explain.
+            n: how many rows of lowest log-density to explain, if `rows` names none.
+            seed: of the noise that fills steps and gaps.
+            reading: options of how such data are read, as of `caudal score`.
+
+        Raises:
+            InputError: as `log_prob`; the model is not one of tables, or there is no such row.
+        """
+        table = explaining.explain(self, data, rows, n, seed, reading)
+        kind = container_of(data)
+        return like(table, kind if kind in ("pandas", "polars") else "pyarrow")
+
+    def threshold(self, rate: float | None = None) -> alarm.Threshold | None:
+        """The log-density below which new rows like those of the training are at that rate.
+
+        It is a quantile of the log-densities of validation rows, which a run keeps in alarm.json;
+        see `caudal.model.alarm.Alarm`. The rate is at most 0.1.
+
+        Args:
+            rate: of such false alarms; if None, 0.01, and None is given where that is not known.
+
+        Raises:
+            InputError: there are too few validation rows for the rate, or none are to be had.
+        """
+        if self._alarm is None:
+            self._alarm = alarm.read(self.folder)
+        if rate is None:
+            return None if self._alarm is None else self._alarm.usual()
+        if self._alarm is None:
+            if not self.kind.judged:
+                raise InputError(
+                    f"`alarm` is for rows of tables, and {self.name} models {self.schema.what}: "
+                    f"leave it out"
+                )
+            self._alarm = alarm.measure(self, self.kind.judged)
+        return self._alarm.at(rate)
 
     def evaluate(
         self,

@@ -6,6 +6,7 @@ from caudal.model.settings import Settings
 from caudal.training.clock import Budget
 
 _SHARE = 0.15  # of the time that is left, for the evaluation
+_JUDGING = 0.05  # of it, for the thresholds of alarms
 
 
 class Rest:
@@ -18,11 +19,15 @@ class Rest:
 
     Attributes:
         limit: how many test items are evaluated; None for all.
+        judged: how many densities of validation items are taken for thresholds; None for as many
+            as is usual.
     """
 
     def __init__(self, settings: Settings, dataset: Any, evaluates: bool) -> None:
         self.settings, self.test, self.evaluates = settings, dataset.test, evaluates
         self.limit: int | None = None
+        self.judged: int | None = None
+        self.valid = dataset.valid
 
     def budget(self, begun: float) -> Budget | None:
         """The time of the whole job, which has begun then; None where it was not limited."""
@@ -46,4 +51,10 @@ class Rest:
             self.limit = int(affordable)
         evaluation = item * (min(items, affordable) + redrawn)
         report = min(kind.report_seconds, _SHARE * left) if self.settings.report else 0.0
-        return evaluation + report
+        return evaluation + report + self._judging(row, left)
+
+    def _judging(self, row: float, left: float) -> float:
+        """How long the thresholds will take; fewer rows tell them where that is too long."""
+        kind = self.settings.kind
+        self.judged = min(kind.judged, int(_JUDGING * left / row))
+        return row * min(self.judged, kind.draws * self.valid.n_items)

@@ -1,30 +1,27 @@
 """The user's rows, images or clips with their log-density beside them."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 
-from caudal.data import Items, Piece, TableWriter
+from caudal.data import TableWriter
 from caudal.data.schema import Unit
-from caudal.fields import check_value
-from caudal.flow import DRAWS
-from caudal.report import log_prob_items
+from caudal.model.alarm import Threshold
+from caudal.model.densities import COLUMN, ERROR, draws_of, scored
+from caudal.model.explaining import Lowest, most_surprising
 from caudal.report.evaluation import off_by
-from caudal.report.numbers import a, short
-from caudal.training.options import Count
+from caudal.report.numbers import a, count, number, short
 from caudal.training.seeds import check_seed
 
 if TYPE_CHECKING:
     from caudal.model.model import Model
 
-COLUMN, ERROR = "log_prob", "log_prob_se"
-Scored = tuple[Piece, np.ndarray, np.ndarray]
-"""A piece of the data, and the log-density of each of its items with its standard error (N,)."""
+ALARM = "alarm"
 
 
 @dataclass
@@ -46,6 +43,9 @@ class Scores:
         lowest: the lowest finite log-density; of data with elements, the worst score of one.
         lowest_row: name or number (from 1) of that item.
         bias_bound: of a biased estimate, how far it is off at most, nats.
+        threshold: below which an item is an alarm, if that is known.
+        alarms: how many are.
+        explained: the columns of the lowest items, if that was asked for (see `Model.explain`).
     """
 
     unit: Unit
@@ -54,6 +54,7 @@ class Scores:
     many: str
     uncertain: bool
     bias_bound: float | None = None
+    threshold: Threshold | None = None
     rows: int = 0
     scored: int = 0
     outside: int = 0
@@ -63,6 +64,8 @@ class Scores:
     total_error: float = 0.0
     lowest: float = math.inf
     lowest_row: str | int | None = None
+    alarms: int = 0
+    explained: pa.Table | None = None
 
     def add(
         self,
@@ -86,6 +89,8 @@ class Scores:
         self.total += float(log_prob[finite].sum())
         self.elements += int(finite.sum()) * elements
         self.total_error += float(error[finite].sum())
+        if self.threshold is not None:
+            self.alarms += int((log_prob < self.threshold.log_prob).sum())
 
     @property
     def log_prob(self) -> float | None:
@@ -123,7 +128,23 @@ class Scores:
             result[ERROR] = self.error
         if self.bias_bound is not None:
             result["bias_bound"] = self.bias_bound if math.isfinite(self.bias_bound) else None
+        if self.threshold is not None:
+            result["alarm"] = {**asdict(self.threshold), "alarms": self.alarms}
+        if self.explained is not None:
+            result["explained"] = most_surprising(self.explained)
         return result
+
+    def alarm_sentence(self) -> str:
+        """How many items are alarms, beside how many would be by chance; empty if not known."""
+        t = self.threshold
+        if t is None:
+            return ""
+        below = f"{count(self.alarms, f'{self.one} is', f'{self.many} are')} below"
+        rate = f"{t.rate:.3g} ± {t.two_se:.2g}"
+        return (
+            f"{below} {number(t.log_prob)} nats, the threshold of a false-alarm rate of {rate} "
+            f"(2 s.e., by {t.rows:,} validation {self.many})"
+        )
 
     def error_sentence(self) -> str:
         """How uncertain log-densities of several draws are; empty where they are none."""
@@ -143,6 +164,8 @@ def score(
     seed: int,
     draws: int | None,
     overwrite: bool,
+    alarm: float | None,
+    lowest: Lowest | None,
     reading: Mapping[str, Any],
 ) -> Scores:
     """Writes `data` with their log-density to a table file; see `Model.score`."""
@@ -153,37 +176,25 @@ def score(
     flow, schema = model.flow, model.schema
     bias = flow.bias_bound() if flow.kind.startswith("biased") else None
     uncertain = draws > 1
-    scores = Scores(schema.unit, flow.kind, schema.one, schema.many, uncertain, bias)
+    threshold = model.threshold(alarm)
+    scores = Scores(schema.unit, flow.kind, schema.one, schema.many, uncertain, bias, threshold)
     items = model.open_all(data, reading)
-    items.refuse_columns(columns_of(uncertain, schema.unit))
+    has_alarm = [ALARM] if alarm is not None else []
+    items.refuse_columns([*columns_of(uncertain, schema.unit), *has_alarm])
     writer.check(items.arrow)
     items = items.beside_lines(writer)
     with writer:
         for piece, log_prob, error in scored(model, items, seed, draws):
             elements = piece.batch.x[0].numel() if len(piece.batch.x) else 1
             table = with_scores(piece.beside, log_prob, error, uncertain, schema.unit, elements)
+            if alarm is not None and threshold is not None:
+                is_low = pa.array(log_prob < threshold.log_prob, mask=np.isnan(log_prob))
+                table = table.append_column(ALARM, is_low)
             writer.write(table)
             scores.add(log_prob, error, elements, items.names)
+            if lowest is not None:
+                lowest.add(piece, log_prob)
     return scores
-
-
-def draws_of(model: "Model", draws: int | None) -> int:
-    """How many draws a score is the mean of: one where nothing is drawn."""
-    check_value("draws", draws, Count | None)
-    if not model.flow.noisy:
-        return 1
-    usual = DRAWS if model.flow.dequantization is None else model.kind.draws
-    return draws or usual
-
-
-def scored(model: "Model", items: Items, seed: int, draws: int) -> Iterator[Scored]:
-    """The items piece by piece, with the log-density of each and its standard error."""
-    for piece in model.voice.track(items.pieces(), "scoring", items.total):
-        scores = np.full((2, piece.beside.num_rows), np.nan)
-        keep = slice(None) if piece.keep is None else piece.keep
-        pair = log_prob_items(model.flow, piece.batch, seed, draws)
-        scores[:, keep] = [part.cpu().numpy() for part in pair]
-        yield piece, scores[0], scores[1]
 
 
 def columns_of(uncertain: bool, unit: Unit) -> list[str]:

@@ -74,6 +74,11 @@ class RowNoise(torch.Generator):
         part.asked = self.asked
         return part
 
+    def repeated(self, times: int) -> "RowNoise":
+        """The same draw for that many copies of each row, one after the other."""
+        rows = self.rows.repeat_interleave(times)
+        return RowNoise(self.device, rows, self.draw, self.strata, self.initial_seed())
+
     def bits(self, like: Tensor) -> Tensor:
         """Random whole numbers in [0, 2^24) for rows (B, ...), other ones at each call."""
         self.asked += 1

@@ -25,6 +25,7 @@ LEFT_BEHIND = (
     "eval.json",
     "compare.json",
     "gaussian.safetensors",
+    "alarm.json",
     "report.html",
     "pictures",
 )

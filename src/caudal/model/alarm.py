@@ -1,0 +1,126 @@
+"""How low a log-density must be for an alarm, so that the rate of false ones is known."""
+
+import json
+import math
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import numpy as np
+from annotated_types import Gt, Le
+
+from caudal import files
+from caudal.errors import InputError
+from caudal.fields import check_value
+from caudal.model.densities import draws_of
+from caudal.report import log_prob_items
+
+if TYPE_CHECKING:
+    from caudal.model.model import Model
+
+FILE = "alarm.json"
+"""The file of it in a run folder."""
+USUAL = 0.01
+_MOST = 0.1  # the largest rate, for which log-densities are kept
+Rate = Annotated[float, Gt(0), Le(_MOST)]
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """A log-density below which a row is an alarm.
+
+    Attributes:
+        rate: of false alarms, as it was asked for.
+        log_prob: the threshold, nats.
+        two_se: two standard deviations of the true rate around `rate`, as the rows vary that the
+            threshold was found with.
+        rows: how many these were.
+    """
+
+    rate: float
+    log_prob: float
+    two_se: float
+    rows: int
+
+
+@dataclass(frozen=True)
+class Alarm:
+    """The lowest log-densities of validation rows, which say how low is unusual.
+
+    A new row that comes as these n rows came is below the k-th lowest of them with probability
+    k / (n + 1), whatever the model is like: this is the rate of false alarms at that threshold.
+    It is a mean over validation sets. That of the one at hand is a draw of Beta(k, n + 1 - k),
+    whose standard deviation is about sqrt(rate (1 - rate) / n), as of a binomial share. Validation
+    rows have chosen the weights among those of a training, and may score a little too well.
+    References: Wilks, Determination of sample sizes for setting tolerance limits, 1941; conformal
+    prediction (Vovk, Gammerman, Shafer, Algorithmic learning in a random world, 2005).
+
+    Attributes:
+        rows: how many rows were scored.
+        draws: of the noise in each of their scores.
+        lowest: a tenth of their log-densities, ascending, in nats.
+    """
+
+    rows: int
+    draws: int
+    lowest: tuple[float, ...]
+
+    def at(self, rate: float) -> Threshold:
+        """The threshold with a rate of false alarms of at most `rate`.
+
+        Raises:
+            InputError: the rate is out of its range, or so small that it takes more rows.
+        """
+        check_value("alarm", rate, Rate)
+        n = self.rows
+        k = math.floor(rate * (n + 1) + 1e-9)
+        if k < 1:
+            raise InputError(
+                f"`alarm` {rate:g}: a rate so small takes {math.ceil(1 / rate) - 1:,} validation "
+                f"rows, and there are {n:,}: give a rate from {1 / (n + 1):.2g} on"
+            )
+        variance = k * (n + 1 - k) / ((n + 1) ** 2 * (n + 2))
+        return Threshold(rate, self.lowest[k - 1], 2 * math.sqrt(variance), n)
+
+    def usual(self) -> Threshold | None:
+        """The threshold of the usual rate, if the rows tell it."""
+        return self.at(USUAL) if USUAL * (self.rows + 1) >= 1 else None
+
+    def write(self, folder: Path) -> None:
+        """Leaves it in a run folder."""
+        content = {
+            **asdict(self),
+            "lowest": [v if math.isfinite(v) else None for v in self.lowest],
+        }
+        files.write_text(folder / FILE, json.dumps(content) + "\n")
+
+
+def read(folder: Path | None) -> Alarm | None:
+    """What a run folder holds of it, None without.
+
+    Raises:
+        InputError: the file is damaged.
+    """
+    if folder is None or not (folder / FILE).exists():
+        return None
+    try:
+        content: dict[str, Any] = json.loads((folder / FILE).read_text(encoding="utf-8"))
+        lowest = tuple(-math.inf if v is None else float(v) for v in content.pop("lowest"))
+        return Alarm(lowest=lowest, **content)
+    except (ValueError, TypeError, KeyError, AttributeError):
+        path = folder / FILE
+        raise InputError(f"{path}: damaged; remove it, and it is found again") from None
+
+
+def measure(model: "Model", evaluations: int) -> Alarm:
+    """Scores validation rows, each by as many draws as `score` takes, with so many in all."""
+    draws = draws_of(model)
+    source = model.dataset_or("leave `alarm` out").valid
+    limit = min(source.n_items, max(1, evaluations // draws))
+    found = [
+        log_prob_items(model.flow, batch, draws=draws)[0].cpu().numpy()
+        for batch in model.voice.track(source.items(limit), "validating", None)
+    ]
+    scores = np.sort(np.concatenate(found))
+    kept = math.ceil(_MOST * (len(scores) + 1))
+    return Alarm(len(scores), draws, tuple(map(float, scores[:kept])))

@@ -1,0 +1,162 @@
+"""The rows of lowest log-density, and which of their columns are to blame."""
+
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING, Annotated, Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+from annotated_types import Ge
+
+from caudal.data import Batch, Piece
+from caudal.errors import InputError
+from caudal.fields import check_value
+from caudal.model.densities import COLUMN, draws_of, scored
+from caudal.report import ScreenTable
+from caudal.report.numbers import number
+from caudal.report.style import shorten
+from caudal.training.options import Count
+from caudal.training.seeds import check_seed
+
+if TYPE_CHECKING:
+    from caudal.model.model import Model
+
+SHOWN = 3  # columns of a row, on screen and in JSON
+_NAME, _CELL = 20, 18  # characters of what is on screen
+
+
+class Lowest:
+    """Takes scored items piece by piece, and keeps those to be explained, lowest first.
+
+    Args:
+        n: how many of lowest log-density to keep.
+        rows: the numbers (from 1) of those to keep instead, if any.
+
+    Attributes:
+        seen: how many items there were.
+        rows: the numbers of those that are kept.
+        log_prob: their log-densities.
+    """
+
+    def __init__(self, n: int, rows: Collection[int] = ()) -> None:
+        self.n, self.asked = len(set(rows)) or n, np.array(sorted(rows), np.int64)
+        self.seen = 0
+        self.rows, self.log_prob = np.empty(0, np.int64), np.empty(0)
+        self.batch: Batch | None = None
+
+    def add(self, piece: Piece, log_prob: np.ndarray) -> None:
+        """Takes in the next piece with its log-densities (N,); NaN is an item without one."""
+        scored = ~np.isnan(log_prob)
+        rows, log_prob = np.flatnonzero(scored) + self.seen + 1, log_prob[scored]
+        self.seen += len(scored)
+        batch = piece.batch if self.batch is None else _joined(self.batch, piece.batch)
+        rows, log_prob = np.append(self.rows, rows), np.append(self.log_prob, log_prob)
+        chosen = np.flatnonzero(np.isin(rows, self.asked)) if len(self.asked) else slice(None)
+        order = np.arange(len(rows))[chosen]
+        order = order[np.argsort(log_prob[order], kind="stable")][: self.n]
+        self.rows, self.log_prob = rows[order], log_prob[order]
+        index = torch.from_numpy(order)
+        context = None if batch.context is None else batch.context[index]
+        self.batch = Batch(batch.x[index], context)
+
+    def explain(self, model: "Model", seed: int) -> pa.Table:
+        """Each column of these items, the items and in each the columns to blame first."""
+        batch = self.batch
+        if batch is None:
+            raise InputError(f"there are no {model.schema.many} to explain")
+        told = model.kind.explainer(model.flow, model.schema, batch, seed)
+        item = told["item"].to_numpy()
+        table = told.drop_columns("item")
+        table = table.add_column(0, "row", pa.array(self.rows[item]))
+        return table.add_column(1, COLUMN, pa.array(self.log_prob[item]))
+
+
+def _joined(first: Batch, second: Batch) -> Batch:
+    context = None
+    if first.context is not None and second.context is not None:
+        context = torch.cat([first.context, second.context])
+    return Batch(torch.cat([first.x, second.x]), context)
+
+
+def explain(
+    model: "Model",
+    data: Any,
+    rows: Collection[int],
+    n: int,
+    seed: int,
+    reading: Mapping[str, Any],
+) -> pa.Table:
+    """Which columns make rows of `data` unlikely; see `Model.explain`."""
+    check_explains(model)
+    check_seed(seed)
+    check_value("n", n, Count)
+    check_value("rows", tuple(rows), tuple[Count, ...])
+    kept = Lowest(n, rows)
+    items = model.open_all(data, reading)
+    for piece, log_prob, _ in scored(model, items, seed, draws_of(model)):
+        kept.add(piece, log_prob)
+    for row in sorted(set(rows) - set(kept.rows.tolist())):
+        why = "it has no log_prob" if row <= kept.seen else f"{items.name} has {kept.seen:,} rows"
+        raise InputError(f"`rows` {row}: {why}; leave it out")
+    return kept.explain(model, seed)
+
+
+def lowest(model: "Model", n: int) -> Lowest | None:
+    """What keeps the `n` lowest rows, to be explained; None for 0."""
+    check_value("explain", n, Annotated[int, Ge(0)])
+    if n:
+        check_explains(model)
+    return Lowest(n) if n else None
+
+
+def check_explains(model: "Model") -> None:
+    """Refuses a model whose items have no columns to blame."""
+    if model.kind.explainer is None:
+        raise InputError(
+            f"`explain` tells which columns of a table are to blame, and {model.name} models "
+            f"{model.schema.what}: leave it out"
+        )
+
+
+def most_surprising(table: pa.Table) -> list[dict[str, Any]]:
+    """The rows that were explained, each with its most surprising columns, for JSON."""
+    found: dict[int, dict[str, Any]] = {}
+    for line in table.to_pylist():
+        start = {"row": line["row"], COLUMN: _finite(line[COLUMN]), "columns": []}
+        columns = found.setdefault(line["row"], start)["columns"]
+        if len(columns) < SHOWN:
+            names = ("column", "value", "expected", "low", "high", "surprise", "conditional")
+            columns.append({name: _finite(line[name]) for name in names})
+    return list(found.values())
+
+
+def _finite(value: Any) -> Any:
+    return value if not isinstance(value, float) or np.isfinite(value) else None
+
+
+def on_screen(table: pa.Table) -> ScreenTable:
+    """The same as a table to read."""
+    lines: list[list[str]] = []
+    last = None
+    shown = 0
+    for line in table.to_pylist():
+        is_new = line["row"] != last
+        shown = 1 if is_new else shown + 1
+        last = line["row"]
+        if shown > SHOWN:
+            continue
+        start = [str(last), number(line[COLUMN], 2)] if is_new else ["", ""]
+        lines.append([*start, shorten(line["column"], _NAME), *_cells(line)])
+    head = ["row", "log_prob", "column", "value", "expected", "5% .. 95%", "surprise"]
+    return ScreenTable(
+        "Why the least likely rows are so, given the rest of each", head, lines, "nn    n"
+    )
+
+
+def _cells(line: Mapping[str, Any]) -> list[str]:
+    low, high = line["low"], line["high"]
+    between = f"{shorten(low, _CELL // 2)} .. {shorten(high, _CELL // 2)}" if low else ""
+    value, expected = ("missing" if v is None else v for v in (line["value"], line["expected"]))
+    if line["surprise"] is None:
+        expected = ""
+    return [shorten(value, _CELL), shorten(expected, _CELL), between, number(line["surprise"], 1)]
