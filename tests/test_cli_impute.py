@@ -14,9 +14,9 @@ from command_line import QUICK, caudal, class_run, conditional_run, folder, peop
 
 TEXT = (
     "id;Größe; kind;note;count\r\n"
-    "7;1,50;a;\"x; y\";3\r\n"
+    '7;1,50;a;"x; y";3\r\n'
     "8;;a; n/a ;\r\n"
-    "9; 2,25 ;;\"he said \"\"no\"\"\";5\r\n"
+    '9; 2,25 ;;"he said ""no""";5\r\n'
 )
 
 
@@ -125,7 +125,7 @@ def test_rows_that_cannot_be_keep_their_gaps(capsys, tmp_path):
     path.write_text("age,height,city,income\n-3,,Bari,20\n30,,Bari,20\n")
     assert caudal("impute", people_run(), "--data", path, "--out", out) == 0
     said = capsys.readouterr().out
-    assert "1 rows keep their gaps" in said
+    assert "1 row keeps its gaps" in said
     rows = pa_csv.read_csv(out)
     assert rows["height"].null_count == 1
     assert out.read_text().splitlines()[1] == "-3,,Bari,20"

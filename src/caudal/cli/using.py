@@ -88,8 +88,9 @@ class SampleOptions(Generic[Kind]):
     """Writes new rows as the data's are, inside their support; or new images, or clips of sound.
 
     The context of a conditional run is drawn from the training rows unless it is given; each class
-    of images has its turn. A run on audio that is given a spectrum copies clips. The same seed
-    gives the same file on the same kind of device.
+    of images has its turn. Columns of a table that the run models may be given as well: the others
+    are drawn given them. A run on audio that is given a spectrum copies clips. The same seed gives
+    the same file on the same kind of device.
     """
 
     run: Positional[str]

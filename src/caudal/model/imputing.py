@@ -55,10 +55,9 @@ class Imputed:
         if (account := self.account) is not None:
             tell_conditioning(account, "given what is there", voice)
         if self.impossible:
-            voice.note(
-                f"{self.impossible:,} rows keep their gaps: the flow gives what is there the "
-                f"probability 0"
-            )
+            n = self.impossible
+            keep = "1 row keeps its" if n == 1 else f"{n:,} rows keep their"
+            voice.note(f"{keep} gaps: the flow gives what is there the probability 0")
 
     def to_dict(self, out: str) -> dict[str, Any]:
         """For JSON."""

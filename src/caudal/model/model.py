@@ -368,7 +368,7 @@ class Model:
     ) -> imputing.Imputed:
         """Writes `data` with their gaps filled to the table file `out`; arguments as of `impute`.
 
-        From a text file into one with the same suffix the lines go as they stand, but for the gaps.
+        From a text file into one with the same suffix the lines go as they are, but for the gaps.
 
         Raises:
             InputError: as `impute`, or the file cannot be written.

@@ -105,7 +105,8 @@ class GapsInLines(LinesItems, Gaps):
         rows = {int(row): _cells(lines[row], text) for row in drawn.any(1).nonzero()}
         for column, values, mask in self._drawn(x, drawn):
             place = self._table.names.index(column.name)
-            for row, value in zip(np.flatnonzero(mask).tolist(), as_texts(values, text), strict=True):
+            numbers = np.flatnonzero(mask).tolist()
+            for row, value in zip(numbers, as_texts(values, text), strict=True):
                 rows[row][place] = value
         for row, cells in rows.items():
             lines[row] = str(text.dialect.delimiter).join(cells)
