@@ -512,7 +512,7 @@ RUNS = {"IMAGES": image_run, "TABLE": people_run, "CLASSES": class_run}
         (["sample", "IMAGES", "--out", "x.png", "--exact", "TABLE"], "no option --exact"),
         (["sample", "IMAGES", "--out", "x.png", "--given", "class=a"], "is not conditional"),
         (["sample", "CLASSES", "--out", "x.png", "--given", "class=a"], "unknown category 'a'"),
-        (["sample", "CLASSES", "--out", "x.png", "--given", "kind=a"], "no such context column"),
+        (["sample", "CLASSES", "--out", "x.png", "--given", "kind=a"], "no such column"),
         (["sample", "IMAGES", "--out", "taken.png"], "taken.png exists: give --overwrite"),
         (["sample", "IMAGES", "--out", "full"], "full is there already"),
         (["score", "IMAGES", "--data", "PEOPLE", "--out", "x.csv"], "people.csv"),

@@ -144,11 +144,6 @@ def test_a_file_need_not_have_what_is_given(tmp_path):
     assert rows["city"].to_pylist() == ["Cork", "Cork"]
 
 
-def test_no_context_where_there_is_none(capsys, tmp_path):
-    words = ("--out", tmp_path / "s.csv", "--given", "city=Bari")
-    assert "is not conditional" in refused(capsys, "sample", people_run(), *words)
-
-
 def test_a_run_whose_data_have_gone(capsys, tmp_path, monkeypatch):
     hidden = people_csv().rename(people_csv().with_suffix(".away"))
     try:

@@ -37,7 +37,7 @@ LAYERS = (
     ("training",),
     ("modality",),
     ("data", "recipes"),
-    ("conditionals", "correction", "initialization", "interpolation", "losses"),
+    ("conditionals", "conditioning", "correction", "initialization", "interpolation", "losses"),
     ("flow",),
     ("dequantization",),
     ("base", "bijections", "nets"),
@@ -334,6 +334,7 @@ PARTS = {
     "eval": (using.EvalOptions, "reading"),
     "score": (using.ScoreOptions, "reading"),
     "sample": (using.SampleOptions, "drawing"),
+    "impute": (using.ImputeOptions, "filling"),
     "interpolate": (using.InterpolateOptions, "reading"),
 }
 """The options of the commands that use a run, and the part of them that its modality has."""

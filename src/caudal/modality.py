@@ -6,6 +6,7 @@ of data differ they ask the modality, so a further kind is one more class, and n
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -62,6 +63,8 @@ class Request(NamedTuple):
         length: of each, for data of any length.
         name: of the sample, where it has one.
         start: the number of the first of them, from 0.
+        given: values of modelled columns that each of them has, (n, D), NaN where there is none;
+            None if nothing is given.
     """
 
     n: int
@@ -69,6 +72,7 @@ class Request(NamedTuple):
     length: int | None = None
     name: str = ""
     start: int = 0
+    given: Tensor | None = None
 
 
 class Requests(NamedTuple):
@@ -88,6 +92,11 @@ class Examples(NamedTuple):
     where: str
 
 
+@dataclass(frozen=True)
+class Nothing:
+    """No options."""
+
+
 class Modality(ABC):
     """One kind of data: tables, images, sound.
 
@@ -105,6 +114,7 @@ class Modality(ABC):
             fields are flags of `caudal train` and keywords of `caudal.train`.
         reading: the same for other data of a finished run (`eval`, `score`, `interpolate`).
         drawing: the same for `sample`.
+        filling: the same for `impute`.
         distillation: the same for what a student learns from; its `objective` is the loss, and its
             `training` how a student trains unless told otherwise.
         baseline: the baseline beside every evaluation.
@@ -129,6 +139,7 @@ class Modality(ABC):
     options: ClassVar[type]
     reading: ClassVar[type]
     drawing: ClassVar[type]
+    filling: ClassVar[type] = Nothing
     distillation: ClassVar[Any]
     baseline: ClassVar[Any]
     copula: ClassVar[Any] = None
@@ -192,6 +203,20 @@ class Modality(ABC):
         Raises:
             InputError: the data do not fit the run.
         """
+
+    def open_gaps(self, data: Any, schema: Any, filling: Any, options: Mapping[str, Any]) -> Any:
+        """Everything in `data`, whose missing values are to be filled.
+
+        Args:
+            data: what to open.
+            schema: of the run.
+            filling: of the type `self.filling`.
+            options: the config of the run.
+
+        Raises:
+            InputError: the data do not fit the run, or are of a kind that has no gaps.
+        """
+        raise InputError(f"impute fills gaps of tables, and the run models {schema.what}")
 
     def settled(self, options: Any, dataset: Any) -> Any:
         """The options with what opening the data has decided, for config.yaml."""

@@ -42,6 +42,9 @@ COMMANDS = {
         "new rows, as the data's are, new images or clips",
         "using:sample",
     ),
+    "impute": Command(
+        "RUN --data DATA --out FILE", "a table with its missing cells filled", "using:impute"
+    ),
     "interpolate": Command(
         "RUN --out PICTURE", "what lies between four images", "using:interpolate"
     ),

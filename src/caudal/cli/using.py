@@ -1,4 +1,4 @@
-"""The commands that use a finished run: `eval`, `score`, `sample` and `interpolate`.
+"""The commands that use a finished run: `eval`, `score`, `sample`, `impute`, `interpolate`.
 
 The options of each are the keywords of the method of `Model` that it calls.
 """
@@ -11,7 +11,7 @@ from tyro.conf import FlagCreatePairsOff, Positional, arg
 
 from caudal.cli.screen import Screen
 from caudal.cli.words import lists_of, parse, positional, switches_of
-from caudal.modality import MODALITIES, modality
+from caudal.modality import MODALITIES, Nothing, modality
 from caudal.model import Model, load
 from caudal.model.explaining import on_screen
 from caudal.model.sampling import CORNERS
@@ -20,11 +20,6 @@ from caudal.report.evaluation import OUTSIDE
 from caudal.training.devices import find_device
 
 Kind = TypeVar("Kind")
-
-
-@dataclass(frozen=True)
-class Nothing:
-    """No options: a command that is not told of which kind its data are."""
 
 
 @dataclass(frozen=True)
@@ -103,8 +98,9 @@ class SampleOptions(Generic[Kind]):
     """Writes new rows as the data's are, inside their support; or new images, or clips of sound.
 
     The context of a conditional run is drawn from the training rows unless it is given; each class
-    of images has its turn. A run on audio that is given a spectrum copies clips. The same seed
-    gives the same file on the same kind of device.
+    of images has its turn. Columns of a table that the run models may be given as well: the others
+    are drawn given them. A run on audio that is given a spectrum copies clips. The same seed gives
+    the same file on the same kind of device.
     """
 
     run: Positional[str]
@@ -122,6 +118,30 @@ class SampleOptions(Generic[Kind]):
     sweeps: FlagCreatePairsOff[bool] = False
     """Flows that sample one column, or one sample of sound, at a time: all at once, again and
     again until they stay."""
+    overwrite: FlagCreatePairsOff[bool] = False
+    """Replace the file in --out, if there is one."""
+    common: CommonOptions = CommonOptions()
+
+
+@dataclass(frozen=True)
+class ImputeOptions(Generic[Kind]):
+    """Writes a table with its missing cells filled, by draws given what is there in their rows.
+
+    Gaps of modelled columns are drawn from the flow's conditional distribution, as if they were
+    missing by chance: the run need not have learned any. All other cells stay as they are, and the
+    lines of a text file as they stand. With several draws the table is there as often, and a
+    column draw numbers them from 1.
+    """
+
+    run: Positional[str]
+    """Run folder, or a model file, of a run on a table."""
+    data: str
+    """The table to fill, with at least the run's columns."""
+    out: str
+    """Where to: .csv, .tsv (also with .gz, .bz2, .zst), .parquet, .npy or .npz."""
+    kind: Kind
+    draws: int = 1
+    """How often each gap is drawn: by what differs between draws one sees what is not known."""
     overwrite: FlagCreatePairsOff[bool] = False
     """Replace the file in --out, if there is one."""
     common: CommonOptions = CommonOptions()
@@ -231,6 +251,20 @@ def sample(words: list[str]) -> int:
     if written.summary is not None:
         written.summary.tell(screen)
     screen.result(written.to_dict())
+    return 0
+
+
+def impute(words: list[str]) -> int:
+    """`caudal impute`: the user's table with its missing cells filled."""
+    options, model, screen = open_run(ImputeOptions, words, "caudal impute", "filling")
+    seen = model.write_imputed(**keywords(options))
+    more = f", {seen.draws} draws" if seen.draws > 1 else ""
+    screen.say(
+        f"{options.out}: {seen.cells:,} missing cells filled, in {seen.rows_with_gaps:,} of "
+        f"{seen.rows:,} rows (seed {seen.seed}{more})"
+    )
+    seen.tell(screen)
+    screen.result(seen.to_dict(options.out))
     return 0
 
 

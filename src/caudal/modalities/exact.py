@@ -29,7 +29,7 @@ class Exact:
         InputError: the two do not have the same columns, or the density of one is estimated.
     """
 
-    steps = STEPS
+    key, steps = "exact", STEPS
 
     def __init__(self, student: Any, teacher: Any, steps: int) -> None:
         self.teacher = student.other(teacher)

@@ -31,18 +31,27 @@ def fixed_values(columns: Sequence[Column], given: Given) -> dict[str, float]:
         InputError: there is no such column, or it cannot have that value.
     """
     by_name = {column.name: column for column in columns}
+    return {name: _encode(by_name[name], v) for name, v in values_of(by_name, given).items()}
+
+
+def values_of(columns: Mapping[str, Column], given: Given) -> dict[str, Any]:
+    """The values by column, as the user has them.
+
+    Raises:
+        InputError: there is no such column, or one is given twice.
+    """
     if isinstance(given, Mapping):
         pairs = list(given.items())
     else:
-        pairs = [_pair(text, by_name) for text in given]
-    fixed: dict[str, float] = {}
+        pairs = [_pair(text, columns) for text in given]
+    values: dict[str, Any] = {}
     for name, value in pairs:
-        if name not in by_name:
-            raise _no_column(f"{name}={value}", name, by_name)
-        if name in fixed:
+        if name not in columns:
+            raise _no_column(f"{name}={value}", name, columns)
+        if name in values:
             raise InputError(f"`given`: '{name}' is given twice; give one value of each column")
-        fixed[name] = _encode(by_name[name], value)
-    return fixed
+        values[name] = value
+    return values
 
 
 def _encode(column: Column, value: Any) -> float:
@@ -66,7 +75,7 @@ def _pair(text: str, columns: Mapping[str, Column]) -> tuple[str, str]:
 
 def _no_column(text: str, name: str, columns: Mapping[str, Column]) -> InputError:
     hint = near(name, list(columns)) if columns else "the flow is told of none: leave `given` out"
-    return InputError(f"`given` {text}: no such context column; {hint}")
+    return InputError(f"`given` {text}: no such column; {hint}")
 
 
 def context_rows(

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -24,6 +24,7 @@ from caudal.data import (
     TableWriter,
     like,
     open_data,
+    open_gaps,
     open_rows,
 )
 from caudal.data.refusals import TABLES
@@ -37,8 +38,18 @@ from caudal.fields import check_fields
 from caudal.flow import Flow
 from caudal.modalities.exact import Exact
 from caudal.modalities.explaining import explain
-from caudal.modalities.rows import CHUNK, OneShape, class_names, endless, nothing_between
-from caudal.modality import Examples, Request, Voice, opening
+from caudal.modalities.given import Asked, Conditioned
+from caudal.modalities.rows import (
+    CHUNK,
+    OneShape,
+    chunk_sizes,
+    class_names,
+    endless,
+    in_chunks,
+    nothing_between,
+    rows_in,
+)
+from caudal.modality import Examples, Request, Requests, Voice, opening
 from caudal.nets import ColumnEmbedding
 from caudal.recipes import Recipe
 from caudal.recipes.nsf import SplineRecipe
@@ -129,9 +140,11 @@ class TableDrawing:
     """What the samples of a table are conditioned on, and whether they are corrected."""
 
     context_file: str | None = None
-    """A table of contexts, one row for each sample, over again if there are fewer."""
+    """A table of contexts, or of values to condition on, one row for each sample, over again if
+    there are fewer."""
     given: tuple[str, ...] = ()
-    """Values of context columns for all rows, such as digit=3; sex= for a missing category."""
+    """Values that all rows have, such as digit=3; sex= for a missing category. They may be of
+    context columns or of modelled ones: the others are drawn given them."""
     exact: str | None = None
     """Run of a teacher with the same columns: the rows are corrected to be the teacher's own."""
     exact_steps: Annotated[int, Ge(1)] | None = None
@@ -157,6 +170,7 @@ class Table(OneShape):
     options = TableOptions
     reading = TableReading
     drawing = TableDrawing
+    filling = Dialect
     baseline, copula = Gaussian, Copula
     draws = 32  # of the 100 rows of adult that score lowest, 97 to 99 stay under another seed
     explainer = staticmethod(explain)
@@ -194,11 +208,12 @@ class Table(OneShape):
         missing = reading.missing or options.get("missing", "auto")
         if options.get("strict") and missing != "drop":
             missing = "refuse"
-        names = [field.name for field in fields(Dialect)]
-        trained = Dialect(**{name: options[name] for name in names if name in options})
-        dialect = Dialect.of(reading).over(trained)
-        chosen = bool(options.get("columns") or options.get("exclude"))
-        return open_rows(data, schema, missing, chosen=chosen, dialect=dialect)
+        return open_rows(data, schema, missing, **_as_trained(Dialect.of(reading), options))
+
+    def open_gaps(
+        self, data: Any, schema: TableSchema, filling: Dialect, options: Mapping[str, Any]
+    ) -> Items:
+        return open_gaps(data, schema, **_as_trained(filling, options))
 
     def papers(self, options: TableOptions, dataset: Dataset) -> Mapping[str, str]:
         text = write_columns(dataset.schema, dataset.summary, options.exclude)
@@ -295,11 +310,33 @@ class Table(OneShape):
         return endless(one_pass)
 
     def draw(self, model: Any, drawing: TableDrawing, temperature: float) -> Any:
-        if drawing.exact is None:
+        asked = Asked.of(model.schema, drawing.given, drawing.context_file)
+        if drawing.exact is None and not asked.conditions:
             return model.draw(temperature)
+        what = "`exact`" if drawing.exact else f"`given` {asked.words}"
         if temperature != 1:
-            raise InputError("`exact` gives samples of the density: leave `temperature` out")
+            raise InputError(f"{what} gives samples of the density: leave `temperature` out")
+        if drawing.exact is None:
+            return Conditioned(model, asked.words)
+        if asked.conditions:
+            raise InputError(f"`given` {asked.words}: is not for `exact`: leave one of them out")
         return Exact(model, drawing.exact, drawing.exact_steps or Exact.steps)
+
+    def requests(
+        self, model: Any, n: int | None, drawing: TableDrawing, seed: int, voice: Voice
+    ) -> Requests:
+        asked = Asked.of(model.schema, drawing.given, drawing.context_file)
+        if not asked.conditions:
+            return super().requests(model, n, drawing, seed, voice)
+        if n is None:
+            n = self.usual_samples if asked.file is None else rows_in(asked.file)
+        file = drawing.context_file if asked.has_context else None
+        given: Any = asked.context
+        contexts = replace(drawing, given=given, context_file=file)
+        requests = super().requests(model, n, contexts, seed, voice)
+        rows = in_chunks(asked.rows(), chunk_sizes(n, self.chunk(model.schema)))
+        each = (r._replace(given=given) for r, given in zip(requests.each, rows, strict=False))
+        return requests._replace(each=each)
 
     def decode(self, schema: TableSchema, x: Tensor, request: Request) -> tuple[Any, ...]:
         return (schema.decode(x, request.context, start=request.start),)
@@ -381,6 +418,14 @@ class Table(OneShape):
         x, context, _ = grid.four
         asked = (x, context, grid.n, grid.seed)
         write_table_manifold(path, model.flow, model.schema, *asked)
+
+
+def _as_trained(dialect: Dialect, options: Mapping[str, Any]) -> dict[str, Any]:
+    """How other data are read: as those of a run with these options, unless told otherwise."""
+    names = [field.name for field in fields(Dialect)]
+    trained = Dialect(**{name: options[name] for name in names if name in options})
+    chosen = bool(options.get("columns") or options.get("exclude"))
+    return {"chosen": chosen, "dialect": dialect.over(trained)}
 
 
 def crowding(values: Tensor) -> float:

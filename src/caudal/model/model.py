@@ -18,7 +18,16 @@ from caudal.errors import InputError
 from caudal.fields import check_value
 from caudal.flow import Flow
 from caudal.modality import Modality, Request, Voice, modality_of
-from caudal.model import alarm, explaining, finishing, sampling, scoring, settings, students
+from caudal.model import (
+    alarm,
+    explaining,
+    finishing,
+    imputing,
+    sampling,
+    scoring,
+    settings,
+    students,
+)
 from caudal.model.densities import draws_of, scored
 from caudal.model.finishing import BASELINE
 from caudal.recipes import Recipe
@@ -421,6 +430,45 @@ class Model:
         """
         asked = (n, seed, temperature, sweeps, drawing)
         return sampling.write(self, str(out), overwrite, *asked)
+
+    def impute(self, data: Any, *, draws: int = 1, seed: int = 0, **reading: Any) -> Any:
+        """`data` with their missing values drawn given what is there, in their own form.
+
+        Each gap of a modelled column is drawn from p(what is missing | what is there) of its row,
+        as if it were missing by chance; all other cells stay as they are. With several draws the
+        rows come as often, one draw after the other, and a column `draw` numbers these from 1.
+
+        Args:
+            data: a path, a DataFrame or an array with the columns of the run.
+            draws: how often each gap is drawn: what differs between draws is not known.
+            seed: of the draws.
+            reading: options of how a text file is read, as of `caudal impute`.
+
+        Raises:
+            InputError: the data do not fit the model, or are no table.
+            NumericalError: a log-density is not a number.
+        """
+        return imputing.impute(self, data, draws, seed, reading)[0]
+
+    def write_imputed(
+        self,
+        data: Any,
+        out: str | Path,
+        *,
+        draws: int = 1,
+        seed: int = 0,
+        overwrite: bool = False,
+        **reading: Any,
+    ) -> imputing.Imputed:
+        """Writes `data` with their gaps filled to the table file `out`; arguments as of `impute`.
+
+        From a text file into one with the same suffix the lines go as they are, but for the gaps.
+
+        Raises:
+            InputError: as `impute`, or the file cannot be written.
+            NumericalError: as `impute`.
+        """
+        return imputing.write(self, data, out, draws, seed, overwrite, reading)
 
     def draw(self, temperature: float = 1.0) -> Callable[[Request, torch.Generator], Tensor]:
         """The plain way to draw: the flow's own samples."""

@@ -72,13 +72,15 @@ class Written:
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON, the same keys for every kind of data."""
-        result = {
+        result: dict[str, Any] = {
             "out": self.out,
             "rows": self.samples,
             "seed": self.seed,
             "temperature": self.temperature,
         }
-        return result if self.summary is None else {**result, "exact": self.summary.to_dict()}
+        if self.summary is not None:
+            result[self.summary.key] = self.summary.to_dict()
+        return result
 
 
 def job(

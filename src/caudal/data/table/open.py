@@ -149,12 +149,24 @@ def open_rows(
     Raises:
         InputError: the table lacks columns of the schema, or an array has more.
     """
+    table = table_of_run(data, schema, memory, chosen, dialect)
+    return TableItems(table, schema, missing != "refuse", memory)
+
+
+def table_of_run(
+    data: Any, schema: TableSchema, memory: int, chosen: bool, dialect: Dialect
+) -> Tables:
+    """A table with at least the columns of a run; arguments as of `open_rows`.
+
+    Raises:
+        InputError: the table lacks columns of the schema, or an array has more.
+    """
     table = open_table(data, schema.text_names, dialect, memory)
     names = [*schema.names, *(column.name for column in schema.passed_over)]
     if table.unnamed and not chosen and _is_all_of_an_array(names):
         check_width(table.name, len(table.names), "the model", len(names))
     check_names(schema.names, table.names, table.name)
-    return TableItems(table, schema, missing != "refuse", memory)
+    return table
 
 
 def _is_all_of_an_array(names: Sequence[str]) -> bool:

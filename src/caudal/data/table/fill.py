@@ -1,0 +1,143 @@
+"""Tables with their missing cells filled; all other cells stay as they are."""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.types as pat
+import torch
+from torch import Tensor
+
+from caudal.data import dtypes
+from caudal.data.dataset import Piece
+from caudal.data.schema import Column
+from caudal.data.table.convert import decode_column
+from caudal.data.table.dialect import BLANK, Dialect, quoted
+from caudal.data.table.open import LinesItems, TableItems, table_of_run
+from caudal.data.table.output import TableWriter
+from caudal.data.table.schema import TableSchema
+from caudal.data.table.tables import AS_FOUND, Tables
+from caudal.data.table.text import TextFile
+
+
+def gap_codes(columns: Sequence[Column]) -> Tensor:
+    """The code of a missing category (D,), NaN for columns without one."""
+    each = (column.categories or () for column in columns)
+    return torch.tensor([float(c.index(None)) if None in c else torch.nan for c in each])
+
+
+def open_to_gaps(columns: Sequence[Column]) -> tuple[Column, ...]:
+    """The same columns, any of which may have gaps."""
+    return tuple(replace(column, missing=True) for column in columns)
+
+
+def open_gaps(
+    data: Any,
+    schema: TableSchema,
+    memory: int = 1 << 30,
+    chosen: bool = False,
+    dialect: Dialect = AS_FOUND,
+) -> "Gaps":
+    """All rows of a table, whose gaps are to be filled; arguments as of `open_rows`.
+
+    Raises:
+        InputError: the table lacks columns of the schema, or an array has more.
+    """
+    return Gaps(table_of_run(data, schema, memory, chosen, dialect), schema, memory)
+
+
+class Gaps(TableItems):
+    """All rows of a table, whose gaps in the modelled columns of a run are to be filled.
+
+    Args:
+        table: the rows.
+        schema: of the run.
+        memory: bytes above which a Parquet file is streamed.
+    """
+
+    def __init__(self, table: Tables, schema: TableSchema, memory: int) -> None:
+        relaxed = replace(schema, columns=open_to_gaps(schema.columns))
+        super().__init__(table, relaxed, drop=False, memory=memory)
+        self.columns, self.codes = schema.columns, gap_codes(schema.columns)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        return self._table.notes
+
+    def where(self, x: Tensor) -> Tensor:
+        """Mask (n, D) of the gaps of rows x (n, D)."""
+        return x.isnan() | (x == self.codes)
+
+    def filled(self, piece: Piece, x: Tensor, drawn: Tensor) -> pa.Table:
+        """The rows of a piece, with the values of x (n, D) in the cells of the mask `drawn`."""
+        table = piece.beside
+        for column, values, mask in self._drawn(x, drawn):
+            place = table.column_names.index(column.name)
+            cells = _put(table.column(place), values, mask)
+            table = table.set_column(place, column.name, cells)
+        return table
+
+    def beside_lines(self, writer: TableWriter) -> "Gaps":
+        if self._table.text is None or not writer.continues(self._table.text):
+            return self
+        schema = replace(self._schema, columns=self.columns)
+        return GapsInLines(self._table, schema, self._memory)
+
+    def _drawn(self, x: Tensor, drawn: Tensor) -> Iterator[tuple[Column, pa.Array, np.ndarray]]:
+        """Each column with new values, these values in the user's type, and their mask (n,)."""
+        for column, values, mask in zip(self.columns, x.T, drawn.T, strict=True):
+            if mask.any():
+                yield column, decode_column(column, values[mask].double().numpy()), mask.numpy()
+
+
+class GapsInLines(LinesItems, Gaps):
+    """The same with the lines of a text file, in which nothing but the gaps is written anew."""
+
+    def filled(self, piece: Piece, x: Tensor, drawn: Tensor) -> pa.Table:
+        text = self._table.text
+        assert text is not None
+        lines = piece.beside.column(0).to_pylist()
+        rows = {int(row): _cells(lines[row], text) for row in drawn.any(1).nonzero()}
+        for column, values, mask in self._drawn(x, drawn):
+            place = self._table.names.index(column.name)
+            numbers = np.flatnonzero(mask).tolist()
+            for row, value in zip(numbers, as_texts(values, text), strict=True):
+                rows[row][place] = value
+        for row, cells in rows.items():
+            lines[row] = str(text.dialect.delimiter).join(cells)
+        return pa.table([pa.array(lines, pa.large_string())], names=piece.beside.column_names)
+
+
+def _put(cells: pa.ChunkedArray, values: pa.Array, mask: np.ndarray) -> pa.Array:
+    """Cells (n,) with values in the places of a mask (n,), in the type of the cells if it fits."""
+    held, new = dtypes.plain(cells), dtypes.plain(pa.chunked_array([values]))
+    dtype = held.type
+    if pat.is_null(dtype) or (pat.is_integer(dtype) and pat.is_floating(new.type)):
+        dtype = new.type
+    new = new.cast(dtype, safe=False).combine_chunks()
+    whole = pc.replace_with_mask(held.cast(dtype).combine_chunks(), pa.array(mask), new)
+    return dtypes.restore(whole, cells.type) if dtype == held.type else whole
+
+
+def as_texts(values: pa.Array, text: TextFile) -> list[str]:
+    """Values as a text file has them."""
+    delimiter = str(text.dialect.delimiter)
+    plain = dtypes.plain(pa.chunked_array([values]))
+    texts = plain.cast(pa.string()).to_pylist()
+    if text.dialect.decimal == "," and not dtypes.is_text(plain.type):
+        texts = [each.replace(".", ",") for each in texts]
+    return [quoted([each], delimiter) for each in texts]
+
+
+def _cells(line: str, text: TextFile) -> list[str]:
+    """The cells of a line as they stand in it, with their quotes."""
+    mark = str(text.dialect.delimiter)
+    if mark == BLANK:
+        return re.findall(r'"(?:[^"]|"")*"|\S+', line)
+    cell = rf'((?:\s*"(?:[^"]|"")*")?[^{re.escape(mark)}]*)(?:{re.escape(mark)}|$)'
+    return [match[1] for match in islice(re.finditer(cell, line), len(text.names))]

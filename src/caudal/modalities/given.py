@@ -1,0 +1,157 @@
+"""What samples of a table are given: contexts as they are, modelled columns by conditioning."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import repeat
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from caudal.conditioning import Conditioning, conditional_sample
+from caudal.data import TableSchema, gap_codes, open_to_gaps, read_tables
+from caudal.errors import InputError
+from caudal.modalities.rows import CHUNK, Given, fixed_values, values_of
+from caudal.modality import Request, Voice
+
+FEW, STUCK = 3.0, 0.5  # effective candidates of a row; share of rows that never moved
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a user asks of samples.
+
+    Attributes:
+        schema: of the run.
+        own: values of modelled columns, the same in all samples, as the user has them.
+        context: the same of context columns.
+        file: a table with a row of values for each sample, or None.
+        in_file: the modelled columns of the file that are not fixed.
+        has_context: whether the file has columns of context too.
+    """
+
+    schema: TableSchema
+    own: Mapping[str, Any]
+    context: Mapping[str, Any]
+    file: Any = None
+    in_file: tuple[str, ...] = ()
+    has_context: bool = False
+
+    @classmethod
+    def of(cls, schema: TableSchema, given: Given, file: Any) -> "Asked":
+        """What `given` and `context_file` ask for.
+
+        Raises:
+            InputError: there is no such column, or the file has none of the run's.
+        """
+        values = values_of({c.name: c for c in schema.columns + schema.context}, given)
+        modelled, context = ({c.name for c in part} for part in (schema.columns, schema.context))
+        own = {name: value for name, value in values.items() if name in modelled}
+        fixed = {name: value for name, value in values.items() if name in context}
+        if file is None:
+            return cls(schema, own, fixed)
+        names = next(iter(read_tables(file))).column_names
+        if not (modelled | context) & set(names):
+            raise InputError(f"{file}: no column of the run; it models {', '.join(schema.names)}")
+        in_file = tuple(name for name in names if name in modelled - set(own))
+        return cls(schema, own, fixed, file, in_file, bool(context & set(names)))
+
+    @property
+    def conditions(self) -> bool:
+        """Whether modelled columns are given."""
+        return bool(self.own or self.in_file)
+
+    @property
+    def words(self) -> str:
+        """What is given of modelled columns, such as `age=60, city from people.csv`."""
+        fixed = [f"{name}={value}" for name, value in self.own.items()]
+        return ", ".join([*fixed, *(f"{name} of {self.file}" for name in self.in_file)])
+
+    def rows(self) -> Iterator[Tensor]:
+        """Values (rows, D) without end, NaN where nothing is given."""
+        names = [column.name for column in self.schema.columns]
+        fixed = torch.full((len(names),), torch.nan)
+        for name, value in fixed_values(self.schema.columns, self.own).items():
+            fixed[names.index(name)] = value
+        if not self.in_file:
+            return repeat(fixed.expand(CHUNK, -1))
+        return self._from_file(fixed, [names.index(name) for name in self.in_file])
+
+    def _from_file(self, fixed: Tensor, places: list[int]) -> Iterator[Tensor]:
+        """The rows of the file, over and over; empty cells are not given."""
+        schema = TableSchema((), open_to_gaps([self.schema.columns[i] for i in places]))
+        gaps = gap_codes(schema.context)
+        while True:
+            first = 1
+            for table in read_tables(self.file, schema=schema):
+                values = schema.encode_context(table, file=str(self.file), first_row=first)
+                first += table.num_rows
+                rows = fixed.repeat(len(values), 1)
+                rows[:, places] = values.masked_fill(values == gaps, torch.nan)
+                yield rows
+
+
+class Conditioned:
+    """Draws rows given some of their columns, and keeps account of what that took.
+
+    Args:
+        model: whose flow draws.
+        what: is given, in words.
+    """
+
+    key = "given"
+
+    def __init__(self, model: Any, what: str) -> None:
+        self.model, self.what = model, what
+        self._parts: list[Conditioning] = []
+
+    def __call__(self, request: Request, generator: torch.Generator) -> Tensor:
+        assert request.given is not None
+        flow, like = self.model.flow, self.model.flow.base.like
+        context = None if request.context is None else request.context.to(like)
+        x = request.given.to(like)
+        drawn, part = conditional_sample(flow, x, x.isnan(), context, generator=generator)
+        if not part.possible.all():
+            row = request.start + int((~part.possible).int().argmax()) + 1
+            raise InputError(
+                f"`given` {self.what}: the flow gives it the probability 0 (first in sample {row}"
+                f"): give values that its training rows might have"
+            )
+        if part.stuck > STUCK:
+            raise InputError(
+                f"`given` {self.what}: too unlike the training rows for {self.model.name} to "
+                f"draw from: give fewer columns, or likelier values"
+            )
+        self._parts.append(part)
+        return drawn
+
+    def summary(self) -> "Conditioned":
+        """This account, once all rows are drawn."""
+        return self
+
+    @cached_property
+    def total(self) -> Conditioning:
+        """The account over all rows, once they are drawn."""
+        return Conditioning.join(self._parts)
+
+    def tell(self, voice: Voice) -> None:
+        """Tells how well that went, and what to think of it."""
+        tell_conditioning(self.total, f"conditioned on {self.what}", voice)
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {"columns": self.what, **self.total.to_dict()}
+
+
+def tell_conditioning(account: Conditioning, done: str, voice: Voice) -> None:
+    """Tells an account in a line, and notes what to beware of."""
+    voice.say(
+        f"{done}: effective size {account.ess:.0%} of {account.candidates} candidates a row, "
+        f"{account.acceptance:.0%} of {account.steps} moves accepted"
+    )
+    if account.ess * account.candidates < FEW:
+        voice.note(
+            "fewer than 3 candidates of a row count: rows may be off; give fewer columns, or "
+            "likelier values, or train longer"
+        )

@@ -1,0 +1,162 @@
+"""Missing cells of a table, filled by draws given what is there."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import torch
+
+from caudal.conditioning import Conditioning, conditional_sample
+from caudal.data import Batch, Piece, TableWriter, like_data
+from caudal.fields import check_value
+from caudal.modalities.given import tell_conditioning
+from caudal.modality import Voice
+from caudal.report.items import noise, place
+from caudal.training.options import Count
+from caudal.training.seeds import check_seed
+
+if TYPE_CHECKING:
+    from caudal.model.model import Model
+
+COLUMN = "draw"
+
+
+@dataclass
+class Imputed:
+    """What filling the gaps of a table came to.
+
+    Attributes:
+        draws: how often the table is there.
+        rows: how many rows it has.
+        rows_with_gaps: how many of them had gaps.
+        cells: how many gaps were filled.
+        impossible: how many rows keep their gaps, as the density of what is there is 0.
+        seed: of the draws.
+        accounts: how well the draws went, part by part.
+    """
+
+    draws: int
+    seed: int
+    rows: int = 0
+    rows_with_gaps: int = 0
+    cells: int = 0
+    impossible: int = 0
+    accounts: list[Conditioning] = field(default_factory=list)
+
+    @property
+    def account(self) -> Conditioning | None:
+        """How well the draws went; None where there were none."""
+        return Conditioning.join(self.accounts) if self.accounts else None
+
+    def tell(self, voice: Voice) -> None:
+        """Tells how well the draws went, and what to beware of."""
+        if (account := self.account) is not None:
+            tell_conditioning(account, "given what is there", voice)
+        if self.impossible:
+            n = self.impossible
+            keep = "1 row keeps its" if n == 1 else f"{n:,} rows keep their"
+            voice.note(f"{keep} gaps: the flow gives what is there the probability 0")
+
+    def to_dict(self, out: str) -> dict[str, Any]:
+        """For JSON."""
+        counts = ("rows", "rows_with_gaps", "cells", "impossible", "draws", "seed")
+        account = self.account
+        return {
+            "out": out,
+            **{name: getattr(self, name) for name in counts},
+            "given": None if account is None else account.to_dict(),
+        }
+
+
+def impute(
+    model: "Model", data: Any, draws: int, seed: int, reading: Mapping[str, Any]
+) -> tuple[Any, Imputed]:
+    """The data with their gaps filled, in their own form; see `Model.impute`."""
+    items, seen = _opened(model, data, draws, seed, reading)
+    tables = list(_filled(model, items, seen))
+    return like_data(pa.concat_tables(tables), data, draws), seen
+
+
+def write(
+    model: "Model",
+    data: Any,
+    out: str | Path,
+    draws: int,
+    seed: int,
+    overwrite: bool,
+    reading: Mapping[str, Any],
+) -> Imputed:
+    """Writes them to a table file; see `Model.write_imputed`."""
+    writer = TableWriter(out)
+    writer.prepare(overwrite)
+    items, seen = _opened(model, data, draws, seed, reading)
+    writer.check(items.arrow)
+    items = items.beside_lines(writer)
+    with writer:
+        for table in _filled(model, items, seen):
+            writer.write(table)
+    return seen
+
+
+def _opened(
+    model: "Model", data: Any, draws: int, seed: int, reading: Mapping[str, Any]
+) -> tuple[Any, Imputed]:
+    """The rows, and an account of nothing so far."""
+    check_seed(seed)
+    check_value("draws", draws, Count)
+    options = model.options(model.kind.filling, reading)
+    items = model.kind.open_gaps(data, model.schema, options, model.config)
+    if draws > 1:
+        items.refuse_columns([COLUMN])
+    for note in items.notes:
+        model.voice.note(note)
+    return items, Imputed(draws, seed)
+
+
+def _filled(model: "Model", items: Any, seen: Imputed) -> Iterator[pa.Table]:
+    """The rows piece by piece, all of them once a draw."""
+    generator = noise(model.flow, seen.seed)
+    for draw in range(1, seen.draws + 1):
+        what = "filling" if seen.draws == 1 else f"filling, draw {draw}"
+        for piece in model.voice.track(items.pieces(), what, items.total):
+            table = _fill(model, items, piece, generator, seen, counted=draw == 1)
+            if seen.draws > 1:
+                number = pa.array([draw] * table.num_rows, pa.int32())
+                table = table.append_column(COLUMN, number)
+            yield table
+
+
+def _fill(
+    model: "Model",
+    items: Any,
+    piece: Piece,
+    generator: torch.Generator,
+    seen: Imputed,
+    counted: bool,
+) -> pa.Table:
+    """The rows of a piece, with their gaps filled where that is possible."""
+    x, context = piece.batch
+    gaps = items.where(x)
+    rows = gaps.any(1)
+    if rows.any():
+        batch = place(model.flow, Batch(x[rows], _of(context, rows)))
+        free, codes = gaps[rows].to(batch.x.device), items.codes.to(batch.x)
+        drawn, account = conditional_sample(
+            model.flow, batch.x, free, batch.context, codes, generator
+        )
+        x = x.clone()
+        x[rows] = drawn.cpu().to(x)
+        gaps[rows] &= account.possible[:, None]
+        seen.accounts.append(account)
+    if counted:
+        seen.rows += len(x)
+        seen.rows_with_gaps += int(rows.sum())
+        seen.impossible += int(rows.sum() - gaps.any(1).sum())
+        seen.cells += int(gaps.sum())
+    return items.filled(piece, x, gaps)
+
+
+def _of(context: torch.Tensor | None, rows: torch.Tensor) -> torch.Tensor | None:
+    return None if context is None else context[rows]
