@@ -40,7 +40,12 @@ def german_run():
     rows = (
         f"{i};{v:.2f};{k};words {i};{c}".replace(".", ",")
         for i, (v, k, c) in enumerate(
-            zip(rng.normal(2, 0.5, 200), rng.choice(["a", "b"], 200), rng.poisson(4, 200))
+            zip(
+                rng.normal(2, 0.5, 200),
+                rng.choice(["a", "b"], 200),
+                rng.poisson(4, 200),
+                strict=True,
+            )
         )
     )
     path, out = folder() / "german.csv", folder() / "german"
