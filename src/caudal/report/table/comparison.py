@@ -232,7 +232,8 @@ def _histograms(
         highest.append(float(np.max(heights)))
     axes.set_xlim(bins[0], bins[-1])
     whole = column.kind == "integer"
-    axes.locator_params(axis="x", nbins=4, integer=whole, min_n_ticks=1 if whole else 2)
+    bins_of_ticks = 2 if column.unit else 4  # dates are long
+    axes.locator_params(axis="x", nbins=bins_of_ticks, integer=whole, min_n_ticks=1 + (not whole))
     name_ticks(axes.xaxis, column)
     return highest[0]
 
