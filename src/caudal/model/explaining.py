@@ -13,7 +13,7 @@ from caudal.errors import InputError
 from caudal.fields import check_value
 from caudal.model.densities import COLUMN, draws_of, scored
 from caudal.report import ScreenTable
-from caudal.report.numbers import number
+from caudal.report.numbers import number, plain
 from caudal.report.style import shorten
 from caudal.training.options import Count
 from caudal.training.seeds import check_seed
@@ -119,38 +119,40 @@ def check_explains(model: "Model") -> None:
 
 
 def most_surprising(table: pa.Table) -> list[dict[str, Any]]:
-    """The rows that were explained, each with its most surprising columns, for JSON."""
-    found: dict[int, dict[str, Any]] = {}
-    for line in table.to_pylist():
-        start = {"row": line["row"], COLUMN: _finite(line[COLUMN]), "columns": []}
-        columns = found.setdefault(line["row"], start)["columns"]
-        if len(columns) < SHOWN:
-            names = ("column", "value", "expected", "low", "high", "surprise", "conditional")
-            columns.append({name: _finite(line[name]) for name in names})
-    return list(found.values())
+    """The rows that were explained, each with its most surprising columns, for JSON.
 
-
-def _finite(value: Any) -> Any:
-    return value if not isinstance(value, float) or np.isfinite(value) else None
+    JSON has no infinity: a value outside of its column's support has the surprise null, too.
+    """
+    names = ("column", "value", "expected", "low", "high", "surprise", "conditional")
+    return [
+        {
+            "row": row,
+            COLUMN: plain(lines[0][COLUMN]),
+            "columns": [{name: plain(line[name]) for name in names} for line in lines],
+        }
+        for row, lines in _by_row(table).items()
+    ]
 
 
 def on_screen(table: pa.Table) -> ScreenTable:
     """The same as a table to read."""
-    lines: list[list[str]] = []
-    last = None
-    shown = 0
+    title = "Why the least likely rows are so, given the rest of each"
+    head = ["row", COLUMN, "column", "value", "expected", "5% .. 95%", "surprise"]
+    shown = []
+    for row, lines in _by_row(table).items():
+        start = [str(row), number(lines[0][COLUMN], 2)]
+        for line in lines:
+            shown.append([*start, shorten(line["column"], _NAME), *_cells(line)])
+            start = ["", ""]
+    return ScreenTable(title, head, shown, "nn    n")
+
+
+def _by_row(table: pa.Table) -> dict[int, list[dict[str, Any]]]:
+    """The lines of the most surprising columns of each row."""
+    found: dict[int, list[dict[str, Any]]] = {}
     for line in table.to_pylist():
-        is_new = line["row"] != last
-        shown = 1 if is_new else shown + 1
-        last = line["row"]
-        if shown > SHOWN:
-            continue
-        start = [str(last), number(line[COLUMN], 2)] if is_new else ["", ""]
-        lines.append([*start, shorten(line["column"], _NAME), *_cells(line)])
-    head = ["row", "log_prob", "column", "value", "expected", "5% .. 95%", "surprise"]
-    return ScreenTable(
-        "Why the least likely rows are so, given the rest of each", head, lines, "nn    n"
-    )
+        found.setdefault(line["row"], []).append(line)
+    return {row: lines[:SHOWN] for row, lines in found.items()}
 
 
 def _cells(line: Mapping[str, Any]) -> list[str]:
