@@ -37,19 +37,13 @@ def regression_run():
 def german_run():
     """A run on a text file with semicolons and decimal commas."""
     rng = np.random.default_rng(1)
-    rows = (
-        f"{i};{v:.2f};{k};words {i};{c}".replace(".", ",")
-        for i, (v, k, c) in enumerate(
-            zip(
-                rng.normal(2, 0.5, 200),
-                rng.choice(["a", "b"], 200),
-                rng.poisson(4, 200),
-                strict=True,
-            )
-        )
-    )
+    rows = [
+        f"{i};{rng.normal(2, 0.5):.2f};{rng.choice(['a', 'b'])};words {i};{rng.poisson(4)}"
+        for i in range(200)
+    ]
     path, out = folder() / "german.csv", folder() / "german"
-    path.write_text("\n".join(["id;Größe;kind;note;count", *rows]) + "\n", encoding="utf-8")
+    text = "\n".join(["id;Größe;kind;note;count", *rows]).replace(".", ",")
+    path.write_text(f"{text}\n", encoding="utf-8")
     words = ("--exclude", "id", "note", "--out", out, *QUICK)
     assert caudal("train", "realnvp", "--data", path, *words) == 0
     return out

@@ -97,6 +97,12 @@ def test_samples_a_table_given_values():
     assert pa_csv.read_csv("new.csv")["city"].to_pylist() == ["Bari"] * 3
 
 
+def test_samples_a_table_given_what_it_models():
+    words = ("-n", 3, "--given", "city=Bari", "height=1.75", "--out", "new.csv")
+    assert caudal("sample", "table", *words) == 0
+    assert pa_csv.read_csv("new.csv")["height"].to_pylist() == [1.75] * 3
+
+
 def test_corrects_a_student_to_its_teacher():
     words = ("-n", 5, "--exact", "table_teacher", "--exact-steps", 2, "--out", "new.csv")
     assert caudal("sample", "table_student", *words) == 0

@@ -13,8 +13,8 @@ from caudal.data.images import (
 from caudal.data.refusals import BUILT_IN
 from caudal.data.schema import KINDS, Column, Schema, Unit, schema_from_dict
 from caudal.data.source import Batch, Rows, Source, item_rows
-from caudal.data.table.fill import gap_codes, open_gaps, open_to_gaps
-from caudal.data.table.frames import as_container, as_table, container_of, like, like_data
+from caudal.data.table.fill import gap_codes, like_data, open_gaps, open_to_gaps
+from caudal.data.table.frames import as_container, as_table, container_of, like
 from caudal.data.table.guess import Summary
 from caudal.data.table.open import open_data, open_rows, read_tables
 from caudal.data.table.output import TableWriter

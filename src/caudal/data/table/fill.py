@@ -18,6 +18,7 @@ from caudal.data.dataset import Piece
 from caudal.data.schema import Column
 from caudal.data.table.convert import decode_column
 from caudal.data.table.dialect import BLANK, Dialect, quoted
+from caudal.data.table.frames import container_of, like
 from caudal.data.table.open import LinesItems, TableItems, table_of_run
 from caudal.data.table.output import TableWriter
 from caudal.data.table.schema import TableSchema
@@ -49,6 +50,15 @@ def open_gaps(
         InputError: the table lacks columns of the schema, or an array has more.
     """
     return Gaps(table_of_run(data, schema, memory, chosen, dialect), schema, memory)
+
+
+def like_data(table: pa.Table, data: Any, times: int = 1) -> Any:
+    """The rows of `data`, some `times` over, as what `data` are; pandas rows keep their index."""
+    kind = container_of(data)
+    made = like(table, kind)
+    if kind == "pandas":
+        made.index = data.index.take(np.tile(np.arange(len(data)), times))
+    return made
 
 
 class Gaps(TableItems):

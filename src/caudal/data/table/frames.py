@@ -104,15 +104,6 @@ def _is_no_number(dtype: pa.DataType) -> bool:
     return dtypes.is_text(plain) or temporal.is_modelled(plain)
 
 
-def like_data(table: pa.Table, data: Any, times: int = 1) -> Any:
-    """The rows of `data`, some `times` over, as what `data` are; pandas rows keep their index."""
-    kind = container_of(data)
-    made = like(table, kind)
-    if kind == "pandas":
-        made.index = data.index.take(np.tile(np.arange(len(data)), times))
-    return made
-
-
 def as_container(values: np.ndarray, name: str, data: Any) -> Any:
     """Values (N,), one for each row of `data`, as a column of the library that `data` is of.
 
