@@ -2,14 +2,21 @@
 
 import math
 
+import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 
+from caudal import initialize
 from caudal.base import Normal
 from caudal.bijections import Correlate, Gaussianise
 from caudal.conditionals import Line, conditionals
+from caudal.data import open_data
 from caudal.dequantization import TableDequantization
 from caudal.flow import Flow
+from caudal.modalities.explaining import lines_of
+from caudal.modality import assemble
+from caudal.recipes import NSF
 
 QUANTILE = 1.6448536  # of the normal, level 95 %
 
@@ -151,3 +158,24 @@ def test_they_do_not_depend_on_the_other_rows(rows):
     ):
         torch.testing.assert_close(part.surprise, whole.surprise[:rows], atol=1e-5, rtol=0)
         torch.testing.assert_close(part.median, whole.median[:rows], atol=1e-5, rtol=0)
+
+
+def test_atoms_have_their_share_and_the_rest_its_density():
+    rng = np.random.default_rng(0)
+    amounts = np.where(rng.random(20_000) < 0.7, 0.0, rng.lognormal(1, 1, 20_000))
+    data = open_data(pa.table({"amount": amounts, "v": rng.normal(size=20_000)}))
+    assert data.schema.columns[0].atoms == (0.0,)
+    flow = assemble(NSF(layers=1, hidden=4), data.schema)
+    initialize(flow, data.train.x)
+    x = torch.tensor([[0.0, 0.5], [1.0, 0.5], [math.e, -1.0], [20.0, 0.0]])
+    found = conditionals(flow.eval(), x, lines_of(flow, data.schema.columns))[0]
+    rest = torch.distributions.LogNormal(1.0, 1.0).log_prob(x[1:, 0]).double()
+    torch.testing.assert_close(
+        found.log_prob[0], found.log_prob.new_tensor(0.7).log(), atol=0.03, rtol=0
+    )
+    torch.testing.assert_close(found.log_prob[1:], rest + math.log(0.3), atol=0.25, rtol=0)
+    assert (found.low == 0).all()
+    assert (found.median == 0).all()
+    highest = float(torch.distributions.LogNormal(1.0, 1.0).icdf(torch.tensor(1 - 0.05 / 0.3)))
+    torch.testing.assert_close(found.high, torch.full((4,), highest).double(), atol=0, rtol=0.1)
+    assert found.surprise[3] > found.surprise[2] > found.surprise[0]

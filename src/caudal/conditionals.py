@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
+from caudal.bijections.atoms import Atoms
 from caudal.flow import Flow
 from caudal.numerics import RowGenerator
 
@@ -16,6 +17,7 @@ _ROUNDS, _CUT = 12, 6  # intervals of most mass are cut in three: how often at m
 _FINE = 0.01  # share of the mass that an interval may have
 _OUTER = 1e-3  # share of the mass of the outermost interval from which the line is prolonged
 _NARROW = 4e-7  # width of one, relative to its place, at which float32 ends
+_EDGE = 1e-4  # of the place of an atom, on which the density may be anything
 _FLAT = 1e-12  # least change of a log-density along an interval that is told from none
 _LOW, _HIGH = 0.05, 0.95
 
@@ -25,9 +27,9 @@ class Line(NamedTuple):
 
     Attributes:
         start: values (K,), K > 1, in ascending order, with which the integral begins; points of
-            the lattice where there is one.
+            the lattice where there is one. Where the column has atoms, in the opened line.
         step: of the lattice; 0 for continuous values.
-        low, high: the ends of the support.
+        low, high: the ends of the support, of the opened line where there are atoms.
         gaps: whether a value may be missing.
     """
 
@@ -87,7 +89,8 @@ def conditionals(
     entropy of whether this one is, plus, if it is not, that of the values.
 
     Noise that fills steps and gaps is the row's own, the same for all t; densities are means over
-    `draws` of it.
+    `draws` of it. Values with a probability of their own are integrated over their places in the
+    opened line (`caudal.bijections.Atoms`), in which there are densities alone.
 
     Args:
         flow: in evaluation mode, over vectors.
@@ -112,9 +115,37 @@ class _Joint:
         draws = 1 if flow.dequantization is None else draws
         generator = RowGenerator(x.device, seed, draws)
         self.noises = [generator.bind(x, context) for _ in range(draws)]
+        self.atoms: Atoms | None = getattr(flow.dequantization, "atoms", None)
 
-    def at(self, column: int, values: Tensor) -> Tensor:
-        """Log-densities (B, M) with values (B, M) in a column, in float64."""
+    def places(self, column: int) -> Tensor:
+        """Knots (K,) of the opened line at either side of where the place of an atom ends."""
+        if self.atoms is None or not self.atoms.exist:
+            return self.x.new_empty(0).double()
+        ends = self.atoms.places[column].double()
+        ends = ends[ends.isfinite().all(1)]
+        before = ends - _EDGE * self.atoms.width[column]
+        return torch.cat([before, ends], 1).flatten()
+
+    def open(self, column: int, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Values (B,) in the opened line, an atom in the middle of its place; log widths there."""
+        if self.atoms is None or not self.atoms.exist:
+            return values, torch.zeros_like(values)
+        width = self.atoms.width[column].double()
+        places, is_atom = self.atoms.open(values[:, None].expand(-1, self.x.shape[1]))
+        is_atom = is_atom[:, column]
+        return places[:, column] + is_atom * width / 2, is_atom * width.log()
+
+    def close(self, column: int, places: Tensor) -> Tensor:
+        """The values whose places in the opened line these are, of the same shape."""
+        if self.atoms is None or not self.atoms.exist:
+            return places
+        wide = places.reshape(-1, 1).expand(-1, self.x.shape[1])
+        return self.atoms.close(wide)[:, column].reshape(places.shape)
+
+    def at(self, column: int, places: Tensor) -> Tensor:
+        """Log-densities (B, M) with values at places (B, M) of a column's line, in float64."""
+        values = self.close(column, places)
+        log_width = self.open(column, values.flatten())[1].view(values.shape)
         each, n = values.shape[1], len(self.noises)
         rows = self.x.repeat_interleave(each, 0)
         rows[:, column] = values.flatten().to(rows)
@@ -124,11 +155,11 @@ class _Joint:
         lifted = [self.flow.lift(rows, noise.repeated(each)) for noise in self.noises]
         y, log_q = (torch.cat(parts) for parts in zip(*lifted, strict=True))
         log_prob = (self.continuous.log_prob(y, context) - log_q).double()
-        return log_prob.view(n, *values.shape).logsumexp(0) - math.log(n)
+        return log_prob.view(n, *values.shape).logsumexp(0) - math.log(n) - log_width
 
 
 def _conditional(joint: _Joint, column: int, line: Line) -> Conditional:
-    value = joint.x[:, column].double()
+    value, log_width = joint.open(column, joint.x[:, column].double())
     curve, own = _curve(joint, column, line, value)
     total = curve.masses.logsumexp(1)
     whole, entropy = total, curve.entropy()
@@ -140,9 +171,11 @@ def _conditional(joint: _Joint, column: int, line: Line) -> Conditional:
         entropy = torch.where(value.isnan(), 0.0, entropy)
         entropy = entropy + torch.special.entr(missing) + torch.special.entr(1 - missing)
     log_prob = own - whole
-    low, median, high = (curve.quantile(level) for level in (_LOW, 0.5, _HIGH))
-    likeliest = curve.knots.gather(1, curve.heights.argmax(1, keepdim=True))[:, 0]
-    return Conditional(log_prob, -log_prob - entropy, low, median, high, likeliest, missing)
+    places = [curve.quantile(level) for level in (_LOW, 0.5, _HIGH)]
+    places.append(curve.knots.gather(1, curve.heights.argmax(1, keepdim=True))[:, 0])
+    low, median, high, likeliest = (joint.close(column, place) for place in places)
+    told = low, median, high, likeliest, missing
+    return Conditional(log_prob + log_width, -log_prob - entropy, *told)
 
 
 class _Curve(NamedTuple):
@@ -240,7 +273,8 @@ class _Curve(NamedTuple):
 def _curve(joint: _Joint, column: int, line: Line, value: Tensor) -> tuple[_Curve, Tensor]:
     """The density along the line of a column, and the height at the value of each row, (B,)."""
     scale = math.log(line.step or 1.0)  # from a density in the column's units to a probability
-    start = line.start.double().expand(len(value), -1)
+    start = torch.cat([line.start.double(), joint.places(column)]).sort().values
+    start = start.expand(len(value), -1)
     knots = torch.cat([start, value[:, None]], 1)
     heights = joint.at(column, knots) + scale
     own = heights[:, -1]

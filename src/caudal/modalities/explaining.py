@@ -63,7 +63,15 @@ def lines_of(flow: Flow, columns: Sequence[Column]) -> list[Line]:
     for part in dressing_of(flow):
         y, _ = part.forward(y)
     values = y.double().T[: len(columns)]
-    return [_line(column, start) for column, start in zip(columns, values, strict=True)]
+    lines = [_line(column, start) for column, start in zip(columns, values, strict=True)]
+    support = getattr(flow.dequantization, "support", None)
+    if support is None:
+        return lines
+    opened = zip(columns, lines, support.low.tolist(), support.high.tolist(), strict=True)
+    return [
+        line._replace(low=low, high=high) if column.atoms else line
+        for column, line, low, high in opened
+    ]
 
 
 def _line(column: Column, values: Tensor) -> Line:
@@ -119,10 +127,13 @@ def _outside(column: Column, values: np.ndarray) -> np.ndarray:
     low = -math.inf if column.low is None else column.low
     high = math.inf if column.high is None else column.high
     outside = (values < low) | (values > high)
+    if column.atoms:
+        away = np.abs(values[:, None] - np.array(column.atoms))
+        outside &= (away > 1e-6 * np.abs(column.atoms)).all(1)
     if column.step:
         steps = (values - column.origin) / column.step
         outside |= np.abs(steps - np.round(steps)) > 0.01 + 1e-6 * np.abs(steps)
-    elif column.kind == "positive":
+    elif column.kind == "positive" and not column.atoms:
         outside |= values <= low
     return outside
 
