@@ -69,7 +69,7 @@ def test_leaves_a_complete_run_behind():
     out = student_run()
     assert {path.name for path in out.iterdir()} == {
         "config.yaml", "model.safetensors", "state.pt", "metrics.jsonl", "eval.json",
-        "compare.json", "gaussian.safetensors", "report.html", "pictures",
+        "alarm.json", "compare.json", "gaussian.safetensors", "report.html", "pictures",
     }  # fmt: skip
     drawn = {path.name for path in (out / "pictures").iterdir()}
     assert drawn >= {"teacher-marginals.png", "teacher-pairs.png", "curves.png"}
@@ -135,7 +135,7 @@ def test_the_student_is_a_run_as_any_other(capsys, tmp_path):
     out = tmp_path / "s.parquet"
     assert caudal("sample", student, "-n", 60, "--given", "city=Bari", "--out", out) == 0
     rows = pq.read_table(out)
-    assert rows.column_names == ["age", "height", "income", "city"]
+    assert rows.column_names == ["age", "height", "city", "income"]
     assert set(rows["city"].to_pylist()) == {"Bari"}
     words = ("--exact", teacher_run(), "--exact-steps", 3, "--overwrite", "--json")
     capsys.readouterr()

@@ -191,7 +191,9 @@ def test_rows_with_gaps_are_dropped_as_in_training(capsys, tmp_path):
     path = tmp_path / "gaps.csv"
     path.write_text("age,height,city,income\n31,,Bari,10\n31,1.7,Bari,10\n", encoding="utf-8")
     assert evaluated(capsys, dropping_run(), "--data", path)["rows"] == 1
-    assert "row 1, column 'height'" in refused(capsys, "eval", people_run(), "--data", path)
+    assert "row 1, column 'height'" in refused(
+        capsys, "eval", people_run(), "--data", path, "--missing", "refuse"
+    )
 
 
 def test_refusals(capsys, tmp_path):

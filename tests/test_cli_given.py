@@ -73,7 +73,8 @@ def test_context_and_modelled_columns_go_together(tmp_path):
     rows = sampled(conditional_run(), tmp_path / "t.csv", *words)
     assert rows["age"].to_pylist() == [25, 25]
     assert rows["city"].to_pylist() == ["Cork", "Bari"]
-    assert rows["height"].to_pylist() == [1.7, 1.8]
+    # A table with contexts, such as test data, asks for new values of what is modelled.
+    assert not set(rows["height"].to_pylist()) & {1.7, 1.8}
 
 
 @pytest.mark.parametrize(

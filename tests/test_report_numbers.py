@@ -1,6 +1,7 @@
 """The numbers of the report against closed forms."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -148,7 +149,9 @@ def test_plus_minus_says_only_what_is_known():
     ],
 )
 def test_span_tells_different_ends_apart(ends, words):
-    assert span(Summary("t", "event", "real", "guessed", "", None, 0.0, *ends)) == words
+    low, median, high = ends
+    summary = Summary("t", "event", "real", "guessed", "", None, 0.0)
+    assert span(replace(summary, low=low, median=median, high=high)) == words
 
 
 def test_span_of_categories():

@@ -54,8 +54,11 @@ class Asked:
         names = next(iter(read_tables(file))).column_names
         if not (modelled | context) & set(names):
             raise InputError(f"{file}: no column of the run; it models {', '.join(schema.names)}")
+        # A table with contexts, such as test data, asks for new values of the modelled columns.
+        if context & set(names):
+            return cls(schema, own, fixed, file, has_context=True)
         in_file = tuple(name for name in names if name in modelled - set(own))
-        return cls(schema, own, fixed, file, in_file, bool(context & set(names)))
+        return cls(schema, own, fixed, file, in_file)
 
     @property
     def conditions(self) -> bool:

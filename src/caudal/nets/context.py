@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -41,7 +41,8 @@ class ColumnEmbedding(Embedding):
         super().__init__()
         self.levels = tuple(levels)
         many = {str(i): n for i, n in enumerate(levels) if n > _ONE_HOT}
-        self.tables = nn.ModuleDict({i: nn.Embedding(n, _LEARNED) for i, n in many.items()})
+        tables = {i: nn.Embedding(n, _LEARNED) for i, n in many.items()}
+        self.tables: Any = nn.ModuleDict(tables) if tables else {}
         self.n_features = sum(_LEARNED if n > _ONE_HOT else max(n, 1) for n in levels)
         self.register_buffer("mean", torch.zeros(len(levels)))
         self.register_buffer("std", torch.ones(len(levels)))

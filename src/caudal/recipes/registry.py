@@ -19,12 +19,13 @@ GROUP = "caudal.recipes"
 """Group of the entry points with which an installed package offers recipes."""
 REGISTERED: dict[str, type[Recipe]] = {}
 _OPTIONS = """
-accelerator alpha batch_size bits clip columns compile config context contrastive corrupt cosine
-crop data dequantization devices draws ema epochs flips forward guide json kl labels lr mels
-metadata minutes missing normalize num_nodes out overwrite path patience pixels pool precision
-preset rate recipe regularization report resize resume reverse seconds seed size spectral split
-split_seed steps student tail teacher test trim types valid validate_every validate_rows voice
-warmup weight_decay window
+accelerator alpha batch_size bits clip columns comment compile config context contrastive
+corrupt cosine crop data decimal delimiter dequantization devices draws ema encoding epochs
+exclude flips forward guide json kl labels lr mels metadata minutes missing na normalize
+num_nodes out overwrite path patience pixels pool precision preset rate recipe regularization
+report resize resume reverse seconds seed size spectral split split_seed steps strict student
+tail teacher test trim types types_from valid validate_every validate_rows voice warmup
+weight_decay window
 """
 TAKEN = frozenset(_OPTIONS.split())
 """Names of options of training, of data and of distillation: they stand beside a recipe's fields

@@ -14,7 +14,7 @@ from caudal.errors import InputError
 SKEWED = 2.0
 TIED, REPEATED = 0.5, 0.9  # share of the values that repeat another one
 LISTED = 1000  # different numbers that may be categories
-CODES, OFTEN = 20, 5  # so few different values, the outermost of them seen so often
+CODES, OFTEN, OFTEN_SHARE = 20, 5, 0.01  # so few values, the outermost of them seen so often
 ATOM, END_ATOM = 0.05, 0.01  # share of the rows at one value, and at the lowest or the highest
 ATOMS = 8  # at most
 LEAST = 10  # rows at an atom
@@ -105,13 +105,15 @@ def _lattice(stats: Stats, step: float, first: float) -> Declared:
 
 
 def are_codes(stats: Stats) -> bool:
-    """Whether there are few values, and so many rows at either end that none lies beyond."""
+    """Whether there are few values, and so many rows at either end that none lies beyond.
+
+    Below 0 there is none anyhow where there is a 0.
+    """
     levels = stats.levels
-    return (
-        levels is not None
-        and 2 < len(levels) <= CODES
-        and min(levels[stats.low], levels[stats.high]) >= OFTEN
-    )
+    if levels is None or not 2 < len(levels) <= CODES:
+        return False
+    least = max(OFTEN, OFTEN_SHARE * stats.count)
+    return levels[stats.high] >= least and (stats.low == 0 or levels[stats.low] >= least)
 
 
 def _continuous(stats: Stats, whole: float) -> Declared:
