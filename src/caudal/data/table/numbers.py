@@ -12,8 +12,7 @@ from caudal.data.table.survey import Stats
 from caudal.errors import InputError
 
 SKEWED = 2.0
-TIED, REPEATED = 0.5, 0.9  # share of the values that repeat another one
-LISTED = 1000  # different numbers that may be categories
+TIED = 0.5  # share of the values that repeat another one
 CODES, OFTEN, OFTEN_SHARE = 20, 5, 0.01  # so few values, the outermost of them seen so often
 ATOM, END_ATOM = 0.05, 0.01  # share of the rows at one value, and at the lowest or the highest
 ATOMS = 8  # at most
@@ -81,12 +80,12 @@ def guessed(stats: Stats, form: str | None = None, gaps: bool = False) -> Declar
 
 
 def _are_few(stats: Stats) -> bool:
-    """Whether numbers without a lattice are so few, or repeat so much, that all are categories."""
+    """Whether numbers without a lattice are so few that all are categories.
+
+    More that repeat stay numbers: other data may have values between them.
+    """
     levels = stats.levels
-    return levels is not None and (
-        (stats.ties > REPEATED and len(levels) <= LISTED)
-        or (len(levels) <= CODES and stats.count > OFTEN * len(levels))
-    )
+    return levels is not None and len(levels) <= CODES and stats.count > OFTEN * len(levels)
 
 
 def _lower(stats: Stats) -> float | None:
