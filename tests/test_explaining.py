@@ -139,7 +139,7 @@ def test_false_alarms_come_at_their_rate():
 def test_rates_need_enough_rows():
     alarm = Alarm(98, 1, tuple(np.arange(10.0).tolist()))
     assert alarm.usual() is None
-    with pytest.raises(InputError, match="takes 99 validation rows, and there are 98"):
+    with pytest.raises(InputError, match="takes 99 validation rows, and 98 were scored"):
         alarm.at(0.01)
     assert Alarm(99, 1, alarm.lowest).at(0.01).log_prob == 0.0
     with pytest.raises(InputError, match="`alarm`"):

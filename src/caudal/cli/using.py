@@ -83,10 +83,10 @@ class ScoreOptions(Generic[Kind]):
     """How often the noise is drawn for each item, and its log-probability averaged; if not given,
     32 times for rows of a table, 4 for images, once for clips. Without noise it is scored once."""
     alarm: float | None = None
-    """Of a table, add a column alarm, true for rows whose log_prob is so low that of rows like
-    those of the training only this share is as low: the rate of false alarms, 0.1 at most."""
+    """Tables: add a column alarm. It is true for rows whose log_prob is so low that only this
+    share of rows like those of the training is as low: the rate of false alarms, at most 0.1."""
     explain: int = 0
-    """Of a table, tell of so many rows of lowest log_prob which columns are to blame, and what
+    """Tables: name, for so many rows of lowest log_prob, the columns that are to blame, and what
     would have been expected there."""
     overwrite: FlagCreatePairsOff[bool] = False
     """Replace the file in --out, if there is one."""

@@ -77,7 +77,7 @@ class Alarm:
         if k < 1:
             raise InputError(
                 f"`alarm` {rate:g}: a rate so small takes {math.ceil(1 / rate) - 1:,} validation "
-                f"rows, and there are {n:,}: give a rate from {1 / (n + 1):.2g} on"
+                f"rows, and {n:,} were scored: give a rate from {1 / (n + 1):.2g} on"
             )
         variance = k * (n + 1 - k) / ((n + 1) ** 2 * (n + 2))
         return Threshold(rate, self.lowest[k - 1], 2 * math.sqrt(variance), n)

@@ -53,7 +53,7 @@ class Dialect:
     """How text files write tables."""
 
     encoding: str | None = None
-    """Of text files, such as latin-1 or utf-16; found by looking if not given."""
+    """Encoding of text files, such as latin-1 or utf-16; found by looking if not given."""
     delimiter: str | None = None
     """Character between the values of text files; tab is a tab, and space any number of blanks.
     Found by looking if not given."""

@@ -54,7 +54,7 @@ class Lattice:
 def likely(divisor: int, distinct: int) -> int:
     """The divisor of the distances of different whole numbers, or 1 where it may be chance.
 
-    Of n random ones the distances have the divisor d with the probability d^(1 - n).
+    The distances of n random numbers have the divisor d in common with probability d^(1 - n).
     """
     by_chance = -math.log(max(divisor, 1)) * (distinct - 1)
     return divisor if by_chance < math.log(BY_CHANCE) else 1
