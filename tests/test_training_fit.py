@@ -16,11 +16,13 @@ from caudal.flow import Flow
 from caudal.losses import nll
 from caudal.nets import MADE
 from caudal.recipes import MAF, NSF, NSFAR
+from caudal.training.devices import launch
+from caudal.training.engine import Engine
 from caudal.training.fit import fit
 from caudal.training.options import Training
 from caudal.training.rows import calibration_rows, hold_out, sample_rows
 from caudal.training.run import Run
-from caudal.training.validation import is_better, tail_share
+from caudal.training.validation import Validator, is_better, tail_share
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -256,6 +258,24 @@ def test_a_gain_is_one_only_beyond_chance():
     assert not is_better(start - 0.05 + 0.5 * rng.normal(size=30), start)
     assert not is_better(start + 0.1, start)
     assert not is_better([0.0], [1.0])
+
+
+@pytest.mark.parametrize("rows", [100, 10_001])
+def test_parts_of_a_validation_are_means_of_its_rows(rows):
+    """A row each where there are few; else at most 256 parts, which together are the whole."""
+    flow = Flow(Scale((2,)), Normal((2,)))
+    x = torch.randn(rows, 2, generator=torch.Generator().manual_seed(1))
+    training = Training(steps=1)
+    validator = Validator(Engine(flow, nll, training, launch(training), 1), Rows(x), Rows(x))
+    mean = validator.measure()["valid"]
+    losses = -flow.log_prob(x).detach().double()
+    assert mean == pytest.approx(losses.mean().item(), rel=1e-6)
+    if rows == 100:
+        assert validator.parts == pytest.approx(losses.tolist())
+    else:
+        assert len(validator.parts) == 255  # as many of each of three batches
+        error = np.std(validator.parts, ddof=1) / math.sqrt(len(validator.parts))
+        assert error == pytest.approx(losses.std().item() / math.sqrt(rows), rel=0.1)
 
 
 def test_few_rows_without_structure_keep_the_copula_and_many_with_it_do_not():

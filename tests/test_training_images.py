@@ -169,6 +169,7 @@ def test_a_validation_of_many_images_is_within_memory(side, tails):
         training = Training()
         like = torch.zeros(())
         flow = torch.nn.Identity()
+        tells_rows = True
 
     elements = 3 * side * side
     large = Rows(torch.zeros(1400, 3, side, side, dtype=torch.uint8))

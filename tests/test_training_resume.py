@@ -102,10 +102,11 @@ def test_before_the_first_validation(whole, tmp_path):
 
 
 def test_fewer_steps_than_are_done_are_validated_where_they_ended(tmp_path):
-    with pytest.raises(Interrupted, match="after step 5 "):
-        train(tmp_path, loss=StopAt(5, signal.SIGINT))
-    fitted = train(tmp_path, replace(TRAINING, steps=3), resume=True)
-    assert (fitted.best_step, fitted.stopped) == (5, "steps")
+    training = replace(TRAINING, validate_every=100)
+    with pytest.raises(Interrupted, match="after step 60 "):
+        train(tmp_path, training, loss=StopAt(60, signal.SIGINT))
+    fitted = train(tmp_path, replace(training, steps=3), resume=True)
+    assert (fitted.best_step, fitted.stopped) == (60, "steps")
     assert Run(tmp_path).metrics()[-1]["valid"] == fitted.best_valid
     assert Run(tmp_path).model_path.exists()
 
@@ -137,7 +138,8 @@ def test_rows_that_are_streamed_resume_in_the_middle_of_an_epoch(tmp_path):
         flow = assemble(recipe, data.schema)
         kept = Run(tmp_path / name, recipe, data.schema, resume=resume)
         training = Training(epochs=3, batch_size=64, validate_every=7)
-        return fit(flow, data.train, data.valid, training=training, loss=loss, run=kept)
+        options = {"training": training, "loss": loss, "validation_loss": nll}
+        return fit(flow, data.train, data.valid, **options, run=kept)
 
     expected = run("whole")
     with pytest.raises(Interrupted):

@@ -79,7 +79,8 @@ def train(out, training=TRAINING, loss=nll, resume=False, reporter=None, n=ROWS)
     flow = assemble(Everything(), SCHEMA)
     run = None if out is None else Run(out, Everything(), SCHEMA, resume=resume)
     data, validation = rows(n, 1), rows(200, 2)
-    return fit(flow, data, validation, training=training, loss=loss, reporter=reporter, run=run)
+    options = {"training": training, "loss": loss, "validation_loss": nll}
+    return fit(flow, data, validation, **options, reporter=reporter, run=run)
 
 
 def timeless(records):

@@ -18,6 +18,7 @@ from caudal.losses.divergence import (
     nll,
     nll_per_element,
     reverse_kl,
+    rows_of,
 )
 from caudal.losses.guidance import Guide, pairs_up
 from caudal.losses.spectral import spectral_loss
@@ -40,5 +41,6 @@ __all__ = [
     "nll_per_element",
     "pairs_up",
     "reverse_kl",
+    "rows_of",
     "spectral_loss",
 ]

@@ -15,12 +15,27 @@ from caudal.losses.conditionals import conditional_kl, conditionals, has_gaussia
 
 def nll(flow: Flow, x: Tensor, context: Tensor | None = None) -> Tensor:
     """Mean negative log-likelihood of a batch in nats; for dequantised data, that of its bound."""
-    return -flow.log_prob(x, context).mean()
+    return _nll_rows(flow, x, context).mean()
 
 
 def nll_per_element(flow: Flow, x: Tensor, context: Tensor | None = None) -> Tensor:
     """`nll` divided by the elements of an event: for sound, whose crops can have any length."""
     return nll(flow, x, context) / x[0].numel()
+
+
+def _nll_rows(flow: Flow, x: Tensor, context: Tensor | None) -> Tensor:
+    return -flow.log_prob(x, context)
+
+
+def _nll_per_element_rows(flow: Flow, x: Tensor, context: Tensor | None) -> Tensor:
+    return _nll_rows(flow, x, context) / x[0].numel()
+
+
+def rows_of(loss: Callable[..., Tensor]) -> Callable[..., Tensor] | None:
+    """The function of the rows' losses (B,) of which `loss` is the mean, if it is known."""
+    if loss is nll:
+        return _nll_rows
+    return _nll_per_element_rows if loss is nll_per_element else None
 
 
 def bits_per_dim(log_prob: float, elements: int) -> float:

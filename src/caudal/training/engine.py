@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from caudal.data.source import Batch
 from caudal.flow import Flow
-from caudal.losses import Terms
+from caudal.losses import Terms, rows_of
 from caudal.training.options import MovingAverage, Training, make_optimizer
 from caudal.training.rows import flipped
 from caudal.training.seeds import STEP, mix, seed_all
@@ -67,7 +67,8 @@ class Engine:
         self.loss, self.validation_loss = loss, validation_loss or loss
         mixed = training.precision == "bf16-mixed"
         plain = _Objective(flow, loss, mixed)
-        self._measure = _Objective(flow, validation_loss, mixed) if validation_loss else plain
+        measured = rows_of(self.validation_loss) or self.validation_loss
+        self._measure = _Objective(flow, measured, mixed)
         objective: Any = torch.compile(plain) if training.compile else plain
         self.optimizer = make_optimizer(flow, training)
         wrapped, _ = fabric.setup(objective, self.optimizer)
@@ -157,15 +158,21 @@ class Engine:
         if first is not None:
             raise NotFiniteError(step - (len(values) - 1 - first))
 
-    def evaluate(self, batch: Batch) -> dict[str, float]:
-        """The validation loss of a batch as `valid`, and its terms, if any, as `valid_NAME`.
+    @property
+    def tells_rows(self) -> bool:
+        """Whether the validation loss is told row by row."""
+        return rows_of(self.validation_loss) is not None
 
-        The flow is taken in its present mode and on its present weights.
+    def evaluate(self, batch: Batch) -> tuple[Tensor, dict[str, float]]:
+        """The validation losses of the rows (B,), or their mean (1,) if that is all it tells.
+
+        Beside them its terms, if any, as `valid_NAME`. The flow is taken in its present mode and
+        on its present weights.
         """
         with torch.no_grad():
-            loss = float(self._measure(batch.x, batch.context))
+            losses = self._measure(batch.x, batch.context)
         terms = _terms_of(self.validation_loss)
-        return {"valid": loss, **{f"valid_{name}": float(value) for name, value in terms.items()}}
+        return losses.reshape(-1), {f"valid_{name}": float(v) for name, v in terms.items()}
 
     def _clip(self) -> Tensor:
         """Shortens the gradient where it is too long, and returns the norm it had."""

@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from statistics import fmean
 from typing import cast
 
 import numpy as np
@@ -38,7 +39,8 @@ _TAIL_NUMBERS = 1 << 20  # where the events are large
 _TIMED_ROWS, _TIMED_SECONDS = 64, 0.2
 _OBSERVING = (BatchNorm, nn.BatchNorm2d)  # layers that calibration shows the training rows
 _PRECISE, _LEAST = 256, 8  # rows that are scored in float64 too, at most and at least
-_PARTS = 32  # batches whose losses tell the error of their mean
+_PARTS = 256  # of the rows, whose mean losses tell the error of the whole
+_BATCHES = 32  # that are the parts where a loss tells no rows; each costs a pass
 _HOLDERS = (Autoregressive, Coupling, Pointwise)  # bijections that apply an elementwise map
 
 
@@ -51,8 +53,8 @@ class Validator:
     the weights alone.
 
     Attributes:
-        parts: the mean losses of the batches of the last measurement; at least 16 of them, as far
-            as there are rows, where the flow begins as a model of the data.
+        parts: mean losses of parts of the rows at the last measurement, in the same order each
+            time; a part is a row where there are few.
     """
 
     def __init__(self, engine: Engine, train: Source, valid: Source) -> None:
@@ -74,11 +76,14 @@ class Validator:
 
     @property
     def batch_size(self) -> int:
-        """Rows of a batch; several batches tell the error of their mean, where that is asked."""
-        if not begins_fitted(self.engine.flow):
+        """Rows of a batch; where the loss tells no rows, several batches tell its error."""
+        if self.engine.tells_rows or not begins_fitted(self.engine.flow):
             return self._most
-        rows = min(self.rows or self.valid.n_rows, self.valid.n_rows)
-        return min(self._most, math.ceil(rows / _PARTS))
+        return min(self._most, math.ceil(self._measured_rows / _BATCHES))
+
+    @property
+    def _measured_rows(self) -> int:
+        return min(self.rows or self.valid.n_rows, self.valid.n_rows)
 
     def averaged(self) -> AbstractContextManager[None]:
         """Within, the flow holds the moving average of its weights, if there is one."""
@@ -111,24 +116,25 @@ class Validator:
     def _losses(self) -> dict[str, float]:
         """The means over the validation rows of all processes."""
         fabric, like = self.engine.fabric, self.engine.like
-        totals: dict[str, float] = {"valid": 0.0}
-        parts: list[float] = []
-        rows: list[int] = []
+        per_batch = _PARTS // math.ceil(self._measured_rows / self.batch_size)
+        totals: dict[str, float] = {}
+        parts: list[Tensor] = []  # of each batch, (2, parts): the sums of losses, and of rows
         for index, whole in enumerate(self._batches()):
             batch = to_device(share(whole, fabric.global_rank, fabric.world_size), like)
-            losses = self._batch_losses(index, batch) if len(batch.x) else {}
-            for name, loss in losses.items():
+            losses, terms = self._batch_losses(index, batch)
+            for name, loss in terms.items():
                 totals[name] = totals.get(name, 0.0) + loss * len(batch.x)
-            parts.append(losses.get("valid", 0.0) * len(batch.x))
-            rows.append(len(batch.x))
+            several = min(per_batch, len(whole.x) // fabric.world_size)
+            parts.append(_sums(losses, len(batch.x), max(1, several)))
+        sums = torch.cat(parts, 1)
         if fabric.world_size > 1:
-            sums = like.new_tensor([*totals.values(), *parts, *rows])
-            numbers = cast(Tensor, fabric.all_reduce(sums, reduce_op="sum")).tolist()
-            totals = dict(zip(totals, numbers, strict=False))
-            parts = numbers[len(totals) : -len(rows)]
-            rows = [int(n) for n in numbers[-len(rows) :]]
-        self.parts = [part / n for part, n in zip(parts, rows, strict=True)]
-        return {name: total / sum(rows) for name, total in totals.items()}
+            mine = torch.cat([sums.flatten(), sums.new_tensor(list(totals.values()))])
+            every = cast(Tensor, fabric.all_reduce(mine.to(like.device), reduce_op="sum")).cpu()
+            sums = every[: sums.numel()].view_as(sums)
+            totals = dict(zip(totals, every[sums.numel() :].tolist(), strict=True))
+        self.parts = (sums[0] / sums[1]).tolist()
+        loss, rows = sums.sum(1).tolist()
+        return {"valid": loss / rows, **{name: total / rows for name, total in totals.items()}}
 
     def _batches(self) -> Iterator[Batch]:
         """The validation rows; if only so many are asked for, the same ones each time."""
@@ -160,18 +166,20 @@ class Validator:
             besides += len(self._tails.x)
         return row, row * besides
 
-    def _batch_losses(self, index: int, batch: Batch) -> dict[str, float]:
+    def _batch_losses(self, index: int, batch: Batch) -> tuple[Tensor, dict[str, float]]:
+        if not len(batch.x):  # there are more processes than rows
+            return batch.x.new_zeros(0), {}
         seed = mix(self.seed, VALIDATION, index, self.engine.fabric.global_rank)
         seed_all(seed, batch.x.device)
         # Estimated log-dets draw for each row by itself, so that their errors average out.
         with drawing(generator_of(seed, batch.x.device)):
-            losses = self.engine.evaluate(batch)
-        if not math.isfinite(losses["valid"]):
+            losses, terms = self.engine.evaluate(batch)
+        if not losses.isfinite().all():
             seed_all(seed, batch.x.device)
             why = diagnose(self.engine.flow, batch)
-            is_loss = f"the loss of validation batch {index} is {losses['valid']}"
+            is_loss = f"the loss of validation batch {index} is {float(losses.mean())}"
             raise NumericalError(f"{is_loss}: {why}")
-        return losses
+        return losses, terms
 
     def _generator(self) -> torch.Generator:
         device = self.engine.like.device
@@ -183,12 +191,23 @@ def begins_fitted(flow: Flow) -> bool:
     return any(isinstance(part, Correlate | Gaussianise) for part in flow.modules())
 
 
+def _sums(losses: Tensor, rows: int, parts: int) -> Tensor:
+    """The sums of the losses of each part of a batch, and its rows, as (2, parts)."""
+    losses = losses.cpu().double()
+    if len(losses) < rows:  # the mean alone is known
+        return torch.stack([losses * rows, losses.new_tensor([rows])])
+    chunks = torch.tensor_split(losses, parts)
+    return torch.stack([torch.stack([c.sum(), c.new_tensor(len(c))]) for c in chunks], 1)
+
+
 def is_better(parts: Sequence[float], start: Sequence[float]) -> bool:
     """Whether losses of parts of the rows are less than those at the start, beyond chance.
 
     The best of many validations of few rows is better by chance, and what few rows cannot tell
     from the start is more often worse. The bound is about Student's, at 0.975.
     """
+    if len(parts) != len(start):  # the state is of an older version, which had other parts
+        return fmean(parts) < fmean(start)
     gains = np.subtract(start, parts)
     if len(gains) < 2:
         return False
