@@ -278,6 +278,17 @@ def test_parts_of_a_validation_are_means_of_its_rows(rows):
         assert error == pytest.approx(losses.std().item() / math.sqrt(rows), rel=0.1)
 
 
+def test_a_validation_of_some_rows_takes_the_same_ones_each_time():
+    flow = Flow(Scale((2,)), Normal((2,)))
+    x = torch.randn(300, 2, generator=torch.Generator().manual_seed(1))
+    training = Training(steps=1, validate_rows=200)
+    validator = Validator(Engine(flow, nll, training, launch(training), 1), Rows(x), Rows(x))
+    first = validator.measure()
+    assert len(validator.parts) == 200
+    assert set(validator.parts) <= set((-flow.log_prob(x)).tolist())
+    assert validator.measure() == first
+
+
 def test_few_rows_without_structure_keep_the_copula_and_many_with_it_do_not():
     rng = np.random.default_rng(0)
     angle = rng.uniform(0, 2 * math.pi, 600)

@@ -77,9 +77,10 @@ class Validator:
     @property
     def batch_size(self) -> int:
         """Rows of a batch; where the loss tells no rows, several batches tell its error."""
+        most = min(self._most, self._measured_rows)
         if self.engine.tells_rows or not begins_fitted(self.engine.flow):
-            return self._most
-        return min(self._most, math.ceil(self._measured_rows / _BATCHES))
+            return most
+        return min(most, math.ceil(self._measured_rows / _BATCHES))
 
     @property
     def _measured_rows(self) -> int:
