@@ -5,14 +5,17 @@ import pickle
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from sklearn.linear_model import LinearRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
+import caudal
 from caudal import InputError
 from caudal.sklearn import FlowDensity, FlowOutlier, FlowRegressor
+from caudal.training.dressing import undressed_log_prob
 
 TINY = {"layers": 1, "hidden": 4}
 SINGLE = {"check_methods_subset_invariance": "scores are float32: 2e-7 hang on the batch"}
@@ -64,6 +67,37 @@ def test_outliers_are_the_share_that_was_asked_for(rows):
     assert found.predict([[9.0, -9.0]]) == [-1]
     with pytest.raises(InputError, match="`contamination` 0.9"):
         FlowOutlier(contamination=0.9).fit(x)
+
+
+def test_an_outlier_among_dense_values_is_found_and_scores_do_not_hang_on_the_rows_beside_it():
+    """Where columns are small their density is large, however unusual the row."""
+    rng = np.random.default_rng(0)
+    u = rng.normal(size=(400, 1))
+    x = np.exp(3 * (u + [0, 0.1] * rng.normal(size=(400, 2))))
+    odd = np.exp(3 * np.array([[-1.8, -1.4]]))
+    flow = FlowOutlier(steps=1, options=TINY, contamination=0.02).fit(x)
+    assert flow.model_.log_prob(odd)[0] > np.quantile(flow.model_.log_prob(x), 0.2)
+    assert flow.predict(odd) == [-1]
+    assert flow.score_samples(np.concatenate([odd, x]))[0] == pytest.approx(
+        flow.score_samples(odd)[0], rel=1e-5
+    )
+    assert flow.score_samples([[-1e30, 1.0]]) < flow.offset_
+
+
+def test_the_density_of_normal_scores_is_the_same_in_all_units():
+    rng = np.random.default_rng(1)
+    x = np.stack([rng.normal(size=300), rng.integers(0, 9, 300)], 1)
+    found = []
+    for data in (x, x * [1e-3, 25]):
+        model = caudal.train("nsf", data, steps=1, report=False, **TINY)
+        rows = torch.as_tensor(data, dtype=torch.float32)
+        values = rows - torch.tensor([c.offset for c in model.schema.columns])
+        found.append(undressed_log_prob(model.flow, values, draws=64))
+    torch.testing.assert_close(found[0], found[1], atol=0.1, rtol=0)
+    z = torch.distributions.Normal(0.0, 1.0)
+    independent = z.log_prob(torch.as_tensor((x[:, 0] - x[:, 0].mean()) / x[:, 0].std()))
+    steps = found[0] - independent  # of each integer its mean density over its place
+    assert steps.mean() == pytest.approx(-0.5 - 0.919, abs=0.15)
 
 
 def test_a_regression_is_as_good_as_the_line_that_made_the_data(rows, regressor):

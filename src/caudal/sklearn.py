@@ -22,9 +22,11 @@ from caudal.data.table.convert import Place, encode_table
 from caudal.data.table.frames import as_table
 from caudal.errors import InputError
 from caudal.model import Model, train
+from caudal.training.dressing import undressed_log_prob
 
 _LEVELS = 100  # of quantiles, over which a mean is taken
 _TARGET = "target"
+_ROWS = 2048  # whose density is looked at together
 
 
 class _Estimator(BaseEstimator):
@@ -118,14 +120,21 @@ class FlowDensity(DensityMixin, _Estimator):
         )
 
 
-class FlowOutlier(OutlierMixin, FlowDensity):
-    """Rows whose density is low are outliers: `predict` gives -1 for them, and 1 for the others.
+class FlowOutlier(OutlierMixin, _Estimator):
+    """Unlikely rows are outliers: `predict` gives -1 for them, and 1 for the others.
+
+    What is unlikely depends on what a column is measured in: squares of lengths find other rows
+    than lengths. So a row has two log-densities: one in the columns' own units, and one of their
+    normal scores, which are the same in all units (`caudal.training.dressing.undressed_log_prob`).
+    Each is counted from its median, in interquartile ranges, and the lower of the two tells how
+    ordinary the row is.
 
     Args:
         contamination: the share of the training rows that are below the threshold.
 
     Attributes:
-        offset_: the threshold, in nats.
+        offset_: the threshold of `score_samples`.
+        centre_, spread_: medians and interquartile ranges of the two log-densities, nats, (2,).
     """
 
     def __init__(
@@ -145,19 +154,47 @@ class FlowOutlier(OutlierMixin, FlowDensity):
         self.contamination = contamination
 
     def fit(self, X: Any, y: Any = None) -> Self:  # noqa: N803
+        """Trains on rows X (N, D); y is ignored.
+
+        Raises:
+            InputError: the rows cannot be used, or an option.
+        """
         if not 0 < self.contamination <= 0.5:
             raise InputError(f"`contamination` {self.contamination}: must be in (0, 0.5]")
-        super().fit(X)
-        self.offset_ = float(np.quantile(self.score_samples(X), self.contamination))
+        rows = self._rows(X, fitting=True)
+        self.model_ = self._train(rows)
+        densities = self._densities(rows)
+        low, self.centre_, high = np.quantile(densities, [0.25, 0.5, 0.75], axis=1)
+        self.spread_ = np.maximum(high - low, 1e-6)
+        self.offset_ = float(np.quantile(self._lower(densities), self.contamination))
         return self
 
+    def score_samples(self, X: Any) -> np.ndarray:  # noqa: N803
+        """How ordinary rows X (N, D) are, (N,): in the middle at most 0, and less where less so."""
+        check_is_fitted(self)
+        return self._lower(self._densities(self._rows(X)))
+
     def decision_function(self, X: Any) -> np.ndarray:  # noqa: N803
-        """Log-densities above the threshold, in nats, (N,); negative for outliers."""
+        """`score_samples` less the threshold, (N,); negative for outliers."""
         return self.score_samples(X) - self.offset_
 
     def predict(self, X: Any) -> np.ndarray:  # noqa: N803
         """1 for inliers, -1 for outliers, (N,)."""
         return np.where(self.decision_function(X) < 0, -1, 1)
+
+    def _densities(self, rows: Any) -> np.ndarray:
+        """Log-densities in the columns' units and of their normal scores, (2, N)."""
+        schema: Any = self.model_.schema
+        flow = self.model_.flow
+        values = encode_table(schema.columns, as_table(rows), Place("X"))
+        x = torch.from_numpy(values).to(flow.base.like)
+        parts = x.split(_ROWS)
+        scores = [undressed_log_prob(flow, part, seed=self.seed) for part in parts]
+        in_units = np.asarray(self.model_.log_prob(rows, seed=self.seed), dtype=np.float64)
+        return np.stack([in_units, torch.cat(scores).numpy()])
+
+    def _lower(self, densities: np.ndarray) -> np.ndarray:
+        return ((densities.T - self.centre_) / self.spread_).min(1)
 
 
 class FlowRegressor(RegressorMixin, _Estimator):
