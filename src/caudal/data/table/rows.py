@@ -22,7 +22,7 @@ from caudal.data.table.convert import (
     without_marks,
 )
 from caudal.data.table.schema import TableSchema
-from caudal.data.table.tables import Chunk, ParquetTable, Tables
+from caudal.data.table.tables import PIECE, Chunk, ParquetTable, Tables
 from caudal.errors import InputError
 
 
@@ -53,6 +53,14 @@ class PartReader:
         parts = self.parts(chunk.first, chunk.table.num_rows)
         rows, keep = encode_rows(self.schema, chunk, file, self.drop)
         return rows, parts if keep is None else parts[keep]
+
+    def most(self, table: Tables) -> np.ndarray:
+        """How many rows each part has at most, if none is left out for its gaps: int64 (3,)."""
+        counts = np.zeros(len(PARTS), np.int64)
+        for first in range(0, table.n_rows, PIECE):
+            parts = self.parts(first, min(PIECE, table.n_rows - first))
+            counts += np.bincount(parts, minlength=len(PARTS))
+        return counts
 
     def count(self, table: Tables) -> np.ndarray:
         """How many rows of each part each group has: int64 (groups, 3)."""
@@ -275,14 +283,20 @@ class Loader:
         return self._in_memory(table, reader)
 
     def _in_memory(self, table: Tables, reader: PartReader) -> dict[int, Source]:
-        held: dict[int, list[torch.Tensor]] = {part: [] for part in range(len(PARTS))}
+        """As `_sources`; the rows stand once in memory, in room for those of each part."""
+        width, n = len(self.schema.names), len(self.schema.columns)
+        most = reader.most(table)
+        held = [(torch.empty(m, n), torch.empty(m, width - n)) for m in most]
+        filled = [0] * len(PARTS)
         for chunk in table.chunks(self.schema.names):
             rows, parts = reader.read(chunk, table.name)
-            for part, chunks in held.items():
-                chunks.append(rows[torch.from_numpy(parts == part)])
-        whole = {part: torch.cat(chunks) for part, chunks in held.items()}
+            for part, room in enumerate(held):
+                chosen = rows[torch.from_numpy(parts == part)]
+                start = filled[part]
+                filled[part] = end = start + len(chosen)
+                room[0][start:end], room[1][start:end] = chosen[:, :n], chosen[:, n:]
         return {
-            part: Rows(*self.schema.split(rows), gaps=True)
-            for part, rows in whole.items()
-            if len(rows)
+            part: Rows(x[:rows], context[:rows] if width > n else None, gaps=True)
+            for part, (rows, (x, context)) in enumerate(zip(filled, held, strict=True))
+            if rows
         }

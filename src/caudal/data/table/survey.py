@@ -122,53 +122,65 @@ class Stats:
         if len(self.levels) > MAX_LEVELS:
             self.levels = None
 
-    def add_numbers(self, values: np.ndarray, rows: np.ndarray, resolution: float) -> None:
-        """Takes in numbers (N,) without NaN, their row numbers, and their type's precision."""
+    def add_numbers(self, values: np.ndarray, keys: np.ndarray, resolution: float) -> None:
+        """Takes in numbers (N,) without NaN, hashes of their rows, and their type's precision."""
         if len(values) == 0:
             return
         if self.levels is not None:
-            levels, counts = np.unique(values, return_counts=True)
-            self.add_levels(levels.tolist(), counts.tolist())
+            self.add_levels(*_counted(values))
         self.low = min(self.low, float(values.min()))
         self.high = max(self.high, float(values.max()))
         self.lattice.add(values, resolution)
         if not self.closed:
             self._add_moments(values, self.count)
-            self._add_sample(values, rows)
+            self._add_sample(values, keys)
             self.count += len(values)
             self.rising = self.rising and bool((np.diff(values, prepend=self.last) > 0).all())
             self.last = float(values[-1])
 
-    def add_words(self, words: pa.ChunkedArray) -> None:
+    def add_words(self, words: pa.Array, counts: pa.Array) -> None:
         """Counts the different texts that are no numbers, as long as they are few."""
+        self.words += pc.sum(counts).as_py() or 0
         if self.kinds_of_words is None:
             return
-        counted = words.value_counts()
-        if len(counted) <= FEW_WORDS:
-            pairs = zip(*(counted.field(i).to_pylist() for i in (0, 1)), strict=True)
-            self.kinds_of_words += Counter(dict(pairs))
-        if max(len(counted), len(self.kinds_of_words)) > FEW_WORDS:
-            self.kinds_of_words = None
+        trimmed = pc.utf8_trim_whitespace(words)
+        if len(trimmed) <= FEW_WORDS or len(pc.unique(trimmed)) <= FEW_WORDS:
+            for word, count in zip(trimmed.to_pylist(), counts.to_pylist(), strict=True):
+                self.kinds_of_words[word] += count
+            if len(self.kinds_of_words) <= FEW_WORDS:
+                return
+        self.kinds_of_words = None
 
     def _add_moments(self, values: np.ndarray, before: int) -> None:
         # Pebay, "Formulas for robust, one-pass parallel computation", 2008, eqs. 2.1-2.3.
         n, mean = len(values), float(values.mean())
         centred = values - mean
-        m2, m3 = float((centred**2).sum()), float((centred**3).sum())
+        squares = centred * centred
+        m2, m3 = float(squares.sum()), float((squares * centred).sum())
         total, delta = before + n, mean - self.mean
         self.m3 += m3 + delta**3 * before * n * (before - n) / total**2
         self.m3 += 3 * delta * (before * m2 - n * self.m2) / total
         self.m2 += m2 + delta**2 * before * n / total
         self.mean += delta * n / total
 
-    def _add_sample(self, values: np.ndarray, rows: np.ndarray) -> None:
+    def _add_sample(self, values: np.ndarray, keys: np.ndarray) -> None:
         # The rows with the smallest hashes are a fair sample, however the file is sorted.
-        sample = np.concatenate([self.sample, values])
-        keys = np.concatenate([self.keys, hash_rows(rows, 0)])
+        if len(self.keys) == SAMPLE:
+            nearer = keys < self.keys.max()
+            values, keys = values[nearer], keys[nearer]
+        sample, keys = np.concatenate([self.sample, values]), np.concatenate([self.keys, keys])
         if len(keys) > SAMPLE:
             kept = np.sort(np.argpartition(keys, SAMPLE)[:SAMPLE])
             sample, keys = sample[kept], keys[kept]
         self.sample, self.keys = sample, keys
+
+
+def _counted(values: np.ndarray) -> tuple[list[float], list[int]]:
+    """The different numbers of some (N,) in their order, and how often each occurs."""
+    counted = pa.array(values + 0.0).value_counts()  # -0 is 0
+    levels, counts = (counted.field(i).to_numpy() for i in (0, 1))
+    order = levels.argsort()
+    return levels[order].tolist(), counts[order].tolist()
 
 
 class Survey(NamedTuple):
@@ -279,20 +291,27 @@ def _add(
     place: Place,
 ) -> None:
     ignored = np.logical_or.reduce([np.zeros(table.num_rows, bool), *(gaps[n] for n in whole)])
+    keys = hash_rows(place.first_row + np.arange(table.num_rows), 0)
     for name, stats in columns.items():
         stats.add_gaps(gaps[name], place.file, place.first_row)
         keep = ~(ignored | gaps[name])
-        here = place.choose(keep)
-        column = table[name].filter(pa.array(keep))
+        column, here, near = table[name], place, keys
+        if not keep.all():
+            column, here, near = column.filter(pa.array(keep)), place.choose(keep), keys[keep]
         if name in marks or is_numeric(column.type, declared.get(name)):
-            _add_numbers(stats, column, name, declared.get(name), here)
+            _add_numbers(stats, column, near, name, declared.get(name), here)
         else:
             _add_order(stats, column)
             _add_texts(stats, dtypes.plain(column), name, here)
 
 
 def _add_numbers(
-    stats: Stats, column: pa.ChunkedArray, name: str, declared: Declared | None, place: Place
+    stats: Stats,
+    column: pa.ChunkedArray,
+    keys: np.ndarray,
+    name: str,
+    declared: Declared | None,
+    place: Place,
 ) -> None:
     values = to_numbers(column, name, place)
     if declared is not None:
@@ -303,8 +322,7 @@ def _add_numbers(
                 f"{place.cell(at, name)}: {values[at]:g} {problem}: correct it or declare "
                 f"another type"
             )
-    rows = place.first_row + np.asarray(place.rows)
-    stats.add_numbers(values, rows, float(np.finfo(dtypes.float_type(column.type)).eps))
+    stats.add_numbers(values, keys, float(np.finfo(dtypes.float_type(column.type)).eps))
 
 
 def _add_order(stats: Stats, column: pa.ChunkedArray) -> None:
@@ -321,10 +339,11 @@ def _add_texts(stats: Stats, values: pa.ChunkedArray, name: str, place: Place) -
     stats.add_levels(levels.to_pylist(), counts.to_pylist())
     stats.count += 0 if stats.closed else len(values)
     if dtypes.is_text(values.type) and not stats.closed:
-        words = ~pc.match_substring_regex(values, NUMBER).to_numpy()
-        stats.words += int(words.sum())
-        stats.add_words(pc.utf8_trim_whitespace(values.filter(pa.array(words))))
-        stats.padded |= bool(pc.any(pc.match_substring_regex(values, _PADDED)).as_py())
-        if stats.first_word is None and words.any():
-            at = int(words.argmax())
-            stats.first_word = (place.cell(at, name), values[at].as_py())
+        is_word = pc.invert(pc.match_substring_regex(levels, NUMBER))
+        words = levels.filter(is_word)
+        stats.add_words(words, counts.filter(is_word))
+        stats.padded |= bool(pc.any(pc.match_substring_regex(levels, _PADDED)).as_py())
+        if stats.first_word is None and len(words):
+            first = words[0].as_py()  # levels are in the order in which they come
+            at = pc.index(values, first).as_py()
+            stats.first_word = (place.cell(at, name), first)
