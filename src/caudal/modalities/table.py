@@ -369,7 +369,8 @@ class Table(OneShape):
         if shown:  # the columns of a finished run are known, and not told again
             yield ScreenTable("", head, [_cells(summary) for summary in shown], "")
         if len(shown) < len(dataset.summary):
-            yield f"... and {len(dataset.summary) - len(shown)} more columns\n"
+            more = len(dataset.summary) - len(shown)
+            yield f"... and {more} more columns; {COLUMNS_FILE} in the run has them all\n"
         yield ", ".join(f"{source.n_rows:,} {name}" for name, source in dataset.parts) + " rows"
 
     def advice(self, recipe: Recipe, dataset: Dataset) -> list[str]:
