@@ -1,7 +1,7 @@
 """Tables at size: long, wide and large as text. What each command costs in time and in memory.
 
     OMP_NUM_THREADS=1 python benchmarks/tables_at_size.py
-    OMP_NUM_THREADS=1 python benchmarks/tables_at_size.py --only text --folder /tmp
+    OMP_NUM_THREADS=1 python benchmarks/tables_at_size.py --only text --megabytes 250 --folder /tmp
 
 Each command is a process of its own, of which the seconds of the processor and the largest
 resident memory are taken. The tables are made here, in a temporary folder that needs 8 GB at most.
@@ -15,7 +15,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -33,7 +33,9 @@ TRAIN = (
     "caudal.train('nsf', data=sys.argv[1], out=sys.argv[2], minutes=1, report=False)"
 )
 PIECE = 100_000  # rows that are made at a time
+TEXT = (250, 1000, 2000)  # megabytes
 LONG = (1_000_000, 4_000_000, 10_000_000)
+WIDE = {500: 20_000, 2000: 5000}  # rows by columns
 SUFFIXES = (".csv", ".parquet", ".feather", ".jsonl", ".npz")
 
 
@@ -49,6 +51,10 @@ class Cost:
     processor: float
     clock: float
     memory: int
+
+    @property
+    def what(self) -> tuple[str, int, int]:
+        return self.command, self.rows, self.columns
 
 
 def mixed(rows: int, seed: int) -> pa.Table:
@@ -130,18 +136,19 @@ def run(part: str, what: str, file: Path, size: tuple[int, int], words: list[str
     return cost
 
 
-def text(folder: Path) -> Iterator[Cost]:
+def text(folder: Path, sizes: Sequence[int]) -> Iterator[Cost]:
     """Mixed columns as text, until they are ready to train on."""
     file = folder / "mixed.csv"
-    for megabytes in (250, 1000, 2000):
+    for megabytes in sizes or TEXT:
         rows = write_csv(file, (mixed(PIECE, seed) for seed in range(10_000)), megabytes)
         yield run("text", "open", file, (rows, 10), ["-c", OPEN, str(file)])
     file.unlink()
 
 
-def columns(folder: Path) -> Iterator[Cost]:
+def columns(folder: Path, sizes: Sequence[int]) -> Iterator[Cost]:
     """Hundreds of columns, from the file to the report."""
-    for count, rows in ((500, 20_000), (2000, 5000)):
+    for count in sizes or WIDE:
+        rows = WIDE.get(count, 20_000)
         file = folder / "wide.csv"
         write_csv(file, iter([wide(rows, count)]))
         words = ["-m", "caudal", "train", "--data", str(file), "--minutes", "1"]
@@ -149,26 +156,24 @@ def columns(folder: Path) -> Iterator[Cost]:
         yield run("columns", "train --minutes 1", file, (rows, count), [*words, *out])
 
 
-def rows(folder: Path) -> Iterator[Cost]:
+def rows(folder: Path, sizes: Sequence[int]) -> Iterator[Cost]:
     """Five columns and millions of rows: trained on, scored and sampled."""
-    for count in LONG:
+    for count in sizes or LONG:
         pieces = [(narrow(PIECE, seed) for seed in range(count // PIECE)) for _ in range(2)]
         csv, parquet = folder / f"{count}.csv", folder / f"{count}.parquet"
         write_csv(csv, pieces[0])
         write_parquet(parquet, pieces[1])
-        size, model = (count, 5), str(folder / "run")
+        size, model = (count, 5), str(folder / f"run-{count}.csv")
         for file in (csv, parquet):
-            words = ["-c", TRAIN, str(file), f"{model}-{count}{file.suffix}"]
-            yield run("rows", f"train, {file.suffix}", file, size, words)
-            model = f"{model}-{count}{file.suffix}" if "run-" not in model else model
+            words = ["-c", TRAIN, str(file), str(folder / f"run-{count}{file.suffix}")]
+            yield run("rows", f"train for a minute, {file.suffix}", file, size, words)
         for file in (csv, parquet):
             out = folder / f"scored{file.suffix}"
             words = ["-m", "caudal", "score", model, "--data", str(file), "--out", str(out)]
             words += ["--draws", "1", "--overwrite"]
-            yield run("rows", f"score --draws 1, {file.suffix}", file, size, words)
+            yield run("rows", f"score, one draw, {file.suffix}", file, size, words)
             out.unlink()
-        csv.unlink()
-        parquet.unlink()
+            file.unlink()
         for suffix in SUFFIXES:
             out = folder / f"samples{suffix}"
             words = ["-m", "caudal", "sample", model, "-n", str(count), "--out", str(out)]
@@ -177,6 +182,7 @@ def rows(folder: Path) -> Iterator[Cost]:
 
 
 PARTS = {"text": text, "columns": columns, "rows": rows}
+MANY = {"text": "megabytes", "columns": "columns", "rows": "rows"}
 
 
 def report(costs: list[Cost], facts: dict[str, str]) -> str:
@@ -199,18 +205,20 @@ def report(costs: list[Cost], facts: dict[str, str]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--only", nargs="*", choices=PARTS, default=list(PARTS))
+    for part, many in MANY.items():
+        parser.add_argument(f"--{many}", type=int, nargs="*", help=f"sizes of {part}")
     parser.add_argument("--folder", type=Path, help="where the temporary folder is made")
     parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args()
     held = options.out / "tables_at_size.json"
     known = json.loads(held.read_text())["costs"] if held.exists() else []
-    costs = [Cost(**cost) for cost in known if cost["part"] not in options.only]
+    costs = [Cost(**cost) for cost in known]
     facts = describe()
     with TemporaryDirectory(dir=options.folder) as folder:
         for part in options.only:
-            for cost in PARTS[part](Path(folder)):
-                costs.append(cost)
-                costs.sort(key=lambda c: list(PARTS).index(c.part))
+            for cost in PARTS[part](Path(folder), getattr(options, MANY[part])):
+                costs = [c for c in costs if c.what != cost.what] + [cost]
+                costs.sort(key=lambda c: (list(PARTS).index(c.part), c.columns, c.rows))
                 write_json(held, {"facts": facts, "costs": [asdict(c) for c in costs]})
                 write(options.out / "tables_at_size.md", report(costs, facts))
 

@@ -13,6 +13,7 @@ from caudal.data import TableWriter, open_data, open_rows
 from caudal.data.table.dialect import Dialect
 from caudal.data.table.records import blocks
 from caudal.data.table.tables import open_table
+from caudal.modality import Voice, modality
 
 WORDS = ["caf\N{LATIN SMALL LETTER E WITH ACUTE}", "th\N{LATIN SMALL LETTER E WITH GRAVE}", "eau"]
 
@@ -226,6 +227,20 @@ def test_a_file_is_read_again_only_where_later_values_are_others(tmp_path, monke
         assert pieces.schema == whole.schema
         assert rows(pieces) == rows(whole)
         assert len(read) == times
+
+
+def test_a_large_text_is_announced(tmp_path, monkeypatch):
+    path = tmp_path / "t.csv"
+    path.write_text("x,y\n" + "1,2\n2,1\n" * 25)
+    said = []
+    voice = Voice()
+    monkeypatch.setattr(voice, "say", said.append)
+    table = modality("table")
+    table.open_all(str(path), open_data(str(path)).schema, table.reading(), {}, voice)
+    assert said == []
+    monkeypatch.setattr("caudal.modalities.table._LARGE_TEXT", 100)
+    table.open_all(str(path), open_data(str(path)).schema, table.reading(), {}, voice)
+    assert said == [f"reading {path}, 0.0 GB of text: about a minute for each GB"]
 
 
 def messy(n):

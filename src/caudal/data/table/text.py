@@ -60,8 +60,7 @@ class TextFile:
     @property
     def size(self) -> int:
         """About how many bytes of text there are."""
-        size = self.path.stat().st_size
-        return size * _PACKED if self.path.suffix in COMPRESSED else size
+        return size_of(self.path)
 
     @property
     def suffix(self) -> str:
@@ -154,6 +153,12 @@ class TextFile:
     def _typed(self, columns: list[Cells]) -> pa.Table:
         pairs = zip(self._seen.values(), columns, strict=True)
         return pa.table([seen.convert(cells) for seen, cells in pairs], schema=self._schema)
+
+
+def size_of(path: Path) -> int:
+    """About how many bytes of text there are in a file, without a compression."""
+    size = path.stat().st_size
+    return size * _PACKED if path.suffix in COMPRESSED else size
 
 
 class _OtherTypes(Exception):  # noqa: N818 - nothing is wrong
