@@ -59,6 +59,17 @@ def test_parquet_out_keeps_everything(tmp_path):
     assert pq.ParquetFile(tmp_path / "t.parquet").num_row_groups == 2
 
 
+@pytest.mark.parametrize("suffix", [".feather", ".arrow", ".parquet"])
+def test_categories_that_come_later_are_written(tmp_path, suffix):
+    pieces = [["u", None, "v"], ["w", "v", None], ["u", "u", "u"]]
+    with TableWriter(tmp_path / f"t{suffix}") as writer:
+        for values in pieces:
+            writer.write(pa.table({"d": pa.array(values).dictionary_encode()}))
+    table = read(tmp_path / f"t{suffix}")
+    assert table["d"].to_pylist() == sum(pieces, [])
+    assert pa.types.is_dictionary(table.schema.field("d").type)
+
+
 def test_arrays_out(tmp_path):
     with TableWriter(tmp_path / "t.npz") as writer:
         writer.write(TABLE)

@@ -202,16 +202,31 @@ def write_parquet(path: Path) -> Iterator[Write]:
 @contextmanager
 def write_arrow(path: Path) -> Iterator[Write]:
     """An Arrow file, which is what Feather is; a batch for each table."""
+    options = pa.ipc.IpcWriteOptions(emit_dictionary_deltas=True)
+    known: dict[str, pa.Array] = {}
     with ExitStack() as stack:
         writer: Any = None
 
         def write(table: pa.Table) -> None:
             nonlocal writer
-            table = table.unify_dictionaries()
-            writer = writer or stack.enter_context(pa.ipc.new_file(str(path), table.schema))
+            for i, field in enumerate(table.schema):
+                if pa.types.is_dictionary(field.type):
+                    table = table.set_column(i, field, _coded_on(table.column(i), known, field))
+            opened = writer or pa.ipc.new_file(str(path), table.schema, options=options)
+            writer = writer or stack.enter_context(opened)
             writer.write_table(table)
 
         yield write
+
+
+def _coded_on(column: pa.ChunkedArray, known: dict[str, pa.Array], field: pa.Field) -> pa.Array:
+    """Categories by a list that grows from table to table, as a file has one list for all."""
+    values = column.cast(field.type.value_type).combine_chunks()
+    listed = [chunk.dictionary for chunk in column.chunks]
+    listed = [known[field.name], *listed] if field.name in known else listed
+    known[field.name] = levels = pc.unique(pa.chunked_array(listed, field.type.value_type))
+    indices = pc.index_in(values, value_set=levels).cast(field.type.index_type)
+    return pa.DictionaryArray.from_arrays(indices, levels, ordered=field.type.ordered)
 
 
 @contextmanager
