@@ -196,7 +196,8 @@ def report(costs: list[Cost], facts: dict[str, str]) -> str:
         "Large tables: seconds of one processor and of the clock, and the largest resident "
         "memory, of which torch and pyarrow take about 300 MiB before there is any data. `open` "
         "goes from the file to rows that are ready to train on. The machine had other work to do, "
-        "so that the clock tells little. Lines are of several runs, command and commit of the last."
+        "so that the clock tells little. Lines are of several runs, command and commit of the "
+        "last."
     )
     body = ["# Tables at size", "", intro, "", *lines(facts), "", *table(head, made)]
     return "\n".join(body) + "\n"
