@@ -209,7 +209,7 @@ def test_the_summary_has_a_row_for_each_column():
 
 
 def test_statistics_do_not_depend_on_how_the_file_is_cut():
-    from caudal.data.table.survey import SAMPLE, Stats
+    from caudal.data.table.stats import SAMPLE, Stats
 
     values = np.exp(RNG.standard_normal(3 * SAMPLE))
     rows = np.arange(len(values))

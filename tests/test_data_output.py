@@ -1,5 +1,7 @@
 """Tables into files of every format, whole or not at all."""
 
+import tracemalloc
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -57,6 +59,17 @@ def test_parquet_out_keeps_everything(tmp_path):
     assert pq.ParquetFile(tmp_path / "t.parquet").num_row_groups == 2
 
 
+@pytest.mark.parametrize("suffix", [".feather", ".arrow", ".parquet"])
+def test_categories_that_come_later_are_written(tmp_path, suffix):
+    pieces = [["u", None, "v"], ["w", "v", None], ["u", "u", "u"]]
+    with TableWriter(tmp_path / f"t{suffix}") as writer:
+        for values in pieces:
+            writer.write(pa.table({"d": pa.array(values).dictionary_encode()}))
+    table = read(tmp_path / f"t{suffix}")
+    assert table["d"].to_pylist() == sum(pieces, [])
+    assert pa.types.is_dictionary(table.schema.field("d").type)
+
+
 def test_arrays_out(tmp_path):
     with TableWriter(tmp_path / "t.npz") as writer:
         writer.write(TABLE)
@@ -69,6 +82,43 @@ def test_arrays_out(tmp_path):
         writer.write(TABLE.select(["i", "f"]))
         writer.write(TABLE.select(["i", "f"]))
     assert np.load(tmp_path / "t.npy").shape == (6, 2)
+
+
+def test_arrays_out_in_pieces_are_those_of_the_whole(tmp_path):
+    first = pa.table({"i": [1, 2], "s": ["a", "b"], "d": pa.array([1, 2], pa.timestamp("s"))})
+    then = pa.table(
+        {"i": [None, 4], "s": ["longer", None], "d": pa.array([None, 4], pa.timestamp("s"))},
+        schema=first.schema,
+    )
+    for name, pieces in (
+        ("pieces.npz", [first, then]),
+        ("whole.npz", [pa.concat_tables([first, then])]),
+    ):
+        with TableWriter(tmp_path / name) as writer:
+            for piece in pieces:
+                writer.write(piece)
+    made, whole = (np.load(tmp_path / name) for name in ("pieces.npz", "whole.npz"))
+    for column in ("i", "s", "d"):
+        assert made[column].dtype == whole[column].dtype
+        np.testing.assert_array_equal(made[column], whole[column])
+    assert made["s"].tolist() == ["a", "b", "longer", ""]
+    with TableWriter(tmp_path / "t.npy") as writer:
+        writer.write(first.select(["i"]))
+        writer.write(then.select(["i"]))
+    np.testing.assert_array_equal(np.load(tmp_path / "t.npy"), [[1.0], [2.0], [np.nan], [4.0]])
+    assert {entry.name for entry in tmp_path.iterdir()} == {"pieces.npz", "whole.npz", "t.npy"}
+
+
+def test_arrays_are_written_in_little_memory(tmp_path):
+    table = pa.table({"x": np.arange(50_000) / 7})
+    tracemalloc.start()
+    with TableWriter(tmp_path / "t.npy") as writer:
+        for _ in range(20):
+            writer.write(table)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert np.load(tmp_path / "t.npy").nbytes == 20 * table.nbytes
+    assert peak < 4 * table.nbytes
 
 
 def test_text_does_not_go_into_npy(tmp_path):

@@ -1,6 +1,7 @@
 """Parquet files larger than memory."""
 
 import itertools
+import weakref
 
 import numpy as np
 import pyarrow as pa
@@ -9,6 +10,7 @@ import pytest
 import torch
 
 from caudal.data import ParquetRows, Rows, open_data
+from caudal.data.table import streamed as streamed_rows
 
 
 def ids(batches):
@@ -88,6 +90,21 @@ def test_skip_does_not_read_what_it_passes_over(streamed, monkeypatch):
     monkeypatch.setattr(type(streamed.train.table), "chunks", counting)
     list(streamed.train.shuffled(64, seed=5, skip=100))
     assert sum(read) < 3500
+
+
+def test_a_shuffled_pass_lets_go_of_a_buffer_before_the_next():
+    alive = []
+
+    def buffers():
+        for _ in range(4):
+            assert [ref for ref in alive if ref() is not None] == []
+            made = [torch.zeros(6, 2)]
+            alive.append(weakref.ref(made[0]))
+            yield made.pop()
+
+    rows = streamed_rows._rechunk(streamed_rows._each_shuffled(buffers(), 0, 0), 5)
+    assert sum(len(batch) for batch in rows) == 24
+    assert len(alive) == 4
 
 
 def test_streamed_rows_with_gaps_are_dropped(tmp_path):

@@ -11,7 +11,9 @@ import torch
 
 from caudal.data import TableWriter, open_data, open_rows
 from caudal.data.table.dialect import Dialect
+from caudal.data.table.records import blocks
 from caudal.data.table.tables import open_table
+from caudal.modality import Voice, modality
 
 WORDS = ["caf\N{LATIN SMALL LETTER E WITH ACUTE}", "th\N{LATIN SMALL LETTER E WITH GRAVE}", "eau"]
 
@@ -172,6 +174,7 @@ TYPES = {
     "string, long": ["1", "1234567890123456789"],
     "string, longer": ["1", "123456789012345678901234567890"],
     "string, words": ["1", "2 "] + ["x"],
+    "string, hex": ["1", "0x1F"],
     "null": ["", " ", "NA"],
     "int64, nan": ["1", "nan", "NAN"],
     "double, blanks": ["1 ", " 2.5", ""],
@@ -188,6 +191,56 @@ def test_types_of_columns(tmp_path, monkeypatch, case, more):
     assert rows(table)["b"] == list(range(len(values)))
     monkeypatch.setattr("caudal.data.table.records.BLOCK", 5)
     assert rows(opened(tmp_path, content, memory=16)) == rows(table)
+
+
+# What the first values let expect, and what comes later; how often the file is read.
+LATER = {
+    "as before": (["1", "2"], ["3", ""], 1),
+    "decimals": (["1", "2"], ["2.5", "3"], 2),
+    "words": (["1", "2.5"], ["x", "NA"], 2),
+    "zeros in front": (["1", "10"], ["007", "7"], 2),
+    "numbers below gaps": (["", "NA"], ["1", "2"], 2),
+    "marks below dates": (["2024-03-01", "2024-03-02"], ["-", "2024-03-03"], 1),
+    "words below marks": (["-", "2024-03-02"], ["soon", "-"], 2),
+    "decimal commas": (["1.234", "5"], ["1.25", "1,5"], 2),
+}
+
+
+@pytest.mark.parametrize("case", LATER)
+def test_a_file_is_read_again_only_where_later_values_are_others(tmp_path, monkeypatch, case):
+    first, then, times = LATER[case]
+    lines = [f"{value};{i}\n" for i, value in enumerate([*first, *then])]
+    dialect = {"delimiter": ";", "decimal": "," if case == "decimal commas" else "."}
+    whole = opened(tmp_path, "a;b\n" + "".join(lines), **dialect)
+    read = []
+    whole_blocks = blocks
+
+    def counted(*args):
+        read.append(args)
+        return whole_blocks(*args)
+
+    monkeypatch.setattr("caudal.data.table.text.blocks", counted)
+    monkeypatch.setattr("caudal.data.table.records.BLOCK", len("a;b\n" + "".join(lines[:2])))
+    for memory in (1 << 30, 16):
+        read.clear()
+        pieces = opened(tmp_path, "a;b\n" + "".join(lines), memory=memory, **dialect)
+        assert pieces.schema == whole.schema
+        assert rows(pieces) == rows(whole)
+        assert len(read) == times
+
+
+def test_a_large_text_is_announced(tmp_path, monkeypatch):
+    path = tmp_path / "t.csv"
+    path.write_text("x,y\n" + "1,2\n2,1\n" * 25)
+    said = []
+    voice = Voice()
+    monkeypatch.setattr(voice, "say", said.append)
+    table = modality("table")
+    table.open_all(str(path), open_data(str(path)).schema, table.reading(), {}, voice)
+    assert said == []
+    monkeypatch.setattr("caudal.modalities.table._LARGE_TEXT", 100)
+    table.open_all(str(path), open_data(str(path)).schema, table.reading(), {}, voice)
+    assert said == [f"reading {path}, 0.0 GB of text: about a minute for each GB"]
 
 
 def messy(n):

@@ -170,7 +170,7 @@ class FlowOutlier(OutlierMixin, _Estimator):
         return self
 
     def score_samples(self, X: Any) -> np.ndarray:  # noqa: N803
-        """How ordinary rows X (N, D) are, (N,): in the middle at most 0, and less where less so."""
+        """How ordinary rows X (N, D) are, (N,): about 0 in the middle, and less further out."""
         check_is_fitted(self)
         return self._lower(self._densities(self._rows(X)))
 

@@ -18,8 +18,8 @@ from caudal.data.table.frames import as_container, as_table, container_of, like
 from caudal.data.table.guess import Summary
 from caudal.data.table.open import open_data, open_rows, read_tables
 from caudal.data.table.output import TableWriter
-from caudal.data.table.rows import ParquetRows
 from caudal.data.table.schema import TableSchema
+from caudal.data.table.streamed import ParquetRows
 from caudal.data.writing import (
     Writer,
     check_writable,

@@ -12,6 +12,7 @@ from caudal.errors import InputError
 
 VECTORS = 4096
 """Vectors of a batch that is scored: it bounds the memory and fixes the order of the noise."""
+_SUMMED = 1 << 16  # rows at a time
 NUMBERS = 1 << 20
 """Numbers of such a batch where an item has many of them, as an image has."""
 
@@ -172,8 +173,10 @@ def _check(values: Tensor, name: str, gaps: bool) -> None:
         return
     if not values.is_floating_point():
         raise InputError(f"{name} must be floating, got {values.dtype}: try {name}.float()")
-    # A sum is finite only if each part is, and needs no mask as large as the data.
-    if torch.isfinite(values.sum(dtype=torch.float64)):
+    # A sum is finite only if each part is, and needs no mask as large as the data. In 64 bits it
+    # copies what it sums, and so takes a piece at a time.
+    sums = [part.sum(dtype=torch.float64) for part in values.split(_SUMMED)]
+    if torch.isfinite(torch.stack(sums)).all():
         return
     bad = torch.isinf(values) if gaps else ~torch.isfinite(values)
     if bad.any():

@@ -114,9 +114,11 @@ def as_text(data: pa.ChunkedArray) -> pa.ChunkedArray:
     us = to_microseconds(data)
     gaps = np.isnan(us)
     numbers = np.where(gaps, 0, us)
-    written = [words(number, data.type) for number in numbers]
+    different, places = np.unique(numbers, return_inverse=True)
+    texts = [words(number, data.type) for number in different]
+    written = [texts[place] for place in places]
     if pat.is_timestamp(data.type) and (numbers[~gaps] % _DAY).any():
         written = [text if " " in text else f"{text} 00:00:00" for text in written]
     zone = "Z" if getattr(data.type, "tz", None) else ""
-    texts = pa.array([text + zone for text in written], mask=gaps)
-    return pa.chunked_array([texts], pa.string())
+    column = pa.array([text + zone for text in written], mask=gaps)
+    return pa.chunked_array([column], pa.string())

@@ -31,7 +31,7 @@ from caudal.data.refusals import TABLES
 from caudal.data.table.dialect import Dialect
 from caudal.data.table.guess import PASSED
 from caudal.data.table.listed import COLUMNS_FILE, write_columns
-from caudal.data.table.tables import FORMATS, finds_table
+from caudal.data.table.tables import FORMATS, finds_table, text_size
 from caudal.dequantization import TableDequantization
 from caudal.errors import InputError
 from caudal.fields import check_fields
@@ -72,6 +72,7 @@ _LISTED = 24  # columns in the preview
 _NAME, _WIDE = 22, 30  # characters of their names, and of their values
 _FEW_ROWS, _MANY_ROWS, _LONG = 500, 50_000, 30.0  # minutes
 _LOOKED_AT, _LEAST, _CROWDED = 4096, 100, 6.0  # rows; rows; nats
+_LARGE_TEXT = 1 << 28  # bytes
 _COUNTED = ("integer", "datetime", "categorical")  # which score by mass, whatever their step
 _GAUSSIAN_ALONE = ("made", "maf", "iaf")
 
@@ -195,6 +196,7 @@ class Table(OneShape):
         schema: TableSchema | None,
         voice: Voice,
     ) -> Dataset:
+        _announce(options.data, voice)
         return open_data(**opening(options), schema=schema)
 
     def open_all(
@@ -208,6 +210,7 @@ class Table(OneShape):
         missing = reading.missing or options.get("missing", "auto")
         if options.get("strict") and missing != "drop":
             missing = "refuse"
+        _announce(data, voice)
         return open_rows(data, schema, missing, **_as_trained(Dialect.of(reading), options))
 
     def open_gaps(
@@ -369,7 +372,8 @@ class Table(OneShape):
         if shown:  # the columns of a finished run are known, and not told again
             yield ScreenTable("", head, [_cells(summary) for summary in shown], "")
         if len(shown) < len(dataset.summary):
-            yield f"... and {len(dataset.summary) - len(shown)} more columns\n"
+            more = len(dataset.summary) - len(shown)
+            yield f"... and {more} more columns; {COLUMNS_FILE} in the run has them all\n"
         yield ", ".join(f"{source.n_rows:,} {name}" for name, source in dataset.parts) + " rows"
 
     def advice(self, recipe: Recipe, dataset: Dataset) -> list[str]:
@@ -418,6 +422,12 @@ class Table(OneShape):
         x, context, _ = grid.four
         asked = (x, context, grid.n, grid.seed)
         write_table_manifold(path, model.flow, model.schema, *asked)
+
+
+def _announce(data: Any, voice: Voice) -> None:
+    """Says beforehand that a large text file takes a while to read."""
+    if (size := text_size(data)) > _LARGE_TEXT:
+        voice.say(f"reading {data}, {size / 1e9:.1f} GB of text: about a minute for each GB")
 
 
 def _as_trained(dialect: Dialect, options: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Cells of text that stand for dates or numbers: read, and written."""
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
@@ -9,6 +10,7 @@ import pyarrow.compute as pc
 from caudal.data import dtypes, temporal
 from caudal.data.schema import Column
 from caudal.data.table import dates, figures
+from caudal.data.table.values import each_once
 
 _ISO = ("%Y-%m-%d", "%Y-%m-%d %H:%M:%S.%f", "%Y-%m-%dT%H:%M:%S.%f", "%Y-%m-%d %H:%M", "%H:%M")
 _ISO_ZONED = tuple(f"{form}%z" for form in _ISO[1:4])
@@ -34,7 +36,7 @@ class Form:
     def read(self, texts: pa.ChunkedArray) -> pa.ChunkedArray:
         """The texts as values, null where one is not in the format."""
         parse = dates.parse if self.is_date else figures.parse
-        return pa.chunked_array([parse(texts, self.format)])
+        return each_once(texts, lambda different: parse(different, self.format))
 
 
 def read_cells(column: Column, data: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -46,13 +48,13 @@ def read_cells(column: Column, data: pa.ChunkedArray) -> pa.ChunkedArray:
     if not dtypes.is_text(dtypes.value_type(data.type)):
         return data
     if column.kind == "datetime":
-        return _read_dates(column, dtypes.plain(data))
+        return each_once(dtypes.plain(data), partial(_read_dates, column))
     if column.format is not None:
         return Form(False, column.format).read(dtypes.plain(data))
     return data
 
 
-def _read_dates(column: Column, texts: pa.ChunkedArray) -> pa.ChunkedArray:
+def _read_dates(column: Column, texts: pa.Array) -> pa.Array:
     forms = (column.format, *_ISO_ALL) if column.format else _ISO_ALL
     dtype = kind_of(column)
     kept: pa.Array | None = None
@@ -63,7 +65,7 @@ def _read_dates(column: Column, texts: pa.ChunkedArray) -> pa.ChunkedArray:
         kept = read if kept is None else pc.coalesce(kept, read)
         if kept.null_count == texts.null_count:
             break
-    return pa.chunked_array([kept], dtype)
+    return pa.nulls(len(texts), dtype) if kept is None else kept
 
 
 def kind_of(column: Column) -> pa.DataType:

@@ -14,7 +14,8 @@ from caudal.data import dtypes, temporal
 from caudal.data.schema import MAX_LEVELS
 from caudal.data.table.convert import Place, gap_error, show
 from caudal.data.table.passed import PassedOver
-from caudal.data.table.survey import Stats, Survey
+from caudal.data.table.stats import Stats
+from caudal.data.table.survey import Survey
 from caudal.errors import InputError
 
 POLICIES = ("auto", "refuse", "drop", "model")

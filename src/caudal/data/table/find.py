@@ -25,7 +25,8 @@ from caudal.data.table.guess import (
 from caudal.data.table.listed import Listed, read_columns
 from caudal.data.table.passed import PassedOver
 from caudal.data.table.schema import TableSchema
-from caudal.data.table.survey import Stats, Survey, is_numeric, survey
+from caudal.data.table.stats import Stats
+from caudal.data.table.survey import Survey, is_numeric, survey
 from caudal.data.table.tables import Tables
 from caudal.data.table.wishes import Wishes, choose_columns, with_own_types
 from caudal.errors import InputError

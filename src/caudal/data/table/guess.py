@@ -19,7 +19,8 @@ from caudal.data.table.moments import datetime_column
 from caudal.data.table.moments import words as moments
 from caudal.data.table.numbers import TIED, fits, guessed, merged, number_column
 from caudal.data.table.passed import PassedOver
-from caudal.data.table.survey import Stats, is_numeric
+from caudal.data.table.stats import Stats
+from caudal.data.table.survey import is_numeric
 from caudal.data.temporal import is_modelled
 
 PASSED = "passed over"

@@ -10,7 +10,7 @@ from caudal.data.table.dates import arrow_type
 from caudal.data.table.declare import LATTICE_LIMIT
 from caudal.data.table.lattice import likely
 from caudal.data.table.numbers import are_codes
-from caudal.data.table.survey import Stats
+from caudal.data.table.stats import Stats
 
 
 def datetime_column(

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from caudal.data.schema import Column
 from caudal.data.table.declare import LATTICE_LIMIT, Declared
-from caudal.data.table.survey import Stats
+from caudal.data.table.stats import Stats
 from caudal.errors import InputError
 
 SKEWED = 2.0

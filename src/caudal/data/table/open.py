@@ -17,7 +17,8 @@ from caudal.data.table.find import find_schema, rows_in_words
 from caudal.data.table.frames import is_numbered
 from caudal.data.table.guess import Summary
 from caudal.data.table.output import TableWriter
-from caudal.data.table.rows import Loader, encode_rows
+from caudal.data.table.parts import encode_rows
+from caudal.data.table.rows import Loader
 from caudal.data.table.schema import TableSchema
 from caudal.data.table.tables import AS_FOUND, PIECE, Tables, find_built_in, open_table
 from caudal.data.table.wishes import Wishes

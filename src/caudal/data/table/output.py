@@ -5,31 +5,29 @@ import csv
 import io
 import json
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
-from zipfile import ZIP_DEFLATED, ZipFile
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
 from caudal.data import dtypes, temporal
+from caudal.data.table.arrays import Write, write_npy, write_npz
 from caudal.data.table.dialect import COMPRESSED, Written, text_suffix
-from caudal.data.table.frames import column_array
 from caudal.data.table.text import TextFile
 from caudal.data.writing import Opener, Writer
 from caudal.errors import InputError
 
-Write = Callable[[pa.Table], None]
 _TEXT = {".csv": ",", ".tsv": "\t"}
 _JSON = (".jsonl", ".ndjson")
 USUAL = Written()
+_ENCODER = json.JSONEncoder(ensure_ascii=False, default=str)
 
 
 class TableWriter(Writer):
@@ -204,16 +202,31 @@ def write_parquet(path: Path) -> Iterator[Write]:
 @contextmanager
 def write_arrow(path: Path) -> Iterator[Write]:
     """An Arrow file, which is what Feather is; a batch for each table."""
+    options = pa.ipc.IpcWriteOptions(emit_dictionary_deltas=True)
+    known: dict[str, pa.Array] = {}
     with ExitStack() as stack:
         writer: Any = None
 
         def write(table: pa.Table) -> None:
             nonlocal writer
-            table = table.unify_dictionaries()
-            writer = writer or stack.enter_context(pa.ipc.new_file(str(path), table.schema))
+            for i, field in enumerate(table.schema):
+                if pa.types.is_dictionary(field.type):
+                    table = table.set_column(i, field, _coded_on(table.column(i), known, field))
+            opened = writer or pa.ipc.new_file(str(path), table.schema, options=options)
+            writer = writer or stack.enter_context(opened)
             writer.write_table(table)
 
         yield write
+
+
+def _coded_on(column: pa.ChunkedArray, known: dict[str, pa.Array], field: pa.Field) -> pa.Array:
+    """Categories by a list that grows from table to table, as a file has one list for all."""
+    values = column.cast(field.type.value_type).combine_chunks()
+    listed = [chunk.dictionary for chunk in column.chunks]
+    listed = [known[field.name], *listed] if field.name in known else listed
+    known[field.name] = levels = pc.unique(pa.chunked_array(listed, field.type.value_type))
+    indices = pc.index_in(values, value_set=levels).cast(field.type.index_type)
+    return pa.DictionaryArray.from_arrays(indices, levels, ordered=field.type.ordered)
 
 
 @contextmanager
@@ -223,37 +236,32 @@ def write_json(path: Path, compression: str | None) -> Iterator[Write]:
 
         def write(table: pa.Table) -> None:
             keys = [json.dumps(name, ensure_ascii=False) for name in table.column_names]
-            for row in zip(*(column.to_pylist() for column in table.columns), strict=True):
-                cells = (f"{key}: {_json(v)}" for key, v in zip(keys, row, strict=True))
-                stream.write(f"{{{', '.join(cells)}}}\n".encode())
+            form = ", ".join(f"{key.replace('%', '%%')}: %s" for key in keys)
+            cells = zip(*map(_as_json, table.columns), strict=True)
+            lines = "".join([f"{{{form}}}\n" % row for row in cells])
+            stream.write(lines.encode())
 
         yield write
 
 
+def _as_json(column: pa.ChunkedArray) -> list[str]:
+    """The values of a column as JSON, each different one of texts and dates written once."""
+    if dtypes.is_number(column.type):
+        return [_json(value) for value in column.to_pylist()]
+    coded = column.combine_chunks()
+    if not pa.types.is_dictionary(coded.type):
+        coded = coded.dictionary_encode()
+    texts = [_json(value) for value in coded.dictionary.to_pylist()]
+    return ["null" if i is None else texts[i] for i in coded.indices.to_pylist()]
+
+
 def _json(value: Any) -> str:
     """A value as JSON; an infinite number as one that is too large for a double."""
-    if isinstance(value, float) and not math.isfinite(value):
+    if isinstance(value, float):
+        if math.isfinite(value):
+            return repr(value)
         return "null" if math.isnan(value) else "1e999" if value > 0 else "-1e999"
-    return json.dumps(value, ensure_ascii=False, default=str)
-
-
-@contextmanager
-def write_npy(path: Path) -> Iterator[Write]:
-    """One matrix (N, D), of a type that holds all columns."""
-    tables: list[pa.Table] = []
-    yield tables.append
-    np.save(path, np.stack(list(_arrays(tables).values()), 1))
-
-
-@contextmanager
-def write_npz(path: Path) -> Iterator[Write]:
-    """One array a column, under the column's name."""
-    tables: list[pa.Table] = []
-    yield tables.append
-    with ZipFile(path, "w", ZIP_DEFLATED) as archive:  # np.savez cannot name an array "file"
-        for name, array in _arrays(tables).items():
-            with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
-                np.lib.format.write_array(file, array, allow_pickle=False)
+    return _ENCODER.encode(value)
 
 
 _OTHERS: dict[str, Opener] = {
@@ -263,11 +271,6 @@ _OTHERS: dict[str, Opener] = {
     ".npy": write_npy,
     ".npz": write_npz,
 }
-
-
-def _arrays(tables: list[pa.Table]) -> dict[str, np.ndarray]:
-    table = pa.concat_tables(tables) if tables else pa.table({})
-    return {name: column_array(table[name]) for name in table.column_names}
 
 
 def _header(names: list[str], delimiter: str) -> bytes:

@@ -28,6 +28,7 @@ class Block(NamedTuple):
 
     Attributes:
         texts: the lines (N,), of large strings; values that a row lacks stand in it as empty ones.
+            None are there where they were not asked for.
         values: N rows of strings, a column for each of the table.
         short: int64 (N,), the number of the line where the row lacks values, else 0.
         foot: how many rows below the table were left out.
@@ -44,8 +45,8 @@ class Block(NamedTuple):
         return Block(texts, values, self.short[first:end])
 
 
-def blocks(path: Path, name: str, layout: Layout) -> Iterator[Block]:
-    """The rows of a text file below its header.
+def blocks(path: Path, name: str, layout: Layout, lines: bool) -> Iterator[Block]:
+    """The rows of a text file below its header, with their lines or without.
 
     Empty lines and comments are passed over, and so is what stands below the table: rows without
     any value, and single words under three columns or more.
@@ -63,7 +64,7 @@ def blocks(path: Path, name: str, layout: Layout) -> Iterator[Block]:
         rest = data = data[begin:]
         if skip:
             continue
-        block, used = _Reader(name, layout, line, final).read(data)
+        block, used = _Reader(name, layout, line, final, lines).read(data)
         line += data.count(b"\n", 0, used)
         rest = data[used:]
         if foot is not None:
@@ -100,30 +101,34 @@ def _texts(path: Path, name: str, encoding: str) -> Iterator[tuple[bytes, bool]]
 class _Reader:
     """Reads one block of text, whose first line has the number `line`."""
 
-    def __init__(self, name: str, layout: Layout, line: int, final: bool) -> None:
+    def __init__(self, name: str, layout: Layout, line: int, final: bool, lines: bool) -> None:
         self.name, self.layout, self.line, self.final = name, layout, line, final
+        self.lines = lines
         self.delimiter, self.comment = str(layout.dialect.delimiter), layout.dialect.comment
 
     def read(self, data: bytes) -> tuple[Block, int]:
         """The rows in `data`, and how many bytes of it they take up."""
         ends = record_ends(data, self.delimiter)
         if ends is not None and not (self.final and data[ends[-1] if len(ends) else 0 :].strip()):
-            texts = _cut(data, ends)
             used = int(ends[-1]) if len(ends) else 0
-            kept = self._rows(texts, np.frombuffer(data, np.uint8)[[0, *ends[:-1]][: len(ends)]])
-            part = data[:used] if len(kept) == len(texts) else _joined(kept)
-            if (values := self._fast(part, len(kept))) is not None:
-                whole = np.zeros(len(kept), np.int64)
-                return Block(pa.chunked_array([kept]), values, whole), used
+            texts = self._rows(data, ends)
+            part = data[:used] if texts is None else _joined(texts)
+            rows = len(ends) if texts is None else len(texts)
+            if (values := self._fast(part, rows)) is not None:
+                if texts is None and self.lines:
+                    texts = _cut(data, ends)
+                return Block(_lines(texts), values, np.zeros(rows, np.int64)), used
         return self._slow(data)
 
-    def _rows(self, texts: pa.LargeStringArray, first: np.ndarray) -> pa.LargeStringArray:
-        """The texts without empty lines and comments; `first` has the first byte of each line."""
+    def _rows(self, data: bytes, ends: np.ndarray) -> pa.LargeStringArray | None:
+        """The texts without empty lines and comments; None if there are no such lines."""
+        first = np.frombuffer(data, np.uint8)[np.concatenate([[0], ends])[: len(ends)]]
         doubtful = first <= _SPACE
         if self.comment:
             doubtful |= first == self.comment.encode()[0]
         if not doubtful.any():
-            return texts
+            return None
+        texts = _cut(data, ends)
         is_row = pc.not_equal(pc.utf8_trim_whitespace(texts), "")
         if self.comment:
             is_comment = pc.starts_with(pc.utf8_ltrim_whitespace(texts), self.comment)
@@ -180,8 +185,8 @@ class _Reader:
             [pa.array(column, pa.string()) for column in columns],
             names=[f"f{i}" for i in range(self.layout.width)],
         )
-        written = pa.chunked_array([pa.array(texts, pa.large_string())])
-        return Block(written, table, np.array(short, np.int64)), used
+        written = pa.array(texts, pa.large_string())
+        return Block(_lines(written), table, np.array(short, np.int64)), used
 
     def _spans(self, lines: Sequence[str]) -> Iterator[tuple[list[str], int, int]]:
         """Rows of values, and the lines from `first` to `end` in which each stands."""
@@ -253,6 +258,10 @@ def _cut(data: bytes, ends: np.ndarray) -> pa.LargeStringArray:
     offsets = np.concatenate([[0], ends - np.arange(1, len(ends) + 1)]).astype(np.int64)
     buffers = [pa.py_buffer(offsets), pa.py_buffer(text[kept])]
     return pa.LargeStringArray.from_buffers(len(ends), *buffers)
+
+
+def _lines(texts: pa.LargeStringArray | None) -> pa.ChunkedArray:
+    return pa.chunked_array([] if texts is None else [texts], pa.large_string())
 
 
 def _joined(texts: pa.LargeStringArray) -> bytes:

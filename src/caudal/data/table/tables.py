@@ -22,7 +22,7 @@ from caudal.data.table.frames import as_table, index_note, is_numbered, read_arr
 from caudal.data.table.naming import distinct
 from caudal.data.table.sheets import SHEETS, read_sheet
 from caudal.data.table.structured import ARROW, JSON, read_arrow, read_json
-from caudal.data.table.text import TextFile
+from caudal.data.table.text import TextFile, size_of
 from caudal.errors import InputError
 
 AS_FOUND = Dialect()
@@ -187,6 +187,14 @@ def finds_table(data: Any) -> bool:
     path = Path(name)
     known = text_suffix(path) in (*SUFFIXES, *JSON) or path.suffix in _PLAIN
     return known and path.is_file()
+
+
+def text_size(data: Any) -> int:
+    """How many bytes of text are to be read, without a compression; 0 where it is no text."""
+    path = Path(data) if isinstance(data, str | os.PathLike) else None
+    if path is None or text_suffix(path) not in SUFFIXES or not path.is_file():
+        return 0
+    return size_of(path)
 
 
 def open_table(

@@ -2,7 +2,9 @@
 
 from collections.abc import Collection, Iterator
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -11,7 +13,7 @@ from caudal.data.table.dialect import COMPRESSED, Dialect, quoted, text_suffix
 from caudal.data.table.layout import look_at
 from caudal.data.table.naming import distinct
 from caudal.data.table.records import Block, blocks
-from caudal.data.table.values import Seen, note_on_marks
+from caudal.data.table.values import Cells, Seen, note_on_marks
 from caudal.errors import InputError
 
 _PACKED = 6  # times as large text is without its compression
@@ -58,8 +60,7 @@ class TextFile:
     @property
     def size(self) -> int:
         """About how many bytes of text there are."""
-        size = self.path.stat().st_size
-        return size * _PACKED if self.path.suffix in COMPRESSED else size
+        return size_of(self.path)
 
     @property
     def suffix(self) -> str:
@@ -72,27 +73,26 @@ class TextFile:
         Raises:
             InputError: a row has too many values, or a quoted value does not end.
         """
-        held = [block.values for block in self._survey()]
-        if not held:
-            raise self._no_rows()
-        return self._typed(pa.concat_tables(held))
+        try:
+            held = list(self._first())
+        except _OtherTypes:
+            held = list(self._again())
+        return pa.concat_tables(held)
 
     def to_parquet(self, path: Path) -> None:
-        """Writes all rows to a Parquet file, in little memory: the text is read twice.
+        """Writes all rows to a Parquet file, in little memory.
 
         Raises:
             InputError: as `table`.
         """
-        rows = sum(block.values.num_rows for block in self._survey())
-        if not rows:
-            raise self._no_rows()
-        with pq.ParquetWriter(path, self._schema) as writer:
-            for block in self._blocks():
-                writer.write_table(self._typed(block.values))
+        try:
+            _write(path, self._first())
+        except _OtherTypes:
+            _write(path, self._again())
 
     def lines(self) -> Iterator[pa.ChunkedArray]:
         """The lines of the rows as they stand in the file, block by block."""
-        for block in self._blocks():
+        for block in self._blocks(lines=True):
             yield block.texts
 
     @cached_property
@@ -100,19 +100,42 @@ class TextFile:
         """The line that names the columns, as it stands in the file where it has one."""
         return self.layout.header or quoted(self.names, str(self.dialect.delimiter))
 
-    def _blocks(self) -> Iterator[Block]:
-        return blocks(self.path, self.name, self.layout)
+    def _blocks(self, lines: bool = False) -> Iterator[Block]:
+        return blocks(self.path, self.name, self.layout, lines)
 
-    def _survey(self) -> Iterator[Block]:
-        """The blocks, while finding out what the columns hold."""
+    def _first(self) -> Iterator[pa.Table]:
+        """The rows, block by block, each as what the columns seem to hold at first.
+
+        Raises:
+            _OtherTypes: in the end, where they hold something else.
+        """
+        begun: list[Any] = []
+        for block in self._survey():
+            found = [seen.reading for seen in self._seen.values()]
+            begun = begun or found
+            if found == begun:
+                yield self._typed(block)
+        if not begun:
+            raise InputError(f"{self.name} has no rows: give a table with data")
+        if begun != [seen.reading for seen in self._seen.values()]:
+            raise _OtherTypes
+
+    def _again(self) -> Iterator[pa.Table]:
+        """The rows once more, when it is known what the columns hold."""
+        return (self._typed(_cells(block)) for block in self._blocks())
+
+    def _survey(self) -> Iterator[list[Cells]]:
+        """The columns of each block, while finding out what they hold."""
         short = foot = first = 0
         for block in self._blocks():
-            for name, column in zip(self.names, block.values.columns, strict=True):
-                self._seen[name].add(column)
+            columns = _cells(block)
+            for seen, cells in zip(self._seen.values(), columns, strict=True):
+                seen.add(cells)
             short += int((block.short > 0).sum())
             first = first or int(max(block.short, default=0) and block.short[block.short > 0][0])
             foot += block.foot
-            yield block
+            if len(block.short):
+                yield columns
         if short:
             rows = "1 row lacks its" if short == 1 else f"{short} rows lack their"
             self.notes.append(
@@ -127,9 +150,29 @@ class TextFile:
     def _schema(self) -> pa.Schema:
         return pa.schema([(name, seen.dtype) for name, seen in self._seen.items()])
 
-    def _typed(self, values: pa.Table) -> pa.Table:
-        columns = zip(self._seen.values(), values.columns, strict=True)
-        return pa.table([seen.convert(c) for seen, c in columns], schema=self._schema)
+    def _typed(self, columns: list[Cells]) -> pa.Table:
+        pairs = zip(self._seen.values(), columns, strict=True)
+        return pa.table([seen.convert(cells) for seen, cells in pairs], schema=self._schema)
 
-    def _no_rows(self) -> InputError:
-        return InputError(f"{self.name} has no rows: give a table with data")
+
+def size_of(path: Path) -> int:
+    """About how many bytes of text there are in a file, without a compression."""
+    size = path.stat().st_size
+    return size * _PACKED if path.suffix in COMPRESSED else size
+
+
+class _OtherTypes(Exception):  # noqa: N818 - nothing is wrong
+    """Columns hold something else than their first values let expect."""
+
+
+def _cells(block: Block) -> list[Cells]:
+    return [Cells(column) for column in block.values.columns]
+
+
+def _write(path: Path, tables: Iterator[pa.Table]) -> None:
+    """Writes tables to a Parquet file; only texts repeat so often that a dictionary pays."""
+    first = next(tables)
+    texts = [field.name for field in first.schema if pa.types.is_string(field.type)]
+    with pq.ParquetWriter(path, first.schema, use_dictionary=texts) as writer:
+        for table in chain([first], tables):
+            writer.write_table(table)

@@ -1,8 +1,9 @@
 """The values of a column of text: which are missing, and whether the others are numbers."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,31 @@ def with_point(value: str) -> str:
     return value.replace(".", "").replace(",", ".") if re.fullmatch(_COMMA, value) else value
 
 
+@dataclass(frozen=True)
+class Cells:
+    """Successive values of a column of text, and what is worked out of them once."""
+
+    column: pa.ChunkedArray
+
+    @cached_property
+    def plain(self) -> tuple[pa.ChunkedArray, pa.ChunkedArray] | None:
+        """The texts and the numbers, if each value is empty or a plain number: the quick way.
+
+        Numbers are int64 where all are whole, else float64.
+        """
+        column = self.column
+        empty = pc.equal(pc.binary_length(column), 0)
+        if pc.any(empty).as_py():
+            column = pc.if_else(empty, pa.scalar(None, pa.string()), column)
+        for dtype in (pa.int64(), pa.float64()) if _has_digits_alone(column) else (pa.float64(),):
+            try:
+                numbers = column.cast(dtype)
+            except pa.ArrowInvalid:
+                continue
+            return None if pc.any(pc.is_nan(numbers)).as_py() else (column, numbers)
+        return None
+
+
 @dataclass
 class Seen:
     """What is known of a column of text after some of its values.
@@ -56,20 +82,23 @@ class Seen:
     padded: bool = False  # as 007 is
     numeric: bool = True  # all values look like numbers, dates or times
 
-    def add(self, column: pa.ChunkedArray) -> None:
+    def add(self, cells: Cells) -> None:
         """Takes in further values, as the file has them."""
         if self.values and not self.numeric:
             return
-        if self.points and not (self.comma or self.na) and (plain := _plain(column)) is not None:
-            self._add_plain(*plain)
+        if self.points and not (self.comma or self.na) and cells.plain is not None:
+            self._add_plain(*cells.plain)
             return
-        values = self._without_missing(column).drop_null()
+        counted = cells.column.value_counts()  # each different value is looked at once
+        values, counts = self._without_missing(counted.field("values")), counted.field("counts")
+        values, counts = values.drop_null(), counts.filter(pc.is_valid(values))
         if not self.na and not self.fixed and self.numeric:
             is_mark = pc.is_in(values, value_set=pa.array(MARKS))
-            for pair in values.filter(is_mark).value_counts().to_pylist():
-                self.marks[pair["values"]] = self.marks.get(pair["values"], 0) + pair["counts"]
-            values = values.filter(pc.invert(is_mark))
-        self.values += len(values)
+            marked = zip(values.filter(is_mark), counts.filter(is_mark), strict=True)
+            for mark, count in marked:
+                self.marks[mark.as_py()] = self.marks.get(mark.as_py(), 0) + count.as_py()
+            values, counts = (part.filter(pc.invert(is_mark)) for part in (values, counts))
+        self.values += pc.sum(counts).as_py() or 0
         if not len(values):
             return
         self.points = self.points and _all(values, NUMBER)
@@ -88,11 +117,9 @@ class Seen:
         self.commas = False
         self.padded = self.padded or any(_is_padded(chunk) for chunk in texts.chunks)
         self.long = self.long or (pc.max(pc.binary_length(texts)).as_py() or 0) > 18
-        if self.whole:
-            far = pc.greater(pc.abs(numbers), float(1 << 62))
-            self.whole = (
-                _all(texts.drop_null(), _WHOLE) if pc.any(far).as_py() else _is_whole(texts)
-            )
+        if self.whole and not pa.types.is_integer(numbers.type):
+            far = pc.any(pc.greater(pc.abs(numbers), float(1 << 62))).as_py()  # beyond 64 bits
+            self.whole = bool(far) and _all(texts.drop_null(), _WHOLE)
 
     @property
     def dtype(self) -> pa.DataType:
@@ -110,26 +137,39 @@ class Seen:
         """How often which of `MARKS` stood for a missing value."""
         return self.marks if self.numeric else {}
 
-    def convert(self, column: pa.ChunkedArray) -> pa.ChunkedArray:
+    @property
+    def reading(self) -> tuple[pa.DataType, bool, bool]:
+        """What `convert` depends on: where it is as it was, values would be converted as then."""
+        return self.dtype, self.commas, self.numeric or not self.marks
+
+    def convert(self, cells: Cells) -> pa.ChunkedArray:
         """The values as `dtype`, None where they are missing."""
         if self.dtype == pa.null():
-            return pa.chunked_array([pa.nulls(len(column))])
+            return pa.chunked_array([pa.nulls(len(cells.column))])
         is_plain = self.dtype != pa.string() and not (self.commas or self.na)
-        if is_plain and (plain := _plain(column)) is not None:
-            texts, numbers = plain
-            return numbers if self.dtype == pa.float64() else texts.cast(self.dtype)
-        column = self._without_missing(column)
-        if self.missing_marks:
-            is_mark = pc.is_in(column, value_set=pa.array(list(self.missing_marks)))
-            column = pc.if_else(is_mark, pa.scalar(None, pa.string()), column)
-        if self.dtype in (pa.int64(), pa.float64()) and self.commas:
-            column = _with_points(column)
-        return column if self.dtype == pa.string() else column.cast(self.dtype)
+        if is_plain and cells.plain is not None:
+            return cells.plain[1].cast(self.dtype, safe=False)
+        return each_once(cells.column, self._convert)
 
-    def _without_missing(self, column: pa.ChunkedArray) -> pa.ChunkedArray:
-        column = pc.utf8_trim_whitespace(column)
+    def _convert(self, values: pa.Array) -> pa.Array:
+        values = self._without_missing(values)
+        if self.missing_marks:
+            is_mark = pc.is_in(values, value_set=pa.array(list(self.missing_marks)))
+            values = pc.if_else(is_mark, pa.scalar(None, pa.string()), values)
+        if self.dtype in (pa.int64(), pa.float64()) and self.commas:
+            values = _with_points(values)
+        return values if self.dtype == pa.string() else values.cast(self.dtype)
+
+    def _without_missing(self, values: pa.Array) -> pa.Array:
+        values = pc.utf8_trim_whitespace(values)
         marks = pa.array(("", *self.na) if self.na else MISSING)
-        return pc.if_else(pc.is_in(column, value_set=marks), pa.scalar(None, pa.string()), column)
+        return pc.if_else(pc.is_in(values, value_set=marks), pa.scalar(None, pa.string()), values)
+
+
+def each_once(texts: pa.ChunkedArray, read: Callable[[pa.Array], pa.Array]) -> pa.ChunkedArray:
+    """What `read` makes of texts, of which it gets each different one once."""
+    coded = texts.combine_chunks().dictionary_encode()
+    return pa.chunked_array([read(coded.dictionary).take(coded.indices)])
 
 
 def is_filled(value: Any) -> bool:
@@ -157,9 +197,9 @@ def as_text(values: Iterable[Any], na: tuple[str, ...] = ()) -> tuple[pa.Chunked
         The column, and what was seen of it.
     """
     column = pa.chunked_array([pa.array([word(value) for value in values], pa.string())])
-    seen = Seen(na=na)
-    seen.add(column)
-    return seen.convert(column), seen
+    seen, cells = Seen(na=na), Cells(column)
+    seen.add(cells)
+    return seen.convert(cells), seen
 
 
 def note_on_marks(name: str, columns: Iterable[tuple[str, Seen]]) -> list[str]:
@@ -172,23 +212,12 @@ def note_on_marks(name: str, columns: Iterable[tuple[str, Seen]]) -> list[str]:
     return [f"{name}: taken as missing among numbers: {shown}{more}; `na` names the marks instead"]
 
 
-def _plain(column: pa.ChunkedArray) -> tuple[pa.ChunkedArray, pa.ChunkedArray] | None:
-    """The texts and the numbers, if each value is empty or a plain number: the quick way."""
-    empty = pc.equal(pc.binary_length(column), 0)
-    if pc.any(empty).as_py():
-        column = pc.if_else(empty, pa.scalar(None, pa.string()), column)
-    try:
-        numbers = column.cast(pa.float64())
-    except pa.ArrowInvalid:
-        return None
-    return None if pc.any(pc.is_nan(numbers)).as_py() else (column, numbers)
-
-
-def _is_whole(texts: pa.ChunkedArray) -> bool:
-    try:
-        texts.cast(pa.int64())
-    except pa.ArrowInvalid:
-        return False
+def _has_digits_alone(texts: pa.ChunkedArray) -> bool:
+    """Whether there are only digits and minus signs; a failing cast of many texts is slow."""
+    for chunk in texts.chunks:
+        data = np.frombuffer(chunk.buffers()[2] or b"", np.uint8)
+        if not ((data - ord("0") < 10) | (data == ord("-"))).all():
+            return False
     return True
 
 
@@ -203,14 +232,14 @@ def _is_padded(texts: pa.StringArray) -> bool:
     return bool(((data[first] == ord("0")) & (data[first + 1] - ord("0") < 10)).any())
 
 
-def _with_points(column: pa.ChunkedArray) -> pa.ChunkedArray:
+def _with_points(column: pa.Array) -> pa.Array:
     column = pc.replace_substring(column, ".", "")
     return pc.replace_substring(column, ",", ".")
 
 
-def _all(values: pa.ChunkedArray, pattern: str) -> bool:
+def _all(values: pa.Array, pattern: str) -> bool:
     return bool(pc.all(pc.match_substring_regex(values, pattern), min_count=0).as_py())
 
 
-def _any(values: pa.ChunkedArray, pattern: str) -> bool:
+def _any(values: pa.Array, pattern: str) -> bool:
     return bool(pc.any(pc.match_substring_regex(values, pattern), min_count=0).as_py())

@@ -38,7 +38,7 @@ from caudal.report.table.comparison import (
 from caudal.report.table.figures import numbers_section
 
 PREVIEW = 6  # rows of each side
-MOST_COLUMNS = 12  # of such rows
+MOST_COLUMNS = 12  # of such rows, and of those that are not modelled
 
 
 @dataclass(frozen=True)
@@ -181,8 +181,9 @@ def _columns(story: Story, comparison: Comparison) -> Section:
         f"total variation (TV). Missing shares: data | samples."
     )
     if passed := story.dataset.schema.passed_over:
-        shown = "; ".join(f"{p.name} {p.why}" for p in passed)
-        caption += f" Not modelled, as they are of no use: {shown}."
+        shown = "; ".join(f"{p.name} {p.why}" for p in passed[:MOST_COLUMNS])
+        more = f"; and {len(passed) - MOST_COLUMNS} more" if len(passed) > MOST_COLUMNS else ""
+        caption += f" Not modelled, as they are of no use: {shown}{more}."
     head = ["column", "distance", "", "kind", "support", "step", "missing", "", "values"]
     rows = [_column(story, comparison, distance) for distance in distances(comparison)]
     # What no column has, such as the values seen by a student, who saw none, is left out.
