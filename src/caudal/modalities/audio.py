@@ -13,10 +13,12 @@ from annotated_types import Ge
 from torch import Tensor
 
 from caudal.base import FREE, Uniform
-from caudal.bijection import Bijection, Chain, parts_of
-from caudal.bijections import Rescale, Standardise
+from caudal.bijection import Chain, parts_of
+from caudal.bijections import LinearPrediction, Rescale, Standardise
 from caudal.data import AudioSchema, AudioWriter, Column, Dataset, Items, open_audio, open_clips
+from caudal.data.audio.mel import filters
 from caudal.data.audio.recordings import FORMATS, Sound, finds_audio
+from caudal.data.audio.schema import PREDICTION
 from caudal.data.refusals import SOUNDS as NAMES
 from caudal.dequantization import AudioDequantization
 from caudal.errors import InputError
@@ -25,7 +27,7 @@ from caudal.flow import Flow
 from caudal.losses import nll_per_element
 from caudal.modalities.rows import fixed_values, nothing_between, with_fixed
 from caudal.modality import Examples, Modality, Request, Requests, Voice, opening
-from caudal.nets import ColumnEmbedding
+from caudal.nets import ColumnEmbedding, Embedding, WithLast
 from caudal.recipes import Recipe
 from caudal.recipes.wavenet import AudioRecipe
 from caudal.report import (
@@ -88,6 +90,9 @@ class AudioOptions:
     """Cut silence off at both ends."""
     normalize: bool = True
     """Scale each clip to the same peak."""
+    prediction: Annotated[int, Ge(0)] = PREDICTION
+    """Samples that a linear prediction by the spectrum looks back; the flow learns what it leaves.
+    0 for none."""
 
     def __post_init__(self) -> None:
         check_fields(self, skip=("data", "valid", "test"))
@@ -206,8 +211,9 @@ class Audio(Modality):
     def dress(self, recipe: AudioRecipe, schema: AudioSchema) -> Flow:
         """The recipe's flow, dressed for clips: log_prob is a mass of whole numbers, in nats.
 
-        From the data to the noise: dequantisation, amplitudes in [-1, 1), standardisation, the
-        recipe's bijection. A density on [-1, 1], such as a histogram, is not standardised.
+        From the data to the noise: dequantisation, amplitudes in [-1, 1), standardisation, a
+        linear prediction where there is a spectrum, the recipe's bijection. A density on [-1, 1],
+        such as a histogram, is neither standardised nor predicted.
 
         Raises:
             InputError: the recipe does not model sound, or has frames of another length.
@@ -218,14 +224,21 @@ class Audio(Modality):
             raise InputError(f"`hop` {recipe.hop}: the data's frames are of {schema.hop} samples")
         numbers = [0] * schema.mels
         levels = [*schema.levels_of_context, *numbers]
-        embedding = ColumnEmbedding(levels) if schema.n_context else None
+        embedding: Embedding | None = ColumnEmbedding(levels) if schema.n_context else None
         core = recipe.build(
-            (1, FREE), (embedding.n_features, FREE) if embedding else None, standardise=False
+            (1, FREE),
+            (embedding.n_features, FREE) if embedding else None,
+            standardise=False,
+            white=bool(schema.order),
         )
-        scale: list[Bijection] = [] if isinstance(core.base, Uniform) else [Standardise((1, FREE))]
-        amplitudes = Rescale(1 / schema.full_scale)
+        parts = parts_of(core.bijection)
+        if not isinstance(core.base, Uniform):
+            if embedding and schema.order:
+                parts.append(_prediction(schema))
+                embedding = WithLast(embedding, schema.mels)
+            parts.append(Standardise((1, FREE)))
         return Flow(
-            Chain([*parts_of(core.bijection), *scale, amplitudes]),
+            Chain([*parts, Rescale(1 / schema.full_scale)]),
             core.base,
             context_shape=(schema.n_context, FREE) if schema.n_context else None,
             embedding=embedding,
@@ -358,6 +371,13 @@ class Audio(Modality):
 
     def write_manifold(self, path: Path, model: Any, grid: Any) -> None:
         raise nothing_between(model.name, self.what)
+
+
+def _prediction(schema: AudioSchema) -> LinearPrediction:
+    """The linear prediction that follows from the spectra of a schema."""
+    bands = filters(schema.rate, schema.window, schema.mels)
+    rounding = 1 / (12 * schema.full_scale**2)
+    return LinearPrediction(bands, schema.window, schema.hop, schema.order, rounding)
 
 
 def _value(column: Column, code: float) -> Any:

@@ -8,6 +8,7 @@ import torch
 from annotated_types import Ge
 from torch import Tensor
 
+from caudal.bijections import LinearPrediction
 from caudal.data.source import Source
 from caudal.errors import InputError
 from caudal.fields import check_fields
@@ -81,6 +82,8 @@ class AudioTerms(Objective):
     ) -> None:
         super().__init__(student, teacher)
         self.options = options = options or AudioDistillation()
+        nearest = dressing_of(self.dressed)[:1]
+        self.prediction = next((p for p in nearest if isinstance(p, LinearPrediction)), None)
         if not has_conditionals(self.student, self.teacher):
             raise InputError("audio is distilled from wavenet into parallel-wavenet, by position")
         self.gaussian = has_gaussian_conditionals(self.student, self.teacher)
@@ -111,7 +114,7 @@ class AudioTerms(Objective):
         """The terms on a batch of real clips x (B, 1, T) in whole numbers, and their contexts."""
         self.follow(x)
         with torch.no_grad():
-            real = self._undress(x)
+            real = self._standard(x)
             embedded = self.dressed.embed(context)
         z = self.student.base.sample(len(real), length=real.shape[-1]).to(real)
         drawn = conditionals(self.student, z, embedded)
@@ -120,7 +123,9 @@ class AudioTerms(Objective):
             "kl": divergence.kl.mean(),
             "entropy": divergence.entropy.mean(),
             "cross_entropy": divergence.cross_entropy.mean(),
-            "spectral": spectral_loss(drawn.x, real, averaged=_is_loose(context)),
+            "spectral": spectral_loss(
+                self._heard(drawn.x, embedded), real, averaged=_is_loose(context)
+            ),
         }
         if divergence.log_ratio is not None:
             terms["regularization"] = divergence.log_ratio.square().mean()
@@ -138,13 +143,30 @@ class AudioTerms(Objective):
         """
         if embedded is None or (len(embedded) < 2 and torch.is_grad_enabled()):
             raise InputError("`contrastive` needs a context, and two clips in a batch")
-        return self._divergence(drawn, embedded.roll(1, 0)).kl.mean()
+        other = embedded.roll(1, 0)
+        return self._divergence(self._given(other, drawn, embedded), other).kl.mean()
 
-    def _undress(self, x: Tensor) -> Tensor:
-        """Whole numbers as the undressed flows take them, with a deviation of about 1."""
+    def _given(self, other: Tensor, drawn: Conditionals, embedded: Tensor) -> Conditionals:
+        """The same sounds and their conditionals, as flows with another context see them."""
+        if self.prediction is None:
+            return drawn
+        heard = self._heard(drawn.x.double(), embedded)  # a foreign filter may enlarge rounding
+        x = self.prediction.inverse(heard, other)[0].to(drawn.x)
+        ours, theirs = (self.prediction.log_scale(c, x.shape[-1]) for c in (embedded, other))
+        louder = (ours - theirs).to(x)
+        mean = torch.addcmul(x, drawn.mean - drawn.x, louder.exp())
+        return Conditionals(x, mean, drawn.log_scale + louder)
+
+    def _heard(self, x: Tensor, embedded: Tensor | None) -> Tensor:
+        """The sound, of deviation about 1, that a clip of an undressed flow stands for."""
+        return x if self.prediction is None else self.prediction(x, embedded)[0]
+
+    def _standard(self, x: Tensor) -> Tensor:
+        """Sound in whole numbers as one of deviation about 1."""
         value, _ = self.dressed.lift(x)
         for part in reversed(dressing_of(self.dressed)):
-            value, _ = part.inverse(value)
+            if part is not self.prediction:
+                value, _ = part.inverse(value)
         return value
 
 

@@ -17,6 +17,7 @@ from caudal.bijections import (
     Correlate,
     Coupling,
     Gaussianise,
+    LinearPrediction,
     Pointwise,
 )
 from caudal.data.source import Batch, Source
@@ -180,7 +181,8 @@ class Validator:
 
 def begins_fitted(flow: Flow) -> bool:
     """Whether a flow is a model of the data before its first step."""
-    return any(isinstance(part, Correlate | Gaussianise) for part in flow.modules())
+    fitted = Correlate | Gaussianise | LinearPrediction
+    return any(isinstance(part, fitted) for part in flow.modules())
 
 
 def is_better(parts: Sequence[float], start: Sequence[float]) -> bool:
