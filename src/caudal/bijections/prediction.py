@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-from caudal.bijections.normalization import DataDependent
+from caudal.bijection import Bijection
 
 _LEAST = 1e-7  # amplitude of a bin of the spectrum
 _WHITE = 1e-5  # share of the power, added as white noise: it keeps the recursion well-conditioned
@@ -15,21 +15,21 @@ _BLOCK = 64  # samples that are solved for at once, on the way to the sound
 _NUMBERS = 1 << 21  # coefficients at a time, on the way to the noise
 
 
-class LinearPrediction(DataDependent):
+class LinearPrediction(Bijection):
     """z_t = (x_t - sum_k a_k x_(t-k)) / s, where a and s follow from the spectrum of the moment.
 
-    Sounds x are (B, 1, T). The last channels of the context (B, C, F) are a log-mel spectrum, of
-    which frame f is for the samples f hop to (f + 1) hop - 1; a single frame is for all samples.
+    Sounds x are amplitudes (B, 1, T). The last channels of the context (B, C, F) are their log-mel
+    spectrum, of which frame f is for the samples f hop to (f + 1) hop - 1; a single frame is for
+    all samples.
     The spectrum's bands give a power spectrum, this an autocorrelation, and this, by the recursion
     of Levinson and Durbin, the filter of least error and the deviation s of its error. The first
     samples, before which there are fewer than `order`, have the filters of lower order: clips and
     crops begin as any piece of a stationary sound would. So z is white noise of deviation 1 for a
     Gaussian sound that has these spectra, and all that is left to learn of others is in it.
 
-    Nothing is learned but one gain, for units of x other than the spectrum's: `observe` sets it.
-    The Jacobian is triangular with 1 / s on its diagonal, so that log|det dz/dx| = -sum log s. All
-    is computed in float64. From noise to sound, blocks of samples are solved for one after the
-    other, which is exact, and differentiable in z.
+    Nothing is learned. The Jacobian is triangular with 1 / s on its diagonal, so that
+    log|det dz/dx| = -sum log s. All is computed in float64. From noise to sound, blocks of samples
+    are solved for one after the other, which is exact, and differentiable in z.
     References: linear prediction as part of a vocoder: LPCNet (Valin, Skoglund, 2018),
     arXiv:1810.11846.
 
@@ -38,14 +38,13 @@ class LinearPrediction(DataDependent):
         window: samples of the Hann window of the spectrum.
         hop: samples a frame.
         order: how many samples before it each one is predicted from, less than `window`.
-        noise: variance of white noise that x has besides what the spectrum says, such as rounding,
-            in the units of the amplitudes of which the spectrum is.
+        noise: mean square of white noise that x has besides what the spectrum says, such as that
+            of dequantisation.
 
     Raises:
         ValueError: the order is not between 1 and the window.
     """
 
-    log_gain: Tensor
     to_bins: Tensor
 
     def __init__(
@@ -56,7 +55,6 @@ class LinearPrediction(DataDependent):
             raise ValueError(f"`order` must be from 1 to {window - 1}, got {order}")
         inverse = torch.linalg.pinv(bands.double().T)  # (bins, mels)
         self.register_buffer("to_bins", inverse.float(), persistent=False)
-        self.register_buffer("log_gain", torch.zeros(()))
         self.window, self.hop, self.order, self.noise = window, hop, order, noise
 
     def extra_repr(self) -> str:
@@ -80,14 +78,6 @@ class LinearPrediction(DataDependent):
         log_scale = filters.log_scale[:, filters.rows]
         z = (x[:, 0] - self._predicted(x[:, 0].double(), filters)) * (-log_scale).exp()
         return z.to(x.dtype).unsqueeze(1), -log_scale.sum(1).to(x.dtype)
-
-    @torch.no_grad()
-    def observe(self, x: Tensor, context: Tensor | None = None) -> None:
-        """Sets the gain that gives z a mean square of 1."""
-        self.log_gain.zero_()
-        z, _ = self.inverse(x, context)
-        power = z.double().square().mean()
-        self.log_gain.copy_(torch.where(power > 0, power, 1.0).log() / 2)
 
     def log_scale(self, context: Tensor | None, length: int) -> Tensor:
         """Log s of each sample of clips of that length, (B, 1, T) float64."""
@@ -113,7 +103,7 @@ class LinearPrediction(DataDependent):
                 coefficients.append(F.pad(oldest_first, (self.order - order, 0)))
                 variances.append(variance[:, some])
         first, later = torch.arange(early).to(frame), early + frame[early:]
-        log_scale = torch.cat(variances, 1).log() / 2 + self.log_gain.double()
+        log_scale = torch.cat(variances, 1).log() / 2
         return Filters(torch.cat(coefficients, 1), log_scale, torch.cat([first, later]))
 
     def _frames(self, context: Tensor | None, length: int) -> Tensor:

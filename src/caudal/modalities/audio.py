@@ -211,9 +211,9 @@ class Audio(Modality):
     def dress(self, recipe: AudioRecipe, schema: AudioSchema) -> Flow:
         """The recipe's flow, dressed for clips: log_prob is a mass of whole numbers, in nats.
 
-        From the data to the noise: dequantisation, amplitudes in [-1, 1), standardisation, a
-        linear prediction where there is a spectrum, the recipe's bijection. A density on [-1, 1],
-        such as a histogram, is neither standardised nor predicted.
+        From the data to the noise: dequantisation, amplitudes in [-1, 1), a linear prediction
+        where there is a spectrum, standardisation, the recipe's bijection. A density on [-1, 1],
+        such as a histogram, is neither predicted nor standardised.
 
         Raises:
             InputError: the recipe does not model sound, or has frames of another length.
@@ -233,10 +233,10 @@ class Audio(Modality):
         )
         parts = parts_of(core.bijection)
         if not isinstance(core.base, Uniform):
+            parts.append(Standardise((1, FREE)))
             if embedding and schema.order:
                 parts.append(_prediction(schema))
                 embedding = WithLast(embedding, schema.mels)
-            parts.append(Standardise((1, FREE)))
         return Flow(
             Chain([*parts, Rescale(1 / schema.full_scale)]),
             core.base,
@@ -376,8 +376,8 @@ class Audio(Modality):
 def _prediction(schema: AudioSchema) -> LinearPrediction:
     """The linear prediction that follows from the spectra of a schema."""
     bands = filters(schema.rate, schema.window, schema.mels)
-    rounding = 1 / (12 * schema.full_scale**2)
-    return LinearPrediction(bands, schema.window, schema.hop, schema.order, rounding)
+    noise = 1 / (3 * schema.full_scale**2)  # of dequantisation, uniform in [0, 1)
+    return LinearPrediction(bands, schema.window, schema.hop, schema.order, noise)
 
 
 def _value(column: Column, code: float) -> Any:
