@@ -2,10 +2,12 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch.autograd.functional import jacobian as jacobian_of
 
+import caudal
 from caudal import initialize
 from caudal.base import Normal
 from caudal.bijections import LinearPrediction
@@ -253,3 +255,19 @@ def test_a_new_student_is_the_teacher_that_begins(vowels):
     torch.testing.assert_close(*sounds, atol=2, rtol=1e-3)
     louder = sounds[0].square().mean() / x.square().mean()
     assert 0.5 < louder < 2
+
+
+def test_the_prediction_stands_beside_a_run_and_is_what_its_flow_began_with():
+    clips = [(0.1 * np.sin(0.3 * k * np.arange(900)), 8000) for k in range(1, 31)]
+    rng = np.random.default_rng(0)
+    noisy = [(x + 0.01 * rng.normal(size=900), rate) for x, rate in clips]
+    options = {"mels": 20, "window": 128, "seconds": 0.05, "layers": 2, "channels": 4, "hop": 32}
+    model = caudal.train("wavenet", noisy, steps=1, lr=1e-12, batch_size=4, **options)
+    found = model.evaluate()
+    assert found.beginning == pytest.approx(found.score, abs=1e-3)
+    assert found.beginning_gain == pytest.approx(0, abs=1e-3)
+    assert found.beginning < found.baseline
+    assert "flow below that prediction" in str(found)
+    assert {"prediction_bits_per_sample", "prediction_gain"} <= found.to_dict().keys()
+    unconditioned = caudal.train("wavenet", noisy, steps=1, context=["none"], **options)
+    assert unconditioned.evaluate().beginning is None

@@ -12,7 +12,7 @@ import torch
 from annotated_types import Ge
 from torch import Tensor
 
-from caudal.base import FREE, Uniform
+from caudal.base import FREE
 from caudal.bijection import Chain, parts_of
 from caudal.bijections import LinearPrediction, Rescale, Standardise
 from caudal.data import AudioSchema, AudioWriter, Column, Dataset, Items, open_audio, open_clips
@@ -34,6 +34,7 @@ from caudal.report import (
     AudioTeller,
     Autoregression,
     CopiesFilm,
+    SpectralPrediction,
     compare_audio,
     duration,
     folder_of,
@@ -129,7 +130,7 @@ class Audio(Modality):
     reading = AudioReading
     drawing = AudioDrawing
     distillation = AudioDistillation
-    baseline = Autoregression
+    baseline, beginning = Autoregression, SpectralPrediction
     passes, redrawn, least_evaluated, report_seconds = 2, 0, 8, 30.0
     draws = 1  # the noise of thousands of samples averages out within a clip
     teller = AudioTeller
@@ -229,14 +230,14 @@ class Audio(Modality):
             (1, FREE),
             (embedding.n_features, FREE) if embedding else None,
             standardise=False,
-            white=bool(schema.order),
+            white=_is_predicted(recipe, schema),
         )
         parts = parts_of(core.bijection)
-        if not isinstance(core.base, Uniform):
+        if recipe.real:
             parts.append(Standardise((1, FREE)))
-            if embedding and schema.order:
-                parts.append(_prediction(schema))
-                embedding = WithLast(embedding, schema.mels)
+        if embedding and _is_predicted(recipe, schema):
+            parts.append(_prediction(schema))
+            embedding = WithLast(embedding, schema.mels)
         return Flow(
             Chain([*parts, Rescale(1 / schema.full_scale)]),
             core.base,
@@ -342,9 +343,14 @@ class Audio(Modality):
         yield from _context_lines(schema)
 
     def flow_lines(self, recipe: AudioRecipe, schema: AudioSchema) -> list[str]:
-        """How far back a sample sees, in samples and in milliseconds."""
+        """How far back a sample sees, and what the flow begins at."""
         field = recipe.receptive_field
-        return [f"receptive field {field:,} samples, {1000 * field / schema.rate:,.4g} ms"]
+        lines = [f"receptive field {field:,} samples, {1000 * field / schema.rate:,.4g} ms"]
+        if _is_predicted(recipe, schema):
+            lines.append(
+                f"learns what a linear prediction by the spectrum leaves, order {schema.order}"
+            )
+        return lines
 
     def next_commands(self, folder: str, schema: AudioSchema, teaches: bool) -> list[str]:
         if schema.mels:
@@ -371,6 +377,11 @@ class Audio(Modality):
 
     def write_manifold(self, path: Path, model: Any, grid: Any) -> None:
         raise nothing_between(model.name, self.what)
+
+
+def _is_predicted(recipe: AudioRecipe, schema: AudioSchema) -> bool:
+    """Whether the recipe models the residual of a linear prediction by the spectrum."""
+    return schema.order > 0 and recipe.real
 
 
 def _prediction(schema: AudioSchema) -> LinearPrediction:

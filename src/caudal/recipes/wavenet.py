@@ -71,6 +71,11 @@ class AudioRecipe(Recipe):
         """The number of layers of each net, from the noise to the data."""
 
     @property
+    def real(self) -> bool:
+        """Whether events may be any real numbers; otherwise they are amplitudes in [-1, 1]."""
+        return True
+
+    @property
     def receptive_field(self) -> int:
         """How many earlier samples, or their noise, a sample depends on."""
         dilations = (2 ** (i % self.cycle) for n in self.dilated_layers() for i in range(n))
@@ -152,6 +157,10 @@ class WaveNet(AudioRecipe):
         if isinstance(law, caudal.elementwise.Histogram):
             bijection = caudal.Chain([bijection, caudal.bijections.MuLaw(LEVELS - 1)])
         return caudal.Flow(bijection, base, context_shape=context_shape)
+
+    @property
+    def real(self) -> bool:
+        return self.law != "softmax"
 
     def dilated_layers(self) -> tuple[int, ...]:
         return (self.layers,)
