@@ -1,6 +1,7 @@
 """Linear prediction from a spectrum: closed forms, both directions, gradients, edges of clips."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,10 +14,14 @@ from caudal.base import Normal
 from caudal.bijections import LinearPrediction
 from caudal.bijections.prediction import predictors
 from caudal.data import open_audio
+from caudal.data.audio import AudioSchema
 from caudal.data.audio.mel import filters
+from caudal.errors import InputError
 from caudal.flow import Flow
 from caudal.losses import conditionals
 from caudal.modality import assemble
+from caudal.nets import ColumnEmbedding, WithLast
+from caudal.nets import WaveNet as WaveNetOf
 from caudal.recipes import ParallelWaveNet, WaveNet
 from caudal.training.clip_terms import AudioTerms
 from caudal.training.dressing import dress_as
@@ -271,3 +276,30 @@ def test_the_prediction_stands_beside_a_run_and_is_what_its_flow_began_with():
     assert {"prediction_bits_per_sample", "prediction_gain"} <= found.to_dict().keys()
     unconditioned = caudal.train("wavenet", noisy, steps=1, context=["none"], **options)
     assert unconditioned.evaluate().beginning is None
+
+
+def test_the_order_is_that_of_the_schema_and_of_no_older_file(vowels):
+    described = vowels.schema.to_dict()
+    assert AudioSchema.from_dict(described) == vowels.schema
+    assert vowels.schema.order == 16
+    older = {name: value for name, value in described.items() if name != "prediction"}
+    assert AudioSchema.from_dict(older).order == 0
+    usual = replace(vowels.schema, prediction=AudioSchema.prediction)
+    assert usual.order == 64
+    assert replace(usual, window=32).order == 16  # a window tells no more
+    assert replace(usual, mels=0).order == 0
+    with pytest.raises(InputError, match="`prediction` -1: must be at least 0"):
+        replace(usual, prediction=-1)
+
+
+def test_nets_do_not_see_what_the_prediction_is_given():
+    net = WaveNetOf(2, layers=3, cycle=3, channels=4, context=3, hop=4)
+    torch.nn.init.normal_(net.last.weight)
+    x, context = torch.randn(2, 1, 12), torch.randn(2, 5, 3)
+    assert torch.equal(net(x, context), net(x, context[:, :3]))
+    embedding = WithLast(ColumnEmbedding([3, 0, 0]), 2)
+    context = torch.cat([torch.ones(2, 1, 3), torch.randn(2, 2, 3)], 1)
+    embedding.observe(context)
+    found = embedding(context)
+    assert found.shape == (2, embedding.n_features, 3)
+    assert torch.equal(found[:, -2:], context[:, 1:])
