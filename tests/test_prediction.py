@@ -286,7 +286,8 @@ def test_the_order_is_that_of_the_schema_and_of_no_older_file(vowels):
     assert AudioSchema.from_dict(older).order == 0
     usual = replace(vowels.schema, prediction=AudioSchema.prediction)
     assert usual.order == 64
-    assert replace(usual, window=32).order == 16  # a window tells no more
+    assert replace(usual, hop=8, window=32).order == 16  # a window tells no more
+    assert replace(usual, window=127).order == 0  # windows overlap by less than half
     assert replace(usual, mels=0).order == 0
     with pytest.raises(InputError, match="`prediction` -1: must be at least 0"):
         replace(usual, prediction=-1)

@@ -27,6 +27,9 @@ class LinearPrediction(Bijection):
     crops begin as any piece of a stationary sound would. So z is white noise of deviation 1 for a
     Gaussian sound that has these spectra, and all that is left to learn of others is in it.
 
+    The filter of each frame is stable. Filters follow each other without harm where windows
+    overlap; spectra that jump from frame to frame, as no sound has them, can make samples grow.
+
     Nothing is learned. The Jacobian is triangular with 1 / s on its diagonal, so that
     log|det dz/dx| = -sum log s. All is computed in float64. From noise to sound, blocks of samples
     are solved for one after the other, which is exact, and differentiable in z.

@@ -95,8 +95,12 @@ class AudioSchema(Schema):
 
     @property
     def order(self) -> int:
-        """Of the linear prediction that there is, 0 for none: half of a window tells no more."""
-        return min(self.prediction, self.window // 2) if self.mels else 0
+        """Of the linear prediction that there is, 0 for none: half of a window tells no more.
+
+        Where windows overlap by less than half, spectra do not say how loud each sample is.
+        """
+        overlaps = self.mels and 2 * self.hop <= self.window
+        return min(self.prediction, self.window // 2) if overlaps else 0
 
     @property
     def size(self) -> str:
