@@ -20,14 +20,13 @@ class LinearPrediction(Bijection):
 
     Sounds x are amplitudes (B, 1, T). The last channels of the context (B, C, F) are their log-mel
     spectrum, of which frame f is for the samples f hop to (f + 1) hop - 1; a single frame is for
-    all samples.
-    The spectrum's bands give a power spectrum, this an autocorrelation, and this, by the recursion
-    of Levinson and Durbin, the filter of least error and the deviation s of its error. The first
-    samples, before which there are fewer than `order`, have the filters of lower order: clips and
-    crops begin as any piece of a stationary sound would. So z is white noise of deviation 1 for a
-    Gaussian sound that has these spectra, and all that is left to learn of others is in it.
+    all samples. The bands give a power spectrum, this an autocorrelation, and this, by the
+    recursion of Levinson and Durbin, the filter of least error and the deviation s of its error.
+    The first samples, before which there are fewer than `order`, have the filters of lower order:
+    clips and crops begin as any piece of a stationary sound would. So z is white noise of
+    deviation 1 for a Gaussian sound of these spectra, and what there is to learn of others.
 
-    The filter of each frame is stable. Filters follow each other without harm where windows
+    The filter of each frame is stable, and one follows the other without harm where windows
     overlap; spectra that jump from frame to frame, as no sound has them, can make samples grow.
 
     Nothing is learned. The Jacobian is triangular with 1 / s on its diagonal, so that
