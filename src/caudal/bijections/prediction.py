@@ -86,6 +86,7 @@ class LinearPrediction(Bijection):
         filters = self.filters(context, length)
         return filters.log_scale[:, filters.rows].unsqueeze(1)
 
+    @torch.compiler.disable  # as a graph, a recursion of many small steps takes a minute
     @torch.no_grad()
     def filters(self, context: Tensor | None, length: int) -> "Filters":
         """The filters of clips of `length` samples.
