@@ -54,10 +54,12 @@ def _found(found: dict[str, Any]) -> str:
 
 
 def _of_audio(found: dict[str, Any]) -> str:
+    given = found.get("prediction_bits_per_sample")
     return (
         f"**{found['bits_per_sample']:.3f} ± {found['two_se']:.3f} bits/sample** "
         f"(a {found['kind']}, ± 2 s.e.) on the {found['rows']} test clips; a linear prediction "
-        f"gives {found['gaussian_bits_per_sample']:.3f}."
+        f"gives {found['gaussian_bits_per_sample']:.3f}"
+        + (f", and one by the spectrum {given:.3f}." if given else ".")
     )
 
 

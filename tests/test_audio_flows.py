@@ -231,12 +231,13 @@ def test_a_uniform_flow_takes_all_its_bits():
 
 
 @pytest.mark.parametrize("law", TEACHERS)
+@pytest.mark.parametrize("mels", [0, 3])
 @pytest.mark.usefixtures("float64")
-def test_discretised_masses_sum_to_one(law):
-    flow = wild(assemble(TEACHERS[law], schema(context=(DIGIT,))).double())
+def test_discretised_masses_sum_to_one(law, mels):
+    flow = wild(assemble(TEACHERS[law], schema(context=(DIGIT,), mels=mels)).double())
     assert is_discretizable(flow)
     every = torch.cartesian_prod(torch.arange(-8, 8), torch.arange(-8, 8)).double().unsqueeze(1)
-    context = torch.ones(256, 1, 1)
+    context = torch.ones(256, 1 + mels, 1)
     total = discretized_log_prob(flow, every, context).exp().sum()
     assert total.item() == pytest.approx(1, abs=1e-9)
 

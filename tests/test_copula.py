@@ -243,9 +243,9 @@ def test_the_copula_stands_beside_a_run_and_is_what_its_flow_began_with():
     a = rng.gamma(2.0, size=600)
     model = caudal.train("nsf", {"a": a, "b": a * rng.gamma(2.0, size=600)}, steps=1, lr=1e-12)
     found = model.evaluate()
-    assert found.copula == pytest.approx(found.score, abs=1e-4)
-    assert found.copula_gain == pytest.approx(0, abs=1e-4)
-    assert found.copula > found.baseline
+    assert found.beginning == pytest.approx(found.score, abs=1e-4)
+    assert found.beginning_gain == pytest.approx(0, abs=1e-4)
+    assert found.beginning > found.baseline
     assert "flow above the copula" in str(found)
     assert {"copula_log_prob", "copula_gain"} <= found.to_dict().keys()
 

@@ -118,7 +118,7 @@ class Modality(ABC):
         distillation: the same for what a student learns from; its `objective` is the loss, and its
             `training` how a student trains unless told otherwise.
         baseline: the baseline beside every evaluation.
-        copula: a second baseline, fitted anew to the training rows; None without.
+        beginning: a second baseline, with which flows of such data begin; None without.
         passes: how often an evaluation scores each item.
         redrawn: how many items more it scores, to tell how far noise moves a score.
         least_evaluated: how many items an evaluation takes at least, if there are as many.
@@ -142,7 +142,7 @@ class Modality(ABC):
     filling: ClassVar[type] = Nothing
     distillation: ClassVar[Any]
     baseline: ClassVar[Any]
-    copula: ClassVar[Any] = None
+    beginning: ClassVar[Any] = None
     passes: ClassVar[float] = 1.0
     redrawn: ClassVar[int] = 4 * 256
     least_evaluated: ClassVar[int] = 256

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from caudal.base import Independent, Normal
 from caudal.bijection import Bijection, Inverse, parts_of
-from caudal.bijections import Autoregressive, MuLaw, Rescale, Standardise
+from caudal.bijections import Autoregressive, LinearPrediction, MuLaw, Rescale, Standardise
 from caudal.dequantization import AudioDequantization
 from caudal.elementwise import Affine, Swapped
 from caudal.flow import Flow
@@ -144,7 +144,7 @@ def is_discretizable(flow: Flow) -> bool:
         isinstance(flow.dequantization, AudioDequantization)
         and isinstance(flow.base, Independent)
         and isinstance(layer, Autoregressive)
-        and all(isinstance(part, _INCREASING) for part in rest)
+        and all(isinstance(part, (*_INCREASING, LinearPrediction)) for part in rest)
     )
 
 
@@ -166,9 +166,12 @@ def discretized_log_prob(flow: Flow, x: Tensor, context: Tensor | None = None) -
         raise ValueError("discretisation needs one autoregressive layer over dequantised sound")
     flow.lift(x)  # checks the shape
     first, *dressing = parts_of(flow.bijection)
-    layer = cast(Autoregressive, first)
-    low, middle, high = (_undress(dressing, x.double() + part) for part in (0, 0.5, 1))
-    params = layer.net(middle.to(x.dtype), flow.embed(context)).double()
+    layer, embedded = cast(Autoregressive, first), flow.embed(context)
+    steps = _Steps(x.double(), x.double() + 0.5, x.double() + 1)
+    for part in reversed(dressing):
+        steps = steps.through(part, embedded)
+    low, middle, high = steps
+    params = layer.net(middle.to(x.dtype), embedded).double()
     (z_low, _), (z, log_slope), (z_high, _) = (
         layer.elementwise.inverse(value, params) for value in (low, middle, high)
     )
@@ -180,11 +183,21 @@ def discretized_log_prob(flow: Flow, x: Tensor, context: Tensor | None = None) -
     return _log_mass(flow, z_low, z_high, flat).flatten(1).sum(1)
 
 
-def _undress(dressing: list[Bijection], value: Tensor) -> Tensor:
-    """Applies the fixed maps next to the data, towards the noise."""
-    for part in reversed(dressing):
-        value, _ = part.inverse(value)
-    return value
+class _Steps(NamedTuple):
+    """Both ends of each step and its middle, given the middles of the steps before, (B, 1, T)."""
+
+    low: Tensor
+    middle: Tensor
+    high: Tensor
+
+    def through(self, part: Bijection, context: Tensor | None) -> "_Steps":
+        """The same behind a fixed map, towards the noise."""
+        if not isinstance(part, LinearPrediction):
+            return _Steps(*(part.inverse(value)[0] for value in self))
+        middle, _ = part.inverse(self.middle, context)
+        narrower = (-part.log_scale(context, middle.shape[-1])).exp()
+        ends = (middle + (end - self.middle) * narrower for end in (self.low, self.high))
+        return _Steps(next(ends), middle, next(ends))
 
 
 def _log_mass(flow: Flow, low: Tensor, high: Tensor, flat: Tensor) -> Tensor:

@@ -12,11 +12,13 @@ import torch
 from annotated_types import Ge
 from torch import Tensor
 
-from caudal.base import FREE, Uniform
-from caudal.bijection import Bijection, Chain, parts_of
-from caudal.bijections import Rescale, Standardise
+from caudal.base import FREE
+from caudal.bijection import Chain, parts_of
+from caudal.bijections import LinearPrediction, Rescale, Standardise
 from caudal.data import AudioSchema, AudioWriter, Column, Dataset, Items, open_audio, open_clips
+from caudal.data.audio.mel import filters
 from caudal.data.audio.recordings import FORMATS, Sound, finds_audio
+from caudal.data.audio.schema import PREDICTION
 from caudal.data.refusals import SOUNDS as NAMES
 from caudal.dequantization import AudioDequantization
 from caudal.errors import InputError
@@ -25,13 +27,14 @@ from caudal.flow import Flow
 from caudal.losses import nll_per_element
 from caudal.modalities.rows import fixed_values, nothing_between, with_fixed
 from caudal.modality import Examples, Modality, Request, Requests, Voice, opening
-from caudal.nets import ColumnEmbedding
+from caudal.nets import ColumnEmbedding, Embedding, WithLast
 from caudal.recipes import Recipe
 from caudal.recipes.wavenet import AudioRecipe
 from caudal.report import (
     AudioTeller,
     Autoregression,
     CopiesFilm,
+    SpectralPrediction,
     compare_audio,
     duration,
     folder_of,
@@ -88,6 +91,9 @@ class AudioOptions:
     """Cut silence off at both ends."""
     normalize: bool = True
     """Scale each clip to the same peak."""
+    prediction: Annotated[int, Ge(0)] = PREDICTION
+    """Samples that a linear prediction by the spectrum looks back; the flow learns what it leaves.
+    0 for none."""
 
     def __post_init__(self) -> None:
         check_fields(self, skip=("data", "valid", "test"))
@@ -124,7 +130,7 @@ class Audio(Modality):
     reading = AudioReading
     drawing = AudioDrawing
     distillation = AudioDistillation
-    baseline = Autoregression
+    baseline, beginning = Autoregression, SpectralPrediction
     passes, redrawn, least_evaluated, report_seconds = 2, 0, 8, 30.0
     draws = 1  # the noise of thousands of samples averages out within a clip
     teller = AudioTeller
@@ -206,8 +212,9 @@ class Audio(Modality):
     def dress(self, recipe: AudioRecipe, schema: AudioSchema) -> Flow:
         """The recipe's flow, dressed for clips: log_prob is a mass of whole numbers, in nats.
 
-        From the data to the noise: dequantisation, amplitudes in [-1, 1), standardisation, the
-        recipe's bijection. A density on [-1, 1], such as a histogram, is not standardised.
+        From the data to the noise: dequantisation, amplitudes in [-1, 1), a linear prediction
+        where there is a spectrum, standardisation, the recipe's bijection. A density on [-1, 1],
+        such as a histogram, is neither predicted nor standardised.
 
         Raises:
             InputError: the recipe does not model sound, or has frames of another length.
@@ -218,14 +225,21 @@ class Audio(Modality):
             raise InputError(f"`hop` {recipe.hop}: the data's frames are of {schema.hop} samples")
         numbers = [0] * schema.mels
         levels = [*schema.levels_of_context, *numbers]
-        embedding = ColumnEmbedding(levels) if schema.n_context else None
+        embedding: Embedding | None = ColumnEmbedding(levels) if schema.n_context else None
         core = recipe.build(
-            (1, FREE), (embedding.n_features, FREE) if embedding else None, standardise=False
+            (1, FREE),
+            (embedding.n_features, FREE) if embedding else None,
+            standardise=False,
+            white=_is_predicted(recipe, schema),
         )
-        scale: list[Bijection] = [] if isinstance(core.base, Uniform) else [Standardise((1, FREE))]
-        amplitudes = Rescale(1 / schema.full_scale)
+        parts = parts_of(core.bijection)
+        if recipe.real:
+            parts.append(Standardise((1, FREE)))
+        if embedding and _is_predicted(recipe, schema):
+            parts.append(_prediction(schema))
+            embedding = WithLast(embedding, schema.mels)
         return Flow(
-            Chain([*parts_of(core.bijection), *scale, amplitudes]),
+            Chain([*parts, Rescale(1 / schema.full_scale)]),
             core.base,
             context_shape=(schema.n_context, FREE) if schema.n_context else None,
             embedding=embedding,
@@ -329,9 +343,14 @@ class Audio(Modality):
         yield from _context_lines(schema)
 
     def flow_lines(self, recipe: AudioRecipe, schema: AudioSchema) -> list[str]:
-        """How far back a sample sees, in samples and in milliseconds."""
+        """How far back a sample sees, and what the flow begins at."""
         field = recipe.receptive_field
-        return [f"receptive field {field:,} samples, {1000 * field / schema.rate:,.4g} ms"]
+        lines = [f"receptive field {field:,} samples, {1000 * field / schema.rate:,.4g} ms"]
+        if _is_predicted(recipe, schema):
+            lines.append(
+                f"learns what a linear prediction by the spectrum leaves, order {schema.order}"
+            )
+        return lines
 
     def next_commands(self, folder: str, schema: AudioSchema, teaches: bool) -> list[str]:
         if schema.mels:
@@ -358,6 +377,18 @@ class Audio(Modality):
 
     def write_manifold(self, path: Path, model: Any, grid: Any) -> None:
         raise nothing_between(model.name, self.what)
+
+
+def _is_predicted(recipe: AudioRecipe, schema: AudioSchema) -> bool:
+    """Whether the recipe models the residual of a linear prediction by the spectrum."""
+    return schema.order > 0 and recipe.real
+
+
+def _prediction(schema: AudioSchema) -> LinearPrediction:
+    """The linear prediction that follows from the spectra of a schema."""
+    bands = filters(schema.rate, schema.window, schema.mels)
+    noise = 1 / (3 * schema.full_scale**2)  # of dequantisation, uniform in [0, 1)
+    return LinearPrediction(bands, schema.window, schema.hop, schema.order, noise)
 
 
 def _value(column: Column, code: float) -> Any:

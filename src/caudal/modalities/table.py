@@ -172,7 +172,7 @@ class Table(OneShape):
     reading = TableReading
     drawing = TableDrawing
     filling = Dialect
-    baseline, copula = Gaussian, Copula
+    baseline, beginning = Gaussian, Copula
     draws = 32  # of the 100 rows of adult that score lowest, 97 to 99 stay under another seed
     explainer = staticmethod(explain)
     judged = 1 << 16

@@ -85,7 +85,7 @@ class Model:
         self.page: Path | None = None
         self.container, self.voice = container, voice or Voice()
         self._data, self._dataset = dict(data or {}), dataset
-        self._fitted_copula: Any = None
+        self._fitted_beginning: Any = None
         self._alarm: alarm.Alarm | None = None
 
     def __repr__(self) -> str:
@@ -336,7 +336,7 @@ class Model:
             seed=seed,
             draws=draws,
             track=self.voice.track,
-            copula=self._copula(),
+            beginning=self._beginning(),
         )
         if data is None and limit is None and self.folder is not None:
             finishing.keep_evaluation(self.folder, result)
@@ -375,13 +375,14 @@ class Model:
             return load_baseline(path, self.schema.kind, self.flow, self.schema)
         return self.kind.baseline.fit(self.flow, self.dataset.train, self.schema) if fit else None
 
-    def _copula(self) -> Any:
-        """The second baseline of a table whose training rows are at hand; it is fitted once."""
-        if self.kind.copula is None or self._dataset is None:
+    def _beginning(self) -> Any:
+        """The second baseline of data whose training rows are at hand; it is fitted once."""
+        if self.kind.beginning is None or self._dataset is None:
             return None
-        if self._fitted_copula is None:
-            self._fitted_copula = self.kind.copula.fit(self.flow, self.dataset.train, self.schema)
-        return self._fitted_copula
+        if self._fitted_beginning is None:
+            asked = self.flow, self.dataset.train, self.schema
+            self._fitted_beginning = self.kind.beginning.fit(*asked)
+        return self._fitted_beginning
 
     # --- samples --------------------------------------------------------------------------------
 

@@ -2,7 +2,7 @@
 
 from caudal.nets.activation import LipSwish
 from caudal.nets.causal import CausalNet, Rerun, Stepwise
-from caudal.nets.context import ColumnEmbedding, Embedding
+from caudal.nets.context import ColumnEmbedding, Embedding, WithLast
 from caudal.nets.conv import (
     BoundedScale,
     ConcatContext,
@@ -44,5 +44,6 @@ __all__ = [
     "TriangularMLP",
     "TriangularNet",
     "WaveNet",
+    "WithLast",
     "ZeroConv",
 ]

@@ -72,6 +72,29 @@ class ColumnEmbedding(Embedding):
         self.std.copy_(torch.where(std > 0, std, 1.0))
 
 
+class WithLast(Embedding):
+    """The features of another embedding, and after them the last `n` columns as they are.
+
+    For a part of the flow that takes those in their own units, beside the nets, which take the
+    features.
+    """
+
+    def __init__(self, embedding: Embedding, n: int) -> None:
+        super().__init__()
+        self.embedding = embedding
+        self.n = n
+        self.n_features = embedding.n_features + n
+
+    def extra_repr(self) -> str:
+        return f"n={self.n}"
+
+    def forward(self, context: Tensor) -> Tensor:
+        return torch.cat([self.embedding(context), context[:, -self.n :]], 1)
+
+    def observe(self, context: Tensor) -> None:
+        self.embedding.observe(context)
+
+
 class Conditions(NamedTuple):
     """Rows (n, B, channels), each for the next `hold` samples; a single row is for all samples."""
 
@@ -105,12 +128,12 @@ class Frames(nn.Module):
     A convolution over three frames is followed by a transposed one, which starts as linear
     interpolation and ends at steps of `hold` samples (the largest divisor of `hop` up to 16).
     Beyond the ends of the clip the first and the last frame are repeated. A single frame holds for
-    the whole clip.
+    the whole clip. Channels after the first `context` ones are for other parts of a flow.
     """
 
     def __init__(self, context: int, channels: int, hop: int) -> None:
         super().__init__()
-        self.hop = hop
+        self.context, self.hop = context, hop
         self.hold = max(n for n in range(1, _LONGEST_HOLD + 1) if hop % n == 0)
         self.stride = hop // self.hold
         self.look = nn.Conv1d(context, channels, 3)
@@ -130,6 +153,7 @@ class Frames(nn.Module):
             ValueError: there are fewer frames than the clip needs.
         """
         frames = context if context.dim() == 3 else context.unsqueeze(-1)
+        frames = frames[:, : self.context]
         needed = -(-length // self.hop)
         if frames.shape[-1] == 1:
             frames = frames.expand(-1, -1, needed if self.up is not None else 1)

@@ -85,7 +85,7 @@ class Recipe(ABC):
             ValueError: the recipe cannot model events or context of that shape.
         """
         flow = self._build(event_shape, context_shape)
-        return _standardised(flow) if standardise else flow
+        return standardised(flow) if standardise else flow
 
     @abstractmethod
     def _build(
@@ -125,7 +125,7 @@ class Recipe(ABC):
         return shape[0]
 
 
-def _standardised(flow: caudal.Flow) -> caudal.Flow:
+def standardised(flow: caudal.Flow) -> caudal.Flow:
     """The flow of standardised events and context; a base on an interval has its own scale."""
     parts = caudal.bijection.parts_of(flow.bijection)
     if not isinstance(flow.base, caudal.base.Uniform):

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from annotated_types import Ge, Le, Lt
 
 import caudal
-from caudal.recipes.recipe import Recipe, Widths
+from caudal.recipes.recipe import Recipe, Widths, standardised
 
 LEVELS = 256  # of the softmax
 CLIP = (1, -1)
@@ -47,12 +47,33 @@ class AudioRecipe(Recipe):
         context_shape: Sequence[int] | None = None,
         *,
         standardise: bool = True,
+        white: bool = False,
     ) -> caudal.Flow:
-        return super().build(event_shape, context_shape, standardise=standardise)
+        """A new flow over clips; see `Recipe.build`.
+
+        `white` says that the events are much like white noise of deviation 1, as what a linear
+        prediction leaves of a sound. A student then begins as loud as its noise, else as a hiss.
+        """
+        flow = self._build(event_shape, context_shape, white)
+        return standardised(flow) if standardise else flow
+
+    @abstractmethod
+    def _build(
+        self,
+        event_shape: Sequence[int],
+        context_shape: Sequence[int] | None = None,
+        white: bool = False,
+    ) -> caudal.Flow:
+        """The flow of the paper, which is `build` without standardisation."""
 
     @abstractmethod
     def dilated_layers(self) -> tuple[int, ...]:
         """The number of layers of each net, from the noise to the data."""
+
+    @property
+    def real(self) -> bool:
+        """Whether events may be any real numbers; otherwise they are amplitudes in [-1, 1]."""
+        return True
 
     @property
     def receptive_field(self) -> int:
@@ -119,7 +140,10 @@ class WaveNet(AudioRecipe):
     """Logistics of the mixture."""
 
     def _build(
-        self, event_shape: Sequence[int], context_shape: Sequence[int] | None = None
+        self,
+        event_shape: Sequence[int],
+        context_shape: Sequence[int] | None = None,
+        white: bool = False,
     ) -> caudal.Flow:
         import torch
 
@@ -133,6 +157,10 @@ class WaveNet(AudioRecipe):
         if isinstance(law, caudal.elementwise.Histogram):
             bijection = caudal.Chain([bijection, caudal.bijections.MuLaw(LEVELS - 1)])
         return caudal.Flow(bijection, base, context_shape=context_shape)
+
+    @property
+    def real(self) -> bool:
+        return self.law != "softmax"
 
     def dilated_layers(self) -> tuple[int, ...]:
         return (self.layers,)
@@ -177,7 +205,10 @@ class ParallelWaveNet(AudioRecipe):
     """Density of the noise: normal for Gaussian teachers, logistic for mixtures."""
 
     def _build(
-        self, event_shape: Sequence[int], context_shape: Sequence[int] | None = None
+        self,
+        event_shape: Sequence[int],
+        context_shape: Sequence[int] | None = None,
+        white: bool = False,
     ) -> caudal.Flow:
         import torch
 
@@ -187,7 +218,7 @@ class ParallelWaveNet(AudioRecipe):
         for layers in self.flows:
             net = self._net(law.n_params, layers, context, skip=False)
             with torch.no_grad():
-                net.last.bias[1].fill_(math.log(_START) / len(self.flows))
+                net.last.bias[1].fill_(0.0 if white else math.log(_START) / len(self.flows))
             parts.append(caudal.Inverse(caudal.bijections.Autoregressive(net, law)))
         normal = self.noise == "normal"
         base = caudal.base.Normal if normal else caudal.base.Logistic

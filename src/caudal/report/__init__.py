@@ -5,7 +5,7 @@ from caudal.report.audio.distilled import DistilledAudio, compare_audio
 from caudal.report.audio.film import CopiesFilm
 from caudal.report.audio.teller import AudioTeller
 from caudal.report.baseline import Baseline, load_baseline, save_baseline
-from caudal.report.copula import Copula
+from caudal.report.beginning import Copula, SpectralPrediction
 from caudal.report.distilled import (
     Distilled,
     DistilledRows,
@@ -46,6 +46,7 @@ __all__ = [
     "ImageTeller",
     "PixelGaussian",
     "SamplingSpeed",
+    "SpectralPrediction",
     "ScreenTable",
     "Story",
     "TableTeller",

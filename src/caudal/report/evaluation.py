@@ -13,6 +13,8 @@ OUTSIDE = (
     "flow's precision"
 )
 
+_WORDS = ("one", "many", "baseline_name", "beginning_name", "beginning_short", "beginning_key")
+
 
 @dataclass(frozen=True, repr=False)
 class Evaluation:
@@ -69,10 +71,14 @@ class Evaluation:
         baseline_inside: the items inside under the baseline, for rows of a table.
         gain: by how much the flow is better than the baseline, over the items inside.
         gain_two_se: two standard errors of it, from the items' own differences.
-        copula: of a table, the rows inside under the Gaussian copula, a second baseline.
-        copula_gain: by how much the flow is better than that.
-        copula_gain_two_se: two standard errors of it.
-        copula_note: what the copula is, in words.
+        beginning: the items inside under the second baseline, with which flows of such data begin:
+            of a table the Gaussian copula, of sound a linear prediction by its spectrum.
+        beginning_gain: by how much the flow is better than that.
+        beginning_gain_two_se: two standard errors of it.
+        beginning_note: what it is, in words.
+        beginning_name: what it is called.
+        beginning_short: the same, where it is known which one is meant.
+        beginning_key: of its scores in JSON.
         bits: of a pixel or a sample; scores of 8 bits are not comparable with scores of fewer.
         rate: of sound, samples a second.
         samples: of sound, samples of all clips.
@@ -114,10 +120,13 @@ class Evaluation:
     baseline_inside: float | None = None
     gain: float | None = None
     gain_two_se: float | None = None
-    copula: float | None = None
-    copula_gain: float | None = None
-    copula_gain_two_se: float | None = None
-    copula_note: str | None = None
+    beginning: float | None = None
+    beginning_gain: float | None = None
+    beginning_gain_two_se: float | None = None
+    beginning_note: str | None = None
+    beginning_name: str = ""
+    beginning_short: str = ""
+    beginning_key: str = ""
     bits: int | None = None
     rate: int | None = None
     samples: int | None = None
@@ -153,10 +162,12 @@ class Evaluation:
             "baseline_inside": f"gaussian_{key}_inside",
             "bits_per_column": "bits_per_dim",
             "note": "gaussian",
-            "copula": f"copula_{key}",
-            "copula_note": "copula",
+            "beginning": f"{self.beginning_key}_{key}",
+            "beginning_gain": f"{self.beginning_key}_gain",
+            "beginning_gain_two_se": f"{self.beginning_key}_gain_two_se",
+            "beginning_note": self.beginning_key,
         }
-        kept = [f.name for f in fields(self) if f.name not in ("one", "many", "baseline_name")]
+        kept = [f.name for f in fields(self) if f.name not in _WORDS]
         values = {name: getattr(self, name) for name in kept} | {"unit": self.unit.name}
         return {names.get(k, k): plain(v) for k, v in values.items() if v is not None}
 
@@ -193,14 +204,14 @@ class Evaluation:
         if among:
             lines.append([f"{name}{among}", self._text(self.baseline_inside), ""])
         lines.append(["uniform", self._text(self.uniform), ""])
-        better = f"flow {'below' if self.unit.bits else 'above'} {name}{among}"
+        side = "below" if self.unit.bits else "above"
         gain = self._text(self.gain, self.gain_two_se) if some else ""
-        above = self._text(self.copula_gain, self.copula_gain_two_se)
+        begun = self._text(self.beginning_gain, self.beginning_gain_two_se)
         return [
             *lines,
-            [f"Gaussian copula{among}", self._text(self.copula), ""],
-            [better, gain, ""],
-            [f"flow above the copula{among}", above, ""],
+            [f"{self.beginning_name}{among}", self._text(self.beginning), ""],
+            [f"flow {side} {name}{among}", gain, ""],
+            [f"flow {side} {self.beginning_short}{among}", begun, ""],
         ]
 
     def _text(self, value: float | None, two_se: float | None = None) -> str:
@@ -218,7 +229,8 @@ class Evaluation:
             )
         lines = [self._meaning(), noise_sentence(self), *words, estimate_sentence(self)]
         lines += [self.outside, f"The {self.baseline_name}: {self.note}."]
-        lines.append(f"The copula: {self.copula_note}." if self.copula_note else "")
+        if self.beginning_note:
+            lines.append(f"{self.beginning_short.capitalize()}: {self.beginning_note}.")
         return [line for line in lines if line]
 
     def _meaning(self) -> str:

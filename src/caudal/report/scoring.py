@@ -18,7 +18,7 @@ from caudal.flow import DRAWS, Flow
 from caudal.losses import bits_per_dim, discretized_log_prob, is_discretizable
 from caudal.numerics import Repeats, RowGenerator
 from caudal.report.baseline import Baseline, baseline_type
-from caudal.report.copula import Copula
+from caudal.report.beginning import Beginning
 from caudal.report.evaluation import Evaluation
 from caudal.report.items import (
     Track,
@@ -44,7 +44,7 @@ def evaluate(
     seed: int = 0,
     draws: int = 1,
     track: Track | None = None,
-    copula: Copula | None = None,
+    beginning: Beginning | None = None,
 ) -> Evaluation:
     """Scores items whole, as they are, with the flow and the baseline.
 
@@ -58,7 +58,7 @@ def evaluate(
         seed: of the noise that fills steps and gaps, and of estimates.
         draws: of that noise for each item.
         track: shows how far scoring has come.
-        copula: of the training rows of a table, a second baseline.
+        beginning: of the training rows, a second baseline.
 
     Raises:
         NumericalError: a log-probability is NaN, or infinite upwards.
@@ -69,24 +69,27 @@ def evaluate(
     if track is not None:
         n = source.n_items if limit is None else min(limit, source.n_items)
         batches = track(batches, "evaluating", math.ceil(n / source.items_at_a_time))
-    scored = _scores(flow, batches, baseline, copula, draws, seed)
+    scored = _scores(flow, batches, baseline, beginning, draws, seed)
     if not scored:
         raise InputError(f"no {split} {schema.many} to evaluate")
     scores = torch.cat(scored)
     result = _summary(scores, flow, source, baseline, schema, split, seed, draws)
-    return result if copula is None else _beside_copula(result, scores, copula)
+    return result if beginning is None else _beside(result, flow, scores, beginning)
 
 
-def _beside_copula(result: Evaluation, scores: Tensor, copula: Copula) -> Evaluation:
-    """The same with what the copula scores, over the rows inside."""
-    inside = scores[scores[:, 0] > -torch.inf]
-    gain, gain_two_se = mean_two_se(inside[:, 0] - inside[:, 5])
+def _beside(result: Evaluation, flow: Flow, scores: Tensor, beginning: Beginning) -> Evaluation:
+    """The same with what the second baseline scores, over the items inside."""
+    inside, units = scores[scores[:, 0] > -torch.inf], _units(flow, result.unit, scores)
+    gain, gain_two_se = units.gain(inside[:, 0], inside[:, 5], inside[:, 4])
     return replace(
         result,
-        copula=float(inside[:, 5].mean()),
-        copula_gain=gain,
-        copula_gain_two_se=gain_two_se,
-        copula_note=copula.note,
+        beginning=units.mean(inside[:, 5], inside[:, 4])[0],
+        beginning_gain=gain,
+        beginning_gain_two_se=gain_two_se,
+        beginning_note=beginning.note,
+        beginning_name=beginning.name,
+        beginning_short=beginning.short,
+        beginning_key=beginning.key,
     )
 
 
@@ -130,14 +133,14 @@ def _scores(
     flow: Flow,
     batches: Iterable[Batch],
     baseline: Baseline | None,
-    copula: Copula | None,
+    beginning: Beginning | None,
     draws: int,
     seed: int,
 ) -> list[Tensor]:
     """Scores of the items of each batch, (B, 6) float64 in nats.
 
     The columns are the flow's mean over draws, its importance bound, the baseline's score, the
-    discretised one, the number of elements, and the copula's score (NaN where there is none).
+    discretised one, the number of elements, and that of the second baseline (NaN without one).
     The noise belongs to each item's values, but is another one in each of several equal items,
     whose mean it would otherwise move as one.
     """
@@ -154,8 +157,8 @@ def _scores(
         mass = _checked(discretized_log_prob(flow, x, context)) if whole else unknown
         importance = drawn.logsumexp(0) - math.log(draws)
         elements = torch.full_like(unknown, x[0].numel())
-        joined = copula.log_prob(batch, again).cpu() if copula else unknown
-        parts = (drawn.mean(0), importance, beside, mass.double().cpu(), elements, joined)
+        begun = beginning.log_prob(batch, again).cpu() if beginning else unknown
+        parts = (drawn.mean(0), importance, beside, mass.double().cpu(), elements, begun)
         scored.append(torch.stack(parts, 1))
     return scored
 
@@ -173,7 +176,7 @@ def _summary(
     """What the scores (N, 6) of `_scores` come to."""
     one, many, unit = schema.one, schema.many, schema.unit
     fixed = FREE not in flow.base.event_shape
-    units = _Units(unit, int(scores[0, 4]) if fixed else None)
+    units = _units(flow, unit, scores)
     ours, importance, beside, mass, _, _ = scores.unbind(1)
     inside = scores[ours > -torch.inf]
     n, outside = len(inside) * draws, len(scores) - len(inside)
@@ -287,6 +290,12 @@ def _std(flow: Flow, some: Source, seed: int, held: bool) -> float:
 
 
 # --- units ---------------------------------------------------------------------------------------
+
+
+def _units(flow: Flow, unit: Unit, scores: Tensor) -> "_Units":
+    """How the scores (N, 6) of `_scores` are told."""
+    fixed = FREE not in flow.base.event_shape
+    return _Units(unit, int(scores[0, 4]) if fixed else None)
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, cast
 
 import torch
 from annotated_types import Ge
 from torch import Tensor
 
+from caudal.bijection import Chain
+from caudal.bijections import LinearPrediction
 from caudal.data.source import Source
 from caudal.errors import InputError
 from caudal.fields import check_fields
@@ -25,6 +27,8 @@ from caudal.training.dressing import dressing_of
 from caudal.training.objective import Objective
 from caudal.training.options import Training
 from caudal.training.rows import hold_out
+
+_SOFT = 1e-3  # amplitude below which a batch counts as silent
 
 
 @dataclass(frozen=True)
@@ -81,6 +85,12 @@ class AudioTerms(Objective):
     ) -> None:
         super().__init__(student, teacher)
         self.options = options = options or AudioDistillation()
+        fixed = dressing_of(self.dressed)
+        ends = [i + 1 for i, part in enumerate(fixed) if isinstance(part, LinearPrediction)]
+        self.inner, self.outer = (
+            Chain(fixed[: max(ends, default=0)]),
+            fixed[max(ends, default=0) :],
+        )
         if not has_conditionals(self.student, self.teacher):
             raise InputError("audio is distilled from wavenet into parallel-wavenet, by position")
         self.gaussian = has_gaussian_conditionals(self.student, self.teacher)
@@ -111,7 +121,7 @@ class AudioTerms(Objective):
         """The terms on a batch of real clips x (B, 1, T) in whole numbers, and their contexts."""
         self.follow(x)
         with torch.no_grad():
-            real = self._undress(x)
+            real = self._real(x)
             embedded = self.dressed.embed(context)
         z = self.student.base.sample(len(real), length=real.shape[-1]).to(real)
         drawn = conditionals(self.student, z, embedded)
@@ -120,7 +130,7 @@ class AudioTerms(Objective):
             "kl": divergence.kl.mean(),
             "entropy": divergence.entropy.mean(),
             "cross_entropy": divergence.cross_entropy.mean(),
-            "spectral": spectral_loss(drawn.x, real, averaged=_is_loose(context)),
+            "spectral": self._spectral(drawn, real, embedded, averaged=_is_loose(context)),
         }
         if divergence.log_ratio is not None:
             terms["regularization"] = divergence.log_ratio.square().mean()
@@ -138,12 +148,34 @@ class AudioTerms(Objective):
         """
         if embedded is None or (len(embedded) < 2 and torch.is_grad_enabled()):
             raise InputError("`contrastive` needs a context, and two clips in a batch")
-        return self._divergence(drawn, embedded.roll(1, 0)).kl.mean()
+        other = embedded.roll(1, 0)
+        return self._divergence(self._given(other, drawn, embedded), other).kl.mean()
 
-    def _undress(self, x: Tensor) -> Tensor:
-        """Whole numbers as the undressed flows take them, with a deviation of about 1."""
+    def _given(self, other: Tensor, drawn: Conditionals, embedded: Tensor) -> Conditionals:
+        """The same clips and their conditionals, as flows with another context see them."""
+        if not self.inner.parts:
+            return drawn
+        heard, _ = self.inner(drawn.x.double(), embedded)  # another filter may enlarge rounding
+        x = self.inner.inverse(heard, other)[0].to(drawn.x)
+        prediction = cast(LinearPrediction, self.inner.parts[-1])
+        ours, theirs = (prediction.log_scale(c, x.shape[-1]) for c in (embedded, other))
+        louder = (ours - theirs).to(x)
+        mean = torch.addcmul(x, drawn.mean - drawn.x, louder.exp())
+        return Conditionals(x, mean, drawn.log_scale + louder)
+
+    def _spectral(
+        self, drawn: Conditionals, real: Tensor, embedded: Tensor | None, averaged: bool
+    ) -> Tensor:
+        """The distance of what is heard of the student from the real clips."""
+        heard, _ = self.inner(drawn.x, embedded)
+        # Amplitudes to a deviation of 1, as standardised clips have it.
+        scale = real.square().mean().sqrt().clamp_min(_SOFT) if self.inner.parts else 1.0
+        return spectral_loss(heard / scale, real / scale, averaged=averaged)
+
+    def _real(self, x: Tensor) -> Tensor:
+        """Clips in whole numbers as they come before a linear prediction, or else the student."""
         value, _ = self.dressed.lift(x)
-        for part in reversed(dressing_of(self.dressed)):
+        for part in reversed(self.outer):
             value, _ = part.inverse(value)
         return value
 

@@ -13,12 +13,20 @@ from torch import Tensor, nn
 
 from caudal.base import FREE
 from caudal.bijection import Bijection, Chain, parts_of
-from caudal.bijections import Flattened, Gaussianise, Logit, Rescale, Standardise, Support
+from caudal.bijections import (
+    Flattened,
+    Gaussianise,
+    LinearPrediction,
+    Logit,
+    Rescale,
+    Standardise,
+    Support,
+)
 from caudal.errors import InputError
 from caudal.flow import Flow
 from caudal.numerics import RowGenerator
 
-_FIXED = (Gaussianise, Standardise, Support, Logit, Rescale)
+_FIXED = (Gaussianise, LinearPrediction, Standardise, Support, Logit, Rescale)
 
 
 def undressed(flow: Flow) -> Flow:

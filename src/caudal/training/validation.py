@@ -18,6 +18,7 @@ from caudal.bijections import (
     Correlate,
     Coupling,
     Gaussianise,
+    LinearPrediction,
     Pointwise,
 )
 from caudal.data.source import Batch, Source
@@ -189,7 +190,8 @@ class Validator:
 
 def begins_fitted(flow: Flow) -> bool:
     """Whether a flow is a model of the data before its first step."""
-    return any(isinstance(part, Correlate | Gaussianise) for part in flow.modules())
+    fitted = Correlate | Gaussianise | LinearPrediction
+    return any(isinstance(part, fitted) for part in flow.modules())
 
 
 def _sums(losses: Tensor, rows: int, parts: int) -> Tensor:

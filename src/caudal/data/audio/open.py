@@ -15,6 +15,7 @@ from caudal.data.audio.clips import Clips
 from caudal.data.audio.form import Form
 from caudal.data.audio.recordings import Header, Raw, find_audio, read_header, read_sound
 from caudal.data.audio.schema import (
+    PREDICTION,
     RESERVED,
     AudioSchema,
     check_rate,
@@ -53,6 +54,7 @@ def open_audio(
     window: int | None = None,
     trim: bool = True,
     normalize: bool = True,
+    prediction: int = PREDICTION,
     context: Sequence[str] = ("mel",),
     labels: str | None = None,
     metadata: str | None = None,
@@ -76,6 +78,8 @@ def open_audio(
         window: samples of its window; the power of two nearest to 46 ms if None.
         trim: cut off silence at both ends.
         normalize: scale each clip to a peak of 0.95.
+        prediction: of how many samples before it a linear prediction makes each sample, where
+            "mel" is in `context`; 0 for none.
         context: what to condition on: "mel", and names of labels; or "none".
         labels: a pattern of the names of files, such as `{digit}_{speaker}_{index}`.
         metadata: a table with a row for each file, whose columns are labels.
@@ -113,7 +117,8 @@ def open_audio(
         crop = crop_of(seconds, rate, hop)
         frame = window_of(rate) if window is None else window
         check_window(frame, bands, rate)
-        schema = AudioSchema(rate, crop, hop, bands, frame, trim, normalize, context=columns)
+        form = rate, crop, hop, bands, frame, trim, normalize
+        schema = AudioSchema(*form, context=columns, prediction=prediction)
     decoder = Decoder(AUDIO, Form(schema).read, corrupt, progress)
     clips = fill(with_codes(jobs, schema.context, AUDIO), decoder, schema, headers, memory)
     skipped = decoder.finish(main.name, {part: len(c.names) for part, c in clips.items()})

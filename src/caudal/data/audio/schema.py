@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -16,6 +16,8 @@ from caudal.errors import InputError, NumericalError
 MEL, NONE = "mel", "none"
 RESERVED = (MEL, NONE)
 """Words in the context that are no names of labels."""
+PREDICTION = 64
+"""Samples that a linear prediction looks back, unless told otherwise."""
 _WINDOW = 0.046  # seconds
 _FEWEST = 16  # samples of a window
 _SLOWEST = 1000  # Hz: a lower number was meant in kHz
@@ -40,6 +42,9 @@ class AudioSchema(Schema):
         normalize: whether each clip is scaled to the same peak.
         bits: of a sample.
         context: the labels on which a flow is conditioned.
+        prediction: of how many samples before it a linear prediction makes each sample, by the
+            spectrum, before the flow learns what is left; 0 for none. Without a spectrum there is
+            none.
     """
 
     kind: ClassVar[str] = "audio"
@@ -56,13 +61,15 @@ class AudioSchema(Schema):
     normalize: bool = True
     bits: int = 16
     context: tuple[Column, ...] = ()
+    prediction: int = PREDICTION
 
     def __post_init__(self) -> None:
         for name in ("rate", "crop", "hop", "window"):
             if getattr(self, name) < 1:
                 raise InputError(f"`{name}` {getattr(self, name)}: must be at least 1")
-        if self.mels < 0:
-            raise InputError(f"`mels` {self.mels}: must be at least 0")
+        for name in ("mels", "prediction"):
+            if getattr(self, name) < 0:
+                raise InputError(f"`{name}` {getattr(self, name)}: must be at least 0")
         if self.crop % self.hop:
             raise InputError(f"crops of {self.crop} samples are no multiple of `hop` {self.hop}")
 
@@ -87,6 +94,15 @@ class AudioSchema(Schema):
         return len(self.context) + self.mels
 
     @property
+    def order(self) -> int:
+        """Of the linear prediction that there is, 0 for none: half of a window tells no more.
+
+        Where windows overlap by less than half, spectra do not say how loud each sample is.
+        """
+        overlaps = self.mels and 2 * self.hop <= self.window
+        return min(self.prediction, self.window // 2) if overlaps else 0
+
+    @property
     def size(self) -> str:
         """The rate and the bits in words, such as `8 kHz, 16 bits`."""
         return f"{self.rate / 1000:g} kHz, {self.bits} bits"
@@ -98,6 +114,10 @@ class AudioSchema(Schema):
     def frames(self, samples: int) -> int:
         """How many frames of context a clip of so many samples has."""
         return -(-samples // self.hop) if self.mels else 1
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> "AudioSchema":
+        return super().from_dict({"prediction": 0, **data})  # older files have none
 
     def encode(self, wave: np.ndarray, /) -> np.ndarray:
         """Amplitudes in [-1, 1] as whole numbers, int16; those beyond are clipped."""
