@@ -17,6 +17,7 @@ from caudal.model.explaining import on_screen
 from caudal.model.sampling import CORNERS
 from caudal.report import number
 from caudal.report.evaluation import OUTSIDE
+from caudal.report.numbers import count
 from caudal.training.devices import find_device
 
 Kind = TypeVar("Kind")
@@ -227,7 +228,8 @@ def score(words: list[str]) -> int:
     if seen.explained is not None:
         screen.show(on_screen(seen.explained))
     if seen.outside:
-        screen.note(f"{seen.outside:,} {seen.many} have a log_prob of -inf: {OUTSIDE}")
+        have = count(seen.outside, f"{seen.one} has", f"{seen.many} have")
+        screen.note(f"{have} a log_prob of -inf: {OUTSIDE}")
     if seen.unscored:
         gone = "with missing values"
         have = f"{seen.one} {gone} has" if seen.unscored == 1 else f"{seen.many} {gone} have"

@@ -57,6 +57,7 @@ from caudal.report import (
     ColumnsFilm,
     Copula,
     Gaussian,
+    Judge,
     ScreenTable,
     TableTeller,
     folder_of,
@@ -86,6 +87,9 @@ class _Rows:
     columns: tuple[str, ...] = ()
     """Columns to model, in this order; if not given all but the context, and but constants,
     identifiers and free text, which are passed over."""
+    target: str | None = None
+    """The column to predict: its distribution given all other columns is learned, as by
+    --columns TARGET --context ALL OTHERS."""
     context: tuple[str, ...] = ()
     """Columns to condition on."""
     exclude: tuple[str, ...] = ()
@@ -171,7 +175,7 @@ class Table(OneShape):
     reading = TableReading
     drawing = TableDrawing
     filling = Dialect
-    baseline, copula = Gaussian, Copula
+    baseline, copula, target = Gaussian, Copula, Judge
     draws = 32  # of the 100 rows of adult that score lowest, 97 to 99 stay under another seed
     explainer = staticmethod(explain)
     judged = 1 << 16
@@ -208,7 +212,9 @@ class Table(OneShape):
         missing = reading.missing or options.get("missing", "auto")
         if options.get("strict") and missing != "drop":
             missing = "refuse"
-        return open_rows(data, schema, missing, **_as_trained(Dialect.of(reading), options))
+        strict = bool(options.get("strict"))
+        asked = _as_trained(Dialect.of(reading), options)
+        return open_rows(data, schema, missing, strict=strict, **asked)
 
     def open_gaps(
         self, data: Any, schema: TableSchema, filling: Dialect, options: Mapping[str, Any]
@@ -261,7 +267,8 @@ class Table(OneShape):
         flags = int(missing.sum())
         low = torch.tensor([_end(column.low, -math.inf) for column in columns])
         high = torch.tensor([_top(column) for column in columns])
-        embedding = ColumnEmbedding(schema.levels_of_context) if schema.context else None
+        asked = schema.levels_of_context, schema.gaps_of_context
+        embedding = ColumnEmbedding(*asked) if schema.context else None
         features = (len(columns) + flags,)
         context = embedding.n_features if embedding else 0
         core = recipe.build(features, (context,) if embedding else None, standardise=False)

@@ -86,6 +86,7 @@ class Model:
         self.container, self.voice = container, voice or Voice()
         self._data, self._dataset = dict(data or {}), dataset
         self._fitted_copula: Any = None
+        self._fitted_judge: Any = None
         self._alarm: alarm.Alarm | None = None
 
     def __repr__(self) -> str:
@@ -338,6 +339,8 @@ class Model:
             track=self.voice.track,
             copula=self._copula(),
         )
+        if (judge := self._judge()) is not None:
+            result = replace(result, target=judge.judge(source, limit, seed))
         if data is None and limit is None and self.folder is not None:
             finishing.keep_evaluation(self.folder, result)
         if data is not None:
@@ -382,6 +385,18 @@ class Model:
         if self._fitted_copula is None:
             self._fitted_copula = self.kind.copula.fit(self.flow, self.dataset.train, self.schema)
         return self._fitted_copula
+
+    def _judge(self) -> Any:
+        """What judges the predictions of a target; models beside the flow are fitted once."""
+        if self.kind.target is None:
+            return None
+        if self._fitted_judge is None:
+            train = None if self._dataset is None else self._dataset.train
+            judge = self.kind.target.fit(self.flow, train, self.schema, self.voice.track)
+            if train is None:
+                return judge
+            self._fitted_judge = judge
+        return self._fitted_judge
 
     # --- samples --------------------------------------------------------------------------------
 

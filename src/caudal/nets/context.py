@@ -30,44 +30,61 @@ class ColumnEmbedding(Embedding):
     """Columns (B, C), or (B, C, F) of frames, to features (B, n_features) or (B, n_features, F).
 
     `levels[i]` is the number of categories of column i, whose codes become one-hot, or, if there
-    are more than 1000, rows of a table of 16 learned features; 0 means a number, standardised with
-    the `mean` and `std` that `observe` has measured.
+    are more than 1000, rows of a table of 16 learned features. A code below 0 is a category that
+    was never seen, which becomes the mean of all features of the others. 0 levels mean a number,
+    standardised with the `mean` and `std` that `observe` has measured. Where `gaps[i]` says that
+    numbers may be missing, NaN, one more feature is 1 for a gap, and the number is at its mean.
     """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, levels: Sequence[int]) -> None:
+    def __init__(self, levels: Sequence[int], gaps: Sequence[bool] = ()) -> None:
         super().__init__()
         self.levels = tuple(levels)
+        self.gaps = tuple(gaps) or (False,) * len(self.levels)
         many = {str(i): n for i, n in enumerate(levels) if n > _ONE_HOT}
         tables = {i: nn.Embedding(n, _LEARNED) for i, n in many.items()}
         self.tables: Any = nn.ModuleDict(tables) if tables else {}
-        self.n_features = sum(_LEARNED if n > _ONE_HOT else max(n, 1) for n in levels)
+        widths = (_LEARNED if n > _ONE_HOT else max(n, 1) for n in levels)
+        self.n_features = sum(widths) + sum(self.gaps)
         self.register_buffer("mean", torch.zeros(len(levels)))
         self.register_buffer("std", torch.ones(len(levels)))
 
     def extra_repr(self) -> str:
-        return f"levels={self.levels}"
+        return f"levels={self.levels}" + (f", gaps={self.gaps}" if any(self.gaps) else "")
 
     def forward(self, context: Tensor) -> Tensor:
         shape = (-1, *[1] * (context.ndim - 2))
         standard = (context - self.mean.view(shape)) / self.std.view(shape)
         features = []
-        for i, levels in enumerate(self.levels):
+        for i, (levels, may_miss) in enumerate(zip(self.levels, self.gaps, strict=True)):
+            number = standard[:, i : i + 1]
             if levels:
-                codes = context[:, i].long().clamp(0, levels - 1)
-                learned = str(i) in self.tables
-                rows = self.tables[str(i)](codes) if learned else F.one_hot(codes, levels)
-                features.append(rows.movedim(-1, 1).to(context.dtype))
+                features.append(self._category(i, context[:, i].long()))
+            elif may_miss:
+                features += [number.nan_to_num(0.0), number.isnan().to(number.dtype)]
             else:
-                features.append(standard[:, i : i + 1])
-        return torch.cat(features, 1)
+                features.append(number)
+        return torch.cat([part.to(context.dtype) for part in features], 1)
+
+    def _category(self, column: int, codes: Tensor) -> Tensor:
+        """Features of codes (B, ...) of a column: (B, features, ...)."""
+        levels, known = self.levels[column], codes.clamp(0, self.levels[column] - 1)
+        if str(column) in self.tables:
+            table = self.tables[str(column)]
+            rows, mean = table(known), table.weight.mean(0)
+        else:
+            rows, mean = F.one_hot(known, levels), self.mean.new_tensor(1 / levels)
+        return torch.where((codes < 0).unsqueeze(-1), mean, rows).movedim(-1, 1)
 
     @torch.no_grad()
     def observe(self, context: Tensor) -> None:
         dims = [0, *range(2, context.ndim)]
         std, mean = torch.std_mean(context.double(), dims, correction=0)
+        for i in torch.tensor(self.gaps).nonzero().flatten().tolist():
+            there = context[:, i][~context[:, i].isnan()].double()
+            std[i], mean[i] = torch.std_mean(there, correction=0)
         self.mean.copy_(mean)
         self.std.copy_(torch.where(std > 0, std, 1.0))
 
