@@ -341,6 +341,7 @@ def command_lines(page):
 PARTS = {
     "eval": (using.EvalOptions, "reading"),
     "score": (using.ScoreOptions, "reading"),
+    "predict": (using.PredictOptions, "reading"),
     "sample": (using.SampleOptions, "drawing"),
     "impute": (using.ImputeOptions, "filling"),
     "interpolate": (using.InterpolateOptions, "reading"),

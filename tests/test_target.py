@@ -1,6 +1,7 @@
 """A target: one column given all others, with gaps and new categories in its context."""
 
 import json
+import math
 
 import numpy as np
 import pandas as pd
@@ -11,6 +12,9 @@ import caudal
 from caudal.data import open_data
 from caudal.errors import InputError
 from caudal.nets import ColumnEmbedding
+from caudal.report.style import house_style
+from caudal.report.table.forecast_pictures import EXAMPLES, draw_predictions
+from caudal.report.table.target import crps
 from command_line import caudal as command
 
 SMALL = {"steps": 30, "size": "small", "report": False}
@@ -158,3 +162,108 @@ def test_a_new_category_of_a_modelled_column_has_no_density(tmp_path):
     model.config["strict"] = True
     with pytest.raises(InputError, match="row 2, column 'town': unknown category 'Oslo'"):
         model.log_prob(new)
+
+
+# --- predictions ---------------------------------------------------------------------------------
+
+
+def test_predictions_stand_beside_the_rows(model):
+    new = houses(8, seed=1).drop(columns=["price", "id"])
+    new.index = range(3, 11)
+    made = model.predict(new, levels=(0.1, 0.5, 0.9))
+    pd.testing.assert_frame_equal(made[new.columns], new)
+    assert list(made.columns[-4:]) == ["price_mean", "price_q10", "price_q50", "price_q90"]
+    levels = made[["price_q10", "price_q50", "price_q90"]].to_numpy()
+    assert (np.diff(levels, axis=1) > 0).all()
+    np.testing.assert_allclose(levels, model.quantiles(new, [0.1, 0.5, 0.9]), atol=0.006)
+    with pytest.raises(InputError, match="`levels` 1: levels lie between 0 and 1"):
+        model.predict(new, levels=(1,))
+
+
+def test_quantiles_are_those_of_many_draws(model):
+    given = {"area": 100, "age": 20, "town": "Rome"}
+    drawn = model.sample(20_000, given=given)["price"]
+    row = pd.DataFrame([given])
+    levels = [0.05, 0.5, 0.95]
+    found = model.quantiles(row, levels)[0]
+    shares = [(drawn < value).mean() for value in found]
+    np.testing.assert_allclose(shares, levels, atol=0.012)
+    assert model.predict(row)["price_mean"][0] == pytest.approx(drawn.mean(), rel=0.01)
+
+
+def test_probabilities_of_classes_are_exact(tmp_path, capsys):
+    table = houses().drop(columns=["id"])
+    table.to_csv(tmp_path / "houses.csv", index=False)
+    run = tmp_path / "run"
+    small = ["--steps", "20", "--size", "small", "--no-report", "--out", run]
+    data = ["--data", tmp_path / "houses.csv"]
+    assert command("train", "nsf", *data, "--target", "town", *small) == 0
+    table.head(5).drop(columns="town").to_csv(tmp_path / "new.csv", index=False)
+    capsys.readouterr()
+    new, out = tmp_path / "new.csv", tmp_path / "out.csv"
+    assert command("predict", run, "--data", new, "--out", out) == 0
+    assert "predictions of 'town' in 5 rows" in capsys.readouterr().out
+    made = pd.read_csv(out)
+    shares = made[["town_p_Bari", "town_p_Pisa", "town_p_Rome"]].to_numpy()
+    np.testing.assert_allclose(shares.sum(1), 1)
+    np.testing.assert_allclose(made["town_p"], shares.max(1))
+    assert (out.read_text().splitlines()[1]).startswith(new.read_text().splitlines()[1])
+    model = caudal.load(run)
+    given = dict(made.loc[0, ["price", "area", "age"]])
+    drawn = model.sample(20_000, given=given)["town"].to_numpy()
+    rates = [(drawn == town).mean() for town in ("Bari", "Pisa", "Rome")]
+    np.testing.assert_allclose(rates, shares[0], atol=0.02)
+
+
+def test_a_run_without_a_target_predicts_nothing():
+    model = caudal.train("nsf", houses()[["price", "area"]], **SMALL)
+    with pytest.raises(InputError, match="has no target to predict: train one, as with `target`"):
+        model.predict(houses())
+
+
+# --- the evaluation ------------------------------------------------------------------------------
+
+
+def test_an_evaluation_measures_predictions_beside_other_models(model):
+    result = model.evaluate()
+    told = result.to_dict()["target"]
+    assert told["column"] == "price"
+    names = ["flow", "training values alone", "linear model", "boosted trees"]
+    assert list(told["models"]) == names
+    for measures in told["models"].values():
+        assert 0 < measures["crps"] < measures["rmse"]
+        assert measures["width_50"] < measures["width_90"]
+    linear, alone = (told["models"][name] for name in names[2:0:-1])
+    assert linear["crps"] < 0.3 * alone["crps"]
+    assert 0.85 < linear["coverage_90"] <= 1
+    words = str(result)
+    assert "By the CRPS, the flow is " in words
+    assert "predictions of 'price'" in words
+    assert json.dumps(told)
+
+
+def test_the_crps_is_that_of_a_normal_in_closed_form():
+    z = torch.special.ndtri((torch.arange(2000).double() + 0.5) / 2000).numpy()
+    for x in (-2.0, 0.0, 0.7):
+        phi, below = np.exp(-(x**2) / 2) / np.sqrt(2 * np.pi), 0.5 * (1 + math.erf(x / 2**0.5))
+        exact = x * (2 * below - 1) + 2 * phi - 1 / np.sqrt(np.pi)
+        assert crps(z[None], np.array([x]))[0] == pytest.approx(exact, abs=1e-3)
+
+
+def test_the_page_tells_and_draws_them(tmp_path):
+    options = {**SMALL, "steps": 5, "report": True}
+    caudal.train("nsf", houses(), target="town", out=tmp_path / "run", **options)
+    names = {path.stem for path in (tmp_path / "run" / "pictures").glob("*.png")}
+    assert {"calibration", "classes", "examples"} <= names
+    assert "Predictions of &#39;town&#39;" in (tmp_path / "run" / "report.html").read_text()
+
+
+def test_predictions_of_numbers_are_drawn(model):
+    predictions = model.evaluate().target
+    with house_style():
+        drawn = {name: figure for name, _, _, figure in draw_predictions(model.flow, predictions)}
+    assert list(drawn) == ["predictions", "calibration", "examples"]
+    bands = drawn["predictions"].axes
+    assert [axes.get_title(loc="left") for axes in bands][0] == "flow"
+    assert len(drawn["calibration"].axes[0].lines) == 1 + len(predictions.judged)
+    assert len(drawn["examples"].axes) == EXAMPLES

@@ -225,6 +225,12 @@ class Flow(nn.Module):
         """Context as input of the bijection."""
         return context if context is None or self.embedding is None else self.embedding(context)
 
+    def embed_linear(self, context: Tensor | None) -> Tensor | None:
+        """The same as linear maps of it have it, without features that are for nets alone."""
+        embedded = self.embed(context)
+        n = getattr(self.embedding, "n_linear", None)
+        return embedded if embedded is None or n is None else embedded[:, :n]
+
     def distribution(self, context: Tensor | None = None) -> torch.distributions.Distribution:
         """A `torch.distributions` view; `context` is one row, or B rows for batch shape (B,)."""
         from caudal.distribution import FlowDistribution

@@ -206,6 +206,16 @@ class Modality(ABC):
             InputError: the data do not fit the run.
         """
 
+    def open_given(
+        self, data: Any, schema: Any, reading: Any, options: Mapping[str, Any], voice: Voice
+    ) -> Any:
+        """Everything in `data`, of which only the context is needed; arguments as of `open_all`.
+
+        Raises:
+            InputError: the data do not fit the run, or are of a kind without a target.
+        """
+        raise InputError(f"predict is for tables with a target, and the run models {schema.what}")
+
     def open_gaps(self, data: Any, schema: Any, filling: Any, options: Mapping[str, Any]) -> Any:
         """Everything in `data`, whose missing values are to be filled.
 
@@ -256,6 +266,16 @@ class Modality(ABC):
 
         None is that of the recipe's own fields, where the length is counted in steps.
         """
+
+    def sized(self, recipe: str, size: str, dataset: Any) -> Mapping[str, Any]:
+        """Fields of a recipe in a size, and options of training, for such data.
+
+        Raises:
+            InputError: the recipe has no such size.
+        """
+        from caudal.recipes.sizes import size_of
+
+        return size_of(recipe, size)
 
     def recipe_for(self, dataset: Any) -> str:
         """The name of the usual recipe, now that the data are known."""

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from typing import Any, Self
 
 import numpy as np
-import torch
 from sklearn.base import BaseEstimator, DensityMixin, OutlierMixin, RegressorMixin
 from sklearn.utils.validation import (
     check_consistent_length,
@@ -18,10 +17,10 @@ from sklearn.utils.validation import (
 )
 
 from caudal.data import container_of
-from caudal.data.table.convert import Place, encode_table
 from caudal.data.table.frames import as_table
 from caudal.errors import InputError
 from caudal.model import Model, train
+from caudal.model.predicting import check_levels
 
 _LEVELS = 100  # of quantiles, over which a mean is taken
 _TARGET = "target"
@@ -183,9 +182,8 @@ class FlowRegressor(RegressorMixin, _Estimator):
         table, self.target_ = as_table(rows), _TARGET
         while self.target_ in table.column_names:
             self.target_ += "_"
-        context = tuple(table.column_names)
         table = table.append_column(self.target_, [target])
-        self.model_ = self._train(table, columns=(self.target_,), context=context)
+        self.model_ = self._train(table, target=self.target_)
         return self
 
     def predict(self, X: Any) -> np.ndarray:  # noqa: N803
@@ -201,16 +199,9 @@ class FlowRegressor(RegressorMixin, _Estimator):
         """
         check_is_fitted(self)
         levels = np.atleast_1d(np.asarray(q, dtype=np.float64))
-        if not ((levels > 0) & (levels < 1)).all():
-            raise InputError(f"`q` {q}: levels lie between 0 and 1")
-        schema, flow = self.model_.schema, self.model_.flow
-        values = encode_table(schema.context, as_table(self._rows(X)), Place("X"))
-        context = torch.from_numpy(values).to(flow.base.like)
-        noise = torch.special.ndtri(torch.from_numpy(levels)).to(context)
-        with torch.no_grad():
-            found = [flow.decode(z.expand(len(context), 1), context) for z in noise]
-        columns = [schema.decode(y)[self.target_].to_numpy() for y in found]
-        return columns[0] if np.ndim(q) == 0 else np.stack(columns, 1)
+        check_levels(levels.tolist(), "q")
+        found = self.model_.quantiles(as_table(self._rows(X)), levels.tolist())
+        return found[:, 0] if np.ndim(q) == 0 else found
 
     def log_prob(self, X: Any, y: Any) -> np.ndarray:  # noqa: N803
         """The log-density of each number y (N,) given its row of X (N, C), in nats, (N,)."""

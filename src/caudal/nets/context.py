@@ -10,12 +10,20 @@ from torch import Tensor, nn
 
 _LONGEST_HOLD = 16
 _ONE_HOT, _LEARNED = 1000, 16  # categories up to which features are one-hot; features beyond
+_SORTED = 1 << 22  # numbers that quantiles are taken of, at most
+_PIECES, _MOST = 16, 512  # features of the place of a number; of all numbers together, at most
 
 
 class Embedding(nn.Module, ABC):
-    """Turns context in the user's units into `n_features` features that a net can take."""
+    """Turns context in the user's units into features that a net can take.
+
+    Attributes:
+        n_features: how many there are.
+        n_linear: how many of them, the first ones, are for linear maps too; None for all.
+    """
 
     n_features: int
+    n_linear: int | None = None
 
     @abstractmethod
     def forward(self, context: Tensor) -> Tensor:
@@ -34,12 +42,21 @@ class ColumnEmbedding(Embedding):
     was never seen, which becomes the mean of all features of the others. 0 levels mean a number,
     standardised with the `mean` and `std` that `observe` has measured. Where `gaps[i]` says that
     numbers may be missing, NaN, one more feature is 1 for a gap, and the number is at its mean.
+
+    With `pieces` the features end with the place of each number among its quantiles, which are
+    their edges: between two of them the feature of that piece goes from -1/2 to 1/2, and is one of
+    these beyond. With them a net learns steps and bends of a number as easily as its slope.
+    Reference: On embeddings for numerical features in tabular deep learning (Gorishniy, Rubachev,
+    Babenko, 2022), arXiv:2203.05556.
     """
 
     mean: Tensor
     std: Tensor
+    edges: Tensor
 
-    def __init__(self, levels: Sequence[int], gaps: Sequence[bool] = ()) -> None:
+    def __init__(
+        self, levels: Sequence[int], gaps: Sequence[bool] = (), pieces: bool = False
+    ) -> None:
         super().__init__()
         self.levels = tuple(levels)
         self.gaps = tuple(gaps) or (False,) * len(self.levels)
@@ -50,6 +67,12 @@ class ColumnEmbedding(Embedding):
         self.n_features = sum(widths) + sum(self.gaps)
         self.register_buffer("mean", torch.zeros(len(levels)))
         self.register_buffer("std", torch.ones(len(levels)))
+        self.numbers = [i for i, n in enumerate(levels) if not n] if pieces else []
+        if self.numbers:
+            self.n_linear = self.n_features
+            each = max(1, min(_PIECES, _MOST // len(self.numbers)))
+            self.n_features += each * len(self.numbers)
+            self.register_buffer("edges", torch.zeros(len(self.numbers), each + 1))
 
     def extra_repr(self) -> str:
         return f"levels={self.levels}" + (f", gaps={self.gaps}" if any(self.gaps) else "")
@@ -66,7 +89,16 @@ class ColumnEmbedding(Embedding):
                 features += [number.nan_to_num(0.0), number.isnan().to(number.dtype)]
             else:
                 features.append(number)
+        features += [self._places(context[:, self.numbers])] if self.numbers else []
         return torch.cat([part.to(context.dtype) for part in features], 1)
+
+    def _places(self, numbers: Tensor) -> Tensor:
+        """Places (B, N * pieces) of numbers (B, N) among their quantiles; the middle for gaps."""
+        low, high = self.edges[:, :-1], self.edges[:, 1:]
+        x = numbers.unsqueeze(2)
+        inside = ((x - low) / (high - low).where(high > low, 1.0)).clamp(0, 1)
+        place = torch.where(high > low, inside, (x >= high).to(x.dtype)) - 0.5
+        return place.where(~x.isnan(), 0.0).flatten(1)
 
     def _category(self, column: int, codes: Tensor) -> Tensor:
         """Features of codes (B, ...) of a column: (B, features, ...)."""
@@ -87,6 +119,11 @@ class ColumnEmbedding(Embedding):
             std[i], mean[i] = torch.std_mean(there, correction=0)
         self.mean.copy_(mean)
         self.std.copy_(torch.where(std > 0, std, 1.0))
+        for edges, i in zip(self.edges if self.numbers else (), self.numbers, strict=True):
+            values = context[:, i][~context[:, i].isnan()].double()
+            some = values[:: 1 + len(values) // _SORTED]
+            shares = torch.linspace(0, 1, len(edges), dtype=some.dtype, device=some.device)
+            edges.copy_(torch.quantile(some, shares))
 
 
 class Conditions(NamedTuple):

@@ -105,10 +105,10 @@ class Unconditional(FlowForecaster):
 
 
 def encoded(flow: Flow, rows: Rows | Batch) -> np.ndarray:
-    """The context as the flow's nets get it, (B, E) float64."""
+    """The context as linear models have it, (B, E) float64."""
     assert rows.context is not None
     with torch.no_grad():
-        return _array(flow.embed(rows.context.to(flow.base.like)))
+        return _array(flow.embed_linear(rows.context.to(flow.base.like)))
 
 
 def _array(values: Tensor | None) -> np.ndarray:

@@ -13,8 +13,11 @@ from caudal.flow import Flow
 from caudal.report.items import Track, place, row_noise
 from caudal.report.table.forecasts import Forecaster, encoded
 
-LEVELS = (0.5, 0.05, 0.95, 0.25, 0.75, 0.025, 0.975, 0.1, 0.9, 0.35, 0.65, 0.01, 0.99)
-"""Of the quantiles that trees are fitted to, one fit each; between them they are interpolated."""
+LEVELS = (0.5, 0.05, 0.95, 0.25, 0.75, 0.1, 0.9, 0.025, 0.975)
+"""Of the quantiles that trees are fitted to, one fit each, the most telling first.
+
+Between them quantiles are interpolated. A fit takes a second on a core, so that these are few.
+"""
 MOST_ROWS = 50_000  # that trees and logistic regression are fitted to
 MOST_CLASSES = 20  # of which trees and logistic regression are fitted
 _BINS = 255  # categories that trees can tell apart without an order
@@ -25,7 +28,7 @@ _RIDGE = 1e-6
 class Linear(Forecaster):
     """Least squares on the encoded context, with normal errors of one variance."""
 
-    name: ClassVar[str] = "linear, normal errors"
+    name: ClassVar[str] = "linear model"
 
     flow: Flow
     weight: np.ndarray
@@ -39,7 +42,7 @@ class Linear(Forecaster):
         products += _RIDGE * np.diag(products.diagonal() + 1e-12)
         weight = np.linalg.solve(products, features.T @ y)
         deviation = float((y - features @ weight).std())
-        note = f"least squares on the encoded context, {len(y):,} training rows"
+        note = f"least squares on the encoded context, normal errors, {len(y):,} training rows"
         return cls(flow, weight, max(deviation, 1e-12), note)
 
     def quantiles(self, batch: Batch, levels: Sequence[float]) -> np.ndarray:
@@ -77,19 +80,21 @@ class Trees(Forecaster):
     note: str
 
     @classmethod
-    def fit(cls, rows: Rows, schema: TableSchema, track: Track) -> Self:
+    def fit(
+        cls, rows: Rows, schema: TableSchema, track: Track, levels: Sequence[float] = LEVELS
+    ) -> Self:
         from sklearn.ensemble import HistGradientBoostingRegressor
 
         categorical = categories_of(schema)
         features, y = raw(rows, categorical), rows.x[:, 0].double().cpu().numpy()
         usual: Any = {"categorical_features": categorical, "random_state": 0}
         models = {}
-        for level in track(LEVELS, "fitting boosted trees", len(LEVELS)):
+        for level in track(levels, "fitting boosted trees", len(levels)):
             model = HistGradientBoostingRegressor(loss="quantile", quantile=level, **usual)
             models[level] = model.fit(features, y)
         mean = HistGradientBoostingRegressor(**usual).fit(features, y)
         note = (
-            f"scikit-learn's HistGradientBoostingRegressor, one for each of {len(LEVELS)} levels "
+            f"scikit-learn's HistGradientBoostingRegressor, one for each of {len(levels)} levels "
             f"and interpolated between, and one for the mean, {len(y):,} training rows"
         )
         return cls(models, mean, categorical, note)
@@ -186,6 +191,17 @@ class TreesClassifier(Classifier):
 
     def features(self, batch: Rows | Batch) -> np.ndarray:
         return raw(batch, self.categorical)
+
+
+def seconds_of_trees(rows: int, schema: TableSchema) -> tuple[float, int]:
+    """About how long one fit of trees takes on a core, and how many there are."""
+    rows, levels = min(rows, MOST_ROWS), schema.columns[0].categories
+    one = 0.15 + 1e-4 * min(rows, 10_000) + 1e-6 * rows * len(schema.context)
+    if levels is None:
+        return one, len(LEVELS)
+    if len(levels) > MOST_CLASSES:
+        return 0.0, 0
+    return one * (len(levels) if len(levels) > 2 else 1), 1
 
 
 def categories_of(schema: TableSchema) -> list[bool]:

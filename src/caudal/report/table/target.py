@@ -14,6 +14,7 @@ from caudal.report.distilled import ScreenTable
 from caudal.report.items import Track, some_rows
 from caudal.report.numbers import mean_two_se, number, plain, plus_minus
 from caudal.report.table.forecasts import FlowForecaster, Forecaster, Unconditional
+from caudal.report.table.rivals import LEVELS as TREE_LEVELS
 from caudal.report.table.rivals import (
     MOST_CLASSES,
     MOST_ROWS,
@@ -21,6 +22,7 @@ from caudal.report.table.rivals import (
     Logistic,
     Trees,
     TreesClassifier,
+    seconds_of_trees,
 )
 from caudal.univariate import is_univariate
 
@@ -161,7 +163,7 @@ class NumberPredictions(Predictions):
         return (
             f"CRPS: twice the mean pinball loss of {len(LEVELS)} quantiles, which the flow has "
             f"exactly; RMSE of the mean, MAE of the median. Calibration error: how far the share "
-            f"of values below a quantile is from its level, at most (± {error:.3f} by chance)."
+            f"of values below a quantile is from its level, at most (s.e. {error:.3f})."
         )
 
     @property
@@ -211,9 +213,24 @@ class Judge:
 
     @classmethod
     def fit(
-        cls, flow: Flow, source: Source | None, schema: TableSchema, track: Track, seed: int = 0
+        cls,
+        flow: Flow,
+        source: Source | None,
+        schema: TableSchema,
+        track: Track,
+        fits: int | None = None,
+        seed: int = 0,
     ) -> Self | None:
-        """The judge of a flow, with models fitted to training rows; None without a target."""
+        """The judge of a flow, with models fitted to training rows; None without a target.
+
+        Args:
+            flow: of the run.
+            source: the training rows; if None the flow is judged alone.
+            schema: of the table.
+            track: shows how far fitting has come.
+            fits: how many fits of trees there is time for; None for all.
+            seed: of the rows, where there are many.
+        """
         if not is_target(flow, schema):
             return None
         models: list[Forecaster] = [FlowForecaster(flow)]
@@ -222,12 +239,19 @@ class Judge:
             categories = schema.columns[0].categories
             models.append(Unconditional.fit(flow, source, schema, seed))
             if categories is None:
-                models += [Linear.fit(flow, rows, schema), Trees.fit(rows, schema, track)]
+                models.append(Linear.fit(flow, rows, schema))
+                models.append(Trees.fit(rows, schema, track, TREE_LEVELS[:fits]))
             elif len(categories) <= MOST_CLASSES:
                 several = len(rows.x.unique()) > 1
                 models += [Logistic.fit(flow, rows, len(categories))] if several else []
                 models += [TreesClassifier.fit(rows, schema, len(categories))] if several else []
         return cls(schema, tuple(models))
+
+    @staticmethod
+    def seconds(source: Source, schema: TableSchema) -> tuple[float, int]:
+        """About how long a fit of trees takes, and how many there are; none without a target."""
+        is_one = len(schema.columns) == 1 and bool(schema.context)
+        return seconds_of_trees(source.n_rows, schema) if is_one else (0.0, 0)
 
     def judge(self, source: Source, limit: int | None = None, seed: int = 0) -> Predictions:
         """What the predictions of some rows come to, of at most 5,000 of them."""
