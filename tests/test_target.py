@@ -11,10 +11,12 @@ import torch
 import caudal
 from caudal.data import open_data
 from caudal.errors import InputError
+from caudal.flow import log_between
 from caudal.nets import ColumnEmbedding
 from caudal.report.style import house_style
 from caudal.report.table.forecast_pictures import EXAMPLES, draw_predictions
 from caudal.report.table.target import crps
+from caudal.univariate import masses
 from command_line import caudal as command
 
 SMALL = {"steps": 30, "size": "small", "report": False}
@@ -267,3 +269,29 @@ def test_predictions_of_numbers_are_drawn(model):
     assert [axes.get_title(loc="left") for axes in bands][0] == "flow"
     assert len(drawn["calibration"].axes[0].lines) == 1 + len(predictions.judged)
     assert len(drawn["examples"].axes) == EXAMPLES
+
+
+def test_the_log_prob_of_a_class_is_exact():
+    table = houses().drop(columns=["id", "country"])
+    model = caudal.train("nsf", table, target="town", **SMALL)
+    x, context = model.schema.encode(table)
+    flow = model.flow
+    assert flow.kind == "exact"
+    assert not flow.noisy
+    log_prob = flow.log_prob(x, context)
+    shares = masses(flow, torch.arange(4.0), context)
+    own = shares.gather(1, x.long())[:, 0].log()
+    torch.testing.assert_close(log_prob.double(), own, atol=1e-5, rtol=0)
+    noisy = [flow.continuous().log_prob(flow.lift(x)[0], context) for _ in range(50)]
+    assert torch.stack(noisy).mean() < log_prob.mean()  # the bound that noise gives
+    (-log_prob.mean()).backward()
+    assert all(p.grad.isfinite().all() for p in flow.parameters() if p.grad is not None)
+
+
+def test_the_mass_between_two_numbers_keeps_its_digits_in_both_tails():
+    low = torch.tensor([-30.0, -12.0, -0.1, 11.0, 3.0])
+    high = torch.tensor([-12.0, -11.0, 0.1, 12.0, 30.0])
+    found = log_between(low, high)
+    expected = torch.special.log_ndtr(torch.tensor([-12.0, -11.0, 0.0, -11.0, -3.0]))
+    expected[2] = math.log(math.erf(0.1 / 2**0.5))
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)

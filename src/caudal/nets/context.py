@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 _LONGEST_HOLD = 16
 _ONE_HOT, _LEARNED = 1000, 16  # categories up to which features are one-hot; features beyond
-_SORTED = 1 << 22  # numbers that quantiles are taken of, at most
 _PIECES, _MOST = 16, 512  # features of the place of a number; of all numbers together, at most
 
 
@@ -120,10 +119,21 @@ class ColumnEmbedding(Embedding):
         self.mean.copy_(mean)
         self.std.copy_(torch.where(std > 0, std, 1.0))
         for edges, i in zip(self.edges if self.numbers else (), self.numbers, strict=True):
-            values = context[:, i][~context[:, i].isnan()].double()
-            some = values[:: 1 + len(values) // _SORTED]
-            shares = torch.linspace(0, 1, len(edges), dtype=some.dtype, device=some.device)
-            edges.copy_(torch.quantile(some, shares))
+            edges.copy_(_edges(context[:, i], len(edges)))
+
+
+def _edges(numbers: Tensor, n: int) -> Tensor:
+    """N quantiles of numbers, the first and the last among them, NaN left out.
+
+    Equal numbers count as one piece at most: of an amount that is mostly 0, the others have most
+    of the pieces.
+    """
+    values, counts = numbers[~numbers.isnan()].unique(return_counts=True)
+    counts = counts.clamp(max=max(1, int(counts.sum()) // (n - 1)))
+    ends = counts.cumsum(0)
+    wanted = torch.linspace(0, 1, n, device=ends.device) * ends[-1]
+    index = torch.searchsorted(ends.to(wanted), wanted).clamp(max=len(values) - 1)
+    return values[index]
 
 
 class Conditions(NamedTuple):
