@@ -436,7 +436,9 @@ class Table(OneShape):
         return lines
 
     def next_commands(self, folder: str, schema: TableSchema, teaches: bool) -> list[str]:
+        predict = f"caudal predict {folder} --data NEW.csv --out predicted.csv"
         return [
+            *([predict] if is_one_given_others(schema) else []),
             f"caudal sample {folder} -n 1000 --out samples.csv",
             f"caudal score {folder} --data NEW.csv --out scored.csv",
         ]
