@@ -158,8 +158,8 @@ FILES = {
     "gap in context": (
         "t.csv",
         GOOD + "1.5,\n",
-        {"context": ["b"], "missing": "model", "strict": True},
-        "row 61, column 'b': missing value in a number of the context; `missing=.drop.` leaves",
+        {"context": ["b"], "strict": True},
+        "row 61, column 'b': missing value; `missing=.drop.` leaves",
     ),
     "policy": ("t.csv", GOOD, {"missing": "skip"}, "`missing` skip: choose one of auto, refuse"),
     "split sum": (

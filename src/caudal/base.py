@@ -62,6 +62,10 @@ class Independent(Base):
     def log_cdf(self, z: Tensor) -> Tensor:
         """Log-probability of a value below each element of z."""
 
+    @abstractmethod
+    def quantile(self, level: Tensor) -> Tensor:
+        """The value below which each share of the law lies, of the shape of `level`, in (0, 1)."""
+
     @property
     @abstractmethod
     def entropy(self) -> float:
@@ -90,6 +94,9 @@ class Normal(Independent):
     def log_cdf(self, z: Tensor) -> Tensor:
         return torch.special.log_ndtr(z)
 
+    def quantile(self, level: Tensor) -> Tensor:
+        return torch.special.ndtri(level)
+
     @property
     def entropy(self) -> float:
         return 0.5 * math.log(2 * math.pi * math.e)
@@ -110,6 +117,9 @@ class Logistic(Independent):
     def log_cdf(self, z: Tensor) -> Tensor:
         return F.logsigmoid(z)
 
+    def quantile(self, level: Tensor) -> Tensor:
+        return torch.logit(level)
+
     @property
     def entropy(self) -> float:
         return 2.0
@@ -128,6 +138,9 @@ class Uniform(Independent):
 
     def log_cdf(self, z: Tensor) -> Tensor:
         return ((z.clamp(-1, 1) + 1) / 2).log()
+
+    def quantile(self, level: Tensor) -> Tensor:
+        return 2 * level - 1
 
     @property
     def entropy(self) -> float:

@@ -191,7 +191,7 @@ class _Rows:
         self.outer = Chain(parts[len(inner) :])
         self.target = _of(flow, Chain(inner))
         self.law, self.covariance = fitted_law(self.target, context, len(x), generator)
-        self.embedded = flow.embed(context)
+        self.embedded = flow.embed_linear(context)
         self.mean = self.law.bijection(x.new_zeros(len(x), len(self.covariance)), self.embedded)[0]
         self.known = _lifted_mask(~free, flow.dequantization, gaps is not None)
         self.inverses, self.pattern = _inverses(self.covariance, self.known)
@@ -260,7 +260,7 @@ def fitted_law(
     rows = max(_FITTED_ROWS, 8 * features)
     if context is not None:
         context = context[torch.arange(rows, device=context.device) % n]
-    embedded = flow.embed(context)
+    embedded = flow.embed_linear(context)
     sizes = features, 0 if embedded is None else embedded.shape[1]
     linear = Correlate(*sizes).to(flow.base.like)
     linear.observe(flow.sample(rows, context, generator=generator), embedded)

@@ -27,6 +27,11 @@ class Dequantization(nn.Module, ABC):
 
     event_shape: tuple[int, ...]
 
+    @property
+    def counted(self) -> bool:
+        """Whether data are one value out of few, whose cell `cells` gives."""
+        return False
+
     @abstractmethod
     def lift(self, x: Tensor, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
         """A draw y (B, *lifted) for data x (B, *event), and log q(y|x) in nats, (B,).
@@ -159,6 +164,7 @@ def _order(x: Tensor) -> torch.memory_format:
     return torch.channels_last if x.ndim == 4 else torch.contiguous_format
 
 
+_FEW_CELLS = 100  # of which each is wide enough for its mass to be exact in 32 bits
 _OFF_LATTICE = 1e-2  # share of a step: well above rounding errors, well below real differences
 
 
@@ -212,12 +218,36 @@ class TableDequantization(Dequantization):
         self.register_buffer("fill_mean", torch.zeros_like(step))
         self.register_buffer("fill_std", torch.ones_like(step))
         self.columns_missing = [int(i) for i in missing.nonzero().flatten()]
+        plain = step.numel() == 1 and not self.columns_missing and not self.atoms.exist
+        # Known once, as a comparison on a GPU would wait for it in each pass.
+        few = (high - low) <= _FEW_CELLS * step  # not so without a step, or without an end
+        self._counted = plain and bool(few.all())
 
     def extra_repr(self) -> str:
         lattice, missing = int((self.step > 0).sum()), len(self.columns_missing)
         return (
             f"{self.step.numel()} columns, {lattice} on a lattice, {missing} with missing values"
         )
+
+    @property
+    def counted(self) -> bool:
+        return self._counted
+
+    def cells(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Where the cells of counted values x (B, 1) start and end, and log 1 or log 1/step.
+
+        At the ends of the support a cell has no end; the log is -inf for what is no value.
+        """
+        steps = self._in_steps(x)
+        start = self.support.low + steps.round() * self.step
+        end = start + self.step
+        half = self.step / 2
+        first, last = start < self.support.low + half, end > self.support.high - half
+        off = (x < self.support.low - half) | (x > self.support.high - half)
+        off = off | ((steps - steps.round()).abs() > _OFF_LATTICE)
+        unit = (self.cell / self.step).log().expand_as(x)
+        start, end = start.where(~first, -torch.inf), end.where(~last, torch.inf)
+        return start, end, unit.where(~off, -torch.inf)
 
     def lift(self, x: Tensor, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
         generator = bound(generator, x)

@@ -4,11 +4,12 @@ import math
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from caudal.base import FREE, Base
+from caudal.base import FREE, Base, Normal
 from caudal.bijection import (
     Bijection,
     Direction,
@@ -17,11 +18,13 @@ from caudal.bijection import (
     indented,
     kind_of,
     refuse_repeats,
+    sum_event,
 )
 from caudal.dequantization import Dequantization
 from caudal.errors import InputError
 from caudal.numerics import RowGenerator, bound, drawing, values_alone
 
+_BEYOND = 30.0  # of the noise: outside of it there is nothing that numbers could hold
 DRAWS = 4  # of a score with a standard error, unless another number is asked for
 
 
@@ -36,7 +39,8 @@ class Flow(nn.Module):
         context_shape: the shape of one row of context, for a conditional flow. It and the event
             shape may contain a length of -1, which differs from batch to batch.
         embedding: a module that turns raw context into that of the bijection.
-        dequantization: for data in steps or with missing values; log_prob is then a lower bound.
+        dequantization: for data in steps or with missing values; log_prob is then a lower bound,
+            but for a single column of few values, each of which has its mass exactly.
 
     Log-densities are in nats, with respect to the units of x. All methods take batches on
     dimension 0, in the dtype and on the device of the flow, and otherwise raise `InputError`.
@@ -68,7 +72,19 @@ class Flow(nn.Module):
         estimated, it is an "unbiased estimate", whose mean over draws is right, or a "biased
         estimate", which is off by up to `bias_bound`; with dequantisation, "of a lower bound".
         """
-        return kind_of(self.bijection, self.dequantization is not None)
+        return kind_of(self.bijection, self.filled)
+
+    @property
+    def filled(self) -> bool:
+        """Whether `log_prob` depends on the noise that fills steps and gaps."""
+        return self.dequantization is not None and not self.counts
+
+    @property
+    def counts(self) -> bool:
+        """Whether `log_prob` is the mass of one value out of few, between the ends of its cell."""
+        steps, base = self.dequantization, self.base
+        is_one = steps is not None and steps.counted and base.event_shape == (1,)
+        return is_one and isinstance(base, Normal) and not self.estimated
 
     @property
     def estimated(self) -> bool:
@@ -78,7 +94,7 @@ class Flow(nn.Module):
     @property
     def noisy(self) -> bool:
         """Whether `log_prob` differs from draw to draw, by an estimate or by dequantisation."""
-        return self.estimated or self.dequantization is not None
+        return self.estimated or self.filled
 
     def bias_bound(self) -> float:
         """The largest possible bias of the mean of `log_prob` over draws, in nats an event."""
@@ -100,6 +116,8 @@ class Flow(nn.Module):
         use the same random numbers each time: repeated scores are equal, but their errors do not
         average out over rows. (In training estimates are always new.)
         """
+        if self.counts:
+            return self._log_mass(x, context)
         generator = self._bound(generator, x, context)
         y, log_q = self.lift(x, generator)
         context = self._context(context, x.shape[0])
@@ -225,6 +243,12 @@ class Flow(nn.Module):
         """Context as input of the bijection."""
         return context if context is None or self.embedding is None else self.embedding(context)
 
+    def embed_linear(self, context: Tensor | None) -> Tensor | None:
+        """The same as linear maps of it have it, without features that are for nets alone."""
+        embedded = self.embed(context)
+        n = getattr(self.embedding, "n_linear", None)
+        return embedded if embedded is None or n is None else embedded[:, :n]
+
     def distribution(self, context: Tensor | None = None) -> torch.distributions.Distribution:
         """A `torch.distributions` view; `context` is one row, or B rows for batch shape (B,)."""
         from caudal.distribution import FlowDistribution
@@ -239,6 +263,20 @@ class Flow(nn.Module):
             if (part := getattr(self, name)) is not None:
                 lines.append(f"  {name}: {indented(part)}")
         return "\n".join(["Flow(", *lines, ")"])
+
+    def _log_mass(self, x: Tensor, context: Tensor | None) -> Tensor:
+        """Log P(x) of values x (B, 1) out of few: log(Phi(z_end) - Phi(z_start)), (B,)."""
+        self._check(x, self.event_shape, "`x`")
+        steps: Any = self.dequantization
+        start, end, unit = steps.cells(x)
+        edges = torch.cat([start, end])
+        embedded = self._context(context, x.shape[0])
+        twice = None if embedded is None else torch.cat([embedded, embedded])
+        there = edges.isfinite()
+        z, _ = self._run(self.bijection.inverse, edges.where(there, torch.cat([x, x])), twice)
+        # Beyond the ends there is no mass; infinities would have no gradient.
+        low, high = z.where(there, edges.clamp(-_BEYOND, _BEYOND)).chunk(2)
+        return sum_event(log_between(low, high) + unit)
 
     def _noise(
         self,
@@ -314,6 +352,15 @@ class Flow(nn.Module):
                 f"{what} must be {self.base.like.dtype} as the flow is, got {x.dtype}: "
                 f"convert one with .to(), or the other with flow.to()"
             )
+
+
+def log_between(low: Tensor, high: Tensor) -> Tensor:
+    """log(Phi(high) - Phi(low)) of each element in nats, low < high, to full precision."""
+    mirrored = low > 0
+    low, high = torch.where(mirrored, -high, low), torch.where(mirrored, -low, high)
+    log_low, log_high = torch.special.log_ndtr(low), torch.special.log_ndtr(high)
+    closer = (log_low - log_high).clamp(max=-torch.finfo(low.dtype).eps)
+    return log_high + torch.log(-torch.expm1(closer))
 
 
 def fits(x: Tensor, shape: tuple[int, ...]) -> bool:

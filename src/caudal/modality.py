@@ -119,6 +119,7 @@ class Modality(ABC):
             `training` how a student trains unless told otherwise.
         baseline: the baseline beside every evaluation.
         beginning: a second baseline, with which flows of such data begin; None without.
+        target: what judges the predictions of one column given others; None without.
         passes: how often an evaluation scores each item.
         redrawn: how many items more it scores, to tell how far noise moves a score.
         least_evaluated: how many items an evaluation takes at least, if there are as many.
@@ -143,6 +144,7 @@ class Modality(ABC):
     distillation: ClassVar[Any]
     baseline: ClassVar[Any]
     beginning: ClassVar[Any] = None
+    target: ClassVar[Any] = None
     passes: ClassVar[float] = 1.0
     redrawn: ClassVar[int] = 4 * 256
     least_evaluated: ClassVar[int] = 256
@@ -204,6 +206,16 @@ class Modality(ABC):
             InputError: the data do not fit the run.
         """
 
+    def open_given(
+        self, data: Any, schema: Any, reading: Any, options: Mapping[str, Any], voice: Voice
+    ) -> Any:
+        """Everything in `data`, of which only the context is needed; arguments as of `open_all`.
+
+        Raises:
+            InputError: the data do not fit the run, or are of a kind without a target.
+        """
+        raise InputError(f"predict is for tables with a target, and the run models {schema.what}")
+
     def open_gaps(self, data: Any, schema: Any, filling: Any, options: Mapping[str, Any]) -> Any:
         """Everything in `data`, whose missing values are to be filled.
 
@@ -254,6 +266,16 @@ class Modality(ABC):
 
         None is that of the recipe's own fields, where the length is counted in steps.
         """
+
+    def sized(self, recipe: str, size: str, dataset: Any) -> Mapping[str, Any]:
+        """Fields of a recipe in a size, and options of training, for such data.
+
+        Raises:
+            InputError: the recipe has no such size.
+        """
+        from caudal.recipes.sizes import size_of
+
+        return size_of(recipe, size)
 
     def recipe_for(self, dataset: Any) -> str:
         """The name of the usual recipe, now that the data are known."""

@@ -22,6 +22,7 @@ from caudal.data.table.convert import Place, encode_table
 from caudal.data.table.frames import as_table
 from caudal.errors import InputError
 from caudal.model import Model, train
+from caudal.model.predicting import check_levels
 from caudal.training.dressing import undressed_log_prob
 
 _LEVELS = 100  # of quantiles, over which a mean is taken
@@ -186,7 +187,7 @@ class FlowOutlier(OutlierMixin, _Estimator):
         """Log-densities in the columns' units and of their normal scores, (2, N)."""
         schema: Any = self.model_.schema
         flow = self.model_.flow
-        values = encode_table(schema.columns, as_table(rows), Place("X"))
+        values = encode_table(schema.columns, as_table(rows), Place("X", unseen=True))
         x = torch.from_numpy(values).to(flow.base.like)
         parts = x.split(_ROWS)
         scores = [undressed_log_prob(flow, part, seed=self.seed) for part in parts]
@@ -220,9 +221,8 @@ class FlowRegressor(RegressorMixin, _Estimator):
         table, self.target_ = as_table(rows), _TARGET
         while self.target_ in table.column_names:
             self.target_ += "_"
-        context = tuple(table.column_names)
         table = table.append_column(self.target_, [target])
-        self.model_ = self._train(table, columns=(self.target_,), context=context)
+        self.model_ = self._train(table, target=self.target_)
         return self
 
     def predict(self, X: Any) -> np.ndarray:  # noqa: N803
@@ -238,16 +238,9 @@ class FlowRegressor(RegressorMixin, _Estimator):
         """
         check_is_fitted(self)
         levels = np.atleast_1d(np.asarray(q, dtype=np.float64))
-        if not ((levels > 0) & (levels < 1)).all():
-            raise InputError(f"`q` {q}: levels lie between 0 and 1")
-        schema, flow = self.model_.schema, self.model_.flow
-        values = encode_table(schema.context, as_table(self._rows(X)), Place("X"))
-        context = torch.from_numpy(values).to(flow.base.like)
-        noise = torch.special.ndtri(torch.from_numpy(levels)).to(context)
-        with torch.no_grad():
-            found = [flow.decode(z.expand(len(context), 1), context) for z in noise]
-        columns = [schema.decode(y)[self.target_].to_numpy() for y in found]
-        return columns[0] if np.ndim(q) == 0 else np.stack(columns, 1)
+        check_levels(levels.tolist(), "q")
+        found = self.model_.quantiles(as_table(self._rows(X)), levels.tolist())
+        return found[:, 0] if np.ndim(q) == 0 else found
 
     def log_prob(self, X: Any, y: Any) -> np.ndarray:  # noqa: N803
         """The log-density of each number y (N,) given its row of X (N, C), in nats, (N,)."""

@@ -141,7 +141,7 @@ class Correlate(DataDependent):
 
     Args:
         features: D, the length of an event.
-        context: C, the length of the context, 0 without one.
+        context: C, how much of the context counts, from its first feature on; 0 without one.
     """
 
     mean: Tensor
@@ -176,7 +176,7 @@ class Correlate(DataDependent):
         if self.initialized:
             return
         e = self.weight.shape[1]
-        joint = x if context is None else torch.cat([context, x], 1)
+        joint = x if context is None else torch.cat([context[:, :e], x], 1)
         std, mean = torch.std_mean(joint.double(), 0, correction=0)
         std = torch.where(std > 0, std, 1.0)
         correlation = _shrunk_correlation((joint.double() - mean) / std)
@@ -191,7 +191,9 @@ class Correlate(DataDependent):
         self.initialized.fill_(True)
 
     def _shift(self, context: Tensor | None) -> Tensor | float:
-        return 0.0 if context is None else F.linear(context, self.weight)
+        if context is None:
+            return 0.0
+        return F.linear(context[:, : self.weight.shape[1]], self.weight)
 
     def _log_det(self) -> Tensor:
         return self.factor.diagonal().log().sum()

@@ -37,6 +37,9 @@ COMMANDS = {
     "score": Command(
         "RUN --data DATA --out FILE", "rows, images or clips with their log-density", "using:score"
     ),
+    "predict": Command(
+        "RUN --data DATA --out FILE", "rows with what is expected of a target", "using:predict"
+    ),
     "sample": Command(
         "RUN -n ROWS --out FILE",
         "new rows, as the data's are, new images or clips",

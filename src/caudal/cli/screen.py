@@ -114,6 +114,10 @@ class Screen(Voice):
         self.show(ScreenTable(result.title, *result.table()))
         for line in result.sentences():
             self.say(line)
+        if result.target is not None:
+            self.show(result.target.table())
+            for line in result.target.sentences():
+                self.say(line)
 
     def trained(self, model: Model) -> None:
         """How training went, how good the model is, where things are, and what to type next."""

@@ -1,4 +1,4 @@
-"""The commands that use a finished run: `eval`, `score`, `sample`, `impute`, `interpolate`.
+"""The commands that use a finished run: `eval`, `score`, `predict`, `sample`, `impute`, ...
 
 The options of each are the keywords of the method of `Model` that it calls.
 """
@@ -14,9 +14,11 @@ from caudal.cli.words import lists_of, parse, positional, switches_of
 from caudal.modality import MODALITIES, Nothing, modality
 from caudal.model import Model, load
 from caudal.model.explaining import on_screen
+from caudal.model.predicting import LEVELS
 from caudal.model.sampling import CORNERS
 from caudal.report import number
 from caudal.report.evaluation import OUTSIDE
+from caudal.report.numbers import count
 from caudal.training.devices import find_device
 
 Kind = TypeVar("Kind")
@@ -88,6 +90,30 @@ class ScoreOptions(Generic[Kind]):
     explain: int = 0
     """Tables: name, for so many rows of lowest log_prob, the columns that are to blame, and what
     would have been expected there."""
+    overwrite: FlagCreatePairsOff[bool] = False
+    """Replace the file in --out, if there is one."""
+    common: CommonOptions = CommonOptions()
+
+
+@dataclass(frozen=True)
+class PredictOptions(Generic[Kind]):
+    """Writes a table with what a run trained with --target expects of its target in each row.
+
+    Of numbers these are the mean and quantiles, such as price_mean and price_q95, below which 95 %
+    of the distribution lie; of categories the likeliest one, and the probability of each. They are
+    exact, not drawn. The table need not have the target; text keeps its lines as they stand.
+    """
+
+    run: Positional[str]
+    """Run folder, or a model file, of a run with a target."""
+    data: str
+    """A table with at least the columns that the target is predicted from."""
+    out: str
+    """Where to: .csv, .tsv, .jsonl (also with .gz, .bz2, .zst), .parquet, .feather, .npy or
+    .npz."""
+    kind: Kind
+    levels: tuple[float, ...] = LEVELS
+    """Of the quantiles, between 0 and 1."""
     overwrite: FlagCreatePairsOff[bool] = False
     """Replace the file in --out, if there is one."""
     common: CommonOptions = CommonOptions()
@@ -227,11 +253,26 @@ def score(words: list[str]) -> int:
     if seen.explained is not None:
         screen.show(on_screen(seen.explained))
     if seen.outside:
-        screen.note(f"{seen.outside:,} {seen.many} have a log_prob of -inf: {OUTSIDE}")
+        have = count(seen.outside, f"{seen.one} has", f"{seen.many} have")
+        screen.note(f"{have} a log_prob of -inf: {OUTSIDE}")
     if seen.unscored:
         gone = "with missing values"
         have = f"{seen.one} {gone} has" if seen.unscored == 1 else f"{seen.many} {gone} have"
         screen.note(f"{seen.unscored:,} {have} no log_prob")
+    screen.result(seen.to_dict(options.out))
+    return 0
+
+
+def predict(words: list[str]) -> int:
+    """`caudal predict`: the user's rows with what is expected of a target."""
+    options, model, screen = open_run(PredictOptions, words, "caudal predict", "reading")
+    asked = keywords(options)
+    del asked["seed"]  # nothing is drawn
+    seen = model.write_predictions(**asked)
+    screen.say(f"{options.out}: predictions of '{seen.column}' in {seen.rows:,} rows")
+    if seen.without:
+        have = count(seen.without, "row with missing values has", "rows with missing values have")
+        screen.note(f"{have} no prediction")
     screen.result(seen.to_dict(options.out))
     return 0
 

@@ -179,6 +179,11 @@ class Schema(ABC):
         """The number of categories of each context column, 0 for a column of numbers."""
         return [len(column.categories or ()) for column in self.context]
 
+    @property
+    def gaps_of_context(self) -> list[bool]:
+        """Whether each context column is one of numbers that may be missing."""
+        return [column.missing for column in self.context]
+
     @abstractmethod
     def encode(self, data: Any, /) -> Any:
         """The user's data as a flow takes them."""

@@ -21,6 +21,7 @@ _POINTS, _FAR = 33, 6.0  # with which a line begins, and its ends in deviations 
 _WHOLE = 256  # points of a lattice that is summed whole
 _FINELY = 100  # how finely an expected value is told, as a share of the range of values
 _NUMBERS = 1 << 22  # at a time, at most: bounds the memory
+UNSEEN_WORDS = "(not seen in training)"
 
 EXPLAINED = pa.schema(
     [
@@ -143,7 +144,9 @@ def _texts(
 ) -> dict[str, list[str | None]]:
     """A value and what was expected in its place, as they are written in the user's table."""
     value = _written(column, np.where(outside, column.origin, values))
-    value = [f"{v:.10g}" if out else t for v, t, out in zip(values, value, outside, strict=True)]
+    unseen = column.categories is not None  # of such a category there is only that it is new
+    beyond = [UNSEEN_WORDS if unseen else f"{v:.10g}" for v in values]
+    value = [b if out else t for b, t, out in zip(beyond, value, outside, strict=True)]
     nothing: list[str | None] = [None] * len(values)
     if column.categories is not None:
         expected = _written(column, _of(found.likeliest, found))

@@ -55,7 +55,7 @@ def values_of(columns: Mapping[str, Column], given: Given) -> dict[str, Any]:
 
 
 def _encode(column: Column, value: Any) -> float:
-    is_gap = value in ("", None) and None in (column.categories or ())
+    is_gap = value in ("", None) and (column.missing or None in (column.categories or ()))
     text = None if is_gap else str(value)
     table = pa.table({column.name: pa.array([text], pa.string())})
     return float(TableSchema((), (column,)).encode_context(table, file="`given`")[0, 0])

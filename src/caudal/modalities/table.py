@@ -53,10 +53,12 @@ from caudal.modality import Examples, Request, Requests, Voice, opening
 from caudal.nets import ColumnEmbedding
 from caudal.recipes import Recipe
 from caudal.recipes.nsf import SplineRecipe
+from caudal.recipes.sizes import size_of
 from caudal.report import (
     ColumnsFilm,
     Copula,
     Gaussian,
+    Judge,
     ScreenTable,
     TableTeller,
     folder_of,
@@ -74,6 +76,12 @@ _FEW_ROWS, _MANY_ROWS, _LONG = 500, 50_000, 30.0  # minutes
 _LOOKED_AT, _LEAST, _CROWDED = 4096, 100, 6.0  # rows; rows; nats
 _LARGE_TEXT = 1 << 28  # bytes
 _COUNTED = ("integer", "datetime", "categorical")  # which score by mass, whatever their step
+_SPLINES = ("nsf", "nsf-ar", "nsf-iaf")
+_ONE_COLUMN: Mapping[str, Mapping[str, Any]] = {
+    "small": {"layers": 2},
+    "medium": {"layers": 2, "hidden": 128},
+    "large": {"layers": 3, "hidden": 256},
+}
 _GAUSSIAN_ALONE = ("made", "maf", "iaf")
 
 
@@ -87,6 +95,9 @@ class _Rows:
     columns: tuple[str, ...] = ()
     """Columns to model, in this order; if not given all but the context, and but constants,
     identifiers and free text, which are passed over."""
+    target: str | None = None
+    """The column to predict: its distribution given all other columns is learned, as by
+    --columns TARGET --context ALL OTHERS."""
     context: tuple[str, ...] = ()
     """Columns to condition on."""
     exclude: tuple[str, ...] = ()
@@ -172,7 +183,7 @@ class Table(OneShape):
     reading = TableReading
     drawing = TableDrawing
     filling = Dialect
-    baseline, beginning = Gaussian, Copula
+    baseline, beginning, target = Gaussian, Copula, Judge
     draws = 32  # of the 100 rows of adult that score lowest, 97 to 99 stay under another seed
     explainer = staticmethod(explain)
     judged = 1 << 16
@@ -211,7 +222,20 @@ class Table(OneShape):
         if options.get("strict") and missing != "drop":
             missing = "refuse"
         _announce(data, voice)
-        return open_rows(data, schema, missing, **_as_trained(Dialect.of(reading), options))
+        strict = bool(options.get("strict"))
+        asked = _as_trained(Dialect.of(reading), options)
+        return open_rows(data, schema, missing, strict=strict, **asked)
+
+    def open_given(
+        self,
+        data: Any,
+        schema: TableSchema,
+        reading: TableReading,
+        options: Mapping[str, Any],
+        voice: Voice,
+    ) -> Items:
+        chosen = {**options, "columns": [column.name for column in schema.context]}
+        return self.open_all(data, replace(schema, columns=()), reading, chosen, voice)
 
     def open_gaps(
         self, data: Any, schema: TableSchema, filling: Dialect, options: Mapping[str, Any]
@@ -242,7 +266,19 @@ class Table(OneShape):
         rows = dataset.train.n_rows
         if rows <= _FEW_ROWS:
             return "small"
-        return "large" if rows >= _MANY_ROWS and (minutes or 0) >= _LONG else None
+        if rows >= _MANY_ROWS and (minutes or 0) >= _LONG:
+            return "large"
+        return "medium" if is_one_given_others(dataset.schema) else None
+
+    def sized(self, recipe: str, size: str, dataset: Dataset) -> Mapping[str, Any]:
+        """Splines of a single column need few layers, each of which is one of all its shapes.
+
+        What is to be learned is how it depends on the context, and that is in the nets.
+        """
+        usual = size_of(recipe, size)
+        if recipe not in _SPLINES or not is_one_given_others(dataset.schema):
+            return usual
+        return {**usual, **_ONE_COLUMN.get(size, {})}
 
     def watch(
         self, recipe: Recipe, flow: Flow, dataset: Dataset, seed: int, folder: Path
@@ -264,7 +300,9 @@ class Table(OneShape):
         flags = int(missing.sum())
         low = torch.tensor([_end(column.low, -math.inf) for column in columns])
         high = torch.tensor([_top(column) for column in columns])
-        embedding = ColumnEmbedding(schema.levels_of_context) if schema.context else None
+        pieces = schema.numbers == "placed"
+        asked = schema.levels_of_context, schema.gaps_of_context, pieces
+        embedding = ColumnEmbedding(*asked) if schema.context else None
         features = (len(columns) + flags,)
         context = embedding.n_features if embedding else 0
         core = recipe.build(features, (context,) if embedding else None, standardise=False)
@@ -280,7 +318,8 @@ class Table(OneShape):
             places = torch.cat([atoms.places, none])
             parts = [*parts_of(core.bijection), Gaussianise(*ends, cells, places)]
             if len(parts) > 2:  # a single Gaussian layer is closed under it, and has a closed form
-                parts = [Correlate(*features, context), *parts]
+                linear = embedding.n_linear if embedding else None
+                parts = [Correlate(*features, context if linear is None else linear), *parts]
             if isinstance(base, Logistic):  # the noise of a copula is normal
                 base = Normal(features)
         else:
@@ -401,7 +440,9 @@ class Table(OneShape):
         return lines
 
     def next_commands(self, folder: str, schema: TableSchema, teaches: bool) -> list[str]:
+        predict = f"caudal predict {folder} --data NEW.csv --out predicted.csv"
         return [
+            *([predict] if is_one_given_others(schema) else []),
             f"caudal sample {folder} -n 1000 --out samples.csv",
             f"caudal score {folder} --data NEW.csv --out scored.csv",
         ]
@@ -436,6 +477,11 @@ def _as_trained(dialect: Dialect, options: Mapping[str, Any]) -> dict[str, Any]:
     trained = Dialect(**{name: options[name] for name in names if name in options})
     chosen = bool(options.get("columns") or options.get("exclude"))
     return {"chosen": chosen, "dialect": dialect.over(trained)}
+
+
+def is_one_given_others(schema: TableSchema) -> bool:
+    """Whether one column is modelled, given others."""
+    return len(schema.columns) == 1 and bool(schema.context)
 
 
 def crowding(values: Tensor) -> float:

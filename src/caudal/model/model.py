@@ -1,6 +1,6 @@
 """A model: a flow with what its data are, so that it speaks in the user's own rows."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +13,7 @@ from torch import Tensor
 from caudal import files
 from caudal.base import FREE
 from caudal.bijections import by_sweeps
-from caudal.data import Dataset, Schema, as_container, container_of, like
+from caudal.data import Dataset, Schema, as_container, container_of, like, like_data
 from caudal.errors import InputError
 from caudal.fields import check_value
 from caudal.flow import Flow
@@ -23,6 +23,7 @@ from caudal.model import (
     explaining,
     finishing,
     imputing,
+    predicting,
     sampling,
     scoring,
     settings,
@@ -86,6 +87,7 @@ class Model:
         self.container, self.voice = container, voice or Voice()
         self._data, self._dataset = dict(data or {}), dataset
         self._fitted_beginning: Any = None
+        self._fitted_judge: Any = None
         self._alarm: alarm.Alarm | None = None
 
     def __repr__(self) -> str:
@@ -228,6 +230,53 @@ class Model:
             scores.explained = lowest.explain(self, seed)
         return scores
 
+    def predict(
+        self, data: Any, *, levels: Sequence[float] = predicting.LEVELS, **reading: Any
+    ) -> Any:
+        """What a model with a target expects there in each row of `data`, beside the row.
+
+        Of a target of numbers, such as `price`, it adds the columns `price_mean` and, for each
+        level, a quantile such as `price_q95`, below which 95 % of the distribution lie. Of one of
+        categories it adds `price_likeliest`, its probability `price_p`, and that of each class as
+        `price_p_CLASS`, if there are at most 100. All are exact: a flow of one number is monotone,
+        so that no draws are needed; the mean is that of 100 quantiles.
+
+        Args:
+            data: as of `log_prob`; they need not have the target.
+            levels: of the quantiles, between 0 and 1.
+            reading: options of how such data are read, as of `caudal predict`.
+
+        Raises:
+            InputError: the model has no target, a level is out of its range, or the data do not
+                fit the model.
+        """
+        table = predicting.predict(self, data, levels, reading)
+        return like_data(table, data)
+
+    def write_predictions(
+        self,
+        data: Any,
+        out: str | Path,
+        *,
+        levels: Sequence[float] = predicting.LEVELS,
+        overwrite: bool = False,
+        **reading: Any,
+    ) -> predicting.Predicted:
+        """Writes `data` with what `predict` adds to the table file `out`.
+
+        Raises:
+            InputError: as `predict`, or the file cannot be written.
+        """
+        return predicting.write(self, data, out, levels, overwrite, reading)
+
+    def quantiles(self, data: Any, levels: Sequence[float], **reading: Any) -> np.ndarray:
+        """Quantiles (N, L) of a target of numbers given each row of `data`, in its own units.
+
+        Raises:
+            InputError: as `predict`.
+        """
+        return predicting.quantile_numbers(self, data, levels, reading)
+
     def explain(
         self,
         data: Any,
@@ -338,6 +387,8 @@ class Model:
             track=self.voice.track,
             beginning=self._beginning(),
         )
+        if (judge := self.judge()) is not None:
+            result = replace(result, target=judge.judge(source, limit, seed))
         if data is None and limit is None and self.folder is not None:
             finishing.keep_evaluation(self.folder, result)
         if data is not None:
@@ -356,6 +407,14 @@ class Model:
         """Everything in `data`, encoded as the run's own data; its notes are told."""
         options = self.options(self.kind.reading, reading)
         items = self.kind.open_all(data, self.schema, options, self.config, self.voice)
+        for note in items.notes:
+            self.voice.note(note)
+        return items
+
+    def open_given(self, data: Any, reading: Mapping[str, Any]) -> Any:
+        """The same of `data` that need not have the columns that the flow models."""
+        options = self.options(self.kind.reading, reading)
+        items = self.kind.open_given(data, self.schema, options, self.config, self.voice)
         for note in items.notes:
             self.voice.note(note)
         return items
@@ -383,6 +442,22 @@ class Model:
             asked = self.flow, self.dataset.train, self.schema
             self._fitted_beginning = self.kind.beginning.fit(*asked)
         return self._fitted_beginning
+
+    def judge(self, fits: int | None = None) -> Any:
+        """What judges the predictions of a target; models beside the flow are fitted once.
+
+        There are so many fits of trees, all if None. It is None for a model without a target.
+        """
+        if self.kind.target is None:
+            return None
+        if self._fitted_judge is None:
+            train = None if self._dataset is None else self._dataset.train
+            asked = self.flow, train, self.schema, self.voice.track, fits
+            judge = self.kind.target.fit(*asked)
+            if train is None:
+                return judge
+            self._fitted_judge = judge
+        return self._fitted_judge
 
     # --- samples --------------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ from caudal.training.clock import Budget
 
 _SHARE = 0.15  # of the time that is left, for the evaluation
 _JUDGING = 0.05  # of it, for the thresholds of alarms
+_BESIDE, _FEWEST = 0.2, 3  # of it, for models beside a target, and their fits at least
 
 
 class Rest:
@@ -21,13 +22,15 @@ class Rest:
         limit: how many test items are evaluated; None for all.
         judged: how many densities of validation items are taken for thresholds; None for as many
             as is usual.
+        fits: how many models are fitted beside a target; None for all.
     """
 
     def __init__(self, settings: Settings, dataset: Any, evaluates: bool) -> None:
         self.settings, self.test, self.evaluates = settings, dataset.test, evaluates
         self.limit: int | None = None
         self.judged: int | None = None
-        self.valid = dataset.valid
+        self.fits: int | None = None
+        self.dataset, self.valid = dataset, dataset.valid
 
     def budget(self, begun: float) -> Budget | None:
         """The time of the whole job, which has begun then; None where it was not limited."""
@@ -51,7 +54,19 @@ class Rest:
             self.limit = int(affordable)
         evaluation = item * (min(items, affordable) + redrawn)
         report = min(kind.report_seconds, _SHARE * left) if self.settings.report else 0.0
-        return evaluation + report + self._judging(row, left)
+        return evaluation + report + self._judging(row, left) + self._beside(left)
+
+    def _beside(self, left: float) -> float:
+        """How long models beside a target will take; where that is too long there are fewer."""
+        target = self.settings.kind.target
+        each, fits = (0.0, 0) if target is None else self._fits(target)
+        if each * fits > _BESIDE * left:
+            fits = self.fits = max(_FEWEST, int(_BESIDE * left / each))
+        return each * fits
+
+    def _fits(self, target: Any) -> tuple[float, int]:
+        found: tuple[float, int] = target.seconds(self.dataset.train, self.dataset.schema)
+        return found
 
     def _judging(self, row: float, left: float) -> float:
         """How long the thresholds will take; fewer rows tell them where that is too long."""

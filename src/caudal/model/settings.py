@@ -13,7 +13,7 @@ from caudal.errors import InputError
 from caudal.modality import MODALITIES, Modality, modality
 from caudal.names import near
 from caudal.recipes import Recipe, find_preset, find_recipe
-from caudal.recipes.sizes import SIZES, size_of
+from caudal.recipes.sizes import SIZES
 from caudal.training.options import Training
 from caudal.training.run import Run
 
@@ -145,7 +145,8 @@ def suited(settings: Settings, dataset: Any) -> Settings:
     size = settings.size or (kind.size(dataset, minutes) if name in SIZES else None)
     if size is None:
         return settings
-    free = {k: v for k, v in size_of(name, size).items() if k not in settings.given}
+    sized = kind.sized(name, size, dataset)
+    free = {k: v for k, v in sized.items() if k not in settings.given}
     if not free:
         return settings
     recipe, training = share_out((settings.recipe, settings.training), free)

@@ -10,12 +10,19 @@ from torch import Tensor, nn
 
 _LONGEST_HOLD = 16
 _ONE_HOT, _LEARNED = 1000, 16  # categories up to which features are one-hot; features beyond
+_PIECES, _MOST = 16, 512  # features of the place of a number; of all numbers together, at most
 
 
 class Embedding(nn.Module, ABC):
-    """Turns context in the user's units into `n_features` features that a net can take."""
+    """Turns context in the user's units into features that a net can take.
+
+    Attributes:
+        n_features: how many there are.
+        n_linear: how many of them, the first ones, are for linear maps too; None for all.
+    """
 
     n_features: int
+    n_linear: int | None = None
 
     @abstractmethod
     def forward(self, context: Tensor) -> Tensor:
@@ -30,46 +37,103 @@ class ColumnEmbedding(Embedding):
     """Columns (B, C), or (B, C, F) of frames, to features (B, n_features) or (B, n_features, F).
 
     `levels[i]` is the number of categories of column i, whose codes become one-hot, or, if there
-    are more than 1000, rows of a table of 16 learned features; 0 means a number, standardised with
-    the `mean` and `std` that `observe` has measured.
+    are more than 1000, rows of a table of 16 learned features. A code below 0 is a category that
+    was never seen, which becomes the mean of all features of the others. 0 levels mean a number,
+    standardised with the `mean` and `std` that `observe` has measured. Where `gaps[i]` says that
+    numbers may be missing, NaN, one more feature is 1 for a gap, and the number is at its mean.
+
+    With `pieces` the features end with the place of each number among its quantiles, which are
+    their edges: between two of them the feature of that piece goes from -1/2 to 1/2, and is one of
+    these beyond. With them a net learns steps and bends of a number as easily as its slope.
+    Reference: On embeddings for numerical features in tabular deep learning (Gorishniy, Rubachev,
+    Babenko, 2022), arXiv:2203.05556.
     """
 
     mean: Tensor
     std: Tensor
+    edges: Tensor
 
-    def __init__(self, levels: Sequence[int]) -> None:
+    def __init__(
+        self, levels: Sequence[int], gaps: Sequence[bool] = (), pieces: bool = False
+    ) -> None:
         super().__init__()
         self.levels = tuple(levels)
+        self.gaps = tuple(gaps) or (False,) * len(self.levels)
         many = {str(i): n for i, n in enumerate(levels) if n > _ONE_HOT}
         tables = {i: nn.Embedding(n, _LEARNED) for i, n in many.items()}
         self.tables: Any = nn.ModuleDict(tables) if tables else {}
-        self.n_features = sum(_LEARNED if n > _ONE_HOT else max(n, 1) for n in levels)
+        widths = (_LEARNED if n > _ONE_HOT else max(n, 1) for n in levels)
+        self.n_features = sum(widths) + sum(self.gaps)
         self.register_buffer("mean", torch.zeros(len(levels)))
         self.register_buffer("std", torch.ones(len(levels)))
+        self.numbers = [i for i, n in enumerate(levels) if not n] if pieces else []
+        if self.numbers:
+            self.n_linear = self.n_features
+            each = max(1, min(_PIECES, _MOST // len(self.numbers)))
+            self.n_features += each * len(self.numbers)
+            self.register_buffer("edges", torch.zeros(len(self.numbers), each + 1))
 
     def extra_repr(self) -> str:
-        return f"levels={self.levels}"
+        return f"levels={self.levels}" + (f", gaps={self.gaps}" if any(self.gaps) else "")
 
     def forward(self, context: Tensor) -> Tensor:
         shape = (-1, *[1] * (context.ndim - 2))
         standard = (context - self.mean.view(shape)) / self.std.view(shape)
         features = []
-        for i, levels in enumerate(self.levels):
+        for i, (levels, may_miss) in enumerate(zip(self.levels, self.gaps, strict=True)):
+            number = standard[:, i : i + 1]
             if levels:
-                codes = context[:, i].long().clamp(0, levels - 1)
-                learned = str(i) in self.tables
-                rows = self.tables[str(i)](codes) if learned else F.one_hot(codes, levels)
-                features.append(rows.movedim(-1, 1).to(context.dtype))
+                features.append(self._category(i, context[:, i].long()))
+            elif may_miss:
+                features += [number.nan_to_num(0.0), number.isnan().to(number.dtype)]
             else:
-                features.append(standard[:, i : i + 1])
-        return torch.cat(features, 1)
+                features.append(number)
+        features += [self._places(context[:, self.numbers])] if self.numbers else []
+        return torch.cat([part.to(context.dtype) for part in features], 1)
+
+    def _places(self, numbers: Tensor) -> Tensor:
+        """Places (B, N * pieces) of numbers (B, N) among their quantiles; the middle for gaps."""
+        low, high = self.edges[:, :-1], self.edges[:, 1:]
+        x = numbers.unsqueeze(2)
+        inside = ((x - low) / (high - low).where(high > low, 1.0)).clamp(0, 1)
+        place = torch.where(high > low, inside, (x >= high).to(x.dtype)) - 0.5
+        return place.where(~x.isnan(), 0.0).flatten(1)
+
+    def _category(self, column: int, codes: Tensor) -> Tensor:
+        """Features of codes (B, ...) of a column: (B, features, ...)."""
+        levels, known = self.levels[column], codes.clamp(0, self.levels[column] - 1)
+        if str(column) in self.tables:
+            table = self.tables[str(column)]
+            rows, mean = table(known), table.weight.mean(0)
+        else:
+            rows, mean = F.one_hot(known, levels), self.mean.new_tensor(1 / levels)
+        return torch.where((codes < 0).unsqueeze(-1), mean, rows).movedim(-1, 1)
 
     @torch.no_grad()
     def observe(self, context: Tensor) -> None:
         dims = [0, *range(2, context.ndim)]
         std, mean = torch.std_mean(context.double(), dims, correction=0)
+        for i in torch.tensor(self.gaps).nonzero().flatten().tolist():
+            there = context[:, i][~context[:, i].isnan()].double()
+            std[i], mean[i] = torch.std_mean(there, correction=0)
         self.mean.copy_(mean)
         self.std.copy_(torch.where(std > 0, std, 1.0))
+        for edges, i in zip(self.edges if self.numbers else (), self.numbers, strict=True):
+            edges.copy_(_edges(context[:, i], len(edges)))
+
+
+def _edges(numbers: Tensor, n: int) -> Tensor:
+    """N quantiles of numbers, the first and the last among them, NaN left out.
+
+    Equal numbers count as one piece at most: of an amount that is mostly 0, the others have most
+    of the pieces.
+    """
+    values, counts = numbers[~numbers.isnan()].unique(return_counts=True)
+    counts = counts.clamp(max=max(1, int(counts.sum()) // (n - 1)))
+    ends = counts.cumsum(0)
+    wanted = torch.linspace(0, 1, n, device=ends.device) * ends[-1]
+    index = torch.searchsorted(ends.to(wanted), wanted).clamp(max=len(values) - 1)
+    return values[index]
 
 
 class WithLast(Embedding):

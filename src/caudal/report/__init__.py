@@ -26,6 +26,7 @@ from caudal.report.scoring import evaluate, log_prob_items
 from caudal.report.speed import SamplingSpeed, sampling_speed
 from caudal.report.table.film import ColumnsFilm
 from caudal.report.table.pictures import image_side, write_table_manifold
+from caudal.report.table.target import Judge
 from caudal.report.table.teller import TableTeller
 from caudal.training.progress import duration
 
@@ -44,6 +45,7 @@ __all__ = [
     "Filmstrip",
     "Gaussian",
     "ImageTeller",
+    "Judge",
     "PixelGaussian",
     "SamplingSpeed",
     "SpectralPrediction",

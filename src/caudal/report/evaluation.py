@@ -1,6 +1,7 @@
 """The numbers of an evaluation, and how they are rendered."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -84,6 +85,8 @@ class Evaluation:
         samples: of sound, samples of all clips.
         duration: of sound, seconds of all clips.
         nats_per_sample: of sound, log-mass of a sample: -score ln 2.
+        target: of a table, how well its one column is predicted given the others, a
+            `caudal.report.table.target.Predictions`.
         density_nats_per_sample: of sound, log-density of a sample in units of amplitude, from -1
             to 1 in steps of 2^(1 - bits): nats_per_sample + (bits - 1) ln 2.
     """
@@ -133,16 +136,15 @@ class Evaluation:
     duration: float | None = None
     nats_per_sample: float | None = None
     density_nats_per_sample: float | None = None
+    target: Any = None
 
     def __str__(self) -> str:
         """The table of scores, its title above and what the numbers are below."""
-        head, lines, _ = self.table()
-        widths = [max(map(len, column)) for column in zip(head, *lines, strict=True)]
-        text = [
-            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-            for row in (head, *lines)
-        ]
-        return "\n".join([self.title, *text, *self.sentences()])
+        told = [self.title, *_aligned(*self.table()[:2]), *self.sentences()]
+        if self.target is not None:
+            table = self.target.table()
+            told += ["", table.title, *_aligned(table.head, table.rows), *self.target.sentences()]
+        return "\n".join(told)
 
     def __repr__(self) -> str:
         values = ((f.name, getattr(self, f.name)) for f in fields(self))
@@ -169,6 +171,7 @@ class Evaluation:
         }
         kept = [f.name for f in fields(self) if f.name not in _WORDS]
         values = {name: getattr(self, name) for name in kept} | {"unit": self.unit.name}
+        values["target"] = None if self.target is None else self.target.to_dict()
         return {names.get(k, k): plain(v) for k, v in values.items() if v is not None}
 
     @property
@@ -269,6 +272,15 @@ class Evaluation:
             return ""
         items = f"1 {self.one} scores" if n == 1 else f"{n:,} {self.many} score"
         return f"{items} −∞: {OUTSIDE}."
+
+
+def _aligned(head: Sequence[str], lines: Sequence[Sequence[str]]) -> list[str]:
+    """The lines of a table, its columns one below the other."""
+    widths = [max(map(len, column)) for column in zip(head, *lines, strict=True)]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in (head, *lines)
+    ]
 
 
 # --- what noise and estimates do -----------------------------------------------------------------

@@ -49,7 +49,9 @@ class Gaussian(Baseline):
     def fit(cls, flow: Flow, source: Source, schema: Any = None, seed: int = 0) -> Self:
         generator = noise(flow, seed)
         placed = (place(flow, batch) for batch in source.items())
-        n, mean, cov = moments((flow.lift(x, generator)[0], flow.embed(c)) for x, c in placed)
+        n, mean, cov = moments(
+            (flow.lift(x, generator)[0], flow.embed_linear(c)) for x, c in placed
+        )
         e = mean.numel() - flow.base.event_shape[0]
         weight = torch.linalg.pinv(cov[:e, :e], rtol=1e-10, hermitian=True) @ cov[:e, e:]
         residual = cov[e:, e:] - cov[e:, :e] @ weight
@@ -63,7 +65,7 @@ class Gaussian(Baseline):
         self, flow: Flow, batch: Batch, same: torch.Generator, own: torch.Generator
     ) -> Tensor:
         y, log_q = flow.lift(batch.x, same, batch.context)
-        return self.log_density(y, flow.embed(batch.context)) - log_q.double()
+        return self.log_density(y, flow.embed_linear(batch.context)) - log_q.double()
 
     def log_density(self, y: Tensor, features: Tensor | None = None) -> Tensor:
         """Log-density of y (B, D) given features (B, E), in nats: (B,) float64."""

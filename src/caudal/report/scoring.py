@@ -261,7 +261,7 @@ def _errors(flow: Flow, some: Source, n: int, seed: int, nats: float) -> dict[st
         nats: how many make one unit of the result.
     """
     errors: dict[str, float] = {}
-    sources = ("noise", flow.dequantization is not None), ("estimate", flow.estimated)
+    sources = ("noise", flow.filled), ("estimate", flow.estimated)
     for name in (name for name, there in sources if there):
         std = _std(flow, some, seed, held=name == "estimate") / nats
         errors |= {f"{name}_std": std, f"{name}_two_se": 2 * std / math.sqrt(max(n, 1))}

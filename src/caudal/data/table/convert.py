@@ -19,6 +19,10 @@ from caudal.data.table.typed import coded, few_digits, smallest, to_type
 from caudal.data.table.values import NUMBER
 from caudal.errors import InputError, NumericalError
 
+UNSEEN = -1.0
+"""The code of a category that training has not seen: outside of the support, and in a context the
+mean of the others."""
+
 
 @dataclass(frozen=True)
 class Place:
@@ -30,12 +34,15 @@ class Place:
         rows: which of the rows from there on they are (from 0, ascending); all if None.
         declarable: whether the user can still declare what the columns are, so that a message may
             advise it.
+        unseen: whether a category that training has not seen has a code of its own, `UNSEEN`,
+            instead of being refused.
     """
 
     file: str = "table"
     first_row: int = 1
     rows: np.ndarray | None = None
     declarable: bool = False
+    unseen: bool = False
 
     def row(self, index: int) -> int:
         """The number that row `index` of these has in the user's table."""
@@ -197,14 +204,14 @@ def to_codes(column: Column, data: pa.ChunkedArray, place: Place) -> np.ndarray:
     """A categorical column as float64 codes (N,), NaN where missing without a category for it.
 
     Raises:
-        InputError: a value is none of the categories.
+        InputError: a value is none of the categories, and `place` does not allow that.
     """
     categories = column.categories or ()
     dtype = dtypes.value_type(dtypes.parse(column.dtype))
     values = _same_type(data, dtype, column.name, place)
     codes = pc.index_in(values, value_set=pa.array(categories, dtype))
     unknown = pc.and_(pc.is_null(codes), pc.is_valid(values)).to_numpy()
-    if unknown.any():
+    if unknown.any() and not place.unseen:
         row = int(unknown.argmax())
         known = ", ".join(show(c) for c in categories[:6] if c is not None)
         raise InputError(
@@ -212,7 +219,8 @@ def to_codes(column: Column, data: pa.ChunkedArray, place: Place) -> np.ndarray:
             f"{show(values[row].as_py())}; known are {known}"
             + (", ..." if len(categories) > 6 else "")
         )
-    return pc.fill_null(codes.cast(pa.float64()), float("nan")).to_numpy()
+    codes = pc.fill_null(codes.cast(pa.float64()), float("nan")).to_numpy()
+    return np.where(unknown, UNSEEN, codes)
 
 
 def _same_type(

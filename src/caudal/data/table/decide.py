@@ -142,18 +142,24 @@ class Gaps:
 
 
 def decide_gaps(
-    policy: str, found: Survey, chosen: Mapping[str, str], numbers_given: Collection[str]
+    policy: str,
+    found: Survey,
+    chosen: Mapping[str, str],
+    context: Collection[str] = (),
+    target: str | None = None,
 ) -> Gaps:
     """Where rows are left out, and where gaps are modelled.
 
     With "auto" rows are left out for the columns with the fewest gaps, as long as they are at most
-    one in fifty, or a single one.
+    one in fifty, or a single one; never for those of the context, whose gaps a net is told, and
+    always for a target, of which a row with a gap says nothing.
 
     Args:
         policy: one of `POLICIES`.
         found: by the survey, of the columns that are used.
         chosen: "drop" or "model" for columns of which the user said so.
-        numbers_given: numbers of the context, whose gaps leave their rows out.
+        context: the columns to condition on.
+        target: the column to predict.
 
     Raises:
         InputError: there is a gap and the policy is "refuse".
@@ -163,14 +169,14 @@ def decide_gaps(
         stats = found.stats[name := next(iter(holed))]
         file, row = stats.first_gap or ("", 0)
         raise gap_error(Place(file, row, declarable=True), 0, name, stats.missing)
-    never = set(numbers_given)
-    dropped = {n for n in holed if n in never or chosen.get(n) == "drop"}
-    open_ones = sorted(holed.keys() - dropped - chosen.keys(), key=lambda n: (holed[n], n))
+    dropped = {name for name in holed if chosen.get(name) == "drop"}
+    open_ones = sorted(holed.keys() - chosen.keys(), key=lambda n: (holed[n], n))
     if policy == "drop":
         dropped |= set(open_ones)
     elif policy == "auto":
+        dropped |= {name for name in open_ones if name == target}
         most = max(1, FEW_ROWS * found.rows, rows_with(found.patterns, dropped))
-        for name in open_ones:
+        for name in (n for n in open_ones if n not in context):
             if rows_with(found.patterns, {*dropped, name}) <= most:
                 dropped.add(name)
     modelled = frozenset(holed.keys() - dropped)

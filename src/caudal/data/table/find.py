@@ -26,7 +26,7 @@ from caudal.data.table.listed import Listed, read_columns
 from caudal.data.table.passed import PassedOver
 from caudal.data.table.schema import TableSchema
 from caudal.data.table.stats import Stats
-from caudal.data.table.survey import Survey, is_numeric, survey
+from caudal.data.table.survey import Survey, survey
 from caudal.data.table.tables import Tables
 from caudal.data.table.wishes import Wishes, choose_columns, with_own_types
 from caudal.errors import InputError
@@ -66,7 +66,7 @@ def find_schema(tables: Sequence[Tables], wishes: Wishes, known: BuiltIn | None)
         check_names(used, table.names, table.name)
     listed_types = {n: d for n, d in listed.declared.items() if n in used}
     declared = {**listed_types, **parse_types(with_own_types(wishes.types, known, used), used)}
-    work = _Search(tables, wishes, declared, listed)
+    work = _Search(tables, wishes, declared, listed, frozenset(context))
     work.look([*chosen, *context])
     return work.found(chosen, context)
 
@@ -76,6 +76,7 @@ class _Search:
     """The search for the columns of a table.
 
     Attributes:
+        context: the columns to condition on.
         passed: the columns that are passed over, by name.
         marks: texts that stand for missing numbers, by the name of their column.
         forms: in which text is read as dates or numbers, by the name of its column.
@@ -87,6 +88,7 @@ class _Search:
     wishes: Wishes
     declared: dict[str, Declared]
     listed: Listed
+    context: frozenset[str] = frozenset()
     passed: dict[str, PassedOver] = field(default_factory=dict)
     marks: dict[str, tuple[str, ...]] = field(default_factory=dict)
     forms: dict[str, Form] = field(default_factory=dict)
@@ -111,10 +113,8 @@ class _Search:
         found = found._replace(stats={name: found.stats[name] for name in names})
         if not names:
             raise self._nothing_left()
-        given = [n for n in names if n in self.wishes.context and self._is_number(n)]
-        if self.wishes.strict and self.wishes.missing == "model":
-            _refuse_gaps(given, found.stats)
-        self.gaps = decide_gaps(self.wishes.policy, found, self.listed.gaps, given)
+        asked = self.wishes.policy, found, self.listed.gaps
+        self.gaps = decide_gaps(*asked, self.context, self.wishes.target)
         if self.gaps.dropped:
             self.seen |= self._survey(names, self.gaps.dropped).stats
             if not all(self.seen[name].count for name in names):
@@ -129,7 +129,9 @@ class _Search:
         beside = tuple(self._column(n) for n in context if n not in self.passed)
         if not columns:
             raise self._nothing_left()
-        passed = tuple(self.passed[n] for n in chosen if n in self.passed)
+        if self.wishes.target is not None and not beside:
+            raise self._nothing_left(f"predict '{self.wishes.target}' from")
+        passed = tuple(self.passed[n] for n in (*chosen, *context) if n in self.passed)
         made = (*columns, *beside)
         plain = [c.name for c in made] + [p.name for p in passed]
         order = [n for n in self.tables[0].names if n in plain]
@@ -166,7 +168,7 @@ class _Search:
             if passed is None:
                 kept.append(name)
                 continue
-            named = name in (*self.wishes.columns, *self.wishes.context)
+            named = name in sum(self.wishes.named.values(), ())
             if named and passed.first is not None:
                 kept.append(name)
             elif named or self.wishes.strict:
@@ -195,13 +197,6 @@ class _Search:
             return pa.timestamp("us") if is_date else pa.float64()
         return self.tables[0].schema.field(name).type
 
-    def _is_number(self, name: str) -> bool:
-        return (
-            name in self.marks
-            or name in self.forms
-            or is_numeric(self.tables[0].schema.field(name).type, self.declared.get(name))
-        )
-
     def _column(self, name: str) -> Column:
         stats = self.seen[name]
         gaps = name in self.gaps.modelled
@@ -223,10 +218,10 @@ class _Search:
         delimiter = dialect.delimiter if dialect.delimiter in (";", "|") else ","
         return Written(headers, str(delimiter), dialect.decimal or ".")
 
-    def _nothing_left(self) -> InputError:
+    def _nothing_left(self, to: str = "model") -> InputError:
         name, passed = next(iter(self.passed.items()))
         return InputError(
-            f"{self.tables[0].name} leaves no column to model ('{name}' {passed.why}, ...): say "
+            f"{self.tables[0].name} leaves no column to {to} ('{name}' {passed.why}, ...): say "
             f"what a column is with `types`, such as {name}=categorical"
         )
 
@@ -271,15 +266,3 @@ def _shown(names: Sequence[str]) -> str:
     """Some names, and how many more there are."""
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
     return ", ".join(names[:SHOWN]) + more
-
-
-def _refuse_gaps(names: Sequence[str], stats: Mapping[str, Stats]) -> None:
-    """Refuses missing numbers in the context; a missing category is one more category."""
-    for name in names:
-        if stats[name].first_gap is not None:
-            file, row = stats[name].first_gap or ("", 0)
-            raise InputError(
-                f"{file}, row {row}, column '{name}': missing value in a number of the "
-                f'context; `missing="drop"` leaves such rows out, `types` {name}=categorical '
-                f"makes categories of it"
-            )

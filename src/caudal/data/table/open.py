@@ -21,6 +21,7 @@ from caudal.data.table.parts import encode_rows
 from caudal.data.table.rows import Loader
 from caudal.data.table.schema import TableSchema
 from caudal.data.table.tables import AS_FOUND, PIECE, Tables, find_built_in, open_table
+from caudal.data.table.unseen import find_unseen, unseen_note
 from caudal.data.table.wishes import Wishes
 from caudal.errors import InputError
 
@@ -31,6 +32,7 @@ def open_data(
     data: Any,
     *,
     columns: Sequence[str] = (),
+    target: str | None = None,
     context: Sequence[str] = (),
     types: Sequence[str] = (),
     missing: str = "auto",
@@ -56,6 +58,7 @@ def open_data(
             DataFrame, a dict of columns, or an array or tensor (N, D).
         columns: those to model, in this order; if empty, all but the context and those that are
             of no use: constants, identifiers, free text.
+        target: the one to model given all the others, in place of `columns` and `context`.
         context: those to condition on.
         types: what columns are, such as `age=integer[0,120]`; the others are guessed.
         missing: "refuse" missing values, "drop" their rows, or "model" them; "auto" drops the rows
@@ -92,7 +95,7 @@ def open_data(
     tables = [main, *(table for table in others if table is not None)]
     notes = [note for table in tables for note in table.notes]
     summary: tuple[Summary, ...] = ()
-    wishes = Wishes(columns, context, exclude, types, types_from, missing, strict)
+    wishes = Wishes(columns, target, context, exclude, types, types_from, missing, strict)
     known, drops = schema is not None, wishes.policy != "refuse"
     if schema is None:
         schema, summary, more, drops = find_schema(tables, wishes, find_built_in(data))
@@ -135,6 +138,7 @@ def open_rows(
     memory: int = 1 << 30,
     chosen: bool = False,
     dialect: Dialect = AS_FOUND,
+    strict: bool = False,
 ) -> "TableItems":
     """All rows of a table, with all of its columns beside what the schema of a run encodes.
 
@@ -146,12 +150,13 @@ def open_rows(
         chosen: whether the columns of the run were chosen among those of its table. If not, an
             array, whose columns have no names, must have as many as the schema.
         dialect: how text files are written, as far as that is known.
+        strict: refuse categories that training has not seen.
 
     Raises:
         InputError: the table lacks columns of the schema, or an array has more.
     """
     table = table_of_run(data, schema, memory, chosen, dialect)
-    return TableItems(table, schema, missing != "refuse", memory)
+    return TableItems(table, schema, missing != "refuse", memory, unseen=not strict)
 
 
 def table_of_run(
@@ -183,36 +188,55 @@ class TableItems(Items):
         schema: of the run.
         drop: whether rows with gaps are left out, instead of refused.
         memory: bytes above which a Parquet file is streamed.
+        unseen: whether categories that training has not seen are read, and told, instead of
+            refused.
     """
 
-    def __init__(self, table: Tables, schema: TableSchema, drop: bool, memory: int) -> None:
+    def __init__(
+        self, table: Tables, schema: TableSchema, drop: bool, memory: int, unseen: bool = False
+    ) -> None:
         self.name = table.name
         self._table = table
         self._schema = schema
         self._drop = drop
         self._memory = memory
+        self._unseen = unseen
         self.arrow = table.schema
         self.total = sum(math.ceil(rows / PIECE) for rows in table.groups)
 
     @cached_property
     def source(self) -> Source:
-        return Loader(self._schema, self._drop, self._memory, seed=0).whole(self._table)
+        loader = Loader(self._schema, self._drop, self._memory, seed=0, unseen=self._unseen)
+        return loader.whole(self._table)
 
     @property
     def notes(self) -> tuple[str, ...]:
         is_read = "source" in self.__dict__
         dropped = self._table.n_rows - self.source.n_rows if is_read else 0
         more = (f"dropped {rows_in_words(dropped)} with missing values",) if dropped else ()
-        return (*self._table.notes, *more)
+        return (*self._table.notes, *more, *self._unseen_notes)
+
+    @cached_property
+    def _unseen_notes(self) -> tuple[str, ...]:
+        """A line for each column with categories that training has not seen."""
+        if not self._unseen:
+            return ()
+        context = {column.name for column in self._schema.context}
+        return tuple(
+            unseen_note(name, rows, example, name in context)
+            for name, (rows, example) in find_unseen(self._schema, self._table).items()
+        )
 
     def beside_lines(self, writer: TableWriter) -> "TableItems":
         if self._table.text is None or not writer.continues(self._table.text):
             return self
-        return LinesItems(self._table, self._schema, self._drop, self._memory)
+        asked = self._table, self._schema, self._drop, self._memory, self._unseen
+        return LinesItems(*asked)
 
     def pieces(self) -> Iterator[Piece]:
         for chunk in self._table.chunks(self._table.names, rows=PIECE):
-            rows, keep = encode_rows(self._schema, chunk, self.name, self._drop)
+            asked = self._schema, chunk, self.name, self._drop, self._unseen
+            rows, keep = encode_rows(*asked)
             yield Piece(chunk.table, Batch(*self._schema.split(rows)), keep)
 
 

@@ -31,12 +31,14 @@ class PartReader:
         split: gives each row its part; None where the whole table is the part of number `part`.
         part: that number.
         drop: whether rows with gaps that no column allows are left out, instead of refused.
+        unseen: whether categories that training has not seen are read, instead of refused.
     """
 
     schema: TableSchema
     split: Split | None
     part: int = TRAIN
     drop: bool = False
+    unseen: bool = False
 
     def parts(self, first: int, count: int) -> np.ndarray:
         """The parts of `count` rows numbered from `first`: int64 (count,)."""
@@ -47,7 +49,7 @@ class PartReader:
     def read(self, chunk: Chunk, file: str) -> tuple[Tensor, np.ndarray]:
         """The rows that are used, as float32 (n, D + C), and their parts (n,)."""
         parts = self.parts(chunk.first, chunk.table.num_rows)
-        rows, keep = encode_rows(self.schema, chunk, file, self.drop)
+        rows, keep = encode_rows(self.schema, chunk, file, self.drop, self.unseen)
         return rows, parts if keep is None else parts[keep]
 
     def most(self, table: Tables) -> np.ndarray:
@@ -76,7 +78,7 @@ class PartReader:
 
 
 def encode_rows(
-    schema: TableSchema, chunk: Chunk, file: str, drop: bool
+    schema: TableSchema, chunk: Chunk, file: str, drop: bool, unseen: bool = False
 ) -> tuple[Tensor, np.ndarray | None]:
     """Rows as numbers, float32 (n, D + C).
 
@@ -85,13 +87,14 @@ def encode_rows(
         chunk: the rows.
         file: what errors call the table.
         drop: whether rows with gaps that no column allows are left out, instead of refused.
+        unseen: whether categories that training has not seen are read, instead of refused.
 
     Returns:
         The numbers, and a mask (N,) of the rows that are among them; None if all are.
     """
     columns = schema.columns + schema.context
     table = without_marks(chunk.table, {column.name: column.marks for column in columns})
-    place, keep = Place(file, chunk.first + 1), None
+    place, keep = Place(file, chunk.first + 1, unseen=unseen), None
     if drop:
         table = read_table(columns, table)
         keep = without_gaps(list(filter(_is_strict, columns)), table)

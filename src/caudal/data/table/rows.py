@@ -24,12 +24,14 @@ class Loader:
         drop: whether rows with gaps are left out.
         memory: bytes above which a Parquet file is streamed.
         seed: of the split.
+        unseen: whether categories that training has not seen are read, instead of refused.
     """
 
     schema: TableSchema
     drop: bool
     memory: int
     seed: int
+    unseen: bool = False
 
     def load(
         self, main: Tables, others: Sequence[Tables | None], fractions: Sequence[float]
@@ -62,7 +64,8 @@ class Loader:
             InputError: the table does not fit the schema, or no row is left.
         """
         check_names(self.schema.names, table.names, table.name)
-        sources = self._sources(table, PartReader(self.schema, None, TEST, self.drop))
+        reader = PartReader(self.schema, None, TEST, self.drop, self.unseen)
+        sources = self._sources(table, reader)
         if TEST not in sources:
             raise InputError(f"{table.name}: every row has a missing value, so that none is left")
         return sources[TEST]

@@ -15,6 +15,7 @@ from caudal.data.table.dialect import Written
 from caudal.data.table.passed import PassedOver
 
 Marginals = Literal["fitted", "standardised"]
+Numbers = Literal["placed", "standardised"]
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,9 @@ class TableSchema(Schema):
     """All names as the user's table has them; if empty, columns, context, and the others."""
     written: Written = Written()
     """How samples are written as text."""
+    numbers: Numbers = "placed"
+    """Whether nets see numbers of the context with their place among quantiles, or standardised
+    alone."""
 
     @property
     def what(self) -> str:
@@ -142,8 +146,8 @@ class TableSchema(Schema):
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> "TableSchema":
-        # Files of the first format have no word on marginals.
-        data = {"marginals": "standardised", **data}
+        # Files of the first format have no word on marginals, nor on numbers of the context.
+        data = {"marginals": "standardised", "numbers": "standardised", **data}
         passed = tuple(PassedOver(**column) for column in data.pop("passed_over", ()))
         order, written = tuple(data.pop("order", ())), Written(**data.pop("written", {}))
         beside = {"passed_over": passed, "order": order, "written": written}

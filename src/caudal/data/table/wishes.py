@@ -15,12 +15,20 @@ class Wishes:
     """What the user says of the columns; see `open_data`."""
 
     columns: Sequence[str] = ()
+    target: str | None = None
     context: Sequence[str] = ()
     exclude: Sequence[str] = ()
     types: Sequence[str] = ()
     types_from: str | None = None
     missing: str = "auto"
     strict: bool = False
+
+    @property
+    def named(self) -> dict[str, tuple[str, ...]]:
+        """The columns that each option names."""
+        target = () if self.target is None else (self.target,)
+        lists = {name: tuple(getattr(self, name)) for name in ("columns", "context", "exclude")}
+        return {**lists, "target": target}
 
     @property
     def policy(self) -> str:
@@ -31,31 +39,50 @@ class Wishes:
 def choose_columns(
     file: str, names: Sequence[str], wishes: Wishes, known: BuiltIn | None
 ) -> tuple[list[str], list[str]]:
-    """The columns to model and the context, as `columns`, `context` and `exclude` name them.
+    """The columns to model and the context, as the user names them.
 
-    Where `columns` is empty, all columns are modelled that are neither context nor excluded; of
-    built-in data, labels are left out.
+    Where neither `columns` nor `target` name any, all columns are modelled that are neither
+    context nor excluded; of built-in data, labels are left out. With a `target`, the others are
+    its context.
 
     Raises:
         InputError: a name is unknown, repeated, or in two of them, or no column is left.
     """
-    options = {name: getattr(wishes, name) for name in ("columns", "context", "exclude")}
+    options = wishes.named
     for option, wanted in options.items():
         for name in wanted:
             if name not in names:
                 hint = near(name, names)
                 raise InputError(f"`{option}` {name}: {file} has no such column; {hint}")
         check_once(option, wanted)
+    _check_target(wishes)
     for one, other in combinations(options, 2):
         if both := [name for name in options[one] if name in options[other]]:
             raise InputError(f"'{both[0]}' is in `{one}` and in `{other}`: name it in one of them")
     default = known.columns if known is not None else names
-    apart = {*wishes.context, *wishes.exclude}
-    modelled = list(wishes.columns) or [name for name in default if name not in apart]
+    apart = {*wishes.context, *wishes.exclude, *options["target"]}
+    others = [name for name in default if name not in apart]
+    if wishes.target is not None:
+        if not others:
+            raise InputError(
+                f"`target` {wishes.target}: {file} has no other column to predict it from"
+            )
+        return [wishes.target], others
+    modelled = list(wishes.columns) or others
     if not modelled:
         what = "context or excluded" if wishes.exclude else "context"
         raise InputError(f"{file}: all columns are {what}, which leaves none to model")
     return modelled, list(wishes.context)
+
+
+def _check_target(wishes: Wishes) -> None:
+    """Refuses other choices of columns beside a target."""
+    for option in ("columns", "context"):
+        if wishes.target is not None and (names := wishes.named[option]):
+            raise InputError(
+                f"`target` {wishes.target} and `{option}` {names[0]}: a target is modelled given "
+                f"all other columns: leave `{option}` out, or `target`"
+            )
 
 
 def with_own_types(

@@ -17,6 +17,7 @@ from caudal.report.page import (
     Beside,
     Contents,
     Drawn,
+    Picture,
     Section,
     Story,
     Teller,
@@ -36,6 +37,7 @@ from caudal.report.table.comparison import (
     spikes,
 )
 from caudal.report.table.figures import numbers_section
+from caudal.report.table.forecast_pictures import draw_predictions
 
 PREVIEW = 6  # rows of each side
 MOST_COLUMNS = 12  # of such rows, and of those that are not modelled
@@ -51,14 +53,15 @@ class TableTeller(Teller):
 
     def tell(self, story: Story) -> Contents:
         comparison = compare(story.flow, story.dataset, rows=self.rows)
+        predicted, told = _predictions(story)
         drawn = render(_figures(story, comparison))
-        sections = [*_samples(comparison), *picture_sections(drawn)]
+        sections = [*told, *_samples(comparison), *picture_sections(drawn)]
         sections += [*numbers_section(comparison), _columns(story, comparison)]
         schema = story.dataset.schema
         what = count(len(schema.columns), "column", "columns")
         if schema.context:
             what += f" given {', '.join(column.name for column in schema.context)}"
-        return Contents(f"{what}; {self.parts(story)}", sections, drawn)
+        return Contents(f"{what}; {self.parts(story)}", sections, [*predicted, *drawn])
 
 
 # --- pictures ------------------------------------------------------------------------------------
@@ -134,6 +137,20 @@ def _pairs(comparison: Comparison) -> str:
         f"{which}Up to {pictures.POINTS} rows on each side, in the same frames; values in steps "
         f"are spread over their step."
     )
+
+
+# --- predictions ---------------------------------------------------------------------------------
+
+
+def _predictions(story: Story) -> tuple[list[Picture], list[Section]]:
+    """How well the one column of a run with a context is predicted; nothing of other runs."""
+    predictions = story.evaluation.target if story.evaluation else None
+    if predictions is None:
+        return [], []
+    table, caption = predictions.table(), f"{predictions.verdict} {predictions.meaning}"
+    numbers = Section(f"Predictions of '{predictions.column.name}'", caption, [table])
+    drawn = render(draw_predictions(story.flow, predictions))
+    return drawn, [numbers, *picture_sections(drawn)]
 
 
 # --- tables --------------------------------------------------------------------------------------

@@ -1,0 +1,117 @@
+"""What a model says of one column given the others, and the models beside the flow that do."""
+
+from abc import ABC
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar, Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from caudal.data import Batch, Rows, Source, TableSchema
+from caudal.flow import Flow
+from caudal.initialization import initialize
+from caudal.modality import assemble
+from caudal.recipes import NSF
+from caudal.report.items import noise, place, row_noise
+from caudal.training.rows import initial_rows
+from caudal.training.seeds import own_randomness, seed_all
+from caudal.univariate import below, masses, quantiles
+
+
+class Forecaster(ABC):
+    """Predicts one column: quantiles and ranks if it holds numbers, else probabilities.
+
+    Attributes:
+        name: what it is called.
+        note: what it is, in words.
+    """
+
+    name: ClassVar[str]
+    note: str
+
+    def quantiles(self, batch: Batch, levels: Sequence[float]) -> np.ndarray:
+        """Values (B, L) of the column below which shares (L,) of the distribution lie."""
+        raise NotImplementedError
+
+    def ranks(self, batch: Batch, seed: int) -> np.ndarray:
+        """The distribution function at each value (B,), which is uniform if it is right.
+
+        Of a value with a probability of its own the rank is drawn within its step.
+        """
+        raise NotImplementedError
+
+    def probabilities(self, batch: Batch) -> np.ndarray:
+        """The probability of each category, (B, K)."""
+        raise NotImplementedError
+
+    def log_prob(self, batch: Batch, seed: int) -> np.ndarray | None:
+        """Log-densities of the values in nats (B,), where the model has any."""
+        return None
+
+
+@dataclass(frozen=True)
+class FlowForecaster(Forecaster):
+    """A flow of one column, by its own monotone map."""
+
+    name: ClassVar[str] = "flow"
+
+    flow: Flow
+    note: str = ""
+
+    def quantiles(self, batch: Batch, levels: Sequence[float]) -> np.ndarray:
+        x, context = self._placed(batch)
+        return _array(quantiles(self.flow, torch.tensor(levels), context, len(x)))
+
+    def ranks(self, batch: Batch, seed: int) -> np.ndarray:
+        x, context = self._placed(batch)
+        y, _ = self.flow.lift(x, row_noise(self.flow, seed), context)
+        return _array(below(self.flow, y, context))[:, 0]
+
+    def probabilities(self, batch: Batch) -> np.ndarray:
+        x, context = self._placed(batch)
+        high = int(self.flow.dequantization.support.high)  # type: ignore[union-attr, arg-type]
+        edges = torch.arange(high + 1).to(x)
+        return _array(masses(self.flow, edges, context, len(x)))
+
+    @torch.no_grad()
+    def log_prob(self, batch: Batch, seed: int) -> np.ndarray:
+        x, context = self._placed(batch)
+        return _array(self.flow.log_prob(x, context, row_noise(self.flow, seed)))
+
+    def _placed(self, batch: Batch) -> Batch:
+        placed = place(self.flow, batch)
+        return placed if self.flow.context_shape else Batch(placed.x, None)
+
+
+class Unconditional(FlowForecaster):
+    """The distribution of the column's training values, whatever the others say."""
+
+    name: ClassVar[str] = "training values alone"
+
+    @classmethod
+    @torch.no_grad()
+    def fit(cls, flow: Flow, source: Source, schema: TableSchema, seed: int = 0) -> Self:
+        """The fitted distribution with which the flow began, without the context."""
+        device = flow.base.like.device
+        with own_randomness(device):
+            seed_all(seed, device)
+            fitted = assemble(NSF(layers=0), replace(schema, context=(), marginals="fitted"))
+        fitted = fitted.to(flow.base.like)
+        rows = place(flow, initial_rows(source, seed, flow)).x
+        initialize(fitted, rows, None, noise(fitted, seed))
+        return cls(fitted.eval(), f"the distribution of {len(rows):,} training values")
+
+
+def encoded(flow: Flow, rows: Rows | Batch) -> np.ndarray:
+    """The context as linear models have it, (B, E) float64."""
+    assert rows.context is not None
+    with torch.no_grad():
+        return _array(flow.embed_linear(rows.context.to(flow.base.like)))
+
+
+def _array(values: Tensor | None) -> np.ndarray:
+    assert values is not None
+    made: np.ndarray = values.detach().double().cpu().numpy()
+    return made
