@@ -119,6 +119,9 @@ class Modality(ABC):
             `training` how a student trains unless told otherwise.
         baseline: the baseline beside every evaluation.
         copula: a second baseline, fitted anew to the training rows; None without.
+        scoreboard: measures samples beside test items, given (flow, dataset, copula, rows, seed);
+            None without.
+        scoreboard_seconds: about how long that takes at most.
         passes: how often an evaluation scores each item.
         redrawn: how many items more it scores, to tell how far noise moves a score.
         least_evaluated: how many items an evaluation takes at least, if there are as many.
@@ -143,6 +146,8 @@ class Modality(ABC):
     distillation: ClassVar[Any]
     baseline: ClassVar[Any]
     copula: ClassVar[Any] = None
+    scoreboard: ClassVar[Any] = None
+    scoreboard_seconds: ClassVar[float] = 0.0
     passes: ClassVar[float] = 1.0
     redrawn: ClassVar[int] = 4 * 256
     least_evaluated: ClassVar[int] = 256

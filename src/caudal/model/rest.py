@@ -7,6 +7,7 @@ from caudal.training.clock import Budget
 
 _SHARE = 0.15  # of the time that is left, for the evaluation
 _JUDGING = 0.05  # of it, for the thresholds of alarms
+_COMPARED = 2000  # test rows with as many samples, which take `scoreboard_seconds`
 
 
 class Rest:
@@ -19,6 +20,7 @@ class Rest:
 
     Attributes:
         limit: how many test items are evaluated; None for all.
+        samples: how many samples are compared with test items; None for as many as is usual.
         judged: how many densities of validation items are taken for thresholds; None for as many
             as is usual.
     """
@@ -26,6 +28,7 @@ class Rest:
     def __init__(self, settings: Settings, dataset: Any, evaluates: bool) -> None:
         self.settings, self.test, self.evaluates = settings, dataset.test, evaluates
         self.limit: int | None = None
+        self.samples: int | None = None
         self.judged: int | None = None
         self.valid = dataset.valid
 
@@ -51,7 +54,16 @@ class Rest:
             self.limit = int(affordable)
         evaluation = item * (min(items, affordable) + redrawn)
         report = min(kind.report_seconds, _SHARE * left) if self.settings.report else 0.0
-        return evaluation + report + self._judging(row, left)
+        return evaluation + report + self._comparing(left) + self._judging(row, left)
+
+    def _comparing(self, left: float) -> float:
+        """How long samples beside test items will take; fewer are drawn where that is too long."""
+        longest, items = self.settings.kind.scoreboard_seconds, self.test.n_items
+        seconds = longest * min(1.0, items / _COMPARED)
+        if seconds > _SHARE * left:
+            seconds = _SHARE * left
+            self.samples = int(_COMPARED * seconds / longest)
+        return seconds
 
     def _judging(self, row: float, left: float) -> float:
         """How long the thresholds will take; fewer rows tell them where that is too long."""

@@ -148,7 +148,13 @@ def train_with(
         voice=voice,
     )
     if run is not None and leads():
-        finish(model, report=settings.report, limit=rest.limit, judged=rest.judged)
+        finish(
+            model,
+            report=settings.report,
+            limit=rest.limit,
+            samples=rest.samples,
+            judged=rest.judged,
+        )
     return model
 
 

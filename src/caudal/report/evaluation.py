@@ -2,11 +2,14 @@
 
 import math
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from caudal.data.schema import NATS, Unit
-from caudal.report.numbers import a, number, plain, plus_minus, short
+from caudal.report.numbers import a, aligned, number, plain, plus_minus, short
 from caudal.training.progress import duration
+
+if TYPE_CHECKING:
+    from caudal.report.table.scoreboard import Scoreboard
 
 OUTSIDE = (
     "outside the support of the data, where the density is 0, or too far from the data for the "
@@ -80,6 +83,8 @@ class Evaluation:
         nats_per_sample: of sound, log-mass of a sample: -score ln 2.
         density_nats_per_sample: of sound, log-density of a sample in units of amplitude, from -1
             to 1 in steps of 2^(1 - bits): nats_per_sample + (bits - 1) ln 2.
+        scoreboard: of a table, how samples of the flow compare with test rows; None where that was
+            not asked for, or where there are fewer than 50 test rows.
     """
 
     score: float
@@ -124,16 +129,17 @@ class Evaluation:
     duration: float | None = None
     nats_per_sample: float | None = None
     density_nats_per_sample: float | None = None
+    scoreboard: "Scoreboard | None" = None
 
     def __str__(self) -> str:
-        """The table of scores, its title above and what the numbers are below."""
+        """The table of scores, its title above and what the numbers are below; then samples."""
         head, lines, _ = self.table()
-        widths = [max(map(len, column)) for column in zip(head, *lines, strict=True)]
-        text = [
-            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-            for row in (head, *lines)
-        ]
-        return "\n".join([self.title, *text, *self.sentences()])
+        text = [self.title, *aligned([head, *lines]), *self.sentences()]
+        if self.scoreboard is not None:
+            board = self.scoreboard.table()
+            text += ["", board.title, *aligned([board.head, *board.rows])]
+            text += self.scoreboard.sentences()
+        return "\n".join(text)
 
     def __repr__(self) -> str:
         values = ((f.name, getattr(self, f.name)) for f in fields(self))
@@ -156,9 +162,12 @@ class Evaluation:
             "copula": f"copula_{key}",
             "copula_note": "copula",
         }
-        kept = [f.name for f in fields(self) if f.name not in ("one", "many", "baseline_name")]
+        apart = ("one", "many", "baseline_name", "scoreboard")
+        kept = [f.name for f in fields(self) if f.name not in apart]
         values = {name: getattr(self, name) for name in kept} | {"unit": self.unit.name}
-        return {names.get(k, k): plain(v) for k, v in values.items() if v is not None}
+        found = {names.get(k, k): plain(v) for k, v in values.items() if v is not None}
+        beside = {} if self.scoreboard is None else {"scoreboard": self.scoreboard.to_dict()}
+        return found | beside
 
     @property
     def title(self) -> str:

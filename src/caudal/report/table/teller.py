@@ -11,7 +11,6 @@ from caudal.data import Column
 from caudal.data.table.convert import decode_column
 from caudal.report.curves import curves
 from caudal.report.distilled import DistilledRows, ScreenTable
-from caudal.report.fidelity import by_chance
 from caudal.report.numbers import count, span, step
 from caudal.report.page import (
     Beside,
@@ -28,7 +27,6 @@ from caudal.report.table.comparison import (
     MOST,
     ROWS,
     Comparison,
-    Distance,
     compare,
     compare_flows,
     distances,
@@ -36,6 +34,8 @@ from caudal.report.table.comparison import (
     spikes,
 )
 from caudal.report.table.figures import numbers_section
+from caudal.report.table.measures import Distance
+from caudal.report.two_sample import by_chance
 
 PREVIEW = 6  # rows of each side
 MOST_COLUMNS = 12  # of such rows
@@ -52,7 +52,7 @@ class TableTeller(Teller):
     def tell(self, story: Story) -> Contents:
         comparison = compare(story.flow, story.dataset, rows=self.rows)
         drawn = render(_figures(story, comparison))
-        sections = [*_samples(comparison), *picture_sections(drawn)]
+        sections = [*_scoreboard(story), *_samples(comparison), *picture_sections(drawn)]
         sections += [*numbers_section(comparison), _columns(story, comparison)]
         schema = story.dataset.schema
         what = count(len(schema.columns), "column", "columns")
@@ -137,6 +137,14 @@ def _pairs(comparison: Comparison) -> str:
 
 
 # --- tables --------------------------------------------------------------------------------------
+
+
+def _scoreboard(story: Story) -> list[Section]:
+    """How good the samples are; nothing where that was not measured."""
+    board = None if story.evaluation is None else story.evaluation.scoreboard
+    if board is None:
+        return []
+    return [Section("How good are samples", board.legend, [*board.verdict(), board.table()])]
 
 
 def _samples(comparison: Comparison) -> list[Section]:
