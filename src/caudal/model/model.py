@@ -359,9 +359,8 @@ class Model:
         if self.kind.scoreboard is None or samples == 0:
             return None
         copula = self._copula()
-        few = {} if samples is None else {"rows": samples}
         flow = None if copula is None else copula.flow
-        return self.kind.scoreboard(self.flow, self.dataset, flow, seed=seed, **few)
+        return self.kind.scoreboard(self.flow, self.dataset, flow, samples, seed)
 
     def _to_evaluate(self, data: Any, reading: Mapping[str, Any]) -> tuple[Any, str]:
         if data is None:

@@ -113,7 +113,11 @@ def factorised(rows: np.ndarray, modelled: int, seed: int = 0) -> np.ndarray:
 
 
 def score_samples(
-    flow: Flow, dataset: Dataset, copula: Flow | None = None, rows: int = ROWS, seed: int = 0
+    flow: Flow,
+    dataset: Dataset,
+    copula: Flow | None = None,
+    rows: int | None = None,
+    seed: int = 0,
 ) -> Scoreboard | None:
     """Draws samples beside test rows and measures them; None where there are too few rows.
 
@@ -123,13 +127,14 @@ def score_samples(
         flow: put into eval mode.
         dataset: the table that it was trained on.
         copula: of the same table, a second line.
-        rows: how many test rows to take at most.
+        rows: how many test rows to take at most; 2,000 if None.
         seed: of the samples and of the classifier.
     """
     begun = time.perf_counter()
     schema = dataset.schema
     columns, modelled = (*schema.columns, *schema.context), len(schema.columns)
-    n = min(rows, NUMBERS // len(columns), dataset.test.n_items, dataset.train.n_items)
+    most = ROWS if rows is None else rows
+    n = min(most, NUMBERS // len(columns), dataset.test.n_items, dataset.train.n_items)
     if n < LEAST:
         return None
     compared = beside(flow, dataset.test, schema, "test", n, seed)
