@@ -20,6 +20,7 @@ NUMBERS = 64_000  # in these rows, at most
 RECORDS = 100_000  # training rows among which copies are looked for
 ASKED = 64  # columns that are asked by which the classifier tells rows apart
 _NOTICED = 0.01  # of the AUC, by one column
+_FURTHER = 1.5  # times, than real rows: of many categories some differ by chance
 
 
 class Judge:
@@ -94,14 +95,19 @@ class Judge:
 
     def _told(self, rows: np.ndarray, falls: Sequence[tuple[int, float]]) -> tuple[Told, ...]:
         """The columns without which trees know less, those that say most first."""
-        chance, found = by_chance(len(rows)), []
-        for i, fall in sorted(falls, key=lambda pair: -pair[1]):
-            if fall >= _NOTICED:
-                apart = distance(self.columns[i], self.test[:, i], rows[:, i])
-                gaps = abs(apart.missing[0] - apart.missing[1])
-                by_itself = max(apart.value, gaps) > chance
-                found.append(Told(self.columns[i].name, fall, by_itself))
-        return tuple(found)
+        noticed = sorted(((fall, i) for i, fall in falls if fall >= _NOTICED), reverse=True)
+        return tuple(
+            Told(self.columns[i].name, fall, self._differs(i, rows)) for fall, i in noticed
+        )
+
+    def _differs(self, i: int, rows: np.ndarray) -> bool:
+        """Whether a column is further from the test rows than chance, and real rows, have it."""
+        apart, real = (
+            distance(self.columns[i], self.test[:, i], side[:, i])
+            for side in (rows, self.training)
+        )
+        gaps = abs(apart.missing[0] - apart.missing[1])
+        return max(apart.value, gaps) > max(by_chance(len(rows)), _FURTHER * real.value)
 
 
 def factorised(rows: np.ndarray, modelled: int, seed: int = 0) -> np.ndarray:

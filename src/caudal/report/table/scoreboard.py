@@ -141,11 +141,11 @@ class Scoreboard:
 
     def to_dict(self) -> dict[str, Any]:
         """For eval.json."""
-        names = {name: name.replace(" ", "_") for name in self.lines}
+        lines = {name.replace(" ", "_").lower(): line for name, line in self.lines.items()}
         return {
             "rows": self.rows,
             "seconds": self.seconds,
-            **{names[name]: asdict(line) for name, line in self.lines.items()},
+            **{name: asdict(line) for name, line in lines.items()},
             "targets": list(self.targets),
             "told_by": [told._asdict() for told in self.told],
             "verdict": self.verdict(),
