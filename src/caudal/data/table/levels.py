@@ -1,8 +1,8 @@
-"""The order of categories: along the column on which they depend most, if they do.
+"""The order of categories: along the column with which they go most, if with any.
 
 A flow sees categories as steps of a line. In an order that has nothing to do with the other
-columns it must learn level by level what belongs together; in an order along the column that
-nearly decides them, as grades of school go with years of it, the copula knows it already.
+columns it must learn level by level what belongs together; in an order along another column, as
+grades of school go with years of it, the copula knows it already.
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,14 +17,14 @@ from caudal.data.table.schema import TableSchema
 from caudal.data.table.tables import Tables
 
 ROWS = 20_000  # that are looked at, from the first on
-DECIDED = 0.5  # share of a column's variance, from which on the categories follow it
+FOLLOWED = 0.3  # share of a column's variance, from which on the categories follow it
 
 
 def order_levels(schema: TableSchema, table: Tables, drop: bool) -> TableSchema:
     """The schema with its categories in order.
 
     Text of three levels and more is put in order, but where its type has one. It goes along a
-    number, or along a category that is in order already; of those that no number decides, the
+    number, or along a category that is in order already; of those that go with no number the
     first keeps the order of the alphabet, and others may go along it. The other column is taken by
     its ranks, and its variance within levels is that of new rows.
 
@@ -39,10 +39,8 @@ def order_levels(schema: TableSchema, table: Tables, drop: bool) -> TableSchema:
         return schema
     rows = _first_rows(schema, table, drop)
     ranks = np.stack([_ranks(values) for values in rows.T], 1)
-    waiting, anchors = (
-        dict(unordered),
-        [i for i in range(len(columns)) if i not in dict(unordered)],
-    )
+    waiting = dict(unordered)
+    anchors = [i for i in range(len(columns)) if i not in waiting]
     while waiting:
         found = {i: _order(rows[:, i], n, ranks[:, anchors]) for i, n in waiting.items()}
         i = next((i for i, order in found.items() if order is not None), next(iter(waiting)))
@@ -87,7 +85,7 @@ def _ranks(values: np.ndarray) -> np.ndarray:
 
 
 def _order(column: np.ndarray, levels: int, others: np.ndarray) -> np.ndarray | None:
-    """The levels along the one of the others (N, D) that says most of them; None if none does."""
+    """The levels along the one of the others (N, D) that goes with them most; or None."""
     known = column < levels
     codes, others = column[known].astype(int), others[known]
     counts = np.bincount(codes, minlength=levels)
@@ -102,6 +100,6 @@ def _order(column: np.ndarray, levels: int, others: np.ndarray) -> np.ndarray | 
     # Of new rows: as many means as there are levels make the variance within them too small.
     left = within / (len(codes) - seen) / np.maximum(total / (len(codes) - 1), 1e-300)
     best = int(np.argmin(np.where(total > 0, left, np.inf)))
-    if 1 - left[best] < DECIDED:
+    if 1 - left[best] < FOLLOWED:
         return None
     return np.argsort(np.where(counts > 0, means[:, best], np.inf), kind="stable")
