@@ -6,7 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from environment import describe, lines, table, write, write_json
+from environment import PEERS, describe, lines, table, write, write_json
 
 Row = TypeVar("Row")
 Facts = dict[str, str]
@@ -18,8 +18,9 @@ class Results(Generic[Row]):
     Args:
         path: of the JSON file; the page stands beside it.
         kind: the dataclass of a row.
-        key: tells rows apart; rows are sorted by `order` of it.
-        order: of keys; None for that in which they came.
+        key: tells rows apart.
+        order: by which rows are sorted; None for that in which they came.
+        libraries: whose versions the page tells.
     """
 
     def __init__(
@@ -28,8 +29,10 @@ class Results(Generic[Row]):
         kind: Callable[..., Row],
         key: Callable[[Row], Any],
         order: Callable[[Row], Any] | None = None,
+        libraries: Sequence[str] = PEERS,
     ) -> None:
         self.path, self.kind, self.key, self.order = path, kind, key, order
+        self.libraries = libraries
 
     def read(self) -> list[Row]:
         """The rows that are there."""
@@ -43,7 +46,7 @@ class Results(Generic[Row]):
         rows = [row for row in self.read() if self.key(row) != self.key(new)] + [new]
         if self.order is not None:
             rows.sort(key=self.order)
-        facts = describe()
+        facts = describe(self.libraries)
         values: list[Any] = rows
         write_json(self.path, {"made": facts, "rows": [asdict(row) for row in values]})
         write(self.path.with_suffix(".md"), page(rows, facts))
