@@ -9,19 +9,19 @@ other runs stay in the files.
 """
 
 import argparse
-import json
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 
 from caudal.sklearn import FlowOutlier
-from environment import RESULTS, describe, lines, table, write, write_json
+from environment import RESULTS
+from pages import Facts, Results, text
 from tables import DATA_DIR
 
 TABLES = ("cover", "magic", "mammography", "satellite", "shuttle", "thyroid")
@@ -111,10 +111,14 @@ def run(
     return Row(name, detector, *few.shape, len(test), int(is_anomaly.sum()), auroc, seconds)
 
 
+def key(row: Row) -> tuple[str, str]:
+    return row.table, row.detector
+
+
 HEADER = ["table", "rows", "columns", "anomalies in the test", *DETECTORS]
 
 
-def report(rows: list[Row], facts: dict[str, str], minutes: float) -> str:
+def report(rows: list[Row], facts: Facts, minutes: float) -> str:
     found = {(row.table, row.detector): row for row in rows}
     body = []
     for name in dict.fromkeys(row.table for row in rows):
@@ -123,18 +127,12 @@ def report(rows: list[Row], facts: dict[str, str], minutes: float) -> str:
         cells = ["" if row is None else f"{row.auroc:.3f} ({row.seconds:.0f} s)" for row in some]
         share = f"{one.anomalies:,} of {one.test:,}"
         body.append([name, f"{one.rows:,}", str(one.columns), share, *cells])
-    text = [
-        "# Rows that do not belong",
-        "",
+    what = (
         "Area under the ROC curve by which each detector tells anomalies from ordinary rows that "
         "it has not seen; 0.5 is chance, 1 is perfect. In brackets the seconds to fit and to "
-        f"score. FlowOutlier has {minutes:g} minutes to fit; all else is as usual.",
-        "",
-        *lines(facts),
-        "",
-        *table(HEADER, body),
-    ]
-    return "\n".join(text) + "\n"
+        f"score. FlowOutlier has {minutes:g} minutes to fit; all else is as usual."
+    )
+    return text("Rows that do not belong", [what], facts, ("", HEADER, body))
 
 
 def main() -> None:
@@ -146,19 +144,12 @@ def main() -> None:
     if not (DATA_DIR / "adbench").is_dir():
         print("skipped: there is no ../shared/data/adbench beside the repository")
         return
-    path = RESULTS / "anomaly.json"
+    results = Results(RESULTS / "anomaly.json", Row, key, lambda row: TABLES.index(row.table))
     for name in options.table:
         data = read(name, DATA_DIR)
         for detector in DETECTORS:
             new = run(name, detector, data, options.rows, options.minutes)
-            print(new, flush=True)
-            found: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {"rows": []}
-            rows = [Row(**row) for row in found["rows"]]
-            rows = [r for r in rows if (r.table, r.detector) != (name, detector)] + [new]
-            rows.sort(key=lambda row: TABLES.index(row.table))
-            facts = describe()
-            write_json(path, {"made": facts, "rows": [asdict(row) for row in rows]})
-            write(path.with_suffix(".md"), report(rows, facts, options.minutes))
+            results.add(new, partial(report, minutes=options.minutes))
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import platform
 import shlex
 import subprocess
 import sys
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,11 @@ ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 
 
-def describe() -> dict[str, str]:
+PEERS = ("torch", "zuko", "nflows", "normflows")
+
+
+def describe(libraries: Sequence[str] = PEERS) -> dict[str, str]:
     """Printable facts, in the order in which to print them."""
-    libraries = ("torch", "zuko", "nflows", "normflows")
     return {
         "command": shlex.join(["python", *map(_from_root, sys.argv)]),
         "commit": _commit(),

@@ -8,11 +8,9 @@ three densities score the test rows with the same noise. Rows of other runs stay
 """
 
 import argparse
-import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -25,7 +23,8 @@ from caudal.modality import modality
 from caudal.model.settings import settings, suited
 from caudal.recipes import NSF
 from caudal.report import Gaussian
-from environment import RESULTS, describe, lines, table, write, write_json
+from environment import RESULTS
+from pages import Facts, Results, text
 from tables import DATA_DIR
 
 TEST, SEED = 1000, 1
@@ -149,27 +148,31 @@ def cells(row: Row) -> list[str]:
     return [row.table, str(row.rows), str(row.columns), str(row.seed), *numbers, gain]
 
 
+def key(row: Row) -> tuple[str, int, int]:
+    return row.table, row.rows, row.seed
+
+
+def order(row: Row) -> tuple[int, int, int]:
+    return list(TABLES).index(row.table), row.rows, row.seed
+
+
 HEADER = ["table", "rows", "columns", "seed", "Gaussian", "copula", "nsf", "gain ± 2 s.e."]
 
 
-def report(rows: list[Row], facts: dict[str, str]) -> str:
+def report(rows: list[Row], facts: Facts) -> str:
     worse = [row for row in rows if row.gain < -row.two_se]
     better = [row for row in rows if row.gain > row.two_se]
-    text = [
-        "# Small tables",
-        "",
+    what = (
         "Nats a test row, more is better. The Gaussian is that of reports, in the table's own "
         "units; the copula is the flow before its first step. The size of nsf and its rate are "
-        "those of `caudal train`.",
-        "",
+        "those of `caudal train`."
+    )
+    found = (
         f"Of {len(rows)} runs {len(better)} end above the copula by more than 2 s.e., "
-        f"{len(worse)} below it by as much.",
-        "",
-        *lines(facts),
-        "",
-        *table(HEADER, [cells(row) for row in rows]),
-    ]
-    return "\n".join(text) + "\n"
+        f"{len(worse)} below it by as much."
+    )
+    body = [cells(row) for row in rows]
+    return text("Small tables", [what, found], facts, ("", HEADER, body))
 
 
 def main() -> None:
@@ -178,23 +181,12 @@ def main() -> None:
     parser.add_argument("--rows", type=int, nargs="*", default=[50, 200, 1000])
     parser.add_argument("--seeds", type=int, default=1)
     options = parser.parse_args()
-    path = RESULTS / "small_tables.json"
+    results = Results(RESULTS / "small_tables.json", Row, key, order)
     for seed, size in ((s, n) for s in range(options.seeds) for n in options.rows):
         for name in options.table:
             frame = TABLES[name](DATA_DIR)
-            if len(frame) < size + 50:
-                continue
-            new = run(name, frame, size, seed)
-            print(new, flush=True)
-            found: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {"rows": []}
-            rows = [Row(**row) for row in found["rows"]]
-            key = (name, size, seed)
-            rows = [r for r in rows if (r.table, r.rows, r.seed) != key] + [new]
-            order = list(TABLES)
-            rows.sort(key=lambda r: (order.index(r.table), r.rows, r.seed))
-            facts = describe()
-            write_json(path, {"made": facts, "rows": [asdict(r) for r in rows]})
-            write(path.with_suffix(".md"), report(rows, facts))
+            if len(frame) >= size + 50:
+                results.add(run(name, frame, size, seed), report)
 
 
 if __name__ == "__main__":

@@ -33,6 +33,12 @@ def _not_laid_out(request, monkeypatch):
         monkeypatch.setattr(import_module("caudal.report.style"), "LAYOUT", None)
 
 
+@pytest.fixture(autouse=True)
+def _few_compared(monkeypatch):
+    """Samples are compared with few test rows, unless a test says with how many."""
+    monkeypatch.setattr(import_module("caudal.report.table.judge"), "ROWS", 60)
+
+
 @pytest.fixture
 def float64():
     before = torch.get_default_dtype()

@@ -314,3 +314,46 @@ def test_anomalies_are_found_beside_other_detectors(monkeypatch):
     assert all(row.auroc > 0.6 for row in rows)
     text = anomaly.report(rows, {}, 0.02)
     assert "| thyroid | 140 | 2 | 20 of 160 |" in text
+
+
+def test_synthetic_tables_are_measured_and_told(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    import pandas as pd
+
+    import synthetic
+
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=400)
+    kind = np.where(x + 0.3 * rng.normal(size=400) > 0, "up", "down")
+    frame = pd.DataFrame({"x": x.round(6), "y": (x + rng.normal(size=400)).round(6), "kind": kind})
+    table = synthetic.Table(frame[:250], frame[250:], "kind")
+    assert table.discrete == ["kind"]
+    ruler = synthetic.Ruler(table, 120)
+    shuffled = frame[:120].assign(kind=rng.permutation(kind[:120]))
+    cells = [
+        synthetic.Cell("magic", model, minutes, 0, 120, "", 1.0, 0.1, **ruler.measure(rows))
+        for model, minutes, rows in (
+            ("real rows", 0.0, None),
+            ("caudal", 2.0, ruler.encode(shuffled)),
+            ("CTGAN", 2.0, ruler.encode(frame[130:250])),
+        )
+    ]
+    assert cells[1].target < 0.75 < 0.85 < cells[2].target
+    page = synthetic.page(cells, {})
+    assert "## magic, 2 minutes, 120 rows" in page
+    assert "| **" in page
+    assert "- magic, 2 minutes, target: CTGAN by 0." in page
+    assert synthetic.order(cells[0]) < synthetic.order(cells[1]) < synthetic.order(cells[2])
+
+
+def test_results_keep_the_last_row_of_each_key(monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    import anomaly
+    import pages
+
+    rows = pages.Results(tmp_path / "a.json", anomaly.Row, anomaly.key, lambda row: row.table)
+    for table, auroc in (("magic", 0.5), ("cover", 0.6), ("magic", 0.7)):
+        row = anomaly.Row(table, "FlowOutlier", 10, 2, 5, 1, auroc, 1.0)
+        rows.add(row, lambda found, facts: pages.text("Title", [str(len(found))], facts))
+    assert [(row.table, row.auroc) for row in rows.read()] == [("cover", 0.6), ("magic", 0.7)]
+    assert (tmp_path / "a.md").read_text().startswith("# Title\n\n2\n\n- command: ")

@@ -16,8 +16,9 @@ from caudal.data import Column, TableSchema
 from caudal.modality import assemble
 from caudal.recipes import IAF, MAF, NICE
 from caudal.report import column_distances, measure, sampling_speed, two_sample, verdict
-from caudal.report.fidelity import area, lifted_names
+from caudal.report.fidelity import lifted_names
 from caudal.report.speed import by_passes
+from caudal.report.two_sample import area
 from pairs import Shift, gaussian, modes, positive_half
 
 ROWS = 4000

@@ -22,11 +22,11 @@ from caudal.report import (
     plus_minus,
     save_baseline,
 )
-from caudal.report.fidelity import by_chance
 from caudal.report.items import row_noise
 from caudal.report.numbers import span
 from caudal.report.table.comparison import Comparison, distances
 from caudal.report.table.pictures import rank_correlation
+from caudal.report.two_sample import by_chance
 
 REALS = (Column("a", "real"), Column("b", "real"), Column("c", "real"))
 

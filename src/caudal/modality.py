@@ -120,6 +120,9 @@ class Modality(ABC):
         baseline: the baseline beside every evaluation.
         beginning: a second baseline, with which flows of such data begin; None without.
         target: what judges the predictions of one column given others; None without.
+        scoreboard: measures samples beside test items, given (flow, dataset, beginning, rows,
+            seed); None without.
+        scoreboard_seconds: about how long that takes at most.
         passes: how often an evaluation scores each item.
         redrawn: how many items more it scores, to tell how far noise moves a score.
         least_evaluated: how many items an evaluation takes at least, if there are as many.
@@ -145,6 +148,8 @@ class Modality(ABC):
     baseline: ClassVar[Any]
     beginning: ClassVar[Any] = None
     target: ClassVar[Any] = None
+    scoreboard: ClassVar[Any] = None
+    scoreboard_seconds: ClassVar[float] = 0.0
     passes: ClassVar[float] = 1.0
     redrawn: ClassVar[int] = 4 * 256
     least_evaluated: ClassVar[int] = 256

@@ -118,6 +118,11 @@ class Screen(Voice):
             self.show(result.target.table())
             for line in result.target.sentences():
                 self.say(line)
+        if result.scoreboard is not None:
+            self.show(result.scoreboard.table())
+            for line in result.scoreboard.verdict():
+                self.say(line, style="bold")
+            self.say(result.scoreboard.legend)
 
     def trained(self, model: Model) -> None:
         """How training went, how good the model is, where things are, and what to type next."""

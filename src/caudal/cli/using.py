@@ -55,6 +55,9 @@ class EvalOptions(Generic[Kind]):
     """Evaluate so many items only, taken from all over the data, always the same ones."""
     draws: int = 1
     """How often the noise is drawn for each item, and its log-probability averaged."""
+    samples: int | None = None
+    """Of a table, compare so many samples with test rows at most; 0 for none, 2000 if not
+    given."""
     common: CommonOptions = CommonOptions()
 
 

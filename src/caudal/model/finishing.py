@@ -29,15 +29,16 @@ def finish(
     report: bool,
     distilled: Distilled | None = None,
     limit: int | None = None,
+    samples: int | None = None,
     judged: int | None = None,
     fits: int | None = None,
 ) -> None:
     """Evaluates a trained model on its test part, and writes eval.json, compare.json, the page.
 
-    At most `limit` items are evaluated, where all would take too long, and the thresholds of
-    alarm.json take `judged` densities, as many as is usual if None. Beside a target there are so
-    many `fits` of trees. A student whose own density takes a step for each element is not
-    evaluated, only compared.
+    At most `limit` items are evaluated, where all would take too long. So many `samples` are
+    compared with test rows, and the thresholds of alarm.json take `judged` densities; both are as
+    many as is usual if None. Beside a target there are so many `fits` of trees. A student whose
+    own density takes a step for each element is not evaluated, only compared.
     """
     folder = model.folder
     assert folder is not None
@@ -45,7 +46,7 @@ def finish(
         fitted = model.kind.baseline.fit(model.flow, model.dataset.train, model.schema)
         save_baseline(folder / BASELINE, fitted)
         model.judge(fits)
-        keep_evaluation(folder, model.evaluate(limit=limit))
+        keep_evaluation(folder, model.evaluate(limit=limit, samples=samples))
         if model.kind.judged:
             alarm.measure(model, model.kind.judged if judged is None else judged).write(folder)
     if distilled is not None:

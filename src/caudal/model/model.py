@@ -4,10 +4,11 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
+from annotated_types import Ge
 from torch import Tensor
 
 from caudal import files
@@ -348,9 +349,12 @@ class Model:
         limit: int | None = None,
         seed: int = 0,
         draws: int = 1,
+        samples: int | None = None,
         **reading: Any,
     ) -> Evaluation:
         """The mean score of test data, with its error, beside the baseline's.
+
+        Samples of a table are compared with its test rows, too (`Evaluation.scoreboard`).
 
         The result goes to eval.json in the run folder, unless `data` or `limit` make it one of
         other rows.
@@ -360,6 +364,8 @@ class Model:
             limit: how many items to take at most, from all over the data, always the same ones.
             seed: of the noise that fills steps and gaps, and of estimates.
             draws: of that noise for each item.
+            samples: how many samples of a table are compared with as many test rows at most; 0 for
+                none, 2,000 if None.
             reading: options of how other data are read, as of `caudal eval`.
 
         Raises:
@@ -368,6 +374,7 @@ class Model:
         """
         check_value("limit", limit, Count | None)
         check_value("draws", draws, Count)
+        check_value("samples", samples, Annotated[int, Ge(0)] | None)
         check_seed(seed)
         source, split = self._to_evaluate(data, reading)
         if self.is_slow_to_score:
@@ -389,12 +396,22 @@ class Model:
         )
         if (judge := self.judge()) is not None:
             result = replace(result, target=judge.judge(source, limit, seed))
+        if data is None:
+            result = replace(result, scoreboard=self._scoreboard(samples, seed))
         if data is None and limit is None and self.folder is not None:
             finishing.keep_evaluation(self.folder, result)
         if data is not None:
             return replace(result, split=None, data=split)
         self.evaluation = result
         return result
+
+    def _scoreboard(self, samples: int | None, seed: int) -> Any:
+        """How samples compare with test rows, where the kind of data has such measures."""
+        if self.kind.scoreboard is None or samples == 0:
+            return None
+        beginning = self._beginning()
+        flow = None if beginning is None else beginning.flow
+        return self.kind.scoreboard(self.flow, self.dataset, flow, samples, seed)
 
     def _to_evaluate(self, data: Any, reading: Mapping[str, Any]) -> tuple[Any, str]:
         if data is None:

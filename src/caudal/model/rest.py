@@ -8,6 +8,7 @@ from caudal.training.clock import Budget
 _SHARE = 0.15  # of the time that is left, for the evaluation
 _JUDGING = 0.05  # of it, for the thresholds of alarms
 _BESIDE, _FEWEST = 0.2, 3  # of it, for models beside a target, and their fits at least
+_COMPARED = 2000  # test rows with as many samples, which take `scoreboard_seconds`
 
 
 class Rest:
@@ -20,6 +21,7 @@ class Rest:
 
     Attributes:
         limit: how many test items are evaluated; None for all.
+        samples: how many samples are compared with test items; None for as many as is usual.
         judged: how many densities of validation items are taken for thresholds; None for as many
             as is usual.
         fits: how many models are fitted beside a target; None for all.
@@ -28,6 +30,7 @@ class Rest:
     def __init__(self, settings: Settings, dataset: Any, evaluates: bool) -> None:
         self.settings, self.test, self.evaluates = settings, dataset.test, evaluates
         self.limit: int | None = None
+        self.samples: int | None = None
         self.judged: int | None = None
         self.fits: int | None = None
         self.dataset, self.valid = dataset, dataset.valid
@@ -54,7 +57,8 @@ class Rest:
             self.limit = int(affordable)
         evaluation = item * (min(items, affordable) + redrawn)
         report = min(kind.report_seconds, _SHARE * left) if self.settings.report else 0.0
-        return evaluation + report + self._judging(row, left) + self._beside(left)
+        beside = self._judging(row, left) + self._beside(left)
+        return evaluation + report + self._comparing(left) + beside
 
     def _beside(self, left: float) -> float:
         """How long models beside a target will take; where that is too long there are fewer."""
@@ -67,6 +71,15 @@ class Rest:
     def _fits(self, target: Any) -> tuple[float, int]:
         found: tuple[float, int] = target.seconds(self.dataset.train, self.dataset.schema)
         return found
+
+    def _comparing(self, left: float) -> float:
+        """How long samples beside test items will take; fewer are drawn where that is too long."""
+        longest, items = self.settings.kind.scoreboard_seconds, self.test.n_items
+        seconds = longest * min(1.0, items / _COMPARED)
+        if seconds > _SHARE * left:
+            seconds = _SHARE * left
+            self.samples = int(_COMPARED * seconds / longest)
+        return seconds
 
     def _judging(self, row: float, left: float) -> float:
         """How long the thresholds will take; fewer rows tell them where that is too long."""

@@ -148,7 +148,14 @@ def train_with(
         voice=voice,
     )
     if run is not None and leads():
-        finish(model, report=settings.report, limit=rest.limit, judged=rest.judged, fits=rest.fits)
+        finish(
+            model,
+            report=settings.report,
+            limit=rest.limit,
+            samples=rest.samples,
+            judged=rest.judged,
+            fits=rest.fits,
+        )
     return model
 
 

@@ -14,7 +14,7 @@ from caudal.report.distilled import (
     verdict,
 )
 from caudal.report.evaluation import Evaluation
-from caudal.report.fidelity import Fidelity, TwoSample, column_distances, measure, two_sample
+from caudal.report.fidelity import Fidelity, measure
 from caudal.report.film import folder_of
 from caudal.report.gaussian import Gaussian, PixelGaussian
 from caudal.report.images.filmstrip import Filmstrip
@@ -25,9 +25,12 @@ from caudal.report.page import Story, Teller, write_figure, write_report
 from caudal.report.scoring import evaluate, log_prob_items
 from caudal.report.speed import SamplingSpeed, sampling_speed
 from caudal.report.table.film import ColumnsFilm
+from caudal.report.table.judge import score_samples
 from caudal.report.table.pictures import image_side, write_table_manifold
-from caudal.report.table.target import Judge
+from caudal.report.table.scoreboard import Scoreboard
+from caudal.report.table.target import TargetJudge
 from caudal.report.table.teller import TableTeller
+from caudal.report.two_sample import TwoSample, column_distances, two_sample
 from caudal.training.progress import duration
 
 __all__ = [
@@ -45,9 +48,10 @@ __all__ = [
     "Filmstrip",
     "Gaussian",
     "ImageTeller",
-    "Judge",
+    "TargetJudge",
     "PixelGaussian",
     "SamplingSpeed",
+    "Scoreboard",
     "SpectralPrediction",
     "ScreenTable",
     "Story",
@@ -69,6 +73,7 @@ __all__ = [
     "parameters",
     "plus_minus",
     "sampling_speed",
+    "score_samples",
     "save_baseline",
     "two_sample",
     "unlike",

@@ -1,13 +1,15 @@
 """The numbers of an evaluation, and how they are rendered."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from caudal.data.schema import NATS, Unit
-from caudal.report.numbers import a, number, plain, plus_minus, short
+from caudal.report.numbers import a, aligned, number, plain, plus_minus, short
 from caudal.training.progress import duration
+
+if TYPE_CHECKING:
+    from caudal.report.table.scoreboard import Scoreboard
 
 OUTSIDE = (
     "outside the support of the data, where the density is 0, or too far from the data for the "
@@ -89,6 +91,8 @@ class Evaluation:
             `caudal.report.table.target.Predictions`.
         density_nats_per_sample: of sound, log-density of a sample in units of amplitude, from -1
             to 1 in steps of 2^(1 - bits): nats_per_sample + (bits - 1) ln 2.
+        scoreboard: of a table, how samples of the flow compare with test rows; None where that was
+            not asked for, or where there are fewer than 50 test rows.
     """
 
     score: float
@@ -137,14 +141,18 @@ class Evaluation:
     nats_per_sample: float | None = None
     density_nats_per_sample: float | None = None
     target: Any = None
+    scoreboard: "Scoreboard | None" = None
 
     def __str__(self) -> str:
-        """The table of scores, its title above and what the numbers are below."""
-        told = [self.title, *_aligned(*self.table()[:2]), *self.sentences()]
-        if self.target is not None:
-            table = self.target.table()
-            told += ["", table.title, *_aligned(table.head, table.rows), *self.target.sentences()]
-        return "\n".join(told)
+        """The table of scores, its title above and what the numbers are below; then the rest."""
+        head, lines, _ = self.table()
+        text = [self.title, *aligned([head, *lines]), *self.sentences()]
+        for beside in (self.target, self.scoreboard):
+            if beside is not None:
+                table = beside.table()
+                text += ["", table.title, *aligned([table.head, *table.rows])]
+                text += beside.sentences()
+        return "\n".join(text)
 
     def __repr__(self) -> str:
         values = ((f.name, getattr(self, f.name)) for f in fields(self))
@@ -169,10 +177,11 @@ class Evaluation:
             "beginning_gain_two_se": f"{self.beginning_key}_gain_two_se",
             "beginning_note": self.beginning_key,
         }
-        kept = [f.name for f in fields(self) if f.name not in _WORDS]
+        apart = {"target": self.target, "scoreboard": self.scoreboard}
+        kept = [f.name for f in fields(self) if f.name not in (*_WORDS, *apart)]
         values = {name: getattr(self, name) for name in kept} | {"unit": self.unit.name}
-        values["target"] = None if self.target is None else self.target.to_dict()
-        return {names.get(k, k): plain(v) for k, v in values.items() if v is not None}
+        found = {names.get(k, k): plain(v) for k, v in values.items() if v is not None}
+        return found | {k: v.to_dict() for k, v in apart.items() if v is not None}
 
     @property
     def title(self) -> str:
@@ -272,15 +281,6 @@ class Evaluation:
             return ""
         items = f"1 {self.one} scores" if n == 1 else f"{n:,} {self.many} score"
         return f"{items} −∞: {OUTSIDE}."
-
-
-def _aligned(head: Sequence[str], lines: Sequence[Sequence[str]]) -> list[str]:
-    """The lines of a table, its columns one below the other."""
-    widths = [max(map(len, column)) for column in zip(head, *lines, strict=True)]
-    return [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in (head, *lines)
-    ]
 
 
 # --- what noise and estimates do -----------------------------------------------------------------

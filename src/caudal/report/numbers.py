@@ -1,6 +1,7 @@
 """Numbers as people read them."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor
@@ -70,6 +71,15 @@ def step(column: Summary | Column) -> str:
 def parameters(flow: Flow) -> int:
     """How many numbers training changes."""
     return sum(p.numel() for p in flow.parameters() if p.requires_grad)
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """The rows of a table as lines of text, with their columns below each other."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
 
 
 def plain(value: Any) -> Any:

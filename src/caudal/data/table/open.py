@@ -16,6 +16,7 @@ from caudal.data.table.dialect import Dialect
 from caudal.data.table.find import find_schema, rows_in_words
 from caudal.data.table.frames import is_numbered
 from caudal.data.table.guess import Summary
+from caudal.data.table.levels import order_levels
 from caudal.data.table.output import TableWriter
 from caudal.data.table.parts import encode_rows
 from caudal.data.table.rows import Loader
@@ -100,6 +101,7 @@ def open_data(
     if schema is None:
         schema, summary, more, drops = find_schema(tables, wishes, find_built_in(data))
         notes += more
+        schema = order_levels(schema, main, drops)
     sources = Loader(schema, drops, memory, seed).load(main, others, fractions)
     if not known and (rows := sum(s.n_rows for s in sources)) < LEAST_ROWS:
         raise InputError(

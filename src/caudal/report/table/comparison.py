@@ -12,9 +12,9 @@ from caudal.data import Batch, Column, Dataset, Source, TableSchema
 from caudal.data.table.convert import into_support
 from caudal.flow import Flow
 from caudal.report.distilled import Samples
-from caudal.report.fidelity import kolmogorov_smirnov
 from caudal.report.items import noise, place
 from caudal.report.style import DATA, INK, QUIET, SAMPLES, grid, legend, shorten
+from caudal.report.table.measures import Distance, distance
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -56,10 +56,20 @@ class Comparison:
         return (self.sides[0], self.data, DATA), (self.sides[1], self.samples, SAMPLES)
 
 
-@torch.no_grad()
 def compare(flow: Flow, dataset: Dataset, seed: int = 0, rows: int = ROWS) -> Comparison:
     """Takes test rows, or training rows if there are few of those, and draws as many samples."""
     source, what = _choose(dataset, rows)
+    return beside(flow, source, dataset.schema, what, rows, seed)
+
+
+@torch.no_grad()
+def beside(
+    flow: Flow, source: Source, schema: TableSchema, what: str, rows: int, seed: int = 0
+) -> Comparison:
+    """Takes at most so many rows of a source, which are called `what`, and draws as many samples.
+
+    The flow is put into eval mode.
+    """
     flow.eval()
     generator = noise(flow, seed)
     kept: list[Batch] = []
@@ -71,9 +81,9 @@ def compare(flow: Flow, dataset: Dataset, seed: int = 0, rows: int = ROWS) -> Co
     contexts = [batch.context for batch in kept if batch.context is not None]
     data = torch.cat([batch.x for batch in kept]).double().cpu().numpy()
     return Comparison(
-        dataset.schema,
+        schema,
         data,
-        _as_written(dataset.schema.columns, torch.cat(samples)),
+        _as_written(schema.columns, torch.cat(samples)),
         torch.cat(contexts).double().cpu().numpy() if contexts else None,
         f"{len(data):,} {what} rows",
     )
@@ -98,45 +108,10 @@ def _as_written(columns: Sequence[Column], samples: Tensor) -> np.ndarray:
     return np.stack([into_support(c, v) for c, v in zip(columns, values.T, strict=True)], axis=1)
 
 
-@dataclass(frozen=True)
-class Distance:
-    """One column's data against its samples, missing values apart.
-
-    Attributes:
-        name: the column.
-        measure: "KS" for numbers, the Kolmogorov-Smirnov distance: the largest difference between
-            the two cumulative shares; "TV" for categories, total variation: the share that would
-            have to change its category.
-        value: 0 for equal, 1 for disjoint.
-        missing: share of missing values in the data, and in the samples.
-    """
-
-    name: str
-    measure: str
-    value: float
-    missing: tuple[float, float]
-
-
 def distances(comparison: Comparison) -> list[Distance]:
     """The distance of each column, the worst first."""
     pairs = zip(comparison.columns, comparison.data.T, comparison.samples.T, strict=True)
-    return sorted((_distance(column, a, b) for column, a, b in pairs), key=lambda d: -d.value)
-
-
-def _distance(column: Column, data: np.ndarray, samples: np.ndarray) -> Distance:
-    missing = (float(np.isnan(data).mean()), float(np.isnan(samples).mean()))
-    data, samples = data[~np.isnan(data)], samples[~np.isnan(samples)]
-    if not len(data) or not len(samples):
-        return Distance(column.name, "KS", float(len(data) != len(samples)), missing)
-    if column.categories is not None:
-        return Distance(column.name, "TV", _total_variation(data, samples), missing)
-    return Distance(column.name, "KS", kolmogorov_smirnov(data, samples), missing)
-
-
-def _total_variation(a: np.ndarray, b: np.ndarray) -> float:
-    levels = int(max(a.max(), b.max())) + 1
-    shares = [np.bincount(v.astype(int), minlength=levels) / len(v) for v in (a, b)]
-    return 0.5 * float(np.abs(shares[0] - shares[1]).sum())
+    return sorted((distance(column, a, b) for column, a, b in pairs), key=lambda d: -d.value)
 
 
 # --- pictures of the columns ---------------------------------------------------------------------

@@ -200,7 +200,7 @@ class CategoryPredictions(Predictions):
 
 
 @dataclass(frozen=True)
-class Judge:
+class TargetJudge:
     """Measures predictions of the one column that a flow of a table models given others.
 
     Attributes:

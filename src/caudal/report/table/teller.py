@@ -11,7 +11,6 @@ from caudal.data import Column
 from caudal.data.table.convert import decode_column
 from caudal.report.curves import curves
 from caudal.report.distilled import DistilledRows, ScreenTable
-from caudal.report.fidelity import by_chance
 from caudal.report.numbers import count, span, step
 from caudal.report.page import (
     Beside,
@@ -29,7 +28,6 @@ from caudal.report.table.comparison import (
     MOST,
     ROWS,
     Comparison,
-    Distance,
     compare,
     compare_flows,
     distances,
@@ -38,6 +36,8 @@ from caudal.report.table.comparison import (
 )
 from caudal.report.table.figures import numbers_section
 from caudal.report.table.forecast_pictures import draw_predictions
+from caudal.report.table.measures import Distance
+from caudal.report.two_sample import by_chance
 
 PREVIEW = 6  # rows of each side
 MOST_COLUMNS = 12  # of such rows, and of those that are not modelled
@@ -55,7 +55,7 @@ class TableTeller(Teller):
         comparison = compare(story.flow, story.dataset, rows=self.rows)
         predicted, told = _predictions(story)
         drawn = render(_figures(story, comparison))
-        sections = [*told, *_samples(comparison), *picture_sections(drawn)]
+        sections = [*told, *_scoreboard(story), *_samples(comparison), *picture_sections(drawn)]
         sections += [*numbers_section(comparison), _columns(story, comparison)]
         schema = story.dataset.schema
         what = count(len(schema.columns), "column", "columns")
@@ -154,6 +154,14 @@ def _predictions(story: Story) -> tuple[list[Picture], list[Section]]:
 
 
 # --- tables --------------------------------------------------------------------------------------
+
+
+def _scoreboard(story: Story) -> list[Section]:
+    """How good the samples are; nothing where that was not measured."""
+    board = None if story.evaluation is None else story.evaluation.scoreboard
+    if board is None:
+        return []
+    return [Section("How good are samples", board.legend, [*board.verdict(), board.table()])]
 
 
 def _samples(comparison: Comparison) -> list[Section]:
