@@ -53,7 +53,7 @@ def test_gaussian_given_context_is_a_linear_regression():
     kinds = (Column("age", "real"), Column("city", "categorical", 0, 2, 1, ("A", "B", "C")))
     flow = small_flow(TableSchema((Column("y", "real"),), kinds))
     gaussian = Gaussian.fit(flow, Rows(x, context))
-    mean = float(gaussian.log_density(x, flow.embed(context)).mean())
+    mean = float(gaussian.log_density(x, flow.embed_linear(context)).mean())
     ones = torch.nn.functional.one_hot(context[:, 1].long()).double()
     inputs = torch.cat([context[:, :1].double(), ones], 1)
     residual = x.double() - inputs @ torch.linalg.lstsq(inputs, x.double()).solution

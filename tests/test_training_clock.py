@@ -217,7 +217,7 @@ def test_time_is_kept_for_what_follows():
     made = settings("nsf", modality("table"), {"data": "x", "minutes": 1.0})
     dataset = caudal.data.open_data(people(400))
     rest = Rest(made, dataset, evaluates=True)
-    assert rest.seconds(row=1e-6, left=60.0) == pytest.approx(9.0, abs=0.1)  # the report
+    assert rest.seconds(row=1e-6, left=60.0) == pytest.approx(9.1, abs=0.1)  # mostly the report
     assert rest.limit is None
     rest = Rest(made, caudal.data.open_data(people(6000)), evaluates=True)
     rest.seconds(row=0.1, left=60.0)
