@@ -36,6 +36,7 @@ from caudal.report import (
     CopiesFilm,
     SpectralPrediction,
     compare_audio,
+    copy_clips,
     duration,
     folder_of,
 )
@@ -365,6 +366,12 @@ class Audio(Modality):
         if teaches:
             lines.append(f"caudal distill {folder} --out {folder}-parallel")
         return lines
+
+    def copy(
+        self, flow: Flow, source: Any, schema: AudioSchema, limit: int | None, voice: Voice
+    ) -> Any:
+        """Copies of clips from their spectra."""
+        return copy_clips(flow, source, schema, limit, voice.track) if schema.mels else None
 
     # --- students -------------------------------------------------------------------------------
 

@@ -338,6 +338,8 @@ class Model:
             track=self.voice.track,
             beginning=self._beginning(),
         )
+        copies = self.kind.copy(self.flow, source, self.schema, limit, self.voice)
+        result = replace(result, copies=copies)
         if data is None and limit is None and self.folder is not None:
             finishing.keep_evaluation(self.folder, result)
         if data is not None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from caudal.data.schema import NATS, Unit
+from caudal.report.copying import Copying
 from caudal.report.numbers import a, number, plain, plus_minus, short
 from caudal.training.progress import duration
 
@@ -14,6 +15,7 @@ OUTSIDE = (
 )
 
 _WORDS = ("one", "many", "baseline_name", "beginning_name", "beginning_short", "beginning_key")
+_APART = (*_WORDS, "copies")
 
 
 @dataclass(frozen=True, repr=False)
@@ -86,6 +88,7 @@ class Evaluation:
         nats_per_sample: of sound, log-mass of a sample: -score ln 2.
         density_nats_per_sample: of sound, log-density of a sample in units of amplitude, from -1
             to 1 in steps of 2^(1 - bits): nats_per_sample + (bits - 1) ln 2.
+        copies: of sound that is given its spectrum, how like the clips the flow's copies are.
     """
 
     score: float
@@ -133,6 +136,7 @@ class Evaluation:
     duration: float | None = None
     nats_per_sample: float | None = None
     density_nats_per_sample: float | None = None
+    copies: Copying | None = None
 
     def __str__(self) -> str:
         """The table of scores, its title above and what the numbers are below."""
@@ -167,9 +171,10 @@ class Evaluation:
             "beginning_gain_two_se": f"{self.beginning_key}_gain_two_se",
             "beginning_note": self.beginning_key,
         }
-        kept = [f.name for f in fields(self) if f.name not in _WORDS]
+        kept = [f.name for f in fields(self) if f.name not in _APART]
         values = {name: getattr(self, name) for name in kept} | {"unit": self.unit.name}
-        return {names.get(k, k): plain(v) for k, v in values.items() if v is not None}
+        said = {names.get(k, k): plain(v) for k, v in values.items() if v is not None}
+        return said if self.copies is None else said | {"copies": self.copies.to_dict()}
 
     @property
     def title(self) -> str:
@@ -231,6 +236,8 @@ class Evaluation:
         lines += [self.outside, f"The {self.baseline_name}: {self.note}."]
         if self.beginning_note:
             lines.append(f"{self.beginning_short.capitalize()}: {self.beginning_note}.")
+        if self.copies is not None:
+            lines += [f"{line[0].upper()}{line[1:]}" for line in self.copies.sentences()]
         return [line for line in lines if line]
 
     def _meaning(self) -> str:

@@ -116,7 +116,7 @@ def griffin_lim(magnitudes: Tensor, schema: AudioSchema, generator: torch.Genera
 
 def _with(magnitudes: Tensor, spectrum: Tensor) -> Tensor:
     """The magnitudes with the phases of a complex spectrum."""
-    return torch.polar(magnitudes, spectrum.angle())
+    return magnitudes * spectrum.sgn()
 
 
 # --- sounds and their frames, as log_mel has them ------------------------------------------------
