@@ -172,11 +172,13 @@ def test_the_verdict_names_floors_and_measures():
     )
     ours, same, noise = found.values()
     (line,) = beside_floors(ours, {"noise": noise, "copy": same})
-    assert "noise in 2 (loudness error, level)" in line
-    assert "copy in 6" in line or "copy in 5" in line
+    assert line.startswith("below floors that learn nothing: noise in 2 of ")
+    assert "measures (loudness error, level); copy in 6 of" in line
     (line,) = beside_floors(same, {"noise": noise, "copy": same})
     assert line.startswith("below no floor: noise and copy, which learn nothing")
     assert beside_floors(ours, {}) == []
+    one = measured([Copy("a", "", vowel(120.0), 0.5 * vowel(120.0))], RATE)
+    assert beside_floors(one, {"noise": one}) == []
 
 
 def test_a_difference_within_chance_is_none():

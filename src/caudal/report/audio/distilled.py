@@ -14,6 +14,7 @@ from caudal.flow import Flow
 from caudal.losses import conditional_kl, conditionals
 from caudal.report.audio.copies import Copy, clips_to_copy, draw_copies
 from caudal.report.audio.floors import draw_floors
+from caudal.report.audio.hearing import MISSING, hears
 from caudal.report.audio.likeness import CopyMeasures, likeness_rows, measured
 from caudal.report.audio.verdict import beside_floors, verdict
 from caudal.report.distilled import Distilled, ScreenTable
@@ -58,9 +59,11 @@ class DistilledAudio(Distilled):
 
     @property
     def caption(self) -> str:
+        floors = " Floors learn nothing of the same spectra." if self.of_floors else ""
         return (
             f"Means over {self.of_student.clips} test clips ± two standard errors, copies against "
-            f"originals. A KL alone hides how loud and how bright sounds are."
+            f"originals. A KL alone hides how loud and how bright sounds are.{floors}"
+            f"{'' if hears() else f' {MISSING}'}"
         )
 
     @property

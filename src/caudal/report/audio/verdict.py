@@ -41,10 +41,10 @@ def _beside(teacher: Mean) -> str:
 def beside_floors(ours: CopyMeasures, floors: Mapping[str, CopyMeasures]) -> list[str]:
     """Which floors, which learn nothing, make better copies, and by which measures: a line.
 
-    Without floors there is none. A floor is better where the difference, clip by clip, is beyond
-    two standard errors.
+    Without floors there is none, nor of a single clip. A floor is better where the difference,
+    clip by clip, is beyond two standard errors.
     """
-    if not floors:
+    if not floors or ours.clips < 2:
         return []
     better = {name: _better(floor, ours) for name, floor in floors.items()}
     count, names = len(ours.taken), list(floors)
@@ -52,12 +52,14 @@ def beside_floors(ours: CopyMeasures, floors: Mapping[str, CopyMeasures]) -> lis
         which = f"{', '.join(names[:-1])} and {names[-1]}"
         none = f"none of {count} measures"
         return [f"below no floor: {which}, which learn nothing, are better in {none}"]
-    parts = [f"{name} in {_listed(some)}" for name, some in better.items()]
-    return [f"below a floor that learns nothing, of {count} measures: {'; '.join(parts)}"]
+    parts = [f"{name} in {_listed(some, count)}" for name, some in better.items()]
+    return [f"below floors that learn nothing: {'; '.join(parts)}"]
 
 
-def _listed(some: list[Measure]) -> str:
-    return f"{len(some)} ({', '.join(m.words for m in some)})" if some else "none"
+def _listed(some: list[Measure], count: int) -> str:
+    if not some:
+        return "none"
+    return f"{len(some)} of {count} measures ({', '.join(m.words for m in some)})"
 
 
 def _better(floor: CopyMeasures, ours: CopyMeasures) -> list[Measure]:
