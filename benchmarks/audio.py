@@ -23,7 +23,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
 import caudal
@@ -31,7 +30,7 @@ from caudal import Training
 from caudal.bijection import parts_of
 from caudal.bijections import Autoregressive, by_sweeps
 from caudal.data import Dataset
-from caudal.data.audio import log_mel, open_audio
+from caudal.data.audio import open_audio
 from caudal.data.source import Rows
 from caudal.flow import Flow
 from caudal.losses import (
@@ -45,11 +44,13 @@ from caudal.recipes import ParallelWaveNet, WaveNet
 from caudal.report import Autoregression, evaluate
 from caudal.report.audio.copies import Copy, clips_to_copy, draw_copies
 from caudal.report.audio.distilled import kl_per_sample
-from caudal.report.audio.measures import MEASURES, CopyMeasures, measure_copies
+from caudal.report.audio.floors import draw_floors
+from caudal.report.audio.likeness import HEARD, MEASURES, measured
 from caudal.report.speed import naively, stepwise
 from caudal.training.clip_terms import AudioDistillation
 from caudal.training.run import Run
 from caudal.training.student import distill
+from ears import JUDGED, TOGETHER, Recogniser, amplitudes, judged
 from environment import RESULTS, describe, lines, table, write, write_json
 from tables import DATA_DIR
 
@@ -321,9 +322,11 @@ STUDENTS = {
     "fsdd-kl": "KL alone",
     "fsdd-spectral": "spectra alone",
 }
+MINUTES = "fsdd-minutes"
+"""A small WaveNet on the linear prediction, as a user's first minutes give it."""
 REAL = "recordings"
-BANDS, FRAMES, DEEP = 64, 32, 5.0
-"""Of the pictures that digits are told by: log-mels down to 5 nepers below the loudest."""
+CLIPS = {"test": "*_[0-4].flac", "rate": 8000, "seconds": 0.25, "window": 256, "hop": 64}
+"""How the digits are read, and the spectra that all copies are made of."""
 
 
 @dataclass(frozen=True)
@@ -337,49 +340,36 @@ class Limits:
 
 
 def speech(runs: Path, data: Path, limits: Limits) -> list[Cell]:
-    """A row for the recordings, for the teacher's copies of them, and for each student's."""
+    """A row for the recordings, for each floor, and for each finished run's copies of them."""
     opened = {
         name: load(runs / name)
-        for name in (TEACHER, *STUDENTS)
+        for name in (MINUTES, TEACHER, *STUDENTS)
         if Run(runs / name).model_path.exists()
     }
-    if TEACHER not in opened:
-        print(f"speech: left out, no finished run {TEACHER} in --runs {runs}")
-        return []
-    teacher = opened.pop(TEACHER)
-    dataset = clips_of(teacher, data)
+    dataset = open_audio(str(data / "fsdd"), **CLIPS)
     test, schema = dataset.test, dataset.schema
     recognise = Recogniser(dataset)
-    real = [_amplitudes(test.clip(i).x, schema.full_scale) for i in range(len(test.names))]
+    real = [amplitudes(test.clip(i).x, schema.full_scale) for i in range(len(test.names))]
     cells = [{"who": REAL, **recognise.score(real, list(test.names))}]
     indices = clips_to_copy(test, limits.copies)
-    flows = {"teacher": teacher.flow, **{name: run.flow for name, run in opened.items()}}
-    copies = {name: copied(flow, dataset, indices, limits) for name, flow in flows.items()}
-    measured = min(limits.measured, *map(len, copies.values()))
+    copies = dict(draw_floors(test, indices, schema, seconds=None))
+    copies |= {name: copied(run.flow, dataset, indices, limits) for name, run in opened.items()}
     for name, some in copies.items():
-        cell = {"who": name, **_measures(some[:measured], schema.rate)}
+        cell = {"who": name, **_measures(some[: limits.measured], schema.rate)}
         cell |= recognise.score([c.sample for c in some], [c.name for c in some])
-        if name == "teacher":
-            cell |= {"run": TEACHER, "command": made_by(teacher)}
-            cell |= bits_of(teacher.flow, dataset) | swept(teacher.flow, dataset, limits.swept)
-        else:
-            cell |= {"run": name, "command": made_by(opened[name])}
-            cell["kl"] = kl_per_sample(flows[name], teacher.flow, test, indices[:measured])
+        cell |= judged(some, schema.rate)
+        if name in opened:
+            cell |= {"command": made_by(opened[name])}
+        if name in (MINUTES, TEACHER):
+            cell |= bits_of(opened[name].flow, dataset)
+        if name == TEACHER:
+            cell |= swept(opened[name].flow, dataset, limits.swept)
+        elif name in STUDENTS and TEACHER in opened:
+            pair = opened[name].flow, opened[TEACHER].flow
+            cell["kl"] = kl_per_sample(*pair, test, indices[: limits.measured])
         print(cell, flush=True)
         cells.append(cell)
     return cells
-
-
-def clips_of(run: Model, data: Path) -> Dataset:
-    """The clips of a run, split as they were then, from where they are now."""
-    config = run.config
-    return open_audio(
-        str(data / "fsdd"),
-        schema=run.schema,
-        test=config["test"],
-        split=config["split"],
-        seed=config["split_seed"],
-    )
 
 
 def copied(flow: Flow, dataset: Dataset, indices: list[int], limits: Limits) -> list[Copy]:
@@ -394,10 +384,8 @@ def copied(flow: Flow, dataset: Dataset, indices: list[int], limits: Limits) -> 
 
 
 def _measures(copies: list[Copy], rate: int) -> Cell:
-    measures: CopyMeasures = measure_copies(
-        [c.original for c in copies], [c.sample for c in copies], rate
-    )
-    pairs = {name: getattr(measures, name) for name, _, _ in MEASURES}
+    measures = measured(copies, rate)
+    pairs = {measure.name: measures.of(measure) for measure in measures.taken}
     return {"measured": len(copies), **{k: [m.mean, 2 * m.se] for k, m in pairs.items()}}
 
 
@@ -437,50 +425,6 @@ def swept(flow: Flow, dataset: Dataset, length: int) -> Cell:
     return {"swept": length, "sweeps": count}
 
 
-class Recogniser:
-    """Tells spoken digits apart, from the recordings of the training clips alone.
-
-    A support vector machine over log-mels, stretched to as many frames whatever the length, and
-    relative to the loudest: neither length nor level says which digit it is.
-    """
-
-    def __init__(self, dataset: Dataset) -> None:
-        from sklearn.pipeline import make_pipeline
-        from sklearn.preprocessing import StandardScaler
-        from sklearn.svm import SVC
-
-        clips, self.schema = dataset.train, dataset.schema
-        scale = self.schema.full_scale
-        waves = [_amplitudes(clips.clip(i).x, scale) for i in range(len(clips.names))]
-        self.model = make_pipeline(StandardScaler(), SVC(C=10.0))
-        self.model.fit(self._pictures(waves), [digit_of(name) for name in clips.names])
-
-    def score(self, waves: list[Tensor], names: list[str]) -> Cell:
-        said = self.model.predict(self._pictures(waves))
-        right = torch.tensor([a == digit_of(b) for a, b in zip(said, names, strict=True)]).double()
-        share = float(right.mean())
-        two_se = 2 * math.sqrt(share * (1 - share) / len(right))
-        return {"recognised": [share, two_se], "copies": len(right)}
-
-    def _pictures(self, waves: list[Tensor]) -> np.ndarray:
-        hop, window = self.schema.rate // 100, self.schema.rate // 40
-        found = []
-        for wave in waves:
-            mels = log_mel(wave[None], self.schema.rate, hop, window, BANDS)
-            mels = F.interpolate(mels, FRAMES, mode="linear", align_corners=False)
-            found.append((mels - mels.amax()).clamp(min=-DEEP).flatten())
-        return torch.stack(found).numpy()
-
-
-def digit_of(name: str) -> str:
-    """Of a clip's name, such as 7_jackson_32.flac."""
-    return Path(name).name.split("_")[0]
-
-
-def _amplitudes(x: Tensor, full_scale: int) -> Tensor:
-    return x[0].float() / full_scale
-
-
 def made_by(run: Model) -> str:
     """The words that make a run, with folders as a checkout has them."""
     config = {**run.config, "data": "../shared/data/fsdd"}
@@ -515,10 +459,14 @@ a sample, ± two standard errors over clips. Normal students: in closed form, gi
 logistic ones: the cross-entropy is a mean over draws, as many as stated in training, 64 in the
 figures. A logistic is {LEAST:.4f} nats from the nearest normal: no logistic student of this
 process comes below that.""",
-    "speech": """Copies are drawn for the spectrogram of a test clip, and measured against it. The
-recogniser is a support vector machine over log-mels, trained on recordings of the training clips
-alone; chance is 10 %. It says whether words survive, not whether a copy sounds natural: the
-spectrogram that copies are given says the word. Means ± two standard errors over clips.""",
+    "speech": f"""Copies are drawn for the spectrogram of a test clip, and measured against it.
+Shaped noise, Griffin-Lim and prediction learn nothing: a model whose copies are no better has
+learned nothing that these measures see. The recogniser is a support vector machine over log-mels,
+trained on recordings of the training clips alone; chance is 10 %. It says whether words survive,
+not whether a copy sounds natural: the spectrogram that copies are given says the word.
+Recognition, STOI and PESQ are of all copies, the latter two of {TOGETHER} joined; the other
+measures of the first 60. Means ± two standard errors. Columns of an older commit are of models
+that were trained without the linear prediction, and lack the measures that were added since.""",
 }
 WAY_COLUMNS = ["size", "batch", "way", "threads", "samples / s", "× naive", "× real time"]
 
@@ -572,32 +520,40 @@ def _known_lines(found: Cell) -> list[str]:
 
 def _speech_lines(found: Cell) -> list[str]:
     cells = found["cells"]
-    names = {"teacher": "teacher", REAL: REAL, **STUDENTS}
-    rows = [["digits recognised, %", *(_percent(c["recognised"]) for c in cells)]]
+    names = {MINUTES: "small WaveNet, minutes", TEACHER: "teacher", **STUDENTS}
+    rows = [["commit", *(c.get("commit", "") for c in cells)]]
+    rows += [["digits recognised, %", *(_percent(c["recognised"]) for c in cells)]]
     rows += [["of how many", *(str(c["copies"]) for c in cells)]]
     rows += [["KL(student‖teacher), nats a sample", *(_pair(c.get("kl"), 3) for c in cells)]]
     rows += [
-        [f"{words}, {said.split(',')[0]}" if said.startswith("dB") else words]
-        + [_pair(c.get(name), 2) for c in cells]
-        for name, words, said in MEASURES
+        [f"{m.words}, {m.meaning}", *(_pair(c.get(m.name), 2) for c in cells)]
+        for m in (*MEASURES, *HEARD)
     ]
-    teacher = next(c for c in cells if c["who"] == "teacher")
-    gain = f"{_pair(teacher['bits_gain'], 3)} below the autoregression, clip by clip"
-    return [
+    rows += [[words, *(_pair(c.get(name), n) for c in cells)] for name, words, n in JUDGED]
+    lines = [
         *(f"- {names[c['who']]}: `{c['command']}`" for c in cells if "command" in c),
         "",
-        *table(["", *(names[c["who"]] for c in cells)], rows),
-        "",
-        f"All but the first two rows are of {teacher['measured']} clips.",
-        "",
-        f"Bits a sample of all {teacher['bits_clips']} test clips: teacher "
-        f"{_pair(teacher['bits'], 3)} ({_pair(teacher['bits_discretized'], 3)} discretised; "
-        f"{gain}), Gaussian autoregression of order 32 {teacher['bits_autoregression']:.3f}, "
-        f"uniform {teacher['bits_uniform']:.0f}.",
-        "",
-        f"By Jacobi sweeps, {teacher['swept']} samples of the teacher took {teacher['sweeps']} "
-        f"passes over all of them.",
+        *table(["", *(names.get(c["who"], c["who"]) for c in cells)], rows),
     ]
+    for cell in cells:
+        if "bits" in cell:
+            lines += ["", _bits_line(names[cell["who"]], cell)]
+        if "sweeps" in cell:
+            lines += ["", SWEPT.format(**cell)]
+    return lines
+
+
+SWEPT = "By Jacobi sweeps, {swept} samples of it took {sweeps} passes over all of them."
+
+
+def _bits_line(name: str, cell: Cell) -> str:
+    gain = f"{_pair(cell['bits_gain'], 3)} below the autoregression, clip by clip"
+    return (
+        f"Bits a sample of all {cell['bits_clips']} test clips: {name} "
+        f"{_pair(cell['bits'], 3)} ({_pair(cell['bits_discretized'], 3)} discretised; "
+        f"{gain}), Gaussian autoregression of order 32 {cell['bits_autoregression']:.3f}, "
+        f"uniform {cell['bits_uniform']:.0f}."
+    )
 
 
 LINES = {"speed": _speed_lines, "known": _known_lines, "speech": _speech_lines}
@@ -651,11 +607,23 @@ def main() -> None:
         if cells:
             found = json.loads(path.read_text()) if path.exists() else {}
             facts = {**describe(), "command": said_again(options, part)}
+            if part == "speech":
+                cells = beside_older(cells, found.get(part), facts["commit"])
             found[part] = {"facts": facts, "said": said.get(part, {}), "cells": cells}
             write_json(path, found)
             write(path.with_suffix(".md"), report(found))
     if path.exists():
         print(path.with_suffix(".md").read_text(encoding="utf-8"))
+
+
+def beside_older(cells: list[Cell], older: Cell | None, commit: str) -> list[Cell]:
+    """New columns, then those of runs that are not there now, each with its commit."""
+    new = [{**cell, "commit": commit} for cell in cells]
+    kept = older["cells"] if older else []
+    made = {cell["who"] for cell in new}
+    return new + [
+        {"commit": older["facts"]["commit"], **cell} for cell in kept if cell["who"] not in made
+    ]
 
 
 def said_again(options: argparse.Namespace, part: str) -> str:

@@ -171,9 +171,14 @@ def test_copies_of_spoken_digits_are_recognised_and_measured(monkeypatch, tmp_pa
     few = f"--steps 2 --warmup 1 --batch-size 2 --kl 0 --no-report --out {tmp_path}/fsdd-spectral"
     assert main(["distill", f"{tmp_path}/fsdd", *few.split()]) == 0
     cells = audio.speech(tmp_path, tmp_path / "data", audio.Limits(3, 2, 1.0, 40))
-    assert [cell["who"] for cell in cells] == ["recordings", "teacher", "fsdd-spectral"]
+    floors = ["shaped noise", "Griffin-Lim", "prediction"]
+    assert [cell["who"] for cell in cells] == ["recordings", *floors, "fsdd", "fsdd-spectral"]
     assert cells[0]["copies"] == 12
-    assert 0 < cells[1]["sweeps"] <= 70
+    assert 0 < cells[4]["sweeps"] <= 70
+    assert cells[2]["convergence"][0] < cells[1]["convergence"][0]
+    older = {"facts": {"commit": "old"}, "cells": [{"who": "fsdd"}, {"who": "fsdd-kl"}]}
+    kept = audio.beside_older(cells, older, "new")
+    assert [cell["commit"] for cell in kept] == ["new"] * 6 + ["old"]
     text = audio.report({"speech": {"facts": {}, "cells": cells}})
     assert "caudal distill runs/fsdd --student parallel-wavenet --" in text
     assert str(tmp_path) not in text

@@ -38,12 +38,13 @@ from caudal.report import (
 )
 from caudal.report.audio.copies import beginning, clips_to_copy, draw_copies, encode, whole
 from caudal.report.audio.distilled import compare_copies
+from caudal.report.audio.floors import draw_floors
+from caudal.report.audio.likeness import measure_copies
 from caudal.report.audio.measures import (
     level,
     log_spectral_distance,
     loudness_error,
     magnitudes,
-    measure_copies,
     sizes,
     stft_distance,
     treble_difference,
@@ -532,10 +533,14 @@ def test_a_report_has_its_sounds_in_it(tmp_path):
     path = write_report(tmp_path, story, TELLER)
     page, text = read(path), path.read_text("utf-8")
     copies = draw_copies(story.flow, clips, clips_to_copy(clips), schema, seconds=0.5)
-    assert len(page.sounds) == 8
-    for sound, wave in zip(
-        page.sounds, [w for c in copies for w in (c.original, c.sample)], strict=True
-    ):
+    floors = draw_floors(clips, clips_to_copy(clips), schema, seconds=0.5)
+    waves = [
+        wave
+        for copy, *made in zip(copies, *floors.values(), strict=True)
+        for wave in (copy.original, copy.sample, *(floor.sample for floor in made))
+    ]
+    assert len(page.sounds) == 4 * (2 + 3)
+    for sound, wave in zip(page.sounds, waves, strict=True):
         data = base64.b64decode(sound.removeprefix("data:audio/flac;base64,"))
         found, rate = soundfile.read(io.BytesIO(data), dtype="int16")
         assert rate == RATE
@@ -545,6 +550,7 @@ def test_a_report_has_its_sounds_in_it(tmp_path):
     assert "4 training, 4 validation, 4 test clips" in text  # clips, not the crops of training
     assert "3-band log-mel spectrum and its digit alone" in text
     assert "loudness error" in text
+    assert re.search(r"below (no floor|floors that)", text)
     assert re.search(r"A sample has -?[\d.]+ nats", text)
     assert re.search(r"as a density of amplitudes", text)
     pictures = {p.stem for p in (tmp_path / "pictures").glob("*.png")}

@@ -338,6 +338,13 @@ class Modality(ABC):
     def next_commands(self, folder: str, schema: Any, teaches: bool) -> list[str]:
         """What a user may want to type after training."""
 
+    def copy(self, flow: "Flow", source: Any, schema: Any, limit: int | None, voice: Voice) -> Any:
+        """Copies of items by a flow that is given their contexts, a `caudal.report.Copying`.
+
+        None where a context does not say what its item is, as of all data but spectra of sound.
+        """
+        return None
+
     # --- students and what lies between -------------------------------------------------------
 
     @abstractmethod

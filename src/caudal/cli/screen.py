@@ -112,6 +112,8 @@ class Screen(Voice):
     def evaluation(self, result: Evaluation) -> None:
         """The numbers side by side, and what they are."""
         self.show(ScreenTable(result.title, *result.table()))
+        if result.copies is not None:
+            self.show(result.copies.table())
         for line in result.sentences():
             self.say(line)
         if result.target is not None:

@@ -14,9 +14,9 @@ from torch import Tensor
 
 from caudal.base import FREE
 from caudal.bijection import Chain, parts_of
-from caudal.bijections import LinearPrediction, Rescale, Standardise
+from caudal.bijections import Rescale, Standardise
 from caudal.data import AudioSchema, AudioWriter, Column, Dataset, Items, open_audio, open_clips
-from caudal.data.audio.mel import filters
+from caudal.data.audio.prediction import linear_prediction
 from caudal.data.audio.recordings import FORMATS, Sound, finds_audio
 from caudal.data.audio.schema import PREDICTION
 from caudal.data.refusals import SOUNDS as NAMES
@@ -36,6 +36,7 @@ from caudal.report import (
     CopiesFilm,
     SpectralPrediction,
     compare_audio,
+    copy_clips,
     duration,
     folder_of,
 )
@@ -236,7 +237,7 @@ class Audio(Modality):
         if recipe.real:
             parts.append(Standardise((1, FREE)))
         if embedding and _is_predicted(recipe, schema):
-            parts.append(_prediction(schema))
+            parts.append(linear_prediction(schema))
             embedding = WithLast(embedding, schema.mels)
         return Flow(
             Chain([*parts, Rescale(1 / schema.full_scale)]),
@@ -366,6 +367,12 @@ class Audio(Modality):
             lines.append(f"caudal distill {folder} --out {folder}-parallel")
         return lines
 
+    def copy(
+        self, flow: Flow, source: Any, schema: AudioSchema, limit: int | None, voice: Voice
+    ) -> Any:
+        """Copies of clips from their spectra."""
+        return copy_clips(flow, source, schema, limit, voice.track) if schema.mels else None
+
     # --- students -------------------------------------------------------------------------------
 
     def compare(self, student: Flow, model: Any, name: str, terms: list[str], voice: Voice) -> Any:
@@ -382,13 +389,6 @@ class Audio(Modality):
 def _is_predicted(recipe: AudioRecipe, schema: AudioSchema) -> bool:
     """Whether the recipe models the residual of a linear prediction by the spectrum."""
     return schema.order > 0 and recipe.real
-
-
-def _prediction(schema: AudioSchema) -> LinearPrediction:
-    """The linear prediction that follows from the spectra of a schema."""
-    bands = filters(schema.rate, schema.window, schema.mels)
-    noise = 1 / (3 * schema.full_scale**2)  # of dequantisation, uniform in [0, 1)
-    return LinearPrediction(bands, schema.window, schema.hop, schema.order, noise)
 
 
 def _value(column: Column, code: float) -> Any:

@@ -398,6 +398,8 @@ class Model:
             result = replace(result, target=judge.judge(source, limit, seed))
         if data is None:
             result = replace(result, scoreboard=self._scoreboard(samples, seed))
+        copies = self.kind.copy(self.flow, source, self.schema, limit, self.voice)
+        result = replace(result, copies=copies)
         if data is None and limit is None and self.folder is not None:
             finishing.keep_evaluation(self.folder, result)
         if data is not None:

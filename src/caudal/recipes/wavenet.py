@@ -195,7 +195,10 @@ class ParallelWaveNet(AudioRecipe):
     name = "parallel-wavenet"
     paper = "van den Oord et al., arXiv:1711.10433"
     year = 2017
-    good_for = "sound, a thousand times as fast: a student, distilled from wavenet"
+    good_for = (
+        "sound, one pass a flow: a student of wavenet, 1,908 times as fast as the naive teacher, "
+        "1.7 times as fast as its exact loop"
+    )
     scores = "sequential"
     samples = "parallel"
 

@@ -1,11 +1,13 @@
 """Numbers, pictures and the page that tell how good a run is."""
 
 from caudal.report.audio.autoregression import Autoregression
+from caudal.report.audio.copied import copy_clips
 from caudal.report.audio.distilled import DistilledAudio, compare_audio
 from caudal.report.audio.film import CopiesFilm
 from caudal.report.audio.teller import AudioTeller
 from caudal.report.baseline import Baseline, load_baseline, save_baseline
 from caudal.report.beginning import Copula, SpectralPrediction
+from caudal.report.copying import Copying
 from caudal.report.distilled import (
     Distilled,
     DistilledRows,
@@ -37,6 +39,7 @@ __all__ = [
     "ColumnsFilm",
     "CopiesFilm",
     "Copula",
+    "Copying",
     "AudioTeller",
     "Autoregression",
     "Baseline",
@@ -61,6 +64,7 @@ __all__ = [
     "column_distances",
     "compare_audio",
     "compare_students",
+    "copy_clips",
     "draw_manifold",
     "duration",
     "evaluate",

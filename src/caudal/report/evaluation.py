@@ -5,6 +5,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from caudal.data.schema import NATS, Unit
+from caudal.report.copying import Copying
 from caudal.report.numbers import a, aligned, number, plain, plus_minus, short
 from caudal.training.progress import duration
 
@@ -93,6 +94,7 @@ class Evaluation:
             to 1 in steps of 2^(1 - bits): nats_per_sample + (bits - 1) ln 2.
         scoreboard: of a table, how samples of the flow compare with test rows; None where that was
             not asked for, or where there are fewer than 50 test rows.
+        copies: of sound that is given its spectrum, how like the clips the flow's copies are.
     """
 
     score: float
@@ -142,11 +144,16 @@ class Evaluation:
     density_nats_per_sample: float | None = None
     target: Any = None
     scoreboard: "Scoreboard | None" = None
+    copies: Copying | None = None
 
     def __str__(self) -> str:
         """The table of scores, its title above and what the numbers are below; then the rest."""
         head, lines, _ = self.table()
-        text = [self.title, *aligned([head, *lines]), *self.sentences()]
+        text = [self.title, *aligned([head, *lines])]
+        if self.copies is not None:
+            copies = self.copies.table()
+            text += ["", copies.title, *aligned([copies.head, *copies.rows])]
+        text += self.sentences()
         for beside in (self.target, self.scoreboard):
             if beside is not None:
                 table = beside.table()
@@ -177,7 +184,7 @@ class Evaluation:
             "beginning_gain_two_se": f"{self.beginning_key}_gain_two_se",
             "beginning_note": self.beginning_key,
         }
-        apart = {"target": self.target, "scoreboard": self.scoreboard}
+        apart = {"target": self.target, "scoreboard": self.scoreboard, "copies": self.copies}
         kept = [f.name for f in fields(self) if f.name not in (*_WORDS, *apart)]
         values = {name: getattr(self, name) for name in kept} | {"unit": self.unit.name}
         found = {names.get(k, k): plain(v) for k, v in values.items() if v is not None}
@@ -243,6 +250,8 @@ class Evaluation:
         lines += [self.outside, f"The {self.baseline_name}: {self.note}."]
         if self.beginning_note:
             lines.append(f"{self.beginning_short.capitalize()}: {self.beginning_note}.")
+        if self.copies is not None:
+            lines += [f"{line[0].upper()}{line[1:]}" for line in self.copies.sentences()]
         return [line for line in lines if line]
 
     def _meaning(self) -> str:

@@ -95,12 +95,16 @@ class AudioSchema(Schema):
 
     @property
     def order(self) -> int:
-        """Of the linear prediction that there is, 0 for none: half of a window tells no more.
+        """Of the linear prediction that there is, 0 for none: half of a window tells no more."""
+        return min(self.prediction, self.window // 2) if self.tells_loudness else 0
 
-        Where windows overlap by less than half, spectra do not say how loud each sample is.
+    @property
+    def tells_loudness(self) -> bool:
+        """Whether there is a spectrum that says how loud each sample is.
+
+        Its windows have to overlap by half or more.
         """
-        overlaps = self.mels and 2 * self.hop <= self.window
-        return min(self.prediction, self.window // 2) if overlaps else 0
+        return self.mels > 0 and 2 * self.hop <= self.window
 
     @property
     def size(self) -> str:

@@ -79,10 +79,11 @@ def draw_copies(
         for index, clip in zip(indices, taken, strict=True)
     ]
     samples = _decode(flow, noises, [clip.context for clip in taken], track)
-    return [_copy(clip, x, schema) for clip, x in zip(taken, samples, strict=True)]
+    return [copy_of(clip, x, schema) for clip, x in zip(taken, samples, strict=True)]
 
 
-def _copy(clip: Clip, x: Tensor, schema: AudioSchema) -> Copy:
+def copy_of(clip: Clip, x: Tensor, schema: AudioSchema) -> Copy:
+    """A clip and its sample (1, T) in whole numbers; what is not finite is silent in it."""
     original = amplitudes(clip.x, schema)
     sample = amplitudes(x.where(x.isfinite(), 0.0), schema)
     broken = not bool(x.isfinite().all())

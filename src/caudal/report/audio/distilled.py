@@ -1,8 +1,9 @@
 """A student of sounds beside its teacher: what a KL says, and what it does not."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -12,22 +13,18 @@ from caudal.data.audio import Clips
 from caudal.flow import Flow
 from caudal.losses import conditional_kl, conditionals
 from caudal.report.audio.copies import Copy, clips_to_copy, draw_copies
-from caudal.report.audio.measures import (
-    MEASURES,
-    CopyMeasures,
-    Mean,
-    measure_copies,
-    with_error,
-)
+from caudal.report.audio.floors import draw_floors
+from caudal.report.audio.hearing import MISSING, hears
+from caudal.report.audio.likeness import CopyMeasures, likeness_rows, measured
+from caudal.report.audio.verdict import beside_floors, verdict
 from caudal.report.distilled import Distilled, ScreenTable
 from caudal.report.items import Track, batch_of, noise
-from caudal.report.numbers import number, plain, ratio_two_se, signed
+from caudal.report.numbers import number, plain, ratio_two_se
 from caudal.report.speed import RATES_HEAD, SamplingRate, sampling_rates
 from caudal.training.dressing import undressed
 
 COMPARED, KL_CLIPS = 16, 64  # test clips that both copy, and for which the KL is computed
 DRAWS = 16  # of each sample in the cross-entropy, where it is not in closed form
-QUIET, DULL = 3.0, 6.0  # dB below the originals from which the verdict mentions it
 
 
 @dataclass(frozen=True, repr=False)
@@ -39,27 +36,34 @@ class DistilledAudio(Distilled):
         kl_two_se: two standard errors of it.
         of_teacher: how far the teacher's copies are from the originals.
         of_student: how far the student's copies are.
+        of_floors: how far those are that are made of spectra without learning, by their names.
         speeds: how fast both draw.
         teacher_copies, student_copies: copies of the same clips by both.
+        floor_copies: copies of them by each floor.
     """
 
     kl: float
     kl_two_se: float
     of_teacher: CopyMeasures
     of_student: CopyMeasures
+    of_floors: Mapping[str, CopyMeasures]
     speeds: tuple[SamplingRate, ...]
     teacher_copies: Sequence[Copy]
     student_copies: Sequence[Copy]
+    floor_copies: Mapping[str, Sequence[Copy]]
 
     @property
     def verdict(self) -> list[str]:
-        return verdict(self.of_teacher, self.of_student)
+        floors = beside_floors(self.of_student, self.of_floors)
+        return [*verdict(self.of_teacher, self.of_student), *floors]
 
     @property
     def caption(self) -> str:
+        floors = " Floors learn nothing of the same spectra." if self.of_floors else ""
         return (
             f"Means over {self.of_student.clips} test clips ± two standard errors, copies against "
-            f"originals. A KL alone hides how loud and how bright sounds are."
+            f"originals. A KL alone hides how loud and how bright sounds are.{floors}"
+            f"{'' if hears() else f' {MISSING}'}"
         )
 
     @property
@@ -67,18 +71,15 @@ class DistilledAudio(Distilled):
         return self._kl(3), "KL(student||teacher)", "nats/sample"
 
     def tables(self) -> list[ScreenTable]:
-        clips = self.of_student.clips
-        rows = [["KL(student||teacher)", "", self._kl(4), "nats a sample"]]
-        for name, words, meaning in MEASURES:
-            pair = [with_error(getattr(side, name)) for side in (self.of_teacher, self.of_student)]
-            rows.append([words, *pair, meaning])
+        clips, floors = self.of_student.clips, self.of_floors
+        kl = ["KL(student||teacher)", "", self._kl(4), *[""] * len(floors), "nats a sample"]
+        rows = [kl, *likeness_rows([self.of_teacher, self.of_student], floors)]
         title = f"Student beside {self.teacher}, {clips} test clips of each"
-        tables = [ScreenTable(title, ["", "teacher", "student", ""], rows, " nn ")]
+        head, looks = ["", "teacher", "student", *floors, ""], f" nn{'n' * len(floors)} "
+        tables = [ScreenTable(title, head, rows, looks)]
         if self.speeds:
-            title, rates = (
-                "How fast each draws, on the device named",
-                [s.words for s in self.speeds],
-            )
+            title = "How fast each draws, on the device named"
+            rates = [s.words for s in self.speeds]
             tables.append(ScreenTable(title, RATES_HEAD, rates, "  nnnn"))
         return tables
 
@@ -93,6 +94,7 @@ class DistilledAudio(Distilled):
             "kl_per_sample_two_se": plain(self.kl_two_se),
             "teacher_copies": self.of_teacher.to_dict(),
             "student_copies": self.of_student.to_dict(),
+            "floor_copies": {name: floor.to_dict() for name, floor in self.of_floors.items()},
             "speed": [speed.to_dict() for speed in self.speeds],
         }
 
@@ -122,9 +124,10 @@ def compare_audio(
     ours, theirs = (
         draw_copies(flow, clips, indices, schema, track=track) for flow in (student, teacher)
     )
+    floors = draw_floors(clips, indices, schema)
     first = clips.clip(indices[0])
     speeds = sampling_rates(teacher, student, schema.rate, first.context, first.x.shape[-1])
-    return compare_copies(ours, theirs, schema.rate, name, terms, kl, speeds)
+    return compare_copies(ours, theirs, schema.rate, name, terms, kl, speeds, floors)
 
 
 def compare_copies(
@@ -135,14 +138,22 @@ def compare_copies(
     terms: Sequence[str],
     kl: tuple[float, float],
     speeds: Sequence[SamplingRate] = (),
+    floors: Mapping[str, Sequence[Copy]] = MappingProxyType({}),
 ) -> DistilledAudio:
-    """Measures copies that both made of the same clips; the KL and its error are given."""
-    of_teacher, of_student = (
-        measure_copies([c.original for c in copies], [c.sample for c in copies], rate)
-        for copies in (teacher, student)
-    )
+    """Measures copies of the same clips by both, and by floors; the KL and its error are given."""
+    of_teacher, of_student = (measured(copies, rate) for copies in (teacher, student))
+    of_floors = {name: measured(copies, rate) for name, copies in floors.items()}
     return DistilledAudio(
-        name, tuple(terms), *kl, of_teacher, of_student, tuple(speeds), teacher, student
+        name,
+        tuple(terms),
+        *kl,
+        of_teacher,
+        of_student,
+        of_floors,
+        tuple(speeds),
+        teacher,
+        student,
+        floors,
     )
 
 
@@ -174,33 +185,3 @@ def kl_per_sample(
     return ratio_two_se(
         torch.tensor(totals, dtype=torch.float64), torch.tensor(lengths, dtype=torch.float64)
     )
-
-
-def verdict(of_teacher: CopyMeasures, of_student: CopyMeasures) -> list[str]:
-    """Whether a student is quiet or dull, which a KL alone hides; a line each."""
-    low, treble = of_student.level.mean, of_student.treble.mean
-    faults = []
-    if low < -QUIET:
-        faults.append(
-            f"quiet: its copies are {number(-low, 1)} dB softer than the "
-            f"originals{_beside(of_teacher.level)}; a KL alone hides that, as soft sounds are "
-            f"likely ones under the teacher; give `spectral` more weight"
-        )
-    # Treble counts relative to the level as a whole: a quiet copy is not a dull one.
-    if treble - min(low, 0.0) < -DULL:
-        faults.append(
-            f"dull: above a quarter of the rate, its average spectrum is {number(-treble, 1)} dB "
-            f"below the originals'{_beside(of_teacher.treble)}; a KL alone hides that; give "
-            f"`spectral` more weight, or train it longer"
-        )
-    if faults:
-        return faults
-    return [
-        f"neither quiet nor dull: level {signed(low)} dB, average spectrum above a quarter of "
-        f"the rate {signed(treble)} dB of the originals"
-    ]
-
-
-def _beside(teacher: Mean) -> str:
-    """The teacher's value, which tells whether the student learned the fault from it."""
-    return f" (its teacher's: {signed(teacher.mean)} dB)"

@@ -1,7 +1,7 @@
 """Pictures of sounds: waveforms, spectrograms, average spectra, and the noise behind them."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -51,6 +51,11 @@ def sounds_of(copy: Copy, teacher: Copy | None = None) -> list[Sound]:
         return [original, Sound("sample", copy.sample, SAMPLES)]
     teachers = Sound("teacher", teacher.sample, TEACHER)
     return [original, teachers, Sound("student", copy.sample, SAMPLES)]
+
+
+def floors_of(copies: Mapping[str, Copy]) -> list[Sound]:
+    """What each floor makes of a clip's spectrum, from left to right."""
+    return [Sound(name, copy.sample, QUIET) for name, copy in copies.items()]
 
 
 def caption_of(copy: Copy) -> str:

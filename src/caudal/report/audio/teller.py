@@ -1,14 +1,14 @@
 """The report of a run on audio: clips and samples to see and to hear, the flow's noise."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from caudal.base import Independent
+from caudal.report.audio.copied import Copied, copy_clips
 from caudal.report.audio.copies import Copy, clips_to_copy, draw_copies, encode, sound_files
 from caudal.report.audio.distilled import DistilledAudio
-from caudal.report.audio.measures import copy_table, measure_copies
 from caudal.report.audio.pictures import (
     TEACHER,
     Side,
@@ -17,6 +17,7 @@ from caudal.report.audio.pictures import (
     draw_noise,
     draw_spectrograms,
     find_noise,
+    floors_of,
     sounds_of,
     top_of,
 )
@@ -46,11 +47,13 @@ SECONDS = 5.0  # of each of them
 
 @dataclass(frozen=True)
 class _Heard:
-    """Copies that the report shows, and their teacher's copies or none."""
+    """Copies that the report shows, their teacher's and those of floors, or none of these."""
 
     story: Story
     copies: Sequence[Copy]
     teachers: Sequence[Copy]
+    floors: Mapping[str, Sequence[Copy]]
+    copied: Copied | None
 
     @property
     def rate(self) -> int:
@@ -65,6 +68,12 @@ class _Heard:
             return [sounds_of(copy) for copy in self.copies]
         pairs = zip(self.copies, self.teachers, strict=True)
         return [sounds_of(copy, teacher) for copy, teacher in pairs]
+
+    @property
+    def floor_rows(self) -> list[list[Wave]]:
+        """What is made of each clip's spectrum without learning; empty without a spectrum."""
+        made = zip(*self.floors.values(), strict=True)
+        return [floors_of(dict(zip(self.floors, copies, strict=True))) for copies in made]
 
 
 @dataclass(frozen=True)
@@ -91,13 +100,25 @@ class AudioTeller(Teller):
 
     def _heard(self, story: Story) -> _Heard:
         if isinstance(d := story.distilled, DistilledAudio):
-            return _Heard(story, d.student_copies[:SHOWN], d.teacher_copies[:SHOWN])
+            floors = _first(d.floor_copies)
+            return _Heard(story, d.student_copies[:SHOWN], d.teacher_copies[:SHOWN], floors, None)
         test, schema = story.dataset.test, story.dataset.schema
-        indices = clips_to_copy(test, SHOWN)
-        copies = draw_copies(
-            story.flow, test, indices, schema, seconds=self.seconds, track=self.track
-        )
-        return _Heard(story, copies, ())
+        if not schema.mels:
+            drawn = draw_copies(
+                story.flow,
+                test,
+                clips_to_copy(test, SHOWN),
+                schema,
+                seconds=self.seconds,
+                track=self.track,
+            )
+            return _Heard(story, drawn, (), {}, None)
+        copied = story.evaluation.copies if story.evaluation else None
+        if not isinstance(copied, Copied):
+            copied = copy_clips(story.flow, test, schema, SHOWN, self.track, self.seconds)
+        if copied is None:
+            return _Heard(story, (), (), {}, None)
+        return _Heard(story, copied.copies[:SHOWN], (), _first(copied.floors), copied)
 
     def _headline(self, story: Story) -> str:
         data, schema = story.dataset, story.dataset.schema
@@ -109,22 +130,31 @@ class AudioTeller(Teller):
         return f"{what}; {self.parts(story)}, {duration(samples / schema.rate)} in all"
 
 
+def _first(floors: Mapping[str, Sequence[Copy]]) -> dict[str, Sequence[Copy]]:
+    """Of each floor as many copies as are shown."""
+    return {name: copies[:SHOWN] for name, copies in floors.items()}
+
+
 # --- pictures ------------------------------------------------------------------------------------
 
 
 def _figures(heard: _Heard) -> Iterator[Drawn]:
     if heard.copies:
-        drawn = _spectrograms(heard, slice(None))
+        drawn = _spectrograms(heard)
         yield "spectrograms", "Samples beside data", _caption(heard), drawn
         yield "averages", "Average spectra", AVERAGES, _averages(heard)
     yield from _noise(heard.story)
     yield from _curves(heard.story)
 
 
-def _spectrograms(heard: _Heard, some: slice) -> "Figure":
-    top = top_of([copy.original for copy in heard.copies], heard.rate)
+def _spectrograms(heard: _Heard) -> "Figure":
     names = [caption_of(copy) for copy in heard.copies]
-    return draw_spectrograms(heard.rows[some], names[some], heard.rate, top)
+    return draw_spectrograms(heard.rows, names, heard.rate, _top(heard))
+
+
+def _top(heard: _Heard) -> float:
+    """The top of the scale of all spectrograms, which the originals give."""
+    return top_of([copy.original for copy in heard.copies], heard.rate) if heard.copies else 0.0
 
 
 def _averages(heard: _Heard) -> "Figure":
@@ -161,20 +191,27 @@ def _curves(story: Story) -> Iterator[Drawn]:
 
 
 def _sounds(heard: _Heard) -> Iterator[Section]:
-    """Each clip's spectrograms, with the players of its sounds under them."""
+    """Each clip's spectrograms, with the players of its sounds under them, and the floors."""
     blocks: list[Block] = []
+    top, shown = _top(heard), list(_side_by_side(heard))
     figures = (
-        (f"clip-{i}", caption_of(copy), "", _spectrograms(heard, slice(i, i + 1)))
-        for i, copy in enumerate(heard.copies)
+        (f"clip-{i}", name, "", draw_spectrograms([row], [name], heard.rate, top))
+        for i, (name, row) in enumerate(shown)
     )
-    for picture, row in zip(render(figures), heard.rows, strict=True):
+    for picture, (_, row) in zip(render(figures), shown, strict=True):
         blocks += [picture, [_player(wave, heard.rate) for wave in row]]
-    schema = heard.story.dataset.schema
-    if schema.mels and heard.copies and not heard.teachers:
-        # Samples are copies only where a spectrum is given.
-        originals, samples = zip(*((c.original, c.sample) for c in heard.copies), strict=True)
-        blocks.append(copy_table(measure_copies(originals, samples, heard.rate)))
+    if heard.copied is not None:
+        blocks += [heard.copied.table(), *heard.copied.verdict]
     yield Section("Samples beside data", _caption(heard), blocks)
+
+
+def _side_by_side(heard: _Heard) -> Iterator[tuple[str, list[Wave]]]:
+    """The caption and the sounds of each row: of a clip, then of the floors under it."""
+    floors = heard.floor_rows or [[]] * len(heard.copies)
+    for copy, row, floor in zip(heard.copies, heard.rows, floors, strict=True):
+        yield caption_of(copy), row
+        if floor:
+            yield caption_of(copy), floor
 
 
 def _player(wave: Wave, rate: int) -> Sound:
@@ -186,7 +223,8 @@ def _player(wave: Wave, rate: int) -> Sound:
 def _caption(heard: _Heard) -> str:
     """How to read the spectrograms and to take the sounds."""
     n = sum(copy.broken for copy in heard.copies)
-    return _how(heard) + (BROKEN.format(n, len(heard.copies)) if n else "")
+    how = _how(heard) + (FLOORS if heard.floors else "")
+    return how + (BROKEN.format(n, len(heard.copies)) if n else "")
 
 
 def _how(heard: _Heard) -> str:
@@ -218,6 +256,11 @@ BESIDE_TEACHER = (
 BROKEN = (
     " {} of {} samples have values that are not finite, which are silent here: from noise to "
     "data, the flow is unstable."
+)
+FLOORS = (
+    " Below each are floors, made of the same spectrum without any learning: noise in its shape; "
+    "a sound of nearly its magnitudes, found by iterations (Griffin-Lim); and noise through the "
+    "filters of the linear prediction by it."
 )
 AVERAGES = (
     "Power at each frequency, over all of the clips above. A line below that of the test clips "

@@ -1,0 +1,93 @@
+"""A flow's copies of clips beside those of the floors: how like the clips they are."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from caudal.data import AudioSchema
+from caudal.data.audio import Clips
+from caudal.flow import Flow
+from caudal.report.audio.copies import SECONDS, Copy, clips_to_copy, draw_copies
+from caudal.report.audio.floors import draw_floors
+from caudal.report.audio.hearing import MISSING, hears
+from caudal.report.audio.likeness import CopyMeasures, likeness_rows, measured
+from caudal.report.audio.verdict import beside_floors
+from caudal.report.copying import Copying
+from caudal.report.distilled import ScreenTable
+from caudal.report.items import Track
+
+MOST, IN_ALL = 16, 20.0  # clips that are copied, and about how many seconds of them
+
+
+@dataclass(frozen=True, eq=False)
+class Copied(Copying):
+    """Copies of clips from their spectra, by a flow and by what learns nothing.
+
+    Attributes:
+        copies: the flow's.
+        floors: those of each floor, by its name.
+        ours: how far the flow's are from the originals.
+        of_floors: how far the floors' are.
+    """
+
+    copies: Sequence[Copy]
+    floors: Mapping[str, Sequence[Copy]]
+    ours: CopyMeasures
+    of_floors: Mapping[str, CopyMeasures]
+
+    @property
+    def verdict(self) -> list[str]:
+        return beside_floors(self.ours, self.of_floors)
+
+    def table(self) -> ScreenTable:
+        n = self.ours.clips
+        title = f"Copies against originals, means over {n} clips ± two standard errors"
+        rows = likeness_rows([self.ours], self.of_floors)
+        looks = f" n{'n' * len(self.of_floors)} "
+        return ScreenTable(title, ["", "samples", *self.of_floors, ""], rows, looks)
+
+    def sentences(self) -> list[str]:
+        return [*self.verdict, *([] if hears() else [MISSING])]
+
+    def to_dict(self) -> dict[str, Any]:
+        floors = {name: floor.to_dict() for name, floor in self.of_floors.items()}
+        return {"samples": self.ours.to_dict(), "floors": floors, "verdict": self.verdict}
+
+
+def copy_clips(
+    flow: Flow,
+    clips: Clips,
+    schema: AudioSchema,
+    limit: int | None = None,
+    track: Track | None = None,
+    seconds: float = SECONDS,
+) -> Copied | None:
+    """Copies clips at random, and measures the copies; None if all are silent.
+
+    Args:
+        flow: given the spectra of clips.
+        clips: to copy.
+        schema: what they are.
+        limit: how many at most; 16 if not given, and fewer where they are long.
+        track: shows how far it has come.
+        seconds: of each clip at most.
+    """
+    indices = _some(clips, schema, MOST if limit is None else min(limit, MOST), seconds)
+    if not indices:
+        return None
+    copies = draw_copies(flow, clips, indices, schema, seconds=seconds, track=track)
+    floors = draw_floors(clips, indices, schema, seconds=seconds)
+    of_floors = {name: measured(some, schema.rate) for name, some in floors.items()}
+    return Copied(copies, floors, measured(copies, schema.rate), of_floors)
+
+
+def _some(clips: Clips, schema: AudioSchema, most: int, seconds: float) -> list[int]:
+    """Clips at random, as many as there is time for."""
+    left = IN_ALL
+    taken: list[int] = []
+    for index in clips_to_copy(clips, most):
+        left -= min(seconds, clips.lengths[index] / schema.rate)
+        if taken and left < 0:
+            break
+        taken.append(index)
+    return taken
