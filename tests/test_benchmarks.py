@@ -125,9 +125,6 @@ def test_sound_is_timed_and_compared(monkeypatch, tmp_path):
     teacher, student = found["known"]["cells"][:2]
     assert teacher["nll"][0] == pytest.approx(teacher["exact"][0] + teacher["above"][0])
     assert student["kl"][0] > 0
-    found["speech"] = {"cells": audio.speech(tmp_path, tmp_path, audio.Limits())}
-    assert not found["speech"]["cells"], "there are no runs"
-    del found["speech"]
     text = audio.report({part: {"facts": {}, **cells} for part, cells in found.items()})
     assert "| 3 layers; student 1 + 2 | 2 | student | 2 |" in text
     assert "| student, logistic | 2 |" in text
