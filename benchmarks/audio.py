@@ -520,7 +520,7 @@ def _known_lines(found: Cell) -> list[str]:
 
 def _speech_lines(found: Cell) -> list[str]:
     cells = found["cells"]
-    names = {MINUTES: "small WaveNet, minutes", TEACHER: "teacher", **STUDENTS}
+    names = {MINUTES: "small WaveNet, 5 minutes", TEACHER: "teacher", **STUDENTS}
     rows = [["commit", *(c.get("commit", "") for c in cells)]]
     rows += [["digits recognised, %", *(_percent(c["recognised"]) for c in cells)]]
     rows += [["of how many", *(str(c["copies"]) for c in cells)]]
