@@ -164,3 +164,16 @@ def test_pieces_must_be_alike_and_there_must_be_one(tmp_path):
         w.write(TABLE.select(["i"]))
     with pytest.raises(InputError, match="no rows to write"), TableWriter(tmp_path / "t.csv"):
         pass
+
+
+def test_lists_are_written_as_json_and_refused_as_arrays(tmp_path):
+    table = pa.table({"a": [[1, 2], [3]], "b": [1, 2]})
+    with TableWriter(tmp_path / "lists.jsonl") as writer:
+        writer.write(table)
+    assert (tmp_path / "lists.jsonl").read_text().startswith('{"a": [1, 2], "b": 1}')
+    with (
+        pytest.raises(InputError, match="column 'a' has no array of its values: write .parquet"),
+        TableWriter(tmp_path / "lists.npz") as writer,
+    ):
+        writer.write(table)
+    assert not (tmp_path / "lists.npz").exists()

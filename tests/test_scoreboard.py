@@ -1,6 +1,7 @@
 """Measures of samples beside test rows, where their values are known."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -187,6 +188,11 @@ def test_no_column_alone_may_tell():
     board = Scoreboard(100, {"flow": line, "real rows": line}, (), (), 1.0)
     assert "by many columns together." in board.verdict()[0]
     assert "TSTR: " not in board.legend
+    constant = replace(line, auc=0.5, auc_se=0.0)  # trees that find nothing to split at
+    told = Scoreboard(100, {"flow": constant, "real rows": line}, (), (), 1.0).verdict()
+    assert told == [
+        "Boosted trees cannot tell the samples from test rows (AUC 0.500 ± 0.000, 0.5 is chance)."
+    ]
     three = tuple(Told(name, 0.1, False) for name in "abcd")
     named = Scoreboard(100, board.lines, (), three, 1.0).verdict()[0]
     assert named.endswith("most by how 'a', 'b' and 'c' depend on the other columns.")
@@ -194,16 +200,23 @@ def test_no_column_alone_may_tell():
 
 def test_samples_of_a_flow_have_the_contexts_of_their_test_rows():
     rows = torch.from_numpy(normal(400)).float()
-    schema = TableSchema((NUMBER,), (Column("given", "real"),))
-    part = Rows(rows[:, :1], rows[:, 1:])
+    other = rows[:, :1] + torch.from_numpy(normal(400))[:, :1].flip(0).float()
+    schema = TableSchema((NUMBER, Column("other", "real")), (Column("given", "real"),))
+    part = Rows(torch.cat([rows[:, :1], other], 1), rows[:, 1:])
     flow = caudal.assemble(caudal.recipes.NSF(layers=0), schema)
     caudal.initialize(flow, part.x, part.context)
     board = score_samples(flow, Dataset("normal", schema, part, part, part), rows=200)
     assert board.rows == 200
     assert list(board.lines) == ["flow", "real rows", "factorised"]
     assert board.lines["flow"].trend > 0.9 > board.lines["factorised"].trend
+    assert board.lines["flow"].nearer is None  # the closest is the test row of the same context
+    assert board.lines["flow"].copies is None
+    assert board.lines["flow"].cells("flow")[-2:] == ["", ""]
     few = Rows(part.x[:40], part.context[:40])
     assert score_samples(flow, Dataset("few", schema, part, part, few)) is None
+    single = TableSchema((NUMBER,), (Column("given", "real"),))
+    alone = Rows(part.x[:, :1], part.context)  # its predictions tell more
+    assert score_samples(flow, Dataset("target", single, alone, alone, alone)) is None
 
 
 def test_an_evaluation_has_the_scoreboard_unless_told_otherwise(tmp_path):

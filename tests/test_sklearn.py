@@ -112,5 +112,5 @@ def test_quantiles_and_densities_are_of_one_distribution(rows, regressor):
     below, middle, above = regressor.predict_quantile(x, [0.299, 0.3, 0.301]).T
     density = 0.002 / (above - below)
     np.testing.assert_allclose(regressor.log_prob(x, middle), np.log(density), atol=0.05)
-    with pytest.raises(InputError, match="between 0 and 1"):
+    with pytest.raises(InputError, match="above 0 and below 1"):
         regressor.predict_quantile(x, 1.0)

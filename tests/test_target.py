@@ -178,7 +178,7 @@ def test_predictions_stand_beside_the_rows(model):
     levels = made[["price_q10", "price_q50", "price_q90"]].to_numpy()
     assert (np.diff(levels, axis=1) > 0).all()
     np.testing.assert_allclose(levels, model.quantiles(new, [0.1, 0.5, 0.9]), atol=0.006)
-    with pytest.raises(InputError, match="`levels` 1: levels lie between 0 and 1"):
+    with pytest.raises(InputError, match="`levels` 1: levels lie above 0 and below 1"):
         model.predict(new, levels=(1,))
 
 

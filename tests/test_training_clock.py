@@ -222,3 +222,5 @@ def test_time_is_kept_for_what_follows():
     rest = Rest(made, caudal.data.open_data(people(6000)), evaluates=True)
     rest.seconds(row=0.1, left=60.0)
     assert rest.limit == 256
+    assert rest.seconds(row=1e-6, left=-1.0) < 1  # it is over already
+    assert rest.samples == 0

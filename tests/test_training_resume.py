@@ -22,6 +22,7 @@ from caudal.recipes import MAF, NICE
 from caudal.training.checkpoint import load
 from caudal.training.devices import Interrupted
 from caudal.training.fit import fit
+from caudal.training.keeper import _check_identity
 from caudal.training.options import Training
 from caudal.training.run import Run
 from training_case import ROWS, TRAINING, timeless, train
@@ -237,6 +238,20 @@ def test_goes_on_from_a_state_that_does_not_know_its_columns(tmp_path):
     del state["identity"]["schema"]
     torch.save(state, path)
     assert train(tmp_path, replace(short, steps=5), resume=True).history[-1]["step"] == 5
+
+
+def test_a_state_of_nets_that_took_the_context_otherwise_is_refused_and_no_other(tmp_path):
+    train(tmp_path, replace(TRAINING, steps=3, epochs=1))
+    path = Run(tmp_path).state_path
+    state = torch.load(path, weights_only=True)
+    then = state["identity"]
+    del then["schema"]["numbers"]
+    torch.save(state, path)
+    with pytest.raises(InputError, match="an older caudal has begun it"):
+        train(tmp_path, replace(TRAINING, steps=5, epochs=1), resume=True)
+    without = {**then, "schema": {**then["schema"], "context": []}}
+    now = {**then, "schema": {**without["schema"], "numbers": "placed"}}
+    assert _check_identity(Run(tmp_path), without, now) is None
 
 
 def test_refuses_other_data(whole):

@@ -48,6 +48,11 @@ class Asked:
         values = values_of({c.name: c for c in schema.columns + schema.context}, given)
         modelled, context = ({c.name for c in part} for part in (schema.columns, schema.context))
         own = {name: value for name, value in values.items() if name in modelled}
+        if file is None and own.keys() == modelled and context:
+            raise InputError(
+                f"`given` {', '.join(own)}: nothing is left to draw; contexts are those of "
+                f"training rows, whatever is given: train a flow without context"
+            )
         fixed = {name: value for name, value in values.items() if name in context}
         if file is None:
             return cls(schema, own, fixed)

@@ -92,7 +92,7 @@ def check_levels(levels: Sequence[float], name: str = "levels") -> None:
     """Refuses levels of quantiles that are not between 0 and 1."""
     for level in levels:
         if not 0 < level < 1:
-            raise InputError(f"`{name}` {level}: levels lie between 0 and 1")
+            raise InputError(f"`{name}` {level}: levels lie above 0 and below 1")
 
 
 def quantile_numbers(
@@ -115,8 +115,11 @@ def _opened(
     column = target_of(model)
     if column.categories is not None and tuple(levels) != LEVELS:
         raise InputError(f"`levels`: '{column.name}' is of categories, which have no quantiles")
+    names = _names(column, levels)
+    if twice := [name for i, name in enumerate(names) if name in names[:i]]:
+        raise InputError(f"there would be two columns '{twice[0]}': give each of `levels` once")
     items = model.open_given(data, reading)
-    items.refuse_columns(_names(column, levels))
+    items.refuse_columns(names)
     return items, Predicted(column.name)
 
 
@@ -176,7 +179,7 @@ def _classes(
 
 def _values(model: "Model", piece: Piece, levels: Sequence[float]) -> Tensor:
     """Quantiles (B, L) of the rows of a piece, encoded."""
-    return quantiles(model.flow, torch.tensor(levels), _context(model, piece))
+    return quantiles(model.flow, torch.tensor(levels, dtype=torch.float64), _context(model, piece))
 
 
 def _context(model: "Model", piece: Piece) -> Tensor:

@@ -49,6 +49,7 @@ class Rest:
             row: seconds to score a row.
             left: seconds that are left.
         """
+        left = max(left, 0.0)  # it may be over already
         kind, items = self.settings.kind, self.test.n_items
         item = row * self.test.n_rows / items * kind.passes
         redrawn = min(kind.redrawn, 4 * items) / kind.passes
@@ -64,7 +65,7 @@ class Rest:
         """How long models beside a target will take; where that is too long there are fewer."""
         target = self.settings.kind.target
         each, fits = (0.0, 0) if target is None else self._fits(target)
-        if each * fits > _BESIDE * left:
+        if fits and each * fits > _BESIDE * left:
             fits = self.fits = max(_FEWEST, int(_BESIDE * left / each))
         return each * fits
 
@@ -76,7 +77,7 @@ class Rest:
         """How long samples beside test items will take; fewer are drawn where that is too long."""
         longest, items = self.settings.kind.scoreboard_seconds, self.test.n_items
         seconds = longest * min(1.0, items / _COMPARED)
-        if seconds > _SHARE * left:
+        if longest and seconds > _SHARE * left:
             seconds = _SHARE * left
             self.samples = int(_COMPARED * seconds / longest)
         return seconds

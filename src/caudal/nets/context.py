@@ -115,6 +115,8 @@ class ColumnEmbedding(Embedding):
         std, mean = torch.std_mean(context.double(), dims, correction=0)
         for i in torch.tensor(self.gaps).nonzero().flatten().tolist():
             there = context[:, i][~context[:, i].isnan()].double()
+            if not len(there):  # its few values are all elsewhere
+                there = there.new_zeros(1)
             std[i], mean[i] = torch.std_mean(there, correction=0)
         self.mean.copy_(mean)
         self.std.copy_(torch.where(std > 0, std, 1.0))
@@ -128,7 +130,10 @@ def _edges(numbers: Tensor, n: int) -> Tensor:
     Equal numbers count as one piece at most: of an amount that is mostly 0, the others have most
     of the pieces.
     """
-    values, counts = numbers[~numbers.isnan()].unique(return_counts=True)
+    there = numbers[~numbers.isnan()]
+    if not len(there):
+        return numbers.new_zeros(n)
+    values, counts = there.unique(return_counts=True)
     counts = counts.clamp(max=max(1, int(counts.sum()) // (n - 1)))
     ends = counts.cumsum(0)
     wanted = torch.linspace(0, 1, n, device=ends.device) * ends[-1]

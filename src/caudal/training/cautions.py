@@ -22,12 +22,12 @@ def before(flow: Flow, train: Source, training: Training) -> list[str]:
     """What the flow and the options say already."""
     lines = []
     parameters = sum(p.numel() for p in flow.parameters() if p.requires_grad)
-    first = next(train.ordered(1)).x
-    numbers = train.n_rows * first[0].numel()
+    x, context = next(train.ordered(1))
+    numbers = train.n_rows * (x[0].numel() + (0 if context is None else context[0].numel()))
     if parameters > _PARAMETERS * numbers:
         lines.append(
             f"{parameters:,} parameters for {numbers:,} numbers of data: the flow soon learns "
-            f"rows by heart; `size` small or fewer layers learn better"
+            f"rows by heart; fewer layers or a smaller `size` learn better"
         )
     if training.batch_size == 1 and any(isinstance(m, _NORMS) for m in flow.modules()):
         lines.append(

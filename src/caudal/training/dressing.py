@@ -69,7 +69,8 @@ def undressed_log_prob(
     bare, dressing = undressed(flow), dressing_of(flow)
     embedded, generator = flow.embed(context), RowGenerator(x.device, seed, strata=draws)
     drawn = []
-    for _ in range(draws if flow.noisy else 1):
+    noisy = flow.estimated or flow.dequantization is not None
+    for _ in range(draws if noisy else 1):
         y, _ = flow.lift(x, generator.bind(x, context))
         for part in reversed(dressing):
             y, _ = part.inverse(y)

@@ -162,6 +162,8 @@ def _check_identity(run: Run, then: Identity, now: Identity) -> None:
     before, after = dict(_leaves(then)), dict(_leaves(now))
     if "schema" not in then:  # written by a caudal that did not keep it
         after = {path: value for path, value in after.items() if path[0] != "schema"}
+    if ("schema", "numbers") not in before and not (now.get("schema") or {}).get("context"):
+        after.pop(("schema", "numbers"), None)  # of an older caudal; it is one of contexts alone
     other = [path for path in before.keys() | after.keys() if before.get(path) != after.get(path)]
     if not other:
         return
@@ -176,6 +178,11 @@ def _check_identity(run: Run, then: Identity, now: Identity) -> None:
             f"{run.state_path}: cannot resume, {what} are not those of the run any more: put the "
             f"data file, and the options that choose rows and columns, back as they were, or "
             f"start a new run"
+        )
+    if first == ("schema", "numbers"):
+        raise InputError(
+            f"{run.state_path}: cannot resume, an older caudal has begun it, whose nets take "
+            f"numbers of the context in another way: start a new run"
         )
     was, is_now = ("none" if value is None else _shorten(str(value)) for value in pair)
     raise InputError(

@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from caudal.data import dtypes
 from caudal.data.table.frames import column_array
+from caudal.errors import InputError
 
 Write = Callable[[pa.Table], None]
 
@@ -79,8 +80,16 @@ class _Kept:
                 yield column_array(pa.chunked_array([file.get_batch(i).column(0)]))
 
     def dtype(self, column: int) -> np.dtype:
-        """The type that holds all values of a column."""
-        return np.result_type(*{array.dtype for array in self.arrays(column)})
+        """The type that holds all values of a column.
+
+        Raises:
+            InputError: they are lists and the like, which have none.
+        """
+        dtype = np.result_type(*{array.dtype for array in self.arrays(column)})
+        if dtype.hasobject:
+            name = self.names[column]
+            raise InputError(f"column '{name}' has no array of its values: write .parquet")
+        return dtype
 
 
 @contextmanager

@@ -169,6 +169,9 @@ class _Search:
                 kept.append(name)
                 continue
             named = name in sum(self.wishes.named.values(), ())
+            if name == self.wishes.target and passed.first is None:
+                file = self.tables[0].name
+                raise InputError(f"{file}, column '{name}' {passed.why}: choose another `target`")
             if named and passed.first is not None:
                 kept.append(name)
             elif named or self.wishes.strict:

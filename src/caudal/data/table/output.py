@@ -246,7 +246,7 @@ def write_json(path: Path, compression: str | None) -> Iterator[Write]:
 
 def _as_json(column: pa.ChunkedArray) -> list[str]:
     """The values of a column as JSON, each different one of texts and dates written once."""
-    if dtypes.is_number(column.type):
+    if dtypes.is_number(column.type) or pa.types.is_nested(column.type):
         return [_json(value) for value in column.to_pylist()]
     coded = column.combine_chunks()
     if not pa.types.is_dictionary(coded.type):

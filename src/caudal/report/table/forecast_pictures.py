@@ -167,8 +167,8 @@ def draw_matrix(predictions: Predictions) -> "Figure":
     ha = "right" if turned else "center"
     axes.set_xticks(range(len(shown)), labels, rotation=turned, ha=ha)
     axes.set_yticks(range(len(shown)), labels)
-    axes.set_xlabel("predicted")
-    axes.set_ylabel("true")
+    axes.set_xlabel("class: its mean probability")
+    axes.set_ylabel("rows whose true class is")
     return figure
 
 

@@ -62,7 +62,9 @@ class FlowForecaster(Forecaster):
 
     def quantiles(self, batch: Batch, levels: Sequence[float]) -> np.ndarray:
         x, context = self._placed(batch)
-        return _array(quantiles(self.flow, torch.tensor(levels), context, len(x)))
+        return _array(
+            quantiles(self.flow, torch.tensor(levels, dtype=torch.float64), context, len(x))
+        )
 
     def ranks(self, batch: Batch, seed: int) -> np.ndarray:
         x, context = self._placed(batch)

@@ -61,6 +61,8 @@ class Judge:
             for records in (self.training, self.test)
         )
         share = closer(to_training, to_test)
+        if self.modelled < len(self.columns):  # they have the context of test rows
+            return self._line(rows, to_training, None, None, ask)
         return self._line(rows, to_training, share, copies(rows, self.records), ask)
 
     def real(self) -> Line:
@@ -73,7 +75,7 @@ class Judge:
         rows: np.ndarray,
         to_training: np.ndarray,
         nearer: float | None,
-        copied: float,
+        copied: float | None,
         ask: bool = False,
     ) -> Line:
         columns, own = self.columns, self.columns[: self.modelled]
@@ -127,7 +129,8 @@ def score_samples(
 ) -> Scoreboard | None:
     """Draws samples beside test rows and measures them; None where there are too few rows.
 
-    With context, each sample has the context of its test row.
+    With context, each sample has the context of its test row. None too for a single column given
+    others, whose predictions tell more.
 
     Args:
         flow: put into eval mode.
@@ -141,7 +144,7 @@ def score_samples(
     columns, modelled = (*schema.columns, *schema.context), len(schema.columns)
     most = ROWS if rows is None else rows
     n = min(most, NUMBERS // len(columns), dataset.test.n_items, dataset.train.n_items)
-    if n < LEAST:
+    if n < LEAST or (schema.context and modelled == 1):
         return None
     compared = beside(flow, dataset.test, schema, "test", n, seed)
     given, training = compared.context, _rows(dataset.train, n)

@@ -13,6 +13,7 @@ TREES = 10
 TARGETS = 6  # that are predicted at most
 TRIED = 16  # columns among which these are looked for
 LEVELS = 20  # of a category that is predicted
+_LARGEST = float(np.finfo(np.float32).max)  # that trees take
 LEAST = 0.1  # skill of real rows, below which there is nothing to predict
 
 
@@ -71,7 +72,7 @@ class Prediction:
         if len(tested) < 2 or len(np.unique(taught[:, target])) < 2:
             return 0.0
         (x, y), (new, truth) = (
-            (np.delete(side, target, 1).astype(np.float32), side[:, target])
+            (np.delete(side, target, 1).clip(-_LARGEST, _LARGEST), side[:, target])
             for side in (taught, tested)
         )
         numbers = self.columns[target].categories is None

@@ -27,8 +27,8 @@ class Line:
             `Prediction`; None where no column can be predicted.
         dcr: median distance to the closest of as many training rows; see `closest.to_closest`.
         nearer: share of the rows that are closer to a training row than to a test row; 0.5 is
-            right, and None for real rows.
-        copies: share of the rows that are equal to a training row.
+            right. None for real rows, and for rows that have the context of test rows.
+        copies: share of the rows that are equal to a training row; None for such rows, too.
     """
 
     shape: float
@@ -39,12 +39,12 @@ class Line:
     tstr: float | None
     dcr: float
     nearer: float | None
-    copies: float
+    copies: float | None
 
     def cells(self, name: str) -> list[str]:
         """The line of the table."""
         auc = f"{self.auc:.3f} ± {2 * self.auc_se:.3f}"
-        shares = ["" if self.nearer is None else f"{self.nearer:.1%}", f"{self.copies:.1%}"]
+        shares = ["" if v is None else f"{v:.1%}" for v in (self.nearer, self.copies)]
         means = [number(value) for value in (self.shape, self.trend, self.c2st)]
         return [name, *means, auc, number(self.tstr), f"{self.dcr:.4f}", *shares]
 
@@ -99,7 +99,7 @@ class Scoreboard:
         """Whether samples are told apart and by what, and whether rows were learned by heart."""
         flow, real = self.lines[FLOW], self.lines[REAL]
         auc = f"AUC {flow.auc:.3f} ± {2 * flow.auc_se:.3f}, 0.5 is chance"
-        if flow.auc < 0.5 + 2 * flow.auc_se:
+        if flow.auc <= 0.5 + 2 * flow.auc_se:
             lines = [f"Boosted trees cannot tell the samples from test rows ({auc})."]
         else:
             lines = [f"Boosted trees tell the samples from test rows ({auc}){self._by()}."]
@@ -109,7 +109,7 @@ class Scoreboard:
                 f"{flow.nearer:.1%} of the samples are nearer to a training row than to a test "
                 f"row: the flow has learned rows by heart."
             )
-        if flow.copies > real.copies + chance:
+        if flow.copies is not None and flow.copies > (real.copies or 0.0) + chance:
             lines.append(
                 f"{flow.copies:.1%} of the samples are copies of training rows, and "
                 f"{real.copies:.1%} of the test rows."

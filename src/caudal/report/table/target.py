@@ -126,7 +126,7 @@ class Predictions(ABC):
         told = [f"{place} {', '.join(names)}" for place, names in places.items() if names]
         start = f"By the {self.loss}, the flow"
         if not told:
-            return f"{start} stands alone: the training rows are not at hand."
+            return f"{start} stands alone: others are fitted beside the run's own rows."
         return f"{start} is {'; '.join(reversed(told))} (± 2 s.e.)."
 
     @property
