@@ -7,6 +7,7 @@ grades of school go with years of it, the copula knows it already.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -16,7 +17,7 @@ from caudal.data.table.parts import encode_rows
 from caudal.data.table.schema import TableSchema
 from caudal.data.table.tables import Tables
 
-ROWS = 20_000  # that are looked at, from the first on
+ROWS, NUMBERS = 20_000, 4_000_000  # that are looked at, from the first row on
 FOLLOWED = 0.3  # share of a column's variance, from which on the categories follow it
 
 
@@ -41,27 +42,31 @@ def order_levels(schema: TableSchema, table: Tables, drop: bool) -> TableSchema:
     ranks = np.stack([_ranks(values) for values in rows.T], 1)
     waiting = dict(unordered)
     anchors = [i for i in range(len(columns)) if i not in waiting]
+    best = {i: _along(rows[:, i], n, ranks[:, anchors]) for i, n in waiting.items()}
     while waiting:
-        found = {i: _order(rows[:, i], n, ranks[:, anchors]) for i, n in waiting.items()}
-        i = next((i for i, order in found.items() if order is not None), next(iter(waiting)))
-        order, levels = found[i], waiting.pop(i)
-        if order is not None:
+        follows = (i for i in waiting if best[i].share >= FOLLOWED)
+        i = next(follows, next(iter(waiting)))
+        levels = waiting.pop(i)
+        if best[i].share >= FOLLOWED:
             names = columns[i].categories or ()
-            order = np.concatenate([order, np.arange(levels, len(names))])  # a gap stays the last
+            # A gap stays the last.
+            order = np.concatenate([best[i].order, np.arange(levels, len(names))])
             columns[i] = replace(columns[i], categories=tuple(names[k] for k in order))
             ranks[:, i] = _ranks(np.argsort(order)[rows[:, i].astype(int)].astype(float))
-        anchors.append(i)
+        for j, n in waiting.items():  # the column is one more to go along
+            best[j] = max(best[j], _along(rows[:, j], n, ranks[:, [i]]), key=lambda a: a.share)
     return replace(schema, columns=tuple(columns))
 
 
 def _first_rows(schema: TableSchema, table: Tables, drop: bool) -> np.ndarray:
     """Rows (N, D) of the modelled columns."""
     parts: list[np.ndarray] = []
-    for chunk in table.chunks(schema.names, rows=ROWS):
+    most = max(1000, min(ROWS, NUMBERS // len(schema.columns)))
+    for chunk in table.chunks(schema.names, rows=most):
         parts.append(encode_rows(schema, chunk, table.name, drop)[0].double().numpy())
-        if sum(map(len, parts)) >= ROWS:
+        if sum(map(len, parts)) >= most:
             break
-    return np.concatenate(parts)[:ROWS, : len(schema.columns)]
+    return np.concatenate(parts)[:most, : len(schema.columns)]
 
 
 def _unordered(columns: Sequence[Column]) -> Iterator[tuple[int, int]]:
@@ -84,14 +89,21 @@ def _ranks(values: np.ndarray) -> np.ndarray:
     return np.nan_to_num(ranks, nan=(there.sum() + 1) / 2)
 
 
-def _order(column: np.ndarray, levels: int, others: np.ndarray) -> np.ndarray | None:
-    """The levels along the one of the others (N, D) that goes with them most; or None."""
+class _Along(NamedTuple):
+    """Levels in their order along a column, and which share of its variance they explain."""
+
+    share: float
+    order: np.ndarray
+
+
+def _along(column: np.ndarray, levels: int, others: np.ndarray) -> _Along:
+    """The levels along the one of the others (N, D) that goes with them most."""
     known = column < levels
     codes, others = column[known].astype(int), others[known]
     counts = np.bincount(codes, minlength=levels)
     seen = int((counts > 0).sum())
     if len(codes) <= seen or not others.shape[1]:
-        return None
+        return _Along(-np.inf, np.arange(levels))
     centred = others - others.mean(0)
     sums = np.stack([np.bincount(codes, column, levels) for column in centred.T], 1)
     means = sums / np.maximum(counts, 1)[:, None]
@@ -99,7 +111,7 @@ def _order(column: np.ndarray, levels: int, others: np.ndarray) -> np.ndarray | 
     within = total - (counts[:, None] * np.square(means)).sum(0)
     # Of new rows: as many means as there are levels make the variance within them too small.
     left = within / (len(codes) - seen) / np.maximum(total / (len(codes) - 1), 1e-300)
-    best = int(np.argmin(np.where(total > 0, left, np.inf)))
-    if 1 - left[best] < FOLLOWED:
-        return None
-    return np.argsort(np.where(counts > 0, means[:, best], np.inf), kind="stable")
+    left = np.where(total > 0, left, np.inf)
+    best = int(np.argmin(left))
+    order = np.argsort(np.where(counts > 0, means[:, best], np.inf), kind="stable")
+    return _Along(1 - float(left[best]), order)
