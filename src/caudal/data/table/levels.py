@@ -105,9 +105,11 @@ def _along(column: np.ndarray, levels: int, others: np.ndarray) -> _Along:
     if len(codes) <= seen or not others.shape[1]:
         return _Along(-np.inf, np.arange(levels))
     centred = others - others.mean(0)
-    sums = np.stack([np.bincount(codes, column, levels) for column in centred.T], 1)
+    total = np.einsum("nd,nd->d", centred, centred)
+    sums = np.zeros((levels, others.shape[1]))
+    there, sorted_rows = counts > 0, centred[np.argsort(codes, kind="stable")]
+    sums[there] = np.add.reduceat(sorted_rows, (np.cumsum(counts) - counts)[there])
     means = sums / np.maximum(counts, 1)[:, None]
-    total = np.square(centred).sum(0)
     within = total - (counts[:, None] * np.square(means)).sum(0)
     # Of new rows: as many means as there are levels make the variance within them too small.
     left = within / (len(codes) - seen) / np.maximum(total / (len(codes) - 1), 1e-300)
