@@ -56,8 +56,7 @@ class EvalOptions(Generic[Kind]):
     draws: int = 1
     """How often the noise is drawn for each item, and its log-probability averaged."""
     samples: int | None = None
-    """Of a table, compare so many samples with test rows at most; 0 for none, 2000 if not
-    given."""
+    """Tables: compare at most so many samples with test rows; 0 for none, 2000 if not given."""
     common: CommonOptions = CommonOptions()
 
 
@@ -102,9 +101,10 @@ class ScoreOptions(Generic[Kind]):
 class PredictOptions(Generic[Kind]):
     """Writes a table with what a run trained with --target expects of its target in each row.
 
-    Of numbers these are the mean and quantiles, such as price_mean and price_q95, below which 95 %
-    of the distribution lie; of categories the likeliest one, and the probability of each. They are
-    exact, not drawn. The table need not have the target; text keeps its lines as they stand.
+    A target of numbers gets its mean and quantiles, such as price_mean and price_q95, below which
+    95 % of the distribution lie; one of categories gets the likeliest, and each one's probability.
+    They are exact, not drawn. The table need not have the target; text keeps its lines as they
+    stand.
     """
 
     run: Positional[str]
@@ -116,7 +116,7 @@ class PredictOptions(Generic[Kind]):
     .npz."""
     kind: Kind
     levels: tuple[float, ...] = LEVELS
-    """Of the quantiles, between 0 and 1."""
+    """Levels of the quantiles, above 0 and below 1."""
     overwrite: FlagCreatePairsOff[bool] = False
     """Replace the file in --out, if there is one."""
     common: CommonOptions = CommonOptions()

@@ -236,8 +236,8 @@ class Model:
     ) -> Any:
         """What a model with a target expects there in each row of `data`, beside the row.
 
-        Of a target of numbers, such as `price`, it adds the columns `price_mean` and, for each
-        level, a quantile such as `price_q95`, below which 95 % of the distribution lie. Of one of
+        For a target of numbers, such as `price`, it adds the columns `price_mean` and, for each
+        level, a quantile such as `price_q95`, below which 95 % of the distribution lie. For one of
         categories it adds `price_likeliest`, its probability `price_p`, and that of each class as
         `price_p_CLASS`, if there are at most 100. All are exact: a flow of one number is monotone,
         so that no draws are needed; the mean is that of 100 quantiles.
@@ -431,7 +431,7 @@ class Model:
         return items
 
     def open_given(self, data: Any, reading: Mapping[str, Any]) -> Any:
-        """The same of `data` that need not have the columns that the flow models."""
+        """As `open_all`, of `data` that need not have the columns that the flow models."""
         options = self.options(self.kind.reading, reading)
         items = self.kind.open_given(data, self.schema, options, self.config, self.voice)
         for note in items.notes:

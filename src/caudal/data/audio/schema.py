@@ -95,7 +95,7 @@ class AudioSchema(Schema):
 
     @property
     def order(self) -> int:
-        """Of the linear prediction that there is, 0 for none: half of a window tells no more."""
+        """The order of the linear prediction, at most half a window; 0 for none."""
         return min(self.prediction, self.window // 2) if self.tells_loudness else 0
 
     @property

@@ -131,7 +131,7 @@ class AudioTeller(Teller):
 
 
 def _first(floors: Mapping[str, Sequence[Copy]]) -> dict[str, Sequence[Copy]]:
-    """Of each floor as many copies as are shown."""
+    """As many copies of each floor as are shown."""
     return {name: copies[:SHOWN] for name, copies in floors.items()}
 
 

@@ -1,6 +1,6 @@
 """What a model says of one column given the others, and the models beside the flow that do."""
 
-from abc import ABC
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, Self
@@ -21,7 +21,7 @@ from caudal.univariate import below, masses, quantiles
 
 
 class Forecaster(ABC):
-    """Predicts one column: quantiles and ranks if it holds numbers, else probabilities.
+    """A model that predicts one column, of numbers or of categories.
 
     Attributes:
         name: what it is called.
@@ -31,28 +31,36 @@ class Forecaster(ABC):
     name: ClassVar[str]
     note: str
 
-    def quantiles(self, batch: Batch, levels: Sequence[float]) -> np.ndarray:
-        """Values (B, L) of the column below which shares (L,) of the distribution lie."""
-        raise NotImplementedError
-
-    def ranks(self, batch: Batch, seed: int) -> np.ndarray:
-        """The distribution function at each value (B,), which is uniform if it is right.
-
-        Of a value with a probability of its own the rank is drawn within its step.
-        """
-        raise NotImplementedError
-
-    def probabilities(self, batch: Batch) -> np.ndarray:
-        """The probability of each category, (B, K)."""
-        raise NotImplementedError
-
     def log_prob(self, batch: Batch, seed: int) -> np.ndarray | None:
         """Log-densities of the values in nats (B,), where the model has any."""
         return None
 
 
+class NumberForecaster(Forecaster):
+    """A model that predicts a column of numbers."""
+
+    @abstractmethod
+    def quantiles(self, batch: Batch, levels: Sequence[float]) -> np.ndarray:
+        """Values (B, L) of the column below which shares (L,) of the distribution lie."""
+
+    @abstractmethod
+    def ranks(self, batch: Batch, seed: int) -> np.ndarray:
+        """The distribution function at each value (B,), which is uniform if it is right.
+
+        The rank of a value with a probability of its own is drawn within its step.
+        """
+
+
+class ClassForecaster(Forecaster):
+    """A model that predicts a column of categories."""
+
+    @abstractmethod
+    def probabilities(self, batch: Batch) -> np.ndarray:
+        """The probability of each category, (B, K)."""
+
+
 @dataclass(frozen=True)
-class FlowForecaster(Forecaster):
+class FlowForecaster(NumberForecaster, ClassForecaster):
     """A flow of one column, by its own monotone map."""
 
     name: ClassVar[str] = "flow"

@@ -1,6 +1,7 @@
 """The models that a forecast is measured against: linear ones, and boosted trees."""
 
 import math
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
@@ -11,7 +12,7 @@ import torch
 from caudal.data import Batch, Rows, TableSchema
 from caudal.flow import Flow
 from caudal.report.items import Track, place, row_noise
-from caudal.report.table.forecasts import Forecaster, encoded
+from caudal.report.table.forecasts import ClassForecaster, NumberForecaster, encoded
 
 LEVELS = (0.5, 0.05, 0.95, 0.25, 0.75, 0.1, 0.9, 0.025, 0.975)
 """Of the quantiles that trees are fitted to, one fit each, the most telling first.
@@ -25,7 +26,7 @@ _RIDGE = 1e-6
 
 
 @dataclass(frozen=True)
-class Linear(Forecaster):
+class Linear(NumberForecaster):
     """Least squares on the encoded context, with normal errors of one variance."""
 
     name: ClassVar[str] = "linear model"
@@ -69,7 +70,7 @@ class Linear(Forecaster):
 
 
 @dataclass(frozen=True)
-class Trees(Forecaster):
+class Trees(NumberForecaster):
     """Gradient boosted trees of scikit-learn, one model for each level of the quantiles."""
 
     name: ClassVar[str] = "boosted trees"
@@ -133,16 +134,16 @@ class Trees(Forecaster):
 
 
 @dataclass(frozen=True)
-class Classifier(Forecaster):
+class Classifier(ClassForecaster):
     """A classifier of scikit-learn, fitted to the training rows."""
 
     model: Any
     levels: int
     note: str
 
+    @abstractmethod
     def features(self, batch: Rows | Batch) -> np.ndarray:
         """What the classifier sees of the rows."""
-        raise NotImplementedError
 
     def probabilities(self, batch: Batch) -> np.ndarray:
         made = np.zeros((len(batch.x), self.levels))

@@ -13,7 +13,13 @@ from caudal.flow import Flow
 from caudal.report.distilled import ScreenTable
 from caudal.report.items import Track, some_rows
 from caudal.report.numbers import mean_two_se, number, plain, plus_minus
-from caudal.report.table.forecasts import FlowForecaster, Forecaster, Unconditional
+from caudal.report.table.forecasts import (
+    ClassForecaster,
+    FlowForecaster,
+    Forecaster,
+    NumberForecaster,
+    Unconditional,
+)
 from caudal.report.table.rivals import LEVELS as TREE_LEVELS
 from caudal.report.table.rivals import (
     MOST_CLASSES,
@@ -144,7 +150,7 @@ class Predictions(ABC):
 
 
 class NumberPredictions(Predictions):
-    """Of a column of numbers."""
+    """Predictions of a column of numbers."""
 
     loss = "CRPS"
     shown = (
@@ -180,7 +186,7 @@ class NumberPredictions(Predictions):
 
 
 class CategoryPredictions(Predictions):
-    """Of a column of categories."""
+    """Predictions of a column of categories."""
 
     loss = "log-loss"
     shown = (
@@ -260,7 +266,7 @@ class TargetJudge:
         context = torch.cat([b.context for b in batches if b.context is not None])
         column, rows = self.schema.columns[0], Rows(x, context, gaps=True)
         truth = x[:, 0].double().cpu().numpy()
-        measure = _number if column.categories is None else _category
+        measure: Any = _number if column.categories is None else _category
         judged: list[Judged] = []
         for model in self.models:
             judged.append(measure(model, Batch(x, context), truth, judged[:1], seed))
@@ -277,7 +283,7 @@ def is_target(flow: Flow, schema: TableSchema) -> bool:
 
 
 def _number(
-    model: Forecaster, batch: Batch, truth: np.ndarray, first: Sequence[Judged], seed: int
+    model: NumberForecaster, batch: Batch, truth: np.ndarray, first: Sequence[Judged], seed: int
 ) -> Judged:
     levels = (*LEVELS, *_ENDS)
     found = model.quantiles(batch, levels)
@@ -323,7 +329,7 @@ def crps(quantiles: np.ndarray, truth: np.ndarray) -> np.ndarray:
 
 
 def _category(
-    model: Forecaster, batch: Batch, truth: np.ndarray, first: Sequence[Judged], seed: int
+    model: ClassForecaster, batch: Batch, truth: np.ndarray, first: Sequence[Judged], seed: int
 ) -> Judged:
     shares = model.probabilities(batch)
     known = truth >= 0  # the others are of categories that training has not seen
