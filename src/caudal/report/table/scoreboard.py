@@ -132,10 +132,12 @@ class Scoreboard:
         """What the columns of the table are."""
         predicted = ", ".join(self.targets)
         tstr = f"TSTR: skill of forests taught by the rows, at {predicted}. " if predicted else ""
+        told = self.lines[FLOW].nearer is not None
+        nearer = "Nearer training: 50% is right. " if told else ""
         return (
             f"Shape and trend: single columns and pairs are as in the test rows; C2ST: trees "
             f"cannot tell the two apart. 1 is best. {tstr}DCR: median distance to the closest "
-            f"training row. Nearer training: 50% is right. Real rows are training rows, and for "
+            f"training row. {nearer}Real rows are training rows, and for "
             f"distances and copies the test rows. Took {self.seconds:.0f} s."
         )
 
