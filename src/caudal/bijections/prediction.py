@@ -6,6 +6,7 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
+from torch._compile import _disable_dynamo  # the public name imports the compiler: seconds
 
 from caudal.bijection import Bijection
 
@@ -86,7 +87,7 @@ class LinearPrediction(Bijection):
         filters = self.filters(context, length)
         return filters.log_scale[:, filters.rows].unsqueeze(1)
 
-    @torch.compiler.disable  # as a graph, a recursion of many small steps takes a minute
+    @_disable_dynamo  # as a graph, a recursion of many small steps takes a minute
     @torch.no_grad()
     def filters(self, context: Tensor | None, length: int) -> "Filters":
         """The filters of clips of `length` samples.
