@@ -76,6 +76,14 @@ def timed_once(monkeypatch):
 
 
 @pytest.fixture
+def few_steps(monkeypatch):
+    """Training ends after ten steps, whatever a page asks for: what it says is tried."""
+    options = import_module("caudal.training.options").Training
+    total = options.total_steps
+    monkeypatch.setattr(options, "total_steps", lambda self, *epoch: min(10, total(self, *epoch)))
+
+
+@pytest.fixture
 def few_panels(monkeypatch):
     """Pictures of tables with three columns, as each panel takes a tenth of a second to draw."""
     from caudal.report.table import comparison, pictures

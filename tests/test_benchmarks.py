@@ -147,6 +147,7 @@ def test_the_process_that_is_known_has_the_density_of_its_covariance(monkeypatch
     torch.testing.assert_close(found, truth.log_prob(x[:, 0].double()))
 
 
+@pytest.mark.usefixtures("timed_once")
 def test_copies_of_spoken_digits_are_recognised_and_measured(monkeypatch, tmp_path):
     monkeypatch.syspath_prepend(ROOT / "benchmarks")
     import audio

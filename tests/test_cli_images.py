@@ -129,7 +129,7 @@ def test_config_repeats_the_run_and_names_what_was_resolved(tmp_path):
 
 @pytest.mark.parametrize("recipe", ["glow", "realnvp"])
 def test_a_resumed_run_is_bit_for_bit_the_whole_one(recipe, tmp_path):
-    size = ["--layers", 1] if recipe == "glow" else ["--blocks", 1]
+    size = ["--scales", 1, *(["--layers", 1] if recipe == "glow" else ["--blocks", 1])]
     more = ("--flips", "--ema", 0.9, "--validate-every", 4, "--batch-size", 16, "--maps", 3)
     data = ("--data", shapes_file(), "--crop", 6, "--resize", 4, 4, *size, "--no-cosine")
     broken = tmp_path / "broken"

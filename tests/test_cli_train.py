@@ -212,7 +212,17 @@ def test_interrupted_it_says_how_to_go_on(tmp_path):
     """A real process, and a real Ctrl-C."""
     out = folder() / "interrupted"
     words = ["train", "nice", "--data", str(people_csv()), "--out", str(out), "--hidden", "8"]
-    more = ["--epochs", "100000", "--patience", "0", "--batch-size", "64", "--validate-every", "5"]
+    more = [
+        "--no-report",
+        "--epochs",
+        "100000",
+        "--patience",
+        "0",
+        "--batch-size",
+        "64",
+        "--validate-every",
+        "5",
+    ]
     process = subprocess.Popen(
         [sys.executable, "-m", "caudal", *words, *more],
         stderr=subprocess.PIPE,

@@ -61,7 +61,7 @@ def test_the_bound_of_an_integer_never_exceeds_its_log_mass():
     x = torch.arange(-2.0, 9.0)[:, None]
     normal = torch.distributions.Normal(3.0, 2.0)
     mass = (normal.cdf(x + 1) - normal.cdf(x)).log()[:, 0]
-    bound = torch.stack([flow.log_prob(x) for _ in range(4000)]).mean(0)
+    bound = flow.log_prob(x.repeat(4000, 1)).view(4000, -1).mean(0)
     assert flow.kind == "lower bound"
     assert (bound <= mass + 0.01).all()
     assert (bound >= mass - 0.1).all()

@@ -199,7 +199,7 @@ def test_a_student_reaches_a_known_gaussian():
     teacher, p = gaussian(3)
     torch.manual_seed(0)
     student = IAF(2, (16,)).build((D,), standardise=False)
-    training = Training(steps=300, batch_size=128, lr=1e-2, validate_every=100)
+    training = Training(steps=150, batch_size=128, lr=1e-2, validate_every=50)
     learn(student, teacher, training, Distillation(pool=4000))
     x = student.sample(20_000)
     ratios = student.log_prob(x) - p.log_prob(x)

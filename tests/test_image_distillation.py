@@ -25,7 +25,7 @@ PLAIN = ImageSchema(SHAPE, bits=4, pixels="centred")
 KIND = Column("class", "categorical", low=0, high=1, step=1.0, categories=("a", "b"))
 CLASSES = ImageSchema(SHAPE, bits=4, pixels="logit", context=(KIND,))
 VARIATIONAL = ImageSchema(SHAPE, bits=4, pixels="centred", dequantization="variational")
-ITERATED = IResNet(blocks=2, maps=4, scales=1)
+ITERATED = IResNet(blocks=1, maps=4, scales=1)
 MASKED = MAF(layers=2, hidden=(16,))
 CHANNELS = Glow(layers=2, maps=8, scales=1)
 CHEAP = Training(steps=3, batch_size=32, validate_every=3, warmup=0)
@@ -42,7 +42,7 @@ def images(schema, n=400):
 
 
 @cache
-def teacher_of(recipe, schema, steps=40):
+def teacher_of(recipe, schema, steps=20):
     torch.manual_seed(0)
     flow = assemble(recipe, schema)
     training = Training(steps=steps, batch_size=64, lr=5e-3, warmup=5)
@@ -70,7 +70,7 @@ def learn(recipe, student, schema, training, options=None, run=None):
     ids=["iresnet-glow", "iresnet-realnvp-classes", "maf-iaf", "maf-glow-classes"],
 )
 def test_a_student_of_images_approaches_its_teacher(recipe, student, schema):
-    training = Training(steps=60, batch_size=64, lr=5e-3, warmup=5, validate_every=20)
+    training = Training(steps=30, batch_size=64, lr=5e-3, warmup=5, validate_every=10)
     teacher = teacher_of(recipe, schema)
     before = {name: value.clone() for name, value in teacher.state_dict().items()}
     flow, _, fitted = learn(recipe, student, schema, training, Distillation(pool=300))

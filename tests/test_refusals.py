@@ -18,7 +18,7 @@ from caudal.recipes import MAF
 from command_line import caudal as command
 from command_line import exact_run, people, people_csv, people_run, refused
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = pytest.mark.usefixtures("one_thread", "timed_once")
 
 TINY = {"layers": 2, "hidden": (8,), "steps": 4, "batch_size": 64}
 FEW = ("--layers", 2, "--hidden", 8, "--steps", 4, "--batch-size", 64, "--no-report")
@@ -96,13 +96,13 @@ def test_what_differs_from_the_run_has_the_name_of_its_flag(words, said, capsys,
     )
 
 
-@pytest.mark.parametrize(("name", "before"), [("seed", "0"), ("pool", "200")])
-def test_a_student_whose_samples_are_others_names_the_option(name, before, capsys, tmp_path):
+def test_a_student_whose_samples_are_others_names_the_option(capsys, tmp_path):
     out = tmp_path / "student"
     words = (*FEW, "--hidden", 8, "--pool", 200, "--out", out)
     assert command("distill", exact_run(), *words) == 0
-    said = refused(capsys, "distill", exact_run(), *words, "--resume", f"--{name}", 300)
-    assert f"--{name} was {before} and is 300" in said
+    for name, before in (("seed", 0), ("pool", 200)):
+        said = refused(capsys, "distill", exact_run(), *words, "--resume", f"--{name}", 300)
+        assert f"--{name} was {before} and is 300" in said
 
 
 # --- arguments -----------------------------------------------------------------------------------

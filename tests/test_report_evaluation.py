@@ -17,7 +17,6 @@ from caudal.report import evaluate, load_baseline, log_prob_items, save_baseline
 from caudal.report.baseline import baseline_type
 from caudal.report.evaluation import Evaluation
 from caudal.report.items import noise, row_noise
-from caudal.report.page import write_report
 from image_flows import rows_of, schema_of, tiny_flow
 from test_sound_report import SCHEMA, Waves, ar2_flow, waves
 
@@ -204,14 +203,3 @@ def test_items_are_scored_in_parts_as_at_once(kind, monkeypatch):
     monkeypatch.setattr("caudal.report.scoring.item_rows", lambda shape: 4)
     parts, _ = log_prob_items(flow, Batch(x, None), draws=2)
     torch.testing.assert_close(parts, whole, rtol=1e-3, atol=1e-2)
-
-
-def test_heavy_modules_are_imported_when_used():
-    import subprocess
-    import sys
-
-    code = "import sys, caudal.report; print(*sys.modules)"
-    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout
-    heavy = {"matplotlib", "sklearn", "jinja2", "soundfile"}
-    assert heavy.isdisjoint(loaded.split())
-    assert write_report.__module__ == "caudal.report.page"

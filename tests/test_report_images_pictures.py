@@ -61,17 +61,24 @@ def pixels(png):
 
 @pytest.mark.parametrize(
     "schema",
-    [
-        schema_of(),
-        schema_of((3, 6, 10), classes=3),
-        schema_of((1, 8, 8), classes=12, bits=5),
-        schema_of((2, 4, 4)),
-        schema_of((3, 2, 230)),
-    ],
-    ids=["gray", "RGB given a class", "many classes", "two channels", "wide"],
+    [schema_of(), schema_of((3, 6, 10), classes=3), schema_of((2, 4, 4))],
+    ids=["gray", "RGB given a class", "two channels"],
+)
+def test_every_kind_of_images(tmp_path, schema):
+    check_page(tmp_path, schema)
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [schema_of((1, 8, 8), classes=12, bits=5), schema_of((3, 2, 230))],
+    ids=["many classes", "wide"],
 )
 @pytest.mark.usefixtures("laid_out")
-def test_every_kind_of_images(tmp_path, schema):
+def test_images_that_are_hard_to_lay_out(tmp_path, schema):
+    check_page(tmp_path, schema)
+
+
+def check_page(tmp_path, schema):
     story = told(schema)
     page = write_report(tmp_path, story, ImageTeller()).read_text(encoding="utf-8")
     assert {path.stem for path in (tmp_path / "pictures").iterdir()} == ALWAYS

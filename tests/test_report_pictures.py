@@ -77,7 +77,6 @@ def drawn(tmp_path, dataset, metrics=()):
     return {path.stem for path in (tmp_path / "pictures").iterdir()}
 
 
-@pytest.mark.usefixtures("laid_out")
 def test_one_column(tmp_path):
     assert drawn(tmp_path, open_data(table(1)), curve()) == {"marginals", "curves"}
 

@@ -55,7 +55,7 @@ from caudal.report.numbers import ratio_two_se
 from caudal.report.speed import SamplingRate
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-TELLER = AudioTeller(seconds=0.5)
+TELLER = AudioTeller(seconds=0.25)
 RATE, STD = 4000, 900.0  # of the innovations, in whole numbers
 A1, A2 = 1.6, -0.8
 DIGIT = Column("digit", "categorical", categories=("one", "two"))
@@ -532,8 +532,8 @@ def test_a_report_has_its_sounds_in_it(tmp_path):
     story = story_of(schema, clips, ar2_flow(context_shape=(4, FREE)))
     path = write_report(tmp_path, story, TELLER)
     page, text = read(path), path.read_text("utf-8")
-    copies = draw_copies(story.flow, clips, clips_to_copy(clips), schema, seconds=0.5)
-    floors = draw_floors(clips, clips_to_copy(clips), schema, seconds=0.5)
+    copies = draw_copies(story.flow, clips, clips_to_copy(clips), schema, seconds=0.25)
+    floors = draw_floors(clips, clips_to_copy(clips), schema, seconds=0.25)
     waves = [
         wave
         for copy, *made in zip(copies, *floors.values(), strict=True)
@@ -561,7 +561,6 @@ def test_a_report_has_its_sounds_in_it(tmp_path):
     assert names[0] == names[1]
 
 
-@pytest.mark.usefixtures("laid_out")
 def test_a_students_report_has_three_sounds_a_clip(tmp_path, copies):
     clips = Waves(SCHEMA, waves([2000, 2000, 2000]))
     distilled = compared(copies, lambda x: 0.5 * x)

@@ -297,6 +297,6 @@ def test_few_rows_without_structure_keep_the_copula_and_many_with_it_do_not():
         data = open_data(rows)
         torch.manual_seed(0)
         flow = assemble(NSF(2, 16, 1), data.schema)
-        training = Training(epochs=40, lr=1e-2, batch_size=100)
+        training = Training(epochs=20, lr=1e-2, batch_size=100)
         fitted = fit(flow, data.train, data.valid, training=training)
         assert (fitted.best_step == 0) == kept

@@ -87,9 +87,9 @@ def test_after_a_real_sigkill(whole, tmp_path):
 def test_after_a_signal(number, whole, tmp_path):
     handler = signal.getsignal(number)
     with pytest.raises(
-        Interrupted, match=r"stopped after step 40 of 144: .*`resume=True`"
+        Interrupted, match=r"stopped after step 20 of 72: .*`resume=True`"
     ) as caught:
-        train(tmp_path, loss=StopAt(40, number))
+        train(tmp_path, loss=StopAt(20, number))
     assert caught.value.exit_code == 128 + number
     assert signal.getsignal(number) == handler
     same(Run(tmp_path), train(tmp_path, resume=True), whole)
@@ -120,7 +120,7 @@ def test_a_run_without_folder_says_that_nothing_is_saved():
 def test_a_later_best_model_does_not_leak_into_an_earlier_state(whole, tmp_path):
     # As if killed between the two files: the model is of the end, the state of the middle.
     with pytest.raises(Interrupted):
-        train(tmp_path, loss=StopAt(40, signal.SIGINT))
+        train(tmp_path, loss=StopAt(20, signal.SIGINT))
     run = Run(tmp_path)
     run.model_path.write_bytes(whole[0].model_path.read_bytes())
     same(run, train(tmp_path, resume=True), whole)

@@ -182,8 +182,9 @@ def test_a_crop_with_its_frames_gives_what_the_whole_gives():
 
 
 @pytest.mark.parametrize("name", MAPS)
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize(("kernel", "skip"), [(2, True), (3, False)])
+@pytest.mark.parametrize(
+    ("dtype", "kernel", "skip"), [(torch.float32, 2, True), (torch.float64, 3, False)]
+)
 @pytest.mark.skipif(wavenet_kernel() is None, reason="Numba is not installed")
 def test_the_compiled_loop_gives_what_steps_give(name, dtype, kernel, skip, monkeypatch, request):
     if dtype == torch.float64:
@@ -191,7 +192,7 @@ def test_the_compiled_loop_gives_what_steps_give(name, dtype, kernel, skip, monk
     elementwise = MAPS[name]
     digits = 1e-5 if dtype == torch.float32 else 1e-11
     for kind in ("none", "global", "frames", "odd frames"):
-        for rows, length in ((1, 40), (3, 5), (9, 20)):
+        for rows, length in ((1, 40), (3, 5), (9, 18)):
             net = small(kind, elementwise.n_params, 0.03, kernel=kernel, skip=skip)
             layer = Autoregressive(net, elementwise)
             z = torch.rand(rows, 1, length) * 2 - 1
