@@ -207,7 +207,7 @@ def test_debug_shows_the_traceback(how, monkeypatch):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="limits files as POSIX does")
-@pytest.mark.parametrize(("blocks", "name"), [(2, "model.safetensors"), (30, "state.pt")])
+@pytest.mark.parametrize(("blocks", "name"), [(2, "state.safetensors"), (40, "model.safetensors")])
 def test_a_disk_that_is_full_is_one_line(blocks, name, capsys, tmp_path):
     resource = pytest.importorskip("resource")
     words = ("train", "nice", "--data", people_csv(), "--out", tmp_path / "run", *QUICK)
