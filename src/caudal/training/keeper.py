@@ -65,6 +65,8 @@ class Keeper:
             weights = part_of(self.whole, flow, weights)
         told = loaded.metadata
         step, valid = told.get("step"), told.get("valid")
+        if not (isinstance(step, int) and isinstance(valid, float)):
+            raise InputError(f"{run.model_path}: says no step, so that no run can go on from it")
         then = {"recipe": describe(loaded.recipe), "schema": told.get("schema")}
         then |= {"data": told["data"]} if "data" in told else {}
         position = Position(step, best_step=step, best_valid=valid, best=weights)

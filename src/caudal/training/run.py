@@ -35,6 +35,7 @@ LEFT_BEHIND = (
     "pictures",
 )
 """The contents of a run folder, which `overwrite` replaces; other files in it are left alone."""
+_REMOVE = "without the file the run goes on, and its curve begins anew"
 LOCK = ".lock"
 """Held while a process trains in the folder."""
 
@@ -123,13 +124,20 @@ class Run:
         """
         if not self.metrics_path.exists():
             return []
-        records = []
-        for number, line in enumerate(self.metrics_path.read_text("utf-8").splitlines(), 1):
-            try:
-                records.append(json.loads(line))
-            except json.JSONDecodeError as error:
-                raise InputError(f"{self.metrics_path}, line {number}: not JSON") from error
-        return records
+        try:
+            lines = self.metrics_path.read_text("utf-8").splitlines()
+        except UnicodeDecodeError as error:
+            raise InputError(f"{self.metrics_path}: {one_line(error)}; {_REMOVE}") from error
+        return [self._record(number, line) for number, line in enumerate(lines, 1)]
+
+    def _record(self, number: int, line: str) -> dict[str, Any]:
+        try:
+            record = json.loads(line)
+        except (ValueError, RecursionError):
+            record = None
+        if not isinstance(record, dict) or not _is_point(record):
+            raise InputError(f"{self.metrics_path}, line {number}: no point of a curve; {_REMOVE}")
+        return record
 
     def write_metrics(self, records: Sequence[dict[str, Any]]) -> None:
         """Replaces `metrics.jsonl`, atomically."""
@@ -241,9 +249,7 @@ class Run:
         Removes an old run that is to be replaced, and the temporary files of a process that was
         killed while writing.
         """
-        for name in LEFT_BEHIND:
-            for left in self.path.glob(f".[0-9]*.{name}"):
-                left.unlink(missing_ok=True)
+        files.sweep(self.path)
         if self.overwrite:
             self._clear()
         if self.config is not None:
@@ -257,6 +263,12 @@ class Run:
                 shutil.rmtree(self.path / name)
             else:
                 (self.path / name).unlink(missing_ok=True)
+
+
+def _is_point(record: dict[str, Any]) -> bool:
+    """Whether a record of `metrics.jsonl` is one that training writes."""
+    numbers = all(isinstance(value, int | float) for value in record.values())
+    return numbers and type(record.get("step")) is int and {"epoch", "train"} <= record.keys()
 
 
 def read_config(path: Path) -> dict[str, Any]:
