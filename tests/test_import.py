@@ -8,6 +8,7 @@ import pytest
 import caudal
 
 HEAVY = ("lightning_fabric", "pyarrow", "matplotlib", "tyro", "rich", "safetensors", "sklearn")
+HEAVY = (*HEAVY, "torch._dynamo")  # the compiler
 LISTING = (*HEAVY, "torch", "numpy", "yaml", "PIL", "soundfile", "numba")
 BUILDING = "caudal.recipes.MAF(layers=1, hidden=(4,)).build((2,))"
 

@@ -86,14 +86,17 @@ class LinearPrediction(Bijection):
         filters = self.filters(context, length)
         return filters.log_scale[:, filters.rows].unsqueeze(1)
 
-    @torch.compiler.disable  # as a graph, a recursion of many small steps takes a minute
-    @torch.no_grad()
     def filters(self, context: Tensor | None, length: int) -> "Filters":
         """The filters of clips of `length` samples.
 
         Raises:
             ValueError: there are no frames, or fewer than the clip needs.
         """
+        find = _outside_graphs if torch.compiler.is_compiling() else LinearPrediction._filters
+        return find(self, context, length)
+
+    @torch.no_grad()
+    def _filters(self, context: Tensor | None, length: int) -> "Filters":
         correlation = self._autocorrelation(self._frames(context, length))  # (B, F, P + 1)
         frame = torch.arange(length, device=correlation.device) // self.hop
         frame = frame.clamp(max=correlation.shape[1] - 1)
@@ -138,6 +141,11 @@ class LinearPrediction(Bijection):
         return torch.cat(
             [(some * filters.coefficients[:, rows]).sum(-1) for some, rows in parts], 1
         )
+
+
+# As a graph, a recursion of many small steps takes a minute to compile. The public decorator would
+# import the compiler, which takes as long as torch itself, for those who never compile.
+_outside_graphs = torch._disable_dynamo(LinearPrediction._filters)
 
 
 class Filters(NamedTuple):
