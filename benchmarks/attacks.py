@@ -29,7 +29,22 @@ import yaml
 
 SECONDS, GIB = 60, 2
 HERE = Path(__file__).parent
-ODD = [None, -1, 0, 1, 3, 10**9, 10**30, 0.5, float("nan"), float("inf"), -1e300, "", "x", "\x1b[2J"]
+ODD = [
+    None,
+    -1,
+    0,
+    1,
+    3,
+    10**9,
+    10**30,
+    0.5,
+    float("nan"),
+    float("inf"),
+    -1e300,
+    "",
+    "x",
+    "\x1b[2J",
+]
 ODD += [[], {}, [None], [[1]], {"name": 1}, True, "a" * 5000, "é", "nsf", "inf"]
 
 Change = Callable[[random.Random, Path], None]
@@ -144,17 +159,46 @@ def words(command: str, place: Path, file: Path) -> list[str]:
     """The words of a command, on the run and the files of a place."""
     run, data = place / "run", file if file.parent == place else place / "rows.csv"
     few = ["--steps", "4", "--no-report"]
+    small = ["--layers", "2", "--hidden", "8"]
     out = ["--out", str(place / f"out{os.getpid()}")]
     table = {
         "resume": ["train", "--out", str(run), "--resume", "--steps", "9", "--no-report"],
         "best": ["train", "--out", str(run), "--from-best", "--steps", "9", "--no-report"],
         "eval": ["eval", str(run), "--samples", "0"],
-        "score": ["score", str(run), "--data", str(data), "--out", f"{out[1]}.csv", "--alarm", "0.1"],
+        "score": [
+            "score",
+            str(run),
+            "--data",
+            str(data),
+            "--out",
+            f"{out[1]}.csv",
+            "--alarm",
+            "0.1",
+        ],
         "sample": ["sample", str(run), "-n", "5", "--out", f"{out[1]}.csv"],
-        "types": ["train", "nice", "--data", str(data), "--types-from", str(file), *few, *out],
-        "train": ["train", "nice", "--data", str(data), *few, *out],
-        "images": ["train", "nice", "--data", str(place / "pictures"), *few, *out],
-        "sound": ["train", "wavenet", "--data", str(place / "sounds"), *few, *out],
+        "types": [
+            "train",
+            "nice",
+            "--data",
+            str(data),
+            "--types-from",
+            str(file),
+            *small,
+            *few,
+            *out,
+        ],
+        "train": ["train", "nice", "--data", str(data), *small, *few, *out],
+        "images": ["train", "nice", "--data", str(place / "pictures"), *small, *few, *out],
+        "sound": [
+            "train",
+            "wavenet",
+            "--data",
+            str(place / "sounds"),
+            "--size",
+            "small",
+            *few,
+            *out,
+        ],
     }
     return table[command]
 
@@ -220,9 +264,7 @@ def attack(place: Path, name: str, change: Change, command: str, seed: int) -> s
     return said.decode(errors="replace").strip()
 
 
-def _in_child(
-    place: Path, name: str, change: Change, command: str, seed: int, write: int
-) -> None:
+def _in_child(place: Path, name: str, change: Change, command: str, seed: int, write: int) -> None:
     """Copies the place, changes the file, calls the command, tells what is wrong; never returns."""
     from caudal.cli.entry import main
 
@@ -251,7 +293,9 @@ def _in_child(
         wrong = "" if error.code in (0, 1, 2) else f"exit {error.code}"
     except BaseException as error:
         frame = traceback.extract_tb(error.__traceback__)[-1]
-        inner = [f for f in traceback.extract_tb(error.__traceback__) if "caudal" in f.filename][-1]
+        inner = [f for f in traceback.extract_tb(error.__traceback__) if "caudal" in f.filename][
+            -1
+        ]
         wrong = f"{type(error).__name__}: {str(error)[:120]} ({inner.filename.split('src/')[-1]}:{inner.lineno}, {Path(frame.filename).name}:{frame.lineno})"
     finally:
         signal.alarm(0)

@@ -138,7 +138,7 @@ class State:
 
 def write_state(path: Path, state: State) -> None:
     """Writes a state, atomically."""
-    from safetensors.torch import save
+    from safetensors.torch import save_file
 
     tensors = dict(_flattened(state))
     position = {k: v for k, v in vars(state.position).items() if k != "best"}
@@ -146,7 +146,7 @@ def write_state(path: Path, state: State) -> None:
     text = json.dumps({"format": FORMAT, **content})
     signed = json.dumps({"content": text, "sha256": _digest(text, tensors)})
     with files.atomic(path) as temporary:
-        temporary.write_bytes(save(tensors, {_KEY: signed}))
+        save_file(tensors, temporary, {_KEY: signed})
 
 
 def read_state(path: Path) -> State:
@@ -214,7 +214,7 @@ def _flattened(state: State) -> Iterable[tuple[str, Tensor]]:
         parts[what] = {name: kept[what] for name, kept in moments if what in kept}
     for part, weights in parts.items():
         for name, tensor in weights.items():
-            yield f"{part}:{name}", tensor.detach().cpu().contiguous().clone()
+            yield f"{part}:{name}", tensor.detach().cpu().contiguous()
 
 
 def _grouped(tensors: Mapping[str, Tensor]) -> dict[str, Weights]:
