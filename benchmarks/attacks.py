@@ -47,6 +47,13 @@ ODD = [
 ]
 ODD += [[], {}, [None], [[1]], {"name": 1}, True, "a" * 5000, "é", "nsf", "inf"]
 
+INTRODUCTION = """# Damaged files and hostile values
+
+`python benchmarks/attacks.py --count {count} --write`: each file of a tiny run, and each kind of data, was changed by chance so many times, by flipped bits,
+a missing end, or a value in place of another, and a command met it. A failure is a traceback, a signal, an exit code other than 0, 1 and 2, more than one
+line of error, more than 60 seconds, or more than 2 GiB of memory.
+"""
+
 Change = Callable[[random.Random, Path], None]
 
 
@@ -265,7 +272,7 @@ def attack(place: Path, name: str, change: Change, command: str, seed: int) -> s
 
 
 def _in_child(place: Path, name: str, change: Change, command: str, seed: int, write: int) -> None:
-    """Copies the place, changes the file, calls the command, tells what is wrong; never returns."""
+    """Copies the place, changes the file, calls the command, tells what is wrong, and ends."""
     from caudal.cli.entry import main
 
     dice = random.Random(seed)
@@ -291,17 +298,20 @@ def _in_child(place: Path, name: str, change: Change, command: str, seed: int, w
             wrong = f"exit code {code} with {len(lines)} lines: {text[-300:]!r}"
     except SystemExit as error:
         wrong = "" if error.code in (0, 1, 2) else f"exit {error.code}"
-    except BaseException as error:
-        frame = traceback.extract_tb(error.__traceback__)[-1]
-        inner = [f for f in traceback.extract_tb(error.__traceback__) if "caudal" in f.filename][
-            -1
-        ]
-        wrong = f"{type(error).__name__}: {str(error)[:120]} ({inner.filename.split('src/')[-1]}:{inner.lineno}, {Path(frame.filename).name}:{frame.lineno})"
+    except BaseException as error:  # noqa: BLE001 - whatever it is, it is a traceback to a user
+        wrong = _where(error)
     finally:
         signal.alarm(0)
         shutil.rmtree(copy, ignore_errors=True)
         os.write(write, wrong.encode())
         os._exit(0)
+
+
+def _where(error: BaseException) -> str:
+    """An error, with the last line of caudal on its way."""
+    ours = [f for f in traceback.extract_tb(error.__traceback__) if "caudal" in f.filename]
+    place = f"{Path(ours[-1].filename).name}:{ours[-1].lineno}" if ours else "elsewhere"
+    return f"{type(error).__name__}: {str(error)[:120]} ({place})"
 
 
 def _used() -> int:
@@ -323,6 +333,9 @@ def main() -> None:
         rows = [_row(place, name, options) for name in FILES if options.only in (None, name)]
     table = ["| file | tried | failed |", "| --- | --- | --- |", *filter(None, rows)]
     print("\n".join(table))
+    if options.write:
+        text = "\n".join([INTRODUCTION.format(count=options.count), *table, ""])
+        (HERE / "results" / "reliability.md").write_text(text)
 
 
 def _row(place: Path, name: str, options: argparse.Namespace) -> str:
