@@ -49,9 +49,10 @@ ODD += [[], {}, [None], [[1]], {"name": 1}, True, "a" * 5000, "é", "nsf", "inf"
 
 INTRODUCTION = """# Damaged files and hostile values
 
-`python benchmarks/attacks.py --count {count} --write`: each file of a tiny run, and each kind of data, was changed by chance so many times, by flipped bits,
-a missing end, or a value in place of another, and a command met it. A failure is a traceback, a signal, an exit code other than 0, 1 and 2, more than one
-line of error, more than 60 seconds, or more than 2 GiB of memory.
+`python benchmarks/attacks.py --count {count} --write`: each file of a tiny run, and each kind of
+data, was changed by chance so many times, by flipped bits, a missing end, or a value in place of
+another, and a command met it. A failure is a traceback, a signal, an exit code other than 0, 1
+and 2, more than one line of error, more than 60 seconds, or more than 2 GiB of memory.
 """
 
 Change = Callable[[random.Random, Path], None]
