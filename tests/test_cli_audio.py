@@ -108,7 +108,7 @@ def read(path):
 def test_train_leaves_a_complete_run_behind():
     out = mel_run()
     assert files_of(out) >= {
-        "config.yaml", "model.safetensors", "state.pt", "metrics.jsonl", "eval.json",
+        "config.yaml", "model.safetensors", "state.safetensors", "metrics.jsonl", "eval.json",
         "gaussian.safetensors", "report.html", "pictures", "originals", "samples",
     }  # fmt: skip
     assert all((out / side).glob("*.wav") for side in ("originals", "samples"))
@@ -263,7 +263,7 @@ def test_a_run_given_nothing(tmp_path):
 def test_a_student_leaves_a_complete_run_behind():
     out = student_run()
     assert files_of(out) >= {
-        "config.yaml", "model.safetensors", "state.pt", "metrics.jsonl", "compare.json",
+        "config.yaml", "model.safetensors", "state.safetensors", "metrics.jsonl", "compare.json",
         "report.html", "pictures", "originals", "samples",
     }  # fmt: skip
     found = read(out / "compare.json")

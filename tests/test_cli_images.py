@@ -57,7 +57,7 @@ def files_of(folder):
 def test_train_leaves_a_complete_run_behind():
     out = image_run()
     assert files_of(out) == {
-        "config.yaml", "model.safetensors", "state.pt", "metrics.jsonl", "eval.json",
+        "config.yaml", "model.safetensors", "state.safetensors", "metrics.jsonl", "eval.json",
         "gaussian.safetensors", "report.html", "pictures",
     }  # fmt: skip
     assert "samples.png" in files_of(out / "pictures")

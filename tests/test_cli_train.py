@@ -19,7 +19,7 @@ def test_leaves_a_complete_run_behind():
     out = people_run()
     left = {path.name for path in out.iterdir()}
     assert left == {
-        "config.yaml", "columns.yaml", "model.safetensors", "state.pt", "metrics.jsonl",
+        "config.yaml", "columns.yaml", "model.safetensors", "state.safetensors", "metrics.jsonl",
         "eval.json", "gaussian.safetensors", "alarm.json", "report.html", "pictures",
     }  # fmt: skip
     drawn = {path.name for path in (out / "pictures").iterdir()}

@@ -252,7 +252,7 @@ def test_sigterm_at_the_start_ends_with_a_line(tmp_path):
 def test_a_signal_keeps_its_exit_code(tmp_path):
     from caudal.cli.entry import Terminated
 
-    (tmp_path / "state.pt").write_text("")
+    (tmp_path / "state.safetensors").write_text("")
     error = with_advice(Terminated(), tmp_path, "caudal train")
     assert error.exit_code == 143
     assert "what was trained is in" in str(error)

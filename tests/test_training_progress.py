@@ -134,7 +134,7 @@ def test_a_run_folder(tmp_path):
     assert sorted(path.name for path in run.path.iterdir()) == [
         "metrics.jsonl",
         "model.safetensors",
-        "state.pt",
+        "state.safetensors",
     ]
 
 

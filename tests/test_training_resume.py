@@ -2,6 +2,7 @@
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -25,7 +26,8 @@ from caudal.training.fit import fit
 from caudal.training.keeper import _check_identity
 from caudal.training.options import Training
 from caudal.training.run import Run
-from training_case import ROWS, TRAINING, timeless, train
+from caudal.training.state import read_state, write_state
+from training_case import ROWS, SCHEMA, TRAINING, Everything, timeless, train
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -44,9 +46,9 @@ def same(run, fitted, whole):
     assert fitted.best_step == expected.best_step
     assert_equal(fitted.flow.state_dict(), expected.flow.state_dict())
     assert_equal(load(run.path).state_dict(), expected.flow.state_dict())
-    states = [torch.load(r.state_path, weights_only=True) for r in (run, reference)]
-    assert_equal(states[0]["flow"], states[1]["flow"])
-    assert_equal(states[0]["average"], states[1]["average"])
+    states = [read_state(r.state_path) for r in (run, reference)]
+    assert_equal(states[0].flow, states[1].flow)
+    assert_equal(states[0].average, states[1].average)
 
 
 def assert_equal(a, b):
@@ -77,8 +79,8 @@ def test_after_a_real_sigkill(whole, tmp_path):
     time.sleep(random.SystemRandom().uniform(0.0, 1.0))
     child.send_signal(signal.SIGKILL)
     assert child.wait() == -signal.SIGKILL, "it ended before it could be killed"
-    step = torch.load(Run(out).state_path, weights_only=True)["position"]["step"]
-    assert 0 < step < TRAINING.epochs * (ROWS // TRAINING.batch_size)
+    step = read_state(Run(out).state_path).position.step
+    assert 0 <= step < TRAINING.epochs * (ROWS // TRAINING.batch_size)
     same(Run(out), train(out, resume=True), whole)
     assert not list(out.glob(".*"))
 
@@ -230,23 +232,25 @@ def test_refuses_columns_and_pixels_taken_otherwise(tmp_path):
                 fit(*taken, training=training, run=kept)
 
 
+def changed_identity(path, change):
+    """Puts another identity into a state."""
+    state = read_state(path)
+    change(state.identity)
+    write_state(path, state)
+    return state.identity
+
+
 def test_goes_on_from_a_state_that_does_not_know_its_columns(tmp_path):
     short = replace(TRAINING, steps=3, epochs=1)
     train(tmp_path, short)
-    path = Run(tmp_path).state_path
-    state = torch.load(path, weights_only=True)
-    del state["identity"]["schema"]
-    torch.save(state, path)
+    changed_identity(Run(tmp_path).state_path, lambda then: then.pop("schema"))
     assert train(tmp_path, replace(short, steps=5), resume=True).history[-1]["step"] == 5
 
 
 def test_a_state_of_nets_that_took_the_context_otherwise_is_refused_and_no_other(tmp_path):
     train(tmp_path, replace(TRAINING, steps=3, epochs=1))
     path = Run(tmp_path).state_path
-    state = torch.load(path, weights_only=True)
-    then = state["identity"]
-    del then["schema"]["numbers"]
-    torch.save(state, path)
+    then = changed_identity(path, lambda then: then["schema"].pop("numbers"))
     with pytest.raises(InputError, match="an older caudal has begun it"):
         train(tmp_path, replace(TRAINING, steps=5, epochs=1), resume=True)
     without = {**then, "schema": {**then["schema"], "context": []}}
@@ -264,15 +268,77 @@ def test_refuses_to_write_over_a_run(whole):
         train(whole[0].path)
 
 
-@pytest.mark.parametrize("content", [b"", b"nonsense", None])
+@pytest.mark.parametrize("content", [b"", b"nonsense", "half", "a bit"])
 def test_refuses_a_damaged_state(content, whole, tmp_path):
-    state = whole[0].state_path.read_bytes()
-    Run(tmp_path).state_path.write_bytes(state[: len(state) // 2] if content is None else content)
-    with pytest.raises(InputError, match=r"state\.pt: damaged"):
+    state = bytearray(whole[0].state_path.read_bytes())
+    if content == "half":
+        content = state[: len(state) // 2]
+    elif content == "a bit":
+        state[-len(state) // 3] ^= 1
+        content = state
+    Run(tmp_path).state_path.write_bytes(content)
+    with pytest.raises(InputError, match=r"state\.safetensors: damaged.*`from_best=True`"):
         train(tmp_path, resume=True)
 
 
-def test_refuses_a_model_without_a_state(whole, tmp_path):
-    Run(tmp_path).model_path.write_bytes(whole[0].model_path.read_bytes())
-    with pytest.raises(InputError, match=r"no state\.pt to resume from"):
+def test_a_state_of_another_flow_changes_nothing(whole, tmp_path):
+    """Moments of another shape would be read past their end by a fused optimiser."""
+    state = read_state(whole[0].state_path)
+    name = next(name for name, kept in state.moments.items() if kept["exp_avg"].numel() > 1)
+    state.moments[name]["exp_avg"] = state.moments[name]["exp_avg"][:1]
+    write_state(Run(tmp_path).state_path, state)
+    with pytest.raises(InputError, match=r"not a state of this flow"):
         train(tmp_path, resume=True)
+
+
+def test_a_state_of_an_older_caudal_goes_on_the_same(whole, tmp_path):
+    """It was written by torch, with moments by the numbers of parameters."""
+    with pytest.raises(Interrupted):
+        train(tmp_path, loss=StopAt(40, signal.SIGINT))
+    run = Run(tmp_path)
+    torch.save(as_of_old(read_state(run.state_path)), run.old_state_path)
+    run.state_path.unlink()
+    same(run, train(tmp_path, resume=True), whole)
+    assert not run.old_state_path.exists()
+
+
+def as_of_old(state):
+    names = [name for name, _ in assemble(Everything(), SCHEMA).named_parameters()]
+    moments = {number: state.moments[name] for number, name in enumerate(names)}
+    optimizer = {"state": moments, "param_groups": [{"params": [*moments]}]}
+    rest = {"average": state.average, "meter": state.meter, "optimizer": optimizer}
+    position = vars(state.position)
+    return {
+        "format": 1,
+        "identity": state.identity,
+        "position": position,
+        "flow": state.flow,
+        **rest,
+    }
+
+
+@pytest.mark.parametrize("lost", [True, False])
+def test_goes_on_from_the_best_model(lost, whole, tmp_path):
+    shutil.copytree(whole[0].path, tmp_path / "run")
+    run, notes = Run(tmp_path / "run"), []
+    if lost:
+        run.state_path.unlink()
+    modes = {"resume": True} if lost else {"from_best": True}
+    best = whole[1].best_step
+    fitted = train(run.path, replace(TRAINING, epochs=10), reporter=Notes(notes), **modes)
+    how = "no state.safetensors is there, " if lost else ""
+    expected = f"{how}going on from the best model, of step {best}, with a new optimiser"
+    assert notes[0] == f"{run.path}: {expected}"
+    assert fitted.history[-1]["step"] == 10 * (ROWS // TRAINING.batch_size)
+    assert fitted.best_valid <= whole[1].best_valid
+
+
+def test_two_processes_do_not_train_in_one_folder(tmp_path):
+    def another(flow, x, context):
+        with pytest.raises(InputError, match="another process is training in this folder"):
+            train(tmp_path, resume=True)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path, loss=another)
+    assert not list(tmp_path.glob(".*"))

@@ -72,12 +72,12 @@ def rows(n: int, seed: int):
     return torch.stack([count, size, price], 1), kind
 
 
-def train(out, training=TRAINING, loss=nll, resume=False, reporter=None, n=ROWS):
+def train(out, training=TRAINING, loss=nll, resume=False, reporter=None, n=ROWS, **modes):
     """A whole run; the flow starts from other weights when it resumes."""
     register(Everything)
     torch.manual_seed(99 if resume else 0)
     flow = assemble(Everything(), SCHEMA)
-    run = None if out is None else Run(out, Everything(), SCHEMA, resume=resume)
+    run = None if out is None else Run(out, Everything(), SCHEMA, resume=resume, **modes)
     data, validation = rows(n, 1), rows(200, 2)
     options = {"training": training, "loss": loss, "validation_loss": nll}
     return fit(flow, data, validation, **options, reporter=reporter, run=run)

@@ -30,6 +30,7 @@ def atomic(path: str | Path) -> Iterator[Path]:
     temporary = path.with_name(f".{os.getpid()}.{path.name}")
     try:
         yield temporary
+        _flush(temporary)
         os.replace(temporary, path)
     except OSError as error:
         if error.filename in (None, str(temporary)):
@@ -50,6 +51,37 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def sweep(folder: Path, pattern: str = "**/.[0-9]*.*") -> None:
+    """Removes what processes that are no more left half written in a folder."""
+    for left in list(folder.glob(pattern)):
+        number = left.name.split(".")[1]
+        if not number.isdigit() or _lives(int(number)):
+            continue
+        if left.is_dir():
+            shutil.rmtree(left, ignore_errors=True)
+        else:
+            left.unlink(missing_ok=True)
+
+
+def _flush(path: Path) -> None:
+    """Waits until a file is on the disk, so that a power cut leaves the old one or the new one."""
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
+
+
+def _lives(pid: int) -> bool:
+    """Whether a process is there; only POSIX can tell without harm."""
+    if os.name != "posix":
+        return True
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        return True
+    return True
 
 
 def write_text(path: str | Path, text: str) -> None:

@@ -64,7 +64,7 @@ def run(words: list[str]) -> int:
             screen.trained(model)
             _tell_exact(screen, model, options.teacher, out)
     except KeyboardInterrupt as error:
-        again = [word for word in words if word not in ("--resume", "--overwrite")]
+        again = [word for word in words if word not in ("--resume", "--from-best", "--overwrite")]
         command = shlex.join(["caudal", "distill", *again, "--resume"])
         raise with_advice(error, out, command) from None
     return 0

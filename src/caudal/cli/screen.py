@@ -212,7 +212,7 @@ def with_advice(error: KeyboardInterrupt, out: Path, command: str) -> KeyboardIn
     """The same interruption, saying what to type to go on, if anything was saved."""
     if isinstance(error, Interrupted):
         return Interrupted(f"{error}: {command}", error.exit_code)
-    if not Run(out).state_path.exists():
+    if Run(out).found_state is None:
         return error
     error.args = (f"interrupted; what was trained is in {out}: {command}",)
     return error

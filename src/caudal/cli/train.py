@@ -60,6 +60,9 @@ class RunOptions:
     resume: FlagCreatePairsOff[bool] = False
     """Go on with the run in --out. Training takes the options in its config.yaml, and flags
     override them; give those of a student as before."""
+    from_best: FlagCreatePairsOff[bool] = False
+    """Go on from the best model rather than from the last state, with a new optimiser: after
+    training diverged, or where the state is lost."""
     overwrite: FlagCreatePairsOff[bool] = False
     """Replace the run in --out, if there is one."""
     report: bool = True
@@ -68,13 +71,14 @@ class RunOptions:
     """Print the result as one JSON object on standard output, all else on standard error."""
 
     def __post_init__(self) -> None:
-        if self.resume and self.overwrite:
+        if (self.resume or self.from_best) and self.overwrite:
             raise InputError("--resume and --overwrite: choose one of them")
 
     @property
     def modes(self) -> dict[str, bool]:
         """What becomes of a run that is there already, as keywords."""
-        return {"resume": self.resume, "overwrite": self.overwrite}
+        names = ("resume", "from_best", "overwrite")
+        return {name: getattr(self, name) for name in names}
 
 
 @dataclass(frozen=True)
@@ -137,7 +141,7 @@ def read_options(words: list[str]) -> tuple[TrainOptions[Any, Any], Settings]:
     seen = peek(typed, "config", "preset", "size", "out", "data", *LENGTHS)
     file = _config_file(seen, typed)
     config = {} if file is None else _read_config(file)
-    if name is None and "--resume" in typed and file is None:
+    if name is None and _goes_on(typed) and file is None:
         raise _nothing_to_resume(seen["out"])
     auto = name == AUTO or not (name or config)
     name = usual_recipe(seen["data"]) if auto else name or config["recipe"]
@@ -217,12 +221,17 @@ def _nothing_to_resume(out: str | None) -> InputError:
     return InputError(f"{out} holds no run to resume: {what}")
 
 
+def _goes_on(typed: Sequence[str]) -> bool:
+    """Whether the words ask to go on with a run."""
+    return "--resume" in typed or "--from-best" in typed
+
+
 def _config_file(seen: dict[str, str | None], typed: Sequence[str]) -> Path | None:
     """The file that --config names; with --resume that of the run in --out, if there is one."""
     if seen["config"] is not None:
         return Path(seen["config"])
     out = seen["out"]
-    if "--resume" in typed and out is not None and (Path(out) / "config.yaml").is_file():
+    if _goes_on(typed) and out is not None and (Path(out) / "config.yaml").is_file():
         return Path(out) / "config.yaml"
     return None
 

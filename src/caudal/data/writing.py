@@ -1,5 +1,6 @@
 """Writing results: checks before the work, and nothing at a path until all of it is there."""
 
+import glob
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
@@ -9,7 +10,7 @@ from types import TracebackType
 from typing import Any, ClassVar, Self
 
 from caudal.errors import InputError
-from caudal.files import atomic, atomic_folder, path_of
+from caudal.files import atomic, atomic_folder, path_of, sweep
 
 PICTURES = (".png", ".jpg", ".jpeg", ".webp")
 """The suffixes of pictures that can be written."""
@@ -127,8 +128,10 @@ def prepare_output(path: str | Path, overwrite: bool) -> None:
     Raises:
         InputError: as `refuse_existing` and `check_writable`.
     """
+    path = Path(path)
     refuse_existing(path, overwrite)
-    check_writable(Path(path).parent)
+    check_writable(path.parent)
+    sweep(path.parent, f".[0-9]*.{glob.escape(path.name)}")
 
 
 def prepare_picture(path: str | Path, overwrite: bool) -> Path:

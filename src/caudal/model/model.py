@@ -666,6 +666,7 @@ class Model:
         *,
         student: str | Recipe | type[Recipe] | None = None,
         resume: bool = False,
+        from_best: bool = False,
         overwrite: bool = False,
         voice: Voice | None = None,
         **options: Any,
@@ -680,6 +681,7 @@ class Model:
             student: its recipe; if None an inverse autoregressive flow of the teacher's depth, or
                 the coupling flow that suits the data.
             resume: whether to go on with the run in `out`.
+            from_best: whether to go on from its best model, with a new optimiser.
             overwrite: whether the run in `out` is replaced.
             voice: tells notes and progress; silent if None.
             options: fields of the student's recipe, of `Training`, and of the options of
@@ -690,7 +692,7 @@ class Model:
             NumericalError: a loss or a gradient was not finite.
             Interrupted: Ctrl-C or SIGTERM; the state is saved in `out`.
         """
-        modes = {"resume": resume, "overwrite": overwrite}
+        modes = {"resume": resume, "from_best": from_best, "overwrite": overwrite}
         return students.distill(self, out, student, modes, voice, options)
 
     def other(self, run: "Model | str | Path") -> "Model":

@@ -124,6 +124,7 @@ def distill_with(
     out: str | Path | None = None,
     *,
     resume: bool = False,
+    from_best: bool = False,
     overwrite: bool = False,
     voice: Voice | None = None,
 ) -> "Model":
@@ -134,7 +135,7 @@ def distill_with(
     folder = teacher.folder
     if out is not None and folder is not None and path_of(out).resolve() == folder.resolve():
         raise InputError(f"`out` {out} is the teacher's folder: give another one")
-    check_out(out, resume=resume, overwrite=overwrite)
+    check_out(out, resume=resume, from_best=from_best, overwrite=overwrite)
     dataset = teacher.dataset_or(f"distill a run whose {schema.many} are there")
     flow = build_student(recipe, schema, teacher.flow, settings.training.seed)
     objective = settings.distillation.objective(flow, teacher.flow)
@@ -144,7 +145,9 @@ def distill_with(
     config = settings.config(teacher)
     run = None
     if out is not None:
-        run = Run(out, recipe, schema, config, resume=resume, overwrite=overwrite)
+        run = Run(
+            out, recipe, schema, config, resume=resume, from_best=from_best, overwrite=overwrite
+        )
     fitted = fit_student(
         flow,
         teacher.flow,

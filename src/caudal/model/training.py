@@ -31,6 +31,7 @@ def train(
     preset: str | None = None,
     out: str | Path | None = None,
     resume: bool = False,
+    from_best: bool = False,
     overwrite: bool = False,
     voice: Voice | None = None,
     **options: Any,
@@ -53,6 +54,8 @@ def train(
         out: the run folder to leave behind, with numbers, pictures and a page; None keeps the
             model in memory.
         resume: whether to go on with the run in `out`, with the options in its config.yaml.
+        from_best: whether to go on with it from its best model, with a new optimiser, as after
+            training diverged.
         overwrite: whether the run in `out` is replaced.
         voice: tells notes and progress; silent if None.
         options: as above; `report=False` leaves the page out.
@@ -65,10 +68,10 @@ def train(
     begun = time.monotonic()
     if not options_of_run.is_there(data):
         raise InputError('`data` is missing: caudal.train("auto", data)')
-    check_out(out, resume=resume, overwrite=overwrite)
+    check_out(out, resume=resume, from_best=from_best, overwrite=overwrite)
     auto = recipe == options_of_run.AUTO
     if auto:
-        recipe = _in_run(out) if resume else options_of_run.usual_recipe(data)
+        recipe = _in_run(out) if resume or from_best else options_of_run.usual_recipe(data)
     kind = options_of_run.recognise(data, options_of_run.kind_of_recipe(recipe))
     name = recipe if isinstance(recipe, str) else recipe.name
     if preset is not None and isinstance(recipe, Recipe):
@@ -79,14 +82,14 @@ def train(
     options_of_run.check_one_size(options.get("size"), preset)
     options = {**options_of_run.by_length(options), "data": data}
     values = {**options_of_run.preset_values(name, preset, kind), **options}
-    if resume and out is not None and Run(out).config_path.exists():
+    if (resume or from_best) and out is not None and Run(out).config_path.exists():
         config = Run(out).read_config()
         if config.get("recipe") != name:
             raise InputError(f"{out} holds a run of {config.get('recipe')}, not {name}")
         own = vars(recipe) if isinstance(recipe, Recipe) else {}
         values = {**options_of_run.without_beside(config), **own, **values}
     made = replace(options_of_run.settings(recipe, kind, values), auto=auto)
-    modes = {"resume": resume, "overwrite": overwrite}
+    modes = {"resume": resume, "from_best": from_best, "overwrite": overwrite}
     return train_with(made, out, **modes, voice=voice, begun=begun)
 
 
@@ -95,6 +98,7 @@ def train_with(
     out: str | Path | None = None,
     *,
     resume: bool = False,
+    from_best: bool = False,
     overwrite: bool = False,
     voice: Voice | None = None,
     begun: float | None = None,
@@ -102,7 +106,7 @@ def train_with(
     """Trains with complete settings; see `train`. The job has `begun` at that `time.monotonic`."""
     begun = time.monotonic() if begun is None else begun
     voice = voice or Voice()
-    check_out(out, resume=resume, overwrite=overwrite)
+    check_out(out, resume=resume, from_best=from_best, overwrite=overwrite)
     kind = settings.kind
     dataset = kind.open(settings.data, settings.recipe, None, voice)
     schema, container = dataset.schema, container_of(settings.data.data)
@@ -113,7 +117,7 @@ def train_with(
     flow = assemble(recipe, schema)
     voice.prepared(settings, dataset, flow)
     config = options_of_run.wherever_read(settings.config())
-    modes = {"resume": resume, "overwrite": overwrite}
+    modes = {"resume": resume, "from_best": from_best, "overwrite": overwrite}
     papers = kind.papers(settings.data, dataset)
     run = None if out is None else Run(out, recipe, schema, config, papers=papers, **modes)
     folder = None if run is None else run.path

@@ -21,7 +21,7 @@ REGISTERED: dict[str, type[Recipe]] = {}
 _OPTIONS = """
 accelerator alpha batch_size bits clip columns comment compile config context contrastive
 corrupt cosine crop data decimal delimiter dequantization devices draws ema encoding epochs
-exclude flips forward guide json kl labels lr mels metadata minutes missing na normalize
+exclude flips forward from_best guide json kl labels lr mels metadata minutes missing na normalize
 num_nodes out overwrite path patience pixels pool precision prediction preset rate recipe
 regularization report resize resume reverse seconds seed size spectral split split_seed steps
 strict student tail target teacher test trim types types_from valid validate_every validate_rows

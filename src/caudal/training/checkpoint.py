@@ -86,6 +86,12 @@ def grafted(whole: Flow, part: Flow, weights: Mapping[str, Tensor]) -> dict[str,
     return {name: weights[names[id(t)]] if id(t) in names else t for name, t in state.items()}
 
 
+def part_of(whole: Flow, part: Flow, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The state of `part`, a flow that shares tensors with `whole`, within a state of `whole`."""
+    names = {id(t): name for name, t in whole.state_dict(keep_vars=True).items()}
+    return {name: weights[names[id(t)]] for name, t in part.state_dict(keep_vars=True).items()}
+
+
 def load(path: str | Path) -> Flow:
     """The flow of a run folder or a .safetensors file, in evaluation mode, on the CPU.
 

@@ -63,6 +63,8 @@ def _in_bijection(flow: Flow, lifted: Tensor, context: Tensor | None) -> _Findin
 
 def _explain(where: str, part: Bijection, x: Tensor, fine: Tensor, log_det: Tensor) -> _Finding:
     outside = fine & (log_det == -torch.inf)
+    if outside.any() and any(True for _ in part.parameters()):
+        return _Finding(where, outside, f"its log-scales fall below what numbers hold: {_SLOWER}")
     if outside.any():
         cause = (
             f"outside the support, where the density is zero{_column(part, x, outside)}: "

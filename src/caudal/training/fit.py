@@ -16,7 +16,7 @@ from caudal.training.checkpoint import check_recipe_of
 from caudal.training.clock import Budget, measure, plan, probe_seconds, seconds_of
 from caudal.training.devices import Interrupted, interruptible, launch, why_not_compile
 from caudal.training.engine import Engine, Loss
-from caudal.training.keeper import Identity, Keeper, Position, restore
+from caudal.training.keeper import Keeper
 from caudal.training.options import LASTING, Training
 from caudal.training.progress import Reporter, Silent
 from caudal.training.rows import (
@@ -30,6 +30,7 @@ from caudal.training.rows import (
 )
 from caudal.training.run import Run
 from caudal.training.seeds import SAMPLE, generator_of, mix, own_randomness
+from caudal.training.state import STATE, Identity, Position, State
 from caudal.training.trainer import Ahead, Trainer
 from caudal.training.validation import Validator
 
@@ -116,9 +117,9 @@ def fit(
     train, valid = _sources(flow, data, validation, training)
     training = _with_full_batches(training, train.n_rows)
     keeper = Keeper(run, _identity(run, training, train, valid), whole)
-    state = keeper.read()
-    if run and run.resume and state is None:
-        reporter.note(f"{run.path}: nothing to resume, starting anew")
+    state = keeper.read(flow)
+    if run and run.resume and (state is None or state.moments is None):
+        reporter.note(_how_resumed(run, state))
     fabric = launch(training)
     reporter = reporter if fabric.global_rank == 0 else Silent()
     training = _without_broken_compiler(training, fabric, reporter)
@@ -143,6 +144,7 @@ def fit(
         ended = "interrupted"
         raise
     finally:
+        keeper.end()
         reporter.finish(ended)
         flow.eval()
     flow.load_state_dict(position.best)
@@ -164,6 +166,15 @@ def _sources(
     return train, valid
 
 
+def _how_resumed(run: Run, state: State | None) -> str:
+    """A word about a run that does not go on as if it had never stopped."""
+    if state is None:
+        return f"{run.path}: nothing to resume, starting anew"
+    lost = "" if run.from_best else f"no {STATE} is there, "
+    step = state.position.step
+    return f"{run.path}: {lost}going on from the best model, of step {step}, with a new optimiser"
+
+
 def _identity(run: Run | None, training: Training, train: Source, valid: Source) -> Identity:
     recipe, schema = (run.recipe, run.schema) if run else (None, None)
     return {
@@ -174,10 +185,10 @@ def _identity(run: Run | None, training: Training, train: Source, valid: Source)
     }
 
 
-def _begin(engine: Engine, train: Source, state: dict[str, Any] | None) -> Position:
+def _begin(engine: Engine, train: Source, state: State | None) -> Position:
     """Where training starts: after initialisation from the data, or where it was interrupted."""
     if state is not None:
-        return restore(state, engine)
+        return state.restore(engine)
     seed = engine.training.seed
     generator = generator_of(mix(seed, SAMPLE), engine.like.device)
     rows = to_device(initial_rows(train, seed, engine.flow), engine.like)

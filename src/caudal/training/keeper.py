@@ -1,58 +1,27 @@
 """What training writes into the run folder, in which order, and how a run is resumed from it."""
 
-import pickle
+import json
 from collections.abc import Iterator
-from dataclasses import dataclass, field, fields
-from pathlib import Path
+from contextlib import ExitStack
+from dataclasses import fields
 from typing import Any
 
-import torch
-from torch import Tensor
-
-from caudal import files
 from caudal.errors import InputError
 from caudal.flow import Flow
-from caudal.training.checkpoint import grafted, save_model
+from caudal.recipes import describe
+from caudal.training.checkpoint import grafted, load_model, part_of, save_model
 from caudal.training.devices import leads
 from caudal.training.engine import Engine
 from caudal.training.options import LASTING, PLANNED, Training
 from caudal.training.run import Run
-
-Identity = dict[str, Any]
-"""What makes a run this run, as nested plain data: recipe, schema, lasting options, the data."""
-
-_FORMAT = 1
-
-
-@dataclass
-class Position:
-    """How far training has come.
-
-    Attributes:
-        step: steps done.
-        stale: validations since the best one.
-        best_step: steps done at the best validation; None before the first.
-        best_valid: mean validation loss then, nats.
-        seconds: time spent training so far, in all sessions.
-        best: the weights then, as they were validated.
-        start: losses of parts of the validation rows before the first step, where the flow begins
-            as a model of the data.
-    """
-
-    step: int = 0
-    stale: int = 0
-    best_step: int | None = None
-    best_valid: float = float("inf")
-    seconds: float = 0.0
-    best: dict[str, Tensor] = field(default_factory=dict)
-    start: list[float] = field(default_factory=list)
+from caudal.training.state import Identity, Position, State, read_state, write_state
 
 
 class Keeper:
     """Keeps a run folder, if there is one and this process leads; else does nothing.
 
-    The state is written last and is complete in itself, so a kill at any moment leaves a state
-    from which the other files come out as they would have.
+    The state is complete in itself and is written before the model, so a kill at any moment leaves
+    one from which the other files come out as they would have.
 
     Args:
         run: the folder, or None.
@@ -61,30 +30,67 @@ class Keeper:
     """
 
     def __init__(self, run: Run | None, identity: Identity, whole: Flow | None = None) -> None:
-        self.run, self.identity, self.whole = run, identity, whole
+        self.run, self.whole = run, whole
+        self.identity = json.loads(json.dumps(identity))  # as it will be read: lists, no tuples
         self._writes = run if leads() else None
+        self._lock = ExitStack()
 
-    def read(self) -> dict[str, Any] | None:
+    def read(self, flow: Flow) -> State | None:
         """The state to resume from; None to start anew.
+
+        It is that of the best model, with a new optimiser, where that was asked for or there is
+        no other.
 
         Raises:
             InputError: the state is damaged, or belongs to another run.
         """
-        if self.run is None or not self.run.resume or not self.run.state_path.exists():
+        run = self.run
+        if run is None or not run.resume:
             return None
-        state = _read_state(self.run.state_path)
-        _check_identity(self.run, state["identity"], self.identity)
+        path = run.found_state
+        if run.from_best or (path is None and run.model_path.exists()):
+            state = self._best(run, flow)
+        elif path is None:
+            return None
+        else:
+            state = read_state(path)
+        _check_identity(run, state.identity, self.identity)
         return state
 
+    def _best(self, run: Run, flow: Flow) -> State:
+        """The state that begins anew, with a new optimiser, from the best model."""
+        loaded = load_model(run.path)
+        weights = loaded.flow.state_dict()
+        if self.whole is not None:
+            weights = part_of(self.whole, flow, weights)
+        told = loaded.metadata
+        step, valid = told.get("step"), told.get("valid")
+        if not (isinstance(step, int) and isinstance(valid, float)):
+            raise InputError(f"{run.model_path}: says no step, so that no run can go on from it")
+        then = {"recipe": describe(loaded.recipe), "schema": told.get("schema")}
+        then |= {"data": told["data"]} if "data" in told else {}
+        position = Position(step, best_step=step, best_valid=valid, best=weights)
+        source = str(run.model_path)
+        return State({**self.identity, **then}, position, weights, source=source)
+
     def begin(self, training: Training) -> None:
-        """Prepares the folder, once nothing is left to refuse; its config has what was planned."""
+        """Prepares the folder, once nothing is left to refuse; its config has what was planned.
+
+        Raises:
+            InputError: another process trains in it.
+        """
         run = self._writes
         if run is None:
             return
         if run.config is not None:
             planned = {name: getattr(training, name) for name in PLANNED}
             run.config = {**run.config, **{k: v for k, v in planned.items() if k in run.config}}
+        self._lock.enter_context(run.locked())
         run.begin()
+
+    def end(self) -> None:
+        """Gives the folder free for other processes."""
+        self._lock.close()
 
     def history(self, step: int) -> list[dict[str, Any]]:
         """The records up to a step; the work that later ones describe was lost."""
@@ -110,48 +116,8 @@ class Keeper:
         """Writes the curve, and then everything that resuming needs."""
         if self._writes:
             self._writes.write_metrics(history)
-            _save_state(self._writes.state_path, position, engine, self.identity)
-
-
-def restore(state: dict[str, Any], engine: Engine) -> Position:
-    """Puts a state back into the flow, its optimiser and its average."""
-    engine.flow.load_state_dict(state["flow"])
-    engine.optimizer.load_state_dict(state["optimizer"])
-    if engine.average:
-        engine.average.load_state_dict(state["average"])
-    engine.meter.load_state_dict(state["meter"], engine.like)
-    return Position(**state["position"])
-
-
-def _save_state(path: Path, position: Position, engine: Engine, identity: Identity) -> None:
-    state = {
-        "format": _FORMAT,
-        "identity": identity,
-        "position": {f: getattr(position, f) for f in position.__dataclass_fields__},
-        "flow": engine.flow.state_dict(),
-        "optimizer": engine.optimizer.state_dict(),
-        "average": engine.average.state_dict() if engine.average else None,
-        "meter": engine.meter.state_dict(),
-    }
-    with files.atomic(path) as temporary, temporary.open("wb") as file:
-        try:
-            torch.save(state, file)
-        except RuntimeError as error:
-            if isinstance(error.__context__, OSError):  # the cause, such as a full disk
-                raise error.__context__ from None
-            raise
-
-
-def _read_state(path: Path) -> dict[str, Any]:
-    """Reads a state, running no code from it."""
-    try:
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        newer = state["format"] > _FORMAT
-    except (OSError, RuntimeError, EOFError, LookupError, TypeError, pickle.UnpicklingError) as e:
-        raise InputError(f"{path}: damaged, or not a training state; start a new run") from e
-    if newer:
-        raise InputError(f"{path}: written by a newer caudal: upgrade to resume it")
-    return state
+            write_state(self._writes.state_path, State.of(engine, position, self.identity))
+            self._writes.old_state_path.unlink(missing_ok=True)
 
 
 def _check_identity(run: Run, then: Identity, now: Identity) -> None:
@@ -175,18 +141,18 @@ def _check_identity(run: Run, then: Identity, now: Identity) -> None:
     what = _in_words(first)
     if first[0] == "data":
         raise InputError(
-            f"{run.state_path}: cannot resume, {what} are not those of the run any more: put the "
+            f"{run.path}: cannot resume, {what} are not those of the run any more: put the "
             f"data file, and the options that choose rows and columns, back as they were, or "
             f"start a new run"
         )
     if first == ("schema", "numbers"):
         raise InputError(
-            f"{run.state_path}: cannot resume, an older caudal has begun it, whose nets take "
+            f"{run.path}: cannot resume, an older caudal has begun it, whose nets take "
             f"numbers of the context in another way: start a new run"
         )
     was, is_now = ("none" if value is None else _shorten(str(value)) for value in pair)
     raise InputError(
-        f"{run.state_path}: cannot resume, {what} was {was} and is {is_now}: give the old value, "
+        f"{run.path}: cannot resume, {what} was {was} and is {is_now}: give the old value, "
         f"or start a new run"
     )
 

@@ -2,9 +2,12 @@
 
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from filelock import FileLock, Timeout
 
 from caudal import files
 from caudal.data.writing import check_writable
@@ -12,6 +15,7 @@ from caudal.errors import InputError, one_line
 from caudal.files import path_of
 from caudal.recipes import Recipe
 from caudal.training.checkpoint import MODEL
+from caudal.training.state import OLD_STATE, STATE
 
 if TYPE_CHECKING:
     from caudal.data import Schema
@@ -20,7 +24,8 @@ LEFT_BEHIND = (
     "config.yaml",
     "columns.yaml",
     "model.safetensors",
-    "state.pt",
+    STATE,
+    OLD_STATE,
     "metrics.jsonl",
     "eval.json",
     "compare.json",
@@ -30,22 +35,27 @@ LEFT_BEHIND = (
     "pictures",
 )
 """The contents of a run folder, which `overwrite` replaces; other files in it are left alone."""
+_REMOVE = "without the file the run goes on, and its curve begins anew"
+LOCK = ".lock"
+"""Held while a process trains in the folder."""
 
 
-def check_out(out: str | Path | None, *, resume: bool, overwrite: bool) -> None:
+def check_out(
+    out: str | Path | None, *, resume: bool, overwrite: bool, from_best: bool = False
+) -> None:
     """Refuses a run folder before any work, as `Run.check_folder`; None is a run in memory.
 
     Raises:
         InputError: the folder, or `resume` without one.
     """
     if out is not None:
-        Run(out, resume=resume, overwrite=overwrite).check_folder()
-    elif resume:
+        Run(out, resume=resume, from_best=from_best, overwrite=overwrite).check_folder()
+    elif resume or from_best:
         raise InputError("`resume=True` needs the folder of the run to go on with: give `out`")
 
 
 class Run:
-    """A folder with `config.yaml`, `model.safetensors`, `metrics.jsonl`, `state.pt` and a report.
+    """A folder with the options, the model, its curve, the state to resume from, and a report.
 
     Naming a run neither creates nor checks anything on the disk.
 
@@ -59,6 +69,8 @@ class Run:
             result is bit for bit that of a run without the break. Options may change except
             `seed`, `batch_size`, `precision` and `ema`; with more steps the rest follows the
             longer cosine.
+        from_best: go on from the best model, with a new optimiser, rather than from the last
+            state: after training diverged, or where the state is lost.
         overwrite: replace the run in the folder, once nothing is left to refuse.
 
     Attributes:
@@ -81,15 +93,18 @@ class Run:
         *,
         papers: Mapping[str, str] | None = None,
         resume: bool = False,
+        from_best: bool = False,
         overwrite: bool = False,
     ) -> None:
+        resume = resume or from_best
         if resume and overwrite:
             raise InputError("`resume` and `overwrite`: choose one of them")
         self.path, self.recipe, self.schema, self.config = path_of(path), recipe, schema, config
         self.papers = dict(papers or {})
-        self.resume, self.overwrite = resume, overwrite
+        self.resume, self.from_best, self.overwrite = resume, from_best, overwrite
         self.model_path = self.path / MODEL
-        self.state_path = self.path / "state.pt"
+        self.state_path = self.path / STATE
+        self.old_state_path = self.path / OLD_STATE
         self.metrics_path = self.path / "metrics.jsonl"
         self.config_path = self.path / "config.yaml"
 
@@ -109,22 +124,57 @@ class Run:
         """
         if not self.metrics_path.exists():
             return []
-        records = []
-        for number, line in enumerate(self.metrics_path.read_text("utf-8").splitlines(), 1):
-            try:
-                records.append(json.loads(line))
-            except json.JSONDecodeError as error:
-                raise InputError(f"{self.metrics_path}, line {number}: not JSON") from error
-        return records
+        try:
+            lines = self.metrics_path.read_text("utf-8").splitlines()
+        except UnicodeDecodeError as error:
+            raise InputError(f"{self.metrics_path}: {one_line(error)}; {_REMOVE}") from error
+        return [self._record(number, line) for number, line in enumerate(lines, 1)]
+
+    def _record(self, number: int, line: str) -> dict[str, Any]:
+        try:
+            record = json.loads(line)
+        except (ValueError, RecursionError):
+            record = None
+        if not isinstance(record, dict) or not _is_point(record):
+            raise InputError(f"{self.metrics_path}, line {number}: no point of a curve; {_REMOVE}")
+        return record
 
     def write_metrics(self, records: Sequence[dict[str, Any]]) -> None:
         """Replaces `metrics.jsonl`, atomically."""
         lines = (json.dumps(record) + "\n" for record in records)
         files.write_text(self.metrics_path, "".join(lines))
 
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Within, the folder is this process's alone to train in.
+
+        Raises:
+            InputError: another process trains in it.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self.path / LOCK, timeout=0)
+        try:
+            lock.acquire()
+        except Timeout:
+            raise InputError(
+                f"{self.path}: another process is training in this folder: wait for its end, or "
+                f"give another `out`"
+            ) from None
+        try:
+            yield
+        finally:
+            with suppress(OSError):  # Windows keeps the file of a lock that is held
+                (self.path / LOCK).unlink()
+            lock.release()
+
+    @property
+    def found_state(self) -> Path | None:
+        """The state in the folder, if there is one: the new one, or that of caudal 0.1."""
+        return next((p for p in (self.state_path, self.old_state_path) if p.exists()), None)
+
     def started(self) -> bool:
         """Whether training has left weights or a state here."""
-        return self.model_path.exists() or self.state_path.exists()
+        return self.model_path.exists() or self.found_state is not None
 
     def is_run(self) -> bool:
         """Whether training has begun here, if only with its config."""
@@ -144,6 +194,9 @@ class Run:
             raise InputError(f"{self.path} is a file: give another `{name}`")
         check_writable(self.path)
         self.check_resumable()
+        if (self.path / LOCK).exists():  # of a process that trains, or was killed
+            with self.locked():
+                pass
         if self.overwrite or not self.path.exists() or (self.resume and self.is_run()):
             return
         if self.started():
@@ -152,7 +205,8 @@ class Run:
                 f"{self.path} holds a run: {way_on}`overwrite=True` replaces it, another "
                 f"`{name}` leaves it alone"
             )
-        others = [entry.name for entry in self.path.iterdir() if entry.name != "config.yaml"]
+        names = {entry.name for entry in self.path.iterdir()}
+        others = names - {"config.yaml", LOCK}
         if others:
             raise InputError(
                 f"{self.path} is a folder with other files ({sorted(others)[0]}): give another "
@@ -183,8 +237,6 @@ class Run:
                 f"the model file could not be loaded without it"
             )
         self.check_resumable()
-        if self.resume and self.model_path.exists() and not self.state_path.exists():
-            raise InputError(f"{self.path}: holds a model but no state.pt to resume from")
         if not self.resume and not self.overwrite and self.started():
             raise InputError(
                 f"{self.path}: a run is there already; go on with it by `resume=True`, "
@@ -197,9 +249,7 @@ class Run:
         Removes an old run that is to be replaced, and the temporary files of a process that was
         killed while writing.
         """
-        for name in (MODEL, "state.pt", "metrics.jsonl", "config.yaml"):
-            for left in self.path.glob(f".[0-9]*.{name}"):
-                left.unlink(missing_ok=True)
+        files.sweep(self.path)
         if self.overwrite:
             self._clear()
         if self.config is not None:
@@ -213,6 +263,12 @@ class Run:
                 shutil.rmtree(self.path / name)
             else:
                 (self.path / name).unlink(missing_ok=True)
+
+
+def _is_point(record: dict[str, Any]) -> bool:
+    """Whether a record of `metrics.jsonl` is one that training writes."""
+    numbers = all(isinstance(value, int | float) for value in record.values())
+    return numbers and type(record.get("step")) is int and {"epoch", "train"} <= record.keys()
 
 
 def read_config(path: Path) -> dict[str, Any]:

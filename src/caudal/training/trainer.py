@@ -14,10 +14,11 @@ from caudal.training.cautions import after
 from caudal.training.devices import Interrupted, Stop, leads
 from caudal.training.diagnosis import diagnose
 from caudal.training.engine import Engine, NotFiniteError, is_point
-from caudal.training.keeper import Keeper, Position
+from caudal.training.keeper import Keeper
 from caudal.training.progress import Plan, Reporter
 from caudal.training.rows import share, to_device
 from caudal.training.seeds import ORDER, mix, own_randomness
+from caudal.training.state import Position
 from caudal.training.validation import Validator, begins_fitted, is_better
 
 _REPORT_EVERY = 0.1  # seconds between reports of a step
@@ -97,6 +98,7 @@ class Trainer:
         if self.position.step == 0 and begins_fitted(self.engine.flow):
             self._keep_if_best(self.validator.measure())
             self.position.start = self.validator.parts
+            self._keep_state()
             self.keeper.keep_best(self.engine.flow, self.position)
         while not (ended := self._ended()):
             epoch, done = divmod(self.position.step, self.per_epoch)
@@ -167,9 +169,9 @@ class Trainer:
             self._show()
         position.stale = 0 if best else position.stale + 1
         self._record(*train, **measured, best=best)
+        self._keep_state()
         if best:
             self.keeper.keep_best(self.engine.flow, position)
-        self._keep_state()
         self.reporter.validated(self.history[-1])
 
     def _keep_if_best(self, measured: dict[str, float]) -> bool:
@@ -271,7 +273,10 @@ class Trainer:
         run, best = self.keeper.run, self.position.best_step
         if run is None or best is None:
             return f"{text}; no validated model yet"
-        return f"{text}; the model of step {best} and the last state stay in {run.path}"
+        return (
+            f"{text}; the model of step {best} stays in {run.path}: `from_best=True` goes on from "
+            f"there, best with a lower `lr`"
+        )
 
     def _share(self, whole: Batch) -> Batch:
         """This process's share of a batch, on its device."""

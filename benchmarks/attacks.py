@@ -1,0 +1,360 @@
+"""Damaged files and hostile values: does every command end with one line?
+
+    python benchmarks/attacks.py --count 1000    # of each kind; writes results/reliability.md
+
+Trains a tiny run of a table, then changes one of its files, or the data, by chance, and calls a
+command with it: bits flipped, the end cut off, values of JSON and YAML replaced by others. Each
+call runs in a process of its own. It fails if it ends in a traceback, by a signal, by an exit code
+that is not 0, 1, or 2, by more than one line of error, after more than 60 seconds, or with more
+than 2 GiB of memory.
+"""
+
+import argparse
+import json
+import os
+import random
+import resource
+import shutil
+import signal
+import struct
+import sys
+import tempfile
+import time
+import traceback
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import yaml
+
+SECONDS, GIB = 60, 2
+HERE = Path(__file__).parent
+ODD = [
+    None,
+    -1,
+    0,
+    1,
+    3,
+    10**9,
+    10**30,
+    0.5,
+    float("nan"),
+    float("inf"),
+    -1e300,
+    "",
+    "x",
+    "\x1b[2J",
+]
+ODD += [[], {}, [None], [[1]], {"name": 1}, True, "a" * 5000, "é", "nsf", "inf"]
+
+INTRODUCTION = """# Damaged files and hostile values
+
+`python benchmarks/attacks.py --count {count} --write`: each file of a tiny run, and each kind of
+data, was changed by chance so many times, by flipped bits, a missing end, or a value in place of
+another, and a command met it. A failure is a traceback, a signal, an exit code other than 0, 1
+and 2, more than one line of error, more than 60 seconds, or more than 2 GiB of memory.
+"""
+
+Change = Callable[[random.Random, Path], None]
+
+
+def flip(dice: random.Random, file: Path) -> None:
+    """Flips up to 8 bits, half of the time near the start, where headers are."""
+    content = bytearray(file.read_bytes())
+    end = len(content) if dice.random() < 0.5 else min(len(content), 400)
+    for _ in range(dice.randint(1, 8)):
+        content[dice.randrange(end)] ^= 1 << dice.randrange(8)
+    file.write_bytes(content)
+
+
+def cut(dice: random.Random, file: Path) -> None:
+    """Cuts the end off, or puts bytes after it."""
+    content = file.read_bytes()
+    more = dice.randbytes(dice.randint(1, 40)) if dice.random() < 0.2 else b""
+    file.write_bytes(content[: dice.randrange(len(content))] + more)
+
+
+def odd_json(dice: random.Random, file: Path) -> None:
+    """Replaces a value in a JSON file."""
+    file.write_text(json.dumps(with_odd(dice, json.loads(file.read_text()))))
+
+
+def odd_line(dice: random.Random, file: Path) -> None:
+    """Replaces a value in one line of JSON of many."""
+    lines = file.read_text().splitlines()
+    place = dice.randrange(len(lines))
+    lines[place] = json.dumps(with_odd(dice, json.loads(lines[place])))
+    file.write_text("\n".join(lines))
+
+
+def odd_yaml(dice: random.Random, file: Path) -> None:
+    """Replaces a value in a YAML file."""
+    file.write_text(yaml.safe_dump(with_odd(dice, yaml.safe_load(file.read_text()))))
+
+
+def odd_metadata(dice: random.Random, file: Path) -> None:
+    """Replaces a value in the metadata of a safetensors file, or the shape or type of a tensor."""
+    content = file.read_bytes()
+    size = struct.unpack("<Q", content[:8])[0]
+    header = json.loads(content[8 : 8 + size])
+    kept = header.get("__metadata__", {})
+    if "caudal" in kept and dice.random() < 0.8:
+        kept["caudal"] = json.dumps(with_odd(dice, json.loads(kept["caudal"])))
+    else:
+        header = with_odd(dice, header)
+    text = json.dumps(header).encode()
+    file.write_bytes(struct.pack("<Q", len(text)) + text + content[8 + size :])
+
+
+def odd_cell(dice: random.Random, file: Path) -> None:
+    """Replaces a cell of a CSV file, or moves its commas."""
+    lines = file.read_text().splitlines()
+    place = dice.randrange(len(lines))
+    cells = lines[place].split(",")
+    cells[dice.randrange(len(cells))] = str(dice.choice(ODD))
+    if dice.random() < 0.2:
+        cells.insert(dice.randrange(len(cells)), '"')
+    lines[place] = ",".join(cells)
+    file.write_text("\n".join(lines))
+
+
+def with_odd(dice: random.Random, tree: object) -> object:
+    """The tree with an odd value in place of one of its values, or with a value left out."""
+    paths = list(_paths(tree))
+    if not paths:
+        return dice.choice(ODD)
+    *way, last = dice.choice(paths)
+    place = tree
+    for step in way:
+        place = place[step]  # type: ignore[index]
+    if isinstance(place, dict) and dice.random() < 0.15:
+        del place[last]
+    else:
+        place[last] = dice.choice(ODD)  # type: ignore[index]
+    return tree
+
+
+def _paths(tree: object, way: tuple = ()):
+    items = tree.items() if isinstance(tree, dict) else enumerate(tree)  # type: ignore[arg-type]
+    for key, value in items:
+        yield (*way, key)
+        if isinstance(value, dict | list):
+            yield from _paths(value, (*way, key))
+
+
+FILES: dict[str, tuple[tuple[Change, ...], list[str]]] = {
+    "run/state.safetensors": ((flip, cut, odd_metadata), ["resume"]),
+    "run/model.safetensors": ((flip, cut, odd_metadata), ["score", "sample", "best"]),
+    "run/metrics.jsonl": ((flip, cut, odd_line), ["resume"]),
+    "run/config.yaml": ((flip, cut, odd_yaml), ["resume", "eval"]),
+    "run/columns.yaml": ((flip, cut, odd_yaml), ["types"]),
+    "run/gaussian.safetensors": ((flip, cut, odd_metadata), ["eval"]),
+    "run/alarm.json": ((flip, cut, odd_json), ["score"]),
+    "rows.csv": ((flip, cut, odd_cell), ["score", "train"]),
+    "rows.parquet": ((flip, cut), ["score", "train"]),
+    "rows.feather": ((flip, cut), ["score"]),
+    "rows.jsonl": ((flip, cut, odd_line), ["score"]),
+    "rows.xlsx": ((flip, cut), ["score"]),
+    "rows.npy": ((flip, cut), ["train"]),
+    "rows.npz": ((flip, cut), ["train"]),
+    "pictures/a.png": ((flip, cut), ["images"]),
+    "sounds/a.wav": ((flip, cut), ["sound"]),
+}
+"""Files, how they are changed, and the commands that then meet them."""
+
+
+def words(command: str, place: Path, file: Path) -> list[str]:
+    """The words of a command, on the run and the files of a place."""
+    run, data = place / "run", file if file.parent == place else place / "rows.csv"
+    few = ["--steps", "4", "--no-report"]
+    small = ["--layers", "2", "--hidden", "8"]
+    out = ["--out", str(place / f"out{os.getpid()}")]
+    table = {
+        "resume": ["train", "--out", str(run), "--resume", "--steps", "9", "--no-report"],
+        "best": ["train", "--out", str(run), "--from-best", "--steps", "9", "--no-report"],
+        "eval": ["eval", str(run), "--samples", "0"],
+        "score": [
+            "score",
+            str(run),
+            "--data",
+            str(data),
+            "--out",
+            f"{out[1]}.csv",
+            "--alarm",
+            "0.1",
+        ],
+        "sample": ["sample", str(run), "-n", "5", "--out", f"{out[1]}.csv"],
+        "types": [
+            "train",
+            "nice",
+            "--data",
+            str(data),
+            "--types-from",
+            str(file),
+            *small,
+            *few,
+            *out,
+        ],
+        "train": ["train", "nice", "--data", str(data), *small, *few, *out],
+        "images": ["train", "nice", "--data", str(place / "pictures"), *small, *few, *out],
+        "sound": [
+            "train",
+            "wavenet",
+            "--data",
+            str(place / "sounds"),
+            "--size",
+            "small",
+            *few,
+            *out,
+        ],
+    }
+    return table[command]
+
+
+def prepare(place: Path) -> None:
+    """The run and the files that are to be attacked."""
+    import numpy as np
+    import pandas as pd
+    import soundfile
+    from PIL import Image
+
+    import caudal
+
+    draw = np.random.default_rng(0)
+    rows = pd.DataFrame(
+        {
+            "size": draw.normal(5, 2, 60).round(3),
+            "count": draw.integers(0, 9, 60),
+            "kind": draw.choice(["a", "b", "c"], 60),
+            "day": pd.Timestamp("2024-01-01") + pd.to_timedelta(draw.integers(0, 99, 60), "D"),
+        }
+    )
+    rows.to_csv(place / "rows.csv", index=False)
+    rows.to_parquet(place / "rows.parquet")
+    rows.to_feather(place / "rows.feather")
+    rows.to_json(place / "rows.jsonl", orient="records", lines=True, date_format="iso")
+    if _has("openpyxl"):
+        rows.to_excel(place / "rows.xlsx", index=False)
+    np.save(place / "rows.npy", draw.normal(size=(60, 3)))
+    np.savez(place / "rows.npz", x=draw.normal(size=(60, 3)))
+    for folder in ("pictures", "sounds"):
+        (place / folder).mkdir()
+    for name in "abcdefgh":
+        noise = draw.integers(0, 255, (6, 6), dtype=np.uint8)
+        Image.fromarray(noise).save(place / "pictures" / f"{name}.png")
+        soundfile.write(place / "sounds" / f"{name}.wav", 0.1 * draw.normal(size=900), 8000)
+    train = {"layers": 2, "hidden": (8,), "steps": 8, "validate_every": 4}
+    caudal.train("nice", str(place / "rows.csv"), out=place / "run", report=False, **train)
+
+
+def _has(module: str) -> bool:
+    import importlib.util
+
+    return importlib.util.find_spec(module) is not None
+
+
+def attack(place: Path, name: str, change: Change, command: str, seed: int) -> str:
+    """Runs one attack in a process of its own; how it failed, or nothing."""
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(read)
+        _in_child(place, name, change, command, seed, write)
+    os.close(write)
+    said = b""
+    while part := os.read(read, 65536):
+        said += part
+    os.close(read)
+    _, status = os.waitpid(child, 0)
+    if os.WIFSIGNALED(status):
+        number = os.WTERMSIG(status)
+        return "hang" if number == signal.SIGALRM else f"signal {number}"
+    return said.decode(errors="replace").strip()
+
+
+def _in_child(place: Path, name: str, change: Change, command: str, seed: int, write: int) -> None:
+    """Copies the place, changes the file, calls the command, tells what is wrong, and ends."""
+    from caudal.cli.entry import main
+
+    dice = random.Random(seed)
+    copy = Path(tempfile.mkdtemp(prefix="attack"))
+    wrong = ""
+    try:
+        shutil.copytree(place, copy, dirs_exist_ok=True)
+        change(dice, copy / name)
+        resource.setrlimit(resource.RLIMIT_DATA, (_used() + GIB * 2**30,) * 2)
+        signal.alarm(SECONDS)
+        errors = (copy / "stderr").open("w+")
+        os.dup2(errors.fileno(), 2)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        code = main(words(command, copy, copy / name))
+        sys.stderr.flush()
+        text = (copy / "stderr").read_text(errors="replace")
+        lines = [line for line in text.splitlines() if line.startswith("caudal: ")]
+        if code not in (0, 1, 2):
+            wrong = f"exit code {code}"
+        elif "Traceback" in text:
+            wrong = "traceback printed"
+        elif code and len(lines) != 1:
+            wrong = f"exit code {code} with {len(lines)} lines: {text[-300:]!r}"
+    except SystemExit as error:
+        wrong = "" if error.code in (0, 1, 2) else f"exit {error.code}"
+    except BaseException as error:  # noqa: BLE001 - whatever it is, it is a traceback to a user
+        wrong = _where(error)
+    finally:
+        signal.alarm(0)
+        shutil.rmtree(copy, ignore_errors=True)
+        os.write(write, wrong.encode())
+        os._exit(0)
+
+
+def _where(error: BaseException) -> str:
+    """An error, with the last line of caudal on its way."""
+    ours = [f for f in traceback.extract_tb(error.__traceback__) if "caudal" in f.filename]
+    place = f"{Path(ours[-1].filename).name}:{ours[-1].lineno}" if ours else "elsewhere"
+    return f"{type(error).__name__}: {str(error)[:120]} ({place})"
+
+
+def _used() -> int:
+    """Bytes of data that this process holds already."""
+    pages = int(Path("/proc/self/statm").read_text().split()[5])
+    return pages * resource.getpagesize()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--count", type=int, default=100, help="attacks on each file")
+    parser.add_argument("--only", help="the one file to attack")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--write", action="store_true", help="into results/reliability.md")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder)
+        prepare(place)
+        rows = [_row(place, name, options) for name in FILES if options.only in (None, name)]
+    table = ["| file | tried | failed |", "| --- | --- | --- |", *filter(None, rows)]
+    print("\n".join(table))
+    if options.write:
+        text = "\n".join([INTRODUCTION.format(count=options.count), *table, ""])
+        (HERE / "results" / "reliability.md").write_text(text)
+
+
+def _row(place: Path, name: str, options: argparse.Namespace) -> str:
+    if not (place / name).exists():
+        return ""
+    changes, commands = FILES[name]
+    begun, failures = time.monotonic(), Counter()
+    for number in range(options.count):
+        seed = options.seed * 1_000_003 + number
+        pair = changes[number % len(changes)], commands[number // len(changes) % len(commands)]
+        wrong = attack(place, name, *pair, seed)
+        if wrong:
+            failures[f"{pair[0].__name__} {pair[1]}: {wrong}"] += 1
+    for wrong, count in failures.most_common(12):
+        print(f"{name}: {count} x {wrong}", flush=True)
+    print(f"{name}: {sum(failures.values())} of {options.count}, {time.monotonic() - begun:.0f} s")
+    return f"| {name} | {options.count} | {sum(failures.values())} |"
+
+
+if __name__ == "__main__":
+    main()

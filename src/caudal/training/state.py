@@ -1,0 +1,288 @@
+"""The state of a run: everything that resuming needs, in one safetensors file with a checksum.
+
+The file holds numbers and text only, so reading a stranger's state runs no code. What is read is
+checked before it is used: the checksum finds a damaged file, and the shapes a state of another
+flow.
+"""
+
+import hashlib
+import json
+import pickle
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from caudal import files
+from caudal.errors import InputError
+from caudal.flow import Flow
+from caudal.training.engine import Engine, Meter
+
+STATE = "state.safetensors"
+"""The name of the state in a run folder."""
+OLD_STATE = "state.pt"
+"""Its name in runs of caudal 0.1, which are still read."""
+FORMAT = 2
+
+Identity = dict[str, Any]
+"""What makes a run this run, as nested plain data: recipe, schema, lasting options, the data."""
+Weights = dict[str, Tensor]
+
+_KEY = "caudal"
+_MOMENTS = ("step", "exp_avg", "exp_avg_sq")
+# What Python raises where a tree of plain data is not the one that is expected.
+_NONSENSE = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
+
+
+@dataclass
+class Position:
+    """How far training has come.
+
+    Attributes:
+        step: steps done.
+        stale: validations since the best one.
+        best_step: steps done at the best validation; None before the first.
+        best_valid: mean validation loss then, nats.
+        seconds: time spent training so far, in all sessions.
+        best: the weights then, as they were validated.
+        start: losses of parts of the validation rows before the first step, where the flow begins
+            as a model of the data.
+    """
+
+    step: int = 0
+    stale: int = 0
+    best_step: int | None = None
+    best_valid: float = float("inf")
+    seconds: float = 0.0
+    best: Weights = field(default_factory=dict)
+    start: list[float] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class State:
+    """What a run goes on from.
+
+    Attributes:
+        identity: of the run.
+        position: how far it has come, with the best weights so far.
+        flow: the weights.
+        moments: of Adam, by the names of the weights (in caudal 0.1 by their numbers, as text)
+            and then their own; None begins anew.
+        average: the moving average of the weights, where the run has one.
+        meter: see `Meter.state_dict`; None begins anew.
+        source: the file, for messages.
+    """
+
+    identity: Identity
+    position: Position
+    flow: Weights
+    moments: Mapping[str, Weights] | None = None
+    average: Weights | None = None
+    meter: dict[str, Any] | None = None
+    source: str = "the state"
+
+    @classmethod
+    def of(cls, engine: Engine, position: Position, identity: Identity) -> "State":
+        """The state of training now."""
+        average = engine.average.state_dict() if engine.average else None
+        moments = {
+            name: dict(engine.optimizer.state[parameter])
+            for name, parameter in engine.flow.named_parameters()
+            if engine.optimizer.state.get(parameter)
+        }
+        meter = engine.meter.state_dict()
+        return cls(identity, position, engine.flow.state_dict(), moments, average, meter)
+
+    def restore(self, engine: Engine) -> Position:
+        """Puts the state into the flow, its optimiser, its average and its meter.
+
+        Raises:
+            InputError: it is of another flow, or its numbers make no sense; nothing is changed.
+        """
+        self._check(engine)
+        engine.flow.load_state_dict(self.flow)
+        if self.moments is not None:
+            engine.optimizer.load_state_dict(_by_number(self.moments, engine))
+        if engine.average and self.average is not None:
+            engine.average.load_state_dict(self.average)
+        elif engine.average:
+            engine.average.reset()
+        if self.meter is not None:
+            engine.meter.load_state_dict(self.meter, engine.like)
+        return self.position
+
+    def _check(self, engine: Engine) -> None:
+        """Refuses what would not fit: a fused optimiser reads as much as it believes there is."""
+        try:
+            _check_position(self.position)
+            _check_weights(self.flow, engine.flow, self.source)
+            if self.position.best:
+                _check_weights(self.position.best, engine.flow, self.source)
+            parameters = _parameters(engine)
+            for name, tensor in (self.average or {}).items():
+                _check_like(tensor, parameters[name])
+            for name, moments in (self.moments or {}).items():
+                _check_moments(moments, parameters[name])
+            if self.meter is not None:
+                Meter().load_state_dict(self.meter, engine.like)
+        except InputError:
+            raise
+        except _NONSENSE as error:
+            raise InputError(
+                f"{self.source}: not a state of this flow; `overwrite=True` starts a new run"
+            ) from error
+
+
+def write_state(path: Path, state: State) -> None:
+    """Writes a state, atomically."""
+    from safetensors.torch import save_file
+
+    tensors = dict(_flattened(state))
+    position = {k: v for k, v in vars(state.position).items() if k != "best"}
+    content = {"identity": state.identity, "position": position, "meter": state.meter}
+    text = json.dumps({"format": FORMAT, **content})
+    signed = json.dumps({"content": text, "sha256": _digest(text, tensors)})
+    with files.atomic(path) as temporary:
+        save_file(tensors, temporary, {_KEY: signed})
+
+
+def read_state(path: Path) -> State:
+    """Reads a state, running no code from it; of caudal 0.1 too.
+
+    Raises:
+        InputError: it is damaged, no state, or of a newer caudal.
+    """
+    read = _read_old if path.name == OLD_STATE else _read
+    try:
+        newer, state = read(path)
+    except (OSError, EOFError, pickle.UnpicklingError, *_NONSENSE) as error:
+        raise InputError(
+            f"{path}: damaged, or not a training state; `from_best=True` goes on from the best "
+            f"model, `overwrite=True` starts a new run"
+        ) from error
+    if newer or state is None:
+        raise InputError(f"{path}: written by a newer caudal: upgrade to resume it")
+    return state
+
+
+def _read(path: Path) -> tuple[bool, State | None]:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "pt") as file:
+            signed = json.loads((file.metadata() or {})[_KEY])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except SafetensorError as error:
+        raise ValueError(str(error)) from error
+    if _digest(signed["content"], tensors) != signed["sha256"]:
+        raise ValueError("the checksum is another")
+    content = json.loads(signed["content"])
+    if content["format"] > FORMAT:
+        return True, None
+    parts = _grouped(tensors)
+    position = Position(**content["position"], best=parts.pop("best", {}))
+    moments: dict[str, Weights] = {}
+    for what in _MOMENTS:
+        for name, tensor in parts.get(what, {}).items():
+            moments.setdefault(name, {})[what] = tensor
+    weights = parts["flow"], moments, parts.get("average")
+    return False, State(content["identity"], position, *weights, content["meter"], str(path))
+
+
+def _read_old(path: Path) -> tuple[bool, State | None]:
+    content = torch.load(path, map_location="cpu", weights_only=True)
+    if content["format"] > 1:
+        return True, None
+    identity = json.loads(json.dumps(content["identity"]))
+    numbered = content["optimizer"]
+    flat = [number for group in numbered["param_groups"] for number in group["params"]]
+    moments = {str(flat.index(number)): kept for number, kept in numbered["state"].items()}
+    known = {f.name for f in fields(Position)}
+    position = Position(**{k: v for k, v in content["position"].items() if k in known})
+    weights = content["flow"], moments, content["average"]
+    return False, State(identity, position, *weights, content["meter"], str(path))
+
+
+def _flattened(state: State) -> Iterable[tuple[str, Tensor]]:
+    """All tensors of a state by one name, such as `flow:base.loc` and `exp_avg:base.loc`."""
+    parts = {"flow": state.flow, "best": state.position.best, "average": state.average or {}}
+    for what in _MOMENTS:
+        moments = (state.moments or {}).items()
+        parts[what] = {name: kept[what] for name, kept in moments if what in kept}
+    for part, weights in parts.items():
+        for name, tensor in weights.items():
+            yield f"{part}:{name}", tensor.detach().cpu().contiguous()
+
+
+def _grouped(tensors: Mapping[str, Tensor]) -> dict[str, Weights]:
+    parts: dict[str, Weights] = {}
+    for full, tensor in tensors.items():
+        part, name = full.split(":", 1)
+        parts.setdefault(part, {})[name] = tensor
+    return parts
+
+
+def _digest(text: str, tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 of the text and of the bytes of the tensors, by their names."""
+    digest = hashlib.sha256(text.encode())
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(memoryview(tensor.reshape(-1).view(torch.uint8).numpy()))
+    return digest.hexdigest()
+
+
+def _parameters(engine: Engine) -> dict[str, Tensor]:
+    """What an engine trains, by name and, as states of caudal 0.1 have it, by number."""
+    numbered = enumerate(p for group in engine.optimizer.param_groups for p in group["params"])
+    return {**dict(engine.flow.named_parameters()), **{str(n): p for n, p in numbered}}
+
+
+def _by_number(moments: Mapping[str, Weights], engine: Engine) -> dict[str, Any]:
+    """Moments as an optimiser takes them: by the numbers of its parameters, in its own groups."""
+    kept = {
+        id(parameter): moments[name]
+        for name, parameter in _parameters(engine).items()
+        if name in moments
+    }
+    groups = engine.optimizer.param_groups
+    numbered = enumerate(id(p) for group in groups for p in group["params"])
+    state = {number: kept[key] for number, key in numbered if key in kept}
+    return {"state": state, "param_groups": engine.optimizer.state_dict()["param_groups"]}
+
+
+def _check_position(position: Position) -> None:
+    """Raises one of `_NONSENSE` where a number is not one that training leaves."""
+    whole = [position.step, position.stale]
+    whole += [] if position.best_step is None else [position.best_step]
+    if not all(type(value) is int and value >= 0 for value in whole):
+        raise ValueError(position)
+    if bool(position.best) != (position.best_step is not None):
+        raise ValueError(position)
+    if not all(type(v) is float for v in (position.best_valid, position.seconds, *position.start)):
+        raise TypeError(position)
+
+
+def _check_weights(weights: Weights, flow: Flow, source: str) -> None:
+    state = flow.state_dict()
+    if weights.keys() != state.keys():
+        raise KeyError(source)
+    for name, tensor in weights.items():
+        _check_like(tensor, state[name])
+
+
+def _check_moments(moments: Weights, parameter: Tensor) -> None:
+    if set(moments) != set(_MOMENTS):
+        raise KeyError(moments.keys())
+    for what, tensor in moments.items():
+        _check_like(
+            tensor, parameter.new_zeros((), dtype=torch.float32) if what == "step" else parameter
+        )
+
+
+def _check_like(tensor: Tensor, other: Tensor) -> None:
+    if tensor.shape != other.shape or tensor.dtype != other.dtype:
+        raise ValueError(tensor.shape)
