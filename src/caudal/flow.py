@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -28,10 +28,25 @@ _BEYOND = 30.0  # of the noise: outside of it there is nothing that numbers coul
 DRAWS = 4  # of a score with a standard error, unless another number is asked for
 
 
+class Origin(NamedTuple):
+    """What a flow was built from, so that a model file can name it.
+
+    Attributes:
+        recipe: the recipe.
+        schema: of the data that the flow was dressed for; None for plain tensors.
+        standardised: whether a flow for plain tensors was built with standardisation.
+    """
+
+    recipe: Any
+    schema: Any = None
+    standardised: bool = False
+
+
 class Flow(nn.Module):
     """The density of x = bijection(z), z ~ base: log p(x) = log p(z) + log|det dz/dx|.
 
-    `kind` says whether `log_prob` is exact, a lower bound, or an estimate.
+    `kind` says whether `log_prob` is exact, a lower bound, or an estimate. `origin` is what a
+    recipe has built it from; None for a flow built by hand.
 
     Args:
         bijection: the map from noise z to data x.
@@ -45,6 +60,8 @@ class Flow(nn.Module):
     Log-densities are in nats, with respect to the units of x. All methods take batches on
     dimension 0, in the dtype and on the device of the flow, and otherwise raise `InputError`.
     """
+
+    origin: Origin | None = None
 
     def __init__(
         self,

@@ -129,7 +129,7 @@ def train_with(
         dataset.valid,
         training=settings.training,
         loss=kind.loss,
-        run=run,
+        out=run,
         reporter=voice.reporter(schema, "nats", loss_elements(kind, schema)) or Notes(voice),
         watch=watch,
         budget=rest.budget(begun),

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from caudal.data.source import Source
@@ -12,13 +13,13 @@ from caudal.initialization import initialize
 from caudal.losses import nll
 from caudal.recipes import describe
 from caudal.training.cautions import before
-from caudal.training.checkpoint import check_recipe_of
 from caudal.training.clock import Budget, measure, plan, probe_seconds, seconds_of
 from caudal.training.devices import Interrupted, interruptible, launch, why_not_compile
 from caudal.training.engine import Engine, Loss
 from caudal.training.keeper import Identity, Keeper, Position, restore
 from caudal.training.options import LASTING, Training
 from caudal.training.progress import Reporter, Silent
+from caudal.training.rebuilt import check_rebuilt
 from caudal.training.rows import (
     RowsLike,
     as_source,
@@ -78,7 +79,7 @@ def fit(
     loss: Loss = nll,
     validation_loss: Loss | None = None,
     whole: Flow | None = None,
-    run: Run | None = None,
+    out: str | Path | Run | None = None,
     reporter: Reporter | None = None,
     watch: Callable[[int], object] | None = None,
     budget: Budget | None = None,
@@ -93,8 +94,9 @@ def fit(
         loss: loss(flow, x, context), the mean over the rows of x of what to minimise.
         validation_loss: what selects the best weights, if not `loss`.
         whole: the flow of which `flow` is the trained part, sharing its modules; then the run's
-            model is the whole flow, and `run.recipe` and `run.schema` describe that.
-        run: the run folder to leave behind, to resume or to replace.
+            model is the whole flow, which its recipe and its schema describe.
+        out: the run folder to leave behind; a `Run` goes on with the one in its folder, or
+            replaces it. A recipe must have built the flow, or be named by the `Run`.
         reporter: receives progress.
         watch: is called with the number of steps done after the 1st, 2nd, 4th, 8th, ...
             validation and after the last, while the flow is as it was validated; it may draw
@@ -110,9 +112,9 @@ def fit(
     training, reporter = training or Training(), reporter or Silent()
     if budget is None and training.minutes is not None:
         budget = Budget(time.monotonic() + 60 * training.minutes)
+    run = None if out is None else (out if isinstance(out, Run) else Run(out)).of(whole or flow)
     if run:
         run.check_start()
-        check_recipe_of(whole or flow, run.recipe, run.schema)
     train, valid = _sources(flow, data, validation, training)
     training = _with_full_batches(training, train.n_rows)
     keeper = Keeper(run, _identity(run, training, train, valid), whole)
@@ -131,6 +133,9 @@ def fit(
             for line in before(flow, train, training):
                 reporter.note(line)
             position = _begin(engine, train, state)
+            if run and run.recipe:
+                rows = None if whole else to_device(next(train.ordered(8)), engine.like)
+                check_rebuilt(whole or flow, run.recipe, run.schema, rows)
             validator = Validator(engine, train, valid)
             training, ahead = _planned(engine, train, validator, position, budget, reporter)
             keeper.begin(training)

@@ -1,6 +1,7 @@
 """Students: which go with a teacher, how one is built, and how it is trained."""
 
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
@@ -126,7 +127,7 @@ def distill(
     *,
     options: Lesson | None = None,
     training: Training | None = None,
-    run: Run | None = None,
+    out: str | Path | Run | None = None,
     reporter: Reporter | None = None,
 ) -> Fitted:
     """Trains a student to be its teacher, in place: `fit` with another loss.
@@ -141,7 +142,7 @@ def distill(
         validation: clips to select the best weights on; a tenth of `data` if not given.
         options: what to learn; `Distillation()` if not given. Each term of the loss is logged.
         training: how to train; `options.training` if not given.
-        run: the run folder to leave behind, with the student's recipe and schema.
+        out: the run folder to leave behind, as of `fit`, with the student's recipe and schema.
         reporter: receives progress.
 
     Raises:
@@ -165,7 +166,7 @@ def distill(
         loss=objective,
         validation_loss=objective.validation,
         whole=student,
-        run=run,
+        out=out,
         reporter=reporter,
     )
     student.to(bare.base.like)  # the dressing is not trained, and follows: device and precision
