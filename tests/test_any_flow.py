@@ -274,5 +274,5 @@ def test_settings_that_no_weight_shows_are_refused_by_the_scores(tmp_path):
         lambda: Model(flow).save(tmp_path / "run"),
         lambda: caudal.fit(flow, rows(None), training=BRIEF, out=tmp_path / "run"),
     ):
-        with pytest.raises(InputError, match="a row scores .* here and .* there"):
+        with pytest.raises(InputError, match="a row gives .* here and .* there"):
             save()

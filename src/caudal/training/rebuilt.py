@@ -143,12 +143,15 @@ def _other_scores(ours: Flow, theirs: Flow, recipe: Recipe, rows: Batch | None) 
     if same.all():
         return None
     first = int((~same).nonzero()[0])
-    return f"a row scores {float(mine[first]):.4g} here and {float(other[first]):.4g} there"
+    return f"a row gives {float(mine[first]):.4g} here and {float(other[first]):.4g} there"
 
 
 @torch.no_grad()
 def _scored(flow: Flow, x: Tensor, context: Tensor | None) -> Tensor:
-    return flow.log_prob(x, context, RowGenerator(x.device))
+    """The noise and the log-density of rows: a density alone may not change with a part."""
+    z = flow.encode(x, context, RowGenerator(x.device))
+    log_prob = flow.log_prob(x, context, RowGenerator(x.device))
+    return torch.cat([log_prob[:, None], z.flatten(1)], 1)
 
 
 @torch.no_grad()
