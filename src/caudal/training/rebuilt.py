@@ -4,7 +4,6 @@ The file holds weights and the recipe's fields. Whatever else shapes a flow (the
 an activation, a prior, a plain number in a part of one's own) has to follow from the recipe.
 """
 
-import math
 from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import fields
@@ -21,6 +20,7 @@ from caudal.errors import InputError
 from caudal.flow import Flow, Origin
 from caudal.numerics import RowGenerator
 from caudal.recipes import Recipe, describe
+from caudal.testing import move
 from caudal.training.checkpoint import build_from
 from caudal.training.seeds import own_randomness
 
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from caudal.data import Schema
 
 _ROWS = 4
-_MOVED = 0.3  # of the unit scale: a new flow is the identity, and so tells nothing of its parts
 _SAME = 1e-3  # of scores, beside a tolerance for rounding
 
 
@@ -83,19 +82,10 @@ def _other_field(origin: Origin, recipe: Recipe, schema: "Schema | None") -> str
     return None
 
 
-@torch.no_grad()
 def _moved(flow: Flow, built: Flow) -> tuple[Flow, Flow]:
     """Copies of both with the same weights, none of them at a value from which flows start."""
-    ours, theirs = deepcopy(flow).eval(), built.to(flow.base.like).eval()
+    ours, theirs = move(deepcopy(flow).eval()), built.to(flow.base.like).eval()
     theirs.load_state_dict(ours.state_dict())
-    generator = torch.Generator().manual_seed(0)
-    pairs = zip(ours.parameters(), theirs.parameters(), strict=True)
-    for mine, other in pairs:
-        if mine.is_floating_point():
-            scale = _MOVED / math.sqrt(max(1, mine[0].numel() if mine.ndim > 1 else 9))
-            step = torch.randn(mine.shape, generator=generator, dtype=mine.dtype).to(mine)
-            mine.add_(scale * step)
-            other.copy_(mine)
     return ours, theirs
 
 
