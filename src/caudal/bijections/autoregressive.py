@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, Protocol
 
 import torch
@@ -11,6 +12,8 @@ from caudal.bijection import Bijection, sum_event
 from caudal.elementwise import Elementwise, check_params
 from caudal.numerics import log_dets_wanted, solve
 
+_SWEPT: ContextVar[frozenset[int]] = ContextVar("swept", default=frozenset())
+"""The ids of layers that sample by sweeps, in this thread."""
 _SLACK = 30  # extra sweeps, for rows whose floating point settles late
 
 
@@ -46,13 +49,12 @@ class Autoregressive(Bijection):
         super().__init__()
         self.net = net
         self.elementwise = elementwise
-        self.by_sweeps = False
 
     def extra_repr(self) -> str:
         return f"moved by {self.elementwise}"
 
     def forward(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        if self.by_sweeps:
+        if id(self) in _SWEPT.get():
             return self._swept(z, context)
         compiled = self.net.unroll(z, self.elementwise.scalar, context)
         if compiled is not None:
@@ -99,15 +101,12 @@ def by_sweeps(module: nn.Module) -> Iterator[None]:
     Reference: Accelerating feedforward computation via parallel nonlinear equation solving (Song,
     Meng, Liao, Ermon, 2021), arXiv:2002.03629.
     """
-    layers = [part for part in module.modules() if isinstance(part, Autoregressive)]
-    before = [layer.by_sweeps for layer in layers]
-    for layer in layers:
-        layer.by_sweeps = True
+    layers = {id(part) for part in module.modules() if isinstance(part, Autoregressive)}
+    token = _SWEPT.set(_SWEPT.get() | layers)
     try:
         yield
     finally:
-        for layer, was in zip(layers, before, strict=True):
-            layer.by_sweeps = was
+        _SWEPT.reset(token)
 
 
 def _batch_last(x: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from caudal.broadcasting import per_row
 from caudal.errors import InputError
 from caudal.flow import Flow
 from caudal.losses.conditionals import conditional_kl, conditionals, has_gaussian_conditionals
+from caudal.numerics import own_generator
 
 
 def nll(flow: Flow, x: Tensor, context: Tensor | None = None) -> Tensor:
@@ -171,7 +172,8 @@ def _log_prob(teacher: Target, x: Tensor, context: Tensor | None) -> Tensor:
         return log_prob
     if not teacher.estimated:
         return teacher.log_prob(x, context)
-    generator = torch.Generator(x.device).manual_seed(int(torch.randint(1 << 62, ())))
+    seed = int(torch.randint(1 << 62, (), generator=own_generator()))
+    generator = torch.Generator(x.device).manual_seed(seed)
     return teacher.log_prob(x, context, generator)
 
 

@@ -5,12 +5,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from caudal.data import container_of
 from caudal.errors import InputError
 from caudal.losses import nll_per_element
 from caudal.modality import Voice, assemble
+from caudal.numerics import own_randomness, redirected
 from caudal.model import settings as options_of_run
 from caudal.model.finishing import finish
 from caudal.model.model import Model
@@ -109,8 +108,8 @@ def train_with(
     settings = replace(settings, data=kind.settled(settings.data, dataset))
     settings = options_of_run.suited(settings, dataset)
     recipe = settings.recipe
-    torch.manual_seed(settings.training.seed)
-    flow = assemble(recipe, schema)
+    with own_randomness(seed=settings.training.seed), redirected():
+        flow = assemble(recipe, schema)
     voice.prepared(settings, dataset, flow)
     config = options_of_run.wherever_read(settings.config())
     modes = {"resume": resume, "overwrite": overwrite}

@@ -18,6 +18,13 @@ from caudal.numerics.log_det import (
     values_alone,
 )
 from caudal.numerics.noise import Repeats, RowGenerator, RowNoise, bound, normal, signs, uniform
+from caudal.numerics.randomness import (
+    own_generator,
+    own_randomness,
+    redirected,
+    repeatable,
+    seed_own,
+)
 
 __all__ = [
     "Law",
@@ -40,7 +47,12 @@ __all__ = [
     "generator_in_use",
     "log_dets_wanted",
     "normal",
+    "own_generator",
+    "own_randomness",
     "rademacher",
+    "redirected",
+    "repeatable",
+    "seed_own",
     "signs",
     "solve",
     "uniform",

@@ -19,6 +19,7 @@ from caudal.errors import InputError, one_line
 from caudal.files import path_of
 from caudal.flow import Flow
 from caudal.modality import assemble
+from caudal.numerics import own_randomness, redirected
 from caudal.recipes import Recipe, describe, rebuild, sources_of
 
 if TYPE_CHECKING:
@@ -233,7 +234,7 @@ def _build(
     standardise: bool = True,
 ) -> Flow:
     """A new flow, for the data of a schema or for plain tensors, without touching randomness."""
-    with torch.random.fork_rng([]):  # building draws initial weights
+    with own_randomness(), redirected():  # building draws initial weights
         if schema is not None:
             return assemble(recipe, schema)
         context = None if context_shape is None else tuple(context_shape)

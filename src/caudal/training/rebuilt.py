@@ -18,11 +18,10 @@ from caudal.data.source import Batch
 from caudal.elementwise import Elementwise
 from caudal.errors import InputError
 from caudal.flow import Flow, Origin
-from caudal.numerics import RowGenerator
+from caudal.numerics import RowGenerator, own_randomness, redirected
 from caudal.recipes import Recipe, describe
 from caudal.testing import move
 from caudal.training.checkpoint import build_from
-from caudal.training.seeds import own_randomness
 
 if TYPE_CHECKING:
     from caudal.data import Schema
@@ -149,7 +148,7 @@ def _drawn(flow: Flow, recipe: Recipe, context: Tensor | None) -> Tensor:
     """Numbers that follow from all of a flow: the log-densities of samples, or scores of noise."""
     device = flow.base.like.device
     generator = torch.Generator(device).manual_seed(0)
-    with own_randomness(device):
+    with own_randomness(device), redirected():
         if recipe.samples == "parallel" or flow.dequantization is not None:
             x, log_prob = flow.sample_with_log_prob(_ROWS, context, generator=generator)
             return torch.cat([x.flatten(1), log_prob[:, None]], 1)

@@ -4,13 +4,12 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import torch
-
 from caudal.bijection import Bijection, parts_of
 from caudal.bijections import Correlate, LULinear, Permutation
 from caudal.errors import InputError
 from caudal.flow import Flow
 from caudal.modality import assemble, modality_of
+from caudal.numerics import own_randomness, redirected
 from caudal.recipes import (
     IAF,
     MADE,
@@ -101,8 +100,8 @@ def build_student(recipe: Recipe, schema: "Schema", teacher: Flow, seed: int) ->
     Raises:
         InputError: the recipe's fields make no flow.
     """
-    torch.manual_seed(seed)
-    student = assemble(recipe, schema).to(teacher.base.like.dtype)
+    with own_randomness(seed=seed), redirected():
+        student = assemble(recipe, schema).to(teacher.base.like.dtype)
     dress_as(student, teacher)
     share_mixing(student, teacher)
     return student.to(teacher.base.like.device)

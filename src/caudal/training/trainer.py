@@ -12,12 +12,13 @@ from caudal.data.source import Batch, Source
 from caudal.errors import NumericalError
 from caudal.training.cautions import after
 from caudal.training.devices import Interrupted, Stop, leads
+from caudal.numerics import own_randomness
 from caudal.training.diagnosis import diagnose
 from caudal.training.engine import Engine, NotFiniteError, is_point
 from caudal.training.keeper import Keeper, Position
 from caudal.training.progress import Plan, Reporter
 from caudal.training.rows import share, to_device
-from caudal.training.seeds import ORDER, mix, own_randomness
+from caudal.training.seeds import ORDER, mix
 from caudal.training.validation import Validator, begins_fitted, is_better
 
 _REPORT_EVERY = 0.1  # seconds between reports of a step
