@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from caudal.bijection import Bijection, sum_event
 from caudal.elementwise import Elementwise, check_params
-from caudal.numerics import log_dets_wanted, solve
+from caudal.numerics import is_exporting, log_dets_wanted, solve
 
 _SWEPT: ContextVar[frozenset[int]] = ContextVar("swept", default=frozenset())
 """The ids of layers that sample by sweeps, in this thread."""
@@ -54,6 +54,8 @@ class Autoregressive(Bijection):
         return f"moved by {self.elementwise}"
 
     def forward(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        if is_exporting():
+            return self._by_passes(z, context)
         if id(self) in _SWEPT.get():
             return self._swept(z, context)
         compiled = self.net.unroll(z, self.elementwise.scalar, context)
@@ -76,6 +78,14 @@ class Autoregressive(Bijection):
             x = _batch_last(x)  # mixing memory orders is slow
         z, log_slope = self.elementwise.inverse(x, params)
         return z, sum_event(log_slope)
+
+    def _by_passes(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
+        """One pass of the net for each position, as a graph of free batch size can hold."""
+        x, log_slope = z, z
+        for _ in range(z.shape[-1]):
+            params = self.net(x, context).to(z.dtype)
+            x, log_slope = self.elementwise.forward(z, params)
+        return x, sum_event(log_slope)
 
     def _swept(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
         """Jacobi's iteration: after t sweeps the first t positions are exact, whatever x was."""

@@ -19,6 +19,7 @@ from caudal.numerics.log_det import (
 )
 from caudal.numerics.noise import Repeats, RowGenerator, RowNoise, bound, normal, signs, uniform
 from caudal.numerics.randomness import (
+    is_exporting,
     own_generator,
     own_randomness,
     redirected,
@@ -45,6 +46,7 @@ __all__ = [
     "exact",
     "fixed_point",
     "generator_in_use",
+    "is_exporting",
     "log_dets_wanted",
     "normal",
     "own_generator",

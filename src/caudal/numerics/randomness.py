@@ -56,6 +56,11 @@ def own_generator(device: torch.device | str = "cpu") -> torch.Generator | None:
     return None if generators is None else generators.get(torch.device(device).type)
 
 
+def is_exporting() -> bool:
+    """Whether a graph is being exported, which may not branch on values or on the batch's size."""
+    return getattr(torch.compiler, "is_exporting", torch.compiler.is_compiling)()
+
+
 @contextmanager
 def repeatable() -> Iterator[None]:
     """Within this context, draws are those that follow it, which come once more after it."""
