@@ -158,7 +158,7 @@ def dressed(law="gaussian"):
 
 def learn(student, teacher, training, run=None):
     """Trains a student of sound on the same clips."""
-    how = {"options": AudioDistillation(), "training": training, "run": run}
+    how = {"options": AudioDistillation(), "training": training, "out": run}
     return distill(student, teacher, clips(), clips(seed=1), **how)
 
 

@@ -232,7 +232,7 @@ def test_sampling_is_seeded_tempered_and_tells_its_density():
 
 DOOR = [
     (torch.zeros(3, 5), None, r"`x` must have shape \(B, \*\(4,\)\), got \(3, 5\)"),
-    (torch.zeros(4), None, "`x` must have shape"),
+    (torch.zeros(()), None, "`x` must have shape"),
     (torch.zeros(3, 4, dtype=torch.float64), None, "must be torch.float32"),
     (torch.zeros(3, 4, dtype=torch.long), None, "must be torch.float32"),
     (torch.zeros(3, 4), torch.zeros(3, 2), "takes no `context`"),
@@ -252,7 +252,7 @@ def test_a_conditional_flow_wants_its_context():
         flow.log_prob(torch.zeros(3, 4))
     with pytest.raises(InputError, match="needs a `context`"):
         flow.sample(3)
-    with pytest.raises(InputError, match="2 rows of context for 3"):
+    with pytest.raises(InputError, match="context.*do not broadcast"):
         flow.log_prob(torch.zeros(3, 4), torch.zeros(2, 2))
     with pytest.raises(InputError, match="`context` must have shape"):
         flow.log_prob(torch.zeros(3, 4), torch.zeros(3, 1))

@@ -39,7 +39,7 @@ def iaf(layers=1, width=16):
 def learn(student, teacher, training, options, contexts=None, run=None):
     """Trains a student on a pool of its teacher's samples."""
     data = None if contexts is None else (contexts.new_zeros(len(contexts), D), contexts)
-    return caudal.distill(student, teacher, data, options=options, training=training, run=run)
+    return caudal.distill(student, teacher, data, options=options, training=training, out=run)
 
 
 def made():

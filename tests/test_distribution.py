@@ -1,5 +1,7 @@
 """The `torch.distributions` view keeps the promises of torch's own distributions."""
 
+import math
+
 import pytest
 import torch
 
@@ -96,3 +98,31 @@ def test_what_does_not_fit_is_refused():
             many.expand(batch)
     with pytest.raises(InputError, match="takes no `context`"):
         MAF(layers=1, hidden=(8,)).build((3,)).distribution(torch.zeros(3))
+
+
+def test_draws_with_a_generator_and_their_density():
+    flow, contexts = conditional()
+    many = flow.distribution(contexts)
+    first, again = (many.rsample((4,), torch.Generator().manual_seed(3)) for _ in range(2))
+    assert torch.equal(first, again)
+    assert torch.equal(many.sample((4,), torch.Generator().manual_seed(3)), first)
+    x, log_prob = many.rsample_with_log_prob((4,))
+    assert x.requires_grad
+    torch.testing.assert_close(log_prob, many.log_prob(x), atol=1e-4, rtol=1e-4)
+
+
+def test_entropy_and_divergences_by_draws():
+    flow, contexts = conditional((2,))
+    one, many = flow.distribution(contexts[0]), flow.distribution(contexts)
+    generator = torch.Generator().manual_seed(0)
+    # A new flow is the standard normal, whose entropy is log(2 pi e) in two dimensions.
+    torch.testing.assert_close(many.entropy(20_000, generator), torch.full((2,), 2.8379), atol=0.03, rtol=0)
+    torch.manual_seed(0)
+    wide = torch.distributions.MultivariateNormal(torch.zeros(2), 4 * torch.eye(2))
+    divergence = torch.distributions.kl_divergence
+    exact = math.log(4) - 1 + 1 / 4
+    torch.testing.assert_close(divergence(one, wide), torch.tensor(exact), atol=0.1, rtol=0)
+    back = -math.log(4) - 1 + 4
+    torch.testing.assert_close(divergence(wide, one), torch.tensor(back), atol=0.4, rtol=0)
+    assert divergence(many, many).shape == (2,)
+    torch.testing.assert_close(divergence(many, many), torch.zeros(2), atol=1e-3, rtol=0)

@@ -54,7 +54,7 @@ def learn(recipe, student, schema, training, options=None, run=None):
     teacher = teacher_of(recipe, schema)
     flow = build_student(student, schema, teacher, seed=1)
     options = options or Distillation(pool=1000)
-    how = {"options": options, "training": training, "run": run}
+    how = {"options": options, "training": training, "out": run}
     fitted = caudal.distill(flow, teacher, images(schema), **how)
     return flow, options.objective(flow, teacher), fitted
 

@@ -243,7 +243,7 @@ def test_a_flow_of_tensors_is_loaded_too(tmp_path):
     recipe = caudal.recipes.NICE(hidden=(8,))
     flow = recipe.build((2,))
     training = caudal.Training(steps=3, batch_size=32)
-    caudal.fit(flow, torch.randn(100, 2), training=training, run=caudal.Run(tmp_path, recipe))
+    caudal.fit(flow, torch.randn(100, 2), training=training, out=caudal.Run(tmp_path, recipe))
     model = caudal.load(tmp_path)
     x = torch.randn(5, 2)
     assert torch.equal(model.flow.log_prob(x), flow.log_prob(x))

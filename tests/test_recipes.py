@@ -150,10 +150,10 @@ def test_a_recipe_of_ones_own_is_trained_saved_and_loaded(tmp_path):
     recipe, x = kind(layers=1), torch.randn(40, 2)
     flow = recipe.build((2,))
     training = caudal.Training(steps=2, batch_size=20)
-    caudal.fit(flow, x, x, training=training, run=caudal.Run(tmp_path, recipe))
+    caudal.fit(flow, x, x, training=training, out=caudal.Run(tmp_path, recipe))
     torch.testing.assert_close(caudal.load(tmp_path).flow.log_prob(x), flow.eval().log_prob(x))
     del REGISTERED["shears"]
-    with pytest.raises(InputError, match="unknown recipe 'shears': import the module that"):
+    with pytest.raises(InputError, match="unknown recipe 'shears': import test_recipes, which"):
         caudal.load(tmp_path)
 
 

@@ -26,7 +26,7 @@ def train(devices, out, to):
     options = {"steps": 12, "batch_size": 64, "validate_every": 6, "lr": 1e-2, "warmup": 0}
     training = Training(**options, accelerator="cpu", devices=devices)
     run = None if out is None else Run(out, recipe)
-    fitted = fit(recipe.build((2,)), x, training=training, run=run)
+    fitted = fit(recipe.build((2,)), x, training=training, out=run)
     if leads():
         weights = torch.cat([p.detach().flatten() for p in fitted.flow.parameters()])
         torch.save((fitted.best_valid, fitted.history[-1]["train"], weights), to)

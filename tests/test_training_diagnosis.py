@@ -56,7 +56,7 @@ def test_a_learning_rate_that_is_too_high_names_layer_step_and_run(tmp_path):
 
     with pytest.raises(NumericalError) as caught:
         fit(recipe.build((2,)), data(), data(), training=TRAINING, loss=loss,
-            run=Run(tmp_path, recipe))  # fmt: skip
+            out=Run(tmp_path, recipe))  # fmt: skip
     text = str(caught.value)
     assert "not finite at step 11 (epoch 2)" in text
     assert "first in bijection.parts.2 (Autoregressive): its weights" in text

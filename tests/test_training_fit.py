@@ -188,7 +188,7 @@ def test_other_rows_are_refused(rows):
 def test_a_recipe_that_is_not_the_flows_is_refused(other, tmp_path):
     flow = NSF(layers=1, hidden=8).build((3,))
     with pytest.raises(InputError, match=f"`recipe` {other.name} is not that of the flow"):
-        fit(flow, gaussian(300)[0], run=Run(tmp_path / "run", other))
+        fit(flow, gaussian(300)[0], out=Run(tmp_path / "run", other))
     assert not (tmp_path / "run").exists()
 
 

@@ -122,7 +122,7 @@ def test_a_run_folder(tmp_path):
     assert not run.started()
     assert run.metrics() == []
     flow = RECIPE.build((2,))
-    fitted = fit(flow, torch.randn(200, 2), training=TRAINING, run=Run(run.path, RECIPE))
+    fitted = fit(flow, torch.randn(200, 2), training=TRAINING, out=Run(run.path, RECIPE))
     assert run.started()
     assert run.metrics() == fitted.history
     steps = [record["step"] for record in run.metrics()]
@@ -139,20 +139,22 @@ def test_a_run_folder(tmp_path):
 
 
 def test_a_folder_needs_the_recipe(tmp_path):
-    with pytest.raises(InputError, match="needs the `recipe` of the run"):
-        fit(RECIPE.build((2,)), torch.randn(600, 2), run=Run(tmp_path))
+    flow = RECIPE.build((2,))
+    by_hand = Flow(flow.bijection, flow.base)
+    with pytest.raises(InputError, match="no recipe has built this flow.*@caudal.recipe"):
+        fit(by_hand, torch.randn(600, 2), out=tmp_path)
 
 
 def test_a_run_is_replaced_only_when_nothing_is_refused(tmp_path):
     run, x = Run(tmp_path / "run"), torch.randn(200, 2)
-    fit(RECIPE.build((2,)), x, training=TRAINING, run=Run(run.path, RECIPE, config={"a": 1}))
+    fit(RECIPE.build((2,)), x, training=TRAINING, out=Run(run.path, RECIPE, config={"a": 1}))
     before = run.model_path.read_bytes()
     again = Run(run.path, RECIPE, config={"a": 2}, overwrite=True)
     with pytest.raises(InputError, match="must have shape"):
-        fit(RECIPE.build((2,)), x[:, :1], x, training=TRAINING, run=again)
+        fit(RECIPE.build((2,)), x[:, :1], x, training=TRAINING, out=again)
     assert (run.model_path.read_bytes(), run.read_config()) == (before, {"a": 1})
     (run.path / "mine.txt").write_text("keep me")
-    fit(RECIPE.build((2,)), x + 1, training=TRAINING, run=again)
+    fit(RECIPE.build((2,)), x + 1, training=TRAINING, out=again)
     assert run.model_path.read_bytes() != before
     assert run.read_config() == {"a": 2}
     assert (run.path / "mine.txt").exists()

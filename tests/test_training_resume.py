@@ -142,7 +142,7 @@ def test_rows_that_are_streamed_resume_in_the_middle_of_an_epoch(tmp_path):
         kept = Run(tmp_path / name, recipe, data.schema, resume=resume)
         training = Training(epochs=3, batch_size=64, validate_every=7)
         options = {"training": training, "loss": loss, "validation_loss": nll}
-        return fit(flow, data.train, data.valid, **options, run=kept)
+        return fit(flow, data.train, data.valid, **options, out=kept)
 
     expected = run("whole")
     with pytest.raises(Interrupted):
@@ -226,10 +226,10 @@ def test_refuses_columns_and_pixels_taken_otherwise(tmp_path):
             taken = (flow, found.train, found.valid)
             kept = Run(tmp_path / kind, recipe, found.schema, resume=resume)
             if options is before:
-                fit(*taken, training=training, run=kept)
+                fit(*taken, training=training, out=kept)
                 continue
             with pytest.raises(InputError, match=said):
-                fit(*taken, training=training, run=kept)
+                fit(*taken, training=training, out=kept)
 
 
 def changed_identity(path, change):

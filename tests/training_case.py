@@ -80,7 +80,7 @@ def train(out, training=TRAINING, loss=nll, resume=False, reporter=None, n=ROWS,
     run = None if out is None else Run(out, Everything(), SCHEMA, resume=resume, **modes)
     data, validation = rows(n, 1), rows(200, 2)
     options = {"training": training, "loss": loss, "validation_loss": nll}
-    return fit(flow, data, validation, **options, reporter=reporter, run=run)
+    return fit(flow, data, validation, **options, reporter=reporter, out=run)
 
 
 def timeless(records):

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from caudal import recipes as recipes
     from caudal import report as report
     from caudal import sklearn as sklearn
+    from caudal import testing as testing
     from caudal import training as training
     from caudal.bijection import Bijection, Chain, Inverse
     from caudal.correction import corrected_sample
@@ -100,6 +101,7 @@ _MODULES = (
     "recipes",
     "report",
     "sklearn",
+    "testing",
     "training",
     "weights",
 )

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from caudal.bijection import sum_event
 from caudal.errors import InputError
+from caudal.numerics import own_generator
 
 FREE = -1
 """Marks a dimension of an event whose length differs from batch to batch, as that of audio."""
@@ -81,7 +82,7 @@ class Independent(Base):
         return self.draw(n, *sized(self.event_shape, length), generator=generator)
 
     def _options(self, generator: torch.Generator | None) -> dict[str, Any]:
-        like = self.like
+        like, generator = self.like, generator or own_generator(self.like.device)
         return {"generator": generator, "dtype": like.dtype, "device": like.device}
 
 

@@ -11,9 +11,10 @@ from torch import Tensor
 from caudal.base import Normal
 from caudal.bijection import Chain, parts_of
 from caudal.bijections import Correlate, Gaussianise, Support
+from caudal.broadcasting import per_row
 from caudal.dequantization import TableDequantization
 from caudal.errors import InputError, NumericalError
-from caudal.flow import Flow, per_sample
+from caudal.flow import Flow
 from caudal.numerics import normal, uniform
 
 CANDIDATES, ROUND, ENOUGH = 128, 16, 12
@@ -125,7 +126,7 @@ def conditional_sample(
             f"conditioning requires a flow of vectors with an exact density, and this one has "
             f"events {flow.event_shape}, {flow.kind}"
         )
-    context = per_sample(context, len(x), flow.context_shape)
+    context = per_row(context, (len(x),), flow.context_shape)
     drawn, accounts = [], []
     size = max(1, _NUMBERS // flow.base.event_shape[0] ** 2)
     for part in (slice(start, start + size) for start in range(0, len(x), size)):

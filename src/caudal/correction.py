@@ -9,8 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from caudal.broadcasting import per_row
 from caudal.errors import InputError, NumericalError
-from caudal.flow import Flow, per_sample
+from caudal.flow import Flow
 from caudal.weights import distance_left, effective_share, pareto_k
 
 STEPS = 20
@@ -153,7 +154,7 @@ def weighted_sample(
     """
     x, log_q = proposal.sample_with_log_prob(n, context, generator=generator)
     like = target.base.like
-    rows = per_sample(context, n, target.context_shape)
+    rows = per_row(context, (n,), target.context_shape)
     rows = None if rows is None else rows.to(like)
     log_p = target.log_prob(x.to(like), rows, generator)
     log_w = log_p.to(log_q.device).double() - log_q.double()

@@ -5,9 +5,14 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 from torch.distributions import Distribution, constraints
+from torch.distributions.kl import register_kl
 
+from caudal.broadcasting import Rowlike, as_rows, broadcast, fits, leading
 from caudal.errors import InputError
 from caudal.flow import Flow
+
+DRAWS = 1024
+"""Draws of an expectation, unless another number is asked for."""
 
 
 class FlowDistribution(Distribution):
@@ -20,7 +25,8 @@ class FlowDistribution(Distribution):
     arg_constraints: dict[str, constraints.Constraint] = {}
     has_rsample = True
 
-    def __init__(self, flow: Flow, context: Tensor | None = None) -> None:
+    def __init__(self, flow: Flow, context: Rowlike | None = None) -> None:
+        context = None if context is None else as_rows(context, flow.base.like)
         _check_context(flow, context)
         self.flow = flow
         self.context = context
@@ -38,7 +44,7 @@ class FlowDistribution(Distribution):
     ) -> "FlowDistribution":
         """The same density with a larger batch shape; its contexts are not copied."""
         batch = torch.Size(batch_shape)
-        if _broadcast(self.batch_shape, batch) != batch:
+        if broadcast(tuple(self.batch_shape), tuple(batch)) != batch:
             raise InputError(
                 f"cannot expand batch shape {tuple(self.batch_shape)} to {tuple(batch)}"
             )
@@ -48,25 +54,57 @@ class FlowDistribution(Distribution):
         Distribution.__init__(new, batch, self.event_shape, validate_args=False)
         return new
 
-    def log_prob(self, value: Tensor) -> Tensor:
+    def log_prob(self, value: Rowlike) -> Tensor:
         """Log-density of values (*sample, *batch, *event), which broadcast: (*sample, *batch)."""
-        split = value.ndim - len(self.event_shape)
-        leading = _broadcast(value.shape[: max(split, 0)], self.batch_shape)
-        if split < 0 or leading is None or value.shape[split:] != self.event_shape:
+        value = as_rows(value, self.flow.base.like)
+        shape = None
+        if fits(value, self.event_shape):
+            shape = broadcast(leading(value, self.event_shape), self.batch_shape)
+        if shape is None:
             raise InputError(
                 f"`value` must have shape (*sample, *batch, *event) for batch shape "
                 f"{tuple(self.batch_shape)} and event shape {tuple(self.event_shape)}, "
                 f"got {tuple(value.shape)}"
             )
-        rows = value.expand(*leading, *self.event_shape).reshape(-1, *self.event_shape)
-        return self.flow.log_prob(rows, self._rows(leading)).reshape(leading)
+        rows = value.expand(*shape, *value.shape[value.ndim - len(self.event_shape) :])
+        return self.flow.log_prob(rows, self.context)
 
-    def rsample(self, sample_shape: torch.Size | list[int] | tuple[int, ...] = ()) -> Tensor:
+    def sample(
+        self,
+        sample_shape: Sequence[int] = (),
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """Draws (*sample_shape, *batch, *event), without gradient."""
+        return self.flow.sample(*self._asked(sample_shape), generator=generator)
+
+    def rsample(
+        self,
+        sample_shape: Sequence[int] = (),
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
         """Reparameterised draws (*sample_shape, *batch, *event)."""
-        leading = torch.Size(sample_shape) + self.batch_shape
-        n = leading.numel()
-        x, _ = self.flow.sample_with_log_prob(n, self._rows(leading))
-        return x.reshape(*leading, *self.event_shape)
+        return self.rsample_with_log_prob(sample_shape, generator)[0]
+
+    def rsample_with_log_prob(
+        self,
+        sample_shape: Sequence[int] = (),
+        generator: torch.Generator | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Reparameterised draws and their log-density in nats, (*sample_shape, *batch), at once."""
+        return self.flow.sample_with_log_prob(*self._asked(sample_shape), generator=generator)
+
+    def entropy(self, draws: int = DRAWS, generator: torch.Generator | None = None) -> Tensor:
+        """The entropy -E log p(x) in nats, (*batch): the mean over draws, with gradients.
+
+        Its standard error is the deviation of log p over the root of the number of draws.
+        """
+        return -self.rsample_with_log_prob((draws,), generator)[1].mean(0)
+
+    def _asked(self, sample_shape: Sequence[int]) -> tuple[tuple[int, ...], Tensor | None]:
+        """The shape of draws for each context, or of all of them where there is none."""
+        if self.context is None:
+            return (*sample_shape, *self.batch_shape), None
+        return tuple(sample_shape), self.context
 
     def _contexts(self, leading: torch.Size) -> Tensor | None:
         """The contexts of events of batch shape `leading`."""
@@ -74,17 +112,18 @@ class FlowDistribution(Distribution):
             return None
         return self.context.expand(*leading, *self.context.shape[len(self.batch_shape) :])
 
-    def _rows(self, leading: torch.Size) -> Tensor | None:
-        contexts = self._contexts(leading)
-        return None if contexts is None else contexts.reshape(-1, *contexts.shape[len(leading) :])
 
-
-def _broadcast(first: Sequence[int], second: Sequence[int]) -> torch.Size | None:
-    """The shape of both broadcast together, None if they do not fit."""
-    try:
-        return torch.broadcast_shapes(first, second)
-    except RuntimeError:
-        return None
+@register_kl(FlowDistribution, FlowDistribution)
+@register_kl(FlowDistribution, Distribution)
+@register_kl(Distribution, FlowDistribution)
+def _kl(p: Distribution, q: Distribution) -> Tensor:
+    """KL(p || q) = E_p[log p(x) - log q(x)] in nats, (*batch): the mean over draws of p."""
+    if isinstance(p, FlowDistribution):
+        x, log_p = p.rsample_with_log_prob((DRAWS,))
+    else:
+        x = p.rsample((DRAWS,)) if p.has_rsample else p.sample((DRAWS,))
+        log_p = p.log_prob(x)
+    return (log_p - q.log_prob(x)).mean(0)
 
 
 def _check_context(flow: Flow, context: Tensor | None) -> None:

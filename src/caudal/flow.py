@@ -4,12 +4,12 @@ import math
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from caudal.base import FREE, Base, Normal
+from caudal.base import Base, Normal
 from caudal.bijection import (
     Bijection,
     Direction,
@@ -20,6 +20,16 @@ from caudal.bijection import (
     refuse_repeats,
     sum_event,
 )
+from caudal.broadcasting import (
+    Batched,
+    Rowlike,
+    as_rows,
+    broadcast,
+    fits,
+    leading,
+    per_row,
+    sample_shape,
+)
 from caudal.dequantization import Dequantization
 from caudal.errors import InputError
 from caudal.numerics import RowGenerator, bound, drawing, values_alone
@@ -28,10 +38,25 @@ _BEYOND = 30.0  # of the noise: outside of it there is nothing that numbers coul
 DRAWS = 4  # of a score with a standard error, unless another number is asked for
 
 
+class Origin(NamedTuple):
+    """What a flow was built from, so that a model file can name it.
+
+    Attributes:
+        recipe: the recipe.
+        schema: of the data that the flow was dressed for; None for plain tensors.
+        standardised: whether a flow for plain tensors was built with standardisation.
+    """
+
+    recipe: Any
+    schema: Any = None
+    standardised: bool = False
+
+
 class Flow(nn.Module):
     """The density of x = bijection(z), z ~ base: log p(x) = log p(z) + log|det dz/dx|.
 
-    `kind` says whether `log_prob` is exact, a lower bound, or an estimate.
+    `kind` says whether `log_prob` is exact, a lower bound, or an estimate. `origin` is what a
+    recipe has built it from; None for a flow built by hand.
 
     Args:
         bijection: the map from noise z to data x.
@@ -42,9 +67,13 @@ class Flow(nn.Module):
         dequantization: for data in steps or with missing values; log_prob is then a lower bound,
             but for a single column of few values, each of which has its mass exactly.
 
-    Log-densities are in nats, with respect to the units of x. All methods take batches on
-    dimension 0, in the dtype and on the device of the flow, and otherwise raise `InputError`.
+    Log-densities are in nats, with respect to the units of x. Rows and contexts are tensors in the
+    dtype and on the device of the flow, or NumPy arrays, which become such tensors; what else does
+    not fit raises `InputError`. The shapes before the event and before the context broadcast: one
+    context for many rows, rows for many contexts, or (S, B, *event) with context (B, *context).
     """
+
+    origin: Origin | None = None
 
     def __init__(
         self,
@@ -106,16 +135,27 @@ class Flow(nn.Module):
         return self.log_prob(x, context)
 
     def log_prob(
-        self, x: Tensor, context: Tensor | None = None, generator: torch.Generator | None = None
+        self,
+        x: Rowlike,
+        context: Rowlike | None = None,
+        generator: torch.Generator | None = None,
     ) -> Tensor:
         """Log-density of x (B, *event) in nats, (B,); -inf outside the support, NaN for NaN.
 
+        x may have any shape (*batch, *event), with context of any that broadcasts with it.
         `generator` draws the dequantisation noise, if any, and then the estimates, anew for each
         row. That of a `caudal.numerics.RowGenerator` belongs to the values of the row and its
         context, so that the score does not depend on the other rows. Without a generator estimates
         use the same random numbers each time: repeated scores are equal, but their errors do not
         average out over rows. (In training estimates are always new.)
         """
+        x, context, batch = self._rows(x, context)
+        return batch.split(self._log_prob(x, context, generator))
+
+    def _log_prob(
+        self, x: Tensor, context: Tensor | None, generator: torch.Generator | None
+    ) -> Tensor:
+        """The same of x (B, *event), with a context of each row."""
         if self.counts:
             return self._log_mass(x, context)
         generator = self._bound(generator, x, context)
@@ -131,8 +171,8 @@ class Flow(nn.Module):
 
     def log_prob_with_error(
         self,
-        x: Tensor,
-        context: Tensor | None = None,
+        x: Rowlike,
+        context: Rowlike | None = None,
         draws: int = DRAWS,
         generator: torch.Generator | None = None,
     ) -> tuple[Tensor, Tensor]:
@@ -158,58 +198,65 @@ class Flow(nn.Module):
 
     def sample(
         self,
-        n: int,
-        context: Tensor | None = None,
+        n: int | Sequence[int],
+        context: Rowlike | None = None,
         temperature: float = 1.0,
         generator: torch.Generator | None = None,
         length: int | None = None,
     ) -> Tensor:
         """N samples (n, *event), without gradient; `length` is for events whose length is free.
 
-        `context` is one row for all samples, or n rows. `temperature` multiplies the noise: below
-        1 it gives likelier, less varied samples, which no longer follow the density.
+        `context` is one row for all samples, or n rows. If n is a shape instead of a number, there
+        are that many samples of each context: (*n, *batch, *event) for context (*batch, *context).
+        `temperature` multiplies the noise: below 1 it gives likelier, less varied samples, which
+        no longer follow the density.
         """
         with torch.no_grad():
-            return self.decode(*self._noise(n, context, temperature, generator, length))
+            z, context, batch = self._noise(n, context, temperature, generator, length)
+            return batch.split(self.decode(z, context))
 
     def sample_with_log_prob(
         self,
-        n: int,
-        context: Tensor | None = None,
+        n: int | Sequence[int],
+        context: Rowlike | None = None,
         temperature: float = 1.0,
         generator: torch.Generator | None = None,
         length: int | None = None,
     ) -> tuple[Tensor, Tensor]:
         """N samples, reparameterised (gradients flow), and their log-density in nats, (n,).
 
-        One pass gives both. With a temperature, the density is still that of temperature 1. With
+        One pass gives both; `n` and `context` are as in `sample`. With a temperature, the density is still that of temperature 1. With
         dequantisation it is that of the continuous draw, before rounding, which stops gradients.
         `generator` draws the noise, and then the estimates, as in `log_prob`.
         """
-        z, context = self._noise(n, context, temperature, generator, length)
-        context = self._context(context, n)
+        z, context, batch = self._noise(n, context, temperature, generator, length)
+        context = self._context(context, z.shape[0])
         with self._estimating(generator):
             x, log_det = self._run(self.bijection, z, context)
         log_prob = self.base.log_prob(z) - log_det
-        return self._as_data(x), log_prob
+        return batch.split(self._as_data(x)), batch.split(log_prob)
 
     def encode(
-        self, x: Tensor, context: Tensor | None = None, generator: torch.Generator | None = None
+        self,
+        x: Rowlike,
+        context: Rowlike | None = None,
+        generator: torch.Generator | None = None,
     ) -> Tensor:
-        """The noise z from which the flow makes x."""
+        """The noise z (*batch, *event of the base) from which the flow makes x."""
+        x, context, batch = self._rows(x, context)
         y, _ = self.lift(x, generator, context)
         context = self._context(context, x.shape[0])
         with _without_log_dets():
             z, _ = self._run(self.bijection.inverse, y, context)
-        return z.contiguous()
+        return batch.split(z.contiguous())
 
-    def decode(self, z: Tensor, context: Tensor | None = None) -> Tensor:
-        """The data x that the flow makes from noise z (B, *event of the base)."""
-        self._check(z, self.base.event_shape, "`z`")
+    def decode(self, z: Rowlike, context: Rowlike | None = None) -> Tensor:
+        """The data x that the flow makes from noise z (*batch, *event of the base)."""
+        z, context, batch = self._rows(z, context, "`z`", self.base.event_shape)
         context = self._context(context, z.shape[0])
         with _without_log_dets():
             x, _ = self._run(self.bijection, z, context)
-        return self._as_data(x)
+        return batch.split(self._as_data(x))
 
     def lift(
         self,
@@ -280,18 +327,53 @@ class Flow(nn.Module):
 
     def _noise(
         self,
-        n: int,
-        context: Tensor | None,
+        n: int | Sequence[int],
+        context: Rowlike | None,
         temperature: float,
         generator: torch.Generator | None,
         length: int | None,
-    ) -> tuple[Tensor, Tensor | None]:
-        """Noise for n samples, and a row of context for each."""
-        if n < 0:
-            raise InputError(f"`n` {n}: must be at least 0")
+    ) -> tuple[Tensor, Tensor | None, Batched]:
+        """Noise for the samples, and a row of context for each."""
+        context = None if context is None else as_rows(context, self.base.like)
+        contexts = () if context is None else leading(context, self.context_shape or ())
+        shape = sample_shape(n, contexts)
         free = () if length is None else (length,)  # a user's own base may not have this argument
-        z = self.base.sample(n, generator, *free) * temperature
-        return z, per_sample(context, n, self.context_shape)
+        z = self.base.sample(math.prod(shape), generator, *free) * temperature
+        return z, per_row(context, shape, self.context_shape), Batched(shape)
+
+    def rows(
+        self, x: Rowlike, context: Rowlike | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Data and context broadcast together, as rows (N, *event) and (N, *context).
+
+        Raises:
+            InputError: they do not fit the flow, or each other.
+        """
+        x, context, _ = self._rows(x, context)
+        return x, context
+
+    def _rows(
+        self,
+        x: Rowlike,
+        context: Rowlike | None,
+        what: str = "`x`",
+        event_shape: tuple[int, ...] | None = None,
+    ) -> tuple[Tensor, Tensor | None, Batched]:
+        """The same, with what splits results of the rows into the shape that was asked for."""
+        like = self.base.like
+        x, context = (None if v is None else as_rows(v, like) for v in (x, context))
+        event_shape = self.event_shape if event_shape is None else event_shape
+        assert x is not None
+        self._check(x, event_shape, what)
+        self._check_context(context)
+        first = leading(x, event_shape)
+        if context is None:
+            batch = first
+        elif (batch := broadcast(first, leading(context, self.context_shape or ()))) is None:
+            both = f"{tuple(context.shape)} of context for {tuple(x.shape)} of {what}"
+            raise InputError(f"{both}: their shapes before context and event do not broadcast")
+        x = per_row(x, batch, event_shape)
+        return x, per_row(context, batch, self.context_shape), Batched(batch)
 
     def _bound(
         self, generator: torch.Generator | None, x: Tensor, context: Tensor | None
@@ -300,7 +382,7 @@ class Flow(nn.Module):
         if isinstance(generator, RowGenerator):
             self._check(x, self.event_shape, "`x`")
             if context is not None:
-                self._check_context(context, x.shape[0])
+                self._check_context(context)
         return bound(generator, x, context)
 
     def _estimating(self, generator: torch.Generator | None) -> AbstractContextManager[None]:
@@ -325,10 +407,13 @@ class Flow(nn.Module):
         return output, log_det
 
     def _context(self, context: Tensor | None, rows: int) -> Tensor | None:
-        self._check_context(context, rows)
+        """The embedded context of rows, where there is one for each."""
+        self._check_context(context)
+        if context is not None and context.shape[0] != rows:
+            raise InputError(f"{context.shape[0]} rows of context for {rows} rows of data")
         return self.embed(context)
 
-    def _check_context(self, context: Tensor | None, rows: int) -> None:
+    def _check_context(self, context: Tensor | None) -> None:
         if self.context_shape is None:
             if context is not None:
                 raise InputError(
@@ -338,13 +423,11 @@ class Flow(nn.Module):
         if context is None:
             raise InputError(f"this flow needs a `context` of shape (B, *{self.context_shape})")
         self._check(context, self.context_shape, "`context`")
-        if context.shape[0] != rows:
-            raise InputError(f"{context.shape[0]} rows of context for {rows} rows of data")
 
     def _check(self, x: Tensor, shape: tuple[int, ...], what: str) -> None:
         if not isinstance(x, Tensor):
             kind = type(x).__name__
-            raise InputError(f"{what} must be a tensor, got {kind}: convert it by torch.as_tensor")
+            raise InputError(f"{what} must be a tensor or an array of numbers, got {kind}")
         if not fits(x, shape):
             raise InputError(f"{what} must have shape (B, *{shape}), got {tuple(x.shape)}")
         if x.dtype != self.base.like.dtype:
@@ -361,19 +444,6 @@ def log_between(low: Tensor, high: Tensor) -> Tensor:
     log_low, log_high = torch.special.log_ndtr(low), torch.special.log_ndtr(high)
     closer = (log_low - log_high).clamp(max=-torch.finfo(low.dtype).eps)
     return log_high + torch.log(-torch.expm1(closer))
-
-
-def fits(x: Tensor, shape: tuple[int, ...]) -> bool:
-    """Whether x has shape (B, *shape), where FREE stands for any length."""
-    free = (size in (FREE, n) for size, n in zip(shape, x.shape[1:], strict=False))
-    return x.ndim == 1 + len(shape) and all(free)
-
-
-def per_sample(context: Tensor | None, n: int, shape: tuple[int, ...] | None) -> Tensor | None:
-    """One row of context repeated for n samples; n rows are left as they are."""
-    if context is None or shape is None or context.ndim > len(shape):
-        return context
-    return context.expand(n, *context.shape)
 
 
 def _mean_and_error(estimates: Tensor) -> tuple[Tensor, Tensor]:

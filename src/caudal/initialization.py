@@ -56,8 +56,9 @@ def calibrate(
     for module in flow.modules():
         if isinstance(module, Spectral):
             module.tighten()
-    inside = [module for module in flow.modules() if isinstance(module, nn.BatchNorm2d)]
-    if inside or any(isinstance(module, BatchNorm) for module in flow.modules()):
+    modules = [*flow.bijection.modules(), *(flow.embedding.modules() if flow.embedding else ())]
+    inside = [module for module in modules if isinstance(module, nn.BatchNorm2d)]
+    if inside or any(isinstance(module, BatchNorm) for module in modules):
         with _averaging(inside):
             _observe(flow, x, context, generator, BatchNorm, to_the_end=bool(inside))
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
 from torch import Tensor
 
 from caudal.errors import InputError
+from caudal.flow import Origin
 
 if TYPE_CHECKING:
     from caudal.data import Dataset, Schema
@@ -401,8 +402,10 @@ def assemble(recipe: "Recipe", schema: "Schema") -> "Flow":
         InputError: the recipe does not model such data, or its fields make no flow.
     """
     try:
-        return modality_of(schema).dress(recipe, schema)
+        flow = modality_of(schema).dress(recipe, schema)
     except InputError:
         raise
     except ValueError as error:
         raise InputError(f"recipe {recipe.name}: {error}") from None
+    flow.origin = Origin(recipe, schema)
+    return flow

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, Protocol
 
 import torch
@@ -9,8 +10,10 @@ from torch import Tensor, nn
 
 from caudal.bijection import Bijection, sum_event
 from caudal.elementwise import Elementwise, check_params
-from caudal.numerics import log_dets_wanted, solve
+from caudal.numerics import is_exporting, log_dets_wanted, solve
 
+_SWEPT: ContextVar[frozenset[int]] = ContextVar("swept", default=frozenset())
+"""The ids of layers that sample by sweeps, in this thread."""
 _SLACK = 30  # extra sweeps, for rows whose floating point settles late
 
 
@@ -46,13 +49,14 @@ class Autoregressive(Bijection):
         super().__init__()
         self.net = net
         self.elementwise = elementwise
-        self.by_sweeps = False
 
     def extra_repr(self) -> str:
         return f"moved by {self.elementwise}"
 
     def forward(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        if self.by_sweeps:
+        if is_exporting():
+            return self._by_passes(z, context)
+        if id(self) in _SWEPT.get():
             return self._swept(z, context)
         compiled = self.net.unroll(z, self.elementwise.scalar, context)
         if compiled is not None:
@@ -74,6 +78,14 @@ class Autoregressive(Bijection):
             x = _batch_last(x)  # mixing memory orders is slow
         z, log_slope = self.elementwise.inverse(x, params)
         return z, sum_event(log_slope)
+
+    def _by_passes(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
+        """One pass of the net for each position, as a graph of free batch size can hold."""
+        x, log_slope = z, z
+        for _ in range(z.shape[-1]):
+            params = self.net(x, context).to(z.dtype)
+            x, log_slope = self.elementwise.forward(z, params)
+        return x, sum_event(log_slope)
 
     def _swept(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
         """Jacobi's iteration: after t sweeps the first t positions are exact, whatever x was."""
@@ -99,15 +111,12 @@ def by_sweeps(module: nn.Module) -> Iterator[None]:
     Reference: Accelerating feedforward computation via parallel nonlinear equation solving (Song,
     Meng, Liao, Ermon, 2021), arXiv:2002.03629.
     """
-    layers = [part for part in module.modules() if isinstance(part, Autoregressive)]
-    before = [layer.by_sweeps for layer in layers]
-    for layer in layers:
-        layer.by_sweeps = True
+    layers = {id(part) for part in module.modules() if isinstance(part, Autoregressive)}
+    token = _SWEPT.set(_SWEPT.get() | layers)
     try:
         yield
     finally:
-        for layer, was in zip(layers, before, strict=True):
-            layer.by_sweeps = was
+        _SWEPT.reset(token)
 
 
 def _batch_last(x: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -24,6 +24,29 @@ class Batch(NamedTuple):
     context: Tensor | None
 
 
+class Weighted(Batch):
+    """Rows that do not all count the same: `weights` (B,), whose mean over the source is 1."""
+
+    weights: Tensor
+
+    @classmethod
+    def of(cls, batch: Batch, weights: Tensor) -> "Weighted":
+        """The batch with its weights."""
+        weighted = cls(*batch)
+        weighted.weights = weights
+        return weighted
+
+
+def weights_of(batch: Batch) -> Tensor | None:
+    """The weights of the rows of a batch; None where all count the same."""
+    return batch.weights if isinstance(batch, Weighted) else None
+
+
+def with_weights(batch: Batch, weights: Tensor | None) -> Batch:
+    """The batch with these weights, if there are any."""
+    return batch if weights is None else Weighted.of(batch, weights)
+
+
 def item_rows(x_shape: Sequence[int]) -> int:
     """How many items of that shape are scored at a time."""
     return VECTORS if len(x_shape) == 1 else max(1, NUMBERS // math.prod(x_shape))
@@ -33,8 +56,11 @@ class Source(ABC):
     """Rows that can be gone through shuffled, for training, or in order.
 
     A row is what training takes one of: a row of a table, an image, a crop of a clip. An item is
-    what is scored as a whole: the same, but for clips, which are items whole.
+    what is scored as a whole: the same, but for clips, which are items whole. `weights` say how
+    much each row counts in the loss, where they do not all count the same.
     """
+
+    weights: Tensor | None = None
 
     @property
     @abstractmethod
@@ -103,15 +129,24 @@ class Rows(Source):
 
     Args:
         x: (N, *event), floating; images may be uint8 and become numbers a batch at a time.
-        context: (N, C), floating, or None.
+        context: (N, *context), floating, or None.
+        weights: (N,), how much each row counts in the loss; None where all count the same.
         gaps: whether NaN stands for a missing value instead of being refused.
 
     Raises:
         InputError: there are no rows, there is only one dimension, values are not floating or not
-            finite, or the context has another number of rows.
+            finite, the context or the weights have another number of rows, or weights are
+            negative, or all 0.
     """
 
-    def __init__(self, x: Tensor, context: Tensor | None = None, *, gaps: bool = False) -> None:
+    def __init__(
+        self,
+        x: Tensor,
+        context: Tensor | None = None,
+        weights: Tensor | None = None,
+        *,
+        gaps: bool = False,
+    ) -> None:
         _check(x, "x", gaps)
         if context is not None:
             _check(context, "context", gaps)
@@ -119,6 +154,7 @@ class Rows(Source):
                 raise InputError(f"x has {len(x)} rows, its context {len(context)}")
         self.x = x
         self.context = context
+        self.weights = None if weights is None else _of_mean_one(weights, x)
 
     @property
     def n_rows(self) -> int:
@@ -143,11 +179,29 @@ class Rows(Source):
         check_pass(batch_size)
         for start in range(0, self.n_rows, batch_size):
             rows = slice(start, start + batch_size)
-            yield Batch(self.x[rows], None if self.context is None else self.context[rows])
+            parts = (None if v is None else v[rows] for v in (self.context, self.weights))
+            yield self._batch(self.x[rows], *parts)
 
     def _take(self, rows: Tensor) -> Batch:
-        context = None if self.context is None else self.context.index_select(0, rows)
-        return Batch(self.x.index_select(0, rows), context)
+        parts = (self.x, self.context, self.weights)
+        return self._batch(*(None if v is None else v.index_select(0, rows) for v in parts))
+
+    @staticmethod
+    def _batch(x: Any, context: Tensor | None, weights: Tensor | None) -> Batch:
+        return with_weights(Batch(x, context), weights)
+
+
+def _of_mean_one(weights: Tensor, x: Tensor) -> Tensor:
+    """The weights with a mean of 1, once they are found to be weights."""
+    if weights.shape != x.shape[:1]:
+        raise InputError(
+            f"`weights` must be one number a row, ({len(x)},), got {tuple(weights.shape)}"
+        )
+    mean = float(weights.double().mean())
+    if not math.isfinite(mean) or mean <= 0 or bool((weights < 0).any()):
+        raise InputError("`weights` must be at least 0, finite, and not all 0")
+    dtype = x.dtype if x.is_floating_point() else torch.get_default_dtype()
+    return (weights.double() / mean).to(x.device, dtype)
 
 
 def permutation(n: int, seed: int) -> Tensor:

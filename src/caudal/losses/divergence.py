@@ -8,9 +8,11 @@ import torch
 from torch import Tensor
 from torch.func import functional_call
 
+from caudal.broadcasting import per_row
 from caudal.errors import InputError
 from caudal.flow import Flow
 from caudal.losses.conditionals import conditional_kl, conditionals, has_gaussian_conditionals
+from caudal.numerics import own_generator
 
 
 def nll(flow: Flow, x: Tensor, context: Tensor | None = None) -> Tensor:
@@ -20,7 +22,7 @@ def nll(flow: Flow, x: Tensor, context: Tensor | None = None) -> Tensor:
 
 def nll_per_element(flow: Flow, x: Tensor, context: Tensor | None = None) -> Tensor:
     """`nll` divided by the elements of an event: for sound, whose crops can have any length."""
-    return nll(flow, x, context) / x[0].numel()
+    return nll(flow, x, context) / _elements(flow, x)
 
 
 def _nll_rows(flow: Flow, x: Tensor, context: Tensor | None) -> Tensor:
@@ -28,7 +30,12 @@ def _nll_rows(flow: Flow, x: Tensor, context: Tensor | None) -> Tensor:
 
 
 def _nll_per_element_rows(flow: Flow, x: Tensor, context: Tensor | None) -> Tensor:
-    return _nll_rows(flow, x, context) / x[0].numel()
+    return _nll_rows(flow, x, context) / _elements(flow, x)
+
+
+def _elements(flow: Flow, x: Tensor) -> int:
+    """The elements of an event, whose length may be free."""
+    return math.prod(x.shape[x.ndim - len(flow.event_shape) :])
 
 
 def rows_of(loss: Callable[..., Tensor]) -> Callable[..., Tensor] | None:
@@ -93,7 +100,7 @@ def forward_kl(
             log_p = _log_prob(teacher, x, context)
         return log_p - student.log_prob(x, context)
 
-    return _softened(_of_finite_rows(log_ratios, x, context), tail).mean()
+    return _softened(_of_finite_rows(log_ratios, *student.rows(x, context)), tail).mean()
 
 
 def reverse_kl(
@@ -128,6 +135,7 @@ def reverse_kl(
     References: Parallel WaveNet (van den Oord et al., 2017), arXiv:1711.10433; ClariNet (Ping,
     Peng, Chen, 2018), arXiv:1807.07281; Roeder, Wu, Duvenaud (2017), arXiv:1703.09194.
     """
+    context = per_row(context, (n,), student.context_shape)
     if isinstance(teacher, Flow) and has_gaussian_conditionals(student, teacher):
         return _conditional_kl(student, teacher, n, context).mean()
 
@@ -164,7 +172,8 @@ def _log_prob(teacher: Target, x: Tensor, context: Tensor | None) -> Tensor:
         return log_prob
     if not teacher.estimated:
         return teacher.log_prob(x, context)
-    generator = torch.Generator(x.device).manual_seed(int(torch.randint(1 << 62, ())))
+    seed = int(torch.randint(1 << 62, (), generator=own_generator()))
+    generator = torch.Generator(x.device).manual_seed(seed)
     return teacher.log_prob(x, context, generator)
 
 

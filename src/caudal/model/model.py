@@ -38,6 +38,7 @@ from caudal.training.checkpoint import MODEL, find_model, load_model, save_model
 from caudal.training.devices import find_device
 from caudal.training.fit import Fitted
 from caudal.training.options import Count
+from caudal.training.rebuilt import check_rebuilt
 from caudal.training.rows import fingerprint
 from caudal.training.run import Run
 from caudal.training.seeds import check_seed
@@ -51,7 +52,7 @@ class Model:
 
     Attributes:
         flow: in evaluation mode.
-        recipe: that built it.
+        recipe: that built it; if none is given, the recipe and the schema that the flow knows.
         schema: what its data are. A model of plain tensors has none, and offers its flow alone.
         config: the options it was made with; empty for a model file without its folder.
         folder: the run folder, or None for a model in memory.
@@ -65,8 +66,8 @@ class Model:
     def __init__(
         self,
         flow: Flow,
-        recipe: Recipe,
-        schema: Schema | None,
+        recipe: Recipe | None = None,
+        schema: Schema | None = None,
         *,
         config: Mapping[str, Any] | None = None,
         folder: Path | None = None,
@@ -78,6 +79,8 @@ class Model:
         fitted: Fitted | None = None,
         voice: Voice | None = None,
     ) -> None:
+        if recipe is None:
+            recipe, schema = _origin(flow)
         self.flow, self.recipe, self._schema = flow.eval(), recipe, schema
         self.config, self.folder, self.name = dict(config or {}), folder, name
         self.metadata = dict(metadata or {})
@@ -627,9 +630,10 @@ class Model:
         """Writes the model, its config and its training curve to a run folder; gives the folder.
 
         Raises:
-            InputError: a run is there already.
+            InputError: a run is there already, or the recipe builds another flow.
         """
         path = files.path_of(folder, "folder")
+        check_rebuilt(self.flow, self.recipe, self._schema)
         is_own = self.folder is not None and path.resolve() == self.folder.resolve()
         config = settings.wherever_read(self.config)
         run = Run(folder, config=config, overwrite=overwrite and not is_own)
@@ -700,6 +704,16 @@ class Model:
         if isinstance(run, Model):
             return run
         return load(run, device=str(self.flow.base.like.device), voice=self.voice)
+
+
+def _origin(flow: Flow) -> tuple[Recipe, Schema | None]:
+    """What the flow was built from."""
+    if flow.origin is None:
+        raise InputError(
+            "no recipe has built this flow: put what builds it into a function, with "
+            "@caudal.recipe above it, and build it by that"
+        )
+    return flow.origin.recipe, flow.origin.schema
 
 
 def load(

@@ -155,7 +155,7 @@ def distill_with(
         dataset.valid,
         options=settings.distillation,
         training=settings.training,
-        run=run,
+        out=run,
         reporter=voice.reporter(schema, "", None) or Notes(voice),
     )
     config = replace(settings, training=fitted.training).config(teacher)

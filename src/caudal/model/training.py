@@ -5,8 +5,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from caudal.data import container_of
 from caudal.errors import InputError
 from caudal.losses import nll_per_element
@@ -16,6 +14,7 @@ from caudal.model.finishing import finish
 from caudal.model.model import Model
 from caudal.model.rest import Rest
 from caudal.model.settings import Settings
+from caudal.numerics import own_randomness, redirected
 from caudal.recipes import Recipe
 from caudal.report import folder_of
 from caudal.training.devices import leads
@@ -113,8 +112,8 @@ def train_with(
     settings = replace(settings, data=kind.settled(settings.data, dataset))
     settings = options_of_run.suited(settings, dataset)
     recipe = settings.recipe
-    torch.manual_seed(settings.training.seed)
-    flow = assemble(recipe, schema)
+    with own_randomness(seed=settings.training.seed), redirected():
+        flow = assemble(recipe, schema)
     voice.prepared(settings, dataset, flow)
     config = options_of_run.wherever_read(settings.config())
     modes = {"resume": resume, "from_best": from_best, "overwrite": overwrite}
@@ -133,7 +132,7 @@ def train_with(
         dataset.valid,
         training=settings.training,
         loss=kind.loss,
-        run=run,
+        out=run,
         reporter=voice.reporter(schema, "nats", loss_elements(kind, schema)) or Notes(voice),
         watch=watch,
         budget=rest.budget(begun),

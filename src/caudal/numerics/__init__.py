@@ -18,6 +18,14 @@ from caudal.numerics.log_det import (
     values_alone,
 )
 from caudal.numerics.noise import Repeats, RowGenerator, RowNoise, bound, normal, signs, uniform
+from caudal.numerics.randomness import (
+    is_exporting,
+    own_generator,
+    own_randomness,
+    redirected,
+    repeatable,
+    seed_own,
+)
 
 __all__ = [
     "Law",
@@ -38,9 +46,15 @@ __all__ = [
     "exact",
     "fixed_point",
     "generator_in_use",
+    "is_exporting",
     "log_dets_wanted",
     "normal",
+    "own_generator",
+    "own_randomness",
     "rademacher",
+    "redirected",
+    "repeatable",
+    "seed_own",
     "signs",
     "solve",
     "uniform",

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from caudal.numerics.noise import RowNoise, signs, uniform
+from caudal.numerics.randomness import is_exporting
 
 _GENERATOR: ContextVar[torch.Generator | None] = ContextVar("generator", default=None)
 _WANTED: ContextVar[bool] = ContextVar("wanted", default=True)
@@ -173,7 +174,7 @@ def exact(push: Push, like: Tensor) -> Tensor:
     basis = torch.eye(elements, dtype=like.dtype, device=like.device)
     vectors = basis.view(elements, 1, *like.shape[1:])
     most = _ROWS_ON_CPU if like.device.type == "cpu" else _ROWS
-    pieces = vectors.split(max(1, most // max(rows, 1)))
+    pieces = (vectors,) if is_exporting() else vectors.split(max(1, most // max(rows, 1)))
     jacobian = torch.cat([push(piece).flatten(2) for piece in pieces]).permute(1, 2, 0)
     if elements == 2:  # in closed form: LAPACK takes ten times as long
         (a, b), (c, d) = (row.unbind(1) for row in jacobian.unbind(1))

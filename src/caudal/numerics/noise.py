@@ -6,6 +6,8 @@ from typing import Self
 import torch
 from torch import Tensor
 
+from caudal.numerics.randomness import own_generator
+
 _DIGITS = 24  # bits of a uniform number: as many as float32 holds, so that no precision rounds it
 _GOLDEN = -7046029254386353131  # the step of splitmix64, as a signed number
 _NAN = 0x7FC00000  # one pattern for a missing value, which may have any of many
@@ -133,6 +135,7 @@ def uniform(like: Tensor, generator: torch.Generator | None) -> Tensor:
     """Uniform draws from [0, 1), with the shape, dtype and device of `like` (B, ...)."""
     if isinstance(generator, RowNoise):
         return generator.stratified(like).to(like.dtype) * 2.0**-_DIGITS
+    generator = generator or own_generator(like.device)
     return torch.rand(like.shape, generator=generator, dtype=like.dtype, device=like.device)
 
 
@@ -142,6 +145,7 @@ def normal(like: Tensor, generator: torch.Generator | None) -> Tensor:
         # Odd multiples of 2^-24 in (-1, 1): exact in float32, and never at an end.
         odd = 2 * generator.stratified(like) + 1 - (1 << _DIGITS)
         return math.sqrt(2) * torch.erfinv(odd.to(like.dtype) * 2.0**-_DIGITS)
+    generator = generator or own_generator(like.device)
     return torch.randn(like.shape, generator=generator, dtype=like.dtype, device=like.device)
 
 
@@ -149,6 +153,7 @@ def signs(like: Tensor, generator: torch.Generator | None = None) -> Tensor:
     """Random signs, +1 or -1, with the shape, dtype and device of `like` (B, ...)."""
     if isinstance(generator, RowNoise):
         return (2 * (generator.bits(like) & 1) - 1).to(like)
+    generator = generator or own_generator(like.device)
     device = like.device if generator is None else generator.device
     bits = torch.randint(0, 2, like.shape, generator=generator, device=device, dtype=torch.int8)
     return (2 * bits - 1).to(like)

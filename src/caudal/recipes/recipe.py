@@ -85,7 +85,9 @@ class Recipe(ABC):
             ValueError: the recipe cannot model events or context of that shape.
         """
         flow = self._build(event_shape, context_shape)
-        return standardised(flow) if standardise else flow
+        flow = standardised(flow) if standardise else flow
+        flow.origin = caudal.flow.Origin(self, standardised=standardise)
+        return flow
 
     @abstractmethod
     def _build(

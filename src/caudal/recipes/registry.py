@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Mapping
-from dataclasses import MISSING, asdict, fields
-from numbers import Integral
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import MISSING, fields
+from numbers import Integral, Real
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from caudal.errors import InputError, one_line
 from caudal.names import near
+from caudal.recipes.function import recipe_of
 from caudal.recipes.recipe import Recipe
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoints
+
+    import caudal
 
 GROUP = "caudal.recipes"
 """Group of the entry points with which an installed package offers recipes."""
@@ -35,10 +38,15 @@ SCORES, SAMPLES = ("parallel", "sequential"), ("parallel", "sequential", "iterat
 Kind = TypeVar("Kind", bound=type[Recipe])
 
 
-def register(kind: Kind) -> Kind:
-    """Class decorator that makes a recipe known by its name, like those built in.
+@overload
+def register(kind: Kind) -> Kind: ...
+@overload
+def register(kind: Callable[..., caudal.Flow]) -> type[Recipe]: ...
+def register(kind: Any) -> Any:
+    """Decorator that makes a recipe known by its name, like those built in.
 
-    It stands above the dataclass decorator:
+    It stands above a dataclass, or above a function that builds a flow of any parts. Of the
+    function it makes a recipe whose fields are the keyword arguments:
 
         @caudal.recipe
         @dataclass(frozen=True)
@@ -46,11 +54,18 @@ def register(kind: Kind) -> Kind:
             name, scores, samples = "my-flow", "parallel", "sequential"
             layers: Annotated[int, Ge(1)] = 5
 
-    A class may be defined again, as when a notebook's cell runs twice.
+        @caudal.recipe
+        def rings(event_shape, context_shape=None, *, width: int = 32) -> caudal.Flow: ...
+
+    Values of fields are plain: numbers, text, True or False, None, other recipes, and tuples of
+    these. A model file names the recipe and holds its fields. A class or function may be defined
+    again, as when a notebook's cell runs twice.
 
     Raises:
         InputError: another recipe has that name, or the class is not a complete recipe.
     """
+    if inspect.isfunction(kind):
+        kind = recipe_of(kind)
     _check(kind)
     other = REGISTERED.get(kind.name, kind)
     if _path(other) != _path(kind):
@@ -154,39 +169,85 @@ def _load(name: str, entries: EntryPoints) -> type[Recipe]:
 
 
 def describe(recipe: Recipe) -> dict[str, Any]:
-    """The name and the fields of a recipe, as JSON can hold them."""
-    return {"name": recipe.name, "fields": _plain(asdict(recipe))}
+    """The name and the fields of a recipe, as JSON can hold them.
+
+    Raises:
+        InputError: a field has a value that is not plain.
+    """
+    values = {f.name: getattr(recipe, f.name) for f in fields(recipe)}
+    described = {name: _plain(value, f"{recipe.name}.{name}") for name, value in values.items()}
+    return {"name": recipe.name, "fields": described}
 
 
-def rebuild(described: Any) -> Recipe:
+def sources_of(recipe: Recipe) -> dict[str, str]:
+    """The modules that define a recipe, and those in its fields, by name; caudal's own aside."""
+    found = {} if _is_ours(type(recipe)) else {recipe.name: type(recipe).__module__}
+    waiting: list[Any] = [getattr(recipe, f.name) for f in fields(recipe)]
+    for value in waiting:  # it grows
+        if isinstance(value, tuple):
+            waiting += value
+        elif isinstance(value, Recipe):
+            found |= sources_of(value)
+    return found
+
+
+def rebuild(described: Any, sources: Mapping[str, str] | None = None) -> Recipe:
     """The recipe that `describe` described, perhaps through JSON.
+
+    No module is imported for it but those of installed packages that offer recipes. `sources`
+    says of which module each recipe was, for the message where one is missing.
 
     Raises:
         InputError: an unknown recipe or field, or a value of the wrong type.
     """
     name = described.get("name") if isinstance(described, dict) else described
     if not (isinstance(described, dict) and isinstance(name, str) and name in RECIPES):
-        raise InputError(
-            f"unknown recipe {name!r}: import the module that defines and registers it, or "
-            f"install a package with its entry point; {near(str(name), list(RECIPES))}"
-        )
+        raise InputError(f"unknown recipe {name!r}: {_way_to(str(name), sources or {})}")
     kind = RECIPES[name]
     known = {field.name for field in fields(kind)}
     values = {}
     for field, value in described.get("fields", {}).items():
         if field not in known:
             raise InputError(f"recipe {name} has no field {field!r}: a newer caudal's file?")
-        values[field] = _tuples(value)
+        values[field] = _restored(value, sources)
     return kind(**values)
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
+def _way_to(name: str, sources: Mapping[str, str]) -> str:
+    """What to do where a recipe is not there."""
+    source = sources.get(name)
+    if source == "__main__":
+        return "a script or notebook has defined it: run its definition first"
+    if source is not None:
+        return f"import {source}, which defines it, or install the package that offers it"
+    return (
+        f"import the module that defines and registers it, or install a package with its entry "
+        f"point; {near(name, list(RECIPES))}"
+    )
+
+
+def _is_ours(kind: type) -> bool:
+    return kind.__module__.startswith("caudal.")
+
+
+def _plain(value: Any, where: str) -> Any:
+    if isinstance(value, Recipe):
+        return describe(value)
+    if isinstance(value, tuple):
+        return [_plain(item, where) for item in value]
     if isinstance(value, Integral) and not isinstance(value, bool):
         return int(value)  # NumPy's integers are none to JSON
-    return [_plain(item) for item in value] if isinstance(value, tuple) else value
+    if value is None or isinstance(value, bool | str):
+        return value
+    if isinstance(value, Real):
+        return float(value)
+    raise InputError(
+        f"`{where}` holds a {type(value).__name__}, which a model file cannot name: give numbers, "
+        f"text, recipes, or tuples of them, and build the rest from them"
+    )
 
 
-def _tuples(value: Any) -> Any:
-    return tuple(_tuples(item) for item in value) if isinstance(value, list) else value
+def _restored(value: Any, sources: Mapping[str, str] | None) -> Any:
+    if isinstance(value, list):
+        return tuple(_restored(item, sources) for item in value)
+    return rebuild(value, sources) if isinstance(value, dict) else value

@@ -11,10 +11,10 @@ from caudal.data import AudioSchema, Batch, Source, TableSchema
 from caudal.flow import Flow
 from caudal.initialization import initialize
 from caudal.modality import assemble
+from caudal.numerics import own_randomness, redirected
 from caudal.recipes import NSF, WaveNet
 from caudal.report.items import noise, place
 from caudal.training.rows import initial_rows
-from caudal.training.seeds import own_randomness, seed_all
 
 
 @dataclass(frozen=True)
@@ -45,9 +45,7 @@ class Beginning(ABC):
 
         None for data whose flows begin at nothing.
         """
-        device = flow.base.like.device
-        with own_randomness(device):  # recipes draw weights
-            seed_all(seed, device)
+        with own_randomness(seed=seed), redirected():  # recipes draw weights
             fitted, what = cls.assembled(schema)
         if fitted is None:
             return None

@@ -5,9 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import torch
-
 from caudal.flow import Flow
+from caudal.numerics import own_randomness
 
 
 class Film(ABC):
@@ -44,10 +43,8 @@ def folder_of(run: Path) -> Path:
 def _evaluating(flow: Flow) -> Iterator[None]:
     """Puts the flow into eval mode, and afterwards each module into the mode that it was in."""
     modes = {module: module.training for module in flow.modules()}
-    devices = [flow.base.like.device] if flow.base.like.is_cuda else []
     try:
-        # Noise has a generator of its own; the global one is kept whatever else draws from it.
-        with torch.random.fork_rng(devices):
+        with own_randomness(flow.base.like.device):
             yield
     finally:
         for module, training in modes.items():

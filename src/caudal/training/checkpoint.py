@@ -19,7 +19,8 @@ from caudal.errors import InputError, one_line
 from caudal.files import path_of
 from caudal.flow import Flow
 from caudal.modality import assemble
-from caudal.recipes import Recipe, describe, rebuild
+from caudal.numerics import own_randomness, redirected
+from caudal.recipes import Recipe, describe, rebuild, sources_of
 
 if TYPE_CHECKING:
     from caudal.data import Schema
@@ -61,6 +62,8 @@ def save_model(
     weights: Mapping[str, Tensor] | None = None,
 ) -> None:
     """Writes a flow to one safetensors file, atomically.
+
+    Whether the recipe builds this flow is for `caudal.training.rebuilt` to check.
 
     Args:
         path: the file.
@@ -134,31 +137,19 @@ def find_model(path: str | Path) -> Path:
     return path
 
 
-def check_recipe_of(flow: Flow, recipe: Recipe | None, schema: "Schema | None") -> None:
-    """Refuses a recipe or a schema that builds another flow: its file could not be loaded again.
+def build_from(flow: Flow, recipe: Recipe, schema: "Schema | None") -> Flow:
+    """A new flow of the recipe, for the same events and contexts as those of `flow`.
 
     Raises:
-        InputError: says where the two flows differ.
+        InputError: the recipe builds none for them.
     """
-    if recipe is None:
-        return
     shapes = flow.event_shape, flow.context_shape
     try:
-        built = _build(recipe, schema, *shapes, standardise=_is_standardised(flow))
+        return _build(recipe, schema, *shapes, standardise=_is_standardised(flow))
     except InputError:
         raise
     except ValueError as error:
         raise InputError(f"`recipe` {recipe.name} is not that of the flow: {error}") from None
-    theirs, ours = (
-        {name: tuple(t.shape) for name, t in f.state_dict().items()} for f in (built, flow)
-    )
-    for name in sorted(theirs.keys() | ours.keys()):
-        if theirs.get(name) != ours.get(name):
-            raise InputError(
-                f"`recipe` {recipe.name} is not that of the flow: {name} has shape "
-                f"{theirs.get(name, 'none')} there and {ours.get(name, 'none')} here; give the "
-                f"recipe, and the schema if any, that the flow was built with"
-            )
 
 
 def fill(flow: Flow, tensors: Mapping[str, Tensor], source: str) -> None:
@@ -189,6 +180,7 @@ def _metadata(flow: Flow, recipe: Recipe, schema: "Schema | None") -> dict[str, 
         "format": FORMAT,
         "version": version("caudal"),
         "recipe": describe(recipe),
+        "sources": sources_of(recipe),
         "dtype": str(flow.base.like.dtype).removeprefix("torch."),
         "event_shape": list(flow.event_shape),
         "context_shape": None if flow.context_shape is None else list(flow.context_shape),
@@ -221,7 +213,8 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
 
 def _rebuild(metadata: dict[str, Any]) -> tuple[Recipe, "Schema | None", Flow]:
     """The recipe, the schema and a new flow that metadata describe."""
-    recipe, dtype, schema = rebuild(metadata["recipe"]), _DTYPES[metadata["dtype"]], None
+    recipe = rebuild(metadata["recipe"], metadata.get("sources"))
+    dtype, schema = _DTYPES[metadata["dtype"]], None
     if metadata["schema"] is not None:
         from caudal.data import schema_from_dict
 
@@ -233,6 +226,8 @@ def _rebuild(metadata: dict[str, Any]) -> tuple[Recipe, "Schema | None", Flow]:
 
 def _is_standardised(flow: Flow) -> bool:
     """Whether a flow for plain tensors was built with standardisation."""
+    if flow.origin is not None:
+        return flow.origin.standardised
     last = parts_of(flow.bijection)[-1:]
     return flow.embedding is not None or any(isinstance(part, Standardise) for part in last)
 
@@ -245,7 +240,7 @@ def _build(
     standardise: bool = True,
 ) -> Flow:
     """A new flow, for the data of a schema or for plain tensors, without touching randomness."""
-    with torch.random.fork_rng([]):  # building draws initial weights
+    with own_randomness(), redirected():  # building draws initial weights
         if schema is not None:
             return assemble(recipe, schema)
         context = None if context_shape is None else tuple(context_shape)

@@ -10,6 +10,7 @@ from caudal.bijections import Support
 from caudal.data.source import Batch
 from caudal.dequantization import PixelDequantization
 from caudal.flow import Flow
+from caudal.numerics import repeatable
 
 _SLOWER = "lower `lr`, lengthen `warmup` or set a smaller `clip`"
 _SHOWN = 5  # rows, and values of a row
@@ -53,7 +54,7 @@ def _in_data(flow: Flow, lifted: Tensor, log_q: Tensor) -> _Finding | None:
 def _in_bijection(flow: Flow, lifted: Tensor, context: Tensor | None) -> _Finding | None:
     for name, part, part_input in walk(flow.bijection, lifted, context):
         # Forked, because the walk applies the part once more and must meet the same dropout.
-        with torch.random.fork_rng([]):
+        with repeatable():
             output, log_det = part.inverse(part_input, context)
         fine = torch.isfinite(output).flatten(1).all(1)
         if not bool((fine & torch.isfinite(log_det)).all()):

@@ -2,24 +2,28 @@
 
 import math
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.dropout import _DropoutNd
 
-from caudal.data.source import Batch
+from caudal.data.source import Batch, weights_of
+from caudal.errors import InputError
 from caudal.flow import Flow
 from caudal.losses import Terms, rows_of
+from caudal.numerics import redirected, seed_own
 from caudal.training.options import MovingAverage, Training, make_optimizer
 from caudal.training.rows import flipped
-from caudal.training.seeds import STEP, mix, seed_all
+from caudal.training.seeds import STEP, mix, seed_global
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-Loss = Callable[[Flow, Tensor, Tensor | None], Tensor]
-"""loss(flow, x, context): a scalar to minimise, the mean over the rows of x."""
+Loss = Callable[[Any, Tensor, Tensor | None], Tensor]
+"""loss(flow, x, context): what to minimise, of each row of x (B,), or its mean as a scalar."""
 
 _CHECK_EVERY = 32  # steps between checks on an accelerator, each of which waits for it
 
@@ -41,10 +45,19 @@ class _Objective(nn.Module):
         self.loss = loss
         self.mixed = mixed
 
-    def forward(self, x: Tensor, context: Tensor | None) -> Tensor:
+    def forward(self, x: Tensor, context: Tensor | None, weights: Tensor | None = None) -> Tensor:
+        """The losses of the rows, weighted, or their mean if that is all the loss tells."""
         # Fabric's own mixed precision would round the data too.
         with torch.autocast(x.device.type, torch.bfloat16, enabled=self.mixed):
-            return self.loss(self.flow, x, context)
+            losses = self.loss(self.flow, x, context)
+        if weights is None:
+            return losses
+        if losses.shape != weights.shape:
+            raise InputError(
+                f"rows with `weights` need a loss of each row, ({len(x)},), got a loss of shape "
+                f"{tuple(losses.shape)}: leave its mean out"
+            )
+        return losses * weights
 
 
 class Engine:
@@ -62,13 +75,16 @@ class Engine:
         fabric: "Fabric",
         total: int,
         validation_loss: Loss | None = None,
+        weighted: bool = False,
     ) -> None:
         self.flow, self.training, self.fabric, self.total = flow, training, fabric, total
         self.loss, self.validation_loss = loss, validation_loss or loss
         mixed = training.precision == "bf16-mixed"
-        plain = _Objective(flow, loss, mixed)
+        plain = _Objective(flow, loss if not weighted else rows_of(loss) or loss, mixed)
         measured = rows_of(self.validation_loss) or self.validation_loss
         self._measure = _Objective(flow, measured, mixed)
+        # A loss of one's own may take derivatives with respect to x, as score matching does.
+        self._without_grad = torch.no_grad if _is_ours(self.validation_loss) else nullcontext
         objective: Any = torch.compile(plain) if training.compile else plain
         self.optimizer = make_optimizer(flow, training)
         wrapped, _ = fabric.setup(objective, self.optimizer)
@@ -77,6 +93,8 @@ class Engine:
         self._parameters = [p for p in flow.parameters() if p.requires_grad]
         self.average = MovingAverage(flow, training.ema) if training.ema else None
         self.meter = Meter()
+        foreign = not training.compile and (_draws(flow) or not _is_ours(loss))
+        self._drawing: Callable[[], Any] = redirected if foreign else nullcontext
         self.check_every = 1 if self.like.device.type == "cpu" else _CHECK_EVERY
         self._latch = torch.zeros((), device=self.like.device)
         self.clipped: int | Tensor = 0
@@ -93,7 +111,9 @@ class Engine:
             NotFiniteError: this step, or one since the last check, was not finite.
         """
         batch = self.begin(step, batch)
-        loss = self._objective(batch.x, batch.context)
+        with self._drawing():
+            loss = self._objective(*batch, weights_of(batch))
+        loss = loss.mean() if loss.ndim else loss
         loss.backward()
         norm = self._clip()
         loss = self._agreed(loss.detach())
@@ -144,7 +164,9 @@ class Engine:
         Returns the batch as the step takes it: with `flips`, some images are mirrored.
         """
         numbers = (self.training.seed, STEP, step, self.fabric.global_rank)
-        seed_all(mix(*numbers), self.like.device)
+        seed_own(mix(*numbers))
+        if self.training.compile:
+            seed_global(mix(*numbers), self.like.device)
         return flipped(batch) if self.training.flips else batch
 
     def check(self, step: int) -> None:
@@ -169,8 +191,8 @@ class Engine:
         Beside them its terms, if any, as `valid_NAME`. The flow is taken in its present mode and
         on its present weights.
         """
-        with torch.no_grad():
-            losses = self._measure(batch.x, batch.context)
+        with self._without_grad(), self._drawing():
+            losses = self._measure(*batch, weights_of(batch)).detach()
         terms = _terms_of(self.validation_loss)
         return losses.reshape(-1), {f"valid_{name}": float(v) for name, v in terms.items()}
 
@@ -196,6 +218,19 @@ class Engine:
         # the device in each step to learn whether it is.
         self._latch = torch.maximum(self._latch, (~torch.isfinite(value)).float())
         self.optimizer.found_inf = self._latch  # type: ignore[attr-defined]
+
+
+def _draws(flow: Flow) -> bool:
+    """Whether parts that do not ask caudal for random numbers may draw some: dropout, or own ones."""
+    return any(
+        not _is_ours(part) or isinstance(part, _DropoutNd) or getattr(part, "dropout", 0)
+        for part in flow.modules()
+    )
+
+
+def _is_ours(part: Any) -> bool:
+    """Whether an object, or a function, is of a module of caudal or of PyTorch."""
+    return str(part.__module__).startswith(("caudal.", "torch.nn."))
 
 
 def _terms_of(loss: Loss) -> Mapping[str, Tensor]:

@@ -2,7 +2,9 @@
 
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from caudal.data.source import Source
@@ -10,16 +12,19 @@ from caudal.errors import InputError
 from caudal.flow import Flow
 from caudal.initialization import initialize
 from caudal.losses import nll
+from caudal.numerics import own_randomness, redirected
 from caudal.recipes import describe
 from caudal.training.cautions import before
-from caudal.training.checkpoint import check_recipe_of
 from caudal.training.clock import Budget, measure, plan, probe_seconds, seconds_of
 from caudal.training.devices import Interrupted, interruptible, launch, why_not_compile
 from caudal.training.engine import Engine, Loss
 from caudal.training.keeper import Keeper
 from caudal.training.options import LASTING, Training
+from caudal.training.own import Own, loss_of
 from caudal.training.progress import Reporter, Silent
+from caudal.training.rebuilt import check_rebuilt
 from caudal.training.rows import (
+    Array,
     RowsLike,
     as_source,
     fingerprint,
@@ -29,7 +34,7 @@ from caudal.training.rows import (
     to_device,
 )
 from caudal.training.run import Run
-from caudal.training.seeds import SAMPLE, generator_of, mix, own_randomness
+from caudal.training.seeds import SAMPLE, generator_of, global_kept, mix
 from caudal.training.state import STATE, Identity, Position, State
 from caudal.training.trainer import Ahead, Trainer
 from caudal.training.validation import Validator
@@ -71,15 +76,16 @@ class Fitted:
 
 
 def fit(
-    flow: Flow,
+    flow: Any,
     data: RowsLike,
     validation: RowsLike | None = None,
     *,
+    weights: Array | None = None,
     training: Training | None = None,
     loss: Loss = nll,
     validation_loss: Loss | None = None,
     whole: Flow | None = None,
-    run: Run | None = None,
+    out: str | Path | Run | None = None,
     reporter: Reporter | None = None,
     watch: Callable[[int], object] | None = None,
     budget: Budget | None = None,
@@ -87,15 +93,21 @@ def fit(
     """Trains a flow, in place.
 
     Args:
-        flow: new from its recipe; statistics are taken from the data before the first step.
+        flow: new from its recipe; statistics are taken from the data before the first step. Any
+            other module is trained as well, flows among its parts or not, by a `loss` of its own.
         data: training rows: a Source, x (N, *event), or (x, context), tensors or arrays.
         validation: rows to select the best weights on; a tenth of `data` if not given.
+        weights: (N,), how much each row of `data` counts in the loss, as for samples with
+            importance weights; their scale does not matter. Statistics count each row once.
         training: how to train; the defaults of `Training` if not given.
-        loss: loss(flow, x, context), the mean over the rows of x of what to minimise.
+        loss: loss(flow, x, context), what to minimise: of each row (B,), or the mean over the
+            rows. One of a user's own may take derivatives with respect to x, and may draw random
+            numbers, which the seed decides on.
         validation_loss: what selects the best weights, if not `loss`.
         whole: the flow of which `flow` is the trained part, sharing its modules; then the run's
-            model is the whole flow, and `run.recipe` and `run.schema` describe that.
-        run: the run folder to leave behind, to resume or to replace.
+            model is the whole flow, which its recipe and its schema describe.
+        out: the run folder to leave behind; a `Run` goes on with the one in its folder, or
+            replaces it. A recipe must have built the flow, or be named by the `Run`.
         reporter: receives progress.
         watch: is called with the number of steps done after the 1st, 2nd, 4th, 8th, ...
             validation and after the last, while the flow is as it was validated; it may draw
@@ -108,13 +120,20 @@ def fit(
         NumericalError: a loss or gradient was not finite; the run keeps the best model so far.
         Interrupted: Ctrl-C or SIGTERM; the state is saved in the run.
     """
+    if not isinstance(flow, Flow):
+        if out is not None:
+            raise InputError(f"{type(flow).__name__} is no Flow, and no run: leave `out` away")
+        losses = loss_of(loss, flow), validation_loss and loss_of(validation_loss, flow)
+        how = {"weights": weights, "training": training, "reporter": reporter, "budget": budget}
+        of_module = {"loss": losses[0], "validation_loss": losses[1], "watch": watch}
+        return replace(fit(Own(flow), data, validation, **how, **of_module), flow=flow)
     training, reporter = training or Training(), reporter or Silent()
     if budget is None and training.minutes is not None:
         budget = Budget(time.monotonic() + 60 * training.minutes)
+    run = None if out is None else (out if isinstance(out, Run) else Run(out)).of(whole or flow)
     if run:
         run.check_start()
-        check_recipe_of(whole or flow, run.recipe, run.schema)
-    train, valid = _sources(flow, data, validation, training)
+    train, valid = _sources(flow, data, validation, weights, training)
     training = _with_full_batches(training, train.n_rows)
     keeper = Keeper(run, _identity(run, training, train, valid), whole)
     state = keeper.read(flow)
@@ -125,13 +144,18 @@ def fit(
     training = _without_broken_compiler(training, fabric, reporter)
     ended = "failed"
     try:
-        with own_randomness(fabric.device), interruptible() as stop:
+        kept = global_kept(fabric.device) if training.compile else nullcontext()
+        with own_randomness(fabric.device), kept, interruptible() as stop:
             total = training.total_steps(train.n_rows // training.batch_size)
-            engine = Engine(flow, loss, training, fabric, total, validation_loss)
+            weighted = train.weights is not None
+            engine = Engine(flow, loss, training, fabric, total, validation_loss, weighted)
             train, valid = (resident(source, engine.like) for source in (train, valid))
             for line in before(flow, train, training):
                 reporter.note(line)
             position = _begin(engine, train, state)
+            if run and run.recipe:
+                rows = None if whole else to_device(next(train.ordered(8)), engine.like)
+                check_rebuilt(whole or flow, run.recipe, run.schema, rows)
             validator = Validator(engine, train, valid)
             training, ahead = _planned(engine, train, validator, position, budget, reporter)
             keeper.begin(training)
@@ -154,9 +178,13 @@ def fit(
 
 
 def _sources(
-    flow: Flow, data: RowsLike, validation: RowsLike | None, training: Training
+    flow: Flow,
+    data: RowsLike,
+    validation: RowsLike | None,
+    weights: Array | None,
+    training: Training,
 ) -> tuple[Source, Source]:
-    train = as_source(data, flow)
+    train = as_source(data, flow, weights)
     if validation is None:
         train, valid = hold_out(train, training.seed)
     else:
@@ -192,7 +220,8 @@ def _begin(engine: Engine, train: Source, state: State | None) -> Position:
     seed = engine.training.seed
     generator = generator_of(mix(seed, SAMPLE), engine.like.device)
     rows = to_device(initial_rows(train, seed, engine.flow), engine.like)
-    initialize(engine.flow, *rows, generator)
+    with redirected():
+        initialize(engine.flow, *rows, generator)
     if engine.average:
         engine.average.reset()
     return Position()

@@ -6,8 +6,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from caudal.broadcasting import fits
 from caudal.data.source import Batch
-from caudal.flow import Flow, fits
+from caudal.flow import Flow
 from caudal.numerics import RowGenerator
 
 _PARAMETERS = 1 << 27  # of a flow that is copied: a gigabyte in float64

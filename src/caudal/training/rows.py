@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from caudal.bijections import ZCA
-from caudal.data.source import Batch, Rows, Source, permutation
+from caudal.data.source import Batch, Rows, Source, permutation, weights_of, with_weights
 from caudal.errors import InputError
 from caudal.flow import Flow
+from caudal.numerics import own_generator
 from caudal.training.seeds import SAMPLE, SPLIT, mix
 
 Array = Tensor | np.ndarray
@@ -25,21 +26,25 @@ _TO_WHITEN = 10  # rows for each number of an event, enough to estimate its cova
 _RESIDENT = 2 << 30  # bytes that may move to the accelerator once and for all
 
 
-def as_source(data: RowsLike, flow: Flow) -> Source:
+def as_source(data: RowsLike, flow: Flow, weights: Array | None = None) -> Source:
     """A source of the rows; NaN is a gap where the flow models gaps.
 
     Tensors and arrays become rows in memory. Pixels of 8 bits stay bytes until they are needed.
 
     Raises:
-        InputError: `data` is something else, or arrays of something else than numbers.
+        InputError: `data` is something else, or arrays of something else than numbers; or there
+            are weights beside a source, which has its own.
     """
     if isinstance(data, Source):
+        if weights is not None:
+            raise InputError("`weights` of a source are its own: Rows(x, context, weights)")
         return data
     pair = data if isinstance(data, tuple) and len(data) == 2 else (data, None)
     x, context = (None if part is None else _as_tensor(part, flow) for part in pair)
     if x is None:
         raise _no_rows(None)
-    return Rows(x, context, gaps=flow.dequantization is not None)
+    weights = None if weights is None else torch.as_tensor(weights)
+    return Rows(x, context, weights, gaps=flow.dequantization is not None)
 
 
 def _as_tensor(values: Any, flow: Flow) -> Tensor:
@@ -114,8 +119,10 @@ def within(source: Source, most: int, numbers: int) -> int:
 
 def to_device(batch: Batch, like: Tensor) -> Batch:
     """The batch on the device and in the precision of `like`."""
-    context = batch.context
-    return Batch(batch.x.to(like), None if context is None else context.to(like))
+    x, context, weights = (
+        None if part is None else part.to(like) for part in (*batch, weights_of(batch))
+    )
+    return with_weights(Batch(x, context), weights)
 
 
 def resident(source: Source, like: Tensor) -> Source:
@@ -130,17 +137,19 @@ def resident(source: Source, like: Tensor) -> Source:
     context_size = 0 if source.context is None else source.context.numel() * like.element_size()
     if x_size + context_size > _RESIDENT:
         return source
-    x, context = source.x, source.context
-    x = x.to(like.device) if compact else x.to(like)
-    return Rows(x, None if context is None else context.to(like), gaps=True)
+    x = source.x.to(like.device) if compact else source.x.to(like)
+    parts = (source.context, source.weights)
+    return Rows(x, *(None if part is None else part.to(like) for part in parts), gaps=True)
 
 
 def share(batch: Batch, rank: int, world: int) -> Batch:
     """The rows of a batch that process `rank` of `world` works on."""
     if world == 1:
         return batch
-    context = None if batch.context is None else batch.context[rank::world]
-    return Batch(batch.x[rank::world], context)
+    x, context, weights = (
+        None if part is None else part[rank::world] for part in (*batch, weights_of(batch))
+    )
+    return with_weights(Batch(x, context), weights)
 
 
 def fingerprint(source: Source) -> dict[str, Any]:
@@ -150,7 +159,7 @@ def fingerprint(source: Source) -> dict[str, Any]:
     """
     digest = hashlib.sha256()
     for batch in source.telling():
-        for part in (batch.x, batch.context):
+        for part in (*batch, weights_of(batch)):
             if part is not None:
                 digest.update(part.cpu().contiguous().numpy().tobytes())
     return {"rows": source.n_rows, "digest": digest.hexdigest()[:16]}
@@ -161,11 +170,13 @@ def flipped(batch: Batch) -> Batch:
 
     The mirror image of a natural picture is as likely as the picture itself.
     """
-    x = batch.x
-    mirrored = torch.rand(len(x), device=x.device) < 0.5
-    return Batch(torch.where(mirrored[:, None, None, None], x.flip(-1), x), batch.context)
+    x, weights = batch.x, weights_of(batch)
+    generator = own_generator(x.device)
+    mirrored = torch.rand(len(x), device=x.device, generator=generator) < 0.5
+    batch = Batch(torch.where(mirrored[:, None, None, None], x.flip(-1), x), batch.context)
+    return with_weights(batch, weights)
 
 
 def _pick(rows: Rows, index: Tensor) -> Rows:
-    context = None if rows.context is None else rows.context[index]
-    return Rows(rows.x[index], context, gaps=True)
+    parts = (rows.context, rows.weights)
+    return Rows(rows.x[index], *(None if v is None else v[index] for v in parts), gaps=True)

@@ -4,6 +4,7 @@ import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from copy import copy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from caudal import files
 from caudal.data.writing import check_writable
 from caudal.errors import InputError, one_line
 from caudal.files import path_of
+from caudal.flow import Flow
 from caudal.recipes import Recipe
 from caudal.training.checkpoint import MODEL
 from caudal.training.state import OLD_STATE, STATE
@@ -61,8 +63,9 @@ class Run:
 
     Args:
         path: the folder.
-        recipe: that the flow was built with; training needs it, so that the model can be loaded.
-        schema: of the data that the flow was assembled for, if it was.
+        recipe: that the flow was built with, so that the model can be loaded; a flow that a
+            recipe has built knows it.
+        schema: of the data that the flow was assembled for, if it was; the flow knows it, too.
         config: the content that training writes to `config.yaml`, if any.
         papers: further texts that training writes, by the names of their files.
         resume: go on from the state in the folder, or start if it has none yet. On the CPU the
@@ -107,6 +110,13 @@ class Run:
         self.old_state_path = self.path / OLD_STATE
         self.metrics_path = self.path / "metrics.jsonl"
         self.config_path = self.path / "config.yaml"
+
+    def of(self, flow: Flow) -> "Run":
+        """The run with what the flow was built from, where it does not say."""
+        run = copy(self)
+        if run.recipe is None and flow.origin is not None:
+            run.recipe, run.schema = flow.origin.recipe, flow.origin.schema
+        return run
 
     def read_config(self) -> dict[str, Any]:
         """The content of `config.yaml`.
@@ -233,8 +243,8 @@ class Run:
         """
         if self.recipe is None:
             raise InputError(
-                f"{self.path}: training needs the `recipe` of the run: "
-                f"the model file could not be loaded without it"
+                f"{self.path}: no recipe has built this flow, and the model file could not be "
+                f"loaded: put what builds it into a function, with @caudal.recipe above it"
             )
         self.check_resumable()
         if not self.resume and not self.overwrite and self.started():

@@ -30,8 +30,13 @@ def mix(*numbers: int) -> int:
     return int.from_bytes(digest, "little") >> 1
 
 
-def seed_all(seed: int, device: torch.device) -> None:
-    """Seeds the global generators of the CPU and of one device.
+def generator_of(seed: int, device: torch.device) -> torch.Generator:
+    """A new seeded generator."""
+    return torch.Generator(device).manual_seed(seed)
+
+
+def seed_global(seed: int, device: torch.device) -> None:
+    """Seeds the global generators of the CPU and of one device, which compiled code draws from.
 
     `torch.manual_seed` would do the same, but it asks every backend, which costs a tenth of a
     small training step on a machine without a GPU.
@@ -41,13 +46,8 @@ def seed_all(seed: int, device: torch.device) -> None:
         torch.get_device_module(device).manual_seed(seed)
 
 
-def generator_of(seed: int, device: torch.device) -> torch.Generator:
-    """A new seeded generator."""
-    return torch.Generator(device).manual_seed(seed)
-
-
 @contextmanager
-def own_randomness(device: torch.device) -> Iterator[None]:
+def global_kept(device: torch.device) -> Iterator[None]:
     """Within, global generators may be seeded and used; after, they are as they were before."""
     devices = [] if device.type == "cpu" else [device]
     kind = "cuda" if device.type == "cpu" else device.type

@@ -1,15 +1,15 @@
 """Students: which go with a teacher, how one is built, and how it is trained."""
 
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
-
-import torch
 
 from caudal.bijection import Bijection, parts_of
 from caudal.bijections import Correlate, LULinear, Permutation
 from caudal.errors import InputError
 from caudal.flow import Flow
 from caudal.modality import assemble, modality_of
+from caudal.numerics import own_randomness, redirected
 from caudal.recipes import (
     IAF,
     MADE,
@@ -100,8 +100,8 @@ def build_student(recipe: Recipe, schema: "Schema", teacher: Flow, seed: int) ->
     Raises:
         InputError: the recipe's fields make no flow.
     """
-    torch.manual_seed(seed)
-    student = assemble(recipe, schema).to(teacher.base.like.dtype)
+    with own_randomness(seed=seed), redirected():
+        student = assemble(recipe, schema).to(teacher.base.like.dtype)
     dress_as(student, teacher)
     share_mixing(student, teacher)
     return student.to(teacher.base.like.device)
@@ -126,7 +126,7 @@ def distill(
     *,
     options: Lesson | None = None,
     training: Training | None = None,
-    run: Run | None = None,
+    out: str | Path | Run | None = None,
     reporter: Reporter | None = None,
 ) -> Fitted:
     """Trains a student to be its teacher, in place: `fit` with another loss.
@@ -141,7 +141,7 @@ def distill(
         validation: clips to select the best weights on; a tenth of `data` if not given.
         options: what to learn; `Distillation()` if not given. Each term of the loss is logged.
         training: how to train; `options.training` if not given.
-        run: the run folder to leave behind, with the student's recipe and schema.
+        out: the run folder to leave behind, as of `fit`, with the student's recipe and schema.
         reporter: receives progress.
 
     Raises:
@@ -165,7 +165,7 @@ def distill(
         loss=objective,
         validation_loss=objective.validation,
         whole=student,
-        run=run,
+        out=out,
         reporter=reporter,
     )
     student.to(bare.base.like)  # the dressing is not trained, and follows: device and precision

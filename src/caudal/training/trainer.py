@@ -10,6 +10,7 @@ from torch import Tensor
 
 from caudal.data.source import Batch, Source
 from caudal.errors import NumericalError
+from caudal.numerics import own_randomness
 from caudal.training.cautions import after
 from caudal.training.devices import Interrupted, Stop, leads
 from caudal.training.diagnosis import diagnose
@@ -17,7 +18,7 @@ from caudal.training.engine import Engine, NotFiniteError, is_point
 from caudal.training.keeper import Keeper
 from caudal.training.progress import Plan, Reporter
 from caudal.training.rows import share, to_device
-from caudal.training.seeds import ORDER, mix, own_randomness
+from caudal.training.seeds import ORDER, mix
 from caudal.training.state import Position
 from caudal.training.validation import Validator, begins_fitted, is_better
 

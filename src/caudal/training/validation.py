@@ -21,17 +21,17 @@ from caudal.bijections import (
     LinearPrediction,
     Pointwise,
 )
-from caudal.data.source import Batch, Source
+from caudal.data.source import Batch, Source, weights_of, with_weights
 from caudal.elementwise import Elementwise
 from caudal.errors import NumericalError
 from caudal.flow import Flow
 from caudal.initialization import calibrate
-from caudal.numerics import drawing
+from caudal.numerics import drawing, seed_own
 from caudal.training.diagnosis import diagnose
 from caudal.training.engine import Engine
 from caudal.training.precision import Gap, precision_gap
 from caudal.training.rows import calibration_rows, sample_rows, share, to_device, within
-from caudal.training.seeds import SAMPLE, VALIDATION, generator_of, mix, seed_all
+from caudal.training.seeds import SAMPLE, VALIDATION, generator_of, mix
 
 _ROWS = 4096  # in a validation batch, at most
 _NUMBERS = 1 << 20  # in a validation batch, at most, where the events are large
@@ -146,8 +146,9 @@ class Validator:
             return
         seed = mix(self.seed, VALIDATION, SAMPLE)
         for batch in self.valid.shuffled(self.batch_size, seed):
-            context = batch.context
-            yield Batch(batch.x[:most], None if context is None else context[:most])
+            parts = (*batch, weights_of(batch))
+            x, context, weights = (None if part is None else part[:most] for part in parts)
+            yield with_weights(Batch(x, context), weights)
             most -= len(batch.x)
             if most <= 0:
                 return
@@ -172,12 +173,12 @@ class Validator:
         if not len(batch.x):  # there are more processes than rows
             return batch.x.new_zeros(0), {}
         seed = mix(self.seed, VALIDATION, index, self.engine.fabric.global_rank)
-        seed_all(seed, batch.x.device)
+        seed_own(seed)
         # Estimated log-dets draw for each row by itself, so that their errors average out.
         with drawing(generator_of(seed, batch.x.device)):
             losses, terms = self.engine.evaluate(batch)
         if not losses.isfinite().all():
-            seed_all(seed, batch.x.device)
+            seed_own(seed)
             why = diagnose(self.engine.flow, batch)
             is_loss = f"the loss of validation batch {index} is {float(losses.mean())}"
             raise NumericalError(f"{is_loss}: {why}")

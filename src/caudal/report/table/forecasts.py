@@ -13,10 +13,10 @@ from caudal.data import Batch, Rows, Source, TableSchema
 from caudal.flow import Flow
 from caudal.initialization import initialize
 from caudal.modality import assemble
+from caudal.numerics import own_randomness, redirected
 from caudal.recipes import NSF
 from caudal.report.items import noise, place, row_noise
 from caudal.training.rows import initial_rows
-from caudal.training.seeds import own_randomness, seed_all
 from caudal.univariate import below, masses, quantiles
 
 
@@ -104,9 +104,7 @@ class Unconditional(FlowForecaster):
     @torch.no_grad()
     def fit(cls, flow: Flow, source: Source, schema: TableSchema, seed: int = 0) -> Self:
         """The fitted distribution with which the flow began, without the context."""
-        device = flow.base.like.device
-        with own_randomness(device):
-            seed_all(seed, device)
+        with own_randomness(seed=seed), redirected():  # recipes draw weights
             fitted = assemble(NSF(layers=0), replace(schema, context=(), marginals="fitted"))
         fitted = fitted.to(flow.base.like)
         rows = place(flow, initial_rows(source, seed, flow)).x

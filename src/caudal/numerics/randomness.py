@@ -1,0 +1,159 @@
+"""Random numbers of a job of its own, so that several jobs run side by side in threads.
+
+PyTorch has one global generator for each device, which all threads share. A job that seeds it makes
+the numbers of the others repeat, and is disturbed by them. Within `own_randomness` the draws of
+this thread come from generators of its own instead, and the global ones are not touched.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+_Generators = dict[str, torch.Generator]
+_OWN: ContextVar[_Generators | None] = ContextVar("own", default=None)
+
+
+@contextmanager
+def own_randomness(device: torch.device | str = "cpu", seed: int = 0) -> Iterator[None]:
+    """Within this context, draws of caudal on the CPU and on `device` have their own generators.
+
+    Code that knows nothing of them, PyTorch's initial weights among it, needs `redirected`.
+    """
+    kinds = {"cpu": torch.device("cpu"), torch.device(device).type: torch.device(device)}
+    generators = {kind: torch.Generator(where) for kind, where in kinds.items()}
+    token = _OWN.set(generators)
+    try:
+        seed_own(seed)
+        yield
+    finally:
+        _OWN.reset(token)
+
+
+def seed_own(seed: int) -> None:
+    """Seeds the generators of the innermost `own_randomness`.
+
+    Raises:
+        RuntimeError: there is none.
+    """
+    generators = _OWN.get()
+    if generators is None:
+        raise RuntimeError("only the generators within `own_randomness` are seeded")
+    for generator in generators.values():
+        generator.manual_seed(seed)
+
+
+def own_generator(device: torch.device | str = "cpu") -> torch.Generator | None:
+    """The generator of this thread for a device; None outside of `own_randomness`."""
+    if torch.compiler.is_compiling():
+        return None
+    generators = _OWN.get()
+    return None if generators is None else generators.get(torch.device(device).type)
+
+
+def is_exporting() -> bool:
+    """Whether a graph is being exported, which may not branch on values or on the batch's size."""
+    return getattr(torch.compiler, "is_exporting", torch.compiler.is_compiling)()
+
+
+@contextmanager
+def repeatable() -> Iterator[None]:
+    """Within this context, draws are those that follow it, which come once more after it."""
+    generators = _OWN.get() or {}
+    states = {kind: generator.get_state() for kind, generator in generators.items()}
+    try:
+        yield
+    finally:
+        for kind, state in states.items():
+            generators[kind].set_state(state)
+
+
+class redirected(TorchFunctionMode):  # noqa: N801
+    """Within this context, PyTorch's own random functions draw from the own generators, too.
+
+    It slows each function of PyTorch by some microseconds: it is for code that is not caudal's.
+    """
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if func not in _RANDOM and func not in _REPLACED:
+            return func(*args, **kwargs)
+        device = next((a.device for a in args if isinstance(a, Tensor)), kwargs.get("device"))
+        generator = own_generator(device or "cpu")
+        if generator is None or kwargs.get("generator") is not None:
+            return func(*args, **kwargs)
+        if func in _REPLACED:
+            return _REPLACED[func](generator, *args, **kwargs)
+        return func(*args, **{**kwargs, "generator": generator})
+
+
+_RANDOM = {
+    torch.rand,
+    torch.randn,
+    torch.randint,
+    torch.randperm,
+    torch.normal,
+    torch.bernoulli,
+    torch.multinomial,
+    torch.poisson,
+    Tensor.bernoulli,
+    Tensor.bernoulli_,
+    Tensor.cauchy_,
+    Tensor.exponential_,
+    Tensor.geometric_,
+    Tensor.log_normal_,
+    Tensor.multinomial,
+    Tensor.normal_,
+    Tensor.random_,
+    Tensor.uniform_,
+    nn.init.kaiming_normal_,
+    nn.init.kaiming_uniform_,
+    nn.init.normal_,
+    nn.init.orthogonal_,
+    nn.init.trunc_normal_,
+    nn.init.uniform_,
+    nn.init.xavier_normal_,
+    nn.init.xavier_uniform_,
+}
+"""Functions that take a generator."""
+
+
+def _like(draw: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """The twin of `torch.rand_like` and others, which take no generator."""
+
+    def drawn(generator: torch.Generator, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        options = {"dtype": x.dtype, "device": x.device, **kwargs}
+        options.pop("memory_format", None)
+        return draw(*args, x.shape, generator=generator, **options)
+
+    return drawn
+
+
+def _dropout(
+    generator: torch.Generator,
+    input: Tensor,
+    p: float = 0.5,
+    training: bool = True,
+    inplace: bool = False,
+) -> Tensor:
+    """The same numbers as `F.dropout` draws on a CPU."""
+    if not training or not p:
+        return input
+    kept = torch.empty_like(input).bernoulli_(1 - p, generator=generator).div_(1 - p)
+    return input.mul_(kept) if inplace else input * kept
+
+
+_REPLACED = {
+    torch.rand_like: _like(torch.rand),
+    torch.randn_like: _like(torch.randn),
+    torch.randint_like: _like(torch.randint),
+    F.dropout: _dropout,
+}
+"""Functions that take none, and what stands in for them."""

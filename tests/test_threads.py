@@ -1,0 +1,117 @@
+"""Jobs side by side in threads: their numbers are those that each has alone."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import nn
+
+import caudal
+from caudal import Training
+from caudal.bijections import Autoregressive, by_sweeps
+from caudal.model import Model
+from caudal.numerics import own_generator, own_randomness, redirected, repeatable, seed_own
+from caudal.recipes import MAF, NSF, ResidualFlow
+
+TRAINING = Training(steps=12, batch_size=32, validate_every=4)
+
+
+def noisy(flow, x, context):
+    """A loss that draws from PyTorch."""
+    return caudal.losses.nll(flow, x + 0.1 * torch.randn_like(x), context)
+
+
+RECIPE = NSF(layers=1, hidden=8, dropout=0.2)
+JOBS = {
+    "dropout": lambda flow: caudal.fit(flow, DATA, training=TRAINING),
+    "own loss": lambda flow: caudal.fit(flow, DATA, training=TRAINING, loss=noisy),
+}
+DATA = torch.randn(100, 2, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("job", JOBS)
+def test_fits_a_load_and_samples_side_by_side(job, tmp_path):
+    torch.manual_seed(0)
+    new = RECIPE.build((2,))
+    Model(new).save(tmp_path / "run")
+
+    def fit():
+        flow = caudal.load(tmp_path / "run").flow
+        JOBS[job](flow)
+        return torch.cat([p.detach().flatten() for p in flow.parameters()])
+
+    alone, state = fit(), torch.get_rng_state()
+    with ThreadPoolExecutor(4) as pool:
+        jobs = [pool.submit(fit) for _ in range(2)]
+        loads = [pool.submit(caudal.load, tmp_path / "run") for _ in range(3)]
+        draws = [pool.submit(new.sample, 5, generator=torch.Generator()) for _ in range(3)]
+        assert all(torch.equal(job.result(), alone) for job in jobs)
+        assert all(torch.equal(draw.result(), draws[0].result()) for draw in draws)
+        assert all(load.result().recipe == RECIPE for load in loads)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_training_from_data_touches_no_global_generator():
+    state = torch.get_rng_state()
+    options = {"steps": 2, "batch_size": 32, "layers": 1, "hidden": 8}
+    first, second = (caudal.train("nsf", DATA.numpy(), **options) for _ in range(2))
+    weights = [list(model.flow.parameters()) for model in (first, second)]
+    assert all(map(torch.equal, *weights))
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_sweeps_are_of_one_thread():
+    flow = MAF(layers=1, hidden=(8,), batch_norm=False).build((2,)).eval()
+    layer = next(part for part in flow.modules() if isinstance(part, Autoregressive))
+    layer._swept = None  # which would be called
+    with by_sweeps(flow), ThreadPoolExecutor(1) as pool:
+        assert pool.submit(flow.sample, 3).result().shape == (3, 2)
+        with pytest.raises(TypeError):
+            flow.sample(3)
+    assert flow.sample(3).shape == (3, 2)
+
+
+# --- own generators give the numbers of the global one ------------------------------------------
+
+DRAWS = {
+    "rand": lambda: torch.rand(3),
+    "randn": lambda: torch.randn(2, 2, dtype=torch.float64),
+    "randint": lambda: torch.randint(9, (4,)),
+    "randperm": lambda: torch.randperm(7),
+    "rand_like": lambda: torch.rand_like(torch.zeros(3)),
+    "randn_like": lambda: torch.randn_like(torch.zeros(3)),
+    "randint_like": lambda: torch.randint_like(torch.zeros(3), 9),
+    "normal": lambda: torch.normal(torch.zeros(3), torch.ones(3)),
+    "bernoulli": lambda: torch.bernoulli(torch.full((9,), 0.5)),
+    "multinomial": lambda: torch.multinomial(torch.ones(5), 3),
+    "in place": lambda: torch.empty(3).uniform_().add(torch.empty(3).normal_()),
+    "dropout": lambda: F.dropout(torch.ones(40), 0.3),
+    "weights": lambda: nn.Linear(3, 2).weight,
+    "init": lambda: nn.init.orthogonal_(torch.empty(3, 3)),
+    "flow": lambda: ResidualFlow(blocks=1, hidden=(8,)).build((2,)).bijection.inverse(DATA)[0],
+}
+
+
+@pytest.mark.parametrize("name", DRAWS)
+def test_redirected_draws(name):
+    torch.manual_seed(7)
+    expected, state = DRAWS[name](), torch.get_rng_state()
+    with own_randomness(seed=7), redirected():
+        found = DRAWS[name]()
+        again = DRAWS[name]()
+    assert torch.equal(found, expected)
+    assert not torch.equal(found, again) or name in ("bernoulli", "multinomial")
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_own_generators():
+    assert own_generator() is None
+    with pytest.raises(RuntimeError, match="within `own_randomness`"):
+        seed_own(1)
+    with own_randomness(seed=3):
+        with repeatable():
+            first = torch.rand(2, generator=own_generator())
+        assert torch.equal(torch.rand(2, generator=own_generator()), first)
+        with own_randomness(seed=3):
+            assert torch.equal(torch.rand(2, generator=own_generator()), first)
