@@ -65,6 +65,7 @@ class Request(NamedTuple):
         start: the number of the first of them, from 0.
         given: values of modelled columns that each of them has, (n, D), NaN where there is none;
             None if nothing is given.
+        gain: of sound, what each sample is multiplied by.
     """
 
     n: int
@@ -73,6 +74,7 @@ class Request(NamedTuple):
     name: str = ""
     start: int = 0
     given: Tensor | None = None
+    gain: float = 1.0
 
 
 class Requests(NamedTuple):
@@ -303,6 +305,16 @@ class Modality(ABC):
     def draw(self, model: Any, drawing: Any, temperature: float) -> Any:
         """A function (request, generator) -> samples x; perhaps with a `summary`."""
         return model.draw(temperature)
+
+    def stream(
+        self, model: Any, request: Request, generator: Any, temperature: float
+    ) -> Iterator[Any]:
+        """What one request is answered with, in pieces, as they are made.
+
+        Raises:
+            InputError: such data are not there piece by piece.
+        """
+        raise InputError(f"{model.name} models {model.schema.what}: only sound is streamed")
 
     @abstractmethod
     def decode(self, schema: Any, x: Tensor, request: Request) -> tuple[Any, ...]:

@@ -80,6 +80,9 @@ class ImageOptions:
     """Test images, or a pattern of file names, instead of a share of the data."""
     split: tuple[float, float, float] = (0.8, 0.1, 0.1)
     """Shares of training, validation and test images, of parts that the data do not have."""
+    split_by: str | None = None
+    """A label, such as class, or a regular expression on names: images that have it in common
+    stay in one part."""
     split_seed: int = 0
     """Seed of the split, apart from that of training: runs of several seeds share one split."""
     crop: tuple[Annotated[int, Ge(1)], ...] = ()

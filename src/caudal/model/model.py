@@ -1,6 +1,6 @@
 """A model: a flow with what its data are, so that it speaks in the user's own rows."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -506,6 +506,32 @@ class Model:
         """
         job = sampling.job(self, n, seed, temperature, sweeps, drawing)
         return self.kind.collect(self.schema, list(job.parts()), self.container)
+
+    def stream(
+        self,
+        mel_of: Any = None,
+        *,
+        seed: int = 0,
+        temperature: float = 1.0,
+        **drawing: Any,
+    ) -> Iterator[Any]:
+        """Sound as it is made: pieces of `Sound`, amplitudes (n, 1) with their rate.
+
+        Joined, they are the clips that `sample` gives with the same arguments, to the bit, one
+        after the other. A piece of a flow that samples one value at a time is there as soon as it
+        is made, and a student makes each of its pieces in one pass.
+
+        Args:
+            mel_of: what to make sound of, a spectrum or a clip, as of `caudal sample --mel-of`.
+            seed: of the noise.
+            temperature: multiplies the noise.
+            drawing: other options, as of `caudal sample`, such as `given` and `seconds`.
+
+        Raises:
+            InputError: as `sample`, or the model is not one of sound.
+        """
+        asked = drawing if mel_of is None else {**drawing, "mel_of": mel_of}
+        return sampling.stream(self, seed, temperature, asked)
 
     def write_samples(
         self,
