@@ -1,17 +1,26 @@
 """Sound as people have it: one long recording, speakers, spectra from elsewhere, other players."""
 
+import json
+import re
 import stat
 import sys
 from functools import cache
+from importlib import import_module
 
 import numpy as np
 import pytest
+import torch
 
 import caudal
 from audio_files import fill, save, tone
-from caudal.data import open_audio
+from caudal import Bijection, Flow
+from caudal.base import FREE, Normal
+from caudal.data import AudioSchema, Column, Rows, open_audio
 from caudal.data.audio.stretches import GAP
 from caudal.errors import InputError
+from caudal.model.rest import Rest
+from caudal.model.settings import settings
+from caudal.report import copying_seconds, recognise
 from command_line import caudal as cli
 
 SMALL = {"layers": 3, "cycle": 3, "channels": 8, "seconds": 0.1, "batch_size": 4, "mels": 8}
@@ -217,3 +226,82 @@ def test_sound_is_played_or_piped_as_it_is_made(tmp_path, monkeypatch, capfdbina
     monkeypatch.setenv("PATH", program(tmp_path / "bin", "aplay", text))
     assert cli(*words, "--play") == 0
     assert heard.read_bytes() == piped
+
+
+# --- while it trains, and afterwards ----------------------------------------------------------
+
+
+def test_a_test_clip_is_heard_at_each_validation_and_labels_are_recognised(tmp_path, capsys):
+    out = tmp_path / "run"
+    words = ["--layers", 3, "--cycle", 3, "--channels", 8, "--seconds", 0.1, "--mels", 8]
+    words += ["--steps", 6, "--validate-every", 2, "--context", "mel", "vowel", "--out", out]
+    trainer = import_module("caudal.training.trainer")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trainer, "_WATCHING", 100.0)
+        assert cli("train", "wavenet", "--data", "vowels", *words) == 0
+    said = capsys.readouterr().out
+    name = caudal.load(out).dataset.test.names
+    assert (
+        re.search(
+            r"to listen to while it trains, at each validation a copy of test clip (\S+):", said
+        )[1]
+        in name
+    )
+    heard = sorted(path.name for path in (out / "pictures" / "training").glob("*.wav"))
+    assert heard == ["recording.wav", *(f"step-{step:06}.wav" for step in (2, 4, 6))]
+    page = (out / "report.html").read_text("utf-8")
+    assert page.index("Samples as training went on") < page.index("step 6</span>")
+    (found,) = json.loads((out / "eval.json").read_text("utf-8"))["recognitions"]
+    assert (found["label"], found["values"]) == ("vowel", 5)
+    assert 0 <= found["right"] <= found["items"]
+    assert "By the likelihood given each vowel, of 5, the right one is the likeliest" in said
+
+
+def test_a_label_that_explains_its_items_is_recognised():
+    flow = Flow(Louder(), Normal((1, FREE)), context_shape=(2, FREE))
+    loud = Column.of_categories("loud", ("no", "yes"), "string")
+    schema = AudioSchema(8000, 128, 128, 0, 512, context=(Column("take", "real"), loud))
+    x = torch.randn(40, 1, 500)
+    codes = torch.arange(40.0) % 4 == 0
+    context = torch.stack([torch.zeros(40), codes.float()], 1)[:, :, None]
+    rows = Rows(x * (1 + 4 * codes.float())[:, None, None], context)
+    (found,) = recognise(flow, rows, schema, 40, seed=0)
+    assert (found.label, found.right, found.items, found.majority) == ("loud", 40, 40, 0.75)
+    assert found.two_se == 0
+    (wrong,) = recognise(flow, Rows(rows.x, 1 - context), schema, 40, seed=0)
+    assert wrong.right == 0
+
+
+class Louder(Bijection):
+    """Sound five times as loud where the second column of the context says so."""
+
+    def scale(self, context):
+        return 1 + 4 * context[:, 1:2]
+
+    def forward(self, z, context=None):
+        return z * self.scale(context), self.scale(context).log()[:, 0, 0] * z.shape[-1]
+
+    def inverse(self, x, context=None):
+        return x / self.scale(context), -self.scale(context).log()[:, 0, 0] * x.shape[-1]
+
+
+def test_copies_and_labels_are_counted_in_the_plan(monkeypatch):
+    kind = type(model().kind)
+    monkeypatch.setattr(kind, "copying", lambda *_: (1.0, 16))
+    made = settings("wavenet", model().kind, {"data": "vowels", "minutes": 1.0, "report": False})
+    rest = Rest(made, model().dataset, evaluates=True, flow=model().flow)
+    alone = Rest(made, model().dataset, evaluates=True).seconds(row=1e-6, left=60.0)
+    assert rest.seconds(row=1e-6, left=60.0) == pytest.approx(alone + 9)
+    assert (rest.copies, rest.recognised) == (9, None)
+    rest.seconds(row=1.0, left=60.0)
+    assert rest.recognised == 0
+
+
+def test_copying_is_timed_and_leaves_the_flow_as_it_was():
+    flow, dataset = model().flow, model().dataset
+    before = flow.training, torch.get_rng_state()
+    each, count = copying_seconds(flow, dataset.test, model().schema)
+    assert 0.3 <= each < 60
+    assert count == min(16, len(dataset.test.names))
+    assert flow.training == before[0]
+    assert torch.equal(torch.get_rng_state(), before[1])

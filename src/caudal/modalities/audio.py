@@ -28,7 +28,7 @@ from caudal.fields import check_fields
 from caudal.flow import Flow
 from caudal.losses import nll_per_element
 from caudal.modalities.rows import fixed_values, nothing_between, with_fixed
-from caudal.modality import Examples, Modality, Request, Requests, Voice, opening
+from caudal.modality import Examples, Modality, Request, Requests, Voice, Watch, opening
 from caudal.nets import ColumnEmbedding, Embedding, WithLast
 from caudal.recipes import Recipe
 from caudal.recipes.wavenet import AudioRecipe
@@ -39,6 +39,7 @@ from caudal.report import (
     SpectralPrediction,
     compare_audio,
     copy_clips,
+    copying_seconds,
     duration,
     folder_of,
 )
@@ -163,6 +164,7 @@ class Audio(Modality):
     distillation = AudioDistillation
     baseline, beginning = Autoregression, SpectralPrediction
     passes, redrawn, least_evaluated, report_seconds = 2, 0, 8, 30.0
+    classified = 100
     draws = 1  # the noise of thousands of samples averages out within a clip
     teller = AudioTeller
     trainable = usual_recipe = "wavenet"
@@ -236,7 +238,7 @@ class Audio(Modality):
 
     def watch(
         self, recipe: AudioRecipe, flow: Flow, dataset: Dataset, seed: int, folder: Path
-    ) -> Callable[[int], object]:
+    ) -> Watch:
         """Leaves a second of sound in the run folder while the flow is trained."""
         return CopiesFilm(folder_of(folder), flow, dataset, seed)
 
@@ -433,6 +435,9 @@ class Audio(Modality):
         if teaches:
             lines.append(f"caudal distill {folder} --out {folder}-parallel")
         return lines
+
+    def copying(self, flow: Flow, source: Any, schema: AudioSchema) -> tuple[float, int]:
+        return copying_seconds(flow, source, schema) if schema.mels else (0.0, 0)
 
     def copy(
         self, flow: Flow, source: Any, schema: AudioSchema, limit: int | None, voice: Voice

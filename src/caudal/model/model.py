@@ -33,7 +33,14 @@ from caudal.model import (
 from caudal.model.densities import draws_of, scored
 from caudal.model.finishing import BASELINE
 from caudal.recipes import Recipe
-from caudal.report import Distilled, Evaluation, evaluate, load_baseline
+from caudal.report import (
+    Distilled,
+    Evaluation,
+    Recognition,
+    evaluate,
+    load_baseline,
+    recognise,
+)
 from caudal.training.checkpoint import MODEL, find_model, load_model, save_model
 from caudal.training.devices import find_device
 from caudal.training.fit import Fitted
@@ -350,6 +357,8 @@ class Model:
         seed: int = 0,
         draws: int = 1,
         samples: int | None = None,
+        copies: int | None = None,
+        recognised: int | None = None,
         **reading: Any,
     ) -> Evaluation:
         """The mean score of test data, with its error, beside the baseline's.
@@ -366,6 +375,9 @@ class Model:
             draws: of that noise for each item.
             samples: how many samples of a table are compared with as many test rows at most; 0 for
                 none, 2,000 if None.
+            copies: how many clips of sound are copied from their spectra at most; 16 if None.
+            recognised: of how many images or clips it is told at most how often the likelihood
+                given each label picks theirs (`Evaluation.recognitions`); 500 or 100 if None.
             reading: options of how other data are read, as of `caudal eval`.
 
         Raises:
@@ -374,7 +386,8 @@ class Model:
         """
         check_value("limit", limit, Count | None)
         check_value("draws", draws, Count)
-        check_value("samples", samples, Annotated[int, Ge(0)] | None)
+        for name, value in (("samples", samples), ("copies", copies), ("recognised", recognised)):
+            check_value(name, value, Annotated[int, Ge(0)] | None)
         check_seed(seed)
         source, split = self._to_evaluate(data, reading)
         if self.is_slow_to_score:
@@ -398,14 +411,27 @@ class Model:
             result = replace(result, target=judge.judge(source, limit, seed))
         if data is None:
             result = replace(result, scoreboard=self._scoreboard(samples, seed))
-        copies = self.kind.copy(self.flow, source, self.schema, limit, self.voice)
-        result = replace(result, copies=copies)
+        most = min((n for n in (limit, copies) if n is not None), default=None)
+        copied = self.kind.copy(self.flow, source, self.schema, most, self.voice)
+        result = replace(result, copies=copied)
+        labelled = self._recognise(source, limit, recognised, seed)
+        result = replace(result, recognitions=labelled)
         if data is None and limit is None and self.folder is not None:
             finishing.keep_evaluation(self.folder, result)
         if data is not None:
             return replace(result, split=None, data=split)
         self.evaluation = result
         return result
+
+    def _recognise(
+        self, source: Any, limit: int | None, recognised: int | None, seed: int
+    ) -> tuple[Recognition, ...]:
+        """How often the likelihood given each label picks an item's own, where that is told."""
+        usual = self.kind.classified if recognised is None else recognised
+        if not self.kind.classified or self.is_slow_to_score:
+            return ()
+        most = usual if limit is None else min(limit, usual)
+        return recognise(self.flow, source, self.schema, most, seed, self.voice.track)
 
     def _scoreboard(self, samples: int | None, seed: int) -> Any:
         """How samples compare with test rows, where the kind of data has such measures."""

@@ -66,9 +66,9 @@ def clip_in_pieces(
     pieces = iter(pieces)
     first = next(pieces)
     rows, hold = (None, 1) if conditions is None else conditions
-    many = rows is not None and len(rows) > 1
-    samples = first.new_zeros(1).expand(len(rows) * hold if many else length, len(first), 1)
-    parts = stretches(samples, 1 if rows is None else len(rows), hold)
+    count = 1 if rows is None else len(rows)
+    samples = first.new_zeros(1).expand(count * hold if count > 1 else length, len(first), 1)
+    parts = stretches(samples, count, hold)
     chunks, before = Chunks(cast("list[Dilated]", list(net.layers)), len(first)), samples[:1]
     held = first
     for part, among in parts:
