@@ -84,7 +84,7 @@ def spectrum(name="caudal", hop=128, unit=1.0):
     return unit * log_mel(x, 8000, hop, 512, 20, CONVENTIONS[name])[0].numpy()
 
 
-def test_bases_norms_and_hops_come_over():
+def test_bases_and_hops_come_over():
     wanted = torch.from_numpy(spectrum()).float()
     bases = [("e", 1.0), ("10", 1 / math.log(10)), ("db", 20 / math.log(10))]
     for log, unit in bases:

@@ -49,8 +49,10 @@ def finish(
         fitted = model.kind.baseline.fit(model.flow, model.dataset.train, model.schema)
         save_baseline(folder / BASELINE, fitted)
         model.judge(fits)
-        taken = {"samples": samples, "copies": copies, "recognised": recognised}
-        keep_evaluation(folder, model.evaluate(limit=limit, **taken))
+        evaluation = model.evaluate(
+            limit=limit, samples=samples, copies=copies, recognised=recognised
+        )
+        keep_evaluation(folder, evaluation)
         if model.kind.judged:
             alarm.measure(model, model.kind.judged if judged is None else judged).write(folder)
     if distilled is not None:

@@ -80,12 +80,6 @@ def filters(rate: int, window: int, mels: int, convention: Convention = CAUDAL) 
     return weights * 2 / (high - low) if convention.norm == "area" else weights
 
 
-def log_peaks(rate: int, mels: int, convention: Convention) -> Tensor:
-    """Log of the peak of each band that is not widened, (mels,) float64."""
-    low, _, high = _triangles(rate, mels, convention)
-    return (2 / (high - low)).log() if convention.norm == "area" else torch.zeros_like(low)
-
-
 def _triangles(rate: int, mels: int, convention: Convention) -> tuple[Tensor, Tensor, Tensor]:
     """Where each band begins, peaks and ends, in Hz, (mels,) float64."""
     to_mel, to_hertz = _SCALES[convention.scale]

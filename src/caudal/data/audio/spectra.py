@@ -11,13 +11,14 @@ import torch
 from torch import Tensor
 
 from caudal.data.audio.convention import Convention, Log, convention_of
-from caudal.data.audio.mel import filters, log_peaks
+from caudal.data.audio.mel import filters
 from caudal.data.audio.schema import AudioSchema
 from caudal.data.files.lots import natural
 from caudal.errors import InputError, one_line
 
 _SUFFIXES = (".npy", ".npz")
 _SLACK = 0.01  # of a logarithm
+_BEYOND = 2.0  # by which what a front end predicts may be off the range of sounds
 _FACTS = {
     "rate": ("rate", "sample_rate", "sampling_rate", "sr"),
     "hop": ("hop", "hop_length", "hop_size"),
@@ -88,8 +89,8 @@ def read_spectra(data: Any, schema: AudioSchema, written: Written) -> list[Frame
 def bring(values: np.ndarray, schema: AudioSchema, written: Written, place: str) -> Tensor:
     """One spectrum (mels, F), whose F may become fewer frames of the model's hop.
 
-    The base of logarithms, the norm of bands and a lower floor are brought over, and a hop that
-    divides the model's where frames fall on its frames.
+    The base of logarithms and a lower floor are brought over, and a hop that divides the model's
+    where the middles of frames meet.
 
     Raises:
         InputError: names `place`; what it says does not fit, or is not told by what is there.
@@ -100,9 +101,6 @@ def bring(values: np.ndarray, schema: AudioSchema, written: Written, place: str)
     logs = torch.from_numpy(np.ascontiguousarray(values, np.float64)) / of.unit
     _check_range(logs, values, schema, of, place)
     at_floor = logs <= np.log(of.floor) + _SLACK
-    if of.norm != to.norm:
-        shift = [log_peaks(schema.rate, schema.mels, each) for each in (to, of)]
-        logs = logs + (shift[0] - shift[1])[:, None]
     floor = float(np.log(to.floor))
     if bool((logs[at_floor] > floor + _SLACK).any()):
         raise InputError(
@@ -134,6 +132,7 @@ def _check_bands(of: Convention, to: Convention, schema: AudioSchema, place: str
     facts = (
         ("bands between {} Hz", *(f"{low:g} and {high:g}" for low, high in ends)),
         ("bands on the scale of {}", of.scale, to.scale),
+        ("bands of equal {}", *("areas" if c.norm == "area" else "peaks" for c in (of, to))),
         ("bands of {}", *("power" if c.power == 2 else "magnitudes" for c in (of, to))),
         ("{} bands", *("widened" if c.widened else "plain" for c in (of, to))),
     )
@@ -161,7 +160,7 @@ def _check_range(
     loudest = filters(schema.rate, schema.window, schema.mels, of).sum(0).max()
     top = float(np.log(float(loudest) * (schema.window / 2) ** of.power))
     low = float(np.log(of.floor))
-    if low - _SLACK <= float(logs.min()) and float(logs.max()) <= top:
+    if low - _BEYOND <= float(logs.min()) and float(logs.max()) <= top + _BEYOND:
         return
     raise InputError(
         f"{place} has values from {values.min():.4g} to {values.max():.4g}, and {of.words} lie "

@@ -56,7 +56,7 @@ IMAGES = FileKind(
     plain=True,
     parts_first=True,
 )
-FOREIGN = (".m4a", ".aac", ".wma", ".amr", ".mka", ".caf")
+FOREIGN = (".m4a", ".aac", ".wma", ".amr", ".mka")
 """Files of sound that only ffmpeg reads."""
 AUDIO = FileKind(
     one="clip",
