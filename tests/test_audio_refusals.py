@@ -137,7 +137,7 @@ def test_options(options, words, tmp_path):
 
 def test_too_few_clips(tmp_path):
     fill(tmp_path, 2)
-    refused("has too few clips, 2, which leaves none for", "`split`", data=tmp_path)
+    refused("1.wav has 0.6 s, too few to be cut in time into 3 parts", data=tmp_path)
 
 
 def test_a_part_beside_others(tmp_path):

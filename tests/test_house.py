@@ -44,6 +44,7 @@ LAYERS = (
         "initialization",
         "interpolation",
         "losses",
+        "streaming",
         "testing",
         "univariate",
     ),

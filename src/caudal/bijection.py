@@ -2,7 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import cast
 
 import torch
@@ -202,6 +202,19 @@ def in_pieces(
         outputs.append(output)
         log_dets.append(log_det)
     return torch.cat(outputs), torch.cat(log_dets)
+
+
+def recut(pieces: Iterable[Tensor], size: int) -> Iterator[Tensor]:
+    """The same values (..., T), cut along the last dimension into pieces of `size`, and a rest."""
+    held: Tensor | None = None
+    for piece in pieces:
+        held = piece if held is None else torch.cat([held, piece], -1)
+        whole = held.shape[-1] // size * size
+        if whole:
+            yield from held[..., :whole].split(size, -1)
+            held = held[..., whole:]
+    if held is not None and held.shape[-1]:
+        yield held
 
 
 def _rows_in_piece(value: Tensor) -> int:

@@ -341,9 +341,7 @@ class Flow(nn.Module):
         z = self.base.sample(math.prod(shape), generator, *free) * temperature
         return z, per_row(context, shape, self.context_shape), Batched(shape)
 
-    def rows(
-        self, x: Rowlike, context: Rowlike | None = None
-    ) -> tuple[Tensor, Tensor | None]:
+    def rows(self, x: Rowlike, context: Rowlike | None = None) -> tuple[Tensor, Tensor | None]:
         """Data and context broadcast together, as rows (N, *event) and (N, *context).
 
         Raises:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, TypeVar
 
 from torch import Tensor
 
@@ -55,6 +55,17 @@ class Voice:
         return lambda items, total: self.track(items, f"reading {what}", total)
 
 
+class Watch(Protocol):
+    """What is shown a flow while it trains; a `caudal.report.film.Film`."""
+
+    @property
+    def words(self) -> str:
+        """What it leaves in the run folder."""
+
+    def __call__(self, step: int) -> object:
+        """Looks at the flow as it is after a step."""
+
+
 class Request(NamedTuple):
     """What one call of `Flow.sample` is asked for.
 
@@ -66,6 +77,7 @@ class Request(NamedTuple):
         start: the number of the first of them, from 0.
         given: values of modelled columns that each of them has, (n, D), NaN where there is none;
             None if nothing is given.
+        gain: of sound, what each sample is multiplied by.
     """
 
     n: int
@@ -74,6 +86,7 @@ class Request(NamedTuple):
     name: str = ""
     start: int = 0
     given: Tensor | None = None
+    gain: float = 1.0
 
 
 class Requests(NamedTuple):
@@ -128,6 +141,8 @@ class Modality(ABC):
         redrawn: how many items more it scores, to tell how far noise moves a score.
         least_evaluated: how many items an evaluation takes at least, if there are as many.
         report_seconds: about how long a report takes.
+        classified: of how many items it is told at most how often the likelihood given each
+            label picks theirs; 0 where that is not told.
         draws: of the noise between steps, for the score of one item.
         explainer: tells how surprising the values of an item are, given (flow, schema, batch,
             seed); None where items have no columns.
@@ -155,6 +170,7 @@ class Modality(ABC):
     redrawn: ClassVar[int] = 4 * 256
     least_evaluated: ClassVar[int] = 256
     report_seconds: ClassVar[float] = 10.0
+    classified: ClassVar[int] = 0
     draws: ClassVar[int]
     explainer: ClassVar[Any] = None
     judged: ClassVar[int] = 0
@@ -289,7 +305,7 @@ class Modality(ABC):
 
     def watch(
         self, recipe: Any, flow: "Flow", dataset: Any, seed: int, folder: Path
-    ) -> Callable[[int], object] | None:
+    ) -> "Watch | None":
         """What is shown the flow after some validations, to leave pictures in the run folder."""
         return None
 
@@ -304,6 +320,16 @@ class Modality(ABC):
     def draw(self, model: Any, drawing: Any, temperature: float) -> Any:
         """A function (request, generator) -> samples x; perhaps with a `summary`."""
         return model.draw(temperature)
+
+    def stream(
+        self, model: Any, request: Request, generator: Any, temperature: float
+    ) -> Iterator[Any]:
+        """What one request is answered with, in pieces, as they are made.
+
+        Raises:
+            InputError: such data are not there piece by piece.
+        """
+        raise InputError(f"{model.name} models {model.schema.what}: only sound is streamed")
 
     @abstractmethod
     def decode(self, schema: Any, x: Tensor, request: Request) -> tuple[Any, ...]:
@@ -338,6 +364,13 @@ class Modality(ABC):
     @abstractmethod
     def next_commands(self, folder: str, schema: Any, teaches: bool) -> list[str]:
         """What a user may want to type after training."""
+
+    def copying(self, flow: "Flow", source: Any, schema: Any) -> tuple[float, int]:
+        """Seconds that a copy of an item takes, and how many `copy` makes; the flow stays as is.
+
+        None are made where there is no `copy`.
+        """
+        return 0.0, 0
 
     def copy(self, flow: "Flow", source: Any, schema: Any, limit: int | None, voice: Voice) -> Any:
         """Copies of items by a flow that is given their contexts, a `caudal.report.Copying`.

@@ -243,7 +243,9 @@ def _check_gradient(
     slope = sum((g * step).sum() for g, step in pairs if g is not None)
     difference = (moved_by(_STEP) - moved_by(-_STEP)) / (2 * _STEP)
     moved_by(0.0)
-    _same(torch.as_tensor(slope), difference, f"gradients of `{name}` are finite differences", 1e-3)
+    _same(
+        torch.as_tensor(slope), difference, f"gradients of `{name}` are finite differences", 1e-3
+    )
 
 
 def _check_causal(bijection: Bijection, x: Tensor, context: Tensor | None) -> None:

@@ -1,6 +1,6 @@
 """Autoregressive bijections: each position is mapped given all the positions before it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, Protocol
@@ -12,6 +12,7 @@ from caudal.bijection import Bijection, sum_event
 from caudal.elementwise import Elementwise, check_params
 from caudal.numerics import is_exporting, log_dets_wanted, solve
 
+_PIECE = 256  # positions that are stepped through before they are handed on
 _SWEPT: ContextVar[frozenset[int]] = ContextVar("swept", default=frozenset())
 """The ids of layers that sample by sweeps, in this thread."""
 _SLACK = 30  # extra sweeps, for rows whose floating point settles late
@@ -33,6 +34,16 @@ class CausalNet(Protocol):
         self, z: Tensor, scalar: Any, context: Tensor | None = None
     ) -> tuple[Tensor, Tensor] | None:
         """All steps in one compiled loop: x and log dx/dz; None where no loop applies."""
+
+    def unroll_in_pieces(
+        self, z: Tensor, scalar: Any, context: Tensor | None
+    ) -> Iterator[tuple[Tensor, Tensor]] | None:
+        """The same, piece by piece as they are made."""
+
+    def in_pieces(
+        self, pieces: Iterable[Tensor], context: Tensor | None, length: int
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Pieces of clips of `length` samples, cut anew, and the parameters of each."""
 
 
 class Autoregressive(Bijection):
@@ -86,6 +97,31 @@ class Autoregressive(Bijection):
             params = self.net(x, context).to(z.dtype)
             x, log_slope = self.elementwise.forward(z, params)
         return x, sum_event(log_slope)
+
+    def forward_in_pieces(self, z: Tensor, context: Tensor | None) -> Iterator[Tensor]:
+        """`forward` of clips (B, 1, T), of which pieces (B, 1, n) come as they are made."""
+        if self.by_sweeps:
+            yield self(z, context)[0]
+            return
+        compiled = self.net.unroll_in_pieces(z, self.elementwise.scalar, context)
+        if compiled is not None:
+            yield from (x for x, _ in compiled)
+            return
+        state, value = self.net.start(z, context), None
+        for piece in _batch_last(z).split(_PIECE, dim=-1):
+            values = []
+            for noise in piece.split(1, dim=-1):
+                params, state = self.net.step(value, state)
+                value, _ = self.elementwise.forward(noise, params.to(noise.dtype))
+                values.append(value)
+            yield _joined(values)
+
+    def inverse_in_pieces(
+        self, pieces: Iterable[Tensor], context: Tensor | None, length: int
+    ) -> Iterator[Tensor]:
+        """`inverse` of clips of `length` samples, which come in pieces (B, 1, n)."""
+        for x, params in self.net.in_pieces(pieces, context, length):
+            yield self.elementwise.inverse(x, params.to(x.dtype))[0]
 
     def _swept(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
         """Jacobi's iteration: after t sweeps the first t positions are exact, whatever x was."""

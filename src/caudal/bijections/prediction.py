@@ -1,13 +1,13 @@
 """Linear prediction of sound: what its spectrum says of each sample, given those before it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-from caudal.bijection import Bijection
+from caudal.bijection import Bijection, recut
 
 _LEAST = 1e-7  # amplitude of a bin of the spectrum
 _WHITE = 1e-5  # share of the power, added as white noise: it keeps the recursion well-conditioned
@@ -42,6 +42,7 @@ class LinearPrediction(Bijection):
         order: how many samples before it each one is predicted from, less than `window`.
         noise: mean square of white noise that x has besides what the spectrum says, such as that
             of dequantisation.
+        power: of magnitudes, 1 or 2, of which the spectrum has the logarithm.
 
     Raises:
         ValueError: the order is not between 1 and the window.
@@ -50,30 +51,46 @@ class LinearPrediction(Bijection):
     to_bins: Tensor
 
     def __init__(
-        self, bands: Tensor, window: int, hop: int, order: int, noise: float = 0.0
+        self,
+        bands: Tensor,
+        window: int,
+        hop: int,
+        order: int,
+        noise: float = 0.0,
+        power: int = 1,
     ) -> None:
         super().__init__()
         if not 1 <= order < window:
             raise ValueError(f"`order` must be from 1 to {window - 1}, got {order}")
-        inverse = torch.linalg.pinv(bands.double().T)  # (bins, mels)
+        inverse = _levelled(torch.linalg.pinv(bands.double().T), bands)  # (bins, mels)
         self.register_buffer("to_bins", inverse.float(), persistent=False)
-        self.window, self.hop, self.order, self.noise = window, hop, order, noise
+        self.window, self.hop, self.order = window, hop, order
+        self.noise, self.power = noise, power
 
     def extra_repr(self) -> str:
         return f"order={self.order}, bands={self.to_bins.shape[1]}, hop={self.hop}"
 
     def forward(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         filters = self.filters(context, z.shape[-1])
-        log_scale = filters.log_scale[:, filters.rows]
-        scaled = z[:, 0].double() * log_scale.exp()  # (B, T)
-        past, blocks = scaled.new_zeros(len(z), self.order), []
-        for start in range(0, z.shape[-1], _BLOCK):
-            some = slice(start, start + _BLOCK)
-            block = _solved(filters.coefficients[:, filters.rows[some]], scaled[:, some], past)
+        x = torch.cat(list(self._solved_blocks([z], filters)), -1)
+        return x, filters.log_scale[:, filters.rows].sum(1).to(z.dtype)
+
+    def in_pieces(
+        self, pieces: Iterable[Tensor], context: Tensor | None, length: int
+    ) -> Iterator[Tensor]:
+        """`forward` of a clip of `length` samples, of which z comes in pieces (B, 1, n)."""
+        return self._solved_blocks(pieces, self.filters(context, length))
+
+    def _solved_blocks(self, pieces: Iterable[Tensor], filters: "Filters") -> Iterator[Tensor]:
+        """The samples (B, 1, n) of each block, one block after the other."""
+        start, past = 0, filters.log_scale.new_zeros(len(filters.log_scale), self.order)
+        for z in recut(pieces, _BLOCK):
+            rows = filters.rows[start : start + _BLOCK]
+            driven = z[:, 0].double() * filters.log_scale[:, rows].exp()  # (B, n)
+            block = _solved(filters.coefficients[:, rows], driven, past)
             past = torch.cat([past, block], 1)[:, -self.order :]
-            blocks.append(block)
-        x = torch.cat(blocks, 1).to(z.dtype).unsqueeze(1)
-        return x, log_scale.sum(1).to(z.dtype)
+            start += _BLOCK
+            yield block.to(z.dtype).unsqueeze(1)
 
     def inverse(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         filters = self.filters(context, x.shape[-1])
@@ -127,8 +144,8 @@ class LinearPrediction(Bijection):
     def _autocorrelation(self, log_mel: Tensor) -> Tensor:
         """That of the sound in each frame, from lag 0 on, (B, F, order + 1) float64."""
         bands = log_mel.double().transpose(1, 2).exp()
-        magnitudes = (bands @ self.to_bins.double().T).clamp_min(_LEAST)
-        power = magnitudes.square() / (0.375 * self.window)  # of Hann's window, squared
+        bins = (bands @ self.to_bins.double().T).clamp_min(_LEAST**self.power)
+        power = bins ** (2 / self.power) / (0.375 * self.window)  # of Hann's window, squared
         correlation = torch.fft.irfft(power, n=self.window)[..., : self.order + 1]
         white = _WHITE * correlation[..., :1] + self.noise
         return torch.cat([correlation[..., :1] + white, correlation[..., 1:]], -1)
@@ -176,6 +193,21 @@ def predictors(correlation: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         filter_ = torch.cat([filter_ - reflection * filter_.flip(-1), reflection], -1)
         variance = variance * (1 - reflection.squeeze(-1).square())
         yield filter_, variance
+
+
+def _levelled(inverse: Tensor, bands: Tensor) -> Tensor:
+    """The inverse of bands, (bins, mels), with their ends' level where the bands leave bins out.
+
+    A spectrum says nothing of what is below its first or above its last band. Taken for silence,
+    it would be predicted as if it were; so it is taken to be as loud as the nearest band.
+    """
+    covered = (bands > 0).any(1).nonzero().flatten()
+    first, last = int(covered[0]), int(covered[-1])
+    if first > 1:
+        inverse[: int(bands[:, 0].argmax())] = inverse[int(bands[:, 0].argmax())]
+    if last < len(bands) - 2:
+        inverse[int(bands[:, -1].argmax()) + 1 :] = inverse[int(bands[:, -1].argmax())]
+    return inverse
 
 
 def _solved(coefficients: Tensor, driven: Tensor, past: Tensor) -> Tensor:

@@ -29,15 +29,16 @@ PLAIN_WIDTH = 120  # where there is no terminal to ask
 
 
 class Screen(Voice):
-    """Standard output; with `as_json`, standard error, so that the JSON stands alone.
+    """Standard output; standard error where JSON (`as_json`) or sound (`aside`) has that alone.
 
     Only the first of several processes of one run prints.
     """
 
-    def __init__(self, as_json: bool = False) -> None:
+    def __init__(self, as_json: bool = False, aside: bool = False) -> None:
         self.as_json = as_json
         self.quiet = not leads()
-        self.console = new_console(sys.stderr if as_json else sys.stdout, self.quiet)
+        to = sys.stderr if as_json or aside else sys.stdout
+        self.console = new_console(to, self.quiet)
 
     def say(self, text: str = "", style: str = "") -> None:
         text = as_flags(text)

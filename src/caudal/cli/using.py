@@ -9,8 +9,10 @@ from typing import Annotated, Any, Generic, TypeVar
 
 from tyro.conf import FlagCreatePairsOff, Positional, arg
 
+from caudal.cli.playing import play, to_stdout
 from caudal.cli.screen import Screen
 from caudal.cli.words import lists_of, parse, positional, switches_of
+from caudal.errors import InputError
 from caudal.modality import MODALITIES, Nothing, modality
 from caudal.model import Model, load
 from caudal.model.explaining import on_screen
@@ -20,8 +22,10 @@ from caudal.report import number
 from caudal.report.evaluation import OUTSIDE
 from caudal.report.numbers import count
 from caudal.training.devices import find_device
+from caudal.training.progress import duration
 
 Kind = TypeVar("Kind")
+STDOUT = "-"
 
 
 @dataclass(frozen=True)
@@ -134,11 +138,14 @@ class SampleOptions(Generic[Kind]):
 
     run: Positional[str]
     """Run folder, or a model file."""
-    out: str
+    kind: Kind
+    out: str | None = None
     """Where to: .csv, .tsv, .jsonl (also with .gz, .bz2, .zst), .parquet, .feather, .npy or .npz;
     images go to one sheet (.png, .jpg, .webp), to .npy or .npz, or to a folder; a clip of sound to
-    .wav, .flac or .ogg, several to a folder, .npy or .npz."""
-    kind: Kind
+    .wav, .flac or .ogg, several to a folder, .npy or .npz, or - for raw 16-bit numbers on standard
+    output, as they are made."""
+    play: FlagCreatePairsOff[bool] = False
+    """Sound: play it as it is made, by aplay, ffplay, play (of sox) or afplay, without --out."""
     n: Annotated[int | None, arg(aliases=("-n",))] = None
     """How many; if not given, 1000 rows, 64 images or 1 clip, or as many as there are contexts
     or clips to copy."""
@@ -226,7 +233,7 @@ def open_run(of: Any, words: Sequence[str], command: str, part: str) -> tuple[An
     model = load(run)
     options = parse(of[getattr(model.kind, part)], words, command)
     model.flow.to(find_device(options.common.device))
-    model.voice = screen = Screen(options.common.json)
+    model.voice = screen = Screen(options.common.json, getattr(options, "out", "") == STDOUT)
     return options, model, screen
 
 
@@ -283,7 +290,13 @@ def predict(words: list[str]) -> int:
 def sample(words: list[str]) -> int:
     """`caudal sample`: new rows, images or clips out of a run, in a file of the user's format."""
     options, model, screen = open_run(SampleOptions, words, "caudal sample", "drawing")
-    written = model.write_samples(**keywords(options))
+    if options.play or options.out == STDOUT:
+        return _stream(options, model, screen)
+    if options.out is None:
+        raise InputError("missing from caudal sample: --out, or --play for sound")
+    asked = keywords(options)
+    del asked["play"]
+    written = model.write_samples(**asked)
     n, schema = written.samples, model.schema
     what = schema.one if n == 1 else schema.many
     screen.say(
@@ -295,6 +308,29 @@ def sample(words: list[str]) -> int:
     if written.summary is not None:
         written.summary.tell(screen)
     screen.result(written.to_dict())
+    return 0
+
+
+def _stream(options: Any, model: Model, screen: Screen) -> int:
+    """Sound that is heard, or piped to another program, while it is made."""
+    if options.play and options.out is not None:
+        raise InputError(f"--play and --out {options.out}: choose one of them")
+    if options.out == STDOUT and options.common.json:
+        raise InputError("--out - and --json: both go to standard output, leave one out")
+    own = {name: getattr(options, name) for name in ("n", "sweeps", "overwrite")}
+    for name, value in own.items():
+        if value:
+            raise InputError(f"--{name}: sound that is heard as it is made goes without")
+    asked = {"seed": options.common.seed, "temperature": options.temperature}
+    pieces = model.stream(**asked, **vars(options.kind))
+    if options.out == STDOUT:
+        program, seconds = STDOUT, to_stdout(pieces)
+    else:
+        program, seconds = play(pieces)
+    screen.say(
+        f"{program}: {duration(seconds)} sampled from {options.run} (seed {options.common.seed})"
+    )
+    screen.result({"out": program, "seconds": seconds, **asked})
     return 0
 
 

@@ -16,9 +16,11 @@ from caudal.base import FREE
 from caudal.bijection import Chain, parts_of
 from caudal.bijections import Rescale, Standardise
 from caudal.data import AudioSchema, AudioWriter, Column, Dataset, Items, open_audio, open_clips
+from caudal.data.audio.convention import CAUDAL, CONVENTIONS, Log, Name, Scale
 from caudal.data.audio.prediction import linear_prediction
 from caudal.data.audio.recordings import FORMATS, Sound, finds_audio
 from caudal.data.audio.schema import PREDICTION
+from caudal.data.audio.spectra import Written, finds_spectra, hop_in, read_spectra
 from caudal.data.refusals import SOUNDS as NAMES
 from caudal.dequantization import AudioDequantization
 from caudal.errors import InputError
@@ -26,7 +28,7 @@ from caudal.fields import check_fields
 from caudal.flow import Flow
 from caudal.losses import nll_per_element
 from caudal.modalities.rows import fixed_values, nothing_between, with_fixed
-from caudal.modality import Examples, Modality, Request, Requests, Voice, opening
+from caudal.modality import Examples, Modality, Request, Requests, Voice, Watch, opening
 from caudal.nets import ColumnEmbedding, Embedding, WithLast
 from caudal.recipes import Recipe
 from caudal.recipes.wavenet import AudioRecipe
@@ -37,9 +39,11 @@ from caudal.report import (
     SpectralPrediction,
     compare_audio,
     copy_clips,
+    copying_seconds,
     duration,
     folder_of,
 )
+from caudal.streaming import stream
 from caudal.training.clip_terms import AudioDistillation
 
 SECONDS = 1.0
@@ -76,6 +80,9 @@ class AudioOptions:
     """Test clips, or a pattern of file names such as '*_[0-4].flac', instead of a share."""
     split: tuple[float, float, float] = (0.8, 0.1, 0.1)
     """Shares of training, validation and test clips, of parts that the data do not have."""
+    split_by: str | None = None
+    """A label, such as speaker, or a regular expression on names: clips that have it in common
+    stay in one part."""
     split_seed: int = 0
     """Seed of the split, apart from that of training: runs of several seeds share one split."""
     corrupt: Literal["refuse", "skip"] = "refuse"
@@ -92,6 +99,19 @@ class AudioOptions:
     """Cut silence off at both ends."""
     normalize: bool = True
     """Scale each clip to the same peak."""
+    mel_convention: Name = "caudal"
+    """How the spectrum is made, so that spectra from elsewhere fit: caudal's own way, or that of
+    torchaudio (MelSpectrogram and AmplitudeToDB), HiFi-GAN, or Tacotron 2."""
+    mel_low: float | None = None
+    """Where its first band begins, in Hz; as in the convention if not given, so all of these."""
+    mel_high: float | None = None
+    """Where its last band ends, in Hz."""
+    mel_scale: Scale | None = None
+    """On which its bands are evenly spaced: Slaney's scale or HTK's."""
+    mel_log: Log | None = None
+    """What numbers in files of spectra are: logarithms to the base e or 10, or decibels (db)."""
+    mel_floor: float | None = None
+    """The least value before the logarithm."""
     prediction: Annotated[int, Ge(0)] = PREDICTION
     """Samples that a linear prediction by the spectrum looks back; the flow learns what it leaves.
     0 for none."""
@@ -108,8 +128,19 @@ class AudioDrawing:
     """What clips are conditioned on; a flow that is given a spectrum copies clips."""
 
     mel_of: str | None = None
-    """A file, or a folder of files, whose spectra to make sound of: copy-synthesis. The run's
-    test clips are copied if not given."""
+    """What to make sound of: a file of audio or a folder, whose clips are copied; or spectra, as
+    a front end writes them, in a .npy or .npz file (bands, frames). The run's test clips are
+    copied if not given."""
+    mel_convention: Name | None = None
+    """How spectra in a file were made, where not as the run's own."""
+    mel_hop: int | None = None
+    """Samples a frame of theirs, where not as the run's own; it has to divide that."""
+    mel_log: Log | None = None
+    """What their numbers are: logarithms to the base e or 10, or decibels (db)."""
+    trim: bool = False
+    """Cut silence off at both ends of clips that are copied; else copies are as long as these."""
+    normalize: bool = False
+    """Give copies the peak that the run gave its clips; else they are as loud as the originals."""
     given: tuple[str, ...] = ()
     """Values of labels for all clips, such as digit=3."""
     seconds: float | None = None
@@ -133,6 +164,7 @@ class Audio(Modality):
     distillation = AudioDistillation
     baseline, beginning = Autoregression, SpectralPrediction
     passes, redrawn, least_evaluated, report_seconds = 2, 0, 8, 30.0
+    classified = 100
     draws = 1  # the noise of thousands of samples averages out within a clip
     teller = AudioTeller
     trainable = usual_recipe = "wavenet"
@@ -206,7 +238,7 @@ class Audio(Modality):
 
     def watch(
         self, recipe: AudioRecipe, flow: Flow, dataset: Dataset, seed: int, folder: Path
-    ) -> Callable[[int], object]:
+    ) -> Watch:
         """Leaves a second of sound in the run folder while the flow is trained."""
         return CopiesFilm(folder_of(folder), flow, dataset, seed)
 
@@ -270,26 +302,53 @@ class Audio(Modality):
             raise InputError(
                 f"`seconds`: {model.name} is given a spectrum, which says how long a clip is"
             )
+        if finds_spectra(drawing.mel_of) and not finds_audio(drawing.mel_of):
+            yield from self._of_spectra(model, n, drawing, fixed)
+            return
         if drawing.mel_of is None:
             clips = model.dataset_or("give a file or a folder with `mel_of`").test
         else:
-            items = self._like_run(model, drawing.mel_of, fixed, voice)
-            clips = items.source
+            clips = self._like_run(model, drawing, fixed, voice).source
         count = n if n is not None else (1 if drawing.mel_of is None else len(clips.names))
         names = [column.name for column in model.schema.context]
         for index in islice(cycle(range(len(clips.names))), count):
             name, x, context = clips.clip(index)
             rows = with_fixed(context[None], names, fixed) if fixed else context[None]
-            yield Request(1, rows, x.shape[-1], name)
+            keeps_level = drawing.mel_of is not None and not drawing.normalize
+            gain = 1 / clips.treatments[index].gain if keeps_level else 1.0
+            yield Request(1, rows, x.shape[-1], name, gain=gain)
 
-    def _like_run(self, model: Any, data: Any, fixed: dict[str, float], voice: Voice) -> Items:
-        """Clips of other data, with the fixed labels whatever their names say."""
+    def _like_run(
+        self, model: Any, drawing: AudioDrawing, fixed: dict[str, float], voice: Voice
+    ) -> Items:
+        """Clips of other data, with the fixed labels whatever their names say.
+
+        They are whole, unless they are to be trimmed, and as loud as those of the run.
+        """
         columns = [column for column in model.schema.context if column.name in fixed]
         values = {column.name: _value(column, fixed[column.name]) for column in columns}
-        items = self._open_all(data, model.schema, "refuse", model.config, voice, values)
+        scaled = model.schema.normalize or drawing.normalize
+        schema = replace(model.schema, trim=drawing.trim, normalize=scaled)
+        items = self._open_all(drawing.mel_of, schema, "refuse", model.config, voice, values)
         for note in items.notes:
             voice.note(note)
         return items
+
+    def _of_spectra(
+        self, model: Any, n: int | None, drawing: AudioDrawing, fixed: dict[str, float]
+    ) -> Iterator[Request]:
+        """Clips with spectra from elsewhere."""
+        schema = model.schema
+        hop = drawing.mel_hop or hop_in(drawing.mel_of)
+        written = Written.of(schema, drawing.mel_convention, hop, drawing.mel_log)
+        spectra = read_spectra(drawing.mel_of, schema, written)
+        labels = self._labels(model, fixed)
+        for name, log_mel in islice(cycle(spectra), len(spectra) if n is None else n):
+            codes, frames = next(labels), log_mel.shape[1]
+            context = log_mel[None]  # (1, mels, F)
+            if codes is not None:
+                context = torch.cat([codes[:, :, :1].expand(-1, -1, frames), context], 1)
+            yield Request(1, context, frames * schema.hop, name)
 
     def _clips(
         self,
@@ -315,11 +374,21 @@ class Audio(Modality):
         if len(fixed) == len(names):
             return cycle([torch.tensor([[[fixed[name]] for name in names]])])
         clips = model.dataset_or("give all labels with `given`").train
-        every = (clips.clip(index).context for index in cycle(range(len(clips.names))))
-        return (with_fixed(context[None], names, fixed) for context in every)
+        every = (clips.codes[index] for index in cycle(range(len(clips.names))))
+        return (with_fixed(codes[None, :, None], names, fixed) for codes in every)
 
     def decode(self, schema: AudioSchema, x: Tensor, request: Request) -> tuple[Any, ...]:
-        return list(schema.decode(x)), [request.name]
+        return list(schema.decode(x * request.gain)), [request.name]
+
+    def stream(
+        self, model: Any, request: Request, generator: torch.Generator, temperature: float
+    ) -> Iterator[Sound]:
+        flow = model.flow
+        context = None if request.context is None else request.context.to(flow.base.like)
+        z = flow.base.sample(request.n, generator, request.length) * temperature
+        for x in stream(flow, z, context):
+            piece = self.decode(model.schema, x, request)
+            yield from self.collect(model.schema, [piece], "")
 
     def cells(self, schema: AudioSchema, grid: Tensor) -> Any:
         raise nothing_between("the run", schema.what)
@@ -367,6 +436,9 @@ class Audio(Modality):
             lines.append(f"caudal distill {folder} --out {folder}-parallel")
         return lines
 
+    def copying(self, flow: Flow, source: Any, schema: AudioSchema) -> tuple[float, int]:
+        return copying_seconds(flow, source, schema) if schema.mels else (0.0, 0)
+
     def copy(
         self, flow: Flow, source: Any, schema: AudioSchema, limit: int | None, voice: Voice
     ) -> Any:
@@ -402,12 +474,24 @@ def _example(column: Column) -> str:
     return "NUMBER" if values is None else shlex.quote(str(values[0]))
 
 
+def _made(schema: AudioSchema) -> str:
+    """How a spectrum is made, where that is not caudal's own way."""
+    made = schema.convention
+    if made == CAUDAL:
+        return ""
+    name = next((name for name, known in CONVENTIONS.items() if known == made), "")
+    low, high = made.ends(schema.rate)
+    return f", {name + ': ' if name else ''}{made.words}, {low:g} to {high:g} Hz"
+
+
 def _context_lines(schema: AudioSchema) -> list[str]:
     """What the flow is conditioned on, in words."""
     lines = []
     if schema.mels:
         step = 1000 * schema.hop / schema.rate
-        lines.append(f"given the log-mel spectrum, {schema.mels} bands every {step:.3g} ms")
+        lines.append(
+            f"given the log-mel spectrum, {schema.mels} bands every {step:.3g} ms{_made(schema)}"
+        )
     for column in schema.context:
         if column.categories is None:
             lines.append(f"given {column.name}, a number")

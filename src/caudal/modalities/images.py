@@ -1,6 +1,6 @@
 """Images of one shape: folders, arrays, IDX and Parquet files, the Hugging Face hub."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
@@ -22,7 +22,7 @@ from caudal.errors import InputError
 from caudal.fields import check_fields
 from caudal.flow import Flow
 from caudal.modalities.rows import CHUNK, OneShape, class_names
-from caudal.modality import Examples, Request, Voice, opening
+from caudal.modality import Examples, Request, Voice, Watch, opening
 from caudal.nets import ColumnEmbedding
 from caudal.recipes import Recipe
 from caudal.recipes.multiscale import halvings_of, variational
@@ -80,6 +80,9 @@ class ImageOptions:
     """Test images, or a pattern of file names, instead of a share of the data."""
     split: tuple[float, float, float] = (0.8, 0.1, 0.1)
     """Shares of training, validation and test images, of parts that the data do not have."""
+    split_by: str | None = None
+    """A label, such as class, or a regular expression on names: images that have it in common
+    stay in one part."""
     split_seed: int = 0
     """Seed of the split, apart from that of training: runs of several seeds share one split."""
     crop: tuple[Annotated[int, Ge(1)], ...] = ()
@@ -128,6 +131,7 @@ class Images(OneShape):
     drawing = ImageDrawing
     baseline = PixelGaussian
     draws = 4
+    classified = 500
     teller = ImageTeller
     usual_samples = 64
     trainable = "glow, realnvp or another recipe of images (caudal recipes)"
@@ -224,7 +228,7 @@ class Images(OneShape):
 
     def watch(
         self, recipe: Recipe, flow: Flow, dataset: Dataset, seed: int, folder: Path
-    ) -> Callable[[int], object] | None:
+    ) -> Watch | None:
         """Leaves samples in the run folder while the flow is trained, if it draws fast."""
         if recipe.samples != "parallel":
             return None

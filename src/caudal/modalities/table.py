@@ -1,7 +1,7 @@
 """Tables: rows of named columns, from files, DataFrames and arrays."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -49,7 +49,7 @@ from caudal.modalities.rows import (
     nothing_between,
     rows_in,
 )
-from caudal.modality import Examples, Request, Requests, Voice, opening
+from caudal.modality import Examples, Request, Requests, Voice, Watch, opening
 from caudal.nets import ColumnEmbedding
 from caudal.recipes import Recipe
 from caudal.recipes.nsf import SplineRecipe
@@ -284,7 +284,7 @@ class Table(OneShape):
 
     def watch(
         self, recipe: Recipe, flow: Flow, dataset: Dataset, seed: int, folder: Path
-    ) -> Callable[[int], object] | None:
+    ) -> Watch | None:
         """Leaves the distributions of columns, data beside samples, while the flow is trained."""
         return ColumnsFilm(folder_of(folder), flow, dataset, seed)
 

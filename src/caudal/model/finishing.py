@@ -32,13 +32,16 @@ def finish(
     samples: int | None = None,
     judged: int | None = None,
     fits: int | None = None,
+    copies: int | None = None,
+    recognised: int | None = None,
 ) -> None:
     """Evaluates a trained model on its test part, and writes eval.json, compare.json, the page.
 
     At most `limit` items are evaluated, where all would take too long. So many `samples` are
     compared with test rows, and the thresholds of alarm.json take `judged` densities; both are as
-    many as is usual if None. Beside a target there are so many `fits` of trees. A student whose
-    own density takes a step for each element is not evaluated, only compared.
+    many as is usual if None. Beside a target there are so many `fits` of trees. So many `copies`
+    of clips are made, and labels of so many items are `recognised`. A student whose own density
+    takes a step for each element is not evaluated, only compared.
     """
     folder = model.folder
     assert folder is not None
@@ -46,7 +49,10 @@ def finish(
         fitted = model.kind.baseline.fit(model.flow, model.dataset.train, model.schema)
         save_baseline(folder / BASELINE, fitted)
         model.judge(fits)
-        keep_evaluation(folder, model.evaluate(limit=limit, samples=samples))
+        evaluation = model.evaluate(
+            limit=limit, samples=samples, copies=copies, recognised=recognised
+        )
+        keep_evaluation(folder, evaluation)
         if model.kind.judged:
             alarm.measure(model, model.kind.judged if judged is None else judged).write(folder)
     if distilled is not None:

@@ -1,6 +1,6 @@
 """A model: a flow with what its data are, so that it speaks in the user's own rows."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -33,7 +33,14 @@ from caudal.model import (
 from caudal.model.densities import draws_of, scored
 from caudal.model.finishing import BASELINE
 from caudal.recipes import Recipe
-from caudal.report import Distilled, Evaluation, evaluate, load_baseline
+from caudal.report import (
+    Distilled,
+    Evaluation,
+    Recognition,
+    evaluate,
+    load_baseline,
+    recognise,
+)
 from caudal.training.checkpoint import MODEL, find_model, load_model, save_model
 from caudal.training.devices import find_device
 from caudal.training.fit import Fitted
@@ -353,6 +360,8 @@ class Model:
         seed: int = 0,
         draws: int = 1,
         samples: int | None = None,
+        copies: int | None = None,
+        recognised: int | None = None,
         **reading: Any,
     ) -> Evaluation:
         """The mean score of test data, with its error, beside the baseline's.
@@ -369,6 +378,9 @@ class Model:
             draws: of that noise for each item.
             samples: how many samples of a table are compared with as many test rows at most; 0 for
                 none, 2,000 if None.
+            copies: how many clips of sound are copied from their spectra at most; 16 if None.
+            recognised: of how many images or clips it is told at most how often the likelihood
+                given each label picks theirs (`Evaluation.recognitions`); 500 or 100 if None.
             reading: options of how other data are read, as of `caudal eval`.
 
         Raises:
@@ -377,7 +389,8 @@ class Model:
         """
         check_value("limit", limit, Count | None)
         check_value("draws", draws, Count)
-        check_value("samples", samples, Annotated[int, Ge(0)] | None)
+        for name, value in (("samples", samples), ("copies", copies), ("recognised", recognised)):
+            check_value(name, value, Annotated[int, Ge(0)] | None)
         check_seed(seed)
         source, split = self._to_evaluate(data, reading)
         if self.is_slow_to_score:
@@ -401,14 +414,27 @@ class Model:
             result = replace(result, target=judge.judge(source, limit, seed))
         if data is None:
             result = replace(result, scoreboard=self._scoreboard(samples, seed))
-        copies = self.kind.copy(self.flow, source, self.schema, limit, self.voice)
-        result = replace(result, copies=copies)
+        most = min((n for n in (limit, copies) if n is not None), default=None)
+        copied = self.kind.copy(self.flow, source, self.schema, most, self.voice)
+        result = replace(result, copies=copied)
+        labelled = self._recognise(source, limit, recognised, seed)
+        result = replace(result, recognitions=labelled)
         if data is None and limit is None and self.folder is not None:
             finishing.keep_evaluation(self.folder, result)
         if data is not None:
             return replace(result, split=None, data=split)
         self.evaluation = result
         return result
+
+    def _recognise(
+        self, source: Any, limit: int | None, recognised: int | None, seed: int
+    ) -> tuple[Recognition, ...]:
+        """How often the likelihood given each label picks an item's own, where that is told."""
+        usual = self.kind.classified if recognised is None else recognised
+        if not self.kind.classified or self.is_slow_to_score:
+            return ()
+        most = usual if limit is None else min(limit, usual)
+        return recognise(self.flow, source, self.schema, most, seed, self.voice.track)
 
     def _scoreboard(self, samples: int | None, seed: int) -> Any:
         """How samples compare with test rows, where the kind of data has such measures."""
@@ -509,6 +535,32 @@ class Model:
         """
         job = sampling.job(self, n, seed, temperature, sweeps, drawing)
         return self.kind.collect(self.schema, list(job.parts()), self.container)
+
+    def stream(
+        self,
+        mel_of: Any = None,
+        *,
+        seed: int = 0,
+        temperature: float = 1.0,
+        **drawing: Any,
+    ) -> Iterator[Any]:
+        """Sound as it is made: pieces of `Sound`, amplitudes (n, 1) with their rate.
+
+        Joined, they are the clips that `sample` gives with the same arguments, to the bit, one
+        after the other. A piece of a flow that samples one value at a time is there as soon as it
+        is made, and a student makes each of its pieces in one pass.
+
+        Args:
+            mel_of: what to make sound of, a spectrum or a clip, as of `caudal sample --mel-of`.
+            seed: of the noise.
+            temperature: multiplies the noise.
+            drawing: other options, as of `caudal sample`, such as `given` and `seconds`.
+
+        Raises:
+            InputError: as `sample`, or the model is not one of sound.
+        """
+        asked = drawing if mel_of is None else {**drawing, "mel_of": mel_of}
+        return sampling.stream(self, seed, temperature, asked)
 
     def write_samples(
         self,

@@ -2,7 +2,9 @@
 
 from typing import Any
 
+from caudal.flow import Flow
 from caudal.model.settings import Settings
+from caudal.report import told_labels
 from caudal.training.clock import Budget
 
 _SHARE = 0.15  # of the time that is left, for the evaluation
@@ -18,6 +20,7 @@ class Rest:
         settings: of the run.
         dataset: whose test part is evaluated.
         evaluates: whether anything follows at all: a model in memory is only trained.
+        flow: that is trained, which is asked how fast it copies; no copies are planned if None.
 
     Attributes:
         limit: how many test items are evaluated; None for all.
@@ -25,14 +28,22 @@ class Rest:
         judged: how many densities of validation items are taken for thresholds; None for as many
             as is usual.
         fits: how many models are fitted beside a target; None for all.
+        copies: how many clips are copied; None for as many as is usual.
+        recognised: of how many items it is told whether their label is the likeliest; None for as
+            many as is usual.
     """
 
-    def __init__(self, settings: Settings, dataset: Any, evaluates: bool) -> None:
+    def __init__(
+        self, settings: Settings, dataset: Any, evaluates: bool, flow: Flow | None = None
+    ) -> None:
         self.settings, self.test, self.evaluates = settings, dataset.test, evaluates
         self.limit: int | None = None
         self.samples: int | None = None
         self.judged: int | None = None
         self.fits: int | None = None
+        self.copies: int | None = None
+        self.recognised: int | None = None
+        self.flow = flow
         self.dataset, self.valid = dataset, dataset.valid
 
     def budget(self, begun: float) -> Budget | None:
@@ -59,7 +70,27 @@ class Rest:
         evaluation = item * (min(items, affordable) + redrawn)
         report = min(kind.report_seconds, _SHARE * left) if self.settings.report else 0.0
         beside = self._judging(row, left) + self._beside(left)
+        single = item / kind.passes
+        beside += self._copying(left) + self._recognising(single, left)
         return evaluation + report + self._comparing(left) + beside
+
+    def _copying(self, left: float) -> float:
+        """How long copies of test items will take; where that is too long there are fewer."""
+        if self.flow is None:
+            return 0.0
+        each, count = self.settings.kind.copying(self.flow, self.test, self.dataset.schema)
+        if count and each * count > _SHARE * left:
+            count = self.copies = max(1, int(_SHARE * left / each))
+        return each * count
+
+    def _recognising(self, item: float, left: float) -> float:
+        """How long it takes to score items given each value of their labels; fewer if too long."""
+        kind = self.settings.kind
+        count = min(kind.classified, self.test.n_items)
+        each = item * sum(told_labels(self.dataset.schema).values()) if count else 0.0
+        if each * count > _SHARE * left:
+            count = self.recognised = int(_SHARE * left / each)
+        return each * count
 
     def _beside(self, left: float) -> float:
         """How long models beside a target will take; where that is too long there are fewer."""

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
@@ -103,6 +104,18 @@ def job(
     draw = model.kind.draw(model, options, temperature)
     requests = model.kind.requests(model, n, options, seed, model.voice)
     return Job(model, requests, draw, seed, temperature, sweeps, options)
+
+
+def stream(
+    model: "Model", seed: int, temperature: float, drawing: Mapping[str, Any]
+) -> Iterator[Any]:
+    """The samples of `Model.sample` in pieces, as they are made; see `Model.stream`."""
+    work = job(model, None, seed, temperature, False, drawing)
+    generator = noise(model.flow, seed)
+    pieces = (
+        model.kind.stream(model, request, generator, temperature) for request in work.requests.each
+    )
+    return chain.from_iterable(pieces)
 
 
 def check(n: int | None, seed: int, temperature: float) -> None:

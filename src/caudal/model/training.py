@@ -124,8 +124,8 @@ def train_with(
     if folder is not None and settings.report:
         watch = kind.watch(recipe, flow, dataset, settings.training.seed, folder)
         if watch is not None:
-            voice.say(f"samples while it trains: {folder_of(folder)}")
-    rest = Rest(settings, dataset, evaluates=run is not None)
+            voice.say(f"{watch.words}: {folder_of(folder)}")
+    rest = Rest(settings, dataset, evaluates=run is not None, flow=flow)
     fitted = fit(
         flow,
         dataset.train,
@@ -158,6 +158,8 @@ def train_with(
             samples=rest.samples,
             judged=rest.judged,
             fits=rest.fits,
+            copies=rest.copies,
+            recognised=rest.recognised,
         )
     return model
 

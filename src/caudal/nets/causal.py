@@ -1,6 +1,7 @@
 """The protocol of causal nets: run whole, or one position at a time."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 import torch
@@ -46,6 +47,22 @@ class CausalNet(nn.Module, ABC):
         faster.
         """
         return None
+
+    def unroll_in_pieces(
+        self, z: Tensor, scalar: Any, context: Tensor | None
+    ) -> Iterator[tuple[Tensor, Tensor]] | None:
+        """`unroll`, piece by piece along the last dimension as they are made."""
+        return None
+
+    def in_pieces(
+        self, pieces: Iterable[Tensor], context: Tensor | None, length: int
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Events of `length` positions that come in pieces, cut anew, and their parameters.
+
+        Together these are what `forward` gives, to the bit.
+        """
+        x = torch.cat(list(pieces), -1)
+        yield x, self(x, context)
 
 
 class _Prefix(NamedTuple):

@@ -1,6 +1,7 @@
 """WaveNet: dilated causal convolutions over a clip of sound, given what is known of it."""
 
 import math
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple, cast
 
 import torch
@@ -9,7 +10,13 @@ from torch import Tensor, nn
 
 from caudal.nets.causal import CausalNet
 from caudal.nets.context import Conditions, Frames, per_layer
-from caudal.nets.fast import Queues, unroll_wavenet, whole_clip
+from caudal.nets.fast import (
+    Queues,
+    clip_in_pieces,
+    unroll_in_pieces,
+    unroll_wavenet,
+    whole_clip,
+)
 
 _GATED = 0.34  # root mean square of tanh(a) sigmoid(b) for standard normal a and b
 
@@ -206,6 +213,16 @@ class WaveNet(CausalNet):
         self, z: Tensor, scalar: Any, context: Tensor | None = None
     ) -> tuple[Tensor, Tensor] | None:
         return unroll_wavenet(self, z, scalar, context)
+
+    def unroll_in_pieces(
+        self, z: Tensor, scalar: Any, context: Tensor | None
+    ) -> Iterator[tuple[Tensor, Tensor]] | None:
+        return unroll_in_pieces(self, z, scalar, context)
+
+    def in_pieces(
+        self, pieces: Iterable[Tensor], context: Tensor | None, length: int
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        return clip_in_pieces(self, pieces, self.conditions(context, length), length)
 
 
 class Naive(CausalNet):

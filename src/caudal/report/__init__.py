@@ -1,7 +1,7 @@
 """Numbers, pictures and the page that tell how good a run is."""
 
 from caudal.report.audio.autoregression import Autoregression
-from caudal.report.audio.copied import copy_clips
+from caudal.report.audio.copied import copy_clips, copying_seconds
 from caudal.report.audio.distilled import DistilledAudio, compare_audio
 from caudal.report.audio.film import CopiesFilm
 from caudal.report.audio.teller import AudioTeller
@@ -24,6 +24,7 @@ from caudal.report.images.sheets import draw_manifold, unlike
 from caudal.report.images.teller import ImageTeller
 from caudal.report.numbers import number, parameters, plus_minus
 from caudal.report.page import Story, Teller, write_figure, write_report
+from caudal.report.recognition import Recognition, recognise, told_labels
 from caudal.report.scoring import evaluate, log_prob_items
 from caudal.report.speed import SamplingSpeed, sampling_speed
 from caudal.report.table.film import ColumnsFilm
@@ -53,6 +54,7 @@ __all__ = [
     "ImageTeller",
     "TargetJudge",
     "PixelGaussian",
+    "Recognition",
     "SamplingSpeed",
     "Scoreboard",
     "SpectralPrediction",
@@ -65,6 +67,7 @@ __all__ = [
     "compare_audio",
     "compare_students",
     "copy_clips",
+    "copying_seconds",
     "draw_manifold",
     "duration",
     "evaluate",
@@ -76,8 +79,10 @@ __all__ = [
     "number",
     "parameters",
     "plus_minus",
+    "recognise",
     "sampling_speed",
     "score_samples",
+    "told_labels",
     "save_baseline",
     "two_sample",
     "unlike",

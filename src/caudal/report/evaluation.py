@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from caudal.data.schema import NATS, Unit
 from caudal.report.copying import Copying
 from caudal.report.numbers import a, aligned, number, plain, plus_minus, short
+from caudal.report.recognition import Recognition
 from caudal.training.progress import duration
 
 if TYPE_CHECKING:
@@ -95,6 +96,8 @@ class Evaluation:
         scoreboard: of a table, how samples of the flow compare with test rows; None where that was
             not asked for, or where there are fewer than 50 test rows.
         copies: of sound that is given its spectrum, how like the clips the flow's copies are.
+        recognitions: of images and sound that are given labels, how often the likelihood given
+            each value of a label picks the right one.
     """
 
     score: float
@@ -145,6 +148,7 @@ class Evaluation:
     target: Any = None
     scoreboard: "Scoreboard | None" = None
     copies: Copying | None = None
+    recognitions: tuple[Recognition, ...] = ()
 
     def __str__(self) -> str:
         """The table of scores, its title above and what the numbers are below; then the rest."""
@@ -185,9 +189,11 @@ class Evaluation:
             "beginning_note": self.beginning_key,
         }
         apart = {"target": self.target, "scoreboard": self.scoreboard, "copies": self.copies}
-        kept = [f.name for f in fields(self) if f.name not in (*_WORDS, *apart)]
+        kept = [f.name for f in fields(self) if f.name not in (*_WORDS, *apart, "recognitions")]
         values = {name: getattr(self, name) for name in kept} | {"unit": self.unit.name}
         found = {names.get(k, k): plain(v) for k, v in values.items() if v is not None}
+        if self.recognitions:
+            found["recognitions"] = [each.to_dict() for each in self.recognitions]
         return found | {k: v.to_dict() for k, v in apart.items() if v is not None}
 
     @property
@@ -250,6 +256,7 @@ class Evaluation:
         lines += [self.outside, f"The {self.baseline_name}: {self.note}."]
         if self.beginning_note:
             lines.append(f"{self.beginning_short.capitalize()}: {self.beginning_note}.")
+        lines += [each.sentence(self.many) for each in self.recognitions]
         if self.copies is not None:
             lines += [f"{line[0].upper()}{line[1:]}" for line in self.copies.sentences()]
         return [line for line in lines if line]

@@ -4,6 +4,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
 
 from caudal.flow import Flow
 from caudal.numerics import own_randomness
@@ -21,13 +24,22 @@ class Film(ABC):
         seed: of the noise.
     """
 
+    always: ClassVar[bool] = False
+    """Whether it is called at each validation, while that takes little of the time; else at the
+    1st, 2nd, 4th, 8th, ... and the last."""
+
     def __init__(self, folder: str | Path, flow: Flow, seed: int) -> None:
         self.folder, self.flow, self.seed = Path(folder), flow, seed
 
     def __call__(self, step: int) -> Path:
         """Draws and writes the file; returns its path."""
-        with _evaluating(self.flow):
+        with evaluating(self.flow):
             return self.write(self.folder / f"step-{step:06d}")
+
+    @property
+    def words(self) -> str:
+        """What is in the folder."""
+        return "samples while it trains"
 
     @abstractmethod
     def write(self, path: Path) -> Path:
@@ -39,8 +51,32 @@ def folder_of(run: Path) -> Path:
     return run / "pictures" / "training"
 
 
+def steps_in(folder: str | Path, suffix: str = ".png") -> dict[int, Path]:
+    """The files that a `Film` wrote, by their step and in order."""
+    paths = ((path.stem.removeprefix("step-"), path) for path in Path(folder).glob(f"*{suffix}"))
+    named = {int(stem): path for stem, path in paths if stem.isdigit()}
+    return dict(sorted(named.items()))
+
+
+def spread(steps: list[int], most: int) -> list[int]:
+    """At most `most` of the steps, both ends among them.
+
+    They are even in their square root, as early steps differ more.
+    """
+    if len(steps) <= most:
+        return steps
+    roots = np.sqrt(steps)
+    chosen: list[int] = []
+    for place, aim in enumerate(np.linspace(roots[0], roots[-1], most)):
+        nearest = int(np.abs(roots - aim).argmin())
+        first = chosen[-1] + 1 if chosen else 0
+        last = len(steps) - most + place  # leaves a step for each place after it
+        chosen.append(min(max(nearest, first), last))
+    return [steps[i] for i in chosen]
+
+
 @contextmanager
-def _evaluating(flow: Flow) -> Iterator[None]:
+def evaluating(flow: Flow) -> Iterator[None]:
     """Puts the flow into eval mode, and afterwards each module into the mode that it was in."""
     modes = {module: module.training for module in flow.modules()}
     try:

@@ -245,9 +245,10 @@ def _planned(
     end, seconds = None, budget.end - time.monotonic() if budget else 0.0
     speed = measure(engine, train, validator, probe_seconds(seconds))
     if budget is not None:
-        seconds = budget.end - time.monotonic()
-        if budget.afterwards:
-            seconds -= budget.afterwards(speed.row, seconds)
+        later = 0.0
+        if budget.afterwards:  # which may measure something itself
+            later = budget.afterwards(speed.row, budget.end - time.monotonic())
+        seconds = budget.end - time.monotonic() - later
         training = plan(training, speed, train, validator.valid, seconds, position.step)
         training = engine.fabric.broadcast(training)
         end = time.monotonic() + _LATE * max(seconds, 0.0)

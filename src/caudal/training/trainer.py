@@ -77,6 +77,7 @@ class Trainer:
         self.reporter, self.stop = reporter, stop
         self.position, self.history, self.first = position, history, position.step
         self.watch, self.ahead = watch if leads() else None, ahead
+        self._always = getattr(watch, "always", False)
         self.per_epoch = train.n_rows // self.options.batch_size
         self.validate_every = self.options.validate_every or self.per_epoch
         self._reported = self._clock = time.monotonic()
@@ -210,9 +211,12 @@ class Trainer:
     def _show(self) -> None:
         """Calls `watch` with the flow in evaluation mode; the time is not counted as training."""
         step, number = self.position.step, self.position.step // self.validate_every
-        if self.watch is None or not (step >= self.total or number.bit_count() == 1):
+        if self.watch is None:
             return
-        if self.ahead.end and self._watched > _WATCHING * self.position.seconds:
+        is_due = step >= self.total or number.bit_count() == 1
+        is_cheap = self._watched <= _WATCHING * self.position.seconds
+        # Where time is limited pictures take their share of it, and so do those between.
+        if not (is_cheap or (is_due and not self.ahead.end)) or not (is_due or self._always):
             return
         start = time.monotonic()
         self.engine.flow.eval()

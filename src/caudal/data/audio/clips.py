@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from caudal.data.audio.convention import reflected
+from caudal.data.audio.form import Treatment
 from caudal.data.audio.mel import framed_log_mel, margins
 from caudal.data.audio.schema import AudioSchema
 from caudal.data.source import Batch, Source, check_pass, permutation
@@ -37,6 +39,7 @@ class Clips(Source):
         names: what each is called.
         lengths: samples of each.
         labels: of each, by name.
+        treatments: what was done to each.
         codes: the labels of `schema.context` as numbers, float32 (N, C).
         samples: gives the samples of the clip of a number, int16 (T,).
         together: how many samples of several clips may be open, and mixed, at a time.
@@ -48,6 +51,7 @@ class Clips(Source):
         names: Sequence[str],
         lengths: Sequence[int],
         labels: Sequence[dict[str, Any]],
+        treatments: Sequence[Treatment],
         codes: Tensor,
         samples: Callable[[int], np.ndarray],
         together: int,
@@ -56,10 +60,12 @@ class Clips(Source):
         self.names = names
         self.lengths = lengths
         self.labels = labels
+        self.treatments = treatments
         self.codes = codes
         self.samples = samples
         self.together = together
-        self._margins = margins(schema.hop, schema.window) if schema.mels else (0, 0)
+        asked = schema.hop, schema.window, schema.convention
+        self._margins = margins(*asked) if schema.mels else (0, 0)
         self._crops = Crops(lengths, schema.crop // schema.hop, schema.hop)
         self._n_rows = int(self._crops.counts.sum())
 
@@ -152,7 +158,9 @@ class Clips(Source):
                     held[clip] = self.samples(clip)
                 left[clip] -= 1
                 samples = held[clip] if left[clip] else held.pop(clip)
-                lot.append(self._cut(samples, first, self._crops.frames))
+                silence = max(0, self.schema.crop - len(samples))
+                padded = np.pad(samples, (0, silence)) if silence else samples
+                lot.append(self._cut(padded, first, self._crops.frames))
             wide = torch.from_numpy(np.stack(lot)).float()  # (B, before + T + after)
             x = wide[:, None, before : before + self.schema.crop].contiguous()  # (B, 1, T)
             codes = self.codes[rows[:, 0]]
@@ -163,6 +171,8 @@ class Clips(Source):
         before, after = (max(0, margin) for margin in self._margins)
         hop = self.schema.hop
         start, stop = first * hop - before, (first + frames) * hop + after
+        if self.schema.convention.edges == "reflect" and self.schema.mels:
+            return samples[reflected(np.arange(start, stop), len(samples))]
         cut = np.zeros(stop - start, np.int16)
         inside = samples[max(0, start) : stop]
         offset = max(0, -start)
@@ -181,7 +191,7 @@ class Clips(Source):
             return codes[:, :, None] if len(schema.context) else None
         before, after = self._margins
         inner = wide[:, max(0, -before) : wide.shape[1] - max(0, -after)]
-        sizes = schema.rate, schema.hop, schema.window, schema.mels
+        sizes = schema.rate, schema.hop, schema.window, schema.mels, schema.convention
         mels = framed_log_mel(inner / schema.full_scale, *sizes)
         constant = codes[:, :, None].expand(-1, -1, mels.shape[2])
         return torch.cat([constant, mels], dim=1)  # (B, C + mels, F)

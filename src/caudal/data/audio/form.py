@@ -1,6 +1,7 @@
 """From a recording to a clip: one channel, one rate, no silence at the ends, one peak."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -13,42 +14,77 @@ _FRAME, _MARGIN, _QUIET = 0.01, 0.02, 0.01  # seconds, seconds, of the loudest f
 _PEAK = 0.95
 _SILENT = 1e-4  # of full scale: -80 dB
 _FULL, _RUN, _MUCH = 0.999, 3, 0.01
+_OFFSET, _OF_SPREAD = 0.01, 0.1  # of full scale, and of the standard deviation
+_CANCELLED = 0.01  # of the power of channels: -20 dB
 _BEYOND = 2.0  # MP3 and resampling exceed full scale a little, and that is no fault
+
+
+class Treatment(NamedTuple):
+    """What was done to a recording, and what there is to say of it.
+
+    Attributes:
+        gain: what its amplitudes were multiplied by, 1 where clips are not scaled.
+        offset: the constant that was taken off, of full scale.
+        clipped: the share of its samples that are clipped.
+    """
+
+    gain: float = 1.0
+    offset: float = 0.0
+    clipped: float = 0.0
+
+
+class Take(NamedTuple):
+    """A recording as a clip, int16 (T,), and what was done to it."""
+
+    samples: np.ndarray
+    treatment: Treatment
 
 
 @dataclass(frozen=True)
 class Form:
     """What is done to each recording, in this order.
 
-    Channels are averaged; the rate is changed by soxr; frames of 10 ms at both ends that are more
-    than 40 dB below the loudest one are cut off, except for 20 ms; the peak becomes 0.95.
+    Channels are averaged; a constant that all samples have in them is taken off; the rate is
+    changed by soxr; frames of 10 ms at both ends that are more than 40 dB below the loudest one
+    are cut off, except for 20 ms; the peak becomes 0.95.
     """
 
     schema: AudioSchema
 
-    def read(self, raw: Raw, place: str) -> np.ndarray:
-        """The clip, int16 (T,).
+    def read(self, raw: Raw, place: str) -> Take:
+        """The clip.
 
         Raises:
             FaultError: the recording cannot be used.
         """
         schema = self.schema
         sound = read_sound(raw, place)
-        check_samples(sound.samples, place, schema.normalize)
-        wave = resample(sound.samples.mean(axis=1), sound.rate, schema.rate)
+        clipped = check_samples(sound.samples, place, schema.normalize)
+        wave, offset = without_offset(sound.samples.mean(axis=1))
+        wave = resample(wave, sound.rate, schema.rate)
         if schema.trim:
             wave = trim(wave, schema.rate)
         if len(wave) < max(_SHORTEST * schema.rate, schema.hop):
             what = f"is too short, {len(wave) / schema.rate:.3f} s"
             raise FaultError(place, what + (" after trimming" if schema.trim else ""), "remove it")
-        peak = float(np.abs(wave).max())
-        if peak == 0:
-            raise FaultError(place, "is silent, its channels cancel out", "keep one channel")
-        return schema.encode(wave * (_PEAK / peak) if schema.normalize else wave)
+        gain = _PEAK / float(np.abs(wave).max()) if schema.normalize else 1.0
+        return Take(schema.encode(wave * gain), Treatment(gain, offset, clipped))
 
 
-def check_samples(samples: np.ndarray, place: str, scaled: bool) -> None:
+def without_offset(wave: np.ndarray) -> tuple[np.ndarray, float]:
+    """Amplitudes (T,) without the constant in them, and that; 0 where it is small."""
+    if not len(wave):
+        return wave, 0.0
+    offset = float(wave.mean(dtype=np.float64))
+    if abs(offset) < max(_OFFSET, _OF_SPREAD * float(wave.std(dtype=np.float64))):
+        return wave, 0.0
+    return wave - np.float32(offset), offset
+
+
+def check_samples(samples: np.ndarray, place: str, scaled: bool) -> float:
     """Refuses amplitudes (T, channels) that are no recording, or a damaged one.
+
+    It gives the share of samples that are clipped, in the channel that has most of them.
 
     Args:
         samples: the amplitudes.
@@ -69,6 +105,16 @@ def check_samples(samples: np.ndarray, place: str, scaled: bool) -> None:
     if share > _MUCH:
         what = f"is clipped in {share:.0%} of its samples"
         raise FaultError(place, what, "record or export it at a lower level")
+    if len(samples) and _cancel(samples):
+        raise FaultError(place, "is out of phase, its channels cancel out", "keep one channel")
+    return share
+
+
+def _cancel(samples: np.ndarray) -> bool:
+    """Whether the mean of channels (T, channels) has hardly any of their power."""
+    power = float(np.square(samples - samples.mean(axis=0)).mean())
+    mixed = samples.mean(axis=1)
+    return float(np.square(mixed - mixed.mean()).mean()) < _CANCELLED * power
 
 
 def clipped_share(samples: np.ndarray) -> float:

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from caudal.data.audio.clips import Clips
-from caudal.data.audio.form import Form
+from caudal.data.audio.convention import convention_of
+from caudal.data.audio.form import Form, Take, Treatment
 from caudal.data.audio.recordings import Header, Raw, find_audio, read_header, read_sound
 from caudal.data.audio.schema import (
     PREDICTION,
@@ -24,6 +25,7 @@ from caudal.data.audio.schema import (
     read_context,
     window_of,
 )
+from caudal.data.audio.stretches import in_time
 from caudal.data.dataset import Dataset, Listed
 from caudal.data.files.jobs import (
     Decoder,
@@ -32,6 +34,7 @@ from caudal.data.files.jobs import (
     Job,
     Progress,
     check_corrupt,
+    is_pattern,
     place,
     with_codes,
 )
@@ -54,6 +57,12 @@ def open_audio(
     window: int | None = None,
     trim: bool = True,
     normalize: bool = True,
+    mel_convention: str = "caudal",
+    mel_low: float | None = None,
+    mel_high: float | None = None,
+    mel_scale: str | None = None,
+    mel_log: str | None = None,
+    mel_floor: float | None = None,
     prediction: int = PREDICTION,
     context: Sequence[str] = ("mel",),
     labels: str | None = None,
@@ -62,6 +71,7 @@ def open_audio(
     valid: Any = None,
     test: Any = None,
     split: Sequence[float] = (0.8, 0.1, 0.1),
+    split_by: str | None = None,
     seed: int = 0,
     schema: AudioSchema | None = None,
     memory: int = _MEMORY,
@@ -78,6 +88,12 @@ def open_audio(
         window: samples of its window; the power of two nearest to 46 ms if None.
         trim: cut off silence at both ends.
         normalize: scale each clip to a peak of 0.95.
+        mel_convention: how the spectrum is made, a name of `CONVENTIONS`.
+        mel_low: where its first band begins, in Hz; as in the convention if None.
+        mel_high: where its last band ends, likewise.
+        mel_scale: on which its bands are evenly spaced, "slaney" or "htk", likewise.
+        mel_log: of spectra in files: "e", "10" or "db", likewise.
+        mel_floor: the least value before the logarithm, likewise.
         prediction: of how many samples before it a linear prediction makes each sample, where
             "mel" is in `context`; 0 for none.
         context: what to condition on: "mel", and names of labels; or "none".
@@ -88,6 +104,7 @@ def open_audio(
             `data`; else a part of `data`, or a share of it.
         test: test clips, likewise.
         split: shares of training, validation and test clips, where there are no parts.
+        split_by: a label, or a regular expression on names, whose clips stay in one part.
         seed: of the split.
         schema: of a finished run, from which `rate` to `normalize` and `context` are then taken.
         memory: bytes above which clips are decoded from their files as they are needed.
@@ -104,12 +121,15 @@ def open_audio(
         names = tuple(column.name for column in schema.context)
 
     def find(data: Any) -> Listing:
-        return with_labels(find_audio(data), labels, metadata, names, reserved=RESERVED)
+        found = find_audio(data)
+        return with_labels(found, labels, metadata, names, reserved=RESERVED, groups=split_by)
 
     main = find(data)
     if corrupt == "refuse":
         _check_first(main)
-    jobs, more = place(main, valid, test, fractions, seed, find)
+    if shares := _shares_of_time(main, valid, test, fractions):
+        main = in_time(main, shares)
+    jobs, more = place(main, valid, test, fractions, seed, find, None if shares else split_by)
     headers = _headers(jobs)
     if schema is None:
         rate = rate or _common_rate(headers, jobs)
@@ -118,12 +138,21 @@ def open_audio(
         frame = window_of(rate) if window is None else window
         check_window(frame, bands, rate)
         form = rate, crop, hop, bands, frame, trim, normalize
-        schema = AudioSchema(*form, context=columns, prediction=prediction)
+        own = {"low": mel_low, "high": mel_high, "scale": mel_scale, "log": mel_log}
+        made = convention_of(mel_convention, floor=mel_floor, **own)
+        if bands:
+            made.ends(rate)
+        schema = AudioSchema(*form, context=columns, prediction=prediction, convention=made)
     decoder = Decoder(AUDIO, Form(schema).read, corrupt, progress)
     clips = fill(with_codes(jobs, schema.context, AUDIO), decoder, schema, headers, memory)
     skipped = decoder.finish(main.name, {part: len(c.names) for part, c in clips.items()})
     _check_crop(clips.values(), schema)
-    more += [*_changes(headers, schema), *skipped, *_padded(clips.values(), schema)]
+    more += [
+        *_changes(headers, schema),
+        *remarks(clips.values()),
+        *skipped,
+        *_padded(clips.values(), schema),
+    ]
     notes = (*main.notes, *more)
     return Dataset(main.name, schema, clips[TRAIN], clips[VALID], clips[TEST], notes)
 
@@ -175,10 +204,24 @@ def open_clips(
     parts = fill(with_codes(jobs, schema.context, AUDIO), decoder, schema, headers, memory)
     counts = {part: len(clips.names) for part, clips in parts.items()}
     skipped = decoder.finish(listing.name, counts, [TRAIN])
-    notes = (*listing.notes, *_changes(headers, schema), *skipped)
     clips = parts[TRAIN]
+    notes = (*listing.notes, *_changes(headers, schema), *remarks([clips]), *skipped)
     beside = {"clip": pa.array(clips.names, pa.string()), "seconds": clips.seconds}
     return Listed(listing.name, clips, pa.table(beside), notes, len(clips.names))
+
+
+def _shares_of_time(
+    main: Listing, valid: Any, test: Any, fractions: Sequence[float]
+) -> list[float]:
+    """Shares by which recordings are cut in time, where there are too few for the parts; or []."""
+    if any(bool((lot.parts != TRAIN).any()) for lot in main.lots):
+        return []
+    if any(data is not None and is_pattern(data) for data in (valid, test)):
+        return []
+    lacking = {TRAIN: True, VALID: valid is None, TEST: test is None}
+    if main.count >= sum(lacking.values()):
+        return []
+    return [share if lacking[part] else 0.0 for part, share in enumerate(fractions)]
 
 
 def _headers(jobs: Sequence[Job]) -> list[Header | None]:
@@ -216,6 +259,27 @@ def _changes(headers: Sequence[Header | None], schema: AudioSchema) -> list[str]
     return notes
 
 
+def remarks(parts: Iterable[Clips]) -> list[str]:
+    """Notes on clips that had an offset, and on clips that are clipped a little."""
+    every = [each for clips in parts for each in zip(clips.names, clips.treatments, strict=True)]
+    offsets = [(abs(treated.offset), name) for name, treated in every if treated.offset]
+    clipped = [(treated.clipped, name) for name, treated in every if treated.clipped]
+    notes = []
+    if offsets:
+        most, name = max(offsets)
+        notes.append(
+            f"took a constant off {len(offsets)} of {len(every)} clips, which no sound has: "
+            f"{most:.3g} of full scale in {name}" + (", the most" if len(offsets) > 1 else "")
+        )
+    if clipped:
+        most, name = max(clipped)
+        notes.append(
+            f"{len(clipped)} of {len(every)} clips are clipped, {name} in {most:.2%} of its "
+            f"samples: what was louder there is lost"
+        )
+    return notes
+
+
 def _check_crop(parts: Iterable[Clips], schema: AudioSchema) -> None:
     """Refuses crops that are mostly silence, however long the clip."""
     longest = max(max(clips.lengths) for clips in parts)
@@ -247,6 +311,7 @@ class Shelf:
     codes: list[Tensor] = field(default_factory=list)
     sources: list[tuple[Any, str]] = field(default_factory=list)
     lengths: list[int] = field(default_factory=list)
+    treatments: list[Treatment] = field(default_factory=list)
     held: list[np.ndarray] = field(default_factory=list)
 
     def add(self, item: Item, streams: bool) -> None:
@@ -255,11 +320,13 @@ class Shelf:
         self.names.append(item.title)
         self.labels.append(lot.labels_of(index))
         self.codes.append(item.job.codes[index])
-        self.lengths.append(len(item.value))
+        take: Take = item.value
+        self.lengths.append(len(take.samples))
+        self.treatments.append(take.treatment)
         if streams:
             self.sources.append((lot.raw(index), lot.place(index)))
         else:
-            self.held.append(item.value)
+            self.held.append(take.samples)
 
     def clips(self, schema: AudioSchema, memory: int) -> Clips:
         """The clips as a source of rows."""
@@ -268,7 +335,8 @@ class Shelf:
         samples: Callable[[int], np.ndarray] = partial(_decoded_anew, schema, self)
         if self.held:
             samples, together = self.held.__getitem__, sum(self.lengths)
-        return Clips(schema, self.names, self.lengths, self.labels, codes, samples, together)
+        each = self.names, self.lengths, self.labels, self.treatments
+        return Clips(schema, *each, codes, samples, together)
 
 
 def _decoded_anew(schema: AudioSchema, shelf: Shelf, index: int) -> np.ndarray:
@@ -278,7 +346,7 @@ def _decoded_anew(schema: AudioSchema, shelf: Shelf, index: int) -> np.ndarray:
         InputError: the file is no longer what it was.
     """
     raw, place = shelf.sources[index]
-    samples = Form(schema).read(raw, place)
+    samples = Form(schema).read(raw, place).samples
     if len(samples) != shelf.lengths[index]:
         raise InputError(f"{place} has changed since it was opened: start again")
     return samples

@@ -11,6 +11,7 @@ def linear_prediction(schema: AudioSchema) -> LinearPrediction:
     Raises:
         ValueError: the order is 0, as of a schema without a spectrum.
     """
-    bands = filters(schema.rate, schema.window, schema.mels)
+    bands = filters(schema.rate, schema.window, schema.mels, schema.convention)
     noise = 1 / (3 * schema.full_scale**2)  # uniform in [0, 1), in whole numbers
-    return LinearPrediction(bands, schema.window, schema.hop, schema.order, noise)
+    power = schema.convention.power
+    return LinearPrediction(bands, schema.window, schema.hop, schema.order, noise, power)

@@ -1,7 +1,10 @@
 """From what the user names to recordings, and from their files to amplitudes."""
 
 import os
+import shutil
+import subprocess
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,7 +12,7 @@ import numpy as np
 from caudal.data import builtin
 from caudal.data.files.folder import kind_of_folder, read_file, read_folder
 from caudal.data.files.jobs import FaultError
-from caudal.data.files.lots import AUDIO, Listing, Lot
+from caudal.data.files.lots import AUDIO, FOREIGN, Listing, Lot
 from caudal.data.refusals import BUILT_IN, SOUNDS, missing_file
 from caudal.errors import InputError, one_line
 
@@ -23,8 +26,16 @@ class Sound(NamedTuple):
     rate: int
 
 
-Raw = Path | Sound
-"""A recording as a source has it: a file, or amplitudes."""
+class Stretch(NamedTuple):
+    """The samples `start` to `stop` of a recording, at its own rate."""
+
+    raw: Path | Sound
+    start: int
+    stop: int
+
+
+Raw = Path | Sound | Stretch
+"""A recording as a source has it: a file, amplitudes, or a stretch of either."""
 
 
 class Header(NamedTuple):
@@ -130,23 +141,68 @@ def read_sound(raw: Raw, place: str) -> Sound:
     Raises:
         FaultError: it cannot be read.
     """
+    if isinstance(raw, Stretch):
+        whole, some = raw.raw, slice(raw.start, raw.stop)
+        if isinstance(whole, Sound) or is_foreign(whole):
+            sound = read_sound(whole, place)
+            return Sound(sound.samples[some], sound.rate)
+        return _read_file(whole, place, raw.start, raw.stop)
     if isinstance(raw, Sound):
         return raw
+    return read_foreign(raw, place) if is_foreign(raw) else _read_file(raw, place)
+
+
+def _read_file(raw: Path, place: str, start: int = 0, stop: int | None = None) -> Sound:
+    """The samples of a file from `start` to `stop`."""
     import soundfile
 
     try:
-        samples, rate = soundfile.read(raw, dtype="float32", always_2d=True)
+        read = soundfile.read(raw, start=start, stop=stop, dtype="float32", always_2d=True)
     except (soundfile.SoundFileError, OSError, ValueError, MemoryError) as error:
         raise _unreadable(raw, place, error) from None
     if _is_cut_off(raw):
         raise FaultError(place, "ends too early, it was cut off", "copy it anew")
-    return Sound(samples, rate)
+    return Sound(*read)
+
+
+def read_foreign(path: Path, place: str) -> Sound:
+    """The amplitudes of a file that only ffmpeg reads, such as .m4a.
+
+    Raises:
+        FaultError: there is no ffmpeg, or it cannot read the file.
+    """
+    ffmpeg = shutil.which("ffmpeg")
+    if ffmpeg is None:
+        what = f"is {path.suffix} audio, which ffmpeg reads, and there is no ffmpeg"
+        raise FaultError(place, what, "install it (https://ffmpeg.org), or convert to .flac")
+    with TemporaryDirectory() as folder:
+        wav = Path(folder) / "clip.wav"
+        words = [ffmpeg, "-v", "error", "-nostdin", "-i", str(path.absolute()), "-vn"]
+        done = subprocess.run([*words, "-c:a", "pcm_f32le", str(wav)], capture_output=True)
+        if done.returncode or not wav.is_file():
+            why = done.stderr.decode(errors="replace").strip().splitlines()[-1:] or ["no words"]
+            why[0] = why[0].rpartition(f"{path.absolute()}: ")[2].rstrip(". ")[:120]
+            raise FaultError(place, f"cannot be read by ffmpeg ({why[0]})", "convert it anew")
+        return _read_file(wav, place)
+
+
+def is_foreign(path: Path) -> bool:
+    """Whether only ffmpeg reads such a file."""
+    return path.suffix.casefold() in FOREIGN
 
 
 def read_header(raw: Raw) -> Header | None:
     """What the header of a recording says, None where it cannot be read."""
+    if isinstance(raw, Stretch):
+        whole = read_header(raw.raw)
+        return whole and whole._replace(samples=raw.stop - raw.start)
     if isinstance(raw, Sound):
         return Header(raw.rate, *raw.samples.shape)
+    if is_foreign(raw):  # it has no header that could be read apart
+        try:
+            return read_header(read_foreign(raw, str(raw)))
+        except FaultError:
+            return None
     import soundfile
 
     try:

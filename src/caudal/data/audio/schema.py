@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from caudal.data.audio.convention import CAUDAL, Convention
 from caudal.data.refusals import check_once
 from caudal.data.schema import BITS_PER_SAMPLE, Column, Schema, Unit
 from caudal.errors import InputError, NumericalError
@@ -45,6 +46,7 @@ class AudioSchema(Schema):
         prediction: of how many samples before it a linear prediction makes each sample, by the
             spectrum, before the flow learns what is left; 0 for none. Without a spectrum there is
             none.
+        convention: how the numbers of the spectrum are made.
     """
 
     kind: ClassVar[str] = "audio"
@@ -62,6 +64,7 @@ class AudioSchema(Schema):
     bits: int = 16
     context: tuple[Column, ...] = ()
     prediction: int = PREDICTION
+    convention: Convention = CAUDAL
 
     def __post_init__(self) -> None:
         for name in ("rate", "crop", "hop", "window"):
@@ -121,7 +124,9 @@ class AudioSchema(Schema):
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> "AudioSchema":
-        return super().from_dict({"prediction": 0, **data})  # older files have none
+        made = data.get("convention", {})  # older files have none, and no prediction
+        convention = made if isinstance(made, Convention) else Convention(**made)
+        return super().from_dict({"prediction": 0, **data, "convention": convention})
 
     def encode(self, wave: np.ndarray, /) -> np.ndarray:
         """Amplitudes in [-1, 1] as whole numbers, int16; those beyond are clipped."""

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from caudal.data.files.groups import group_numbers
 from caudal.data.files.labels import encode_labels
 from caudal.data.files.lots import FileKind, Listing, Lot
 from caudal.data.schema import Column
@@ -61,6 +62,7 @@ def place(
     split: Sequence[float],
     seed: int,
     find: Callable[[Any], Listing],
+    by: str | None = None,
 ) -> tuple[list[Job], list[str]]:
     """What is to be read for which part, and notes.
 
@@ -74,6 +76,7 @@ def place(
         split: shares of training, validation and test items.
         seed: of the split.
         find: opens another source.
+        by: keeps groups together, see `group_numbers`.
 
     Raises:
         InputError: nothing fits a pattern, or a part gets no items.
@@ -89,11 +92,9 @@ def place(
         )
     is_there = {part: part in others or bool((homes == part).any()) for part in (VALID, TEST)}
     shares = [0.0 if is_there.get(part) else share for part, share in enumerate(split)]
-    jobs = []
+    jobs, drawn = [], _drawn(main, shares, seed, by)
     for number, lot in enumerate(main.lots):
-        parts = np.where(
-            lot.parts == TRAIN, Split(shares, seed, lot.count).parts(0, lot.count), lot.parts
-        )
+        parts = np.where(lot.parts == TRAIN, drawn[number], lot.parts)
         for part in patterns:
             parts = np.where(fits[part][number], part, parts)
         order = np.argsort(lot.parts, kind="stable")
@@ -109,6 +110,22 @@ def place(
         if not any((job.parts == part).any() for job in jobs):
             raise too_few(main.name, main.count, main.kind.many, part)
     return jobs, notes
+
+
+def _drawn(main: Listing, shares: Sequence[float], seed: int, by: str | None) -> list[np.ndarray]:
+    """The part that each item of each lot gets by its share, or that its group gets."""
+    if by is None:
+        return [Split(shares, seed, lot.count).parts(0, lot.count) for lot in main.lots]
+    numbers = group_numbers(main.lots, by)
+    count = 1 + max(int(some.max(initial=-1)) for some in numbers)
+    needed = sum(share > 0 for share in shares)
+    if count < needed:
+        raise InputError(
+            f"`split_by` {by}: {main.name} has {count} {'group' if count == 1 else 'groups'} for "
+            f"{needed} parts: give more of them, or `valid` and `test`"
+        )
+    parts = Split(shares, seed, count).parts(0, count)
+    return [parts[some] for some in numbers]
 
 
 def with_codes(jobs: Sequence[Job], columns: Sequence[Column], kind: FileKind) -> list[Job]:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from caudal.data.files.folder import find_metadata
+from caudal.data.files.groups import is_label
 from caudal.data.files.lots import FileKind, Listing, Lot, natural, typed
 from caudal.data.schema import Column
 from caudal.errors import InputError
@@ -75,6 +76,7 @@ def with_labels(
     wanted: Sequence[str],
     fixed: Mapping[str, Any] | None = None,
     reserved: Sequence[str] = (),
+    groups: str | None = None,
 ) -> Listing:
     """The listing with the labels that names of files and a table add to those of sub-folders.
 
@@ -88,6 +90,7 @@ def with_labels(
         wanted: the labels that must be there.
         fixed: labels that all items have, whatever their names or a table say.
         reserved: names that are no names for labels.
+        groups: what groups of items are by, for which a table is read as well if it is a label.
 
     Raises:
         InputError: a label is missing, or the pattern or the table does not fit a file.
@@ -105,7 +108,8 @@ def with_labels(
     names = listing.label_names | added
     if taken := names & set(reserved):
         raise InputError(f"`labels`: '{taken.pop()}' is no name for a label: choose another")
-    if metadata is not None or set(wanted) - names:
+    grouped = {groups} if groups is not None and is_label(groups) else set()
+    if metadata is not None or (set(wanted) | grouped) - names:
         added |= _add_table(listing, lots, metadata)
     for lot, columns in zip(listing.lots, lots, strict=True):
         columns.update({name: [value] * lot.count for name, value in fixed.items()})

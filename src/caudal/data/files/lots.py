@@ -56,11 +56,13 @@ IMAGES = FileKind(
     plain=True,
     parts_first=True,
 )
+FOREIGN = (".m4a", ".aac", ".wma", ".amr", ".mka")
+"""Files of sound that only ffmpeg reads."""
 AUDIO = FileKind(
     one="clip",
     many="clips",
     what="audio",
-    suffixes=(".wav", ".flac", ".ogg", ".mp3", ".opus", ".aiff", ".aif"),
+    suffixes=(".wav", ".flac", ".ogg", ".mp3", ".opus", ".aiff", ".aif", *FOREIGN),
     label="folder",
     plain=False,
     parts_first=False,

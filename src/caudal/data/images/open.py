@@ -51,6 +51,7 @@ def open_images(
     valid: Any = None,
     test: Any = None,
     split: Sequence[float] = (0.8, 0.1, 0.1),
+    split_by: str | None = None,
     seed: int = 0,
     schema: ImageSchema | None = None,
     memory: int = _MEMORY,
@@ -76,6 +77,7 @@ def open_images(
             `data`; else a part of `data`, or a share of it.
         test: test images, likewise.
         split: shares of training, validation and test images, where there are no parts.
+        split_by: a label, or a regular expression on names, whose images stay in one part.
         seed: of the split.
         schema: of a finished run, which the images must fit and from which `bits` to `context`
             are then taken.
@@ -91,13 +93,13 @@ def open_images(
     names = context if schema is None else [column.name for column in schema.context]
 
     def find(data: Any) -> Listing:
-        return with_labels(find_images(data), labels, metadata, names)
+        return with_labels(find_images(data), labels, metadata, names, groups=split_by)
 
     main = find(data)
     form = Form.of(crop, resize, schema.shape if schema else None)
     if corrupt == "refuse":  # an image that is none should be told before there are too few
         first_shape(main.lots[0], replace(form, shape=None), corrupt)
-    jobs, more = place(main, valid, test, fractions, seed, find)
+    jobs, more = place(main, valid, test, fractions, seed, find, split_by)
     first = jobs[0].lot
     chooses = False
     if schema is None:

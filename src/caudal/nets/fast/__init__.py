@@ -11,15 +11,17 @@ Each function returns None where the plain version is needed, or faster. Tests h
 """
 
 from caudal.nets.fast.blocks import Unrolled, unroll_masked
-from caudal.nets.fast.dilated import whole_clip
-from caudal.nets.fast.queues import Queues, unroll_wavenet
+from caudal.nets.fast.dilated import clip_in_pieces, whole_clip
+from caudal.nets.fast.queues import Queues, unroll_in_pieces, unroll_wavenet
 from caudal.nets.fast.staircase import cuts_of, staircase_product
 
 __all__ = [
     "Queues",
     "Unrolled",
+    "clip_in_pieces",
     "cuts_of",
     "staircase_product",
+    "unroll_in_pieces",
     "unroll_masked",
     "unroll_wavenet",
     "whole_clip",

@@ -8,7 +8,7 @@ tanh(a) is 2 sigmoid(2 a) - 1, which is several times as fast on a CPU, and as e
 used: its factors two are part of the weights.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import torch
@@ -54,6 +54,35 @@ def _in_chunks(net: "WaveNet", samples: Tensor, conditions: Conditions | None) -
         projected = net.projected(some)
         params.append(net.head(chunks.take(net.first(samples[part]), projected)))
     return torch.cat(params)
+
+
+def clip_in_pieces(
+    net: "WaveNet", pieces: Iterable[Tensor], conditions: Conditions | None, length: int
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """A clip (B, 1, T) that comes in pieces, cut anew, and the parameters (B, P, 1, n) of each.
+
+    The chunks are those of `whole_clip` without gradient, so that so are the parameters.
+    """
+    pieces = iter(pieces)
+    first = next(pieces)
+    rows, hold = (None, 1) if conditions is None else conditions
+    count = 1 if rows is None else len(rows)
+    samples = first.new_zeros(1).expand(count * hold if count > 1 else length, len(first), 1)
+    parts = stretches(samples, count, hold)
+    chunks, before = Chunks(cast("list[Dilated]", list(net.layers)), len(first)), samples[:1]
+    held = first
+    for part, among in parts:
+        n = min(part.stop, length) - part.start
+        while held.shape[-1] < n:
+            held = torch.cat([held, next(pieces)], -1)
+        x, held = held[..., :n], held[..., n:]
+        shifted = torch.cat([before, x.permute(2, 0, 1)])  # (n + 1, B, 1)
+        before = shifted[-1:]
+        missing = part.stop - part.start - n
+        here = torch.cat([shifted[:-1], x.new_zeros(missing, len(x), 1)])
+        some = None if rows is None else Conditions(rows[among], hold)
+        params = net.head(chunks.take(net.first(here), net.projected(some)))
+        yield x, params[:n].permute(1, 2, 0).unsqueeze(2)
 
 
 class Chunks:

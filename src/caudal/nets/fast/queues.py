@@ -1,6 +1,7 @@
 """A WaveNet one sample at a time: by queues, or in one compiled loop where Numba is installed."""
 
 from collections import deque
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import torch
@@ -109,8 +110,25 @@ def unroll_wavenet(
 
     `scalar` names the map and holds its constants. None where queues are faster, or no loop fits.
     """
+    pieces = unroll_in_pieces(net, z, scalar, context)
+    if pieces is None:
+        return None
+    x, log_slope = zip(*pieces, strict=True)
+    return torch.cat(x, -1), torch.cat(log_slope, -1)
+
+
+def unroll_in_pieces(
+    net: "WaveNet", z: Tensor, scalar: Any, context: Tensor | None
+) -> Iterator[tuple[Tensor, Tensor]] | None:
+    """The same piece by piece, as they are made: x and log dx/dz, both (B, 1, n)."""
     if not _suits(net, z, scalar) or (kernel := wavenet_kernel()) is None:
         return None
+    return _pieces(net, z, scalar, context, kernel)
+
+
+def _pieces(
+    net: "WaveNet", z: Tensor, scalar: Any, context: Tensor | None, kernel: Any
+) -> Iterator[tuple[Tensor, Tensor]]:
     length = z.shape[-1]
     noise = z[:, 0].t().contiguous()
     x, log_slope = torch.empty_like(noise), torch.empty_like(noise)
@@ -121,9 +139,9 @@ def unroll_wavenet(
     step = max(1, _STEPS // hold) * hold
     for start in range(0, length, step):
         inputs = _gate_inputs(net, conditions, start, min(start + step, length))
-        parts = (array(part[start : start + step]) for part in (noise, x, log_slope))
-        kernel(kind, constants, *parts, packed, (inputs, hold), state, scratch)
-    return x.t().unsqueeze(1), log_slope.t().unsqueeze(1)
+        parts = [part[start : start + step] for part in (noise, x, log_slope)]
+        kernel(kind, constants, *map(array, parts), packed, (inputs, hold), state, scratch)
+        yield parts[1].t().unsqueeze(1), parts[2].t().unsqueeze(1)
 
 
 def _suits(net: "WaveNet", z: Tensor, scalar: Any) -> bool:

@@ -1,5 +1,6 @@
 """A flow's copies of clips beside those of the floors: how like the clips they are."""
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,9 +15,12 @@ from caudal.report.audio.likeness import CopyMeasures, likeness_rows, measured
 from caudal.report.audio.verdict import beside_floors
 from caudal.report.copying import Copying
 from caudal.report.distilled import ScreenTable
+from caudal.report.film import evaluating
 from caudal.report.items import Track
 
 MOST, IN_ALL = 16, 20.0  # clips that are copied, and about how many seconds of them
+_BRIEF, _LONGER = 0.05, 0.3  # seconds of copies by which the time of longer ones is told
+_BESIDE = 0.3  # seconds that floors and measures of a copy take
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,6 +83,26 @@ def copy_clips(
     floors = draw_floors(clips, indices, schema, seconds=seconds)
     of_floors = {name: measured(some, schema.rate) for name, some in floors.items()}
     return Copied(copies, floors, measured(copies, schema.rate), of_floors)
+
+
+def copying_seconds(flow: Flow, clips: Clips, schema: AudioSchema) -> tuple[float, int]:
+    """Seconds that a copy of a clip and its floors take, and how many `copy_clips` makes.
+
+    They are measured by brief copies, of which the first may compile. The flow is left as it was.
+    """
+    indices = _some(clips, schema, MOST, SECONDS)
+    if not indices:
+        return 0.0, 0
+    took = []
+    with evaluating(flow):
+        for seconds in (_BRIEF, _BRIEF, _LONGER):
+            start = time.perf_counter()
+            draw_copies(flow, clips, indices[:1], schema, seconds=seconds)
+            took.append(time.perf_counter() - start)
+    lengths = [min(SECONDS, clips.lengths[index] / schema.rate) for index in indices]
+    known = min(_LONGER, lengths[0]) - min(_BRIEF, lengths[0])
+    slope = max(took[2] - took[1], 0.0) / known if known else took[1] / lengths[0]
+    return slope * sum(lengths) / len(indices) + _BESIDE, len(indices)
 
 
 def _some(clips: Clips, schema: AudioSchema, most: int, seconds: float) -> list[int]:

@@ -82,9 +82,11 @@ def of_spectrum(
 
     The magnitude of each bin is that of least squares, by the pseudo-inverse of the bands.
     """
-    bands = filters(schema.rate, schema.window, schema.mels)
-    magnitudes = (log_mel.double().cpu().exp().T @ torch.linalg.pinv(bands)).clamp_min(0)
-    before, _ = margins(schema.hop, schema.window)
+    convention = schema.convention
+    bands = filters(schema.rate, schema.window, schema.mels, convention)
+    bins = (log_mel.double().cpu().exp().T @ torch.linalg.pinv(bands)).clamp_min(0)
+    magnitudes = bins ** (1 / convention.power)
+    before, _ = margins(schema.hop, schema.window, convention)
     return make(magnitudes, schema, generator)[before : before + length]
 
 

@@ -9,6 +9,7 @@ from caudal.base import Independent
 from caudal.report.audio.copied import Copied, copy_clips
 from caudal.report.audio.copies import Copy, clips_to_copy, draw_copies, encode, sound_files
 from caudal.report.audio.distilled import DistilledAudio
+from caudal.report.audio.film import timeline
 from caudal.report.audio.pictures import (
     TEACHER,
     Side,
@@ -23,6 +24,7 @@ from caudal.report.audio.pictures import (
 )
 from caudal.report.audio.pictures import Sound as Wave
 from caudal.report.curves import curves
+from caudal.report.film import folder_of
 from caudal.report.items import Track
 from caudal.report.page import (
     Block,
@@ -94,7 +96,7 @@ class AudioTeller(Teller):
         heard = self._heard(story)
         pictures = render(_figures(heard))
         apart = [picture for picture in pictures if picture.name != "spectrograms"]
-        sections = [*_sounds(heard), *picture_sections(apart)]
+        sections = [*_sounds(heard), *_timeline(story), *picture_sections(apart)]
         files = sound_files(heard.copies, heard.rate)
         return Contents(self._headline(story), sections, pictures, (), files)
 
@@ -205,6 +207,13 @@ def _sounds(heard: _Heard) -> Iterator[Section]:
     yield Section("Samples beside data", _caption(heard), blocks)
 
 
+def _timeline(story: Story) -> Iterator[Section]:
+    """What training left to listen to, if it left anything."""
+    rows = timeline(folder_of(story.folder)) if story.folder else []
+    if rows:
+        yield Section("Samples as training went on", TIMELINE, rows)
+
+
 def _side_by_side(heard: _Heard) -> Iterator[tuple[str, list[Wave]]]:
     """The caption and the sounds of each row: of a clip, then of the floors under it."""
     floors = heard.floor_rows or [[]] * len(heard.copies)
@@ -261,6 +270,10 @@ FLOORS = (
     " Below each are floors, made of the same spectrum without any learning: noise in its shape; "
     "a sound of nearly its magnitudes, found by iterations (Griffin-Lim); and noise through the "
     "filters of the linear prediction by it."
+)
+TIMELINE = (
+    "The beginning of a test clip, and what the flow made of its context after so many steps, of "
+    "the same noise each time."
 )
 AVERAGES = (
     "Power at each frequency, over all of the clips above. A line below that of the test clips "

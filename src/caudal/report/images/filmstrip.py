@@ -1,6 +1,5 @@
 """What a flow draws from the same noise, as its training goes on."""
 
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +10,7 @@ from caudal import files
 from caudal.data import ImageSchema
 from caudal.errors import InputError
 from caudal.flow import Flow
-from caudal.report.film import Film
+from caudal.report.film import Film, spread, steps_in
 from caudal.report.images.sheets import classes_of, sample_images, view
 from caudal.report.images.tiles import Panel, draw_panels, row_of, split_row
 
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MOST = 10
-_NAME = re.compile(r"step-(\d+)\.png")
 
 
 class Filmstrip(Film):
@@ -55,12 +53,6 @@ class Filmstrip(Film):
         return path
 
 
-def steps_in(folder: str | Path) -> dict[int, Path]:
-    """The pictures that a `Filmstrip` wrote, by their step and in order."""
-    named = ((_NAME.fullmatch(path.name), path) for path in Path(folder).glob("step-*.png"))
-    return dict(sorted((int(name[1]), path) for name, path in named if name))
-
-
 def draw_filmstrip(folder: str | Path) -> "Figure":
     """Some of the steps, from the first to the last, each in a row."""
     pictures = steps_in(folder)
@@ -69,23 +61,6 @@ def draw_filmstrip(folder: str | Path) -> "Figure":
     steps = spread(list(pictures), MOST)
     rows = [_load(pictures[step]) for step in steps]
     return draw_panels([Panel(np.stack(rows), rows=[f"step {step:,}" for step in steps])])
-
-
-def spread(steps: list[int], most: int) -> list[int]:
-    """At most `most` of the steps, both ends among them.
-
-    They are even in their square root, as early steps differ more.
-    """
-    if len(steps) <= most:
-        return steps
-    roots = np.sqrt(steps)
-    chosen: list[int] = []
-    for place, aim in enumerate(np.linspace(roots[0], roots[-1], most)):
-        nearest = int(np.abs(roots - aim).argmin())
-        first = chosen[-1] + 1 if chosen else 0
-        last = len(steps) - most + place  # leaves a step for each place after it
-        chosen.append(min(max(nearest, first), last))
-    return [steps[i] for i in chosen]
 
 
 def _rows(context: Tensor | None, flow: Flow, schema: ImageSchema, n: int) -> Tensor | None:
