@@ -36,18 +36,19 @@ from caudal.dequantization import TableDequantization
 from caudal.errors import InputError
 from caudal.fields import check_fields
 from caudal.flow import Flow
+from caudal.modalities.alike import in_turns, rows_alike
+from caudal.modalities.contexts import CHUNK, Contexts, rows_in
 from caudal.modalities.exact import Exact
 from caudal.modalities.explaining import explain
 from caudal.modalities.given import Asked, Conditioned
 from caudal.modalities.rows import (
-    CHUNK,
     OneShape,
     chunk_sizes,
     class_names,
+    contexts_of,
     endless,
     in_chunks,
     nothing_between,
-    rows_in,
 )
 from caudal.modality import Examples, Request, Requests, Voice, opening
 from caudal.nets import ColumnEmbedding
@@ -242,7 +243,10 @@ class Table(OneShape):
     def open_gaps(
         self, data: Any, schema: TableSchema, filling: Dialect, options: Mapping[str, Any]
     ) -> Items:
-        return open_gaps(data, schema, **_as_trained(filling, options))
+        strict = bool(options.get("strict"))
+        refuse = strict or options.get("missing") == "refuse"
+        asked = _as_trained(filling, options)
+        return open_gaps(data, schema, drop=not refuse, strict=strict, **asked)
 
     def papers(self, options: TableOptions, dataset: Dataset) -> Mapping[str, str]:
         text = write_columns(dataset.schema, dataset.summary, options.exclude)
@@ -342,8 +346,19 @@ class Table(OneShape):
     def chunk(self, schema: TableSchema) -> int:
         return max(1, min(_DRAWN_ROWS, _DRAWN_NUMBERS // len(schema.columns)))
 
-    def contexts(self, model: Any, seed: int, voice: Voice) -> Iterator[Tensor]:
+    def takes_unseen(self, model: Any) -> bool:
+        return not model.config.get("strict")
+
+    def contexts(self, model: Any, asked: Contexts, seed: int, voice: Voice) -> Iterator[Tensor]:
+        """Those of training rows; of rows alike, where some columns are given."""
         dataset = None
+        if asked.partly:
+            model.dataset_or("give contexts with `context_file` or `given`")
+            trained = contexts_of(model)
+            assert trained is not None
+            rows, note = rows_alike(asked.columns, trained.cpu(), asked.fixed)
+            voice.note(note)
+            return in_turns(rows, CHUNK, seed)
 
         def one_pass(turn: int) -> Iterator[Tensor]:
             nonlocal dataset
@@ -372,13 +387,14 @@ class Table(OneShape):
         asked = Asked.of(model.schema, drawing.given, drawing.context_file)
         if not asked.conditions:
             return super().requests(model, n, drawing, seed, voice)
-        if n is None:
-            n = self.usual_samples if asked.file is None else rows_in(asked.file)
         file = drawing.context_file if asked.has_context else None
+        if n is None and asked.file is not None and file is None:
+            n = rows_in(asked.file)
         given: Any = asked.context
         contexts = replace(drawing, given=given, context_file=file)
         requests = super().requests(model, n, contexts, seed, voice)
-        rows = in_chunks(asked.rows(), chunk_sizes(n, self.chunk(model.schema)))
+        sizes = chunk_sizes(requests.samples, self.chunk(model.schema))
+        rows = in_chunks(asked.rows(), sizes)
         each = (r._replace(given=given) for r, given in zip(requests.each, rows, strict=False))
         return requests._replace(each=each)
 

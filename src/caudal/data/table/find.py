@@ -4,8 +4,10 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
+import numpy as np
 import pyarrow as pa
 
+from caudal.data import temporal
 from caudal.data.builtin import BuiltIn
 from caudal.data.refusals import check_names, check_width
 from caudal.data.schema import Column
@@ -205,7 +207,8 @@ class _Search:
         gaps = name in self.gaps.modelled
         dtype, marks = self.tables[0].schema.field(name).type, self.marks.get(name, ())
         declared, form = self.declared.get(name), self.forms.get(name)
-        return make_column(name, dtype, stats, declared, gaps, marks, form)
+        column = make_column(name, dtype, stats, declared, gaps, marks, form)
+        return with_ends_seen(column, stats) if name in self.context else column
 
     def _forms_of(self, columns: Sequence[Column]) -> dict[str, Form]:
         return {c.name: self.forms[c.name] for c in columns if c.name in self.forms}
@@ -258,6 +261,15 @@ class _Search:
                 f'`missing="drop"` leaves their rows out'
             )
         return lines
+
+
+def with_ends_seen(column: Column, stats: Stats) -> Column:
+    """A column of the context with the ends of the numbers that training has seen."""
+    if column.categories is not None:
+        return column
+    ends = np.array([stats.low, stats.high])
+    low, high = ends if column.unit is None else temporal.to_units(ends, column.unit)
+    return replace(column, seen=(float(low - column.offset), float(high - column.offset)))
 
 
 def rows_in_words(count: int) -> str:
