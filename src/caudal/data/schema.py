@@ -73,6 +73,8 @@ class Column:
             `%d/%m/%Y`, of a number such as `$#,##0.00`; None where text is as numbers are.
         seen: the lowest and the highest number in training, of a column of the context; None of
             any other column.
+        heaps: of a lattice whose values heap up, the shares of the steps of a period, counted from
+            `origin`: those of whole numbers and of each decimal, or of the days of a week.
     """
 
     name: str
@@ -90,6 +92,7 @@ class Column:
     unit: str | None = None
     format: str | None = None
     seen: tuple[float, float] | None = None
+    heaps: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:

@@ -315,11 +315,14 @@ class Table(OneShape):
         width = torch.tensor([column.atom_width for column in columns])
         mass = torch.tensor([column.kind in _COUNTED for column in columns])
         atoms = Atoms([column.atoms for column in columns], width)
-        first, last = atoms.ends(low, high)
+        heaps = [column.heaps for column in columns]
+        dequantization = TableDequantization(step, missing, low, high, atoms, mass, heaps)
+        first, last = dequantization.ends(low, high)
         ends = torch.cat([first, torch.zeros(flags)]), torch.cat([last, torch.full((flags,), 2.0)])
         parts, base = [core.bijection], core.base
         if schema.marginals == "fitted":
-            cells = torch.cat([step, torch.ones(flags)])
+            even = torch.tensor([not column.heaps for column in columns])
+            cells = torch.cat([step * even, torch.ones(flags)])
             none = torch.full((flags, *atoms.places.shape[1:]), math.inf)
             places = torch.cat([atoms.places, none])
             parts = [*parts_of(core.bijection), Gaussianise(*ends, cells, places)]
@@ -336,9 +339,7 @@ class Table(OneShape):
             base,
             context_shape=(len(schema.context),) if schema.context else None,
             embedding=embedding,
-            dequantization=(
-                TableDequantization(step, missing, low, high, atoms, mass) if uneven else None
-            ),
+            dequantization=dequantization if uneven else None,
         )
 
     # --- samples --------------------------------------------------------------------------------
@@ -546,6 +547,7 @@ def _cells(s: Summary) -> list[str]:
     kind = s.support if s.kind == "categorical" else f"{s.kind} {s.support}"
     step = step_in_words(s)
     by = "" if step in ("", "1") else f" by {step}"
+    by += ", in heaps" if s.heaped else ""
     values = span(s)
     values = values if s.low is not None else shorten(values, _WIDE)
     source = "" if s.change and s.source == "guessed" else s.source

@@ -24,6 +24,7 @@ from caudal.data.table.guess import (
     summarize,
     summarize_passed,
 )
+from caudal.data.table.heaps import heaps_of
 from caudal.data.table.listed import Listed, read_columns
 from caudal.data.table.passed import PassedOver
 from caudal.data.table.schema import TableSchema
@@ -134,6 +135,8 @@ class _Search:
         if self.wishes.target is not None and not beside:
             raise self._nothing_left(f"predict '{self.wishes.target}' from")
         passed = tuple(self.passed[n] for n in (*chosen, *context) if n in self.passed)
+        if len(columns) == 1 and beside:  # a target, whose quantiles are what is asked for
+            columns = (replace(columns[0], heaps=()),)
         made = (*columns, *beside)
         plain = [c.name for c in made] + [p.name for p in passed]
         order = [n for n in self.tables[0].names if n in plain]
@@ -208,7 +211,9 @@ class _Search:
         dtype, marks = self.tables[0].schema.field(name).type, self.marks.get(name, ())
         declared, form = self.declared.get(name), self.forms.get(name)
         column = make_column(name, dtype, stats, declared, gaps, marks, form)
-        return with_ends_seen(column, stats) if name in self.context else column
+        if name in self.context:
+            return with_ends_seen(column, stats)
+        return replace(column, heaps=heaps_of(column, stats))
 
     def _forms_of(self, columns: Sequence[Column]) -> dict[str, Form]:
         return {c.name: self.forms[c.name] for c in columns if c.name in self.forms}
