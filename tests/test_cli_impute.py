@@ -130,12 +130,26 @@ def test_rows_that_cannot_be_keep_their_gaps(capsys, tmp_path):
     assert out.read_text().splitlines()[1] == "-3,,Bari,20"
 
 
+def test_rows_that_training_does_not_know_are_told(capsys, tmp_path):
+    path, out = tmp_path / "t.csv", tmp_path / "filled.csv"
+    path.write_text("age,height,city,income\n,1.7,Bari,\n30,,Bern,7\n30,1.7,Cork,\n")
+    words = ("--data", path, "--out", out, "--json")
+    run = conditional_run()
+    capsys.readouterr()  # what its training said
+    assert caudal("impute", run, *words) == 0
+    said = capsys.readouterr()
+    result = json.loads(said.out)
+    assert (result["cells"], result["rows"], result["rows_unfilled"]) == (2, 3, 1)
+    assert "1 row stays as it is" in " ".join(said.err.split())
+    assert "such as 'Bern', read as the mean" in " ".join(said.err.split())
+    assert out.read_text().splitlines()[1] == ",1.7,Bari,"
+    assert pa_csv.read_csv(out)["height"].null_count == 0
+
+
 @pytest.mark.parametrize(
     ("run", "text", "words", "expected"),
     [
         (people_run, "age,height\n3,\n", (), "has no column 'city'"),
-        (people_run, "age,height,city,income\n3,,Bern,1\n", (), "unknown category 'Bern'"),
-        (conditional_run, "age,height,city,income\n,1.7,Bari,\n", (), "missing value"),
         (regression_run, "x,y,side,draw\n1,,up,1\n", ("--draws", 2), "has a column 'draw'"),
         (regression_run, "x,y,side\n1,,up\n", ("--draws", 0), "--draws 0"),
         (class_run, "x\n1\n", (), "impute fills gaps of tables"),

@@ -8,8 +8,11 @@ import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 import pytest
+import torch
 
+from caudal.data import Column
 from caudal.modalities import table
+from caudal.modalities.alike import rows_alike
 from command_line import (
     COLUMNS,
     QUICK,
@@ -111,7 +114,6 @@ def test_a_file_of_contexts_is_followed_row_by_row(capsys, tmp_path):
         (["--given", "city"], "write COLUMN=VALUE"),
         (["--given", "city=Bari", "city=Cork"], "--given: 'city' is given twice"),
         (["--given", "cty=Bari"], "did you mean 'city'?"),
-        (["--given", "city=Bern"], "unknown category 'Bern'"),
         (["--given", "age=old"], "'old' is not a number"),
         (["--given", "age=-5"], "column 'age': -5 is below 0: the column holds integer numbers"),
         (["--given", "age=5.5"], "5.5 is no multiple of 1"),
@@ -134,6 +136,39 @@ def test_contexts_of_a_file_are_held_to_their_columns(capsys, tmp_path):
     words = ("--context-file", tmp_path / "c.csv", "--out", tmp_path / "s.csv")
     said = refused(capsys, "sample", conditional_run(), *words)
     assert "c.csv, row 2, column 'age': -2 is below 0" in said
+
+
+def test_what_training_has_not_seen_is_told_and_given_back(capsys, tmp_path):
+    (tmp_path / "c.csv").write_text("city,age\nCork,40\nBern,\nBern,900\n")
+    words = ("--context-file", tmp_path / "c.csv")
+    rows = sampled(conditional_run(), tmp_path / "s.parquet", *words)
+    assert rows["city"].to_pylist() == ["Cork", "Bern"]
+    assert rows["age"].to_pylist() == [40, 900]
+    said = " ".join(capsys.readouterr().out.split())
+    assert "1 row with a category of 'city' that training has not seen, such as 'Bern'" in said
+    assert "1 row with 'age' outside of 16 .. 49, which is all that training has seen" in said
+    assert "left out 1 row of" in said
+    rows = sampled(conditional_run(), tmp_path / "t.parquet", "-n", 3, "--given", "city=Bern")
+    assert rows["city"].to_pylist() == ["Bern"] * 3
+    said = " ".join(capsys.readouterr().out.split())
+    assert "all rows with a category of 'city' that training has not seen" in said
+    assert "no training row has these values of city together" in said
+
+
+def test_the_rest_of_a_context_is_that_of_rows_alike():
+    """`unit` follows from `city`, and `size` nearly from `age`."""
+    columns = [Column.of_categories(name, ("a", "b"), "string") for name in ("city", "unit")]
+    columns += [Column("age", "real"), Column("size", "real")]
+    code, age = torch.arange(1000) % 2, torch.arange(1000.0)
+    rows = torch.stack([code, 1 - code, age, 2 * age], 1)
+    alike, note = rows_alike(columns, rows, {"city": 0.0, "age": 300.0})
+    assert len(alike) >= 100
+    assert set(alike[:, 1].tolist()) == {1.0}
+    assert (alike[:, 3] - 600).abs().max() <= 210
+    assert "alike in city, age, of which there are 10" in note
+    same, note = rows_alike(columns, rows, {"city": 2.0})
+    assert len(same) == len(rows)
+    assert "no training row has these values of city" in note
 
 
 def test_a_file_need_not_have_what_is_given(tmp_path):

@@ -48,6 +48,9 @@ def test_text_out_quotes_only_where_it_must(tmp_path):
     with TableWriter(tmp_path / "t.csv") as writer:
         writer.write(pa.table({"a": [1.5, 2], "city": ["Lima", None]}))
     assert (tmp_path / "t.csv").read_text() == "a,city\n1.5,Lima\n2,\n"
+    with TableWriter(tmp_path / "u.csv") as writer:
+        writer.write(pa.table({"a": [1.5, None], "b": ['5" pipe, "x"', "Lima"], "c": ["d", None]}))
+    assert (tmp_path / "u.csv").read_text() == 'a,b,c\n1.5,"5"" pipe, ""x""",d\n,Lima,\n'
 
 
 def test_parquet_out_keeps_everything(tmp_path):

@@ -137,8 +137,18 @@ def test_gaps_and_new_categories_are_scored_and_told(model):
         "mean of the known ones"
     )
     assert model.sample(3, given={"age": None, "area": 50, "town": "Bari"})["age"].isna().all()
-    with pytest.raises(InputError, match="unknown category 'Oslo'"):
-        model.sample(3, given={"town": "Oslo"})
+    assert set(model.sample(3, given={"town": "Oslo"})["town"]) == {"Oslo"}
+
+
+def test_numbers_far_outside_of_training_are_told_and_kept_in_reach(model):
+    told = []
+    model.voice.note = told.append
+    new = houses(3, seed=1)
+    new = new.assign(area=[50.0, 1e6, 1e12], age=30, town="Bari")
+    found = model.predict(new)
+    assert any("2 rows with 'area' outside of" in note for note in told)
+    assert found["price_mean"][1] == found["price_mean"][2]
+    assert np.isfinite(found["price_q95"]).all()
 
 
 def test_a_new_category_of_a_modelled_column_has_no_density(tmp_path):

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
 from caudal.bijections.atoms import Atoms
+from caudal.bijections.heaps import Heaps
 from caudal.flow import Flow
 from caudal.numerics import RowGenerator
 
@@ -27,9 +28,9 @@ class Line(NamedTuple):
 
     Attributes:
         start: values (K,), K > 1, in ascending order, with which the integral begins; points of
-            the lattice where there is one. Where the column has atoms, in the opened line.
-        step: of the lattice; 0 for continuous values.
-        low, high: the ends of the support, of the opened line where there are atoms.
+            the lattice where there is one. With atoms or heaps, in the opened line.
+        step: of the lattice; 0 for continuous values, and for a lattice with heaps.
+        low, high: the ends of the support, of the opened line where there are atoms or heaps.
         gaps: whether a value may be missing.
     """
 
@@ -90,7 +91,8 @@ def conditionals(
 
     Noise that fills steps and gaps is the row's own, the same for all t; densities are means over
     `draws` of it. Values with a probability of their own are integrated over their places in the
-    opened line (`caudal.bijections.Atoms`), in which there are densities alone.
+    opened line (`caudal.bijections.Atoms`), in which there are densities alone, and so are values
+    in heaps over the places that these make even (`caudal.bijections.Heaps`).
 
     Args:
         flow: in evaluation mode, over vectors.
@@ -116,6 +118,8 @@ class _Joint:
         generator = RowGenerator(x.device, seed, draws)
         self.noises = [generator.bind(x, context) for _ in range(draws)]
         self.atoms: Atoms | None = getattr(flow.dequantization, "atoms", None)
+        self.heaps: Heaps | None = getattr(flow.dequantization, "heaps", None)
+        self.step = getattr(flow.dequantization, "step", x.new_zeros(x.shape[1])).double()
 
     def places(self, column: int) -> Tensor:
         """Knots (K,) of the opened line at either side of where the place of an atom ends."""
@@ -127,20 +131,38 @@ class _Joint:
         return torch.cat([before, ends], 1).flatten()
 
     def open(self, column: int, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Values (B,) in the opened line, an atom in the middle of its place; log widths there."""
+        """Values (B,) in the opened line, in the middle of their places; log widths of these.
+
+        A place that is as wide as a step of its lattice counts as 1.
+        """
+        if self.heaps is not None and column in self.heaps.columns:
+            places, log_slope = self.heaps.spread(self._wide(values) + self.step / 2)
+            return places[:, column], log_slope[:, column]
         if self.atoms is None or not self.atoms.exist:
             return values, torch.zeros_like(values)
         width = self.atoms.width[column].double()
-        places, is_atom = self.atoms.open(values[:, None].expand(-1, self.x.shape[1]))
+        places, is_atom = self.atoms.open(self._wide(values))
         is_atom = is_atom[:, column]
         return places[:, column] + is_atom * width / 2, is_atom * width.log()
 
+    def log_step(self, column: int) -> float:
+        """From a density in the units of a column with heaps to a probability; 0 of others."""
+        heaped = self.heaps is not None and column in self.heaps.columns
+        return math.log(self.step[column]) if heaped else 0.0
+
     def close(self, column: int, places: Tensor) -> Tensor:
         """The values whose places in the opened line these are, of the same shape."""
+        if self.heaps is not None and column in self.heaps.columns:
+            middles = self.heaps.gather(self._wide(places.flatten()))[:, column]
+            return (middles - self.step[column] / 2).view(places.shape)
         if self.atoms is None or not self.atoms.exist:
             return places
-        wide = places.reshape(-1, 1).expand(-1, self.x.shape[1])
+        wide = self._wide(places.flatten())
         return self.atoms.close(wide)[:, column].reshape(places.shape)
+
+    def _wide(self, values: Tensor) -> Tensor:
+        """Values (N,) in each of the columns, (N, D)."""
+        return values[:, None].expand(-1, self.x.shape[1])
 
     def at(self, column: int, places: Tensor) -> Tensor:
         """Log-densities (B, M) with values at places (B, M) of a column's line, in float64."""
@@ -175,7 +197,8 @@ def _conditional(joint: _Joint, column: int, line: Line) -> Conditional:
     places.append(curve.knots.gather(1, curve.heights.argmax(1, keepdim=True))[:, 0])
     low, median, high, likeliest = (joint.close(column, place) for place in places)
     told = low, median, high, likeliest, missing
-    return Conditional(log_prob + log_width, -log_prob - entropy, *told)
+    width = log_width + joint.log_step(column)
+    return Conditional(log_prob + width, -log_prob - entropy, *told)
 
 
 class _Curve(NamedTuple):

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from caudal.base import FREE
 from caudal.bijection import Bijection, in_pieces, sum_event
 from caudal.bijections.atoms import Atoms
+from caudal.bijections.heaps import Heaps
 from caudal.bijections.pointwise import Support
 from caudal.numerics import bound, normal, uniform
 
@@ -179,7 +180,7 @@ class TableDequantization(Dequantization):
     plus uniform noise. A missing value is drawn from a Gaussian in the column's unbounded units,
     and log q contains its log-density. The log-probability of a value on a lattice is a density in
     the column's units, or, where `mass` says so, a mass: then log q = -log step. That of an atom
-    is a mass.
+    is a mass. A lattice whose values heap up has places of uneven width (see `Heaps`).
 
     Args:
         step: (D,), the distance of the points of each lattice, 0 for continuous columns.
@@ -188,6 +189,7 @@ class TableDequantization(Dequantization):
         atoms: of each column; none if not given. Columns on a lattice need none.
         mass: (D,), which lattices score by mass; none if not given, which differs where a step is
             not 1.
+        heaps: the shares of the steps of a period, of each column; none if not given.
     """
 
     step: Tensor
@@ -204,6 +206,7 @@ class TableDequantization(Dequantization):
         high: Tensor,
         atoms: Atoms | None = None,
         mass: Tensor | None = None,
+        heaps: Sequence[Sequence[float]] = (),
     ) -> None:
         super().__init__()
         self.event_shape = (step.numel(),)
@@ -214,7 +217,8 @@ class TableDequantization(Dequantization):
         self.register_buffer("step", step)
         self.register_buffer("missing", missing)
         self.atoms = Atoms([()] * step.numel(), torch.ones_like(step)) if atoms is None else atoms
-        self.support = Support(*self.atoms.ends(low, high))
+        self.heaps = Heaps(heaps or [()] * step.numel(), step, low)
+        self.support = Support(*self.ends(low, high))
         self.register_buffer("fill_mean", torch.zeros_like(step))
         self.register_buffer("fill_std", torch.ones_like(step))
         self.columns_missing = [int(i) for i in missing.nonzero().flatten()]
@@ -232,6 +236,10 @@ class TableDequantization(Dequantization):
     @property
     def counted(self) -> bool:
         return self._counted
+
+    def ends(self, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
+        """The ends (D,) of the line of columns with the ends `low` and `high`."""
+        return self.heaps.ends(*self.atoms.ends(low, high))
 
     def cells(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Where the cells of counted values x (B, 1) start and end, and log 1 or log 1/step.
@@ -253,10 +261,10 @@ class TableDequantization(Dequantization):
         generator = bound(generator, x)
         noise, log_q = self._within_step(x, generator)
         y, is_atom = self.atoms.open(x)
-        y = y + (self.step + is_atom * self.atoms.width) * noise
+        y, log_slope = self.heaps.spread(y + (self.step + is_atom * self.atoms.width) * noise)
         absent = x.isnan()
         cell = torch.where(is_atom, self.atoms.width, self.cell)
-        log_q = log_q - sum_event(torch.where(absent, 1.0, cell).log())
+        log_q = log_q - sum_event(torch.where(absent, 1.0, cell).log() + log_slope)
         if not self.columns_missing:
             return y, log_q
         noise = normal(x, generator)
@@ -285,7 +293,7 @@ class TableDequantization(Dequantization):
 
     def lower(self, y: Tensor) -> Tensor:
         features = self.event_shape[0]
-        x = y[:, :features]
+        x = self.heaps.gather(y[:, :features])
         on_lattice = self.support.low + self._in_steps(x).floor() * self._spacing
         x = torch.where(self.step > 0, on_lattice, self.atoms.close(x))
         if not self.columns_missing:
@@ -311,7 +319,8 @@ class TableDequantization(Dequantization):
                 continue
             places, is_atom = self.atoms.open(x.where(present.unsqueeze(1), torch.nan))
             # From the middle of its cell a value at an end of the support is not at infinity.
-            places = places + 0.5 * (self.step + is_atom * self.atoms.width)
+            middle = places + 0.5 * (self.step + is_atom * self.atoms.width)
+            places, _ = self.heaps.spread(middle)
             values = self.support.inverse(places)[0][present, column]
             std, mean = torch.std_mean(values, correction=0)
             self.fill_mean[column] = mean

@@ -90,11 +90,20 @@ class Request(NamedTuple):
 
 
 class Requests(NamedTuple):
-    """The requests of one job, and how many samples they ask for together."""
+    """The requests of one job.
+
+    Attributes:
+        each: the requests.
+        samples: how many samples they ask for together.
+        calls: how many requests there are.
+        schema: of the samples, where that is not the model's own: contexts may have categories
+            that training has not seen.
+    """
 
     each: Iterable[Request]
     samples: int
     calls: int
+    schema: Any = None
 
 
 class Examples(NamedTuple):

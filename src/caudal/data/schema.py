@@ -51,8 +51,8 @@ class Column:
     With a `step` the values are the lattice points `origin + k * step`, and `low` and `high`,
     where given, are the first and the last of them. Without one, `positive` has the open end
     `low = 0` and `interval` the closed ends `low` and `high`. Categories are the lattice 0..K-1.
-    `low`, `high` and `atoms` are counted from `offset`, as rows are: in the user's numbers an end
-    is `offset + low`.
+    `low`, `high`, `atoms` and `seen` are counted from `offset`, as rows are: in the user's numbers
+    an end is `offset + low`.
 
     Attributes:
         name: the user's name for it.
@@ -71,6 +71,10 @@ class Column:
         unit: of a datetime, the span of time that is 1: see `caudal.data.temporal.UNITS`.
         format: how text is read as a number, and a number written as text: of a datetime such as
             `%d/%m/%Y`, of a number such as `$#,##0.00`; None where text is as numbers are.
+        seen: the lowest and the highest number in training, of a column of the context; None of
+            any other column.
+        heaps: of a lattice whose values heap up, the shares of the steps of a period, counted from
+            `origin`: those of whole numbers and of each decimal, or of the days of a week.
     """
 
     name: str
@@ -87,6 +91,8 @@ class Column:
     atom_width: float = 1.0
     unit: str | None = None
     format: str | None = None
+    seen: tuple[float, float] | None = None
+    heaps: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:

@@ -27,7 +27,8 @@ from caudal.errors import InputError
 from caudal.fields import check_fields
 from caudal.flow import Flow
 from caudal.losses import nll_per_element
-from caudal.modalities.rows import fixed_values, nothing_between, with_fixed
+from caudal.modalities.contexts import fixed_values, with_fixed
+from caudal.modalities.rows import nothing_between
 from caudal.modality import Examples, Modality, Request, Requests, Voice, Watch, opening
 from caudal.nets import ColumnEmbedding, Embedding, WithLast
 from caudal.recipes import Recipe

@@ -70,7 +70,7 @@ def lines_of(flow: Flow, columns: Sequence[Column]) -> list[Line]:
         return lines
     opened = zip(columns, lines, support.low.tolist(), support.high.tolist(), strict=True)
     return [
-        line._replace(low=low, high=high) if column.atoms else line
+        line._replace(low=low, high=high) if column.atoms or column.heaps else line
         for column, line, low, high in opened
     ]
 
@@ -79,7 +79,7 @@ def _line(column: Column, values: Tensor) -> Line:
     low = -math.inf if column.low is None else column.low
     high = math.inf if column.high is None else column.high
     step, origin = column.step or 0.0, column.origin
-    if not step:
+    if not step or column.heaps:
         return Line(values, 0.0, low, high, column.missing)
     points = (high - low) / step + 1
     if points <= _WHOLE:

@@ -12,7 +12,7 @@ from torch import Tensor
 from caudal.conditioning import Conditioning, conditional_sample
 from caudal.data import TableSchema, gap_codes, open_to_gaps, read_tables
 from caudal.errors import InputError
-from caudal.modalities.rows import CHUNK, Given, fixed_values, values_of
+from caudal.modalities.contexts import CHUNK, Given, fixed_values, values_of
 from caudal.modality import Request, Voice
 
 FEW, STUCK = 3.0, 0.5  # effective candidates of a row; share of rows that never moved

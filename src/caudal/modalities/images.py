@@ -21,7 +21,8 @@ from caudal.dequantization import ImageDequantization, PixelDequantization
 from caudal.errors import InputError
 from caudal.fields import check_fields
 from caudal.flow import Flow
-from caudal.modalities.rows import CHUNK, OneShape, class_names
+from caudal.modalities.contexts import CHUNK, Contexts
+from caudal.modalities.rows import OneShape, class_names
 from caudal.modality import Examples, Request, Voice, Watch, opening
 from caudal.nets import ColumnEmbedding
 from caudal.recipes import Recipe
@@ -239,7 +240,7 @@ class Images(OneShape):
     def chunk(self, schema: ImageSchema) -> int:
         return max(1, _DRAWN_NUMBERS // schema.countable)
 
-    def contexts(self, model: Any, seed: int, voice: Voice) -> Iterator[Tensor]:
+    def contexts(self, model: Any, asked: Contexts, seed: int, voice: Voice) -> Iterator[Tensor]:
         """All classes in turn; with several labels, those of the training images in turn."""
         levels = model.schema.levels_of_context
         if len(levels) == 1 and levels[0]:

@@ -36,18 +36,19 @@ from caudal.dequantization import TableDequantization
 from caudal.errors import InputError
 from caudal.fields import check_fields
 from caudal.flow import Flow
+from caudal.modalities.alike import in_turns, rows_alike
+from caudal.modalities.contexts import CHUNK, Contexts, rows_in
 from caudal.modalities.exact import Exact
 from caudal.modalities.explaining import explain
 from caudal.modalities.given import Asked, Conditioned
 from caudal.modalities.rows import (
-    CHUNK,
     OneShape,
     chunk_sizes,
     class_names,
+    contexts_of,
     endless,
     in_chunks,
     nothing_between,
-    rows_in,
 )
 from caudal.modality import Examples, Request, Requests, Voice, Watch, opening
 from caudal.nets import ColumnEmbedding
@@ -242,7 +243,10 @@ class Table(OneShape):
     def open_gaps(
         self, data: Any, schema: TableSchema, filling: Dialect, options: Mapping[str, Any]
     ) -> Items:
-        return open_gaps(data, schema, **_as_trained(filling, options))
+        strict = bool(options.get("strict"))
+        refuse = strict or options.get("missing") == "refuse"
+        asked = _as_trained(filling, options)
+        return open_gaps(data, schema, drop=not refuse, strict=strict, **asked)
 
     def papers(self, options: TableOptions, dataset: Dataset) -> Mapping[str, str]:
         text = write_columns(dataset.schema, dataset.summary, options.exclude)
@@ -311,11 +315,14 @@ class Table(OneShape):
         width = torch.tensor([column.atom_width for column in columns])
         mass = torch.tensor([column.kind in _COUNTED for column in columns])
         atoms = Atoms([column.atoms for column in columns], width)
-        first, last = atoms.ends(low, high)
+        heaps = [column.heaps for column in columns]
+        dequantization = TableDequantization(step, missing, low, high, atoms, mass, heaps)
+        first, last = dequantization.ends(low, high)
         ends = torch.cat([first, torch.zeros(flags)]), torch.cat([last, torch.full((flags,), 2.0)])
         parts, base = [core.bijection], core.base
         if schema.marginals == "fitted":
-            cells = torch.cat([step, torch.ones(flags)])
+            even = torch.tensor([not column.heaps for column in columns])
+            cells = torch.cat([step * even, torch.ones(flags)])
             none = torch.full((flags, *atoms.places.shape[1:]), math.inf)
             places = torch.cat([atoms.places, none])
             parts = [*parts_of(core.bijection), Gaussianise(*ends, cells, places)]
@@ -332,9 +339,7 @@ class Table(OneShape):
             base,
             context_shape=(len(schema.context),) if schema.context else None,
             embedding=embedding,
-            dequantization=(
-                TableDequantization(step, missing, low, high, atoms, mass) if uneven else None
-            ),
+            dequantization=dequantization if uneven else None,
         )
 
     # --- samples --------------------------------------------------------------------------------
@@ -342,8 +347,19 @@ class Table(OneShape):
     def chunk(self, schema: TableSchema) -> int:
         return max(1, min(_DRAWN_ROWS, _DRAWN_NUMBERS // len(schema.columns)))
 
-    def contexts(self, model: Any, seed: int, voice: Voice) -> Iterator[Tensor]:
+    def takes_unseen(self, model: Any) -> bool:
+        return not model.config.get("strict")
+
+    def contexts(self, model: Any, asked: Contexts, seed: int, voice: Voice) -> Iterator[Tensor]:
+        """Those of training rows; of rows alike, where some columns are given."""
         dataset = None
+        if asked.partly:
+            model.dataset_or("give contexts with `context_file` or `given`")
+            trained = contexts_of(model)
+            assert trained is not None
+            rows, note = rows_alike(asked.columns, trained.cpu(), asked.fixed)
+            voice.note(note)
+            return in_turns(rows, CHUNK, seed)
 
         def one_pass(turn: int) -> Iterator[Tensor]:
             nonlocal dataset
@@ -372,13 +388,14 @@ class Table(OneShape):
         asked = Asked.of(model.schema, drawing.given, drawing.context_file)
         if not asked.conditions:
             return super().requests(model, n, drawing, seed, voice)
-        if n is None:
-            n = self.usual_samples if asked.file is None else rows_in(asked.file)
         file = drawing.context_file if asked.has_context else None
+        if n is None and asked.file is not None and file is None:
+            n = rows_in(asked.file)
         given: Any = asked.context
         contexts = replace(drawing, given=given, context_file=file)
         requests = super().requests(model, n, contexts, seed, voice)
-        rows = in_chunks(asked.rows(), chunk_sizes(n, self.chunk(model.schema)))
+        sizes = chunk_sizes(requests.samples, self.chunk(model.schema))
+        rows = in_chunks(asked.rows(), sizes)
         each = (r._replace(given=given) for r, given in zip(requests.each, rows, strict=False))
         return requests._replace(each=each)
 
@@ -530,6 +547,7 @@ def _cells(s: Summary) -> list[str]:
     kind = s.support if s.kind == "categorical" else f"{s.kind} {s.support}"
     step = step_in_words(s)
     by = "" if step in ("", "1") else f" by {step}"
+    by += ", in heaps" if s.heaped else ""
     values = span(s)
     values = values if s.low is not None else shorten(values, _WIDE)
     source = "" if s.change and s.source == "guessed" else s.source

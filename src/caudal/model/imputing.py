@@ -14,6 +14,7 @@ from caudal.fields import check_value
 from caudal.modalities.given import tell_conditioning
 from caudal.modality import Voice
 from caudal.report.items import noise, place
+from caudal.report.numbers import count
 from caudal.training.options import Count
 from caudal.training.seeds import check_seed
 
@@ -33,6 +34,7 @@ class Imputed:
         rows_with_gaps: how many of them had gaps.
         cells: how many gaps were filled.
         impossible: how many rows keep their gaps, as the density of what is there is 0.
+        without: how many rows stay as they are, as they lack a value of the context.
         seed: of the draws.
         accounts: how well the draws went, part by part.
     """
@@ -43,6 +45,7 @@ class Imputed:
     rows_with_gaps: int = 0
     cells: int = 0
     impossible: int = 0
+    without: int = 0
     accounts: list[Conditioning] = field(default_factory=list)
 
     @property
@@ -58,6 +61,9 @@ class Imputed:
             n = self.impossible
             keep = "1 row keeps its" if n == 1 else f"{n:,} rows keep their"
             voice.note(f"{keep} gaps: the flow gives what is there the probability 0")
+        if self.without:
+            rows = count(self.without, "row stays as it is", "rows stay as they are")
+            voice.note(f"{rows}, with missing values of the context: the run has learned none")
 
     def to_dict(self, out: str) -> dict[str, Any]:
         """For JSON."""
@@ -66,6 +72,7 @@ class Imputed:
         return {
             "out": out,
             **{name: getattr(self, name) for name in counts},
+            "rows_unfilled": self.without,
             "given": None if account is None else account.to_dict(),
         }
 
@@ -151,11 +158,18 @@ def _fill(
         gaps[rows] &= account.possible[:, None]
         seen.accounts.append(account)
     if counted:
-        seen.rows += len(x)
+        seen.rows += piece.beside.num_rows
+        seen.without += piece.beside.num_rows - len(x)
         seen.rows_with_gaps += int(rows.sum())
         seen.impossible += int(rows.sum() - gaps.any(1).sum())
         seen.cells += int(gaps.sum())
-    return items.filled(piece, x, gaps)
+    if piece.keep is None:
+        return items.filled(piece, x, gaps)
+    keep = torch.from_numpy(piece.keep)
+    every = (x.new_zeros(len(keep), x.shape[1]), gaps.new_zeros(len(keep), x.shape[1]))
+    for whole, part in zip(every, (x, gaps), strict=True):
+        whole[keep] = part
+    return items.filled(piece, *every)
 
 
 def _of(context: torch.Tensor | None, rows: torch.Tensor) -> torch.Tensor | None:

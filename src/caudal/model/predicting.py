@@ -42,7 +42,12 @@ class Predicted:
 
     def to_dict(self, out: str) -> dict[str, Any]:
         """For JSON."""
-        return {"out": out, **vars(self)}
+        return {
+            "out": out,
+            "column": self.column,
+            "rows": self.rows,
+            "rows_unpredicted": self.without,
+        }
 
 
 def predict(

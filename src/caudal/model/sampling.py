@@ -58,7 +58,7 @@ class Job:
         with model.sweeping(self.sweeps):
             for request in model.voice.track(requests.each, "sampling", requests.calls):
                 x = self.draw(request, generator)
-                yield model.kind.decode(model.schema, x, request)
+                yield model.kind.decode(requests.schema or model.schema, x, request)
 
 
 @dataclass(frozen=True)

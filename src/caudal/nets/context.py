@@ -37,14 +37,16 @@ class ColumnEmbedding(Embedding):
     """Columns (B, C), or (B, C, F) of frames, to features (B, n_features) or (B, n_features, F).
 
     `levels[i]` is the number of categories of column i, whose codes become one-hot, or, if there
-    are more than 1000, rows of a table of 16 learned features. A code below 0 is a category that
+    are more than 1000, rows of a table of 16 learned features. Any other code is a category that
     was never seen, which becomes the mean of all features of the others. 0 levels mean a number,
     standardised with the `mean` and `std` that `observe` has measured. Where `gaps[i]` says that
     numbers may be missing, NaN, one more feature is 1 for a gap, and the number is at its mean.
 
     With `pieces` the features end with the place of each number among its quantiles, which are
     their edges: between two of them the feature of that piece goes from -1/2 to 1/2, and is one of
-    these beyond. With them a net learns steps and bends of a number as easily as its slope.
+    these beyond. With them a net learns steps and bends of a number as easily as its slope. A
+    number further from its quantiles than these are from each other is taken to be there, so that
+    what a flow says far outside of what it was shown stays where it might be.
     Reference: On embeddings for numerical features in tabular deep learning (Gorishniy, Rubachev,
     Babenko, 2022), arXiv:2203.05556.
     """
@@ -77,6 +79,7 @@ class ColumnEmbedding(Embedding):
         return f"levels={self.levels}" + (f", gaps={self.gaps}" if any(self.gaps) else "")
 
     def forward(self, context: Tensor) -> Tensor:
+        context = self._within_reach(context) if self.numbers else context
         shape = (-1, *[1] * (context.ndim - 2))
         standard = (context - self.mean.view(shape)) / self.std.view(shape)
         features = []
@@ -90,6 +93,14 @@ class ColumnEmbedding(Embedding):
                 features.append(number)
         features += [self._places(context[:, self.numbers])] if self.numbers else []
         return torch.cat([part.to(context.dtype) for part in features], 1)
+
+    def _within_reach(self, context: Tensor) -> Tensor:
+        """The context with each number moved to at most one range beyond those observed."""
+        low, high = self.edges[:, 0], self.edges[:, -1]
+        context = context.clone()
+        numbers = context[:, self.numbers]
+        context[:, self.numbers] = numbers.clamp(2 * low - high, 2 * high - low)
+        return context
 
     def _places(self, numbers: Tensor) -> Tensor:
         """Places (B, N * pieces) of numbers (B, N) among their quantiles; the middle for gaps."""
@@ -107,7 +118,7 @@ class ColumnEmbedding(Embedding):
             rows, mean = table(known), table.weight.mean(0)
         else:
             rows, mean = F.one_hot(known, levels), self.mean.new_tensor(1 / levels)
-        return torch.where((codes < 0).unsqueeze(-1), mean, rows).movedim(-1, 1)
+        return torch.where((codes != known).unsqueeze(-1), mean, rows).movedim(-1, 1)
 
     @torch.no_grad()
     def observe(self, context: Tensor) -> None:

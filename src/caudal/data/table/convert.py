@@ -223,6 +223,15 @@ def to_codes(column: Column, data: pa.ChunkedArray, place: Place) -> np.ndarray:
     return np.where(unknown, UNSEEN, codes)
 
 
+def with_categories_of(column: Column, data: pa.ChunkedArray) -> Column:
+    """A categorical column with the further categories of some data behind its own."""
+    dtype = dtypes.value_type(dtypes.parse(column.dtype))
+    values = pc.unique(_same_type(data, dtype, column.name, Place())).to_pylist()
+    known = column.categories or ()
+    new = [value for value in values if value is not None and value not in known]
+    return replace(column, categories=(*known, *new), high=len(known) + len(new) - 1.0)
+
+
 def _same_type(
     data: pa.ChunkedArray, dtype: pa.DataType, name: str, place: Place
 ) -> pa.ChunkedArray:

@@ -43,13 +43,19 @@ def open_gaps(
     memory: int = 1 << 30,
     chosen: bool = False,
     dialect: Dialect = AS_FOUND,
+    drop: bool = True,
+    strict: bool = False,
 ) -> "Gaps":
     """All rows of a table, whose gaps are to be filled; arguments as of `open_rows`.
+
+    With `drop` rows stay as they are that have gaps in a context in which training had none; else
+    they are refused.
 
     Raises:
         InputError: the table lacks columns of the schema, or an array has more.
     """
-    return Gaps(table_of_run(data, schema, memory, chosen, dialect), schema, memory)
+    table = table_of_run(data, schema, memory, chosen, dialect)
+    return Gaps(table, schema, memory, drop, unseen=not strict)
 
 
 def like_data(table: pa.Table, data: Any, times: int = 1) -> Any:
@@ -68,23 +74,24 @@ class Gaps(TableItems):
         table: the rows.
         schema: of the run.
         memory: bytes above which a Parquet file is streamed.
+        drop: whether rows with gaps in the context that it does not allow are left out of the
+            batches, instead of refused.
+        unseen: as of `TableItems`.
     """
 
-    def __init__(self, table: Tables, schema: TableSchema, memory: int) -> None:
+    def __init__(
+        self, table: Tables, schema: TableSchema, memory: int, drop: bool, unseen: bool
+    ) -> None:
         relaxed = replace(schema, columns=open_to_gaps(schema.columns))
-        super().__init__(table, relaxed, drop=False, memory=memory)
+        super().__init__(table, relaxed, drop, memory, unseen)
         self.columns, self.codes = schema.columns, gap_codes(schema.columns)
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        return self._table.notes
 
     def where(self, x: Tensor) -> Tensor:
         """Mask (n, D) of the gaps of rows x (n, D)."""
         return x.isnan() | (x == self.codes)
 
     def filled(self, piece: Piece, x: Tensor, drawn: Tensor) -> pa.Table:
-        """The rows of a piece, with the values of x (n, D) in the cells of the mask `drawn`."""
+        """All rows of a piece, with the values of x (n, D) in the cells of the mask `drawn`."""
         table = piece.beside
         for column, values, mask in self._drawn(x, drawn):
             place = table.column_names.index(column.name)
@@ -96,7 +103,7 @@ class Gaps(TableItems):
         if self._table.text is None or not writer.continues(self._table.text):
             return self
         schema = replace(self._schema, columns=self.columns)
-        return GapsInLines(self._table, schema, self._memory)
+        return GapsInLines(self._table, schema, self._memory, self._drop, self._unseen)
 
     def _drawn(self, x: Tensor, drawn: Tensor) -> Iterator[tuple[Column, pa.Array, np.ndarray]]:
         """Each column with new values, these values in the user's type, and their mask (n,)."""

@@ -4,8 +4,10 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
+import numpy as np
 import pyarrow as pa
 
+from caudal.data import temporal
 from caudal.data.builtin import BuiltIn
 from caudal.data.refusals import check_names, check_width
 from caudal.data.schema import Column
@@ -22,6 +24,7 @@ from caudal.data.table.guess import (
     summarize,
     summarize_passed,
 )
+from caudal.data.table.heaps import heaps_of
 from caudal.data.table.listed import Listed, read_columns
 from caudal.data.table.passed import PassedOver
 from caudal.data.table.schema import TableSchema
@@ -132,6 +135,8 @@ class _Search:
         if self.wishes.target is not None and not beside:
             raise self._nothing_left(f"predict '{self.wishes.target}' from")
         passed = tuple(self.passed[n] for n in (*chosen, *context) if n in self.passed)
+        if len(columns) == 1 and beside:  # a target, whose quantiles are what is asked for
+            columns = (replace(columns[0], heaps=()),)
         made = (*columns, *beside)
         plain = [c.name for c in made] + [p.name for p in passed]
         order = [n for n in self.tables[0].names if n in plain]
@@ -205,7 +210,10 @@ class _Search:
         gaps = name in self.gaps.modelled
         dtype, marks = self.tables[0].schema.field(name).type, self.marks.get(name, ())
         declared, form = self.declared.get(name), self.forms.get(name)
-        return make_column(name, dtype, stats, declared, gaps, marks, form)
+        column = make_column(name, dtype, stats, declared, gaps, marks, form)
+        if name in self.context:
+            return with_ends_seen(column, stats)
+        return replace(column, heaps=heaps_of(column, stats))
 
     def _forms_of(self, columns: Sequence[Column]) -> dict[str, Form]:
         return {c.name: self.forms[c.name] for c in columns if c.name in self.forms}
@@ -258,6 +266,15 @@ class _Search:
                 f'`missing="drop"` leaves their rows out'
             )
         return lines
+
+
+def with_ends_seen(column: Column, stats: Stats) -> Column:
+    """A column of the context with the ends of the numbers that training has seen."""
+    if column.categories is not None:
+        return column
+    ends = np.array([stats.low, stats.high])
+    low, high = ends if column.unit is None else temporal.to_units(ends, column.unit)
+    return replace(column, seen=(float(low - column.offset), float(high - column.offset)))
 
 
 def rows_in_words(count: int) -> str:

@@ -156,6 +156,7 @@ class Summary:
         unit: of a datetime, what a step of 1 is.
         words: of a datetime, the lowest, median and highest value as people write them.
         top: the most frequent categories and their shares of the rows, largest first.
+        heaped: whether values of a lattice heap up at some of its steps.
     """
 
     name: str
@@ -174,6 +175,7 @@ class Summary:
     unit: str | None = None
     words: tuple[str, ...] = ()
     top: tuple[tuple[str, float], ...] = ()
+    heaped: bool = False
 
     @property
     def values(self) -> str:
@@ -211,6 +213,7 @@ def summarize(
         gaps=gaps,
         change=change,
         unit=column.unit,
+        heaped=bool(column.heaps),
     )
     if column.categories is not None:
         return replace(head, top=_top(stats))

@@ -22,7 +22,7 @@ from caudal.data.table.parts import encode_rows
 from caudal.data.table.rows import Loader
 from caudal.data.table.schema import TableSchema
 from caudal.data.table.tables import AS_FOUND, PIECE, Tables, find_built_in, open_table
-from caudal.data.table.unseen import find_unseen, unseen_note
+from caudal.data.table.unseen import unseen_notes
 from caudal.data.table.wishes import Wishes
 from caudal.errors import InputError
 
@@ -220,14 +220,9 @@ class TableItems(Items):
 
     @cached_property
     def _unseen_notes(self) -> tuple[str, ...]:
-        """A line for each column with categories that training has not seen."""
-        if not self._unseen:
-            return ()
-        context = {column.name for column in self._schema.context}
-        return tuple(
-            unseen_note(name, rows, example, name in context)
-            for name, (rows, example) in find_unseen(self._schema, self._table).items()
-        )
+        """A line for each column with values that training has not seen."""
+        asked = self._schema, self._table, self._drop, self._unseen
+        return tuple(unseen_notes(*asked))
 
     def beside_lines(self, writer: TableWriter) -> "TableItems":
         if self._table.text is None or not writer.continues(self._table.text):

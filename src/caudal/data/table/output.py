@@ -127,14 +127,34 @@ def write_text(path: Path, written: Written, compression: str | None) -> Iterato
                 table = _with_commas(table)
             special = f'["\r\n{delimiter}]'
             texts = [c for c in table.columns if dtypes.is_text(c.type)]
-            quote = any(pc.any(pc.match_substring_regex(c, special)).as_py() for c in texts)
-            style = "needed" if quote else "none"
+            if any(pc.any(pc.match_substring_regex(c, special)).as_py() for c in texts):
+                stream.write(_quoted_lines(table, delimiter, special))
+                return
             options = pa_csv.WriteOptions(
-                include_header=False, delimiter=delimiter, quoting_style=style
+                include_header=False, delimiter=delimiter, quoting_style="none"
             )
             pa_csv.write_csv(table, stream, options)
 
         yield write
+
+
+def _quoted_lines(table: pa.Table, delimiter: str, special: str) -> bytes:
+    """The lines of a table; a text has quotes where it holds something `special`, and only there.
+
+    The CSV writer has them around all texts or none.
+    """
+    columns = []
+    for column in table.columns:
+        texts = column.cast(pa.large_string())
+        if dtypes.is_text(column.type):
+            doubled = pc.replace_substring(texts, '"', '""')
+            mark, nothing = (pa.scalar(text, pa.large_string()) for text in ('"', ""))
+            inside = pc.binary_join_element_wise(mark, doubled, mark, nothing)
+            texts = pc.if_else(pc.match_substring_regex(texts, special), inside, texts)
+        columns.append(pc.fill_null(texts, ""))
+    between = pa.scalar(delimiter, pa.large_string())
+    lines = pc.binary_join_element_wise(*columns, between).to_pylist()
+    return "".join(f"{line}\n" for line in lines).encode()
 
 
 @contextmanager

@@ -1,0 +1,71 @@
+"""Where the values of a lattice heap up: whole numbers among decimals, endings, days of the week.
+
+The word is that of statistics for ages that people round.
+"""
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+
+from caudal.data import temporal
+from caudal.data.schema import Column
+from caudal.data.table.stats import Stats
+
+_LEAST = 50  # rows
+_FEW = 128  # steps of a lattice whose histogram has all of them anyhow
+_NUMBERS = (2, 4, 5, 10, 20, 25, 50, 100)
+_TIMES = {"month": (12,), "day": (7,), "hour": (24, 168), "minute": (60,), "second": (60,)}
+_LONGEST = 1000  # steps of a period
+_PERIODS = 4  # in the middle half of the values, at least: so few hardly vary by their place
+_GAIN = 0.05  # nats a value, at least
+
+
+def heaps_of(column: Column, stats: Stats) -> tuple[float, ...]:
+    """The shares of the values in the steps of a period, from the column's origin on.
+
+    The period is that of most likelihood a value, less log(n) / 2 for each share, if even shares
+    are less likely by a twentieth of a nat; without one there are no shares.
+    """
+    if column.step is None or column.categories is not None or len(stats.sample) < _LEAST:
+        return ()
+    values = stats.sample
+    numbers = values if column.unit is None else temporal.to_units(values, column.unit)
+    steps = np.rint((numbers - column.offset - column.origin) / column.step).astype(np.int64)
+    n, reach = len(steps), np.ptp(steps) + 1
+    if reach <= min(_FEW, n / 8):
+        return ()
+    middle = float(np.subtract(*np.quantile(steps, [0.75, 0.25])))
+    best, shares = _GAIN, np.zeros(0)
+    for period in _periods(column):
+        if middle < _PERIODS * period:
+            continue
+        counts = np.bincount(steps % period, minlength=period)
+        p = counts[counts > 0] / n
+        gain = float((p * np.log(p * period)).sum()) - (period - 1) / 2 * math.log(n) / n
+        if gain > best:
+            best, shares = gain, _shares(counts)
+    return tuple(shares.tolist())
+
+
+def _periods(column: Column) -> Iterator[int]:
+    """The periods that people use, in steps."""
+    if column.unit is not None:
+        wanted = [float(each) for each in _TIMES.get(column.unit, ())]
+        yield from (round(p / (column.step or 1)) for p in wanted if not p % (column.step or 1))
+        return
+    yield from _NUMBERS
+    whole = 1 / (column.step or 1)
+    if abs(whole - round(whole)) < 1e-6 and _NUMBERS[-1] < whole <= _LONGEST:
+        yield round(whole)
+
+
+def _shares(counts: np.ndarray) -> np.ndarray:
+    """Shares of the places; those that were never seen have as much as what was seen once.
+
+    Reference: Good, The population frequencies of species, 1953.
+    """
+    n, unseen = counts.sum(), int((counts == 0).sum())
+    new = (np.sum(counts == 1) + 0.5) / (n + 1) if unseen else 0.0
+    new = min(new, unseen / len(counts))
+    return np.where(counts > 0, (1 - new) * counts / n, new / max(unseen, 1))
