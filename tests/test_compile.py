@@ -50,8 +50,9 @@ def test_log_prob_is_one_graph(name):
     assert all(p.grad is None or p.grad.isfinite().all() for p in flow.parameters())
 
 
-def test_sampling_of_couplings_is_one_graph():
-    flow, _, context = flow_and_rows("realnvp")
+@pytest.mark.parametrize("name", ["nice", "realnvp"])
+def test_sampling_of_couplings_is_one_graph(name):
+    flow, _, context = flow_and_rows(name)
     compiled = torch.compile(flow.sample, fullgraph=True, backend="aot_eager")
     torch.manual_seed(1)
     x = compiled(8, context)

@@ -103,8 +103,7 @@ def test_streams_start_with_about_unit_variance(skip, layers):
 
 
 @pytest.mark.parametrize("kind", CONTEXTS)
-@pytest.mark.parametrize("kernel", [2, 3])
-@pytest.mark.parametrize("skip", [True, False])
+@pytest.mark.parametrize(("kernel", "skip"), [(2, True), (3, False)])
 @pytest.mark.usefixtures("float64")
 def test_whole_chunked_stepped_and_run_again(kind, kernel, skip):
     for length, rows in ((5, 3), (71, 1)):
