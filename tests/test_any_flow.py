@@ -145,7 +145,9 @@ def recipes():
     }
 
 
-@pytest.mark.parametrize("name", ["pictures", "sets", "bijection", "stacked", "stacked-given", "mixture"])
+@pytest.mark.parametrize(
+    "name", ["pictures", "sets", "bijection", "stacked", "stacked-given", "mixture"]
+)
 def test_any_flow_is_trained_resumed_and_loaded(name, tmp_path):
     recipe, shape = recipes()[name]
     data = rows(shape)
@@ -219,7 +221,10 @@ def test_a_flow_by_hand_has_no_name(tmp_path):
 
 OTHERS = {
     "bound": (NSF(layers=1, hidden=8), NSF(layers=1, hidden=8, bound=5.0)),
-    "activation": (RealNVP(layers=2, hidden=(8,)), RealNVP(layers=2, hidden=(8,), activation="tanh")),
+    "activation": (
+        RealNVP(layers=2, hidden=(8,)),
+        RealNVP(layers=2, hidden=(8,), activation="tanh"),
+    ),
     "prior": (NICE(hidden=(8,)), NICE(hidden=(8,), prior="normal")),
 }
 

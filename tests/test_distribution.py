@@ -116,7 +116,9 @@ def test_entropy_and_divergences_by_draws():
     one, many = flow.distribution(contexts[0]), flow.distribution(contexts)
     generator = torch.Generator().manual_seed(0)
     # A new flow is the standard normal, whose entropy is log(2 pi e) in two dimensions.
-    torch.testing.assert_close(many.entropy(20_000, generator), torch.full((2,), 2.8379), atol=0.03, rtol=0)
+    torch.testing.assert_close(
+        many.entropy(20_000, generator), torch.full((2,), 2.8379), atol=0.03, rtol=0
+    )
     torch.manual_seed(0)
     wide = torch.distributions.MultivariateNormal(torch.zeros(2), 4 * torch.eye(2))
     divergence = torch.distributions.kl_divergence

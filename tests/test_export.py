@@ -1,4 +1,4 @@
-"""Graphs of ONNX give the numbers of the flow; the functions that ONNX lacks are right without it."""
+"""Graphs of ONNX give the numbers of the flow, and so do the functions that ONNX lacks."""
 
 import json
 
@@ -52,7 +52,9 @@ def test_determinants():
 def test_a_missing_package_is_named(monkeypatch, tmp_path):
     monkeypatch.setattr(exporting, "_NEEDED", ("onnx_that_is_not_there",))
     model = Model(caudal.recipes.NICE(hidden=(4,)).build((2,)))
-    with pytest.raises(caudal.InputError, match=r"needs the package onnx_.*pip install 'caudal\[on"):
+    with pytest.raises(
+        caudal.InputError, match=r"needs the package onnx_.*pip install 'caudal\[on"
+    ):
         model.export(tmp_path / "m.onnx")
 
 

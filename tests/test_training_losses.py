@@ -64,7 +64,9 @@ def test_equal_weights_change_nothing():
     results = []
     for weights in (None, torch.full((300,), 7.0)):
         torch.manual_seed(1)
-        results.append(caudal.fit(NICE(hidden=(8,)).build((2,)), x, weights=weights, training=brief))
+        results.append(
+            caudal.fit(NICE(hidden=(8,)).build((2,)), x, weights=weights, training=brief)
+        )
     assert results[0].best_valid == pytest.approx(results[1].best_valid, abs=1e-5)
 
 

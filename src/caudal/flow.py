@@ -225,8 +225,9 @@ class Flow(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """N samples, reparameterised (gradients flow), and their log-density in nats, (n,).
 
-        One pass gives both; `n` and `context` are as in `sample`. With a temperature, the density is still that of temperature 1. With
-        dequantisation it is that of the continuous draw, before rounding, which stops gradients.
+        One pass gives both; `n` and `context` are as in `sample`. With a temperature, the density
+        is still that of temperature 1. With dequantisation it is that of the continuous draw,
+        before rounding, which stops gradients.
         `generator` draws the noise, and then the estimates, as in `log_prob`.
         """
         z, context, batch = self._noise(n, context, temperature, generator, length)
@@ -341,9 +342,7 @@ class Flow(nn.Module):
         z = self.base.sample(math.prod(shape), generator, *free) * temperature
         return z, per_row(context, shape, self.context_shape), Batched(shape)
 
-    def rows(
-        self, x: Rowlike, context: Rowlike | None = None
-    ) -> tuple[Tensor, Tensor | None]:
+    def rows(self, x: Rowlike, context: Rowlike | None = None) -> tuple[Tensor, Tensor | None]:
         """Data and context broadcast together, as rows (N, *event) and (N, *context).
 
         Raises:

@@ -100,7 +100,7 @@ def check_flow(flow: Flow, context: Tensor | None = None, *, seed: int = 0) -> N
 
 
 def check_elementwise(elementwise: Elementwise, *, seed: int = 0) -> None:
-    """Checks the laws of an elementwise map, at values from about -3 to 3 and parameters at random.
+    """Checks the laws of an elementwise map, at values from about -3 to 3, parameters at random.
 
     - Both directions give values and log-slopes of the input's shape; the slopes are positive, and
       are those by autograd; one direction undoes the other.
@@ -243,7 +243,9 @@ def _check_gradient(
     slope = sum((g * step).sum() for g, step in pairs if g is not None)
     difference = (moved_by(_STEP) - moved_by(-_STEP)) / (2 * _STEP)
     moved_by(0.0)
-    _same(torch.as_tensor(slope), difference, f"gradients of `{name}` are finite differences", 1e-3)
+    _same(
+        torch.as_tensor(slope), difference, f"gradients of `{name}` are finite differences", 1e-3
+    )
 
 
 def _check_causal(bijection: Bijection, x: Tensor, context: Tensor | None) -> None:

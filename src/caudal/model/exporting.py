@@ -37,7 +37,7 @@ class Exported:
     """What was written.
 
     Attributes:
-        density: the graph x, context, noise -> log_prob; the last two only where the flow has them.
+        density: the graph x, context, noise -> log_prob; the last two where the flow has them.
         sampler: the graph z, context -> x; None where the flow samples by iteration.
         inputs: the shapes of one row of the inputs of both, by name.
         difference: the largest one between ONNX Runtime and PyTorch, beside the numbers' size.
@@ -119,7 +119,9 @@ def _check(model: "Model") -> None:
         try:
             import_module(name)
         except ImportError:
-            raise InputError(f"export needs the package {name}: pip install 'caudal[onnx]'") from None
+            raise InputError(
+                f"export needs the package {name}: pip install 'caudal[onnx]'"
+            ) from None
     flow = model.flow
     if FREE in flow.event_shape:
         raise InputError("export takes events of one shape, and clips have any length")

@@ -11,7 +11,7 @@ _ROOT = math.sqrt(0.5)
 
 
 def log_ndtr(x: Tensor) -> Tensor:
-    """log Phi(x), by Chebyshev's fit of log erfc with a relative error of 1e-7 on the whole line.
+    """Log Phi(x), by Chebyshev's fit of log erfc with a relative error of 1e-7 on the whole line.
 
     Reference: Numerical recipes in C (Press et al., 1992), section 6.2.
     """

@@ -9,12 +9,12 @@ from caudal.data import container_of
 from caudal.errors import InputError
 from caudal.losses import nll_per_element
 from caudal.modality import Voice, assemble
-from caudal.numerics import own_randomness, redirected
 from caudal.model import settings as options_of_run
 from caudal.model.finishing import finish
 from caudal.model.model import Model
 from caudal.model.rest import Rest
 from caudal.model.settings import Settings
+from caudal.numerics import own_randomness, redirected
 from caudal.recipes import Recipe
 from caudal.report import folder_of
 from caudal.training.devices import leads

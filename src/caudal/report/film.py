@@ -5,8 +5,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import torch
-
 from caudal.flow import Flow
 from caudal.numerics import own_randomness
 

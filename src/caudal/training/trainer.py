@@ -10,9 +10,9 @@ from torch import Tensor
 
 from caudal.data.source import Batch, Source
 from caudal.errors import NumericalError
+from caudal.numerics import own_randomness
 from caudal.training.cautions import after
 from caudal.training.devices import Interrupted, Stop, leads
-from caudal.numerics import own_randomness
 from caudal.training.diagnosis import diagnose
 from caudal.training.engine import Engine, NotFiniteError, is_point
 from caudal.training.keeper import Keeper, Position
