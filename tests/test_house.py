@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 import caudal
-from caudal.cli import demo, distill, recipes, train, using
+from caudal.cli import demo, distill, export, recipes, train, using
 from caudal.cli.entry import COMMANDS
 from caudal.cli.words import parse
 from caudal.errors import InputError
@@ -349,7 +349,11 @@ PARTS = {
     "interpolate": (using.InterpolateOptions, "reading"),
 }
 """The options of the commands that use a run, and the part of them that its modality has."""
-ALONE = {"recipes": recipes.RecipesOptions, "demo": demo.DemoOptions}
+ALONE = {
+    "recipes": recipes.RecipesOptions,
+    "demo": demo.DemoOptions,
+    "export": export.ExportOptions,
+}
 WRITTEN = sorted({line for page in PAGES for line in command_lines(page)})
 
 

@@ -90,7 +90,7 @@ class FlowDistribution(Distribution):
         sample_shape: Sequence[int] = (),
         generator: torch.Generator | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Reparameterised draws and their log-density in nats, (*sample_shape, *batch), at once."""
+        """Reparameterised draws and their log-density in nats, (*sample_shape, *batch)."""
         return self.flow.sample_with_log_prob(*self._asked(sample_shape), generator=generator)
 
     def entropy(self, draws: int = DRAWS, generator: torch.Generator | None = None) -> Tensor:

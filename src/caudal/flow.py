@@ -225,8 +225,9 @@ class Flow(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """N samples, reparameterised (gradients flow), and their log-density in nats, (n,).
 
-        One pass gives both; `n` and `context` are as in `sample`. With a temperature, the density is still that of temperature 1. With
-        dequantisation it is that of the continuous draw, before rounding, which stops gradients.
+        One pass gives both; `n` and `context` are as in `sample`. With a temperature, the density
+        is still that of temperature 1. With dequantisation it is that of the continuous draw,
+        before rounding, which stops gradients.
         `generator` draws the noise, and then the estimates, as in `log_prob`.
         """
         z, context, batch = self._noise(n, context, temperature, generator, length)

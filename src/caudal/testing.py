@@ -100,7 +100,7 @@ def check_flow(flow: Flow, context: Tensor | None = None, *, seed: int = 0) -> N
 
 
 def check_elementwise(elementwise: Elementwise, *, seed: int = 0) -> None:
-    """Checks the laws of an elementwise map, at values from about -3 to 3 and parameters at random.
+    """Checks the laws of an elementwise map, at values from about -3 to 3, parameters at random.
 
     - Both directions give values and log-slopes of the input's shape; the slopes are positive, and
       are those by autograd; one direction undoes the other.

@@ -54,6 +54,9 @@ COMMANDS = {
     "distill": Command(
         "TEACHER --out FOLDER", "train a fast-sampling student of a run's flow", "distill:run"
     ),
+    "export": Command(
+        "RUN --out FILE.onnx", "the density of a run, and its samples, for ONNX", "export:run"
+    ),
     "recipes": Command(
         "", "the flows there are, their papers, and what each is good for", "recipes:run"
     ),

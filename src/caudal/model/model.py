@@ -22,6 +22,7 @@ from caudal.modality import Modality, Request, Voice, modality_of
 from caudal.model import (
     alarm,
     explaining,
+    exporting,
     finishing,
     imputing,
     predicting,
@@ -707,6 +708,19 @@ class Model:
             parts = {"train": self._dataset.train, "validation": self._dataset.valid}
             extra["data"] = {name: fingerprint(part) for name, part in parts.items()}
         return extra
+
+    def export(self, out: str | Path, *, overwrite: bool = False) -> exporting.Exported:
+        """Writes the density as an ONNX graph to `out`, and its samples given noise beside it.
+
+        Rows go in as the schema encodes them, in batches of any size; the metadata of the graphs
+        have the schema, the recipe, and the threshold of an alarm. ONNX Runtime checks both.
+
+        Raises:
+            InputError: a package of `caudal[onnx]` is missing, a file is there, or the flow has no
+                such graph: its events have any length, or its density is an estimate.
+            NumericalError: ONNX Runtime gives other numbers.
+        """
+        return exporting.export(self, out, overwrite)
 
     def report(self) -> Path:
         """Writes report.html, with its pictures, into the run folder; gives its path.

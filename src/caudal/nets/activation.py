@@ -96,6 +96,18 @@ class _Swish(torch.autograd.Function):
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Any) -> None:
         ctx.save_for_backward(*inputs)
+        ctx.save_for_forward(*inputs)
+
+    @staticmethod
+    def jvp(ctx: Any, of_x: Tensor | None, of_beta: Tensor | None) -> tuple[Tensor, Tensor]:
+        x, beta = ctx.saved_tensors
+        scaled = beta * x
+        s = torch.sigmoid(scaled)
+        bend = s - s * s
+        curve = bend * (scaled + 2 - 2 * scaled * s)
+        of_x = torch.zeros_like(x) if of_x is None else of_x
+        of_scaled = beta * of_x + (0 if of_beta is None else x * of_beta)
+        return (s * of_x + x * bend * of_scaled) / 1.1, curve * of_scaled / 1.1
 
     @staticmethod
     def backward(ctx: Any, of_value: Tensor, of_slope: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,8 +1,8 @@
 """Random numbers of a job of its own, so that several jobs run side by side in threads.
 
-PyTorch has one global generator for each device, which all threads share. A job that seeds it makes
-the numbers of the others repeat, and is disturbed by them. Within `own_randomness` the draws of
-this thread come from generators of its own instead, and the global ones are not touched.
+PyTorch has one global generator for each device, which all threads share. A job that seeds it
+makes the numbers of the others repeat, and is disturbed by them. Within `own_randomness` the draws
+of this thread come from generators of its own instead, and the global ones are not touched.
 """
 
 from collections.abc import Callable, Iterator

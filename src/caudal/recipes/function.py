@@ -17,9 +17,9 @@ _SHAPES = ("event_shape", "context_shape")
 
 
 def recipe_of(build: Callable[..., caudal.Flow]) -> type[Recipe]:
-    """The recipe whose `build` calls the function, `def rings(event_shape, context_shape=None, *,
-    width: int = 32) -> Flow`, and whose name is that of the function, with dashes.
+    """The recipe whose `build` calls a function, and whose name is the function's, with dashes.
 
+    The function is one such as `def rings(event_shape, context_shape=None, *, width: int = 32)`.
     It is taken to score and to sample in one pass; a class can say otherwise.
 
     Raises:

@@ -84,7 +84,10 @@ class Recipe(ABC):
         Raises:
             ValueError: the recipe cannot model events or context of that shape.
         """
-        flow = self._build(event_shape, context_shape)
+        return self._signed(self._build(event_shape, context_shape), standardise)
+
+    def _signed(self, flow: caudal.Flow, standardise: bool) -> caudal.Flow:
+        """The flow, standardised or not, which knows that this recipe has built it."""
         flow = standardised(flow) if standardise else flow
         flow.origin = caudal.flow.Origin(self, standardised=standardise)
         return flow

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from annotated_types import Ge, Le, Lt
 
 import caudal
-from caudal.recipes.recipe import Recipe, Widths, standardised
+from caudal.recipes.recipe import Recipe, Widths
 
 LEVELS = 256  # of the softmax
 CLIP = (1, -1)
@@ -54,8 +54,7 @@ class AudioRecipe(Recipe):
         `white` says that the events are much like white noise of deviation 1, as what a linear
         prediction leaves of a sound. A student then begins as loud as its noise, else as a hiss.
         """
-        flow = self._build(event_shape, context_shape, white)
-        return standardised(flow) if standardise else flow
+        return self._signed(self._build(event_shape, context_shape, white), standardise)
 
     @abstractmethod
     def _build(

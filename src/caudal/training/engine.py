@@ -221,7 +221,7 @@ class Engine:
 
 
 def _draws(flow: Flow) -> bool:
-    """Whether parts that do not ask caudal for random numbers may draw some: dropout, or own ones."""
+    """Whether parts that do not ask caudal for random numbers may draw some, as dropout."""
     return any(
         not _is_ours(part) or isinstance(part, _DropoutNd) or getattr(part, "dropout", 0)
         for part in flow.modules()

@@ -26,7 +26,7 @@ from caudal.elementwise import Elementwise
 from caudal.errors import NumericalError
 from caudal.flow import Flow
 from caudal.initialization import calibrate
-from caudal.numerics import drawing, seed_own
+from caudal.numerics import drawing, own_randomness
 from caudal.training.diagnosis import diagnose
 from caudal.training.engine import Engine
 from caudal.training.precision import Gap, precision_gap
@@ -173,13 +173,13 @@ class Validator:
         if not len(batch.x):  # there are more processes than rows
             return batch.x.new_zeros(0), {}
         seed = mix(self.seed, VALIDATION, index, self.engine.fabric.global_rank)
-        seed_own(seed)
         # Estimated log-dets draw for each row by itself, so that their errors average out.
-        with drawing(generator_of(seed, batch.x.device)):
+        device = batch.x.device
+        with own_randomness(device, seed), drawing(generator_of(seed, device)):
             losses, terms = self.engine.evaluate(batch)
         if not losses.isfinite().all():
-            seed_own(seed)
-            why = diagnose(self.engine.flow, batch)
+            with own_randomness(device, seed):
+                why = diagnose(self.engine.flow, batch)
             is_loss = f"the loss of validation batch {index} is {float(losses.mean())}"
             raise NumericalError(f"{is_loss}: {why}")
         return losses, terms

@@ -1,0 +1,90 @@
+"""Graphs of ONNX give the numbers of the flow, and so do the functions that ONNX lacks."""
+
+import json
+
+import pytest
+import torch
+
+import caudal
+import caudal.cli
+from caudal.model import Model, exporting, graph
+from caudal.model.graph import erfinv, log_ndtr, ndtri, searchsorted, slogdet, solve_triangular
+
+
+def test_the_normal_law_without_its_functions():
+    x = torch.linspace(-30, 9, 500)
+    torch.testing.assert_close(log_ndtr(x), torch.special.log_ndtr(x), atol=1e-6, rtol=1e-5)
+    p = torch.sigmoid(torch.linspace(-60, 15, 500))
+    torch.testing.assert_close(ndtri(p), torch.special.ndtri(p), atol=1e-5, rtol=1e-5)
+    y = torch.linspace(-0.999, 0.999, 99)
+    torch.testing.assert_close(erfinv(y), torch.erfinv(y), atol=1e-5, rtol=1e-4)
+    ends = torch.tensor([0.0, 1.0])
+    assert torch.equal(ndtri(ends), torch.special.ndtri(ends))
+
+
+@pytest.mark.parametrize("right", [False, True])
+def test_places_among_edges(right):
+    edges, values = torch.arange(6.0).repeat(3, 1), torch.randint(-1, 7, (3, 20)).float()
+    expected = torch.searchsorted(edges, values, right=right)
+    assert torch.equal(searchsorted(edges, values, right=right), expected)
+
+
+@pytest.mark.parametrize("upper", [False, True])
+@pytest.mark.parametrize("left", [False, True])
+@pytest.mark.parametrize("unitriangular", [False, True])
+def test_triangular_systems(upper, left, unitriangular):
+    factor = torch.randn(4, 4) + 3 * torch.eye(4)
+    factor = factor.triu() if upper else factor.tril()
+    target = torch.randn(4, 3) if left else torch.randn(3, 4)
+    how = {"upper": upper, "left": left, "unitriangular": unitriangular}
+    if unitriangular:
+        factor = factor / 10 + torch.eye(4)
+    expected = torch.linalg.solve_triangular(factor, target, **how)
+    torch.testing.assert_close(solve_triangular(factor, target, **how), expected)
+
+
+def test_determinants():
+    matrix = torch.eye(4) + 0.2 * torch.randn(3, 4, 4)
+    torch.testing.assert_close(slogdet(matrix)[1], torch.linalg.slogdet(matrix).logabsdet)
+    assert set(graph.REPLACED) >= {torch.ops.aten._linalg_slogdet.default}
+
+
+def test_a_missing_package_is_named(monkeypatch, tmp_path):
+    monkeypatch.setattr(exporting, "_NEEDED", ("onnx_that_is_not_there",))
+    model = Model(caudal.recipes.NICE(hidden=(4,)).build((2,)))
+    with pytest.raises(
+        caudal.InputError, match=r"needs the package onnx_.*pip install 'caudal\[on"
+    ):
+        model.export(tmp_path / "m.onnx")
+
+
+def test_what_has_no_graph_is_refused(monkeypatch, tmp_path):
+    monkeypatch.setattr(exporting, "_NEEDED", ())
+    residual = caudal.recipes.IResNet(blocks=1, hidden=(8,)).build((70,))
+    with pytest.raises(caudal.InputError, match="this one is estimated"):
+        Model(residual).export(tmp_path / "m.onnx")
+    sound = caudal.recipes.WaveNet(layers=2, channels=4).build((1, -1), standardise=False)
+    with pytest.raises(caudal.InputError, match="clips have any length"):
+        Model(sound).export(tmp_path / "m.onnx")
+
+
+@pytest.mark.filterwarnings("ignore")  # of the compiler, not ours
+def test_a_run_becomes_two_graphs(tmp_path, capsys):
+    for name in ("onnx", "onnxscript", "onnxruntime"):
+        pytest.importorskip(name, reason="needs caudal[onnx]")
+    flow = caudal.recipes.RealNVP(layers=1, hidden=(4,)).build((2,), (1,))
+    Model(flow).save(tmp_path / "run")
+    out = tmp_path / "m.onnx"
+    assert caudal.cli.main(["export", str(tmp_path / "run"), "--out", str(out), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["inputs"] == {"x": [2], "context": [1], "z": [2]}
+    assert told["difference"] < 1e-5
+    x, context = torch.randn(11, 2), torch.randn(11, 1)
+    found = exporting.run(out, {"x": x, "context": context})
+    torch.testing.assert_close(found, flow.log_prob(x, context), atol=1e-5, rtol=1e-5)
+    found = exporting.run(tmp_path / "m-sample.onnx", {"z": x, "context": context})
+    torch.testing.assert_close(found, flow.decode(x, context), atol=1e-5, rtol=1e-5)
+    import onnx
+
+    (kept,) = onnx.load(out).metadata_props
+    assert json.loads(kept.value)["recipe"]["name"] == "realnvp"
