@@ -50,9 +50,11 @@ KINDS = {
     "codes": Kind([*"123x"] * 15, "categorical", "taken as categories"),
     "padded codes": Kind([f"00{i % 7}" for i in range(N)], "categorical"),
     "given, with gaps": Kind(
-        some(VALUES, *range(9)), "real", "gaps are modelled in c", context=["c"]
+        some(VALUES, *range(9)), "real", "gaps are told to the flow in c", context=["c"]
     ),
-    "given, with a gap": Kind(some(VALUES, 5), "real", "gaps are modelled in c", context=["c"]),
+    "given, with a gap": Kind(
+        some(VALUES, 5), "real", "gaps are told to the flow in c", context=["c"]
+    ),
 }
 
 

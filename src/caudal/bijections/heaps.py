@@ -77,10 +77,9 @@ class Heaps(nn.Module):
             return y
         periods = (y[:, self.columns] - self.origin) / (self.step * self.period)
         whole = periods.floor()
-        ends = (self.before + self.share)[:, :-1]
-        is_used = torch.arange(1, self.share.shape[1], device=y.device) < self.period[:, None]
-        beyond = (periods - whole).unsqueeze(2) >= ends
-        place = (beyond & is_used).sum(2)
+        ends, part = self.before + self.share, (periods - whole).to(self.share)
+        place = torch.searchsorted(ends, part.T.contiguous(), right=True).T
+        place = torch.minimum(place.to(self.period), self.period - 1)
         x = y.clone()
         steps = whole * self.period + place + 0.5
         x[:, self.columns] = self.origin + self.step * steps

@@ -81,6 +81,7 @@ class _Search:
     Attributes:
         context: the columns to condition on.
         passed: the columns that are passed over, by name.
+        named: those that would be, were they not named by the user.
         marks: texts that stand for missing numbers, by the name of their column.
         forms: in which text is read as dates or numbers, by the name of its column.
         seen: what the survey saw.
@@ -93,6 +94,7 @@ class _Search:
     listed: Listed
     context: frozenset[str] = frozenset()
     passed: dict[str, PassedOver] = field(default_factory=dict)
+    named: dict[str, PassedOver] = field(default_factory=dict)
     marks: dict[str, tuple[str, ...]] = field(default_factory=dict)
     forms: dict[str, Form] = field(default_factory=dict)
     seen: dict[str, Stats] = field(default_factory=dict)
@@ -179,6 +181,7 @@ class _Search:
                 raise InputError(f"{file}, column '{name}' {passed.why}: choose another `target`")
             if named and passed.first is not None:
                 kept.append(name)
+                self.named[name] = passed
             elif named or self.wishes.strict:
                 raise refusal(self.tables[0].name, passed, stats.get(name))
             else:
@@ -237,7 +240,11 @@ class _Search:
         )
 
     def _notes(self) -> list[str]:
-        lines = []
+        lines = [
+            f"'{name}' {passed.why}: it is used since it is named, though such a column tells "
+            f"nothing"
+            for name, passed in self.named.items()
+        ]
         if self.passed:
             some = [
                 f"{p.name or 'the one without a name'} ({p.back})" for p in self.passed.values()
@@ -260,11 +267,13 @@ class _Search:
                 f"dropped {rows} with gaps in {_shown(sorted(self.dropped))}; "
                 f'`missing="model"` models such gaps'
             )
-        if self.gaps.modelled:
-            lines.append(
-                f"gaps are modelled in {_shown(sorted(self.gaps.modelled))}; "
-                f'`missing="drop"` leaves their rows out'
-            )
+        told = self.gaps.modelled & self.context
+        for names, what in ((self.gaps.modelled - told, "modelled"), (told, "told to the flow")):
+            if names:
+                lines.append(
+                    f"gaps are {what} in {_shown(sorted(names))}; "
+                    f'`missing="drop"` leaves their rows out'
+                )
         return lines
 
 

@@ -148,7 +148,8 @@ class Summary:
         support: such as `[0, inf)` or `7 categories`.
         step: lattice spacing, None for continuous and categorical columns.
         missing: share of the rows without a value, 0..1.
-        gaps: what becomes of them: "modelled", or "dropped" with their rows; empty without any.
+        gaps: what becomes of them: "modelled", in a context "told" to the flow, or "dropped" with
+            their rows; empty without any.
         change: the argument that decides otherwise, where something was decided.
         why: what a column that is passed over is like.
         low, median, high: of the values, None for categories; where there are more than 65,536
@@ -198,8 +199,9 @@ def summarize(
     dropped: bool,
 ) -> Summary:
     """The summary of a column, from what the survey saw; its gaps may be dropped."""
-    gaps = "" if not stats.missing else "dropped" if dropped else "modelled"
-    change = {"dropped": '`missing="model"`', "modelled": '`missing="drop"`', "": ""}[gaps]
+    kept = "told" if is_context else "modelled"
+    gaps = "" if not stats.missing else "dropped" if dropped else kept
+    change = {"dropped": '`missing="model"`', "": ""}.get(gaps, '`missing="drop"`')
     if column.marks or form is not None:
         change = "`types`"
     head = Summary(

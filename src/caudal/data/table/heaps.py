@@ -3,7 +3,6 @@
 The word is that of statistics for ages that people round.
 """
 
-import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -16,23 +15,24 @@ _LEAST = 50  # rows
 _FEW = 128  # steps of a lattice whose histogram has all of them anyhow
 _NUMBERS = (2, 4, 5, 10, 20, 25, 50, 100)
 _TIMES = {"month": (12,), "day": (7,), "hour": (24, 168), "minute": (60,), "second": (60,)}
-_LONGEST = 1000  # steps of a period
-_PERIODS = 4  # in the middle half of the values, at least: so few hardly vary by their place
+_LONGEST = 10_000  # steps of a period
+_PERIODS = 1.5  # in the middle half of the values, at least: so few hardly vary by their place
 _GAIN = 0.05  # nats a value, at least
 
 
 def heaps_of(column: Column, stats: Stats) -> tuple[float, ...]:
     """The shares of the values in the steps of a period, from the column's origin on.
 
-    The period is that of most likelihood a value, less log(n) / 2 for each share, if even shares
-    are less likely by a twentieth of a nat; without one there are no shares.
+    The period is that of most likelihood, where each value is judged by the shares of all others,
+    if even shares are less likely by a twentieth of a nat a value, and are so for the different
+    values alone, too: rows that repeat one value are no heap. Else there are no shares.
     """
     if column.step is None or column.categories is not None or len(stats.sample) < _LEAST:
         return ()
     values = stats.sample
     numbers = values if column.unit is None else temporal.to_units(values, column.unit)
     steps = np.rint((numbers - column.offset - column.origin) / column.step).astype(np.int64)
-    n, reach = len(steps), np.ptp(steps) + 1
+    n, reach, different = len(steps), np.ptp(steps) + 1, np.unique(steps)
     if reach <= min(_FEW, n / 8):
         return ()
     middle = float(np.subtract(*np.quantile(steps, [0.75, 0.25])))
@@ -40,10 +40,8 @@ def heaps_of(column: Column, stats: Stats) -> tuple[float, ...]:
     for period in _periods(column):
         if middle < _PERIODS * period:
             continue
-        counts = np.bincount(steps % period, minlength=period)
-        p = counts[counts > 0] / n
-        gain = float((p * np.log(p * period)).sum()) - (period - 1) / 2 * math.log(n) / n
-        if gain > best:
+        counts, once = (np.bincount(s % period, minlength=period) for s in (steps, different))
+        if _gain(once) > 0 and (gain := _gain(counts)) > best:
             best, shares = gain, _shares(counts)
     return tuple(shares.tolist())
 
@@ -60,12 +58,26 @@ def _periods(column: Column) -> Iterator[int]:
         yield round(whole)
 
 
+def _gain(counts: np.ndarray) -> float:
+    """By how much a value is likelier by the shares of all others than by even ones, in nats."""
+    n, new = counts.sum(), _new(counts)
+    others = (1 - new) * (counts - 1) / max(n - 1, 1)
+    alone = new / ((counts == 0).sum() + 1)
+    share = np.where(counts > 1, others, max(alone, 1 / (n * len(counts))))
+    return float((counts * np.log(share * len(counts))).sum() / n)
+
+
 def _shares(counts: np.ndarray) -> np.ndarray:
-    """Shares of the places; those that were never seen have as much as what was seen once.
+    """Shares of the places; those that were never seen have as much as what was seen once."""
+    new, unseen = _new(counts), max(int((counts == 0).sum()), 1)
+    return np.where(counts > 0, (1 - new) * counts / counts.sum(), new / unseen)
+
+
+def _new(counts: np.ndarray) -> float:
+    """The share of all places together that were never seen: that of what was seen once.
 
     Reference: Good, The population frequencies of species, 1953.
     """
-    n, unseen = counts.sum(), int((counts == 0).sum())
-    new = (np.sum(counts == 1) + 0.5) / (n + 1) if unseen else 0.0
-    new = min(new, unseen / len(counts))
-    return np.where(counts > 0, (1 - new) * counts / n, new / max(unseen, 1))
+    unseen = int((counts == 0).sum())
+    once = (np.sum(counts == 1) + 0.5) / (counts.sum() + 1)
+    return min(float(once), unseen / len(counts))

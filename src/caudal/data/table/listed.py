@@ -55,7 +55,8 @@ def write_columns(
         entry |= {"marks": list(column.marks)} if column.marks else {}
         told = seen.get(column.name)
         if told is not None:
-            entry |= {"gaps": told.gaps} if told.gaps else {}
+            kept = "modelled" if told.gaps == "told" else told.gaps  # a context has no model
+            entry |= {"gaps": kept} if kept else {}
             entry |= {"role": "context"} if told.role == "context" else {}
             entry["why"] = told.source
         entries[column.name] = entry
