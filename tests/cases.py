@@ -38,6 +38,7 @@ from caudal.numerics import Roulette, Truncated
 from caudal.recipes import (
     IAF,
     MAF,
+    NCSF,
     NICE,
     NSF,
     NSFAR,
@@ -77,6 +78,8 @@ RECIPES = {
     "nsf": NSF(layers=2, hidden=16, blocks=1),
     "nsf-ar": NSFAR(layers=2, hidden=16, blocks=1),
     "nsf-iaf": NSFIAF(layers=2, hidden=16, blocks=1),
+    "ncsf": NCSF(layers=2, hidden=16, blocks=1),
+    "ncsf-autoregressive": NCSF(layers=2, hidden=16, blocks=1, autoregressive=True),
 }
 
 

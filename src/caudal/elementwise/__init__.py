@@ -3,10 +3,11 @@
 from caudal.elementwise.affine import Affine, GatedAffine, Shift
 from caudal.elementwise.cdf import Histogram, MixtureGaussian, MixtureLogistic
 from caudal.elementwise.protocol import Elementwise, Scalar, Swapped, check_params
-from caudal.elementwise.spline import RationalQuadraticSpline
+from caudal.elementwise.spline import CircularSpline, RationalQuadraticSpline, wrapped
 
 __all__ = [
     "Affine",
+    "CircularSpline",
     "Elementwise",
     "GatedAffine",
     "Histogram",
@@ -17,4 +18,5 @@ __all__ = [
     "Shift",
     "Swapped",
     "check_params",
+    "wrapped",
 ]

@@ -14,6 +14,7 @@ from caudal.nets.conv import (
 from caudal.nets.lipschitz import LipschitzConvNet, LipschitzMLP, LipschitzNet
 from caudal.nets.masked import MADE
 from caudal.nets.mlp import MLP, ResidualMLP
+from caudal.nets.periodic import Harmonics, Periodic, PeriodicMADE
 from caudal.nets.spectral import Spectral, SpectralConv2d, SpectralLinear
 from caudal.nets.triangular import TriangularConvNet, TriangularMLP, TriangularNet
 from caudal.nets.wavenet import Naive, WaveNet
@@ -28,11 +29,14 @@ __all__ = [
     "ContextMaps",
     "ConvNet",
     "Embedding",
+    "Harmonics",
     "LipSwish",
     "LipschitzConvNet",
     "LipschitzMLP",
     "LipschitzNet",
     "Naive",
+    "Periodic",
+    "PeriodicMADE",
     "Rerun",
     "ResidualConvNet",
     "ResidualMLP",

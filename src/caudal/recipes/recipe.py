@@ -19,6 +19,8 @@ from caudal.fields import check_fields
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from caudal.recipes.circles import Circles
+
 Shape = tuple[int, int, int]
 """Channels, height and width of an image."""
 Widths = Annotated[tuple[Annotated[int, Ge(1)], ...], MinLen(1)]
@@ -58,6 +60,8 @@ class Recipe(ABC):
     """Whether it models sound (1, T), and nothing else."""
     element: ClassVar[str] = "column"
     """What one position of an event is called where people read of it."""
+    circular: ClassVar[bool] = False
+    """Whether it is for columns that are circles, and takes data without any for a mistake."""
     pixels: ClassVar[str] = "logit"
     """The default transformation of pixels: see `ImageSchema.pixels`."""
 
@@ -70,6 +74,7 @@ class Recipe(ABC):
         context_shape: Sequence[int] | None = None,
         *,
         standardise: bool = True,
+        circles: Circles | None = None,
     ) -> caudal.Flow:
         """A new flow over events of this shape, given context vectors of shape (C,) if any.
 
@@ -80,10 +85,19 @@ class Recipe(ABC):
             event_shape: the shape of one event, such as (D,) or (C, H, W).
             context_shape: the shape of its context, for a conditional flow.
             standardise: without it the flow is the paper's alone, for data of about unit scale.
+            circles: columns of vectors (D,) that are circles, with the two values that are the
+                same point, as {0: (-math.pi, math.pi), 3: (0, 24)}. Their density has no seam;
+                values beyond are taken modulo the period, and samples lie within it.
 
         Raises:
-            ValueError: the recipe cannot model events or context of that shape.
+            ValueError: the recipe cannot model events or context of that shape, or such circles.
         """
+        circles = self._circles(event_shape) if circles is None else circles
+        if circles:
+            from caudal.recipes.circles import build_with_circles
+
+            sizes = self._sizes(event_shape, context_shape)
+            return build_with_circles(self, *sizes, circles, standardise)
         flow = self._build(event_shape, context_shape)
         return standardised(flow) if standardise else flow
 
@@ -92,6 +106,16 @@ class Recipe(ABC):
         self, event_shape: Sequence[int], context_shape: Sequence[int] | None = None
     ) -> caudal.Flow:
         """The flow of the paper, which is `build` without standardisation."""
+
+    def angles(self, n: int, context: int) -> caudal.Bijection:
+        """The bijection of n angles among the columns, given that many features of context."""
+        from caudal.recipes.circles import angles
+
+        return angles(n, context)
+
+    def _circles(self, event_shape: Sequence[int]) -> Circles:
+        """The columns that are circles where nobody says which are."""
+        return {}
 
     def _sizes(
         self, event_shape: Sequence[int], context_shape: Sequence[int] | None
@@ -175,12 +199,15 @@ def residual_coupling(
     hidden: int,
     blocks: int,
     dropout: float,
+    periodic: bool = False,
 ) -> caudal.Bijection:
-    """A coupling of vectors steered by a residual MLP."""
+    """A coupling of vectors steered by a residual MLP, which sees angles if `periodic`."""
     kept, moved = int(keep.sum()), int((~keep).sum())
     if kept + context == 0:
         return caudal.bijections.Pointwise(elementwise, (moved,))
+    seen = kept * caudal.nets.Harmonics.each if periodic else kept
     net = caudal.nets.ResidualMLP(
-        kept, moved, elementwise.n_params, hidden, blocks, context, dropout=dropout
+        seen, moved, elementwise.n_params, hidden, blocks, context, dropout=dropout
     )
-    return caudal.bijections.Coupling(net, elementwise, keep)
+    conditioner = caudal.nets.Periodic(net) if periodic else net
+    return caudal.bijections.Coupling(conditioner, elementwise, keep)
