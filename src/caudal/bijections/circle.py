@@ -1,4 +1,4 @@
-"""Circles among the columns of a vector: angles from values and from noise, and what depends on them.
+"""Circles among the columns of a vector: angles from values and from noise.
 
 An angle lies in [-pi, pi], of which both ends are the same point.
 """
@@ -64,6 +64,13 @@ class Circle(Bijection):
     def extra_repr(self) -> str:
         return f"{self.turns.numel()} columns, {int(self.turns.sum())} circles"
 
+    @property
+    def ends(self) -> dict[str, tuple[float, float]]:
+        """Where each circle begins and ends, by the index of the column, as JSON has it."""
+        ends = zip(self.low.tolist(), (self.low + self.period).tolist(), strict=True)
+        turns = self.turns.tolist()
+        return {str(i): pair for i, pair in enumerate(ends) if turns[i]}
+
     def forward(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         share = torch.remainder(z / (2 * math.pi) + 0.5, 1.0)
         last = torch.nextafter(self.low + self.period, self.low)
@@ -82,6 +89,7 @@ class Part(Within):
     """Runs a bijection on some columns of a vector (B, D), those where `columns` (D,) is True."""
 
     columns: Tensor
+    index: Tensor
 
     def __init__(self, bijection: Bijection, columns: Tensor) -> None:
         super().__init__(bijection)
@@ -109,6 +117,8 @@ class Given(Part):
         columns: (D,), True for the columns that it moves.
         features: a module from the other columns (B, D - n) to their features (B, F).
     """
+
+    others: Tensor
 
     def __init__(self, bijection: Bijection, columns: Tensor, features: nn.Module) -> None:
         super().__init__(bijection, columns)

@@ -56,40 +56,34 @@ def angles(
 
 
 def circles_first(
+    recipe: Recipe,
     turns: Tensor,
-    angular: Callable[[int, int], caudal.Bijection],
-    others: Callable[[int, int], list[caudal.Bijection]],
     context: int,
+    dress: Callable[[list[caudal.Bijection], int], list[caudal.Bijection]],
 ) -> list[caudal.Bijection]:
-    """The parts of a flow of columns some of which are angles, from the noise to the data.
+    """The parts of a recipe's flow of columns some of which are angles, from the noise to the data.
 
     Args:
+        recipe: of the other columns, and of the angles.
         turns: (D,), True where a column is an angle.
-        angular: the bijection of n angles given that many features of context.
-        others: the parts of a flow of that many other columns given that many features.
         context: how many features the context has, 0 without one.
+        dress: adds parts to the recipe's own, given how many features those of the other columns
+            see: the harmonics, and then the context.
     """
     n, rest = int(turns.sum()), int((~turns).sum())
-    parts: list[caudal.Bijection] = [caudal.bijections.Part(angular(n, context), turns)]
+    parts: list[caudal.Bijection] = [caudal.bijections.Part(recipe.angles(n, context), turns)]
     if rest:
-        seen = caudal.nets.Harmonics()
-        chain = caudal.Chain(others(rest, seen.each * n + context))
-        parts.append(caudal.bijections.Given(chain, ~turns, seen))
+        harmonics = caudal.nets.Harmonics()
+        seen = n * harmonics.each + context
+        own = caudal.bijection.parts_of(recipe._build((rest,), (seen,)).bijection)
+        parts.append(caudal.bijections.Given(caudal.Chain(dress(own, seen)), ~turns, harmonics))
     return parts
 
 
-def build_with_circles(
-    recipe: Recipe,
-    features: int,
-    context: int,
-    circles: Circles,
-    standardise: bool,
+def build_on_circles(
+    recipe: Recipe, features: int, context: int, circles: Circles, standardise: bool
 ) -> caudal.Flow:
-    """A recipe's flow of vectors (D,) in which the columns `circles` are circles.
-
-    Raises:
-        ValueError: there is no such column, or a circle ends before it begins.
-    """
+    """See `Recipe.build_on_circles`; of D features, and context of that many, 0 without one."""
     import torch
 
     low, high = torch.full((features,), -math.inf), torch.full((features,), math.inf)
@@ -100,12 +94,14 @@ def build_with_circles(
                 f"and where its circle begins and ends"
             )
         low[column], high[column] = begin, end
+    if not circles:
+        raise ValueError(f"`circles` is empty: give some, or take `{recipe.name}` without circles")
 
-    def others(rest: int, given: int) -> list[caudal.Bijection]:
-        parts = caudal.bijection.parts_of(recipe._build((rest,), (given,)).bijection)
+    def dress(parts: list[caudal.Bijection], seen: int) -> list[caudal.Bijection]:
+        rest = features - len(circles)
         return [*parts, caudal.bijections.Standardise((rest,))] if standardise else parts
 
-    parts = circles_first(low.isfinite(), recipe.angles, others, context)
+    parts = circles_first(recipe, low.isfinite(), context, dress)
     measured = standardise and context
     return caudal.Flow(
         caudal.Chain([*parts, caudal.bijections.Circle(low, high)]),

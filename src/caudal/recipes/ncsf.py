@@ -13,15 +13,14 @@ from caudal.recipes.recipe import parity, residual_coupling
 
 if TYPE_CHECKING:
     from caudal.elementwise import RationalQuadraticSpline
-    from caudal.recipes.circles import Circles
 
 
 @dataclass(frozen=True)
 class NCSF(SplineRecipe):
     """Circular rational-quadratic splines of angles, by couplings or autoregressive.
 
-    From Python all columns are angles in [-pi, pi], unless `circles` tells which are. Columns that
-    are no circles go through the splines of nsf, or nsf-ar, given the angles.
+    `build` takes all columns for angles in [-pi, pi], `build_on_circles` those that it is told;
+    the others go through the splines of nsf, or nsf-ar, given the angles.
     Reference: Normalizing flows on tori and spheres (Rezende et al., 2020), arXiv:2002.02428.
     """
 
@@ -47,6 +46,14 @@ class NCSF(SplineRecipe):
     def angles(self, n: int, context: int) -> caudal.Bijection:
         return self._angles(n, context, self.autoregressive)
 
-    def _circles(self, event_shape: Sequence[int]) -> Circles:
-        features, _ = self._sizes(event_shape, None)
-        return dict.fromkeys(range(features), (-math.pi, math.pi))
+    def build(
+        self,
+        event_shape: Sequence[int],
+        context_shape: Sequence[int] | None = None,
+        *,
+        standardise: bool = True,
+    ) -> caudal.Flow:
+        """A new flow over angles (D,) in [-pi, pi]; see `Recipe.build` and `build_on_circles`."""
+        features, _ = self._sizes(event_shape, context_shape)
+        circles = dict.fromkeys(range(features), (-math.pi, math.pi))
+        return self.build_on_circles(event_shape, circles, context_shape, standardise=standardise)

@@ -74,7 +74,6 @@ class Recipe(ABC):
         context_shape: Sequence[int] | None = None,
         *,
         standardise: bool = True,
-        circles: Circles | None = None,
     ) -> caudal.Flow:
         """A new flow over events of this shape, given context vectors of shape (C,) if any.
 
@@ -85,21 +84,41 @@ class Recipe(ABC):
             event_shape: the shape of one event, such as (D,) or (C, H, W).
             context_shape: the shape of its context, for a conditional flow.
             standardise: without it the flow is the paper's alone, for data of about unit scale.
-            circles: columns of vectors (D,) that are circles, with the two values that are the
-                same point, as {0: (-math.pi, math.pi), 3: (0, 24)}. Their density has no seam;
-                values beyond are taken modulo the period, and samples lie within it.
 
         Raises:
-            ValueError: the recipe cannot model events or context of that shape, or such circles.
+            ValueError: the recipe cannot model events or context of that shape.
         """
-        circles = self._circles(event_shape) if circles is None else circles
-        if circles:
-            from caudal.recipes.circles import build_with_circles
-
-            sizes = self._sizes(event_shape, context_shape)
-            return build_with_circles(self, *sizes, circles, standardise)
         flow = self._build(event_shape, context_shape)
         return standardised(flow) if standardise else flow
+
+    def build_on_circles(
+        self,
+        event_shape: Sequence[int],
+        circles: Circles,
+        context_shape: Sequence[int] | None = None,
+        *,
+        standardise: bool = True,
+    ) -> caudal.Flow:
+        """A new flow over vectors (D,) some of whose columns are circles; else as `build`.
+
+        The density has no seam: it goes on smoothly from one end of a circle to the other. Values
+        beyond the ends are taken modulo the period, and samples lie within it. The angles come
+        first, by circular splines, and the recipe's own layers move the other columns given them.
+
+        Args:
+            event_shape: (D,).
+            circles: two values that are the same point, by the index of the column, such as
+                {0: (-math.pi, math.pi), 3: (0, 24)}.
+            context_shape: as of `build`.
+            standardise: as of `build`, for the other columns.
+
+        Raises:
+            ValueError: the recipe models no vectors, or there are no such columns.
+        """
+        from caudal.recipes.circles import build_on_circles
+
+        sizes = self._sizes(event_shape, context_shape)
+        return build_on_circles(self, *sizes, circles, standardise)
 
     @abstractmethod
     def _build(
@@ -108,14 +127,13 @@ class Recipe(ABC):
         """The flow of the paper, which is `build` without standardisation."""
 
     def angles(self, n: int, context: int) -> caudal.Bijection:
-        """The bijection of n angles among the columns, given that many features of context."""
+        """The bijection of n angles among the columns, given that many features of context.
+
+        From standard normal noise to angles in [-pi, pi].
+        """
         from caudal.recipes.circles import angles
 
         return angles(n, context)
-
-    def _circles(self, event_shape: Sequence[int]) -> Circles:
-        """The columns that are circles where nobody says which are."""
-        return {}
 
     def _sizes(
         self, event_shape: Sequence[int], context_shape: Sequence[int] | None
