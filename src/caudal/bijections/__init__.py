@@ -2,7 +2,7 @@
 
 from caudal.bijections.atoms import Atoms
 from caudal.bijections.autoregressive import Autoregressive, by_sweeps
-from caudal.bijections.circle import Circle, Given, Part, Uniformise
+from caudal.bijections.circle import Circle, Given, Latitude, Part, Uniformise, winds
 from caudal.bijections.copula import Correlate, Gaussianise
 from caudal.bijections.coupling import Coupling
 from caudal.bijections.iterated import Residual, Triangular
@@ -30,6 +30,7 @@ __all__ = [
     "Given",
     "LUConv1x1",
     "LULinear",
+    "Latitude",
     "LinearPrediction",
     "Logit",
     "MuLaw",
@@ -45,4 +46,5 @@ __all__ = [
     "Triangular",
     "Uniformise",
     "by_sweeps",
+    "winds",
 ]

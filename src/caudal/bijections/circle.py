@@ -4,9 +4,10 @@ An angle lies in [-pi, pi], of which both ends are the same point.
 """
 
 import math
+from collections.abc import Callable
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from caudal.bijection import Bijection, Within, sum_event
 
@@ -30,6 +31,11 @@ class Uniformise(Bijection):
         z = -torch.special.ndtri(share.clamp(min=torch.finfo(x.dtype).eps, max=0.5))
         z = z.copysign(x)
         return z, sum_event(_log_slope(z))
+
+
+def winds(bijection: Bijection) -> bool:
+    """Whether there are circles in it: on these it is no increasing map, even of one number."""
+    return any(isinstance(part, Uniformise) for part in bijection.modules())
 
 
 def _log_slope(z: Tensor) -> Tensor:
@@ -85,6 +91,54 @@ class Circle(Bijection):
         return (self.period / (2 * math.pi)).log().sum().expand(value.shape[0])
 
 
+class Latitude(Bijection):
+    """z = sin(pi (x - middle) / (high - low)) of latitudes x between two poles, in [-1, 1].
+
+    The area of the sphere between two latitudes is proportional to the difference of their z: with
+    a longitude beside it, a density that is uniform in both is uniform on the sphere, and the
+    log-det, log cos(latitude) + log(pi / (high - low)) for each, makes it one in the user's units.
+    At a pole itself it is -inf. Other columns stay as they are.
+
+    Args:
+        low, high: (D,), the latitudes of the poles, such as -90 and 90.
+        columns: (D,), True for latitudes.
+    """
+
+    low: Tensor
+    high: Tensor
+    columns: Tensor
+
+    def __init__(self, low: Tensor, high: Tensor, columns: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("columns", columns, persistent=False)
+        self.register_buffer("low", low.where(columns, -1.0), persistent=False)
+        self.register_buffer("high", high.where(columns, 1.0), persistent=False)
+
+    def extra_repr(self) -> str:
+        return f"{self.columns.numel()} columns, {int(self.columns.sum())} latitudes"
+
+    def forward(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        angle = torch.asin(torch.where(self.columns, z, 0.0).clamp(-1, 1))
+        x = torch.where(self.columns, self._middle + angle / self._turn, z)
+        return x, -self._log_det(angle)
+
+    def inverse(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        angle = torch.where(self.columns, (x - self._middle) * self._turn, 0.0)
+        return torch.where(self.columns, angle.sin(), x), self._log_det(angle)
+
+    @property
+    def _middle(self) -> Tensor:
+        return (self.low + self.high) / 2
+
+    @property
+    def _turn(self) -> Tensor:
+        return math.pi / (self.high - self.low)
+
+    def _log_det(self, angle: Tensor) -> Tensor:
+        log_slope = angle.cos().clamp(min=0).log() + self._turn.log()
+        return sum_event(torch.where(self.columns, log_slope, 0.0))
+
+
 class Part(Within):
     """Runs a bijection on some columns of a vector (B, D), those where `columns` (D,) is True."""
 
@@ -115,16 +169,18 @@ class Given(Part):
     Args:
         bijection: of the columns; its context is the features, and then that of the flow.
         columns: (D,), True for the columns that it moves.
-        features: a module from the other columns (B, D - n) to their features (B, F).
+        features: from the other columns (B, D - n) to their features (B, F).
     """
 
     others: Tensor
 
-    def __init__(self, bijection: Bijection, columns: Tensor, features: nn.Module) -> None:
+    def __init__(
+        self, bijection: Bijection, columns: Tensor, features: Callable[[Tensor], Tensor]
+    ) -> None:
         super().__init__(bijection, columns)
         self.features = features
         self.register_buffer("others", (~columns).nonzero().flatten(), persistent=False)
 
     def given(self, event: Tensor, context: Tensor | None) -> Tensor:
-        features: Tensor = self.features(event.index_select(1, self.others))
+        features = self.features(event.index_select(1, self.others))
         return features if context is None else torch.cat([features, context], 1)

@@ -61,7 +61,7 @@ def circles_first(
     context: int,
     dress: Callable[[list[caudal.Bijection], int], list[caudal.Bijection]],
 ) -> list[caudal.Bijection]:
-    """The parts of a recipe's flow of columns some of which are angles, from the noise to the data.
+    """The parts of a recipe's flow of columns some of which are angles, from noise to data.
 
     Args:
         recipe: of the other columns, and of the angles.
@@ -73,8 +73,8 @@ def circles_first(
     n, rest = int(turns.sum()), int((~turns).sum())
     parts: list[caudal.Bijection] = [caudal.bijections.Part(recipe.angles(n, context), turns)]
     if rest:
-        harmonics = caudal.nets.Harmonics()
-        seen = n * harmonics.each + context
+        harmonics = caudal.nets.harmonics
+        seen = n * caudal.nets.FEATURES + context
         own = caudal.bijection.parts_of(recipe._build((rest,), (seen,)).bijection)
         parts.append(caudal.bijections.Given(caudal.Chain(dress(own, seen)), ~turns, harmonics))
     return parts

@@ -223,7 +223,7 @@ def residual_coupling(
     kept, moved = int(keep.sum()), int((~keep).sum())
     if kept + context == 0:
         return caudal.bijections.Pointwise(elementwise, (moved,))
-    seen = kept * caudal.nets.Harmonics.each if periodic else kept
+    seen = kept * caudal.nets.FEATURES if periodic else kept
     net = caudal.nets.ResidualMLP(
         seen, moved, elementwise.n_params, hidden, blocks, context, dropout=dropout
     )
