@@ -63,9 +63,9 @@ def dress_table(recipe: Recipe, schema: TableSchema) -> Flow:
     else:
         shape = (context,) if embedding else None
         core = recipe.build((rows.features,), shape, standardise=False)
-        parts = parts_of(core.bijection)
+        parts = [core.bijection]
         if schema.marginals == "fitted":
-            parts = _correlated(parts, rows.features, linear)
+            parts = _correlated(parts_of(core.bijection), rows.features, linear)
         if schema.marginals != "fitted" or not isinstance(core.base, Logistic):
             base = core.base  # the noise of a copula is normal
     parts = [*parts, *rows.marginals(schema.marginals)]

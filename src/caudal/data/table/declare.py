@@ -14,6 +14,7 @@ from caudal.errors import InputError
 from caudal.names import near
 
 _FORM = re.compile(r"(\w+)(?:\[([^,\]]*),([^,\]]*)\])?(?::([^@]+))?(?:@(.+))?")
+_PI = re.compile(r"(-?)([\d.]*)pi")
 EXAMPLES = (
     "age=integer[0,120], ratio=interval[0,1], grade=real:0.1, amount=positive@0, "
     "hour=circular[0,24], city=categorical"
@@ -98,8 +99,9 @@ def complete(declared: Declared) -> Declared:
 def _number(text: str, part: str | None) -> float | None:
     if not part:
         return None
+    of_pi = _PI.fullmatch(part)  # such as -pi, or 2pi
     try:
-        number = float(part)
+        number = float(of_pi[1] + (of_pi[2] or "1")) * math.pi if of_pi else float(part)
     except ValueError:
         number = math.nan
     if not math.isfinite(number):
