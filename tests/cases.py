@@ -30,6 +30,7 @@ from caudal.elementwise import (
     MixtureLogistic,
     RationalQuadraticSpline,
     Shift,
+    SinhConjugation,
     Swapped,
 )
 from caudal.nets import MADE, MLP, ResidualMLP, TriangularMLP
@@ -59,6 +60,7 @@ ELEMENTWISE = {
     "affine-swapped": Swapped(Affine(floor=-7.0)),
     "histogram": Histogram(bins=7),
     "spline": RationalQuadraticSpline(bins=5),
+    "sinh": SinhConjugation(maps=2),
     "mixture-logistic": MixtureLogistic(components=3),
     "mixture-gaussian": MixtureGaussian(components=3),
 }

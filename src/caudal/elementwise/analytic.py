@@ -20,8 +20,7 @@ class SinhConjugation(Elementwise):
     Each bends the line around its centre and shifts it beyond, so that there are no tails and all
     derivatives exist. The inverse is the same map with mu, nu and beta turned around. Parameters
     for K maps: K each of the centre, log-scale (within 2), mu and nu (within 4), and beta.
-    Reference: Analytic bijections for smooth and interpretable normalizing flows (Gerdes, 2026),
-    arXiv:2601.10774.
+    Reference: Analytic bijections (2026), arXiv:2601.10774.
     """
 
     maps: int = 4
