@@ -30,6 +30,7 @@ from caudal.elementwise import (
     MixtureLogistic,
     RationalQuadraticSpline,
     Shift,
+    SinhConjugation,
     Swapped,
 )
 from caudal.nets import MADE, MLP, ResidualMLP, TriangularMLP
@@ -38,6 +39,7 @@ from caudal.numerics import Roulette, Truncated
 from caudal.recipes import (
     IAF,
     MAF,
+    NCSF,
     NICE,
     NSF,
     NSFAR,
@@ -58,6 +60,7 @@ ELEMENTWISE = {
     "affine-swapped": Swapped(Affine(floor=-7.0)),
     "histogram": Histogram(bins=7),
     "spline": RationalQuadraticSpline(bins=5),
+    "sinh": SinhConjugation(maps=2),
     "mixture-logistic": MixtureLogistic(components=3),
     "mixture-gaussian": MixtureGaussian(components=3),
 }
@@ -77,6 +80,8 @@ RECIPES = {
     "nsf": NSF(layers=2, hidden=16, blocks=1),
     "nsf-ar": NSFAR(layers=2, hidden=16, blocks=1),
     "nsf-iaf": NSFIAF(layers=2, hidden=16, blocks=1),
+    "ncsf": NCSF(layers=2, hidden=16, blocks=1),
+    "ncsf-autoregressive": NCSF(layers=2, hidden=16, blocks=1, autoregressive=True),
 }
 
 

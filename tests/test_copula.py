@@ -184,7 +184,7 @@ def test_each_column_is_moved_by_every_pair_of_couplings(features):
         assert all(first | second == set(range(features)) for first, second in pairs)
 
 
-VECTORS = [name for name in SMALL if SMALL[name].scores == "parallel"]
+VECTORS = [n for n in SMALL if SMALL[n].scores == "parallel" and not SMALL[n].circular]
 
 
 @pytest.mark.parametrize("name", VECTORS)

@@ -38,7 +38,7 @@ def test_a_binary_made_sums_to_one(hidden):
     assert abs(log_prob.exp().sum().item() - 1) < 1e-9
 
 
-@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize("name", [name for name in RECIPES if not RECIPES[name].circular])
 @pytest.mark.usefixtures("float64")
 def test_a_density_in_the_plane_integrates_to_one(name):
     flow = randomise(RECIPES[name].build((2,)).eval(), 0.05)

@@ -270,7 +270,8 @@ def test_a_page_names_fields_defaults_and_command(name):
         default = f'"{field.default}"' if isinstance(field.default, str) else field.default
         assert field.default is not MISSING
         assert f"| `{field.name}` | `{default}` |" in text, field.name
-    trained = "wavenet --data vowels" if RECIPES[name].audio else f"{name} --data digits"
+    data = "torus" if RECIPES[name].circular else "digits"
+    trained = "wavenet --data vowels" if RECIPES[name].audio else f"{name} --data {data}"
     assert f"caudal train {trained}" in text
     assert RECIPES[name].paper.split("arXiv:")[1] in text
     readme = (ROOT / "README.md").read_text("utf-8")

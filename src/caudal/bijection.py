@@ -117,12 +117,16 @@ class Within(Bijection):
     def put(self, taken: Tensor, into: Tensor) -> Tensor:
         """The event `into` with its view replaced by `taken`."""
 
+    def given(self, event: Tensor, context: Tensor | None) -> Tensor | None:
+        """The context of the bijection within; elements that are not in the view may add to it."""
+        return context
+
     def forward(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        taken, log_det = self.bijection(self.take(z), context)
+        taken, log_det = self.bijection(self.take(z), self.given(z, context))
         return self.put(taken, z), log_det
 
     def inverse(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        taken, log_det = self.bijection.inverse(self.take(x), context)
+        taken, log_det = self.bijection.inverse(self.take(x), self.given(x, context))
         return self.put(taken, x), log_det
 
 
@@ -226,7 +230,7 @@ def _rows_in_piece(value: Tensor) -> int:
     return max(least, numbers // math.prod(value.shape[1:]))
 
 
-Walk = Generator[tuple[str, Bijection, Tensor], None, Tensor]
+Walk = Generator[tuple[str, Bijection, Tensor, Tensor | None], None, Tensor]
 
 
 def walk(
@@ -234,16 +238,16 @@ def walk(
 ) -> Walk:
     """Goes from data to noise, and stops at each elementary bijection *before* applying it.
 
-    Yields (name, bijection, its input). The caller can set the bijection's statistics from that
-    input, measure it, or search for the first part that fails. The value of the generator
-    (`yield from`) is z.
+    Yields (name, bijection, its input, its context). The caller can set the bijection's statistics
+    from that input, measure it, or search for the first part that fails. The value of the
+    generator (`yield from`) is z.
     """
     if isinstance(bijection, Within):
-        taken = bijection.take(x)
-        taken = yield from walk(bijection.bijection, taken, context, f"{name}.bijection")
+        taken, given = bijection.take(x), bijection.given(x, context)
+        taken = yield from walk(bijection.bijection, taken, given, f"{name}.bijection")
         return bijection.put(taken, x)
     if not isinstance(bijection, Chain):
-        yield name, bijection, x
+        yield name, bijection, x, context
         return in_pieces(bijection.inverse, x, context)[0]
     for index in reversed(range(len(bijection.parts))):
         part = cast(Bijection, bijection.parts[index])

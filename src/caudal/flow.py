@@ -20,6 +20,7 @@ from caudal.bijection import (
     refuse_repeats,
     sum_event,
 )
+from caudal.bijections import winds
 from caudal.broadcasting import (
     Batched,
     Rowlike,
@@ -113,7 +114,8 @@ class Flow(nn.Module):
         """Whether `log_prob` is the mass of one value out of few, between the ends of its cell."""
         steps, base = self.dequantization, self.base
         is_one = steps is not None and steps.counted and base.event_shape == (1,)
-        return is_one and isinstance(base, Normal) and not self.estimated
+        rises = is_one and not self.estimated and not winds(self.bijection)
+        return rises and isinstance(base, Normal)
 
     @property
     def estimated(self) -> bool:

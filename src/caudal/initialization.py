@@ -97,9 +97,9 @@ def _observe(
     lifted, _ = flow.lift(x, generator)
     with values_alone():
         embedded = flow.embed(context)
-        for name, part, part_input in walk(flow.bijection, lifted, embedded):
+        for name, part, part_input, given in walk(flow.bijection, lifted, embedded):
             if isinstance(part, kind):
-                part.observe(part_input, embedded)
+                part.observe(part_input, given)
                 waiting.discard(id(part))
             elif any(id(module) in waiting for module in part.modules()):
                 missed = f"{name} holds a {kind.__name__}"

@@ -8,15 +8,16 @@ import torch
 from torch import Tensor
 
 from caudal.base import Independent
+from caudal.bijections import winds
 from caudal.flow import Flow
 
 _ROWS = 1 << 16  # at a time: bounds the memory
 
 
 def is_univariate(flow: Flow) -> bool:
-    """Whether a flow makes one number, which is always there, of one number of noise."""
+    """Whether a flow makes one number, always there and on no circle, of one number of noise."""
     one = flow.base.event_shape == (1,) and flow.event_shape == (1,)
-    return one and isinstance(flow.base, Independent)
+    return one and isinstance(flow.base, Independent) and not winds(flow.bijection)
 
 
 @torch.no_grad()

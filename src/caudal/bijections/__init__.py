@@ -2,6 +2,7 @@
 
 from caudal.bijections.atoms import Atoms
 from caudal.bijections.autoregressive import Autoregressive, by_sweeps
+from caudal.bijections.circle import Circle, Given, Latitude, Part, Uniformise, winds
 from caudal.bijections.copula import Correlate, Gaussianise
 from caudal.bijections.coupling import Coupling
 from caudal.bijections.iterated import Residual, Triangular
@@ -17,6 +18,7 @@ __all__ = [
     "Atoms",
     "Autoregressive",
     "BatchNorm",
+    "Circle",
     "Conv1x1",
     "Correlate",
     "Coupling",
@@ -25,11 +27,14 @@ __all__ = [
     "Flattened",
     "Flip",
     "Gaussianise",
+    "Given",
     "LUConv1x1",
     "LULinear",
+    "Latitude",
     "LinearPrediction",
     "Logit",
     "MuLaw",
+    "Part",
     "Permutation",
     "Pointwise",
     "Rescale",
@@ -39,5 +44,7 @@ __all__ = [
     "Standardise",
     "Support",
     "Triangular",
+    "Uniformise",
     "by_sweeps",
+    "winds",
 ]

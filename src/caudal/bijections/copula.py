@@ -32,6 +32,7 @@ class Gaussianise(DataDependent):
     and the log-density of a row far out falls like a logarithm. Which F a column has is decided by
     the likelihood of rows left out of the fit.
 
+    Of a circle F is uniform between its ends, and is not fitted: a fitted one would have a seam.
     With a normal base and nothing between, the flow is the product of the marginals; with
     `Correlate` between, it is the Gaussian copula.
     References: Gaussianization (Chen, Gopinath, NeurIPS 2000); the spline of Neural spline flows
@@ -43,6 +44,7 @@ class Gaussianise(DataDependent):
         step: (D,), the width of the cells where values lie on a lattice, else 0. Cells are counted
             from `low`, or from 0 where that is infinite.
         places: (D, A, 2), where the places of atoms start and end (see `Atoms`), inf for none.
+        turns: (D,), True for columns that are circles from `low` to `high`; none if not given.
     """
 
     x: Tensor
@@ -62,10 +64,12 @@ class Gaussianise(DataDependent):
         high: Tensor,
         step: Tensor | None = None,
         places: Tensor | None = None,
+        turns: Tensor | None = None,
     ) -> None:
         super().__init__()
         if not (low < high).all():
             raise ValueError(f"each `low` must be less than its `high`, got {low} and {high}")
+        self.turns = [False] * len(low) if turns is None else turns.tolist()
         self.register_buffer("low", low, persistent=False)
         self.register_buffer("high", high, persistent=False)
         step = torch.zeros_like(low) if step is None else step
@@ -95,7 +99,10 @@ class Gaussianise(DataDependent):
         columns = x.double().T.cpu().numpy()
         ends = zip(self.low.tolist(), self.high.tolist(), self.step.tolist(), strict=True)
         own = [place[place[:, 0].isfinite()].double().cpu().numpy() for place in self.places]
-        fitted = [fit(np.sort(c), *e, p) for c, e, p in zip(columns, ends, own, strict=True)]
+        fitted = [
+            unfitted(*e[:2]) if turns else fit(np.sort(c), *e, p)
+            for c, e, p, turns in zip(columns, ends, own, self.turns, strict=True)
+        ]
         for name, value in stack(fitted, x.dtype).items():
             getattr(self, name).copy_(value)
         self._derive()

@@ -1,4 +1,4 @@
-"""The data that come with caudal: digits, clouds of points, and sung vowels."""
+"""The data that come with caudal: digits, clouds of points, angles, and sung vowels."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -53,7 +53,7 @@ def built_in(name: str) -> BuiltIn:
     """
     if name in SOUNDS:
         raise InputError(f"{name} are sounds, and no table: there are {' '.join(TABLES)}")
-    return _digits() if name == "digits" else _shape(name)
+    return {"digits": _digits, "torus": _torus}.get(name, lambda: _shape(name))()
 
 
 def _digits() -> BuiltIn:
@@ -65,6 +65,19 @@ def _digits() -> BuiltIn:
     table = pa.table([pa.array(np.ascontiguousarray(a)) for a in arrays], [*pixels, "digit"])
     types = tuple(f"{pixel}=integer[0,16]" for pixel in pixels)
     return BuiltIn(table, (*types, "digit=categorical"), pixels)
+
+
+def _torus() -> BuiltIn:
+    """Pairs of angles like those of a protein's backbone, some of them across the seam."""
+    rng = np.random.default_rng(0)
+    which = rng.choice(4, size=ROWS, p=[0.45, 0.3, 0.17, 0.08])
+    means = np.array([[-1.1, -0.7], [-1.5, 2.8], [3.0, 3.1], [1.0, 0.6]])[which]
+    sharpness = np.array([[14.0, 10.0], [6.0, 8.0], [5.0, 3.0], [20.0, 16.0]])[which]
+    angles = rng.vonmises(means, sharpness)
+    angles[:, 1] += 0.8 * np.sin(2 * angles[:, 0])  # the second turns with the first
+    angles[:, 1] = np.mod(angles[:, 1] + np.pi, 2 * np.pi) - np.pi
+    table = pa.table([pa.array(np.ascontiguousarray(a)) for a in angles.T], ["phi", "psi"])
+    return BuiltIn(table, ("phi=circular[-pi,pi]", "psi=circular[-pi,pi]"), ("phi", "psi"))
 
 
 def _shape(name: str) -> BuiltIn:

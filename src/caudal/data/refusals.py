@@ -13,7 +13,16 @@ import pyarrow as pa
 from caudal.errors import InputError, one_line
 from caudal.names import alike, near
 
-TABLES = ("digits", "moons", "rings", "checkerboard", "spirals", "eight-gaussians", "pinwheel")
+TABLES = (
+    "digits",
+    "moons",
+    "rings",
+    "checkerboard",
+    "spirals",
+    "eight-gaussians",
+    "pinwheel",
+    "torus",
+)
 SOUNDS = ("vowels",)
 BUILT_IN = (*TABLES, *SOUNDS)
 _BROKEN = (pa.ArrowException, OSError, EOFError, ValueError, BadZipFile, zlib.error)

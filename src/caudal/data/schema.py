@@ -11,7 +11,16 @@ from caudal.data import dtypes, temporal
 from caudal.data.table import dates
 from caudal.errors import InputError
 
-KINDS = ("real", "positive", "interval", "integer", "datetime", "categorical")
+KINDS = (
+    "real",
+    "positive",
+    "interval",
+    "circular",
+    "latitude",
+    "integer",
+    "datetime",
+    "categorical",
+)
 MAX_LEVELS = 20_000  # more different values than this are not categories
 _SCHEMAS: "dict[str, type[Schema]]" = {}
 
@@ -50,7 +59,9 @@ class Column:
 
     With a `step` the values are the lattice points `origin + k * step`, and `low` and `high`,
     where given, are the first and the last of them. Without one, `positive` has the open end
-    `low = 0` and `interval` the closed ends `low` and `high`. Categories are the lattice 0..K-1.
+    `low = 0` and `interval` the closed ends `low` and `high`. Of a `circular` column `low` and
+    `high` are the same point, or, with a step, `high + step` is `low`. Categories are the lattice
+    0..K-1.
     `low`, `high`, `atoms` and `seen` are counted from `offset`, as rows are: in the user's numbers
     an end is `offset + low`.
 
@@ -106,6 +117,20 @@ class Column:
         return 0.0 if self.low is None else self.low
 
     @property
+    def period(self) -> float | None:
+        """Once around the circle, in the column's numbers; None for a column that is none."""
+        if self.kind != "circular" or self.low is None or self.high is None:
+            return None
+        return self.high - self.low + (self.step or 0.0)
+
+    def turned(self, numbers: np.ndarray) -> np.ndarray:
+        """Numbers of rows (N,) of a circular column within [low, low + period)."""
+        if self.period is None:
+            return numbers
+        within = self.origin + np.mod(numbers - self.origin, self.period)
+        return np.where(within < self.origin + self.period, within, self.origin)
+
+    @property
     def holds_text(self) -> bool:
         """Whether the user's values are strings."""
         return dtypes.is_text(dtypes.value_type(dtypes.parse(self.dtype)))
@@ -119,7 +144,9 @@ class Column:
         left, right = "(-inf", "inf)"
         if self.low is not None:
             left = f"{'(' if is_open else '['}{self.words(self.low)}"
-        if self.high is not None:
+        if self.period is not None:
+            right = f"{self.words(self.origin + self.period)})"
+        elif self.high is not None:
             right = f"{self.words(self.high)}]"
         atoms = ", ".join(self.words(atom) for atom in self.atoms)
         return f"{left}, {right}" + (f", atoms {atoms}" if atoms else "")
@@ -189,6 +216,12 @@ class Schema(ABC):
     def gaps_of_context(self) -> list[bool]:
         """Whether each context column is one of numbers that may be missing."""
         return [column.missing for column in self.context]
+
+    @property
+    def circles_of_context(self) -> dict[int, tuple[float, float]]:
+        """Where each circle of the context begins, and its period, by the index of the column."""
+        each = enumerate(self.context)
+        return {i: (c.origin, c.period) for i, c in each if c.period is not None}
 
     @abstractmethod
     def encode(self, data: Any, /) -> Any:

@@ -1,12 +1,14 @@
 """Increasing maps of one number, given parameters: the maps inside couplings and causal layers."""
 
 from caudal.elementwise.affine import Affine, GatedAffine, Shift
+from caudal.elementwise.analytic import SinhConjugation
 from caudal.elementwise.cdf import Histogram, MixtureGaussian, MixtureLogistic
 from caudal.elementwise.protocol import Elementwise, Scalar, Swapped, check_params
-from caudal.elementwise.spline import RationalQuadraticSpline
+from caudal.elementwise.spline import CircularSpline, RationalQuadraticSpline, wrapped
 
 __all__ = [
     "Affine",
+    "CircularSpline",
     "Elementwise",
     "GatedAffine",
     "Histogram",
@@ -15,6 +17,8 @@ __all__ = [
     "RationalQuadraticSpline",
     "Scalar",
     "Shift",
+    "SinhConjugation",
     "Swapped",
     "check_params",
+    "wrapped",
 ]

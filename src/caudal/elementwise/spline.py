@@ -1,6 +1,7 @@
-"""The monotone rational-quadratic spline of neural spline flows."""
+"""Monotone rational-quadratic splines: of the line, and of the circle."""
 
 import math
+from abc import abstractmethod
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -22,8 +23,60 @@ class Piece(NamedTuple):
     slope_right: Tensor
 
 
+class Spline(Elementwise):
+    """What splines of a domain onto itself share; both are scaled to [0, 1].
+
+    K widths and K heights (softmax, each at least `min_size` of the domain) come before the raw
+    slopes (softplus, at least `min_slope`).
+    """
+
+    bins: int
+    min_size: float
+    min_slope: float
+
+    def __post_init__(self) -> None:
+        if self.bins < 2 or self.bins * self.min_size >= 1:
+            raise ValueError(f"`bins` must be 2 to {int(1 / self.min_size) - 1}, got {self.bins}")
+
+    @abstractmethod
+    def _knot_slopes(self, params: Tensor) -> Tensor:
+        """Raw slopes at the K + 1 knots, (B, K + 1, *event), of params (B, P, *event)."""
+
+    def _pieces(self, unit: Tensor, params: Tensor, *, by_height: bool) -> Piece:
+        if params.stride(0) != 1 or params.shape[0] == 1:
+            return self._locate(unit, params, by_height=by_height)
+        # The batch is contiguous in memory, as masked nets leave it. Elements can be in any order,
+        # and with the batch last this takes 0.6 of the time.
+        piece = self._locate(unit.transpose(0, -1), params.transpose(0, -1), by_height=by_height)
+        return Piece(*(part.transpose(0, -1) for part in piece))
+
+    def _locate(self, unit: Tensor, params: Tensor, *, by_height: bool) -> Piece:
+        bins = self.bins
+        sizes = params[:, : 2 * bins].unflatten(1, (2, bins)).softmax(2)
+        sizes = self.min_size + (1 - self.min_size * bins) * sizes  # (B, 2, K, *event)
+        ends = sizes.cumsum(2)
+        search = ends[:, 1 if by_height else 0, :-1]
+        index = (unit.unsqueeze(1) >= search).sum(1, keepdim=True)  # (B, 1, *event), 0 .. K - 1
+        both = index.unsqueeze(1).expand(-1, 2, -1, *[-1] * (unit.ndim - 1))
+        size = sizes.gather(2, both).squeeze(2)  # (B, 2, *event)
+        start = ends.gather(2, both).squeeze(2) - size
+        raw = self._knot_slopes(params)
+        return Piece(
+            start[:, 0],
+            size[:, 0],
+            start[:, 1],
+            size[:, 1],
+            self._slope(raw.gather(1, index).squeeze(1)),
+            self._slope(raw.gather(1, index + 1).squeeze(1)),
+        )
+
+    def _slope(self, raw: Tensor) -> Tensor:
+        """Positive, and exactly 1 at zero."""
+        return self.min_slope + F.softplus(raw + math.log(math.expm1(1 - self.min_slope)))
+
+
 @dataclass(frozen=True)
-class RationalQuadraticSpline(Elementwise):
+class RationalQuadraticSpline(Spline):
     """z = a monotone rational-quadratic spline of x on [-bound, bound], and z = x outside.
 
     Parameters for K bins: K widths and K heights (softmax, each at least `min_size` of the domain)
@@ -37,10 +90,6 @@ class RationalQuadraticSpline(Elementwise):
     bound: float = 3.0
     min_size: float = field(default=1e-3, repr=False)
     min_slope: float = field(default=1e-3, repr=False)
-
-    def __post_init__(self) -> None:
-        if self.bins < 2 or self.bins * self.min_size >= 1:
-            raise ValueError(f"`bins` must be 2 to {int(1 / self.min_size) - 1}, got {self.bins}")
 
     @property
     def n_params(self) -> int:
@@ -73,38 +122,54 @@ class RationalQuadraticSpline(Elementwise):
         inside = value.abs() <= self.bound
         return (value.clamp(-self.bound, self.bound) / self.bound + 1) / 2, inside
 
-    def _pieces(self, unit: Tensor, params: Tensor, *, by_height: bool) -> Piece:
-        if params.stride(0) != 1 or params.shape[0] == 1:
-            return self._locate(unit, params, by_height=by_height)
-        # The batch is contiguous in memory, as masked nets leave it. Elements can be in any order,
-        # and with the batch last this takes 0.6 of the time.
-        piece = self._locate(unit.transpose(0, -1), params.transpose(0, -1), by_height=by_height)
-        return Piece(*(part.transpose(0, -1) for part in piece))
-
-    def _locate(self, unit: Tensor, params: Tensor, *, by_height: bool) -> Piece:
-        bins = self.bins
-        sizes = params[:, : 2 * bins].unflatten(1, (2, bins)).softmax(2)
-        sizes = self.min_size + (1 - self.min_size * bins) * sizes  # (B, 2, K, *event)
-        ends = sizes.cumsum(2)
-        search = ends[:, 1 if by_height else 0, :-1]
-        index = (unit.unsqueeze(1) >= search).sum(1, keepdim=True)  # (B, 1, *event), 0 .. K - 1
-        both = index.unsqueeze(1).expand(-1, 2, -1, *[-1] * (unit.ndim - 1))
-        size = sizes.gather(2, both).squeeze(2)  # (B, 2, *event)
-        start = ends.gather(2, both).squeeze(2) - size
+    def _knot_slopes(self, params: Tensor) -> Tensor:
         # Zero parameters pad both ends: by construction their slope is exactly 1.
-        raw = F.pad(params[:, 2 * bins :], [0, 0] * (unit.ndim - 1) + [1, 1])
-        return Piece(
-            start[:, 0],
-            size[:, 0],
-            start[:, 1],
-            size[:, 1],
-            self._slope(raw.gather(1, index).squeeze(1)),
-            self._slope(raw.gather(1, index + 1).squeeze(1)),
-        )
+        return F.pad(params[:, 2 * self.bins :], [0, 0] * (params.ndim - 2) + [1, 1])
 
-    def _slope(self, raw: Tensor) -> Tensor:
-        """Positive, and exactly 1 at zero."""
-        return self.min_slope + F.softplus(raw + math.log(math.expm1(1 - self.min_slope)))
+
+@dataclass(frozen=True)
+class CircularSpline(Spline):
+    """z = s(x) + phase (mod 2 pi) of angles in [-pi, pi], s a spline of the circle onto itself.
+
+    Parameters for K bins: K widths, K heights and K slopes, as of `RationalQuadraticSpline`, and
+    the phase. The slope at the seam, where -pi is pi, is one for both sides, so that the density
+    is as smooth there as at any knot; the phase brings the seam of the next map elsewhere. Angles
+    beyond the circle are taken modulo 2 pi.
+    Reference: Normalizing flows on tori and spheres (Rezende et al., 2020), arXiv:2002.02428.
+    """
+
+    bins: int = 8
+    min_size: float = field(default=1e-3, repr=False)
+    min_slope: float = field(default=1e-3, repr=False)
+
+    @property
+    def n_params(self) -> int:
+        return 3 * self.bins + 1
+
+    def forward(self, z: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
+        v = _share_of_circle(z - params[:, -1])
+        u, slope = solve(v, self._pieces(v, params, by_height=True))
+        return (2 * u - 1) * math.pi, -slope.log()
+
+    def inverse(self, x: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
+        u = _share_of_circle(x)
+        piece = self._pieces(u, params, by_height=False)
+        v, slope = evaluate(((u - piece.left) / piece.width).clamp(0, 1), piece)
+        return wrapped((2 * v - 1) * math.pi + params[:, -1]), slope.log()
+
+    def _knot_slopes(self, params: Tensor) -> Tensor:
+        slopes = params[:, 2 * self.bins : 3 * self.bins]
+        return torch.cat([slopes, slopes[:, :1]], 1)
+
+
+def wrapped(angle: Tensor) -> Tensor:
+    """The same angle in [-pi, pi]."""
+    return torch.remainder(angle + math.pi, 2 * math.pi) - math.pi
+
+
+def _share_of_circle(angle: Tensor) -> Tensor:
+    """How much of the circle lies between -pi and the angle, in [0, 1]."""
+    return (torch.remainder(angle + math.pi, 2 * math.pi) / (2 * math.pi)).clamp(0, 1)
 
 
 def evaluate(xi: Tensor, piece: Piece) -> tuple[Tensor, Tensor]:

@@ -144,7 +144,7 @@ class Images(OneShape):
         return finds_images(data)
 
     def takes(self, recipe: type[Recipe]) -> bool:
-        return recipe.images or recipe.vectors
+        return (recipe.images or recipe.vectors) and not recipe.circular
 
     def open(
         self,

@@ -7,15 +7,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
-import torch
 from annotated_types import Ge
 from torch import Tensor
 
-from caudal.base import Logistic, Normal
-from caudal.bijection import Bijection, Chain, parts_of
-from caudal.bijections import Atoms, Correlate, Gaussianise, Standardise, Support
 from caudal.data import (
-    Column,
     Dataset,
     Items,
     Rows,
@@ -32,12 +27,12 @@ from caudal.data.table.dialect import Dialect
 from caudal.data.table.guess import PASSED
 from caudal.data.table.listed import COLUMNS_FILE, write_columns
 from caudal.data.table.tables import FORMATS, finds_table, text_size
-from caudal.dequantization import TableDequantization
 from caudal.errors import InputError
 from caudal.fields import check_fields
 from caudal.flow import Flow
 from caudal.modalities.alike import in_turns, rows_alike
 from caudal.modalities.contexts import CHUNK, Contexts, rows_in
+from caudal.modalities.dressed import dress_table
 from caudal.modalities.exact import Exact
 from caudal.modalities.explaining import explain
 from caudal.modalities.given import Asked, Conditioned
@@ -51,7 +46,6 @@ from caudal.modalities.rows import (
     nothing_between,
 )
 from caudal.modality import Examples, Request, Requests, Voice, Watch, opening
-from caudal.nets import ColumnEmbedding
 from caudal.recipes import Recipe
 from caudal.recipes.nsf import SplineRecipe
 from caudal.recipes.sizes import size_of
@@ -77,7 +71,6 @@ _NAME, _WIDE = 22, 30  # characters of their names, and of their values
 _FEW_ROWS, _MANY_ROWS, _LONG = 500, 50_000, 30.0  # minutes
 _LOOKED_AT, _LEAST, _CROWDED = 4096, 100, 6.0  # rows; rows; nats
 _LARGE_TEXT = 1 << 28  # bytes
-_COUNTED = ("integer", "datetime", "categorical")  # which score by mass, whatever their step
 _SPLINES = ("nsf", "nsf-ar", "nsf-iaf")
 _ONE_COLUMN: Mapping[str, Mapping[str, Any]] = {
     "small": {"layers": 2},
@@ -106,7 +99,8 @@ class _Rows:
     """Columns to leave out, of samples as well."""
     types: tuple[str, ...] = ()
     """What columns are, where the guess is wrong: age=integer[0,120] ratio=interval[0,1]
-    grade=real:0.1 city=categorical price=positive amount=positive@0 day=datetime:%d/%m/%Y."""
+    grade=real:0.1 city=categorical price=positive amount=positive@0 day=datetime:%d/%m/%Y
+    hour=circular[0,24] lat=latitude lon=circular[-180,180]."""
     types_from: str | None = None
     """A file that says what columns are: the columns.yaml of a run, as it is or edited."""
     missing: Literal["auto", "refuse", "drop", "model"] = "auto"
@@ -293,54 +287,7 @@ class Table(OneShape):
         return ColumnsFilm(folder_of(folder), flow, dataset, seed)
 
     def dress(self, recipe: Recipe, schema: TableSchema) -> Flow:
-        """The recipe's flow, dressed for the columns of a table.
-
-        From the data to the noise: rounding noise and flags for missing values, the columns'
-        distributions made normal, the recipe's bijection, and a correlation. `initialize` fits the
-        distributions and the correlation, so that training begins at the Gaussian copula if the
-        recipe begins at the identity.
-        """
-        columns = schema.columns
-        missing = torch.tensor([column.missing for column in columns])
-        step = torch.tensor([column.step or 0.0 for column in columns])
-        flags = int(missing.sum())
-        low = torch.tensor([_end(column.low, -math.inf) for column in columns])
-        high = torch.tensor([_top(column) for column in columns])
-        pieces = schema.numbers == "placed"
-        asked = schema.levels_of_context, schema.gaps_of_context, pieces
-        embedding = ColumnEmbedding(*asked) if schema.context else None
-        features = (len(columns) + flags,)
-        context = embedding.n_features if embedding else 0
-        core = recipe.build(features, (context,) if embedding else None, standardise=False)
-        width = torch.tensor([column.atom_width for column in columns])
-        mass = torch.tensor([column.kind in _COUNTED for column in columns])
-        atoms = Atoms([column.atoms for column in columns], width)
-        heaps = [column.heaps for column in columns]
-        dequantization = TableDequantization(step, missing, low, high, atoms, mass, heaps)
-        first, last = dequantization.ends(low, high)
-        ends = torch.cat([first, torch.zeros(flags)]), torch.cat([last, torch.full((flags,), 2.0)])
-        parts, base = [core.bijection], core.base
-        if schema.marginals == "fitted":
-            even = torch.tensor([not column.heaps for column in columns])
-            cells = torch.cat([step * even, torch.ones(flags)])
-            none = torch.full((flags, *atoms.places.shape[1:]), math.inf)
-            places = torch.cat([atoms.places, none])
-            parts = [*parts_of(core.bijection), Gaussianise(*ends, cells, places)]
-            if len(parts) > 2:  # a single Gaussian layer is closed under it, and has a closed form
-                linear = embedding.n_linear if embedding else None
-                parts = [Correlate(*features, context if linear is None else linear), *parts]
-            if isinstance(base, Logistic):  # the noise of a copula is normal
-                base = Normal(features)
-        else:
-            parts += _standardising(*ends)
-        uneven = bool(flags or step.any() or atoms.exist)
-        return Flow(
-            Chain(parts),
-            base,
-            context_shape=(len(schema.context),) if schema.context else None,
-            embedding=embedding,
-            dequantization=dequantization if uneven else None,
-        )
+        return dress_table(recipe, schema)
 
     # --- samples --------------------------------------------------------------------------------
 
@@ -518,23 +465,6 @@ def crowding(values: Tensor) -> float:
     entropy = float((gaps * n / m).log().mean())
     gaussian = math.log(float(quarter) / 1.349) + 0.5 * math.log(2 * math.pi * math.e)
     return gaussian - entropy
-
-
-def _standardising(low: Tensor, high: Tensor) -> list[Bijection]:
-    """Supports opened to the whole line by logarithms, then standardised."""
-    scaling: list[Bijection] = [Standardise(low.shape)]
-    if (low.isfinite() | high.isfinite()).any():
-        scaling.append(Support(low, high))
-    return scaling
-
-
-def _end(value: float | None, default: float) -> float:
-    return default if value is None else value
-
-
-def _top(column: Column) -> float:
-    """Rounding noise lifts a stepped column up to one step above its highest value."""
-    return _end(column.high, math.inf) + (column.step or 0.0)
 
 
 def _cells(s: Summary) -> list[str]:

@@ -85,6 +85,11 @@ def target_of(model: "Model") -> Column:
         InputError: the model has no target.
     """
     columns: Sequence[Column] = getattr(model.schema, "columns", ())
+    if len(columns) == 1 and columns[0].period is not None:
+        raise InputError(
+            f"{model.name}: '{columns[0].name}' is on a circle, where there are no quantiles to "
+            f"predict: draw samples given the other columns"
+        )
     if len(columns) != 1 or not model.schema.context or not is_univariate(model.flow):
         raise InputError(
             f"{model.name} has no target to predict: train one, as with `target` NAME, which is "

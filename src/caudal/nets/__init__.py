@@ -1,6 +1,7 @@
 """Conditioners: tensors in, parameters out. They import torch, and know nothing of flows."""
 
 from caudal.nets.activation import LipSwish
+from caudal.nets.angles import FEATURES, harmonics
 from caudal.nets.causal import CausalNet, Rerun, Stepwise
 from caudal.nets.context import ColumnEmbedding, Embedding, WithLast
 from caudal.nets.conv import (
@@ -14,11 +15,13 @@ from caudal.nets.conv import (
 from caudal.nets.lipschitz import LipschitzConvNet, LipschitzMLP, LipschitzNet
 from caudal.nets.masked import MADE
 from caudal.nets.mlp import MLP, ResidualMLP
+from caudal.nets.periodic import Periodic, PeriodicMADE
 from caudal.nets.spectral import Spectral, SpectralConv2d, SpectralLinear
 from caudal.nets.triangular import TriangularConvNet, TriangularMLP, TriangularNet
 from caudal.nets.wavenet import Naive, WaveNet
 
 __all__ = [
+    "FEATURES",
     "MADE",
     "MLP",
     "BoundedScale",
@@ -33,6 +36,8 @@ __all__ = [
     "LipschitzMLP",
     "LipschitzNet",
     "Naive",
+    "Periodic",
+    "PeriodicMADE",
     "Rerun",
     "ResidualConvNet",
     "ResidualMLP",
@@ -46,4 +51,5 @@ __all__ = [
     "WaveNet",
     "WithLast",
     "ZeroConv",
+    "harmonics",
 ]

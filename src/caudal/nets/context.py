@@ -1,12 +1,16 @@
 """Context made fit for a net: columns, and frames of what is known of a clip of sound."""
 
+import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
+
+from caudal.nets.angles import FEATURES, harmonics
 
 _LONGEST_HOLD = 16
 _ONE_HOT, _LEARNED = 1000, 16  # categories up to which features are one-hot; features beyond
@@ -46,7 +50,8 @@ class ColumnEmbedding(Embedding):
     their edges: between two of them the feature of that piece goes from -1/2 to 1/2, and is one of
     these beyond. With them a net learns steps and bends of a number as easily as its slope. A
     number further from its quantiles than these are from each other is taken to be there, so that
-    what a flow says far outside of what it was shown stays where it might be.
+    what a flow says far outside of what it was shown stays where it might be. A number of
+    `circles` becomes its `harmonics`, all 0 for a gap, and has no place.
     Reference: On embeddings for numerical features in tabular deep learning (Gorishniy, Rubachev,
     Babenko, 2022), arXiv:2203.05556.
     """
@@ -56,7 +61,11 @@ class ColumnEmbedding(Embedding):
     edges: Tensor
 
     def __init__(
-        self, levels: Sequence[int], gaps: Sequence[bool] = (), pieces: bool = False
+        self,
+        levels: Sequence[int],
+        gaps: Sequence[bool] = (),
+        pieces: bool = False,
+        circles: Mapping[int, tuple[float, float]] = MappingProxyType({}),
     ) -> None:
         super().__init__()
         self.levels = tuple(levels)
@@ -64,11 +73,14 @@ class ColumnEmbedding(Embedding):
         many = {str(i): n for i, n in enumerate(levels) if n > _ONE_HOT}
         tables = {i: nn.Embedding(n, _LEARNED) for i, n in many.items()}
         self.tables: Any = nn.ModuleDict(tables) if tables else {}
+        self.circles = dict(circles)  # where each begins, and its period
         widths = (_LEARNED if n > _ONE_HOT else max(n, 1) for n in levels)
-        self.n_features = sum(widths) + sum(self.gaps)
+        turning = (FEATURES - 1) * len(self.circles)
+        self.n_features = sum(widths) + sum(self.gaps) + turning
         self.register_buffer("mean", torch.zeros(len(levels)))
         self.register_buffer("std", torch.ones(len(levels)))
-        self.numbers = [i for i, n in enumerate(levels) if not n] if pieces else []
+        numbers = [i for i, n in enumerate(levels) if not n and i not in self.circles]
+        self.numbers = numbers if pieces else []
         if self.numbers:
             self.n_linear = self.n_features
             each = max(1, min(_PIECES, _MOST // len(self.numbers)))
@@ -85,7 +97,9 @@ class ColumnEmbedding(Embedding):
         features = []
         for i, (levels, may_miss) in enumerate(zip(self.levels, self.gaps, strict=True)):
             number = standard[:, i : i + 1]
-            if levels:
+            if i in self.circles:
+                features += self._turned(i, context[:, i], may_miss)
+            elif levels:
                 features.append(self._category(i, context[:, i].long()))
             elif may_miss:
                 features += [number.nan_to_num(0.0), number.isnan().to(number.dtype)]
@@ -101,6 +115,13 @@ class ColumnEmbedding(Embedding):
         numbers = context[:, self.numbers]
         context[:, self.numbers] = numbers.clamp(2 * low - high, 2 * high - low)
         return context
+
+    def _turned(self, column: int, numbers: Tensor, may_miss: bool) -> list[Tensor]:
+        """Harmonics of a column's numbers (B, ...) on their circle, and 1 for a gap."""
+        low, period = self.circles[column]
+        angles = (2 * math.pi / period) * (numbers - low) - math.pi
+        turned = harmonics(angles.unsqueeze(1)).nan_to_num(0.0)
+        return [turned, numbers.isnan().unsqueeze(1).to(turned.dtype)] if may_miss else [turned]
 
     def _places(self, numbers: Tensor) -> Tensor:
         """Places (B, N * pieces) of numbers (B, N) among their quantiles; the middle for gaps."""

@@ -3,6 +3,7 @@
 from caudal.recipes.glow import Glow
 from caudal.recipes.masked import IAF, MADE, MAF, MAFMoG
 from caudal.recipes.mintnet import MintNet
+from caudal.recipes.ncsf import NCSF
 from caudal.recipes.nice import NICE
 from caudal.recipes.nsf import NSF, NSFAR, NSFIAF
 from caudal.recipes.nsf_image import NSFImage
@@ -28,6 +29,7 @@ for _kind in (
     NSF,
     NSFAR,
     NSFIAF,
+    NCSF,
     WaveNet,
     ParallelWaveNet,
 ):
@@ -37,6 +39,7 @@ __all__ = [
     "IAF",
     "MADE",
     "MAF",
+    "NCSF",
     "NICE",
     "NSF",
     "NSFAR",

@@ -56,6 +56,23 @@ class SplineRecipe(Recipe):
         base = caudal.base.Normal((features,))
         return caudal.Flow(caudal.Chain(parts), base, context_shape=context_shape)
 
+    def angles(self, n: int, context: int) -> caudal.Bijection:
+        return self._angles(n, context)
+
+    def _angles(self, n: int, context: int, autoregressive: bool = False) -> caudal.Bijection:
+        from caudal.recipes.circles import angles
+
+        return angles(
+            n,
+            context,
+            layers=self.layers,
+            hidden=self.hidden,
+            blocks=self.blocks,
+            bins=self.bins,
+            dropout=self.dropout,
+            autoregressive=autoregressive,
+        )
+
     def _mixing(self, features: int, permuted: bool = True) -> list[caudal.Bijection]:
         """An LU linear map and a random permutation."""
         import torch
@@ -111,6 +128,9 @@ class NSFAR(SplineRecipe):
     name = "nsf-ar"
     good_for = "the best densities of tables here; also for a single column"
     samples = "sequential"
+
+    def angles(self, n: int, context: int) -> caudal.Bijection:
+        return self._angles(n, context, autoregressive=True)
 
     def _layer(
         self, spline: RationalQuadraticSpline, features: int, context: int, layer: int

@@ -19,6 +19,8 @@ from caudal.fields import check_fields
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from caudal.recipes.circles import Circles
+
 Shape = tuple[int, int, int]
 """Channels, height and width of an image."""
 Widths = Annotated[tuple[Annotated[int, Ge(1)], ...], MinLen(1)]
@@ -58,6 +60,8 @@ class Recipe(ABC):
     """Whether it models sound (1, T), and nothing else."""
     element: ClassVar[str] = "column"
     """What one position of an event is called where people read of it."""
+    circular: ClassVar[bool] = False
+    """Whether it is for columns that are circles, and takes data without any for a mistake."""
     pixels: ClassVar[str] = "logit"
     """The default transformation of pixels: see `ImageSchema.pixels`."""
 
@@ -92,11 +96,51 @@ class Recipe(ABC):
         flow.origin = caudal.flow.Origin(self, standardised=standardise)
         return flow
 
+    def build_on_circles(
+        self,
+        event_shape: Sequence[int],
+        circles: Circles,
+        context_shape: Sequence[int] | None = None,
+        *,
+        standardise: bool = True,
+    ) -> caudal.Flow:
+        """A new flow over vectors (D,) some of whose columns are circles; else as `build`.
+
+        The density has no seam: it goes on smoothly from one end of a circle to the other. Values
+        beyond the ends are taken modulo the period, and samples lie within it. The angles come
+        first, by circular splines, and the recipe's own layers move the other columns given them.
+
+        Args:
+            event_shape: (D,).
+            circles: two values that are the same point, by the index of the column, such as
+                {0: (-math.pi, math.pi), 3: (0, 24)}.
+            context_shape: as of `build`.
+            standardise: as of `build`, for the other columns.
+
+        Raises:
+            ValueError: the recipe models no vectors, or there are no such columns.
+        """
+        from caudal.recipes.circles import build_on_circles
+
+        sizes = self._sizes(event_shape, context_shape)
+        flow = build_on_circles(self, *sizes, circles, standardise)
+        flow.origin = caudal.flow.Origin(self, standardised=standardise)
+        return flow
+
     @abstractmethod
     def _build(
         self, event_shape: Sequence[int], context_shape: Sequence[int] | None = None
     ) -> caudal.Flow:
         """The flow of the paper, which is `build` without standardisation."""
+
+    def angles(self, n: int, context: int) -> caudal.Bijection:
+        """The bijection of n angles among the columns, given that many features of context.
+
+        From standard normal noise to angles in [-pi, pi].
+        """
+        from caudal.recipes.circles import angles
+
+        return angles(n, context)
 
     def _sizes(
         self, event_shape: Sequence[int], context_shape: Sequence[int] | None
@@ -180,12 +224,15 @@ def residual_coupling(
     hidden: int,
     blocks: int,
     dropout: float,
+    periodic: bool = False,
 ) -> caudal.Bijection:
-    """A coupling of vectors steered by a residual MLP."""
+    """A coupling of vectors steered by a residual MLP, which sees angles if `periodic`."""
     kept, moved = int(keep.sum()), int((~keep).sum())
     if kept + context == 0:
         return caudal.bijections.Pointwise(elementwise, (moved,))
+    seen = kept * caudal.nets.FEATURES if periodic else kept
     net = caudal.nets.ResidualMLP(
-        kept, moved, elementwise.n_params, hidden, blocks, context, dropout=dropout
+        seen, moved, elementwise.n_params, hidden, blocks, context, dropout=dropout
     )
-    return caudal.bijections.Coupling(net, elementwise, keep)
+    conditioner = caudal.nets.Periodic(net) if periodic else net
+    return caudal.bijections.Coupling(conditioner, elementwise, keep)

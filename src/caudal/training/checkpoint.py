@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from caudal import files
 from caudal.bijection import parts_of
-from caudal.bijections import Standardise
+from caudal.bijections import Circle, Standardise
 from caudal.errors import InputError, one_line
 from caudal.files import path_of
 from caudal.flow import Flow
@@ -145,7 +146,7 @@ def build_from(flow: Flow, recipe: Recipe, schema: "Schema | None") -> Flow:
     """
     shapes = flow.event_shape, flow.context_shape
     try:
-        return _build(recipe, schema, *shapes, standardise=_is_standardised(flow))
+        return _build(recipe, schema, *shapes, _is_standardised(flow), circles_of(flow))
     except InputError:
         raise
     except ValueError as error:
@@ -186,6 +187,7 @@ def _metadata(flow: Flow, recipe: Recipe, schema: "Schema | None") -> dict[str, 
         "context_shape": None if flow.context_shape is None else list(flow.context_shape),
         "schema": None if schema is None else schema.to_dict(),
         "standardise": schema is None and _is_standardised(flow),
+        **({"circles": circles} if (circles := circles_of(flow)) else {}),
     }
 
 
@@ -220,7 +222,8 @@ def _rebuild(metadata: dict[str, Any]) -> tuple[Recipe, "Schema | None", Flow]:
 
         schema = schema_from_dict(metadata["schema"])
     shapes = metadata["event_shape"], metadata["context_shape"]
-    flow = _build(recipe, schema, *shapes, standardise=metadata.get("standardise", False))
+    asked = metadata.get("standardise", False), metadata.get("circles", {})
+    flow = _build(recipe, schema, *shapes, *asked)
     return recipe, schema, flow.to(dtype)
 
 
@@ -228,8 +231,16 @@ def _is_standardised(flow: Flow) -> bool:
     """Whether a flow for plain tensors was built with standardisation."""
     if flow.origin is not None:
         return flow.origin.standardised
-    last = parts_of(flow.bijection)[-1:]
+    last: list[Any] = list(parts_of(flow.bijection)[-1:])
+    if circles_of(flow):  # the columns that are no circles are standardised within
+        last = list(flow.bijection.modules())
     return flow.embedding is not None or any(isinstance(part, Standardise) for part in last)
+
+
+def circles_of(flow: Flow) -> dict[str, tuple[float, float]]:
+    """The circles of a flow for plain tensors, by the index of the column, as JSON has it."""
+    last = parts_of(flow.bijection)[-1:]
+    return last[0].ends if last and isinstance(last[0], Circle) else {}
 
 
 def _build(
@@ -238,10 +249,15 @@ def _build(
     event_shape: Sequence[int],
     context_shape: Sequence[int] | None,
     standardise: bool = True,
+    circles: Mapping[str, tuple[float, float]] = MappingProxyType({}),
 ) -> Flow:
     """A new flow, for the data of a schema or for plain tensors, without touching randomness."""
     with own_randomness(), redirected():  # building draws initial weights
         if schema is not None:
             return assemble(recipe, schema)
         context = None if context_shape is None else tuple(context_shape)
-        return recipe.build(tuple(event_shape), context, standardise=standardise)
+        shape, asked = tuple(event_shape), {"standardise": standardise}
+        if circles:
+            ends = {int(column): (low, high) for column, (low, high) in circles.items()}
+            return recipe.build_on_circles(shape, ends, context, **asked)
+        return recipe.build(shape, context, **asked)

@@ -52,10 +52,10 @@ def _in_data(flow: Flow, lifted: Tensor, log_q: Tensor) -> _Finding | None:
 
 
 def _in_bijection(flow: Flow, lifted: Tensor, context: Tensor | None) -> _Finding | None:
-    for name, part, part_input in walk(flow.bijection, lifted, context):
+    for name, part, part_input, given in walk(flow.bijection, lifted, context):
         # Forked, because the walk applies the part once more and must meet the same dropout.
         with repeatable():
-            output, log_det = part.inverse(part_input, context)
+            output, log_det = part.inverse(part_input, given)
         fine = torch.isfinite(output).flatten(1).all(1)
         if not bool((fine & torch.isfinite(log_det)).all()):
             return _explain(f"{name} ({type(part).__name__})", part, part_input, fine, log_det)

@@ -16,6 +16,7 @@ from caudal.bijection import Bijection, Chain, parts_of
 from caudal.bijections import (
     Flattened,
     Gaussianise,
+    Latitude,
     LinearPrediction,
     Logit,
     Rescale,
@@ -26,7 +27,7 @@ from caudal.errors import InputError
 from caudal.flow import Flow
 from caudal.numerics import RowGenerator
 
-_FIXED = (Gaussianise, LinearPrediction, Standardise, Support, Logit, Rescale)
+_FIXED = (Gaussianise, Latitude, LinearPrediction, Standardise, Support, Logit, Rescale)
 
 
 def undressed(flow: Flow) -> Flow:

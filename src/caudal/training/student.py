@@ -72,7 +72,8 @@ def default_student(teacher: Recipe, event_shape: tuple[int, ...]) -> Recipe:
 def students(schema: "Schema") -> list[str]:
     """The names of the recipes that sample such data in one pass."""
     takes = modality_of(schema).takes
-    return [name for name, kind in RECIPES.items() if kind.samples == FAST and takes(kind)]
+    fast = ((name, kind) for name, kind in RECIPES.items() if kind.samples == FAST)
+    return [name for name, kind in fast if takes(kind) and not kind.circular]
 
 
 def check_student(recipe: Recipe, schema: "Schema") -> None:

@@ -237,7 +237,7 @@ def tail_share(
     flow.eval()
     inside, outside = 0, 0
     lifted, _ = flow.lift(x, generator)
-    for _, part, part_input in walk(flow.bijection, lifted, flow.embed(context)):
+    for _, part, part_input, _ in walk(flow.bijection, lifted, flow.embed(context)):
         tails = _tails(part, part_input)
         if tails is not None:
             outside += int(tails.sum())

@@ -89,7 +89,7 @@ def encode_columns(columns: Sequence[Column], table: pa.Table, place: Place) -> 
         numbers = to_numbers(data, column.name, place)
         if column.unit is not None:
             numbers = temporal.to_units(numbers, column.unit)
-        values[:, j] = numbers - column.offset
+        values[:, j] = column.turned(numbers - column.offset)
     return values
 
 
@@ -311,9 +311,11 @@ def decode_column(column: Column, values: np.ndarray) -> pa.Array:
 
 def into_support(column: Column, values: np.ndarray) -> np.ndarray:
     """Moves each value to the nearest one that the column can hold, but for atoms."""
+    values = column.turned(values)
     low, high, given = column.low, column.high, values
     if column.step is not None:
         points = column.origin + np.round((values - column.origin) / column.step) * column.step
+        points = column.turned(points)
         values = np.round(points, 10)  # 3 * 0.1 is 0.3, not 0.30000000000000004
     elif column.kind == "positive":
         low = smallest(dtypes.parse(column.dtype))

@@ -14,8 +14,10 @@ from caudal.errors import InputError
 from caudal.names import near
 
 _FORM = re.compile(r"(\w+)(?:\[([^,\]]*),([^,\]]*)\])?(?::([^@]+))?(?:@(.+))?")
+_PI = re.compile(r"(-?)([\d.]*)pi")
 EXAMPLES = (
-    "age=integer[0,120], ratio=interval[0,1], grade=real:0.1, amount=positive@0, city=categorical"
+    "age=integer[0,120], ratio=interval[0,1], grade=real:0.1, amount=positive@0, "
+    "hour=circular[0,24], city=categorical"
 )
 LATTICE_LIMIT = float(1 << 23)  # steps; float32 cannot tell lattice points beyond it apart
 
@@ -89,14 +91,17 @@ def complete(declared: Declared) -> Declared:
         return replace(declared, low=0.0, high=None)
     if declared.kind == "integer":
         return replace(declared, step=declared.step or 1.0)
+    if declared.kind == "latitude" and declared.low is declared.high is None:
+        return replace(declared, low=-90.0, high=90.0)
     return declared
 
 
 def _number(text: str, part: str | None) -> float | None:
     if not part:
         return None
+    of_pi = _PI.fullmatch(part)  # such as -pi, or 2pi
     try:
-        number = float(part)
+        number = float(of_pi[1] + (of_pi[2] or "1")) * math.pi if of_pi else float(part)
     except ValueError:
         number = math.nan
     if not math.isfinite(number):
@@ -108,23 +113,33 @@ def problem_of(d: Declared, bracket: bool) -> str | None:
     """What is wrong with a declaration, or None; in a `bracket` its ends were written."""
     if d.kind == "interval" and (d.low is None or d.high is None):
         return "an interval needs both ends, such as interval[0,1]"
-    if bracket and d.kind not in ("interval", "integer"):
+    if d.kind == "circular" and (d.low is None or d.high is None):
+        return "a circle needs both ends, which are one point, such as circular[0,24]"
+    if d.kind == "latitude" and bracket and (d.low is None or d.high is None):
+        return "a latitude needs both poles, such as latitude[-90,90], or neither"
+    if bracket and d.kind not in ("interval", "integer", "circular", "latitude"):
         return f"{d.kind} takes no ends, use interval[low,high] or integer[low,high]"
     if d.low is not None and d.high is not None and not d.low < d.high:
         return f"the lower end {d.low:g} must be below the upper end {d.high:g}"
+    if d.step is not None and d.kind == "latitude":
+        return "a latitude takes no step: leave it out"
     if d.step is not None and (d.kind == "categorical" or not d.step > 0):
         return "a step is a number above 0, for numbers only, such as real:0.1"
+    if d.atoms and d.kind in ("circular", "latitude"):
+        return f"{d.kind} takes no atoms: leave them out"
     if d.atoms and (d.step or d.kind in ("integer", "categorical")):
         return "only continuous columns have atoms; in steps every value has a probability"
     ends = [end for end in (d.low, d.high, d.step) if end is not None]
     if d.kind == "integer" and any(end != round(end) for end in ends):
         return "the ends and the step of an integer are whole numbers"
-    if d.kind == "interval" and d.step and not _whole((ends[1] - ends[0]) / d.step):
-        return f"the interval is not a whole number of steps of {d.step:g}"
+    if d.kind in ("interval", "circular") and d.step and not whole((ends[1] - ends[0]) / d.step):
+        what = "interval" if d.kind == "interval" else "circle"
+        return f"the {what} is not a whole number of steps of {d.step:g}"
     return None
 
 
-def _whole(count: float) -> bool:
+def whole(count: float) -> bool:
+    """Whether it is a whole number, but for rounding."""
     return abs(count - round(count)) < 1e-6
 
 
@@ -138,9 +153,10 @@ def outside(d: Declared | Column, values: np.ndarray) -> tuple[str, np.ndarray]:
         values = np.where(_are_atoms(values, d.atoms), np.nan, values)
     if d.kind == "positive" and d.step is None:
         return "is not above 0", values <= 0
-    if d.low is not None and (bad := values < d.low - 1e-6 * abs(d.low)).any():
+    circle = d.kind == "circular"  # on which there is no beyond
+    if d.low is not None and not circle and (bad := values < d.low - 1e-6 * abs(d.low)).any():
         return f"is below {d.low:g}", bad
-    if d.high is not None and (bad := values > d.high + 1e-6 * abs(d.high)).any():
+    if d.high is not None and not circle and (bad := values > d.high + 1e-6 * abs(d.high)).any():
         return f"is above {d.high:g}", bad
     if d.step is not None:
         steps = (values - (d.low or 0.0)) / d.step

@@ -214,6 +214,8 @@ class _Search:
         dtype, marks = self.tables[0].schema.field(name).type, self.marks.get(name, ())
         declared, form = self.declared.get(name), self.forms.get(name)
         column = make_column(name, dtype, stats, declared, gaps, marks, form)
+        if column.period is not None or column.kind == "latitude":  # no ends or steps of note
+            return column
         if name in self.context:
             return with_ends_seen(column, stats)
         return replace(column, heaps=heaps_of(column, stats))

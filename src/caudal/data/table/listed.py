@@ -78,6 +78,8 @@ def _entry(column: Column) -> dict[str, Any]:
         return {"kind": column.kind, **({"format": column.format} if column.format else {})}
     by, low = column.offset, column.low
     ends = {name: v + by for name in ("low", "high") if (v := getattr(column, name)) is not None}
+    if column.period is not None:
+        ends["high"] = ends["low"] + column.period
     entry: dict[str, Any] = {"kind": column.kind, **ends}
     entry |= {"step": column.step} if column.step else {}
     entry |= {"atoms": [atom + by for atom in column.atoms]} if column.atoms else {}

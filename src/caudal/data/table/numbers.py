@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 from caudal.data.schema import Column
-from caudal.data.table.declare import LATTICE_LIMIT, Declared
+from caudal.data.table.declare import LATTICE_LIMIT, Declared, whole
 from caudal.data.table.stats import Stats
 from caudal.errors import InputError
 
@@ -39,6 +39,8 @@ def number_column(
         dtype = dtype.value_type
     if declared.kind == "integer" and declared.low is declared.high is None:
         declared = replace(declared, low=_lower(stats))
+    if declared.kind == "circular":
+        declared = _around(declared, stats)
     column = Column(
         name,
         declared.kind,
@@ -60,6 +62,20 @@ def number_column(
             f"between {stats.low:.12g} and {stats.high:.12g}: declare larger steps, or none"
         )
     return column
+
+
+def _around(declared: Declared, stats: Stats) -> Declared:
+    """The circle with the steps of its values, if all are whole, and the last of them as its end.
+
+    The two ends of a circle are one point, which counts at the lower one.
+    """
+    low, high = declared.low or 0.0, declared.high or 0.0
+    step = declared.step
+    if step is None and stats.decimals == 0 and stats.steps is not None:
+        found, first = stats.steps
+        if whole((high - low) / found) and whole((first - low) / found):
+            step = found
+    return replace(declared, step=step, high=high - (step or 0.0))
 
 
 def guessed(stats: Stats, form: str | None = None, gaps: bool = False) -> Declared:
@@ -192,7 +208,7 @@ def _far(column: Column, stats: Stats) -> float:
 
 def _counted_from(offset: float, column: Column) -> Column:
     """The column with an offset; an end that is too far from it for 32 bits is none."""
-    if offset and not column.step and column.kind in ("positive", "interval"):
+    if offset and not column.step and column.kind in ("positive", "interval", "latitude"):
         column = replace(column, kind="real", low=None, high=None)
     most = column.step * LATTICE_LIMIT if column.step else math.inf
     ends = [None if end is None else end - offset for end in (column.low, column.high)]
