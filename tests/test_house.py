@@ -40,6 +40,7 @@ LAYERS = (
     (
         "conditionals",
         "conditioning",
+        "conversion",
         "correction",
         "initialization",
         "interpolation",

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from caudal import base as base
     from caudal import bijections as bijections
+    from caudal import conversion as conversion
     from caudal import data as data
     from caudal import dequantization as dequantization
     from caudal import elementwise as elementwise
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from caudal.initialization import calibrate, initialize
     from caudal.modality import assemble
     from caudal.model import Model, load, train
+    from caudal.recipes.converted import convert
     from caudal.recipes.registry import register as recipe
     from caudal.training.clip_terms import AudioDistillation
     from caudal.training.fit import fit
@@ -45,6 +47,7 @@ __all__ = [
     "Training",
     "assemble",
     "calibrate",
+    "convert",
     "corrected_sample",
     "distill",
     "fit",
@@ -70,6 +73,7 @@ _NAMES = {
     "Training": "caudal.training.options",
     "assemble": "caudal.modality",
     "calibrate": "caudal.initialization",
+    "convert": "caudal.recipes.converted",
     "corrected_sample": "caudal.correction",
     "distill": "caudal.training.student",
     "fit": "caudal.training.fit",
@@ -83,6 +87,7 @@ _MODULES = (
     "base",
     "bijection",
     "bijections",
+    "conversion",
     "correction",
     "data",
     "dequantization",

@@ -3,7 +3,8 @@
 from caudal.elementwise.affine import Affine, GatedAffine, Shift
 from caudal.elementwise.cdf import Histogram, MixtureGaussian, MixtureLogistic
 from caudal.elementwise.protocol import Elementwise, Scalar, Swapped, check_params
-from caudal.elementwise.spline import RationalQuadraticSpline
+from caudal.elementwise.scaled import ScaledShift
+from caudal.elementwise.spline import RationalQuadraticSpline, SoftSpline
 
 __all__ = [
     "Affine",
@@ -14,7 +15,9 @@ __all__ = [
     "MixtureLogistic",
     "RationalQuadraticSpline",
     "Scalar",
+    "ScaledShift",
     "Shift",
+    "SoftSpline",
     "Swapped",
     "check_params",
 ]

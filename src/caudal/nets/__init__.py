@@ -12,8 +12,8 @@ from caudal.nets.conv import (
     ZeroConv,
 )
 from caudal.nets.lipschitz import LipschitzConvNet, LipschitzMLP, LipschitzNet
-from caudal.nets.masked import MADE
-from caudal.nets.mlp import MLP, ResidualMLP
+from caudal.nets.masked import MADE, SteeredMADE
+from caudal.nets.mlp import MLP, Constant, OnePerParameter, ResidualMLP
 from caudal.nets.spectral import Spectral, SpectralConv2d, SpectralLinear
 from caudal.nets.triangular import TriangularConvNet, TriangularMLP, TriangularNet
 from caudal.nets.wavenet import Naive, WaveNet
@@ -25,6 +25,7 @@ __all__ = [
     "CausalNet",
     "ColumnEmbedding",
     "ConcatContext",
+    "Constant",
     "ContextMaps",
     "ConvNet",
     "Embedding",
@@ -33,12 +34,14 @@ __all__ = [
     "LipschitzMLP",
     "LipschitzNet",
     "Naive",
+    "OnePerParameter",
     "Rerun",
     "ResidualConvNet",
     "ResidualMLP",
     "Spectral",
     "SpectralConv2d",
     "SpectralLinear",
+    "SteeredMADE",
     "Stepwise",
     "TriangularConvNet",
     "TriangularMLP",

@@ -1,5 +1,6 @@
 """Recipes: one paper, one file, one frozen dataclass of its hyperparameters."""
 
+from caudal.recipes.converted import Converted
 from caudal.recipes.glow import Glow
 from caudal.recipes.masked import IAF, MADE, MAF, MAFMoG
 from caudal.recipes.mintnet import MintNet
@@ -30,6 +31,7 @@ for _kind in (
     NSFIAF,
     WaveNet,
     ParallelWaveNet,
+    Converted,
 ):
     register(_kind)
 
@@ -43,6 +45,7 @@ __all__ = [
     "NSFIAF",
     "PRESETS",
     "RECIPES",
+    "Converted",
     "Glow",
     "IResNet",
     "MAFMoG",

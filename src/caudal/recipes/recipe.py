@@ -58,6 +58,8 @@ class Recipe(ABC):
     """Whether it models sound (1, T), and nothing else."""
     element: ClassVar[str] = "column"
     """What one position of an event is called where people read of it."""
+    listed: ClassVar[bool] = True
+    """Whether it is offered to choose from; files may name it anyway."""
     pixels: ClassVar[str] = "logit"
     """The default transformation of pixels: see `ImageSchema.pixels`."""
 
