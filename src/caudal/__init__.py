@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from caudal import numerics as numerics
     from caudal import recipes as recipes
     from caudal import report as report
+    from caudal import sbi as sbi
     from caudal import sklearn as sklearn
     from caudal import training as training
     from caudal.bijection import Bijection, Chain, Inverse
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from caudal.model import Model, load, train
     from caudal.recipes.converted import convert
     from caudal.recipes.registry import register as recipe
+    from caudal.sbi import npe
     from caudal.training.clip_terms import AudioDistillation
     from caudal.training.fit import fit
     from caudal.training.options import Training
@@ -53,6 +55,7 @@ __all__ = [
     "fit",
     "initialize",
     "load",
+    "npe",
     "recipe",
     "recipes",
     "train",
@@ -79,6 +82,7 @@ _NAMES = {
     "fit": "caudal.training.fit",
     "initialize": "caudal.initialization",
     "load": "caudal.model",
+    "npe": "caudal.sbi",
     "recipe": "caudal.recipes.registry",
     "train": "caudal.model",
 }
@@ -104,6 +108,7 @@ _MODULES = (
     "numerics",
     "recipes",
     "report",
+    "sbi",
     "sklearn",
     "training",
     "weights",
