@@ -5,7 +5,7 @@ and posteriors then work on flows of ours.
 """
 
 from caudal.sbi.calibration import Calibration
-from caudal.sbi.npe import npe
+from caudal.sbi.inference import npe
 from caudal.sbi.posterior import Posterior
 
 __all__ = ["Calibration", "Posterior", "density_estimator", "npe"]

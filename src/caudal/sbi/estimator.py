@@ -40,7 +40,7 @@ def density_estimator(
     return build
 
 
-class FlowEstimator(ConditionalDensityEstimator):  # type: ignore[misc]
+class FlowEstimator(ConditionalDensityEstimator):
     """A conditional flow with the interface of `sbi`: samples first, then observations."""
 
     net: Flow

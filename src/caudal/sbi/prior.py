@@ -40,8 +40,9 @@ def _ends(support: Any) -> tuple[Tensor, Tensor]:
             f"`prior` has the support {support}: each parameter must have an interval of its own; "
             f"give a prior over parameters that do"
         )
-    ends = (-torch.inf if low is None else low, torch.inf if high is None else high)
-    return torch.as_tensor(ends[0]).float(), torch.as_tensor(ends[1]).float()
+    low = -torch.inf if low is None else low
+    high = torch.inf if high is None else high
+    return torch.as_tensor(low).float(), torch.as_tensor(high).float()
 
 
 _REALS = (constraints.real, constraints.real_vector)
