@@ -29,11 +29,13 @@ from caudal.elementwise import (
     MixtureGaussian,
     MixtureLogistic,
     RationalQuadraticSpline,
+    ScaledShift,
     Shift,
     SinhConjugation,
+    SoftSpline,
     Swapped,
 )
-from caudal.nets import MADE, MLP, ResidualMLP, TriangularMLP
+from caudal.nets import MADE, MLP, ResidualMLP, SteeredMADE, TriangularMLP
 from caudal.nets.spectral import Spectral
 from caudal.numerics import Roulette, Truncated
 from caudal.recipes import (
@@ -61,9 +63,18 @@ ELEMENTWISE = {
     "histogram": Histogram(bins=7),
     "spline": RationalQuadraticSpline(bins=5),
     "sinh": SinhConjugation(maps=2),
+    "soft-spline": SoftSpline(bins=5),
+    "scaled": ScaledShift(bound=6.9),
     "mixture-logistic": MixtureLogistic(components=3),
     "mixture-gaussian": MixtureGaussian(components=3),
 }
+
+CONVERTED = {
+    "scaled-softplus": ScaledShift("softplus", floor=1e-3),
+    "scaled-sigmoid": ScaledShift("sigmoid", floor=1e-3),
+    "scaled-inverse-sigmoid": ScaledShift("inverse-sigmoid"),
+}
+"""Maps for converted flows, which with zero parameters are not the identity."""
 
 RECIPES = {
     "nice": NICE(hidden=(16, 16)),
@@ -126,7 +137,7 @@ def bijections(features, context):
         "residual": residual((features,), context),
         "triangular": Triangular(TriangularMLP(features, 6, context), (features,)),
     }
-    for name, elementwise in ELEMENTWISE.items():
+    for name, elementwise in (ELEMENTWISE | CONVERTED).items():
         cases[f"pointwise-{name}"] = Pointwise(elementwise, (features,))
         net = MADE(features, elementwise.n_params, (16, 16), context)
         cases[f"autoregressive-{name}"] = Autoregressive(net, elementwise)
@@ -135,6 +146,9 @@ def bijections(features, context):
             cases[f"coupling-{name}"] = coupling(elementwise, parity, context)
     net = MADE(features, 2, (16, 16, 16), context, residual=True, direct=True)
     cases["autoregressive-residual"] = Autoregressive(net, Affine())
+    if context:
+        net = SteeredMADE(features, 2, (16, 16, 16), context, residual=True)
+        cases["autoregressive-steered"] = Autoregressive(net, Affine())
     if features > 3:
         uneven = torch.zeros(features, dtype=torch.bool)
         uneven[torch.tensor([0, 1, 3])] = True

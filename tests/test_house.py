@@ -30,7 +30,7 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").r
 
 LAYERS = (
     ("__init__", "__main__", "cli"),
-    ("sklearn",),
+    ("sbi", "sklearn"),
     ("model",),
     ("modalities",),
     ("report",),
@@ -40,6 +40,7 @@ LAYERS = (
     (
         "conditionals",
         "conditioning",
+        "conversion",
         "correction",
         "initialization",
         "interpolation",

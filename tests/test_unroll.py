@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from cases import ELEMENTWISE, randomise
+from cases import CONVERTED, ELEMENTWISE, randomise
 from caudal import Flow, Inverse, recipes
 from caudal.base import Normal
 from caudal.bijections import Autoregressive
@@ -54,11 +54,11 @@ def test_steps_give_what_whole_passes_give(features, context, residual, width):
                     torch.testing.assert_close(ours, theirs, atol=1e-12, rtol=1e-12)
 
 
-@pytest.mark.parametrize("name", ELEMENTWISE)
+@pytest.mark.parametrize("name", ELEMENTWISE | CONVERTED)
 @pytest.mark.parametrize("grad", [False, True])
 @pytest.mark.usefixtures("way")
 def test_every_elementwise_map_steps_in_single_precision(name, grad):
-    fast, slow = pair(ELEMENTWISE[name], BLOCK + 2, activation_name="tanh")
+    fast, slow = pair((ELEMENTWISE | CONVERTED)[name], BLOCK + 2, activation_name="tanh")
     z = 2 * inputs(BLOCK + 2, 0)[0]  # some in the tails of the splines
     with torch.set_grad_enabled(grad):
         for ours, theirs in zip(fast.forward(z), slow.forward(z), strict=True):

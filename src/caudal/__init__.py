@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from caudal import base as base
     from caudal import bijections as bijections
+    from caudal import conversion as conversion
     from caudal import data as data
     from caudal import dequantization as dequantization
     from caudal import elementwise as elementwise
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from caudal import numerics as numerics
     from caudal import recipes as recipes
     from caudal import report as report
+    from caudal import sbi as sbi
     from caudal import sklearn as sklearn
     from caudal import testing as testing
     from caudal import training as training
@@ -24,7 +26,9 @@ if TYPE_CHECKING:
     from caudal.initialization import calibrate, initialize
     from caudal.modality import assemble
     from caudal.model import Model, load, train
+    from caudal.recipes.converted import convert
     from caudal.recipes.registry import register as recipe
+    from caudal.sbi import npe
     from caudal.training.clip_terms import AudioDistillation
     from caudal.training.fit import fit
     from caudal.training.options import Training
@@ -46,11 +50,13 @@ __all__ = [
     "Training",
     "assemble",
     "calibrate",
+    "convert",
     "corrected_sample",
     "distill",
     "fit",
     "initialize",
     "load",
+    "npe",
     "recipe",
     "recipes",
     "train",
@@ -71,11 +77,13 @@ _NAMES = {
     "Training": "caudal.training.options",
     "assemble": "caudal.modality",
     "calibrate": "caudal.initialization",
+    "convert": "caudal.recipes.converted",
     "corrected_sample": "caudal.correction",
     "distill": "caudal.training.student",
     "fit": "caudal.training.fit",
     "initialize": "caudal.initialization",
     "load": "caudal.model",
+    "npe": "caudal.sbi",
     "recipe": "caudal.recipes.registry",
     "train": "caudal.model",
 }
@@ -84,6 +92,7 @@ _MODULES = (
     "base",
     "bijection",
     "bijections",
+    "conversion",
     "correction",
     "data",
     "dequantization",
@@ -100,6 +109,7 @@ _MODULES = (
     "numerics",
     "recipes",
     "report",
+    "sbi",
     "sklearn",
     "testing",
     "training",

@@ -4,7 +4,13 @@ from caudal.elementwise.affine import Affine, GatedAffine, Shift
 from caudal.elementwise.analytic import SinhConjugation
 from caudal.elementwise.cdf import Histogram, MixtureGaussian, MixtureLogistic
 from caudal.elementwise.protocol import Elementwise, Scalar, Swapped, check_params
-from caudal.elementwise.spline import CircularSpline, RationalQuadraticSpline, wrapped
+from caudal.elementwise.scaled import ScaledShift
+from caudal.elementwise.spline import (
+    CircularSpline,
+    RationalQuadraticSpline,
+    SoftSpline,
+    wrapped,
+)
 
 __all__ = [
     "Affine",
@@ -16,8 +22,10 @@ __all__ = [
     "MixtureLogistic",
     "RationalQuadraticSpline",
     "Scalar",
+    "ScaledShift",
     "Shift",
     "SinhConjugation",
+    "SoftSpline",
     "Swapped",
     "check_params",
     "wrapped",

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
+from caudal.elementwise.affine import soft_bound
 from caudal.elementwise.protocol import Elementwise, Scalar
 
 
@@ -52,8 +53,7 @@ class Spline(Elementwise):
 
     def _locate(self, unit: Tensor, params: Tensor, *, by_height: bool) -> Piece:
         bins = self.bins
-        sizes = params[:, : 2 * bins].unflatten(1, (2, bins)).softmax(2)
-        sizes = self.min_size + (1 - self.min_size * bins) * sizes  # (B, 2, K, *event)
+        sizes = self._sizes(params[:, : 2 * bins].unflatten(1, (2, bins)))  # (B, 2, K, *event)
         ends = sizes.cumsum(2)
         search = ends[:, 1 if by_height else 0, :-1]
         index = (unit.unsqueeze(1) >= search).sum(1, keepdim=True)  # (B, 1, *event), 0 .. K - 1
@@ -69,6 +69,10 @@ class Spline(Elementwise):
             self._slope(raw.gather(1, index).squeeze(1)),
             self._slope(raw.gather(1, index + 1).squeeze(1)),
         )
+
+    def _sizes(self, raw: Tensor) -> Tensor:
+        """Widths and heights (B, 2, K, *event), each of sum 1."""
+        return self.min_size + (1 - self.min_size * self.bins) * raw.softmax(2)
 
     def _slope(self, raw: Tensor) -> Tensor:
         """Positive, and exactly 1 at zero."""
@@ -125,6 +129,26 @@ class RationalQuadraticSpline(Spline):
     def _knot_slopes(self, params: Tensor) -> Tensor:
         # Zero parameters pad both ends: by construction their slope is exactly 1.
         return F.pad(params[:, 2 * self.bins :], [0, 0] * (params.ndim - 2) + [1, 1])
+
+
+@dataclass(frozen=True)
+class SoftSpline(RationalQuadraticSpline):
+    """The spline with sizes and slopes as zuko has them, for converted flows.
+
+    Raw sizes pass through a soft bound before the softmax, a / (1 + 2 |a| / c) with c = -log of
+    `min_slope`, and slopes are exp(d / (1 + |d| / c)), so that they lie between `min_slope` and
+    its inverse. `min_size` has no effect.
+    """
+
+    @property
+    def scalar(self) -> Scalar:
+        return Scalar("soft-spline", (self.bins, self.bound, 0.0, self.min_slope))
+
+    def _sizes(self, raw: Tensor) -> Tensor:
+        return soft_bound(raw, -math.log(self.min_slope) / 2).softmax(2)
+
+    def _slope(self, raw: Tensor) -> Tensor:
+        return soft_bound(raw, -math.log(self.min_slope)).exp()
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ from caudal.nets.conv import (
     ZeroConv,
 )
 from caudal.nets.lipschitz import LipschitzConvNet, LipschitzMLP, LipschitzNet
-from caudal.nets.masked import MADE
-from caudal.nets.mlp import MLP, ResidualMLP
+from caudal.nets.masked import MADE, SteeredMADE
+from caudal.nets.mlp import MLP, Constant, OnePerParameter, ResidualMLP
 from caudal.nets.periodic import Periodic, PeriodicMADE
 from caudal.nets.spectral import Spectral, SpectralConv2d, SpectralLinear
 from caudal.nets.triangular import TriangularConvNet, TriangularMLP, TriangularNet
@@ -28,6 +28,7 @@ __all__ = [
     "CausalNet",
     "ColumnEmbedding",
     "ConcatContext",
+    "Constant",
     "ContextMaps",
     "ConvNet",
     "Embedding",
@@ -36,6 +37,7 @@ __all__ = [
     "LipschitzMLP",
     "LipschitzNet",
     "Naive",
+    "OnePerParameter",
     "Periodic",
     "PeriodicMADE",
     "Rerun",
@@ -44,6 +46,7 @@ __all__ = [
     "Spectral",
     "SpectralConv2d",
     "SpectralLinear",
+    "SteeredMADE",
     "Stepwise",
     "TriangularConvNet",
     "TriangularMLP",

@@ -3,7 +3,7 @@
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -63,8 +63,10 @@ class MADE(CausalNet):
     degree <= k, output d sees the hidden units of degree < d. Hidden degrees are spread evenly
     and *sorted*, so that each mask is a staircase, and the units known after t inputs are the
     first ones of every layer. The order is that of the columns; a Permutation before it changes
-    that. With `residual`, pairs of hidden layers of equal width are blocks h + W2 act(W1 act(h)),
-    which drop a share `dropout` of their units in training. `direct` connects inputs to outputs.
+    that. In place of the width of a hidden layer there may be its number of units of each degree
+    from 0 on. With `residual`, pairs of hidden layers of equal width are blocks
+    h + W2 act(W1 act(h)), which drop a share `dropout` of their units in training. `direct`
+    connects inputs to outputs.
     The context enters the first hidden layer without a mask; some units then have degree 0 and see
     it alone. The last layer starts at zero.
     Reference: Germain, Gregor, Murray, Larochelle (2015), arXiv:1502.03509.
@@ -74,7 +76,7 @@ class MADE(CausalNet):
         self,
         features: int,
         n_params: int,
-        hidden: Sequence[int],
+        hidden: Sequence[int | Sequence[int]],
         context: int = 0,
         activation_name: str = "relu",
         residual: bool = False,
@@ -82,22 +84,25 @@ class MADE(CausalNet):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        if not hidden or min(hidden) < 1:
+        widths = [units if isinstance(units, int) else sum(units) for units in hidden]
+        if not widths or min(widths) < 1:
             raise ValueError(f"`hidden` must have at least one layer of one unit, got {hidden}")
-        if residual and (len(hidden) % 2 == 0 or len(set(hidden)) > 1):
+        if residual and (len(hidden) % 2 == 0 or len(set(widths)) > 1):
             raise ValueError(f"`residual` needs an odd number of equal `hidden`, got {hidden}")
         inputs = list(range(1, features + 1))
         outputs = [d for d in inputs for _ in range(n_params)]
-        degrees = [inputs, *(_hidden_degrees(width, features, context > 0) for width in hidden)]
+        degrees = [inputs, *(_hidden_degrees(units, features, context > 0) for units in hidden)]
         self.layers = nn.ModuleList(
             MaskedLinear(len(a), [bisect_right(a, degree) for degree in b])
             for a, b in pairwise(degrees)
         )
         # due[l][t]: the number of units of hidden layer l with a degree below t, known at step t.
         self.due = [[bisect_left(d, t) for t in range(features + 1)] for d in degrees[1:]]
-        self.last = MaskedLinear(hidden[-1], _before(degrees[-1], outputs))
+        self.last = MaskedLinear(widths[-1], _before(degrees[-1], outputs))
         self.direct = MaskedLinear(features, _before(inputs, outputs)) if direct else None
-        self.context = nn.Linear(context, hidden[0], bias=False) if context else None
+        self.context: nn.Linear | None = None
+        if context:
+            self.context = nn.Linear(context, widths[0], bias=False)
         for layer in (self.last, self.direct):
             if layer is not None:
                 nn.init.zeros_(layer.weight)
@@ -114,12 +119,12 @@ class MADE(CausalNet):
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         columns = x.t()  # masked layers have the batch on the last dimension
-        h = self.layers[0](columns)
-        if self.context is not None:
-            h = h + self.context(context).t()
+        shifts = self.shifts(context)
+        h = _shifted(self.layers[0](columns), shifts[0])
         if self.residual:
-            for inner, outer in zip(self.layers[1::2], self.layers[2::2], strict=True):
-                step = self.overwriting(inner(self.activation(h)))
+            blocks = zip(self.layers[1::2], self.layers[2::2], shifts[1::2], strict=True)
+            for inner, outer, shift in blocks:
+                step = self.overwriting(_shifted(inner(self.activation(h)), shift))
                 if self.dropout:
                     step = F.dropout(step, self.dropout, self.training)
                 h = h + outer(step)
@@ -131,6 +136,11 @@ class MADE(CausalNet):
         if self.direct is not None:
             flat = flat + self.direct(columns)
         return flat.unflatten(0, (-1, self.n_params)).permute(2, 1, 0)
+
+    def shifts(self, context: Tensor | None) -> list[Tensor | None]:
+        """What the context adds to each hidden layer before its activation, (units, B) or None."""
+        others: list[Tensor | None] = [None] * (len(self.layers) - 1)
+        return [None if self.context is None else self.context(context).t(), *others]
 
     def start(self, like: Tensor, context: Tensor | None = None) -> Unrolled:
         return Unrolled(self, like, context)
@@ -145,10 +155,53 @@ class MADE(CausalNet):
         return unroll_masked(self, z, scalar, context)
 
 
-def _hidden_degrees(width: int, features: int, with_zero: bool) -> list[int]:
-    """`width` degrees spread evenly and sorted over 1..D-1, or 0..D-1 if there is a context."""
+class SteeredMADE(MADE):
+    """MADE with the context in every block, as nflows has it: for converted flows.
+
+    act(V c + b) is added to the first hidden layer, before its activation, and V_k c + b_k to the
+    inner layer of each residual block.
+    """
+
+    def __init__(
+        self,
+        features: int,
+        n_params: int,
+        hidden: Sequence[int | Sequence[int]],
+        context: int,
+        activation_name: str = "relu",
+        residual: bool = False,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__(
+            features, n_params, hidden, context, activation_name, residual, dropout=dropout
+        )
+        widths = [layer.weight.shape[0] for layer in cast("list[MaskedLinear]", list(self.layers))]
+        self.context = nn.Linear(context, widths[0])
+        steered = widths[1::2] if residual else []
+        self.in_blocks = nn.ModuleList(nn.Linear(context, width) for width in steered)
+
+    def shifts(self, context: Tensor | None) -> list[Tensor | None]:
+        shifts: list[Tensor | None] = [None] * len(self.layers)
+        if self.context is not None:
+            shifts[0] = self.activation(self.context(context)).t()
+        for block, linear in enumerate(self.in_blocks):
+            shifts[2 * block + 1] = linear(context).t()
+        return shifts
+
+
+def _shifted(h: Tensor, shift: Tensor | None) -> Tensor:
+    return h if shift is None else h + shift
+
+
+def _hidden_degrees(units: int | Sequence[int], features: int, with_zero: bool) -> list[int]:
+    """Sorted degrees of that many units of each degree from 0 on.
+
+    Of a width, they are spread evenly over 1..D-1, or 0..D-1 if there is a context.
+    """
+    if not isinstance(units, int):
+        return [degree for degree, count in enumerate(units) for _ in range(count)]
     lowest = 0 if with_zero else 1
-    return [lowest + (unit * (features - lowest)) // width for unit in range(width)]
+    return [lowest + (unit * (features - lowest)) // units for unit in range(units)]
 
 
 def _before(hidden: Sequence[int], outputs: Sequence[int]) -> list[int]:

@@ -48,7 +48,8 @@ class MLP(nn.Module):
 class ResidualMLP(nn.Module):
     """Blocks h + W2 act(W1 act(h)), as in NSF: (B, inputs), context (B, C) to (B, P, outputs).
 
-    The last layer starts at zero.
+    The last layer starts at zero. If `gated`, the context also gates what each block adds, by
+    sigmoid(V c + b), as nflows has it: for converted flows.
     """
 
     def __init__(
@@ -61,12 +62,15 @@ class ResidualMLP(nn.Module):
         context: int = 0,
         activation_name: str = "relu",
         dropout: float = 0.0,
+        gated: bool = False,
     ) -> None:
         super().__init__()
         self.first = _wide(nn.Linear(inputs + context, hidden))
         self.inner = nn.ModuleList(_wide(nn.Linear(hidden, hidden)) for _ in range(blocks))
         self.outer = nn.ModuleList(_wide(nn.Linear(hidden, hidden)) for _ in range(blocks))
         self.last = _zero(nn.Linear(hidden, outputs * n_params))
+        gates = blocks if gated else 0
+        self.gates = nn.ModuleList(nn.Linear(context, hidden) for _ in range(gates))
         self.n_params = n_params
         self.activation = activation(activation_name)
         self.overwriting = overwriting(activation_name)
@@ -79,12 +83,41 @@ class ResidualMLP(nn.Module):
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         h = self.first(x if context is None else torch.cat([x, context], 1))
-        for inner, outer in zip(self.inner, self.outer, strict=True):
+        for block, (inner, outer) in enumerate(zip(self.inner, self.outer, strict=True)):
             step = self.overwriting(inner(self.activation(h)))
             if self.dropout:
                 step = F.dropout(step, self.dropout, self.training)
-            h = h + outer(step)
+            step = outer(step)
+            h = h + (step * torch.sigmoid(self.gates[block](context)) if self.gates else step)
         return self.last(h).unflatten(1, (self.n_params, -1))
+
+
+class Constant(nn.Module):
+    """Parameters (B, P, outputs, *rest) that are free, the same for every row and position.
+
+    It sees nothing; `rest` is the number of dimensions after the channels.
+    """
+
+    def __init__(self, outputs: int, n_params: int, rest: int = 0) -> None:
+        super().__init__()
+        self.values = nn.Parameter(torch.zeros(n_params, outputs, *[1] * rest))
+
+    def extra_repr(self) -> str:
+        return f"n_params={len(self.values)}"
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        return self.values.expand(len(x), *self.values.shape[:2], *x.shape[2:])
+
+
+class OnePerParameter(nn.Module):
+    """A net of its own for each parameter: P nets that give (B, 1, outputs) each."""
+
+    def __init__(self, nets: Sequence[nn.Module]) -> None:
+        super().__init__()
+        self.nets = nn.ModuleList(nets)
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        return torch.cat([net(x, context) for net in self.nets], 1)
 
 
 @torch.no_grad()

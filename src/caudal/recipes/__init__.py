@@ -1,5 +1,6 @@
 """Recipes: one paper, one file, one frozen dataclass of its hyperparameters."""
 
+from caudal.recipes.converted import Converted
 from caudal.recipes.glow import Glow
 from caudal.recipes.masked import IAF, MADE, MAF, MAFMoG
 from caudal.recipes.mintnet import MintNet
@@ -32,6 +33,7 @@ for _kind in (
     NCSF,
     WaveNet,
     ParallelWaveNet,
+    Converted,
 ):
     register(_kind)
 
@@ -46,6 +48,7 @@ __all__ = [
     "NSFIAF",
     "PRESETS",
     "RECIPES",
+    "Converted",
     "Glow",
     "IResNet",
     "MAFMoG",

@@ -62,6 +62,8 @@ class Recipe(ABC):
     """What one position of an event is called where people read of it."""
     circular: ClassVar[bool] = False
     """Whether it is for columns that are circles, and takes data without any for a mistake."""
+    listed: ClassVar[bool] = True
+    """Whether it is offered to choose from; files may name it anyway."""
     pixels: ClassVar[str] = "logit"
     """The default transformation of pixels: see `ImageSchema.pixels`."""
 

@@ -93,7 +93,8 @@ class Recipes(Mapping[str, type[Recipe]]):
         return name in REGISTERED or name in _offered().names
 
     def __iter__(self) -> Iterator[str]:
-        return iter(dict.fromkeys((*REGISTERED, *sorted(_offered().names))))
+        listed = (name for name, kind in REGISTERED.items() if kind.listed)
+        return iter(dict.fromkeys((*listed, *sorted(_offered().names))))
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
@@ -109,7 +110,7 @@ def find_recipe(name: str) -> type[Recipe]:
     Raises:
         InputError: there is none, with near names; or that of an entry point cannot be loaded.
     """
-    if name not in RECIPES:
+    if name not in RECIPES or not RECIPES[name].listed:
         raise InputError(f"no recipe '{name}'; {near(name, list(RECIPES))}")
     return RECIPES[name]
 

@@ -18,6 +18,7 @@ from caudal.recipes import (
     NSFAR,
     NSFIAF,
     RECIPES,
+    Converted,
     Glow,
     MAFMoG,
     ParallelWaveNet,
@@ -60,6 +61,8 @@ def default_student(teacher: Recipe, event_shape: tuple[int, ...]) -> Recipe:
         return Glow() if _is_squeezable(event_shape) else NSF()
     if isinstance(teacher, WaveNet):
         return _parallel(teacher)
+    if isinstance(teacher, Converted):
+        return NSFIAF()
     if isinstance(teacher, NSFAR):
         return NSFIAF(**asdict(teacher))
     if isinstance(teacher, MADE):

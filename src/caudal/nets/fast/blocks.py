@@ -135,8 +135,9 @@ class Unrolled:
             UnrolledLinear(layer, due, source)
             for layer, due, source in zip([*layers, net.last], dues, sources, strict=True)
         ]
-        if net.context is not None:
-            self.layers[0].bias = self.layers[0].bias + net.context(context).t()
+        for hidden, shift in zip(self.layers, net.shifts(context), strict=False):
+            if shift is not None:
+                hidden.bias = hidden.bias + shift
         self.direct: UnrolledLinear | None = None
         if net.direct is not None:
             self.direct = UnrolledLinear(net.direct, dues[-1], self.inputs)

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-KINDS = ("shift", "affine", "spline", "logistics", "histogram")
+KINDS = ("shift", "affine", "spline", "logistics", "histogram", "scaled", "soft-spline")
 """The elementwise maps that compiled loops know, by their numbers in `caudal.nets.fast.maps`."""
 
 

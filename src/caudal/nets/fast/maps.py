@@ -12,7 +12,7 @@ from functools import partial
 from numba import njit as compiled
 
 njit = partial(compiled, error_model="numpy")
-SHIFT, AFFINE, SPLINE, LOGISTICS = range(4)
+SHIFT, AFFINE, SPLINE, LOGISTICS, HISTOGRAM, SCALED = range(6)
 NOTHING = 1e-38
 """What is zero to nets in single precision, whose noise reaches its ends once in 10^7 samples."""
 
@@ -46,18 +46,62 @@ def affine(z, params, constants):
 
 
 @njit()
+def scaled(z, params, constants):
+    """The value (z - t) / s; constants: which scale, its bound or 0 for none, its floor."""
+    which, raw = int(constants[0]), params[1]
+    if which == 0:
+        log_scale = raw / (1 + abs(raw) / constants[1]) if constants[1] > 0 else raw
+    elif which == 1:
+        log_scale = math.log(_softplus(raw) + constants[2])
+    elif which == 2:
+        log_scale = math.log(1 / (1 + math.exp(-raw - 2)) + constants[2])
+    else:
+        log_scale = _softplus(-raw - 2)
+    return (z - params[0]) * math.exp(-log_scale), -log_scale
+
+
+@njit()
+def _softplus(raw):
+    return max(raw, 0.0) + math.log1p(math.exp(-abs(raw)))
+
+
+@njit()
 def spline(z, params, constants):
     """The spline solved for x; constants: bins, bound, smallest size and slope of a bin."""
     bins, bound, min_slope = int(constants[0]), constants[1], constants[3]
     if not abs(z) <= bound:
         return z, z - z
-    v = (z / bound + 1) / 2
-    widths, heights, slopes = params[:bins], params[bins : 2 * bins], params[2 * bins :]
-    index, bottom, height = _find(v, heights, bins, constants[2])
-    _, left, width = _find(2.0, widths, index, constants[2])
+    v, slopes = (z / bound + 1) / 2, params[2 * bins :]
+    index, bottom, height = _find(v, params[bins : 2 * bins], bins, constants[2])
+    _, left, width = _find(2.0, params[:bins], index, constants[2])
     before = slopes[index - 1] if index > 0 else z - z
     after = slopes[index] if index < bins - 1 else z - z
     d0, d1 = _slope(before, min_slope), _slope(after, min_slope)
+    return _solved(z, (v, bound), (left, width, bottom, height), (d0, d1))
+
+
+@njit()
+def soft_spline(z, params, constants):
+    """The spline with softly bounded parameters; constants: bins, bound, nothing, least slope."""
+    bins, bound, limit = int(constants[0]), constants[1], -math.log(constants[3])
+    if not abs(z) <= bound:
+        return z, z - z
+    for k in range(2 * bins):
+        params[k] = params[k] / (1 + 2 * abs(params[k]) / limit)
+    v, slopes = (z / bound + 1) / 2, params[2 * bins :]
+    index, bottom, height = _find(v, params[bins : 2 * bins], bins, 0.0)
+    _, left, width = _find(2.0, params[:bins], index, 0.0)
+    before = slopes[index - 1] if index > 0 else z - z
+    after = slopes[index] if index < bins - 1 else z - z
+    d0 = math.exp(before / (1 + abs(before) / limit))
+    d1 = math.exp(after / (1 + abs(after) / limit))
+    return _solved(z, (v, bound), (left, width, bottom, height), (d0, d1))
+
+
+@njit()
+def _solved(z, at, piece, slopes):
+    """The point of a piece at which the spline has the value at[0], in the unit square."""
+    (v, bound), (left, width, bottom, height), (d0, d1) = at, piece, slopes
     chord = height / width
     bend = d0 + d1 - 2 * chord
     above = max(v - bottom, z - z)
@@ -208,4 +252,8 @@ def forward(kind, z, params, constants):
         return spline(z, params, constants)
     if kind == LOGISTICS:
         return logistics(z, params, constants)
-    return histogram(z, params, constants)
+    if kind == HISTOGRAM:
+        return histogram(z, params, constants)
+    if kind == SCALED:
+        return scaled(z, params, constants)
+    return soft_spline(z, params, constants)

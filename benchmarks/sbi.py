@@ -1,0 +1,146 @@
+"""Posteriors from 10,000 simulations: `caudal.npe` beside a neural spline flow of zuko.
+
+    python benchmarks/sbi.py
+
+Both have the same simulations, steps, batches, learning rates, share of held-out rows and way to
+choose the best weights. zuko's flow is as the package sbi builds it: standardised, five autoregressive
+layers of two times 50 units; draws outside of the prior are drawn again. Tasks that the .json
+file has already are not run again.
+"""
+
+import argparse
+import json
+import math
+import time
+from collections.abc import Callable
+
+import numpy as np
+import torch
+import zuko
+from sklearn.model_selection import cross_val_score
+from sklearn.neural_network import MLPClassifier
+from sklearn.preprocessing import StandardScaler
+from torch import Tensor
+
+import caudal
+from environment import RESULTS, describe, lines, table, write, write_json
+from sbi_tasks import TASKS, Task
+
+SIMULATIONS, BATCH, LR, CHECKS = 10_000, 256, 1e-3, 20
+Draw = Callable[[Tensor, int], Tensor]
+
+
+def ours(task: Task, theta: Tensor, x: Tensor, steps: int) -> Draw:
+    training = caudal.Training(
+        steps=steps, batch_size=BATCH, lr=LR, validate_every=steps // CHECKS, patience=0
+    )
+    posterior = caudal.npe(task.prior, (theta, x), training=training)
+    return lambda observed, n: posterior.sample(observed, n, seed=1)
+
+
+def theirs(task: Task, theta: Tensor, x: Tensor, steps: int) -> Draw:
+    """A plain loop with the learning rates that ours has."""
+    torch.manual_seed(0)
+    flow = zuko.flows.NSF(theta.shape[1], x.shape[1], transforms=5, hidden_features=(50, 50))
+    moments = [(part.mean(0), part.std(0)) for part in (theta, x)]
+    theta, x = ((part - m) / s for part, (m, s) in zip((theta, x), moments, strict=True))
+    held = len(theta) // 10
+    rows, optimizer = range(held, len(theta)), torch.optim.Adam(flow.parameters(), LR)
+    rates = caudal.Training(steps=steps, lr=LR)
+    best, kept = math.inf, flow.state_dict()
+    for step in range(steps):
+        optimizer.param_groups[0]["lr"] = rates.learning_rate(step, steps)
+        batch = torch.randint(len(rows), (BATCH,)) + held
+        loss = -flow(x[batch]).log_prob(theta[batch]).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(flow.parameters(), rates.clip)
+        optimizer.step()
+        if (step + 1) % (steps // CHECKS) == 0:
+            with torch.no_grad():
+                valid = float(-flow(x[:held]).log_prob(theta[:held]).mean())
+            if valid < best:
+                best, kept = valid, {k: v.clone() for k, v in flow.state_dict().items()}
+    flow.load_state_dict(kept)
+    (mean, std), (mean_x, std_x) = moments
+
+    def draw(observed: Tensor, n: int) -> Tensor:
+        drawn: list[Tensor] = []
+        with torch.no_grad():
+            density = flow((observed - mean_x) / std_x)
+            while sum(map(len, drawn)) < n:
+                sample = density.sample((n,)) * std + mean
+                drawn.append(sample[task.prior.support.check(sample)])
+        return torch.cat(drawn)[:n]
+
+    return draw
+
+
+def c2st(sample: Tensor, truth: Tensor) -> float:
+    """The accuracy of a classifier that tells them apart: 0.5 is chance, 1 is certainty."""
+    rows = StandardScaler().fit(truth).transform(torch.cat([truth, sample]))
+    labels = np.repeat([0, 1], [len(truth), len(sample)])
+    width = 10 * truth.shape[1]
+    classifier = MLPClassifier((width, width), max_iter=1000, random_state=1)
+    order = np.random.default_rng(1).permutation(len(rows))
+    return float(cross_val_score(classifier, rows[order], labels[order], cv=5).mean())
+
+
+def run(task: Task, steps: int, observations: int, rows: int) -> dict:
+    torch.manual_seed(0)
+    theta = task.prior.sample((SIMULATIONS,))
+    x = task.simulate(theta)
+    observed = task.simulate(task.prior.sample((observations,)))
+    truths = [task.reference(one, rows) for one in observed]
+    found: dict = {}
+    for name, train in (("caudal", ours), ("zuko", theirs)):
+        start = time.process_time()
+        draw = train(task, theta, x, steps)
+        seconds = time.process_time() - start
+        scores = [c2st(draw(one, rows), t) for one, t in zip(observed, truths, strict=True)]
+        found[name] = {"c2st": scores, "seconds": round(seconds, 1)}
+        print(name, found[name], flush=True)
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--steps", type=int, default=2000)
+    parser.add_argument("--observations", type=int, default=3)
+    parser.add_argument("--rows", type=int, default=1000, help="draws of each posterior")
+    parser.add_argument("--tasks", nargs="*", default=list(TASKS))
+    options = parser.parse_args()
+    path = RESULTS / "sbi.json"
+    results = json.loads(path.read_text()) if path.exists() else {}
+    for name in options.tasks:
+        key = f"{name}, {options.steps} steps"
+        if key not in results:
+            print(key, flush=True)
+            results[key] = run(TASKS[name], options.steps, options.observations, options.rows)
+            write_json(path, results)
+            tell(results, options)
+    tell(results, options)
+
+
+def tell(results: dict, options: argparse.Namespace) -> None:
+    header = [
+        "task",
+        *(f"{who} {what}" for who in ("caudal", "zuko") for what in ("C2ST", "CPU s")),
+    ]
+    cells = []
+    for name, found in results.items():
+        row = [name]
+        for who in ("caudal", "zuko"):
+            scores = found[who]["c2st"]
+            each = ", ".join(f"{score:.3f}" for score in scores)
+            row += [f"**{np.mean(scores):.3f}** ({each})", f"{found[who]['seconds']:.0f}"]
+        cells.append(row)
+    text = f"""Draws of {options.rows} beside as many of the true posterior, for
+{options.observations} observations: a C2ST of 0.5 is a perfect posterior, 1 one that shares
+nothing with it. One seed, {SIMULATIONS:,} simulations, batches of {BATCH}, one core."""
+    page = ["# Posteriors from simulations", "", *lines(describe(("torch", "zuko"))), "", text, ""]
+    write(RESULTS / "sbi.md", "\n".join([*page, *table(header, cells)]) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,115 @@
+"""Neural posterior estimation: a flow of parameters given observations, from simulations."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Distribution
+
+from caudal.errors import InputError
+from caudal.recipes import Recipe
+from caudal.sbi.assembly import assemble
+from caudal.sbi.posterior import Posterior
+from caudal.sbi.prior import bounds_of, draw
+from caudal.training.fit import fit
+from caudal.training.options import Training
+
+_PIECE = 1000  # simulations asked for at once
+Simulator = Callable[[Tensor], Any]
+
+
+def npe(
+    prior: Distribution,
+    data: Simulator | tuple[Any, Any],
+    *,
+    simulations: int = 10_000,
+    recipe: Recipe | None = None,
+    embedding: nn.Module | Callable[[], nn.Module] | None = None,
+    ensemble: int = 1,
+    training: Training | None = None,
+    seed: int = 0,
+) -> Posterior:
+    """The posterior p(theta | x) for any observation x, amortised, learned from simulations.
+
+    A conditional flow q minimises -log q(theta | x) over pairs of parameters from the prior and
+    what the simulator makes of them. Parameters are mapped to the whole line by the ends of the
+    prior's support, with the exact log-det, so that no mass lies outside. Some simulations are
+    held out, and choose the best weights.
+    Reference: Papamakarios, Murray (2016), arXiv:1605.06376; Greenberg, Nonnenmacher, Macke
+    (2019), arXiv:1905.07488.
+
+    Args:
+        prior: over parameters (D,), each with an interval of its own as support.
+        data: a simulator that maps parameters (B, D) to observations (B, ...), or pairs
+            (theta, x) of parameters from the prior and observations, tensors or arrays.
+        simulations: how many to make, if there is a simulator.
+        recipe: of the flow; neural spline couplings if not given.
+        embedding: a net from observations (B, ...) to features (B, F), trained with the flow; of
+            an ensemble a function that makes one.
+        ensemble: the number of flows, trained from different seeds, whose mean is the posterior.
+        training: how to train; 60 passes in batches of 256 if not given.
+        seed: of the simulations' parameters and of the flows.
+
+    Returns:
+        The posterior, with `sample(x, n)`, `log_prob(theta, x)` and `calibrate(theta, x)`.
+
+    Raises:
+        InputError: the prior, the simulations or the options cannot be used.
+    """
+    if ensemble < 1:
+        raise InputError(f"`ensemble` {ensemble}: must be at least 1")
+    if ensemble > 1 and isinstance(embedding, nn.Module):
+        raise InputError(
+            "`embedding`: an ensemble needs a net each, give a function that makes one"
+        )
+    bounds = bounds_of(prior)
+    theta, x = _pairs(prior, data, simulations, seed)
+    _check(theta, x, bounds)
+    training = training or Training(epochs=60)
+    members = []
+    for member in range(ensemble):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed + member)
+            net = (
+                embedding if embedding is None or isinstance(embedding, nn.Module) else embedding()
+            )
+            flow = assemble(recipe, bounds, theta.shape[1], x.shape[1:], net)
+        fit(flow, (theta, x), training=replace(training, seed=training.seed + seed + member))
+        members.append(flow)
+    return Posterior(prior, members)
+
+
+def _pairs(
+    prior: Distribution, data: Simulator | tuple[Any, Any], simulations: int, seed: int
+) -> tuple[Tensor, Tensor]:
+    """Parameters (N, D) and observations (N, ...), float32."""
+    if callable(data):
+        theta = draw(prior, simulations, torch.Generator().manual_seed(seed))
+        made = [torch.as_tensor(data(part)) for part in theta.split(_PIECE)]
+        return theta, torch.cat(made).float()
+    theta, x = (torch.as_tensor(part).float() for part in data)
+    return theta, x
+
+
+def _check(theta: Tensor, x: Tensor, bounds: tuple[Tensor, Tensor]) -> None:
+    low, high = bounds
+    if theta.ndim != 2 or theta.shape[1] != len(low):
+        raise InputError(f"parameters must have shape (N, {len(low)}), got {tuple(theta.shape)}")
+    if x.ndim < 2 or len(x) != len(theta):
+        raise InputError(
+            f"observations must have shape (N, ...) for {len(theta)} simulations, "
+            f"got {tuple(x.shape)}"
+        )
+    outside = ~((theta >= low) & (theta <= high)).all(1)
+    if outside.any():
+        row = int(outside.nonzero()[0])
+        raise InputError(f"parameters of simulation {row} lie outside of the support of `prior`")
+    bad = ~x.flatten(1).isfinite().all(1)
+    if bad.any():
+        row, many = int(bad.nonzero()[0]), int(bad.sum())
+        raise InputError(
+            f"{many} of {len(x)} simulations have observations that are not finite, the first is "
+            f"simulation {row}: leave them out, or code them as a number and a flag"
+        )

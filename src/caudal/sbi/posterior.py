@@ -1,0 +1,83 @@
+"""The posterior that simulations have taught: one flow, or the mean of several."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.distributions import Distribution
+
+from caudal.errors import InputError
+from caudal.flow import Flow
+from caudal.sbi.calibration import Calibration, calibration
+
+
+class Posterior:
+    """The posterior q(theta | x) = mean over members of q_m(theta | x), for any observation.
+
+    Attributes:
+        prior: from which the parameters of the simulations were.
+        members: the flows, conditional on observations.
+    """
+
+    def __init__(self, prior: Distribution, members: Sequence[Flow]) -> None:
+        self.prior = prior
+        self.members = list(members)
+
+    def __repr__(self) -> str:
+        (features,), observed = self.members[0].event_shape, self.members[0].context_shape
+        return f"Posterior({features} parameters given {observed}, {len(self.members)} flows)"
+
+    def sample(self, x: Any, n: int, *, seed: int | None = None) -> Tensor:
+        """N parameters (n, D) given one observation, all within the support of the prior."""
+        generator = torch.Generator()
+        if seed is not None:
+            generator.manual_seed(seed)
+        else:
+            generator.seed()
+        return self.draws(self._observation(x), n, generator)
+
+    def log_prob(self, theta: Any, x: Any) -> Tensor:
+        """Log-density of parameters (N, D) in nats, (N,), given one observation, or N of them.
+
+        It is -inf outside the support of the prior.
+        """
+        theta = torch.as_tensor(theta, dtype=torch.float32)
+        x = torch.as_tensor(x, dtype=torch.float32)
+        if x.ndim == len(self.members[0].context_shape or ()):
+            x = x.expand(len(theta), *x.shape)
+        with torch.no_grad():
+            each = torch.stack([member.log_prob(theta, x) for member in self.members])
+        return each.logsumexp(0) - math.log(len(each))
+
+    def calibrate(self, theta: Any, x: Any, *, draws: int = 200, seed: int = 0) -> Calibration:
+        """How well it is calibrated, by simulations that it was not trained on.
+
+        Args:
+            theta: their parameters (N, D), from the prior.
+            x: their observations (N, ...).
+            draws: of the posterior for each of them.
+            seed: of the draws.
+        """
+        theta = torch.as_tensor(theta, dtype=torch.float32)
+        x = torch.as_tensor(x, dtype=torch.float32)
+        return calibration(self, theta, x, draws, torch.Generator().manual_seed(seed))
+
+    def draws(self, x: Tensor, n: int, generator: torch.Generator) -> Tensor:
+        """N parameters given one observation, (n, D); the members' shares are random."""
+        chosen = torch.randint(len(self.members), (n,), generator=generator)
+        counts = torch.bincount(chosen, minlength=len(self.members)).tolist()
+        parts = [
+            member.sample(count, x, generator=generator)
+            for member, count in zip(self.members, counts, strict=True)
+        ]
+        return torch.cat(parts)[torch.randperm(n, generator=generator)]
+
+    def _observation(self, x: Any) -> Tensor:
+        """One observation, which may stand in a batch of one."""
+        x, shape = torch.as_tensor(x, dtype=torch.float32), self.members[0].context_shape
+        x = x[0] if tuple(x.shape[1:]) == shape and len(x) == 1 else x
+        if tuple(x.shape) != shape:
+            raise InputError(f"`x` must be one observation of shape {shape}, got {tuple(x.shape)}")
+        return x

@@ -1,0 +1,150 @@
+"""Posteriors from simulations: support, ensembles, embeddings, calibration, the package sbi."""
+
+import pytest
+import torch
+from torch import nn
+from torch.distributions import (
+    Dirichlet,
+    Exponential,
+    Independent,
+    MultivariateNormal,
+    Normal,
+    Uniform,
+)
+
+import caudal
+from caudal import InputError
+from caudal.recipes import NSF
+from caudal.sbi.calibration import calibration
+from caudal.sbi.prior import bounds_of
+
+BOX = Independent(Uniform(torch.tensor([-1.0, 0.0]), torch.tensor([1.0, 3.0])), 1)
+RECIPE = NSF(layers=2, hidden=16, bins=4)
+QUICK = caudal.Training(steps=60, batch_size=100)
+
+
+def simulate(theta):
+    return theta + 0.3 * torch.randn_like(theta)
+
+
+@pytest.fixture(scope="module")
+def posterior():
+    torch.manual_seed(0)
+    return caudal.npe(BOX, simulate, simulations=1000, recipe=RECIPE, ensemble=2, training=QUICK)
+
+
+def test_no_mass_leaks_out_of_the_prior(posterior):
+    x = torch.tensor([1.0, 3.0])  # a corner
+    theta = posterior.sample(x, 500, seed=0)
+    assert BOX.support.check(theta).all()
+    assert torch.equal(theta, posterior.sample(x, 500, seed=0))
+    first, second = torch.linspace(-1, 1, 201), torch.linspace(0, 3, 201)
+    middles = [(ends[1:] + ends[:-1]) / 2 for ends in (first, second)]
+    density = posterior.log_prob(torch.cartesian_prod(*middles), x).exp()
+    assert abs(float(density.sum()) * 0.01 * 0.015 - 1) < 0.03
+    assert (
+        posterior.log_prob(torch.tensor([[1.1, 1.0], [0.0, -0.1]]), x).tolist() == [-torch.inf] * 2
+    )
+
+
+def test_it_follows_the_observation(posterior):
+    x = torch.tensor([[-0.5, 0.7], [0.5, 2.3]])
+    means = torch.stack([posterior.sample(one, 400, seed=0).mean(0) for one in x])
+    assert (means - x).abs().max() < 0.35
+    scores = posterior.log_prob(x, x)
+    assert torch.allclose(scores[:1], posterior.log_prob(x[:1], x[0]), atol=1e-5)
+
+
+def test_an_ensemble_is_the_mean_of_its_members(posterior):
+    theta, x = BOX.sample((20,)), torch.tensor([0.2, 1.0])
+    with torch.no_grad():
+        each = [m.log_prob(theta, x.expand(20, 2)).exp() for m in posterior.members]
+    torch.testing.assert_close(posterior.log_prob(theta, x).exp(), sum(each) / 2)
+    assert not torch.equal(*each)
+
+
+def test_an_embedding_net_reads_any_observation():
+    def waves(theta):
+        return torch.sin(theta[:, :1, None] * torch.arange(12.0)) + theta[:, 1:, None]
+
+    net = nn.Sequential(nn.Conv1d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(40, 3))
+    made = caudal.npe(BOX, waves, simulations=300, recipe=RECIPE, embedding=net, training=QUICK)
+    (flow,) = made.members
+    assert flow.context_shape == (1, 12)
+    assert flow.embedding.net is net
+    assert flow.embedding.std.ne(1).any()
+    assert made.sample(waves(BOX.sample((1,))), 3).shape == (3, 2)
+
+
+class Exact:
+    """The posterior of a conjugate Gaussian, of a deviation that may be wrong."""
+
+    def __init__(self, width):
+        self.width = width
+
+    def draws(self, x, n, generator):
+        return x / 2 + self.width * 0.5**0.5 * torch.randn(n, len(x), generator=generator)
+
+    def log_prob(self, theta, x):
+        return -((theta - x / 2) ** 2).sum(1)
+
+
+def test_calibration_tells_right_from_wrong(tmp_path):
+    generator = torch.Generator().manual_seed(0)
+    theta = torch.randn(300, 2, generator=generator)
+    x = theta + torch.randn(300, 2, generator=generator)
+    right = calibration(Exact(1.0), theta, x, 100, generator)
+    assert right.p_values.min() > 0.01
+    assert abs(right.coverage(0.8) - 0.8) < 0.07
+    assert "uniform as far as this can tell" in right.sentences()[0]
+    sure = calibration(Exact(0.6), theta, x, 100, generator)
+    assert sure.p_values.max() < 0.01
+    assert sure.coverage(0.8) < 0.6
+    assert "are not uniform" in sure.sentences()[0]
+    sure.picture(tmp_path / "calibration.png")
+    assert (tmp_path / "calibration.png").stat().st_size > 5000
+
+
+def test_ends_of_the_support():
+    low, high = bounds_of(BOX)
+    assert (low.tolist(), high.tolist()) == ([-1, 0], [1, 3])
+    normal = MultivariateNormal(torch.zeros(2), torch.eye(2))
+    assert bounds_of(normal)[0].tolist() == [-torch.inf] * 2
+    ends = bounds_of(Independent(Exponential(torch.ones(3)), 1))
+    assert (ends[0].tolist(), ends[1].tolist()) == ([0] * 3, [torch.inf] * 3)
+    with pytest.raises(InputError, match="must have an interval of its own"):
+        bounds_of(Dirichlet(torch.ones(3)))
+    with pytest.raises(InputError, match=r"vectors \(D,\)"):
+        bounds_of(Normal(0.0, 1.0))
+
+
+def test_what_cannot_be_used_is_refused():
+    theta = BOX.sample((50,))
+    x = simulate(theta)
+    with pytest.raises(InputError, match="simulation 3 lie outside"):
+        caudal.npe(BOX, (theta.index_fill(0, torch.tensor([3]), 9.0), x))
+    with pytest.raises(InputError, match="1 of 50 simulations .* simulation 7"):
+        caudal.npe(BOX, (theta, x.index_fill(0, torch.tensor([7]), torch.nan)))
+    with pytest.raises(InputError, match="a function that makes one"):
+        caudal.npe(BOX, (theta, x), embedding=nn.Linear(2, 2), ensemble=2)
+    with pytest.raises(InputError, match=r"shape \(N, 2\), got \(50, 1\)"):
+        caudal.npe(BOX, (theta[:, :1], x))
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_the_package_sbi_trains_our_flows():
+    inference = pytest.importorskip("sbi.inference", reason="the package sbi is not installed")
+    theta = BOX.sample((300,))
+    builder = caudal.sbi.density_estimator(RECIPE, prior=BOX)
+    npe = inference.NPE(BOX, density_estimator=builder, show_progress_bars=False)
+    estimator = npe.append_simulations(theta, simulate(theta)).train(max_num_epochs=3)
+    posterior = npe.build_posterior(estimator)
+    x = torch.tensor([[0.0, 1.0]])
+    drawn = posterior.sample((50,), x=x, show_progress_bars=False)
+    assert BOX.support.check(drawn).all()
+    assert posterior.log_prob(drawn, x=x).shape == (50,)
+    several, scores = estimator.sample_and_log_prob(torch.Size([4]), x.expand(3, 2))
+    assert several.shape == (4, 3, 2)
+    torch.testing.assert_close(
+        scores, estimator.log_prob(several, x.expand(3, 2)), atol=1e-3, rtol=1e-3
+    )
