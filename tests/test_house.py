@@ -38,6 +38,7 @@ LAYERS = (
     ("modality",),
     ("data", "recipes"),
     (
+        "annealing",
         "conditionals",
         "conditioning",
         "correction",
@@ -50,7 +51,7 @@ LAYERS = (
     ("dequantization",),
     ("base", "bijections", "nets"),
     ("bijection", "elementwise"),
-    ("numerics",),
+    ("numerics", "targets"),
     ("errors", "fields", "files", "names", "weights"),
 )
 """From top to bottom. A room imports itself and the layers below it, never its neighbours."""

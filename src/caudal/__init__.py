@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from caudal import recipes as recipes
     from caudal import report as report
     from caudal import sklearn as sklearn
+    from caudal import targets as targets
     from caudal import training as training
     from caudal.bijection import Bijection, Chain, Inverse
     from caudal.correction import corrected_sample
@@ -24,7 +25,10 @@ if TYPE_CHECKING:
     from caudal.modality import assemble
     from caudal.model import Model, load, train
     from caudal.recipes.registry import register as recipe
+    from caudal.report.density import evaluate_density
     from caudal.training.clip_terms import AudioDistillation
+    from caudal.training.density import fit_density
+    from caudal.training.density_terms import Variational
     from caudal.training.fit import fit
     from caudal.training.options import Training
     from caudal.training.run import Run
@@ -43,11 +47,14 @@ __all__ = [
     "NumericalError",
     "Run",
     "Training",
+    "Variational",
     "assemble",
     "calibrate",
     "corrected_sample",
     "distill",
+    "evaluate_density",
     "fit",
+    "fit_density",
     "initialize",
     "load",
     "recipe",
@@ -68,11 +75,14 @@ _NAMES = {
     "NumericalError": "caudal.errors",
     "Run": "caudal.training.run",
     "Training": "caudal.training.options",
+    "Variational": "caudal.training.density_terms",
     "assemble": "caudal.modality",
     "calibrate": "caudal.initialization",
     "corrected_sample": "caudal.correction",
     "distill": "caudal.training.student",
+    "evaluate_density": "caudal.report.density",
     "fit": "caudal.training.fit",
+    "fit_density": "caudal.training.density",
     "initialize": "caudal.initialization",
     "load": "caudal.model",
     "recipe": "caudal.recipes.registry",
@@ -80,6 +90,7 @@ _NAMES = {
 }
 _RENAMED = {"recipe": "register"}
 _MODULES = (
+    "annealing",
     "base",
     "bijection",
     "bijections",
@@ -100,6 +111,7 @@ _MODULES = (
     "recipes",
     "report",
     "sklearn",
+    "targets",
     "training",
     "weights",
 )

@@ -123,12 +123,14 @@ def train_with(
         if watch is not None:
             voice.say(f"samples while it trains: {folder_of(folder)}")
     rest = Rest(settings, dataset, evaluates=run is not None)
+    loss, validation_loss = kind.objective(flow, dataset, settings.data)
     fitted = fit(
         flow,
         dataset.train,
         dataset.valid,
         training=settings.training,
-        loss=kind.loss,
+        loss=loss,
+        validation_loss=validation_loss,
         run=run,
         reporter=voice.reporter(schema, "nats", loss_elements(kind, schema)) or Notes(voice),
         watch=watch,

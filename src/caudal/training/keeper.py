@@ -12,6 +12,7 @@ from torch import Tensor
 from caudal import files
 from caudal.errors import InputError
 from caudal.flow import Flow
+from caudal.losses import Terms
 from caudal.training.checkpoint import grafted, save_model
 from caudal.training.devices import leads
 from caudal.training.engine import Engine
@@ -120,6 +121,8 @@ def restore(state: dict[str, Any], engine: Engine) -> Position:
     if engine.average:
         engine.average.load_state_dict(state["average"])
     engine.meter.load_state_dict(state["meter"], engine.like)
+    if isinstance(engine.loss, Terms):
+        engine.loss.load_state_dict(state.get("loss", {}))  # missing in states of older versions
     return Position(**state["position"])
 
 
@@ -132,6 +135,7 @@ def _save_state(path: Path, position: Position, engine: Engine, identity: Identi
         "optimizer": engine.optimizer.state_dict(),
         "average": engine.average.state_dict() if engine.average else None,
         "meter": engine.meter.state_dict(),
+        "loss": engine.loss.state_dict() if isinstance(engine.loss, Terms) else {},
     }
     with files.atomic(path) as temporary, temporary.open("wb") as file:
         try:
