@@ -71,7 +71,7 @@ def find_target(name: str) -> Target:
     if not colon:
         if name not in TARGETS:
             raise InputError(
-                f"no density '{name}'; {near(name, list(TARGETS))}, or module:name for your own"
+                f"no density '{name}'; {near(name, list(TARGETS))} Your own is module:name"
             )
         return TARGETS[name]()
     found = _imported(name, module, attribute)

@@ -36,8 +36,9 @@ class Variational:
     must cover the density; that of the density, or 1, if not given."""
     forward: Annotated[float, Ge(0)] = 1.0
     """Weight of KL(density||flow) on the chains: misses no mode that they have found."""
-    reverse: Annotated[float, Ge(0)] = 1.0
-    """Weight of KL(flow||density) on the flow's own draws, with path gradients."""
+    reverse: Annotated[float, Ge(0)] = 0.0
+    """Weight of KL(flow||density) on the flow's own draws, with path gradients. It sharpens a flow
+    of one mode; of many, its gradients outweigh those of the other term."""
     moves: Annotated[int, Ge(0)] = 1
     """Hamiltonian moves of a chain each time that the flow has learned from it."""
 
@@ -79,10 +80,10 @@ class DensityTerms(Terms):
     - reverse = mean [log q(y) - log p(y)] over draws y of the flow, with path gradients ("sticking
       the landing"), so that it vanishes where the flow is the density.
 
-    The draws serve twice: each is also a proposal of independence Metropolis to one chain, which
-    may so jump to another mode and correct how many chains a mode has. After that a chain takes
-    its Hamiltonian moves, and a random symmetry of the target. The chains' state is saved with
-    the training.
+    Each draw, with a reverse term or without, is also a proposal of independence Metropolis to
+    one chain, which may so jump to another mode and correct how many chains a mode has. After
+    that a chain takes its Hamiltonian moves, and a random symmetry of the target. The chains'
+    state is saved with the training.
 
     References: Gabrié, Rotskoff, Vanden-Eijnden (2022), arXiv:2105.12603; Vaitl, Nicoli,
     Nakajima, Kessel (2022), arXiv:2207.08219.
@@ -104,13 +105,13 @@ class DensityTerms(Terms):
             raise InputError("a density is learned on one device: leave `devices` at 1")
         log_q = self.flow.log_prob(x)
         terms = {"forward": -log_q.mean()}
-        moved = x
+        with torch.set_grad_enabled("reverse" in self.weights and torch.is_grad_enabled()):
+            z = self.flow.base.sample(len(x))
+            y, log_q_y = pushed(self.flow, z, path="reverse" in self.weights)
+            log_w = log_density_of(self.log_density, y) - log_q_y
         if "reverse" in self.weights:
-            y, log_q_y = pushed(self.flow, self.flow.base.sample(len(x)), path=True)
-            log_p_y = log_density_of(self.log_density, y)
-            terms["reverse"] = _reverse(log_q_y - log_p_y)
-            moved = self._jumped(x, log_q, y, log_p_y - log_q_y)
-        self._move(moved)
+            terms["reverse"] = _reverse(-log_w)
+        self._move(self._jumped(x, log_q, y, log_w))
         return terms
 
     @torch.no_grad()
