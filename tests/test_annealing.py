@@ -21,32 +21,32 @@ def broad(features, scale):
 
 def test_moves_leave_exact_samples_as_they_are():
     target = Banana()
-    x = target.sample(4000, generator())
+    x = target.sample(2000, generator())
     stride = Stride.of(x)
-    y = move(target, x, stride, 10, generator(1))
+    y = move(target, x, stride, 8, generator(1))
     assert (y - x).abs().mean() > 0.5
     assert 0.4 < stride.accepted < 0.95
     for z in (x, y):
-        assert torch.allclose(z.double().std(0), target.std, rtol=0.08)
+        assert torch.allclose(z.double().std(0), target.std, rtol=0.1)
     assert float(target(x).mean() - target(y).mean()) == pytest.approx(0, abs=0.08)
 
 
 def test_annealing_finds_log_z_and_all_modes():
     target = FortyGaussians()
-    found = anneal(target, broad(2, target.scale), 2000, generator())
-    assert abs(found.log_z) < 4 * found.log_z_error < 0.3
+    found = anneal(target, broad(2, target.scale), 1000, generator())
+    assert abs(found.log_z) < 4 * found.log_z_error < 0.4
     counts = torch.bincount(target.nearest(found.x), minlength=40)
-    assert counts.min() > 10
+    assert counts.min() > 3
     assert found.temperatures[-1] == 1.0
-    again = anneal(target, broad(2, target.scale), 2000, generator())
+    again = anneal(target, broad(2, target.scale), 1000, generator())
     assert torch.equal(found.x, again.x)
 
 
 def test_the_error_of_log_z_is_about_right():
     target = Banana()
-    runs = [anneal(target, broad(2, 3.0), 500, generator(seed)) for seed in range(12)]
+    runs = [anneal(target, broad(2, 3.0), 300, generator(seed)) for seed in range(8)]
     off = torch.tensor([(run.log_z - target.log_z) / run.log_z_error for run in runs])
-    assert 0.4 < off.square().mean().sqrt() < 2.0
+    assert 0.3 < off.square().mean().sqrt() < 2.0
 
 
 def test_from_the_density_itself_it_is_one_step():

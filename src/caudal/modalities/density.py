@@ -125,7 +125,8 @@ class Density(Table):
             return model.draw(temperature)
         if temperature != 1:
             raise InputError("`exact` gives samples of the density: leave `temperature` out")
-        return Corrected(model, _target(f"{PREFIX}{model.schema.density}"))
+        data = model.config.get("data")
+        return Corrected(model, _target(data) if data else model.dataset.target)
 
     # --- what people see ------------------------------------------------------------------------
 
