@@ -39,7 +39,7 @@ def training(steps, **options):
 
 def test_a_flow_becomes_the_density():
     flow, target = flow_of(), gaussian(3.0, 0.5, log_z=4.0)
-    options = Variational(particles=500, scale=5.0)
+    options = Variational(particles=500, scale=5.0, reverse=0.5)
     fitted = caudal.fit_density(flow, target, options=options, training=training(60))
     result = caudal.evaluate_density(flow, target, draws=2000)
     assert result.ess > 0.9
@@ -79,6 +79,8 @@ def test_what_is_missing_is_said():
 
 
 def test_a_resumed_run_goes_on_with_its_chains(tmp_path):
+    often = training(30, validate_every=10)
+
     def run(folder, **options):
         flow = flow_of()
         run = caudal.Run(tmp_path / folder, SMALL, **options)
@@ -91,7 +93,7 @@ def test_a_resumed_run_goes_on_with_its_chains(tmp_path):
         stop = 20 if folder == "broken" and not options else None
         try:
             caudal.fit_density(
-                flow, Banana(), options=FEW, training=training(40), run=run, watch=interrupt
+                flow, Banana(), options=FEW, training=often, run=run, watch=interrupt
             )
         except KeyboardInterrupt:
             return None

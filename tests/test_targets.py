@@ -35,6 +35,8 @@ def test_log_z_is_that_of_the_exact_samples(name):
         x = x[:, :2]
     centre = x.mean(0) if name != "forty-gaussians" else target.centres[0]
     spread = torch.full_like(centre, 0.5) if name == "forty-gaussians" else 0.4 * x.std(0)
+    if name == "eight-schools":
+        spread = 2 * spread
     if name == "funnel":
         spread = torch.tensor([0.5, *[0.5] * 9], dtype=torch.float64)
     q = torch.distributions.Normal(centre, spread).log_prob(x).sum(1)
@@ -86,7 +88,7 @@ def test_particles_do_not_notice_symmetries(kind):
 
 
 def test_the_energy_of_a_pair_rests_at_one_and_its_core_is_smooth():
-    d = torch.tensor([1.0, 0.75, 0.75 - 1e-9], dtype=torch.float64, requires_grad=True)
+    d = torch.tensor([1.0, 0.75 + 1e-9, 0.75 - 1e-9], dtype=torch.float64, requires_grad=True)
     energy = LJ13().pair(d)
     (slope,) = torch.autograd.grad(energy.sum(), d)
     assert float(energy.detach()[0]) == pytest.approx(1.0)  # minus the energy of -1

@@ -100,8 +100,8 @@ def refuse_outside(log_p: Tensor, x: Tensor) -> None:
 
 def _first(log_p: Tensor, wrong: Tensor, x: Tensor) -> str:
     """The value and the place of the first row that is wrong, in words."""
-    row = int(wrong.nonzero()[0])
+    row = int(wrong.nonzero()[0, 0])
     numbers = ", ".join(f"{value:.6g}" for value in x[row].flatten()[:_SHOWN].tolist())
     more = ", ..." if x[row].numel() > _SHOWN else ""
     among = f"row {row + 1} of {len(x)}; {int(wrong.sum())} such rows"
-    return f"{float(log_p[row])} at x = [{numbers}{more}] ({among})"
+    return f"{float(log_p.detach()[row])} at x = [{numbers}{more}] ({among})"
