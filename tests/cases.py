@@ -7,6 +7,7 @@ import torch
 from caudal import Chain, Inverse
 from caudal.bijections import (
     ActNorm,
+    Asinh,
     Autoregressive,
     BatchNorm,
     Correlate,
@@ -131,6 +132,7 @@ def bijections(features, context):
         "actnorm": ActNorm((features,)),
         "batchnorm": BatchNorm((features,)).eval(),
         "logit": Logit(alpha=0.05),
+        "asinh": Asinh(scale=0.7),
         "support": support(features),
         "gaussianise": gaussianise(features),
         "correlate": Correlate(features, context),

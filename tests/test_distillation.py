@@ -175,7 +175,7 @@ def test_a_target_is_an_energy_too():
     torch.manual_seed(1)
     identity = Flow(LULinear(D), Normal((D,)))
     torch.testing.assert_close(by_function, reverse_kl(student, identity, 100))
-    with pytest.raises(InputError, match=r"`teacher` must give one log-density a row, got shape"):
+    with pytest.raises(InputError, match=r"must be a tensor of one number a row, got shape"):
         reverse_kl(student, normal.log_prob, 100)
 
 

@@ -38,6 +38,7 @@ LAYERS = (
     ("modality",),
     ("data", "recipes"),
     (
+        "annealing",
         "conditionals",
         "conditioning",
         "conversion",
@@ -53,7 +54,7 @@ LAYERS = (
     ("broadcasting", "dequantization"),
     ("base", "bijections", "nets"),
     ("bijection", "elementwise"),
-    ("numerics",),
+    ("numerics", "targets"),
     ("errors", "fields", "files", "names", "weights"),
 )
 """From top to bottom. A room imports itself and the layers below it, never its neighbours."""

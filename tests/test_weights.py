@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from caudal.weights import distance_left, effective_share, pareto_k
+from caudal.weights import distance_left, effective_share, log_mean, pareto_k, smoothed
 
 
 def gaussian_weights(n, mean, std):
@@ -113,3 +113,33 @@ def test_distance_left_of_gaussians_without_a_step_is_their_distance():
     """Total variation of N(0, 1) and N(1, 1): 2 Phi(1/2) - 1."""
     left = distance_left(gaussian_weights(400_000, 1.0, 1.0), 0)
     assert left == pytest.approx(math.erf(0.5 / math.sqrt(2)), abs=0.01)
+
+
+def test_the_mean_of_weights_and_its_error():
+    log_w = gaussian_weights(100_000, 0.5, 1.0) + 7.0
+    mean, error = log_mean(log_w)
+    assert error == pytest.approx(math.sqrt((math.exp(0.25) - 1) / 100_000), rel=0.05)
+    assert mean == pytest.approx(7.0, abs=4 * error)
+    assert log_mean(torch.full((10,), -torch.inf)) == (-math.inf, math.inf)
+    assert log_mean(torch.full((10,), -800.0)) == (-800.0, 0.0)
+
+
+@pytest.mark.parametrize("k", [0.3, 0.6])
+def test_smoothed_weights_are_quantiles_of_the_tail(k):
+    """Of weights that are Pareto, w = u^-k, which is generalised Pareto above any cutoff."""
+    n = 5000
+    log_w = -k * torch.rand(n, generator=torch.Generator().manual_seed(0)).double().log()
+    smooth = smoothed(log_w)
+    size = math.ceil(3 * math.sqrt(n))
+    order = log_w.argsort()
+    assert torch.equal(smooth[order[:-size]], log_w[order[:-size]])
+    level = (torch.arange(size).double() + 0.5) / size
+    expected = -k * (size / n * (1 - level)).log()  # quantiles of the true tail
+    assert (smooth[order[-size:]] - expected).abs()[: size - 5].max() < 0.25
+    assert smooth.max() <= log_w.max()
+    assert torch.equal(smooth.argsort(), order)
+
+
+def test_weights_without_a_tail_stay_as_they_are():
+    log_w = torch.full((100,), 2.0)
+    assert torch.equal(smoothed(log_w), log_w.double())

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from caudal import report as report
     from caudal import sbi as sbi
     from caudal import sklearn as sklearn
+    from caudal import targets as targets
     from caudal import testing as testing
     from caudal import training as training
     from caudal.bijection import Bijection, Chain, Inverse
@@ -28,8 +29,11 @@ if TYPE_CHECKING:
     from caudal.model import Model, load, train
     from caudal.recipes.converted import convert
     from caudal.recipes.registry import register as recipe
+    from caudal.report.density import evaluate_density
     from caudal.sbi import npe
     from caudal.training.clip_terms import AudioDistillation
+    from caudal.training.density import fit_density
+    from caudal.training.density_terms import Variational
     from caudal.training.fit import fit
     from caudal.training.options import Training
     from caudal.training.run import Run
@@ -48,12 +52,15 @@ __all__ = [
     "NumericalError",
     "Run",
     "Training",
+    "Variational",
     "assemble",
     "calibrate",
     "convert",
     "corrected_sample",
     "distill",
+    "evaluate_density",
     "fit",
+    "fit_density",
     "initialize",
     "load",
     "npe",
@@ -75,12 +82,15 @@ _NAMES = {
     "NumericalError": "caudal.errors",
     "Run": "caudal.training.run",
     "Training": "caudal.training.options",
+    "Variational": "caudal.training.density_terms",
     "assemble": "caudal.modality",
     "calibrate": "caudal.initialization",
     "convert": "caudal.recipes.converted",
     "corrected_sample": "caudal.correction",
     "distill": "caudal.training.student",
+    "evaluate_density": "caudal.report.density",
     "fit": "caudal.training.fit",
+    "fit_density": "caudal.training.density",
     "initialize": "caudal.initialization",
     "load": "caudal.model",
     "npe": "caudal.sbi",
@@ -89,6 +99,7 @@ _NAMES = {
 }
 _RENAMED = {"recipe": "register"}
 _MODULES = (
+    "annealing",
     "base",
     "bijection",
     "bijections",
@@ -111,6 +122,7 @@ _MODULES = (
     "report",
     "sbi",
     "sklearn",
+    "targets",
     "testing",
     "training",
     "weights",

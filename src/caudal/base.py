@@ -151,6 +151,87 @@ class Uniform(Independent):
         return 2 * torch.rand(*shape, **self._options(generator)) - 1
 
 
+class StudentT(Base):
+    """Independent Student-t elements: log p(z) = sum(c - (nu + 1)/2 log(1 + z^2 / nu)).
+
+    Its tails fall like |z|^-(nu + 1); a flow hands them on, where normal noise leaves data with
+    heavy tails, and the weights of importance sampling, without a bound.
+
+    Args:
+        event_shape: of the noise.
+        freedom: nu > 0; the variance is nu / (nu - 2), for nu > 2.
+
+    Reference: Jaini, Kobyzev, Yu, Brubaker, Tails of Lipschitz triangular flows, 2020,
+    arXiv:1907.04481.
+    """
+
+    def __init__(self, event_shape: Sequence[int], freedom: float = 5.0) -> None:
+        super().__init__(event_shape)
+        if not freedom > 0:
+            raise ValueError(f"`freedom` must be positive, got {freedom}")
+        self.freedom = freedom
+
+    def extra_repr(self) -> str:
+        return f"{super().extra_repr()}, freedom={self.freedom:g}"
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        nu = self.freedom
+        constant = math.lgamma((nu + 1) / 2) - math.lgamma(nu / 2) - 0.5 * math.log(math.pi * nu)
+        return sum_event(constant - 0.5 * (nu + 1) * (z.square() / nu).log1p())
+
+    def sample(
+        self, n: int, generator: torch.Generator | None = None, length: int | None = None
+    ) -> Tensor:
+        """By Bailey's polar method: z = sqrt(nu (u^(-2/nu) - 1)) cos(2 pi v), u, v uniform."""
+        shape = (2, n, *sized(self.event_shape, length))
+        options: Any = {"dtype": torch.float64, "device": self.like.device}
+        if self.like.device.type == "mps":
+            options["dtype"] = self.like.dtype
+        u, v = torch.rand(shape, generator=generator, **options)
+        u = u.clamp(min=torch.finfo(self.like.dtype).tiny)
+        radius = (self.freedom * torch.expm1(-2 / self.freedom * u.log())).sqrt()
+        return (radius * torch.cos(2 * math.pi * v)).to(self.like)
+
+
+class GaussianMixture(Base):
+    """The mean of K Gaussian densities: log p(z) = log mean_k N(z; m_k, s^2 I).
+
+    A flow of one normal base must stretch thin bridges between modes; of a mixture it need not.
+
+    Args:
+        means: m, (K, *event).
+        std: s > 0, of all elements.
+    """
+
+    means: Tensor
+
+    def __init__(self, means: Tensor, std: float = 1.0) -> None:
+        super().__init__(tuple(means.shape[1:]))
+        if means.ndim < 2 or not len(means):
+            raise ValueError(f"`means` must be (K, *event), got {tuple(means.shape)}")
+        if not std > 0:
+            raise ValueError(f"`std` must be positive, got {std}")
+        self.register_buffer("means", means)
+        self.std = std
+
+    def extra_repr(self) -> str:
+        return f"{super().extra_repr()}, {len(self.means)} Gaussians, std={self.std:g}"
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        u = (z.unsqueeze(1) - self.means).flatten(2) / self.std  # (B, K, D)
+        constant = u.shape[2] * (math.log(self.std) + 0.5 * math.log(2 * math.pi))
+        return (-0.5 * u.square().sum(2)).logsumexp(1) - math.log(len(self.means)) - constant
+
+    def sample(
+        self, n: int, generator: torch.Generator | None = None, length: int | None = None
+    ) -> Tensor:
+        shape, device = sized(self.event_shape, length), self.like.device
+        mode = torch.randint(len(self.means), (n,), generator=generator, device=device)
+        options: Any = {"dtype": self.like.dtype, "device": device}
+        noise = torch.randn(n, *shape, generator=generator, **options)
+        return self.means[mode].to(self.like) + self.std * noise
+
+
 def sized(event_shape: tuple[int, ...], length: int | None) -> tuple[int, ...]:
     """The event shape with `length` in place of its free length.
 

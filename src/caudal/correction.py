@@ -1,4 +1,4 @@
-"""Exact samples of a flow that samples slowly, by means of one that samples fast."""
+"""Exact samples of a slow flow, or of any density, by means of a flow that samples fast."""
 
 import math
 from collections.abc import Sequence
@@ -12,6 +12,7 @@ from torch import Tensor
 from caudal.broadcasting import per_row
 from caudal.errors import InputError, NumericalError
 from caudal.flow import Flow
+from caudal.targets import LogDensity, log_density_of
 from caudal.weights import distance_left, effective_share, pareto_k
 
 STEPS = 20
@@ -82,7 +83,7 @@ class Correction:
 @torch.no_grad()
 def corrected_sample(
     student: Flow,
-    teacher: Flow,
+    teacher: Flow | LogDensity,
     n: int,
     context: Tensor | None = None,
     steps: int = STEPS,
@@ -104,7 +105,9 @@ def corrected_sample(
 
     Args:
         student: the proposal; it should sample in parallel.
-        teacher: the flow to sample from; it should score in parallel.
+        teacher: the flow to sample from; it should score in parallel. Or any function that gives
+            log-densities (N,) of rows x (N, *event) up to a constant, such as a
+            `caudal.targets.Target`; then there is no context.
         n: the number of samples.
         context: one row for all samples, or n rows; each sample keeps its own.
         steps: the number of proposals of each row; 0 gives samples of the student.
@@ -114,11 +117,15 @@ def corrected_sample(
         InputError: the flows differ in their rows or contexts, or one of them is estimated.
         NumericalError: the density of a draw is not a number.
     """
-    check_pair(student, teacher)
-    check_exact(student, teacher)
+    if isinstance(teacher, Flow):
+        check_pair(student, teacher)
+        check_exact(student, teacher)
+    elif student.context_shape is not None:
+        raise InputError("a density without context has no samples given one")
     if steps < 0:
         raise InputError(f"`steps` must be at least 0, got {steps}")
-    proposal, target = student.continuous(), teacher.continuous()
+    proposal = student.continuous()
+    target = teacher.continuous() if isinstance(teacher, Flow) else teacher
     x, log_w = weighted_sample(proposal, target, n, context, generator)
     moves, seen = torch.zeros(n, dtype=torch.int32, device=x.device), [log_w]
     for _ in range(steps):
@@ -129,15 +136,16 @@ def corrected_sample(
         log_w = torch.where(moved, log_v, log_w)
         moves += moved
         seen.append(log_v)
-    x = x.to(teacher.base.like)
-    x = teacher.dequantization.lower(x) if teacher.dequantization else x
+    if isinstance(teacher, Flow):
+        x = x.to(teacher.base.like)
+        x = teacher.dequantization.lower(x) if teacher.dequantization else x
     return x.to(student.base.like), Correction(steps, moves.cpu(), torch.cat(seen).cpu())
 
 
 @torch.no_grad()
 def weighted_sample(
     proposal: Flow,
-    target: Flow,
+    target: Flow | LogDensity,
     n: int,
     context: Tensor | None = None,
     generator: torch.Generator | None = None,
@@ -153,10 +161,13 @@ def weighted_sample(
         NumericalError: log w is not a number, or is +inf.
     """
     x, log_q = proposal.sample_with_log_prob(n, context, generator=generator)
-    like = target.base.like
-    rows = per_row(context, (n,), target.context_shape)
-    rows = None if rows is None else rows.to(like)
-    log_p = target.log_prob(x.to(like), rows, generator)
+    if isinstance(target, Flow):
+        like = target.base.like
+        rows = per_row(context, (n,), target.context_shape)
+        rows = None if rows is None else rows.to(like)
+        log_p = target.log_prob(x.to(like), rows, generator)
+    else:
+        log_p = log_density_of(target, x)
     log_w = log_p.to(log_q.device).double() - log_q.double()
     if (log_w.isnan() | (log_w == torch.inf)).any():
         raise NumericalError(

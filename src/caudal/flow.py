@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from caudal.base import Base, Normal
 from caudal.bijection import (
     Bijection,
+    Chain,
     Direction,
     estimated_parts,
     in_pieces,
@@ -61,7 +62,8 @@ class Flow(nn.Module):
 
     Args:
         bijection: the map from noise z to data x.
-        base: the density of the noise; its event shape is the bijection's.
+        base: the density of the noise; its event shape is the bijection's. Another flow may stand
+            here, without context and dequantisation, whose samples are then the noise.
         context_shape: the shape of one row of context, for a conditional flow. It and the event
             shape may contain a length of -1, which differs from batch to batch.
         embedding: a module that turns raw context into that of the bijection.
@@ -79,13 +81,17 @@ class Flow(nn.Module):
     def __init__(
         self,
         bijection: Bijection,
-        base: Base,
+        base: "Base | Flow",
         *,
         context_shape: Sequence[int] | None = None,
         embedding: nn.Module | None = None,
         dequantization: Dequantization | None = None,
     ) -> None:
         super().__init__()
+        if isinstance(base, Flow):
+            if base.context_shape is not None or base.dequantization is not None:
+                raise InputError("a flow as `base` must have no context and no dequantisation")
+            bijection, base = Chain([base.bijection, bijection]), base.base
         refuse_repeats(bijection)
         self.bijection = bijection
         self.base = base

@@ -121,7 +121,7 @@ class Nothing:
 
 
 class Modality(ABC):
-    """One kind of data: tables, images, sound.
+    """One kind of data: tables, images, sound; or a density, whose chains stand in their place.
 
     In the methods below `model` stands for a `caudal.Model`, `schema` for a schema of this kind,
     `dataset` for a `Dataset` of such schema, and `recipe` for a `Recipe`.
@@ -287,6 +287,16 @@ class Modality(ABC):
     def loss(self) -> Callable[["Flow", Tensor, Tensor | None], Tensor]:
         """The loss of maximum likelihood, a mean over the rows of a batch."""
 
+    def objective(self, flow: "Flow", dataset: Any, options: Any) -> tuple[Any, Any]:
+        """The loss that training minimises, and the one that selects the best weights, or None.
+
+        Args:
+            flow: that is trained.
+            dataset: that it is trained on.
+            options: of the type `self.options`.
+        """
+        return self.loss, None
+
     def training(self, recipe: Any) -> Mapping[str, Any]:
         """Options of training whose usual values differ from those of `Training`."""
         return {}
@@ -410,6 +420,7 @@ class Modality(ABC):
 
 
 MODALITIES: dict[str, str] = {
+    "density": "caudal.modalities.density:Density",
     "audio": "caudal.modalities.audio:Audio",
     "images": "caudal.modalities.images:Images",
     "table": "caudal.modalities.table:Table",

@@ -1,4 +1,4 @@
-"""Diagnostics of importance weights: effective size, tail index, distance left."""
+"""Importance weights: their mean, effective size, tail index, smoothing, distance left."""
 
 import math
 
@@ -25,6 +25,20 @@ def effective_share(log_w: Tensor) -> float:
     return min(1.0, float((2 * first - second).exp()) / len(log_w))
 
 
+def log_mean(log_w: Tensor) -> tuple[float, float]:
+    """The log of the mean of w, and its standard error in nats, from log w (n,).
+
+    With w = exp(t) / q at draws of q it estimates log Z of the density exp(t) / Z. The error is
+    sqrt((1 / share - 1) / n) by the delta method, share = `effective_share`; it knows only of
+    weights that were drawn. It is inf if every weight is 0.
+    """
+    share = effective_share(log_w)
+    if share == 0:
+        return -math.inf, math.inf
+    mean = float(log_w.double().logsumexp(0)) - math.log(len(log_w))
+    return mean, math.sqrt(max(1 / share - 1, 0.0) / len(log_w))
+
+
 def pareto_k(log_w: Tensor) -> float:
     """Tail index k of the largest weights, from log w (n,) in nats.
 
@@ -37,7 +51,7 @@ def pareto_k(log_w: Tensor) -> float:
     arXiv:1507.02646.
     """
     log_w = log_w.double().sort().values
-    size = math.ceil(min(0.2 * len(log_w), 3 * math.sqrt(len(log_w))))
+    size = _tail(log_w)
     if size < FEWEST:
         return math.nan
     cutoff, tail = log_w[-size - 1], log_w[-size:]
@@ -50,11 +64,39 @@ def pareto_k(log_w: Tensor) -> float:
     if len(tail) < FEWEST:
         return math.inf
     excess = (tail - top).exp() - (cutoff - top).exp()
-    return _shape(excess.clamp(min=FAINT))
+    return _fit(excess.clamp(min=FAINT))[0]
 
 
-def _shape(excess: Tensor) -> float:
-    """The k of a generalised Pareto density fitted to sorted excesses t (n,) > 0.
+def smoothed(log_w: Tensor) -> Tensor:
+    """Log w (n,) whose largest weights are those of the fitted generalised Pareto density, (n,).
+
+    The j-th of the M weights of the tail becomes the quantile at (j - 1/2) / M, but no more than
+    the largest weight there was: so single weights decide less, at the price of a small bias. The
+    weights are as they were where `pareto_k` is not a finite number.
+    Reference: as `pareto_k`.
+    """
+    k, log_w = pareto_k(log_w), log_w.double()
+    if not math.isfinite(k):
+        return log_w
+    order = log_w.argsort()
+    size = _tail(log_w)
+    tail, top = order[-size:], log_w.max()
+    cutoff = (log_w[order[-size - 1]] - top).exp()
+    excess = (log_w[tail] - top).exp() - cutoff
+    sigma = _fit(excess[excess > 0].clamp(min=FAINT))[1]
+    level = (torch.arange(1, size + 1, dtype=log_w.dtype, device=log_w.device) - 0.5) / size
+    quantile = -(1 - level).log() if k == 0 else torch.expm1(-k * torch.log1p(-level)) / k
+    values = (cutoff + sigma * quantile).clamp(max=1).log() + top
+    return log_w.index_copy(0, tail, values)
+
+
+def _tail(log_w: Tensor) -> int:
+    """How many weights count as the largest ones."""
+    return math.ceil(min(0.2 * len(log_w), 3 * math.sqrt(len(log_w))))
+
+
+def _fit(excess: Tensor) -> tuple[float, float]:
+    """The k and sigma of a generalised Pareto density fitted to sorted excesses t (n,) > 0.
 
     With theta = -k / sigma, k(theta) = mean log(1 - theta t) has the highest likelihood; theta is
     averaged over a grid, with the profile likelihood as weight.
@@ -70,7 +112,8 @@ def _shape(excess: Tensor) -> float:
     likelihood = n * ((-theta / k).log() - k - 1)
     best = (likelihood.softmax(0) * theta).sum()
     fitted = float((-best * excess).log1p().mean())
-    return (n * fitted + PRIOR_WEIGHTS * PRIOR_K) / (n + PRIOR_WEIGHTS)
+    k_with_prior = (n * fitted + PRIOR_WEIGHTS * PRIOR_K) / (n + PRIOR_WEIGHTS)
+    return k_with_prior, float(-fitted / best)
 
 
 def distance_left(log_w: Tensor, steps: int) -> float:

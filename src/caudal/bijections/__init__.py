@@ -8,13 +8,14 @@ from caudal.bijections.coupling import Coupling
 from caudal.bijections.iterated import Residual, Triangular
 from caudal.bijections.linear import Conv1x1, Flip, LUConv1x1, LULinear, Permutation
 from caudal.bijections.normalization import ZCA, ActNorm, BatchNorm, DataDependent, Standardise
-from caudal.bijections.pointwise import Logit, MuLaw, Pointwise, Rescale, Scale, Support
+from caudal.bijections.pointwise import Asinh, Logit, MuLaw, Pointwise, Rescale, Scale, Support
 from caudal.bijections.prediction import LinearPrediction
 from caudal.bijections.shape import FactorOut, Flattened, Squeezed
 
 __all__ = [
     "ZCA",
     "ActNorm",
+    "Asinh",
     "Atoms",
     "Autoregressive",
     "BatchNorm",

@@ -113,6 +113,35 @@ class Logit(Bijection):
         return F.softplus(z) + F.softplus(-z) + math.log1p(-2 * self.alpha)
 
 
+class Asinh(Bijection):
+    """z = s asinh(x / s): the identity near 0, a logarithm far out, for data with heavy tails.
+
+    log|dz/dx| = -log(1 + (x / s)^2) / 2 for each element. Behind it a flow of normal noise has
+    tails like those of a log-normal.
+
+    Args:
+        scale: s > 0, where the bend is.
+    """
+
+    def __init__(self, scale: float = 1.0) -> None:
+        super().__init__()
+        if not scale > 0:
+            raise ValueError(f"`scale` must be positive, got {scale}")
+        self.scale = scale
+
+    def extra_repr(self) -> str:
+        return f"scale={self.scale}"
+
+    def forward(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        u = z / self.scale
+        log_cosh = u.abs() + torch.log1p(torch.exp(-2 * u.abs())) - math.log(2)
+        return self.scale * torch.sinh(u), sum_event(log_cosh)
+
+    def inverse(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        u = x / self.scale
+        return self.scale * torch.asinh(u), -sum_event(torch.hypot(u, torch.ones_like(u)).log())
+
+
 class Support(Bijection):
     """Maps each column of a table from its support to the whole line, and back.
 

@@ -17,8 +17,10 @@ from caudal.losses.divergence import (
     forward_kl,
     nll,
     nll_per_element,
+    pushed,
     reverse_kl,
     rows_of,
+    softened,
 )
 from caudal.losses.guidance import Guide, pairs_up
 from caudal.losses.spectral import spectral_loss
@@ -40,7 +42,9 @@ __all__ = [
     "nll",
     "nll_per_element",
     "pairs_up",
+    "pushed",
     "reverse_kl",
     "rows_of",
+    "softened",
     "spectral_loss",
 ]

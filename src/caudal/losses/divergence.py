@@ -3,16 +3,17 @@
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
+from functools import partial
 
 import torch
 from torch import Tensor
 from torch.func import functional_call
 
 from caudal.broadcasting import per_row
-from caudal.errors import InputError
 from caudal.flow import Flow
 from caudal.losses.conditionals import conditional_kl, conditionals, has_gaussian_conditionals
 from caudal.numerics import own_generator
+from caudal.targets import log_density_of, refuse_outside
 
 
 def nll(flow: Flow, x: Tensor, context: Tensor | None = None) -> Tensor:
@@ -67,6 +68,13 @@ class Terms(ABC):
     def terms(self, x: Tensor, context: Tensor | None) -> Mapping[str, Tensor]:
         """The terms of a batch, scalars, by name."""
 
+    def state_dict(self) -> dict[str, Tensor]:
+        """What the loss itself has come to by now, for resuming; most losses have no state."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:  # noqa: B027
+        """Restores a `state_dict`."""
+
     def __call__(self, flow: Flow, x: Tensor, context: Tensor | None = None) -> Tensor:
         terms = self.terms(x, context)
         self.latest = {name: value.detach() for name, value in terms.items()}
@@ -100,7 +108,7 @@ def forward_kl(
             log_p = _log_prob(teacher, x, context)
         return log_p - student.log_prob(x, context)
 
-    return _softened(_of_finite_rows(log_ratios, *student.rows(x, context)), tail).mean()
+    return softened(_of_finite_rows(log_ratios, *student.rows(x, context)), tail).mean()
 
 
 def reverse_kl(
@@ -116,8 +124,9 @@ def reverse_kl(
 
     A scalar, in nats: probability density distillation. The teacher may be any function that gives
     log-densities, such as an unnormalised energy with opposite sign; it is called with x, and with
-    the context if there is one. Gradients reach the student through the teacher's input; freeze
-    the teacher's weights. All of these have the same expectation:
+    the context if there is one. The result is then off by its log Z. Gradients reach the student
+    through the teacher's input; freeze the teacher's weights. All of these have the same
+    expectation:
 
     - for a teacher of one affine autoregressive layer and a student that is a chain of inverse
       ones, the closed form: both conditionals are Gaussian at each position;
@@ -128,29 +137,42 @@ def reverse_kl(
 
     Log-ratios r above `tail` count as tail (1 + log(r / tail)): a few samples far from the data,
     where a teacher's log-density can be -1e20, would dominate all others. Samples whose ratio
-    overflows are left out.
+    overflows are left out, if the teacher is a flow.
 
     Raises:
         InputError: the teacher is a function that does not give one log-density for each row.
+        NumericalError: it is a function that gives NaN or an infinite number; says of which row.
     References: Parallel WaveNet (van den Oord et al., 2017), arXiv:1711.10433; ClariNet (Ping,
-    Peng, Chen, 2018), arXiv:1807.07281; Roeder, Wu, Duvenaud (2017), arXiv:1703.09194.
+    Peng, Chen, 2018), arXiv:1807.07281; Roeder, Wu, Duvenaud (2017), arXiv:1703.09194; Vaitl et
+    al. (2022), arXiv:2207.08219.
     """
     context = per_row(context, (n,), student.context_shape)
     if isinstance(teacher, Flow) and has_gaussian_conditionals(student, teacher):
         return _conditional_kl(student, teacher, n, context).mean()
 
     def log_ratios(z: Tensor, context: Tensor | None) -> Tensor:
-        x, log_det = student.bijection(z, student.embed(context))
-        log_q = student.base.log_prob(z) - log_det
-        if path:
-            held = {name: weight.detach() for name, weight in student.named_parameters()}
-            log_q = functional_call(student, held, (x, context))
+        x, log_q = pushed(student, z, context, path=path)
         if x.requires_grad:
             x.register_hook(_finite)
         return log_q - _log_prob(teacher, x, context)
 
     z = student.base.sample(n)
-    return _softened(_of_finite_rows(log_ratios, z, context), tail).mean()
+    return softened(_of_finite_rows(log_ratios, z, context), tail).mean()
+
+
+def pushed(
+    flow: Flow, z: Tensor, context: Tensor | None = None, *, path: bool = False
+) -> tuple[Tensor, Tensor]:
+    """Samples x (N, *event) that a flow makes of noise z, and log q(x) in nats, (N,).
+
+    Both are reparameterised. With `path` the weights inside log q are held fixed, so that its
+    gradient goes through x alone.
+    """
+    x, log_det = flow.bijection(z, flow.embed(context))
+    if not path:
+        return x, flow.base.log_prob(z) - log_det
+    held = {name: weight.detach() for name, weight in flow.named_parameters()}
+    return x, functional_call(flow, held, (x, context))
 
 
 def _conditional_kl(student: Flow, teacher: Flow, n: int, context: Tensor | None) -> Tensor:
@@ -165,16 +187,20 @@ def _log_prob(teacher: Target, x: Tensor, context: Tensor | None) -> Tensor:
     With the same numbers each time a student would learn their errors.
     """
     if not isinstance(teacher, Flow):
-        log_prob = teacher(x) if context is None else teacher(x, context)
-        if log_prob.shape != x.shape[:1]:
-            shapes = f"{tuple(log_prob.shape)} for {len(x)} rows"
-            raise InputError(f"`teacher` must give one log-density a row, got shape {shapes}")
+        log_prob = log_density_of(
+            teacher if context is None else partial(_given, teacher, context), x
+        )
+        refuse_outside(log_prob, x)
         return log_prob
     if not teacher.estimated:
         return teacher.log_prob(x, context)
     seed = int(torch.randint(1 << 62, (), generator=own_generator()))
     generator = torch.Generator(x.device).manual_seed(seed)
     return teacher.log_prob(x, context, generator)
+
+
+def _given(density: Callable[..., Tensor], context: Tensor, x: Tensor) -> Tensor:
+    return density(x, context)
 
 
 def _of_finite_rows(
@@ -188,7 +214,8 @@ def _of_finite_rows(
     return log_ratios(rows[fine], None if context is None else context[fine])
 
 
-def _softened(ratio: Tensor, tail: float) -> Tensor:
+def softened(ratio: Tensor, tail: float) -> Tensor:
+    """Log-ratios r, of which those above `tail` count as tail (1 + log(r / tail))."""
     if math.isinf(tail):
         return ratio
     beyond = ratio.clamp(min=tail)

@@ -126,12 +126,14 @@ def train_with(
         if watch is not None:
             voice.say(f"{watch.words}: {folder_of(folder)}")
     rest = Rest(settings, dataset, evaluates=run is not None, flow=flow)
+    loss, validation_loss = kind.objective(flow, dataset, settings.data)
     fitted = fit(
         flow,
         dataset.train,
         dataset.valid,
         training=settings.training,
-        loss=kind.loss,
+        loss=loss,
+        validation_loss=validation_loss,
         out=run,
         reporter=voice.reporter(schema, "nats", loss_elements(kind, schema)) or Notes(voice),
         watch=watch,

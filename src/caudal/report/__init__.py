@@ -8,6 +8,8 @@ from caudal.report.audio.teller import AudioTeller
 from caudal.report.baseline import Baseline, load_baseline, save_baseline
 from caudal.report.beginning import Copula, SpectralPrediction
 from caudal.report.copying import Copying
+from caudal.report.density import DensityEvaluation, evaluate_density
+from caudal.report.density_pictures import DensityTeller
 from caudal.report.distilled import (
     Distilled,
     DistilledRows,
@@ -41,6 +43,8 @@ __all__ = [
     "CopiesFilm",
     "Copula",
     "Copying",
+    "DensityEvaluation",
+    "DensityTeller",
     "AudioTeller",
     "Autoregression",
     "Baseline",
@@ -71,6 +75,7 @@ __all__ = [
     "draw_manifold",
     "duration",
     "evaluate",
+    "evaluate_density",
     "folder_of",
     "image_side",
     "load_baseline",

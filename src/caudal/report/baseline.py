@@ -16,6 +16,7 @@ from caudal.flow import Flow
 
 _TYPES = {
     "table": "caudal.report.gaussian:Gaussian",
+    "density": "caudal.report.gaussian:Gaussian",
     "images": "caudal.report.gaussian:PixelGaussian",
     "audio": "caudal.report.audio.autoregression:Autoregression",
 }
@@ -74,7 +75,7 @@ class Baseline(ABC):
 
 
 def baseline_type(kind: str) -> type[Baseline]:
-    """The baseline for a kind of data: table, images or audio."""
+    """The baseline for a kind of data: table, density, images or audio."""
     module, _, name = _TYPES[kind].partition(":")
     baseline: type[Baseline] = getattr(import_module(module), name)
     return baseline

@@ -137,6 +137,7 @@ class Engine:
         optimizer = deepcopy(self.optimizer.state_dict())
         meter = deepcopy(self.meter.state_dict())
         average = deepcopy(self.average.state_dict()) if self.average else {}
+        terms = deepcopy(self.loss.state_dict()) if isinstance(self.loss, Terms) else {}
 
         def put_back() -> None:
             self.flow.load_state_dict(flow)
@@ -144,6 +145,8 @@ class Engine:
             self.meter.load_state_dict(meter, self.like)
             if self.average:
                 self.average.load_state_dict(average)
+            if isinstance(self.loss, Terms):
+                self.loss.load_state_dict(terms)
             self._latch.zero_()
             self.clipped = 0
 

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from caudal import files
 from caudal.errors import InputError
-from caudal.flow import Flow
+from caudal.losses import Terms
 from caudal.training.engine import Engine, Meter
 
 STATE = "state.safetensors"
@@ -73,6 +73,7 @@ class State:
             and then their own; None begins anew.
         average: the moving average of the weights, where the run has one.
         meter: see `Meter.state_dict`; None begins anew.
+        loss: see `Terms.state_dict`.
         source: the file, for messages.
     """
 
@@ -82,6 +83,7 @@ class State:
     moments: Mapping[str, Weights] | None = None
     average: Weights | None = None
     meter: dict[str, Any] | None = None
+    loss: Weights = field(default_factory=dict)
     source: str = "the state"
 
     @classmethod
@@ -93,8 +95,9 @@ class State:
             for name, parameter in engine.flow.named_parameters()
             if engine.optimizer.state.get(parameter)
         }
-        meter = engine.meter.state_dict()
-        return cls(identity, position, engine.flow.state_dict(), moments, average, meter)
+        loss = engine.loss.state_dict() if isinstance(engine.loss, Terms) else {}
+        weights = engine.flow.state_dict(), moments, average
+        return cls(identity, position, *weights, engine.meter.state_dict(), loss)
 
     def restore(self, engine: Engine) -> Position:
         """Puts the state into the flow, its optimiser, its average and its meter.
@@ -112,15 +115,17 @@ class State:
             engine.average.reset()
         if self.meter is not None:
             engine.meter.load_state_dict(self.meter, engine.like)
+        if self.loss and isinstance(engine.loss, Terms):
+            engine.loss.load_state_dict(self.loss)
         return self.position
 
     def _check(self, engine: Engine) -> None:
         """Refuses what would not fit: a fused optimiser reads as much as it believes there is."""
         try:
             _check_position(self.position)
-            _check_weights(self.flow, engine.flow, self.source)
+            _check_all(self.flow, engine.flow.state_dict())
             if self.position.best:
-                _check_weights(self.position.best, engine.flow, self.source)
+                _check_all(self.position.best, engine.flow.state_dict())
             parameters = _parameters(engine)
             for name, tensor in (self.average or {}).items():
                 _check_like(tensor, parameters[name])
@@ -128,6 +133,8 @@ class State:
                 _check_moments(moments, parameters[name])
             if self.meter is not None:
                 Meter().load_state_dict(self.meter, engine.like)
+            if self.loss and isinstance(engine.loss, Terms):
+                _check_all(self.loss, engine.loss.state_dict())
         except InputError:
             raise
         except _NONSENSE as error:
@@ -189,7 +196,8 @@ def _read(path: Path) -> tuple[bool, State | None]:
         for name, tensor in parts.get(what, {}).items():
             moments.setdefault(name, {})[what] = tensor
     weights = parts["flow"], moments, parts.get("average")
-    return False, State(content["identity"], position, *weights, content["meter"], str(path))
+    rest = content["meter"], parts.get("loss", {}), str(path)
+    return False, State(content["identity"], position, *weights, *rest)
 
 
 def _read_old(path: Path) -> tuple[bool, State | None]:
@@ -203,12 +211,13 @@ def _read_old(path: Path) -> tuple[bool, State | None]:
     known = {f.name for f in fields(Position)}
     position = Position(**{k: v for k, v in content["position"].items() if k in known})
     weights = content["flow"], moments, content["average"]
-    return False, State(identity, position, *weights, content["meter"], str(path))
+    return False, State(identity, position, *weights, content["meter"], {}, str(path))
 
 
 def _flattened(state: State) -> Iterable[tuple[str, Tensor]]:
     """All tensors of a state by one name, such as `flow:base.loc` and `exp_avg:base.loc`."""
     parts = {"flow": state.flow, "best": state.position.best, "average": state.average or {}}
+    parts["loss"] = state.loss
     for what in _MOMENTS:
         moments = (state.moments or {}).items()
         parts[what] = {name: kept[what] for name, kept in moments if what in kept}
@@ -266,12 +275,11 @@ def _check_position(position: Position) -> None:
         raise TypeError(position)
 
 
-def _check_weights(weights: Weights, flow: Flow, source: str) -> None:
-    state = flow.state_dict()
-    if weights.keys() != state.keys():
-        raise KeyError(source)
+def _check_all(weights: Weights, others: Weights) -> None:
+    if weights.keys() != others.keys():
+        raise KeyError(weights.keys() ^ others.keys())
     for name, tensor in weights.items():
-        _check_like(tensor, state[name])
+        _check_like(tensor, others[name])
 
 
 def _check_moments(moments: Weights, parameter: Tensor) -> None:

@@ -1,0 +1,105 @@
+"""What stands in the place of data where a flow learns from a density: its columns, its chains."""
+
+import inspect
+import sys
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any, ClassVar
+
+from caudal.annealing import Annealed
+from caudal.data.dataset import Dataset
+from caudal.data.schema import Column
+from caudal.data.source import Source
+from caudal.data.table.schema import TableSchema
+from caudal.errors import InputError
+from caudal.names import near
+from caudal.targets import TARGETS, Target
+
+PREFIX = "density:"
+"""What a name of a density begins with, where the name of a file could stand."""
+
+
+@dataclass(frozen=True)
+class DensitySchema(TableSchema):
+    """The columns x1 ... xD of a density that is known up to its constant.
+
+    Attributes:
+        density: its name, such as "funnel", or "module:name".
+    """
+
+    kind: ClassVar[str] = "density"
+
+    density: str = ""
+
+    @property
+    def what(self) -> str:
+        return f"the density {self.density}"
+
+    @classmethod
+    def of(cls, name: str, features: int) -> "DensitySchema":
+        """The schema of a density of that name over so many columns of real numbers."""
+        columns = (Column(f"x{i + 1}", "real", dtype="float") for i in range(features))
+        return cls(tuple(columns), density=name)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"kind": self.kind, **super().to_dict()}
+
+
+@dataclass(frozen=True)
+class DensityDataset(Dataset[DensitySchema, Source]):
+    """Chains of a density in the place of data: those to learn from, held-out ones, and a test.
+
+    Attributes:
+        target: the density.
+        annealed: how the chains came to it.
+    """
+
+    target: Target | None = None
+    annealed: Annealed | None = None
+
+
+def find_target(name: str) -> Target:
+    """The target of a name in `TARGETS`, or of `module:name`.
+
+    The latter is a Target, its class, or a function that makes one, in a module that can be
+    imported, also from the present folder.
+
+    Raises:
+        InputError: there is none, or it is something else.
+    """
+    module, colon, attribute = name.partition(":")
+    if not colon:
+        if name not in TARGETS:
+            raise InputError(
+                f"no density '{name}'; {near(name, list(TARGETS))} Your own is module:name"
+            )
+        return TARGETS[name]()
+    found = _imported(name, module, attribute)
+    made = found if isinstance(found, Target) else _made(name, found)
+    if not isinstance(made, Target):
+        raise InputError(
+            f"{name}: must be a caudal.targets.Target, its class, or a function without "
+            f"arguments that makes one, got {type(made).__name__}"
+        )
+    return made
+
+
+def _imported(name: str, module: str, attribute: str) -> Any:
+    sys.path.insert(0, "")  # the command line has not the present folder in it
+    try:
+        return getattr(import_module(module), attribute)
+    except ModuleNotFoundError as error:
+        raise InputError(f"{name}: no module {error.name}; is it in this folder?") from None
+    except AttributeError:
+        raise InputError(f"{name}: module {module} has no '{attribute}'") from None
+    finally:
+        sys.path.remove("")
+
+
+def _made(name: str, found: Any) -> Any:
+    if not callable(found) or any(
+        p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
+        for p in inspect.signature(found).parameters.values()
+    ):
+        return found
+    return found()

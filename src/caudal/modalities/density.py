@@ -1,0 +1,210 @@
+"""Densities known up to their constant: a flow learns from them without data."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from caudal.correction import STEPS, Correction, corrected_sample
+from caudal.data import Dataset, Rows
+from caudal.data.density import PREFIX, DensityDataset, DensitySchema, find_target
+from caudal.errors import InputError
+from caudal.fields import check_fields
+from caudal.flow import Flow
+from caudal.losses import nll
+from caudal.modalities.table import Table
+from caudal.modality import Request, Voice
+from caudal.recipes import Recipe
+from caudal.report import DensityTeller, evaluate_density, number, plus_minus
+from caudal.targets import TARGETS, Target
+from caudal.training.density_terms import DensityTerms, Variational, split
+
+_TEST = 10_000  # exact samples, where they are known
+_SEED = 0  # of annealing and of exact samples: runs of several seeds share them
+_ENOUGH = 1 << 20  # weights: more would not change what they say
+
+
+@dataclass(frozen=True)
+class _Which:
+    """Which density to learn."""
+
+    data: str
+    """density:NAME, such as density:funnel, or density:module:name for your own."""
+
+
+@dataclass(frozen=True)
+class DensityOptions(Variational, _Which):
+    """Which density to learn, and how."""
+
+    def __post_init__(self) -> None:
+        check_fields(self, skip=("data",))
+        self.check_weights()
+
+
+@dataclass(frozen=True)
+class DensityDrawing:
+    """Whether draws of the flow are made samples of the density."""
+
+    context_file: ClassVar[None] = None
+    given: ClassVar[tuple[str, ...]] = ()
+
+    exact: bool = False
+    """Correct the draws to be samples of the density, by independence Metropolis."""
+
+
+class Density(Table):
+    """A density that is known up to its constant, whose columns are those of a table.
+
+    Chains that are annealed to it stand in the place of data (`caudal.training.density_terms`);
+    the test rows are exact samples where these are known.
+    """
+
+    name = "density"
+    what = "a density"
+    names = tuple(f"{PREFIX}{name}" for name in TARGETS)
+    formats = f"density:NAME of {', '.join(TARGETS)}, or density:module:name"
+    options = DensityOptions
+    drawing = DensityDrawing
+    target = None
+    scoreboard_seconds = 10.0
+    judged = 0
+    teller = DensityTeller
+
+    # --- data -----------------------------------------------------------------------------------
+
+    def recognises(self, data: Any) -> bool:
+        return isinstance(data, Target) or (isinstance(data, str) and data.startswith(PREFIX))
+
+    def open(
+        self,
+        options: DensityOptions,
+        recipe: Recipe,
+        schema: DensitySchema | None,
+        voice: Voice,
+    ) -> DensityDataset:
+        """Anneals chains to the density; they are the same ones each time."""
+        target = _target(options.data)
+        name = target.name or type(target).__name__
+        if isinstance(options.data, str):
+            name = options.data.removeprefix(PREFIX)
+        own = DensitySchema.of(name, target.features)
+        if schema is not None and schema.columns != own.columns:
+            raise InputError(
+                f"{name} has {target.features} columns, the run {len(schema.columns)}"
+            )
+        like = torch.zeros(())
+        annealed = options.annealed(target, like, target.features, _SEED)
+        chains, held_out = split(annealed.x)
+        valid, test = Rows(held_out.x[::2]), Rows(held_out.x[1::2])
+        if target.samples_exactly:
+            exact = target.sample(_TEST, torch.Generator().manual_seed(_SEED)).to(like)
+            valid, test = held_out, Rows(exact)
+        made = schema or own
+        return DensityDataset(name, made, chains, valid, test, target=target, annealed=annealed)
+
+    def papers(self, options: Any, dataset: Dataset) -> Mapping[str, str]:
+        return {}
+
+    # --- flows ----------------------------------------------------------------------------------
+
+    def objective(self, flow: Flow, dataset: Dataset, options: Any) -> tuple[Any, Any]:
+        """Divergences both ways on chains and draws; held-out chains select by -log q."""
+        assert isinstance(dataset, DensityDataset)
+        return DensityTerms(flow, dataset.target, dataset.train, options), nll  # type: ignore[arg-type]
+
+    def size(self, dataset: Dataset, minutes: float | None) -> str | None:
+        """A step takes three passes of the flow, and so it is not large."""
+        return None if minutes is None else "medium"
+
+    # --- samples --------------------------------------------------------------------------------
+
+    def draw(self, model: Any, drawing: DensityDrawing, temperature: float) -> Any:
+        if not drawing.exact:
+            return model.draw(temperature)
+        if temperature != 1:
+            raise InputError("`exact` gives samples of the density: leave `temperature` out")
+        data = model.config.get("data")
+        return Corrected(model, _target(data) if data else model.dataset.target)
+
+    # --- what people see ------------------------------------------------------------------------
+
+    @staticmethod
+    def scoreboard(
+        flow: Flow, dataset: DensityDataset, beginning: Any, rows: int | None, seed: int
+    ) -> Any:
+        """How near the flow is to the density, by weights of its draws."""
+        assert dataset.target is not None
+        return evaluate_density(flow, dataset.target, seed=seed)
+
+    def preview(self, dataset: Dataset) -> Iterator[Any]:
+        assert isinstance(dataset, DensityDataset)
+        target, annealed = dataset.target, dataset.annealed
+        assert target is not None
+        assert annealed is not None
+        about = f": {target.about}" if target.about else ""
+        yield f"density {dataset.name}, {target.features} columns{about}"
+        known = "" if target.log_z is None else f" (it is {number(target.log_z)})"
+        yield (
+            f"{len(annealed.x):,} chains annealed in {len(annealed.temperatures)} steps, "
+            f"log Z {plus_minus(annealed.log_z, 2 * annealed.log_z_error)}{known}"
+        )
+        exact = "exact samples" if target.samples_exactly else "annealed too"
+        counts = ", ".join(f"{source.n_rows:,} {name}" for name, source in dataset.parts)
+        yield f"{counts} rows; test rows are {exact}"
+
+    def advice(self, recipe: Recipe, dataset: Dataset) -> list[str]:
+        slow = "sequential" in (recipe.scores, recipe.samples)
+        if not slow or len(dataset.schema.columns) == 1:
+            return []
+        return [
+            f"{recipe.name} does not both score and sample in one pass, and a density asks for "
+            f"both in each step; nsf and realnvp do, `reverse=0` asks for scores alone"
+        ]
+
+    def next_commands(self, folder: str, schema: DensitySchema, teaches: bool) -> list[str]:
+        return [
+            f"caudal sample {folder} -n 1000 --exact --out samples.csv",
+            f"caudal eval {folder}",
+        ]
+
+
+class Corrected:
+    """Draws of a flow, corrected to be samples of its density, and what that took."""
+
+    key = "exact"
+
+    def __init__(self, model: Any, target: Target) -> None:
+        self.model, self.target = model, target
+        self._parts: list[Correction] = []
+
+    def __call__(self, request: Request, generator: torch.Generator) -> Tensor:
+        x, part = corrected_sample(
+            self.model.flow, self.target, request.n, steps=STEPS, generator=generator
+        )
+        enough = sum(len(each.log_weights) for each in self._parts) >= _ENOUGH
+        self._parts.append(replace(part, log_weights=part.log_weights[:0]) if enough else part)
+        return x
+
+    def summary(self) -> "Corrected":
+        """This account, once all rows are drawn."""
+        return self
+
+    def tell(self, voice: Voice) -> None:
+        """Tells what the correction took."""
+        total = Correction.join(self._parts)
+        voice.say(
+            f"corrected in {total.steps} steps: acceptance {total.acceptance:.1%}, effective size "
+            f"{total.ess:.1%} of the draws, Pareto k {number(total.pareto_k, 2) or 'not known'}; "
+            f"by these weights, at most {100 * total.left:.2g}% of the rows are no samples of the "
+            f"density"
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return Correction.join(self._parts).to_dict()
+
+
+def _target(data: Any) -> Target:
+    return data if isinstance(data, Target) else find_target(str(data).removeprefix(PREFIX))

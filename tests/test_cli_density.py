@@ -1,0 +1,86 @@
+"""A density in the place of data: trained, evaluated, sampled, resumed, and refused."""
+
+import json
+
+import numpy as np
+import pyarrow.csv as pv
+import pytest
+
+import caudal
+from caudal.errors import InputError
+from caudal.targets import Named
+from command_line import caudal as command
+from command_line import folder, refused
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+QUICK = ("--layers", 2, "--hidden", 8, "--blocks", 1, "--particles", 300, "--batch-size", 60)
+STEPS = ("--steps", 8, "--validate-every", 4)
+_RUNS = {}
+
+
+def run():
+    if not _RUNS:
+        _RUNS["out"] = folder() / "density"
+        words = ("train", "nsf", "--data", "density:banana", *QUICK, *STEPS)
+        assert command(*words, "--out", _RUNS["out"]) == 0
+    return _RUNS["out"]
+
+
+def test_a_run_of_a_density_has_all_that_runs_have():
+    out = run()
+    assert {"model.safetensors", "metrics.jsonl", "eval.json", "report.html", "config.yaml"} <= {
+        path.name for path in out.iterdir()
+    }
+    assert {"contours.png", "weights.png"} <= {path.name for path in (out / "pictures").iterdir()}
+    board = json.loads((out / "eval.json").read_text())["scoreboard"]
+    assert board["log_z"] == pytest.approx(board["known_log_z"], abs=0.5)
+    assert 0 < board["ess"] <= 1
+    assert board["exact_rows"] == 10_000
+    first = json.loads((out / "metrics.jsonl").read_text().splitlines()[0])
+    assert "train" in first
+
+
+def test_it_is_evaluated_and_scored_again(capsys):
+    capsys.readouterr()
+    assert command("eval", run(), "--json") == 0
+    told = capsys.readouterr()
+    assert json.loads(told.out)["scoreboard"]["draws"] == 10_000
+    assert "reverse ESS" in told.err
+
+
+def test_it_is_sampled_plainly_and_exactly(capsys, tmp_path):
+    assert command("sample", run(), "-n", 400, "--exact", "--out", tmp_path / "s.csv") == 0
+    assert "corrected in 20 steps" in capsys.readouterr().out
+    table = pv.read_csv(tmp_path / "s.csv")
+    assert table.column_names == ["x1", "x2"]
+    x = np.stack([column.to_numpy() for column in table.columns], 1)
+    assert x.std(0) == pytest.approx([2.0, 1.73], rel=0.2)
+    assert command("score", run(), "--data", tmp_path / "s.csv", "--out", tmp_path / "t.csv") == 0
+    words = ("sample", run(), "-n", 4, "--exact", "--out", tmp_path / "u.csv")
+    assert "leave --temperature out" in refused(capsys, *words, "--temperature", 0.5)
+
+
+def test_a_loaded_model_and_one_from_python_are_the_same():
+    model = caudal.load(run())
+    options = {"layers": 2, "hidden": 8, "blocks": 1, "particles": 300, "batch_size": 60}
+    again = caudal.train("nsf", "density:banana", steps=8, validate_every=4, **options)
+    assert model.sample(5, seed=3).equals(again.sample(5, seed=3))
+    assert model.schema.what == "the density banana"
+
+
+def test_a_target_of_ones_own_needs_no_file():
+    target = Named("box", lambda x: -0.5 * x.square().sum(1), 3, scale=1.5)
+    options = {"layers": 1, "hidden": 8, "blocks": 1, "particles": 200, "batch_size": 50}
+    model = caudal.train("nsf", target, steps=2, **options)
+    assert model.sample(4, exact=True).column_names == ["x1", "x2", "x3"]
+
+
+def test_wrong_names_and_options_are_refused(capsys):
+    for data, said in (
+        ("density:funel", "did you mean 'funnel'"),
+        ("density:no_such_module:f", "no module no_such_module"),
+    ):
+        assert said in refused(capsys, "train", "nsf", "--data", data)
+    with pytest.raises(InputError, match="`particles` 3"):
+        caudal.train("nsf", "density:funnel", particles=3)
