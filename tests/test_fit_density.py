@@ -93,7 +93,7 @@ def test_a_resumed_run_goes_on_with_its_chains(tmp_path):
         stop = 20 if folder == "broken" and not options else None
         try:
             caudal.fit_density(
-                flow, Banana(), options=FEW, training=often, run=run, watch=interrupt
+                flow, Banana(), options=FEW, training=often, out=run, watch=interrupt
             )
         except KeyboardInterrupt:
             return None

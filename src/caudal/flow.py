@@ -76,6 +76,12 @@ class Flow(nn.Module):
     context for many rows, rows for many contexts, or (S, B, *event) with context (B, *context).
     """
 
+    bijection: Bijection
+    base: Base
+    embedding: nn.Module | None
+    dequantization: Dequantization | None
+    event_shape: tuple[int, ...]
+    context_shape: tuple[int, ...] | None
     origin: Origin | None = None
 
     def __init__(
