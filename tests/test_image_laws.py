@@ -151,7 +151,7 @@ def test_initialize_reaches_every_scale_once_and_survives_a_reload():
     norms = [m for m in flow.modules() if isinstance(m, ActNorm)]
     assert len(norms) == 5  # two of each scale, and the top prior
     assert all(norm.initialized for norm in norms)
-    for _, part, reached in walk(flow.bijection, images):
+    for _, part, reached, _ in walk(flow.bijection, images):
         if isinstance(part, ActNorm):
             z = part.inverse(reached)[0]
             torch.testing.assert_close(

@@ -128,7 +128,7 @@ def test_batch_norm_ends_with_the_moments_of_the_whole_training_set(ema):
     fit(flow, x, x[:50], training=Training(steps=7, batch_size=64, ema=ema, lr=1e-2))
     norms = 0
     with torch.no_grad():
-        for _, part, part_input in walk(flow.bijection, x):
+        for _, part, part_input, _ in walk(flow.bijection, x):
             if isinstance(part, BatchNorm):
                 var, mean = torch.var_mean(part_input, 0, correction=0)
                 torch.testing.assert_close(part.mean, mean, rtol=1e-4, atol=1e-4)
@@ -140,7 +140,7 @@ def test_batch_norm_ends_with_the_moments_of_the_whole_training_set(ema):
 def test_a_walk_in_pieces_is_the_walk():
     x = torch.randn(150_000, 2)
     bijection = Chain([Scale((2,)), Flip()])
-    *_, (name, _, last) = walk(bijection, x)
+    *_, (name, _, last, _) = walk(bijection, x)
     assert name == "bijection.parts.0"
     assert torch.equal(last, x.flip(1))
 

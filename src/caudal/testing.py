@@ -250,11 +250,11 @@ def _check_gradient(
 
 def _check_causal(bijection: Bijection, x: Tensor, context: Tensor | None) -> None:
     """Checks the nets of autoregressive parts, each at the values that reach it."""
-    for name, part, value in walk(bijection, x, context):
+    for name, part, value, given in walk(bijection, x, context):
         inner = part.bijection if isinstance(part, Inverse) else part
         if not isinstance(inner, Autoregressive):
             continue
-        one = None if context is None else context[:1]
+        one = None if given is None else given[:1]
         jacobian = torch.autograd.functional.jacobian(
             lambda v, net=inner.net, one=one: net(v[None], one)[0], value[0]
         )
