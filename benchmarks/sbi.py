@@ -3,9 +3,9 @@
     python benchmarks/sbi.py
 
 Both have the same simulations, steps, batches, learning rates, share of held-out rows and way to
-choose the best weights. zuko's flow is as the package sbi builds it: standardised, five
-autoregressive layers of two times 50 units; draws outside of the prior are drawn again. Tasks that the .json
-file has already are not run again.
+choose the best weights. zuko's flow is as the package sbi builds it: standardised, with five
+autoregressive layers of two times 50 units; draws outside of the prior are drawn again. Tasks that
+the .json file has already are not run again.
 """
 
 import argparse
