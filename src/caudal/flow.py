@@ -48,6 +48,12 @@ class Flow(nn.Module):
     dimension 0, in the dtype and on the device of the flow, and otherwise raise `InputError`.
     """
 
+    bijection: Bijection
+    base: Base
+    event_shape: tuple[int, ...]
+    context_shape: tuple[int, ...] | None
+    dequantization: Dequantization | None
+
     def __init__(
         self,
         bijection: Bijection,
@@ -64,7 +70,7 @@ class Flow(nn.Module):
             bijection = Chain([base.bijection, bijection])
         refuse_repeats(bijection)
         self.bijection = bijection
-        self.base: Base = base.base if isinstance(base, Flow) else base
+        self.base = base.base if isinstance(base, Flow) else base
         self.embedding = embedding
         self.dequantization = dequantization
         self.event_shape = dequantization.event_shape if dequantization else base.event_shape
