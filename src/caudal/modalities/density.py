@@ -70,7 +70,7 @@ class Density(Table):
 
     name = "density"
     what = "a density"
-    names: ClassVar[tuple[str, ...]] = tuple(f"{PREFIX}{name}" for name in TARGETS)
+    names: ClassVar[Any] = tuple(f"{PREFIX}{name}" for name in TARGETS)
     formats = f"density:NAME of {', '.join(TARGETS)}, or density:module:name"
     options: ClassVar[Any] = DensityOptions
     drawing: ClassVar[Any] = DensityDrawing
