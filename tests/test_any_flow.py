@@ -201,11 +201,11 @@ def test_a_strangers_file_says_what_is_missing(tmp_path):
 
 def test_values_that_a_file_cannot_name_are_refused(tmp_path):
     @caudal.recipe
-    def scaled(event_shape, context_shape=None, *, scale: torch.Tensor | None = None):
+    def scaled(event_shape, context_shape=None, *, factor: torch.Tensor | None = None):
         return Flow(Turned(0.0), Normal(event_shape))
 
-    with pytest.raises(InputError, match=r"`scaled.scale` holds a Tensor, which a model file"):
-        Model(scaled(scale=torch.ones(2)).build((2,))).save(tmp_path / "run")
+    with pytest.raises(InputError, match=r"`scaled.factor` holds a Tensor, which a model file"):
+        Model(scaled(factor=torch.ones(2)).build((2,))).save(tmp_path / "run")
 
 
 def test_a_flow_by_hand_has_no_name(tmp_path):

@@ -97,10 +97,10 @@ class Flow(nn.Module):
         if isinstance(base, Flow):
             if base.context_shape is not None or base.dequantization is not None:
                 raise InputError("a flow as `base` must have no context and no dequantisation")
-            bijection, base = Chain([base.bijection, bijection]), base.base
+            bijection = Chain([base.bijection, bijection])
         refuse_repeats(bijection)
         self.bijection = bijection
-        self.base = base
+        self.base = base.base if isinstance(base, Flow) else base
         self.embedding = embedding
         self.dequantization = dequantization
         self.event_shape = dequantization.event_shape if dequantization else base.event_shape

@@ -1,6 +1,7 @@
 """Hamiltonian moves, which leave a density as it is, of many rows side by side."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -63,10 +64,10 @@ def move(
         NumericalError: as `caudal.targets.log_density_of`.
     """
     log_p, slope = value_and_slope(log_density, x)
-    like = {"generator": generator, "dtype": x.dtype, "device": x.device}
+    like: Any = {"generator": generator, "dtype": x.dtype, "device": x.device}
     for _ in range(moves):
-        momentum = torch.randn(x.shape, **like)  # type: ignore[call-overload]
-        uniform = torch.rand((2, len(x)), **like)  # type: ignore[call-overload]
+        momentum = torch.randn(x.shape, **like)
+        uniform = torch.rand((2, len(x)), **like)
         length = stride.step * (0.6 + 0.8 * uniform[0]).unsqueeze(1)
         y, log_q, tilt, late = x, log_p, slope, momentum
         for _ in range(LEAPS):

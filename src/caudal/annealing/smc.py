@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -46,8 +46,8 @@ class Broad:
     scale: float
 
     def draw(self, n: int, generator: torch.Generator | None) -> Tensor:
-        options = {"dtype": self.like.dtype, "device": self.like.device}
-        noise = torch.randn(n, self.features, generator=generator, **options)  # type: ignore[arg-type]
+        options: Any = {"dtype": self.like.dtype, "device": self.like.device}
+        noise = torch.randn(n, self.features, generator=generator, **options)
         return self.scale * noise
 
     def log_prob(self, x: Tensor) -> Tensor:

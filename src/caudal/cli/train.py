@@ -48,7 +48,8 @@ data. See caudal recipes for what each is good for, and caudal train RECIPE --he
   caudal train --data table.csv                                a table
   caudal train --data FOLDER --minutes 30                      images or audio, in half an hour
   caudal train maf --data table.csv --epochs 50                a recipe and a length of your choice
-  caudal train wavenet --data vowels --context vowel           built-in audio, given a label"""
+  caudal train wavenet --data vowels --context vowel           built-in audio, given a label
+  caudal train nsf --data density:funnel                       a density instead of data"""
 
 
 @dataclass(frozen=True)

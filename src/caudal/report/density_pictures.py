@@ -69,7 +69,10 @@ def draw_contours(target: LogDensity, x: Tensor) -> "Figure":
         log_p = log_density_of(target, grid).reshape(_CELLS, _CELLS).double().numpy()
     figure = new_figure(WIDTH / 2 + 0.4, WIDTH / 2)
     axes = figure.subplots()
-    axes.scatter(*x.T.numpy(), s=3, color=SAMPLES, alpha=0.4, linewidths=0, rasterized=True)
+    first_column, second_column = x.T.numpy()
+    axes.scatter(
+        first_column, second_column, s=3, color=SAMPLES, alpha=0.4, linewidths=0, rasterized=True
+    )
     levels = log_p.max() + np.linspace(-_DEEP, -0.5, _LEVELS)
     axes.contour(first, second, log_p, levels=levels, colors=DATA, linewidths=0.8, linestyles="-")
     axes.set_xlabel("x1")

@@ -1,6 +1,7 @@
 """Eight schools: the posterior of a small hierarchical model, which has an exact answer."""
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -49,7 +50,7 @@ class EightSchools(Target):
 
     def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
         """Tau from the grid, then mu given tau, then eta given both."""
-        like = {"generator": generator, "dtype": torch.float64}
+        like: Any = {"generator": generator, "dtype": torch.float64}
         log_tau = self._grid.sample(n, generator)
         precision, mean, _ = self._given(log_tau)
         mu = mean + torch.randn(n, **like) / precision.sqrt()
