@@ -208,6 +208,19 @@ def test_values_that_a_file_cannot_name_are_refused(tmp_path):
         Model(scaled(factor=torch.ones(2)).build((2,))).save(tmp_path / "run")
 
 
+def test_recipes_within_recipes_are_named_on_the_command_line(tmp_path):
+    from caudal.cli import main
+
+    _, _, stacked, _ = builders()
+    data, out = tmp_path / "rows.csv", tmp_path / "run"
+    lines = "\n".join(f"{a:.3f},{b:.3f}" for a, b in rows(None, 60).tolist())
+    data.write_text(f"a,b\n{lines}\n")
+    words = ["train", "stacked", "--data", str(data), "--out", str(out), "--no-report"]
+    assert main([*words, "--parts", "maf", "--steps", "1", "--batch-size", "20"]) == 0
+    assert caudal.load(out).recipe == stacked((MAF(),))
+    assert main(["train", "--resume", "--out", str(out), "--steps", "2", "--no-report"]) == 0
+
+
 def test_a_flow_by_hand_has_no_name(tmp_path):
     flow = Flow(Turned(0.0), Normal((2,)))
     with pytest.raises(InputError, match="no recipe has built this flow.*@caudal.recipe"):

@@ -27,7 +27,10 @@ def leading(x: Tensor, shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def as_rows(values: Rowlike, like: Tensor) -> Any:
-    """A NumPy array of numbers as a tensor in the dtype and on the device of `like`."""
+    """A NumPy array of numbers as a tensor in the dtype and on the device of `like`.
+
+    Anything else, None among it, is left as it is.
+    """
     kind = getattr(getattr(values, "dtype", None), "kind", None)  # a torch.dtype has none
     if kind is None or kind not in "biuf":
         return values

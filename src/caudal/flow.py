@@ -349,7 +349,7 @@ class Flow(nn.Module):
         length: int | None,
     ) -> tuple[Tensor, Tensor | None, Batched]:
         """Noise for the samples, and a row of context for each."""
-        context = None if context is None else as_rows(context, self.base.like)
+        context = as_rows(context, self.base.like)
         contexts = () if context is None else leading(context, self.context_shape or ())
         shape = sample_shape(n, contexts)
         free = () if length is None else (length,)  # a user's own base may not have this argument
@@ -373,16 +373,13 @@ class Flow(nn.Module):
         event_shape: tuple[int, ...] | None = None,
     ) -> tuple[Tensor, Tensor | None, Batched]:
         """The same, with what splits results of the rows into the shape that was asked for."""
-        like = self.base.like
-        x, context = (None if v is None else as_rows(v, like) for v in (x, context))
+        x, context = (as_rows(values, self.base.like) for values in (x, context))
         event_shape = self.event_shape if event_shape is None else event_shape
-        assert x is not None
         self._check(x, event_shape, what)
         self._check_context(context)
-        first = leading(x, event_shape)
-        if context is None:
-            batch = first
-        elif (batch := broadcast(first, leading(context, self.context_shape or ()))) is None:
+        second = () if context is None else leading(context, self.context_shape or ())
+        batch = broadcast(leading(x, event_shape), second)
+        if batch is None:
             both = f"{tuple(context.shape)} of context for {tuple(x.shape)} of {what}"
             raise InputError(f"{both}: their shapes before context and event do not broadcast")
         x = per_row(x, batch, event_shape)

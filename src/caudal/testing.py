@@ -7,7 +7,7 @@ part is often the identity and so tells nothing. It returns nothing, or raises `
 import math
 from collections.abc import Callable, Sequence
 from copy import deepcopy
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -219,7 +219,7 @@ def _check_gradient(
 ) -> None:
     """Compares the gradient of a random sum of the results with a finite difference of it."""
     generator = torch.Generator().manual_seed(1)
-    like = {"generator": generator, "dtype": torch.float64}
+    like: dict[str, Any] = {"generator": generator, "dtype": torch.float64}
     point = value.clone().requires_grad_()
     inputs = [point, *(p for p in part.parameters() if p.requires_grad)]
     starts = [i.detach().clone() for i in inputs]

@@ -189,7 +189,7 @@ def _checked(values: dict[str, Any], usual: dict[str, Any]) -> dict[str, Any]:
             raise InputError(f"unknown key '{name}'; {near(name, list(usual))}")
         if value is None and usual[name] is not None and name not in LENGTHS:
             raise InputError(f"'{name}' has no value: give one, or leave the line out")
-        if isinstance(value, dict):
+        if isinstance(value, dict) and not isinstance(usual[name], dict):
             raise InputError(f"'{name}' must be a value or a list, not a mapping")
     return {k: _number(v) if isinstance(usual[k], float) else v for k, v in values.items()}
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar, get_origin, get_type_hints
 
 from caudal.errors import InputError
+from caudal.recipes import Recipe, find_recipe
 from caudal.training.run import read_config
 
 Options = TypeVar("Options")
@@ -37,6 +38,7 @@ def parse(
     words = gathered(words, lists_of(kind))
     rest: dict[str, Any] = {"prog": command, "args": words, "description": description}
     rest["config"] = (tyro.conf.OmitArgPrefixes, tyro.conf.DisallowNone)
+    rest["registry"] = _recipes_by_name()
     if default is not None:
         rest["default"] = default
     box = io.StringIO()
@@ -49,6 +51,27 @@ def parse(
         text = one_line(box.getvalue())
     see = " See" if text.endswith("?") else "; see"
     raise InputError(f"{text}{see} {command} --help")
+
+
+def _recipes_by_name() -> Any:
+    """How a recipe in a field of another is read: by its name, with its defaults."""
+    from tyro import constructors
+
+    registry = constructors.ConstructorRegistry()
+
+    @registry.primitive_rule
+    def rule(info: Any) -> Any:
+        if info.type is not Recipe:
+            return None
+        return constructors.PrimitiveConstructorSpec(
+            nargs=1,
+            metavar="RECIPE",
+            instance_from_str=lambda words: find_recipe(words[0])(),
+            is_instance=lambda value: isinstance(value, Recipe),
+            str_from_instance=lambda recipe: [recipe.name],
+        )
+
+    return registry
 
 
 def lists_of(kind: Any) -> set[str]:

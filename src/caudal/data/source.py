@@ -2,7 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -40,6 +40,14 @@ class Weighted(Batch):
 def weights_of(batch: Batch) -> Tensor | None:
     """The weights of the rows of a batch; None where all count the same."""
     return batch.weights if isinstance(batch, Weighted) else None
+
+
+def mapped(batch: Batch, change: Callable[[Tensor], Tensor]) -> Batch:
+    """The batch with the same change made to each of its parts."""
+    context, weights = (
+        None if part is None else change(part) for part in (batch.context, weights_of(batch))
+    )
+    return with_weights(Batch(change(batch.x), context), weights)
 
 
 def with_weights(batch: Batch, weights: Tensor | None) -> Batch:

@@ -106,12 +106,12 @@ def export(model: "Model", out: str | Path, overwrite: bool = False) -> Exported
     shapes = {name: tuple(value.shape[1:]) for name, value in {**inputs, "z": z}.items()}
     if model.recipe.samples == "iterated":
         return Exported(path, None, shapes, apart)
-    pairs = [
+    given = [
         {"z": noise, **{k: v for k, v in values.items() if k == "context"}}
         for noise, values in ((z, inputs), (samples, others))
     ]
-    apart = max(apart, _write(sampler, _Sampler(flow), *pairs, "x", about))
-    return Exported(path, sampler, shapes, apart)
+    apart_too = _write(sampler, _Sampler(flow), given[0], given[1], "x", about)
+    return Exported(path, sampler, shapes, max(apart, apart_too))
 
 
 def _check(model: "Model") -> None:

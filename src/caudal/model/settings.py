@@ -12,7 +12,7 @@ from typing import Any
 from caudal.errors import InputError
 from caudal.modality import MODALITIES, Modality, modality
 from caudal.names import near
-from caudal.recipes import Recipe, find_preset, find_recipe
+from caudal.recipes import Recipe, describe, find_preset, find_recipe, restored
 from caudal.recipes.sizes import SIZES
 from caudal.training.options import Training
 from caudal.training.run import Run
@@ -61,7 +61,7 @@ class Settings:
         Data that came as a Python object have no name, and so the config has none of theirs.
         """
         data = {k: v for k, v in plain(self.data).items() if _is_plain(v)}
-        options = {**data, **plain(self.recipe), **plain(self.training)}
+        options = {**data, **describe(self.recipe)["fields"], **plain(self.training)}
         return {"recipe": self.recipe.name, **options, "report": self.report}
 
 
@@ -108,6 +108,7 @@ def usual(recipe: "str | Recipe | type[Recipe]", kind: Modality) -> Settings:
 def with_values(part: Any, values: Mapping[str, Any]) -> Any:
     """A dataclass with other values; lists and single values stand for tuples."""
     tuples = {f.name for f in fields(part) if isinstance(getattr(part, f.name), tuple)}
+    values = {k: restored(v) for k, v in values.items()}
     return replace(part, **{k: _tuple(v) if k in tuples else v for k, v in values.items()})
 
 

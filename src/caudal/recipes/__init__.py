@@ -11,7 +11,15 @@ from caudal.recipes.nsf_image import NSFImage
 from caudal.recipes.presets import PRESETS, find_preset
 from caudal.recipes.realnvp import RealNVP
 from caudal.recipes.recipe import Recipe
-from caudal.recipes.registry import RECIPES, describe, find_recipe, rebuild, register, sources_of
+from caudal.recipes.registry import (
+    RECIPES,
+    describe,
+    find_recipe,
+    rebuild,
+    register,
+    restored,
+    sources_of,
+)
 from caudal.recipes.residual import IResNet, ResidualFlow
 from caudal.recipes.wavenet import ParallelWaveNet, WaveNet
 
@@ -64,5 +72,6 @@ __all__ = [
     "find_recipe",
     "rebuild",
     "register",
+    "restored",
     "sources_of",
 ]

@@ -210,7 +210,7 @@ def rebuild(described: Any, sources: Mapping[str, str] | None = None) -> Recipe:
     for field, value in described.get("fields", {}).items():
         if field not in known:
             raise InputError(f"recipe {name} has no field {field!r}: a newer caudal's file?")
-        values[field] = _restored(value, sources)
+        values[field] = restored(value, sources)
     return kind(**values)
 
 
@@ -248,7 +248,12 @@ def _plain(value: Any, where: str) -> Any:
     )
 
 
-def _restored(value: Any, sources: Mapping[str, str] | None) -> Any:
+def restored(value: Any, sources: Mapping[str, str] | None = None) -> Any:
+    """A value of a field from what JSON or YAML holds: lists are tuples, mappings recipes.
+
+    Raises:
+        InputError: as `rebuild`.
+    """
     if isinstance(value, list):
-        return tuple(_restored(item, sources) for item in value)
+        return tuple(restored(item, sources) for item in value)
     return rebuild(value, sources) if isinstance(value, dict) else value

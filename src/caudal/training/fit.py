@@ -123,11 +123,19 @@ def fit(
     if not isinstance(flow, Flow):
         if out is not None:
             raise InputError(f"{type(flow).__name__} is no Flow, and no run: leave `out` away")
-        losses = loss_of(loss, flow), validation_loss and loss_of(validation_loss, flow)
-        how: dict[str, Any] = {"weights": weights, "training": training, "reporter": reporter}
-        of_module: dict[str, Any] = {"loss": losses[0], "validation_loss": losses[1]}
-        of_module |= {"watch": watch, "budget": budget}
-        return replace(fit(Own(flow), data, validation, **how, **of_module), flow=flow)
+        fitted = fit(
+            Own(flow),
+            data,
+            validation,
+            weights=weights,
+            training=training,
+            loss=loss_of(loss, flow),
+            validation_loss=validation_loss and loss_of(validation_loss, flow),
+            reporter=reporter,
+            watch=watch,
+            budget=budget,
+        )
+        return replace(fitted, flow=flow)
     training, reporter = training or Training(), reporter or Silent()
     if budget is None and training.minutes is not None:
         budget = Budget(time.monotonic() + 60 * training.minutes)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from caudal.bijections import ZCA
-from caudal.data.source import Batch, Rows, Source, permutation, weights_of, with_weights
+from caudal.data.source import Batch, Rows, Source, mapped, permutation, weights_of, with_weights
 from caudal.errors import InputError
 from caudal.flow import Flow
 from caudal.numerics import own_generator
@@ -119,10 +119,7 @@ def within(source: Source, most: int, numbers: int) -> int:
 
 def to_device(batch: Batch, like: Tensor) -> Batch:
     """The batch on the device and in the precision of `like`."""
-    x, context, weights = (
-        None if part is None else part.to(like) for part in (*batch, weights_of(batch))
-    )
-    return with_weights(Batch(x, context), weights)
+    return mapped(batch, lambda part: part.to(like))
 
 
 def resident(source: Source, like: Tensor) -> Source:
@@ -146,10 +143,7 @@ def share(batch: Batch, rank: int, world: int) -> Batch:
     """The rows of a batch that process `rank` of `world` works on."""
     if world == 1:
         return batch
-    x, context, weights = (
-        None if part is None else part[rank::world] for part in (*batch, weights_of(batch))
-    )
-    return with_weights(Batch(x, context), weights)
+    return mapped(batch, lambda part: part[rank::world])
 
 
 def fingerprint(source: Source) -> dict[str, Any]:

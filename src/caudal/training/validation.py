@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from operator import itemgetter
 from statistics import fmean
 from typing import cast
 
@@ -21,7 +22,7 @@ from caudal.bijections import (
     LinearPrediction,
     Pointwise,
 )
-from caudal.data.source import Batch, Source, weights_of, with_weights
+from caudal.data.source import Batch, Source, mapped
 from caudal.elementwise import Elementwise
 from caudal.errors import NumericalError
 from caudal.flow import Flow
@@ -146,9 +147,7 @@ class Validator:
             return
         seed = mix(self.seed, VALIDATION, SAMPLE)
         for batch in self.valid.shuffled(self.batch_size, seed):
-            parts = (*batch, weights_of(batch))
-            x, context, weights = (None if part is None else part[:most] for part in parts)
-            yield with_weights(Batch(x, context), weights)
+            yield mapped(batch, itemgetter(slice(most)))
             most -= len(batch.x)
             if most <= 0:
                 return
