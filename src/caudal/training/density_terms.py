@@ -14,6 +14,7 @@ from caudal.errors import InputError
 from caudal.fields import check_fields
 from caudal.flow import Flow
 from caudal.losses import Terms, pushed, softened
+from caudal.numerics import redirected
 from caudal.targets import LogDensity, Target, log_density_of
 from caudal.training.chains import Chains
 
@@ -111,7 +112,8 @@ class DensityTerms(Terms):
             log_w = log_density_of(self.log_density, y) - log_q_y
         if "reverse" in self.weights:
             terms["reverse"] = _reverse(-log_w)
-        self._move(self._jumped(x, log_q, y, log_w))
+        with redirected():  # symmetries of a target draw as they like
+            self._move(self._jumped(x, log_q, y, log_w))
         return terms
 
     @torch.no_grad()
@@ -127,7 +129,7 @@ class DensityTerms(Terms):
 
     def state_dict(self) -> dict[str, Tensor]:
         step = torch.tensor(self.stride.step, dtype=torch.float64)
-        return {"x": self.chains.x, "step": step, "spread": self.stride.spread}
+        return {"x": self.chains.x, "step": step, "spread": torch.as_tensor(self.stride.spread)}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         self.chains.x = state["x"].clone()
