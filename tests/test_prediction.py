@@ -62,7 +62,7 @@ def test_round_trip_and_log_det(length, frames, order):
     again, log_det_back = layer(z, context)
     torch.testing.assert_close(again, x, atol=1e-9, rtol=1e-9)
     torch.testing.assert_close(log_det, -log_det_back)
-    torch.testing.assert_close(log_det, -layer.log_scale(context, length).sum((1, 2)))
+    torch.testing.assert_close(log_det, -layer.log_scale(x, context).sum((1, 2)))
     for function, point, told in ((layer.inverse, x, log_det), (layer, z, log_det_back)):
         found = jacobian_of(
             lambda v, f=function: f(v.view(1, 1, -1), context[:1])[0].flatten(), point[0, 0]
@@ -284,6 +284,8 @@ def test_the_order_is_that_of_the_schema_and_of_no_older_file(vowels):
     assert vowels.schema.order == 16
     older = {name: value for name, value in described.items() if name != "prediction"}
     assert AudioSchema.from_dict(older).order == 0
+    without = {name: value for name, value in described.items() if name != "update"}
+    assert AudioSchema.from_dict(without) == replace(vowels.schema, update=False)
     usual = replace(vowels.schema, prediction=AudioSchema.prediction)
     assert usual.order == 64
     assert replace(usual, hop=8, window=32).order == 16  # a window tells no more

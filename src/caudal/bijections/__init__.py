@@ -7,8 +7,9 @@ from caudal.bijections.coupling import Coupling
 from caudal.bijections.iterated import Residual, Triangular
 from caudal.bijections.linear import Conv1x1, Flip, LUConv1x1, LULinear, Permutation
 from caudal.bijections.normalization import ZCA, ActNorm, BatchNorm, DataDependent, Standardise
+from caudal.bijections.measurement import SpectralUpdate
 from caudal.bijections.pointwise import Logit, MuLaw, Pointwise, Rescale, Scale, Support
-from caudal.bijections.prediction import LinearPrediction
+from caudal.bijections.prediction import LinearPrediction, Prediction
 from caudal.bijections.shape import FactorOut, Flattened, Squeezed
 
 __all__ = [
@@ -32,9 +33,11 @@ __all__ = [
     "MuLaw",
     "Permutation",
     "Pointwise",
+    "Prediction",
     "Rescale",
     "Residual",
     "Scale",
+    "SpectralUpdate",
     "Squeezed",
     "Standardise",
     "Support",

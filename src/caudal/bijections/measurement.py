@@ -7,17 +7,15 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-from caudal.bijection import Bijection
-from caudal.bijections.prediction import Filters, LinearPrediction, banded
+from caudal.bijections.prediction import Filters, LinearPrediction, Prediction, banded
 
 _STEPS = 2  # of Gauss and Newton
 _NUMBERS = 1 << 22  # of a Jacobian at a time, on the way to the noise
-_CURVED = 1.0
-_ROBUST = 0.0
+_CURVED = 2.0  # deviation of a band that is not linear, in its variance before
 _LEAST = 1e-9  # magnitude of a bin
 
 
-class SpectralUpdate(Bijection):
+class SpectralUpdate(Prediction):
     """x = m + L z in blocks of a frame: m, L from the sound before and from two open frames.
 
     Windows overlap: when a block begins, much of what two frames see is known, and their spectra
@@ -45,12 +43,11 @@ class SpectralUpdate(Bijection):
     bands: Tensor
     shape: Tensor
 
-    def __init__(self, prior: LinearPrediction, bands: Tensor, deviation: float = 0.1) -> None:
+    def __init__(self, prior: LinearPrediction, bands: Tensor, deviation: float = 0.2) -> None:
         super().__init__()
         self.prior, self.deviation, self.hop = prior, deviation, prior.hop
-        shape = torch.hann_window(prior.window, dtype=torch.float64)
-        self.register_buffer("bands", bands.double().clone(), persistent=False)
-        self.register_buffer("shape", shape, persistent=False)
+        self.register_buffer("bands", bands.float(), persistent=False)
+        self.register_buffer("shape", torch.hann_window(prior.window), persistent=False)
         before = prior.window // 2 - self.hop // 2
         after = prior.window - self.hop - before
         self.back = -(-after // self.hop)  # frames from the one that ends first to the block
@@ -81,7 +78,6 @@ class SpectralUpdate(Bijection):
         return z.to(x.dtype), -log_slope.sum((1, 2)).to(x.dtype)
 
     def log_scale(self, x: Tensor, context: Tensor | None) -> Tensor:
-        """Log dx/dz of each sample of sounds x (B, 1, T), in that shape, float64."""
         return self._inverted(x, context)[1]
 
     def _inverted(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -118,31 +114,32 @@ class SpectralUpdate(Bijection):
         whole = (index >= self.first) & (ends <= length)
         bands = frames[..., index.clamp(0, count - 1)].permute(0, 2, 3, 1)  # (B, N, 2, mels)
         # Noise that is in the sound, and not in its spectrum: bins of Rayleigh's law.
-        power = math.pi / 4 * self.prior.noise * self.shape.square().sum()
-        error = power.sqrt() * self.bands.sum(0) / bands
-        weights = whole[:, :, None] / (self.deviation**2 + error.square())
+        power = math.pi / 4 * self.prior.noise * self.shape.double().square().sum()
+        error = power.sqrt() * self.bands.double().sum(0) / bands
+        variances = self.deviation**2 + error.square()
+        variances = variances.where(whole[:, :, None], math.inf)
         steps = torch.arange(self.ends[1], device=frames.device)
         positions = (begins + steps).clamp(max=length - 1)
-        return _Told(filters, filters.rows[positions], bands, weights)
+        return _Told(filters, filters.rows[positions], bands, variances)
 
     def _given(self, past: Tensor, told: "_Given") -> tuple[Tensor, Tensor]:
         """The mean (R, hop) and the factor (R, hop, hop) of blocks, given `seen` samples before."""
         start, spread = _prior(told.coefficients, told.scale, past[:, -self.prior.order :])
         e = torch.zeros_like(start)
+        variances = told.variances
         for step in range(_STEPS):
             x = start + (spread @ e.unsqueeze(-1)).squeeze(-1)
             error, slopes = self._measured(torch.cat([past, x], 1), told.bands)
-            slopes = slopes @ spread  # (R, 2 mels, n)
-            if step == 0:
-                spread_of = slopes.square().sum(2)
-                weights = 1 / (1 / told.weights + _CURVED * spread_of.square())
-            elif _ROBUST:
-                weights = 1 / (1 / weights + _ROBUST * error.square())
-            weighted = slopes.transpose(1, 2) * weights.unsqueeze(1)
-            hessian = weighted @ slopes
+            slopes = spread.mT @ slopes  # (R, n, 2 mels), in e
+            # Where a band is far from linear, or still far from what it should be, it says less.
+            doubt = error if step else _CURVED * slopes.square().sum(1)
+            variances = variances + doubt.square()
+            weighted = slopes / variances.unsqueeze(1)
+            hessian = weighted @ slopes.mT
             hessian.diagonal(dim1=1, dim2=2).add_(1.0)
             factor = torch.linalg.cholesky(hessian)
-            pull = error.unsqueeze(-1) + slopes @ e.unsqueeze(-1)
+            # What is far too loud pulls no more than what is missing.
+            pull = error.clamp_min(-1).unsqueeze(-1) + slopes.mT @ e.unsqueeze(-1)
             e = torch.cholesky_solve(weighted @ pull, factor).squeeze(-1)
         own = spread[:, : self.hop, : self.hop]
         covariance = torch.cholesky_inverse(factor)[:, : self.hop, : self.hop]
@@ -152,30 +149,29 @@ class SpectralUpdate(Bijection):
     def _measured(self, x: Tensor, bands: Tensor) -> tuple[Tensor, Tensor]:
         """What the bands of two frames lack (R, 2 mels), and their slopes in what is to come.
 
-        Both are relative to `bands` (R, 2, mels). x: (R, seen + n), slopes: (R, 2 mels, n).
+        Both are relative to `bands` (R, 2, mels). x: (R, seen + n), slopes: (R, n, 2 mels).
         """
-        window, mels = self.prior.window, self.bands.shape[1]
-        spectra = torch.fft.rfft(x.unfold(1, window, self.hop)[:, :2] * self.shape)
-        magnitudes = spectra.abs()
-        error = 1 - magnitudes @ self.bands / bands
-        # d|X_j| / dx_t is Re(conj(X_j / |X_j|) exp(-i w_j t)) shape_t: an inverse transform.
-        turns = (spectra / magnitudes.clamp_min(_LEAST)).unsqueeze(-2) * self.bands.T
-        turns = turns * self._doubled
-        slopes = torch.fft.irfft(turns, n=window) * (self.shape * window / 2)
-        slopes = slopes / bands.unsqueeze(-1)
-        parts = []
+        of_bins, shape = self.bands.double(), self.shape.double()
+        spectra = torch.fft.rfft(x.unfold(1, self.prior.window, self.hop)[:, :2] * shape)
+        magnitudes = spectra.abs()  # (R, 2, bins)
+        turns = torch.view_as_real(spectra / magnitudes.clamp_min(_LEAST))
+        slopes = []
         for frame, end in enumerate(self.ends):
-            parts.append(F.pad(slopes[:, frame, :, window - end :], (0, self.ends[1] - end)))
-        return error.flatten(1), torch.cat(parts, 1).view(len(x), 2 * mels, -1)
+            # d|X_j| / dx_t = Re(X_j / |X_j| exp(i w_j t)) shape_t
+            cosines, sines = self._waves(end, x)
+            real, imaginary = turns[:, frame, None].unbind(-1)
+            of_each = (real * cosines - imaginary * sines) @ of_bins  # (R, end, mels)
+            slopes.append(F.pad(of_each / bands[:, frame, None], (0, 0, 0, self.ends[1] - end)))
+        error = 1 - magnitudes @ of_bins / bands
+        return error.flatten(1), torch.cat(slopes, 2)
 
-    @property
-    def _doubled(self) -> Tensor:
-        """Real transforms count the bins between the first and the last one twice."""
-        bins = torch.ones_like(self.bands[:, 0])
-        bins[0] = 2
-        if self.prior.window % 2 == 0:
-            bins[-1] = 2
-        return bins
+    def _waves(self, end: int, like: Tensor) -> tuple[Tensor, Tensor]:
+        """Windowed cosines and sines of each bin, the last `end` samples: (end, bins) each."""
+        window = self.prior.window
+        steps = torch.arange(window - end, window).to(like)[:, None]
+        turn = 2 * math.pi / window * steps * torch.arange(window // 2 + 1).to(like)
+        shape = self.shape.to(like)[window - end :, None]
+        return turn.cos() * shape, turn.sin() * shape
 
 
 class _Given(NamedTuple):
@@ -185,23 +181,23 @@ class _Given(NamedTuple):
         coefficients: of the filters of the samples that frames see, (R, n, order).
         scale: the deviation of their errors, (R, n).
         bands: magnitudes of two frames, (R, 2, mels).
-        weights: of these measurements, one over their variance, (R, 2 mels).
+        variances: of these measurements, infinite where there is none, (R, 2 mels).
     """
 
     coefficients: Tensor
     scale: Tensor
     bands: Tensor
-    weights: Tensor
+    variances: Tensor
 
 
 class _Told(NamedTuple):
     """What the context says of all blocks: the filters, and which of them each sample has (N, n);
-    magnitudes and weights of two frames each, (B, N, 2, mels)."""
+    magnitudes and variances of two frames each, (B, N, 2, mels)."""
 
     filters: Filters
     rows: Tensor
     bands: Tensor
-    weights: Tensor
+    variances: Tensor
 
     def at(self, blocks: int | slice) -> _Given:
         """Those of a block, or of several."""
@@ -211,7 +207,7 @@ class _Told(NamedTuple):
             self.filters.coefficients[:, rows].flatten(0, 1),
             self.filters.log_scale[:, rows].flatten(0, 1).exp(),
             self.bands[:, some].flatten(0, 1),
-            self.weights[:, some].flatten(0, 1).flatten(1),
+            self.variances[:, some].flatten(0, 1).flatten(1),
         )
 
 

@@ -1,5 +1,6 @@
 """Linear prediction of sound: what its spectrum says of each sample, given those before it."""
 
+from abc import abstractmethod
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -15,7 +16,18 @@ _BLOCK = 64  # samples that are solved for at once, on the way to the sound
 _NUMBERS = 1 << 21  # coefficients at a time, on the way to the noise
 
 
-class LinearPrediction(Bijection):
+class Prediction(Bijection):
+    """A fixed map between sound and what is left of it when it is predicted from its past.
+
+    x_t = m_t + s_t z_t, where m_t and s_t > 0 follow from the sound before t and the context.
+    """
+
+    @abstractmethod
+    def log_scale(self, x: Tensor, context: Tensor | None) -> Tensor:
+        """Log s of each sample of sounds x (B, 1, T), in that shape, float64."""
+
+
+class LinearPrediction(Prediction):
     """z_t = (x_t - sum_k a_k x_(t-k)) / s, where a and s follow from the spectrum of the moment.
 
     Sounds x are amplitudes (B, 1, T). The last channels of the context (B, C, F) are their log-mel
@@ -82,7 +94,6 @@ class LinearPrediction(Bijection):
         return z.to(x.dtype).unsqueeze(1), -log_scale.sum(1).to(x.dtype)
 
     def log_scale(self, x: Tensor, context: Tensor | None) -> Tensor:
-        """Log s of each sample of sounds x (B, 1, T), in that shape, float64."""
         filters = self.filters(context, x.shape[-1])
         return filters.log_scale[:, filters.rows].unsqueeze(1)
 

@@ -16,7 +16,7 @@ from caudal.base import FREE
 from caudal.bijection import Chain, parts_of
 from caudal.bijections import Rescale, Standardise
 from caudal.data import AudioSchema, AudioWriter, Column, Dataset, Items, open_audio, open_clips
-from caudal.data.audio.prediction import linear_prediction
+from caudal.data.audio.prediction import prediction
 from caudal.data.audio.recordings import FORMATS, Sound, finds_audio
 from caudal.data.audio.schema import PREDICTION
 from caudal.data.refusals import SOUNDS as NAMES
@@ -237,7 +237,7 @@ class Audio(Modality):
         if recipe.real:
             parts.append(Standardise((1, FREE)))
         if embedding and _is_predicted(recipe, schema):
-            parts.append(linear_prediction(schema))
+            parts.append(prediction(schema))
             embedding = WithLast(embedding, schema.mels)
         return Flow(
             Chain([*parts, Rescale(1 / schema.full_scale)]),

@@ -16,8 +16,8 @@ from caudal.bijection import Bijection, Chain, parts_of
 from caudal.bijections import (
     Flattened,
     Gaussianise,
-    LinearPrediction,
     Logit,
+    Prediction,
     Rescale,
     Standardise,
     Support,
@@ -26,7 +26,7 @@ from caudal.errors import InputError
 from caudal.flow import Flow
 from caudal.numerics import RowGenerator
 
-_FIXED = (Gaussianise, LinearPrediction, Standardise, Support, Logit, Rescale)
+_FIXED = (Gaussianise, Prediction, Standardise, Support, Logit, Rescale)
 
 
 def undressed(flow: Flow) -> Flow:

@@ -45,6 +45,7 @@ class AudioSchema(Schema):
         prediction: of how many samples before it a linear prediction makes each sample, by the
             spectrum, before the flow learns what is left; 0 for none. Without a spectrum there is
             none.
+        update: whether the spectra of open frames update that prediction.
     """
 
     kind: ClassVar[str] = "audio"
@@ -62,6 +63,7 @@ class AudioSchema(Schema):
     bits: int = 16
     context: tuple[Column, ...] = ()
     prediction: int = PREDICTION
+    update: bool = True
 
     def __post_init__(self) -> None:
         for name in ("rate", "crop", "hop", "window"):
@@ -121,7 +123,7 @@ class AudioSchema(Schema):
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> "AudioSchema":
-        return super().from_dict({"prediction": 0, **data})  # older files have none
+        return super().from_dict({"prediction": 0, "update": False, **data})  # older files have none
 
     def encode(self, wave: np.ndarray, /) -> np.ndarray:
         """Amplitudes in [-1, 1] as whole numbers, int16; those beyond are clipped."""

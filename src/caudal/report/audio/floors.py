@@ -14,7 +14,7 @@ from caudal.bijections import Rescale
 from caudal.data import AudioSchema
 from caudal.data.audio import Clips
 from caudal.data.audio.mel import filters, margins
-from caudal.data.audio.prediction import linear_prediction
+from caudal.data.audio.prediction import prediction
 from caudal.dequantization import AudioDequantization
 from caudal.flow import Flow
 from caudal.report.audio.copies import SECONDS, Copy, beginning, copy_of, draw_copies
@@ -39,7 +39,7 @@ def draw_floors(
 
     - shaped noise: white noise, filtered to have the spectrum of each frame.
     - Griffin-Lim: a sound whose magnitudes are near those of the spectrum, found by iterations.
-    - prediction: noise through the filters of the linear prediction by the spectrum.
+    - prediction: noise through the prediction by the spectrum, with which flows of sound begin.
 
     Args:
         clips: where spectra and originals come from.
@@ -65,8 +65,8 @@ def draw_floors(
 
 
 def prediction_alone(schema: AudioSchema) -> Flow:
-    """The linear prediction by the spectrum, driven by normal noise, as a flow of clips."""
-    layer = linear_prediction(replace(schema, prediction=AudioSchema.prediction))
+    """The prediction by the spectrum, driven by normal noise, as a flow of clips."""
+    layer = prediction(replace(schema, prediction=AudioSchema.prediction, update=True))
     return Flow(
         Chain([layer, Rescale(1 / schema.full_scale)]),
         Normal((1, FREE)),
