@@ -284,13 +284,14 @@ def test_the_order_is_that_of_the_schema_and_of_no_older_file(vowels):
     assert vowels.schema.order == 16
     older = {name: value for name, value in described.items() if name != "prediction"}
     assert AudioSchema.from_dict(older).order == 0
-    without = {name: value for name, value in described.items() if name != "update"}
-    assert AudioSchema.from_dict(without) == replace(vowels.schema, update=False)
     usual = replace(vowels.schema, prediction=AudioSchema.prediction)
     assert usual.order == 64
     assert replace(usual, hop=8, window=32).order == 16  # a window tells no more
     assert replace(usual, window=127).order == 0  # windows overlap by less than half
     assert replace(usual, mels=0).order == 0
+    assert not AudioSchema.from_dict(older | {"prediction": 16}).update
+    with pytest.raises(InputError, match="`update`: there is no prediction to update"):
+        replace(usual, mels=0, update=True)
     with pytest.raises(InputError, match="`prediction` -1: must be at least 0"):
         replace(usual, prediction=-1)
 

@@ -123,7 +123,7 @@ class SpectralUpdate(Prediction):
         return _Told(filters, filters.rows[positions], bands, variances)
 
     def _given(self, past: Tensor, told: "_Given") -> tuple[Tensor, Tensor]:
-        """The mean (R, hop) and the factor (R, hop, hop) of blocks, given `seen` samples before."""
+        """The mean (R, hop) and factor (R, hop, hop) of blocks, given `seen` samples before."""
         start, spread = _prior(told.coefficients, told.scale, past[:, -self.prior.order :])
         e = torch.zeros_like(start)
         variances = told.variances
@@ -191,8 +191,14 @@ class _Given(NamedTuple):
 
 
 class _Told(NamedTuple):
-    """What the context says of all blocks: the filters, and which of them each sample has (N, n);
-    magnitudes and variances of two frames each, (B, N, 2, mels)."""
+    """What the context says of all blocks.
+
+    Attributes:
+        filters: of all samples.
+        rows: which of them each sample has that frames of a block see, (N, n).
+        bands: magnitudes of two frames a block, (B, N, 2, mels).
+        variances: of these measurements.
+    """
 
     filters: Filters
     rows: Tensor

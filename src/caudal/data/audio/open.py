@@ -55,6 +55,7 @@ def open_audio(
     trim: bool = True,
     normalize: bool = True,
     prediction: int = PREDICTION,
+    update: bool = False,
     context: Sequence[str] = ("mel",),
     labels: str | None = None,
     metadata: str | None = None,
@@ -80,6 +81,7 @@ def open_audio(
         normalize: scale each clip to a peak of 0.95.
         prediction: of how many samples before it a linear prediction makes each sample, where
             "mel" is in `context`; 0 for none.
+        update: whether the spectra of frames that have begun update that prediction.
         context: what to condition on: "mel", and names of labels; or "none".
         labels: a pattern of the names of files, such as `{digit}_{speaker}_{index}`.
         metadata: a table with a row for each file, whose columns are labels.
@@ -118,7 +120,7 @@ def open_audio(
         frame = window_of(rate) if window is None else window
         check_window(frame, bands, rate)
         form = rate, crop, hop, bands, frame, trim, normalize
-        schema = AudioSchema(*form, context=columns, prediction=prediction)
+        schema = AudioSchema(*form, context=columns, prediction=prediction, update=update)
     decoder = Decoder(AUDIO, Form(schema).read, corrupt, progress)
     clips = fill(with_codes(jobs, schema.context, AUDIO), decoder, schema, headers, memory)
     skipped = decoder.finish(main.name, {part: len(c.names) for part, c in clips.items()})

@@ -45,7 +45,7 @@ class AudioSchema(Schema):
         prediction: of how many samples before it a linear prediction makes each sample, by the
             spectrum, before the flow learns what is left; 0 for none. Without a spectrum there is
             none.
-        update: whether the spectra of open frames update that prediction.
+        update: whether the spectra of frames that have begun update that prediction.
     """
 
     kind: ClassVar[str] = "audio"
@@ -63,7 +63,7 @@ class AudioSchema(Schema):
     bits: int = 16
     context: tuple[Column, ...] = ()
     prediction: int = PREDICTION
-    update: bool = True
+    update: bool = False
 
     def __post_init__(self) -> None:
         for name in ("rate", "crop", "hop", "window"):
@@ -72,6 +72,11 @@ class AudioSchema(Schema):
         for name in ("mels", "prediction"):
             if getattr(self, name) < 0:
                 raise InputError(f"`{name}` {getattr(self, name)}: must be at least 0")
+        if self.update and not self.order:
+            raise InputError(
+                "`update`: there is no prediction to update: give `prediction` a positive number, "
+                "mel in `context`, and a `window` of at least twice `hop`"
+            )
         if self.crop % self.hop:
             raise InputError(f"crops of {self.crop} samples are no multiple of `hop` {self.hop}")
 
@@ -123,7 +128,7 @@ class AudioSchema(Schema):
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> "AudioSchema":
-        return super().from_dict({"prediction": 0, "update": False, **data})  # older files have none
+        return super().from_dict({"prediction": 0, **data})  # older files have none
 
     def encode(self, wave: np.ndarray, /) -> np.ndarray:
         """Amplitudes in [-1, 1] as whole numbers, int16; those beyond are clipped."""

@@ -39,7 +39,7 @@ def draw_floors(
 
     - shaped noise: white noise, filtered to have the spectrum of each frame.
     - Griffin-Lim: a sound whose magnitudes are near those of the spectrum, found by iterations.
-    - prediction: noise through the prediction by the spectrum, with which flows of sound begin.
+    - prediction: noise through the filters of the linear prediction by the spectrum.
 
     Args:
         clips: where spectra and originals come from.
@@ -59,16 +59,16 @@ def draw_floors(
             log_mel, generator = clip.context[-schema.mels :], _seeded(seed + index)
             wave = of_spectrum(log_mel, clip.x.shape[-1], schema, make, generator)
             made[name].append(copy_of(clip, wave[None] * schema.full_scale, schema))
-    flow = prediction_alone(schema)
+    own = replace(schema, prediction=AudioSchema.prediction, update=False)
+    flow = prediction_alone(own)
     made[PREDICTION] = draw_copies(flow, clips, indices, schema, seed, seconds=seconds)
     return made
 
 
 def prediction_alone(schema: AudioSchema) -> Flow:
-    """The prediction by the spectrum, driven by normal noise, as a flow of clips."""
-    layer = prediction(replace(schema, prediction=AudioSchema.prediction, update=True))
+    """The prediction that a schema asks for, driven by normal noise, as a flow of clips."""
     return Flow(
-        Chain([layer, Rescale(1 / schema.full_scale)]),
+        Chain([prediction(schema), Rescale(1 / schema.full_scale)]),
         Normal((1, FREE)),
         context_shape=(schema.n_context, FREE),
         dequantization=AudioDequantization(schema.bits),
