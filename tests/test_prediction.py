@@ -201,14 +201,15 @@ def test_a_flow_given_a_spectrum_begins_at_its_prediction(vowels):
     assert not begins_fitted(WaveNet(layers=2, **SMALL).build((1, -1), (20, -1)))
 
 
-@pytest.fixture
-def pair(vowels):
+@pytest.fixture(params=[False, True], ids=["linear", "updated"])
+def pair(vowels, request):
     """A student and a teacher that are dressed alike, contexts (4, C, F), noise (4, 1, T)."""
+    schema = replace(vowels.schema, update=request.param)
     x, context = (value.double() for value in next(vowels.train.shuffled(64, 0)))
     torch.manual_seed(0)
     flows = []
     for recipe in (ParallelWaveNet(flows=(2, 2), **SMALL), WaveNet(layers=2, **SMALL)):
-        flow = assemble(recipe, vowels.schema).double().eval()
+        flow = assemble(recipe, schema).double().eval()
         with torch.no_grad():
             for parameter in flow.parameters():
                 parameter.add_(0.05 * torch.randn_like(parameter))
