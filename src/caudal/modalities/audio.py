@@ -351,9 +351,9 @@ class Audio(Modality):
         field = recipe.receptive_field
         lines = [f"receptive field {field:,} samples, {1000 * field / schema.rate:,.4g} ms"]
         if _is_predicted(recipe, schema):
-            lines.append(
-                f"learns what a linear prediction by the spectrum leaves, order {schema.order}"
-            )
+            more = ", updated by frames that have begun" if schema.update else ""
+            what = f"a linear prediction by the spectrum leaves, order {schema.order}{more}"
+            lines.append(f"learns what {what}")
         return lines
 
     def next_commands(self, folder: str, schema: AudioSchema, teaches: bool) -> list[str]:
