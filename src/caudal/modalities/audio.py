@@ -96,8 +96,8 @@ class AudioOptions:
     """Samples that a linear prediction by the spectrum looks back; the flow learns what it leaves.
     0 for none."""
     update: bool = False
-    """Update that prediction by the spectra of frames that have begun: voices have more pitch from
-    the start, and a step takes about twice as long."""
+    """Update that prediction by the spectra of frames that have begun: at 8 kHz voices
+    have more pitch from the start, and a step takes about twice as long."""
 
     def __post_init__(self) -> None:
         check_fields(self, skip=("data", "valid", "test"))
