@@ -62,7 +62,7 @@ def test_round_trip_and_log_det(length, frames, order):
     again, log_det_back = layer(z, context)
     torch.testing.assert_close(again, x, atol=1e-9, rtol=1e-9)
     torch.testing.assert_close(log_det, -log_det_back)
-    torch.testing.assert_close(log_det, -layer.log_scale(context, length).sum((1, 2)))
+    torch.testing.assert_close(log_det, -layer.log_scale(x, context).sum((1, 2)))
     for function, point, told in ((layer.inverse, x, log_det), (layer, z, log_det_back)):
         found = jacobian_of(
             lambda v, f=function: f(v.view(1, 1, -1), context[:1])[0].flatten(), point[0, 0]
@@ -201,14 +201,15 @@ def test_a_flow_given_a_spectrum_begins_at_its_prediction(vowels):
     assert not begins_fitted(WaveNet(layers=2, **SMALL).build((1, -1), (20, -1)))
 
 
-@pytest.fixture
-def pair(vowels):
+@pytest.fixture(params=[False, True], ids=["linear", "updated"])
+def pair(vowels, request):
     """A student and a teacher that are dressed alike, contexts (4, C, F), noise (4, 1, T)."""
+    schema = replace(vowels.schema, update=request.param)
     x, context = (value.double() for value in next(vowels.train.shuffled(64, 0)))
     torch.manual_seed(0)
     flows = []
     for recipe in (ParallelWaveNet(flows=(2, 2), **SMALL), WaveNet(layers=2, **SMALL)):
-        flow = assemble(recipe, vowels.schema).double().eval()
+        flow = assemble(recipe, schema).double().eval()
         with torch.no_grad():
             for parameter in flow.parameters():
                 parameter.add_(0.05 * torch.randn_like(parameter))
@@ -289,6 +290,9 @@ def test_the_order_is_that_of_the_schema_and_of_no_older_file(vowels):
     assert replace(usual, hop=8, window=32).order == 16  # a window tells no more
     assert replace(usual, window=127).order == 0  # windows overlap by less than half
     assert replace(usual, mels=0).order == 0
+    assert not AudioSchema.from_dict(older | {"prediction": 16}).update
+    with pytest.raises(InputError, match="`update`: there is no prediction to update"):
+        replace(usual, mels=0, update=True)
     with pytest.raises(InputError, match="`prediction` -1: must be at least 0"):
         replace(usual, prediction=-1)
 

@@ -7,9 +7,10 @@ from caudal.bijections.copula import Correlate, Gaussianise
 from caudal.bijections.coupling import Coupling
 from caudal.bijections.iterated import Residual, Triangular
 from caudal.bijections.linear import Conv1x1, Flip, LUConv1x1, LULinear, Permutation
+from caudal.bijections.measurement import SpectralUpdate
 from caudal.bijections.normalization import ZCA, ActNorm, BatchNorm, DataDependent, Standardise
 from caudal.bijections.pointwise import Asinh, Logit, MuLaw, Pointwise, Rescale, Scale, Support
-from caudal.bijections.prediction import LinearPrediction
+from caudal.bijections.prediction import LinearPrediction, Prediction
 from caudal.bijections.shape import FactorOut, Flattened, Squeezed
 
 __all__ = [
@@ -38,9 +39,11 @@ __all__ = [
     "Part",
     "Permutation",
     "Pointwise",
+    "Prediction",
     "Rescale",
     "Residual",
     "Scale",
+    "SpectralUpdate",
     "Squeezed",
     "Standardise",
     "Support",

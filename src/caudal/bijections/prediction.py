@@ -1,5 +1,6 @@
 """Linear prediction of sound: what its spectrum says of each sample, given those before it."""
 
+from abc import abstractmethod
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
@@ -15,7 +16,18 @@ _BLOCK = 64  # samples that are solved for at once, on the way to the sound
 _NUMBERS = 1 << 21  # coefficients at a time, on the way to the noise
 
 
-class LinearPrediction(Bijection):
+class Prediction(Bijection):
+    """A fixed map between sound and what is left of it when it is predicted from its past.
+
+    x_t = m_t + s_t z_t, where m_t and s_t > 0 follow from the sound before t and the context.
+    """
+
+    @abstractmethod
+    def log_scale(self, x: Tensor, context: Tensor | None) -> Tensor:
+        """Log s of each sample of sounds x (B, 1, T), in that shape, float64."""
+
+
+class LinearPrediction(Prediction):
     """z_t = (x_t - sum_k a_k x_(t-k)) / s, where a and s follow from the spectrum of the moment.
 
     Sounds x are amplitudes (B, 1, T). The last channels of the context (B, C, F) are their log-mel
@@ -98,9 +110,8 @@ class LinearPrediction(Bijection):
         z = (x[:, 0] - self._predicted(x[:, 0].double(), filters)) * (-log_scale).exp()
         return z.to(x.dtype).unsqueeze(1), -log_scale.sum(1).to(x.dtype)
 
-    def log_scale(self, context: Tensor | None, length: int) -> Tensor:
-        """Log s of each sample of clips of that length, (B, 1, T) float64."""
-        filters = self.filters(context, length)
+    def log_scale(self, x: Tensor, context: Tensor | None) -> Tensor:
+        filters = self.filters(context, x.shape[-1])
         return filters.log_scale[:, filters.rows].unsqueeze(1)
 
     def filters(self, context: Tensor | None, length: int) -> "Filters":
@@ -114,7 +125,7 @@ class LinearPrediction(Bijection):
 
     @torch.no_grad()
     def _filters(self, context: Tensor | None, length: int) -> "Filters":
-        correlation = self._autocorrelation(self._frames(context, length))  # (B, F, P + 1)
+        correlation = self._autocorrelation(self.frames(context, length))  # (B, F, P + 1)
         frame = torch.arange(length, device=correlation.device) // self.hop
         frame = frame.clamp(max=correlation.shape[1] - 1)
         early = min(self.order, length)
@@ -129,8 +140,12 @@ class LinearPrediction(Bijection):
         log_scale = torch.cat(variances, 1).log() / 2
         return Filters(torch.cat(coefficients, 1), log_scale, torch.cat([first, later]))
 
-    def _frames(self, context: Tensor | None, length: int) -> Tensor:
-        """The spectrum, (B, mels, F)."""
+    def frames(self, context: Tensor | None, length: int) -> Tensor:
+        """The log-mel spectrum of clips of `length` samples, (B, mels, F).
+
+        Raises:
+            ValueError: there are no frames, or fewer than the clip needs.
+        """
         if context is None:
             raise ValueError("linear prediction needs a spectrum as `context`")
         mels, needed = self.to_bins.shape[1], -(-length // self.hop)
@@ -210,6 +225,13 @@ def _levelled(inverse: Tensor, bands: Tensor) -> Tensor:
     return inverse
 
 
+def banded(coefficients: Tensor) -> Tensor:
+    """Coefficients (B, n, P) of n samples in a row, (B, n, P + n): each row one further right."""
+    n, order = coefficients.shape[1:]
+    wide = F.pad(coefficients, (0, n + 1)).flatten(1)[:, :-n]
+    return wide.unflatten(1, (n, order + n))
+
+
 def _solved(coefficients: Tensor, driven: Tensor, past: Tensor) -> Tensor:
     """The samples x_t = driven_t + sum_k a_k x_(t-k) of a block, (B, n).
 
@@ -218,9 +240,7 @@ def _solved(coefficients: Tensor, driven: Tensor, past: Tensor) -> Tensor:
         driven: (B, n).
         past: the P samples before, (B, P).
     """
-    n, order = coefficients.shape[1:]
-    wide = F.pad(coefficients, (0, n + 1)).flatten(1)[:, :-n]
-    band = wide.unflatten(1, (n, order + n))  # each row one further to the right
+    order, band = coefficients.shape[2], banded(coefficients)
     driven = driven + (band[..., :order] @ past.unsqueeze(-1)).squeeze(-1)
     x: Tensor = torch.linalg.solve_triangular(
         -band[..., order:], driven.unsqueeze(-1), upper=False, unitriangular=True

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from caudal.base import Independent, Normal
 from caudal.bijection import Bijection, Inverse, parts_of
-from caudal.bijections import Autoregressive, LinearPrediction, MuLaw, Rescale, Standardise
+from caudal.bijections import Autoregressive, MuLaw, Prediction, Rescale, Standardise
 from caudal.dequantization import AudioDequantization
 from caudal.elementwise import Affine, Swapped
 from caudal.flow import Flow
@@ -144,7 +144,7 @@ def is_discretizable(flow: Flow) -> bool:
         isinstance(flow.dequantization, AudioDequantization)
         and isinstance(flow.base, Independent)
         and isinstance(layer, Autoregressive)
-        and all(isinstance(part, (*_INCREASING, LinearPrediction)) for part in rest)
+        and all(isinstance(part, (*_INCREASING, Prediction)) for part in rest)
     )
 
 
@@ -192,10 +192,10 @@ class _Steps(NamedTuple):
 
     def through(self, part: Bijection, context: Tensor | None) -> "_Steps":
         """The same behind a fixed map, towards the noise."""
-        if not isinstance(part, LinearPrediction):
+        if not isinstance(part, Prediction):
             return _Steps(*(part.inverse(value)[0] for value in self))
         middle, _ = part.inverse(self.middle, context)
-        narrower = (-part.log_scale(context, middle.shape[-1])).exp()
+        narrower = (-part.log_scale(self.middle, context)).exp()
         ends = (middle + (end - self.middle) * narrower for end in (self.low, self.high))
         return _Steps(next(ends), middle, next(ends))
 

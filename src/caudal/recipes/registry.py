@@ -27,8 +27,8 @@ corrupt cosine crop data decimal delimiter dequantization devices draws ema enco
 exclude flips forward from_best guide json kl labels lr mels metadata minutes missing moves na
 normalize num_nodes out overwrite particles path patience pixels pool precision prediction
 preset rate recipe regularization report resize resume reverse scale seconds seed size spectral
-split split_seed steps strict student tail target teacher test trim types types_from valid
-validate_every validate_rows voice warmup weight_decay window
+split split_seed steps strict student tail target teacher test trim types types_from update
+valid validate_every validate_rows voice warmup weight_decay window
 """
 TAKEN = frozenset(_OPTIONS.split())
 """Names of options of training, of data and of distillation: they stand beside a recipe's fields

@@ -9,7 +9,7 @@ from annotated_types import Ge
 from torch import Tensor
 
 from caudal.bijection import Chain
-from caudal.bijections import LinearPrediction
+from caudal.bijections import Prediction
 from caudal.data.source import Source
 from caudal.errors import InputError
 from caudal.fields import check_fields
@@ -86,7 +86,7 @@ class AudioTerms(Objective):
         super().__init__(student, teacher)
         self.options = options = options or AudioDistillation()
         fixed = dressing_of(self.dressed)
-        ends = [i + 1 for i, part in enumerate(fixed) if isinstance(part, LinearPrediction)]
+        ends = [i + 1 for i, part in enumerate(fixed) if isinstance(part, Prediction)]
         self.inner, self.outer = (
             Chain(fixed[: max(ends, default=0)]),
             fixed[max(ends, default=0) :],
@@ -157,8 +157,8 @@ class AudioTerms(Objective):
             return drawn
         heard, _ = self.inner(drawn.x.double(), embedded)  # another filter may enlarge rounding
         x = self.inner.inverse(heard, other)[0].to(drawn.x)
-        prediction = cast(LinearPrediction, self.inner.parts[-1])
-        ours, theirs = (prediction.log_scale(c, x.shape[-1]) for c in (embedded, other))
+        prediction = cast(Prediction, self.inner.parts[-1])
+        ours, theirs = (prediction.log_scale(heard, c) for c in (embedded, other))
         louder = (ours - theirs).to(x)
         mean = torch.addcmul(x, drawn.mean - drawn.x, louder.exp())
         return Conditionals(x, mean, drawn.log_scale + louder)

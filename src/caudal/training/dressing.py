@@ -17,8 +17,8 @@ from caudal.bijections import (
     Flattened,
     Gaussianise,
     Latitude,
-    LinearPrediction,
     Logit,
+    Prediction,
     Rescale,
     Standardise,
     Support,
@@ -27,7 +27,7 @@ from caudal.errors import InputError
 from caudal.flow import Flow
 from caudal.numerics import RowGenerator
 
-_FIXED = (Gaussianise, Latitude, LinearPrediction, Standardise, Support, Logit, Rescale)
+_FIXED = (Gaussianise, Latitude, Prediction, Standardise, Support, Logit, Rescale)
 
 
 def undressed(flow: Flow) -> Flow:

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from caudal.bijections import ZCA
+from caudal.bijections import ZCA, SpectralUpdate
 from caudal.data.source import Batch, Rows, Source, mapped, permutation, weights_of, with_weights
 from caudal.errors import InputError
 from caudal.flow import Flow
@@ -22,6 +22,7 @@ _WHOLE = 1_000_000  # rows; MAF's rule asks for all of them, which is cheap up t
 _SUBSET = 100_000  # rows, which estimate a mean to 1/300 of a standard deviation
 _FEW = 256  # rows, Glow's first batch; each pixel of an image is a sample of its channel's moments
 _NUMBERS_TO_START, _NUMBERS_TO_CALIBRATE = 1 << 22, 1 << 24  # where events are large
+_NUMBERS_TO_UPDATE = 1 << 18  # where each costs about as much as a step of training
 _TO_WHITEN = 10  # rows for each number of an event, enough to estimate its covariance
 _RESIDENT = 2 << 30  # bytes that may move to the accelerator once and for all
 
@@ -105,8 +106,10 @@ def calibration_rows(source: Source, seed: int) -> Batch:
 
 def initial_rows(source: Source, seed: int, flow: Flow) -> Batch:
     """Rows for data-dependent initialisation: at most 100,000, and many more if it whitens."""
+    slow = any(isinstance(part, SpectralUpdate) for part in flow.modules())
     whitened = [part.mean.numel() for part in flow.modules() if isinstance(part, ZCA)]
-    numbers = max([_NUMBERS_TO_START, *(_TO_WHITEN * size**2 for size in whitened)])
+    least = _NUMBERS_TO_UPDATE if slow else _NUMBERS_TO_START
+    numbers = max([least, *(_TO_WHITEN * size**2 for size in whitened)])
     return sample_rows(source, within(source, _SUBSET, numbers), seed)
 
 

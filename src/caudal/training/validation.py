@@ -19,8 +19,8 @@ from caudal.bijections import (
     Correlate,
     Coupling,
     Gaussianise,
-    LinearPrediction,
     Pointwise,
+    Prediction,
 )
 from caudal.data.source import Batch, Source, mapped
 from caudal.elementwise import Elementwise
@@ -190,7 +190,7 @@ class Validator:
 
 def begins_fitted(flow: Flow) -> bool:
     """Whether a flow is a model of the data before its first step."""
-    fitted = Correlate | Gaussianise | LinearPrediction
+    fitted = Correlate | Gaussianise | Prediction
     return any(isinstance(part, fitted) for part in flow.modules())
 
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from caudal.data.audio.clips import Clips
-from caudal.data.audio.convention import convention_of
+from caudal.data.audio.convention import CAUDAL, convention_of
 from caudal.data.audio.form import Form, Take, Treatment
 from caudal.data.audio.recordings import Header, Raw, find_audio, read_header, read_sound
 from caudal.data.audio.schema import (
@@ -64,6 +64,7 @@ def open_audio(
     mel_log: str | None = None,
     mel_floor: float | None = None,
     prediction: int = PREDICTION,
+    update: bool = False,
     context: Sequence[str] = ("mel",),
     labels: str | None = None,
     metadata: str | None = None,
@@ -96,6 +97,7 @@ def open_audio(
         mel_floor: the least value before the logarithm, likewise.
         prediction: of how many samples before it a linear prediction makes each sample, where
             "mel" is in `context`; 0 for none.
+        update: whether the spectra of frames that have begun update that prediction.
         context: what to condition on: "mel", and names of labels; or "none".
         labels: a pattern of the names of files, such as `{digit}_{speaker}_{index}`.
         metadata: a table with a row for each file, whose columns are labels.
@@ -142,7 +144,13 @@ def open_audio(
         made = convention_of(mel_convention, floor=mel_floor, **own)
         if bands:
             made.ends(rate)
-        schema = AudioSchema(*form, context=columns, prediction=prediction, convention=made)
+        if update and made != CAUDAL:
+            raise InputError(
+                "`update=True` needs spectra of caudal's own convention: leave the options of "
+                "`mel_convention` away, or the update"
+            )
+        beside = columns, prediction, made, update
+        schema = AudioSchema(*form, 16, *beside)
     decoder = Decoder(AUDIO, Form(schema).read, corrupt, progress)
     clips = fill(with_codes(jobs, schema.context, AUDIO), decoder, schema, headers, memory)
     skipped = decoder.finish(main.name, {part: len(c.names) for part, c in clips.items()})

@@ -1,12 +1,12 @@
-"""The linear prediction that follows from the spectra of clips."""
+"""The prediction of sound that follows from the spectra of clips."""
 
-from caudal.bijections import LinearPrediction
+from caudal.bijections import LinearPrediction, Prediction, SpectralUpdate
 from caudal.data.audio.mel import filters
 from caudal.data.audio.schema import AudioSchema
 
 
-def linear_prediction(schema: AudioSchema) -> LinearPrediction:
-    """That of the order of a schema, for amplitudes with the noise of dequantisation in them.
+def prediction(schema: AudioSchema) -> Prediction:
+    """That of a schema, for amplitudes with the noise of dequantisation in them.
 
     Raises:
         ValueError: the order is 0, as of a schema without a spectrum.
@@ -14,4 +14,5 @@ def linear_prediction(schema: AudioSchema) -> LinearPrediction:
     bands = filters(schema.rate, schema.window, schema.mels, schema.convention)
     noise = 1 / (3 * schema.full_scale**2)  # uniform in [0, 1), in whole numbers
     power = schema.convention.power
-    return LinearPrediction(bands, schema.window, schema.hop, schema.order, noise, power)
+    linear = LinearPrediction(bands, schema.window, schema.hop, schema.order, noise, power)
+    return SpectralUpdate(linear, bands) if schema.update else linear

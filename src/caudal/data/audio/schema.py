@@ -47,6 +47,7 @@ class AudioSchema(Schema):
             spectrum, before the flow learns what is left; 0 for none. Without a spectrum there is
             none.
         convention: how the numbers of the spectrum are made.
+        update: whether the spectra of frames that have begun update that prediction.
     """
 
     kind: ClassVar[str] = "audio"
@@ -65,6 +66,7 @@ class AudioSchema(Schema):
     context: tuple[Column, ...] = ()
     prediction: int = PREDICTION
     convention: Convention = CAUDAL
+    update: bool = False
 
     def __post_init__(self) -> None:
         for name in ("rate", "crop", "hop", "window"):
@@ -73,6 +75,11 @@ class AudioSchema(Schema):
         for name in ("mels", "prediction"):
             if getattr(self, name) < 0:
                 raise InputError(f"`{name}` {getattr(self, name)}: must be at least 0")
+        if self.update and not self.order:
+            raise InputError(
+                "`update`: there is no prediction to update: give `prediction` a positive number, "
+                "mel in `context`, and a `window` of at least twice `hop`"
+            )
         if self.crop % self.hop:
             raise InputError(f"crops of {self.crop} samples are no multiple of `hop` {self.hop}")
 

@@ -14,7 +14,7 @@ from caudal.bijections import Rescale
 from caudal.data import AudioSchema
 from caudal.data.audio import Clips
 from caudal.data.audio.mel import filters, margins
-from caudal.data.audio.prediction import linear_prediction
+from caudal.data.audio.prediction import prediction
 from caudal.dequantization import AudioDequantization
 from caudal.flow import Flow
 from caudal.report.audio.copies import SECONDS, Copy, beginning, copy_of, draw_copies
@@ -59,16 +59,16 @@ def draw_floors(
             log_mel, generator = clip.context[-schema.mels :], _seeded(seed + index)
             wave = of_spectrum(log_mel, clip.x.shape[-1], schema, make, generator)
             made[name].append(copy_of(clip, wave[None] * schema.full_scale, schema))
-    flow = prediction_alone(schema)
+    own = replace(schema, prediction=AudioSchema.prediction, update=False)
+    flow = prediction_alone(own)
     made[PREDICTION] = draw_copies(flow, clips, indices, schema, seed, seconds=seconds)
     return made
 
 
 def prediction_alone(schema: AudioSchema) -> Flow:
-    """The linear prediction by the spectrum, driven by normal noise, as a flow of clips."""
-    layer = linear_prediction(replace(schema, prediction=AudioSchema.prediction))
+    """The prediction that a schema asks for, driven by normal noise, as a flow of clips."""
     return Flow(
-        Chain([layer, Rescale(1 / schema.full_scale)]),
+        Chain([prediction(schema), Rescale(1 / schema.full_scale)]),
         Normal((1, FREE)),
         context_shape=(schema.n_context, FREE),
         dequantization=AudioDequantization(schema.bits),
