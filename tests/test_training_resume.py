@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from torch import nn
 
 from caudal.data import ParquetRows, open_data, open_images
 from caudal.errors import InputError
@@ -26,7 +27,7 @@ from caudal.training.fit import fit
 from caudal.training.keeper import _check_identity
 from caudal.training.options import Training
 from caudal.training.run import Run
-from caudal.training.state import read_state, write_state
+from caudal.training.state import Position, State, read_state, write_state
 from training_case import ROWS, SCHEMA, TRAINING, Everything, timeless, train
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -245,6 +246,27 @@ def test_goes_on_from_a_state_that_does_not_know_its_columns(tmp_path):
     train(tmp_path, short)
     changed_identity(Run(tmp_path).state_path, lambda then: then.pop("schema"))
     assert train(tmp_path, replace(short, steps=5), resume=True).history[-1]["step"] == 5
+
+
+def test_goes_on_from_a_state_whose_columns_said_less(tmp_path):
+    """Versions add fields to columns; what an older one did not say is as it was then."""
+    short = replace(TRAINING, steps=3, epochs=1)
+    train(tmp_path, short)
+
+    def forget(then):
+        for column in (*then["schema"]["columns"], *then["schema"]["context"]):
+            del column["heaps"], column["seen"]
+
+    changed_identity(Run(tmp_path).state_path, forget)
+    assert train(tmp_path, replace(short, steps=5), resume=True).history[-1]["step"] == 5
+
+
+def test_a_state_has_weights_that_are_tied(tmp_path):
+    shared = nn.Linear(1, 1)
+    embedding = nn.Sequential(shared, shared)
+    state = State({}, Position(), {"a": shared.weight, "b": embedding[1].weight})
+    write_state(tmp_path / "s.safetensors", state)
+    assert torch.equal(read_state(tmp_path / "s.safetensors").flow["b"], shared.weight)
 
 
 def test_a_state_of_nets_that_took_the_context_otherwise_is_refused_and_no_other(tmp_path):

@@ -154,8 +154,8 @@ class Uniform(Independent):
 class StudentT(Base):
     """Independent Student-t elements: log p(z) = sum(c - (nu + 1)/2 log(1 + z^2 / nu)).
 
-    Its tails fall like |z|^-(nu + 1); a flow hands them on, where normal noise leaves data with
-    heavy tails, and the weights of importance sampling, without a bound.
+    Its tails fall like |z|^-(nu + 1), and a flow keeps such tails. With normal noise, importance
+    weights of heavy-tailed data are unbounded.
 
     Args:
         event_shape: of the noise.

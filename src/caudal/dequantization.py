@@ -223,6 +223,7 @@ class TableDequantization(Dequantization):
         self.register_buffer("fill_std", torch.ones_like(step))
         self.columns_missing = [int(i) for i in missing.nonzero().flatten()]
         plain = step.numel() == 1 and not self.columns_missing and not self.atoms.exist
+        plain = plain and not self.heaps.columns
         # Known once, as a comparison on a GPU would wait for it in each pass.
         few = (high - low) <= _FEW_CELLS * step  # not so without a step, or without an end
         self._counted = plain and bool(few.all())

@@ -36,7 +36,7 @@ def npe(
     A conditional flow q minimises -log q(theta | x) over pairs of parameters from the prior and
     what the simulator makes of them. Parameters are mapped to the whole line by the ends of the
     prior's support, with the exact log-det, so that no mass lies outside. Some simulations are
-    held out, and choose the best weights.
+    held out, to select the best weights by.
     Reference: Papamakarios, Murray (2016), arXiv:1605.06376; Greenberg, Nonnenmacher, Macke
     (2019), arXiv:1905.07488.
 

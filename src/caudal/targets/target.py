@@ -46,7 +46,7 @@ class Target(ABC):
         """N exact, independent samples (n, D) on the CPU.
 
         Raises:
-            InputError: nobody knows how to draw from this target.
+            InputError: exact samples of this target are not known.
         """
         raise InputError(f"{self.name}: exact samples are not known")
 

@@ -122,7 +122,8 @@ def fit(
     """
     if not isinstance(flow, Flow):
         if out is not None:
-            raise InputError(f"{type(flow).__name__} is no Flow, and no run: leave `out` away")
+            name = type(flow).__name__
+            raise InputError(f"{name} is not a Flow, so it leaves no run: leave `out` out")
         fitted = fit(
             Own(flow),
             data,

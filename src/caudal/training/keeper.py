@@ -6,6 +6,7 @@ from contextlib import ExitStack
 from dataclasses import fields
 from typing import Any
 
+from caudal.data.schema import schema_from_dict
 from caudal.errors import InputError
 from caudal.flow import Flow
 from caudal.recipes import describe
@@ -89,7 +90,7 @@ class Keeper:
         run.begin()
 
     def end(self) -> None:
-        """Gives the folder free for other processes."""
+        """Releases the folder for other processes."""
         self._lock.close()
 
     def history(self, step: int) -> list[dict[str, Any]]:
@@ -125,11 +126,9 @@ def _check_identity(run: Run, then: Identity, now: Identity) -> None:
 
     Rows follow from options, and so these are looked at first.
     """
-    before, after = dict(_leaves(then)), dict(_leaves(now))
+    before, after = (dict(_leaves(_as_now(identity))) for identity in (then, now))
     if "schema" not in then:  # written by a caudal that did not keep it
         after = {path: value for path, value in after.items() if path[0] != "schema"}
-    if ("schema", "numbers") not in before and not (now.get("schema") or {}).get("context"):
-        after.pop(("schema", "numbers"), None)  # of an older caudal; it is one of contexts alone
     other = [path for path in before.keys() | after.keys() if before.get(path) != after.get(path)]
     if not other:
         return
@@ -155,6 +154,21 @@ def _check_identity(run: Run, then: Identity, now: Identity) -> None:
         f"{run.path}: cannot resume, {what} was {was} and is {is_now}: give the old value, "
         f"or start a new run"
     )
+
+
+def _as_now(identity: Identity) -> Identity:
+    """An identity whose schema says what schemas of today say, with what it had without a word.
+
+    The ends of what was seen follow from the rows, which are compared by themselves.
+    """
+    if not identity.get("schema"):
+        return identity
+    schema = json.loads(json.dumps(schema_from_dict(identity["schema"]).to_dict()))
+    for column in schema.get("context", []):
+        column["seen"] = None
+    if "columns" in schema and not schema.get("context"):
+        del schema["numbers"]  # of a context alone
+    return {**identity, "schema": schema}
 
 
 _ORDER = ("training", "recipe", "schema", "data")

@@ -224,7 +224,7 @@ class Run:
             )
 
     def check_resumable(self) -> None:
-        """Refuses to resume a run in a folder that is not there, as after a slip of the pen.
+        """Refuses to resume a run in a folder that is not there, as after a typing mistake.
 
         Raises:
             InputError: names the folder.

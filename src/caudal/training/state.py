@@ -222,8 +222,12 @@ def _flattened(state: State) -> Iterable[tuple[str, Tensor]]:
         moments = (state.moments or {}).items()
         parts[what] = {name: kept[what] for name, kept in moments if what in kept}
     for part, weights in parts.items():
+        held = set()  # safetensors refuses tensors that share memory, as tied weights do
         for name, tensor in weights.items():
-            yield f"{part}:{name}", tensor.detach().cpu().contiguous()
+            plain = tensor.detach().cpu().contiguous()
+            place = plain.untyped_storage().data_ptr()
+            yield f"{part}:{name}", plain.clone() if place in held else plain
+            held.add(place)
 
 
 def _grouped(tensors: Mapping[str, Tensor]) -> dict[str, Weights]:

@@ -137,7 +137,7 @@ class _Search:
         if self.wishes.target is not None and not beside:
             raise self._nothing_left(f"predict '{self.wishes.target}' from")
         passed = tuple(self.passed[n] for n in (*chosen, *context) if n in self.passed)
-        if len(columns) == 1 and beside:  # a target, whose quantiles are what is asked for
+        if len(columns) == 1:  # its quantiles or the masses of its values are what is asked for
             columns = (replace(columns[0], heaps=()),)
         made = (*columns, *beside)
         plain = [c.name for c in made] + [p.name for p in passed]
