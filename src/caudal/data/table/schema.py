@@ -13,6 +13,7 @@ from caudal.data.table.convert import Place, add_columns, decode_columns, encode
 from caudal.data.table.declare import refuse_outside
 from caudal.data.table.dialect import Written
 from caudal.data.table.passed import PassedOver
+from caudal.fields import check_fields, check_value
 
 Marginals = Literal["fitted", "standardised"]
 Numbers = Literal["placed", "standardised"]
@@ -150,5 +151,7 @@ class TableSchema(Schema):
         data = {"marginals": "standardised", "numbers": "standardised", **data}
         passed = tuple(PassedOver(**column) for column in data.pop("passed_over", ()))
         order, written = tuple(data.pop("order", ())), Written(**data.pop("written", {}))
+        check_fields(written)
+        check_value("headers", tuple(dict(written.headers).values()), tuple[str, ...])
         beside = {"passed_over": passed, "order": order, "written": written}
         return super().from_dict({**data, **beside})
