@@ -139,7 +139,7 @@ def test_arrays_of_unequal_length_are_no_table(tmp_path):
         read(tmp_path / "v.npz")
 
 
-@pytest.mark.parametrize("name", TABLES)
+@pytest.mark.parametrize("name", sorted({*TABLES} - {"torus"}))
 def test_built_in_data(name):
     found = open_data(name)
     again = open_data(name)

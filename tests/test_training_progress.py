@@ -183,5 +183,5 @@ def test_refuses_a_damaged_config(content, words, tmp_path):
 def test_refuses_damaged_metrics(tmp_path):
     run = Run(tmp_path)
     run.metrics_path.write_text(json.dumps({"step": 1}) + "\n{")
-    with pytest.raises(InputError, match="line 2: not JSON"):
+    with pytest.raises(InputError, match="line 1: no point of a curve"):
         run.metrics()

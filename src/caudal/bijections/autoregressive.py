@@ -100,7 +100,7 @@ class Autoregressive(Bijection):
 
     def forward_in_pieces(self, z: Tensor, context: Tensor | None) -> Iterator[Tensor]:
         """`forward` of clips (B, 1, T), of which pieces (B, 1, n) come as they are made."""
-        if self.by_sweeps:
+        if id(self) in _SWEPT.get():
             yield self(z, context)[0]
             return
         compiled = self.net.unroll_in_pieces(z, self.elementwise.scalar, context)

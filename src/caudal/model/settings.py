@@ -108,7 +108,8 @@ def usual(recipe: "str | Recipe | type[Recipe]", kind: Modality) -> Settings:
 def with_values(part: Any, values: Mapping[str, Any]) -> Any:
     """A dataclass with other values; lists and single values stand for tuples."""
     tuples = {f.name for f in fields(part) if isinstance(getattr(part, f.name), tuple)}
-    values = {k: restored(v) for k, v in values.items()}
+    if isinstance(part, Recipe):  # data may be dicts and lists of their own
+        values = {k: restored(v) for k, v in values.items()}
     return replace(part, **{k: _tuple(v) if k in tuples else v for k, v in values.items()})
 
 

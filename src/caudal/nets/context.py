@@ -111,6 +111,7 @@ class ColumnEmbedding(Embedding):
     def _within_reach(self, context: Tensor) -> Tensor:
         """The context with each number moved to at most one range beyond those observed."""
         low, high = self.edges[:, 0], self.edges[:, -1]
+        high = high.where(high > low, torch.inf)  # nothing was observed, or one number
         context = context.clone()
         numbers = context[:, self.numbers]
         context[:, self.numbers] = numbers.clamp(2 * low - high, 2 * high - low)

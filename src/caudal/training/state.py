@@ -145,7 +145,7 @@ class State:
 
 def write_state(path: Path, state: State) -> None:
     """Writes a state, atomically."""
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     tensors = dict(_flattened(state))
     position = {k: v for k, v in vars(state.position).items() if k != "best"}
@@ -153,7 +153,7 @@ def write_state(path: Path, state: State) -> None:
     text = json.dumps({"format": FORMAT, **content})
     signed = json.dumps({"content": text, "sha256": _digest(text, tensors)})
     with files.atomic(path) as temporary:
-        save_file(tensors, temporary, {_KEY: signed})
+        temporary.write_bytes(save(tensors, {_KEY: signed}))
 
 
 def read_state(path: Path) -> State:
