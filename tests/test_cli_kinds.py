@@ -132,6 +132,7 @@ ONLY = {
     "audio": {
         *("bits", "rate", "samples", "duration", "nats_per_sample", "density_nats_per_sample"),
         *("discretized_bits_per_sample", "discretized_two_se", "uniform_bits_per_sample"),
+        "recognitions",
     },
 }
 """Keys of eval.json that one kind of data has, as they mean nothing for another."""

@@ -257,7 +257,10 @@ def _parameters(engine: Engine) -> dict[str, Tensor]:
 def _by_number(moments: Mapping[str, Weights], engine: Engine) -> dict[str, Any]:
     """Moments as an optimiser takes them: by the numbers of its parameters, in its own groups."""
     kept = {
-        id(parameter): moments[name]
+        id(parameter): {
+            what: t if what == "step" else _laid_out(t, parameter)
+            for what, t in moments[name].items()
+        }
         for name, parameter in _parameters(engine).items()
         if name in moments
     }
@@ -265,6 +268,11 @@ def _by_number(moments: Mapping[str, Weights], engine: Engine) -> dict[str, Any]
     numbered = enumerate(id(p) for group in groups for p in group["params"])
     state = {number: kept[key] for number, key in numbered if key in kept}
     return {"state": state, "param_groups": engine.optimizer.state_dict()["param_groups"]}
+
+
+def _laid_out(tensor: Tensor, like: Tensor) -> Tensor:
+    """The tensor in the memory order of `like`, such as channels last: fused steps rely on it."""
+    return torch.empty_like(like, requires_grad=False).copy_(tensor)
 
 
 def _check_position(position: Position) -> None:
