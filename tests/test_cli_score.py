@@ -111,7 +111,7 @@ def test_bad_rows_are_refused_and_nothing_is_left(text, expected, capsys, tmp_pa
 
 def test_what_the_format_cannot_hold_is_refused_before_the_work(capsys, tmp_path, monkeypatch):
     monkeypatch.setattr("caudal.model.densities.log_prob_items", None)
-    monkeypatch.setattr("caudal.model.sampling.samples", None)
+    monkeypatch.setattr("caudal.model.sampling.announce", None)
     words = ("--out", tmp_path / "out.npy")
     said = refused(capsys, "score", people_run(), "--data", people_csv(), *words)
     assert "out.npy: column 'city' is text, .npy holds numbers" in said
