@@ -173,6 +173,23 @@ def test_any_flow_is_trained_resumed_and_loaded(name, tmp_path):
     assert copied.sample(3, *(c[0] for c in context)).shape == (3, 2)
 
 
+@pytest.mark.parametrize(
+    ("others", "said"),
+    [
+        ((MAF(1, (8,)), MAF(1, (4,)), NICE()), r"`hidden` was \[4\] and is \[8\]"),
+        ((MAF(1, (4,)), NICE(), MAF(1, (4,))), r"`parts` was \['maf', 'maf', 'nice'\] and is"),
+    ],
+)
+def test_recipes_in_a_recipe_are_told_apart_by_place(others, said, tmp_path):
+    *_, stacked, _ = builders()
+    data = rows(None)
+    run = stacked((MAF(1, (4,)), MAF(1, (4,)), NICE()))
+    caudal.fit(run.build((2,)), data, training=BRIEF, out=tmp_path / "run")
+    again = Run(tmp_path / "run", resume=True)
+    with pytest.raises(InputError, match=f"cannot resume, {said}"):
+        caudal.fit(stacked(others).build((2,)), data, training=BRIEF, out=again)
+
+
 def test_a_function_becomes_a_recipe():
     seen, turned, stacked, one_of = builders()
     assert (seen.name, one_of.name, seen.__doc__) == ("seen", "one-of", seen.__doc__)
