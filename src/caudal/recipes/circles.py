@@ -45,7 +45,7 @@ def angles(
     for layer in range(layers):
         if autoregressive:
             widths = (hidden,) * (2 * blocks + 1)
-            net = caudal.nets.PeriodicMADE(n, spline.n_params, widths, context)
+            net = caudal.nets.PeriodicMADE(n, spline.n_params, widths, context, dropout)
             parts.append(caudal.bijections.Autoregressive(net, spline))
         else:
             keep = parity(n, layer)
