@@ -48,7 +48,7 @@ def trained(recipe: Recipe) -> tuple[caudal.Flow, Tensor]:
 def measure(flow: caudal.Flow, lifted: Tensor) -> dict[str, Any]:
     """Mean log-det of the blocks by 1, 2, ... terms, less the exact one, in nats a row."""
     off, bounds, lipschitz = torch.zeros(TERMS), [0.0] * TERMS, []
-    for _, part, x in walk(flow.bijection, lifted):
+    for _, part, x, _ in walk(flow.bijection, lifted):
         if isinstance(part, Residual):
             jacobian = _jacobian(part, x).double()
             off += _partial_sums(jacobian) - _exact(jacobian)

@@ -11,7 +11,9 @@ from torch import nn
 
 import caudal
 from caudal import Bijection, Chain, Flow, InputError, Run, Training
-from caudal.base import Base, Normal
+from caudal.base import Base, GaussianMixture, Normal, StudentT
+from caudal.data import Column, ImageSchema, TableSchema
+from caudal.dequantization import ImageDequantization
 from caudal.model import Model
 from caudal.recipes import MAF, NICE, NSF, RealNVP, Recipe, describe, rebuild
 from caudal.recipes.registry import REGISTERED
@@ -171,6 +173,23 @@ def test_any_flow_is_trained_resumed_and_loaded(name, tmp_path):
     assert copied.sample(3, *(c[0] for c in context)).shape == (3, 2)
 
 
+@pytest.mark.parametrize(
+    ("others", "said"),
+    [
+        ((MAF(1, (8,)), MAF(1, (4,)), NICE()), r"`hidden` was \[4\] and is \[8\]"),
+        ((MAF(1, (4,)), NICE(), MAF(1, (4,))), r"`parts` was \['maf', 'maf', 'nice'\] and is"),
+    ],
+)
+def test_recipes_in_a_recipe_are_told_apart_by_place(others, said, tmp_path):
+    *_, stacked, _ = builders()
+    data = rows(None)
+    run = stacked((MAF(1, (4,)), MAF(1, (4,)), NICE()))
+    caudal.fit(run.build((2,)), data, training=BRIEF, out=tmp_path / "run")
+    again = Run(tmp_path / "run", resume=True)
+    with pytest.raises(InputError, match=f"cannot resume, {said}"):
+        caudal.fit(stacked(others).build((2,)), data, training=BRIEF, out=again)
+
+
 def test_a_function_becomes_a_recipe():
     seen, turned, stacked, one_of = builders()
     assert (seen.name, one_of.name, seen.__doc__) == ("seen", "one-of", seen.__doc__)
@@ -228,6 +247,67 @@ def test_a_flow_by_hand_has_no_name(tmp_path):
     _, turned, *_ = builders()
     caudal.fit(flow, rows(None), training=BRIEF, out=Run(tmp_path, turned(start=0.0)))
     assert torch.equal(caudal.load(tmp_path).flow.log_prob(rows(None)), flow.log_prob(rows(None)))
+
+
+# --- dressed ---------------------------------------------------------------------------------
+
+
+def wrapped(base=Normal, **parts):
+    """A recipe whose flow has a base, an embedding or a dequantisation of its own."""
+
+    @caudal.recipe
+    def whole(event_shape, context_shape=None):
+        seen = (3,) if "embedding" in parts else context_shape
+        core = RealNVP(layers=2, hidden=(8,)).build(event_shape, seen, standardise=False)
+        given = {name: make(event_shape, context_shape) for name, make in parts.items()}
+        return Flow(core.bijection, base(event_shape), context_shape=context_shape, **given)
+
+    return whole()
+
+
+NUMBERS = TableSchema(
+    (Column("a", "real"), Column("b", "real"), Column("c", "real")), (Column("given", "real"),)
+)
+HOURS = Column("hour", "circular", low=0.0, high=24.0)
+TINY = ImageSchema((1, 3, 4), context=(Column("class", "categorical", categories=("0", "1")),))
+
+
+@pytest.mark.parametrize(
+    "schema", [NUMBERS, replace(NUMBERS, columns=(*NUMBERS.columns, HOURS)), TINY]
+)
+def test_an_embedding_of_its_own_stays_in_the_dressed_flow(schema):
+    recipe = wrapped(
+        embedding=lambda event, context: nn.Sequential(nn.Linear(*context, 3), nn.Tanh())
+    )
+    flow = caudal.assemble(recipe, schema).eval()
+    flow.log_prob(flow.sample(5, torch.ones(1)), torch.ones(1)).sum().backward()
+    (name,) = (name for name, _ in flow.named_parameters() if name.endswith("embedding.0.weight"))
+    assert flow.get_parameter(name).grad is not None
+    caudal.initialize(flow, flow.sample(50, torch.ones(1)), torch.ones(50, 1))
+
+
+def test_a_base_of_its_own_has_the_shape_of_the_images():
+    images = replace(TINY, context=())
+    heavy = caudal.assemble(wrapped(lambda shape: StudentT(shape, 3.0)), images)
+    assert heavy.base.base.freedom == 3.0
+    means = torch.arange(24.0).reshape(2, 12)
+    modes = caudal.assemble(wrapped(lambda shape: GaussianMixture(means)), images).eval()
+    z = modes.base.sample(6)
+    assert z.shape == (6, 1, 3, 4)
+    expected = GaussianMixture(means).log_prob(z.flatten(1))
+    torch.testing.assert_close(modes.base.log_prob(z), expected)
+    assert modes.sample(2).shape == (2, 1, 3, 4)
+    assert modes.base.reshaped((12,)).means is modes.base.base.means
+
+
+def test_what_cannot_stand_in_a_dressed_flow_is_refused():
+    circles = TableSchema((*NUMBERS.columns, HOURS))
+    with pytest.raises(InputError, match="whole has a base of its own, a StudentT, .* circles"):
+        caudal.assemble(wrapped(StudentT), circles)
+    pixels = wrapped(dequantization=lambda event, context: ImageDequantization(event, 8))
+    for schema in (NUMBERS, TINY):
+        with pytest.raises(InputError, match="whole has a `dequantization` of its own"):
+            caudal.assemble(pixels, schema)
 
 
 # --- by value --------------------------------------------------------------------------------

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
+import caudal
 from caudal.data.audio import open_audio
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -30,6 +32,18 @@ def test_quality_goes_on_where_it_was(monkeypatch, capsys, tmp_path):
     assert len({cell["n_params"] for cell in cells}) == 1, "equal models have equal sizes"
     quality.main()
     assert json.loads((tmp_path / "quality-smoke.json").read_text())["cells"] == cells
+
+
+def test_bias_of_a_new_flow_is_within_its_bound(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    import bias
+
+    torch.manual_seed(0)
+    flow = caudal.recipes.IResNet(blocks=2, hidden=(8,)).build((4,), standardise=False).eval()
+    found = bias.measure(flow, torch.randn(5, 4))
+    assert found["blocks"] == 2
+    assert all(abs(off) <= bound for off, bound in zip(found["off"], found["bound"], strict=True))
+    assert abs(found["off"][-1]) < 1e-4
 
 
 def test_speed_fills_in_a_row(monkeypatch):

@@ -93,6 +93,17 @@ def test_a_density_on_the_torus_integrates_to_one_and_has_no_seam(name):
     assert (x[:, 1] <= high).all()
 
 
+@pytest.mark.parametrize(
+    "recipe", [NCSF(**SMALL, dropout=0.5, autoregressive=True), NSFAR(**SMALL, dropout=0.5)]
+)
+def test_dropout_of_autoregressive_angles_is_for_training(recipe):
+    circles = dict.fromkeys(range(3), (-math.pi, math.pi))
+    flow = randomise(recipe.build_on_circles((3,), circles))
+    x = torch.rand(20, 3)
+    assert not torch.equal(flow.train().log_prob(x), flow.log_prob(x))
+    assert torch.equal(flow.eval().log_prob(x), flow.log_prob(x))
+
+
 def test_float32_is_finite_at_the_seam_and_next_to_it():
     flow = randomise(NCSF(**SMALL).build((1,)), 0.05).eval()
     at = torch.tensor([-math.pi, math.pi, math.pi - 1e-6, 0.0])[:, None].requires_grad_()

@@ -47,6 +47,11 @@ def warmed(flow):
     return flow.eval()
 
 
+def initialised(norm):
+    norm.initialized.fill_(True)
+    return norm
+
+
 def of_normflows(*steps, shape=D):
     flow = normflows.NormalizingFlow(normflows.distributions.DiagGaussian(shape), list(steps))
     return seen(flow)
@@ -123,7 +128,7 @@ CASES = {
         transforms.PointwiseAffineTransform(torch.randn(D), torch.rand(D) + 0.5),
         transforms.LULinear(D),
         MASKED_SPLINE(features=D, hidden_features=16, context_features=CONTEXT, **TAILS),
-        transforms.ActNorm(D),
+        initialised(transforms.ActNorm(D)),
     ),
     "nflows nsf coupling": lambda: of_nflows(
         SPLINES(ODD, NET, apply_unconditional_transform=True, **TAILS),
@@ -137,6 +142,9 @@ CASES = {
     ),
     "nflows nice": lambda: flows.SimpleRealNVP(D, 16, 3, 2, use_volume_preserving=True),
     "nflows iaf": lambda: of_nflows(transforms.InverseTransform(MASKED(D, 16))),
+    "nflows act norm": lambda: of_nflows(
+        transforms.InverseTransform(initialised(transforms.ActNorm(D))), MASKED(D, 16)
+    ),
     "normflows realnvp": real_nvp,
     "normflows blocks": blocks,
     "normflows blocks sigmoid": lambda: blocks(scale_map="sigmoid"),
@@ -254,3 +262,21 @@ def test_a_flow_that_was_changed_by_hand_is_refused():
     flow.transform.transforms[0].hyper.register_forward_hook(lambda *args: 2 * args[-1])
     with pytest.raises(InputError, match="scores other than the flow itself"):
         caudal.convert(flow)
+
+
+@pytest.mark.parametrize("name", ["zuko nsf coupling", "nflows nsf", "nflows act norm"])
+def test_training_goes_on_where_the_peer_was_left(name, tmp_path):
+    ours = caudal.convert(build(name, torch.float32, by=0.05))
+    x, context = rows_for(ours, torch.float32)
+    x = 3 * x + 2
+    before = ours.log_prob(x, context)
+    caudal.initialize(ours, x, context)
+    assert torch.equal(ours.log_prob(x, context), before)
+
+    data = x if context is None else (x, context)
+    training = caudal.Training(steps=4, batch_size=20, validate_every=2)
+    caudal.fit(ours, data, training=training, out=tmp_path / "run")
+    after = ours.log_prob(x, context)
+    assert after.mean() > before.mean()
+    loaded = caudal.load(tmp_path / "run").flow
+    assert torch.equal(loaded.log_prob(x, context), after)

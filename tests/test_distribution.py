@@ -9,7 +9,7 @@ from caudal import InputError
 from caudal.data import Column, TableSchema
 from caudal.distribution import FlowDistribution
 from caudal.modality import assemble
-from caudal.recipes import MAF, NICE
+from caudal.recipes import MAF, NICE, WaveNet
 
 
 def conditional(batch=(5,)):
@@ -47,6 +47,16 @@ def test_values_broadcast_as_in_torch(shape):
         torch.testing.assert_close(log_prob[..., i], one.log_prob(rows[..., i, :]))
 
 
+def test_a_context_of_frames_may_have_any_number_of_them():
+    wavenet = WaveNet(layers=2, channels=4, hop=2)
+    flow = wavenet.build((1, -1), (5, -1), standardise=False).eval()
+    context, x = torch.randn(5, 4), torch.rand(3, 1, 8)
+    log_prob = flow.distribution(context).log_prob(x)
+    torch.testing.assert_close(log_prob, flow.log_prob(x, context.expand(3, 5, 4)))
+    with pytest.raises(InputError, match=r"`context` must have shape \(B, \*\(5, -1\)\), got"):
+        flow.distribution(context[:4])
+
+
 def test_expand():
     flow, contexts = conditional()
     many = flow.distribution(contexts)
@@ -75,8 +85,8 @@ def test_the_support_is_real():
 @pytest.mark.parametrize(
     ("context", "message"),
     [
-        (None, r"needs a `context` of shape \(3,\), or \(B, 3\)"),
-        (torch.zeros(5, 2), r"\(B, 3\), got \(5, 2\)"),
+        (None, r"needs a `context` of shape \(B, \*\(3,\)\)"),
+        (torch.zeros(5, 2), r"\(B, \*\(3,\)\), got \(5, 2\)"),
         (torch.zeros(()), r"got \(\)"),
         (torch.zeros(5, 3, dtype=torch.float64), "must be torch.float32"),
     ],

@@ -68,6 +68,29 @@ def test_what_has_no_graph_is_refused(monkeypatch, tmp_path):
         Model(sound).export(tmp_path / "m.onnx")
 
 
+def test_a_failure_leaves_the_old_graphs(monkeypatch, tmp_path):
+    def write(path, module, traced, checked, output, about):
+        path.write_text(output)
+        if output == failing:
+            raise caudal.InputError("the flow has no ONNX graph")
+        return 0.0
+
+    monkeypatch.setattr(exporting, "_NEEDED", ())
+    monkeypatch.setattr(exporting, "_write", write)
+    model = Model(caudal.recipes.NICE(hidden=(4,)).build((2,)))
+    files = out, _ = tmp_path / "m.onnx", tmp_path / "m-sample.onnx"
+    for file in files:
+        file.write_text("old")
+    for failing in ("log_prob", "x"):  # noqa: B007
+        with pytest.raises(caudal.InputError):
+            model.export(out, overwrite=True)
+        assert set(tmp_path.iterdir()) == set(files)
+        assert [file.read_text() for file in files] == ["old", "old"]
+    failing = None
+    model.export(out, overwrite=True)
+    assert [file.read_text() for file in files] == ["log_prob", "x"]
+
+
 @pytest.mark.filterwarnings("ignore")  # of the compiler, not ours
 def test_a_run_becomes_two_graphs(tmp_path, capsys):
     for name in ("onnx", "onnxscript", "onnxruntime"):

@@ -3,6 +3,7 @@
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from copy import copy
 from typing import Any
 
 import torch
@@ -34,6 +35,10 @@ class Base(nn.Module, ABC):
     def extra_repr(self) -> str:
         return f"event_shape={self.event_shape}"
 
+    def reshaped(self, event_shape: Sequence[int]) -> "Base":
+        """The same density of noise of another shape, whose elements are in the same order."""
+        return Reshaped(self, event_shape)
+
     @abstractmethod
     def log_prob(self, z: Tensor) -> Tensor:
         """Log-density of z (B, *event) in nats: (B,)."""
@@ -49,8 +54,41 @@ class Base(nn.Module, ABC):
         """
 
 
+class Reshaped(Base):
+    """Another base whose noise has another shape: log p(z) = log p_base(z as the base has it).
+
+    Args:
+        base: of noise of a fixed shape, with as many elements.
+        event_shape: of the noise here.
+    """
+
+    def __init__(self, base: Base, event_shape: Sequence[int]) -> None:
+        super().__init__(event_shape)
+        self.base = base
+
+    def extra_repr(self) -> str:
+        return f"{super().extra_repr()}, {self.base!r}"
+
+    def reshaped(self, event_shape: Sequence[int]) -> Base:
+        same = tuple(event_shape) == self.base.event_shape
+        return self.base if same else Reshaped(self.base, event_shape)
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        return self.base.log_prob(z.reshape(len(z), *self.base.event_shape))
+
+    def sample(
+        self, n: int, generator: torch.Generator | None = None, length: int | None = None
+    ) -> Tensor:
+        return self.base.sample(n, generator, length).reshape(n, *self.event_shape)
+
+
 class Independent(Base):
     """A base whose elements are independent and follow one law, symmetric about zero."""
+
+    def reshaped(self, event_shape: Sequence[int]) -> "Independent":
+        other = copy(self)
+        other.event_shape = tuple(event_shape)
+        return other
 
     def log_prob(self, z: Tensor) -> Tensor:
         return sum_event(self.log_density(z))

@@ -27,11 +27,10 @@ class FlowDistribution(Distribution):
 
     def __init__(self, flow: Flow, context: Rowlike | None = None) -> None:
         context = None if context is None else as_rows(context, flow.base.like)
-        _check_context(flow, context)
+        flow.check_context(context)
         self.flow = flow
         self.context = context
-        shape = flow.context_shape or ()
-        batch = () if context is None else context.shape[: context.ndim - len(shape)]
+        batch = () if context is None else leading(context, flow.context_shape or ())
         super().__init__(torch.Size(batch), torch.Size(flow.event_shape), validate_args=False)
 
     @property
@@ -124,19 +123,3 @@ def _kl(p: Distribution, q: Distribution) -> Tensor:
         x = p.rsample((DRAWS,)) if p.has_rsample else p.sample((DRAWS,))
         log_p = p.log_prob(x)
     return (log_p - q.log_prob(x)).mean(0)
-
-
-def _check_context(flow: Flow, context: Tensor | None) -> None:
-    shape, like = flow.context_shape, flow.base.like
-    if shape is None:
-        if context is not None:
-            raise InputError("this flow takes no `context`: it was built without `context_shape`")
-        return
-    wanted = f"`context` of shape {tuple(shape)}, or (B, {', '.join(map(str, shape))})"
-    if context is None:
-        raise InputError(f"this flow needs a {wanted}")
-    start = context.ndim - len(shape)
-    if start < 0 or tuple(context.shape[start:]) != shape:
-        raise InputError(f"this flow needs a {wanted}, got {tuple(context.shape)}")
-    if context.dtype != like.dtype:
-        raise InputError(f"`context` must be {like.dtype} as the flow is, got {context.dtype}")

@@ -376,7 +376,7 @@ class Flow(nn.Module):
         x, context = (as_rows(values, self.base.like) for values in (x, context))
         event_shape = self.event_shape if event_shape is None else event_shape
         self._check(x, event_shape, what)
-        self._check_context(context)
+        self.check_context(context)
         second = () if context is None else leading(context, self.context_shape or ())
         batch = broadcast(leading(x, event_shape), second)
         if batch is None:
@@ -392,7 +392,7 @@ class Flow(nn.Module):
         if isinstance(generator, RowGenerator):
             self._check(x, self.event_shape, "`x`")
             if context is not None:
-                self._check_context(context)
+                self.check_context(context)
         return bound(generator, x, context)
 
     def _estimating(self, generator: torch.Generator | None) -> AbstractContextManager[None]:
@@ -418,12 +418,17 @@ class Flow(nn.Module):
 
     def _context(self, context: Tensor | None, rows: int) -> Tensor | None:
         """The embedded context of rows, where there is one for each."""
-        self._check_context(context)
+        self.check_context(context)
         if context is not None and context.shape[0] != rows:
             raise InputError(f"{context.shape[0]} rows of context for {rows} rows of data")
         return self.embed(context)
 
-    def _check_context(self, context: Tensor | None) -> None:
+    def check_context(self, context: Tensor | None) -> None:
+        """Refuses a context (*batch, *context) that is not of the flow's shape and dtype.
+
+        Raises:
+            InputError: it does not fit, is missing, or the flow takes none.
+        """
         if self.context_shape is None:
             if context is not None:
                 raise InputError(

@@ -29,7 +29,7 @@ def initialize(
     initialised before is left unchanged.
 
     Raises:
-        ValueError: data cannot reach a layer that needs them (it is inside an `Inverse`).
+        ValueError: data cannot reach a layer that still needs them (it is inside an `Inverse`).
     """
     if flow.dequantization is not None:
         flow.dequantization.observe(x)
@@ -93,12 +93,13 @@ def _observe(
 ) -> None:
     was_training = flow.training
     flow.eval()
-    waiting = {id(module) for module in flow.bijection.modules() if isinstance(module, kind)}
+    found = [module for module in flow.bijection.modules() if isinstance(module, kind)]
+    waiting = {id(module) for module in found if not module.settled}
     lifted, _ = flow.lift(x, generator)
     with values_alone():
         embedded = flow.embed(context)
         for name, part, part_input, given in walk(flow.bijection, lifted, embedded):
-            if isinstance(part, kind):
+            if isinstance(part, DataDependent) and id(part) in waiting:
                 part.observe(part_input, given)
                 waiting.discard(id(part))
             elif any(id(module) in waiting for module in part.modules()):

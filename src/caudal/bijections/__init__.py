@@ -11,7 +11,7 @@ from caudal.bijections.measurement import SpectralUpdate
 from caudal.bijections.normalization import ZCA, ActNorm, BatchNorm, DataDependent, Standardise
 from caudal.bijections.pointwise import Asinh, Logit, MuLaw, Pointwise, Rescale, Scale, Support
 from caudal.bijections.prediction import LinearPrediction, Prediction
-from caudal.bijections.shape import FactorOut, Flattened, Squeezed
+from caudal.bijections.shape import Embedded, FactorOut, Flattened, Squeezed
 
 __all__ = [
     "ZCA",
@@ -25,6 +25,7 @@ __all__ = [
     "Correlate",
     "Coupling",
     "DataDependent",
+    "Embedded",
     "FactorOut",
     "Flattened",
     "Flip",

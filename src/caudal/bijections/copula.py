@@ -167,6 +167,10 @@ class Correlate(DataDependent):
         given = f", {self.weight.shape[1]} of context" if self.weight.numel() else ""
         return f"{self.mean.numel()} features{given}"
 
+    @property
+    def settled(self) -> bool:
+        return bool(self.initialized)
+
     def forward(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         with full_precision(z):
             x = F.linear(z, self.factor, self.mean) + self._shift(context)
@@ -180,7 +184,7 @@ class Correlate(DataDependent):
 
     @torch.no_grad()
     def observe(self, x: Tensor, context: Tensor | None = None) -> None:
-        if self.initialized:
+        if self.settled:
             return
         e = self.weight.shape[1]
         joint = x if context is None else torch.cat([context[:, :e], x], 1)

@@ -19,6 +19,11 @@ _PIECE = 4096  # rows in float64 at a time
 class DataDependent(Bijection):
     """A bijection with statistics from data, set by `caudal.initialize` and `calibrate`."""
 
+    @property
+    def settled(self) -> bool:
+        """Whether it has its statistics for good, so that `observe` would do nothing."""
+        return False
+
     @abstractmethod
     def observe(self, x: Tensor, context: Tensor | None = None) -> None:
         """Sets the statistics from data-side inputs x (B, *event), ideally many rows.
@@ -98,6 +103,10 @@ class ActNorm(DataDependent):
     def extra_repr(self) -> str:
         return f"{len(self.mean)} channels"
 
+    @property
+    def settled(self) -> bool:
+        return bool(self.initialized)
+
     def forward(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         log_std = 3 * self.third_of_log_std
         return torch.addcmul(self.mean, z, log_std.exp()), _per_row(log_std, z)
@@ -108,7 +117,7 @@ class ActNorm(DataDependent):
 
     @torch.no_grad()
     def observe(self, x: Tensor, context: Tensor | None = None) -> None:
-        if self.initialized:
+        if self.settled:
             return
         mean, std = _moments(x)
         self.mean.copy_(mean)

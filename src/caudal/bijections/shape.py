@@ -1,9 +1,9 @@
-"""Views of an event within which a bijection works: squeezed, one half, flattened."""
+"""Views within which a bijection works: squeezed, one half, flattened, of another context."""
 
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from caudal.bijection import Bijection, Within
 
@@ -68,3 +68,24 @@ class Flattened(Within):
 
     def put(self, taken: Tensor, into: Tensor) -> Tensor:
         return taken.unflatten(1, self.event_shape)
+
+
+class Embedded(Within):
+    """Runs a bijection given what a module makes of the context: bijection(z, embedding(c)).
+
+    So a flow with an embedding of its own stands in a larger one, whose other parts take the
+    context as it is.
+    """
+
+    def __init__(self, bijection: Bijection, embedding: nn.Module) -> None:
+        super().__init__(bijection)
+        self.embedding = embedding
+
+    def take(self, event: Tensor) -> Tensor:
+        return event
+
+    def put(self, taken: Tensor, into: Tensor) -> Tensor:
+        return taken
+
+    def given(self, event: Tensor, context: Tensor | None) -> Tensor | None:
+        return None if context is None else self.embedding(context)

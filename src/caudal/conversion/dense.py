@@ -82,7 +82,7 @@ def stack(modules: Iterable[Any], where: str) -> tuple[list[Dense], str]:
             layer = dense(module)
             if layer.weight.ndim != 2:
                 raise refuse(module, f"{where}.{i}")
-            layers.append(_after(layers.pop(), layer) if follows else layer)
+            layers.append(after(layers.pop(), layer) if follows else layer)
             follows = True
         elif type(module).__name__ not in ("Dropout", "Identity"):
             names.add(name_of(module, f"{where}.{i}"))
@@ -94,7 +94,7 @@ def stack(modules: Iterable[Any], where: str) -> tuple[list[Dense], str]:
     return layers, (names or {"relu"}).pop()
 
 
-def _after(first: Dense, second: Dense) -> Dense:
+def after(first: Dense, second: Dense) -> Dense:
     """Both layers as one."""
     weight, bias = second.weight @ first.weight, second.weight @ first.bias + second.bias
     if first.mask is None or second.mask is None:
@@ -108,7 +108,7 @@ def mlp(layers: Sequence[Dense], activation: str, head: Head, moved: int, contex
     state: dict[str, Tensor] = {}
     for i, layer in enumerate(hidden):
         state |= {f"hidden.{i}.weight": layer.weight, f"hidden.{i}.bias": layer.bias}
-    state["last.weight"], state["last.bias"] = _by_parameter(last, head, moved)
+    state["last.weight"], state["last.bias"] = by_parameter(last, head, moved)
     return part(
         "MLP",
         state,
@@ -128,7 +128,7 @@ def residual(net: Any, head: Head, moved: int, where: str) -> Part:
         raise refuse(net, where, "has no blocks")
     first, last = dense(net.initial_layer), dense(net.final_layer)
     state = {"first.weight": first.weight, "first.bias": first.bias}
-    state["last.weight"], state["last.bias"] = _by_parameter(last, head, moved)
+    state["last.weight"], state["last.bias"] = by_parameter(last, head, moved)
     for i, block in enumerate(net.blocks):
         if block.use_batch_norm:
             raise refuse(block, where, "has batch normalisation within the net")
@@ -153,7 +153,7 @@ def residual(net: Any, head: Head, moved: int, where: str) -> Part:
     )
 
 
-def _by_parameter(last: Dense, head: Head, moved: int) -> tuple[Tensor, Tensor]:
+def by_parameter(last: Dense, head: Head, moved: int) -> tuple[Tensor, Tensor]:
     """The last layer with the elements of a parameter side by side, as our plain nets have it."""
     rows = head.rows(moved)
     params = torch.arange(head.n_params).unsqueeze(1).expand_as(rows)

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from caudal.conversion.dense import dense, mlp, name_of, refuse, stack
+from caudal.conversion.dense import Dense, by_parameter, dense, mlp, name_of, refuse, stack
 from caudal.conversion.head import Head, affine, shift
 from caudal.conversion.masked import permuted
 from caudal.conversion.plan import Part, part
@@ -52,9 +52,7 @@ def _net(net: Any, head: Head, where: str) -> tuple[Part, int, int]:
         raise refuse(net, where, "has other convolutions than 3x3, 1x1 and 3x3")
     (first, first_bias), (second, second_bias), (last, last_bias) = found
     moved = len(last_bias) // head.n_params
-    rows = head.rows(moved)
-    params = torch.arange(head.n_params).unsqueeze(1).expand_as(rows)
-    last, last_bias = head.last(last, last_bias, rows.flatten(), params.flatten())
+    last, last_bias = by_parameter(Dense(last, last_bias), head, moved)
     state = {"first.weight": first, "first.bias": first_bias}
     state |= {"second.weight": second, "second.bias": second_bias}
     state |= {"last.weight": last, "last.bias": last_bias}

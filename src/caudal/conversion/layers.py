@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 
-from caudal.conversion.dense import Dense, dense, mlp, name_of, refuse, residual, stack
+from caudal.conversion.dense import Dense, after, dense, mlp, name_of, refuse, residual, stack
 from caudal.conversion.head import Head, spline
 from caudal.conversion.masked import autoregressive
 from caudal.conversion.plan import Part, part
@@ -54,12 +54,7 @@ def made(net: Any, head: Head, where: str, *, activated: bool, context: bool = T
     _refuse_norms([block.batch_norm is not None for block in blocks], net, where)
     plain = [dense(block.linear) for block in blocks]
     if not activated:
-        second = plain.pop(0)
-        mask = None
-        if first.mask is not None and second.mask is not None:
-            mask = (second.mask.double() @ first.mask.double()) > 0
-        bias = second.weight @ first.bias + second.bias
-        first = Dense(second.weight @ first.weight, bias, mask)
+        first = after(first, plain.pop(0))
     return autoregressive([first, *plain, last], head, where, **options)
 
 

@@ -115,14 +115,13 @@ def _act_norm(step: Any, where: str) -> list[Part]:
 
 
 def _pointwise(step: Any, where: str) -> list[Part]:
-    """The map z = x scale + shift of fixed numbers."""
+    """The map z = x scale + shift, which no data may measure anew: training goes on from it."""
     if step._scale.ndim > 1:
         raise refuse(step, where)
     if step._scale.numel() == 1 == step._shift.numel():
         return [part("Rescale", factor=float(step._scale), offset=float(step._shift))]
     shift, scale = torch.broadcast_tensors(step._shift, step._scale)
-    state = {"mean": -shift / scale, "std": 1 / scale}
-    return [part("Standardise", state, event_shape=scale.shape)]
+    return gaussian(-shift / scale, -scale.log())
 
 
 _FIXED: dict[str, Callable[[Any, str], list[Part]]] = {

@@ -11,6 +11,7 @@ from caudal.bijection import Bijection, Chain, Inverse, parts_of
 from caudal.bijections import (
     Atoms,
     Correlate,
+    Embedded,
     Gaussianise,
     Latitude,
     Part,
@@ -25,6 +26,7 @@ from caudal.flow import Flow
 from caudal.nets import ColumnEmbedding
 from caudal.recipes import Recipe
 from caudal.recipes.circles import circles_first
+from caudal.recipes.recipe import own_bijection
 
 _COUNTED = ("integer", "datetime", "categorical")  # which score by mass, whatever their step
 
@@ -39,7 +41,8 @@ def dress_table(recipe: Recipe, schema: TableSchema) -> Flow:
     others given them.
 
     Raises:
-        InputError: the recipe is for circles, and there are none.
+        InputError: the recipe is for circles, and there are none; or its flow has parts that
+            cannot stand in a table's.
     """
     rows = _Lifted.of(schema)
     asked = schema.levels_of_context, schema.gaps_of_context, schema.numbers == "placed"
@@ -63,9 +66,10 @@ def dress_table(recipe: Recipe, schema: TableSchema) -> Flow:
     else:
         shape = (context,) if embedding else None
         core = recipe.build((rows.features,), shape, standardise=False)
-        parts = [core.bijection]
+        own = own_bijection(recipe, core)
+        parts = [own]
         if schema.marginals == "fitted":
-            parts = _correlated(parts_of(core.bijection), rows.features, linear)
+            parts = _correlated(parts_of(own), rows.features, linear)
         if schema.marginals != "fitted" or not isinstance(core.base, Logistic):
             base = core.base  # the noise of a copula is normal
     parts = [*parts, *rows.marginals(schema.marginals)]
@@ -154,7 +158,8 @@ class _Lifted:
 
 def _correlated(parts: list[Bijection], features: int, linear: int) -> list[Bijection]:
     """A recipe's parts after a correlation, unless a single one is Gaussian and has it."""
-    return [Correlate(features, linear), *parts] if len(parts) > 1 else parts
+    several = len(parts) > 1 or any(isinstance(part, Embedded) for part in parts)
+    return [Correlate(features, linear), *parts] if several else parts
 
 
 def _end(value: float | None, default: float) -> float:

@@ -27,6 +27,7 @@ from caudal.modality import Examples, Request, Voice, Watch, opening
 from caudal.nets import ColumnEmbedding
 from caudal.recipes import Recipe
 from caudal.recipes.multiscale import halvings_of, variational
+from caudal.recipes.recipe import own_bijection
 from caudal.report import (
     Filmstrip,
     ImageTeller,
@@ -200,14 +201,14 @@ class Images(OneShape):
         context = (embedding.n_features,) if embedding else None
         if recipe.images:
             core = recipe.build(shape, context, standardise=False)
-            bijection, base = core.bijection, core.base
+            bijection, base = own_bijection(recipe, core), core.base
         else:
             features = (schema.countable,)
             core = recipe.build(features, context, standardise=False)
             # Pixels that hardly vary start as noise like the others; otherwise NICE takes hours.
-            inner = Chain([core.bijection, Standardise(features)])
+            inner = Chain([own_bijection(recipe, core), Standardise(features)])
             bijection = Flattened(inner, shape)
-            base = type(core.base)(shape)
+            base = core.base.reshaped(shape)
         return Flow(
             Chain([bijection, *_to_pixels(schema, schema.pixels or recipe.pixels)]),
             base,

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from caudal.base import FREE
 from caudal.data.writing import prepare_output
 from caudal.errors import InputError, NumericalError, one_line
-from caudal.files import path_of
+from caudal.files import atomic, path_of
 from caudal.flow import Flow
 from caudal.model.graph import REPLACED
 from caudal.numerics import RowNoise
@@ -88,6 +88,8 @@ class _Sampler(nn.Module):
 def export(model: "Model", out: str | Path, overwrite: bool = False) -> Exported:
     """Writes the graphs to `out` and, with -sample at the end of its name, beside it.
 
+    Both take their places at the end, so that a failure leaves what was there before.
+
     Raises:
         InputError: a package is missing, the flow has no such graph, or a file is there.
         NumericalError: ONNX Runtime gives other numbers.
@@ -102,15 +104,18 @@ def export(model: "Model", out: str | Path, overwrite: bool = False) -> Exported
     inputs = _inputs(flow, _TRACED)
     others = _inputs(flow, _CHECKED)
     z, samples = (values.pop("z") for values in (inputs, others))
-    apart = _write(path, _Density(flow, list(inputs)), inputs, others, "log_prob", about)
     shapes = {name: tuple(value.shape[1:]) for name, value in {**inputs, "z": z}.items()}
-    if model.recipe.samples == "iterated":
-        return Exported(path, None, shapes, apart)
-    given = [
-        {"z": noise, **{k: v for k, v in values.items() if k == "context"}}
-        for noise, values in ((z, inputs), (samples, others))
-    ]
-    apart_too = _write(sampler, _Sampler(flow), given[0], given[1], "x", about)
+    density = _Density(flow, list(inputs))
+    with atomic(path) as written:
+        apart = _write(written, density, inputs, others, "log_prob", about)
+        if model.recipe.samples == "iterated":
+            return Exported(path, None, shapes, apart)
+        given = [
+            {"z": noise, **{k: v for k, v in values.items() if k == "context"}}
+            for noise, values in ((z, inputs), (samples, others))
+        ]
+        with atomic(sampler) as beside:
+            apart_too = _write(beside, _Sampler(flow), given[0], given[1], "x", about)
     return Exported(path, sampler, shapes, max(apart, apart_too))
 
 
@@ -201,8 +206,9 @@ def _write(
     found = run(path, checked)
     apart = float(((found - expected).abs() / (1 + expected.abs())).max())
     if not apart <= _SAME:
-        path.unlink()
-        raise NumericalError(f"{path}: ONNX Runtime gives numbers that differ by {apart:.2g}")
+        raise NumericalError(
+            f"ONNX Runtime gives numbers of {output} that differ by {apart:.2g}: nothing was written"
+        )
     return apart
 
 

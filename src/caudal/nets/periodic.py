@@ -25,14 +25,21 @@ class PeriodicMADE(CausalNet):
     """`MADE` over angles: (B, D) and context (B, C) to (B, P, D), angle d from the angles < d.
 
     The masked net is one over the harmonics of all angles. Of its outputs, those at the first
-    harmonic of each angle count, which see the harmonics of the angles before it.
+    harmonic of each angle count, which see the harmonics of the angles before it. Its residual
+    blocks drop a share `dropout` of their units in training.
     """
 
     def __init__(
-        self, features: int, n_params: int, hidden: Sequence[int], context: int = 0
+        self,
+        features: int,
+        n_params: int,
+        hidden: Sequence[int],
+        context: int = 0,
+        dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        self.made = MADE(features * FEATURES, n_params, hidden, context, residual=True)
+        inputs = features * FEATURES
+        self.made = MADE(inputs, n_params, hidden, context, residual=True, dropout=dropout)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         params: Tensor = self.made(harmonics(x), context)

@@ -11,7 +11,8 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 import caudal
-from caudal.recipes.recipe import parity, residual_coupling
+from caudal.errors import InputError
+from caudal.recipes.recipe import own_bijection, parity, residual_coupling
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -44,7 +45,7 @@ def angles(
     for layer in range(layers):
         if autoregressive:
             widths = (hidden,) * (2 * blocks + 1)
-            net = caudal.nets.PeriodicMADE(n, spline.n_params, widths, context)
+            net = caudal.nets.PeriodicMADE(n, spline.n_params, widths, context, dropout)
             parts.append(caudal.bijections.Autoregressive(net, spline))
         else:
             keep = parity(n, layer)
@@ -69,13 +70,22 @@ def circles_first(
         context: how many features the context has, 0 without one.
         dress: adds parts to the recipe's own, given how many features those of the other columns
             see: the harmonics, and then the context.
+
+    Raises:
+        InputError: the recipe's flow has a base that is not normal or logistic.
     """
     n, rest = int(turns.sum()), int((~turns).sum())
     parts: list[caudal.Bijection] = [caudal.bijections.Part(recipe.angles(n, context), turns)]
     if rest:
         harmonics = caudal.nets.harmonics
         seen = n * caudal.nets.FEATURES + context
-        own = caudal.bijection.parts_of(recipe._build((rest,), (seen,)).bijection)
+        core = recipe._build((rest,), (seen,))
+        if not isinstance(core.base, caudal.base.Normal | caudal.base.Logistic):
+            raise InputError(
+                f"{recipe.name} has a base of its own, a {type(core.base).__name__}, and noise "
+                f"beside circles is normal: take Normal, or no circles"
+            )
+        own = caudal.bijection.parts_of(own_bijection(recipe, core))
         parts.append(caudal.bijections.Given(caudal.Chain(dress(own, seen)), ~turns, harmonics))
     return parts
 

@@ -50,10 +50,11 @@ def recipe_of(build: Callable[..., caudal.Flow]) -> type[Recipe]:
         "samples": "parallel",
         "_build": _build,
         "__doc__": build.__doc__,
-        "__module__": build.__module__,
         "__qualname__": build.__qualname__,
     }
-    return make_dataclass(build.__name__, fields, bases=(Recipe,), namespace=about, frozen=True)
+    kind = make_dataclass(build.__name__, fields, bases=(Recipe,), namespace=about, frozen=True)
+    kind.__module__ = build.__module__  # which newer Pythons make that of the caller
+    return kind
 
 
 def _default(option: inspect.Parameter) -> Any:

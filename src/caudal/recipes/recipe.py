@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 from annotated_types import Ge, MinLen
 
 import caudal
+from caudal.errors import InputError
 from caudal.fields import check_fields
 
 if TYPE_CHECKING:
@@ -191,6 +192,24 @@ def standardised(flow: caudal.Flow) -> caudal.Flow:
         embedding=embedding,
         dequantization=flow.dequantization,
     )
+
+
+def own_bijection(recipe: Recipe, flow: caudal.Flow) -> caudal.Bijection:
+    """The bijection of the recipe's flow, to stand in a larger one.
+
+    An embedding of the flow's own stays with it, and takes the context that the larger flow has.
+
+    Raises:
+        InputError: the flow has a dequantisation of its own.
+    """
+    if flow.dequantization is not None:
+        raise InputError(
+            f"{recipe.name} has a `dequantization` of its own, and the data's columns or pixels "
+            f"bring theirs: build the flow without it"
+        )
+    if flow.embedding is None:
+        return flow.bijection
+    return caudal.bijections.Embedded(flow.bijection, flow.embedding)
 
 
 def parity(features: int, layer: int) -> Tensor:

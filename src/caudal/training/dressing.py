@@ -155,7 +155,7 @@ def _is_flattened(flow: Flow) -> bool:
 
 def _of_vectors(flow: Flow) -> Flow:
     """A flattened flow as a flow over vectors, of which it shares the bijection."""
-    base = type(flow.base)((math.prod(flow.base.event_shape),)).to(flow.base.like)
+    base = flow.base.reshaped((math.prod(flow.base.event_shape),))
     inner = cast(Flattened, flow.bijection).bijection
     return Flow(inner, base, context_shape=flow.context_shape).train(flow.training)
 

@@ -203,11 +203,23 @@ def _shorten(text: str, most: int = 60) -> str:
 
 
 def _leaves(tree: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """The values of nested dicts, by their paths; dicts in a list go by their own names."""
+    """The values of nested dicts, by their paths; dicts in a list go by their own names.
+
+    Of several with one name, all but the first have their number too. The names in their order
+    are the value of the list.
+    """
     if isinstance(tree, list | tuple) and tree and all(isinstance(item, dict) for item in tree):
-        tree = {item["name"]: item for item in tree}
+        names = [item["name"] for item in tree]
+        yield path, names
+        tree = {_numbered(names, i): item for i, item in enumerate(tree)}
     if not isinstance(tree, dict):
         yield path, tree
         return
     for key, value in tree.items():
         yield from _leaves(value, (*path, key))
+
+
+def _numbered(names: list[str], i: int) -> str:
+    """The name at i, with its number if it stands there again."""
+    again = names[:i].count(names[i])
+    return f"{names[i]} {again + 1}" if again else names[i]
