@@ -77,7 +77,7 @@ def npe(
             )
             flow = assemble(recipe, bounds, theta.shape[1], x.shape[1:], net)
         fit(flow, (theta, x), training=replace(training, seed=training.seed + seed + member))
-        members.append(flow)
+        members.append(flow.cpu())  # where observations are, too
     return Posterior(prior, members)
 
 
