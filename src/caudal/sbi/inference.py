@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from caudal.errors import InputError
+from caudal.numerics import own_randomness, redirected
 from caudal.recipes import Recipe
 from caudal.sbi.assembly import assemble
 from caudal.sbi.posterior import Posterior
@@ -70,8 +71,7 @@ def npe(
     training = training or Training(epochs=60)
     members = []
     for member in range(ensemble):
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed + member)
+        with own_randomness(seed=seed + member), redirected():  # nets draw weights
             net = (
                 embedding if embedding is None or isinstance(embedding, nn.Module) else embedding()
             )
