@@ -31,6 +31,12 @@ def test_moves_leave_exact_samples_as_they_are():
     assert float(target(x).mean() - target(y).mean()) == pytest.approx(0, abs=0.08)
 
 
+def test_moves_stay_in_the_precision_of_the_rows_whatever_the_spread_is_in():
+    x = Banana().sample(20, generator())
+    y = move(Banana(), x, Stride.of(x.double()), 1, generator(1))
+    assert y.dtype == x.dtype
+
+
 def test_annealing_finds_log_z_and_all_modes():
     target = FortyGaussians()
     found = anneal(target, broad(2, target.scale), 1000, generator())

@@ -9,6 +9,7 @@ from caudal import Flow
 from caudal.base import GaussianMixture, Normal, StudentT
 from caudal.bijections import Asinh, LULinear, Scale
 from caudal.errors import InputError
+from caudal.numerics import own_randomness
 from caudal.recipes import NSF
 
 MEANS = torch.tensor([[-4.0, 0.0], [4.0, 1.0], [0.0, 5.0]])
@@ -54,6 +55,15 @@ def test_flows_of_these_bases_score_what_they_sample(base):
     torch.testing.assert_close(flow.log_prob(x), log_prob, atol=1e-3, rtol=1e-4)
     assert torch.equal(x, flow.sample(50, generator=generator()))
     assert flow.double().sample(3).dtype == torch.float64
+
+
+@pytest.mark.parametrize("base", [StudentT((2,)), GaussianMixture(MEANS)], ids=["t", "mixture"])
+def test_in_a_job_they_draw_from_its_own_generator(base):
+    state = torch.get_rng_state()
+    with own_randomness(seed=5):
+        drawn = base.sample(4)
+    assert torch.equal(drawn, base.sample(4, generator(5)))
+    assert torch.equal(torch.get_rng_state(), state)
 
 
 def test_a_flow_is_a_base():

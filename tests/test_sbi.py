@@ -105,6 +105,20 @@ def test_calibration_tells_right_from_wrong(tmp_path):
     assert (tmp_path / "calibration.png").stat().st_size > 5000
 
 
+def test_ties_count_by_half():
+    class Certain:
+        def draws(self, x, n, generator):
+            return x.expand(n, -1)
+
+        def log_prob(self, theta, x):
+            return -theta.sum(1)
+
+    theta = torch.randn(5, 2)
+    found = calibration(Certain(), theta, theta, 100, torch.Generator())
+    for shares in (found.ranks, found.levels):
+        assert torch.allclose(shares, torch.full_like(shares, 0.5), atol=0.01)
+
+
 def test_ends_of_the_support():
     low, high = bounds_of(BOX)
     assert (low.tolist(), high.tolist()) == ([-1, 0], [1, 3])

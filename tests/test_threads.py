@@ -6,6 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import nn
+from torch.distributions import Dirichlet, Gamma
 
 import caudal
 from caudal import Training
@@ -61,6 +62,40 @@ def test_training_from_data_touches_no_global_generator():
     assert torch.equal(torch.get_rng_state(), state)
 
 
+class Series(nn.Module):
+    """A series (B, 4, 8) as 6 numbers, by nets that draw within functions of PyTorch."""
+
+    def __init__(self):
+        super().__init__()
+        self.attention = nn.TransformerEncoderLayer(8, 2, 8, dropout=0.1, batch_first=True)
+        self.channels = nn.Dropout2d(0.2)
+        self.recurrent = nn.LSTM(8, 6, 2, dropout=0.1, batch_first=True)
+
+    def forward(self, context):
+        seen = self.channels(self.attention(context).unsqueeze(3)).squeeze(3)
+        return self.recurrent(seen)[0][:, -1]
+
+
+def test_fits_of_nets_that_draw_inside_are_equal():
+    rows = DATA, torch.randn(100, 4, 8)
+
+    def fit():
+        with own_randomness(), redirected():
+            inner = RECIPE.build((2,), (6,), standardise=False)
+            parts = {"context_shape": (4, 8), "embedding": Series()}
+            flow = caudal.Flow(inner.bijection, inner.base, **parts)
+        caudal.fit(flow, rows, training=TRAINING)
+        return torch.cat([p.detach().flatten() for p in flow.parameters()])
+
+    alone = fit()
+    torch.rand(1)
+    state = torch.get_rng_state()
+    with ThreadPoolExecutor(2) as pool:
+        jobs = [pool.submit(fit) for _ in range(2)]
+        assert all(torch.equal(job.result(), alone) for job in jobs)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
 def test_sweeps_are_of_one_thread():
     flow = MAF(layers=1, hidden=(8,), batch_norm=False).build((2,)).eval()
     layer = next(part for part in flow.modules() if isinstance(part, Autoregressive))
@@ -87,6 +122,16 @@ DRAWS = {
     "multinomial": lambda: torch.multinomial(torch.ones(5), 3),
     "in place": lambda: torch.empty(3).uniform_().add(torch.empty(3).normal_()),
     "dropout": lambda: F.dropout(torch.ones(40), 0.3),
+    "dropout of channels": lambda: F.dropout2d(torch.ones(1, 40, 2, 2), 0.3),
+    "dropout of SELU": lambda: F.alpha_dropout(torch.ones(40), 0.3, training=True),
+    "gumbel": lambda: F.gumbel_softmax(torch.ones(3)),
+    "leaks": lambda: nn.RReLU()(-torch.ones(3)),
+    "attention": lambda: nn.TransformerEncoderLayer(4, 2, 8, 0.3)(torch.ones(5, 4)),
+    "recurrent": lambda: nn.LSTM(2, 3, 2, dropout=0.3)(torch.ones(5, 2))[0],
+    "gamma": lambda: Gamma(torch.ones(3), torch.ones(3)).sample(),
+    "dirichlet": lambda: Dirichlet(torch.ones(3)).sample(),
+    "binomial": lambda: torch.binomial(torch.full((9,), 50.0), torch.full((9,), 0.5)),
+    "named": lambda: torch.bernoulli(input=torch.full((40,), 0.5)),
     "weights": lambda: nn.Linear(3, 2).weight,
     "init": lambda: nn.init.orthogonal_(torch.empty(3, 3)),
     "flow": lambda: ResidualFlow(blocks=1, hidden=(8,)).build((2,)).bijection.inverse(DATA)[0],
@@ -103,6 +148,20 @@ def test_redirected_draws(name):
     assert torch.equal(found, expected)
     assert not torch.equal(found, again) or name in ("bernoulli", "multinomial")
     assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_a_context_within_another_draws_once():
+    draw = DRAWS["recurrent"]
+    with own_randomness(seed=7), redirected():
+        expected = draw(), draw()
+    with own_randomness(seed=7), redirected(), redirected():
+        found = draw(), draw()
+    assert all(map(torch.equal, found, expected))
+
+
+def test_a_default_device_without_an_own_generator_is_left_alone():
+    with own_randomness(), torch.device("meta"), redirected():
+        assert torch.rand(3).device.type == "meta"
 
 
 def test_own_generators():

@@ -14,6 +14,7 @@ from caudal.flow import Flow
 from caudal.losses import nll
 from caudal.numerics import own_randomness
 from caudal.recipes import MAF
+from caudal.training.chains import Chains
 from caudal.training.checkpoint import load_model
 from caudal.training.devices import launch
 from caudal.training.engine import Engine, NotFiniteError
@@ -41,6 +42,21 @@ def test_rows_outside_the_support_are_named():
     assert "(x[1] = -0.5 in the first)" in text
     assert f"the first is [{x[17, 0]:.4g}, -0.5]" in text
     assert "\n" not in text
+
+
+def test_chains_that_have_moved_on_are_named_where_they_were():
+    support = Support(torch.zeros(2), torch.full((2,), math.inf))
+    flow, chains = Flow(Chain([Scale((2,)), support]), Normal((2,))), Chains(data())
+    chains.x[17, 1] = -0.5
+
+    def loss(flow, x, context):
+        losses = nll(flow, x, context)
+        if flow.training:
+            chains.put(x.abs())
+        return losses
+
+    with pytest.raises(NumericalError, match=r"\(x\[1\] = -0.5 in the first\)"):
+        fit(flow, chains, data(), training=TRAINING, loss=loss)
 
 
 def test_a_learning_rate_that_is_too_high_names_layer_step_and_run(tmp_path):

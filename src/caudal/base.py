@@ -53,6 +53,11 @@ class Base(nn.Module, ABC):
             InputError: `length` is missing, or the length is not free.
         """
 
+    def _options(self, generator: torch.Generator | None) -> dict[str, Any]:
+        """Of a draw: its generator, or that of this thread's job, its precision and its device."""
+        like, generator = self.like, generator or own_generator(self.like.device)
+        return {"generator": generator, "dtype": like.dtype, "device": like.device}
+
 
 class Reshaped(Base):
     """Another base whose noise has another shape: log p(z) = log p_base(z as the base has it).
@@ -118,10 +123,6 @@ class Independent(Base):
         self, n: int, generator: torch.Generator | None = None, length: int | None = None
     ) -> Tensor:
         return self.draw(n, *sized(self.event_shape, length), generator=generator)
-
-    def _options(self, generator: torch.Generator | None) -> dict[str, Any]:
-        like, generator = self.like, generator or own_generator(self.like.device)
-        return {"generator": generator, "dtype": like.dtype, "device": like.device}
 
 
 class Normal(Independent):
@@ -222,10 +223,10 @@ class StudentT(Base):
     ) -> Tensor:
         """By Bailey's polar method: z = sqrt(nu (u^(-2/nu) - 1)) cos(2 pi v), u, v uniform."""
         shape = (2, n, *sized(self.event_shape, length))
-        options: Any = {"dtype": torch.float64, "device": self.like.device}
-        if self.like.device.type == "mps":
-            options["dtype"] = self.like.dtype
-        u, v = torch.rand(shape, generator=generator, **options)
+        options = self._options(generator)
+        if self.like.device.type != "mps":  # which has no float64
+            options["dtype"] = torch.float64
+        u, v = torch.rand(shape, **options)
         u = u.clamp(min=torch.finfo(self.like.dtype).tiny)
         radius = (self.freedom * torch.expm1(-2 / self.freedom * u.log())).sqrt()
         return (radius * torch.cos(2 * math.pi * v)).to(self.like)
@@ -263,10 +264,9 @@ class GaussianMixture(Base):
     def sample(
         self, n: int, generator: torch.Generator | None = None, length: int | None = None
     ) -> Tensor:
-        shape, device = sized(self.event_shape, length), self.like.device
-        mode = torch.randint(len(self.means), (n,), generator=generator, device=device)
-        options: Any = {"dtype": self.like.dtype, "device": device}
-        noise = torch.randn(n, *shape, generator=generator, **options)
+        options = self._options(generator)
+        mode = torch.randint(len(self.means), (n,), **{**options, "dtype": torch.int64})
+        noise = torch.randn(n, *sized(self.event_shape, length), **options)
         return self.means[mode].to(self.like) + self.std * noise
 
 

@@ -65,16 +65,17 @@ def move(
     """
     log_p, slope = value_and_slope(log_density, x)
     like: Any = {"generator": generator, "dtype": x.dtype, "device": x.device}
+    spread = torch.as_tensor(stride.spread).to(x)  # chains rest on the CPU, and move elsewhere
     for _ in range(moves):
         momentum = torch.randn(x.shape, **like)
         uniform = torch.rand((2, len(x)), **like)
         length = stride.step * (0.6 + 0.8 * uniform[0]).unsqueeze(1)
         y, log_q, tilt, late = x, log_p, slope, momentum
         for _ in range(LEAPS):
-            late = late + 0.5 * length * stride.spread * tilt
-            y = y + length * stride.spread * late
+            late = late + 0.5 * length * spread * tilt
+            y = y + length * spread * late
             log_q, tilt = value_and_slope(log_density, y)
-            late = late + 0.5 * length * stride.spread * tilt
+            late = late + 0.5 * length * spread * tilt
         energy = log_q - log_p - 0.5 * (late.square() - momentum.square()).sum(1)
         moved = uniform[1].log() < energy  # False for NaN: the row stays
         x, slope = torch.where(moved[:, None], y, x), torch.where(moved[:, None], tilt, slope)

@@ -8,6 +8,7 @@ of this thread come from generators of its own instead, and the global ones are 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from threading import Lock
 from typing import Any
 
 import torch
@@ -17,6 +18,7 @@ from torch.overrides import TorchFunctionMode
 
 _Generators = dict[str, torch.Generator]
 _OWN: ContextVar[_Generators | None] = ContextVar("own", default=None)
+_LENDING = Lock()
 
 
 @contextmanager
@@ -73,6 +75,27 @@ def repeatable() -> Iterator[None]:
             generators[kind].set_state(state)
 
 
+@contextmanager
+def _lent(generator: torch.Generator) -> Iterator[None]:
+    """Within this context, the global generator of a device draws what `generator` would.
+
+    It is for functions that know no other one, in C++ or in their parts. One thread at a time is
+    within; one that is not caudal's, and draws from the global generator meanwhile, disturbs it.
+    """
+    device = generator.device
+    shared: Any = torch.random if device.type == "cpu" else torch.get_device_module(device)
+    token = _OWN.set(None)  # so that a `redirected` around this one does not lend it again
+    with _LENDING:
+        before = shared.get_rng_state()
+        shared.set_rng_state(generator.get_state())
+        try:
+            yield
+        finally:
+            generator.set_state(shared.get_rng_state())
+            shared.set_rng_state(before)
+            _OWN.reset(token)
+
+
 class redirected(TorchFunctionMode):  # noqa: N801
     """Within this context, PyTorch's own random functions draw from the own generators, too.
 
@@ -83,18 +106,25 @@ class redirected(TorchFunctionMode):  # noqa: N801
         self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
         kwargs = kwargs or {}
-        if func not in _RANDOM and func not in _REPLACED:
+        if func not in _KNOWN or (func in _DROPPING and not _drops(args, kwargs)):
             return func(*args, **kwargs)
-        device = next((a.device for a in args if isinstance(a, Tensor)), kwargs.get("device"))
-        generator = own_generator(device or "cpu")
+        given = (*args, *kwargs.values())
+        device = next((a.device for a in given if isinstance(a, Tensor)), kwargs.get("device"))
+        generator = own_generator(device or torch.get_default_device())
         if generator is None or kwargs.get("generator") is not None:
             return func(*args, **kwargs)
+        if func in _DRAWING or func in _DROPPING:
+            with _lent(generator):
+                return func(*args, **kwargs)
         if func in _REPLACED:
             return _REPLACED[func](generator, *args, **kwargs)
         return func(*args, **{**kwargs, "generator": generator})
 
 
 _RANDOM = {
+    torch._sample_dirichlet,
+    torch._standard_gamma,
+    torch.binomial,
     torch.rand,
     torch.randn,
     torch.randint,
@@ -157,3 +187,34 @@ _REPLACED = {
     F.dropout: _dropout,
 }
 """Functions that take none, and what stands in for them."""
+
+_DRAWING = {F.gumbel_softmax, F.rrelu, torch.pca_lowrank, torch.svd_lowrank}
+"""Functions whose parts draw."""
+
+_DROPPING = {
+    F.alpha_dropout,
+    F.dropout1d,
+    F.dropout2d,
+    F.dropout3d,
+    F.feature_alpha_dropout,
+    F.multi_head_attention_forward,
+    F.scaled_dot_product_attention,
+    torch.alpha_dropout,
+    torch.dropout,
+    torch.feature_alpha_dropout,
+    torch.feature_dropout,
+    torch.gru,
+    torch.lstm,
+    torch.native_dropout,
+    torch.rnn_relu,
+    torch.rnn_tanh,
+}
+"""Functions whose parts draw where a share is dropped, which is the one float that they take."""
+
+_KNOWN = {*_RANDOM, *_REPLACED, *_DRAWING, *_DROPPING}
+
+
+def _drops(args: Any, kwargs: Any) -> bool:
+    """Whether a share is dropped: attention without dropout, say, need not wait for others."""
+    given = (*args, *kwargs.values())
+    return kwargs.get("training", True) and any(isinstance(v, float) and v for v in given)

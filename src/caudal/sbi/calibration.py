@@ -81,20 +81,25 @@ def calibration(
 ) -> Calibration:
     """Ranks and levels of N simulations, each by so many draws of the posterior.
 
-    Ties of a rank count by half; a random share of a step makes ranks continuous.
+    Ties count by half; a random share of a step makes ranks continuous.
     """
     ranks, levels = [], []
     for truth, observation in zip(theta, x, strict=True):
         drawn = posterior.draws(observation, draws, generator)
-        ranks.append((drawn < truth).sum(0))
+        ranks.append(_below(truth, drawn))
         scores = posterior.log_prob(torch.cat([truth.unsqueeze(0), drawn]), observation)
-        levels.append((scores[1:] > scores[0]).sum())
-    below, inside = torch.stack(ranks).double(), torch.stack(levels).double()
+        levels.append(_below(-scores[0], -scores[1:]))
+    below, inside = torch.stack(ranks), torch.stack(levels)
     below = (below + torch.rand(below.shape, generator=generator, dtype=below.dtype)) / (draws + 1)
     noise = torch.rand(inside.shape, generator=generator, dtype=inside.dtype)
     inside = (inside + noise) / (draws + 1)
     p_values = torch.tensor([_uniformity(column) for column in below.t()])
     return Calibration(below, inside, p_values, _uniformity(inside))
+
+
+def _below(truth: Tensor, drawn: Tensor) -> Tensor:
+    """How many draws (n, ...) are below the truth (...), float64; equal ones count by half."""
+    return ((drawn < truth).double() + 0.5 * (drawn == truth)).sum(0)
 
 
 def _uniformity(shares: Tensor) -> float:

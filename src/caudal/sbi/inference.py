@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from caudal.errors import InputError
+from caudal.numerics import own_randomness, redirected
 from caudal.recipes import Recipe
 from caudal.sbi.assembly import assemble
 from caudal.sbi.posterior import Posterior
@@ -70,14 +71,13 @@ def npe(
     training = training or Training(epochs=60)
     members = []
     for member in range(ensemble):
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed + member)
+        with own_randomness(seed=seed + member), redirected():  # nets draw weights
             net = (
                 embedding if embedding is None or isinstance(embedding, nn.Module) else embedding()
             )
             flow = assemble(recipe, bounds, theta.shape[1], x.shape[1:], net)
         fit(flow, (theta, x), training=replace(training, seed=training.seed + seed + member))
-        members.append(flow)
+        members.append(flow.cpu())  # where observations are, too
     return Posterior(prior, members)
 
 

@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.distributions import Distribution, constraints
 
 from caudal.errors import InputError
+from caudal.numerics import own_randomness, redirected
 
 
 def bounds_of(prior: Distribution) -> tuple[Tensor, Tensor]:
@@ -49,8 +50,7 @@ _REALS = (constraints.real, constraints.real_vector)
 
 
 def draw(prior: Distribution, n: int, generator: torch.Generator) -> Tensor:
-    """N parameters (n, D), float32; torch's distributions know their own generator alone."""
+    """N parameters (n, D), float32; torch's distributions take no generator."""
     seed = int(torch.randint(2**62, (), generator=generator))
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with own_randomness(seed=seed), redirected():
         return prior.sample(torch.Size([n])).float()

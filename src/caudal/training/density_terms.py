@@ -14,7 +14,7 @@ from caudal.errors import InputError
 from caudal.fields import check_fields
 from caudal.flow import Flow
 from caudal.losses import Terms, pushed, softened
-from caudal.numerics import redirected
+from caudal.numerics import own_generator, own_randomness, redirected
 from caudal.targets import LogDensity, Target, log_density_of
 from caudal.training.chains import Chains
 
@@ -63,9 +63,8 @@ class Variational:
         """
         usual = log_density.scale if isinstance(log_density, Target) else 1.0
         start = Broad(torch.zeros((), dtype=like.dtype), features, self.scale or usual)
-        generator = torch.Generator().manual_seed(seed)
-        with torch.random.fork_rng([]):
-            return anneal(log_density, start, self.particles, generator, **watch)
+        with own_randomness(seed=seed), redirected():  # a density may draw as it likes
+            return anneal(log_density, start, self.particles, own_generator(), **watch)
 
 
 def split(x: Tensor) -> tuple[Chains, Rows]:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 Loss = Callable[[Any, Tensor, Tensor | None], Tensor]
 """loss(flow, x, context): what to minimise, of each row of x (B,), or its mean as a scalar."""
 
+_DRAWING = (_DropoutNd, nn.RReLU)
 _CHECK_EVERY = 32  # steps between checks on an accelerator, each of which waits for it
 
 
@@ -226,7 +227,7 @@ class Engine:
 def _draws(flow: Flow) -> bool:
     """Whether parts that do not ask caudal for random numbers may draw some, as dropout."""
     return any(
-        not _is_ours(part) or isinstance(part, _DropoutNd) or getattr(part, "dropout", 0)
+        not _is_ours(part) or isinstance(part, _DRAWING) or getattr(part, "dropout", 0)
         for part in flow.modules()
     )
 

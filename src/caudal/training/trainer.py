@@ -146,15 +146,17 @@ class Trainer:
         return self.train.shuffled(self.options.batch_size, seed, skip=done)
 
     def _step(self, whole: Batch) -> None:
+        number = self.position.step
         try:
-            self.engine.step(self.position.step, self._share(whole))
+            self.engine.step(number, self._share(whole))
             self.position.step += 1
             step = self.position.step
             due = step % self.validate_every == 0 or step >= self.total
             if due or is_point(step):
                 self.engine.check(step - 1)
         except NotFiniteError as error:
-            raise NumericalError(self._explain(error.step)) from error
+            failed = whole if error.step == number else self._batch(error.step)
+            raise NumericalError(self._explain(error.step, failed)) from error
         self._rows += len(whole.x)
         if is_point(step) and not due:
             self._record(*self.engine.meter.drain())
@@ -269,12 +271,15 @@ class Trainer:
         advice = f"saved in {run.path}; `resume=True` goes on from there" if run else _LOST
         raise Interrupted(f"{how}: {advice}", _SIGNAL_EXIT + (self.stop.signal or signal.SIGINT))
 
-    def _explain(self, step: int) -> str:
-        """Repeats the step that failed, which is a function of its number, to see why."""
-        epoch, done = divmod(step, self.per_epoch)
-        batch = self._share(next(self._epoch(epoch, done)))
-        why = diagnose(self.engine.flow, self.engine.begin(step, batch))
-        text = f"loss or gradient not finite at step {step + 1} (epoch {epoch + 1}): {why}"
+    def _batch(self, step: int) -> Batch:
+        """The rows of an earlier step; those of a density are its chains, where they are now."""
+        return cast(Batch, next(self._epoch(*divmod(step, self.per_epoch))))
+
+    def _explain(self, step: int, whole: Batch) -> str:
+        """Repeats the step that failed, on its batch, to see why."""
+        why = diagnose(self.engine.flow, self.engine.begin(step, self._share(whole)))
+        epoch = step // self.per_epoch + 1
+        text = f"loss or gradient not finite at step {step + 1} (epoch {epoch}): {why}"
         run, best = self.keeper.run, self.position.best_step
         if run is None or best is None:
             return f"{text}; no validated model yet"
