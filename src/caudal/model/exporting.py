@@ -207,7 +207,7 @@ def _write(
     apart = float(((found - expected).abs() / (1 + expected.abs())).max())
     if not apart <= _SAME:
         raise NumericalError(
-            f"ONNX Runtime gives numbers of {output} that differ by {apart:.2g}: nothing was written"
+            f"ONNX Runtime gives numbers of {output} {apart:.2g} apart: nothing was written"
         )
     return apart
 
