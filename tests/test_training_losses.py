@@ -105,7 +105,7 @@ BRIEF = Training(steps=1, batch_size=10)
         (lambda x: caudal.fit(Joint(), x, training=BRIEF), "Joint is no Flow: give the `loss"),
         (
             lambda x: caudal.fit(Joint(), x, training=BRIEF, loss=joint_loss, out="run"),
-            "Joint is no Flow, and no run",
+            "Joint is not a Flow, so it leaves no run",
         ),
         (lambda x: caudal.fit(nn.Tanh(), x, loss=joint_loss), "Tanh has no weights to train"),
         (
