@@ -10,6 +10,7 @@ import numpy as np
 from caudal.data import dtypes, temporal
 from caudal.data.table import dates
 from caudal.errors import InputError
+from caudal.fields import check_fields
 
 KINDS = (
     "real",
@@ -166,9 +167,18 @@ class Column:
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> "Column":
-        """The column that `dataclasses.asdict` described, perhaps through JSON."""
+        """The column that `dataclasses.asdict` described, perhaps through JSON.
+
+        Raises:
+            InputError: a value is of another type than such columns have.
+        """
         lists = {name: tuple(value) for name, value in data.items() if isinstance(value, list)}
-        return cls(**{**data, **lists})
+        column = cls(**{**data, **lists})
+        check_fields(column)
+        dtypes.parse(column.dtype)
+        if column.unit not in (None, "month", *temporal.UNITS):
+            raise InputError(f"column '{column.name}': unknown unit '{column.unit}'")
+        return column
 
 
 class Schema(ABC):
