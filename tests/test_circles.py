@@ -8,7 +8,7 @@ import torch
 
 import caudal
 from cases import randomise
-from caudal.data import TableSchema, open_data
+from caudal.data import Column, TableSchema, open_data
 from caudal.elementwise import CircularSpline
 from caudal.errors import InputError
 from caudal.nets import ColumnEmbedding
@@ -266,3 +266,9 @@ def test_pi_is_a_number_of_an_end():
 def test_ncsf_says_that_a_table_has_no_circle():
     with pytest.raises(InputError, match="there is none: declare one"):
         caudal.assemble(NCSF(), open_data(day()).schema)
+
+
+def test_gaps_of_a_circular_column_stay_gaps():
+    hour = Column("hour", "circular", low=0.0, high=24.0)
+    turned = hour.turned(np.array([25.0, np.nan, -1.0, 24.0]))
+    np.testing.assert_array_equal(turned, [1.0, np.nan, 23.0, 0.0])

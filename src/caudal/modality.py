@@ -129,6 +129,7 @@ class Modality(ABC):
     Attributes:
         name: of the kind, which is also the `kind` of its schemas.
         what: such data in words, such as "images".
+        streams: whether samples come piece by piece.
         names: the built-in data of this kind.
         formats: the files that hold such data, in words.
         trainable: the recipes that can be trained on them, in words.
@@ -161,6 +162,7 @@ class Modality(ABC):
 
     name: ClassVar[str]
     what: ClassVar[str]
+    streams: ClassVar[bool] = False
     names: ClassVar[tuple[str, ...]]
     formats: ClassVar[str]
     trainable: ClassVar[str]

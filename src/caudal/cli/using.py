@@ -313,6 +313,8 @@ def sample(words: list[str]) -> int:
 
 def _stream(options: Any, model: Model, screen: Screen) -> int:
     """Sound that is heard, or piped to another program, while it is made."""
+    if not model.kind.streams:
+        raise InputError("--out -: only sound goes to standard output; give the name of a file")
     if options.play and options.out is not None:
         raise InputError(f"--play and --out {options.out}: choose one of them")
     if options.out == STDOUT and options.common.json:

@@ -125,11 +125,11 @@ class Column:
         return self.high - self.low + (self.step or 0.0)
 
     def turned(self, numbers: np.ndarray) -> np.ndarray:
-        """Numbers of rows (N,) of a circular column within [low, low + period)."""
+        """Numbers of rows (N,) of a circular column within [low, low + period); NaN stays."""
         if self.period is None:
             return numbers
         within = self.origin + np.mod(numbers - self.origin, self.period)
-        return np.where(within < self.origin + self.period, within, self.origin)
+        return np.where(within >= self.origin + self.period, self.origin, within)
 
     @property
     def holds_text(self) -> bool:

@@ -160,6 +160,7 @@ class Audio(Modality):
 
     name = "audio"
     what = "audio"
+    streams = True
     names = NAMES
     formats = FORMATS
     options = AudioOptions

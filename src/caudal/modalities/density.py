@@ -14,6 +14,7 @@ from caudal.errors import InputError
 from caudal.fields import check_fields
 from caudal.flow import Flow
 from caudal.losses import nll
+from caudal.modalities.exact import HEAVY
 from caudal.modalities.table import Table
 from caudal.modality import Request, Voice
 from caudal.recipes import Recipe
@@ -195,10 +196,18 @@ class Corrected:
         total = Correction.join(self._parts)
         voice.say(
             f"corrected in {total.steps} steps: acceptance {total.acceptance:.1%}, effective size "
-            f"{total.ess:.1%} of the draws, Pareto k {number(total.pareto_k, 2) or 'not known'}; "
-            f"by these weights, at most {100 * total.left:.2g}% of the rows are no samples of the "
-            f"density"
+            f"{total.ess:.1%} of the draws, Pareto k {number(total.pareto_k, 2) or 'not known'}"
         )
+        if total.pareto_k > HEAVY:
+            voice.note(
+                f"Pareto k above {HEAVY}: the flow lacks some of the density, and so do these "
+                f"rows; train it longer"
+            )
+        else:
+            voice.say(
+                f"by these weights, which know nothing of what the flow never draws, at most "
+                f"{100 * total.left:.2g}% of the rows are not samples of the density"
+            )
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""

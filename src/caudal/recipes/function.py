@@ -41,7 +41,12 @@ def recipe_of(build: Callable[..., caudal.Flow]) -> type[Recipe]:
     def _build(
         self: Recipe, event_shape: Sequence[int], context_shape: Sequence[int] | None = None
     ) -> caudal.Flow:
-        return build(event_shape, context_shape, **vars(self))
+        from caudal.flow import Flow
+
+        flow = build(event_shape, context_shape, **vars(self))
+        if not isinstance(flow, Flow):
+            raise InputError(f"{start}: returns a {type(flow).__name__}, and must return a Flow")
+        return flow
 
     fields: list[Any] = [(o.name, hints[o.name], _default(o)) for o in options]
     about = {

@@ -44,7 +44,7 @@ class Posterior:
         It is -inf outside the support of the prior.
         """
         theta = torch.as_tensor(theta, dtype=torch.float32)
-        x = torch.as_tensor(x, dtype=torch.float32)
+        x = _finite(torch.as_tensor(x, dtype=torch.float32))
         if x.ndim == len(self.members[0].context_shape or ()):
             x = x.expand(len(theta), *x.shape)
         with torch.no_grad():
@@ -80,4 +80,11 @@ class Posterior:
         x = x[0] if tuple(x.shape[1:]) == shape and len(x) == 1 else x
         if tuple(x.shape) != shape:
             raise InputError(f"`x` must be one observation of shape {shape}, got {tuple(x.shape)}")
-        return x
+        return _finite(x)
+
+
+def _finite(x: Tensor) -> Tensor:
+    """Observations without a number that is not finite, of which nothing could follow."""
+    if not torch.isfinite(x).all():
+        raise InputError("`x` has a number that is not finite: nothing follows from it")
+    return x
