@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
-from annotated_types import Gt, Le
+from annotated_types import Ge, Gt, Le
 
 from caudal import files
 from caudal.errors import InputError
@@ -106,7 +106,10 @@ def read(folder: Path | None) -> Alarm | None:
     try:
         content: dict[str, Any] = json.loads((folder / FILE).read_text(encoding="utf-8"))
         lowest = tuple(-math.inf if v is None else float(v) for v in content.pop("lowest"))
-        return Alarm(lowest=lowest, **content)
+        found = Alarm(lowest=lowest, **content)
+        check_value("rows", found.rows, Annotated[int, Ge(1)])
+        check_value("draws", found.draws, Annotated[int, Ge(1)])
+        return found
     except (ValueError, TypeError, KeyError, AttributeError):
         path = folder / FILE
         raise InputError(f"{path}: damaged; remove it, and it is found again") from None

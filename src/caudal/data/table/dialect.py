@@ -68,7 +68,8 @@ class Dialect:
     def __post_init__(self) -> None:
         delimiter = _NAMES.get(self.delimiter or "", self.delimiter)
         object.__setattr__(self, "delimiter", delimiter)
-        if delimiter is not None and (len(delimiter) != 1 or delimiter in '"\r\n'):
+        is_one = isinstance(delimiter, str) and len(delimiter) == 1
+        if delimiter is not None and (not is_one or delimiter in '"\r\n'):
             raise InputError(
                 f"`delimiter` {delimiter!r}: give one character, such as ; or |, or tab, or space"
             )
