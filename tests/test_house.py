@@ -114,8 +114,8 @@ def complaints(room, source):
             to = room_of(name)
             if to != room and DEPTH[to] <= DEPTH[room] and (room, to) not in NEIGHBOURS:
                 found.append(f"{room} imports {to} ({name})")
-            if room == "nets" and to != "nets":
-                found.append(f"nets imports {to}: it should import torch alone")
+            if room == "nets" and to not in ("nets", "numerics"):
+                found.append(f"nets imports {to}: of caudal it should import numerics alone")
             if room in MODELS and to == "files":
                 found.append(f"{room} imports files: models know nothing of them")
         elif room in MODELS and first in WORLDLY:

@@ -9,7 +9,7 @@ from torch import nn
 from torch.distributions import Dirichlet, Gamma
 
 import caudal
-from caudal import Training
+from caudal import Training, nets
 from caudal.bijections import Autoregressive, by_sweeps
 from caudal.model import Model
 from caudal.numerics import own_generator, own_randomness, redirected, repeatable, seed_own
@@ -148,6 +148,26 @@ def test_redirected_draws(name):
     assert torch.equal(found, expected)
     assert not torch.equal(found, again) or name in ("bernoulli", "multinomial")
     assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.parametrize(
+    "net",
+    [
+        nets.ResidualMLP(4, 2, 3, 16, 1, dropout=0.5),
+        nets.MADE(4, 3, (16, 16, 16), residual=True, dropout=0.5),
+    ],
+    ids=lambda net: type(net).__name__,
+)
+def test_nets_of_caudal_drop_units_by_the_own_generator(net):
+    for parameter in net.parameters():
+        nn.init.normal_(parameter, std=0.3)
+    x, state = torch.randn(5, 4), torch.get_rng_state()
+    with own_randomness(seed=7):
+        found, again = net(x), net(x)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert not torch.equal(found, again)
+    with own_randomness(seed=7), redirected():
+        assert torch.equal(net(x), found)
 
 
 def test_a_context_within_another_draws_once():

@@ -5,6 +5,8 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
+from caudal.numerics import dropout
+
 
 class ConvNet(nn.Module):
     """Glow's net: 3x3, 1x1 and 3x3 convolutions with ReLU between them.
@@ -115,7 +117,7 @@ class _Block(nn.Module):
         step = self.inner(F.relu(self.norms[0](h)))
         step = torch.relu_(self.norms[1](step))
         if self.dropout:
-            step = F.dropout(step, self.dropout, self.training)
+            step = dropout(step, self.dropout, self.training)
         h = h + self.outer(step)
         return h, self.skip(h)
 

@@ -6,12 +6,12 @@ from itertools import pairwise
 from typing import Any, cast
 
 import torch
-import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from caudal.nets.activation import activation, overwriting
 from caudal.nets.causal import CausalNet
 from caudal.nets.fast import Unrolled, cuts_of, staircase_product, unroll_masked
+from caudal.numerics import dropout
 
 
 class MaskedLinear(nn.Module):
@@ -126,7 +126,7 @@ class MADE(CausalNet):
             for inner, outer, shift in blocks:
                 step = self.overwriting(_shifted(inner(self.activation(h)), shift))
                 if self.dropout:
-                    step = F.dropout(step, self.dropout, self.training)
+                    step = dropout(step, self.dropout, self.training)
                 h = h + outer(step)
         else:
             h = self.overwriting(h)

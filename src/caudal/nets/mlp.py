@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from caudal.nets.activation import activation, overwriting
+from caudal.numerics import dropout
 
 
 class MLP(nn.Module):
@@ -86,7 +86,7 @@ class ResidualMLP(nn.Module):
         for block, (inner, outer) in enumerate(zip(self.inner, self.outer, strict=True)):
             step = self.overwriting(inner(self.activation(h)))
             if self.dropout:
-                step = F.dropout(step, self.dropout, self.training)
+                step = dropout(step, self.dropout, self.training)
             step = outer(step)
             h = h + (step * torch.sigmoid(self.gates[block](context)) if self.gates else step)
         return self.last(h).unflatten(1, (self.n_params, -1))

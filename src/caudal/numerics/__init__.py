@@ -19,6 +19,7 @@ from caudal.numerics.log_det import (
 )
 from caudal.numerics.noise import Repeats, RowGenerator, RowNoise, bound, normal, signs, uniform
 from caudal.numerics.randomness import (
+    dropout,
     is_exporting,
     own_generator,
     own_randomness,
@@ -42,6 +43,7 @@ __all__ = [
     "bound",
     "drawing",
     "drawing_part",
+    "dropout",
     "estimate",
     "exact",
     "fixed_point",

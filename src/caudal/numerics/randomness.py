@@ -180,6 +180,14 @@ def _dropout(
     return input.mul_(kept) if inplace else input * kept
 
 
+def dropout(x: Tensor, share: float, training: bool) -> Tensor:
+    """`F.dropout`, which draws from the own generator where there is one."""
+    generator = own_generator(x.device)
+    if generator is None:
+        return F.dropout(x, share, training)
+    return _dropout(generator, x, share, training)
+
+
 _REPLACED = {
     torch.rand_like: _like(torch.rand),
     torch.randn_like: _like(torch.randn),

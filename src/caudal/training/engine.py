@@ -227,7 +227,9 @@ class Engine:
 def _draws(flow: Flow) -> bool:
     """Whether parts that do not ask caudal for random numbers may draw some, as dropout."""
     return any(
-        not _is_ours(part) or isinstance(part, _DRAWING) or getattr(part, "dropout", 0)
+        not _is_ours(part)
+        or isinstance(part, _DRAWING)
+        or (getattr(part, "dropout", 0) and not part.__module__.startswith("caudal."))
         for part in flow.modules()
     )
 
