@@ -16,8 +16,8 @@ from caudal.errors import InputError
 from caudal.modality import MODALITIES, Nothing, modality
 from caudal.model import Model, load
 from caudal.model.explaining import on_screen
+from caudal.model.interpolating import CORNERS
 from caudal.model.predicting import LEVELS
-from caudal.model.sampling import CORNERS
 from caudal.report import number
 from caudal.report.evaluation import OUTSIDE
 from caudal.report.numbers import count

@@ -95,6 +95,32 @@ class Alarm:
         files.write_text(folder / FILE, json.dumps(content) + "\n")
 
 
+def threshold(model: "Model", rate: float | None = None) -> Threshold | None:
+    """The log-density below which new rows like those of the training are at that rate.
+
+    It is a quantile of the log-densities of validation rows, which a run keeps in alarm.json;
+    see `caudal.model.Alarm`. The rate is at most 0.1.
+
+    Args:
+        rate: of such false alarms; if None, 0.01, and None is given where that is not known.
+
+    Raises:
+        InputError: there are too few validation rows for the rate, or none are to be had.
+    """
+    if model._alarm is None:
+        model._alarm = read(model.folder)
+    if rate is None:
+        return None if model._alarm is None else model._alarm.usual()
+    if model._alarm is None:
+        if not model.kind.judged:
+            raise InputError(
+                f"`alarm` is for rows of tables, and {model.name} models {model.schema.what}: "
+                f"leave it out"
+            )
+        model._alarm = measure(model, model.kind.judged)
+    return model._alarm.at(rate)
+
+
 def read(folder: Path | None) -> Alarm | None:
     """What a run folder holds of it, None without.
 

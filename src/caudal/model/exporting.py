@@ -85,13 +85,17 @@ class _Sampler(nn.Module):
         return self.flow.decode(z, context)
 
 
-def export(model: "Model", out: str | Path, overwrite: bool = False) -> Exported:
-    """Writes the graphs to `out` and, with -sample at the end of its name, beside it.
+def export(model: "Model", out: str | Path, *, overwrite: bool = False) -> Exported:
+    """Writes the density as an ONNX graph to `out`, and its samples given noise beside it.
 
-    Both take their places at the end, so that a failure leaves what was there before.
+    Rows go in as the schema encodes them, in batches of any size; the metadata of the graphs
+    have the schema, the recipe, and the threshold of an alarm. ONNX Runtime checks both. The name
+    of the second graph has -sample at its end. Both take their places when all is done, so that a
+    failure leaves what was there before.
 
     Raises:
-        InputError: a package is missing, the flow has no such graph, or a file is there.
+        InputError: a package of `caudal[onnx]` is missing, a file is there, or the flow has no
+            such graph: its events have any length, or its density is an estimate.
         NumericalError: ONNX Runtime gives other numbers.
     """
     path = path_of(out)
