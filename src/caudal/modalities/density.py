@@ -14,8 +14,8 @@ from caudal.errors import InputError
 from caudal.fields import check_fields
 from caudal.flow import Flow
 from caudal.losses import nll
-from caudal.modalities.exact import HEAVY
 from caudal.modalities.table import Table
+from caudal.modalities.table.exact import HEAVY
 from caudal.modality import Request, Voice
 from caudal.recipes import Recipe
 from caudal.report import DensityEvaluation, DensityTeller, evaluate_density, number, plus_minus

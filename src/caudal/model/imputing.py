@@ -11,7 +11,7 @@ import torch
 from caudal.conditioning import Conditioning, conditional_sample
 from caudal.data import Batch, Piece, TableWriter, like_data
 from caudal.fields import check_value
-from caudal.modalities.given import tell_conditioning
+from caudal.modalities.table.given import tell_conditioning
 from caudal.modality import Voice
 from caudal.report.items import noise, place
 from caudal.report.numbers import count
