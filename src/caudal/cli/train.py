@@ -14,20 +14,19 @@ from caudal.cli.screen import Screen, with_advice
 from caudal.cli.words import named, parse, peek, read_yaml
 from caudal.errors import InputError
 from caudal.modality import Modality
+from caudal.model.config import is_path, without_beside
 from caudal.model.settings import (
     AUTO,
     LENGTHS,
     Settings,
     by_length,
     check_one_size,
-    is_path,
     of_length,
     preset_values,
     recognise,
     settings,
     usual,
     usual_recipe,
-    without_beside,
 )
 from caudal.model.training import train_with
 from caudal.names import near

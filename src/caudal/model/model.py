@@ -26,6 +26,7 @@ from caudal.model import (
     settings,
     students,
 )
+from caudal.model.config import read_run_config
 from caudal.recipes import Recipe
 from caudal.report import Distilled, Evaluation
 from caudal.training.checkpoint import MODEL, find_model, load_model
@@ -208,7 +209,7 @@ def load(
     config = {}
     if loaded.schema is not None and folder is not None:
         kind = modality_of(loaded.schema)
-        config = settings.read_run_config(Run(folder), kind)
+        config = read_run_config(Run(folder), kind)
     sources = {"data": data, "valid": valid, "test": test}
     return Model(
         loaded.flow.to(find_device(device)),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from caudal.data import Dataset
 from caudal.errors import InputError
 from caudal.model import settings
+from caudal.model.config import data_options, missing_paths
 from caudal.training.rows import fingerprint
 
 if TYPE_CHECKING:
@@ -30,12 +31,12 @@ def _reopened(model: "Model", instead: str) -> Dataset:
             f"{model.name} holds no data, and does not say which it was trained on: give them "
             f"again in Python, as caudal.load({model.name!r}, data=...){or_else}"
         )
-    for option, path in settings.missing_paths(config):
+    for option, path in missing_paths(config):
         raise InputError(
             f"no file {path}, which {model.name} was trained with (`{option}`): put it back"
             f"{or_else}"
         )
-    options = settings.data_options(config, model.kind)
+    options = data_options(config, model.kind)
     dataset = model.kind.open(options, model.recipe, model.schema, model.voice)
     before = model.metadata.get("data", {}).get("train")
     if before is None or before == fingerprint(dataset.train):

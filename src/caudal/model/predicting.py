@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from caudal.data import Column, Piece, TableWriter, like_data
-from caudal.data.table.convert import decode_column
+from caudal.data.table.decode import decode_column
 from caudal.errors import InputError
 from caudal.report.items import place
 from caudal.univariate import is_univariate, masses

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from caudal import files
-from caudal.model import settings
+from caudal.model.config import wherever_read
 from caudal.training.checkpoint import save_model
 from caudal.training.rebuilt import check_rebuilt
 from caudal.training.rows import fingerprint
@@ -23,7 +23,7 @@ def save(model: "Model", folder: str | Path, *, overwrite: bool = False) -> Path
     path = files.path_of(folder, "folder")
     check_rebuilt(model.flow, model.recipe, model._schema)
     is_own = model.folder is not None and path.resolve() == model.folder.resolve()
-    config = settings.wherever_read(model.config)
+    config = wherever_read(model.config)
     run = Run(folder, config=config, overwrite=overwrite and not is_own)
     Run(folder, overwrite=overwrite).check_folder("folder", goes_on=False)
     run.begin()  # the numbers and pictures of another model would be taken for those of this

@@ -24,7 +24,7 @@ from caudal.data.images.schema import ALPHA, ImageSchema
 from caudal.data.refusals import BUILT_IN, check_once, missing_file
 from caudal.data.source import Rows, item_rows
 from caudal.data.splits import TEST, TRAIN, VALID, check_fractions
-from caudal.data.table.convert import add_columns
+from caudal.data.table.decode import add_columns
 from caudal.errors import InputError
 
 _MEMORY = 1 << 30

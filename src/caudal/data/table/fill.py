@@ -16,7 +16,7 @@ from torch import Tensor
 from caudal.data import dtypes
 from caudal.data.dataset import Piece
 from caudal.data.schema import Column
-from caudal.data.table.convert import decode_column
+from caudal.data.table.decode import decode_column
 from caudal.data.table.dialect import BLANK, Dialect, quoted
 from caudal.data.table.frames import container_of, like
 from caudal.data.table.open import LinesItems, TableItems, table_of_run

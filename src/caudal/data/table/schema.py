@@ -9,8 +9,9 @@ from torch import Tensor
 
 from caudal.data import dtypes
 from caudal.data.schema import NATS, Column, Schema, Unit
-from caudal.data.table.convert import Place, add_columns, decode_columns, encode_table
+from caudal.data.table.convert import Place, encode_table
 from caudal.data.table.declare import refuse_outside
+from caudal.data.table.decode import add_columns, decode_columns
 from caudal.data.table.dialect import Written
 from caudal.data.table.passed import PassedOver
 from caudal.fields import check_fields, check_value

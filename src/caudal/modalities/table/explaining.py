@@ -12,7 +12,7 @@ from torch import Tensor
 
 from caudal.conditionals import DRAWS, Conditional, Line, conditionals
 from caudal.data import Batch, Column, TableSchema, dtypes
-from caudal.data.table.convert import decode_column
+from caudal.data.table.decode import decode_column
 from caudal.flow import Flow
 from caudal.report.items import place
 from caudal.training.dressing import dressing_of

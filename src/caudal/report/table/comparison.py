@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from caudal.data import Batch, Column, Dataset, Source, TableSchema
-from caudal.data.table.convert import into_support
+from caudal.data.table.decode import into_support
 from caudal.flow import Flow
 from caudal.report.distilled import Samples
 from caudal.report.items import noise, place

@@ -11,7 +11,7 @@ from caudal.flow import Flow
 from caudal.report.page import Drawn
 from caudal.report.style import DATA, INK, QUIET, SAMPLES, WIDTH, grid, new_figure, shorten
 from caudal.report.table.comparison import edges, limits, name_ticks
-from caudal.report.table.target import CategoryPredictions, Judged, Predictions
+from caudal.report.table.predictions import CategoryPredictions, Judged, Predictions
 from caudal.univariate import below
 
 if TYPE_CHECKING:
