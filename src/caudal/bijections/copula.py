@@ -10,8 +10,9 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
 from caudal.bijection import sum_event
+from caudal.bijections.curves import Curves, pieces_of, stack, to_x, to_z, unfitted
 from caudal.bijections.linear import full_precision
-from caudal.bijections.marginals import Curves, fit, pieces_of, stack, to_x, to_z, unfitted
+from caudal.bijections.marginals import fit
 from caudal.bijections.normalization import DataDependent
 
 _RIDGE = 1e-6  # keeps directions without variance finite

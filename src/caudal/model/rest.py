@@ -1,5 +1,6 @@
 """What follows training, evaluation and report, and the time that is kept for it."""
 
+from dataclasses import dataclass
 from typing import Any
 
 from caudal.flow import Flow
@@ -13,7 +14,31 @@ _BESIDE, _FEWEST = 0.2, 3  # of it, for models beside a target, and their fits a
 _COMPARED = 2000  # test rows with as many samples, which take `scoreboard_seconds`
 
 
-class Rest:
+@dataclass
+class Extent:
+    """How much is done after training; each None stands for as much as is usual.
+
+    Attributes:
+        limit: how many test items are evaluated at most.
+        samples: how many samples are compared with test items.
+        judged: how many densities of validation items the thresholds of alarms take.
+        fits: how many models are fitted beside a target.
+        copies: how many clips are copied.
+        recognised: for how many items their label is compared with the likeliest one.
+    """
+
+    limit: int | None = None
+    samples: int | None = None
+    judged: int | None = None
+    fits: int | None = None
+    copies: int | None = None
+    recognised: int | None = None
+
+
+USUAL = Extent()
+
+
+class Rest(Extent):
     """Plans the work after training, once it is known how fast this machine scores rows.
 
     Args:
@@ -21,30 +46,14 @@ class Rest:
         dataset: whose test part is evaluated.
         evaluates: whether anything follows at all: a model in memory is only trained.
         flow: that is trained, which is asked how fast it copies; no copies are planned if None.
-
-    Attributes:
-        limit: how many test items are evaluated; None for all.
-        samples: how many samples are compared with test items; None for as many as is usual.
-        judged: how many densities of validation items are taken for thresholds; None for as many
-            as is usual.
-        fits: how many models are fitted beside a target; None for all.
-        copies: how many clips are copied; None for as many as is usual.
-        recognised: of how many items it is told whether their label is the likeliest; None for as
-            many as is usual.
     """
 
     def __init__(
         self, settings: Settings, dataset: Any, evaluates: bool, flow: Flow | None = None
     ) -> None:
-        self.settings, self.test, self.evaluates = settings, dataset.test, evaluates
-        self.limit: int | None = None
-        self.samples: int | None = None
-        self.judged: int | None = None
-        self.fits: int | None = None
-        self.copies: int | None = None
-        self.recognised: int | None = None
-        self.flow = flow
-        self.dataset, self.valid = dataset, dataset.valid
+        super().__init__()
+        self.settings, self.evaluates, self.flow = settings, evaluates, flow
+        self.dataset, self.test, self.valid = dataset, dataset.test, dataset.valid
 
     def budget(self, begun: float) -> Budget | None:
         """The time of the whole job, which has begun then; None where it was not limited."""

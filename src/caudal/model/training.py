@@ -154,16 +154,7 @@ def train_with(
         voice=voice,
     )
     if run is not None and leads():
-        finish(
-            model,
-            report=settings.report,
-            limit=rest.limit,
-            samples=rest.samples,
-            judged=rest.judged,
-            fits=rest.fits,
-            copies=rest.copies,
-            recognised=rest.recognised,
-        )
+        finish(model, report=settings.report, extent=rest)
     return model
 
 

@@ -109,10 +109,15 @@ def sampling_speed(
 
 def by_passes(flow: Flow) -> Flow:
     """A copy that samples by running its causal nets whole at each position."""
+    return _with_nets(flow, Rerun)
+
+
+def _with_nets(flow: Flow, net_of: Callable[[Any], CausalNet]) -> Flow:
+    """A copy of the flow whose causal nets are `net_of` the flow's own."""
     flow = copy.deepcopy(flow)
-    for layer in flow.modules():
-        if isinstance(layer, Autoregressive):
-            layer.net = Rerun(cast(CausalNet, layer.net))
+    for part in flow.modules():
+        if isinstance(part, Autoregressive):
+            part.net = net_of(part.net)
     return flow
 
 
@@ -275,11 +280,7 @@ def naively(
 
 def stepwise(flow: Flow) -> Flow:
     """A copy that samples with queues alone, without compiled loops."""
-    flow = copy.deepcopy(flow)
-    for part in flow.modules():
-        if isinstance(part, Autoregressive):
-            part.net = Stepwise(cast(WaveNet, part.net))
-    return flow
+    return _with_nets(flow, Stepwise)
 
 
 def _drawing(flow: Flow, rows: Tensor | None, length: int, batch: int) -> Callable[[], object]:
