@@ -197,9 +197,9 @@ def _in_words(path: tuple[str, ...]) -> str:
     return "the recipe" if names in ([], ["name"]) else f"`{names[-1]}`"
 
 
-def _shorten(text: str, most: int = 60) -> str:
+def _shorten(text: str) -> str:
     """A value short enough for a message; a column may have thousands of categories."""
-    return text if len(text) <= most else f"{text[: most - 3]}..."
+    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def _leaves(tree: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:

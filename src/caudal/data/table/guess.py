@@ -232,11 +232,12 @@ def summarize_passed(passed: PassedOver, stats: Stats | None) -> Summary:
     return Summary(*head, missing=missing, change=change, why=passed.why)
 
 
-def _top(stats: Stats, most: int = 3) -> tuple[tuple[str, float], ...]:
+def _top(stats: Stats) -> tuple[tuple[str, float], ...]:
+    """The three most frequent values of a column, with their shares."""
     levels = dict(stats.levels or {})
     if stats.missing:
         levels[None] = stats.missing
-    first = sorted(levels.items(), key=lambda item: -item[1])[:most]
+    first = sorted(levels.items(), key=lambda item: -item[1])[:3]
     return tuple((_words(level), count / stats.rows) for level, count in first)
 
 
