@@ -16,7 +16,7 @@ from caudal.numerics.curves import Curve, sorted_curve
 
 DRAWS = 8  # of the noise that fills steps and gaps
 _ROUNDS = 12  # in which intervals are cut, at most
-_EDGE = 1e-4  # of the place of an atom, on which the density may be anything
+_EDGE = 1e-4  # share of the place of an atom, at its edge, where the density may be anything
 _LOW, _HIGH = 0.05, 0.95
 
 
@@ -75,16 +75,17 @@ def conditionals(
     log p(x_d | x_others) = log p(x) - log integral p(x_1, .., t, .., x_D) dt, which is a sum where
     x_d is on a lattice, and has one more term where it may be missing. Between neighbouring values
     of t the log-density is taken as linear, and values are added where most of the mass is, and
-    beyond the ends where there is some. Of a lattice whose points are all in `Line.start` the sum
-    is exact. A value costs a density: of numbers up to 200 a row, column and draw.
+    beyond the ends where there is some. Over a lattice whose points are all in `Line.start` the
+    sum is exact. Each value costs one density: for numbers there are up to 200 for each row,
+    column and draw.
 
     The surprise is -log p(x_d | x_others) - H_d in nats, H_d = -E log p(t | x_others) the entropy
     of that conditional: its mean over values that the flow itself would put there is 0, whatever
-    the units of the column, so that columns can be compared. Of a normal conditional it is
-    (r^2 - 1) / 2, for a value r standard deviations from the mean. (What the log-density of the
-    row would gain by the likeliest value, there r^2 / 2, is no measure: a narrow peak of little
-    probability would make all other values surprising.) Where values may be missing, H_d is the
-    entropy of whether this one is, plus, if it is not, that of the values.
+    the units of the column, so that columns can be compared. For a normal conditional it is (r^2 -
+    1) / 2, for a value r standard deviations from the mean. (What the log-density of the row would
+    gain by the likeliest value, there r^2 / 2, is no measure: a narrow peak of little probability
+    would make all other values surprising.) Where values may be missing, H_d is the entropy of
+    whether this one is, plus, if it is not, that of the values.
 
     Noise that fills steps and gaps is the row's own, the same for all t; densities are means over
     `draws` of it. Values with a probability of their own are integrated over their places in the
@@ -143,7 +144,7 @@ class _Joint:
         return places[:, column] + is_atom * width / 2, is_atom * width.log()
 
     def log_step(self, column: int) -> float:
-        """From a density in the units of a column with heaps to a probability; 0 of others."""
+        """The log-factor from a density to a probability for a column with heaps; 0 for others."""
         heaped = self.heaps is not None and column in self.heaps.columns
         return math.log(self.step[column]) if heaped else 0.0
 

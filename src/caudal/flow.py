@@ -156,8 +156,8 @@ class Flow(Door):
 
         x may have any shape (*batch, *event), with context of any that broadcasts with it.
         `generator` draws the dequantisation noise, if any, and then the estimates, anew for each
-        row. That of a `caudal.numerics.RowGenerator` belongs to the values of the row and its
-        context, so that the score does not depend on the other rows. Without a generator estimates
+        row. The noise of a `caudal.numerics.RowGenerator` belongs to the values of a row and its
+        context, so that a score does not depend on the other rows. Without a generator estimates
         use the same random numbers each time: repeated scores are equal, but their errors do not
         average out over rows. (In training estimates are always new.)
         """

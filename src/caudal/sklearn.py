@@ -25,9 +25,9 @@ from caudal.model import Model, train
 from caudal.model.predicting import check_levels
 from caudal.training.dressing import undressed_log_prob
 
-_LEVELS = 100  # of quantiles, over which a mean is taken
+_LEVELS = 100  # quantiles over which a mean is taken
 _TARGET = "target"
-_ROWS = 2048  # whose density is looked at together
+_ROWS = 2048  # rows whose densities are computed together
 
 
 class _Estimator(BaseEstimator):

@@ -20,9 +20,9 @@ from caudal.flow import Flow
 
 Part = TypeVar("Part", bound=nn.Module)
 _ROWS = 4
-_MOVED = 0.3  # of the unit scale
-_EXACT, _CLOSE, _SINGLE = 1e-6, 1e-4, 1e-2  # by which numbers may differ, beside their size
-_STEP = 1e-6  # of finite differences
+_MOVED = 0.3  # standard deviation by which weights are moved
+_EXACT, _CLOSE, _SINGLE = 1e-6, 1e-4, 1e-2  # differences allowed, relative to the size of numbers
+_STEP = 1e-6  # step of finite differences
 _DRAWS = 20_000
 
 

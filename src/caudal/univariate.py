@@ -24,7 +24,7 @@ def is_univariate(flow: Flow) -> bool:
 def quantiles(flow: Flow, levels: Tensor, context: Tensor | None, n: int = 1) -> Tensor:
     """Values (B, L) below which the shares `levels` (L,) of the distribution of each row lie.
 
-    Of values in steps they are points of the lattice.
+    For values in steps they are points of the lattice.
 
     Args:
         flow: of one number, in evaluation mode.
@@ -60,8 +60,8 @@ def below(flow: Flow, y: Tensor, context: Tensor | None) -> Tensor:
 def masses(flow: Flow, edges: Tensor, context: Tensor | None, n: int = 1) -> Tensor:
     """The probabilities (B, K) of the K steps between edges (K + 1,) of the whole support.
 
-    Of dequantised categories k, that fill [k, k + 1], these are exact: the integral of the density
-    over the noise. Rows as of `quantiles`.
+    For dequantised categories k, which fill [k, k + 1], they are exact: integrals of the density
+    over the noise. Rows are as for `quantiles`.
     """
     rows = n if context is None else len(context)
     inner = below(flow, edges[1:-1].expand(rows, -1), context)

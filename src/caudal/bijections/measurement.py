@@ -9,8 +9,8 @@ from torch import Tensor
 
 from caudal.bijections.prediction import Filters, LinearPrediction, Prediction, banded
 
-_STEPS = 2  # of Gauss and Newton
-_NUMBERS = 1 << 22  # of a Jacobian at a time, on the way to the noise
+_STEPS = 2  # Gauss-Newton steps
+_NUMBERS = 1 << 22  # numbers of a Jacobian at a time, on the way to the noise
 _CURVED = 2.0  # deviation of a band that is not linear, in its variance before
 _LEAST = 1e-9  # magnitude of a bin
 
@@ -206,7 +206,7 @@ class _Told(NamedTuple):
     variances: Tensor
 
     def at(self, blocks: int | slice) -> _Given:
-        """Those of a block, or of several."""
+        """What the context says of one block, or of several."""
         some = slice(blocks, blocks + 1) if isinstance(blocks, int) else blocks
         rows = self.rows[some]
         return _Given(

@@ -60,11 +60,10 @@ class Column:
 
     With a `step` the values are the lattice points `origin + k * step`, and `low` and `high`,
     where given, are the first and the last of them. Without one, `positive` has the open end
-    `low = 0` and `interval` the closed ends `low` and `high`. Of a `circular` column `low` and
+    `low = 0` and `interval` the closed ends `low` and `high`. For a `circular` column `low` and
     `high` are the same point, or, with a step, `high + step` is `low`. Categories are the lattice
-    0..K-1.
-    `low`, `high`, `atoms` and `seen` are counted from `offset`, as rows are: in the user's numbers
-    an end is `offset + low`.
+    0..K-1. `low`, `high`, `atoms` and `seen` are counted from `offset`, as rows are: in the user's
+    numbers an end is `offset + low`.
 
     Attributes:
         name: the user's name for it.

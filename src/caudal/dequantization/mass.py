@@ -7,7 +7,7 @@ from torch import Tensor
 
 from caudal.bijection import sum_event
 
-_BEYOND = 30.0  # of normal noise: no number lies outside of it
+_BEYOND = 30.0  # normal noise never lies further out
 
 
 def log_mass(

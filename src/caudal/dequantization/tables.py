@@ -13,7 +13,7 @@ from caudal.bijections.pointwise import Support
 from caudal.dequantization.protocol import Dequantization
 from caudal.numerics import bound, normal, uniform
 
-_FEW_CELLS = 100  # of which each is wide enough for its mass to be exact in 32 bits
+_FEW_CELLS = 100  # so few that each is wide enough for an exact mass in 32 bits
 _OFF_LATTICE = 1e-2  # share of a step: well above rounding errors, well below real differences
 
 
@@ -27,8 +27,9 @@ class TableDequantization(Dequantization):
     their density. Each of the M columns that may be missing gets a flag column at the end, 0 or 1
     plus uniform noise. A missing value is drawn from a Gaussian in the column's unbounded units,
     and log q contains its log-density. The log-probability of a value on a lattice is a density in
-    the column's units, or, where `mass` says so, a mass: then log q = -log step. That of an atom
-    is a mass. A lattice whose values heap up has places of uneven width (see `Heaps`).
+    the column's units, or, where `mass` says so, a mass: then log q = -log step. The
+    log-probability of an atom is a mass. A lattice whose values heap up has places of uneven width
+    (see `Heaps`).
 
     Args:
         step: (D,), the distance of the points of each lattice, 0 for continuous columns.

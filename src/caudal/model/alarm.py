@@ -49,7 +49,7 @@ class Alarm:
 
     A new row that comes as these n rows came is below the k-th lowest of them with probability
     k / (n + 1), whatever the model is like: this is the rate of false alarms at that threshold.
-    It is a mean over validation sets. That of the one at hand is a draw of Beta(k, n + 1 - k),
+    It is a mean over validation sets. The rate of the set at hand is a draw of Beta(k, n + 1 - k),
     whose standard deviation is about sqrt(rate (1 - rate) / n), as of a binomial share. Validation
     rows have chosen the weights among those of a training, and may score a little too well.
     References: Wilks, Determination of sample sizes for setting tolerance limits, 1941; conformal

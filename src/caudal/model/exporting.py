@@ -29,7 +29,7 @@ KEY = "caudal"
 """The key of the metadata in a graph."""
 _NEEDED = ("onnx", "onnxscript", "onnxruntime")
 _TRACED, _CHECKED = 5, 7  # rows: the number of rows of a graph is free, and so they differ
-_SAME = 1e-3  # by which numbers of both may differ, beside their size
+_SAME = 1e-3  # difference allowed between both, relative to the size of numbers
 
 
 @dataclass(frozen=True)

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from caudal.model.model import Model
 
 LEVELS = (0.05, 0.5, 0.95)
-"""Of the quantiles that are told unless others are asked for."""
-MOST_CLASSES = 100  # whose probabilities stand in columns of their own
-_SHARES = 100  # of equal probability, over whose middles a mean is taken
+"""Levels of the quantiles that are predicted by default."""
+MOST_CLASSES = 100  # classes whose probabilities have columns of their own
+_SHARES = 100  # a mean is taken over the middles of so many equal shares of probability
 
 
 @dataclass

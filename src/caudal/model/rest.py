@@ -8,10 +8,10 @@ from caudal.model.settings import Settings
 from caudal.report import told_labels
 from caudal.training.clock import Budget
 
-_SHARE = 0.15  # of the time that is left, for the evaluation
-_JUDGING = 0.05  # of it, for the thresholds of alarms
-_BESIDE, _FEWEST = 0.2, 3  # of it, for models beside a target, and their fits at least
-_COMPARED = 2000  # test rows with as many samples, which take `scoreboard_seconds`
+_SHARE = 0.15  # share of the time that is left, for the evaluation
+_JUDGING = 0.05  # share for the thresholds of alarms
+_BESIDE, _FEWEST = 0.2, 3  # share for models beside a target, and the least number of their fits
+_COMPARED = 2000  # test rows, whose comparison with as many samples takes `scoreboard_seconds`
 
 
 @dataclass

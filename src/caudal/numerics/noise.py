@@ -87,7 +87,7 @@ class RowNoise(torch.Generator):
         return self._numbers(self.draw, like)
 
     def stratified(self, like: Tensor) -> Tensor:
-        """The same, each in another part of the range than those of the draws beside this one."""
+        """Like `bits`, but the draws of a group take numbers from different parts of the range."""
         numbers = self.bits(like)
         if self.strata == 1:
             return numbers

@@ -46,8 +46,8 @@ def register(kind: Callable[..., caudal.Flow]) -> type[Recipe]: ...
 def register(kind: Any) -> Any:
     """Decorator that makes a recipe known by its name, like those built in.
 
-    It stands above a dataclass, or above a function that builds a flow of any parts. Of the
-    function it makes a recipe whose fields are the keyword arguments:
+    It stands above a dataclass, or above a function that builds a flow of any parts. It turns the
+    function into a recipe whose fields are the keyword arguments:
 
         @caudal.recipe
         @dataclass(frozen=True)

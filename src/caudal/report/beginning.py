@@ -41,9 +41,9 @@ class Beginning(ABC):
     @classmethod
     @torch.no_grad()
     def fit(cls, flow: Flow, source: Source, schema: Any, seed: int = 0) -> Self | None:
-        """That of the training rows, on the device and in the precision of the flow.
+        """The baseline of the training rows, on the flow's device and in its precision.
 
-        None for data whose flows begin at nothing.
+        It is None for data whose flows begin at nothing.
         """
         with own_randomness(seed=seed), redirected():  # recipes draw weights
             fitted, what = cls.assembled(schema)

@@ -18,10 +18,10 @@ from caudal.weights import effective_share, log_mean, pareto_k, smoothed
 
 DRAWS = 10_000
 """Draws of the flow that are weighed, unless another number is asked for."""
-_ANNEALED = 1000  # of them, that are carried on to the density
+_ANNEALED = 1000  # draws that are annealed to the density
 _CHAINS = 500  # exact samples, whose chains say how many proposals they accept
 _FAR = 1.0  # nats of KL(p||q), beyond which a part of the density is missing
-_USEFUL = 0.7  # of the Pareto index: above it weights are of little use
+_USEFUL = 0.7  # Pareto index above which weights are of little use
 
 
 @dataclass(frozen=True)

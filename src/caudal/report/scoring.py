@@ -78,7 +78,7 @@ def evaluate(
 
 
 def _beside(result: Evaluation, flow: Flow, scores: Tensor, beginning: Beginning) -> Evaluation:
-    """The same with what the second baseline scores, over the items inside."""
+    """The evaluation with the scores of the second baseline over the items inside."""
     inside, units = scores[scores[:, 0] > -torch.inf], units_of(flow, result.unit, scores)
     gain, gain_two_se = units.gain(inside[:, 0], inside[:, 5], inside[:, 4])
     return replace(

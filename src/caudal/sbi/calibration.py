@@ -22,7 +22,7 @@ class Calibration:
     """What N simulations say of a posterior.
 
     Attributes:
-        ranks: (N, D), the share of the posterior's draws below each true parameter. Of a
+        ranks: (N, D), the share of the posterior's draws below each true parameter. For a
             calibrated posterior they are uniform, in the mean over observations.
         levels: (N,), the mass of the smallest region of highest density that holds the true
             parameters; uniform likewise. Below the diagonal the posterior is too sure of itself.

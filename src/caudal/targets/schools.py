@@ -59,7 +59,7 @@ class EightSchools(Target):
         return torch.cat([mu.unsqueeze(1), log_tau.unsqueeze(1), eta], 1).float()
 
     def _given(self, log_tau: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Of mu given tau, its precision and mean; and log p(y | tau), each (G,)."""
+        """The precision and the mean of mu given tau, and log p(y | tau), each (G,)."""
         variance = self._s.square() + log_tau.exp().square().unsqueeze(1)  # of y_j given mu
         precision = 1 / 25 + (1 / variance).sum(1)
         mean = (self._y / variance).sum(1) / precision

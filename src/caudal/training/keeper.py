@@ -32,7 +32,7 @@ class Keeper:
 
     def __init__(self, run: Run | None, identity: Identity, whole: Flow | None = None) -> None:
         self.run, self.whole = run, whole
-        self.identity = json.loads(json.dumps(identity))  # as it will be read: lists, no tuples
+        self.identity = json.loads(json.dumps(identity))  # as JSON gives it back: lists, no tuples
         self._writes = run if leads() else None
         self._lock = ExitStack()
 
@@ -167,7 +167,7 @@ def _as_now(identity: Identity) -> Identity:
     for column in schema.get("context", []):
         column["seen"] = None
     if "columns" in schema and not schema.get("context"):
-        del schema["numbers"]  # of a context alone
+        del schema["numbers"]  # they concern the context alone
     return {**identity, "schema": schema}
 
 
@@ -205,7 +205,7 @@ def _shorten(text: str) -> str:
 def _leaves(tree: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
     """The values of nested dicts, by their paths; dicts in a list go by their own names.
 
-    Of several with one name, all but the first have their number too. The names in their order
+    If several have one name, all but the first carry their number too. The names in their order
     are the value of the list.
     """
     if isinstance(tree, list | tuple) and tree and all(isinstance(item, dict) for item in tree):

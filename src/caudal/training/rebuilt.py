@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from caudal.data import Schema
 
 _ROWS = 4
-_SAME = 1e-3  # of scores, beside a tolerance for rounding
+_SAME = 1e-3  # difference allowed between scores, beside a tolerance for rounding
 
 
 def check_rebuilt(

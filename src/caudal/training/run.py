@@ -204,7 +204,7 @@ class Run:
             raise InputError(f"{self.path} is a file: give another `{name}`")
         check_writable(self.path)
         self.check_resumable()
-        if (self.path / LOCK).exists():  # of a process that trains, or was killed
+        if (self.path / LOCK).exists():  # left by a process that trains, or was killed
             with self.locked():
                 pass
         if self.overwrite or not self.path.exists() or (self.resume and self.is_run()):

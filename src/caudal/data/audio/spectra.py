@@ -17,8 +17,8 @@ from caudal.data.files.lots import natural
 from caudal.errors import InputError, one_line
 
 _SUFFIXES = (".npy", ".npz")
-_SLACK = 0.01  # of a logarithm
-_BEYOND = 2.0  # by which what a front end predicts may be off the range of sounds
+_SLACK = 0.01  # in units of a logarithm
+_BEYOND = 2.0  # how far spectra of a front end may leave the range of sounds
 _FACTS = {
     "rate": ("rate", "sample_rate", "sampling_rate", "sr"),
     "hop": ("hop", "hop_length", "hop_size"),

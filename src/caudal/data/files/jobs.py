@@ -25,7 +25,7 @@ _OPTIONS = {VALID: "valid", TEST: "test"}
 CORRUPT = ("refuse", "skip")
 Progress = Callable[[Iterable[Any], int], Iterable[Any]]
 """Shows how far reading has come: (what is iterated over, how many items it has) to the same."""
-_TOGETHER = 64  # so many are decoded before the next are asked for
+_TOGETHER = 64  # files that are decoded before the next are asked for
 _SHOWN = 3
 
 

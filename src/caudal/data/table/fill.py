@@ -113,7 +113,7 @@ class Gaps(TableItems):
 
 
 class GapsInLines(LinesItems, Gaps):
-    """The same with the lines of a text file, in which nothing but the gaps is written anew."""
+    """These items beside the lines of a text file, of which only the gaps are rewritten."""
 
     def filled(self, piece: Piece, x: Tensor, drawn: Tensor) -> pa.Table:
         text = self._table.text

@@ -123,7 +123,7 @@ def _categorical(name: str, dtype: pa.DataType, stats: Stats, gaps: bool) -> Col
     if len(levels) + gaps == 1:
         raise refusal(stats.file, constant(name, dtype, stats), stats)
     order = sorted(levels)
-    if stats.order:  # that of the user's own type
+    if stats.order:  # the order of the user's own type
         order.sort(key=stats.order.index)
     elif len(order) > ALPHABETICAL:  # then the distribution of their codes is smooth
         order.sort(key=levels.__getitem__, reverse=True)

@@ -17,7 +17,7 @@ from caudal.data.table.parts import encode_rows
 from caudal.data.table.schema import TableSchema
 from caudal.data.table.tables import Tables
 
-ROWS, NUMBERS = 20_000, 4_000_000  # that are looked at, from the first row on
+ROWS, NUMBERS = 20_000, 4_000_000  # looked at, from the first row on
 FOLLOWED = 0.3  # share of a column's variance, from which on the categories follow it
 
 

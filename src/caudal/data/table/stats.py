@@ -34,7 +34,7 @@ class Stats:
     odd: int = 0  # texts that are not in the form of their column
     first_odd: tuple[str, str] | None = None  # place and value of the first of them
     first_gap: tuple[str, int] | None = None  # file and row of the first missing value
-    order: list[Any] = field(default_factory=list)  # of categories whose type has one
+    order: list[Any] = field(default_factory=list)  # of the categories, if their type has one
     levels: dict[Any, int] | None = field(default_factory=dict)  # None: too many
     low: float = float("inf")
     high: float = float("-inf")

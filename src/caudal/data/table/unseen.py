@@ -70,7 +70,7 @@ def unseen_note(column: Column, where: str, example: str, is_context: bool) -> s
 
 
 def notes_on_given(columns: Sequence[Column], given: Mapping[str, float]) -> Iterator[str]:
-    """The same for encoded values of context columns that hold for all rows."""
+    """Notes on encoded values of context columns that hold for all rows."""
     for column in columns:
         if column.name in given:
             value = Tensor([given[column.name]])

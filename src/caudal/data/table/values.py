@@ -73,13 +73,13 @@ class Seen:
     comma: bool = False
     fixed: bool = False
     na: tuple[str, ...] = ()
-    values: int = 0  # that are not missing, marks left aside
+    values: int = 0  # values that are neither missing nor marks
     marks: dict[str, int] = field(default_factory=dict)
     points: bool = True  # all values are numbers with a point
     commas: bool = True  # all values are numbers with a comma
     whole: bool = True
     long: bool = False  # 19 digits may overflow
-    padded: bool = False  # as 007 is
+    padded: bool = False  # with leading zeros, such as 007
     numeric: bool = True  # all values look like numbers, dates or times
 
     def add(self, cells: Cells) -> None:

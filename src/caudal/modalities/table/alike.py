@@ -7,7 +7,10 @@ from torch import Tensor
 
 from caudal.data import Column
 
-LEAST, SHARE = 100, 0.01  # of the rows that have the given categories: the nearest by numbers
+LEAST, SHARE = (
+    100,
+    0.01,
+)  # rows that are taken, of those with the given categories
 
 
 def rows_alike(
@@ -15,8 +18,8 @@ def rows_alike(
 ) -> tuple[Tensor, str]:
     """The training contexts that are like the values given, and a line that says which.
 
-    They have the same categories and gaps. Of these rows, the hundredth that is nearest in its
-    numbers, and a hundred rows at least, are alike: the distance is the largest difference of
+    They have the same categories and gaps. Among them, the hundredth part whose numbers are
+    nearest, and at least a hundred rows, are alike: the distance is the largest difference of
     ranks. Where no row has the categories given, all rows are taken.
 
     Args:

@@ -104,7 +104,7 @@ class _Lifted:
 
     @classmethod
     def of(cls, schema: TableSchema) -> "_Lifted":
-        """Those of a table."""
+        """The marginals of a table."""
         columns = schema.columns
         missing = torch.tensor([column.missing for column in columns])
         step = torch.tensor([column.step or 0.0 for column in columns])

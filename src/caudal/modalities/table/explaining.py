@@ -144,7 +144,7 @@ def _texts(
 ) -> dict[str, list[str | None]]:
     """A value and what was expected in its place, as they are written in the user's table."""
     value = _written(column, np.where(outside, column.origin, values))
-    unseen = column.categories is not None  # of such a category there is only that it is new
+    unseen = column.categories is not None  # all that is known of it is that it is new
     beyond = [UNSEEN_WORDS if unseen else f"{v:.10g}" for v in values]
     value = [b if out else t for b, t, out in zip(beyond, value, outside, strict=True)]
     nothing: list[str | None] = [None] * len(values)

@@ -199,7 +199,7 @@ class Table(OneShape):
         return not model.config.get("strict")
 
     def contexts(self, model: Any, asked: Contexts, seed: int, voice: Voice) -> Iterator[Tensor]:
-        """Those of training rows; of rows alike, where some columns are given."""
+        """The contexts of training rows; if some columns are given, those of similar rows."""
         dataset = None
         if asked.partly:
             model.dataset_or("give contexts with `context_file` or `given`")

@@ -24,7 +24,7 @@ from caudal.report.speed import RATES_HEAD, SamplingRate, sampling_rates
 from caudal.training.dressing import undressed
 
 COMPARED, KL_CLIPS = 16, 64  # test clips that both copy, and for which the KL is computed
-DRAWS = 16  # of each sample in the cross-entropy, where it is not in closed form
+DRAWS = 16  # draws of each sample in a cross-entropy that is not in closed form
 
 
 @dataclass(frozen=True, repr=False)

@@ -68,6 +68,6 @@ def _better(floor: CopyMeasures, ours: CopyMeasures) -> list[Measure]:
     for measure in ours.taken:
         own, other = (measure.fault(side.of(measure).values) for side in (ours, floor))
         ahead = Mean(own - other)
-        if ahead.mean > 2 * ahead.se:  # not if either is NaN
+        if ahead.mean > 2 * ahead.se:  # false if either is NaN
             found.append(measure)
     return found

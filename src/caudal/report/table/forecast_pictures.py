@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 POINTS = 400  # rows beside the band
 EXAMPLES = 8
 CLASSES = 12  # in the picture of a matrix
-COLOURS = (SAMPLES, QUIET, "#5f9e6e", DATA)  # of the flow, and of the models beside it
+COLOURS = (SAMPLES, QUIET, "#5f9e6e", DATA)  # the flow's, and those of the models beside it
 
 BAND = (
     "Rows in the order of the predicted median (line), with the interval of 90 % (band) and the "

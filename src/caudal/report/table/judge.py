@@ -19,7 +19,7 @@ ROWS, LEAST = 2000, 50
 NUMBERS = 64_000  # in these rows, at most
 RECORDS = 100_000  # training rows among which copies are looked for
 ASKED = 64  # columns that are asked by which the classifier tells rows apart
-_NOTICED = 0.01  # of the AUC, by one column
+_NOTICED = 0.01  # least loss of AUC by one column that is told
 _FURTHER = 1.5  # times, than real rows: of many categories some differ by chance
 
 

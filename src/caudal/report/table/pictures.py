@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 MOST = 5
 POINTS = 2000
 TICKS, NAMED = 12, 8  # most levels of a category that get a tick, and a name at it
-CELLS = 240  # of the density, along each side
-DOTS = 4000  # of data and samples beside it
+CELLS = 240  # cells of the density along each side
+DOTS = 4000  # dots of data and of samples beside it
 LABELLED = 16  # most columns of a matrix of correlations that are named
 
 

@@ -10,10 +10,10 @@ from caudal.data import Column
 from caudal.report.two_sample import auc
 
 TREES = 10
-TARGETS = 6  # that are predicted at most
+TARGETS = 6  # columns that are predicted, at most
 TRIED = 16  # columns among which these are looked for
-LEVELS = 20  # of a category that is predicted
-_LARGEST = float(np.finfo(np.float32).max)  # that trees take
+LEVELS = 20  # levels of a category that is predicted, at most
+_LARGEST = float(np.finfo(np.float32).max)  # the largest number that trees take
 LEAST = 0.1  # skill of real rows, below which there is nothing to predict
 
 

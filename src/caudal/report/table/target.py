@@ -42,7 +42,7 @@ from caudal.univariate import is_univariate
 
 MOST = 5000  # rows that are predicted
 _ENDS = (0.5, *(round(0.5 + side * p / 2, 4) for p in INTERVALS for side in (-1, 1)))
-_GRID = np.arange(1, 100) / 100  # of levels at which calibration is looked at
+_GRID = np.arange(1, 100) / 100  # levels at which calibration is measured
 _LEAST = 1e-9  # probability; less counts as this
 
 

@@ -40,7 +40,7 @@ from caudal.report.table.measures import Distance
 from caudal.report.two_sample import by_chance
 
 PREVIEW = 6  # rows of each side
-MOST_COLUMNS = 12  # of such rows, and of those that are not modelled
+MOST_COLUMNS = 12  # columns that are shown of such rows
 
 
 @dataclass(frozen=True)
