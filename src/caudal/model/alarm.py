@@ -47,11 +47,11 @@ class Threshold:
 class Alarm:
     """The lowest log-densities of validation rows, which say how low is unusual.
 
-    A new row that comes as these n rows came is below the k-th lowest of them with probability
-    k / (n + 1), whatever the model is like: this is the rate of false alarms at that threshold.
-    It is a mean over validation sets. The rate of the set at hand is a draw of Beta(k, n + 1 - k),
-    whose standard deviation is about sqrt(rate (1 - rate) / n), as of a binomial share. Validation
-    rows have chosen the weights among those of a training, and may score a little too well.
+    A new row drawn as these n rows were is below the k-th lowest of them with probability k / (n +
+    1), whatever the model is like: this is the rate of false alarms at that threshold. It is a
+    mean over validation sets. The rate of the set at hand is a draw of Beta(k, n + 1 - k), whose
+    standard deviation is about sqrt(rate (1 - rate) / n), as of a binomial share. The weights were
+    selected on the validation rows, which may therefore score a little too well.
     References: Wilks, Determination of sample sizes for setting tolerance limits, 1941; conformal
     prediction (Vovk, Gammerman, Shafer, Algorithmic learning in a random world, 2005).
 
@@ -96,13 +96,14 @@ class Alarm:
 
 
 def threshold(model: "Model", rate: float | None = None) -> Threshold | None:
-    """The log-density below which new rows like those of the training are at that rate.
+    """The log-density below which new rows like the training rows fall at that rate.
 
     It is a quantile of the log-densities of validation rows, which a run keeps in alarm.json;
     see `caudal.model.Alarm`. The rate is at most 0.1.
 
     Args:
-        rate: of such false alarms; if None, 0.01, and None is given where that is not known.
+        rate: of such false alarms; if None it is 0.01, and the result is None where that is not
+            known.
 
     Raises:
         InputError: there are too few validation rows for the rate, or none are to be had.

@@ -33,8 +33,8 @@ def log_prob(
     Args:
         data: a path, a DataFrame, an array, images or clips, as the model was trained on.
         seed: of the noise that fills steps and gaps, and of estimates.
-        draws: how many of them a score is the mean of, where there are any; if None, as many
-            as the kind of data needs: 32 for rows of a table, 4 for images, 1 for clips.
+        draws: how many draws of that noise a score is the mean of; if None, as many as the kind of
+            data needs: 32 for rows of a table, 4 for images, 1 for clips.
         reading: options of how such data are read, as of `caudal score`.
 
     Raises:

@@ -45,8 +45,8 @@ def evaluate(
         samples: how many samples of a table are compared with as many test rows at most; 0 for
             none, 2,000 if None.
         copies: how many clips of sound are copied from their spectra at most; 16 if None.
-        recognised: of how many images or clips it is told at most how often the likelihood
-            given each label picks theirs (`Evaluation.recognitions`); 500 or 100 if None.
+        recognised: for how many images or clips at most to compare the likelihoods given each
+            label (`Evaluation.recognitions`); 500 or 100 if None.
         reading: options of how other data are read, as of `caudal eval`.
 
     Raises:
@@ -149,7 +149,7 @@ def _scoreboard(model: "Model", samples: int | None, seed: int) -> Any:
 def _recognise(
     model: "Model", source: Any, limit: int | None, recognised: int | None, seed: int
 ) -> tuple[Recognition, ...]:
-    """How often the likelihood given each label picks an item's own, where that is told."""
+    """How often the likelihood is highest given an item's own label, where data have labels."""
     usual = model.kind.classified if recognised is None else recognised
     if not model.kind.classified or model.is_slow_to_score:
         return ()

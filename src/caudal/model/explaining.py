@@ -162,7 +162,7 @@ def most_surprising(table: pa.Table) -> list[dict[str, Any]]:
 
 
 def on_screen(table: pa.Table) -> ScreenTable:
-    """The same as a table to read."""
+    """The explanations as a table to read."""
     title = "Why the least likely rows are so, given the rest of each"
     head = ["row", COLUMN, "column", "value", "expected", "5% .. 95%", "surprise"]
     shown = []

@@ -66,7 +66,7 @@ def _opened(
 
 
 def options(model: "Model", of: type, values: Mapping[str, Any]) -> Any:
-    """Options of the modality from keywords.
+    """The options `of` a modality, made from keywords.
 
     Raises:
         InputError: the modality has no such option.

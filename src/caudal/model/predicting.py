@@ -52,7 +52,7 @@ class Predicted:
 
 
 def predict(model: "Model", data: Any, *, levels: Sequence[float] = LEVELS, **reading: Any) -> Any:
-    """What a model with a target expects there in each row of `data`, beside the row.
+    """The rows of `data`, with what a model expects of its target in each of them.
 
     For a target of numbers, such as `price`, it adds the columns `price_mean` and, for each
     level, a quantile such as `price_q95`, below which 95 % of the distribution lie. For one of

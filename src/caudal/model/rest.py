@@ -56,7 +56,7 @@ class Rest(Extent):
         self.dataset, self.test, self.valid = dataset, dataset.test, dataset.valid
 
     def budget(self, begun: float) -> Budget | None:
-        """The time of the whole job, which has begun then; None where it was not limited."""
+        """The time of the whole job, which began at `begun`; None if it is not limited."""
         minutes = self.settings.training.minutes
         if minutes is None:
             return None

@@ -122,7 +122,7 @@ class Keeper:
 
 
 def _check_identity(run: Run, then: Identity, now: Identity) -> None:
-    """Refuses to resume another run, and says in what it is another.
+    """Refuses to resume another run, and says how it differs.
 
     Rows follow from options, and so these are looked at first.
     """
@@ -157,7 +157,7 @@ def _check_identity(run: Run, then: Identity, now: Identity) -> None:
 
 
 def _as_now(identity: Identity) -> Identity:
-    """An identity whose schema says what schemas of today say, with what it had without a word.
+    """An older identity in today's form, with the defaults that its schema left unsaid.
 
     The ends of what was seen follow from the rows, which are compared by themselves.
     """
@@ -177,7 +177,7 @@ _FREE = {field.name for field in fields(Training)} - {*LASTING} | {"report", "da
 
 
 def _other_options(run: Run) -> list[tuple[str, Any, Any]]:
-    """The options of the run's config that are others now: their names, old and new values."""
+    """The options of the run's config that have changed: names, old values and new ones."""
     if not run.config or not run.config_path.exists():
         return []
     then, now = run.read_config(), run.config

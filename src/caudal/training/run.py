@@ -112,7 +112,7 @@ class Run:
         self.config_path = self.path / "config.yaml"
 
     def of(self, flow: Flow) -> "Run":
-        """The run with what the flow was built from, where it does not say."""
+        """The run, completed by what the flow was built from."""
         run = copy(self)
         if run.recipe is None and flow.origin is not None:
             run.recipe, run.schema = flow.origin.recipe, flow.origin.schema

@@ -32,7 +32,7 @@ _IDENTIFIER = re.compile(r"(?:.*[\W_])?(?:id|uid|uuid|guid|index|key)|.*[a-z](?:
 
 
 def of_no_use(name: str, dtype: pa.DataType, stats: Stats | None = None) -> PassedOver | None:
-    """Why a column is not modelled unless the user says what it is; None for one that is.
+    """Why a column is not modelled unless the user says what it is; None for any other.
 
     Without `stats` its type alone is judged.
     """
@@ -133,7 +133,7 @@ class Gaps:
     Attributes:
         modelled: columns whose gaps are learned.
         dropped: columns whose gaps leave their rows out.
-        rows: how many rows that are.
+        rows: how many rows those are.
     """
 
     modelled: frozenset[str] = frozenset()
@@ -152,7 +152,7 @@ def decide_gaps(
 
     With "auto" rows are left out for the columns with the fewest gaps, as long as they are at most
     one in fifty, or a single one; never for those of the context, whose gaps a net is told, and
-    always for a target, of which a row with a gap says nothing.
+    always for a target, about which a row with a gap says nothing.
 
     Args:
         policy: one of `POLICIES`.

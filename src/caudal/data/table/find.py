@@ -81,7 +81,7 @@ class _Search:
     Attributes:
         context: the columns to condition on.
         passed: the columns that are passed over, by name.
-        named: those that would be, were they not named by the user.
+        named: columns that would be passed over if the user had not named them.
         marks: texts that stand for missing numbers, by the name of their column.
         forms: in which text is read as dates or numbers, by the name of its column.
         seen: what the survey saw.

@@ -122,7 +122,7 @@ def _lattice(stats: Stats, step: float, first: float) -> Declared:
 def are_codes(stats: Stats) -> bool:
     """Whether there are few values, and so many rows at either end that none lies beyond.
 
-    Below 0 there is none anyhow where there is a 0.
+    If 0 is among them, nothing lies below it anyhow.
     """
     levels = stats.levels
     if levels is None or not 2 < len(levels) <= CODES:

@@ -148,7 +148,7 @@ class TableSchema(Schema):
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> "TableSchema":
-        # Files of the first format have no word on marginals, nor on numbers of the context.
+        # Files of the first format mention neither marginals nor numbers of the context.
         data = {"marginals": "standardised", "numbers": "standardised", **data}
         passed = tuple(PassedOver(**column) for column in data.pop("passed_over", ()))
         order, written = tuple(data.pop("order", ())), Written(**data.pop("written", {}))

@@ -90,7 +90,7 @@ class Stats:
         self.counting = successive and self.count > 1 and self.decimals == 0
 
     def few(self, most: int) -> np.ndarray:
-        """At most `most` of the sampled values, a fair choice of them."""
+        """At most `most` of the sampled values, chosen evenly."""
         return self.sample[np.argsort(self.keys, kind="stable")[:most]]
 
     def add_gaps(self, gaps: np.ndarray, file: str, first_row: int) -> None:

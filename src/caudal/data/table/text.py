@@ -29,7 +29,7 @@ class TextFile:
     Args:
         path: the file.
         name: what errors call it.
-        dialect: how it is written, as far as that is known; the rest is found by looking.
+        dialect: how it is written, as far as that is known; the rest is detected.
         texts: columns to keep as strings even where they look like numbers.
 
     Attributes:
@@ -162,7 +162,7 @@ def size_of(path: Path) -> int:
 
 
 class _OtherTypes(Exception):  # noqa: N818 - nothing is wrong
-    """Columns hold something else than their first values let expect."""
+    """Raised when columns hold other types than their first values suggested."""
 
 
 def _cells(block: Block) -> list[Cells]:

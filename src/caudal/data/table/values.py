@@ -139,7 +139,7 @@ class Seen:
 
     @property
     def reading(self) -> tuple[pa.DataType, bool, bool]:
-        """What `convert` depends on: where it is as it was, values would be converted as then."""
+        """What `convert` depends on: while it is unchanged, values are converted alike."""
         return self.dtype, self.commas, self.numeric or not self.marks
 
     def convert(self, cells: Cells) -> pa.ChunkedArray:
