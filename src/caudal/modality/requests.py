@@ -18,7 +18,7 @@ class Request(NamedTuple):
         start: the number of the first of them, from 0.
         given: values of modelled columns that each of them has, (n, D), NaN where there is none;
             None if nothing is given.
-        gain: of sound, what each sample is multiplied by.
+        gain: for sound, what each sample is multiplied by.
     """
 
     n: int

@@ -42,7 +42,7 @@ class Scores:
         total_error: sum of their standard errors, nats.
         lowest: the lowest finite log-density; of data with elements, the worst score of one.
         lowest_row: name or number (from 1) of that item.
-        bias_bound: of a biased estimate, how far it is off at most, nats.
+        bias_bound: for a biased estimate, how far it is off at most, nats.
         threshold: below which an item is an alarm, if that is known.
         alarms: how many are.
         explained: the columns of the lowest items, if that was asked for (see `Model.explain`).

@@ -19,7 +19,7 @@ from caudal.training.rows import initial_rows
 
 @dataclass(frozen=True)
 class Beginning(ABC):
-    """Fitted layers alone: what training has added to them is what a flow is for.
+    """Fitted layers alone: the flow's gain over them is what training adds.
 
     Unlike the first baseline it is not kept in the run folder, but fitted anew.
 

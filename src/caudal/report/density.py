@@ -46,7 +46,7 @@ class DensityEvaluation:
         acceptance: the share of proposals that exact samples by independence Metropolis accept.
         left: how far in total variation such samples are from p at most, after 20 proposals,
             as far as the draws tell.
-        seconds: that all of it took.
+        seconds: how long all of it took.
     """
 
     draws: int

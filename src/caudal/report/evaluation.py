@@ -58,21 +58,21 @@ class Evaluation:
         note: what the baseline is, in words.
         elements: of an item, where the unit divides by them and all items have as many.
         bits_per_column: of a table whose columns are all integers with two known ends.
-        noise_std: of a dequantised flow, standard deviation of one item's score over draws of the
+        noise_std: for a dequantised flow, standard deviation of one item's score over draws of the
             noise and, if there is one, of the estimate (4 redraws of up to 256 items, whose
             variances are averaged).
         noise_two_se: two standard errors that this causes in the mean; two_se includes them.
-        estimate_std: of an estimated flow, the part of it that is the estimate's: over redraws of
+        estimate_std: for an estimated flow, the part of it that is the estimate's: over redraws of
             the estimate at the same noise.
         estimate_two_se: two standard errors that this causes in the mean.
-        bias_bound: of a biased estimate, how far the mean over such draws is off at most.
+        bias_bound: for a biased estimate, how far the mean over such draws is off at most.
         importance: with several draws, the score by the log of their mean probability, a tighter
             bound by importance sampling; not to be compared with other scores. None for an
             estimated flow: the exponential of an unbiased estimate is too high.
-        discretized: of sound, the score with the mass of each step taken whole instead of by
+        discretized: for sound, the score with the mass of each step taken whole instead of by
             noise; None where the flow has no such mass.
         discretized_two_se: two standard errors of it.
-        uniform: of sound, the score if every whole number were equally likely.
+        uniform: for sound, the score if every whole number were equally likely.
         baseline: all items under the baseline.
         baseline_inside: the items inside under the baseline, for rows of a table.
         gain: by how much the flow is better than the baseline, over the items inside.
@@ -86,18 +86,18 @@ class Evaluation:
         beginning_short: the same, where it is known which one is meant.
         beginning_key: of its scores in JSON.
         bits: of a pixel or a sample; scores of 8 bits are not comparable with scores of fewer.
-        rate: of sound, samples a second.
-        samples: of sound, samples of all clips.
-        duration: of sound, seconds of all clips.
-        nats_per_sample: of sound, log-mass of a sample: -score ln 2.
-        target: of a table, how well its one column is predicted given the others, a
+        rate: for sound, samples a second.
+        samples: for sound, samples of all clips.
+        duration: for sound, seconds of all clips.
+        nats_per_sample: for sound, log-mass of a sample: -score ln 2.
+        target: for a table, how well its one column is predicted given the others, a
             `caudal.report.table.predictions.Predictions`.
-        density_nats_per_sample: of sound, log-density of a sample in units of amplitude, from -1
+        density_nats_per_sample: for sound, log-density of a sample in units of amplitude, from -1
             to 1 in steps of 2^(1 - bits): nats_per_sample + (bits - 1) ln 2.
-        scoreboard: of a table, how samples of the flow compare with test rows; None where that was
-            not asked for, or where there are fewer than 50 test rows.
-        copies: of sound that is given its spectrum, how like the clips the flow's copies are.
-        recognitions: of images and sound that are given labels, how often the likelihood given
+        scoreboard: for a table, how samples of the flow compare with test rows; None where that
+            was not asked for, or where there are fewer than 50 test rows.
+        copies: for sound that is given its spectrum, how like the clips the flow's copies are.
+        recognitions: for images and sound that are given labels, how often the likelihood given
             each value of a label picks the right one.
     """
 

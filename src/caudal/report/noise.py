@@ -15,7 +15,7 @@ REDRAWS = 4  # how often items are scored again
 
 
 def noise_errors(flow: Flow, some: Source, n: int, seed: int, nats: float) -> dict[str, float]:
-    """How far noise between steps and an estimated log-det move an item, and the mean of n draws.
+    """How far noise between steps and estimates move one item's score, and the mean of n draws.
 
     Args:
         flow: in eval mode.

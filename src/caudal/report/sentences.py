@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def estimate_sentence(e: "Evaluation") -> str:
-    """What being an estimate does to an evaluation; empty where it is none."""
+    """How an estimated log-det affects an evaluation; empty if the log-det is exact."""
     if e.estimate_std is None:
         return ""
     unit = e.unit.name

@@ -259,7 +259,7 @@ def sampling_rates(
 def naively(
     teacher: Flow, rows: Tensor | None, length: int, batch: int, samples: int
 ) -> Callable[[], None]:
-    """A run that draws so many samples after a receptive field, which it runs for each of them."""
+    """A run that draws samples, each by running the net over a whole receptive field."""
     layer = cast(Autoregressive, parts_of(teacher.bijection)[0])
     net = Naive(cast(WaveNet, layer.net))
     reach = net.net.receptive_field

@@ -52,7 +52,7 @@ class Written:
     def of(
         cls, schema: AudioSchema, name: str | None, hop: int | None, log: Log | None
     ) -> "Written":
-        """As the model has them, but for what is said otherwise."""
+        """Spectra written as the model's own are, except for what is given here."""
         made = schema.convention if name is None else convention_of(name)
         made = made if log is None else replace(made, log=log)
         return cls(made, schema.hop if hop is None else hop)
@@ -93,7 +93,8 @@ def bring(values: np.ndarray, schema: AudioSchema, written: Written, place: str)
     where the middles of frames meet.
 
     Raises:
-        InputError: names `place`; what it says does not fit, or is not told by what is there.
+        InputError: the spectrum does not fit, or does not determine the model's own; names
+            `place`.
     """
     _check_shape(values, schema, place)
     of, to = written.convention, schema.convention
@@ -127,7 +128,7 @@ def _check_shape(values: np.ndarray, schema: AudioSchema, place: str) -> None:
 
 
 def _check_bands(of: Convention, to: Convention, schema: AudioSchema, place: str) -> None:
-    """Refuses bands that are not the model's: one cannot be told from the other."""
+    """Refuses bands that are not the model's: neither follows from the other."""
     ends = [convention.ends(schema.rate) for convention in (of, to)]
     facts = (
         ("bands between {} Hz", *(f"{low:g} and {high:g}" for low, high in ends)),

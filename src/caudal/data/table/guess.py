@@ -154,8 +154,8 @@ class Summary:
         why: what a column that is passed over is like.
         low, median, high: of the values, None for categories; where there are more than 65,536
             rows, the median is that of a sample.
-        unit: of a datetime, what a step of 1 is.
-        words: of a datetime, the lowest, median and highest value as people write them.
+        unit: for a datetime, what a step of 1 is.
+        words: for a datetime, the lowest, median and highest value as people write them.
         top: the most frequent categories and their shares of the rows, largest first.
         heaped: whether values of a lattice heap up at some of its steps.
     """

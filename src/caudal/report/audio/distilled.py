@@ -36,7 +36,8 @@ class DistilledAudio(Distilled):
         kl_two_se: two standard errors of it.
         of_teacher: how far the teacher's copies are from the originals.
         of_student: how far the student's copies are.
-        of_floors: how far those are that are made of spectra without learning, by their names.
+        of_floors: how far copies are that are made of spectra without learning, by the floor's
+            name.
         speeds: how fast both draw.
         teacher_copies, student_copies: copies of the same clips by both.
         floor_copies: copies of them by each floor.

@@ -41,7 +41,7 @@ def _beside(teacher: Mean) -> str:
 def beside_floors(ours: CopyMeasures, floors: Mapping[str, CopyMeasures]) -> list[str]:
     """Which floors, which learn nothing, make better copies, and by which measures: a line.
 
-    Without floors there is none, nor of a single clip. A floor is better where the difference,
+    There is none without floors, or for a single clip. A floor is better where the difference,
     clip by clip, is beyond two standard errors.
     """
     if not floors or ours.clips < 2:

@@ -96,7 +96,7 @@ class Judge:
         )
 
     def _told(self, rows: np.ndarray, falls: Sequence[tuple[int, float]]) -> tuple[Told, ...]:
-        """The columns without which trees know less, those that say most first."""
+        """The columns whose shuffling costs the trees most, in that order."""
         noticed = sorted(((fall, i) for i, fall in falls if fall >= _NOTICED), reverse=True)
         return tuple(
             Told(self.columns[i].name, fall, self._differs(i, rows)) for fall, i in noticed

@@ -76,9 +76,9 @@ def trend(
     """Mean similarity of the pairs of columns; None if there is no pair to compare.
 
     For two columns of numbers it is 1 - |r - r'| / 2, with Pearson's correlations r of the data
-    and r' of the samples; of other pairs 1 - the total variation of their joint shares, for which
-    numbers come in ten bins of equal width over the data, and gaps in one more. If there are more
-    than 64 columns, 64 evenly spaced ones are compared.
+    and r' of the samples; for other pairs it is 1 - the total variation of their joint shares, for
+    which numbers come in ten bins of equal width over the data, and gaps in one more. If there are
+    more than 64 columns, 64 evenly spaced ones are compared.
 
     Args:
         columns: of the rows.

@@ -18,7 +18,7 @@ class Line:
 
     Attributes:
         shape: mean over columns of 1 - their distance; see `caudal.report.table.measures`.
-        trend: mean similarity of pairs of columns; None of a single column.
+        trend: mean similarity of pairs of columns; None for a single column.
         c2st: 1 if boosted trees cannot tell the rows from test rows, 0 if they always can:
             1 - (2 AUC - 1), at most 1.
         auc: of these trees; 0.5 is chance.
@@ -76,7 +76,7 @@ class Scoreboard:
         targets: the columns that are predicted.
         told: the columns by which trees tell the flow's samples from test rows, those that say
             most first.
-        seconds: that all of it took.
+        seconds: how long all of it took.
     """
 
     rows: int
