@@ -41,7 +41,7 @@ class EvalOptions(Generic[Kind]):
     data: str | None = None
     """Other data to evaluate, all of them, instead of the run's own test part."""
     limit: int | None = None
-    """Evaluate so many items only, taken from all over the data, always the same ones."""
+    """Evaluate at most so many items, taken from all over the data and always the same ones."""
     draws: int = 1
     """How often the noise is drawn for each item, and its log-probability averaged."""
     samples: int | None = None
@@ -60,8 +60,7 @@ class ScoreOptions(Generic[Kind]):
     or gaps are filled with noise, or a log-det is estimated, log_prob is the mean of several
     draws, and a column log_prob_se has its standard error. The noise belongs to the values of an
     item and --seed: the score does not depend on the other items, and equal items have equal
-    scores. How many rows of a table are below the threshold of a false-alarm rate of 0.01 is told
-    as well.
+    scores. The number of rows below the threshold of a false-alarm rate of 0.01 is reported, too.
     """
 
     run: Positional[str]
@@ -137,8 +136,8 @@ class SampleOptions(Generic[Kind]):
     temperature: float = 1.0
     """Multiplies the noise: below 1, samples are likelier and less varied than the data."""
     sweeps: FlagCreatePairsOff[bool] = False
-    """Flows that sample one column, or one sample of sound, at a time: all at once, again and
-    again until they stay."""
+    """Flows that sample one column, or one sample of sound, at a time: compute all at once,
+    repeatedly, until nothing changes."""
     overwrite: FlagCreatePairsOff[bool] = False
     """Replace the file in --out, if there is one."""
     common: CommonOptions = CommonOptions()
@@ -150,7 +149,7 @@ class ImputeOptions(Generic[Kind]):
 
     Gaps of modelled columns are drawn from the flow's conditional distribution, as if they were
     missing by chance: the run need not have learned any. All other cells stay as they are, and the
-    lines of a text file as they stand. With several draws the table is there as often, and a
+    lines of a text file as they stand. With several draws the table is repeated for each, and a
     column draw numbers them from 1.
     """
 
@@ -162,7 +161,7 @@ class ImputeOptions(Generic[Kind]):
     """Where to: .csv, .tsv (also with .gz, .bz2, .zst), .parquet, .npy or .npz."""
     kind: Kind
     draws: int = 1
-    """How often each gap is drawn: by what differs between draws one sees what is not known."""
+    """How often each gap is drawn; what differs between draws is uncertain."""
     overwrite: FlagCreatePairsOff[bool] = False
     """Replace the file in --out, if there is one."""
     common: CommonOptions = CommonOptions()
@@ -185,7 +184,7 @@ class InterpolateOptions(Generic[Kind]):
     """Images to choose the four from, instead of the run's own test images."""
     rows: tuple[int, ...] = ()
     """Numbers of the four, from 1: top left, top right, bottom left, bottom right; if not given,
-    chance takes them, of different classes where those are known."""
+    they are chosen at random, of different classes where those are known."""
     n: Annotated[int, arg(aliases=("-n",))] = 8
     """Images along each side; fewer where they are too large for the sheet."""
     overwrite: FlagCreatePairsOff[bool] = False

@@ -53,7 +53,7 @@ data. See caudal recipes for what each is good for, and caudal train RECIPE --he
 
 @dataclass(frozen=True)
 class RunOptions:
-    """The run folder, what becomes of a run that is there already, and what is told at the end."""
+    """The run folder, what becomes of a run that is there, and what is reported at the end."""
 
     out: str | None = None
     """Run folder; if not given runs/RECIPE-DATA, or TEACHER-STUDENT for a student."""
@@ -93,7 +93,7 @@ class TrainOptions(Generic[Data, AnyRecipe]):
     training: Training
     run: RunOptions
     size: Size | None = None
-    """How large the flow is, if not as the data and the minutes have it; paper is for days."""
+    """Size of the flow, in place of the one that suits data and minutes; paper is for days."""
     preset: str | None = None
     """A configuration of the recipe's paper; options that are given override it."""
     config: str | None = None

@@ -228,7 +228,7 @@ def one_line(box: str) -> str:
 
 
 def in_plain_words(text: str) -> str:
-    """A usage text without the words that a program says about itself."""
+    """A message of tyro in the words of this program."""
     for pattern, say in _WORDS:
         if match := pattern.match(text):
             return say(match)

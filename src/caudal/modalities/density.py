@@ -23,7 +23,7 @@ from caudal.targets import TARGETS, Target
 from caudal.training.density_terms import DensityTerms, Variational, split
 
 _TEST = 10_000  # exact samples, where they are known
-_SEED = 0  # of annealing and of exact samples: runs of several seeds share them
+_SEED = 0  # for annealing and exact samples: runs of several seeds share them
 _ENOUGH = 1 << 20  # weights: more would not change what they say
 
 
@@ -123,7 +123,7 @@ class Density(Table):
         return DensityTerms(flow, dataset.target, dataset.train, options), nll
 
     def size(self, dataset: Dataset, minutes: float | None) -> str | None:
-        """A step takes three passes of the flow, and so it is not large."""
+        """A step takes three passes of the flow, and so the flow is not large."""
         return None if minutes is None else "medium"
 
     # --- samples --------------------------------------------------------------------------------

@@ -40,7 +40,7 @@ class AudioOptions:
     test: str | None = None
     """Test clips, or a pattern of file names such as '*_[0-4].flac', instead of a share."""
     split: tuple[float, float, float] = (0.8, 0.1, 0.1)
-    """Shares of training, validation and test clips, of parts that the data do not have."""
+    """Shares of training, validation and test clips, for parts that the data do not have."""
     split_by: str | None = None
     """A label, such as speaker, or a regular expression on names: clips that have it in common
     stay in one part."""
@@ -49,13 +49,13 @@ class AudioOptions:
     corrupt: Literal["refuse", "skip"] = "refuse"
     """Refuse files that cannot be read, or are silent, clipped or too short, or skip them."""
     rate: int | None = None
-    """Samples a second to resample to; that of most files if not given."""
+    """Samples a second to resample to; the commonest rate of the files if not given."""
     seconds: float = 0.25
     """Length of the crops to train on."""
     mels: Annotated[int, Ge(0)] = 64
     """Bands of the log-mel spectrum to condition on."""
     window: int | None = None
-    """Samples of its window; the power of two nearest to 46 ms if not given."""
+    """Samples of the spectrum's window; the power of two nearest to 46 ms if not given."""
     trim: bool = True
     """Cut silence off at both ends."""
     normalize: bool = True
@@ -64,11 +64,11 @@ class AudioOptions:
     """How the spectrum is made, so that spectra from elsewhere fit: caudal's own way, or that of
     torchaudio (MelSpectrogram and AmplitudeToDB), HiFi-GAN, or Tacotron 2."""
     mel_low: float | None = None
-    """Where its first band begins, in Hz; as in the convention if not given, so all of these."""
+    """Where the first band begins, in Hz; the convention's own value if not given, as below."""
     mel_high: float | None = None
-    """Where its last band ends, in Hz."""
+    """Where the last band ends, in Hz."""
     mel_scale: Scale | None = None
-    """On which its bands are evenly spaced: Slaney's scale or HTK's."""
+    """Scale on which the bands are evenly spaced: Slaney's or HTK's."""
     mel_log: Log | None = None
     """What numbers in files of spectra are: logarithms to the base e or 10, or decibels (db)."""
     mel_floor: float | None = None
@@ -93,9 +93,9 @@ class AudioDrawing:
     a front end writes them, in a .npy or .npz file (bands, frames). The run's test clips are
     copied if not given."""
     mel_convention: Name | None = None
-    """How spectra in a file were made, where not as the run's own."""
+    """How spectra in a file were made, if not as the run's own."""
     mel_hop: int | None = None
-    """Samples a frame of theirs, where not as the run's own; it has to divide that."""
+    """Samples a frame in those spectra, if not the run's own number, which it has to divide."""
     mel_log: Log | None = None
     """What their numbers are: logarithms to the base e or 10, or decibels (db)."""
     trim: bool = False
@@ -105,7 +105,7 @@ class AudioDrawing:
     given: tuple[str, ...] = ()
     """Values of labels for all clips, such as digit=3."""
     seconds: float | None = None
-    """Length of each clip, 1 if not given, where no spectrum says it."""
+    """Seconds of each clip, 1 if not given, where no spectrum determines them."""
 
     def __post_init__(self) -> None:
         if self.seconds is not None and not 0 < self.seconds < math.inf:

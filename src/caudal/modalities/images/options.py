@@ -42,7 +42,7 @@ class ImageOptions:
     test: str | None = None
     """Test images, or a pattern of file names, instead of a share of the data."""
     split: tuple[float, float, float] = (0.8, 0.1, 0.1)
-    """Shares of training, validation and test images, of parts that the data do not have."""
+    """Shares of training, validation and test images, for parts that the data do not have."""
     split_by: str | None = None
     """A label, such as class, or a regular expression on names: images that have it in common
     stay in one part."""

@@ -1,4 +1,4 @@
-"""Training rows like what is given of their context, which go together with it."""
+"""Training rows whose context resembles the values that are given."""
 
 from collections.abc import Iterator, Mapping, Sequence
 

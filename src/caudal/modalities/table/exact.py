@@ -107,7 +107,7 @@ def check_same_columns(student: Any, teacher: Any) -> None:
 def _difference(
     own: tuple[Column, ...], other: tuple[Column, ...], what: str, student: str
 ) -> str:
-    """The first thing in which a teacher is not as its student; empty if there is none."""
+    """The first thing in which a teacher differs from its student; empty if there is none."""
     if len(own) != len(other):
         return f"it has {len(other)} {what}, {student} {len(own)}"
     for column, beside in zip(map(asdict, own), map(asdict, other), strict=True):

@@ -177,7 +177,7 @@ def _rounded(values: np.ndarray, spread: np.ndarray) -> np.ndarray:
 
 
 def _digits(spread: float) -> int:
-    """After the point, of a hundredth of the spread."""
+    """The digits after the point that show a hundredth of the spread."""
     return -math.floor(math.log10(spread / _FINELY))
 
 

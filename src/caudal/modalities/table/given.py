@@ -25,7 +25,7 @@ class Asked:
     Attributes:
         schema: of the run.
         own: values of modelled columns, the same in all samples, as the user has them.
-        context: the same of context columns.
+        context: likewise, values of context columns.
         file: a table with a row of values for each sample, or None.
         in_file: the modelled columns of the file that are not fixed.
         has_context: whether the file has columns of context too.

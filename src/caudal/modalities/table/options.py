@@ -18,15 +18,15 @@ class _Rows:
     """A built-in name (digits, moons, rings, ...), or a file: .csv, .tsv and other text, .xlsx,
     .xls, .ods, .jsonl, .json, .parquet, .feather, .npy or .npz; text may be compressed."""
     columns: tuple[str, ...] = ()
-    """Columns to model, in this order; if not given all but the context, and but constants,
-    identifiers and free text, which are passed over."""
+    """Columns to model, in this order; if not given, all except the context, constants,
+    identifiers and free text."""
     target: str | None = None
     """The column to predict: its distribution given all other columns is learned, as by
     --columns TARGET --context ALL OTHERS."""
     context: tuple[str, ...] = ()
     """Columns to condition on."""
     exclude: tuple[str, ...] = ()
-    """Columns to leave out, of samples as well."""
+    """Columns to leave out, from samples too."""
     types: tuple[str, ...] = ()
     """What columns are, where the guess is wrong: age=integer[0,120] ratio=interval[0,1]
     grade=real:0.1 city=categorical price=positive amount=positive@0 day=datetime:%d/%m/%Y
@@ -37,7 +37,7 @@ class _Rows:
     """What to do about missing values: refuse them, drop their rows, or model them; auto drops
     rows where they are at most one in fifty, and models the other gaps."""
     strict: bool = False
-    """Refuse what would have to be decided: gaps, constants, identifiers, words among numbers."""
+    """Refuse tables that need decisions: gaps, constants, identifiers, words among numbers."""
     valid: str | None = None
     """A table of validation rows, instead of a share of the data."""
     test: str | None = None

@@ -150,10 +150,11 @@ class Table(OneShape):
     # --- flows ----------------------------------------------------------------------------------
 
     def training(self, recipe: type[Recipe]) -> Mapping[str, Any]:
-        """Splines of marginals that are normal already bear a larger rate.
+        """Splines over marginals that are already normal tolerate a larger learning rate.
 
         Gradients are 10 to 300 long: a limit that acts in every step would be a rate of its own.
-        An average of the weights bears the larger rate, and few rows are learned by heart later.
+        The moving average of the weights allows the larger rate, and delays overfitting to few
+        rows.
         """
         rate = {"lr": 5e-3} if issubclass(recipe, SplineRecipe) else {}
         return {"clip": 100.0, "ema": 0.98, **rate}
@@ -172,7 +173,7 @@ class Table(OneShape):
         return "medium" if is_one_given_others(dataset.schema) else None
 
     def sized(self, recipe: str, size: str, dataset: Dataset) -> Mapping[str, Any]:
-        """Splines of a single column need few layers, each of which is one of all its shapes.
+        """Splines of a single column need few layers, as each one can take any shape.
 
         What is to be learned is how it depends on the context, and that is in the nets.
         """
