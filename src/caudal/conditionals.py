@@ -194,9 +194,9 @@ def _conditional(joint: _Joint, column: int, line: Line) -> Conditional:
     places = [curve.quantile(level) for level in (_LOW, 0.5, _HIGH)]
     places.append(curve.knots.gather(1, curve.heights.argmax(1, keepdim=True))[:, 0])
     low, median, high, likeliest = (joint.close(column, place) for place in places)
-    told = low, median, high, likeliest, missing
+    others = low, median, high, likeliest, missing
     width = log_width + joint.log_step(column)
-    return Conditional(log_prob + width, -log_prob - entropy, *told)
+    return Conditional(log_prob + width, -log_prob - entropy, *others)
 
 
 def _curve(joint: _Joint, column: int, line: Line, value: Tensor) -> tuple[Curve, Tensor]:

@@ -211,12 +211,12 @@ class _Rows:
         else:
             z = math.sqrt(1 - size**2) * state.z + size * noise
             y = torch.where(uniform(y, self.generator) < size, y, state.y)
-        given, log_slope = self.outer.inverse(
+        known, log_slope = self.outer.inverse(
             y
         )  # its part of the free columns is the same each time
         drawn = self.law.bijection(z, self.embedded)[0]
-        away = torch.where(self.known, given - drawn, 0.0)
-        v = torch.where(self.known, given, drawn + self._solve(away) @ self.covariance)
+        away = torch.where(self.known, known - drawn, 0.0)
+        v = torch.where(self.known, known, drawn + self._solve(away) @ self.covariance)
         log_w = self.target.log_prob(v, self.context) + log_slope - self._log_q(v)
         if (log_w.isnan() | (log_w == torch.inf)).any():
             raise NumericalError(

@@ -72,10 +72,10 @@ class _Estimator(BaseEstimator):
     def _train(self, data: Any, **more: Any) -> Model:
         """A model of a table, none of whose rows is kept for a test."""
         chosen = {"minutes": self.minutes, "steps": self.steps, "size": self.size}
-        given = {name: value for name, value in chosen.items() if value is not None}
+        limits = {name: value for name, value in chosen.items() if value is not None}
         # Another table for the test, here the same rows, leaves them all to training.
         usual = {"test": data, "report": False, "seed": self.seed, "split_seed": self.seed}
-        return train(self.recipe, data, **{**usual, **given, **more, **dict(self.options or {})})
+        return train(self.recipe, data, **{**usual, **limits, **more, **dict(self.options or {})})
 
     def _rows(self, x: Any, *, fitting: bool = False) -> Any:
         """The rows as `caudal.train` takes them: arrays of numbers, or a DataFrame as it is."""
@@ -239,8 +239,8 @@ class FlowRegressor(RegressorMixin, _Estimator):
         check_is_fitted(self)
         levels = np.atleast_1d(np.asarray(q, dtype=np.float64))
         check_levels(levels.tolist(), "q")
-        found = self.model_.quantiles(as_table(self._rows(X)), levels.tolist())
-        return found[:, 0] if np.ndim(q) == 0 else found
+        quantiles = self.model_.quantiles(as_table(self._rows(X)), levels.tolist())
+        return quantiles[:, 0] if np.ndim(q) == 0 else quantiles
 
     def log_prob(self, X: Any, y: Any) -> np.ndarray:  # noqa: N803
         """The log-density of each number y (N,) given its row of X (N, C), in nats, (N,)."""

@@ -165,8 +165,8 @@ class Correlate(DataDependent):
         self.register_buffer("initialized", torch.tensor(False))
 
     def extra_repr(self) -> str:
-        given = f", {self.weight.shape[1]} of context" if self.weight.numel() else ""
-        return f"{self.mean.numel()} features{given}"
+        conditioned = f", {self.weight.shape[1]} of context" if self.weight.numel() else ""
+        return f"{self.mean.numel()} features{conditioned}"
 
     @property
     def settled(self) -> bool:

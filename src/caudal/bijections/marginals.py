@@ -152,8 +152,8 @@ def _edges(
     """Knots moved to the ends of cells; cells with the rows of a piece are pieces of their own."""
     origin = low if math.isfinite(low) else 0.0
     cells = np.floor((values - origin) / step)
-    found, counts = np.unique(cells, return_counts=True)
-    heavy = found if len(found) <= pieces // 4 else found[counts * pieces > len(values)]
+    filled, counts = np.unique(cells, return_counts=True)
+    heavy = filled if len(filled) <= pieces // 4 else filled[counts * pieces > len(values)]
     inner = np.floor((knots - origin) / step)
     last = [inner[-1] + 1]
     return origin + step * np.unique(np.concatenate([heavy, heavy + 1, inner, last]))

@@ -155,8 +155,8 @@ def read_options(words: list[str]) -> tuple[TrainOptions[Any, Any], Settings]:
     about = "\n\n".join([*_not_there(seen["data"], start.kind), describe(name)])
     options = parse(kind, typed, f"caudal train {name}", default, about)
     parts = options.recipe, options.data, options.training, options.run.report
-    given = start.given | named(typed)
-    return options, Settings(start.kind, *parts, given=given, size=options.size, auto=auto)
+    chosen = start.given | named(typed)
+    return options, Settings(start.kind, *parts, given=chosen, size=options.size, auto=auto)
 
 
 def _start(

@@ -133,10 +133,10 @@ def read(folder: Path | None) -> Alarm | None:
     try:
         content: dict[str, Any] = json.loads((folder / FILE).read_text(encoding="utf-8"))
         lowest = tuple(-math.inf if v is None else float(v) for v in content.pop("lowest"))
-        found = Alarm(lowest=lowest, **content)
-        check_value("rows", found.rows, Annotated[int, Ge(1)])
-        check_value("draws", found.draws, Annotated[int, Ge(1)])
-        return found
+        alarm = Alarm(lowest=lowest, **content)
+        check_value("rows", alarm.rows, Annotated[int, Ge(1)])
+        check_value("draws", alarm.draws, Annotated[int, Ge(1)])
+        return alarm
     except (ValueError, TypeError, KeyError, AttributeError):
         path = folder / FILE
         raise InputError(f"{path}: damaged; remove it, and it is found again") from None
@@ -147,10 +147,10 @@ def measure(model: "Model", evaluations: int) -> Alarm:
     draws = draws_of(model)
     source = model.dataset_or("leave `alarm` out").valid
     limit = min(source.n_items, max(1, evaluations // draws))
-    found = [
+    parts = [
         log_prob_items(model.flow, batch, draws=draws)[0].cpu().numpy()
         for batch in model.voice.track(source.items(limit), "validating", None)
     ]
-    scores = np.sort(np.concatenate(found))
+    scores = np.sort(np.concatenate(parts))
     kept = math.ceil(_MOST * (len(scores) + 1))
     return Alarm(len(scores), draws, tuple(map(float, scores[:kept])))

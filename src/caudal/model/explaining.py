@@ -64,9 +64,9 @@ class Lowest:
         batch = self.batch
         if batch is None:
             raise InputError(f"there are no {model.schema.many} to explain")
-        told = model.kind.explainer(model.flow, model.schema, batch, seed)
-        item = told["item"].to_numpy()
-        table = told.drop_columns("item")
+        explained = model.kind.explainer(model.flow, model.schema, batch, seed)
+        item = explained["item"].to_numpy()
+        table = explained.drop_columns("item")
         table = table.add_column(0, "row", pa.array(self.rows[item]))
         return table.add_column(1, COLUMN, pa.array(self.log_prob[item]))
 
@@ -176,10 +176,10 @@ def on_screen(table: pa.Table) -> ScreenTable:
 
 def _by_row(table: pa.Table) -> dict[int, list[dict[str, Any]]]:
     """The lines of the most surprising columns of each row."""
-    found: dict[int, list[dict[str, Any]]] = {}
+    lines_of: dict[int, list[dict[str, Any]]] = {}
     for line in table.to_pylist():
-        found.setdefault(line["row"], []).append(line)
-    return {row: lines[:SHOWN] for row, lines in found.items()}
+        lines_of.setdefault(line["row"], []).append(line)
+    return {row: lines[:SHOWN] for row, lines in lines_of.items()}
 
 
 def _cells(line: Mapping[str, Any]) -> list[str]:

@@ -70,9 +70,9 @@ class _Density(nn.Module):
 
     def forward(self, *inputs: Tensor) -> Tensor:
         """Log-densities (B,) of inputs in the order of their names."""
-        given = dict(zip(self.names, inputs, strict=True))
-        noise = _Given(given["noise"]) if "noise" in given else None
-        return self.flow.log_prob(given["x"], given.get("context"), noise)
+        values = dict(zip(self.names, inputs, strict=True))
+        noise = _Given(values["noise"]) if "noise" in values else None
+        return self.flow.log_prob(values["x"], values.get("context"), noise)
 
 
 class _Sampler(nn.Module):
@@ -114,12 +114,12 @@ def export(model: "Model", out: str | Path, *, overwrite: bool = False) -> Expor
         apart = _write(written, density, inputs, others, "log_prob", about)
         if model.recipe.samples == "iterated":
             return Exported(path, None, shapes, apart)
-        given = [
+        noises = [
             {"z": noise, **{k: v for k, v in values.items() if k == "context"}}
             for noise, values in ((z, inputs), (samples, others))
         ]
         with atomic(sampler) as beside:
-            apart_too = _write(beside, _Sampler(flow), given[0], given[1], "x", about)
+            apart_too = _write(beside, _Sampler(flow), noises[0], noises[1], "x", about)
     return Exported(path, sampler, shapes, max(apart, apart_too))
 
 
@@ -146,14 +146,14 @@ def _inputs(flow: Flow, rows: int) -> dict[str, Tensor]:
     shape = flow.context_shape
     context = None if shape is None else torch.zeros(rows, *shape, dtype=flow.base.like.dtype)
     z = flow.base.sample(rows, generator)
-    found = {"x": flow.decode(z, context)}
+    inputs = {"x": flow.decode(z, context)}
     if context is not None:
-        found["context"] = context
+        inputs["context"] = context
     if flow.filled:
         asked = _Given(torch.rand(rows, 1 << 16, **like))
-        flow.lift(found["x"], asked)
-        found["noise"] = asked.noise[:, : asked.asked].contiguous()
-    return {**found, "z": z}
+        flow.lift(inputs["x"], asked)
+        inputs["noise"] = asked.noise[:, : asked.asked].contiguous()
+    return {**inputs, "z": z}
 
 
 def _about(model: "Model", flow: Flow) -> dict[str, Any]:
@@ -207,8 +207,8 @@ def _write(
         made.model.metadata_props[KEY] = about
         made.save(path, external_data=False)
         expected = module(*checked.values())
-    found = run(path, checked)
-    apart = float(((found - expected).abs() / (1 + expected.abs())).max())
+    actual = run(path, checked)
+    apart = float(((actual - expected).abs() / (1 + expected.abs())).max())
     if not apart <= _SAME:
         raise NumericalError(
             f"ONNX Runtime gives numbers of {output} {apart:.2g} apart: nothing was written"

@@ -105,12 +105,12 @@ def quantiles(model: "Model", data: Any, levels: Sequence[float], **reading: Any
         InputError: as `predict`.
     """
     items, _ = _opened(model, data, levels, reading)
-    column, found = target_of(model), []
+    column, parts = target_of(model), []
     for piece in items.pieces():
         made = np.full((piece.beside.num_rows, len(levels)), np.nan)
         made[_kept(piece)] = _values(model, piece, levels).cpu().double().numpy() + column.offset
-        found.append(made)
-    return np.concatenate(found)
+        parts.append(made)
+    return np.concatenate(parts)
 
 
 def target_of(model: "Model") -> Column:

@@ -110,8 +110,8 @@ class Rest(Extent):
         return each * fits
 
     def _fits(self, target: Any) -> tuple[float, int]:
-        found: tuple[float, int] = target.seconds(self.dataset.train, self.dataset.schema)
-        return found
+        time: tuple[float, int] = target.seconds(self.dataset.train, self.dataset.schema)
+        return time
 
     def _comparing(self, left: float) -> float:
         """How long samples beside test items will take; fewer are drawn where that is too long."""

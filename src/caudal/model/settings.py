@@ -114,8 +114,8 @@ def by_length(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def of_length(values: Mapping[str, Any]) -> dict[str, Any]:
     """The usual lengths of training that give way to those among the values."""
-    given = {name for name in LENGTHS if values.get(name) is not None}
-    return {name: None for name in ("steps", "minutes") if given and name not in given}
+    chosen = {name for name in LENGTHS if values.get(name) is not None}
+    return {name: None for name in ("steps", "minutes") if chosen and name not in chosen}
 
 
 def check_one_size(size: str | None, preset: str | None) -> None:

@@ -183,14 +183,14 @@ def describe(recipe: Recipe) -> dict[str, Any]:
 
 def sources_of(recipe: Recipe) -> dict[str, str]:
     """The modules that define a recipe, and those in its fields, by name; caudal's own aside."""
-    found = {} if _is_ours(type(recipe)) else {recipe.name: type(recipe).__module__}
+    modules = {} if _is_ours(type(recipe)) else {recipe.name: type(recipe).__module__}
     waiting: list[Any] = [getattr(recipe, f.name) for f in fields(recipe)]
     for value in waiting:  # it grows
         if isinstance(value, tuple):
             waiting += value
         elif isinstance(value, Recipe):
-            found |= sources_of(value)
-    return found
+            modules |= sources_of(value)
+    return modules
 
 
 def rebuild(described: Any, sources: Mapping[str, str] | None = None) -> Recipe:

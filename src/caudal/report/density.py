@@ -112,13 +112,13 @@ class DensityEvaluation:
         """What the numbers are."""
         forward = "" if self.forward_ess is None else ", forward the same by exact samples"
         misses = self.forward_kl is not None and self.forward_kl > _FAR
-        told = self.pareto_k <= _USEFUL and not misses
+        is_reliable = self.pareto_k <= _USEFUL and not misses
         left = f"; {STEPS} proposals leave at most {self.left:.1g} of total variation"
         return (
             f"Z: the integral of the density, in nats, ± two standard errors. Reverse ESS: "
             f"effective size of the flow's draws by their weights{forward}. Accepted: by "
             f"independence Metropolis, which makes draws samples of the density"
-            f"{left if told else ''}. Took {self.seconds:.0f} s."
+            f"{left if is_reliable else ''}. Took {self.seconds:.0f} s."
         )
 
     def sentences(self) -> list[str]:

@@ -192,10 +192,10 @@ class Evaluation:
         apart = {"target": self.target, "scoreboard": self.scoreboard, "copies": self.copies}
         kept = [f.name for f in fields(self) if f.name not in (*_WORDS, *apart, "recognitions")]
         values = {name: getattr(self, name) for name in kept} | {"unit": self.unit.name}
-        found = {names.get(k, k): plain(v) for k, v in values.items() if v is not None}
+        content = {names.get(k, k): plain(v) for k, v in values.items() if v is not None}
         if self.recognitions:
-            found["recognitions"] = [each.to_dict() for each in self.recognitions]
-        return found | {k: v.to_dict() for k, v in apart.items() if v is not None}
+            content["recognitions"] = [each.to_dict() for each in self.recognitions]
+        return content | {k: v.to_dict() for k, v in apart.items() if v is not None}
 
     @property
     def title(self) -> str:

@@ -64,12 +64,12 @@ class Keeper:
         weights = loaded.flow.state_dict()
         if self.whole is not None:
             weights = part_of(self.whole, flow, weights)
-        told = loaded.metadata
-        step, valid = told.get("step"), told.get("valid")
+        metadata = loaded.metadata
+        step, valid = metadata.get("step"), metadata.get("valid")
         if not (isinstance(step, int) and isinstance(valid, float)):
             raise InputError(f"{run.model_path}: says no step, so that no run can go on from it")
-        then = {"recipe": describe(loaded.recipe), "schema": told.get("schema")}
-        then |= {"data": told["data"]} if "data" in told else {}
+        then = {"recipe": describe(loaded.recipe), "schema": metadata.get("schema")}
+        then |= {"data": metadata["data"]} if "data" in metadata else {}
         position = Position(step, best_step=step, best_valid=valid, best=weights)
         source = str(run.model_path)
         return State({**self.identity, **then}, position, weights, source=source)

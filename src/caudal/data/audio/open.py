@@ -120,8 +120,8 @@ def open_audio(
         names = tuple(column.name for column in schema.context)
 
     def find(data: Any) -> Listing:
-        found = find_audio(data)
-        return with_labels(found, labels, metadata, names, reserved=RESERVED, groups=split_by)
+        listing = find_audio(data)
+        return with_labels(listing, labels, metadata, names, reserved=RESERVED, groups=split_by)
 
     main = find(data)
     if corrupt == "refuse":

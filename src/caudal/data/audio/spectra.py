@@ -214,8 +214,8 @@ def _files(path: Path) -> list[Path]:
 def _in_file(path: Path, schema: AudioSchema) -> Iterator[tuple[str, np.ndarray, str]]:
     try:
         with path.open("rb") as file:
-            found = np.load(file, allow_pickle=False)
-            arrays = {path.stem: found} if isinstance(found, np.ndarray) else dict(found)
+            loaded = np.load(file, allow_pickle=False)
+            arrays = {path.stem: loaded} if isinstance(loaded, np.ndarray) else dict(loaded)
     except FileNotFoundError:
         raise InputError(f"no file {path}") from None
     except (OSError, ValueError, EOFError) as error:
@@ -239,10 +239,10 @@ def _check_facts(arrays: Mapping[str, np.ndarray], schema: AudioSchema, place: s
     ours = {"rate": schema.rate, "window": schema.window, "low": low, "high": high}
     for fact, own in ours.items():
         for name in _FACTS[fact]:
-            said = arrays.get(name)
-            if said is not None and said.ndim == 0 and float(said) != own:
+            value = arrays.get(name)
+            if value is not None and value.ndim == 0 and float(value) != own:
                 raise InputError(
-                    f"{place} says {name} {float(said):g}, and the model has {own:g}: make it "
+                    f"{place} says {name} {float(value):g}, and the model has {own:g}: make it "
                     f"with that"
                 )
 
@@ -252,11 +252,11 @@ def hop_in(data: Any) -> int | None:
     if not isinstance(data, str | os.PathLike) or Path(data).suffix.casefold() != ".npz":
         return None
     try:
-        with np.load(data, allow_pickle=False) as found:
-            said = [found[name] for name in _FACTS["hop"] if name in found.files]
+        with np.load(data, allow_pickle=False) as arrays:
+            hops = [arrays[name] for name in _FACTS["hop"] if name in arrays.files]
     except (OSError, ValueError, EOFError):
         return None  # it is refused when it is read
-    return int(said[0]) if said and said[0].ndim == 0 else None
+    return int(hops[0]) if hops and hops[0].ndim == 0 else None
 
 
 def _split(array: np.ndarray) -> Sequence[np.ndarray]:

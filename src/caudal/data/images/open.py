@@ -108,8 +108,8 @@ def open_images(
             for name in context
         ]
         shape = first_shape(first, form, corrupt)
-        given = ALPHA if alpha is None else alpha
-        schema = ImageSchema(shape, bits, pixels, given, dequantization, tuple(columns))
+        start = ALPHA if alpha is None else alpha
+        schema = ImageSchema(shape, bits, pixels, start, dequantization, tuple(columns))
         schema = replace(schema, bits=min(bits, main.bits))
         chooses = alpha is None and pixels in (None, "logit")
         form = Form.of(crop, resize, shape)

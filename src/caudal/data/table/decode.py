@@ -73,7 +73,7 @@ def decode_column(column: Column, values: np.ndarray) -> pa.Array:
 def into_support(column: Column, values: np.ndarray) -> np.ndarray:
     """Moves each value to the nearest one that the column can hold, but for atoms."""
     values = column.turned(values)
-    low, high, given = column.low, column.high, values
+    low, high, original = column.low, column.high, values
     if column.step is not None:
         points = column.origin + np.round((values - column.origin) / column.step) * column.step
         points = column.turned(points)
@@ -87,5 +87,5 @@ def into_support(column: Column, values: np.ndarray) -> np.ndarray:
     if low is not None or high is not None:
         values = np.clip(values, low, high)
     for atom in column.atoms:  # in full: rows are 32 bits
-        values = np.where(np.isclose(given, atom, rtol=1e-6, atol=0), atom, values)
+        values = np.where(np.isclose(original, atom, rtol=1e-6, atol=0), atom, values)
     return values

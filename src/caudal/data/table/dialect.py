@@ -237,8 +237,8 @@ def rows_in(lines: Iterable[str], delimiter: str) -> list[Row]:
 
 def split_blanks(line: str) -> list[str]:
     """The values of a line that stand between blanks, some of them perhaps in quotes."""
-    found = _BLANKS.findall(line)
-    return [quoted.replace('""', '"') if quoted else plain for quoted, plain in found]
+    values = _BLANKS.findall(line)
+    return [quoted.replace('""', '"') if quoted else plain for quoted, plain in values]
 
 
 def format_of(delimiter: str) -> dict[str, Any]:

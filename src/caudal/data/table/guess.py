@@ -56,13 +56,13 @@ def make_column(
     if form.is_date if form else is_modelled(dtypes.value_type(dtype)):
         return datetime_column(name, dtype, stats, form, gaps)
     text_format = form.format if form else None
-    found = declared or guessed(stats, text_format, gaps)
-    if found.kind == "categorical":
+    likely = declared or guessed(stats, text_format, gaps)
+    if likely.kind == "categorical":
         return _categorical(name, dtype, stats, gaps)
     # A declared lattice gets rounding noise, so that even a constant has a density.
-    if stats.low == stats.high and not (declared and found.step):
+    if stats.low == stats.high and not (declared and likely.step):
         raise refusal(stats.file, constant(name, dtype, stats), stats)
-    return replace(number_column(name, dtype, stats, found, gaps, text_format), marks=marks)
+    return replace(number_column(name, dtype, stats, likely, gaps, text_format), marks=marks)
 
 
 def notes_on(

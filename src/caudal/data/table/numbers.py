@@ -72,9 +72,9 @@ def _around(declared: Declared, stats: Stats) -> Declared:
     low, high = declared.low or 0.0, declared.high or 0.0
     step = declared.step
     if step is None and stats.decimals == 0 and stats.steps is not None:
-        found, first = stats.steps
-        if whole((high - low) / found) and whole((first - low) / found):
-            step = found
+        spacing, first = stats.steps
+        if whole((high - low) / spacing) and whole((first - low) / spacing):
+            step = spacing
     return replace(declared, step=step, high=high - (step or 0.0))
 
 

@@ -111,9 +111,9 @@ class TextFile:
         """
         begun: list[Any] = []
         for block in self._survey():
-            found = [seen.reading for seen in self._seen.values()]
-            begun = begun or found
-            if found == begun:
+            readings = [seen.reading for seen in self._seen.values()]
+            begun = begun or readings
+            if readings == begun:
                 yield self._typed(block)
         if not begun:
             raise InputError(f"{self.name} has no rows: give a table with data")

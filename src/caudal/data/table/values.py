@@ -204,11 +204,11 @@ def as_text(values: Iterable[Any], na: tuple[str, ...] = ()) -> tuple[pa.Chunked
 
 def note_on_marks(name: str, columns: Iterable[tuple[str, Seen]]) -> list[str]:
     """A note on what was taken as missing because all else in its column is a number."""
-    found = [(column, mark, n) for column, s in columns for mark, n in s.missing_marks.items()]
-    if not found:
+    marks = [(column, mark, n) for column, s in columns for mark, n in s.missing_marks.items()]
+    if not marks:
         return []
-    shown = ", ".join(f"'{mark}' in '{column}' ({n})" for column, mark, n in found[:4])
-    more = f" and {len(found) - 4} more" if len(found) > 4 else ""
+    shown = ", ".join(f"'{mark}' in '{column}' ({n})" for column, mark, n in marks[:4])
+    more = f" and {len(marks) - 4} more" if len(marks) > 4 else ""
     return [f"{name}: taken as missing among numbers: {shown}{more}; `na` names the marks instead"]
 
 

@@ -28,9 +28,9 @@ def next_commands(folder: str, schema: AudioSchema, teaches: bool) -> list[str]:
             f"caudal sample {folder} --mel-of FILE.wav --out copy.wav",
         ]
     else:
-        given = "".join(f" {c.name}={_example(c)}" for c in schema.context)
-        given = f" --given{given}" if given else ""
-        lines = [f"caudal sample {folder}{given} --seconds 2 --out clip.wav"]
+        labels = "".join(f" {c.name}={_example(c)}" for c in schema.context)
+        labels = f" --given{labels}" if labels else ""
+        lines = [f"caudal sample {folder}{labels} --seconds 2 --out clip.wav"]
     if teaches:
         lines.append(f"caudal distill {folder} --out {folder}-parallel")
     return lines

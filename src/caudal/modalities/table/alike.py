@@ -27,15 +27,15 @@ def rows_alike(
         rows: (N, C), contexts of training rows.
         fixed: the encoded values given, by the column's name.
     """
-    given = [(i, c, fixed[c.name]) for i, c in enumerate(columns) if c.name in fixed]
+    wanted = [(i, c, fixed[c.name]) for i, c in enumerate(columns) if c.name in fixed]
     same = torch.ones(len(rows), dtype=torch.bool)
-    for i, column, value in given:
+    for i, column, value in wanted:
         if column.categories is not None:
             same &= rows[:, i] == value
         else:
             same &= rows[:, i].isnan() == torch.tensor(value).isnan()
-    numbers = [(i, v) for i, c, v in given if c.categories is None and v == v]
-    what = ", ".join(column.name for _, column, _ in given)
+    numbers = [(i, v) for i, c, v in wanted if c.categories is None and v == v]
+    what = ", ".join(column.name for _, column, _ in wanted)
     if not same.any():
         return rows, (
             f"no training row has these values of {what} together: the rest of each context is "

@@ -48,13 +48,13 @@ def explain(flow: Flow, schema: TableSchema, batch: Batch, seed: int = 0) -> pa.
     longest = max(len(line.start) for line in lines)
     draws = 1 if flow.dequantization is None else DRAWS
     rows = max(1, _NUMBERS // (draws * longest * len(lines)))
-    told = []
+    described = []
     for first in range(0, len(x), rows):
         part = slice(first, first + rows)
-        given = None if context is None else context[part]
-        found = conditionals(flow, x[part], lines, given, seed=seed)
-        told += list(_told(schema.columns, x[part].double().cpu(), found, first))
-    return pa.Table.from_pylist(told, EXPLAINED)
+        contexts = None if context is None else context[part]
+        conditional = conditionals(flow, x[part], lines, contexts, seed=seed)
+        described += list(_told(schema.columns, x[part].double().cpu(), conditional, first))
+    return pa.Table.from_pylist(described, EXPLAINED)
 
 
 def lines_of(flow: Flow, columns: Sequence[Column]) -> list[Line]:

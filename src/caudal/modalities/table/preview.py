@@ -92,8 +92,8 @@ def _cells(s: Summary) -> list[str]:
     values = span(s)
     values = values if s.low is not None else shorten(values, _WIDE)
     source = "" if s.change and s.source == "guessed" else s.source
-    told = [source, "context" if s.role == "context" else "", s.change]
-    return [shorten(s.name, _NAME), kind + by, missing, values, ", ".join(filter(None, told))]
+    remarks = [source, "context" if s.role == "context" else "", s.change]
+    return [shorten(s.name, _NAME), kind + by, missing, values, ", ".join(filter(None, remarks))]
 
 
 def _percent(share: float) -> str:

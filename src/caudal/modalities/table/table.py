@@ -240,12 +240,12 @@ class Table(OneShape):
         file = drawing.context_file if asked.has_context else None
         if n is None and asked.file is not None and file is None:
             n = rows_in(asked.file)
-        given: Any = asked.context
-        contexts = replace(drawing, given=given, context_file=file)
+        context: Any = asked.context
+        contexts = replace(drawing, given=context, context_file=file)
         requests = super().requests(model, n, contexts, seed, voice)
         sizes = chunk_sizes(requests.samples, self.chunk(model.schema))
         rows = in_chunks(asked.rows(), sizes)
-        each = (r._replace(given=given) for r, given in zip(requests.each, rows, strict=False))
+        each = (r._replace(given=v) for r, v in zip(requests.each, rows, strict=False))
         return requests._replace(each=each)
 
     def decode(self, schema: TableSchema, x: Tensor, request: Request) -> tuple[Any, ...]:

@@ -111,9 +111,9 @@ def griffin_lim(magnitudes: Tensor, schema: AudioSchema, generator: torch.Genera
     phases = torch.rand(magnitudes.shape, generator=generator, dtype=torch.float64)
     tried, before = torch.polar(magnitudes, 2 * math.pi * phases), None
     for _ in range(ITERATIONS):
-        found = spectra(overlapped(_with(magnitudes, tried), schema), schema)
-        tried = found if before is None else found + MOMENTUM * (found - before)
-        before = found
+        projected = spectra(overlapped(_with(magnitudes, tried), schema), schema)
+        tried = projected if before is None else projected + MOMENTUM * (projected - before)
+        before = projected
     return overlapped(_with(magnitudes, tried), schema)
 
 

@@ -64,10 +64,10 @@ def _listed(some: list[Measure], count: int) -> str:
 
 def _better(floor: CopyMeasures, ours: CopyMeasures) -> list[Measure]:
     """The measures by which the floor is better beyond chance, clip by clip."""
-    found = []
+    measures = []
     for measure in ours.taken:
         own, other = (measure.fault(side.of(measure).values) for side in (ours, floor))
         ahead = Mean(own - other)
         if ahead.mean > 2 * ahead.se:  # false if either is NaN
-            found.append(measure)
-    return found
+            measures.append(measure)
+    return measures

@@ -110,9 +110,9 @@ def draw_examples(flow: Flow, predictions: Predictions) -> "Figure":
     bins = edges(column, truth)
     context = predictions.rows.context
     assert context is not None
-    given = context[torch.from_numpy(rows.copy())].to(flow.base.like)
+    contexts = context[torch.from_numpy(rows.copy())].to(flow.base.like)
     cuts = _lifted(flow, torch.from_numpy(bins).to(flow.base.like), column.step or 0.0)
-    shares = below(flow, cuts.expand(len(rows), -1), given).diff().cpu().numpy()
+    shares = below(flow, cuts.expand(len(rows), -1), contexts).diff().cpu().numpy()
     figure, panels = grid(len(rows), across=4)
     for axes, row, share in zip(panels, rows, shares, strict=True):
         axes.stairs(share / np.diff(bins), bins, fill=True, color=SAMPLES, alpha=0.45)

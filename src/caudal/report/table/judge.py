@@ -147,14 +147,14 @@ def score_samples(
     if n < LEAST or (schema.context and modelled == 1):
         return None
     compared = beside(flow, dataset.test, schema, "test", n, seed)
-    given, training = compared.context, _rows(dataset.train, n)
-    test = _joined(compared.data, given)
+    context, training = compared.context, _rows(dataset.train, n)
+    test = _joined(compared.data, context)
     records = list(_parts(dataset.train, RECORDS))
     judge = Judge(columns, modelled, training, test, records, seed)
-    lines = {FLOW: judge.line(_joined(compared.samples, given), ask=True), REAL: judge.real()}
+    lines = {FLOW: judge.line(_joined(compared.samples, context), ask=True), REAL: judge.real()}
     if copula is not None:
         drawn = beside(copula, dataset.test, schema, "test", n, seed).samples
-        lines[COPULA] = judge.line(_joined(drawn, given))
+        lines[COPULA] = judge.line(_joined(drawn, context))
     lines[FACTORISED] = judge.line(factorised(training, modelled, seed))
     return Scoreboard(n, lines, judge.targets, judge.told, time.perf_counter() - begun)
 

@@ -90,8 +90,9 @@ def trend(
     chosen = range(0, len(columns), -(-len(columns) // MOST))
     pairs = [(i, j) for i, j in combinations(chosen, 2) if i < modelled]
     numbers = [column.categories is None for column in columns]
-    found = [*_correlated(pairs, numbers, data, samples), *_joint(pairs, numbers, data, samples)]
-    return float(np.mean(found)) if found else None
+    asked = pairs, numbers, data, samples
+    alike = [*_correlated(*asked), *_joint(*asked)]
+    return float(np.mean(alike)) if alike else None
 
 
 Pairs = Sequence[tuple[int, int]]

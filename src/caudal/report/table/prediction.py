@@ -53,8 +53,8 @@ class Prediction:
         spaced = range(0, modelled, -(-modelled // TRIED))
         tried = [i for i in spaced if len(columns[i].categories or ()) <= LEVELS]
         every = cls(columns, test, tuple(tried)).skills(real, 1) if len(columns) > 1 else ()
-        found = sorted(zip(every, tried, strict=False), reverse=True)
-        return cls(columns, test, tuple(i for skill, i in found[:TARGETS] if skill >= LEAST))
+        best = sorted(zip(every, tried, strict=False), reverse=True)
+        return cls(columns, test, tuple(i for skill, i in best[:TARGETS] if skill >= LEAST))
 
     def skill(self, rows: np.ndarray) -> float | None:
         """The mean skill over the targets of what learned from these rows; None without any."""

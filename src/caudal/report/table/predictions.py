@@ -106,11 +106,11 @@ class Predictions(ABC):
             place = "level with" if abs(gain) <= error else "ahead of" if gain > 0 else "behind"
             by = f" by {plus_minus(abs(gain), error, self._digits)}"
             places[place].append(j.name + ("" if place == "level with" else by))
-        told = [f"{place} {', '.join(names)}" for place, names in places.items() if names]
+        parts = [f"{place} {', '.join(names)}" for place, names in places.items() if names]
         start = f"By the {self.loss}, the flow"
-        if not told:
+        if not parts:
             return f"{start} stands alone: others are fitted beside the run's own rows."
-        return f"{start} is {'; '.join(reversed(told))} (± 2 s.e.)."
+        return f"{start} is {'; '.join(reversed(parts))} (± 2 s.e.)."
 
     @property
     @abstractmethod

@@ -127,10 +127,10 @@ def _number(
     model: NumberForecaster, batch: Batch, truth: np.ndarray, first: Sequence[Judged], seed: int
 ) -> Judged:
     levels = (*LEVELS, *_ENDS)
-    found = model.quantiles(batch, levels)
-    quantiles = found[:, : len(LEVELS)]
+    all_quantiles = model.quantiles(batch, levels)
+    quantiles = all_quantiles[:, : len(LEVELS)]
     ends: dict[float, np.ndarray] = {}
-    for level, values in zip(_ENDS, found[:, len(LEVELS) :].T, strict=True):
+    for level, values in zip(_ENDS, all_quantiles[:, len(LEVELS) :].T, strict=True):
         ends[level] = values
     losses = crps(quantiles, truth)
     means = model.means(batch) if isinstance(model, Trees) else quantiles.mean(1)

@@ -53,9 +53,9 @@ class TableTeller(Teller):
 
     def tell(self, story: Story) -> Contents:
         comparison = compare(story.flow, story.dataset, rows=self.rows)
-        predicted, told = _predictions(story)
+        predicted, notes = _predictions(story)
         drawn = render(_figures(story, comparison))
-        sections = [*told, *_scoreboard(story), *_samples(comparison), *picture_sections(drawn)]
+        sections = [*notes, *_scoreboard(story), *_samples(comparison), *picture_sections(drawn)]
         sections += [*numbers_section(comparison), _columns(story, comparison)]
         schema = story.dataset.schema
         what = count(len(schema.columns), "column", "columns")
