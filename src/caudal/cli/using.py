@@ -145,7 +145,7 @@ def _stream(options: Any, model: Model, screen: Screen) -> int:
     own = {name: getattr(options, name) for name in ("n", "sweeps", "overwrite")}
     for name, value in own.items():
         if value:
-            raise InputError(f"--{name}: sound that is heard as it is made goes without")
+            raise InputError(f"--{name}: leave it out where sound is heard as it is made")
     asked = {"seed": options.common.seed, "temperature": options.temperature}
     pieces = model.stream(**asked, **vars(options.kind))
     if options.out == STDOUT:

@@ -139,7 +139,7 @@ def read(folder: Path | None) -> Alarm | None:
         return alarm
     except (ValueError, TypeError, KeyError, AttributeError):
         path = folder / FILE
-        raise InputError(f"{path}: damaged; remove it, and it is found again") from None
+        raise InputError(f"{path}: damaged; remove it, and it is computed again") from None
 
 
 def measure(model: "Model", evaluations: int) -> Alarm:

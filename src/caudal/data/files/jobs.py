@@ -159,7 +159,7 @@ def _check_patterns(
     for lot, valid, test in zip(main.lots, fits[VALID], fits[TEST], strict=True):
         if (both := valid & test).any():
             place = lot.place(int(both.argmax()))
-            raise InputError(f"{place} fits both `valid` and `test`: part them")
+            raise InputError(f"{place} fits both `valid` and `test`: give patterns that differ")
 
 
 class FaultError(InputError):
