@@ -38,7 +38,7 @@ class Extent:
 USUAL = Extent()
 
 
-class Rest(Extent):
+class Rest:
     """Plans the work after training, once it is known how fast this machine scores rows.
 
     Args:
@@ -46,12 +46,15 @@ class Rest(Extent):
         dataset: whose test part is evaluated.
         evaluates: whether anything follows at all: a model in memory is only trained.
         flow: that is trained, which is asked how fast it copies; no copies are planned if None.
+
+    Attributes:
+        extent: the plan, once `seconds` was asked for.
     """
 
     def __init__(
         self, settings: Settings, dataset: Any, evaluates: bool, flow: Flow | None = None
     ) -> None:
-        super().__init__()
+        self.extent = Extent()
         self.settings, self.evaluates, self.flow = settings, evaluates, flow
         self.dataset, self.test, self.valid = dataset, dataset.test, dataset.valid
 
@@ -75,7 +78,7 @@ class Rest(Extent):
         redrawn = min(kind.redrawn, 4 * items) / kind.passes
         affordable = max(_SHARE * left / item - redrawn, kind.least_evaluated)
         if affordable < items:
-            self.limit = int(affordable)
+            self.extent.limit = int(affordable)
         evaluation = item * (min(items, affordable) + redrawn)
         report = min(kind.report_seconds, _SHARE * left) if self.settings.report else 0.0
         beside = self._judging(row, left) + self._beside(left)
@@ -89,7 +92,7 @@ class Rest(Extent):
             return 0.0
         each, count = self.settings.kind.copying(self.flow, self.test, self.dataset.schema)
         if count and each * count > _SHARE * left:
-            count = self.copies = max(1, int(_SHARE * left / each))
+            count = self.extent.copies = max(1, int(_SHARE * left / each))
         return each * count
 
     def _recognising(self, item: float, left: float) -> float:
@@ -98,7 +101,7 @@ class Rest(Extent):
         count = min(kind.classified, self.test.n_items)
         each = item * sum(told_labels(self.dataset.schema).values()) if count else 0.0
         if each * count > _SHARE * left:
-            count = self.recognised = int(_SHARE * left / each)
+            count = self.extent.recognised = int(_SHARE * left / each)
         return each * count
 
     def _beside(self, left: float) -> float:
@@ -106,7 +109,7 @@ class Rest(Extent):
         target = self.settings.kind.target
         each, fits = (0.0, 0) if target is None else self._fits(target)
         if fits and each * fits > _BESIDE * left:
-            fits = self.fits = max(_FEWEST, int(_BESIDE * left / each))
+            fits = self.extent.fits = max(_FEWEST, int(_BESIDE * left / each))
         return each * fits
 
     def _fits(self, target: Any) -> tuple[float, int]:
@@ -119,11 +122,11 @@ class Rest(Extent):
         seconds = longest * min(1.0, items / _COMPARED)
         if longest and seconds > _SHARE * left:
             seconds = _SHARE * left
-            self.samples = int(_COMPARED * seconds / longest)
+            self.extent.samples = int(_COMPARED * seconds / longest)
         return seconds
 
     def _judging(self, row: float, left: float) -> float:
         """How long the thresholds will take; fewer rows tell them where that is too long."""
         kind = self.settings.kind
-        self.judged = min(kind.judged, int(_JUDGING * left / row))
-        return row * min(self.judged, kind.draws * self.valid.n_items)
+        self.extent.judged = min(kind.judged, int(_JUDGING * left / row))
+        return row * min(self.extent.judged, kind.draws * self.valid.n_items)

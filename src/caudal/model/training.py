@@ -154,7 +154,7 @@ def train_with(
         voice=voice,
     )
     if run is not None and leads():
-        finish(model, report=settings.report, extent=rest)
+        finish(model, report=settings.report, extent=rest.extent)
     return model
 
 
