@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import repeat
 from typing import Any
 
@@ -13,6 +12,7 @@ from caudal.conditioning import Conditioning, conditional_sample
 from caudal.data import TableSchema, gap_codes, open_to_gaps, read_tables
 from caudal.errors import InputError
 from caudal.modalities.contexts import CHUNK, Given, fixed_values, values_of
+from caudal.modalities.table.account import Account
 from caudal.modality import Request, Voice
 
 FEW, STUCK = 3.0, 0.5  # effective candidates of a row; share of rows that never moved
@@ -100,7 +100,7 @@ class Asked:
                 yield rows
 
 
-class Conditioned:
+class Conditioned(Account):
     """Draws rows given some of their columns, and keeps account of what that took.
 
     Args:
@@ -111,8 +111,8 @@ class Conditioned:
     key = "given"
 
     def __init__(self, model: Any, what: str) -> None:
+        super().__init__()
         self.model, self.what = model, what
-        self._parts: list[Conditioning] = []
 
     def __call__(self, request: Request, generator: torch.Generator) -> Tensor:
         assert request.given is not None
@@ -134,22 +134,11 @@ class Conditioned:
         self._parts.append(part)
         return drawn
 
-    def summary(self) -> "Conditioned":
-        """This account, once all rows are drawn."""
-        return self
-
-    @cached_property
-    def total(self) -> Conditioning:
-        """The account over all rows, once they are drawn."""
-        return Conditioning.join(self._parts)
-
     def tell(self, voice: Voice) -> None:
-        """Tells how well that went, and what to think of it."""
         tell_conditioning(self.total, f"conditioned on {self.what}", voice)
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return {"columns": self.what, **self.total.to_dict()}
+        return {"columns": self.what, **super().to_dict()}
 
 
 def tell_conditioning(account: Conditioning, done: str, voice: Voice) -> None:
