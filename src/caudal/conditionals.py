@@ -90,7 +90,7 @@ def conditionals(
     Noise that fills steps and gaps is the row's own, the same for all t; densities are means over
     `draws` of it. Values with a probability of their own are integrated over their places in the
     opened line (`caudal.bijections.Atoms`), in which there are densities alone, and so are values
-    in heaps over the places that these make even (`caudal.bijections.Heaps`).
+    in heaps over the places that these make even (`caudal.bijections.heaps.Heaps`).
 
     Args:
         flow: in evaluation mode, over vectors.

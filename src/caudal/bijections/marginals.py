@@ -1,4 +1,4 @@
-"""Distribution functions of columns: how they are fitted to values, and evaluated both ways."""
+"""Distribution functions of columns, fitted to their values."""
 
 import math
 from collections.abc import Callable

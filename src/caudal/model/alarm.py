@@ -99,7 +99,7 @@ def threshold(model: "Model", rate: float | None = None) -> Threshold | None:
     """The log-density below which new rows like the training rows fall at that rate.
 
     It is a quantile of the log-densities of validation rows, which a run keeps in alarm.json;
-    see `caudal.model.Alarm`. The rate is at most 0.1.
+    see `caudal.model.alarm.Alarm`. The rate is at most 0.1.
 
     Args:
         rate: of such false alarms; if None it is 0.01, and the result is None where that is not

@@ -1,4 +1,4 @@
-"""Between the user's columns and numbers; each refusal names the row and the column."""
+"""From the user's columns to numbers; each refusal names the row and the column."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace

@@ -1,4 +1,4 @@
-"""Pictures of whole rows: pairs of columns, the density, correlations, rows that are images."""
+"""Pictures of whole rows: pairs of columns, the density, correlations."""
 
 from typing import TYPE_CHECKING, Any
 
