@@ -35,7 +35,7 @@ class _Estimator(BaseEstimator):
 
     Args:
         recipe: the name of a recipe, or a Recipe; "auto" is the usual one for tables.
-        minutes: that `fit` may take; it stops earlier where validation no longer gains.
+        minutes: those that `fit` may take; it stops earlier where validation no longer gains.
         steps: optimiser steps, instead of minutes.
         size: of the flow: "small", "medium", "large" or "paper"; by rows and minutes if None.
         seed: of the split into training and validation rows, and of training.

@@ -46,8 +46,8 @@ class Modality(ABC):
         redrawn: how many items more it scores, to tell how far noise moves a score.
         least_evaluated: how many items an evaluation takes at least, if there are as many.
         report_seconds: about how long a report takes.
-        classified: of how many items it is told at most how often the likelihood given each
-            label picks theirs; 0 where that is not told.
+        classified: for how many items at most the likelihoods given each label are compared; 0 for
+            none.
         draws: of the noise between steps, for the score of one item.
         explainer: tells how surprising the values of an item are, given (flow, schema, batch,
             seed); None where items have no columns.
@@ -104,7 +104,7 @@ class Modality(ABC):
 
         Args:
             options: of the type `self.options`.
-            recipe: that will model them.
+            recipe: the one that will model them.
             schema: of a finished run, which the data must fit; None for a new one.
             voice: shows how far reading has come.
 
@@ -188,8 +188,8 @@ class Modality(ABC):
         """The loss that training minimises, and the one that selects the best weights, or None.
 
         Args:
-            flow: that is trained.
-            dataset: that it is trained on.
+            flow: the one that is trained.
+            dataset: the one that it is trained on.
             options: of the type `self.options`.
         """
         return self.loss, None
@@ -202,7 +202,7 @@ class Modality(ABC):
     def size(self, dataset: Any, minutes: float | None) -> str | None:
         """The size of a flow (`caudal.recipes.sizes`) for such data and so much time.
 
-        None is that of the recipe's own fields, where the length is counted in steps.
+        None keeps the recipe's own fields, where the length is counted in steps.
         """
 
     def sized(self, recipe: str, size: str, dataset: Any) -> Mapping[str, Any]:
@@ -222,7 +222,7 @@ class Modality(ABC):
     def watch(
         self, recipe: Any, flow: "Flow", dataset: Any, seed: int, folder: Path
     ) -> Watch | None:
-        """What is shown the flow after some validations, to leave pictures in the run folder."""
+        """What looks at the flow after some validations, to leave pictures in the run folder."""
         return None
 
     # --- samples ------------------------------------------------------------------------------

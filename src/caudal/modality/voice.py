@@ -28,7 +28,7 @@ class Voice:
         """Tells, before a student is trained, who learns what from whom."""
 
     def reporter(self, schema: "Schema", loss: str, elements: int | None) -> Any:
-        """What `fit` tells how training goes: losses are called `loss`, of so many elements."""
+        """The reporter of training; losses are called `loss` and cover that many `elements`."""
         return None
 
     def track(self, items: Iterable[Item], what: str, total: float | None) -> Iterable[Item]:
@@ -41,7 +41,7 @@ class Voice:
 
 
 class Watch(Protocol):
-    """What is shown a flow while it trains; a `caudal.report.film.Film`."""
+    """What looks at a flow while it trains; a `caudal.report.film.Film`."""
 
     @property
     def words(self) -> str:

@@ -43,7 +43,7 @@ class Model:
 
     Attributes:
         flow: in evaluation mode.
-        recipe: that built it; if none is given, the recipe and the schema that the flow knows.
+        recipe: the one that built it; by default the recipe and the schema that the flow knows.
         schema: what its data are. A model of plain tensors has none, and offers its flow alone.
         config: the options it was made with; empty for a model file without its folder.
         folder: the run folder, or None for a model in memory.

@@ -32,7 +32,7 @@ class Predicted:
     """What predicting the rows of a table came to.
 
     Attributes:
-        column: that was predicted.
+        column: the one that was predicted.
         rows: how many rows there were.
         without: how many have no prediction, as they lack a value of the context.
     """

@@ -43,9 +43,9 @@ class Rest:
 
     Args:
         settings: of the run.
-        dataset: whose test part is evaluated.
+        dataset: the one whose test part is evaluated.
         evaluates: whether anything follows at all: a model in memory is only trained.
-        flow: that is trained, which is asked how fast it copies; no copies are planned if None.
+        flow: the one that is trained, whose copies are timed; no copies are planned if None.
 
     Attributes:
         extent: the plan, once `seconds` was asked for.

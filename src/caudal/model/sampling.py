@@ -33,7 +33,7 @@ class Job:
     """Samples to be drawn.
 
     Attributes:
-        model: that draws them.
+        model: the one that draws them.
         requests: what it is asked for.
         draw: how one request is answered.
         seed: of the noise.

@@ -42,7 +42,7 @@ class DensityEvaluation:
         forward_kl: KL(p||q) = E_p log w - log Z from these, in nats: large where q misses a mode.
         annealed_log_z: log Z by sequential Monte Carlo from the flow (`caudal.annealing`).
         annealed_error: its standard error.
-        temperatures: that this took; 1 is plain importance sampling.
+        temperatures: those that this took; 1 is plain importance sampling.
         acceptance: the share of proposals that exact samples by independence Metropolis accept.
         left: how far in total variation such samples are from p at most, after 20 proposals,
             as far as the draws tell.

@@ -232,7 +232,7 @@ def sampling_rates(
 
     Args:
         teacher: one autoregressive layer of a WaveNet, dressed or not.
-        student: that samples in one pass; None leaves it out.
+        student: the one that samples in one pass; None leaves it out.
         rate: samples a second.
         context: of one clip (C, F), given to all of the batch; None for flows that take none.
         length: samples of each clip; by default a second of them.

@@ -88,7 +88,7 @@ def plan(
         speed: of this machine.
         train: the training rows.
         valid: the validation rows.
-        seconds: that are left for training.
+        seconds: those that are left for training.
         first: steps that were done before.
     """
     seconds *= _SLACK

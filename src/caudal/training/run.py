@@ -63,8 +63,8 @@ class Run:
 
     Args:
         path: the folder.
-        recipe: that the flow was built with, so that the model can be loaded; a flow that a
-            recipe has built knows it.
+        recipe: the one that built the flow, so that the model can be loaded; a flow that a recipe
+            has built knows it.
         schema: of the data that the flow was assembled for, if it was; the flow knows it, too.
         config: the content that training writes to `config.yaml`, if any.
         papers: further texts that training writes, by the names of their files.

@@ -180,7 +180,7 @@ class Item(NamedTuple):
     """An item that was read.
 
     Attributes:
-        job: of which it is.
+        job: the job it belongs to.
         row: its number in the job, from 0.
         title: what results call it.
         value: what was made of it.

@@ -104,7 +104,7 @@ class Conditioned(Account):
     """Draws rows given some of their columns, and keeps account of what that took.
 
     Args:
-        model: whose flow draws.
+        model: the one whose flow draws.
         what: is given, in words.
     """
 

@@ -59,7 +59,7 @@ def shape(columns: Sequence[Column], data: np.ndarray, samples: np.ndarray) -> f
     """Mean over the columns of 1 - their distance: 1 if each column by itself is as in the data.
 
     Args:
-        columns: that are compared, the first ones of the rows.
+        columns: those that are compared, the first ones of the rows.
         data: rows (N, D).
         samples: rows (M, D).
     """

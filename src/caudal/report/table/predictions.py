@@ -56,7 +56,7 @@ class Predictions(ABC):
     """One column, as the flow and the models beside it predict it.
 
     Attributes:
-        column: that is predicted.
+        column: the one that is predicted.
         judged: the flow first.
         truth: the values (N,), as the schema encodes them.
         rows: those that were predicted.
