@@ -12,7 +12,7 @@ from caudal.report.numbers import mean_two_se, ratio_two_se
 
 
 def units_of(flow: Flow, unit: Unit, scores: Tensor) -> "Units":
-    """How the scores (N, 6) of `_scores` are told."""
+    """The unit in which the scores (N, 6) of `caudal.report.scoring` are told."""
     fixed = FREE not in flow.base.event_shape
     return Units(unit, int(scores[0, 4]) if fixed else None)
 

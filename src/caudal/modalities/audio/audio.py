@@ -19,8 +19,8 @@ from caudal.dequantization import AudioDequantization
 from caudal.errors import InputError
 from caudal.flow import Flow
 from caudal.losses import nll_per_element
-from caudal.modalities.audio.asked import copies, labelled, open_items
 from caudal.modalities.audio.options import AudioDrawing, AudioOptions, AudioReading
+from caudal.modalities.audio.requests import copies, labelled, open_items
 from caudal.modalities.audio.words import next_commands, preview
 from caudal.modalities.contexts import fixed_values
 from caudal.modalities.rows import nothing_between

@@ -1,4 +1,4 @@
-"""Clips that are asked of a flow: copies by their spectra, or clips of given labels."""
+"""Requests for clips: copies by their spectra, or clips of given labels."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
