@@ -122,7 +122,7 @@ def _train(config: Mapping[str, Any], kind: Modality) -> Parts:
 
 
 def _distill(config: Mapping[str, Any], kind: Modality) -> Parts:
-    """The size of a student follows from its teacher, and so it is told in full."""
+    """The size of a student follows from its teacher, and so it is written in full."""
     teacher = config["teacher"] or "TEACHER"  # which was never saved
     start = ["caudal", "distill", teacher, "--student", config["recipe"]]
     of_data = vars(kind.options(data=""))

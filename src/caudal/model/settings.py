@@ -227,7 +227,7 @@ def recognise(data: Any, recipe: "type[Recipe]") -> Modality:
 
 
 def is_there(data: Any) -> bool:
-    """Whether data were given; of arrays and tables it cannot be asked whether they are true."""
+    """Whether data were given; arrays and tables have no truth value that could be tested."""
     return data is not None and not (isinstance(data, str) and not data)
 
 
