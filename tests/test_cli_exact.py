@@ -13,8 +13,8 @@ from scipy import stats
 from caudal.correction import Correction
 from caudal.data import Column, TableSchema
 from caudal.errors import InputError
-from caudal.modalities import table
-from caudal.modalities.exact import Exact, check_same_columns
+from caudal.modalities.table import table
+from caudal.modalities.table.exact import Exact, check_same_columns
 from command_line import (
     QUICK,
     caudal,

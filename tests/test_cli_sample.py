@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from caudal.data import Column
-from caudal.modalities import table
-from caudal.modalities.alike import rows_alike
+from caudal.modalities.table import table
+from caudal.modalities.table.alike import rows_alike
 from command_line import (
     COLUMNS,
     QUICK,

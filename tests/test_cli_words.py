@@ -36,6 +36,9 @@ def test_help_of_a_recipe_groups_its_options(capsys):
     assert [said.index(g) for g in groups] == sorted(said.index(g) for g in groups)
     assert "Autoregressive layers. (default: 5)" in said
     assert "Learning rate of Adam" in said
+    for shown in ("--layers N ", "--lr NUMBER ", "--hidden N ...", "--data DATA ", "--out PATH "):
+        assert shown in said
+    assert not re.search(r"\b(STR|INT|FLOAT)\b|\{None\}", said)
 
 
 def test_version(capsys):

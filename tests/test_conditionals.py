@@ -14,7 +14,7 @@ from caudal.conditionals import Line, conditionals
 from caudal.data import open_data
 from caudal.dequantization import TableDequantization
 from caudal.flow import Flow
-from caudal.modalities.explaining import lines_of
+from caudal.modalities.table.explaining import lines_of
 from caudal.modality import assemble
 from caudal.recipes import NSF
 

@@ -238,7 +238,7 @@ def test_a_large_text_is_announced(tmp_path, monkeypatch):
     table = modality("table")
     table.open_all(str(path), open_data(str(path)).schema, table.reading(), {}, voice)
     assert said == []
-    monkeypatch.setattr("caudal.modalities.table._LARGE_TEXT", 100)
+    monkeypatch.setattr("caudal.modalities.table.table._LARGE_TEXT", 100)
     table.open_all(str(path), open_data(str(path)).schema, table.reading(), {}, voice)
     assert said == [f"reading {path}, 0.0 GB of text: about a minute for each GB"]
 

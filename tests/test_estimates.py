@@ -23,9 +23,9 @@ from caudal.modality import assemble
 from caudal.numerics import Repeats, Roulette, RowGenerator, drawing
 from caudal.recipes.registry import REGISTERED
 from caudal.report import Gaussian, evaluate, measure
-from caudal.report.evaluation import estimate_sentence, upper_bound
 from caudal.report.items import row_noise
 from caudal.report.scoring import _scores
+from caudal.report.sentences import estimate_sentence, upper_bound
 from command_line import caudal, people_csv, refused, shapes_file
 from contractions import Contraction
 from estimated_flows import BIAS, BOUND, Noisy, NoisyRecipe

@@ -8,7 +8,7 @@ from caudal.bijections.heaps import Heaps
 from caudal.conditionals import conditionals
 from caudal.data import open_data
 from caudal.initialization import initialize
-from caudal.modalities.explaining import lines_of
+from caudal.modalities.table.explaining import lines_of
 from caudal.modality import assemble
 from caudal.recipes import NSF
 

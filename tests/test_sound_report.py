@@ -21,11 +21,12 @@ from caudal.data import Dataset
 from caudal.data.audio.clips import Clip, Clips
 from caudal.data.audio.schema import AudioSchema
 from caudal.data.schema import Column
-from caudal.dequantization import Dequantization, uniform
+from caudal.dequantization import Dequantization
 from caudal.elementwise import Affine
 from caudal.errors import InputError, NumericalError
 from caudal.flow import Flow
 from caudal.nets import CausalNet
+from caudal.numerics import uniform
 from caudal.recipes import RECIPES
 from caudal.report import (
     AudioTeller,

@@ -292,9 +292,9 @@ def test_copies_and_labels_are_counted_in_the_plan(monkeypatch):
     rest = Rest(made, model().dataset, evaluates=True, flow=model().flow)
     alone = Rest(made, model().dataset, evaluates=True).seconds(row=1e-6, left=60.0)
     assert rest.seconds(row=1e-6, left=60.0) == pytest.approx(alone + 9)
-    assert (rest.copies, rest.recognised) == (9, None)
+    assert (rest.extent.copies, rest.extent.recognised) == (9, None)
     rest.seconds(row=1.0, left=60.0)
-    assert rest.recognised == 0
+    assert rest.extent.recognised == 0
 
 
 def test_copying_is_timed_and_leaves_the_flow_as_it_was():

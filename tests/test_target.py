@@ -10,8 +10,8 @@ import torch
 
 import caudal
 from caudal.data import open_data
+from caudal.dequantization.mass import log_between
 from caudal.errors import InputError
-from caudal.flow import log_between
 from caudal.nets import ColumnEmbedding
 from caudal.report.style import house_style
 from caudal.report.table.forecast_pictures import EXAMPLES, draw_predictions

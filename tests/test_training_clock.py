@@ -218,9 +218,9 @@ def test_time_is_kept_for_what_follows():
     dataset = caudal.data.open_data(people(400))
     rest = Rest(made, dataset, evaluates=True)
     assert rest.seconds(row=1e-6, left=60.0) == pytest.approx(9.1, abs=0.1)  # mostly the report
-    assert rest.limit is None
+    assert rest.extent.limit is None
     rest = Rest(made, caudal.data.open_data(people(6000)), evaluates=True)
     rest.seconds(row=0.1, left=60.0)
-    assert rest.limit == 256
+    assert rest.extent.limit == 256
     assert rest.seconds(row=1e-6, left=-1.0) < 1  # it is over already
-    assert rest.samples == 0
+    assert rest.extent.samples == 0

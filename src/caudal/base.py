@@ -54,7 +54,7 @@ class Base(nn.Module, ABC):
         """
 
     def _options(self, generator: torch.Generator | None) -> dict[str, Any]:
-        """Of a draw: its generator, or that of this thread's job, its precision and its device."""
+        """Keywords of a draw: the generator (by default this thread's), dtype and device."""
         like, generator = self.like, generator or own_generator(self.like.device)
         return {"generator": generator, "dtype": like.dtype, "device": like.device}
 
@@ -235,7 +235,7 @@ class StudentT(Base):
 class GaussianMixture(Base):
     """The mean of K Gaussian densities: log p(z) = log mean_k N(z; m_k, s^2 I).
 
-    A flow of one normal base must stretch thin bridges between modes; of a mixture it need not.
+    A flow on one normal base must stretch thin bridges between modes; on a mixture it need not.
 
     Args:
         means: m, (K, *event).

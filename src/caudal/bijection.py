@@ -243,8 +243,8 @@ def walk(
     generator (`yield from`) is z.
     """
     if isinstance(bijection, Within):
-        taken, given = bijection.take(x), bijection.given(x, context)
-        taken = yield from walk(bijection.bijection, taken, given, f"{name}.bijection")
+        taken, inner = bijection.take(x), bijection.given(x, context)
+        taken = yield from walk(bijection.bijection, taken, inner, f"{name}.bijection")
         return bijection.put(taken, x)
     if not isinstance(bijection, Chain):
         yield name, bijection, x, context

@@ -23,8 +23,8 @@ SIZES = (1.0, 0.3, 0.1, 0.03)
 STEPS = 8 * len(SIZES)
 """Sizes of moves, in turn, and how many moves there are: 1 forgets where a row is."""
 _FITTED_ROWS = 4096
-_NUMBERS = 1 << 24  # of the covariances of rows that are given different columns, at a time
-_RIDGE = 1e-4  # of the variances of what is given: two columns may say the same
+_NUMBERS = 1 << 24  # numbers in the covariances that are held at a time
+_RIDGE = 1e-4  # share of the variances, added: two given columns may say the same
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,7 +160,7 @@ def _resampled(rows: "_Rows", generator: torch.Generator | None) -> tuple[_State
         squares = torch.logaddexp(squares, 2 * new.log_w)
         taken = uniform(total, generator).log() < new.log_w - total
         state = _chosen(taken, new, state)
-        effective = (2 * total - squares).exp().nan_to_num(0.0)  # of weights that all are 0
+        effective = (2 * total - squares).exp().nan_to_num(0.0)  # NaN where all weights are 0
         if count % ROUND == 0 and effective.median() >= ENOUGH:
             break
     return state, count, effective / count
@@ -211,10 +211,12 @@ class _Rows:
         else:
             z = math.sqrt(1 - size**2) * state.z + size * noise
             y = torch.where(uniform(y, self.generator) < size, y, state.y)
-        given, log_slope = self.outer.inverse(y)  # of the free columns it is the same each time
+        known, log_slope = self.outer.inverse(
+            y
+        )  # its part of the free columns is the same each time
         drawn = self.law.bijection(z, self.embedded)[0]
-        away = torch.where(self.known, given - drawn, 0.0)
-        v = torch.where(self.known, given, drawn + self._solve(away) @ self.covariance)
+        away = torch.where(self.known, known - drawn, 0.0)
+        v = torch.where(self.known, known, drawn + self._solve(away) @ self.covariance)
         log_w = self.target.log_prob(v, self.context) + log_slope - self._log_q(v)
         if (log_w.isnan() | (log_w == torch.inf)).any():
             raise NumericalError(

@@ -19,25 +19,22 @@ from caudal.bijection import (
     indented,
     kind_of,
     refuse_repeats,
-    sum_event,
 )
 from caudal.bijections import winds
 from caudal.broadcasting import (
     Batched,
+    Door,
     Rowlike,
     as_rows,
-    broadcast,
-    fits,
     leading,
     per_row,
     sample_shape,
 )
-from caudal.dequantization import Dequantization
+from caudal.dequantization import Dequantization, log_mass
 from caudal.errors import InputError
-from caudal.numerics import RowGenerator, bound, drawing, values_alone
+from caudal.numerics import RowGenerator, bound, drawing, mean_and_error, values_alone
 
-_BEYOND = 30.0  # of the noise: outside of it there is nothing that numbers could hold
-DRAWS = 4  # of a score with a standard error, unless another number is asked for
+DRAWS = 4  # for a score with a standard error, unless another number is asked for
 
 
 class Origin(NamedTuple):
@@ -54,7 +51,7 @@ class Origin(NamedTuple):
     standardised: bool = False
 
 
-class Flow(nn.Module):
+class Flow(Door):
     """The density of x = bijection(z), z ~ base: log p(x) = log p(z) + log|det dz/dx|.
 
     `kind` says whether `log_prob` is exact, a lower bound, or an estimate. `origin` is what a
@@ -78,10 +75,7 @@ class Flow(nn.Module):
 
     bijection: Bijection
     base: Base
-    embedding: nn.Module | None
     dequantization: Dequantization | None
-    event_shape: tuple[int, ...]
-    context_shape: tuple[int, ...] | None
     origin: Origin | None = None
 
     def __init__(
@@ -105,6 +99,10 @@ class Flow(nn.Module):
         self.dequantization = dequantization
         self.event_shape = dequantization.event_shape if dequantization else base.event_shape
         self.context_shape = None if context_shape is None else tuple(context_shape)
+
+    @property
+    def like(self) -> Tensor:
+        return self.base.like
 
     @property
     def kind(self) -> str:
@@ -145,7 +143,7 @@ class Flow(nn.Module):
         return math.fsum(part.bias_bound() for part in parts if part.kind == "biased")
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        """The same as `log_prob`, for tools that call modules (export, data parallelism)."""
+        """Calls `log_prob`, for tools that call modules (export, data parallelism)."""
         return self.log_prob(x, context)
 
     def log_prob(
@@ -158,8 +156,8 @@ class Flow(nn.Module):
 
         x may have any shape (*batch, *event), with context of any that broadcasts with it.
         `generator` draws the dequantisation noise, if any, and then the estimates, anew for each
-        row. That of a `caudal.numerics.RowGenerator` belongs to the values of the row and its
-        context, so that the score does not depend on the other rows. Without a generator estimates
+        row. The noise of a `caudal.numerics.RowGenerator` belongs to the values of a row and its
+        context, so that a score does not depend on the other rows. Without a generator estimates
         use the same random numbers each time: repeated scores are equal, but their errors do not
         average out over rows. (In training estimates are always new.)
         """
@@ -169,7 +167,7 @@ class Flow(nn.Module):
     def _log_prob(
         self, x: Tensor, context: Tensor | None, generator: torch.Generator | None
     ) -> Tensor:
-        """The same of x (B, *event), with a context of each row."""
+        """Log-density of rows x (B, *event), each with its own context."""
         if self.counts:
             return self._log_mass(x, context)
         generator = self._bound(generator, x, context)
@@ -208,7 +206,7 @@ class Flow(nn.Module):
         if generator is None:
             generator = RowGenerator(self.base.like.device, strata=draws)
         drawn = [self.log_prob(x, context, generator) for _ in range(draws)]
-        return _mean_and_error(torch.stack(drawn))
+        return mean_and_error(torch.stack(drawn))
 
     def sample(
         self,
@@ -298,18 +296,8 @@ class Flow(nn.Module):
             return self
         shape, embedding = self.context_shape, self.embedding
         flow = Flow(self.bijection, self.base, context_shape=shape, embedding=embedding)
-        flow.training = self.training  # the modules keep their own
+        flow.training = self.training  # each module keeps its own mode
         return flow
-
-    def embed(self, context: Tensor | None) -> Tensor | None:
-        """Context as input of the bijection."""
-        return context if context is None or self.embedding is None else self.embedding(context)
-
-    def embed_linear(self, context: Tensor | None) -> Tensor | None:
-        """The same as linear maps of it have it, without features that are for nets alone."""
-        embedded = self.embed(context)
-        n = getattr(self.embedding, "n_linear", None)
-        return embedded if embedded is None or n is None else embedded[:, :n]
 
     def distribution(self, context: Tensor | None = None) -> torch.distributions.Distribution:
         """A `torch.distributions` view; `context` is one row, or B rows for batch shape (B,)."""
@@ -327,18 +315,13 @@ class Flow(nn.Module):
         return "\n".join(["Flow(", *lines, ")"])
 
     def _log_mass(self, x: Tensor, context: Tensor | None) -> Tensor:
-        """Log P(x) of values x (B, 1) out of few: log(Phi(z_end) - Phi(z_start)), (B,)."""
+        """Log P(x) of values x (B, 1) out of few, (B,)."""
         self._check(x, self.event_shape, "`x`")
-        steps: Any = self.dequantization
-        start, end, unit = steps.cells(x)
-        edges = torch.cat([start, end])
         embedded = self._context(context, x.shape[0])
         twice = None if embedded is None else torch.cat([embedded, embedded])
-        there = edges.isfinite()
-        z, _ = self._run(self.bijection.inverse, edges.where(there, torch.cat([x, x])), twice)
-        # Beyond the ends there is no mass; infinities would have no gradient.
-        low, high = z.where(there, edges.clamp(-_BEYOND, _BEYOND)).chunk(2)
-        return sum_event(log_between(low, high) + unit)
+        steps: Any = self.dequantization
+        inverse = self.bijection.inverse
+        return log_mass(x, steps.cells(x), lambda edges: self._run(inverse, edges, twice)[0])
 
     def _noise(
         self,
@@ -352,38 +335,9 @@ class Flow(nn.Module):
         context = as_rows(context, self.base.like)
         contexts = () if context is None else leading(context, self.context_shape or ())
         shape = sample_shape(n, contexts)
-        free = () if length is None else (length,)  # a user's own base may not have this argument
+        free = () if length is None else (length,)  # a user's own base may lack this argument
         z = self.base.sample(math.prod(shape), generator, *free) * temperature
         return z, per_row(context, shape, self.context_shape), Batched(shape)
-
-    def rows(self, x: Rowlike, context: Rowlike | None = None) -> tuple[Tensor, Tensor | None]:
-        """Data and context broadcast together, as rows (N, *event) and (N, *context).
-
-        Raises:
-            InputError: they do not fit the flow, or each other.
-        """
-        x, context, _ = self._rows(x, context)
-        return x, context
-
-    def _rows(
-        self,
-        x: Rowlike,
-        context: Rowlike | None,
-        what: str = "`x`",
-        event_shape: tuple[int, ...] | None = None,
-    ) -> tuple[Tensor, Tensor | None, Batched]:
-        """The same, with what splits results of the rows into the shape that was asked for."""
-        x, context = (as_rows(values, self.base.like) for values in (x, context))
-        event_shape = self.event_shape if event_shape is None else event_shape
-        self._check(x, event_shape, what)
-        self.check_context(context)
-        second = () if context is None else leading(context, self.context_shape or ())
-        batch = broadcast(leading(x, event_shape), second)
-        if batch is None:
-            both = f"{tuple(context.shape)} of context for {tuple(x.shape)} of {what}"
-            raise InputError(f"{both}: their shapes before context and event do not broadcast")
-        x = per_row(x, batch, event_shape)
-        return x, per_row(context, batch, self.context_shape), Batched(batch)
 
     def _bound(
         self, generator: torch.Generator | None, x: Tensor, context: Tensor | None
@@ -415,66 +369,6 @@ class Flow(nn.Module):
             shapes = f"{tuple(output.shape)}, log_det {tuple(log_det.shape)}"
             raise InputError(f"the bijection turned shape {tuple(value.shape)} into {shapes}")
         return output, log_det
-
-    def _context(self, context: Tensor | None, rows: int) -> Tensor | None:
-        """The embedded context of rows, where there is one for each."""
-        self.check_context(context)
-        if context is not None and context.shape[0] != rows:
-            raise InputError(f"{context.shape[0]} rows of context for {rows} rows of data")
-        return self.embed(context)
-
-    def check_context(self, context: Tensor | None) -> None:
-        """Refuses a context (*batch, *context) that is not of the flow's shape and dtype.
-
-        Raises:
-            InputError: it does not fit, is missing, or the flow takes none.
-        """
-        if self.context_shape is None:
-            if context is not None:
-                raise InputError(
-                    "this flow takes no `context`: it was built without `context_shape`"
-                )
-            return
-        if context is None:
-            raise InputError(f"this flow needs a `context` of shape (B, *{self.context_shape})")
-        self._check(context, self.context_shape, "`context`")
-
-    def _check(self, x: Tensor, shape: tuple[int, ...], what: str) -> None:
-        if not isinstance(x, Tensor):
-            kind = type(x).__name__
-            raise InputError(f"{what} must be a tensor or an array of numbers, got {kind}")
-        if not fits(x, shape):
-            raise InputError(f"{what} must have shape (B, *{shape}), got {tuple(x.shape)}")
-        if x.dtype != self.base.like.dtype:
-            raise InputError(
-                f"{what} must be {self.base.like.dtype} as the flow is, got {x.dtype}: "
-                f"convert one with .to(), or the other with flow.to()"
-            )
-
-
-def log_between(low: Tensor, high: Tensor) -> Tensor:
-    """log(Phi(high) - Phi(low)) of each element in nats, low < high, to full precision."""
-    mirrored = low > 0
-    low, high = torch.where(mirrored, -high, low), torch.where(mirrored, -low, high)
-    log_low, log_high = torch.special.log_ndtr(low), torch.special.log_ndtr(high)
-    closer = (log_low - log_high).clamp(max=-torch.finfo(low.dtype).eps)
-    return log_high + torch.log(-torch.expm1(closer))
-
-
-def _mean_and_error(estimates: Tensor) -> tuple[Tensor, Tensor]:
-    """The mean of estimates (draws, B), and its standard error, each (B,).
-
-    The error is from the means of every n-th draw, n >= 4: each such part of a Latin hypercube is
-    nearly one itself, so that the parts have most of its gain. A row of -inf has error 0.
-    """
-    mean = estimates.mean(0)
-    if not len(mean):  # std would warn
-        return mean, torch.zeros_like(mean)
-    draws = len(estimates)
-    n = next((n for n in range(4, draws) if draws % n == 0), draws)
-    parts = estimates.unflatten(0, (draws // n, n)).mean(0)
-    spread = torch.where(mean == -torch.inf, 0.0, parts).std(0)
-    return mean, spread / math.sqrt(n)
 
 
 def _without_log_dets() -> AbstractContextManager[None]:

@@ -93,8 +93,8 @@ def _observe(
 ) -> None:
     was_training = flow.training
     flow.eval()
-    found = [module for module in flow.bijection.modules() if isinstance(module, kind)]
-    waiting = {id(module) for module in found if not module.settled}
+    modules = [module for module in flow.bijection.modules() if isinstance(module, kind)]
+    waiting = {id(module) for module in modules if not module.settled}
     lifted, _ = flow.lift(x, generator)
     with values_alone():
         embedded = flow.embed(context)

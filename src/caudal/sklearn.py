@@ -25,9 +25,9 @@ from caudal.model import Model, train
 from caudal.model.predicting import check_levels
 from caudal.training.dressing import undressed_log_prob
 
-_LEVELS = 100  # of quantiles, over which a mean is taken
+_LEVELS = 100  # quantiles over which a mean is taken
 _TARGET = "target"
-_ROWS = 2048  # whose density is looked at together
+_ROWS = 2048  # rows whose densities are computed together
 
 
 class _Estimator(BaseEstimator):
@@ -35,7 +35,7 @@ class _Estimator(BaseEstimator):
 
     Args:
         recipe: the name of a recipe, or a Recipe; "auto" is the usual one for tables.
-        minutes: that `fit` may take; it stops earlier where validation no longer gains.
+        minutes: those that `fit` may take; it stops earlier where validation no longer gains.
         steps: optimiser steps, instead of minutes.
         size: of the flow: "small", "medium", "large" or "paper"; by rows and minutes if None.
         seed: of the split into training and validation rows, and of training.
@@ -72,10 +72,10 @@ class _Estimator(BaseEstimator):
     def _train(self, data: Any, **more: Any) -> Model:
         """A model of a table, none of whose rows is kept for a test."""
         chosen = {"minutes": self.minutes, "steps": self.steps, "size": self.size}
-        given = {name: value for name, value in chosen.items() if value is not None}
+        limits = {name: value for name, value in chosen.items() if value is not None}
         # Another table for the test, here the same rows, leaves them all to training.
         usual = {"test": data, "report": False, "seed": self.seed, "split_seed": self.seed}
-        return train(self.recipe, data, **{**usual, **given, **more, **dict(self.options or {})})
+        return train(self.recipe, data, **{**usual, **limits, **more, **dict(self.options or {})})
 
     def _rows(self, x: Any, *, fitting: bool = False) -> Any:
         """The rows as `caudal.train` takes them: arrays of numbers, or a DataFrame as it is."""
@@ -239,8 +239,8 @@ class FlowRegressor(RegressorMixin, _Estimator):
         check_is_fitted(self)
         levels = np.atleast_1d(np.asarray(q, dtype=np.float64))
         check_levels(levels.tolist(), "q")
-        found = self.model_.quantiles(as_table(self._rows(X)), levels.tolist())
-        return found[:, 0] if np.ndim(q) == 0 else found
+        quantiles = self.model_.quantiles(as_table(self._rows(X)), levels.tolist())
+        return quantiles[:, 0] if np.ndim(q) == 0 else quantiles
 
     def log_prob(self, X: Any, y: Any) -> np.ndarray:  # noqa: N803
         """The log-density of each number y (N,) given its row of X (N, C), in nats, (N,)."""

@@ -20,9 +20,9 @@ from caudal.flow import Flow
 
 Part = TypeVar("Part", bound=nn.Module)
 _ROWS = 4
-_MOVED = 0.3  # of the unit scale
-_EXACT, _CLOSE, _SINGLE = 1e-6, 1e-4, 1e-2  # by which numbers may differ, beside their size
-_STEP = 1e-6  # of finite differences
+_MOVED = 0.3  # standard deviation by which weights are moved
+_EXACT, _CLOSE, _SINGLE = 1e-6, 1e-4, 1e-2  # differences allowed, relative to the size of numbers
+_STEP = 1e-6  # step of finite differences
 _DRAWS = 20_000
 
 
@@ -199,7 +199,7 @@ def _check_rows(name: str, there: Pass, value: Tensor, context: Tensor | None) -
 
 def _check_log_det(name: str, there: Pass, value: Tensor, context: Tensor | None) -> None:
     with torch.no_grad():
-        told = there(value, context)[1]
+        log_det = there(value, context)[1]
     for row in range(min(2, len(value))):
         one = None if context is None else context[row : row + 1]
         jacobian = torch.autograd.functional.jacobian(
@@ -208,7 +208,7 @@ def _check_log_det(name: str, there: Pass, value: Tensor, context: Tensor | None
         square = jacobian.reshape(value[row].numel(), -1)
         _same(
             torch.linalg.slogdet(square).logabsdet,
-            told[row],
+            log_det[row],
             f"the log-det of `{name}` is log|det J|, J by autograd,",
             _CLOSE,
         )

@@ -24,7 +24,7 @@ def is_univariate(flow: Flow) -> bool:
 def quantiles(flow: Flow, levels: Tensor, context: Tensor | None, n: int = 1) -> Tensor:
     """Values (B, L) below which the shares `levels` (L,) of the distribution of each row lie.
 
-    Of values in steps they are points of the lattice.
+    For values in steps they are points of the lattice.
 
     Args:
         flow: of one number, in evaluation mode.
@@ -36,11 +36,11 @@ def quantiles(flow: Flow, levels: Tensor, context: Tensor | None, n: int = 1) ->
     assert isinstance(base, Independent)
     z = base.quantile(levels.double()).to(base.like)
     rows = n if context is None else len(context)
-    found = [
+    parts = [
         flow.decode(z.repeat(part)[:, None], given)[:, 0].view(part, len(z))
         for part, given in _parts(rows, len(z), context)
     ]
-    return torch.cat(found)
+    return torch.cat(parts)
 
 
 @torch.no_grad()
@@ -48,20 +48,20 @@ def below(flow: Flow, y: Tensor, context: Tensor | None) -> Tensor:
     """P(Y < y) of values y (B, M) of each row, as `Flow.lift` gives them: (B, M) float64."""
     base, plain = flow.base, flow.continuous()
     assert isinstance(base, Independent)
-    first, found = 0, []
+    first, parts = 0, []
     for part, given in _parts(len(y), y.shape[1], context):
         values = y[first : first + part].to(base.like).reshape(-1, 1)
         z = plain.encode(values, given)[:, 0].double()
-        found.append(base.log_cdf(z).exp().view(part, -1))
+        parts.append(base.log_cdf(z).exp().view(part, -1))
         first += part
-    return torch.cat(found)
+    return torch.cat(parts)
 
 
 def masses(flow: Flow, edges: Tensor, context: Tensor | None, n: int = 1) -> Tensor:
     """The probabilities (B, K) of the K steps between edges (K + 1,) of the whole support.
 
-    Of dequantised categories k, that fill [k, k + 1], these are exact: the integral of the density
-    over the noise. Rows as of `quantiles`.
+    For dequantised categories k, which fill [k, k + 1], they are exact: integrals of the density
+    over the noise. Rows are as for `quantiles`.
     """
     rows = n if context is None else len(context)
     inner = below(flow, edges[1:-1].expand(rows, -1), context)

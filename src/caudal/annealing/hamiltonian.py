@@ -11,7 +11,7 @@ from caudal.targets import LogDensity, log_density_of
 
 LEAPS = 5
 """Leapfrog steps of a move, each of which takes one gradient of the density."""
-_WANTED = 0.75  # of the moves, to be accepted: near the optimum of many dimensions
+_WANTED = 0.75  # share of accepted moves to aim at: near the optimum in many dimensions
 _LONGEST = 1e3  # steps; where everything is accepted, a longer one gains nothing
 
 
@@ -35,7 +35,7 @@ class Stride:
         return cls(0.5 * x.shape[1] ** -0.25).seen(x)
 
     def seen(self, x: Tensor) -> "Stride":
-        """The same, with the spread of rows x (N, D)."""
+        """These moves, with the spread of rows x (N, D)."""
         self.spread = x.std(0).clamp(min=1e-6)
         return self
 

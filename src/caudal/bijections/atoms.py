@@ -17,8 +17,8 @@ class Atoms(nn.Module):
     y = x + w (c(x) - m),
 
     so that atom v_i has the place [s_i, s_i + w) with s_i = v_i + w (i - 1 - m) to itself, and the
-    other values keep their order, their distances and so their density. The values next above 0
-    are not moved, m being the number of atoms up to 0: there numbers are finest.
+    other values keep their order, their distances and so their density. m is the number of atoms
+    up to 0, so that values just above 0 are not moved: floating-point numbers are finest there.
 
     Args:
         values: the atoms of each of the D columns, ascending, in the rows' units; often none.
@@ -58,7 +58,7 @@ class Atoms(nn.Module):
         return low - self.width * self.unmoved, high + self.width * (up_to - self.unmoved)
 
     def open(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Where the values x (B, D) are: y, the start of its place for an atom; and which are."""
+        """Opened values y (B, D), for an atom the start of its place; and the mask of atoms."""
         if not self.exist:
             return x, torch.zeros_like(x, dtype=torch.bool)
         away = x.unsqueeze(2) - self.value
@@ -67,7 +67,7 @@ class Atoms(nn.Module):
         return x + self.width * (below - self.unmoved), (away.abs() <= near).any(2)
 
     def close(self, y: Tensor) -> Tensor:
-        """The values x whose place y is in."""
+        """The values x in whose places y lies."""
         if not self.exist:
             return y
         start, end = self.places.unbind(2)

@@ -38,7 +38,7 @@ class CausalNet(Protocol):
     def unroll_in_pieces(
         self, z: Tensor, scalar: Any, context: Tensor | None
     ) -> Iterator[tuple[Tensor, Tensor]] | None:
-        """The same, piece by piece as they are made."""
+        """Like `unroll`, piece by piece as values are made."""
 
     def in_pieces(
         self, pieces: Iterable[Tensor], context: Tensor | None, length: int

@@ -34,7 +34,7 @@ class Uniformise(Bijection):
 
 
 def winds(bijection: Bijection) -> bool:
-    """Whether there are circles in it: on these it is no increasing map, even of one number."""
+    """Whether a bijection has circles, on which even a map of one number is not increasing."""
     return any(isinstance(part, Uniformise) for part in bijection.modules())
 
 

@@ -10,12 +10,13 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
 from caudal.bijection import sum_event
+from caudal.bijections.curves import Curves, pieces_of, stack, to_x, to_z, unfitted
 from caudal.bijections.linear import full_precision
-from caudal.bijections.marginals import Curves, fit, pieces_of, stack, to_x, to_z, unfitted
+from caudal.bijections.marginals import fit
 from caudal.bijections.normalization import DataDependent
 
 _RIDGE = 1e-6  # keeps directions without variance finite
-_SHARES = (0.0, 0.01, 0.03, 0.1, 0.2, 0.4, 0.7, 1.0)  # of shrinkage, to choose from
+_SHARES = (0.0, 0.01, 0.03, 0.1, 0.2, 0.4, 0.7, 1.0)  # amounts of shrinkage to choose from
 _FOLDS = 4
 _ENOUGH = 1000  # rows a column, from which on nothing is gained by shrinking
 
@@ -32,9 +33,9 @@ class Gaussianise(DataDependent):
     and the log-density of a row far out falls like a logarithm. Which F a column has is decided by
     the likelihood of rows left out of the fit.
 
-    Of a circle F is uniform between its ends, and is not fitted: a fitted one would have a seam.
-    With a normal base and nothing between, the flow is the product of the marginals; with
-    `Correlate` between, it is the Gaussian copula.
+    On a circle F is uniform between the ends and is not fitted: a fitted F would have a seam. With
+    a normal base and nothing between, the flow is the product of the marginals; with `Correlate`
+    between, it is the Gaussian copula.
     References: Gaussianization (Chen, Gopinath, NeurIPS 2000); the spline of Neural spline flows
     (Durkan, Bekasov, Murray, Papamakarios, 2019), arXiv:1906.04032.
 
@@ -164,8 +165,8 @@ class Correlate(DataDependent):
         self.register_buffer("initialized", torch.tensor(False))
 
     def extra_repr(self) -> str:
-        given = f", {self.weight.shape[1]} of context" if self.weight.numel() else ""
-        return f"{self.mean.numel()} features{given}"
+        conditioned = f", {self.weight.shape[1]} of context" if self.weight.numel() else ""
+        return f"{self.mean.numel()} features{conditioned}"
 
     @property
     def settled(self) -> bool:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 class Heaps(nn.Module):
     """Gives each step of a lattice as much of the line as values lie there, period by period.
 
-    Of a column whose period has m steps, in which the share p_j of the values is in step j, a
+    Let the period of a column have m steps, and let p_j be the share of the values in step j. A
     value x = o + s (n m + j + r), 0 <= r < 1, goes to
 
     y = o + s m (n + p_0 + .. + p_{j-1} + p_j r).

@@ -1,18 +1,14 @@
-"""Distribution functions of columns: how they are fitted to values, and evaluated both ways."""
+"""Distribution functions of columns, fitted to their values."""
 
 import math
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from caudal.elementwise.spline import Piece, evaluate, solve
+from caudal.bijections.curves import PIECES, Curves, Fit, pieces_of, stack, to_z
 
-PIECES = 512
-"""The largest number of pieces of a column's distribution function."""
 _SIZES = (8, 16, 32, 64, 128, 256)  # to choose from, by the likelihood of rows left out
 _ROWS_A_PIECE = 8  # at least
 _MANY = 2000  # rows, of which one half may judge the other
@@ -21,139 +17,8 @@ _NORMAL = 64  # pieces of a normal
 _DOUBT = 0.5  # standard errors by which a normal may be bettered and is still kept
 _ROWS_TO_CHOOSE = 20_000  # on which the number of pieces is chosen
 _TAIL = 0.05  # share of the rows whose slope is that of the tail beyond them
-_SHAPE = 0.25  # xi of the tails: beyond the data 1 - F falls like x^(-1 / xi)
+_Z_TAIL = float(torch.special.ndtri(torch.tensor(_TAIL)))
 _UNSEEN = 0.5  # what an empty interval counts for, in rows
-_HALF_LOG_TAU = 0.5 * math.log(2 * math.pi)
-
-
-class Fit(NamedTuple):
-    """Knots of a column: x ascending, z = Phi^-1(F(x)); and dz/dx of the tails at either end."""
-
-    x: np.ndarray
-    z: np.ndarray
-    tails: tuple[float, float]
-
-
-class Curves(NamedTuple):
-    """The distribution functions of D columns.
-
-    Attributes:
-        x: the knots, (D, K + 1) ascending.
-        z: Phi^-1(F) of the knots.
-        tails: dz/dx where the tails begin, (D, 2).
-        pieces: what evaluation takes of each piece, (7, D, K); see `pieces_of`.
-    """
-
-    x: Tensor
-    z: Tensor
-    tails: Tensor
-    pieces: Tensor
-
-
-def pieces_of(x: Tensor, z: Tensor, step: Tensor, places: Tensor) -> Tensor:
-    """The splines through knots x and z (D, K + 1): left, width, height, two slopes, F, 1 - F.
-
-    F is that of the left end, 1 - F that of the right end: known from either side, none of them is
-    rounded to 0 or 1. Unused pieces at the end have width 0. Within a cell of a lattice, of width
-    `step` (D,), and within the place of an atom, (start, end) of `places` (D, A, 2), the density
-    does not vary.
-    """
-    below, above = torch.special.ndtr(z), torch.special.ndtr(-z)
-    height = torch.where(z[:, 1:] < 0, below.diff(), -above.diff())
-    width = x.diff()
-    used = width > 0
-    chord = torch.where(used, height / torch.where(used, width, 1.0), 1.0)
-    middle = (x[:, :-1] + width / 2).unsqueeze(2)
-    starts, ends = places.unsqueeze(1).unbind(3)
-    in_place = ((middle > starts) & (middle < ends)).any(2)
-    smooth = used & (width > 1.5 * step[:, None]) & ~in_place
-    both = smooth[:, 1:] & smooth[:, :-1]
-    mean = (chord[:, 1:] * chord[:, :-1]).sqrt()
-    left = torch.cat([chord[:, :1], torch.where(both, mean, chord[:, 1:])], 1)
-    right = torch.cat([torch.where(both, mean, chord[:, :-1]), chord[:, -1:]], 1)
-    return torch.stack([x[:, :-1], width, height, left, right, below[:, :-1], above[:, 1:]])
-
-
-def to_z(x: Tensor, curves: Curves) -> tuple[Tensor, Tensor]:
-    """Z and log dz/dx of each element, both (B, D)."""
-    first, last = curves.x[:, 0], curves.x[:, -1]
-    inside = x.clamp(first, last)
-    piece, below, above = _locate(inside, curves.x, curves.pieces)
-    rise, slope = evaluate(((inside - piece.left) / piece.width).clamp(0, 1), piece)
-    below, above = below + rise, above + (piece.height - rise)
-    # From the nearer end, where the probability is small and so keeps its digits.
-    nearer = torch.minimum(below, above).clamp(torch.finfo(x.dtype).tiny, 0.75)
-    z = torch.special.ndtri(nearer)
-    z = torch.where(below < above, z, -z)
-    log_slope = slope.log() + 0.5 * z.square() + _HALF_LOG_TAU
-    is_low, is_high = x < first, x > last
-    start, rate = _tail_of(curves, is_low)
-    excess = torch.maximum(first - x, x - last).clamp(min=0)
-    grown = (_SHAPE * rate * excess).clamp(max=torch.finfo(x.dtype).max).log1p()
-    beyond = (start.square() + 2 / _SHAPE * grown).sqrt()
-    z = torch.where(is_low, -beyond, torch.where(is_high, beyond, z))
-    log_tail = rate.log() - grown - beyond.log()
-    return z, torch.where(is_low | is_high, log_tail, log_slope)
-
-
-def to_x(z: Tensor, curves: Curves) -> tuple[Tensor, Tensor]:
-    """X and log dz/dx of each element, both (B, D)."""
-    first, last = curves.z[:, 0], curves.z[:, -1]
-    inside = z.clamp(first, last)
-    piece, below, above = _locate(inside, curves.z, curves.pieces)
-    nearer = torch.special.ndtr(-inside.abs())
-    rise = torch.where(inside < 0, nearer - below, piece.height - (nearer - above))
-    x, slope = solve(torch.minimum(rise.clamp(min=0), piece.height), piece)
-    log_slope = slope.log() + 0.5 * inside.square() + _HALF_LOG_TAU
-    is_low, is_high = z < first, z > last
-    start, rate = _tail_of(curves, is_low)
-    beyond = torch.where(is_low | is_high, z.abs(), start)
-    largest = math.log(torch.finfo(z.dtype).max) / 2
-    grown = (_SHAPE / 2 * (beyond.square() - start.square())).clamp(max=largest)
-    excess = grown.expm1() / (_SHAPE * rate)
-    x = torch.where(is_low, curves.x[:, 0] - excess, x)
-    x = torch.where(is_high, curves.x[:, -1] + excess, x)
-    log_tail = rate.log() - grown - beyond.log()
-    return x, torch.where(is_low | is_high, log_tail, log_slope)
-
-
-def _tail_of(curves: Curves, is_low: Tensor) -> tuple[Tensor, Tensor]:
-    """Where the tail on an element's side begins, abs(z), and its rate a; both (B, D).
-
-    With d the distance to the data, z^2 = start^2 + 2 log(1 + xi a d) / xi: the density of x falls
-    as in the generalised Pareto law of shape xi, and joins with the slope dz/dx = a / start.
-    """
-    start = curves.z[:, [0, -1]].abs()
-    start = torch.where(start.isfinite(), start, 1.0)
-    rate = curves.tails * start
-    return torch.where(is_low, start[:, 0], start[:, 1]), torch.where(
-        is_low, rate[:, 0], rate[:, 1]
-    )
-
-
-def _locate(value: Tensor, knots: Tensor, pieces: Tensor) -> tuple[Piece, Tensor, Tensor]:
-    """The piece into which each value (B, D) falls, with F at its left and 1 - F at its right."""
-    index = torch.searchsorted(knots, value.detach().T.contiguous()).T - 1
-    index = index.clamp(0, pieces.shape[2] - 1)
-    columns = torch.arange(len(knots), device=value.device)
-    left, width, height, *slopes, below, above = pieces[:, columns, index]
-    return Piece(left, width, torch.zeros_like(left), height, *slopes), below, above
-
-
-def stack(fits: list[Fit], dtype: torch.dtype) -> dict[str, Tensor]:
-    """All columns as tensors of one size; the last knot of each is repeated."""
-    padded = [[np.pad(k, (0, PIECES + 1 - len(k)), "edge") for k in fit[:2]] for fit in fits]
-    knots = torch.from_numpy(np.array(padded)).to(dtype)
-    tails = torch.tensor([fit.tails for fit in fits], dtype=dtype)
-    return {"x": knots[:, 0].contiguous(), "z": knots[:, 1].contiguous(), "tails": tails}
-
-
-def unfitted(low: float, high: float) -> Fit:
-    """The map before it is fitted: uniform between two ends, of slope 1 elsewhere."""
-    left = low if math.isfinite(low) else min(high, 1.0) - 2.0
-    right = high if math.isfinite(high) else left + 2.0
-    z = np.array([-1.0 if left != low else -np.inf, 1.0 if right != high else np.inf])
-    return Fit(np.array([left, right]), z, (1.0, 1.0))
 
 
 def fit(values: np.ndarray, low: float, high: float, step: float, places: np.ndarray) -> Fit:
@@ -287,8 +152,8 @@ def _edges(
     """Knots moved to the ends of cells; cells with the rows of a piece are pieces of their own."""
     origin = low if math.isfinite(low) else 0.0
     cells = np.floor((values - origin) / step)
-    found, counts = np.unique(cells, return_counts=True)
-    heavy = found if len(found) <= pieces // 4 else found[counts * pieces > len(values)]
+    filled, counts = np.unique(cells, return_counts=True)
+    heavy = filled if len(filled) <= pieces // 4 else filled[counts * pieces > len(values)]
     inner = np.floor((knots - origin) / step)
     last = [inner[-1] + 1]
     return origin + step * np.unique(np.concatenate([heavy, heavy + 1, inner, last]))
@@ -311,6 +176,3 @@ def _tail(knots: np.ndarray, z: np.ndarray) -> float:
     stop = stop if math.isfinite(z[stop]) else 1
     rise = z[stop] - z[0] if math.isfinite(z[stop]) else 1.0
     return float(rise / (knots[stop] - knots[0]))
-
-
-_Z_TAIL = float(torch.special.ndtri(torch.tensor(_TAIL)))

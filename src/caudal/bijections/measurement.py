@@ -9,8 +9,8 @@ from torch import Tensor
 
 from caudal.bijections.prediction import Filters, LinearPrediction, Prediction, banded
 
-_STEPS = 2  # of Gauss and Newton
-_NUMBERS = 1 << 22  # of a Jacobian at a time, on the way to the noise
+_STEPS = 2  # Gauss-Newton steps
+_NUMBERS = 1 << 22  # numbers of a Jacobian at a time, on the way to the noise
 _CURVED = 2.0  # deviation of a band that is not linear, in its variance before
 _LEAST = 1e-9  # magnitude of a bin
 
@@ -61,11 +61,11 @@ class SpectralUpdate(Prediction):
 
     def forward(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         length = z.shape[-1]
-        told = self._told(context, length)
+        spectra = self._told(context, length)
         noise = _in_blocks(z[:, 0].double(), self.hop)
         past, blocks, slopes = noise.new_zeros(len(z), self.seen), [], []
         for index, block in enumerate(noise.unbind(1)):
-            mean, factor = self._given(past, told.at(index))
+            mean, factor = self._given(past, spectra.at(index))
             x = mean + (factor @ block.unsqueeze(-1)).squeeze(-1)
             past = torch.cat([past, x], 1)[:, -self.seen :]
             blocks.append(x)
@@ -83,7 +83,7 @@ class SpectralUpdate(Prediction):
     def _inverted(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
         """The noise z of sounds x and log dx/dz, both (B, 1, T) float64."""
         batch, _, length = x.shape
-        told = self._told(context, length)
+        spectra = self._told(context, length)
         wide = F.pad(x[:, 0].double(), (self.seen, -length % self.hop))
         windows = wide.unfold(1, self.seen + self.hop, self.hop)  # (B, N, seen + hop)
         n = max(1, _NUMBERS // (batch * self.prior.window * self.bands.shape[1]))
@@ -91,7 +91,7 @@ class SpectralUpdate(Prediction):
         for start in range(0, windows.shape[1], n):
             some = slice(start, start + n)
             past, block = windows[:, some].flatten(0, 1).split([self.seen, self.hop], 1)
-            mean, factor = self._given(past, told.at(some))
+            mean, factor = self._given(past, spectra.at(some))
             apart = (block - mean).unsqueeze(-1)
             drawn = torch.linalg.solve_triangular(factor, apart, upper=False)
             z.append(drawn.view(batch, -1))
@@ -206,7 +206,7 @@ class _Told(NamedTuple):
     variances: Tensor
 
     def at(self, blocks: int | slice) -> _Given:
-        """Those of a block, or of several."""
+        """What the context says of one block, or of several."""
         some = slice(blocks, blocks + 1) if isinstance(blocks, int) else blocks
         rows = self.rows[some]
         return _Given(

@@ -21,7 +21,7 @@ class DataDependent(Bijection):
 
     @property
     def settled(self) -> bool:
-        """Whether it has its statistics for good, so that `observe` would do nothing."""
+        """Whether its statistics are final, so that `observe` would do nothing."""
         return False
 
     @abstractmethod

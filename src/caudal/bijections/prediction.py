@@ -157,7 +157,7 @@ class LinearPrediction(Prediction):
         return context[:, -mels:, :needed]
 
     def _autocorrelation(self, log_mel: Tensor) -> Tensor:
-        """That of the sound in each frame, from lag 0 on, (B, F, order + 1) float64."""
+        """The autocorrelation of each frame from lag 0 on, (B, F, order + 1) float64."""
         bands = log_mel.double().transpose(1, 2).exp()
         bins = (bands @ self.to_bins.double().T).clamp_min(_LEAST**self.power)
         power = bins ** (2 / self.power) / (0.375 * self.window)  # of Hann's window, squared

@@ -76,8 +76,8 @@ def one_thread() -> Iterator[None]:
 
 def _summarize(screen: Screen, out: Path, samples: Path, seconds: float) -> None:
     result = json.loads((out / "eval.json").read_text(encoding="utf-8"))
-    found = json.loads((out / "student" / "compare.json").read_text(encoding="utf-8"))
-    thousand = found["speed"][1]
+    compared = json.loads((out / "student" / "compare.json").read_text(encoding="utf-8"))
+    thousand = compared["speed"][1]
     gain = f"{number(result['gain'])} ± {number(result['gain_two_se'])} nats"
     screen.say(f"\ndone in {duration(seconds)}\n", style="bold")
     screen.table(
@@ -91,7 +91,7 @@ def _summarize(screen: Screen, out: Path, samples: Path, seconds: float) -> None
             ["flow above Gaussian", gain],
             ["bits per pixel", number(result["bits_per_dim"])],
             ["a student's samples, beside its teacher", _faster(thousand)],
-            ["KL(teacher||student)", f"{number(found['forward_kl'])} nats"],
+            ["KL(teacher||student)", f"{number(compared['forward_kl'])} nats"],
             ["new digits", samples],
             ["pictures", out / "pictures"],
             ["report, open it in a browser", out / "report.html"],

@@ -46,7 +46,7 @@ class DistillOptions(Generic[AnyRecipe, Objective]):
     student: str | None = None
     """Recipe of the student: iaf, nsf-iaf, nsf, realnvp, nice; for images also glow; for audio
     parallel-wavenet. If not given, an inverse autoregressive flow of the teacher's depth, or the
-    coupling flow that suits the data. --student NAME --help tells its own options."""
+    coupling flow that suits the data. --student NAME --help lists its own options."""
 
 
 def run(words: list[str]) -> int:

@@ -14,20 +14,19 @@ from caudal.cli.screen import Screen, with_advice
 from caudal.cli.words import named, parse, peek, read_yaml
 from caudal.errors import InputError
 from caudal.modality import Modality
+from caudal.model.config import is_path, without_beside
 from caudal.model.settings import (
     AUTO,
     LENGTHS,
     Settings,
     by_length,
     check_one_size,
-    is_path,
     of_length,
     preset_values,
     recognise,
     settings,
     usual,
     usual_recipe,
-    without_beside,
 )
 from caudal.model.training import train_with
 from caudal.names import near
@@ -54,7 +53,7 @@ data. See caudal recipes for what each is good for, and caudal train RECIPE --he
 
 @dataclass(frozen=True)
 class RunOptions:
-    """The run folder, what becomes of a run that is there already, and what is told at the end."""
+    """The run folder, what becomes of a run that is there, and what is reported at the end."""
 
     out: str | None = None
     """Run folder; if not given runs/RECIPE-DATA, or TEACHER-STUDENT for a student."""
@@ -94,7 +93,7 @@ class TrainOptions(Generic[Data, AnyRecipe]):
     training: Training
     run: RunOptions
     size: Size | None = None
-    """How large the flow is, if not as the data and the minutes have it; paper is for days."""
+    """Size of the flow, in place of the one that suits data and minutes; paper is for days."""
     preset: str | None = None
     """A configuration of the recipe's paper; options that are given override it."""
     config: str | None = None
@@ -156,8 +155,8 @@ def read_options(words: list[str]) -> tuple[TrainOptions[Any, Any], Settings]:
     about = "\n\n".join([*_not_there(seen["data"], start.kind), describe(name)])
     options = parse(kind, typed, f"caudal train {name}", default, about)
     parts = options.recipe, options.data, options.training, options.run.report
-    given = start.given | named(typed)
-    return options, Settings(start.kind, *parts, given=given, size=options.size, auto=auto)
+    chosen = start.given | named(typed)
+    return options, Settings(start.kind, *parts, given=chosen, size=options.size, auto=auto)
 
 
 def _start(

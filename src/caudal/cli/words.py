@@ -8,8 +8,8 @@ from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar, get_origin, get_type_hints
 
+from caudal.cli.metavars import registry
 from caudal.errors import InputError
-from caudal.recipes import Recipe, find_recipe
 from caudal.training.run import read_config
 
 Options = TypeVar("Options")
@@ -38,7 +38,7 @@ def parse(
     words = gathered(words, lists_of(kind))
     rest: dict[str, Any] = {"prog": command, "args": words, "description": description}
     rest["config"] = (tyro.conf.OmitArgPrefixes, tyro.conf.DisallowNone)
-    rest["registry"] = _recipes_by_name()
+    rest["registry"] = registry()
     if default is not None:
         rest["default"] = default
     box = io.StringIO()
@@ -51,27 +51,6 @@ def parse(
         text = one_line(box.getvalue())
     see = " See" if text.endswith("?") else "; see"
     raise InputError(f"{text}{see} {command} --help")
-
-
-def _recipes_by_name() -> Any:
-    """How a recipe in a field of another is read: by its name, with its defaults."""
-    from tyro import constructors
-
-    registry = constructors.ConstructorRegistry()
-
-    @registry.primitive_rule
-    def rule(info: Any) -> Any:
-        if info.type is not Recipe:
-            return None
-        return constructors.PrimitiveConstructorSpec(
-            nargs=1,
-            metavar="RECIPE",
-            instance_from_str=lambda words: find_recipe(words[0])(),
-            is_instance=lambda value: isinstance(value, Recipe),
-            str_from_instance=lambda recipe: [recipe.name],
-        )
-
-    return registry
 
 
 def lists_of(kind: Any) -> set[str]:
@@ -207,7 +186,7 @@ _PREFIX = re.compile(
     r"^Error parsing (?:(?:data|recipe|training|distillation|common|run|kind): |--[\w-]+: (?=--))"
 )
 _BAD_VALUE = re.compile(r"^Error parsing (--[\w-]+): .*?(?:\[('.*?')\]|: ('[^']*')(?:;|$))")
-_FORM = re.compile(r"Argument helptext: (?:-\w, )?--[\w-]+ ([\[\]{}|.A-Z ]*)")
+_FORM = re.compile(r"Argument helptext: (?:-\w N, )?--[\w-]+((?: (?:N|NUMBER|\.\.\.)(?= ))*)")
 _CHOICE = re.compile(r"^invalid choice '(.*?)' for argument '(.*?)'. Expected one of \((.*?)\)")
 _NO_VALUE = re.compile(r"^Missing value for argument '(.*?)'. Expected (\d+) values")
 _MISSING = re.compile(r"^Missing from (.*?): (.*)$")
@@ -228,7 +207,7 @@ def one_line(box: str) -> str:
 
 
 def in_plain_words(text: str) -> str:
-    """The same without the words of a program about itself."""
+    """A message of tyro in the words of this program."""
     for pattern, say in _WORDS:
         if match := pattern.match(text):
             return say(match)
@@ -266,10 +245,9 @@ def _unknown(match: re.Match[str]) -> str:
 
 
 def _kind(form: str) -> str:
-    """A form such as `INT` or `FLOAT FLOAT` in words."""
-    count = form.count("INT") + form.count("FLOAT")
-    noun = "whole number" if "INT" in form else "number"
-    return f"{noun}s" if count > 1 else f"a {noun}"
+    """A form such as `N`, `N ...` or `NUMBER NUMBER` in words."""
+    noun = "whole number" if re.search(r"\bN\b", form) else "number"
+    return f"{noun}s" if len(form.split()) > 1 else f"a {noun}"
 
 
 _WORDS = (

@@ -19,10 +19,10 @@ _CORNERS = (0, 3, 1, 2)
 def block(flow: Any, where: str) -> list[Part]:
     """A step of Glow: coupling, 1x1 convolution, ActNorm."""
     steps = {type(step).__name__: step for step in flow.flows}
-    found = coupling_block(steps["AffineCouplingBlock"], f"{where}.flows.0")
+    coupling = coupling_block(steps["AffineCouplingBlock"], f"{where}.flows.0")
     if "Invertible1x1Conv" in steps:
-        found.append(mixing(steps["Invertible1x1Conv"]))
-    return [*found, act_norm(steps["ActNorm"])]
+        coupling.append(mixing(steps["Invertible1x1Conv"]))
+    return [*coupling, act_norm(steps["ActNorm"])]
 
 
 def coupling_block(flow: Any, where: str) -> list[Part]:
@@ -47,10 +47,10 @@ def _net(net: Any, head: Head, where: str) -> tuple[Part, int, int]:
         layers, activation = stack(getattr(net, "net", net), where)
         moved = len(layers[-1].bias) // head.n_params
         return mlp(layers, activation, head, moved, 0), moved, layers[0].weight.shape[1]
-    found = _convolutions(net, where)
-    if [weight.shape[-1] for weight, _ in found] != [3, 1, 3]:
+    convolutions = _convolutions(net, where)
+    if [weight.shape[-1] for weight, _ in convolutions] != [3, 1, 3]:
         raise refuse(net, where, "has other convolutions than 3x3, 1x1 and 3x3")
-    (first, first_bias), (second, second_bias), (last, last_bias) = found
+    (first, first_bias), (second, second_bias), (last, last_bias) = convolutions
     moved = len(last_bias) // head.n_params
     last, last_bias = by_parameter(Dense(last, last_bias), head, moved)
     state = {"first.weight": first, "first.bias": first_bias}
@@ -66,8 +66,8 @@ def _convolutions(net: Any, where: str) -> list[tuple[Tensor, Tensor]]:
     layers: list[tuple[Tensor, Tensor]] = []
     for i, module in enumerate(net.net):
         if isinstance(module, nn.Conv2d):
-            found = dense(module)
-            layers.append((found.weight, found.bias))
+            layer = dense(module)
+            layers.append((layer.weight, layer.bias))
         elif type(module).__name__ == "ActNorm":
             norm, (weight, bias) = module.actNorm, layers.pop()
             scale = norm.s.detach().exp().flatten()

@@ -39,7 +39,7 @@ def _parts(step: Any, where: str, contexts: list[int]) -> list[Part]:
     if kind == "CompositeTransform":
         steps = enumerate(step._transforms)
         each = [_parts(inner, f"{where}._transforms.{i}", contexts) for i, inner in steps]
-        return [found for inner in reversed(each) for found in inner]
+        return [one for inner in reversed(each) for one in inner]
     if kind == "InverseTransform":
         inner = _parts(step._transform, f"{where}._transform", contexts)
         return [part("Inverse", bijection=part("Chain", parts=inner))]

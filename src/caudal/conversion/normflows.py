@@ -38,7 +38,7 @@ def read(flow: Any) -> Source:
 
 def _chained(flows: Iterable[Any], where: str) -> list[Part]:
     """Flows listed from the noise to the data, as ours are."""
-    return [found for i, flow in enumerate(flows) for found in _parts(flow, f"{where}.{i}")]
+    return [part for i, flow in enumerate(flows) for part in _parts(flow, f"{where}.{i}")]
 
 
 def _parts(flow: Any, where: str) -> list[Part]:

@@ -28,9 +28,9 @@ def read(flow: Any) -> Source:
     context = 0
     parts: list[Part] = []
     for where, step in steps.items():  # from data to noise
-        read_step, found = _step(step, where, len(mean))
+        read_step, width = _step(step, where, len(mean))
         parts = [*read_step, *parts]
-        context = max(context, found)
+        context = max(context, width)
 
     def log_prob(x: Tensor, context: Tensor | None) -> Tensor:
         return flow(context).log_prob(x)

@@ -74,8 +74,8 @@ def find_target(name: str) -> Target:
                 f"no density '{name}'; {near(name, list(TARGETS))} Your own is module:name"
             )
         return TARGETS[name]()
-    found = _imported(name, module, attribute)
-    made = found if isinstance(found, Target) else _made(name, found)
+    target = _imported(name, module, attribute)
+    made = target if isinstance(target, Target) else _made(name, target)
     if not isinstance(made, Target):
         raise InputError(
             f"{name}: must be a caudal.targets.Target, its class, or a function without "

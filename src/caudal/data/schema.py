@@ -60,11 +60,10 @@ class Column:
 
     With a `step` the values are the lattice points `origin + k * step`, and `low` and `high`,
     where given, are the first and the last of them. Without one, `positive` has the open end
-    `low = 0` and `interval` the closed ends `low` and `high`. Of a `circular` column `low` and
+    `low = 0` and `interval` the closed ends `low` and `high`. For a `circular` column `low` and
     `high` are the same point, or, with a step, `high + step` is `low`. Categories are the lattice
-    0..K-1.
-    `low`, `high`, `atoms` and `seen` are counted from `offset`, as rows are: in the user's numbers
-    an end is `offset + low`.
+    0..K-1. `low`, `high`, `atoms` and `seen` are counted from `offset`, as rows are: in the user's
+    numbers an end is `offset + low`.
 
     Attributes:
         name: the user's name for it.
@@ -80,13 +79,13 @@ class Column:
         atoms: values with a probability of their own in a column that is else continuous,
             ascending; they need not be within the ends, which are those of the other values.
         atom_width: of the place that each atom gets in the line, near the spread of the others.
-        unit: of a datetime, the span of time that is 1: see `caudal.data.temporal.UNITS`.
-        format: how text is read as a number, and a number written as text: of a datetime such as
-            `%d/%m/%Y`, of a number such as `$#,##0.00`; None where text is as numbers are.
-        seen: the lowest and the highest number in training, of a column of the context; None of
+        unit: for a datetime, the span of time that is 1: see `caudal.data.temporal.UNITS`.
+        format: how text is read as a number, and a number written as text: for a datetime such as
+            `%d/%m/%Y`, for a number such as `$#,##0.00`; None for plain numbers.
+        seen: the lowest and the highest number in training, for a column of the context; None for
             any other column.
-        heaps: of a lattice whose values heap up, the shares of the steps of a period, counted from
-            `origin`: those of whole numbers and of each decimal, or of the days of a week.
+        heaps: for a lattice whose values heap up, the shares of the steps of a period, counted
+            from `origin`: those of whole numbers and of each decimal, or of the days of a week.
     """
 
     name: str

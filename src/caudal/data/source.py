@@ -63,8 +63,8 @@ def item_rows(x_shape: Sequence[int]) -> int:
 class Source(ABC):
     """Rows that can be gone through shuffled, for training, or in order.
 
-    A row is what training takes one of: a row of a table, an image, a crop of a clip. An item is
-    what is scored as a whole: the same, but for clips, which are items whole. `weights` say how
+    A row is the unit of training: a row of a table, an image, a crop of a clip. An item is the
+        unit of scoring: the same, except that clips are scored whole. `weights` say how
     much each row counts in the loss, where they do not all count the same.
     """
 

@@ -64,8 +64,8 @@ class Split:
         self.seed = seed
         self._shared: np.ndarray | None = None
         if count is not None and count <= _FEW:
-            found = np.bincount(self.parts(0, count), minlength=len(PARTS))
-            if any(share > 0 and not n for share, n in zip(fractions, found, strict=True)):
+            counts = np.bincount(self.parts(0, count), minlength=len(PARTS))
+            if any(share > 0 and not n for share, n in zip(fractions, counts, strict=True)):
                 self._shared = _shared(fractions, hash_rows(np.arange(count), seed))
 
     def parts(self, first: int, count: int) -> np.ndarray:

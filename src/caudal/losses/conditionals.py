@@ -17,7 +17,7 @@ from caudal.dequantization import AudioDequantization
 from caudal.elementwise import Affine, Swapped
 from caudal.flow import Flow
 
-_INCREASING = (MuLaw, Rescale, Standardise)  # of each element alone, and none reverses its order
+_INCREASING = (MuLaw, Rescale, Standardise)  # elementwise maps that keep the order
 _SAME = 1e-9  # difference of two log-CDFs below which half of its digits are lost
 
 

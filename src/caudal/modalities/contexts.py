@@ -18,6 +18,7 @@ from caudal.errors import InputError
 from caudal.names import near
 
 CHUNK = 4096  # contexts at a time
+_LISTED = 20  # values of a label
 Given = Sequence[str] | Mapping[str, Any]
 """Values of columns for all samples: COLUMN=VALUE texts, or values by column."""
 
@@ -169,6 +170,12 @@ def with_fixed(context: Tensor, names: Sequence[str], fixed: Mapping[str, float]
     for name, value in fixed.items():
         context[:, names.index(name)] = value
     return context
+
+
+def listed(values: Sequence[str]) -> str:
+    """The first values of a label, and how many more it has, for the preview."""
+    more = len(values) - _LISTED
+    return ", ".join(values[:_LISTED]) + (f", ... and {more} more" if more > 0 else "")
 
 
 def rows_in(file: Any) -> int:

@@ -1,21 +1,22 @@
 """Densities known up to their constant: a flow learns from them without data."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from caudal.correction import STEPS, Correction, corrected_sample
+from caudal.correction import STEPS, corrected_sample
 from caudal.data import Dataset, Rows
 from caudal.data.density import PREFIX, DensityDataset, DensitySchema, find_target
 from caudal.errors import InputError
 from caudal.fields import check_fields
 from caudal.flow import Flow
 from caudal.losses import nll
-from caudal.modalities.exact import HEAVY
 from caudal.modalities.table import Table
+from caudal.modalities.table.account import CorrectionAccount
+from caudal.modalities.table.exact import HEAVY
 from caudal.modality import Request, Voice
 from caudal.recipes import Recipe
 from caudal.report import DensityEvaluation, DensityTeller, evaluate_density, number, plus_minus
@@ -23,8 +24,7 @@ from caudal.targets import TARGETS, Target
 from caudal.training.density_terms import DensityTerms, Variational, split
 
 _TEST = 10_000  # exact samples, where they are known
-_SEED = 0  # of annealing and of exact samples: runs of several seeds share them
-_ENOUGH = 1 << 20  # weights: more would not change what they say
+_SEED = 0  # for annealing and exact samples: runs of several seeds share them
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ class Density(Table):
         return DensityTerms(flow, dataset.target, dataset.train, options), nll
 
     def size(self, dataset: Dataset, minutes: float | None) -> str | None:
-        """A step takes three passes of the flow, and so it is not large."""
+        """A step takes three passes of the flow, and so the flow is not large."""
         return None if minutes is None else "medium"
 
     # --- samples --------------------------------------------------------------------------------
@@ -170,30 +170,22 @@ class Density(Table):
         ]
 
 
-class Corrected:
+class Corrected(CorrectionAccount):
     """Draws of a flow, corrected to be samples of its density, and what that took."""
 
-    key = "exact"
-
     def __init__(self, model: Any, target: Target) -> None:
+        super().__init__()
         self.model, self.target = model, target
-        self._parts: list[Correction] = []
 
     def __call__(self, request: Request, generator: torch.Generator) -> Tensor:
         x, part = corrected_sample(
             self.model.flow, self.target, request.n, steps=STEPS, generator=generator
         )
-        enough = sum(len(each.log_weights) for each in self._parts) >= _ENOUGH
-        self._parts.append(replace(part, log_weights=part.log_weights[:0]) if enough else part)
+        self._keep(part)
         return x
 
-    def summary(self) -> "Corrected":
-        """This account, once all rows are drawn."""
-        return self
-
     def tell(self, voice: Voice) -> None:
-        """Tells what the correction took."""
-        total = Correction.join(self._parts)
+        total = self.total
         voice.say(
             f"corrected in {total.steps} steps: acceptance {total.acceptance:.1%}, effective size "
             f"{total.ess:.1%} of the draws, Pareto k {number(total.pareto_k, 2) or 'not known'}"
@@ -208,10 +200,6 @@ class Corrected:
                 f"by these weights, which know nothing of what the flow never draws, at most "
                 f"{100 * total.left:.2g}% of the rows are not samples of the density"
             )
-
-    def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return Correction.join(self._parts).to_dict()
 
 
 def _target(data: Any) -> Target:

@@ -47,11 +47,11 @@ class Threshold:
 class Alarm:
     """The lowest log-densities of validation rows, which say how low is unusual.
 
-    A new row that comes as these n rows came is below the k-th lowest of them with probability
-    k / (n + 1), whatever the model is like: this is the rate of false alarms at that threshold.
-    It is a mean over validation sets. That of the one at hand is a draw of Beta(k, n + 1 - k),
-    whose standard deviation is about sqrt(rate (1 - rate) / n), as of a binomial share. Validation
-    rows have chosen the weights among those of a training, and may score a little too well.
+    A new row drawn as these n rows were is below the k-th lowest of them with probability k / (n +
+    1), whatever the model is like: this is the rate of false alarms at that threshold. It is a
+    mean over validation sets. The rate of the set at hand is a draw of Beta(k, n + 1 - k), whose
+    standard deviation is about sqrt(rate (1 - rate) / n), as of a binomial share. The weights were
+    selected on the validation rows, which may therefore score a little too well.
     References: Wilks, Determination of sample sizes for setting tolerance limits, 1941; conformal
     prediction (Vovk, Gammerman, Shafer, Algorithmic learning in a random world, 2005).
 
@@ -95,6 +95,33 @@ class Alarm:
         files.write_text(folder / FILE, json.dumps(content) + "\n")
 
 
+def threshold(model: "Model", rate: float | None = None) -> Threshold | None:
+    """The log-density below which new rows like the training rows fall at that rate.
+
+    It is a quantile of the log-densities of validation rows, which a run keeps in alarm.json;
+    see `caudal.model.alarm.Alarm`. The rate is at most 0.1.
+
+    Args:
+        rate: of such false alarms; if None it is 0.01, and the result is None where that is not
+            known.
+
+    Raises:
+        InputError: there are too few validation rows for the rate, or none are to be had.
+    """
+    if model._alarm is None:
+        model._alarm = read(model.folder)
+    if rate is None:
+        return None if model._alarm is None else model._alarm.usual()
+    if model._alarm is None:
+        if not model.kind.judged:
+            raise InputError(
+                f"`alarm` is for rows of tables, and {model.name} models {model.schema.what}: "
+                f"leave it out"
+            )
+        model._alarm = measure(model, model.kind.judged)
+    return model._alarm.at(rate)
+
+
 def read(folder: Path | None) -> Alarm | None:
     """What a run folder holds of it, None without.
 
@@ -106,13 +133,13 @@ def read(folder: Path | None) -> Alarm | None:
     try:
         content: dict[str, Any] = json.loads((folder / FILE).read_text(encoding="utf-8"))
         lowest = tuple(-math.inf if v is None else float(v) for v in content.pop("lowest"))
-        found = Alarm(lowest=lowest, **content)
-        check_value("rows", found.rows, Annotated[int, Ge(1)])
-        check_value("draws", found.draws, Annotated[int, Ge(1)])
-        return found
+        alarm = Alarm(lowest=lowest, **content)
+        check_value("rows", alarm.rows, Annotated[int, Ge(1)])
+        check_value("draws", alarm.draws, Annotated[int, Ge(1)])
+        return alarm
     except (ValueError, TypeError, KeyError, AttributeError):
         path = folder / FILE
-        raise InputError(f"{path}: damaged; remove it, and it is found again") from None
+        raise InputError(f"{path}: damaged; remove it, and it is computed again") from None
 
 
 def measure(model: "Model", evaluations: int) -> Alarm:
@@ -120,10 +147,10 @@ def measure(model: "Model", evaluations: int) -> Alarm:
     draws = draws_of(model)
     source = model.dataset_or("leave `alarm` out").valid
     limit = min(source.n_items, max(1, evaluations // draws))
-    found = [
+    parts = [
         log_prob_items(model.flow, batch, draws=draws)[0].cpu().numpy()
         for batch in model.voice.track(source.items(limit), "validating", None)
     ]
-    scores = np.sort(np.concatenate(found))
+    scores = np.sort(np.concatenate(parts))
     kept = math.ceil(_MOST * (len(scores) + 1))
     return Alarm(len(scores), draws, tuple(map(float, scores[:kept])))

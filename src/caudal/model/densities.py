@@ -1,15 +1,16 @@
-"""The log-densities of the user's items, piece by piece, as means over the same noise."""
+"""Log-densities of the user's items, as means over several draws of the noise."""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from caudal.data import Items, Piece
+from caudal.data import Items, Piece, as_container
 from caudal.fields import check_value
 from caudal.flow import DRAWS
 from caudal.report import log_prob_items
 from caudal.training.options import Count
+from caudal.training.seeds import check_seed
 
 if TYPE_CHECKING:
     from caudal.model.model import Model
@@ -17,6 +18,34 @@ if TYPE_CHECKING:
 COLUMN, ERROR = "log_prob", "log_prob_se"
 Scored = tuple[Piece, np.ndarray, np.ndarray]
 """A piece of the data, and the log-density of each of its items with its standard error (N,)."""
+
+
+def log_prob(
+    model: "Model", data: Any, *, seed: int = 0, draws: int | None = None, **reading: Any
+) -> Any:
+    """The log-density of each row, image or clip of `data`, in nats: a Series or an array.
+
+    `kind` of the flow says whether it is exact, a lower bound or an estimate. A row outside
+    of the support has -inf; one with a missing value that the run left out has NaN. The noise
+    that fills steps and gaps belongs to the values of a row and the seed, so that a score does
+    not depend on the other rows, and equal rows have equal scores.
+
+    Args:
+        data: a path, a DataFrame, an array, images or clips, as the model was trained on.
+        seed: of the noise that fills steps and gaps, and of estimates.
+        draws: how many draws of that noise a score is the mean of; if None, as many as the kind of
+            data needs: 32 for rows of a table, 4 for images, 1 for clips.
+        reading: options of how such data are read, as of `caudal score`.
+
+    Raises:
+        InputError: the data do not fit the model.
+        NumericalError: a log-density is not a number.
+    """
+    check_seed(seed)
+    draws = draws_of(model, draws)
+    parts = scored(model, model.open_all(data, reading), seed, draws)
+    values = np.concatenate([log_prob for _, log_prob, _ in parts])
+    return as_container(values, COLUMN, data)
 
 
 def draws_of(model: "Model", draws: int | None = None) -> int:

@@ -1,4 +1,4 @@
-"""The rows of lowest log-density, and which of their columns are to blame."""
+"""Which columns make rows unlikely, those of lowest log-density first."""
 
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Annotated, Any
@@ -8,7 +8,7 @@ import pyarrow as pa
 import torch
 from annotated_types import Ge
 
-from caudal.data import Batch, Piece
+from caudal.data import Batch, Piece, container_of, like
 from caudal.errors import InputError
 from caudal.fields import check_value
 from caudal.model.densities import COLUMN, draws_of, scored
@@ -64,9 +64,9 @@ class Lowest:
         batch = self.batch
         if batch is None:
             raise InputError(f"there are no {model.schema.many} to explain")
-        told = model.kind.explainer(model.flow, model.schema, batch, seed)
-        item = told["item"].to_numpy()
-        table = told.drop_columns("item")
+        explained = model.kind.explainer(model.flow, model.schema, batch, seed)
+        item = explained["item"].to_numpy()
+        table = explained.drop_columns("item")
         table = table.add_column(0, "row", pa.array(self.rows[item]))
         return table.add_column(1, COLUMN, pa.array(self.log_prob[item]))
 
@@ -81,12 +81,38 @@ def _joined(first: Batch, second: Batch) -> Batch:
 def explain(
     model: "Model",
     data: Any,
-    rows: Collection[int],
-    n: int,
-    seed: int,
-    reading: Mapping[str, Any],
-) -> pa.Table:
-    """Which columns make rows of `data` unlikely; see `Model.explain`."""
+    *,
+    rows: tuple[int, ...] = (),
+    n: int = 10,
+    seed: int = 0,
+    **reading: Any,
+) -> Any:
+    """Which columns make rows of a table unlikely: a table of the kind that `data` is.
+
+    For each row, the lowest log-density first, it has a line for each column, the most
+    surprising first. The columns are
+
+    - `row`, its number from 1, and `log_prob`, its log-density in nats;
+    - `column`, and its `value`, as text; null is a missing one;
+    - `expected`, `low` and `high`: the median of the column given the others of the row, and
+      its quantiles of 5 and 95 %; of categories the likeliest alone;
+    - `surprise`: by how many nats the value is less likely, given the others, than such values
+      are on average; so columns compare. inf outside of the column's support, null where the
+      row is outside of another's;
+    - `conditional`: log p(value | others) in nats.
+
+    See `caudal.conditionals` for the equations. Columns of context are given, not explained.
+
+    Args:
+        data: as of `log_prob`.
+        rows: the numbers, from 1, of the rows to explain.
+        n: how many rows of lowest log-density to explain, if `rows` names none.
+        seed: of the noise that fills steps and gaps.
+        reading: options of how such data are read, as of `caudal score`.
+
+    Raises:
+        InputError: as `log_prob`; the model is not one of tables, or there is no such row.
+    """
     check_explains(model)
     check_seed(seed)
     check_value("n", n, Count)
@@ -98,10 +124,11 @@ def explain(
     for row in sorted(set(rows) - set(kept.rows.tolist())):
         why = "it has no log_prob" if row <= kept.seen else f"{items.name} has {kept.seen:,} rows"
         raise InputError(f"`rows` {row}: {why}; leave it out")
-    return kept.explain(model, seed)
+    form = container_of(data)
+    return like(kept.explain(model, seed), form if form in ("pandas", "polars") else "pyarrow")
 
 
-def lowest(model: "Model", n: int) -> Lowest | None:
+def lowest_of(model: "Model", n: int) -> Lowest | None:
     """What keeps the `n` lowest rows, to be explained; None for 0."""
     check_value("explain", n, Annotated[int, Ge(0)])
     if n:
@@ -135,7 +162,7 @@ def most_surprising(table: pa.Table) -> list[dict[str, Any]]:
 
 
 def on_screen(table: pa.Table) -> ScreenTable:
-    """The same as a table to read."""
+    """The explanations as a table to read."""
     title = "Why the least likely rows are so, given the rest of each"
     head = ["row", COLUMN, "column", "value", "expected", "5% .. 95%", "surprise"]
     shown = []
@@ -149,10 +176,10 @@ def on_screen(table: pa.Table) -> ScreenTable:
 
 def _by_row(table: pa.Table) -> dict[int, list[dict[str, Any]]]:
     """The lines of the most surprising columns of each row."""
-    found: dict[int, list[dict[str, Any]]] = {}
+    lines_of: dict[int, list[dict[str, Any]]] = {}
     for line in table.to_pylist():
-        found.setdefault(line["row"], []).append(line)
-    return {row: lines[:SHOWN] for row, lines in found.items()}
+        lines_of.setdefault(line["row"], []).append(line)
+    return {row: lines[:SHOWN] for row, lines in lines_of.items()}
 
 
 def _cells(line: Mapping[str, Any]) -> list[str]:

@@ -29,7 +29,7 @@ KEY = "caudal"
 """The key of the metadata in a graph."""
 _NEEDED = ("onnx", "onnxscript", "onnxruntime")
 _TRACED, _CHECKED = 5, 7  # rows: the number of rows of a graph is free, and so they differ
-_SAME = 1e-3  # by which numbers of both may differ, beside their size
+_SAME = 1e-3  # difference allowed between both, relative to the size of numbers
 
 
 @dataclass(frozen=True)
@@ -70,9 +70,9 @@ class _Density(nn.Module):
 
     def forward(self, *inputs: Tensor) -> Tensor:
         """Log-densities (B,) of inputs in the order of their names."""
-        given = dict(zip(self.names, inputs, strict=True))
-        noise = _Given(given["noise"]) if "noise" in given else None
-        return self.flow.log_prob(given["x"], given.get("context"), noise)
+        values = dict(zip(self.names, inputs, strict=True))
+        noise = _Given(values["noise"]) if "noise" in values else None
+        return self.flow.log_prob(values["x"], values.get("context"), noise)
 
 
 class _Sampler(nn.Module):
@@ -85,13 +85,17 @@ class _Sampler(nn.Module):
         return self.flow.decode(z, context)
 
 
-def export(model: "Model", out: str | Path, overwrite: bool = False) -> Exported:
-    """Writes the graphs to `out` and, with -sample at the end of its name, beside it.
+def export(model: "Model", out: str | Path, *, overwrite: bool = False) -> Exported:
+    """Writes the density as an ONNX graph to `out`, and its samples given noise beside it.
 
-    Both take their places at the end, so that a failure leaves what was there before.
+    Rows go in as the schema encodes them, in batches of any size; the metadata of the graphs
+    have the schema, the recipe, and the threshold of an alarm. ONNX Runtime checks both. The name
+    of the second graph has -sample at its end. Both take their places when all is done, so that a
+    failure leaves what was there before.
 
     Raises:
-        InputError: a package is missing, the flow has no such graph, or a file is there.
+        InputError: a package of `caudal[onnx]` is missing, a file is there, or the flow has no
+            such graph: its events have any length, or its density is an estimate.
         NumericalError: ONNX Runtime gives other numbers.
     """
     path = path_of(out)
@@ -110,12 +114,12 @@ def export(model: "Model", out: str | Path, overwrite: bool = False) -> Exported
         apart = _write(written, density, inputs, others, "log_prob", about)
         if model.recipe.samples == "iterated":
             return Exported(path, None, shapes, apart)
-        given = [
+        noises = [
             {"z": noise, **{k: v for k, v in values.items() if k == "context"}}
             for noise, values in ((z, inputs), (samples, others))
         ]
         with atomic(sampler) as beside:
-            apart_too = _write(beside, _Sampler(flow), given[0], given[1], "x", about)
+            apart_too = _write(beside, _Sampler(flow), noises[0], noises[1], "x", about)
     return Exported(path, sampler, shapes, max(apart, apart_too))
 
 
@@ -142,14 +146,14 @@ def _inputs(flow: Flow, rows: int) -> dict[str, Tensor]:
     shape = flow.context_shape
     context = None if shape is None else torch.zeros(rows, *shape, dtype=flow.base.like.dtype)
     z = flow.base.sample(rows, generator)
-    found = {"x": flow.decode(z, context)}
+    inputs = {"x": flow.decode(z, context)}
     if context is not None:
-        found["context"] = context
+        inputs["context"] = context
     if flow.filled:
         asked = _Given(torch.rand(rows, 1 << 16, **like))
-        flow.lift(found["x"], asked)
-        found["noise"] = asked.noise[:, : asked.asked].contiguous()
-    return {**found, "z": z}
+        flow.lift(inputs["x"], asked)
+        inputs["noise"] = asked.noise[:, : asked.asked].contiguous()
+    return {**inputs, "z": z}
 
 
 def _about(model: "Model", flow: Flow) -> dict[str, Any]:
@@ -203,8 +207,8 @@ def _write(
         made.model.metadata_props[KEY] = about
         made.save(path, external_data=False)
         expected = module(*checked.values())
-    found = run(path, checked)
-    apart = float(((found - expected).abs() / (1 + expected.abs())).max())
+    actual = run(path, checked)
+    apart = float(((actual - expected).abs() / (1 + expected.abs())).max())
     if not apart <= _SAME:
         raise NumericalError(
             f"ONNX Runtime gives numbers of {output} {apart:.2g} apart: nothing was written"

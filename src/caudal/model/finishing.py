@@ -12,6 +12,7 @@ from caudal import files
 from caudal.errors import InputError
 from caudal.modality import Modality
 from caudal.model import alarm
+from caudal.model.rest import USUAL, Extent
 from caudal.model.settings import plain, usual
 from caudal.report import Distilled, Evaluation, Story, save_baseline, write_report
 from caudal.training.run import Run
@@ -27,34 +28,30 @@ def finish(
     model: "Model",
     *,
     report: bool,
+    extent: Extent = USUAL,
     distilled: Distilled | None = None,
-    limit: int | None = None,
-    samples: int | None = None,
-    judged: int | None = None,
-    fits: int | None = None,
-    copies: int | None = None,
-    recognised: int | None = None,
 ) -> None:
     """Evaluates a trained model on its test part, and writes eval.json, compare.json, the page.
 
-    At most `limit` items are evaluated, where all would take too long. So many `samples` are
-    compared with test rows, and the thresholds of alarm.json take `judged` densities; both are as
-    many as is usual if None. Beside a target there are so many `fits` of trees. So many `copies`
-    of clips are made, and labels of so many items are `recognised`. A student whose own density
-    takes a step for each element is not evaluated, only compared.
+    `extent` limits the work where all of it would take too long. A student whose own density takes
+    a step for each element is only compared with its teacher, not evaluated.
     """
     folder = model.folder
     assert folder is not None
     if not model.is_slow_to_score:
         fitted = model.kind.baseline.fit(model.flow, model.dataset.train, model.schema)
         save_baseline(folder / BASELINE, fitted)
-        model.judge(fits)
+        model.judge(extent.fits)
         evaluation = model.evaluate(
-            limit=limit, samples=samples, copies=copies, recognised=recognised
+            limit=extent.limit,
+            samples=extent.samples,
+            copies=extent.copies,
+            recognised=extent.recognised,
         )
         keep_evaluation(folder, evaluation)
         if model.kind.judged:
-            alarm.measure(model, model.kind.judged if judged is None else judged).write(folder)
+            judged = model.kind.judged if extent.judged is None else extent.judged
+            alarm.measure(model, judged).write(folder)
     if distilled is not None:
         text = json.dumps(distilled.to_dict(), indent=2, ensure_ascii=False)
         files.write_text(folder / "compare.json", text + "\n")
@@ -125,7 +122,7 @@ def _train(config: Mapping[str, Any], kind: Modality) -> Parts:
 
 
 def _distill(config: Mapping[str, Any], kind: Modality) -> Parts:
-    """The size of a student follows from its teacher, and so it is told in full."""
+    """The size of a student follows from its teacher, and so it is written in full."""
     teacher = config["teacher"] or "TEACHER"  # which was never saved
     start = ["caudal", "distill", teacher, "--student", config["recipe"]]
     of_data = vars(kind.options(data=""))

@@ -61,7 +61,7 @@ def searchsorted(
 def solve_triangular(
     factor: Tensor, target: Tensor, *, upper: bool, left: bool = True, unitriangular: bool = False
 ) -> Tensor:
-    """The X of factor X = target (*, D, N), one row after the other; of X factor if not `left`."""
+    """The X of factor X = target (*, D, N), row by row; of X factor = target if not `left`."""
     if not left:
         return solve_triangular(
             factor.mT, target.mT, upper=not upper, unitriangular=unitriangular

@@ -11,7 +11,7 @@ import torch
 from caudal.conditioning import Conditioning, conditional_sample
 from caudal.data import Batch, Piece, TableWriter, like_data
 from caudal.fields import check_value
-from caudal.modalities.given import tell_conditioning
+from caudal.modalities.table.given import tell_conditioning
 from caudal.modality import Voice
 from caudal.report.items import noise, place
 from caudal.report.numbers import count
@@ -77,25 +77,46 @@ class Imputed:
         }
 
 
-def impute(
-    model: "Model", data: Any, draws: int, seed: int, reading: Mapping[str, Any]
-) -> tuple[Any, Imputed]:
-    """The data with their gaps filled, in their own form; see `Model.impute`."""
+def impute(model: "Model", data: Any, *, draws: int = 1, seed: int = 0, **reading: Any) -> Any:
+    """`data` with their missing values drawn given what is there, in their own form.
+
+    Each gap of a modelled column is drawn from p(what is missing | what is there) of its row,
+    as if it were missing by chance; all other cells stay as they are. With several draws the
+    rows come as often, one draw after the other, and a column `draw` numbers these from 1.
+
+    Args:
+        data: a path, a DataFrame or an array with the columns of the run.
+        draws: how often each gap is drawn: what differs between draws is not known.
+        seed: of the draws.
+        reading: options of how a text file is read, as of `caudal impute`.
+
+    Raises:
+        InputError: the data do not fit the model, or are no table.
+        NumericalError: a log-density is not a number.
+    """
     items, seen = _opened(model, data, draws, seed, reading)
     tables = list(_filled(model, items, seen))
-    return like_data(pa.concat_tables(tables), data, draws), seen
+    return like_data(pa.concat_tables(tables), data, draws)
 
 
-def write(
+def write_imputed(
     model: "Model",
     data: Any,
     out: str | Path,
-    draws: int,
-    seed: int,
-    overwrite: bool,
-    reading: Mapping[str, Any],
+    *,
+    draws: int = 1,
+    seed: int = 0,
+    overwrite: bool = False,
+    **reading: Any,
 ) -> Imputed:
-    """Writes them to a table file; see `Model.write_imputed`."""
+    """Writes `data` with their gaps filled to the table file `out`; arguments as of `impute`.
+
+    From a text file into one with the same suffix the lines go as they are, but for the gaps.
+
+    Raises:
+        InputError: as `impute`, or the file cannot be written.
+        NumericalError: as `impute`.
+    """
     writer = TableWriter(out)
     writer.prepare(overwrite)
     items, seen = _opened(model, data, draws, seed, reading)

@@ -1,6 +1,6 @@
 """The distribution of a target in new rows: quantiles, means and probabilities of classes."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,19 +11,20 @@ import pyarrow.compute as pc
 import torch
 from torch import Tensor
 
-from caudal.data import Column, Piece, TableWriter
-from caudal.data.table.convert import decode_column
+from caudal.data import Column, Piece, TableWriter, like_data
+from caudal.data.table.decode import decode_column
 from caudal.errors import InputError
 from caudal.report.items import place
-from caudal.univariate import is_univariate, masses, quantiles
+from caudal.univariate import is_univariate, masses
+from caudal.univariate import quantiles as quantiles_of
 
 if TYPE_CHECKING:
     from caudal.model.model import Model
 
 LEVELS = (0.05, 0.5, 0.95)
-"""Of the quantiles that are told unless others are asked for."""
-MOST_CLASSES = 100  # whose probabilities stand in columns of their own
-_SHARES = 100  # of equal probability, over whose middles a mean is taken
+"""Levels of the quantiles that are predicted by default."""
+MOST_CLASSES = 100  # classes whose probabilities have columns of their own
+_SHARES = 100  # a mean is taken over the middles of so many equal shares of probability
 
 
 @dataclass
@@ -31,7 +32,7 @@ class Predicted:
     """What predicting the rows of a table came to.
 
     Attributes:
-        column: that was predicted.
+        column: the one that was predicted.
         rows: how many rows there were.
         without: how many have no prediction, as they lack a value of the context.
     """
@@ -50,23 +51,42 @@ class Predicted:
         }
 
 
-def predict(
-    model: "Model", data: Any, levels: Sequence[float], reading: Mapping[str, Any]
-) -> pa.Table:
-    """The rows with what is predicted beside them; see `Model.predict`."""
+def predict(model: "Model", data: Any, *, levels: Sequence[float] = LEVELS, **reading: Any) -> Any:
+    """The rows of `data`, with what a model expects of its target in each of them.
+
+    For a target of numbers, such as `price`, it adds the columns `price_mean` and, for each
+    level, a quantile such as `price_q95`, below which 95 % of the distribution lie. For one of
+    categories it adds `price_likeliest`, its probability `price_p`, and that of each class as
+    `price_p_CLASS`, if there are at most 100. All are exact: a flow of one number is monotone,
+    so that no draws are needed; the mean is that of 100 quantiles.
+
+    Args:
+        data: as of `log_prob`; they need not have the target.
+        levels: of the quantiles, between 0 and 1.
+        reading: options of how such data are read, as of `caudal predict`.
+
+    Raises:
+        InputError: the model has no target, a level is out of its range, or the data do not
+            fit the model.
+    """
     items, seen = _opened(model, data, levels, reading)
-    return pa.concat_tables(_predicted(model, items, levels, seen))
+    return like_data(pa.concat_tables(_predicted(model, items, levels, seen)), data)
 
 
-def write(
+def write_predictions(
     model: "Model",
     data: Any,
     out: str | Path,
-    levels: Sequence[float],
-    overwrite: bool,
-    reading: Mapping[str, Any],
+    *,
+    levels: Sequence[float] = LEVELS,
+    overwrite: bool = False,
+    **reading: Any,
 ) -> Predicted:
-    """Writes them to a table file; see `Model.write_predictions`."""
+    """Writes `data` with what `predict` adds to the table file `out`.
+
+    Raises:
+        InputError: as `predict`, or the file cannot be written.
+    """
     writer = TableWriter(out)
     writer.prepare(overwrite)
     items, seen = _opened(model, data, levels, reading)
@@ -76,6 +96,21 @@ def write(
         for table in _predicted(model, items, levels, seen):
             writer.write(table)
     return seen
+
+
+def quantiles(model: "Model", data: Any, levels: Sequence[float], **reading: Any) -> np.ndarray:
+    """Quantiles (N, L) of a target of numbers given each row of `data`, in its own units.
+
+    Raises:
+        InputError: as `predict`.
+    """
+    items, _ = _opened(model, data, levels, reading)
+    column, parts = target_of(model), []
+    for piece in items.pieces():
+        made = np.full((piece.beside.num_rows, len(levels)), np.nan)
+        made[_kept(piece)] = _values(model, piece, levels).cpu().double().numpy() + column.offset
+        parts.append(made)
+    return np.concatenate(parts)
 
 
 def target_of(model: "Model") -> Column:
@@ -105,21 +140,8 @@ def check_levels(levels: Sequence[float], name: str = "levels") -> None:
             raise InputError(f"`{name}` {level}: levels lie above 0 and below 1")
 
 
-def quantile_numbers(
-    model: "Model", data: Any, levels: Sequence[float], reading: Mapping[str, Any]
-) -> np.ndarray:
-    """Quantiles (N, L) of the target in the user's numbers, NaN where there are none."""
-    items, _ = _opened(model, data, levels, reading)
-    column, found = target_of(model), []
-    for piece in items.pieces():
-        made = np.full((piece.beside.num_rows, len(levels)), np.nan)
-        made[_kept(piece)] = _values(model, piece, levels).cpu().double().numpy() + column.offset
-        found.append(made)
-    return np.concatenate(found)
-
-
 def _opened(
-    model: "Model", data: Any, levels: Sequence[float], reading: Mapping[str, Any]
+    model: "Model", data: Any, levels: Sequence[float], reading: dict[str, Any]
 ) -> tuple[Any, Predicted]:
     check_levels(levels)
     column = target_of(model)
@@ -189,7 +211,9 @@ def _classes(
 
 def _values(model: "Model", piece: Piece, levels: Sequence[float]) -> Tensor:
     """Quantiles (B, L) of the rows of a piece, encoded."""
-    return quantiles(model.flow, torch.tensor(levels, dtype=torch.float64), _context(model, piece))
+    return quantiles_of(
+        model.flow, torch.tensor(levels, dtype=torch.float64), _context(model, piece)
+    )
 
 
 def _context(model: "Model", piece: Piece) -> Tensor:

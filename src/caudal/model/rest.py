@@ -1,5 +1,6 @@
 """What follows training, evaluation and report, and the time that is kept for it."""
 
+from dataclasses import dataclass
 from typing import Any
 
 from caudal.flow import Flow
@@ -7,10 +8,34 @@ from caudal.model.settings import Settings
 from caudal.report import told_labels
 from caudal.training.clock import Budget
 
-_SHARE = 0.15  # of the time that is left, for the evaluation
-_JUDGING = 0.05  # of it, for the thresholds of alarms
-_BESIDE, _FEWEST = 0.2, 3  # of it, for models beside a target, and their fits at least
-_COMPARED = 2000  # test rows with as many samples, which take `scoreboard_seconds`
+_SHARE = 0.15  # share of the time that is left, for the evaluation
+_JUDGING = 0.05  # share for the thresholds of alarms
+_BESIDE, _FEWEST = 0.2, 3  # share for models beside a target, and the least number of their fits
+_COMPARED = 2000  # test rows, whose comparison with as many samples takes `scoreboard_seconds`
+
+
+@dataclass
+class Extent:
+    """How much is done after training; each None stands for as much as is usual.
+
+    Attributes:
+        limit: how many test items are evaluated at most.
+        samples: how many samples are compared with test items.
+        judged: how many densities of validation items the thresholds of alarms take.
+        fits: how many models are fitted beside a target.
+        copies: how many clips are copied.
+        recognised: for how many items their label is compared with the likeliest one.
+    """
+
+    limit: int | None = None
+    samples: int | None = None
+    judged: int | None = None
+    fits: int | None = None
+    copies: int | None = None
+    recognised: int | None = None
+
+
+USUAL = Extent()
 
 
 class Rest:
@@ -18,36 +43,23 @@ class Rest:
 
     Args:
         settings: of the run.
-        dataset: whose test part is evaluated.
+        dataset: the one whose test part is evaluated.
         evaluates: whether anything follows at all: a model in memory is only trained.
-        flow: that is trained, which is asked how fast it copies; no copies are planned if None.
+        flow: the one that is trained, whose copies are timed; no copies are planned if None.
 
     Attributes:
-        limit: how many test items are evaluated; None for all.
-        samples: how many samples are compared with test items; None for as many as is usual.
-        judged: how many densities of validation items are taken for thresholds; None for as many
-            as is usual.
-        fits: how many models are fitted beside a target; None for all.
-        copies: how many clips are copied; None for as many as is usual.
-        recognised: of how many items it is told whether their label is the likeliest; None for as
-            many as is usual.
+        extent: the plan, once `seconds` was asked for.
     """
 
     def __init__(
         self, settings: Settings, dataset: Any, evaluates: bool, flow: Flow | None = None
     ) -> None:
-        self.settings, self.test, self.evaluates = settings, dataset.test, evaluates
-        self.limit: int | None = None
-        self.samples: int | None = None
-        self.judged: int | None = None
-        self.fits: int | None = None
-        self.copies: int | None = None
-        self.recognised: int | None = None
-        self.flow = flow
-        self.dataset, self.valid = dataset, dataset.valid
+        self.extent = Extent()
+        self.settings, self.evaluates, self.flow = settings, evaluates, flow
+        self.dataset, self.test, self.valid = dataset, dataset.test, dataset.valid
 
     def budget(self, begun: float) -> Budget | None:
-        """The time of the whole job, which has begun then; None where it was not limited."""
+        """The time of the whole job, which began at `begun`; None if it is not limited."""
         minutes = self.settings.training.minutes
         if minutes is None:
             return None
@@ -66,7 +78,7 @@ class Rest:
         redrawn = min(kind.redrawn, 4 * items) / kind.passes
         affordable = max(_SHARE * left / item - redrawn, kind.least_evaluated)
         if affordable < items:
-            self.limit = int(affordable)
+            self.extent.limit = int(affordable)
         evaluation = item * (min(items, affordable) + redrawn)
         report = min(kind.report_seconds, _SHARE * left) if self.settings.report else 0.0
         beside = self._judging(row, left) + self._beside(left)
@@ -80,7 +92,7 @@ class Rest:
             return 0.0
         each, count = self.settings.kind.copying(self.flow, self.test, self.dataset.schema)
         if count and each * count > _SHARE * left:
-            count = self.copies = max(1, int(_SHARE * left / each))
+            count = self.extent.copies = max(1, int(_SHARE * left / each))
         return each * count
 
     def _recognising(self, item: float, left: float) -> float:
@@ -89,7 +101,7 @@ class Rest:
         count = min(kind.classified, self.test.n_items)
         each = item * sum(told_labels(self.dataset.schema).values()) if count else 0.0
         if each * count > _SHARE * left:
-            count = self.recognised = int(_SHARE * left / each)
+            count = self.extent.recognised = int(_SHARE * left / each)
         return each * count
 
     def _beside(self, left: float) -> float:
@@ -97,12 +109,12 @@ class Rest:
         target = self.settings.kind.target
         each, fits = (0.0, 0) if target is None else self._fits(target)
         if fits and each * fits > _BESIDE * left:
-            fits = self.fits = max(_FEWEST, int(_BESIDE * left / each))
+            fits = self.extent.fits = max(_FEWEST, int(_BESIDE * left / each))
         return each * fits
 
     def _fits(self, target: Any) -> tuple[float, int]:
-        found: tuple[float, int] = target.seconds(self.dataset.train, self.dataset.schema)
-        return found
+        time: tuple[float, int] = target.seconds(self.dataset.train, self.dataset.schema)
+        return time
 
     def _comparing(self, left: float) -> float:
         """How long samples beside test items will take; fewer are drawn where that is too long."""
@@ -110,11 +122,11 @@ class Rest:
         seconds = longest * min(1.0, items / _COMPARED)
         if longest and seconds > _SHARE * left:
             seconds = _SHARE * left
-            self.samples = int(_COMPARED * seconds / longest)
+            self.extent.samples = int(_COMPARED * seconds / longest)
         return seconds
 
     def _judging(self, row: float, left: float) -> float:
         """How long the thresholds will take; fewer rows tell them where that is too long."""
         kind = self.settings.kind
-        self.judged = min(kind.judged, int(_JUDGING * left / row))
-        return row * min(self.judged, kind.draws * self.valid.n_items)
+        self.extent.judged = min(kind.judged, int(_JUDGING * left / row))
+        return row * min(self.extent.judged, kind.draws * self.valid.n_items)

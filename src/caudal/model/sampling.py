@@ -1,23 +1,22 @@
-"""What a model draws: new samples request by request, and the manifold between four examples."""
+"""New samples, drawn request by request."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any
 
-import numpy as np
 import torch
 from annotated_types import Ge
 from torch import Tensor
 
-from caudal.data import prepare_picture
+from caudal.bijections import by_sweeps
 from caudal.errors import InputError
 from caudal.fields import check_value
-from caudal.interpolation import manifold
-from caudal.modality import Examples, Request, Requests
-from caudal.report import duration, unlike
+from caudal.modality import Request, Requests
+from caudal.report import duration
 from caudal.report.items import noise
 from caudal.training.seeds import check_seed
 
@@ -34,7 +33,7 @@ class Job:
     """Samples to be drawn.
 
     Attributes:
-        model: that draws them.
+        model: the one that draws them.
         requests: what it is asked for.
         draw: how one request is answered.
         seed: of the noise.
@@ -84,6 +83,97 @@ class Written:
         return result
 
 
+def sample(
+    model: "Model",
+    n: int | None = None,
+    *,
+    seed: int = 0,
+    temperature: float = 1.0,
+    sweeps: bool = False,
+    **drawing: Any,
+) -> Any:
+    """New rows, images or clips, in the form of the data the model was trained on.
+
+    A table comes back as the kind of table it was (a pyarrow Table if it was a file), images
+    as uint8 (N, H, W, C), clips as a list of `Sound`, amplitudes with their rate.
+
+    Args:
+        n: how many; a usual number for the kind of data if None.
+        seed: of the noise, and of which contexts are drawn.
+        temperature: multiplies the noise; below 1 samples are likelier and less varied.
+        sweeps: flows that sample one element at a time draw all at once, by iteration.
+        drawing: options of the kind of data, as of `caudal sample`, such as `given`.
+
+    Raises:
+        InputError: an argument is out of its range, or the contexts do not fit.
+    """
+    work = job(model, n, seed, temperature, sweeps, drawing)
+    return model.kind.collect(model.schema, list(work.parts()), model.container)
+
+
+def stream(
+    model: "Model",
+    mel_of: Any = None,
+    *,
+    seed: int = 0,
+    temperature: float = 1.0,
+    **drawing: Any,
+) -> Iterator[Any]:
+    """Sound as it is made: pieces of `Sound`, amplitudes (n, 1) with their rate.
+
+    Joined, they are the clips that `sample` gives with the same arguments, to the bit, one
+    after the other. A piece of a flow that samples one value at a time is there as soon as it
+    is made, and a student makes each of its pieces in one pass.
+
+    Args:
+        mel_of: what to make sound of, a spectrum or a clip, as of `caudal sample --mel-of`.
+        seed: of the noise.
+        temperature: multiplies the noise.
+        drawing: other options, as of `caudal sample`, such as `given` and `seconds`.
+
+    Raises:
+        InputError: as `sample`, or the model is not one of sound.
+    """
+    asked = drawing if mel_of is None else {**drawing, "mel_of": mel_of}
+    work = job(model, None, seed, temperature, False, asked)
+    generator = noise(model.flow, seed)
+    pieces = (
+        model.kind.stream(model, request, generator, temperature) for request in work.requests.each
+    )
+    return chain.from_iterable(pieces)
+
+
+def write_samples(
+    model: "Model",
+    out: str | Path,
+    n: int | None = None,
+    *,
+    seed: int = 0,
+    temperature: float = 1.0,
+    sweeps: bool = False,
+    overwrite: bool = False,
+    **drawing: Any,
+) -> Written:
+    """Writes new samples to `out`, whose name chooses the form; arguments as of `sample`.
+
+    Raises:
+        InputError: as `sample`, or nothing can be written there.
+    """
+    out = str(out)
+    check(n, seed, temperature)
+    options = model.options(model.kind.drawing, drawing)
+    writer = model.kind.writer(out, model.schema, options, temperature)
+    writer.prepare(overwrite)
+    work = job(model, n, seed, temperature, sweeps, drawing)
+    writer.expect(work.requests.samples)
+    announce(work)
+    with writer:
+        for part in work.parts():
+            writer.write(*part)
+    summary = getattr(work.draw, "summary", None)
+    return Written(out, work.requests.samples, seed, temperature, summary and summary())
+
+
 def job(
     model: "Model",
     n: int | None,
@@ -106,18 +196,6 @@ def job(
     return Job(model, requests, draw, seed, temperature, sweeps, options)
 
 
-def stream(
-    model: "Model", seed: int, temperature: float, drawing: Mapping[str, Any]
-) -> Iterator[Any]:
-    """The samples of `Model.sample` in pieces, as they are made; see `Model.stream`."""
-    work = job(model, None, seed, temperature, False, drawing)
-    generator = noise(model.flow, seed)
-    pieces = (
-        model.kind.stream(model, request, generator, temperature) for request in work.requests.each
-    )
-    return chain.from_iterable(pieces)
-
-
 def check(n: int | None, seed: int, temperature: float) -> None:
     """Refuses numbers that no samples can have.
 
@@ -127,23 +205,6 @@ def check(n: int | None, seed: int, temperature: float) -> None:
     check_seed(seed)
     check_value("n", n, Annotated[int, Ge(1)] | None)
     check_value("temperature", temperature, Annotated[float, Ge(0)])
-
-
-def write(model: "Model", out: str, overwrite: bool, *asked: Any) -> Written:
-    """Draws samples into a file or a folder; see `Model.write_samples`."""
-    n, seed, temperature, sweeps, drawing = asked
-    check(n, seed, temperature)
-    options = model.options(model.kind.drawing, drawing)
-    writer = model.kind.writer(out, model.schema, options, temperature)
-    writer.prepare(overwrite)
-    work = job(model, *asked)
-    writer.expect(work.requests.samples)
-    announce(work)
-    with writer:
-        for part in work.parts():
-            writer.write(*part)
-    summary = getattr(work.draw, "summary", None)
-    return Written(out, work.requests.samples, seed, temperature, summary and summary())
 
 
 def announce(work: Job) -> None:
@@ -179,85 +240,29 @@ def _elements_per_second(work: Job, request: Request) -> float:
     return (_MORE - _FEW) / max(took[2] - took[1], 1e-6)
 
 
-CORNERS = ("top left", "top right", "bottom left", "bottom right")
+def draw(model: "Model", temperature: float = 1.0) -> Callable[[Request, torch.Generator], Tensor]:
+    """The plain way to draw: the flow's own samples."""
+    like = model.flow.base.like
+
+    def draw(request: Request, generator: torch.Generator) -> Tensor:
+        context = None if request.context is None else request.context.to(like)
+        length = request.length
+        return model.flow.sample(request.n, context, temperature, generator, length=length)
+
+    return draw
 
 
-class Four(NamedTuple):
-    """The chosen examples: x (4, *event), their context (4, C) or None, and what they are."""
-
-    x: Tensor
-    context: Tensor | None
-    names: list[str]
-
-
-class Manifold(NamedTuple):
-    """What lies between four examples.
-
-    Attributes:
-        grid: (n, n, ...) samples in the user's own form: for images, uint8 (n, n, H, W, C).
-        names: of the four, in the order of `CORNERS`.
-        corner_error: how far the corners are off the examples at most, in the data's own units.
-        n: items along each side.
-        seed: of the noise between values in steps.
-        four: the examples themselves.
-    """
-
-    grid: np.ndarray
-    names: list[str]
-    corner_error: float
-    n: int
-    seed: int
-    four: Four
-
-    def __repr__(self) -> str:
-        shape = tuple(self.grid.shape)
-        return f"Manifold(grid of shape {shape} between {', '.join(self.names)})"
-
-
-def interpolate(
-    model: "Model",
-    out: str | Path | None,
-    data: Any,
-    rows: Sequence[int],
-    n: int,
-    seed: int,
-    overwrite: bool,
-    reading: Mapping[str, Any],
-) -> Manifold:
-    """The manifold between four examples; see `Model.interpolate`."""
-    check_seed(seed)
-    check_value("n", n, Annotated[int, Ge(2)])
-    if len(rows) not in (0, 4):
-        raise InputError(f"`rows` {' '.join(map(str, rows))}: give four numbers")
-    path = None if out is None else prepare_picture(out, overwrite)
-    options = model.options(model.kind.reading, reading)
-    four = choose(model.kind.examples(model, data, options, model.voice), rows, seed)
-    between = manifold(model.flow, four.x, four.context, n, seed)
-    corners = manifold(model.flow, four.x, four.context, 2, seed).flatten(0, 1)
-    error = float((corners.cpu().double() - four.x.double()).abs().max())
-    cells = model.kind.cells(model.schema, between)
-    made = Manifold(cells, four.names, error, n, seed, four)
-    if path is not None:
-        model.kind.write_manifold(path, model, made)
-    return made
-
-
-def choose(examples: Examples, numbers: Sequence[int], seed: int) -> Four:
-    """The examples of those numbers, counted from 1; otherwise four at random, of unlike class.
+def sweeping(model: "Model", sweeps: bool) -> AbstractContextManager[None]:
+    """Within, a sequential flow samples by sweeps, if that is asked for.
 
     Raises:
-        InputError: there is no example of a number.
+        InputError: the flow does not sample one element at a time.
     """
-    rows, names, labels, where = examples
-    chosen = [_index(number, len(rows)) for number in numbers] or unlike(len(rows), labels, seed)
-    words = [f"{where} {names[i]}" for i in chosen]
-    if labels is not None:
-        words = [f"{text} (class {labels[i]})" for text, i in zip(words, chosen, strict=True)]
-    context = None if rows.context is None else rows.context[chosen]
-    return Four(rows.x[chosen], context, words)
-
-
-def _index(number: int, n: int) -> int:
-    if not 1 <= number <= n:
-        raise InputError(f"`rows` {number}: there are images 1 to {n}")
-    return number - 1
+    if not sweeps:
+        return nullcontext()
+    if model.recipe.samples != "sequential":
+        raise InputError(
+            f"`sweeps` is for flows that sample one element at a time, and the "
+            f"{model.recipe.name} of {model.name} does not: leave it out"
+        )
+    return by_sweeps(model.flow)

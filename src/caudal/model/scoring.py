@@ -1,7 +1,7 @@
 """The user's rows, images or clips with their log-density beside them."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,9 +13,9 @@ from caudal.data import TableWriter
 from caudal.data.schema import Unit
 from caudal.model.alarm import Threshold
 from caudal.model.densities import COLUMN, ERROR, draws_of, scored
-from caudal.model.explaining import Lowest, most_surprising
-from caudal.report.evaluation import off_by
+from caudal.model.explaining import lowest_of, most_surprising
 from caudal.report.numbers import a, count, number, short
+from caudal.report.sentences import off_by
 from caudal.training.seeds import check_seed
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class Scores:
         total_error: sum of their standard errors, nats.
         lowest: the lowest finite log-density; of data with elements, the worst score of one.
         lowest_row: name or number (from 1) of that item.
-        bias_bound: of a biased estimate, how far it is off at most, nats.
+        bias_bound: for a biased estimate, how far it is off at most, nats.
         threshold: below which an item is an alarm, if that is known.
         alarms: how many are.
         explained: the columns of the lowest items, if that was asked for (see `Model.explain`).
@@ -161,15 +161,36 @@ def score(
     model: "Model",
     data: Any,
     out: str | Path,
-    seed: int,
-    draws: int | None,
-    overwrite: bool,
-    alarm: float | None,
-    lowest: Lowest | None,
-    reading: Mapping[str, Any],
+    *,
+    seed: int = 0,
+    draws: int | None = None,
+    overwrite: bool = False,
+    alarm: float | None = None,
+    explain: int = 0,
+    **reading: Any,
 ) -> Scores:
-    """Writes `data` with their log-density to a table file; see `Model.score`."""
+    """Writes `data` with their log-density beside them to the table file `out`.
+
+    Beside the mean of several draws (see `log_prob`) stands its standard error.
+
+    Args:
+        data: as of `log_prob`.
+        out: the file.
+        seed: as of `log_prob`.
+        draws: as of `log_prob`.
+        overwrite: whether a file at `out` is replaced.
+        alarm: a rate of false alarms, for a column that says which rows are below the
+            threshold of that rate (see `threshold`).
+        explain: for how many rows of lowest log-density to say which columns are to blame
+            (see `explain`); the result has that in `explained`.
+        reading: options of how such data are read, as of `caudal score`.
+
+    Raises:
+        InputError: as `log_prob`, `threshold` and `explain`, or the file cannot be written.
+        NumericalError: as `log_prob`.
+    """
     check_seed(seed)
+    lowest = lowest_of(model, explain)
     draws = draws_of(model, draws)
     writer = TableWriter(out)
     writer.prepare(overwrite)
@@ -194,6 +215,8 @@ def score(
             scores.add(log_prob, error, elements, items.names)
             if lowest is not None:
                 lowest.add(piece, log_prob)
+    if lowest is not None:
+        scores.explained = lowest.explain(model, seed)
     return scores
 
 

@@ -6,7 +6,6 @@ The same names are keywords of `caudal.train`, flags of `caudal train` and keys 
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from pathlib import Path
 from typing import Any
 
 from caudal.errors import InputError
@@ -15,18 +14,13 @@ from caudal.names import near
 from caudal.recipes import Recipe, describe, find_preset, find_recipe, restored
 from caudal.recipes.sizes import SIZES
 from caudal.training.options import Training
-from caudal.training.run import Run
 
-PATHS = ("data", "valid", "test", "metadata")
-"""Options that name files or folders of data."""
 LENGTHS = ("epochs", "steps", "minutes")
 """Options that say how long training is, of which the usual one gives way to any other."""
 USUAL_MINUTES = 5.0
 """What a job may take unless told otherwise."""
 AUTO = "auto"
 """The name that stands for the usual recipe of the kind of data."""
-BESIDE = ("recipe", "out", "caudal", "report", "teacher")
-"""Keys of config.yaml that are no options of the recipe, the data or the training."""
 
 
 @dataclass(frozen=True)
@@ -120,8 +114,8 @@ def by_length(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def of_length(values: Mapping[str, Any]) -> dict[str, Any]:
     """The usual lengths of training that give way to those among the values."""
-    given = {name for name in LENGTHS if values.get(name) is not None}
-    return {name: None for name in ("steps", "minutes") if given and name not in given}
+    chosen = {name for name in LENGTHS if values.get(name) is not None}
+    return {name: None for name in ("steps", "minutes") if chosen and name not in chosen}
 
 
 def check_one_size(size: str | None, preset: str | None) -> None:
@@ -191,11 +185,6 @@ def preset_values(recipe: str, name: str | None, kind: Modality) -> dict[str, An
     return {**plain(kind_of_flow()), **unsaid, "minutes": None, **preset.values}
 
 
-def without_beside(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The options of a config, without what stands beside them."""
-    return {k: v for k, v in config.items() if k not in BESIDE or k == "report"}
-
-
 def kind_of_recipe(recipe: "str | Recipe | type[Recipe]") -> type[Recipe]:
     """The class of a recipe that was given by name, as an instance, or as a class.
 
@@ -238,67 +227,13 @@ def recognise(data: Any, recipe: "type[Recipe]") -> Modality:
 
 
 def is_there(data: Any) -> bool:
-    """Whether data were given; of arrays and tables it cannot be asked whether they are true."""
+    """Whether data were given; arrays and tables have no truth value that could be tested."""
     return data is not None and not (isinstance(data, str) and not data)
 
 
 def name_of(data: Any) -> str:
     """What messages call data: the path or name that was given, or what kind of object it is."""
     return os.fspath(data) if isinstance(data, str | os.PathLike) else type(data).__name__
-
-
-def wherever_read(config: dict[str, Any]) -> dict[str, Any]:
-    """The config with absolute paths of its data, which hold in other folders too."""
-    names = (*PATHS, "types_from")
-    paths = {name: path for name in names if (path := config.get(name)) is not None}
-    return {**config, **{k: os.path.abspath(p) for k, p in paths.items() if is_path(p)}}
-
-
-def is_path(data: Any) -> bool:
-    """Whether data is a path, not a built-in name, a hub's, a pattern, or an object."""
-    if not isinstance(data, str) or data in {
-        name for kind in MODALITIES for name in modality(kind).names
-    }:
-        return False
-    is_pattern = any(sign in data for sign in "*?[") and not os.path.exists(data)
-    return not is_pattern and ":" not in data.partition("/")[0]
-
-
-def missing_paths(config: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """The options of a config whose files are no longer there: pairs of name and path."""
-    paths = [(name, config.get(name)) for name in PATHS]
-    return [(n, p) for n, p in paths if p is not None and is_path(p) and not Path(p).exists()]
-
-
-def read_run_config(run: Run, kind: Modality) -> dict[str, Any]:
-    """The config of a run folder, whose data options are checked, for people edit it; {} if none.
-
-    Raises:
-        InputError: the file, the option, and what it must be.
-    """
-    if not run.config_path.exists():
-        return {}
-    config = run.read_config()
-    try:
-        _check_sources(config)
-        data_options(config, kind)
-    except InputError as error:
-        raise InputError(f"{run.config_path}: {error}") from None
-    return config
-
-
-def _check_sources(config: Mapping[str, Any]) -> None:
-    """Refuses data that are not named by a text, as those of a config must be."""
-    for name in ("data", "valid", "test"):
-        value = config.get(name)
-        if value is not None and not isinstance(value, str):
-            raise InputError(f"`{name}` {value}: must be a file, a folder or a name")
-
-
-def data_options(config: Mapping[str, Any], kind: Modality) -> Any:
-    """The options of data in a config."""
-    names = {f.name for f in fields(kind.options)}
-    return with_values(kind.options(data=""), {k: v for k, v in config.items() if k in names})
 
 
 def options_of(of: type, values: Mapping[str, Any], what: str) -> Any:

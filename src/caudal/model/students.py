@@ -52,13 +52,37 @@ class StudentSettings:
 
 def distill(
     teacher: "Model",
-    out: str | Path | None,
-    student: str | Recipe | type[Recipe] | None,
-    modes: Mapping[str, bool],
-    voice: Voice | None,
-    options: Mapping[str, Any],
+    out: str | Path | None = None,
+    *,
+    student: str | Recipe | type[Recipe] | None = None,
+    resume: bool = False,
+    from_best: bool = False,
+    overwrite: bool = False,
+    voice: Voice | None = None,
+    **options: Any,
 ) -> "Model":
-    """Trains a student of `teacher`; see `Model.distill`."""
+    """Trains a student that samples in one pass to be this model, which samples step by step.
+
+    The student minimises divergences from its teacher (for sound also a distance of spectra
+    from real clips), and is then compared with it: its `distilled` has the numbers.
+
+    Args:
+        out: the run folder of the student; None keeps it in memory.
+        student: its recipe; if None an inverse autoregressive flow of the teacher's depth, or
+            the coupling flow that suits the data.
+        resume: whether to go on with the run in `out`.
+        from_best: whether to go on from its best model, with a new optimiser.
+        overwrite: whether the run in `out` is replaced.
+        voice: tells notes and progress; silent if None.
+        options: fields of the student's recipe, of `Training`, and of the options of
+            distillation.
+
+    Raises:
+        InputError: the two do not go together, or an option or the folder cannot be used.
+        NumericalError: a loss or a gradient was not finite.
+        Interrupted: Ctrl-C or SIGTERM; the state is saved in `out`.
+    """
+    modes = {"resume": resume, "from_best": from_best, "overwrite": overwrite}
     made = student_settings(teacher, student, options)
     return distill_with(made, teacher, out, **modes, voice=voice)
 

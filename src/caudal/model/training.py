@@ -10,6 +10,7 @@ from caudal.errors import InputError
 from caudal.losses import nll_per_element
 from caudal.modality import Voice, assemble
 from caudal.model import settings as options_of_run
+from caudal.model.config import wherever_read, without_beside
 from caudal.model.finishing import finish
 from caudal.model.model import Model
 from caudal.model.rest import Rest
@@ -86,7 +87,7 @@ def train(
         if config.get("recipe") != name:
             raise InputError(f"{out} holds a run of {config.get('recipe')}, not {name}")
         own = vars(recipe) if isinstance(recipe, Recipe) else {}
-        values = {**options_of_run.without_beside(config), **own, **values}
+        values = {**without_beside(config), **own, **values}
     made = replace(options_of_run.settings(recipe, kind, values), auto=auto)
     modes = {"resume": resume, "from_best": from_best, "overwrite": overwrite}
     return train_with(made, out, **modes, voice=voice, begun=begun)
@@ -115,7 +116,7 @@ def train_with(
     with own_randomness(seed=settings.training.seed), redirected():
         flow = assemble(recipe, schema)
     voice.prepared(settings, dataset, flow)
-    config = options_of_run.wherever_read(settings.config())
+    config = wherever_read(settings.config())
     modes = {"resume": resume, "from_best": from_best, "overwrite": overwrite}
     papers = kind.papers(settings.data, dataset)
     run = None if out is None else Run(out, recipe, schema, config, papers=papers, **modes)
@@ -153,16 +154,7 @@ def train_with(
         voice=voice,
     )
     if run is not None and leads():
-        finish(
-            model,
-            report=settings.report,
-            limit=rest.limit,
-            samples=rest.samples,
-            judged=rest.judged,
-            fits=rest.fits,
-            copies=rest.copies,
-            recognised=rest.recognised,
-        )
+        finish(model, report=settings.report, extent=rest.extent)
     return model
 
 

@@ -196,7 +196,7 @@ def _shifted(h: Tensor, shift: Tensor | None) -> Tensor:
 def _hidden_degrees(units: int | Sequence[int], features: int, with_zero: bool) -> list[int]:
     """Sorted degrees of that many units of each degree from 0 on.
 
-    Of a width, they are spread evenly over 1..D-1, or 0..D-1 if there is a context.
+    If only the width is given, they are spread evenly over 1..D-1, or 0..D-1 with a context.
     """
     if not isinstance(units, int):
         return [degree for degree, count in enumerate(units) for _ in range(count)]

@@ -24,9 +24,9 @@ class Periodic(nn.Module):
 class PeriodicMADE(CausalNet):
     """`MADE` over angles: (B, D) and context (B, C) to (B, P, D), angle d from the angles < d.
 
-    The masked net is one over the harmonics of all angles. Of its outputs, those at the first
-    harmonic of each angle count, which see the harmonics of the angles before it. Its residual
-    blocks drop a share `dropout` of their units in training.
+    The masked net runs over the harmonics of all angles. Only its outputs at the first harmonic of
+    each angle are used, which see the harmonics of the angles before it. Its residual blocks drop
+    a share `dropout` of their units in training.
     """
 
     def __init__(

@@ -17,7 +17,16 @@ from caudal.numerics.log_det import (
     rademacher,
     values_alone,
 )
-from caudal.numerics.noise import Repeats, RowGenerator, RowNoise, bound, normal, signs, uniform
+from caudal.numerics.noise import (
+    Repeats,
+    RowGenerator,
+    RowNoise,
+    bound,
+    mean_and_error,
+    normal,
+    signs,
+    uniform,
+)
 from caudal.numerics.randomness import (
     dropout,
     is_exporting,
@@ -50,6 +59,7 @@ __all__ = [
     "generator_in_use",
     "is_exporting",
     "log_dets_wanted",
+    "mean_and_error",
     "normal",
     "own_generator",
     "own_randomness",

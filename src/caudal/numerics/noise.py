@@ -87,7 +87,7 @@ class RowNoise(torch.Generator):
         return self._numbers(self.draw, like)
 
     def stratified(self, like: Tensor) -> Tensor:
-        """The same, each in another part of the range than those of the draws beside this one."""
+        """Like `bits`, but the draws of a group take numbers from different parts of the range."""
         numbers = self.bits(like)
         if self.strata == 1:
             return numbers
@@ -201,3 +201,19 @@ def _stride(n: int) -> int:
 def _shifted(x: Tensor, by: int) -> Tensor:
     """X shifted to the right, zeros coming in: torch would copy the sign."""
     return (x >> by).bitwise_and_((1 << (64 - by)) - 1)
+
+
+def mean_and_error(estimates: Tensor) -> tuple[Tensor, Tensor]:
+    """The mean of estimates (draws, B), and its standard error, each (B,).
+
+    The error is from the means of every n-th draw, n >= 4: each such part of a Latin hypercube is
+    nearly one itself, so that the parts have most of its gain. A row of -inf has error 0.
+    """
+    mean = estimates.mean(0)
+    if not len(mean):  # std would warn
+        return mean, torch.zeros_like(mean)
+    draws = len(estimates)
+    n = next((n for n in range(4, draws) if draws % n == 0), draws)
+    parts = estimates.unflatten(0, (draws // n, n)).mean(0)
+    spread = torch.where(mean == -torch.inf, 0.0, parts).std(0)
+    return mean, spread / math.sqrt(n)

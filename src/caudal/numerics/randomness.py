@@ -108,8 +108,8 @@ class redirected(TorchFunctionMode):  # noqa: N801
         kwargs = kwargs or {}
         if func not in _KNOWN or (func in _DROPPING and not _drops(args, kwargs)):
             return func(*args, **kwargs)
-        given = (*args, *kwargs.values())
-        device = next((a.device for a in given if isinstance(a, Tensor)), kwargs.get("device"))
+        values = (*args, *kwargs.values())
+        device = next((a.device for a in values if isinstance(a, Tensor)), kwargs.get("device"))
         generator = own_generator(device or torch.get_default_device())
         if generator is None or kwargs.get("generator") is not None:
             return func(*args, **kwargs)
@@ -224,5 +224,5 @@ _KNOWN = {*_RANDOM, *_REPLACED, *_DRAWING, *_DROPPING}
 
 def _drops(args: Any, kwargs: Any) -> bool:
     """Whether a share is dropped: attention without dropout, say, need not wait for others."""
-    given = (*args, *kwargs.values())
-    return kwargs.get("training", True) and any(isinstance(v, float) and v for v in given)
+    values = (*args, *kwargs.values())
+    return kwargs.get("training", True) and any(isinstance(v, float) and v for v in values)

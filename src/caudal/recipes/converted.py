@@ -14,7 +14,7 @@ from caudal.recipes.recipe import Recipe
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-_ROWS, _TOLERANCE = 8, 1e-6  # of the rows that both flows score
+_ROWS, _TOLERANCE = 8, 1e-6  # rows that both flows score, and the difference allowed
 
 
 @dataclass(frozen=True)

@@ -46,8 +46,8 @@ def register(kind: Callable[..., caudal.Flow]) -> type[Recipe]: ...
 def register(kind: Any) -> Any:
     """Decorator that makes a recipe known by its name, like those built in.
 
-    It stands above a dataclass, or above a function that builds a flow of any parts. Of the
-    function it makes a recipe whose fields are the keyword arguments:
+    It stands above a dataclass, or above a function that builds a flow of any parts. It turns the
+    function into a recipe whose fields are the keyword arguments:
 
         @caudal.recipe
         @dataclass(frozen=True)
@@ -183,14 +183,14 @@ def describe(recipe: Recipe) -> dict[str, Any]:
 
 def sources_of(recipe: Recipe) -> dict[str, str]:
     """The modules that define a recipe, and those in its fields, by name; caudal's own aside."""
-    found = {} if _is_ours(type(recipe)) else {recipe.name: type(recipe).__module__}
+    modules = {} if _is_ours(type(recipe)) else {recipe.name: type(recipe).__module__}
     waiting: list[Any] = [getattr(recipe, f.name) for f in fields(recipe)]
     for value in waiting:  # it grows
         if isinstance(value, tuple):
             waiting += value
         elif isinstance(value, Recipe):
-            found |= sources_of(value)
-    return found
+            modules |= sources_of(value)
+    return modules
 
 
 def rebuild(described: Any, sources: Mapping[str, str] | None = None) -> Recipe:

@@ -13,7 +13,7 @@ from annotated_types import Ge, Le, Lt
 import caudal
 from caudal.recipes.recipe import Recipe, Widths
 
-LEVELS = 256  # of the softmax
+LEVELS = 256  # values of the softmax
 CLIP = (1, -1)
 """The event shape of sound: one channel, of any length (`caudal.base.FREE`)."""
 

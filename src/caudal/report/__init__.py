@@ -31,7 +31,7 @@ from caudal.report.scoring import evaluate, log_prob_items
 from caudal.report.speed import SamplingSpeed, sampling_speed
 from caudal.report.table.film import ColumnsFilm
 from caudal.report.table.judge import score_samples
-from caudal.report.table.pictures import image_side, write_table_manifold
+from caudal.report.table.pixels import image_side, write_table_manifold
 from caudal.report.table.scoreboard import Scoreboard
 from caudal.report.table.target import TargetJudge
 from caudal.report.table.teller import TableTeller

@@ -54,7 +54,7 @@ class Baseline(ABC):
         """Log-probability of items in nats, where the flow's is one: (B,) float64.
 
         Args:
-            flow: that the baseline stands beside.
+            flow: the one that the baseline stands beside.
             batch: the items, on the flow's device.
             same: draws the noise that the flow drew for these items.
             own: on the CPU, draws noise that does not depend on the flow.

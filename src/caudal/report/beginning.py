@@ -19,7 +19,7 @@ from caudal.training.rows import initial_rows
 
 @dataclass(frozen=True)
 class Beginning(ABC):
-    """Fitted layers alone: what training has added to them is what a flow is for.
+    """Fitted layers alone: the flow's gain over them is what training adds.
 
     Unlike the first baseline it is not kept in the run folder, but fitted anew.
 
@@ -41,9 +41,9 @@ class Beginning(ABC):
     @classmethod
     @torch.no_grad()
     def fit(cls, flow: Flow, source: Source, schema: Any, seed: int = 0) -> Self | None:
-        """That of the training rows, on the device and in the precision of the flow.
+        """The baseline of the training rows, on the flow's device and in its precision.
 
-        None for data whose flows begin at nothing.
+        It is None for data whose flows begin at nothing.
         """
         with own_randomness(seed=seed), redirected():  # recipes draw weights
             fitted, what = cls.assembled(schema)

@@ -83,7 +83,7 @@ def draw_curves(
         axes.set_title(label, loc="left")
         values = _series(metrics, key)[1]
         top = float(values.max())
-        if key.startswith("train"):  # whose first steps are far worse than what follows
+        if key.startswith("train"):  # its first steps are far worse than what follows
             top = float(np.quantile(values[len(values) // 5 :], 0.98))
         axes.set_ylim(0, 1.1 * top or 1)
         axes.yaxis.set_major_formatter("{x:g}")

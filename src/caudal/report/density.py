@@ -18,10 +18,10 @@ from caudal.weights import effective_share, log_mean, pareto_k, smoothed
 
 DRAWS = 10_000
 """Draws of the flow that are weighed, unless another number is asked for."""
-_ANNEALED = 1000  # of them, that are carried on to the density
+_ANNEALED = 1000  # draws that are annealed to the density
 _CHAINS = 500  # exact samples, whose chains say how many proposals they accept
 _FAR = 1.0  # nats of KL(p||q), beyond which a part of the density is missing
-_USEFUL = 0.7  # of the Pareto index: above it weights are of little use
+_USEFUL = 0.7  # Pareto index above which weights are of little use
 
 
 @dataclass(frozen=True)
@@ -42,11 +42,11 @@ class DensityEvaluation:
         forward_kl: KL(p||q) = E_p log w - log Z from these, in nats: large where q misses a mode.
         annealed_log_z: log Z by sequential Monte Carlo from the flow (`caudal.annealing`).
         annealed_error: its standard error.
-        temperatures: that this took; 1 is plain importance sampling.
+        temperatures: those that this took; 1 is plain importance sampling.
         acceptance: the share of proposals that exact samples by independence Metropolis accept.
         left: how far in total variation such samples are from p at most, after 20 proposals,
             as far as the draws tell.
-        seconds: that all of it took.
+        seconds: how long all of it took.
     """
 
     draws: int
@@ -112,13 +112,13 @@ class DensityEvaluation:
         """What the numbers are."""
         forward = "" if self.forward_ess is None else ", forward the same by exact samples"
         misses = self.forward_kl is not None and self.forward_kl > _FAR
-        told = self.pareto_k <= _USEFUL and not misses
+        is_reliable = self.pareto_k <= _USEFUL and not misses
         left = f"; {STEPS} proposals leave at most {self.left:.1g} of total variation"
         return (
             f"Z: the integral of the density, in nats, ± two standard errors. Reverse ESS: "
             f"effective size of the flow's draws by their weights{forward}. Accepted: by "
             f"independence Metropolis, which makes draws samples of the density"
-            f"{left if told else ''}. Took {self.seconds:.0f} s."
+            f"{left if is_reliable else ''}. Took {self.seconds:.0f} s."
         )
 
     def sentences(self) -> list[str]:

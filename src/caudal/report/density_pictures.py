@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 _DRAWS = 4000
 _DOTS = 2000
-_CELLS = 200  # of the contours, along each side
-_LEVELS = 8  # of the contours, at equal distances in nats
+_CELLS = 200  # cells of the contours along each side
+_LEVELS = 8  # contours, at equal distances in nats
 _DEEP = 12.0  # nats below the mode, the last contour
 _BINS = 60
 

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from caudal.data.schema import NATS, Unit
 from caudal.report.copying import Copying
-from caudal.report.numbers import a, aligned, number, plain, plus_minus, short
+from caudal.report.numbers import a, aligned, number, plain, plus_minus
 from caudal.report.recognition import Recognition
+from caudal.report.sentences import estimate_sentence, noise_sentence, upper_bound
 from caudal.training.progress import duration
 
 if TYPE_CHECKING:
@@ -57,21 +58,21 @@ class Evaluation:
         note: what the baseline is, in words.
         elements: of an item, where the unit divides by them and all items have as many.
         bits_per_column: of a table whose columns are all integers with two known ends.
-        noise_std: of a dequantised flow, standard deviation of one item's score over draws of the
+        noise_std: for a dequantised flow, standard deviation of one item's score over draws of the
             noise and, if there is one, of the estimate (4 redraws of up to 256 items, whose
             variances are averaged).
         noise_two_se: two standard errors that this causes in the mean; two_se includes them.
-        estimate_std: of an estimated flow, the part of it that is the estimate's: over redraws of
+        estimate_std: for an estimated flow, the part of it that is the estimate's: over redraws of
             the estimate at the same noise.
         estimate_two_se: two standard errors that this causes in the mean.
-        bias_bound: of a biased estimate, how far the mean over such draws is off at most.
+        bias_bound: for a biased estimate, how far the mean over such draws is off at most.
         importance: with several draws, the score by the log of their mean probability, a tighter
             bound by importance sampling; not to be compared with other scores. None for an
             estimated flow: the exponential of an unbiased estimate is too high.
-        discretized: of sound, the score with the mass of each step taken whole instead of by
+        discretized: for sound, the score with the mass of each step taken whole instead of by
             noise; None where the flow has no such mass.
         discretized_two_se: two standard errors of it.
-        uniform: of sound, the score if every whole number were equally likely.
+        uniform: for sound, the score if every whole number were equally likely.
         baseline: all items under the baseline.
         baseline_inside: the items inside under the baseline, for rows of a table.
         gain: by how much the flow is better than the baseline, over the items inside.
@@ -85,18 +86,18 @@ class Evaluation:
         beginning_short: the same, where it is known which one is meant.
         beginning_key: of its scores in JSON.
         bits: of a pixel or a sample; scores of 8 bits are not comparable with scores of fewer.
-        rate: of sound, samples a second.
-        samples: of sound, samples of all clips.
-        duration: of sound, seconds of all clips.
-        nats_per_sample: of sound, log-mass of a sample: -score ln 2.
-        target: of a table, how well its one column is predicted given the others, a
-            `caudal.report.table.target.Predictions`.
-        density_nats_per_sample: of sound, log-density of a sample in units of amplitude, from -1
+        rate: for sound, samples a second.
+        samples: for sound, samples of all clips.
+        duration: for sound, seconds of all clips.
+        nats_per_sample: for sound, log-mass of a sample: -score ln 2.
+        target: for a table, how well its one column is predicted given the others, a
+            `caudal.report.table.predictions.Predictions`.
+        density_nats_per_sample: for sound, log-density of a sample in units of amplitude, from -1
             to 1 in steps of 2^(1 - bits): nats_per_sample + (bits - 1) ln 2.
-        scoreboard: of a table, how samples of the flow compare with test rows; None where that was
-            not asked for, or where there are fewer than 50 test rows.
-        copies: of sound that is given its spectrum, how like the clips the flow's copies are.
-        recognitions: of images and sound that are given labels, how often the likelihood given
+        scoreboard: for a table, how samples of the flow compare with test rows; None where that
+            was not asked for, or where there are fewer than 50 test rows.
+        copies: for sound that is given its spectrum, how like the clips the flow's copies are.
+        recognitions: for images and sound that are given labels, how often the likelihood given
             each value of a label picks the right one.
     """
 
@@ -191,10 +192,10 @@ class Evaluation:
         apart = {"target": self.target, "scoreboard": self.scoreboard, "copies": self.copies}
         kept = [f.name for f in fields(self) if f.name not in (*_WORDS, *apart, "recognitions")]
         values = {name: getattr(self, name) for name in kept} | {"unit": self.unit.name}
-        found = {names.get(k, k): plain(v) for k, v in values.items() if v is not None}
+        content = {names.get(k, k): plain(v) for k, v in values.items() if v is not None}
         if self.recognitions:
-            found["recognitions"] = [each.to_dict() for each in self.recognitions]
-        return found | {k: v.to_dict() for k, v in apart.items() if v is not None}
+            content["recognitions"] = [each.to_dict() for each in self.recognitions]
+        return content | {k: v.to_dict() for k, v in apart.items() if v is not None}
 
     @property
     def title(self) -> str:
@@ -297,52 +298,3 @@ class Evaluation:
             return ""
         items = f"1 {self.one} scores" if n == 1 else f"{n:,} {self.many} score"
         return f"{items} −∞: {OUTSIDE}."
-
-
-# --- what noise and estimates do -----------------------------------------------------------------
-
-
-def estimate_sentence(e: Evaluation) -> str:
-    """What being an estimate does to an evaluation; empty where it is none."""
-    if e.estimate_std is None:
-        return ""
-    unit = e.unit.name
-    start = "The log-det is an unbiased estimate"
-    if e.bias_bound is not None:
-        off = off_by(e.bias_bound, unit if e.unit.bits else f"{unit} {a(e.one)}")
-        start = f"The log-det is a biased estimate, {off}"
-    if not e.estimate_std > 0:  # or it is not known, as no item is inside
-        return start + "."
-    return (
-        f"{start}: drawn again, it moves one {e.one} by ± {short(e.estimate_std)} {unit} (s.d.), "
-        f"the mean by ± {short(e.estimate_two_se)} (2 s.e.)."
-    )
-
-
-def noise_sentence(e: Evaluation) -> str:
-    """Where a score is a lower bound because noise fills steps, and what that noise does."""
-    if e.noise_std is None and "lower bound" not in e.kind:
-        return ""
-    draws = "one draw" if e.draws == 1 else f"{e.draws} draws"
-    bound = "a lower bound, bits an upper one" if e.unit.bits else "a lower bound"
-    missing = "" if e.unit.bits else " or are missing"
-    moves = ""
-    if e.noise_two_se is not None and math.isfinite(e.noise_two_se):
-        moves = f", which moves the mean by ± {short(e.noise_two_se)}"
-    return (
-        f"The likelihood is {bound}: values that come in steps{missing} are filled with noise, "
-        f"{draws} {a(e.one)}{moves}."
-    )
-
-
-def upper_bound(kind: str) -> str:
-    """The kind of a code length in bits, where its log-density is a lower bound of this kind."""
-    words = kind.replace("a lower", "an upper").replace("lower", "upper")
-    return f"{'a' if kind.startswith('biased') else 'an'} {words}"
-
-
-def off_by(bound: float, unit: str = "nats a row") -> str:
-    """How far an estimate is off by its bias, in words."""
-    if not math.isfinite(bound):
-        return "off without a limit"
-    return f"off by at most {short(bound)} {unit}"

@@ -20,7 +20,7 @@ class Film(ABC):
 
     Args:
         folder: for the files; the report looks for them in `folder_of` the run folder.
-        flow: that is trained.
+        flow: the one that is trained.
         seed: of the noise.
     """
 

@@ -13,7 +13,7 @@ from caudal.numerics import RowGenerator
 
 Track = Callable[[Iterable[Any], str, float | None], Iterable[Any]]
 """Shows how far a loop has come: (items, what is done to them, how many) to the same items."""
-NUMBERS = 1 << 20  # of a batch of images, at most
+NUMBERS = 1 << 20  # numbers in a batch of images, at most
 
 
 def batch_of(clip: Clip) -> Batch:

@@ -33,9 +33,9 @@ def short(value: float | None) -> str:
     return f"{value:.2g}" if value is not None and value < 100 else number(value, 0)
 
 
-def signed(value: float, digits: int = 1) -> str:
-    """A number with its sign, and a real minus."""
-    return f"{value:+.{digits}f}".replace("-", "−")
+def signed(value: float) -> str:
+    """A number with its sign, a real minus, and one decimal."""
+    return f"{value:+.1f}".replace("-", "−")
 
 
 def count(n: int, one: str, many: str) -> str:

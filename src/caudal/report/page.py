@@ -30,14 +30,14 @@ class Story:
 
     Attributes:
         name: of the run, its folder's.
-        recipe: that built the flow.
+        recipe: the one that built the flow.
         flow: as trained.
-        dataset: that it was trained on.
+        dataset: the one that it was trained on.
         evaluation: on items that training has not seen; None where scoring takes too long.
         metrics: the lines of metrics.jsonl.
-        command: that makes this run again.
+        command: the one that makes this run again.
         config: the run's config.yaml.
-        seconds: that training took, or None if that is not known.
+        seconds: those that training took, or None if that is not known.
         seed: of training.
         folder: of the run, in which training may have left pictures; or None.
         distilled: for a student, how it compares to its teacher.
@@ -118,7 +118,7 @@ class Contents:
     Attributes:
         headline: what was modelled, and on how many items.
         sections: in their order on the page.
-        pictures: that are written to the folder `pictures`.
+        pictures: those that are written to the folder `pictures`.
         notes: what the reader should know.
         files: other files to write beside the page, by their path in the folder.
     """

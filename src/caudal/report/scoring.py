@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import repeat
 from typing import Any
 
@@ -11,7 +11,6 @@ from torch import Tensor
 
 from caudal.base import FREE
 from caudal.data import Batch, Schema, Source, item_rows
-from caudal.data.schema import Unit
 from caudal.dequantization import PixelDequantization, VariationalDequantization
 from caudal.errors import InputError, NumericalError
 from caudal.flow import DRAWS, Flow
@@ -22,14 +21,15 @@ from caudal.report.beginning import Beginning
 from caudal.report.evaluation import Evaluation
 from caudal.report.items import (
     Track,
-    noise,
     place,
     row_noise,
     some_rows,
 )
-from caudal.report.numbers import mean_two_se, ratio_two_se
+from caudal.report.noise import noise_errors
+from caudal.report.numbers import mean_two_se
+from caudal.report.units import units_of
 
-REDRAWN, REDRAWS = 256, 4  # items that are scored again, and how often each
+REDRAWN = 256  # items that are scored again
 
 
 @torch.no_grad()
@@ -78,8 +78,8 @@ def evaluate(
 
 
 def _beside(result: Evaluation, flow: Flow, scores: Tensor, beginning: Beginning) -> Evaluation:
-    """The same with what the second baseline scores, over the items inside."""
-    inside, units = scores[scores[:, 0] > -torch.inf], _units(flow, result.unit, scores)
+    """The evaluation with the scores of the second baseline over the items inside."""
+    inside, units = scores[scores[:, 0] > -torch.inf], units_of(flow, result.unit, scores)
     gain, gain_two_se = units.gain(inside[:, 0], inside[:, 5], inside[:, 4])
     return replace(
         result,
@@ -176,7 +176,7 @@ def _summary(
     """What the scores (N, 6) of `_scores` come to."""
     one, many, unit = schema.one, schema.many, schema.unit
     fixed = FREE not in flow.base.event_shape
-    units = _units(flow, unit, scores)
+    units = units_of(flow, unit, scores)
     ours, importance, beside, mass, _, _ = scores.unbind(1)
     inside = scores[ours > -torch.inf]
     n, outside = len(inside) * draws, len(scores) - len(inside)
@@ -184,7 +184,7 @@ def _summary(
     more: dict[str, Any] = {}
     if fixed:
         some = some_rows(source, REDRAWN, seed)
-        more |= _errors(flow, some, n, seed + 1, units.nats)
+        more |= noise_errors(flow, some, n, seed + 1, units.nats)
     if draws > 1 and unit.bits and not flow.estimated:
         more["importance"] = units.mean(importance, scores[:, 4])[0]
     if not mass.isnan().any():
@@ -245,85 +245,3 @@ def kind_of(flow: Flow) -> str:
         return flow.kind
     variational = isinstance(flow.dequantization, VariationalDequantization)
     return f"{flow.kind} ({'variational' if variational else 'uniform'} dequantisation)"
-
-
-# --- what noise and estimates do -----------------------------------------------------------------
-
-
-def _errors(flow: Flow, some: Source, n: int, seed: int, nats: float) -> dict[str, float]:
-    """How far noise between steps and an estimated log-det move an item, and the mean of n draws.
-
-    Args:
-        flow: in eval mode.
-        some: items to score again with other noise.
-        n: how many draws the mean is taken over.
-        seed: of the noise.
-        nats: how many make one unit of the result.
-    """
-    errors: dict[str, float] = {}
-    sources = ("noise", flow.filled), ("estimate", flow.estimated)
-    for name in (name for name, there in sources if there):
-        std = _std(flow, some, seed, held=name == "estimate") / nats
-        errors |= {f"{name}_std": std, f"{name}_two_se": 2 * std / math.sqrt(max(n, 1))}
-    if flow.estimated and flow.kind.startswith("biased"):
-        errors["bias_bound"] = flow.bias_bound() / nats
-    return errors
-
-
-@torch.no_grad()
-def _std(flow: Flow, some: Source, seed: int, held: bool) -> float:
-    """Standard deviation of an item's score over draws, NaN if no item is always finite.
-
-    If `held`, only the estimate is drawn again, not the noise between steps.
-    """
-    generator, drawn = noise(flow, seed), []
-    for batch in some.items():
-        x, context = place(flow, batch)
-        scored = flow.continuous() if held else flow
-        y = flow.lift(x, generator)[0] if held else x
-        scores = [scored.log_prob(y, context, generator).double() for _ in range(REDRAWS)]
-        drawn.append(torch.stack(scores).cpu())
-    scored_again = torch.cat(drawn, 1)  # (REDRAWS, N)
-    inside = scored_again[:, scored_again.isfinite().all(0)]
-    # The root of the mean variance, which few draws do not bias.
-    return float(inside.var(0).mean().sqrt()) if inside.numel() else math.nan
-
-
-# --- units ---------------------------------------------------------------------------------------
-
-
-def _units(flow: Flow, unit: Unit, scores: Tensor) -> "_Units":
-    """How the scores (N, 6) of `_scores` are told."""
-    fixed = FREE not in flow.base.event_shape
-    return _Units(unit, int(scores[0, 4]) if fixed else None)
-
-
-@dataclass(frozen=True)
-class _Units:
-    """Means of log-probabilities in nats, in a unit; `elements` of an item, None if they vary."""
-
-    unit: Unit
-    elements: int | None
-
-    @property
-    def sign(self) -> int:
-        """1 where more is better, -1 where fewer is."""
-        return -1 if self.unit.bits else 1
-
-    @property
-    def nats(self) -> float:
-        """How many nats of an item, or of an element where items vary, make one unit."""
-        return (self.elements or 1) * math.log(2) if self.unit.bits else 1.0
-
-    def mean(self, nats: Tensor, elements: Tensor) -> tuple[float, float]:
-        """The mean score, and two standard errors of it, over items (N,)."""
-        if self.elements is None:
-            return ratio_two_se(nats / (self.sign * self.nats), elements)
-        mean, two_se = mean_two_se(nats)
-        return self.sign * mean / self.nats, two_se / self.nats
-
-    def gain(self, ours: Tensor, theirs: Tensor, elements: Tensor) -> tuple[float, float]:
-        """By how much `ours` is better than `theirs`, and two standard errors of it."""
-        if self.elements is None:
-            return ratio_two_se(ours / self.nats - theirs / self.nats, elements)
-        return mean_two_se((ours - theirs) / self.nats)

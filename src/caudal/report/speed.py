@@ -93,7 +93,11 @@ def sampling_speed(
     if min(sizes) < 1:
         raise InputError(f"`sizes` {min(sizes)}: must be at least 1")
     ways = (by_passes(teacher.eval()), teacher, student.eval())
-    passes = [float(math.prod(teacher.base.event_shape)), 0.0, 0.0]  # of the density, each way
+    passes = [
+        float(math.prod(teacher.base.event_shape)),
+        0.0,
+        0.0,
+    ]  # of the density, each way
     speeds = []
     for n in sorted(sizes):
         density = median_seconds(_scoring(teacher, n, contexts), seconds)
@@ -109,10 +113,15 @@ def sampling_speed(
 
 def by_passes(flow: Flow) -> Flow:
     """A copy that samples by running its causal nets whole at each position."""
+    return _with_nets(flow, Rerun)
+
+
+def _with_nets(flow: Flow, net_of: Callable[[Any], CausalNet]) -> Flow:
+    """A copy of the flow whose causal nets are `net_of` the flow's own."""
     flow = copy.deepcopy(flow)
-    for layer in flow.modules():
-        if isinstance(layer, Autoregressive):
-            layer.net = Rerun(cast(CausalNet, layer.net))
+    for part in flow.modules():
+        if isinstance(part, Autoregressive):
+            part.net = net_of(part.net)
     return flow
 
 
@@ -223,7 +232,7 @@ def sampling_rates(
 
     Args:
         teacher: one autoregressive layer of a WaveNet, dressed or not.
-        student: that samples in one pass; None leaves it out.
+        student: the one that samples in one pass; None leaves it out.
         rate: samples a second.
         context: of one clip (C, F), given to all of the batch; None for flows that take none.
         length: samples of each clip; by default a second of them.
@@ -250,7 +259,7 @@ def sampling_rates(
 def naively(
     teacher: Flow, rows: Tensor | None, length: int, batch: int, samples: int
 ) -> Callable[[], None]:
-    """A run that draws so many samples after a receptive field, which it runs for each of them."""
+    """A run that draws samples, each by running the net over a whole receptive field."""
     layer = cast(Autoregressive, parts_of(teacher.bijection)[0])
     net = Naive(cast(WaveNet, layer.net))
     reach = net.net.receptive_field
@@ -275,11 +284,7 @@ def naively(
 
 def stepwise(flow: Flow) -> Flow:
     """A copy that samples with queues alone, without compiled loops."""
-    flow = copy.deepcopy(flow)
-    for part in flow.modules():
-        if isinstance(part, Autoregressive):
-            part.net = Stepwise(cast(WaveNet, part.net))
-    return flow
+    return _with_nets(flow, Stepwise)
 
 
 def _drawing(flow: Flow, rows: Tensor | None, length: int, batch: int) -> Callable[[], object]:

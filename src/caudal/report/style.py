@@ -92,13 +92,11 @@ def new_figure(width: float, height: float) -> "Figure":
     return Figure((width, height), layout=LAYOUT)
 
 
-def grid(
-    count: int, across: int, width: float = WIDTH, height: float = 1.5
-) -> tuple["Figure", list["Axes"]]:
+def grid(count: int, across: int, height: float = 1.5) -> tuple["Figure", list["Axes"]]:
     """Axes for `count` panels, `across` in a row, each `height` inches high."""
     across = min(across, count)
     rows = -(-count // across)
-    figure = new_figure(width * max(across, 2) / max(across, 4), height * rows + 0.5)
+    figure = new_figure(WIDTH * max(across, 2) / max(across, 4), height * rows + 0.5)
     axes: list[Any] = list(figure.subplots(rows, across, squeeze=False).flat)
     for spare in axes[count:]:
         spare.remove()

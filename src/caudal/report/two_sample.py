@@ -68,13 +68,13 @@ def two_sample(
         classifier = _fitted([rows[:half] for rows in pair], seed)
         tested = np.concatenate([rows[half:] for rows in pair])
         no, yes = _scores(classifier, tested)
-        found, auc_se = area(no, yes)
+        auc, auc_se = area(no, yes)
         rng = np.random.default_rng(seed)
-        by = tuple(found - _auc_without(classifier, tested, column, rng) for column in ask)
+        by = tuple(auc - _auc_without(classifier, tested, column, rng) for column in ask)
     accuracy = 0.5 * float((no < 0.5).mean() + (yes > 0.5).mean())
     accuracy += 0.25 * float((no == 0.5).mean() + (yes == 0.5).mean())  # ties count half
     accuracy_se = (accuracy * (1 - accuracy) / (2 * len(yes))) ** 0.5
-    return TwoSample(found, auc_se, accuracy, accuracy_se, len(yes), by)
+    return TwoSample(auc, auc_se, accuracy, accuracy_se, len(yes), by)
 
 
 def area(no: np.ndarray, yes: np.ndarray) -> tuple[float, float]:

@@ -22,7 +22,7 @@ class Calibration:
     """What N simulations say of a posterior.
 
     Attributes:
-        ranks: (N, D), the share of the posterior's draws below each true parameter. Of a
+        ranks: (N, D), the share of the posterior's draws below each true parameter. For a
             calibrated posterior they are uniform, in the mean over observations.
         levels: (N,), the mass of the smallest region of highest density that holds the true
             parameters; uniform likewise. Below the diagonal the posterior is too sure of itself.
@@ -47,11 +47,11 @@ class Calibration:
         n, worst = len(self.levels), int(self.p_values.argmin())
         p = min(1.0, float(self.p_values[worst]) * len(self.p_values))
         verdict = "not uniform" if p < 0.01 else "uniform as far as this can tell"
-        found = ", ".join(f"{self.coverage(a):.1%} in regions of {a:.0%}" for a in _LEVELS)
+        shares = ", ".join(f"{self.coverage(a):.1%} in regions of {a:.0%}" for a in _LEVELS)
         return [
             f"Ranks of {n} simulations are {verdict}: the least p-value of "
             f"{len(self.p_values)} parameters is {p:.2g} (Bonferroni), of parameter {worst}.",
-            f"True parameters lie {found}; of the levels the p-value is {self.p_coverage:.2g}.",
+            f"True parameters lie {shares}; the p-value of the levels is {self.p_coverage:.2g}.",
         ]
 
     def picture(self, path: str | Path) -> None:
@@ -109,6 +109,6 @@ def _uniformity(shares: Tensor) -> float:
 
 def _draw_difference(axes: Any, shares: Tensor, label: str | None, **style: Any) -> None:
     """The empirical distribution function less that of the uniform law."""
-    found = torch.cat([shares.new_zeros(1), shares.sort().values, shares.new_ones(1)])
-    steps = torch.linspace(0, 1, len(found), dtype=found.dtype)
-    axes.plot(found.numpy(), (steps - found).numpy(), label=label, linewidth=1.2, **style)
+    edges = torch.cat([shares.new_zeros(1), shares.sort().values, shares.new_ones(1)])
+    steps = torch.linspace(0, 1, len(edges), dtype=edges.dtype)
+    axes.plot(edges.numpy(), (steps - edges).numpy(), label=label, linewidth=1.2, **style)

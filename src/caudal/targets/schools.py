@@ -33,11 +33,9 @@ class EightSchools(Target):
         self._y = torch.tensor(_EFFECTS, dtype=torch.float64)
         self._s = torch.tensor(_ERRORS, dtype=torch.float64)
         log_tau = torch.linspace(-25, 12, 1 << 14, dtype=torch.float64)
-        precision, mean, log_evidence = self._given(log_tau)
+        *_, log_evidence = self._given(log_tau)
         self._grid = Grid(log_tau, _half_cauchy(log_tau) + log_evidence)
         self.log_z = self._grid.log_z
-        self.mean_mu = self._grid.expectation(mean)
-        self.mean_log_tau = self._grid.expectation(log_tau)
 
     def __call__(self, x: Tensor) -> Tensor:
         mu, log_tau, eta = x[:, :1], x[:, 1], x[:, 2:]
@@ -61,7 +59,7 @@ class EightSchools(Target):
         return torch.cat([mu.unsqueeze(1), log_tau.unsqueeze(1), eta], 1).float()
 
     def _given(self, log_tau: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Of mu given tau, its precision and mean; and log p(y | tau), each (G,)."""
+        """The precision and the mean of mu given tau, and log p(y | tau), each (G,)."""
         variance = self._s.square() + log_tau.exp().square().unsqueeze(1)  # of y_j given mu
         precision = 1 / 25 + (1 / variance).sum(1)
         mean = (self._y / variance).sum(1) / precision

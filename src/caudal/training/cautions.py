@@ -13,7 +13,7 @@ from caudal.training.options import Training
 
 _PARAMETERS = 20  # for each number of the data: that many are learned by heart
 _ALWAYS = 0.9  # share of the steps
-_FEW_STEPS = 50  # of which no share is told
+_FEW_STEPS = 50  # steps too few to tell a share of them
 _TAILS = 0.01
 _NORMS = (BatchNorm, nn.BatchNorm2d)
 

@@ -42,7 +42,7 @@ class Loaded:
 
     Attributes:
         flow: in evaluation mode, on the CPU.
-        recipe: that built it.
+        recipe: the one that built it.
         schema: of the data it was trained on; None for plain tensors.
         metadata: everything that was saved beside the weights: `version` of caudal, `step`,
             `valid` (mean validation loss, nats) and what the writer added.
@@ -68,8 +68,8 @@ def save_model(
 
     Args:
         path: the file.
-        flow: whose weights are saved.
-        recipe: that `flow` was built with, by `recipe.build` or `assemble(recipe, schema)`.
+        flow: the one whose weights are saved.
+        recipe: the one that built `flow`, by `recipe.build` or `assemble(recipe, schema)`.
         schema: of the data, if `flow` was assembled for one.
         extra: further metadata that JSON can hold.
         weights: a state of the flow to write instead of its present one.

@@ -16,7 +16,7 @@ from caudal.training.validation import Validator
 _PROBE = 0.03  # share of the time that measuring may take
 _MOST_PROBE = 3.0  # seconds
 _ALL_VALIDATIONS, _ONE_VALIDATION = 0.15, 0.03  # shares of the time of training
-_LEAST_ROWS = 64  # that a validation is made of, if there are as many
+_LEAST_ROWS = 64  # rows of a validation, if there are as many
 _MOST_VALIDATIONS = 100
 _SLACK = 0.95  # a machine is never quite alone
 
@@ -88,7 +88,7 @@ def plan(
         speed: of this machine.
         train: the training rows.
         valid: the validation rows.
-        seconds: that are left for training.
+        seconds: those that are left for training.
         first: steps that were done before.
     """
     seconds *= _SLACK

@@ -19,7 +19,7 @@ from caudal.targets import LogDensity, Target, log_density_of
 from caudal.training.chains import Chains
 
 _TAIL = 10.0  # nats above the median log-ratio, beyond which a draw counts by its logarithm
-_HELD_OUT = 5  # of so many chains one is left out, to select the best weights by
+_HELD_OUT = 5  # one chain in so many is held out, to select the best weights
 
 
 @dataclass(frozen=True)

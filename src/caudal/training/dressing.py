@@ -58,8 +58,8 @@ def undressed_log_prob(
 ) -> Tensor:
     """Log-density of rows x (B, D) as they come out of the dressing, in nats, (B,).
 
-    Of a flow that begins at the Gaussian copula it is the density of the normal scores
-    z_d = Phi^-1(F_d(x_d)) with F_d the fitted distribution function of column d,
+    For a flow that begins at the Gaussian copula it is the density of the normal scores z_d =
+    Phi^-1(F_d(x_d)) with F_d the fitted distribution function of column d,
 
         log p(z) = log p(x) - sum_d log |dz_d / dx_d|,
 

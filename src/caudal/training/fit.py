@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
 
-_LATE = 1.1  # of its time, after which training ends on a machine that became slower
+_LATE = 1.1  # training ends after so much of its time on a machine that became slower
 
 
 @dataclass(frozen=True)
@@ -269,7 +269,7 @@ def _planned(
 
 
 def _with_full_batches(training: Training, rows: int) -> Training:
-    """The same, with batches of no more rows than there are, an equal share for each device."""
+    """The options with batches of no more rows than there are, an equal share for each device."""
     workers = training.devices * training.num_nodes
     if rows >= training.batch_size:
         return training

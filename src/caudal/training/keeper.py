@@ -32,7 +32,7 @@ class Keeper:
 
     def __init__(self, run: Run | None, identity: Identity, whole: Flow | None = None) -> None:
         self.run, self.whole = run, whole
-        self.identity = json.loads(json.dumps(identity))  # as it will be read: lists, no tuples
+        self.identity = json.loads(json.dumps(identity))  # as JSON gives it back: lists, no tuples
         self._writes = run if leads() else None
         self._lock = ExitStack()
 
@@ -64,12 +64,12 @@ class Keeper:
         weights = loaded.flow.state_dict()
         if self.whole is not None:
             weights = part_of(self.whole, flow, weights)
-        told = loaded.metadata
-        step, valid = told.get("step"), told.get("valid")
+        metadata = loaded.metadata
+        step, valid = metadata.get("step"), metadata.get("valid")
         if not (isinstance(step, int) and isinstance(valid, float)):
             raise InputError(f"{run.model_path}: says no step, so that no run can go on from it")
-        then = {"recipe": describe(loaded.recipe), "schema": told.get("schema")}
-        then |= {"data": told["data"]} if "data" in told else {}
+        then = {"recipe": describe(loaded.recipe), "schema": metadata.get("schema")}
+        then |= {"data": metadata["data"]} if "data" in metadata else {}
         position = Position(step, best_step=step, best_valid=valid, best=weights)
         source = str(run.model_path)
         return State({**self.identity, **then}, position, weights, source=source)
@@ -122,7 +122,7 @@ class Keeper:
 
 
 def _check_identity(run: Run, then: Identity, now: Identity) -> None:
-    """Refuses to resume another run, and says in what it is another.
+    """Refuses to resume another run, and says how it differs.
 
     Rows follow from options, and so these are looked at first.
     """
@@ -157,7 +157,7 @@ def _check_identity(run: Run, then: Identity, now: Identity) -> None:
 
 
 def _as_now(identity: Identity) -> Identity:
-    """An identity whose schema says what schemas of today say, with what it had without a word.
+    """An older identity in today's form, with the defaults that its schema left unsaid.
 
     The ends of what was seen follow from the rows, which are compared by themselves.
     """
@@ -167,7 +167,7 @@ def _as_now(identity: Identity) -> Identity:
     for column in schema.get("context", []):
         column["seen"] = None
     if "columns" in schema and not schema.get("context"):
-        del schema["numbers"]  # of a context alone
+        del schema["numbers"]  # they concern the context alone
     return {**identity, "schema": schema}
 
 
@@ -177,7 +177,7 @@ _FREE = {field.name for field in fields(Training)} - {*LASTING} | {"report", "da
 
 
 def _other_options(run: Run) -> list[tuple[str, Any, Any]]:
-    """The options of the run's config that are others now: their names, old and new values."""
+    """The options of the run's config that have changed: names, old values and new ones."""
     if not run.config or not run.config_path.exists():
         return []
     then, now = run.read_config(), run.config
@@ -197,15 +197,15 @@ def _in_words(path: tuple[str, ...]) -> str:
     return "the recipe" if names in ([], ["name"]) else f"`{names[-1]}`"
 
 
-def _shorten(text: str, most: int = 60) -> str:
+def _shorten(text: str) -> str:
     """A value short enough for a message; a column may have thousands of categories."""
-    return text if len(text) <= most else f"{text[: most - 3]}..."
+    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def _leaves(tree: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
     """The values of nested dicts, by their paths; dicts in a list go by their own names.
 
-    Of several with one name, all but the first have their number too. The names in their order
+    If several have one name, all but the first carry their number too. The names in their order
     are the value of the list.
     """
     if isinstance(tree, list | tuple) and tree and all(isinstance(item, dict) for item in tree):

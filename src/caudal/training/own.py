@@ -46,7 +46,7 @@ def loss_of(loss: Loss, what: nn.Module) -> Loss:
     """The loss of the module in an `Own`.
 
     Raises:
-        InputError: it is that of flows.
+        InputError: the loss is one of flows, not of a module.
     """
     if loss is nll:
         raise InputError(f"{type(what).__name__} is no Flow: give the `loss(module, x, context)`")

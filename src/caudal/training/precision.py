@@ -11,8 +11,8 @@ from caudal.data.source import Batch
 from caudal.flow import Flow
 from caudal.numerics import RowGenerator
 
-_PARAMETERS = 1 << 27  # of a flow that is copied: a gigabyte in float64
-_NATS, _SHARE = 0.1, 1e-3  # by which a score may be off: this and that share of it
+_PARAMETERS = 1 << 27  # most parameters of a flow that is copied: a gigabyte in float64
+_NATS, _SHARE = 0.1, 1e-3  # how far a score may be off: in nats, and as a share of it
 _ROWS_OFF = 0.05  # share of the rows that may be farther off
 
 
@@ -45,8 +45,8 @@ def precision_gap(flow: Flow, batch: Batch) -> Gap:
     Args:
         flow: in evaluation mode. One in float64, one too large to be copied, or one on a device
             without float64 is not compared, and has no gap.
-        batch: a few rows, on the flow's device. Those of a loss that makes its own rows of them
-            may not fit the flow, and are not compared.
+        batch: a few rows, on the flow's device. A loss that makes its own rows may give rows that
+            do not fit the flow; they are not compared.
     """
     like = flow.base.like
     large = sum(p.numel() for p in flow.parameters()) > _PARAMETERS

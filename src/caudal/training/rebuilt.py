@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from caudal.data import Schema
 
 _ROWS = 4
-_SAME = 1e-3  # of scores, beside a tolerance for rounding
+_SAME = 1e-3  # difference allowed between scores, beside a tolerance for rounding
 
 
 def check_rebuilt(
@@ -75,9 +75,9 @@ def _other_field(origin: Origin, recipe: Recipe, schema: "Schema | None") -> str
     if type(origin.recipe) is not type(recipe) or origin.schema != schema:
         return None  # another way to the same flow, perhaps
     for field in fields(recipe):
-        given, built = (getattr(one, field.name) for one in (recipe, origin.recipe))
-        if given != built:
-            return f"`{field.name}` is {given} there and {built} in the recipe that built it"
+        named, built = (getattr(one, field.name) for one in (recipe, origin.recipe))
+        if named != built:
+            return f"`{field.name}` is {named} there and {built} in the recipe that built it"
     return None
 
 

@@ -66,15 +66,15 @@ def _no_rows(value: Any) -> InputError:
     )
 
 
-def hold_out(source: Source, seed: int, share: float = 0.1) -> tuple[Source, Source]:
-    """Splits rows in memory at random into training and validation rows.
+def hold_out(source: Source, seed: int) -> tuple[Source, Source]:
+    """Splits rows in memory at random: nine tenths for training, one tenth for validation.
 
     Raises:
         InputError: the rows are streamed, or too few to split.
     """
     if not isinstance(source, Rows):
         raise InputError("give validation rows: only rows in memory are split here")
-    cut = round(share * source.n_rows)
+    cut = round(0.1 * source.n_rows)
     if cut < 1:
         raise InputError(f"{source.n_rows} rows are too few to hold a tenth out for validation")
     order = permutation(source.n_rows, mix(seed, SPLIT)).to(source.x.device)

@@ -63,8 +63,8 @@ class Run:
 
     Args:
         path: the folder.
-        recipe: that the flow was built with, so that the model can be loaded; a flow that a
-            recipe has built knows it.
+        recipe: the one that built the flow, so that the model can be loaded; a flow that a recipe
+            has built knows it.
         schema: of the data that the flow was assembled for, if it was; the flow knows it, too.
         config: the content that training writes to `config.yaml`, if any.
         papers: further texts that training writes, by the names of their files.
@@ -112,7 +112,7 @@ class Run:
         self.config_path = self.path / "config.yaml"
 
     def of(self, flow: Flow) -> "Run":
-        """The run with what the flow was built from, where it does not say."""
+        """The run, completed by what the flow was built from."""
         run = copy(self)
         if run.recipe is None and flow.origin is not None:
             run.recipe, run.schema = flow.origin.recipe, flow.origin.schema
@@ -204,7 +204,7 @@ class Run:
             raise InputError(f"{self.path} is a file: give another `{name}`")
         check_writable(self.path)
         self.check_resumable()
-        if (self.path / LOCK).exists():  # of a process that trains, or was killed
+        if (self.path / LOCK).exists():  # left by a process that trains, or was killed
             with self.locked():
                 pass
         if self.overwrite or not self.path.exists() or (self.resume and self.is_run()):

@@ -21,7 +21,7 @@ from caudal.training.rows import sample_rows
 from caudal.training.seeds import HELD_OUT, POOL, mix
 
 _POOL = 100_000  # samples of a teacher by default
-_POOL_NUMBERS = 1 << 24  # in all of them together, at most, unless events are vectors
+_POOL_NUMBERS = 1 << 24  # numbers in all samples together, at most, unless events are vectors
 _CONTEXTS = 100_000  # training rows, at most, that lend samples of the teacher their context
 
 

@@ -14,14 +14,14 @@ ORDER, STEP, VALIDATION, SAMPLE, SPLIT = range(5)
 POOL, HELD_OUT = 10, 11  # samples of a teacher, to learn from and to validate on
 
 
-def check_seed(seed: int, name: str = "seed") -> None:
+def check_seed(seed: int) -> None:
     """Refuses seeds that generators of random numbers do not accept.
 
     Raises:
-        InputError: names the argument and the range of seeds.
+        InputError: names the range of seeds.
     """
     if not isinstance(seed, Integral) or not -(2**63) <= seed < 2**63:
-        raise InputError(f"`{name}` {seed}: must be a whole number from -2^63 to 2^63 - 1")
+        raise InputError(f"`seed` {seed}: must be a whole number from -2^63 to 2^63 - 1")
 
 
 def mix(*numbers: int) -> int:

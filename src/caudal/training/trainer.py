@@ -34,7 +34,7 @@ class Ahead:
     """The time ahead, where it is known.
 
     Attributes:
-        seconds: that the steps will take.
+        seconds: those that the steps will take.
         end: by `time.monotonic`, when training ends at the latest, should the machine have become
             slower.
     """

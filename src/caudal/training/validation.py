@@ -41,8 +41,8 @@ _TAIL_NUMBERS = 1 << 20  # where the events are large
 _TIMED_ROWS, _TIMED_SECONDS = 64, 0.2
 _OBSERVING = (BatchNorm, nn.BatchNorm2d)  # layers that calibration shows the training rows
 _PRECISE, _LEAST = 256, 8  # rows that are scored in float64 too, at most and at least
-_PARTS = 256  # of the rows, whose mean losses tell the error of the whole
-_BATCHES = 32  # that are the parts where a loss tells no rows; each costs a pass
+_PARTS = 256  # parts of the rows, whose mean losses tell the error of the whole
+_BATCHES = 32  # batches that serve as parts where a loss gives no rows; each costs a pass
 _HOLDERS = (Autoregressive, Coupling, Pointwise)  # bijections that apply an elementwise map
 
 
@@ -121,7 +121,7 @@ class Validator:
         fabric, like = self.engine.fabric, self.engine.like
         per_batch = _PARTS // math.ceil(self._measured_rows / self.batch_size)
         totals: dict[str, float] = {}
-        parts: list[Tensor] = []  # of each batch, (2, parts): the sums of losses, and of rows
+        parts: list[Tensor] = []  # for each batch (2, parts): sums of losses, and of rows
         for index, whole in enumerate(self._batches()):
             batch = to_device(share(whole, fabric.global_rank, fabric.world_size), like)
             losses, terms = self._batch_losses(index, batch)

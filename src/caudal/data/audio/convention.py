@@ -119,8 +119,8 @@ def convention_of(name: str, **own: Any) -> Convention:
     """
     if name not in CONVENTIONS:
         raise InputError(f"`mel_convention` {name}: choose one of {', '.join(CONVENTIONS)}")
-    given = {field: value for field, value in own.items() if value is not None}
-    return replace(CONVENTIONS[name], **given)
+    chosen = {field: value for field, value in own.items() if value is not None}
+    return replace(CONVENTIONS[name], **chosen)
 
 
 def reflected(positions: np.ndarray, length: int) -> np.ndarray:

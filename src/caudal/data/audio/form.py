@@ -12,10 +12,10 @@ from caudal.data.files.jobs import FaultError
 _SHORTEST = 0.05  # seconds
 _FRAME, _MARGIN, _QUIET = 0.01, 0.02, 0.01  # seconds, seconds, of the loudest frame: -40 dB
 _PEAK = 0.95
-_SILENT = 1e-4  # of full scale: -80 dB
+_SILENT = 1e-4  # share of full scale: -80 dB
 _FULL, _RUN, _MUCH = 0.999, 3, 0.01
-_OFFSET, _OF_SPREAD = 0.01, 0.1  # of full scale, and of the standard deviation
-_CANCELLED = 0.01  # of the power of channels: -20 dB
+_OFFSET, _OF_SPREAD = 0.01, 0.1  # shares of full scale and of the standard deviation
+_CANCELLED = 0.01  # share of the power of the channels: -20 dB
 _BEYOND = 2.0  # MP3 and resampling exceed full scale a little, and that is no fault
 
 

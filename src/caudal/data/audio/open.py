@@ -1,20 +1,17 @@
 """From what the user names to training, validation and test clips, or all clips."""
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import partial
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import torch
-from torch import Tensor
 
 from caudal.data.audio.clips import Clips
 from caudal.data.audio.convention import CAUDAL, convention_of
-from caudal.data.audio.form import Form, Take, Treatment
+from caudal.data.audio.form import Form
 from caudal.data.audio.recordings import Header, Raw, find_audio, read_header, read_sound
+from caudal.data.audio.remarks import changes, check_crop, padded, remarks
 from caudal.data.audio.schema import (
     PREDICTION,
     RESERVED,
@@ -25,12 +22,12 @@ from caudal.data.audio.schema import (
     read_context,
     window_of,
 )
+from caudal.data.audio.shelves import fill
 from caudal.data.audio.stretches import in_time
 from caudal.data.dataset import Dataset, Listed
 from caudal.data.files.jobs import (
     Decoder,
     FaultError,
-    Item,
     Job,
     Progress,
     check_corrupt,
@@ -123,8 +120,8 @@ def open_audio(
         names = tuple(column.name for column in schema.context)
 
     def find(data: Any) -> Listing:
-        found = find_audio(data)
-        return with_labels(found, labels, metadata, names, reserved=RESERVED, groups=split_by)
+        listing = find_audio(data)
+        return with_labels(listing, labels, metadata, names, reserved=RESERVED, groups=split_by)
 
     main = find(data)
     if corrupt == "refuse":
@@ -154,12 +151,12 @@ def open_audio(
     decoder = Decoder(AUDIO, Form(schema).read, corrupt, progress)
     clips = fill(with_codes(jobs, schema.context, AUDIO), decoder, schema, headers, memory)
     skipped = decoder.finish(main.name, {part: len(c.names) for part, c in clips.items()})
-    _check_crop(clips.values(), schema)
+    check_crop(clips.values(), schema)
     more += [
-        *_changes(headers, schema),
+        *changes(headers, schema),
         *remarks(clips.values()),
         *skipped,
-        *_padded(clips.values(), schema),
+        *padded(clips.values(), schema),
     ]
     notes = (*main.notes, *more)
     return Dataset(main.name, schema, clips[TRAIN], clips[VALID], clips[TEST], notes)
@@ -213,7 +210,7 @@ def open_clips(
     counts = {part: len(clips.names) for part, clips in parts.items()}
     skipped = decoder.finish(listing.name, counts, [TRAIN])
     clips = parts[TRAIN]
-    notes = (*listing.notes, *_changes(headers, schema), *remarks([clips]), *skipped)
+    notes = (*listing.notes, *changes(headers, schema), *remarks([clips]), *skipped)
     beside = {"clip": pa.array(clips.names, pa.string()), "seconds": clips.seconds}
     return Listed(listing.name, clips, pa.table(beside), notes, len(clips.names))
 
@@ -252,137 +249,3 @@ def _common_rate(headers: Sequence[Header | None], jobs: Sequence[Job]) -> int:
         except FaultError as fault:
             raise InputError(f"no {AUDIO.one} can be used; the first: {fault}") from None
     return max(counts, key=lambda rate: (counts[rate], rate))
-
-
-def _changes(headers: Sequence[Header | None], schema: AudioSchema) -> list[str]:
-    """Notes on files of another rate, and on those with several channels."""
-    known = [header for header in headers if header is not None]
-    others = sum(header.rate != schema.rate for header in known)
-    several = sum(header.channels > 1 for header in known)
-    notes = []
-    if others:
-        notes.append(f"resampled {others} of {len(headers)} clips to {schema.rate} Hz")
-    if several:
-        notes.append(f"averaged the channels of {several} of {len(headers)} clips")
-    return notes
-
-
-def remarks(parts: Iterable[Clips]) -> list[str]:
-    """Notes on clips that had an offset, and on clips that are clipped a little."""
-    every = [each for clips in parts for each in zip(clips.names, clips.treatments, strict=True)]
-    offsets = [(abs(treated.offset), name) for name, treated in every if treated.offset]
-    clipped = [(treated.clipped, name) for name, treated in every if treated.clipped]
-    notes = []
-    if offsets:
-        most, name = max(offsets)
-        notes.append(
-            f"took a constant off {len(offsets)} of {len(every)} clips, which no sound has: "
-            f"{most:.3g} of full scale in {name}" + (", the most" if len(offsets) > 1 else "")
-        )
-    if clipped:
-        most, name = max(clipped)
-        notes.append(
-            f"{len(clipped)} of {len(every)} clips are clipped, {name} in {most:.2%} of its "
-            f"samples: what was louder there is lost"
-        )
-    return notes
-
-
-def _check_crop(parts: Iterable[Clips], schema: AudioSchema) -> None:
-    """Refuses crops that are mostly silence, however long the clip."""
-    longest = max(max(clips.lengths) for clips in parts)
-    if schema.crop > 2 * longest and schema.crop > schema.hop:
-        raise InputError(
-            f"`seconds` {schema.crop / schema.rate:g}: the longest clip has "
-            f"{longest / schema.rate:.3g} s: give no more than that"
-        )
-
-
-def _padded(parts: Collection[Clips], schema: AudioSchema) -> list[str]:
-    """A note on clips that are shorter than a crop."""
-    count = sum(clips.n_padded for clips in parts)
-    total = sum(clips.n_items for clips in parts)
-    if not count:
-        return []
-    return [
-        f"{count} of {total} clips are shorter than the {schema.crop / schema.rate:g} s of a "
-        f"training row, and followed by silence there: a smaller `seconds` avoids it"
-    ]
-
-
-@dataclass
-class Shelf:
-    """The clips of one part, with their samples unless they are streamed."""
-
-    names: list[str] = field(default_factory=list)
-    labels: list[dict[str, Any]] = field(default_factory=list)
-    codes: list[Tensor] = field(default_factory=list)
-    sources: list[tuple[Any, str]] = field(default_factory=list)
-    lengths: list[int] = field(default_factory=list)
-    treatments: list[Treatment] = field(default_factory=list)
-    held: list[np.ndarray] = field(default_factory=list)
-
-    def add(self, item: Item, streams: bool) -> None:
-        """Takes in a clip, without its samples if these are to be decoded when they are needed."""
-        lot, index = item.job.lot, item.row
-        self.names.append(item.title)
-        self.labels.append(lot.labels_of(index))
-        self.codes.append(item.job.codes[index])
-        take: Take = item.value
-        self.lengths.append(len(take.samples))
-        self.treatments.append(take.treatment)
-        if streams:
-            self.sources.append((lot.raw(index), lot.place(index)))
-        else:
-            self.held.append(take.samples)
-
-    def clips(self, schema: AudioSchema, memory: int) -> Clips:
-        """The clips as a source of rows."""
-        codes = torch.stack(self.codes)
-        together = memory // 8  # samples of 16 bits: a quarter of the memory
-        samples: Callable[[int], np.ndarray] = partial(_decoded_anew, schema, self)
-        if self.held:
-            samples, together = self.held.__getitem__, sum(self.lengths)
-        each = self.names, self.lengths, self.labels, self.treatments
-        return Clips(schema, *each, codes, samples, together)
-
-
-def _decoded_anew(schema: AudioSchema, shelf: Shelf, index: int) -> np.ndarray:
-    """The samples of one clip from its file.
-
-    Raises:
-        InputError: the file is no longer what it was.
-    """
-    raw, place = shelf.sources[index]
-    samples = Form(schema).read(raw, place).samples
-    if len(samples) != shelf.lengths[index]:
-        raise InputError(f"{place} has changed since it was opened: start again")
-    return samples
-
-
-def fill(
-    jobs: Sequence[Job],
-    decoder: Decoder,
-    schema: AudioSchema,
-    headers: Iterable[Header | None],
-    memory: int,
-) -> dict[int, Clips]:
-    """The clips of each part that gets some.
-
-    Args:
-        jobs: what to read.
-        decoder: makes samples of each recording.
-        schema: what they become.
-        headers: of all recordings.
-        memory: bytes above which clips are decoded as they are needed.
-
-    Raises:
-        InputError: a recording cannot be used, and is not to be skipped.
-    """
-    # Two bytes a sample, before silence is cut off.
-    size = sum(2 * h.samples * schema.rate / h.rate for h in headers if h is not None)
-    shelves: dict[int, Shelf] = {}
-    for item in decoder.read(jobs):
-        part = int(item.job.parts[item.row])
-        shelves.setdefault(part, Shelf()).add(item, size > memory)
-    return {part: shelf.clips(schema, memory) for part, shelf in sorted(shelves.items())}

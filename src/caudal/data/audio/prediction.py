@@ -6,7 +6,7 @@ from caudal.data.audio.schema import AudioSchema
 
 
 def prediction(schema: AudioSchema) -> Prediction:
-    """That of a schema, for amplitudes with the noise of dequantisation in them.
+    """The prediction of a schema, for amplitudes that contain the noise of dequantisation.
 
     Raises:
         ValueError: the order is 0, as of a schema without a spectrum.

@@ -229,7 +229,7 @@ def _unreadable(path: Path, place: str, error: Exception) -> FaultError:
         if path.stat().st_size == 0:
             return FaultError(place, "is empty", "copy it anew")
     except OSError as problem:
-        return FaultError(place, f"cannot be read, {problem.strerror}", "see to it that it can")
+        return FaultError(place, f"cannot be read, {problem.strerror}", "make it readable")
     why = one_line(error).rpartition(f"{str(path)!r}: ")[2].rstrip(". ")[:120]
     why = why or type(error).__name__
     return FaultError(place, f"cannot be read as audio ({why})", "copy or convert it anew")

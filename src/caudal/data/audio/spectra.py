@@ -17,8 +17,8 @@ from caudal.data.files.lots import natural
 from caudal.errors import InputError, one_line
 
 _SUFFIXES = (".npy", ".npz")
-_SLACK = 0.01  # of a logarithm
-_BEYOND = 2.0  # by which what a front end predicts may be off the range of sounds
+_SLACK = 0.01  # in units of a logarithm
+_BEYOND = 2.0  # how far spectra of a front end may leave the range of sounds
 _FACTS = {
     "rate": ("rate", "sample_rate", "sampling_rate", "sr"),
     "hop": ("hop", "hop_length", "hop_size"),
@@ -52,7 +52,7 @@ class Written:
     def of(
         cls, schema: AudioSchema, name: str | None, hop: int | None, log: Log | None
     ) -> "Written":
-        """As the model has them, but for what is said otherwise."""
+        """Spectra written as the model's own are, except for what is given here."""
         made = schema.convention if name is None else convention_of(name)
         made = made if log is None else replace(made, log=log)
         return cls(made, schema.hop if hop is None else hop)
@@ -93,7 +93,8 @@ def bring(values: np.ndarray, schema: AudioSchema, written: Written, place: str)
     where the middles of frames meet.
 
     Raises:
-        InputError: names `place`; what it says does not fit, or is not told by what is there.
+        InputError: the spectrum does not fit, or does not determine the model's own; names
+            `place`.
     """
     _check_shape(values, schema, place)
     of, to = written.convention, schema.convention
@@ -127,7 +128,7 @@ def _check_shape(values: np.ndarray, schema: AudioSchema, place: str) -> None:
 
 
 def _check_bands(of: Convention, to: Convention, schema: AudioSchema, place: str) -> None:
-    """Refuses bands that are not the model's: one cannot be told from the other."""
+    """Refuses bands that are not the model's: neither follows from the other."""
     ends = [convention.ends(schema.rate) for convention in (of, to)]
     facts = (
         ("bands between {} Hz", *(f"{low:g} and {high:g}" for low, high in ends)),
@@ -213,8 +214,8 @@ def _files(path: Path) -> list[Path]:
 def _in_file(path: Path, schema: AudioSchema) -> Iterator[tuple[str, np.ndarray, str]]:
     try:
         with path.open("rb") as file:
-            found = np.load(file, allow_pickle=False)
-            arrays = {path.stem: found} if isinstance(found, np.ndarray) else dict(found)
+            loaded = np.load(file, allow_pickle=False)
+            arrays = {path.stem: loaded} if isinstance(loaded, np.ndarray) else dict(loaded)
     except FileNotFoundError:
         raise InputError(f"no file {path}") from None
     except (OSError, ValueError, EOFError) as error:
@@ -238,10 +239,10 @@ def _check_facts(arrays: Mapping[str, np.ndarray], schema: AudioSchema, place: s
     ours = {"rate": schema.rate, "window": schema.window, "low": low, "high": high}
     for fact, own in ours.items():
         for name in _FACTS[fact]:
-            said = arrays.get(name)
-            if said is not None and said.ndim == 0 and float(said) != own:
+            value = arrays.get(name)
+            if value is not None and value.ndim == 0 and float(value) != own:
                 raise InputError(
-                    f"{place} says {name} {float(said):g}, and the model has {own:g}: make it "
+                    f"{place} says {name} {float(value):g}, and the model has {own:g}: make it "
                     f"with that"
                 )
 
@@ -251,11 +252,11 @@ def hop_in(data: Any) -> int | None:
     if not isinstance(data, str | os.PathLike) or Path(data).suffix.casefold() != ".npz":
         return None
     try:
-        with np.load(data, allow_pickle=False) as found:
-            said = [found[name] for name in _FACTS["hop"] if name in found.files]
+        with np.load(data, allow_pickle=False) as arrays:
+            hops = [arrays[name] for name in _FACTS["hop"] if name in arrays.files]
     except (OSError, ValueError, EOFError):
         return None  # it is refused when it is read
-    return int(said[0]) if said and said[0].ndim == 0 else None
+    return int(hops[0]) if hops and hops[0].ndim == 0 else None
 
 
 def _split(array: np.ndarray) -> Sequence[np.ndarray]:

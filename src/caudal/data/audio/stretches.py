@@ -67,13 +67,13 @@ def _cut(lot: Lot, index: int, raw: Raw, shares: Sequence[float]) -> tuple[list[
     if header is None:  # it will be refused when it is read
         whole = Stretch(raw, 0, 0)
         return [_Piece(whole, TRAIN, lot.title(index, index + 1), index)], ""
-    pieces, said = [], []
+    pieces, notes = [], []
     for part, start, stop in _stretches(header, shares, place):
-        said.append(f"{(stop - start) / header.rate:,.1f} s for {PARTS[part]}")
+        notes.append(f"{(stop - start) / header.rate:,.1f} s for {PARTS[part]}")
         for first, last in _pieces(start, stop, header.rate, part):
             title = f"{lot.title(index, index + 1)} from {first / header.rate:.1f} s"
             pieces.append(_Piece(Stretch(raw, first, last), part, title, index))
-    return pieces, f"{place} is cut in time: {', '.join(said)}, {GAP:g} s left out between them"
+    return pieces, f"{place} is cut in time: {', '.join(notes)}, {GAP:g} s left out between them"
 
 
 def _stretches(

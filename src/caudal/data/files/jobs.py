@@ -25,7 +25,7 @@ _OPTIONS = {VALID: "valid", TEST: "test"}
 CORRUPT = ("refuse", "skip")
 Progress = Callable[[Iterable[Any], int], Iterable[Any]]
 """Shows how far reading has come: (what is iterated over, how many items it has) to the same."""
-_TOGETHER = 64  # so many are decoded before the next are asked for
+_TOGETHER = 64  # files that are decoded before the next are asked for
 _SHOWN = 3
 
 
@@ -159,7 +159,7 @@ def _check_patterns(
     for lot, valid, test in zip(main.lots, fits[VALID], fits[TEST], strict=True):
         if (both := valid & test).any():
             place = lot.place(int(both.argmax()))
-            raise InputError(f"{place} fits both `valid` and `test`: part them")
+            raise InputError(f"{place} fits both `valid` and `test`: give patterns that differ")
 
 
 class FaultError(InputError):
@@ -180,7 +180,7 @@ class Item(NamedTuple):
     """An item that was read.
 
     Attributes:
-        job: of which it is.
+        job: the job it belongs to.
         row: its number in the job, from 0.
         title: what results call it.
         value: what was made of it.

@@ -6,10 +6,10 @@ import torch
 from torch import Tensor
 
 ALPHAS = (0.4, 0.2, 0.1, 0.05, 0.02, 0.01, 1e-3, 1e-4, 1e-5)
-"""What is chosen from. At 0.4 the logit is nearly straight; below 1e-5 little changes any more."""
+"""The alphas to choose from: at 0.4 the logit is nearly straight, below 1e-5 little changes."""
 IMAGES = 1024
 """How many images are looked at, at most."""
-_PIXELS = 1024  # of each
+_PIXELS = 1024  # pixels of each image
 
 
 def fitting_alpha(images: Tensor, levels: int, among: tuple[float, ...] = ALPHAS) -> float:

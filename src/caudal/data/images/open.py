@@ -24,7 +24,7 @@ from caudal.data.images.schema import ALPHA, ImageSchema
 from caudal.data.refusals import BUILT_IN, check_once, missing_file
 from caudal.data.source import Rows, item_rows
 from caudal.data.splits import TEST, TRAIN, VALID, check_fractions
-from caudal.data.table.convert import add_columns
+from caudal.data.table.decode import add_columns
 from caudal.errors import InputError
 
 _MEMORY = 1 << 30
@@ -108,8 +108,8 @@ def open_images(
             for name in context
         ]
         shape = first_shape(first, form, corrupt)
-        given = ALPHA if alpha is None else alpha
-        schema = ImageSchema(shape, bits, pixels, given, dequantization, tuple(columns))
+        start = ALPHA if alpha is None else alpha
+        schema = ImageSchema(shape, bits, pixels, start, dequantization, tuple(columns))
         schema = replace(schema, bits=min(bits, main.bits))
         chooses = alpha is None and pixels in (None, "logit")
         form = Form.of(crop, resize, shape)

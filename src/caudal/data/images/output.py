@@ -32,8 +32,8 @@ class ImageWriter(Writer):
 
     Args:
         path: where to.
-        across: of a sheet, how many images are in a row; see `write_grid`.
-        label: of a sheet, a line to write under them.
+        across: for a sheet, how many images are in a row; see `write_grid`.
+        label: for a sheet, a line to write under them.
 
     Raises:
         InputError: at once, for an unknown suffix, or where something is in the way.

@@ -1,4 +1,4 @@
-"""Tables into NumPy's files, which say in their heads how many values come, and of which type.
+"""Tables into NumPy's files, whose headers state the number and the type of the values.
 
 Rows are kept in a file beside until all are there, so that they need no memory.
 """

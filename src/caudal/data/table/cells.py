@@ -25,7 +25,7 @@ class Form:
         is_date: whether as dates, or else as numbers.
         format: as in `Column`.
         example: one of the texts.
-        other: a format that fits as well, with days and months in each other's places.
+        other: a format that fits as well, with day and month exchanged.
     """
 
     is_date: bool

@@ -1,4 +1,4 @@
-"""Between the user's columns and numbers; each refusal names the row and the column."""
+"""From the user's columns to numbers; each refusal names the row and the column."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -8,16 +8,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as pat
-from torch import Tensor
 
 from caudal.data import dtypes, temporal
 from caudal.data.refusals import check_names
 from caudal.data.schema import Column
-from caudal.data.table.cells import read_cells, write_dates, write_numbers
+from caudal.data.table.cells import read_cells
 from caudal.data.table.frames import as_table
-from caudal.data.table.typed import coded, few_digits, smallest, to_type
 from caudal.data.table.values import NUMBER
-from caudal.errors import InputError, NumericalError
+from caudal.errors import InputError
 
 UNSEEN = -1.0
 """The code of a category that training has not seen: outside of the support, and in a context the
@@ -252,79 +250,3 @@ def show(value: Any) -> str:
     """A value for an error message: quoted, on one line, not too long."""
     text = repr(value)
     return text if len(text) <= 60 else text[:57] + "..."
-
-
-def decode_columns(columns: Sequence[Column], x: Tensor) -> pa.Table:
-    """Turns x (N, D) into a table of D columns, each value inside its column's support.
-
-    Raises:
-        ValueError: x does not have D columns.
-        NumericalError: a value is infinite, or NaN in a column without missing values.
-    """
-    if x.ndim != 2 or x.shape[1] != len(columns):
-        raise ValueError(f"expected x of shape (N, {len(columns)}), got {tuple(x.shape)}")
-    values = x.detach().cpu().double().numpy()
-    arrays = [decode_column(c, v) for c, v in zip(columns, values.T, strict=True)]
-    return pa.table(arrays, names=[column.name for column in columns])
-
-
-def add_columns(table: pa.Table, columns: Sequence[Column], values: Tensor | None) -> pa.Table:
-    """A table with further columns on its right, decoded from values (N, C) if there are any."""
-    if values is not None:
-        beside = decode_columns(columns, values)
-        for name in beside.column_names:
-            table = table.append_column(name, beside[name])
-    return table
-
-
-def decode_column(column: Column, values: np.ndarray) -> pa.Array:
-    """Turns float64 (N,) into the column's own type."""
-    gaps = np.isnan(values)
-    if np.isinf(values).any() or (gaps.any() and not column.missing):
-        raise NumericalError(f"column '{column.name}': a sampled value is not finite")
-    dtype = dtypes.parse(column.dtype)
-    values = np.where(gaps, column.origin, values)
-    if pat.is_floating(dtypes.value_type(dtype)) or column.holds_text:
-        values = few_digits(values)
-    values = into_support(column, values)
-    if column.unit is not None:
-        us = temporal.from_units(values + column.offset, column.unit)
-        if column.format is not None:
-            return dtypes.restore(write_dates(us, column.format, gaps), dtype)
-        return temporal.of_microseconds(us, dtype, gaps)
-    if column.offset:
-        values = np.round(values + column.offset, 10)
-    if column.format is not None:
-        return dtypes.restore(write_numbers(values, column.format, gaps), dtype)
-    if column.categories is not None:
-        codes = values.astype(np.int64)
-        if pat.is_dictionary(dtype):
-            return coded(column.categories, codes, dtype)
-        levels = pa.array(column.categories, dtypes.value_type(dtype))
-        chosen = levels.take(pa.array(codes))
-        if not pat.is_decimal(dtype):
-            return dtypes.restore(chosen, dtype)
-        values, gaps = chosen.to_numpy(zero_copy_only=False), chosen.is_null().to_numpy(False)
-    made = to_type(values, dtype, gaps)
-    return pc.fill_null(made, column.marks[0]) if column.marks else made
-
-
-def into_support(column: Column, values: np.ndarray) -> np.ndarray:
-    """Moves each value to the nearest one that the column can hold, but for atoms."""
-    values = column.turned(values)
-    low, high, given = column.low, column.high, values
-    if column.step is not None:
-        points = column.origin + np.round((values - column.origin) / column.step) * column.step
-        points = column.turned(points)
-        values = np.round(points, 10)  # 3 * 0.1 is 0.3, not 0.30000000000000004
-    elif column.kind == "positive":
-        low = smallest(dtypes.parse(column.dtype))
-    elif pat.is_integer(dtypes.parse(column.dtype)):
-        values = np.round(values + column.offset) - column.offset
-        low = None if low is None else float(np.ceil(low))
-        high = None if high is None else float(np.floor(high))
-    if low is not None or high is not None:
-        values = np.clip(values, low, high)
-    for atom in column.atoms:  # in full: rows are 32 bits
-        values = np.where(np.isclose(given, atom, rtol=1e-6, atol=0), atom, values)
-    return values

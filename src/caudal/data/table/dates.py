@@ -76,15 +76,15 @@ def find_format(values: pa.Array) -> tuple[str, str | None] | None:
     looks = [re.search(r"\d\D+\d|[A-Za-z]{3}\D*\d", text) and len(text) < 48 for text in some]
     if not some or sum(map(bool, looks)) < NEARLY * len(some):
         return None
-    found: dict[str, int] = {}
+    candidates: dict[str, int] = {}
     for form in _candidates(some):
         pattern = _compiled(form)
         if sum(bool(pattern.fullmatch(text)) for text in some) >= NEARLY * len(some):
-            found[form] = len(values) - parse(values, form).null_count
-    best = max(found.values(), default=0)
+            candidates[form] = len(values) - parse(values, form).null_count
+    best = max(candidates.values(), default=0)
     if best < NEARLY * len(values):
         return None
-    forms = [form for form, count in found.items() if count == best]
+    forms = [form for form, count in candidates.items() if count == best]
     swapped = [form for form in forms[1:] if sorted(form) == sorted(forms[0])]
     return _exact(values, forms[0]), (_exact(values, swapped[0]) if swapped else None)
 

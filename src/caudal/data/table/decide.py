@@ -22,7 +22,7 @@ POLICIES = ("auto", "refuse", "drop", "model")
 FEW_ROWS = 0.02  # share of the rows that may be left out for their gaps
 MIXED = 0.2  # share of words among numbers up to which they stand for missing numbers
 _ENOUGH_NUMBERS = 10  # different ones, so that they are no codes
-_ENOUGH_ROWS = 20  # that count from 0 or 1 by chance in no table
+_ENOUGH_ROWS = 20  # rows; so many numbers never count up from 0 or 1 by chance
 _FEW_LEVELS = 10  # categories that even a few rows may have
 _INDEX = re.compile(r"(unnamed[\W_]*\d*(_level_\d+)?|__index_level_\d+__|)", re.IGNORECASE)
 _IDENTIFIER = re.compile(r"(?:.*[\W_])?(?:id|uid|uuid|guid|index|key)|.*[a-z](?:Id|ID)|ID|Id")
@@ -32,7 +32,7 @@ _IDENTIFIER = re.compile(r"(?:.*[\W_])?(?:id|uid|uuid|guid|index|key)|.*[a-z](?:
 
 
 def of_no_use(name: str, dtype: pa.DataType, stats: Stats | None = None) -> PassedOver | None:
-    """Why a column is not modelled unless the user says what it is; None for one that is.
+    """Why a column is not modelled unless the user says what it is; None for any other.
 
     Without `stats` its type alone is judged.
     """
@@ -133,7 +133,7 @@ class Gaps:
     Attributes:
         modelled: columns whose gaps are learned.
         dropped: columns whose gaps leave their rows out.
-        rows: how many rows that are.
+        rows: how many rows those are.
     """
 
     modelled: frozenset[str] = frozenset()
@@ -152,7 +152,7 @@ def decide_gaps(
 
     With "auto" rows are left out for the columns with the fewest gaps, as long as they are at most
     one in fifty, or a single one; never for those of the context, whose gaps a net is told, and
-    always for a target, of which a row with a gap says nothing.
+    always for a target, about which a row with a gap says nothing.
 
     Args:
         policy: one of `POLICIES`.

@@ -86,7 +86,7 @@ def _parse(text: str, form: str) -> Declared:
 
 
 def complete(declared: Declared) -> Declared:
-    """The same with what its kind implies."""
+    """The declaration, completed by what its kind implies."""
     if declared.kind == "positive":
         return replace(declared, low=0.0, high=None)
     if declared.kind == "integer":
@@ -153,7 +153,7 @@ def outside(d: Declared | Column, values: np.ndarray) -> tuple[str, np.ndarray]:
         values = np.where(_are_atoms(values, d.atoms), np.nan, values)
     if d.kind == "positive" and d.step is None:
         return "is not above 0", values <= 0
-    circle = d.kind == "circular"  # on which there is no beyond
+    circle = d.kind == "circular"  # nothing lies beyond its ends
     if d.low is not None and not circle and (bad := values < d.low - 1e-6 * abs(d.low)).any():
         return f"is below {d.low:g}", bad
     if d.high is not None and not circle and (bad := values > d.high + 1e-6 * abs(d.high)).any():

@@ -1,4 +1,4 @@
-"""How a text file writes a table: what the user says of it, and the rest found by looking."""
+"""How a text file writes a table: what the user says of it, and the rest detected."""
 
 import codecs
 import csv
@@ -53,12 +53,12 @@ class Dialect:
     """How text files write tables."""
 
     encoding: str | None = None
-    """Encoding of text files, such as latin-1 or utf-16; found by looking if not given."""
+    """Encoding of text files, such as latin-1 or utf-16; detected if not given."""
     delimiter: str | None = None
     """Character between the values of text files; tab is a tab, and space any number of blanks.
-    Found by looking if not given."""
+    Detected if not given."""
     decimal: Literal[".", ","] | None = None
-    """Point or comma before the decimals of text files; found by looking if not given."""
+    """Point or comma before the decimals of text files; detected if not given."""
     comment: str | None = None
     """How the lines of text files begin that are no rows; # and % are found above a header."""
     na: tuple[str, ...] = ()
@@ -83,11 +83,11 @@ class Dialect:
 
     @classmethod
     def of(cls, options: Any) -> "Dialect":
-        """The part of some options, which may be of a class with more fields, that is one."""
+        """The dialect among some options, which may have further fields."""
         return cls(**{name: getattr(options, name) for name in cls.__dataclass_fields__})
 
     def over(self, other: "Dialect") -> "Dialect":
-        """This dialect, with what it leaves open as the other one has it."""
+        """This dialect, with what it leaves open taken from the other one."""
         open_ = {k: getattr(other, k) for k, v in vars(self).items() if v in (None, ())}
         return replace(self, **open_)
 
@@ -237,8 +237,8 @@ def rows_in(lines: Iterable[str], delimiter: str) -> list[Row]:
 
 def split_blanks(line: str) -> list[str]:
     """The values of a line that stand between blanks, some of them perhaps in quotes."""
-    found = _BLANKS.findall(line)
-    return [quoted.replace('""', '"') if quoted else plain for quoted, plain in found]
+    values = _BLANKS.findall(line)
+    return [quoted.replace('""', '"') if quoted else plain for quoted, plain in values]
 
 
 def format_of(delimiter: str) -> dict[str, Any]:

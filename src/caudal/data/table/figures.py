@@ -45,8 +45,8 @@ class Pattern(NamedTuple):
 
 def find_format(values: pa.Array) -> str | None:
     """The format of nearly all of these different texts, unless they are plain numbers."""
-    found = pc.extract_regex(values, _FIGURE)
-    fits = found.drop_null()
+    fields = pc.extract_regex(values, _FIGURE)
+    fits = fields.drop_null()
     if not len(fits) or len(fits) < NEARLY * len(values):
         return None
     parts = {f.name: fits.field(i) for i, f in enumerate(fits.type)}

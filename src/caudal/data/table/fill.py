@@ -16,7 +16,7 @@ from torch import Tensor
 from caudal.data import dtypes
 from caudal.data.dataset import Piece
 from caudal.data.schema import Column
-from caudal.data.table.convert import decode_column
+from caudal.data.table.decode import decode_column
 from caudal.data.table.dialect import BLANK, Dialect, quoted
 from caudal.data.table.frames import container_of, like
 from caudal.data.table.open import LinesItems, TableItems, table_of_run
@@ -113,7 +113,7 @@ class Gaps(TableItems):
 
 
 class GapsInLines(LinesItems, Gaps):
-    """The same with the lines of a text file, in which nothing but the gaps is written anew."""
+    """These items beside the lines of a text file, of which only the gaps are rewritten."""
 
     def filled(self, piece: Piece, x: Tensor, drawn: Tensor) -> pa.Table:
         text = self._table.text

@@ -81,7 +81,7 @@ class _Search:
     Attributes:
         context: the columns to condition on.
         passed: the columns that are passed over, by name.
-        named: those that would be, were they not named by the user.
+        named: columns that would be passed over if the user had not named them.
         marks: texts that stand for missing numbers, by the name of their column.
         forms: in which text is read as dates or numbers, by the name of its column.
         seen: what the survey saw.
@@ -105,20 +105,20 @@ class _Search:
         names = self._useful(names, {})
         self.marks = {n: m for n, m in self.listed.marks.items() if n in names}
         self.forms = find_forms(self.tables[0], names, self.declared)
-        found = self._survey(names)
-        if constants := [n for n in self.forms if len(found.stats[n].levels or "  ") == 1]:
+        survey = self._survey(names)
+        if constants := [n for n in self.forms if len(survey.stats[n].levels or "  ") == 1]:
             for name in constants:  # they come back as they are written
                 del self.forms[name]
-            found = self._survey(names)
-        if marks := {n: m for n in names if (m := self._marks(n, found.stats[n]))}:
+            survey = self._survey(names)
+        if marks := {n: m for n in names if (m := self._marks(n, survey.stats[n]))}:
             self.marks |= marks
-            found = self._survey(names)
-        names = self._useful(names, found.stats)
-        self.seen |= found.stats
-        found = found._replace(stats={name: found.stats[name] for name in names})
+            survey = self._survey(names)
+        names = self._useful(names, survey.stats)
+        self.seen |= survey.stats
+        survey = survey._replace(stats={name: survey.stats[name] for name in names})
         if not names:
             raise self._nothing_left()
-        asked = self.wishes.policy, found, self.listed.gaps
+        asked = self.wishes.policy, survey, self.listed.gaps
         self.gaps = decide_gaps(*asked, self.context, self.wishes.target)
         if self.gaps.dropped:
             self.seen |= self._survey(names, self.gaps.dropped).stats
@@ -269,8 +269,8 @@ class _Search:
                 f"dropped {rows} with gaps in {_shown(sorted(self.dropped))}; "
                 f'`missing="model"` models such gaps'
             )
-        told = self.gaps.modelled & self.context
-        for names, what in ((self.gaps.modelled - told, "modelled"), (told, "told to the flow")):
+        gaps = self.gaps.modelled & self.context
+        for names, what in ((self.gaps.modelled - gaps, "modelled"), (gaps, "told to the flow")):
             if names:
                 lines.append(
                     f"gaps are {what} in {_shown(sorted(names))}; "

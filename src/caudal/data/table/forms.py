@@ -48,9 +48,9 @@ def _find(values: pa.Array, declared: Declared | None) -> Form | None:
     if declared is not None and declared.format:
         return Form(True, declared.format, example)
     if declared is None or declared.kind == "datetime":
-        found = dates.find_format(values)
-        if found is not None:
-            return Form(True, found[0], example, found[1])
+        format = dates.find_format(values)
+        if format is not None:
+            return Form(True, format[0], example, format[1])
     if declared is None or declared.kind != "datetime":
         form = figures.find_format(values)
         return None if form is None else Form(False, form, example)

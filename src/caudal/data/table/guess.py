@@ -56,13 +56,13 @@ def make_column(
     if form.is_date if form else is_modelled(dtypes.value_type(dtype)):
         return datetime_column(name, dtype, stats, form, gaps)
     text_format = form.format if form else None
-    found = declared or guessed(stats, text_format, gaps)
-    if found.kind == "categorical":
+    likely = declared or guessed(stats, text_format, gaps)
+    if likely.kind == "categorical":
         return _categorical(name, dtype, stats, gaps)
     # A declared lattice gets rounding noise, so that even a constant has a density.
-    if stats.low == stats.high and not (declared and found.step):
+    if stats.low == stats.high and not (declared and likely.step):
         raise refusal(stats.file, constant(name, dtype, stats), stats)
-    return replace(number_column(name, dtype, stats, found, gaps, text_format), marks=marks)
+    return replace(number_column(name, dtype, stats, likely, gaps, text_format), marks=marks)
 
 
 def notes_on(
@@ -123,7 +123,7 @@ def _categorical(name: str, dtype: pa.DataType, stats: Stats, gaps: bool) -> Col
     if len(levels) + gaps == 1:
         raise refusal(stats.file, constant(name, dtype, stats), stats)
     order = sorted(levels)
-    if stats.order:  # that of the user's own type
+    if stats.order:  # the order of the user's own type
         order.sort(key=stats.order.index)
     elif len(order) > ALPHABETICAL:  # then the distribution of their codes is smooth
         order.sort(key=levels.__getitem__, reverse=True)
@@ -154,8 +154,8 @@ class Summary:
         why: what a column that is passed over is like.
         low, median, high: of the values, None for categories; where there are more than 65,536
             rows, the median is that of a sample.
-        unit: of a datetime, what a step of 1 is.
-        words: of a datetime, the lowest, median and highest value as people write them.
+        unit: for a datetime, what a step of 1 is.
+        words: for a datetime, the lowest, median and highest value as people write them.
         top: the most frequent categories and their shares of the rows, largest first.
         heaped: whether values of a lattice heap up at some of its steps.
     """
@@ -232,11 +232,12 @@ def summarize_passed(passed: PassedOver, stats: Stats | None) -> Summary:
     return Summary(*head, missing=missing, change=change, why=passed.why)
 
 
-def _top(stats: Stats, most: int = 3) -> tuple[tuple[str, float], ...]:
+def _top(stats: Stats) -> tuple[tuple[str, float], ...]:
+    """The three most frequent values of a column, with their shares."""
     levels = dict(stats.levels or {})
     if stats.missing:
         levels[None] = stats.missing
-    first = sorted(levels.items(), key=lambda item: -item[1])[:most]
+    first = sorted(levels.items(), key=lambda item: -item[1])[:3]
     return tuple((_words(level), count / stats.rows) for level, count in first)
 
 

@@ -23,9 +23,10 @@ _GAIN = 0.05  # nats a value, at least
 def heaps_of(column: Column, stats: Stats) -> tuple[float, ...]:
     """The shares of the values in the steps of a period, from the column's origin on.
 
-    The period is that of most likelihood, where each value is judged by the shares of all others,
-    if even shares are less likely by a twentieth of a nat a value, and are so for the different
-    values alone, too: rows that repeat one value are no heap. Else there are no shares.
+    The period is the one of highest likelihood, each value being judged by the shares of all
+    others. It is taken if even shares are less likely by a twentieth of a nat a value, and also if
+    each distinct value counts once: rows that repeat one value are no heap. Otherwise there are no
+    shares.
     """
     if column.step is None or column.categories is not None or len(stats.sample) < _LEAST:
         return ()
@@ -74,7 +75,7 @@ def _shares(counts: np.ndarray) -> np.ndarray:
 
 
 def _new(counts: np.ndarray) -> float:
-    """The share of all places together that were never seen: that of what was seen once.
+    """The share of all unseen places together: that of the values that were seen once.
 
     Reference: Good, The population frequencies of species, 1953.
     """

@@ -21,7 +21,7 @@ from caudal.data.table.dialect import (
 )
 from caudal.data.table.values import MARKS, MISSING, NUMBER, with_point
 
-_LINES = 2000  # that are looked at
+_LINES = 2000  # lines that are looked at
 
 
 @dataclass(frozen=True)

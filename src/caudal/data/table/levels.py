@@ -1,4 +1,4 @@
-"""The order of categories: along the column with which they go most, if with any.
+"""The order of categories: along the column that they are most associated with, if any.
 
 A flow sees categories as steps of a line. In an order that has nothing to do with the other
 columns it must learn level by level what belongs together; in an order along another column, as
@@ -17,17 +17,17 @@ from caudal.data.table.parts import encode_rows
 from caudal.data.table.schema import TableSchema
 from caudal.data.table.tables import Tables
 
-ROWS, NUMBERS = 20_000, 4_000_000  # that are looked at, from the first row on
+ROWS, NUMBERS = 20_000, 4_000_000  # looked at, from the first row on
 FOLLOWED = 0.3  # share of a column's variance, from which on the categories follow it
 
 
 def order_levels(schema: TableSchema, table: Tables, drop: bool) -> TableSchema:
     """The schema with its categories in order.
 
-    Text of three levels and more is put in order, but where its type has one. It goes along a
-    number, or along a category that is in order already; of those that go with no number the
-    first keeps the order of the alphabet, and others may go along it. The other column is taken by
-    its ranks, and its variance within levels is that of new rows.
+    Text of three levels and more is put in order, unless its type has an order. It goes along a
+    number, or along a category that is in order already; of those that go with no number the first
+    keeps the order of the alphabet, and others may go along it. The other column is taken by its
+    ranks, and its variance within levels is that of new rows.
 
     Args:
         schema: of the table.
@@ -97,7 +97,7 @@ class _Along(NamedTuple):
 
 
 def _along(column: np.ndarray, levels: int, others: np.ndarray) -> _Along:
-    """The levels along the one of the others (N, D) that goes with them most."""
+    """The levels along that one of the others (N, D) with which they are most associated."""
     known = column < levels
     codes, others = column[known].astype(int), others[known]
     counts = np.bincount(codes, minlength=levels)

@@ -53,12 +53,12 @@ def write_columns(
     for column in (*schema.columns, *schema.context):
         entry = _entry(column)
         entry |= {"marks": list(column.marks)} if column.marks else {}
-        told = seen.get(column.name)
-        if told is not None:
-            kept = "modelled" if told.gaps == "told" else told.gaps  # a context has no model
+        known = seen.get(column.name)
+        if known is not None:
+            kept = "modelled" if known.gaps == "told" else known.gaps  # a context has no model
             entry |= {"gaps": kept} if kept else {}
-            entry |= {"role": "context"} if told.role == "context" else {}
-            entry["why"] = told.source
+            entry |= {"role": "context"} if known.role == "context" else {}
+            entry["why"] = known.source
         entries[column.name] = entry
     for passed in schema.passed_over:
         entries[passed.name] = {"kind": PASSED, "why": passed.why}

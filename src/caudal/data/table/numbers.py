@@ -72,9 +72,9 @@ def _around(declared: Declared, stats: Stats) -> Declared:
     low, high = declared.low or 0.0, declared.high or 0.0
     step = declared.step
     if step is None and stats.decimals == 0 and stats.steps is not None:
-        found, first = stats.steps
-        if whole((high - low) / found) and whole((first - low) / found):
-            step = found
+        spacing, first = stats.steps
+        if whole((high - low) / spacing) and whole((first - low) / spacing):
+            step = spacing
     return replace(declared, step=step, high=high - (step or 0.0))
 
 
@@ -122,7 +122,7 @@ def _lattice(stats: Stats, step: float, first: float) -> Declared:
 def are_codes(stats: Stats) -> bool:
     """Whether there are few values, and so many rows at either end that none lies beyond.
 
-    Below 0 there is none anyhow where there is a 0.
+    If 0 is among them, nothing lies below it anyhow.
     """
     levels = stats.levels
     if levels is None or not 2 < len(levels) <= CODES:

@@ -75,7 +75,7 @@ def open_data(
         schema: of a finished run; then nothing is guessed and the table must fit it.
         memory: bytes above which a table in a file is streamed; text that takes more is converted
             to Parquet first.
-        encoding: of text files; found by looking if None, as the next three are.
+        encoding: of text files; detected if None, as the next three are.
         delimiter: the character between their values, " " for any number of blanks.
         decimal: "." or ",", which stands before their decimals.
         comment: how their lines begin that are no rows.

@@ -72,8 +72,8 @@ class TableWriter(Writer):
     def continues(self, text: TextFile) -> bool:
         """Whether lines of that text file can go into this one as they stand; then they will.
 
-        So it is where both have the same suffix, or the delimiter is usual for this one's. Tables
-        are then a column of lines, whose name is the header, and numbers to write behind them.
+        They can if both have the same suffix, or the delimiter is usual for this one's. Tables are
+        then a column of lines, whose name is the header, and numbers to write behind them.
         """
         packed = COMPRESSED.get(self.path.suffix)
         suffix = text_suffix(self.path)

@@ -29,7 +29,7 @@ class PartReader:
     Args:
         schema: the columns.
         split: gives each row its part; None where the whole table is the part of number `part`.
-        part: that number.
+        part: the number of that part.
         drop: whether rows with gaps that no column allows are left out, instead of refused.
         unseen: whether categories that training has not seen are read, instead of refused.
     """

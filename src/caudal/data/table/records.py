@@ -162,7 +162,7 @@ class _Reader:
         return table if table.shape == (rows, self.layout.width) else None
 
     def _slow(self, data: bytes) -> tuple[Block, int]:
-        """The same where quotes are odd, or rows have too few values or too many empty ones."""
+        """The records where quotes are odd, or rows have too few values or too many empty ones."""
         lines = data.decode().split("\n")[:-1]
         spans = list(self._spans(lines))
         used = len(data)

@@ -85,7 +85,7 @@ class Loader:
         return self._in_memory(table, reader)
 
     def _in_memory(self, table: Tables, reader: PartReader) -> dict[int, Source]:
-        """As `_sources`; the rows stand once in memory, in room for those of each part."""
+        """Like `_sources`, with all rows in memory once, in one buffer for each part."""
         width, n = len(self.schema.names), len(self.schema.columns)
         most = reader.most(table)
         held = [(torch.empty(m, n), torch.empty(m, width - n)) for m in most]

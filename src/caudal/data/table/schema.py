@@ -9,8 +9,9 @@ from torch import Tensor
 
 from caudal.data import dtypes
 from caudal.data.schema import NATS, Column, Schema, Unit
-from caudal.data.table.convert import Place, add_columns, decode_columns, encode_table
+from caudal.data.table.convert import Place, encode_table
 from caudal.data.table.declare import refuse_outside
+from caudal.data.table.decode import add_columns, decode_columns
 from caudal.data.table.dialect import Written
 from caudal.data.table.passed import PassedOver
 from caudal.fields import check_fields, check_value
@@ -147,7 +148,7 @@ class TableSchema(Schema):
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> "TableSchema":
-        # Files of the first format have no word on marginals, nor on numbers of the context.
+        # Files of the first format mention neither marginals nor numbers of the context.
         data = {"marginals": "standardised", "numbers": "standardised", **data}
         passed = tuple(PassedOver(**column) for column in data.pop("passed_over", ()))
         order, written = tuple(data.pop("order", ())), Written(**data.pop("written", {}))

@@ -34,7 +34,7 @@ class Stats:
     odd: int = 0  # texts that are not in the form of their column
     first_odd: tuple[str, str] | None = None  # place and value of the first of them
     first_gap: tuple[str, int] | None = None  # file and row of the first missing value
-    order: list[Any] = field(default_factory=list)  # of categories whose type has one
+    order: list[Any] = field(default_factory=list)  # of the categories, if their type has one
     levels: dict[Any, int] | None = field(default_factory=dict)  # None: too many
     low: float = float("inf")
     high: float = float("-inf")
@@ -90,7 +90,7 @@ class Stats:
         self.counting = successive and self.count > 1 and self.decimals == 0
 
     def few(self, most: int) -> np.ndarray:
-        """At most `most` of the sampled values, a fair choice of them."""
+        """At most `most` of the sampled values, chosen evenly."""
         return self.sample[np.argsort(self.keys, kind="stable")[:most]]
 
     def add_gaps(self, gaps: np.ndarray, file: str, first_row: int) -> None:

@@ -35,7 +35,7 @@ def read_json(path: Path, name: str) -> pa.Table:
             table = pa.json.read_json(pa.BufferReader(content))
             if table.num_rows > 1:
                 return table
-    except pa.ArrowInvalid:  # not a record a line, or a column of several types
+    except pa.ArrowInvalid:  # there is not one record a line, or a column has several types
         pass
     return _from_records(_records(content.decode("utf-8-sig", errors="replace"), name), name)
 

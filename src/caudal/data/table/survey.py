@@ -83,11 +83,11 @@ def _patterns(gaps: Mapping[str, np.ndarray]) -> Counter[frozenset[str]]:
     if not names:
         return Counter()
     masks = np.stack([gaps[name] for name in names], 1)
-    found, counts = np.unique(masks[masks.any(1)], axis=0, return_counts=True)
+    patterns, counts = np.unique(masks[masks.any(1)], axis=0, return_counts=True)
     return Counter(
         {
             frozenset(np.array(names)[mask].tolist()): int(count)
-            for mask, count in zip(found, counts, strict=True)
+            for mask, count in zip(patterns, counts, strict=True)
         }
     )
 

@@ -247,8 +247,8 @@ def _open_file(name: str, texts: Collection[str], dialect: Dialect, memory: int)
     if text_suffix(path) in JSON:
         return MemoryTable(name, read_json(path, name))
     if path.suffix in SHEETS:
-        table, found, bare = read_sheet(path, name, dialect.na)
-        return MemoryTable(name, table, found, bare)
+        table, notes, bare = read_sheet(path, name, dialect.na)
+        return MemoryTable(name, table, notes, bare)
     if path.suffix in ARROW:
         return MemoryTable(name, read_arrow(path, name))
     if path.suffix == ".parquet":

@@ -29,7 +29,7 @@ class TextFile:
     Args:
         path: the file.
         name: what errors call it.
-        dialect: how it is written, as far as that is known; the rest is found by looking.
+        dialect: how it is written, as far as that is known; the rest is detected.
         texts: columns to keep as strings even where they look like numbers.
 
     Attributes:
@@ -111,9 +111,9 @@ class TextFile:
         """
         begun: list[Any] = []
         for block in self._survey():
-            found = [seen.reading for seen in self._seen.values()]
-            begun = begun or found
-            if found == begun:
+            readings = [seen.reading for seen in self._seen.values()]
+            begun = begun or readings
+            if readings == begun:
                 yield self._typed(block)
         if not begun:
             raise InputError(f"{self.name} has no rows: give a table with data")
@@ -162,7 +162,7 @@ def size_of(path: Path) -> int:
 
 
 class _OtherTypes(Exception):  # noqa: N818 - nothing is wrong
-    """Columns hold something else than their first values let expect."""
+    """Raised when columns hold other types than their first values suggested."""
 
 
 def _cells(block: Block) -> list[Cells]:

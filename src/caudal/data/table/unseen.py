@@ -29,19 +29,19 @@ def unseen_notes(schema: TableSchema, table: Tables, drop: bool, unseen: bool) -
     modelled = tuple(column for column in schema.columns if column.categories is not None)
     context = tuple(c for c in schema.context if c.categories is not None or c.seen is not None)
     looked_at, columns = replace(schema, columns=modelled, context=context), modelled + context
-    found: dict[str, tuple[int, str]] = {}
+    unseen_rows: dict[str, tuple[int, str]] = {}
     for chunk in table.chunks(looked_at.names, rows=PIECE) if columns else ():
         values, keep = encode_rows(looked_at, chunk, table.name, drop, unseen)
         for column, numbers in zip(columns, values.T, strict=True):
             if (is_new := are_unseen(column, numbers)).any():
-                count, example = found.get(column.name, (0, ""))
+                count, example = unseen_rows.get(column.name, (0, ""))
                 at = int(np.argmax(is_new))
                 row = at if keep is None else int(np.flatnonzero(keep)[at])
                 example = example or show(chunk.table[column.name][row].as_py())
-                found[column.name] = count + int(is_new.sum()), example
+                unseen_rows[column.name] = count + int(is_new.sum()), example
     for column in columns:
-        if column.name in found:
-            rows, example = found[column.name]
+        if column.name in unseen_rows:
+            rows, example = unseen_rows[column.name]
             yield unseen_note(column, rows_in_words(rows), example, column in context)
 
 
@@ -70,7 +70,7 @@ def unseen_note(column: Column, where: str, example: str, is_context: bool) -> s
 
 
 def notes_on_given(columns: Sequence[Column], given: Mapping[str, float]) -> Iterator[str]:
-    """The same for encoded values of context columns that hold for all rows."""
+    """Notes on encoded values of context columns that hold for all rows."""
     for column in columns:
         if column.name in given:
             value = Tensor([given[column.name]])

@@ -73,13 +73,13 @@ class Seen:
     comma: bool = False
     fixed: bool = False
     na: tuple[str, ...] = ()
-    values: int = 0  # that are not missing, marks left aside
+    values: int = 0  # values that are neither missing nor marks
     marks: dict[str, int] = field(default_factory=dict)
     points: bool = True  # all values are numbers with a point
     commas: bool = True  # all values are numbers with a comma
     whole: bool = True
     long: bool = False  # 19 digits may overflow
-    padded: bool = False  # as 007 is
+    padded: bool = False  # with leading zeros, such as 007
     numeric: bool = True  # all values look like numbers, dates or times
 
     def add(self, cells: Cells) -> None:
@@ -139,7 +139,7 @@ class Seen:
 
     @property
     def reading(self) -> tuple[pa.DataType, bool, bool]:
-        """What `convert` depends on: where it is as it was, values would be converted as then."""
+        """What `convert` depends on: while it is unchanged, values are converted alike."""
         return self.dtype, self.commas, self.numeric or not self.marks
 
     def convert(self, cells: Cells) -> pa.ChunkedArray:
@@ -204,11 +204,11 @@ def as_text(values: Iterable[Any], na: tuple[str, ...] = ()) -> tuple[pa.Chunked
 
 def note_on_marks(name: str, columns: Iterable[tuple[str, Seen]]) -> list[str]:
     """A note on what was taken as missing because all else in its column is a number."""
-    found = [(column, mark, n) for column, s in columns for mark, n in s.missing_marks.items()]
-    if not found:
+    marks = [(column, mark, n) for column, s in columns for mark, n in s.missing_marks.items()]
+    if not marks:
         return []
-    shown = ", ".join(f"'{mark}' in '{column}' ({n})" for column, mark, n in found[:4])
-    more = f" and {len(found) - 4} more" if len(found) > 4 else ""
+    shown = ", ".join(f"'{mark}' in '{column}' ({n})" for column, mark, n in marks[:4])
+    more = f" and {len(marks) - 4} more" if len(marks) > 4 else ""
     return [f"{name}: taken as missing among numbers: {shown}{more}; `na` names the marks instead"]
 
 

@@ -67,7 +67,7 @@ def draw_copies(
         clips: where contexts and originals come from.
         indices: of the clips.
         schema: what they are.
-        seed: of the noise. That of a clip does not depend on the other clips.
+        seed: of the noise. The noise of a clip does not depend on the other clips.
         temperature: multiplies the noise; 1 draws from the density.
         seconds: of each clip at most; None takes all.
         track: shows how far it has come.

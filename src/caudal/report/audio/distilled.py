@@ -24,7 +24,7 @@ from caudal.report.speed import RATES_HEAD, SamplingRate, sampling_rates
 from caudal.training.dressing import undressed
 
 COMPARED, KL_CLIPS = 16, 64  # test clips that both copy, and for which the KL is computed
-DRAWS = 16  # of each sample in the cross-entropy, where it is not in closed form
+DRAWS = 16  # draws of each sample in a cross-entropy that is not in closed form
 
 
 @dataclass(frozen=True, repr=False)
@@ -36,7 +36,8 @@ class DistilledAudio(Distilled):
         kl_two_se: two standard errors of it.
         of_teacher: how far the teacher's copies are from the originals.
         of_student: how far the student's copies are.
-        of_floors: how far those are that are made of spectra without learning, by their names.
+        of_floors: how far copies are that are made of spectra without learning, by the floor's
+            name.
         speeds: how fast both draw.
         teacher_copies, student_copies: copies of the same clips by both.
         floor_copies: copies of them by each floor.

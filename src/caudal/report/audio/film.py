@@ -32,7 +32,7 @@ class CopiesFilm(Film):
 
     Args:
         folder: for the files.
-        flow: that is trained.
+        flow: the one that is trained.
         dataset: of whose test clips one is copied, the same one each time; it is heard, and no
             figure follows from it.
         seed: of the noise.

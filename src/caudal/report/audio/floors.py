@@ -20,8 +20,8 @@ from caudal.flow import Flow
 from caudal.report.audio.copies import SECONDS, Copy, beginning, copy_of, draw_copies
 
 NOISE, GRIFFIN_LIM, PREDICTION = "shaped noise", "Griffin-Lim", "prediction"
-ITERATIONS, MOMENTUM = 32, 0.99  # of Griffin-Lim
-_LEAST = 1e-8  # of the windows' sum of squares, at the ends
+ITERATIONS, MOMENTUM = 32, 0.99  # of the algorithm of Griffin and Lim
+_LEAST = 1e-8  # least sum of squares of the windows, at the ends
 
 Make = Callable[[Tensor, AudioSchema, torch.Generator], Tensor]
 """Magnitudes (F, bins) float64 of F frames to as many frames of sound, with their margins."""
@@ -45,7 +45,8 @@ def draw_floors(
         clips: where spectra and originals come from.
         indices: of the clips.
         schema: what they are.
-        seed: of the noise and of the first phases. That of a clip does not depend on the others.
+        seed: of the noise and of the first phases. The noise of a clip does not depend on the
+            others.
         seconds: of each clip at most; None takes all.
     """
     if not schema.tells_loudness:
@@ -110,9 +111,9 @@ def griffin_lim(magnitudes: Tensor, schema: AudioSchema, generator: torch.Genera
     phases = torch.rand(magnitudes.shape, generator=generator, dtype=torch.float64)
     tried, before = torch.polar(magnitudes, 2 * math.pi * phases), None
     for _ in range(ITERATIONS):
-        found = spectra(overlapped(_with(magnitudes, tried), schema), schema)
-        tried = found if before is None else found + MOMENTUM * (found - before)
-        before = found
+        projected = spectra(overlapped(_with(magnitudes, tried), schema), schema)
+        tried = projected if before is None else projected + MOMENTUM * (projected - before)
+        before = projected
     return overlapped(_with(magnitudes, tried), schema)
 
 

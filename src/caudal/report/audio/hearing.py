@@ -66,8 +66,8 @@ def _sound(wave: Tensor, rate: int) -> Any:
 
 def _pitch(sound: Any) -> np.ndarray:
     """Hz of each frame, 0 where it is not voiced."""
-    found = sound.to_pitch_ac(time_step=STEP, pitch_floor=LOWEST, pitch_ceiling=HIGHEST)
-    return np.asarray(found.selected_array["frequency"])
+    pitch = sound.to_pitch_ac(time_step=STEP, pitch_floor=LOWEST, pitch_ceiling=HIGHEST)
+    return np.asarray(pitch.selected_array["frequency"])
 
 
 def _harmonicity_difference(original: Any, copy: Any) -> float:

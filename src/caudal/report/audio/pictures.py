@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 RANGE = 75.0  # dB that are shown
 LOUD = 0.998  # share of the originals' values that are below the top of the scale
-COLUMNS = 500  # of a spectrogram, more than the picture has dots
+COLUMNS = 500  # columns of a spectrogram, more than the picture has dots
 MAP = "magma"
 AVERAGED = 90.0  # dB from the top that the frame of average spectra holds
 TEACHER = "#5a8a52"  # neither the data's colour nor that of samples
@@ -183,7 +183,7 @@ def loudness(waves: Sequence[Tensor]) -> float:
 # --- the noise -----------------------------------------------------------------------------------
 
 LAGS = 64
-DOTS = 400  # of the quantile plot
+DOTS = 400  # dots of the quantile plot
 _BASE: Any = {"color": SAMPLES, "linewidth": 1.4, "label": "base"}
 
 

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SHOWN = 4  # clips
-SECONDS = 5.0  # of each of them
+SECONDS = 5.0  # seconds of each clip
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,7 @@ def _beside(teacher: Mean) -> str:
 def beside_floors(ours: CopyMeasures, floors: Mapping[str, CopyMeasures]) -> list[str]:
     """Which floors, which learn nothing, make better copies, and by which measures: a line.
 
-    Without floors there is none, nor of a single clip. A floor is better where the difference,
+    There is none without floors, or for a single clip. A floor is better where the difference,
     clip by clip, is beyond two standard errors.
     """
     if not floors or ours.clips < 2:
@@ -64,10 +64,10 @@ def _listed(some: list[Measure], count: int) -> str:
 
 def _better(floor: CopyMeasures, ours: CopyMeasures) -> list[Measure]:
     """The measures by which the floor is better beyond chance, clip by clip."""
-    found = []
+    measures = []
     for measure in ours.taken:
         own, other = (measure.fault(side.of(measure).values) for side in (ours, floor))
         ahead = Mean(own - other)
-        if ahead.mean > 2 * ahead.se:  # not if either is NaN
-            found.append(measure)
-    return found
+        if ahead.mean > 2 * ahead.se:  # false if either is NaN
+            measures.append(measure)
+    return measures

@@ -25,7 +25,7 @@ class Filmstrip(Film):
 
     Args:
         folder: for the pictures.
-        flow: that is trained.
+        flow: the one that is trained.
         schema: what its images are.
         seed: of the noise.
         context: one row, or n; by default the classes in turn if the flow is conditioned.

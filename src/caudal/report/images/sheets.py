@@ -95,7 +95,7 @@ def members(rows: Rows, contexts: Tensor, classes: Classes, each: int) -> tuple[
 
 ROWS = 8
 TEMPERATURES = (0.5, 0.7, 0.85, 1.0)
-SIDE = 8  # of a manifold
+SIDE = 8  # images along each side of a manifold
 
 
 def draw_samples(flow: Flow, schema: ImageSchema, rows: Rows, seed: int = 0) -> "Figure":

@@ -15,7 +15,7 @@ from caudal.report.items import some_rows
 from caudal.report.page import Contents, Drawn, Story, Teller, picture_sections, render
 
 POOL = 256  # test images, and samples, that are measured
-PIXELS = 2**20  # of all of them: fewer images where they are large
+PIXELS = 2**20  # pixels in all: fewer images where they are large
 
 
 class ImageTeller(Teller):

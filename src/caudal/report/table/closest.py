@@ -10,7 +10,7 @@ import numpy as np
 
 from caudal.data import Column
 
-_PAIRS = 1 << 20  # of rows at a time: bounds the memory
+_PAIRS = 1 << 20  # pairs of rows at a time: bounds the memory
 
 
 def to_closest(

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from caudal.data import Batch, Column, Dataset, Source, TableSchema
-from caudal.data.table.convert import into_support
+from caudal.data.table.decode import into_support
 from caudal.flow import Flow
 from caudal.report.distilled import Samples
 from caudal.report.items import noise, place
@@ -122,7 +122,7 @@ BINS = 40
 
 
 def draw_marginals(comparison: Comparison) -> "Figure":
-    """Histograms of numbers and bars of categories, in the data's order; of many, the worst."""
+    """Histograms of numbers and bars of categories, in the data's order; the worst of many."""
     worst = [d.name for d in distances(comparison)[:MOST]]
     shown = [i for i, c in enumerate(comparison.columns) if c.name in worst]
     figure, panels = grid(len(shown), across=4)

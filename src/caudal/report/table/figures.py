@@ -23,7 +23,7 @@ _CHANCE = 3.0  # standard errors
 
 @dataclass(frozen=True)
 class Figures:
-    """What the values of a column come to, missing ones aside; `count` is how many there are."""
+    """Statistics of the values of a column, without missing ones; `count` is their number."""
 
     count: int
     mean: float
@@ -45,7 +45,7 @@ class Figures:
 
 
 def differences(data: Figures, samples: Figures) -> list[str]:
-    """In what samples differ from data by more than chance, in words."""
+    """How samples differ from data beyond chance, in words."""
     if not data.count or not samples.count:
         return ["values"] if data.count != samples.count else []
     fewest = min(data.count, samples.count)

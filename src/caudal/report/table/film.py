@@ -17,8 +17,8 @@ class ColumnsFilm(Film):
 
     Args:
         folder: for the pictures.
-        flow: that is trained.
-        dataset: whose rows stand beside the samples.
+        flow: the one that is trained.
+        dataset: the one whose rows stand beside the samples.
         seed: of the noise.
     """
 

@@ -11,7 +11,7 @@ from caudal.flow import Flow
 from caudal.report.page import Drawn
 from caudal.report.style import DATA, INK, QUIET, SAMPLES, WIDTH, grid, new_figure, shorten
 from caudal.report.table.comparison import edges, limits, name_ticks
-from caudal.report.table.target import CategoryPredictions, Judged, Predictions
+from caudal.report.table.predictions import CategoryPredictions, Judged, Predictions
 from caudal.univariate import below
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 POINTS = 400  # rows beside the band
 EXAMPLES = 8
 CLASSES = 12  # in the picture of a matrix
-COLOURS = (SAMPLES, QUIET, "#5f9e6e", DATA)  # of the flow, and of the models beside it
+COLOURS = (SAMPLES, QUIET, "#5f9e6e", DATA)  # the flow's, and those of the models beside it
 
 BAND = (
     "Rows in the order of the predicted median (line), with the interval of 90 % (band) and the "
@@ -110,9 +110,9 @@ def draw_examples(flow: Flow, predictions: Predictions) -> "Figure":
     bins = edges(column, truth)
     context = predictions.rows.context
     assert context is not None
-    given = context[torch.from_numpy(rows.copy())].to(flow.base.like)
+    contexts = context[torch.from_numpy(rows.copy())].to(flow.base.like)
     cuts = _lifted(flow, torch.from_numpy(bins).to(flow.base.like), column.step or 0.0)
-    shares = below(flow, cuts.expand(len(rows), -1), given).diff().cpu().numpy()
+    shares = below(flow, cuts.expand(len(rows), -1), contexts).diff().cpu().numpy()
     figure, panels = grid(len(rows), across=4)
     for axes, row, share in zip(panels, rows, shares, strict=True):
         axes.stairs(share / np.diff(bins), bins, fill=True, color=SAMPLES, alpha=0.45)

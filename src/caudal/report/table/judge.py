@@ -19,7 +19,7 @@ ROWS, LEAST = 2000, 50
 NUMBERS = 64_000  # in these rows, at most
 RECORDS = 100_000  # training rows among which copies are looked for
 ASKED = 64  # columns that are asked by which the classifier tells rows apart
-_NOTICED = 0.01  # of the AUC, by one column
+_NOTICED = 0.01  # least loss of AUC by one column that is told
 _FURTHER = 1.5  # times, than real rows: of many categories some differ by chance
 
 
@@ -96,7 +96,7 @@ class Judge:
         )
 
     def _told(self, rows: np.ndarray, falls: Sequence[tuple[int, float]]) -> tuple[Told, ...]:
-        """The columns without which trees know less, those that say most first."""
+        """The columns whose shuffling costs the trees most, in that order."""
         noticed = sorted(((fall, i) for i, fall in falls if fall >= _NOTICED), reverse=True)
         return tuple(
             Told(self.columns[i].name, fall, self._differs(i, rows)) for fall, i in noticed
@@ -147,14 +147,14 @@ def score_samples(
     if n < LEAST or (schema.context and modelled == 1):
         return None
     compared = beside(flow, dataset.test, schema, "test", n, seed)
-    given, training = compared.context, _rows(dataset.train, n)
-    test = _joined(compared.data, given)
+    context, training = compared.context, _rows(dataset.train, n)
+    test = _joined(compared.data, context)
     records = list(_parts(dataset.train, RECORDS))
     judge = Judge(columns, modelled, training, test, records, seed)
-    lines = {FLOW: judge.line(_joined(compared.samples, given), ask=True), REAL: judge.real()}
+    lines = {FLOW: judge.line(_joined(compared.samples, context), ask=True), REAL: judge.real()}
     if copula is not None:
         drawn = beside(copula, dataset.test, schema, "test", n, seed).samples
-        lines[COPULA] = judge.line(_joined(drawn, given))
+        lines[COPULA] = judge.line(_joined(drawn, context))
     lines[FACTORISED] = judge.line(factorised(training, modelled, seed))
     return Scoreboard(n, lines, judge.targets, judge.told, time.perf_counter() - begun)
 

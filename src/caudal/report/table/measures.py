@@ -13,7 +13,7 @@ import numpy as np
 from caudal.data import Column
 from caudal.report.two_sample import kolmogorov_smirnov
 
-BINS = 10  # of numbers beside categories
+BINS = 10  # bins of numbers beside categories
 MOST = 64  # columns whose pairs are compared
 
 
@@ -59,7 +59,7 @@ def shape(columns: Sequence[Column], data: np.ndarray, samples: np.ndarray) -> f
     """Mean over the columns of 1 - their distance: 1 if each column by itself is as in the data.
 
     Args:
-        columns: that are compared, the first ones of the rows.
+        columns: those that are compared, the first ones of the rows.
         data: rows (N, D).
         samples: rows (M, D).
     """
@@ -75,10 +75,10 @@ def trend(
 ) -> float | None:
     """Mean similarity of the pairs of columns; None if there is no pair to compare.
 
-    Of two columns of numbers it is 1 - |r - r'| / 2, with Pearson's correlations r of the data and
-    r' of the samples; of other pairs 1 - the total variation of their joint shares, for which
-    numbers come in ten bins of equal width over the data, and gaps in one more. Of more than 64
-    columns so many are compared, evenly spaced.
+    For two columns of numbers it is 1 - |r - r'| / 2, with Pearson's correlations r of the data
+    and r' of the samples; for other pairs it is 1 - the total variation of their joint shares, for
+    which numbers come in ten bins of equal width over the data, and gaps in one more. If there are
+    more than 64 columns, 64 evenly spaced ones are compared.
 
     Args:
         columns: of the rows.
@@ -90,8 +90,9 @@ def trend(
     chosen = range(0, len(columns), -(-len(columns) // MOST))
     pairs = [(i, j) for i, j in combinations(chosen, 2) if i < modelled]
     numbers = [column.categories is None for column in columns]
-    found = [*_correlated(pairs, numbers, data, samples), *_joint(pairs, numbers, data, samples)]
-    return float(np.mean(found)) if found else None
+    asked = pairs, numbers, data, samples
+    alike = [*_correlated(*asked), *_joint(*asked)]
+    return float(np.mean(alike)) if alike else None
 
 
 Pairs = Sequence[tuple[int, int]]
@@ -119,7 +120,7 @@ def correlations(rows: np.ndarray) -> np.ndarray:
         scaled = centred / np.sqrt(np.square(centred).sum(0) / count)
         scaled = np.nan_to_num(scaled)
         both = there.T @ there
-        sums = scaled.T @ there  # of the first of two columns, where the second is there
+        sums = scaled.T @ there  # sums over the first column where the second is there
         cross = scaled.T @ scaled - sums * sums.T / both
         squares = np.square(scaled).T @ there - np.square(sums) / both
         # Nothing but rounding is left of the squares of a constant.

@@ -10,10 +10,10 @@ from caudal.data import Column
 from caudal.report.two_sample import auc
 
 TREES = 10
-TARGETS = 6  # that are predicted at most
+TARGETS = 6  # columns that are predicted, at most
 TRIED = 16  # columns among which these are looked for
-LEVELS = 20  # of a category that is predicted
-_LARGEST = float(np.finfo(np.float32).max)  # that trees take
+LEVELS = 20  # levels of a category that is predicted, at most
+_LARGEST = float(np.finfo(np.float32).max)  # the largest number that trees take
 LEAST = 0.1  # skill of real rows, below which there is nothing to predict
 
 
@@ -53,8 +53,8 @@ class Prediction:
         spaced = range(0, modelled, -(-modelled // TRIED))
         tried = [i for i in spaced if len(columns[i].categories or ()) <= LEVELS]
         every = cls(columns, test, tuple(tried)).skills(real, 1) if len(columns) > 1 else ()
-        found = sorted(zip(every, tried, strict=False), reverse=True)
-        return cls(columns, test, tuple(i for skill, i in found[:TARGETS] if skill >= LEAST))
+        best = sorted(zip(every, tried, strict=False), reverse=True)
+        return cls(columns, test, tuple(i for skill, i in best[:TARGETS] if skill >= LEAST))
 
     def skill(self, rows: np.ndarray) -> float | None:
         """The mean skill over the targets of what learned from these rows; None without any."""

@@ -15,12 +15,12 @@ from caudal.report.items import Track, place, row_noise
 from caudal.report.table.forecasts import ClassForecaster, NumberForecaster, encoded
 
 LEVELS = (0.5, 0.05, 0.95, 0.25, 0.75, 0.1, 0.9, 0.025, 0.975)
-"""Of the quantiles that trees are fitted to, one fit each, the most telling first.
+"""Levels of the quantiles that trees are fitted to, one fit each, the most telling first.
 
 Between them quantiles are interpolated. A fit takes a second on a core, so that these are few.
 """
-MOST_ROWS = 50_000  # that trees and logistic regression are fitted to
-MOST_CLASSES = 20  # of which trees and logistic regression are fitted
+MOST_ROWS = 50_000  # rows that trees and logistic regression are fitted to
+MOST_CLASSES = 20  # classes up to which trees and logistic regression are fitted
 _BINS = 255  # categories that trees can tell apart without an order
 _RIDGE = 1e-6
 

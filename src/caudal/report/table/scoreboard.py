@@ -18,7 +18,7 @@ class Line:
 
     Attributes:
         shape: mean over columns of 1 - their distance; see `caudal.report.table.measures`.
-        trend: mean similarity of pairs of columns; None of a single column.
+        trend: mean similarity of pairs of columns; None for a single column.
         c2st: 1 if boosted trees cannot tell the rows from test rows, 0 if they always can:
             1 - (2 AUC - 1), at most 1.
         auc: of these trees; 0.5 is chance.
@@ -76,7 +76,7 @@ class Scoreboard:
         targets: the columns that are predicted.
         told: the columns by which trees tell the flow's samples from test rows, those that say
             most first.
-        seconds: that all of it took.
+        seconds: how long all of it took.
     """
 
     rows: int
@@ -119,8 +119,8 @@ class Scoreboard:
     def _by(self) -> str:
         """The columns that say most, in words."""
         named = self.told[:NAMED]
-        alone = _listed([told.column for told in named if told.by_itself])
-        others = [told.column for told in named if not told.by_itself]
+        alone = _listed([each.column for each in named if each.by_itself])
+        others = [each.column for each in named if not each.by_itself]
         depend = "depends" if len(others) == 1 else "depend"
         joint = f"how {_listed(others)} {depend} on the other columns" if others else ""
         if not named:
@@ -132,8 +132,8 @@ class Scoreboard:
         """What the columns of the table are."""
         predicted = ", ".join(self.targets)
         tstr = f"TSTR: skill of forests taught by the rows, at {predicted}. " if predicted else ""
-        told = self.lines[FLOW].nearer is not None
-        nearer = "Nearer training: 50% is right. " if told else ""
+        is_measured = self.lines[FLOW].nearer is not None
+        nearer = "Nearer training: 50% is right. " if is_measured else ""
         return (
             f"Shape and trend: single columns and pairs are as in the test rows; C2ST: trees "
             f"cannot tell the two apart. 1 is best. {tstr}DCR: median distance to the closest "
@@ -149,7 +149,7 @@ class Scoreboard:
             "seconds": self.seconds,
             **{name: asdict(line) for name, line in lines.items()},
             "targets": list(self.targets),
-            "told_by": [told._asdict() for told in self.told],
+            "told_by": [each._asdict() for each in self.told],
             "verdict": self.verdict(),
         }
 

@@ -1,24 +1,32 @@
 """How well one column is predicted from the others, by the flow and by the models beside it."""
 
-from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Any, ClassVar, NamedTuple, Self
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Self
 
 import numpy as np
 import torch
 
-from caudal.data import Batch, Column, Rows, Source, TableSchema
+from caudal.data import Batch, Rows, Source, TableSchema
 from caudal.flow import Flow
-from caudal.report.distilled import ScreenTable
 from caudal.report.items import Track, some_rows
-from caudal.report.numbers import mean_two_se, number, plain, plus_minus
+from caudal.report.numbers import mean_two_se
 from caudal.report.table.forecasts import (
     ClassForecaster,
     FlowForecaster,
     Forecaster,
     NumberForecaster,
     Unconditional,
+)
+from caudal.report.table.predictions import (
+    BINS,
+    INTERVALS,
+    LEVELS,
+    CategoryPredictions,
+    Curve,
+    Judged,
+    NumberPredictions,
+    Predictions,
 )
 from caudal.report.table.rivals import LEVELS as TREE_LEVELS
 from caudal.report.table.rivals import (
@@ -33,176 +41,9 @@ from caudal.report.table.rivals import (
 from caudal.univariate import is_univariate
 
 MOST = 5000  # rows that are predicted
-LEVELS = tuple((i + 0.5) / 50 for i in range(50))
-"""Of the quantiles over which losses are averaged: the middles of fifty equal shares."""
-INTERVALS = (0.5, 0.8, 0.9, 0.95)
 _ENDS = (0.5, *(round(0.5 + side * p / 2, 4) for p in INTERVALS for side in (-1, 1)))
-_GRID = np.arange(1, 100) / 100  # of levels at which calibration is looked at
+_GRID = np.arange(1, 100) / 100  # levels at which calibration is measured
 _LEAST = 1e-9  # probability; less counts as this
-_BINS = 15  # of the confidence, for the calibration of categories
-
-
-class Curve(NamedTuple):
-    """Calibration: what was predicted, and what came of it, both (L,)."""
-
-    predicted: np.ndarray
-    observed: np.ndarray
-
-
-@dataclass(frozen=True)
-class Judged:
-    """What the predictions of one model come to.
-
-    Attributes:
-        name: of the model.
-        note: what it is, in words.
-        measures: by name.
-        losses: of each row, (N,): the CRPS, or the log-loss.
-        gain: by how much the flow's loss is less; None for the flow itself.
-        gain_two_se: two standard errors of it, from the rows' own differences.
-        curve: its calibration.
-        shown: what pictures need: quantiles (N, 3) of 5, 50 and 95 %, or probabilities (N, K).
-    """
-
-    name: str
-    note: str
-    measures: dict[str, float]
-    losses: np.ndarray = field(repr=False)
-    gain: float | None
-    gain_two_se: float | None
-    curve: Curve = field(repr=False)
-    shown: np.ndarray = field(repr=False)
-
-
-@dataclass(frozen=True)
-class Predictions(ABC):
-    """One column, as the flow and the models beside it predict it.
-
-    Attributes:
-        column: that is predicted.
-        judged: the flow first.
-        truth: the values (N,), as the schema encodes them.
-        rows: those that were predicted.
-    """
-
-    column: Column
-    judged: tuple[Judged, ...]
-    truth: np.ndarray = field(repr=False)
-    rows: Rows = field(repr=False)
-
-    loss: ClassVar[str]
-    shown: ClassVar[tuple[tuple[str, str], ...]]
-
-    def to_dict(self) -> dict[str, Any]:
-        """All measures, for JSON."""
-        models = {
-            j.name: {
-                **{name: plain(value) for name, value in j.measures.items()},
-                **({} if j.gain is None else {"loss_above_flow": plain(j.gain)}),
-                **({} if j.gain_two_se is None else {"two_se": plain(j.gain_two_se)}),
-                "what": j.note,
-            }
-            for j in self.judged
-        }
-        return {"column": self.column.name, "rows": len(self.truth), "models": models}
-
-    def table(self) -> ScreenTable:
-        """The models beside each other."""
-        title = f"predictions of '{self.column.name}', {len(self.truth):,} rows"
-        head = ["", *(words for _, words in self.shown)]
-        rows = [[j.name, *(self._cell(j, name) for name, _ in self.shown)] for j in self.judged]
-        return ScreenTable(title, head, rows, " " + "n" * len(self.shown))
-
-    def sentences(self) -> Iterator[str]:
-        """What the numbers are, and what to think of them."""
-        yield self.verdict
-        yield self.meaning
-        notes = (f"{j.name[0].upper()}{j.name[1:]}: {j.note}." for j in self.judged[1:])
-        yield " ".join(notes)
-
-    @property
-    def verdict(self) -> str:
-        """Beside which models the flow is ahead, level or behind, by the loss."""
-        places: dict[str, list[str]] = {"ahead of": [], "level with": [], "behind": []}
-        for j in self.judged[1:]:
-            gain, error = j.gain or 0.0, j.gain_two_se or 0.0
-            place = "level with" if abs(gain) <= error else "ahead of" if gain > 0 else "behind"
-            by = f" by {plus_minus(abs(gain), error, self._digits)}"
-            places[place].append(j.name + ("" if place == "level with" else by))
-        told = [f"{place} {', '.join(names)}" for place, names in places.items() if names]
-        start = f"By the {self.loss}, the flow"
-        if not told:
-            return f"{start} stands alone: others are fitted beside the run's own rows."
-        return f"{start} is {'; '.join(reversed(told))} (± 2 s.e.)."
-
-    @property
-    @abstractmethod
-    def meaning(self) -> str:
-        """What is measured, in a sentence or two."""
-
-    @property
-    def _digits(self) -> int:
-        return 4
-
-    def _cell(self, judged: Judged, name: str) -> str:
-        value = judged.measures.get(name)
-        return number(value, self._digits)
-
-
-class NumberPredictions(Predictions):
-    """Predictions of a column of numbers."""
-
-    loss = "CRPS"
-    shown = (
-        ("crps", "CRPS"),
-        ("rmse", "RMSE"),
-        ("mae", "MAE"),
-        ("coverage_90", "in 90 % interval"),
-        ("width_90", "its width"),
-        ("calibration", "calibration error"),
-        ("log_prob", "nats a row"),
-    )
-
-    @property
-    def meaning(self) -> str:
-        error = self.judged[0].measures["calibration_se"]
-        return (
-            f"CRPS: twice the mean pinball loss of {len(LEVELS)} quantiles, which the flow has "
-            f"exactly; RMSE of the mean, MAE of the median. Calibration error: how far the share "
-            f"of values below a quantile is from its level, at most (s.e. {error:.3f})."
-        )
-
-    @property
-    def _digits(self) -> int:
-        """So that errors have four significant digits."""
-        largest = max(self.judged[0].measures["rmse"], 1e-12)
-        return int(np.clip(3 - np.floor(np.log10(largest)), 0, 8))
-
-    def _cell(self, judged: Judged, name: str) -> str:
-        value = judged.measures.get(name)
-        if name.startswith("coverage"):
-            return f"{value:.1%}"
-        return number(value, 3 if name in ("calibration", "log_prob") else self._digits)
-
-
-class CategoryPredictions(Predictions):
-    """Predictions of a column of categories."""
-
-    loss = "log-loss"
-    shown = (
-        ("log_loss", "log-loss"),
-        ("accuracy", "accuracy"),
-        ("brier", "Brier"),
-        ("calibration", "calibration error"),
-    )
-
-    @property
-    def meaning(self) -> str:
-        return (
-            "Log-loss in nats of the class there is, and Brier's score; the flow's probabilities "
-            "are exact, its density integrated over the step of each class. Calibration error: "
-            f"between confidence and accuracy, the mean over {_BINS} bins of confidence."
-        )
 
 
 @dataclass(frozen=True)
@@ -286,10 +127,10 @@ def _number(
     model: NumberForecaster, batch: Batch, truth: np.ndarray, first: Sequence[Judged], seed: int
 ) -> Judged:
     levels = (*LEVELS, *_ENDS)
-    found = model.quantiles(batch, levels)
-    quantiles = found[:, : len(LEVELS)]
+    all_quantiles = model.quantiles(batch, levels)
+    quantiles = all_quantiles[:, : len(LEVELS)]
     ends: dict[float, np.ndarray] = {}
-    for level, values in zip(_ENDS, found[:, len(LEVELS) :].T, strict=True):
+    for level, values in zip(_ENDS, all_quantiles[:, len(LEVELS) :].T, strict=True):
         ends[level] = values
     losses = crps(quantiles, truth)
     means = model.means(batch) if isinstance(model, Trees) else quantiles.mean(1)
@@ -349,11 +190,11 @@ def _category(
 
 def _reliability(confidence: np.ndarray, right: np.ndarray) -> tuple[Curve, float]:
     """Accuracy by confidence in bins of equal width, and the mean distance of the two."""
-    which = np.minimum((confidence * _BINS).astype(int), _BINS - 1)
-    counts = np.bincount(which, minlength=_BINS)
+    which = np.minimum((confidence * BINS).astype(int), BINS - 1)
+    counts = np.bincount(which, minlength=BINS)
     there = counts > 0
     predicted, observed = (
-        np.bincount(which, values, _BINS)[there] / counts[there] for values in (confidence, right)
+        np.bincount(which, values, BINS)[there] / counts[there] for values in (confidence, right)
     )
     error = float(np.average(np.abs(predicted - observed), weights=counts[there]))
     return Curve(predicted, observed), error

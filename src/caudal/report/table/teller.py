@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from caudal.data import Column
-from caudal.data.table.convert import decode_column
+from caudal.data.table.decode import decode_column
 from caudal.report.curves import curves
 from caudal.report.distilled import DistilledRows, ScreenTable
 from caudal.report.numbers import count, span, step
@@ -23,7 +23,7 @@ from caudal.report.page import (
     picture_sections,
     render,
 )
-from caudal.report.table import pictures
+from caudal.report.table import pictures, pixels
 from caudal.report.table.comparison import (
     MOST,
     ROWS,
@@ -40,7 +40,7 @@ from caudal.report.table.measures import Distance
 from caudal.report.two_sample import by_chance
 
 PREVIEW = 6  # rows of each side
-MOST_COLUMNS = 12  # of such rows, and of those that are not modelled
+MOST_COLUMNS = 12  # columns that are shown of such rows
 
 
 @dataclass(frozen=True)
@@ -53,9 +53,9 @@ class TableTeller(Teller):
 
     def tell(self, story: Story) -> Contents:
         comparison = compare(story.flow, story.dataset, rows=self.rows)
-        predicted, told = _predictions(story)
+        predicted, notes = _predictions(story)
         drawn = render(_figures(story, comparison))
-        sections = [*told, *_scoreboard(story), *_samples(comparison), *picture_sections(drawn)]
+        sections = [*notes, *_scoreboard(story), *_samples(comparison), *picture_sections(drawn)]
         sections += [*numbers_section(comparison), _columns(story, comparison)]
         schema = story.dataset.schema
         what = count(len(schema.columns), "column", "columns")
@@ -70,8 +70,8 @@ class TableTeller(Teller):
 def _figures(story: Story, comparison: Comparison) -> Iterator[Drawn]:
     if isinstance(story.distilled, DistilledRows):
         yield from _beside_teacher(compare_flows(story.distilled.samples, comparison.schema))
-    if pictures.image_side(comparison.schema):
-        yield "images", "Images", IMAGES, pictures.draw_images(comparison)
+    if pixels.image_side(comparison.schema):
+        yield "images", "Images", IMAGES, pixels.draw_images(comparison)
     flat = pictures.has_density(story.flow, comparison)
     if flat:
         yield "density", "Density", DENSITY, pictures.draw_density(story.flow, comparison)
@@ -87,8 +87,8 @@ def _figures(story: Story, comparison: Comparison) -> Iterator[Drawn]:
 
 
 def _beside_teacher(comparison: Comparison) -> Iterator[Drawn]:
-    if pictures.image_side(comparison.schema):
-        yield "teacher-images", "Student and teacher", TEACHER, pictures.draw_images(comparison)
+    if pixels.image_side(comparison.schema):
+        yield "teacher-images", "Student and teacher", TEACHER, pixels.draw_images(comparison)
     drawn = draw_marginals(comparison)
     yield "teacher-marginals", "Each column, student and teacher", TEACHER, drawn
     if len(comparison.columns) > 1:

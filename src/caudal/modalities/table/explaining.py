@@ -12,7 +12,7 @@ from torch import Tensor
 
 from caudal.conditionals import DRAWS, Conditional, Line, conditionals
 from caudal.data import Batch, Column, TableSchema, dtypes
-from caudal.data.table.convert import decode_column
+from caudal.data.table.decode import decode_column
 from caudal.flow import Flow
 from caudal.report.items import place
 from caudal.training.dressing import dressing_of
@@ -48,13 +48,13 @@ def explain(flow: Flow, schema: TableSchema, batch: Batch, seed: int = 0) -> pa.
     longest = max(len(line.start) for line in lines)
     draws = 1 if flow.dequantization is None else DRAWS
     rows = max(1, _NUMBERS // (draws * longest * len(lines)))
-    told = []
+    described = []
     for first in range(0, len(x), rows):
         part = slice(first, first + rows)
-        given = None if context is None else context[part]
-        found = conditionals(flow, x[part], lines, given, seed=seed)
-        told += list(_told(schema.columns, x[part].double().cpu(), found, first))
-    return pa.Table.from_pylist(told, EXPLAINED)
+        contexts = None if context is None else context[part]
+        conditional = conditionals(flow, x[part], lines, contexts, seed=seed)
+        described += list(_told(schema.columns, x[part].double().cpu(), conditional, first))
+    return pa.Table.from_pylist(described, EXPLAINED)
 
 
 def lines_of(flow: Flow, columns: Sequence[Column]) -> list[Line]:
@@ -144,7 +144,7 @@ def _texts(
 ) -> dict[str, list[str | None]]:
     """A value and what was expected in its place, as they are written in the user's table."""
     value = _written(column, np.where(outside, column.origin, values))
-    unseen = column.categories is not None  # of such a category there is only that it is new
+    unseen = column.categories is not None  # all that is known of it is that it is new
     beyond = [UNSEEN_WORDS if unseen else f"{v:.10g}" for v in values]
     value = [b if out else t for b, t, out in zip(beyond, value, outside, strict=True)]
     nothing: list[str | None] = [None] * len(values)
@@ -177,7 +177,7 @@ def _rounded(values: np.ndarray, spread: np.ndarray) -> np.ndarray:
 
 
 def _digits(spread: float) -> int:
-    """After the point, of a hundredth of the spread."""
+    """The digits after the point that show a hundredth of the spread."""
     return -math.floor(math.log10(spread / _FINELY))
 
 

@@ -1,14 +1,13 @@
 """Images of one shape: folders, arrays, IDX and Parquet files, the Hugging Face hub."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
-from annotated_types import Ge, Gt, Le, Lt
 from torch import Tensor
 
 from caudal.bijection import Bijection, Chain
@@ -19,9 +18,10 @@ from caudal.data.images.open import FORMATS, finds_images, labels_of_part
 from caudal.data.splits import TEST
 from caudal.dequantization import ImageDequantization, PixelDequantization
 from caudal.errors import InputError
-from caudal.fields import check_fields
 from caudal.flow import Flow
 from caudal.modalities.contexts import CHUNK, Contexts
+from caudal.modalities.images.options import ImageDrawing, ImageOptions, ImageReading
+from caudal.modalities.images.words import across, classes_line, preview
 from caudal.modalities.rows import OneShape, class_names
 from caudal.modality import Examples, Request, Voice, Watch, opening
 from caudal.nets import ColumnEmbedding
@@ -38,87 +38,14 @@ from caudal.report import (
 )
 
 _DRAWN_NUMBERS = 1 << 20  # pixels at a time: bounds the memory
-_LISTED = 20  # classes that are named in the preview
-_MOST_ACROSS = 20  # classes that have a column each on a sheet
 _FAST = {"lr": 1e-2, "clip": 0.0}
 _TRAINING = {"glow": _FAST, "realnvp": _FAST, "nsf-image": _FAST, "nice": {"lr": 3e-3}}
 """What trains best in a few minutes, of the recipes that were tried. Gradients of images are so
 long that the usual clip would act in every step."""
-_PIXELS = {"unit": "x", "centred": "x - 1/2"}
-
-
-@dataclass(frozen=True)
-class ImageReading:
-    """How image files are read."""
-
-    crop: tuple[Annotated[int, Ge(1)], ...] = ()
-    """Height and width, or one number, of the centre to keep of each image."""
-    resize: tuple[Annotated[int, Ge(1)], ...] = ()
-    """Height and width, or one number, to scale each image to, after the crop."""
-    corrupt: Literal["refuse", "skip"] = "refuse"
-    """Refuse images that cannot be read or have another size, or skip them."""
-
-    def __post_init__(self) -> None:
-        check_fields(self)
-
-
-@dataclass(frozen=True)
-class ImageOptions:
-    """Which images to learn, and how a flow takes them."""
-
-    data: str
-    """A folder of images or of IDX files, a .npy or .npz array (N, H, W, C), a .parquet file with
-    a column of images, hf:NAME, or the built-in digits."""
-    context: tuple[str, ...] = ()
-    """What to condition on: class (the name of the sub-folder, or the labels), and names that
-    labels or metadata give."""
-    labels: str | None = None
-    """What file names say, such as '{kind}_{index}': names for the context."""
-    metadata: str | None = None
-    """A .csv or .tsv with a row for each file, whose columns are names for the context."""
-    valid: str | None = None
-    """Validation images, or a pattern of file names, instead of a share of the data."""
-    test: str | None = None
-    """Test images, or a pattern of file names, instead of a share of the data."""
-    split: tuple[float, float, float] = (0.8, 0.1, 0.1)
-    """Shares of training, validation and test images, of parts that the data do not have."""
-    split_by: str | None = None
-    """A label, such as class, or a regular expression on names: images that have it in common
-    stay in one part."""
-    split_seed: int = 0
-    """Seed of the split, apart from that of training: runs of several seeds share one split."""
-    crop: tuple[Annotated[int, Ge(1)], ...] = ()
-    """Height and width, or one number, of the centre to keep of each image."""
-    resize: tuple[Annotated[int, Ge(1)], ...] = ()
-    """Height and width, or one number, to scale each image to, after the crop."""
-    corrupt: Literal["refuse", "skip"] = "refuse"
-    """Refuse images that cannot be read or have another size, or skip them."""
-    bits: Annotated[int, Ge(1), Le(8)] = 8
-    """Bits of each pixel to model; the lower ones are cut off."""
-    pixels: Literal["unit", "centred", "logit"] | None = None
-    """What the flow makes of pixels x in [0, 1]: x, x - 1/2, or logit(alpha + (1 - 2 alpha) x);
-    the last if not given."""
-    alpha: Annotated[float, Gt(0), Lt(0.5)] | None = None
-    """Distance that the logit keeps from 0 and 1; chosen from the training images if not given."""
-    dequantization: Literal["uniform", "variational"] = "uniform"
-    """Noise between the values of pixels: uniform, or from a small flow that learns it."""
-
-    def __post_init__(self) -> None:
-        check_fields(self, skip=("data", "valid", "test"))
 
 
 _MEASURE = 784  # pixels
 _SHORT, _LONG = 3.0, 15.0  # minutes for so many
-
-
-@dataclass(frozen=True)
-class ImageDrawing:
-    """What the samples of images are conditioned on; without a choice each class has its turn."""
-
-    context_file: str | None = None
-    """A table of contexts, one row for each sample, over again if there are fewer."""
-    given: tuple[str, ...] = ()
-    """Values of the context for all images, such as class=3."""
 
 
 class Images(OneShape):
@@ -261,10 +188,10 @@ class Images(OneShape):
     def writer(
         self, path: str, schema: ImageSchema, drawing: ImageDrawing, temperature: float
     ) -> ImageWriter:
-        across = _across(schema, drawing)
+        columns = across(schema, drawing)
         label = f"temperature {temperature:g}" if temperature != 1 else ""
-        under = "; ".join(part for part in (_classes_line(schema, across), label) if part)
-        writer = ImageWriter(path, across, under)
+        under = "; ".join(part for part in (classes_line(schema, columns), label) if part)
+        writer = ImageWriter(path, columns, under)
         writer.check(schema.shape[0])
         return writer
 
@@ -275,15 +202,7 @@ class Images(OneShape):
     # --- what people see ------------------------------------------------------------------------
 
     def preview(self, dataset: Dataset) -> Iterator[Any]:
-        schema = dataset.schema
-        logit = f"logit({schema.alpha:g} + {1 - 2 * schema.alpha:g} x)"
-        yield (
-            f"{schema.size} images, {schema.bits} bits a pixel; pixels x in [0, 1] as "
-            f"{_PIXELS.get(schema.pixels, logit)}, {schema.dequantization} noise between their "
-            f"values"
-        )
-        yield from _context_lines(dataset)
-        yield ", ".join(f"{source.n_rows:,} {name}" for name, source in dataset.parts) + " images"
+        return preview(dataset)
 
     def advice(self, recipe: Recipe, dataset: Dataset) -> list[str]:
         if recipe.images or recipe.name == "nice":  # whose paper has images as vectors
@@ -360,31 +279,3 @@ def _test_labels(config: Mapping[str, Any]) -> list[Any] | None:
     split = config.get("split", (0.8, 0.1, 0.1))
     parts = {"valid": config.get("valid"), "test": config.get("test"), "split": split}
     return labels_of_part(config["data"], TEST, seed=config.get("split_seed", 0), **parts)
-
-
-def _across(schema: ImageSchema, drawing: ImageDrawing) -> int | None:
-    """Each class has a column of its own where all of them come in turn."""
-    levels = schema.levels_of_context[0] if len(schema.context) == 1 else 0
-    in_turn = levels <= _MOST_ACROSS and not drawing.given and drawing.context_file is None
-    return levels if levels and in_turn else None
-
-
-def _classes_line(schema: ImageSchema, across: int | None) -> str:
-    """Which class each column of a sheet is, if it is one."""
-    if across is None:
-        return ""
-    return "columns: " + ", ".join(str(name) for name in schema.context[0].categories or ())
-
-
-def _context_lines(dataset: Dataset) -> Iterator[str]:
-    """What the flow is conditioned on, with the number of training images of each class."""
-    context = dataset.train.context
-    for index, column in enumerate(dataset.schema.context):
-        if column.categories is None:
-            yield f"given {column.name}, a number"
-            continue
-        names = column.categories
-        counts = torch.bincount(context[:, index].long(), minlength=len(names)).tolist()
-        listed = [f"{name} {n:,}" for name, n in zip(names[:_LISTED], counts, strict=False)]
-        more = f", ... and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
-        yield f"given the {column.name}, of {len(names)}: {', '.join(listed)}{more}"

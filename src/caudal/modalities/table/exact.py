@@ -1,23 +1,22 @@
 """Draws of a student, corrected to be those of its teacher."""
 
-from dataclasses import asdict, replace
-from functools import cached_property
+from dataclasses import asdict
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from caudal.correction import STEPS, Correction, check_exact, corrected_sample
+from caudal.correction import STEPS, check_exact, corrected_sample
 from caudal.data import Column, TableSchema
 from caudal.errors import InputError
+from caudal.modalities.table.account import CorrectionAccount
 from caudal.modality import Request, Voice
 from caudal.report import number
 
 HEAVY, RARE, MUCH = 0.7, 0.05, 0.05  # Pareto k, acceptance, what is left: beyond, a warning
-ENOUGH = 1 << 20  # weights: they take 8 MiB, and more would not change what they say
 
 
-class Exact:
+class Exact(CorrectionAccount):
     """Draws rows as the teacher would, and keeps account of what that took.
 
     Args:
@@ -29,35 +28,24 @@ class Exact:
         InputError: the two do not have the same columns, or the density of one is estimated.
     """
 
-    key, steps = "exact", STEPS
+    steps = STEPS
 
     def __init__(self, student: Any, teacher: Any, steps: int) -> None:
+        super().__init__()
         self.teacher = student.other(teacher)
         check_same_columns(student, self.teacher)
         check_exact(student.flow, self.teacher.flow)
         self.student, self.steps = student, steps
-        self._parts: list[Correction] = []
 
     def __call__(self, request: Request, generator: torch.Generator) -> Tensor:
         flows = self.student.flow, self.teacher.flow
         like = flows[0].base.like
         context = None if request.context is None else request.context.to(like)
         x, part = corrected_sample(*flows, request.n, context, self.steps, generator)
-        enough = sum(len(each.log_weights) for each in self._parts) >= ENOUGH
-        self._parts.append(replace(part, log_weights=part.log_weights[:0]) if enough else part)
+        self._keep(part)
         return x
 
-    def summary(self) -> "Exact":
-        """This account, once all rows are drawn."""
-        return self
-
-    @cached_property
-    def total(self) -> Correction:
-        """The account over all rows, once they are drawn."""
-        return Correction.join(self._parts)
-
     def tell(self, voice: Voice) -> None:
-        """Tells what the correction took, and what to think of it."""
         total, k = self.total, number(self.total.pareto_k, 2) or "not known"
         voice.say(
             f"corrected to {self.teacher.name} in {total.steps} steps: acceptance "
@@ -107,7 +95,7 @@ def check_same_columns(student: Any, teacher: Any) -> None:
 def _difference(
     own: tuple[Column, ...], other: tuple[Column, ...], what: str, student: str
 ) -> str:
-    """The first thing in which a teacher is not as its student; empty if there is none."""
+    """The first thing in which a teacher differs from its student; empty if there is none."""
     if len(own) != len(other):
         return f"it has {len(other)} {what}, {student} {len(own)}"
     for column, beside in zip(map(asdict, own), map(asdict, other), strict=True):

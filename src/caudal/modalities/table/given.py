@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import repeat
 from typing import Any
 
@@ -13,6 +12,7 @@ from caudal.conditioning import Conditioning, conditional_sample
 from caudal.data import TableSchema, gap_codes, open_to_gaps, read_tables
 from caudal.errors import InputError
 from caudal.modalities.contexts import CHUNK, Given, fixed_values, values_of
+from caudal.modalities.table.account import Account
 from caudal.modality import Request, Voice
 
 FEW, STUCK = 3.0, 0.5  # effective candidates of a row; share of rows that never moved
@@ -25,7 +25,7 @@ class Asked:
     Attributes:
         schema: of the run.
         own: values of modelled columns, the same in all samples, as the user has them.
-        context: the same of context columns.
+        context: likewise, values of context columns.
         file: a table with a row of values for each sample, or None.
         in_file: the modelled columns of the file that are not fixed.
         has_context: whether the file has columns of context too.
@@ -100,19 +100,19 @@ class Asked:
                 yield rows
 
 
-class Conditioned:
+class Conditioned(Account):
     """Draws rows given some of their columns, and keeps account of what that took.
 
     Args:
-        model: whose flow draws.
+        model: the one whose flow draws.
         what: is given, in words.
     """
 
     key = "given"
 
     def __init__(self, model: Any, what: str) -> None:
+        super().__init__()
         self.model, self.what = model, what
-        self._parts: list[Conditioning] = []
 
     def __call__(self, request: Request, generator: torch.Generator) -> Tensor:
         assert request.given is not None
@@ -134,22 +134,11 @@ class Conditioned:
         self._parts.append(part)
         return drawn
 
-    def summary(self) -> "Conditioned":
-        """This account, once all rows are drawn."""
-        return self
-
-    @cached_property
-    def total(self) -> Conditioning:
-        """The account over all rows, once they are drawn."""
-        return Conditioning.join(self._parts)
-
     def tell(self, voice: Voice) -> None:
-        """Tells how well that went, and what to think of it."""
         tell_conditioning(self.total, f"conditioned on {self.what}", voice)
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return {"columns": self.what, **self.total.to_dict()}
+        return {"columns": self.what, **super().to_dict()}
 
 
 def tell_conditioning(account: Conditioning, done: str, voice: Voice) -> None:

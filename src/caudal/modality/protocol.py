@@ -1,123 +1,18 @@
-"""A modality: what caudal does for one kind of data, and for that alone.
-
-Training, evaluation, the report, the commands and the run object are written once. Where the kinds
-of data differ they ask the modality, so a further kind is one more class, and no `if` anywhere.
-"""
+"""What caudal asks of one kind of data; each method is answered once for each kind."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from functools import cache
-from importlib import import_module
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from torch import Tensor
 
 from caudal.errors import InputError
-from caudal.flow import Origin
+from caudal.modality.requests import Examples, Nothing, Request, Requests
+from caudal.modality.voice import Voice, Watch
 
 if TYPE_CHECKING:
-    from caudal.data import Dataset, Schema
     from caudal.flow import Flow
-    from caudal.recipes import Recipe
-
-Item = TypeVar("Item")
-
-
-class Voice:
-    """What a long job tells its user while it works; this one is silent."""
-
-    def note(self, text: str) -> None:
-        """Tells one line that the user should not miss."""
-
-    def say(self, text: str = "") -> None:
-        """Tells one line."""
-
-    def prepared(self, settings: Any, dataset: "Dataset", flow: "Flow") -> None:
-        """Tells, before training, what was made of the data and of the options."""
-
-    def distilling(
-        self, teacher: Any, settings: Any, dataset: "Dataset", flow: "Flow", terms: list[str]
-    ) -> None:
-        """Tells, before a student is trained, who learns what from whom."""
-
-    def reporter(self, schema: "Schema", loss: str, elements: int | None) -> Any:
-        """What `fit` tells how training goes: losses are called `loss`, of so many elements."""
-        return None
-
-    def track(self, items: Iterable[Item], what: str, total: float | None) -> Iterable[Item]:
-        """The same items, while showing how far a loop over them has come."""
-        return items
-
-    def reading(self, what: str) -> Callable[[Iterable[Item], float | None], Iterable[Item]]:
-        """A function (items, total) that tracks items of one kind of data while they are read."""
-        return lambda items, total: self.track(items, f"reading {what}", total)
-
-
-class Watch(Protocol):
-    """What is shown a flow while it trains; a `caudal.report.film.Film`."""
-
-    @property
-    def words(self) -> str:
-        """What it leaves in the run folder."""
-
-    def __call__(self, step: int) -> object:
-        """Looks at the flow as it is after a step."""
-
-
-class Request(NamedTuple):
-    """What one call of `Flow.sample` is asked for.
-
-    Attributes:
-        n: how many samples.
-        context: of each of them, (n, *context), or None.
-        length: of each, for data of any length.
-        name: of the sample, where it has one.
-        start: the number of the first of them, from 0.
-        given: values of modelled columns that each of them has, (n, D), NaN where there is none;
-            None if nothing is given.
-        gain: of sound, what each sample is multiplied by.
-    """
-
-    n: int
-    context: Tensor | None = None
-    length: int | None = None
-    name: str = ""
-    start: int = 0
-    given: Tensor | None = None
-    gain: float = 1.0
-
-
-class Requests(NamedTuple):
-    """The requests of one job.
-
-    Attributes:
-        each: the requests.
-        samples: how many samples they ask for together.
-        calls: how many requests there are.
-        schema: of the samples, where that is not the model's own: contexts may have categories
-            that training has not seen.
-    """
-
-    each: Iterable[Request]
-    samples: int
-    calls: int
-    schema: Any = None
-
-
-class Examples(NamedTuple):
-    """Items to choose from: a source, what each is called, and its class if that is known."""
-
-    rows: Any
-    names: list[str]
-    labels: list[Any] | None
-    where: str
-
-
-@dataclass(frozen=True)
-class Nothing:
-    """No options."""
 
 
 class Modality(ABC):
@@ -151,8 +46,8 @@ class Modality(ABC):
         redrawn: how many items more it scores, to tell how far noise moves a score.
         least_evaluated: how many items an evaluation takes at least, if there are as many.
         report_seconds: about how long a report takes.
-        classified: of how many items it is told at most how often the likelihood given each
-            label picks theirs; 0 where that is not told.
+        classified: for how many items at most the likelihoods given each label are compared; 0 for
+            none.
         draws: of the noise between steps, for the score of one item.
         explainer: tells how surprising the values of an item are, given (flow, schema, batch,
             seed); None where items have no columns.
@@ -209,7 +104,7 @@ class Modality(ABC):
 
         Args:
             options: of the type `self.options`.
-            recipe: that will model them.
+            recipe: the one that will model them.
             schema: of a finished run, which the data must fit; None for a new one.
             voice: shows how far reading has come.
 
@@ -293,8 +188,8 @@ class Modality(ABC):
         """The loss that training minimises, and the one that selects the best weights, or None.
 
         Args:
-            flow: that is trained.
-            dataset: that it is trained on.
+            flow: the one that is trained.
+            dataset: the one that it is trained on.
             options: of the type `self.options`.
         """
         return self.loss, None
@@ -307,7 +202,7 @@ class Modality(ABC):
     def size(self, dataset: Any, minutes: float | None) -> str | None:
         """The size of a flow (`caudal.recipes.sizes`) for such data and so much time.
 
-        None is that of the recipe's own fields, where the length is counted in steps.
+        None keeps the recipe's own fields, where the length is counted in steps.
         """
 
     def sized(self, recipe: str, size: str, dataset: Any) -> Mapping[str, Any]:
@@ -326,8 +221,8 @@ class Modality(ABC):
 
     def watch(
         self, recipe: Any, flow: "Flow", dataset: Any, seed: int, folder: Path
-    ) -> "Watch | None":
-        """What is shown the flow after some validations, to leave pictures in the run folder."""
+    ) -> Watch | None:
+        """What looks at the flow after some validations, to leave pictures in the run folder."""
         return None
 
     # --- samples ------------------------------------------------------------------------------
@@ -419,48 +314,3 @@ class Modality(ABC):
     @abstractmethod
     def write_manifold(self, path: Path, model: Any, grid: Any) -> None:
         """Draws the manifold between four examples into a picture file."""
-
-
-MODALITIES: dict[str, str] = {
-    "density": "caudal.modalities.density:Density",
-    "audio": "caudal.modalities.audio:Audio",
-    "images": "caudal.modalities.images:Images",
-    "table": "caudal.modalities.table:Table",
-}
-"""The modalities by name, in the order in which they are asked whether they recognise data."""
-
-
-@cache
-def modality(name: str) -> Modality:
-    """The modality of that name; its module is imported when it is first asked for."""
-    module, _, kind = MODALITIES[name].partition(":")
-    instance: Modality = getattr(import_module(module), kind)()
-    return instance
-
-
-def opening(options: Any) -> dict[str, Any]:
-    """The options of a kind of data as keywords of the function that opens such data."""
-    keywords = dict(vars(options))
-    keywords["seed"] = keywords.pop("split_seed")
-    return keywords
-
-
-def modality_of(schema: "Schema") -> Modality:
-    """The modality of a schema."""
-    return modality(schema.kind)
-
-
-def assemble(recipe: "Recipe", schema: "Schema") -> "Flow":
-    """The recipe's flow, dressed for the data of a schema: `log_prob` is in the user's units.
-
-    Raises:
-        InputError: the recipe does not model such data, or its fields make no flow.
-    """
-    try:
-        flow = modality_of(schema).dress(recipe, schema)
-    except InputError:
-        raise
-    except ValueError as error:
-        raise InputError(f"recipe {recipe.name}: {error}") from None
-    flow.origin = Origin(recipe, schema)
-    return flow

@@ -37,8 +37,8 @@ def dress_table(recipe: Recipe, schema: TableSchema) -> Flow:
     From the data to the noise: rounding noise and flags for missing values, the columns'
     distributions made normal, the recipe's bijection, and a correlation. `initialize` fits the
     distributions and the correlation, so that training begins at the Gaussian copula if the
-    recipe begins at the identity. Circular columns come first, as angles, and all this is of the
-    others given them.
+    recipe begins at the identity. Circular columns come first, as angles; all this applies to the
+    others, given them.
 
     Raises:
         InputError: the recipe is for circles, and there are none; or its flow has parts that
@@ -104,7 +104,7 @@ class _Lifted:
 
     @classmethod
     def of(cls, schema: TableSchema) -> "_Lifted":
-        """Those of a table."""
+        """The marginals of a table."""
         columns = schema.columns
         missing = torch.tensor([column.missing for column in columns])
         step = torch.tensor([column.step or 0.0 for column in columns])

@@ -1,4 +1,4 @@
-"""Training rows like what is given of their context, which go together with it."""
+"""Training rows whose context resembles the values that are given."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -7,7 +7,10 @@ from torch import Tensor
 
 from caudal.data import Column
 
-LEAST, SHARE = 100, 0.01  # of the rows that have the given categories: the nearest by numbers
+LEAST, SHARE = (
+    100,
+    0.01,
+)  # rows that are taken, of those with the given categories
 
 
 def rows_alike(
@@ -15,8 +18,8 @@ def rows_alike(
 ) -> tuple[Tensor, str]:
     """The training contexts that are like the values given, and a line that says which.
 
-    They have the same categories and gaps. Of these rows, the hundredth that is nearest in its
-    numbers, and a hundred rows at least, are alike: the distance is the largest difference of
+    They have the same categories and gaps. Among them, the hundredth part whose numbers are
+    nearest, and at least a hundred rows, are alike: the distance is the largest difference of
     ranks. Where no row has the categories given, all rows are taken.
 
     Args:
@@ -24,15 +27,15 @@ def rows_alike(
         rows: (N, C), contexts of training rows.
         fixed: the encoded values given, by the column's name.
     """
-    given = [(i, c, fixed[c.name]) for i, c in enumerate(columns) if c.name in fixed]
+    wanted = [(i, c, fixed[c.name]) for i, c in enumerate(columns) if c.name in fixed]
     same = torch.ones(len(rows), dtype=torch.bool)
-    for i, column, value in given:
+    for i, column, value in wanted:
         if column.categories is not None:
             same &= rows[:, i] == value
         else:
             same &= rows[:, i].isnan() == torch.tensor(value).isnan()
-    numbers = [(i, v) for i, c, v in given if c.categories is None and v == v]
-    what = ", ".join(column.name for _, column, _ in given)
+    numbers = [(i, v) for i, c, v in wanted if c.categories is None and v == v]
+    what = ", ".join(column.name for _, column, _ in wanted)
     if not same.any():
         return rows, (
             f"no training row has these values of {what} together: the rest of each context is "
