@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test suite setup lint format clean
+.PHONY: demo test suite lecture setup lint format clean
 
 demo: setup  ## train, evaluate and sample on real data, and name the report
 	$(BIN)/caudal demo --out runs/demo
@@ -14,6 +14,9 @@ test: setup  ## lint, types and every test, side by side: types take one core, a
 
 suite: setup  ## every test; a file's tests share runs, so one process has them
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
+
+lecture: setup  ## the figures of docs/lecture.md, on MNIST and CIFAR-10 if they are at hand, else on digits
+	cd benchmarks && OMP_NUM_THREADS=1 ../$(BIN)/python lecture.py
 
 lint: setup
 	$(BIN)/ruff check .

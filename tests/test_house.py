@@ -399,7 +399,8 @@ def test_pages_have_command_lines_of_every_command():
     assert {shlex.split(line)[1] for line in WRITTEN} >= set(COMMANDS)
 
 
-WITH_PYTHON = [page for page in PAGES if blocks(page, "python")]
+TRANSLATED = {ROOT / "docs" / "es" / "clase.md": ROOT / "docs" / "lecture.md"}
+WITH_PYTHON = [page for page in PAGES if blocks(page, "python") and page not in TRANSLATED]
 
 
 @pytest.mark.parametrize("page", WITH_PYTHON, ids=lambda p: str(p.relative_to(ROOT)))
@@ -408,6 +409,24 @@ def test_python_in_a_page_runs(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     code = "\n".join(blocks(page, "python"))
     exec(compile(code, str(page), "exec"), {"__name__": "__page__"})
+
+
+def told(page):
+    """What a page runs and shows, without its words."""
+    tree = ast.parse("\n".join(blocks(page, "python")))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef) and ast.get_docstring(node):
+            node.body = node.body[1:]
+    text = page.read_text("utf-8")
+    formulas = re.findall(r"^\$\$ (.*) \$\$$", text, re.M)
+    pictures = [Path(name).name for name in re.findall(r"!\[[^\]]*\]\((\S+)\)", text)]
+    heads = re.findall(r"^#+ (?=.)", FENCE.sub("", text), re.M)
+    return ast.unparse(tree), blocks(page, "sh", "console"), formulas, pictures, heads
+
+
+@pytest.mark.parametrize("page", TRANSLATED, ids=lambda p: p.stem)
+def test_a_translated_page_has_the_code_and_the_formulas_of_its_original(page):
+    assert told(page) == told(TRANSLATED[page])
 
 
 # --- versions and public names ---------------------------------------------------------------

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from scipy.io import savemat
 
 from caudal.data import Column, open_images, open_whole
 from caudal.data.images import ImageSchema, finds_images
@@ -342,3 +343,47 @@ def test_the_built_in_digits_are_images_of_four_bits():
     assert found.train.x.max() == 15
     assert len(found.train) + len(found.valid) + len(found.test) == 1797
     assert found.schema.context[0].categories == tuple(range(10))
+
+
+# --- MATLAB ----------------------------------------------------------------------------------
+
+
+def test_matlab_files_as_svhn_has_them(tmp_path):
+    colour, labels = pixels(12, 8, 8, 3), (np.arange(12) % 10 + 1).astype(np.uint8)
+    for name, images in {"train": colour, "test": colour[:5]}.items():
+        held = {"X": images.transpose(1, 2, 3, 0), "y": labels[: len(images), None]}
+        savemat(tmp_path / f"{name}_8x8.mat", held)
+    found = open_images(tmp_path, context=["class"])
+    assert (arrays(found.test) == colour[:5]).all()
+    assert found.test.context[:, 0].tolist() == [0, 1, 2, 3, 4]  # of the classes 1 to 10
+    assert found.schema.context[0].categories == tuple(range(1, 11))
+    assert finds_images(tmp_path / "test_8x8.mat")
+
+
+def test_a_matlab_file_as_the_toronto_faces_are(tmp_path):
+    images, labels = pixels(20, 6, 6)[..., 0], np.where(np.arange(20) % 3, 4, -1)
+    savemat(
+        tmp_path / "faces.mat", {"images": images, "labs_ex": labels, "folds": np.ones((20, 5))}
+    )
+    found = open_images(tmp_path / "faces.mat", context=["class"])
+    assert same_set(all_of(found), images[..., None])
+    assert found.schema.context[0].categories == (-1, 4)
+
+
+def test_what_is_wrong_with_a_matlab_file(tmp_path):
+    path = tmp_path / "a.mat"
+    savemat(path, {"x": np.zeros((3, 4))})
+    assert not finds_images(path)
+    with pytest.raises(InputError, match=r"should hold one array of images, and holds x \(3, 4\)"):
+        open_images(path)
+    path.write_bytes(b"MATLAB 7.3 MAT-file" + bytes(500))
+    with pytest.raises(InputError, match="which is HDF5"):
+        open_images(path)
+    path.write_bytes(b"no" * 300)
+    with pytest.raises(InputError, match="a.mat"):
+        open_images(path)
+    for name in ("train_1", "train_2"):
+        savemat(tmp_path / f"{name}.mat", {"x": pixels(3)})
+    path.unlink()
+    with pytest.raises(InputError, match="several files of one part"):
+        open_images(tmp_path)

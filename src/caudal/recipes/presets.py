@@ -44,6 +44,7 @@ class Preset:
 _MNIST, _SMALL, _MEDIUM, _LARGE = "28x28 gray", "32x32 RGB", "64x64 RGB", "256x256 RGB"
 
 _ZCA = {"hidden": (2000,) * 4, "whiten": True}
+_TFD = {"hidden": (5000,) * 4, "prior": "normal", "whiten": True}
 _UNIT = {"pixels": "unit"}
 _NICE = {"batch_size": 200, "lr": 1e-3, "epochs": 1500, "patience": 0}
 _REALNVP = {"batch_size": 64, "lr": 1e-3, "clip": 100.0, "weight_decay": 5e-5}
@@ -75,6 +76,7 @@ PRESETS: Mapping[str, Mapping[str, Preset]] = {
         "mnist": Preset({}, _MNIST, 19_158_352, 4.36, _NICE, _UNIT, "1980.50 nats"),
         "cifar10": Preset(_ZCA, _SMALL, 72_617_216, 4.48, _NICE, _UNIT),
         "svhn": Preset(_ZCA, _SMALL, 72_617_216, 2.60, _NICE, _UNIT),
+        "tfd": Preset(_TFD, "48x48 gray", 346_166_912, None, _NICE, _UNIT, "5514.71 nats"),
     },
     "realnvp": {
         "cifar10": Preset(

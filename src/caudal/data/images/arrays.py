@@ -15,7 +15,7 @@ from caudal.data.refusals import damage
 from caudal.data.splits import TEST, TRAIN, part_of
 from caudal.errors import InputError
 
-_LABELS = ("label", "labels", "y", "target", "targets")
+LABELS = ("label", "labels", "y", "target", "targets")
 _NAME = re.compile(r"(.*?)(train|t10k|test)-images[-.]idx3-ubyte(\.gz)?")
 _FILE = re.compile(r".*[-.]idx\d-ubyte(\.gz)?")
 _UINT8 = 0x08
@@ -104,7 +104,7 @@ def _archive(archive: Any, name: str) -> Listing:
                     f"for each part, such as x_train, x_valid and x_test"
                 )
             images[part] = array
-        elif rest in _LABELS:
+        elif rest in LABELS:
             labels[part] = array
     if not images:
         raise InputError(

@@ -16,7 +16,7 @@ from caudal.data.files.folder import kind_of_folder, read_file, read_folder
 from caudal.data.files.jobs import Decoder, Job, Progress, check_corrupt, place, with_codes
 from caudal.data.files.labels import make_column, values_of, with_labels
 from caudal.data.files.lots import CLASS, IMAGES, Listing, by_part
-from caudal.data.images import arrays, encoded
+from caudal.data.images import arrays, encoded, matlab
 from caudal.data.images.alpha import fitting_alpha
 from caudal.data.images.fill import fill
 from caudal.data.images.form import Form, check_shape, first_shape
@@ -31,7 +31,7 @@ _MEMORY = 1 << 30
 BUILT_IN_IMAGES = ("digits",)
 FORMATS = (
     f"a folder of images ({' '.join(IMAGES.suffixes)}), a folder of IDX files, .npy, .npz, "
-    f".parquet, or hf:NAME"
+    f".mat, .parquet, or hf:NAME"
 )
 
 
@@ -60,8 +60,8 @@ def open_images(
     """Opens images, gives them all one shape, and splits them where they are not in parts yet.
 
     Args:
-        data: a folder of image files or of IDX files, a .npy, .npz or .parquet file, `hf:NAME`,
-            the built-in "digits", or from Python an array or tensor of uint8.
+        data: a folder of image files or of IDX files, a .npy, .npz, .mat or .parquet file,
+            `hf:NAME`, the built-in "digits", or from Python an array or tensor of uint8.
         crop: height and width (or one number) of the centre to keep of each image.
         resize: height and width (or one number) to scale each image to.
         bits: of each pixel, at most those that there are.
@@ -221,6 +221,8 @@ def _file_has_images(path: Path) -> bool:
         return arrays.holds_images(path)
     if path.suffix == ".parquet":
         return encoded.holds_images(path)
+    if path.suffix == matlab.SUFFIX:
+        return matlab.holds_images(path)
     return arrays.is_idx(path) or IMAGES.fits(path)
 
 
@@ -254,6 +256,8 @@ def find_images(data: Any) -> Listing:
 def _find_in_folder(path: Path, name: str) -> Listing:
     if arrays.holds_idx(path):
         return arrays.read_idx_folder(path, name)
+    if files := matlab.files_in(path):
+        return matlab.read_matlab(files, name)
     if files := encoded.files_in(path):
         return encoded.read_parquet(files, name)
     return read_folder(path, name, IMAGES)
@@ -264,6 +268,8 @@ def _find_in_file(path: Path, name: str) -> Listing:
         return arrays.read_arrays(path, name)
     if path.suffix == ".parquet":
         return encoded.read_parquet([path], name)
+    if path.suffix == matlab.SUFFIX:
+        return matlab.read_matlab([path], name)
     if arrays.is_idx(path):
         return by_part(IMAGES, name, {TRAIN: arrays.read_idx(path)})
     if IMAGES.fits(path):
