@@ -2,9 +2,11 @@
 
 from functools import cache
 from importlib import import_module
+from io import BytesIO
 
 import pytest
 import torch
+from PIL import Image
 
 LONGEST = {
     "test_benchmarks", "test_cli_audio", "test_cli_distill", "test_compile", "test_house",
@@ -32,15 +34,30 @@ def _seed():
 
 
 @pytest.fixture
-def laid_out():
+def drawn():
+    """A page has its pictures."""
+
+
+@pytest.fixture
+def laid_out(drawn):
     """Pictures as users get them, with their panels fitted to the words beside them."""
 
 
 @pytest.fixture(autouse=True)
-def _not_laid_out(request, monkeypatch):
-    """Elsewhere pictures are drawn without that, which takes half of the time."""
+def _sketched(request, monkeypatch):
+    """Elsewhere figures are made, and are neither fitted nor drawn: that takes most of the time."""
     if "laid_out" not in request.fixturenames:
         monkeypatch.setattr(import_module("caudal.report.style"), "LAYOUT", None)
+    if "drawn" not in request.fixturenames:
+        monkeypatch.setattr(import_module("caudal.report.page"), "to_png", lambda figure: blank())
+
+
+@cache
+def blank():
+    """The bytes of an empty picture."""
+    sink = BytesIO()
+    Image.new("L", (40, 30)).save(sink, "png")
+    return sink.getvalue()
 
 
 @pytest.fixture(autouse=True)
@@ -87,10 +104,10 @@ def timed_once(monkeypatch):
 
 @pytest.fixture
 def few_steps(monkeypatch):
-    """Training ends after ten steps, whatever a page asks for: what it says is tried."""
+    """Training ends after three steps, whatever a page asks for: what it says is tried."""
     options = import_module("caudal.training.options").Training
     total = options.total_steps
-    monkeypatch.setattr(options, "total_steps", lambda self, *epoch: min(10, total(self, *epoch)))
+    monkeypatch.setattr(options, "total_steps", lambda self, *epoch: min(3, total(self, *epoch)))
 
 
 @pytest.fixture

@@ -42,7 +42,7 @@ def _few(monkeypatch):
     monkeypatch.setattr("caudal.report.audio.distilled.KL_CLIPS", 2)
 
 
-pytestmark = pytest.mark.usefixtures("few_panels", "timed_once")
+pytestmark = pytest.mark.usefixtures("drawn", "few_panels", "timed_once")
 
 
 def told(tmp_path, story, teller):
