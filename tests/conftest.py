@@ -45,7 +45,7 @@ def laid_out(drawn):
 
 @pytest.fixture(autouse=True)
 def _sketched(request, monkeypatch):
-    """Elsewhere figures are made, and are neither fitted nor drawn: that takes most of the time."""
+    """Elsewhere figures are made, not fitted and not drawn, which takes most of the time."""
     if "laid_out" not in request.fixturenames:
         monkeypatch.setattr(import_module("caudal.report.style"), "LAYOUT", None)
     if "drawn" not in request.fixturenames:
