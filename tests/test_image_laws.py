@@ -20,8 +20,10 @@ from caudal.recipes.multiscale import variational
 from image_cases import FLAT, RECIPES, SHAPES, away_from_start, bijections
 
 BATCH = 6
-PARTS = [(name, s, c) for s in SHAPES for c in (0, 3) for name in bijections(s, c)]
-FLOWS = [(name, shape, context) for name in RECIPES for shape in SHAPES for context in (0, 3)]
+GIVEN = list(zip(SHAPES, (3, 0, 3), strict=True))
+"""Shapes, and numbers of context."""
+PARTS = [(name, *pair) for pair in GIVEN for name in bijections(*pair)]
+FLOWS = [(name, *pair) for name in RECIPES for pair in GIVEN]
 
 
 @cache
