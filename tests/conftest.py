@@ -1,6 +1,7 @@
 """Every test starts from the same seed, in float64 unless it says otherwise, on one device."""
 
 import os
+from dataclasses import replace
 from functools import cache
 from importlib import import_module
 from io import BytesIO
@@ -129,6 +130,19 @@ def few_panels(monkeypatch):
     monkeypatch.setattr(comparison, "MOST", 3)
     monkeypatch.setattr(pictures, "MOST", 3)
     monkeypatch.setattr(pictures, "CELLS", 60)
+
+
+@pytest.fixture
+def few_rows(monkeypatch):
+    """The first 600 rows of each table that is built in; clouds of points have 65,536."""
+    tables = import_module("caudal.data.table.tables")
+    whole = tables.built_in
+
+    def first(name):
+        found = whole(name)
+        return replace(found, table=found.table.slice(0, 600))
+
+    monkeypatch.setattr(tables, "built_in", cache(first))
 
 
 @pytest.fixture
