@@ -72,10 +72,17 @@ def _not_flushed(monkeypatch):
     monkeypatch.setattr(os, "fsync", lambda number: None)
 
 
+@pytest.fixture
+def all_rounds():
+    """A classifier learns for as many rounds as users have to tell samples from rows."""
+
+
 @pytest.fixture(autouse=True)
-def _few_compared(monkeypatch):
-    """Samples are compared with few test rows, unless a test says with how many."""
+def _few_compared(request, monkeypatch):
+    """Elsewhere it takes few rounds, and few test rows unless a test says how many."""
     monkeypatch.setattr(import_module("caudal.report.table.judge"), "ROWS", 60)
+    if "all_rounds" not in request.fixturenames:
+        monkeypatch.setattr(import_module("caudal.report.two_sample"), "ROUNDS", 10)
 
 
 @pytest.fixture
