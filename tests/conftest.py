@@ -72,6 +72,14 @@ def _not_flushed(monkeypatch):
     monkeypatch.setattr(os, "fsync", lambda number: None)
 
 
+@pytest.fixture(autouse=True)
+def _no_callbacks(monkeypatch):
+    """Fabric looks for some in all installed packages, a fifth of the time of a tiny training."""
+    monkeypatch.setattr(
+        import_module("lightning_fabric.fabric"), "_load_external_callbacks", lambda group: []
+    )
+
+
 @pytest.fixture
 def all_rounds():
     """A classifier learns for as many rounds as users have to tell samples from rows."""
