@@ -3,6 +3,9 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# Nothing is compiled when it is installed: the first process that imports a module writes its
+# bytecode, also where the environment asks for none, or each would compile torch anew.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: demo test suite lecture setup lint format clean
 

@@ -1,20 +1,28 @@
 """Every test starts from the same seed, in float64 unless it says otherwise, on one device."""
 
+import os
+from dataclasses import replace
 from functools import cache
 from importlib import import_module
+from io import BytesIO
 
 import pytest
 import torch
+from PIL import Image
 
-LONGEST = {
-    "test_benchmarks", "test_cli_audio", "test_cli_distill", "test_compile", "test_house",
-    "test_wavenet",
-}  # fmt: skip
-"""Files that take longest come first: no process has one left when the others are done."""
+LONGEST = (
+    "test_wavenet", "test_compile", "test_benchmarks", "test_cli_audio", "test_house",
+    "test_cli_distill",
+)  # fmt: skip
+"""Files that take longest come first: no process has one left when the others are done.
+
+The very first has Numba compile the loops of WaveNet, which all others then find on disk.
+"""
 
 
 def pytest_collection_modifyitems(items):
-    items.sort(key=lambda item: item.path.stem not in LONGEST)
+    place = {name: index for index, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: place.get(item.path.stem, len(place)))
 
 
 def pytest_addoption(parser):
@@ -32,21 +40,57 @@ def _seed():
 
 
 @pytest.fixture
-def laid_out():
+def drawn():
+    """A page has its pictures."""
+
+
+@pytest.fixture
+def laid_out(drawn):
     """Pictures as users get them, with their panels fitted to the words beside them."""
 
 
 @pytest.fixture(autouse=True)
-def _not_laid_out(request, monkeypatch):
-    """Elsewhere pictures are drawn without that, which takes half of the time."""
+def _sketched(request, monkeypatch):
+    """Elsewhere figures are made, not fitted and not drawn, which takes most of the time."""
     if "laid_out" not in request.fixturenames:
         monkeypatch.setattr(import_module("caudal.report.style"), "LAYOUT", None)
+    if "drawn" not in request.fixturenames:
+        monkeypatch.setattr(import_module("caudal.report.page"), "to_png", lambda figure: blank())
+
+
+@cache
+def blank():
+    """The bytes of an empty picture."""
+    sink = BytesIO()
+    Image.new("L", (40, 30)).save(sink, "png")
+    return sink.getvalue()
 
 
 @pytest.fixture(autouse=True)
-def _few_compared(monkeypatch):
-    """Samples are compared with few test rows, unless a test says with how many."""
+def _not_flushed(monkeypatch):
+    """No test cuts the power: files need not wait until they are on the disk."""
+    monkeypatch.setattr(os, "fsync", lambda number: None)
+
+
+@pytest.fixture(autouse=True)
+def _no_callbacks(monkeypatch):
+    """Fabric looks for some in all installed packages, a fifth of the time of a tiny training."""
+    monkeypatch.setattr(
+        import_module("lightning_fabric.fabric"), "_load_external_callbacks", lambda group: []
+    )
+
+
+@pytest.fixture
+def all_rounds():
+    """A classifier learns for as many rounds as users have to tell samples from rows."""
+
+
+@pytest.fixture(autouse=True)
+def _few_compared(request, monkeypatch):
+    """Elsewhere it takes few rounds, and few test rows unless a test says how many."""
     monkeypatch.setattr(import_module("caudal.report.table.judge"), "ROWS", 60)
+    if "all_rounds" not in request.fixturenames:
+        monkeypatch.setattr(import_module("caudal.report.two_sample"), "ROUNDS", 10)
 
 
 @pytest.fixture
@@ -87,10 +131,10 @@ def timed_once(monkeypatch):
 
 @pytest.fixture
 def few_steps(monkeypatch):
-    """Training ends after ten steps, whatever a page asks for: what it says is tried."""
+    """Training ends after three steps, whatever a page asks for: what it says is tried."""
     options = import_module("caudal.training.options").Training
     total = options.total_steps
-    monkeypatch.setattr(options, "total_steps", lambda self, *epoch: min(10, total(self, *epoch)))
+    monkeypatch.setattr(options, "total_steps", lambda self, *epoch: min(3, total(self, *epoch)))
 
 
 @pytest.fixture
@@ -101,6 +145,19 @@ def few_panels(monkeypatch):
     monkeypatch.setattr(comparison, "MOST", 3)
     monkeypatch.setattr(pictures, "MOST", 3)
     monkeypatch.setattr(pictures, "CELLS", 60)
+
+
+@pytest.fixture
+def few_rows(monkeypatch):
+    """The first 600 rows of each table that is built in; clouds of points have 65,536."""
+    tables = import_module("caudal.data.table.tables")
+    whole = tables.built_in
+
+    def first(name):
+        found = whole(name)
+        return replace(found, table=found.table.slice(0, 600))
+
+    monkeypatch.setattr(tables, "built_in", cache(first))
 
 
 @pytest.fixture

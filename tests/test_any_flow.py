@@ -176,14 +176,17 @@ def test_any_flow_is_trained_resumed_and_loaded(name, tmp_path):
 @pytest.mark.parametrize(
     ("others", "said"),
     [
-        ((MAF(1, (8,)), MAF(1, (4,)), NICE()), r"`hidden` was \[4\] and is \[8\]"),
-        ((MAF(1, (4,)), NICE(), MAF(1, (4,))), r"`parts` was \['maf', 'maf', 'nice'\] and is"),
+        ((MAF(1, (8,)), MAF(1, (4,)), NICE(hidden=(4,))), r"`hidden` was \[4\] and is \[8\]"),
+        (
+            (MAF(1, (4,)), NICE(hidden=(4,)), MAF(1, (4,))),
+            r"`parts` was \['maf', 'maf', 'nice'\] and is",
+        ),
     ],
 )
 def test_recipes_in_a_recipe_are_told_apart_by_place(others, said, tmp_path):
     *_, stacked, _ = builders()
     data = rows(None)
-    run = stacked((MAF(1, (4,)), MAF(1, (4,)), NICE()))
+    run = stacked((MAF(1, (4,)), MAF(1, (4,)), NICE(hidden=(4,))))
     caudal.fit(run.build((2,)), data, training=BRIEF, out=tmp_path / "run")
     again = Run(tmp_path / "run", resume=True)
     with pytest.raises(InputError, match=f"cannot resume, {said}"):

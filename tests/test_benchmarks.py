@@ -3,6 +3,7 @@
 import json
 import sys
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -170,22 +171,23 @@ def test_copies_of_spoken_digits_are_recognised_and_measured(monkeypatch, tmp_pa
         pytest.skip(f"{audio.DATA_DIR / 'fsdd'} is not there: it is not part of the repository")
     data = tmp_path / "data" / "fsdd"
     data.mkdir(parents=True)
-    for file in (audio.DATA_DIR / "fsdd").glob("[0-2]_jackson_?.flac"):
+    for file in (audio.DATA_DIR / "fsdd").glob("[01]_jackson_?.flac"):
         (data / file.name).symlink_to(file)
     from caudal.cli import main
 
     tiny = "--channels 4 --cycle 3 --hop 64 --window 256 --seconds 0.1 --layers 3 --steps 2"
     tiny += f" --warmup 1 --batch-size 2 --no-report --out {tmp_path}/fsdd"
     assert (
-        main(["train", "wavenet", "--data", str(data), "--test", "*_[0-4].flac", *tiny.split()])
+        main(["train", "wavenet", "--data", str(data), "--test", "*_[01].flac", *tiny.split()])
         == 0
     )
+    monkeypatch.setattr(import_module("caudal.report.audio.distilled"), "COMPARED", 1)
     few = f"--steps 2 --warmup 1 --batch-size 2 --kl 0 --no-report --out {tmp_path}/fsdd-spectral"
     assert main(["distill", f"{tmp_path}/fsdd", *few.split()]) == 0
     cells = audio.speech(tmp_path, tmp_path / "data", audio.Limits(3, 2, 1.0, 40))
     floors = ["shaped noise", "Griffin-Lim", "prediction"]
     assert [cell["who"] for cell in cells] == ["recordings", *floors, "fsdd", "fsdd-spectral"]
-    assert cells[0]["copies"] == 15
+    assert cells[0]["copies"] == 10
     assert 0 < cells[4]["sweeps"] <= 70
     assert cells[2]["convergence"][0] < cells[1]["convergence"][0]
     older = {"facts": {"commit": "old"}, "cells": [{"who": "fsdd"}, {"who": "fsdd-kl"}]}

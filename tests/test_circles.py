@@ -59,7 +59,9 @@ def test_without_parameters_a_circle_is_left_as_it_is():
 FLOWS = {
     "ncsf": lambda: NCSF(**SMALL).build((2,)),
     "autoregressive": lambda: NCSF(**SMALL, autoregressive=True).build((2,)),
-    "nice": lambda: NICE().build_on_circles((2,), {0: (-math.pi, math.pi), 1: (0, 24)}),
+    "nice": lambda: NICE(hidden=(8, 8)).build_on_circles(
+        (2,), {0: (-math.pi, math.pi), 1: (0, 24)}
+    ),
 }
 
 

@@ -9,7 +9,7 @@ from caudal.report import distilled
 from command_line import caudal
 
 
-@pytest.mark.usefixtures("few_panels")
+@pytest.mark.usefixtures("few_panels", "few_rows")
 def test_demo_runs_the_commands_and_says_what_came_of_them(capsys, tmp_path, monkeypatch):
     monkeypatch.setattr(demo, "SETTINGS", "--layers 1 --hidden 4 --steps 2 --batch-size 64")
     monkeypatch.setattr(demo, "TEACHER", "--layers 1 --hidden 4 --steps 2 --no-report")

@@ -55,10 +55,11 @@ def test_a_table(name, tmp_path, capsys):
 def test_images(name, tmp_path, capsys):
     """Of 144 pixels: more than determinants are taken of."""
     out, images = tmp_path / "run", tmp_path / "images.npy"
-    np.save(images, shapes(120, side=12)[0])
-    words = ("--data", images, *IMAGES[name], *BRIEF)
+    np.save(images, shapes(60, side=12)[0])
+    more = () if name == "iresnet" else ("--no-report",)
+    words = ("--data", images, *IMAGES[name], *BRIEF, *more)
     assert caudal("train", name, *words, "--out", out) == 0
-    assert (out / "report.html").exists()
+    assert (out / "report.html").exists() == (name == "iresnet")
     found = result(capsys, "eval", out)
     if KINDS[name] is None:
         assert found["kind"].startswith("lower bound")
@@ -73,7 +74,7 @@ def test_images(name, tmp_path, capsys):
     assert ("bias_bound" in score) == (name == "iresnet")
     assert (pa_csv.read_csv(scored)["log_prob_se"].to_numpy() > 0).all()
     assert caudal("sample", out, "-n", 6, "--out", tmp_path / "s.png") == 0
-    assert caudal("interpolate", out, "-n", 3, "--out", tmp_path / "m.png") == 0
+    assert caudal("interpolate", out, "-n", 2, "--out", tmp_path / "m.png") == 0
     said = capsys.readouterr().out
     assert "the four images came back as they were" in said
 

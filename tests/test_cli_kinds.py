@@ -184,18 +184,20 @@ STUDENTS = {
 def test_a_run_on_images_teaches(name, capsys, tmp_path):
     side, options = TEACHERS[name]
     student, size = STUDENTS[name]
-    np.save(tmp_path / "images.npy", shapes(200, side=side)[0])
+    np.save(tmp_path / "images.npy", shapes(100, side=side)[0])
     teacher, out = tmp_path / "teacher", tmp_path / "student"
     brief = ("--steps", 4, "--batch-size", 32)
     words = ("--data", tmp_path / "images.npy", *options, *brief, "--no-report")
     assert caudal("train", name, *words, "--out", teacher) == 0
-    words = (*size, *brief, "--pool", 200, "--out", out)
+    words = (*size, *brief, "--pool", 100, "--out", out)
+    words = words if name == "iresnet" else (*words, "--no-report")
     found = result(capsys, "distill", teacher, *words)
     assert found["fidelity"] == json.loads((out / "compare.json").read_text())
     assert found["fidelity"]["teacher"] == str(teacher)
     assert load_model(out).recipe.name == student
-    page = (out / "report.html").read_text(encoding="utf-8")
-    assert f"caudal distill {teacher} --student {student}" in page
+    if name == "iresnet":
+        page = (out / "report.html").read_text(encoding="utf-8")
+        assert f"caudal distill {teacher} --student {student}" in page
     assert caudal("sample", out, "-n", 6, "--out", tmp_path / "s.npz") == 0
     images = np.load(tmp_path / "s.npz")["images"]
     assert images.shape == (6, side, side, 1)

@@ -188,19 +188,20 @@ VECTORS = [n for n in SMALL if SMALL[n].scores == "parallel" and not SMALL[n].ci
 
 
 @pytest.mark.parametrize("name", VECTORS)
-@pytest.mark.parametrize(("shift", "scale", "c_scale"), [(1e3, 50, 50), (0, 1e-4, 1e-3)])
-def test_location_and_scale_do_not_matter(name, shift, scale, c_scale):
+def test_location_and_scale_do_not_matter(name):
     generator = torch.Generator().manual_seed(0)
     c = torch.randn(400, 1, generator=generator)
     x = 0.8 * c + 0.6 * torch.randn(400, 2, generator=generator)
     scores = []
-    for rows, given in ((x, c), (shift + scale * x, shift + c_scale * c)):
+    for shift, scale, c_scale in ((0, 1, 1), (1e3, 50, 50), (0, 1e-4, 1e-3)):
+        rows, given = shift + scale * x, shift + c_scale * c
         torch.manual_seed(0)
         flow = SMALL[name].build((2,), (1,))
-        training = caudal.Training(steps=20, lr=1e-2, batch_size=100)
+        training = caudal.Training(steps=8, lr=1e-2, batch_size=100)
         caudal.fit(flow, (rows, given), training=training)
-        scores.append(float(flow.log_prob(rows, given).detach().mean()))
-    assert scores[1] + 2 * math.log(scale) == pytest.approx(scores[0], abs=0.1)
+        mean = float(flow.log_prob(rows, given).detach().mean())
+        scores.append(mean + 2 * math.log(scale))
+    assert scores[1:] == pytest.approx([scores[0]] * 2, abs=0.1)
 
 
 @pytest.mark.parametrize("name", VECTORS)

@@ -21,6 +21,8 @@ from caudal.report.speed import by_passes
 from caudal.report.two_sample import area
 from pairs import Shift, gaussian, modes, positive_half
 
+pytestmark = pytest.mark.usefixtures("all_rounds")
+
 ROWS = 4000
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from golden_runs import CASES, differences
 
-pytestmark = pytest.mark.usefixtures("one_thread", "timed_once")
+pytestmark = pytest.mark.usefixtures("all_rounds", "one_thread", "timed_once")
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)

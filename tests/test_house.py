@@ -404,7 +404,9 @@ WITH_PYTHON = [page for page in PAGES if blocks(page, "python") and page not in 
 
 
 @pytest.mark.parametrize("page", WITH_PYTHON, ids=lambda p: str(p.relative_to(ROOT)))
-@pytest.mark.usefixtures("one_thread", "registry", "timed_once", "few_vowels", "few_steps")
+@pytest.mark.usefixtures(
+    "one_thread", "registry", "timed_once", "few_rows", "few_vowels", "few_steps"
+)
 def test_python_in_a_page_runs(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     code = "\n".join(blocks(page, "python"))

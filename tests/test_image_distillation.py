@@ -31,7 +31,7 @@ CHANNELS = Glow(layers=2, maps=8, scales=1)
 CHEAP = Training(steps=3, batch_size=32, validate_every=3, warmup=0)
 
 
-def images(schema, n=400):
+def images(schema, n=200):
     """Ramps with noise, brighter in the second class."""
     generator = torch.Generator().manual_seed(0)
     ramp = torch.arange(4.0).expand(SHAPE) * 2
@@ -70,10 +70,10 @@ def learn(recipe, student, schema, training, options=None, run=None):
     ids=["iresnet-glow", "iresnet-realnvp-classes", "maf-iaf", "maf-glow-classes"],
 )
 def test_a_student_of_images_approaches_its_teacher(recipe, student, schema):
-    training = Training(steps=30, batch_size=64, lr=5e-3, warmup=5, validate_every=10)
+    training = Training(steps=16, batch_size=64, lr=5e-3, warmup=2, validate_every=8)
     teacher = teacher_of(recipe, schema)
     before = {name: value.clone() for name, value in teacher.state_dict().items()}
-    flow, _, fitted = learn(recipe, student, schema, training, Distillation(pool=300))
+    flow, _, fitted = learn(recipe, student, schema, training, Distillation(pool=200))
     valid = [record["valid"] for record in fitted.history if "valid" in record]
     assert min(valid[1:]) < valid[0]
     assert fitted.history[-1]["train_forward"] < fitted.history[0]["train_forward"]

@@ -13,13 +13,10 @@ from caudal.nets import MADE
 
 BATCH = 7
 SIZES = [1, 2, 5, 12]
-GRID = [
-    (name, features, context)
-    for features in SIZES
-    for context in (0, 3)
-    for name in bijections(features, context)
-]
-RECIPE_GRID = [(name, d, context) for name in RECIPES for d in SIZES for context in (0, 3)]
+SHAPES = [(1, 0), (1, 3), (2, 0), (5, 3), (12, 0)]
+"""Columns, and numbers of context: each size once, and one column both ways."""
+GRID = [(name, *shape) for shape in SHAPES for name in bijections(*shape)]
+RECIPE_GRID = [(name, *shape) for name in RECIPES for shape in SHAPES]
 
 
 @cache
@@ -42,10 +39,14 @@ def built(name, features, context, device):
 @pytest.mark.parametrize(("name", "features", "context"), GRID + RECIPE_GRID)
 @pytest.mark.usefixtures("float64")
 def test_round_trip_and_log_det(name, features, context, device):
+    """And that a pass changes no state."""
     bijection, rows = built(name, features, context, device)
+    before = {key: value.clone() for key, value in bijection.state_dict().items()}
     z = torch.randn(BATCH, features, device=device)
     x, log_det = bijection.forward(z, rows)
     back, log_det_back = bijection.inverse(x, rows)
+    for key, value in bijection.state_dict().items():
+        assert torch.equal(value, before[key]), key
     assert x.shape == z.shape
     assert log_det.shape == log_det_back.shape == (BATCH,)
     torch.testing.assert_close(back, z, atol=1e-9, rtol=0)
@@ -54,18 +55,17 @@ def test_round_trip_and_log_det(name, features, context, device):
     )
     if features > 5:
         return
-    for row in range(2):
-        one = None if rows is None else rows[row : row + 1]
-        for function, point, told in (
-            (bijection.forward, z, log_det),
-            (bijection.inverse, x, log_det_back),
-        ):
-            jacobian = torch.autograd.functional.jacobian(
-                lambda v, f=function, c=one: f(v[None], c)[0][0], point[row]
-            )
-            torch.testing.assert_close(
-                torch.linalg.slogdet(jacobian).logabsdet, told[row], atol=1e-8, rtol=1e-8
-            )
+    one = None if rows is None else rows[1:2]
+    for function, point, told in (
+        (bijection.forward, z, log_det),
+        (bijection.inverse, x, log_det_back),
+    ):
+        jacobian = torch.autograd.functional.jacobian(
+            lambda v, f=function: f(v[None], one)[0][0], point[1]
+        )
+        torch.testing.assert_close(
+            torch.linalg.slogdet(jacobian).logabsdet, told[1], atol=1e-8, rtol=1e-8
+        )
 
 
 @pytest.mark.parametrize(("name", "features", "context"), RECIPE_GRID)
@@ -74,16 +74,6 @@ def test_float32_round_trip_on_noise(name, features, context, device):
     z = torch.randn(BATCH, features, device=device)
     x, _ = bijection.forward(z, rows)
     torch.testing.assert_close(bijection.inverse(x, rows)[0], z, atol=1e-3, rtol=1e-3)
-
-
-@pytest.mark.parametrize(("name", "features", "context"), GRID + RECIPE_GRID)
-def test_a_pass_changes_no_state(name, features, context, device):
-    bijection, rows = built(name, features, context, device)
-    before = {key: value.clone() for key, value in bijection.state_dict().items()}
-    z = torch.randn(BATCH, features, device=device)
-    bijection.inverse(bijection.forward(z, rows)[0], rows)
-    for key, value in bijection.state_dict().items():
-        assert torch.equal(value, before[key]), key
 
 
 @pytest.mark.parametrize("name", ELEMENTWISE)

@@ -35,9 +35,10 @@ def spectrum(x, window, hop):
     return log_mel(x[:, 0], RATE, hop, window, MELS)
 
 
-@pytest.mark.parametrize(("window", "hop"), SHAPES)
-@pytest.mark.parametrize("length", [1, 20, 83])
-@pytest.mark.parametrize("right", [True, False])
+@pytest.mark.parametrize(
+    ("window", "hop", "right"), [*((*shape, True) for shape in SHAPES), (33, 10, False)]
+)
+@pytest.mark.parametrize("length", [1, 20, 47])
 @pytest.mark.usefixtures("float64")
 def test_round_trip_log_det_and_causality(window, hop, length, right):
     """Whether the spectrum is that of the sound, or that of another one."""
@@ -61,9 +62,9 @@ def test_round_trip_log_det_and_causality(window, hop, length, right):
 def test_gradients_go_both_ways():
     update, x = layer(), sound(48, rows=1).requires_grad_()
     context = spectrum(x.detach(), 32, 8)
-    assert torch.autograd.gradcheck(lambda v: update.inverse(v, context)[0], x)
+    assert torch.autograd.gradcheck(lambda v: update.inverse(v, context)[0], x, fast_mode=True)
     z = update.inverse(x, context)[0].detach().requires_grad_()
-    assert torch.autograd.gradcheck(lambda v: update(v, context)[0], z)
+    assert torch.autograd.gradcheck(lambda v: update(v, context)[0], z, fast_mode=True)
 
 
 @pytest.mark.parametrize(("window", "hop"), SHAPES)

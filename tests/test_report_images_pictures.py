@@ -25,6 +25,7 @@ from caudal.report.page import to_png
 from caudal.report.style import house_style
 from image_flows import TINY, dataset_of, rows_of, schema_of, tiny_flow
 
+pytestmark = pytest.mark.usefixtures("drawn")
 ALWAYS = {"samples", "temperatures", "manifold", "neighbours", "reconstructions"} | {
     "values",
     "moments",

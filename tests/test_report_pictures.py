@@ -16,6 +16,8 @@ from caudal.report.curves import draw_curves
 from caudal.report.table.comparison import compare, draw_marginals, spike
 from caudal.report.table.pictures import LABELLED, draw_correlations, draw_pairs
 
+pytestmark = pytest.mark.usefixtures("drawn")
+
 
 @pytest.fixture(autouse=True)
 def _few(request):

@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import replace
-from importlib import import_module
 
 import pytest
 import torch
@@ -37,12 +36,11 @@ def _few(monkeypatch):
     for name, value in {"ROWS": 400, "SHOWN": 200, "SIZES": (1, 10), "IMAGES": 60}.items():
         monkeypatch.setattr(students, name, value)
     monkeypatch.setattr(students, "IMAGE_SIZES", (1, 2))
-    monkeypatch.setattr(import_module("caudal.report.two_sample"), "ROUNDS", 10)
     monkeypatch.setattr("caudal.report.audio.distilled.COMPARED", 3)
     monkeypatch.setattr("caudal.report.audio.distilled.KL_CLIPS", 2)
 
 
-pytestmark = pytest.mark.usefixtures("few_panels", "timed_once")
+pytestmark = pytest.mark.usefixtures("drawn", "few_panels", "timed_once")
 
 
 def told(tmp_path, story, teller):

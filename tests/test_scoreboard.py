@@ -19,6 +19,7 @@ from caudal.report.table.prediction import Prediction
 from caudal.report.table.scoreboard import Line, Scoreboard, Told
 from caudal.report.two_sample import two_sample
 
+pytestmark = pytest.mark.usefixtures("all_rounds")
 NUMBER, CITY = Column("n", "real"), Column.of_categories("c", ("a", "b", "d"), "string")
 
 

@@ -34,7 +34,8 @@ def regressor(rows):
 
 
 @parametrize_with_checks(
-    [FlowDensity(steps=1, options=TINY)], expected_failed_checks=lambda _: SINGLE
+    [FlowDensity("made", steps=1, options={"hidden": (4,)})],
+    expected_failed_checks=lambda _: SINGLE,
 )
 def test_scikit_learn_finds_nothing_wrong(estimator, check):
     check(estimator)

@@ -26,7 +26,7 @@ from command_line import caudal as cli
 SMALL = {"layers": 3, "cycle": 3, "channels": 8, "seconds": 0.1, "batch_size": 4, "mels": 8}
 
 
-pytestmark = pytest.mark.usefixtures("one_thread", "timed_once", "few_vowels")
+pytestmark = pytest.mark.usefixtures("one_thread", "timed_once", "few_rows", "few_vowels")
 
 
 @cache

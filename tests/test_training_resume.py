@@ -90,7 +90,7 @@ def test_after_a_real_sigkill(whole, tmp_path):
 def test_after_a_signal(number, whole, tmp_path):
     handler = signal.getsignal(number)
     with pytest.raises(
-        Interrupted, match=r"stopped after step 20 of 72: .*`resume=True`"
+        Interrupted, match=r"stopped after step 20 of 40: .*`resume=True`"
     ) as caught:
         train(tmp_path, loss=StopAt(20, number))
     assert caught.value.exit_code == 128 + number
@@ -106,7 +106,7 @@ def test_before_the_first_validation(whole, tmp_path):
 
 
 def test_fewer_steps_than_are_done_are_validated_where_they_ended(tmp_path):
-    training = replace(TRAINING, validate_every=100)
+    training = replace(TRAINING, epochs=9, validate_every=100)
     with pytest.raises(Interrupted, match="after step 60 "):
         train(tmp_path, training, loss=StopAt(60, signal.SIGINT))
     fitted = train(tmp_path, replace(training, steps=3), resume=True)
@@ -316,7 +316,7 @@ def test_a_state_of_another_flow_changes_nothing(whole, tmp_path):
 def test_a_state_of_an_older_caudal_goes_on_the_same(whole, tmp_path):
     """It was written by torch, with moments by the numbers of parameters."""
     with pytest.raises(Interrupted):
-        train(tmp_path, loss=StopAt(40, signal.SIGINT))
+        train(tmp_path, loss=StopAt(20, signal.SIGINT))
     run = Run(tmp_path)
     torch.save(as_of_old(read_state(run.state_path)), run.old_state_path)
     run.state_path.unlink()
@@ -347,11 +347,11 @@ def test_goes_on_from_the_best_model(lost, whole, tmp_path):
         run.state_path.unlink()
     modes = {"resume": True} if lost else {"from_best": True}
     best = whole[1].best_step
-    fitted = train(run.path, replace(TRAINING, epochs=10), reporter=Notes(notes), **modes)
+    fitted = train(run.path, replace(TRAINING, epochs=6), reporter=Notes(notes), **modes)
     how = "no state.safetensors is there, " if lost else ""
     expected = f"{how}going on from the best model, of step {best}, with a new optimiser"
     assert notes[0] == f"{run.path}: {expected}"
-    assert fitted.history[-1]["step"] == 10 * (ROWS // TRAINING.batch_size)
+    assert fitted.history[-1]["step"] == 6 * (ROWS // TRAINING.batch_size)
     assert fitted.best_valid <= whole[1].best_valid
 
 

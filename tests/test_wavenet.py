@@ -103,10 +103,9 @@ def test_streams_start_with_about_unit_variance(skip, layers):
 
 
 @pytest.mark.parametrize("kind", CONTEXTS)
-@pytest.mark.parametrize(("kernel", "skip"), [(2, True), (3, False)])
 @pytest.mark.usefixtures("float64")
-def test_whole_chunked_stepped_and_run_again(kind, kernel, skip):
-    for length, rows in ((5, 3), (71, 1)):
+def test_whole_chunked_stepped_and_run_again(kind):
+    for length, rows, kernel, skip in ((5, 3, 2, True), (43, 1, 3, False)):
         net = small(kind, kernel=kernel, skip=skip)
         x, context = torch.randn(rows, 1, length), context_of(kind, rows, length)
         whole = net(x, context)
@@ -120,8 +119,9 @@ def test_whole_chunked_stepped_and_run_again(kind, kernel, skip):
             torch.testing.assert_close(way, whole, atol=1e-12, rtol=0)
 
 
-@pytest.mark.parametrize("kind", CONTEXTS)
-@pytest.mark.parametrize("skip", [True, False])
+@pytest.mark.parametrize(
+    ("kind", "skip"), [*((kind, True) for kind in CONTEXTS), ("none", False), ("frames", False)]
+)
 @pytest.mark.usefixtures("float64")
 def test_gradients_are_those_of_plain_operations(kind, skip, monkeypatch):
     net = small(kind, kernel=3, skip=skip)
