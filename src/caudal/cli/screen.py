@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from caudal.cli.recipes import way
-from caudal.errors import as_flags
+from caudal.errors import as_flags, printable
 from caudal.modality import Voice, modality_of
 from caudal.model import Model
 from caudal.report import Evaluation, ScreenTable, duration, parameters
@@ -41,7 +41,7 @@ class Screen(Voice):
         self.console = new_console(to, self.quiet)
 
     def say(self, text: str = "", style: str = "") -> None:
-        text = as_flags(text)
+        text = printable(as_flags(text))
         self.console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
 
     def note(self, text: str) -> None:
@@ -206,7 +206,7 @@ def new_console(file: Any, quiet: bool = False) -> "Console":
 def _cell(value: object) -> Any:
     from rich.text import Text
 
-    return Text("" if value is None else str(value))
+    return Text("" if value is None else printable(str(value)))
 
 
 def with_advice(error: KeyboardInterrupt, out: Path, command: str) -> KeyboardInterrupt:

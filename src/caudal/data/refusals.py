@@ -2,6 +2,7 @@
 
 import difflib
 import re
+import struct
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -25,7 +26,11 @@ TABLES = (
 )
 SOUNDS = ("vowels",)
 BUILT_IN = (*TABLES, *SOUNDS)
-_BROKEN = (pa.ArrowException, OSError, EOFError, ValueError, BadZipFile, zlib.error)
+_BROKEN = (
+    *(pa.ArrowException, OSError, EOFError, ValueError, BadZipFile, zlib.error),
+    *(MemoryError, RuntimeError, struct.error),  # zipfile has the second for what it cannot read
+)
+MOST_COLUMNS = 100_000
 
 
 def check_names(wanted: Sequence[str], names: Sequence[str], file: str) -> None:
@@ -58,6 +63,15 @@ def check_width(name: str, width: int, other: str, expected: int) -> None:
     if width != expected:
         columns = "1 column" if width == 1 else f"{width} columns"
         raise InputError(f"{name} has {columns}, {other} {expected}")
+
+
+def check_columns(count: int, name: str) -> None:
+    """Refuses a table so wide that its rows and columns must have been mistaken."""
+    if count > MOST_COLUMNS:
+        raise InputError(
+            f"{name} has {count:,} columns, and a table at most {MOST_COLUMNS:,}: transpose it, "
+            f"if these are its rows"
+        )
 
 
 def check_once(option: str, names: Sequence[str]) -> None:

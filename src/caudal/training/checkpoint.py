@@ -203,7 +203,7 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         raise InputError(f"{path}: not a safetensors file, or damaged ({reason})") from error
     try:
         content = json.loads(metadata or "null")
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):
         content = None
     if not isinstance(content, dict):
         raise InputError(f"{path}: holds weights, but not of a flow that caudal saved")

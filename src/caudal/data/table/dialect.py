@@ -13,7 +13,9 @@ from typing import Any, Literal, NamedTuple
 
 import pyarrow as pa
 
+from caudal.data.handles import source_of
 from caudal.data.refusals import damage
+from caudal.data.unpacked import check_stream
 from caudal.errors import InputError
 
 COMPRESSED = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd", ".lz4": "lz4"}
@@ -106,7 +108,18 @@ def text_suffix(path: Path) -> str:
 
 def stream_of(path: Path) -> Any:
     """The bytes of a file, without its compression."""
-    return pa.input_stream(str(path), compression=COMPRESSED.get(path.suffix))
+    return pa.input_stream(source_of(path), compression=COMPRESSED.get(path.suffix))
+
+
+def check_packed(path: Path, name: str) -> None:
+    """Refuses a compressed file that unpacks to too much.
+
+    Raises:
+        InputError: it does, or it is damaged.
+    """
+    if path.suffix in COMPRESSED:
+        with damage(name), stream_of(path) as stream:
+            check_stream(path, name, stream)
 
 
 def find_encoding(path: Path, name: str) -> str:

@@ -10,6 +10,7 @@ from caudal.data.table.declare import Declared, complete, problem_of
 from caudal.data.table.guess import PASSED, Summary
 from caudal.data.table.schema import TableSchema
 from caudal.errors import InputError, one_line
+from caudal.files import read_yaml
 from caudal.names import near
 
 COLUMNS_FILE = "columns.yaml"
@@ -116,11 +117,11 @@ def read_columns(path: str, names: Sequence[str]) -> Listed:
 
 
 def _entries(path: str) -> Mapping[str, Any]:
-    import yaml
-
     try:
-        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+        content = read_yaml(Path(path))
+    except InputError:
+        raise
+    except (OSError, ValueError) as error:
         raise InputError(f"`types_from` {path}: cannot be read: {one_line(error, 120)}") from None
     if not isinstance(content, dict):
         raise InputError(f"`types_from` {path}: must hold names of columns, and what they are")

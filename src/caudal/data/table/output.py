@@ -18,6 +18,7 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
 from caudal.data import dtypes, temporal
+from caudal.data.handles import sink_of
 from caudal.data.table.arrays import Write, write_npy, write_npz
 from caudal.data.table.dialect import COMPRESSED, Written, text_suffix
 from caudal.data.table.text import TextFile
@@ -113,7 +114,7 @@ class TableWriter(Writer):
 def write_text(path: Path, written: Written, compression: str | None) -> Iterator[Write]:
     """Delimited text with a header; values are quoted only where they must be."""
     delimiter = written.delimiter
-    with pa.output_stream(str(path), compression=compression) as stream:
+    with pa.output_stream(sink_of(path), compression=compression) as stream:
         begun = False
 
         def write(table: pa.Table) -> None:
@@ -163,7 +164,7 @@ def write_lines(path: Path, text: TextFile, compression: str | None) -> Iterator
     dialect, end = text.dialect, text.layout.newline
     delimiter = str(dialect.delimiter)
     encoder = codecs.getincrementalencoder(str(dialect.encoding))()
-    with pa.output_stream(str(path), compression=compression) as stream:
+    with pa.output_stream(sink_of(path), compression=compression) as stream:
         begun = False
 
         def put(lines: Iterable[str]) -> None:
@@ -206,10 +207,11 @@ def _digits(numbers: pa.ChunkedArray, text: TextFile) -> pa.ChunkedArray:
 def write_parquet(path: Path) -> Iterator[Write]:
     """Parquet, a row group for each table."""
     writer: pq.ParquetWriter | None = None
+    sink = sink_of(path)
 
     def write(table: pa.Table) -> None:
         nonlocal writer
-        writer = writer or pq.ParquetWriter(path, table.schema)
+        writer = writer or pq.ParquetWriter(sink, table.schema)
         writer.write_table(table)
 
     try:
@@ -217,6 +219,7 @@ def write_parquet(path: Path) -> Iterator[Write]:
     finally:
         if writer is not None:
             writer.close()
+        sink.close()
 
 
 @contextmanager
@@ -225,6 +228,7 @@ def write_arrow(path: Path) -> Iterator[Write]:
     options = pa.ipc.IpcWriteOptions(emit_dictionary_deltas=True)
     known: dict[str, pa.Array] = {}
     with ExitStack() as stack:
+        sink = stack.enter_context(sink_of(path))
         writer: Any = None
 
         def write(table: pa.Table) -> None:
@@ -232,7 +236,7 @@ def write_arrow(path: Path) -> Iterator[Write]:
             for i, field in enumerate(table.schema):
                 if pa.types.is_dictionary(field.type):
                     table = table.set_column(i, field, _coded_on(table.column(i), known, field))
-            opened = writer or pa.ipc.new_file(str(path), table.schema, options=options)
+            opened = writer or pa.ipc.new_file(sink, table.schema, options=options)
             writer = writer or stack.enter_context(opened)
             writer.write_table(table)
 
@@ -252,7 +256,7 @@ def _coded_on(column: pa.ChunkedArray, known: dict[str, pa.Array], field: pa.Fie
 @contextmanager
 def write_json(path: Path, compression: str | None) -> Iterator[Write]:
     """JSON lines, a record for each row; dates and times are text."""
-    with pa.output_stream(str(path), compression=compression) as stream:
+    with pa.output_stream(sink_of(path), compression=compression) as stream:
 
         def write(table: pa.Table) -> None:
             keys = [json.dumps(name, ensure_ascii=False) for name in table.column_names]

@@ -1,6 +1,7 @@
 """Spreadsheets: .xlsx, .xls, .xlsb and .ods, by python-calamine."""
 
 import datetime as dt
+import zipfile
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,8 +9,10 @@ from typing import Any
 
 import pyarrow as pa
 
+from caudal.data.refusals import damage
 from caudal.data.table.layout import has_header
 from caudal.data.table.values import Seen, as_text, is_filled, note_on_marks, word
+from caudal.data.unpacked import check_sheets
 from caudal.errors import InputError, one_line
 
 SHEETS = (".xlsx", ".xlsm", ".xlsb", ".xls", ".ods")
@@ -71,6 +74,9 @@ def _sheets(path: Path, name: str) -> list[tuple[str, list[list[Any]]]]:
             f"{name}: sheets are read by python-calamine: pip install 'caudal[excel]', or save "
             f"the table as .csv"
         ) from None
+    if zipfile.is_zipfile(path):
+        with damage(name):
+            check_sheets(path, name)
     try:
         book = calamine.CalamineWorkbook.from_path(str(path))
         return [(title, book.get_sheet_by_name(title).to_python()) for title in book.sheet_names]

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.feather
 import pyarrow.json
 
+from caudal.data.handles import mapped
 from caudal.data.refusals import damage
 from caudal.data.table.dialect import stream_of
 from caudal.data.table.values import as_text
@@ -43,6 +44,8 @@ def read_json(path: Path, name: str) -> pa.Table:
 def _records(text: str, name: str) -> Any:
     try:
         return json.loads(text)
+    except RecursionError:
+        raise InputError(f"{name} holds no table: its lists are nested too deep") from None
     except json.JSONDecodeError as error:
         if error.msg != "Extra data":
             raise _no_json(name, error.lineno, error) from None
@@ -93,11 +96,11 @@ def read_arrow(path: Path, name: str) -> pa.Table:
         InputError: the file is damaged.
     """
     try:
-        return pa.feather.read_table(path, memory_map=True).replace_schema_metadata()
+        return pa.feather.read_table(mapped(path)).replace_schema_metadata()
     except (pa.ArrowInvalid, OSError) as error:
         reason = one_line(error, 160)
     try:
-        with pa.memory_map(str(path)) as source, pa.ipc.open_stream(source) as stream:
+        with mapped(path) as source, pa.ipc.open_stream(source) as stream:
             return stream.read_all().replace_schema_metadata()
     except (pa.ArrowInvalid, OSError):
         raise InputError(
