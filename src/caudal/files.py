@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,8 @@ from caudal.errors import InputError, one_line
 
 MOST_YAML, MOST_NODES = 1 << 24, 2_000_000
 """Bytes of a YAML file, and values in it with its aliases written out; more are an attack."""
+_DEEPEST = 100
+_FILE_BYTE = r"\uDC"  # in names of files that are no UTF-8, of which the fast loader knows nothing
 # Errors of YAML's own, and of the values that it makes of a stranger's text.
 _NONSENSE = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 
@@ -118,8 +120,12 @@ def read_yaml(path: Path) -> Any:
     check_regular(path)
     if path.stat().st_size > MOST_YAML:
         raise ValueError(f"it has more than {MOST_YAML >> 20} MB")
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)(path.read_text(encoding="utf-8"))
+    text = path.read_text(encoding="utf-8")
+    fast = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    kind = yaml.SafeLoader if _FILE_BYTE in text else fast
+    loader = kind(text)
     try:
+        _check_depth(yaml.parse(text, kind))
         node = loader.get_single_node()
         if node is not None and _unfolded(node, {}) > MOST_NODES:
             raise ValueError(f"its aliases unfold to more than {MOST_NODES:,} values")
@@ -128,6 +134,16 @@ def read_yaml(path: Path) -> Any:
         raise ValueError(one_line(error, 160)) from error
     finally:
         loader.dispose()
+
+
+def _check_depth(events: Iterable[Any]) -> None:
+    """Refuses lists within lists that would overflow the stack of the loader."""
+    depth = 0
+    for event in events:
+        name = type(event).__name__
+        depth += name.endswith("StartEvent") - name.endswith("EndEvent")
+        if depth > _DEEPEST:
+            raise ValueError(f"it is nested more than {_DEEPEST} deep")
 
 
 def _unfolded(node: Any, known: dict[int, int]) -> int:

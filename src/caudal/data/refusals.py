@@ -4,9 +4,10 @@ import difflib
 import re
 import struct
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from zipfile import BadZipFile
 
 import pyarrow as pa
@@ -72,6 +73,13 @@ def check_columns(count: int, name: str) -> None:
             f"{name} has {count:,} columns, and a table at most {MOST_COLUMNS:,}: transpose it, "
             f"if these are its rows"
         )
+
+
+def check_texts(option: str, names: Any) -> None:
+    """Refuses what is no list of names, such as a single one."""
+    is_list = isinstance(names, Iterable) and not isinstance(names, str)
+    if not is_list or not all(isinstance(name, str) for name in names):
+        raise InputError(f"`{option}` {names}: must be a list of strings")
 
 
 def check_once(option: str, names: Sequence[str]) -> None:

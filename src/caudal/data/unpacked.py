@@ -4,18 +4,19 @@ A file may unpack to a hundred times its size, and any file to 1 GiB. The enviro
 `CAUDAL_UNPACKED` gives another number of GiB, for a file that is trusted.
 """
 
+import math
 import os
 import re
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 from zipfile import ZipFile
 
 import numpy as np
 import pyarrow as pa
 
-from caudal.errors import InputError
+from caudal.errors import InputError, one_line
 
 TIMES = 100
 OPTION = "CAUDAL_UNPACKED"
@@ -119,23 +120,23 @@ def header_of(file: Any) -> tuple[tuple[int, ...], np.dtype]:
     read = np.lib.format.read_array_header_1_0
     if version != (1, 0):
         read = np.lib.format.read_array_header_2_0
-    shape, _, dtype = read(file)
+    try:
+        shape, _, dtype = read(file)
+    except (TokenError, SyntaxError, OverflowError) as error:  # of its tries to mend old headers
+        raise ValueError(f"no header of an array: {one_line(error, 80)}") from None
     return shape, dtype
 
 
 def _check_array(file: Any, size: int, name: str) -> None:
-    with suppress(ValueError):  # reading it will say what it is
-        shape, dtype = header_of(file)
-        count = 1
-        for length in shape:
-            count *= length  # of Python's integers, which do not overflow
-        if dtype.hasobject or (0 <= count * dtype.itemsize <= size and min(shape, default=0) >= 0):
-            return
-        shown = "x".join(map(str, shape))
-        raise InputError(
-            f"{name} is cut short: its header says {shown} values of type {dtype}, which are "
-            f"more than its {size:,} bytes: copy it anew"
-        )
+    shape, dtype = header_of(file)
+    promised = math.prod(shape) * dtype.itemsize  # of Python's integers, which do not overflow
+    if dtype.hasobject or (promised <= size and min(shape, default=0) >= 0):
+        return
+    shown = "x".join(map(str, shape))
+    raise InputError(
+        f"{name} is cut short: its header says {shown} values of type {dtype}, and it has "
+        f"{size:,} bytes: copy it anew"
+    )
 
 
 def check_parquet(path: Path, name: str, meta: Any, schema: pa.Schema) -> None:

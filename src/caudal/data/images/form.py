@@ -11,7 +11,7 @@ from PIL import Image, ImageOps
 from caudal.data.files.jobs import FaultError, quietly
 from caudal.data.files.lots import Lot
 from caudal.data.images.schema import ImageSchema, Shape, words
-from caudal.data.unpacked import allowed, has_own_limit
+from caudal.data.unpacked import OPTION, allowed, has_own_limit
 from caudal.errors import InputError, one_line
 
 Raw = Path | bytes | np.ndarray | None
@@ -154,6 +154,8 @@ def _decode(raw: Path | bytes | None, place: str, channels: int | None) -> np.nd
 def _why(error: BaseException) -> str:
     if isinstance(error, Image.UnidentifiedImageError):
         return f"it is none of {', '.join(_FORMATS)}"
+    if isinstance(error, Image.DecompressionBombError):
+        return f"it has too many pixels; if you trust it, set {OPTION} to a number of GiB"
     return one_line(error, 120)
 
 

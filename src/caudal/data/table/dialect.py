@@ -14,9 +14,10 @@ from typing import Any, Literal, NamedTuple
 import pyarrow as pa
 
 from caudal.data.handles import source_of
-from caudal.data.refusals import damage
+from caudal.data.refusals import check_texts, damage
 from caudal.data.unpacked import check_stream
 from caudal.errors import InputError
+from caudal.fields import check_value
 
 COMPRESSED = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd", ".lz4": "lz4"}
 SUFFIXES = (".csv", ".tsv", ".txt", ".data", ".dat", ".test", ".tab")
@@ -68,6 +69,10 @@ class Dialect:
     None, ?, ...). Empty cells are missing in any case."""
 
     def __post_init__(self) -> None:
+        for name in ("encoding", "delimiter", "comment"):
+            check_value(name, getattr(self, name), str | None)
+        check_value("decimal", self.decimal, Literal[".", ","] | None)
+        check_texts("na", self.na)
         delimiter = _NAMES.get(self.delimiter or "", self.delimiter)
         object.__setattr__(self, "delimiter", delimiter)
         is_one = isinstance(delimiter, str) and len(delimiter) == 1

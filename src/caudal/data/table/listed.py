@@ -1,5 +1,6 @@
 """columns.yaml: what each column was taken for, to be read, edited and given back."""
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -139,7 +140,9 @@ def _declared(entry: Mapping[str, Any], where: str) -> Declared:
     for name, value in values.items():
         numbers = value if isinstance(value, list) else [value]
         if name not in ("kind", "format") and not all(map(_is_number, numbers)):
-            raise InputError(f"{where}: {name} {value} is not a number")
+            raise InputError(f"{where}: {name} {value} is not a finite number")
+    if not isinstance(values.get("format", ""), str):
+        raise InputError(f"{where}: format {values['format']} is no text")
     declared = Declared(**{**values, "atoms": tuple(values.get("atoms", ()))})
     if problem := problem_of(declared, bracket=False):
         raise InputError(f"{where}: {problem}")
@@ -147,4 +150,5 @@ def _declared(entry: Mapping[str, Any], where: str) -> Declared:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number and abs(value) <= sys.float_info.max

@@ -22,11 +22,13 @@ from caudal.data.handles import sink_of
 from caudal.data.table.arrays import Write, write_npy, write_npz
 from caudal.data.table.dialect import COMPRESSED, Written, text_suffix
 from caudal.data.table.text import TextFile
+from caudal.data.table.values import NUMBER
 from caudal.data.writing import Opener, Writer
 from caudal.errors import InputError
 
 _TEXT = {".csv": ",", ".tsv": "\t"}
 _JSON = (".jsonl", ".ndjson")
+_FORMULA = r"^[=+\-@\t\r]"
 USUAL = Written()
 _ENCODER = json.JSONEncoder(ensure_ascii=False, default=str)
 
@@ -40,6 +42,8 @@ class TableWriter(Writer):
     Args:
         path: the file.
         written: how text is written.
+        escape: whether an apostrophe stands before texts that a spreadsheet would run as formulas,
+            in .csv and .tsv.
 
     Raises:
         InputError: at once, for an unknown suffix or a folder at `path`.
@@ -51,8 +55,8 @@ class TableWriter(Writer):
         f".arrow .npy .npz"
     )
 
-    def __init__(self, path: str | Path, written: Written = USUAL) -> None:
-        self._written = written
+    def __init__(self, path: str | Path, written: Written = USUAL, escape: bool = False) -> None:
+        self._written, self._escape = written, escape
         super().__init__(path)
         self._schema: pa.Schema | None = None
 
@@ -68,7 +72,7 @@ class TableWriter(Writer):
             raise self._unknown()
         delimiter = self._written.delimiter if suffix == ".csv" else _TEXT[suffix]
         written = replace(self._written, delimiter=delimiter)
-        return partial(write_text, written=written, compression=packed)
+        return partial(write_text, written=written, compression=packed, escape=self._escape)
 
     def continues(self, text: TextFile) -> bool:
         """Whether lines of that text file can go into this one as they stand; then they will.
@@ -111,7 +115,9 @@ class TableWriter(Writer):
 
 
 @contextmanager
-def write_text(path: Path, written: Written, compression: str | None) -> Iterator[Write]:
+def write_text(
+    path: Path, written: Written, compression: str | None, escape: bool = False
+) -> Iterator[Write]:
     """Delimited text with a header; values are quoted only where they must be."""
     delimiter = written.delimiter
     with pa.output_stream(sink_of(path), compression=compression) as stream:
@@ -121,11 +127,15 @@ def write_text(path: Path, written: Written, compression: str | None) -> Iterato
             nonlocal begun
             if not begun:
                 names = [written.headers.get(name, name) for name in table.column_names]
+                names = _escaped(pa.chunked_array([names])).to_pylist() if escape else names
                 stream.write(_header(names, delimiter))
                 begun = True
             table = _plain_table(table)
             if written.decimal == ",":
                 table = _with_commas(table)
+            if escape:
+                columns = [_escaped(c) if dtypes.is_text(c.type) else c for c in table.columns]
+                table = pa.table(columns, names=table.column_names)
             special = f'["\r\n{delimiter}]'
             texts = [c for c in table.columns if dtypes.is_text(c.type)]
             if any(pc.any(pc.match_substring_regex(c, special)).as_py() for c in texts):
@@ -137,6 +147,16 @@ def write_text(path: Path, written: Written, compression: str | None) -> Iterato
             pa_csv.write_csv(table, stream, options)
 
         yield write
+
+
+def _escaped(texts: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Texts with an apostrophe before those that a spreadsheet would run, but for numbers."""
+    runs = pc.match_substring_regex(texts, _FORMULA)
+    is_number = pc.match_substring_regex(texts, NUMBER)
+    marked = pc.binary_join_element_wise(
+        pa.scalar("'", texts.type), texts, pa.scalar("", texts.type)
+    )
+    return pc.if_else(pc.and_not(runs, is_number), marked, texts)
 
 
 def _quoted_lines(table: pa.Table, delimiter: str, special: str) -> bytes:

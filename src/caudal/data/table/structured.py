@@ -34,6 +34,7 @@ def read_json(path: Path, name: str) -> pa.Table:
             and b"\n" in content.strip()
         ):
             table = pa.json.read_json(pa.BufferReader(content))
+            table.validate(full=True)  # that it is UTF-8
             if table.num_rows > 1:
                 return table
     except pa.ArrowInvalid:  # not a record a line, or a column of several types
@@ -96,13 +97,17 @@ def read_arrow(path: Path, name: str) -> pa.Table:
         InputError: the file is damaged.
     """
     try:
-        return pa.feather.read_table(mapped(path)).replace_schema_metadata()
-    except (pa.ArrowInvalid, OSError) as error:
+        table = pa.feather.read_table(mapped(path)).replace_schema_metadata()
+        table.validate(full=True)  # offsets that lead elsewhere would end the process
+        return table
+    except (pa.ArrowException, OSError) as error:
         reason = one_line(error, 160)
     try:
         with mapped(path) as source, pa.ipc.open_stream(source) as stream:
-            return stream.read_all().replace_schema_metadata()
-    except (pa.ArrowInvalid, OSError):
+            table = stream.read_all().replace_schema_metadata()
+            table.validate(full=True)
+            return table
+    except (pa.ArrowException, OSError):
         raise InputError(
             f"{name} cannot be read, it may be damaged or cut short: {reason}"
         ) from None

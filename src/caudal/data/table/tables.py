@@ -161,6 +161,7 @@ class ParquetTable(Tables):
                 first = starts[group]
                 batches = file.iter_batches(rows, row_groups=[group], columns=list(names))
                 for batch in batches:
+                    batch.validate(full=True)  # that texts are UTF-8
                     yield Chunk(group, first, pa.Table.from_batches([batch]).select(list(names)))
                     first += batch.num_rows
 
