@@ -1,10 +1,11 @@
 # Two commands do everything: `make demo` and `make test`. Both set up first; set-up is quick when nothing changed.
+# `make fuzz` attacks for longer than the tests can.
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test suite setup lint format clean
+.PHONY: demo test suite fuzz setup lint format clean
 
 demo: setup  ## train, evaluate and sample on real data, and name the report
 	$(BIN)/caudal demo --out runs/demo
@@ -14,6 +15,10 @@ test: setup  ## lint, types and every test, side by side: types take one core, a
 
 suite: setup  ## every test; a file's tests share runs, so one process has them
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
+
+fuzz: setup  ## damaged files and hostile arguments by the thousand, and kills of every command that writes
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/fuzz.py --count 500
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/kills.py
 
 lint: setup
 	$(BIN)/ruff check .

@@ -22,7 +22,7 @@ _DOUBT = 0.5  # standard errors by which a normal may be bettered and is still k
 _ROWS_TO_CHOOSE = 20_000  # on which the number of pieces is chosen
 _TAIL = 0.05  # share of the rows whose slope is that of the tail beyond them
 _SHAPE = 0.25  # xi of the tails: beyond the data 1 - F falls like x^(-1 / xi)
-_REACH = 1e12  # times the spread of the middle half
+_REACH = 1e6  # times the spread of the middle half
 _UNSEEN = 0.5  # what an empty interval counts for, in rows
 _HALF_LOG_TAU = 0.5 * math.log(2 * math.pi)
 
