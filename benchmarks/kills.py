@@ -209,7 +209,7 @@ def prepare(place: Path) -> dict[str, list[str]]:
     assert main(["train", "nice", *data, "--target", "c", "--out", aim, *quick]) == 0
     gaps = ["--data", str(place / "gaps.csv")]
     commands = {
-        "train": ["train", "nice", *data, "--out", "out/run", *SMALL, *STEPS],
+        "train": ["train", "nice", *data, "--out", "out/run", *quick],
         "distill": ["distill", run, "--out", "out/run", *STEPS, "--no-report"],
         "sample": ["sample", run, "-n", "50", "--out", "out/rows.csv"],
         "sample to Parquet": ["sample", run, "-n", "50", "--out", "out/rows.parquet"],
