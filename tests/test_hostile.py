@@ -225,6 +225,18 @@ def test_any_encoding_of_the_terminal_will_do(encoding, monkeypatch):
     assert b"nsf" in out.buffer.getvalue()
 
 
+def test_narrow_terminals_keep_whole_words(monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "40")
+    assert caudal("recipes") == 0
+    said = capsys.readouterr().out
+    assert "nsf-ar\n  year: 2019\n  density: one pass\n  samples: one column at a time\n" in said
+    screen = Screen()
+    screen.console.width = 40
+    kind = "real (-inf, inf), atoms 0"
+    screen.table(["column", "kind", "missing", "values"], [["size", kind, "", "-2.5 .. 11"]])
+    assert capsys.readouterr().out == f"size\n  kind: {kind}\n  values: -2.5 .. 11\n\n"
+
+
 # --- values --------------------------------------------------------------------------------------
 
 

@@ -109,7 +109,7 @@ def _column(values: Sequence[Any], na: tuple[str, ...]) -> tuple[pa.ChunkedArray
     kept = [value if is_filled(value) else None for value in values]
     kinds = {type(value) for value in kept if value is not None}
     if kinds and kinds <= {int, float}:
-        whole = all(v is None or (v == int(v) and abs(v) < _EXACT) for v in kept)
+        whole = all(v is None or (abs(v) < _EXACT and v == int(v)) for v in kept)
         numbers = pa.array(kept, pa.float64())
         return pa.chunked_array([numbers.cast(pa.int64()) if whole else numbers]), None
     if kinds == {dt.date, dt.datetime}:

@@ -37,9 +37,10 @@ def read_json(path: Path, name: str) -> pa.Table:
             table.validate(full=True)  # that it is UTF-8
             if table.num_rows > 1:
                 return table
-    except pa.ArrowInvalid:  # not a record a line, or a column of several types
-        pass
-    return _from_records(_records(content.decode("utf-8-sig", errors="replace"), name), name)
+    except (pa.ArrowInvalid, UnicodeDecodeError):
+        pass  # not a record a line, or a column of several types
+    with damage(name):
+        return _from_records(_records(content.decode("utf-8-sig", errors="replace"), name), name)
 
 
 def _records(text: str, name: str) -> Any:
@@ -86,7 +87,7 @@ def _array(values: list[Any]) -> pa.Array | pa.ChunkedArray:
     """Values of one type; of several, their texts."""
     try:
         return pa.array(values)
-    except (pa.ArrowInvalid, pa.ArrowTypeError):
+    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
         return as_text(values)[0]
 
 
