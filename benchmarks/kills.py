@@ -2,9 +2,9 @@
 
     python benchmarks/kills.py --write    # writes results/kills.md
 
-Every command that writes runs in a process of its own, which is killed just before and just after
-each time that a file takes its place, and at moments of chance; whose disk is full at each of
-these moments; whose files may grow no larger than a limit; and which gets SIGINT and then SIGTERM.
+Every command that writes runs in a process of its own, which is killed just before each time that a
+file takes its place and just after the last, and at moments of chance; whose disk is full at each
+of these moments; whose files may grow no larger than a limit; and which gets SIGINT, then SIGTERM.
 Then every file must be whole, the same command must do its work (a training by `--resume`, with
 the bits of one that nobody killed), and no temporary file may be left.
 """
@@ -33,8 +33,8 @@ STEPS = ["--steps", "8"]
 INTRODUCTION = """# Kills, full disks and signals
 
 `python benchmarks/kills.py --write`, commit {commit}. Each command that writes was killed
-(SIGKILL) just before and just after each file took its place, and at moments of chance; met a
-full disk (ENOSPC) at each of these moments, and a limit on the size of files (EFBIG); and got
+(SIGKILL) just before each file took its place, just after the last, and at moments of chance; met
+a full disk (ENOSPC) at each of these moments, and a limit on the size of files (EFBIG); and got
 SIGINT, then SIGTERM. A failure is a file that is not whole, a temporary file that stays, an exit
 code other than 1 (130 and 143 for signals), another number of lines of error than one, or a
 command that does not do its work when it is called again. A resumed training has the bits of one
@@ -311,7 +311,8 @@ def attacks_on(
     each = range(1, trial.replaced + 1)
     found: Attacks = {
         "killed at each replacement": [
-            (Attack(n, when), killed, 0.0) for n in each for when in ("before", "after")
+            *((Attack(n, "before"), killed, 0.0) for n in each),
+            (Attack(trial.replaced, "after"), killed, 0.0),
         ],
         "killed at random": [
             (None, (0, *killed), dice.uniform(0.02, trial.seconds)) for _ in range(random_kills)
@@ -330,17 +331,21 @@ def main() -> None:
     parser.add_argument("--only", help="the one command to attack")
     parser.add_argument("--write", action="store_true", help="into results/kills.md")
     options = parser.parse_args()
-    rows = []
+    rows: list[str] = []
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
         for name, words in prepare(place).items():
             if options.only in (None, name):
                 rows += _rows(Trial(name, words, place), options.random)
+                if options.write:
+                    _write(rows)
     print("\n".join(rows))
-    if options.write:
-        commit = os.popen(f"git -C {HERE} rev-parse --short HEAD").read().strip()
-        text = INTRODUCTION.format(commit=commit) + "\n".join(rows) + "\n"
-        (HERE / "results" / "kills.md").write_text(text)
+
+
+def _write(rows: Sequence[str]) -> None:
+    commit = os.popen(f"git -C {HERE} rev-parse --short HEAD").read().strip()
+    text = INTRODUCTION.format(commit=commit) + "\n".join(rows) + "\n"
+    (HERE / "results" / "kills.md").write_text(text)
 
 
 def _rows(trial: Trial, random_kills: int) -> list[str]:
