@@ -1,4 +1,5 @@
 # Two commands do everything: `make demo` and `make test`. Both set up first; set-up is quick when nothing changed.
+# `make fuzz` attacks for longer than the tests can.
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
@@ -7,7 +8,7 @@ STAMP := $(VENV)/.installed
 # bytecode, also where the environment asks for none, or each would compile torch anew.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo test suite lecture setup lint format clean
+.PHONY: demo test suite lecture fuzz setup lint format clean
 
 demo: setup  ## train, evaluate and sample on real data, and name the report
 	$(BIN)/caudal demo --out runs/demo
@@ -20,6 +21,10 @@ suite: setup  ## every test; a file's tests share runs, so one process has them
 
 lecture: setup  ## the figures of docs/lecture.md, on MNIST and CIFAR-10 if they are at hand, else on digits
 	cd benchmarks && OMP_NUM_THREADS=1 ../$(BIN)/python lecture.py
+
+fuzz: setup  ## damaged files and hostile arguments by the thousand, and kills of every command that writes
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/fuzz.py --count 500
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/kills.py
 
 lint: setup
 	$(BIN)/ruff check .

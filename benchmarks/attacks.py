@@ -10,43 +10,22 @@ than 2 GiB of memory.
 """
 
 import argparse
-import json
 import os
 import random
 import resource
 import shutil
 import signal
-import struct
 import sys
 import tempfile
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 
-import yaml
+from mutations import Change, cut, flip, odd_cell, odd_json, odd_line, odd_metadata, odd_yaml
 
 SECONDS, GIB = 60, 2
 HERE = Path(__file__).parent
-ODD = [
-    None,
-    -1,
-    0,
-    1,
-    3,
-    10**9,
-    10**30,
-    0.5,
-    float("nan"),
-    float("inf"),
-    -1e300,
-    "",
-    "x",
-    "\x1b[2J",
-]
-ODD += [[], {}, [None], [[1]], {"name": 1}, True, "a" * 5000, "é", "nsf", "inf"]
-
 INTRODUCTION = """# Damaged files and hostile values
 
 `python benchmarks/attacks.py --count {count} --write`: each file of a tiny run, and each kind of
@@ -54,93 +33,6 @@ data, was changed by chance so many times, by flipped bits, a missing end, or a 
 another, and a command met it. A failure is a traceback, a signal, an exit code other than 0, 1
 and 2, more than one line of error, more than 60 seconds, or more than 2 GiB of memory.
 """
-
-Change = Callable[[random.Random, Path], None]
-
-
-def flip(dice: random.Random, file: Path) -> None:
-    """Flips up to 8 bits, half of the time near the start, where headers are."""
-    content = bytearray(file.read_bytes())
-    end = len(content) if dice.random() < 0.5 else min(len(content), 400)
-    for _ in range(dice.randint(1, 8)):
-        content[dice.randrange(end)] ^= 1 << dice.randrange(8)
-    file.write_bytes(content)
-
-
-def cut(dice: random.Random, file: Path) -> None:
-    """Cuts the end off, or puts bytes after it."""
-    content = file.read_bytes()
-    more = dice.randbytes(dice.randint(1, 40)) if dice.random() < 0.2 else b""
-    file.write_bytes(content[: dice.randrange(len(content))] + more)
-
-
-def odd_json(dice: random.Random, file: Path) -> None:
-    """Replaces a value in a JSON file."""
-    file.write_text(json.dumps(with_odd(dice, json.loads(file.read_text()))))
-
-
-def odd_line(dice: random.Random, file: Path) -> None:
-    """Replaces a value in one line of JSON of many."""
-    lines = file.read_text().splitlines()
-    place = dice.randrange(len(lines))
-    lines[place] = json.dumps(with_odd(dice, json.loads(lines[place])))
-    file.write_text("\n".join(lines))
-
-
-def odd_yaml(dice: random.Random, file: Path) -> None:
-    """Replaces a value in a YAML file."""
-    file.write_text(yaml.safe_dump(with_odd(dice, yaml.safe_load(file.read_text()))))
-
-
-def odd_metadata(dice: random.Random, file: Path) -> None:
-    """Replaces a value in the metadata of a safetensors file, or the shape or type of a tensor."""
-    content = file.read_bytes()
-    size = struct.unpack("<Q", content[:8])[0]
-    header = json.loads(content[8 : 8 + size])
-    kept = header.get("__metadata__", {})
-    if "caudal" in kept and dice.random() < 0.8:
-        kept["caudal"] = json.dumps(with_odd(dice, json.loads(kept["caudal"])))
-    else:
-        header = with_odd(dice, header)
-    text = json.dumps(header).encode()
-    file.write_bytes(struct.pack("<Q", len(text)) + text + content[8 + size :])
-
-
-def odd_cell(dice: random.Random, file: Path) -> None:
-    """Replaces a cell of a CSV file, or moves its commas."""
-    lines = file.read_text().splitlines()
-    place = dice.randrange(len(lines))
-    cells = lines[place].split(",")
-    cells[dice.randrange(len(cells))] = str(dice.choice(ODD))
-    if dice.random() < 0.2:
-        cells.insert(dice.randrange(len(cells)), '"')
-    lines[place] = ",".join(cells)
-    file.write_text("\n".join(lines))
-
-
-def with_odd(dice: random.Random, tree: object) -> object:
-    """The tree with an odd value in place of one of its values, or with a value left out."""
-    paths = list(_paths(tree))
-    if not paths:
-        return dice.choice(ODD)
-    *way, last = dice.choice(paths)
-    place = tree
-    for step in way:
-        place = place[step]  # type: ignore[index]
-    if isinstance(place, dict) and dice.random() < 0.15:
-        del place[last]
-    else:
-        place[last] = dice.choice(ODD)  # type: ignore[index]
-    return tree
-
-
-def _paths(tree: object, way: tuple = ()):
-    items = tree.items() if isinstance(tree, dict) else enumerate(tree)  # type: ignore[arg-type]
-    for key, value in items:
-        yield (*way, key)
-        if isinstance(value, dict | list):
-            yield from _paths(value, (*way, key))
-
 
 FILES: dict[str, tuple[tuple[Change, ...], list[str]]] = {
     "run/state.safetensors": ((flip, cut, odd_metadata), ["resume"]),
@@ -220,6 +112,9 @@ def prepare(place: Path) -> None:
 
     import caudal
 
+    sys.path.append(str(HERE.parent / "tests"))
+    import sheets
+
     draw = np.random.default_rng(0)
     rows = pd.DataFrame(
         {
@@ -233,8 +128,7 @@ def prepare(place: Path) -> None:
     rows.to_parquet(place / "rows.parquet")
     rows.to_feather(place / "rows.feather")
     rows.to_json(place / "rows.jsonl", orient="records", lines=True, date_format="iso")
-    if _has("openpyxl"):
-        rows.to_excel(place / "rows.xlsx", index=False)
+    sheets.write_xlsx(place / "rows.xlsx", rows=[list(rows.columns), *rows.values.tolist()])
     np.save(place / "rows.npy", draw.normal(size=(60, 3)))
     np.savez(place / "rows.npz", x=draw.normal(size=(60, 3)))
     for folder in ("pictures", "sounds"):
@@ -245,12 +139,6 @@ def prepare(place: Path) -> None:
         soundfile.write(place / "sounds" / f"{name}.wav", 0.1 * draw.normal(size=900), 8000)
     train = {"layers": 2, "hidden": (8,), "steps": 8, "validate_every": 4}
     caudal.train("nice", str(place / "rows.csv"), out=place / "run", report=False, **train)
-
-
-def _has(module: str) -> bool:
-    import importlib.util
-
-    return importlib.util.find_spec(module) is not None
 
 
 def attack(place: Path, name: str, change: Change, command: str, seed: int) -> str:
@@ -282,7 +170,7 @@ def _in_child(place: Path, name: str, change: Change, command: str, seed: int, w
     try:
         shutil.copytree(place, copy, dirs_exist_ok=True)
         change(dice, copy / name)
-        resource.setrlimit(resource.RLIMIT_DATA, (_used() + GIB * 2**30,) * 2)
+        resource.setrlimit(resource.RLIMIT_DATA, (used() + GIB * 2**30,) * 2)
         signal.alarm(SECONDS)
         errors = (copy / "stderr").open("w+")
         os.dup2(errors.fileno(), 2)
@@ -300,7 +188,7 @@ def _in_child(place: Path, name: str, change: Change, command: str, seed: int, w
     except SystemExit as error:
         wrong = "" if error.code in (0, 1, 2) else f"exit {error.code}"
     except BaseException as error:  # noqa: BLE001 - whatever it is, it is a traceback to a user
-        wrong = _where(error)
+        wrong = where(error)
     finally:
         signal.alarm(0)
         shutil.rmtree(copy, ignore_errors=True)
@@ -308,14 +196,14 @@ def _in_child(place: Path, name: str, change: Change, command: str, seed: int, w
         os._exit(0)
 
 
-def _where(error: BaseException) -> str:
+def where(error: BaseException) -> str:
     """An error, with the last line of caudal on its way."""
     ours = [f for f in traceback.extract_tb(error.__traceback__) if "caudal" in f.filename]
     place = f"{Path(ours[-1].filename).name}:{ours[-1].lineno}" if ours else "elsewhere"
     return f"{type(error).__name__}: {str(error)[:120]} ({place})"
 
 
-def _used() -> int:
+def used() -> int:
     """Bytes of data that this process holds already."""
     pages = int(Path("/proc/self/statm").read_text().split()[5])
     return pages * resource.getpagesize()

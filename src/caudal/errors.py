@@ -6,6 +6,8 @@ _ARGUMENT = re.compile(r"`(\w+)(?:=([^`]*))?`")
 
 _TUPLE = re.compile(r"(`\w+`) \(([^()]*)\):")
 
+_OBEYED = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+_BYTE = range(0xDC80, 0xDD00)
 OR_NONE = ", or `None`"
 """How messages say that an argument may be None."""
 
@@ -33,6 +35,20 @@ def one_line(error: BaseException, most: int | None = None) -> str:
     Backticks become quotes: within them a message of caudal names its own arguments.
     """
     return " ".join(str(error).replace("`", "'").split())[:most] or type(error).__name__
+
+
+def printable(text: str) -> str:
+    r"""The text with the characters written out that a terminal would obey or could not show.
+
+    Such are control characters, as in names of columns, the marks that turn the direction of
+    writing, and bytes of file names that are no UTF-8: an escape is shown as \x1b.
+    """
+    return _OBEYED.sub(_written_out, text)
+
+
+def _written_out(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    return f"\\x{code - 0xDC00:02x}" if code in _BYTE else repr(match[0])[1:-1]
 
 
 def as_flags(message: str) -> str:

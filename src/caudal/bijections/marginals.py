@@ -18,6 +18,7 @@ _DOUBT = 0.5  # standard errors by which a normal may be bettered and is still k
 _ROWS_TO_CHOOSE = 20_000  # on which the number of pieces is chosen
 _TAIL = 0.05  # share of the rows whose slope is that of the tail beyond them
 _Z_TAIL = float(torch.special.ndtri(torch.tensor(_TAIL)))
+_REACH = 1e6  # times the spread of the middle half
 _UNSEEN = 0.5  # what an empty interval counts for, in rows
 
 
@@ -31,6 +32,7 @@ def fit(values: np.ndarray, low: float, high: float, step: float, places: np.nda
     standard error of their mean likelihood. Else they decide how many quantiles are taken, and
     whether as many values of a normal are put beside the column's own, which steadies few rows.
     """
+    values = _within_reach(values)
     n, ends = len(values), (low, high, step, places)
     cells = (values[-1] - values[0]) / step + 1 if step else math.inf
     if cells <= min(PIECES // 4, n / _ROWS_A_PIECE):
@@ -56,6 +58,13 @@ def fit(values: np.ndarray, low: float, high: float, step: float, places: np.nda
     if gain.mean() <= _DOUBT * gain.std() / math.sqrt(len(gain)):
         best = 0
     return choices[best](values, low=low, high=high, step=step, places=places)
+
+
+def _within_reach(values: np.ndarray) -> np.ndarray:
+    """The values but those far out, up to which 32 bits have no slope: the tail has them."""
+    low, median, high = np.quantile(values, [0.25, 0.5, 0.75])
+    near = values[np.abs(values - median) <= _REACH * (high - low)]
+    return near if high > low else values
 
 
 def _log_densities(

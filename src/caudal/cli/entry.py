@@ -1,18 +1,21 @@
 """Dispatches a command line to its command, and turns errors into exit codes."""
 
 import os
+import re
 import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
+from io import TextIOWrapper
 from types import FrameType
-from typing import NamedTuple
+from typing import NamedTuple, TextIO
 
-from caudal.errors import InputError, NumericalError, as_flags
+from caudal.errors import InputError, NumericalError, as_flags, printable
 
 USAGE, FAILED, INTERRUPTED, CLOSED_PIPE = 2, 1, 130, 141
+_NO_MEMORY = re.compile("out of memory|can't allocate memory|not enough memory")
 
 
 class Terminated(KeyboardInterrupt):
@@ -76,6 +79,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in words or os.environ.get("CAUDAL_DEBUG", "") not in ("", "0")
     words = [word for word in words if word != "--debug"]
+    for stream in (sys.stdout, sys.stderr):
+        _spell_out(stream)
     try:
         with _terminable():
             code = _dispatch(words)
@@ -89,6 +94,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         if debug:
             raise
         return _explain(error)
+    except (MemoryError, RuntimeError) as error:  # torch has no class of its own for the CPU's
+        if debug or not (isinstance(error, MemoryError) or _NO_MEMORY.search(str(error))):
+            raise
+        return _explain(error)
+
+
+def _spell_out(stream: TextIO) -> None:
+    r"""Lets a stream write what its encoding lacks: where that is ASCII, é becomes \xe9."""
+    if isinstance(stream, TextIOWrapper) and stream.errors == "strict":
+        stream.reconfigure(errors="backslashreplace")
 
 
 @contextmanager
@@ -145,8 +160,7 @@ def overview() -> str:
 
 def _explain(error: BaseException) -> int:
     """Prints one line about the error, and returns the exit code."""
-    text = _system(error) if isinstance(error, OSError) else as_flags(str(error))
-    text = " ".join(text.split())
+    text = printable(" ".join(_text(error).split()))
     if isinstance(error, KeyboardInterrupt):
         print(f"\ncaudal: {text or 'interrupted'}", file=sys.stderr)
         return int(getattr(error, "exit_code", INTERRUPTED))
@@ -154,8 +168,14 @@ def _explain(error: BaseException) -> int:
     return USAGE if isinstance(error, InputError) else FAILED
 
 
-def _system(error: OSError) -> str:
-    """The reason that the system gives, and the file."""
+def _text(error: BaseException) -> str:
+    """What there is to say: of an error of the system the reason that it gives, and the file."""
+    if isinstance(error, MemoryError | RuntimeError):
+        return as_flags(
+            "there is not enough memory: lower `batch_size`, take fewer rows, or a smaller flow"
+        )
+    if not isinstance(error, OSError):
+        return as_flags(str(error))
     reason = error.strerror or str(error) or type(error).__name__
     return reason if error.filename is None else f"{error.filename}: {reason}"
 

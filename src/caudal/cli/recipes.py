@@ -7,6 +7,7 @@ from itertools import zip_longest
 from shutil import get_terminal_size
 from textwrap import wrap
 
+from caudal.cli.narrow import NARROW, stacked
 from caudal.errors import InputError
 from caudal.recipes import RECIPES, Recipe, find_recipe
 from caudal.recipes.presets import PRESETS
@@ -81,12 +82,17 @@ def _presets() -> Iterator[list[str]]:
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], numbers: str = "") -> str:
     """A table as text, whose last column is wrapped to the width of the screen.
 
+    On a narrow screen each row is a few lines.
+
     `numbers` has an "n" for each column that is set to the right.
     """
+    width = get_terminal_size((WIDTH, 0)).columns
+    if width < NARROW:
+        return "\n".join(stacked(head, rows))
     cells = [[cell.splitlines() for cell in row] for row in (head, *rows)]
     widths = [max(map(len, sum(column, [""]))) for column in zip(*cells, strict=True)]
     taken = sum(widths[:-1]) + 3 * (len(widths) - 1)
-    widths[-1] = min(widths[-1], max(NARROWEST, get_terminal_size((WIDTH, 0)).columns - taken))
+    widths[-1] = min(widths[-1], max(NARROWEST, width - taken))
     signs = [">" if sign == "n" else "<" for sign in numbers.ljust(len(head))]
     lines = []
     for *others, last in cells:

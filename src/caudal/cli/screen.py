@@ -7,8 +7,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from caudal.cli.narrow import NARROW, stacked
 from caudal.cli.recipes import way
-from caudal.errors import as_flags
+from caudal.errors import as_flags, printable
 from caudal.modality import Voice, modality_of
 from caudal.model import Model
 from caudal.report import Evaluation, ScreenTable, duration, parameters
@@ -41,7 +42,7 @@ class Screen(Voice):
         self.console = new_console(to, self.quiet)
 
     def say(self, text: str = "", style: str = "") -> None:
-        text = as_flags(text)
+        text = printable(as_flags(text))
         self.console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
 
     def note(self, text: str) -> None:
@@ -57,9 +58,16 @@ class Screen(Voice):
         table = Table(box=box.SIMPLE, pad_edge=False, show_edge=False, show_header=any(head))
         for title, look in zip(head, looks.ljust(len(head)), strict=False):
             table.add_column(title, justify="right" if look == "n" else "left")
-        for row in rows:
-            table.add_row(*(_cell(value) for value in row))
-        self.console.print(table)
+        cells = [["" if value is None else str(value) for value in row] for row in rows]
+        for row in cells:
+            table.add_row(*map(_cell, row))
+        wide = self.console.options.update(width=1000)
+        needed = self.console.measure(table, options=wide).maximum
+        if needed > self.console.width < NARROW:
+            for line in stacked(head, cells):
+                self.say(line)
+        else:
+            self.console.print(table)
         self.say()
 
     def show(self, part: "str | ScreenTable") -> None:
@@ -203,10 +211,10 @@ def new_console(file: Any, quiet: bool = False) -> "Console":
     return PlainConsole(file=file, quiet=quiet, width=None if terminal else PLAIN_WIDTH)
 
 
-def _cell(value: object) -> Any:
+def _cell(value: str) -> Any:
     from rich.text import Text
 
-    return Text("" if value is None else str(value))
+    return Text(printable(value))
 
 
 def with_advice(error: KeyboardInterrupt, out: Path, command: str) -> KeyboardInterrupt:

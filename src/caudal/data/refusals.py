@@ -2,10 +2,12 @@
 
 import difflib
 import re
+import struct
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from zipfile import BadZipFile
 
 import pyarrow as pa
@@ -25,7 +27,11 @@ TABLES = (
 )
 SOUNDS = ("vowels",)
 BUILT_IN = (*TABLES, *SOUNDS)
-_BROKEN = (pa.ArrowException, OSError, EOFError, ValueError, BadZipFile, zlib.error)
+_BROKEN = (
+    *(pa.ArrowException, OSError, EOFError, ValueError, BadZipFile, zlib.error),
+    *(MemoryError, RuntimeError, struct.error),  # zipfile has the second for what it cannot read
+)
+MOST_COLUMNS = 100_000
 
 
 def check_names(wanted: Sequence[str], names: Sequence[str], file: str) -> None:
@@ -58,6 +64,22 @@ def check_width(name: str, width: int, other: str, expected: int) -> None:
     if width != expected:
         columns = "1 column" if width == 1 else f"{width} columns"
         raise InputError(f"{name} has {columns}, {other} {expected}")
+
+
+def check_columns(count: int, name: str) -> None:
+    """Refuses a table so wide that its rows and columns must have been mistaken."""
+    if count > MOST_COLUMNS:
+        raise InputError(
+            f"{name} has {count:,} columns, and a table at most {MOST_COLUMNS:,}: transpose it, "
+            f"if these are its rows"
+        )
+
+
+def check_texts(option: str, names: Any) -> None:
+    """Refuses what is no list of names, such as a single one."""
+    is_list = isinstance(names, Iterable) and not isinstance(names, str)
+    if not is_list or not all(isinstance(name, str) for name in names):
+        raise InputError(f"`{option}` {names}: must be a list of strings")
 
 
 def check_once(option: str, names: Sequence[str]) -> None:

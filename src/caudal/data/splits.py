@@ -5,9 +5,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from caudal.errors import InputError
+from caudal.fields import check_value
 
 TRAIN, VALID, TEST = range(3)
 PARTS = ("training", "validation", "test")
+_SHARES = tuple[float, float, float]
 _FEW = 1000  # rows among which the hash may leave a part empty
 _WORDS = {
     "train": TRAIN,
@@ -90,6 +92,7 @@ def _shared(fractions: Sequence[float], hashes: np.ndarray) -> np.ndarray:
 
 def check_fractions(fractions: Sequence[float]) -> tuple[float, float, float]:
     """Refuses fractions that make no split."""
+    check_value("split", tuple(fractions) if isinstance(fractions, list) else fractions, _SHARES)
     is_whole = abs(sum(fractions) - 1) <= 1e-6  # False for NaN
     if len(fractions) != 3 or min(fractions) <= 0 or not is_whole:
         shown = " ".join(f"{f:g}" for f in fractions)

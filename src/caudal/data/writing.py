@@ -1,5 +1,6 @@
 """Writing results: checks before the work, and nothing at a path until all of it is there."""
 
+import errno
 import glob
 import os
 from abc import ABC, abstractmethod
@@ -10,10 +11,11 @@ from types import TracebackType
 from typing import Any, ClassVar, Self
 
 from caudal.errors import InputError
-from caudal.files import atomic, atomic_folder, path_of, sweep
+from caudal.files import atomic, atomic_folder, check_regular, path_of, sweep
 
 PICTURES = (".png", ".jpg", ".jpeg", ".webp")
 """The suffixes of pictures that can be written."""
+_FAILED_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 Opener = Callable[[Path], AbstractContextManager[Callable[..., None]]]
 """Opens a path and yields a function that appends to what is written there."""
 
@@ -113,11 +115,14 @@ def writing(path: Path) -> Iterator[None]:
     """Turns an error of the system into one line that names `path`.
 
     Raises:
+        OSError: the disk is full, or failed: no other choice of the user's would have helped.
         InputError: says why it cannot be written.
     """
     try:
         yield
     except OSError as error:
+        if error.errno in _FAILED_DISK:
+            raise OSError(error.errno, os.strerror(error.errno), str(path)) from None
         reason = error.strerror or str(error)
         raise InputError(f"cannot write {path}: {reason}; choose another place") from None
 
@@ -148,6 +153,8 @@ def prepare_picture(path: str | Path, overwrite: bool) -> Path:
 
 def refuse_existing(path: str | Path, overwrite: bool) -> None:
     """Refuses to replace a file, unless that was asked for."""
+    if not Path(path).is_dir():
+        check_regular(Path(path))
     if Path(path).is_file() and not overwrite:
         raise InputError(f"{path} exists: give `overwrite=True` to replace it, or another `out`")
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from caudal.data import Column, TableSchema, open_rows, read_tables
+from caudal.data.refusals import check_texts
 from caudal.data.table.convert import Place, with_categories_of
 from caudal.data.table.declare import refuse_outside
 from caudal.data.table.find import rows_in_words
@@ -153,6 +154,7 @@ def values_of(columns: Collection[str], given: Given) -> dict[str, Any]:
     if isinstance(given, Mapping):
         pairs = list(given.items())
     else:
+        check_texts("given", given)
         pairs = [_pair(text, columns) for text in given]
     values: dict[str, Any] = {}
     for name, value in pairs:

@@ -111,8 +111,8 @@ def find_recipe(name: str) -> type[Recipe]:
     Raises:
         InputError: there is none, with near names; or that of an entry point cannot be loaded.
     """
-    if name not in RECIPES or not RECIPES[name].listed:
-        raise InputError(f"no recipe '{name}'; {near(name, list(RECIPES))}")
+    if not isinstance(name, str) or name not in RECIPES or not RECIPES[name].listed:
+        raise InputError(f"no recipe '{name}'; {near(str(name), list(RECIPES))}")
     return RECIPES[name]
 
 

@@ -13,6 +13,7 @@ from caudal import files
 from caudal.data import Batch, Schema
 from caudal.errors import InputError, one_line
 from caudal.flow import Flow
+from caudal.training.tensors import read_tensors
 
 _TYPES = {
     "table": "caudal.report.gaussian:Gaussian",
@@ -105,14 +106,10 @@ def load_baseline(
     Raises:
         InputError: the file is damaged, holds no such baseline, or one of other data.
     """
-    from safetensors import SafetensorError, safe_open
-
     try:
-        with safe_open(path, "pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            note = (file.metadata() or {}).get("note", "")
-        baseline = baseline_type(kind).from_tensors(tensors, note)
-    except (SafetensorError, OSError, KeyError, ValueError) as error:
+        texts, tensors = read_tensors(Path(path))
+        baseline = baseline_type(kind).from_tensors(tensors, texts.get("note", ""))
+    except (OSError, KeyError, ValueError) as error:
         raise InputError(
             f"{path} is damaged ({one_line(error)}): remove it, it is made anew"
         ) from None

@@ -22,6 +22,8 @@ from caudal.flow import Flow
 from caudal.modality import assemble
 from caudal.numerics import own_randomness, redirected
 from caudal.recipes import Recipe, describe, rebuild, sources_of
+from caudal.training.bounded import bounded, check_wanted
+from caudal.training.tensors import read_tensors
 
 if TYPE_CHECKING:
     from caudal.data import Schema
@@ -33,7 +35,15 @@ FORMAT = 2
 _KEY = "caudal"
 _DTYPES = {"float32": torch.float32, "float64": torch.float64}
 # Errors that a recipe or a schema raises when built from metadata that were tampered with.
-_NONSENSE = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
+_NONSENSE = (
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    MemoryError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
 
 
 @dataclass(frozen=True)
@@ -114,7 +124,9 @@ def load_model(path: str | Path) -> Loaded:
     path = find_model(path)
     metadata, tensors = _read(path)
     try:
-        recipe, schema, flow = _rebuild(metadata)
+        check_wanted(metadata, tensors)
+        with bounded(tensors):
+            recipe, schema, flow = _rebuild(metadata)
     except _NONSENSE as error:
         what = f"{error} is missing" if isinstance(error, KeyError) else one_line(error)
         raise InputError(f"{path}: its flow cannot be built: {what}") from error
@@ -192,18 +204,14 @@ def _metadata(flow: Flow, recipe: Recipe, schema: "Schema | None") -> dict[str, 
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    from safetensors import SafetensorError, safe_open
-
     try:
-        with safe_open(path, "pt") as file:
-            metadata = (file.metadata() or {}).get(_KEY)
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
+        texts, tensors = read_tensors(path)
+    except (ValueError, OSError) as error:
         reason = one_line(error)
         raise InputError(f"{path}: not a safetensors file, or damaged ({reason})") from error
     try:
-        content = json.loads(metadata or "null")
-    except json.JSONDecodeError:
+        content = json.loads(texts.get(_KEY, "null"))
+    except (ValueError, RecursionError):
         content = None
     if not isinstance(content, dict):
         raise InputError(f"{path}: holds weights, but not of a flow that caudal saved")

@@ -4,7 +4,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from caudal.errors import as_flags
+from caudal.errors import as_flags, printable
 from caudal.losses import bits_per_dim
 from caudal.modality import Voice
 
@@ -185,7 +185,7 @@ class RichReporter:
 
     def _print(self, text: str) -> None:
         # Without markup and wrapping, so that programs can read the line.
-        self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+        self.console.print(printable(text), markup=False, highlight=False, soft_wrap=True)
 
 
 def _bar(console: "Console") -> "Progress":

@@ -287,14 +287,14 @@ def read_config(path: Path) -> dict[str, Any]:
     Raises:
         InputError: there is no such file, or it is no YAML mapping.
     """
-    import yaml
-
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = files.read_yaml(path)
+    except InputError:
+        raise
     except OSError as error:
         raise InputError(f"{path}: cannot be read; is this a run?") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not YAML: {one_line(error)}") from error
+    except ValueError as error:
+        raise InputError(f"{path}: not YAML: {error}") from error
     if not isinstance(content, dict):
         raise InputError(f"{path}: must hold names and values, such as lr: 0.001")
     return content

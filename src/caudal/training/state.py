@@ -20,6 +20,7 @@ from caudal import files
 from caudal.errors import InputError
 from caudal.losses import Terms
 from caudal.training.engine import Engine, Meter
+from caudal.training.tensors import read_tensors
 
 STATE = "state.safetensors"
 """The name of the state in a run folder."""
@@ -176,14 +177,8 @@ def read_state(path: Path) -> State:
 
 
 def _read(path: Path) -> tuple[bool, State | None]:
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, "pt") as file:
-            signed = json.loads((file.metadata() or {})[_KEY])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except SafetensorError as error:
-        raise ValueError(str(error)) from error
+    texts, tensors = read_tensors(path)
+    signed = json.loads(texts[_KEY])
     if _digest(signed["content"], tensors) != signed["sha256"]:
         raise ValueError("the checksum is another")
     content = json.loads(signed["content"])

@@ -14,7 +14,9 @@ from caudal.data.files.folder import kind_of_folder, read_file, read_folder
 from caudal.data.files.jobs import FaultError
 from caudal.data.files.lots import AUDIO, FOREIGN, Listing, Lot
 from caudal.data.refusals import BUILT_IN, SOUNDS, missing_file
+from caudal.data.unpacked import check_unpacked
 from caudal.errors import InputError, one_line
+from caudal.files import check_regular
 
 FORMATS = f"a folder of audio ({' '.join(AUDIO.suffixes)}), one such file, or {' '.join(SOUNDS)}"
 
@@ -90,6 +92,7 @@ def find_audio(data: Any) -> Listing:
         return read_folder(path, name, AUDIO)
     if not path.exists():
         raise missing_file(name)
+    check_regular(path)
     if AUDIO.fits(path):
         return read_file(path, name, AUDIO, title=path.name)
     raise InputError(f"{name}: unknown kind of file '{path.suffix}'; audio is {FORMATS}")
@@ -157,7 +160,12 @@ def _read_file(raw: Path, place: str, start: int = 0, stop: int | None = None) -
     import soundfile
 
     try:
+        info = soundfile.info(raw)
+        end = info.frames if stop is None else stop
+        check_unpacked(raw, place, 4.0 * (end - start) * info.channels)
         read = soundfile.read(raw, start=start, stop=stop, dtype="float32", always_2d=True)
+    except InputError:
+        raise
     except (soundfile.SoundFileError, OSError, ValueError, MemoryError) as error:
         raise _unreadable(raw, place, error) from None
     if _is_cut_off(raw):

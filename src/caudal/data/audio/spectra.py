@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from caudal.data.audio.convention import Convention, Log, convention_of
 from caudal.data.audio.mel import filters
 from caudal.data.audio.schema import AudioSchema
 from caudal.data.files.lots import natural
+from caudal.data.unpacked import check_arrays
 from caudal.errors import InputError, one_line
 
 _SUFFIXES = (".npy", ".npz")
@@ -213,12 +215,15 @@ def _files(path: Path) -> list[Path]:
 
 def _in_file(path: Path, schema: AudioSchema) -> Iterator[tuple[str, np.ndarray, str]]:
     try:
+        check_arrays(path, str(path))
         with path.open("rb") as file:
             loaded = np.load(file, allow_pickle=False)
             arrays = {path.stem: loaded} if isinstance(loaded, np.ndarray) else dict(loaded)
     except FileNotFoundError:
         raise InputError(f"no file {path}") from None
-    except (OSError, ValueError, EOFError) as error:
+    except InputError:
+        raise
+    except (OSError, ValueError, EOFError, BadZipFile, MemoryError) as error:
         raise InputError(f"{path} cannot be read as an array: {one_line(error)}") from None
     _check_facts(arrays, schema, str(path))
     spectra = {name: array for name, array in arrays.items() if array.ndim in (2, 3)}
@@ -254,7 +259,7 @@ def hop_in(data: Any) -> int | None:
     try:
         with np.load(data, allow_pickle=False) as arrays:
             hops = [arrays[name] for name in _FACTS["hop"] if name in arrays.files]
-    except (OSError, ValueError, EOFError):
+    except (OSError, ValueError, EOFError, BadZipFile, MemoryError):
         return None  # it is refused when it is read
     return int(hops[0]) if hops and hops[0].ndim == 0 else None
 

@@ -12,7 +12,8 @@ import numpy as np
 
 from caudal.data.files.lots import AUDIO, IMAGES, FileKind, Listing, Lot, natural, typed
 from caudal.data.splits import TRAIN, part_of
-from caudal.errors import InputError, one_line
+from caudal.errors import InputError, one_line, printable
+from caudal.files import check_regular
 
 _MOST = 20_000  # files looked at to judge what a folder holds
 _SHOWN = 3
@@ -29,11 +30,13 @@ class Walk:
 
     Attributes:
         again: the links that were left out, relative to the folder.
+        special: devices and pipes, which are left out too.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.again: list[str] = []
+        self.special: list[str] = []
         self._folders: set[str] = set()
         self._files: set[str] = set()
 
@@ -45,6 +48,8 @@ class Walk:
             real = os.path.realpath(path)
             if real in self._folders or self._is_read(real):
                 self.again.append(path.relative_to(self.folder).as_posix())
+            elif os.path.exists(real) and not os.path.isfile(real) and not os.path.isdir(real):
+                self.special.append(path.relative_to(self.folder).as_posix())
             elif os.path.isdir(real):
                 yield from self._walk(path, links)
             else:  # a link to nothing is refused when it is read
@@ -70,6 +75,8 @@ class Walk:
                 links.append(Path(entry.path))
             elif entry.is_dir():
                 yield from self._walk(entry.path, links)
+            elif not entry.is_file():
+                self.special.append(Path(entry.path).relative_to(self.folder).as_posix())
             elif os.path.join(real, name) not in self._files:
                 yield Path(entry.path)
 
@@ -111,6 +118,7 @@ def read_folder(folder: Path, name: str, kind: FileKind) -> Listing:
         for what, paths in (
             ("files of other kinds in", others),
             ("links to files that were read already in", walk.again),
+            ("devices and pipes in", walk.special),
         )
         if paths
     ]
@@ -139,7 +147,13 @@ def _lot(files: list[str], folder: Path, name: str, kind: FileKind) -> Lot:
     values = [folders[0] if folders else None for folders in above]
     labels = {kind.label: values if kind.plain else typed(values)} if any(above) else {}
     return Lot(
-        name, [folder / f for f in files], len(files), files, "{name}/{title}", labels, homes
+        name,
+        [folder / f for f in files],
+        len(files),
+        [printable(f) for f in files],  # titles go into tables, and onto the screen
+        "{name}/{title}",
+        labels,
+        homes,
     )
 
 
@@ -221,6 +235,7 @@ def read_metadata(path: Path, name: str) -> Metadata:
 
 def _read(path: Path, name: str) -> list[tuple[int, list[str]]]:
     """The rows with the number of their line; spaces around values are dropped."""
+    check_regular(path)
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             first = next((line for line in file if line.strip()), "")

@@ -13,6 +13,7 @@ import numpy as np
 from caudal.data.files.lots import CLASS, IMAGES, Listing, Lot, by_part
 from caudal.data.refusals import damage
 from caudal.data.splits import TEST, TRAIN, part_of
+from caudal.data.unpacked import check_arrays, check_stream, header_of
 from caudal.errors import InputError
 
 LABELS = ("label", "labels", "y", "target", "targets")
@@ -32,6 +33,7 @@ def read_arrays(path: Path, name: str) -> Listing:
         InputError: the file is damaged, or its arrays are no 8-bit images.
     """
     with damage(name):
+        check_arrays(path, name)
         if path.suffix == ".npy":
             return by_part(IMAGES, name, {TRAIN: array_lot(_mapped(path), name)})
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
@@ -59,7 +61,7 @@ def holds_images(path: Path) -> bool:
     try:
         if path.suffix == ".npy":
             with path.open("rb") as file:
-                return _n_dims(file) >= 3
+                return len(header_of(file)[0]) >= 3
         with ZipFile(path) as archive:
             return any(_member_dims(archive, name) >= 3 for name in archive.namelist())
     except (OSError, ValueError, EOFError, BadZipFile):
@@ -68,25 +70,17 @@ def holds_images(path: Path) -> bool:
 
 def _mapped(path: Path) -> np.ndarray:
     with path.open("rb") as file:
-        if _n_dims(file) == 0:
+        if len(header_of(file)[0]) == 0:
             return np.load(path, allow_pickle=False)
     # Torch wants memory that it may write to, and copy on write leaves the file as it is.
     return np.load(path, mmap_mode="c", allow_pickle=False)
-
-
-def _n_dims(file: Any) -> int:
-    version = np.lib.format.read_magic(file)
-    read = np.lib.format.read_array_header_1_0
-    if version != (1, 0):
-        read = np.lib.format.read_array_header_2_0
-    return len(read(file)[0])
 
 
 def _member_dims(archive: ZipFile, name: str) -> int:
     if not name.endswith(".npy"):
         return 0
     with archive.open(name) as file:
-        return _n_dims(file)
+        return len(header_of(file)[0])
 
 
 def _archive(archive: Any, name: str) -> Listing:
@@ -218,6 +212,8 @@ def _read(path: Path, dims: int) -> np.ndarray:
     """The values of a file as an array; a file that is not packed is mapped instead of read."""
     with damage(str(path)):
         if path.suffix == ".gz":
+            with gzip.open(path) as stream:
+                check_stream(path, str(path), stream)
             values = np.frombuffer(gzip.decompress(path.read_bytes()), np.uint8)
         else:
             empty = path.stat().st_size == 0

@@ -13,8 +13,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from caudal.data.files.lots import CLASS, IMAGES, Listing, Lot, by_part
+from caudal.data.handles import source_of
 from caudal.data.refusals import damage
 from caudal.data.splits import TRAIN, part_of
+from caudal.data.unpacked import check_parquet
 from caudal.errors import InputError, one_line
 
 _TOGETHER = 64  # rows
@@ -42,7 +44,7 @@ def files_in(folder: Path) -> list[Path]:
 def holds_images(path: Path) -> bool:
     """Whether a Parquet file has a column of encoded images; reads its schema only."""
     try:
-        return bool(_encoded(pq.read_schema(path)))
+        return bool(_encoded(pq.read_schema(source_of(path))))
     except (pa.ArrowException, OSError):
         return False  # opening it will say what is wrong with it
 
@@ -72,13 +74,16 @@ def _title(files: Sequence[Path], name: str) -> str:
 
 def _lot(files: Sequence[Path], name: str) -> Lot:
     with damage(name):
-        schema = pq.read_schema(files[0])
+        schema = pq.read_schema(source_of(files[0]))
         features = _features(schema)
         column = image_column(_encoded(schema), name)
         label = label_column(schema.names, _classes(features))
         classes = _classes(features).get(label or "")
+        metas = {file: pq.read_metadata(source_of(file)) for file in files}
+        for file, meta in metas.items():
+            check_parquet(file, str(file), meta, schema)
         labels = {CLASS: _labels(files, label, classes)} if label is not None else {}
-        count = sum(pq.read_metadata(file).num_rows for file in files)
+        count = sum(meta.num_rows for meta in metas.values())
     if count == 0:
         raise InputError(f"{name} has no rows: give a file with images")
     return Lot(name, Again(lambda: _read(files, column)), count, labels=labels)
@@ -114,13 +119,13 @@ def _is_bytes(kind: pa.DataType) -> bool:
 
 
 def _labels(files: Sequence[Path], column: str, names: Sequence[str] | None) -> list[Any]:
-    tables = [pq.read_table(file, columns=[column]) for file in files]
+    tables = [pq.read_table(source_of(file), columns=[column]) for file in files]
     return named_labels([v for table in tables for v in table[column].to_pylist()], names)
 
 
 def _read(files: Sequence[Path], column: str) -> Iterator[bytes | None]:
     for path in files:
-        with damage(str(path)), pq.ParquetFile(path, pre_buffer=False) as file:
+        with damage(str(path)), pq.ParquetFile(source_of(path), pre_buffer=False) as file:
             for batch in file.iter_batches(_TOGETHER, columns=[column]):
                 yield from raw_images(batch.column(0))
 

@@ -11,6 +11,7 @@ from PIL import Image, ImageOps
 from caudal.data.files.jobs import FaultError, quietly
 from caudal.data.files.lots import Lot
 from caudal.data.images.schema import ImageSchema, Shape, words
+from caudal.data.unpacked import OPTION, allowed, has_own_limit
 from caudal.errors import InputError, one_line
 
 Raw = Path | bytes | np.ndarray | None
@@ -18,6 +19,7 @@ Raw = Path | bytes | np.ndarray | None
 
 MOST = 4096 * 4096
 """Pixels of an image after cropping and scaling: more are a slip, and would fill the memory."""
+_TIMES_A_PIXEL = 12  # bytes: Pillow allows 1 GiB by this measure, and twice as much with a word
 _FORMATS = ("PNG", "JPEG", "WEBP", "BMP")  # Pillow tries no other decoder on a stranger's bytes
 _GRAY = ("1", "L", "LA", "La")
 
@@ -138,6 +140,8 @@ def _decode(raw: Path | bytes | None, place: str, channels: int | None) -> np.nd
         raise FaultError(place, "is missing", "it has no bytes")
     try:
         file = io.BytesIO(raw) if isinstance(raw, bytes) else raw
+        if has_own_limit():
+            Image.MAX_IMAGE_PIXELS = allowed() // _TIMES_A_PIXEL
         with Image.open(file, formats=_FORMATS) as image:
             pixels = _pixels(image)
     except Exception as error:  # on damaged bytes, decoders raise errors of all kinds
@@ -150,6 +154,8 @@ def _decode(raw: Path | bytes | None, place: str, channels: int | None) -> np.nd
 def _why(error: BaseException) -> str:
     if isinstance(error, Image.UnidentifiedImageError):
         return f"it is none of {', '.join(_FORMATS)}"
+    if isinstance(error, Image.DecompressionBombError):
+        return f"it has too many pixels; if you trust it, set {OPTION} to a number of GiB"
     return one_line(error, 120)
 
 

@@ -26,6 +26,7 @@ from caudal.data.source import Rows, item_rows
 from caudal.data.splits import TEST, TRAIN, VALID, check_fractions
 from caudal.data.table.decode import add_columns
 from caudal.errors import InputError
+from caudal.files import check_regular
 
 _MEMORY = 1 << 30
 BUILT_IN_IMAGES = ("digits",)
@@ -250,6 +251,7 @@ def find_images(data: Any) -> Listing:
         return _find_in_folder(path, name)
     if not path.exists():
         raise missing_file(name)
+    check_regular(path)
     return _find_in_file(path, name)
 
 

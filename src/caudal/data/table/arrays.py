@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from caudal.data import dtypes
+from caudal.data.handles import sink_of, source_of
 from caudal.data.table.frames import column_array
 from caudal.errors import InputError
 
@@ -60,20 +61,23 @@ class _Kept:
     def write(self, table: pa.Table) -> None:
         """Appends rows."""
         table = pa.table([dtypes.plain(c) for c in table.columns], names=table.column_names)
-        self._writer = self._writer or pa.ipc.new_file(str(self.path), table.schema)
+        if self._writer is None:
+            self._sink = sink_of(self.path)
+            self._writer = pa.ipc.new_file(self._sink, table.schema)
         self._writer.write_table(table)
         self.names, self.rows = table.column_names, self.rows + table.num_rows
 
     def close(self) -> None:
         """Ends the file, so that it can be read."""
-        if self._writer is not None:
+        if self._writer is not None and not self._sink.closed:
             self._writer.close()
+            self._sink.close()
 
     def arrays(self, column: int) -> Iterator[np.ndarray]:
         """The column of that number, piece by piece."""
         options = pa.ipc.IpcReadOptions(included_fields=[column])
         with (
-            pa.OSFile(str(self.path)) as source,
+            source_of(self.path) as source,
             pa.ipc.open_file(source, options=options) as file,
         ):
             for i in range(file.num_record_batches):

@@ -13,8 +13,11 @@ from typing import Any, Literal, NamedTuple
 
 import pyarrow as pa
 
-from caudal.data.refusals import damage
+from caudal.data.handles import source_of
+from caudal.data.refusals import check_texts, damage
+from caudal.data.unpacked import check_stream
 from caudal.errors import InputError
+from caudal.fields import check_value
 
 COMPRESSED = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd", ".lz4": "lz4"}
 SUFFIXES = (".csv", ".tsv", ".txt", ".data", ".dat", ".test", ".tab")
@@ -66,6 +69,10 @@ class Dialect:
     None, ?, ...). Empty cells are missing in any case."""
 
     def __post_init__(self) -> None:
+        for name in ("encoding", "delimiter", "comment"):
+            check_value(name, getattr(self, name), str | None)
+        check_value("decimal", self.decimal, Literal[".", ","] | None)
+        check_texts("na", self.na)
         delimiter = _NAMES.get(self.delimiter or "", self.delimiter)
         object.__setattr__(self, "delimiter", delimiter)
         is_one = isinstance(delimiter, str) and len(delimiter) == 1
@@ -106,7 +113,18 @@ def text_suffix(path: Path) -> str:
 
 def stream_of(path: Path) -> Any:
     """The bytes of a file, without its compression."""
-    return pa.input_stream(str(path), compression=COMPRESSED.get(path.suffix))
+    return pa.input_stream(source_of(path), compression=COMPRESSED.get(path.suffix))
+
+
+def check_packed(path: Path, name: str) -> None:
+    """Refuses a compressed file that unpacks to too much.
+
+    Raises:
+        InputError: it does, or it is damaged.
+    """
+    if path.suffix in COMPRESSED:
+        with damage(name), stream_of(path) as stream:
+            check_stream(path, name, stream)
 
 
 def find_encoding(path: Path, name: str) -> str:

@@ -11,8 +11,9 @@ import pyarrow as pa
 import torch
 
 from caudal.data import dtypes, temporal
-from caudal.data.refusals import damage
+from caudal.data.refusals import check_columns, damage
 from caudal.data.table.values import as_text, is_filled
+from caudal.data.unpacked import check_arrays
 from caudal.errors import InputError, one_line
 
 CONTAINERS = ("pandas", "polars", "pyarrow", "numpy", "torch")
@@ -216,6 +217,8 @@ def read_array_file(path: Path, name: str) -> pa.Table:
     Raises:
         InputError: the file is damaged, holds objects, or its arrays make no table.
     """
+    with damage(name):
+        check_arrays(path, name)
     with damage(name), path.open("rb") as file:  # np.load leaves a damaged file open
         loaded = np.load(file, allow_pickle=False)
         if isinstance(loaded, np.ndarray):
@@ -248,6 +251,7 @@ def array_table(array: np.ndarray, name: str, prefix: str = "x") -> pa.Table:
             f"{name} holds an array of shape {array.shape}: a table is (rows, columns), reshape "
             f"it, or open it with open_images if it holds images"
         )
+    check_columns(array.shape[1], name)
     names = [f"{prefix}{i}" for i in range(array.shape[1])]
     return pa.table([_array_column(column, name) for column in array.T], names=names)
 

@@ -18,6 +18,7 @@ from caudal.data.table.declare import Declared
 from caudal.data.table.moments import datetime_column
 from caudal.data.table.moments import words as moments
 from caudal.data.table.numbers import TIED, fits, guessed, merged, number_column
+from caudal.data.table.oddities import oddities
 from caudal.data.table.passed import PassedOver
 from caudal.data.table.stats import Stats
 from caudal.data.table.survey import is_numeric
@@ -79,6 +80,7 @@ def notes_on(
         )
     for column in columns:
         seen = stats[column.name]
+        lines += oddities(column, seen)
         if column in smooth and not fits(column, seen, column.offset):
             values, kept = merged(seen, column.offset)
             lines.append(

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from caudal.data.refusals import check_columns
 from caudal.data.table.convert import show
 from caudal.data.table.dialect import (
     DELIMITER_LINE,
@@ -66,6 +67,7 @@ def look_at(path: Path, name: str, asked: Dialect) -> Layout:
     decimal = asked.decimal or find_decimal(v for row in rows for v in row.values)
     dialect = Dialect(encoding, delimiter, decimal, comment, asked.na)
     begin, names, width = _find_table(rows, decimal)
+    check_columns(width, name)
     first = rows[begin].first if rows else 0
     skip, header = first, None
     if names is not None:

@@ -1,5 +1,6 @@
 """columns.yaml: what each column was taken for, to be read, edited and given back."""
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -10,6 +11,7 @@ from caudal.data.table.declare import Declared, complete, problem_of
 from caudal.data.table.guess import PASSED, Summary
 from caudal.data.table.schema import TableSchema
 from caudal.errors import InputError, one_line
+from caudal.files import read_yaml
 from caudal.names import near
 
 COLUMNS_FILE = "columns.yaml"
@@ -116,11 +118,11 @@ def read_columns(path: str, names: Sequence[str]) -> Listed:
 
 
 def _entries(path: str) -> Mapping[str, Any]:
-    import yaml
-
     try:
-        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+        content = read_yaml(Path(path))
+    except InputError:
+        raise
+    except (OSError, ValueError) as error:
         raise InputError(f"`types_from` {path}: cannot be read: {one_line(error, 120)}") from None
     if not isinstance(content, dict):
         raise InputError(f"`types_from` {path}: must hold names of columns, and what they are")
@@ -138,7 +140,9 @@ def _declared(entry: Mapping[str, Any], where: str) -> Declared:
     for name, value in values.items():
         numbers = value if isinstance(value, list) else [value]
         if name not in ("kind", "format") and not all(map(_is_number, numbers)):
-            raise InputError(f"{where}: {name} {value} is not a number")
+            raise InputError(f"{where}: {name} {value} is not a finite number")
+    if not isinstance(values.get("format", ""), str):
+        raise InputError(f"{where}: format {values['format']} is no text")
     declared = Declared(**{**values, "atoms": tuple(values.get("atoms", ()))})
     if problem := problem_of(declared, bracket=False):
         raise InputError(f"{where}: {problem}")
@@ -146,4 +150,5 @@ def _declared(entry: Mapping[str, Any], where: str) -> Declared:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number and abs(value) <= sys.float_info.max

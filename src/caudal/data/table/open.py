@@ -8,7 +8,7 @@ from typing import Any, Literal
 import pyarrow as pa
 
 from caudal.data.dataset import Dataset, Items, Piece
-from caudal.data.refusals import check_names, check_width
+from caudal.data.refusals import check_names, check_texts, check_width
 from caudal.data.source import Batch, Source
 from caudal.data.splits import check_fractions
 from caudal.data.table.decide import POLICIES
@@ -25,6 +25,7 @@ from caudal.data.table.tables import AS_FOUND, PIECE, Tables, find_built_in, ope
 from caudal.data.table.unseen import unseen_notes
 from caudal.data.table.wishes import Wishes
 from caudal.errors import InputError
+from caudal.fields import check_value
 
 LEAST_ROWS = 8
 
@@ -87,7 +88,9 @@ def open_data(
     if missing not in POLICIES:
         raise InputError(f"`missing` {missing}: choose one of {', '.join(POLICIES)}")
     fractions = check_fractions(split)
+    check_value("seed", seed, int)
     texts = schema.text_names if schema else frozenset[str]()
+    check_texts("na", na)
     dialect = Dialect(encoding, delimiter, decimal, comment, tuple(na))
     main = open_table(data, texts, dialect, memory)
     others = [

@@ -18,14 +18,17 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
 from caudal.data import dtypes, temporal
+from caudal.data.handles import sink_of
 from caudal.data.table.arrays import Write, write_npy, write_npz
 from caudal.data.table.dialect import COMPRESSED, Written, text_suffix
 from caudal.data.table.text import TextFile
+from caudal.data.table.values import NUMBER
 from caudal.data.writing import Opener, Writer
 from caudal.errors import InputError
 
 _TEXT = {".csv": ",", ".tsv": "\t"}
 _JSON = (".jsonl", ".ndjson")
+_FORMULA = r"^[=+\-@\t\r]"
 USUAL = Written()
 _ENCODER = json.JSONEncoder(ensure_ascii=False, default=str)
 
@@ -39,6 +42,8 @@ class TableWriter(Writer):
     Args:
         path: the file.
         written: how text is written.
+        escape: whether an apostrophe stands before texts that a spreadsheet would run as formulas,
+            in .csv and .tsv.
 
     Raises:
         InputError: at once, for an unknown suffix or a folder at `path`.
@@ -50,8 +55,8 @@ class TableWriter(Writer):
         f".arrow .npy .npz"
     )
 
-    def __init__(self, path: str | Path, written: Written = USUAL) -> None:
-        self._written = written
+    def __init__(self, path: str | Path, written: Written = USUAL, escape: bool = False) -> None:
+        self._written, self._escape = written, escape
         super().__init__(path)
         self._schema: pa.Schema | None = None
 
@@ -67,7 +72,7 @@ class TableWriter(Writer):
             raise self._unknown()
         delimiter = self._written.delimiter if suffix == ".csv" else _TEXT[suffix]
         written = replace(self._written, delimiter=delimiter)
-        return partial(write_text, written=written, compression=packed)
+        return partial(write_text, written=written, compression=packed, escape=self._escape)
 
     def continues(self, text: TextFile) -> bool:
         """Whether lines of that text file can go into this one as they stand; then they will.
@@ -110,21 +115,27 @@ class TableWriter(Writer):
 
 
 @contextmanager
-def write_text(path: Path, written: Written, compression: str | None) -> Iterator[Write]:
+def write_text(
+    path: Path, written: Written, compression: str | None, escape: bool = False
+) -> Iterator[Write]:
     """Delimited text with a header; values are quoted only where they must be."""
     delimiter = written.delimiter
-    with pa.output_stream(str(path), compression=compression) as stream:
+    with pa.output_stream(sink_of(path), compression=compression) as stream:
         begun = False
 
         def write(table: pa.Table) -> None:
             nonlocal begun
             if not begun:
                 names = [written.headers.get(name, name) for name in table.column_names]
+                names = _escaped(pa.chunked_array([names])).to_pylist() if escape else names
                 stream.write(_header(names, delimiter))
                 begun = True
             table = _plain_table(table)
             if written.decimal == ",":
                 table = _with_commas(table)
+            if escape:
+                columns = [_escaped(c) if dtypes.is_text(c.type) else c for c in table.columns]
+                table = pa.table(columns, names=table.column_names)
             special = f'["\r\n{delimiter}]'
             texts = [c for c in table.columns if dtypes.is_text(c.type)]
             if any(pc.any(pc.match_substring_regex(c, special)).as_py() for c in texts):
@@ -136,6 +147,16 @@ def write_text(path: Path, written: Written, compression: str | None) -> Iterato
             pa_csv.write_csv(table, stream, options)
 
         yield write
+
+
+def _escaped(texts: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Texts with an apostrophe before those that a spreadsheet would run, but for numbers."""
+    runs = pc.match_substring_regex(texts, _FORMULA)
+    is_number = pc.match_substring_regex(texts, NUMBER)
+    marked = pc.binary_join_element_wise(
+        pa.scalar("'", texts.type), texts, pa.scalar("", texts.type)
+    )
+    return pc.if_else(pc.and_not(runs, is_number), marked, texts)
 
 
 def _quoted_lines(table: pa.Table, delimiter: str, special: str) -> bytes:
@@ -163,7 +184,7 @@ def write_lines(path: Path, text: TextFile, compression: str | None) -> Iterator
     dialect, end = text.dialect, text.layout.newline
     delimiter = str(dialect.delimiter)
     encoder = codecs.getincrementalencoder(str(dialect.encoding))()
-    with pa.output_stream(str(path), compression=compression) as stream:
+    with pa.output_stream(sink_of(path), compression=compression) as stream:
         begun = False
 
         def put(lines: Iterable[str]) -> None:
@@ -206,10 +227,11 @@ def _digits(numbers: pa.ChunkedArray, text: TextFile) -> pa.ChunkedArray:
 def write_parquet(path: Path) -> Iterator[Write]:
     """Parquet, a row group for each table."""
     writer: pq.ParquetWriter | None = None
+    sink = sink_of(path)
 
     def write(table: pa.Table) -> None:
         nonlocal writer
-        writer = writer or pq.ParquetWriter(path, table.schema)
+        writer = writer or pq.ParquetWriter(sink, table.schema)
         writer.write_table(table)
 
     try:
@@ -217,6 +239,7 @@ def write_parquet(path: Path) -> Iterator[Write]:
     finally:
         if writer is not None:
             writer.close()
+        sink.close()
 
 
 @contextmanager
@@ -225,6 +248,7 @@ def write_arrow(path: Path) -> Iterator[Write]:
     options = pa.ipc.IpcWriteOptions(emit_dictionary_deltas=True)
     known: dict[str, pa.Array] = {}
     with ExitStack() as stack:
+        sink = stack.enter_context(sink_of(path))
         writer: Any = None
 
         def write(table: pa.Table) -> None:
@@ -232,7 +256,7 @@ def write_arrow(path: Path) -> Iterator[Write]:
             for i, field in enumerate(table.schema):
                 if pa.types.is_dictionary(field.type):
                     table = table.set_column(i, field, _coded_on(table.column(i), known, field))
-            opened = writer or pa.ipc.new_file(str(path), table.schema, options=options)
+            opened = writer or pa.ipc.new_file(sink, table.schema, options=options)
             writer = writer or stack.enter_context(opened)
             writer.write_table(table)
 
@@ -252,7 +276,7 @@ def _coded_on(column: pa.ChunkedArray, known: dict[str, pa.Array], field: pa.Fie
 @contextmanager
 def write_json(path: Path, compression: str | None) -> Iterator[Write]:
     """JSON lines, a record for each row; dates and times are text."""
-    with pa.output_stream(str(path), compression=compression) as stream:
+    with pa.output_stream(sink_of(path), compression=compression) as stream:
 
         def write(table: pa.Table) -> None:
             keys = [json.dumps(name, ensure_ascii=False) for name in table.column_names]

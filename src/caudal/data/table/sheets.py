@@ -1,6 +1,7 @@
 """Spreadsheets: .xlsx, .xls, .xlsb and .ods, by python-calamine."""
 
 import datetime as dt
+import zipfile
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,8 +9,10 @@ from typing import Any
 
 import pyarrow as pa
 
+from caudal.data.refusals import damage
 from caudal.data.table.layout import has_header
 from caudal.data.table.values import Seen, as_text, is_filled, note_on_marks, word
+from caudal.data.unpacked import check_sheets
 from caudal.errors import InputError, one_line
 
 SHEETS = (".xlsx", ".xlsm", ".xlsb", ".xls", ".ods")
@@ -71,6 +74,9 @@ def _sheets(path: Path, name: str) -> list[tuple[str, list[list[Any]]]]:
             f"{name}: sheets are read by python-calamine: pip install 'caudal[excel]', or save "
             f"the table as .csv"
         ) from None
+    if zipfile.is_zipfile(path):
+        with damage(name):
+            check_sheets(path, name)
     try:
         book = calamine.CalamineWorkbook.from_path(str(path))
         return [(title, book.get_sheet_by_name(title).to_python()) for title in book.sheet_names]
@@ -103,7 +109,7 @@ def _column(values: Sequence[Any], na: tuple[str, ...]) -> tuple[pa.ChunkedArray
     kept = [value if is_filled(value) else None for value in values]
     kinds = {type(value) for value in kept if value is not None}
     if kinds and kinds <= {int, float}:
-        whole = all(v is None or (v == int(v) and abs(v) < _EXACT) for v in kept)
+        whole = all(v is None or (abs(v) < _EXACT and v == int(v)) for v in kept)
         numbers = pa.array(kept, pa.float64())
         return pa.chunked_array([numbers.cast(pa.int64()) if whole else numbers]), None
     if kinds == {dt.date, dt.datetime}:

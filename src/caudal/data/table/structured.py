@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.feather
 import pyarrow.json
 
+from caudal.data.handles import mapped
 from caudal.data.refusals import damage
 from caudal.data.table.dialect import stream_of
 from caudal.data.table.values import as_text
@@ -33,16 +34,20 @@ def read_json(path: Path, name: str) -> pa.Table:
             and b"\n" in content.strip()
         ):
             table = pa.json.read_json(pa.BufferReader(content))
+            table.validate(full=True)  # that it is UTF-8
             if table.num_rows > 1:
                 return table
-    except pa.ArrowInvalid:  # there is not one record a line, or a column has several types
-        pass
-    return _from_records(_records(content.decode("utf-8-sig", errors="replace"), name), name)
+    except (pa.ArrowInvalid, UnicodeDecodeError):
+        pass  # not a record a line, or a column of several types
+    with damage(name):
+        return _from_records(_records(content.decode("utf-8-sig", errors="replace"), name), name)
 
 
 def _records(text: str, name: str) -> Any:
     try:
         return json.loads(text)
+    except RecursionError:
+        raise InputError(f"{name} holds no table: its lists are nested too deep") from None
     except json.JSONDecodeError as error:
         if error.msg != "Extra data":
             raise _no_json(name, error.lineno, error) from None
@@ -82,7 +87,7 @@ def _array(values: list[Any]) -> pa.Array | pa.ChunkedArray:
     """Values of one type; of several, their texts."""
     try:
         return pa.array(values)
-    except (pa.ArrowInvalid, pa.ArrowTypeError):
+    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
         return as_text(values)[0]
 
 
@@ -93,13 +98,17 @@ def read_arrow(path: Path, name: str) -> pa.Table:
         InputError: the file is damaged.
     """
     try:
-        return pa.feather.read_table(path, memory_map=True).replace_schema_metadata()
-    except (pa.ArrowInvalid, OSError) as error:
+        table = pa.feather.read_table(mapped(path)).replace_schema_metadata()
+        table.validate(full=True)  # offsets that lead elsewhere would end the process
+        return table
+    except (pa.ArrowException, OSError) as error:
         reason = one_line(error, 160)
     try:
-        with pa.memory_map(str(path)) as source, pa.ipc.open_stream(source) as stream:
-            return stream.read_all().replace_schema_metadata()
-    except (pa.ArrowInvalid, OSError):
+        with mapped(path) as source, pa.ipc.open_stream(source) as stream:
+            table = stream.read_all().replace_schema_metadata()
+            table.validate(full=True)
+            return table
+    except (pa.ArrowException, OSError):
         raise InputError(
             f"{name} cannot be read, it may be damaged or cut short: {reason}"
         ) from None

@@ -16,14 +16,23 @@ import pyarrow.parquet as pq
 import torch
 
 from caudal.data.builtin import BuiltIn, built_in
+from caudal.data.handles import source_of
 from caudal.data.refusals import BUILT_IN, TABLES, damage, missing_file
-from caudal.data.table.dialect import COMPRESSED, SUFFIXES, Dialect, text_suffix
+from caudal.data.table.dialect import (
+    COMPRESSED,
+    SUFFIXES,
+    Dialect,
+    check_packed,
+    text_suffix,
+)
 from caudal.data.table.frames import as_table, index_note, is_numbered, read_array_file
 from caudal.data.table.naming import distinct
 from caudal.data.table.sheets import SHEETS, read_sheet
 from caudal.data.table.structured import ARROW, JSON, read_arrow, read_json
 from caudal.data.table.text import TextFile, size_of
+from caudal.data.unpacked import check_parquet
 from caudal.errors import InputError
+from caudal.files import check_regular
 
 AS_FOUND = Dialect()
 _TEXT_TAKES = 4  # times as much memory as there is text, while it is read
@@ -133,6 +142,7 @@ class ParquetTable(Tables):
             groups = [meta.row_group(i) for i in range(meta.num_row_groups)]
             self.bytes = sum(group.total_byte_size for group in groups)
             schema = file.schema_arrow.remove_metadata()
+            check_parquet(self.path, str(path), meta, schema)
             super().__init__(str(path), schema, [group.num_rows for group in groups])
         twice = [n for n in schema.names if schema.names.count(n) > 1]
         if twice:
@@ -151,12 +161,13 @@ class ParquetTable(Tables):
                 first = starts[group]
                 batches = file.iter_batches(rows, row_groups=[group], columns=list(names))
                 for batch in batches:
+                    batch.validate(full=True)  # that texts are UTF-8
                     yield Chunk(group, first, pa.Table.from_batches([batch]).select(list(names)))
                     first += batch.num_rows
 
     def _open(self) -> Any:
         # Without pre-buffering, and with a small read buffer, a row group need not fit in memory.
-        return pq.ParquetFile(self.path, pre_buffer=False, buffer_size=1 << 20)
+        return pq.ParquetFile(source_of(self.path), pre_buffer=False, buffer_size=1 << 20)
 
 
 class ConvertedTable(ParquetTable):
@@ -238,6 +249,8 @@ def _open_file(name: str, texts: Collection[str], dialect: Dialect, memory: int)
         )
     if not path.exists():
         raise missing_file(name)
+    check_regular(path)
+    check_packed(path, name)
     if text_suffix(path) in SUFFIXES:
         text = TextFile(path, name, dialect, texts)
         if text.size > memory // _TEXT_TAKES:

@@ -181,7 +181,7 @@ def word(value: Any) -> str:
     """A cell as text; a whole number has no decimals."""
     if not is_filled(value):
         return ""
-    if isinstance(value, float) and value == int(value) and abs(value) < _EXACT:
+    if isinstance(value, float) and abs(value) < _EXACT and value == int(value):
         return str(int(value))
     return str(value)
 

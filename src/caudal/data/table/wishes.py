@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from itertools import combinations
 
 from caudal.data.builtin import BuiltIn
-from caudal.data.refusals import check_once
+from caudal.data.refusals import check_once, check_texts
 from caudal.errors import InputError
+from caudal.fields import check_value
+from caudal.files import path_of
 from caudal.names import near
 
 
@@ -22,6 +24,14 @@ class Wishes:
     types_from: str | None = None
     missing: str = "auto"
     strict: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("columns", "context", "exclude", "types"):
+            check_texts(name, getattr(self, name))
+        if self.types_from is not None:
+            path_of(self.types_from, "types_from")
+        check_value("target", self.target, str | None)
+        check_value("strict", self.strict, bool)
 
     @property
     def named(self) -> dict[str, tuple[str, ...]]:

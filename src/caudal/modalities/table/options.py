@@ -88,6 +88,9 @@ class TableDrawing:
     exact_steps: Annotated[int, Ge(1)] | None = None
     """Corrections of each row, 20 if not given; each costs a draw, and a density of the
     teacher."""
+    escape_formulas: bool = False
+    """In .csv and .tsv, write texts that a spreadsheet would run as a formula, such as =1+1,
+    behind an apostrophe."""
 
     def __post_init__(self) -> None:
         check_fields(self, skip=("context_file", "given", "exact"))

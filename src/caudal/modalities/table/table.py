@@ -259,7 +259,7 @@ class Table(OneShape):
     def writer(
         self, path: str, schema: TableSchema, drawing: TableDrawing, temperature: float
     ) -> TableWriter:
-        writer = TableWriter(path, schema.written)
+        writer = TableWriter(path, schema.written, drawing.escape_formulas)
         writer.check(schema.arrow)
         return writer
 

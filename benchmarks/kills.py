@@ -1,0 +1,363 @@
+"""Kills, full disks and signals while commands write: does anything half written stay behind?
+
+    python benchmarks/kills.py --write    # writes results/kills.md
+
+Every command that writes runs in a process of its own, which is killed just before each time that
+a file takes its place and just after the last, and at moments of chance; whose disk is full at each
+of these moments; whose files may grow no larger than a limit; and which gets SIGINT, then SIGTERM.
+Then every file must be whole, the same command must do its work (a training by `--resume`, with
+the bits of one that nobody killed), and no temporary file may be left.
+"""
+
+import argparse
+import errno
+import json
+import os
+import random
+import resource
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import yaml
+
+HERE = Path(__file__).parent
+SECONDS = 120
+SMALL = ["--layers", "2", "--hidden", "8", "--batch-size", "32", "--validate-every", "3"]
+STEPS = ["--steps", "8"]
+INTRODUCTION = """# Kills, full disks and signals
+
+`python benchmarks/kills.py --write`, commit {commit}. Each command that writes was killed
+(SIGKILL) just before each file took its place, just after the last, and at moments of chance; met
+a full disk (ENOSPC) at each of these moments, and a limit on the size of files (EFBIG); and got
+SIGINT, then SIGTERM. A failure is a file that is not whole, a temporary file that stays, an exit
+code other than 1 (130 and 143 for signals), another number of lines of error than one, or a
+command that does not do its work when it is called again. A resumed training has the bits of one
+that nobody stopped.
+
+| command | attack | tried | failed |
+| --- | --- | --- | --- |
+"""
+Patch = Callable[[], None]
+Attacks = dict[str, list[tuple[Patch | None, tuple[int, ...], float]]]
+
+
+class Attack:
+    """What happens to `os.replace`, by which every file and folder takes its place, in a child."""
+
+    def __init__(self, number: int, when: str) -> None:
+        self.number, self.when, self.calls = number, when, 0
+
+    def __call__(self) -> None:
+        import caudal.files
+
+        whole = os.replace
+
+        def replace(source: object, target: object) -> None:
+            self.calls += 1
+            hit = self.calls == self.number
+            if hit and self.when == "full":
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            if hit and self.when == "before":
+                os.kill(os.getpid(), signal.SIGKILL)
+            whole(source, target)  # type: ignore[arg-type]
+            if hit and self.when == "after":
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        caudal.files.os.replace = replace  # type: ignore[attr-defined]
+
+
+def counted(told: Path) -> Patch:
+    """Tells in a file how many files took their place."""
+
+    def patch() -> None:
+        import caudal.files
+
+        whole = os.replace
+
+        def replace(source: object, target: object) -> None:
+            with told.open("a") as file:
+                file.write("x")
+            whole(source, target)  # type: ignore[arg-type]
+
+        caudal.files.os.replace = replace  # type: ignore[attr-defined]
+
+    return patch
+
+
+def small_files(size: int) -> Patch:
+    """No file may grow larger, as on a disk that is full in the middle of a write."""
+    return lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+
+
+def signalled(step: int) -> Patch:
+    """SIGINT in a step of training, and SIGTERM in the next thing that it does."""
+
+    def patch() -> None:
+        from caudal.training.keeper import Keeper
+        from caudal.training.trainer import Trainer
+
+        whole, keep, steps = Trainer._step, Keeper.keep_state, []
+
+        def one(*given: object) -> object:
+            steps.append(1)
+            if len(steps) == step:
+                os.kill(os.getpid(), signal.SIGINT)
+            return whole(*given)
+
+        def state(*given: object) -> None:
+            if len(steps) == step:
+                os.kill(os.getpid(), signal.SIGTERM)
+            keep(*given)  # type: ignore[arg-type]
+
+        Trainer._step, Keeper.keep_state = one, state  # type: ignore[method-assign,assignment]
+
+    return patch
+
+
+def start(words: Sequence[str], patch: Patch | None, errors: Path) -> int:
+    """Begins a command in a process of its own; its number."""
+    child = os.fork()
+    if child:
+        return child
+    code = 99
+    try:
+        from caudal.cli.entry import main
+
+        signal.alarm(SECONDS)
+        os.dup2(os.open(errors, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        if patch:
+            patch()
+        code = main(list(words))
+    except BaseException:
+        import traceback
+
+        traceback.print_exc()
+    finally:
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def wait(child: int) -> int:
+    """The exit code, or the negative number of the signal that ended it."""
+    _, status = os.waitpid(child, 0)
+    return os.waitstatus_to_exitcode(status)
+
+
+def half_written(folder: Path) -> list[str]:
+    """The files in a folder that are not whole."""
+    return [str(p) for p in folder.rglob("*") if p.is_file() and not _is_whole(p)]
+
+
+def _is_whole(path: Path) -> bool:
+    import pyarrow.parquet as pq
+    from PIL import Image
+
+    from caudal.training.tensors import read_tensors
+
+    if path.name.startswith("."):
+        return True  # left by the process that was killed, and swept by the next one
+    try:
+        if path.suffix == ".json":
+            json.loads(path.read_text())
+        elif path.suffix == ".jsonl":
+            [json.loads(line) for line in path.read_text().splitlines()]
+        elif path.suffix == ".yaml":
+            return isinstance(yaml.safe_load(path.read_text()), dict)
+        elif path.suffix == ".safetensors":
+            return bool(read_tensors(path))
+        elif path.suffix == ".png":
+            Image.open(path).load()
+        elif path.suffix == ".parquet":
+            return pq.read_table(path).num_rows > 0
+        elif path.suffix == ".html":
+            return path.read_text().rstrip().endswith("</html>")
+        elif path.suffix == ".csv":
+            return path.read_text().endswith("\n") and len(path.read_text().splitlines()) > 2
+    except Exception:
+        return False
+    return True
+
+
+def temporary(folder: Path) -> list[str]:
+    """Temporary files of processes, and locks."""
+    return [str(p) for p in folder.rglob(".*") if p.name != ".." and p.name != "."]
+
+
+def prepare(place: Path) -> dict[str, list[str]]:
+    """Small data and runs; the commands that are attacked, whose output goes to `out`."""
+    import numpy as np
+    import pandas as pd
+
+    from caudal.cli.entry import main
+
+    draw = np.random.default_rng(0)
+    rows = pd.DataFrame({"a": draw.normal(size=200), "b": draw.normal(size=200)})
+    rows["c"] = rows["a"] + draw.normal(size=200)
+    rows.to_csv(place / "rows.csv", index=False)
+    rows.mask(draw.random(rows.shape) < 0.05).to_csv(place / "gaps.csv", index=False)
+    quick = [*SMALL, *STEPS, "--no-report"]
+    data = ["--data", str(place / "rows.csv")]
+    run, aim = str(place / "run"), str(place / "aim")
+    assert main(["train", "maf", *data, "--out", run, *quick]) == 0
+    assert main(["train", "nice", *data, "--target", "c", "--out", aim, *quick]) == 0
+    gaps = ["--data", str(place / "gaps.csv")]
+    commands = {
+        "train": ["train", "nice", *data, "--out", "out/run", *quick],
+        "distill": ["distill", run, "--out", "out/run", *STEPS, "--no-report"],
+        "sample": ["sample", run, "-n", "50", "--out", "out/rows.csv"],
+        "sample to Parquet": ["sample", run, "-n", "50", "--out", "out/rows.parquet"],
+        "score": ["score", run, *data, "--out", "out/rows.csv"],
+        "eval": ["eval", "out/run", "--samples", "0"],
+        "impute": ["impute", run, *gaps, "--out", "out/rows.csv"],
+        "predict": ["predict", aim, *data, "--out", "out/rows.csv"],
+    }
+    try:
+        import onnx  # noqa: F401
+        import onnxruntime  # noqa: F401
+
+        commands["export"] = ["export", run, "--out", "out/density.onnx"]
+    except ImportError:
+        print("export: onnx is not installed, so that it was not tried")
+    return commands
+
+
+class Trial:
+    """One command, in a folder of its own for each attack."""
+
+    def __init__(self, name: str, words: list[str], place: Path) -> None:
+        self.name, self.words, self.place = name, words, place
+        self.trains = words[0] in ("train", "distill")
+        self.reference = self._whole()
+
+    def _begin(self) -> Path:
+        folder = Path(tempfile.mkdtemp(prefix="kills", dir=self.place))
+        (folder / "out").mkdir()
+        if self.words[0] == "eval":
+            shutil.copytree(self.place / "run", folder / "out" / "run")
+        return folder
+
+    def _words(self, folder: Path, again: bool = False) -> list[str]:
+        words = [str(folder / w) if w.startswith("out/") else w for w in self.words]
+        if again and self.words[0] != "eval":
+            words.append("--resume" if self.trains else "--overwrite")
+        return words
+
+    def _whole(self) -> dict[str, bytes]:
+        """What nobody stopped leaves; sets how many files take their place, and how long it is."""
+        folder, begun = self._begin(), time.monotonic()
+        told = folder / "count"
+        code = wait(start(self._words(folder), counted(told), folder / "errors"))
+        assert code == 0, (folder / "errors").read_text()
+        self.seconds = time.monotonic() - begun
+        self.replaced = len(told.read_text())
+        return self._bits(folder)
+
+    def _bits(self, folder: Path) -> dict[str, bytes]:
+        """What must be equal bit for bit: the weights, and the curve but for its times."""
+        names = ["model.safetensors"] if self.trains else []
+        found = {name: (folder / "out" / "run" / name).read_bytes() for name in names}
+        if self.trains:
+            lines = (folder / "out" / "run" / "metrics.jsonl").read_text().splitlines()
+            timed = ("seconds", "rows_per_second")
+            kept = [{k: v for k, v in json.loads(x).items() if k not in timed} for x in lines]
+            found["curve"] = json.dumps(kept).encode()
+        if not self.trains and self.words[0] != "eval":
+            files = sorted((folder / "out").glob("*"))
+            found = {p.name: p.read_bytes() for p in files if p.suffix != ".onnx"}
+        return found
+
+    def attack(self, patch: Patch | None, codes: Sequence[int], after: float = 0.0) -> str:
+        """One attack; how it failed, or nothing. `after` so many seconds the process is killed."""
+        folder = self._begin()
+        errors = folder / "errors"
+        try:
+            child = start(self._words(folder), patch, errors)
+            if after:
+                time.sleep(after)
+                os.kill(child, signal.SIGKILL)
+            code = wait(child)
+            if code not in codes:
+                return f"exit code {code}: {errors.read_text()[-200:]}"
+            text = errors.read_text()
+            said = [line for line in text.splitlines() if line.startswith("caudal: ")]
+            if "Traceback" in text or (code > 0 and len(said) != 1):
+                return f"exit code {code}, {text[-300:]!r}"
+            if half := half_written(folder / "out"):
+                return f"half written: {half}"
+            if code > 0 and (left := temporary(folder / "out")):
+                return f"left: {left}"
+            code = wait(start(self._words(folder, again=True), None, errors))
+            if code:
+                return f"again: exit code {code}: {errors.read_text()[-300:]!r}"
+            if left := temporary(folder / "out"):
+                return f"left after the next call: {left}"
+            return "" if self._bits(folder) == self.reference else "again: other bits"
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def attacks_on(
+    trial: Trial, random_kills: int
+) -> dict[str, list[tuple[Patch | None, tuple, float]]]:
+    """The attacks on one command: patch, exit codes that are right, seconds until a kill."""
+    dice, killed = random.Random(0), (-signal.SIGKILL,)
+    each = range(1, trial.replaced + 1)
+    found: Attacks = {
+        "killed at each replacement": [
+            *((Attack(n, "before"), killed, 0.0) for n in each),
+            (Attack(trial.replaced, "after"), killed, 0.0),
+        ],
+        "killed at random": [
+            (None, (0, *killed), dice.uniform(0.02, trial.seconds)) for _ in range(random_kills)
+        ],
+        "disk full at each replacement": [(Attack(n, "full"), (1,), 0.0) for n in each],
+        "files too large": [(small_files(n), (1,), 0.0) for n in (1, 50, 400)],
+    }
+    if trial.trains:
+        found["SIGINT, then SIGTERM"] = [(signalled(n), (130, 143), 0.0) for n in (1, 4, 7)]
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--random", type=int, default=5, help="kills at random of each command")
+    parser.add_argument("--only", help="the one command to attack")
+    parser.add_argument("--write", action="store_true", help="into results/kills.md")
+    options = parser.parse_args()
+    rows: list[str] = []
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder)
+        for name, words in prepare(place).items():
+            if options.only in (None, name):
+                rows += _rows(Trial(name, words, place), options.random)
+                if options.write:
+                    _write(rows)
+    print("\n".join(rows))
+
+
+def _write(rows: Sequence[str]) -> None:
+    commit = os.popen(f"git -C {HERE} rev-parse --short HEAD").read().strip()
+    text = INTRODUCTION.format(commit=commit) + "\n".join(rows) + "\n"
+    (HERE / "results" / "kills.md").write_text(text)
+
+
+def _rows(trial: Trial, random_kills: int) -> list[str]:
+    rows = []
+    for what, attacks in attacks_on(trial, random_kills).items():
+        failures = Counter(filter(None, (trial.attack(*one) for one in attacks)))
+        for wrong, count in failures.most_common(6):
+            print(f"{trial.name}, {what}: {count} x {wrong}", flush=True)
+        rows.append(f"| {trial.name} | {what} | {len(attacks)} | {failures.total()} |")
+        print(rows[-1], flush=True)
+    return rows
+
+
+if __name__ == "__main__":
+    main()

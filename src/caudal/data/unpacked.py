@@ -1,0 +1,186 @@
+"""How much a small file may unpack to: what promises more than that is refused unread.
+
+A file may unpack to a hundred times its size, and any file to 1 GiB. The environment variable
+`CAUDAL_UNPACKED` gives another number of GiB, for a file that is trusted.
+"""
+
+import math
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from tokenize import TokenError
+from typing import Any
+from zipfile import ZipFile
+
+import numpy as np
+import pyarrow as pa
+
+from caudal.errors import InputError, one_line
+
+TIMES = 100
+OPTION = "CAUDAL_UNPACKED"
+_DEFLATED = 1032  # times: no file of gzip or zip unpacks to more
+_READ = 1 << 22  # bytes at a time
+_CELL = 24  # bytes
+_PLACE = re.compile(rb'<c r="([A-Z]{1,3})(\d{1,7})"')
+
+
+def most_unpacked(path: Path) -> int:
+    """How many bytes a file may unpack to."""
+    return max(TIMES * path.stat().st_size, allowed())
+
+
+def has_own_limit() -> bool:
+    """Whether the user has given a limit."""
+    return bool(os.environ.get(OPTION))
+
+
+def allowed() -> int:
+    """How many bytes any file may unpack to.
+
+    Raises:
+        InputError: `CAUDAL_UNPACKED` is no number.
+    """
+    given = os.environ.get(OPTION) or "1"
+    try:
+        return int(float(given) * 2**30)
+    except (ValueError, OverflowError):
+        raise InputError(f"{OPTION}={given}: give a number of GiB, such as 8") from None
+
+
+def check_unpacked(path: Path, name: str, size: float) -> None:
+    """Refuses a file that would unpack to so many bytes, if they are too many.
+
+    Raises:
+        InputError: says how to allow it.
+    """
+    if size > most_unpacked(path):
+        raise InputError(
+            f"{name} holds more than {TIMES} times its size when it is unpacked, and more than "
+            f"{allowed() / 2**30:g} GiB: if you trust it, set {OPTION} to a number of GiB"
+        )
+
+
+def check_stream(path: Path, name: str, stream: Any) -> None:
+    """Refuses a compressed file by going through what it unpacks to.
+
+    Args:
+        path: the file.
+        name: what errors call it.
+        stream: its content without the compression.
+
+    Raises:
+        InputError: as `check_unpacked`.
+    """
+    if path.suffix == ".gz" and path.stat().st_size * _DEFLATED < most_unpacked(path):
+        return
+    size = 0
+    while part := stream.read(_READ):
+        size += len(part)
+        check_unpacked(path, name, size)
+
+
+def check_archive(path: Path, name: str) -> None:
+    """Refuses a zip file by what its list of members says.
+
+    Raises:
+        InputError: as `check_unpacked`.
+    """
+    with ZipFile(path) as archive:
+        check_unpacked(path, name, sum(member.file_size for member in archive.infolist()))
+
+
+def check_arrays(path: Path, name: str) -> None:
+    """Refuses a .npy or .npz file whose headers promise more numbers than there are.
+
+    Raises:
+        InputError: the file is cut short, or as `check_unpacked`.
+    """
+    with path.open("rb") as file:
+        if file.read(2) != b"PK":
+            file.seek(0)
+            _check_array(file, path.stat().st_size, name)
+            return
+    check_archive(path, name)
+    with ZipFile(path) as archive:
+        for member in archive.infolist():
+            if member.filename.endswith(".npy"):
+                with archive.open(member) as inner:
+                    _check_array(inner, member.file_size, f"{name}, {member.filename}")
+
+
+def header_of(file: Any) -> tuple[tuple[int, ...], np.dtype]:
+    """The shape and the type of the array that a .npy file holds.
+
+    Raises:
+        ValueError: it is none.
+    """
+    version = np.lib.format.read_magic(file)
+    read = np.lib.format.read_array_header_1_0
+    if version != (1, 0):
+        read = np.lib.format.read_array_header_2_0
+    try:
+        shape, _, dtype = read(file)
+    except (TokenError, SyntaxError, OverflowError) as error:  # of its tries to mend old headers
+        raise ValueError(f"no header of an array: {one_line(error, 80)}") from None
+    return shape, dtype
+
+
+def _check_array(file: Any, size: int, name: str) -> None:
+    shape, dtype = header_of(file)
+    promised = math.prod(shape) * dtype.itemsize  # of Python's integers, which do not overflow
+    if dtype.hasobject or (promised <= size and min(shape, default=0) >= 0):
+        return
+    shown = "x".join(map(str, shape))
+    raise InputError(
+        f"{name} is cut short: its header says {shown} values of type {dtype}, and it has "
+        f"{size:,} bytes: copy it anew"
+    )
+
+
+def check_parquet(path: Path, name: str, meta: Any, schema: pa.Schema) -> None:
+    """Refuses a Parquet file by what its metadata say.
+
+    Raises:
+        InputError: as `check_unpacked`.
+    """
+    groups = (meta.row_group(i).total_byte_size for i in range(meta.num_row_groups))
+    in_memory = meta.num_rows * sum(map(_bytes_of, schema.types))
+    check_unpacked(path, name, max(sum(groups), in_memory))
+
+
+def _bytes_of(dtype: pa.DataType) -> float:
+    """About how many bytes a value takes in memory at least."""
+    try:
+        return dtype.bit_width / 8
+    except ValueError:  # text and lists
+        return 4
+
+
+def check_sheets(path: Path, name: str) -> None:
+    """Refuses a sheet with cells so far apart that the table between them would fill the memory.
+
+    Raises:
+        InputError: as `check_unpacked`.
+    """
+    check_archive(path, name)
+    with ZipFile(path) as archive:
+        for member in archive.namelist():
+            if member.startswith("xl/worksheets/") and member.endswith(".xml"):
+                with archive.open(member) as file:
+                    columns, rows = zip((1, 1), *_places(file), strict=True)
+                check_unpacked(path, name, max(columns) * max(rows) * _CELL)
+
+
+def _places(file: Any) -> Iterator[tuple[int, int]]:
+    """Column and row, from 1, of each cell that a sheet of .xlsx has."""
+    rest = b""
+    while part := file.read(_READ):
+        text = rest + part
+        for letters, row in _PLACE.findall(text):
+            column = 0
+            for letter in letters:
+                column = 26 * column + letter - 64
+            yield column, int(row)
+        rest = text[-24:]

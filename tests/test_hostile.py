@@ -1,0 +1,276 @@
+"""What is meant to hang, to fill the memory, or to be obeyed ends in one line that names it."""
+
+import gzip
+import io
+import os
+import sys
+from itertools import pairwise
+from zipfile import ZIP_DEFLATED, ZipFile
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save
+
+from caudal import files
+from caudal.bijections import Gaussianise
+from caudal.cli.screen import Screen
+from caudal.data import TableWriter, open_data, open_images, read_tables
+from caudal.data.unpacked import OPTION
+from caudal.errors import InputError, printable
+from caudal.recipes import NICE
+from caudal.training import bounded
+from caudal.training.checkpoint import load_model, save_model
+from caudal.training.tensors import read_tensors
+from command_line import caudal, people_csv, refused
+from image_files import fill
+from sheets import write_xlsx
+
+DRAW = np.random.default_rng(0)
+
+# --- files that promise too much -----------------------------------------------------------------
+
+
+def header(shape, descr="<f8"):
+    file = io.BytesIO()
+    told = {"descr": descr, "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(file, told)
+    return file.getvalue() + bytes(64)
+
+
+@pytest.mark.parametrize(
+    ("shape", "descr"), [((10**12, 3), "<f8"), ((10**18, 10**18), "<f4"), ((9,), "|S2000000000")]
+)
+@pytest.mark.parametrize("suffix", [".npy", ".npz"])
+def test_an_array_that_promises_terabytes(tmp_path, shape, descr, suffix):
+    path = tmp_path / f"t{suffix}"
+    if suffix == ".npy":
+        path.write_bytes(header(shape, descr))
+    else:
+        with ZipFile(path, "w") as file:
+            file.writestr("x.npy", header(shape, descr))
+    with pytest.raises(InputError, match=r"cut short: its header says \d+"):
+        open_data(path)
+
+
+def test_a_table_as_wide_as_others_are_long(tmp_path):
+    np.save(tmp_path / "t.npy", np.zeros((2, 100_001), np.uint8))
+    with pytest.raises(InputError, match="100,001 columns.*transpose it"):
+        open_data(tmp_path / "t.npy")
+
+
+def text_bomb(path):
+    with gzip.open(path, "wb") as file:
+        file.write(b"a,b\n" + b"1,2\n" * 1_000_000)
+
+
+def array_bomb(path):
+    with ZipFile(path, "w", ZIP_DEFLATED) as file:
+        file.writestr("x.npy", header((500_000,)) + bytes(8 * 500_000))
+
+
+def parquet_bomb(path):
+    pq.write_table(pa.table({"a": np.zeros(500_000)}), path)
+
+
+def sheet_bomb(path):
+    write_xlsx(path, one=[["a", "b"], [1, 2]])
+    with ZipFile(path) as file:
+        parts = {name: file.read(name) for name in file.namelist()}
+    far = b'<row><c r="XFD1048576"><v>3</v></c></row></sheetData>'
+    with ZipFile(path, "w", ZIP_DEFLATED) as file:
+        for name, content in parts.items():
+            file.writestr(name, content.replace(b"</sheetData>", far))
+
+
+BOMBS = {
+    "t.csv.gz": text_bomb,
+    "t.npz": array_bomb,
+    "t.parquet": parquet_bomb,
+    "t.xlsx": sheet_bomb,
+}
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_bombs_are_refused_unless_they_are_trusted(name, tmp_path, monkeypatch):
+    path = tmp_path / name
+    BOMBS[name](path)
+    monkeypatch.setenv(OPTION, "0.001")
+    with pytest.raises(InputError, match=f"more than 100 times its size.*set {OPTION}"):
+        open_data(path)
+    if name != "t.xlsx":
+        monkeypatch.setenv(OPTION, "1")
+        assert next(iter(read_tables(path))).num_rows
+    monkeypatch.setenv(OPTION, "much")
+    with pytest.raises(InputError, match=f"{OPTION}=much: give a number of GiB"):
+        open_data(path)
+
+
+def test_pictures_of_too_many_pixels(tmp_path, monkeypatch):
+    folder = fill(tmp_path / "pictures", np.zeros((8, 200, 200, 1), np.uint8))
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", Image.MAX_IMAGE_PIXELS)
+    monkeypatch.setenv(OPTION, "0.0001")
+    with pytest.raises(InputError, match=f"too many pixels; if you trust it, set {OPTION}"):
+        open_images(folder)
+
+
+def unfolding(form):
+    """Eight lines, each of which has the one before eight times."""
+    pairs = pairwise("abcdefgh")
+    return "".join(f"{c}: &{c} {form % ', '.join([f'*{b}'] * 8)}\n" for b, c in pairs)
+
+
+YAML = {
+    "aliases": "a: &a [1]\n" + unfolding("[%s]"),
+    "merges": "a: &a {k: 1}\n" + unfolding("{<<: [%s]}"),
+    "itself": "a: &a [*a]\n",
+    "depth": "[" * 100_000,
+    "size": "a: 1\n" * 500,
+}
+
+
+@pytest.mark.parametrize("name", YAML)
+def test_yaml_that_unfolds_beyond_measure(name, tmp_path, monkeypatch, capsys):
+    path = tmp_path / "c.yaml"
+    path.write_text(YAML[name])
+    monkeypatch.setattr(files, "MOST_YAML", 1000 if name == "size" else files.MOST_YAML)
+    said = refused(capsys, "train", "--config", path, "--data", people_csv())
+    assert "not YAML: it" in said
+    said = refused(capsys, "train", "nice", "--types-from", path, "--data", people_csv())
+    assert "cannot be read: it" in said
+
+
+def test_a_model_is_built_no_larger_than_its_weights(tmp_path, monkeypatch):
+    recipe = NICE(layers=2, hidden=(4,))
+    flow = recipe.build((3,))
+    path = tmp_path / "m.safetensors"
+    monkeypatch.setattr(bounded, "_PARTS", 100 - 20 * len(flow.state_dict()))
+    for change, most, said in (
+        ({"layers": 10**30}, 10**6, "more than its weights are many"),
+        ({"layers": 10**5}, 10**6, "more than 100 layers"),
+        ({"hidden": (60, 60)}, 100, "more than 800 weights"),
+    ):
+        monkeypatch.setattr(bounded, "_NUMBERS", most)
+        forged = NICE(layers=2, hidden=(4,))
+        for name, value in change.items():
+            object.__setattr__(forged, name, value)
+        save_model(path, flow, forged)
+        with pytest.raises(InputError, match=f"cannot be built: .*{said}"):
+            load_model(path)
+    save_model(path, flow, recipe)
+    assert load_model(path).recipe == recipe
+
+
+# --- devices, pipes, and names -------------------------------------------------------------------
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no such pipes")
+def test_pipes_and_devices_are_no_files(tmp_path, capsys):
+    pipe, link = tmp_path / "pipe.csv", tmp_path / "zero.csv"
+    os.mkfifo(pipe)
+    link.symlink_to("/dev/zero")
+    for path in (pipe, link):
+        said = refused(capsys, "train", "nice", "--data", path)
+        assert said == f"{path} is a device or a pipe, and a file is needed"
+    for words in (("--types-from", "/dev/zero"), ("--valid", pipe)):
+        said = refused(capsys, "train", "nice", "--data", people_csv(), *words)
+        assert "is a device or a pipe" in said
+    with pytest.raises(InputError, match="is a device or a pipe"):
+        TableWriter(pipe).prepare(overwrite=True)
+    folder = fill(tmp_path / "pictures", np.zeros((40, 4, 4, 1), np.uint8))
+    os.mkfifo(folder / "x.png")
+    assert "passed over devices and pipes in" in " ".join(open_images(folder).notes)
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".csv.gz", ".jsonl", ".parquet", ".feather", ".npz"])
+def test_files_have_any_name(tmp_path, suffix):
+    folder = tmp_path / os.fsdecode(b"f\xff")
+    path = folder / os.fsdecode(b"\xe9" + suffix.encode())
+    try:
+        folder.mkdir()
+    except OSError:
+        pytest.skip("this file system has no names but those in UTF-8")
+    table = pa.table({"a": DRAW.normal(size=40), "b": DRAW.normal(size=40)})
+    with TableWriter(path) as writer:
+        writer.write(table)
+    assert pa.concat_tables(read_tables(path)).equals(table)
+    assert open_data(path).train.n_rows > 20
+    model = folder / "m.safetensors"
+    model.write_bytes(save({"x": torch.ones(2)}, {"k": "v"}))
+    texts, tensors = read_tensors(model)
+    assert (texts, tensors["x"].tolist()) == ({"k": "v"}, [1.0, 1.0])
+
+
+def test_nothing_that_a_terminal_obeys_is_printed(capsys):
+    name = "a\x1b[2J\x07\u202eb\udcff\x9b" + "c\n"
+    assert printable(name) == r"a\x1b[2J\x07\u202eb\xff\x9bc" + "\n"
+    screen = Screen()
+    screen.say(name)
+    screen.table(["column"], [[name]])
+    said = capsys.readouterr().out
+    assert not set(said) & {"\x1b", "\x07", "\u202e", "\x9b"}
+    assert caudal("train", name.strip() + ".csv") == 2
+    assert r"\x1b[2J" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_any_encoding_of_the_terminal_will_do(encoding, monkeypatch):
+    out = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+    monkeypatch.setattr(sys, "stdout", out)
+    assert caudal("recipes") == 0
+    out.flush()
+    assert b"nsf" in out.buffer.getvalue()
+
+
+def test_narrow_terminals_keep_whole_words(monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "40")
+    assert caudal("recipes") == 0
+    said = capsys.readouterr().out
+    assert "nsf-ar\n  year: 2019\n  density: one pass\n  samples: one column at a time\n" in said
+    screen = Screen()
+    screen.console.width = 40
+    kind = "real (-inf, inf), atoms 0"
+    screen.table(["column", "kind", "missing", "values"], [["size", kind, "", "-2.5 .. 11"]])
+    assert capsys.readouterr().out == f"size\n  kind: {kind}\n  values: -2.5 .. 11\n\n"
+
+
+# --- values --------------------------------------------------------------------------------------
+
+
+def test_formulas_are_escaped_where_that_is_asked_for(tmp_path):
+    texts = ["=1+1", "@a", "-x", "+1", "plain", None, "\tb"]
+    for escape in (False, True):
+        path = tmp_path / f"{escape}.csv"
+        with TableWriter(path, escape=escape) as writer:
+            writer.write(pa.table({"=name": texts, "n": [-1.5] * 7}))
+        lines = path.read_text().splitlines()
+        mark = "'" if escape else ""
+        assert lines[0] == f"{mark}=name,n"
+        kept = [f"{mark}=1+1", f"{mark}@a", f"{mark}-x", "+1", "plain", "", f"{mark}\tb"]
+        assert lines[1:] == [f"{text},-1.5" for text in kept]
+
+
+@pytest.mark.parametrize("far", [1e12, 1e30, -1e38])
+def test_one_value_far_out_is_said_and_does_no_harm(far):
+    values = DRAW.normal(5, 2, 400)
+    values[17] = far
+    notes = " ".join(open_data({"v": values, "w": DRAW.normal(size=400)}).notes)
+    assert f"'v' holds {far:g}, where half of the values lie between" in notes
+    x = torch.from_numpy(values[:, None]).float()
+    marginal = Gaussianise(torch.tensor([-torch.inf]), torch.tensor([torch.inf]))
+    marginal.observe(x)
+    z, log_det = marginal.inverse(x)
+    assert z.isfinite().all()
+    assert log_det.isfinite().all()
+    back, _ = marginal.forward(z)
+    near = x.abs() < 100
+    torch.testing.assert_close(back[near], x[near], rtol=1e-3, atol=1e-3)
+
+
+def test_a_value_of_half_of_the_rows_is_said():
+    values = np.where(np.arange(400) % 2, 0.0, DRAW.normal(5, 2, 400))
+    notes = " ".join(open_data({"v": values, "w": DRAW.normal(size=400)}).notes)
+    assert "'v' is 0 in 50% of the rows" in notes

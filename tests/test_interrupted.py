@@ -1,0 +1,77 @@
+"""Kills, full disks and signals leave whole files, and the same call then does the work."""
+
+import errno
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from caudal import files
+from caudal.data.writing import writing
+from caudal.errors import InputError
+from command_line import QUICK, caudal, exact_run, folder
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="attacks are on forks")
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+HIT = (-signal.SIGKILL,)
+
+
+@pytest.fixture
+def kills(monkeypatch):
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    import kills
+
+    return kills
+
+
+def trial(kills, tmp_path, *words):
+    exact_run()  # its data are those of the run
+    words = [str(word) for word in words]
+    return kills.Trial(words[0], words, tmp_path)
+
+
+def test_a_training_goes_on_whenever_it_is_killed(kills, tmp_path):
+    data = folder() / "plane.npy"
+    exact_run()
+    words = ("train", "nice", "--data", data, "--out", "out/run", *QUICK, "--validate-every", 3)
+    train = trial(kills, tmp_path, *words)
+    assert train.attack(kills.Attack(train.replaced // 2, "before"), HIT) == ""
+    assert train.attack(kills.Attack(4, "full"), (1,)) == ""
+    assert train.attack(kills.signalled(4), (130, 143)) == ""
+
+
+def test_samples_are_whole_or_not_there(kills, tmp_path):
+    words = ("sample", exact_run(), "-n", "50", "--out", "out/rows.csv")
+    sample = trial(kills, tmp_path, *words)
+    assert sample.replaced == 1
+    assert sample.attack(kills.Attack(1, "before"), HIT) == ""
+    assert sample.attack(kills.Attack(1, "full"), (1,)) == ""
+    assert sample.attack(kills.small_files(50), (1,)) == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("rows.parquet", ("sample", "RUN", "-n", "9")),
+        ("rows.npz", ("sample", "RUN", "-n", "9")),
+        ("scored.csv", ("score", "RUN", "--data", "DATA")),
+    ],
+)
+def test_a_full_disk_is_one_line_and_exit_code_1(name, words, tmp_path, monkeypatch, capsys):
+    def full(path):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    known = {"RUN": exact_run(), "DATA": folder() / "plane.npy"}
+    monkeypatch.setattr(files, "_flush", full)
+    out = tmp_path / name
+    assert caudal(*(known.get(word, word) for word in words), "--out", out) == 1
+    said = capsys.readouterr().err.strip().splitlines()[-1]
+    assert said == f"caudal: error: {out}: No space left on device"
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_the_user_can_help_is_bad_input(tmp_path):
+    said = "cannot write .*: Permission denied; choose another"
+    with pytest.raises(InputError, match=said), writing(tmp_path):
+        raise PermissionError(errno.EACCES, "Permission denied")
