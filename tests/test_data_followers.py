@@ -39,12 +39,20 @@ RULES = {
         {"day": DAY, "days": A, "due": DAY + pd.to_timedelta(A, unit="D")},
         "due follows from day and days",
     ),
+    "date of a time": (
+        {"at": DAY + pd.to_timedelta(RNG.integers(0, 1440, N), "min"), "day": DAY},
+        "day follows from at",
+    ),
     "category": (
-        {"word": np.array([*"jsdfhkrtz"])[GRADE], "grade": GRADE},
+        {"word": np.array([*"jsdfhkrtz"])[GRADE], "grade": GRADE, "x": X},
         "word follows from grade",
     ),
-    "group": ({"age": AGE, "group": np.where(AGE < 30, "young", "old")}, "group follows from age"),
-    "number": ({"grade": GRADE, "price": GRADE**2 + 0.5}, "price follows from grade"),
+    "group": (
+        {"age": AGE, "x": X, "group": np.where(AGE < 30, "young", "old")},
+        "group follows from age",
+    ),
+    "number": ({"grade": GRADE, "price": GRADE**2 + 0.5, "x": X}, "price follows from grade"),
+    "rows again": ({"age": [30, 41, 52] * 30, "city": ["Lima", "Quito", "Lima"] * 30}, None),
     "nearly": ({"a": A, "b": B, "total": np.r_[(A + B)[:-1], 99]}, None),
     "noise": ({"x": X, "y": X + 0.01 * Y}, None),
     "few rows": ({"x": X[:12], "w": ["a", "b"] * 6, "v": [0, 1] * 6}, None),
@@ -85,7 +93,9 @@ def test_sums_hold_in_the_digits_of_samples():
     np.testing.assert_allclose(back["diff"], back["x"] - back["y"], rtol=0, atol=1e-9)
 
 
-@pytest.mark.parametrize("options", [{"types": ["total=integer"]}, {"columns": ["total", "a", "b"]}])
+@pytest.mark.parametrize(
+    "options", [{"types": ["total=integer"]}, {"columns": ["total", "a", "b"]}]
+)
 def test_what_the_user_says_is_modelled(options):
     data = open_data(pd.DataFrame(RULES["total"][0]), **options)
     assert "total" in [column.name for column in data.schema.columns]
@@ -93,7 +103,9 @@ def test_what_the_user_says_is_modelled(options):
 
 
 def test_strict_refuses():
-    with pytest.raises(InputError, match="column 'total' is a .* leave it out with `exclude` total"):
+    with pytest.raises(
+        InputError, match="column 'total' is a .* leave it out with `exclude` total"
+    ):
         open_data(pd.DataFrame(RULES["total"][0]), strict=True)
 
 
@@ -109,7 +121,8 @@ def test_rows_that_break_a_rule_are_impossible(model):
     rows.loc[3, "total"] += 1
     rows.loc[5, "word"] = rows.loc[rows["grade"] != rows.loc[5, "grade"], "word"].iloc[0]
     scores = model.log_prob(rows)
-    assert np.isneginf(scores)[[3, 5]].all() and np.isfinite(scores.drop([3, 5])).all()
+    assert np.isneginf(scores)[[3, 5]].all()
+    assert np.isfinite(scores.drop([3, 5])).all()
     del rows["total"]  # what is not there breaks nothing
     assert np.isfinite(model.log_prob(rows)[3])
 
@@ -130,15 +143,18 @@ def test_gaps_are_filled_by_the_rule(model):
     rows.loc[3, "grade"] = np.nan
     rows.loc[4, "word"] = None
     filled = model.impute(rows)
-    assert filled["total"][0] == frame["total"][0] and filled["a"][1] == frame["a"][1]
+    assert filled["total"][0] == frame["total"][0]
+    assert filled["a"][1] == frame["a"][1]
     assert (filled["total"] == filled["a"] + filled["b"]).all()
-    assert filled["grade"][3] == frame["grade"][3] and filled["word"][4] == frame["word"][4]
+    assert filled["grade"][3] == frame["grade"][3]
+    assert filled["word"][4] == frame["word"][4]
 
 
 def test_given_followers(model):
     model, frame = model
     word, grade = frame.loc[0, ["word", "grade"]]
     drawn = model.sample(20, given={"word": word})
-    assert (drawn["grade"] == grade).all() and (drawn["word"] == word).all()
+    assert (drawn["grade"] == grade).all()
+    assert (drawn["word"] == word).all()
     with pytest.raises(InputError, match="`given` total: .* give a and b in its place"):
         model.sample(5, given={"total": 20})

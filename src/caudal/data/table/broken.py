@@ -31,7 +31,9 @@ def broken_notes(schema: TableSchema, table: Tables) -> Iterator[str]:
         for follower in _judged(schema, chunk):
             broken = _broken(schema, follower, chunk, table.name)
             if broken.any():
-                count, first = found.get(follower.name, (0, chunk.first + 1 + int(broken.argmax())))
+                count, first = found.get(
+                    follower.name, (0, chunk.first + 1 + int(broken.argmax()))
+                )
                 found[follower.name] = count + int(broken.sum()), first
     for follower in schema.followers:
         if follower.name in found:

@@ -57,12 +57,13 @@ def without_followers(schema: TableSchema, followers: Sequence[Follower]) -> Tab
     if not followers:
         return schema
     gone = {follower.name for follower in followers}
-    every = (*schema.columns, *schema.context, *schema.passed_over)
+    names = [column.name for column in schema.columns + schema.context]
+    names += [passed.name for passed in schema.passed_over]
     return replace(
         schema,
         columns=tuple(column for column in schema.columns if column.name not in gone),
         followers=tuple(followers),
-        order=schema.order or tuple(column.name for column in every),
+        order=schema.order or tuple(names),
     )
 
 
@@ -118,13 +119,14 @@ def _in_turn(followers: Sequence[Follower], names: Sequence[str]) -> Iterator[Fo
 
 
 def _first_rows(schema: TableSchema, table: Tables, drop: bool) -> np.ndarray:
+    """The different ones of the first rows (N, D): a row that is there again says nothing new."""
     most = max(1000, min(_ROWS, _NUMBERS // len(schema.columns)))
     parts: list[np.ndarray] = []
     for rows in _rows(schema, table, drop, most):
         parts.append(rows)
         if sum(map(len, parts)) >= most:
             break
-    return np.concatenate(parts)[:most]
+    return np.unique(np.concatenate(parts)[:most], axis=0)
 
 
 def _rows(schema: TableSchema, table: Tables, drop: bool, most: int) -> Iterator[np.ndarray]:

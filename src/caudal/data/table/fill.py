@@ -19,9 +19,9 @@ from caudal.data.schema import Column
 from caudal.data.table.convert import decode_column
 from caudal.data.table.dialect import BLANK, Dialect, quoted
 from caudal.data.table.frames import container_of, like
-from caudal.data.table.ruled import Ruled
 from caudal.data.table.open import LinesItems, TableItems, table_of_run
 from caudal.data.table.output import TableWriter
+from caudal.data.table.ruled import Ruled
 from caudal.data.table.schema import TableSchema
 from caudal.data.table.tables import AS_FOUND, Tables
 from caudal.data.table.text import TextFile

@@ -239,9 +239,11 @@ def with_followers(
 ) -> tuple[Summary, ...]:
     """The summary, of which some columns are known now to follow from others."""
     rules = {follower.name: follower.why for follower in followers}
-    as_follower = {"role": FOLLOWS, "source": "computed", "change": "`types`"}
     return tuple(
-        replace(s, **as_follower, why=rules[s.name]) if s.name in rules else s for s in summary
+        replace(s, role=FOLLOWS, source="computed", change="`types`", why=rules[s.name])
+        if s.name in rules
+        else s
+        for s in summary
     )
 
 

@@ -180,7 +180,8 @@ def table_of_run(
         InputError: the table lacks columns of the schema, or an array has more.
     """
     table = open_table(data, schema.text_names, dialect, memory)
-    names = [*schema.names, *(c.name for c in (*schema.followers, *schema.passed_over))]
+    names = [*schema.names, *(follower.name for follower in schema.followers)]
+    names += [column.name for column in schema.passed_over]
     if table.unnamed and not chosen and _is_all_of_an_array(names):
         check_width(table.name, len(table.names), "the model", len(names))
     check_names(schema.names, table.names, table.name)

@@ -162,6 +162,5 @@ class TableSchema(Schema):
         order, written = tuple(data.pop("order", ())), Written(**data.pop("written", {}))
         check_fields(written)
         check_value("headers", tuple(dict(written.headers).values()), tuple[str, ...])
-        beside = {"passed_over": passed, "followers": followers, "order": order}
-        beside["written"] = written
-        return super().from_dict({**data, **beside})
+        beside = {"passed_over": passed, "order": order, "written": written}
+        return super().from_dict({**data, **beside, "followers": followers})

@@ -6,6 +6,7 @@ from math import floor, inf, log10
 
 import numpy as np
 from scipy.linalg import solve_triangular
+from scipy.optimize import linprog
 
 from caudal.data.schema import Column
 from caudal.data.table.follower import Follower, without_ends
@@ -14,6 +15,7 @@ MOST = 3  # columns in a sum
 EVIDENCE = 20.0  # nats for each number of a rule, by which it holds less likely by chance
 _LEFT = 0.6  # steps that a rounded sum is off at most, before its slopes are rounded
 _NEARLY = 1e-5  # deviations that a sum without steps is off
+_HARD = 2000  # rows with the largest errors, which decide about the slopes of a rounded sum
 _DIGITS = 10  # of slopes, of which the rule of fewest digits is taken
 
 
@@ -99,12 +101,38 @@ def _one_of(
     for i in free:
         others = sorted(j for j in members if j != i)
         sources, y, x = [columns[j] for j in others], rows[:, i], rows[:, others]
-        slopes = np.linalg.lstsq(x - x.mean(0), y - y.mean(), rcond=None)[0]
-        found = _sum(columns[i], sources, slopes, y, x)
+        slopes = _slopes(y, x, columns[i].step)
+        found = None if slopes is None else _sum(columns[i], sources, slopes, y, x)
         if found is not None:
+            slopes = np.array(found.slopes)
             beyond = _beyond(columns[i], sources, slopes) if len(sources) > 1 else 0.0
-            tried.append((beyond, sum(map(_digits, found.slopes)), -i, found))
+            tried.append((beyond, sum(map(_digits, slopes)), -i, found))
     return min(tried, key=lambda each: each[:3])[3] if tried else None
+
+
+def _slopes(y: np.ndarray, x: np.ndarray, step: float | None) -> np.ndarray | None:
+    """Slopes with which a constant and multiples of x (N, S) are nearest to y (N,).
+
+    Where sums are rounded, the largest error is the smallest possible, since none may be above
+    half a step; None where least squares are too far off for that.
+    """
+    centred = x - x.mean(0)
+    slopes = np.linalg.lstsq(centred, y - y.mean(), rcond=None)[0]
+    off = y - y.mean() - centred @ slopes
+    if step is None or np.abs(off).max() < 1e-3 * step:
+        return np.asarray(slopes)
+    if np.ptp(off) > 1.5 * step:
+        return None
+    hard = np.argsort(-np.abs(off - (off.max() + off.min()) / 2))[:_HARD]
+    scale = np.maximum(centred.std(0), 1e-300)
+    a, ones = centred[hard] / scale, np.ones((len(hard), 1))
+    # The variables are what is to be added to the slopes, the constant, and the error.
+    above, below = np.hstack([a, ones, -ones]), np.hstack([-a, -ones, -ones])
+    bounds = [(None, None)] * (x.shape[1] + 2)
+    sides = np.concatenate([off[hard], -off[hard]]) / step
+    cost = [0.0] * (x.shape[1] + 1) + [1.0]
+    found = linprog(cost, np.vstack([above, below]), sides, bounds=bounds, method="highs")
+    return np.asarray(slopes + step * found.x[: x.shape[1]] / scale) if found.success else None
 
 
 def _beyond(column: Column, sources: Sequence[Column], slopes: np.ndarray) -> float:
