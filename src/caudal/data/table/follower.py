@@ -1,4 +1,4 @@
-"""Columns that follow from others: they are not modelled a second time, and computed in samples."""
+"""Columns that follow from others: they are modelled once, and computed in samples."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

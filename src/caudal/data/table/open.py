@@ -105,9 +105,10 @@ def open_data(
         drops, schema = found.drops, order_levels(found.schema, main, found.drops)
         followers = find_followers(schema, tables, drops, found.said)
         if followers and strict:
+            first = followers[0]
             raise InputError(
-                f"{main.name}, column '{followers[0].name}' {followers[0].why} in every row: leave "
-                f"it out with `exclude` {followers[0].name}"
+                f"{main.name}, column '{first.name}' {first.why} in every row: leave it out with "
+                f"`exclude` {first.name}"
             )
         schema = without_followers(schema, followers)
         summary = with_followers(found.summary, followers)

@@ -186,7 +186,7 @@ def _sum(
 
 
 def fits(follower: Follower, y: np.ndarray, x: np.ndarray) -> bool:
-    """Whether sums of x (N, S) are the values y (N,), but for the rounding of numbers in 32 bits."""
+    """Whether sums of x (N, S) are the values y (N,), but for rounding in 32 bits."""
     if (step := follower.column.step) is None:
         return not follower.is_broken(y, x).any()
     return bool((np.abs(follower.of(x) - y) < 1e-3 * step).all())
