@@ -87,9 +87,9 @@ def compare(data: Path, samples: Path) -> None:
         raise InputError(f"the samples have another header: {', '.join(names)[:160]}")
     there = rows_of(data)[start + 1 :]
     for i, name in enumerate(names):
-        asked = look([row[i] for row in there if len(row) > i], MOST)
-        got = look([row[i] for row in drawn], MANY)
-        fine = {asked, "empty", *(["whole"] if asked == "number" else [])}
+        cells = [row[i] for row in there if len(row) > i]
+        asked, got = look(cells, MOST), look([row[i] for row in drawn], MANY)
+        fine = {asked, look(cells, MANY), "empty", *(["whole"] if asked == "number" else [])}
         if got not in fine:
             raise InputError(f"column '{name}' holds {asked} in the data, {got} in the samples")
 

@@ -49,9 +49,10 @@ def table():
     return pd.DataFrame(
         {
             "day": days,
-            "moment": days + pd.to_timedelta(RNG.integers(0, 86400, N), "s"),
-            "zoned": days.tz_localize("Europe/Berlin") + pd.Timedelta("8h"),
-            "quarter": days.floor("D") + pd.to_timedelta(15 * RNG.integers(0, 96, N), "min"),
+            "moment": days[::-1] + pd.to_timedelta(RNG.integers(0, 86400, N), "s"),
+            "zoned": days[RNG.permutation(N)].tz_localize("Europe/Berlin") + pd.Timedelta("8h"),
+            "quarter": days[RNG.permutation(N)]
+            + pd.to_timedelta(15 * RNG.integers(0, 96, N), "min"),
             "wait": pd.to_timedelta(RNG.integers(0, 500, N), "min"),
         }
     )

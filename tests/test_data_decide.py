@@ -119,12 +119,12 @@ def test_names_tell_identifiers(name, expected):
 
 def test_rows_are_dropped_as_long_as_they_are_few():
     """Of 200 rows 4 may go: the two of `a` and `b`, and not the three more of `c`."""
-    values = RNG.normal(size=200)
+    a, b, c = RNG.normal(size=(3, 200)).tolist()
     table = pa.table(
         {
-            "a": some(values.tolist(), 1, 2),
-            "b": some(values.tolist(), 2),
-            "c": some(values.tolist(), 2, 50, 51, 52),
+            "a": some(a, 1, 2),
+            "b": some(b, 2),
+            "c": some(c, 2, 50, 51, 52),
         }
     )
     found = open_data(table)

@@ -22,7 +22,7 @@ def levels(frame, **options):
 
 
 def test_categories_follow_what_decides_them_and_others_the_alphabet():
-    found = levels(table())
+    found = levels(table(), types=("school=categorical", "short=categorical"))
     assert found["school"] == ("none", "school", "college", "doctor")
     assert found["short"] == ("N", "S", "C", "D")
     assert found["pet"] == ("ant", "bee", "cat")

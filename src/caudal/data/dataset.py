@@ -54,11 +54,15 @@ class Piece(NamedTuple):
         beside: what stands beside their scores in a scored file, one row an item.
         batch: the items as a flow takes them.
         keep: mask (N,) of the rows of `beside` that are in the batch; None if all of them are.
+        impossible: mask (N,) of the rows whose density is 0, whatever a flow says of the batch.
+        beyond: what the items keep of these rows for themselves.
     """
 
     beside: pa.Table
     batch: Batch
     keep: np.ndarray | None = None
+    impossible: np.ndarray | None = None
+    beyond: Any = None
 
 
 class Items(ABC):

@@ -64,4 +64,6 @@ def scored(model: "Model", items: Items, seed: int, draws: int) -> Iterator[Scor
         keep = slice(None) if piece.keep is None else piece.keep
         pair = log_prob_items(model.flow, piece.batch, seed, draws)
         scores[:, keep] = [part.cpu().numpy() for part in pair]
+        if piece.impossible is not None:
+            scores[:, piece.impossible & ~np.isnan(scores[0])] = [[-np.inf], [0.0]]
         yield piece, scores[0], scores[1]

@@ -206,6 +206,8 @@ def to_codes(column: Column, data: pa.ChunkedArray, place: Place) -> np.ndarray:
     """
     categories = column.categories or ()
     dtype = dtypes.value_type(dtypes.parse(column.dtype))
+    if pat.is_boolean(dtypes.plain(data).type) and dtypes.is_text(dtype):
+        data = _as_written(dtypes.plain(data), categories)
     values = _same_type(data, dtype, column.name, place)
     codes = pc.index_in(values, value_set=pa.array(categories, dtype))
     unknown = pc.and_(pc.is_null(codes), pc.is_valid(values)).to_numpy()
@@ -219,6 +221,13 @@ def to_codes(column: Column, data: pa.ChunkedArray, place: Place) -> np.ndarray:
         )
     codes = pc.fill_null(codes.cast(pa.float64()), float("nan")).to_numpy()
     return np.where(unknown, UNSEEN, codes)
+
+
+def _as_written(data: pa.ChunkedArray, categories: Sequence[Any]) -> pa.ChunkedArray:
+    """Truth values as the text of a file has them: True, TRUE, or true."""
+    words = {str(c).lower(): c for c in categories}
+    true, false = (pa.scalar(words.get(word, word), pa.string()) for word in ("true", "false"))
+    return pc.if_else(data, true, false)
 
 
 def with_categories_of(column: Column, data: pa.ChunkedArray) -> Column:

@@ -21,6 +21,7 @@ from caudal.data.table.dialect import BLANK, Dialect, quoted
 from caudal.data.table.frames import container_of, like
 from caudal.data.table.open import LinesItems, TableItems, table_of_run
 from caudal.data.table.output import TableWriter
+from caudal.data.table.ruled import Ruled
 from caudal.data.table.schema import TableSchema
 from caudal.data.table.tables import AS_FOUND, Tables
 from caudal.data.table.text import TextFile
@@ -91,9 +92,12 @@ class Gaps(TableItems):
         return x.isnan() | (x == self.codes)
 
     def filled(self, piece: Piece, x: Tensor, drawn: Tensor) -> pa.Table:
-        """All rows of a piece, with the values of x (n, D) in the cells of the mask `drawn`."""
+        """All rows of a piece, with the values of x (n, D) in the cells of the mask `drawn`.
+
+        Gaps of columns that follow from others are filled by their rules.
+        """
         table = piece.beside
-        for column, values, mask in self._drawn(x, drawn):
+        for column, values, mask in self._drawn(piece, x, drawn):
             place = table.column_names.index(column.name)
             cells = _put(table.column(place), values, mask)
             table = table.set_column(place, column.name, cells)
@@ -105,11 +109,28 @@ class Gaps(TableItems):
         schema = replace(self._schema, columns=self.columns)
         return GapsInLines(self._table, schema, self._memory, self._drop, self._unseen)
 
-    def _drawn(self, x: Tensor, drawn: Tensor) -> Iterator[tuple[Column, pa.Array, np.ndarray]]:
+    def pieces(self) -> Iterator[Piece]:
+        """The rows, in which gaps are filled already that follow from other columns."""
+        for piece in super().pieces():
+            if not self._schema.followers:
+                yield piece
+                continue
+            ruled = Ruled.of(self._schema, piece.beside, piece.batch.x, piece.keep)
+            x = piece.batch.x.where(~ruled.solved, ruled.x)
+            yield piece._replace(batch=piece.batch._replace(x=x), beyond=ruled)
+
+    def _drawn(
+        self, piece: Piece, x: Tensor, drawn: Tensor
+    ) -> Iterator[tuple[Column, pa.Array, np.ndarray]]:
         """Each column with new values, these values in the user's type, and their mask (n,)."""
+        if (ruled := piece.beyond) is not None:
+            drawn = drawn | ruled.everywhere(ruled.solved)
         for column, values, mask in zip(self.columns, x.T, drawn.T, strict=True):
             if mask.any():
                 yield column, decode_column(column, values[mask].double().numpy()), mask.numpy()
+        if ruled is not None:
+            for column, numbers, gaps in ruled.following(x):
+                yield column, decode_column(column, numbers[gaps]), gaps
 
 
 class GapsInLines(LinesItems, Gaps):
@@ -120,7 +141,7 @@ class GapsInLines(LinesItems, Gaps):
         assert text is not None
         lines = piece.beside.column(0).to_pylist()
         rows = {int(row): _cells(lines[row], text) for row in drawn.any(1).nonzero()}
-        for column, values, mask in self._drawn(x, drawn):
+        for column, values, mask in self._drawn(piece, x, drawn):
             place = self._table.names.index(column.name)
             numbers = np.flatnonzero(mask).tolist()
             for row, value in zip(numbers, as_texts(values, text), strict=True):

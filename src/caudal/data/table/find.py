@@ -38,12 +38,16 @@ SHOWN = 8  # names in a note
 
 
 class Found(NamedTuple):
-    """A schema, a summary of each column, and notes on what was decided."""
+    """A schema, a summary of each column, and notes on what was decided.
+
+    Further, whether rows with gaps are left out, and the columns that the user says something of.
+    """
 
     schema: TableSchema
     summary: tuple[Summary, ...]
     notes: list[str]
     drops: bool
+    said: frozenset[str]
 
 
 def find_schema(tables: Sequence[Tables], wishes: Wishes, known: BuiltIn | None) -> Found:
@@ -160,7 +164,8 @@ class _Search:
             columns, beside, passed_over=passed, order=tuple(order), written=self._written(plain)
         )
         notes = [*self._notes(), *notes_on(made, self.seen, self._forms_of(made))]
-        return Found(schema, tuple(summary), notes, bool(self.dropped))
+        said = frozenset({*self.declared, *sum(self.wishes.named.values(), ())})
+        return Found(schema, tuple(summary), notes, bool(self.dropped), said)
 
     @property
     def dropped(self) -> frozenset[str]:
@@ -252,13 +257,13 @@ class _Search:
                 f"{p.name or 'the one without a name'} ({p.back})" for p in self.passed.values()
             ]
             lines.append(
-                f"passed over, and what samples have there: {_shown(some)}; `types` says what a "
+                f"passed over, and what samples have there: {shown(some)}; `types` says what a "
                 f"column is, `exclude` leaves it out"
             )
         if self.marks:
             some = [f"{', '.join(map(show, marks))} in {n}" for n, marks in self.marks.items()]
             lines.append(
-                f"words among numbers, taken as missing: {_shown(some)}; "
+                f"words among numbers, taken as missing: {shown(some)}; "
                 f"`types` {next(iter(self.marks))}=categorical makes categories of them"
             )
         rows = rows_in_words(self.gaps.rows)
@@ -266,14 +271,14 @@ class _Search:
             lines += [f"dropped {rows} with missing values"] if self.dropped else []
         elif self.dropped:
             lines.append(
-                f"dropped {rows} with gaps in {_shown(sorted(self.dropped))}; "
+                f"dropped {rows} with gaps in {shown(sorted(self.dropped))}; "
                 f'`missing="model"` models such gaps'
             )
         gaps = self.gaps.modelled & self.context
         for names, what in ((self.gaps.modelled - gaps, "modelled"), (gaps, "told to the flow")):
             if names:
                 lines.append(
-                    f"gaps are {what} in {_shown(sorted(names))}; "
+                    f"gaps are {what} in {shown(sorted(names))}; "
                     f'`missing="drop"` leaves their rows out'
                 )
         return lines
@@ -293,7 +298,7 @@ def rows_in_words(count: int) -> str:
     return "1 row" if count == 1 else f"{count} rows"
 
 
-def _shown(names: Sequence[str]) -> str:
+def shown(names: Sequence[str]) -> str:
     """Some names, and how many more there are."""
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
     return ", ".join(names[:SHOWN]) + more

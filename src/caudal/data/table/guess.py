@@ -15,6 +15,7 @@ from caudal.data.table.cells import Form
 from caudal.data.table.convert import show
 from caudal.data.table.decide import constant, refusal, too_many
 from caudal.data.table.declare import Declared
+from caudal.data.table.follower import Follower
 from caudal.data.table.moments import datetime_column
 from caudal.data.table.moments import words as moments
 from caudal.data.table.numbers import TIED, fits, guessed, merged, number_column
@@ -25,6 +26,7 @@ from caudal.data.table.survey import is_numeric
 from caudal.data.temporal import is_modelled
 
 PASSED = "passed over"
+FOLLOWS = "follows"
 ALPHABETICAL = 100  # more categories are ordered by how often they occur
 
 
@@ -144,16 +146,16 @@ class Summary:
 
     Attributes:
         name: the column.
-        role: event, context, or passed over.
+        role: event, context, passed over, or follows, from other columns.
         kind: its kind.
-        source: guessed or declared; of a column that is passed over, what samples have there.
+        source: guessed or declared; of a column that is not modelled, what samples have there.
         support: such as `[0, inf)` or `7 categories`.
         step: lattice spacing, None for continuous and categorical columns.
         missing: share of the rows without a value, 0..1.
         gaps: what becomes of them: "modelled", in a context "told" to the flow, or "dropped" with
             their rows; empty without any.
         change: the argument that decides otherwise, where something was decided.
-        why: what a column that is passed over is like.
+        why: what a column that is not modelled is like.
         low, median, high: of the values, None for categories; where there are more than 65,536
             rows, the median is that of a sample.
         unit: for a datetime, what a step of 1 is.
@@ -232,6 +234,19 @@ def summarize_passed(passed: PassedOver, stats: Stats | None) -> Summary:
     change = "`types`" if stats and stats.count else ""
     head = (passed.name, PASSED, "", passed.back, "", None)
     return Summary(*head, missing=missing, change=change, why=passed.why)
+
+
+def with_followers(
+    summary: Sequence[Summary], followers: Sequence[Follower]
+) -> tuple[Summary, ...]:
+    """The summary, of which some columns are known now to follow from others."""
+    rules = {follower.name: follower.why for follower in followers}
+    return tuple(
+        replace(s, role=FOLLOWS, source="computed", change="`types`", why=rules[s.name])
+        if s.name in rules
+        else s
+        for s in summary
+    )
 
 
 def _top(stats: Stats) -> tuple[tuple[str, float], ...]:

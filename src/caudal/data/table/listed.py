@@ -8,7 +8,7 @@ from typing import Any
 
 from caudal.data.schema import KINDS, Column
 from caudal.data.table.declare import Declared, complete, problem_of
-from caudal.data.table.guess import PASSED, Summary
+from caudal.data.table.guess import FOLLOWS, PASSED, Summary
 from caudal.data.table.schema import TableSchema
 from caudal.errors import InputError, one_line
 from caudal.files import read_yaml
@@ -21,7 +21,8 @@ _FIELDS = {f.name: f.default for f in fields(Declared)}
 _HEAD = """\
 # What caudal took each column for. Edit it, and give it back as `types_from`.
 # kind: {kinds},
-#   {passed}, or {excluded} from samples, too; gaps: {gaps}.
+#   {passed}, {follows} (if other columns still say so), or {excluded} from samples, too;
+# gaps: {gaps}.
 """
 
 
@@ -64,10 +65,16 @@ def write_columns(
         entries[column.name] = entry
     for passed in schema.passed_over:
         entries[passed.name] = {"kind": PASSED, "why": passed.why}
+    for follower in schema.followers:
+        entries[follower.name] = {"kind": FOLLOWS, "why": follower.why}
     entries = {n: entries[n] for n in schema.order or entries}
     entries |= {name: {"kind": EXCLUDED} for name in excluded}
     head = _HEAD.format(
-        kinds=", ".join(KINDS), passed=PASSED, excluded=EXCLUDED, gaps=" or ".join(_GAPS)
+        kinds=", ".join(KINDS),
+        passed=PASSED,
+        follows=FOLLOWS,
+        excluded=EXCLUDED,
+        gaps=" or ".join(_GAPS),
     )
     return head + yaml.safe_dump(entries, sort_keys=False, allow_unicode=True)
 
@@ -107,6 +114,8 @@ def read_columns(path: str, names: Sequence[str]) -> Listed:
             raise InputError(f"{where}: gaps {gaps}: choose {' or '.join(_GAPS)}")
         if entry["kind"] == PASSED:
             listed.passed[name] = str(entry.get("why", "is passed over"))
+        elif entry["kind"] == FOLLOWS:
+            continue  # what it follows is found again
         elif entry["kind"] == EXCLUDED:
             excluded.append(name)
         else:

@@ -11,11 +11,13 @@ from caudal.data.dataset import Dataset, Items, Piece
 from caudal.data.refusals import check_names, check_texts, check_width
 from caudal.data.source import Batch, Source
 from caudal.data.splits import check_fractions
+from caudal.data.table.broken import broken_notes, impossible
 from caudal.data.table.decide import POLICIES
+from caudal.data.table.dependence import find_followers, follower_notes, without_followers
 from caudal.data.table.dialect import Dialect
 from caudal.data.table.find import find_schema, rows_in_words
 from caudal.data.table.frames import is_numbered
-from caudal.data.table.guess import Summary
+from caudal.data.table.guess import Summary, with_followers
 from caudal.data.table.levels import order_levels
 from caudal.data.table.output import TableWriter
 from caudal.data.table.parts import encode_rows
@@ -102,9 +104,18 @@ def open_data(
     wishes = Wishes(columns, target, context, exclude, types, types_from, missing, strict)
     known, drops = schema is not None, wishes.policy != "refuse"
     if schema is None:
-        schema, summary, more, drops = find_schema(tables, wishes, find_built_in(data))
-        notes += more
-        schema = order_levels(schema, main, drops)
+        found = find_schema(tables, wishes, find_built_in(data))
+        drops, schema = found.drops, order_levels(found.schema, main, found.drops)
+        followers = find_followers(schema, tables, drops, found.said)
+        if followers and strict:
+            first = followers[0]
+            raise InputError(
+                f"{main.name}, column '{first.name}' {first.why} in every row: leave it out with "
+                f"`exclude` {first.name}"
+            )
+        schema = without_followers(schema, followers)
+        summary = with_followers(found.summary, followers)
+        notes += [*found.notes, *follower_notes(followers)]
     sources = Loader(schema, drops, memory, seed).load(main, others, fractions)
     if not known and (rows := sum(s.n_rows for s in sources)) < LEAST_ROWS:
         raise InputError(
@@ -173,7 +184,8 @@ def table_of_run(
         InputError: the table lacks columns of the schema, or an array has more.
     """
     table = open_table(data, schema.text_names, dialect, memory)
-    names = [*schema.names, *(column.name for column in schema.passed_over)]
+    names = [*schema.names, *(follower.name for follower in schema.followers)]
+    names += [column.name for column in schema.passed_over]
     if table.unnamed and not chosen and _is_all_of_an_array(names):
         check_width(table.name, len(table.names), "the model", len(names))
     check_names(schema.names, table.names, table.name)
@@ -223,9 +235,9 @@ class TableItems(Items):
 
     @cached_property
     def _unseen_notes(self) -> tuple[str, ...]:
-        """A line for each column with values that training has not seen."""
+        """A line for each column with values that training has not seen, or that break a rule."""
         asked = self._schema, self._table, self._drop, self._unseen
-        return tuple(unseen_notes(*asked))
+        return (*unseen_notes(*asked), *broken_notes(self._schema, self._table))
 
     def beside_lines(self, writer: TableWriter) -> "TableItems":
         if self._table.text is None or not writer.continues(self._table.text):
@@ -237,7 +249,8 @@ class TableItems(Items):
         for chunk in self._table.chunks(self._table.names, rows=PIECE):
             asked = self._schema, chunk, self.name, self._drop, self._unseen
             rows, keep = encode_rows(*asked)
-            yield Piece(chunk.table, Batch(*self._schema.split(rows)), keep)
+            broken = impossible(self._schema, chunk, self.name)
+            yield Piece(chunk.table, Batch(*self._schema.split(rows)), keep, broken)
 
 
 class LinesItems(TableItems):

@@ -13,6 +13,7 @@ from caudal.data.table.convert import Place, encode_table
 from caudal.data.table.declare import refuse_outside
 from caudal.data.table.decode import add_columns, decode_columns
 from caudal.data.table.dialect import Written
+from caudal.data.table.follower import Follower, add_followers
 from caudal.data.table.passed import PassedOver
 from caudal.fields import check_fields, check_value
 
@@ -38,6 +39,8 @@ class TableSchema(Schema):
     """Whether columns come to the flow by their fitted distributions, or standardised alone."""
     passed_over: tuple[PassedOver, ...] = ()
     """The other columns that samples have."""
+    followers: tuple[Follower, ...] = ()
+    """Columns that follow from the modelled ones, each after those that it follows."""
     order: tuple[str, ...] = ()
     """All names as the user's table has them; if empty, columns, context, and the others."""
     written: Written = Written()
@@ -58,14 +61,18 @@ class TableSchema(Schema):
     @property
     def arrow(self) -> pa.Schema:
         """Names and types of the table that `decode` gives."""
-        columns: list[Column | PassedOver] = [*self.columns, *self.context, *self.passed_over]
+        following = (follower.column for follower in self.followers)
+        columns: list[Column | PassedOver] = [*self.columns, *following, *self.context]
+        columns += self.passed_over
         types = {column.name: dtypes.parse(column.dtype) for column in columns}
         return pa.schema([(name, types[name]) for name in self.order or types])
 
     @property
     def text_names(self) -> frozenset[str]:
         """The columns that hold text, even where a file's values look like numbers ("007")."""
-        return frozenset(c.name for c in self.columns + self.context if c.holds_text)
+        following = (follower.column for follower in self.followers)
+        columns = (*self.columns, *self.context, *following)
+        return frozenset(column.name for column in columns if column.holds_text)
 
     @property
     def countable(self) -> int | None:
@@ -130,7 +137,8 @@ class TableSchema(Schema):
         Raises:
             NumericalError: a value is not finite where the column has no missing values.
         """
-        table = add_columns(decode_columns(self.columns, x), self.context, context)
+        table = add_followers(decode_columns(self.columns, x), self.followers, self.columns)
+        table = add_columns(table, self.context, context)
         for column in self.passed_over:
             table = table.append_column(column.name, column.cells(len(x), start))
         there = table.column_names  # without the context, where none was given
@@ -151,8 +159,9 @@ class TableSchema(Schema):
         # Files of the first format mention neither marginals nor numbers of the context.
         data = {"marginals": "standardised", "numbers": "standardised", **data}
         passed = tuple(PassedOver(**column) for column in data.pop("passed_over", ()))
+        followers = tuple(map(Follower.from_dict, data.pop("followers", ())))
         order, written = tuple(data.pop("order", ())), Written(**data.pop("written", {}))
         check_fields(written)
         check_value("headers", tuple(dict(written.headers).values()), tuple[str, ...])
         beside = {"passed_over": passed, "order": order, "written": written}
-        return super().from_dict({**data, **beside})
+        return super().from_dict({**data, **beside, "followers": followers})

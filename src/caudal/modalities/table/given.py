@@ -5,11 +5,14 @@ from dataclasses import dataclass
 from itertools import repeat
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from caudal.conditioning import Conditioning, conditional_sample
 from caudal.data import TableSchema, gap_codes, open_to_gaps, read_tables
+from caudal.data.table.decode import decode_column
+from caudal.data.table.follower import Follower, sources_of
 from caudal.errors import InputError
 from caudal.modalities.contexts import CHUNK, Given, fixed_values, values_of
 from caudal.modalities.table.account import Account
@@ -45,7 +48,8 @@ class Asked:
         Raises:
             InputError: there is no such column, or the file has none of the run's.
         """
-        values = values_of({c.name: c for c in schema.columns + schema.context}, given)
+        every = (*schema.columns, *schema.context, *(f.column for f in schema.followers))
+        values = of_sources(schema, values_of({c.name: c for c in every}, given))
         modelled, context = ({c.name for c in part} for part in (schema.columns, schema.context))
         own = {name: value for name, value in values.items() if name in modelled}
         if file is None and own.keys() == modelled and context:
@@ -57,6 +61,9 @@ class Asked:
         if file is None:
             return cls(schema, own, fixed)
         names = next(iter(read_tables(file))).column_names
+        for follower in schema.followers:
+            if follower.name in names and not set(follower.sources) <= {*names, *own}:
+                raise _follows(follower)
         if not (modelled | context) & set(names):
             raise InputError(f"{file}: no column of the run; it models {', '.join(schema.names)}")
         # A table with contexts, such as test data, asks for new values of the modelled columns.
@@ -98,6 +105,33 @@ class Asked:
                 rows = fixed.repeat(len(values), 1)
                 rows[:, places] = values.masked_fill(values == gaps, torch.nan)
                 yield rows
+
+
+def of_sources(schema: TableSchema, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values of columns, those of followers as values of what they follow.
+
+    Raises:
+        InputError: more than one value makes the follower's, or its source is given too.
+    """
+    given = dict(values)
+    for follower in reversed(schema.followers):  # one may follow another
+        if follower.name not in given:
+            continue
+        value = fixed_values([follower.column], {follower.name: given.pop(follower.name)})
+        made = follower.give_back(value[follower.name])
+        if made is None or made[0] in given:
+            raise _follows(follower)
+        every = (*schema.columns, *(each.column for each in schema.followers))
+        (source,) = sources_of(follower, every)
+        given[source.name] = decode_column(source, np.array([made[1]]))[0].as_py()
+    return given
+
+
+def _follows(follower: Follower) -> InputError:
+    return InputError(
+        f"`given` {follower.name}: the column {follower.why} in every row: give "
+        f"{' and '.join(follower.sources)} in its place"
+    )
 
 
 class Conditioned(Account):

@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from caudal.data import Dataset, Summary
-from caudal.data.table.guess import PASSED
+from caudal.data.table.guess import FOLLOWS, PASSED
 from caudal.data.table.listed import COLUMNS_FILE
 from caudal.recipes import Recipe
 from caudal.report import ScreenTable
@@ -81,10 +81,10 @@ def crowding(values: Tensor) -> float:
 def _cells(s: Summary) -> list[str]:
     """One line of the preview; it ends with what was decided, and the argument that changes it."""
     missing = f"{_percent(s.missing)} {s.gaps}".rstrip() if s.missing else ""
-    if s.role == PASSED:
+    if s.role in (PASSED, FOLLOWS):
         how = f"{s.source}; {s.change}" if s.change else s.source
         why = s.why.removeprefix("is ").removeprefix("has ")
-        return [shorten(s.name, _NAME), PASSED, missing, shorten(why, _WIDE), how]
+        return [shorten(s.name, _NAME), s.role, missing, shorten(why, _WIDE), how]
     kind = s.support if s.kind == "categorical" else f"{s.kind} {s.support}"
     step = step_in_words(s)
     by = "" if step in ("", "1") else f" by {step}"

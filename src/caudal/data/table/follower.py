@@ -1,0 +1,131 @@
+"""Columns that follow from others: they are modelled once, and computed in samples."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from caudal.data.schema import Column
+from caudal.data.table.convert import Place, encode_columns
+from caudal.data.table.decode import decode_column
+from caudal.fields import check_fields
+
+_DIGITS = 10  # decimals of what is computed of numbers without steps
+
+
+@dataclass(frozen=True)
+class Follower:
+    """A column whose values are those of other columns of the row, by a rule.
+
+    The rule is a sum, `y = constant + sum_i slopes_i x_i`, rounded to the steps of the column; or
+    a list, with a value of y for each value of one other column. All are numbers as rows have
+    them: codes of categories, and numbers counted from the `offset` of their column.
+
+    Attributes:
+        column: what y is; it has no ends, which are those that the rule gives it.
+        sources: the names of the others.
+        why: the rule as a phrase after the name of the column: "is a + b", "follows from city".
+        slopes: of a sum, one for each source.
+        constant: of a sum.
+        keys: of a list, the values of the source, ascending.
+        values: of a list, those of y.
+    """
+
+    column: Column
+    sources: tuple[str, ...]
+    why: str
+    slopes: tuple[float, ...] = ()
+    constant: float = 0.0
+    keys: tuple[float, ...] = ()
+    values: tuple[float, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The user's name for the column."""
+        return self.column.name
+
+    def of(self, sources: np.ndarray) -> np.ndarray:
+        """What sources (N, S) make of the column (N,), NaN where one of them is missing.
+
+        A value that is not in the list has that of the nearest which is.
+        """
+        if self.slopes:
+            return self._on_steps(self._sum(sources))
+        keys, x = np.array(self.keys), sources[:, 0]
+        right = np.searchsorted(keys, x).clip(1, len(keys) - 1)
+        nearest = right - (x - keys[right - 1] <= keys[right] - x)
+        return np.where(np.isnan(x), np.nan, np.array(self.values)[nearest])
+
+    def is_broken(self, values: np.ndarray, sources: np.ndarray) -> np.ndarray:
+        """Which values (N,) are not what sources (N, S) make of the column; gaps break nothing."""
+        if self.slopes:
+            off = np.abs(values - self._sum(sources))
+            return off > self.tolerance(sources) + 0.75 * (self.column.step or 0.0)
+        known = np.isin(sources[:, 0], np.array(self.keys))
+        return known & (np.abs(values - self.of(sources)) > 1e-6 * np.maximum(np.abs(values), 1))
+
+    def _on_steps(self, numbers: np.ndarray) -> np.ndarray:
+        """Numbers (N,) on the steps of the column, halves up."""
+        if (step := self.column.step) is None:
+            return numbers
+        # What is a half but for the rounding errors of a sum is one.
+        return np.asarray(np.floor(numbers / step + 0.5 + 1e-7) * step)
+
+    def _sum(self, sources: np.ndarray) -> np.ndarray:
+        return np.asarray(self.constant + sources @ np.array(self.slopes))
+
+    def tolerance(self, sources: np.ndarray) -> np.ndarray:
+        """The error of a sum of numbers in 32 bits (N,)."""
+        return 4e-7 * (abs(self.constant) + np.abs(sources) @ np.abs(np.array(self.slopes)))
+
+    def give_back(self, value: float) -> tuple[str, float] | None:
+        """The one source and its value, as rows have them, that make a value of the column.
+
+        None if there are several sources, or not exactly one such value.
+        """
+        if len(self.sources) > 1:
+            return None
+        if self.slopes:
+            return self.sources[0], (value - self.constant) / self.slopes[0]
+        keys = [k for k, v in zip(self.keys, self.values, strict=True) if v == value]
+        return (self.sources[0], keys[0]) if len(keys) == 1 else None
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> "Follower":
+        """The one that `dataclasses.asdict` described, perhaps through JSON."""
+        lists = {name: tuple(v) for name, v in data.items() if isinstance(v, list)}
+        follower = cls(**{**data, **lists, "column": Column.from_dict(data["column"])})
+        check_fields(follower, skip=("column",))
+        return follower
+
+
+def without_ends(column: Column) -> Column:
+    """A column whose values a rule gives: its steps stay, its ends and its atoms do not."""
+    if column.categories is not None:
+        return column
+    kind = column.kind if column.kind in ("integer", "datetime") else "real"
+    by = column.origin if column.step else 0.0
+    free = replace(column, kind=kind, low=None, high=None, atoms=(), heaps=())
+    return replace(free, offset=column.offset + by)
+
+
+def sources_of(follower: Follower, columns: Sequence[Column]) -> list[Column]:
+    """The columns that a follower follows, in its order."""
+    by_name = {column.name: column for column in columns}
+    return [by_name[name] for name in follower.sources]
+
+
+def add_followers(
+    table: pa.Table, followers: Sequence[Follower], columns: Sequence[Column]
+) -> pa.Table:
+    """A table of the user's columns with those that follow from them on its right."""
+    known = (*columns, *(follower.column for follower in followers))
+    for follower in followers:
+        sources = encode_columns(sources_of(follower, known), table, Place())
+        values = follower.of(sources)
+        if follower.column.step is None and follower.slopes:
+            values = np.round(values, _DIGITS)
+        table = table.append_column(follower.name, decode_column(follower.column, values))
+    return table

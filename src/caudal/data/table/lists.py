@@ -1,0 +1,62 @@
+"""Columns with one value for each value of another: a city for each postcode, and the like."""
+
+from collections.abc import Collection, Iterator, Sequence
+
+import numpy as np
+
+from caudal.data.schema import Column
+from caudal.data.table.follower import Follower, without_ends
+from caudal.data.table.sums import EVIDENCE
+
+LEAST = 10  # rows for each value of a source, in the mean
+_FIRST = 500  # rows that are looked at before all
+
+
+def find_lists(
+    columns: Sequence[Column], rows: np.ndarray, kept: Collection[str]
+) -> Iterator[Follower]:
+    """Columns that have one value wherever one other column has some value.
+
+    Columns of more values come first, as those of fewer follow them; of as many numbers come
+    first, which are in order, then those on the left. No follower is followed. The lists are
+    those of the rows.
+
+    Args:
+        columns: of the rows.
+        rows: some of them (N, D): codes, and numbers without gaps.
+        kept: the names of columns that are no followers.
+    """
+    found = [np.unique(values, return_inverse=True) for values in rows.T]
+    levels, codes = [len(values) for values, _ in found], [code for _, code in found]
+    few = [i for i in range(len(columns)) if 1 < levels[i] <= len(rows) / LEAST]
+    few.sort(key=lambda i: (-levels[i], columns[i].categories is not None, i))
+    sources: list[int] = []
+    for i in few:
+        source = None
+        if columns[i].name not in kept:
+            fits = (j for j in sources if _follows(codes[i], codes[j], levels[j], len(columns)))
+            source = min(fits, key=lambda j: levels[j], default=None)
+        if source is None:
+            sources.append(i)
+            continue
+        why = f"follows from {columns[source].name}"
+        yield Follower(without_ends(columns[i]), (columns[source].name,), why)
+
+
+def _follows(codes: np.ndarray, others: np.ndarray, levels: int, many: int) -> bool:
+    """Whether a column of codes (N,) has one of them for each level of another, not by chance.
+
+    The first row of a level says which; that each other row has the same is so likely by chance as
+    the column has this code anywhere.
+    """
+    for rows in (min(_FIRST, len(codes)), len(codes)):
+        some = slice(None, None, len(codes) // rows)
+        there, first = np.unique(others[some], return_index=True)
+        of_level = np.zeros(levels, int)
+        of_level[there] = codes[some][first]
+        if (of_level[others[some]] != codes[some]).any():
+            return False
+    counts = np.bincount(codes)
+    each = -np.log(counts[of_level] / len(codes))
+    rows_of = np.bincount(others, minlength=levels)
+    return float(((rows_of - 1).clip(0) * each).sum()) > EVIDENCE + 2 * np.log(many)

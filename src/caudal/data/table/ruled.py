@@ -1,0 +1,97 @@
+"""Gaps whose values follow from other columns of their row: nothing is drawn there."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import torch
+from torch import Tensor
+
+from caudal.data.schema import Column
+from caudal.data.table.convert import Place, encode_columns, without_marks
+from caudal.data.table.decode import into_support
+from caudal.data.table.follower import Follower
+from caudal.data.table.schema import TableSchema
+
+
+@dataclass(frozen=True)
+class Ruled:
+    """What rules say of some rows of a table.
+
+    Attributes:
+        schema: of the run.
+        x: the rows that a flow takes, with what their sources must be (n, D).
+        solved: the mask of these gaps of the sources (n, D).
+        gaps: the mask of the gaps of each follower in all rows; of those that the table has.
+        keep: mask (N,) of the rows of the table that are in x; None if all are.
+    """
+
+    schema: TableSchema
+    x: Tensor
+    solved: Tensor
+    gaps: dict[str, np.ndarray]
+    keep: np.ndarray | None
+
+    @classmethod
+    def of(
+        cls, schema: TableSchema, table: pa.Table, x: Tensor, keep: np.ndarray | None
+    ) -> "Ruled":
+        """What rules say of the rows of a table, of which x (n, D) are those that are kept."""
+        there = [f for f in schema.followers if f.name in table.column_names]
+        columns = [follower.column for follower in there]
+        table = without_marks(table, {column.name: column.marks for column in columns})
+        read = encode_columns(columns, table, Place(unseen=True))
+        gaps = {f.name: np.isnan(values) for f, values in zip(there, read.T, strict=True)}
+        rows, names = x.double().numpy().copy(), [column.name for column in schema.columns]
+        for follower, values in zip(there, read.T, strict=True):
+            if set(follower.sources) <= set(names):
+                places = [names.index(name) for name in follower.sources]
+                kept = values if keep is None else values[keep]
+                _solve(follower, kept, rows, places, schema.columns)
+        filled = torch.from_numpy(rows).to(x)
+        return cls(schema, filled, x.isnan() & ~filled.isnan(), gaps, keep)
+
+    def everywhere(self, kept: Tensor) -> Tensor:
+        """A mask (n, D) of the rows that are kept, for all rows (N, D)."""
+        if self.keep is None:
+            return kept
+        every = kept.new_zeros(len(self.keep), kept.shape[1])
+        every[torch.from_numpy(self.keep)] = kept
+        return every
+
+    def following(self, x: Tensor) -> Iterator[tuple[Column, np.ndarray, np.ndarray]]:
+        """Each follower with its values in all rows x (N, D), and the mask of its gaps (N,)."""
+        there = np.ones(len(x), bool) if self.keep is None else self.keep
+        known = {
+            column.name: np.where(there, into_support(column, values), np.nan)
+            for column, values in zip(self.schema.columns, x.double().numpy().T, strict=True)
+        }
+        for follower in self.schema.followers:
+            sources = np.stack([known[name] for name in follower.sources], 1)
+            known[follower.name] = values = follower.of(sources)
+            gaps = self.gaps.get(follower.name, np.zeros(len(x), bool)) & ~np.isnan(values)
+            if gaps.any():
+                yield follower.column, values, gaps
+
+
+def _solve(
+    follower: Follower,
+    values: np.ndarray,
+    rows: np.ndarray,
+    places: list[int],
+    columns: tuple[Column, ...],
+) -> None:
+    """Fills the one gap among the sources of a row (n, D) of which the follower is known."""
+    sources = rows[:, places]
+    lone = (np.isnan(sources).sum(1) == 1) & ~np.isnan(values)
+    for k, place in enumerate(places):
+        at = np.flatnonzero(lone & np.isnan(sources[:, k]))
+        if follower.slopes:
+            rest = np.delete(sources[at], k, 1) @ np.delete(np.array(follower.slopes), k)
+            solved = (values[at] - follower.constant - rest) / follower.slopes[k]
+            rows[at, place] = into_support(columns[place], solved)
+        else:
+            for row in at:
+                made = follower.give_back(float(values[row]))
+                rows[row, place] = np.nan if made is None else made[1]

@@ -1,0 +1,160 @@
+"""Columns that follow from others: found, modelled once, and put back exactly."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import caudal
+from caudal.data import TableSchema, open_data
+from caudal.errors import InputError
+
+N = 600
+RNG = np.random.default_rng(0)
+CELSIUS = RNG.normal(15, 8, N).round(1)
+A, B, C = (RNG.poisson(rate, N) for rate in (20, 5, 9))
+X, Y = RNG.normal(size=(2, N))
+AGE = RNG.integers(18, 60, N)
+DAY = pd.Timestamp("2024-01-01") + pd.to_timedelta(RNG.integers(0, 300, N), unit="D")
+GRADE = RNG.integers(1, 9, N)
+
+
+def rounded(values, decimals=0):
+    """Halves up, but for what floating point makes of them."""
+    return np.floor(values * 10**decimals + 0.5 + 1e-9) / 10**decimals
+
+
+RULES = {
+    "total": ({"total": A + B, "a": A, "b": B}, "total is a + b"),
+    "three parts": ({"a": A, "b": B, "c": C, "all": A + B + C}, "all is a + b + c"),
+    "balance": ({"x": X, "y": Y, "diff": X - Y}, "diff is x - y"),
+    "shares": ({"a": X, "b": 1 - X}, "b is -a + 1"),
+    "copy": ({"x": X, "again": X}, "again is x"),
+    "other units": (
+        {"fahrenheit": rounded(1.8 * CELSIUS + 32, 1), "celsius": CELSIUS},
+        "fahrenheit is 1.8 celsius + 32 (rounded)",
+    ),
+    "mean": ({"a": A, "b": B, "m": rounded((A + B) / 2)}, "m is 0.5 a + 0.5 b (rounded)"),
+    "decade": ({"decade": AGE // 10, "age": AGE, "x": X}, "decade is 0.1 age - 0.45 (rounded)"),
+    "dates": (
+        {"day": DAY, "days": A, "due": DAY + pd.to_timedelta(A, unit="D")},
+        "due follows from day and days",
+    ),
+    "date of a time": (
+        {"at": DAY + pd.to_timedelta(RNG.integers(0, 1440, N), "min"), "day": DAY},
+        "day follows from at",
+    ),
+    "category": (
+        {"word": np.array([*"jsdfhkrtz"])[GRADE], "grade": GRADE, "x": X},
+        "word follows from grade",
+    ),
+    "group": (
+        {"age": AGE, "x": X, "group": np.where(AGE < 30, "young", "old")},
+        "group follows from age",
+    ),
+    "number": ({"grade": GRADE, "price": GRADE**2 + 0.5, "x": X}, "price follows from grade"),
+    "rows again": ({"age": [30, 41, 52] * 30, "city": ["Lima", "Quito", "Lima"] * 30}, None),
+    "nearly": ({"a": A, "b": B, "total": np.r_[(A + B)[:-1], 99]}, None),
+    "noise": ({"x": X, "y": X + 0.01 * Y}, None),
+    "few rows": ({"x": X[:12], "w": ["a", "b"] * 6, "v": [0, 1] * 6}, None),
+    "many levels": ({"name": RNG.integers(0, 500, N).astype(str), "x": X}, None),
+    "gaps": ({"a": np.where(A > 22, np.nan, A), "twice": np.where(A > 22, np.nan, 2 * A)}, None),
+}
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_what_follows_is_found(name):
+    columns, rule = RULES[name]
+    data = open_data(pd.DataFrame(columns))
+    found = [f"{follower.name} {follower.why}" for follower in data.schema.followers]
+    assert found == ([rule] if rule else [])
+    if rule:
+        assert any(rule in note for note in data.notes)
+        assert data.train.x.shape[1] == len(columns) - 1
+
+
+@pytest.mark.parametrize("name", [name for name, (_, rule) in RULES.items() if rule])
+def test_samples_keep_the_rule(name):
+    """Decoded rows are the user's own, with the column that was not modelled."""
+    frame = pd.DataFrame(RULES[name][0])
+    schema = open_data(frame).schema
+    schema = TableSchema.from_dict(schema.to_dict())
+    back = schema.decode(schema.encode(frame)[0]).to_pandas()
+    assert list(back) == list(frame)
+    for column in frame:
+        if frame[column].dtype.kind == "f":
+            np.testing.assert_allclose(back[column], frame[column], rtol=1e-6, atol=1e-6)
+        else:
+            assert back[column].tolist() == frame[column].tolist()
+
+
+def test_sums_hold_in_the_digits_of_samples():
+    schema = open_data(pd.DataFrame(RULES["balance"][0])).schema
+    back = schema.decode(schema.encode(pd.DataFrame({"x": X * 1e3, "y": Y}))[0]).to_pandas()
+    np.testing.assert_allclose(back["diff"], back["x"] - back["y"], rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    "options", [{"types": ["total=integer"]}, {"columns": ["total", "a", "b"]}]
+)
+def test_what_the_user_says_is_modelled(options):
+    data = open_data(pd.DataFrame(RULES["total"][0]), **options)
+    assert "total" in [column.name for column in data.schema.columns]
+    assert not {"total"} & {follower.name for follower in data.schema.followers}
+
+
+def test_strict_refuses():
+    with pytest.raises(
+        InputError, match="column 'total' is a .* leave it out with `exclude` total"
+    ):
+        open_data(pd.DataFrame(RULES["total"][0]), strict=True)
+
+
+@pytest.fixture(scope="module")
+def model():
+    frame = pd.DataFrame({**RULES["total"][0], **RULES["category"][0], "x": X})
+    return caudal.train("nsf", data=frame, layers=1, hidden=8, steps=5, report=False), frame
+
+
+def test_rows_that_break_a_rule_are_impossible(model):
+    model, frame = model
+    rows = frame[:20].copy()
+    rows.loc[3, "total"] += 1
+    rows.loc[5, "word"] = rows.loc[rows["grade"] != rows.loc[5, "grade"], "word"].iloc[0]
+    scores = model.log_prob(rows)
+    assert np.isneginf(scores)[[3, 5]].all()
+    assert np.isfinite(scores.drop([3, 5])).all()
+    del rows["total"]  # what is not there breaks nothing
+    assert np.isfinite(model.log_prob(rows)[3])
+
+
+def test_the_broken_row_is_told(model):
+    model, frame = model
+    rows = frame[:20].copy()
+    rows.loc[3, "total"] += 1
+    notes = model.open_all(rows, {}).notes
+    assert any("row 4 breaks" in note and "'total' is a + b" in note for note in notes)
+
+
+def test_gaps_are_filled_by_the_rule(model):
+    model, frame = model
+    rows = frame[:6].astype({"total": float, "a": float, "grade": float})
+    rows.loc[0, "total"] = rows.loc[1, "a"] = np.nan
+    rows.loc[2, ["total", "a"]] = np.nan
+    rows.loc[3, "grade"] = np.nan
+    rows.loc[4, "word"] = None
+    filled = model.impute(rows)
+    assert filled["total"][0] == frame["total"][0]
+    assert filled["a"][1] == frame["a"][1]
+    assert (filled["total"] == filled["a"] + filled["b"]).all()
+    assert filled["grade"][3] == frame["grade"][3]
+    assert filled["word"][4] == frame["word"][4]
+
+
+def test_given_followers(model):
+    model, frame = model
+    word, grade = frame.loc[0, ["word", "grade"]]
+    drawn = model.sample(20, given={"word": word})
+    assert (drawn["grade"] == grade).all()
+    assert (drawn["word"] == word).all()
+    with pytest.raises(InputError, match="`given` total: .* give a and b in its place"):
+        model.sample(5, given={"total": 20})
