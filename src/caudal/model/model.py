@@ -50,6 +50,7 @@ from caudal.training.rebuilt import check_rebuilt
 from caudal.training.rows import fingerprint
 from caudal.training.run import Run
 from caudal.training.seeds import check_seed
+from caudal.training.together import by_rows
 
 
 class Model:
@@ -627,8 +628,12 @@ class Model:
 
         def draw(request: Request, generator: torch.Generator) -> Tensor:
             context = None if request.context is None else request.context.to(like)
-            length = request.length
-            return self.flow.sample(request.n, context, temperature, generator, length=length)
+
+            def of(rows: slice, n: int) -> Tensor:
+                given = None if context is None else context[rows]
+                return self.flow.sample(n, given, temperature, generator, length=request.length)
+
+            return by_rows(request.n, of)
 
         return draw
 

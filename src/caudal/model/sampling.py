@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -20,6 +21,7 @@ from caudal.modality import Examples, Request, Requests
 from caudal.report import duration, unlike
 from caudal.report.items import noise
 from caudal.training.seeds import check_seed
+from caudal.training.together import is_writer
 
 if TYPE_CHECKING:
     from caudal.model.model import Model
@@ -139,9 +141,11 @@ def write(model: "Model", out: str, overwrite: bool, *asked: Any) -> Written:
     work = job(model, *asked)
     writer.expect(work.requests.samples)
     announce(work)
-    with writer:
+    writes = is_writer()
+    with writer if writes else nullcontext():
         for part in work.parts():
-            writer.write(*part)
+            if writes:
+                writer.write(*part)
     summary = getattr(work.draw, "summary", None)
     return Written(out, work.requests.samples, seed, temperature, summary and summary())
 
