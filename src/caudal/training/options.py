@@ -76,9 +76,10 @@ class Training:
     accelerator: Accelerator = "auto"
     """cpu, cuda, mps, or auto for the best there is."""
     devices: Count = 1
-    """Devices of each machine to train on, each with an equal share of every batch."""
+    """Devices of each machine to train on, each with an equal share of every batch; torchrun and
+    Slurm say it by themselves."""
     num_nodes: Count = 1
-    """Machines to train on; start the same command on each with torchrun."""
+    """Machines to train on; torchrun, which starts the command on each, says it by itself."""
     seed: int = 0
     """Seed of the order of the rows, of dropout and of dequantisation noise."""
 
