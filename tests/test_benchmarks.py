@@ -376,3 +376,14 @@ def test_results_keep_the_last_row_of_each_key(monkeypatch, tmp_path):
         rows.add(row, lambda found, facts: pages.text("Title", [str(len(found))], facts))
     assert [(row.table, row.auroc) for row in rows.read()] == [("cover", 0.6), ("magic", 0.7)]
     assert (tmp_path / "a.md").read_text().startswith("# Title\n\n2\n\n- command: ")
+
+
+def test_streaming_is_timed_beside_memory_and_layers_by_what_they_keep():
+    import scale
+
+    rows = scale.streaming(1600, 64)
+    assert [row[0] for row in rows] == ["in memory", "streamed", "streamed from 8 files"]
+    assert all(0.05 < float(row[2].rstrip("%")) / 100 < 5 for row in rows)
+    flows = (caudal.recipes.NSF(layers=n, hidden=4).build((3,)) for n in (1, 2))
+    few, many = (scale.kept(flow, torch.rand(8, 3), None, False) for flow in flows)
+    assert few < many

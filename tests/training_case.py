@@ -54,7 +54,11 @@ SCHEMA = TableSchema(
         Column("size", "real", missing=True),
         Column("price", "positive", low=0.0),
     ),
-    (Column("kind", "categorical", low=0, high=1, step=1.0, categories=("a", "b")),),
+    (
+        Column(
+            "kind", "categorical", low=0, high=1, step=1.0, categories=("a", "b"), dtype="string"
+        ),
+    ),
 )
 TRAINING = Training(
     epochs=5, batch_size=32, lr=3e-3, ema=0.9, warmup=10, validate_every=15, patience=0

@@ -2,7 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from copy import copy
 from typing import Any
 
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from caudal.bijection import sum_event
 from caudal.errors import InputError
-from caudal.numerics import own_generator
+from caudal.numerics import drawn, own_generator
 
 FREE = -1
 """Marks a dimension of an event whose length differs from batch to batch, as that of audio."""
@@ -57,6 +57,13 @@ class Base(nn.Module, ABC):
         """Keywords of a draw: the generator (by default this thread's), dtype and device."""
         like, generator = self.like, generator or own_generator(self.like.device)
         return {"generator": generator, "dtype": like.dtype, "device": like.device}
+
+    def _drawn(
+        self, draw: Callable[..., Tensor], shape: Sequence[int], generator: torch.Generator | None
+    ) -> Tensor:
+        """`draw(shape)`, such as `torch.rand`, of which a process has its share."""
+        options = self._options(generator)
+        return drawn(lambda shape: draw(shape, **options), shape)
 
 
 class Reshaped(Base):
@@ -142,7 +149,7 @@ class Normal(Independent):
         return 0.5 * math.log(2 * math.pi * math.e)
 
     def draw(self, *shape: int, generator: torch.Generator | None = None) -> Tensor:
-        return torch.randn(*shape, **self._options(generator))
+        return self._drawn(torch.randn, shape, generator)
 
 
 class Logistic(Independent):
@@ -165,7 +172,7 @@ class Logistic(Independent):
         return 2.0
 
     def draw(self, *shape: int, generator: torch.Generator | None = None) -> Tensor:
-        uniform = torch.rand(*shape, **self._options(generator))
+        uniform = self._drawn(torch.rand, shape, generator)
         tiny = torch.finfo(uniform.dtype).eps
         return torch.logit(uniform.clamp(tiny, 1 - tiny))
 
@@ -187,7 +194,7 @@ class Uniform(Independent):
         return math.log(2)
 
     def draw(self, *shape: int, generator: torch.Generator | None = None) -> Tensor:
-        return 2 * torch.rand(*shape, **self._options(generator)) - 1
+        return 2 * self._drawn(torch.rand, shape, generator) - 1
 
 
 class StudentT(Base):
@@ -222,11 +229,13 @@ class StudentT(Base):
         self, n: int, generator: torch.Generator | None = None, length: int | None = None
     ) -> Tensor:
         """By Bailey's polar method: z = sqrt(nu (u^(-2/nu) - 1)) cos(2 pi v), u, v uniform."""
-        shape = (2, n, *sized(self.event_shape, length))
+        shape = (n, *sized(self.event_shape, length))
         options = self._options(generator)
         if self.like.device.type != "mps":  # which has no float64
             options["dtype"] = torch.float64
-        u, v = torch.rand(shape, **options)
+        u, v = drawn(
+            lambda shape: torch.rand((2, *shape), **options).movedim(0, -1), shape
+        ).unbind(-1)
         u = u.clamp(min=torch.finfo(self.like.dtype).tiny)
         radius = (self.freedom * torch.expm1(-2 / self.freedom * u.log())).sqrt()
         return (radius * torch.cos(2 * math.pi * v)).to(self.like)
@@ -264,9 +273,9 @@ class GaussianMixture(Base):
     def sample(
         self, n: int, generator: torch.Generator | None = None, length: int | None = None
     ) -> Tensor:
-        options = self._options(generator)
-        mode = torch.randint(len(self.means), (n,), **{**options, "dtype": torch.int64})
-        noise = torch.randn(n, *sized(self.event_shape, length), **options)
+        options = {**self._options(generator), "dtype": torch.int64}
+        mode = drawn(lambda shape: torch.randint(len(self.means), shape, **options), (n,))
+        noise = self._drawn(torch.randn, (n, *sized(self.event_shape, length)), generator)
         return self.means[mode].to(self.like) + self.std * noise
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from caudal.errors import InputError
-from caudal.numerics import drawing_part
+from caudal.numerics import drawing_part, is_recomputing, recomputed
 
 
 class Bijection(nn.Module, ABC):
@@ -50,20 +50,30 @@ class Chain(Bijection):
     def forward(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         log_det = z.new_zeros(z.shape[0])
         for part in self.parts:
-            z, part_log_det = part(z, context)
+            z, part_log_det = _passed(part, part, z, context)
             log_det = log_det + part_log_det
         return z, log_det
 
     def inverse(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         log_det = x.new_zeros(x.shape[0])
         for part in reversed(self.parts):
-            x, part_log_det = cast(Bijection, part).inverse(x, context)
+            x, part_log_det = _passed(part, cast(Bijection, part).inverse, x, context)
             log_det = log_det + part_log_det
         return x, log_det
 
     def __repr__(self) -> str:
         lines = [f"  {i}: {indented(part)}" for i, part in enumerate(self.parts)]
         return "\n".join(["Chain(", *lines, ")"]) if lines else "Chain()"
+
+
+def _passed(
+    part: nn.Module, call: Callable[..., tuple[Tensor, Tensor]], *inputs: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """`call(*inputs)`, a direction of a part; of parts with chains within, these do the same."""
+    if not is_recomputing() or any(isinstance(within, Chain) for within in part.modules()):
+        return call(*inputs)
+    result: tuple[Tensor, Tensor] = recomputed(call, *inputs)
+    return result
 
 
 def indented(part: object) -> str:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from caudal.bijection import Bijection
 from caudal.bijections.linear import full_precision
+from caudal.numerics import batch_moments
 
 _RIDGE = 1e-6  # share of the mean variance: keeps directions without variance finite
 _MOST = 4096  # features, of which three matrices are 200 MB; 32x32 RGB has 3072
@@ -168,12 +169,11 @@ class BatchNorm(DataDependent):
         self.var.copy_(var[0])
 
     def _batch_moments(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        dims = [0, *range(2, x.ndim)]
-        var, mean = torch.var_mean(x, dims, correction=0, keepdim=True)
+        mean, var = batch_moments(x)
         with torch.no_grad():
-            self.mean.lerp_(mean[0], 0.1)
-            self.var.lerp_(var[0], 0.1)
-        return mean[0], var[0]
+            self.mean.lerp_(mean, 0.1)
+            self.var.lerp_(var, 0.1)
+        return mean, var
 
 
 class ZCA(DataDependent):

@@ -124,7 +124,8 @@ def run(words: list[str]) -> int:
 
 def default_folder(made: Settings) -> str:
     """runs/RECIPE-DATA, the data by the file's name without suffixes."""
-    name = Path(made.data.data).name or Path(made.data.data).resolve().name
+    path = Path(made.data.data)
+    name = (path.parent if "*" in path.name else path).name or path.resolve().name
     return f"runs/{made.recipe.name}-{name.split('.')[0].split(':')[-1]}"
 
 

@@ -27,6 +27,7 @@ from caudal.report.evaluation import OUTSIDE
 from caudal.report.numbers import count
 from caudal.training.devices import find_device
 from caudal.training.progress import duration
+from caudal.training.together import together
 
 STDOUT = "-"
 
@@ -63,7 +64,8 @@ def open_run(of: Any, words: Sequence[str], command: str, part: str) -> tuple[An
 def evaluate(words: list[str]) -> int:
     """`caudal eval`: how well a run explains data that it has not seen."""
     options, model, screen = open_run(EvalOptions, words, "caudal eval", "reading")
-    result = model.evaluate(**keywords(options))
+    with together():
+        result = model.evaluate(**keywords(options))
     screen.evaluation(result)
     screen.result(result.to_dict())
     return 0
@@ -72,7 +74,8 @@ def evaluate(words: list[str]) -> int:
 def score(words: list[str]) -> int:
     """`caudal score`: the user's rows, images or clips with their log-density."""
     options, model, screen = open_run(ScoreOptions, words, "caudal score", "reading")
-    seen = model.score(**keywords(options))
+    with together():
+        seen = model.score(**keywords(options))
     unit = seen.unit
     screen.say(f"{options.out}: {seen.rows:,} {seen.many} with log_prob ({seen.kind}, nats)")
     if seen.scored:
@@ -119,7 +122,8 @@ def sample(words: list[str]) -> int:
         raise InputError("missing from caudal sample: --out, or --play for sound")
     asked = keywords(options)
     del asked["play"]
-    written = model.write_samples(**asked)
+    with together():
+        written = model.write_samples(**asked)
     n, schema = written.samples, model.schema
     what = schema.one if n == 1 else schema.many
     screen.say(

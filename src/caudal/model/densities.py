@@ -11,6 +11,7 @@ from caudal.flow import DRAWS
 from caudal.report import log_prob_items
 from caudal.training.options import Count
 from caudal.training.seeds import check_seed
+from caudal.training.together import in_turns
 
 if TYPE_CHECKING:
     from caudal.model.model import Model
@@ -59,11 +60,16 @@ def draws_of(model: "Model", draws: int | None = None) -> int:
 
 def scored(model: "Model", items: Items, seed: int, draws: int) -> Iterator[Scored]:
     """The items piece by piece, with the log-density of each and its standard error."""
-    for piece in model.voice.track(items.pieces(), "scoring", items.total):
+
+    def score(piece: Piece) -> np.ndarray:
         scores = np.full((2, piece.beside.num_rows), np.nan)
         keep = slice(None) if piece.keep is None else piece.keep
         pair = log_prob_items(model.flow, piece.batch, seed, draws)
         scores[:, keep] = [part.cpu().numpy() for part in pair]
         if piece.impossible is not None:
             scores[:, piece.impossible & ~np.isnan(scores[0])] = [[-np.inf], [0.0]]
+        return scores
+
+    pieces = model.voice.track(items.pieces(), "scoring", items.total)
+    for piece, scores in in_turns(pieces, score):
         yield piece, scores[0], scores[1]

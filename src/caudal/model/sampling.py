@@ -19,6 +19,7 @@ from caudal.modality import Request, Requests
 from caudal.report import duration
 from caudal.report.items import noise
 from caudal.training.seeds import check_seed
+from caudal.training.together import by_rows, is_writer
 
 if TYPE_CHECKING:
     from caudal.model.model import Model
@@ -167,9 +168,11 @@ def write_samples(
     work = job(model, n, seed, temperature, sweeps, drawing)
     writer.expect(work.requests.samples)
     announce(work)
-    with writer:
+    writes = is_writer()
+    with writer if writes else nullcontext():
         for part in work.parts():
-            writer.write(*part)
+            if writes:
+                writer.write(*part)
     summary = getattr(work.draw, "summary", None)
     return Written(out, work.requests.samples, seed, temperature, summary and summary())
 
@@ -246,8 +249,12 @@ def draw(model: "Model", temperature: float = 1.0) -> Callable[[Request, torch.G
 
     def draw(request: Request, generator: torch.Generator) -> Tensor:
         context = None if request.context is None else request.context.to(like)
-        length = request.length
-        return model.flow.sample(request.n, context, temperature, generator, length=length)
+
+        def of(rows: slice, n: int) -> Tensor:
+            given = None if context is None else context[rows]
+            return model.flow.sample(n, given, temperature, generator, length=request.length)
+
+        return by_rows(request.n, of)
 
     return draw
 

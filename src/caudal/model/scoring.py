@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ from caudal.model.explaining import lowest_of, most_surprising
 from caudal.report.numbers import a, count, number, short
 from caudal.report.sentences import off_by
 from caudal.training.seeds import check_seed
+from caudal.training.together import is_writer
 
 if TYPE_CHECKING:
     from caudal.model.model import Model
@@ -204,14 +206,16 @@ def score(
     items.refuse_columns([*columns_of(uncertain, schema.unit), *has_alarm])
     writer.check(items.arrow)
     items = items.beside_lines(writer)
-    with writer:
+    writes = is_writer()
+    with writer if writes else nullcontext():
         for piece, log_prob, error in scored(model, items, seed, draws):
             elements = piece.batch.x[0].numel() if len(piece.batch.x) else 1
             table = with_scores(piece.beside, log_prob, error, uncertain, schema.unit, elements)
             if alarm is not None and threshold is not None:
                 is_low = pa.array(log_prob < threshold.log_prob, mask=np.isnan(log_prob))
                 table = table.append_column(ALARM, is_low)
-            writer.write(table)
+            if writes:
+                writer.write(table)
             scores.add(log_prob, error, elements, items.names)
             if lowest is not None:
                 lowest.add(piece, log_prob)

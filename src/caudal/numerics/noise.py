@@ -1,12 +1,14 @@
 """Random numbers that belong to the values of a row, whatever its place in a batch or a file."""
 
 import math
-from typing import Self
+from collections.abc import Callable
+from typing import Any, Self
 
 import torch
 from torch import Tensor
 
 from caudal.numerics.randomness import own_generator
+from caudal.numerics.sharing import drawn
 
 _DIGITS = 24  # bits of a uniform number: as many as float32 holds, so that no precision rounds it
 _GOLDEN = -7046029254386353131  # the step of splitmix64, as a signed number
@@ -135,8 +137,7 @@ def uniform(like: Tensor, generator: torch.Generator | None) -> Tensor:
     """Uniform draws from [0, 1), with the shape, dtype and device of `like` (B, ...)."""
     if isinstance(generator, RowNoise):
         return generator.stratified(like).to(like.dtype) * 2.0**-_DIGITS
-    generator = generator or own_generator(like.device)
-    return torch.rand(like.shape, generator=generator, dtype=like.dtype, device=like.device)
+    return _drawn(torch.rand, like, generator)
 
 
 def normal(like: Tensor, generator: torch.Generator | None) -> Tensor:
@@ -145,8 +146,7 @@ def normal(like: Tensor, generator: torch.Generator | None) -> Tensor:
         # Odd multiples of 2^-24 in (-1, 1): exact in float32, and never at an end.
         odd = 2 * generator.stratified(like) + 1 - (1 << _DIGITS)
         return math.sqrt(2) * torch.erfinv(odd.to(like.dtype) * 2.0**-_DIGITS)
-    generator = generator or own_generator(like.device)
-    return torch.randn(like.shape, generator=generator, dtype=like.dtype, device=like.device)
+    return _drawn(torch.randn, like, generator)
 
 
 def signs(like: Tensor, generator: torch.Generator | None = None) -> Tensor:
@@ -155,8 +155,15 @@ def signs(like: Tensor, generator: torch.Generator | None = None) -> Tensor:
         return (2 * (generator.bits(like) & 1) - 1).to(like)
     generator = generator or own_generator(like.device)
     device = like.device if generator is None else generator.device
-    bits = torch.randint(0, 2, like.shape, generator=generator, device=device, dtype=torch.int8)
+    options: Any = {"generator": generator, "device": device, "dtype": torch.int8}
+    bits = drawn(lambda shape: torch.randint(0, 2, shape, **options), like.shape)
     return (2 * bits - 1).to(like)
+
+
+def _drawn(draw: Callable[..., Tensor], like: Tensor, generator: torch.Generator | None) -> Tensor:
+    options = {"dtype": like.dtype, "device": like.device}
+    generator = generator or own_generator(like.device)
+    return drawn(lambda shape: draw(shape, generator=generator, **options), like.shape)
 
 
 def hash_rows(*values: Tensor | None) -> Tensor:

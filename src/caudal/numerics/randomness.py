@@ -5,8 +5,8 @@ makes the numbers of the others repeat, and is disturbed by them. Within `own_ra
 of this thread come from generators of its own instead, and the global ones are not touched.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from threading import Lock
 from typing import Any
@@ -15,6 +15,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
+
+from caudal.numerics.sharing import drawn
 
 _Generators = dict[str, torch.Generator]
 _OWN: ContextVar[_Generators | None] = ContextVar("own", default=None)
@@ -75,6 +77,32 @@ def repeatable() -> Iterator[None]:
             generators[kind].set_state(state)
 
 
+def repeating() -> Callable[[], AbstractContextManager[None]]:
+    """A context of which each has the draws of the first: those that are at hand now.
+
+    The first one draws as usual; the others put back what was at hand before them.
+    """
+    states: dict[str, Tensor] = {}
+
+    @contextmanager
+    def context() -> Iterator[None]:
+        generators = _OWN.get() or {}
+        before = {kind: generator.get_state() for kind, generator in generators.items()}
+        if not states:
+            states.update(before)
+            yield
+            return
+        for kind, state in states.items():
+            generators[kind].set_state(state)
+        try:
+            yield
+        finally:
+            for kind, state in before.items():
+                generators[kind].set_state(state)
+
+    return context
+
+
 @contextmanager
 def _lent(generator: torch.Generator) -> Iterator[None]:
     """Within this context, the global generator of a device draws what `generator` would.
@@ -117,16 +145,18 @@ class redirected(TorchFunctionMode):  # noqa: N801
             with _lent(generator):
                 return func(*args, **kwargs)
         if func in _REPLACED:
-            return _REPLACED[func](generator, *args, **kwargs)
+            return _REPLACED[func](generator, *args, **_without_generator(kwargs))
         return func(*args, **{**kwargs, "generator": generator})
+
+
+def _without_generator(kwargs: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in kwargs.items() if name != "generator"}
 
 
 _RANDOM = {
     torch._sample_dirichlet,
     torch._standard_gamma,
     torch.binomial,
-    torch.rand,
-    torch.randn,
     torch.randint,
     torch.randperm,
     torch.normal,
@@ -158,12 +188,12 @@ _RANDOM = {
 def _like(draw: Callable[..., Tensor]) -> Callable[..., Tensor]:
     """The twin of `torch.rand_like` and others, which take no generator."""
 
-    def drawn(generator: torch.Generator, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    def drawn_like(generator: torch.Generator, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         options = {"dtype": x.dtype, "device": x.device, **kwargs}
         options.pop("memory_format", None)
-        return draw(*args, x.shape, generator=generator, **options)
+        return drawn(lambda shape: draw(*args, shape, generator=generator, **options), x.shape)
 
-    return drawn
+    return drawn_like
 
 
 def _dropout(
@@ -176,7 +206,13 @@ def _dropout(
     """The same numbers as `F.dropout` draws on a CPU."""
     if not training or not p:
         return input
-    kept = torch.empty_like(input).bernoulli_(1 - p, generator=generator).div_(1 - p)
+
+    def kept_of(shape: Sequence[int]) -> Tensor:
+        same = tuple(shape) == input.shape
+        kept = torch.empty_like(input) if same else _empty_as(input, shape)
+        return kept.bernoulli_(1 - p, generator=generator)
+
+    kept = drawn(kept_of, input.shape).div_(1 - p)
     return input.mul_(kept) if inplace else input * kept
 
 
@@ -188,13 +224,33 @@ def dropout(x: Tensor, share: float, training: bool) -> Tensor:
     return _dropout(generator, x, share, training)
 
 
+def _empty_as(x: Tensor, shape: Sequence[int]) -> Tensor:
+    """A tensor of another shape, in the memory order of x, in which it is filled."""
+    images = x.ndim == 4 and x.is_contiguous(memory_format=torch.channels_last)
+    order = torch.channels_last if images else torch.contiguous_format
+    return torch.empty(tuple(shape), dtype=x.dtype, device=x.device, memory_format=order)
+
+
+def _sized(draw: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """`torch.rand` or `torch.randn`, of which a process has its share."""
+
+    def drawn_of(generator: torch.Generator, *size: Any, **options: Any) -> Tensor:
+        size = options.pop("size", size[0] if len(size) == 1 else size)
+        shape = (size,) if isinstance(size, int) else tuple(size)
+        return drawn(lambda shape: draw(shape, generator=generator, **options), shape)
+
+    return drawn_of
+
+
 _REPLACED = {
+    torch.rand: _sized(torch.rand),
+    torch.randn: _sized(torch.randn),
     torch.rand_like: _like(torch.rand),
     torch.randn_like: _like(torch.randn),
     torch.randint_like: _like(torch.randint),
     F.dropout: _dropout,
 }
-"""Functions that take none, and what stands in for them."""
+"""Functions whose draws may be shared between processes, and what stands in for them."""
 
 _DRAWING = {F.gumbel_softmax, F.rrelu, torch.pca_lowrank, torch.svd_lowrank}
 """Functions whose parts draw."""

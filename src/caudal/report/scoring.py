@@ -28,6 +28,7 @@ from caudal.report.items import (
 from caudal.report.noise import noise_errors
 from caudal.report.numbers import mean_two_se
 from caudal.report.units import units_of
+from caudal.training.together import in_turns
 
 REDRAWN = 256  # items that are scored again
 
@@ -144,9 +145,10 @@ def _scores(
     The noise belongs to each item's values, but is another one in each of several equal items,
     whose mean it would otherwise move as one.
     """
-    repeats, whole, scored = Repeats(), is_discretizable(flow), []
-    for batch in batches:
-        repeat = repeats.of(batch.x, batch.context) if flow.noisy else None
+    repeats, whole = Repeats(), is_discretizable(flow)
+
+    def score(counted: tuple[Batch, Tensor | None]) -> Tensor:
+        batch, repeat = counted
         x, context = batch = place(flow, batch)
         generator, same, again = (row_noise(flow, seed, repeat=repeat) for _ in range(3))
         own = RowGenerator("cpu", seed, repeat=repeat)
@@ -159,8 +161,10 @@ def _scores(
         elements = torch.full_like(unknown, x[0].numel())
         begun = beginning.log_prob(batch, again).cpu() if beginning else unknown
         parts = (drawn.mean(0), importance, beside, mass.double().cpu(), elements, begun)
-        scored.append(torch.stack(parts, 1))
-    return scored
+        return torch.stack(parts, 1)
+
+    each = ((b, repeats.of(b.x, b.context) if flow.noisy else None) for b in batches)
+    return [scores for _, scores in in_turns(each, score)]
 
 
 def _summary(

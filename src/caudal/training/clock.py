@@ -69,7 +69,7 @@ def measure(engine: Engine, train: Source, validator: Validator, seconds: float)
         except NotFiniteError:  # training itself will meet it too, and say why
             break
         times.append(time.monotonic() - start)
-        if len(times) > 1 and sum(times) >= seconds:
+        if len(times) > 1 and engine.fabric.broadcast(sum(times) >= seconds):
             break
     put_back()
     later = times[1:] or times or [0.0]  # the first one also allocates, and perhaps compiles

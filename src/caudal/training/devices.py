@@ -1,11 +1,13 @@
 """The machine that training runs on: devices, processes, the compiler, and stopping signals."""
 
+import logging
 import os
 import signal
 import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +18,23 @@ from caudal.training.options import Training
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
+
+
+def as_launched(training: Training) -> Training:
+    """The options with the devices and the machines for which torchrun or Slurm has processes.
+
+    Raises:
+        InputError: the batch has no equal share for each of them.
+    """
+    env = os.environ
+    if "LOCAL_WORLD_SIZE" in env:  # torchrun
+        world, here = int(env["WORLD_SIZE"]), int(env["LOCAL_WORLD_SIZE"])
+    elif int(env.get("SLURM_NTASKS", "1")) > 1 and "SLURM_PROCID" in env:
+        world = int(env["SLURM_NTASKS"])
+        here = world // int(env.get("SLURM_NNODES", "1"))
+    else:
+        return training
+    return replace(training, devices=here, num_nodes=max(1, world // here))
 
 
 def launch(training: Training) -> "Fabric":
@@ -29,6 +48,7 @@ def launch(training: Training) -> "Fabric":
     """
     from lightning_fabric import Fabric
 
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it tells of each process
     check_accelerator(training.accelerator)
     strategy: Any = "auto"
     if training.devices * training.num_nodes > 1:
@@ -117,6 +137,17 @@ class Interrupted(KeyboardInterrupt):
     def __init__(self, message: str, exit_code: int = 130) -> None:
         super().__init__(message)
         self.exit_code = exit_code
+
+
+class ProcessLostError(ConnectionError):
+    """Another process of the run was killed, failed, or cannot be reached any more."""
+
+
+def is_of_processes(error: RuntimeError) -> bool:
+    """Whether an error is one of the talk between processes, whose backend PyTorch calls."""
+    return isinstance(error, torch.distributed.DistError) or any(
+        word in str(error) for word in ("gloo", "Connection closed by peer", "NCCL")
+    )
 
 
 class Stop:

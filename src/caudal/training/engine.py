@@ -2,21 +2,23 @@
 
 import math
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 
 from caudal.data.source import Batch, weights_of
 from caudal.errors import InputError
 from caudal.flow import Flow
 from caudal.losses import Terms, rows_of
-from caudal.numerics import redirected, seed_own
+from caudal.nets import Spectral
+from caudal.numerics import normalised_whole, recomputing, redirected, seed_own, sharing
 from caudal.training.options import MovingAverage, Training, make_optimizer
-from caudal.training.rows import flipped
+from caudal.training.rows import flipped, share
 from caudal.training.seeds import STEP, mix, seed_global
 
 if TYPE_CHECKING:
@@ -87,15 +89,23 @@ class Engine:
         # A loss of one's own may take derivatives with respect to x, as score matching does.
         self._without_grad = torch.no_grad if _is_ours(self.validation_loss) else nullcontext
         objective: Any = torch.compile(plain) if training.compile else plain
+        if training.recompute and any(isinstance(part, Spectral) for part in flow.modules()):
+            raise InputError(
+                "`recompute=True`: spectral layers change with each pass, and cannot be computed "
+                "again: leave it out, or give `accumulate`"
+            )
         self.optimizer = make_optimizer(flow, training)
         wrapped, _ = fabric.setup(objective, self.optimizer)
-        # Fabric's wrapper slows small steps by some percent, and one process does not need it.
-        self._objective = objective if fabric.world_size == 1 else wrapped
+        # Fabric's outer wrapper rounds losses to float32, and slows small steps by some percent.
+        self._objective = objective if fabric.world_size == 1 else wrapped._forward_module
         self._parameters = [p for p in flow.parameters() if p.requires_grad]
         self.average = MovingAverage(flow, training.ema) if training.ema else None
         self.meter = Meter()
         foreign = not training.compile and (_draws(flow) or not _is_ours(loss))
         self._drawing: Callable[[], Any] = redirected if foreign else nullcontext
+        # PyTorch's batch normalisation knows of one process alone.
+        whole = fabric.world_size > 1 and any(isinstance(m, _BatchNorm) for m in flow.modules())
+        self._normalising: Callable[[], Any] = normalised_whole if whole else nullcontext
         self.check_every = 1 if self.like.device.type == "cpu" else _CHECK_EVERY
         self._latch = torch.zeros((), device=self.like.device)
         self.clipped: int | Tensor = 0
@@ -111,14 +121,10 @@ class Engine:
         Raises:
             NotFiniteError: this step, or one since the last check, was not finite.
         """
-        batch = self.begin(step, batch)
-        with self._drawing():
-            loss = self._objective(*batch, weights_of(batch))
-        loss = loss.mean() if loss.ndim else loss
-        loss.backward()
+        told = [self._learn(step, batch, piece) for piece in range(self.training.accumulate)]
         norm = self._clip()
-        loss = self._agreed(loss.detach())
-        self.meter.add(loss, norm, _terms_of(self.loss))
+        loss, terms = self._agreed(*map(_mean, zip(*told, strict=True)))
+        self.meter.add(loss, norm, terms)
         if self.check_every > 1:
             self._set_latch(loss + norm)
         if step % self.check_every == 0:
@@ -131,6 +137,26 @@ class Engine:
             parameter.grad = None
         if self.average:
             self.average.update(step)
+
+    def _learn(self, step: int, batch: Batch, piece: int) -> tuple[Tensor, Mapping[str, Tensor]]:
+        """Adds the gradient of a piece of this process's share; gives its loss, and the terms.
+
+        A piece is a share of the whole batch like that of a process, so that its rows have the
+        same noise in any number of pieces and processes.
+        """
+        pieces, world = self.training.accumulate, self.fabric.world_size
+        place = self.fabric.global_rank + world * piece, world * pieces
+        with sharing(*place, len(batch.x) * world, world):
+            part = self.begin(step, share(batch, piece, pieces))
+            with self._drawing(), self._normalising(), recomputing(self.training.recompute):
+                loss = self._objective(*part, weights_of(part))
+            loss = loss.mean() if loss.ndim else loss
+            (loss / pieces if pieces > 1 else loss).backward()
+        return loss.detach(), dict(_terms_of(self.loss))
+
+    def sharing(self, rows: int) -> AbstractContextManager[None]:
+        """Within, this process works on its share of a batch of so many rows."""
+        return sharing(self.fabric.global_rank, self.fabric.world_size, rows)
 
     def remember(self) -> Callable[[], None]:
         """A function that puts everything back as it is now, after steps that shall not count."""
@@ -163,14 +189,14 @@ class Engine:
         return self.training.learning_rate(step, self.total)
 
     def begin(self, step: int, batch: Batch) -> Batch:
-        """Makes the randomness of a step a function of the seed, the step and the process.
+        """Makes the randomness of a step a function of the seed and the step.
 
         Returns the batch as the step takes it: with `flips`, some images are mirrored.
         """
-        numbers = (self.training.seed, STEP, step, self.fabric.global_rank)
-        seed_own(mix(*numbers))
-        if self.training.compile:
-            seed_global(mix(*numbers), self.like.device)
+        numbers = (self.training.seed, STEP, step)
+        seed_own(mix(*numbers, 0))
+        if self.training.compile:  # compiled code knows of no shares: each process has its draws
+            seed_global(mix(*numbers, self.fabric.global_rank), self.like.device)
         return flipped(batch) if self.training.flips else batch
 
     def check(self, step: int) -> None:
@@ -211,17 +237,31 @@ class Engine:
             nn.utils.clip_grads_with_norm_(self._parameters, limit, norm)
         return norm
 
-    def _agreed(self, loss: Tensor) -> Tensor:
-        """The mean over processes, so that all of them stop, or go on, together."""
+    def _agreed(
+        self, loss: Tensor, terms: Mapping[str, Tensor]
+    ) -> tuple[Tensor, Mapping[str, Tensor]]:
+        """The means over processes, so that all of them stop, or go on, together."""
         if self.fabric.world_size == 1:
-            return loss
-        return cast(Tensor, self.fabric.all_reduce(loss, reduce_op="mean"))
+            return loss, terms
+        mine = torch.stack([loss, *(term.detach().to(loss) for term in terms.values())])
+        means = cast(Tensor, self.fabric.all_reduce(mine, reduce_op="mean"))
+        return means[0], dict(zip(terms, means[1:], strict=True))
 
     def _set_latch(self, value: Tensor) -> None:
         # A fused optimiser leaves the weights alone where `found_inf` is 1: no need to wait for
         # the device in each step to learn whether it is.
         self._latch = torch.maximum(self._latch, (~torch.isfinite(value)).float())
         self.optimizer.found_inf = self._latch  # type: ignore[attr-defined]
+
+
+def _mean(values: Any) -> Any:
+    """The mean of numbers, or of mappings of the same names to numbers."""
+    first, *others = values
+    if not others:
+        return first
+    if isinstance(first, Mapping):
+        return {name: _mean([value[name] for value in values]) for name in first}
+    return torch.stack([value.detach() for value in values]).mean()
 
 
 def _draws(flow: Flow) -> bool:

@@ -16,7 +16,15 @@ from caudal.numerics import own_randomness, redirected
 from caudal.recipes import describe
 from caudal.training.cautions import before
 from caudal.training.clock import Budget, measure, plan, probe_seconds, seconds_of
-from caudal.training.devices import Interrupted, interruptible, launch, why_not_compile
+from caudal.training.devices import (
+    Interrupted,
+    ProcessLostError,
+    as_launched,
+    interruptible,
+    is_of_processes,
+    launch,
+    why_not_compile,
+)
 from caudal.training.engine import Engine, Loss
 from caudal.training.keeper import Keeper
 from caudal.training.options import LASTING, Training
@@ -137,7 +145,7 @@ def fit(
             budget=budget,
         )
         return replace(fitted, flow=flow)
-    training, reporter = training or Training(), reporter or Silent()
+    training, reporter = as_launched(training or Training()), reporter or Silent()
     if budget is None and training.minutes is not None:
         budget = Budget(time.monotonic() + 60 * training.minutes)
     run = None if out is None else (out if isinstance(out, Run) else Run(out)).of(whole or flow)
@@ -177,6 +185,10 @@ def fit(
     except Interrupted:
         ended = "interrupted"
         raise
+    except RuntimeError as error:
+        if fabric.world_size > 1 and is_of_processes(error):
+            raise ProcessLostError(_how_lost(run)) from error
+        raise
     finally:
         keeper.end()
         reporter.finish(ended)
@@ -211,6 +223,12 @@ def _how_resumed(run: Run, state: State | None) -> str:
     lost = "" if run.from_best else f"no {STATE} is there, "
     step = state.position.step
     return f"{run.path}: {lost}going on from the best model, of step {step}, with a new optimiser"
+
+
+def _how_lost(run: Run | None) -> str:
+    """A word to the user of a run of which a process is gone."""
+    way_on = f"`resume=True` goes on with {run.path}" if run else "nothing is saved"
+    return f"another process of this run has ended, and so this one ends too: {way_on}"
 
 
 def _identity(run: Run | None, training: Training, train: Source, valid: Source) -> Identity:
@@ -250,7 +268,8 @@ def _planned(
     It is measured only where someone is told, or where there is a budget.
     """
     training = engine.training
-    if budget is None and isinstance(reporter, Silent):
+    told = engine.fabric.broadcast(not isinstance(reporter, Silent))
+    if budget is None and not told:
         return training, Ahead()
     end, seconds = None, budget.end - time.monotonic() if budget else 0.0
     speed = measure(engine, train, validator, probe_seconds(seconds))
@@ -270,11 +289,11 @@ def _planned(
 
 def _with_full_batches(training: Training, rows: int) -> Training:
     """The options with batches of no more rows than there are, an equal share for each device."""
-    workers = training.devices * training.num_nodes
+    workers = training.devices * training.num_nodes * training.accumulate
     if rows >= training.batch_size:
         return training
     if rows < workers:
-        raise InputError(f"{rows} training rows: fewer than the {workers} devices to train on")
+        raise InputError(f"{rows} training rows: fewer than the {workers} pieces of a batch")
     return replace(training, batch_size=rows // workers * workers)
 
 

@@ -63,6 +63,12 @@ class Training:
     """Steps between validations and saves; once an epoch if not given."""
     validate_rows: Count | None = None
     """Rows of a validation, always the same ones; all there are if not given."""
+    accumulate: Count = 1
+    """Pieces in which a batch goes through the flow, one after the other: memory for one piece,
+    and the same step; but batch normalisation has the moments of a piece."""
+    recompute: bool = False
+    """Compute activations once more for the gradient, instead of keeping them: memory for the
+    largest layer alone, and about a third more time."""
     precision: Precision = "32-true"
     """Floating point of the weights, or of the matrix products alone (bf16-mixed)."""
     compile: bool = False
@@ -70,18 +76,19 @@ class Training:
     accelerator: Accelerator = "auto"
     """cpu, cuda, mps, or auto for the best there is."""
     devices: Count = 1
-    """Devices of each machine to train on, each with an equal share of every batch."""
+    """Devices of each machine to train on, each with an equal share of every batch; torchrun and
+    Slurm say it by themselves."""
     num_nodes: Count = 1
-    """Machines to train on; start the same command on each with torchrun."""
+    """Machines to train on; torchrun, which starts the command on each, says it by itself."""
     seed: int = 0
     """Seed of the order of the rows, of dropout and of dequantisation noise."""
 
     def __post_init__(self) -> None:
         check_fields(self)
         check_seed(self.seed)
-        workers = self.devices * self.num_nodes
-        if self.batch_size % workers:
-            raise InputError(f"`batch_size` {self.batch_size}: must be a multiple of {workers}")
+        pieces = self.devices * self.num_nodes * self.accumulate
+        if self.batch_size % pieces:
+            raise InputError(f"`batch_size` {self.batch_size}: must be a multiple of {pieces}")
 
     def total_steps(self, steps_per_epoch: int) -> int:
         """The number of steps of the whole run."""

@@ -11,7 +11,7 @@ from caudal.bijections import ZCA, SpectralUpdate
 from caudal.data.source import Batch, Rows, Source, mapped, permutation, weights_of, with_weights
 from caudal.errors import InputError
 from caudal.flow import Flow
-from caudal.numerics import own_generator
+from caudal.numerics import uniform
 from caudal.training.seeds import SAMPLE, SPLIT, mix
 
 Array = Tensor | np.ndarray
@@ -168,8 +168,7 @@ def flipped(batch: Batch) -> Batch:
     The mirror image of a natural picture is as likely as the picture itself.
     """
     x, weights = batch.x, weights_of(batch)
-    generator = own_generator(x.device)
-    mirrored = torch.rand(len(x), device=x.device, generator=generator) < 0.5
+    mirrored = uniform(x.new_empty(len(x), dtype=torch.get_default_dtype()), None) < 0.5
     batch = Batch(torch.where(mirrored[:, None, None, None], x.flip(-1), x), batch.context)
     return with_weights(batch, weights)
 

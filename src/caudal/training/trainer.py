@@ -266,6 +266,7 @@ class Trainer:
 
     def _interrupt(self) -> None:
         self._keep_state()
+        self.engine.fabric.barrier()  # those that write nothing would end first
         how = f"stopped after step {self.position.step} of {self.total}"
         run = self.keeper.run
         advice = f"saved in {run.path}; `resume=True` goes on from there" if run else _LOST
@@ -277,7 +278,8 @@ class Trainer:
 
     def _explain(self, step: int, whole: Batch) -> str:
         """Repeats the step that failed, on its batch, to see why."""
-        why = diagnose(self.engine.flow, self.engine.begin(step, self._share(whole)))
+        batch = self.engine.begin(step, to_device(whole, self.engine.like))
+        why = diagnose(self.engine.flow, batch)
         epoch = step // self.per_epoch + 1
         text = f"loss or gradient not finite at step {step + 1} (epoch {epoch}): {why}"
         run, best = self.keeper.run, self.position.best_step

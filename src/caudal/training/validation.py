@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from itertools import islice
 from operator import itemgetter
 from statistics import fmean
 from typing import cast
@@ -124,7 +125,7 @@ class Validator:
         parts: list[Tensor] = []  # for each batch (2, parts): sums of losses, and of rows
         for index, whole in enumerate(self._batches()):
             batch = to_device(share(whole, fabric.global_rank, fabric.world_size), like)
-            losses, terms = self._batch_losses(index, batch)
+            losses, terms = self._batch_losses(index, batch, len(whole.x))
             for name, loss in terms.items():
                 totals[name] = totals.get(name, 0.0) + loss * len(batch.x)
             several = min(per_batch, len(whole.x) // fabric.world_size)
@@ -135,6 +136,8 @@ class Validator:
             every = cast(Tensor, fabric.all_reduce(mine.to(like.device), reduce_op="sum")).cpu()
             sums = every[: sums.numel()].view_as(sums)
             totals = dict(zip(totals, every[sums.numel() :].tolist(), strict=True))
+        if not sums.isfinite().all():
+            raise NumericalError(self._explain([part.shape[1] for part in parts], sums))
         self.parts = (sums[0] / sums[1]).tolist()
         loss, rows = sums.sum(1).tolist()
         return {"valid": loss / rows, **{name: total / rows for name, total in totals.items()}}
@@ -168,20 +171,36 @@ class Validator:
             besides += len(self._tails.x)
         return row, row * besides
 
-    def _batch_losses(self, index: int, batch: Batch) -> tuple[Tensor, dict[str, float]]:
+    def _batch_losses(
+        self, index: int, batch: Batch, whole: int
+    ) -> tuple[Tensor, dict[str, float]]:
+        """Of this process's share of a batch of `whole` rows."""
         if not len(batch.x):  # there are more processes than rows
             return batch.x.new_zeros(0), {}
-        seed = mix(self.seed, VALIDATION, index, self.engine.fabric.global_rank)
+        seed, device = self._seed_of(index), batch.x.device
         # Estimated log-dets draw for each row by itself, so that their errors average out.
-        device = batch.x.device
-        with own_randomness(device, seed), drawing(generator_of(seed, device)):
-            losses, terms = self.engine.evaluate(batch)
-        if not losses.isfinite().all():
-            with own_randomness(device, seed):
-                why = diagnose(self.engine.flow, batch)
-            is_loss = f"the loss of validation batch {index} is {float(losses.mean())}"
-            raise NumericalError(f"{is_loss}: {why}")
-        return losses, terms
+        with (
+            self.engine.sharing(whole),
+            own_randomness(device, seed),
+            drawing(generator_of(seed, device)),
+        ):
+            return self.engine.evaluate(batch)
+
+    def _seed_of(self, index: int) -> int:
+        return mix(self.seed, VALIDATION, index, 0)
+
+    def _explain(self, lengths: Sequence[int], sums: Tensor) -> str:
+        """Where and why a loss is not finite: every process finds the same, in the whole batch.
+
+        `sums` (2, parts) are the losses and the rows of batches with so many parts.
+        """
+        batches = sums.split(list(lengths), 1)
+        index = next(i for i, batch in enumerate(batches) if not batch.isfinite().all())
+        loss, rows = batches[index].sum(1).tolist()
+        batch = to_device(next(islice(self._batches(), index, None)), self.engine.like)
+        with own_randomness(batch.x.device, self._seed_of(index)):
+            why = diagnose(self.engine.flow, batch)
+        return f"the loss of validation batch {index} is {loss / rows}: {why}"
 
     def _generator(self) -> torch.Generator:
         device = self.engine.like.device

@@ -216,8 +216,12 @@ def finds_images(data: Any) -> bool:
 
 
 def _file_has_images(path: Path) -> bool:
+    if path.is_dir():
+        shard = next(path.glob("*.parquet"), None)
+        is_table = shard is not None and not encoded.holds_images(shard)
+        return not is_table and kind_of_folder(path) is IMAGES
     if not path.is_file():
-        return path.is_dir() and kind_of_folder(path) is IMAGES
+        return False
     if path.suffix in (".npy", ".npz"):
         return arrays.holds_images(path)
     if path.suffix == ".parquet":

@@ -192,10 +192,14 @@ def finds_table(data: Any) -> bool:
     """Whether `data` looks like a table; opens no file."""
     if not isinstance(data, str | os.PathLike):
         return not isinstance(data, list)
+    from caudal.data.table.shards import finds_shards
+
     name = os.fspath(data)
     if name in BUILT_IN:
         return name in TABLES
     path = Path(name)
+    if finds_shards(data):
+        return True
     known = text_suffix(path) in (*SUFFIXES, *JSON) or path.suffix in _PLAIN
     return known and path.is_file()
 
@@ -241,7 +245,11 @@ def _of_array(name: str, table: pa.Table) -> MemoryTable:
 
 
 def _open_file(name: str, texts: Collection[str], dialect: Dialect, memory: int) -> Tables:
+    from caudal.data.table.shards import ShardedTable, finds_shards
+
     path = Path(name)
+    if finds_shards(name):
+        return ShardedTable(name)
     if path.is_dir():
         raise InputError(
             f"{name} is a folder: give a table file ({FORMATS}), or open it with open_images if "

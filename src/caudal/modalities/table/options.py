@@ -16,7 +16,9 @@ class _Rows:
 
     data: str
     """A built-in name (digits, moons, rings, ...), or a file: .csv, .tsv and other text, .xlsx,
-    .xls, .ods, .jsonl, .json, .parquet, .feather, .npy or .npz; text may be compressed."""
+    .xls, .ods, .jsonl, .json, .parquet, .feather, .npy or .npz; text may be compressed. Or many
+    Parquet files: a folder, a pattern such as 'data/*.parquet', or a URL such as
+    's3://bucket/*.parquet'."""
     columns: tuple[str, ...] = ()
     """Columns to model, in this order; if not given, all except the context, constants,
     identifiers and free text."""

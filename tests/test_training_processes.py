@@ -1,0 +1,122 @@
+"""Two processes train, resume and end like one."""
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pandas
+import pytest
+import torch
+
+from caudal import InputError
+from caudal.data.source import Batch
+from caudal.numerics import sharing, uniform
+from caudal.training.devices import as_launched
+from caudal.training.options import Training
+from caudal.training.rows import share
+from processes_case import LONG, images, table, use
+from training_case import timeless
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory):
+    """The folder that two processes left, and what the first of them said at its end."""
+    folder = tmp_path_factory.mktemp("two")
+    script = Path(__file__).with_name("processes_case.py")
+    command = [sys.executable, script, folder]
+    done = subprocess.run(command, timeout=300, capture_output=True, text=True)
+    return folder, done
+
+
+@pytest.fixture(scope="module")
+def whole():
+    """The long run of the table in one process."""
+    return table(1, **LONG)
+
+
+def assert_like(left, fitted, exactly=True):
+    """Up to rounding; where gradients are next to zero, Adam's steps turn on that."""
+    history, state = torch.load(left)
+    bounds = {"rel": 1e-9} if exactly else {"rel": 1e-3}
+    for ours, theirs in zip(timeless(history), timeless(fitted.history), strict=True):
+        assert ours == pytest.approx(theirs, **bounds)
+    assert history[-1]["valid"] == pytest.approx(fitted.history[-1]["valid"], rel=1e-4)
+    if exactly:
+        torch.testing.assert_close(state, fitted.flow.state_dict(), rtol=1e-6, atol=1e-8)
+
+
+def test_a_table_with_steps_gaps_dropout_and_batch_norm(two):
+    assert_like(two[0] / "table.pt", table(1))
+
+
+def test_images_mirrored_with_batch_norm_in_nets(two):
+    assert_like(two[0] / "images.pt", images(1), exactly=False)
+
+
+def test_two_processes_stop_together_and_go_on(two, whole):
+    folder, done = two
+    assert "`resume=True` goes on from there" in done.stdout, done.stderr
+    assert_like(folder / "resumed.pt", whole)
+
+
+def test_two_processes_sample_and_score_as_one(two, tmp_path):
+    use(two[0] / "broken", tmp_path)
+    for name, exact in (("drawn.csv", 1e-5), ("scored.csv", 1e-4)):
+        ours, theirs = (pandas.read_csv(folder / name) for folder in (two[0] / "two", tmp_path))
+        pandas.testing.assert_frame_equal(ours, theirs, rtol=exact, atol=exact)
+    assert len(ours) == 101
+
+
+def test_where_a_process_is_killed_the_others_say_so_and_one_goes_on(two, whole):
+    folder, done = two
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.endswith(
+        f"another process of this run has ended, and so this one ends too: `resume=True` goes on "
+        f"with {folder / 'killed'}"
+    )
+    fitted = table(1, folder / "killed", resume=True, **LONG)
+    for ours, theirs in zip(timeless(fitted.history), timeless(whole.history), strict=True):
+        assert ours == pytest.approx(theirs, rel=1e-9)
+
+
+@pytest.mark.parametrize("world", [2, 3])
+def test_shares_of_a_batch_are_disjoint_and_whole(world):
+    batch = Batch(torch.arange(10.0)[:, None], torch.arange(10.0)[:, None] + 1)
+    shares = [share(batch, rank, world) for rank in range(world)]
+    rows = torch.cat([part.x for part in shares]).flatten()
+    assert sorted(rows.tolist()) == batch.x.flatten().tolist()
+    assert all(torch.equal(part.x + 1, part.context) for part in shares)
+
+
+def test_draws_for_a_share_are_those_of_its_rows():
+    like, generator = torch.zeros(7, 2), torch.Generator()
+    whole = uniform(like, generator.manual_seed(0))
+    for rank in range(3):
+        with sharing(rank, 3, 7):
+            part = uniform(like[rank::3], generator.manual_seed(0))
+            twice = uniform(torch.zeros(2 * len(part), 2), generator.manual_seed(0))
+        assert torch.equal(part, whole[rank::3])
+        assert len(twice.unique()) == twice.numel()
+
+
+@pytest.mark.parametrize(
+    ("env", "devices", "nodes"),
+    [
+        ({"WORLD_SIZE": "8", "LOCAL_WORLD_SIZE": "4"}, 4, 2),
+        ({"SLURM_NTASKS": "4", "SLURM_NNODES": "2", "SLURM_PROCID": "1"}, 2, 2),
+        ({"SLURM_NTASKS": "1", "SLURM_PROCID": "0"}, 1, 1),
+    ],
+)
+def test_a_launcher_says_how_many_processes_there_are(env, devices, nodes, monkeypatch):
+    for name, value in env.items():
+        monkeypatch.setenv(name, value)
+    training = Training(batch_size=64)
+    assert as_launched(training) == replace(training, devices=devices, num_nodes=nodes)
+    if devices * nodes > 1:
+        with pytest.raises(
+            InputError, match=f"`batch_size` 31: must be a multiple of {devices * nodes}"
+        ):
+            as_launched(Training(batch_size=31))
