@@ -121,7 +121,7 @@ class Nothing:
 
 
 class Modality(ABC):
-    """One kind of data: tables, images, sound; or a density, whose chains stand in their place.
+    """One kind of data: tables, images, sound, plain tensors; or a density, by its chains.
 
     In the methods below `model` stands for a `caudal.Model`, `schema` for a schema of this kind,
     `dataset` for a `Dataset` of such schema, and `recipe` for a `Recipe`.
@@ -422,6 +422,7 @@ class Modality(ABC):
 
 
 MODALITIES: dict[str, str] = {
+    "tensors": "caudal.modalities.tensors:Tensors",
     "density": "caudal.modalities.density:Density",
     "audio": "caudal.modalities.audio:Audio",
     "images": "caudal.modalities.images:Images",

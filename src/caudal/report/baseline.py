@@ -17,6 +17,7 @@ from caudal.flow import Flow
 _TYPES = {
     "table": "caudal.report.gaussian:Gaussian",
     "density": "caudal.report.gaussian:Gaussian",
+    "tensors": "caudal.report.gaussian:Gaussian",
     "images": "caudal.report.gaussian:PixelGaussian",
     "audio": "caudal.report.audio.autoregression:Autoregression",
 }
