@@ -53,6 +53,7 @@ def fit_caudal(target: Target, seconds: float) -> Fitted:
         model = caudal.train("nsf", name, steps=steps, size="medium", patience=0)
         return model, time.process_time() - start
 
+    train(1)  # what is imported first does not count
     few, many = train(1)[1], train(PROBE)[1]
     steps = max(PROBE, int((seconds - few) / ((many - few) / (PROBE - 1))))
     model, took = train(steps)
@@ -155,6 +156,9 @@ def page(rows: list[Row], facts: Facts) -> str:
         "caudal anneals chains first, unlike the others, and begins at their columns' fitted "
         "distributions: of a product such as many-well that is much of the density. FlowJAX has "
         "no row there, as its step took 38 seconds to compile.",
+        "dw4 has no known log Z: a lower one than another's has lost a part of the density. lj13 "
+        "was not run: annealing its chains alone takes longer than the budget. The two angles of "
+        "alanine dipeptide were not tried, as there were no samples at hand.",
     ]
     header = [
         "target",
@@ -163,6 +167,7 @@ def page(rows: list[Row], facts: Facts) -> str:
         "steps",
         "ESS",
         "k",
+        "log Z",
         "log Z − true",
         "spread",
         "modes",
@@ -175,6 +180,7 @@ def page(rows: list[Row], facts: Facts) -> str:
             f"{row.steps:,}",
             f"{row.ess:.1%}",
             _number(row.k, 2),
+            _number(row.log_z, 2),
             _number(row.error, 3),
             _number(row.std, 3),
             "" if row.modes is None else f"{row.modes} of 40",
@@ -191,7 +197,7 @@ def _number(value: float | None, digits: int) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("learner", choices=list(LEARNERS))
-    parser.add_argument("target", choices=[n for n, t in TARGETS.items() if t().log_z is not None])
+    parser.add_argument("target", choices=list(TARGETS))
     parser.add_argument("--seconds", type=float, default=60.0)
     asked = parser.parse_args()
     torch.set_num_threads(1)

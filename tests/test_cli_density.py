@@ -84,3 +84,23 @@ def test_wrong_names_and_options_are_refused(capsys):
         assert said in refused(capsys, "train", "nsf", "--data", data)
     with pytest.raises(InputError, match="`particles` 3"):
         caudal.train("nsf", "density:funnel", particles=3)
+
+
+def test_draws_are_carried_on_by_annealing(capsys, tmp_path):
+    words = ("sample", run(), "-n", 300, "--annealed", "--out", tmp_path / "s.csv")
+    assert command(*words) == 0
+    told = capsys.readouterr().out
+    assert "carried on to the density in" in told
+    log_z = float(told.split("log Z ")[1].split()[0])
+    assert log_z == pytest.approx(np.log(4 * np.pi), abs=0.3)
+    table = pv.read_csv(tmp_path / "s.csv")
+    assert table.num_rows == 300
+    words = ("sample", run(), "-n", 4, "--exact", "--annealed", "--out", tmp_path / "t.csv")
+    assert "choose one of them" in refused(capsys, *words)
+
+
+def test_a_function_of_rows_is_told_what_it_lacks(capsys, tmp_path, monkeypatch):
+    (tmp_path / "bowls.py").write_text("def bowl(x):\n    return -x.square().sum(1)\n")
+    monkeypatch.chdir(tmp_path)
+    said = refused(capsys, "train", "nsf", "--data", "density:bowls:bowl")
+    assert "Named('bowl', bowl, features=3)" in said

@@ -15,7 +15,8 @@ from torch.distributions import (
 import caudal
 from caudal import InputError
 from caudal.recipes import NSF
-from caudal.sbi.calibration import calibration
+from caudal.report.calibration import calibration
+from caudal.sbi.assembly import assemble
 from caudal.sbi.prior import bounds_of
 
 BOX = Independent(Uniform(torch.tensor([-1.0, 0.0]), torch.tensor([1.0, 3.0])), 1)
@@ -162,3 +163,36 @@ def test_the_package_sbi_trains_our_flows():
     torch.testing.assert_close(
         scores, estimator.log_prob(several, x.expand(3, 2)), atol=1e-3, rtol=1e-3
     )
+
+
+def test_posteriors_are_saved_and_loaded(posterior, tmp_path):
+    posterior.save(tmp_path / "pair")
+    again = caudal.sbi.Posterior.load(tmp_path / "pair", BOX)
+    theta, x = BOX.sample((6,)), torch.tensor([0.2, 1.0])
+    assert len(again.members) == 2
+    assert torch.equal(again.log_prob(theta, x), posterior.log_prob(theta, x))
+    assert torch.equal(again.sample(x, 5, seed=1), posterior.sample(x, 5, seed=1))
+    with pytest.raises(InputError, match="holds a run"):
+        posterior.save(tmp_path / "pair")
+    net = nn.Sequential(nn.Flatten(), nn.Linear(2, 2))
+    own = assemble(RECIPE, None, 2, (2,), net)
+    with pytest.raises(InputError, match="put it into a function"):
+        caudal.sbi.Posterior(BOX, [own]).save(tmp_path / "own")
+    with pytest.raises(InputError, match="put it into a function"):
+        caudal.npe(BOX, simulate, embedding=net, out=tmp_path / "own")
+
+
+def test_the_run_of_a_posterior_tells_its_calibration(tmp_path):
+    def waves(theta):
+        return (theta[:, :1, None] * torch.arange(3.0)) + 0.1 * torch.randn(len(theta), 2, 3)
+
+    how = {"simulations": 500, "recipe": RECIPE, "training": QUICK}
+    made = caudal.npe(BOX, waves, **how, out=tmp_path / "run")
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert "region of highest density" in page
+    assert "Ranks of 200 simulations" in page
+    assert (tmp_path / "run" / "pictures" / "calibration.png").exists()
+    again = caudal.sbi.Posterior.load(tmp_path / "run")
+    theta, x = torch.zeros(1, 2) + 0.5, torch.ones(2, 3)
+    assert torch.equal(again.log_prob(theta, x), made.log_prob(theta, x))
+    assert again.log_prob(theta + 9, x).tolist() == [-torch.inf]

@@ -26,15 +26,13 @@ if TYPE_CHECKING:
     from caudal.flow import Flow
     from caudal.initialization import calibrate, initialize
     from caudal.modality import assemble
-    from caudal.model import Model, load, train
+    from caudal.model import Model, fit, fit_density, load, train
     from caudal.recipes.converted import convert
     from caudal.recipes.registry import register as recipe
     from caudal.report.density import evaluate_density
     from caudal.sbi import npe
     from caudal.training.clip_terms import AudioDistillation
-    from caudal.training.density import fit_density
     from caudal.training.density_terms import Variational
-    from caudal.training.fit import fit
     from caudal.training.options import Training
     from caudal.training.run import Run
     from caudal.training.sample_terms import Distillation
@@ -89,8 +87,8 @@ _NAMES = {
     "corrected_sample": "caudal.correction",
     "distill": "caudal.training.student",
     "evaluate_density": "caudal.report.density",
-    "fit": "caudal.training.fit",
-    "fit_density": "caudal.training.density",
+    "fit": "caudal.model",
+    "fit_density": "caudal.model",
     "initialize": "caudal.initialization",
     "load": "caudal.model",
     "npe": "caudal.sbi",

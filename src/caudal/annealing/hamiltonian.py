@@ -12,6 +12,7 @@ from caudal.targets import LogDensity, log_density_of
 LEAPS = 5
 """Leapfrog steps of a move, each of which takes one gradient of the density."""
 _WANTED = 0.75  # share of accepted moves to aim at: near the optimum in many dimensions
+_LONG, _SHORT = 1.4, 0.1  # times the step: the longest, and the shortest as a share of it
 _LONGEST = 1e3  # steps; where everything is accepted, a longer one gains nothing
 
 
@@ -55,8 +56,10 @@ def move(
 ) -> Tensor:
     """Rows x (N, D) after Hamiltonian moves, which leave the density as it is: (N, D).
 
-    Each is a chain of its own: a draw of momentum, `LEAPS` leapfrog steps whose length varies from
-    row to row, and a Metropolis decision. `stride` follows what is accepted.
+    Each is a chain of its own: a draw of momentum, `LEAPS` leapfrog steps, and a Metropolis
+    decision. `stride` follows what is accepted. The length of a row's steps is drawn, uniformly in
+    its logarithm over a factor of ten: where a density is as narrow as in the neck of a funnel,
+    the steps that fit the rest of it are never accepted.
     Reference: Neal, MCMC using Hamiltonian dynamics, 2011, arXiv:1206.1901.
 
     Raises:
@@ -69,7 +72,7 @@ def move(
     for _ in range(moves):
         momentum = torch.randn(x.shape, **like)
         uniform = torch.rand((2, len(x)), **like)
-        length = stride.step * (0.6 + 0.8 * uniform[0]).unsqueeze(1)
+        length = stride.step * (_LONG * _SHORT ** uniform[0]).unsqueeze(1)
         y, log_q, tilt, late = x, log_p, slope, momentum
         for _ in range(LEAPS):
             late = late + 0.5 * length * spread * tilt

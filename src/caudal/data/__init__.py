@@ -20,6 +20,7 @@ from caudal.data.table.open import open_data, open_rows, read_tables
 from caudal.data.table.output import TableWriter
 from caudal.data.table.schema import TableSchema
 from caudal.data.table.streamed import ParquetRows
+from caudal.data.tensors import TensorSchema
 from caudal.data.writing import (
     Writer,
     check_writable,
@@ -47,6 +48,7 @@ __all__ = [
     "Summary",
     "TableSchema",
     "TableWriter",
+    "TensorSchema",
     "Unit",
     "Writer",
     "as_container",

@@ -8,9 +8,8 @@ from typing import Any, ClassVar
 
 from caudal.annealing import Annealed
 from caudal.data.dataset import Dataset
-from caudal.data.schema import Column
 from caudal.data.source import Source
-from caudal.data.table.schema import TableSchema
+from caudal.data.tensors import TensorSchema, numbered
 from caudal.errors import InputError
 from caudal.names import near
 from caudal.targets import TARGETS, Target
@@ -20,7 +19,7 @@ PREFIX = "density:"
 
 
 @dataclass(frozen=True)
-class DensitySchema(TableSchema):
+class DensitySchema(TensorSchema):
     """The columns x1 ... xD of a density that is known up to its constant.
 
     Attributes:
@@ -36,13 +35,9 @@ class DensitySchema(TableSchema):
         return f"the density {self.density}"
 
     @classmethod
-    def of(cls, name: str, features: int) -> "DensitySchema":
+    def named(cls, name: str, features: int) -> "DensitySchema":
         """The schema of a density of that name over so many columns of real numbers."""
-        columns = (Column(f"x{i + 1}", "real", dtype="float") for i in range(features))
-        return cls(tuple(columns), density=name)
-
-    def to_dict(self) -> dict[str, Any]:
-        return {"kind": self.kind, **super().to_dict()}
+        return cls(numbered(features, first=1), density=name)
 
 
 @dataclass(frozen=True)
@@ -75,7 +70,13 @@ def find_target(name: str) -> Target:
             )
         return TARGETS[name]()
     target = _imported(name, module, attribute)
-    made = target if isinstance(target, Target) else _made(name, target)
+    if _takes_rows(target):
+        raise InputError(
+            f"{name} is a function of x, and it is not known of how many columns: say so by "
+            f"posterior = caudal.targets.Named('{attribute}', {attribute}, features=3) in "
+            f"{module}, and give density:{module}:posterior"
+        )
+    made = target() if callable(target) and not isinstance(target, Target) else target
     if not isinstance(made, Target):
         raise InputError(
             f"{name}: must be a caudal.targets.Target, its class, or a function without "
@@ -96,10 +97,11 @@ def _imported(name: str, module: str, attribute: str) -> Any:
         sys.path.remove("")
 
 
-def _made(name: str, found: Any) -> Any:
-    if not callable(found) or any(
+def _takes_rows(found: Any) -> bool:
+    """Whether it is a function with an argument that must be given, such as x."""
+    if not callable(found) or isinstance(found, Target):
+        return False
+    return any(
         p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
         for p in inspect.signature(found).parameters.values()
-    ):
-        return found
-    return found()
+    )

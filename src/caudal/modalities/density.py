@@ -1,12 +1,13 @@
 """Densities known up to their constant: a flow learns from them without data."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
+from caudal.annealing import Annealed, anneal
 from caudal.correction import STEPS, corrected_sample
 from caudal.data import Dataset, Rows
 from caudal.data.density import PREFIX, DensityDataset, DensitySchema, find_target
@@ -25,6 +26,8 @@ from caudal.training.density_terms import DensityTerms, Variational, split
 
 _TEST = 10_000  # exact samples, where they are known
 _SEED = 0  # for annealing and exact samples: runs of several seeds share them
+_LEAST = 500  # rows that are annealed together: fewer would be copies of one another
+_ENOUGH = 1 << 20  # weights: more would not change what they say
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,14 @@ class DensityDrawing:
 
     exact: bool = False
     """Correct the draws to be samples of the density, by independence Metropolis."""
+    annealed: bool = False
+    """Carry the draws on to the density by sequential Monte Carlo, for a flow that is not near
+    enough for `exact`: more evaluations of the density, and samples that depend on each other a
+    little."""
+
+    def __post_init__(self) -> None:
+        if self.exact and self.annealed:
+            raise InputError("`exact` and `annealed`: choose one of them")
 
 
 def score_density(
@@ -60,6 +71,18 @@ def score_density(
 ) -> DensityEvaluation:
     """How near a flow is to the density of a dataset, in the place of samples beside test rows."""
     return evaluate_density(flow, dataset.target, seed=seed)
+
+
+def density_dataset(schema: DensitySchema, target: Target, annealed: Annealed) -> DensityDataset:
+    """Chains in the place of data; the test rows are exact samples, where these are known."""
+    chains, held_out = split(annealed.x)
+    valid, test = Rows(held_out.x[::2]), Rows(held_out.x[1::2])
+    if target.samples_exactly:
+        exact = target.sample(_TEST, torch.Generator().manual_seed(_SEED))
+        valid, test = held_out, Rows(exact.to(annealed.x))
+    return DensityDataset(
+        schema.density, schema, chains, valid, test, target=target, annealed=annealed
+    )
 
 
 class Density(Table):
@@ -98,20 +121,13 @@ class Density(Table):
         name = target.name or type(target).__name__
         if isinstance(options.data, str):
             name = options.data.removeprefix(PREFIX)
-        own = DensitySchema.of(name, target.features)
+        own = DensitySchema.named(name, target.features)
         if schema is not None and schema.columns != own.columns:
             raise InputError(
                 f"{name} has {target.features} columns, the run {len(schema.columns)}"
             )
-        like = torch.zeros(())
-        annealed = options.annealed(target, like, target.features, _SEED)
-        chains, held_out = split(annealed.x)
-        valid, test = Rows(held_out.x[::2]), Rows(held_out.x[1::2])
-        if target.samples_exactly:
-            exact = target.sample(_TEST, torch.Generator().manual_seed(_SEED)).to(like)
-            valid, test = held_out, Rows(exact)
-        made = schema or own
-        return DensityDataset(name, made, chains, valid, test, target=target, annealed=annealed)
+        annealed = options.annealed(target, torch.zeros(()), target.features, _SEED)
+        return density_dataset(schema or own, target, annealed)
 
     def papers(self, options: Any, dataset: Dataset) -> Mapping[str, str]:
         return {}
@@ -129,12 +145,14 @@ class Density(Table):
     # --- samples --------------------------------------------------------------------------------
 
     def draw(self, model: Any, drawing: Any, temperature: float) -> Any:
-        if not drawing.exact:
+        if not drawing.exact and not drawing.annealed:
             return model.draw(temperature)
+        name = "exact" if drawing.exact else "annealed"
         if temperature != 1:
-            raise InputError("`exact` gives samples of the density: leave `temperature` out")
+            raise InputError(f"`{name}` gives samples of the density: leave `temperature` out")
         data = model.config.get("data")
-        return Corrected(model, _target(data) if data else model.dataset.target)
+        target = _target(data) if data else model.dataset.target
+        return Corrected(model, target) if drawing.exact else CarriedOn(model, target)
 
     # --- what people see ------------------------------------------------------------------------
 
@@ -200,6 +218,49 @@ class Corrected(CorrectionAccount):
                 f"by these weights, which know nothing of what the flow never draws, at most "
                 f"{100 * total.left:.2g}% of the rows are not samples of the density"
             )
+
+
+class CarriedOn:
+    """Draws of a flow, carried on to its density by sequential Monte Carlo, and what that took."""
+
+    key = "annealed"
+
+    def __init__(self, model: Any, target: Target) -> None:
+        self.model, self.target = model, target
+        self._parts: list[tuple[int, Annealed]] = []
+
+    def __call__(self, request: Request, generator: torch.Generator) -> Tensor:
+        part = anneal(self.target, self.model.flow, max(request.n, _LEAST), generator)
+        self._parts.append((len(part.x), replace(part, x=part.x[:0])))
+        return part.x[: request.n]
+
+    def summary(self) -> "CarriedOn":
+        """This account, once all rows are drawn."""
+        return self
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON: log Z and its standard error in nats, over all rows, and what it took."""
+        rows, parts = zip(*self._parts, strict=True)
+        log_z = torch.tensor([part.log_z for part in parts], dtype=torch.float64)
+        shares = torch.tensor(rows, dtype=torch.float64) / sum(rows)
+        whole = (log_z + shares.log()).logsumexp(0)
+        weights = shares * (log_z - whole).exp()
+        errors = torch.tensor([part.log_z_error for part in parts], dtype=torch.float64)
+        return {
+            "log_z": float(whole),
+            "log_z_error": float((weights * errors).norm()),
+            "temperatures": max(len(part.temperatures) for part in parts),
+            "accepted": sum(part.accepted for part in parts) / len(parts),
+        }
+
+    def tell(self, voice: Voice) -> None:
+        """Tells what it took, and log Z."""
+        found = self.to_dict()
+        steps = "1 step" if found["temperatures"] == 1 else f"{found['temperatures']} steps"
+        voice.say(
+            f"carried on to the density in {steps}, {found['accepted']:.0%} of the last moves "
+            f"accepted; log Z {plus_minus(found['log_z'], 2 * found['log_z_error'])}"
+        )
 
 
 def _target(data: Any) -> Target:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Modality(ABC):
-    """One kind of data: tables, images, sound; or a density, whose chains stand in their place.
+    """One kind of data: tables, images, sound, plain tensors; or a density, by its chains.
 
     In the methods below `model` stands for a `caudal.Model`, `schema` for a schema of this kind,
     `dataset` for a `Dataset` of such schema, and `recipe` for a `Recipe`.

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from caudal.recipes import Recipe
 
 MODALITIES: dict[str, str] = {
+    "tensors": "caudal.modalities.tensors:Tensors",
     "density": "caudal.modalities.density:Density",
     "audio": "caudal.modalities.audio:Audio",
     "images": "caudal.modalities.images:Images",

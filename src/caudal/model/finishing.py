@@ -91,7 +91,7 @@ def story_of(model: "Model") -> Story:
         dataset=model.dataset,
         evaluation=model.evaluation,
         metrics=history,
-        command=command_of(model.config, model.kind, model.folder),
+        command=command_of(model.config, model.kind, model.folder) if model.from_command else "",
         config=yaml.safe_dump(model.config, sort_keys=False, allow_unicode=True),
         seconds=history[-1]["seconds"] if history else None,
         seed=model.config.get("seed", 0),

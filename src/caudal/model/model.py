@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from caudal.base import FREE
-from caudal.data import Dataset, Schema, container_of
+from caudal.data import Dataset, Schema, TensorSchema, container_of
 from caudal.errors import InputError
 from caudal.flow import Flow
-from caudal.modality import Modality, Voice, modality_of
+from caudal.modality import Modality, Voice, modality, modality_of
 from caudal.model import (
     alarm,
     densities,
@@ -44,7 +44,7 @@ class Model:
     Attributes:
         flow: in evaluation mode.
         recipe: the one that built it; by default the recipe and the schema that the flow knows.
-        schema: what its data are. A model of plain tensors has none, and offers its flow alone.
+        schema: what its data are; of plain tensors it follows from the flow.
         config: the options it was made with; empty for a model file without its folder.
         folder: the run folder, or None for a model in memory.
         name: what messages call it.
@@ -86,7 +86,7 @@ class Model:
         self._alarm: alarm.Alarm | None = None
 
     def __repr__(self) -> str:
-        what = "plain tensors" if self._schema is None else self._schema.what
+        what = "plain tensors" if self._schema is None else self.schema.what
         return f"Model({self.recipe.name} of {what}, {self.flow.kind})"
 
     # --- what it is -----------------------------------------------------------------------------
@@ -96,18 +96,23 @@ class Model:
         """What its data are.
 
         Raises:
-            InputError: the flow was trained on plain tensors.
+            InputError: the flow was trained on plain tensors that are no vectors.
         """
-        if self._schema is None:
-            raise InputError(
-                f"{self.name} was trained on plain tensors: use its flow from Python, model.flow"
-            )
-        return self._schema
+        if self._schema is not None:
+            return self._schema
+        if self._dataset is not None:
+            return self._dataset.schema
+        return TensorSchema.of(self.flow.event_shape, self.flow.base.like.dtype)
 
     @property
     def kind(self) -> Modality:
         """The modality of its data."""
         return modality_of(self.schema)
+
+    @property
+    def from_command(self) -> bool:
+        """Whether a command could make it: of plain tensors none can."""
+        return self._schema is not None
 
     @property
     def drops(self) -> bool:
@@ -207,8 +212,8 @@ def load(
     loaded = load_model(path)
     folder = path.parent if path.name == MODEL else None  # another file is no run's model
     config = {}
-    if loaded.schema is not None and folder is not None:
-        kind = modality_of(loaded.schema)
+    if folder is not None:
+        kind = modality("tensors") if loaded.schema is None else modality_of(loaded.schema)
         config = read_run_config(Run(folder), kind)
     sources = {"data": data, "valid": valid, "test": test}
     return Model(

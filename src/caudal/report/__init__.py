@@ -35,6 +35,7 @@ from caudal.report.table.pixels import image_side, write_table_manifold
 from caudal.report.table.scoreboard import Scoreboard
 from caudal.report.table.target import TargetJudge
 from caudal.report.table.teller import TableTeller
+from caudal.report.tensors import TensorTeller
 from caudal.report.two_sample import TwoSample, column_distances, two_sample
 from caudal.training.progress import duration
 
@@ -66,6 +67,7 @@ __all__ = [
     "Story",
     "TableTeller",
     "Teller",
+    "TensorTeller",
     "TwoSample",
     "column_distances",
     "compare_audio",

@@ -18,6 +18,7 @@ from caudal.training.tensors import read_tensors
 _TYPES = {
     "table": "caudal.report.gaussian:Gaussian",
     "density": "caudal.report.gaussian:Gaussian",
+    "tensors": "caudal.report.gaussian:Gaussian",
     "images": "caudal.report.gaussian:PixelGaussian",
     "audio": "caudal.report.audio.autoregression:Autoregression",
 }

@@ -35,7 +35,7 @@ class Story:
         dataset: the one that it was trained on.
         evaluation: on items that training has not seen; None where scoring takes too long.
         metrics: the lines of metrics.jsonl.
-        command: the one that makes this run again.
+        command: the one that makes this run again; empty for one that was made in Python.
         config: the run's config.yaml.
         seconds: those that training took, or None if that is not known.
         seed: of training.

@@ -4,7 +4,7 @@
 and posteriors then work on flows of ours.
 """
 
-from caudal.sbi.calibration import Calibration
+from caudal.report.calibration import Calibration
 from caudal.sbi.inference import npe
 from caudal.sbi.posterior import Posterior
 

@@ -1,6 +1,8 @@
 """The flow of parameters given observations: recipe, support and embedding."""
 
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +13,7 @@ from caudal.bijections import Standardise, Support
 from caudal.flow import Flow
 from caudal.nets import Embedding
 from caudal.recipes import Recipe
+from caudal.recipes.registry import register
 
 DEFAULT = recipes.NSF(layers=5, hidden=64, bins=8)
 
@@ -47,6 +50,63 @@ class Observations(Embedding):
         self.std.copy_(std[0].where(std[0] > 0, 1.0))
 
 
+@register
+@dataclass(frozen=True)
+class Bounded(Recipe):
+    """A flow of parameters (D,) within their ends, given observations of any shape.
+
+    Parameters with an end pass through a logarithm or a logit, whose log-det is part of the
+    density: nothing lies outside of the support. Observations that are no vectors are flattened,
+    unless the flow is of a recipe of a user's own, which takes them as they are. No one chooses it
+    by name; a model file of a posterior names it.
+    """
+
+    name = "posterior"
+    good_for = "posteriors of a simulator's parameters: see caudal.npe"
+    scores = "parallel"
+    samples = "parallel"
+    listed = False
+
+    flow: Recipe = DEFAULT
+    """Of the whole line."""
+    low: tuple[float | None, ...] = ()
+    """Lower ends of the parameters, None where there is none."""
+    high: tuple[float | None, ...] = ()
+    """Upper ends."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for way in ("scores", "samples"):
+            object.__setattr__(self, way, getattr(self.flow, way))
+
+    @classmethod
+    def of(cls, recipe: Recipe | None, bounds: tuple[Tensor, Tensor] | None) -> "Bounded":
+        """The recipe with these ends, (D,) each."""
+        ends = () if bounds is None else tuple(map(_plain_ends, bounds))
+        return cls(recipe or DEFAULT, *ends)
+
+    def _build(
+        self, event_shape: Sequence[int], context_shape: Sequence[int] | None = None
+    ) -> Flow:
+        shape = tuple(context_shape or ())
+        own = Observations(nn.Flatten(), shape) if len(shape) > 1 and _is_ours(self.flow) else None
+        return self.within(event_shape, shape, own)
+
+    def within(
+        self, event_shape: Sequence[int], observed: tuple[int, ...], own: Observations | None
+    ) -> Flow:
+        """The flow within the ends, with an embedding of observations if one is given."""
+        shape = observed if own is None else (own.n_features,)
+        flow = self.flow.build(event_shape, shape, standardise=own is None)
+        parts = parts_of(flow.bijection)
+        parts += [] if own is None else [Standardise(tuple(event_shape))]
+        if any(end is not None for end in (*self.low, *self.high)):
+            ends = zip((self.low, self.high), (-torch.inf, torch.inf), strict=True)
+            parts.append(Support(*(_tensor(end, instead) for end, instead in ends)))
+        bijection, embedding = Chain(parts), own or flow.embedding
+        return Flow(bijection, flow.base, context_shape=observed, embedding=embedding)
+
+
 def assemble(
     recipe: Recipe | None,
     bounds: tuple[Tensor, Tensor] | None,
@@ -56,19 +116,22 @@ def assemble(
 ) -> Flow:
     """A new flow of parameters (D,), within their bounds, given observations of that shape.
 
-    Parameters with an end pass through a logarithm or a logit, whose log-det is part of the
-    density: nothing lies outside of the support.
+    With an embedding net of a user's own, no recipe builds it again, and it cannot be saved.
     """
-    own = None
-    shape = tuple(observed)
-    if embedding is not None or len(shape) > 1:
-        own = Observations(embedding or nn.Flatten(), shape)
-        shape = (own.n_features,)
-    flow = (recipe or DEFAULT).build((features,), shape, standardise=own is None)
-    parts = parts_of(flow.bijection)
-    parts += [] if own is None else [Standardise((features,))]
-    if bounds is not None and any(end.isfinite().any() for end in bounds):
-        parts.append(Support(*bounds))
-    return Flow(
-        Chain(parts), flow.base, context_shape=tuple(observed), embedding=own or flow.embedding
-    )
+    made, shape = Bounded.of(recipe, bounds), tuple(observed)
+    if embedding is None:
+        return made.build((features,), shape, standardise=False)
+    return made.within((features,), shape, Observations(embedding, shape))
+
+
+def _is_ours(recipe: Recipe) -> bool:
+    """Whether it is a recipe of ours, all of which take contexts that are vectors."""
+    return type(recipe).__module__.startswith("caudal.")
+
+
+def _plain_ends(ends: Tensor) -> tuple[float | None, ...]:
+    return tuple(end if math.isfinite(end) else None for end in ends.tolist())
+
+
+def _tensor(ends: tuple[float | None, ...], instead: float) -> Tensor:
+    return torch.tensor([instead if end is None else end for end in ends])

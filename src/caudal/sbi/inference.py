@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -9,15 +10,17 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from caudal.errors import InputError
+from caudal.files import path_of
+from caudal.model import fit
 from caudal.numerics import own_randomness, redirected
 from caudal.recipes import Recipe
 from caudal.sbi.assembly import assemble
-from caudal.sbi.posterior import Posterior
+from caudal.sbi.posterior import EMBEDDED, Posterior, folder_of
 from caudal.sbi.prior import bounds_of, draw
-from caudal.training.fit import fit
 from caudal.training.options import Training
 
 _PIECE = 1000  # simulations asked for at once
+_FOR_REPORT = 1000  # simulations that training does not see
 Simulator = Callable[[Tensor], Any]
 
 
@@ -31,6 +34,7 @@ def npe(
     ensemble: int = 1,
     training: Training | None = None,
     seed: int = 0,
+    out: str | Path | None = None,
 ) -> Posterior:
     """The posterior p(theta | x) for any observation x, amortised, learned from simulations.
 
@@ -52,9 +56,12 @@ def npe(
         ensemble: the number of flows, trained from different seeds, whose mean is the posterior.
         training: how to train; 60 passes in batches of 256 if not given.
         seed: of the simulations' parameters and of the flows.
+        out: a run folder to leave behind, whose report tells how well the posterior is calibrated;
+            of an ensemble the folders 1, 2, ... within it. `Posterior.load` takes it. With a
+            simulator, further simulations are made for the report.
 
     Returns:
-        The posterior, with `sample(x, n)`, `log_prob(theta, x)` and `calibrate(theta, x)`.
+        The posterior, with `sample(x, n)`, `log_prob(theta, x)`, `calibrate(theta, x)` and `save`.
 
     Raises:
         InputError: the prior, the simulations or the options cannot be used.
@@ -68,7 +75,12 @@ def npe(
     bounds = bounds_of(prior)
     theta, x = _pairs(prior, data, simulations, seed)
     _check(theta, x, bounds)
-    training = training or Training(epochs=60)
+    training, test = training or Training(epochs=60), None
+    if out is not None:
+        if embedding is not None:
+            raise InputError(EMBEDDED)
+        if callable(data):
+            test = _pairs(prior, data, _FOR_REPORT, seed + ensemble)
     members = []
     for member in range(ensemble):
         with own_randomness(seed=seed + member), redirected():  # nets draw weights
@@ -76,7 +88,13 @@ def npe(
                 embedding if embedding is None or isinstance(embedding, nn.Module) else embedding()
             )
             flow = assemble(recipe, bounds, theta.shape[1], x.shape[1:], net)
-        fit(flow, (theta, x), training=replace(training, seed=training.seed + seed + member))
+        fit(
+            flow,
+            (theta, x),
+            test=test,
+            training=replace(training, seed=training.seed + seed + member),
+            out=None if out is None else folder_of(path_of(out), member, ensemble),
+        )
         members.append(flow.cpu())  # where observations are, too
     return Posterior(prior, members)
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -9,19 +10,26 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from caudal.errors import InputError
+from caudal.files import path_of
 from caudal.flow import Flow
-from caudal.sbi.calibration import Calibration, calibration
+from caudal.model import Model, load
+from caudal.report.calibration import Calibration, calibration
+
+EMBEDDED = (
+    "`embedding`: a file cannot name a net of your own: put it into a function that builds a flow "
+    "given such observations, with @caudal.recipe above it, and give that as `recipe`"
+)
 
 
 class Posterior:
     """The posterior q(theta | x) = mean over members of q_m(theta | x), for any observation.
 
     Attributes:
-        prior: from which the parameters of the simulations were.
+        prior: from which the parameters of the simulations were; None if it was loaded without.
         members: the flows, conditional on observations.
     """
 
-    def __init__(self, prior: Distribution, members: Sequence[Flow]) -> None:
+    def __init__(self, prior: Distribution | None, members: Sequence[Flow]) -> None:
         self.prior = prior
         self.members = list(members)
 
@@ -64,6 +72,36 @@ class Posterior:
         x = torch.as_tensor(x, dtype=torch.float32)
         return calibration(self, theta, x, draws, torch.Generator().manual_seed(seed))
 
+    def save(self, folder: str | Path, *, overwrite: bool = False) -> Path:
+        """Writes a run folder, of an ensemble a folder for each member in it; gives the folder.
+
+        Raises:
+            InputError: a run is there already, or the flows have an embedding net of your own.
+        """
+        path = path_of(folder, "folder")
+        if any(member.origin is None for member in self.members):
+            raise InputError(EMBEDDED)
+        for number, member in enumerate(self.members):
+            own = folder_of(path, number, len(self.members))
+            Model(member).save(own, overwrite=overwrite)
+        return path
+
+    @classmethod
+    def load(cls, folder: str | Path, prior: Distribution | None = None) -> "Posterior":
+        """The posterior that `save`, or `caudal.npe(..., out=folder)`, left in a folder.
+
+        Args:
+            folder: the folder.
+            prior: its prior, which the folder does not keep; its support is in the flows.
+
+        Raises:
+            InputError: no posterior is there, or a file is damaged.
+        """
+        path = path_of(folder, "folder")
+        numbered = (each for each in path.glob("*") if each.name.isdecimal())
+        folders = sorted(numbered, key=lambda each: int(each.name)) or [path]
+        return cls(prior, [load(each).flow for each in folders])
+
     def draws(self, x: Tensor, n: int, generator: torch.Generator) -> Tensor:
         """N parameters given one observation, (n, D); the members' shares are random."""
         chosen = torch.randint(len(self.members), (n,), generator=generator)
@@ -88,3 +126,8 @@ def _finite(x: Tensor) -> Tensor:
     if not torch.isfinite(x).all():
         raise InputError("`x` has a number that is not finite: nothing follows from it")
     return x
+
+
+def folder_of(path: Path, member: int, members: int) -> Path:
+    """The run folder of a member, counted from 0, of so many."""
+    return path if members == 1 else path / str(member + 1)

@@ -34,11 +34,11 @@ from caudal.training.rebuilt import check_rebuilt
 from caudal.training.rows import (
     Array,
     RowsLike,
-    as_source,
     fingerprint,
     hold_out,
     initial_rows,
     resident,
+    rows_for,
     to_device,
 )
 from caudal.training.run import Run
@@ -151,7 +151,7 @@ def fit(
     run = None if out is None else (out if isinstance(out, Run) else Run(out)).of(whole or flow)
     if run:
         run.check_start()
-    train, valid = _sources(flow, data, validation, weights, training)
+    train, valid = sources_of(flow, data, validation, weights, training)
     training = _with_full_batches(training, train.n_rows)
     keeper = Keeper(run, _identity(run, training, train, valid), whole)
     state = keeper.read(flow)
@@ -199,18 +199,23 @@ def fit(
     return Fitted(flow, *best, ended, history, training)
 
 
-def _sources(
+def sources_of(
     flow: Flow,
     data: RowsLike,
     validation: RowsLike | None,
     weights: Array | None,
     training: Training,
 ) -> tuple[Source, Source]:
-    train = as_source(data, flow, weights)
+    """Training and validation rows; a tenth of the first, where none of the latter are given.
+
+    Raises:
+        InputError: they are no rows, or too few.
+    """
+    train = rows_for(flow, data, weights)
     if validation is None:
         train, valid = hold_out(train, training.seed)
     else:
-        valid = as_source(validation, flow)
+        valid = rows_for(flow, validation)
     if training.flips and len(flow.event_shape) != 3:
         raise InputError("`flips=True` mirrors images, and these rows are none: leave it out")
     return train, valid

@@ -27,10 +27,30 @@ _TO_WHITEN = 10  # rows for each number of an event, enough to estimate its cova
 _RESIDENT = 2 << 30  # bytes that may move to the accelerator once and for all
 
 
-def as_source(data: RowsLike, flow: Flow, weights: Array | None = None) -> Source:
-    """A source of the rows; NaN is a gap where the flow models gaps.
+def rows_for(flow: Flow, data: RowsLike, weights: Array | None = None) -> Source:
+    """A source of rows that a flow is to take; NaN is a gap where the flow models gaps.
+
+    Raises:
+        InputError: as `as_source`.
+    """
+    return as_source(data, flow.base.like.dtype, flow.dequantization is not None, weights)
+
+
+def as_source(
+    data: RowsLike,
+    dtype: torch.dtype = torch.float32,
+    gaps: bool = False,
+    weights: Array | None = None,
+) -> Source:
+    """A source of the rows.
 
     Tensors and arrays become rows in memory. Pixels of 8 bits stay bytes until they are needed.
+
+    Args:
+        data: a source, which is given back, or numbers.
+        dtype: of what arrays become.
+        gaps: whether NaN is a gap.
+        weights: (N,), how much each row counts.
 
     Raises:
         InputError: `data` is something else, or arrays of something else than numbers; or there
@@ -41,21 +61,21 @@ def as_source(data: RowsLike, flow: Flow, weights: Array | None = None) -> Sourc
             raise InputError("`weights` of a source are its own: Rows(x, context, weights)")
         return data
     pair = data if isinstance(data, tuple) and len(data) == 2 else (data, None)
-    x, context = (None if part is None else _as_tensor(part, flow) for part in pair)
+    x, context = (None if part is None else _as_tensor(part, dtype) for part in pair)
     if x is None:
         raise _no_rows(None)
     weights = None if weights is None else torch.as_tensor(weights)
-    return Rows(x, context, weights, gaps=flow.dequantization is not None)
+    return Rows(x, context, weights, gaps=gaps)
 
 
-def _as_tensor(values: Any, flow: Flow) -> Tensor:
+def _as_tensor(values: Any, dtype: torch.dtype) -> Tensor:
     if isinstance(values, Tensor):
         return values
     if not isinstance(values, np.ndarray) or values.dtype.kind not in "biuf":
         raise _no_rows(values)
     if values.dtype == np.uint8 and values.ndim == 4:
         return torch.from_numpy(values)
-    return torch.from_numpy(np.array(values, np.float64)).to(flow.base.like.dtype)
+    return torch.from_numpy(np.array(values, np.float64)).to(dtype)
 
 
 def _no_rows(value: Any) -> InputError:

@@ -30,7 +30,7 @@ from caudal.training.fit import Fitted, fit
 from caudal.training.objective import Lesson
 from caudal.training.options import Training
 from caudal.training.progress import Reporter
-from caudal.training.rows import RowsLike, as_source
+from caudal.training.rows import RowsLike, rows_for
 from caudal.training.run import Run
 from caudal.training.sample_terms import Distillation
 
@@ -157,7 +157,7 @@ def distill(
     objective = (options or Distillation()).objective(student, teacher)
     training = training or (options or Distillation).training
     real, held_out = (
-        None if rows is None else as_source(rows, teacher) for rows in (data, validation)
+        None if rows is None else rows_for(teacher, rows) for rows in (data, validation)
     )
     train, valid = objective.rows(real, held_out, training)
     bare, _ = undressed_pair(student, teacher)

@@ -1,4 +1,4 @@
-"""Whether a posterior is calibrated: ranks of simulated parameters, and coverage of regions."""
+"""Whether a density given a context is calibrated: ranks of true rows, and coverage of regions."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +8,8 @@ import torch
 from scipy import stats
 from torch import Tensor
 
+from caudal.flow import Flow
+from caudal.report.distilled import ScreenTable
 from caudal.report.page import write_figure
 from caudal.report.style import DATA, QUIET, new_figure
 
@@ -42,6 +44,12 @@ class Calibration:
         """The share of true parameters in the region of highest density of that mass."""
         return float((self.levels <= level).double().mean())
 
+    def table(self) -> ScreenTable:
+        """How often the truth lies in regions of highest density, beside their mass."""
+        head = ["region of highest density", "holds the truth"]
+        rows = [[f"{level:.0%}", f"{self.coverage(level):.1%}"] for level in _LEVELS]
+        return ScreenTable("", head, rows, "nn")
+
     def sentences(self) -> list[str]:
         """What it found, in words."""
         n, worst = len(self.levels), int(self.p_values.argmin())
@@ -74,6 +82,22 @@ class Calibration:
             axes.axhspan(-band, band, color=QUIET, alpha=0.2, linewidth=0)
             axes.legend()
         return figure
+
+
+class Given:
+    """A flow given a context, as `calibration` asks it."""
+
+    def __init__(self, flow: Flow) -> None:
+        self.flow = flow
+
+    def draws(self, context: Tensor, n: int, generator: torch.Generator) -> Tensor:
+        """N rows (n, D) given one context."""
+        return self.flow.sample(n, context, generator=generator)
+
+    def log_prob(self, x: Tensor, context: Tensor) -> Tensor:
+        """Log-densities of rows (N, D) given one context, in nats, (N,)."""
+        with torch.no_grad():
+            return self.flow.log_prob(x, context)
 
 
 def calibration(

@@ -1,0 +1,119 @@
+"""Plain tensors: the rows of a flow that was fitted in Python, without a schema of their own."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import pyarrow as pa
+from torch import Tensor
+
+from caudal.data import Dataset, Items, Source, TensorSchema, like
+from caudal.data.dataset import Listed
+from caudal.modalities.rows import chunk_sizes, endless, in_chunks
+from caudal.modalities.table import Table
+from caudal.modality import Request, Requests, Voice
+from caudal.recipes import Recipe
+from caudal.report import TensorTeller
+from caudal.training.rows import as_source, hold_out
+
+NO_TEST = (
+    "No test rows were given: those called so are the validation rows, by which the weights were "
+    "chosen, so that the score is a little too good. Give caudal.fit test rows."
+)
+
+
+@dataclass(frozen=True)
+class TensorOptions:
+    """Which rows a flow was fitted to."""
+
+    data: Any
+    valid: Any = None
+    test: Any = None
+    seed: int = 0
+
+
+def tensor_dataset(
+    schema: TensorSchema, train: Source, valid: Source, test: Source | None
+) -> Dataset:
+    """Rows in three parts; the validation rows stand in for test rows that are not there."""
+    notes = (NO_TEST,) if test is None else ()
+    return Dataset(schema.what, schema, train, valid, test or valid, notes)
+
+
+class Tensors(Table):
+    """Vectors (N, D), with a context of any shape, as `caudal.fit` takes them.
+
+    They are evaluated beside the Gaussian, and have the pictures of a table; given a context, it
+    is told whether they are calibrated. Nothing else is measured: their columns have no meaning
+    that could be explained or predicted.
+    """
+
+    name = "tensors"
+    what = "plain tensors"
+    names: ClassVar[Any] = ()
+    formats = "tensors or arrays, in Python"
+    options: ClassVar[Any] = TensorOptions
+    beginning: ClassVar[Any] = None
+    target: ClassVar[Any] = None
+    scoreboard: ClassVar[Any] = None
+    explainer: ClassVar[Any] = None
+    judged = 0
+    teller = TensorTeller
+
+    def recognises(self, data: Any) -> bool:
+        """Nothing is: `caudal.train` takes an array for a table."""
+        return False
+
+    def takes(self, recipe: Any) -> bool:
+        return False
+
+    def open(self, options: Any, recipe: Recipe, schema: Any, voice: Voice) -> Dataset:
+        train = as_source(options.data, schema.dtype)
+        if options.valid is None:
+            train, valid = hold_out(train, options.seed)
+        else:
+            valid = as_source(options.valid, schema.dtype)
+        test = None if options.test is None else as_source(options.test, schema.dtype)
+        return tensor_dataset(schema, train, valid, test)
+
+    def open_all(
+        self,
+        data: Any,
+        schema: Any,
+        reading: Any,
+        options: Mapping[str, Any],
+        voice: Voice,
+    ) -> Items:
+        """Rows with their context, or a table or an array of the columns alone."""
+        if not isinstance(data, tuple | Source):
+            return super().open_all(data, schema, reading, options, voice)
+        source = as_source(data, schema.dtype)
+        rows = pa.table({"row": range(1, source.n_items + 1)})
+        return Listed(self.what, source, rows, (), -(-source.n_items // source.items_at_a_time))
+
+    def papers(self, options: Any, dataset: Dataset) -> Mapping[str, str]:
+        return {}
+
+    def requests(
+        self, model: Any, n: int | None, drawing: Any, seed: int, voice: Voice
+    ) -> Requests:
+        """Contexts are those of training rows, where the flow has any."""
+        requests = super().requests(model, n, drawing, seed, voice)
+        if model.flow.context_shape is None:
+            return requests
+        train = model.dataset_or("draw from `model.flow`, with its context").train
+        rows = endless(
+            lambda turn: (b.context for b in train.shuffled(min(1024, train.n_rows), seed + turn))
+        )
+        sizes = chunk_sizes(requests.samples, self.chunk(model.schema))
+        contexts = in_chunks(rows, sizes)
+        each = (r._replace(context=c) for r, c in zip(requests.each, contexts, strict=False))
+        return requests._replace(each=each)
+
+    def decode(self, schema: Any, x: Tensor, request: Request) -> tuple[Any, ...]:
+        return (schema.decode(x),)
+
+    def collect(self, schema: Any, parts: list[tuple[Any, ...]], container: str) -> Any:
+        """A tensor, or the array that the rows were."""
+        table = pa.concat_tables([table for (table,) in parts])
+        return like(table, "numpy" if container == "numpy" else "torch")
