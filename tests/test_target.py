@@ -19,7 +19,7 @@ from caudal.report.table.target import crps
 from caudal.univariate import masses
 from command_line import caudal as command
 
-SMALL = {"steps": 30, "size": "small", "report": False}
+SMALL = {"steps": 10, "size": "small", "report": False}
 
 
 def houses(rows=300, seed=0):
