@@ -12,7 +12,7 @@ from caudal.targets import Named
 from command_line import caudal as command
 from command_line import folder, refused
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = pytest.mark.usefixtures("drawn", "one_thread")
 
 QUICK = ("--layers", 2, "--hidden", 8, "--blocks", 1, "--particles", 300, "--batch-size", 60)
 STEPS = ("--steps", 8, "--validate-every", 4)

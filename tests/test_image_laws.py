@@ -363,7 +363,7 @@ def test_what_is_no_pixel_has_no_mass(value):
 def test_variational_noise_is_a_density():
     """E_q[1 / q] over the unit cube is its volume, 1."""
     dequantization = away_from_start(variational((1, 1, 2), 256), 0.05)
-    image = torch.tensor([10.0, 200.0]).view(1, 1, 1, 2).expand(10_000, 1, 1, 2)
+    image = torch.tensor([10.0, 200.0]).view(1, 1, 1, 2).expand(40_000, 1, 1, 2)
     y, log_q = dequantization.lift(image)
     weights = (-log_q).exp()
     spread = float(weights.std()) / len(weights) ** 0.5

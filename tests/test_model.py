@@ -18,7 +18,7 @@ from caudal.training.run import Run
 from command_line import caudal as command
 from command_line import folder, people, people_csv, people_run, shapes_folder
 
-pytestmark = pytest.mark.usefixtures("one_thread", "timed_once", "few_rows", "few_vowels")
+pytestmark = pytest.mark.usefixtures("one_thread", "timed_once", "few_vowels")
 
 TABLE = {"layers": 2, "hidden": (8,), "steps": 6, "batch_size": 64}
 IMAGES = {"layers": 1, "maps": 4, "scales": 2, "steps": 4, "batch_size": 16}

@@ -19,7 +19,7 @@ from caudal.report.table.target import crps
 from caudal.univariate import masses
 from command_line import caudal as command
 
-SMALL = {"steps": 30, "size": "small", "report": False}
+SMALL = {"steps": 10, "size": "small", "report": False}
 
 
 def houses(rows=300, seed=0):
@@ -262,6 +262,7 @@ def test_the_crps_is_that_of_a_normal_in_closed_form():
         assert crps(z[None], np.array([x]))[0] == pytest.approx(exact, abs=1e-3)
 
 
+@pytest.mark.usefixtures("drawn")
 def test_the_page_tells_and_draws_them(tmp_path):
     options = {**SMALL, "steps": 5, "report": True}
     caudal.train("nsf", houses(), target="town", out=tmp_path / "run", **options)
