@@ -2,9 +2,10 @@
 
     python benchmarks/kills.py --write    # writes results/kills.md
 
-Every command that writes runs in a process of its own, which is killed just before each time that a
-file takes its place and just after the last, and at moments of chance; whose disk is full at each
-of these moments; whose files may grow no larger than a limit; and which gets SIGINT, then SIGTERM.
+Every command that writes runs in a process of its own, which is killed just before each time that
+a file takes its place and just after the last, and at moments of chance; whose disk is full at
+each of these moments; whose files may grow no larger than a limit; and which gets SIGINT, then
+SIGTERM.
 Then every file must be whole, the same command must do its work (a training by `--resume`, with
 the bits of one that nobody killed), and no temporary file may be left.
 """

@@ -36,6 +36,7 @@ def test_a_training_goes_on_whenever_it_is_killed(kills, tmp_path):
     exact_run()
     words = ("train", "nice", "--data", data, "--out", "out/run", *QUICK, "--validate-every", 3)
     train = trial(kills, tmp_path, *words)
+    assert train.attack(kills.Attack(1, "before"), HIT) == ""  # it leaves config.yaml half written
     assert train.attack(kills.Attack(train.replaced // 2, "before"), HIT) == ""
     assert train.attack(kills.Attack(4, "full"), (1,)) == ""
     assert train.attack(kills.signalled(4), (130, 143)) == ""

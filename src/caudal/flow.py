@@ -353,7 +353,7 @@ class Flow(nn.Module):
         contexts = () if context is None else leading(context, self.context_shape or ())
         shape = sample_shape(n, contexts)
         free = () if length is None else (length,)  # a user's own base may not have this argument
-        z = self.base.sample(math.prod(shape), generator, *free) * temperature
+        z = self.base.sample(math.prod(shape), generator, *free) * float(temperature)
         return z, per_row(context, shape, self.context_shape), Batched(shape)
 
     def rows(self, x: Rowlike, context: Rowlike | None = None) -> tuple[Tensor, Tensor | None]:

@@ -108,9 +108,11 @@ def read(folder: Path | None) -> Alarm | None:
         lowest = tuple(-math.inf if v is None else float(v) for v in content.pop("lowest"))
         found = Alarm(lowest=lowest, **content)
         check_value("rows", found.rows, Annotated[int, Ge(1)])
+        if len(lowest) < math.floor(_MOST * (found.rows + 1)):
+            raise ValueError("fewer log-densities than are kept of so many rows")
         check_value("draws", found.draws, Annotated[int, Ge(1)])
         return found
-    except (ValueError, TypeError, KeyError, AttributeError):
+    except (ArithmeticError, ValueError, TypeError, KeyError, AttributeError):
         path = folder / FILE
         raise InputError(f"{path}: damaged; remove it, and it is found again") from None
 
