@@ -43,12 +43,12 @@ def test_a_training_goes_on_whenever_it_is_killed(kills, tmp_path):
 
 
 def test_samples_are_whole_or_not_there(kills, tmp_path):
-    words = ("sample", exact_run(), "-n", "50", "--out", "out/rows.csv")
+    words = ("sample", exact_run(), "-n", "500", "--out", "out/rows.csv")
     sample = trial(kills, tmp_path, *words)
     assert sample.replaced == 1
     assert sample.attack(kills.Attack(1, "before"), HIT) == ""
     assert sample.attack(kills.Attack(1, "full"), (1,)) == ""
-    assert sample.attack(kills.small_files(50), (1,)) == ""
+    assert sample.attack(kills.small_files(2000), (1,)) == ""
 
 
 @pytest.mark.parametrize(

@@ -62,7 +62,7 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
 
 
 def is_temporary(name: str) -> bool:
-    """Whether it is the name of a file that is being written, or was when its process was killed."""
+    """Whether it is the name of a file that is being written, or was at the end of its process."""
     return re.match(r"\.\d+\.", name) is not None
 
 
