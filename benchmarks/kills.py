@@ -136,6 +136,7 @@ def start(words: Sequence[str], patch: Patch | None, errors: Path) -> int:
         signal.alarm(SECONDS)
         os.dup2(os.open(errors, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        sys.stdout, sys.stderr = (open(n, "w", closefd=False) for n in (1, 2))  # noqa: SIM115
         if patch:
             patch()
         code = main(list(words))
