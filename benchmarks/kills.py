@@ -92,7 +92,10 @@ def counted(told: Path) -> Patch:
 
 
 def small_files(size: int) -> Patch:
-    """No file may grow larger, as on a disk that is full in the middle of a write."""
+    """No file may grow larger, as on a disk that is full in the middle of a write.
+
+    What the command says goes into a file too, so that the limit must leave room for it.
+    """
     return lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
 
 
@@ -133,6 +136,7 @@ def start(words: Sequence[str], patch: Patch | None, errors: Path) -> int:
         signal.alarm(SECONDS)
         os.dup2(os.open(errors, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        sys.stdout, sys.stderr = (open(n, "w", closefd=False) for n in (1, 2))  # noqa: SIM115
         if patch:
             patch()
         code = main(list(words))
@@ -212,8 +216,8 @@ def prepare(place: Path) -> dict[str, list[str]]:
     commands = {
         "train": ["train", "nice", *data, "--out", "out/run", *quick],
         "distill": ["distill", run, "--out", "out/run", *STEPS, "--no-report"],
-        "sample": ["sample", run, "-n", "50", "--out", "out/rows.csv"],
-        "sample to Parquet": ["sample", run, "-n", "50", "--out", "out/rows.parquet"],
+        "sample": ["sample", run, "-n", "500", "--out", "out/rows.csv"],
+        "sample to Parquet": ["sample", run, "-n", "500", "--out", "out/rows.parquet"],
         "score": ["score", run, *data, "--out", "out/rows.csv"],
         "eval": ["eval", "out/run", "--samples", "0"],
         "impute": ["impute", run, *gaps, "--out", "out/rows.csv"],
@@ -319,7 +323,7 @@ def attacks_on(
             (None, (0, *killed), dice.uniform(0.02, trial.seconds)) for _ in range(random_kills)
         ],
         "disk full at each replacement": [(Attack(n, "full"), (1,), 0.0) for n in each],
-        "files too large": [(small_files(n), (1,), 0.0) for n in (1, 50, 400)],
+        "files too large": [(small_files(n), (0, 1), 0.0) for n in (1000, 2000, 4000)],
     }
     if trial.trains:
         found["SIGINT, then SIGTERM"] = [(signalled(n), (130, 143), 0.0) for n in (1, 4, 7)]

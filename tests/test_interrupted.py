@@ -36,18 +36,19 @@ def test_a_training_goes_on_whenever_it_is_killed(kills, tmp_path):
     exact_run()
     words = ("train", "nice", "--data", data, "--out", "out/run", *QUICK, "--validate-every", 3)
     train = trial(kills, tmp_path, *words)
+    assert train.attack(kills.Attack(1, "before"), HIT) == ""  # it leaves config.yaml half written
     assert train.attack(kills.Attack(train.replaced // 2, "before"), HIT) == ""
     assert train.attack(kills.Attack(4, "full"), (1,)) == ""
     assert train.attack(kills.signalled(4), (130, 143)) == ""
 
 
 def test_samples_are_whole_or_not_there(kills, tmp_path):
-    words = ("sample", exact_run(), "-n", "50", "--out", "out/rows.csv")
+    words = ("sample", exact_run(), "-n", "500", "--out", "out/rows.csv")
     sample = trial(kills, tmp_path, *words)
     assert sample.replaced == 1
     assert sample.attack(kills.Attack(1, "before"), HIT) == ""
     assert sample.attack(kills.Attack(1, "full"), (1,)) == ""
-    assert sample.attack(kills.small_files(50), (1,)) == ""
+    assert sample.attack(kills.small_files(2000), (1,)) == ""
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Files are written so that nobody meets half of one, and read so that none holds us up."""
 
 import os
+import re
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -58,6 +59,11 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def is_temporary(name: str) -> bool:
+    """Whether it is the name of a file that is being written, or was at the end of its process."""
+    return re.match(r"\.\d+\.", name) is not None
 
 
 def sweep(folder: Path, pattern: str = "**/.[0-9]*.*") -> None:

@@ -336,7 +336,7 @@ class Flow(Door):
         contexts = () if context is None else leading(context, self.context_shape or ())
         shape = sample_shape(n, contexts)
         free = () if length is None else (length,)  # a user's own base may lack this argument
-        z = self.base.sample(math.prod(shape), generator, *free) * temperature
+        z = self.base.sample(math.prod(shape), generator, *free) * float(temperature)
         return z, per_row(context, shape, self.context_shape), Batched(shape)
 
     def _bound(

@@ -135,9 +135,11 @@ def read(folder: Path | None) -> Alarm | None:
         lowest = tuple(-math.inf if v is None else float(v) for v in content.pop("lowest"))
         alarm = Alarm(lowest=lowest, **content)
         check_value("rows", alarm.rows, Annotated[int, Ge(1)])
+        if len(lowest) < math.floor(_MOST * (alarm.rows + 1)):
+            raise ValueError("fewer log-densities than are kept of so many rows")
         check_value("draws", alarm.draws, Annotated[int, Ge(1)])
         return alarm
-    except (ValueError, TypeError, KeyError, AttributeError):
+    except (ArithmeticError, ValueError, TypeError, KeyError, AttributeError):
         path = folder / FILE
         raise InputError(f"{path}: damaged; remove it, and it is computed again") from None
 

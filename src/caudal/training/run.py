@@ -216,7 +216,7 @@ class Run:
                 f"`{name}` leaves it alone"
             )
         names = {entry.name for entry in self.path.iterdir()}
-        others = names - {"config.yaml", LOCK}
+        others = {n for n in names - {"config.yaml", LOCK} if not files.is_temporary(n)}
         if others:
             raise InputError(
                 f"{self.path} is a folder with other files ({sorted(others)[0]}): give another "

@@ -76,7 +76,8 @@ class Dialect:
         delimiter = _NAMES.get(self.delimiter or "", self.delimiter)
         object.__setattr__(self, "delimiter", delimiter)
         is_one = isinstance(delimiter, str) and len(delimiter) == 1
-        if delimiter is not None and (not is_one or delimiter in '"\r\n'):
+        is_known = is_one and "\0" < str(delimiter) < "\x7f" and str(delimiter) not in '"\r\n'
+        if delimiter is not None and not is_known:
             raise InputError(
                 f"`delimiter` {delimiter!r}: give one character, such as ; or |, or tab, or space"
             )

@@ -215,6 +215,13 @@ class _Search:
 
     def _column(self, name: str) -> Column:
         stats = self.seen[name]
+        if not stats.count:
+            form = self.forms.get(name)
+            of = f" in the format {form.format}" if form else ""
+            raise InputError(
+                f"{self.tables[0].name}, column '{name}' has no value{of}: correct what is "
+                f"declared, or leave it out with `exclude` {name}"
+            )
         gaps = name in self.gaps.modelled
         dtype, marks = self.tables[0].schema.field(name).type, self.marks.get(name, ())
         declared, form = self.declared.get(name), self.forms.get(name)

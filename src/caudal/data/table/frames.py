@@ -175,6 +175,8 @@ def _column(values: Any, where: str, notes: list[str]) -> pa.Array | pa.ChunkedA
     """Values (N,) as a column of one type; numbers among words are words, which is noted."""
     if isinstance(values, torch.Tensor):
         values = values.detach().cpu().numpy()
+    if not hasattr(values, "__iter__") or isinstance(values, str):
+        raise InputError(f"{where} is a single value: give a list of one for each row")
     if getattr(values, "dtype", None) is not None and getattr(values.dtype, "kind", "") == "c":
         raise InputError(f"{where} holds complex numbers: give real and imaginary parts as two")
     try:
