@@ -10,9 +10,11 @@ import pytest
 import torch
 
 from caudal import InputError
+from caudal.cli import entry
 from caudal.data.source import Batch
+from caudal.errors import NumericalError
 from caudal.numerics import sharing, uniform
-from caudal.training.devices import as_launched
+from caudal.training.devices import ProcessLostError, as_launched
 from caudal.training.options import Training
 from caudal.training.rows import share
 from processes_case import LONG, images, table, use
@@ -120,3 +122,23 @@ def test_a_launcher_says_how_many_processes_there_are(env, devices, nodes, monke
             InputError, match=f"`batch_size` 31: must be a multiple of {devices * nodes}"
         ):
             as_launched(Training(batch_size=31))
+
+
+@pytest.mark.parametrize(("rank", "said"), [("0", True), ("1", False)])
+def test_the_first_process_says_what_all_end_with(rank, said, monkeypatch, capsys):
+    def fail(words):
+        raise NumericalError("not finite")
+
+    monkeypatch.setenv("RANK", rank)
+    monkeypatch.setattr(entry, "_dispatch", fail)
+    assert entry.main(["train"]) == 1
+    assert bool(capsys.readouterr().err) == said
+
+
+def test_a_lost_process_is_told_in_the_words_of_the_command_line(monkeypatch, capsys):
+    def fail(words):
+        raise ProcessLostError("`resume=True` goes on")
+
+    monkeypatch.setattr(entry, "_dispatch", fail)
+    assert entry.main(["train"]) == 1
+    assert capsys.readouterr().err == "caudal: error: --resume goes on\n"

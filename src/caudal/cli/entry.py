@@ -161,11 +161,21 @@ def overview() -> str:
 def _explain(error: BaseException) -> int:
     """Prints one line about the error, and returns the exit code."""
     text = printable(" ".join(_text(error).split()))
+    # What all processes of a run end with, the first one says.
+    quiet = _follows() and isinstance(error, KeyboardInterrupt | NumericalError)
     if isinstance(error, KeyboardInterrupt):
-        print(f"\ncaudal: {text or 'interrupted'}", file=sys.stderr)
-        return int(getattr(error, "exit_code", INTERRUPTED))
-    print(f"caudal: error: {text}", file=sys.stderr)
-    return USAGE if isinstance(error, InputError) else FAILED
+        line, code = f"\ncaudal: {text or 'interrupted'}", getattr(error, "exit_code", INTERRUPTED)
+    else:
+        line = f"caudal: error: {text or type(error).__name__}"
+        code = USAGE if isinstance(error, InputError) else FAILED
+    if not quiet:
+        print(line, file=sys.stderr)
+    return int(code)
+
+
+def _follows() -> bool:
+    """Whether this is not the first process of a run; `leads` says it too, but with torch."""
+    return any(os.environ.get(name, "0") != "0" for name in ("RANK", "LOCAL_RANK"))
 
 
 def _text(error: BaseException) -> str:
