@@ -208,17 +208,15 @@ class FlowOutlier(OutlierMixin, _Estimator):
 def noise_log_prob(flow: Flow, x: Tensor, *, draws: int = 8, seed: int = 0) -> Tensor:
     """Log-density of the noise from which a flow makes rows x (B, D), in nats, (B,).
 
-    It is the same in all units, and for any monotone map of a column. Of values in steps, and of
-    those with a probability of their own, it is the mean over `draws` of the noise that fills them,
-    which belongs to the row. Outside the support it is that of the nearest noise there is.
+    It is the same in all units, and for any monotone map of a column. Values in steps, and those
+    with a probability of their own, take a random place in theirs, which belongs to the row: the
+    noise is then the mean over `draws` of them. Outside the support it is that of the nearest row.
     """
     generator = RowGenerator(x.device, seed, strata=draws)
     noisy = flow.estimated or flow.dequantization is not None
-    each = [
-        flow.base.log_prob(flow.encode(x, generator=generator))
-        for _ in range(draws if noisy else 1)
-    ]
-    return torch.stack(each).double().mean(0).nan_to_num(-torch.inf, neginf=-torch.inf)
+    each = [flow.encode(x, generator=generator) for _ in range(draws if noisy else 1)]
+    log_prob = flow.base.log_prob(torch.stack(each).mean(0)).double()
+    return log_prob.nan_to_num(-torch.inf, neginf=-torch.inf)
 
 
 class FlowRegressor(RegressorMixin, _Estimator):
