@@ -132,6 +132,33 @@ def test_gaps_are_filled_where_that_is_asked_for(mixed):
     assert set(x[:, 0].tolist()) == {3.0}
 
 
+@pytest.mark.parametrize("gap", [0, 2])
+def test_a_category_that_is_nearly_always_missing_is_filled(gap):
+    """Its gap comes first or last; the shares of the others are those of rows that have one."""
+    rng = np.random.default_rng(0)
+    n = 20_000
+    x = rng.normal(size=n)
+    words = 1 + (x + rng.normal(size=n) > 0)  # 1 or 2
+    kind = np.where(rng.random(n) < 0.97, 0, words) if gap == 0 else words - 1
+    kind = np.where(rng.random(n) < 0.97, 2, kind) if gap == 2 else kind
+    names = (None, "b", "c") if gap == 0 else ("b", "c", None)
+    columns = (Column("x", "real"), Column.of_categories("kind", names, "string"))
+    flow = assemble(NSF(layers=1, hidden=8), TableSchema(columns)).eval()
+    caudal.initialize(flow, torch.from_numpy(np.stack([x, kind], 1)).float())
+    pool = flow.sample(400_000, generator=seeded(5))
+    truth = pool[(pool[:, 0] > 0.9) & (pool[:, 0] < 1.1) & (pool[:, 1] != gap), 1]
+    n = 1500
+    gaps = torch.tensor([math.nan, float(gap)])
+    free = torch.tensor([False, True]).expand(n, 2)
+    values = torch.tensor([1.0, 0.0]).expand(n, 2)
+    drawn, account = conditional_sample(flow, values, free, gaps=gaps, generator=seeded())
+    assert account.possible.all()
+    assert (drawn[:, 1] != gap).all()
+    shares = ((rows == truth.max()).double().mean() for rows in (drawn[:, 1], truth))
+    both = math.sqrt(1 / n + 1 / len(truth))
+    assert next(shares) == pytest.approx(float(next(shares)), abs=3.5 * 0.5 * both)
+
+
 def test_what_cannot_be_has_no_effective_size(mixed):
     values = torch.tensor([[3.0, 1.0, 0.0], [-1.0, 1.0, 0.0], [2.5, 1.0, 0.0]])
     _, account = conditional_sample(mixed, values, mask(3, 2), generator=seeded())

@@ -6,8 +6,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 
-from caudal.data import TableWriter, read_tables
+from caudal.data import TableWriter, open_data, read_tables
 from caudal.errors import InputError
 
 
@@ -180,3 +181,20 @@ def test_lists_are_written_as_json_and_refused_as_arrays(tmp_path):
     ):
         writer.write(table)
     assert not (tmp_path / "lists.npz").exists()
+
+
+@pytest.mark.parametrize("kind", ["", "circular[0,24]", "positive"])
+def test_samples_have_no_more_decimals_than_the_data(kind):
+    """The density is that of a continuous column; what is written has the look of the data."""
+    rng = np.random.default_rng(0)
+    values = np.round(rng.uniform(0.01, 24, 400), 2)
+    types = (f"hour={kind}",) if kind else ()
+    schema = open_data(pa.table({"hour": values, "w": rng.normal(size=400)}), types=types).schema
+    assert schema.columns[0].step is None
+    x = torch.tensor([[1.23456789, 0.123456789], [0.0001, 0.0], [23.9999, 1.0]])
+    hours = schema.decode(x)["hour"].to_pylist()
+    assert hours[0] == 1.23
+    assert all(round(hour, 2) == hour for hour in hours)
+    assert schema.decode(x)["w"][0].as_py() == pytest.approx(0.123456789, abs=1e-8)
+    if kind == "positive":
+        assert hours[1] == 0.01

@@ -1,5 +1,6 @@
 """The estimators of scikit-learn: its own checks, and the model's numbers."""
 
+import math
 import pickle
 
 import numpy as np
@@ -14,8 +15,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import caudal
 from caudal import InputError
-from caudal.sklearn import FlowDensity, FlowOutlier, FlowRegressor
-from caudal.training.dressing import undressed_log_prob
+from caudal.sklearn import FlowDensity, FlowOutlier, FlowRegressor, noise_log_prob
 
 TINY = {"layers": 1, "hidden": 4}
 SINGLE = {"check_methods_subset_invariance": "scores are float32: 2e-7 hang on the batch"}
@@ -85,7 +85,7 @@ def test_an_outlier_among_dense_values_is_found_and_scores_do_not_hang_on_the_ro
     assert flow.score_samples([[-1e30, 1.0]]) < flow.offset_
 
 
-def test_the_density_of_normal_scores_is_the_same_in_all_units():
+def test_the_density_of_noise_is_the_same_in_all_units():
     rng = np.random.default_rng(1)
     x = np.stack([rng.normal(size=300), rng.integers(0, 9, 300)], 1)
     found = []
@@ -93,12 +93,11 @@ def test_the_density_of_normal_scores_is_the_same_in_all_units():
         model = caudal.train("nsf", data, steps=1, report=False, **TINY)
         rows = torch.as_tensor(data, dtype=torch.float32)
         values = rows - torch.tensor([c.offset for c in model.schema.columns])
-        found.append(undressed_log_prob(model.flow, values, draws=64))
+        found.append(noise_log_prob(model.flow, values, draws=64))
     torch.testing.assert_close(found[0], found[1], atol=0.1, rtol=0)
-    z = torch.distributions.Normal(0.0, 1.0)
-    independent = z.log_prob(torch.as_tensor((x[:, 0] - x[:, 0].mean()) / x[:, 0].std()))
-    steps = found[0] - independent  # of each integer its mean density over its place
-    assert steps.mean() == pytest.approx(-0.5 - 0.919, abs=0.15)
+    # Of two columns of normal noise it is -log 2 pi - (z_1^2 + z_2^2) / 2.
+    assert found[0].mean() == pytest.approx(-math.log(2 * math.pi) - 1, abs=0.15)
+    assert noise_log_prob(model.flow, values[:1] - 1e9).item() < found[0].min() - 9
 
 
 def test_a_regression_is_as_good_as_the_line_that_made_the_data(rows, regressor):

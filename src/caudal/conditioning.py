@@ -200,6 +200,7 @@ class _Rows:
         self.middle[:, free.shape[1] :] = 0.5  # the flag of a value that is there
         middle = self.lower(self.middle) if self.lower else self.middle
         self.x = torch.where(free, middle, x)
+        self.barred, *self.gap_ends = self._gap_places(free)
 
     def candidates(self, state: _State | None = None, size: float = 1.0) -> _State:
         """New candidates, or moves of a size from a state."""
@@ -211,13 +212,14 @@ class _Rows:
         else:
             z = math.sqrt(1 - size**2) * state.z + size * noise
             y = torch.where(uniform(y, self.generator) < size, y, state.y)
-        known, log_slope = self.outer.inverse(
-            y
-        )  # its part of the free columns is the same each time
+        # The part of the free columns is the same each time.
+        known, log_slope = self.outer.inverse(y)
         drawn = self.law.bijection(z, self.embedded)[0]
         away = torch.where(self.known, known - drawn, 0.0)
         v = torch.where(self.known, known, drawn + self._solve(away) @ self.covariance)
-        log_w = self.target.log_prob(v, self.context) + log_slope - self._log_q(v)
+        log_w = log_slope - self._log_q(v)
+        v, log_slope = self._off_gaps(v)
+        log_w = log_w + log_slope + self.target.log_prob(v, self.context)
         if (log_w.isnan() | (log_w == torch.inf)).any():
             raise NumericalError(
                 "the density of a candidate is not a number: the flow is damaged, train it again"
@@ -229,6 +231,39 @@ class _Rows:
         """The data (n, D) at points v."""
         y = self.outer(v)[0]
         return self.lower(y) if self.lower else y
+
+    def _gap_places(self, free: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Which elements (n, D + M) are free and must be no gap, and the ends of gaps there."""
+        barred, ends = torch.zeros_like(self.known), []
+        if self.gaps is None:
+            return barred, self.mean, self.mean
+        features = free.shape[1]
+        barred[:, :features] = free & ~self.gaps.isnan()
+        for end, beyond in ((self.gaps, -torch.inf), (self.gaps + 1, torch.inf)):
+            y = self.middle.clone()
+            y[:, :features] = torch.where(end.isnan(), y[:, :features], end)
+            v = self.outer.inverse(y)[0]
+            ends.append(torch.where(v.isfinite(), v, beyond))
+        return barred, ends[0], ends[1]
+
+    def _off_gaps(self, v: Tensor) -> tuple[Tensor, Tensor]:
+        """Points in which no free category is a gap, and the log-slope of the map to them (n,).
+
+        With F the column's normal distribution function, and a gap between a and b, a point goes
+        to F^-1(u) with u = F(v) (1 - F(b) + F(a)), beyond a to F^-1(u + F(b) - F(a)): a category
+        of which nearly all values are missing is found all the same.
+        """
+        if not self.barred.any():
+            return v, torch.zeros_like(v[:, 0])
+        mean, spread = self.mean.double(), self.covariance.diagonal().double().sqrt()
+        z, low, high = ((each.double() - mean) / spread for each in (v, *self.gap_ends))
+        below, within = torch.special.ndtr(low), torch.special.ndtr(high) - torch.special.ndtr(low)
+        share = torch.special.ndtr(z) * (1 - within)
+        share = torch.where(share < below, share, share + within)
+        moved = torch.special.ndtri(share.clamp(1e-300, 1 - 1e-16))
+        slope = torch.log1p(-within) + (moved.square() - z.square()) / 2
+        log_slope = torch.where(self.barred, slope, 0.0).sum(1)
+        return torch.where(self.barred, (mean + spread * moved).to(v), v), log_slope.to(v)
 
     def _log_q(self, v: Tensor) -> Tensor:
         """Log q(v_free | v_given) = log q(v) - log q(v_given), up to a constant of the row."""

@@ -16,18 +16,21 @@ from sklearn.utils.validation import (
     column_or_1d,
     validate_data,
 )
+from torch import Tensor
 
 from caudal.data import container_of
 from caudal.data.table.convert import Place, encode_table
 from caudal.data.table.frames import as_table
 from caudal.errors import InputError
+from caudal.flow import Flow
 from caudal.model import Model, train
 from caudal.model.predicting import check_levels
-from caudal.training.dressing import undressed_log_prob
+from caudal.numerics import RowGenerator
 
 _LEVELS = 100  # quantiles over which a mean is taken
 _TARGET = "target"
 _ROWS = 2048  # rows whose densities are computed together
+_LOW = 0.05  # share of the training rows that are a long way from the median
 
 
 class _Estimator(BaseEstimator):
@@ -125,17 +128,20 @@ class FlowOutlier(OutlierMixin, _Estimator):
     """Unlikely rows are outliers: `predict` gives -1 for them, and 1 for the others.
 
     What is unlikely depends on what a column is measured in: squares of lengths find other rows
-    than lengths. So a row has two log-densities: one in the columns' own units, and one of their
-    normal scores, which are the same in all units (`caudal.training.dressing.undressed_log_prob`).
-    Each is counted from its median, in interquartile ranges, and the lower of the two tells how
-    ordinary the row is.
+    than lengths, and at a value with a probability of its own there is no density at all. So a row
+    has two measures: its log-density in the columns' own units, log p(x), and the log-density of
+    the noise z from which the flow makes it, log p(z), which is the same in all units and tells
+    how far from the middle the row is. Each is counted from its median over the training rows, in
+    distances from there to their lowest twentieth, and the lower of the two tells how ordinary
+    the row is.
 
     Args:
         contamination: the share of the training rows that are below the threshold.
 
     Attributes:
         offset_: the threshold of `score_samples`.
-        centre_, spread_: medians and interquartile ranges of the two log-densities, nats, (2,).
+        centre_, spread_: medians of the two log-densities, and how far below these a twentieth
+            of the training rows begins, nats, (2,).
     """
 
     def __init__(
@@ -165,8 +171,8 @@ class FlowOutlier(OutlierMixin, _Estimator):
         rows = self._rows(X, fitting=True)
         self.model_ = self._train(rows)
         densities = self._densities(rows)
-        low, self.centre_, high = np.quantile(densities, [0.25, 0.5, 0.75], axis=1)
-        self.spread_ = np.maximum(high - low, 1e-6)
+        low, self.centre_ = np.quantile(densities, [_LOW, 0.5], axis=1)
+        self.spread_ = np.maximum(self.centre_ - low, 1e-6)
         self.offset_ = float(np.quantile(self._lower(densities), self.contamination))
         return self
 
@@ -184,18 +190,33 @@ class FlowOutlier(OutlierMixin, _Estimator):
         return np.where(self.decision_function(X) < 0, -1, 1)
 
     def _densities(self, rows: Any) -> np.ndarray:
-        """Log-densities in the columns' units and of their normal scores, (2, N)."""
+        """Log-densities in the columns' units and of the noise, (2, N)."""
         schema: Any = self.model_.schema
         flow = self.model_.flow
         values = encode_table(schema.columns, as_table(rows), Place("X", unseen=True))
         x = torch.from_numpy(values).to(flow.base.like)
         parts = x.split(_ROWS)
-        scores = [undressed_log_prob(flow, part, seed=self.seed) for part in parts]
+        scores = [noise_log_prob(flow, part, seed=self.seed) for part in parts]
         in_units = np.asarray(self.model_.log_prob(rows, seed=self.seed), dtype=np.float64)
         return np.stack([in_units, torch.cat(scores).numpy()])
 
     def _lower(self, densities: np.ndarray) -> np.ndarray:
         return ((densities.T - self.centre_) / self.spread_).min(1)
+
+
+@torch.no_grad()
+def noise_log_prob(flow: Flow, x: Tensor, *, draws: int = 8, seed: int = 0) -> Tensor:
+    """Log-density of the noise from which a flow makes rows x (B, D), in nats, (B,).
+
+    It is the same in all units, and for any monotone map of a column. Values in steps, and those
+    with a probability of their own, take a random place in theirs, which belongs to the row: the
+    noise is then the mean over `draws` of them. Outside the support it is that of the nearest row.
+    """
+    generator = RowGenerator(x.device, seed, strata=draws)
+    noisy = flow.estimated or flow.dequantization is not None
+    each = [flow.encode(x, generator=generator) for _ in range(draws if noisy else 1)]
+    log_prob = flow.base.log_prob(torch.stack(each).mean(0)).double()
+    return log_prob.nan_to_num(-torch.inf, neginf=-torch.inf)
 
 
 class FlowRegressor(RegressorMixin, _Estimator):

@@ -86,6 +86,8 @@ class Column:
             any other column.
         heaps: for a lattice whose values heap up, the shares of the steps of a period, counted
             from `origin`: those of whole numbers and of each decimal, or of the days of a week.
+        decimals: for numbers without a step, how many samples are written with, as no value in
+            training has more; None for as many as 32 bits hold.
     """
 
     name: str
@@ -104,6 +106,7 @@ class Column:
     format: str | None = None
     seen: tuple[float, float] | None = None
     heaps: tuple[float, ...] = ()
+    decimals: int | None = None
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:

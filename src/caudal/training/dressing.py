@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import cast
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from caudal.base import FREE
 from caudal.bijection import Bijection, Chain, parts_of
@@ -25,7 +25,6 @@ from caudal.bijections import (
 )
 from caudal.errors import InputError
 from caudal.flow import Flow
-from caudal.numerics import RowGenerator
 
 _FIXED = (Gaussianise, Latitude, Prediction, Standardise, Support, Logit, Rescale)
 
@@ -46,38 +45,6 @@ def undressed(flow: Flow) -> Flow:
         embedded = tuple(flow.embedding(example).shape[1:])
         shape = (*embedded[:-1], FREE) if shape[-1] == FREE else embedded
     return Flow(bare, flow.base, context_shape=shape).train(flow.training)
-
-
-@torch.no_grad()
-def undressed_log_prob(
-    flow: Flow,
-    x: Tensor,
-    context: Tensor | None = None,
-    draws: int = 8,
-    seed: int = 0,
-) -> Tensor:
-    """Log-density of rows x (B, D) as they come out of the dressing, in nats, (B,).
-
-    For a flow that begins at the Gaussian copula it is the density of the normal scores z_d =
-    Phi^-1(F_d(x_d)) with F_d the fitted distribution function of column d,
-
-        log p(z) = log p(x) - sum_d log |dz_d / dx_d|,
-
-    which is the same in all units, and for any monotone map of a column. A value with a
-    probability of its own, or in steps, has the mean density over its place, by `draws` of noise
-    that belongs to the row. -inf outside the support.
-    """
-    bare, dressing = undressed(flow), dressing_of(flow)
-    embedded, generator = flow.embed(context), RowGenerator(x.device, seed, strata=draws)
-    drawn = []
-    noisy = flow.estimated or flow.dequantization is not None
-    for _ in range(draws if noisy else 1):
-        y, _ = flow.lift(x, generator.bind(x, context))
-        for part in reversed(dressing):
-            y, _ = part.inverse(y)
-        drawn.append(bare.log_prob(y, embedded, generator))
-    log_prob = torch.stack(drawn).double().logsumexp(0) - math.log(len(drawn))
-    return log_prob.nan_to_num(-math.inf, neginf=-math.inf)
 
 
 def undressed_pair(student: Flow, teacher: Flow) -> tuple[Flow, Flow]:

@@ -47,6 +47,8 @@ def decode_column(column: Column, values: np.ndarray) -> pa.Array:
     values = np.where(gaps, column.origin, values)
     if pat.is_floating(dtypes.value_type(dtype)) or column.holds_text:
         values = few_digits(values)
+    if column.decimals is not None:
+        values = np.round(values + column.offset, column.decimals) - column.offset
     values = into_support(column, values)
     if column.unit is not None:
         us = temporal.from_units(values + column.offset, column.unit)
@@ -80,6 +82,7 @@ def into_support(column: Column, values: np.ndarray) -> np.ndarray:
         values = np.round(points, 10)  # 3 * 0.1 is 0.3, not 0.30000000000000004
     elif column.kind == "positive":
         low = smallest(dtypes.parse(column.dtype))
+        low = low if column.decimals is None else max(low, 10.0**-column.decimals)
     elif pat.is_integer(dtypes.parse(column.dtype)):
         values = np.round(values + column.offset) - column.offset
         low = None if low is None else float(np.ceil(low))

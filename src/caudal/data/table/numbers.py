@@ -52,6 +52,7 @@ def number_column(
         atoms=declared.atoms,
         atom_width=_width(stats, declared.atoms),
         format=form,
+        decimals=None if declared.step else _decimals(stats),
     )
     for offset in (declared.offset, _far(column, stats)):
         if fits(column, stats, offset):
@@ -62,6 +63,15 @@ def number_column(
             f"between {stats.low:.12g} and {stats.high:.12g}: declare larger steps, or none"
         )
     return column
+
+
+def _decimals(stats: Stats) -> int | None:
+    """How many decimals all values have; None where they are too many, or values too small."""
+    if stats.decimals is None:
+        return None
+    values = np.append(stats.sample, [stats.low, stats.high])
+    off = np.abs(np.round(values, stats.decimals) - values)
+    return stats.decimals if (off <= 1e-9 * np.abs(values)).all() else None
 
 
 def _around(declared: Declared, stats: Stats) -> Declared:
