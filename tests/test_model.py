@@ -247,8 +247,9 @@ def test_a_flow_of_tensors_is_loaded_too(tmp_path):
     model = caudal.load(tmp_path)
     x = torch.randn(5, 2)
     assert torch.equal(model.flow.log_prob(x), flow.log_prob(x))
-    with pytest.raises(caudal.InputError, match="plain tensors"):
-        model.sample(3)
+    assert model.sample(3).shape == (3, 2)
+    with pytest.raises(caudal.InputError, match="holds no data"):
+        model.evaluate()
 
 
 def brief(**options):
