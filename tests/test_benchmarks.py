@@ -378,7 +378,8 @@ def test_results_keep_the_last_row_of_each_key(monkeypatch, tmp_path):
     assert (tmp_path / "a.md").read_text().startswith("# Title\n\n2\n\n- command: ")
 
 
-def test_streaming_is_timed_beside_memory_and_layers_by_what_they_keep():
+def test_streaming_is_timed_beside_memory_and_layers_by_what_they_keep(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
     import scale
 
     rows = scale.streaming(1600, 64)

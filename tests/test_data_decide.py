@@ -217,7 +217,7 @@ BAD = {
     "x: {kind: real}": "column 'x': there is no such column",
     "v: real": "give its kind",
     "v: {kind: reel}": "unknown kind 'reel'",
-    "v: {kind: real, step: x}": "step x is not a number",
+    "v: {kind: real, step: x}": "step x is not a finite number",
     "v: {kind: real, steps: 1}": "unknown entry 'steps'; did you mean 'step'",
     "v: {kind: real, gaps: some}": "choose modelled or dropped",
     "v: {kind: interval, low: 3}": "needs both ends",

@@ -170,7 +170,7 @@ FILES = {
     ),
     "split zero": ("t.csv", GOOD, {"split": (1.0, 0.0, 0.0)}, "each above 0"),
     "split two": ("t.csv", GOOD, {"split": (0.5, 0.5)}, "three shares"),
-    "split nan": ("t.csv", GOOD, {"split": (float("nan"), 0.5, 0.5)}, "three shares"),
+    "split nan": ("t.csv", GOOD, {"split": (float("nan"), 0.5, 0.5)}, "must be numbers"),
     "split text": ("t.csv", GOOD, {"test": pa.table({"a": [1.0]})}, "table has no column 'b'"),
     "test gap": (
         "t.csv",

@@ -184,7 +184,7 @@ def _text(error: BaseException) -> str:
         return as_flags(
             "there is not enough memory: lower `batch_size`, take fewer rows, or a smaller flow"
         )
-    if not isinstance(error, OSError):
+    if not isinstance(error, OSError) or error.errno is None:  # or not of the system
         return as_flags(str(error))
     reason = error.strerror or str(error) or type(error).__name__
     return reason if error.filename is None else f"{error.filename}: {reason}"

@@ -9,7 +9,6 @@ from caudal.fields import check_value
 
 TRAIN, VALID, TEST = range(3)
 PARTS = ("training", "validation", "test")
-_SHARES = tuple[float, float, float]
 _FEW = 1000  # rows among which the hash may leave a part empty
 _WORDS = {
     "train": TRAIN,
@@ -92,9 +91,10 @@ def _shared(fractions: Sequence[float], hashes: np.ndarray) -> np.ndarray:
 
 def check_fractions(fractions: Sequence[float]) -> tuple[float, float, float]:
     """Refuses fractions that make no split."""
-    check_value("split", tuple(fractions) if isinstance(fractions, list) else fractions, _SHARES)
+    shares = tuple(fractions) if isinstance(fractions, list) else fractions
+    check_value("split", shares, tuple[float, ...])
     is_whole = abs(sum(fractions) - 1) <= 1e-6  # False for NaN
-    if len(fractions) != 3 or min(fractions) <= 0 or not is_whole:
+    if len(fractions) != 3 or not min(fractions) > 0 or not is_whole:
         shown = " ".join(f"{f:g}" for f in fractions)
         raise InputError(
             f"`split` {shown}: give the three shares of training, validation and test rows, "

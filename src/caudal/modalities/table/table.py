@@ -257,9 +257,10 @@ class Table(OneShape):
         return grid.cpu().double().numpy().reshape(*grid.shape[:2], side, side)
 
     def writer(
-        self, path: str, schema: TableSchema, drawing: TableDrawing, temperature: float
+        self, path: str, schema: TableSchema, drawing: Any, temperature: float
     ) -> TableWriter:
-        writer = TableWriter(path, schema.written, drawing.escape_formulas)
+        escapes = isinstance(drawing, TableDrawing) and drawing.escape_formulas
+        writer = TableWriter(path, schema.written, escapes)
         writer.check(schema.arrow)
         return writer
 
