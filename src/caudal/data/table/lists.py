@@ -9,7 +9,7 @@ from caudal.data.table.follower import Follower, without_ends
 from caudal.data.table.sums import EVIDENCE
 
 LEAST = 10  # rows for each value of a source, in the mean
-_FIRST = 500  # rows that are looked at before all
+_FIRST = 500  # rows that rule out most pairs of columns
 
 
 def find_lists(
@@ -30,17 +30,27 @@ def find_lists(
     levels, codes = [len(values) for values, _ in found], [code for _, code in found]
     few = [i for i in range(len(columns)) if 1 < levels[i] <= len(rows) / LEAST]
     few.sort(key=lambda i: (-levels[i], columns[i].categories is not None, i))
-    sources: list[int] = []
+    first = np.stack([code[:_FIRST] for code in codes], 1)
+    sources: dict[int, np.ndarray] = {}
     for i in few:
         source = None
         if columns[i].name not in kept:
-            fits = (j for j in sources if _follows(codes[i], codes[j], levels[j], len(columns)))
+            likely = (j for j, may in sources.items() if may[i])
+            fits = (j for j in likely if _follows(codes[i], codes[j], levels[j], len(columns)))
             source = min(fits, key=lambda j: levels[j], default=None)
         if source is None:
-            sources.append(i)
+            sources[i] = _may_follow(first, first[:, i])
             continue
         why = f"follows from {columns[source].name}"
         yield Follower(without_ends(columns[i]), (columns[source].name,), why)
+
+
+def _may_follow(columns: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Which columns of codes (N, D) have one of them for each level of another (N,): (D,)."""
+    order = others.argsort(kind="stable")
+    same = others[order][1:] == others[order][:-1]
+    ordered = columns[order]
+    return ~(same[:, None] & (ordered[1:] != ordered[:-1])).any(0)
 
 
 def _follows(codes: np.ndarray, others: np.ndarray, levels: int, many: int) -> bool:
@@ -49,13 +59,11 @@ def _follows(codes: np.ndarray, others: np.ndarray, levels: int, many: int) -> b
     The first row of a level says which; that each other row has the same is so likely by chance as
     the column has this code anywhere.
     """
-    for rows in (min(_FIRST, len(codes)), len(codes)):
-        some = slice(None, None, len(codes) // rows)
-        there, first = np.unique(others[some], return_index=True)
-        of_level = np.zeros(levels, int)
-        of_level[there] = codes[some][first]
-        if (of_level[others[some]] != codes[some]).any():
-            return False
+    there, first = np.unique(others, return_index=True)
+    of_level = np.zeros(levels, int)
+    of_level[there] = codes[first]
+    if (of_level[others] != codes).any():
+        return False
     counts = np.bincount(codes)
     each = -np.log(counts[of_level] / len(codes))
     rows_of = np.bincount(others, minlength=levels)
