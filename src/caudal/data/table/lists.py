@@ -30,7 +30,7 @@ def find_lists(
     levels, codes = [len(values) for values, _ in found], [code for _, code in found]
     few = [i for i in range(len(columns)) if 1 < levels[i] <= len(rows) / LEAST]
     few.sort(key=lambda i: (-levels[i], columns[i].categories is not None, i))
-    first = np.stack([code[:_FIRST] for code in codes], 1)
+    first = np.array([code[:_FIRST] for code in codes]).T
     sources: dict[int, np.ndarray] = {}
     for i in few:
         source = None
