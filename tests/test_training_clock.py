@@ -120,6 +120,14 @@ def test_ends_with_a_validated_model_where_the_machine_became_slower():
     assert fitted.best_step == 1
 
 
+def test_a_step_is_validated_once_where_the_time_ends_after_it():
+    over = Budget(time.monotonic())
+    plain = Flow(Chain([Scale((2,))]), Normal((2,)))
+    training = Training(batch_size=10, validate_every=1)
+    fitted = fit(plain, torch.randn(100, 2), training=training, budget=over)
+    assert [record["step"] for record in fitted.history if "valid" in record] == [1]
+
+
 class Told(Silent):
     def __init__(self):
         self.notes = []

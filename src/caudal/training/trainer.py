@@ -108,8 +108,9 @@ class Trainer:
                 self._step(batch)
                 if self._ended():
                     break
-        unmeasured = not any("valid" in record for record in self.history)
-        if unmeasured or ended == "minutes":  # it was resumed past its end, or cut short
+        measured = [record["step"] for record in self.history if "valid" in record]
+        cut = ended == "minutes" and measured[-1:] != [self.position.step]
+        if cut or not measured:  # it was cut short, or resumed past its end
             self._validate()
         for line in after(self.engine, self.position.step - self.first, self.history):
             self.reporter.note(line)
