@@ -25,6 +25,7 @@ from caudal.training.clock import Budget, Speed, plan, seconds_of
 from caudal.training.fit import fit
 from caudal.training.options import Training
 from caudal.training.progress import Silent
+from caudal.training.trainer import Trainer
 from command_line import caudal as command
 from command_line import folder, people, people_csv, refused, shapes
 
@@ -120,12 +121,14 @@ def test_ends_with_a_validated_model_where_the_machine_became_slower():
     assert fitted.best_step == 1
 
 
-def test_a_step_is_validated_once_where_the_time_ends_after_it():
-    over = Budget(time.monotonic())
+@pytest.mark.parametrize(("end", "validated"), [(4, [2, 4]), (5, [2, 4, 5])])
+def test_a_step_is_validated_once_where_the_time_ends_after_it(end, validated, monkeypatch):
+    monkeypatch.setattr(Trainer, "_overdue", lambda trainer: trainer.position.step >= end)
     plain = Flow(Chain([Scale((2,))]), Normal((2,)))
-    training = Training(batch_size=10, validate_every=1)
-    fitted = fit(plain, torch.randn(100, 2), training=training, budget=over)
-    assert [record["step"] for record in fitted.history if "valid" in record] == [1]
+    training = Training(steps=9, batch_size=10, validate_every=2)
+    fitted = fit(plain, torch.randn(100, 2), training=training)
+    assert fitted.stopped == "minutes"
+    assert [record["step"] for record in fitted.history if "valid" in record] == validated
 
 
 class Told(Silent):
