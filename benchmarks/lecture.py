@@ -175,7 +175,8 @@ def show_images(recipe: str, data_dir: Path) -> dict[str, Any]:
     panels = []
     for data in ("mnist", "cifar10"):
         path = _path(data, data_dir)
-        model = caudal.train(recipe, path, minutes=MINUTES[data], seed=0)
+        fields = {"hidden": (512, 512), "whiten": data == "cifar10"} if recipe == "nice" else {}
+        model = caudal.train(recipe, path, minutes=MINUTES[data], seed=0, **fields)
         evaluation = model.evaluate()
         found[data] = {
             "bits": evaluation.score,

@@ -149,7 +149,7 @@ def test_a_model_is_built_no_larger_than_its_weights(tmp_path, monkeypatch):
     path = tmp_path / "m.safetensors"
     monkeypatch.setattr(bounded, "_PARTS", 100 - 20 * len(flow.state_dict()))
     for change, most, said in (
-        ({"layers": 10**30}, 10**6, "more than its weights are many"),
+        ({"layers": 10**30}, 10**6, "more than the number of its weights"),
         ({"layers": 10**5}, 10**6, "more than 100 layers"),
         ({"hidden": (60, 60)}, 100, "more than 800 weights"),
     ):
@@ -268,6 +268,16 @@ def test_one_value_far_out_is_said_and_does_no_harm(far):
     back, _ = marginal.forward(z)
     near = x.abs() < 100
     torch.testing.assert_close(back[near], x[near], rtol=1e-3, atol=1e-3)
+
+
+def test_a_mode_far_out_is_no_slip():
+    """A fifth of the rows lie a million times as far out as the middle half is wide."""
+    rng = np.random.default_rng(0)
+    near = np.sort(rng.uniform(0, 1e-4, 1600))
+    values = np.concatenate([near, np.sort(1e3 + rng.normal(size=400))])
+    ends = (-np.inf, np.inf, 0.0, np.empty((0, 2)))
+    knots = marginals.fit(values, *ends).x
+    assert (np.asarray(knots) > 500).any()
 
 
 def test_a_value_of_half_of_the_rows_is_said():

@@ -387,3 +387,25 @@ def test_what_is_wrong_with_a_matlab_file(tmp_path):
     path.unlink()
     with pytest.raises(InputError, match="several files of one part"):
         open_images(tmp_path)
+
+
+def test_labels_of_matlab_beside_pictures_are_passed_over(tmp_path):
+    fill(tmp_path, pixels(6), list("ababab"))
+    savemat(tmp_path / "imagelabels.mat", {"labels": np.arange(6)})
+    found = open_images(tmp_path)
+    assert len(all_of(found)) == 6
+    assert "passed over" in found.notes[0]
+
+
+def test_the_number_of_labels_says_which_dimension_of_a_matlab_array_is_that_of_images(tmp_path):
+    images = pixels(9, 6, 5)[..., 0]
+    held = {"x": np.moveaxis(images, 0, -1), "y": np.arange(9)}
+    savemat(tmp_path / "a.mat", held)
+    assert same_set(all_of(open_images(tmp_path / "a.mat")), images[..., None])
+
+
+def test_a_matlab_file_that_unpacks_to_too_much_is_refused(tmp_path, monkeypatch):
+    savemat(tmp_path / "a.mat", {"x": np.zeros((3000, 20, 20), np.uint8)}, do_compression=True)
+    monkeypatch.setenv("CAUDAL_UNPACKED", "0.001")
+    with pytest.raises(InputError, match="when it is unpacked"):
+        open_images(tmp_path / "a.mat")

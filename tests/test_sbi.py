@@ -174,6 +174,13 @@ def test_posteriors_are_saved_and_loaded(posterior, tmp_path):
     assert torch.equal(again.sample(x, 5, seed=1), posterior.sample(x, 5, seed=1))
     with pytest.raises(InputError, match="holds a run"):
         posterior.save(tmp_path / "pair")
+    one = caudal.sbi.Posterior(BOX, posterior.members[:1])
+    for of_pair in (
+        lambda: one.save(tmp_path / "pair", overwrite=True),
+        lambda: caudal.npe(BOX, None, out=tmp_path / "pair"),
+    ):
+        with pytest.raises(InputError, match="of another number of flows"):
+            of_pair()
     net = nn.Sequential(nn.Flatten(), nn.Linear(2, 2))
     own = assemble(RECIPE, None, 2, (2,), net)
     with pytest.raises(InputError, match="put it into a function"):

@@ -19,6 +19,7 @@ _ROWS_TO_CHOOSE = 20_000  # on which the number of pieces is chosen
 _TAIL = 0.05  # share of the rows whose slope is that of the tail beyond them
 _Z_TAIL = float(torch.special.ndtri(torch.tensor(_TAIL)))
 _REACH = 1e6  # times the spread of the middle half
+_STRAY = 0.01  # share of the values, which may be slips; more are a mode of their own
 _UNSEEN = 0.5  # what an empty interval counts for, in rows
 
 
@@ -61,10 +62,11 @@ def fit(values: np.ndarray, low: float, high: float, step: float, places: np.nda
 
 
 def _within_reach(values: np.ndarray) -> np.ndarray:
-    """The values but those far out, up to which 32 bits have no slope: the tail has them."""
+    """The values but a few far out, up to which 32 bits have no slope: the tail has them."""
     low, median, high = np.quantile(values, [0.25, 0.5, 0.75])
     near = values[np.abs(values - median) <= _REACH * (high - low)]
-    return near if high > low else values
+    few = len(values) - len(near) <= max(1, _STRAY * len(values))
+    return near if high > low and few else values
 
 
 def _log_densities(

@@ -175,7 +175,8 @@ def _explain(error: BaseException) -> int:
 
 def _follows() -> bool:
     """Whether this is not the first process of a run; `leads` says it too, but with torch."""
-    return any(os.environ.get(name, "0") != "0" for name in ("RANK", "LOCAL_RANK"))
+    names = ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID")
+    return any(os.environ.get(name, "0") != "0" for name in names)
 
 
 def _text(error: BaseException) -> str:

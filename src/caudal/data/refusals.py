@@ -27,7 +27,7 @@ TABLES = (
 )
 SOUNDS = ("vowels",)
 BUILT_IN = (*TABLES, *SOUNDS)
-_BROKEN = (
+BROKEN = (
     *(pa.ArrowException, OSError, EOFError, ValueError, BadZipFile, zlib.error),
     *(MemoryError, RuntimeError, struct.error),  # zipfile has the second for what it cannot read
 )
@@ -122,7 +122,7 @@ def damage(name: str) -> Iterator[None]:
         yield
     except InputError:
         raise
-    except _BROKEN as error:
+    except BROKEN as error:
         what = one_line(error, 160)
         raise InputError(
             f"{name} cannot be read, it may be damaged or cut short: {what}"

@@ -64,8 +64,8 @@ class Source(ABC):
     """Rows that can be gone through shuffled, for training, or in order.
 
     A row is the unit of training: a row of a table, an image, a crop of a clip. An item is the
-        unit of scoring: the same, except that clips are scored whole. `weights` say how
-    much each row counts in the loss, where they do not all count the same.
+    unit of scoring: the same, except that clips are scored whole. `weights` say how much each row
+    counts in the loss, where they do not all count the same.
     """
 
     weights: Tensor | None = None

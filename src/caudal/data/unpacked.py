@@ -7,7 +7,6 @@ A file may unpack to a hundred times its size, and any file to 1 GiB. The enviro
 import math
 import os
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from tokenize import TokenError
 from typing import Any
@@ -23,7 +22,8 @@ OPTION = "CAUDAL_UNPACKED"
 _DEFLATED = 1032  # times: no file of gzip or zip unpacks to more
 _READ = 1 << 22  # bytes at a time
 _CELL = 24  # bytes
-_PLACE = re.compile(rb'<c r="([A-Z]{1,3})(\d{1,7})"')
+_PLACE = re.compile(rb'<c\s[^>]{0,99}?r="([A-Z]{1,3})(\d{1,7})"')
+_LONG = 128  # bytes of such a place at most
 
 
 def most_unpacked(path: Path) -> int:
@@ -169,18 +169,25 @@ def check_sheets(path: Path, name: str) -> None:
         for member in archive.namelist():
             if member.startswith("xl/worksheets/") and member.endswith(".xml"):
                 with archive.open(member) as file:
-                    columns, rows = zip((1, 1), *_places(file), strict=True)
-                check_unpacked(path, name, max(columns) * max(rows) * _CELL)
+                    columns, rows = _last_place(file)
+                check_unpacked(path, name, columns * rows * _CELL)
 
 
-def _places(file: Any) -> Iterator[tuple[int, int]]:
-    """Column and row, from 1, of each cell that a sheet of .xlsx has."""
-    rest = b""
+def _last_place(file: Any) -> tuple[int, int]:
+    """The last column and the last row, from 1, in which a sheet of .xlsx has a cell."""
+    rest, last, rows = b"", b"A", 1
     while part := file.read(_READ):
         text = rest + part
-        for letters, row in _PLACE.findall(text):
-            column = 0
-            for letter in letters:
-                column = 26 * column + letter - 64
-            yield column, int(row)
-        rest = text[-24:]
+        cells = _PLACE.findall(text)
+        last = max((last, *{letters for letters, _ in cells}), key=_in_order)
+        rows = max((rows, *{int(row) for _, row in cells}))
+        rest = text[-_LONG:]
+    columns = 0
+    for letter in last:
+        columns = 26 * columns + letter - 64
+    return columns, rows
+
+
+def _in_order(letters: bytes) -> tuple[int, bytes]:
+    """Z comes before AA."""
+    return len(letters), letters

@@ -26,7 +26,8 @@ def wherever_read(config: dict[str, Any]) -> dict[str, Any]:
     """The config with absolute paths of its data, which hold in other folders too."""
     names = (*PATHS, "types_from")
     paths = {name: path for name in names if (path := config.get(name)) is not None}
-    return {**config, **{k: os.path.abspath(p) for k, p in paths.items() if is_path(p)}}
+    local = {k: p for k, p in paths.items() if is_path(p) or _is_pattern(p)}
+    return {**config, **{k: os.path.abspath(p) for k, p in local.items()}}
 
 
 def is_path(data: Any) -> bool:
@@ -35,8 +36,14 @@ def is_path(data: Any) -> bool:
         name for kind in MODALITIES for name in modality(kind).names
     }:
         return False
-    is_pattern = any(sign in data for sign in "*?[") and not os.path.exists(data)
-    return not is_pattern and ":" not in data.partition("/")[0]
+    return not _is_pattern(data) and ":" not in data.partition("/")[0]
+
+
+def _is_pattern(data: Any) -> bool:
+    """Whether data is a pattern of files on this machine."""
+    if not isinstance(data, str) or "://" in data or os.path.exists(data):
+        return False
+    return any(sign in data for sign in "*?[")
 
 
 def missing_paths(config: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -78,7 +78,7 @@ def repeatable() -> Iterator[None]:
 
 
 def repeating() -> Callable[[], AbstractContextManager[None]]:
-    """A context of which each has the draws of the first: those that are at hand now.
+    """Makes contexts that all draw what the first one draws: what would be drawn now.
 
     The first one draws as usual; the others put back what was at hand before them.
     """
@@ -236,7 +236,7 @@ def _sized(draw: Callable[..., Tensor]) -> Callable[..., Tensor]:
 
     def drawn_of(generator: torch.Generator, *size: Any, **options: Any) -> Tensor:
         size = options.pop("size", size[0] if len(size) == 1 else size)
-        shape = (size,) if isinstance(size, int) else tuple(size)
+        shape = tuple(map(int, size if isinstance(size, Sequence) else (size,)))
         return drawn(lambda shape: draw(shape, generator=generator, **options), shape)
 
     return drawn_of

@@ -6,10 +6,8 @@ from torch import Tensor
 _PLAIN = 6  # plain steps before the first accelerated one: where few are needed, it does not pay
 _RIDGE = 1e-6  # share of the mean square of the differences, which become parallel at the end
 _SETTLED = 0.25  # share of the tolerance below which an element is frozen
-_SHRINK, _GROW = (
-    0.5,
-    1.5,
-)  # not inverse to each other, or a step could stay too long for ever
+_SHRINK, _GROW = 0.5, 1.5
+"""What a step is multiplied by: not inverse to each other, or it could stay too long for ever."""
 
 
 class Anderson:

@@ -113,12 +113,18 @@ def calibration(
         ranks.append(_below(truth, drawn))
         scores = posterior.log_prob(torch.cat([truth.unsqueeze(0), drawn]), observation)
         levels.append(_below(-scores[0], -scores[1:]))
-    below, inside = torch.stack(ranks), torch.stack(levels)
-    below = (below + torch.rand(below.shape, generator=generator, dtype=below.dtype)) / (draws + 1)
-    noise = torch.rand(inside.shape, generator=generator, dtype=inside.dtype)
-    inside = (inside + noise) / (draws + 1)
+    below, inside = (
+        (torch.stack(each) + _share(torch.stack(each), generator)).cpu() / (draws + 1)
+        for each in (ranks, levels)
+    )
     p_values = torch.tensor([_uniformity(column) for column in below.t()])
     return Calibration(below, inside, p_values, _uniformity(inside))
+
+
+def _share(like: Tensor, generator: torch.Generator) -> Tensor:
+    """Uniform in [0, 1), where the generator is."""
+    drawn = torch.rand(like.shape, generator=generator, device=generator.device, dtype=like.dtype)
+    return drawn.to(like.device)
 
 
 def _below(truth: Tensor, drawn: Tensor) -> Tensor:

@@ -93,11 +93,8 @@ def sampling_speed(
     if min(sizes) < 1:
         raise InputError(f"`sizes` {min(sizes)}: must be at least 1")
     ways = (by_passes(teacher.eval()), teacher, student.eval())
-    passes = [
-        float(math.prod(teacher.base.event_shape)),
-        0.0,
-        0.0,
-    ]  # of the density, each way
+    # Passes of the density that each way takes.
+    passes = [float(math.prod(teacher.base.event_shape)), 0.0, 0.0]
     speeds = []
     for n in sorted(sizes):
         density = median_seconds(_scoring(teacher, n, contexts), seconds)

@@ -23,9 +23,10 @@ class TensorTeller(TableTeller):
         pictures, sections = [], []
         for found in _calibration(story):
             title = "Calibration"
-            pictures = render([("calibration", title, CAPTION, found.figure())])
+            caption = CAPTION.format(rows=len(found.levels))
+            pictures = render([("calibration", title, caption, found.figure())])
             blocks: list[str | Picture] = [*found.sentences(), *pictures]
-            sections = [Section(title, CAPTION, [found.table(), *blocks])]
+            sections = [Section(title, caption, [found.table(), *blocks])]
         return replace(
             contents,
             sections=[*sections, *contents.sections],
@@ -34,7 +35,7 @@ class TensorTeller(TableTeller):
 
 
 CAPTION = (
-    f"For {_ROWS} test rows, {_DRAWS} draws each given their context. If the flow is right, the "
+    f"For {{rows}} test rows, {_DRAWS} draws each given their context. If the flow is right, the "
     f"true values have uniform ranks among the draws (simulation-based calibration), and a region "
     f"of highest density of 90 % holds nine of ten. Lines are differences to the uniform law; "
     f"those of a calibrated flow stay within the band in 99 of 100 cases."

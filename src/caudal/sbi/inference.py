@@ -15,9 +15,10 @@ from caudal.model import fit
 from caudal.numerics import own_randomness, redirected
 from caudal.recipes import Recipe
 from caudal.sbi.assembly import assemble
-from caudal.sbi.posterior import EMBEDDED, Posterior, folder_of
+from caudal.sbi.posterior import EMBEDDED, Posterior, check_out, folder_of
 from caudal.sbi.prior import bounds_of, draw
 from caudal.training.options import Training
+from caudal.training.run import Run
 
 _PIECE = 1000  # simulations asked for at once
 _FOR_REPORT = 1000  # simulations that training does not see
@@ -73,14 +74,18 @@ def npe(
             "`embedding`: an ensemble needs a net each, give a function that makes one"
         )
     bounds = bounds_of(prior)
+    if out is not None:  # before any simulation, which may take long
+        if embedding is not None:
+            raise InputError(EMBEDDED)
+        check_out(path_of(out), ensemble)
+        for member in range(ensemble):
+            Run(folder_of(path_of(out), member, ensemble)).check_folder("out", goes_on=False)
     theta, x = _pairs(prior, data, simulations, seed)
     _check(theta, x, bounds)
     training, test = training or Training(epochs=60), None
-    if out is not None:
-        if embedding is not None:
-            raise InputError(EMBEDDED)
-        if callable(data):
-            test = _pairs(prior, data, _FOR_REPORT, seed + ensemble)
+    if out is not None and callable(data):
+        test = _pairs(prior, data, _FOR_REPORT, seed + ensemble)
+        _check(*test, bounds)
     members = []
     for member in range(ensemble):
         with own_randomness(seed=seed + member), redirected():  # nets draw weights

@@ -14,6 +14,7 @@ from caudal.files import path_of
 from caudal.flow import Flow
 from caudal.model import Model, load
 from caudal.report.calibration import Calibration, calibration
+from caudal.training.checkpoint import MODEL
 
 EMBEDDED = (
     "`embedding`: a file cannot name a net of your own: put it into a function that builds a flow "
@@ -81,6 +82,7 @@ class Posterior:
         path = path_of(folder, "folder")
         if any(member.origin is None for member in self.members):
             raise InputError(EMBEDDED)
+        check_out(path, len(self.members))
         for number, member in enumerate(self.members):
             own = folder_of(path, number, len(self.members))
             Model(member).save(own, overwrite=overwrite)
@@ -97,9 +99,7 @@ class Posterior:
         Raises:
             InputError: no posterior is there, or a file is damaged.
         """
-        path = path_of(folder, "folder")
-        numbered = (each for each in path.glob("*") if each.name.isdecimal())
-        folders = sorted(numbered, key=lambda each: int(each.name)) or [path]
+        folders = members_in(path_of(folder, "folder"))
         return cls(prior, [load(each).flow for each in folders])
 
     def draws(self, x: Tensor, n: int, generator: torch.Generator) -> Tensor:
@@ -126,6 +126,28 @@ def _finite(x: Tensor) -> Tensor:
     if not torch.isfinite(x).all():
         raise InputError("`x` has a number that is not finite: nothing follows from it")
     return x
+
+
+def members_in(path: Path) -> list[Path]:
+    """The run folders of a posterior: the folder itself, or those numbered in it."""
+    numbered = (each for each in path.glob("*") if each.name.isdecimal())
+    found = sorted(numbered, key=lambda each: int(each.name))
+    return [path] if (path / MODEL).exists() or not found else found
+
+
+def check_out(path: Path, members: int) -> None:
+    """Refuses a folder with a posterior of another number of flows, whose flows would be mixed.
+
+    Raises:
+        InputError: says so.
+    """
+    own = [folder_of(path, number, members) for number in range(members)]
+    others = [each for each in members_in(path) if (each / MODEL).exists() and each not in own]
+    if others:
+        raise InputError(
+            f"{path} holds a posterior of another number of flows: remove it, or choose another "
+            f"folder"
+        )
 
 
 def folder_of(path: Path, member: int, members: int) -> Path:

@@ -1,8 +1,9 @@
 """A flow that a file describes is built no larger than the file's own weights let expect."""
 
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import cache
 from typing import Any
 
 from torch import Tensor, nn
@@ -13,27 +14,42 @@ from torch.nn.modules.module import (
 )
 
 _NUMBERS, _PARTS = 1 << 24, 1000  # that any flow may have
-_SIZES = ("recipe", "event_shape", "context_shape")  # what in metadata says how large a flow is
 _TIMES, _PARTS_A_TENSOR = 8, 20  # masks and other things that are not saved come on top
 
 
 def check_wanted(metadata: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
-    """Refuses metadata with a whole number, or with columns, more than all weights are many.
+    """Refuses metadata with a size, or with columns, more than the number of all weights.
 
-    A width, a number of layers or a column has at least as many weights.
+    A dimension, a width or a column has at least as many weights. The numbers of a user's recipe
+    may be anything, a seed perhaps: `bounded` looks at what it builds.
 
     Raises:
         ValueError: names the number.
     """
     numbers = _numbers_in(tensors)
     most = max(numbers, _NUMBERS)
-    for value in _whole_numbers([metadata[key] for key in _SIZES]):
+    sizes = [metadata["event_shape"], metadata["context_shape"]]
+    if not metadata.get("sources"):  # a recipe of caudal
+        sizes.append(metadata["recipe"])
+    for value in _whole_numbers(sizes):
         if abs(value) > most:
-            raise ValueError(f"{value} is more than its weights are many, {most:,}")
+            raise ValueError(f"{value} is more than the number of its weights, {most:,}")
     schema = metadata["schema"] or {}
     columns = len(schema.get("columns", ())) + len(schema.get("context", ()))
     if columns > max(numbers, _PARTS):
-        raise ValueError(f"its {columns:,} columns are more than its weights are many")
+        raise ValueError(f"its {columns:,} columns are more than the number of its weights")
+
+
+class _Limits:
+    """How many numbers and modules may still be built."""
+
+    def __init__(self, tensors: Mapping[str, Tensor]) -> None:
+        self.numbers = _TIMES * max(_numbers_in(tensors), _NUMBERS)
+        self.parts = _PARTS + _PARTS_A_TENSOR * len(tensors)
+        self.made = self.modules = 0
+
+
+_LIMITS: ContextVar[_Limits | None] = ContextVar("limits", default=None)
 
 
 @contextmanager
@@ -43,34 +59,36 @@ def bounded(tensors: Mapping[str, Tensor]) -> Iterator[None]:
     Raises:
         ValueError: it would have.
     """
-    numbers = _TIMES * max(_numbers_in(tensors), _NUMBERS)
-    parts = _PARTS + _PARTS_A_TENSOR * len(tensors)
-    thread, made, modules = threading.get_ident(), 0, 0
-
-    def count(module: nn.Module, name: str, tensor: Tensor | None) -> None:
-        nonlocal made
-        if threading.get_ident() == thread and tensor is not None:
-            made += tensor.numel()
-            if made > numbers:
-                raise ValueError(f"it has more than {numbers:,} weights, and its file fewer")
-
-    def count_modules(module: nn.Module, name: str, part: nn.Module | None) -> None:
-        nonlocal modules
-        if threading.get_ident() == thread:
-            modules += 1
-            if modules > parts:
-                raise ValueError(f"it has more than {parts:,} layers, and its file few weights")
-
-    hooks = [
-        register_module_parameter_registration_hook(count),
-        register_module_buffer_registration_hook(count),
-        register_module_module_registration_hook(count_modules),
-    ]
+    _look()
+    token = _LIMITS.set(_Limits(tensors))
     try:
         yield
     finally:
-        for hook in hooks:
-            hook.remove()
+        _LIMITS.reset(token)
+
+
+@cache
+def _look() -> None:
+    """Lets PyTorch tell of what is built, from now on: its hooks cannot go while others build."""
+    register_module_parameter_registration_hook(_count)
+    register_module_buffer_registration_hook(_count)
+    register_module_module_registration_hook(_count_modules)
+
+
+def _count(module: nn.Module, name: str, tensor: Tensor | None) -> None:
+    limits = _LIMITS.get()
+    if limits is not None and tensor is not None:
+        limits.made += tensor.numel()
+        if limits.made > limits.numbers:
+            raise ValueError(f"it has more than {limits.numbers:,} weights, and its file fewer")
+
+
+def _count_modules(module: nn.Module, name: str, part: nn.Module | None) -> None:
+    limits = _LIMITS.get()
+    if limits is not None:
+        limits.modules += 1
+        if limits.modules > limits.parts:
+            raise ValueError(f"it has more than {limits.parts:,} layers, and its file few weights")
 
 
 def _numbers_in(tensors: Mapping[str, Tensor]) -> int:

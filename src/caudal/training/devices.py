@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
 
+_BY_HAND = ("bash", "interactive")  # jobs of Slurm in which nobody has started processes
+
+
 def as_launched(training: Training) -> Training:
     """The options with the devices and the machines for which torchrun or Slurm has processes.
 
@@ -29,7 +32,7 @@ def as_launched(training: Training) -> Training:
     env = os.environ
     if "LOCAL_WORLD_SIZE" in env:  # torchrun
         world, here = int(env["WORLD_SIZE"]), int(env["LOCAL_WORLD_SIZE"])
-    elif int(env.get("SLURM_NTASKS", "1")) > 1 and "SLURM_PROCID" in env:
+    elif env.get("SLURM_STEP_NUM_TASKS", "1") != "1" and env.get("SLURM_JOB_NAME") not in _BY_HAND:
         world = int(env["SLURM_NTASKS"])
         here = world // int(env.get("SLURM_NNODES", "1"))
     else:

@@ -147,7 +147,7 @@ class Engine:
         pieces, world = self.training.accumulate, self.fabric.world_size
         place = self.fabric.global_rank + world * piece, world * pieces
         with sharing(*place, len(batch.x) * world, world):
-            part = self.begin(step, share(batch, piece, pieces))
+            part = self.begin(step, share(batch, piece, pieces), place[0])
             with self._drawing(), self._normalising(), recomputing(self.training.recompute):
                 loss = self._objective(*part, weights_of(part))
             loss = loss.mean() if loss.ndim else loss
@@ -188,15 +188,18 @@ class Engine:
         """The learning rate of a step."""
         return self.training.learning_rate(step, self.total)
 
-    def begin(self, step: int, batch: Batch) -> Batch:
+    def begin(self, step: int, batch: Batch, place: int | None = None) -> Batch:
         """Makes the randomness of a step a function of the seed and the step.
 
-        Returns the batch as the step takes it: with `flips`, some images are mirrored.
+        Returns the batch as the step takes it: with `flips`, some images are mirrored. Compiled
+        code knows of no shares: the one at `place`, by default that of the process, has its own
+        draws.
         """
+        place = self.fabric.global_rank if place is None else place
         numbers = (self.training.seed, STEP, step)
         seed_own(mix(*numbers, 0))
-        if self.training.compile:  # compiled code knows of no shares: each process has its draws
-            seed_global(mix(*numbers, self.fabric.global_rank), self.like.device)
+        if self.training.compile:
+            seed_global(mix(*numbers, place), self.like.device)
         return flipped(batch) if self.training.flips else batch
 
     def check(self, step: int) -> None:

@@ -5,7 +5,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
-from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -15,6 +14,7 @@ from caudal.data.audio.convention import Convention, Log, convention_of
 from caudal.data.audio.mel import filters
 from caudal.data.audio.schema import AudioSchema
 from caudal.data.files.lots import natural
+from caudal.data.refusals import BROKEN
 from caudal.data.unpacked import check_arrays
 from caudal.errors import InputError, one_line
 
@@ -223,7 +223,7 @@ def _in_file(path: Path, schema: AudioSchema) -> Iterator[tuple[str, np.ndarray,
         raise InputError(f"no file {path}") from None
     except InputError:
         raise
-    except (OSError, ValueError, EOFError, BadZipFile, MemoryError) as error:
+    except BROKEN as error:
         raise InputError(f"{path} cannot be read as an array: {one_line(error)}") from None
     _check_facts(arrays, schema, str(path))
     spectra = {name: array for name, array in arrays.items() if array.ndim in (2, 3)}
@@ -259,7 +259,7 @@ def hop_in(data: Any) -> int | None:
     try:
         with np.load(data, allow_pickle=False) as arrays:
             hops = [arrays[name] for name in _FACTS["hop"] if name in arrays.files]
-    except (OSError, ValueError, EOFError, BadZipFile, MemoryError):
+    except BROKEN:
         return None  # it is refused when it is read
     return int(hops[0]) if hops and hops[0].ndim == 0 else None
 

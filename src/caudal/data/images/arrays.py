@@ -6,12 +6,12 @@ import re
 import struct
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile, ZipFile
+from zipfile import ZipFile
 
 import numpy as np
 
 from caudal.data.files.lots import CLASS, IMAGES, Listing, Lot, by_part
-from caudal.data.refusals import damage
+from caudal.data.refusals import BROKEN, damage
 from caudal.data.splits import TEST, TRAIN, part_of
 from caudal.data.unpacked import check_arrays, check_stream, header_of
 from caudal.errors import InputError
@@ -64,7 +64,7 @@ def holds_images(path: Path) -> bool:
                 return len(header_of(file)[0]) >= 3
         with ZipFile(path) as archive:
             return any(_member_dims(archive, name) >= 3 for name in archive.namelist())
-    except (OSError, ValueError, EOFError, BadZipFile):
+    except BROKEN:
         return False  # opening it will say what is wrong with it
 
 

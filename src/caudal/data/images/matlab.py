@@ -1,5 +1,6 @@
 """Images in MATLAB files, as SVHN's and the Toronto Face Database's are."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from caudal.data.files.lots import IMAGES, Listing, Lot, by_part
 from caudal.data.images.arrays import LABELS, array_lot
 from caudal.data.refusals import damage
 from caudal.data.splits import TRAIN, part_of
+from caudal.data.unpacked import check_unpacked
 from caudal.errors import InputError
 
 SUFFIX = ".mat"
@@ -27,8 +29,8 @@ def holds_images(path: Path) -> bool:
 
 
 def files_in(folder: Path) -> list[Path]:
-    """The MATLAB files of a folder."""
-    return sorted(path for path in folder.iterdir() if path.suffix == SUFFIX)
+    """The MATLAB files of images in a folder; others may hold the labels of its pictures."""
+    return sorted(p for p in folder.iterdir() if p.suffix == SUFFIX and holds_images(p))
 
 
 def read_matlab(paths: list[Path], name: str) -> Listing:
@@ -61,13 +63,12 @@ def _lot(path: Path) -> Lot:
         held = ", ".join(f"{key} {array.shape}" for key, array in arrays.items()) or "nothing"
         raise InputError(f"{path} should hold one array of images, and holds {held}")
     (array,) = images.values()
-    lot = _number_first(array)
     labels = next((a.reshape(-1) for key, a in arrays.items() if key.casefold() in _LABELS), None)
-    return array_lot(lot, str(path), labels)
+    return array_lot(_number_first(array, labels), str(path), labels)
 
 
 def _arrays(path: Path) -> dict[str, np.ndarray]:
-    from scipy.io import loadmat
+    from scipy.io import loadmat, whosmat
     from scipy.io.matlab import MatReadError
 
     with path.open("rb") as file:
@@ -77,18 +78,24 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
             )
     try:
         with damage(str(path)):
+            values = sum(math.prod(shape) for _, shape, _ in whosmat(path))
+            check_unpacked(path, str(path), values)  # of one byte at least
             held: dict[str, Any] = loadmat(path)
     except (MatReadError, TypeError, KeyError, IndexError, NotImplementedError) as error:
         raise InputError(f"{path} is no MATLAB file, or is damaged: {error}") from error
     return {key: a for key, a in held.items() if isinstance(a, np.ndarray) and key[0] != "_"}
 
 
-def _number_first(array: np.ndarray) -> np.ndarray:
+def _number_first(array: np.ndarray, labels: np.ndarray | None) -> np.ndarray:
     """(N, H, W) or (N, H, W, C), where the number of images may have been last.
 
-    Images are taken to be square where that settles it: most sets are.
+    The number of labels settles it; else the place of the channels, or that images are square.
     """
-    last = array.ndim == 4 and array.shape[2] in (1, 3) and array.shape[3] not in (1, 3)
-    if array.ndim == 3:
-        last = array.shape[0] == array.shape[1] != array.shape[2]
+    first, end = array.shape[0], array.shape[-1]
+    if labels is not None and (len(labels) == first) != (len(labels) == end):
+        last = len(labels) == end
+    elif array.ndim == 4:
+        last = array.shape[2] in (1, 3) and end not in (1, 3)
+    else:
+        last = first == array.shape[1] != end
     return np.ascontiguousarray(np.moveaxis(array, -1, 0)) if last else array

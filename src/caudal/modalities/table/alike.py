@@ -7,10 +7,8 @@ from torch import Tensor
 
 from caudal.data import Column
 
-LEAST, SHARE = (
-    100,
-    0.01,
-)  # rows that are taken, of those with the given categories
+LEAST, SHARE = 100, 0.01
+"""How many rows are taken, of those with the given categories."""
 
 
 def rows_alike(
