@@ -16,7 +16,7 @@ from PIL import Image
 from safetensors.torch import save
 
 from caudal import files
-from caudal.bijections import Gaussianise
+from caudal.bijections import Gaussianise, marginals
 from caudal.cli.screen import Screen
 from caudal.data import TableWriter, open_data, open_images, read_tables
 from caudal.data.unpacked import OPTION
