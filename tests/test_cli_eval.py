@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 
 import numpy as np
 import pyarrow.csv as pa_csv
@@ -28,6 +29,15 @@ def evaluated(capsys, *words):
     capsys.readouterr()
     assert caudal("eval", *words, "--json") == 0
     return json.loads(capsys.readouterr().out)
+
+
+def test_what_a_killed_evaluation_left_is_swept(tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(people_run(), run)
+    left = run / ".4194305.eval.json"  # a number beyond those of processes
+    left.write_text("{")
+    assert caudal("eval", run, "--samples", "0") == 0
+    assert not left.exists()
 
 
 def test_says_what_the_number_is(capsys):

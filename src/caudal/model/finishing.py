@@ -63,6 +63,7 @@ def finish(
 def keep_evaluation(folder: Path, result: Evaluation) -> None:
     """Writes eval.json."""
     text = json.dumps(result.to_dict(), indent=2, ensure_ascii=False)
+    files.sweep(folder)  # what an evaluation left that was killed
     files.write_text(folder / "eval.json", text + "\n")
 
 
