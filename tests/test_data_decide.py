@@ -218,6 +218,7 @@ BAD = {
     "v: real": "give its kind",
     "v: {kind: reel}": "unknown kind 'reel'",
     "v: {kind: real, step: x}": "step x is not a finite number",
+    "v: {kind: interval, low: 0, high: [1]}": "is not a finite number",
     "v: {kind: real, steps: 1}": "unknown entry 'steps'; did you mean 'step'",
     "v: {kind: real, gaps: some}": "choose modelled or dropped",
     "v: {kind: interval, low: 3}": "needs both ends",

@@ -20,7 +20,8 @@ def check_seed(seed: int) -> None:
     Raises:
         InputError: names the range of seeds.
     """
-    if not isinstance(seed, Integral) or not -(2**63) <= seed < 2**63:
+    is_number = isinstance(seed, Integral) and not isinstance(seed, bool)
+    if not is_number or not -(2**63) <= seed < 2**63:
         raise InputError(f"`seed` {seed}: must be a whole number from -2^63 to 2^63 - 1")
 
 

@@ -147,7 +147,7 @@ def _declared(entry: Mapping[str, Any], where: str) -> Declared:
         raise InputError(f"{where}: unknown kind '{entry['kind']}'; kinds are {', '.join(KINDS)}")
     values = {name: entry[name] for name in _FIELDS if entry.get(name) is not None}
     for name, value in values.items():
-        numbers = value if isinstance(value, list) else [value]
+        numbers = value if name == "atoms" and isinstance(value, list) else [value]
         if name not in ("kind", "format") and not all(map(_is_number, numbers)):
             raise InputError(f"{where}: {name} {value} is not a finite number")
     if not isinstance(values.get("format", ""), str):
