@@ -150,6 +150,20 @@ def test_gaps_are_filled_by_the_rule(model):
     assert filled["word"][4] == frame["word"][4]
 
 
+@pytest.mark.parametrize("name", ["out.csv", "out.parquet"])
+def test_gaps_that_only_rules_fill_are_written_and_counted(model, tmp_path, name):
+    model, frame = model
+    rows = frame[:5].astype({"total": float, "a": float})
+    rows.loc[0, "total"] = rows.loc[2, "total"] = rows.loc[3, "a"] = np.nan
+    rows.to_csv(tmp_path / "gap.csv", index=False)
+    seen = model.write_imputed(tmp_path / "gap.csv", tmp_path / name)
+    assert (seen.cells, seen.rows_with_gaps, seen.rows) == (3, 3, 5)
+    read = pd.read_csv if name.endswith("csv") else pd.read_parquet
+    filled = read(tmp_path / name)
+    assert (filled["total"] == frame["total"][:5]).all()
+    assert (filled["a"] == frame["a"][:5]).all()
+
+
 def test_given_followers(model):
     model, frame = model
     word, grade = frame.loc[0, ["word", "grade"]]
