@@ -164,6 +164,16 @@ def test_gaps_that_only_rules_fill_are_written_and_counted(model, tmp_path, name
     assert (filled["a"] == frame["a"][:5]).all()
 
 
+def test_filled_rows_keep_their_rule_in_the_digits_that_are_written():
+    s, x = X.round(4), Y.round(4)
+    frame = pd.DataFrame({"s": s, "x": x, "y": (s - x).round(4), "z": A})
+    model = caudal.train("nsf", data=frame, layers=1, hidden=8, steps=5, report=False)
+    rows = frame[:100].copy()
+    rows[["s", "x", "y"]] = np.nan
+    filled = model.impute(rows)
+    assert np.isfinite(model.log_prob(filled)).all()
+
+
 def test_given_followers(model):
     model, frame = model
     word, grade = frame.loc[0, ["word", "grade"]]

@@ -136,7 +136,7 @@ class Gaps(TableItems):
                 made = decode_column(column, values[mask].double().numpy())
                 yield Filling(column, made, mask.numpy())
         if ruled is not None:
-            for column, numbers, gaps in ruled.following(x):
+            for column, numbers, gaps in ruled.following(x, drawn):
                 yield Filling(column, decode_column(column, numbers[gaps]), gaps)
 
 
