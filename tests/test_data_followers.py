@@ -174,6 +174,23 @@ def test_filled_rows_keep_their_rule_in_the_digits_that_are_written():
     assert np.isfinite(model.log_prob(filled)).all()
 
 
+def test_lists_know_numbers_that_steps_made():
+    """A key such as 0.30000000000000004 is the 0.3 of the user."""
+    p = np.array([0.1, 0.3, 0.7, 1.1, 1.3, 1.7, 2.3])[RNG.integers(0, 7, N)]
+    frame = pd.DataFrame({"p": p, "v": (p**2).round(2), "x": X})
+    (follower,) = open_data(frame).schema.followers
+    columns = (*open_data(frame).schema.columns, follower.column)
+    by_name = {column.name: column for column in columns}
+    source, own = by_name[follower.sources[0]], follower.column
+    x, y = (frame[c.name].to_numpy() - c.offset for c in (source, own))
+    assert follower.is_broken(y + 0.5, x[:, None]).all()
+    assert not follower.is_broken(y, x[:, None]).any()
+    back = np.array([follower.give_back(value)[1] for value in y])
+    np.testing.assert_allclose(back, x, rtol=1e-6)
+    assert not follower.is_broken(y + 0.5, x[:, None] + 0.05).any()  # of no key of the list
+    assert follower.give_back(float(y[0]) + 0.5) is None
+
+
 def test_given_followers(model):
     model, frame = model
     word, grade = frame.loc[0, ["word", "grade"]]

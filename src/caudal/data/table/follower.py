@@ -13,6 +13,7 @@ from caudal.data.table.decode import decode_column
 from caudal.fields import check_fields
 
 _DIGITS = 10  # decimals of what is computed of numbers without steps
+_NEAR, _ZERO = 1e-6, 1e-12  # how far two numbers of a list that are the same are apart
 
 
 @dataclass(frozen=True)
@@ -53,17 +54,16 @@ class Follower:
         """
         if self.slopes:
             return self._on_steps(self._sum(sources))
-        keys, x = np.array(self.keys), sources[:, 0]
-        right = np.searchsorted(keys, x).clip(1, len(keys) - 1)
-        nearest = right - (x - keys[right - 1] <= keys[right] - x)
-        return np.where(np.isnan(x), np.nan, np.array(self.values)[nearest])
+        x = sources[:, 0]
+        return np.where(np.isnan(x), np.nan, np.array(self.values)[_nearest(self.keys, x)])
 
     def is_broken(self, values: np.ndarray, sources: np.ndarray) -> np.ndarray:
         """Which values (N,) are not what sources (N, S) make of the column; gaps break nothing."""
         if self.slopes:
             off = np.abs(values - self._sum(sources))
             return off > self.tolerance(sources) + 0.75 * (self.column.step or 0.0)
-        known = np.isin(sources[:, 0], np.array(self.keys))
+        keys, x = np.array(self.keys), sources[:, 0]
+        known = _same(x, keys[_nearest(keys, x)])
         return known & (np.abs(values - self.of(sources)) > 1e-6 * np.maximum(np.abs(values), 1))
 
     def _on_steps(self, numbers: np.ndarray) -> np.ndarray:
@@ -89,8 +89,11 @@ class Follower:
             return None
         if self.slopes:
             return self.sources[0], (value - self.constant) / self.slopes[0]
-        keys = [k for k, v in zip(self.keys, self.values, strict=True) if v == value]
-        return (self.sources[0], keys[0]) if len(keys) == 1 else None
+        levels = np.unique(self.values)
+        near = levels[_nearest(levels, np.array([value]))[0]]
+        keys = [k for k, v in zip(self.keys, self.values, strict=True) if v == near]
+        is_one = len(keys) == 1 and bool(_same(value, near))
+        return (self.sources[0], keys[0]) if is_one else None
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> "Follower":
@@ -99,6 +102,19 @@ class Follower:
         follower = cls(**{**data, **lists, "column": Column.from_dict(data["column"])})
         check_fields(follower, skip=("column",))
         return follower
+
+
+def _nearest(levels: Sequence[float] | np.ndarray, x: np.ndarray) -> np.ndarray:
+    """The places (N,) of the nearest of the levels, ascending, to x (N,)."""
+    levels = np.asarray(levels)
+    right = np.searchsorted(levels, x).clip(min(1, len(levels) - 1), len(levels) - 1)
+    left = (right - 1).clip(0)
+    return np.where(x - levels[left] <= levels[right] - x, left, right)
+
+
+def _same(x: np.ndarray | float, level: np.ndarray | float) -> np.ndarray:
+    """Whether numbers are the same but for what 32 bits and steps make of them; NaN never is."""
+    return np.asarray(np.isclose(x, level, rtol=_NEAR, atol=_ZERO))
 
 
 def without_ends(column: Column) -> Column:
