@@ -185,10 +185,37 @@ def test_lists_know_numbers_that_steps_made():
     x, y = (frame[c.name].to_numpy() - c.offset for c in (source, own))
     assert follower.is_broken(y + 0.5, x[:, None]).all()
     assert not follower.is_broken(y, x[:, None]).any()
-    back = np.array([follower.give_back(value)[1] for value in y])
+    back = np.array([follower.give_back(value, [source]) for value in y])
     np.testing.assert_allclose(back, x, rtol=1e-6)
     assert not follower.is_broken(y + 0.5, x[:, None] + 0.05).any()  # of no key of the list
-    assert follower.give_back(float(y[0]) + 0.5) is None
+    assert follower.give_back(float(y[0]) + 0.5, [source]) is None
+
+
+@pytest.mark.parametrize(("decimals", "told"), [(0, False), (1, True)])
+def test_a_rounded_sum_gives_back_what_no_other_value_makes(decimals, told):
+    """9.9 and 10.0 degrees Celsius are both 50 whole degrees Fahrenheit."""
+    frame = pd.DataFrame({"celsius": CELSIUS, "f": rounded(1.8 * CELSIUS + 32, decimals), "x": X})
+    schema = open_data(frame).schema
+    (follower,) = schema.followers
+    source = schema.columns[schema.names.index("celsius")]
+    back = [follower.give_back(f - follower.column.offset, [source]) for f in frame["f"]]
+    if told:
+        np.testing.assert_allclose(np.array(back) + source.offset, CELSIUS, rtol=1e-6, atol=1e-6)
+    else:
+        assert set(back) == {None}
+
+
+def test_a_source_is_told_from_halves_that_were_rounded_up():
+    b = RNG.integers(0, 40, N) / 2
+    frame = pd.DataFrame({"a": A, "b": b, "y": np.floor(A + b + 0.5), "x": X})
+    schema = open_data(frame).schema
+    (follower,) = schema.followers
+    by_name = {column.name: column for column in schema.columns}
+    columns = [by_name[name] for name in follower.sources]
+    sources = np.stack([frame[c.name] - c.offset for c in columns], 1)
+    k = follower.sources.index("a")
+    made = follower.solved(k, follower.of(sources), sources, columns[k])
+    np.testing.assert_allclose(made, sources[:, k])
 
 
 def test_given_followers(model):

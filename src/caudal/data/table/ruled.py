@@ -103,10 +103,8 @@ def _solve(
     for k, place in enumerate(places):
         at = np.flatnonzero(lone & np.isnan(sources[:, k]))
         if follower.slopes:
-            rest = np.delete(sources[at], k, 1) @ np.delete(np.array(follower.slopes), k)
-            solved = (values[at] - follower.constant - rest) / follower.slopes[k]
-            rows[at, place] = into_support(columns[place], solved)
+            rows[at, place] = follower.solved(k, values[at], sources[at], columns[place])
         else:
             for row in at:
-                made = follower.give_back(float(values[row]))
-                rows[row, place] = np.nan if made is None else made[1]
+                made = follower.give_back(float(values[row]), [columns[place]])
+                rows[row, place] = np.nan if made is None else made
