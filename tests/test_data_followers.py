@@ -6,6 +6,7 @@ import pytest
 
 import caudal
 from caudal.data import TableSchema, open_data
+from caudal.data.table import sums
 from caudal.errors import InputError
 
 N = 600
@@ -133,6 +134,36 @@ def test_the_broken_row_is_told(model):
     rows.loc[3, "total"] += 1
     notes = model.open_all(rows, {}).notes
     assert any("row 4 breaks" in note and "'total' is a + b" in note for note in notes)
+
+
+def test_rare_counts_are_no_sums_and_cost_nothing(monkeypatch):
+    """A column that seldom differs from 0 is nearer to it than a step, whatever it holds."""
+    tried = []
+    monkeypatch.setattr(sums, "_one_of", lambda *_: tried.append(1))
+    counts = {f"c{i}": RNG.poisson(0.1, N) for i in range(5)}
+    assert not open_data(pd.DataFrame({"x": X, "y": Y, **counts})).schema.followers
+    assert not tried
+
+
+def test_some_rows_rule_a_rounded_sum_out(monkeypatch):
+    x = RNG.normal(size=(20_000, 2))
+    y = np.round(3 * x[:, 0]) + RNG.integers(0, 2, len(x))
+    seen = []
+    monkeypatch.setattr(sums.np.linalg, "lstsq", counted(np.linalg.lstsq, seen))
+    assert sums._slopes(y, x, 1.0) is None
+    assert max(seen) <= 500
+    whole = np.floor(3 * x[:, 0] + 0.5)
+    np.testing.assert_allclose(sums._slopes(whole, x, 1.0), [3, 0], atol=0.01)
+
+
+def counted(function, seen):
+    """The function, which notes how many rows it is called with."""
+
+    def called(a, *rest, **more):
+        seen.append(len(a))
+        return function(a, *rest, **more)
+
+    return called
 
 
 def test_gaps_are_filled_by_the_rule(model):
