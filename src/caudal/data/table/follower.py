@@ -80,7 +80,9 @@ class Follower:
         """The error of a sum of numbers in 32 bits (N,)."""
         return 4e-7 * (abs(self.constant) + np.abs(sources) @ np.abs(np.array(self.slopes)))
 
-    def solved(self, k: int, values: np.ndarray, sources: np.ndarray, source: Column) -> np.ndarray:
+    def solved(
+        self, k: int, values: np.ndarray, sources: np.ndarray, source: Column
+    ) -> np.ndarray:
         """What source k must be in rows (N, S) of the others, for values (N,) of the column.
 
         NaN where no value of the source makes that of the column, or more than one may: a rounded
