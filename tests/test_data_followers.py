@@ -6,6 +6,7 @@ import pytest
 
 import caudal
 from caudal.data import TableSchema, open_data
+from caudal.data.table import sums
 from caudal.errors import InputError
 
 N = 600
@@ -135,6 +136,36 @@ def test_the_broken_row_is_told(model):
     assert any("row 4 breaks" in note and "'total' is a + b" in note for note in notes)
 
 
+def test_rare_counts_are_no_sums_and_cost_nothing(monkeypatch):
+    """A column that seldom differs from 0 is nearer to it than a step, whatever it holds."""
+    tried = []
+    monkeypatch.setattr(sums, "_one_of", lambda *_: tried.append(1))
+    counts = {f"c{i}": RNG.poisson(0.1, N) for i in range(5)}
+    assert not open_data(pd.DataFrame({"x": X, "y": Y, **counts})).schema.followers
+    assert not tried
+
+
+def test_some_rows_rule_a_rounded_sum_out(monkeypatch):
+    x = RNG.normal(size=(20_000, 2))
+    y = np.round(3 * x[:, 0]) + RNG.integers(0, 2, len(x))
+    seen = []
+    monkeypatch.setattr(sums.np.linalg, "lstsq", counted(np.linalg.lstsq, seen))
+    assert sums._slopes(y, x, 1.0) is None
+    assert max(seen) <= 500
+    whole = np.floor(3 * x[:, 0] + 0.5)
+    np.testing.assert_allclose(sums._slopes(whole, x, 1.0), [3, 0], atol=0.01)
+
+
+def counted(function, seen):
+    """The function, which notes how many rows it is called with."""
+
+    def called(a, *rest, **more):
+        seen.append(len(a))
+        return function(a, *rest, **more)
+
+    return called
+
+
 def test_gaps_are_filled_by_the_rule(model):
     model, frame = model
     rows = frame[:6].astype({"total": float, "a": float, "grade": float})
@@ -148,6 +179,74 @@ def test_gaps_are_filled_by_the_rule(model):
     assert (filled["total"] == filled["a"] + filled["b"]).all()
     assert filled["grade"][3] == frame["grade"][3]
     assert filled["word"][4] == frame["word"][4]
+
+
+@pytest.mark.parametrize("name", ["out.csv", "out.parquet"])
+def test_gaps_that_only_rules_fill_are_written_and_counted(model, tmp_path, name):
+    model, frame = model
+    rows = frame[:5].astype({"total": float, "a": float})
+    rows.loc[0, "total"] = rows.loc[2, "total"] = rows.loc[3, "a"] = np.nan
+    rows.to_csv(tmp_path / "gap.csv", index=False)
+    seen = model.write_imputed(tmp_path / "gap.csv", tmp_path / name)
+    assert (seen.cells, seen.rows_with_gaps, seen.rows) == (3, 3, 5)
+    read = pd.read_csv if name.endswith("csv") else pd.read_parquet
+    filled = read(tmp_path / name)
+    assert (filled["total"] == frame["total"][:5]).all()
+    assert (filled["a"] == frame["a"][:5]).all()
+
+
+def test_filled_rows_keep_their_rule_in_the_digits_that_are_written():
+    s, x = X.round(4), Y.round(4)
+    frame = pd.DataFrame({"s": s, "x": x, "y": (s - x).round(4), "z": A})
+    model = caudal.train("nsf", data=frame, layers=1, hidden=8, steps=5, report=False)
+    rows = frame[:100].copy()
+    rows[["s", "x", "y"]] = np.nan
+    filled = model.impute(rows)
+    assert np.isfinite(model.log_prob(filled)).all()
+
+
+def test_lists_know_numbers_that_steps_made():
+    """A key such as 0.30000000000000004 is the 0.3 of the user."""
+    p = np.array([0.1, 0.3, 0.7, 1.1, 1.3, 1.7, 2.3])[RNG.integers(0, 7, N)]
+    frame = pd.DataFrame({"p": p, "v": (p**2).round(2), "x": X})
+    (follower,) = open_data(frame).schema.followers
+    columns = (*open_data(frame).schema.columns, follower.column)
+    by_name = {column.name: column for column in columns}
+    source, own = by_name[follower.sources[0]], follower.column
+    x, y = (frame[c.name].to_numpy() - c.offset for c in (source, own))
+    assert follower.is_broken(y + 0.5, x[:, None]).all()
+    assert not follower.is_broken(y, x[:, None]).any()
+    back = np.array([follower.give_back(value, [source]) for value in y])
+    np.testing.assert_allclose(back, x, rtol=1e-6)
+    assert not follower.is_broken(y + 0.5, x[:, None] + 0.05).any()  # of no key of the list
+    assert follower.give_back(float(y[0]) + 0.5, [source]) is None
+
+
+@pytest.mark.parametrize(("decimals", "told"), [(0, False), (1, True)])
+def test_a_rounded_sum_gives_back_what_no_other_value_makes(decimals, told):
+    """9.9 and 10.0 degrees Celsius are both 50 whole degrees Fahrenheit."""
+    frame = pd.DataFrame({"celsius": CELSIUS, "f": rounded(1.8 * CELSIUS + 32, decimals), "x": X})
+    schema = open_data(frame).schema
+    (follower,) = schema.followers
+    source = schema.columns[schema.names.index("celsius")]
+    back = [follower.give_back(f - follower.column.offset, [source]) for f in frame["f"]]
+    if told:
+        np.testing.assert_allclose(np.array(back) + source.offset, CELSIUS, rtol=1e-6, atol=1e-6)
+    else:
+        assert set(back) == {None}
+
+
+def test_a_source_is_told_from_halves_that_were_rounded_up():
+    b = RNG.integers(0, 40, N) / 2
+    frame = pd.DataFrame({"a": A, "b": b, "y": np.floor(A + b + 0.5), "x": X})
+    schema = open_data(frame).schema
+    (follower,) = schema.followers
+    by_name = {column.name: column for column in schema.columns}
+    columns = [by_name[name] for name in follower.sources]
+    sources = np.stack([frame[c.name] - c.offset for c in columns], 1)
+    k = follower.sources.index("a")
+    made = follower.solved(k, follower.of(sources), sources, columns[k])
+    np.testing.assert_allclose(made, sources[:, k])
 
 
 def test_given_followers(model):

@@ -85,3 +85,22 @@ def test_files_of_other_columns_and_none_at_all_are_refused(folder, tmp_path):
         open_data(str(folder / "none-*.parquet"))
     with pytest.raises(InputError, match="cannot be reached"):
         open_data("nowhere://a/*.parquet")
+
+
+def test_files_are_checked_as_a_single_one_is(tmp_path, monkeypatch):
+    texts = pa.array([b"good", b"\xff\xfe"] * 20).view(pa.string())
+    tables = {
+        "twice": pa.table([[1.5, 2.5], [1, 2]], names=["a", "a"]),
+        "text": pa.table({"a": np.arange(40) / 7, "b": texts}),
+        "bomb": pa.table({"a": np.zeros(500_000)}),
+    }
+    for name, table in tables.items():
+        (tmp_path / name).mkdir()
+        pq.write_table(table, tmp_path / name / "0.parquet")
+    with pytest.raises(InputError, match="the column 'a' twice: rename"):
+        open_data(str(tmp_path / "twice"))
+    with pytest.raises(InputError, match="cannot be read, it may be damaged"):
+        open_data(str(tmp_path / "text"))
+    monkeypatch.setenv("CAUDAL_UNPACKED", "0.001")
+    with pytest.raises(InputError, match="more than 100 times its size"):
+        open_data(str(tmp_path / "bomb"))

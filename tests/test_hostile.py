@@ -280,7 +280,16 @@ def test_a_mode_far_out_is_no_slip():
     assert (np.asarray(knots) > 500).any()
 
 
-def test_a_value_of_half_of_the_rows_is_said():
-    values = np.where(np.arange(400) % 2, 0.0, DRAW.normal(5, 2, 400))
-    notes = " ".join(open_data({"v": values, "w": DRAW.normal(size=400)}).notes)
-    assert "'v' is 0 in 50% of the rows" in notes
+@pytest.mark.parametrize(
+    ("types", "decimals", "said"),
+    [
+        ([], 9, "'v' is 0 in 50% of the rows: that value has a probability of its own"),
+        (["v=real"], 9, "'v' is 0 in 50% of the rows: a density can grow there without limit"),
+        ([], 0, None),
+    ],
+)
+def test_a_value_of_half_of_the_rows_is_said(types, decimals, said):
+    values = np.where(np.arange(400) % 2, 0.0, DRAW.normal(50, 20, 400).round(decimals))
+    data = open_data({"v": values, "w": DRAW.normal(size=400)}, types=types)
+    notes = " ".join(data.notes)
+    assert said in notes if said else "of the rows" not in notes

@@ -37,6 +37,11 @@ def test_modules_are_imported_when_they_are_used():
     ]  # fmt: skip
 
 
+def test_scipy_is_imported_when_it_is_used():
+    code = "import caudal.data.table.open, caudal.report.calibration"
+    assert loaded(code, ("scipy.linalg", "scipy.optimize", "scipy.stats")) == ["[]"]
+
+
 @pytest.mark.parametrize("words", [["--help"], ["--version"], ["recipes"], ["recipes", "--json"]])
 def test_commands_that_only_list_are_light(words):
     assert loaded(f"from caudal.cli import main; assert main({words}) == 0", LISTING)[-1] == "[]"

@@ -28,7 +28,12 @@ _LONG = 128  # bytes of such a place at most
 
 def most_unpacked(path: Path) -> int:
     """How many bytes a file may unpack to."""
-    return max(TIMES * path.stat().st_size, allowed())
+    return _most(path.stat().st_size)
+
+
+def _most(packed: int) -> int:
+    """How many bytes a file of so many may unpack to."""
+    return max(TIMES * packed, allowed())
 
 
 def has_own_limit() -> bool:
@@ -55,7 +60,11 @@ def check_unpacked(path: Path, name: str, size: float) -> None:
     Raises:
         InputError: says how to allow it.
     """
-    if size > most_unpacked(path):
+    _check(path.stat().st_size, name, size)
+
+
+def _check(packed: int, name: str, size: float) -> None:
+    if size > _most(packed):
         raise InputError(
             f"{name} holds more than {TIMES} times its size when it is unpacked, and more than "
             f"{allowed() / 2**30:g} GiB: if you trust it, set {OPTION} to a number of GiB"
@@ -139,15 +148,15 @@ def _check_array(file: Any, size: int, name: str) -> None:
     )
 
 
-def check_parquet(path: Path, name: str, meta: Any, schema: pa.Schema) -> None:
-    """Refuses a Parquet file by what its metadata say.
+def check_parquet(packed: int, name: str, meta: Any, schema: pa.Schema) -> None:
+    """Refuses a Parquet file of so many bytes by what its metadata say.
 
     Raises:
         InputError: as `check_unpacked`.
     """
     groups = (meta.row_group(i).total_byte_size for i in range(meta.num_row_groups))
     in_memory = meta.num_rows * sum(map(_bytes_of, schema.types))
-    check_unpacked(path, name, max(sum(groups), in_memory))
+    _check(packed, name, max(sum(groups), in_memory))
 
 
 def _bytes_of(dtype: pa.DataType) -> float:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pyarrow as pa
 import torch
 
@@ -181,16 +182,23 @@ def _fill(
     if counted:
         seen.rows += piece.beside.num_rows
         seen.without += piece.beside.num_rows - len(x)
-        seen.rows_with_gaps += int(rows.sum())
         seen.impossible += int(rows.sum() - gaps.any(1).sum())
-        seen.cells += int(gaps.sum())
-    if piece.keep is None:
-        return items.filled(piece, x, gaps)
-    keep = torch.from_numpy(piece.keep)
-    every = (x.new_zeros(len(keep), x.shape[1]), gaps.new_zeros(len(keep), x.shape[1]))
-    for whole, part in zip(every, (x, gaps), strict=True):
-        whole[keep] = part
-    return items.filled(piece, *every)
+    if piece.keep is not None:
+        keep = torch.from_numpy(piece.keep)
+        x, gaps, rows = (_among(keep, part) for part in (x, gaps, rows))
+    fillings = list(items.fillings(piece, x, gaps))
+    if counted:
+        masks = [filling.mask for filling in fillings]
+        seen.rows_with_gaps += int(np.logical_or.reduce([rows.numpy(), *masks]).sum())
+        seen.cells += sum(int(mask.sum()) for mask in masks)
+    return items.filled(piece, fillings)
+
+
+def _among(keep: torch.Tensor, part: torch.Tensor) -> torch.Tensor:
+    """The rows that are kept among all rows, of which the others are 0."""
+    every = part.new_zeros(len(keep), *part.shape[1:])
+    every[keep] = part
+    return every
 
 
 def _of(context: torch.Tensor | None, rows: torch.Tensor) -> torch.Tensor | None:

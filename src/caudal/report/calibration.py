@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from scipy import stats
 from torch import Tensor
 
 from caudal.flow import Flow
@@ -68,6 +67,8 @@ class Calibration:
 
     def figure(self) -> "Figure":
         """The distribution of ranks and levels, as differences to the uniform one."""
+        from scipy.stats import kstwo
+
         figure = new_figure(9.6, 3.4)
         left, right = figure.subplots(1, 2, sharey=True)
         for index, ranks in enumerate(self.ranks.t()):
@@ -78,7 +79,7 @@ class Calibration:
         left.set_title("Ranks of the true parameters")
         right.set_title("Coverage of regions of highest density")
         for axes in (left, right):
-            band = stats.kstwo.ppf(0.99, len(self.levels))
+            band = kstwo.ppf(0.99, len(self.levels))
             axes.axhspan(-band, band, color=QUIET, alpha=0.2, linewidth=0)
             axes.legend()
         return figure
@@ -134,7 +135,9 @@ def _below(truth: Tensor, drawn: Tensor) -> Tensor:
 
 def _uniformity(shares: Tensor) -> float:
     """The p-value of a Kolmogorov-Smirnov test against the uniform law."""
-    return float(stats.kstest(shares.numpy(), "uniform").pvalue)
+    from scipy.stats import kstest
+
+    return float(kstest(shares.numpy(), "uniform").pvalue)
 
 
 def _draw_difference(axes: Any, shares: Tensor, label: str | None, **style: Any) -> None:

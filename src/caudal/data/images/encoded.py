@@ -81,7 +81,7 @@ def _lot(files: Sequence[Path], name: str) -> Lot:
         classes = _classes(features).get(label or "")
         metas = {file: pq.read_metadata(source_of(file)) for file in files}
         for file, meta in metas.items():
-            check_parquet(file, str(file), meta, schema)
+            check_parquet(file.stat().st_size, str(file), meta, schema)
         labels = {CLASS: _labels(files, label, classes)} if label is not None else {}
         count = sum(meta.num_rows for meta in metas.values())
     if count == 0:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -68,6 +68,14 @@ def like_data(table: pa.Table, data: Any, times: int = 1) -> Any:
     return made
 
 
+class Filling(NamedTuple):
+    """New values of a column, in the user's type, and the mask (n,) of the rows that get them."""
+
+    column: Column
+    values: pa.Array
+    mask: np.ndarray
+
+
 class Gaps(TableItems):
     """All rows of a table, whose gaps in the modelled columns of a run are to be filled.
 
@@ -91,13 +99,10 @@ class Gaps(TableItems):
         """Mask (n, D) of the gaps of rows x (n, D)."""
         return x.isnan() | (x == self.codes)
 
-    def filled(self, piece: Piece, x: Tensor, drawn: Tensor) -> pa.Table:
-        """All rows of a piece, with the values of x (n, D) in the cells of the mask `drawn`.
-
-        Gaps of columns that follow from others are filled by their rules.
-        """
+    def filled(self, piece: Piece, fillings: Sequence[Filling]) -> pa.Table:
+        """All rows of a piece, with new values in their gaps."""
         table = piece.beside
-        for column, values, mask in self._drawn(piece, x, drawn):
+        for column, values, mask in fillings:
             place = table.column_names.index(column.name)
             cells = _put(table.column(place), values, mask)
             table = table.set_column(place, column.name, cells)
@@ -119,29 +124,32 @@ class Gaps(TableItems):
             x = piece.batch.x.where(~ruled.solved, ruled.x)
             yield piece._replace(batch=piece.batch._replace(x=x), beyond=ruled)
 
-    def _drawn(
-        self, piece: Piece, x: Tensor, drawn: Tensor
-    ) -> Iterator[tuple[Column, pa.Array, np.ndarray]]:
-        """Each column with new values, these values in the user's type, and their mask (n,)."""
+    def fillings(self, piece: Piece, x: Tensor, drawn: Tensor) -> Iterator[Filling]:
+        """What is new in all rows of a piece: the values of x (n, D) in the mask `drawn` (n, D).
+
+        Gaps of columns that follow from others are filled by their rules.
+        """
         if (ruled := piece.beyond) is not None:
             drawn = drawn | ruled.everywhere(ruled.solved)
         for column, values, mask in zip(self.columns, x.T, drawn.T, strict=True):
             if mask.any():
-                yield column, decode_column(column, values[mask].double().numpy()), mask.numpy()
+                made = decode_column(column, values[mask].double().numpy())
+                yield Filling(column, made, mask.numpy())
         if ruled is not None:
-            for column, numbers, gaps in ruled.following(x):
-                yield column, decode_column(column, numbers[gaps]), gaps
+            for column, numbers, gaps in ruled.following(x, drawn):
+                yield Filling(column, decode_column(column, numbers[gaps]), gaps)
 
 
 class GapsInLines(LinesItems, Gaps):
     """These items beside the lines of a text file, of which only the gaps are rewritten."""
 
-    def filled(self, piece: Piece, x: Tensor, drawn: Tensor) -> pa.Table:
+    def filled(self, piece: Piece, fillings: Sequence[Filling]) -> pa.Table:
         text = self._table.text
         assert text is not None
         lines = piece.beside.column(0).to_pylist()
-        rows = {int(row): _cells(lines[row], text) for row in drawn.any(1).nonzero()}
-        for column, values, mask in self._drawn(piece, x, drawn):
+        new = {row for filling in fillings for row in np.flatnonzero(filling.mask).tolist()}
+        rows = {row: _cells(lines[row], text) for row in new}
+        for column, values, mask in fillings:
             place = self._table.names.index(column.name)
             numbers = np.flatnonzero(mask).tolist()
             for row, value in zip(numbers, as_texts(values, text), strict=True):

@@ -9,10 +9,11 @@ import pyarrow as pa
 
 from caudal.data.schema import Column
 from caudal.data.table.convert import Place, encode_columns
-from caudal.data.table.decode import decode_column
+from caudal.data.table.decode import decode_column, into_support
 from caudal.fields import check_fields
 
 _DIGITS = 10  # decimals of what is computed of numbers without steps
+_NEAR, _ZERO = 1e-6, 1e-12  # how far two numbers of a list that are the same are apart
 
 
 @dataclass(frozen=True)
@@ -53,17 +54,16 @@ class Follower:
         """
         if self.slopes:
             return self._on_steps(self._sum(sources))
-        keys, x = np.array(self.keys), sources[:, 0]
-        right = np.searchsorted(keys, x).clip(1, len(keys) - 1)
-        nearest = right - (x - keys[right - 1] <= keys[right] - x)
-        return np.where(np.isnan(x), np.nan, np.array(self.values)[nearest])
+        x = sources[:, 0]
+        return np.where(np.isnan(x), np.nan, np.array(self.values)[_nearest(self.keys, x)])
 
     def is_broken(self, values: np.ndarray, sources: np.ndarray) -> np.ndarray:
         """Which values (N,) are not what sources (N, S) make of the column; gaps break nothing."""
         if self.slopes:
             off = np.abs(values - self._sum(sources))
             return off > self.tolerance(sources) + 0.75 * (self.column.step or 0.0)
-        known = np.isin(sources[:, 0], np.array(self.keys))
+        keys, x = np.array(self.keys), sources[:, 0]
+        known = _same(x, keys[_nearest(keys, x)])
         return known & (np.abs(values - self.of(sources)) > 1e-6 * np.maximum(np.abs(values), 1))
 
     def _on_steps(self, numbers: np.ndarray) -> np.ndarray:
@@ -80,17 +80,40 @@ class Follower:
         """The error of a sum of numbers in 32 bits (N,)."""
         return 4e-7 * (abs(self.constant) + np.abs(sources) @ np.abs(np.array(self.slopes)))
 
-    def give_back(self, value: float) -> tuple[str, float] | None:
-        """The one source and its value, as rows have them, that make a value of the column.
+    def solved(
+        self, k: int, values: np.ndarray, sources: np.ndarray, source: Column
+    ) -> np.ndarray:
+        """What source k must be in rows (N, S) of the others, for values (N,) of the column.
+
+        NaN where no value of the source makes that of the column, or more than one may: a rounded
+        sum tells a source whose steps make at least its own.
+        """
+        slope, step = self.slopes[k], self.column.step
+        if step is not None and abs(slope) * (source.step or 0.0) < step * (1 - 1e-9):
+            return np.full(len(values), np.nan)
+        rest = self.constant + np.delete(sources, k, 1) @ np.delete(np.array(self.slopes), k)
+        # Halves are rounded up: of two values that are as near, the sum of one is below.
+        x = into_support(source, (values - 1e-3 * (step or 0.0) - rest) / slope)
+        if step is None:
+            return x
+        made = self._on_steps(rest + slope * x)
+        return np.where(np.abs(made - values) < 1e-3 * step, x, np.nan)
+
+    def give_back(self, value: float, sources: Sequence[Column]) -> float | None:
+        """The value of its one source, as rows have them, that makes a value of the column.
 
         None if there are several sources, or not exactly one such value.
         """
-        if len(self.sources) > 1:
+        if len(sources) > 1:
             return None
         if self.slopes:
-            return self.sources[0], (value - self.constant) / self.slopes[0]
-        keys = [k for k, v in zip(self.keys, self.values, strict=True) if v == value]
-        return (self.sources[0], keys[0]) if len(keys) == 1 else None
+            (x,) = self.solved(0, np.array([value]), np.zeros((1, 1)), sources[0])
+            return None if np.isnan(x) else float(x)
+        levels = np.unique(self.values)
+        near = levels[_nearest(levels, np.array([value]))[0]]
+        keys = [k for k, v in zip(self.keys, self.values, strict=True) if v == near]
+        is_one = len(keys) == 1 and bool(_same(value, near))
+        return keys[0] if is_one else None
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> "Follower":
@@ -99,6 +122,19 @@ class Follower:
         follower = cls(**{**data, **lists, "column": Column.from_dict(data["column"])})
         check_fields(follower, skip=("column",))
         return follower
+
+
+def _nearest(levels: Sequence[float] | np.ndarray, x: np.ndarray) -> np.ndarray:
+    """The places (N,) of the nearest of the levels, ascending, to x (N,)."""
+    levels = np.asarray(levels)
+    right = np.searchsorted(levels, x).clip(min(1, len(levels) - 1), len(levels) - 1)
+    left = (right - 1).clip(0)
+    return np.where(x - levels[left] <= levels[right] - x, left, right)
+
+
+def _same(x: np.ndarray | float, level: np.ndarray | float) -> np.ndarray:
+    """Whether numbers are the same but for what 32 bits and steps make of them; NaN never is."""
+    return np.asarray(np.isclose(x, level, rtol=_NEAR, atol=_ZERO))
 
 
 def without_ends(column: Column) -> Column:

@@ -13,7 +13,7 @@ def oddities(column: Column, stats: Stats) -> list[str]:
     """Notes on single values far out, and on a value that half of the rows have."""
     if column.categories is not None or column.unit is not None or not len(stats.sample):
         return []
-    return [*_far_out(column.name, stats), *_heavy(column.name, stats)]
+    return [*_far_out(column.name, stats), *_heavy(column, stats)]
 
 
 def _far_out(name: str, stats: Stats) -> list[str]:
@@ -33,12 +33,17 @@ def _far_out(name: str, stats: Stats) -> list[str]:
     ]
 
 
-def _heavy(name: str, stats: Stats) -> list[str]:
+def _heavy(column: Column, stats: Stats) -> list[str]:
+    """On a lattice such a value is one like others: there is nothing to say."""
     values, counts = np.unique(stats.rounded, return_counts=True)
-    if not HALF * len(stats.sample) <= counts.max() or len(values) <= MANY:
+    rare = counts.max() < HALF * len(stats.sample)
+    if column.step is not None or rare or len(values) <= MANY:
         return []
     value, share = values[counts.argmax()], counts.max() / len(stats.sample)
-    return [
-        f"'{name}' is {value:g} in {share:.0%} of the rows: that value has a probability of its "
-        f"own"
-    ]
+    atoms = column.offset + np.array(column.atoms)
+    what = (
+        "that value has a probability of its own"
+        if np.isclose(atoms, value, rtol=1e-6, atol=1e-12).any()
+        else "a density can grow there without limit"
+    )
+    return [f"'{column.name}' is {value:g} in {share:.0%} of the rows: {what}"]

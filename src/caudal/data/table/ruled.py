@@ -10,7 +10,7 @@ from torch import Tensor
 
 from caudal.data.schema import Column
 from caudal.data.table.convert import Place, encode_columns, without_marks
-from caudal.data.table.decode import into_support
+from caudal.data.table.decode import decode_column, into_support
 from caudal.data.table.follower import Follower
 from caudal.data.table.schema import TableSchema
 
@@ -60,19 +60,34 @@ class Ruled:
         every[torch.from_numpy(self.keep)] = kept
         return every
 
-    def following(self, x: Tensor) -> Iterator[tuple[Column, np.ndarray, np.ndarray]]:
-        """Each follower with its values in all rows x (N, D), and the mask of its gaps (N,)."""
+    def following(
+        self, x: Tensor, drawn: Tensor
+    ) -> Iterator[tuple[Column, np.ndarray, np.ndarray]]:
+        """Each follower with its values in all rows x (N, D), and the mask of its gaps (N,).
+
+        What is new of the rows, in the mask `drawn` (N, D), counts as it is written.
+        """
         there = np.ones(len(x), bool) if self.keep is None else self.keep
-        known = {
-            column.name: np.where(there, into_support(column, values), np.nan)
-            for column, values in zip(self.schema.columns, x.double().numpy().T, strict=True)
-        }
+        asked = {name for follower in self.schema.followers for name in follower.sources}
+        known = {}
+        each = zip(self.schema.columns, x.double().numpy().T, drawn.numpy().T, strict=True)
+        for column, values, new in each:
+            if column.name in asked:
+                known[column.name] = np.where(there, into_support(column, values), np.nan)
+                known[column.name][new] = _as_written(column, values[new])
         for follower in self.schema.followers:
             sources = np.stack([known[name] for name in follower.sources], 1)
             known[follower.name] = values = follower.of(sources)
             gaps = self.gaps.get(follower.name, np.zeros(len(x), bool)) & ~np.isnan(values)
             if gaps.any():
+                values[gaps] = _as_written(follower.column, values[gaps])
                 yield follower.column, values, gaps
+
+
+def _as_written(column: Column, values: np.ndarray) -> np.ndarray:
+    """Values (n,) as they are read again once they are written."""
+    table = pa.table([decode_column(column, values)], names=[column.name])
+    return encode_columns([column], table, Place())[:, 0]
 
 
 def _solve(
@@ -88,10 +103,8 @@ def _solve(
     for k, place in enumerate(places):
         at = np.flatnonzero(lone & np.isnan(sources[:, k]))
         if follower.slopes:
-            rest = np.delete(sources[at], k, 1) @ np.delete(np.array(follower.slopes), k)
-            solved = (values[at] - follower.constant - rest) / follower.slopes[k]
-            rows[at, place] = into_support(columns[place], solved)
+            rows[at, place] = follower.solved(k, values[at], sources[at], columns[place])
         else:
             for row in at:
-                made = follower.give_back(float(values[row]))
-                rows[row, place] = np.nan if made is None else made[1]
+                made = follower.give_back(float(values[row]), [columns[place]])
+                rows[row, place] = np.nan if made is None else made

@@ -8,11 +8,18 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from caudal.data.refusals import damage
-from caudal.data.table.tables import PIECE, Chunk, ParquetTable, Tables
+from caudal.data.table.tables import (
+    PIECE,
+    Chunk,
+    ParquetTable,
+    Tables,
+    read_group,
+    refuse_twice,
+)
+from caudal.data.unpacked import check_parquet
 from caudal.errors import InputError, one_line
 
 SUFFIX = ".parquet"
@@ -39,7 +46,8 @@ class ShardedTable(ParquetTable):
         name: a folder, a pattern such as `data/*.parquet`, or a URL such as `s3://b/*.parquet`.
 
     Raises:
-        InputError: there are no such files, or they have other columns than the first.
+        InputError: there are no such files, or they have other columns than the first, or one
+            twice, or would fill the memory.
     """
 
     def __init__(self, name: str) -> None:
@@ -47,7 +55,9 @@ class ShardedTable(ParquetTable):
         with damage(name):
             self._footers = [self._footer(file) for file in self.files]
         first = self._footers[0].schema.to_arrow_schema().remove_metadata()
+        refuse_twice(self.files[0], first)
         for file, footer in zip(self.files, self._footers, strict=True):
+            check_parquet(self.filesystem.size(file) or 0, file, footer, first)
             if not footer.schema.to_arrow_schema().remove_metadata().equals(first):
                 raise InputError(
                     f"{file} has other columns, or columns of other types, than {self.files[0]}: "
@@ -66,9 +76,9 @@ class ShardedTable(ParquetTable):
             shard = bisect_right(self._starts, group) - 1
             first, inside = first_rows[group], group - self._starts[shard]
             with damage(self.files[shard]), self._open_shard(shard) as file:
-                for batch in file.iter_batches(rows, row_groups=[inside], columns=list(names)):
-                    yield Chunk(group, first, pa.Table.from_batches([batch]).select(list(names)))
-                    first += batch.num_rows
+                for table in read_group(file, inside, names, rows):
+                    yield Chunk(group, first, table)
+                    first += table.num_rows
 
     def _footer(self, file: str) -> pq.FileMetaData:
         """What a file says of itself, read once: a pass opens it for each of its row groups."""

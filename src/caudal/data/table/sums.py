@@ -5,8 +5,6 @@ from dataclasses import replace
 from math import floor, inf, log10
 
 import numpy as np
-from scipy.linalg import solve_triangular
-from scipy.optimize import linprog
 
 from caudal.data.schema import Column
 from caudal.data.table.follower import Follower, without_ends
@@ -14,7 +12,9 @@ from caudal.data.table.follower import Follower, without_ends
 MOST = 3  # columns in a sum
 EVIDENCE = 20.0  # nats for each number of a rule, by which it holds less likely by chance
 _LEFT = 0.6  # steps that a rounded sum is off at most, before its slopes are rounded
+_LITTLE = 0.35  # deviations that are left of a rounded sum, of one of three levels a third
 _NEARLY = 1e-5  # deviations that a sum without steps is off
+_FIRST = 500  # rows, from all over the table, that rule out most rounded sums
 _HARD = 2000  # rows with the largest errors, which decide about the slopes of a rounded sum
 _DIGITS = 10  # of slopes, of which the rule of fewest digits is taken
 
@@ -51,9 +51,11 @@ def _dependent(
     columns: Sequence[Column], rows: np.ndarray
 ) -> Iterator[tuple[int, list[list[int]]]]:
     """Columns that nearly are linear in others, and choices of these, the smallest first."""
+    from scipy.linalg import solve_triangular
+
     scale = rows.std(0)
     steps = np.array([column.step or 0.0 for column in columns])
-    allowed = np.maximum(_LEFT * steps, _NEARLY * scale)
+    allowed = np.maximum(np.minimum(_LEFT * steps, _LITTLE * scale), _NEARLY * scale)
     used = np.flatnonzero(scale > 0)
     used = used[np.argsort(steps[used] / scale[used], kind="stable")]
     x = (rows - rows.mean(0)) / np.where(scale > 0, scale, 1.0)
@@ -114,8 +116,13 @@ def _slopes(y: np.ndarray, x: np.ndarray, step: float | None) -> np.ndarray | No
     """Slopes with which a constant and multiples of x (N, S) are nearest to y (N,).
 
     Where sums are rounded, the largest error is the smallest possible, since none may be above
-    half a step; None where least squares are too far off for that.
+    half a step; None where that is not so, of some of the rows or of all.
     """
+    every = len(y) // _FIRST  # 1 in the call for these rows
+    if step is not None and every > 1:
+        some = slice(0, every * _FIRST, every)
+        if _slopes(y[some], x[some], step) is None:
+            return None
     centred = x - x.mean(0)
     slopes = np.linalg.lstsq(centred, y - y.mean(), rcond=None)[0]
     off = y - y.mean() - centred @ slopes
@@ -123,6 +130,8 @@ def _slopes(y: np.ndarray, x: np.ndarray, step: float | None) -> np.ndarray | No
         return np.asarray(slopes)
     if np.ptp(off) > 1.5 * step:
         return None
+    from scipy.optimize import linprog
+
     hard = np.argsort(-np.abs(off - (off.max() + off.min()) / 2))[:_HARD]
     scale = np.maximum(centred.std(0), 1e-300)
     a, ones = centred[hard] / scale, np.ones((len(hard), 1))
@@ -132,7 +141,9 @@ def _slopes(y: np.ndarray, x: np.ndarray, step: float | None) -> np.ndarray | No
     sides = np.concatenate([off[hard], -off[hard]]) / step
     cost = [0.0] * (x.shape[1] + 1) + [1.0]
     found = linprog(cost, np.vstack([above, below]), sides, bounds=bounds, method="highs")
-    return np.asarray(slopes + step * found.x[: x.shape[1]] / scale) if found.success else None
+    if not found.success or found.fun > 0.5 + 1e-3:
+        return None
+    return np.asarray(slopes + step * found.x[: x.shape[1]] / scale)
 
 
 def _beyond(column: Column, sources: Sequence[Column], slopes: np.ndarray) -> float:

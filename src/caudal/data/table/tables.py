@@ -132,6 +132,22 @@ class MemoryTable(Tables):
             yield Chunk(0, first, table.slice(first, rows))
 
 
+def refuse_twice(name: str, schema: pa.Schema) -> None:
+    """Refuses a Parquet file in which two columns have the same name."""
+    twice = [n for n in schema.names if schema.names.count(n) > 1]
+    if twice:
+        raise InputError(f"{name} has the column '{twice[0]}' twice: rename one of them")
+
+
+def read_group(
+    file: pq.ParquetFile, group: int, names: Sequence[str], rows: int
+) -> Iterator[pa.Table]:
+    """Columns of a row group of a Parquet file, at most so many rows at a time."""
+    for batch in file.iter_batches(rows, row_groups=[group], columns=list(names)):
+        batch.validate(full=True)  # that texts are UTF-8
+        yield pa.Table.from_batches([batch]).select(list(names))
+
+
 class ParquetTable(Tables):
     """A Parquet file, which is read row group by row group and never held whole."""
 
@@ -142,11 +158,9 @@ class ParquetTable(Tables):
             groups = [meta.row_group(i) for i in range(meta.num_row_groups)]
             self.bytes = sum(group.total_byte_size for group in groups)
             schema = file.schema_arrow.remove_metadata()
-            check_parquet(self.path, str(path), meta, schema)
+            check_parquet(self.path.stat().st_size, str(path), meta, schema)
             super().__init__(str(path), schema, [group.num_rows for group in groups])
-        twice = [n for n in schema.names if schema.names.count(n) > 1]
-        if twice:
-            raise InputError(f"{self.name} has the column '{twice[0]}' twice: rename one of them")
+        refuse_twice(self.name, schema)
 
     def size(self, names: Sequence[str]) -> int:
         share = len(names) / len(self.schema.names)
@@ -159,11 +173,9 @@ class ParquetTable(Tables):
         with damage(self.name), self._open() as file:
             for group in range(len(self.groups)) if groups is None else groups:
                 first = starts[group]
-                batches = file.iter_batches(rows, row_groups=[group], columns=list(names))
-                for batch in batches:
-                    batch.validate(full=True)  # that texts are UTF-8
-                    yield Chunk(group, first, pa.Table.from_batches([batch]).select(list(names)))
-                    first += batch.num_rows
+                for table in read_group(file, group, names, rows):
+                    yield Chunk(group, first, table)
+                    first += table.num_rows
 
     def _open(self) -> Any:
         # Without pre-buffering, and with a small read buffer, a row group need not fit in memory.

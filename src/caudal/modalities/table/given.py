@@ -118,12 +118,12 @@ def of_sources(schema: TableSchema, values: Mapping[str, Any]) -> dict[str, Any]
         if follower.name not in given:
             continue
         value = fixed_values([follower.column], {follower.name: given.pop(follower.name)})
-        made = follower.give_back(value[follower.name])
-        if made is None or made[0] in given:
-            raise _follows(follower)
         every = (*schema.columns, *(each.column for each in schema.followers))
-        (source,) = sources_of(follower, every)
-        given[source.name] = decode_column(source, np.array([made[1]]))[0].as_py()
+        source, *others = sources_of(follower, every)
+        made = follower.give_back(value[follower.name], [source, *others])
+        if made is None or source.name in given:
+            raise _follows(follower)
+        given[source.name] = decode_column(source, np.array([made]))[0].as_py()
     return given
 
 
