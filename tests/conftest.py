@@ -113,6 +113,7 @@ def one_thread():
 @pytest.fixture
 def registry():
     """The registered recipes, which are afterwards what they were before."""
+    import caudal.sbi  # noqa: F401  its recipe is registered when it is first imported
     from caudal.recipes.registry import REGISTERED
 
     before = dict(REGISTERED)
