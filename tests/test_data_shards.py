@@ -11,6 +11,7 @@ from caudal.data import ParquetRows, Rows, open_data
 from caudal.data.images import finds_images
 from caudal.data.table.tables import finds_table
 from caudal.errors import InputError
+from caudal.model.config import wherever_read
 
 MEMORY = 1 << 13  # bytes, so that the rows are streamed
 
@@ -104,3 +105,10 @@ def test_files_are_checked_as_a_single_one_is(tmp_path, monkeypatch):
     monkeypatch.setenv("CAUDAL_UNPACKED", "0.001")
     with pytest.raises(InputError, match="more than 100 times its size"):
         open_data(str(tmp_path / "bomb"))
+
+
+def test_a_pattern_holds_wherever_the_run_is_read(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    kept = wherever_read({"data": "parts/*.parquet", "test": "*_0*"})
+    assert kept == {"data": str(tmp_path / "parts" / "*.parquet"), "test": "*_0*"}
+    assert wherever_read({"data": "s3://a/*.parquet"}) == {"data": "s3://a/*.parquet"}

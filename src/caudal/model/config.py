@@ -26,7 +26,8 @@ def wherever_read(config: dict[str, Any]) -> dict[str, Any]:
     """The config with absolute paths of its data, which hold in other folders too."""
     names = (*PATHS, "types_from")
     paths = {name: path for name in names if (path := config.get(name)) is not None}
-    local = {k: p for k, p in paths.items() if is_path(p) or _is_pattern(p)}
+    # Those of `valid` and `test` may be patterns of names within the data.
+    local = {k: p for k, p in paths.items() if is_path(p) or (k == "data" and _is_pattern(p))}
     return {**config, **{k: os.path.abspath(p) for k, p in local.items()}}
 
 

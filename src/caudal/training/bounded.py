@@ -6,6 +6,7 @@ from contextvars import ContextVar
 from functools import cache
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import (
     register_module_buffer_registration_hook,
@@ -75,8 +76,12 @@ def _look() -> None:
     register_module_module_registration_hook(_count_modules)
 
 
+def _in_force() -> _Limits | None:
+    return None if torch.compiler.is_compiling() else _LIMITS.get()
+
+
 def _count(module: nn.Module, name: str, tensor: Tensor | None) -> None:
-    limits = _LIMITS.get()
+    limits = _in_force()
     if limits is not None and tensor is not None:
         limits.made += tensor.numel()
         if limits.made > limits.numbers:
@@ -84,7 +89,7 @@ def _count(module: nn.Module, name: str, tensor: Tensor | None) -> None:
 
 
 def _count_modules(module: nn.Module, name: str, part: nn.Module | None) -> None:
-    limits = _LIMITS.get()
+    limits = _in_force()
     if limits is not None:
         limits.modules += 1
         if limits.modules > limits.parts:
