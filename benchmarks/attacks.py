@@ -22,7 +22,17 @@ import traceback
 from collections import Counter
 from pathlib import Path
 
-from mutations import Change, cut, flip, odd_cell, odd_json, odd_line, odd_metadata, odd_yaml
+from mutations import (
+    Change,
+    cut,
+    flip,
+    heard,
+    odd_cell,
+    odd_json,
+    odd_line,
+    odd_metadata,
+    odd_yaml,
+)
 
 SECONDS, GIB = 60, 2
 HERE = Path(__file__).parent
@@ -149,15 +159,11 @@ def attack(place: Path, name: str, change: Change, command: str, seed: int) -> s
         os.close(read)
         _in_child(place, name, change, command, seed, write)
     os.close(write)
-    said = b""
-    while part := os.read(read, 65536):
-        said += part
-    os.close(read)
-    _, status = os.waitpid(child, 0)
+    said, status = heard(read, child)
     if os.WIFSIGNALED(status):
         number = os.WTERMSIG(status)
         return "hang" if number == signal.SIGALRM else f"signal {number}"
-    return said.decode(errors="replace").strip()
+    return said.strip()
 
 
 def _in_child(place: Path, name: str, change: Change, command: str, seed: int, write: int) -> None:

@@ -31,6 +31,7 @@ from mutations import (
     Change,
     cut,
     flip,
+    heard,
     odd_cell,
     odd_json,
     odd_line,
@@ -277,12 +278,8 @@ def _in_process(place: Path, name: str, seeds: list[int]) -> tuple[list[str], in
             shutil.rmtree(copy, ignore_errors=True)
             os._exit(0)
     os.close(write)
-    said = b""
-    while part := os.read(read, 65536):
-        said += part
-    os.close(read)
-    _, status = os.waitpid(child, 0)
-    return said.decode(errors="replace").splitlines(), status
+    said, status = heard(read, child)
+    return said.splitlines(), status
 
 
 def main() -> None:

@@ -1,6 +1,7 @@
 """Changes to files by chance: bits, ends, and values in place of others."""
 
 import json
+import os
 import random
 import struct
 from collections.abc import Callable
@@ -111,3 +112,13 @@ def _paths(tree: object, way: tuple = ()):
         yield (*way, key)
         if isinstance(value, dict | list):
             yield from _paths(value, (*way, key))
+
+
+def heard(read: int, child: int) -> tuple[str, int]:
+    """What a forked child writes into a pipe until it ends, and its status."""
+    said = b""
+    while part := os.read(read, 65536):
+        said += part
+    os.close(read)
+    _, status = os.waitpid(child, 0)
+    return said.decode(errors="replace"), status

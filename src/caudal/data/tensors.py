@@ -26,7 +26,7 @@ class TensorSchema(TableSchema):
 
     @property
     def dtype(self) -> torch.dtype:
-        """Of the flow."""
+        """The precision of the flow."""
         return torch.float64 if self.columns[0].dtype == "double" else torch.float32
 
     @classmethod

@@ -43,7 +43,7 @@ CAPTION = (
 
 
 def _calibration(story: Story) -> Iterator[Calibration]:
-    """Of the flow given its context; nothing where it has none, or takes long to sample."""
+    """The flow's calibration, unless it has no context, is noisy, or takes long to sample."""
     flow, test = story.flow, story.dataset.test
     slow = story.recipe.samples == "sequential" and flow.event_shape[0] > _STEPS
     if flow.context_shape is None or slow or flow.noisy:

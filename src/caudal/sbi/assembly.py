@@ -68,7 +68,7 @@ class Bounded(Recipe):
     listed = False
 
     flow: Recipe = DEFAULT
-    """Of the whole line."""
+    """The recipe of the flow that models the parameters, mapped to the whole line."""
     low: tuple[float | None, ...] = ()
     """Lower ends of the parameters, None where there is none."""
     high: tuple[float | None, ...] = ()

@@ -174,7 +174,7 @@ class Validator:
     def _batch_losses(
         self, index: int, batch: Batch, whole: int
     ) -> tuple[Tensor, dict[str, float]]:
-        """Of this process's share of a batch of `whole` rows."""
+        """The losses of this process's share of a batch of `whole` rows, and their terms."""
         if not len(batch.x):  # there are more processes than rows
             return batch.x.new_zeros(0), {}
         seed, device = self._seed_of(index), batch.x.device
