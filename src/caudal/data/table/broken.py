@@ -41,7 +41,7 @@ def broken_notes(schema: TableSchema, table: Tables) -> Iterator[str]:
             rows = f"row {first} breaks" if count == 1 else f"{count} rows, such as {first}, break"
             yield (
                 f"{rows} what holds in all of training, that '{follower.name}' {follower.why}: "
-                f"`score` gives such rows -inf"
+                f"such rows have a score of -inf"
             )
 
 
