@@ -257,3 +257,15 @@ def test_given_followers(model):
     assert (drawn["word"] == word).all()
     with pytest.raises(InputError, match="`given` total: .* give a and b in its place"):
         model.sample(5, given={"total": 20})
+
+
+def test_whole_keys_of_seven_digits_are_not_the_next_one():
+    """A shop that training has not seen has no city, and so breaks no rule."""
+    shops = 5_000_000 + 2 * RNG.integers(0, 9, N)
+    frame = pd.DataFrame({"shop": shops, "city": np.array([*"abcdefghi"])[(shops // 2) % 9]})
+    found = open_data(frame.assign(x=X), types=["shop=integer"])
+    (follower,) = (f for f in found.schema.followers if f.name == "city")
+    keys = np.array(follower.keys)
+    of_another = np.roll(np.array(follower.values), 1)
+    assert follower.is_broken(of_another, keys[:, None]).all()
+    assert not follower.is_broken(of_another, keys[:, None] + 1).any()

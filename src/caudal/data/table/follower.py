@@ -63,8 +63,8 @@ class Follower:
             off = np.abs(values - self._sum(sources))
             return off > self.tolerance(sources) + 0.75 * (self.column.step or 0.0)
         keys, x = np.array(self.keys), sources[:, 0]
-        known = _same(x, keys[_nearest(keys, x)])
-        return known & (np.abs(values - self.of(sources)) > 1e-6 * np.maximum(np.abs(values), 1))
+        known = _same(x, keys[_nearest(keys, x)]) & ~np.isnan(values)
+        return known & ~_same(values, self.of(sources), _NEAR)
 
     def _on_steps(self, numbers: np.ndarray) -> np.ndarray:
         """Numbers (N,) on the steps of the column, halves up."""
@@ -132,9 +132,13 @@ def _nearest(levels: Sequence[float] | np.ndarray, x: np.ndarray) -> np.ndarray:
     return np.where(x - levels[left] <= levels[right] - x, left, right)
 
 
-def _same(x: np.ndarray | float, level: np.ndarray | float) -> np.ndarray:
-    """Whether numbers are the same but for what 32 bits and steps make of them; NaN never is."""
-    return np.asarray(np.isclose(x, level, rtol=_NEAR, atol=_ZERO))
+def _same(x: np.ndarray | float, level: np.ndarray, zero: float = _ZERO) -> np.ndarray:
+    """Whether numbers are the same but for what 32 bits and steps make of them; NaN never is.
+
+    They make nothing of whole numbers, so that two keys of seven digits stay two.
+    """
+    whole = (np.floor(x) == x) & (np.floor(level) == level)
+    return np.where(whole, x == level, np.isclose(x, level, rtol=_NEAR, atol=zero))
 
 
 def without_ends(column: Column) -> Column:

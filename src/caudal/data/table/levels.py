@@ -5,9 +5,8 @@ columns it must learn level by level what belongs together; in an order along an
 grades of school go with years of it, the copula knows it already.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import NamedTuple
 
 import numpy as np
 
@@ -18,6 +17,7 @@ from caudal.data.table.schema import TableSchema
 from caudal.data.table.tables import Tables
 
 ROWS, NUMBERS = 20_000, 4_000_000  # looked at, from the first row on
+_TOGETHER = 16  # columns that categories are compared with at a time
 FOLLOWED = 0.3  # share of a column's variance, from which on the categories follow it
 
 
@@ -39,22 +39,23 @@ def order_levels(schema: TableSchema, table: Tables, drop: bool) -> TableSchema:
     if not unordered or len(columns) < 2:
         return schema
     rows = _first_rows(schema, table, drop)
-    ranks = np.stack([_ranks(values) for values in rows.T], 1)
     waiting = dict(unordered)
+    best = _Best(rows, waiting)
     anchors = [i for i in range(len(columns)) if i not in waiting]
-    best = {i: _along(rows[:, i], n, ranks[:, anchors]) for i, n in waiting.items()}
+    for start in range(0, len(anchors), _TOGETHER):
+        some = anchors[start : start + _TOGETHER]
+        best.offer(np.stack([_ranks(rows[:, i]) for i in some], 1))
     while waiting:
-        follows = (i for i in waiting if best[i].share >= FOLLOWED)
-        i = next(follows, next(iter(waiting)))
-        levels = waiting.pop(i)
-        if best[i].share >= FOLLOWED:
+        i = next((i for i in waiting if best.share(i) >= FOLLOWED), next(iter(waiting)))
+        levels, codes = waiting.pop(i), rows[:, i]
+        if best.share(i) >= FOLLOWED:
             names = columns[i].categories or ()
             # A gap stays the last.
-            order = np.concatenate([best[i].order, np.arange(levels, len(names))])
+            order = np.concatenate([best.order(i), np.arange(levels, len(names))])
             columns[i] = replace(columns[i], categories=tuple(names[k] for k in order))
-            ranks[:, i] = _ranks(np.argsort(order)[rows[:, i].astype(int)].astype(float))
-        for j, n in waiting.items():  # the column is one more to go along
-            best[j] = max(best[j], _along(rows[:, j], n, ranks[:, [i]]), key=lambda a: a.share)
+            codes = np.argsort(order)[codes.astype(int)].astype(float)
+        if waiting:
+            best.offer(_ranks(codes)[:, None])  # the column is one more to go along
     return replace(schema, columns=tuple(columns))
 
 
@@ -89,31 +90,62 @@ def _ranks(values: np.ndarray) -> np.ndarray:
     return np.nan_to_num(ranks, nan=(there.sum() + 1) / 2)
 
 
-class _Along(NamedTuple):
-    """Levels in their order along a column, and which share of its variance they explain."""
+class _Best:
+    """The column along which each of some columns of categories goes most, so far.
 
-    share: float
-    order: np.ndarray
+    Args:
+        rows: (N, D), of all columns.
+        levels: how many levels the W columns of categories have beside the gap, by their places.
+    """
 
+    def __init__(self, rows: np.ndarray, levels: Mapping[int, int]) -> None:
+        from scipy.sparse import csr_array
 
-def _along(column: np.ndarray, levels: int, others: np.ndarray) -> _Along:
-    """The levels along that one of the others (N, D) with which they are most associated."""
-    known = column < levels
-    codes, others = column[known].astype(int), others[known]
-    counts = np.bincount(codes, minlength=levels)
-    seen = int((counts > 0).sum())
-    if len(codes) <= seen or not others.shape[1]:
-        return _Along(-np.inf, np.arange(levels))
-    centred = others - others.mean(0)
-    total = np.einsum("nd,nd->d", centred, centred)
-    sums = np.zeros((levels, others.shape[1]))
-    there, sorted_rows = counts > 0, centred[np.argsort(codes, kind="stable")]
-    sums[there] = np.add.reduceat(sorted_rows, (np.cumsum(counts) - counts)[there])
-    means = sums / np.maximum(counts, 1)[:, None]
-    within = total - (counts[:, None] * np.square(means)).sum(0)
-    # Of new rows: as many means as there are levels make the variance within them too small.
-    left = within / (len(codes) - seen) / np.maximum(total / (len(codes) - 1), 1e-300)
-    left = np.where(total > 0, left, np.inf)
-    best = int(np.argmin(left))
-    order = np.argsort(np.where(counts > 0, means[:, best], np.inf), kind="stable")
-    return _Along(1 - float(left[best]), order)
+        starts = np.cumsum([0, *levels.values()])
+        self._at = {i: k for k, i in enumerate(levels)}
+        self._first, self._end = starts[:-1], starts[1:]
+        codes = rows[:, list(levels)]
+        known = codes < np.array(list(levels.values()))
+        row, column = np.nonzero(known)
+        entries = codes[known].astype(int) + self._first[column], row
+        # Sums of a column over the levels of all others are one product, (L, N) (N, A).
+        self._levels = csr_array((np.ones(len(row)), entries), shape=(starts[-1], len(rows)))
+        self._gaps = csr_array((~known).T.astype(float))
+        self._counts = self._levels.sum(1)[:, None]
+        self._n, self._seen = self._total(self._counts), self._total(self._counts > 0)
+        self._shares = np.full(len(levels), -np.inf)
+        self._means = np.zeros(starts[-1])
+
+    def offer(self, ranks: np.ndarray) -> None:
+        """Takes A columns, by their ranks (N, A), where they explain more than those before."""
+        ranks = ranks - ranks.mean(0)
+        square = np.square(ranks)
+        squares = square.sum(0) - self._gaps @ square  # (W, A), of rows without a gap
+        sums = self._levels @ ranks
+        means = sums / np.maximum(self._counts, 1)
+        total = squares - np.square(self._total(sums)) / np.maximum(self._n, 1)
+        within = squares - self._total(sums * means)
+        usable = (self._n > self._seen) & (total > 1e-9 * square.sum(0))
+        # Of new rows: as many means as there are levels make the variance within them too small.
+        ratio = (self._n - 1) / np.maximum(self._n - self._seen, 1)
+        share = np.where(usable, 1 - ratio * within / np.where(usable, total, 1.0), -np.inf)
+        best = share.argmax(1)
+        share = share.max(1)
+        for k in np.flatnonzero(share > self._shares):
+            own = slice(self._first[k], self._end[k])
+            self._means[own] = means[own, best[k]]
+        self._shares = np.maximum(share, self._shares)
+
+    def share(self, place: int) -> float:
+        """Which share of the variance of that column the levels of a column explain."""
+        return float(self._shares[self._at[place]])
+
+    def order(self, place: int) -> np.ndarray:
+        """The levels of a column in their order along that one; those that no row has are last."""
+        own = slice(self._first[self._at[place]], self._end[self._at[place]])
+        means = np.where(self._counts[own, 0] > 0, self._means[own], np.inf)
+        return np.argsort(means, kind="stable")
+
+    def _total(self, of_levels: np.ndarray) -> np.ndarray:
+        """Sums over the levels (L, A) of each column, (W, A)."""
+        return np.add.reduceat(of_levels.astype(float), self._first)

@@ -9,7 +9,7 @@ from caudal.data.table.follower import Follower, without_ends
 from caudal.data.table.sums import EVIDENCE
 
 LEAST = 10  # rows for each value of a source, in the mean
-_FIRST = 500  # rows that rule out most pairs of columns
+_FIRST = (50, 500)  # rows that rule out most pairs of columns, and most of the others
 
 
 def find_lists(
@@ -29,17 +29,19 @@ def find_lists(
     found = [np.unique(values, return_inverse=True) for values in rows.T]
     levels, codes = [len(values) for values, _ in found], [code for _, code in found]
     few = [i for i in range(len(columns)) if 1 < levels[i] <= len(rows) / LEAST]
+    if not few:
+        return
     few.sort(key=lambda i: (-levels[i], columns[i].categories is not None, i))
-    first = np.array([code[:_FIRST] for code in codes]).T
+    first = np.array([codes[i][: _FIRST[-1]] for i in few], np.int32).T
     sources: dict[int, np.ndarray] = {}
-    for i in few:
+    for place, i in enumerate(few):
         source = None
         if columns[i].name not in kept:
-            likely = (j for j, may in sources.items() if may[i])
+            likely = (j for j, may in sources.items() if may[place])
             fits = (j for j in likely if _follows(codes[i], codes[j], levels[j], len(columns)))
             source = min(fits, key=lambda j: levels[j], default=None)
         if source is None:
-            sources[i] = _may_follow(first, first[:, i])
+            sources[i] = _may_follow(first, first[:, place])
             continue
         why = f"follows from {columns[source].name}"
         yield Follower(without_ends(columns[i]), (columns[source].name,), why)
@@ -47,10 +49,13 @@ def find_lists(
 
 def _may_follow(columns: np.ndarray, others: np.ndarray) -> np.ndarray:
     """Which columns of codes (N, D) have one of them for each level of another (N,): (D,)."""
-    order = others.argsort(kind="stable")
-    same = others[order][1:] == others[order][:-1]
-    ordered = columns[order]
-    return ~(same[:, None] & (ordered[1:] != ordered[:-1])).any(0)
+    may = np.arange(columns.shape[1])
+    for rows in _FIRST:
+        order = others[:rows].argsort(kind="stable")
+        same = others[order][1:] == others[order][:-1]
+        ordered = columns[:rows, may][order]
+        may = may[~(same[:, None] & (ordered[1:] != ordered[:-1])).any(0)]
+    return np.isin(np.arange(columns.shape[1]), may)
 
 
 def _follows(codes: np.ndarray, others: np.ndarray, levels: int, many: int) -> bool:
