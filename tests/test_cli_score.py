@@ -168,6 +168,8 @@ def test_overwrite(tmp_path):
 
 VERBATIM = {
     "as it comes": b" age,height,city , income\n31,1.70, Bari,10\n 52,1.5, 'Lima' ,1e1\n",
+    "marks": b"age;height;city;income; lead\n"
+    + b"".join(b"31;1.70;Bari;10;%s\n" % v for v in (b"None", b"n/a", b"-", b"1.50", b" x ")),
     "quotes": b'"age","height","city","income"\r\n"31","1.70","Bari","10"\r\n',
     "semicolons": "\N{BYTE ORDER MARK}age;height;city;income\n31;1,70;Bari;10\n".encode(),
     "latin-1": "age,height,city,income,é\n31,1.70,Bari,10,ü\n".encode("latin-1"),

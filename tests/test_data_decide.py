@@ -190,6 +190,15 @@ def test_a_table_as_it_comes_trains_samples_and_scores(as_file, tmp_path):
     assert np.isfinite(scores).all()
 
 
+@pytest.mark.usefixtures("one_thread")
+def test_twenty_rows_train_with_batches_that_fit(tmp_path):
+    path = tmp_path / "small.csv"
+    pd.DataFrame(RNG.normal(size=(20, 3)), columns=list("abc")).to_csv(path, index=False)
+    model = caudal.train("nsf", str(path), layers=1, hidden=8, steps=2, report=False)
+    assert [part.n_rows > 0 for _, part in model.dataset.parts] == [True] * 3
+    assert np.isfinite(np.asarray(model.log_prob(str(path)))).all()
+
+
 def test_what_a_run_took_columns_for_can_be_given_back(tmp_path):
     table, path = (
         pa.table(people().assign(notes=pd.Series(dtype=float))),
