@@ -45,6 +45,24 @@ def test_the_encoding_is_found(tmp_path, case):
     assert [note in n for n in table.notes] == [True] * (note is not None)
 
 
+SPOKEN = {
+    "Zo\u00eb \u00e9t\u00e9 na\u00efve \u00c5re Stra\u00dfe M\u00fcller": ("cp1252", "mac-roman"),
+    "\u0141\u00f3d\u017a Gda\u0144sk \u017ar\u00f3d\u0142o r\u0119ka": ("cp1250", "iso8859-2"),
+    "\u041c\u043e\u0441\u043a\u0432\u0430 \u0443\u043b\u0438\u0446\u0430": ("cp1251", "koi8-r"),
+}
+
+
+@pytest.mark.parametrize("text", SPOKEN)
+def test_the_encoding_is_the_one_in_which_words_look_right(tmp_path, text):
+    for encoding in SPOKEN[text]:
+        content = "word,n\n" + "".join(f"{word},1\n" for word in text.split())
+        table = opened(tmp_path, content.encode(encoding))
+        assert rows(table)["word"] == text.split()
+        assert (
+            f"read as {encoding}, as it is not UTF-8; `encoding` names another" in table.notes[0]
+        )
+
+
 def test_an_encoding_that_is_given_is_not_told_of(tmp_path):
     content = "drink,n\n\N{LATIN SMALL LETTER E WITH ACUTE},1\n".encode("cp1250")
     assert opened(tmp_path, content, encoding="cp1250").notes == ()

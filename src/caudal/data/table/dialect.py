@@ -24,8 +24,6 @@ SUFFIXES = (".csv", ".tsv", ".txt", ".data", ".dat", ".test", ".tab")
 BLANK = " "
 """The delimiter that stands for any number of blanks and tabs."""
 SAMPLE = 1 << 19  # bytes that are looked at
-_MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF32_LE, "utf-32"))
-_WIDE_MARKS = ((codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
 _NAMES = {"tab": "\t", "\\t": "\t", "space": BLANK, "blank": BLANK}
 DELIMITER_LINE = r'"?sep=."?'
 """The first line of some files that are made for Excel."""
@@ -126,44 +124,6 @@ def check_packed(path: Path, name: str) -> None:
     if path.suffix in COMPRESSED:
         with damage(name), stream_of(path) as stream:
             check_stream(path, name, stream)
-
-
-def find_encoding(path: Path, name: str) -> str:
-    """The encoding of a text file, by its mark or else by its bytes, all of which are read.
-
-    Raises:
-        InputError: the file is damaged.
-    """
-    with damage(name), stream_of(path) as stream:
-        start = stream.read(SAMPLE)
-        for mark, encoding in (*_MARKS, *_WIDE_MARKS):
-            if start.startswith(mark):
-                return encoding
-        if (wide := _without_mark(start)) is not None:
-            return wide
-        decoder = codecs.getincrementaldecoder("utf-8")()
-        others = set[int]()
-        is_utf8 = True
-        while start:
-            if is_utf8 and not start.isascii():
-                try:
-                    decoder.decode(start)
-                except UnicodeDecodeError:
-                    is_utf8 = False
-            others |= set(start) if not start.isascii() else set()
-            start = stream.read(SAMPLE << 3)
-    if is_utf8:
-        return "utf-8"
-    return "latin-1" if others & {0x81, 0x8D, 0x8F, 0x90, 0x9D} else "cp1252"
-
-
-def _without_mark(start: bytes) -> str | None:
-    """UTF-16 that does not begin with its mark: every other byte of plain text is 0."""
-    half = len(start) // 2
-    for place, encoding in ((1, "utf-16-le"), (0, "utf-16-be")):
-        if half and start[place::2].count(0) > half / 2 and start[1 - place :: 2].count(0) == 0:
-            return encoding
-    return None
 
 
 def read_sample(path: Path, name: str, encoding: str) -> tuple[str, str]:

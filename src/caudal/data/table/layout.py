@@ -15,11 +15,11 @@ from caudal.data.table.dialect import (
     find_comment,
     find_decimal,
     find_delimiter,
-    find_encoding,
     read_sample,
     rows_in,
     text_suffix,
 )
+from caudal.data.table.encodings import find_encoding
 from caudal.data.table.values import MARKS, MISSING, NUMBER, with_point
 
 _LINES = 2000  # lines that are looked at
