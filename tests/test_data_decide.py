@@ -107,7 +107,14 @@ def test_what_is_named_is_modelled_or_refused(name):
 
 @pytest.mark.parametrize(
     ("name", "expected"),
-    [("", True), ("Unnamed: 0", True), ("user_id", True), ("customerID", True), ("paid", False)],
+    [
+        ("", True),
+        ("Unnamed: 0", True),
+        ("user_id", True),
+        ("customerID", True),
+        ("Employee ID", True),
+        ("paid", False),
+    ],
 )
 def test_names_tell_identifiers(name, expected):
     values = [5, 0, 9, 7, 2, 1, 3, 8, 4, 6, 11, 14]

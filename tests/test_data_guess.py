@@ -19,7 +19,8 @@ GUESSES = {
     "signed": (RNG.integers(-99, 99, N), ("integer", None, None, 1.0)),
     "signed codes": (RNG.integers(-9, 9, N), ("integer", -9.0, 8.0, 1.0)),
     "codes of whole floats": (RNG.integers(0, 9, N) + 0.0, ("integer", 0.0, 8.0, 1.0)),
-    "stars": (RNG.integers(1, 11, N) / 2, ("real", 0.0, None, 0.5)),
+    "stars": (RNG.integers(1, 11, N) / 2, ("interval", 0.5, 5.0, 0.5)),
+    "prices": (RNG.choice([4.99, 9.99, 19.95, 129.0], N), ("categorical", 0.0, 3.0, 1.0)),
     "fives": (5 * RNG.integers(0, 99, N), ("integer", 0.0, None, 5.0)),
     "twentieths": (RNG.integers(5, 999, 60) / 20, ("real", 0.0, None, 0.05)),
     "few even numbers": (RNG.choice([4, 6, 8, 400], N), ("integer", 4.0, 400.0, 1.0)),
@@ -59,7 +60,7 @@ def test_ten_thousand_words_are_categories_and_the_frequent_ones_come_first():
 
 
 def test_missing_numbers_are_marked_and_missing_words_are_a_category():
-    table = pa.table({"v": [1.5, None, 2.75, 0.125] * 20, "s": ["b", None, "a", "b"] * 20})
+    table = pa.table({"v": [1.5, None, 2.5, 0.5] * 20, "s": ["b", None, "a", "b"] * 20})
     number, word = open_data(table, missing="model").schema.columns
     assert number.missing
     assert word.categories == ("a", "b", None)
@@ -67,7 +68,7 @@ def test_missing_numbers_are_marked_and_missing_words_are_a_category():
 
 
 def test_only_columns_with_gaps_may_be_missing():
-    table = pa.table({"v": [1.5, None, 2.75, 0.125] * 20, "w": [1.5, 3.25, 2.75, 0.125] * 20})
+    table = pa.table({"v": [1.5, None, 2.5, 0.5] * 20, "w": [1.5, 3.5, 2.5, 0.5] * 20})
     assert [c.missing for c in open_data(table, missing="model").schema.columns] == [True, False]
 
 

@@ -117,6 +117,12 @@ FILES = {
     "a foot": ("x,n,m\n1,2,a\n3,4,b\n\nSource: us\n,,\n", {"x": [1, 3]}, "2 rows below the table"),
     "blanks": ('x, n\n1, "a, b"\n2 , c\n', {"x": [1, 2], "n": ["a, b", "c"]}, None),
     "quotes within": ('x,n\n5" pipe,1\n6" pipe,2\n', {"x": ['5" pipe', '6" pipe']}, None),
+    "quotes behind backslashes": (
+        'x,n\n"a \\"b\\", c",1\n"d\\\\",2\n',
+        {"x": ['a "b", c', "d\\"], "n": [1, 2]},
+        None,
+    ),
+    "a backslash before the end": ('x,n\n"C:\\",1\n"D:\\",2\n', {"x": ["C:\\", "D:\\"]}, None),
     "lines within": ('x,n\r\n"a\r\nb",1\r\n"c",2\r\n', {"x": ["a\nb", "c"], "n": [1, 2]}, None),
     "old lines": ("x,n\r1,2\r3,4\r", {"x": [1, 3], "n": [2, 4]}, None),
     "zero bytes": ("x,n\na\0b,1\nc,2\n", {"x": ["a\0b", "c"], "n": [1, 2]}, None),

@@ -25,7 +25,9 @@ _ENOUGH_NUMBERS = 10  # different ones, so that they are no codes
 _ENOUGH_ROWS = 20  # rows; so many numbers never count up from 0 or 1 by chance
 _FEW_LEVELS = 10  # categories that even a few rows may have
 _INDEX = re.compile(r"(unnamed[\W_]*\d*(_level_\d+)?|__index_level_\d+__|)", re.IGNORECASE)
-_IDENTIFIER = re.compile(r"(?:.*[\W_])?(?:id|uid|uuid|guid|index|key)|.*[a-z](?:Id|ID)|ID|Id")
+_IDENTIFIER = re.compile(
+    r"(?:.*[\W_])?(?:[iI]d|ID|u?uid|UU?ID|guid|GUID|index|key)|.*[a-z](?:Id|ID)"
+)
 
 
 # --- columns that are passed over ----------------------------------------------------------------

@@ -29,6 +29,7 @@ DELIMITER_LINE = r'"?sep=."?'
 """The first line of some files that are made for Excel."""
 _COMMENTS = ("#", "%")
 _BLANKS = re.compile(r'"((?:[^"]|"")*)"|([^\s"]\S*)')
+_ESCAPED = re.compile(r'(?:^|[,;\t|]) ?"(?:[^"\\]|\\.)*\\"(?![,;\t|"\s]|$)')
 _COMMA = re.compile(r"[+-]?(\d{1,3}(\.\d{3})+|\d+),\d+")
 _THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+")
 _POINT = re.compile(r"[+-]?\d*\.\d+")
@@ -166,13 +167,18 @@ def find_comment(lines: Iterable[str]) -> str | None:
     return None
 
 
-def find_delimiter(lines: Sequence[str], suffix: str) -> str:
+def find_escape(lines: Iterable[str]) -> str | None:
+    """A backslash, if one stands before a quote within a quoted value, as databases write them."""
+    return "\\" if any('\\"' in line and _ESCAPED.search(line) for line in lines) else None
+
+
+def find_delimiter(lines: Sequence[str], suffix: str, escape: str | None = None) -> str:
     """The delimiter that gives most lines the same number of values, and more than one.
 
     Blanks are one in files that are neither `.csv` nor `.tsv`, where they make more columns.
     """
     usual = "\t;|," if suffix not in (".tsv", ".tab") else "\t,;|"
-    shares = {mark: _evenness(lines, mark) for mark in usual}
+    shares = {mark: _evenness(lines, mark, escape) for mark in usual}
     best = max(usual, key=lambda mark: shares[mark][0])
     if suffix not in (".csv", ".tsv"):
         share, width = _evenness(lines, BLANK)
@@ -181,9 +187,11 @@ def find_delimiter(lines: Sequence[str], suffix: str) -> str:
     return best if shares[best][0] else "\t" if suffix == ".tsv" else ","
 
 
-def _evenness(lines: Sequence[str], delimiter: str) -> tuple[float, int]:
+def _evenness(
+    lines: Sequence[str], delimiter: str, escape: str | None = None
+) -> tuple[float, int]:
     """The share of the rows that have the commonest number of values, and that number."""
-    widths = Counter(len(row.values) for row in rows_in(lines, delimiter))
+    widths = Counter(len(row.values) for row in rows_in(lines, delimiter, escape))
     if not widths:
         return 0.0, 1
     width, count = max(widths.items(), key=lambda item: (item[1], item[0]))
@@ -198,13 +206,13 @@ class Row(NamedTuple):
     end: int
 
 
-def rows_in(lines: Iterable[str], delimiter: str) -> list[Row]:
+def rows_in(lines: Iterable[str], delimiter: str, escape: str | None = None) -> list[Row]:
     """The rows of lines of text that are not empty, up to a quoted value that does not end."""
     if delimiter == BLANK:
         each = enumerate(map(split_blanks, lines))
         return [Row(values, i, i + 1) for i, values in each if values]
     rows: list[Row] = []
-    reader = csv.reader((f"{line}\n" for line in lines), **format_of(delimiter))
+    reader = csv.reader((f"{line}\n" for line in lines), **format_of(delimiter, escape))
     first = 0
     with suppress(csv.Error):
         for values in reader:
@@ -220,9 +228,9 @@ def split_blanks(line: str) -> list[str]:
     return [quoted.replace('""', '"') if quoted else plain for quoted, plain in values]
 
 
-def format_of(delimiter: str) -> dict[str, Any]:
+def format_of(delimiter: str, escape: str | None = None) -> dict[str, Any]:
     """The keywords of `csv.reader`; blanks may stand before a quoted value."""
-    return {"delimiter": delimiter, "skipinitialspace": True}
+    return {"delimiter": delimiter, "escapechar": escape, "skipinitialspace": True}
 
 
 def find_decimal(values: Iterable[str]) -> Literal[".", ","]:

@@ -15,6 +15,7 @@ from caudal.data.table.dialect import (
     find_comment,
     find_decimal,
     find_delimiter,
+    find_escape,
     read_sample,
     rows_in,
     text_suffix,
@@ -37,6 +38,7 @@ class Layout:
         width: how many columns there are.
         newline: the end of a line.
         notes: what was found and is not usual.
+        escape: what stands before a quote within a quoted value, if it is not another one.
     """
 
     dialect: Dialect
@@ -46,6 +48,7 @@ class Layout:
     width: int
     newline: str
     notes: tuple[str, ...]
+    escape: str | None = None
 
 
 def look_at(path: Path, name: str, asked: Dialect) -> Layout:
@@ -62,8 +65,10 @@ def look_at(path: Path, name: str, asked: Dialect) -> Layout:
     if re.fullmatch(DELIMITER_LINE, plain[0]):
         asked, plain[0] = asked.over(Dialect(delimiter=plain[0].strip('"')[-1])), ""
     suffix = text_suffix(path)
-    delimiter = asked.delimiter or find_delimiter([line for line in plain if line.strip()], suffix)
-    rows = rows_in(plain, delimiter)
+    escape = find_escape(plain)
+    filled = [line for line in plain if line.strip()]
+    delimiter = asked.delimiter or find_delimiter(filled, suffix, escape)
+    rows = rows_in(plain, delimiter, escape)
     decimal = asked.decimal or find_decimal(v for row in rows for v in row.values)
     dialect = Dialect(encoding, delimiter, decimal, comment, asked.na)
     begin, names, width = _find_table(rows, decimal)
@@ -78,7 +83,7 @@ def look_at(path: Path, name: str, asked: Dialect) -> Layout:
     elif comment and (above := _commented(lines[:first], comment, delimiter, width)):
         header, names = above
     notes = _notes(name, dialect, asked, rows[:begin], lines, comment)
-    return Layout(dialect, skip, header, names, width, newline, tuple(notes))
+    return Layout(dialect, skip, header, names, width, newline, tuple(notes), escape)
 
 
 def _find_table(rows: Sequence[Row], decimal: str) -> tuple[int, tuple[str, ...] | None, int]:

@@ -12,6 +12,7 @@ from caudal.data.table.stats import Stats
 from caudal.errors import InputError
 
 SKEWED = 2.0
+SPARSE = 0.25  # share of the steps between the ends that a list of prices takes up at most
 TIED = 0.5  # share of the values that repeat another one
 CODES, OFTEN, OFTEN_SHARE = 20, 5, 0.01  # so few values, the outermost of them seen so often
 ATOM, END_ATOM = 0.05, 0.01  # share of the rows at one value, and at the lowest or the highest
@@ -96,6 +97,8 @@ def guessed(stats: Stats, form: str | None = None, gaps: bool = False) -> Declar
     if stats.steps is not None:
         step, first = stats.steps
         coarse = step > 1.5 * 10.0 ** -(stats.decimals or 0)
+        if form is None and _is_list(stats):
+            return Declared("categorical")
         if stats.high - stats.low <= step * LATTICE_LIMIT and (
             stats.decimals == 0 or coarse or stats.ties > TIED or _find_atoms(stats)
         ):
@@ -114,14 +117,23 @@ def _are_few(stats: Stats) -> bool:
     return levels is not None and len(levels) <= CODES and stats.count > OFTEN * len(levels)
 
 
+def _is_list(stats: Stats) -> bool:
+    """Whether numbers with decimals are few, none of them rare, and far apart on their lattice."""
+    levels, lattice = stats.levels, stats.lattice
+    if not lattice.decimals or not lattice.divisor or not levels or not _are_few(stats):
+        return False
+    reach = (stats.high - stats.low) * 10**lattice.decimals / lattice.divisor + 1
+    return min(levels.values()) >= OFTEN and len(levels) <= SPARSE * reach
+
+
 def _lower(stats: Stats) -> float | None:
     return 0.0 if stats.low >= 0 else None
 
 
 def _lattice(stats: Stats, step: float, first: float) -> Declared:
     whole = stats.decimals == 0
-    if whole and are_codes(stats):
-        return Declared("integer", stats.low, stats.high, step)
+    if are_codes(stats):
+        return Declared("integer" if whole else "interval", stats.low, stats.high, step)
     low, offset = (first, 0.0) if stats.low >= 0 else (None, first)
     if whole:
         return Declared("integer", low, None, step, offset=offset)

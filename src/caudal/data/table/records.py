@@ -108,7 +108,7 @@ class _Reader:
 
     def read(self, data: bytes) -> tuple[Block, int]:
         """The rows in `data`, and how many bytes of it they take up."""
-        ends = record_ends(data, self.delimiter)
+        ends = record_ends(data, self.delimiter, self.layout.escape)
         if ends is not None and not (self.final and data[ends[-1] if len(ends) else 0 :].strip()):
             used = int(ends[-1]) if len(ends) else 0
             texts = self._rows(data, ends)
@@ -152,7 +152,11 @@ class _Reader:
                 pa_csv.ReadOptions(
                     autogenerate_column_names=True, use_threads=False, block_size=len(data) + 1
                 ),
-                pa_csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
+                pa_csv.ParseOptions(
+                    delimiter=delimiter,
+                    escape_char=self.layout.escape or False,
+                    newlines_in_values=True,
+                ),
                 pa_csv.ConvertOptions(
                     column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False
                 ),
@@ -195,7 +199,8 @@ class _Reader:
         if self.delimiter == BLANK:
             yield from ((split_blanks(line), i, i + 1) for i, line in enumerate(plain))
             return
-        reader = csv.reader((f"{line}\n" for line in plain), **format_of(self.delimiter))
+        keywords = format_of(self.delimiter, self.layout.escape)
+        reader = csv.reader((f"{line}\n" for line in plain), **keywords)
         first = 0
         try:
             for values in reader:
@@ -208,7 +213,8 @@ class _Reader:
             raise self._open_quote(first) from None
 
     def _check_closed(self, text: str, first: int) -> None:
-        if text.count('"') % 2:
+        escaped = text.count(f'{self.layout.escape}"') if self.layout.escape else 0
+        if (text.count('"') - escaped) % 2:
             raise self._open_quote(first)
 
     def _open_quote(self, first: int) -> InputError:
@@ -235,11 +241,14 @@ class _Reader:
         return text
 
 
-def record_ends(data: bytes, delimiter: str) -> np.ndarray | None:
+def record_ends(data: bytes, delimiter: str, escape: str | None = None) -> np.ndarray | None:
     """The offsets behind the rows of a text; None where quotes are not as RFC 4180 has them."""
     text = np.frombuffer(data, np.uint8)
     ends = np.flatnonzero(text == _NEWLINE)
     quotes = np.flatnonzero(text == _QUOTE)
+    if escape:
+        before, further = (text[(quotes - i).clip(0)] == ord(escape) for i in (1, 2))
+        quotes = quotes[~before | further]
     if len(quotes):
         openings = quotes[::2]
         before = text[openings[openings > 0] - 1]
