@@ -19,7 +19,7 @@ GUESSES = {
     "signed": (RNG.integers(-99, 99, N), ("integer", None, None, 1.0)),
     "signed codes": (RNG.integers(-9, 9, N), ("integer", -9.0, 8.0, 1.0)),
     "codes of whole floats": (RNG.integers(0, 9, N) + 0.0, ("integer", 0.0, 8.0, 1.0)),
-    "stars": (RNG.integers(1, 11, N) / 2, ("interval", 0.5, 5.0, 0.5)),
+    "stars": (RNG.integers(1, 11, N) / 2, ("real", 0.0, None, 0.5)),
     "prices": (RNG.choice([4.99, 9.99, 19.95, 129.0], N), ("categorical", 0.0, 3.0, 1.0)),
     "fives": (5 * RNG.integers(0, 99, N), ("integer", 0.0, None, 5.0)),
     "twentieths": (RNG.integers(5, 999, 60) / 20, ("real", 0.0, None, 0.05)),

@@ -132,8 +132,8 @@ def _lower(stats: Stats) -> float | None:
 
 def _lattice(stats: Stats, step: float, first: float) -> Declared:
     whole = stats.decimals == 0
-    if are_codes(stats):
-        return Declared("integer" if whole else "interval", stats.low, stats.high, step)
+    if whole and are_codes(stats):  # few steps of decimals may be a narrow range of measurements
+        return Declared("integer", stats.low, stats.high, step)
     low, offset = (first, 0.0) if stats.low >= 0 else (None, first)
     if whole:
         return Declared("integer", low, None, step, offset=offset)
