@@ -41,6 +41,9 @@ class TransformerRecipe(Recipe):
     """Heads of each attention; the width is a multiple of them."""
     patch: Annotated[int, Ge(1)] | None = None
     """Images: side of a patch; by default the smallest from 2 on that makes 4 to 64 of them."""
+    mix: bool = True
+    """Let a linear map follow each layer: of the numbers of a patch, the same for all patches, or
+    of all columns. The paper has none."""
     map: Literal["affine", "spline", "mixture", "sinh"] | None = None
     """What becomes of each number: scale and shift, a rational-quadratic spline, a mixture of
     Gaussians, or sinh conjugations, smooth everywhere; by default affine for images, and splines
@@ -75,8 +78,17 @@ class TransformerRecipe(Recipe):
         parts: list[caudal.Bijection] = []
         for _ in range(self.layers):
             layer = self._layer(event_shape, context, self._map(name))
-            parts += [caudal.bijections.Flip(), layer]
+            parts += [caudal.bijections.Flip(), layer, *self._mixing(event_shape)]
         return caudal.Chain(parts)
+
+    def _mixing(self, event_shape: tuple[int, ...]) -> list[caudal.Bijection]:
+        """What makes numbers of one token depend on each other, or columns on the later ones."""
+        if not self.mix:
+            return []
+        mixes = (
+            caudal.bijections.LULinear if len(event_shape) == 1 else caudal.bijections.LUConv1x1
+        )
+        return [mixes(event_shape[0])]
 
     def _layer(
         self, event_shape: tuple[int, ...], context: int, elementwise: Elementwise

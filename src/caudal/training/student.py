@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from caudal.bijection import Bijection, Within, parts_of
-from caudal.bijections import ActNorm, Correlate, LULinear, Permutation
+from caudal.bijections import ActNorm, Correlate, LUConv1x1, LULinear, Permutation
 from caudal.errors import InputError
 from caudal.flow import Flow
 from caudal.modality import assemble, modality_of
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from caudal.data import Schema
 
 FAST = "parallel"
+_MIXING = (ActNorm, Correlate, LUConv1x1, LULinear, Permutation)
 
 
 def default_student(teacher: Recipe, event_shape: tuple[int, ...]) -> Recipe:
@@ -188,7 +189,7 @@ def _mixing(bijection: Bijection) -> list[Bijection]:
     for part in parts_of(bijection):
         if isinstance(part, Within):
             mixing += _mixing(part.bijection)
-        elif isinstance(part, ActNorm | Correlate | LULinear | Permutation):
+        elif isinstance(part, _MIXING):
             mixing.append(part)
     return mixing
 
