@@ -34,19 +34,20 @@ from environment import RESULTS, describe, write, write_json
 from pages import text
 
 PATH = RESULTS / "transformer.json"
+Row = dict[str, Any]
 RATES: dict[str, dict[str, tuple[Recipe, float]]] = {
     "digits": {
-        "glow": (Glow(layers=4, maps=32), 4e-3),
+        "glow": (Glow(layers=4, maps=32), 1e-2),
         "mintnet": (MintNet(layers=3), 6e-3),
         "tarflow": (TarFlow(width=32), 6e-3),
     },
     "mnist": {
-        "glow": (Glow(scales=2, layers=4, maps=48), 4e-3),
+        "glow": (Glow(scales=2, layers=4, maps=48), 1e-2),
         "mintnet": (MintNet(), 4e-3),
         "tarflow": (TarFlow(), 6e-3),
     },
     "cifar10": {
-        "glow": (Glow(scales=2, layers=4, maps=48), 4e-3),
+        "glow": (Glow(scales=2, layers=4, maps=48), 1e-2),
         "mintnet": (MintNet(), 4e-3),
         "tarflow": (TarFlow(), 6e-3),
     },
@@ -54,14 +55,15 @@ RATES: dict[str, dict[str, tuple[Recipe, float]]] = {
     "miniboone": {"nsf-ar": (NSFAR(), 2e-3), "tarflow": (TarFlow(width=32, layers=3), 3e-3)},
 }
 """The recipe and its rate: budget.py's, or the best of two or three by hand."""
-STUDENTS: dict[str, Recipe] = {
-    "tarflow-iaf": TarFlowIAF(width=32),
-    "glow": Glow(layers=4, maps=32),
-    "realnvp": RealNVP(maps=16, blocks=1, batch_norm=False),
+STUDENTS: dict[str, tuple[Recipe, float, Row]] = {
+    "tarflow-iaf": (TarFlowIAF(width=32), 3e-3, {}),
+    "tarflow-iaf, guidance": (TarFlowIAF(width=32), 6e-3, {"forward": 0.0, "reverse": 0.1}),
+    "glow": (Glow(layers=4, maps=32), 1e-2, {}),
+    "realnvp": (RealNVP(maps=16, blocks=1, batch_norm=False), 6e-3, {}),
 }
+"""The recipe, its rate, and what differs from the usual terms of distillation."""
 TOKENS = {16: (1, 8, 8), 64: (1, 16, 16), 256: (1, 32, 32)}
 """Images in patches of 2x2, by the number of patches."""
-Row = dict[str, Any]
 
 
 # --- scores --------------------------------------------------------------------------------------
@@ -147,7 +149,7 @@ def students(seconds: float, names: list[str] | None) -> None:
     teacher, _, _ = trained(task, *RATES["digits"]["tarflow"], 2 * seconds)
     teacher.eval()
     real, held = (rows.x.numpy() for rows in (task.train, task.test))
-    features = Features(real, open_images("digits", context="class").train.context)
+    features = Features(real, open_images("digits", context=["class"]).train.context)
     theirs = teacher.sample(1000).numpy()
     row: Row = {"part": "students", "flow": "its teacher", "score": task.score(teacher)["score"]}
     row["kernel"] = features.distance(theirs, held)
@@ -155,7 +157,7 @@ def students(seconds: float, names: list[str] | None) -> None:
     row["sample_ms"] = 1e3 * median_seconds(lambda: teacher.sample(64), 1.0)
     add(row)
     for name in names or STUDENTS:
-        flow, steps = taught(STUDENTS[name], teacher, schema, seconds)
+        flow, steps = taught(name, teacher, schema, seconds)
         found = measure(flow, teacher, n=1000)
         drawn = flow.sample(1000).numpy()
         row = {"part": "students", "flow": name, "parameters": size_of(flow), "steps": steps}
@@ -167,15 +169,16 @@ def students(seconds: float, names: list[str] | None) -> None:
 
 
 def taught(
-    recipe: Recipe, teacher: caudal.Flow, schema: Any, seconds: float
+    name: str, teacher: caudal.Flow, schema: Any, seconds: float
 ) -> tuple[caudal.Flow, int]:
     """A student after that many seconds, and its steps."""
-    options = caudal.Distillation(pool=4000)
+    recipe, rate, terms = STUDENTS[name]
+    options = caudal.Distillation(pool=4000, **terms)
 
     def learn(steps: int) -> tuple[caudal.Flow, float]:
         student = build_student(recipe, schema, teacher, seed=0)
         training = caudal.Training(
-            steps=steps, batch_size=64, lr=3e-3, warmup=max(1, steps // 20), validate_every=steps
+            steps=steps, batch_size=64, lr=rate, warmup=max(1, steps // 20), validate_every=steps
         )
         training = replace(training, patience=0)
         start = time.process_time()
