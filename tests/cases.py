@@ -52,6 +52,7 @@ from caudal.recipes import (
     MintNet,
     RealNVP,
     ResidualFlow,
+    TarFlow,
 )
 from caudal.recipes import MADE as MADERecipe  # noqa: N811
 from contractions import Contraction
@@ -92,6 +93,10 @@ RECIPES = {
     "nsf": NSF(layers=2, hidden=16, blocks=1),
     "nsf-ar": NSFAR(layers=2, hidden=16, blocks=1),
     "nsf-iaf": NSFIAF(layers=2, hidden=16, blocks=1),
+    "tarflow": TarFlow(layers=2, depth=1, width=8, heads=2),
+    "tarflow-affine": TarFlow(layers=1, depth=2, width=4, heads=1, map="affine"),
+    "tarflow-mixture": TarFlow(layers=1, depth=1, width=4, map="mixture", pieces=2),
+    "tarflow-sinh": TarFlow(layers=1, depth=1, width=4, map="sinh", pieces=2),
     "ncsf": NCSF(layers=2, hidden=16, blocks=1),
     "ncsf-autoregressive": NCSF(layers=2, hidden=16, blocks=1, autoregressive=True),
 }

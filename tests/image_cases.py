@@ -16,6 +16,8 @@ from caudal.bijections import (
     Logit,
     LUConv1x1,
     LULinear,
+    Patches,
+    Pointwise,
     Rescale,
     Squeezed,
     Triangular,
@@ -23,7 +25,7 @@ from caudal.bijections import (
 from caudal.elementwise import Affine
 from caudal.nets import BoundedScale, ContextMaps, ConvNet, ResidualConvNet, TriangularConvNet
 from caudal.nets.spectral import Spectral
-from caudal.recipes import NICE, Glow, IResNet, MintNet, NSFImage, RealNVP, ResidualFlow
+from caudal.recipes import NICE, Glow, IResNet, MintNet, NSFImage, RealNVP, ResidualFlow, TarFlow
 from caudal.recipes.multiscale import checkerboard
 
 SHAPES = [(1, 2, 4), (3, 2, 2), (2, 4, 2)]
@@ -39,6 +41,8 @@ RECIPES = {
     "iresnet-whole": IResNet(blocks=1, maps=4, squeeze_first=False),
     "residual-flow": ResidualFlow(blocks=1, maps=4, dense=1),
     "mintnet": MintNet(layers=2, latents=3),
+    "tarflow": TarFlow(layers=2, depth=2, width=8, heads=2, patch=2, mix=False),
+    "tarflow-spline": TarFlow(layers=1, depth=1, width=8, heads=2, map="spline"),
     "nsf-image": NSFImage(layers=2, maps=4, blocks=1),
     "nsf-image-whole": NSFImage(layers=1, maps=4, blocks=1, factor_out=False),
 }
@@ -61,6 +65,7 @@ def bijections(shape, context=0):
         "logit": Logit(0.05),
         "rescale": Rescale(1 / 128, -1.0),
         "nested": Squeezed(Chain([FactorOut(Chain([ActNorm((channels, 1, 1))]), channels)])),
+        "patches": Patches(Pointwise(Affine(), (4 * channels, height * width // 4)), shape, 2),
         "flip": Flip(),
         "residual": residual(shape, context),
         "triangular": Triangular(TriangularConvNet(channels, 4, context), shape),

@@ -13,7 +13,18 @@ from caudal.data import ImageSchema, Rows
 from caudal.data.schema import Column
 from caudal.losses import forward_kl
 from caudal.modality import assemble
-from caudal.recipes import IAF, MADE, MAF, NSF, Glow, IResNet, MintNet, RealNVP
+from caudal.recipes import (
+    IAF,
+    MADE,
+    MAF,
+    NSF,
+    Glow,
+    IResNet,
+    MintNet,
+    RealNVP,
+    TarFlow,
+    TarFlowIAF,
+)
 from caudal.training.checkpoint import load_model
 from caudal.training.dressing import check_dressed_alike, undressed_pair
 from caudal.training.run import Run
@@ -27,6 +38,7 @@ CLASSES = ImageSchema(SHAPE, bits=4, pixels="logit", context=(KIND,))
 VARIATIONAL = ImageSchema(SHAPE, bits=4, pixels="centred", dequantization="variational")
 ITERATED = IResNet(blocks=1, maps=4, scales=1)
 MASKED = MAF(layers=2, hidden=(16,))
+TOKENS = {"layers": 2, "depth": 1, "width": 8, "patch": 2}
 CHANNELS = Glow(layers=2, maps=8, scales=1)
 CHEAP = Training(steps=3, batch_size=32, validate_every=3, warmup=0)
 
@@ -66,8 +78,15 @@ def learn(recipe, student, schema, training, options=None, run=None):
         (ITERATED, RealNVP(maps=4, blocks=1, scales=1, batch_norm=False), CLASSES),
         (MASKED, IAF(2, (16,)), PLAIN),
         (MASKED, CHANNELS, CLASSES),
+        (TarFlow(**TOKENS), TarFlowIAF(**TOKENS), CLASSES),
     ],
-    ids=["iresnet-glow", "iresnet-realnvp-classes", "maf-iaf", "maf-glow-classes"],
+    ids=[
+        "iresnet-glow",
+        "iresnet-realnvp-classes",
+        "maf-iaf",
+        "maf-glow-classes",
+        "tarflow-classes",
+    ],
 )
 def test_a_student_of_images_approaches_its_teacher(recipe, student, schema):
     training = Training(steps=16, batch_size=64, lr=5e-3, warmup=2, validate_every=8)

@@ -11,7 +11,7 @@ from caudal.bijections.measurement import SpectralUpdate
 from caudal.bijections.normalization import ZCA, ActNorm, BatchNorm, DataDependent, Standardise
 from caudal.bijections.pointwise import Asinh, Logit, MuLaw, Pointwise, Rescale, Scale, Support
 from caudal.bijections.prediction import LinearPrediction, Prediction
-from caudal.bijections.shape import Embedded, FactorOut, Flattened, Squeezed
+from caudal.bijections.shape import Embedded, FactorOut, Flattened, Patches, Squeezed
 
 __all__ = [
     "ZCA",
@@ -38,6 +38,7 @@ __all__ = [
     "Logit",
     "MuLaw",
     "Part",
+    "Patches",
     "Permutation",
     "Pointwise",
     "Prediction",

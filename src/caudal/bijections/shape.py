@@ -35,6 +35,38 @@ class Squeezed(Within):
         return torch.stack([even, odd], 3).flatten(2, 3)
 
 
+class Patches(Within):
+    """Runs a bijection on an image as a sequence of patches: (C, H, W) as (C p^2, H W / p^2).
+
+    Patches are in raster order, and their pixels are the channels of one position: what a causal
+    transformer takes for its tokens.
+    Reference: An image is worth 16x16 words (Dosovitskiy et al., 2020), arXiv:2010.11929.
+
+    Raises:
+        ValueError: the height or the width is no multiple of `size`.
+    """
+
+    def __init__(self, bijection: Bijection, event_shape: Sequence[int], size: int) -> None:
+        super().__init__(bijection)
+        self.event_shape, self.size = tuple(event_shape), size
+        channels, height, width = event_shape
+        if height % size or width % size:
+            raise ValueError(f"images of {height}x{width} have no whole patches of {size}x{size}")
+        self.grid = (channels, height // size, size, width // size, size)
+
+    def extra_repr(self) -> str:
+        return f"{self.size}x{self.size}, {self.bijection!r}"
+
+    def take(self, event: Tensor) -> Tensor:
+        cells = event.unflatten(2, self.grid[1:3]).unflatten(4, self.grid[3:])
+        return cells.permute(0, 1, 3, 5, 2, 4).flatten(4).flatten(1, 3)  # (B, C p p, H W / p p)
+
+    def put(self, taken: Tensor, into: Tensor) -> Tensor:
+        channels, high, size, wide, _ = self.grid
+        cells = taken.reshape(-1, channels, size, size, high, wide)
+        return cells.permute(0, 1, 4, 2, 5, 3).flatten(4).flatten(2, 3)
+
+
 class FactorOut(Within):
     """Runs a bijection on the first `channels` alone; the others are factored out as noise.
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
-from caudal.bijection import Bijection, Inverse, parts_of
+from caudal.bijection import Bijection, Inverse, Within, parts_of
 from caudal.bijections import Autoregressive, BatchNorm
 from caudal.flow import Flow
 
@@ -18,6 +18,13 @@ class Pair(NamedTuple):
 
     student: Bijection
     teacher: tuple[Bijection, ...]
+
+
+class Viewed(NamedTuple):
+    """Pairs within a view that student and teacher have in common, such as patches."""
+
+    view: Within
+    pairs: "list[Pair | Viewed]"
 
 
 class Guide:
@@ -41,20 +48,34 @@ class Guide:
 
     def __call__(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """The mean over teacher samples x (B, *event): a scalar."""
-        rows = self.teacher.embed(context)
-        total = x.new_zeros(())
-        for pair in reversed(self.pairs):
-            with torch.no_grad():
-                for part in reversed(pair.teacher):
-                    x, _ = part.inverse(x, rows)
-            if not isinstance(pair.teacher[-1], Autoregressive):
-                continue
-            back, _ = pair.student(x, self.student.embed(context))
+        contexts = self.student.embed(context), self.teacher.embed(context)
+        return _guided(self.pairs, x, *contexts)[1]
+
+
+def _guided(
+    pairs: list[Pair | Viewed], x: Tensor, ours: Tensor | None, theirs: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """The noise that samples x of the teacher come from, and the sum of the layers' errors.
+
+    `ours` is the context as the student takes it, `theirs` as the teacher does.
+    """
+    total = x.new_zeros(())
+    for pair in reversed(pairs):
+        if isinstance(pair, Viewed):
+            taken, error = _guided(pair.pairs, pair.view.take(x), ours, theirs)
+            x, total = pair.view.put(taken, x), total + error
+            continue
+        with torch.no_grad():
             for part in reversed(pair.teacher):
-                back, _ = part.inverse(back, rows)
-            error = F.huber_loss(back, x, reduction="none", delta=_HUBER)
-            total = total + error.flatten(1).sum(1).mean()
-        return total
+                x, _ = part.inverse(x, theirs)
+        if not isinstance(pair.teacher[-1], Autoregressive):
+            continue
+        back, _ = pair.student(x, ours)
+        for part in reversed(pair.teacher):
+            back, _ = part.inverse(back, theirs)
+        error = F.huber_loss(back, x, reduction="none", delta=_HUBER).flatten(1).sum(1).mean()
+        total = total + error
+    return x, total
 
 
 def pairs_up(student: Flow, teacher: Flow) -> bool:
@@ -62,13 +83,34 @@ def pairs_up(student: Flow, teacher: Flow) -> bool:
     return _pairs(student.bijection, teacher.bijection) is not None
 
 
-def _pairs(student: Bijection, teacher: Bijection) -> list[Pair] | None:
+def _pairs(student: Bijection, teacher: Bijection) -> list[Pair | Viewed] | None:
     """Pairs from noise to data, with reorderings; a teacher's BatchNorm belongs to its layer."""
     ours, theirs = parts_of(student), _segments(parts_of(teacher))
     if len(ours) != len(theirs):
         return None
-    pairs = [Pair(part, segment) for part, segment in zip(ours, theirs, strict=True)]
-    return pairs if all(map(_fits, pairs)) else None
+    pairs = [_pair(part, segment) for part, segment in zip(ours, theirs, strict=True)]
+    fitting = [pair for pair in pairs if pair is not None]
+    return fitting if len(fitting) == len(pairs) else None
+
+
+def _pair(ours: Bijection, segment: tuple[Bijection, ...]) -> Pair | Viewed | None:
+    """A layer and its counterpart, in the same view where it is in one; None if they differ."""
+    theirs = segment[-1]
+    if isinstance(ours, Within) and isinstance(theirs, Within) and len(segment) == 1:
+        within = _pairs(ours.bijection, theirs.bijection) if _same_view(ours, theirs) else None
+        return None if within is None else Viewed(ours, within)
+    pair = Pair(ours, segment)
+    return pair if _fits(pair) else None
+
+
+def _same_view(ours: Within, theirs: Within) -> bool:
+    """Whether two views take the same elements, and learn nothing by themselves."""
+    settings = [
+        {n: v for n, v in vars(view).items() if not n.startswith("_") and n != "training"}
+        for view in (ours, theirs)
+    ]
+    plain = all([*dict(view.named_children())] == ["bijection"] for view in (ours, theirs))
+    return type(ours) is type(theirs) and plain and settings[0] == settings[1]
 
 
 def _fits(pair: Pair) -> bool:

@@ -17,6 +17,7 @@ from caudal.nets.masked import MADE, SteeredMADE
 from caudal.nets.mlp import MLP, Constant, OnePerParameter, ResidualMLP
 from caudal.nets.periodic import Periodic, PeriodicMADE
 from caudal.nets.spectral import Spectral, SpectralConv2d, SpectralLinear
+from caudal.nets.transformer import CausalTransformer
 from caudal.nets.triangular import TriangularConvNet, TriangularMLP, TriangularNet
 from caudal.nets.wavenet import Naive, WaveNet
 
@@ -26,6 +27,7 @@ __all__ = [
     "MLP",
     "BoundedScale",
     "CausalNet",
+    "CausalTransformer",
     "ColumnEmbedding",
     "ConcatContext",
     "Constant",

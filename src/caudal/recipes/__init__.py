@@ -21,6 +21,7 @@ from caudal.recipes.registry import (
     sources_of,
 )
 from caudal.recipes.residual import IResNet, ResidualFlow
+from caudal.recipes.tarflow import TarFlow, TarFlowIAF
 from caudal.recipes.wavenet import ParallelWaveNet, WaveNet
 
 for _kind in (
@@ -39,6 +40,8 @@ for _kind in (
     NSFAR,
     NSFIAF,
     NCSF,
+    TarFlow,
+    TarFlowIAF,
     WaveNet,
     ParallelWaveNet,
     Converted,
@@ -66,6 +69,8 @@ __all__ = [
     "RealNVP",
     "Recipe",
     "ResidualFlow",
+    "TarFlow",
+    "TarFlowIAF",
     "WaveNet",
     "describe",
     "find_preset",

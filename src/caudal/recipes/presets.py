@@ -69,6 +69,8 @@ _RESIDUAL_TRAINING = {
     "ema": 0.999,
     "epochs": 1000,
 }
+_TARFLOW = {"batch_size": 256, "lr": 1e-4, "weight_decay": 1e-4, "epochs": 100}
+_OURS = "not of the paper: a size for one accelerator"
 _LONG = {"steps": 1_000_000, "patience": 0, "validate_every": 10_000, "ema": 0.9999}
 
 PRESETS: Mapping[str, Mapping[str, Preset]] = {
@@ -206,6 +208,33 @@ PRESETS: Mapping[str, Mapping[str, Preset]] = {
             {"batch_size": 512, "lr": 5e-4, "steps": 200_000, "patience": 0},
             _CENTRED,
             "validated on 1% in the paper",
+        ),
+    },
+    "tarflow": {
+        "mnist": Preset(
+            {"layers": 4, "depth": 4, "width": 128, "heads": 2, "patch": 4, "mix": False},
+            _MNIST,
+            3_225_760,
+            None,
+            {**_TARFLOW, "lr": 1e-3},
+            note=_OURS,
+        ),
+        "cifar10": Preset(
+            {"layers": 8, "depth": 4, "width": 256, "heads": 4, "patch": 2, "mix": False},
+            _SMALL,
+            25_884_864,
+            None,
+            {**_TARFLOW, "lr": 5e-4, "flips": True},
+            _CENTRED,
+            _OURS,
+        ),
+        "imagenet64": Preset(
+            {"layers": 8, "depth": 8, "width": 768, "heads": 12, "patch": 2, "mix": False},
+            _MEDIUM,
+            460_185_792,
+            2.99,
+            _TARFLOW,
+            _CENTRED,
         ),
     },
     "wavenet": {

@@ -26,6 +26,12 @@ _MASKED: Mapping[str, Mapping[str, Any]] = {
     "large": {"layers": 8, "hidden": (256, 256)},
     "paper": {"layers": 10, "hidden": (512, 512)},
 }
+_TRANSFORMERS: Mapping[str, Mapping[str, Any]] = {
+    "small": {"layers": 4, "depth": 1, "width": 64, "lr": 6e-3},
+    "medium": {"layers": 4, "depth": 2, "width": 96, "lr": 3e-3},
+    "large": {"layers": 6, "depth": 3, "width": 128},
+    "paper": {"layers": 8, "depth": 8, "width": 768, "heads": 12},
+}
 SIZES: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     "nsf": _SPLINES,
     "nsf-ar": _SPLINES,
@@ -39,6 +45,8 @@ SIZES: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
         "large": {"layers": 8, "maps": 96},
         "paper": {"layers": 32, "maps": 512},
     },
+    "tarflow": _TRANSFORMERS,
+    "tarflow-iaf": _TRANSFORMERS,
     "wavenet": {
         "small": {"layers": 10, "channels": 32, "batch_size": 4, "lr": 3e-3, "ema": 0.98},
         "medium": {"layers": 20, "channels": 48, "batch_size": 4, "lr": 2e-3, "ema": 0.99},

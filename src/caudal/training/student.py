@@ -4,8 +4,10 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from caudal.bijection import Bijection, parts_of
-from caudal.bijections import Correlate, LULinear, Permutation
+import torch
+
+from caudal.bijection import Bijection, Within, parts_of
+from caudal.bijections import ActNorm, Correlate, LUConv1x1, LULinear, Permutation
 from caudal.errors import InputError
 from caudal.flow import Flow
 from caudal.modality import assemble, modality_of
@@ -23,6 +25,8 @@ from caudal.recipes import (
     MAFMoG,
     ParallelWaveNet,
     Recipe,
+    TarFlow,
+    TarFlowIAF,
     WaveNet,
 )
 from caudal.training.dressing import dress_as, undressed_pair
@@ -38,6 +42,7 @@ if TYPE_CHECKING:
     from caudal.data import Schema
 
 FAST = "parallel"
+_MIXING = (ActNorm, Correlate, LUConv1x1, LULinear, Permutation)
 
 
 def default_student(teacher: Recipe, event_shape: tuple[int, ...]) -> Recipe:
@@ -65,6 +70,8 @@ def default_student(teacher: Recipe, event_shape: tuple[int, ...]) -> Recipe:
         return NSFIAF()
     if isinstance(teacher, NSFAR):
         return NSFIAF(**asdict(teacher))
+    if isinstance(teacher, TarFlow):
+        return TarFlowIAF(**asdict(teacher))
     if isinstance(teacher, MADE):
         return IAF(1, teacher.hidden, teacher.activation)
     assert isinstance(teacher, MAF | MAFMoG)
@@ -112,12 +119,12 @@ def build_student(recipe: Recipe, schema: "Schema", teacher: Flow, seed: int) ->
 
 
 def share_mixing(student: Flow, teacher: Flow) -> None:
-    """Starts a student from its teacher's permutations and linear maps, if both mix alike.
+    """Starts a student from its teacher's permutations and linear maps, if both have the same.
 
     Their other layers then pair up, and can be learned one by one.
     """
-    ours, theirs = map(_mixing, undressed_pair(student, teacher))
-    if [type(part) for part in ours] == [type(part) for part in theirs]:
+    ours, theirs = (_mixing(flow.bijection) for flow in undressed_pair(student, teacher))
+    if _shapes(ours) == _shapes(theirs):
         for part, source in zip(ours, theirs, strict=True):
             part.load_state_dict(source.state_dict())
 
@@ -176,9 +183,19 @@ def distill(
     return replace(fitted, flow=student.eval())
 
 
-def _mixing(flow: Flow) -> list[Bijection]:
-    mixing = Correlate | LULinear | Permutation
-    return [part for part in parts_of(flow.bijection) if isinstance(part, mixing)]
+def _mixing(bijection: Bijection) -> list[Bijection]:
+    """The linear maps and permutations, within views as well, from the noise to the data."""
+    mixing: list[Bijection] = []
+    for part in parts_of(bijection):
+        if isinstance(part, Within):
+            mixing += _mixing(part.bijection)
+        elif isinstance(part, _MIXING):
+            mixing.append(part)
+    return mixing
+
+
+def _shapes(parts: list[Bijection]) -> list[tuple[type, list[torch.Size]]]:
+    return [(type(part), [value.shape for value in part.state_dict().values()]) for part in parts]
 
 
 def _teachers_like(recipe: Recipe) -> list[str]:

@@ -1,0 +1,220 @@
+"""A causal transformer as the net of an autoregressive layer, which steps from a cache."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor, nn
+
+from caudal.nets.causal import CausalNet
+
+_START = 0.02
+"""Deviation of learned positions at the start."""
+_SHORT = 256
+"""Tokens up to which a CPU computes attention as it is written."""
+
+
+class CausalTransformer(CausalNet):
+    """Parameters of each token from the tokens before it, by layers of causal attention.
+
+    Events (T,) are tokens of one number, events (C, T) tokens of C numbers, such as the pixels of
+    a patch: (B, *event) and context (B, context) to (B, P, *event). Token t enters as an embedding
+    of token t - 1, the first one as learned numbers, plus a learned position:
+
+        h <- h + attention(norm(h)),    h <- h + MLP(norm(h)),    params = last(norm(h))
+
+    With context, the scale and shift of each norm are linear in it. The last layer starts at zero.
+    One position at a time, a step costs its share of a pass: keys and values of the tokens before
+    are kept. Without gradients they are written into memory that is allocated once.
+    References: Attention is all you need (Vaswani et al., 2017), arXiv:1706.03762; Normalizing
+    flows are capable generative models (Zhai et al., 2024), arXiv:2412.06329; adaptive norms:
+    Scalable diffusion models with transformers (Peebles, Xie, 2022), arXiv:2212.09748.
+
+    Args:
+        event_shape: (T,) or (C, T).
+        n_params: parameters of each number, P.
+        width: numbers of a token within the net.
+        depth: layers.
+        heads: heads of each attention.
+        context: length of the context vectors, 0 without.
+        own: whether each position has an embedding and a last layer of its own, as columns of a
+            table should, which differ in kind; patches of an image share theirs.
+
+    Raises:
+        ValueError: `width` is no multiple of `heads`.
+    """
+
+    def __init__(
+        self,
+        event_shape: Sequence[int],
+        n_params: int,
+        *,
+        width: int = 64,
+        depth: int = 2,
+        heads: int = 4,
+        context: int = 0,
+        own: bool = False,
+    ) -> None:
+        super().__init__()
+        if width % heads:
+            raise ValueError(f"`width` {width}: give a multiple of `heads`, which is {heads}")
+        *channels, length = event_shape
+        self.event_shape = tuple(event_shape)
+        self.channels = channels[0] if channels else 1
+        self.n_params = n_params
+        self.first = nn.Parameter(_START * torch.randn(width))
+        self.place = nn.Parameter(_START * torch.randn(length, width))
+        self.embed = _Linear(self.channels, width, length - 1 if own else None)
+        self.layers = nn.ModuleList(_Layer(width, heads, length, context) for _ in range(depth))
+        self.norm = _Norm(width, context)
+        self.last = _Linear(width, n_params * self.channels, length if own else None)
+        nn.init.zeros_(self.last.weight)
+        nn.init.zeros_(self.last.bias)
+
+    @torch.no_grad()
+    def begin_at(self, params: Tensor) -> None:
+        """Starts at these parameters (P,) of each number, whatever its position."""
+        self.last.bias.copy_(params.repeat_interleave(self.channels))
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        tokens = x.reshape(len(x), self.channels, -1)[..., :-1].transpose(1, 2)  # (B, T - 1, C)
+        first = self.first.expand(len(x), 1, -1)
+        h = torch.cat([first, self.embed(tokens, 0)], 1) + self.place  # (B, T, width)
+        for layer in self.layers:
+            h, _ = layer(h, context)
+        return self._params(h, 0, context)
+
+    def start(self, like: Tensor, context: Tensor | None = None) -> "_State":
+        return _State(0, len(like), [None] * len(self.layers), context)
+
+    def step(self, value: Tensor | None, state: "_State") -> tuple[Tensor, "_State"]:
+        t, rows, before, context = state
+        if value is None:
+            h = self.first.expand(rows, 1, -1)
+        else:
+            h = self.embed(value.reshape(rows, 1, self.channels), t - 1)
+        h = h + self.place[t]
+        kept = []
+        for layer, past in zip(self.layers, before, strict=True):
+            h, past = layer(h, context, past or _Past())
+            kept.append(past)
+        return self._params(h, t, context), _State(t + 1, rows, kept, context)
+
+    def _params(self, h: Tensor, start: int, context: Tensor | None) -> Tensor:
+        """Parameters (B, P, *rest, n) of n tokens (B, n, width), from position `start` on."""
+        params = self.last(self.norm(h, context), start).transpose(1, 2)  # (B, P C, n)
+        if len(self.event_shape) == 1:
+            return params
+        return params.unflatten(1, (self.n_params, self.channels))
+
+
+class _Past(NamedTuple):
+    """Keys and values (B, heads, >= n, width / heads) of the n tokens before."""
+
+    n: int = 0
+    keys: Tensor | None = None
+    values: Tensor | None = None
+
+
+class _State(NamedTuple):
+    """The position, the number of rows, the past of each layer, and the context."""
+
+    position: int
+    rows: int
+    past: Sequence[_Past | None]
+    context: Tensor | None
+
+
+class _Layer(nn.Module):
+    """Causal attention and an MLP of four times the width, each after a norm, each added."""
+
+    def __init__(self, width: int, heads: int, length: int, context: int) -> None:
+        super().__init__()
+        self.heads, self.length = heads, length
+        self.norms = nn.ModuleList(_Norm(width, context) for _ in range(2))
+        self.attend = nn.Linear(width, 3 * width)
+        self.join = nn.Linear(width, width)
+        self.mlp = nn.Sequential(
+            nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width)
+        )
+
+    def forward(
+        self, h: Tensor, context: Tensor | None, past: _Past | None = None
+    ) -> tuple[Tensor, _Past | None]:
+        """Tokens (B, n, width), all of them or, after a past, the next one alone."""
+        parts = self.attend(self.norms[0](h, context)).unflatten(2, (3, self.heads, -1))
+        q, k, v = parts.permute(2, 0, 3, 1, 4).unbind(0)  # (B, heads, n, width / heads)
+        if past is not None:
+            past = _longer(past, k, v, self.length)
+            k, v = past.keys[:, :, : past.n], past.values[:, :, : past.n]  # type: ignore[index]
+        h = h + self.join(_attention(q, k, v, past is None).transpose(1, 2).flatten(2))
+        return h + self.mlp(self.norms[1](h, context)), past
+
+
+def _attention(q: Tensor, k: Tensor, v: Tensor, causal: bool) -> Tensor:
+    """softmax(q k^T / sqrt(size)) v, (B, heads, n, size), each token looking back if `causal`.
+
+    PyTorch's fused attention has neither second derivatives nor forward ones on a CPU. For short
+    sequences the products as they are written are as fast there, and have both.
+    """
+    n = k.shape[2]
+    if n > _SHORT or q.device.type != "cpu":
+        return F.scaled_dot_product_attention(q, k, v, is_causal=causal)
+    scores = q * q.shape[-1] ** -0.5 @ k.transpose(2, 3)
+    if causal:
+        ahead = torch.ones(n, n, dtype=torch.bool, device=q.device).triu(1)
+        scores = scores.masked_fill(ahead, -torch.inf)
+    return scores.softmax(-1) @ v
+
+
+def _longer(past: _Past, key: Tensor, value: Tensor, length: int) -> _Past:
+    """The past with one more token, whose key and value are (B, heads, 1, width / heads)."""
+    n = past.n + 1
+    if torch.is_grad_enabled():  # nothing is overwritten that a gradient needs
+        if past.keys is None or past.values is None:
+            return _Past(n, key, value)
+        return _Past(n, torch.cat([past.keys, key], 2), torch.cat([past.values, value], 2))
+    rows, heads, _, size = key.shape
+    keys, values = past.keys, past.values
+    if keys is None or values is None:
+        keys, values = (key.new_empty(rows, heads, length, size) for _ in range(2))
+    keys[:, :, past.n : n], values[:, :, past.n : n] = key, value
+    return _Past(n, keys, values)
+
+
+class _Norm(nn.Module):
+    """Layer normalisation, whose scale and shift are linear in the context where there is one."""
+
+    def __init__(self, width: int, context: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width, elementwise_affine=not context)
+        self.adapt = nn.Linear(context, 2 * width) if context else None
+        if self.adapt is not None:
+            nn.init.zeros_(self.adapt.weight)
+            nn.init.zeros_(self.adapt.bias)
+
+    def forward(self, h: Tensor, context: Tensor | None) -> Tensor:
+        normal: Tensor = self.norm(h)
+        if self.adapt is None:
+            return normal
+        scale, shift = self.adapt(context).unsqueeze(1).chunk(2, -1)
+        return torch.addcmul(normal + shift, normal, scale)
+
+
+class _Linear(nn.Module):
+    """A linear map that all positions share, or one for each of them."""
+
+    def __init__(self, inputs: int, outputs: int, positions: int | None) -> None:
+        super().__init__()
+        shape = (outputs, inputs) if positions is None else (positions, outputs, inputs)
+        bound = inputs**-0.5
+        self.weight = nn.Parameter(torch.empty(shape).uniform_(-bound, bound))
+        self.bias = nn.Parameter(torch.empty(shape[:-1]).uniform_(-bound, bound))
+
+    def forward(self, h: Tensor, start: int) -> Tensor:
+        """(B, n, inputs) to (B, n, outputs), the first of them at position `start`."""
+        if self.weight.ndim == 2:
+            return F.linear(h, self.weight, self.bias)
+        at = slice(start, start + h.shape[1])
+        return torch.einsum("bni,noi->bno", h, self.weight[at]) + self.bias[at]

@@ -1,0 +1,189 @@
+"""TarFlow: autoregressive layers whose nets are causal transformers, over patches or columns."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from annotated_types import Ge
+
+import caudal
+from caudal.recipes.recipe import Recipe, Shape
+
+if TYPE_CHECKING:
+    from caudal.elementwise import Elementwise
+
+FEWEST_TOKENS, USUAL_TOKENS, MOST_TOKENS = 4, 64, 4096
+"""Patches of an image by default, at least and at most, and the most that are taken at all."""
+
+
+@dataclass(frozen=True)
+class TransformerRecipe(Recipe):
+    """What the transformer flows share: layers of causal transformers, the event turned between.
+
+    Images are sequences of patches, whose pixels are independent given the patches before, and
+    vectors sequences of columns.
+    """
+
+    images = True
+    pixels = "logit"
+    element = "token"
+
+    layers: Annotated[int, Ge(0)] = 4
+    """Autoregressive layers, every second one in the reverse order of the tokens."""
+    depth: Annotated[int, Ge(1)] = 1
+    """Layers of attention in each transformer."""
+    width: Annotated[int, Ge(1)] = 64
+    """Numbers of a token within the transformers."""
+    heads: Annotated[int, Ge(1)] = 4
+    """Heads of each attention; the width is a multiple of them."""
+    patch: Annotated[int, Ge(1)] | None = None
+    """Images: side of a patch; by default the smallest from 2 on that makes 4 to 64 of them."""
+    mix: bool = True
+    """Let a linear map follow each layer: of the numbers of a patch, the same for all patches, or
+    of all columns. The paper has none."""
+    map: Literal["affine", "spline", "mixture", "sinh"] | None = None
+    """What becomes of each number: scale and shift, a rational-quadratic spline, a mixture of
+    Gaussians, or sinh conjugations, smooth everywhere; by default affine for images, and splines
+    for vectors."""
+    pieces: Annotated[int, Ge(2)] = 8
+    """Bins of each spline, components of each mixture, or sinh conjugations."""
+
+    def _build(
+        self, event_shape: Sequence[int], context_shape: Sequence[int] | None = None
+    ) -> caudal.Flow:
+        if not isinstance(event_shape, int) and len(event_shape) == 3:
+            return self._build_images(event_shape, context_shape)
+        self._refuse_given(("patch",), "images, and these are vectors")
+        features, context = self._sizes(event_shape, context_shape)
+        chain = self._chain((features,), context, self.map or "spline")
+        return caudal.Flow(chain, caudal.base.Normal((features,)), context_shape=context_shape)
+
+    def _build_images(
+        self, event_shape: Sequence[int], context_shape: Sequence[int] | None
+    ) -> caudal.Flow:
+        shape, context = self._image_sizes(event_shape, context_shape)
+        patch = patch_of(self.name, shape, self.patch)
+        channels, height, width = shape
+        tokens = (channels * patch * patch, height * width // (patch * patch))
+        chain = self._chain(tokens, context, self.map or "affine")
+        patches = caudal.bijections.Patches(chain, shape, patch)
+        each = caudal.bijections.ActNorm((math.prod(shape),))
+        whole = caudal.Chain([patches, caudal.bijections.Flattened(each, shape)])
+        return caudal.Flow(whole, caudal.base.Normal(shape), context_shape=context_shape)
+
+    def _chain(self, event_shape: tuple[int, ...], context: int, name: str) -> caudal.Chain:
+        parts: list[caudal.Bijection] = []
+        for _ in range(self.layers):
+            layer = self._layer(event_shape, context, self._map(name))
+            parts += [caudal.bijections.Flip(), layer, *self._mixing(event_shape)]
+        return caudal.Chain(parts)
+
+    def _mixing(self, event_shape: tuple[int, ...]) -> list[caudal.Bijection]:
+        """What makes numbers of one token depend on each other, or columns on the later ones."""
+        if not self.mix:
+            return []
+        mixes = (
+            caudal.bijections.LULinear if len(event_shape) == 1 else caudal.bijections.LUConv1x1
+        )
+        return [mixes(event_shape[0])]
+
+    def _layer(
+        self, event_shape: tuple[int, ...], context: int, elementwise: Elementwise
+    ) -> caudal.Bijection:
+        """An autoregressive layer; columns, which differ in kind, have embeddings of their own."""
+        net = caudal.nets.CausalTransformer(
+            event_shape,
+            elementwise.n_params,
+            width=self.width,
+            depth=self.depth,
+            heads=self.heads,
+            context=context,
+            own=len(event_shape) == 1,
+        )
+        if isinstance(elementwise, caudal.elementwise.MixtureGaussian):
+            net.begin_at(elementwise.spread())
+        return caudal.bijections.Autoregressive(net, elementwise)
+
+    def _map(self, name: str) -> Elementwise:
+        maps = caudal.elementwise
+        if name == "spline":
+            return maps.RationalQuadraticSpline(self.pieces)
+        if name == "mixture":
+            return maps.MixtureGaussian(self.pieces)
+        return maps.SinhConjugation(self.pieces) if name == "sinh" else maps.Affine()
+
+
+@dataclass(frozen=True)
+class TarFlow(TransformerRecipe):
+    """MAF with causal transformers over the patches of an image, or the columns of a table.
+
+    The paper's sizes are the presets; the defaults are small enough for a CPU.
+    Reference: Normalizing flows are capable generative models (Zhai et al., 2024),
+    arXiv:2412.06329.
+    """
+
+    name = "tarflow"
+    paper = "Zhai et al., arXiv:2412.06329"
+    year = 2024
+    good_for = "images with hours of an accelerator; a teacher for fast students"
+    scores = "parallel"
+    samples = "sequential"
+
+
+@dataclass(frozen=True)
+class TarFlowIAF(TransformerRecipe):
+    """TarFlow with the directions of its layers swapped: samples in one pass of each transformer.
+
+    It is a student for tarflow, layer by layer: a sample and its density take one pass.
+    Reference: Improving variational inference with inverse autoregressive flow (Kingma et al.,
+    2016), arXiv:1606.04934; the transformers are those of Normalizing flows are capable
+    generative models (Zhai et al., 2024), arXiv:2412.06329.
+    """
+
+    name = "tarflow-iaf"
+    paper = "Kingma et al., arXiv:1606.04934"
+    year = 2016
+    good_for = "a student with transformers, distilled from tarflow: fast samples"
+    scores = "sequential"
+    samples = "parallel"
+
+    def _layer(
+        self, event_shape: tuple[int, ...], context: int, elementwise: Elementwise
+    ) -> caudal.Bijection:
+        return caudal.Inverse(super()._layer(event_shape, context, elementwise))
+
+
+def patch_of(name: str, shape: Shape, patch: int | None) -> int:
+    """The side of a patch: the one that is asked for, or one that makes not too many tokens.
+
+    Raises:
+        ValueError: the image has no whole patches of that size, or too many of them; the message
+            names sizes that would do.
+    """
+    _, height, width = shape
+    common = math.gcd(height, width)
+    sides = [side for side in range(1, common + 1) if common % side == 0]
+    fitting = [side for side in sides if height * width // side**2 <= MOST_TOKENS]
+    if not fitting:
+        raise ValueError(
+            f"{name} takes an image as at most {MOST_TOKENS} square patches, and {height}x{width} "
+            f"has no such patches; try images of {_near(height)}x{_near(width)} "
+            f"(`resize=({_near(height)}, {_near(width)})`)"
+        )
+    if patch is None:
+        tokens = {side: height * width // side**2 for side in fitting}
+        usual = [n for n, many in tokens.items() if FEWEST_TOKENS <= many <= USUAL_TOKENS]
+        return next((side for side in usual if side > 1), (usual or fitting[-1:])[0])
+    if patch not in fitting:
+        raise ValueError(
+            f"`patch` {patch}: images of {height}x{width} take {', '.join(map(str, fitting))}"
+        )
+    return patch
+
+
+def _near(size: int) -> int:
+    """A size that has patches of 16x16."""
+    return max(16, round(size / 16) * 16)

@@ -1,0 +1,142 @@
+"""Causal transformers: steps, causality, derivatives; patches; students layer by layer."""
+
+import pytest
+import torch
+import torch.nn.functional as F  # noqa: N812
+
+import caudal
+from cases import randomise
+from caudal import Distillation
+from caudal.bijections import Flip, Patches
+from caudal.losses.guidance import Guide, pairs_up
+from caudal.nets import CausalTransformer, transformer
+from caudal.recipes import TarFlow, TarFlowIAF
+from caudal.recipes.tarflow import patch_of
+from caudal.training.student import default_student, share_mixing
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+SMALL = {"layers": 2, "depth": 1, "width": 8, "heads": 2}
+NETS = {"patches": ((3, 5), 0, False), "context": ((3, 5), 2, False), "columns": ((5,), 2, True)}
+
+
+def net_and_rows(name, rows=4):
+    event_shape, context, own = NETS[name]
+    net = CausalTransformer(event_shape, 3, width=8, heads=2, context=context, own=own)
+    given = torch.randn(rows, context) if context else None
+    return randomise(net, 0.3), torch.randn(rows, *event_shape), given
+
+
+@pytest.mark.parametrize("name", NETS)
+@pytest.mark.parametrize("learning", [True, False])
+@pytest.mark.usefixtures("float64")
+def test_steps_give_what_the_whole_pass_gives(name, learning):
+    net, x, rows = net_and_rows(name)
+    with torch.set_grad_enabled(learning):
+        value, state, steps = None, net.start(x, rows), []
+        for t in range(5):
+            params, state = net.step(value, state)
+            steps.append(params)
+            value = x[..., t : t + 1]
+        torch.testing.assert_close(torch.cat(steps, -1), net(x, rows), atol=1e-12, rtol=0)
+
+
+@pytest.mark.parametrize("name", NETS)
+@pytest.mark.usefixtures("float64")
+def test_a_token_sees_all_before_it_and_nothing_else(name):
+    net, x, rows = net_and_rows(name, 1)
+    jacobian = torch.autograd.functional.jacobian(lambda x: net(x, rows), x)
+    seen = jacobian.movedim(-1, 0).movedim(x.ndim + 1, 0).abs().flatten(2).sum(2)  # (T in, T out)
+    assert torch.equal(seen > 0, torch.ones(5, 5).triu(1).bool().T)
+
+
+@pytest.mark.usefixtures("float64")
+def test_fused_attention_is_the_product_as_written(monkeypatch):
+    net, x, rows = net_and_rows("context")
+    written = net(x, rows)
+    monkeypatch.setattr(transformer, "_SHORT", 0)
+    torch.testing.assert_close(net(x, rows), written)
+
+
+@pytest.mark.usefixtures("float64")
+def test_second_and_forward_derivatives():
+    flow, x = randomise(TarFlow(**SMALL).build((4,))).eval(), torch.randn(3, 4)
+    force = torch.func.grad(lambda x: flow.log_prob(x).sum())
+    _, along = torch.func.jvp(flow.log_prob, (x,), (torch.ones_like(x),))
+    torch.testing.assert_close(along, force(x).sum(1))
+    assert torch.autograd.gradcheck(force, x.requires_grad_())
+
+
+def test_steps_differentiate_as_the_pass_does():
+    flow = randomise(TarFlow(**SMALL).build((1, 4, 4))).double().eval()
+    z = torch.randn(2, 1, 4, 4, dtype=torch.float64, requires_grad=True)
+    jacobian = torch.autograd.functional.jacobian(lambda z: flow.bijection(z)[0][0].flatten(), z)
+    x, log_det = flow.bijection(z)
+    assert torch.linalg.slogdet(jacobian[:, 0].flatten(1)).logabsdet.isclose(log_det[0])
+
+
+def test_patches_are_those_of_unfold():
+    x = torch.randn(2, 3, 4, 6)
+    patches = Patches(Flip(), (3, 4, 6), 2)
+    torch.testing.assert_close(patches.take(x), F.unfold(x, 2, stride=2))
+    torch.testing.assert_close(patches.put(patches.take(x), x), x)
+    with pytest.raises(ValueError, match="5x6 have no whole patches of 2x2"):
+        Patches(Flip(), (3, 5, 6), 2)
+
+
+def test_the_usual_patches_are_small_and_few():
+    usual = {1: 1, 2: 1, 4: 2, 7: 1, 8: 2, 28: 4, 32: 4, 64: 8}
+    assert {size: patch_of("tarflow", (1, size, size), None) for size in usual} == usual
+    assert patch_of("tarflow", (3, 11, 13), None) == 1
+    assert patch_of("tarflow", (1, 2, 4), None) == 1
+
+
+@pytest.mark.parametrize(
+    ("recipe", "shape", "words"),
+    [
+        (TarFlow(patch=3), (1, 8, 8), "`patch` 3: images of 8x8 take 1, 2, 4, 8"),
+        (TarFlow(), (3, 321, 481), r"no such patches; try images of 320x480 .`resize=.320, 480"),
+        (TarFlow(width=10), (1, 8, 8), "`width` 10: give a multiple of `heads`, which is 4"),
+        (TarFlow(patch=2), (6,), "`patch` is for images, and these are vectors"),
+    ],
+)
+def test_refuses_what_has_no_patches(recipe, shape, words):
+    with pytest.raises(ValueError, match=words):
+        recipe.build(shape)
+
+
+@pytest.mark.parametrize("shape", [(5,), (1, 4, 4)])
+def test_a_student_pairs_up_layer_by_layer(shape):
+    """Also within patches. Where its layers undo the teacher's, nothing is left to learn."""
+    recipe = TarFlow(**SMALL, map="affine")
+    teacher = randomise(recipe.build(shape, standardise=False), 0.3).eval()
+    assert default_student(recipe, shape) == TarFlowIAF(**SMALL, map="affine")
+    student = default_student(recipe, shape).build(shape, standardise=False)
+    assert not pairs_up(student, teacher)  # their linear maps differ
+    share_mixing(student, teacher)
+    assert pairs_up(student, teacher)
+    guide, x = Guide(student, teacher), teacher.sample(100)
+    assert guide(x) > 0.1
+    optimiser = torch.optim.Adam(student.parameters(), 3e-2)
+    before = guide(x).item()
+    for _ in range(12):
+        optimiser.zero_grad()
+        guide(x).backward()
+        optimiser.step()
+    assert guide(x) < 0.7 * before
+    objective = Distillation(pool=200).objective(student, teacher)
+    assert set(objective.weights) == {"forward", "guide", "reverse"}
+
+
+def test_no_guidance_where_the_views_differ():
+    teacher = TarFlow(**SMALL, patch=2).build((1, 4, 4))
+    for other in (TarFlowIAF(**SMALL, patch=4), TarFlowIAF(**SMALL | {"layers": 1}, patch=2)):
+        assert not pairs_up(other.build((1, 4, 4)), teacher)
+
+
+def test_images_are_trained_saved_and_sampled(tmp_path):
+    pixels = torch.randint(0, 16, (80, 4, 4), dtype=torch.uint8).numpy()
+    training = {"steps": 3, "batch_size": 20}
+    model = caudal.train("tarflow", pixels, out=tmp_path / "run", **SMALL, **training)
+    assert model.sample(3, seed=1).shape == (3, 4, 4, 1)
+    again = caudal.load(tmp_path / "run")
+    assert (again.sample(3, seed=1) == model.sample(3, seed=1)).all()
