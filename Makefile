@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 # bytecode, also where the environment asks for none, or each would compile torch anew.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo test suite lecture fuzz setup lint format clean
+.PHONY: demo test suite lecture dist fuzz setup lint format clean
 
 demo: setup  ## train, evaluate and sample on real data, and name the report
 	$(BIN)/caudal demo --out runs/demo
@@ -21,6 +21,16 @@ suite: setup  ## every test; a file's tests share runs, so one process has them
 
 lecture: setup  ## the figures of docs/lecture.md, on MNIST and CIFAR-10 if they are at hand, else on digits
 	cd benchmarks && OMP_NUM_THREADS=1 ../$(BIN)/python lecture.py
+
+# The wheel brings torch along; TORCH=torch==2.13.0 pins another package of it than pip would choose.
+TORCH ?= torch
+dist:  ## the wheel and the source distribution, checked, and `caudal demo` by the wheel in a fresh environment
+	rm -rf dist && $(PYTHON) -m venv --clear .venv-dist
+	.venv-dist/bin/python -m pip install --quiet build twine
+	.venv-dist/bin/python -m build
+	.venv-dist/bin/twine check --strict dist/*
+	.venv-dist/bin/python -m pip install --quiet '$(TORCH)' dist/*.whl
+	cd dist && ../.venv-dist/bin/caudal --version && ../.venv-dist/bin/caudal demo --out ../runs/dist-demo --overwrite
 
 fuzz: setup  ## damaged files and hostile arguments by the thousand, and kills of every command that writes
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/fuzz.py --count 500
@@ -43,4 +53,4 @@ $(STAMP): pyproject.toml constraints.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) runs
+	rm -rf $(VENV) .venv-dist runs dist

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from caudal.training.run import Run
     from caudal.training.sample_terms import Distillation
     from caudal.training.student import distill
+    from caudal.version import __version__
 
 __all__ = [
     "AudioDistillation",
@@ -81,6 +82,7 @@ _NAMES = {
     "Run": "caudal.training.run",
     "Training": "caudal.training.options",
     "Variational": "caudal.training.density_terms",
+    "__version__": "caudal.version",
     "assemble": "caudal.modality",
     "calibrate": "caudal.initialization",
     "convert": "caudal.recipes.converted",
