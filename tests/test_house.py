@@ -5,7 +5,6 @@ import inspect
 import re
 import shlex
 import sys
-import tomllib
 from dataclasses import MISSING, fields
 from importlib import import_module
 from itertools import pairwise

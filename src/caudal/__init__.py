@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from caudal.training.run import Run
     from caudal.training.sample_terms import Distillation
     from caudal.training.student import distill
-    from caudal.version import __version__
+    from caudal.version import __version__ as __version__
 
 __all__ = [
     "AudioDistillation",
