@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import caudal
-from caudal.cli import demo, distill, export, recipes, train, using
+from caudal.cli import demo, distill, export, hub, recipes, train, using
 from caudal.cli.entry import COMMANDS
 from caudal.cli.words import parse
 from caudal.errors import InputError
@@ -358,6 +358,8 @@ ALONE = {
     "recipes": recipes.RecipesOptions,
     "demo": demo.DemoOptions,
     "export": export.ExportOptions,
+    "push": hub.PushOptions,
+    "pull": hub.PullOptions,
 }
 WRITTEN = sorted({line for page in PAGES for line in command_lines(page)})
 

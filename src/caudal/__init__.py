@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from caudal.flow import Flow
     from caudal.initialization import calibrate, initialize
     from caudal.modality import assemble
-    from caudal.model import Model, fit, fit_density, load, train
+    from caudal.model import Model, fit, fit_density, load, pull, train
     from caudal.recipes.converted import convert
     from caudal.recipes.registry import register as recipe
     from caudal.report.density import evaluate_density
@@ -63,6 +63,7 @@ __all__ = [
     "initialize",
     "load",
     "npe",
+    "pull",
     "recipe",
     "recipes",
     "train",
@@ -94,6 +95,7 @@ _NAMES = {
     "initialize": "caudal.initialization",
     "load": "caudal.model",
     "npe": "caudal.sbi",
+    "pull": "caudal.model",
     "recipe": "caudal.recipes.registry",
     "train": "caudal.model",
 }

@@ -61,6 +61,10 @@ COMMANDS = {
     "export": Command(
         "RUN --out FILE.onnx", "the density of a run, and its samples, for ONNX", "export:run"
     ),
+    "push": Command(
+        "RUN OWNER/NAME", "a run to the Hugging Face Hub, as a model card", "hub:push_run"
+    ),
+    "pull": Command("OWNER/NAME --out FOLDER", "a run from there", "hub:pull_run"),
     "recipes": Command(
         "", "the flows there are, their papers, and what each is good for", "recipes:run"
     ),

@@ -33,6 +33,7 @@ LEFT_BEHIND = (
     "compare.json",
     "gaussian.safetensors",
     "alarm.json",
+    "README.md",
     "report.html",
     "pictures",
 )
