@@ -35,6 +35,7 @@ LEFT_BEHIND = (
     "alarm.json",
     "README.md",
     "report.html",
+    "tensorboard",
     "pictures",
 )
 """The contents of a run folder, which `overwrite` replaces; other files in it are left alone."""
