@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 # bytecode, also where the environment asks for none, or each would compile torch anew.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo test suite lecture docs dist fuzz setup lint format clean
+.PHONY: demo test suite lecture docs notebooks dist fuzz setup lint format clean
 
 demo: setup  ## train, evaluate and sample on real data, and name the report
 	$(BIN)/caudal demo --out runs/demo
@@ -21,6 +21,13 @@ suite: setup  ## every test; a file's tests share runs, so one process has them
 
 lecture: setup  ## the figures of docs/lecture.md, on MNIST and CIFAR-10 if they are at hand, else on digits
 	cd benchmarks && OMP_NUM_THREADS=1 ../$(BIN)/python lecture.py
+
+notebooks: setup  ## the first hour of each kind of user, run in minutes; build/notebooks has them with their output, as .ipynb and .md
+	$(BIN)/python -m pip install --quiet --no-compile --constraint constraints.txt --editable '.[notebooks,fast]'
+	mkdir -p build/notebooks
+	for name in notebooks/*.py; do \
+	  OMP_NUM_THREADS=1 $(BIN)/jupytext --quiet --to ipynb --execute $$name --output build/notebooks/$$(basename $$name .py).ipynb || exit 1; done
+	$(BIN)/jupyter nbconvert --log-level=WARN --to markdown build/notebooks/*.ipynb
 
 docs: setup  ## the site, in build/site: pages, reference, search, nothing from a CDN; read it by python -m http.server -d build/site
 	$(BIN)/python -m pip install --quiet --no-compile --constraint constraints.txt --editable '.[docs]'

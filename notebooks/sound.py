@@ -22,7 +22,7 @@ import caudal
 
 def spectrogram(axis, sound, title):
     """Draws what frequencies a sound has, over its time."""
-    axis.specgram(sound.samples, NFFT=256, Fs=sound.rate, noverlap=192, cmap="magma")
+    axis.specgram(np.ravel(sound.samples), NFFT=256, Fs=sound.rate, noverlap=192, cmap="magma")
     axis.set(xlabel="time (s)", ylabel="frequency (Hz)", title=title)
 
 
@@ -53,7 +53,7 @@ try:
     from IPython.display import Audio, display
 
     for sound in sounds.values():
-        display(Audio(np.asarray(sound.samples), rate=sound.rate))
+        display(Audio(np.ravel(sound.samples), rate=sound.rate))
 except ImportError:
     pass
 

@@ -137,6 +137,22 @@ def reference(folder: Path) -> dict[str, str]:
     return pages
 
 
+def notebook(path: Path, out: Path) -> str:
+    """The page of a notebook: as it ran, if `make notebooks` has been, else its text and code."""
+    ran = ROOT / "build" / "notebooks" / f"{path.stem}.md"
+    if ran.exists():
+        pictures = ran.with_name(f"{path.stem}_files")
+        if pictures.exists():
+            shutil.copytree(pictures, out / "notebooks" / pictures.name, dirs_exist_ok=True)
+        return re.sub(r"<style scoped>.*?</style>", "", ran.read_text("utf-8"), flags=re.S)
+    parts = re.split(r"^# %%( \[markdown\])?\n", path.read_text("utf-8"), flags=re.M)[1:]
+    pages = []
+    for is_text, cell in zip(parts[::2], parts[1::2], strict=True):
+        prose = re.sub(r"^# ?", "", cell.strip(), flags=re.M)
+        pages.append(prose if is_text else f"```python\n{cell.strip()}\n```")
+    return "\n\n".join(pages) + "\n"
+
+
 def write(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text, "utf-8")
@@ -212,15 +228,19 @@ def assemble(out: Path) -> None:
         *(ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md")),
         *(ROOT / "docs").rglob("*.md"),
         *(ROOT / "benchmarks" / "results").glob("*.md"),
-        *(ROOT / "notebooks").rglob("*.md"),
     ]
-    pictures = [p for d in ("docs", "notebooks") for p in (ROOT / d).rglob("*.png")]
+    pictures = list((ROOT / "docs").rglob("*.png"))
+    books = sorted((ROOT / "notebooks").glob("*.py"))
     there = {path.relative_to(ROOT) for path in [*pages, *pictures]}
     for page in pages:
         place = page.relative_to(ROOT)
         text = Links(page, modules, there).rewrite(page.read_text("utf-8"))
         text = formulas(text)
         write(out / ("index.md" if place == Path("README.md") else place), spaced(text))
+    for page in books:
+        links = Links(page, modules, there)
+        text = links.rewrite(notebook(page, out))
+        write(out / page.relative_to(ROOT).with_suffix(".md"), formulas(spaced(text)))
     for path in [*pictures, *(ROOT / "site" / "assets").rglob("*.*")]:
         base = ROOT / "site" if path.is_relative_to(ROOT / "site") else ROOT
         target = out / path.relative_to(base)

@@ -57,6 +57,7 @@ def test_the_site_lists_every_page_once():
     places = list(listed(SITE["nav"]))
     assert len(places) == len(set(places))
     pages = [*(ROOT / "docs").rglob("*.md"), *(ROOT / "benchmarks" / "results").glob("*.md")]
+    pages += [page.with_suffix(".md") for page in (ROOT / "notebooks").glob("*.py")]
     expected = {str(page.relative_to(ROOT)) for page in pages}
     expected |= {"index.md", "CHANGELOG.md", "CONTRIBUTING.md"}
     assert {p for p in places if not p.startswith("reference/")} == expected

@@ -74,7 +74,7 @@ def _is_ready(job: Job, jobs: Sequence[Job], schema: ImageSchema) -> bool:
     array, part = job.lot.array, job.parts[0]
     if array is None or schema.bits != 8:
         return False
-    if min(array.strides, default=0) < 0:  # a view turned round, of which torch knows nothing
+    if min(array.strides) < 0:  # a view turned round, of which torch knows nothing
         return False
     if (array.shape[3], *array.shape[1:3]) != schema.shape:
         return False
