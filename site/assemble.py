@@ -231,7 +231,9 @@ def assemble(out: Path) -> None:
     ]
     pictures = list((ROOT / "docs").rglob("*.png"))
     books = sorted((ROOT / "notebooks").glob("*.py"))
+    drawn = (ROOT / "build" / "notebooks").glob("*_files/*.png")
     there = {path.relative_to(ROOT) for path in [*pages, *pictures]}
+    there |= {Path("notebooks", path.parent.name, path.name) for path in drawn}
     for page in pages:
         place = page.relative_to(ROOT)
         text = Links(page, modules, there).rewrite(page.read_text("utf-8"))
