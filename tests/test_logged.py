@@ -11,7 +11,7 @@ import pytest
 
 import caudal as library
 from caudal.errors import InputError
-from caudal.training import logged
+from caudal.report import logged
 from command_line import SMALL, caudal, people_csv, refused
 
 

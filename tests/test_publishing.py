@@ -100,3 +100,26 @@ def test_formulas_get_the_space_that_mathml_lacks(assembled):
     module, _ = assembled
     assert module.formulas(r"$\log p(x)$ and `$\log p$`") == r"$\log\,p(x)$ and `$\log p$`"
     assert module.formulas(r"$\log\left(x\right) + \exp(y)$") == r"$\log\left(x\right) + \exp(y)$"
+
+
+def scores(text, width):
+    """The numbers of a Markdown table of so many columns, by the name of the row."""
+    table = {}
+    for line in text.splitlines():
+        cells = [cell.strip(" *") for cell in line.strip("|").split("|")]
+        if len(cells) == width and cells[1] in ("nats", "bits/dim"):
+            table[cells[0].replace("_", " ")] = [
+                cell.replace("*", "").replace("−", "-").split(" ±")[0].strip(" †–")
+                for cell in cells[2:]
+            ]
+    return table
+
+
+def test_the_table_of_the_readme_is_that_of_the_benchmark():
+    results = (ROOT / "benchmarks" / "results" / "equal_time.md").read_text("utf-8")
+    measured = scores(results.partition("## 60 seconds")[2].partition("\n## ")[0], 11)
+    shown = scores((ROOT / "README.md").read_text("utf-8"), 8)
+    assert shown.keys() == measured.keys()
+    for name, row in measured.items():
+        *libraries, gaussian, copula = row[:7]
+        assert shown[name] == [*libraries, copula or gaussian], name

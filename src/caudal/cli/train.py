@@ -32,8 +32,8 @@ from caudal.model.training import train_with
 from caudal.names import near
 from caudal.recipes import PRESETS, RECIPES, Recipe, find_recipe
 from caudal.recipes.sizes import Size
+from caudal.report.logged import Log
 from caudal.training.devices import leads
-from caudal.training.logged import Log
 from caudal.training.options import Training
 
 Data = TypeVar("Data")

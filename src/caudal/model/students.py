@@ -12,8 +12,8 @@ from caudal.modality import Voice
 from caudal.model import settings as options_of_run
 from caudal.model.finishing import finish
 from caudal.recipes import Recipe, find_recipe
+from caudal.report.logged import check_log, logged
 from caudal.training.devices import leads
-from caudal.training.logged import check_log, logged
 from caudal.training.options import Training
 from caudal.training.progress import Notes
 from caudal.training.run import Run, check_out

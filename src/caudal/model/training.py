@@ -18,9 +18,9 @@ from caudal.model.settings import Settings
 from caudal.numerics import own_randomness, redirected
 from caudal.recipes import Recipe
 from caudal.report import folder_of
+from caudal.report.logged import check_log, logged
 from caudal.training.devices import leads
 from caudal.training.fit import fit
-from caudal.training.logged import check_log, logged
 from caudal.training.progress import Notes
 from caudal.training.run import Run, check_out
 
