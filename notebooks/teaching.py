@@ -56,11 +56,15 @@ with torch.no_grad():
 states = [z, *(y for _, y in reversed(stages))]
 shown = [states[round(i * (len(states) - 1) / 5)] for i in range(6)]
 quarter = (z[:, 0] > 0).int() + 2 * (z[:, 1] > 0).int()
-figure, axes = plt.subplots(1, 6, figsize=(12, 2.4), layout="constrained")
+figure, axes = plt.subplots(1, 6, figsize=(12, 2.6), sharey=True, layout="constrained")
 for i, (axis, state) in enumerate(zip(axes, shown, strict=True)):
     axis.scatter(*state.T, c=quarter, s=2, cmap="cividis")
     axis.set(
-        title="noise" if i == 0 else "data" if i == 5 else "", xticks=[], yticks=[], aspect="equal"
+        title="noise" if i == 0 else "data" if i == 5 else "",
+        xlim=(-3.5, 3.5),
+        ylim=(-3.5, 3.5),
+        aspect="equal",
+        xlabel="$x_1$",
     )
 plt.show()
 

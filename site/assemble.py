@@ -144,7 +144,10 @@ def notebook(path: Path, out: Path) -> str:
         pictures = ran.with_name(f"{path.stem}_files")
         if pictures.exists():
             shutil.copytree(pictures, out / "notebooks" / pictures.name, dirs_exist_ok=True)
-        return re.sub(r"<style scoped>.*?</style>", "", ran.read_text("utf-8"), flags=re.S)
+        text = re.sub(r"<style scoped>.*?</style>", "", ran.read_text("utf-8"), flags=re.S)
+        return text.replace(
+            '<table border="1" class="dataframe">', "<table>"
+        )  # the site's own look
     parts = re.split(r"^# %%( \[markdown\])?\n", path.read_text("utf-8"), flags=re.M)[1:]
     pages = []
     for is_text, cell in zip(parts[::2], parts[1::2], strict=True):
