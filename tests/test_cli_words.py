@@ -4,10 +4,10 @@ import os
 import re
 import subprocess
 import sys
-from importlib import metadata
 
 import pytest
 
+import caudal as library
 from caudal.cli import entry
 from caudal.cli.words import gathered, one_line, positional
 from caudal.errors import NumericalError
@@ -43,7 +43,7 @@ def test_help_of_a_recipe_groups_its_options(capsys):
 
 def test_version(capsys):
     assert caudal("--version") == 0
-    assert capsys.readouterr().out == f"caudal {metadata.version('caudal')}\n"
+    assert capsys.readouterr().out == f"caudal {library.__version__}\n"
 
 
 def test_recipes_are_a_table(capsys):

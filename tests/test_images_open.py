@@ -223,6 +223,12 @@ def test_a_mapped_file_that_needs_no_split_stays_one(tmp_path):
     assert (np.load(path) == pixels(30)).all()
 
 
+def test_arrays_that_are_turned_round_are_copied():
+    images = pixels(30)[:, ::-1]
+    found = open_images(images, valid=pixels(5), test=pixels(5))
+    assert (arrays(found.train) == images).all()
+
+
 def test_read_only_arrays_are_copied():
     images = pixels(30)
     images.flags.writeable = False

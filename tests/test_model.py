@@ -263,7 +263,8 @@ def test_saving_over_another_run_leaves_nothing_of_it(tmp_path):
     model = brief()
     model.save(out, overwrite=True)
     names = {path.name for path in out.iterdir()}
-    assert names == {"notes.txt", "config.yaml", "model.safetensors", "metrics.jsonl"}
+    own = {"README.md", "config.yaml", "model.safetensors", "metrics.jsonl"}
+    assert names == {"notes.txt", *own}
     assert Run(out).metrics() == model.fitted.history
     metadata = caudal.load(out).metadata
     assert metadata["step"] == model.fitted.best_step

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from caudal.flow import Flow
     from caudal.initialization import calibrate, initialize
     from caudal.modality import assemble
-    from caudal.model import Model, fit, fit_density, load, train
+    from caudal.model import Model, fit, fit_density, load, pull, train
     from caudal.recipes.converted import convert
     from caudal.recipes.registry import register as recipe
     from caudal.report.density import evaluate_density
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from caudal.training.run import Run
     from caudal.training.sample_terms import Distillation
     from caudal.training.student import distill
+    from caudal.version import __version__ as __version__
 
 __all__ = [
     "AudioDistillation",
@@ -62,6 +63,7 @@ __all__ = [
     "initialize",
     "load",
     "npe",
+    "pull",
     "recipe",
     "recipes",
     "train",
@@ -81,6 +83,7 @@ _NAMES = {
     "Run": "caudal.training.run",
     "Training": "caudal.training.options",
     "Variational": "caudal.training.density_terms",
+    "__version__": "caudal.version",
     "assemble": "caudal.modality",
     "calibrate": "caudal.initialization",
     "convert": "caudal.recipes.converted",
@@ -92,6 +95,7 @@ _NAMES = {
     "initialize": "caudal.initialization",
     "load": "caudal.model",
     "npe": "caudal.sbi",
+    "pull": "caudal.model",
     "recipe": "caudal.recipes.registry",
     "train": "caudal.model",
 }

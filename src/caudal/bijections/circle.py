@@ -100,7 +100,8 @@ class Latitude(Bijection):
     At a pole itself it is -inf. Other columns stay as they are.
 
     Args:
-        low, high: (D,), the latitudes of the poles, such as -90 and 90.
+        low: (D,), the latitude of the southern pole, such as -90.
+        high: (D,), that of the northern one.
         columns: (D,), True for latitudes.
     """
 

@@ -57,9 +57,8 @@ def run(words: list[str]) -> int:
     out = Path(options.run.out or f"{options.teacher.rstrip('/')}-{options.recipe.name}")
     parts = options.recipe, options.training, options.distillation, options.run.report
     try:
-        model = distill_with(
-            StudentSettings(*parts), teacher, out, **options.run.modes, voice=screen
-        )
+        told: dict[str, Any] = {**options.run.modes, "log": options.run.log, "voice": screen}
+        model = distill_with(StudentSettings(*parts), teacher, out, **told)
         if leads():
             screen.trained(model)
             _tell_exact(screen, model, options.teacher, out)

@@ -13,6 +13,7 @@ from types import FrameType
 from typing import NamedTuple, TextIO
 
 from caudal.errors import InputError, NumericalError, as_flags, printable
+from caudal.version import __version__
 
 USAGE, FAILED, INTERRUPTED, CLOSED_PIPE = 2, 1, 130, 141
 _NO_MEMORY = re.compile("out of memory|can't allocate memory|not enough memory")
@@ -60,6 +61,10 @@ COMMANDS = {
     "export": Command(
         "RUN --out FILE.onnx", "the density of a run, and its samples, for ONNX", "export:run"
     ),
+    "push": Command(
+        "RUN OWNER/NAME", "a run to the Hugging Face Hub, as a model card", "hub:push_run"
+    ),
+    "pull": Command("OWNER/NAME --out FOLDER", "a run from there", "hub:pull_run"),
     "recipes": Command(
         "", "the flows there are, their papers, and what each is good for", "recipes:run"
     ),
@@ -128,9 +133,7 @@ def _dispatch(words: list[str]) -> int:
         print(overview())
         return 0 if words else USAGE
     if words[0] in ("-V", "--version"):
-        from importlib.metadata import version
-
-        print(f"caudal {version('caudal')}")
+        print(f"caudal {__version__}")
         return 0
     name, *rest = words
     if name not in COMMANDS:

@@ -32,6 +32,7 @@ from caudal.model.training import train_with
 from caudal.names import near
 from caudal.recipes import PRESETS, RECIPES, Recipe, find_recipe
 from caudal.recipes.sizes import Size
+from caudal.report.logged import Log
 from caudal.training.devices import leads
 from caudal.training.options import Training
 
@@ -65,6 +66,9 @@ class RunOptions:
     training diverged, or where the state is lost."""
     overwrite: FlagCreatePairsOff[bool] = False
     """Replace the run in --out, if there is one."""
+    log: Log | None = None
+    """A dashboard that is told of the training as well: tensorboard, whose files are in the run
+    folder, or trackio; each needs the extra of its name."""
     report: bool = True
     """Draw the pictures and write report.html at the end; it takes some seconds."""
     json: FlagCreatePairsOff[bool] = False
@@ -113,7 +117,13 @@ def run(words: list[str]) -> int:
     screen = Screen(options.run.json)
     out = Path(options.run.out or default_folder(made))
     try:
-        model = train_with(made, out, **options.run.modes, voice=screen, begun=begun)
+        told: dict[str, Any] = {
+            **options.run.modes,
+            "log": options.run.log,
+            "voice": screen,
+            "begun": begun,
+        }
+        model = train_with(made, out, **told)
         if leads():
             screen.trained(model)
     except KeyboardInterrupt as error:

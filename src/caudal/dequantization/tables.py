@@ -34,7 +34,8 @@ class TableDequantization(Dequantization):
     Args:
         step: (D,), the distance of the points of each lattice, 0 for continuous columns.
         missing: (D,), which columns may be missing.
-        low, high: (D,), the ends of each column, high one step above the last point of a lattice.
+        low: (D,), the lower end of each column.
+        high: (D,), the upper end, one step above the last point of a lattice.
         atoms: of each column; none if not given. Columns on a lattice need none.
         mass: (D,), which lattices score by mass; none if not given, which differs where a step is
             not 1.

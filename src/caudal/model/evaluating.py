@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from annotated_types import Ge
 
 from caudal.fields import check_value
-from caudal.model import finishing
+from caudal.model import card, finishing
 from caudal.model.settings import name_of
 from caudal.report import Evaluation, Recognition, load_baseline, recognise
 from caudal.report import evaluate as evaluate_flow
@@ -90,6 +90,8 @@ def evaluate(
     if data is not None:
         return replace(result, split=None, data=split)
     model.evaluation = result
+    if limit is None and model.folder is not None:
+        card.write_card(model)
     return result
 
 

@@ -21,6 +21,7 @@ from caudal.flow import Flow
 from caudal.model.graph import REPLACED
 from caudal.numerics import RowNoise
 from caudal.recipes import describe
+from caudal.version import __version__
 
 if TYPE_CHECKING:
     from caudal.model.model import Model
@@ -158,12 +159,10 @@ def _inputs(flow: Flow, rows: int) -> dict[str, Tensor]:
 
 def _about(model: "Model", flow: Flow) -> dict[str, Any]:
     """What a reader of the graph needs to know of its numbers."""
-    from importlib.metadata import version
-
     schema = model._schema
     threshold = model.threshold() if schema is not None and model.kind.judged else None
     return {
-        "version": version("caudal"),
+        "version": __version__,
         "recipe": describe(model.recipe),
         "schema": None if schema is None else schema.to_dict(),
         "unit": "nats a row",

@@ -11,7 +11,7 @@ import yaml
 from caudal import files
 from caudal.errors import InputError
 from caudal.modality import Modality
-from caudal.model import alarm
+from caudal.model import alarm, card
 from caudal.model.rest import USUAL, Extent
 from caudal.model.settings import plain, usual
 from caudal.report import Distilled, Evaluation, Story, save_baseline, write_report
@@ -58,6 +58,7 @@ def finish(
         model.distilled = distilled
     if report:
         model.page = write_page(model)
+    card.write_card(model)
 
 
 def keep_evaluation(folder: Path, result: Evaluation) -> None:

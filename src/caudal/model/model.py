@@ -16,6 +16,7 @@ from caudal.model import (
     explaining,
     exporting,
     finishing,
+    hub,
     imputing,
     interpolating,
     opening,
@@ -155,6 +156,7 @@ class Model:
 
     save = saving.save
     export = exporting.export
+    push = hub.push
     report = finishing.write_page
     distill = students.distill
 

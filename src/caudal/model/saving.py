@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from caudal import files
+from caudal.model import card
 from caudal.model.config import wherever_read
 from caudal.training.checkpoint import save_model
 from caudal.training.rebuilt import check_rebuilt
@@ -31,6 +32,7 @@ def save(model: "Model", folder: str | Path, *, overwrite: bool = False) -> Path
     if model.fitted is not None:
         run.write_metrics(model.fitted.history)
     model.folder, model.name = run.path, str(folder)
+    card.write_card(model)
     return run.path
 
 

@@ -12,6 +12,7 @@ from caudal.modality import Voice
 from caudal.model import settings as options_of_run
 from caudal.model.finishing import finish
 from caudal.recipes import Recipe, find_recipe
+from caudal.report.logged import check_log, logged
 from caudal.training.devices import leads
 from caudal.training.options import Training
 from caudal.training.progress import Notes
@@ -58,6 +59,7 @@ def distill(
     resume: bool = False,
     from_best: bool = False,
     overwrite: bool = False,
+    log: str | None = None,
     voice: Voice | None = None,
     **options: Any,
 ) -> "Model":
@@ -73,6 +75,7 @@ def distill(
         resume: whether to go on with the run in `out`.
         from_best: whether to go on from its best model, with a new optimiser.
         overwrite: whether the run in `out` is replaced.
+        log: a dashboard that is told as well, "tensorboard" or "trackio"; it needs `out`.
         voice: tells notes and progress; silent if None.
         options: fields of the student's recipe, of `Training`, and of the options of
             distillation.
@@ -84,7 +87,7 @@ def distill(
     """
     modes = {"resume": resume, "from_best": from_best, "overwrite": overwrite}
     made = student_settings(teacher, student, options)
-    return distill_with(made, teacher, out, **modes, voice=voice)
+    return distill_with(made, teacher, out, **modes, log=log, voice=voice)
 
 
 def student_settings(
@@ -150,6 +153,7 @@ def distill_with(
     resume: bool = False,
     from_best: bool = False,
     overwrite: bool = False,
+    log: str | None = None,
     voice: Voice | None = None,
 ) -> "Model":
     """Trains a student with complete settings; see `distill`."""
@@ -160,6 +164,7 @@ def distill_with(
     if out is not None and folder is not None and path_of(out).resolve() == folder.resolve():
         raise InputError(f"`out` {out} is the teacher's folder: give another one")
     check_out(out, resume=resume, from_best=from_best, overwrite=overwrite)
+    check_log(log, out)
     dataset = teacher.dataset_or(f"distill a run whose {schema.many} are there")
     flow = build_student(recipe, schema, teacher.flow, settings.training.seed)
     objective = settings.distillation.objective(flow, teacher.flow)
@@ -172,6 +177,7 @@ def distill_with(
         run = Run(
             out, recipe, schema, config, resume=resume, from_best=from_best, overwrite=overwrite
         )
+    reporter, _ = logged(voice.reporter(schema, "", None) or Notes(voice), None, log, run)
     fitted = fit_student(
         flow,
         teacher.flow,
@@ -180,7 +186,7 @@ def distill_with(
         options=settings.distillation,
         training=settings.training,
         out=run,
-        reporter=voice.reporter(schema, "", None) or Notes(voice),
+        reporter=reporter,
     )
     config = replace(settings, training=fitted.training).config(teacher)
     model = type(teacher)(

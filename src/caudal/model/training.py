@@ -18,6 +18,7 @@ from caudal.model.settings import Settings
 from caudal.numerics import own_randomness, redirected
 from caudal.recipes import Recipe
 from caudal.report import folder_of
+from caudal.report.logged import check_log, logged
 from caudal.training.devices import leads
 from caudal.training.fit import fit
 from caudal.training.progress import Notes
@@ -33,6 +34,7 @@ def train(
     resume: bool = False,
     from_best: bool = False,
     overwrite: bool = False,
+    log: str | None = None,
     voice: Voice | None = None,
     **options: Any,
 ) -> Model:
@@ -57,6 +59,7 @@ def train(
         from_best: whether to go on with it from its best model, with a new optimiser, as after
             training diverged.
         overwrite: whether the run in `out` is replaced.
+        log: a dashboard that is told as well, "tensorboard" or "trackio"; it needs `out`.
         voice: tells notes and progress; silent if None.
         options: as above; `report=False` leaves the page out.
 
@@ -69,6 +72,7 @@ def train(
     if not options_of_run.is_there(data):
         raise InputError('`data` is missing: caudal.train("auto", data)')
     check_out(out, resume=resume, from_best=from_best, overwrite=overwrite)
+    check_log(log, out)
     auto = recipe == options_of_run.AUTO
     if auto:
         recipe = _in_run(out) if resume or from_best else options_of_run.usual_recipe(data)
@@ -90,7 +94,7 @@ def train(
         values = {**without_beside(config), **own, **values}
     made = replace(options_of_run.settings(recipe, kind, values), auto=auto)
     modes = {"resume": resume, "from_best": from_best, "overwrite": overwrite}
-    return train_with(made, out, **modes, voice=voice, begun=begun)
+    return train_with(made, out, **modes, log=log, voice=voice, begun=begun)
 
 
 def train_with(
@@ -100,6 +104,7 @@ def train_with(
     resume: bool = False,
     from_best: bool = False,
     overwrite: bool = False,
+    log: str | None = None,
     voice: Voice | None = None,
     begun: float | None = None,
 ) -> Model:
@@ -107,6 +112,7 @@ def train_with(
     begun = time.monotonic() if begun is None else begun
     voice = voice or Voice()
     check_out(out, resume=resume, from_best=from_best, overwrite=overwrite)
+    check_log(log, out)
     kind = settings.kind
     dataset = kind.open(settings.data, settings.recipe, None, voice)
     schema, container = dataset.schema, container_of(settings.data.data)
@@ -128,6 +134,8 @@ def train_with(
             voice.say(f"{watch.words}: {folder_of(folder)}")
     rest = Rest(settings, dataset, evaluates=run is not None, flow=flow)
     loss, validation_loss = kind.objective(flow, dataset, settings.data)
+    reporter = voice.reporter(schema, "nats", loss_elements(kind, schema)) or Notes(voice)
+    reporter, watch = logged(reporter, watch, log, run)
     fitted = fit(
         flow,
         dataset.train,
@@ -136,7 +144,7 @@ def train_with(
         loss=loss,
         validation_loss=validation_loss,
         out=run,
-        reporter=voice.reporter(schema, "nats", loss_elements(kind, schema)) or Notes(voice),
+        reporter=reporter,
         watch=watch,
         budget=rest.budget(begun),
     )

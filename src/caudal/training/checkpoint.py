@@ -24,6 +24,7 @@ from caudal.numerics import own_randomness, redirected
 from caudal.recipes import Recipe, describe, rebuild, sources_of
 from caudal.training.bounded import bounded, check_wanted
 from caudal.training.tensors import read_tensors
+from caudal.version import __version__
 
 if TYPE_CHECKING:
     from caudal.data import Schema
@@ -187,11 +188,9 @@ def fill(flow: Flow, tensors: Mapping[str, Tensor], source: str) -> None:
 
 
 def _metadata(flow: Flow, recipe: Recipe, schema: "Schema | None") -> dict[str, Any]:
-    from importlib.metadata import version
-
     return {
         "format": FORMAT,
-        "version": version("caudal"),
+        "version": __version__,
         "recipe": describe(recipe),
         "sources": sources_of(recipe),
         "dtype": str(flow.base.like.dtype).removeprefix("torch."),

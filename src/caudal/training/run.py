@@ -33,7 +33,9 @@ LEFT_BEHIND = (
     "compare.json",
     "gaussian.safetensors",
     "alarm.json",
+    "README.md",
     "report.html",
+    "tensorboard",
     "pictures",
 )
 """The contents of a run folder, which `overwrite` replaces; other files in it are left alone."""

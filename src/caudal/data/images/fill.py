@@ -74,6 +74,8 @@ def _is_ready(job: Job, jobs: Sequence[Job], schema: ImageSchema) -> bool:
     array, part = job.lot.array, job.parts[0]
     if array is None or schema.bits != 8:
         return False
+    if min(array.strides) < 0:  # a view turned round, of which torch knows nothing
+        return False
     if (array.shape[3], *array.shape[1:3]) != schema.shape:
         return False
     return bool((job.parts == part).all()) and sum(part in j.parts for j in jobs) == 1

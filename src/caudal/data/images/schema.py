@@ -91,6 +91,8 @@ class ImageSchema(Schema):
         if images.shape[1:] != (height, width, channels):
             shape = "x".join(str(n) for n in images.shape[1:])
             raise InputError(f"images are {shape}, the flow's are {height}x{width}x{channels}")
+        if min(images.strides) < 0:  # a view turned round, of which torch knows nothing
+            images = images.copy()
         values = torch.from_numpy(images).permute(0, 3, 1, 2)
         return values if self.bits == 8 else values >> (8 - self.bits)
 
