@@ -19,6 +19,7 @@ from pathlib import Path
 import torch
 
 import caudal
+from caudal.data.table.encodings import find_encoding
 from caudal.errors import InputError, NumericalError
 from tables import DATA_DIR
 
@@ -105,11 +106,7 @@ def alike(row: Sequence[str], names: Sequence[str]) -> bool:
 
 def rows_of(path: Path) -> list[list[str]]:
     """The cells of a file of text, whatever its encoding and its delimiter."""
-    raw = path.read_bytes()
-    try:
-        text = raw.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        text = raw.decode("latin-1")
+    text = path.read_bytes().decode(find_encoding(path, path.name)).removeprefix("\ufeff")
     lines = text.splitlines(keepends=True)
     first = next((line for line in lines if line.strip()), "")
     return list(csv.reader(lines, delimiter=max(",;\t|", key=first.count)))

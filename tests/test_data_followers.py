@@ -207,7 +207,7 @@ def test_filled_rows_keep_their_rule_in_the_digits_that_are_written():
 
 def test_lists_know_numbers_that_steps_made():
     """A key such as 0.30000000000000004 is the 0.3 of the user."""
-    p = np.array([0.1, 0.3, 0.7, 1.1, 1.3, 1.7, 2.3])[RNG.integers(0, 7, N)]
+    p = (2 * RNG.integers(0, 24, N) + 1) / 10
     frame = pd.DataFrame({"p": p, "v": (p**2).round(2), "x": X})
     (follower,) = open_data(frame).schema.followers
     columns = (*open_data(frame).schema.columns, follower.column)
