@@ -65,4 +65,4 @@ $(STAMP): pyproject.toml constraints.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) .venv-dist runs dist build
+	rm -rf $(VENV) .venv-dist .cache runs dist build

@@ -50,7 +50,8 @@ axis.set(xlim=(-1, 1), ylim=(-1, 1), aspect="equal")
 plt.show()
 
 # %% [markdown]
-# **Can it be trusted?** Draw parameters from the prior, simulate, and see where the truth falls among the posterior's samples: anywhere alike.
+# **Can it be trusted?** Draw parameters from the prior, simulate, and see where the truth falls among the posterior's samples: anywhere alike. A small
+# p-value is a reason to simulate more, or to train longer, before the posterior is used.
 
 # %%
 truth = prior.sample((200,))

@@ -38,7 +38,8 @@ print(model.evaluate(limit=50))
 # %% [markdown]
 # ## Draw
 #
-# Samples come one after the other, in a compiled loop if `caudal[fast]` is there. The vowel is given.
+# Samples come one after the other, in a compiled loop if `caudal[fast]` is there. The vowel is given. After so short
+# a training they are whispered: the formants, by which vowels differ, are there, and the pitch is not yet.
 
 # %%
 figure, axes = plt.subplots(1, 3, figsize=(9, 2.8), layout="constrained")

@@ -69,7 +69,8 @@ def test_leaves_a_complete_run_behind():
     out = student_run()
     assert {path.name for path in out.iterdir()} == {
         "config.yaml", "model.safetensors", "state.safetensors", "metrics.jsonl", "eval.json",
-        "alarm.json", "compare.json", "gaussian.safetensors", "report.html", "pictures",
+        "alarm.json", "README.md", "compare.json", "gaussian.safetensors", "report.html",
+        "pictures",
     }  # fmt: skip
     drawn = {path.name for path in (out / "pictures").iterdir()}
     assert drawn >= {"teacher-marginals.png", "teacher-pairs.png", "curves.png"}

@@ -58,7 +58,7 @@ def test_train_leaves_a_complete_run_behind():
     out = image_run()
     assert files_of(out) == {
         "config.yaml", "model.safetensors", "state.safetensors", "metrics.jsonl", "eval.json",
-        "gaussian.safetensors", "report.html", "pictures",
+        "gaussian.safetensors", "README.md", "report.html", "pictures",
     }  # fmt: skip
     assert "samples.png" in files_of(out / "pictures")
     # The 1st, 2nd and 4th validation, and the last one.

@@ -20,7 +20,7 @@ def test_leaves_a_complete_run_behind():
     left = {path.name for path in out.iterdir()}
     assert left == {
         "config.yaml", "columns.yaml", "model.safetensors", "state.safetensors", "metrics.jsonl",
-        "eval.json", "gaussian.safetensors", "alarm.json", "report.html", "pictures",
+        "eval.json", "gaussian.safetensors", "alarm.json", "README.md", "report.html", "pictures",
     }  # fmt: skip
     drawn = {path.name for path in (out / "pictures").iterdir()}
     assert drawn == {"training", "marginals.png", "pairs.png", "correlations.png", "curves.png"}
