@@ -279,6 +279,9 @@ def page(rows: list[Row], facts: dict[str, str]) -> str:
             "samples of a teacher p that was trained for twice their time; the kernel distance "
             "(times 1,000) is of the test images, in features of a small classifier trained on "
             "the training images, and nearest is the median distance to a training image.",
+            "Steps are planned from a few of them, and other work on the machine shifts both the "
+            "plan and the seconds: look at the column of those that were taken. Rows of commit "
+            "c37bbfe have a tarflow with a linear map within patches, which has since gone.",
         ],
         facts,
         (

@@ -127,7 +127,8 @@ class TarFlow(TransformerRecipe):
 class TarFlowIAF(TransformerRecipe):
     """TarFlow with the directions of its layers swapped: samples in one pass of each transformer.
 
-    It is a student for tarflow, layer by layer: a sample and its density take one pass.
+    It is a student for tarflow, layer by layer: a sample and its density take one pass. Of images
+    Glow is the better student in equal time.
     Reference: Improving variational inference with inverse autoregressive flow (Kingma et al.,
     2016), arXiv:1606.04934; the transformers are those of Normalizing flows are capable
     generative models (Zhai et al., 2024), arXiv:2412.06329.

@@ -50,8 +50,8 @@ def default_student(teacher: Recipe, event_shape: tuple[int, ...]) -> Recipe:
 
     It is an inverse autoregressive flow of the teacher's depth, whose layers pair up with the
     teacher's. The layers of a teacher that samples by iteration have no such pairs: its student
-    is a coupling flow, Glow for images (C, H, W) and a spline flow for vectors. Glow is the student
-    of a transformer flow of images too: in equal time it comes nearer than layers that pair up.
+    is a coupling flow, Glow for images (C, H, W) and a spline flow for vectors. Glow is also the
+    student of a transformer flow of images: in equal time it comes nearer than paired layers.
 
     Raises:
         InputError: the teacher scores slowly, or samples fast already.
