@@ -41,7 +41,7 @@ RECIPES = {
     "iresnet-whole": IResNet(blocks=1, maps=4, squeeze_first=False),
     "residual-flow": ResidualFlow(blocks=1, maps=4, dense=1),
     "mintnet": MintNet(layers=2, latents=3),
-    "tarflow": TarFlow(layers=2, depth=2, width=8, heads=2, patch=2, mix=False),
+    "tarflow": TarFlow(layers=2, depth=2, width=8, heads=2, patch=2),
     "tarflow-spline": TarFlow(layers=1, depth=1, width=8, heads=2, map="spline"),
     "nsf-image": NSFImage(layers=2, maps=4, blocks=1),
     "nsf-image-whole": NSFImage(layers=1, maps=4, blocks=1, factor_out=False),

@@ -11,7 +11,7 @@ from caudal.recipes import RealNVP
 from image_cases import RECIPES as IMAGE_RECIPES
 from image_cases import away_from_start
 
-COMPILED, EXPORTED = ["realnvp", "mintnet"], ["nsf", "maf-mog"]
+COMPILED, EXPORTED = ["realnvp", "mintnet", "tarflow"], ["nsf", "maf-mog"]
 """Together they have the operations of all: the nets of the others, and the maps of the others."""
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of the compiler, not ours

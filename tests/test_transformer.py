@@ -10,7 +10,7 @@ from caudal import Distillation
 from caudal.bijections import Flip, Patches
 from caudal.losses.guidance import Guide, pairs_up
 from caudal.nets import CausalTransformer, transformer
-from caudal.recipes import TarFlow, TarFlowIAF
+from caudal.recipes import Glow, TarFlow, TarFlowIAF
 from caudal.recipes.tarflow import patch_of
 from caudal.training.student import default_student, share_mixing
 
@@ -109,8 +109,7 @@ def test_a_student_pairs_up_layer_by_layer(shape):
     """Also within patches. Where its layers undo the teacher's, nothing is left to learn."""
     recipe = TarFlow(**SMALL, map="affine")
     teacher = randomise(recipe.build(shape, standardise=False), 0.3).eval()
-    assert default_student(recipe, shape) == TarFlowIAF(**SMALL, map="affine")
-    student = default_student(recipe, shape).build(shape, standardise=False)
+    student = TarFlowIAF(**SMALL, map="affine").build(shape, standardise=False)
     assert not pairs_up(student, teacher)  # their linear maps differ
     share_mixing(student, teacher)
     assert pairs_up(student, teacher)
@@ -125,6 +124,13 @@ def test_a_student_pairs_up_layer_by_layer(shape):
     assert guide(x) < 0.7 * before
     objective = Distillation(pool=200).objective(student, teacher)
     assert set(objective.weights) == {"forward", "guide", "reverse"}
+
+
+def test_default_students():
+    recipe = TarFlow(**SMALL)
+    assert default_student(recipe, (5,)) == TarFlowIAF(**SMALL)
+    assert default_student(recipe, (1, 5, 5)) == TarFlowIAF(**SMALL)  # Glow halves images
+    assert default_student(recipe, (1, 4, 4)) == Glow()
 
 
 def test_no_guidance_where_the_views_differ():

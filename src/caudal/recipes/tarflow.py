@@ -23,8 +23,8 @@ FEWEST_TOKENS, USUAL_TOKENS, MOST_TOKENS = 4, 64, 4096
 class TransformerRecipe(Recipe):
     """What the transformer flows share: layers of causal transformers, the event turned between.
 
-    Images are sequences of patches, whose pixels are independent given the patches before, and
-    vectors sequences of columns.
+    Images are sequences of patches, whose pixels are independent given the patches before.
+    Vectors are sequences of columns, which an LU linear map mixes after each layer.
     """
 
     images = True
@@ -41,9 +41,6 @@ class TransformerRecipe(Recipe):
     """Heads of each attention; the width is a multiple of them."""
     patch: Annotated[int, Ge(1)] | None = None
     """Images: side of a patch; by default the smallest from 2 on that makes 4 to 64 of them."""
-    mix: bool = True
-    """Let a linear map follow each layer: of the numbers of a patch, the same for all patches, or
-    of all columns. The paper has none."""
     map: Literal["affine", "spline", "mixture", "sinh"] | None = None
     """What becomes of each number: scale and shift, a rational-quadratic spline, a mixture of
     Gaussians, or sinh conjugations, smooth everywhere; by default affine for images, and splines
@@ -78,17 +75,10 @@ class TransformerRecipe(Recipe):
         parts: list[caudal.Bijection] = []
         for _ in range(self.layers):
             layer = self._layer(event_shape, context, self._map(name))
-            parts += [caudal.bijections.Flip(), layer, *self._mixing(event_shape)]
+            parts += [caudal.bijections.Flip(), layer]
+            if len(event_shape) == 1:
+                parts.append(caudal.bijections.LULinear(*event_shape))
         return caudal.Chain(parts)
-
-    def _mixing(self, event_shape: tuple[int, ...]) -> list[caudal.Bijection]:
-        """What makes numbers of one token depend on each other, or columns on the later ones."""
-        if not self.mix:
-            return []
-        mixes = (
-            caudal.bijections.LULinear if len(event_shape) == 1 else caudal.bijections.LUConv1x1
-        )
-        return [mixes(event_shape[0])]
 
     def _layer(
         self, event_shape: tuple[int, ...], context: int, elementwise: Elementwise
@@ -137,7 +127,8 @@ class TarFlow(TransformerRecipe):
 class TarFlowIAF(TransformerRecipe):
     """TarFlow with the directions of its layers swapped: samples in one pass of each transformer.
 
-    It is a student for tarflow, layer by layer: a sample and its density take one pass.
+    It is a student for tarflow, layer by layer: a sample and its density take one pass. Of images
+    Glow is the better student in equal time.
     Reference: Improving variational inference with inverse autoregressive flow (Kingma et al.,
     2016), arXiv:1606.04934; the transformers are those of Normalizing flows are capable
     generative models (Zhai et al., 2024), arXiv:2412.06329.

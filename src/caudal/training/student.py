@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from caudal.bijection import Bijection, Within, parts_of
-from caudal.bijections import ActNorm, Correlate, LUConv1x1, LULinear, Permutation
+from caudal.bijections import ActNorm, Correlate, LULinear, Permutation
 from caudal.errors import InputError
 from caudal.flow import Flow
 from caudal.modality import assemble, modality_of
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from caudal.data import Schema
 
 FAST = "parallel"
-_MIXING = (ActNorm, Correlate, LUConv1x1, LULinear, Permutation)
+_MIXING = (ActNorm, Correlate, LULinear, Permutation)
 
 
 def default_student(teacher: Recipe, event_shape: tuple[int, ...]) -> Recipe:
@@ -50,7 +50,8 @@ def default_student(teacher: Recipe, event_shape: tuple[int, ...]) -> Recipe:
 
     It is an inverse autoregressive flow of the teacher's depth, whose layers pair up with the
     teacher's. The layers of a teacher that samples by iteration have no such pairs: its student
-    is a coupling flow, Glow for images (C, H, W) and a spline flow for vectors.
+    is a coupling flow, Glow for images (C, H, W) and a spline flow for vectors. Glow is also the
+    student of a transformer flow of images: in equal time it comes nearer than paired layers.
 
     Raises:
         InputError: the teacher scores slowly, or samples fast already.
@@ -71,7 +72,8 @@ def default_student(teacher: Recipe, event_shape: tuple[int, ...]) -> Recipe:
     if isinstance(teacher, NSFAR):
         return NSFIAF(**asdict(teacher))
     if isinstance(teacher, TarFlow):
-        return TarFlowIAF(**asdict(teacher))
+        squeezable = _is_squeezable(event_shape)
+        return Glow() if squeezable else TarFlowIAF(**asdict(teacher))
     if isinstance(teacher, MADE):
         return IAF(1, teacher.hidden, teacher.activation)
     assert isinstance(teacher, MAF | MAFMoG)
