@@ -5,6 +5,7 @@ import io
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from importlib import metadata, resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
@@ -204,16 +205,7 @@ def write_report(folder: str | Path, story: Story, teller: Teller) -> Path:
 
 def _page(story: Story, contents: Contents) -> str:
     """The page, which needs nothing from outside."""
-    from jinja2 import Environment, StrictUndefined
-
-    # Autoescaping: names come from the user's files.
-    environment = Environment(
-        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined
-    )
-    environment.filters["base64"] = lambda data: base64.b64encode(data).decode("ascii")
-    environment.filters["kind"] = _kind
-    environment.filters["flags"] = as_flags
-    return environment.from_string(_resource("page.html")).render(
+    return _environment().get_template("page.html").render(
         story=story,
         contents=contents,
         cards=list(_cards(story)),
@@ -222,6 +214,31 @@ def _page(story: Story, contents: Contents) -> str:
         css=_resource("page.css"),
         version=metadata.version("caudal"),
     )
+
+
+def blocks_html(blocks: Sequence[Block]) -> str:
+    """Blocks as HTML, which needs nothing from outside, for a page that has a style of its own."""
+    shown = _environment().get_template("blocks.html").module
+    return "\n".join(str(getattr(shown, "show")(block)) for block in blocks)  # noqa: B009
+
+
+@cache
+def _environment() -> Any:
+    """Where the templates are, with what they call."""
+    from jinja2 import Environment, FunctionLoader, StrictUndefined
+
+    # Autoescaping: names come from the user's files.
+    environment = Environment(
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=StrictUndefined,
+        loader=FunctionLoader(_resource),
+    )
+    environment.filters["base64"] = lambda data: base64.b64encode(data).decode("ascii")
+    environment.filters["kind"] = _kind
+    environment.filters["flags"] = as_flags
+    return environment
 
 
 def _resource(name: str) -> str:
