@@ -159,6 +159,12 @@ def render(figures: Iterable[Drawn]) -> list[Picture]:
         ]
 
 
+def draw_one(name: str, draw: "Callable[[], Figure]") -> Picture:
+    """The picture of one figure, drawn in the house style."""
+    with house_style():
+        return Picture(name, name, "", to_png(draw()))
+
+
 def picture_sections(pictures: Iterable[Picture]) -> Iterator[Section]:
     """Each picture in a section of its own."""
     return (Section(picture.title, picture.caption, [picture]) for picture in pictures)

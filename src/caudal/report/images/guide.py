@@ -1,0 +1,84 @@
+"""Images on the page of `caudal explore`."""
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from caudal.data import ImageSchema
+from caudal.flow import Flow
+from caudal.report.guide import Guide, Side
+from caudal.report.images.checks import draw_moments, draw_values
+from caudal.report.images.tiles import Panel, across, draw_greys, draw_panels, grid_of
+from caudal.report.items import noise
+from caudal.report.page import Block, Drawn, draw_one
+from caudal.report.stages import stages_of
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+SPREAD = 3.0  # deviations of the noise that are shown as shades
+IN_A_ROW = 12  # images that still stand in one row
+SHOWN = 6  # images that are shown after each part
+
+
+class ImageGuide(Guide):
+    """Shows images as tiles, and noise as shades of grey or colour."""
+
+    usual, most = 40, 400
+    file: ClassVar[str] = "samples.png"
+    suffixes: ClassVar[tuple[str, ...]] = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".npy", ".npz")
+
+    def show(self, schema: ImageSchema, sides: Sequence[Side], ground: Any = None) -> list[Block]:
+        return [draw_one("images", lambda: _draw_sides(sides))]
+
+    def noise(self, schema: ImageSchema, z: Tensor) -> np.ndarray:
+        shades = (z.double().cpu() / SPREAD + 1) / 2 * (schema.levels - 1)
+        return schema.decode(shades)
+
+    def joined(self, parts: Sequence[Any]) -> np.ndarray:
+        return np.concatenate(parts)
+
+    def compare(self, flow: Flow, schema: ImageSchema, one: Side, other: Side) -> Iterator[Drawn]:
+        yield "images", "Images", f"{one.title} and {other.title}", _draw_sides([one, other])
+        x, y = (schema.encode(np.asarray(side.items)).float() for side in (one, other))
+        yield "values", "Pixel values", VALUES, draw_values(x, y, schema)
+        yield "moments", "Mean and spread of each pixel", MOMENTS, draw_moments(x, y, schema)
+
+    def layers(self, flow: Flow, schema: ImageSchema) -> int:
+        if schema.shape[0] not in (1, 3):
+            return 0
+        return len(stages_of(flow, *_noise(flow, schema, 1, 0))) - 1
+
+    def film(self, flow: Flow, schema: ImageSchema, seed: int) -> list[Block]:
+        found = stages_of(flow, *_noise(flow, schema, SHOWN, seed))
+        shades = [(s.name, s.events.movedim(1, -1)) for s in found]
+        return [draw_one("layers", lambda: draw_greys(shades))]
+
+
+VALUES = "Shares of each pixel value on both sides, on a logarithmic scale."
+MOMENTS = "Deviations are brightened alike."
+
+
+def _noise(flow: Flow, schema: Any, n: int, seed: int) -> tuple[Tensor, Tensor | None]:
+    """Noise of n images, and their classes in turn, where there are any."""
+    z = flow.base.sample(n, noise(flow, seed))
+    if not schema.context:
+        return z, None
+    levels = [max(1, count) for count in schema.levels_of_context]
+    codes = torch.arange(n)[:, None] % torch.tensor(levels)
+    return z, codes.to(z)
+
+
+def _draw_sides(sides: Sequence[Side]) -> "Figure":
+    """The images of each side in a panel; those of one image are large."""
+    panels = []
+    for side in sides:
+        images = np.asarray(side.items)
+        most = across(images.shape[2], IN_A_ROW, len(sides))
+        columns = len(images) if len(images) <= min(most, IN_A_ROW) else min(most, 10)
+        panels.append(Panel(grid_of(images, columns), side.title, side.colour))
+    single = all(panel.tiles.shape[1] == 1 for panel in panels)
+    return draw_panels(panels, 200 if single else 84)
