@@ -60,6 +60,9 @@ COMMANDS = {
     "export": Command(
         "RUN --out FILE.onnx", "the density of a run, and its samples, for ONNX", "export:run"
     ),
+    "explore": Command(
+        "RUN", "a page over a run in the browser, to look at and to play with", "explore:run"
+    ),
     "recipes": Command(
         "", "the flows there are, their papers, and what each is good for", "recipes:run"
     ),

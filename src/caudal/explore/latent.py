@@ -85,7 +85,7 @@ def between(subject: Subject) -> Tab | None:
         made, along = (_blend(subject, z, context, *angles) for angles in (point, path))
         corners = Side("the four", subject.form(x, context), "data")
         way = Side(f"the path along φ' at φ = {phi:g}°", along)
-        shown = guide.journey(schema, corners, Side("between them", made), way, subject.ground)
+        shown = guide.journey(schema, corners, Side("between", made), way, subject.ground)
         return [_weights(*point), *shown]
 
     chosen = unlike(len(subject.items), subject.labels, SEED)

@@ -15,7 +15,7 @@ from caudal.report.distilled import ScreenTable
 from caudal.report.guide import Side
 from caudal.report.numbers import number
 from caudal.report.page import Block, draw_one
-from caudal.report.style import DATA, INK, SAMPLES, WIDTH, new_figure, shorten
+from caudal.report.style import DATA, SAMPLES, WIDTH, new_figure, shorten
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -157,7 +157,7 @@ def _draw_place(subject: Subject, scores: np.ndarray) -> "Figure":
     axes.set_ylabel(f"test {subject.schema.many}")
     outside = ", off to the left" if own.min() < low else ""
     axes.set_title(f"yours{outside}", color=SAMPLES, loc="right")
-    axes.tick_params(colors=INK)
+    axes.locator_params(axis="y", integer=True)
     return figure
 
 

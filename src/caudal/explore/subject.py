@@ -23,14 +23,18 @@ SEED = 0
 class Notes(Voice):
     """Keeps the notes of each visitor's job apart, so that they can be shown beside its result.
 
-    Jobs run in threads of their own, and each has its own context.
+    Jobs run in threads of their own, and each has its own context. Notes of nobody's job go where
+    they went before.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, before: Voice) -> None:
+        self._before = before
         self._kept: ContextVar[list[str] | None] = ContextVar("notes", default=None)
 
     def note(self, text: str) -> None:
-        if (kept := self._kept.get()) is not None:
+        if (kept := self._kept.get()) is None:
+            self._before.note(text)
+        else:
             kept.append(text)
 
     @contextmanager
@@ -58,7 +62,7 @@ class Subject:
     def __init__(self, model: Any) -> None:
         self.model, self.schema = model, model.schema
         self.guide: Guide = model.kind.guide
-        self.voice = model.voice = Notes()
+        self.voice = model.voice = Notes(model.voice)
         self._lock = RLock()
         self._items: list[Batch] | None = None
         self._labels: list[Any] | None = None

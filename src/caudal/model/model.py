@@ -14,6 +14,7 @@ from caudal.model import (
     densities,
     evaluating,
     explaining,
+    exploring,
     exporting,
     finishing,
     imputing,
@@ -157,6 +158,7 @@ class Model:
     export = exporting.export
     report = finishing.write_page
     distill = students.distill
+    explore = exploring.explore
 
     # --- what those functions and the modalities ask of it --------------------------------------
 

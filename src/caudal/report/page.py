@@ -76,6 +76,11 @@ class Picture(NamedTuple):
     caption: str
     png: bytes
 
+    @property
+    def width(self) -> int:
+        """In dots, as the header of the PNG file says."""
+        return int.from_bytes(self.png[16:20], "big")
+
 
 class Sound(NamedTuple):
     """A sound file to play in the page: its name, the name's colour, seconds, and FLAC bytes."""

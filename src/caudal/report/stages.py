@@ -51,6 +51,14 @@ def stages_of(flow: Flow, z: Tensor, context: Tensor | None = None) -> list[Stag
     return found
 
 
+def noise_in_turn(flow: Flow, schema: Any, n: int, seed: int) -> tuple[Tensor, Tensor | None]:
+    """Noise of n items, and the context that each is given: the values of its labels in turn."""
+    z = flow.base.sample(n, noise(flow, seed))
+    if not schema.context:
+        return z, None
+    return z, (torch.arange(n)[:, None] % torch.tensor(schema.levels_of_context)).to(z)
+
+
 # --- the plane -----------------------------------------------------------------------------------
 
 

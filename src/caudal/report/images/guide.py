@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from caudal.data import ImageSchema
@@ -12,16 +11,15 @@ from caudal.flow import Flow
 from caudal.report.guide import Guide, Side
 from caudal.report.images.checks import draw_moments, draw_values
 from caudal.report.images.tiles import Panel, across, draw_greys, draw_panels, grid_of
-from caudal.report.items import noise
 from caudal.report.page import Block, Drawn, draw_one
-from caudal.report.stages import stages_of
+from caudal.report.stages import noise_in_turn, stages_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SPREAD = 3.0  # deviations of the noise that are shown as shades
 IN_A_ROW = 12  # images that still stand in one row
-SHOWN = 6  # images that are shown after each part
+SHOWN = 6  # images that are shown after each part of a flow
 
 
 class ImageGuide(Guide):
@@ -48,28 +46,18 @@ class ImageGuide(Guide):
         yield "moments", "Mean and spread of each pixel", MOMENTS, draw_moments(x, y, schema)
 
     def layers(self, flow: Flow, schema: ImageSchema) -> int:
-        if schema.shape[0] not in (1, 3):
+        if schema.shape[0] not in (1, 3) or not all(schema.levels_of_context):
             return 0
-        return len(stages_of(flow, *_noise(flow, schema, 1, 0))) - 1
+        return len(stages_of(flow, *noise_in_turn(flow, schema, 1, 0))) - 1
 
     def film(self, flow: Flow, schema: ImageSchema, seed: int) -> list[Block]:
-        found = stages_of(flow, *_noise(flow, schema, SHOWN, seed))
+        found = stages_of(flow, *noise_in_turn(flow, schema, SHOWN, seed))
         shades = [(s.name, s.events.movedim(1, -1)) for s in found]
         return [draw_one("layers", lambda: draw_greys(shades))]
 
 
 VALUES = "Shares of each pixel value on both sides, on a logarithmic scale."
 MOMENTS = "Deviations are brightened alike."
-
-
-def _noise(flow: Flow, schema: Any, n: int, seed: int) -> tuple[Tensor, Tensor | None]:
-    """Noise of n images, and their classes in turn, where there are any."""
-    z = flow.base.sample(n, noise(flow, seed))
-    if not schema.context:
-        return z, None
-    levels = [max(1, count) for count in schema.levels_of_context]
-    codes = torch.arange(n)[:, None] % torch.tensor(levels)
-    return z, codes.to(z)
 
 
 def _draw_sides(sides: Sequence[Side]) -> "Figure":

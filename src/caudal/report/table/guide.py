@@ -14,9 +14,8 @@ from caudal.flow import Flow
 from caudal.report.distilled import ScreenTable
 from caudal.report.guide import Guide, Side
 from caudal.report.images.tiles import Panel, draw_greys, draw_panels, grid_of
-from caudal.report.items import noise
 from caudal.report.page import Beside, Block, Drawn, draw_one
-from caudal.report.stages import PlanePicture, animation, film_of, plane_of, stages_of
+from caudal.report.stages import PlanePicture, animation, film_of, noise_in_turn, plane_of, stages_of
 from caudal.report.style import shorten
 from caudal.report.table import pictures, pixels
 from caudal.report.table.points import draw_journey, draw_points, is_plane
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 ROWS, ACROSS = 8, 12  # rows, and columns of them, that are shown
+SHOWN = 6  # images that are shown after each part of a flow
 TILES = 40  # images of a side that are shown
 _PLANE = lru_cache(4)(plane_of)
 
@@ -92,12 +92,10 @@ class TableGuide(Guide):
         return schema.columns
 
     def layers(self, flow: Flow, schema: TableSchema) -> int:
-        if flow.context_shape is not None:
+        flat = is_plane(schema) and tuple(flow.base.event_shape) == (2,) and not schema.context
+        if not flat and not (pixels.image_side(schema) and all(schema.levels_of_context)):
             return 0
-        flat = is_plane(schema) and tuple(flow.base.event_shape) == (2,)
-        if not flat and not pixels.image_side(schema):
-            return 0
-        return len(stages_of(flow, flow.base.sample(1, noise(flow, 0)))) - 1
+        return len(stages_of(flow, *noise_in_turn(flow, schema, 1, 0))) - 1
 
     def stops(self, schema: TableSchema) -> bool:
         return is_plane(schema)
@@ -185,7 +183,7 @@ def _apart(tiles: np.ndarray) -> np.ndarray:
 
 def _draw_stages(flow: Flow, schema: TableSchema, seed: int) -> "Figure":
     """Some images after some parts of the flow, each on its own scale of greys."""
-    found = stages_of(flow, flow.base.sample(6, noise(flow, seed)))
+    found = stages_of(flow, *noise_in_turn(flow, schema, SHOWN, seed))
     side = pixels.image_side(schema) or 1
     shades = (s.events[:, : side * side].reshape(-1, side, side, 1) for s in found)
     return draw_greys([(s.name, e) for s, e in zip(found, shades, strict=True)])
