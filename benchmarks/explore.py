@@ -27,9 +27,8 @@ FLAGS = (
 SIZES = (1280, 400)
 LONGEST = 120.0  # seconds for an answer
 BUSY = (
-    "return [...document.querySelectorAll('.result')].some(e => e.offsetParent && "
-    "(e.querySelector('.generating, .translucent, .pending') || !e.innerText.trim() && "
-    "!e.querySelector('img')))"
+    "return [...document.querySelectorAll('[data-testid=status-tracker]')]"
+    ".some(e => e.offsetParent && !e.classList.contains('hide'))"
 )
 
 
@@ -71,6 +70,7 @@ class Browser:
 
     def tab(self, title: str) -> None:
         """Opens a tab, and waits for what it shows."""
+        self.until(lambda: title in self.titles(), f"the tab {title}")
         self.driver.execute_script(
             "[...document.querySelectorAll('button[role=tab]')]"
             ".findLast(b => b.textContent.trim() === arguments[0]).click()",
@@ -119,14 +119,14 @@ class Browser:
     def shown(self) -> str:
         """The text of what the open tab shows."""
         return self.driver.execute_script(
-            "return [...document.querySelectorAll('.result')].filter(e => e.offsetParent)"
+            "return [...document.querySelectorAll('.prose.result')].filter(e => e.offsetParent)"
             ".map(e => e.innerText).join(' ')"
         )
 
     def images(self) -> list[str]:
         """The sources of the pictures that the open tab shows."""
         return self.driver.execute_script(
-            "return [...document.querySelectorAll('.result img')].filter(e => e.offsetParent)"
+            "return [...document.querySelectorAll('.prose.result img')].filter(e => e.offsetParent)"
             ".map(e => e.src)"
         )
 

@@ -48,12 +48,10 @@ def _(control: Lines) -> Any:
 
 @component.register
 def _(control: Cells) -> Any:
-    one: Any = {"row_count": 1, "row_limits": (1, 1), "type": "array", "datatype": "str"}
-    size = (len(control.head), len(control.head))
+    one: Any = {"row_count": 1, "type": "array", "datatype": "str"}
     return gr.Dataframe(
         [list(control.value)],
         headers=list(control.head),
-        column_limits=size,
         label=f"{control.label}. {control.help}",
         interactive=True,
         buttons=[],

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from caudal.data import as_table
 from caudal.errors import InputError
-from caudal.explore.controls import Cells, Control, Recording, Tab, Upload
+from caudal.explore.controls import Cells, Control, Recording, Tab, Upload, Whole
 from caudal.explore.subject import Subject
 from caudal.report.distilled import ScreenTable
 from caudal.report.guide import Side
@@ -34,7 +34,9 @@ def scoring(subject: Subject) -> Tab | None:
         return None
     guide, schema = subject.guide, subject.schema
     controls: list[Control] = []
-    if guide.typed and subject.has_items:
+    if subject.has_items and not guide.typed:
+        controls.append(Whole("number", f"A test {schema.one}", 1, 1, len(subject.items)))
+    elif subject.has_items:
         head, row = _first_row(subject)
         help = "One to begin with: change a value, and see"
         controls.append(Cells("typed", f"A {schema.one}", head, row, help=help))
@@ -43,17 +45,14 @@ def scoring(subject: Subject) -> Tab | None:
         controls.append(Recording("recording", "Or a recording"))
 
     def act(**values: Any) -> list[Block]:
-        return _scored(subject, _chosen(controls, values))
+        if (data := _chosen(controls, values)) is not None:
+            return _scored(subject, data)
+        if values.get("number") is None:
+            raise InputError("choose a file first")
+        return _known(subject, int(values["number"]))
 
-    what = f"a {schema.one} of your own"
-    return Tab(
-        "Score your own",
-        INTRO.format(what=what, many=schema.many),
-        controls,
-        act,
-        "Score",
-        eager=guide.typed,
-    )
+    intro = INTRO.format(what=f"a {schema.one} of your own", many=schema.many)
+    return Tab("Score your own", intro, controls, act, "Score", eager=subject.has_items)
 
 
 def _first_row(subject: Subject) -> tuple[list[str], list[str]]:
@@ -68,15 +67,25 @@ def _text(value: Any) -> str:
 
 
 def _chosen(controls: Sequence[Control], values: Mapping[str, Any]) -> Any:
-    """What is to be scored: what was uploaded or recorded, else the cells that were typed."""
+    """What was uploaded or recorded, else the cells that were typed; None without any."""
     for name in ("recording", "file"):
         if values.get(name):
             return values[name]
     cells = next((c for c in controls if isinstance(c, Cells)), None)
     if cells is None or not values.get("typed"):
-        raise InputError("choose a file first")
+        return None
     texts = [str(value).strip() for value in values["typed"]]
     return pa.table({name: [text or None] for name, text in zip(cells.head, texts, strict=True)})
+
+
+def _known(subject: Subject, number: int) -> list[Block]:
+    """The score of a test item, and its place among the others."""
+    x, context = subject.item(number)
+    scores = subject.scores[number - 1 : number]
+    side = Side(f"test {subject.schema.one} {number}", subject.form(x, context), "data")
+    shown = subject.guide.show(subject.schema, [side], subject.ground)
+    place = draw_one("place", lambda: _draw_place(subject, scores, side.title))
+    return [_sentence(subject, scores), *shown, place]
 
 
 def _scored(subject: Subject, data: Any) -> list[Block]:
@@ -90,7 +99,7 @@ def _scored(subject: Subject, data: Any) -> list[Block]:
     if len(scores) > 1:
         blocks.append(_list(subject, scores))
     if model.kind.explainer is not None and np.isfinite(scores).any():
-        blocks += [f"Why the least likely {schema.one} is so:", _blame(model.explain(data, n=1))]
+        blocks.append(_blame(model.explain(data, n=1), len(scores)))
     return blocks
 
 
@@ -141,14 +150,14 @@ def _alarm(subject: Subject, value: float) -> str:
     return f", and so low that only {threshold.rate:.1%} of such {subject.schema.many} are"
 
 
-def _draw_place(subject: Subject, scores: np.ndarray) -> "Figure":
+def _draw_place(subject: Subject, scores: np.ndarray, name: str = "yours") -> "Figure":
     """A histogram of the scores of test items, and a line for each of the user's own."""
     test = subject.scores[np.isfinite(subject.scores)]
     own = scores[np.isfinite(scores)][:LISTED]
     low, high = np.quantile(test, [0.002, 1.0])
     spread = max(float(high - low), 1e-6)
     low = min(low, max(float(own.min()), low - spread))
-    figure = new_figure(WIDTH / 1.6, 2.6)
+    figure = new_figure(WIDTH / 1.7, 2.6)
     axes = figure.subplots()
     axes.hist(test.clip(low, high), bins=40, range=(low, high), color=DATA, alpha=0.55)
     for value in own:
@@ -156,7 +165,7 @@ def _draw_place(subject: Subject, scores: np.ndarray) -> "Figure":
     axes.set_xlabel("log p in nats")
     axes.set_ylabel(f"test {subject.schema.many}")
     outside = ", off to the left" if own.min() < low else ""
-    axes.set_title(f"yours{outside}", color=SAMPLES, loc="right")
+    axes.set_title(f"{name}{outside}", color=SAMPLES, loc="right")
     axes.locator_params(axis="y", integer=True)
     return figure
 
@@ -173,8 +182,8 @@ def _list(subject: Subject, scores: np.ndarray) -> ScreenTable:
     return ScreenTable("The least likely", head, rows, "nnn")
 
 
-def _blame(explained: Any) -> ScreenTable:
-    """The columns of a row, the most surprising first."""
+def _blame(explained: Any, n: int) -> ScreenTable:
+    """The columns of the least likely of n rows, the most surprising first."""
     lines = as_table(explained).to_pylist()[:BLAMED]
     rows = []
     for line in lines:
@@ -183,7 +192,8 @@ def _blame(explained: Any) -> ScreenTable:
         surprise = number(line["surprise"], 1)
         rows.append([line["column"], _short(value), _short(line["expected"]), between, surprise])
     head = ["column", "value", "expected", "5 % to 95 %", "surprise in nats"]
-    title = "Each column given the others: how much less likely its value is than such are"
+    which = "Its columns" if n == 1 else "Columns of the least likely row"
+    title = f"{which}, each given the others: by how much its value is less likely than usual"
     return ScreenTable(title, head, rows, "    n")
 
 

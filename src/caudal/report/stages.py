@@ -150,6 +150,7 @@ class PlanePicture:
             times.append(REST if step % MOVES == 0 else MOVE)
         times[0] = times[-1] = 3 * REST
         palette = shown[-1].quantize(COLOURS)
+        palette.putpalette(_with_white(palette.getpalette()))
         packed = [picture.quantize(palette=palette, dither=0) for picture in shown]
         buffer = io.BytesIO()
         rest: Any = {"append_images": packed[1:], "duration": times, "loop": 0}
@@ -170,6 +171,14 @@ class PlanePicture:
         done = min(int(np.ceil(at - 1e-9)), last)
         end = ": data" if at >= last else ""
         return f"part {done} of {last}, {self.plane.names[done]}{end}"
+
+
+def _with_white(palette: list[int]) -> list[int]:
+    """A palette whose lightest colour is that of paper."""
+    colours = np.array(palette).reshape(-1, 3)
+    colours[colours.sum(1).argmax()] = 255
+    whole: list[int] = colours.ravel().tolist()
+    return whole
 
 
 def film_of(flow: Flow, names: Sequence[str], seed: int) -> bytes:

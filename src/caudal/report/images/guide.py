@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 SPREAD = 3.0  # deviations of the noise that are shown as shades
 IN_A_ROW = 12  # images that still stand in one row
+COMPARED = 60  # images of a side that stand beside others
 SHOWN = 6  # images that are shown after each part of a flow
 
 
@@ -40,7 +41,8 @@ class ImageGuide(Guide):
         return np.concatenate(parts)
 
     def compare(self, flow: Flow, schema: ImageSchema, one: Side, other: Side) -> Iterator[Drawn]:
-        yield "images", "Images", f"{one.title} and {other.title}", _draw_sides([one, other])
+        first = [side._replace(items=side.items[:COMPARED]) for side in (one, other)]
+        yield "images", "Images", IMAGES, _draw_sides(first)
         x, y = (schema.encode(np.asarray(side.items)).float() for side in (one, other))
         yield "values", "Pixel values", VALUES, draw_values(x, y, schema)
         yield "moments", "Mean and spread of each pixel", MOMENTS, draw_moments(x, y, schema)
@@ -56,6 +58,7 @@ class ImageGuide(Guide):
         return [draw_one("layers", lambda: draw_greys(shades))]
 
 
+IMAGES = "Not picked: the first of each."
 VALUES = "Shares of each pixel value on both sides, on a logarithmic scale."
 MOMENTS = "Deviations are brightened alike."
 
