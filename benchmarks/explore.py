@@ -126,8 +126,8 @@ class Browser:
     def images(self) -> list[str]:
         """The sources of the pictures that the open tab shows."""
         return self.driver.execute_script(
-            "return [...document.querySelectorAll('.prose.result img')].filter(e => e.offsetParent)"
-            ".map(e => e.src)"
+            "return [...document.querySelectorAll('.prose.result img')]"
+            ".filter(e => e.offsetParent).map(e => e.src)"
         )
 
     def settle(self) -> None:
@@ -135,7 +135,9 @@ class Browser:
         time.sleep(0.6)
         self.until(lambda: not self.driver.execute_script(BUSY), "an answer")
         before = None
-        while (now := self.driver.execute_script("return document.body.innerHTML.length")) != before:
+        while (
+            now := self.driver.execute_script("return document.body.innerHTML.length")
+        ) != before:
             before = now
             time.sleep(0.5)
 
@@ -190,7 +192,9 @@ def shoot_run(run: Path, out: Path) -> None:
             for title in browser.titles():
                 start = time.monotonic()
                 browser.tab(title)
-                print(f"{run.name}, {title}, {theme}: {time.monotonic() - start:.1f} s", flush=True)
+                print(
+                    f"{run.name}, {title}, {theme}: {time.monotonic() - start:.1f} s", flush=True
+                )
                 for width in SIZES:
                     name = f"{run.name}-{title.lower().replace(' ', '-')}-{width}-{theme}.png"
                     browser.shoot(out / name, width)

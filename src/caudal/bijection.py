@@ -279,7 +279,8 @@ def stages(
             yield part, bijection.put(taken, z)
     elif isinstance(bijection, Chain):
         for part in parts_of(bijection):
-            for elementary, z in stages(part, z, context):
-                yield elementary, z
+            for elementary, after in stages(part, z, context):
+                yield elementary, after
+                z = after
     else:
         yield bijection, in_pieces(bijection, z, context)[0]

@@ -71,7 +71,7 @@ def _(control: Recording) -> Any:
 
 
 def value_of(control: Control, given: Any) -> Any:
-    """What the function of a tab takes, of what Gradio gives: a row of cells is a list of texts."""
+    """What the function of a tab takes, of what Gradio gives; a row of cells is a list."""
     if isinstance(control, Cells):
         return list(given[0]) if given is not None and len(given) else None
     if given is None and hasattr(control, "value"):

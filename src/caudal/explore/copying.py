@@ -10,8 +10,8 @@ from caudal.report.page import Block
 
 INTRO = (
     "The flow is told nothing but the spectrum of a {one}, frame by frame, and makes the {one} "
-    "itself: it has to invent the phases, and all that the bands do not contain. Record something, "
-    "or take a file; without either it copies a test {one}."
+    "itself: it has to invent the phases, and all that the bands do not contain. Record "
+    "something, or take a file; without either it copies a test {one}."
 )
 
 

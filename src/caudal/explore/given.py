@@ -53,7 +53,7 @@ def given_of(subject: Subject, values: Mapping[str, Any]) -> tuple[str, ...]:
 
 def asked_of(subject: Subject, values: Mapping[str, Any]) -> dict[str, Any]:
     """The keywords of `Model.sample` that the controls come to."""
-    asked = {"n": int(values["n"]), "seed": int(values["seed"])}
+    asked: dict[str, Any] = {"n": int(values["n"]), "seed": int(values["seed"])}
     asked["temperature"] = float(values["temperature"])
     if given := given_of(subject, values):
         asked["given"] = given

@@ -108,9 +108,7 @@ def _angles(phi: list[float], phi2: list[float]) -> tuple[Tensor, Tensor]:
     return first, second
 
 
-def _blend(
-    subject: Subject, z: Tensor, context: Tensor | None, phi: Tensor, phi2: Tensor
-) -> Any:
+def _blend(subject: Subject, z: Tensor, context: Tensor | None, phi: Tensor, phi2: Tensor) -> Any:
     """Items at angles (N,), each with the context of the nearest corner."""
     nearest = coefficients(phi, phi2).argmax(1)
     return subject.decode(interpolate(z, phi, phi2), None if context is None else context[nearest])
@@ -164,7 +162,9 @@ def _edit(subject: Subject) -> Tab:
     def act(number: int, one: str, other: str, amount: float) -> list[Block]:
         z, way = subject.noise(subject.item(int(number))), mean_direction(one, other)
         path = torch.cat([z + step * way for step in STEPS])
-        item = Side(f"test {schema.one} {int(number)}", subject.form(*subject.item(int(number))), "data")
+        item = Side(
+            f"test {schema.one} {int(number)}", subject.form(*subject.item(int(number))), "data"
+        )
         edited = Side(f"{amount:+g} from {one} to {other}", subject.decode(z + amount * way))
         along = Side(f"from {STEPS[0]:+g} to {STEPS[-1]:+g}", subject.decode(path))
         return [*guide.show(schema, [item, edited]), *guide.show(schema, [along])]

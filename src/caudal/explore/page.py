@@ -111,7 +111,10 @@ def _download(subject: Subject, tab: Tab, inputs: list[Any]) -> Any:
 def look() -> dict[str, Any]:
     """The theme and the style of the page, with fonts that are on the machine."""
     theme = gr.themes.Base(
-        primary_hue="orange", neutral_hue="slate", font=FONTS, font_mono=["ui-monospace", "monospace"]
+        primary_hue="orange",
+        neutral_hue="slate",
+        font=FONTS,
+        font_mono=["ui-monospace", "monospace"],
     )
     css = resources.files("caudal.explore").joinpath("page.css").read_text(encoding="utf-8")
     return {"theme": theme, "css": css}

@@ -40,7 +40,9 @@ def scoring(subject: Subject) -> Tab | None:
         head, row = _first_row(subject)
         help = "One to begin with: change a value, and see"
         controls.append(Cells("typed", f"A {schema.one}", head, row, help=help))
-    controls.append(Upload("file", f"Or a file of {schema.many}" if controls else "A file", guide.suffixes))
+    controls.append(
+        Upload("file", f"Or a file of {schema.many}" if controls else "A file", guide.suffixes)
+    )
     if guide.recorded:
         controls.append(Recording("recording", "Or a recording"))
 
@@ -90,7 +92,7 @@ def _known(subject: Subject, number: int) -> list[Block]:
 
 def _scored(subject: Subject, data: Any) -> list[Block]:
     """The scores of the items of `data`, their place, and why the least likely is so."""
-    model, schema = subject.model, subject.schema
+    model = subject.model
     scores = np.asarray(model.log_prob(data), float)
     shown = _shown(subject, data)
     blocks: list[Block] = [_sentence(subject, scores), *shown]
@@ -178,7 +180,11 @@ def _list(subject: Subject, scores: np.ndarray) -> ScreenTable:
         value = float(scores[index])
         place = f"{_place(subject, value):.1%}" if subject.has_items else ""
         rows.append([str(index + 1), number(value, 2), place])
-    head = [subject.schema.one, "log p in nats", f"likelier than so many test {subject.schema.many}"]
+    head = [
+        subject.schema.one,
+        "log p in nats",
+        f"likelier than so many test {subject.schema.many}",
+    ]
     return ScreenTable("The least likely", head, rows, "nnn")
 
 

@@ -22,6 +22,7 @@ from caudal.report.evaluation import Evaluation
 from caudal.report.fidelity import Fidelity, measure
 from caudal.report.film import folder_of
 from caudal.report.gaussian import Gaussian, PixelGaussian
+from caudal.report.guide import Guide
 from caudal.report.images.filmstrip import Filmstrip
 from caudal.report.images.guide import ImageGuide
 from caudal.report.images.sheets import draw_manifold, unlike
@@ -31,7 +32,6 @@ from caudal.report.page import Story, Teller, write_figure, write_report
 from caudal.report.recognition import Recognition, recognise, told_labels
 from caudal.report.scoring import evaluate, log_prob_items
 from caudal.report.speed import SamplingSpeed, sampling_speed
-from caudal.report.guide import Guide
 from caudal.report.table.film import ColumnsFilm
 from caudal.report.table.guide import TableGuide
 from caudal.report.table.judge import score_samples

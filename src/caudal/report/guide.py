@@ -69,7 +69,9 @@ class Guide(ABC):
         """How many items are shown along a path."""
         return 9
 
-    def journey(self, schema: Any, four: Side, point: Side, path: Side, ground: Any) -> list[Block]:
+    def journey(
+        self, schema: Any, four: Side, point: Side, path: Side, ground: Any
+    ) -> list[Block]:
         """Four items, one between them, and the path on which it lies."""
         return [*self.show(schema, [four, point], ground), *self.show(schema, [path], ground)]
 

@@ -216,14 +216,18 @@ def write_report(folder: str | Path, story: Story, teller: Teller) -> Path:
 
 def _page(story: Story, contents: Contents) -> str:
     """The page, which needs nothing from outside."""
-    return _environment().get_template("page.html").render(
-        story=story,
-        contents=contents,
-        cards=list(_cards(story)),
-        notes=list(_notes(story, contents)),
-        sections=[*_beside_teacher(story), *contents.sections],
-        css=_resource("page.css"),
-        version=metadata.version("caudal"),
+    return (
+        _environment()
+        .get_template("page.html")
+        .render(
+            story=story,
+            contents=contents,
+            cards=list(_cards(story)),
+            notes=list(_notes(story, contents)),
+            sections=[*_beside_teacher(story), *contents.sections],
+            css=_resource("page.css"),
+            version=metadata.version("caudal"),
+        )
     )
 
 

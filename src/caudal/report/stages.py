@@ -112,7 +112,8 @@ class PlanePicture:
         axes = self.axes = self.figure.subplots()
         turn = LinearSegmentedColormap.from_list("turn", TURN)
         look: Any = {"cmap": turn, "vmin": 0, "vmax": 1, "s": 7, "linewidths": 0}
-        self.dots = axes.scatter(*plane.points[0].T, c=plane.turns, **look)
+        x, y = plane.points[0].T
+        self.dots = axes.scatter(x, y, c=plane.turns, **look)
         lines = (axes.plot(*ring.T, color=QUIET, linewidth=0.7)[0] for ring in plane.rings[0])
         self.lines = list(lines)
 
@@ -137,8 +138,8 @@ class PlanePicture:
 
     def film(self) -> bytes:
         """An animated PNG from the noise to the data, with a stop at each part."""
-        from PIL import Image
         from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from PIL import Image
 
         canvas, shown, times = FigureCanvasAgg(self.figure), [], []
         self.axes.set_axis_off()  # numbers take half of the time, and could not be read
@@ -151,7 +152,7 @@ class PlanePicture:
         times[0] = times[-1] = 3 * REST
         palette = shown[-1].quantize(COLOURS)
         palette.putpalette(_with_white(palette.getpalette()))
-        packed = [picture.quantize(palette=palette, dither=0) for picture in shown]
+        packed = [picture.quantize(palette=palette, dither=Image.Dither.NONE) for picture in shown]
         buffer = io.BytesIO()
         rest: Any = {"append_images": packed[1:], "duration": times, "loop": 0}
         packed[0].save(buffer, format="png", save_all=True, **rest)
@@ -173,9 +174,9 @@ class PlanePicture:
         return f"part {done} of {last}, {self.plane.names[done]}{end}"
 
 
-def _with_white(palette: list[int]) -> list[int]:
+def _with_white(palette: Sequence[int] | None) -> list[int]:
     """A palette whose lightest colour is that of paper."""
-    colours = np.array(palette).reshape(-1, 3)
+    colours = np.array(palette or (255,) * 3).reshape(-1, 3)
     colours[colours.sum(1).argmax()] = 255
     whole: list[int] = colours.ravel().tolist()
     return whole

@@ -78,7 +78,11 @@ def house_style() -> Iterator[None]:
     """
     import matplotlib
 
-    with _ONE_AT_A_TIME, matplotlib.rc_context({**RC, "font.family": _families()}), warnings.catch_warnings():
+    with (
+        _ONE_AT_A_TIME,
+        matplotlib.rc_context({**RC, "font.family": _families()}),
+        warnings.catch_warnings(),
+    ):
         # A box in the picture shows the same, where it matters.
         warnings.filterwarnings("ignore", r"Glyph .* missing from")
         yield

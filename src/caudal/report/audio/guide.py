@@ -1,6 +1,7 @@
 """Sounds on the page of `caudal explore`: players, and spectrograms over them."""
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -32,12 +33,9 @@ class AudioGuide(Guide):
         blocks: list[Block] = []
         waves = [[_wave(side, sound) for sound in side.items[:SHOWN]] for side in sides]
         for row in zip(*waves, strict=False):
-            rate = schema.rate
-            top = top_of([wave.wave for wave in row], rate)
-            drawn = draw_one(
-                "sounds", lambda row=row, top=top: draw_spectrograms([row], [""], rate, top)
-            )
-            blocks += [drawn, [player_of(wave, rate) for wave in row]]
+            top = top_of([wave.wave for wave in row], schema.rate)
+            draw = partial(draw_spectrograms, [row], [""], schema.rate, top)
+            blocks += [draw_one("sounds", draw), [player_of(wave, schema.rate) for wave in row]]
         return blocks
 
     def noise(self, schema: AudioSchema, z: Tensor) -> list[Sound]:
@@ -68,4 +66,6 @@ AVERAGES = "Power at each frequency, over all sounds of a side."
 
 def _wave(side: Side, sound: Sound) -> Wave:
     samples = np.asarray(sound.samples, np.float32)
-    return Wave(side.title, torch.from_numpy(samples.reshape(len(samples), -1)[:, 0].copy()), side.colour)
+    return Wave(
+        side.title, torch.from_numpy(samples.reshape(len(samples), -1)[:, 0].copy()), side.colour
+    )

@@ -28,7 +28,15 @@ class ImageGuide(Guide):
 
     usual, most = 40, 400
     file: ClassVar[str] = "samples.png"
-    suffixes: ClassVar[tuple[str, ...]] = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".npy", ".npz")
+    suffixes: ClassVar[tuple[str, ...]] = (
+        ".png",
+        ".jpg",
+        ".jpeg",
+        ".webp",
+        ".bmp",
+        ".npy",
+        ".npz",
+    )
 
     def show(self, schema: ImageSchema, sides: Sequence[Side], ground: Any = None) -> list[Block]:
         return [draw_one("images", lambda: _draw_sides(sides))]

@@ -15,11 +15,18 @@ from caudal.report.distilled import ScreenTable
 from caudal.report.guide import Guide, Side
 from caudal.report.images.tiles import Panel, draw_greys, draw_panels, grid_of
 from caudal.report.page import Beside, Block, Drawn, draw_one
-from caudal.report.stages import PlanePicture, animation, film_of, noise_in_turn, plane_of, stages_of
+from caudal.report.stages import (
+    PlanePicture,
+    animation,
+    film_of,
+    noise_in_turn,
+    plane_of,
+    stages_of,
+)
 from caudal.report.style import shorten
 from caudal.report.table import pictures, pixels
-from caudal.report.table.points import draw_journey, draw_points, is_plane
 from caudal.report.table.comparison import Comparison, draw_marginals
+from caudal.report.table.points import draw_journey, draw_points, is_plane
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -163,9 +170,7 @@ def tiles_of(schema: TableSchema, table: pa.Table) -> np.ndarray:
     return np.round(255 * (1 - ink.clip(0, 1))).astype(np.uint8).reshape(-1, side, side, 1)
 
 
-def draw_tiles(
-    schema: TableSchema, sides: Sequence[Side], tables: Sequence[pa.Table]
-) -> "Figure":
+def draw_tiles(schema: TableSchema, sides: Sequence[Side], tables: Sequence[pa.Table]) -> "Figure":
     """The images of each side in a panel, those of one image large."""
     panels = []
     for side, table in zip(sides, tables, strict=True):

@@ -81,7 +81,7 @@ def _ground(
 ) -> None:
     if ground is not None:
         points = _points(names, ground)[:, :DOTS]
-        axes.scatter(*points, s=5, color=QUIET, alpha=0.35, linewidths=0)
+        axes.scatter(points[0], points[1], s=5, color=QUIET, alpha=0.35, linewidths=0)
     axes.set_xlim(frame[0])
     axes.set_ylim(frame[1])
     axes.set_xlabel(shorten(names[0]))
@@ -102,4 +102,5 @@ def _noise(axes: "Axes") -> None:
 def _dots(axes: "Axes", points: np.ndarray, side: Side) -> None:
     """The points of a side: the fewer there are, the larger."""
     size = float(np.clip(6000 / points.shape[1], 4, 70))
-    axes.scatter(*points[:, :DOTS], s=size, color=side.colour, alpha=0.7, linewidths=0)
+    x, y = points[:, :DOTS]
+    axes.scatter(x, y, s=size, color=side.colour, alpha=0.7, linewidths=0)
