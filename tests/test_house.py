@@ -32,6 +32,7 @@ LAYERS = (
     ("__init__", "__main__", "cli"),
     ("sbi", "sklearn"),
     ("model",),
+    ("explore",),
     ("modalities",),
     ("report",),
     ("training",),
@@ -188,7 +189,7 @@ def test_the_checker_lets_be_what_is_right():
 MODALITY_NAMES = {"table", "tables", "image", "images", "audio", "sound"}
 ON_SCREEN = {"table", "tables", "rich.table"}
 """Names of what is printed in rows and columns."""
-BLIND = ("training", "cli")
+BLIND = ("training", "cli", "explore")
 """Rooms that ask `modality_of(schema)`, and never which kind of data they have."""
 
 

@@ -9,8 +9,8 @@ from caudal.report.page import Block
 FILM, FILMS = "as a film", 4  # how many films, of seeds, are kept
 PLANE = (
     "The flow is a chain of simple maps, each of which can be undone. Colours stay with the "
-    "points: they say where in the noise a point began. Rings are noise of equal density. Watch the film, "
-    "or go through it by hand with the slider."
+    "points: they say where in the noise a point began. Rings are noise of equal density. Watch "
+    "the film, or go through it by hand with the slider."
 )
 STRIP = (
     "The flow is a chain of simple maps, each of which can be undone. From the left to the right: "

@@ -14,8 +14,8 @@ from caudal.report.page import Block, render
 
 SAMPLES = (
     "New {many}: the flow turns noise z ~ N(0, 1) into data x in one go. The temperature "
-    "multiplies the noise: below 1, samples are likelier and less varied; at 0 there is one. The same seed "
-    "gives the same samples."
+    "multiplies the noise: below 1, samples are likelier and less varied; at 0 there is "
+    "one. The same seed gives the same samples."
 )
 DATA = (
     "Test {many} beside as many samples, in the same frames. Where the two agree, the flow has "
