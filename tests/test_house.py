@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 import caudal
-from caudal.cli import demo, distill, export, recipes, train, using
+from caudal.cli import demo, distill, explore, export, recipes, train, using
 from caudal.cli.entry import COMMANDS
 from caudal.cli.words import parse
 from caudal.errors import InputError
@@ -354,6 +354,7 @@ PARTS = {
 }
 """The options of the commands that use a run, and the part of them that its modality has."""
 ALONE = {
+    "explore": explore.ExploreOptions,
     "recipes": recipes.RecipesOptions,
     "demo": demo.DemoOptions,
     "export": export.ExportOptions,

@@ -9,8 +9,8 @@ from torch import Tensor
 from caudal.explore.controls import Choice, Slider, Tab, Whole
 from caudal.explore.subject import SEED, Subject
 from caudal.interpolation import coefficients, direction, interpolate
+from caudal.report import unlike
 from caudal.report.guide import Side
-from caudal.report.images.sheets import unlike
 from caudal.report.numbers import number
 from caudal.report.page import Block
 
