@@ -187,7 +187,7 @@ def test_the_checker_lets_be_what_is_right():
 # --- only a modality knows which kind of data it is -------------------------------------------
 
 MODALITY_NAMES = {"table", "tables", "image", "images", "audio", "sound"}
-ON_SCREEN = {"table", "tables", "rich.table"}
+ON_SCREEN = {"table", "tables", "rich.table", "as_table"}
 """Names of what is printed in rows and columns."""
 BLIND = ("training", "cli", "explore")
 """Rooms that ask `modality_of(schema)`, and never which kind of data they have."""
