@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import caudal
-from caudal.cli import demo, distill, export, hub, recipes, train, using
+from caudal.cli import demo, distill, explore, export, hub, recipes, train, using
 from caudal.cli.entry import COMMANDS
 from caudal.cli.words import parse
 from caudal.errors import InputError
@@ -31,6 +31,7 @@ LAYERS = (
     ("__init__", "__main__", "cli"),
     ("sbi", "sklearn"),
     ("model",),
+    ("explore",),
     ("modalities",),
     ("report",),
     ("training",),
@@ -67,7 +68,7 @@ NEIGHBOURS = DOORS | {
     ("files", "errors"),
     ("recipes", "__init__"),
 }  # whose use of it is looked at
-MODELS = {"recipes", *(room for layer in LAYERS[8:] for room in layer)} - {"errors", "files"}
+MODELS = {"recipes", *(room for layer in LAYERS[9:] for room in layer)} - {"errors", "files"}
 OWN = {
     "bijections": {"torch", "numpy"},
     "fields": {"annotated_types"},
@@ -185,9 +186,9 @@ def test_the_checker_lets_be_what_is_right():
 # --- only a modality knows which kind of data it is -------------------------------------------
 
 MODALITY_NAMES = {"table", "tables", "image", "images", "audio", "sound"}
-ON_SCREEN = {"table", "tables", "rich.table"}
+ON_SCREEN = {"table", "tables", "rich.table", "as_table"}
 """Names of what is printed in rows and columns."""
-BLIND = ("training", "cli")
+BLIND = ("training", "cli", "explore")
 """Rooms that ask `modality_of(schema)`, and never which kind of data they have."""
 
 
@@ -355,6 +356,7 @@ PARTS = {
 }
 """The options of the commands that use a run, and the part of them that its modality has."""
 ALONE = {
+    "explore": explore.ExploreOptions,
     "recipes": recipes.RecipesOptions,
     "demo": demo.DemoOptions,
     "export": export.ExportOptions,

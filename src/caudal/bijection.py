@@ -263,3 +263,24 @@ def walk(
         part = cast(Bijection, bijection.parts[index])
         x = yield from walk(part, x, context, f"{name}.parts.{index}")
     return x
+
+
+def stages(
+    bijection: Bijection, z: Tensor, context: Tensor | None = None
+) -> Iterator[tuple[Bijection, Tensor]]:
+    """Goes from noise to data, and stops *after* each elementary bijection.
+
+    Yields the bijection and the whole event (B, *event) as it is by then, also where the bijection
+    works on a view of it, so that each can be looked at beside the data. The last one is x.
+    """
+    if isinstance(bijection, Within):
+        inner = bijection.given(z, context)
+        for part, taken in stages(bijection.bijection, bijection.take(z), inner):
+            yield part, bijection.put(taken, z)
+    elif isinstance(bijection, Chain):
+        for part in parts_of(bijection):
+            for elementary, after in stages(part, z, context):
+                yield elementary, after
+                z = after
+    else:
+        yield bijection, in_pieces(bijection, z, context)[0]

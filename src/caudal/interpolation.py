@@ -60,9 +60,8 @@ def manifold(
         )
     flow.eval()
     like = flow.base.like
-    generator = torch.Generator(like.device).manual_seed(seed)
     context = None if context is None else context.to(like)
-    z = flow.continuous().encode(_lifted(flow, images.to(like), generator), context)
+    z = noise_of(flow, images, context, seed)
     angles = torch.linspace(0, math.pi / 2, n, dtype=torch.float64)  # not every device has float64
     between = interpolate(z, *torch.meshgrid(angles, angles, indexing="ij"))
     rows = []
@@ -84,3 +83,39 @@ def _nearest_corners(row: int, n: int) -> Tensor:
     """Indices (n,) of the corners nearest to the cells of a row; in a tie, the first."""
     below = 2 * row > n - 1
     return 2 * below + (2 * torch.arange(n) > n - 1).long()
+
+
+@torch.no_grad()
+def noise_of(flow: Flow, x: Tensor, context: Tensor | None = None, seed: int = 0) -> Tensor:
+    """The noise (B, *event) of examples x (B, *event), from which `Flow.decode` makes them again.
+
+    Where values are in steps, one draw of dequantisation noise lies away from their edges by more
+    than a round trip errs, so that examples come back as they were.
+
+    Args:
+        flow: the flow, which is put into evaluation mode.
+        x: of any dtype.
+        context: of the examples, if the flow is conditional.
+        seed: the seed of the dequantisation noise.
+    """
+    flow.eval()
+    like = flow.base.like
+    generator = torch.Generator(like.device).manual_seed(seed)
+    context = None if context is None else context.to(like)
+    lifted = _lifted(flow, x.to(like), generator)
+    z: Tensor = flow.continuous().encode(lifted, context)
+    return z
+
+
+def direction(z: Tensor, of: Tensor) -> Tensor:
+    """The direction (*event) in noise between two classes: the difference of their means.
+
+    Added to the noise of an example it makes the example more like the second class. Reference:
+    Glow: Generative Flow with Invertible 1x1 Convolutions (Kingma, Dhariwal, 2018,
+    arXiv:1807.03039), section 6.3.
+
+    Args:
+        z: noise of examples (B, *event).
+        of: (B,), False for examples of the first class, True for those of the second.
+    """
+    return z[of].mean(0) - z[~of].mean(0)

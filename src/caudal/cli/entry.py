@@ -65,6 +65,9 @@ COMMANDS = {
         "RUN OWNER/NAME", "a run to the Hugging Face Hub, as a model card", "hub:push_run"
     ),
     "pull": Command("OWNER/NAME --out FOLDER", "a run from there", "hub:pull_run"),
+    "explore": Command(
+        "RUN", "a page over a run in the browser, to look at and to play with", "explore:run"
+    ),
     "recipes": Command(
         "", "the flows there are, their papers, and what each is good for", "recipes:run"
     ),

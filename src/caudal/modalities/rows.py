@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from caudal.data import Column
+from caudal.data import Column, Rows
 from caudal.errors import InputError
 from caudal.flow import Flow
 from caudal.losses import nll
@@ -79,6 +79,10 @@ class OneShape(Modality):
             for size, context, start in zip(sizes, contexts, starts, strict=False)
         )
         return Requests(each, n, len(sizes), replace(schema, context=asked.columns))
+
+    def labels(self, model: Any) -> list[Any] | None:
+        rows = model.dataset.test
+        return class_names(model.schema.context, rows.context) if isinstance(rows, Rows) else None
 
     def compare(self, student: Flow, model: Any, name: str, terms: list[str], voice: Voice) -> Any:
         contexts = contexts_of(model)

@@ -53,6 +53,7 @@ class Modality(ABC):
             seed); None where items have no columns.
         judged: how many densities of validation items tell how low is unusual; 0 without.
         teller: what only this kind of data has in a report.
+        guide: what only this kind of data has on the page of `caudal explore`.
     """
 
     name: ClassVar[str]
@@ -81,6 +82,7 @@ class Modality(ABC):
     explainer: ClassVar[Any] = None
     judged: ClassVar[int] = 0
     teller: ClassVar[Any]
+    guide: ClassVar[Any]
 
     # --- data ---------------------------------------------------------------------------------
 
@@ -302,6 +304,10 @@ class Modality(ABC):
         self, student: "Flow", model: Any, name: str, terms: list[str], voice: Voice
     ) -> Any:
         """A student beside its teacher, a `caudal.report.Distilled`."""
+
+    def labels(self, model: Any) -> list[Any] | None:
+        """The class of each test item, if there are classes and it is known."""
+        return None
 
     @abstractmethod
     def examples(self, model: Any, data: Any, reading: Any, voice: Voice) -> Examples:

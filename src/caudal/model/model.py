@@ -14,6 +14,7 @@ from caudal.model import (
     densities,
     evaluating,
     explaining,
+    exploring,
     exporting,
     finishing,
     hub,
@@ -159,6 +160,7 @@ class Model:
     push = hub.push
     report = finishing.write_page
     distill = students.distill
+    explore = exploring.explore
 
     # --- what those functions and the modalities ask of it --------------------------------------
 

@@ -4,6 +4,7 @@ from caudal.report.audio.autoregression import Autoregression
 from caudal.report.audio.copied import copy_clips, copying_seconds
 from caudal.report.audio.distilled import DistilledAudio, compare_audio
 from caudal.report.audio.film import CopiesFilm
+from caudal.report.audio.guide import AudioGuide
 from caudal.report.audio.teller import AudioTeller
 from caudal.report.baseline import Baseline, load_baseline, save_baseline
 from caudal.report.beginning import Copula, SpectralPrediction
@@ -21,7 +22,9 @@ from caudal.report.evaluation import Evaluation
 from caudal.report.fidelity import Fidelity, measure
 from caudal.report.film import folder_of
 from caudal.report.gaussian import Gaussian, PixelGaussian
+from caudal.report.guide import Guide
 from caudal.report.images.filmstrip import Filmstrip
+from caudal.report.images.guide import ImageGuide
 from caudal.report.images.sheets import draw_manifold, unlike
 from caudal.report.images.teller import ImageTeller
 from caudal.report.numbers import number, parameters, plus_minus
@@ -30,6 +33,7 @@ from caudal.report.recognition import Recognition, recognise, told_labels
 from caudal.report.scoring import evaluate, log_prob_items
 from caudal.report.speed import SamplingSpeed, sampling_speed
 from caudal.report.table.film import ColumnsFilm
+from caudal.report.table.guide import TableGuide
 from caudal.report.table.judge import score_samples
 from caudal.report.table.pixels import image_side, write_table_manifold
 from caudal.report.table.scoreboard import Scoreboard
@@ -46,6 +50,7 @@ __all__ = [
     "Copying",
     "DensityEvaluation",
     "DensityTeller",
+    "AudioGuide",
     "AudioTeller",
     "Autoregression",
     "Baseline",
@@ -56,6 +61,8 @@ __all__ = [
     "Fidelity",
     "Filmstrip",
     "Gaussian",
+    "Guide",
+    "ImageGuide",
     "ImageTeller",
     "TargetJudge",
     "PixelGaussian",
@@ -65,6 +72,7 @@ __all__ = [
     "SpectralPrediction",
     "ScreenTable",
     "Story",
+    "TableGuide",
     "TableTeller",
     "Teller",
     "TensorTeller",

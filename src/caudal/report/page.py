@@ -5,6 +5,7 @@ import io
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from importlib import metadata, resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
@@ -74,6 +75,11 @@ class Picture(NamedTuple):
     title: str
     caption: str
     png: bytes
+
+    @property
+    def width(self) -> int:
+        """In dots, as the header of the PNG file says."""
+        return int.from_bytes(self.png[16:20], "big")
 
 
 class Sound(NamedTuple):
@@ -158,6 +164,12 @@ def render(figures: Iterable[Drawn]) -> list[Picture]:
         ]
 
 
+def draw_one(name: str, draw: "Callable[[], Figure]") -> Picture:
+    """The picture of one figure, drawn in the house style."""
+    with house_style():
+        return Picture(name, name, "", to_png(draw()))
+
+
 def picture_sections(pictures: Iterable[Picture]) -> Iterator[Section]:
     """Each picture in a section of its own."""
     return (Section(picture.title, picture.caption, [picture]) for picture in pictures)
@@ -204,24 +216,44 @@ def write_report(folder: str | Path, story: Story, teller: Teller) -> Path:
 
 def _page(story: Story, contents: Contents) -> str:
     """The page, which needs nothing from outside."""
-    from jinja2 import Environment, StrictUndefined
+    return (
+        _environment()
+        .get_template("page.html")
+        .render(
+            story=story,
+            contents=contents,
+            cards=list(_cards(story)),
+            notes=list(_notes(story, contents)),
+            sections=[*_beside_teacher(story), *contents.sections],
+            css=_resource("page.css"),
+            version=metadata.version("caudal"),
+        )
+    )
+
+
+def blocks_html(blocks: Sequence[Block]) -> str:
+    """Blocks as HTML, which needs nothing from outside, for a page that has a style of its own."""
+    shown = _environment().get_template("blocks.html").module
+    return "\n".join(str(getattr(shown, "show")(block)) for block in blocks)  # noqa: B009
+
+
+@cache
+def _environment() -> Any:
+    """Where the templates are, with what they call."""
+    from jinja2 import Environment, FunctionLoader, StrictUndefined
 
     # Autoescaping: names come from the user's files.
     environment = Environment(
-        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=StrictUndefined,
+        loader=FunctionLoader(_resource),
     )
     environment.filters["base64"] = lambda data: base64.b64encode(data).decode("ascii")
     environment.filters["kind"] = _kind
     environment.filters["flags"] = as_flags
-    return environment.from_string(_resource("page.html")).render(
-        story=story,
-        contents=contents,
-        cards=list(_cards(story)),
-        notes=list(_notes(story, contents)),
-        sections=[*_beside_teacher(story), *contents.sections],
-        css=_resource("page.css"),
-        version=metadata.version("caudal"),
-    )
+    return environment
 
 
 def _resource(name: str) -> str:

@@ -1,5 +1,6 @@
 """The look of all pictures: two colours, small axes, and nothing that is not data."""
 
+import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -66,12 +67,22 @@ ALSO = (
 )
 
 
+_ONE_AT_A_TIME = threading.RLock()
+
+
 @contextmanager
 def house_style() -> Iterator[None]:
-    """Within it, matplotlib draws in our look; the user's own settings stay untouched outside."""
+    """Within it, matplotlib draws in our look; the user's own settings stay untouched outside.
+
+    Only one thread is within it at a time, as the settings of matplotlib are those of the process.
+    """
     import matplotlib
 
-    with matplotlib.rc_context({**RC, "font.family": _families()}), warnings.catch_warnings():
+    with (
+        _ONE_AT_A_TIME,
+        matplotlib.rc_context({**RC, "font.family": _families()}),
+        warnings.catch_warnings(),
+    ):
         # A box in the picture shows the same, where it matters.
         warnings.filterwarnings("ignore", r"Glyph .* missing from")
         yield

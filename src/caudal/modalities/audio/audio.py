@@ -29,6 +29,7 @@ from caudal.nets import ColumnEmbedding, Embedding, WithLast
 from caudal.recipes import Recipe
 from caudal.recipes.wavenet import AudioRecipe
 from caudal.report import (
+    AudioGuide,
     AudioTeller,
     Autoregression,
     CopiesFilm,
@@ -61,6 +62,7 @@ class Audio(Modality):
     classified = 100
     draws = 1  # the noise of thousands of samples averages out within a clip
     teller = AudioTeller
+    guide = AudioGuide()
     trainable = usual_recipe = "wavenet"
 
     # --- data -----------------------------------------------------------------------------------

@@ -30,6 +30,7 @@ from caudal.recipes.multiscale import halvings_of, variational
 from caudal.recipes.recipe import own_bijection
 from caudal.report import (
     Filmstrip,
+    ImageGuide,
     ImageTeller,
     PixelGaussian,
     draw_manifold,
@@ -68,6 +69,7 @@ class Images(OneShape):
     draws = 4
     classified = 500
     teller = ImageTeller
+    guide = ImageGuide()
     usual_samples = 64
     trainable = "glow, realnvp or another recipe of images (caudal recipes)"
     usual_recipe = "glow"
@@ -243,12 +245,17 @@ class Images(OneShape):
             names = list(items.names or ())
             return Examples(rows, names, class_names(schema.context, rows.context), "image")
         rows = model.dataset.test
-        labels = class_names(schema.context, rows.context)
+        names = [str(i + 1) for i in range(len(rows))]
+        return Examples(rows, names, self.labels(model), "test image")
+
+    def labels(self, model: Any) -> list[Any] | None:
+        rows = model.dataset.test
+        labels = super().labels(model)
         if labels is None:
             labels = _test_labels(model.config)
         if labels is not None and len(labels) != len(rows):  # some were skipped: which is whose?
-            labels = None
-        return Examples(rows, [str(i + 1) for i in range(len(rows))], labels, "test image")
+            return None
+        return labels
 
     def write_manifold(self, path: Path, model: Any, grid: Any) -> None:
         x, context, _ = grid.four

@@ -50,6 +50,7 @@ from caudal.report import (
     ColumnsFilm,
     Copula,
     Gaussian,
+    TableGuide,
     TableTeller,
     TargetJudge,
     folder_of,
@@ -86,6 +87,7 @@ class Table(OneShape):
     explainer = staticmethod(explain)
     judged = 1 << 16
     teller = TableTeller
+    guide = TableGuide()
     usual_samples = 1000
     trainable = "maf, nsf or another recipe of vectors (caudal recipes)"
     usual_recipe = "nsf"

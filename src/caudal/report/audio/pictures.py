@@ -12,7 +12,8 @@ from caudal.base import Independent
 from caudal.data import AudioSchema
 from caudal.data.audio import Clips
 from caudal.flow import Flow
-from caudal.report.audio.copies import Copy, beginning
+from caudal.report import page
+from caudal.report.audio.copies import Copy, beginning, encode
 from caudal.report.audio.measures import (
     average_spectrum,
     decibels,
@@ -61,6 +62,12 @@ def floors_of(copies: Mapping[str, Copy]) -> list[Sound]:
 def caption_of(copy: Copy) -> str:
     """The clip's name and its labels."""
     return f"{shorten(copy.name, 24)}, {copy.label}" if copy.label else shorten(copy.name, 44)
+
+
+def player_of(sound: Sound, rate: int) -> page.Sound:
+    """A sound to play in a page, losslessly packed."""
+    flac = encode(sound.wave, rate, "FLAC")
+    return page.Sound(sound.title, sound.colour, len(sound.wave) / rate, flac)
 
 
 def top_of(waves: Iterable[Tensor], rate: int) -> float:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from caudal.base import Independent
 from caudal.report.audio.copied import Copied, copy_clips
-from caudal.report.audio.copies import Copy, clips_to_copy, draw_copies, encode, sound_files
+from caudal.report.audio.copies import Copy, clips_to_copy, draw_copies, sound_files
 from caudal.report.audio.distilled import DistilledAudio
 from caudal.report.audio.film import timeline
 from caudal.report.audio.pictures import (
@@ -19,6 +19,7 @@ from caudal.report.audio.pictures import (
     draw_spectrograms,
     find_noise,
     floors_of,
+    player_of,
     sounds_of,
     top_of,
 )
@@ -31,7 +32,6 @@ from caudal.report.page import (
     Contents,
     Drawn,
     Section,
-    Sound,
     Story,
     Teller,
     picture_sections,
@@ -201,7 +201,7 @@ def _sounds(heard: _Heard) -> Iterator[Section]:
         for i, (name, row) in enumerate(shown)
     )
     for picture, (_, row) in zip(render(figures), shown, strict=True):
-        blocks += [picture, [_player(wave, heard.rate) for wave in row]]
+        blocks += [picture, [player_of(wave, heard.rate) for wave in row]]
     if heard.copied is not None:
         blocks += [heard.copied.table(), *heard.copied.verdict]
     yield Section("Samples beside data", _caption(heard), blocks)
@@ -221,12 +221,6 @@ def _side_by_side(heard: _Heard) -> Iterator[tuple[str, list[Wave]]]:
         yield caption_of(copy), row
         if floor:
             yield caption_of(copy), floor
-
-
-def _player(wave: Wave, rate: int) -> Sound:
-    """A sound losslessly packed."""
-    flac = encode(wave.wave, rate, "FLAC")
-    return Sound(wave.title, wave.colour, len(wave.wave) / rate, flac)
 
 
 def _caption(heard: _Heard) -> str:

@@ -10,6 +10,7 @@ from caudal.report.style import INK, QUIET, shorten
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+    from torch import Tensor
 
 PAGE = 1120  # dots: as wide as the page of the report shows without resampling
 DOTS = 120  # an inch
@@ -17,6 +18,7 @@ GAP = 2  # between tiles
 APART = 28  # between panels
 LARGEST = 200  # side of a tile; larger images are averaged down
 LEAST, SMALL = 48, 84  # small tiles are enlarged to LEAST, and to SMALL if they fit
+STAGES = 12  # parts of a flow that are shown side by side
 TITLE, LABEL, LETTER = 26, 18, 7.5  # heights of lines, width of a letter
 
 
@@ -66,6 +68,19 @@ def draw_panels(panels: Sequence[Panel], largest: int = SMALL) -> "Figure":
         _write(figure, panel, sheet, (left, top), (width, height))
         left += sheet.shape[1] + APART
     return figure
+
+
+def draw_greys(found: Sequence[tuple[str, "Tensor"]]) -> "Figure":
+    """Events (N, H, W, C) after evenly chosen parts of a flow, each part on a scale of its own."""
+    chosen = np.unique(np.linspace(0, len(found) - 1, STAGES).round().astype(int))
+    columns = []
+    for index in chosen:
+        values = found[index][1].double().cpu().numpy()
+        low, high = np.nanquantile(values, [0.01, 0.99])
+        shades = 255 * ((values - low) / max(high - low, 1e-9)).clip(0, 1)
+        columns.append(np.nan_to_num(shades).round().astype(np.uint8))
+    names = ["noise", *(f"part {i}" for i in chosen[1:-1]), "data"]
+    return draw_panels([Panel(np.stack(columns, axis=1), columns=names)])
 
 
 def across(width: int, most: int, panels: int = 1, labels: int = 0) -> int:

@@ -1,0 +1,221 @@
+"""Opens the page of `caudal explore` for some runs in a real Chromium, and uses each tab.
+
+    python benchmarks/explore.py runs/demo runs/moons --out shots
+
+It needs caudal[explore], selenium, chromium and chromedriver. Every host but 127.0.0.1 is blocked,
+and a request to another one is an error. For each run and tab there are screenshots, 1280 and 400
+dots wide, light and dark.
+"""
+
+import argparse
+import json
+import shutil
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import caudal
+
+FLAGS = (
+    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+    *("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"),
+    "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1",
+    "--hide-scrollbars",
+)
+SIZES = (1280, 400)
+LONGEST = 120.0  # seconds for an answer
+BUSY = (
+    "return [...document.querySelectorAll('[data-testid=status-tracker]')]"
+    ".some(e => e.offsetParent && !e.classList.contains('hide'))"
+)
+
+
+class Browser:
+    """A Chromium without a screen that sees this machine alone.
+
+    Args:
+        address: of the page.
+    """
+
+    def __init__(self, address: str) -> None:
+        from selenium import webdriver
+        from selenium.webdriver.chrome.options import Options
+        from selenium.webdriver.chrome.service import Service
+
+        options = Options()
+        options.binary_location = shutil.which("chromium")
+        self.profile = tempfile.mkdtemp(prefix="chromium-")
+        for flag in (*FLAGS, f"--user-data-dir={self.profile}"):
+            options.add_argument(flag)
+        options.set_capability("goog:loggingPrefs", {"performance": "ALL", "browser": "ALL"})
+        self.driver = webdriver.Chrome(options=options, service=Service("/usr/bin/chromedriver"))
+        self.driver.set_window_size(1280, 1000)
+        self.address = address
+        self.open()
+
+    def open(self, theme: str = "light") -> None:
+        """Loads the page anew."""
+        self.driver.get(f"{self.address}/?__theme={theme}")
+        self.until(lambda: self.titles(), "the page")
+        self.settle()
+
+    def titles(self) -> list[str]:
+        """The titles of its tabs, also of those that are behind a menu."""
+        return self.driver.execute_script(
+            "return [...new Set([...document.querySelectorAll('button[role=tab]')]"
+            ".map(b => b.textContent.trim()))]"
+        )
+
+    def tab(self, title: str) -> None:
+        """Opens a tab, and waits for what it shows."""
+        self.until(lambda: title in self.titles(), f"the tab {title}")
+        self.driver.execute_script(
+            "[...document.querySelectorAll('button[role=tab]')]"
+            ".findLast(b => b.textContent.trim() === arguments[0]).click()",
+            title,
+        )
+        self.settle()
+
+    def press(self, text: str) -> None:
+        """Presses the button of that text that is in sight, and waits for the answer."""
+        self.driver.execute_script(
+            "[...document.querySelectorAll('button')]"
+            ".find(b => b.offsetParent && b.textContent.trim() === arguments[0]).click()",
+            text,
+        )
+        self.settle()
+
+    def upload(self, path: Path) -> None:
+        """Gives a file to the first field for files that is in the open tab."""
+        from selenium.webdriver.common.by import By
+
+        fields = self.driver.find_elements(By.CSS_SELECTOR, "input[type=file]")
+        for element in fields:
+            if self.driver.execute_script(
+                "return !!arguments[0].closest('[role=tabpanel]')?.offsetParent", element
+            ):
+                element.send_keys(str(path))
+                break
+        time.sleep(2.0)
+
+    def slide(self, label: str, value: float) -> None:
+        """Sets a number or a slider in the open tab, as typing does."""
+        self.driver.execute_script(
+            """
+            const box = [...document.querySelectorAll('.block')].find(b => b.offsetParent &&
+              b.querySelector('input[type=number]') && b.textContent.includes(arguments[0]));
+            const input = box.querySelector('input[type=number]');
+            input.value = arguments[1];
+            for (const kind of ['input', 'change', 'blur'])
+              input.dispatchEvent(new Event(kind, {bubbles: true}));
+            """,
+            label,
+            value,
+        )
+        self.settle()
+
+    def shown(self) -> str:
+        """The text of what the open tab shows."""
+        return self.driver.execute_script(
+            "return [...document.querySelectorAll('.prose.result')].filter(e => e.offsetParent)"
+            ".map(e => e.innerText).join(' ')"
+        )
+
+    def images(self) -> list[str]:
+        """The sources of the pictures that the open tab shows."""
+        return self.driver.execute_script(
+            "return [...document.querySelectorAll('.prose.result img')]"
+            ".filter(e => e.offsetParent).map(e => e.src)"
+        )
+
+    def settle(self) -> None:
+        """Waits until nothing changes in the open tab."""
+        time.sleep(0.6)
+        self.until(lambda: not self.driver.execute_script(BUSY), "an answer")
+        before = None
+        while (
+            now := self.driver.execute_script("return document.body.innerHTML.length")
+        ) != before:
+            before = now
+            time.sleep(0.5)
+
+    def until(self, is_so: object, what: str) -> None:
+        """Waits for something.
+
+        Raises:
+            TimeoutError: it does not come.
+        """
+        end = time.monotonic() + LONGEST
+        while not is_so():
+            if time.monotonic() > end:
+                raise TimeoutError(f"{self.address}: waited {LONGEST:.0f} s for {what}")
+            time.sleep(0.2)
+
+    def shoot(self, path: Path, width: int) -> None:
+        """A screenshot of the whole page in that width."""
+        measure = {"width": width, "deviceScaleFactor": 1, "mobile": width < 600}
+        command = "Emulation.setDeviceMetricsOverride"
+        self.driver.execute_cdp_cmd(command, {**measure, "height": 900})
+        time.sleep(0.8)
+        height = self.driver.execute_script("return document.documentElement.scrollHeight")
+        self.driver.execute_cdp_cmd(command, {**measure, "height": min(height, 3000)})
+        time.sleep(0.4)
+        self.driver.save_screenshot(str(path))
+        self.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+    def elsewhere(self) -> list[str]:
+        """What was asked of any host but this machine."""
+        asked = []
+        for entry in self.driver.get_log("performance"):
+            message = json.loads(entry["message"])["message"]
+            if message["method"] == "Network.requestWillBeSent":
+                url = message["params"]["request"]["url"]
+                if url.startswith(("http", "ws")) and "//127.0.0.1:" not in url:
+                    asked.append(url)
+        return asked
+
+    def close(self) -> None:
+        """Ends it, and removes its profile."""
+        self.driver.quit()
+        shutil.rmtree(self.profile, ignore_errors=True)
+
+
+def shoot_run(run: Path, out: Path) -> None:
+    """Each tab of a run, in both widths and both themes."""
+    page = caudal.load(run).explore(browser=False)
+    browser = Browser(page.address)
+    try:
+        for theme in ("light", "dark"):
+            browser.open(theme)
+            for title in browser.titles():
+                start = time.monotonic()
+                browser.tab(title)
+                print(
+                    f"{run.name}, {title}, {theme}: {time.monotonic() - start:.1f} s", flush=True
+                )
+                for width in SIZES:
+                    name = f"{run.name}-{title.lower().replace(' ', '-')}-{width}-{theme}.png"
+                    browser.shoot(out / name, width)
+        if asked := browser.elsewhere():
+            sys.exit(f"{run}: requests to other hosts: {asked}")
+        print(f"{run.name}: no request to another host", flush=True)
+    finally:
+        browser.close()
+        page.close()
+
+
+def main() -> None:
+    """Runs the command."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("runs", nargs="+", type=Path)
+    parser.add_argument("--out", type=Path, default=Path("shots"))
+    options = parser.parse_args()
+    options.out.mkdir(parents=True, exist_ok=True)
+    for run in options.runs:
+        shoot_run(run, options.out)
+
+
+if __name__ == "__main__":
+    main()

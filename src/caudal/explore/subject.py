@@ -1,0 +1,194 @@
+"""The run that a page is about: its model, items of its test part, and their scores."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from threading import RLock
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from caudal.data import Batch
+from caudal.errors import InputError
+from caudal.interpolation import noise_of
+from caudal.modality import Request, Voice
+from caudal.report.guide import Guide
+from caudal.report.scoring import log_prob_items
+
+SEED = 0
+
+
+class Notes(Voice):
+    """Keeps the notes of each visitor's job apart, so that they can be shown beside its result.
+
+    Jobs run in threads of their own, and each has its own context. Notes of nobody's job go where
+    they went before.
+    """
+
+    def __init__(self, before: Voice) -> None:
+        self._before = before
+        self._kept: ContextVar[list[str] | None] = ContextVar("notes", default=None)
+
+    def note(self, text: str) -> None:
+        if (kept := self._kept.get()) is None:
+            self._before.note(text)
+        else:
+            kept.append(text)
+
+    @contextmanager
+    def taken(self) -> Iterator[list[str]]:
+        """Within, notes go into the list."""
+        kept: list[str] = []
+        token = self._kept.set(kept)
+        try:
+            yield kept
+        finally:
+            self._kept.reset(token)
+
+
+class Subject:
+    """A model with what all visitors of a page share; nothing of it changes once it is there.
+
+    Args:
+        model: a `caudal.Model`.
+
+    Attributes:
+        guide: how its items are looked at.
+        schema: what they are.
+    """
+
+    def __init__(self, model: Any) -> None:
+        self.model, self.schema = model, model.schema
+        self.guide: Guide = model.kind.guide
+        self.voice = model.voice = Notes(model.voice)
+        self._lock = RLock()
+        self._items: list[Batch] | None = None
+        self._labels: list[Any] | None = None
+        self._scores: np.ndarray | None = None
+        self._ground: Any = None
+        self._teacher: Any = None
+
+    # --- items of the test part -----------------------------------------------------------------
+
+    @property
+    def has_items(self) -> bool:
+        """Whether the data of the run are at hand."""
+        try:
+            return bool(self.items)
+        except (InputError, OSError):
+            return False
+
+    @property
+    def items(self) -> list[Batch]:
+        """The first items of the test part, one in each batch.
+
+        Raises:
+            InputError: the data of the run cannot be opened.
+        """
+        with self._lock:
+            if self._items is None:
+                self._items = list(self._first(self.guide.items))
+            return self._items
+
+    def _first(self, most: int) -> Iterator[Batch]:
+        left = most
+        for x, context in self.model.dataset.test.items():
+            for i in range(min(left, len(x))):
+                one = slice(i, i + 1)
+                yield Batch(x[one], None if context is None else context[one])
+            left -= len(x)
+            if left <= 0:
+                return
+
+    def item(self, number: int) -> Batch:
+        """The item of that number, from 1.
+
+        Raises:
+            InputError: there is none.
+        """
+        if not 1 <= number <= len(self.items):
+            raise InputError(f"no test {self.schema.one} {number}: give 1 to {len(self.items)}")
+        return self.items[number - 1]
+
+    @property
+    def labels(self) -> list[Any] | None:
+        """The class of each of the items, if it is known."""
+        with self._lock:
+            if self._labels is None:
+                labels = self.model.kind.labels(self.model)
+                self._labels = [] if labels is None else labels[: len(self.items)]
+            return self._labels or None
+
+    @property
+    def ground(self) -> Any:
+        """The items in the user's own form, which may stand behind others; None without data."""
+        with self._lock:
+            if self._ground is None and self.has_items and len(self.first(2)) == 1:
+                self._ground = self.form(*self.first(len(self.items))[0])
+            return self._ground
+
+    @property
+    def scores(self) -> np.ndarray:
+        """The log-probability of each of the items in nats (N,)."""
+        with self._lock:
+            if self._scores is None:
+                parts = [self._score(batch) for batch in self.first(len(self.items))]
+                self._scores = torch.cat(parts).double().cpu().numpy()
+            return self._scores
+
+    def _score(self, batch: Batch) -> Tensor:
+        draws = self.model.kind.draws if self.model.flow.noisy else 1
+        with torch.no_grad():
+            return log_prob_items(self.model.flow, batch, SEED, draws)[0]
+
+    def first(self, n: int) -> list[Batch]:
+        """The first n items, in one batch where they have one shape."""
+        items = self.items[:n]
+        if len({item.x.shape for item in items}) > 1:
+            return items
+        contexts = [item.context for item in items if item.context is not None]
+        x = torch.cat([item.x for item in items])
+        return [Batch(x, torch.cat(contexts) if contexts else None)]
+
+    # --- tensors and the user's own form --------------------------------------------------------
+
+    def form(self, x: Tensor, context: Tensor | None = None) -> Any:
+        """Items x (N, *event) in the user's own form."""
+        kind, schema = self.model.kind, self.schema
+        request = Request(len(x), context, name="item")
+        parts = kind.decode(schema, x.cpu().float(), request)
+        return kind.collect(schema, [parts], "pyarrow")
+
+    def noise(self, batch: Batch) -> Tensor:
+        """The noise (N, *event) behind items."""
+        with torch.no_grad():
+            return noise_of(self.model.flow, batch.x, batch.context, SEED)
+
+    def decode(self, z: Tensor, context: Tensor | None = None) -> Any:
+        """What the flow makes of noise (N, *event), in the user's own form."""
+        flow = self.model.flow
+        given = None if context is None else context.to(flow.base.like)
+        with torch.no_grad():
+            x = flow.decode(z, given)
+        return self.form(x, context)
+
+    # --- the teacher of a student ---------------------------------------------------------------
+
+    @property
+    def taught(self) -> str | None:
+        """The run of its teacher, if it is a student."""
+        return self.model.config.get("teacher")
+
+    @property
+    def teacher(self) -> Any:
+        """The model of its teacher.
+
+        Raises:
+            InputError: its run is not there.
+        """
+        with self._lock:
+            if self._teacher is None:
+                self._teacher = self.model.other(self.taught)
+            return self._teacher

@@ -1,0 +1,38 @@
+"""The tabs of a page: those that the run at hand can fill."""
+
+from typing import Any
+
+import torch
+
+from caudal.errors import InputError, NumericalError
+from caudal.explore.controls import Tab
+from caudal.explore.copying import copying
+from caudal.explore.latent import between, classes, noise
+from caudal.explore.layers import layers
+from caudal.explore.sampling import beside, samples, teacher
+from caudal.explore.scoring import scoring
+from caudal.explore.subject import Subject
+from caudal.report.page import Block
+
+TABS = (samples, layers, noise, between, classes, beside, scoring, copying, teacher)
+
+
+def tabs_of(subject: Subject) -> list[Tab]:
+    """The tabs that a run can fill, in their order on the page."""
+    made = (tab(subject) for tab in TABS)
+    return [tab for tab in made if tab is not None]
+
+
+def answer(subject: Subject, tab: Tab, values: dict[str, Any]) -> list[Block]:
+    """What a tab shows for the values of its controls; what is wrong with them, in one line."""
+    try:
+        with subject.voice.taken() as notes, torch.no_grad():
+            blocks = tab.act(**values)
+        return [*blocks, *(f"Note: {text}" for text in notes)]
+    except (InputError, NumericalError, OSError) as error:
+        return [plainly(error)]
+
+
+def plainly(error: Exception) -> str:
+    """An error in one line, without the marks of arguments."""
+    return " ".join(str(error).replace("`", "").split()) or type(error).__name__

@@ -1,0 +1,109 @@
+"""The tabs of `caudal explore`, as functions; its page where Gradio is; its command."""
+
+import re
+import socket
+from importlib.util import find_spec
+
+import pytest
+import torch
+
+import caudal
+from caudal.bijection import stages
+from caudal.errors import InputError
+from caudal.explore.serving import HOST, serve
+from caudal.explore.subject import Subject
+from caudal.explore.tabs import answer, tabs_of
+from caudal.interpolation import direction
+from caudal.report.page import Picture, ScreenTable, blocks_html
+from command_line import caudal as command
+from command_line import people_run, refused
+
+pytestmark = pytest.mark.usefixtures("one_thread", "timed_once", "few_vowels")
+
+
+@pytest.fixture(scope="module")
+def plane():
+    """A small run in the plane."""
+    options = {"layers": 1, "hidden": 8, "steps": 2}
+    return Subject(caudal.train("nsf", "moons", report=False, **options))
+
+
+def tab_of(subject, title):
+    return next(tab for tab in tabs_of(subject) if tab.title == title)
+
+
+def test_a_run_in_the_plane_has_its_tabs_and_each_answers(plane):
+    tabs = tabs_of(plane)
+    assert [tab.title for tab in tabs] == [
+        "Samples",
+        "Layer by layer",
+        "Noise",
+        "Between four",
+        "Data and samples",
+        "Score your own",
+    ]
+    for tab in tabs:
+        if tab.title != "Layer by layer":
+            blocks = answer(plane, tab, tab.defaults())
+            assert any(isinstance(block, Picture) for block in blocks), (tab.title, blocks)
+            assert "data:image/png" in blocks_html(blocks)
+
+
+def test_layers_are_shown_by_hand(plane):
+    values = {"how": "by hand", "at": 1.5, "seed": 0}
+    (block,) = answer(plane, tab_of(plane, "Layer by layer"), values)
+    assert isinstance(block, Picture)
+
+
+def test_a_bad_row_gives_one_line(plane):
+    (line,) = answer(plane, tab_of(plane, "Score your own"), {"typed": ["far", "0"], "file": None})
+    assert isinstance(line, str)
+    assert "far" in line
+    assert "\n" not in line
+
+
+def test_samples_are_given_what_lines_say_and_written():
+    subject = Subject(caudal.load(people_run()))
+    tab = tab_of(subject, "Samples")
+    (line,) = answer(subject, tab, {**tab.defaults(), "given": "nothing=3", "n": 5})
+    assert "nothing=3" in line
+
+
+def test_a_row_is_explained(plane):
+    tab = tab_of(plane, "Score your own")
+    blocks = answer(plane, tab, tab.defaults())
+    assert re.match("log p = .* nats", blocks[0])
+    assert isinstance(blocks[-1], ScreenTable)
+
+
+def test_a_missing_extra_and_a_port_in_use_give_one_line(capsys, plane):
+    with socket.socket() as taken:
+        taken.bind((HOST, 0))
+        taken.listen()
+        with pytest.raises(InputError, match="in use"):
+            serve(plane.model, taken.getsockname()[1])
+    if find_spec("gradio") is None:
+        assert "caudal[explore]" in refused(capsys, "explore", people_run(), "--no-browser")
+    assert "nowhere" in refused(capsys, "explore", "nowhere")
+    assert command("explore", "--help") == 0
+
+
+def test_stages_end_at_the_data(plane):
+    flow = plane.model.flow
+    z = torch.randn(5, 2)
+    with torch.no_grad():
+        x, _ = flow.bijection(z)
+        *_, (_, last) = stages(flow.bijection, z)
+    torch.testing.assert_close(last, x)
+
+
+def test_a_direction_leads_from_mean_to_mean():
+    z, of = torch.randn(6, 3), torch.tensor([True, False] * 3)
+    torch.testing.assert_close(z[~of].mean(0) + direction(z, of), z[of].mean(0))
+
+
+def test_the_page_is_built(plane):
+    pytest.importorskip("gradio", reason="caudal[explore] is not installed")
+    from caudal.explore.page import build
+
+    assert "Samples" in str(build(plane).get_config_file())
