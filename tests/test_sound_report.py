@@ -581,6 +581,7 @@ def test_wav_bytes_are_16_bit_and_clipped():
     assert found.tolist() == [0, 2**14, 2**15 - 1, -(2**15)]
 
 
+@pytest.mark.usefixtures("drawn")
 @pytest.mark.parametrize("of_student", [False, True])
 def test_curves_are_in_the_unit_of_their_axis(of_student, copies):
     clips = Waves(SCHEMA, waves([2000, 2000, 2000]))

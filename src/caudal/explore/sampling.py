@@ -13,7 +13,7 @@ from caudal.report.numbers import count, number
 from caudal.report.page import Block, render
 
 SAMPLES = (
-    "New {many}: the flow turns noise z ~ N(0, 1) into data x in one go. The temperature "
+    "New {many}: the flow turns noise z into data x. The temperature "
     "multiplies the noise: below 1, samples are likelier and less varied; at 0 there is "
     "one. The same seed gives the same samples."
 )

@@ -62,6 +62,7 @@ class CausalTransformer(CausalNet):
         *channels, length = event_shape
         self.event_shape = tuple(event_shape)
         self.channels = channels[0] if channels else 1
+        self.length = length
         self.n_params = n_params
         self.first = nn.Parameter(_START * torch.randn(width))
         self.place = nn.Parameter(_START * torch.randn(length, width))
@@ -78,7 +79,8 @@ class CausalTransformer(CausalNet):
         self.last.bias.copy_(params.repeat_interleave(self.channels))
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        tokens = x.reshape(len(x), self.channels, -1)[..., :-1].transpose(1, 2)  # (B, T - 1, C)
+        columns = x.reshape(len(x), self.channels, self.length)
+        tokens = columns[..., :-1].transpose(1, 2)  # (B, T - 1, C)
         first = self.first.expand(len(x), 1, -1)
         h = torch.cat([first, self.embed(tokens, 0)], 1) + self.place  # (B, T, width)
         for layer in self.layers:
