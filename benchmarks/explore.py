@@ -94,7 +94,9 @@ class Browser:
         fields = self.driver.find_elements(By.CSS_SELECTOR, "input[type=file]")
         for element in fields:
             if self.driver.execute_script(
-                "return !!arguments[0].closest('[role=tabpanel]')?.offsetParent", element
+                "return !!arguments[0].closest('[role=tabpanel]')?.offsetParent && "
+                "arguments[0].closest('.block').textContent.includes('Drop File Here')",
+                element,
             ):
                 element.send_keys(str(path))
                 break

@@ -3,6 +3,7 @@
 import re
 import socket
 from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 import torch
@@ -18,6 +19,7 @@ from caudal.report.page import Picture, ScreenTable, blocks_html
 from command_line import caudal as command
 from command_line import people_run, refused
 
+ROOT = Path(__file__).parent
 pytestmark = pytest.mark.usefixtures("one_thread", "timed_once", "few_vowels")
 
 
@@ -60,6 +62,32 @@ def test_a_bad_row_gives_one_line(plane):
     assert isinstance(line, str)
     assert "far" in line
     assert "\n" not in line
+
+
+def test_a_file_on_the_cells_gives_one_line(plane):
+    (line,) = answer(plane, tab_of(plane, "Score your own"), {"typed": ["0"], "file": None})
+    assert "1 cells, and 2 columns" in line
+
+
+def test_a_bad_upload_gives_one_line_without_its_folder(plane, tmp_path):
+    (tmp_path / "bad.csv").write_text("a,b\n1,2\n")
+    values = {"typed": None, "file": str(tmp_path / "bad.csv")}
+    (line,) = answer(plane, tab_of(plane, "Score your own"), values)
+    assert line.startswith("bad.csv has no column")
+
+
+@pytest.mark.parametrize(
+    ("run", "own"),
+    [("image", "Noise"), ("audio", "Copy"), ("table_student", "Teacher and student")],
+)
+def test_runs_of_each_kind_answer(run, own):
+    """The tabs that do not need the data of the run, which the stored ones have not."""
+    subject = Subject(caudal.load(ROOT / "fixtures" / run))
+    titles = [tab.title for tab in tabs_of(subject)]
+    assert "Samples" in titles, own
+    tab = tab_of(subject, "Samples")
+    blocks = answer(subject, tab, tab.defaults())
+    assert not isinstance(blocks[0], str), blocks
 
 
 def test_samples_are_given_what_lines_say_and_written():

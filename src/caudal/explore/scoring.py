@@ -77,6 +77,11 @@ def _chosen(controls: Sequence[Control], values: Mapping[str, Any]) -> Any:
     if cells is None or not values.get("typed"):
         return None
     texts = [str(value).strip() for value in values["typed"]]
+    if len(texts) != len(cells.head):  # a file that is dropped on the cells takes their place
+        raise InputError(
+            f"the row has {len(texts)} cells, and {len(cells.head)} columns are wanted: "
+            f"{', '.join(cells.head[:5])} ...; give a file of rows in the field below"
+        )
     return pa.table({name: [text or None] for name, text in zip(cells.head, texts, strict=True)})
 
 

@@ -1,5 +1,6 @@
 """The tabs of a page: those that the run at hand can fill."""
 
+import os
 from typing import Any
 
 import torch
@@ -30,7 +31,15 @@ def answer(subject: Subject, tab: Tab, values: dict[str, Any]) -> list[Block]:
             blocks = tab.act(**values)
         return [*blocks, *(f"Note: {text}" for text in notes)]
     except (InputError, NumericalError, OSError) as error:
-        return [plainly(error)]
+        return [_without_folders(plainly(error), values)]
+
+
+def _without_folders(text: str, values: dict[str, Any]) -> str:
+    """A message that calls an uploaded file by its name alone, not by the folder it went to."""
+    for value in values.values():
+        if isinstance(value, str) and os.sep in value:
+            text = text.replace(os.path.dirname(value) + os.sep, "")
+    return text
 
 
 def plainly(error: Exception) -> str:
