@@ -1,10 +1,13 @@
 """Every test starts from the same seed, in float64 unless it says otherwise, on one device."""
 
+import gc
+import inspect
 import os
 from dataclasses import replace
 from functools import cache
 from importlib import import_module
 from io import BytesIO
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -23,6 +26,13 @@ The very first has Numba compile the loops of WaveNet, which all others then fin
 def pytest_collection_modifyitems(items):
     place = {name: index for index, name in enumerate(LONGEST)}
     items.sort(key=lambda item: place.get(item.path.stem, len(place)))
+
+
+def pytest_collection_finish():
+    """What is imported by now stays: the collector need not go through it again and again."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 100)
 
 
 def pytest_addoption(parser):
@@ -50,12 +60,37 @@ def laid_out(drawn):
 
 
 @pytest.fixture(autouse=True)
-def _sketched(request, monkeypatch):
-    """Elsewhere figures are made, not fitted and not drawn, which takes most of the time."""
+def _blank(request, monkeypatch):
+    """Elsewhere the figures of pages are not made, which takes most of the time of a page."""
     if "laid_out" not in request.fixturenames:
         monkeypatch.setattr(import_module("caudal.report.style"), "LAYOUT", None)
     if "drawn" not in request.fixturenames:
-        monkeypatch.setattr(import_module("caudal.report.page"), "to_png", lambda figure: blank())
+        for module, name in drawings():
+            monkeypatch.setattr(module, name, lambda *_, **__: BLANK)
+
+
+TELLERS = (
+    "audio.film", "audio.teller", "curves", "density_pictures", "images.checks",
+    "images.filmstrip", "images.sheets", "table.film", "table.forecast_pictures",
+    "table.pictures", "table.pixels", "table.teller",
+)  # fmt: skip
+"""Where the figures of pages are made."""
+SHARED = ("new_figure", "draw_panels", "draw_manifold")
+"""What makes those of `caudal interpolate` too."""
+
+
+@cache
+def drawings():
+    """The functions that make them, by their modules and names."""
+    modules = [import_module(f"caudal.report.{name}") for name in TELLERS]
+    return [
+        (module, name)
+        for module in modules
+        for name, value in vars(module).items()
+        if inspect.isfunction(value)
+        and value.__annotations__.get("return") == "Figure"
+        and name not in SHARED
+    ]
 
 
 @cache
@@ -64,6 +99,14 @@ def blank():
     sink = BytesIO()
     Image.new("L", (40, 30)).save(sink, "png")
     return sink.getvalue()
+
+
+def save_blank(target, **_):
+    """Writes an empty picture to a path or into a buffer, as figures are saved."""
+    target.write(blank()) if hasattr(target, "write") else target.write_bytes(blank())
+
+
+BLANK = SimpleNamespace(savefig=save_blank)
 
 
 @pytest.fixture(autouse=True)
@@ -136,6 +179,14 @@ def few_steps(monkeypatch):
     options = import_module("caudal.training.options").Training
     total = options.total_steps
     monkeypatch.setattr(options, "total_steps", lambda self, *epoch: min(3, total(self, *epoch)))
+
+
+@pytest.fixture
+def few_draws(monkeypatch):
+    """Entropies and divergences of the `torch.distributions` view from few draws."""
+    module = import_module("caudal.distribution")
+    monkeypatch.setattr(module, "DRAWS", 8)
+    monkeypatch.setattr(module.FlowDistribution.entropy, "__defaults__", (8, None))
 
 
 @pytest.fixture

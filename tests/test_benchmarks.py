@@ -219,19 +219,17 @@ def equal_time(monkeypatch):
     return equal_time
 
 
-def test_equal_time_keeps_a_cell_for_each_budget_and_runs_none_twice(
-    equal_time, monkeypatch, tmp_path
-):
+def test_equal_time_keeps_its_cells_and_runs_none_twice(equal_time, monkeypatch, tmp_path):
     pytest.importorskip("zuko")
     monkeypatch.setattr(equal_time, "BASELINES", ())
     command = ["", "--data", "moons", "--libraries", "zuko", "--seeds", "1"]
-    monkeypatch.setattr(sys, "argv", [*command, "--budgets", "0.1", "0.2", "--out", str(tmp_path)])
+    monkeypatch.setattr(sys, "argv", [*command, "--budgets", "0.2", "--out", str(tmp_path)])
     equal_time.main()
     path = tmp_path / "equal_time.jsonl"
     cells = list(equal_time.read(path).values())
-    assert [(cell.library, cell.budget) for cell in cells] == [("zuko", 0.1), ("zuko", 0.2)]
-    assert 1 <= cells[0].steps <= cells[1].steps
-    assert -10 < cells[1].score < 0
+    assert [(cell.library, cell.budget) for cell in cells] == [("zuko", 0.2)]
+    assert cells[0].steps >= 1
+    assert -10 < cells[0].score < 0
     equal_time.main()
     assert len(path.read_text().splitlines()) == len(cells)
     picture = str(tmp_path / "picture.png")

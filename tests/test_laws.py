@@ -68,10 +68,10 @@ def test_round_trip_and_log_det(name, features, context, device):
         )
 
 
-@pytest.mark.parametrize(("name", "features", "context"), RECIPE_GRID)
-def test_float32_round_trip_on_noise(name, features, context, device):
-    bijection, rows = built(name, features, context, device)
-    z = torch.randn(BATCH, features, device=device)
+@pytest.mark.parametrize("name", RECIPES)
+def test_float32_round_trip_on_noise(name, device):
+    bijection, rows = built(name, 5, 3, device)
+    z = torch.randn(BATCH, 5, device=device)
     x, _ = bijection.forward(z, rows)
     torch.testing.assert_close(bijection.inverse(x, rows)[0], z, atol=1e-3, rtol=1e-3)
 

@@ -127,6 +127,7 @@ def test_samples_audio(run):
     assert (len(samples), rate) == (800, 8000)
 
 
+@pytest.mark.usefixtures("few_vowels")
 def test_scores_audio():
     assert caudal("score", "audio", "--data", "vowels", "--out", "scored.csv") == 0
     assert np.isfinite(pa_csv.read_csv("scored.csv")["log_prob"].to_numpy()).all()

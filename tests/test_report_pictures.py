@@ -88,7 +88,6 @@ def test_two_columns_have_a_density(tmp_path):
     assert drawn(tmp_path, open_data(table(2))) == {"marginals", "density"}
 
 
-@pytest.mark.usefixtures("laid_out")
 def test_many_columns(tmp_path):
     data = open_data(table(30))
     assert drawn(tmp_path, data, curve()) == {"marginals", "pairs", "correlations", "curves"}

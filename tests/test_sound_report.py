@@ -526,7 +526,7 @@ def story_of(schema, clips, flow, **changes):
     return replace(story, **changes)
 
 
-@pytest.mark.usefixtures("laid_out")
+@pytest.mark.usefixtures("drawn")
 def test_a_report_has_its_sounds_in_it(tmp_path):
     schema = WITH_MELS
     clips = with_context()

@@ -4,11 +4,8 @@ import os
 import random
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from dataclasses import replace
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -28,7 +25,7 @@ from caudal.training.keeper import _check_identity
 from caudal.training.options import Training
 from caudal.training.run import Run
 from caudal.training.state import Position, State, read_state, write_state
-from training_case import ROWS, SCHEMA, TRAINING, Everything, timeless, train
+from training_case import ROWS, SCHEMA, TRAINING, Everything, slow, timeless, train
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -72,14 +69,19 @@ class StopAt:
 
 def test_after_a_real_sigkill(whole, tmp_path):
     out = tmp_path / "run"
-    script = Path(__file__).with_name("training_case.py")
-    child = subprocess.Popen([sys.executable, script, out])
+    child = os.fork()
+    if child == 0:
+        try:
+            train(out, loss=slow)
+        finally:
+            os._exit(0)
     deadline = time.monotonic() + 60
     while not Run(out).state_path.exists() and time.monotonic() < deadline:
         time.sleep(0.01)
     time.sleep(random.SystemRandom().uniform(0.0, 1.0))
-    child.send_signal(signal.SIGKILL)
-    assert child.wait() == -signal.SIGKILL, "it ended before it could be killed"
+    os.kill(child, signal.SIGKILL)
+    _, status = os.waitpid(child, 0)
+    assert os.WIFSIGNALED(status), "it ended before it could be killed"
     step = read_state(Run(out).state_path).position.step
     assert 0 <= step < TRAINING.epochs * (ROWS // TRAINING.batch_size)
     same(Run(out), train(out, resume=True), whole)

@@ -190,7 +190,8 @@ def test_the_compiled_loop_gives_what_steps_give(name, dtype, kernel, skip, monk
         request.getfixturevalue("float64")
     elementwise = MAPS[name]
     digits = 1e-5 if dtype == torch.float32 else 1e-11
-    for kind in ("none", "global", "frames", "odd frames"):
+    kinds = ("none", "global", "frames", "odd frames") if name == "affine" else ("frames",)
+    for kind in kinds:  # of which the map knows nothing
         for rows, length in ((1, 40), (3, 5), (9, 18)):
             net = small(kind, elementwise.n_params, 0.03, kernel=kernel, skip=skip)
             layer = Autoregressive(net, elementwise)
