@@ -582,6 +582,7 @@ def test_wav_bytes_are_16_bit_and_clipped():
 
 
 @pytest.mark.parametrize("of_student", [False, True])
+@pytest.mark.usefixtures("drawn")
 def test_curves_are_in_the_unit_of_their_axis(of_student, copies):
     clips = Waves(SCHEMA, waves([2000, 2000, 2000]))
     distilled = compared(copies, lambda x: x) if of_student else None

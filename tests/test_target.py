@@ -271,6 +271,7 @@ def test_the_page_tells_and_draws_them(tmp_path):
     assert "Predictions of &#39;town&#39;" in (tmp_path / "run" / "report.html").read_text()
 
 
+@pytest.mark.usefixtures("drawn")
 def test_predictions_of_numbers_are_drawn(model):
     predictions = model.evaluate().target
     with house_style():
