@@ -206,8 +206,8 @@ def test_a_run_is_used_from_other_folders(tmp_path, monkeypatch):
 
 def test_interrupted_it_says_how_to_go_on(tmp_path, monkeypatch, capsys):
     out = tmp_path / "run"
-    words = ("--data", people_csv(), "--out", out, "--hidden", 8, *QUICK[4:])
-    last = interrupted(monkeypatch, capsys, 3, "train", "nice", *words, "--steps", 100)
+    words = ("--data", people_csv(), "--out", out, *QUICK[2:])
+    last = interrupted(monkeypatch, capsys, 3, "train", "nice", *words)
     assert f"caudal train --out {out} --resume" in last
     stopped = int(re.search(r"after step (\d+)", last)[1])
     assert caudal("train", "--out", out, "--resume", "--steps", stopped + 3, "--no-report") == 0
