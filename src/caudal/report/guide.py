@@ -29,7 +29,7 @@ class Side(NamedTuple):
 
     @property
     def colour(self) -> str:
-        """Of the title, as matplotlib has it."""
+        """The colour of the title."""
         return COLOURS[self.look]
 
 
