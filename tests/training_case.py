@@ -1,7 +1,4 @@
-"""A run with all the randomness there is: shuffling, dropout, dequantisation, batch moments, EMA.
-
-As a script it trains into the folder it is given, slowly enough to be killed on the way.
-"""
+"""A run with all the randomness there is: shuffling, dropout, dequantisation, batch moments, EMA."""
 
 import time
 from dataclasses import dataclass
