@@ -1,4 +1,4 @@
-"""A run with all the randomness there is: shuffles, dropout, dequantisation, batch moments, EMA."""
+"""A run with all its randomness: shuffling, dropout, dequantisation, batch moments, EMA."""
 
 import time
 from dataclasses import dataclass
