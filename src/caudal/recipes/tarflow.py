@@ -167,7 +167,8 @@ def patch_of(name: str, shape: Shape, patch: int | None) -> int:
     if patch is None:
         tokens = {side: height * width // side**2 for side in fitting}
         usual = [n for n, many in tokens.items() if FEWEST_TOKENS <= many <= USUAL_TOKENS]
-        return next((side for side in usual if side > 1), (usual or fitting[-1:])[0])
+        # A single token would have no order: where sides are prime, pixels are tokens.
+        return next((side for side in usual if side > 1), (usual or fitting)[0])
     if patch not in fitting:
         raise ValueError(
             f"`patch` {patch}: images of {height}x{width} take {', '.join(map(str, fitting))}"

@@ -21,7 +21,7 @@ _LETTER = r"[^\W\d_]"
 _SYMBOL = re.compile(
     r"[\x80-\x9f]"  # control characters
     rf"|[²³¹](?={_LETTER})"
-    rf"|[^\w\s\x00-\x7f§·«»¡¿‐-‧](?={_LETTER})"  # what no word begins with
+    rf"|[^\w\s\x00-\x7f§·«»¡¿£€¥¢©®ª‐-‧](?={_LETTER})"  # what no word begins with
     rf"|(?<={_LETTER})[§«»¡¿“”„‚†‡•…](?={_LETTER})"  # nor holds
 )
 _CYRILLIC = re.compile(r"[\u0400-\u04ff]")
