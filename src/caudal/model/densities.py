@@ -8,6 +8,7 @@ import numpy as np
 from caudal.data import Items, Piece, as_container
 from caudal.fields import check_value
 from caudal.flow import DRAWS
+from caudal.numerics import uncrowded
 from caudal.report import log_prob_items
 from caudal.training.options import Count
 from caudal.training.seeds import check_seed
@@ -21,6 +22,7 @@ Scored = tuple[Piece, np.ndarray, np.ndarray]
 """A piece of the data, and the log-density of each of its items with its standard error (N,)."""
 
 
+@uncrowded()
 def log_prob(
     model: "Model", data: Any, *, seed: int = 0, draws: int | None = None, **reading: Any
 ) -> Any:

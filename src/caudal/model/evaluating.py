@@ -9,6 +9,7 @@ from annotated_types import Ge
 from caudal.fields import check_value
 from caudal.model import card, finishing
 from caudal.model.settings import name_of
+from caudal.numerics import uncrowded
 from caudal.report import Evaluation, Recognition, load_baseline, recognise
 from caudal.report import evaluate as evaluate_flow
 from caudal.training.options import Count
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from caudal.model.model import Model
 
 
+@uncrowded()
 def evaluate(
     model: "Model",
     data: Any = None,

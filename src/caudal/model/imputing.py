@@ -14,6 +14,7 @@ from caudal.data import Batch, Piece, TableWriter, like_data
 from caudal.fields import check_value
 from caudal.modalities.table.given import tell_conditioning
 from caudal.modality import Voice
+from caudal.numerics import uncrowded
 from caudal.report.items import noise, place
 from caudal.report.numbers import count
 from caudal.training.options import Count
@@ -78,6 +79,7 @@ class Imputed:
         }
 
 
+@uncrowded()
 def impute(model: "Model", data: Any, *, draws: int = 1, seed: int = 0, **reading: Any) -> Any:
     """`data` with their missing values drawn given what is there, in their own form.
 
@@ -100,6 +102,7 @@ def impute(model: "Model", data: Any, *, draws: int = 1, seed: int = 0, **readin
     return like_data(pa.concat_tables(tables), data, draws)
 
 
+@uncrowded()
 def write_imputed(
     model: "Model",
     data: Any,

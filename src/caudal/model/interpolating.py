@@ -13,6 +13,7 @@ from caudal.errors import InputError
 from caudal.fields import check_value
 from caudal.interpolation import manifold
 from caudal.modality import Examples
+from caudal.numerics import uncrowded
 from caudal.report import unlike
 from caudal.training.seeds import check_seed
 
@@ -54,6 +55,7 @@ class Manifold(NamedTuple):
         return f"Manifold(grid of shape {shape} between {', '.join(self.names)})"
 
 
+@uncrowded()
 def interpolate(
     model: "Model",
     out: str | Path | None = None,

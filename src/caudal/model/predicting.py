@@ -14,6 +14,7 @@ from torch import Tensor
 from caudal.data import Column, Piece, TableWriter, like_data
 from caudal.data.table.decode import decode_column
 from caudal.errors import InputError
+from caudal.numerics import uncrowded
 from caudal.report.items import place
 from caudal.univariate import is_univariate, masses
 from caudal.univariate import quantiles as quantiles_of
@@ -51,6 +52,7 @@ class Predicted:
         }
 
 
+@uncrowded()
 def predict(model: "Model", data: Any, *, levels: Sequence[float] = LEVELS, **reading: Any) -> Any:
     """The rows of `data`, with what a model expects of its target in each of them.
 
@@ -73,6 +75,7 @@ def predict(model: "Model", data: Any, *, levels: Sequence[float] = LEVELS, **re
     return like_data(pa.concat_tables(_predicted(model, items, levels, seen)), data)
 
 
+@uncrowded()
 def write_predictions(
     model: "Model",
     data: Any,

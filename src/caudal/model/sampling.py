@@ -16,6 +16,7 @@ from caudal.bijections import by_sweeps
 from caudal.errors import InputError
 from caudal.fields import check_value
 from caudal.modality import Request, Requests
+from caudal.numerics import uncrowded
 from caudal.report import duration
 from caudal.report.items import noise
 from caudal.training.seeds import check_seed
@@ -84,6 +85,7 @@ class Written:
         return result
 
 
+@uncrowded()
 def sample(
     model: "Model",
     n: int | None = None,
@@ -144,6 +146,7 @@ def stream(
     return chain.from_iterable(pieces)
 
 
+@uncrowded()
 def write_samples(
     model: "Model",
     out: str | Path,

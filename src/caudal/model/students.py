@@ -11,6 +11,7 @@ from caudal.files import path_of
 from caudal.modality import Voice
 from caudal.model import settings as options_of_run
 from caudal.model.finishing import finish
+from caudal.numerics import uncrowded
 from caudal.recipes import Recipe, find_recipe
 from caudal.report.logged import check_log, logged
 from caudal.training.devices import leads
@@ -145,6 +146,7 @@ def without_batch_norm(recipe: type[Recipe]) -> Recipe:
     return recipe(**({"batch_norm": False} if "batch_norm" in names else {}))
 
 
+@uncrowded()
 def distill_with(
     settings: StudentSettings,
     teacher: "Model",

@@ -15,7 +15,7 @@ from caudal.model.finishing import finish
 from caudal.model.model import Model
 from caudal.model.rest import Rest
 from caudal.model.settings import Settings
-from caudal.numerics import own_randomness, redirected
+from caudal.numerics import own_randomness, redirected, uncrowded
 from caudal.recipes import Recipe
 from caudal.report import folder_of
 from caudal.report.logged import check_log, logged
@@ -97,6 +97,7 @@ def train(
     return train_with(made, out, **modes, log=log, voice=voice, begun=begun)
 
 
+@uncrowded()
 def train_with(
     settings: Settings,
     out: str | Path | None = None,

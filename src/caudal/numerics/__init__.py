@@ -38,6 +38,7 @@ from caudal.numerics.randomness import (
 )
 from caudal.numerics.recomputing import is_recomputing, recomputed, recomputing
 from caudal.numerics.sharing import Share, batch_moments, drawn, normalised_whole, sharing
+from caudal.numerics.threads import crowd, look, uncrowded
 
 __all__ = [
     "Law",
@@ -54,6 +55,7 @@ __all__ = [
     "batch_moments",
     "bisect",
     "bound",
+    "crowd",
     "drawing",
     "drawing_part",
     "dropout",
@@ -65,6 +67,7 @@ __all__ = [
     "is_exporting",
     "is_recomputing",
     "log_dets_wanted",
+    "look",
     "mean_and_error",
     "normal",
     "normalised_whole",
@@ -79,6 +82,7 @@ __all__ = [
     "sharing",
     "signs",
     "solve",
+    "uncrowded",
     "uniform",
     "values_alone",
 ]

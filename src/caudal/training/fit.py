@@ -12,7 +12,7 @@ from caudal.errors import InputError
 from caudal.flow import Flow
 from caudal.initialization import initialize
 from caudal.losses import nll
-from caudal.numerics import own_randomness, redirected
+from caudal.numerics import crowd, own_randomness, redirected, uncrowded
 from caudal.recipes import describe
 from caudal.training.cautions import before
 from caudal.training.clock import Budget, measure, plan, probe_seconds, seconds_of
@@ -83,6 +83,7 @@ class Fitted:
         return f"Fitted({best}, stopped={self.stopped!r}, {len(self.history)} records)"
 
 
+@uncrowded()
 def fit(
     flow: Any,
     data: RowsLike,
@@ -168,7 +169,7 @@ def fit(
             weighted = train.weights is not None
             engine = Engine(flow, loss, training, fabric, total, validation_loss, weighted)
             train, valid = (resident(source, engine.like) for source in (train, valid))
-            for line in before(flow, train, training):
+            for line in filter(None, (*before(flow, train, training), crowd())):
                 reporter.note(line)
             position = _begin(engine, train, state)
             if run and run.recipe:

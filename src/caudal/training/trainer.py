@@ -10,7 +10,7 @@ from torch import Tensor
 
 from caudal.data.source import Batch, Source
 from caudal.errors import NumericalError
-from caudal.numerics import own_randomness
+from caudal.numerics import look, own_randomness
 from caudal.training.cautions import after
 from caudal.training.devices import Interrupted, Stop, leads
 from caudal.training.diagnosis import diagnose
@@ -178,6 +178,7 @@ class Trainer:
         if best:
             self.keeper.keep_best(self.engine.flow, position)
         self.reporter.validated(self.history[-1])
+        look()
 
     def _keep_if_best(self, measured: dict[str, float]) -> bool:
         """Keeps the weights in memory if no others have validated better; says whether it did.

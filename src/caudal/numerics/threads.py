@@ -1,0 +1,89 @@
+"""Fewer threads where other programs keep the cores busy.
+
+The threads of PyTorch wait for each other after each operation. Where another program has the core
+of one of them, the others wait for its turn, which takes milliseconds in place of microseconds: a
+step of training takes up to seventy times as long as with one thread. The same happens in a
+container that may use fewer cores than it sees.
+"""
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import local
+
+import torch
+
+_PIECE = 40_000  # elements a thread: PyTorch gives a thread no fewer than 32,768
+_TRIAL = 0.05  # seconds: a turn of another program takes some milliseconds
+_HINDRANCE = 1.2  # times as long as one thread takes for the same work
+
+
+_EVERY = 10.0  # seconds between looks, of which each takes two trials
+
+
+class _State(local):
+    """Of a thread of Python: how many threads are usual, and when it last looked."""
+
+    usual: int | None = None
+    looked = -_EVERY
+
+
+_state = _State()
+
+
+@contextmanager
+def uncrowded() -> Iterator[None]:
+    """Within, PyTorch works with fewer threads while other programs keep its threads waiting.
+
+    The number is chosen here and at each `look`, and put back at the end. OMP_NUM_THREADS, if it
+    is set, is obeyed. Sums may round otherwise with another number of threads.
+    """
+    if _state.usual is not None:  # within another one
+        look()
+        yield
+        return
+    _state.usual = torch.get_num_threads()
+    try:
+        look()
+        yield
+    finally:
+        torch.set_num_threads(_state.usual)
+        _state.usual = None
+
+
+def look() -> None:
+    """Within `uncrowded`: takes as many threads as do not wait for each other now."""
+    usual, now = _state.usual, time.monotonic()
+    if usual is None or "OMP_NUM_THREADS" in os.environ or now - _state.looked < _EVERY:
+        return
+    _state.looked = now
+    number = usual
+    while number > 1 and _hinders(number):
+        number //= 2
+    torch.set_num_threads(number)
+
+
+def crowd() -> str:
+    """A sentence where other programs keep the cores busy; else an empty one."""
+    number, usual = torch.get_num_threads(), _state.usual or 1
+    if number >= usual:
+        return ""
+    return f"other programs keep the cores busy: working with {number} of {usual} threads"
+
+
+def _hinders(number: int) -> bool:
+    """Whether so many threads take longer than one for the same work."""
+    work = torch.zeros(number * _PIECE)
+    return _seconds(work, number) > _HINDRANCE * _seconds(work, 1)
+
+
+def _seconds(work: torch.Tensor, number: int) -> float:
+    """Seconds that an operation takes, the mean over a trial."""
+    torch.set_num_threads(number)
+    work.exp()  # wakes the threads
+    start, done = time.perf_counter(), 0
+    while (passed := time.perf_counter() - start) < _TRIAL or not done:
+        work.exp()
+        done += 1
+    return passed / done
