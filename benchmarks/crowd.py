@@ -1,4 +1,4 @@
-"""Steps of training beside other programs: with all threads, with what `uncrowded` takes, with one.
+"""Steps of training beside other programs: all threads, those that `uncrowded` takes, and one.
 
     python benchmarks/crowd.py
 
