@@ -17,9 +17,10 @@ import caudal
 from caudal.losses import nll
 from caudal.modality import assemble
 from caudal.recipes import RealNVP, register
-from caudal.training.devices import Interrupted, leads
+from caudal.training.devices import Interrupted
 from caudal.training.fit import fit
 from caudal.training.options import Training
+from caudal.training.processes import leads
 from caudal.training.run import Run
 from caudal.training.together import together
 from training_case import SCHEMA, Everything, rows

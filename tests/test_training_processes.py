@@ -14,8 +14,8 @@ from caudal.cli import entry
 from caudal.data.source import Batch
 from caudal.errors import NumericalError
 from caudal.numerics import sharing, uniform
-from caudal.training.devices import ProcessLostError, as_launched
 from caudal.training.options import Training
+from caudal.training.processes import ProcessLostError, as_launched
 from caudal.training.rows import share
 from processes_case import LONG, images, table, use
 from training_case import timeless

@@ -22,7 +22,7 @@ from caudal.model.students import (
     usual_student,
     without_batch_norm,
 )
-from caudal.training.devices import leads
+from caudal.training.processes import leads
 from caudal.training.options import Training
 
 Objective = TypeVar("Objective")

@@ -33,7 +33,7 @@ from caudal.names import near
 from caudal.recipes import PRESETS, RECIPES, Recipe, find_recipe
 from caudal.recipes.sizes import Size
 from caudal.report.logged import Log
-from caudal.training.devices import leads
+from caudal.training.processes import leads
 from caudal.training.options import Training
 
 Data = TypeVar("Data")

@@ -11,7 +11,7 @@ from caudal.errors import InputError
 from caudal.flow import Flow
 from caudal.recipes import describe
 from caudal.training.checkpoint import grafted, load_model, part_of, save_model
-from caudal.training.devices import leads
+from caudal.training.processes import leads
 from caudal.training.engine import Engine
 from caudal.training.options import LASTING, PLANNED, Training
 from caudal.training.run import Run

@@ -12,7 +12,8 @@ from caudal.data.source import Batch, Source
 from caudal.errors import NumericalError
 from caudal.numerics import own_randomness
 from caudal.training.cautions import after
-from caudal.training.devices import Interrupted, Stop, leads
+from caudal.training.devices import Interrupted, Stop
+from caudal.training.processes import leads
 from caudal.training.diagnosis import diagnose
 from caudal.training.engine import Engine, NotFiniteError, is_point
 from caudal.training.keeper import Keeper
