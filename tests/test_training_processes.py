@@ -1,8 +1,11 @@
 """Two processes train, resume and end like one."""
 
+import json
+import os
 import subprocess
 import sys
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pandas
@@ -15,9 +18,17 @@ from caudal.data.source import Batch
 from caudal.errors import NumericalError
 from caudal.numerics import sharing, uniform
 from caudal.training.options import Training
-from caudal.training.processes import ProcessLostError, as_launched
+from caudal.training import together as together_module
+from caudal.training.processes import (
+    ProcessLostError,
+    as_launched,
+    how_lost,
+    is_of_processes,
+    set_patience,
+)
 from caudal.training.rows import share
-from processes_case import LONG, images, table, use
+from caudal.training.together import in_turns, together
+from processes_case import LONG, images, learn, table, use, write_numbers
 from training_case import timeless
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -70,6 +81,61 @@ def test_two_processes_sample_and_score_as_one(two, tmp_path):
         ours, theirs = (pandas.read_csv(folder / name) for folder in (two[0] / "two", tmp_path))
         pandas.testing.assert_frame_equal(ours, theirs, rtol=exact, atol=exact)
     assert len(ours) == 101
+
+
+def test_two_processes_evaluate_what_they_have_learned_as_one(two, tmp_path):
+    learn(1, tmp_path / "learned", write_numbers(tmp_path))
+    for name in ("eval.json", "alarm.json"):
+        ours, theirs = (
+            json.loads((folder / "learned" / name).read_text()) for folder in (two[0], tmp_path)
+        )
+        assert ours.keys() == theirs.keys()
+        for key in {"log_prob", "gain", "noise_std", "lowest", "rows"} & ours.keys():
+            assert ours[key] == pytest.approx(theirs[key], rel=1e-4), key
+
+
+def test_each_process_scores_its_share_of_the_batches(monkeypatch):
+    scored = []
+    monkeypatch.setattr("caudal.training.together._place", lambda: (1, 2))
+    monkeypatch.setattr("caudal.training.together._gathered", lambda mine, world: [None, mine])
+    results = list(in_turns(range(5), lambda item: scored.append(item) or -item))
+    assert scored == [1, 3]
+    assert results == [(0, None), (1, -1), (2, None), (3, -3), (4, None)]
+
+
+def test_processes_of_srun_share_work_and_one_that_hangs_is_given_up(tmp_path, monkeypatch):
+    """This process is the first of two; the other shares one job, and then sleeps."""
+    job = {
+        "SLURM_STEP_NUM_TASKS": "2",
+        "SLURM_NTASKS": "2",
+        "SLURM_STEP_NODELIST": "127.0.0.1",
+        "SLURM_JOB_ID": str(os.getpid()),
+    }
+    for name, value in job.items():
+        monkeypatch.setenv(name, value)
+    code = (
+        "import time\n"
+        "from caudal.training.together import in_turns, together\n"
+        "with together():\n"
+        "    list(in_turns(range(5), lambda item: -item))\n"
+        "time.sleep(60)\n"
+    )
+    env = {**os.environ, "SLURM_PROCID": "1"}
+    other = subprocess.Popen([sys.executable, "-c", code], env=env)
+    monkeypatch.setenv("SLURM_PROCID", "0")
+    monkeypatch.setattr(together_module, "PATIENCE", timedelta(seconds=30))
+    try:
+        with together():
+            assert list(in_turns(range(5), lambda item: 10 * item))[:2] == [(0, 0), (1, -1)]
+            set_patience(timedelta(seconds=0.5))
+            with pytest.raises(RuntimeError) as caught:  # as a step of training would
+                torch.distributed.all_reduce(torch.zeros(1))
+        assert is_of_processes(caught.value)
+        assert how_lost(caught.value) == "does not answer any more"
+    finally:
+        other.kill()
+        other.wait()
+        torch.distributed.destroy_process_group()
 
 
 def test_where_a_process_is_killed_the_others_say_so_and_one_goes_on(two, whole):
