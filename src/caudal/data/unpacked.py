@@ -60,10 +60,15 @@ def check_unpacked(path: Path, name: str, size: float) -> None:
     Raises:
         InputError: says how to allow it.
     """
-    _check(path.stat().st_size, name, size)
+    check_size(path.stat().st_size, name, size)
 
 
-def _check(packed: int, name: str, size: float) -> None:
+def check_size(packed: int, name: str, size: float) -> None:
+    """Refuses what would unpack from `packed` bytes to `size`, if these are too many.
+
+    Raises:
+        InputError: as `check_unpacked`.
+    """
     if size > _most(packed):
         raise InputError(
             f"{name} holds more than {TIMES} times its size when it is unpacked, and more than "
@@ -156,7 +161,7 @@ def check_parquet(packed: int, name: str, meta: Any, schema: pa.Schema) -> None:
     """
     groups = (meta.row_group(i).total_byte_size for i in range(meta.num_row_groups))
     in_memory = meta.num_rows * sum(map(_bytes_of, schema.types))
-    _check(packed, name, max(sum(groups), in_memory))
+    check_size(packed, name, max(sum(groups), in_memory))
 
 
 def _bytes_of(dtype: pa.DataType) -> float:

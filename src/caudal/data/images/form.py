@@ -10,12 +10,13 @@ from PIL import Image, ImageOps
 
 from caudal.data.files.jobs import FaultError, quietly
 from caudal.data.files.lots import Lot
+from caudal.data.files.tars import Member
 from caudal.data.images.schema import ImageSchema, Shape, words
 from caudal.data.unpacked import OPTION, allowed, has_own_limit
 from caudal.errors import InputError, one_line
 
-Raw = Path | bytes | np.ndarray | None
-"""An image as a source has it: a file, its bytes, 8-bit pixels (H, W, C), or nothing."""
+Raw = Path | Member | bytes | np.ndarray | None
+"""An image as a source has it: a file, one in a tar, bytes, 8-bit pixels (H, W, C), or nothing."""
 
 MOST = 4096 * 4096
 """Pixels of an image after cropping and scaling: more are a slip, and would fill the memory."""
@@ -135,10 +136,11 @@ def _size(option: str, values: Sequence[int]) -> tuple[int, int] | None:
     return height, width
 
 
-def _decode(raw: Path | bytes | None, place: str, channels: int | None) -> np.ndarray:
+def _decode(raw: Path | Member | bytes | None, place: str, channels: int | None) -> np.ndarray:
     if raw is None:
         raise FaultError(place, "is missing", "it has no bytes")
     try:
+        raw = raw.read() if isinstance(raw, Member) else raw
         file = io.BytesIO(raw) if isinstance(raw, bytes) else raw
         if has_own_limit():
             Image.MAX_IMAGE_PIXELS = allowed() // _TIMES_A_PIXEL
