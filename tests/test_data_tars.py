@@ -13,8 +13,8 @@ import image_files
 from caudal import InputError
 from caudal.data import finds_audio, finds_images, open_audio, open_images
 from caudal.data.audio.recordings import find_audio, read_header
-from caudal.data.files.tars import Member, finds_tars, kind_of_tars, read_tars
 from caudal.data.files.lots import AUDIO, IMAGES
+from caudal.data.files.tars import Member, finds_tars, kind_of_tars, read_tars
 from caudal.data.images import open_whole
 from caudal.model.config import missing_paths, wherever_read
 from image_files import encoded, pixels
@@ -101,14 +101,18 @@ def test_clips_are_read_where_they_lie(tmp_path):
     streamed = open_audio(str(tar), context=["none"], seconds=0.1, memory=0)
     assert np.array_equal(streamed.test.samples(0), plain.test.samples(0))
     first = find_audio(str(tar)).lots[0].raw(0)
-    assert isinstance(first, Member) and read_header(first).rate == audio_files.RATE
+    assert isinstance(first, Member)
+    assert read_header(first).rate == audio_files.RATE
 
 
 def test_what_shards_hold_tells_the_kind_of_data(shards, tmp_path):
     wave = audio_files.save(tmp_path / "a.flac", audio_files.tone()).read_bytes()
     sound = str(pack(tmp_path / "sound.tar", [("a.flac", wave), ("a.cls", b"0")]))
-    assert kind_of_tars(sound) is AUDIO and finds_audio(sound) and not finds_images(sound)
-    assert kind_of_tars(str(shards)) is IMAGES and finds_images(str(shards / "a-00.tar"))
+    assert kind_of_tars(sound) is AUDIO
+    assert finds_audio(sound)
+    assert not finds_images(sound)
+    assert kind_of_tars(str(shards)) is IMAGES
+    assert finds_images(str(shards / "a-00.tar"))
     image_files.save(PIXELS[0], tmp_path / "1.png")
     assert not finds_tars(tmp_path)  # a folder of images, with a tar beside them
 
@@ -120,7 +124,8 @@ def test_a_second_picture_of_a_sample_and_hidden_files_are_no_images(tmp_path):
     assert titles == ["a.tar/000.png", "a.tar/001.png", "a.tar/1.mask.png", "a.tar/b.c.png"]
     more = pack(tmp_path / "b.tar", [*samples(0, 2), ("000.mask.png", b"x"), ("000.txt", b"")])
     listing = read_tars(more, IMAGES)
-    assert listing.count == 2 and listing.notes[0].endswith("other kinds in " + f"{more}: 2")
+    assert listing.count == 2
+    assert listing.notes[0].endswith("other kinds in " + f"{more}: 2")
 
 
 def link(name, kind):

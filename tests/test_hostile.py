@@ -19,7 +19,7 @@ from caudal import files
 from caudal.bijections import Gaussianise, marginals
 from caudal.cli.screen import Screen
 from caudal.data import TableWriter, open_data, open_images, read_tables
-from caudal.data.unpacked import OPTION
+from caudal.data.unpacked import OPTION, Counted
 from caudal.errors import InputError, printable
 from caudal.recipes import NICE
 from caudal.training import bounded
@@ -107,6 +107,37 @@ def test_bombs_are_refused_unless_they_are_trusted(name, tmp_path, monkeypatch):
     monkeypatch.setenv(OPTION, "much")
     with pytest.raises(InputError, match=f"{OPTION}=much: give a number of GiB"):
         open_data(path)
+
+
+def test_what_is_packed_is_read_once_and_no_further_than_its_limit(tmp_path, monkeypatch):
+    monkeypatch.setenv(OPTION, "0.01")
+    path, read = tmp_path / "a.csv.bz2", []
+    path.write_bytes(b"small")
+
+    class Endless:
+        def read(self, size):
+            read.append(size)
+            return bytes(size)
+
+        def close(self):
+            read.append("closed")
+
+    with Counted(path, "a.csv.bz2", Endless()) as stream:
+        assert stream.read(10) == bytes(10)
+        with pytest.raises(InputError, match="a.csv.bz2 holds more than 100 times its size"):
+            stream.read()
+    assert sum(read[:-1]) < 2**30 // 50
+    assert read[-1] == "closed"
+
+
+def test_small_pictures_that_are_too_much_together(tmp_path, monkeypatch):
+    for number in range(12):
+        Image.new("L", (600, 600)).save(tmp_path / f"{number}.png")
+    assert len(open_images(str(tmp_path)).train)
+    monkeypatch.setenv(OPTION, "0.004")
+    with pytest.raises(InputError, match=f"{tmp_path} holds more than 100 times its size"):
+        open_images(str(tmp_path))
+    assert len(open_images(str(tmp_path), resize=[8]).train)  # as large as the user says
 
 
 def test_pictures_of_too_many_pixels(tmp_path, monkeypatch):

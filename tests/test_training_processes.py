@@ -17,8 +17,8 @@ from caudal.cli import entry
 from caudal.data.source import Batch
 from caudal.errors import NumericalError
 from caudal.numerics import sharing, uniform
-from caudal.training.options import Training
 from caudal.training import together as together_module
+from caudal.training.options import Training
 from caudal.training.processes import (
     ProcessLostError,
     as_launched,

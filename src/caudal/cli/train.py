@@ -33,8 +33,8 @@ from caudal.names import near
 from caudal.recipes import PRESETS, RECIPES, Recipe, find_recipe
 from caudal.recipes.sizes import Size
 from caudal.report.logged import Log
-from caudal.training.processes import leads
 from caudal.training.options import Training
+from caudal.training.processes import leads
 
 Data = TypeVar("Data")
 AnyRecipe = TypeVar("AnyRecipe", bound=Recipe)

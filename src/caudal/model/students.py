@@ -13,13 +13,13 @@ from caudal.model import settings as options_of_run
 from caudal.model.finishing import finish
 from caudal.recipes import Recipe, find_recipe
 from caudal.report.logged import check_log, logged
-from caudal.training.processes import leads
 from caudal.training.options import Training
+from caudal.training.processes import leads
 from caudal.training.progress import Notes
 from caudal.training.run import Run, check_out
-from caudal.training.together import together
 from caudal.training.student import build_student, check_student, default_student
 from caudal.training.student import distill as fit_student
+from caudal.training.together import together
 
 if TYPE_CHECKING:
     from caudal.model.model import Model

@@ -91,6 +91,11 @@ class Training:
     def __post_init__(self) -> None:
         check_fields(self)
         check_seed(self.seed)
+        if self.recompute and self.compile:
+            raise InputError(
+                "`recompute=True` and `compile=True`: compiled code decides by itself what it "
+                "keeps, choose one of them"
+            )
         pieces = self.processes * self.accumulate
         if self.batch_size % pieces:
             raise InputError(f"`batch_size` {self.batch_size}: must be a multiple of {pieces}")

@@ -114,5 +114,3 @@ def how_lost(error: RuntimeError) -> str:
     if "timed out" in str(error).casefold():
         return "does not answer any more"
     return "has ended"
-
-

@@ -13,10 +13,10 @@ from caudal.errors import NumericalError
 from caudal.numerics import own_randomness
 from caudal.training.cautions import after
 from caudal.training.devices import Interrupted, Stop
-from caudal.training.processes import leads
 from caudal.training.diagnosis import diagnose
 from caudal.training.engine import Engine, NotFiniteError, is_point
 from caudal.training.keeper import Keeper
+from caudal.training.processes import leads
 from caudal.training.progress import Plan, Reporter
 from caudal.training.rows import share, to_device
 from caudal.training.seeds import ORDER, mix

@@ -162,9 +162,7 @@ def read_sound(raw: Raw, place: str) -> Sound:
     return read_foreign(raw, place) if is_foreign(raw) else _read_file(raw, place)
 
 
-def _read_file(
-    raw: Path | Member, place: str, start: int = 0, stop: int | None = None
-) -> Sound:
+def _read_file(raw: Path | Member, place: str, start: int = 0, stop: int | None = None) -> Sound:
     """The samples of a file from `start` to `stop`."""
     import soundfile
 

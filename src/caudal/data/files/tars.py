@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from caudal.data.files.folder import Walk, lot_of_paths
 from caudal.data.files.lots import AUDIO, CLASS, IMAGES, FileKind, Listing, Lot, by_part, typed
 from caudal.data.refusals import missing_file
-from caudal.data.splits import TRAIN, part_of
+from caudal.data.splits import part_of
 from caudal.errors import InputError, one_line, printable
 from caudal.files import check_regular
 
@@ -92,7 +92,7 @@ class _Window(io.RawIOBase):
 
 
 def finds_tars(data: Any) -> bool:
-    """Whether `data` names a tar, a pattern of several such as `a-{00..09}.tar`, or their folder."""
+    """Whether `data` names a tar, several such as `a-{00..09}.tar`, or a folder of them."""
     if not isinstance(data, str | os.PathLike):
         return False
     name = os.fspath(data)

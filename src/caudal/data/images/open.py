@@ -120,7 +120,7 @@ def open_images(
         check_shape(first, replace(form, shape=None), corrupt, schema)
     decoder = Decoder(IMAGES, form.read, corrupt, progress)
     jobs = with_codes(jobs, schema.context, IMAGES)
-    shelves = fill(jobs, decoder, schema, memory, form.leaves_size)
+    shelves = fill(jobs, decoder, schema, memory, form)
     skipped = decoder.finish(main.name, {part: len(s.titles) for part, s in shelves.items()})
     train, valid_rows, test_rows = (shelves[part].rows for part in (TRAIN, VALID, TEST))
     if chooses:
@@ -168,7 +168,7 @@ def open_whole(
     check_shape(listing.lots[0], replace(form, shape=None), corrupt, schema)
     jobs = with_codes([Job.whole(lot) for lot in listing.lots], schema.context, IMAGES)
     decoder = Decoder(IMAGES, form.read, corrupt, progress)
-    shelves = fill(jobs, decoder, schema, memory, form.leaves_size)
+    shelves = fill(jobs, decoder, schema, memory, form)
     counts = {part: len(shelf.titles) for part, shelf in shelves.items()}
     notes = (*listing.notes, *decoder.finish(listing.name, counts, [TRAIN]))
     rows = shelves[TRAIN].rows
