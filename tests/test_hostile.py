@@ -235,6 +235,18 @@ def test_files_have_any_name(tmp_path, suffix):
     assert (texts, tensors["x"].tolist()) == ({"k": "v"}, [1.0, 1.0])
 
 
+def test_names_of_5000_characters(tmp_path, capsys):
+    long, path = "x" * 5000, tmp_path / "a.csv"
+    path.write_text(f"{long},b\n" + "1.5,2\n2.5,1\n" * 20)
+    out = TableWriter(tmp_path / "b.csv")
+    data = open_data(path)
+    assert data.schema.columns[0].name == long
+    with out:
+        out.write(next(iter(read_tables(path))))
+    for words in (("--data", f"{long}.csv"), ("--data", path, "--out", tmp_path / long)):
+        assert "long" in refused(capsys, "train", "nice", *words)
+
+
 def test_nothing_that_a_terminal_obeys_is_printed(capsys):
     name = "a\x1b[2J\x07\u202eb\udcff\x9b" + "c\n"
     assert printable(name) == r"a\x1b[2J\x07\u202eb\xff\x9bc" + "\n"

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from copy import deepcopy
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -12,11 +13,16 @@ import pandas
 import pytest
 import torch
 
+from cases import RECIPES
 from caudal import InputError
 from caudal.cli import entry
+from caudal.data import TableSchema
 from caudal.data.source import Batch
 from caudal.errors import NumericalError
-from caudal.numerics import sharing, uniform
+from caudal.initialization import initialize
+from caudal.losses import nll
+from caudal.modality import assemble
+from caudal.numerics import own_randomness, sharing, uniform
 from caudal.training import together as together_module
 from caudal.training.options import Training
 from caudal.training.processes import (
@@ -29,8 +35,11 @@ from caudal.training.processes import (
 from caudal.training.rows import share
 from caudal.training.together import in_turns, together
 from processes_case import LONG, images, learn, table, use, write_numbers
-from training_case import timeless
+from training_case import SCHEMA, rows, timeless
 
+CIRCLED = TableSchema(
+    (replace(SCHEMA.columns[0], kind="circular", high=10), *SCHEMA.columns[1:]), SCHEMA.context
+)
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
@@ -157,6 +166,30 @@ def test_shares_of_a_batch_are_disjoint_and_whole(world):
     rows = torch.cat([part.x for part in shares]).flatten()
     assert sorted(rows.tolist()) == batch.x.flatten().tolist()
     assert all(torch.equal(part.x + 1, part.context) for part in shares)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_the_shares_of_a_step_make_the_whole_one_in_every_recipe(name):
+    """Steps and gaps are filled, and log-dets estimated, by the noise of the whole batch."""
+    recipe, schema = RECIPES[name], CIRCLED if name.startswith("ncsf") else SCHEMA
+    if hasattr(recipe, "batch_norm"):  # whose moments processes have to tell each other
+        recipe = replace(recipe, batch_norm=False)
+    x, context = (part.double() for part in rows(24, 1))
+    torch.manual_seed(0)
+    flow = assemble(recipe, schema).double()
+    with own_randomness(seed=0):
+        initialize(flow, x, context)
+    for parameter in flow.parameters():
+        parameter.data.add_(0.05 * torch.randn_like(parameter))
+
+    def gradient(rank, world):
+        copy = deepcopy(flow).train()
+        with own_randomness(seed=3), sharing(rank, world, len(x), processes=1):
+            nll(copy, x[rank::world], context[rank::world]).mean().backward()
+        return torch.cat([p.grad.flatten() for p in copy.parameters() if p.grad is not None])
+
+    whole, halves = gradient(0, 1), (gradient(0, 2) + gradient(1, 2)) / 2
+    torch.testing.assert_close(halves, whole, rtol=1e-12, atol=1e-12 * float(whole.abs().max()))
 
 
 def test_draws_for_a_share_are_those_of_its_rows():
