@@ -12,12 +12,14 @@ the same with whole commands.
 
 import argparse
 import gzip
+import io
 import os
 import random
 import resource
 import shutil
 import signal
 import sys
+import tarfile
 import tempfile
 import time
 from collections import Counter
@@ -120,6 +122,25 @@ def _alarm(file: Path) -> None:
         found.at(0.05)
 
 
+def _tar(file: Path) -> None:
+    from caudal.data import open_images
+    from caudal.data.audio import open_audio
+    from caudal.data.files.lots import AUDIO
+    from caudal.data.files.tars import kind_of_tars
+
+    if file.name.startswith("sounds") or kind_of_tars(file) is AUDIO:
+        open_audio(file, context=("none",), seconds=0.05)
+    else:
+        open_images(file, context=["class"])
+
+
+def _pushed(file: Path) -> None:
+    import caudal
+    from caudal.model.hub import contents
+
+    contents(caudal.load(file.parent), report=True)
+
+
 FILES: dict[str, tuple[tuple[Change, ...], Callable[[Path], None]]] = {
     "rows.csv": ((odd_cell, flip, cut), _table),
     "rows.csv.gz": ((flip, cut), _table),
@@ -132,6 +153,8 @@ FILES: dict[str, tuple[tuple[Change, ...], Callable[[Path], None]]] = {
     "rows.xlsx": ((flip, cut), _table),
     "images.npy": ((flip, cut), _images),
     "train-images-idx3-ubyte": ((flip, cut), _images),
+    "images.tar": ((flip, cut), _tar),
+    "sounds.tar": ((flip, cut), _tar),
     "pictures/a.png": ((flip, cut), _images),
     "sounds/a.wav": ((flip, cut), _audio),
     "run/model.safetensors": ((odd_metadata, odd_metadata, flip, cut), _model),
@@ -141,6 +164,8 @@ FILES: dict[str, tuple[tuple[Change, ...], Callable[[Path], None]]] = {
     "run/columns.yaml": ((flip, cut, odd_yaml, odd_yaml), _columns),
     "run/gaussian.safetensors": ((flip, cut, odd_metadata), _baseline),
     "run/alarm.json": ((flip, cut, odd_json), _alarm),
+    "run/eval.json": ((flip, cut, odd_json), _pushed),
+    "run/README.md": ((flip, cut), _pushed),
 }
 """Files, how they are changed, and what then reads them."""
 
@@ -176,6 +201,19 @@ def _model_calls(dice: random.Random, place: Path) -> None:
         model.log_prob(data, **_only(given, "temperature", "given", "n"))
 
 
+def _tabs(dice: random.Random, place: Path) -> None:
+    import caudal
+    from caudal.explore.subject import Subject
+    from caudal.explore.tabs import answer, tabs_of
+
+    subject = Subject(caudal.load(place / "run"))
+    tab = dice.choice(tabs_of(subject))
+    values = tab.defaults()
+    for name in dice.sample(sorted(values), min(len(values), dice.randint(1, 2))):
+        values[name] = dice.choice([odd for odd in ODD if odd not in (10**9, 10**30)])
+    answer(subject, tab, values)
+
+
 def _words(dice: random.Random, place: Path) -> None:
     from caudal.cli.train import read_options
 
@@ -192,6 +230,7 @@ CALLS: dict[str, Callable[[random.Random, Path], None]] = {
     "settings of caudal.train(...)": _settings,
     "Model.sample and log_prob(...)": _model_calls,
     "words of caudal train": _words,
+    "tabs of caudal explore": _tabs,
 }
 """Functions that get arguments of chance."""
 
@@ -217,6 +256,19 @@ def prepare_more(place: Path) -> None:
     np.save(place / "images.npy", pixels)
     head = bytes([0, 0, 8, 3]) + b"".join(n.to_bytes(4, "big") for n in pixels.shape)
     (place / "train-images-idx3-ubyte").write_bytes(head + pixels.tobytes())
+
+    _pack(place / "images.tar", {f"{i}.png": place / "pictures" / "a.png" for i in range(12)})
+    _pack(place / "sounds.tar", {f"{i}.wav": place / "sounds" / "a.wav" for i in range(12)})
+
+
+def _pack(tar: Path, files: dict[str, Path]) -> None:
+    """A tar of files by their names within it, each with a class."""
+    with tarfile.open(tar, "w") as shard:
+        for number, (name, path) in enumerate(files.items()):
+            shard.add(path, name)
+            info = tarfile.TarInfo(f"{number}.cls")
+            info.size = 1
+            shard.addfile(info, io.BytesIO(str(number % 2).encode()))
 
 
 def case(place: Path, name: str, seed: int) -> str:

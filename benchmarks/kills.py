@@ -124,6 +124,17 @@ def signalled(step: int) -> Patch:
     return patch
 
 
+def stand_in(run: Path) -> None:
+    """The hub's package gives a run of this machine, whatever it is asked for."""
+    from caudal.model import hub
+
+    class Package:
+        def snapshot_download(self, name: str, local_dir: Path, **asked: object) -> None:
+            shutil.copytree(run, local_dir, ignore=shutil.ignore_patterns("state*", ".*"))
+
+    hub._hub = Package  # type: ignore[assignment]
+
+
 def start(words: Sequence[str], patch: Patch | None, errors: Path) -> int:
     """Begins a command in a process of its own; its number."""
     child = os.fork()
@@ -137,6 +148,8 @@ def start(words: Sequence[str], patch: Patch | None, errors: Path) -> int:
         os.dup2(os.open(errors, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         sys.stdout, sys.stderr = (open(n, "w", closefd=False) for n in (1, 2))  # noqa: SIM115
+        if words[0] == "pull":
+            stand_in(errors.parent.parent / "run")
         if patch:
             patch()
         code = main(list(words))
@@ -224,6 +237,13 @@ def prepare(place: Path) -> dict[str, list[str]]:
         "predict": ["predict", aim, *data, "--out", "out/rows.csv"],
     }
     try:
+        import huggingface_hub  # noqa: F401
+
+        commands["pull"] = ["pull", "someone/run", "--out", "out/run"]
+        commands["pull over a run"] = [*commands["pull"], "--overwrite"]
+    except ImportError:
+        print("pull: huggingface_hub is not installed, so that it was not tried")
+    try:
         import onnx  # noqa: F401
         import onnxruntime  # noqa: F401
 
@@ -244,13 +264,13 @@ class Trial:
     def _begin(self) -> Path:
         folder = Path(tempfile.mkdtemp(prefix="kills", dir=self.place))
         (folder / "out").mkdir()
-        if self.words[0] == "eval":
+        if self.words[0] == "eval" or "--overwrite" in self.words:
             shutil.copytree(self.place / "run", folder / "out" / "run")
         return folder
 
     def _words(self, folder: Path, again: bool = False) -> list[str]:
         words = [str(folder / w) if w.startswith("out/") else w for w in self.words]
-        if again and self.words[0] != "eval":
+        if again and self.words[0] != "eval" and "--overwrite" not in words:
             words.append("--resume" if self.trains else "--overwrite")
         return words
 
@@ -266,14 +286,16 @@ class Trial:
 
     def _bits(self, folder: Path) -> dict[str, bytes]:
         """What must be equal bit for bit: the weights, and the curve but for its times."""
+        pulls = self.words[0] == "pull"
         names = ["model.safetensors"] if self.trains else []
+        names += ["config.yaml", "model.safetensors", "metrics.jsonl"] if pulls else []
         found = {name: (folder / "out" / "run" / name).read_bytes() for name in names}
         if self.trains:
             lines = (folder / "out" / "run" / "metrics.jsonl").read_text().splitlines()
             timed = ("seconds", "rows_per_second")
             kept = [{k: v for k, v in json.loads(x).items() if k not in timed} for x in lines]
             found["curve"] = json.dumps(kept).encode()
-        if not self.trains and self.words[0] != "eval":
+        if not self.trains and self.words[0] not in ("eval", "pull"):
             files = sorted((folder / "out").glob("*"))
             found = {p.name: p.read_bytes() for p in files if p.suffix != ".onnx"}
         return found

@@ -80,6 +80,24 @@ def streaming(rows: int, batch_size: int) -> list[list[str]]:
     return [[what, f"{v:,.0f}", f"{v / first:.0%}"] for what, v in speeds.items()]
 
 
+def reading(rows: int, batch_size: int) -> list[list[str]]:
+    """What each process does by itself: it reads all rows, of which it takes its share."""
+    told = []
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        rows_file(folder, rows)
+        for what, memory in (("in memory", 1 << 30), ("streamed", rows * COLUMNS * 4)):
+            start = time.process_time()
+            source = open_data(str(folder / "whole.parquet"), memory=memory).train
+            opened = time.process_time() - start
+            start = time.process_time()
+            count = sum(len(batch.x) for batch in source.shuffled(batch_size, seed=0))
+            speed = count / (time.process_time() - start)
+            held = 0 if isinstance(source, ParquetRows) else source.x.nbytes / source.n_rows
+            told.append([what, f"{opened / rows * 1e6:.2f}", f"{held:.0f}", f"{speed:,.0f}"])
+    return told
+
+
 def kept(flow: Flow, x: torch.Tensor, context: torch.Tensor | None, recompute: bool) -> int:
     """Bytes that the graph of a loss keeps, weights aside."""
     weights = {p.untyped_storage().data_ptr() for p in flow.parameters()}
@@ -169,10 +187,18 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=100_000)
     parser.add_argument("--steps", type=int, default=40)
     parser.add_argument("--job", type=int, nargs=3, default=None)
+    parser.add_argument("--reading", action="store_true", help="print what reading costs, alone")
     options = parser.parse_args()
     torch.set_num_threads(1)
     if options.job:
         job(*options.job)
+        return
+    of_reading = table(
+        ["rows", "seconds to open a million", "bytes a row", "rows/s of a pass"],
+        reading(options.rows, 256),
+    )
+    if options.reading:
+        print("\n".join(of_reading))
         return
     text = [
         "# Scale",
@@ -182,6 +208,11 @@ def main() -> None:
         "Rows a second of processor time, in training a small nsf of 8 columns in batches of 256.",
         "",
         *table(["rows", "rows/s", "of in memory"], streaming(options.rows, 256)),
+        "",
+        "What reading costs each process, in processor time: to open a table, to hold a row of",
+        "its training part, and to go through that part shuffled, without a flow.",
+        "",
+        *of_reading,
         "",
         "MB that the graph of a step keeps, without and with `--recompute`, of nsf at 256 rows",
         "and of glow at 8 images of 16x16. What one layer keeps comes on top, while it is redone.",

@@ -7,9 +7,10 @@ second one dies in the end.
 import os
 import signal
 import sys
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import distributed as dist
 
@@ -17,9 +18,10 @@ import caudal
 from caudal.losses import nll
 from caudal.modality import assemble
 from caudal.recipes import RealNVP, register
-from caudal.training.devices import Interrupted, leads
+from caudal.training.devices import Interrupted
 from caudal.training.fit import fit
 from caudal.training.options import Training
+from caudal.training.processes import leads
 from caudal.training.run import Run
 from caudal.training.together import together
 from training_case import SCHEMA, Everything, rows
@@ -63,6 +65,21 @@ def use(run, out):
     model.score(out / "drawn.csv", out / "scored.csv")
 
 
+def write_numbers(folder):
+    """A table, the same in each process."""
+    data = folder / f"numbers{os.environ.get('LOCAL_RANK', '')}.csv"
+    numbers = np.random.default_rng(0).integers(0, 9, (700, 3)).astype(str)
+    data.write_text("\n".join(map(",".join, [["a", "b", "c"], *numbers.tolist()])))
+    return data
+
+
+def learn(devices, out, data):
+    """A table with steps is learned from its file, evaluated, and judged for alarms."""
+    options = {f.name: getattr(TRAINING, f.name) for f in fields(Training)} | {"devices": devices}
+    how = {"hidden": 8, "layers": 1, "report": False, **options}
+    caudal.train("maf", str(data), out=out, **how)
+
+
 class At:
     """A loss that calls a function at its n-th training batch."""
 
@@ -103,6 +120,7 @@ def main(folder):
     os.environ["LOCAL_WORLD_SIZE"] = "2"  # as torchrun says it
     with together():
         use(folder / "broken", folder / "two")
+    learn(2, folder / "learned", write_numbers(folder))
     table(2, folder / "killed", At(20, die), **LONG)
 
 

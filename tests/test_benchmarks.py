@@ -381,6 +381,7 @@ def test_streaming_is_timed_beside_memory_and_layers_by_what_they_keep(monkeypat
     import scale
 
     rows = scale.streaming(1600, 64)
+    assert [row[0] for row in scale.reading(1600, 64)] == ["in memory", "streamed"]
     assert [row[0] for row in rows] == ["in memory", "streamed", "streamed from 8 files"]
     assert all(0.05 < float(row[2].rstrip("%")) / 100 < 5 for row in rows)
     flows = (caudal.recipes.NSF(layers=n, hidden=4).build((3,)) for n in (1, 2))

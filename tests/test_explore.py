@@ -57,6 +57,14 @@ def test_layers_are_shown_by_hand(plane):
     assert isinstance(block, Picture)
 
 
+def test_values_that_no_control_has_give_one_line(plane):
+    for tab in tabs_of(plane):
+        for control in tab.controls:
+            for odd in ({"name": 1}, float("nan"), [[1]], -(10**30)):
+                (line,) = answer(plane, tab, {**tab.defaults(), control.name: odd})
+                assert line.startswith(f"{control.label}: must be "), (tab.title, control, odd)
+
+
 def test_a_bad_row_gives_one_line(plane):
     (line,) = answer(plane, tab_of(plane, "Score your own"), {"typed": ["far", "0"], "file": None})
     assert isinstance(line, str)

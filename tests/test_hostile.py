@@ -19,7 +19,7 @@ from caudal import files
 from caudal.bijections import Gaussianise, marginals
 from caudal.cli.screen import Screen
 from caudal.data import TableWriter, open_data, open_images, read_tables
-from caudal.data.unpacked import OPTION
+from caudal.data.unpacked import OPTION, Counted
 from caudal.errors import InputError, printable
 from caudal.recipes import NICE
 from caudal.training import bounded
@@ -107,6 +107,37 @@ def test_bombs_are_refused_unless_they_are_trusted(name, tmp_path, monkeypatch):
     monkeypatch.setenv(OPTION, "much")
     with pytest.raises(InputError, match=f"{OPTION}=much: give a number of GiB"):
         open_data(path)
+
+
+def test_what_is_packed_is_read_once_and_no_further_than_its_limit(tmp_path, monkeypatch):
+    monkeypatch.setenv(OPTION, "0.01")
+    path, read = tmp_path / "a.csv.bz2", []
+    path.write_bytes(b"small")
+
+    class Endless:
+        def read(self, size):
+            read.append(size)
+            return bytes(size)
+
+        def close(self):
+            read.append("closed")
+
+    with Counted(path, "a.csv.bz2", Endless()) as stream:
+        assert stream.read(10) == bytes(10)
+        with pytest.raises(InputError, match="a.csv.bz2 holds more than 100 times its size"):
+            stream.read()
+    assert sum(read[:-1]) < 2**30 // 50
+    assert read[-1] == "closed"
+
+
+def test_small_pictures_that_are_too_much_together(tmp_path, monkeypatch):
+    for number in range(12):
+        Image.new("L", (600, 600)).save(tmp_path / f"{number}.png")
+    assert len(open_images(str(tmp_path)).train)
+    monkeypatch.setenv(OPTION, "0.004")
+    with pytest.raises(InputError, match=f"{tmp_path} holds more than 100 times its size"):
+        open_images(str(tmp_path))
+    assert len(open_images(str(tmp_path), resize=[8]).train)  # as large as the user says
 
 
 def test_pictures_of_too_many_pixels(tmp_path, monkeypatch):
@@ -202,6 +233,18 @@ def test_files_have_any_name(tmp_path, suffix):
     model.write_bytes(save({"x": torch.ones(2)}, {"k": "v"}))
     texts, tensors = read_tensors(model)
     assert (texts, tensors["x"].tolist()) == ({"k": "v"}, [1.0, 1.0])
+
+
+def test_names_of_5000_characters(tmp_path, capsys):
+    long, path = "x" * 5000, tmp_path / "a.csv"
+    path.write_text(f"{long},b\n" + "1.5,2\n2.5,1\n" * 20)
+    out = TableWriter(tmp_path / "b.csv")
+    data = open_data(path)
+    assert data.schema.columns[0].name == long
+    with out:
+        out.write(next(iter(read_tables(path))))
+    for words in (("--data", f"{long}.csv"), ("--data", path, "--out", tmp_path / long)):
+        assert "long" in refused(capsys, "train", "nice", *words)
 
 
 def test_nothing_that_a_terminal_obeys_is_printed(capsys):

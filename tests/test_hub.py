@@ -2,6 +2,7 @@
 
 import base64
 import json
+import os
 import re
 import shutil
 import threading
@@ -11,6 +12,7 @@ import pytest
 import yaml
 
 import caudal as library
+from caudal.model import hub as hub_files
 from caudal.model.card import CARD, metadata_of, portable
 from command_line import FIXTURES, QUICK, caudal, refused
 
@@ -247,3 +249,24 @@ def test_configs_lose_folders_and_passwords():
             "lr": 1e-3,
         }
     )
+
+
+def test_a_pulled_run_takes_its_place_whole_or_its_model_comes_last(run, tmp_path, monkeypatch):
+    moves = []
+    whole = os.replace
+    monkeypatch.setattr(os, "replace", lambda a, b: moves.append(b.name) or whole(a, b))
+    for folder in (tmp_path / "new", tmp_path / "old"):
+        shutil.copytree(run, tmp_path / ".1.pulled")
+        hub_files.take_place(tmp_path / ".1.pulled", folder)
+        assert (folder / "model.safetensors").exists()
+        (tmp_path / "old").mkdir(exist_ok=True)
+    assert moves[0] == "new"
+    assert moves[-1] == "model.safetensors"
+
+
+@pytest.mark.parametrize(("name", "content"), [("eval.json", b"[1"), ("README.md", b"\xff")])
+def test_a_damaged_file_is_not_pushed(run, tmp_path, name, content):
+    folder = shutil.copytree(run, tmp_path / "run")
+    (folder / name).write_bytes(content)
+    with pytest.raises(library.InputError, match=f"{name}: damaged .*: remove it"):
+        hub_files.contents(library.load(folder))

@@ -64,12 +64,20 @@ def test_a_full_disk_is_one_line_and_exit_code_1(name, words, tmp_path, monkeypa
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     known = {"RUN": exact_run(), "DATA": folder() / "plane.npy"}
-    monkeypatch.setattr(files, "_flush", full)
+    monkeypatch.setattr(files, "flush", full)
     out = tmp_path / name
     assert caudal(*(known.get(word, word) for word in words), "--out", out) == 1
     said = capsys.readouterr().err.strip().splitlines()[-1]
     assert said == f"caudal: error: {out}: No space left on device"
     assert not list(tmp_path.iterdir())
+
+
+def test_a_file_is_on_the_disk_before_it_takes_its_place(tmp_path, monkeypatch):
+    calls, fsync, replace = [], os.fsync, os.replace
+    monkeypatch.setattr(os, "fsync", lambda number: calls.append("fsync") or fsync(number))
+    monkeypatch.setattr(os, "replace", lambda a, b: calls.append("replace") or replace(a, b))
+    files.write_text(tmp_path / "a.txt", "text")
+    assert calls == ["fsync", "replace"]
 
 
 def test_what_the_user_can_help_is_bad_input(tmp_path):

@@ -4,9 +4,13 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch import nn
 from torch.autograd.graph import saved_tensors_hooks
 
-from caudal import InputError
+from caudal import Chain, Flow, InputError
+from caudal.base import Normal
+from caudal.bijections import BatchNorm, Coupling
+from caudal.elementwise import Affine
 from caudal.numerics import recomputing
 from caudal.recipes import NSF, ResidualFlow
 from caudal.training.fit import fit
@@ -64,6 +68,38 @@ def test_recomputing_keeps_a_fraction():
     """Of each layer its input, whatever is in it."""
     plain, recomputed = ([kept(layers, on) for layers in (2, 6)] for on in (False, True))
     assert recomputed[1] - recomputed[0] < (plain[1] - plain[0]) / 20
+
+
+class OwnNet(nn.Sequential):
+    """A net of a user's own, without context."""
+
+    def forward(self, x, context=None):
+        return super().forward(x)
+
+
+@pytest.mark.parametrize("momentum", [0.1, None])
+def test_batch_normalisation_counts_a_recomputed_batch_once(momentum):
+    x = torch.randn(32, 4, generator=torch.Generator().manual_seed(0))
+    states = []
+    for again in (False, True):
+        torch.manual_seed(0)
+        norm = nn.BatchNorm1d(8, momentum=momentum)
+        net = OwnNet(nn.Linear(2, 8), norm, nn.Linear(8, 4), nn.Unflatten(1, (2, 2)))
+        half = Coupling(net, Affine(), torch.arange(4) < 2)
+        flow = Flow(Chain([half, BatchNorm((4,))]), Normal((4,)))
+        for _ in range(3):
+            with recomputing(again):
+                loss = -flow.log_prob(x).mean()
+            loss.backward()
+        states.append({**dict(flow.named_buffers()), "grad": net[0].weight.grad})
+    for name, theirs in states[0].items():
+        torch.testing.assert_close(states[1][name], theirs, msg=name)
+    assert int(norm.num_batches_tracked) == 3
+
+
+def test_compiled_code_and_recomputing_do_not_go_together():
+    with pytest.raises(InputError, match="`recompute=True` and `compile=True`: .* one of them"):
+        Training(recompute=True, compile=True)
 
 
 def test_layers_that_change_with_each_pass_are_not_recomputed():

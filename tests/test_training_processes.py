@@ -1,25 +1,45 @@
 """Two processes train, resume and end like one."""
 
+import json
+import os
 import subprocess
 import sys
+from copy import deepcopy
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pandas
 import pytest
 import torch
 
+from cases import RECIPES
 from caudal import InputError
 from caudal.cli import entry
+from caudal.data import TableSchema
 from caudal.data.source import Batch
 from caudal.errors import NumericalError
-from caudal.numerics import sharing, uniform
-from caudal.training.devices import ProcessLostError, as_launched
+from caudal.initialization import initialize
+from caudal.losses import nll
+from caudal.modality import assemble
+from caudal.numerics import own_randomness, sharing, uniform
+from caudal.training import together as together_module
 from caudal.training.options import Training
+from caudal.training.processes import (
+    ProcessLostError,
+    as_launched,
+    how_lost,
+    is_of_processes,
+    set_patience,
+)
 from caudal.training.rows import share
-from processes_case import LONG, images, table, use
-from training_case import timeless
+from caudal.training.together import in_turns, together
+from processes_case import LONG, images, learn, table, use, write_numbers
+from training_case import SCHEMA, rows, timeless
 
+CIRCLED = TableSchema(
+    (replace(SCHEMA.columns[0], kind="circular", high=10), *SCHEMA.columns[1:]), SCHEMA.context
+)
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
@@ -72,6 +92,61 @@ def test_two_processes_sample_and_score_as_one(two, tmp_path):
     assert len(ours) == 101
 
 
+def test_two_processes_evaluate_what_they_have_learned_as_one(two, tmp_path):
+    learn(1, tmp_path / "learned", write_numbers(tmp_path))
+    for name in ("eval.json", "alarm.json"):
+        ours, theirs = (
+            json.loads((folder / "learned" / name).read_text()) for folder in (two[0], tmp_path)
+        )
+        assert ours.keys() == theirs.keys()
+        for key in {"log_prob", "gain", "noise_std", "lowest", "rows"} & ours.keys():
+            assert ours[key] == pytest.approx(theirs[key], rel=1e-4), key
+
+
+def test_each_process_scores_its_share_of_the_batches(monkeypatch):
+    scored = []
+    monkeypatch.setattr("caudal.training.together._place", lambda: (1, 2))
+    monkeypatch.setattr("caudal.training.together._gathered", lambda mine, world: [None, mine])
+    results = list(in_turns(range(5), lambda item: scored.append(item) or -item))
+    assert scored == [1, 3]
+    assert results == [(0, None), (1, -1), (2, None), (3, -3), (4, None)]
+
+
+def test_processes_of_srun_share_work_and_one_that_hangs_is_given_up(tmp_path, monkeypatch):
+    """This process is the first of two; the other shares one job, and then sleeps."""
+    job = {
+        "SLURM_STEP_NUM_TASKS": "2",
+        "SLURM_NTASKS": "2",
+        "SLURM_STEP_NODELIST": "127.0.0.1",
+        "SLURM_JOB_ID": str(os.getpid()),
+    }
+    for name, value in job.items():
+        monkeypatch.setenv(name, value)
+    code = (
+        "import time\n"
+        "from caudal.training.together import in_turns, together\n"
+        "with together():\n"
+        "    list(in_turns(range(5), lambda item: -item))\n"
+        "time.sleep(60)\n"
+    )
+    env = {**os.environ, "SLURM_PROCID": "1"}
+    other = subprocess.Popen([sys.executable, "-c", code], env=env)
+    monkeypatch.setenv("SLURM_PROCID", "0")
+    monkeypatch.setattr(together_module, "PATIENCE", timedelta(seconds=30))
+    try:
+        with together():
+            assert list(in_turns(range(5), lambda item: 10 * item))[:2] == [(0, 0), (1, -1)]
+            set_patience(timedelta(seconds=0.5))
+            with pytest.raises(RuntimeError) as caught:  # as a step of training would
+                torch.distributed.all_reduce(torch.zeros(1))
+        assert is_of_processes(caught.value)
+        assert how_lost(caught.value) == "does not answer any more"
+    finally:
+        other.kill()
+        other.wait()
+        torch.distributed.destroy_process_group()
+
+
 def test_where_a_process_is_killed_the_others_say_so_and_one_goes_on(two, whole):
     folder, done = two
     last = done.stderr.strip().splitlines()[-1]
@@ -91,6 +166,30 @@ def test_shares_of_a_batch_are_disjoint_and_whole(world):
     rows = torch.cat([part.x for part in shares]).flatten()
     assert sorted(rows.tolist()) == batch.x.flatten().tolist()
     assert all(torch.equal(part.x + 1, part.context) for part in shares)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_the_shares_of_a_step_make_the_whole_one_in_every_recipe(name):
+    """Steps and gaps are filled, and log-dets estimated, by the noise of the whole batch."""
+    recipe, schema = RECIPES[name], CIRCLED if name.startswith("ncsf") else SCHEMA
+    if hasattr(recipe, "batch_norm"):  # whose moments processes have to tell each other
+        recipe = replace(recipe, batch_norm=False)
+    x, context = (part.double() for part in rows(24, 1))
+    torch.manual_seed(0)
+    flow = assemble(recipe, schema).double()
+    with own_randomness(seed=0):
+        initialize(flow, x, context)
+    for parameter in flow.parameters():
+        parameter.data.add_(0.05 * torch.randn_like(parameter))
+
+    def gradient(rank, world):
+        copy = deepcopy(flow).train()
+        with own_randomness(seed=3), sharing(rank, world, len(x), processes=1):
+            nll(copy, x[rank::world], context[rank::world]).mean().backward()
+        return torch.cat([p.grad.flatten() for p in copy.parameters() if p.grad is not None])
+
+    whole, halves = gradient(0, 1), (gradient(0, 2) + gradient(1, 2)) / 2
+    torch.testing.assert_close(halves, whole, rtol=1e-12, atol=1e-12 * float(whole.abs().max()))
 
 
 def test_draws_for_a_share_are_those_of_its_rows():

@@ -72,7 +72,7 @@ def _passed(
     """`call(*inputs)`, a direction of a part; of parts with chains within, these do the same."""
     if not is_recomputing() or any(isinstance(within, Chain) for within in part.modules()):
         return call(*inputs)
-    result: tuple[Tensor, Tensor] = recomputed(call, *inputs)
+    result: tuple[Tensor, Tensor] = recomputed(part, call, *inputs)
     return result
 
 

@@ -38,7 +38,7 @@ def atomic(path: str | Path) -> Iterator[Path]:
     temporary = path.with_name(f".{os.getpid()}.{path.name}")
     try:
         yield temporary
-        _flush(temporary)
+        flush(temporary)
         os.replace(temporary, path)
     except OSError as error:
         if error.filename in (None, str(temporary)):
@@ -78,7 +78,7 @@ def sweep(folder: Path, pattern: str = "**/.[0-9]*.*") -> None:
             left.unlink(missing_ok=True)
 
 
-def _flush(path: Path) -> None:
+def flush(path: Path) -> None:
     """Waits until a file is on the disk, so that a power cut leaves the old one or the new one."""
     with path.open("rb+") as file:
         os.fsync(file.fileno())

@@ -22,8 +22,8 @@ from caudal.model.students import (
     usual_student,
     without_batch_norm,
 )
-from caudal.training.devices import leads
 from caudal.training.options import Training
+from caudal.training.processes import leads
 
 Objective = TypeVar("Objective")
 

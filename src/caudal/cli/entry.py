@@ -1,5 +1,6 @@
 """Dispatches a command line to its command, and turns errors into exit codes."""
 
+import errno
 import os
 import re
 import signal
@@ -16,6 +17,7 @@ from caudal.errors import InputError, NumericalError, as_flags, printable
 from caudal.version import __version__
 
 USAGE, FAILED, INTERRUPTED, CLOSED_PIPE = 2, 1, 130, 141
+_SHOWN = 400  # characters of a name
 _NO_MEMORY = re.compile("out of memory|can't allocate memory|not enough memory")
 
 
@@ -173,7 +175,8 @@ def _explain(error: BaseException) -> int:
         line, code = f"\ncaudal: {text or 'interrupted'}", getattr(error, "exit_code", INTERRUPTED)
     else:
         line = f"caudal: error: {text or type(error).__name__}"
-        code = USAGE if isinstance(error, InputError) else FAILED
+        too_long = isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG
+        code = USAGE if isinstance(error, InputError) or too_long else FAILED
     if not quiet:
         print(line, file=sys.stderr)
     return int(code)
@@ -194,7 +197,15 @@ def _text(error: BaseException) -> str:
     if not isinstance(error, OSError) or error.errno is None:  # or not of the system
         return as_flags(str(error))
     reason = error.strerror or str(error) or type(error).__name__
-    return reason if error.filename is None else f"{error.filename}: {reason}"
+    if error.filename is None:
+        return reason
+    name = os.fsdecode(error.filename) if isinstance(error.filename, bytes) else error.filename
+    return f"{_shortened(str(name))}: {reason}"
+
+
+def _shortened(name: str) -> str:
+    """A name of a file, of which a line shows so much."""
+    return name if len(name) <= _SHOWN else f"{name[: _SHOWN // 2]}...{name[-_SHOWN // 2 :]}"
 
 
 def _close_quietly() -> int:

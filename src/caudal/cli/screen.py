@@ -13,7 +13,8 @@ from caudal.errors import as_flags, printable
 from caudal.modality import Voice, modality_of
 from caudal.model import Model
 from caudal.report import Evaluation, ScreenTable, duration, parameters
-from caudal.training.devices import Interrupted, leads
+from caudal.training.devices import Interrupted
+from caudal.training.processes import leads
 from caudal.training.progress import RichReporter
 from caudal.training.run import Run
 

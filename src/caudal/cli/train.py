@@ -33,8 +33,8 @@ from caudal.names import near
 from caudal.recipes import PRESETS, RECIPES, Recipe, find_recipe
 from caudal.recipes.sizes import Size
 from caudal.report.logged import Log
-from caudal.training.devices import leads
 from caudal.training.options import Training
+from caudal.training.processes import leads
 
 Data = TypeVar("Data")
 AnyRecipe = TypeVar("AnyRecipe", bound=Recipe)
@@ -135,7 +135,7 @@ def run(words: list[str]) -> int:
 def default_folder(made: Settings) -> str:
     """runs/RECIPE-DATA, the data by the file's name without suffixes."""
     path = Path(made.data.data)
-    while any(sign in str(path) for sign in "*?["):  # a pattern: the folder before it
+    while any(sign in str(path) for sign in "*?[{"):  # a pattern: the folder before it
         path = path.parent
     name = path.name or path.resolve().name
     return f"runs/{made.recipe.name}-{name.split('.')[0].split(':')[-1]}"

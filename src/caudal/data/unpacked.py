@@ -19,16 +19,10 @@ from caudal.errors import InputError, one_line
 
 TIMES = 100
 OPTION = "CAUDAL_UNPACKED"
-_DEFLATED = 1032  # times: no file of gzip or zip unpacks to more
 _READ = 1 << 22  # bytes at a time
 _CELL = 24  # bytes
 _PLACE = re.compile(rb'<c\s[^>]{0,99}?r="([A-Z]{1,3})(\d{1,7})"')
 _LONG = 128  # bytes of such a place at most
-
-
-def most_unpacked(path: Path) -> int:
-    """How many bytes a file may unpack to."""
-    return _most(path.stat().st_size)
 
 
 def _most(packed: int) -> int:
@@ -60,10 +54,15 @@ def check_unpacked(path: Path, name: str, size: float) -> None:
     Raises:
         InputError: says how to allow it.
     """
-    _check(path.stat().st_size, name, size)
+    check_size(path.stat().st_size, name, size)
 
 
-def _check(packed: int, name: str, size: float) -> None:
+def check_size(packed: int, name: str, size: float) -> None:
+    """Refuses what would unpack from `packed` bytes to `size`, if these are too many.
+
+    Raises:
+        InputError: as `check_unpacked`.
+    """
     if size > _most(packed):
         raise InputError(
             f"{name} holds more than {TIMES} times its size when it is unpacked, and more than "
@@ -71,23 +70,41 @@ def _check(packed: int, name: str, size: float) -> None:
         )
 
 
-def check_stream(path: Path, name: str, stream: Any) -> None:
-    """Refuses a compressed file by going through what it unpacks to.
+class Counted:
+    """The content of a compressed file, which is refused where it becomes too much.
+
+    It is counted while it is read, so that nothing is unpacked only to learn its size.
 
     Args:
         path: the file.
         name: what errors call it.
-        stream: its content without the compression.
-
-    Raises:
-        InputError: as `check_unpacked`.
+        stream: its content without the compression, which closes with this.
     """
-    if path.suffix == ".gz" and path.stat().st_size * _DEFLATED < most_unpacked(path):
-        return
-    size = 0
-    while part := stream.read(_READ):
-        size += len(part)
-        check_unpacked(path, name, size)
+
+    def __init__(self, path: Path, name: str, stream: Any) -> None:
+        self._packed, self._name, self._stream = path.stat().st_size, name, stream
+        self._size = 0
+
+    def __enter__(self) -> "Counted":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stream.close()
+
+    def read(self, size: int | None = None) -> bytes:
+        """So many bytes, or all that are left.
+
+        Raises:
+            InputError: as `check_unpacked`.
+        """
+        parts: list[bytes] = []
+        left = math.inf if size is None else size
+        while left and (part := self._stream.read(int(min(left, _READ)))):
+            self._size += len(part)
+            left -= len(part)
+            check_size(self._packed, self._name, self._size)
+            parts.append(part)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
 def check_archive(path: Path, name: str) -> None:
@@ -156,7 +173,7 @@ def check_parquet(packed: int, name: str, meta: Any, schema: pa.Schema) -> None:
     """
     groups = (meta.row_group(i).total_byte_size for i in range(meta.num_row_groups))
     in_memory = meta.num_rows * sum(map(_bytes_of, schema.types))
-    _check(packed, name, max(sum(groups), in_memory))
+    check_size(packed, name, max(sum(groups), in_memory))
 
 
 def _bytes_of(dtype: pa.DataType) -> float:

@@ -1,11 +1,15 @@
 """What stands in a tab of the page: controls, and what happens when they are used."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from caudal.errors import InputError
 from caudal.report.page import Block
+
+LARGEST = 2**31 - 1
+"""The largest whole number, where a control has no other end."""
 
 
 @dataclass(frozen=True)
@@ -22,6 +26,15 @@ class Control:
     label: str
     help: str = field(default="", kw_only=True)
 
+    def check(self, value: Any) -> None:
+        """Refuses what the component on the page cannot give; a page is asked by programs, too.
+
+        Raises:
+            InputError: says what the control takes.
+        """
+        if value is not None and not isinstance(value, str):
+            raise InputError(f"{self.label}: must be a text")
+
 
 @dataclass(frozen=True)
 class Slider(Control):
@@ -32,6 +45,11 @@ class Slider(Control):
     value: float
     step: float
 
+    def check(self, value: Any) -> None:
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not is_number or not self.low <= value <= self.high:
+            raise InputError(f"{self.label}: must be from {self.low:g} to {self.high:g}")
+
 
 @dataclass(frozen=True)
 class Whole(Control):
@@ -41,6 +59,12 @@ class Whole(Control):
     low: int = 0
     high: int | None = None
 
+    def check(self, value: Any) -> None:
+        is_whole = isinstance(value, int | float) and value == value // 1
+        high = LARGEST if self.high is None else self.high
+        if not is_whole or isinstance(value, bool) or not self.low <= value <= high:
+            raise InputError(f"{self.label}: must be a whole number from {self.low} to {high:,}")
+
 
 @dataclass(frozen=True)
 class Choice(Control):
@@ -48,6 +72,10 @@ class Choice(Control):
 
     choices: Sequence[str]
     value: str
+
+    def check(self, value: Any) -> None:
+        if not isinstance(value, str) or value not in self.choices:
+            raise InputError(f"{self.label}: must be one of those that can be chosen")
 
 
 @dataclass(frozen=True)
@@ -63,6 +91,12 @@ class Cells(Control):
 
     head: Sequence[str]
     value: Sequence[str]
+
+    def check(self, value: Any) -> None:
+        plain = str | int | float | None
+        is_row = isinstance(value, list) and all(isinstance(cell, plain) for cell in value)
+        if value is not None and not is_row:
+            raise InputError(f"{self.label}: must be a row of cells")
 
 
 @dataclass(frozen=True)
@@ -99,6 +133,15 @@ class Tab:
     button: str = ""
     eager: bool = True
     write: Callable[..., Path] | None = None
+
+    def check(self, values: Mapping[str, Any]) -> None:
+        """Refuses values that the controls cannot have.
+
+        Raises:
+            InputError: names the control.
+        """
+        for control in self.controls:
+            control.check(values[control.name])
 
     def defaults(self) -> dict[str, Any]:
         """The values of all controls before anyone has touched them."""

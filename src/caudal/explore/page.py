@@ -98,6 +98,7 @@ def _download(subject: Subject, tab: Tab, inputs: list[Any]) -> Any:
     def run(*given: Any) -> Any:
         values = {c.name: value_of(c, v) for c, v in zip(tab.controls, given, strict=True)}
         try:
+            tab.check(values)
             with subject.voice.taken():
                 path = write(Path(tempfile.mkdtemp(prefix="caudal-")), **values)
         except (InputError, NumericalError, OSError) as error:

@@ -27,6 +27,7 @@ def tabs_of(subject: Subject) -> list[Tab]:
 def answer(subject: Subject, tab: Tab, values: dict[str, Any]) -> list[Block]:
     """What a tab shows for the values of its controls; what is wrong with them, in one line."""
     try:
+        tab.check(values)
         with subject.voice.taken() as notes, torch.no_grad():
             blocks = tab.act(**values)
         return [*blocks, *(f"Note: {text}" for text in notes)]

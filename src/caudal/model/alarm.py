@@ -10,10 +10,12 @@ import numpy as np
 from annotated_types import Ge, Gt, Le
 
 from caudal import files
+from caudal.data import Batch
 from caudal.errors import InputError
 from caudal.fields import check_value
 from caudal.model.densities import draws_of
 from caudal.report import log_prob_items
+from caudal.training.together import in_turns
 
 if TYPE_CHECKING:
     from caudal.model.model import Model
@@ -149,10 +151,11 @@ def measure(model: "Model", evaluations: int) -> Alarm:
     draws = draws_of(model)
     source = model.dataset_or("leave `alarm` out").valid
     limit = min(source.n_items, max(1, evaluations // draws))
-    parts = [
-        log_prob_items(model.flow, batch, draws=draws)[0].cpu().numpy()
-        for batch in model.voice.track(source.items(limit), "validating", None)
-    ]
-    scores = np.sort(np.concatenate(parts))
+
+    def score(batch: Batch) -> np.ndarray:
+        return log_prob_items(model.flow, batch, draws=draws)[0].cpu().numpy()
+
+    batches = model.voice.track(source.items(limit), "validating", None)
+    scores = np.sort(np.concatenate([part for _, part in in_turns(batches, score)]))
     kept = math.ceil(_MOST * (len(scores) + 1))
     return Alarm(len(scores), draws, tuple(map(float, scores[:kept])))

@@ -99,7 +99,7 @@ def metadata_of(card: str) -> dict[str, Any]:
     match = _FRONT.match(card)
     try:
         content = yaml.safe_load(match[1]) if match else None
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ArithmeticError, RecursionError, ValueError):
         content = None
     return content if isinstance(content, dict) else {}
 

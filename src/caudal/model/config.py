@@ -6,6 +6,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from caudal.data.files.tars import SUFFIX as TAR
 from caudal.errors import InputError
 from caudal.modality import MODALITIES, Modality, modality
 from caudal.model.settings import with_values
@@ -27,8 +28,13 @@ def wherever_read(config: dict[str, Any]) -> dict[str, Any]:
     names = (*PATHS, "types_from")
     paths = {name: path for name in names if (path := config.get(name)) is not None}
     # Those of `valid` and `test` may be patterns of names within the data.
-    local = {k: p for k, p in paths.items() if is_path(p) or (k == "data" and _is_pattern(p))}
+    local = {k: p for k, p in paths.items() if is_path(p) or _is_source(k, p)}
     return {**config, **{k: os.path.abspath(p) for k, p in local.items()}}
+
+
+def _is_source(name: str, data: Any) -> bool:
+    """Whether a pattern is one of files, not of names within the data."""
+    return _is_pattern(data) and (name == "data" or data.endswith(TAR))
 
 
 def is_path(data: Any) -> bool:
@@ -44,7 +50,7 @@ def _is_pattern(data: Any) -> bool:
     """Whether data is a pattern of files on this machine."""
     if not isinstance(data, str) or "://" in data or os.path.exists(data):
         return False
-    return any(sign in data for sign in "*?[")
+    return any(sign in data for sign in ("*?[{" if data.endswith(TAR) else "*?["))
 
 
 def missing_paths(config: Mapping[str, Any]) -> list[tuple[str, str]]:

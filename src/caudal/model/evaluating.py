@@ -1,22 +1,29 @@
 """The score of test data beside baselines, and what else an evaluation compares."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 from annotated_types import Ge
 
+from caudal import files
 from caudal.fields import check_value
-from caudal.model import card, finishing
+from caudal.model import card
+from caudal.model.rest import Extent
 from caudal.model.settings import name_of
 from caudal.numerics import uncrowded
 from caudal.report import Evaluation, Recognition, load_baseline, recognise
 from caudal.report import evaluate as evaluate_flow
 from caudal.training.options import Count
 from caudal.training.seeds import check_seed
+from caudal.training.together import is_writer
 
 if TYPE_CHECKING:
     from caudal.model.model import Model
+
+BASELINE = "gaussian.safetensors"
+"""The file of the baseline in a run folder."""
 
 
 @uncrowded()
@@ -61,6 +68,45 @@ def evaluate(
         check_value(name, value, Annotated[int, Ge(0)] | None)
     check_seed(seed)
     source, split = _to_evaluate(model, data, reading)
+    extent = Extent(limit, samples, copies=copies, recognised=recognised)
+    result = _evaluated(model, source, extent, split, data is None, seed, draws)
+    if data is not None:
+        return replace(result, split=None, data=split)
+    _keep(model, result, limit is None)
+    return result
+
+
+def evaluate_within(model: "Model", extent: Extent) -> Evaluation:
+    """The evaluation on the run's own test part after training, as far as there is time for it."""
+    result = _evaluated(model, model.dataset.test, extent, "test", True, 0, 1)
+    _keep(model, result, extent.limit is None)
+    return result
+
+
+def _keep(model: "Model", result: Evaluation, whole: bool) -> None:
+    """Keeps an evaluation in memory, and that of the whole test part in the run folder."""
+    model.evaluation = result
+    if whole and model.folder is not None and is_writer():
+        text = json.dumps(result.to_dict(), indent=2, ensure_ascii=False)
+        files.sweep(model.folder)  # what an evaluation left that was killed
+        files.write_text(model.folder / "eval.json", text + "\n")
+        card.write_card(model)
+
+
+def _evaluated(
+    model: "Model",
+    source: Any,
+    extent: Extent,
+    split: str,
+    is_own: bool,
+    seed: int,
+    draws: int,
+) -> Evaluation:
+    """The evaluation of a source; `is_own` if it is the run's own test part.
+
+    Processes that are together share the scoring, and only the first one compares the rest.
+    """
+    limit = extent.limit
     if model.is_slow_to_score:
         model.voice.note(
             f"{model.recipe.name} scores one sample at a time, which takes long: `limit` takes "
@@ -69,7 +115,7 @@ def evaluate(
     result = evaluate_flow(
         model.flow,
         source,
-        _baseline(model, fit=data is None or model._dataset is not None),
+        _baseline(model, fit=is_own or model._dataset is not None),
         model.schema,
         split=split,
         limit=limit,
@@ -78,23 +124,17 @@ def evaluate(
         track=model.voice.track,
         beginning=_beginning(model),
     )
-    if (beside := judge(model)) is not None:
-        result = replace(result, target=beside.judge(source, limit, seed))
-    if data is None:
-        result = replace(result, scoreboard=_scoreboard(model, samples, seed))
-    most = min((n for n in (limit, copies) if n is not None), default=None)
-    copied = model.kind.copy(model.flow, source, model.schema, most, model.voice)
-    result = replace(result, copies=copied)
-    labelled = _recognise(model, source, limit, recognised, seed)
+    labelled = _recognise(model, source, limit, extent.recognised, seed)
     result = replace(result, recognitions=labelled)
-    if data is None and limit is None and model.folder is not None:
-        finishing.keep_evaluation(model.folder, result)
-    if data is not None:
-        return replace(result, split=None, data=split)
-    model.evaluation = result
-    if limit is None and model.folder is not None:
-        card.write_card(model)
-    return result
+    if not is_writer():
+        return result
+    if (beside := judge(model, extent.fits)) is not None:
+        result = replace(result, target=beside.judge(source, limit, seed))
+    if is_own:
+        result = replace(result, scoreboard=_scoreboard(model, extent.samples, seed))
+    most = min((n for n in (limit, extent.copies) if n is not None), default=None)
+    copied = model.kind.copy(model.flow, source, model.schema, most, model.voice)
+    return replace(result, copies=copied)
 
 
 def judge(model: "Model", fits: int | None = None) -> Any:
@@ -125,7 +165,7 @@ def _to_evaluate(model: "Model", data: Any, reading: Mapping[str, Any]) -> tuple
 
 def _baseline(model: "Model", fit: bool) -> Any:
     """The baseline that the run left behind; else, if `fit`, one fitted to its data."""
-    path = None if model.folder is None else model.folder / finishing.BASELINE
+    path = None if model.folder is None else model.folder / BASELINE
     if path is not None and path.exists():
         return load_baseline(path, model.schema.kind, model.flow, model.schema)
     return model.kind.baseline.fit(model.flow, model.dataset.train, model.schema) if fit else None

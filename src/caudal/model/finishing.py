@@ -2,7 +2,7 @@
 
 import json
 import shlex
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,17 +11,15 @@ import yaml
 from caudal import files
 from caudal.errors import InputError
 from caudal.modality import Modality
-from caudal.model import alarm, card
+from caudal.model import alarm, card, evaluating
 from caudal.model.rest import USUAL, Extent
 from caudal.model.settings import plain, usual
-from caudal.report import Distilled, Evaluation, Story, save_baseline, write_report
+from caudal.report import Distilled, Story, save_baseline, write_report
 from caudal.training.run import Run
+from caudal.training.together import is_writer
 
 if TYPE_CHECKING:
     from caudal.model.model import Model
-
-BASELINE = "gaussian.safetensors"
-"""The file of the baseline in a run folder."""
 
 
 def finish(
@@ -29,43 +27,42 @@ def finish(
     *,
     report: bool,
     extent: Extent = USUAL,
-    distilled: Distilled | None = None,
+    distilled: Callable[[], Distilled] | None = None,
 ) -> None:
     """Evaluates a trained model on its test part, and writes eval.json, compare.json, the page.
 
     `extent` limits the work where all of it would take too long. A student whose own density takes
-    a step for each element is only compared with its teacher, not evaluated.
+    a step for each element is only compared with its teacher, not evaluated. Processes that are
+    together share the scoring; the first one does the rest, for which the others do not wait.
+
+    Args:
+        model: the model, which has a folder.
+        report: whether the page and its pictures are made.
+        extent: how much is done.
+        distilled: compares a student with its teacher.
     """
     folder = model.folder
     assert folder is not None
-    if not model.is_slow_to_score:
+    writes = is_writer()
+    evaluates = not model.is_slow_to_score
+    if evaluates:
         fitted = model.kind.baseline.fit(model.flow, model.dataset.train, model.schema)
-        save_baseline(folder / BASELINE, fitted)
-        model.judge(extent.fits)
-        evaluation = model.evaluate(
-            limit=extent.limit,
-            samples=extent.samples,
-            copies=extent.copies,
-            recognised=extent.recognised,
-        )
-        keep_evaluation(folder, evaluation)
-        if model.kind.judged:
-            judged = model.kind.judged if extent.judged is None else extent.judged
-            alarm.measure(model, judged).write(folder)
+        if writes:
+            save_baseline(folder / evaluating.BASELINE, fitted)
+        judged = model.kind.judged if extent.judged is None else extent.judged
+        threshold = alarm.measure(model, judged) if model.kind.judged else None
+        evaluating.evaluate_within(model, extent)
+        if writes and threshold is not None:
+            threshold.write(folder)
+    if not writes:
+        return
     if distilled is not None:
-        text = json.dumps(distilled.to_dict(), indent=2, ensure_ascii=False)
+        model.distilled = distilled()
+        text = json.dumps(model.distilled.to_dict(), indent=2, ensure_ascii=False)
         files.write_text(folder / "compare.json", text + "\n")
-        model.distilled = distilled
     if report:
         model.page = write_page(model)
     card.write_card(model)
-
-
-def keep_evaluation(folder: Path, result: Evaluation) -> None:
-    """Writes eval.json."""
-    text = json.dumps(result.to_dict(), indent=2, ensure_ascii=False)
-    files.sweep(folder)  # what an evaluation left that was killed
-    files.write_text(folder / "eval.json", text + "\n")
 
 
 def write_page(model: "Model") -> Path:

@@ -18,13 +18,13 @@ from caudal.recipes import Recipe, describe
 from caudal.targets import LogDensity, Named, Target
 from caudal.training import fit as engine
 from caudal.training.density_terms import DensityTerms, Variational
-from caudal.training.devices import leads
 from caudal.training.engine import Loss
 from caudal.training.fit import Fitted, sources_of
 from caudal.training.options import Training
 from caudal.training.progress import Reporter
 from caudal.training.rows import Array, RowsLike, rows_for
 from caudal.training.run import Run
+from caudal.training.together import together
 
 Out = str | Path | Run | None
 """A run folder, or None for a fit in memory."""
@@ -185,7 +185,7 @@ def config_of(recipe: Recipe, training: Training) -> dict[str, Any]:
 
 def _finish(run: Run, fitted: Fitted, dataset: Dataset, report: bool) -> None:
     """Evaluates the run and writes its page."""
-    if not (report and leads()):
+    if not report:
         return
     model = Model(
         fitted.flow,
@@ -197,4 +197,5 @@ def _finish(run: Run, fitted: Fitted, dataset: Dataset, report: bool) -> None:
         container="torch",
         fitted=fitted,
     )
-    finish(model, report=True)
+    with together(fitted.training.processes > 1):
+        finish(model, report=True)

@@ -1,5 +1,6 @@
 """Runs on the Hugging Face Hub: what is pushed is a model and its card; what is pulled loads."""
 
+import glob
 import json
 import os
 import shutil
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from caudal import files
 from caudal.errors import InputError, one_line
 from caudal.files import path_of, read_yaml
 from caudal.model.card import ANYWHERE, CARD, card_of, metadata_of, portable
@@ -90,19 +92,35 @@ def contents(model: "Model", name: str = ANYWHERE, *, report: bool = False) -> d
     """The files that `push` sends, by their names.
 
     Raises:
-        InputError: the model has no folder.
+        InputError: the model has no folder, or a file in it is damaged.
     """
     folder = model.folder
     if folder is None:
         raise InputError(f"{model.name} is no run folder: save the model first, into a folder")
     card = folder / CARD
-    text = card.read_text("utf-8") if card.exists() else card_of(model)
+    with _damage(card):
+        text = card.read_text("utf-8") if card.exists() else card_of(model)
+        metadata_of(text)
     content = {CARD: text.replace(ANYWHERE, name).encode()}
     for path in map(folder.joinpath, (*ALWAYS, *(SHOWS_DATA if report else ()))):
         for file in sorted(path.rglob("*.png")) if path.is_dir() else [path]:
             if file.is_file() and not file.is_symlink():
-                content[file.relative_to(folder).as_posix()] = _without_folders(file)
+                with _damage(file):
+                    content[file.relative_to(folder).as_posix()] = _without_folders(file)
     return content
+
+
+@contextmanager
+def _damage(path: Path) -> Iterator[None]:
+    """Turns a complaint about a file of a run into one line."""
+    try:
+        yield
+    except InputError:
+        raise
+    except (ValueError, AttributeError, RecursionError) as error:
+        raise InputError(
+            f"{path}: damaged ({one_line(error, 100)}): remove it, and `caudal eval` makes it anew"
+        ) from None
 
 
 def _without_folders(path: Path) -> bytes:
@@ -145,6 +163,7 @@ def pull(
     run = Run(path_of(out), overwrite=overwrite)
     run.check_folder(goes_on=False)
     temporary = run.path.with_name(f".{os.getpid()}.{run.path.name}")
+    files.sweep(run.path.parent, f".[0-9]*.{glob.escape(run.path.name)}")
     try:
         with _told(name, revision):
             wanted = [CARD, *ALWAYS, SHOWS_DATA[0], f"{SHOWS_DATA[1]}/*.png"]
@@ -160,12 +179,22 @@ def pull(
             raise InputError(f"{name} is no run of caudal: it has no {ALWAYS[0]}")
         load(temporary)
         run.begin()
-        run.path.mkdir(parents=True, exist_ok=True)
-        for path in temporary.iterdir():
-            os.replace(path, run.path / path.name)
+        take_place(temporary, run.path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return load(run.path, device=device)
+
+
+def take_place(pulled: Path, folder: Path) -> None:
+    """Moves the files of a run to their folder; until all are there it is no run."""
+    for path in pulled.rglob("*"):
+        if path.is_file():
+            files.flush(path)
+    if not folder.exists():
+        os.replace(pulled, folder)
+        return
+    for path in sorted(pulled.iterdir(), key=lambda path: path.name == ALWAYS[0]):
+        os.replace(path, folder / path.name)
 
 
 def _endpoint() -> str | None:

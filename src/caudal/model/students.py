@@ -14,12 +14,13 @@ from caudal.model.finishing import finish
 from caudal.numerics import uncrowded
 from caudal.recipes import Recipe, find_recipe
 from caudal.report.logged import check_log, logged
-from caudal.training.devices import leads
 from caudal.training.options import Training
+from caudal.training.processes import leads
 from caudal.training.progress import Notes
 from caudal.training.run import Run, check_out
 from caudal.training.student import build_student, check_student, default_student
 from caudal.training.student import distill as fit_student
+from caudal.training.together import together
 
 if TYPE_CHECKING:
     from caudal.model.model import Model
@@ -203,9 +204,14 @@ def distill_with(
         fitted=fitted,
         voice=voice,
     )
-    if leads():
+
+    def compare() -> Any:
         terms = objective.described
-        model.distilled = kind.compare(model.flow, teacher, teacher.name, terms, voice)
-        if run is not None:
-            finish(model, report=settings.report, distilled=model.distilled)
+        return kind.compare(model.flow, teacher, teacher.name, terms, voice)
+
+    if run is not None:
+        with together(fitted.training.processes > 1):
+            finish(model, report=settings.report, distilled=compare)
+    elif leads():
+        model.distilled = compare()
     return model

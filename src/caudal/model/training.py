@@ -19,10 +19,10 @@ from caudal.numerics import own_randomness, redirected, uncrowded
 from caudal.recipes import Recipe
 from caudal.report import folder_of
 from caudal.report.logged import check_log, logged
-from caudal.training.devices import leads
 from caudal.training.fit import fit
 from caudal.training.progress import Notes
 from caudal.training.run import Run, check_out
+from caudal.training.together import agreed, together
 
 
 def train(
@@ -162,8 +162,9 @@ def train_with(
         fitted=fitted,
         voice=voice,
     )
-    if run is not None and leads():
-        finish(model, report=settings.report, extent=rest.extent)
+    if run is not None:
+        with together(fitted.training.processes > 1):
+            finish(model, report=settings.report, extent=agreed(rest.extent))
     return model
 
 

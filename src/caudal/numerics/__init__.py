@@ -36,7 +36,12 @@ from caudal.numerics.randomness import (
     repeatable,
     seed_own,
 )
-from caudal.numerics.recomputing import is_recomputing, recomputed, recomputing
+from caudal.numerics.recomputing import (
+    is_recomputing,
+    is_second_pass,
+    recomputed,
+    recomputing,
+)
 from caudal.numerics.sharing import Share, batch_moments, drawn, normalised_whole, sharing
 from caudal.numerics.threads import crowd, look, uncrowded
 
@@ -66,6 +71,7 @@ __all__ = [
     "generator_in_use",
     "is_exporting",
     "is_recomputing",
+    "is_second_pass",
     "log_dets_wanted",
     "look",
     "mean_and_error",

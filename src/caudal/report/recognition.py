@@ -10,6 +10,7 @@ from torch import Tensor
 from caudal.data import Batch, Schema, Source
 from caudal.flow import Flow
 from caudal.report.items import Track, place, row_noise
+from caudal.training.together import in_turns
 
 MOST_LEVELS = 100
 """Labels of more values are not told: each value takes a pass."""
@@ -85,16 +86,21 @@ def recognise(
     batches: Any = source.items(limit)
     if track is not None:
         batches = track(batches, "recognising labels", None)
-    chosen: dict[int, list[Tensor]] = {column: [] for column in columns}
-    own: dict[int, list[Tensor]] = {column: [] for column in columns}
-    for batch in batches:
+
+    def told(batch: Batch) -> dict[int, tuple[Tensor, Tensor]]:
         x, context = place(flow, batch)
         assert context is not None
-        y = flow.lift(x, row_noise(flow, seed), context)[0]
-        for column, n in columns.items():
-            chosen[column].append(_likeliest(flow, Batch(y, context), column, n, seed))
-            own[column].append(_codes(context, column))
-    pairs = {column: (torch.cat(chosen[column]), torch.cat(own[column])) for column in columns}
+        y = Batch(flow.lift(x, row_noise(flow, seed), context)[0], context)
+        return {
+            column: (_likeliest(flow, y, column, n, seed), _codes(context, column))
+            for column, n in columns.items()
+        }
+
+    parts = [part for _, part in in_turns(batches, told)]
+    pairs = {
+        column: [torch.cat(some) for some in zip(*(part[column] for part in parts), strict=True)]
+        for column in columns
+    }
     return tuple(
         _of(schema.context[column].name, n, *pairs[column]) for column, n in columns.items()
     )

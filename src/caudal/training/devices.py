@@ -1,13 +1,12 @@
-"""The machine that training runs on: devices, processes, the compiler, and stopping signals."""
+"""The machine that training runs on: devices, the compiler, and stopping signals."""
 
 import logging
-import os
 import signal
 import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from datetime import timedelta
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -15,36 +14,20 @@ import torch
 
 from caudal.errors import InputError, one_line
 from caudal.training.options import Training
+from caudal.training.processes import set_patience
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-
-_BY_HAND = ("bash", "interactive")  # jobs of Slurm in which nobody has started processes
-
-
-def as_launched(training: Training) -> Training:
-    """The options with the devices and the machines for which torchrun or Slurm has processes.
-
-    Raises:
-        InputError: the batch has no equal share for each of them.
-    """
-    env = os.environ
-    if "LOCAL_WORLD_SIZE" in env:  # torchrun
-        world, here = int(env["WORLD_SIZE"]), int(env["LOCAL_WORLD_SIZE"])
-    elif env.get("SLURM_STEP_NUM_TASKS", "1") != "1" and env.get("SLURM_JOB_NAME") not in _BY_HAND:
-        world = int(env["SLURM_NTASKS"])
-        here = world // int(env.get("SLURM_NNODES", "1"))
-    else:
-        return training
-    return replace(training, devices=here, num_nodes=max(1, world // here))
+PATIENCE = timedelta(minutes=5)
+"""How long a step, a validation or a save of another process is waited for."""
 
 
 def launch(training: Training) -> "Fabric":
     """Fabric with its processes running.
 
     With several devices and no torchrun, the command that this process runs is started once more
-    for each further device; see `leads`.
+    for each further device; see `processes.leads`.
 
     Raises:
         InputError: the machine lacks what was asked for.
@@ -54,7 +37,7 @@ def launch(training: Training) -> "Fabric":
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it tells of each process
     check_accelerator(training.accelerator)
     strategy: Any = "auto"
-    if training.devices * training.num_nodes > 1:
+    if training.processes > 1:
         from lightning_fabric.strategies import DDPStrategy
 
         strategy = DDPStrategy(static_graph=True)  # allows parameters that no loss reaches
@@ -70,7 +53,15 @@ def launch(training: Training) -> "Fabric":
         asked = f"`accelerator` {training.accelerator}, `devices` {training.devices}"
         raise InputError(f"{asked}: {one_line(error)}") from error
     fabric.launch()
+    if fabric.world_size > 1:
+        set_patience(PATIENCE)
     return fabric
+
+
+def end_processes(fabric: "Fabric") -> None:
+    """Ends the processes that `launch` has started, one of which may hang for ever."""
+    for process in getattr(fabric._strategy.launcher, "procs", ()):
+        process.kill()
 
 
 def check_accelerator(name: str) -> None:
@@ -99,16 +90,6 @@ def find_device(name: str) -> "torch.device":
         first = RuntimeError(str(error).partition("\n")[0])
         raise InputError(f"`device` {name}: {one_line(first)}") from None
     return device
-
-
-def leads() -> bool:
-    """Whether this process is the one of its run that writes files and prints."""
-    rank = os.environ.get("RANK")  # set by torchrun, over all machines
-    if rank is None and "LOCAL_RANK" not in os.environ:
-        rank = os.environ.get("SLURM_PROCID")
-    if rank is not None:
-        return int(rank) == 0
-    return all(int(os.environ.get(name, "0")) == 0 for name in ("NODE_RANK", "LOCAL_RANK"))
 
 
 def why_not_compile(device: torch.device) -> str | None:
@@ -140,17 +121,6 @@ class Interrupted(KeyboardInterrupt):
     def __init__(self, message: str, exit_code: int = 130) -> None:
         super().__init__(message)
         self.exit_code = exit_code
-
-
-class ProcessLostError(ConnectionError):
-    """Another process of the run was killed, failed, or cannot be reached any more."""
-
-
-def is_of_processes(error: RuntimeError) -> bool:
-    """Whether an error is one of the talk between processes, whose backend PyTorch calls."""
-    return isinstance(error, torch.distributed.DistError) or any(
-        word in str(error) for word in ("gloo", "Connection closed by peer", "NCCL")
-    )
 
 
 class Stop:

@@ -18,10 +18,8 @@ from caudal.training.cautions import before
 from caudal.training.clock import Budget, measure, plan, probe_seconds, seconds_of
 from caudal.training.devices import (
     Interrupted,
-    ProcessLostError,
-    as_launched,
+    end_processes,
     interruptible,
-    is_of_processes,
     launch,
     why_not_compile,
 )
@@ -29,6 +27,7 @@ from caudal.training.engine import Engine, Loss
 from caudal.training.keeper import Keeper
 from caudal.training.options import LASTING, Training
 from caudal.training.own import Own, loss_of
+from caudal.training.processes import ProcessLostError, as_launched, how_lost, is_of_processes
 from caudal.training.progress import Reporter, Silent
 from caudal.training.rebuilt import check_rebuilt
 from caudal.training.rows import (
@@ -188,7 +187,8 @@ def fit(
         raise
     except RuntimeError as error:
         if fabric.world_size > 1 and is_of_processes(error):
-            raise ProcessLostError(_how_lost(run)) from error
+            end_processes(fabric)
+            raise ProcessLostError(_how_lost(error, run)) from error
         raise
     finally:
         keeper.end()
@@ -231,10 +231,11 @@ def _how_resumed(run: Run, state: State | None) -> str:
     return f"{run.path}: {lost}going on from the best model, of step {step}, with a new optimiser"
 
 
-def _how_lost(run: Run | None) -> str:
+def _how_lost(error: RuntimeError, run: Run | None) -> str:
     """A word to the user of a run of which a process is gone."""
     way_on = f"`resume=True` goes on with {run.path}" if run else "nothing is saved"
-    return f"another process of this run has ended, and so this one ends too: {way_on}"
+    lost = f"another process of this run {how_lost(error)}"
+    return f"{lost}, and so this one ends too: {way_on}"
 
 
 def _identity(run: Run | None, training: Training, train: Source, valid: Source) -> Identity:
@@ -295,7 +296,7 @@ def _planned(
 
 def _with_full_batches(training: Training, rows: int) -> Training:
     """The options with batches of no more rows than there are, an equal share for each device."""
-    workers = training.devices * training.num_nodes * training.accumulate
+    workers = training.processes * training.accumulate
     if rows >= training.batch_size:
         return training
     if rows < workers:

@@ -11,9 +11,9 @@ from caudal.errors import InputError
 from caudal.flow import Flow
 from caudal.recipes import describe
 from caudal.training.checkpoint import grafted, load_model, part_of, save_model
-from caudal.training.devices import leads
 from caudal.training.engine import Engine
 from caudal.training.options import LASTING, PLANNED, Training
+from caudal.training.processes import leads
 from caudal.training.run import Run
 from caudal.training.state import Identity, Position, State, read_state, write_state
 

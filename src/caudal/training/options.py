@@ -83,10 +83,20 @@ class Training:
     seed: int = 0
     """Seed of the order of the rows, of dropout and of dequantisation noise."""
 
+    @property
+    def processes(self) -> int:
+        """How many processes train, on all machines together."""
+        return self.devices * self.num_nodes
+
     def __post_init__(self) -> None:
         check_fields(self)
         check_seed(self.seed)
-        pieces = self.devices * self.num_nodes * self.accumulate
+        if self.recompute and self.compile:
+            raise InputError(
+                "`recompute=True` and `compile=True`: compiled code decides by itself what it "
+                "keeps, choose one of them"
+            )
+        pieces = self.processes * self.accumulate
         if self.batch_size % pieces:
             raise InputError(f"`batch_size` {self.batch_size}: must be a multiple of {pieces}")
 

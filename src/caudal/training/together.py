@@ -1,12 +1,13 @@
 """Work on a finished model by several processes: each does its part, and all have the whole.
 
-torchrun starts them. Outside of `together` each process does all, and waits for no other.
+torchrun or srun starts them, or training has. Outside of `together` each process does all, and
+waits for no other.
 """
 
-import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from datetime import timedelta
 from itertools import islice
 from typing import Any, TypeVar
 
@@ -14,26 +15,65 @@ from torch import Tensor
 from torch import distributed as dist
 
 from caudal.numerics import sharing
-from caudal.training.devices import ProcessLostError, is_of_processes
+from caudal.training.processes import (
+    ProcessLostError,
+    how_lost,
+    is_of_processes,
+    join,
+    launched,
+)
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-_TOGETHER: ContextVar[bool] = ContextVar("together", default=False)
+PATIENCE = timedelta(minutes=30)
+"""How long the part of another process is waited for: samples may take long, and tell nothing."""
+
+
+class _Team:
+    """The processes of a job, which meet when they first have something to share."""
+
+    def __init__(self) -> None:
+        self._group: dist.ProcessGroup | None = None
+
+    @property
+    def place(self) -> tuple[int, int]:
+        """The number of this process, and how many there are."""
+        if not dist.is_initialized():
+            job = launched()
+            if job is None or job.world == 1:
+                return 0, 1
+            join(job)
+        return dist.get_rank(), dist.get_world_size()
+
+    @property
+    def group(self) -> Any:
+        """What they talk by: on the CPU, whatever training talks by."""
+        if self._group is None:
+            self._group = dist.new_group(backend="gloo", timeout=PATIENCE)
+        return self._group
+
+
+_TEAM: ContextVar[_Team | None] = ContextVar("team", default=None)
 
 
 @contextmanager
-def together() -> Iterator[None]:
+def together(wanted: bool = True) -> Iterator[None]:
     """Within, the processes of the job share the work; each of them must come here."""
-    token = _TOGETHER.set("LOCAL_WORLD_SIZE" in os.environ)
+    token = _TEAM.set(_Team() if wanted else None)
     try:
         yield
     finally:
-        _TOGETHER.reset(token)
+        _TEAM.reset(token)
 
 
 def is_writer() -> bool:
     """Whether this process writes what all have: the first of those that work together."""
     return _place()[0] == 0
+
+
+def agreed(value: Result) -> Result:
+    """What the first process has, for all of them."""
+    return _gathered(value, _place()[1])[0]
 
 
 def in_turns(
@@ -78,25 +118,22 @@ def by_rows(n: int, draw: Callable[[slice, int], Tensor]) -> Tensor:
 
 def _place() -> tuple[int, int]:
     """The number of this process and how many there are, which now know each other."""
-    world = int(os.environ["WORLD_SIZE"]) if _TOGETHER.get() else 1
-    if world == 1:
-        return 0, 1
-    if not dist.is_initialized():
-        dist.init_process_group("gloo")
-    return dist.get_rank(), world
+    team = _TEAM.get()
+    return (0, 1) if team is None else team.place
 
 
 def _gathered(mine: Any, world: int) -> list[Any]:
     """What each process has, in their order."""
-    if world == 1:
+    team = _TEAM.get()
+    if world == 1 or team is None:
         return [mine]
     every: list[Any] = [None] * world
     try:
-        dist.all_gather_object(every, mine)
+        dist.all_gather_object(every, mine, group=team.group)
     except RuntimeError as error:
         if is_of_processes(error):
             raise ProcessLostError(
-                "another process of this job has ended, and so this one ends too"
+                f"another process of this job {how_lost(error)}, and so this one ends too"
             ) from error
         raise
     return every

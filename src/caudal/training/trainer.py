@@ -12,10 +12,11 @@ from caudal.data.source import Batch, Source
 from caudal.errors import NumericalError
 from caudal.numerics import look, own_randomness
 from caudal.training.cautions import after
-from caudal.training.devices import Interrupted, Stop, leads
+from caudal.training.devices import Interrupted, Stop
 from caudal.training.diagnosis import diagnose
 from caudal.training.engine import Engine, NotFiniteError, is_point
 from caudal.training.keeper import Keeper
+from caudal.training.processes import leads
 from caudal.training.progress import Plan, Reporter
 from caudal.training.rows import share, to_device
 from caudal.training.seeds import ORDER, mix

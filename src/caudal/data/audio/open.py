@@ -78,7 +78,8 @@ def open_audio(
     """Opens recordings, turns them into clips of one form, and splits these into three parts.
 
     Args:
-        data: a folder of audio files, one such file, or the built-in "vowels".
+        data: a folder of audio files, one such file, tar shards such as
+            `shards-{000..009}.tar`, or the built-in "vowels".
         rate: samples a second; that of most files if None. Others are resampled.
         seconds: of a training row.
         hop: samples a frame of the context.

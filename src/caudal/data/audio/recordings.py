@@ -5,7 +5,7 @@ import shutil
 import subprocess
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple, cast
 
 import numpy as np
 
@@ -13,12 +13,15 @@ from caudal.data import builtin
 from caudal.data.files.folder import kind_of_folder, read_file, read_folder
 from caudal.data.files.jobs import FaultError
 from caudal.data.files.lots import AUDIO, FOREIGN, Listing, Lot
+from caudal.data.files.tars import Member, finds_tars, kind_of_tars, read_tars
 from caudal.data.refusals import BUILT_IN, SOUNDS, missing_file
-from caudal.data.unpacked import check_unpacked
+from caudal.data.unpacked import check_size
 from caudal.errors import InputError, one_line
 from caudal.files import check_regular
 
-FORMATS = f"a folder of audio ({' '.join(AUDIO.suffixes)}), one such file, or {' '.join(SOUNDS)}"
+FORMATS = (
+    f"a folder of audio ({' '.join(AUDIO.suffixes)}), one such file, .tar, or {' '.join(SOUNDS)}"
+)
 
 
 class Sound(NamedTuple):
@@ -31,13 +34,13 @@ class Sound(NamedTuple):
 class Stretch(NamedTuple):
     """The samples `start` to `stop` of a recording, at its own rate."""
 
-    raw: Path | Sound
+    raw: Path | Member | Sound
     start: int
     stop: int
 
 
-Raw = Path | Sound | Stretch
-"""A recording as a source has it: a file, amplitudes, or a stretch of either."""
+Raw = Path | Member | Sound | Stretch
+"""A recording as a source has it: a file, one in a tar, amplitudes, or a stretch of these."""
 
 
 class Header(NamedTuple):
@@ -58,6 +61,8 @@ def finds_audio(data: Any) -> bool:
     name = os.fspath(data)
     if name in BUILT_IN:
         return name in SOUNDS
+    if finds_tars(name):
+        return kind_of_tars(name) is AUDIO
     path = Path(name)
     if not path.is_dir():
         return path.is_file() and AUDIO.fits(path)
@@ -87,6 +92,8 @@ def find_audio(data: Any) -> Listing:
         return Listing(AUDIO, name, (lot,))
     if name in BUILT_IN:
         raise InputError(f"{name} is no audio: give {FORMATS}")
+    if finds_tars(name):
+        return read_tars(name, AUDIO)
     path = Path(name)
     if path.is_dir():
         return read_folder(path, name, AUDIO)
@@ -155,25 +162,39 @@ def read_sound(raw: Raw, place: str) -> Sound:
     return read_foreign(raw, place) if is_foreign(raw) else _read_file(raw, place)
 
 
-def _read_file(raw: Path, place: str, start: int = 0, stop: int | None = None) -> Sound:
+def _read_file(raw: Path | Member, place: str, start: int = 0, stop: int | None = None) -> Sound:
     """The samples of a file from `start` to `stop`."""
     import soundfile
 
     try:
-        info = soundfile.info(raw)
-        end = info.frames if stop is None else stop
-        check_unpacked(raw, place, 4.0 * (end - start) * info.channels)
-        read = soundfile.read(raw, start=start, stop=stop, dtype="float32", always_2d=True)
+        with _opened(raw) as file:
+            info = soundfile.info(file)
+            end = info.frames if stop is None else stop
+            check_size(_size_of(raw), place, 4.0 * (end - start) * info.channels)
+            file.seek(0)
+            read = soundfile.read(file, start=start, stop=stop, dtype="float32", always_2d=True)
+            file.seek(0)
+            head = file.read(8)
     except InputError:
         raise
     except (soundfile.SoundFileError, OSError, ValueError, MemoryError) as error:
         raise _unreadable(raw, place, error) from None
-    if _is_cut_off(raw):
+    if _is_cut_off(head, _size_of(raw)):
         raise FaultError(place, "ends too early, it was cut off", "copy it anew")
     return Sound(*read)
 
 
-def read_foreign(path: Path, place: str) -> Sound:
+def _opened(raw: Path | Member) -> BinaryIO:
+    """A recording as a file."""
+    return raw.open("rb") if isinstance(raw, Path) else cast(BinaryIO, raw.open())
+
+
+def _size_of(raw: Path | Member) -> int:
+    """The bytes of a recording."""
+    return raw.stat().st_size if isinstance(raw, Path) else raw.size
+
+
+def read_foreign(path: Path | Member, place: str) -> Sound:
     """The amplitudes of a file that only ffmpeg reads, such as .m4a.
 
     Raises:
@@ -185,6 +206,10 @@ def read_foreign(path: Path, place: str) -> Sound:
         raise FaultError(place, what, "install it (https://ffmpeg.org), or convert to .flac")
     with TemporaryDirectory() as folder:
         wav = Path(folder) / "clip.wav"
+        if isinstance(path, Member):  # ffmpeg reads files alone
+            alone = Path(folder) / f"clip{path.suffix}"
+            alone.write_bytes(path.read())
+            path = alone
         words = [ffmpeg, "-v", "error", "-nostdin", "-i", str(path.absolute()), "-vn"]
         done = subprocess.run([*words, "-c:a", "pcm_f32le", str(wav)], capture_output=True)
         if done.returncode or not wav.is_file():
@@ -194,7 +219,7 @@ def read_foreign(path: Path, place: str) -> Sound:
         return _read_file(wav, place)
 
 
-def is_foreign(path: Path) -> bool:
+def is_foreign(path: Path | Member) -> bool:
     """Whether only ffmpeg reads such a file."""
     return path.suffix.casefold() in FOREIGN
 
@@ -214,30 +239,28 @@ def read_header(raw: Raw) -> Header | None:
     import soundfile
 
     try:
-        info = soundfile.info(raw)
+        with _opened(raw) as file:
+            info = soundfile.info(file)
     except (soundfile.SoundFileError, OSError, ValueError):
         return None
     return Header(info.samplerate, info.frames, info.channels)
 
 
-def _is_cut_off(path: Path) -> bool:
+def _is_cut_off(head: bytes, size: int) -> bool:
     """Whether a WAV file is shorter than it says, which libsndfile does not complain about.
 
     Where the size was not known when the file was written, it says zero or the most it can.
     """
-    with path.open("rb") as file:
-        head = file.read(8)
-    size = int.from_bytes(head[4:], "little")
-    has_size = head[:4] == b"RIFF" and size not in (0, 0xFFFFFFFF)
-    return has_size and path.stat().st_size < size
+    told = int.from_bytes(head[4:], "little")
+    return head[:4] == b"RIFF" and told not in (0, 0xFFFFFFFF) and size < told
 
 
-def _unreadable(path: Path, place: str, error: Exception) -> FaultError:
+def _unreadable(raw: Path | Member, place: str, error: Exception) -> FaultError:
     try:
-        if path.stat().st_size == 0:
+        if _size_of(raw) == 0:
             return FaultError(place, "is empty", "copy it anew")
     except OSError as problem:
         return FaultError(place, f"cannot be read, {problem.strerror}", "make it readable")
-    why = one_line(error).rpartition(f"{str(path)!r}: ")[2].rstrip(". ")[:120]
+    why = one_line(error).rpartition(": ")[2].rstrip(". ")[:120]
     why = why or type(error).__name__
     return FaultError(place, f"cannot be read as audio ({why})", "copy or convert it anew")

@@ -3,10 +3,11 @@
 import csv
 import os
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 
@@ -122,7 +123,8 @@ def read_folder(folder: Path, name: str, kind: FileKind) -> Listing:
         )
         if paths
     ]
-    lot = _lot(sorted(files, key=natural), folder, name, kind)
+    files.sort(key=natural)
+    lot = lot_of_paths(files, [folder / file for file in files], name, kind)
     return Listing(kind, name, (lot,), tuple(notes), folder)
 
 
@@ -131,7 +133,12 @@ def read_file(path: Path, name: str, kind: FileKind, title: str) -> Listing:
     return Listing(kind, name, (Lot(name, [path], 1, [title], "{name}"),))
 
 
-def _lot(files: list[str], folder: Path, name: str, kind: FileKind) -> Lot:
+def lot_of_paths(files: list[str], raws: Sequence[Any], name: str, kind: FileKind) -> Lot:
+    """A lot of files, whose paths tell their parts and their label.
+
+    Raises:
+        InputError: some are inside and some outside of the folders of parts.
+    """
     inside = [part_of(file.partition("/")[0]) if "/" in file else None for file in files]
     if any(part is not None for part in inside) and None in inside:
         file = files[inside.index(None)]
@@ -140,15 +147,16 @@ def _lot(files: list[str], folder: Path, name: str, kind: FileKind) -> Lot:
         )
     homes = np.array([TRAIN if part is None else part for part in inside])
     if kind.parts_first:
-        order = np.argsort(homes, kind="stable")
-        files, homes = [files[index] for index in order.tolist()], homes[order]
+        order = np.argsort(homes, kind="stable").tolist()
+        files, raws = [files[index] for index in order], [raws[index] for index in order]
+        homes = homes[order]
     depth = 0 if None in inside else 1
     above = [file.split("/")[depth:-1] for file in files]
     values = [folders[0] if folders else None for folders in above]
     labels = {kind.label: values if kind.plain else typed(values)} if any(above) else {}
     return Lot(
         name,
-        [folder / f for f in files],
+        raws,
         len(files),
         [printable(f) for f in files],  # titles go into tables, and onto the screen
         "{name}/{title}",

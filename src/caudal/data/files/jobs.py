@@ -17,6 +17,7 @@ from torch import Tensor
 from caudal.data.files.groups import group_numbers
 from caudal.data.files.labels import encode_labels
 from caudal.data.files.lots import FileKind, Listing, Lot
+from caudal.data.files.tars import finds_tars
 from caudal.data.schema import Column
 from caudal.data.splits import PARTS, TEST, TRAIN, VALID, Split, too_few
 from caudal.errors import InputError
@@ -50,7 +51,7 @@ class Job(NamedTuple):
 
 def is_pattern(data: Any) -> bool:
     """Whether validation or test items are chosen by a pattern of their names."""
-    if not isinstance(data, str) or os.path.exists(data):
+    if not isinstance(data, str) or os.path.exists(data) or finds_tars(data):
         return False
     return any(mark in data for mark in "*?[")
 

@@ -13,7 +13,7 @@ import numpy as np
 from caudal.data.files.lots import CLASS, IMAGES, Listing, Lot, by_part
 from caudal.data.refusals import BROKEN, damage
 from caudal.data.splits import TEST, TRAIN, part_of
-from caudal.data.unpacked import check_arrays, check_stream, header_of
+from caudal.data.unpacked import Counted, check_arrays, header_of
 from caudal.errors import InputError
 
 LABELS = ("label", "labels", "y", "target", "targets")
@@ -212,9 +212,8 @@ def _read(path: Path, dims: int) -> np.ndarray:
     """The values of a file as an array; a file that is not packed is mapped instead of read."""
     with damage(str(path)):
         if path.suffix == ".gz":
-            with gzip.open(path) as stream:
-                check_stream(path, str(path), stream)
-            values = np.frombuffer(gzip.decompress(path.read_bytes()), np.uint8)
+            with Counted(path, str(path), gzip.open(path)) as stream:
+                values = np.frombuffer(stream.read(), np.uint8)
         else:
             empty = path.stat().st_size == 0
             values = np.empty(0, np.uint8) if empty else np.memmap(path, np.uint8, "c")

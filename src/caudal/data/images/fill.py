@@ -14,8 +14,11 @@ import torch
 from torch import Tensor
 
 from caudal.data.files.jobs import Decoder, Job
+from caudal.data.files.tars import Member
+from caudal.data.images.form import Form, Raw
 from caudal.data.images.schema import ImageSchema
 from caudal.data.source import Rows
+from caudal.data.unpacked import check_size
 from caudal.errors import InputError
 
 
@@ -42,7 +45,7 @@ class Shelf:
 
 
 def fill(
-    jobs: Sequence[Job], decoder: Decoder, schema: ImageSchema, memory: int, as_they_are: bool
+    jobs: Sequence[Job], decoder: Decoder, schema: ImageSchema, memory: int, form: Form
 ) -> dict[int, Shelf]:
     """The images of each part that gets some.
 
@@ -51,15 +54,18 @@ def fill(
         decoder: makes pixels of each image.
         schema: what they are.
         memory: bytes above which they are kept on disk.
-        as_they_are: whether an array of the right shape may be used without a copy.
+        form: what is done to each of them.
 
     Raises:
-        InputError: an image cannot be used, and is not to be skipped, or the disk is full.
+        InputError: an image cannot be used, and is not to be skipped, the disk is full, or small
+            files would unpack to too much together.
     """
-    ready = [as_they_are and _is_ready(job, jobs, schema) for job in jobs]
+    ready = [form.leaves_size and _is_ready(job, jobs, schema) for job in jobs]
     pairs = list(zip(jobs, ready, strict=True))
     shelves = {int(job.parts[0]): _share(job) for job, is_so in pairs if is_so}
     copied = [job for job, is_so in pairs if not is_so]
+    if form.resize is None:
+        _check_total(copied, schema)
     stores = _stores(copied, schema, memory)
     for job, index, title, pixels in decoder.read(copied):
         shelf = stores[int(job.parts[index])]
@@ -67,6 +73,23 @@ def fill(
         shelf.codes.append(job.codes[index])
         shelf.titles.append(title)
     return {part: s for part, s in {**shelves, **stores}.items() if s.titles}
+
+
+def _check_total(jobs: Sequence[Job], schema: ImageSchema) -> None:
+    """Refuses files that together unpack to too much, of which each may be small enough."""
+    for lot in (job.lot for job in jobs):
+        sizes = list(map(_packed, lot.raws)) if isinstance(lot.raws, list) else []
+        if sizes and None not in sizes:
+            packed = sum(size for size in sizes if size is not None)
+            check_size(packed, lot.name, lot.count * math.prod(schema.shape))
+
+
+def _packed(raw: Raw) -> int | None:
+    """The bytes of a file, None for what is none, or is not there."""
+    try:
+        return raw.size if isinstance(raw, Member) else raw.stat().st_size  # type: ignore[union-attr]
+    except (AttributeError, OSError):
+        return None
 
 
 def _is_ready(job: Job, jobs: Sequence[Job], schema: ImageSchema) -> bool:

@@ -2,25 +2,29 @@
 
 import io
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 
 import numpy as np
 from PIL import Image, ImageOps
 
 from caudal.data.files.jobs import FaultError, quietly
 from caudal.data.files.lots import Lot
+from caudal.data.files.tars import Member
 from caudal.data.images.schema import ImageSchema, Shape, words
 from caudal.data.unpacked import OPTION, allowed, has_own_limit
 from caudal.errors import InputError, one_line
 
-Raw = Path | bytes | np.ndarray | None
-"""An image as a source has it: a file, its bytes, 8-bit pixels (H, W, C), or nothing."""
+Raw = Path | Member | bytes | np.ndarray | None
+"""An image as a source has it: a file, one in a tar, bytes, 8-bit pixels (H, W, C), or nothing."""
 
 MOST = 4096 * 4096
 """Pixels of an image after cropping and scaling: more are a slip, and would fill the memory."""
 _TIMES_A_PIXEL = 12  # bytes: Pillow allows 1 GiB by this measure, and twice as much with a word
 _FORMATS = ("PNG", "JPEG", "WEBP", "BMP")  # Pillow tries no other decoder on a stranger's bytes
+_LARGE = Lock()
 _GRAY = ("1", "L", "LA", "La")
 
 
@@ -135,20 +139,26 @@ def _size(option: str, values: Sequence[int]) -> tuple[int, int] | None:
     return height, width
 
 
-def _decode(raw: Path | bytes | None, place: str, channels: int | None) -> np.ndarray:
+def _decode(raw: Path | Member | bytes | None, place: str, channels: int | None) -> np.ndarray:
     if raw is None:
         raise FaultError(place, "is missing", "it has no bytes")
     try:
+        raw = raw.read() if isinstance(raw, Member) else raw
         file = io.BytesIO(raw) if isinstance(raw, bytes) else raw
         if has_own_limit():
             Image.MAX_IMAGE_PIXELS = allowed() // _TIMES_A_PIXEL
-        with Image.open(file, formats=_FORMATS) as image:
+        with Image.open(file, formats=_FORMATS) as image, _alone(image):
             pixels = _pixels(image)
     except Exception as error:  # on damaged bytes, decoders raise errors of all kinds
         raise FaultError(place, "cannot be read as an image", _why(error)) from None
     if channels == 3 and pixels.shape[2] == 1:
         pixels = np.repeat(pixels, 3, axis=2)
     return pixels
+
+
+def _alone(image: Image.Image) -> AbstractContextManager[object]:
+    """Within, no other large image is decoded: those of a few threads would fill the memory."""
+    return _LARGE if image.width * image.height > MOST else nullcontext()
 
 
 def _why(error: BaseException) -> str:

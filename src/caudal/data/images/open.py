@@ -16,6 +16,7 @@ from caudal.data.files.folder import kind_of_folder, read_file, read_folder
 from caudal.data.files.jobs import Decoder, Job, Progress, check_corrupt, place, with_codes
 from caudal.data.files.labels import make_column, values_of, with_labels
 from caudal.data.files.lots import CLASS, IMAGES, Listing, by_part
+from caudal.data.files.tars import finds_tars, kind_of_tars, read_tars
 from caudal.data.images import arrays, encoded, matlab
 from caudal.data.images.alpha import fitting_alpha
 from caudal.data.images.fill import fill
@@ -32,7 +33,7 @@ _MEMORY = 1 << 30
 BUILT_IN_IMAGES = ("digits",)
 FORMATS = (
     f"a folder of images ({' '.join(IMAGES.suffixes)}), a folder of IDX files, .npy, .npz, "
-    f".mat, .parquet, or hf:NAME"
+    f".mat, .parquet, .tar, or hf:NAME"
 )
 
 
@@ -61,8 +62,9 @@ def open_images(
     """Opens images, gives them all one shape, and splits them where they are not in parts yet.
 
     Args:
-        data: a folder of image files or of IDX files, a .npy, .npz, .mat or .parquet file,
-            `hf:NAME`, the built-in "digits", or from Python an array or tensor of uint8.
+        data: a folder of image files or of IDX files, a .npy, .npz, .mat or .parquet file, tar
+            shards such as `shards-{000..009}.tar`, `hf:NAME`, the built-in "digits", or from
+            Python an array or tensor of uint8.
         crop: height and width (or one number) of the centre to keep of each image.
         resize: height and width (or one number) to scale each image to.
         bits: of each pixel, at most those that there are.
@@ -118,7 +120,7 @@ def open_images(
         check_shape(first, replace(form, shape=None), corrupt, schema)
     decoder = Decoder(IMAGES, form.read, corrupt, progress)
     jobs = with_codes(jobs, schema.context, IMAGES)
-    shelves = fill(jobs, decoder, schema, memory, form.leaves_size)
+    shelves = fill(jobs, decoder, schema, memory, form)
     skipped = decoder.finish(main.name, {part: len(s.titles) for part, s in shelves.items()})
     train, valid_rows, test_rows = (shelves[part].rows for part in (TRAIN, VALID, TEST))
     if chooses:
@@ -166,7 +168,7 @@ def open_whole(
     check_shape(listing.lots[0], replace(form, shape=None), corrupt, schema)
     jobs = with_codes([Job.whole(lot) for lot in listing.lots], schema.context, IMAGES)
     decoder = Decoder(IMAGES, form.read, corrupt, progress)
-    shelves = fill(jobs, decoder, schema, memory, form.leaves_size)
+    shelves = fill(jobs, decoder, schema, memory, form)
     counts = {part: len(shelf.titles) for part, shelf in shelves.items()}
     notes = (*listing.notes, *decoder.finish(listing.name, counts, [TRAIN]))
     rows = shelves[TRAIN].rows
@@ -212,6 +214,8 @@ def finds_images(data: Any) -> bool:
     if not isinstance(data, str | os.PathLike):
         return False
     name = os.fspath(data)
+    if finds_tars(name):
+        return kind_of_tars(name) is IMAGES
     return encoded.is_hub(name) or (name not in BUILT_IN and _file_has_images(Path(name)))
 
 
@@ -250,6 +254,8 @@ def find_images(data: Any) -> Listing:
         return _digits(name)
     if name in BUILT_IN:
         raise InputError(f"{name} holds no images: give {FORMATS}, or digits")
+    if finds_tars(name):
+        return read_tars(name, IMAGES)
     path = Path(name)
     if path.is_dir():
         return _find_in_folder(path, name)

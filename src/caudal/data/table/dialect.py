@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from caudal.data.handles import source_of
 from caudal.data.refusals import check_texts, damage
-from caudal.data.unpacked import check_stream
+from caudal.data.unpacked import Counted
 from caudal.errors import InputError
 from caudal.fields import check_value
 
@@ -111,20 +111,13 @@ def text_suffix(path: Path) -> str:
     return Path(path.stem).suffix if path.suffix in COMPRESSED else path.suffix
 
 
-def stream_of(path: Path) -> Any:
-    """The bytes of a file, without its compression."""
-    return pa.input_stream(source_of(path), compression=COMPRESSED.get(path.suffix))
+def stream_of(path: Path, name: str) -> Any:
+    """The bytes of a file, without its compression.
 
-
-def check_packed(path: Path, name: str) -> None:
-    """Refuses a compressed file that unpacks to too much.
-
-    Raises:
-        InputError: it does, or it is damaged.
+    Reading raises `InputError` where a compressed file unpacks to too much.
     """
-    if path.suffix in COMPRESSED:
-        with damage(name), stream_of(path) as stream:
-            check_stream(path, name, stream)
+    stream = pa.input_stream(source_of(path), compression=COMPRESSED.get(path.suffix))
+    return Counted(path, name, stream) if path.suffix in COMPRESSED else stream
 
 
 def read_sample(path: Path, name: str, encoding: str) -> tuple[str, str]:
@@ -135,7 +128,7 @@ def read_sample(path: Path, name: str, encoding: str) -> tuple[str, str]:
     """
     size = SAMPLE
     while True:
-        with damage(name), stream_of(path) as stream:
+        with damage(name), stream_of(path, name) as stream:
             raw = stream.read(size)
         whole = len(raw) < size
         try:

@@ -33,7 +33,7 @@ def find_encoding(path: Path, name: str) -> str:
     Raises:
         InputError: the file is damaged.
     """
-    with damage(name), stream_of(path) as stream:
+    with damage(name), stream_of(path, name) as stream:
         start = stream.read(SAMPLE)
         for mark, encoding in _MARKS:
             if start.startswith(mark):

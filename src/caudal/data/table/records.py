@@ -82,7 +82,7 @@ def _texts(path: Path, name: str, encoding: str) -> Iterator[tuple[bytes, bool]]
         codecs.getincrementaldecoder(encoding)(), translate=True
     )
     line = 1
-    with damage(name), stream_of(path) as stream:
+    with damage(name), stream_of(path, name) as stream:
         while raw := stream.read(BLOCK):
             try:
                 text = decoder.decode(raw)

@@ -27,7 +27,7 @@ def read_json(path: Path, name: str) -> pa.Table:
         InputError: the file is damaged, or holds no table.
     """
     try:
-        with damage(name), stream_of(path) as stream:
+        with damage(name), stream_of(path, name) as stream:
             content = stream.read()
         if (
             not content.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"[")

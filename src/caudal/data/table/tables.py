@@ -22,7 +22,6 @@ from caudal.data.table.dialect import (
     COMPRESSED,
     SUFFIXES,
     Dialect,
-    check_packed,
     text_suffix,
 )
 from caudal.data.table.frames import as_table, index_note, is_numbered, read_array_file
@@ -270,7 +269,6 @@ def _open_file(name: str, texts: Collection[str], dialect: Dialect, memory: int)
     if not path.exists():
         raise missing_file(name)
     check_regular(path)
-    check_packed(path, name)
     if text_suffix(path) in SUFFIXES:
         text = TextFile(path, name, dialect, texts)
         if text.size > memory // _TEXT_TAKES:

@@ -1,0 +1,356 @@
+"""Images or clips in tar shards, as WebDataset writes them, read where they lie.
+
+Nothing is unpacked: a member is so many bytes of its shard. Files of one sample share their name
+up to its first dot: `7.png`, and beside it `7.cls` with its class, or `7.json` with labels.
+"""
+
+import io
+import json
+import os
+import re
+import tarfile
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice, product
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple
+
+from caudal.data.files.folder import Walk, lot_of_paths
+from caudal.data.files.lots import AUDIO, CLASS, IMAGES, FileKind, Listing, Lot, by_part, typed
+from caudal.data.refusals import missing_file
+from caudal.data.splits import part_of
+from caudal.errors import InputError, one_line, printable
+from caudal.files import check_regular
+
+SUFFIX = ".tar"
+_PACKED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
+_SIGNS = "*?["
+_BRACES = re.compile(r"\{([^{}/]*)\}")
+_RANGE = re.compile(r"(\d{1,9})\.\.(\d{1,9})")
+_MOST_SHARDS = 100_000
+_LOOKED_AT = 256  # members that tell what a shard holds
+_BESIDE = (".cls", ".json")
+_LONGEST = 1 << 20  # bytes of such a file
+
+
+class Member(NamedTuple):
+    """A file within a shard.
+
+    Attributes:
+        shard: the path of the tar.
+        name: of the file within it.
+        offset: where its bytes begin.
+        size: how many there are.
+    """
+
+    shard: str
+    name: str
+    offset: int
+    size: int
+
+    @property
+    def suffix(self) -> str:
+        """That of its name."""
+        return PurePosixPath(self.name).suffix
+
+    def open(self) -> io.BufferedReader:
+        """The bytes as a file, of which only what is asked for is read."""
+        return io.BufferedReader(_Window(self))
+
+    def read(self) -> bytes:
+        """All bytes."""
+        with open(self.shard, "rb") as file:
+            file.seek(self.offset)
+            return file.read(self.size)
+
+
+class _Window(io.RawIOBase):
+    """A member as a file of its own."""
+
+    def __init__(self, member: Member) -> None:
+        self._file = open(member.shard, "rb")  # noqa: SIM115 - `close` closes it
+        self._start, self._size, self._at = member.offset, member.size, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        self._at = max(0, offset + (0, self._at, self._size)[whence])
+        return self._at
+
+    def readinto(self, buffer: Any) -> int:
+        self._file.seek(self._start + self._at)
+        count = self._file.readinto(memoryview(buffer)[: max(0, self._size - self._at)])
+        self._at += count
+        return count
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+
+def finds_tars(data: Any) -> bool:
+    """Whether `data` names a tar, several such as `a-{00..09}.tar`, or a folder of them."""
+    if not isinstance(data, str | os.PathLike):
+        return False
+    name = os.fspath(data)
+    return name.endswith((SUFFIX, *_PACKED)) or bool(_in_folder(Path(name)))
+
+
+def kind_of_tars(data: str | os.PathLike[str]) -> FileKind:
+    """What the first shard holds: audio if there is more of it than of images, else images."""
+    try:
+        shard = next(iter(_shards(os.fspath(data))))
+        names = [Path(member.name) for member in islice(_members(shard, shard), _LOOKED_AT)]
+    except (InputError, OSError):
+        return IMAGES  # opening it says what is wrong
+    return AUDIO if sum(map(AUDIO.fits, names)) > sum(map(IMAGES.fits, names)) else IMAGES
+
+
+def read_tars(data: str | os.PathLike[str], kind: FileKind) -> Listing:
+    """The images or clips of shards, in the order of their names, and of the files in each.
+
+    Shards that are called train-..., valid-... and test-... are the parts; else folders within
+    them are, as in a folder of files, and give the label `kind.label`. Files `.cls` give the label
+    `class`, and the texts and numbers in `.json` labels of their names.
+
+    Raises:
+        InputError: a shard is missing or damaged, has what no shard should have, such as links, or
+            there is nothing in them.
+    """
+    name = os.fspath(data)
+    shards = _shards(name)
+    titles = _titles(shards)
+    parts = [part_of(re.split(r"[-_.]", title)[0]) for title in titles]
+    if None in parts and set(parts) != {None}:
+        odd = titles[parts.index(None)]
+        raise InputError(f"{odd}: {name} has shards of parts, and this one is of none of them")
+    others = 0
+    chosen: dict[int | None, list[_Sample]] = {}
+    for shard, title, part in zip(shards, titles, parts, strict=True):
+        samples, passed = _samples(shard, title, kind)
+        chosen.setdefault(part, []).extend(samples)
+        others += passed
+    if not any(chosen.values()):
+        known = " ".join(kind.suffixes)
+        raise InputError(f"{name} holds no {kind.what}: {known} files are looked for")
+    notes = (f"passed over files of other kinds in {name}: {others:,}",) if others else ()
+    if None in chosen:
+        return Listing(kind, name, (_lot(chosen[None], name, kind),), notes)
+    lots = {part: _lot(some, name, kind) for part, some in chosen.items() if part is not None}
+    return by_part(kind, name, {part: lot for part, lot in lots.items() if lot.count}, notes)
+
+
+def _shards(name: str) -> list[str]:
+    """The tars of that name.
+
+    Raises:
+        InputError: there are none, one is missing, or they are compressed.
+    """
+    folder = Path(name)
+    if found := _in_folder(folder):
+        return found
+    shards: list[str] = []
+    for each in [name] if os.path.exists(name) else _expanded(name):
+        if each.endswith(_PACKED):
+            raise InputError(
+                f"{each} is compressed, so that its files cannot be read where they lie: "
+                f"uncompress it to {SUFFIX}, as images and sound are compressed themselves"
+            )
+        path = Path(each)
+        if any(sign in each for sign in _SIGNS) and not path.exists():
+            matches = sorted(str(p) for p in Path(path.anchor or ".").glob(_relative(path)))
+            if not matches:
+                raise InputError(f"{name}: no {SUFFIX} files are there")
+            shards += matches
+            continue
+        if not path.exists():
+            raise missing_file(each)
+        check_regular(path)
+        shards.append(each)
+    return shards
+
+
+def _relative(path: Path) -> str:
+    return str(path.relative_to(path.anchor)) if path.anchor else str(path)
+
+
+def _in_folder(folder: Path) -> list[str]:
+    """The tars of a folder without images and sounds of its own."""
+    if not folder.is_dir() or next(folder.glob(f"*{SUFFIX}"), None) is None:
+        return []
+    if any(IMAGES.fits(file) or AUDIO.fits(file) for file in islice(Walk(folder), 1000)):
+        return []
+    return sorted(str(path) for path in folder.glob(f"*{SUFFIX}") if path.is_file())
+
+
+def _expanded(name: str) -> list[str]:
+    """The names that braces stand for: `{00..09}`, or `{a,b}`.
+
+    Raises:
+        InputError: they are too many.
+    """
+    pieces = _BRACES.split(name)
+    lists: list[Sequence[str]] = []
+    for i, piece in enumerate(pieces):
+        lists.append([piece] if i % 2 == 0 else _choices(piece))
+    count = 1
+    for choices in lists:
+        count *= len(choices)
+    if count > _MOST_SHARDS:
+        raise InputError(f"{name}: stands for {count:,} files, and {_MOST_SHARDS:,} are the most")
+    return ["".join(each) for each in product(*lists)]
+
+
+def _choices(piece: str) -> Sequence[str]:
+    match = _RANGE.fullmatch(piece)
+    if match is None:
+        return piece.split(",")
+    first, last = match.groups()
+    numbers = range(int(first), min(int(last), int(first) + _MOST_SHARDS) + 1)
+    return [str(number).zfill(len(first)) for number in numbers]
+
+
+def _titles(shards: Sequence[str]) -> list[str]:
+    """What the shards are called: their paths from the folder that holds them all on."""
+    folder = os.path.commonpath([os.path.dirname(os.path.abspath(shard)) for shard in shards])
+    return [Path(os.path.relpath(shard, folder)).as_posix() for shard in shards]
+
+
+class _Sample(NamedTuple):
+    """An image or a clip of a shard, with the labels that stand beside it."""
+
+    member: Member
+    shard: str
+    labels: Mapping[str, Any]
+
+
+def _samples(shard: str, title: str, kind: FileKind) -> tuple[list[_Sample], int]:
+    """The images or clips of a shard, and how many other files it has."""
+    raws: dict[str, list[Member]] = {}
+    labels: dict[str, dict[str, Any]] = {}
+    others, names = 0, set()
+    for member in _members(shard, title):
+        if member.name in names:
+            raise InputError(f"{title}: '{printable(member.name)}' is there twice: pack it anew")
+        names.add(member.name)
+        key, extension = _split(member.name)
+        if extension in _BESIDE:
+            labels.setdefault(key, {}).update(_labels(member, extension, title))
+        elif kind.fits(Path(member.name)):
+            raws.setdefault(key, []).append(member)
+        else:
+            others += 1
+    samples = []
+    for key, members in raws.items():
+        # Of `7.png` and `7.mask.png`, which are of one sample, the second is no image of its own.
+        plain = [member for member in members if _split(member.name)[1] in kind.suffixes]
+        others += len(members) - len(plain or members)
+        samples += [_Sample(member, title, labels.get(key, {})) for member in plain or members]
+    return samples, others
+
+
+def _split(name: str) -> tuple[str, str]:
+    """The name of a sample, and what kind of file of it this is."""
+    folder, _, file = name.rpartition("/")
+    stem, dot, extension = file.partition(".")
+    return f"{folder}/{stem}", (dot + extension).casefold()
+
+
+def _members(shard: str, title: str) -> Iterator[Member]:
+    """The files of a shard, whose headers alone are read.
+
+    Raises:
+        InputError: it is damaged, or has links, devices, or paths that lead out of it.
+    """
+    total = os.path.getsize(shard)
+    try:
+        with tarfile.open(shard, "r:") as tar:
+            for info in tar:
+                name = info.name.removeprefix("./")
+                if info.isdir() or _is_hidden(name):
+                    continue
+                if why := _why_refused(info):
+                    raise InputError(
+                        f"{title} holds {why}, '{printable(name)}': pack the files themselves"
+                    )
+                if info.offset_data + info.size > total:
+                    raise InputError(f"{title} is cut short, in '{printable(name)}': copy it anew")
+                yield Member(shard, name, info.offset_data, info.size)
+    except (tarfile.TarError, ArithmeticError, ValueError, EOFError, MemoryError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(
+            f"{title} cannot be read as a tar, it may be damaged: {one_line(error, 120)}"
+        ) from None
+
+
+def _is_hidden(name: str) -> bool:
+    """Whether a file is of no account, as those that macOS adds."""
+    return PurePosixPath(name).name.startswith(".") and ".." not in PurePosixPath(name).parts
+
+
+def _why_refused(info: tarfile.TarInfo) -> str:
+    """What is wrong with a member; empty if nothing is."""
+    if info.islnk() or info.issym():
+        return "a link"
+    if not info.isreg():
+        return "a device or a pipe"
+    if info.issparse():
+        return "a file with holes"
+    path = PurePosixPath(info.name)
+    return "a path that leads out of it" if path.is_absolute() or ".." in path.parts else ""
+
+
+def _labels(member: Member, extension: str, title: str) -> dict[str, Any]:
+    """The labels in a file beside an image or a clip.
+
+    Raises:
+        InputError: it is no text, or no mapping.
+    """
+    place = f"{title}/{printable(member.name)}"
+    if member.size > _LONGEST:
+        raise InputError(f"{place} has {member.size:,} bytes, and labels are short: leave it out")
+    try:
+        text = member.read().decode("utf-8").strip()
+        if extension == ".cls":
+            return {CLASS: text}
+        values = json.loads(text)
+        plain = str | int | float
+        return {k: v for k, v in values.items() if isinstance(v, plain)}
+    except (ValueError, AttributeError, RecursionError) as error:
+        raise InputError(f"{place} has no labels: {one_line(error, 120)}") from None
+
+
+def _lot(samples: Sequence[_Sample], name: str, kind: FileKind) -> Lot:
+    """The samples as a lot, with the labels of their folders and of the files beside them."""
+    paths = _without_common_folder([sample.member.name for sample in samples])
+    lot = lot_of_paths(paths, [sample.member for sample in samples], name, kind)
+    titles = [f"{s.shard}/{printable(s.member.name)}" for s in samples]
+    order = {member: index for index, member in enumerate(s.member for s in samples)}
+    chosen = [order[member] for member in lot.raws]
+    labels = dict(lot.labels)
+    for label in sorted({label for sample in samples for label in sample.labels}):
+        values = typed([samples[index].labels.get(label) for index in chosen])
+        labels[label] = values
+    return Lot(
+        name,
+        lot.raws,
+        lot.count,
+        [titles[index] for index in chosen],
+        "{title}",
+        labels,
+        lot.homes,
+    )
+
+
+def _without_common_folder(paths: Sequence[str]) -> list[str]:
+    """The paths without the folders in which all of them are, as `tar cf a.tar a` packs them."""
+    if not paths:
+        return []
+    above = os.path.commonprefix([path.split("/")[:-1] for path in paths])
+    # A folder that is a part, such as train, tells something even if all files are in it.
+    depth = next((i for i, part in enumerate(above) if part_of(part) is not None), len(above))
+    return ["/".join(path.split("/")[depth:]) for path in paths]
