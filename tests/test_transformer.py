@@ -40,6 +40,36 @@ def test_steps_give_what_the_whole_pass_gives(name, learning):
         torch.testing.assert_close(torch.cat(steps, -1), net(x, rows), atol=1e-12, rtol=0)
 
 
+@pytest.mark.parametrize("modes", ["ngngn", "gngng", "nnggn", "iingg"])
+@pytest.mark.usefixtures("float64")
+def test_steps_go_on_from_a_state_in_any_mode_and_more_than_once(modes):
+    """Each step is taken twice, the first time with another value that leads nowhere."""
+    mode = {"n": torch.no_grad, "g": torch.enable_grad, "i": torch.inference_mode}
+    net, x, rows = net_and_rows("context")
+    value, state, steps = None, net.start(x, rows), []
+    for t, name in enumerate(modes):
+        with mode[name]():
+            if value is not None:
+                net.step(value + 1, state)
+            params, state = net.step(value, state)
+            steps.append(params)
+        value = x[..., t : t + 1]
+    torch.testing.assert_close(torch.cat(steps, -1), net(x, rows), atol=1e-12, rtol=0)
+
+
+@pytest.mark.usefixtures("float64")
+def test_two_ways_on_from_one_state_do_not_disturb_each_other():
+    net, x, rows = net_and_rows("context")
+    with torch.no_grad():
+        _, one = net.step(None, net.start(x, rows))
+        ways = [(x + shift, one) for shift in (0, 1)]
+        for t in range(1, 5):
+            taken = [net.step(x[..., t - 1 : t], state) for x, state in ways]
+            ways = [(x, state) for (x, _), (_, state) in zip(ways, taken, strict=True)]
+            for (x_way, _), (params, _) in zip(ways, taken, strict=True):
+                torch.testing.assert_close(params, net(x_way, rows)[..., t : t + 1])
+
+
 @pytest.mark.parametrize("name", NETS)
 @pytest.mark.usefixtures("float64")
 def test_a_token_sees_all_before_it_and_nothing_else(name):
