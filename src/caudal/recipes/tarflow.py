@@ -159,10 +159,10 @@ def patch_of(name: str, shape: Shape, patch: int | None) -> int:
     sides = [side for side in range(1, common + 1) if common % side == 0]
     fitting = [side for side in sides if height * width // side**2 <= MOST_TOKENS]
     if not fitting:
+        high, wide = _near(height, width)
         raise ValueError(
             f"{name} takes an image as at most {MOST_TOKENS} square patches, and {height}x{width} "
-            f"has no such patches; try images of {_near(height)}x{_near(width)} "
-            f"(`resize=({_near(height)}, {_near(width)})`)"
+            f"has no such patches; try images of {high}x{wide} (`resize=({high}, {wide})`)"
         )
     if patch is None:
         tokens = {side: height * width // side**2 for side in fitting}
@@ -176,6 +176,11 @@ def patch_of(name: str, shape: Shape, patch: int | None) -> int:
     return patch
 
 
-def _near(size: int) -> int:
-    """A size that has patches of 16x16."""
-    return max(16, round(size / 16) * 16)
+def _near(height: int, width: int) -> tuple[int, int]:
+    """The sizes nearest to these that have not too many patches, of 16x16 or larger."""
+    side = 16
+    while True:
+        high, wide = (max(1, round(size / side)) for size in (height, width))
+        if high * wide <= MOST_TOKENS:
+            return high * side, wide * side
+        side *= 2
