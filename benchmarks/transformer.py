@@ -39,17 +39,17 @@ RATES: dict[str, dict[str, tuple[Recipe, float]]] = {
     "digits": {
         "glow": (Glow(layers=4, maps=32), 1e-2),
         "mintnet": (MintNet(layers=3), 6e-3),
-        "tarflow": (TarFlow(width=32), 6e-3),
+        "tarflow": (TarFlow(width=32), 1e-2),
     },
     "mnist": {
         "glow": (Glow(scales=2, layers=4, maps=48), 1e-2),
         "mintnet": (MintNet(), 4e-3),
-        "tarflow": (TarFlow(), 6e-3),
+        "tarflow": (TarFlow(), 1e-2),
     },
     "cifar10": {
         "glow": (Glow(scales=2, layers=4, maps=48), 1e-2),
         "mintnet": (MintNet(), 4e-3),
-        "tarflow": (TarFlow(), 6e-3),
+        "tarflow": (TarFlow(), 1e-2),
     },
     "power": {"nsf-ar": (NSFAR(), 2e-3), "tarflow": (TarFlow(width=32, layers=3), 3e-3)},
     "miniboone": {"nsf-ar": (NSFAR(), 2e-3), "tarflow": (TarFlow(width=32, layers=3), 3e-3)},
@@ -57,8 +57,9 @@ RATES: dict[str, dict[str, tuple[Recipe, float]]] = {
 """The recipe and its rate: budget.py's, or the best of two or three by hand."""
 STUDENTS: dict[str, tuple[Recipe, float, Row]] = {
     "tarflow-iaf": (TarFlowIAF(width=32), 3e-3, {}),
-    "tarflow-iaf, guidance": (TarFlowIAF(width=32), 6e-3, {"forward": 0.0, "reverse": 0.1}),
+    "tarflow-iaf, guidance": (TarFlowIAF(width=32), 6e-3, {"forward": 0.0, "reverse": 0.0}),
     "glow": (Glow(layers=4, maps=32), 1e-2, {}),
+    "glow, samples alone": (Glow(layers=4, maps=32), 1e-2, {"reverse": 0.0}),
     "realnvp": (RealNVP(maps=16, blocks=1, batch_norm=False), 6e-3, {}),
 }
 """The recipe, its rate, and what differs from the usual terms of distillation."""
@@ -151,7 +152,8 @@ def students(seconds: float, names: list[str] | None) -> None:
     real, held = (rows.x.numpy() for rows in (task.train, task.test))
     features = Features(real, open_images("digits", context=["class"]).train.context)
     theirs = teacher.sample(1000).numpy()
-    row: Row = {"part": "students", "flow": "its teacher", "score": task.score(teacher)["score"]}
+    row: Row = {"part": "students", "flow": "its teacher", "budget": seconds}
+    row["score"] = task.score(teacher)["score"]
     row["kernel"] = features.distance(theirs, held)
     row["nearest"] = nearest(theirs, real)
     row["sample_ms"] = 1e3 * median_seconds(lambda: teacher.sample(64), 1.0)
@@ -160,7 +162,8 @@ def students(seconds: float, names: list[str] | None) -> None:
         flow, steps = taught(name, teacher, schema, seconds)
         found = measure(flow, teacher, n=1000)
         drawn = flow.sample(1000).numpy()
-        row = {"part": "students", "flow": name, "parameters": size_of(flow), "steps": steps}
+        row = {"part": "students", "flow": name, "budget": seconds}
+        row |= {"parameters": size_of(flow), "steps": steps}
         row |= {"forward": found.forward_kl, "reverse": found.reverse_kl, "ess": found.ess}
         row |= {"auc": found.auc, "kernel": features.distance(drawn, held)}
         row["nearest"] = nearest(drawn, real)
@@ -280,12 +283,12 @@ def page(rows: list[Row], facts: dict[str, str]) -> str:
             "(squared) is from the test images, in features of a small classifier trained on "
             "the training images, and nearest is the median distance to a training image.",
             "Steps are planned from a few of them, and other work on the machine shifts both the "
-            "plan and the seconds: look at the column of those that were taken. Rows of commit "
-            "c37bbfe have a tarflow with a linear map within patches, which has since gone.",
+            "plan and the seconds: look at the column of those that were taken. Each row was made "
+            "at its commit by the command of its section, with what stands in its columns.",
         ],
-        facts,
+        {name: fact for name, fact in facts.items() if name not in ("command", "commit", "date")},
         (
-            "Scores",
+            _section("Scores", "scores --data DATA --flow FLOW --seconds SECONDS"),
             ["data", "flow", "planned s", "CPU s", "parameters", "steps", "score", "commit"],
             cells(
                 "scores",
@@ -300,7 +303,7 @@ def page(rows: list[Row], facts: dict[str, str]) -> str:
             ),
         ),
         (
-            "Sampling",
+            _section("Sampling", "sampling --rows IMAGES"),
             ["tokens", "images", "pass, ms", "steps", "sweeps", "naive", "steps / pass", "commit"],
             cells(
                 "sampling",
@@ -312,14 +315,23 @@ def page(rows: list[Row], facts: dict[str, str]) -> str:
             ),
         ),
         (
-            "Students",
+            _section("Students", "students --flow FLOW --seconds SECONDS"),
             [
-                *["flow", "parameters", "steps", "KL(p to q)", "KL(q to p)", "effective size"],
+                *[
+                    "flow",
+                    "planned s",
+                    "parameters",
+                    "steps",
+                    "KL(p to q)",
+                    "KL(q to p)",
+                    "effective size",
+                ],
                 *["AUC", "kernel distance", "nearest", "64 images, ms", "commit"],
             ],
             cells(
                 "students",
                 of("flow"),
+                of("budget", ".0f"),
                 of("parameters", ",.0f"),
                 of("steps", ",.0f"),
                 of("forward", ".2f"),
@@ -333,6 +345,10 @@ def page(rows: list[Row], facts: dict[str, str]) -> str:
             ),
         ),
     )
+
+
+def _section(title: str, options: str) -> str:
+    return f"{title}\n\n`python benchmarks/transformer.py {options}`"
 
 
 def main() -> None:

@@ -9,8 +9,9 @@ from torch import Tensor, nn
 
 from caudal.nets.causal import CausalNet
 
-_START = 0.02
-"""Deviation of learned positions at the start."""
+_START = 0.5
+"""Deviation of learned positions at the start, about that of embedded tokens: with less, a norm
+hides the positions behind the tokens, and they are learned late."""
 _SHORT = 256
 """Tokens up to which a CPU computes attention as it is written."""
 
