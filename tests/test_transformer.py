@@ -11,7 +11,7 @@ from cases import randomise
 from caudal import Distillation
 from caudal.bijection import Inverse, Within
 from caudal.bijections import Autoregressive, Flip, Patches
-from caudal.elementwise import Affine
+from caudal.elementwise import Affine, RationalQuadraticSpline
 from caudal.elementwise.affine import log_scale
 from caudal.losses.guidance import Guide, pairs_up
 from caudal.nets import CausalTransformer, transformer
@@ -138,6 +138,21 @@ def test_the_usual_patches_are_small_and_few():
 def test_refuses_what_has_no_patches(recipe, shape, words):
     with pytest.raises(ValueError, match=words):
         recipe.build(shape)
+
+
+@pytest.mark.parametrize(
+    ("map_", "shape", "kinds"),
+    [
+        (None, (1, 4, 4), [Affine, Affine, RationalQuadraticSpline]),
+        (None, (4,), [RationalQuadraticSpline] * 3),
+        ("affine", (1, 4, 4), [Affine] * 3),
+        ("spline", (1, 4, 4), [RationalQuadraticSpline] * 3),
+    ],
+)
+def test_images_have_splines_next_to_the_data(map_, shape, kinds):
+    flow = TarFlow(**SMALL | {"layers": 3}, map=map_).build(shape)
+    layers = [part for part in flow.bijection.modules() if isinstance(part, Autoregressive)]
+    assert [type(layer.elementwise) for layer in layers] == kinds  # from the noise to the data
 
 
 @pytest.mark.parametrize("size", [(1500, 1001), (17, 65537), (4099, 1000), (127, 997), (5, 99991)])
