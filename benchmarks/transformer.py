@@ -277,9 +277,10 @@ def page(rows: list[Row], facts: dict[str, str]) -> str:
             "The recipe `tarflow` and its students beside others, in minutes of one core. Scores "
             "of images are bits/dim of test images (of MNIST and CIFAR-10 of 400), less is "
             "better; of tables nats a test row, more is better. ± is 2 s.e. One seed.",
-            "Sampling is of the default sizes with affine maps, in patches of 2x2, with weights away "
-            "from the start; a pass is that of `log_prob`. Students of the 8x8 digits learn from 4,000 "
-            "samples of a teacher p that was trained for twice their time; the kernel distance "
+            "Sampling is of the default sizes with affine maps, in patches of 2x2, with weights "
+            "away from the start; a pass is that of `log_prob`. Students of the 8x8 digits learn "
+            "from 4,000 samples of a teacher p that was trained for twice their time; the kernel "
+            "distance "
             "(squared) is from the test images, in features of a small classifier trained on "
             "the training images, and nearest is the median distance to a training image.",
             "Steps are planned from a few of them, and other work on the machine shifts both the "
