@@ -124,7 +124,7 @@ class TarFlow(TransformerRecipe):
     name = "tarflow"
     paper = "Zhai et al., arXiv:2412.06329"
     year = 2024
-    good_for = "images with hours of an accelerator; a teacher for fast students"
+    good_for = "densities of images, on a CPU or an accelerator; a teacher for fast students"
     scores = "parallel"
     samples = "sequential"
 
