@@ -280,12 +280,13 @@ def page(rows: list[Row], facts: dict[str, str]) -> str:
             "Sampling is of the default sizes with affine maps, in patches of 2x2, with weights "
             "away from the start; a pass is that of `log_prob`. Students of the 8x8 digits learn "
             "from 4,000 samples of a teacher p that was trained for twice their time; the kernel "
-            "distance "
-            "(squared) is from the test images, in features of a small classifier trained on "
-            "the training images, and nearest is the median distance to a training image.",
+            "distance (squared) is from the test images, in features of a small classifier "
+            "trained on the training images, and nearest is the median distance to a training "
+            "image. Of the teacher there are the bits/dim of the test images.",
             "Steps are planned from a few of them, and other work on the machine shifts both the "
             "plan and the seconds: look at the column of those that were taken. Each row was made "
-            "at its commit by the command of its section, with what stands in its columns.",
+            "at its commit by the command of its section, with what stands in its columns. The "
+            "tarflow of POWER is of a time when positions were small at the start.",
         ],
         {name: fact for name, fact in facts.items() if name not in ("command", "commit", "date")},
         (
@@ -327,7 +328,7 @@ def page(rows: list[Row], facts: dict[str, str]) -> str:
                     "KL(q to p)",
                     "effective size",
                 ],
-                *["AUC", "kernel distance", "nearest", "64 images, ms", "commit"],
+                *["AUC", "kernel distance", "nearest", "64 images, ms", "bits/dim", "commit"],
             ],
             cells(
                 "students",
@@ -342,6 +343,7 @@ def page(rows: list[Row], facts: dict[str, str]) -> str:
                 of("kernel", ".1f"),
                 of("nearest", ".1f"),
                 of("sample_ms", ".1f"),
+                of("score", ".3f"),
                 of("commit"),
             ),
         ),
