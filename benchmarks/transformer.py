@@ -285,8 +285,7 @@ def page(rows: list[Row], facts: dict[str, str]) -> str:
             "image. Of the teacher there are the bits/dim of the test images.",
             "Steps are planned from a few of them, and other work on the machine shifts both the "
             "plan and the seconds: look at the column of those that were taken. Each row was made "
-            "at its commit by the command of its section, with what stands in its columns. The "
-            "tarflow of POWER is of a time when positions were small at the start.",
+            "at its commit by the command of its section, with what stands in its columns.",
         ],
         {name: fact for name, fact in facts.items() if name not in ("command", "commit", "date")},
         (

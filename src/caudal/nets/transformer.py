@@ -9,9 +9,10 @@ from torch import Tensor, nn
 
 from caudal.nets.causal import CausalNet
 
-_START = 0.5
-"""Deviation of learned positions at the start, about that of embedded tokens: with less, a norm
-hides the positions behind the tokens, and they are learned late."""
+_START, _OWN_START = 0.5, 0.02
+"""Deviation of learned positions at the start. It is about that of embedded tokens: with less, a
+norm hides the positions behind the tokens, and they are learned late. Tokens with embeddings of
+their own show by these where they are."""
 _SHORT = 256
 """Tokens up to which a CPU computes attention as it is written."""
 
@@ -66,8 +67,9 @@ class CausalTransformer(CausalNet):
         self.channels = channels[0] if channels else 1
         self.length = length
         self.n_params = n_params
-        self.first = nn.Parameter(_START * torch.randn(width))
-        self.place = nn.Parameter(_START * torch.randn(length, width))
+        start = _OWN_START if own else _START
+        self.first = nn.Parameter(start * torch.randn(width))
+        self.place = nn.Parameter(start * torch.randn(length, width))
         self.embed = _Linear(self.channels, width, length - 1 if own else None)
         self.layers = nn.ModuleList(_Layer(width, heads, length, context) for _ in range(depth))
         self.norm = _Norm(width, context)
