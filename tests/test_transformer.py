@@ -1,5 +1,7 @@
 """Causal transformers: steps, causality, derivatives; patches; students layer by layer."""
 
+import re
+
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -7,7 +9,10 @@ import torch.nn.functional as F  # noqa: N812
 import caudal
 from cases import randomise
 from caudal import Distillation
-from caudal.bijections import Flip, Patches
+from caudal.bijection import Inverse, Within
+from caudal.bijections import Autoregressive, Flip, Patches
+from caudal.elementwise import Affine, RationalQuadraticSpline
+from caudal.elementwise.affine import log_scale
 from caudal.losses.guidance import Guide, pairs_up
 from caudal.nets import CausalTransformer, transformer
 from caudal.recipes import Glow, TarFlow, TarFlowIAF
@@ -38,6 +43,36 @@ def test_steps_give_what_the_whole_pass_gives(name, learning):
             steps.append(params)
             value = x[..., t : t + 1]
         torch.testing.assert_close(torch.cat(steps, -1), net(x, rows), atol=1e-12, rtol=0)
+
+
+@pytest.mark.parametrize("modes", ["ngngn", "gngng", "nnggn", "iingg"])
+@pytest.mark.usefixtures("float64")
+def test_steps_go_on_from_a_state_in_any_mode_and_more_than_once(modes):
+    """Each step is taken twice, the first time with another value that leads nowhere."""
+    mode = {"n": torch.no_grad, "g": torch.enable_grad, "i": torch.inference_mode}
+    net, x, rows = net_and_rows("context")
+    value, state, steps = None, net.start(x, rows), []
+    for t, name in enumerate(modes):
+        with mode[name]():
+            if value is not None:
+                net.step(value + 1, state)
+            params, state = net.step(value, state)
+            steps.append(params)
+        value = x[..., t : t + 1]
+    torch.testing.assert_close(torch.cat(steps, -1), net(x, rows), atol=1e-12, rtol=0)
+
+
+@pytest.mark.usefixtures("float64")
+def test_two_ways_on_from_one_state_do_not_disturb_each_other():
+    net, x, rows = net_and_rows("context")
+    with torch.no_grad():
+        _, one = net.step(None, net.start(x, rows))
+        ways = [(x + shift, one) for shift in (0, 1)]
+        for t in range(1, 5):
+            taken = [net.step(x[..., t - 1 : t], state) for x, state in ways]
+            ways = [(x, state) for (x, _), (_, state) in zip(ways, taken, strict=True)]
+            for (x_way, _), (params, _) in zip(ways, taken, strict=True):
+                torch.testing.assert_close(params, net(x_way, rows)[..., t : t + 1])
 
 
 @pytest.mark.parametrize("name", NETS)
@@ -86,7 +121,8 @@ def test_patches_are_those_of_unfold():
 def test_the_usual_patches_are_small_and_few():
     usual = {1: 1, 2: 1, 4: 2, 7: 1, 8: 2, 28: 4, 32: 4, 64: 8}
     assert {size: patch_of("tarflow", (1, size, size), None) for size in usual} == usual
-    assert patch_of("tarflow", (3, 11, 13), None) == 1
+    for height, width in [(11, 11), (13, 13), (31, 31), (11, 13), (61, 61)]:  # prime: no patches
+        assert patch_of("tarflow", (3, height, width), None) == 1
     assert patch_of("tarflow", (1, 2, 4), None) == 1
 
 
@@ -104,9 +140,32 @@ def test_refuses_what_has_no_patches(recipe, shape, words):
         recipe.build(shape)
 
 
+@pytest.mark.parametrize(
+    ("map_", "shape", "kinds"),
+    [
+        (None, (1, 4, 4), [Affine, Affine, RationalQuadraticSpline]),
+        (None, (4,), [RationalQuadraticSpline] * 3),
+        ("affine", (1, 4, 4), [Affine] * 3),
+        ("spline", (1, 4, 4), [RationalQuadraticSpline] * 3),
+    ],
+)
+def test_images_have_splines_next_to_the_data(map_, shape, kinds):
+    flow = TarFlow(**SMALL | {"layers": 3}, map=map_).build(shape)
+    layers = [part for part in flow.bijection.modules() if isinstance(part, Autoregressive)]
+    assert [type(layer.elementwise) for layer in layers] == kinds  # from the noise to the data
+
+
+@pytest.mark.parametrize("size", [(1500, 1001), (17, 65537), (4099, 1000), (127, 997), (5, 99991)])
+def test_a_size_that_is_suggested_is_taken(size):
+    with pytest.raises(ValueError, match="no such patches") as refused:
+        patch_of("tarflow", (1, *size), None)
+    height, width = re.findall(r"try images of (\d+)x(\d+)", str(refused.value))[0]
+    assert patch_of("tarflow", (1, int(height), int(width)), None)
+
+
 @pytest.mark.parametrize("shape", [(5,), (1, 4, 4)])
 def test_a_student_pairs_up_layer_by_layer(shape):
-    """Also within patches. Where its layers undo the teacher's, nothing is left to learn."""
+    """Within patches as well, once the teacher's linear maps are its own; then it learns."""
     recipe = TarFlow(**SMALL, map="affine")
     teacher = randomise(recipe.build(shape, standardise=False), 0.3).eval()
     student = TarFlowIAF(**SMALL, map="affine").build(shape, standardise=False)
@@ -124,6 +183,54 @@ def test_a_student_pairs_up_layer_by_layer(shape):
     assert guide(x) < 0.7 * before
     objective = Distillation(pool=200).objective(student, teacher)
     assert set(objective.weights) == {"forward", "guide", "reverse"}
+
+
+@pytest.mark.parametrize("shape", [(5,), (1, 4, 4)])
+def test_layers_that_undo_the_teachers_have_nothing_to_learn(shape):
+    """Where the teacher's layers are shifts and scales alone, so are those that undo them."""
+    recipe = TarFlow(**SMALL, map="affine")
+    teacher, student = (
+        kind(**SMALL, map="affine").build(shape, standardise=False)
+        for kind in (TarFlow, TarFlowIAF)
+    )
+    share_mixing(student, teacher)
+    layers = [
+        [m for m in flow.modules() if isinstance(m, Autoregressive)] for flow in (teacher, student)
+    ]
+    for theirs, ours in zip(*layers, strict=True):
+        theirs.net.begin_at(torch.tensor([0.6, 0.5]))  # x = z exp(alpha) + mu
+        alpha = log_scale(torch.tensor(0.5), recipe._map("affine").bound, None)
+        ours.net.begin_at(torch.tensor([-0.6 * float((-alpha).exp()), -0.5]))
+    guide, x = Guide(student, teacher), teacher.sample(20)
+    assert guide(x) < 1e-8
+    layers[1][0].net.begin_at(torch.tensor([0.0, 0.0]))
+    assert guide(x) > 0.1
+
+
+class Chosen(Within):
+    """Runs a bijection on the elements of an index, which is a buffer."""
+
+    def __init__(self, bijection, index):
+        super().__init__(bijection)
+        self.register_buffer("index", index)
+
+    def take(self, event):
+        return event[:, self.index]
+
+    def put(self, taken, into):
+        return into.index_copy(1, self.index, taken)
+
+
+def test_views_of_other_elements_do_not_pair_up():
+    def flow(inverse, *index):
+        net = CausalTransformer((3,), 2, width=8, heads=2)
+        layer = Autoregressive(net, Affine())
+        view = Chosen(Inverse(layer) if inverse else layer, torch.tensor(index))
+        return caudal.Flow(view, caudal.base.Normal((5,)))
+
+    teacher = flow(False, 0, 1, 2)
+    assert pairs_up(flow(True, 0, 1, 2), teacher)
+    assert not pairs_up(flow(True, 1, 2, 3), teacher)
 
 
 def test_default_students():

@@ -1,5 +1,6 @@
 """Layer-by-layer distillation, for a student whose layers pair up with its teacher's."""
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
@@ -105,12 +106,30 @@ def _pair(ours: Bijection, segment: tuple[Bijection, ...]) -> Pair | Viewed | No
 
 def _same_view(ours: Within, theirs: Within) -> bool:
     """Whether two views take the same elements, and learn nothing by themselves."""
-    settings = [
-        {n: v for n, v in vars(view).items() if not n.startswith("_") and n != "training"}
+    if type(ours) is not type(theirs):
+        return False
+    fixed = all(
+        [*dict(view.named_children())] == ["bijection"] and not [*view.parameters(recurse=False)]
         for view in (ours, theirs)
-    ]
-    plain = all([*dict(view.named_children())] == ["bijection"] for view in (ours, theirs))
-    return type(ours) is type(theirs) and plain and settings[0] == settings[1]
+    )
+    return fixed and _equal(_settings(ours), _settings(theirs))
+
+
+def _settings(view: Within) -> dict[str, object]:
+    """What a view was made with, and its own buffers, which may say what it takes."""
+    plain = {n: v for n, v in vars(view).items() if not n.startswith("_") and n != "training"}
+    return plain | dict(view.named_buffers(recurse=False))
+
+
+def _equal(ours: Mapping[str, object], theirs: Mapping[str, object]) -> bool:
+    """Whether settings or states are the same, tensors by their values."""
+
+    def same(a: object, b: object) -> bool:
+        if isinstance(a, Tensor) and isinstance(b, Tensor):
+            return torch.equal(a, b)
+        return not isinstance(a, Tensor) and not isinstance(b, Tensor) and a == b
+
+    return ours.keys() == theirs.keys() and all(same(ours[k], theirs[k]) for k in ours)
 
 
 def _fits(pair: Pair) -> bool:
@@ -120,8 +139,7 @@ def _fits(pair: Pair) -> bool:
         return isinstance(ours, Inverse) and isinstance(ours.bijection, Autoregressive)
     if type(theirs) is not type(pair.student) or len(pair.teacher) > 1:
         return False
-    state, other = theirs.state_dict(), pair.student.state_dict()
-    return state.keys() == other.keys() and all(torch.equal(state[k], other[k]) for k in state)
+    return _equal(theirs.state_dict(), pair.student.state_dict())
 
 
 def _segments(parts: list[Bijection]) -> list[tuple[Bijection, ...]]:

@@ -9,8 +9,10 @@ from torch import Tensor, nn
 
 from caudal.nets.causal import CausalNet
 
-_START = 0.02
-"""Deviation of learned positions at the start."""
+_START, _OWN_START = 0.5, 0.02
+"""Deviation of learned positions at the start. It is about that of embedded tokens: with less, a
+norm hides the positions behind the tokens, and they are learned late. Tokens with embeddings of
+their own show by these where they are."""
 _SHORT = 256
 """Tokens up to which a CPU computes attention as it is written."""
 
@@ -26,7 +28,8 @@ class CausalTransformer(CausalNet):
 
     With context, the scale and shift of each norm are linear in it. The last layer starts at zero.
     One position at a time, a step costs its share of a pass: keys and values of the tokens before
-    are kept. Without gradients they are written into memory that is allocated once.
+    are kept. Without gradients they are written into memory that is allocated once. A state can
+    be continued more than once, with gradients or without: what it holds is never overwritten.
     References: Attention is all you need (Vaswani et al., 2017), arXiv:1706.03762; Normalizing
     flows are capable generative models (Zhai et al., 2024), arXiv:2412.06329; adaptive norms:
     Scalable diffusion models with transformers (Peebles, Xie, 2022), arXiv:2212.09748.
@@ -64,8 +67,9 @@ class CausalTransformer(CausalNet):
         self.channels = channels[0] if channels else 1
         self.length = length
         self.n_params = n_params
-        self.first = nn.Parameter(_START * torch.randn(width))
-        self.place = nn.Parameter(_START * torch.randn(length, width))
+        start = _OWN_START if own else _START
+        self.first = nn.Parameter(start * torch.randn(width))
+        self.place = nn.Parameter(start * torch.randn(length, width))
         self.embed = _Linear(self.channels, width, length - 1 if own else None)
         self.layers = nn.ModuleList(_Layer(width, heads, length, context) for _ in range(depth))
         self.norm = _Norm(width, context)
@@ -111,12 +115,32 @@ class CausalTransformer(CausalNet):
         return params.unflatten(1, (self.n_params, self.channels))
 
 
+class _Memory:
+    """Keys and values (2, B, heads, room, width / heads), of which the first `filled` are written.
+
+    Several states may hold the same memory. Only the one that reaches to its end writes on in it.
+    """
+
+    def __init__(self, tokens: Tensor, filled: int) -> None:
+        self.tokens, self.filled = tokens, filled
+
+    def takes_another(self, n: int) -> bool:
+        """Whether a token can be written after the first n in place."""
+        elsewhere = self.tokens.is_inference() and not torch.is_inference_mode_enabled()
+        return self.filled == n < self.tokens.shape[3] and not elsewhere
+
+
 class _Past(NamedTuple):
-    """Keys and values (B, heads, >= n, width / heads) of the n tokens before."""
+    """The n tokens before, which are the first n in a memory."""
 
     n: int = 0
-    keys: Tensor | None = None
-    values: Tensor | None = None
+    memory: _Memory | None = None
+
+    def tokens(self) -> tuple[Tensor, Tensor]:
+        """Keys and values (B, heads, n, width / heads)."""
+        assert self.memory is not None
+        keys, values = self.memory.tokens[:, :, :, : self.n].unbind(0)
+        return keys, values
 
 
 class _State(NamedTuple):
@@ -148,8 +172,8 @@ class _Layer(nn.Module):
         parts = self.attend(self.norms[0](h, context)).unflatten(2, (3, self.heads, -1))
         q, k, v = parts.permute(2, 0, 3, 1, 4).unbind(0)  # (B, heads, n, width / heads)
         if past is not None:
-            past = _longer(past, k, v, self.length)
-            k, v = past.keys[:, :, : past.n], past.values[:, :, : past.n]  # type: ignore[index]
+            past = _longer(past, torch.stack([k, v]), self.length)
+            k, v = past.tokens()
         h = h + self.join(_attention(q, k, v, past is None).transpose(1, 2).flatten(2))
         return h + self.mlp(self.norms[1](h, context)), past
 
@@ -170,19 +194,20 @@ def _attention(q: Tensor, k: Tensor, v: Tensor, causal: bool) -> Tensor:
     return scores.softmax(-1) @ v
 
 
-def _longer(past: _Past, key: Tensor, value: Tensor, length: int) -> _Past:
-    """The past with one more token, whose key and value are (B, heads, 1, width / heads)."""
-    n = past.n + 1
+def _longer(past: _Past, token: Tensor, length: int) -> _Past:
+    """The past with one more token, whose key and value are (2, B, heads, 1, width / heads)."""
+    n, memory = past
     if torch.is_grad_enabled():  # nothing is overwritten that a gradient needs
-        if past.keys is None or past.values is None:
-            return _Past(n, key, value)
-        return _Past(n, torch.cat([past.keys, key], 2), torch.cat([past.values, value], 2))
-    rows, heads, _, size = key.shape
-    keys, values = past.keys, past.values
-    if keys is None or values is None:
-        keys, values = (key.new_empty(rows, heads, length, size) for _ in range(2))
-    keys[:, :, past.n : n], values[:, :, past.n : n] = key, value
-    return _Past(n, keys, values)
+        before = [] if memory is None else [memory.tokens[:, :, :, :n]]
+        return _Past(n + 1, _Memory(torch.cat([*before, token], 3), n + 1))
+    if memory is None or not memory.takes_another(n):
+        room = token.new_empty(*token.shape[:3], length, token.shape[4])
+        if memory is not None:
+            room[:, :, :, :n] = memory.tokens[:, :, :, :n]
+        memory = _Memory(room, n)
+    memory.tokens[:, :, :, n : n + 1] = token
+    memory.filled = n + 1
+    return _Past(n + 1, memory)
 
 
 class _Norm(nn.Module):

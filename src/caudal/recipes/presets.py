@@ -212,7 +212,7 @@ PRESETS: Mapping[str, Mapping[str, Preset]] = {
     },
     "tarflow": {
         "mnist": Preset(
-            {"layers": 4, "depth": 4, "width": 128, "heads": 2, "patch": 4},
+            {"layers": 4, "depth": 4, "width": 128, "heads": 2, "patch": 4, "map": "affine"},
             _MNIST,
             3_225_760,
             None,
@@ -220,7 +220,7 @@ PRESETS: Mapping[str, Mapping[str, Preset]] = {
             note=_OURS,
         ),
         "cifar10": Preset(
-            {"layers": 8, "depth": 4, "width": 256, "heads": 4, "patch": 2},
+            {"layers": 8, "depth": 4, "width": 256, "heads": 4, "patch": 2, "map": "affine"},
             _SMALL,
             25_884_864,
             None,
@@ -229,7 +229,7 @@ PRESETS: Mapping[str, Mapping[str, Preset]] = {
             _OURS,
         ),
         "imagenet64": Preset(
-            {"layers": 8, "depth": 8, "width": 768, "heads": 12, "patch": 2},
+            {"layers": 8, "depth": 8, "width": 768, "heads": 12, "patch": 2, "map": "affine"},
             _MEDIUM,
             460_185_792,
             2.99,

@@ -43,8 +43,8 @@ class TransformerRecipe(Recipe):
     """Images: side of a patch; by default the smallest from 2 on that makes 4 to 64 of them."""
     map: Literal["affine", "spline", "mixture", "sinh"] | None = None
     """What becomes of each number: scale and shift, a rational-quadratic spline, a mixture of
-    Gaussians, or sinh conjugations, smooth everywhere; by default affine for images, and splines
-    for vectors."""
+    Gaussians, or sinh conjugations, smooth everywhere; by default splines, but for images in the
+    layer next to the data alone, and affine maps in the others."""
     pieces: Annotated[int, Ge(2)] = 8
     """Bins of each spline, components of each mixture, or sinh conjugations."""
 
@@ -55,7 +55,7 @@ class TransformerRecipe(Recipe):
             return self._build_images(event_shape, context_shape)
         self._refuse_given(("patch",), "images, and these are vectors")
         features, context = self._sizes(event_shape, context_shape)
-        chain = self._chain((features,), context, self.map or "spline")
+        chain = self._chain((features,), context, [self.map or "spline"] * self.layers)
         return caudal.Flow(chain, caudal.base.Normal((features,)), context_shape=context_shape)
 
     def _build_images(
@@ -65,15 +65,21 @@ class TransformerRecipe(Recipe):
         patch = patch_of(self.name, shape, self.patch)
         channels, height, width = shape
         tokens = (channels * patch * patch, height * width // (patch * patch))
-        chain = self._chain(tokens, context, self.map or "affine")
+        # A pixel is ink or not: two peaks, which no scale and shift makes of one.
+        usual = ["affine"] * (self.layers - 1) + ["spline"]
+        maps = [self.map or usual[layer] for layer in range(self.layers)]
+        chain = self._chain(tokens, context, maps)
         patches = caudal.bijections.Patches(chain, shape, patch)
         each = caudal.bijections.ActNorm((math.prod(shape),))
         whole = caudal.Chain([patches, caudal.bijections.Flattened(each, shape)])
         return caudal.Flow(whole, caudal.base.Normal(shape), context_shape=context_shape)
 
-    def _chain(self, event_shape: tuple[int, ...], context: int, name: str) -> caudal.Chain:
+    def _chain(
+        self, event_shape: tuple[int, ...], context: int, maps: Sequence[str]
+    ) -> caudal.Chain:
+        """Layers with these maps, listed from the noise to the data."""
         parts: list[caudal.Bijection] = []
-        for _ in range(self.layers):
+        for name in maps:
             layer = self._layer(event_shape, context, self._map(name))
             parts += [caudal.bijections.Flip(), layer]
             if len(event_shape) == 1:
@@ -118,7 +124,7 @@ class TarFlow(TransformerRecipe):
     name = "tarflow"
     paper = "Zhai et al., arXiv:2412.06329"
     year = 2024
-    good_for = "images with hours of an accelerator; a teacher for fast students"
+    good_for = "densities of images, on a CPU or an accelerator; a teacher for fast students"
     scores = "parallel"
     samples = "sequential"
 
@@ -159,10 +165,10 @@ def patch_of(name: str, shape: Shape, patch: int | None) -> int:
     sides = [side for side in range(1, common + 1) if common % side == 0]
     fitting = [side for side in sides if height * width // side**2 <= MOST_TOKENS]
     if not fitting:
+        high, wide = _near(height, width)
         raise ValueError(
             f"{name} takes an image as at most {MOST_TOKENS} square patches, and {height}x{width} "
-            f"has no such patches; try images of {_near(height)}x{_near(width)} "
-            f"(`resize=({_near(height)}, {_near(width)})`)"
+            f"has no such patches; try images of {high}x{wide} (`resize=({high}, {wide})`)"
         )
     if patch is None:
         tokens = {side: height * width // side**2 for side in fitting}
@@ -176,6 +182,11 @@ def patch_of(name: str, shape: Shape, patch: int | None) -> int:
     return patch
 
 
-def _near(size: int) -> int:
-    """A size that has patches of 16x16."""
-    return max(16, round(size / 16) * 16)
+def _near(height: int, width: int) -> tuple[int, int]:
+    """The sizes nearest to these that have not too many patches, of 16x16 or larger."""
+    side = 16
+    while True:
+        high, wide = (max(1, round(size / side)) for size in (height, width))
+        if high * wide <= MOST_TOKENS:
+            return high * side, wide * side
+        side *= 2
