@@ -39,6 +39,7 @@ def test_a_training_goes_on_whenever_it_is_killed(kills, tmp_path):
     assert train.attack(kills.Attack(1, "before"), HIT) == ""  # it leaves config.yaml half written
     assert train.attack(kills.Attack(train.replaced // 2, "before"), HIT) == ""
     assert train.attack(kills.Attack(4, "full"), (1,)) == ""
+    assert train.attack(kills.signalled(4, twice=False), (130,)) == ""  # Ctrl-C
     assert train.attack(kills.signalled(4), (130, 143)) == ""
 
 

@@ -16,7 +16,7 @@ from caudal.weights import effective_share
 
 MOVES = 4
 """Hamiltonian moves at each temperature."""
-_SHARE = 0.5  # effective share of the rows after the weights of a step
+_SHARE = 0.8  # effective share of the rows after the weights of a step
 _MOST = 1000  # temperatures; a density that needs more is not covered by where it starts
 _HALVINGS = 60  # how often an interval of temperatures is halved: float64 has no smaller ones
 
