@@ -4,8 +4,8 @@
 
 Both have the same simulations, steps, batches, learning rates, share of held-out rows and way to
 choose the best weights. zuko's flow is as the package sbi builds it: standardised, with five
-autoregressive layers of two times 50 units; draws outside of the prior are drawn again. Tasks that
-the .json file has already are not run again.
+autoregressive layers of two times 50 units; draws outside of the prior are drawn again. Cells that
+the .json file has already are not run again, unless `--again` names whose.
 """
 
 import argparse
@@ -86,14 +86,16 @@ def c2st(sample: Tensor, truth: Tensor) -> float:
     return float(cross_val_score(classifier, rows[order], labels[order], cv=5).mean())
 
 
-def run(task: Task, steps: int, observations: int, rows: int) -> dict:
+def run(task: Task, steps: int, observations: int, rows: int, found: dict) -> dict:
+    """The scores of both, of which those in `found` are there already."""
     torch.manual_seed(0)
     theta = task.prior.sample((SIMULATIONS,))
     x = task.simulate(theta)
     observed = task.simulate(task.prior.sample((observations,)))
     truths = [task.reference(one, rows) for one in observed]
-    found: dict = {}
     for name, train in (("caudal", ours), ("zuko", theirs)):
+        if name in found:
+            continue
         start = time.process_time()
         draw = train(task, theta, x, steps)
         seconds = time.process_time() - start
@@ -109,16 +111,19 @@ def main() -> None:
     parser.add_argument("--observations", type=int, default=3)
     parser.add_argument("--rows", type=int, default=1000, help="draws of each posterior")
     parser.add_argument("--tasks", nargs="*", default=list(TASKS))
+    parser.add_argument("--again", choices=["caudal", "zuko"], help="whose cells to run again")
     options = parser.parse_args()
     path = RESULTS / "sbi.json"
     results = json.loads(path.read_text()) if path.exists() else {}
     for name in options.tasks:
         key = f"{name}, {options.steps} steps"
-        if key not in results:
-            print(key, flush=True)
-            results[key] = run(TASKS[name], options.steps, options.observations, options.rows)
-            write_json(path, results)
-            tell(results, options)
+        found = results.setdefault(key, {})
+        if options.again:
+            found.pop(options.again, None)
+        print(key, flush=True)
+        run(TASKS[name], options.steps, options.observations, options.rows, found)
+        write_json(path, results)
+        tell(results, options)
     tell(results, options)
 
 

@@ -11,6 +11,7 @@ from caudal.bijections.measurement import SpectralUpdate
 from caudal.bijections.normalization import ZCA, ActNorm, BatchNorm, DataDependent, Standardise
 from caudal.bijections.pointwise import Asinh, Logit, MuLaw, Pointwise, Rescale, Scale, Support
 from caudal.bijections.prediction import LinearPrediction, Prediction
+from caudal.bijections.probit import Probit
 from caudal.bijections.shape import Embedded, FactorOut, Flattened, Patches, Squeezed
 
 __all__ = [
@@ -42,6 +43,7 @@ __all__ = [
     "Permutation",
     "Pointwise",
     "Prediction",
+    "Probit",
     "Rescale",
     "Residual",
     "Scale",
