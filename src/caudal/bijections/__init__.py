@@ -11,7 +11,6 @@ from caudal.bijections.measurement import SpectralUpdate
 from caudal.bijections.normalization import ZCA, ActNorm, BatchNorm, DataDependent, Standardise
 from caudal.bijections.pointwise import Asinh, Logit, MuLaw, Pointwise, Rescale, Scale, Support
 from caudal.bijections.prediction import LinearPrediction, Prediction
-from caudal.bijections.probit import Probit
 from caudal.bijections.shape import Embedded, FactorOut, Flattened, Patches, Squeezed
 
 __all__ = [
@@ -43,7 +42,6 @@ __all__ = [
     "Permutation",
     "Pointwise",
     "Prediction",
-    "Probit",
     "Rescale",
     "Residual",
     "Scale",

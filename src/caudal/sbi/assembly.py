@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from caudal import recipes
 from caudal.bijection import Chain, parts_of
-from caudal.bijections import Probit, Standardise, Support
+from caudal.bijections import Standardise, Support
 from caudal.flow import Flow
 from caudal.nets import Embedding
 from caudal.recipes import Recipe
@@ -55,9 +55,8 @@ class Observations(Embedding):
 class Bounded(Recipe):
     """A flow of parameters (D,) within their ends, given observations of any shape.
 
-    Parameters with one end pass through a logarithm, those with two through a probit, by which a
-    uniform prior is a normal one; the log-det is part of the density, and nothing lies outside of
-    the support. Observations that are no vectors are flattened,
+    Parameters with an end pass through a logarithm or a logit, whose log-det is part of the
+    density: nothing lies outside of the support. Observations that are no vectors are flattened,
     unless the flow is of a recipe of a user's own, which takes them as they are. No one chooses it
     by name; a model file of a posterior names it.
     """
@@ -103,8 +102,7 @@ class Bounded(Recipe):
         parts += [] if own is None else [Standardise(tuple(event_shape))]
         if any(end is not None for end in (*self.low, *self.high)):
             ends = zip((self.low, self.high), (-torch.inf, torch.inf), strict=True)
-            low, high = (_tensor(end, instead) for end, instead in ends)
-            parts += [Probit(low.isfinite() & high.isfinite()), Support(low, high)]
+            parts.append(Support(*(_tensor(end, instead) for end, instead in ends)))
         bijection, embedding = Chain(parts), own or flow.embedding
         return Flow(bijection, flow.base, context_shape=observed, embedding=embedding)
 
