@@ -207,9 +207,12 @@ def page(rows: list[Row], facts: Facts) -> str:
         "autoregressive splines. Adam at 1e-3 and batches of 256 in both of these, which learn x "
         "divided by the scale that caudal anneals from. One seed.",
         "caudal anneals chains first, unlike the others, and begins at their columns' fitted "
-        "distributions: of a product such as many-well that is much of the density. log Z of dw4 "
-        "and lj13 is not known; that of the 13 particles is lost on all three flows. The two "
-        "angles of alanine dipeptide are not here, as no samples of them were at hand.",
+        "distributions: of a product such as many-well that is much of the density. The scale "
+        "covers each target, and is wider than the columns of eight-schools, at which the reverse "
+        "divergence begins too far off. Where log Z is not known, `caudal.annealing.anneal` alone "
+        "with 1,000 chains has 29.7 for dw4 and 39.4 for lj13: log Z far below that, whatever the "
+        "ESS, is a flow that has lost the density. The two angles of alanine dipeptide are not "
+        "here, as no samples of them were at hand.",
     ]
     header = [
         "target",
