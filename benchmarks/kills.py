@@ -28,7 +28,7 @@ from pathlib import Path
 import yaml
 
 HERE = Path(__file__).parent
-SECONDS = 120
+SECONDS = 600  # an export takes a minute where many share a core
 SMALL = ["--layers", "2", "--hidden", "8", "--batch-size", "32", "--validate-every", "3"]
 STEPS = ["--steps", "8"]
 INTRODUCTION = """# Kills, full disks and signals
