@@ -4,8 +4,8 @@
 
 Both have the same simulations, steps, batches, learning rates, share of held-out rows and way to
 choose the best weights. zuko's flow is as the package sbi builds it: standardised, with five
-autoregressive layers of two times 50 units; draws outside of the prior are drawn again. Tasks that
-the .json file has already are not run again.
+autoregressive layers of two times 50 units; draws outside of the prior are drawn again. Cells that
+the .json file has already are not run again, unless `--again` names whose.
 """
 
 import argparse
@@ -13,6 +13,7 @@ import json
 import math
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -21,6 +22,7 @@ from sklearn.model_selection import cross_val_score
 from sklearn.neural_network import MLPClassifier
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor
+from torch.distributions import Independent, Normal
 
 import caudal
 from environment import RESULTS, describe, lines, table, write, write_json
@@ -36,6 +38,19 @@ def ours(task: Task, theta: Tensor, x: Tensor, steps: int) -> Draw:
     )
     posterior = caudal.npe(task.prior, (theta, x), training=training)
     return lambda observed, n: posterior.sample(observed, n, seed=1)
+
+
+def freely(task: Task, theta: Tensor, x: Tensor, steps: int) -> Draw:
+    """As `ours`, by a flow without ends, as zuko's is: draws outside are drawn again."""
+    features = theta.shape[1]
+    free = Independent(Normal(torch.zeros(features), torch.ones(features)), 1)
+    draw = ours(replace(task, prior=free), theta, x, steps)
+
+    def within(observed: Tensor, n: int) -> Tensor:
+        many = draw(observed, 10 * n)
+        return many[task.prior.support.check(many)][:n]
+
+    return within
 
 
 def theirs(task: Task, theta: Tensor, x: Tensor, steps: int) -> Draw:
@@ -86,21 +101,25 @@ def c2st(sample: Tensor, truth: Tensor) -> float:
     return float(cross_val_score(classifier, rows[order], labels[order], cv=5).mean())
 
 
-def run(task: Task, steps: int, observations: int, rows: int) -> dict:
+LEARNERS = {"caudal": ours, "zuko": theirs, "caudal without ends": freely}
+
+
+def run(task: Task, steps: int, observations: int, rows: int, found: dict, names: list) -> None:
+    """Adds the scores of these learners to those in `found`, which are not run again."""
     torch.manual_seed(0)
     theta = task.prior.sample((SIMULATIONS,))
     x = task.simulate(theta)
     observed = task.simulate(task.prior.sample((observations,)))
     truths = [task.reference(one, rows) for one in observed]
-    found: dict = {}
-    for name, train in (("caudal", ours), ("zuko", theirs)):
+    for name in names:
+        if name in found:
+            continue
         start = time.process_time()
-        draw = train(task, theta, x, steps)
+        draw = LEARNERS[name](task, theta, x, steps)
         seconds = time.process_time() - start
         scores = [c2st(draw(one, rows), t) for one, t in zip(observed, truths, strict=True)]
         found[name] = {"c2st": scores, "seconds": round(seconds, 1)}
         print(name, found[name], flush=True)
-    return found
 
 
 def main() -> None:
@@ -109,37 +128,53 @@ def main() -> None:
     parser.add_argument("--observations", type=int, default=3)
     parser.add_argument("--rows", type=int, default=1000, help="draws of each posterior")
     parser.add_argument("--tasks", nargs="*", default=list(TASKS))
+    parser.add_argument(
+        "--learners", nargs="*", choices=list(LEARNERS), default=["caudal", "zuko"]
+    )
+    parser.add_argument("--again", choices=list(LEARNERS), help="whose cells to run again")
     options = parser.parse_args()
     path = RESULTS / "sbi.json"
     results = json.loads(path.read_text()) if path.exists() else {}
     for name in options.tasks:
         key = f"{name}, {options.steps} steps"
-        if key not in results:
-            print(key, flush=True)
-            results[key] = run(TASKS[name], options.steps, options.observations, options.rows)
-            write_json(path, results)
-            tell(results, options)
+        found = results.setdefault(key, {})
+        if options.again:
+            found.pop(options.again, None)
+        print(key, flush=True)
+        run(
+            TASKS[name], options.steps, options.observations, options.rows, found, options.learners
+        )
+        write_json(path, results)
+        tell(results, options)
     tell(results, options)
 
 
 def tell(results: dict, options: argparse.Namespace) -> None:
-    header = [
-        "task",
-        *(f"{who} {what}" for who in ("caudal", "zuko") for what in ("C2ST", "CPU s")),
-    ]
+    header = ["task", *(f"{who} {what}" for who in LEARNERS for what in ("C2ST", "CPU s"))]
     cells = []
     for name, found in results.items():
         row = [name]
-        for who in ("caudal", "zuko"):
-            scores = found[who]["c2st"]
-            each = ", ".join(f"{score:.3f}" for score in scores)
-            row += [f"**{np.mean(scores):.3f}** ({each})", f"{found[who]['seconds']:.0f}"]
+        for who in LEARNERS:
+            row += _cells(found[who]) if who in found else ["", ""]
         cells.append(row)
     text = f"""Draws of {options.rows} beside as many of the true posterior, for
 {options.observations} observations: a C2ST of 0.5 is a perfect posterior, 1 one that shares
-nothing with it. One seed, {SIMULATIONS:,} simulations, batches of {BATCH}, one core."""
+nothing with it. One seed, {SIMULATIONS:,} simulations, batches of {BATCH}, one core.
+
+On the Gaussian mixture caudal is behind zuko. Its second observation, 10.14, lies beyond the end
+of the prior at 10, where the posterior breaks off. caudal's flow has no mass outside of the prior,
+and has to learn that edge; zuko's runs on over it, and draws outside are thrown away, so that its
+density is right only up to the share of these. The third pair of columns is caudal's flow trained
+without ends and drawn from in this way: of its draws there, 41 of 100 are thrown away. A probit in
+place of the logit next to the ends was tried: 0.603 (0.539, 0.723, 0.549)."""
     page = ["# Posteriors from simulations", "", *lines(describe(("torch", "zuko"))), "", text, ""]
     write(RESULTS / "sbi.md", "\n".join([*page, *table(header, cells)]) + "\n")
+
+
+def _cells(found: dict) -> list[str]:
+    """The mean C2ST with that of each observation, and the seconds."""
+    each = ", ".join(f"{score:.3f}" for score in found["c2st"])
+    return [f"**{np.mean(found['c2st']):.3f}** ({each})", f"{found['seconds']:.0f}"]
 
 
 if __name__ == "__main__":

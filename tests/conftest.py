@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import cache
 from importlib import import_module
 from io import BytesIO
+from pkgutil import walk_packages
 from types import SimpleNamespace
 
 import pytest
@@ -69,20 +70,19 @@ def _blank(request, monkeypatch):
             monkeypatch.setattr(module, name, lambda *_, **__: BLANK)
 
 
-TELLERS = (
-    "audio.film", "audio.teller", "curves", "density_pictures", "images.checks",
-    "images.filmstrip", "images.sheets", "table.film", "table.forecast_pictures",
-    "table.pictures", "table.pixels", "table.teller",
-)  # fmt: skip
-"""Where the figures of pages are made."""
 SHARED = ("new_figure", "draw_panels", "draw_manifold")
 """What makes those of `caudal interpolate` too."""
 
 
 @cache
 def drawings():
-    """The functions that make them, by their modules and names."""
-    modules = [import_module(f"caudal.report.{name}") for name in TELLERS]
+    """The functions that make them, by the modules of the report that know them, and their names.
+
+    The guides are left out: they draw for `caudal explore`, whose tests look at what they get.
+    """
+    report = import_module("caudal.report")
+    names = (module.name for module in walk_packages(report.__path__, "caudal.report."))
+    modules = [import_module(name) for name in names if not name.endswith(".guide")]
     return [
         (module, name)
         for module in modules

@@ -45,6 +45,17 @@ class Sets(nn.Module):
         return self.each(context).tanh().mean(1)
 
 
+class Sequences(nn.Module):
+    """A sequence of steps (B, 2, T) as 4 numbers, by a recurrent net."""
+
+    def __init__(self):
+        super().__init__()
+        self.steps = nn.GRU(2, 4, batch_first=True)
+
+    def forward(self, context):
+        return self.steps(context.mT)[1][0]
+
+
 class Turned(Bijection):
     """A rotation of two columns by an angle that is learned, from a start that is not saved."""
 
@@ -92,11 +103,12 @@ def builders():
         context_shape=None,
         *,
         channels: Annotated[int, Ge(1)] = 2,
-        net: Literal["cnn", "set"] = "cnn",
+        net: Literal["cnn", "set", "rnn"] = "cnn",
     ):
-        """A spline flow given pictures or sets."""
+        """A spline flow given pictures, sets or sequences."""
         inner = NSF(layers=1, hidden=8, blocks=1).build(event_shape, (4,), standardise=False)
-        embedding = Pictures(channels) if net == "cnn" else Sets()
+        nets = {"cnn": lambda: Pictures(channels), "set": Sets, "rnn": Sequences}
+        embedding = nets[net]()
         parts, base = inner.bijection, inner.base
         return Flow(parts, base, context_shape=context_shape, embedding=embedding)
 
@@ -140,6 +152,7 @@ def recipes():
     return {
         "pictures": (seen(channels=3), (1, 8, 8)),
         "sets": (seen(net="set"), (5, 2)),
+        "sequences": (seen(net="rnn"), (2, 5)),
         "bijection": (turned(start=0.7), None),
         "stacked": (stacked(), None),
         "stacked-given": (stacked((MAF(layers=1, hidden=(4,)), MAF(1, (8,)))), (2,)),
@@ -148,7 +161,8 @@ def recipes():
 
 
 @pytest.mark.parametrize(
-    "name", ["pictures", "sets", "bijection", "stacked", "stacked-given", "mixture"]
+    "name",
+    ["pictures", "sets", "sequences", "bijection", "stacked", "stacked-given", "mixture"],
 )
 def test_any_flow_is_trained_resumed_and_loaded(name, tmp_path):
     recipe, shape = recipes()[name]
@@ -161,6 +175,7 @@ def test_any_flow_is_trained_resumed_and_loaded(name, tmp_path):
     again = Run(tmp_path / "run", resume=True)
     resumed = caudal.fit(recipe.build((2,), shape), data, training=BRIEF, out=again)
     assert resumed.history[-1]["step"] == 4
+    assert "<html" in (tmp_path / "run" / "report.html").read_text("utf-8")
     assert math.isfinite(whole.best_valid)
 
     model = caudal.load(tmp_path / "run")

@@ -387,3 +387,53 @@ def test_streaming_is_timed_beside_memory_and_layers_by_what_they_keep(monkeypat
     flows = (caudal.recipes.NSF(layers=n, hidden=4).build((3,)) for n in (1, 2))
     few, many = (scale.kept(flow, torch.rand(8, 3), None, False) for flow in flows)
     assert few < many
+
+
+def test_densities_are_scored_both_ways(monkeypatch):
+    """A flow that is the density has all of its effective sizes, and one of half the scale not."""
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    import energies
+
+    target = caudal.targets.Banana()
+
+    def exactly(x):
+        return target(x) - target.log_z
+
+    def draw(n):
+        x = target.sample(n)
+        return x, exactly(x)
+
+    monkeypatch.setattr(energies, "DRAWS", 2000)
+    fits = {"itself": energies.Fitted(draw, exactly, 1.0, 1)}
+    fits["wide"] = energies.scaled(draw, exactly, target, 1.0, 1)
+    monkeypatch.setattr(energies, "LEARNERS", {n: lambda *_, n=n: fits[n] for n in fits})
+    itself, wide = (energies.measure(target, name, 1.0) for name in fits)
+    assert (itself.ess, itself.forward_ess) == pytest.approx((1.0, 1.0))
+    assert (itself.error, itself.forward_kl) == pytest.approx((0.0, 0.0), abs=1e-6)
+    assert wide.forward_kl > 0.5
+    zuko = energies.fit_zuko(target, 0.05)
+    x, log_q = zuko.draw(50)
+    torch.testing.assert_close(zuko.score(x), log_q, atol=1e-3, rtol=1e-3)
+
+
+def test_targets_in_jax_are_those_in_torch(monkeypatch):
+    jax = pytest.importorskip("jax", reason="the package jax is not installed")
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    import energies_jax
+
+    for name, kind in caudal.targets.TARGETS.items():
+        target = kind()
+        x = target.scale * torch.randn(5, target.features)
+        found = torch.tensor(np.asarray(jax.vmap(energies_jax.TARGETS[name])(x.numpy())))
+        torch.testing.assert_close(found, target(x), atol=1e-3, rtol=1e-5)
+
+
+def test_maps_are_scored_in_one_recipe(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    import maps
+    from tables import Table
+
+    table = Table(*(torch.randn(60, 3) for _ in range(3)))
+    rows = [maps.run(table, "noise", name, 0.05) for name in maps.MAPS]
+    assert all(row.steps > 0 and np.isfinite(row.log_prob) for row in rows)
+    assert "8 sinh conjugations" in maps.page(rows, {})

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from pyarrow import csv
 
 import caudal
 from caudal.bijection import stages
@@ -86,19 +87,38 @@ def test_a_bad_upload_gives_one_line_without_its_folder(plane, tmp_path):
 
 @pytest.mark.parametrize(
     ("run", "own"),
-    [("image", "Noise"), ("audio", "Copy"), ("table_student", "Teacher and student")],
+    [("image", "Change the class"), ("audio", "Noise"), ("table_student", "Teacher and student")],
 )
-def test_runs_of_each_kind_answer(run, own):
-    """The tabs that do not need the data of the run, which the stored ones have not."""
-    subject = Subject(caudal.load(ROOT / "fixtures" / run))
-    titles = [tab.title for tab in tabs_of(subject)]
-    assert "Samples" in titles, own
-    tab = tab_of(subject, "Samples")
+def test_runs_of_each_kind_answer_by_samples_and_by_a_tab_of_their_own(run, own, monkeypatch):
+    monkeypatch.chdir(ROOT / "fixtures")  # a student names its teacher by a relative path
+    subject = Subject(caudal.load(run))
+    for title in ("Samples", own):
+        tab = tab_of(subject, title)
+        blocks = answer(subject, tab, tab.defaults())
+        assert any(isinstance(block, Picture) for block in blocks), (title, blocks)
+
+
+def test_a_flow_of_sound_given_its_spectrum_copies_clips():
+    options = {"layers": 3, "cycle": 3, "channels": 8, "seconds": 0.1, "batch_size": 4, "mels": 8}
+    how = {"context": ["mel"], "steps": 1, "report": False}
+    subject = Subject(caudal.train("wavenet", "vowels", **how, **options))
+    tab = tab_of(subject, "Copy")
     blocks = answer(subject, tab, tab.defaults())
-    assert not isinstance(blocks[0], str), blocks
+    assert any(isinstance(block, Picture) for block in blocks), blocks
+    assert "original" in blocks_html(blocks)
 
 
-def test_samples_are_given_what_lines_say_and_written():
+def test_samples_are_given_what_lines_say_and_written(tmp_path):
+    subject = Subject(caudal.load(people_run()))
+    tab = tab_of(subject, "Samples")
+    values = {**tab.defaults(), "given": "age=31", "n": 5}
+    assert blocks_html(answer(subject, tab, values)).count(">31<") == 5
+    rows = csv.read_csv(tab.write(tmp_path, **values))
+    assert rows["age"].to_pylist() == [31] * 5
+    assert rows.column_names == ["age", "height", "city", "income"]
+
+
+def test_samples_given_what_there_is_not_give_one_line():
     subject = Subject(caudal.load(people_run()))
     tab = tab_of(subject, "Samples")
     (line,) = answer(subject, tab, {**tab.defaults(), "given": "nothing=3", "n": 5})

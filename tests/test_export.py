@@ -9,6 +9,7 @@ import caudal
 import caudal.cli
 from caudal.model import Model, exporting, graph
 from caudal.model.graph import erfinv, log_ndtr, ndtri, searchsorted, slogdet, solve_triangular
+from command_line import exact_run
 
 
 def test_the_normal_law_without_its_functions():
@@ -89,6 +90,28 @@ def test_a_failure_leaves_the_old_graphs(monkeypatch, tmp_path):
     failing = None
     model.export(out, overwrite=True)
     assert [file.read_text() for file in files] == ["log_prob", "x"]
+
+
+def test_graphs_tell_the_schema_the_unit_and_the_threshold(monkeypatch, tmp_path):
+    told = []
+
+    def write(path, module, traced, checked, output, about):
+        path.write_text(output)
+        told.append(json.loads(about))
+        return 0.0
+
+    monkeypatch.setattr(exporting, "_NEEDED", ())
+    monkeypatch.setattr(exporting, "_write", write)
+    model = caudal.load(exact_run())
+    often = model.threshold(0.1)  # its few rows tell no rarer alarms
+    monkeypatch.setattr(model, "threshold", lambda: often)
+    model.export(tmp_path / "m.onnx")
+    density, sampler = told
+    assert density == sampler
+    assert density["schema"] == json.loads(json.dumps(model.schema.to_dict()))
+    assert (density["unit"], density["kind"]) == ("nats a row", "exact")
+    assert density["threshold"]["log_prob"] == often.log_prob
+    assert density["recipe"]["name"] == "maf"
 
 
 @pytest.mark.filterwarnings("ignore")  # of the compiler, not ours

@@ -10,6 +10,7 @@ import pytest
 from caudal import files
 from caudal.data.writing import writing
 from caudal.errors import InputError
+from caudal.model import exporting
 from command_line import QUICK, caudal, exact_run, folder
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="attacks are on forks")
@@ -39,6 +40,7 @@ def test_a_training_goes_on_whenever_it_is_killed(kills, tmp_path):
     assert train.attack(kills.Attack(1, "before"), HIT) == ""  # it leaves config.yaml half written
     assert train.attack(kills.Attack(train.replaced // 2, "before"), HIT) == ""
     assert train.attack(kills.Attack(4, "full"), (1,)) == ""
+    assert train.attack(kills.signalled(4, twice=False), (130,)) == ""  # Ctrl-C
     assert train.attack(kills.signalled(4), (130, 143)) == ""
 
 
@@ -49,6 +51,27 @@ def test_samples_are_whole_or_not_there(kills, tmp_path):
     assert sample.attack(kills.Attack(1, "before"), HIT) == ""
     assert sample.attack(kills.Attack(1, "full"), (1,)) == ""
     assert sample.attack(kills.small_files(2000), (1,)) == ""
+
+
+@pytest.mark.parametrize(("number", "left"), [(1, set()), (2, {"m-sample.onnx"})])
+def test_graphs_are_whole_or_not_there(number, left, kills, monkeypatch, tmp_path):
+    """Whatever writes a graph; the kill is just before one of the two takes its place."""
+
+    def write(path, module, traced, checked, output, about):
+        path.write_text(output)
+        return 0.0
+
+    monkeypatch.setattr(exporting, "_NEEDED", ())
+    monkeypatch.setattr(exporting, "_write", write)
+    (out := tmp_path / "out").mkdir()
+    words = ["export", str(exact_run()), "--out", str(out / "m.onnx")]
+    child = kills.start(words, kills.Attack(number, "before"), tmp_path / "errors")
+    assert kills.wait(child) == -signal.SIGKILL
+    assert {path.name for path in out.iterdir() if not path.name.startswith(".")} == left
+    child = kills.start([*words, "--overwrite"], None, tmp_path / "errors")
+    assert kills.wait(child) == 0
+    graphs = {path.name: path.read_text() for path in out.iterdir()}
+    assert graphs == {"m.onnx": "log_prob", "m-sample.onnx": "x"}
 
 
 @pytest.mark.parametrize(

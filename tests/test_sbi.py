@@ -147,8 +147,9 @@ def test_what_cannot_be_used_is_refused():
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_the_package_sbi_trains_our_flows():
+def test_the_package_sbi_trains_our_flows(tmp_path, monkeypatch):
     inference = pytest.importorskip("sbi.inference", reason="the package sbi is not installed")
+    monkeypatch.chdir(tmp_path)  # it logs into the present folder
     theta = BOX.sample((300,))
     builder = caudal.sbi.density_estimator(RECIPE, prior=BOX)
     npe = inference.NPE(BOX, density_estimator=builder, show_progress_bars=False)
