@@ -1,5 +1,6 @@
 """The tabs of `caudal explore`, as functions; its page where Gradio is; its command."""
 
+import gc
 import re
 import socket
 from importlib.util import find_spec
@@ -172,17 +173,23 @@ def test_a_direction_leads_from_mean_to_mean():
     torch.testing.assert_close(z[~of].mean(0) + direction(z, of), z[of].mean(0))
 
 
-def test_the_page_is_built(plane):
+@pytest.fixture
+def build():
+    """What builds a page, with Gradio, which leaves event loops to the collector of garbage."""
     pytest.importorskip("gradio", reason="caudal[explore] is not installed")
     from caudal.explore.page import build
 
+    yield build
+    gc.collect()
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_the_page_is_built(plane, build):
     assert "Samples" in str(build(plane).get_config_file())
 
 
-def test_names_of_columns_are_no_html(hostile):
-    pytest.importorskip("gradio", reason="caudal[explore] is not installed")
-    from caudal.explore.page import build
-
+@pytest.mark.filterwarnings("ignore")
+def test_names_of_columns_are_no_html(hostile, build):
     parts = build(hostile).get_config_file()["components"]
     pages = [str(part["props"].get("value")) for part in parts if part["type"] == "html"]
     assert any("&lt;b&gt;kind" in page for page in pages)
