@@ -31,13 +31,13 @@ SAMPLES = {64: 64, 256: 10_000}
 """How many are drawn, by the size of the batches: of images, and of rows."""
 FLOWS: dict[str, dict[str, tuple[Recipe, float]]] = {
     "mnist": {
-        "glow": (Glow(scales=2, layers=8, maps=96), 2e-3),
+        "glow": (Glow(scales=2, layers=8, maps=96), 1e-2),
         "iresnet": (IResNet(scales=2, blocks=8, maps=64), 4e-3),
         "residual-flow": (ResidualFlow(scales=2, blocks=8, maps=64, dense=0), 4e-3),
         "mintnet": (MintNet(), 4e-3),
     },
     "cifar10": {
-        "glow": (Glow(scales=2, layers=8, maps=80), 2e-3),
+        "glow": (Glow(scales=2, layers=8, maps=80), 1e-2),
         "iresnet": (IResNet(scales=2, blocks=8, maps=48), 4e-3),
         "residual-flow": (ResidualFlow(scales=2, blocks=8, maps=48, dense=0), 4e-3),
         "mintnet": (MintNet(), 4e-3),

@@ -189,6 +189,7 @@ def test_a_run_on_images_teaches(name, capsys, tmp_path):
     brief = ("--steps", 4, "--batch-size", 32)
     words = ("--data", tmp_path / "images.npy", *options, *brief, "--no-report")
     assert caudal("train", name, *words, "--out", teacher) == 0
+    assert f"caudal distill {teacher} --out {teacher}-student" in capsys.readouterr().out
     words = (*size, *brief, "--pool", 100, "--out", out)
     words = words if name == "iresnet" else (*words, "--no-report")
     found = result(capsys, "distill", teacher, *words)

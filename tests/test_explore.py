@@ -1,17 +1,23 @@
 """The tabs of `caudal explore`, as functions; its page where Gradio is; its command."""
 
+import gc
 import re
 import socket
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
+import pyarrow as pa
 import pytest
 import torch
-from pyarrow import csv
+from pyarrow import csv, parquet
 
 import caudal
+from caudal.base import Logistic
 from caudal.bijection import stages
 from caudal.errors import InputError
+from caudal.explore.scoring import _sentence
 from caudal.explore.serving import HOST, serve
 from caudal.explore.subject import Subject
 from caudal.explore.tabs import answer, tabs_of
@@ -29,6 +35,18 @@ def plane():
     """A small run in the plane."""
     options = {"layers": 1, "hidden": 8, "steps": 2}
     return Subject(caudal.train("nsf", "moons", report=False, **options))
+
+
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory):
+    """A run of numbers with many digits, given a column whose name is HTML."""
+    random = np.random.default_rng(0)
+    big = random.integers(10_000_000, 90_000_000, 200)
+    rows = {"big": big, "fine": big / 1e4, "<b>kind</b>": random.choice(["u", "v"], 200)}
+    path = tmp_path_factory.mktemp("hostile") / "big.parquet"
+    parquet.write_table(pa.table(rows), path)
+    options = {"layers": 1, "hidden": 8, "steps": 2, "context": ["<b>kind</b>"]}
+    return Subject(caudal.train("nsf", path, report=False, **options))
 
 
 def tab_of(subject, title):
@@ -71,6 +89,30 @@ def test_a_bad_row_gives_one_line(plane):
     assert isinstance(line, str)
     assert "far" in line
     assert "\n" not in line
+
+
+def test_a_typed_row_keeps_its_digits(hostile):
+    """The row that one begins with has the score of the test row that it is."""
+    tab = tab_of(hostile, "Score your own")
+    (cells, *_), texts = tab.controls, tab.defaults()["typed"]
+    typed = pa.table({name: [text] for name, text in zip(cells.head, texts, strict=True)})
+    assert float(hostile.model.log_prob(typed)[0]) == pytest.approx(hostile.scores[0], abs=1e-3)
+
+
+def test_rows_that_cannot_be_are_counted(plane):
+    text = _sentence(plane, np.array([-3.0, -np.inf, -1.0, np.nan]))
+    assert "-2.00 nats on average" in text
+    assert "number 1, -3.00 nats; 2 have no finite one" in text
+    assert _sentence(plane, np.array([-np.inf])).startswith("The row has no finite log p")
+    assert _sentence(plane, np.full(2, -np.inf)).startswith("None of the rows has a finite log p")
+
+
+def test_the_length_of_noise_is_told_beside_that_of_the_base(plane):
+    other = SimpleNamespace(flow=SimpleNamespace(base=Logistic((2,))))
+    lengths = Subject.lengths(SimpleNamespace(model=other), torch.zeros(1, 2))
+    assert float(lengths.square().mean()) > 4  # twice pi^2 / 3, and not 2
+    usual = plane.lengths(torch.zeros(1, 2))
+    assert float(usual.square().mean()) == pytest.approx(2.0, rel=0.3)
 
 
 def test_a_file_on_the_cells_gives_one_line(plane):
@@ -158,8 +200,24 @@ def test_a_direction_leads_from_mean_to_mean():
     torch.testing.assert_close(z[~of].mean(0) + direction(z, of), z[of].mean(0))
 
 
-def test_the_page_is_built(plane):
+@pytest.fixture
+def build():
+    """What builds a page, with Gradio, which leaves event loops to the collector of garbage."""
     pytest.importorskip("gradio", reason="caudal[explore] is not installed")
     from caudal.explore.page import build
 
+    yield build
+    gc.collect()
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_the_page_is_built(plane, build):
     assert "Samples" in str(build(plane).get_config_file())
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_names_of_columns_are_no_html(hostile, build):
+    parts = build(hostile).get_config_file()["components"]
+    pages = [str(part["props"].get("value")) for part in parts if part["type"] == "html"]
+    assert any("&lt;b&gt;kind" in page for page in pages)
+    assert not any("<b>" in page for page in pages)

@@ -9,6 +9,7 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+import torch
 import yaml
 
 import caudal as library
@@ -204,9 +205,22 @@ def test_the_report_is_pushed_where_that_is_asked_for(run, tmp_path, server):
     folder = shutil.copytree(run, tmp_path / "run")
     (folder / "pictures").mkdir()
     (folder / "pictures" / "curve.png").write_bytes(b"png")
-    (folder / "report.html").write_text("page")
+    words = f"<pre>caudal train nsf --data {run.parent}/people.csv --out {run}</pre>"
+    (folder / "report.html").write_text(f"nsf on {run.parent}/people.csv {words}")
     library.load(folder).push(NAME, report=True)
     assert {"report.html", "pictures/curve.png"} <= set(server.repos[NAME])
+    page = server.repos[NAME]["report.html"].decode()
+    short = words.replace(f"{run.parent}/", "")
+    assert page == f"nsf on people.csv {short}"
+
+
+def test_a_run_of_plain_tensors_is_pushed_and_pulled(tmp_path, capsys, server):
+    flow = library.recipes.Glow(scales=1).build((1, 2, 2))
+    x, training = torch.randn(50, 1, 2, 2), library.Training(steps=1)
+    library.fit(flow, x, training=training, out=tmp_path / "run")
+    assert caudal("push", tmp_path / "run", NAME) == 0
+    assert caudal("pull", NAME, "--out", tmp_path / "here") == 0
+    assert "glow of plain tensors" in capsys.readouterr().out
 
 
 def test_refusals_are_one_line(run, tmp_path, server, capsys, monkeypatch):

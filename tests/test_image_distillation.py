@@ -2,6 +2,7 @@
 
 import math
 from functools import cache
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -166,6 +167,8 @@ def test_default_students_of_images():
     assert default_student(ITERATED, SHAPE) == Glow()
     assert default_student(MintNet(), (1, 5, 5)) == NSF()  # Glow halves images
     assert default_student(IResNet(), (16,)) == NSF()
+    own = SimpleNamespace(name="own", scores="parallel", samples="sequential")
+    assert default_student(own, (16,)) == NSF()
     assert default_student(MASKED, SHAPE) == IAF(2, (16,), MASKED.activation)
     assert {"glow", "nsf-image", "realnvp", "nice", "iaf", "nsf"} <= set(students(PLAIN))
     with pytest.raises(InputError, match="`student` maf: samples one position at a time; take ni"):

@@ -30,6 +30,12 @@ def test_tensorboard_has_losses_and_pictures(tmp_path):
     assert events.Images("samples")
     assert "log" not in library.Run(out).read_config()
 
+    again = logged.TensorBoard(out, first=3, resumed=True)  # from a state of step 3
+    again.numbers({"loss/valid": 1.0}, 4)
+    again.close()
+    events = EventAccumulator(str(out / "tensorboard")).Reload()
+    assert [event.step for event in events.Scalars("loss/valid")] == [3, 4]
+
 
 def test_trackio_has_losses_on_this_machine(tmp_path):
     pytest.importorskip("trackio", reason="needs caudal[trackio]")

@@ -1,11 +1,12 @@
 """The first number that is not finite is found, named and explained."""
 
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
 
-from caudal import Chain, NumericalError
+from caudal import Chain, Distillation, NumericalError
 from caudal.base import Normal
 from caudal.bijection import Bijection
 from caudal.bijections import Scale, Support
@@ -14,6 +15,7 @@ from caudal.flow import Flow
 from caudal.losses import nll
 from caudal.numerics import own_randomness
 from caudal.recipes import MAF
+from caudal.training.cautions import after
 from caudal.training.chains import Chains
 from caudal.training.checkpoint import load_model
 from caudal.training.devices import launch
@@ -27,6 +29,15 @@ TRAINING = Training(steps=20, batch_size=64, warmup=0, validate_every=4)
 
 def data(n=640, features=2):
     return torch.rand(n, features, generator=torch.Generator().manual_seed(0)) + 0.1
+
+
+def test_a_shortened_gradient_is_told_where_a_longer_one_may_help():
+    flow = MAF(layers=1, hidden=(8,)).build((2,))
+    pair = [MAF(layers=1, hidden=(8,)).build((2,)) for _ in range(2)]
+    student = Distillation().objective(*pair)
+    for loss, told in ((nll, True), (student, False)):
+        engine = SimpleNamespace(flow=flow, loss=loss, clipped=100, training=Training(clip=5.0))
+        assert any("larger `clip` than 5" in line for line in after(engine, 100, [])) is told
 
 
 def test_rows_outside_the_support_are_named():

@@ -73,7 +73,7 @@ def pull_run(words: list[str]) -> int:
     options = parse(PullOptions, words, "caudal pull")
     screen = Screen(options.json)
     model = pull(options.name, options.out, revision=options.revision, overwrite=options.overwrite)
-    what = f"{model.recipe.name} of {model.schema.what}"
+    what = f"{model.recipe.name} of {model.what}"
     screen.say(f"{options.out}: {what}, log-density {model.flow.kind}")
     there = sorted(path.name for path in Path(options.out).iterdir())
     screen.result({"out": options.out, "recipe": model.recipe.name, "files": there})

@@ -12,6 +12,7 @@ from caudal.cli.recipes import way
 from caudal.errors import as_flags, printable
 from caudal.modality import Voice, modality_of
 from caudal.model import Model
+from caudal.model.students import can_teach
 from caudal.report import Evaluation, ScreenTable, duration, parameters
 from caudal.training.devices import Interrupted
 from caudal.training.processes import leads
@@ -159,8 +160,7 @@ class Screen(Voice):
         if model.page is not None:
             self.say(f"\nreport  {model.page}")
         self.say(f"model   {Run(folder).model_path}\n\nnext:")
-        teaches = model.distilled is None and model.recipe.samples == "sequential"
-        for line in model.kind.next_commands(shlex.quote(str(folder)), model.schema, teaches):
+        for line in _next_commands(model, folder):
             self.say(f"  {line}")
         how = {"best_step": fitted.best_step, "parameters": parameters(model.flow)}
         page = str(model.page) if model.page else None
@@ -210,6 +210,15 @@ def new_console(file: Any, quiet: bool = False) -> "Console":
 
     terminal = file.isatty()
     return PlainConsole(file=file, quiet=quiet, width=None if terminal else PLAIN_WIDTH)
+
+
+def _next_commands(model: Model, folder: Path) -> list[str]:
+    """What a user may want to type after training, a student of a slow sampler included."""
+    name = shlex.quote(str(folder))
+    lines = model.kind.next_commands(name, model.schema)
+    if model.distilled is None and can_teach(model):
+        lines.append(f"caudal distill {name} --out {shlex.quote(f'{folder}-student')}")
+    return lines
 
 
 def _cell(value: str) -> Any:

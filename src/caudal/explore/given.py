@@ -6,7 +6,7 @@ from typing import Any
 from caudal.explore.controls import Choice, Control, Lines, Slider, Whole
 from caudal.explore.subject import Subject
 
-ANY = "any"
+ANY = "(any)"
 LISTED, LEVELS = 6, 60  # columns with a control of their own, and values that one may have
 PREFIX, MORE = "given_", "given"
 

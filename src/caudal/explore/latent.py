@@ -1,11 +1,12 @@
 """Tabs of the noise behind items: of one item, between four, and between two classes."""
 
-import math
+from functools import lru_cache
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from caudal.errors import InputError
 from caudal.explore.controls import Choice, Slider, Tab, Whole
 from caudal.explore.subject import SEED, Subject
 from caudal.interpolation import coefficients, direction, interpolate
@@ -16,6 +17,7 @@ from caudal.report.page import Block
 
 STEPS = (-1.0, -0.5, 0.0, 0.5, 1.0, 1.5, 2.0)
 CORNERS = ("z1", "z2", "z3", "z4")
+DIRECTIONS = 100  # between two classes, that are kept
 ONE = (
     "A flow goes both ways. A test {one} x becomes noise z = f⁻¹(x), which looks like any other "
     "noise, and f(z) is the {one} again. Scale the noise: at 0 it is the centre of the "
@@ -50,21 +52,19 @@ def noise(subject: Subject) -> Tab | None:
             Side("its noise z", guide.noise(schema, z)),
             Side(f"f({scale:g} z)", subject.decode(scale * z, context)),
         ]
-        return [_length(z), *guide.show(schema, sides, subject.ground)]
+        return [_length(z, subject.lengths(z)), *guide.show(schema, sides, subject.ground)]
 
     which = Whole("number", f"Test {schema.one}", 1, 1, len(subject.items))
     scale = Slider("scale", "Scale of its noise", 0.0, 1.5, 1.0, 0.05)
     return Tab("Noise", ONE.format(one=schema.one), [which, scale], act)
 
 
-def _length(z: Tensor) -> str:
-    """How long the noise is, beside what noise of that many numbers has."""
-    d = z[0].numel()
+def _length(z: Tensor, usual: Tensor) -> str:
+    """How long the noise is, beside the lengths of other noise."""
     length = float(z[0].double().norm())
-    usual = math.sqrt(max(d - 0.5, 0.5))
     return (
-        f"The noise has {d:,} numbers and the length {number(length, 2)}; noise of that many has "
-        f"about {number(usual, 2)} ± 0.7."
+        f"The noise has {z[0].numel():,} numbers and the length {number(length, 2)}; draws of the "
+        f"base have {number(float(usual.mean()), 2)} ± {number(float(usual.std()), 2)}."
     )
 
 
@@ -154,12 +154,15 @@ def _edit(subject: Subject) -> Tab:
     guide, schema, labels = subject.guide, subject.schema, list(map(str, subject.labels or ()))
     names = sorted(set(labels), key=lambda name: (len(name), name))
 
+    @lru_cache(DIRECTIONS)
     def mean_direction(one: str, other: str) -> Tensor:
         chosen = [i for i, label in enumerate(labels) if label in (one, other)]
         z = torch.cat([subject.noise(subject.items[i]) for i in chosen])
         return direction(z, torch.tensor([labels[i] == other for i in chosen]))
 
     def act(number: int, one: str, other: str, amount: float) -> list[Block]:
+        if one == other:
+            raise InputError("choose two classes")
         z, way = subject.noise(subject.item(int(number))), mean_direction(one, other)
         path = torch.cat([z + step * way for step in STEPS])
         item = Side(

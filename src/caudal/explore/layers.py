@@ -1,12 +1,13 @@
 """The tab that goes through a flow part by part, from noise to data."""
 
+from collections.abc import Callable
 from functools import lru_cache
 
 from caudal.explore.controls import Choice, Control, Slider, Tab, Whole
 from caudal.explore.subject import Subject
 from caudal.report.page import Block
 
-FILM, FILMS = "as a film", 4  # how many films, of seeds, are kept
+FILM, FILMS = "as a film", 4  # how many films and walks, of seeds, are kept
 PLANE = (
     "The flow is a chain of simple maps, each of which can be undone. Colours stay with the "
     "points: they say where in the noise a point began. Rings are noise of equal density. Watch "
@@ -30,10 +31,14 @@ def layers(subject: Subject) -> Tab | None:
     def film(seed: int) -> tuple[Block, ...]:
         return tuple(guide.film(flow, schema, seed))
 
+    @lru_cache(FILMS)
+    def walk(seed: int) -> Callable[[float], list[Block]]:
+        return guide.walk(flow, schema, seed)
+
     def act(seed: int, how: str = FILM, at: float = 0.0) -> list[Block]:
         if how == FILM:
             return list(film(int(seed)))
-        return guide.layer(flow, schema, float(at), int(seed))
+        return walk(int(seed))(float(at))
 
     controls: list[Control] = [Whole("seed", "Seed", 0)]
     if stops:

@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Callable
+from html import escape
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from caudal.report.numbers import parameters
 from caudal.report.page import blocks_html
 
 VISITORS = 4  # jobs at once; others wait for their turn
+KEPT = (600, 3600)  # seconds: how often uploads are looked at, and how old they get
 LARGEST = "200mb"  # file that may be uploaded
 FONTS = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "Arial", "sans-serif"]
 
@@ -25,7 +27,7 @@ def build(subject: Subject) -> gr.Blocks:
     """The page of a run; nothing of it is shared between its visitors but the run."""
     model = subject.model
     name = Path(model.name).name
-    with gr.Blocks(title=f"{name} · caudal", analytics_enabled=False) as blocks:
+    with gr.Blocks(title=f"{name} · caudal", analytics_enabled=False, delete_cache=KEPT) as blocks:
         gr.HTML(_header(subject, name))
         with gr.Tabs():
             for index, tab in enumerate(tabs_of(subject)):
@@ -36,8 +38,6 @@ def build(subject: Subject) -> gr.Blocks:
 
 
 def _header(subject: Subject, name: str) -> str:
-    from html import escape
-
     model = subject.model
     text = (
         f"{model.recipe.name} on {subject.schema.what}, {parameters(model.flow):,} parameters. "
@@ -56,15 +56,14 @@ Event = tuple[Callable[..., Any], list[Any], list[Any]]
 def _add(subject: Subject, tab: Tab) -> Event:
     """One tab, with its events; returns the one that shows what it holds at first."""
     with gr.Tab(tab.title) as opened:
-        gr.HTML(f'<p class="caudal intro">{tab.intro}</p>')
+        gr.HTML(f'<p class="caudal intro">{escape(tab.intro)}</p>')
         with gr.Row(equal_height=False):
             with gr.Column(scale=1, min_width=260):
                 inputs = [component(control) for control in tab.controls]
                 button = gr.Button(tab.button, variant="primary") if tab.button else None
-                file = _download(subject, tab, inputs)
+                _download(subject, tab, inputs)
             with gr.Column(scale=3, min_width=320):
                 shown = gr.HTML(elem_classes="caudal result", min_height=200)
-        del file
     event: Event = (_answering(subject, tab), inputs, [shown])
     function, *ends = event
     if button is not None:
@@ -88,11 +87,11 @@ def _answering(subject: Subject, tab: Tab) -> Callable[..., str]:
     return run
 
 
-def _download(subject: Subject, tab: Tab, inputs: list[Any]) -> Any:
+def _download(subject: Subject, tab: Tab, inputs: list[Any]) -> None:
     """A button that makes a file of what the tab shows, and the file; nothing of other tabs."""
     if tab.write is None:
-        return None
-    write = tab.write
+        return
+    write, made = tab.write, tempfile.TemporaryDirectory(prefix="caudal-")  # until the page ends
     button, file = gr.Button("Make a file of them"), gr.File(visible=False, label="Samples")
 
     def run(*given: Any) -> Any:
@@ -100,13 +99,12 @@ def _download(subject: Subject, tab: Tab, inputs: list[Any]) -> Any:
         try:
             tab.check(values)
             with subject.voice.taken():
-                path = write(Path(tempfile.mkdtemp(prefix="caudal-")), **values)
+                path = write(Path(tempfile.mkdtemp(dir=made.name)), **values)
         except (InputError, NumericalError, OSError) as error:
             raise gr.Error(plainly(error), print_exception=False) from None
         return gr.File(value=str(path), visible=True)
 
     button.click(run, inputs, file)
-    return file
 
 
 def look() -> dict[str, Any]:

@@ -65,7 +65,8 @@ def _first_row(subject: Subject) -> tuple[list[str], list[str]]:
 
 
 def _text(value: Any) -> str:
-    return "" if value is None else f"{value:.6g}" if isinstance(value, float) else str(value)
+    """A value with all of its digits, as a rounded one may be none that the column has."""
+    return "" if value is None else str(value)
 
 
 def _chosen(controls: Sequence[Control], values: Mapping[str, Any]) -> Any:
@@ -124,15 +125,11 @@ def _sentence(subject: Subject, scores: np.ndarray) -> str:
     model, schema = subject.model, subject.schema
     finite = scores[np.isfinite(scores)]
     if not len(finite):
-        what = "has" if len(scores) == 1 else "have each"
-        return f"Yours {what} no finite log p: a value is missing or cannot be, see the limits."
+        what = f"The {schema.one} has" if len(scores) == 1 else f"None of the {schema.many} has"
+        no = "no" if len(scores) == 1 else "a"
+        return f"{what} {no} finite log p: {_IMPOSSIBLE}."
     if len(scores) > 1:
-        lowest = int(np.nanargmin(np.where(np.isfinite(scores), scores, np.inf)))
-        return (
-            f"{len(scores):,} {schema.many}: log p {number(float(finite.mean()), 2)} nats on "
-            f"average ({model.flow.kind}); the least likely is number {lowest + 1}, "
-            f"{number(float(scores[lowest]), 2)} nats."
-        )
+        return _sentence_of_many(subject, scores)
     value = float(finite[0])
     text = f"log p = {number(value, 2)} nats ({model.flow.kind})"
     if not subject.has_items:
@@ -141,6 +138,22 @@ def _sentence(subject: Subject, scores: np.ndarray) -> str:
     return (
         f"{text}: likelier than {below:.1%} of {len(subject.scores):,} test {schema.many}"
         f"{_alarm(subject, value)}."
+    )
+
+
+_IMPOSSIBLE = "a value is missing, or is none that its column can have"
+
+
+def _sentence_of_many(subject: Subject, scores: np.ndarray) -> str:
+    """The mean of scores that are finite, the least of them, and how many are not."""
+    many, is_finite = subject.schema.many, np.isfinite(scores)
+    lowest = int(np.where(is_finite, scores, np.inf).argmin())
+    lost = int((~is_finite).sum())
+    rest = f"; {lost:,} have no finite one: {_IMPOSSIBLE}" if lost else ""
+    return (
+        f"{len(scores):,} {many}: log p {number(float(scores[is_finite].mean()), 2)} nats on "
+        f"average ({subject.model.flow.kind}); the least likely is number {lowest + 1}, "
+        f"{number(float(scores[lowest]), 2)} nats{rest}."
     )
 
 

@@ -10,14 +10,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from caudal.base import FREE
 from caudal.data import Batch
 from caudal.errors import InputError
 from caudal.interpolation import noise_of
 from caudal.modality import Request, Voice
 from caudal.report.guide import Guide
+from caudal.report.items import noise
 from caudal.report.scoring import log_prob_items
 
 SEED = 0
+DRAWN = 100  # draws of the base that one noise is compared with
 
 
 class Notes(Voice):
@@ -64,7 +67,7 @@ class Subject:
         self.guide: Guide = model.kind.guide
         self.voice = model.voice = Notes(model.voice)
         self._lock = RLock()
-        self._items: list[Batch] | None = None
+        self._items: list[Batch] | InputError | None = None
         self._labels: list[Any] | None = None
         self._scores: np.ndarray | None = None
         self._ground: Any = None
@@ -77,7 +80,7 @@ class Subject:
         """Whether the data of the run are at hand."""
         try:
             return bool(self.items)
-        except (InputError, OSError):
+        except InputError:
             return False
 
     @property
@@ -89,7 +92,12 @@ class Subject:
         """
         with self._lock:
             if self._items is None:
-                self._items = list(self._first(self.guide.items))
+                try:
+                    self._items = list(self._first(self.guide.items))
+                except (InputError, OSError) as error:  # once: opening may take long
+                    self._items = InputError(str(error))
+            if isinstance(self._items, InputError):
+                raise self._items
             return self._items
 
     def _first(self, most: int) -> Iterator[Batch]:
@@ -139,9 +147,8 @@ class Subject:
             return self._scores
 
     def _score(self, batch: Batch) -> Tensor:
-        draws = self.model.kind.draws if self.model.flow.noisy else 1
         with torch.no_grad():
-            return log_prob_items(self.model.flow, batch, SEED, draws)[0]
+            return log_prob_items(self.model.flow, batch, SEED, self.model.draws_of())[0]
 
     def first(self, n: int) -> list[Batch]:
         """The first n items, in one batch where they have one shape."""
@@ -165,6 +172,13 @@ class Subject:
         """The noise (N, *event) behind items."""
         with torch.no_grad():
             return noise_of(self.model.flow, batch.x, batch.context, SEED)
+
+    def lengths(self, z: Tensor) -> Tensor:
+        """The lengths of other noise of the shape of z (1, *event): (DRAWN,)."""
+        base = self.model.flow.base
+        frames = z.shape[1 + base.event_shape.index(FREE)] if FREE in base.event_shape else None
+        drawn = base.sample(DRAWN, noise(self.model.flow, SEED), frames)
+        return drawn.double().flatten(1).norm(dim=1)
 
     def decode(self, z: Tensor, context: Tensor | None = None) -> Any:
         """What the flow makes of noise (N, *event), in the user's own form."""

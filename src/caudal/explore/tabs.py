@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from caudal.errors import InputError, NumericalError
-from caudal.explore.controls import Tab
+from caudal.explore.controls import Recording, Tab, Upload
 from caudal.explore.copying import copying
 from caudal.explore.latent import between, classes, noise
 from caudal.explore.layers import layers
@@ -32,14 +32,15 @@ def answer(subject: Subject, tab: Tab, values: dict[str, Any]) -> list[Block]:
             blocks = tab.act(**values)
         return [*blocks, *(f"Note: {text}" for text in notes)]
     except (InputError, NumericalError, OSError) as error:
-        return [_without_folders(plainly(error), values)]
+        return [_without_folders(plainly(error), tab, values)]
 
 
-def _without_folders(text: str, values: dict[str, Any]) -> str:
+def _without_folders(text: str, tab: Tab, values: dict[str, Any]) -> str:
     """A message that calls an uploaded file by its name alone, not by the folder it went to."""
-    for value in values.values():
-        if isinstance(value, str) and os.sep in value:
-            text = text.replace(os.path.dirname(value) + os.sep, "")
+    for control in tab.controls:
+        path = values.get(control.name)
+        if path and isinstance(control, Upload | Recording):
+            text = text.replace(os.path.dirname(path) + os.sep, "")
     return text
 
 

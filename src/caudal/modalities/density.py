@@ -181,7 +181,7 @@ class Density(Table):
             f"both in each step; nsf and realnvp do, `reverse=0` asks for scores alone"
         ]
 
-    def next_commands(self, folder: str, schema: Any, teaches: bool) -> list[str]:
+    def next_commands(self, folder: str, schema: Any) -> list[str]:
         return [
             f"caudal sample {folder} -n 1000 --exact --out samples.csv",
             f"caudal eval {folder}",

@@ -280,7 +280,7 @@ class Modality(ABC):
         return []
 
     @abstractmethod
-    def next_commands(self, folder: str, schema: Any, teaches: bool) -> list[str]:
+    def next_commands(self, folder: str, schema: Any) -> list[str]:
         """What a user may want to type after training."""
 
     def copying(self, flow: "Flow", source: Any, schema: Any) -> tuple[float, int]:

@@ -134,11 +134,9 @@ def _kind(model: "Model") -> str:
     return "tensors" if model._schema is None else model.kind.name
 
 
-def _words(model: "Model") -> tuple[str, str]:
-    """What the model is of, and what many of its items are called."""
-    if model._schema is None:
-        return "plain tensors", "rows"
-    return model.schema.what, model.schema.many
+def _many(model: "Model") -> str:
+    """What many of its items are called."""
+    return "rows" if model._schema is None else model.schema.many
 
 
 def _what(model: "Model") -> str:
@@ -147,9 +145,8 @@ def _what(model: "Model") -> str:
     paper = f"[{recipe.paper}](https://arxiv.org/abs/{arxiv[1]})" if arxiv else recipe.paper
     parameters = sum(p.numel() for p in flow.parameters())
     based = f" ({paper})" if paper else ""
-    what, many = _words(model)
     return (
-        f"A normalizing flow of {what}: it gives new {many} their "
+        f"A normalizing flow of {model.what}: it gives new {_many(model)} their "
         f"log-density ({flow.kind}), and draws new ones. The recipe is `{recipe.name}`{based}, "
         f"with {count(parameters, 'parameter', 'parameters')}, trained on {_data(model)} by "
         f"caudal {__version__}."
@@ -171,7 +168,7 @@ def _scores(model: "Model") -> Iterator[str]:
 
 
 def _use(model: "Model") -> str:
-    many = _words(model)[1]
+    many = _many(model)
     return f"""## Use
 
 ```sh

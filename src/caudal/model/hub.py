@@ -3,10 +3,12 @@
 import glob
 import json
 import os
+import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -105,8 +107,9 @@ def contents(model: "Model", name: str = ANYWHERE, *, report: bool = False) -> d
     for path in map(folder.joinpath, (*ALWAYS, *(SHOWS_DATA if report else ()))):
         for file in sorted(path.rglob("*.png")) if path.is_dir() else [path]:
             if file.is_file() and not file.is_symlink():
+                inside = file.relative_to(folder).as_posix()
                 with _damage(file):
-                    content[file.relative_to(folder).as_posix()] = _without_folders(file)
+                    content[inside] = _without_folders(file, model.config)
     return content
 
 
@@ -123,15 +126,38 @@ def _damage(path: Path) -> Iterator[None]:
         ) from None
 
 
-def _without_folders(path: Path) -> bytes:
-    """The bytes of a file; of options and scores without the folders of this machine."""
+def _without_folders(path: Path, config: Mapping[str, Any]) -> bytes:
+    """The bytes of a file; of options, scores and the report without folders of this machine."""
     if path.suffix == ".yaml":
         content = portable(read_yaml(path))
         return yaml.safe_dump(content, sort_keys=False, allow_unicode=True).encode()
     if path.suffix == ".json":
         content = portable(json.loads(path.read_text("utf-8")))
         return (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode()
+    if path.suffix == ".html":
+        return _page_without_folders(path, config).encode()
     return path.read_bytes()
+
+
+def _page_without_folders(path: Path, config: Mapping[str, Any]) -> str:
+    """A report in which files and URLs of the options, and the run, have no more than a name."""
+    page = _OUT.sub(r"\1", path.read_text("utf-8"))
+    for text in _texts(config):
+        short = str(portable({"": text})[""])
+        if short != text:
+            page = page.replace(escape(text), escape(short))
+    return page
+
+
+_OUT = re.compile(r"( --out (?:&#39;)?)/[^<]*/")  # the last word of the command of a report
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """All texts in options, the longest first, as one may hold another."""
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    parts = [t for v in value for t in _texts(v)] if isinstance(value, list | tuple) else []
+    yield from sorted([value] if isinstance(value, str) else parts, key=len, reverse=True)
 
 
 def pull(

@@ -29,6 +29,7 @@ from caudal.model import (
     students,
 )
 from caudal.model.config import read_run_config
+from caudal.model.densities import draws_of
 from caudal.recipes import Recipe
 from caudal.report import Distilled, Evaluation
 from caudal.training.checkpoint import MODEL, find_model, load_model
@@ -88,8 +89,7 @@ class Model:
         self._alarm: alarm.Alarm | None = None
 
     def __repr__(self) -> str:
-        what = "plain tensors" if self._schema is None else self.schema.what
-        return f"Model({self.recipe.name} of {what}, {self.flow.kind})"
+        return f"Model({self.recipe.name} of {self.what}, {self.flow.kind})"
 
     # --- what it is -----------------------------------------------------------------------------
 
@@ -105,6 +105,11 @@ class Model:
         if self._dataset is not None:
             return self._dataset.schema
         return TensorSchema.of(self.flow.event_shape, self.flow.base.like.dtype)
+
+    @property
+    def what(self) -> str:
+        """What its data are, in words; a flow of plain tensors may have no schema."""
+        return "plain tensors" if self._schema is None else self.schema.what
 
     @property
     def kind(self) -> Modality:
@@ -168,6 +173,7 @@ class Model:
     open_all = opening.open_all
     open_given = opening.open_given
     options = opening.options
+    draws_of = draws_of
     judge = evaluating.judge
     draw = sampling.draw
     sweeping = sampling.sweeping

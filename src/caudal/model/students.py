@@ -129,6 +129,15 @@ def usual_student(
     return StudentSettings(recipe, kind.distillation.training, kind.distillation())
 
 
+def can_teach(model: "Model") -> bool:
+    """Whether the model has a usual student, which samples faster than it does."""
+    try:
+        usual_student(model, None)
+    except InputError:
+        return False
+    return True
+
+
 def recipe_of(student: str) -> type[Recipe]:
     """The recipe that the user calls `student`.
 

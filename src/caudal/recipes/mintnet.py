@@ -31,7 +31,7 @@ class MintNet(Recipe):
     name = "mintnet"
     paper = "Song, Meng, Ermon, arXiv:1907.07945"
     year = 2019
-    good_for = "images: the best densities here for their size; samples take dozens of sweeps"
+    good_for = "images: good densities of few parameters; samples take dozens of sweeps"
     scores = "parallel"
     samples = "iterated"
     images = True

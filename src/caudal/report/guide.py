@@ -1,7 +1,7 @@
 """What only one kind of data has on the page of `caudal explore`: how items are looked at."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 from torch import Tensor
@@ -104,11 +104,11 @@ class Guide(ABC):
         return 0
 
     def stops(self, schema: Any) -> bool:
-        """Whether `layer` shows events after any part, and not `film` alone."""
+        """Whether `walk` shows events after any part, and not `film` alone."""
         return False
 
-    def layer(self, flow: Flow, schema: Any, at: float, seed: int) -> list[Block]:
-        """What the flow has made of noise after `at` parts, from 0, the noise, to all of them."""
+    def walk(self, flow: Flow, schema: Any, seed: int) -> Callable[[float], list[Block]]:
+        """Shows what the flow has made of noise after `at` parts, from 0, the noise, to all."""
         raise NotImplementedError
 
     def film(self, flow: Flow, schema: Any, seed: int) -> list[Block]:

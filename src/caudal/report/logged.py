@@ -31,10 +31,11 @@ class Sink(Protocol):
 class TensorBoard:
     """Files in `RUN/tensorboard`; `tensorboard --logdir` shows those of all runs in a folder."""
 
-    def __init__(self, run: Path, resumed: bool) -> None:
+    def __init__(self, run: Path, first: int, resumed: bool) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
-        self.writer = SummaryWriter(str(run / FOLDER))
+        # Steps of a process that was killed after its last state come again.
+        self.writer = SummaryWriter(str(run / FOLDER), purge_step=first + 1 if resumed else None)
 
     def numbers(self, values: dict[str, float], step: int) -> None:
         for name, value in values.items():
@@ -62,7 +63,7 @@ class TensorBoard:
 class Trackio:
     """trackio's database on this machine, in the project `caudal`; `trackio show` shows it."""
 
-    def __init__(self, run: Path, resumed: bool) -> None:
+    def __init__(self, run: Path, first: int, resumed: bool) -> None:
         import trackio
 
         self.trackio = trackio
@@ -89,7 +90,10 @@ class Trackio:
             self.trackio.finish()
 
 
-SINKS: dict[str, Callable[[Path, bool], Sink]] = {"tensorboard": TensorBoard, "trackio": Trackio}
+SINKS: dict[str, Callable[[Path, int, bool], Sink]] = {
+    "tensorboard": TensorBoard,
+    "trackio": Trackio,
+}
 
 
 def check_log(log: str | None, out: Any) -> None:
@@ -123,7 +127,7 @@ class Logged:
         self.sink: Sink | None = None
 
     def start(self, plan: Plan) -> None:
-        self.sink = SINKS[self.log](self.run, self.resumed)
+        self.sink = SINKS[self.log](self.run, plan.first, self.resumed)
         self.reporter.start(plan)
 
     def step(self, step: int, train: float) -> None:

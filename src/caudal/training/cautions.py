@@ -9,6 +9,7 @@ from caudal.bijections import BatchNorm
 from caudal.data.source import Source
 from caudal.flow import Flow
 from caudal.training.engine import Engine
+from caudal.training.objective import Objective
 from caudal.training.options import Training
 
 _PARAMETERS = 20  # for each number of the data: that many are learned by heart
@@ -41,7 +42,9 @@ def after(engine: Engine, steps: int, history: list[dict[str, Any]]) -> list[str
     """What training has shown; `steps` were taken."""
     lines = []
     clipped = float(torch.as_tensor(engine.clipped)) / max(steps, 1)
-    if steps >= _FEW_STEPS and clipped > _ALWAYS:
+    # Students learn no faster with a larger one, as Adam divides by the gradient's size anyway.
+    teaches = isinstance(engine.loss, Objective)
+    if steps >= _FEW_STEPS and clipped > _ALWAYS and not teaches:
         lines.append(
             f"the gradient was shortened in {clipped:.0%} of the steps, so that they all had one "
             f"length: a larger `clip` than {engine.training.clip:g} may learn faster"

@@ -49,8 +49,9 @@ def default_student(teacher: Recipe, event_shape: tuple[int, ...]) -> Recipe:
     """The student of a teacher, unless the user chooses another.
 
     It is an inverse autoregressive flow of the teacher's depth, whose layers pair up with the
-    teacher's. The layers of a teacher that samples by iteration have no such pairs: its student
-    is a coupling flow, Glow for images (C, H, W) and a spline flow for vectors. Glow is also the
+    teacher's. The layers of a teacher that samples by iteration, or of a recipe of the user's own,
+    have no such pairs: its student is a coupling flow, Glow for images (C, H, W) and a spline flow
+    for vectors. Glow is also the
     student of a transformer flow of images: in equal time it comes nearer than paired layers.
 
     Raises:
@@ -63,8 +64,6 @@ def default_student(teacher: Recipe, event_shape: tuple[int, ...]) -> Recipe:
         )
     if teacher.samples == FAST:
         raise InputError(f"{teacher.name} samples in one pass already: it needs no student")
-    if teacher.samples == "iterated":
-        return Glow() if _is_squeezable(event_shape) else NSF()
     if isinstance(teacher, WaveNet):
         return _parallel(teacher)
     if isinstance(teacher, Converted):
@@ -76,9 +75,10 @@ def default_student(teacher: Recipe, event_shape: tuple[int, ...]) -> Recipe:
         return Glow() if squeezable else TarFlowIAF(**asdict(teacher))
     if isinstance(teacher, MADE):
         return IAF(1, teacher.hidden, teacher.activation)
-    assert isinstance(teacher, MAF | MAFMoG)
-    deeper = isinstance(teacher, MAFMoG)  # its base is one more autoregressive layer
-    return IAF(teacher.layers + deeper, teacher.hidden, teacher.activation)
+    if isinstance(teacher, MAF | MAFMoG):
+        deeper = isinstance(teacher, MAFMoG)  # its base is one more autoregressive layer
+        return IAF(teacher.layers + deeper, teacher.hidden, teacher.activation)
+    return Glow() if _is_squeezable(event_shape) else NSF()
 
 
 def students(schema: "Schema") -> list[str]:

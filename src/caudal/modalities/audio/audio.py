@@ -211,8 +211,8 @@ class Audio(Modality):
             lines.append(f"learns what {what}")
         return lines
 
-    def next_commands(self, folder: str, schema: AudioSchema, teaches: bool) -> list[str]:
-        return next_commands(folder, schema, teaches)
+    def next_commands(self, folder: str, schema: AudioSchema) -> list[str]:
+        return next_commands(folder, schema)
 
     def copying(self, flow: Flow, source: Any, schema: AudioSchema) -> tuple[float, int]:
         return copying_seconds(flow, source, schema) if schema.mels else (0.0, 0)

@@ -20,7 +20,7 @@ def preview(dataset: Dataset) -> Iterator[str]:
     yield from _context_lines(schema)
 
 
-def next_commands(folder: str, schema: AudioSchema, teaches: bool) -> list[str]:
+def next_commands(folder: str, schema: AudioSchema) -> list[str]:
     """What a user may want to type after training."""
     if schema.mels:
         lines = [
@@ -31,8 +31,6 @@ def next_commands(folder: str, schema: AudioSchema, teaches: bool) -> list[str]:
         labels = "".join(f" {c.name}={_example(c)}" for c in schema.context)
         labels = f" --given{labels}" if labels else ""
         lines = [f"caudal sample {folder}{labels} --seconds 2 --out clip.wav"]
-    if teaches:
-        lines.append(f"caudal distill {folder} --out {folder}-parallel")
     return lines
 
 

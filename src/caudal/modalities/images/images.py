@@ -224,7 +224,7 @@ class Images(OneShape):
                 lines.append(f"{what} come pixel by pixel, which takes long where there are many")
         return lines
 
-    def next_commands(self, folder: str, schema: ImageSchema, teaches: bool) -> list[str]:
+    def next_commands(self, folder: str, schema: ImageSchema) -> list[str]:
         shown = schema.shape[0] in (1, 3)
         lines = [f"caudal sample {folder} -n 64 --out samples.{'png' if shown else 'npy'}"]
         if shown:

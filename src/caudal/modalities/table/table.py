@@ -280,7 +280,7 @@ class Table(OneShape):
     def advice(self, recipe: Recipe, dataset: Dataset) -> list[str]:
         return advice(recipe, dataset)
 
-    def next_commands(self, folder: str, schema: TableSchema, teaches: bool) -> list[str]:
+    def next_commands(self, folder: str, schema: TableSchema) -> list[str]:
         predict = f"caudal predict {folder} --data NEW.csv --out predicted.csv"
         return [
             *([predict] if is_one_given_others(schema) else []),

@@ -1,8 +1,7 @@
 """Rows of a table on the page of `caudal explore`: tables, points of the plane, small images."""
 
 import math
-from collections.abc import Iterator, Sequence
-from functools import lru_cache
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -34,7 +33,6 @@ if TYPE_CHECKING:
 ROWS, ACROSS = 8, 12  # rows, and columns of them, that are shown
 SHOWN = 6  # images that are shown after each part of a flow
 TILES = 40  # images of a side that are shown
-_PLANE = lru_cache(4)(plane_of)
 
 
 class TableGuide(Guide):
@@ -107,9 +105,9 @@ class TableGuide(Guide):
     def stops(self, schema: TableSchema) -> bool:
         return is_plane(schema)
 
-    def layer(self, flow: Flow, schema: TableSchema, at: float, seed: int) -> list[Block]:
-        names = [shorten(column.name) for column in schema.columns]
-        return [draw_one("layer", lambda: PlanePicture(_PLANE(flow, seed), names).draw(at))]
+    def walk(self, flow: Flow, schema: TableSchema, seed: int) -> Callable[[float], list[Block]]:
+        names, plane = [shorten(column.name) for column in schema.columns], plane_of(flow, seed)
+        return lambda at: [draw_one("layer", lambda: PlanePicture(plane, names).draw(at))]
 
     def film(self, flow: Flow, schema: TableSchema, seed: int) -> list[Block]:
         if pixels.image_side(schema):
