@@ -100,8 +100,8 @@ def anneal(
 
     Each step takes beta as far as the weights (exp(t) / q)^(new beta - beta) leave four fifths of
     the rows effective, adds the log of their mean to log Z, resamples by them, and moves the rows
-    by Hamiltonian Monte Carlo. The estimate of Z is unbiased but for the choice of the steps. From a
-    flow that is nearly the density it takes one step, and is plain importance sampling.
+    by Hamiltonian Monte Carlo. The estimate of Z is unbiased but for the choice of the steps.
+    From a flow that is nearly the density it takes one step, and is plain importance sampling.
 
     Args:
         log_density: t, in nats of rows (N, D); it must be differentiable by torch.
