@@ -148,7 +148,7 @@ def without_ends(column: Column) -> Column:
         return column
     kind = column.kind if column.kind in ("integer", "datetime") else "real"
     by = column.origin if column.step else 0.0
-    free = replace(column, kind=kind, low=None, high=None, atoms=(), heaps=())
+    free = replace(column, kind=kind, low=None, high=None, atoms=(), whole=None, heaps=())
     return replace(free, offset=column.offset + by)
 
 
