@@ -150,6 +150,11 @@ FILES = {
         {"x": ['27"', None, '28"', '"29"'], "n": [1, 2, 3, None]},
         "1 row lacks its last values",
     ),
+    "a row that an escaped quote hides": (
+        'x,n\n"a, \\"",1\nb,2\nc\\",3\n',
+        {"x": ['a, "', "b", 'c"'], "n": [1, 2, 3]},
+        None,
+    ),
     "both backslashes at the end": (
         'x,n\n"C:\\",1\n"27\\"",2\n"a \\"b\\" c",3\n',
         {"x": ["C:\\", '27"', 'a "b" c'], "n": [1, 2, 3]},

@@ -216,8 +216,9 @@ def find_quoting(lines: Sequence[str], delimiter: str, whole: bool = True) -> Qu
     if delimiter == BLANK or not doubtful(delimiter).search(data):
         return DOUBLED
     good = {way: _goodness(data, delimiter, way, whole) for way in (DOUBLED, *OTHERS)}
-    best = max(good, key=lambda way: good[way][0])
-    if delimiter == "\t":  # a quote may open a value by mistake, which hides rows
+    other = max(OTHERS, key=lambda way: good[way][0])
+    best = other if good[other] > good[DOUBLED] else DOUBLED  # of equal lines more rows: none hide
+    if delimiter == "\t":
         good |= {way: _goodness(data, delimiter, way, whole) for way in WITHOUT}
         without = max(WITHOUT, key=lambda way: good[way][0])
         best = without if good[without] > good[best] else best
