@@ -9,7 +9,7 @@ import torch
 from caudal import Flow, initialize
 from caudal.base import Normal
 from caudal.bijections import Atoms, Gaussianise
-from caudal.data import Column, TableSchema
+from caudal.data import Column, TableSchema, open_data
 from caudal.dequantization import TableDequantization
 from caudal.modalities.table import Table
 from caudal.recipes import NSF
@@ -100,3 +100,109 @@ def test_a_flow_of_a_table_takes_atoms_and_gaps_in_one_column():
     assert 0.1 < drawn[:, 0].isnan().float().mean() < 0.3
     assert (drawn[:, 0].nan_to_num() >= 0).all()
     assert 0.005 < (drawn[:, 0] == 99).float().mean() < 0.05
+
+
+def with_wholes(n, seed=0):
+    """A normal of mean 3 and deviation 8, rounded with probability 0.7; and its density."""
+    rng = np.random.default_rng(seed)
+    normal = rng.normal(3, 8, n)
+    is_whole = rng.random(n) < 0.7
+    values = np.where(is_whole, normal.round(), normal.astype(np.float32))
+    density = torch.distributions.Normal(3.0, 8.0)
+    x = torch.tensor(values)
+    mass = (density.cdf(x + 0.5) - density.cdf(x - 0.5)).log() + math.log(0.7)
+    truth = torch.where(torch.tensor(is_whole), mass, density.log_prob(x) + math.log(0.3))
+    return x.float()[:, None], truth, torch.tensor(is_whole)
+
+
+def every(unit, width, low=-INF, high=INF):
+    """The dequantisation of one column, in which all multiples of a unit are atoms."""
+    ends = torch.tensor([low]), torch.tensor([high])
+    places = Atoms([()], torch.tensor([width]), torch.tensor([unit]))
+    return TableDequantization(torch.zeros(1), NO, *ends, places)
+
+
+@pytest.mark.parametrize(("unit", "width"), [(1.0, 7 / 3), (0.5, 0.02), (10.0, 190.0)])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_multiples_of_a_unit_have_places_everywhere(unit, width, dtype):
+    dequantization = every(unit, width).to(dtype)
+    multiples = unit * torch.arange(-40, 1_000, dtype=dtype)
+    between = multiples + unit * torch.linspace(0.001, 0.999, len(multiples), dtype=dtype)
+    x = torch.stack([multiples, between], 1).flatten()[:, None]
+    y, log_q = dequantization.lift(x)
+    assert (y.diff(dim=0) > 0).all()
+    back = dequantization.lower(y)
+    assert torch.equal(back[::2], x[::2])
+    torch.testing.assert_close(back, x, rtol=1e-5, atol=1e-4 * unit)
+    expected = torch.tensor([-math.log(width), 0.0], dtype=dtype).repeat(len(multiples))
+    torch.testing.assert_close(log_q, expected)
+
+
+def test_the_line_ends_with_the_places_of_the_multiples_within():
+    low, high = every(1.0, 0.5).atoms.ends(torch.tensor([0.0]), torch.tensor([2.0]))
+    assert (low.item(), high.item()) == (-0.5, 3.0)  # [-0.5, 0), (0, 1), [1, 1.5), .., [2.5, 3)
+    low, high = every(1.0, 0.5).atoms.ends(torch.tensor([0.5]), torch.tensor([2.5]))
+    assert (low.item(), high.item()) == (0.5, 3.5)
+
+
+def test_whole_numbers_score_by_their_law_and_samples_have_as_many():
+    dequantization = every(1.0, 7 / 3)
+    flow = Flow(
+        Gaussianise(*torch.tensor([[-INF], [INF]])), Normal((1,)), dequantization=dequantization
+    )
+    x, _, _ = with_wholes(8000)
+    initialize(flow, x)
+    new, truth, is_whole = with_wholes(4000, seed=1)
+    told = flow.log_prob(new).double()
+    for kind in (is_whole, ~is_whole):
+        assert abs((told - truth)[kind].mean()) < 0.05
+    drawn = flow.sample(20_000)[:, 0]
+    assert (drawn == drawn.round()).double().mean().item() == pytest.approx(0.7, abs=0.015)
+
+
+WHOLES = {
+    "ages": (1.0, lambda x, part, rng: np.where(part, x.round(), x)),
+    "tens": (10.0, lambda x, part, rng: np.where(part, (4 * x).round(-1), 4 * x)),
+    "all halves": (0.5, lambda x, part, rng: np.where(part, (2 * x).round() / 2, x)),
+    "none": (None, lambda x, part, rng: x),
+    "a few": (None, lambda x, part, rng: np.where(rng.random(len(x)) < 0.02, x.round(), x)),
+    "a narrow range": (None, lambda x, part, rng: np.where(part, (x / 20).round(), x / 20)),
+    "by chance": (None, lambda x, part, rng: x.round(1) + 0.0),
+}
+
+
+@pytest.mark.parametrize("case", WHOLES)
+def test_whole_numbers_among_others_are_found(case):
+    unit, make = WHOLES[case]
+    rng = np.random.default_rng(0)
+    x = rng.normal(40, 12, 2000)
+    table = {"x": make(x, rng.random(2000) < 0.6, rng), "y": x + rng.normal(size=2000)}
+    data = open_data(table)
+    column = data.schema.columns[0]
+    assert column.whole == unit
+    if unit is not None:
+        schema = TableSchema.from_dict(data.schema.to_dict())
+        flow = Table().dress(NSF(layers=0), schema)
+        initialize(flow, data.train.x)
+        values = schema.decode(flow.sample(3000)).to_pandas()["x"]
+        is_multiple = np.mod(values, unit) == 0
+        assert is_multiple.mean() == pytest.approx(0.6, abs=0.05)
+        assert f"{'whole numbers' if unit == 1 else f'multiples of {unit:g}'}" in column.support
+    (alone,) = open_data({"x": table["x"], "y": x}, target="x").schema.columns
+    assert alone.whole is None
+
+
+def test_positive_columns_have_whole_numbers_but_no_zero():
+    rng = np.random.default_rng(0)
+    x = np.exp(rng.normal(2, 1.2, 3000))
+    x = np.where(rng.random(3000) < 0.5, np.ceil(x), x)
+    data = open_data({"x": x, "y": rng.normal(size=3000)})
+    column = data.schema.columns[0]
+    assert (column.kind, column.whole) == ("positive", 1.0)
+    flow = Table().dress(NSF(layers=0), data.schema)
+    initialize(flow, data.train.x)
+    drawn = flow.sample(4000)[:, 0]
+    assert (drawn > 0).all()
+    assert (drawn == drawn.round()).float().mean() == pytest.approx(0.5, abs=0.05)
+    assert flow.log_prob(data.train.x).isfinite().all()
+    assert flow.log_prob(torch.tensor([[-1.0, 0.0]])).isneginf().all()

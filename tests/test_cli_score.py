@@ -183,7 +183,7 @@ VERBATIM = {
 def test_text_comes_back_byte_for_byte(tmp_path, monkeypatch, case):
     content = VERBATIM[case].replace(b" 'Lima' ", b' "Bari"')
     (tmp_path / "rows.csv").write_bytes(content)
-    monkeypatch.setattr("caudal.data.table.records.BLOCK", 64)
+    monkeypatch.setattr("caudal.data.table.dialect.BLOCK", 64)
     words = ("--data", tmp_path / "rows.csv", "--out", tmp_path / "out.csv")
     assert caudal("score", people_run(), *words) == 0
     result = (tmp_path / "out.csv").read_bytes()

@@ -7,6 +7,8 @@ import pytest
 import caudal
 from caudal.data import TableSchema, open_data
 from caudal.data.table import sums
+from caudal.data.table.broken import impossible
+from caudal.data.table.tables import open_table
 from caudal.errors import InputError
 
 N = 600
@@ -269,3 +271,22 @@ def test_whole_keys_of_seven_digits_are_not_the_next_one():
     of_another = np.roll(np.array(follower.values), 1)
     assert follower.is_broken(of_another, keys[:, None]).all()
     assert not follower.is_broken(of_another, keys[:, None] + 1).any()
+
+
+@pytest.mark.parametrize("source", ["shop", "account"])
+def test_numbers_that_32_bits_round_keep_their_rule(source):
+    """Numbers of accounts lie beyond 2^24, where 32 bits have not every whole number."""
+    shop = RNG.integers(0, 25, N)
+    account = RNG.integers(2**27, 2**31, 25) | 1
+    columns = {"shop": shop, "account": account[shop], "limit": account[::-1][shop]}
+    frame = pd.DataFrame({source: columns[source], "limit": columns["limit"], "x": X})
+    data = open_data(frame)
+    (follower,) = data.schema.followers
+    assert follower.sources == (source,)
+    (chunk,) = open_table(frame).chunks(list(frame))
+    assert not impossible(data.schema, chunk, "frame").any()
+    back = data.schema.decode(data.schema.encode(frame)[0]).to_pandas()
+    assert back["limit"].tolist() == frame["limit"].tolist()
+    frame.loc[7, "limit"] += 1000
+    (chunk,) = open_table(frame).chunks(list(frame))
+    assert np.flatnonzero(impossible(data.schema, chunk, "frame")).tolist() == [7]

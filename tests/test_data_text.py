@@ -1,8 +1,11 @@
 """Text files as people write them: what is not said of them is found, and told of."""
 
+import csv
 import gzip
+import io
 import random
 import re
+from itertools import islice
 
 import numpy as np
 import pyarrow as pa
@@ -10,9 +13,12 @@ import pytest
 import torch
 
 from caudal.data import TableWriter, open_data, open_rows
-from caudal.data.table.dialect import Dialect
+from caudal.data.table.dialect import Dialect, rows_in
+from caudal.data.table.quoting import DOUBLED, OTHERS, WITHOUT, cells, written
 from caudal.data.table.records import blocks
 from caudal.data.table.tables import open_table
+from caudal.data.table.values import MARKS, MISSING
+from caudal.errors import InputError
 from caudal.modality import Voice, modality
 
 WORDS = ["caf\N{LATIN SMALL LETTER E WITH ACUTE}", "th\N{LATIN SMALL LETTER E WITH GRAVE}", "eau"]
@@ -61,6 +67,18 @@ def test_the_encoding_is_the_one_in_which_words_look_right(tmp_path, text):
         assert (
             f"read as {encoding}, as it is not UTF-8; `encoding` names another" in table.notes[0]
         )
+
+
+@pytest.mark.parametrize(
+    "text", ["\xa3GBP", "Umsatz (\u20acm)", "\xa5JPY", "\xa9Smith", "\xa310 \u20ac20", "5 \u20acm"]
+)
+@pytest.mark.parametrize("place", ["header", "value"])
+def test_symbols_before_letters_stay_western(tmp_path, text, place):
+    """In other encodings the bytes of a pound or a copyright sign are letters that begin words."""
+    header, value = (text, "a") if place == "header" else ("a", text)
+    table = opened(tmp_path, f"{header},n\n{value},1\n{value},2\n".encode("cp1252"))
+    assert rows(table) == {header: [value] * 2, "n": [1, 2]}
+    assert "read as cp1252" in table.notes[0]
 
 
 def test_an_encoding_that_is_given_is_not_told_of(tmp_path):
@@ -122,6 +140,41 @@ FILES = {
         {"x": ['a "b", c', "d\\"], "n": [1, 2]},
         None,
     ),
+    "gaps of databases": (
+        'x,n\n"a \\"b\\"",\\N\n\\N,2\n"C:\\dir",3\n',
+        {"x": ['a "b"', None, "C:\\dir"], "n": [None, 2, 3]},
+        None,
+    ),
+    "escaped quotes at the end": (
+        'x,n\r\n"27\\"",1\r\n"",2\r\n"28\\"",3\r\n"\\"29\\""',
+        {"x": ['27"', None, '28"', '"29"'], "n": [1, 2, 3, None]},
+        "1 row lacks its last values",
+    ),
+    "a row that an escaped quote hides": (
+        'x,n\n"a, \\"",1\nb,2\nc\\",3\n',
+        {"x": ['a, "', "b", 'c"'], "n": [1, 2, 3]},
+        None,
+    ),
+    "both backslashes at the end": (
+        'x,n\n"C:\\",1\n"27\\"",2\n"a \\"b\\" c",3\n',
+        {"x": ["C:\\", '27"', 'a "b" c'], "n": [1, 2, 3]},
+        None,
+    ),
+    "escaped delimiters": (
+        "x,n\na\\,b,1\nc\\\nd,2\n\\N,3\n",
+        {"x": ["a,b", "c\nd", None], "n": [1, 2, 3]},
+        None,
+    ),
+    "escaped tabs": (
+        'x\tn\na\\\tb\t1\n\\"c\\\\d\t\\N\n',
+        {"x": ["a\tb", '"c\\d'], "n": [1, None]},
+        None,
+    ),
+    "quotes between tabs": (
+        'x\tn\n"Saw" II\t1\n"Rome\t2\nUp\t3\nThe "\t4\n',
+        {"x": ['"Saw" II', '"Rome', "Up", 'The "'], "n": [1, 2, 3, 4]},
+        None,
+    ),
     "a backslash before the end": ('x,n\n"C:\\",1\n"D:\\",2\n', {"x": ["C:\\", "D:\\"]}, None),
     "lines within": ('x,n\r\n"a\r\nb",1\r\n"c",2\r\n', {"x": ["a\nb", "c"], "n": [1, 2]}, None),
     "old lines": ("x,n\r1,2\r3,4\r", {"x": [1, 3], "n": [2, 4]}, None),
@@ -139,6 +192,77 @@ def test_what_is_found(tmp_path, case):
         assert table.notes == ()
     else:
         assert any(re.search(note, line) for line in table.notes), table.notes
+
+
+def test_escapes_far_down_are_found(tmp_path):
+    content = "x,n\n" + "abc,1\n" * 3000 + '"27\\"",2\n\\N,3\n"C:\\dir",4\n'
+    table = rows(opened(tmp_path, content))
+    assert table["x"][-4:] == ["abc", '27"', None, "C:\\dir"]
+    assert table["n"][-3:] == [2, 3, 4]
+
+
+BROKEN = {
+    "lines swallowed": ('x,n\n1,1\n"a,2\n"b",3\n"c",4\n', 3),
+    "lines swallowed by luck": ('x,n\n"a,2\n"b,3\n"c",4\n', 2),
+    "escapes": ('x,n\n"a \\"b\\"",1\n"\\"c\\"",2\n"d" e,3\n', 4),
+    "no end": ('x,n\na,1\n"b,2\nc,3\n', 3),
+}
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_a_value_that_does_not_end_is_refused(tmp_path, case):
+    content, line = BROKEN[case]
+    with pytest.raises(InputError, match=f"line {line}: a quote opens a value that does not end"):
+        rows(opened(tmp_path, content))
+
+
+def texts_of(chance, marks, count):
+    """Random texts of words and marks, with neither blanks around them nor marks of gaps."""
+    texts = (
+        "".join(chance.choices([*"abc d", *marks], k=chance.randint(1, 6))) for _ in iter(int, 1)
+    )
+    proper = (text for text in texts if text.strip() == text not in {*MISSING, *MARKS, "\\N"})
+    return list(islice(proper, count))
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+def test_what_csv_writers_write_is_read(tmp_path, monkeypatch, delimiter):
+    chance = random.Random(0)
+    for trial in range(40):
+        left, right = (texts_of(chance, ['"', "\\", "\n", delimiter], 12) for _ in "lr")
+        expected = {"left": left, "n": list(range(12)), "right": right}
+        escaped = trial % 2 > 0
+        ways = [csv.QUOTE_ALL, csv.QUOTE_MINIMAL, csv.QUOTE_NONNUMERIC]
+        stream = io.StringIO(newline="")
+        writer = csv.writer(
+            stream,
+            delimiter=delimiter,
+            quoting=chance.choice([*ways, csv.QUOTE_NONE] if escaped else ways),
+            escapechar="\\" if escaped else None,
+            doublequote=not escaped,
+            lineterminator=chance.choice(["\n", "\r\n"]),
+        )
+        writer.writerows([expected, *zip(*expected.values(), strict=True)])
+        text = stream.getvalue()
+        monkeypatch.setattr("caudal.data.table.dialect.BLOCK", chance.choice([30, 100, 1 << 24]))
+        assert rows(opened(tmp_path, text)) == expected, text
+
+
+WAYS = (DOUBLED, *OTHERS, *WITHOUT)
+
+
+@pytest.mark.parametrize("quoting", WAYS, ids=map(str, range(len(WAYS))))
+def test_cells_of_a_line_are_written_as_they_are_read(quoting):
+    values = ["a", 'b "c", d', "C:\\dir", '27"', "", "e\tf\\", "\\N"]
+    if quoting == WITHOUT[0]:
+        values = [value.replace("\t", " ") for value in values]
+    line = written(values, "\t", quoting)
+    cells_of_line = cells(line, "\t", quoting)
+    assert "\t".join(cells_of_line) == line
+    (row,) = rows_in([line], "\t", quoting)
+    assert row.values == values
+    for cell, value in zip(cells_of_line, values, strict=True):
+        assert [row.values for row in rows_in([cell], "\t", quoting)] == [[value]] * (value != "")
 
 
 def test_columns_between_blanks(tmp_path):
@@ -213,7 +337,7 @@ def test_types_of_columns(tmp_path, monkeypatch, case, more):
     table = opened(tmp_path, content)
     assert str(table.schema.field("a").type) == case.partition(",")[0]
     assert rows(table)["b"] == list(range(len(values)))
-    monkeypatch.setattr("caudal.data.table.records.BLOCK", 5)
+    monkeypatch.setattr("caudal.data.table.dialect.BLOCK", 5)
     assert rows(opened(tmp_path, content, memory=16)) == rows(table)
 
 
@@ -244,7 +368,7 @@ def test_a_file_is_read_again_only_where_later_values_are_others(tmp_path, monke
         return whole_blocks(*args)
 
     monkeypatch.setattr("caudal.data.table.text.blocks", counted)
-    monkeypatch.setattr("caudal.data.table.records.BLOCK", len("a;b\n" + "".join(lines[:2])))
+    monkeypatch.setattr("caudal.data.table.dialect.BLOCK", len("a;b\n" + "".join(lines[:2])))
     for memory in (1 << 30, 16):
         read.clear()
         pieces = opened(tmp_path, "a;b\n" + "".join(lines), memory=memory, **dialect)
@@ -278,14 +402,14 @@ def messy(n):
 def test_blocks_of_any_size_give_the_same_table(tmp_path, monkeypatch, size):
     content = "# made\nx,y,z\n" + messy(60)
     whole = opened(tmp_path, content)
-    monkeypatch.setattr("caudal.data.table.records.BLOCK", size)
+    monkeypatch.setattr("caudal.data.table.dialect.BLOCK", size)
     pieces = opened(tmp_path, content)
     assert rows(pieces) == rows(whole)
     assert pieces.notes == whole.notes
 
 
 def test_text_that_takes_too_much_memory_is_streamed(tmp_path, monkeypatch):
-    monkeypatch.setattr("caudal.data.table.records.BLOCK", 4096)
+    monkeypatch.setattr("caudal.data.table.dialect.BLOCK", 4096)
     content = "x;y;z\n" + "".join(f"{i};{i},5;{'-' if i % 9 else i}\n" for i in range(3000))
     whole = opened(tmp_path, content)
     streamed = opened(tmp_path, gzip.compress(content.encode()), "t.csv.gz", memory=1 << 12)
@@ -298,7 +422,7 @@ def test_text_that_takes_too_much_memory_is_streamed(tmp_path, monkeypatch):
 
 
 def test_lines_stand_beside_the_rows_of_a_streamed_file(tmp_path, monkeypatch):
-    monkeypatch.setattr("caudal.data.table.records.BLOCK", 512)
+    monkeypatch.setattr("caudal.data.table.dialect.BLOCK", 512)
     lines = [f"{i % 7}.50, 'a' ,{i}" for i in range(500)]
     path = tmp_path / "t.csv"
     path.write_text("x,y,z\n" + "\n\n".join(lines))

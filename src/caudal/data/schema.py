@@ -88,6 +88,8 @@ class Column:
             from `origin`: those of whole numbers and of each decimal, or of the days of a week.
         decimals: for numbers without a step, how many samples are written with, as no value in
             training has more; None for as many as 32 bits hold.
+        whole: a unit, such as 1, all of whose multiples are atoms instead: they are more frequent
+            than numbers between them; `atom_width` is then of each of their places.
     """
 
     name: str
@@ -107,6 +109,7 @@ class Column:
     seen: tuple[float, float] | None = None
     heaps: tuple[float, ...] = ()
     decimals: int | None = None
+    whole: float | None = None
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -152,6 +155,8 @@ class Column:
         elif self.high is not None:
             right = f"{self.words(self.high)}]"
         atoms = ", ".join(self.words(atom) for atom in self.atoms)
+        if self.whole is not None:
+            atoms = "at whole numbers" if self.whole == 1 else f"at multiples of {self.whole:g}"
         return f"{left}, {right}" + (f", atoms {atoms}" if atoms else "")
 
     def words(self, number: float) -> str:

@@ -13,7 +13,7 @@ from caudal.data.schema import Column
 from caudal.data.table.find import shown
 from caudal.data.table.follower import Follower
 from caudal.data.table.lists import find_lists
-from caudal.data.table.parts import encode_rows
+from caudal.data.table.parts import encode_exactly
 from caudal.data.table.schema import TableSchema
 from caudal.data.table.sums import find_sums, fits
 from caudal.data.table.tables import PIECE, Tables
@@ -132,9 +132,9 @@ def _first_rows(schema: TableSchema, table: Tables, drop: bool) -> np.ndarray:
 def _rows(schema: TableSchema, table: Tables, drop: bool, most: int) -> Iterator[np.ndarray]:
     """The rows of the modelled columns, at most so many at a time, in float64 (n, D)."""
     for chunk in table.chunks(schema.names, rows=most):
-        rows = encode_rows(schema, chunk, table.name, drop)[0].double().numpy()
+        rows = encode_exactly(schema, chunk, table.name, drop)[0]
         for column, values in zip(schema.columns, rows.T, strict=False):
-            if column.step and column.categories is None:  # 0.1, and not the 0.1 of 32 bits
+            if column.step and column.categories is None:  # 3 steps of 0.1, as samples have them
                 steps = np.round((values - column.origin) / column.step)
                 values[:] = column.origin + steps * column.step
         yield rows[:, : len(schema.columns)]

@@ -4,8 +4,9 @@ import codecs
 import csv
 import io
 import re
+from bisect import bisect
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,21 +16,31 @@ import pyarrow as pa
 
 from caudal.data.handles import source_of
 from caudal.data.refusals import check_texts, damage
+from caudal.data.table.quoting import (
+    BLANK,
+    DOUBLED,
+    OTHERS,
+    WITHOUT,
+    Quoting,
+    doubtful,
+    joined,
+    plain,
+    plain_lines,
+)
 from caudal.data.unpacked import Counted
 from caudal.errors import InputError
 from caudal.fields import check_value
 
 COMPRESSED = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd", ".lz4": "lz4"}
 SUFFIXES = (".csv", ".tsv", ".txt", ".data", ".dat", ".test", ".tab")
-BLANK = " "
-"""The delimiter that stands for any number of blanks and tabs."""
 SAMPLE = 1 << 19  # bytes that are looked at
+BLOCK = 1 << 24  # bytes that are read at a time
+_CUT = 50  # lines of a row that may go on behind those that are looked at
 _NAMES = {"tab": "\t", "\\t": "\t", "space": BLANK, "blank": BLANK}
 DELIMITER_LINE = r'"?sep=."?'
 """The first line of some files that are made for Excel."""
 _COMMENTS = ("#", "%")
 _BLANKS = re.compile(r'"((?:[^"]|"")*)"|([^\s"]\S*)')
-_ESCAPED = re.compile(r'(?:^|[,;\t|]) ?"(?:[^"\\]|\\.)*\\"(?![,;\t|"\s]|$)')
 _COMMA = re.compile(r"[+-]?(\d{1,3}(\.\d{3})+|\d+),\d+")
 _THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+")
 _POINT = re.compile(r"[+-]?\d*\.\d+")
@@ -120,8 +131,8 @@ def stream_of(path: Path, name: str) -> Any:
     return Counted(path, name, stream) if path.suffix in COMPRESSED else stream
 
 
-def read_sample(path: Path, name: str, encoding: str) -> tuple[str, str]:
-    """The first lines of a text file, and the end of a line.
+def read_sample(path: Path, name: str, encoding: str) -> tuple[str, str, bool]:
+    """The first lines of a text file, the end of a line, and whether these are all lines.
 
     Raises:
         InputError: the file is damaged or empty, or is not text of that encoding.
@@ -140,10 +151,36 @@ def read_sample(path: Path, name: str, encoding: str) -> tuple[str, str]:
         if not text.strip() and whole:
             raise InputError(f"{name} is empty: give a table with a header and rows")
         if whole:
-            return text.removesuffix("\n"), newline
+            return text.removesuffix("\n"), newline, True
         if text.count("\n") > 1:
-            return text[: text.rindex("\n")], newline
+            return text[: text.rindex("\n")], newline, False
         size *= 8
+
+
+def decoded(path: Path, name: str, encoding: str) -> Iterator[tuple[bytes, bool]]:
+    """The text block by block as UTF-8 with plain line ends, and whether that was the last of it.
+
+    Raises:
+        InputError: the file is damaged, or not of that encoding.
+    """
+    decoder = io.IncrementalNewlineDecoder(
+        codecs.getincrementaldecoder(encoding)(), translate=True
+    )
+    line = 1
+    with damage(name), stream_of(path, name) as stream:
+        while raw := stream.read(BLOCK):
+            try:
+                text = decoder.decode(raw)
+            except UnicodeDecodeError as error:
+                line += error.object[: error.start].count(b"\n")
+                raise wrong_encoding(name, line, encoding) from None
+            line += text.count("\n")
+            yield text.encode(errors="replace"), False
+        try:
+            text = decoder.decode(b"", final=True)
+        except UnicodeDecodeError:
+            raise wrong_encoding(name, line, encoding) from None
+        yield f"{text}\n".encode(), True
 
 
 def wrong_encoding(name: str, line: int, encoding: str) -> InputError:
@@ -160,18 +197,51 @@ def find_comment(lines: Iterable[str]) -> str | None:
     return None
 
 
-def find_escape(lines: Iterable[str]) -> str | None:
-    """A backslash, if one stands before a quote within a quoted value, as databases write them."""
-    return "\\" if any('\\"' in line and _ESCAPED.search(line) for line in lines) else None
+def find_quoting(lines: Sequence[str], delimiter: str, whole: bool = True) -> Quoting:
+    """How quotes are written: as RFC 4180 has them, unless the lines make better rows otherwise.
+
+    Args:
+        lines: of text.
+        delimiter: between the values.
+        whole: whether these are all lines; else the last row may go on.
+    """
+    data = joined(lines)
+    if delimiter == BLANK or not doubtful(delimiter).search(data):
+        return DOUBLED
+    good = {way: _goodness(data, delimiter, way, whole) for way in (DOUBLED, *OTHERS)}
+    other = max(OTHERS, key=lambda way: good[way][0])
+    best = other if good[other] > good[DOUBLED] else DOUBLED  # of equal lines more rows: none hide
+    if delimiter == "\t":
+        good |= {way: _goodness(data, delimiter, way, whole) for way in WITHOUT}
+        without = max(WITHOUT, key=lambda way: good[way][0])
+        best = without if good[without] > good[best] else best
+    return best
 
 
-def find_delimiter(lines: Sequence[str], suffix: str, escape: str | None = None) -> str:
+def _goodness(data: bytes, delimiter: str, quoting: Quoting, whole: bool) -> tuple[int, int]:
+    """How many lines, and rows, have the commonest width, and quotes where they should be."""
+    read = plain(data, delimiter, quoting)
+    ends = [match.start() for match in re.finditer(b"\n", data)]
+    odd = {bisect(ends, offset) for offset in (*read.broken, *read.stray)}
+    begun = 0
+    if read.open is not None:
+        odd.add(first := bisect(ends, read.open))
+        begun = len(ends) - first
+    rows = rows_in(read.data.decode().split("\n")[:-1], delimiter)
+    width = _commonest(rows)[0]
+    spans = [range(row.first, row.end) for row in rows if len(row.values) == width]
+    good = [len(span) for span in spans if odd.isdisjoint(span)]
+    is_cut = not whole and begun <= _CUT
+    return sum(good) + begun * is_cut, len(good)
+
+
+def find_delimiter(lines: Sequence[str], suffix: str) -> str:
     """The delimiter that gives most lines the same number of values, and more than one.
 
     Blanks are one in files that are neither `.csv` nor `.tsv`, where they make more columns.
     """
     usual = "\t;|," if suffix not in (".tsv", ".tab") else "\t,;|"
-    shares = {mark: _evenness(lines, mark, escape) for mark in usual}
+    shares = {mark: _evenness(lines, mark) for mark in usual}
     best = max(usual, key=lambda mark: shares[mark][0])
     if suffix not in (".csv", ".tsv"):
         share, width = _evenness(lines, BLANK)
@@ -180,15 +250,17 @@ def find_delimiter(lines: Sequence[str], suffix: str, escape: str | None = None)
     return best if shares[best][0] else "\t" if suffix == ".tsv" else ","
 
 
-def _evenness(
-    lines: Sequence[str], delimiter: str, escape: str | None = None
-) -> tuple[float, int]:
+def _evenness(lines: Sequence[str], delimiter: str) -> tuple[float, int]:
     """The share of the rows that have the commonest number of values, and that number."""
-    widths = Counter(len(row.values) for row in rows_in(lines, delimiter, escape))
-    if not widths:
-        return 0.0, 1
-    width, count = max(widths.items(), key=lambda item: (item[1], item[0]))
-    return (count / widths.total(), width) if width > 1 else (0.0, 1)
+    rows = rows_in(lines, delimiter, find_quoting(lines, delimiter))
+    width, count = _commonest(rows)
+    return (count / len(rows), width) if width > 1 else (0.0, 1)
+
+
+def _commonest(rows: Sequence["Row"]) -> tuple[int, int]:
+    """The number of values that most rows have, and how many these are."""
+    widths = Counter(len(row.values) for row in rows)
+    return max(widths.items(), key=lambda item: (item[1], item[0]), default=(1, 0))
 
 
 class Row(NamedTuple):
@@ -199,13 +271,14 @@ class Row(NamedTuple):
     end: int
 
 
-def rows_in(lines: Iterable[str], delimiter: str, escape: str | None = None) -> list[Row]:
+def rows_in(lines: Iterable[str], delimiter: str, quoting: Quoting = DOUBLED) -> list[Row]:
     """The rows of lines of text that are not empty, up to a quoted value that does not end."""
     if delimiter == BLANK:
         each = enumerate(map(split_blanks, lines))
         return [Row(values, i, i + 1) for i, values in each if values]
     rows: list[Row] = []
-    reader = csv.reader((f"{line}\n" for line in lines), **format_of(delimiter, escape))
+    lines = lines if quoting == DOUBLED else plain_lines(lines, delimiter, quoting)
+    reader = reader_of(lines, delimiter)
     first = 0
     with suppress(csv.Error):
         for values in reader:
@@ -221,9 +294,10 @@ def split_blanks(line: str) -> list[str]:
     return [quoted.replace('""', '"') if quoted else plain for quoted, plain in values]
 
 
-def format_of(delimiter: str, escape: str | None = None) -> dict[str, Any]:
-    """The keywords of `csv.reader`; blanks may stand before a quoted value."""
-    return {"delimiter": delimiter, "escapechar": escape, "skipinitialspace": True}
+def reader_of(lines: Iterable[str], delimiter: str) -> Any:
+    """Reads lines as RFC 4180 has them; blanks may stand before a quoted value."""
+    lines = (f"{line}\n" for line in lines)
+    return csv.reader(lines, delimiter=delimiter, skipinitialspace=True)
 
 
 def find_decimal(values: Iterable[str]) -> Literal[".", ","]:
@@ -235,10 +309,3 @@ def find_decimal(values: Iterable[str]) -> Literal[".", ","]:
         elif _POINT.fullmatch(value):
             points += 1
     return "," if commas > points else "."
-
-
-def quoted(names: Sequence[str], delimiter: str) -> str:
-    """A line of a text file that holds these values."""
-    text = io.StringIO()
-    csv.writer(text, delimiter=delimiter, lineterminator="").writerow(names)
-    return text.getvalue()

@@ -1,9 +1,7 @@
 """Tables with their missing cells filled; all other cells stay as they are."""
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from itertools import islice
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,10 +15,11 @@ from caudal.data import dtypes
 from caudal.data.dataset import Piece
 from caudal.data.schema import Column
 from caudal.data.table.decode import decode_column
-from caudal.data.table.dialect import BLANK, Dialect, quoted
+from caudal.data.table.dialect import Dialect
 from caudal.data.table.frames import container_of, like
 from caudal.data.table.open import LinesItems, TableItems, table_of_run
 from caudal.data.table.output import TableWriter
+from caudal.data.table.quoting import cells, written
 from caudal.data.table.ruled import Ruled
 from caudal.data.table.schema import TableSchema
 from caudal.data.table.tables import AS_FOUND, Tables
@@ -146,16 +145,16 @@ class GapsInLines(LinesItems, Gaps):
     def filled(self, piece: Piece, fillings: Sequence[Filling]) -> pa.Table:
         text = self._table.text
         assert text is not None
-        lines = piece.beside.column(0).to_pylist()
+        lines, delimiter = piece.beside.column(0).to_pylist(), str(text.dialect.delimiter)
         new = {row for filling in fillings for row in np.flatnonzero(filling.mask).tolist()}
-        rows = {row: _cells(lines[row], text) for row in new}
+        rows = {row: cells(lines[row], delimiter, text.layout.quoting) for row in new}
         for column, values, mask in fillings:
             place = self._table.names.index(column.name)
             numbers = np.flatnonzero(mask).tolist()
             for row, value in zip(numbers, as_texts(values, text), strict=True):
                 rows[row][place] = value
-        for row, cells in rows.items():
-            lines[row] = str(text.dialect.delimiter).join(cells)
+        for row, row_cells in rows.items():
+            lines[row] = delimiter.join(row_cells)
         return pa.table([pa.array(lines, pa.large_string())], names=piece.beside.column_names)
 
 
@@ -177,13 +176,4 @@ def as_texts(values: pa.Array, text: TextFile) -> list[str]:
     texts = plain.cast(pa.string()).to_pylist()
     if text.dialect.decimal == "," and not dtypes.is_text(plain.type):
         texts = [each.replace(".", ",") for each in texts]
-    return [quoted([each], delimiter) for each in texts]
-
-
-def _cells(line: str, text: TextFile) -> list[str]:
-    """The cells of a line as they stand in it, with their quotes."""
-    mark = str(text.dialect.delimiter)
-    if mark == BLANK:
-        return re.findall(r'"(?:[^"]|"")*"|\S+', line)
-    cell = rf'((?:\s*"(?:[^"]|"")*")?[^{re.escape(mark)}]*)(?:{re.escape(mark)}|$)'
-    return [match[1] for match in islice(re.finditer(cell, line), len(text.names))]
+    return [written([each], delimiter, text.layout.quoting) for each in texts]

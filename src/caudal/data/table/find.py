@@ -31,6 +31,7 @@ from caudal.data.table.schema import TableSchema
 from caudal.data.table.stats import Stats
 from caudal.data.table.survey import Survey, survey
 from caudal.data.table.tables import Tables
+from caudal.data.table.wholes import with_wholes
 from caudal.data.table.wishes import Wishes, choose_columns, with_own_types
 from caudal.errors import InputError
 
@@ -142,7 +143,7 @@ class _Search:
             raise self._nothing_left(f"predict '{self.wishes.target}' from")
         passed = tuple(self.passed[n] for n in (*chosen, *context) if n in self.passed)
         if len(columns) == 1:  # its quantiles or the masses of its values are what is asked for
-            columns = (replace(columns[0], heaps=()),)
+            columns = (replace(columns[0], heaps=(), whole=None),)
         made = (*columns, *beside)
         plain = [c.name for c in made] + [p.name for p in passed]
         order = [n for n in self.tables[0].names if n in plain]
@@ -230,7 +231,7 @@ class _Search:
             return column
         if name in self.context:
             return with_ends_seen(column, stats)
-        return replace(column, heaps=heaps_of(column, stats))
+        return replace(with_wholes(column, stats), heaps=heaps_of(column, stats))
 
     def _forms_of(self, columns: Sequence[Column]) -> dict[str, Form]:
         return {c.name: self.forms[c.name] for c in columns if c.name in self.forms}

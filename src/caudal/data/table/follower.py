@@ -135,10 +135,11 @@ def _nearest(levels: Sequence[float] | np.ndarray, x: np.ndarray) -> np.ndarray:
 def _same(x: np.ndarray | float, level: np.ndarray, zero: float = _ZERO) -> np.ndarray:
     """Whether numbers are the same but for what 32 bits and steps make of them; NaN never is.
 
-    They make nothing of whole numbers, so that two keys of seven digits stay two.
+    Whole numbers are the same in 32 bits, so that two keys of seven digits stay two.
     """
     whole = (np.floor(x) == x) & (np.floor(level) == level)
-    return np.where(whole, x == level, np.isclose(x, level, rtol=_NEAR, atol=zero))
+    in_32_bits = np.float32(x) == np.float32(level)
+    return np.where(whole, in_32_bits, np.isclose(x, level, rtol=_NEAR, atol=zero))
 
 
 def without_ends(column: Column) -> Column:
@@ -147,7 +148,7 @@ def without_ends(column: Column) -> Column:
         return column
     kind = column.kind if column.kind in ("integer", "datetime") else "real"
     by = column.origin if column.step else 0.0
-    free = replace(column, kind=kind, low=None, high=None, atoms=(), heaps=())
+    free = replace(column, kind=kind, low=None, high=None, atoms=(), whole=None, heaps=())
     return replace(free, offset=column.offset + by)
 
 

@@ -73,7 +73,7 @@ def notes_on(
 ) -> list[str]:
     """Notes on the columns: how text is read, ties in continuous ones, words among numbers."""
     lines = [line for name, form in forms.items() for line in _read_as(name, form, stats[name])]
-    smooth = [c for c in columns if not (c.step or c.atoms or c.unit)]
+    smooth = [c for c in columns if not (c.step or c.atoms or c.whole or c.unit)]
     tied = [column.name for column in smooth if stats[column.name].ties > TIED]
     if tied:
         lines.append(

@@ -10,17 +10,20 @@ from caudal.data.refusals import check_columns
 from caudal.data.table.convert import show
 from caudal.data.table.dialect import (
     DELIMITER_LINE,
+    SAMPLE,
     Dialect,
     Row,
+    decoded,
     find_comment,
     find_decimal,
     find_delimiter,
-    find_escape,
+    find_quoting,
     read_sample,
     rows_in,
     text_suffix,
 )
 from caudal.data.table.encodings import find_encoding
+from caudal.data.table.quoting import BLANK, DOUBLED, Quoting, doubtful
 from caudal.data.table.values import MARKS, MISSING, NUMBER, with_point
 
 _LINES = 2000  # lines that are looked at
@@ -38,7 +41,7 @@ class Layout:
         width: how many columns there are.
         newline: the end of a line.
         notes: what was found and is not usual.
-        escape: what stands before a quote within a quoted value, if it is not another one.
+        quoting: how quotes are written.
     """
 
     dialect: Dialect
@@ -48,7 +51,7 @@ class Layout:
     width: int
     newline: str
     notes: tuple[str, ...]
-    escape: str | None = None
+    quoting: Quoting = DOUBLED
 
 
 def look_at(path: Path, name: str, asked: Dialect) -> Layout:
@@ -58,17 +61,19 @@ def look_at(path: Path, name: str, asked: Dialect) -> Layout:
         InputError: the file is empty, damaged, or not of the encoding that was asked for.
     """
     encoding = asked.encoding or find_encoding(path, name)
-    text, newline = read_sample(path, name, encoding)
-    lines = text.split("\n")[:_LINES]
+    text, newline, whole = read_sample(path, name, encoding)
+    lines = text.split("\n")
+    whole, lines = whole and len(lines) <= _LINES, lines[:_LINES]
     comment = asked.comment or find_comment(lines)
     plain = ["" if comment and line.lstrip().startswith(comment) else line for line in lines]
     if re.fullmatch(DELIMITER_LINE, plain[0]):
         asked, plain[0] = asked.over(Dialect(delimiter=plain[0].strip('"')[-1])), ""
     suffix = text_suffix(path)
-    escape = find_escape(plain)
-    filled = [line for line in plain if line.strip()]
-    delimiter = asked.delimiter or find_delimiter(filled, suffix, escape)
-    rows = rows_in(plain, delimiter, escape)
+    delimiter = asked.delimiter or find_delimiter(plain, suffix)
+    quoting = find_quoting(plain, delimiter, whole)
+    if quoting == DOUBLED and not whole and delimiter != BLANK:
+        quoting = _late_quoting(path, name, encoding, delimiter, plain)
+    rows = rows_in(plain, delimiter, quoting)
     decimal = asked.decimal or find_decimal(v for row in rows for v in row.values)
     dialect = Dialect(encoding, delimiter, decimal, comment, asked.na)
     begin, names, width = _find_table(rows, decimal)
@@ -83,7 +88,40 @@ def look_at(path: Path, name: str, asked: Dialect) -> Layout:
     elif comment and (above := _commented(lines[:first], comment, delimiter, width)):
         header, names = above
     notes = _notes(name, dialect, asked, rows[:begin], lines, comment)
-    return Layout(dialect, skip, header, names, width, newline, tuple(notes), escape)
+    return Layout(dialect, skip, header, names, width, newline, tuple(notes), quoting)
+
+
+def _late_quoting(
+    path: Path, name: str, encoding: str, delimiter: str, lines: Sequence[str]
+) -> Quoting:
+    """How quotes are written in a file whose first lines do not show it.
+
+    In each block, the lines from the first doubtful place on are looked at beside the first ones.
+    """
+    rest, is_inside = b"", False
+    for data, final in decoded(path, name, encoding):
+        data = rest + data
+        if match := doubtful(delimiter).search(data):
+            begin = _line_outside(data, match.start(), is_inside)
+            below = data[begin : begin + SAMPLE].decode(errors="replace").split("\n")
+            whole = final and len(data) <= begin + SAMPLE and len(below) <= _LINES + 1
+            quoting = find_quoting([*lines, *below[:-1][:_LINES]], delimiter, whole)
+            if quoting != DOUBLED:
+                return quoting
+        used = data.rfind(b"\n") + 1
+        is_inside ^= bool(data.count(b'"', 0, used) % 2)
+        rest = data[used:]
+    return DOUBLED
+
+
+def _line_outside(data: bytes, offset: int, is_inside: bool) -> int:
+    """Where the last line begins that is not later and, as quotes are paired, is in no quotes."""
+    for _ in range(_LINES):
+        begin = data.rfind(b"\n", 0, offset) + 1
+        if data.count(b'"', 0, begin) % 2 == is_inside or begin == 0:
+            break
+        offset = begin - 1
+    return begin
 
 
 def _find_table(rows: Sequence[Row], decimal: str) -> tuple[int, tuple[str, ...] | None, int]:

@@ -41,9 +41,10 @@ def _heavy(column: Column, stats: Stats) -> list[str]:
         return []
     value, share = values[counts.argmax()], counts.max() / len(stats.sample)
     atoms = column.offset + np.array(column.atoms)
+    is_whole = column.whole is not None and value % column.whole == 0
     what = (
         "that value has a probability of its own"
-        if np.isclose(atoms, value, rtol=1e-6, atol=1e-12).any()
+        if is_whole or np.isclose(atoms, value, rtol=1e-6, atol=1e-12).any()
         else "a density can grow there without limit"
     )
     return [f"'{column.name}' is {value:g} in {share:.0%} of the rows: {what}"]

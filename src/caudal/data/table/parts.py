@@ -80,7 +80,15 @@ class PartReader:
 def encode_rows(
     schema: TableSchema, chunk: Chunk, file: str, drop: bool, unseen: bool = False
 ) -> tuple[Tensor, np.ndarray | None]:
-    """Rows as numbers, float32 (n, D + C).
+    """Rows as numbers, float32 (n, D + C), and the mask of these rows, as `encode_exactly`."""
+    values, keep = encode_exactly(schema, chunk, file, drop, unseen)
+    return torch.from_numpy(values.astype(np.float32)), keep
+
+
+def encode_exactly(
+    schema: TableSchema, chunk: Chunk, file: str, drop: bool, unseen: bool = False
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Rows as numbers, float64 (n, D + C).
 
     Args:
         schema: the columns.
@@ -102,7 +110,7 @@ def encode_rows(
         keep = None if keep.all() else keep
     values = encode_columns(columns, table, place)
     refuse_gaps(columns, values, place)
-    return torch.from_numpy(values.astype(np.float32)), keep
+    return values, keep
 
 
 def without_gaps(columns: Sequence[Column], table: pa.Table) -> np.ndarray:

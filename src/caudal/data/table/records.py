@@ -1,8 +1,6 @@
 """The rows of a text file, block by block: as they stand in it, and as values."""
 
-import codecs
 import csv
-import io
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -13,13 +11,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 
-from caudal.data.refusals import damage
-from caudal.data.table.dialect import BLANK, format_of, split_blanks, stream_of, wrong_encoding
+from caudal.data.table.dialect import decoded, reader_of, split_blanks
 from caudal.data.table.layout import Layout
+from caudal.data.table.quoting import BLANK, DOUBLED, joined, plain
 from caudal.data.table.values import NUMBER
 from caudal.errors import InputError
 
-BLOCK = 1 << 24  # bytes that are read at a time
 _NEWLINE, _QUOTE, _SPACE = ord("\n"), ord('"'), ord(" ")
 
 
@@ -57,7 +54,7 @@ def blocks(path: Path, name: str, layout: Layout, lines: bool) -> Iterator[Block
     """
     rest, line, skip = b"", 1, layout.skip
     foot: Block | None = None
-    for data, final in _texts(path, name, str(layout.dialect.encoding)):
+    for data, final in decoded(path, name, str(layout.dialect.encoding)):
         data, begin = rest + data, 0
         while skip and (end := data.find(b"\n", begin) + 1):
             skip, begin, line = skip - 1, end, line + 1
@@ -76,49 +73,59 @@ def blocks(path: Path, name: str, layout: Layout, lines: bool) -> Iterator[Block
         yield foot.slice(0, 0)._replace(foot=len(foot.short))
 
 
-def _texts(path: Path, name: str, encoding: str) -> Iterator[tuple[bytes, bool]]:
-    """The text as UTF-8 with plain line ends, and whether that was the last of it."""
-    decoder = io.IncrementalNewlineDecoder(
-        codecs.getincrementaldecoder(encoding)(), translate=True
-    )
-    line = 1
-    with damage(name), stream_of(path, name) as stream:
-        while raw := stream.read(BLOCK):
-            try:
-                text = decoder.decode(raw)
-            except UnicodeDecodeError as error:
-                line += error.object[: error.start].count(b"\n")
-                raise wrong_encoding(name, line, encoding) from None
-            line += text.count("\n")
-            yield text.encode(errors="replace"), False
-        try:
-            text = decoder.decode(b"", final=True)
-        except UnicodeDecodeError:
-            raise wrong_encoding(name, line, encoding) from None
-        yield f"{text}\n".encode(), True
-
-
 class _Reader:
     """Reads one block of text, whose first line has the number `line`."""
 
     def __init__(self, name: str, layout: Layout, line: int, final: bool, lines: bool) -> None:
         self.name, self.layout, self.line, self.final = name, layout, line, final
-        self.lines = lines
+        self.lines, self.quoting = lines, layout.quoting
         self.delimiter, self.comment = str(layout.dialect.delimiter), layout.dialect.comment
 
     def read(self, data: bytes) -> tuple[Block, int]:
         """The rows in `data`, and how many bytes of it they take up."""
-        ends = record_ends(data, self.delimiter, self.layout.escape)
+        plain_data, ends = self._ends(data)
         if ends is not None and not (self.final and data[ends[-1] if len(ends) else 0 :].strip()):
             used = int(ends[-1]) if len(ends) else 0
             texts = self._rows(data, ends)
-            part = data[:used] if texts is None else _joined(texts)
+            part = plain_data if texts is None else self._plain(_joined(texts))
             rows = len(ends) if texts is None else len(texts)
             if (values := self._fast(part, rows)) is not None:
                 if texts is None and self.lines:
                     texts = _cut(data, ends)
                 return Block(_lines(texts), values, np.zeros(rows, np.int64)), used
         return self._slow(data)
+
+    def _ends(self, data: bytes) -> tuple[bytes, np.ndarray | None]:
+        """The rows that end as RFC 4180 has them, and the offsets behind them in `data`.
+
+        The offsets are None where `record_ends` has none.
+        """
+        if self.quoting == DOUBLED:
+            ends = record_ends(data, self.delimiter)
+            return data[: ends[-1]] if ends is not None and len(ends) else b"", ends
+        if self.comment:
+            return b"", None  # comments have no escapes
+        text = self._plain(data)
+        ends = record_ends(text, self.delimiter)
+        if ends is None:
+            return b"", None
+        if not self.final and data.endswith(b"\\\n"):
+            ends = ends[ends < len(text)]  # what follows may be the rest of the last value
+        in_data = _line_ends(data)[np.isin(_line_ends(text), ends)]
+        return text[: ends[-1]] if len(ends) else b"", in_data
+
+    def _plain(self, data: bytes) -> bytes:
+        """Text as RFC 4180 has it.
+
+        Raises:
+            InputError: it has a quoted value with more text behind the closing quote.
+        """
+        if self.quoting == DOUBLED:
+            return data
+        read = plain(data, self.delimiter, self.quoting)
+        if read.broken:
+            raise self._open_quote(data.count(b"\n", 0, read.broken[0]))
+        return read.data
 
     def _rows(self, data: bytes, ends: np.ndarray) -> pa.LargeStringArray | None:
         """The texts without empty lines and comments; None if there are no such lines."""
@@ -152,11 +159,7 @@ class _Reader:
                 pa_csv.ReadOptions(
                     autogenerate_column_names=True, use_threads=False, block_size=len(data) + 1
                 ),
-                pa_csv.ParseOptions(
-                    delimiter=delimiter,
-                    escape_char=self.layout.escape or False,
-                    newlines_in_values=True,
-                ),
+                pa_csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
                 pa_csv.ConvertOptions(
                     column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False
                 ),
@@ -195,26 +198,29 @@ class _Reader:
     def _spans(self, lines: Sequence[str]) -> Iterator[tuple[list[str], int, int]]:
         """Rows of values, and the lines from `first` to `end` in which each stands."""
         mark = self.comment
-        plain = ["" if mark and line.lstrip().startswith(mark) else line for line in lines]
+        rows = ["" if mark and line.lstrip().startswith(mark) else line for line in lines]
         if self.delimiter == BLANK:
-            yield from ((split_blanks(line), i, i + 1) for i, line in enumerate(plain))
+            yield from ((split_blanks(line), i, i + 1) for i, line in enumerate(rows))
             return
-        keywords = format_of(self.delimiter, self.layout.escape)
-        reader = csv.reader((f"{line}\n" for line in plain), **keywords)
+        if self.quoting != DOUBLED:
+            rows = self._plain(joined(rows)).decode().split("\n")[:-1]
+        reader = reader_of(rows, self.delimiter)
         first = 0
         try:
             for values in reader:
                 end = reader.line_num
-                if self.final and end - first > 1 and end == len(lines):
-                    self._check_closed("\n".join(lines[first:end]), first)
+                if end - first > 1:
+                    self._check_closed(rows, first, end)
                 yield values, first, end
                 first = end
         except csv.Error:
             raise self._open_quote(first) from None
 
-    def _check_closed(self, text: str, first: int) -> None:
-        escaped = text.count(f'{self.layout.escape}"') if self.layout.escape else 0
-        if (text.count('"') - escaped) % 2:
+    def _check_closed(self, rows: Sequence[str], first: int, end: int) -> None:
+        """Refuses a row of several lines unless its quoted values end where they should."""
+        read = plain(joined(rows[first:end]), self.delimiter, DOUBLED)
+        is_open = read.open is not None and self.final and end == len(rows)
+        if read.broken or is_open:
             raise self._open_quote(first)
 
     def _open_quote(self, first: int) -> InputError:
@@ -241,22 +247,24 @@ class _Reader:
         return text
 
 
-def record_ends(data: bytes, delimiter: str, escape: str | None = None) -> np.ndarray | None:
+def record_ends(data: bytes, delimiter: str) -> np.ndarray | None:
     """The offsets behind the rows of a text; None where quotes are not as RFC 4180 has them."""
     text = np.frombuffer(data, np.uint8)
     ends = np.flatnonzero(text == _NEWLINE)
     quotes = np.flatnonzero(text == _QUOTE)
-    if escape:
-        before, further = (text[(quotes - i).clip(0)] == ord(escape) for i in (1, 2))
-        quotes = quotes[~before | further]
     if len(quotes):
-        openings = quotes[::2]
-        before = text[openings[openings > 0] - 1]
         allowed = [_NEWLINE, _QUOTE, *([ord(delimiter)] if delimiter.isascii() else [])]
-        if not np.isin(before, allowed).all():
+        before, behind = quotes[::2] - 1, quotes[1::2] + 1
+        beside = np.concatenate([text[before[before >= 0]], text[behind[behind < len(text)]]])
+        if not np.isin(beside, allowed).all():
             return None
         ends = ends[np.searchsorted(quotes, ends) % 2 == 0]
     return ends + 1
+
+
+def _line_ends(data: bytes) -> np.ndarray:
+    """The offsets behind the lines of a text."""
+    return np.flatnonzero(np.frombuffer(data, np.uint8) == _NEWLINE) + 1
 
 
 def _cut(data: bytes, ends: np.ndarray) -> pa.LargeStringArray:

@@ -9,9 +9,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from caudal.data.table.dialect import COMPRESSED, Dialect, quoted, text_suffix
+from caudal.data.table.dialect import COMPRESSED, Dialect, text_suffix
 from caudal.data.table.layout import look_at
 from caudal.data.table.naming import distinct
+from caudal.data.table.quoting import written
 from caudal.data.table.records import Block, blocks
 from caudal.data.table.values import Cells, Seen, note_on_marks
 from caudal.errors import InputError
@@ -98,7 +99,7 @@ class TextFile:
     @cached_property
     def header(self) -> str:
         """The line that names the columns, as it stands in the file where it has one."""
-        return self.layout.header or quoted(self.names, str(self.dialect.delimiter))
+        return self.layout.header or written(self.names, str(self.dialect.delimiter))
 
     def _blocks(self, lines: bool = False) -> Iterator[Block]:
         return blocks(self.path, self.name, self.layout, lines)

@@ -29,6 +29,7 @@ from caudal.recipes.circles import circles_first
 from caudal.recipes.recipe import own_bijection
 
 _COUNTED = ("integer", "datetime", "categorical")  # which score by mass, whatever their step
+_JUST_ABOVE = 1e-30  # 0, and large enough to be divided by a unit in 32 bits
 
 
 def dress_table(recipe: Recipe, schema: TableSchema) -> Flow:
@@ -109,10 +110,11 @@ class _Lifted:
         missing = torch.tensor([column.missing for column in columns])
         step = torch.tensor([column.step or 0.0 for column in columns])
         flags = torch.zeros(int(missing.sum()))
-        low = torch.tensor([_end(column.low, -math.inf) for column in columns])
+        low = torch.tensor([_bottom(column) for column in columns])
         high = torch.tensor([_top(column) for column in columns])
         width = torch.tensor([column.atom_width for column in columns])
-        atoms = Atoms([column.atoms for column in columns], width)
+        every = torch.tensor([column.whole or 0.0 for column in columns])
+        atoms = Atoms([column.atoms for column in columns], width, every)
         mass = torch.tensor([column.kind in _COUNTED for column in columns])
         heaps = [column.heaps for column in columns]
         filled = TableDequantization(step, missing, low, high, atoms, mass, heaps)
@@ -160,6 +162,13 @@ def _correlated(parts: list[Bijection], features: int, linear: int) -> list[Bije
     """A recipe's parts after a correlation, unless a single one is Gaussian and has it."""
     several = len(parts) > 1 or any(isinstance(part, Embedded) for part in parts)
     return [Correlate(features, linear), *parts] if several else parts
+
+
+def _bottom(column: Column) -> float:
+    """Where the support begins; 0 has no place among the whole numbers of a positive column."""
+    if column.kind == "positive" and column.whole is not None:
+        return _JUST_ABOVE
+    return _end(column.low, -math.inf)
 
 
 def _end(value: float | None, default: float) -> float:

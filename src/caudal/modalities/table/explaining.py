@@ -70,7 +70,7 @@ def lines_of(flow: Flow, columns: Sequence[Column]) -> list[Line]:
         return lines
     opened = zip(columns, lines, support.low.tolist(), support.high.tolist(), strict=True)
     return [
-        line._replace(low=low, high=high) if column.atoms or column.heaps else line
+        line._replace(low=low, high=high) if column.atoms or column.whole or column.heaps else line
         for column, line, low, high in opened
     ]
 

@@ -50,7 +50,7 @@ def advice(recipe: Recipe, dataset: Dataset) -> list[str]:
         )
     first = next(dataset.train.ordered(_LOOKED_AT)).x
     for column, values in zip(dataset.schema.columns, first.T, strict=True):
-        if column.step or column.atoms:
+        if column.step or column.atoms or column.whole:
             continue
         if (nats := crowding(values)) > _CROWDED:
             lines.append(
