@@ -205,9 +205,9 @@ def page(rows: list[Row], facts: Facts) -> str:
         "variational fit with its coupling flow of splines and path gradients, without the time "
         "to compile it; and a plain loop of the reverse divergence with zuko's inverse "
         "autoregressive splines. Adam at 1e-3 and batches of 256 in both of these, which learn x "
-        "divided by the scale that caudal anneals from. One seed. caudal's steps are planned by a "
-        "short run before, and took longer than that said, up to twice on lj13: its seconds are "
-        "those that it took.",
+        "divided by the scale that caudal anneals from. One seed. caudal's steps were planned by "
+        "a short run on a busy machine, and took longer than that said: its seconds are those "
+        "that it took, 308 on eight-schools and 132 on lj13, whose rows are not at equal time.",
         "caudal anneals chains first, unlike the others, and begins at their columns' fitted "
         "distributions: of a product such as many-well that is much of the density. The scale "
         "covers each target, and is wider than the columns of eight-schools, at which the reverse "
