@@ -17,8 +17,8 @@ from statistics import median
 
 import torch
 
-from caudal.numerics import uncrowded
 from caudal.recipes import NSF
+from caudal.training.threads import uncrowded
 from environment import RESULTS, describe, lines, table, write
 
 FEATURES, ROWS = 15, 256
@@ -98,8 +98,8 @@ def main() -> None:
         "# Training beside other programs",
         "",
         f"Milliseconds of a step of `nsf` ({FEATURES} columns, {ROWS} rows, 5 layers of 64), the "
-        "median of the repetitions: with all threads, with those that `caudal.numerics.uncrowded` "
-        "takes, as every command and `caudal.fit` do, and with one.",
+        "median of the repetitions: with all threads, with those that `uncrowded` of "
+        "caudal.training.threads takes, as every command and `caudal.fit` do, and with one.",
         "",
         *lines(describe(["torch"])),
         "",

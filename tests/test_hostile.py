@@ -134,6 +134,7 @@ def test_small_pictures_that_are_too_much_together(tmp_path, monkeypatch):
     for number in range(12):
         Image.new("L", (600, 600)).save(tmp_path / f"{number}.png")
     assert len(open_images(str(tmp_path)).train)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", Image.MAX_IMAGE_PIXELS)
     monkeypatch.setenv(OPTION, "0.004")
     with pytest.raises(InputError, match=f"{tmp_path} holds more than 100 times its size"):
         open_images(str(tmp_path))

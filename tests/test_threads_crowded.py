@@ -5,9 +5,10 @@ import torch
 
 import caudal
 from caudal import Training
-from caudal.numerics import crowd, look, threads, uncrowded
 from caudal.recipes import NSF
+from caudal.training import threads
 from caudal.training.progress import Silent
+from caudal.training.threads import crowd, look, uncrowded
 
 FLOW = NSF(layers=1, hidden=4).build((2,))  # here, where there is one thread
 DATA = torch.randn(60, 2, generator=torch.Generator().manual_seed(0))

@@ -39,7 +39,7 @@ def _without_folders(text: str, tab: Tab, values: dict[str, Any]) -> str:
     """A message that calls an uploaded file by its name alone, not by the folder it went to."""
     for control in tab.controls:
         path = values.get(control.name)
-        if path and isinstance(control, Upload | Recording):
+        if isinstance(path, str) and isinstance(control, Upload | Recording):
             text = text.replace(os.path.dirname(path) + os.sep, "")
     return text
 

@@ -8,10 +8,10 @@ import numpy as np
 from caudal.data import Items, Piece, as_container
 from caudal.fields import check_value
 from caudal.flow import DRAWS
-from caudal.numerics import uncrowded
 from caudal.report import log_prob_items
 from caudal.training.options import Count
 from caudal.training.seeds import check_seed
+from caudal.training.threads import uncrowded
 from caudal.training.together import in_turns
 
 if TYPE_CHECKING:

@@ -12,11 +12,11 @@ from caudal.fields import check_value
 from caudal.model import card
 from caudal.model.rest import Extent
 from caudal.model.settings import name_of
-from caudal.numerics import uncrowded
 from caudal.report import Evaluation, Recognition, load_baseline, recognise
 from caudal.report import evaluate as evaluate_flow
 from caudal.training.options import Count
 from caudal.training.seeds import check_seed
+from caudal.training.threads import uncrowded
 from caudal.training.together import is_writer
 
 if TYPE_CHECKING:

@@ -14,11 +14,11 @@ from caudal.data import Batch, Piece, TableWriter, like_data
 from caudal.fields import check_value
 from caudal.modalities.table.given import tell_conditioning
 from caudal.modality import Voice
-from caudal.numerics import uncrowded
 from caudal.report.items import noise, place
 from caudal.report.numbers import count
 from caudal.training.options import Count
 from caudal.training.seeds import check_seed
+from caudal.training.threads import uncrowded
 
 if TYPE_CHECKING:
     from caudal.model.model import Model

@@ -13,9 +13,9 @@ from caudal.errors import InputError
 from caudal.fields import check_value
 from caudal.interpolation import manifold
 from caudal.modality import Examples
-from caudal.numerics import uncrowded
 from caudal.report import unlike
 from caudal.training.seeds import check_seed
+from caudal.training.threads import uncrowded
 
 if TYPE_CHECKING:
     from caudal.model.model import Model

@@ -14,8 +14,8 @@ from torch import Tensor
 from caudal.data import Column, Piece, TableWriter, like_data
 from caudal.data.table.decode import decode_column
 from caudal.errors import InputError
-from caudal.numerics import uncrowded
 from caudal.report.items import place
+from caudal.training.threads import uncrowded
 from caudal.univariate import is_univariate, masses
 from caudal.univariate import quantiles as quantiles_of
 

@@ -16,10 +16,10 @@ from caudal.bijections import by_sweeps
 from caudal.errors import InputError
 from caudal.fields import check_value
 from caudal.modality import Request, Requests
-from caudal.numerics import uncrowded
 from caudal.report import duration
 from caudal.report.items import noise
 from caudal.training.seeds import check_seed
+from caudal.training.threads import uncrowded
 from caudal.training.together import by_rows, is_writer
 
 if TYPE_CHECKING:

@@ -15,10 +15,10 @@ from caudal.data.schema import Unit
 from caudal.model.alarm import Threshold
 from caudal.model.densities import COLUMN, ERROR, draws_of, scored
 from caudal.model.explaining import lowest_of, most_surprising
-from caudal.numerics import uncrowded
 from caudal.report.numbers import a, count, number, short
 from caudal.report.sentences import off_by
 from caudal.training.seeds import check_seed
+from caudal.training.threads import uncrowded
 from caudal.training.together import is_writer
 
 if TYPE_CHECKING:

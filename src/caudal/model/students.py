@@ -11,7 +11,6 @@ from caudal.files import path_of
 from caudal.modality import Voice
 from caudal.model import settings as options_of_run
 from caudal.model.finishing import finish
-from caudal.numerics import uncrowded
 from caudal.recipes import Recipe, find_recipe
 from caudal.report.logged import check_log, logged
 from caudal.training.options import Training
@@ -20,6 +19,7 @@ from caudal.training.progress import Notes
 from caudal.training.run import Run, check_out
 from caudal.training.student import build_student, check_student, default_student
 from caudal.training.student import distill as fit_student
+from caudal.training.threads import uncrowded
 from caudal.training.together import together
 
 if TYPE_CHECKING:

@@ -15,13 +15,14 @@ from caudal.model.finishing import finish
 from caudal.model.model import Model
 from caudal.model.rest import Rest
 from caudal.model.settings import Settings
-from caudal.numerics import own_randomness, redirected, uncrowded
+from caudal.numerics import own_randomness, redirected
 from caudal.recipes import Recipe
 from caudal.report import folder_of
 from caudal.report.logged import check_log, logged
 from caudal.training.fit import fit
 from caudal.training.progress import Notes
 from caudal.training.run import Run, check_out
+from caudal.training.threads import uncrowded
 from caudal.training.together import agreed, together
 
 

@@ -43,7 +43,6 @@ from caudal.numerics.recomputing import (
     recomputing,
 )
 from caudal.numerics.sharing import Share, batch_moments, drawn, normalised_whole, sharing
-from caudal.numerics.threads import crowd, look, uncrowded
 
 __all__ = [
     "Law",
@@ -60,7 +59,6 @@ __all__ = [
     "batch_moments",
     "bisect",
     "bound",
-    "crowd",
     "drawing",
     "drawing_part",
     "dropout",
@@ -73,7 +71,6 @@ __all__ = [
     "is_recomputing",
     "is_second_pass",
     "log_dets_wanted",
-    "look",
     "mean_and_error",
     "normal",
     "normalised_whole",
@@ -88,7 +85,6 @@ __all__ = [
     "sharing",
     "signs",
     "solve",
-    "uncrowded",
     "uniform",
     "values_alone",
 ]

@@ -12,7 +12,7 @@ from caudal.errors import InputError
 from caudal.flow import Flow
 from caudal.initialization import initialize
 from caudal.losses import nll
-from caudal.numerics import crowd, own_randomness, redirected, uncrowded
+from caudal.numerics import own_randomness, redirected
 from caudal.recipes import describe
 from caudal.training.cautions import before
 from caudal.training.clock import Budget, measure, plan, probe_seconds, seconds_of
@@ -43,6 +43,7 @@ from caudal.training.rows import (
 from caudal.training.run import Run
 from caudal.training.seeds import SAMPLE, generator_of, global_kept, mix
 from caudal.training.state import STATE, Identity, Position, State
+from caudal.training.threads import crowd, uncrowded
 from caudal.training.trainer import Ahead, Trainer
 from caudal.training.validation import Validator
 

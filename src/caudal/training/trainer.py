@@ -10,7 +10,7 @@ from torch import Tensor
 
 from caudal.data.source import Batch, Source
 from caudal.errors import NumericalError
-from caudal.numerics import look, own_randomness
+from caudal.numerics import own_randomness
 from caudal.training.cautions import after
 from caudal.training.devices import Interrupted, Stop
 from caudal.training.diagnosis import diagnose
@@ -21,6 +21,7 @@ from caudal.training.progress import Plan, Reporter
 from caudal.training.rows import share, to_device
 from caudal.training.seeds import ORDER, mix
 from caudal.training.state import Position
+from caudal.training.threads import look
 from caudal.training.validation import Validator, begins_fitted, is_better
 
 _REPORT_EVERY = 0.1  # seconds between reports of a step
