@@ -179,7 +179,8 @@ def _facts(cells: Cells) -> list[str]:
         "nats are better, and fewer bits/dim. Nats are of standardised columns. All score the",
         "same test values with the same noise. caudal's time includes its validation, and the",
         "peers' does not; a peer's step that has begun is finished. Of a library's documented",
-        "flows that ran each cell has the one that validates best.",
+        "flows that ran each cell has the one that validates best. What JAX compiles took most of",
+        "the ten seconds on the first machine (one step) and a part of them on the second.",
     ]
 
 
