@@ -83,7 +83,8 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=4.0)
     options = parser.parse_args()
     os.environ.pop("OMP_NUM_THREADS", None)  # which would be obeyed
-    cores = os.cpu_count() or 1
+    cores = len(os.sched_getaffinity(0))
+    torch.set_num_threads(cores)
     rows = [
         measure(number, options.repetitions, options.seconds)
         for number in sorted({0, 1, cores, 2 * cores})

@@ -194,7 +194,7 @@ def forward(target: Target, fitted: Fitted) -> dict[str, float | None]:
 
 def page(rows: list[Row], facts: Facts) -> str:
     words = [
-        "What flows of densities come to without data, after equal seconds of one core.",
+        "What flows of densities come to without data, after about a minute of one core.",
         f"ESS: effective size of {DRAWS:,} draws of the flow by their weights; it is high, too, "
         "of a flow that has lost all modes but one, which log Z tells: it is then too low by the "
         "log of the share that is left. k: Pareto index of the weights, up to 0.7 is good. "
@@ -206,7 +206,7 @@ def page(rows: list[Row], facts: Facts) -> str:
         "to compile it; and a plain loop of the reverse divergence with zuko's inverse "
         "autoregressive splines. Adam at 1e-3 and batches of 256 in both of these, which learn x "
         "divided by the scale that caudal anneals from. One seed. caudal's steps were planned by "
-        "a short run on a busy machine, and took longer than that said: its seconds are those "
+        "a short run, and took longer than that said: its seconds are those "
         "that it took, 308 on eight-schools and 132 on lj13, whose rows are not at equal time.",
         "caudal anneals chains first, unlike the others, and begins at their columns' fitted "
         "distributions: of a product such as many-well that is much of the density. The scale "

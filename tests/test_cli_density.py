@@ -8,6 +8,7 @@ import pytest
 
 import caudal
 from caudal.errors import InputError
+from caudal.recipes import RealNVP
 from caudal.targets import Named
 from command_line import caudal as command
 from command_line import folder, refused
@@ -84,6 +85,17 @@ def test_wrong_names_and_options_are_refused(capsys):
         assert said in refused(capsys, "train", "nsf", "--data", data)
     with pytest.raises(InputError, match="`particles` 3"):
         caudal.train("nsf", "density:funnel", particles=3)
+
+
+def test_flows_that_draw_while_they_train_have_no_batch_normalisation(capsys, tmp_path):
+    small = {"layers": 2, "hidden": [4], "steps": 2, "report": False}
+    model = caudal.train("realnvp", "density:banana", **small)
+    assert not model.recipe.batch_norm
+    words = ["realnvp", "--data", "density:banana", "--batch-norm", "--out", tmp_path / "run"]
+    assert "--no-batch-norm" in refused(capsys, "train", *words)
+    flow = RealNVP(layers=2, hidden=(4,)).build((2,))
+    with pytest.raises(InputError, match="batch_norm=False"):
+        caudal.fit_density(flow, lambda x: -x.square().sum(1))
 
 
 def test_draws_are_carried_on_by_annealing(capsys, tmp_path):

@@ -1,5 +1,7 @@
 """Where other programs keep the cores busy, PyTorch works with fewer threads."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import torch
 
@@ -60,6 +62,17 @@ def test_the_users_own_number_is_obeyed(eight_threads, monkeypatch):
         assert crowd() == ""
 
 
+def test_other_threads_of_python_keep_their_number(eight_threads, monkeypatch):
+    busy(monkeypatch, 1)
+
+    def taken():
+        with uncrowded():
+            return torch.get_num_threads()
+
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(taken).result() == 8
+
+
 class Notes(Silent):
     """Keeps what it is told."""
 
@@ -82,5 +95,5 @@ def test_a_fit_takes_fewer_threads_says_so_and_gives_them_back(eight_threads, mo
     caudal.fit(FLOW, DATA, training=training, loss=loss, reporter=notes)
     assert seen == {1}
     assert torch.get_num_threads() == 8
-    told = "other programs keep the cores busy: working with 1 of 8 threads"
+    told = "the cores are busy or shared: working with 1 of 8 threads"
     assert told in notes.kept

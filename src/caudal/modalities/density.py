@@ -138,6 +138,10 @@ class Density(Table):
         """Divergences on chains and draws; held-out chains select by -log q."""
         return DensityTerms(flow, dataset.target, dataset.train, options), nll
 
+    @property
+    def draws_in_training(self) -> bool:
+        return True
+
     def size(self, dataset: Dataset, minutes: float | None) -> str | None:
         """A step takes three passes of the flow, and so the flow is not large."""
         return None if minutes is None else "medium"
@@ -178,7 +182,7 @@ class Density(Table):
             return []
         return [
             f"{recipe.name} does not both score and sample in one pass, and a density asks for "
-            f"both in each step; nsf and realnvp do, `reverse=0` asks for scores alone"
+            f"both in each step; nsf and realnvp do"
         ]
 
     def next_commands(self, folder: str, schema: Any) -> list[str]:

@@ -217,6 +217,11 @@ class Modality(ABC):
 
         return size_of(recipe, size)
 
+    @property
+    def draws_in_training(self) -> bool:
+        """Whether the flow draws samples in each step of its training."""
+        return False
+
     def recipe_for(self, dataset: Any) -> str:
         """The name of the usual recipe, now that the data are known."""
         return self.usual_recipe

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from caudal.bijections import BatchNorm
 from caudal.data import Dataset, TensorSchema
 from caudal.data.density import DensitySchema
 from caudal.errors import InputError
@@ -165,6 +166,11 @@ def check_flow(flow: Flow) -> None:
         raise InputError(
             f"a density is learned by a flow of vectors without context, and this one has events "
             f"{flow.event_shape} and context {flow.context_shape}"
+        )
+    if any(isinstance(part, BatchNorm) for part in flow.modules()):
+        raise InputError(
+            "batch normalisation samples in evaluation only, and a density asks for samples in "
+            "each step: build the flow with `batch_norm=False`"
         )
     if flow.noisy:
         raise InputError(f"a density is learned by an exact flow, and this one is {flow.kind}")

@@ -132,11 +132,14 @@ def suited(settings: Settings, dataset: Any) -> Settings:
     """The settings with what nobody chose chosen for the data: the recipe, and its size.
 
     Raises:
-        InputError: the recipe has no such size.
+        InputError: the recipe has no such size, or batch normalisation where flows draw while they
+            train.
     """
     kind = settings.kind
     if settings.auto:
         settings = _auto(settings, find_recipe(kind.recipe_for(dataset)))
+    if kind.draws_in_training:
+        settings = _without_batch_norm(settings)
     name, minutes = settings.recipe.name, settings.training.minutes
     size = settings.size or (kind.size(dataset, minutes) if name in SIZES else None)
     if size is None:
@@ -156,6 +159,19 @@ def _auto(settings: Settings, recipe: type[Recipe]) -> Settings:
     made = settings.recipe if isinstance(settings.recipe, recipe) else recipe()
     why = f"{made.name}, the usual recipe for {settings.kind.what}: {made.good_for}"
     return replace(settings, recipe=made, why=(*settings.why, why))
+
+
+def _without_batch_norm(settings: Settings) -> Settings:
+    """The settings of a flow that draws while it trains, which batch normalisation cannot."""
+    if not getattr(settings.recipe, "batch_norm", False):
+        return settings
+    if "batch_norm" in settings.given:
+        raise InputError(
+            "batch normalisation samples in evaluation only, and a density asks for samples in "
+            "each step: give `batch_norm=False`"
+        )
+    recipe: Any = settings.recipe
+    return replace(settings, recipe=replace(recipe, batch_norm=False))
 
 
 def plain(part: Any) -> dict[str, Any]:

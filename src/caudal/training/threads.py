@@ -2,7 +2,7 @@
 
 The threads of PyTorch wait for each other after each operation. Where another program has the core
 of one of them, the others wait for its turn, which takes milliseconds in place of microseconds: a
-step of training takes up to seventy times as long as with one thread. The same happens in a
+step of training takes more than twenty times as long as with one thread. The same happens in a
 container that may use fewer cores than it sees.
 """
 
@@ -10,7 +10,7 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from threading import local
+from threading import current_thread, main_thread
 
 import torch
 
@@ -22,8 +22,8 @@ _HINDRANCE = 1.2  # times as long as one thread takes for the same work
 _EVERY = 10.0  # seconds between looks, of which each takes two trials
 
 
-class _State(local):
-    """Of a thread of Python: how many threads are usual, and when it last looked."""
+class _State:
+    """Of the main thread, as PyTorch's number is that of all that start later."""
 
     usual: int | None = None
     looked = -_EVERY
@@ -37,8 +37,12 @@ def uncrowded() -> Iterator[None]:
     """Within, PyTorch works with fewer threads while other programs keep its threads waiting.
 
     The number is chosen here and at each `look`, and put back at the end. OMP_NUM_THREADS, if it
-    is set, is obeyed. Sums may round otherwise with another number of threads.
+    is set, is obeyed. Sums may round otherwise with another number of threads. Threads of Python
+    beside the main one keep the number they have.
     """
+    if current_thread() is not main_thread():
+        yield
+        return
     if _state.usual is not None:  # within another one
         look()
         yield
@@ -55,6 +59,8 @@ def uncrowded() -> Iterator[None]:
 def look() -> None:
     """Within `uncrowded`: takes as many threads as do not wait for each other now."""
     usual, now = _state.usual, time.monotonic()
+    if current_thread() is not main_thread():
+        return
     if usual is None or "OMP_NUM_THREADS" in os.environ or now - _state.looked < _EVERY:
         return
     _state.looked = now
@@ -65,11 +71,11 @@ def look() -> None:
 
 
 def crowd() -> str:
-    """A sentence where other programs keep the cores busy; else an empty one."""
+    """A sentence where threads wait for each other; else an empty one."""
     number, usual = torch.get_num_threads(), _state.usual or 1
-    if number >= usual:
+    if number >= usual or current_thread() is not main_thread():
         return ""
-    return f"other programs keep the cores busy: working with {number} of {usual} threads"
+    return f"the cores are busy or shared: working with {number} of {usual} threads"
 
 
 def _hinders(number: int) -> bool:
