@@ -90,6 +90,12 @@ def test_shards_called_train_and_test_are_the_parts(tmp_path):
     assert len(other.test) == 8
 
 
+def test_shards_in_folders_called_train_and_test_are_the_parts(tmp_path):
+    pack(tmp_path / "train" / "0.tar", samples(0, 16))
+    pack(tmp_path / "test" / "0.tar", samples(16, 24))
+    assert len(open_images(str(tmp_path / "*" / "*.tar")).test) == 8
+
+
 def test_clips_are_read_where_they_lie(tmp_path):
     folder = audio_files.fill(tmp_path / "clips", 12)
     files = sorted(folder.iterdir(), key=lambda path: int(path.stem))

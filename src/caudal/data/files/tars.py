@@ -112,9 +112,9 @@ def kind_of_tars(data: str | os.PathLike[str]) -> FileKind:
 def read_tars(data: str | os.PathLike[str], kind: FileKind) -> Listing:
     """The images or clips of shards, in the order of their names, and of the files in each.
 
-    Shards that are called train-..., valid-... and test-... are the parts; else folders within
-    them are, as in a folder of files, and give the label `kind.label`. Files `.cls` give the label
-    `class`, and the texts and numbers in `.json` labels of their names.
+    Shards called train-..., valid-... and test-..., or in folders called so, are the parts; else
+    folders within them are, as in a folder of files, and give the label `kind.label`. Files `.cls`
+    give the label `class`, and the texts and numbers in `.json` labels of their names.
 
     Raises:
         InputError: a shard is missing or damaged, has what no shard should have, such as links, or
@@ -123,7 +123,7 @@ def read_tars(data: str | os.PathLike[str], kind: FileKind) -> Listing:
     name = os.fspath(data)
     shards = _shards(name)
     titles = _titles(shards)
-    parts = [part_of(re.split(r"[-_.]", title)[0]) for title in titles]
+    parts = [_part(title) for title in titles]
     if None in parts and set(parts) != {None}:
         odd = titles[parts.index(None)]
         raise InputError(f"{odd}: {name} has shards of parts, and this one is of none of them")
@@ -217,6 +217,12 @@ def _titles(shards: Sequence[str]) -> list[str]:
     """What the shards are called: their paths from the folder that holds them all on."""
     folder = os.path.commonpath([os.path.dirname(os.path.abspath(shard)) for shard in shards])
     return [Path(os.path.relpath(shard, folder)).as_posix() for shard in shards]
+
+
+def _part(title: str) -> int | None:
+    """The part that a shard is of, by its folders or its name; None if these tell none."""
+    parts = (part_of(re.split(r"[-_.]", word)[0]) for word in title.split("/"))
+    return next((part for part in parts if part is not None), None)
 
 
 class _Sample(NamedTuple):
