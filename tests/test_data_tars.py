@@ -182,6 +182,17 @@ def test_what_is_wrong_with_shards_is_one_line(shards, tmp_path):
         assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("cut", [False, True])
+def test_a_shard_damaged_in_its_middle_is_refused(shards, tmp_path, cut):
+    whole = (shards / "a-00.tar").read_bytes()
+    with tarfile.open(shards / "a-00.tar") as tar:
+        at = tar.getmember("004.png").offset
+    path = tmp_path / "a.tar"
+    path.write_bytes(whole[:at] if cut else whole[:at] + b"x" * 512 + whole[at + 512 :])
+    with pytest.raises(InputError, match=r"a.tar is damaged or cut short behind '003\.json'"):
+        open_images(str(path))
+
+
 def test_a_damaged_image_is_told_by_its_path_inside(tmp_path):
     path = str(pack(tmp_path / "a.tar", [*samples(0, 12), ("dogs/x.png", b"\x89PNG")]))
     with pytest.raises(InputError, match="^a.tar/dogs/x.png cannot be read as an image"):

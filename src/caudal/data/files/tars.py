@@ -271,7 +271,7 @@ def _members(shard: str, title: str) -> Iterator[Member]:
     Raises:
         InputError: it is damaged, or has links, devices, or paths that lead out of it.
     """
-    total = os.path.getsize(shard)
+    total, name = os.path.getsize(shard), ""
     try:
         with tarfile.open(shard, "r:") as tar:
             for info in tar:
@@ -285,6 +285,13 @@ def _members(shard: str, title: str) -> Iterator[Member]:
                 if info.offset_data + info.size > total:
                     raise InputError(f"{title} is cut short, in '{printable(name)}': copy it anew")
                 yield Member(shard, name, info.offset_data, info.size)
+            end = tar.offset  # where tarfile stopped, be it at a header that makes no sense to it
+        with open(shard, "rb") as file:
+            file.seek(end)
+            if file.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+                raise InputError(
+                    f"{title} is damaged or cut short behind '{printable(name)}': copy it anew"
+                )
     except (tarfile.TarError, ArithmeticError, ValueError, EOFError, MemoryError) as error:
         if isinstance(error, InputError):
             raise
