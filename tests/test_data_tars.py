@@ -123,6 +123,15 @@ def test_what_shards_hold_tells_the_kind_of_data(shards, tmp_path):
     assert not finds_tars(tmp_path)  # a folder of images, with a tar beside them
 
 
+def test_a_folder_with_other_data_beside_a_tar_is_none_of_shards(shards, tmp_path):
+    tar = (shards / "a-00.tar").read_bytes()
+    for name in ("a.tar", "._a.tar", ".hidden", "notes.txt"):
+        (tmp_path / name).write_bytes(tar)
+    assert open_whole(str(tmp_path), open_images(PIXELS).schema).names[0] == "a.tar/000.png"
+    np.save(tmp_path / "a.npy", PIXELS)
+    assert not finds_tars(tmp_path)
+
+
 def test_a_second_picture_of_a_sample_and_hidden_files_are_no_images(tmp_path):
     mask = [("1.mask.png", b"x"), ("._1.png", b"x"), ("1.txt", b"a caption"), ("b.c.png", b"y")]
     listing = read_tars(pack(tmp_path / "a.tar", [*samples(0, 2), *mask]), IMAGES)

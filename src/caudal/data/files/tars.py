@@ -14,7 +14,7 @@ from itertools import islice, product
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
-from caudal.data.files.folder import Walk, lot_of_paths
+from caudal.data.files.folder import lot_of_paths
 from caudal.data.files.lots import AUDIO, CLASS, IMAGES, FileKind, Listing, Lot, by_part, typed
 from caudal.data.refusals import missing_file
 from caudal.data.splits import part_of
@@ -29,6 +29,7 @@ _RANGE = re.compile(r"(\d{1,9})\.\.(\d{1,9})")
 _MOST_SHARDS = 100_000
 _LOOKED_AT = 256  # members that tell what a shard holds
 _BESIDE = (".cls", ".json")
+_NOTES = (".txt", ".json", ".md")  # files that may lie beside shards
 _LONGEST = 1 << 20  # bytes of such a file
 
 
@@ -178,12 +179,15 @@ def _relative(path: Path) -> str:
 
 
 def _in_folder(folder: Path) -> list[str]:
-    """The tars of a folder without images and sounds of its own."""
-    if not folder.is_dir() or next(folder.glob(f"*{SUFFIX}"), None) is None:
-        return []
-    if any(IMAGES.fits(file) or AUDIO.fits(file) for file in islice(Walk(folder), 1000)):
-        return []
-    return sorted(str(path) for path in folder.glob(f"*{SUFFIX}") if path.is_file())
+    """The tars of a folder that has nothing else, but for notes and hidden files."""
+    tars = []
+    for path in folder.glob("*"):
+        if path.name.startswith(".") or path.suffix in _NOTES:
+            continue
+        if path.suffix != SUFFIX or not path.is_file():
+            return []
+        tars.append(str(path))
+    return sorted(tars)
 
 
 def _expanded(name: str) -> list[str]:
