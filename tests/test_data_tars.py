@@ -96,6 +96,14 @@ def test_shards_in_folders_called_train_and_test_are_the_parts(tmp_path):
     assert len(open_images(str(tmp_path / "*" / "*.tar")).test) == 8
 
 
+def test_a_part_of_one_class_keeps_its_label(tmp_path):
+    for title, folders in (("train", "cd"), ("test", "c")):
+        files = [(f"{f}/{i}.png", encoded(PIXELS[i])) for f in folders for i in range(8)]
+        pack(tmp_path / f"{title}-0.tar", files)
+    labels = [lot.labels for lot in read_tars(tmp_path, IMAGES).lots]
+    assert [set(label.get("class", ())) for label in labels] == [{"c", "d"}, {"c"}]
+
+
 def test_clips_are_read_where_they_lie(tmp_path):
     folder = audio_files.fill(tmp_path / "clips", 12)
     files = sorted(folder.iterdir(), key=lambda path: int(path.stem))

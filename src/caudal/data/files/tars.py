@@ -137,10 +137,11 @@ def read_tars(data: str | os.PathLike[str], kind: FileKind) -> Listing:
     if not any(chosen.values()):
         known = " ".join(kind.suffixes)
         raise InputError(f"{name} holds no {kind.what}: {known} files are looked for")
+    depth = _common_depth([s.member.name for some in chosen.values() for s in some])
     notes = (f"passed over files of other kinds in {name}: {others:,}",) if others else ()
     if None in chosen:
-        return Listing(kind, name, (_lot(chosen[None], name, kind),), notes)
-    lots = {part: _lot(some, name, kind) for part, some in chosen.items() if part is not None}
+        return Listing(kind, name, (_lot(chosen[None], name, kind, depth),), notes)
+    lots = {part: _lot(s, name, kind, depth) for part, s in chosen.items() if part is not None}
     return by_part(kind, name, {part: lot for part, lot in lots.items() if lot.count}, notes)
 
 
@@ -341,9 +342,12 @@ def _labels(member: Member, extension: str, title: str) -> dict[str, Any]:
         raise InputError(f"{place} has no labels: {one_line(error, 120)}") from None
 
 
-def _lot(samples: Sequence[_Sample], name: str, kind: FileKind) -> Lot:
-    """The samples as a lot, with the labels of their folders and of the files beside them."""
-    paths = _without_common_folder([sample.member.name for sample in samples])
+def _lot(samples: Sequence[_Sample], name: str, kind: FileKind, depth: int) -> Lot:
+    """The samples as a lot, with the labels of their folders and of the files beside them.
+
+    So many folders tell nothing, as all samples are in them.
+    """
+    paths = ["/".join(sample.member.name.split("/")[depth:]) for sample in samples]
     lot = lot_of_paths(paths, [sample.member for sample in samples], name, kind)
     titles = [f"{s.shard}/{printable(s.member.name)}" for s in samples]
     order = {member: index for index, member in enumerate(s.member for s in samples)}
@@ -363,11 +367,8 @@ def _lot(samples: Sequence[_Sample], name: str, kind: FileKind) -> Lot:
     )
 
 
-def _without_common_folder(paths: Sequence[str]) -> list[str]:
-    """The paths without the folders in which all of them are, as `tar cf a.tar a` packs them."""
-    if not paths:
-        return []
+def _common_depth(paths: Sequence[str]) -> int:
+    """How many folders all paths share, as where `tar cf a.tar a` packs them."""
     above = os.path.commonprefix([path.split("/")[:-1] for path in paths])
     # A folder that is a part, such as train, tells something even if all files are in it.
-    depth = next((i for i, part in enumerate(above) if part_of(part) is not None), len(above))
-    return ["/".join(path.split("/")[depth:]) for path in paths]
+    return next((i for i, part in enumerate(above) if part_of(part) is not None), len(above))
