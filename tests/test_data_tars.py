@@ -104,6 +104,23 @@ def test_a_part_of_one_class_keeps_its_label(tmp_path):
     assert [set(label.get("class", ())) for label in labels] == [{"c", "d"}, {"c"}]
 
 
+def test_numbers_that_no_column_can_hold_are_no_labels(tmp_path):
+    values = {"huge": 10**400, "inf": float("inf"), "nan": float("nan"), "n": 2**62, "x": 1e30}
+    files = [("a.png", encoded(PIXELS[0])), ("a.json", json.dumps(values).encode())]
+    (lot,) = read_tars(pack(tmp_path / "a.tar", files), IMAGES).lots
+    assert lot.labels == {"n": [2**62], "x": [1e30]}
+
+
+@pytest.mark.parametrize("size", ["-1", "-513"])
+@pytest.mark.parametrize("name", ["1.png", ".hidden"])
+def test_a_member_of_negative_size_is_refused(tmp_path, name, size):
+    info = tarfile.TarInfo(name)
+    info.pax_headers = {"size": size}
+    path = pack(tmp_path / "a.tar", [*samples(0, 2), (info, b"")])
+    with pytest.raises(InputError, match=r"a\.tar (holds a file of a neg|cannot be|is damaged)"):
+        read_tars(path, IMAGES)
+
+
 def test_clips_are_read_where_they_lie(tmp_path):
     folder = audio_files.fill(tmp_path / "clips", 12)
     files = sorted(folder.iterdir(), key=lambda path: int(path.stem))

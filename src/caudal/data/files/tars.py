@@ -6,6 +6,7 @@ up to its first dot: `7.png`, and beside it `7.cls` with its class, or `7.json` 
 
 import io
 import json
+import math
 import os
 import re
 import tarfile
@@ -281,7 +282,7 @@ def _members(shard: str, title: str) -> Iterator[Member]:
         with tarfile.open(shard, "r:") as tar:
             for info in tar:
                 name = info.name.removeprefix("./")
-                if info.isdir() or _is_hidden(name):
+                if info.size >= 0 and (info.isdir() or _is_hidden(name)):
                     continue
                 if why := _why_refused(info):
                     raise InputError(
@@ -297,7 +298,14 @@ def _members(shard: str, title: str) -> Iterator[Member]:
                 raise InputError(
                     f"{title} is damaged or cut short behind '{printable(name)}': copy it anew"
                 )
-    except (tarfile.TarError, ArithmeticError, ValueError, EOFError, MemoryError) as error:
+    except (
+        tarfile.TarError,
+        OSError,
+        ArithmeticError,
+        ValueError,
+        EOFError,
+        MemoryError,
+    ) as error:
         if isinstance(error, InputError):
             raise
         raise InputError(
@@ -312,6 +320,8 @@ def _is_hidden(name: str) -> bool:
 
 def _why_refused(info: tarfile.TarInfo) -> str:
     """What is wrong with a member; empty if nothing is."""
+    if info.size < 0:
+        return "a file of a negative size"
     if info.islnk() or info.issym():
         return "a link"
     if not info.isreg():
@@ -336,10 +346,16 @@ def _labels(member: Member, extension: str, title: str) -> dict[str, Any]:
         if extension == ".cls":
             return {CLASS: text}
         values = json.loads(text)
-        plain = str | int | float
-        return {k: v for k, v in values.items() if isinstance(v, plain)}
-    except (ValueError, AttributeError, RecursionError) as error:
+        return {k: v for k, v in values.items() if _is_label(v)}
+    except (OSError, ValueError, AttributeError, RecursionError) as error:
         raise InputError(f"{place} has no labels: {one_line(error, 120)}") from None
+
+
+def _is_label(value: Any) -> bool:
+    """Whether a value is a text, or a number that a column can hold."""
+    if isinstance(value, int):
+        return abs(value) < 2**63
+    return isinstance(value, str) or (isinstance(value, float) and math.isfinite(value))
 
 
 def _lot(samples: Sequence[_Sample], name: str, kind: FileKind, depth: int) -> Lot:
