@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from audio_files import fill, save, tone
+from caudal import InputError
 from caudal.data import AudioSchema, finds_audio, finds_images, open_audio, open_clips
 from caudal.data.audio.form import clipped_share, trim
 from caudal.data.audio.schema import window_of
@@ -56,6 +57,16 @@ def test_each_kind_of_file_opens(suffix, tmp_path):
     x = clips.clip(0).x[0, 1000:7000] / 32768  # codecs take their time at both ends
     assert len(clips.clip(0).x[0]) == pytest.approx(8000, abs=600)
     assert float(x.std()) == pytest.approx(0.5 / 2**0.5, rel=0.03)
+
+
+def test_a_damaged_aiff_is_refused_without_a_word_of_its_own(tmp_path, capfd):
+    path = save(tmp_path / "a.aiff", tone())
+    content = path.read_bytes()
+    at = content.index(b"SSND")
+    path.write_bytes(content[:at] + bytes(4) + content[at + 4 :])
+    with pytest.raises(InputError, match="cannot be read"):
+        whole(path)
+    assert capfd.readouterr().err == ""
 
 
 @pytest.mark.parametrize("subtype", ["PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "PCM_U8"])

@@ -90,6 +90,37 @@ def test_shards_called_train_and_test_are_the_parts(tmp_path):
     assert len(other.test) == 8
 
 
+def test_shards_in_folders_called_train_and_test_are_the_parts(tmp_path):
+    pack(tmp_path / "train" / "0.tar", samples(0, 16))
+    pack(tmp_path / "test" / "0.tar", samples(16, 24))
+    assert len(open_images(str(tmp_path / "*" / "*.tar")).test) == 8
+
+
+def test_a_part_of_one_class_keeps_its_label(tmp_path):
+    for title, folders in (("train", "cd"), ("test", "c")):
+        files = [(f"{f}/{i}.png", encoded(PIXELS[i])) for f in folders for i in range(8)]
+        pack(tmp_path / f"{title}-0.tar", files)
+    labels = [lot.labels for lot in read_tars(tmp_path, IMAGES).lots]
+    assert [set(label.get("class", ())) for label in labels] == [{"c", "d"}, {"c"}]
+
+
+def test_numbers_that_no_column_can_hold_are_no_labels(tmp_path):
+    values = {"huge": 10**400, "inf": float("inf"), "nan": float("nan"), "n": 2**62, "x": 1e30}
+    files = [("a.png", encoded(PIXELS[0])), ("a.json", json.dumps(values).encode())]
+    (lot,) = read_tars(pack(tmp_path / "a.tar", files), IMAGES).lots
+    assert lot.labels == {"n": [2**62], "x": [1e30]}
+
+
+@pytest.mark.parametrize("size", ["-1", "-513"])
+@pytest.mark.parametrize("name", ["1.png", ".hidden"])
+def test_a_member_of_negative_size_is_refused(tmp_path, name, size):
+    info = tarfile.TarInfo(name)
+    info.pax_headers = {"size": size}
+    path = pack(tmp_path / "a.tar", [*samples(0, 2), (info, b"")])
+    with pytest.raises(InputError, match=r"a\.tar (holds a file of a neg|cannot be|is damaged)"):
+        read_tars(path, IMAGES)
+
+
 def test_clips_are_read_where_they_lie(tmp_path):
     folder = audio_files.fill(tmp_path / "clips", 12)
     files = sorted(folder.iterdir(), key=lambda path: int(path.stem))
@@ -115,6 +146,15 @@ def test_what_shards_hold_tells_the_kind_of_data(shards, tmp_path):
     assert finds_images(str(shards / "a-00.tar"))
     image_files.save(PIXELS[0], tmp_path / "1.png")
     assert not finds_tars(tmp_path)  # a folder of images, with a tar beside them
+
+
+def test_a_folder_with_other_data_beside_a_tar_is_none_of_shards(shards, tmp_path):
+    tar = (shards / "a-00.tar").read_bytes()
+    for name in ("a.tar", "._a.tar", ".hidden", "notes.txt"):
+        (tmp_path / name).write_bytes(tar)
+    assert open_whole(str(tmp_path), open_images(PIXELS).schema).names[0] == "a.tar/000.png"
+    np.save(tmp_path / "a.npy", PIXELS)
+    assert not finds_tars(tmp_path)
 
 
 def test_a_second_picture_of_a_sample_and_hidden_files_are_no_images(tmp_path):
@@ -174,6 +214,17 @@ def test_what_is_wrong_with_shards_is_one_line(shards, tmp_path):
         with pytest.raises(InputError, match=why) as caught:
             open_images(str(data))
         assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("cut", [False, True])
+def test_a_shard_damaged_in_its_middle_is_refused(shards, tmp_path, cut):
+    whole = (shards / "a-00.tar").read_bytes()
+    with tarfile.open(shards / "a-00.tar") as tar:
+        at = tar.getmember("004.png").offset
+    path = tmp_path / "a.tar"
+    path.write_bytes(whole[:at] if cut else whole[:at] + b"x" * 512 + whole[at + 512 :])
+    with pytest.raises(InputError, match=r"a.tar is damaged or cut short behind '003\.json'"):
+        open_images(str(path))
 
 
 def test_a_damaged_image_is_told_by_its_path_inside(tmp_path):

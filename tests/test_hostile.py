@@ -132,13 +132,21 @@ def test_what_is_packed_is_read_once_and_no_further_than_its_limit(tmp_path, mon
 
 def test_small_pictures_that_are_too_much_together(tmp_path, monkeypatch):
     for number in range(12):
-        Image.new("L", (600, 600)).save(tmp_path / f"{number}.png")
+        Image.new("RGB", (600, 600)).save(tmp_path / f"{number}.webp", lossless=True)
     assert len(open_images(str(tmp_path)).train)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", Image.MAX_IMAGE_PIXELS)
     monkeypatch.setenv(OPTION, "0.004")
-    with pytest.raises(InputError, match=f"{tmp_path} holds more than 100 times its size"):
+    with pytest.raises(InputError, match=f"{tmp_path} holds more than 10,000 times its size"):
         open_images(str(tmp_path))
     assert len(open_images(str(tmp_path), resize=[8]).train)  # as large as the user says
+
+
+def test_simple_drawings_are_no_bombs(tmp_path, monkeypatch):
+    drawings = np.full((12, 512, 512, 3), 255, np.uint8)
+    drawings[:, 100:300, 200:400] = 0
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", Image.MAX_IMAGE_PIXELS)
+    monkeypatch.setenv(OPTION, "0.004")
+    assert len(open_images(str(fill(tmp_path, drawings))).train)
 
 
 def test_pictures_of_too_many_pixels(tmp_path, monkeypatch):

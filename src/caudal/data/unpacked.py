@@ -25,9 +25,9 @@ _PLACE = re.compile(rb'<c\s[^>]{0,99}?r="([A-Z]{1,3})(\d{1,7})"')
 _LONG = 128  # bytes of such a place at most
 
 
-def _most(packed: int) -> int:
+def _most(packed: int, times: int) -> int:
     """How many bytes a file of so many may unpack to."""
-    return max(TIMES * packed, allowed())
+    return max(times * packed, allowed())
 
 
 def has_own_limit() -> bool:
@@ -57,15 +57,17 @@ def check_unpacked(path: Path, name: str, size: float) -> None:
     check_size(path.stat().st_size, name, size)
 
 
-def check_size(packed: int, name: str, size: float) -> None:
+def check_size(packed: int, name: str, size: float, times: int = TIMES) -> None:
     """Refuses what would unpack from `packed` bytes to `size`, if these are too many.
+
+    Too many are those above `times` the packed ones and above what any file may unpack to.
 
     Raises:
         InputError: as `check_unpacked`.
     """
-    if size > _most(packed):
+    if size > _most(packed, times):
         raise InputError(
-            f"{name} holds more than {TIMES} times its size when it is unpacked, and more than "
+            f"{name} holds more than {times:,} times its size when it is unpacked, and more than "
             f"{allowed() / 2**30:g} GiB: if you trust it, set {OPTION} to a number of GiB"
         )
 

@@ -168,11 +168,12 @@ def _read_file(raw: Path | Member, place: str, start: int = 0, stop: int | None 
 
     try:
         with _opened(raw) as file:
-            info = soundfile.info(file)
+            source = raw if isinstance(raw, Path) else file  # libsndfile reads paths by itself
+            info = soundfile.info(source)
             end = info.frames if stop is None else stop
             check_size(_size_of(raw), place, 4.0 * (end - start) * info.channels)
             file.seek(0)
-            read = soundfile.read(file, start=start, stop=stop, dtype="float32", always_2d=True)
+            read = soundfile.read(source, start=start, stop=stop, dtype="float32", always_2d=True)
             file.seek(0)
             head = file.read(8)
     except InputError:
@@ -240,7 +241,7 @@ def read_header(raw: Raw) -> Header | None:
 
     try:
         with _opened(raw) as file:
-            info = soundfile.info(file)
+            info = soundfile.info(raw if isinstance(raw, Path) else file)
     except (soundfile.SoundFileError, OSError, ValueError):
         return None
     return Header(info.samplerate, info.frames, info.channels)

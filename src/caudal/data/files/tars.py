@@ -6,6 +6,7 @@ up to its first dot: `7.png`, and beside it `7.cls` with its class, or `7.json` 
 
 import io
 import json
+import math
 import os
 import re
 import tarfile
@@ -14,7 +15,7 @@ from itertools import islice, product
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
-from caudal.data.files.folder import Walk, lot_of_paths
+from caudal.data.files.folder import lot_of_paths
 from caudal.data.files.lots import AUDIO, CLASS, IMAGES, FileKind, Listing, Lot, by_part, typed
 from caudal.data.refusals import missing_file
 from caudal.data.splits import part_of
@@ -29,6 +30,7 @@ _RANGE = re.compile(r"(\d{1,9})\.\.(\d{1,9})")
 _MOST_SHARDS = 100_000
 _LOOKED_AT = 256  # members that tell what a shard holds
 _BESIDE = (".cls", ".json")
+_NOTES = (".txt", ".json", ".md")  # files that may lie beside shards
 _LONGEST = 1 << 20  # bytes of such a file
 
 
@@ -112,9 +114,9 @@ def kind_of_tars(data: str | os.PathLike[str]) -> FileKind:
 def read_tars(data: str | os.PathLike[str], kind: FileKind) -> Listing:
     """The images or clips of shards, in the order of their names, and of the files in each.
 
-    Shards that are called train-..., valid-... and test-... are the parts; else folders within
-    them are, as in a folder of files, and give the label `kind.label`. Files `.cls` give the label
-    `class`, and the texts and numbers in `.json` labels of their names.
+    Shards called train-..., valid-... and test-..., or in folders called so, are the parts; else
+    folders within them are, as in a folder of files, and give the label `kind.label`. Files `.cls`
+    give the label `class`, and the texts and numbers in `.json` labels of their names.
 
     Raises:
         InputError: a shard is missing or damaged, has what no shard should have, such as links, or
@@ -123,7 +125,7 @@ def read_tars(data: str | os.PathLike[str], kind: FileKind) -> Listing:
     name = os.fspath(data)
     shards = _shards(name)
     titles = _titles(shards)
-    parts = [part_of(re.split(r"[-_.]", title)[0]) for title in titles]
+    parts = [_part(title) for title in titles]
     if None in parts and set(parts) != {None}:
         odd = titles[parts.index(None)]
         raise InputError(f"{odd}: {name} has shards of parts, and this one is of none of them")
@@ -136,10 +138,11 @@ def read_tars(data: str | os.PathLike[str], kind: FileKind) -> Listing:
     if not any(chosen.values()):
         known = " ".join(kind.suffixes)
         raise InputError(f"{name} holds no {kind.what}: {known} files are looked for")
+    depth = _common_depth([s.member.name for some in chosen.values() for s in some])
     notes = (f"passed over files of other kinds in {name}: {others:,}",) if others else ()
     if None in chosen:
-        return Listing(kind, name, (_lot(chosen[None], name, kind),), notes)
-    lots = {part: _lot(some, name, kind) for part, some in chosen.items() if part is not None}
+        return Listing(kind, name, (_lot(chosen[None], name, kind, depth),), notes)
+    lots = {part: _lot(s, name, kind, depth) for part, s in chosen.items() if part is not None}
     return by_part(kind, name, {part: lot for part, lot in lots.items() if lot.count}, notes)
 
 
@@ -178,12 +181,15 @@ def _relative(path: Path) -> str:
 
 
 def _in_folder(folder: Path) -> list[str]:
-    """The tars of a folder without images and sounds of its own."""
-    if not folder.is_dir() or next(folder.glob(f"*{SUFFIX}"), None) is None:
-        return []
-    if any(IMAGES.fits(file) or AUDIO.fits(file) for file in islice(Walk(folder), 1000)):
-        return []
-    return sorted(str(path) for path in folder.glob(f"*{SUFFIX}") if path.is_file())
+    """The tars of a folder that has nothing else, but for notes and hidden files."""
+    tars = []
+    for path in folder.glob("*"):
+        if path.name.startswith(".") or path.suffix in _NOTES:
+            continue
+        if path.suffix != SUFFIX or not path.is_file():
+            return []
+        tars.append(str(path))
+    return sorted(tars)
 
 
 def _expanded(name: str) -> list[str]:
@@ -217,6 +223,12 @@ def _titles(shards: Sequence[str]) -> list[str]:
     """What the shards are called: their paths from the folder that holds them all on."""
     folder = os.path.commonpath([os.path.dirname(os.path.abspath(shard)) for shard in shards])
     return [Path(os.path.relpath(shard, folder)).as_posix() for shard in shards]
+
+
+def _part(title: str) -> int | None:
+    """The part that a shard is of, by its folders or its name; None if these tell none."""
+    parts = (part_of(re.split(r"[-_.]", word)[0]) for word in title.split("/"))
+    return next((part for part in parts if part is not None), None)
 
 
 class _Sample(NamedTuple):
@@ -265,12 +277,12 @@ def _members(shard: str, title: str) -> Iterator[Member]:
     Raises:
         InputError: it is damaged, or has links, devices, or paths that lead out of it.
     """
-    total = os.path.getsize(shard)
+    total, name = os.path.getsize(shard), ""
     try:
         with tarfile.open(shard, "r:") as tar:
             for info in tar:
                 name = info.name.removeprefix("./")
-                if info.isdir() or _is_hidden(name):
+                if info.size >= 0 and (info.isdir() or _is_hidden(name)):
                     continue
                 if why := _why_refused(info):
                     raise InputError(
@@ -279,7 +291,21 @@ def _members(shard: str, title: str) -> Iterator[Member]:
                 if info.offset_data + info.size > total:
                     raise InputError(f"{title} is cut short, in '{printable(name)}': copy it anew")
                 yield Member(shard, name, info.offset_data, info.size)
-    except (tarfile.TarError, ArithmeticError, ValueError, EOFError, MemoryError) as error:
+            end = tar.offset  # where tarfile stopped, be it at a header that makes no sense to it
+        with open(shard, "rb") as file:
+            file.seek(end)
+            if file.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+                raise InputError(
+                    f"{title} is damaged or cut short behind '{printable(name)}': copy it anew"
+                )
+    except (
+        tarfile.TarError,
+        OSError,
+        ArithmeticError,
+        ValueError,
+        EOFError,
+        MemoryError,
+    ) as error:
         if isinstance(error, InputError):
             raise
         raise InputError(
@@ -294,6 +320,8 @@ def _is_hidden(name: str) -> bool:
 
 def _why_refused(info: tarfile.TarInfo) -> str:
     """What is wrong with a member; empty if nothing is."""
+    if info.size < 0:
+        return "a file of a negative size"
     if info.islnk() or info.issym():
         return "a link"
     if not info.isreg():
@@ -318,15 +346,24 @@ def _labels(member: Member, extension: str, title: str) -> dict[str, Any]:
         if extension == ".cls":
             return {CLASS: text}
         values = json.loads(text)
-        plain = str | int | float
-        return {k: v for k, v in values.items() if isinstance(v, plain)}
-    except (ValueError, AttributeError, RecursionError) as error:
+        return {k: v for k, v in values.items() if _is_label(v)}
+    except (OSError, ValueError, AttributeError, RecursionError) as error:
         raise InputError(f"{place} has no labels: {one_line(error, 120)}") from None
 
 
-def _lot(samples: Sequence[_Sample], name: str, kind: FileKind) -> Lot:
-    """The samples as a lot, with the labels of their folders and of the files beside them."""
-    paths = _without_common_folder([sample.member.name for sample in samples])
+def _is_label(value: Any) -> bool:
+    """Whether a value is a text, or a number that a column can hold."""
+    if isinstance(value, int):
+        return abs(value) < 2**63
+    return isinstance(value, str) or (isinstance(value, float) and math.isfinite(value))
+
+
+def _lot(samples: Sequence[_Sample], name: str, kind: FileKind, depth: int) -> Lot:
+    """The samples as a lot, with the labels of their folders and of the files beside them.
+
+    So many folders tell nothing, as all samples are in them.
+    """
+    paths = ["/".join(sample.member.name.split("/")[depth:]) for sample in samples]
     lot = lot_of_paths(paths, [sample.member for sample in samples], name, kind)
     titles = [f"{s.shard}/{printable(s.member.name)}" for s in samples]
     order = {member: index for index, member in enumerate(s.member for s in samples)}
@@ -346,11 +383,8 @@ def _lot(samples: Sequence[_Sample], name: str, kind: FileKind) -> Lot:
     )
 
 
-def _without_common_folder(paths: Sequence[str]) -> list[str]:
-    """The paths without the folders in which all of them are, as `tar cf a.tar a` packs them."""
-    if not paths:
-        return []
+def _common_depth(paths: Sequence[str]) -> int:
+    """How many folders all paths share, as where `tar cf a.tar a` packs them."""
     above = os.path.commonprefix([path.split("/")[:-1] for path in paths])
     # A folder that is a part, such as train, tells something even if all files are in it.
-    depth = next((i for i, part in enumerate(above) if part_of(part) is not None), len(above))
-    return ["/".join(path.split("/")[depth:]) for path in paths]
+    return next((i for i, part in enumerate(above) if part_of(part) is not None), len(above))

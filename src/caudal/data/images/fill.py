@@ -21,6 +21,8 @@ from caudal.data.source import Rows
 from caudal.data.unpacked import check_size
 from caudal.errors import InputError
 
+_TIMES = 10_000  # a simple drawing unpacks to a thousand times its size
+
 
 @dataclass
 class Shelf:
@@ -81,7 +83,7 @@ def _check_total(jobs: Sequence[Job], schema: ImageSchema) -> None:
         sizes = list(map(_packed, lot.raws)) if isinstance(lot.raws, list) else []
         if sizes and None not in sizes:
             packed = sum(size for size in sizes if size is not None)
-            check_size(packed, lot.name, lot.count * math.prod(schema.shape))
+            check_size(packed, lot.name, lot.count * math.prod(schema.shape), _TIMES)
 
 
 def _packed(raw: Raw) -> int | None:
