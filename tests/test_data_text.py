@@ -265,6 +265,13 @@ def test_cells_of_a_line_are_written_as_they_are_read(quoting):
         assert [row.values for row in rows_in([cell], "\t", quoting)] == [[value]] * (value != "")
 
 
+@pytest.mark.parametrize("last", ["b\t", ""])
+def test_the_last_cell_of_a_line_may_end_in_an_escaped_delimiter(last):
+    line = written(["1", "", last], "\t", WITHOUT[1])
+    assert line.endswith("\t")
+    assert len(cells(line, "\t", WITHOUT[1])) == 3
+
+
 def test_columns_between_blanks(tmp_path):
     content = ' 18.0   8 "chevrolet malibu"\n 15.0\t8 buick \n 16.0   6 "a ""b"""\n'
     table = opened(tmp_path, content, "t.data")
