@@ -253,7 +253,7 @@ WAYS = (DOUBLED, *OTHERS, *WITHOUT)
 
 @pytest.mark.parametrize("quoting", WAYS, ids=map(str, range(len(WAYS))))
 def test_cells_of_a_line_are_written_as_they_are_read(quoting):
-    values = ["a", 'b "c", d', "C:\\dir", '27"', "", "e\tf\\", "\\N"]
+    values = ["a", 'b "c", d', "C:\\dir", '27"', "", "e\tf\\", "\\N", 'a"\t\\"']
     if quoting == WITHOUT[0]:
         values = [value.replace("\t", " ") for value in values]
     line = written(values, "\t", quoting)

@@ -129,7 +129,8 @@ def _as_cell(value: str, delimiter: str, quoting: Quoting) -> str:
         special = rf'(["\n{re.escape(delimiter)}])'
         return re.sub(special, r"\\\1", value) if quoting.escape else value
     needed = any(mark in value for mark in ('"', "\n", "\r", delimiter)) or value != value.strip()
-    quote = '\\"' if quoting.escape else '""'
+    # Where quotes alone are escaped, the one behind a backslash may be the last of its value.
+    quote = '\\"' if quoting.escape == "all" else '""'
     return f'"{value.replace(chr(34), quote)}"' if needed else value
 
 
