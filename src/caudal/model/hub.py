@@ -120,10 +120,10 @@ def _damage(path: Path) -> Iterator[None]:
         yield
     except InputError:
         raise
-    except (ValueError, AttributeError, RecursionError) as error:
-        raise InputError(
-            f"{path}: damaged ({one_line(error, 100)}): remove it, and `caudal eval` makes it anew"
-        ) from None
+    except (ValueError, AttributeError, LookupError, RecursionError, TypeError) as error:
+        by_eval = path.name in ("eval.json", CARD)
+        way = "remove it, and `caudal eval` makes it anew" if by_eval else "pull or train it anew"
+        raise InputError(f"{path}: damaged ({one_line(error, 100)}): {way}") from None
 
 
 def _without_folders(path: Path, config: Mapping[str, Any]) -> bytes:
