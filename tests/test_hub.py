@@ -265,6 +265,16 @@ def test_configs_lose_folders_and_passwords():
     )
 
 
+def test_a_report_loses_folders_and_nothing_else(tmp_path):
+    page = tmp_path / "report.html"
+    page.write_text(
+        '<a>/a, /a/b, /d/e</a> <img src="data:image/png;base64,+/a+" alt="/a"> /about x/a'
+    )
+    assert hub_files._page_without_folders(page, {"data": "/a", "valid": ["/a/b", "/d/"]}) == (
+        '<a>a, b, de</a> <img src="data:image/png;base64,+/a+" alt="a"> /about x/a'
+    )
+
+
 def test_a_pulled_run_takes_its_place_whole_or_its_model_comes_last(run, tmp_path, monkeypatch):
     moves = []
     whole = os.replace

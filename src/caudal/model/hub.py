@@ -142,11 +142,11 @@ def _without_folders(path: Path, config: Mapping[str, Any]) -> bytes:
 def _page_without_folders(path: Path, config: Mapping[str, Any]) -> str:
     """A report in which files and URLs of the options, and the run, have no more than a name."""
     page = _OUT.sub(r"\1", path.read_text("utf-8"))
-    for text in _texts(config):
-        short = str(portable({"": text})[""])
-        if short != text:
-            page = page.replace(escape(text), escape(short))
-    return page
+    names = {text: str(portable({"": text})[""]) for text in _texts(config)}
+    short = {escape(text): escape(name) for text, name in names.items() if name != text}
+    words = "|".join(map(re.escape, short)) or r"(?!)"
+    pattern = rf'src="data:[^"]*"|(?<![\w<])(?:{words})(?:(?!\w)|(?<!\w))'
+    return re.sub(pattern, lambda match: short.get(match[0], match[0]), page)
 
 
 _OUT = re.compile(r"( --out (?:&#39;)?)/[^<]*/")  # the last word of the command of a report
