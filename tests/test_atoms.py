@@ -192,6 +192,21 @@ def test_whole_numbers_among_others_are_found(case):
     assert alone.whole is None
 
 
+@pytest.mark.parametrize(("largest", "unit"), [(9_000, 1.0), (80_000, None), (2e7, None)])
+def test_whole_numbers_have_places_only_where_cents_beside_them_stay(largest, unit):
+    """Among amounts up to 40,000 on the opened line 32 bits tell every cent apart."""
+    rng = np.random.default_rng(0)
+    x = np.append(np.exp(rng.normal(6, 1, 4999)).clip(1, 5000), largest)
+    x = np.where(rng.random(5000) < 0.7, np.ceil(x), x.round(2))
+    data = open_data({"x": x, "y": rng.normal(size=5000)})
+    assert data.schema.columns[0].whole == unit
+    lift = Table().dress(NSF(layers=0), data.schema).dequantization
+    if unit is not None:
+        back = lift.lower(lift.lift(data.train.x)[0])[:, 0]
+        cents = (100 * data.train.x[:, 0].double()).round()
+        assert torch.equal((100 * back.double()).round(), cents)
+
+
 def test_positive_columns_have_whole_numbers_but_no_zero():
     rng = np.random.default_rng(0)
     x = np.exp(rng.normal(2, 1.2, 3000))

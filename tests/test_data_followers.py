@@ -5,9 +5,10 @@ import pandas as pd
 import pytest
 
 import caudal
-from caudal.data import TableSchema, open_data
+from caudal.data import Column, TableSchema, open_data
 from caudal.data.table import sums
 from caudal.data.table.broken import impossible
+from caudal.data.table.follower import Follower
 from caudal.data.table.tables import open_table
 from caudal.errors import InputError
 
@@ -273,6 +274,14 @@ def test_whole_keys_of_seven_digits_are_not_the_next_one():
     assert not follower.is_broken(of_another, keys[:, None] + 1).any()
 
 
+def test_whole_keys_beyond_32_bits_are_looked_up_exactly_and_without_a_word(recwarn):
+    keys = (123_456_789.0, 1e39)
+    follower = Follower(Column("y", "real"), ("x",), "", keys=keys, values=(7.0, 1e39))
+    rows = np.array([[123_456_789.0], [123_456_790.0], [1e39]])
+    assert follower.is_broken(np.full(3, 8.0), rows).tolist() == [True, False, True]
+    assert not recwarn.list
+
+
 @pytest.mark.parametrize("source", ["shop", "account"])
 def test_numbers_that_32_bits_round_keep_their_rule(source):
     """Numbers of accounts lie beyond 2^24, where 32 bits have not every whole number."""
@@ -287,6 +296,6 @@ def test_numbers_that_32_bits_round_keep_their_rule(source):
     assert not impossible(data.schema, chunk, "frame").any()
     back = data.schema.decode(data.schema.encode(frame)[0]).to_pandas()
     assert back["limit"].tolist() == frame["limit"].tolist()
-    frame.loc[7, "limit"] += 1000
+    frame.loc[7, "limit"] += 1
     (chunk,) = open_table(frame).chunks(list(frame))
     assert np.flatnonzero(impossible(data.schema, chunk, "frame")).tolist() == [7]

@@ -253,7 +253,7 @@ WAYS = (DOUBLED, *OTHERS, *WITHOUT)
 
 @pytest.mark.parametrize("quoting", WAYS, ids=map(str, range(len(WAYS))))
 def test_cells_of_a_line_are_written_as_they_are_read(quoting):
-    values = ["a", 'b "c", d', "C:\\dir", '27"', "", "e\tf\\", "\\N"]
+    values = ["a", 'b "c", d', "C:\\dir", '27"', "", "e\tf\\", "\\N", 'a"\t\\"']
     if quoting == WITHOUT[0]:
         values = [value.replace("\t", " ") for value in values]
     line = written(values, "\t", quoting)
@@ -263,6 +263,13 @@ def test_cells_of_a_line_are_written_as_they_are_read(quoting):
     assert row.values == values
     for cell, value in zip(cells_of_line, values, strict=True):
         assert [row.values for row in rows_in([cell], "\t", quoting)] == [[value]] * (value != "")
+
+
+@pytest.mark.parametrize("last", ["b\t", ""])
+def test_the_last_cell_of_a_line_may_end_in_an_escaped_delimiter(last):
+    line = written(["1", "", last], "\t", WITHOUT[1])
+    assert line.endswith("\t")
+    assert len(cells(line, "\t", WITHOUT[1])) == 3
 
 
 def test_columns_between_blanks(tmp_path):

@@ -265,6 +265,16 @@ def test_configs_lose_folders_and_passwords():
     )
 
 
+def test_a_report_loses_folders_and_nothing_else(tmp_path):
+    page = tmp_path / "report.html"
+    page.write_text(
+        '<a>/a, /a/b, /d/e</a> <img src="data:image/png;base64,+/a+" alt="/a"> /about x/a'
+    )
+    assert hub_files._page_without_folders(page, {"data": "/a", "valid": ["/a/b", "/d/"]}) == (
+        '<a>a, b, de</a> <img src="data:image/png;base64,+/a+" alt="a"> /about x/a'
+    )
+
+
 def test_a_pulled_run_takes_its_place_whole_or_its_model_comes_last(run, tmp_path, monkeypatch):
     moves = []
     whole = os.replace
@@ -278,9 +288,21 @@ def test_a_pulled_run_takes_its_place_whole_or_its_model_comes_last(run, tmp_pat
     assert moves[-1] == "model.safetensors"
 
 
-@pytest.mark.parametrize(("name", "content"), [("eval.json", b"[1"), ("README.md", b"\xff")])
-def test_a_damaged_file_is_not_pushed(run, tmp_path, name, content):
+DAMAGED = [
+    ("eval.json", b"[1", "remove it, and `caudal eval`"),
+    ("README.md", b"\xff", "remove it, and `caudal eval`"),
+    ("compare.json", b"[1", "pull or train it anew"),
+]
+
+
+@pytest.mark.parametrize(("name", "content", "way"), DAMAGED)
+def test_a_damaged_file_is_not_pushed(run, tmp_path, name, content, way):
     folder = shutil.copytree(run, tmp_path / "run")
     (folder / name).write_bytes(content)
-    with pytest.raises(library.InputError, match=f"{name}: damaged .*: remove it"):
+    with pytest.raises(library.InputError, match=f"{name}: damaged .*: {way}"):
         hub_files.contents(library.load(folder))
+
+
+@pytest.mark.parametrize("text", ["!!bool x", "!!int ''", "!!timestamp foo", "!!float []", "? {}"])
+def test_a_card_that_cannot_be_read_has_no_metadata(text):
+    assert metadata_of(f"---\nlicense: {text}\n---\n") == {}

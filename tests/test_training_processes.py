@@ -208,6 +208,7 @@ def test_draws_for_a_share_are_those_of_its_rows():
     [
         ({"WORLD_SIZE": "8", "LOCAL_WORLD_SIZE": "4"}, 4, 2),
         ({"SLURM_NTASKS": "4", "SLURM_NNODES": "2", "SLURM_STEP_NUM_TASKS": "4"}, 2, 2),
+        ({"SLURM_NTASKS": "2", "SLURM_NNODES": "3", "SLURM_STEP_NUM_TASKS": "2"}, 1, 2),
         ({"SLURM_NTASKS": "4", "SLURM_PROCID": "0"}, 1, 1),  # a script without srun
         ({"SLURM_STEP_NUM_TASKS": "4", "SLURM_NTASKS": "4", "SLURM_JOB_NAME": "bash"}, 1, 1),
     ],

@@ -25,6 +25,8 @@ CARD = "README.md"
 ANYWHERE = "OWNER/NAME"
 """What stands in a card for its name on the hub, until it has one."""
 _OWN = "<!-- What you write below this line stays when caudal writes the card again. -->"
+_BY_TAGS = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+"""What the reader of YAML lets through, such as of `!!bool x`."""
 _FRONT = re.compile(r"\A---\n(.*?)^---\n", re.M | re.S)
 _USER = re.compile(r"(?<=://)[^/@]*@|\?.*")
 CONTENTS = {
@@ -99,7 +101,7 @@ def metadata_of(card: str) -> dict[str, Any]:
     match = _FRONT.match(card)
     try:
         content = yaml.safe_load(match[1]) if match else None
-    except (yaml.YAMLError, ArithmeticError, RecursionError, ValueError):
+    except (yaml.YAMLError, *_BY_TAGS):
         content = None
     return content if isinstance(content, dict) else {}
 

@@ -120,10 +120,10 @@ def _damage(path: Path) -> Iterator[None]:
         yield
     except InputError:
         raise
-    except (ValueError, AttributeError, RecursionError) as error:
-        raise InputError(
-            f"{path}: damaged ({one_line(error, 100)}): remove it, and `caudal eval` makes it anew"
-        ) from None
+    except (ValueError, AttributeError, LookupError, RecursionError, TypeError) as error:
+        by_eval = path.name in ("eval.json", CARD)
+        way = "remove it, and `caudal eval` makes it anew" if by_eval else "pull or train it anew"
+        raise InputError(f"{path}: damaged ({one_line(error, 100)}): {way}") from None
 
 
 def _without_folders(path: Path, config: Mapping[str, Any]) -> bytes:
@@ -142,11 +142,11 @@ def _without_folders(path: Path, config: Mapping[str, Any]) -> bytes:
 def _page_without_folders(path: Path, config: Mapping[str, Any]) -> str:
     """A report in which files and URLs of the options, and the run, have no more than a name."""
     page = _OUT.sub(r"\1", path.read_text("utf-8"))
-    for text in _texts(config):
-        short = str(portable({"": text})[""])
-        if short != text:
-            page = page.replace(escape(text), escape(short))
-    return page
+    names = {text: str(portable({"": text})[""]) for text in _texts(config)}
+    short = {escape(text): escape(name) for text, name in names.items() if name != text}
+    words = "|".join(map(re.escape, short)) or r"(?!)"
+    pattern = rf'src="data:[^"]*"|(?<![\w<])(?:{words})(?:(?!\w)|(?<!\w))'
+    return re.sub(pattern, lambda match: short.get(match[0], match[0]), page)
 
 
 _OUT = re.compile(r"( --out (?:&#39;)?)/[^<]*/")  # the last word of the command of a report

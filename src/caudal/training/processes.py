@@ -38,7 +38,7 @@ def launched() -> Launched | None:
         here = int(env["LOCAL_WORLD_SIZE"])
     elif env.get("SLURM_STEP_NUM_TASKS", "1") != "1" and env.get("SLURM_JOB_NAME") not in _BY_HAND:
         world, rank = int(env["SLURM_NTASKS"]), int(env.get("SLURM_PROCID", "0"))
-        here = world // int(env.get("SLURM_NNODES", "1"))
+        here = max(1, world // int(env.get("SLURM_NNODES", "1")))
     else:
         return None
     return Launched(rank, world, here, env.get("MASTER_ADDR") or _first_host(), _port())

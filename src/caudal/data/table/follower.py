@@ -63,7 +63,7 @@ class Follower:
             off = np.abs(values - self._sum(sources))
             return off > self.tolerance(sources) + 0.75 * (self.column.step or 0.0)
         keys, x = np.array(self.keys), sources[:, 0]
-        known = _same(x, keys[_nearest(keys, x)]) & ~np.isnan(values)
+        known = _same_key(x, keys[_nearest(keys, x)]) & ~np.isnan(values)
         return known & ~_same(values, self.of(sources), _NEAR)
 
     def _on_steps(self, numbers: np.ndarray) -> np.ndarray:
@@ -135,11 +135,20 @@ def _nearest(levels: Sequence[float] | np.ndarray, x: np.ndarray) -> np.ndarray:
 def _same(x: np.ndarray | float, level: np.ndarray, zero: float = _ZERO) -> np.ndarray:
     """Whether numbers are the same but for what 32 bits and steps make of them; NaN never is.
 
-    Whole numbers are the same in 32 bits, so that two keys of seven digits stay two.
+    Of two whole numbers one must be what 32 bits make of the other, if they are not equal.
     """
-    whole = (np.floor(x) == x) & (np.floor(level) == level)
-    in_32_bits = np.float32(x) == np.float32(level)
-    return np.where(whole, in_32_bits, np.isclose(x, level, rtol=_NEAR, atol=zero))
+    with np.errstate(over="ignore"):
+        whole = (x == level) | (np.float32(x) == level) | (x == np.float32(level))
+    return np.where(_whole(x, level), whole, np.isclose(x, level, rtol=_NEAR, atol=zero))
+
+
+def _same_key(x: np.ndarray, key: np.ndarray) -> np.ndarray:
+    """Whether numbers are the same but for what steps make of them; whole ones must be equal."""
+    return np.where(_whole(x, key), x == key, np.isclose(x, key, rtol=_NEAR, atol=_ZERO))
+
+
+def _whole(x: np.ndarray | float, level: np.ndarray) -> np.ndarray:
+    return np.asarray((np.floor(x) == x) & (np.floor(level) == level))
 
 
 def without_ends(column: Column) -> Column:

@@ -111,8 +111,10 @@ def cells(line: str, delimiter: str, quoting: Quoting) -> list[str]:
     if delimiter == BLANK:
         return re.findall(r'"(?:[^"]|"")*"|\S+', line)
     pattern = _cell(delimiter, quoting)
-    found = [match[1].decode() for match in pattern.finditer(line.encode(errors="replace"))]
-    return found if line.endswith(delimiter) else found[:-1]
+    matches = list(pattern.finditer(line.encode(errors="replace")))
+    found = [match[1].decode() for match in matches]
+    goes_on = len(matches) > 1 and matches[-2][0] != matches[-2][1]  # behind a delimiter
+    return found if goes_on else found[:-1]
 
 
 def written(values: Iterable[str], delimiter: str, quoting: Quoting = DOUBLED) -> str:
@@ -127,7 +129,8 @@ def _as_cell(value: str, delimiter: str, quoting: Quoting) -> str:
         special = rf'(["\n{re.escape(delimiter)}])'
         return re.sub(special, r"\\\1", value) if quoting.escape else value
     needed = any(mark in value for mark in ('"', "\n", "\r", delimiter)) or value != value.strip()
-    quote = '\\"' if quoting.escape else '""'
+    # Where quotes alone are escaped, the one behind a backslash may be the last of its value.
+    quote = '\\"' if quoting.escape == "all" else '""'
     return f'"{value.replace(chr(34), quote)}"' if needed else value
 
 

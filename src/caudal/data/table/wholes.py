@@ -15,6 +15,7 @@ _DIFFERENT = 3  # multiples that are there, at least
 _NEARLY = 0.8  # share of the multiples of a finer unit that those of a coarser one are
 _PERIODS = 1.5  # units in the middle half of the values, at least
 _MOST = 0.95  # share of the multiples, which may all be whole in the rows at hand
+_FINE = 2.0**22  # decimals, or else units, up to which 32 bits open a line and close it again
 _CHANCE = 5.0  # times as many as numbers of so many decimals have by chance
 
 
@@ -41,6 +42,7 @@ def _share(column: Column, values: np.ndarray, unit: float) -> float:
     """The share of the values (N,) that are multiples of a unit; 0 where it may be chance.
 
     Atoms that were found before must be some of these multiples, and hold less than the others do.
+    It is 0 too where the opened line is so long that 32 bits would lose decimals of the others.
     """
     if math.fmod(column.offset, unit) or any(math.fmod(atom, unit) for atom in column.atoms):
         return 0.0
@@ -52,4 +54,8 @@ def _share(column: Column, values: np.ndarray, unit: float) -> float:
         return 0.0
     by_chance = 0.0 if column.decimals is None else 10.0**-column.decimals / unit
     share = len(multiples) / len(values)
-    return share if max(ATOM, _CHANCE * by_chance) <= share < 1 else 0.0
+    if not max(ATOM, _CHANCE * by_chance) <= share < 1:
+        return 0.0
+    finest = unit if column.decimals is None else 10.0**-column.decimals
+    opened = np.abs(values).max() / (1 - min(share, _MOST))
+    return share if opened <= finest * _FINE else 0.0
