@@ -91,6 +91,12 @@ def test_a_bad_row_gives_one_line(plane):
     assert "\n" not in line
 
 
+def test_a_row_with_an_empty_cell_has_no_finite_score(plane):
+    blocks = answer(plane, tab_of(plane, "Score your own"), {"typed": ["", "0"], "file": None})
+    assert "no finite log p" in blocks[0]
+    assert any(isinstance(block, Picture) for block in blocks)
+
+
 def test_a_typed_row_keeps_its_digits(hostile):
     """The row that one begins with has the score of the test row that it is."""
     tab = tab_of(hostile, "Score your own")

@@ -72,7 +72,8 @@ def _points(names: Sequence[str], items: Any) -> Any:
 def _frame(sides: Sequence[Any], names: Sequence[str], ground: Any) -> list[tuple[float, float]]:
     """The range of nearly all points of each column, and of all where there are few."""
     known = [*sides, *([] if ground is None else [_points(names, ground)])]
-    ends = [[limits(points[i]) for points in known] for i in range(2)]
+    columns = [[points[i][np.isfinite(points[i])] for points in known] for i in range(2)]
+    ends = [[limits(values) for values in each if len(values)] or [(0.0, 1.0)] for each in columns]
     return [(min(e[0] for e in each), max(e[1] for e in each)) for each in ends]
 
 
@@ -101,6 +102,6 @@ def _noise(axes: "Axes") -> None:
 
 def _dots(axes: "Axes", points: np.ndarray, side: Side) -> None:
     """The points of a side: the fewer there are, the larger."""
-    size = float(np.clip(6000 / points.shape[1], 4, 70))
+    size = float(np.clip(6000 / max(points.shape[1], 1), 4, 70))
     x, y = points[:, :DOTS]
     axes.scatter(x, y, s=size, color=side.colour, alpha=0.7, linewidths=0)
