@@ -39,10 +39,11 @@ def plane():
 
 @pytest.fixture(scope="module")
 def hostile(tmp_path_factory):
-    """A run of numbers with many digits, given a column whose name is HTML."""
+    """A run of numbers with many digits and of durations, given a column whose name is HTML."""
     random = np.random.default_rng(0)
     big = random.integers(10_000_000, 90_000_000, 200)
     rows = {"big": big, "fine": big / 1e4, "<b>kind</b>": random.choice(["u", "v"], 200)}
+    rows["long"] = random.integers(100_000, 900_000, 200).astype("m8[s]")
     path = tmp_path_factory.mktemp("hostile") / "big.parquet"
     parquet.write_table(pa.table(rows), path)
     options = {"layers": 1, "hidden": 8, "steps": 2, "context": ["<b>kind</b>"]}
