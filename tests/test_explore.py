@@ -71,6 +71,18 @@ def test_a_run_in_the_plane_has_its_tabs_and_each_answers(plane):
             assert "data:image/png" in blocks_html(blocks)
 
 
+def test_two_times_of_day_are_points_of_the_plane(tmp_path):
+    seconds = np.random.default_rng(0).integers(0, 86_400, (2, 200)).astype(np.int32)
+    times = {name: pa.array(s).cast(pa.time32("s")) for name, s in zip("ab", seconds, strict=True)}
+    parquet.write_table(pa.table(times), tmp_path / "times.parquet")
+    options = {"layers": 1, "hidden": 8, "steps": 2, "report": False}
+    subject = Subject(caudal.train("nsf", tmp_path / "times.parquet", **options))
+    for title in ("Samples", "Noise", "Between four", "Score your own"):
+        tab = tab_of(subject, title)
+        blocks = answer(subject, tab, tab.defaults())
+        assert any(isinstance(block, Picture) for block in blocks), (title, blocks)
+
+
 def test_layers_are_shown_by_hand(plane):
     values = {"how": "by hand", "at": 1.5, "seed": 0}
     (block,) = answer(plane, tab_of(plane, "Layer by layer"), values)
