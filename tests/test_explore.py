@@ -83,6 +83,19 @@ def test_two_times_of_day_are_points_of_the_plane(tmp_path):
         assert any(isinstance(block, Picture) for block in blocks), (title, blocks)
 
 
+def test_data_that_cannot_be_opened_give_a_new_error_without_a_folder_each_time(monkeypatch):
+    subject = Subject(caudal.load(ROOT / "fixtures" / "image"))
+    lost = OSError(5, "Input/output error", "/secret/place/rows.csv")
+    monkeypatch.setattr(subject, "_first", lambda most: (_ for _ in ()).throw(lost))
+    errors = []
+    for _ in range(2):
+        with pytest.raises(InputError) as caught:
+            subject.items  # noqa: B018
+        errors.append(caught.value)
+    assert errors[0] is not errors[1]
+    assert str(errors[1]) == "rows.csv: Input/output error"
+
+
 def test_layers_are_shown_by_hand(plane):
     values = {"how": "by hand", "at": 1.5, "seed": 0}
     (block,) = answer(plane, tab_of(plane, "Layer by layer"), values)
