@@ -1,6 +1,7 @@
 """The tabs of `caudal explore`, as functions; its page where Gradio is; its command."""
 
 import gc
+import os
 import re
 import socket
 from importlib.util import find_spec
@@ -253,3 +254,14 @@ def test_names_of_columns_are_no_html(hostile, build):
     pages = [str(part["props"].get("value")) for part in parts if part["type"] == "html"]
     assert any("&lt;b&gt;kind" in page for page in pages)
     assert not any("<b>" in page for page in pages)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_download_removes_folders_of_old_ones(build, tmp_path):
+    from caudal.explore.page import KEPT, _new_folder
+
+    old, young = (_new_folder(str(tmp_path)) for _ in range(2))
+    (old / "samples.csv").touch()
+    os.utime(old, (0, young.stat().st_mtime - KEPT[1] - 60))
+    fresh = _new_folder(str(tmp_path))
+    assert set(tmp_path.iterdir()) == {young, fresh}
