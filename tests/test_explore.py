@@ -186,7 +186,7 @@ def test_a_flow_of_sound_given_its_spectrum_copies_clips():
 def test_samples_are_given_what_lines_say_and_written(tmp_path):
     subject = Subject(caudal.load(people_run()))
     tab = tab_of(subject, "Samples")
-    values = {**tab.defaults(), "given": "age=31", "n": 5}
+    values = {**tab.defaults(), "given": " age = 31 ", "n": 5}
     assert blocks_html(answer(subject, tab, values)).count(">31<") == 5
     rows = csv.read_csv(tab.write(tmp_path, **values))
     assert rows["age"].to_pylist() == [31] * 5
@@ -254,6 +254,7 @@ def test_names_of_columns_are_no_html(hostile, build):
     pages = [str(part["props"].get("value")) for part in parts if part["type"] == "html"]
     assert any("&lt;b&gt;kind" in page for page in pages)
     assert not any("<b>" in page for page in pages)
+    assert not any(part["props"].get("info") for part in parts)  # which is read as Markdown
 
 
 @pytest.mark.filterwarnings("ignore")
