@@ -1,6 +1,7 @@
 """The tabs of `caudal explore`, as functions; its page where Gradio is; its command."""
 
 import gc
+import os
 import re
 import socket
 from importlib.util import find_spec
@@ -39,10 +40,11 @@ def plane():
 
 @pytest.fixture(scope="module")
 def hostile(tmp_path_factory):
-    """A run of numbers with many digits, given a column whose name is HTML."""
+    """A run of numbers with many digits and of durations, given a column whose name is HTML."""
     random = np.random.default_rng(0)
     big = random.integers(10_000_000, 90_000_000, 200)
     rows = {"big": big, "fine": big / 1e4, "<b>kind</b>": random.choice(["u", "v"], 200)}
+    rows["long"] = random.integers(100_000, 900_000, 200).astype("m8[s]")
     path = tmp_path_factory.mktemp("hostile") / "big.parquet"
     parquet.write_table(pa.table(rows), path)
     options = {"layers": 1, "hidden": 8, "steps": 2, "context": ["<b>kind</b>"]}
@@ -70,6 +72,31 @@ def test_a_run_in_the_plane_has_its_tabs_and_each_answers(plane):
             assert "data:image/png" in blocks_html(blocks)
 
 
+def test_two_times_of_day_are_points_of_the_plane(tmp_path):
+    seconds = np.random.default_rng(0).integers(0, 86_400, (2, 200)).astype(np.int32)
+    times = {name: pa.array(s).cast(pa.time32("s")) for name, s in zip("ab", seconds, strict=True)}
+    parquet.write_table(pa.table(times), tmp_path / "times.parquet")
+    options = {"layers": 1, "hidden": 8, "steps": 2, "report": False}
+    subject = Subject(caudal.train("nsf", tmp_path / "times.parquet", **options))
+    for title in ("Samples", "Noise", "Between four", "Score your own"):
+        tab = tab_of(subject, title)
+        blocks = answer(subject, tab, tab.defaults())
+        assert any(isinstance(block, Picture) for block in blocks), (title, blocks)
+
+
+def test_data_that_cannot_be_opened_give_a_new_error_without_a_folder_each_time(monkeypatch):
+    subject = Subject(caudal.load(ROOT / "fixtures" / "image"))
+    lost = OSError(5, "Input/output error", "/secret/place/rows.csv")
+    monkeypatch.setattr(subject, "_first", lambda most: (_ for _ in ()).throw(lost))
+    errors = []
+    for _ in range(2):
+        with pytest.raises(InputError) as caught:
+            subject.items  # noqa: B018
+        errors.append(caught.value)
+    assert errors[0] is not errors[1]
+    assert str(errors[1]) == "rows.csv: Input/output error"
+
+
 def test_layers_are_shown_by_hand(plane):
     values = {"how": "by hand", "at": 1.5, "seed": 0}
     (block,) = answer(plane, tab_of(plane, "Layer by layer"), values)
@@ -89,6 +116,12 @@ def test_a_bad_row_gives_one_line(plane):
     assert isinstance(line, str)
     assert "far" in line
     assert "\n" not in line
+
+
+def test_a_row_with_an_empty_cell_has_no_finite_score(plane):
+    blocks = answer(plane, tab_of(plane, "Score your own"), {"typed": ["", "0"], "file": None})
+    assert "no finite log p" in blocks[0]
+    assert any(isinstance(block, Picture) for block in blocks)
 
 
 def test_a_typed_row_keeps_its_digits(hostile):
@@ -153,7 +186,7 @@ def test_a_flow_of_sound_given_its_spectrum_copies_clips():
 def test_samples_are_given_what_lines_say_and_written(tmp_path):
     subject = Subject(caudal.load(people_run()))
     tab = tab_of(subject, "Samples")
-    values = {**tab.defaults(), "given": "age=31", "n": 5}
+    values = {**tab.defaults(), "given": " age = 31 ", "n": 5}
     assert blocks_html(answer(subject, tab, values)).count(">31<") == 5
     rows = csv.read_csv(tab.write(tmp_path, **values))
     assert rows["age"].to_pylist() == [31] * 5
@@ -221,3 +254,15 @@ def test_names_of_columns_are_no_html(hostile, build):
     pages = [str(part["props"].get("value")) for part in parts if part["type"] == "html"]
     assert any("&lt;b&gt;kind" in page for page in pages)
     assert not any("<b>" in page for page in pages)
+    assert not any(part["props"].get("info") for part in parts)  # which is read as Markdown
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_download_removes_folders_of_old_ones(build, tmp_path):
+    from caudal.explore.page import KEPT, _new_folder
+
+    old, young = (_new_folder(str(tmp_path)) for _ in range(2))
+    (old / "samples.csv").touch()
+    os.utime(old, (0, young.stat().st_mtime - KEPT[1] - 60))
+    fresh = _new_folder(str(tmp_path))
+    assert set(tmp_path.iterdir()) == {young, fresh}

@@ -42,8 +42,8 @@ def _(control: Choice) -> Any:
 
 @component.register
 def _(control: Lines) -> Any:
-    words: Any = {"info": control.help, "placeholder": control.placeholder}
-    return gr.Textbox(label=control.label, lines=2, **words)
+    label = f"{control.label}. {control.help}"  # as `info`, names would be read as Markdown
+    return gr.Textbox(label=label, lines=2, placeholder=control.placeholder)
 
 
 @component.register

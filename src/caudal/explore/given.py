@@ -48,7 +48,13 @@ def given_of(subject: Subject, values: Mapping[str, Any]) -> tuple[str, ...]:
         if name.startswith(PREFIX) and value not in (None, ANY)
     ]
     lines = (values.get(MORE) or "").splitlines()
-    return (*texts, *(line.strip() for line in lines if line.strip()))
+    return (*texts, *(_tight(line) for line in lines if line.strip()))
+
+
+def _tight(line: str) -> str:
+    """COLUMN=VALUE without blanks around either."""
+    name, equals, value = line.partition("=")
+    return f"{name.strip()}{equals}{value.strip()}"
 
 
 def asked_of(subject: Subject, values: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,7 +1,11 @@
 """The page itself: tabs of controls and what they show, by Gradio, on this machine alone."""
 
+import os
+import shutil
 import tempfile
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from html import escape
 from importlib import resources
 from pathlib import Path
@@ -13,7 +17,7 @@ from caudal.errors import InputError, NumericalError
 from caudal.explore.components import component, value_of
 from caudal.explore.controls import Tab
 from caudal.explore.subject import Subject
-from caudal.explore.tabs import answer, plainly, tabs_of
+from caudal.explore.tabs import answer, plainly, tabs_of, without_folders
 from caudal.report.numbers import parameters
 from caudal.report.page import blocks_html
 
@@ -99,12 +103,23 @@ def _download(subject: Subject, tab: Tab, inputs: list[Any]) -> None:
         try:
             tab.check(values)
             with subject.voice.taken():
-                path = write(Path(tempfile.mkdtemp(dir=made.name)), **values)
+                path = write(_new_folder(made.name), **values)
         except (InputError, NumericalError, OSError) as error:
-            raise gr.Error(plainly(error), print_exception=False) from None
+            text = without_folders(plainly(error), tab, values)
+            text = text.replace(made.name + os.sep, "")
+            raise gr.Error(text, print_exception=False) from None
         return gr.File(value=str(path), visible=True)
 
     button.click(run, inputs, file)
+
+
+def _new_folder(parent: str) -> Path:
+    """A folder for one file; those that are as old as uploads get are removed."""
+    for old in Path(parent).iterdir():
+        with suppress(OSError):  # another visitor's click may remove it, too
+            if time.time() - old.stat().st_mtime > KEPT[1]:
+                shutil.rmtree(old)
+    return Path(tempfile.mkdtemp(dir=parent))
 
 
 def look() -> dict[str, Any]:

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from caudal.data import as_table
+from caudal.data.temporal import as_text, is_modelled
 from caudal.errors import InputError
 from caudal.explore.controls import Cells, Control, Recording, Tab, Upload, Whole
 from caudal.explore.subject import Subject
@@ -61,11 +62,12 @@ def _first_row(subject: Subject) -> tuple[list[str], list[str]]:
     """The headings and the cells of the first test row, as texts."""
     table = as_table(subject.form(*subject.items[0]))
     wanted = [n for n in table.column_names if n in subject.schema.names]
-    return wanted, [_text(table[name][0].as_py()) for name in wanted]
+    return wanted, [_text(table[name].slice(0, 1)) for name in wanted]
 
 
-def _text(value: Any) -> str:
+def _text(cell: pa.ChunkedArray) -> str:
     """A value with all of its digits, as a rounded one may be none that the column has."""
+    (value,) = (as_text(cell) if is_modelled(cell.type) else cell).to_pylist()
     return "" if value is None else str(value)
 
 

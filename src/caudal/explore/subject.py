@@ -1,5 +1,6 @@
 """The run that a page is about: its model, items of its test part, and their scores."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -67,7 +68,7 @@ class Subject:
         self.guide: Guide = model.kind.guide
         self.voice = model.voice = Notes(model.voice)
         self._lock = RLock()
-        self._items: list[Batch] | InputError | None = None
+        self._items: list[Batch] | str | None = None
         self._labels: list[Any] | None = None
         self._scores: np.ndarray | None = None
         self._ground: Any = None
@@ -94,10 +95,13 @@ class Subject:
             if self._items is None:
                 try:
                     self._items = list(self._first(self.guide.items))
-                except (InputError, OSError) as error:  # once: opening may take long
-                    self._items = InputError(str(error))
-            if isinstance(self._items, InputError):
-                raise self._items
+                except InputError as error:  # once: opening may take long
+                    self._items = str(error)
+                except OSError as error:
+                    name = os.path.basename(str(error.filename or ""))
+                    self._items = f"{name or 'the data'}: {error.strerror or error}"
+            if isinstance(self._items, str):
+                raise InputError(self._items)
             return self._items
 
     def _first(self, most: int) -> Iterator[Batch]:

@@ -32,10 +32,10 @@ def answer(subject: Subject, tab: Tab, values: dict[str, Any]) -> list[Block]:
             blocks = tab.act(**values)
         return [*blocks, *(f"Note: {text}" for text in notes)]
     except (InputError, NumericalError, OSError) as error:
-        return [_without_folders(plainly(error), tab, values)]
+        return [without_folders(plainly(error), tab, values)]
 
 
-def _without_folders(text: str, tab: Tab, values: dict[str, Any]) -> str:
+def without_folders(text: str, tab: Tab, values: dict[str, Any]) -> str:
     """A message that calls an uploaded file by its name alone, not by the folder it went to."""
     for control in tab.controls:
         path = values.get(control.name)
