@@ -14,7 +14,8 @@ from caudal import InputError
 from caudal.data import finds_audio, finds_images, open_audio, open_images
 from caudal.data.audio.recordings import find_audio, read_header
 from caudal.data.files.lots import AUDIO, IMAGES
-from caudal.data.files.tars import Member, finds_tars, kind_of_tars, read_tars
+from caudal.data.files.members import Member
+from caudal.data.files.tars import finds_tars, kind_of_tars, read_tars
 from caudal.data.images import open_whole
 from caudal.model.config import missing_paths, wherever_read
 from image_files import encoded, pixels

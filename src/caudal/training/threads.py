@@ -23,7 +23,10 @@ _EVERY = 10.0  # seconds between looks, of which each takes two trials
 
 
 class _State:
-    """Of the main thread, as PyTorch's number is that of all that start later."""
+    """What is usual, and when that was looked at last.
+
+    Only the main thread changes it, since threads that start later begin with its number.
+    """
 
     usual: int | None = None
     looked = -_EVERY

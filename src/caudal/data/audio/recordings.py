@@ -13,7 +13,8 @@ from caudal.data import builtin
 from caudal.data.files.folder import kind_of_folder, read_file, read_folder
 from caudal.data.files.jobs import FaultError
 from caudal.data.files.lots import AUDIO, FOREIGN, Listing, Lot
-from caudal.data.files.tars import Member, finds_tars, kind_of_tars, read_tars
+from caudal.data.files.members import Member
+from caudal.data.files.tars import finds_tars, kind_of_tars, read_tars
 from caudal.data.refusals import BUILT_IN, SOUNDS, missing_file
 from caudal.data.unpacked import check_size
 from caudal.errors import InputError, one_line

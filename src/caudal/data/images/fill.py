@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from caudal.data.files.jobs import Decoder, Job
-from caudal.data.files.tars import Member
+from caudal.data.files.members import Member
 from caudal.data.images.form import Form, Raw
 from caudal.data.images.schema import ImageSchema
 from caudal.data.source import Rows

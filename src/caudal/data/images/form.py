@@ -12,7 +12,7 @@ from PIL import Image, ImageOps
 
 from caudal.data.files.jobs import FaultError, quietly
 from caudal.data.files.lots import Lot
-from caudal.data.files.tars import Member
+from caudal.data.files.members import Member
 from caudal.data.images.schema import ImageSchema, Shape, words
 from caudal.data.unpacked import OPTION, allowed, has_own_limit
 from caudal.errors import InputError, one_line

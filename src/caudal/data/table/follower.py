@@ -135,7 +135,7 @@ def _nearest(levels: Sequence[float] | np.ndarray, x: np.ndarray) -> np.ndarray:
 def _same(x: np.ndarray | float, level: np.ndarray, zero: float = _ZERO) -> np.ndarray:
     """Whether numbers are the same but for what 32 bits and steps make of them; NaN never is.
 
-    Of two whole numbers one must be what 32 bits make of the other, if they are not equal.
+    Two whole numbers are the same if they are equal, or if 32 bits make one of the other.
     """
     with np.errstate(over="ignore"):
         whole = (x == level) | (np.float32(x) == level) | (x == np.float32(level))
