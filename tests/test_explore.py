@@ -4,6 +4,7 @@ import gc
 import os
 import re
 import socket
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,6 +19,7 @@ import caudal
 from caudal.base import Logistic
 from caudal.bijection import stages
 from caudal.errors import InputError
+from caudal.explore import serving
 from caudal.explore.scoring import _sentence
 from caudal.explore.serving import HOST, serve
 from caudal.explore.subject import Subject
@@ -217,6 +219,37 @@ def test_a_missing_extra_and_a_port_in_use_give_one_line(capsys, plane):
         assert "caudal[explore]" in refused(capsys, "explore", people_run(), "--no-browser")
     assert "nowhere" in refused(capsys, "explore", "nowhere")
     assert command("explore", "--help") == 0
+
+
+def test_a_chosen_port_that_is_taken_meanwhile_gives_the_next(plane, monkeypatch):
+    asked = []
+
+    def launch(blocks, host, port):
+        asked.append(port)
+        if len(asked) == 1:
+            raise OSError("Cannot find empty port")
+
+    page = SimpleNamespace(build=lambda subject: None, launch=launch)
+    monkeypatch.setitem(sys.modules, "caudal.explore.page", page)
+    monkeypatch.setattr(serving, "find_spec", lambda name: True)
+    monkeypatch.setattr(serving, "_is_free", lambda port: port not in (7860, 7863))
+    assert serve(plane.model).address == f"http://{HOST}:7862"
+    assert asked == [7861, 7862]
+    asked.clear()
+    with pytest.raises(InputError, match="`port` 7864: is in use"):
+        serve(plane.model, 7864)  # what is asked for is what is given
+
+
+def test_a_page_leaves_the_model_as_it_was():
+    told = []
+    model = caudal.load(people_run())
+    model.container, model.voice = "pandas", SimpleNamespace(note=told.append)
+    voice = model.voice
+    subject = Subject(model)
+    with subject.voice.taken() as notes:
+        subject.model.voice.note("for a visitor")
+    assert (model.voice, model.container, notes, told) == (voice, "pandas", ["for a visitor"], [])
+    assert subject.model.flow is model.flow
 
 
 def test_stages_end_at_the_data(plane):

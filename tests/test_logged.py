@@ -43,14 +43,37 @@ def test_trackio_has_losses_on_this_machine(tmp_path):
     command = [sys.executable, "-m", "caudal", "train", *map(str, words), "--log", "trackio"]
     there = {**os.environ, "TRACKIO_DIR": str(tmp_path / "trackio")}  # read when it is imported
     subprocess.run(command, cwd=tmp_path, env=there, check=True, capture_output=True)
-    rows = []
-    for path in (tmp_path / "trackio").rglob("*.db"):
-        with closing(sqlite3.connect(path)) as base:
-            rows += base.execute("select step, metrics from metrics").fetchall()
-    told = [(step, json.loads(text)) for step, text in rows]
+    told = trackio_rows(tmp_path)
     seen = {step: values["loss/valid"] for step, values in told if "loss/valid" in values}
     records = [r for r in library.Run(tmp_path / "run").metrics() if "valid" in r]
     assert seen == pytest.approx({record["step"]: record["valid"] for record in records})
+
+    last = max(seen)
+    again = [sys.executable, "-c", AGAIN, str(last)]
+    subprocess.run(again, cwd=tmp_path, env=there, check=True, capture_output=True)
+    new = trackio_rows(tmp_path)[len(told) :]
+    assert new == [(last, {"loss/other": 1.0}), (last + 1, {"loss/valid": 3.0})]
+
+
+AGAIN = """
+import sys
+from pathlib import Path
+from caudal.report.logged import Trackio
+
+last = int(sys.argv[1])
+sink = Trackio(Path("run"), first=0, resumed=True)  # as after a kill: the last step comes again
+sink.numbers({"loss/valid": 2.0, "loss/other": 1.0}, last)
+sink.numbers({"loss/valid": 3.0}, last + 1)
+sink.close()
+"""
+
+
+def trackio_rows(folder):
+    rows = []
+    for path in (folder / "trackio").rglob("*.db"):
+        with closing(sqlite3.connect(path)) as base:
+            rows += base.execute("select step, metrics from metrics order by id").fetchall()
+    return [(step, json.loads(text)) for step, text in rows]
 
 
 def test_what_is_missing_is_told_before_any_work(tmp_path, capsys, monkeypatch):

@@ -52,36 +52,42 @@ def serve(model: Any, port: int | None = None) -> Page:
     Raises:
         InputError: the port is not free, or Gradio is missing.
     """
-    port = _port(port)
+    ports = _ports(port)
     if find_spec("gradio") is None:
         raise InputError("the page is made by Gradio: pip install 'caudal[explore]'")
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # before the import: nothing leaves here
     from caudal.explore.page import build, launch
 
-    blocks = build(Subject(model))
-    try:
-        launch(blocks, HOST, port)
-    except OSError as error:  # somebody else took it meanwhile
-        raise InputError(f"`port` {port}: {error.strerror or error}") from None
-    return Page(blocks, f"http://{HOST}:{port}")
+    subject = Subject(model)
+    for each in ports:
+        blocks = build(subject)
+        try:
+            launch(blocks, HOST, each)
+        except OSError:  # somebody else took it meanwhile
+            continue
+        return Page(blocks, f"http://{HOST}:{each}")
+    raise _taken(port)
 
 
-def _port(asked: int | None) -> int:
-    """A free port: the one that is asked for, or the first from `FIRST` on.
+def _ports(asked: int | None) -> list[int]:
+    """The ports that are free: the one that is asked for, or those from `FIRST` on.
 
     Raises:
-        InputError: it is not free, or no port at all.
+        InputError: there is none, or none such.
     """
-    if asked is not None:
-        if not 1 <= asked <= HIGHEST:
-            raise InputError(f"`port` {asked}: must be from 1 to {HIGHEST}")
-        if not _is_free(asked):
-            raise InputError(f"`port` {asked}: is in use, or not yours to take; give another one")
-        return asked
-    for port in range(FIRST, FIRST + TRIED):
-        if _is_free(port):
-            return port
-    raise InputError(f"no free `port` from {FIRST} to {FIRST + TRIED - 1}: give another one")
+    if asked is not None and not 1 <= asked <= HIGHEST:
+        raise InputError(f"`port` {asked}: must be from 1 to {HIGHEST}")
+    candidates = range(FIRST, FIRST + TRIED) if asked is None else [asked]
+    if not (free := [port for port in candidates if _is_free(port)]):
+        raise _taken(asked)
+    return free
+
+
+def _taken(asked: int | None) -> InputError:
+    if asked is None:
+        last = FIRST + TRIED - 1
+        return InputError(f"no free `port` from {FIRST} to {last}: give another one")
+    return InputError(f"`port` {asked}: is in use, or not yours to take; give another one")
 
 
 def _is_free(port: int) -> bool:

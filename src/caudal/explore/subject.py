@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from copy import copy
 from threading import RLock
 from typing import Any
 
@@ -56,17 +57,19 @@ class Subject:
     """A model with what all visitors of a page share; nothing of it changes once it is there.
 
     Args:
-        model: a `caudal.Model`.
+        model: a `caudal.Model`, which is left as it is.
 
     Attributes:
+        model: a copy of it that shares the flow, tells visitors apart, and speaks in Arrow tables.
         guide: how its items are looked at.
         schema: what they are.
     """
 
     def __init__(self, model: Any) -> None:
-        self.model, self.schema = model, model.schema
+        self.model, self.schema = copy(model), model.schema
         self.guide: Guide = model.kind.guide
-        self.voice = model.voice = Notes(model.voice)
+        self.voice = self.model.voice = Notes(model.voice)
+        self.model.container = "pyarrow"
         self._lock = RLock()
         self._items: list[Batch] | str | None = None
         self._labels: list[Any] | None = None

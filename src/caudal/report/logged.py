@@ -13,6 +13,8 @@ from caudal.training.progress import Plan, Reporter
 Log = Literal["tensorboard", "trackio"]
 FOLDER = "tensorboard"
 """Where a run folder has the files of TensorBoard."""
+PROJECT = "caudal"
+"""Where trackio has the runs."""
 
 
 class Sink(Protocol):
@@ -61,16 +63,21 @@ class TensorBoard:
 
 
 class Trackio:
-    """trackio's database on this machine, in the project `caudal`; `trackio show` shows it."""
+    """trackio's database on this machine, in the project `caudal`; `trackio show` shows it.
+
+    A process that was killed after its last state has told steps that come again, with the same
+    numbers. trackio takes nothing back, so what it has of a step is not told twice.
+    """
 
     def __init__(self, run: Path, first: int, resumed: bool) -> None:
         import trackio
 
-        self.trackio = trackio
+        self.trackio, name = trackio, run.resolve().name
+        self.told = _told(name) if resumed else set()
         with redirect_stdout(sys.stderr):  # the result of a command may be on standard output
             trackio.init(
-                project="caudal",
-                name=run.resolve().name,
+                project=PROJECT,
+                name=name,
                 resume="allow" if resumed else "never",
                 embed=False,
                 auto_log_gpu=False,
@@ -78,16 +85,27 @@ class Trackio:
             )
 
     def numbers(self, values: dict[str, float], step: int) -> None:
-        self.trackio.log(values, step=step)
+        self._log(values, step)
 
     def file(self, path: Path, step: int) -> None:
         kinds = {".png": self.trackio.Image, ".wav": self.trackio.Audio}
         if path.suffix in kinds:
-            self.trackio.log({"samples": kinds[path.suffix](str(path))}, step=step)
+            self._log({"samples": kinds[path.suffix](str(path))}, step)
+
+    def _log(self, values: dict[str, Any], step: int) -> None:
+        if new := {k: v for k, v in values.items() if (step, k) not in self.told}:
+            self.trackio.log(new, step=step)
 
     def close(self) -> None:
         with redirect_stdout(sys.stderr):
             self.trackio.finish()
+
+
+def _told(name: str) -> set[tuple[int, str]]:
+    """What trackio has of the last run of that name: steps, and names of what was told of them."""
+    from trackio.sqlite_storage import SQLiteStorage
+
+    return {(row["step"], key) for row in SQLiteStorage.get_logs(PROJECT, name) for key in row}
 
 
 SINKS: dict[str, Callable[[Path, int, bool], Sink]] = {

@@ -28,6 +28,34 @@ _LARGE = Lock()
 _GRAY = ("1", "L", "LA", "La")
 
 
+class _OwnLimit:
+    """Within, Pillow allows as many pixels as the user does, if the user has said how many.
+
+    Pillow has one limit for the whole process. Of threads that decode at once the first sets it,
+    and the last puts it back.
+    """
+
+    def __init__(self) -> None:
+        self._lock, self._within, self._before = Lock(), 0, Image.MAX_IMAGE_PIXELS
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._within == 0:
+                self._before = Image.MAX_IMAGE_PIXELS
+                if has_own_limit():
+                    Image.MAX_IMAGE_PIXELS = allowed() // _TIMES_A_PIXEL
+            self._within += 1
+
+    def __exit__(self, *error: object) -> None:
+        with self._lock:
+            self._within -= 1
+            if self._within == 0:
+                Image.MAX_IMAGE_PIXELS = self._before
+
+
+_limit = _OwnLimit()
+
+
 @dataclass(frozen=True)
 class Form:
     """What is done to each image: its centre is cut out, and then scaled.
@@ -145,9 +173,7 @@ def _decode(raw: Path | Member | bytes | None, place: str, channels: int | None)
     try:
         raw = raw.read() if isinstance(raw, Member) else raw
         file = io.BytesIO(raw) if isinstance(raw, bytes) else raw
-        if has_own_limit():
-            Image.MAX_IMAGE_PIXELS = allowed() // _TIMES_A_PIXEL
-        with Image.open(file, formats=_FORMATS) as image, _alone(image):
+        with _limit, Image.open(file, formats=_FORMATS) as image, _alone(image):
             pixels = _pixels(image)
     except Exception as error:  # on damaged bytes, decoders raise errors of all kinds
         raise FaultError(place, "cannot be read as an image", _why(error)) from None
