@@ -22,7 +22,7 @@ from caudal.data import open_images
 from caudal.data.source import Rows
 from caudal.recipes import MAF, NSF, Glow, IResNet, MintNet, Recipe, ResidualFlow
 from caudal.report import evaluate
-from environment import RESULTS, describe, lines, table, write, write_json
+from environment import RESULTS, lines, made, of_the_page, table, write, write_json
 from images import cifar
 from tables import DATA_DIR, TABLES
 
@@ -66,7 +66,8 @@ class Row:
     estimate_two_se: float
     bias_bound: float
     sample_seconds: float
-    made: str
+    commit: str
+    machine: str
 
 
 @dataclass
@@ -140,8 +141,7 @@ def run(data: str, name: str, task: Task, seconds: float) -> Row:
     flow.sample(SAMPLES[task.batch])
     sampling = time.process_time() - start
     size = sum(p.numel() for p in flow.parameters())
-    made = describe()["commit"]
-    return Row(data, name, size, steps, took, **found, sample_seconds=sampling, made=made)
+    return Row(data, name, size, steps, took, **found, sample_seconds=sampling, **made())
 
 
 def _steps_within(seconds: float, task: Task, recipe: Recipe, rate: float) -> int:
@@ -177,10 +177,12 @@ def cells(row: Row) -> list[str]:
         f"{row.estimate_two_se:.4f}" if row.estimate_two_se else "",
         f"{row.bias_bound:.3f}" if row.bias_bound else "",
         f"{row.sample_seconds:.2f}",
-        row.made,
+        row.commit,
+        row.machine,
     ]
 
 
+COMMAND = "python benchmarks/budget.py --data DATA --flow FLOW --seconds SECONDS"
 HEADER = [
     "data",
     "flow",
@@ -193,10 +195,11 @@ HEADER = [
     "bias at most",
     "sampling, s",
     "commit",
+    "machine",
 ]
 
 
-def report(rows: list[Row], facts: dict[str, str]) -> str:
+def report(rows: list[Row]) -> str:
     order = [(data, flow) for data, flows in FLOWS.items() for flow in flows]
     rows = sorted(rows, key=lambda r: order.index((r.data, r.flow)))
     parts = [[cells(r) for r in rows if (r.data == "power") == tables] for tables in (False, True)]
@@ -206,7 +209,7 @@ def report(rows: list[Row], facts: dict[str, str]) -> str:
         "About equal parameters and equal seconds of one thread, few of both: a check beside Glow "
         "and spline flows, not the papers' figures. ± is 2 s.e.",
         "",
-        *lines(facts),
+        *lines(of_the_page(COMMAND, ("torch",))),
         "",
         f"## Images: bits/dim of {TEST:,} test images, less is better; sampling is of 64",
         "",
@@ -234,9 +237,8 @@ def main() -> None:
             found: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {"rows": []}
             rows = [Row(**row) for row in found["rows"]]
             rows = [r for r in rows if (r.data, r.flow) != (data, name)] + [new]
-            facts = describe()
-            write_json(path, {"made": facts, "rows": [asdict(r) for r in rows]})
-            write(path.with_suffix(".md"), report(rows, facts))
+            write_json(path, {"rows": [asdict(r) for r in rows]})
+            write(path.with_suffix(".md"), report(rows))
 
 
 if __name__ == "__main__":

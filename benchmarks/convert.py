@@ -25,7 +25,8 @@ from normflows.distributions import DiagGaussian
 from normflows.flows import AutoregressiveRationalQuadraticSpline
 
 import caudal
-from environment import RESULTS, describe, lines, table, write, write_json
+from environment import PEERS as LIBRARIES
+from environment import RESULTS, lines, made, of_the_page, table, write, write_json
 
 LAYERS, HIDDEN = 5, 128
 SIZES = [(d, n) for d in (6, 43) for n in (1, 1000)]
@@ -110,7 +111,7 @@ def main() -> None:
         what = {"flow": name, "features": features, "rows": rows}
         if any(what.items() <= cell.items() for cell in cells):
             continue
-        cells.append({**what, **measure(make, features, rows, options.times)})
+        cells.append({**what, **measure(make, features, rows, options.times), **made()})
         print(json.dumps(cells[-1]), flush=True)
         write_json(path, cells)
         tell(cells, options.times)
@@ -123,14 +124,16 @@ def tell(cells: list[dict], times: int) -> None:
     rows = [
         [c["flow"], str(c["features"]), f"{c['rows']:,}"]
         + [f"{c[key]:.1f}" for key in ("peer", "caudal")]
-        + [f"{c['ratio']:.0f}"]
+        + [f"{c['ratio']:.0f}", c["commit"], c["machine"]]
         for c in cells
     ]
     text = f"""{LAYERS} layers, two hidden layers of {HIDDEN} units, or residual blocks of them.
 Medians of {times} runs in turn, in milliseconds of processor time of one core; the factor
 is the median over pairs."""
     header = ["flow", "D", "rows", "its own ms", "converted ms", "times as fast"]
-    page = ["# Sampling converted flows", "", *lines(describe()), "", text, ""]
+    header += ["commit", "machine"]
+    facts = of_the_page(f"python benchmarks/convert.py --times {times}", LIBRARIES)
+    page = ["# Sampling converted flows", "", *lines(facts), "", text, ""]
     write(RESULTS / "convert.md", "\n".join([*page, *table(header, rows)]) + "\n")
 
 

@@ -33,6 +33,17 @@ def describe(libraries: Sequence[str] = PEERS) -> dict[str, str]:
     }
 
 
+def made() -> dict[str, str]:
+    """What a row keeps of its making, on a page whose rows come from several runs."""
+    return {"commit": _commit(), "machine": _processor()}
+
+
+def of_the_page(command: str, libraries: Sequence[str]) -> dict[str, str]:
+    """What holds for all rows of such a page; `command` makes any of them."""
+    facts = describe(libraries)
+    return {"command": command, "threads": "1", "libraries": facts["libraries"]}
+
+
 def lines(facts: dict[str, str]) -> list[str]:
     """The facts as a list in markdown."""
     return [

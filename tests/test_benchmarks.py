@@ -437,3 +437,31 @@ def test_maps_are_scored_in_one_recipe(monkeypatch):
     rows = [maps.run(table, "noise", name, 0.05) for name in maps.MAPS]
     assert all(row.steps > 0 and np.isfinite(row.log_prob) for row in rows)
     assert "8 sinh conjugations" in maps.page(rows, {})
+
+
+def test_a_learner_of_posteriors_runs_again_and_the_others_stay(monkeypatch, tmp_path):
+    pytest.importorskip("zuko")
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    import sbi
+
+    ran = []
+
+    def learner(name):
+        def learn(task, theta, x, steps):
+            ran.append(name)
+            return lambda observed, n: task.prior.sample((n,))
+
+        return learn
+
+    monkeypatch.setattr(sbi, "LEARNERS", {name: learner(name) for name in sbi.LEARNERS})
+    monkeypatch.setattr(sbi, "RESULTS", tmp_path)
+    monkeypatch.setattr(sbi, "SIMULATIONS", 10)
+    monkeypatch.setattr(sbi, "c2st", lambda sample, truth: 0.5)
+    command = ["sbi.py", "--tasks", "Gaussian linear", "--observations", "1", "--rows", "5"]
+    for again in ([], ["--again", "caudal without ends"], ["--again", "zuko"]):
+        monkeypatch.setattr(sys, "argv", [*command, *again])
+        sbi.main()
+    assert ran == ["caudal", "zuko", "caudal without ends", "zuko"]
+    (found,) = json.loads((tmp_path / "sbi.json").read_text()).values()
+    assert list(found) == ["caudal", "caudal without ends", "zuko"]
+    assert all(cell["commit"] and cell["machine"] for cell in found.values())
