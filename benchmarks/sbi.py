@@ -165,10 +165,10 @@ With one seed a difference of 0.01, as on the Gaussian linear task, says little.
 only between rows of one machine.
 
 On the Gaussian mixture caudal is behind by more. Its second observation, 10.14, lies beyond the
-end of the prior at 10, where the posterior breaks off. caudal's flow has no mass outside of the prior,
-and has to learn that edge; zuko's runs on over it, and draws outside are thrown away, so that its
-density is right only up to the share of these. "caudal without ends" is caudal's flow trained
-without ends and drawn from in this way."""
+end of the prior at 10, where the posterior breaks off. caudal's flow has no mass outside of the
+prior, and has to learn that edge; zuko's runs on over it, and draws outside are thrown away, so
+that its density is right only up to the share of these. "caudal without ends" is caudal's flow
+trained without ends and drawn from in this way."""
     facts = of_the_page("python benchmarks/sbi.py --tasks TASK --again LEARNER", ("torch", "zuko"))
     page = ["# Posteriors from simulations", "", *lines(facts), "", text, ""]
     write(RESULTS / "sbi.md", "\n".join([*page, *table(header, cells)]) + "\n")
