@@ -140,6 +140,16 @@ def test_a_value_between_the_points_of_its_lattice_has_density_zero():
     assert flow.log_prob(rows).isfinite().tolist() == [True, False, False, False, True]
 
 
+def test_decimals_have_a_density_also_where_their_probabilities_are_exact():
+    """A single column scores as it would beside others: so much a unit, and not a value."""
+    step, none = torch.tensor([0.5]), torch.tensor([False])
+    few = TableDequantization(step, none, torch.zeros(1), torch.full((1,), 5.0))
+    flow = Flow(Chain([Standardise((1,))]), Normal((1,)), dequantization=few)
+    assert flow.kind == "exact"
+    densities = flow.log_prob(torch.arange(10)[:, None] * step).exp()
+    assert float(densities.sum() * step) == pytest.approx(1.0)
+
+
 def test_a_lattice_is_counted_from_its_first_point():
     dequantization, rows = lattices(), torch.tensor([[2.0, 0.05, -0.7, 1.0], [9, 99.95, 3.3, 2]])
     for _ in range(100):
