@@ -4,7 +4,8 @@
 
 It needs caudal[explore], selenium, chromium and chromedriver. Every host but 127.0.0.1 is blocked,
 and a request to another one is an error. For each run and tab there are screenshots, 1280 and 400
-dots wide, light and dark.
+dots wide, light and dark. Where the page has a microphone, a tab is given two seconds of it: of
+`--microphone FILE.wav`, or else of the beeps that Chromium has for this.
 """
 
 import argparse
@@ -32,14 +33,21 @@ BUSY = (
 )
 
 
+BUTTON = (
+    "text => [...document.querySelectorAll('[role=tabpanel] button')]"
+    ".find(b => b.offsetParent && b.textContent.trim() === text)"
+)
+
+
 class Browser:
     """A Chromium without a screen that sees this machine alone.
 
     Args:
         address: of the page.
+        microphone: a .wav file that its microphone hears; beeps if None.
     """
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, microphone: Path | None = None) -> None:
         from selenium import webdriver
         from selenium.webdriver.chrome.options import Options
         from selenium.webdriver.chrome.service import Service
@@ -49,6 +57,8 @@ class Browser:
         self.profile = tempfile.mkdtemp(prefix="chromium-")
         for flag in (*FLAGS, f"--user-data-dir={self.profile}"):
             options.add_argument(flag)
+        if microphone is not None:
+            options.add_argument(f"--use-file-for-fake-audio-capture={microphone.resolve()}")
         options.set_capability("goog:loggingPrefs", {"performance": "ALL", "browser": "ALL"})
         self.driver = webdriver.Chrome(options=options, service=Service("/usr/bin/chromedriver"))
         self.driver.set_window_size(1280, 1000)
@@ -80,11 +90,7 @@ class Browser:
 
     def press(self, text: str) -> None:
         """Presses the button of that text that is in sight, and waits for the answer."""
-        self.driver.execute_script(
-            "[...document.querySelectorAll('button')]"
-            ".find(b => b.offsetParent && b.textContent.trim() === arguments[0]).click()",
-            text,
-        )
+        self.until(lambda: self._click(text), f"the button {text}")
         self.settle()
 
     def upload(self, path: Path) -> None:
@@ -101,6 +107,23 @@ class Browser:
                 element.send_keys(str(path))
                 break
         time.sleep(2.0)
+
+    def record(self, seconds: float) -> None:
+        """Records by the microphone of the open tab, as a visitor does."""
+        self.until(lambda: self._click("Record"), "the microphone")
+        self.until(lambda: self._sees("Stop"), "the recording")
+        time.sleep(seconds)
+        self._click("Stop")
+        self.until(lambda: not self._sees("Stop"), "the end of the recording")
+        self.settle()
+
+    def _click(self, text: str) -> bool:
+        return self.driver.execute_script(
+            f"const b = ({BUTTON})(arguments[0]); b?.click(); return !!b", text
+        )
+
+    def _sees(self, text: str) -> bool:
+        return self.driver.execute_script(f"return !!({BUTTON})(arguments[0])", text)
 
     def slide(self, label: str, value: float) -> None:
         """Sets a number or a slider in the open tab, as typing does."""
@@ -184,10 +207,10 @@ class Browser:
         shutil.rmtree(self.profile, ignore_errors=True)
 
 
-def shoot_run(run: Path, out: Path) -> None:
-    """Each tab of a run, in both widths and both themes."""
+def shoot_run(run: Path, out: Path, microphone: Path | None) -> None:
+    """Each tab of a run, in both widths and both themes, and what its microphone hears."""
     page = caudal.load(run).explore(browser=False)
-    browser = Browser(page.address)
+    browser = Browser(page.address, microphone)
     try:
         for theme in ("light", "dark"):
             browser.open(theme)
@@ -200,6 +223,8 @@ def shoot_run(run: Path, out: Path) -> None:
                 for width in SIZES:
                     name = f"{run.name}-{title.lower().replace(' ', '-')}-{width}-{theme}.png"
                     browser.shoot(out / name, width)
+        if "Copy" in browser.titles():
+            copy_recording(browser, out / f"{run.name}-microphone.png")
         if asked := browser.elsewhere():
             sys.exit(f"{run}: requests to other hosts: {asked}")
         print(f"{run.name}: no request to another host", flush=True)
@@ -208,15 +233,26 @@ def shoot_run(run: Path, out: Path) -> None:
         page.close()
 
 
+def copy_recording(browser: Browser, shot: Path) -> None:
+    """Records on the page, and has the flow make the same sound again."""
+    browser.open()
+    browser.tab("Copy")
+    browser.record(2.0)
+    browser.press("Copy")
+    browser.shoot(shot, SIZES[0])
+    print(f"{shot.stem}: {browser.shown()}", flush=True)
+
+
 def main() -> None:
     """Runs the command."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("runs", nargs="+", type=Path)
     parser.add_argument("--out", type=Path, default=Path("shots"))
+    parser.add_argument("--microphone", type=Path, help="a .wav file that is heard")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     for run in options.runs:
-        shoot_run(run, options.out)
+        shoot_run(run, options.out, options.microphone)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from caudal.base import Logistic
 from caudal.bijection import stages
 from caudal.errors import InputError
 from caudal.explore import serving
+from caudal.explore.controls import Tab, Upload
 from caudal.explore.scoring import _sentence
 from caudal.explore.serving import HOST, serve
 from caudal.explore.subject import Subject
@@ -238,6 +239,16 @@ def test_a_chosen_port_that_is_taken_meanwhile_gives_the_next(plane, monkeypatch
     asked.clear()
     with pytest.raises(InputError, match="`port` 7864: is in use"):
         serve(plane.model, 7864)  # what is asked for is what is given
+
+
+def test_a_note_is_told_once_and_without_the_folder_of_an_upload(plane):
+    def act(file):
+        for _ in range(2):
+            plane.model.voice.note(f"{file} was resampled")
+        return []
+
+    tab = Tab("A tab", "", [Upload("file", "A file", (".wav",))], act)
+    assert answer(plane, tab, {"file": "/tmp/there/a.wav"}) == ["Note: a.wav was resampled"]
 
 
 def test_a_page_leaves_the_model_as_it_was():

@@ -30,7 +30,8 @@ def answer(subject: Subject, tab: Tab, values: dict[str, Any]) -> list[Block]:
         tab.check(values)
         with subject.voice.taken() as notes, torch.no_grad():
             blocks = tab.act(**values)
-        return [*blocks, *(f"Note: {text}" for text in notes)]
+        told = (without_folders(text, tab, values) for text in dict.fromkeys(notes))
+        return [*blocks, *(f"Note: {text}" for text in told)]
     except (InputError, NumericalError, OSError) as error:
         return [without_folders(plainly(error), tab, values)]
 
