@@ -187,18 +187,28 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=100_000)
     parser.add_argument("--steps", type=int, default=40)
     parser.add_argument("--job", type=int, nargs=3, default=None)
-    parser.add_argument("--reading", action="store_true", help="print what reading costs, alone")
+    parser.add_argument("--reading", action="store_true", help="what reading costs, alone")
     options = parser.parse_args()
     torch.set_num_threads(1)
     if options.job:
         job(*options.job)
         return
-    of_reading = table(
-        ["rows", "seconds to open a million", "bytes a row", "rows/s of a pass"],
-        reading(options.rows, 256),
-    )
     if options.reading:
-        print("\n".join(of_reading))
+        text = [
+            "# Reading",
+            "",
+            *lines(describe(("torch", "pyarrow"))),
+            "",
+            "What reading costs each process, in processor time: to open a table of 8 columns, to",
+            "hold a row of its training part, and to go through that part shuffled, without a flow.",
+            "",
+            *table(
+                ["rows", "seconds to open a million", "bytes a row", "rows/s of a pass"],
+                reading(options.rows, 256),
+            ),
+        ]
+        write(RESULTS / "reading.md", "\n".join(text) + "\n")
+        print("\n".join(text))
         return
     text = [
         "# Scale",
@@ -208,11 +218,6 @@ def main() -> None:
         "Rows a second of processor time, in training a small nsf of 8 columns in batches of 256.",
         "",
         *table(["rows", "rows/s", "of in memory"], streaming(options.rows, 256)),
-        "",
-        "What reading costs each process, in processor time: to open a table, to hold a row of",
-        "its training part, and to go through that part shuffled, without a flow.",
-        "",
-        *of_reading,
         "",
         "MB that the graph of a step keeps, without and with `--recompute`, of nsf at 256 rows",
         "and of glow at 8 images of 16x16. What one layer keeps comes on top, while it is redone.",

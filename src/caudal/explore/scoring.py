@@ -14,7 +14,7 @@ from caudal.explore.controls import Cells, Control, Recording, Tab, Upload, Whol
 from caudal.explore.subject import Subject
 from caudal.report.distilled import ScreenTable
 from caudal.report.guide import Side
-from caudal.report.numbers import number
+from caudal.report.numbers import a, number
 from caudal.report.page import Block, draw_one
 from caudal.report.style import DATA, SAMPLES, WIDTH, new_figure, shorten
 
@@ -54,7 +54,7 @@ def scoring(subject: Subject) -> Tab | None:
             raise InputError("choose a file first")
         return _known(subject, int(values["number"]))
 
-    intro = INTRO.format(what=f"a {schema.one} of your own", many=schema.many)
+    intro = INTRO.format(what=f"{a(schema.one)} of your own", many=schema.many)
     return Tab("Score your own", intro, controls, act, "Score", eager=subject.has_items)
 
 

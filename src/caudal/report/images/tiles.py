@@ -19,7 +19,7 @@ APART = 28  # between panels
 LARGEST = 200  # side of a tile; larger images are averaged down
 LEAST, SMALL = 48, 84  # small tiles are enlarged to LEAST, and to SMALL if they fit
 STAGES = 12  # parts of a flow that are shown side by side
-TITLE, LABEL, LETTER = 26, 18, 7.5  # heights of lines, width of a letter
+TITLE, LABEL, LETTER, BROAD = 26, 18, 7.5, 9.5  # heights of lines, widths of their letters
 
 
 @dataclass(frozen=True)
@@ -166,7 +166,8 @@ def _write(
 
     small = {"fontsize": 8, "color": QUIET}
     if panel.title:
-        middle = left + sheet.shape[1] / 2
+        half = BROAD * len(panel.title) / 2  # a title wider than its panel stays on the paper
+        middle = min(max(left + sheet.shape[1] / 2, half), max(width - half, width / 2))
         put(middle, TITLE / 2 - 2, panel.title, color=panel.colour, ha="center", va="center")
     down, wide = (
         _middles(n, length)
