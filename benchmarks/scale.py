@@ -199,8 +199,8 @@ def main() -> None:
             "",
             *lines(describe(("torch", "pyarrow"))),
             "",
-            "What reading costs each process, in processor time: to open a table of 8 columns, to",
-            "hold a row of its training part, and to go through that part shuffled, without a flow.",
+            "What reading costs each process, in processor time: to open a table of 8 columns,",
+            "to hold a row of its training part, and to go through it shuffled, without a flow.",
             "",
             *table(
                 ["rows", "seconds to open a million", "bytes a row", "rows/s of a pass"],

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from importlib import metadata, resources
+from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
@@ -20,6 +20,7 @@ from caudal.report.evaluation import Evaluation
 from caudal.report.numbers import parameters, short
 from caudal.report.style import house_style
 from caudal.training.progress import duration
+from caudal.version import __version__
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -226,7 +227,7 @@ def _page(story: Story, contents: Contents) -> str:
             notes=list(_notes(story, contents)),
             sections=[*_beside_teacher(story), *contents.sections],
             css=_resource("page.css"),
-            version=metadata.version("caudal"),
+            version=__version__,
         )
     )
 
