@@ -190,6 +190,7 @@ Direction = Callable[[Tensor, Tensor | None], tuple[Tensor, Tensor]]
 # of activations for each element, so their pieces have fewer rows; accelerators want larger ones.
 _VECTORS, _IMAGES = (2048, 1 << 17), (64, 1 << 19)
 _VECTORS_ELSEWHERE, _IMAGES_ELSEWHERE = (1 << 16, 0), (256, 1 << 24)
+_WIDE = 1 << 20  # elements of the least rows: splines hold some hundred bytes for each
 
 
 def in_pieces(
@@ -232,12 +233,16 @@ def recut(pieces: Iterable[Tensor], size: int) -> Iterator[Tensor]:
 
 
 def _rows_in_piece(value: Tensor) -> int:
-    vectors = value.ndim == 2
-    if value.device.type == "cpu":
-        least, numbers = _VECTORS if vectors else _IMAGES
-    else:
+    vectors, elements = value.ndim == 2, math.prod(value.shape[1:])
+    if value.device.type != "cpu":
         least, numbers = _VECTORS_ELSEWHERE if vectors else _IMAGES_ELSEWHERE
-    return max(least, numbers // math.prod(value.shape[1:]))
+        return max(least, numbers // elements)
+    if vectors:
+        least, numbers = _VECTORS
+        least = min(least, max(1, _WIDE // elements))
+    else:
+        least, numbers = _IMAGES
+    return max(least, numbers // elements)
 
 
 Walk = Generator[tuple[str, Bijection, Tensor, Tensor | None], None, Tensor]

@@ -58,6 +58,7 @@ class Gaussianise(DataDependent):
     _least: Tensor
     _most: Tensor
     _pieces: Tensor
+    _scale: Tensor
 
     def __init__(
         self,
@@ -110,7 +111,7 @@ class Gaussianise(DataDependent):
 
     @property
     def _curves(self) -> Curves:
-        return Curves(self.x, self.z, self.tails, self._pieces)
+        return Curves(self.x, self.z, self.tails, self._pieces, self._scale)
 
     def _derive(self) -> None:
         """Works out, from the knots and the ends, what does not change from pass to pass.
@@ -126,8 +127,9 @@ class Gaussianise(DataDependent):
         most = torch.where(self.high.isfinite(), most, torch.inf)
         self.register_buffer("_least", least, persistent=False)
         self.register_buffer("_most", most, persistent=False)
-        pieces = pieces_of(self.x, self.z, self.step, self.places)
+        pieces, scale = pieces_of(self.x, self.z, self.step, self.places)
         self.register_buffer("_pieces", pieces, persistent=False)
+        self.register_buffer("_scale", scale, persistent=False)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         super()._apply(fn, recurse)

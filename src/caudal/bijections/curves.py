@@ -31,22 +31,32 @@ class Curves(NamedTuple):
         z: Phi^-1(F) of the knots.
         tails: dz/dx where the tails begin, (D, 2).
         pieces: what evaluation takes of each piece, (7, D, K); see `pieces_of`.
+        scale: (D,), by which x is multiplied in the pieces.
     """
 
     x: Tensor
     z: Tensor
     tails: Tensor
     pieces: Tensor
+    scale: Tensor
 
 
-def pieces_of(x: Tensor, z: Tensor, step: Tensor, places: Tensor) -> Tensor:
+def pieces_of(x: Tensor, z: Tensor, step: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
     """The splines through knots x and z (D, K + 1): left, width, height, two slopes, F, 1 - F.
+
+    Beside them (7, D, K) stand the powers of two (D,) that bring x to a range of 1 to 2 there, so
+    that squares of slopes neither overflow nor vanish, whatever the unit of a column is. They
+    change no digit.
 
     F is that of the left end, 1 - F that of the right end: known from either side, none of them is
     rounded to 0 or 1. Unused pieces at the end have width 0. Within a cell of a lattice, of width
     `step` (D,), and within the place of an atom, (start, end) of `places` (D, A, 2), the density
     does not vary.
     """
+    exponent = torch.frexp(x[:, -1] - x[:, 0]).exponent
+    scale = torch.ldexp(torch.ones_like(x[:, 0]), 1 - exponent)
+    x, step = x * scale[:, None], step * scale
+    places = places * scale[:, None, None]
     below, above = torch.special.ndtr(z), torch.special.ndtr(-z)
     height = torch.where(z[:, 1:] < 0, below.diff(), -above.diff())
     width = x.diff()
@@ -60,7 +70,8 @@ def pieces_of(x: Tensor, z: Tensor, step: Tensor, places: Tensor) -> Tensor:
     mean = (chord[:, 1:] * chord[:, :-1]).sqrt()
     left = torch.cat([chord[:, :1], torch.where(both, mean, chord[:, 1:])], 1)
     right = torch.cat([torch.where(both, mean, chord[:, :-1]), chord[:, -1:]], 1)
-    return torch.stack([x[:, :-1], width, height, left, right, below[:, :-1], above[:, 1:]])
+    pieces = [x[:, :-1], width, height, left, right, below[:, :-1], above[:, 1:]]
+    return torch.stack(pieces), scale
 
 
 def to_z(x: Tensor, curves: Curves) -> tuple[Tensor, Tensor]:
@@ -68,7 +79,9 @@ def to_z(x: Tensor, curves: Curves) -> tuple[Tensor, Tensor]:
     first, last = curves.x[:, 0], curves.x[:, -1]
     inside = x.clamp(first, last)
     piece, below, above = _locate(inside, curves.x, curves.pieces)
-    rise, slope = evaluate(((inside - piece.left) / piece.width).clamp(0, 1), piece)
+    share = (inside * curves.scale - piece.left) / piece.width
+    rise, slope = evaluate(share.clamp(0, 1), piece)
+    slope = slope * curves.scale
     below, above = below + rise, above + (piece.height - rise)
     # From the nearer end, where the probability is small and so keeps its digits.
     nearer = torch.minimum(below, above).clamp(torch.finfo(x.dtype).tiny, 0.75)
@@ -93,6 +106,7 @@ def to_x(z: Tensor, curves: Curves) -> tuple[Tensor, Tensor]:
     nearer = torch.special.ndtr(-inside.abs())
     rise = torch.where(inside < 0, nearer - below, piece.height - (nearer - above))
     x, slope = solve(torch.minimum(rise.clamp(min=0), piece.height), piece)
+    x, slope = x / curves.scale, slope * curves.scale
     log_slope = slope.log() + 0.5 * inside.square() + _HALF_LOG_TAU
     is_low, is_high = z < first, z > last
     start, rate = _tail_of(curves, is_low)

@@ -76,7 +76,8 @@ def _log_densities(
     tables = stack(fits, torch.float64)
     steps = torch.full((len(fits),), step, dtype=torch.float64)
     own = torch.from_numpy(places).expand(len(fits), -1, -1)
-    curves = Curves(**tables, pieces=pieces_of(tables["x"], tables["z"], steps, own))
+    pieces, scale = pieces_of(tables["x"], tables["z"], steps, own)
+    curves = Curves(**tables, pieces=pieces, scale=scale)
     z, log_slope = to_z(torch.from_numpy(values)[:, None].expand(-1, len(fits)), curves)
     return (log_slope - 0.5 * z.square()).numpy()
 

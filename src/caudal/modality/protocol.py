@@ -217,6 +217,10 @@ class Modality(ABC):
 
         return size_of(recipe, size)
 
+    def pieces(self, dataset: Any, batch_size: int) -> int:
+        """In how many pieces a batch goes through the flow, so that memory has a bound."""
+        return 1
+
     @property
     def draws_in_training(self) -> bool:
         """Whether the flow draws samples in each step of its training."""

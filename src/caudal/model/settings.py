@@ -140,6 +140,17 @@ def suited(settings: Settings, dataset: Any) -> Settings:
         settings = _auto(settings, find_recipe(kind.recipe_for(dataset)))
     if kind.draws_in_training:
         settings = _without_batch_norm(settings)
+    settings = _sized(settings, dataset)
+    training = settings.training
+    if "accumulate" in settings.given or getattr(settings.recipe, "batch_norm", False):
+        return settings
+    pieces = kind.pieces(dataset, training.batch_size // training.processes)
+    return replace(settings, training=replace(training, accumulate=pieces))
+
+
+def _sized(settings: Settings, dataset: Any) -> Settings:
+    """The settings with the size that suits the data, unless someone chose another."""
+    kind = settings.kind
     name, minutes = settings.recipe.name, settings.training.minutes
     size = settings.size or (kind.size(dataset, minutes) if name in SIZES else None)
     if size is None:

@@ -43,6 +43,8 @@ class SplineRecipe(Recipe):
     """The splines bend within [-bound, bound] and are the identity outside."""
     dropout: Annotated[float, Ge(0), Lt(1)] = 0.0
     """Share of units dropped inside the blocks in training."""
+    linear: bool = True
+    """Whether each step has an LU linear map: two weights for each pair of columns."""
 
     def _build(
         self, event_shape: Sequence[int], context_shape: Sequence[int] | None = None
@@ -74,12 +76,12 @@ class SplineRecipe(Recipe):
         )
 
     def _mixing(self, features: int, permuted: bool = True) -> list[caudal.Bijection]:
-        """An LU linear map and a random permutation."""
+        """An LU linear map, if there are such, and a random permutation."""
         import torch
 
-        linear = caudal.bijections.LULinear(features)
+        linear = [caudal.bijections.LULinear(features)] if self.linear else []
         order = torch.randperm(features) if permuted else torch.arange(features)
-        return [linear, caudal.bijections.Permutation(order)]
+        return [*linear, caudal.bijections.Permutation(order)]
 
     @abstractmethod
     def _layer(

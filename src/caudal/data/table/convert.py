@@ -1,5 +1,7 @@
 """From the user's columns to numbers; each refusal names the row and the column."""
 
+import re
+import shlex
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -128,21 +130,29 @@ def refuse_gaps(columns: Sequence[Column], values: np.ndarray, place: Place) -> 
 
 
 def without_marks(table: pa.Table, marks: Mapping[str, Collection[str]]) -> pa.Table:
-    """The table with nothing in the place of texts that stand for missing numbers.
+    """The table with nothing in the place of marks that stand for missing numbers.
 
     Args:
         table: some rows.
-        marks: such texts by the name of the column.
+        marks: words, or numbers such as -999, by the name of the column.
     """
     for name, texts in marks.items():
-        data = table[name] if texts else None
-        if data is None or not dtypes.is_text(dtypes.value_type(data.type)):
+        if not texts:
             continue
-        data = dtypes.plain(data)
-        marked = pc.is_in(pc.utf8_trim_whitespace(data), value_set=pa.array(list(texts)))
+        data = dtypes.plain(table[name])
+        if dtypes.is_text(data.type):
+            marked = pc.is_in(pc.utf8_trim_whitespace(data), value_set=pa.array(list(texts)))
+        elif dtypes.is_number(data.type) and (numbers := _numbers_among(texts)):
+            marked = pc.is_in(data.cast(pa.float64(), safe=False), value_set=pa.array(numbers))
+        else:
+            continue
         kept = pc.if_else(marked, pa.scalar(None, data.type), data)
         table = table.set_column(table.column_names.index(name), name, kept)
     return table
+
+
+def _numbers_among(texts: Collection[str]) -> list[float]:
+    return [float(text) for text in texts if re.fullmatch(NUMBER, text)]
 
 
 def gaps_in(data: pa.ChunkedArray) -> np.ndarray:
@@ -191,7 +201,8 @@ def _parse_numbers(data: pa.ChunkedArray, name: str, place: Place) -> pa.Chunked
         row = int((~good).argmax())
         advice = "correct it or leave the row out"
         if place.declarable:
-            advice = f"correct it, or declare the column with `types` {name}=categorical"
+            word = shlex.quote(f"{name}=categorical")
+            advice = f"correct it, or declare the column with `types` {word}"
         raise InputError(
             f"{place.cell(row, name)}: {show(data[row].as_py())} is not a number: {advice}"
         )

@@ -2,7 +2,8 @@
 
 A format has the letters of `strftime`: %Y %y %m %d %b %B %H %I %M %S %p %z. `%-d` is a day
 without a leading zero, `%3f` a fraction of three digits, and `.%f` a fraction that is there if it
-is not 0. `%N` are the days of a duration.
+is not 0. `%N` are the days of a duration. `%Y-%m-%d | %d/%m/%Y` are two formats of one column,
+which is written in the first.
 """
 
 import re
@@ -17,6 +18,8 @@ import pyarrow.compute as pc
 from caudal.data.temporal import UNITS, to_microseconds
 
 NEARLY = 0.95  # share of the different values that a format must fit
+BETWEEN = " | "  # the formats of a column that has several
+_MOST_FORMS, _SHARE_OF_FORM = 3, 0.02  # of them, and of the values that each must fit
 _LOOKED_AT = 50  # values, to find the formats that are worth a closer look
 MONTHS = (
     *("January", "February", "March", "April", "May", "June", "July"),
@@ -60,6 +63,7 @@ def is_clock(form: str) -> bool:
 
 def arrow_type(form: str) -> pa.DataType:
     """The type of what a format reads."""
+    form = form.partition(BETWEEN)[0]
     if "%N" in form:
         return pa.duration("us")
     return pa.time64("us") if is_clock(form) else pa.timestamp("us")
@@ -83,10 +87,31 @@ def find_format(values: pa.Array) -> tuple[str, str | None] | None:
             candidates[form] = len(values) - parse(values, form).null_count
     best = max(candidates.values(), default=0)
     if best < NEARLY * len(values):
-        return None
+        return _several(values)
     forms = [form for form, count in candidates.items() if count == best]
     swapped = [form for form in forms[1:] if sorted(form) == sorted(forms[0])]
     return _exact(values, forms[0]), (_exact(values, swapped[0]) if swapped else None)
+
+
+def _several(values: pa.Array) -> tuple[str, str | None] | None:
+    """Up to three formats of days that together fit nearly all texts, the most frequent first."""
+    left, found, other = values, [], None
+    while len(found) < _MOST_FORMS and len(left) > (1 - NEARLY) * len(values):
+        counts = {form: len(left) - parse(left, form).null_count for form in _DAYS}
+        form = max(counts, key=lambda form: counts[form])
+        if counts[form] < _SHARE_OF_FORM * len(values):
+            return None
+        fits = pc.is_valid(parse(left, form))
+        swapped = [f for f in _DAYS if f != form and sorted(f) == sorted(form)]
+        if any(counts[f] == counts[form] for f in swapped):
+            other = next(f for f in swapped if counts[f] == counts[form])
+        found.append(_exact(left.filter(fits), form))
+        left = left.filter(pc.invert(fits))
+    enough = len(left) <= (1 - NEARLY) * len(values)
+    if not enough or len(found) < 2:
+        return None
+    whole = BETWEEN.join(found)
+    return whole, None if other is None else BETWEEN.join([*found[:-1], other])
 
 
 def _candidates(some: list[str]) -> Iterator[str]:
@@ -146,6 +171,8 @@ def _compiled(form: str) -> re.Pattern[str]:
 
 def problem(form: str) -> str | None:
     """What is wrong with a format that the user gave, or None."""
+    if BETWEEN in form:
+        return next(filter(None, map(problem, form.split(BETWEEN))), None)
     letters = [match[3] or "f" for match in _TOKEN.finditer(form)]
     unknown = [letter for letter in letters if letter not in _FIELDS]
     if unknown:
@@ -159,6 +186,8 @@ def parse(values: pa.Array | pa.ChunkedArray, form: str) -> pa.Array:
     """Texts as the `arrow_type` of a format, null where one is not in the format."""
     if isinstance(values, pa.ChunkedArray):
         values = values.combine_chunks()
+    if BETWEEN in form:
+        return pc.coalesce(*(parse(values, one) for one in form.split(BETWEEN)))
     fields = pc.extract_regex(values, _regex(form))
     bad = fields.is_null().to_numpy(zero_copy_only=False)
     seen = {f.name: fields.field(i) for i, f in enumerate(fields.type)}
@@ -219,7 +248,8 @@ def _zones(texts: pa.Array) -> np.ndarray:
 
 
 def write(data: pa.Array, form: str) -> pa.Array:
-    """Values of the `arrow_type` of a format as texts in it."""
+    """Values of the `arrow_type` of a format as texts in it, of several in the first."""
+    form = form.partition(BETWEEN)[0]
     us = to_microseconds(pa.chunked_array([data]))
     gaps = np.isnan(us)
     different, places = np.unique(np.where(gaps, 0, us).astype(np.int64), return_inverse=True)

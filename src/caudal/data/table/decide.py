@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
+import numpy as np
 import pyarrow as pa
 
 from caudal.data import dtypes, temporal
@@ -23,6 +24,8 @@ FEW_ROWS = 0.02  # share of the rows that may be left out for their gaps
 MIXED = 0.2  # share of words among numbers up to which they stand for missing numbers
 _ENOUGH_NUMBERS = 10  # different ones, so that they are no codes
 _ENOUGH_ROWS = 20  # rows; so many numbers never count up from 0 or 1 by chance
+_FAR, _YEARS = 100, (1500, 2200)  # where other numbers count from, and a year in each row
+_SENTINEL = re.compile(r"-?9{3,6}")
 _FEW_LEVELS = 10  # categories that even a few rows may have
 _INDEX = re.compile(r"(unnamed[\W_]*\d*(_level_\d+)?|__index_level_\d+__|)", re.IGNORECASE)
 _IDENTIFIER = re.compile(
@@ -80,16 +83,20 @@ def too_many(name: str, dtype: pa.DataType, stats: Stats) -> PassedOver:
 
 def _running(name: str, dtype: pa.DataType, stats: Stats) -> PassedOver | None:
     """Whole numbers that count the rows, or that their name calls identifiers."""
-    if stats.missing or stats.decimals != 0:
+    if stats.decimals != 0:
         return None
     following = int(stats.high) + 1
-    counts = stats.counting and stats.low in (0, 1)
+    is_year = stats.low >= _YEARS[0] and stats.high <= _YEARS[1]
+    begins = stats.low in (0, 1) or (stats.low >= _FAR and not is_year)
+    counts = stats.counting and not stats.missing and begins
     if counts and (_INDEX.fullmatch(name) or stats.count >= _ENOUGH_ROWS):
         why = f"counts the rows ({stats.low:g} .. {stats.high:g})"
         return PassedOver(name, str(dtype), why, first=following)
     different = stats.rising or stats.ties == 0
-    if different and stats.count > 1 and _IDENTIFIER.fullmatch(name):
-        why = f"is an identifier ({show(int(stats.low))} .., no two alike)"
+    hardly = stats.ties < 0.5 and stats.count > _ENOUGH_ROWS
+    if (different or hardly) and stats.count > 1 and _IDENTIFIER.fullmatch(name):
+        alike = "no two" if different else "hardly two"
+        why = f"is an identifier ({show(int(stats.low))} .., {alike} alike)"
         return PassedOver(name, str(dtype), why, first=following)
     return None
 
@@ -123,6 +130,25 @@ def marks_in(stats: Stats) -> tuple[str, ...]:
         if different <= max(2, min(_ENOUGH_NUMBERS, (stats.count - stats.words) / 2)):
             return ()
     return tuple(word for word, _ in words.most_common())
+
+
+def sentinel_in(stats: Stats) -> str | None:
+    """A number of nines, such as -999, that stands for missing ones, if a column has one.
+
+    It is the lowest or the highest, in several rows, and farther from the others than these are
+    from each other by twice.
+    """
+    if stats.decimals is None or stats.levels is None and not len(stats.sample):
+        return None
+    values, counts = np.unique(stats.rounded, return_counts=True)
+    if len(values) <= _ENOUGH_NUMBERS:
+        return None
+    for end, next_one, other in ((0, 1, -1), (-1, -2, 0)):
+        value, reach = values[end], abs(values[next_one] - values[other])
+        alone = abs(value - values[next_one]) > 2 * reach
+        if alone and counts[end] > 1 and _SENTINEL.fullmatch(f"{value:g}"):
+            return f"{value:g}"
+    return None
 
 
 # --- gaps ----------------------------------------------------------------------------------------

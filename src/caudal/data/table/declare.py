@@ -2,6 +2,7 @@
 
 import math
 import re
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -42,6 +43,11 @@ class Declared:
     atoms: tuple[float, ...] = ()
     offset: float = 0.0
     format: str | None = None
+
+
+def as_word(name: str, kind: str) -> str:
+    """What `types` says of a column, as a shell reads it: names with blanks are quoted."""
+    return shlex.quote(f"{name}={kind}")
 
 
 def parse_types(types: Sequence[str], names: Sequence[str]) -> dict[str, Declared]:

@@ -69,7 +69,10 @@ def decode_column(column: Column, values: np.ndarray) -> pa.Array:
             return dtypes.restore(chosen, dtype)
         values, gaps = chosen.to_numpy(zero_copy_only=False), chosen.is_null().to_numpy(False)
     made = to_type(values, dtype, gaps)
-    return pc.fill_null(made, column.marks[0]) if column.marks else made
+    if not column.marks:
+        return made
+    mark = pa.scalar(column.marks[0])
+    return pc.fill_null(made, mark if column.holds_text else mark.cast(made.type))
 
 
 def into_support(column: Column, values: np.ndarray) -> np.ndarray:

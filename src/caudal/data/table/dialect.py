@@ -54,11 +54,14 @@ class Written:
         headers: what the data call columns that have no name there, or one that is there twice.
         delimiter: between the values of a .csv file, if not a comma.
         decimal: before the decimals.
+        decimals: how many all numbers of a column have, zeros at the end too, where they are as
+            many in each.
     """
 
     headers: Mapping[str, str] = field(default_factory=dict)
     delimiter: str = ","
     decimal: str = "."
+    decimals: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """From tables, and what the user says of their columns, to a schema."""
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
@@ -7,14 +8,21 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from caudal.data import temporal
+from caudal.data import dtypes, temporal
 from caudal.data.builtin import BuiltIn
 from caudal.data.refusals import check_names, check_width
 from caudal.data.schema import Column
 from caudal.data.table.cells import Form
-from caudal.data.table.convert import show
-from caudal.data.table.decide import Gaps, decide_gaps, marks_in, of_no_use, refusal
-from caudal.data.table.declare import Declared, parse_types
+from caudal.data.table.convert import NUMBER, show
+from caudal.data.table.decide import (
+    Gaps,
+    decide_gaps,
+    marks_in,
+    of_no_use,
+    refusal,
+    sentinel_in,
+)
+from caudal.data.table.declare import Declared, as_word, parse_types
 from caudal.data.table.dialect import Written
 from caudal.data.table.forms import find_forms
 from caudal.data.table.guess import (
@@ -26,6 +34,7 @@ from caudal.data.table.guess import (
 )
 from caudal.data.table.heaps import heaps_of
 from caudal.data.table.listed import Listed, read_columns
+from caudal.data.table.numbers import is_list
 from caudal.data.table.passed import PassedOver
 from caudal.data.table.schema import TableSchema
 from caudal.data.table.stats import Stats
@@ -111,8 +120,8 @@ class _Search:
         self.marks = {n: m for n, m in self.listed.marks.items() if n in names}
         self.forms = find_forms(self.tables[0], names, self.declared)
         survey = self._survey(names)
-        if constants := [n for n in self.forms if len(survey.stats[n].levels or "  ") == 1]:
-            for name in constants:  # they come back as they are written
+        if few := [n for n, form in self.forms.items() if _is_few(form, survey.stats[n])]:
+            for name in few:  # they come back as they are written
                 del self.forms[name]
             survey = self._survey(names)
         if marks := {n: m for n in names if (m := self._marks(n, survey.stats[n]))}:
@@ -202,7 +211,15 @@ class _Search:
         return passed
 
     def _marks(self, name: str, stats: Stats) -> tuple[str, ...]:
-        return () if self.wishes.strict or name in self.declared else marks_in(stats)
+        if self.wishes.strict or name in self.declared or name in self.marks:
+            return ()
+        if marks := marks_in(stats):
+            return marks
+        dtype = dtypes.value_type(self._type(name, stats))
+        sentinel = (
+            sentinel_in(stats) if dtypes.is_number(dtype) and name not in self.forms else None
+        )
+        return () if sentinel is None else (sentinel,)
 
     def _survey(self, names: Sequence[str], whole: Collection[str] = ()) -> Survey:
         return survey(self.tables, names, self.declared, self.marks, self.forms, whole)
@@ -245,7 +262,8 @@ class _Search:
             return Written(headers)
         dialect = table.text.dialect
         delimiter = dialect.delimiter if dialect.delimiter in (";", "|") else ","
-        return Written(headers, str(delimiter), dialect.decimal or ".")
+        decimals = {n: count for n, count in table.text.decimals.items() if n in names}
+        return Written(headers, str(delimiter), dialect.decimal or ".", decimals)
 
     def _nothing_left(self, to: str = "model") -> InputError:
         name, passed = next(iter(self.passed.items()))
@@ -269,10 +287,17 @@ class _Search:
                 f"column is, `exclude` leaves it out"
             )
         if self.marks:
-            some = [f"{', '.join(map(show, marks))} in {n}" for n, marks in self.marks.items()]
+            some = [f"{', '.join(map(_shown, marks))} in {n}" for n, marks in self.marks.items()]
+            first = next(iter(self.marks))
+            number = re.fullmatch(NUMBER, self.marks[first][0])
+            kind, what = (
+                ("real", "reads it as a number")
+                if number
+                else ("categorical", "makes categories of them")
+            )
             lines.append(
-                f"words among numbers, taken as missing: {shown(some)}; "
-                f"`types` {next(iter(self.marks))}=categorical makes categories of them"
+                f"marks among numbers, taken as missing: {shown(some)}; "
+                f"`types` {as_word(first, kind)} {what}"
             )
         rows = rows_in_words(self.gaps.rows)
         if self.wishes.missing == "drop":
@@ -292,6 +317,10 @@ class _Search:
         return lines
 
 
+def _shown(mark: str) -> str:
+    return mark if re.fullmatch(NUMBER, mark) else show(mark)
+
+
 def with_ends_seen(column: Column, stats: Stats) -> Column:
     """A column of the context with the ends of the numbers that training has seen."""
     if column.categories is not None:
@@ -299,6 +328,11 @@ def with_ends_seen(column: Column, stats: Stats) -> Column:
     ends = np.array([stats.low, stats.high])
     low, high = ends if column.unit is None else temporal.to_units(ends, column.unit)
     return replace(column, seen=(float(low - column.offset), float(high - column.offset)))
+
+
+def _is_few(form: Form, stats: Stats) -> bool:
+    """Whether text that could be read as numbers or dates is a constant, or a list of prices."""
+    return len(stats.levels or "  ") == 1 or (not form.is_date and is_list(stats))
 
 
 def rows_in_words(count: int) -> str:

@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 from caudal.data import dtypes, temporal
 from caudal.data.table import dates, figures
 from caudal.data.table.cells import Form
-from caudal.data.table.declare import Declared
+from caudal.data.table.declare import Declared, as_word
 from caudal.data.table.tables import Tables
 from caudal.errors import InputError
 
@@ -36,7 +36,7 @@ def find_forms(
         if name not in forms and not temporal.is_modelled(table.schema.field(name).type):
             raise InputError(
                 f"{table.name}, column '{name}' holds no dates in a format that is known: say "
-                f"which, such as `types` {name}=datetime:%d/%m/%Y"
+                f"which, such as `types` {as_word(name, 'datetime:%d/%m/%Y')}"
             )
     return forms
 

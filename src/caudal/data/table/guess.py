@@ -14,11 +14,11 @@ from caudal.data.schema import Column
 from caudal.data.table.cells import Form
 from caudal.data.table.convert import show
 from caudal.data.table.decide import constant, refusal, too_many
-from caudal.data.table.declare import Declared
+from caudal.data.table.declare import Declared, as_word
 from caudal.data.table.follower import Follower
 from caudal.data.table.moments import datetime_column
 from caudal.data.table.moments import words as moments
-from caudal.data.table.numbers import TIED, fits, guessed, merged, number_column
+from caudal.data.table.numbers import TIED, fits, guessed, merged, number_column, on_globe
 from caudal.data.table.oddities import oddities
 from caudal.data.table.passed import PassedOver
 from caudal.data.table.stats import Stats
@@ -59,7 +59,7 @@ def make_column(
     if form.is_date if form else is_modelled(dtypes.value_type(dtype)):
         return datetime_column(name, dtype, stats, form, gaps)
     text_format = form.format if form else None
-    likely = declared or guessed(stats, text_format, gaps)
+    likely = declared or on_globe(name, stats, guessed(stats, text_format, gaps))
     if likely.kind == "categorical":
         return _categorical(name, dtype, stats, gaps)
     # A declared lattice gets rounding noise, so that even a constant has a density.
@@ -78,7 +78,8 @@ def notes_on(
     if tied:
         lines.append(
             f"continuous columns whose values often repeat: {', '.join(tied)}; a density can grow "
-            f"at such values without limit: declare a step, such as `types` {tied[0]}=real:0.1"
+            f"at such values without limit: declare a step, such as `types` "
+            f"{as_word(tied[0], 'real:0.1')}"
         )
     for column in columns:
         seen = stats[column.name]
@@ -104,12 +105,12 @@ def _read_as(name: str, form: Form, stats: Stats) -> list[str]:
     if not form.is_date:
         lines.append(
             f"'{name}', such as {show(form.example)}, is read as numbers in the format "
-            f"{form.format}: `types` {name}=categorical makes categories of it"
+            f"{form.format}: `types` {as_word(name, 'categorical')} makes categories of it"
         )
     if form.other is not None:
         lines.append(
             f"'{name}', such as {show(form.example)}, is read as {form.format}: where days and "
-            f"months change places, `types` {name}=datetime:{form.other}"
+            f"months change places, `types` {as_word(name, f'datetime:{form.other}')}"
         )
     if stats.first_odd is not None:
         cell, text = stats.first_odd
@@ -261,4 +262,4 @@ def _top(stats: Stats) -> tuple[tuple[str, float], ...]:
 def _words(level: object) -> str:
     if level is None:
         return "missing"
-    return f"{level:g}" if isinstance(level, float) else str(level)
+    return f"{level:g}" if isinstance(level, float) else " ".join(str(level).split())

@@ -27,6 +27,7 @@ from caudal.data.table.quoting import BLANK, DOUBLED, Quoting, doubtful
 from caudal.data.table.values import MARKS, MISSING, NUMBER, with_point
 
 _LINES = 2000  # lines that are looked at
+_TITLES = 30  # of these, among which the header is
 
 
 @dataclass(frozen=True)
@@ -79,15 +80,20 @@ def look_at(path: Path, name: str, asked: Dialect) -> Layout:
     begin, names, width = _find_table(rows, decimal)
     check_columns(width, name)
     first = rows[begin].first if rows else 0
-    skip, header = first, None
+    skip, header, second = first, None, None
     if names is not None:
         skip, header = rows[begin].end, "\n".join(lines[first : rows[begin].end])
+        if (second := _second_header(rows[begin + 1 :], width, decimal)) is not None:
+            skip = second.end
         if names[0] == "" and len(names) > len(rows[begin].values):  # the names of rows have none
             header = f'""{delimiter}{header}'
         header = _cut(header, width, len(rows[begin].values), delimiter)
     elif comment and (above := _commented(lines[:first], comment, delimiter, width)):
         header, names = above
     notes = _notes(name, dialect, asked, rows[:begin], lines, comment)
+    if second is not None:
+        words = show(" ".join(filter(None, second.values)))
+        notes.append(f"{name}, line {second.end}: words over numbers, {words}, passed over")
     return Layout(dialect, skip, header, names, width, newline, tuple(notes), quoting)
 
 
@@ -136,7 +142,7 @@ def _find_table(rows: Sequence[Row], decimal: str) -> tuple[int, tuple[str, ...]
     rows = [rows[0]._replace(values=first), *rows[1:]]
     if len(first) > width and all(first):  # rows that lack their last values
         return 0, tuple(first), len(first)
-    begin = next(i for i, row in enumerate(rows) if len(row.values) == width)
+    begin = _below_titles([row.values for row in rows], width, decimal)
     values = rows[begin].values
     below = [row.values for row in rows[begin + 1 :] if len(row.values) == width]
     if begin and _is_short_header(rows[begin - 1].values, values, below, decimal):
@@ -147,6 +153,35 @@ def _find_table(rows: Sequence[Row], decimal: str) -> tuple[int, tuple[str, ...]
     if has_header(values, below, decimal):
         return begin, tuple(values), width
     return begin, None, width
+
+
+def _below_titles(rows: Sequence[Sequence[str]], width: int, decimal: str) -> int:
+    """Which row is the first that is as wide as the table, and no title.
+
+    Spreadsheets fill up lines of titles with delimiters: these hold values in few columns, and a
+    row of words in all, or nearly all, of them follows.
+    """
+    wide = [i for i, row in enumerate(rows) if len(row) == width]
+    filled = [sum(map(bool, rows[i])) for i in wide]
+    usual = sorted(filled)[len(filled) // 2]
+    few = max(1, usual // 2 + usual % 2)
+    for place, (i, count) in enumerate(zip(wide[:_TITLES], filled, strict=False)):
+        if count <= few:
+            continue
+        words = not any(_is_number(value, decimal) for value in rows[i] if value)
+        return i if place and words and count >= usual - 1 and usual > 2 else wide[0]
+    return wide[0]
+
+
+def _second_header(rows: Sequence[Row], width: int, decimal: str) -> Row | None:
+    """The row below the header if it has words over columns of numbers: units, or more names."""
+    if not rows or len(rows[0].values) != width:
+        return None
+    below = [row.values for row in rows[1:] if len(row.values) == width]
+    over = [v for v, of_numbers in _beside(rows[0].values, below, decimal) if of_numbers]
+    words = [v for v in over if v not in MISSING and v not in MARKS]
+    are_words = not any(_is_number(v, decimal) for v in words)
+    return rows[0] if len(below) > 1 and len(words) > 1 and are_words else None
 
 
 def _is_short_header(

@@ -24,19 +24,20 @@ def datetime_column(
     if pa.types.is_dictionary(dtype):
         dtype = dtype.value_type
     kind = arrow_type(form.format) if form else dtype
-    unit, step, first = _lattice(stats, kind)
+    few = are_codes(stats)
+    unit, step, first = _lattice(stats, kind, few)
     low, high = temporal.to_units(np.array([stats.low, stats.high]), unit)
     is_lattice = high - low <= step * LATTICE_LIMIT
     ends: tuple[float | None, float | None] = (None, None)
     offset = low
-    if pa.types.is_time(kind):
+    if few and is_lattice:
+        ends = (0.0, float(high - low))
+    elif pa.types.is_time(kind):
         day = temporal.UNITS["day"] / temporal.UNITS[unit]
         last = np.floor((day - 1 - first) / step) * step if is_lattice else day
         ends, offset = (0.0, float(last)), first
     elif pa.types.is_duration(kind) and low >= 0:
         ends, offset = (0.0, None), first
-    elif are_codes(stats):
-        ends = (0.0, float(high - low))
     return Column(
         name,
         "datetime",
@@ -50,18 +51,23 @@ def datetime_column(
     )
 
 
-def _lattice(stats: Stats, kind: pa.DataType) -> tuple[str, float, float]:
-    """The unit; the step, and the first lattice point from 0 on, in units."""
+def _lattice(stats: Stats, kind: pa.DataType, few: bool) -> tuple[str, float, float]:
+    """The unit; the step, and the first lattice point from 0 on, in units.
+
+    A few values that occur again and again have the step that they have in common; else it must
+    be unlikely by chance.
+    """
     us = np.unique([*stats.sample, stats.low, stats.high])
     is_day = pa.types.is_timestamp(kind) or pa.types.is_date(kind)
     if is_day and temporal.are_months(us):
         months = temporal.to_units(us, "month").astype(int)
-        step = likely(int(np.gcd.reduce(np.diff(months))), len(months))
+        divisor = int(np.gcd.reduce(np.diff(months)))
+        step = divisor if few else likely(divisor, len(months))
         return "month", float(step), float(months[0] % step)
     first, divisor = stats.lattice.first or 0, stats.lattice.divisor
     unit = temporal.unit_of(first, divisor)
     size = temporal.UNITS[unit]
-    step = likely(divisor // size, len(us))
+    step = divisor // size if few else likely(divisor // size, len(us))
     return unit, float(step), float(first // size % step)
 
 

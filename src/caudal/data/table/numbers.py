@@ -1,20 +1,24 @@
 """Which numbers a column holds: their lattice, ends, atoms, and an offset that 32 bits need."""
 
 import math
+import re
 from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
 
 from caudal.data.schema import Column
-from caudal.data.table.declare import LATTICE_LIMIT, Declared, whole
+from caudal.data.table.declare import LATTICE_LIMIT, Declared
+from caudal.data.table.declare import whole as is_whole
 from caudal.data.table.stats import Stats
 from caudal.errors import InputError
 
-SKEWED = 2.0
+SKEWED, LEANING = 2.0, 1.0
+NEAR = 0.25  # of the distance between the 5 % and 95 % quantiles
 SPARSE = 0.25  # share of the steps between the ends that a list of prices takes up at most
 TIED = 0.5  # share of the values that repeat another one
 CODES, OFTEN, OFTEN_SHARE = 20, 5, 0.01  # so few values, the outermost of them seen so often
+_LATITUDE, _LONGITUDE = r"(?i)(.*[\W_])?lat(itude)?", r"(?i)(.*[\W_])?(lon|lng|long|longitude)"
 ATOM, END_ATOM = 0.05, 0.01  # share of the rows at one value, and at the lowest or the highest
 ATOMS = 8  # at most
 LEAST = 10  # rows at an atom
@@ -84,9 +88,19 @@ def _around(declared: Declared, stats: Stats) -> Declared:
     step = declared.step
     if step is None and stats.decimals == 0 and stats.steps is not None:
         spacing, first = stats.steps
-        if whole((high - low) / spacing) and whole((first - low) / spacing):
+        if is_whole((high - low) / spacing) and is_whole((first - low) / spacing):
             step = spacing
     return replace(declared, step=step, high=high - (step or 0.0))
+
+
+def on_globe(name: str, stats: Stats, declared: Declared) -> Declared:
+    """What a column looks like, with the ends that a latitude or longitude has by its name."""
+    for names, end in ((_LATITUDE, 90.0), (_LONGITUDE, 180.0)):
+        within = -end <= stats.low and stats.high <= end
+        even = declared.step is None or is_whole(2 * end / declared.step)
+        if re.fullmatch(names, name) and declared.kind == "real" and within and even:
+            return replace(declared, kind="interval", low=-end, high=end, offset=0.0)
+    return declared
 
 
 def guessed(stats: Stats, form: str | None = None, gaps: bool = False) -> Declared:
@@ -97,12 +111,12 @@ def guessed(stats: Stats, form: str | None = None, gaps: bool = False) -> Declar
     if stats.steps is not None:
         step, first = stats.steps
         coarse = step > 1.5 * 10.0 ** -(stats.decimals or 0)
-        if form is None and _is_list(stats):
+        if form is None and is_list(stats):
             return Declared("categorical")
         if stats.high - stats.low <= step * LATTICE_LIMIT and (
             stats.decimals == 0 or coarse or stats.ties > TIED or _find_atoms(stats)
         ):
-            return _lattice(stats, step, first)
+            return _lattice(stats, step, first, form)
     if _are_few(stats) and form is None:
         return Declared("categorical")
     return _continuous(stats, 100.0 if form and form.endswith("%") else 1.0)
@@ -117,7 +131,7 @@ def _are_few(stats: Stats) -> bool:
     return levels is not None and len(levels) <= CODES and stats.count > OFTEN * len(levels)
 
 
-def _is_list(stats: Stats) -> bool:
+def is_list(stats: Stats) -> bool:
     """Whether numbers with decimals are few, none of them rare, and far apart on their lattice."""
     levels, lattice = stats.levels, stats.lattice
     if not lattice.decimals or not lattice.divisor or not levels or not _are_few(stats):
@@ -130,11 +144,13 @@ def _lower(stats: Stats) -> float | None:
     return 0.0 if stats.low >= 0 else None
 
 
-def _lattice(stats: Stats, step: float, first: float) -> Declared:
+def _lattice(stats: Stats, step: float, first: float, form: str | None) -> Declared:
     whole = stats.decimals == 0
     if whole and are_codes(stats):  # few steps of decimals may be a narrow range of measurements
         return Declared("integer", stats.low, stats.high, step)
     low, offset = (first, 0.0) if stats.low >= 0 else (None, first)
+    if low == 0 and stats.high <= 100 and form and form.endswith("%") and is_whole(100 / step):
+        return Declared("integer" if whole else "interval", 0.0, 100.0, step)
     if whole:
         return Declared("integer", low, None, step, offset=offset)
     kind = "positive" if stats.low > 0 and stats.skewness > SKEWED else "real"
@@ -156,17 +172,29 @@ def are_codes(stats: Stats) -> bool:
 def _continuous(stats: Stats, whole: float) -> Declared:
     atoms = _find_atoms(stats)
     rest = _without(stats.sample, atoms)
-    skewed = stats.low >= 0 and _skewness(rest) > SKEWED
+    skewness = _skewness(rest) if stats.low >= 0 else 0.0
+    skewed = skewness > SKEWED
     if stats.low >= 0 and stats.high <= whole and not skewed:
         return Declared("interval", 0.0, whole, atoms=atoms)
     low = atoms[0] if atoms and atoms[0] <= stats.low else None
     high = atoms[-1] if atoms and atoms[-1] >= stats.high else None
     if low is None and skewed and high is None and stats.low > np.finfo(np.float32).tiny:
         return Declared("positive", 0.0, atoms=atoms)
-    if low is None and stats.low >= 0 and (skewed or atoms):
+    if low is None and stats.low >= 0 and (skewed or atoms or _begins_near(rest, skewness)):
         low = 0.0
     kind = "real" if low is None or high is None else "interval"
     return Declared(kind, low, high, atoms=atoms)
+
+
+def _begins_near(values: np.ndarray, skewness: float) -> bool:
+    """Whether numbers that are never negative are skewed and begin near to 0.
+
+    Prices and depths do; lengths of people, and temperatures around 10 degrees, do not.
+    """
+    if skewness <= LEANING:
+        return False
+    low, high = np.quantile(values, [0.05, 0.95])
+    return bool(values.min() < NEAR * (high - low))
 
 
 def _find_atoms(stats: Stats) -> tuple[float, ...]:

@@ -5,7 +5,7 @@ import csv
 import io
 import json
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
@@ -130,9 +130,9 @@ def write_text(
                 names = _escaped(pa.chunked_array([names])).to_pylist() if escape else names
                 stream.write(_header(names, delimiter))
                 begun = True
-            table = _plain_table(table)
+            table = _with_decimals(_plain_table(table), written.decimals)
             if written.decimal == ",":
-                table = _with_commas(table)
+                table = _with_commas(table, written.decimals)
             if escape:
                 columns = [_escaped(c) if dtypes.is_text(c.type) else c for c in table.columns]
                 table = pa.table(columns, names=table.column_names)
@@ -204,11 +204,24 @@ def write_lines(path: Path, text: TextFile, compression: str | None) -> Iterator
         yield write
 
 
-def _with_commas(table: pa.Table) -> pa.Table:
-    """The table with its decimals as texts, behind a comma."""
+def _with_decimals(table: pa.Table, decimals: Mapping[str, int]) -> pa.Table:
+    """The table with numbers as texts of so many decimals, in the columns that have them."""
+    for place, name in enumerate(table.column_names):
+        column = table.column(place)
+        if name in decimals and pa.types.is_floating(column.type):
+            form = f"{{:.{decimals[name]}f}}".format
+            texts = [None if v is None or v != v else form(v) for v in column.to_pylist()]
+            table = table.set_column(place, name, pa.array(texts, pa.string()))
+    return table
+
+
+def _with_commas(table: pa.Table, decimals: Collection[str]) -> pa.Table:
+    """The table with its decimals as texts, behind a comma; those in `decimals` are texts."""
     columns = [
-        pc.replace_substring(c.cast(pa.string()), ".", ",") if pa.types.is_floating(c.type) else c
-        for c in table.columns
+        pc.replace_substring(c.cast(pa.string()), ".", ",")
+        if pa.types.is_floating(c.type) or name in decimals
+        else c
+        for name, c in zip(table.column_names, table.columns, strict=True)
     ]
     return pa.table(columns, names=table.column_names)
 

@@ -17,6 +17,11 @@ from caudal.data.table.quoting import BLANK, DOUBLED, joined, plain
 from caudal.data.table.values import NUMBER
 from caudal.errors import InputError
 
+_TOTAL = (
+    r"(?i)^((grand|sub)?[ -]?totals?|sum|summe|gesamt(summe)?|totale?|total g[eé]n[eé]ral|somme|"
+    r"suma|totaal|totalt|итого|всего|合计)( *[:.])?$"
+)
+"""How a row of totals begins, below the rows that it sums up."""
 _NEWLINE, _QUOTE, _SPACE = ord("\n"), ord('"'), ord(" ")
 
 
@@ -46,7 +51,7 @@ def blocks(path: Path, name: str, layout: Layout, lines: bool) -> Iterator[Block
     """The rows of a text file below its header, with their lines or without.
 
     Empty lines and comments are passed over, and so is what stands below the table: rows without
-    any value, and single words under three columns or more.
+    any value, single words under three columns or more, and a last row of totals.
 
     Raises:
         InputError: the file is damaged or of another encoding, a row has more values than there
@@ -54,6 +59,7 @@ def blocks(path: Path, name: str, layout: Layout, lines: bool) -> Iterator[Block
     """
     rest, line, skip = b"", 1, layout.skip
     foot: Block | None = None
+    totals: set[str] = set()  # words such as total that rows of the table begin with
     for data, final in decoded(path, name, str(layout.dialect.encoding)):
         data, begin = rest + data, 0
         while skip and (end := data.find(b"\n", begin) + 1):
@@ -67,10 +73,12 @@ def blocks(path: Path, name: str, layout: Layout, lines: bool) -> Iterator[Block
         if foot is not None:
             block = _appended(foot, block)
         block, foot = _without_foot(block)
+        totals |= _totals(block)
         if len(block.short):
             yield block
     if foot is not None and len(foot.short):
-        yield foot.slice(0, 0)._replace(foot=len(foot.short))
+        below = len(foot.short) if _totals(foot).isdisjoint(totals) else 0
+        yield foot.slice(0, len(foot.short) - below)._replace(foot=below)
 
 
 class _Reader:
@@ -296,7 +304,15 @@ def _without_foot(block: Block) -> tuple[Block, Block]:
     rows = end = len(block.short)
     while end and _is_foot([v.strip() for v in _row(block, end - 1)], block.short[end - 1] > 0):
         end -= 1
+    if end and block.values.num_columns > 1 and _totals(block.slice(end - 1, end)):
+        end -= 1
     return block.slice(0, end), block.slice(end, rows)
+
+
+def _totals(block: Block) -> set[str]:
+    """The words such as total with which rows begin."""
+    first = pc.utf8_trim_whitespace(block.values.column(0))
+    return set(first.filter(pc.match_substring_regex(first, _TOTAL)).to_pylist())
 
 
 def _row(block: Block, index: int) -> list[str]:

@@ -96,6 +96,15 @@ class TextFile:
         for block in self._blocks(lines=True):
             yield block.texts
 
+    @property
+    def decimals(self) -> dict[str, int]:
+        """How many decimals all numbers of a column have, where they are as many in each.
+
+        They are known once the table was read.
+        """
+        pairs = ((n, s.decimals) for n, s in self._seen.items() if pa.types.is_floating(s.dtype))
+        return {name: count for name, count in pairs if count}
+
     @cached_property
     def header(self) -> str:
         """The line that names the columns, as it stands in the file where it has one."""

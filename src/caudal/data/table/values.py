@@ -22,6 +22,7 @@ MARKS = (
     *("*", "**", "na", "N.A.", "n.a.", "n.a", "Nan", "NAN", "none", "nil", "(null)", "[null]"),
 )
 """Marks that are missing values only where all other values are numbers, dates or times."""
+_MOST_DECIMALS = 8  # that numbers are written with
 _EXACT = float(1 << 53)  # beyond it a double is no whole number for certain
 _ZERO_PADDED = r"^[+-]?0\d"
 _WHOLE = r"^-?\d+$"
@@ -81,6 +82,7 @@ class Seen:
     long: bool = False  # 19 digits may overflow
     padded: bool = False  # with leading zeros, such as 007
     numeric: bool = True  # all values look like numbers, dates or times
+    decimals: int | None = None  # that every number has so far, 0 if they differ
 
     def add(self, cells: Cells) -> None:
         """Takes in further values, as the file has them."""
@@ -105,6 +107,7 @@ class Seen:
         self.commas = self.commas and self.comma and _all(values, _COMMA)
         if self.points or self.commas:
             numbers = _with_points(values) if self.commas else values
+            self._add_decimals(numbers)
             self.whole = self.whole and _all(numbers, _WHOLE)
             self.padded = self.padded or _any(numbers, _ZERO_PADDED)
             self.long = self.long or bool(pc.any(pc.greater(pc.utf8_length(numbers), 18)).as_py())
@@ -115,11 +118,25 @@ class Seen:
         """Takes in numbers, of which none need be looked at as text."""
         self.values += len(texts) - texts.null_count
         self.commas = False
+        self._add_decimals(texts)
         self.padded = self.padded or any(_is_padded(chunk) for chunk in texts.chunks)
         self.long = self.long or (pc.max(pc.binary_length(texts)).as_py() or 0) > 18
         if self.whole and not pa.types.is_integer(numbers.type):
             far = pc.any(pc.greater(pc.abs(numbers), float(1 << 62))).as_py()  # beyond 64 bits
             self.whole = bool(far) and _all(texts.drop_null(), _WHOLE)
+
+    def _add_decimals(self, numbers: pa.Array | pa.ChunkedArray) -> None:
+        """Takes in how many decimals numbers have, as long as all have equally many."""
+        if self.decimals == 0 or not len(numbers):
+            return
+        at = pc.find_substring(numbers, ".")
+        counts = pc.min_max(pc.subtract(pc.utf8_length(numbers), at))
+        low, high = counts["min"].as_py(), counts["max"].as_py()
+        if low is None:
+            return
+        alike = pc.min(at).as_py() >= 0 and low == high and 1 <= low - 1 <= _MOST_DECIMALS
+        alike = alike and self.decimals in (None, low - 1) and not _any(numbers, "[eE]")
+        self.decimals = low - 1 if alike else 0
 
     @property
     def dtype(self) -> pa.DataType:
@@ -241,5 +258,5 @@ def _all(values: pa.Array, pattern: str) -> bool:
     return bool(pc.all(pc.match_substring_regex(values, pattern), min_count=0).as_py())
 
 
-def _any(values: pa.Array, pattern: str) -> bool:
+def _any(values: pa.Array | pa.ChunkedArray, pattern: str) -> bool:
     return bool(pc.any(pc.match_substring_regex(values, pattern), min_count=0).as_py())

@@ -59,9 +59,11 @@ from caudal.report import (
     write_table_manifold,
 )
 
-_DRAWN_ROWS, _DRAWN_NUMBERS = 8192, 1 << 22  # at a time: bounds the memory
+_DRAWN_ROWS, _DRAWN_NUMBERS = 8192, 1 << 20  # at a time: bounds the memory
 _FEW_ROWS, _MANY_ROWS, _LONG = 500, 50_000, 30.0  # minutes
 _LARGE_TEXT = 1 << 28  # bytes
+_WIDE = 256  # columns, beyond which LU maps cost more than they teach
+_PIECE_NUMBERS = 1 << 17  # in a piece of a batch: splines keep some hundred bytes for each
 _SPLINES = ("nsf", "nsf-ar", "nsf-iaf")
 _ONE_COLUMN: Mapping[str, Mapping[str, Any]] = {
     "small": {"layers": 2},
@@ -172,7 +174,8 @@ class Table(OneShape):
             return "small"
         if rows >= _MANY_ROWS and (minutes or 0) >= _LONG:
             return "large"
-        return "medium" if is_one_given_others(dataset.schema) else None
+        columns = len(dataset.schema.columns)
+        return "medium" if is_one_given_others(dataset.schema) or columns > _WIDE else None
 
     def sized(self, recipe: str, size: str, dataset: Dataset) -> Mapping[str, Any]:
         """Splines of a single column need few layers, as each one can take any shape.
@@ -180,9 +183,18 @@ class Table(OneShape):
         What is to be learned is how it depends on the context, and that is in the nets.
         """
         usual = size_of(recipe, size)
-        if recipe not in _SPLINES or not is_one_given_others(dataset.schema):
+        if recipe not in _SPLINES:
             return usual
-        return {**usual, **_ONE_COLUMN.get(size, {})}
+        if len(dataset.schema.columns) > _WIDE:
+            return {**usual, "linear": False}
+        own = _ONE_COLUMN.get(size, {}) if is_one_given_others(dataset.schema) else {}
+        return {**usual, **own}
+
+    def pieces(self, dataset: Dataset, batch_size: int) -> int:
+        rows = min(batch_size, dataset.train.n_rows)
+        numbers = rows * len(dataset.schema.columns)
+        divisors = [n for n in range(1, rows + 1) if batch_size % n == 0]
+        return next((n for n in divisors if numbers <= n * _PIECE_NUMBERS), divisors[-1])
 
     def watch(
         self, recipe: Recipe, flow: Flow, dataset: Dataset, seed: int, folder: Path
