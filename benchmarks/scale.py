@@ -7,7 +7,6 @@ matter. The second process runs on the same machine and talks over gloo; no GPU 
 """
 
 import argparse
-import resource
 import subprocess
 import sys
 import tempfile
@@ -23,6 +22,7 @@ import torch
 from torch.autograd.graph import saved_tensors_hooks
 
 from caudal.data import ParquetRows, open_data
+from caudal.data.source import Batch
 from caudal.flow import Flow
 from caudal.losses import nll
 from caudal.numerics import own_randomness, recomputing
@@ -30,7 +30,6 @@ from caudal.recipes import NSF, PRESETS, Glow, Recipe, find_recipe
 from caudal.training import fit as fit_module
 from caudal.training.engine import Engine
 from caudal.training.options import Strategy, Training
-from caudal.training.processes import leads
 from caudal.training.shares import local
 from environment import RESULTS, describe, lines, table, write
 
@@ -137,13 +136,21 @@ def memory() -> list[list[str]]:
 
 
 class Counting(Engine):
-    """Prints what the first process holds of weights and moments, in MB, at the end."""
+    """Prints at the end what a process holds of weights and moments, and seconds of its steps."""
+
+    begun = 0.0
+
+    def step(self, step: int, batch: Batch) -> None:
+        super().step(step, batch)
+        if step == 1:  # the first two also allocate
+            self.begun = time.process_time()
 
     def leave(self, weights: Mapping[str, torch.Tensor] | None = None) -> None:
         states = self.optimizer.state
         held = [*states, *(s[k] for s in states.values() for k in ("exp_avg", "exp_avg_sq"))]
-        if leads():
-            print("MB", sum(local(t).nbytes for t in held) / 1e6)
+        seconds = time.process_time() - self.begun
+        sys.stdout.write(f"{sum(local(t).nbytes for t in held) / 1e6} {seconds}\n")
+        sys.stdout.flush()
         super().leave(weights)
 
 
@@ -165,20 +172,15 @@ def job(devices: int, steps: int, batch_size: int, strategy: Strategy) -> None:
 
 
 def processes(steps: int, batch_size: int) -> list[list[str]]:
-    """Processor time of a step of one process and of two, without that of the start; memory."""
+    """Processor time of a step of one process and of two together; what one of them holds."""
     rows, first = [], 0.0
     for devices, strategy in ((1, "ddp"), (2, "ddp"), (2, "fsdp")):
-        took = []
-        for count in (2, steps):
-            words = [str(devices), str(count), str(batch_size), strategy]
-            before = resource.getrusage(resource.RUSAGE_CHILDREN)
-            command = [sys.executable, __file__, "--job", *words]
-            done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-            after = resource.getrusage(resource.RUSAGE_CHILDREN)
-            took.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-        each = (took[1] - took[0]) / (steps - 2)
-        first = first or each
-        held = float(done.stdout.split("MB")[1])
+        words = [str(devices), str(steps), str(batch_size), strategy]
+        command = [sys.executable, __file__, "--job", *words]
+        done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+        told = [tuple(map(float, line.split())) for line in done.stdout.splitlines()]
+        each = sum(seconds for _, seconds in told) / (steps - 2)
+        first, held = first or each, max(megabytes for megabytes, _ in told)
         how = f"{devices}, `--strategy {strategy}`" if devices > 1 else "1"
         rows.append([how, f"{1000 * each:.1f}", f"{first / each:.0%}", f"{held:.2f}"])
     return rows
@@ -252,7 +254,7 @@ def main() -> None:
         "",
         "Processor time of a step of 512 rows, of all processes together, in ms; what is lost to",
         "100 % is the talk between processes. On a busy machine it is known to a fifth or so. MB",
-        "are those of weights and moments in the first process.",
+        "are those of weights and moments in a process.",
         "",
         *table(heads, processes(options.steps, 512)),
     ]

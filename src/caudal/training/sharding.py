@@ -75,8 +75,8 @@ class Sharded:
         for name, tensor in state.items():
             tensor = gathered(tensor).detach()
             strides = self._strides.get(name, tensor.stride())
-            like = {"dtype": tensor.dtype, "device": self._home}
-            names[name].data = torch.empty_strided(tensor.shape, strides, **like).copy_(tensor)
+            new = torch.empty_strided(tensor.shape, strides, dtype=tensor.dtype, device=self._home)
+            names[name].data = new.copy_(tensor)
         return self.original.to(self._home)
 
     @contextmanager
