@@ -7,12 +7,11 @@ matter. The second process runs on the same machine and talks over gloo; no GPU 
 """
 
 import argparse
-import resource
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,12 +22,15 @@ import torch
 from torch.autograd.graph import saved_tensors_hooks
 
 from caudal.data import ParquetRows, open_data
+from caudal.data.source import Batch
 from caudal.flow import Flow
 from caudal.losses import nll
 from caudal.numerics import own_randomness, recomputing
 from caudal.recipes import NSF, PRESETS, Glow, Recipe, find_recipe
-from caudal.training.fit import fit
-from caudal.training.options import Training
+from caudal.training import fit as fit_module
+from caudal.training.engine import Engine
+from caudal.training.options import Strategy, Training
+from caudal.training.shares import local
 from environment import RESULTS, describe, lines, table, write
 
 COLUMNS, SHARDS = 8, 8
@@ -133,7 +135,26 @@ def memory() -> list[list[str]]:
     return rows
 
 
-def job(devices: int, steps: int, batch_size: int) -> None:
+class Counting(Engine):
+    """Prints at the end what a process holds of weights and moments, and seconds of its steps."""
+
+    begun = 0.0
+
+    def step(self, step: int, batch: Batch) -> None:
+        super().step(step, batch)
+        if step == 1:  # the first two also allocate
+            self.begun = time.process_time()
+
+    def leave(self, weights: Mapping[str, torch.Tensor] | None = None) -> None:
+        states = self.optimizer.state
+        held = [*states, *(s[k] for s in states.values() for k in ("exp_avg", "exp_avg_sq"))]
+        seconds = time.process_time() - self.begun
+        sys.stdout.write(f"{sum(local(t).nbytes for t in held) / 1e6} {seconds}\n")
+        sys.stdout.flush()
+        super().leave(weights)
+
+
+def job(devices: int, steps: int, batch_size: int, strategy: Strategy) -> None:
     """Trains on rows in memory."""
     torch.manual_seed(0)
     x = torch.randn(20_000, COLUMNS)
@@ -144,24 +165,24 @@ def job(devices: int, steps: int, batch_size: int) -> None:
         validate_every=steps,
         accelerator="cpu",
         devices=devices,
+        strategy=strategy,
     )
-    fit(flow, x, x[:256], training=options)
+    fit_module.Engine = Counting  # type: ignore[misc]
+    fit_module.fit(flow, x, x[:256], training=options)
 
 
 def processes(steps: int, batch_size: int) -> list[list[str]]:
-    """Processor time of a step with one process and with two, without that of the start."""
+    """Processor time of a step of one process and of two together; what one of them holds."""
     rows, first = [], 0.0
-    for devices in (1, 2):
-        took = []
-        for count in (2, steps):
-            words = [str(n) for n in (devices, count, batch_size)]
-            before = resource.getrusage(resource.RUSAGE_CHILDREN)
-            subprocess.run([sys.executable, __file__, "--job", *words], check=True)
-            after = resource.getrusage(resource.RUSAGE_CHILDREN)
-            took.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-        each = (took[1] - took[0]) / (steps - 2)
-        first = first or each
-        rows.append([str(devices), f"{1000 * each:.1f}", f"{first / each:.0%}"])
+    for devices, strategy in ((1, "ddp"), (2, "ddp"), (2, "fsdp")):
+        words = [str(devices), str(steps), str(batch_size), strategy]
+        command = [sys.executable, __file__, "--job", *words]
+        done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+        told = [tuple(map(float, line.split())) for line in done.stdout.splitlines()]
+        each = sum(seconds for _, seconds in told) / (steps - 2)
+        first, held = first or each, max(megabytes for megabytes, _ in told)
+        how = f"{devices}, `--strategy {strategy}`" if devices > 1 else "1"
+        rows.append([how, f"{1000 * each:.1f}", f"{first / each:.0%}", f"{held:.2f}"])
     return rows
 
 
@@ -186,12 +207,18 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--rows", type=int, default=100_000)
     parser.add_argument("--steps", type=int, default=40)
-    parser.add_argument("--job", type=int, nargs=3, default=None)
-    parser.add_argument("--reading", action="store_true", help="what reading costs, alone")
+    parser.add_argument("--job", nargs=4, default=None)
+    parser.add_argument("--processes", action="store_true", help="print what these cost, alone")
+    parser.add_argument("--reading", action="store_true", help="write what reading costs, alone")
     options = parser.parse_args()
     torch.set_num_threads(1)
     if options.job:
-        job(*options.job)
+        devices, steps, batch_size, strategy = options.job
+        job(int(devices), int(steps), int(batch_size), strategy)
+        return
+    heads = ["processes", "ms", "efficiency", "MB held"]
+    if options.processes:
+        print("\n".join(table(heads, processes(options.steps, 512))))
         return
     if options.reading:
         text = [
@@ -231,9 +258,10 @@ def main() -> None:
         *table(["preset", "parameters", "state", "kept", "recomputed"], arithmetic()),
         "",
         "Processor time of a step of 512 rows, of all processes together, in ms; what is lost to",
-        "100 % is the talk between processes. On a busy machine it is known to a fifth or so.",
+        "100 % is the talk between processes. On a busy machine it is known to a fifth or so. MB",
+        "are those of weights and moments in a process.",
         "",
-        *table(["processes", "ms", "efficiency"], processes(options.steps, 512)),
+        *table(heads, processes(options.steps, 512)),
     ]
     write(RESULTS / "scale.md", "\n".join(text) + "\n")
     print("\n".join(text))

@@ -4,6 +4,7 @@ import io
 import json
 import tarfile
 
+import fsspec
 import numpy as np
 import pytest
 import torch
@@ -56,6 +57,51 @@ def test_shards_hold_the_images_of_a_folder_in_their_order(shards, name):
     dataset = open_whole(str(shards / name), open_images(PIXELS).schema)
     assert torch.equal(dataset.source.x, torch.from_numpy(PIXELS).permute(0, 3, 1, 2))
     assert dataset.names[9] == "a-01.tar/009.png"
+
+
+@pytest.fixture
+def in_memory(shards):
+    """The same shards at a URL, and none of them afterwards."""
+    memory = fsspec.filesystem("memory")
+    for path in shards.glob("*.tar"):
+        memory.pipe(f"/tars/{path.name}", path.read_bytes())
+    yield "memory://tars"
+    memory.rm("/tars", recursive=True)
+
+
+@pytest.mark.parametrize("name", ["a-{00..02}.tar", "a-*.tar"])
+def test_shards_at_urls_are_those_of_the_folder(shards, in_memory, name):
+    theirs = open_images(str(shards / name), context=["class"])
+    for where in (in_memory, f"file://{shards}"):
+        ours = open_images(f"{where}/{name}", context=["class"])
+        assert torch.equal(ours.train.x, theirs.train.x)
+        assert torch.equal(ours.train.context, theirs.train.context)
+    dataset = open_whole(f"{in_memory}/{name}", theirs.schema)
+    assert dataset.names[9] == "a-01.tar/009.png"
+
+
+def test_sound_in_shards_at_urls(tmp_path):
+    audio_files.save(tmp_path / "tone.wav", audio_files.tone())
+    content = (tmp_path / "tone.wav").read_bytes()
+    pack(tmp_path / "a.tar", ((f"{i}.wav", content) for i in range(4)))
+    url = f"file://{tmp_path}/a.tar"
+    assert kind_of_tars(url) is AUDIO
+    ours, theirs = (open_audio(name, context=("none",)) for name in (url, tmp_path / "a.tar"))
+    assert ours.train.n_rows == theirs.train.n_rows
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("memory://nowhere/a.tar", "no file memory://nowhere/a.tar"),
+        ("memory://nowhere/*.tar", r"no .tar files are there"),
+        ("nothing://a.tar", "nothing://a.tar cannot be reached: .*nothing"),
+    ],
+)
+def test_a_url_without_shards_is_one_line(name, said):
+    with pytest.raises(InputError, match=said) as caught:
+        open_images(name)
+    assert "\n" not in str(caught.value)
 
 
 def test_classes_and_labels_stand_beside_the_images(shards):

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from caudal import files
 from caudal.bijection import parts_of
 from caudal.bijections import Circle, Standardise
 from caudal.errors import InputError, one_line
@@ -23,7 +22,7 @@ from caudal.modality import assemble
 from caudal.numerics import own_randomness, redirected
 from caudal.recipes import Recipe, describe, rebuild, sources_of
 from caudal.training.bounded import bounded, check_wanted
-from caudal.training.tensors import read_tensors
+from caudal.training.tensors import read_tensors, write_tensors
 from caudal.version import __version__
 
 if TYPE_CHECKING:
@@ -66,7 +65,7 @@ class Loaded:
 
 
 def save_model(
-    path: str | Path,
+    path: str | Path | None,
     flow: Flow,
     recipe: Recipe,
     schema: "Schema | None" = None,
@@ -75,23 +74,20 @@ def save_model(
 ) -> None:
     """Writes a flow to one safetensors file, atomically.
 
+    One that is sharded is gathered weight by weight, for which all its processes must come here.
     Whether the recipe builds this flow is for `caudal.training.rebuilt` to check.
 
     Args:
-        path: the file.
+        path: the file; None in a process that writes nothing.
         flow: the one whose weights are saved.
         recipe: the one that built `flow`, by `recipe.build` or `assemble(recipe, schema)`.
         schema: of the data, if `flow` was assembled for one.
         extra: further metadata that JSON can hold.
         weights: a state of the flow to write instead of its present one.
     """
-    from safetensors.torch import save
-
     state = flow.state_dict() if weights is None else weights
-    tensors = {name: t.detach().cpu().contiguous().clone() for name, t in state.items()}
-    metadata = {**(extra or {}), **_metadata(flow, recipe, schema)}
-    with files.atomic(path) as temporary:
-        temporary.write_bytes(save(tensors, {_KEY: json.dumps(metadata)}))
+    text = json.dumps({**(extra or {}), **_metadata(flow, recipe, schema)})
+    write_tensors(None if path is None else Path(path), state, lambda _: {_KEY: text})
 
 
 def grafted(whole: Flow, part: Flow, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:

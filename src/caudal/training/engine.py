@@ -20,10 +20,14 @@ from caudal.numerics import normalised_whole, recomputing, redirected, seed_own,
 from caudal.training.options import MovingAverage, Training, make_optimizer
 from caudal.training.rows import flipped, share
 from caudal.training.seeds import STEP, mix, seed_global
+from caudal.training.shares import norm_of
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
+    from caudal.training.sharding import Sharded
+
+Weights = Mapping[str, Tensor]
 Loss = Callable[[Any, Tensor, Tensor | None], Tensor]
 """loss(flow, x, context): what to minimise, of each row of x (B,), or its mean as a scalar."""
 
@@ -94,19 +98,24 @@ class Engine:
                 "`recompute=True`: spectral layers change with each pass, and cannot be computed "
                 "again: leave it out, or give `accumulate`"
             )
-        self.optimizer = make_optimizer(flow, training)
-        wrapped, _ = fabric.setup(objective, self.optimizer)
-        # Fabric's outer wrapper rounds losses to float32, and slows small steps by some percent.
-        self._objective = objective if fabric.world_size == 1 else wrapped._forward_module
-        self._parameters = [p for p in flow.parameters() if p.requires_grad]
-        self.average = MovingAverage(flow, training.ema) if training.ema else None
+        self.sharded: Sharded | None = None
+        self._objectives, self._objective = (plain, self._measure), objective
+        self.shards = training.strategy == "fsdp" and fabric.world_size > 1
+        if self.shards:
+            self._prepare(flow)
+        else:
+            wrapped = fabric.setup(objective)
+            # Fabric's outer wrapper rounds losses to float32, and slows small steps.
+            self._objective = objective if fabric.world_size == 1 else wrapped._forward_module
+        self._take(flow)
         self.meter = Meter()
         foreign = not training.compile and (_draws(flow) or not _is_ours(loss))
         self._drawing: Callable[[], Any] = redirected if foreign else nullcontext
         # PyTorch's batch normalisation knows of one process alone.
         whole = fabric.world_size > 1 and any(isinstance(m, _BatchNorm) for m in flow.modules())
         self._normalising: Callable[[], Any] = normalised_whole if whole else nullcontext
-        self.check_every = 1 if self.like.device.type == "cpu" else _CHECK_EVERY
+        on_cpu = self.like.device.type == "cpu"
+        self.check_every = 1 if on_cpu or self.shards else _CHECK_EVERY
         self._latch = torch.zeros((), device=self.like.device)
         self.clipped: int | Tensor = 0
 
@@ -114,6 +123,49 @@ class Engine:
     def like(self) -> Tensor:
         """A tensor on the device and in the precision of the flow."""
         return self.flow.base.like
+
+    def _take(self, flow: Flow) -> None:
+        """Trains this flow from now on."""
+        self.flow = flow
+        for objective in self._objectives:
+            objective.flow = flow
+        self.optimizer = make_optimizer(flow, self.training)
+        self._parameters = [p for p in flow.parameters() if p.requires_grad]
+        self.average = MovingAverage(flow, self.training.ema) if self.training.ema else None
+
+    def _prepare(self, flow: Flow) -> None:
+        """Brings a flow that will be sharded into the precision of training, on the CPU."""
+        from caudal.training.sharding import check_shardable
+
+        check_shardable(flow, self.loss)
+        if self.training.precision == "64-true":
+            flow.double()
+
+    def shard(self) -> None:
+        """Shares out the weights over the processes, where that was asked for.
+
+        They have their first values by then: statistics are taken by the whole flow.
+        """
+        if self.shards:
+            from caudal.training.sharding import Sharded
+
+            self.sharded = Sharded(self.flow, self.fabric.device)
+            self._take(self.sharded.flow)
+
+    def call(self, function: Callable[..., Any], *inputs: Any) -> Any:
+        """`function(*inputs)`, which runs the flow, sharded or not."""
+        return self.sharded.call(function, *inputs) if self.sharded else function(*inputs)
+
+    def whole(self) -> AbstractContextManager[Flow]:
+        """Within, a flow that is not sharded, with the weights of now; all processes come here."""
+        return self.sharded.whole() if self.sharded else nullcontext(self.flow)
+
+    def leave(self, weights: Weights | None = None) -> None:
+        """Leaves the flow as it was given, with these weights, or those of now."""
+        if self.sharded:
+            self.sharded.restore(weights)
+        elif weights is not None:
+            self.flow.load_state_dict(weights)
 
     def step(self, step: int, batch: Batch) -> None:
         """Takes step `step`, counted from 0, on this process's share of a batch.
@@ -149,7 +201,7 @@ class Engine:
         with sharing(*place, len(batch.x) * world, world):
             part = self.begin(step, share(batch, piece, pieces), place[0])
             with self._drawing(), self._normalising(), recomputing(self.training.recompute):
-                loss = self._objective(*part, weights_of(part))
+                loss = self.call(self._objective, *part, weights_of(part))
             loss = loss.mean() if loss.ndim else loss
             (loss / pieces if pieces > 1 else loss).backward()
         return loss.detach(), dict(_terms_of(self.loss))
@@ -225,14 +277,14 @@ class Engine:
         on its present weights.
         """
         with self._without_grad(), self._drawing():
-            losses = self._measure(*batch, weights_of(batch)).detach()
+            losses = self.call(self._measure, *batch, weights_of(batch)).detach()
         terms = _terms_of(self.validation_loss)
         return losses.reshape(-1), {f"valid_{name}": float(v) for name, v in terms.items()}
 
     def _clip(self) -> Tensor:
         """Shortens the gradient where it is too long, and returns the norm it had."""
         gradients = [p.grad for p in self._parameters if p.grad is not None]
-        norm = nn.utils.get_total_norm(gradients)
+        norm = norm_of(gradients)
         limit = self.training.clip
         self.clipped = self.clipped + (norm > limit if limit else 0)
         # On the CPU reading the norm costs less than multiplying by one; elsewhere it costs more.

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from caudal.data.source import Source
-from caudal.errors import InputError
+from caudal.errors import InputError, NumericalError
 from caudal.flow import Flow
 from caudal.initialization import initialize
 from caudal.losses import nll
@@ -168,13 +168,16 @@ def fit(
             total = training.total_steps(train.n_rows // training.batch_size)
             weighted = train.weights is not None
             engine = Engine(flow, loss, training, fabric, total, validation_loss, weighted)
-            train, valid = (resident(source, engine.like) for source in (train, valid))
             for line in filter(None, (*before(flow, train, training), crowd())):
                 reporter.note(line)
             position = _begin(engine, train, state)
             if run and run.recipe:
                 rows = None if whole else to_device(next(train.ordered(8)), engine.like)
                 check_rebuilt(whole or flow, run.recipe, run.schema, rows)
+            if engine.shards:
+                engine.shard()
+                position = state.restore(engine) if state else position
+            train, valid = (resident(source, engine.like) for source in (train, valid))
             validator = Validator(engine, train, valid)
             training, ahead = _planned(engine, train, validator, position, budget, reporter)
             keeper.begin(training)
@@ -183,8 +186,9 @@ def fit(
                 keeper.keep_best(engine.flow, position)
             start = (position, history, watch, ahead)
             ended = Trainer(engine, train, validator, keeper, reporter, stop, *start).run()
-    except Interrupted:
-        ended = "interrupted"
+    except (Interrupted, NumericalError) as error:  # all processes meet them together
+        ended = "interrupted" if isinstance(error, Interrupted) else ended
+        engine.leave()
         raise
     except RuntimeError as error:
         if fabric.world_size > 1 and is_of_processes(error):
@@ -195,7 +199,7 @@ def fit(
         keeper.end()
         reporter.finish(ended)
         flow.eval()
-    flow.load_state_dict(position.best)
+    engine.leave(position.best)
     assert position.best_step is not None
     best = position.best_step, position.best_valid
     return Fitted(flow, *best, ended, history, training)
@@ -252,7 +256,7 @@ def _identity(run: Run | None, training: Training, train: Source, valid: Source)
 def _begin(engine: Engine, train: Source, state: State | None) -> Position:
     """Where training starts: after initialisation from the data, or where it was interrupted."""
     if state is not None:
-        return state.restore(engine)
+        return state.begin(engine) if engine.shards else state.restore(engine)
     seed = engine.training.seed
     generator = generator_of(mix(seed, SAMPLE), engine.like.device)
     rows = to_device(initial_rows(train, seed, engine.flow), engine.like)

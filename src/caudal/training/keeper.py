@@ -100,24 +100,29 @@ class Keeper:
 
     def keep_best(self, flow: Flow, position: Position) -> None:
         """Writes the best weights, with their step and validation loss."""
-        run = self._writes
+        run = self.run
         if run is None or run.recipe is None or not position.best:
             return
+        path = run.model_path if self._writes else None  # the others give their shares
         extra = {"step": position.best_step, "valid": position.best_valid}
         if self.whole is None:
             extra |= {"data": self.identity["data"]}
-            save_model(run.model_path, flow, run.recipe, run.schema, extra, position.best)
+            save_model(path, flow, run.recipe, run.schema, extra, position.best)
         else:  # the rows that a part was trained on are not rows of the whole
             weights = grafted(self.whole, flow, position.best)
-            save_model(run.model_path, self.whole, run.recipe, run.schema, extra, weights)
+            save_model(path, self.whole, run.recipe, run.schema, extra, weights)
 
     def keep_state(
         self, engine: Engine, position: Position, history: list[dict[str, Any]]
     ) -> None:
         """Writes the curve, and then everything that resuming needs."""
+        if self.run is None:
+            return
         if self._writes:
             self._writes.write_metrics(history)
-            write_state(self._writes.state_path, State.of(engine, position, self.identity))
+        path = self._writes.state_path if self._writes else None
+        write_state(path, State.of(engine, position, self.identity))
+        if self._writes:
             self._writes.old_state_path.unlink(missing_ok=True)
 
 

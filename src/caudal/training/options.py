@@ -13,10 +13,12 @@ from torch import Tensor, nn
 from caudal.errors import InputError
 from caudal.fields import check_fields
 from caudal.training.seeds import check_seed
+from caudal.training.shares import local
 
 Precision = Literal["32-true", "64-true", "bf16-mixed"]
 """Precisions by their names in Fabric. float16 is left out: log-densities overflow it."""
 Accelerator = Literal["auto", "cpu", "cuda", "mps"]
+Strategy = Literal["ddp", "fsdp"]
 Count = Annotated[int, Ge(1)]
 LASTING = ("seed", "batch_size", "precision", "ema")
 """Options that a resumed run cannot change, because the training so far depends on them."""
@@ -80,6 +82,9 @@ class Training:
     Slurm say it by themselves."""
     num_nodes: Count = 1
     """Machines to train on; torchrun, which starts the command on each, says it by itself."""
+    strategy: Strategy = "ddp"
+    """What several processes hold: ddp, each all weights; fsdp, each its share of the weights,
+    their gradient and Adam's moments, for flows larger than a device."""
     seed: int = 0
     """Seed of the order of the rows, of dropout and of dequantisation noise."""
 
@@ -95,6 +100,11 @@ class Training:
             raise InputError(
                 "`recompute=True` and `compile=True`: compiled code decides by itself what it "
                 "keeps, choose one of them"
+            )
+        if self.strategy == "fsdp" and self.compile:
+            raise InputError(
+                '`strategy="fsdp"` and `compile=True`: compiled code does not gather weights, '
+                "choose one of them"
             )
         pieces = self.processes * self.accumulate
         if self.batch_size % pieces:
@@ -170,8 +180,8 @@ class MovingAverage:
     def update(self, step: int) -> None:
         """Takes in the weights after step `step`, counted from 0."""
         decay = min(self.decay, (1 + step) / (10 + step))
-        live: list[Tensor] = list(self._live.values())
-        torch._foreach_lerp_(list(self._average.values()), live, 1 - decay)
+        averages, live = (list(map(local, held.values())) for held in (self._average, self._live))
+        torch._foreach_lerp_(averages, live, 1 - decay)
 
     @contextmanager
     def swapped_in(self) -> Iterator[None]:

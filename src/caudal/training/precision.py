@@ -10,8 +10,8 @@ from caudal.broadcasting import fits
 from caudal.data.source import Batch
 from caudal.flow import Flow
 from caudal.numerics import RowGenerator
+from caudal.training.shares import WHOLE
 
-_PARAMETERS = 1 << 27  # most parameters of a flow that is copied: a gigabyte in float64
 _NATS, _SHARE = 0.1, 1e-3  # how far a score may be off: in nats, and as a share of it
 _ROWS_OFF = 0.05  # share of the rows that may be farther off
 
@@ -33,6 +33,15 @@ class Gap(NamedTuple):
         return self.share > _ROWS_OFF
 
 
+def is_comparable(flow: Flow, batch: Batch) -> bool:
+    """Whether scores of these rows are compared with those in float64; see `precision_gap`."""
+    like = flow.base.like
+    large = sum(p.numel() for p in flow.parameters()) > WHOLE
+    return not (like.dtype == torch.float64 or like.device.type == "mps" or large) and _fit(
+        flow, batch
+    )
+
+
 @torch.no_grad()
 def precision_gap(flow: Flow, batch: Batch) -> Gap:
     """Compares scores of rows with those of the same weights and the same noise in float64.
@@ -48,11 +57,9 @@ def precision_gap(flow: Flow, batch: Batch) -> Gap:
         batch: a few rows, on the flow's device. A loss that makes its own rows may give rows that
             do not fit the flow; they are not compared.
     """
-    like = flow.base.like
-    large = sum(p.numel() for p in flow.parameters()) > _PARAMETERS
-    if like.dtype == torch.float64 or like.device.type == "mps" or large or not _fit(flow, batch):
+    if not is_comparable(flow, batch):
         return Gap(0.0, 0.0)
-    y, _ = flow.lift(batch.x, RowGenerator(like.device), batch.context)
+    y, _ = flow.lift(batch.x, RowGenerator(batch.x.device), batch.context)
     context = batch.context
     ours = _scores(flow, y, context).double()
     exact = deepcopy(flow).double()

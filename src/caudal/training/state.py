@@ -9,24 +9,24 @@ import hashlib
 import json
 import pickle
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from caudal import files
 from caudal.errors import InputError
 from caudal.losses import Terms
 from caudal.training.engine import Engine, Meter
-from caudal.training.tensors import read_tensors
+from caudal.training.shares import dealt, share_of
+from caudal.training.tensors import Hashes, hashes_of, read_tensors, write_tensors
 
 STATE = "state.safetensors"
 """The name of the state in a run folder."""
 OLD_STATE = "state.pt"
 """Its name in runs of caudal 0.1, which are still read."""
-FORMAT = 2
+FORMAT = 3
 
 Identity = dict[str, Any]
 """What makes a run this run, as nested plain data: recipe, schema, lasting options, the data."""
@@ -107,17 +107,30 @@ class State:
             InputError: it is of another flow, or its numbers make no sense; nothing is changed.
         """
         self._check(engine)
-        engine.flow.load_state_dict(self.flow)
+        likes = engine.flow.state_dict()
+        engine.flow.load_state_dict(dealt(self.flow, likes))
         if self.moments is not None:
             engine.optimizer.load_state_dict(_by_number(self.moments, engine))
         if engine.average and self.average is not None:
-            engine.average.load_state_dict(self.average)
+            averages = engine.average.state_dict()
+            engine.average.load_state_dict(dealt(self.average, averages))
         elif engine.average:
             engine.average.reset()
         if self.meter is not None:
             engine.meter.load_state_dict(self.meter, engine.like)
         if self.loss and isinstance(engine.loss, Terms):
             engine.loss.load_state_dict(self.loss)
+        best = {name: t.cpu() for name, t in dealt(self.position.best, likes).items()}
+        return replace(self.position, best=best)
+
+    def begin(self, engine: Engine) -> Position:
+        """Puts the weights alone into a flow that will be sharded, and then restored.
+
+        Raises:
+            InputError: as `restore`.
+        """
+        self._check(engine)
+        engine.flow.load_state_dict(self.flow)
         return self.position
 
     def _check(self, engine: Engine) -> None:
@@ -144,17 +157,17 @@ class State:
             ) from error
 
 
-def write_state(path: Path, state: State) -> None:
-    """Writes a state, atomically."""
-    from safetensors.torch import save
-
+def write_state(path: Path | None, state: State) -> None:
+    """Writes a state, atomically; None in a process that but gives its shares to the others."""
     tensors = dict(_flattened(state))
     position = {k: v for k, v in vars(state.position).items() if k != "best"}
     content = {"identity": state.identity, "position": position, "meter": state.meter}
     text = json.dumps({"format": FORMAT, **content})
-    signed = json.dumps({"content": text, "sha256": _digest(text, tensors)})
-    with files.atomic(path) as temporary:
-        temporary.write_bytes(save(tensors, {_KEY: signed}))
+    write_tensors(
+        path,
+        tensors,
+        lambda hashes: {_KEY: json.dumps({"content": text, "sha256": _signed(text, hashes)})},
+    )
 
 
 def read_state(path: Path) -> State:
@@ -179,9 +192,12 @@ def read_state(path: Path) -> State:
 def _read(path: Path) -> tuple[bool, State | None]:
     texts, tensors = read_tensors(path)
     signed = json.loads(texts[_KEY])
-    if _digest(signed["content"], tensors) != signed["sha256"]:
+    text = signed["content"]
+    content = json.loads(text)
+    newest = content["format"] > 2
+    digest = _signed(text, hashes_of(tensors)) if newest else _digest(text, tensors)
+    if digest != signed["sha256"]:
         raise ValueError("the checksum is another")
-    content = json.loads(signed["content"])
     if content["format"] > FORMAT:
         return True, None
     parts = _grouped(tensors)
@@ -217,12 +233,8 @@ def _flattened(state: State) -> Iterable[tuple[str, Tensor]]:
         moments = (state.moments or {}).items()
         parts[what] = {name: kept[what] for name, kept in moments if what in kept}
     for part, weights in parts.items():
-        held = set()  # safetensors refuses tensors that share memory, as tied weights do
         for name, tensor in weights.items():
-            plain = tensor.detach().cpu().contiguous()
-            place = plain.untyped_storage().data_ptr()
-            yield f"{part}:{name}", plain.clone() if place in held else plain
-            held.add(place)
+            yield f"{part}:{name}", tensor
 
 
 def _grouped(tensors: Mapping[str, Tensor]) -> dict[str, Weights]:
@@ -233,8 +245,13 @@ def _grouped(tensors: Mapping[str, Tensor]) -> dict[str, Weights]:
     return parts
 
 
+def _signed(text: str, hashes: Hashes) -> str:
+    """SHA-256 of the text and of the hashes of the tensors, by their names."""
+    return hashlib.sha256(json.dumps([text, sorted(hashes.items())]).encode()).hexdigest()
+
+
 def _digest(text: str, tensors: Mapping[str, Tensor]) -> str:
-    """SHA-256 of the text and of the bytes of the tensors, by their names."""
+    """The checksum of format 2: of the text and of the bytes of the tensors, by their names."""
     digest = hashlib.sha256(text.encode())
     for name in sorted(tensors):
         tensor = tensors[name]
@@ -253,7 +270,7 @@ def _by_number(moments: Mapping[str, Weights], engine: Engine) -> dict[str, Any]
     """Moments as an optimiser takes them: by the numbers of its parameters, in its own groups."""
     kept = {
         id(parameter): {
-            what: t if what == "step" else _laid_out(t, parameter)
+            what: t if what == "step" else share_of(t, parameter)
             for what, t in moments[name].items()
         }
         for name, parameter in _parameters(engine).items()
@@ -263,11 +280,6 @@ def _by_number(moments: Mapping[str, Weights], engine: Engine) -> dict[str, Any]
     numbered = enumerate(id(p) for group in groups for p in group["params"])
     state = {number: kept[key] for number, key in numbered if key in kept}
     return {"state": state, "param_groups": engine.optimizer.state_dict()["param_groups"]}
-
-
-def _laid_out(tensor: Tensor, like: Tensor) -> Tensor:
-    """The tensor in the memory order of `like`, such as channels last: fused steps rely on it."""
-    return torch.empty_like(like, requires_grad=False).copy_(tensor)
 
 
 def _check_position(position: Position) -> None:

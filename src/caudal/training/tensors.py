@@ -1,10 +1,87 @@
-"""Files of safetensors: their text and their tensors."""
+"""Files of safetensors: their text and their tensors, one after the other."""
 
+import hashlib
 import json
 import os
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import torch
 from torch import Tensor
+
+from caudal import files
+from caudal.training.shares import gathered
+
+_NAMES = {
+    torch.float64: "F64",
+    torch.float32: "F32",
+    torch.bfloat16: "BF16",
+    torch.float16: "F16",
+    torch.int64: "I64",
+    torch.int32: "I32",
+    torch.int16: "I16",
+    torch.int8: "I8",
+    torch.uint8: "U8",
+    torch.bool: "BOOL",
+}
+"""What the format calls the types of numbers."""
+Hashes = dict[str, str]
+"""SHA-256 of the type, the shape and the numbers of tensors, by their names."""
+
+
+def write_tensors(
+    path: Path | None, tensors: Mapping[str, Tensor], texts: Callable[[Hashes], dict[str, str]]
+) -> None:
+    """Writes tensors to one file, atomically, and holds no more than one of them at a time.
+
+    Those that are shared out over processes are gathered, for which all processes must come here.
+
+    Args:
+        path: the file; None in a process that writes nothing.
+        tensors: by name.
+        texts: gives the metadata, which may depend on the hashes of the tensors, their length not.
+    """
+    order = sorted(tensors, key=lambda name: (-tensors[name].dtype.itemsize, name))  # aligned so
+    hashes = dict.fromkeys(order, "0" * 64)
+    if path is None:
+        for name in order:
+            gathered(tensors[name])
+        return
+    with files.atomic(path) as temporary, temporary.open("wb") as file:
+        file.write(_header(order, tensors, texts(hashes)))
+        for name in order:
+            tensor = gathered(tensors[name]).detach().cpu().contiguous()
+            content = tensor.reshape(-1).view(torch.uint8).numpy().data
+            hashes[name] = _hash(tensor)
+            file.write(content)
+        file.seek(0)
+        file.write(_header(order, tensors, texts(hashes)))
+
+
+def hashes_of(tensors: Mapping[str, Tensor]) -> Hashes:
+    """The hashes that `write_tensors` gives."""
+    return {name: _hash(tensor) for name, tensor in tensors.items()}
+
+
+def _hash(tensor: Tensor) -> str:
+    digest = hashlib.sha256(f"{tensor.dtype} {tuple(tensor.shape)}".encode())
+    digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def _header(order: list[str], tensors: Mapping[str, Tensor], texts: dict[str, str]) -> bytes:
+    """The length of the header, and the header: names, types, shapes and places of the tensors."""
+    entries: dict[str, object] = {"__metadata__": texts}
+    start = 0
+    for name in order:
+        tensor = tensors[name]
+        end = start + tensor.numel() * tensor.dtype.itemsize
+        shape = {"dtype": _NAMES[tensor.dtype], "shape": list(tensor.shape)}
+        entries[name] = {**shape, "data_offsets": [start, end]}
+        start = end
+    text = json.dumps(entries, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text
 
 
 def read_tensors(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:

@@ -216,23 +216,30 @@ class Trainer:
 
     def _show(self) -> None:
         """Calls `watch` with the flow in evaluation mode; the time is not counted as training."""
-        step, number = self.position.step, self.position.step // self.validate_every
-        if self.watch is None:
-            return
-        is_due = step >= self.total or number.bit_count() == 1
-        is_cheap = self._watched <= _WATCHING * self.position.seconds
-        # Where time is limited pictures take their share of it, and so do those between.
-        if not (is_cheap or (is_due and not self.ahead.end)) or not (is_due or self._always):
+        engine, shows = self.engine, self._shows()
+        if not (engine.fabric.broadcast(shows) if engine.sharded else shows):
             return
         start = time.monotonic()
-        self.engine.flow.eval()
-        with own_randomness(self.engine.like.device):
-            self.watch(step)
-        self.engine.flow.train()
+        with engine.whole() as flow:
+            flow.eval()
+            if self.watch is not None:
+                with own_randomness(engine.like.device):
+                    self.watch(self.position.step)
+            flow.train()
         passed = time.monotonic() - start
         self._clock += passed
         self._rows_since += passed
         self._watched += passed
+
+    def _shows(self) -> bool:
+        """Whether `watch` is called now."""
+        step, number = self.position.step, self.position.step // self.validate_every
+        if self.watch is None:
+            return False
+        is_due = step >= self.total or number.bit_count() == 1
+        is_cheap = self._watched <= _WATCHING * self.position.seconds
+        # Where time is limited pictures take their share of it, and so do those between.
+        return (is_cheap or (is_due and not self.ahead.end)) and (is_due or self._always)
 
     def _record(self, train: float, grad_norm: float, **measured: float | bool) -> None:
         """Adds a record to the curve; validations have `valid` and `rows_per_second` besides."""
@@ -282,8 +289,9 @@ class Trainer:
 
     def _explain(self, step: int, whole: Batch) -> str:
         """Repeats the step that failed, on its batch, to see why."""
-        batch = self.engine.begin(step, to_device(whole, self.engine.like))
-        why = diagnose(self.engine.flow, batch)
+        with self.engine.whole() as flow:
+            batch = self.engine.begin(step, to_device(whole, flow.base.like))
+            why = diagnose(flow, batch)
         epoch = step // self.per_epoch + 1
         text = f"loss or gradient not finite at step {step + 1} (epoch {epoch}): {why}"
         run, best = self.keeper.run, self.position.best_step

@@ -31,7 +31,7 @@ from caudal.initialization import calibrate
 from caudal.numerics import drawing, own_randomness
 from caudal.training.diagnosis import diagnose
 from caudal.training.engine import Engine
-from caudal.training.precision import Gap, precision_gap
+from caudal.training.precision import Gap, is_comparable, precision_gap
 from caudal.training.rows import calibration_rows, sample_rows, share, to_device, within
 from caudal.training.seeds import SAMPLE, VALIDATION, generator_of, mix
 
@@ -102,10 +102,10 @@ class Validator:
         Raises:
             NumericalError: the loss of a batch is not finite; says where and why.
         """
-        flow = self.engine.flow.eval()
-        calibrate(flow, *self._calibration, self._generator())
+        flow, call = self.engine.flow.eval(), self.engine.call
+        call(calibrate, flow, *self._calibration, self._generator())
         measured = self._losses()
-        tails = tail_share(flow, *self._tails, self._generator())
+        tails = call(tail_share, flow, *self._tails, self._generator())
         if tails is not None:
             measured["tails"] = tails
         flow.train()
@@ -113,8 +113,11 @@ class Validator:
 
     def precision_gap(self) -> Gap:
         """How far scores of a few validation rows are from those in float64."""
-        gap = precision_gap(self.engine.flow.eval(), self._precise)
-        self.engine.flow.train()
+        if not is_comparable(self.engine.flow, self._precise):
+            return Gap(0.0, 0.0)
+        with self.engine.whole() as flow:
+            gap = precision_gap(flow.eval(), self._precise)
+            flow.train()
         return gap
 
     def _losses(self) -> dict[str, float]:
@@ -197,9 +200,11 @@ class Validator:
         batches = sums.split(list(lengths), 1)
         index = next(i for i, batch in enumerate(batches) if not batch.isfinite().all())
         loss, rows = batches[index].sum(1).tolist()
-        batch = to_device(next(islice(self._batches(), index, None)), self.engine.like)
-        with own_randomness(batch.x.device, self._seed_of(index)):
-            why = diagnose(self.engine.flow, batch)
+        whole = next(islice(self._batches(), index, None))
+        with self.engine.whole() as flow:
+            batch = to_device(whole, flow.base.like)
+            with own_randomness(batch.x.device, self._seed_of(index)):
+                why = diagnose(flow, batch)
         return f"the loss of validation batch {index} is {loss / rows}: {why}"
 
     def _generator(self) -> torch.Generator:

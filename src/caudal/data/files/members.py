@@ -4,12 +4,12 @@ Nothing is unpacked: a member is so many bytes of its shard.
 """
 
 import io
-import os
 import tarfile
 from collections.abc import Iterator
 from pathlib import PurePosixPath
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from caudal.data.files.places import opened, read_at, size_of, window
 from caudal.errors import InputError, one_line, printable
 
 
@@ -17,7 +17,7 @@ class Member(NamedTuple):
     """A file within a shard.
 
     Attributes:
-        shard: the path of the tar.
+        shard: the path of the tar, or its URL.
         name: of the file within it.
         offset: where its bytes begin.
         size: how many there are.
@@ -35,41 +35,11 @@ class Member(NamedTuple):
 
     def open(self) -> io.BufferedReader:
         """The bytes as a file, of which only what is asked for is read."""
-        return io.BufferedReader(_Window(self))
+        return window(self.shard, self.offset, self.size)
 
     def read(self) -> bytes:
         """All bytes."""
-        with open(self.shard, "rb") as file:
-            file.seek(self.offset)
-            return file.read(self.size)
-
-
-class _Window(io.RawIOBase):
-    """A member as a file of its own."""
-
-    def __init__(self, member: Member) -> None:
-        self._file = open(member.shard, "rb")  # noqa: SIM115 - `close` closes it
-        self._start, self._size, self._at = member.offset, member.size, 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        self._at = max(0, offset + (0, self._at, self._size)[whence])
-        return self._at
-
-    def readinto(self, buffer: Any) -> int:
-        self._file.seek(self._start + self._at)
-        count = self._file.readinto(memoryview(buffer)[: max(0, self._size - self._at)])
-        self._at += count
-        return count
-
-    def close(self) -> None:
-        self._file.close()
-        super().close()
+        return read_at(self.shard, self.offset, self.size)
 
 
 def members_of(shard: str, title: str) -> Iterator[Member]:
@@ -78,9 +48,10 @@ def members_of(shard: str, title: str) -> Iterator[Member]:
     Raises:
         InputError: it is damaged, or has links, devices, or paths that lead out of it.
     """
-    total, name = os.path.getsize(shard), ""
+    name = ""
     try:
-        with tarfile.open(shard, "r:") as tar:
+        total = size_of(shard)
+        with opened(shard) as stream, tarfile.open(fileobj=stream, mode="r:") as tar:
             for info in tar:
                 name = info.name.removeprefix("./")
                 if info.size >= 0 and (info.isdir() or _is_hidden(name)):
@@ -93,12 +64,10 @@ def members_of(shard: str, title: str) -> Iterator[Member]:
                     raise InputError(f"{title} is cut short, in '{printable(name)}': copy it anew")
                 yield Member(shard, name, info.offset_data, info.size)
             end = tar.offset  # where tarfile stopped, be it at a header that makes no sense to it
-        with open(shard, "rb") as file:
-            file.seek(end)
-            if file.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
-                raise InputError(
-                    f"{title} is damaged or cut short behind '{printable(name)}': copy it anew"
-                )
+        if read_at(shard, end, tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+            raise InputError(
+                f"{title} is damaged or cut short behind '{printable(name)}': copy it anew"
+            )
     except (
         tarfile.TarError,
         OSError,

@@ -1,4 +1,4 @@
-"""Images or clips in tar shards, as WebDataset writes them, read where they lie.
+"""Images or clips in tar shards, as WebDataset writes them, read where they lie, or at URLs.
 
 Files of one sample share their name up to its first dot: `7.png`, and beside it `7.cls` with its
 class, or `7.json` with labels.
@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from caudal.data.files.folder import lot_of_paths
 from caudal.data.files.lots import AUDIO, CLASS, IMAGES, FileKind, Listing, Lot, by_part, typed
 from caudal.data.files.members import Member, members_of
+from caudal.data.files.places import exists, is_pattern, is_url, matching
 from caudal.data.refusals import missing_file
 from caudal.data.splits import part_of
 from caudal.errors import InputError, one_line, printable
@@ -23,7 +24,6 @@ from caudal.files import check_regular
 
 SUFFIX = ".tar"
 _PACKED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
-_SIGNS = "*?["
 _BRACES = re.compile(r"\{([^{}/]*)\}")
 _RANGE = re.compile(r"(\d{1,9})\.\.(\d{1,9})")
 _MOST_SHARDS = 100_000
@@ -92,8 +92,7 @@ def _shards(name: str) -> list[str]:
     Raises:
         InputError: there are none, one is missing, or they are compressed.
     """
-    folder = Path(name)
-    if found := _in_folder(folder):
+    if found := _in_folder(Path(name)):
         return found
     shards: list[str] = []
     for each in [name] if os.path.exists(name) else _expanded(name):
@@ -102,22 +101,17 @@ def _shards(name: str) -> list[str]:
                 f"{each} is compressed, so that its files cannot be read where they lie: "
                 f"uncompress it to {SUFFIX}, as images and sound are compressed themselves"
             )
-        path = Path(each)
-        if any(sign in each for sign in _SIGNS) and not path.exists():
-            matches = sorted(str(p) for p in Path(path.anchor or ".").glob(_relative(path)))
+        if is_pattern(each) and not os.path.exists(each):
+            matches = matching(each)
             if not matches:
                 raise InputError(f"{name}: no {SUFFIX} files are there")
             shards += matches
             continue
-        if not path.exists():
-            raise missing_file(each)
-        check_regular(path)
+        if not exists(each):
+            raise InputError(f"no file {each}") if is_url(each) else missing_file(each)
+        check_regular(Path(each))
         shards.append(each)
     return shards
-
-
-def _relative(path: Path) -> str:
-    return str(path.relative_to(path.anchor)) if path.anchor else str(path)
 
 
 def _in_folder(folder: Path) -> list[str]:
@@ -161,8 +155,9 @@ def _choices(piece: str) -> Sequence[str]:
 
 def _titles(shards: Sequence[str]) -> list[str]:
     """What the shards are called: their paths from the folder that holds them all on."""
-    folder = os.path.commonpath([os.path.dirname(os.path.abspath(shard)) for shard in shards])
-    return [Path(os.path.relpath(shard, folder)).as_posix() for shard in shards]
+    paths = [f"/{shard}" if is_url(shard) else os.path.abspath(shard) for shard in shards]
+    folder = os.path.commonpath([os.path.dirname(path) for path in paths])
+    return [Path(os.path.relpath(path, folder)).as_posix() for path in paths]
 
 
 def _part(title: str) -> int | None:
