@@ -36,7 +36,9 @@ def test_noise_comes_on_top_in_training_alone():
     assert abs(float((y - 100.5).std()) - (36 + 1 / 12) ** 0.5) < 0.2
     assert not log_q.any()
     seeds = [torch.Generator().manual_seed(1) for _ in range(2)]
-    scored = [part.eval().lift(images, g)[0] for part, g in zip((noisy, plain), seeds, strict=True)]
+    scored = [
+        part.eval().lift(images, g)[0] for part, g in zip((noisy, plain), seeds, strict=True)
+    ]
     assert torch.equal(*scored)
 
 

@@ -95,7 +95,9 @@ class ImageDequantization(PixelDequantization):
         noise_std: standard deviation of the Gaussian noise, in steps between values.
     """
 
-    def __init__(self, event_shape: Sequence[int], levels: int = 256, noise_std: float = 0.0) -> None:
+    def __init__(
+        self, event_shape: Sequence[int], levels: int = 256, noise_std: float = 0.0
+    ) -> None:
         super().__init__(event_shape, levels)
         self.noise_std = noise_std
 

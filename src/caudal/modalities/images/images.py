@@ -26,9 +26,10 @@ from caudal.modalities.images.words import across, classes_line, preview
 from caudal.modalities.rows import OneShape, class_names
 from caudal.modality import Examples, Request, Voice, Watch, opening
 from caudal.nets import ColumnEmbedding
-from caudal.recipes import Recipe
+from caudal.recipes import Recipe, TarFlow
 from caudal.recipes.multiscale import halvings_of, variational
 from caudal.recipes.recipe import own_bijection
+from caudal.recipes.tarflow import in_small_patches
 from caudal.report import (
     Filmstrip,
     ImageGuide,
@@ -73,7 +74,7 @@ class Images(OneShape):
     guide = ImageGuide()
     usual_samples = 64
     trainable = "glow, realnvp or another recipe of images (caudal recipes)"
-    usual_recipe = "glow"
+    usual_recipe = "tarflow"
 
     # --- data -----------------------------------------------------------------------------------
 
@@ -162,14 +163,17 @@ class Images(OneShape):
         return "small" if per_pixel < _SHORT else "medium" if per_pixel < _LONG else "large"
 
     def recipe_for(self, dataset: Dataset) -> str:
-        """Spline couplings of vectors, where no image can be halved."""
-        return self.usual_recipe if halvings_of(dataset.schema.shape) else "nsf"
+        """Transformers over small patches; without such, Glow, or if nothing can be halved, nsf."""
+        shape = dataset.schema.shape
+        if in_small_patches(shape):
+            return self.usual_recipe
+        return "glow" if halvings_of(shape) else "nsf"
 
     def watch(
         self, recipe: Recipe, flow: Flow, dataset: Dataset, seed: int, folder: Path
     ) -> Watch | None:
         """Leaves samples in the run folder while the flow is trained, if it draws fast."""
-        if recipe.samples != "parallel":
+        if recipe.samples != "parallel" and not isinstance(recipe, TarFlow):
             return None
         return Filmstrip(folder_of(folder), flow, dataset.schema, seed)
 
