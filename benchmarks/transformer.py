@@ -1,17 +1,16 @@
-"""Transformer flows: scores after equal seconds, times of sampling, and students of images.
+"""Transformer flows: scores after equal seconds, sampling, students, and noise taken off again.
 
     OMP_NUM_THREADS=1 python benchmarks/transformer.py sampling
     OMP_NUM_THREADS=1 python benchmarks/transformer.py scores --data digits mnist --seconds 60
     OMP_NUM_THREADS=1 python benchmarks/transformer.py students --seconds 30
+    OMP_NUM_THREADS=1 python benchmarks/transformer.py noise --seconds 60
 
 Seconds are the processor's, of one thread. Rows of other runs stay in the file.
 """
 
 import argparse
-import json
 import math
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,15 +25,13 @@ import tables
 from caudal.bijections import by_sweeps
 from caudal.data import open_images
 from caudal.data.source import Rows
+from caudal.denoising import denoised
 from caudal.recipes import NSFAR, Glow, MintNet, RealNVP, Recipe, TarFlow, TarFlowIAF
 from caudal.report import evaluate, measure
 from caudal.report.speed import by_passes, median_seconds
 from caudal.training.student import build_student
-from environment import RESULTS, describe, write, write_json
-from pages import text
+from transformer_tell import PICTURE, Row, add, draw_scores
 
-PATH = RESULTS / "transformer.json"
-Row = dict[str, Any]
 RATES: dict[str, dict[str, tuple[Recipe, float]]] = {
     "digits": {
         "glow": (Glow(layers=4, maps=32), 1e-2),
@@ -63,6 +60,10 @@ STUDENTS: dict[str, tuple[Recipe, float, Row]] = {
     "realnvp": (RealNVP(maps=16, blocks=1, batch_norm=False), 6e-3, {}),
 }
 """The recipe, its rate, and what differs from the usual terms of distillation."""
+NOISE = (0.0, 12.8)
+"""Deviations of the noise on pixels of 256 values; the first one is that of plain training."""
+LEARNED = 10_000
+"""Images that the classifier of features learns from, and as many of the test images at most."""
 TOKENS = {16: (1, 8, 8), 64: (1, 16, 16), 256: (1, 32, 32)}
 """Images in patches of 2x2, by the number of patches."""
 
@@ -74,17 +75,22 @@ def task_of(data: str) -> budget.Task:
     """What `budget.py` has, and the built-in digits as images."""
     if data != "digits":
         return (budget.table_task if data in tables.TABLES else budget.images_task)(data)
-    images = open_images("digits", pixels="logit")
+    return images_task("digits", pixels="logit")
+
+
+def images_task(source: str, **options: Any) -> budget.Task:
+    """Images opened with these options; 400 of the test images are scored."""
+    images = open_images(source, **options)
+    test, valid = Rows(images.test.x[: budget.TEST]), Rows(images.valid.x[: budget.VALID])
 
     def score(flow: caudal.Flow) -> Row:
-        found = evaluate(flow, images.test, None, images.schema)
+        found = evaluate(flow, test, None, images.schema)
         return {"score": found.score, "two_se": found.two_se}
 
     def build(recipe: Recipe) -> caudal.Flow:
         return caudal.assemble(recipe, images.schema)
 
-    train = Rows(images.train.x)
-    return budget.Task(train, images.valid, images.test, 64, build, score)
+    return budget.Task(Rows(images.train.x), valid, test, 64, build, score)
 
 
 def scores(data: str, names: list[str] | None, seconds: float) -> None:
@@ -195,15 +201,16 @@ def taught(
 
 
 class Features:
-    """Features of a small classifier that is trained on the training images.
+    """Features of a small classifier that is trained on the training images of `levels` values.
 
     They take the place of Inception's, which is of photographs, and is no part of this project. So
     the distance is a kernel distance of these features, and no KID or FID.
     """
 
-    def __init__(self, images: np.ndarray, labels: Tensor) -> None:
+    def __init__(self, images: np.ndarray, labels: Tensor, levels: int = 16) -> None:
         torch.manual_seed(0)
-        self.net = nn.Sequential(nn.Linear(64, 128), nn.ReLU(), nn.Linear(128, 32), nn.ReLU())
+        self.levels, inputs = levels, images[0].size
+        self.net = nn.Sequential(nn.Linear(inputs, 128), nn.ReLU(), nn.Linear(128, 32), nn.ReLU())
         head = nn.Linear(32, 10)
         x, y = self._rows(images), labels.flatten().long()
         optimiser = torch.optim.Adam([*self.net.parameters(), *head.parameters()], 2e-3)
@@ -213,7 +220,7 @@ class Features:
             optimiser.step()
 
     def _rows(self, images: np.ndarray) -> Tensor:
-        return torch.as_tensor(images).float().flatten(1) / 16
+        return torch.as_tensor(images).float().flatten(1) / self.levels
 
     @torch.no_grad()
     def distance(self, a: np.ndarray, b: np.ndarray) -> float:
@@ -236,130 +243,50 @@ def nearest(samples: np.ndarray, train: np.ndarray) -> float:
     return float(torch.cdist(a, b).min(1).values.median())
 
 
-# --- the page ------------------------------------------------------------------------------------
+# --- noise ---------------------------------------------------------------------------------------
+
+
+def noise(seconds: float, stds: list[float]) -> None:
+    """MNIST learned with and without noise: samples as they are, and with the noise taken off."""
+    source = str(budget.DATA_DIR / "mnist")
+    labelled = open_images(source, context=["class"])
+    some = labelled.train.context[:LEARNED]
+    real, held = (rows.x[:LEARNED].numpy() for rows in (labelled.train, labelled.test))
+    features = Features(real, some, 256)
+    recipe, rate = RATES["mnist"]["tarflow"]
+    for std in stds:
+        task = images_task(source, pixels="centred" if std else "logit", pixel_noise=std)
+        flow, steps, took = trained(task, recipe, rate, seconds)
+        lifted, generator = flow.eval().continuous(), torch.Generator().manual_seed(0)
+        found = task.score(flow)
+        row: Row = {"part": "noise", "data": "mnist", "noise": std, "budget": seconds}
+        row |= {
+            "steps": steps,
+            "seconds": took,
+            "score": found["score"],
+            "two_se": found["two_se"],
+        }
+        y = lifted.sample(1000, generator=generator)
+        ways = {"kernel": y} | ({"denoised": denoised(lifted, y, std)} if std else {})
+        for name, x in ways.items():
+            drawn = flow.dequantization.lower(x).numpy()
+            row[name] = features.distance(drawn, held)
+            row[f"{name}_nearest"] = nearest(drawn, real)
+        add(row)
 
 
 def size_of(flow: caudal.Flow) -> int:
     return sum(p.numel() for p in flow.parameters())
 
 
-KEYS = ("part", "data", "flow", "budget", "tokens", "rows")
-
-
-def add(new: Row) -> None:
-    """Puts a row in its place, and writes the page of all of them."""
-    facts = describe(("torch",))
-    new |= {"commit": facts["commit"].split()[0]}
-    print(new, flush=True)
-    rows = json.loads(PATH.read_text("utf-8"))["rows"] if PATH.exists() else []
-    key = [new.get(name) for name in KEYS]
-    rows = [row for row in rows if [row.get(name) for name in KEYS] != key] + [new]
-    write_json(PATH, {"made": facts, "rows": rows})
-    write(PATH.with_suffix(".md"), page(rows, facts))
-
-
-def page(rows: list[Row], facts: dict[str, str]) -> str:
-    def cells(part: str, *columns: Callable[[Row], str]) -> list[list[str]]:
-        return [[column(row) for column in columns] for row in rows if row["part"] == part]
-
-    def of(name: str, form: str = "", scale: float = 1.0) -> Callable[[Row], str]:
-        def column(row: Row) -> str:
-            value = row.get(name)
-            if value is None:
-                return ""
-            return format(scale * value if form else value, form)
-
-        return column
-
-    return text(
-        "Transformer flows",
-        [
-            "The recipe `tarflow` and its students beside others, in minutes of one core. Scores "
-            "of images are bits/dim of test images (of MNIST and CIFAR-10 of 400), less is "
-            "better; of tables nats a test row, more is better. ± is 2 s.e. One seed.",
-            "Sampling is of the default sizes with affine maps, in patches of 2x2, with weights "
-            "away from the start; a pass is that of `log_prob`. Students of the 8x8 digits learn "
-            "from 4,000 samples of a teacher p that was trained for twice their time; the kernel "
-            "distance (squared) is from the test images, in features of a small classifier "
-            "trained on the training images, and nearest is the median distance to a training "
-            "image. Of the teacher there are the bits/dim of the test images.",
-            "Steps are planned from a few of them, and other work on the machine shifts both the "
-            "plan and the seconds: look at the column of those that were taken. Each row was made "
-            "at its commit by the command of its section, with what stands in its columns.",
-        ],
-        {name: fact for name, fact in facts.items() if name not in ("command", "commit", "date")},
-        (
-            _section("Scores", "scores --data DATA --flow FLOW --seconds SECONDS"),
-            ["data", "flow", "planned s", "CPU s", "parameters", "steps", "score", "commit"],
-            cells(
-                "scores",
-                of("data"),
-                of("flow"),
-                of("budget", ".0f"),
-                of("seconds", ".0f"),
-                of("parameters", ",.0f"),
-                of("steps", ",.0f"),
-                lambda row: f"{row['score']:.3f} ± {row['two_se']:.3f}",
-                of("commit"),
-            ),
-        ),
-        (
-            _section("Sampling", "sampling --rows IMAGES"),
-            ["tokens", "images", "pass, ms", "steps", "sweeps", "naive", "steps / pass", "commit"],
-            cells(
-                "sampling",
-                of("tokens"),
-                of("rows"),
-                *(of(name, ".1f", 1e3) for name in ("pass", "steps", "sweeps", "naive")),
-                lambda row: f"{row['steps'] / row['pass']:.1f}",
-                of("commit"),
-            ),
-        ),
-        (
-            _section("Students", "students --flow FLOW --seconds SECONDS"),
-            [
-                *[
-                    "flow",
-                    "planned s",
-                    "parameters",
-                    "steps",
-                    "KL(p to q)",
-                    "KL(q to p)",
-                    "effective size",
-                ],
-                *["AUC", "kernel distance", "nearest", "64 images, ms", "bits/dim", "commit"],
-            ],
-            cells(
-                "students",
-                of("flow"),
-                of("budget", ".0f"),
-                of("parameters", ",.0f"),
-                of("steps", ",.0f"),
-                of("forward", ".2f"),
-                of("reverse", ".2f"),
-                of("ess", ".3f"),
-                of("auc", ".3f"),
-                of("kernel", ".1f"),
-                of("nearest", ".1f"),
-                of("sample_ms", ".1f"),
-                of("score", ".3f"),
-                of("commit"),
-            ),
-        ),
-    )
-
-
-def _section(title: str, options: str) -> str:
-    return f"{title}\n\n`python benchmarks/transformer.py {options}`"
-
-
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("part", choices=("scores", "sampling", "students"))
+    parser.add_argument("part", choices=("scores", "sampling", "students", "noise", "picture"))
     parser.add_argument("--data", choices=RATES, nargs="*", default=list(RATES))
     parser.add_argument("--flow", nargs="*")
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--rows", type=int, default=64)
+    parser.add_argument("--std", type=float, nargs="*", default=NOISE)
     parser.add_argument("--data-dir", type=Path, default=tables.DATA_DIR)
     options = parser.parse_args()
     budget.DATA_DIR = options.data_dir
@@ -367,6 +294,10 @@ def main() -> None:
         sampling(options.rows)
     elif options.part == "students":
         students(options.seconds, options.flow)
+    elif options.part == "noise":
+        noise(options.seconds, options.std)
+    elif options.part == "picture":
+        draw_scores(PICTURE)
     else:
         for data in options.data:
             scores(data, options.flow, options.seconds)

@@ -43,6 +43,7 @@ LAYERS = (
         "conditioning",
         "conversion",
         "correction",
+        "denoising",
         "initialization",
         "interpolation",
         "losses",

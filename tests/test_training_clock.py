@@ -2,6 +2,8 @@
 
 import math
 import time
+from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -12,7 +14,7 @@ from caudal.base import Normal
 from caudal.bijection import Chain
 from caudal.bijections import Scale
 from caudal.cli.train import read_options
-from caudal.data import Rows
+from caudal.data import ImageSchema, Rows
 from caudal.errors import InputError
 from caudal.flow import Flow
 from caudal.modality import modality
@@ -169,7 +171,23 @@ def test_without_a_recipe_the_kind_of_data_chooses(monkeypatch):
     model = caudal.train(data=people(60), steps=1)
     assert model.recipe.name == "nsf"
     images = caudal.train(data=shapes(40, side=9)[0], steps=1)
-    assert images.recipe.name == "nsf"  # no multiscale flow halves 9 pixels
+    assert images.recipe.name == "tarflow"
+
+
+@pytest.mark.parametrize(
+    ("side", "name"),
+    [(8, "tarflow"), (28, "tarflow"), (32, "tarflow"), (7, "tarflow"), (64, "glow"), (29, "nsf")],
+)
+def test_images_take_the_usual_recipe_for_their_size(side, name):
+    """Small patches, else halves, else neither: what was not chosen is that of the recipe."""
+    images, shape = modality("images"), (1, side, side)
+    dataset = SimpleNamespace(schema=ImageSchema(shape), train=range(40))
+    start = replace(settings("tarflow", images, {"data": "x", "steps": 1}), auto=True)
+    made = suited(start, dataset)
+    assert made.recipe.name == name
+    assert made.training.clip == images.training(type(made.recipe)).get("clip", Training.clip)
+    chosen = settings("tarflow", images, {"data": "x", "steps": 1, "width": 8})
+    assert suited(replace(chosen, auto=True), dataset).recipe.name == "tarflow"
 
 
 def test_the_size_follows_from_the_data_but_for_what_was_given():

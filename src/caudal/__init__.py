@@ -108,6 +108,7 @@ _MODULES = (
     "conversion",
     "correction",
     "data",
+    "denoising",
     "dequantization",
     "distribution",
     "elementwise",

@@ -95,6 +95,8 @@ def _observe(
     flow.eval()
     modules = [module for module in flow.bijection.modules() if isinstance(module, kind)]
     waiting = {id(module) for module in modules if not module.settled}
+    if flow.dequantization is not None:
+        flow.dequantization.training = True  # statistics are of the noise that training has
     lifted, _ = flow.lift(x, generator)
     with values_alone():
         embedded = flow.embed(context)

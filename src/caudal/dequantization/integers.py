@@ -83,7 +83,33 @@ class PixelDequantization(IntegerDequantization):
 
 
 class ImageDequantization(PixelDequantization):
-    """Uniform noise, drawn anew each time: q(u|v) = 1."""
+    """Uniform noise, drawn anew each time: q(u|v) = 1.
+
+    In training mode Gaussian noise may come on top, y = v + u + noise_std e with e ~ N(0, 1), so that
+    the flow learns the density of noisy images, from which `denoised` takes the noise off. Scores
+    do without it: they bound the mass that the same flow gives to whole pixel values.
+
+    Args:
+        event_shape: the shape of an image, (C, H, W).
+        levels: the number of values of a pixel.
+        noise_std: standard deviation of the Gaussian noise, in steps between values.
+    """
+
+    def __init__(
+        self, event_shape: Sequence[int], levels: int = 256, noise_std: float = 0.0
+    ) -> None:
+        super().__init__(event_shape, levels)
+        self.noise_std = noise_std
+
+    def extra_repr(self) -> str:
+        return super().extra_repr() + (f", noise_std={self.noise_std:g}" if self.noise_std else "")
+
+    def lift(self, x: Tensor, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
+        generator = bound(generator, x)
+        y, log_q = super().lift(x, generator)
+        if self.training and self.noise_std:
+            y = y + self.noise_std * normal(y, generator)
+        return y, log_q
 
     def _draw(self, x: Tensor, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
         return uniform(x, generator), x.new_zeros(x.shape[0])

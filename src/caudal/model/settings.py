@@ -166,10 +166,16 @@ def _sized(settings: Settings, dataset: Any) -> Settings:
 
 
 def _auto(settings: Settings, recipe: type[Recipe]) -> Settings:
-    """The settings with that recipe, and why it is that one."""
-    made = settings.recipe if isinstance(settings.recipe, recipe) else recipe()
+    """The settings with that recipe, unless the user set fields of another, and why it is that."""
+    made, training = settings.recipe, settings.training
+    chosen = {field.name for field in fields(made)} & settings.given
+    if not (chosen or isinstance(made, recipe)):
+        kind, fresh = settings.kind, usual(recipe, settings.kind)
+        own = {*kind.training(type(made)), *kind.training(recipe)} - settings.given
+        training = replace(training, **{name: getattr(fresh.training, name) for name in own})
+        made = fresh.recipe
     why = f"{made.name}, the usual recipe for {settings.kind.what}: {made.good_for}"
-    return replace(settings, recipe=made, why=(*settings.why, why))
+    return replace(settings, recipe=made, training=training, why=(*settings.why, why))
 
 
 def _without_batch_norm(settings: Settings) -> Settings:

@@ -26,9 +26,9 @@ accelerator accumulate alpha batch_size bits clip columns comment compile config
 contrastive corrupt cosine crop data decimal delimiter dequantization devices draws ema encoding
 epochs exclude flips forward from_best guide json kl labels log lr mel_convention mel_floor
 mel_high mel_log mel_low mel_scale mels metadata minutes missing moves na normalize num_nodes out
-overwrite particles path patience pixels pool precision prediction preset rate recipe recompute
-regularization report resize resume reverse scale seconds seed size spectral split split_by
-split_seed steps strict student tail target teacher test trim types types_from update valid
+overwrite particles path patience pixel_noise pixels pool precision prediction preset rate recipe
+recompute regularization report resize resume reverse scale seconds seed size spectral split
+split_by split_seed steps strict student tail target teacher test trim types types_from update valid
 validate_every validate_rows voice warmup weight_decay window
 """
 TAKEN = frozenset(_OPTIONS.split())

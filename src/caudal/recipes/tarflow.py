@@ -15,6 +15,7 @@ from caudal.recipes.recipe import Recipe, Shape
 if TYPE_CHECKING:
     from caudal.elementwise import Elementwise
 
+SMALL_PATCH = 4
 FEWEST_TOKENS, USUAL_TOKENS, MOST_TOKENS = 4, 64, 4096
 """Patches of an image by default, at least and at most, and the most that are taken at all."""
 
@@ -180,6 +181,17 @@ def patch_of(name: str, shape: Shape, patch: int | None) -> int:
             f"`patch` {patch}: images of {height}x{width} take {', '.join(map(str, fitting))}"
         )
     return patch
+
+
+def in_small_patches(shape: Shape) -> bool:
+    """Whether the patches by default are of at most 4x4 pixels, and so many as are usual.
+
+    The numbers of a patch are independent given those before, which larger ones bear less well.
+    """
+    _, height, width = shape
+    sides = [side for side in range(1, SMALL_PATCH + 1) if not (height % side or width % side)]
+    tokens = (height * width // side**2 for side in sides)
+    return any(FEWEST_TOKENS <= many <= USUAL_TOKENS for many in tokens)
 
 
 def _near(height: int, width: int) -> tuple[int, int]:

@@ -248,4 +248,7 @@ def kind_of(flow: Flow) -> str:
     if not isinstance(flow.dequantization, PixelDequantization):
         return flow.kind
     variational = isinstance(flow.dequantization, VariationalDequantization)
-    return f"{flow.kind} ({'variational' if variational else 'uniform'} dequantisation)"
+    how = f"{'variational' if variational else 'uniform'} dequantisation"
+    if noise := getattr(flow.dequantization, "noise_std", 0.0):
+        how += f", of a flow that has learned images with noise of {noise:g} steps"
+    return f"{flow.kind} ({how})"

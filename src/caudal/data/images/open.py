@@ -46,6 +46,7 @@ def open_images(
     pixels: str | None = None,
     alpha: float | None = None,
     dequantization: str = "uniform",
+    pixel_noise: float = 0.0,
     context: Sequence[str] = (),
     labels: str | None = None,
     metadata: str | None = None,
@@ -71,6 +72,7 @@ def open_images(
         pixels: what a flow makes of them, see `ImageSchema`.
         alpha: of the logit; chosen from the training images if not given.
         dequantization: the noise between values, see `ImageSchema`.
+        pixel_noise: Gaussian noise in training, see `ImageSchema`.
         context: names of labels to condition on; "class" is that of sub-folders and of files that
             have labels.
         labels: a pattern of the names of files, such as `{breed}_{index}`.
@@ -112,7 +114,8 @@ def open_images(
         ]
         shape = first_shape(first, form, corrupt)
         start = ALPHA if alpha is None else alpha
-        schema = ImageSchema(shape, bits, pixels, start, dequantization, tuple(columns))
+        noise = dequantization, tuple(columns), pixel_noise
+        schema = ImageSchema(shape, bits, pixels, start, *noise)
         schema = replace(schema, bits=min(bits, main.bits))
         chooses = alpha is None and pixels in (None, "logit")
         form = Form.of(crop, resize, shape)

@@ -30,6 +30,8 @@ class ImageSchema(Schema):
             None leaves the choice to the recipe, which does as its paper does.
         alpha: of the logit.
         dequantization: noise that fills the steps between values: uniform, or variational.
+        pixel_noise: standard deviation of the Gaussian noise that images have while a flow learns
+            them, in steps between values.
         context: the labels of an image on which the flow is conditioned, such as its class.
     """
 
@@ -44,6 +46,7 @@ class ImageSchema(Schema):
     alpha: float = ALPHA
     dequantization: str = "uniform"
     context: tuple[Column, ...] = ()
+    pixel_noise: float = 0.0
 
     def __post_init__(self) -> None:
         channels, height, width = self.shape
@@ -58,6 +61,20 @@ class ImageSchema(Schema):
         if self.dequantization not in DEQUANTIZATIONS:
             known = ", ".join(DEQUANTIZATIONS)
             raise InputError(f"`dequantization` {self.dequantization}: choose one of {known}")
+        if self.pixel_noise:
+            self._check_noise()
+
+    def _check_noise(self) -> None:
+        """Refuses Gaussian noise beside what it does not go with."""
+        if not self.pixel_noise > 0:
+            raise InputError(f"`pixel_noise` {self.pixel_noise}: must be a positive number, or 0")
+        if self.pixels == "logit":
+            raise InputError(
+                "`pixel_noise` takes pixels beyond black and white, where no logit goes: give "
+                "`pixels` centred or unit"
+            )
+        if self.dequantization != "uniform":
+            raise InputError("`pixel_noise` goes with `dequantization` uniform alone")
 
     @property
     def levels(self) -> int:

@@ -20,14 +20,16 @@ from caudal.dequantization import ImageDequantization, PixelDequantization
 from caudal.errors import InputError
 from caudal.flow import Flow
 from caudal.modalities.contexts import CHUNK, Contexts
+from caudal.modalities.images.denoise import Denoised
 from caudal.modalities.images.options import ImageDrawing, ImageOptions, ImageReading
 from caudal.modalities.images.words import across, classes_line, preview
 from caudal.modalities.rows import OneShape, class_names
 from caudal.modality import Examples, Request, Voice, Watch, opening
 from caudal.nets import ColumnEmbedding
-from caudal.recipes import Recipe
+from caudal.recipes import Recipe, TarFlow
 from caudal.recipes.multiscale import halvings_of, variational
 from caudal.recipes.recipe import own_bijection
+from caudal.recipes.tarflow import in_small_patches
 from caudal.report import (
     Filmstrip,
     ImageGuide,
@@ -72,7 +74,7 @@ class Images(OneShape):
     guide = ImageGuide()
     usual_samples = 64
     trainable = "glow, realnvp or another recipe of images (caudal recipes)"
-    usual_recipe = "glow"
+    usual_recipe = "tarflow"
 
     # --- data -----------------------------------------------------------------------------------
 
@@ -89,7 +91,8 @@ class Images(OneShape):
         schema: ImageSchema | None,
         voice: Voice,
     ) -> Dataset:
-        chosen = {**opening(options), "pixels": options.pixels or recipe.pixels}
+        usual = _pixels(recipe, options.pixel_noise)
+        chosen = {**opening(options), "pixels": options.pixels or usual}
         return open_images(**chosen, schema=schema, progress=voice.reading(self.what))
 
     def open_all(
@@ -131,7 +134,7 @@ class Images(OneShape):
         """
         if not self.takes(type(recipe)):
             raise InputError(f"{recipe.name} does not model images: take {self.trainable}")
-        shape = schema.shape
+        shape, usual = schema.shape, _pixels(recipe, schema.pixel_noise)
         embedding = ColumnEmbedding(schema.levels_of_context) if schema.context else None
         context = (embedding.n_features,) if embedding else None
         if recipe.images:
@@ -145,7 +148,7 @@ class Images(OneShape):
             bijection = Flattened(inner, shape)
             base = core.base.reshaped(shape)
         return Flow(
-            Chain([bijection, *_to_pixels(schema, schema.pixels or recipe.pixels)]),
+            Chain([bijection, *_to_pixels(schema, schema.pixels or usual)]),
             base,
             context_shape=(len(schema.context),) if schema.context else None,
             embedding=embedding,
@@ -160,14 +163,17 @@ class Images(OneShape):
         return "small" if per_pixel < _SHORT else "medium" if per_pixel < _LONG else "large"
 
     def recipe_for(self, dataset: Dataset) -> str:
-        """Spline couplings of vectors, where no image can be halved."""
-        return self.usual_recipe if halvings_of(dataset.schema.shape) else "nsf"
+        """Transformers over small patches; without such, Glow, or if nothing can be halved, nsf."""
+        shape = dataset.schema.shape
+        if in_small_patches(shape):
+            return self.usual_recipe
+        return "glow" if halvings_of(shape) else "nsf"
 
     def watch(
         self, recipe: Recipe, flow: Flow, dataset: Dataset, seed: int, folder: Path
     ) -> Watch | None:
         """Leaves samples in the run folder while the flow is trained, if it draws fast."""
-        if recipe.samples != "parallel":
+        if recipe.samples != "parallel" and not isinstance(recipe, TarFlow):
             return None
         return Filmstrip(folder_of(folder), flow, dataset.schema, seed)
 
@@ -185,6 +191,9 @@ class Images(OneShape):
         instead = "give contexts with `context_file` or `given`"
         for _ in count():
             yield model.dataset_or(instead).train.context
+
+    def draw(self, model: Any, drawing: ImageDrawing, temperature: float) -> Any:
+        return Denoised(model, temperature) if drawing.denoise else model.draw(temperature)
 
     def decode(self, schema: ImageSchema, x: Tensor, request: Request) -> tuple[Any, ...]:
         return schema.decode(x), class_names(schema.context, request.context)
@@ -226,7 +235,9 @@ class Images(OneShape):
 
     def next_commands(self, folder: str, schema: ImageSchema) -> list[str]:
         shown = schema.shape[0] in (1, 3)
-        lines = [f"caudal sample {folder} -n 64 --out samples.{'png' if shown else 'npy'}"]
+        denoise = " --denoise" if schema.pixel_noise else ""
+        kind = "png" if shown else "npy"
+        lines = [f"caudal sample {folder} -n 64{denoise} --out samples.{kind}"]
         if shown:
             lines.append(f"caudal interpolate {folder} --out manifold.png")
         return [*lines, f"caudal score {folder} --data IMAGES --out scored.csv"]
@@ -270,6 +281,11 @@ def _sizes(value: Any) -> tuple[int, ...]:
     return tuple(value) if isinstance(value, list | tuple) else (value,)
 
 
+def _pixels(recipe: Recipe | type[Recipe], noise: float) -> str:
+    """What a recipe makes of pixels; a logit has no place for what noise takes beyond the ends."""
+    return "centred" if noise and recipe.pixels == "logit" else recipe.pixels
+
+
 def _to_pixels(schema: ImageSchema, pixels: str) -> list[Bijection]:
     """From values in [0, levels] to what the flow takes, listed from the noise to the data."""
     to_unit = 1 / schema.levels
@@ -281,7 +297,7 @@ def _to_pixels(schema: ImageSchema, pixels: str) -> list[Bijection]:
 
 def _dequantization(schema: ImageSchema) -> PixelDequantization:
     if schema.dequantization == "uniform":
-        return ImageDequantization(schema.shape, schema.levels)
+        return ImageDequantization(schema.shape, schema.levels, schema.pixel_noise)
     return variational(schema.shape, schema.levels)
 
 

@@ -63,6 +63,9 @@ class ImageOptions:
     """Distance that the logit keeps from 0 and 1; chosen from the training images if not given."""
     dequantization: Literal["uniform", "variational"] = "uniform"
     """Noise between the values of pixels: uniform, or from a small flow that learns it."""
+    pixel_noise: Annotated[float, Ge(0)] = 0.0
+    """Standard deviation of Gaussian noise on the images that are learned, in steps of a pixel's
+    value; takes pixels as they are or centred, and goes with `denoise` of samples."""
 
     def __post_init__(self) -> None:
         check_fields(self, skip=("data", "valid", "test"))
@@ -76,3 +79,6 @@ class ImageDrawing:
     """A table of contexts, one row for each sample, over again if there are fewer."""
     given: tuple[str, ...] = ()
     """Values of the context for all images, such as class=3."""
+    denoise: bool = False
+    """Take off the noise that the images had in training, by one step along the slope of the
+    log-density; such samples no longer follow the density."""

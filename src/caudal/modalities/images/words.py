@@ -21,6 +21,11 @@ def preview(dataset: Dataset) -> Iterator[str]:
         f"{_PIXELS.get(schema.pixels, logit)}, {schema.dequantization} noise between their "
         f"values"
     )
+    if schema.pixel_noise:
+        yield (
+            f"images are learned with Gaussian noise of {schema.pixel_noise:g} steps, which "
+            f"samples have too unless they are denoised; scores are of images without it"
+        )
     yield from _context_lines(dataset)
     yield ", ".join(f"{source.n_rows:,} {name}" for name, source in dataset.parts) + " images"
 

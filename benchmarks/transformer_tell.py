@@ -1,0 +1,173 @@
+"""The page of transformer.py, and its picture: scores against seconds."""
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from caudal.report.style import DATA, QUIET, SAMPLES, house_style
+from environment import RESULTS, describe, write, write_json
+from pages import text
+
+PATH = RESULTS / "transformer.json"
+PICTURE = RESULTS.parents[1] / "docs" / "images" / "transformer.png"
+Row = dict[str, Any]
+PANELS = {"digits": "8x8 digits", "mnist": "MNIST", "cifar10": "CIFAR-10"}
+COLOURS = {"tarflow": SAMPLES, "glow": DATA, "mintnet": QUIET}
+KEYS = ("part", "data", "flow", "budget", "tokens", "rows", "noise")
+
+
+def add(new: Row) -> None:
+    """Puts a row in its place, and writes the page of all of them."""
+    facts = describe(("torch",))
+    new |= {"commit": facts["commit"].split()[0]}
+    print(new, flush=True)
+    rows = json.loads(PATH.read_text("utf-8"))["rows"] if PATH.exists() else []
+    key = [new.get(name) for name in KEYS]
+    rows = [row for row in rows if [row.get(name) for name in KEYS] != key] + [new]
+    write_json(PATH, {"made": facts, "rows": rows})
+    write(PATH.with_suffix(".md"), page(rows, facts))
+
+
+def draw_scores(path: Path) -> None:
+    """A panel for each data set of images with scores after different times."""
+    import matplotlib.pyplot as plt
+
+    rows = [row for row in json.loads(PATH.read_text("utf-8"))["rows"] if row["part"] == "scores"]
+    names = [data for data in PANELS if len({r["budget"] for r in rows if r["data"] == data}) > 1]
+    with house_style():
+        figure, axes = plt.subplots(1, len(names), figsize=(3.6 * len(names), 3.0), squeeze=False)
+        for axis, data in zip(axes[0], names, strict=True):
+            _panel(axis, [row for row in rows if row["data"] == data], PANELS[data])
+        figure.tight_layout()
+        figure.savefig(path, metadata={"Software": None})
+        plt.close(figure)
+
+
+def _panel(axis: Any, rows: Sequence[Row], title: str) -> None:
+    for flow, colour in COLOURS.items():
+        mine = sorted((row for row in rows if row["flow"] == flow), key=lambda row: row["seconds"])
+        if not mine:
+            continue
+        x, y, bars = zip(*((r["seconds"], r["score"], r["two_se"]) for r in mine), strict=True)
+        axis.errorbar(x, y, bars, marker="o", ms=3.5, lw=1.6, color=colour, label=flow)
+    axis.set(xscale="log", title=title, xlabel="CPU seconds of one thread", ylabel="bits/dim")
+    ticks = sorted({row["budget"] for row in rows})
+    axis.set_xticks(ticks, [f"{tick:,.0f}" for tick in ticks])
+    axis.minorticks_off()
+    axis.legend()
+
+
+def page(rows: list[Row], facts: dict[str, str]) -> str:
+    def cells(part: str, *columns: Callable[[Row], str]) -> list[list[str]]:
+        return [[column(row) for column in columns] for row in rows if row["part"] == part]
+
+    def of(name: str, form: str = "", scale: float = 1.0) -> Callable[[Row], str]:
+        def column(row: Row) -> str:
+            value = row.get(name)
+            if value is None:
+                return ""
+            return format(scale * value if form else value, form)
+
+        return column
+
+    return text(
+        "Transformer flows",
+        [
+            "The recipe `tarflow` and its students beside others, in minutes of one core. Scores "
+            "of images are bits/dim of test images (of MNIST and CIFAR-10 of 400), less is "
+            "better; of tables nats a test row, more is better. ± is 2 s.e. One seed.",
+            "Sampling is of the default sizes with affine maps, in patches of 2x2, with weights "
+            "away from the start; a pass is that of `log_prob`. Students of the 8x8 digits learn "
+            "from 4,000 samples of a teacher p that was trained for twice their time; the kernel "
+            "distance (squared) is from the test images, in features of a small classifier "
+            "trained on the training images, and nearest is the median distance to a training "
+            "image. Of the teacher there are the bits/dim of the test images.",
+            "Steps are planned from a few of them, and other work on the machine shifts both the "
+            "plan and the seconds: look at the column of those that were taken. Each row was made "
+            "at its commit by the command of its section, with what stands in its columns.",
+        ],
+        {name: fact for name, fact in facts.items() if name not in ("command", "commit", "date")},
+        (
+            _section("Scores", "scores --data DATA --flow FLOW --seconds SECONDS"),
+            ["data", "flow", "planned s", "CPU s", "parameters", "steps", "score", "commit"],
+            cells(
+                "scores",
+                of("data"),
+                of("flow"),
+                of("budget", ".0f"),
+                of("seconds", ".0f"),
+                of("parameters", ",.0f"),
+                of("steps", ",.0f"),
+                lambda row: f"{row['score']:.3f} ± {row['two_se']:.3f}",
+                of("commit"),
+            ),
+        ),
+        (
+            _section("Sampling", "sampling --rows IMAGES"),
+            ["tokens", "images", "pass, ms", "steps", "sweeps", "naive", "steps / pass", "commit"],
+            cells(
+                "sampling",
+                of("tokens"),
+                of("rows"),
+                *(of(name, ".1f", 1e3) for name in ("pass", "steps", "sweeps", "naive")),
+                lambda row: f"{row['steps'] / row['pass']:.1f}",
+                of("commit"),
+            ),
+        ),
+        (
+            _section("Noise", "noise --std STD --seconds SECONDS"),
+            [
+                *["noise", "planned s", "CPU s", "steps", "bits/dim", "kernel distance"],
+                *["nearest", "denoised: kernel distance", "nearest", "commit"],
+            ],
+            cells(
+                "noise",
+                of("noise", "g"),
+                of("budget", ".0f"),
+                of("seconds", ".0f"),
+                of("steps", ",.0f"),
+                lambda row: f"{row['score']:.3f} ± {row['two_se']:.3f}",
+                of("kernel", ".1f"),
+                of("kernel_nearest", ".0f"),
+                of("denoised", ".1f"),
+                of("denoised_nearest", ".0f"),
+                of("commit"),
+            ),
+        ),
+        (
+            _section("Students", "students --flow FLOW --seconds SECONDS"),
+            [
+                *[
+                    "flow",
+                    "planned s",
+                    "parameters",
+                    "steps",
+                    "KL(p to q)",
+                    "KL(q to p)",
+                    "effective size",
+                ],
+                *["AUC", "kernel distance", "nearest", "64 images, ms", "bits/dim", "commit"],
+            ],
+            cells(
+                "students",
+                of("flow"),
+                of("budget", ".0f"),
+                of("parameters", ",.0f"),
+                of("steps", ",.0f"),
+                of("forward", ".2f"),
+                of("reverse", ".2f"),
+                of("ess", ".3f"),
+                of("auc", ".3f"),
+                of("kernel", ".1f"),
+                of("nearest", ".1f"),
+                of("sample_ms", ".1f"),
+                of("score", ".3f"),
+                of("commit"),
+            ),
+        ),
+    )
+
+
+def _section(title: str, options: str) -> str:
+    return f"{title}\n\n`python benchmarks/transformer.py {options}`"
