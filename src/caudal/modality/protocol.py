@@ -249,7 +249,7 @@ class Modality(ABC):
         return model.draw(temperature)
 
     def stream(
-        self, model: Any, request: Request, generator: Any, temperature: float
+        self, model: Any, request: Request, drawing: Any, generator: Any, temperature: float
     ) -> Iterator[Any]:
         """What one request is answered with, in pieces, as they are made.
 

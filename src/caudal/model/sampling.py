@@ -141,7 +141,8 @@ def stream(
     work = job(model, None, seed, temperature, False, asked)
     generator = noise(model.flow, seed)
     pieces = (
-        model.kind.stream(model, request, generator, temperature) for request in work.requests.each
+        model.kind.stream(model, request, work.drawing, generator, temperature)
+        for request in work.requests.each
     )
     return chain.from_iterable(pieces)
 

@@ -32,15 +32,22 @@ def log_mel(
         mels: bands.
         convention: of bands and frames.
     """
+    inner = extended(x, hop, window, convention)
+    return framed_log_mel(inner, rate, hop, window, mels, convention)
+
+
+def extended(x: Tensor, hop: int, window: int, convention: Convention = CAUDAL) -> Tensor:
+    """Amplitudes (B, T) with the margins of their frames: zeros, or the clip reflected.
+
+    The last frame may go beyond the clip: the result is (B, before + F hop + after).
+    """
     before, after = margins(hop, window, convention)
     frames = -(-x.shape[-1] // hop)
     if convention.edges == "reflect":
         places = reflected(np.arange(-before, frames * hop + after), x.shape[-1])
-        inner = x[:, torch.from_numpy(places)]
-    else:
-        wide = pad(x, (max(0, before), max(0, after) + frames * hop - x.shape[-1]))
-        inner = wide[:, max(0, -before) : wide.shape[1] - max(0, -after)]
-    return framed_log_mel(inner, rate, hop, window, mels, convention)
+        return x[:, torch.from_numpy(places)]
+    wide = pad(x, (max(0, before), max(0, after) + frames * hop - x.shape[-1]))
+    return wide[:, max(0, -before) : wide.shape[1] - max(0, -after)]
 
 
 def margins(hop: int, window: int, convention: Convention = CAUDAL) -> tuple[int, int]:

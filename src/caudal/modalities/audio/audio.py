@@ -20,6 +20,7 @@ from caudal.errors import InputError
 from caudal.flow import Flow
 from caudal.losses import nll_per_element
 from caudal.modalities.audio.options import AudioDrawing, AudioOptions, AudioReading
+from caudal.modalities.audio.refining import Draw, Refining
 from caudal.modalities.audio.requests import copies, labelled, open_items
 from caudal.modalities.audio.words import next_commands, preview
 from caudal.modalities.contexts import fixed_values
@@ -171,12 +172,26 @@ class Audio(Modality):
         each = list(make(model, n, drawing, fixed, voice))
         return Requests(each, len(each), len(each))
 
+    def draw(self, model: Any, drawing: AudioDrawing, temperature: float) -> Draw:
+        draw: Draw = super().draw(model, drawing, temperature)
+        return Refining(model, draw, drawing.refine) if drawing.refine else draw
+
     def decode(self, schema: AudioSchema, x: Tensor, request: Request) -> tuple[Any, ...]:
         return list(schema.decode(x * request.gain)), [request.name]
 
     def stream(
-        self, model: Any, request: Request, generator: torch.Generator, temperature: float
+        self,
+        model: Any,
+        request: Request,
+        drawing: AudioDrawing,
+        generator: torch.Generator,
+        temperature: float,
     ) -> Iterator[Sound]:
+        if drawing.refine:
+            raise InputError(
+                "`refine`: each step takes the whole clip, so that it cannot be heard as it is "
+                "made: sample to a file, or leave it out"
+            )
         flow = model.flow
         context = None if request.context is None else request.context.to(flow.base.like)
         z = flow.base.sample(request.n, generator, request.length) * temperature

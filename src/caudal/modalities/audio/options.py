@@ -9,7 +9,7 @@ from annotated_types import Ge
 from caudal.data.audio.convention import Log, Name, Scale
 from caudal.data.audio.schema import PREDICTION
 from caudal.errors import InputError
-from caudal.fields import check_fields
+from caudal.fields import check_fields, check_value
 
 
 @dataclass(frozen=True)
@@ -102,11 +102,15 @@ class AudioDrawing:
     """Cut silence off at both ends of clips that are copied; else copies are as long as these."""
     normalize: bool = False
     """Give copies the peak that the run gave its clips; else they are as loud as the originals."""
+    refine: Annotated[int, Ge(0)] = 0
+    """Steps by which samples are made consistent with the spectrum they are given; 32 are enough.
+    Voices get their pitch, hoarseness goes, and what comes out is no sample of the density."""
     given: tuple[str, ...] = ()
     """Values of labels for all clips, such as digit=3."""
     seconds: float | None = None
     """Seconds of each clip, 1 if not given, where no spectrum determines them."""
 
     def __post_init__(self) -> None:
+        check_value("refine", self.refine, Annotated[int, Ge(0)])
         if self.seconds is not None and not 0 < self.seconds < math.inf:
             raise InputError(f"`seconds` {self.seconds}: must be a positive number")

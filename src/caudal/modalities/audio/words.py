@@ -6,6 +6,7 @@ from typing import Any
 
 from caudal.data import AudioSchema, Column, Dataset
 from caudal.data.audio.convention import CAUDAL, CONVENTIONS
+from caudal.data.audio.refinement import STEPS
 from caudal.modalities.contexts import listed
 from caudal.report import duration
 
@@ -27,6 +28,10 @@ def next_commands(folder: str, schema: AudioSchema) -> list[str]:
             f"caudal sample {folder} --out clip.wav",
             f"caudal sample {folder} --mel-of FILE.wav --out copy.wav",
         ]
+        if schema.tells_loudness:
+            lines.append(
+                f"caudal sample {folder} --mel-of FILE.wav --refine {STEPS} --out voice.wav"
+            )
     else:
         labels = "".join(f" {c.name}={_example(c)}" for c in schema.context)
         labels = f" --given{labels}" if labels else ""

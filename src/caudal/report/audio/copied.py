@@ -7,8 +7,9 @@ from typing import Any
 
 from caudal.data import AudioSchema
 from caudal.data.audio import Clips
+from caudal.data.audio.refinement import STEPS
 from caudal.flow import Flow
-from caudal.report.audio.copies import SECONDS, Copy, clips_to_copy, draw_copies
+from caudal.report.audio.copies import SECONDS, Copy, clips_to_copy, draw_copies, refine_copies
 from caudal.report.audio.floors import draw_floors
 from caudal.report.audio.hearing import MISSING, hears
 from caudal.report.audio.likeness import CopyMeasures, likeness_rows, measured
@@ -20,7 +21,7 @@ from caudal.report.items import Track
 
 MOST, IN_ALL = 16, 20.0  # clips that are copied, and about how many seconds of them
 _BRIEF, _LONGER = 0.05, 0.3  # seconds of copies by which the time of longer ones is told
-_BESIDE = 0.3  # seconds that floors and measures of a copy take
+_BESIDE = 0.4  # seconds that floors and measures of a copy take
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,33 +30,46 @@ class Copied(Copying):
 
     Attributes:
         copies: the flow's.
+        refined: these, made consistent with the spectra; empty where that cannot be done.
         floors: those of each floor, by its name.
         ours: how far the flow's are from the originals.
+        of_refined: how far the refined ones are, None without any.
         of_floors: how far the floors' are.
     """
 
     copies: Sequence[Copy]
+    refined: Sequence[Copy]
     floors: Mapping[str, Sequence[Copy]]
     ours: CopyMeasures
+    of_refined: CopyMeasures | None
     of_floors: Mapping[str, CopyMeasures]
 
     @property
     def verdict(self) -> list[str]:
-        return beside_floors(self.ours, self.of_floors)
+        lines = beside_floors(self.ours, self.of_floors)
+        if self.of_refined is not None:
+            refined = beside_floors(self.of_refined, self.of_floors)
+            lines += [f"refined in {STEPS} steps: {line}" for line in refined]
+        return lines
 
     def table(self) -> ScreenTable:
         n = self.ours.clips
         title = f"Copies against originals, means over {n} clips ± two standard errors"
-        rows = likeness_rows([self.ours], self.of_floors)
-        looks = f" n{'n' * len(self.of_floors)} "
-        return ScreenTable(title, ["", "samples", *self.of_floors, ""], rows, looks)
+        sides = {"samples": self.ours}
+        if self.of_refined is not None:
+            sides["refined"] = self.of_refined
+        rows = likeness_rows(list(sides.values()), self.of_floors)
+        looks = f" {'n' * (len(sides) + len(self.of_floors))} "
+        return ScreenTable(title, ["", *sides, *self.of_floors, ""], rows, looks)
 
     def sentences(self) -> list[str]:
         return [*self.verdict, *([] if hears() else [MISSING])]
 
     def to_dict(self) -> dict[str, Any]:
         floors = {name: floor.to_dict() for name, floor in self.of_floors.items()}
-        return {"samples": self.ours.to_dict(), "floors": floors, "verdict": self.verdict}
+        refined = {} if self.of_refined is None else {"refined": self.of_refined.to_dict()}
+        samples = {"samples": self.ours.to_dict(), **refined}
+        return {**samples, "floors": floors, "verdict": self.verdict}
 
 
 def copy_clips(
@@ -80,9 +94,12 @@ def copy_clips(
     if not indices:
         return None
     copies = draw_copies(flow, clips, indices, schema, seconds=seconds, track=track)
+    refined = refine_copies(copies, clips, indices, schema, seconds=seconds)
     floors = draw_floors(clips, indices, schema, seconds=seconds)
+    of_refined = measured(refined, schema.rate) if refined else None
     of_floors = {name: measured(some, schema.rate) for name, some in floors.items()}
-    return Copied(copies, floors, measured(copies, schema.rate), of_floors)
+    ours = measured(copies, schema.rate)
+    return Copied(copies, refined, floors, ours, of_refined, of_floors)
 
 
 def copying_seconds(flow: Flow, clips: Clips, schema: AudioSchema) -> tuple[float, int]:

@@ -2,7 +2,7 @@
 
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +12,7 @@ from torch import Tensor
 from caudal.data import AudioSchema
 from caudal.data.audio import Clips
 from caudal.data.audio.clips import Clip
+from caudal.data.audio.refinement import STEPS, refined
 from caudal.data.source import permutation
 from caudal.flow import Flow
 from caudal.report.items import Track, noise
@@ -88,6 +89,26 @@ def copy_of(clip: Clip, x: Tensor, schema: AudioSchema) -> Copy:
     sample = amplitudes(x.where(x.isfinite(), 0.0), schema)
     broken = not bool(x.isfinite().all())
     return Copy(clip.name, label_of(clip, schema), original, sample, broken)
+
+
+def refine_copies(
+    copies: Sequence[Copy],
+    clips: Clips,
+    indices: Sequence[int],
+    schema: AudioSchema,
+    steps: int = STEPS,
+    seconds: float | None = SECONDS,
+) -> list[Copy]:
+    """Copies of clips made consistent with the clips' spectra; none if these cannot be met."""
+    if not schema.tells_loudness:
+        return []
+    better = []
+    for index, copy in zip(indices, copies, strict=True):
+        context = beginning(clips.clip(index), schema, seconds).context
+        assert context is not None
+        wave = refined(copy.sample[None], context[None, -schema.mels :], schema, steps)[0]
+        better.append(replace(copy, sample=wave))
+    return better
 
 
 def _decode(

@@ -10,9 +10,10 @@ import torch
 
 from caudal.data import Dataset
 from caudal.data.audio import Clips
+from caudal.data.audio.refinement import STEPS
 from caudal.flow import Flow
 from caudal.losses import conditional_kl, conditionals
-from caudal.report.audio.copies import Copy, clips_to_copy, draw_copies
+from caudal.report.audio.copies import Copy, clips_to_copy, draw_copies, refine_copies
 from caudal.report.audio.floors import draw_floors
 from caudal.report.audio.hearing import MISSING, hears
 from caudal.report.audio.likeness import CopyMeasures, likeness_rows, measured
@@ -36,10 +37,13 @@ class DistilledAudio(Distilled):
         kl_two_se: two standard errors of it.
         of_teacher: how far the teacher's copies are from the originals.
         of_student: how far the student's copies are.
+        of_refined: how far the student's are once they are made consistent with the spectra; None
+            where that cannot be done.
         of_floors: how far copies are that are made of spectra without learning, by the floor's
             name.
         speeds: how fast both draw.
         teacher_copies, student_copies: copies of the same clips by both.
+        refined_copies: the student's, refined.
         floor_copies: copies of them by each floor.
     """
 
@@ -47,15 +51,20 @@ class DistilledAudio(Distilled):
     kl_two_se: float
     of_teacher: CopyMeasures
     of_student: CopyMeasures
+    of_refined: CopyMeasures | None
     of_floors: Mapping[str, CopyMeasures]
     speeds: tuple[SamplingRate, ...]
     teacher_copies: Sequence[Copy]
     student_copies: Sequence[Copy]
+    refined_copies: Sequence[Copy]
     floor_copies: Mapping[str, Sequence[Copy]]
 
     @property
     def verdict(self) -> list[str]:
         floors = beside_floors(self.of_student, self.of_floors)
+        if self.of_refined is not None:
+            refined = beside_floors(self.of_refined, self.of_floors)
+            floors += [f"refined in {STEPS} steps: {line}" for line in refined]
         return [*verdict(self.of_teacher, self.of_student), *floors]
 
     @property
@@ -73,10 +82,14 @@ class DistilledAudio(Distilled):
 
     def tables(self) -> list[ScreenTable]:
         clips, floors = self.of_student.clips, self.of_floors
-        kl = ["KL(student||teacher)", "", self._kl(4), *[""] * len(floors), "nats a sample"]
-        rows = [kl, *likeness_rows([self.of_teacher, self.of_student], floors)]
+        sides = {"teacher": self.of_teacher, "student": self.of_student}
+        if self.of_refined is not None:
+            sides["refined"] = self.of_refined
+        others = len(sides) - 2 + len(floors)
+        kl = ["KL(student||teacher)", "", self._kl(4), *[""] * others, "nats a sample"]
+        rows = [kl, *likeness_rows(list(sides.values()), floors)]
         title = f"Student beside {self.teacher}, {clips} test clips of each"
-        head, looks = ["", "teacher", "student", *floors, ""], f" nn{'n' * len(floors)} "
+        head, looks = ["", *sides, *floors, ""], f" nn{'n' * others} "
         tables = [ScreenTable(title, head, rows, looks)]
         if self.speeds:
             title = "How fast each draws, on the device named"
@@ -95,6 +108,7 @@ class DistilledAudio(Distilled):
             "kl_per_sample_two_se": plain(self.kl_two_se),
             "teacher_copies": self.of_teacher.to_dict(),
             "student_copies": self.of_student.to_dict(),
+            "refined_copies": self.of_refined and self.of_refined.to_dict(),
             "floor_copies": {name: floor.to_dict() for name, floor in self.of_floors.items()},
             "speed": [speed.to_dict() for speed in self.speeds],
         }
@@ -125,10 +139,11 @@ def compare_audio(
     ours, theirs = (
         draw_copies(flow, clips, indices, schema, track=track) for flow in (student, teacher)
     )
+    refined = refine_copies(ours, clips, indices, schema)
     floors = draw_floors(clips, indices, schema)
     first = clips.clip(indices[0])
     speeds = sampling_rates(teacher, student, schema.rate, first.context, first.x.shape[-1])
-    return compare_copies(ours, theirs, schema.rate, name, terms, kl, speeds, floors)
+    return compare_copies(ours, theirs, schema.rate, name, terms, kl, speeds, floors, refined)
 
 
 def compare_copies(
@@ -140,8 +155,12 @@ def compare_copies(
     kl: tuple[float, float],
     speeds: Sequence[SamplingRate] = (),
     floors: Mapping[str, Sequence[Copy]] = MappingProxyType({}),
+    refined: Sequence[Copy] = (),
 ) -> DistilledAudio:
-    """Measures copies of the same clips by both, and by floors; the KL and its error are given."""
+    """Measures copies of the same clips by both, and by floors; the KL and its error are given.
+
+    Refined copies are the student's, made consistent with the spectra.
+    """
     of_teacher, of_student = (measured(copies, rate) for copies in (teacher, student))
     of_floors = {name: measured(copies, rate) for name, copies in floors.items()}
     return DistilledAudio(
@@ -150,10 +169,12 @@ def compare_copies(
         *kl,
         of_teacher,
         of_student,
+        measured(refined, rate) if refined else None,
         of_floors,
         tuple(speeds),
         teacher,
         student,
+        refined,
         floors,
     )
 

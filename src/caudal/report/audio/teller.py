@@ -102,7 +102,7 @@ class AudioTeller(Teller):
 
     def _heard(self, story: Story) -> _Heard:
         if isinstance(d := story.distilled, DistilledAudio):
-            floors = _first(d.floor_copies)
+            floors = _first(_below(d.refined_copies, d.floor_copies))
             return _Heard(story, d.student_copies[:SHOWN], d.teacher_copies[:SHOWN], floors, None)
         test, schema = story.dataset.test, story.dataset.schema
         if not schema.mels:
@@ -120,7 +120,8 @@ class AudioTeller(Teller):
             copied = copy_clips(story.flow, test, schema, SHOWN, self.track, self.seconds)
         if copied is None:
             return _Heard(story, (), (), {}, None)
-        return _Heard(story, copied.copies[:SHOWN], (), _first(copied.floors), copied)
+        below = _first(_below(copied.refined, copied.floors))
+        return _Heard(story, copied.copies[:SHOWN], (), below, copied)
 
     def _headline(self, story: Story) -> str:
         data, schema = story.dataset, story.dataset.schema
@@ -132,8 +133,15 @@ class AudioTeller(Teller):
         return f"{what}; {self.parts(story)}, {duration(samples / schema.rate)} in all"
 
 
+def _below(
+    refined: Sequence[Copy], floors: Mapping[str, Sequence[Copy]]
+) -> dict[str, Sequence[Copy]]:
+    """What stands below each clip: the refined copy, if there is one, and the floors."""
+    return {**({"refined": refined} if refined else {}), **floors}
+
+
 def _first(floors: Mapping[str, Sequence[Copy]]) -> dict[str, Sequence[Copy]]:
-    """As many copies of each floor as are shown."""
+    """As many copies of each as are shown."""
     return {name: copies[:SHOWN] for name, copies in floors.items()}
 
 
@@ -261,9 +269,10 @@ BROKEN = (
     "data, the flow is unstable."
 )
 FLOORS = (
-    " Below each are floors, made of the same spectrum without any learning: noise in its shape; "
-    "a sound of nearly its magnitudes, found by iterations (Griffin-Lim); and noise through the "
-    "filters of the linear prediction by it."
+    " Below each, from left to right: the sample refined, which is made consistent with its "
+    "spectrum (`caudal sample --refine`); and floors, made of the same spectrum without any "
+    "learning: noise in its shape; a sound of nearly its bands, found from random phases by as "
+    "many iterations (Griffin-Lim); and noise through the filters of the linear prediction by it."
 )
 TIMELINE = (
     "The beginning of a test clip, and what the flow made of its context after so many steps, of "
