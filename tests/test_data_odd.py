@@ -60,7 +60,8 @@ def test_units_below_the_header_are_no_row(tmp_path):
 def test_totals_below_a_table_are_no_row_unless_other_rows_begin_so(tmp_path):
     rows = [f"{KINDS[i]},{i % 9},{i * 5 % 23}" for i in range(ROWS)]
     found = open_data(write(tmp_path, ["kind,n,m", *rows, "Total,240,660"]))
-    assert max(found.train.x[:, 1]) < 9 and "1 row below the table" in " ".join(found.notes)
+    assert max(found.train.x[:, 1]) < 9
+    assert "1 row below the table" in " ".join(found.notes)
     often = [f"{'Total' if i % 4 == 3 else 'x'},{i % 9},{i * 5 % 23}" for i in range(ROWS)]
     found = open_data(write(tmp_path, ["kind,n,m", *often]))
     assert found.train.n_rows + found.valid.n_rows + found.test.n_rows == ROWS
@@ -73,7 +74,8 @@ def test_a_number_of_nines_far_from_the_others_is_missing_and_comes_back(tmp_pat
     if not frame:
         data.to_csv(tmp_path / "t.csv", index=False)
     found = open_data(data if frame else str(tmp_path / "t.csv"))
-    assert found.schema.columns[0].marks == ("-999",) and found.schema.columns[0].missing
+    assert found.schema.columns[0].marks == ("-999",)
+    assert found.schema.columns[0].missing
     assert any("-999 in t" in note and "t=real" in note for note in found.notes)
     share = found.train.x[:, 0].isnan().float().mean()
     assert abs(share - 1 / 8) < 0.1
@@ -96,7 +98,8 @@ def test_dates_in_several_formats(tmp_path):
         write(tmp_path, ["day,kind", *map(",".join, zip(texts, KINDS, strict=True))])
     )
     (column, _) = found.schema.columns
-    assert column.kind == "datetime" and column.format.startswith("%Y-%m-%d | ")
+    assert column.kind == "datetime"
+    assert column.format.startswith("%Y-%m-%d | ")
     x, _ = found.schema.encode(pd.DataFrame({"day": texts, "kind": KINDS}))
     assert torch.equal(x[:, 0] - x[0, 0], torch.arange(ROWS) * 11.0)
     assert found.schema.decode(x)["day"].to_pylist() == [str(day.date()) for day in days]
@@ -115,7 +118,8 @@ def test_percentages(tmp_path):
     rows = [f"{i * 7 % 101} %,{[0.2, 0.75, 1.5][i % 3]} %,{i - 9} %" for i in range(ROWS)]
     found = open_data(write(tmp_path, ["share,fee,growth", *rows]))
     share, fee, growth = found.schema.columns
-    assert (share.low, share.high) == (0, 100) and growth.high is None
+    assert (share.low, share.high) == (0, 100)
+    assert growth.high is None
     assert fee.categories == ("0.2 %", "0.75 %", "1.5 %")
 
 
@@ -131,7 +135,8 @@ def test_skewed_numbers_that_begin_near_0_end_there():
     prices = np.exp(RNG.normal(6, 0.9, 300))
     data = pd.DataFrame({"price": prices, "height": RNG.normal(170, 9, 300)})
     price, height = open_data(data).schema.columns
-    assert price.low == 0 and height.low is None
+    assert price.low == 0
+    assert height.low is None
 
 
 def test_places_on_the_globe_are_known_by_name():
@@ -174,7 +179,8 @@ def test_marginals_are_the_same_in_any_unit(scale):
 def test_wide_tables_have_no_lu_maps_and_go_in_pieces():
     data = pd.DataFrame(RNG.normal(size=(40, 300)), columns=[f"c{i}" for i in range(300)])
     model = caudal.train("nsf", data, steps=1, batch_size=24, layers=1, hidden=4, blocks=1)
-    assert model.recipe.linear is False and model.config["accumulate"] == 1
+    assert model.recipe.linear is False
+    assert model.config["accumulate"] == 1
     narrow = caudal.train("nsf", data.iloc[:, :3], steps=1, layers=1, hidden=4, blocks=1)
     assert narrow.recipe.linear is True
 

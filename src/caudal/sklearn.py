@@ -4,9 +4,8 @@ Each is a thin coat over a `caudal.Model`, which stands in `model_` after `fit`.
 and DataFrames whose columns may hold text, dates and gaps, as `caudal.train` does.
 """
 
-from collections.abc import Mapping, Sequence
-from numbers import Real
-from typing import Any, Self
+from collections.abc import Mapping
+from typing import Any, Literal, Self
 
 import numpy as np
 import torch
@@ -19,7 +18,7 @@ from sklearn.utils.validation import (
 )
 from torch import Tensor
 
-from caudal.data import Column, container_of
+from caudal.data import container_of
 from caudal.data.table.convert import Place, encode_table
 from caudal.data.table.frames import as_table
 from caudal.errors import InputError
@@ -108,12 +107,13 @@ class _Estimator(BaseEstimator):
         least = 2 if fitting else 1
         return validate_data(self, x, reset=fitting, ensure_min_samples=least, **usual)
 
-    def _values(self, rows: Any, columns: Sequence[Column]) -> np.ndarray:
-        """Rows as the model encodes these columns, (N, D).
+    def _values(self, rows: Any, what: Literal["columns", "context"]) -> np.ndarray:
+        """Rows as the model encodes its columns, or those of its context, (N, D).
 
         Raises:
             InputError: a value is missing where none was in training, or it is no such value.
         """
+        columns = getattr(self.model_.schema, what)
         return encode_table(columns, as_table(rows), Place("X", unseen=True))
 
 
@@ -139,7 +139,7 @@ class FlowDensity(DensityMixin, _Estimator):
         """Log-densities of rows X (N, D), in nats, (N,)."""
         check_is_fitted(self)
         rows = self._rows(X)
-        self._values(rows, self.model_.schema.columns)
+        self._values(rows, "columns")
         return np.asarray(self.model_.log_prob(rows, seed=self.seed))
 
     def score(self, X: Any, y: Any = None) -> float:  # noqa: N803
@@ -198,7 +198,7 @@ class FlowOutlier(OutlierMixin, _Estimator):
             InputError: the rows cannot be used, or an option.
         """
         share = self.contamination
-        if not isinstance(share, Real) or not 0 < share <= 0.5:
+        if isinstance(share, str) or not 0 < share <= 0.5:
             raise InputError(f"`contamination` {share!r}: must be a share in (0, 0.5]")
         rows = self._rows(X, fitting=True)
         self.model_ = self._train(rows)
@@ -224,7 +224,7 @@ class FlowOutlier(OutlierMixin, _Estimator):
     def _densities(self, rows: Any) -> np.ndarray:
         """Log-densities in the columns' units and of the noise, (2, N)."""
         flow = self.model_.flow
-        values = self._values(rows, self.model_.schema.columns)
+        values = self._values(rows, "columns")
         x = torch.from_numpy(values).to(flow.base.like)
         parts = x.split(_ROWS)
         scores = [noise_log_prob(flow, part, seed=self.seed) for part in parts]
@@ -292,7 +292,7 @@ class FlowRegressor(RegressorMixin, _Estimator):
         levels = np.atleast_1d(np.asarray(q, dtype=np.float64))
         check_levels(levels.tolist(), "q")
         rows = as_table(self._rows(X))
-        self._values(rows, self.model_.schema.context)
+        self._values(rows, "context")
         quantiles = self.model_.quantiles(rows, levels.tolist())
         return quantiles[:, 0] if np.ndim(q) == 0 else quantiles
 
