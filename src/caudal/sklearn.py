@@ -74,7 +74,7 @@ class _Estimator(BaseEstimator):
         return tags
 
     def set_params(self, **params: Any) -> Self:
-        """Sets parameters; `options__layers=3` sets one of the options, as in a grid of a search."""
+        """Sets parameters; `options__layers=3`, as in the grid of a search, sets an option."""
         nested = {name: params.pop(name) for name in list(params) if name.startswith(_NESTED)}
         super().set_params(**params)
         if nested:
