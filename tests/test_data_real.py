@@ -28,7 +28,7 @@ def test_california_housing():
     assert size(found) == 20_640
     assert [c.name for c in found.schema.columns if c.missing] == ["total_bedrooms"]
     assert kinds(found)["ocean_proximity"] == ("categorical", 1.0)
-    assert kinds(found)["longitude"] == ("real", 0.01)
+    assert kinds(found)["longitude"] == ("interval", 0.01)
     assert kinds(found)["population"] == ("integer", 1.0)
     assert size(open_data(path, missing="drop")) == 20_433
 

@@ -1,5 +1,7 @@
 """Batches in memory, and splits."""
 
+from dataclasses import replace
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -102,7 +104,7 @@ def test_every_format_gives_the_same_split(tmp_path, suffix):
     with TableWriter(tmp_path / f"t{suffix}") as writer:
         writer.write(table)
     expected, found = open_data(table), open_data(str(tmp_path / f"t{suffix}"))
-    assert found.schema == expected.schema
+    assert replace(found.schema, written=expected.schema.written) == expected.schema
     for part in ("train", "valid", "test"):
         assert torch.equal(getattr(found, part).x, getattr(expected, part).x)
 

@@ -114,3 +114,34 @@ def test_quantiles_and_densities_are_of_one_distribution(rows, regressor):
     np.testing.assert_allclose(regressor.log_prob(x, middle), np.log(density), atol=0.05)
     with pytest.raises(InputError, match="above 0 and below 1"):
         regressor.predict_quantile(x, 1.0)
+
+
+def test_gaps_of_arrays_are_learned_and_refused_where_there_were_none(rows):
+    x, y = rows[0].copy(), rows[1]
+    x[::7, 1] = np.nan
+    flow = FlowDensity(steps=1, options=TINY).fit(x)
+    assert np.isfinite(flow.score(x))
+    holed = np.array([[np.nan, 0.0]])
+    with pytest.raises(InputError, match="X, row 1, column '.*': missing value"):
+        flow.score_samples(holed)
+    regressor = FlowRegressor(steps=1, options=TINY).fit(x, y)
+    assert np.isfinite(regressor.predict(x[:9])).all()
+    with pytest.raises(InputError, match="missing value"):
+        regressor.predict(holed)
+
+
+def test_options_are_in_a_grid_by_their_names(rows):
+    flow = FlowDensity("maf", steps=1, options={"layers": 1})
+    search = GridSearchCV(flow, {"options__hidden": [(4,), (8,)]}, cv=2).fit(rows[0])
+    chosen = search.best_estimator_
+    assert chosen.options == {"layers": 1, **{"hidden": search.best_params_["options__hidden"]}}
+    assert flow.options == {"layers": 1}
+    drawn = [chosen.sample(2, random_state=np.random.RandomState(3)) for _ in range(2)]
+    np.testing.assert_array_equal(*drawn)
+
+
+def test_refusals_say_what_is_wrong(rows):
+    with pytest.raises(InputError, match="`contamination` 'auto'"):
+        FlowOutlier(contamination="auto").fit(rows[0])
+    with pytest.raises(InputError, match="3 rows: too few"):
+        FlowDensity(steps=1).fit(rows[0][:3])

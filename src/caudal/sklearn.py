@@ -5,7 +5,7 @@ and DataFrames whose columns may hold text, dates and gaps, as `caudal.train` do
 """
 
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import torch
@@ -28,7 +28,8 @@ from caudal.model.predicting import check_levels
 from caudal.numerics import RowGenerator
 
 _LEVELS = 100  # quantiles over which a mean is taken
-_TARGET = "target"
+_TARGET, _NESTED = "target", "options__"
+_LEAST = 8  # rows to train on
 _ROWS = 2048  # rows whose densities are computed together
 _LOW = 0.05  # share of the training rows that are a long way from the median
 
@@ -69,11 +70,28 @@ class _Estimator(BaseEstimator):
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
-        tags.input_tags.string = tags.input_tags.categorical = True
+        tags.input_tags.string = tags.input_tags.categorical = tags.input_tags.allow_nan = True
         return tags
 
+    def set_params(self, **params: Any) -> Self:
+        """Sets parameters; `options__layers=3`, as in the grid of a search, sets an option."""
+        nested = {name: params.pop(name) for name in list(params) if name.startswith(_NESTED)}
+        super().set_params(**params)
+        if nested:
+            options = {name.removeprefix(_NESTED): value for name, value in nested.items()}
+            self.options = {**dict(self.options or {}), **options}
+        return self
+
     def _train(self, data: Any, **more: Any) -> Model:
-        """A model of a table, none of whose rows is kept for a test."""
+        """A model of a table, none of whose rows is kept for a test.
+
+        Raises:
+            InputError: there are too few rows, or they or an option cannot be used.
+        """
+        if (rows := as_table(data).num_rows) < _LEAST:
+            raise InputError(
+                f"{rows} rows: too few to learn anything from, give at least {_LEAST}"
+            )
         chosen = {"minutes": self.minutes, "steps": self.steps, "size": self.size}
         limits = {name: value for name, value in chosen.items() if value is not None}
         # Another table for the test, here the same rows, leaves them all to training.
@@ -85,8 +103,18 @@ class _Estimator(BaseEstimator):
         if hasattr(x, "columns") and container_of(x) in ("pandas", "polars"):
             validate_data(self, x, reset=fitting, skip_check_array=True)
             return x
+        usual = {"dtype": np.float64, "ensure_all_finite": "allow-nan"}
         least = 2 if fitting else 1
-        return validate_data(self, x, reset=fitting, dtype=np.float64, ensure_min_samples=least)
+        return validate_data(self, x, reset=fitting, ensure_min_samples=least, **usual)
+
+    def _values(self, rows: Any, what: Literal["columns", "context"]) -> np.ndarray:
+        """Rows as the model encodes its columns, or those of its context, (N, D).
+
+        Raises:
+            InputError: a value is missing where none was in training, or it is no such value.
+        """
+        columns = getattr(self.model_.schema, what)
+        return encode_table(columns, as_table(rows), Place("X", unseen=True))
 
 
 class FlowDensity(DensityMixin, _Estimator):
@@ -110,18 +138,21 @@ class FlowDensity(DensityMixin, _Estimator):
     def score_samples(self, X: Any) -> np.ndarray:  # noqa: N803
         """Log-densities of rows X (N, D), in nats, (N,)."""
         check_is_fitted(self)
-        return np.asarray(self.model_.log_prob(self._rows(X), seed=self.seed))
+        rows = self._rows(X)
+        self._values(rows, "columns")
+        return np.asarray(self.model_.log_prob(rows, seed=self.seed))
 
     def score(self, X: Any, y: Any = None) -> float:  # noqa: N803
         """The mean log-density of rows X (N, D), in nats a row."""
         return float(self.score_samples(X).mean())
 
-    def sample(self, n_samples: int = 1, random_state: int | None = None) -> Any:
-        """New rows, in the form that `fit` was given."""
+    def sample(self, n_samples: int = 1, random_state: Any = None) -> Any:
+        """New rows, in the form that `fit` was given; the same ones each time without a state."""
         check_is_fitted(self)
-        return self.model_.sample(
-            n_samples, seed=self.seed if random_state is None else random_state
-        )
+        seed = self.seed if random_state is None else random_state
+        if isinstance(seed, np.random.RandomState):
+            seed = int(seed.randint(1 << 31))
+        return self.model_.sample(n_samples, seed=seed)
 
 
 class FlowOutlier(OutlierMixin, _Estimator):
@@ -166,8 +197,9 @@ class FlowOutlier(OutlierMixin, _Estimator):
         Raises:
             InputError: the rows cannot be used, or an option.
         """
-        if not 0 < self.contamination <= 0.5:
-            raise InputError(f"`contamination` {self.contamination}: must be in (0, 0.5]")
+        share = self.contamination
+        if isinstance(share, str) or not 0 < share <= 0.5:
+            raise InputError(f"`contamination` {share!r}: must be a share in (0, 0.5]")
         rows = self._rows(X, fitting=True)
         self.model_ = self._train(rows)
         densities = self._densities(rows)
@@ -191,9 +223,8 @@ class FlowOutlier(OutlierMixin, _Estimator):
 
     def _densities(self, rows: Any) -> np.ndarray:
         """Log-densities in the columns' units and of the noise, (2, N)."""
-        schema: Any = self.model_.schema
         flow = self.model_.flow
-        values = encode_table(schema.columns, as_table(rows), Place("X", unseen=True))
+        values = self._values(rows, "columns")
         x = torch.from_numpy(values).to(flow.base.like)
         parts = x.split(_ROWS)
         scores = [noise_log_prob(flow, part, seed=self.seed) for part in parts]
@@ -260,7 +291,9 @@ class FlowRegressor(RegressorMixin, _Estimator):
         check_is_fitted(self)
         levels = np.atleast_1d(np.asarray(q, dtype=np.float64))
         check_levels(levels.tolist(), "q")
-        quantiles = self.model_.quantiles(as_table(self._rows(X)), levels.tolist())
+        rows = as_table(self._rows(X))
+        self._values(rows, "context")
+        quantiles = self.model_.quantiles(rows, levels.tolist())
         return quantiles[:, 0] if np.ndim(q) == 0 else quantiles
 
     def log_prob(self, X: Any, y: Any) -> np.ndarray:  # noqa: N803

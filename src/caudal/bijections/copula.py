@@ -219,18 +219,17 @@ def _shrunk_correlation(x: Tensor) -> Tensor:
     By how much is decided by the likelihood of each quarter of the rows under a fit to the others.
     """
     n, features = x.shape
-    eye = torch.eye(features, dtype=x.dtype, device=x.device)
     quarters = [part.T @ part for part in (x[i::_FOLDS] for i in range(_FOLDS))]
     total = torch.stack(quarters).sum(0)
     if n > _ENOUGH * features:
-        return _towards(eye, total / n, 0.0)
+        return _towards(total / n, 0.0)
     others = [_unit(total - part) for part in quarters]
     rows = [len(x[i::_FOLDS]) for i in range(_FOLDS)]
-    scores = [
-        sum(map(_log_density, quarters, rows, [_towards(eye, other, share) for other in others]))
+    scores = [  # one matrix at a time: with 2,000 columns each has 32 MB
+        sum(map(_log_density, quarters, rows, (_towards(other, share) for other in others)))
         for share in _SHARES
     ]
-    return _towards(eye, total / n, _SHARES[scores.index(max(scores))])
+    return _towards(total / n, _SHARES[scores.index(max(scores))])
 
 
 def _unit(products: Tensor) -> Tensor:
@@ -239,15 +238,17 @@ def _unit(products: Tensor) -> Tensor:
     return products / std / std[:, None]
 
 
-def _towards(eye: Tensor, correlation: Tensor, share: float) -> Tensor:
+def _towards(correlation: Tensor, share: float) -> Tensor:
     """A correlation with its off-diagonal entries shrunk by a share, and its diagonal 1."""
-    return torch.where(eye.bool(), 1.0, (1 - share) * correlation)
+    shrunk = (1 - share) * correlation
+    shrunk.diagonal().fill_(1.0)
+    return shrunk
 
 
 def _log_density(products: Tensor, n: int, correlation: Tensor) -> float:
     """The log-density of n rows with these sums of products under a normal; -inf if singular."""
-    eye = torch.eye(len(products), dtype=products.dtype, device=products.device)
-    factor, failed = torch.linalg.cholesky_ex(correlation + _RIDGE * eye)
+    correlation.diagonal().add_(_RIDGE)
+    factor, failed = torch.linalg.cholesky_ex(correlation)
     if failed:
         return -math.inf
     trace = torch.cholesky_solve(products, factor).diagonal().sum()

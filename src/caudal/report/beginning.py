@@ -72,7 +72,7 @@ class Copula(Beginning):
 
     @classmethod
     def assembled(cls, schema: TableSchema) -> tuple[Flow, str]:
-        flow = assemble(NSF(layers=0), replace(schema, marginals="fitted"))
+        flow = assemble(NSF(layers=0, linear=False), replace(schema, marginals="fitted"))
         return flow, "fitted distributions of the columns, and their correlation"
 
 

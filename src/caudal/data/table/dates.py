@@ -95,7 +95,8 @@ def find_format(values: pa.Array) -> tuple[str, str | None] | None:
 
 def _several(values: pa.Array) -> tuple[str, str | None] | None:
     """Up to three formats of days that together fit nearly all texts, the most frequent first."""
-    left, found, other = values, [], None
+    found: list[str] = []
+    left, other = values, None
     while len(found) < _MOST_FORMS and len(left) > (1 - NEARLY) * len(values):
         counts = {form: len(left) - parse(left, form).null_count for form in _DAYS}
         form = max(counts, key=lambda form: counts[form])

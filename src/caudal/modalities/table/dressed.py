@@ -15,6 +15,7 @@ from caudal.bijections import (
     Gaussianise,
     Latitude,
     Part,
+    Permutation,
     Standardise,
     Support,
     Uniformise,
@@ -160,7 +161,7 @@ class _Lifted:
 
 def _correlated(parts: list[Bijection], features: int, linear: int) -> list[Bijection]:
     """A recipe's parts after a correlation, unless a single one is Gaussian and has it."""
-    several = len(parts) > 1 or any(isinstance(part, Embedded) for part in parts)
+    several = len(parts) > 1 or any(isinstance(part, Embedded | Permutation) for part in parts)
     return [Correlate(features, linear), *parts] if several else parts
 
 
