@@ -49,7 +49,7 @@ def two(tmp_path_factory):
     folder = tmp_path_factory.mktemp("two")
     script = Path(__file__).with_name("processes_case.py")
     command = [sys.executable, script, folder]
-    done = subprocess.run(command, timeout=300, capture_output=True, text=True)
+    done = subprocess.run(command, timeout=1500, capture_output=True, text=True)
     return folder, done
 
 
