@@ -91,6 +91,7 @@ RECIPES = {
     "residual-flow": ResidualFlow(blocks=2, hidden=(8,)),
     "mintnet": MintNet(layers=1, latents=4),
     "nsf": NSF(layers=2, hidden=16, blocks=1),
+    "nsf-sinh": NSF(layers=2, hidden=16, blocks=1, map="sinh", bins=3),
     "nsf-ar": NSFAR(layers=2, hidden=16, blocks=1),
     "nsf-iaf": NSFIAF(layers=2, hidden=16, blocks=1),
     "tarflow": TarFlow(layers=2, depth=1, width=8, heads=2),

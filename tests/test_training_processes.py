@@ -49,7 +49,7 @@ def two(tmp_path_factory):
     folder = tmp_path_factory.mktemp("two")
     script = Path(__file__).with_name("processes_case.py")
     command = [sys.executable, script, folder]
-    done = subprocess.run(command, timeout=300, capture_output=True, text=True)
+    done = subprocess.run(command, timeout=1500, capture_output=True, text=True)
     return folder, done
 
 
@@ -243,3 +243,26 @@ def test_a_lost_process_is_told_in_the_words_of_the_command_line(monkeypatch, ca
     monkeypatch.setattr(entry, "_dispatch", fail)
     assert entry.main(["train"]) == 1
     assert capsys.readouterr().err == "caudal: error: --resume goes on\n"
+
+
+def test_a_process_that_another_leaves_alone_says_so_before_it_ends(tmp_path):
+    """It is at work of its own, and so meets no loss by itself."""
+    code = (
+        "import subprocess, sys, time\n"
+        "from types import SimpleNamespace\n"
+        "from lightning_fabric.strategies.launchers import subprocess_script\n"
+        "from caudal.training import devices\n"
+        "other = subprocess.Popen([sys.executable, '-c', 'exit(3)'])\n"
+        "launcher = SimpleNamespace(procs=[other])\n"
+        "fabric = SimpleNamespace(_strategy=SimpleNamespace(launcher=launcher))\n"
+        "observer = subprocess_script._ChildProcessObserver(0, [other], sleep_period=0.1)\n"
+        "observer.start()\n"
+        "devices._GRACE = 0\n"
+        "devices.tell_of_ends(fabric, 'another process of this run has ended')\n"
+        "time.sleep(60)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], timeout=120, capture_output=True, text=True
+    )
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == "caudal: error: another process of this run has ended"

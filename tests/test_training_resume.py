@@ -17,11 +17,11 @@ from caudal.data import ParquetRows, open_data, open_images
 from caudal.errors import InputError
 from caudal.losses import nll
 from caudal.modality import assemble
-from caudal.recipes import MAF, NICE
+from caudal.recipes import MAF, NICE, NSF, describe
 from caudal.training.checkpoint import load
 from caudal.training.devices import Interrupted
 from caudal.training.fit import fit
-from caudal.training.keeper import _check_identity
+from caudal.training.keeper import _as_now, _check_identity
 from caudal.training.options import Training
 from caudal.training.run import Run
 from caudal.training.state import Position, State, read_state, write_state
@@ -366,3 +366,10 @@ def test_two_processes_do_not_train_in_one_folder(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         train(tmp_path, loss=another)
     assert not list(tmp_path.glob(".*"))
+
+
+def test_a_recipe_that_has_gained_a_field_is_the_one_it_was():
+    now = describe(NSF(bins=5))
+    then = {"name": "nsf", "fields": {k: v for k, v in now["fields"].items() if k != "map"}}
+    assert _as_now({"recipe": then})["recipe"] == now
+    assert _as_now({"recipe": {"name": "gone"}})["recipe"] == {"name": "gone"}

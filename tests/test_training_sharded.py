@@ -29,7 +29,7 @@ def two(tmp_path_factory):
     folder = tmp_path_factory.mktemp("sharded")
     script = Path(__file__).with_name("sharded_case.py")
     done = subprocess.run(
-        [sys.executable, script, folder], timeout=300, capture_output=True, text=True
+        [sys.executable, script, folder], timeout=1500, capture_output=True, text=True
     )
     return folder, done
 

@@ -12,7 +12,7 @@ from caudal.recipes.nsf import SplineRecipe
 from caudal.recipes.recipe import parity, residual_coupling
 
 if TYPE_CHECKING:
-    from caudal.elementwise import RationalQuadraticSpline
+    from caudal.elementwise import Elementwise
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class NCSF(SplineRecipe):
     """Each angle given all angles before it, in place of couplings: slower samples."""
 
     def _layer(
-        self, spline: RationalQuadraticSpline, features: int, context: int, layer: int
+        self, spline: Elementwise, features: int, context: int, layer: int
     ) -> caudal.Bijection:
         if self.autoregressive:
             return self._autoregressive(spline, features, context)

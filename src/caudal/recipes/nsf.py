@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 from annotated_types import Ge, Gt, Lt
 
 import caudal
-from caudal.recipes.recipe import Recipe, parity, residual_coupling
+from caudal.recipes.recipe import Recipe, SplineMap, bending, parity, residual_coupling
 
 if TYPE_CHECKING:
-    from caudal.elementwise import RationalQuadraticSpline
+    from caudal.elementwise import Elementwise
 
 
 @dataclass(frozen=True)
@@ -38,19 +38,22 @@ class SplineRecipe(Recipe):
     blocks: Annotated[int, Ge(1)] = 2
     """Residual blocks of two layers in each net."""
     bins: Annotated[int, Ge(2)] = 8
-    """Pieces of each spline."""
+    """Pieces of each spline, or sinh conjugations of each number."""
     bound: Annotated[float, Gt(0)] = 3.0
     """The splines bend within [-bound, bound] and are the identity outside."""
     dropout: Annotated[float, Ge(0), Lt(1)] = 0.0
     """Share of units dropped inside the blocks in training."""
     linear: bool = True
     """Whether each step has an LU linear map: two weights for each pair of columns."""
+    map: SplineMap = "spline"
+    """What bends each number: the paper's splines, or sinh conjugations, which are smooth
+    everywhere and bend the whole line."""
 
     def _build(
         self, event_shape: Sequence[int], context_shape: Sequence[int] | None = None
     ) -> caudal.Flow:
         features, context = self._sizes(event_shape, context_shape)
-        spline = caudal.elementwise.RationalQuadraticSpline(self.bins, self.bound)
+        spline = bending(self)
         parts = self._mixing(features)
         for layer in range(self.layers):
             parts.append(self._layer(spline, features, context, layer))
@@ -85,12 +88,12 @@ class SplineRecipe(Recipe):
 
     @abstractmethod
     def _layer(
-        self, spline: RationalQuadraticSpline, features: int, context: int, layer: int
+        self, spline: Elementwise, features: int, context: int, layer: int
     ) -> caudal.Bijection:
         """The spline layer of a step."""
 
     def _autoregressive(
-        self, spline: RationalQuadraticSpline, features: int, context: int
+        self, spline: Elementwise, features: int, context: int
     ) -> caudal.Bijection:
         widths = (self.hidden,) * (2 * self.blocks + 1)
         net = caudal.nets.MADE(
@@ -114,7 +117,7 @@ class NSF(SplineRecipe):
     _turn = 2
 
     def _layer(
-        self, spline: RationalQuadraticSpline, features: int, context: int, layer: int
+        self, spline: Elementwise, features: int, context: int, layer: int
     ) -> caudal.Bijection:
         keep = parity(features, layer)
         return residual_coupling(spline, keep, context, self.hidden, self.blocks, self.dropout)
@@ -135,7 +138,7 @@ class NSFAR(SplineRecipe):
         return self._angles(n, context, autoregressive=True)
 
     def _layer(
-        self, spline: RationalQuadraticSpline, features: int, context: int, layer: int
+        self, spline: Elementwise, features: int, context: int, layer: int
     ) -> caudal.Bijection:
         return self._autoregressive(spline, features, context)
 
@@ -157,6 +160,6 @@ class NSFIAF(SplineRecipe):
     samples = "parallel"
 
     def _layer(
-        self, spline: RationalQuadraticSpline, features: int, context: int, layer: int
+        self, spline: Elementwise, features: int, context: int, layer: int
     ) -> caudal.Bijection:
         return caudal.Inverse(self._autoregressive(spline, features, context))

@@ -10,7 +10,7 @@ from annotated_types import Ge, Gt, Lt
 
 import caudal
 from caudal.recipes.glow import Steps, first_half, in_scales
-from caudal.recipes.recipe import Recipe
+from caudal.recipes.recipe import Recipe, SplineMap, bending
 
 
 @dataclass(frozen=True)
@@ -40,13 +40,16 @@ class NSFImage(Recipe):
     blocks: Annotated[int, Ge(1)] = 2
     """Residual blocks of each net."""
     bins: Annotated[int, Ge(2)] = 4
-    """Pieces of each spline."""
+    """Pieces of each spline, or sinh conjugations of each number."""
     bound: Annotated[float, Gt(0)] = 3.0
     """The splines bend within [-bound, bound] and are the identity outside."""
     dropout: Annotated[float, Ge(0), Lt(1)] = 0.0
     """Share of maps dropped inside the blocks in training."""
     factor_out: bool = True
     """Let half of the channels leave at each scale; otherwise all go on to the next."""
+    map: SplineMap = "spline"
+    """What bends each number: the paper's splines, or sinh conjugations, which are smooth
+    everywhere and bend the whole line."""
 
     def _build(
         self, event_shape: Sequence[int], context_shape: Sequence[int] | None = None
@@ -58,7 +61,7 @@ class NSFImage(Recipe):
         return caudal.Flow(bijection, caudal.base.Normal(shape), context_shape=context_shape)
 
     def _coupling(self, channels: int, context: int) -> caudal.Bijection:
-        spline = caudal.elementwise.RationalQuadraticSpline(self.bins, self.bound)
+        spline = bending(self)
         keep = first_half(channels)
         kept = int(keep.sum())
         net = caudal.nets.ResidualConvNet(

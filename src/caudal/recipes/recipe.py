@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from annotated_types import Ge, MinLen
 
@@ -26,6 +26,8 @@ Shape = tuple[int, int, int]
 """Channels, height and width of an image."""
 Widths = Annotated[tuple[Annotated[int, Ge(1)], ...], MinLen(1)]
 """A width for each layer."""
+SplineMap = Literal["spline", "sinh"]
+"""What bends the numbers in a recipe of splines."""
 Activation = Literal["relu", "tanh", "elu", "silu", "gelu"]
 """The names in `caudal.nets.activation.ACTIVATIONS`."""
 
@@ -221,6 +223,18 @@ def parity(features: int, layer: int) -> Tensor:
 
     keep = torch.arange(features) % 2 == layer % 2
     return keep if features > 1 else torch.zeros_like(keep)
+
+
+def bending(recipe: Any) -> caudal.elementwise.Elementwise:
+    """The map of the numbers in a recipe of splines: these, or sinh conjugations.
+
+    Raises:
+        ValueError: the recipe has a `bound`, and a map that has none.
+    """
+    if recipe.map == "spline":
+        return caudal.elementwise.RationalQuadraticSpline(recipe.bins, recipe.bound)
+    recipe._refuse_given(("bound",), "splines, and sinh conjugations bend the whole line")
+    return caudal.elementwise.SinhConjugation(recipe.bins)
 
 
 def mlp_coupling(

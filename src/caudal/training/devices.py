@@ -1,12 +1,16 @@
 """The machine that training runs on: devices, the compiler, and stopping signals."""
 
 import logging
+import os
 import signal
+import sys
 import threading
+import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import partial
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +25,9 @@ if TYPE_CHECKING:
 
 PATIENCE = timedelta(minutes=5)
 """How long a step, a validation or a save of another process is waited for."""
+
+
+_GRACE = 5.0  # seconds in which this process may meet the loss of another by itself
 
 
 def launch(training: Training) -> "Fabric":
@@ -56,6 +63,25 @@ def launch(training: Training) -> "Fabric":
     if fabric.world_size > 1:
         set_patience(PATIENCE)
     return fabric
+
+
+def tell_of_ends(fabric: "Fabric", text: str) -> None:
+    """Lets this process say why it ends, should one that `launch` has started fail.
+
+    Fabric looks after these, and would kill this process without a word, be it at work that has
+    nothing to do with the others. Where it waits for them, it meets the loss by itself before.
+    """
+    for thread in threading.enumerate():
+        if thread.name == "child-process-observer":
+            thread._terminate_all = partial(_end, fabric, text)  # type: ignore[attr-defined]
+
+
+def _end(fabric: "Fabric", text: str) -> None:
+    end_processes(fabric)
+    time.sleep(_GRACE)
+    sys.stderr.write(f"caudal: error: {text}\n")
+    sys.stderr.flush()
+    os._exit(1)
 
 
 def end_processes(fabric: "Fabric") -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from caudal.data.source import Source
-from caudal.errors import InputError, NumericalError
+from caudal.errors import InputError, NumericalError, as_flags
 from caudal.flow import Flow
 from caudal.initialization import initialize
 from caudal.losses import nll
@@ -21,6 +21,7 @@ from caudal.training.devices import (
     end_processes,
     interruptible,
     launch,
+    tell_of_ends,
     why_not_compile,
 )
 from caudal.training.engine import Engine, Loss
@@ -159,6 +160,7 @@ def fit(
     if run and run.resume and (state is None or state.moments is None):
         reporter.note(_how_resumed(run, state))
     fabric = launch(training)
+    tell_of_ends(fabric, as_flags(_how_lost("has ended", run)))
     reporter = reporter if fabric.global_rank == 0 else Silent()
     training = _without_broken_compiler(training, fabric, reporter)
     ended = "failed"
@@ -193,7 +195,7 @@ def fit(
     except RuntimeError as error:
         if fabric.world_size > 1 and is_of_processes(error):
             end_processes(fabric)
-            raise ProcessLostError(_how_lost(error, run)) from error
+            raise ProcessLostError(_how_lost(how_lost(error), run)) from error
         raise
     finally:
         keeper.end()
@@ -236,11 +238,10 @@ def _how_resumed(run: Run, state: State | None) -> str:
     return f"{run.path}: {lost}going on from the best model, of step {step}, with a new optimiser"
 
 
-def _how_lost(error: RuntimeError, run: Run | None) -> str:
+def _how_lost(how: str, run: Run | None) -> str:
     """A word to the user of a run of which a process is gone."""
     way_on = f"`resume=True` goes on with {run.path}" if run else "nothing is saved"
-    lost = f"another process of this run {how_lost(error)}"
-    return f"{lost}, and so this one ends too: {way_on}"
+    return f"another process of this run {how}, and so this one ends too: {way_on}"
 
 
 def _identity(run: Run | None, training: Training, train: Source, valid: Source) -> Identity:

@@ -9,7 +9,7 @@ from typing import Any
 from caudal.data.schema import schema_from_dict
 from caudal.errors import InputError
 from caudal.flow import Flow
-from caudal.recipes import describe
+from caudal.recipes import describe, rebuild
 from caudal.training.checkpoint import grafted, load_model, part_of, save_model
 from caudal.training.engine import Engine
 from caudal.training.options import LASTING, PLANNED, Training
@@ -166,6 +166,7 @@ def _as_now(identity: Identity) -> Identity:
 
     The ends of what was seen follow from the rows, which are compared by themselves.
     """
+    identity = {**identity, "recipe": _recipe_as_now(identity.get("recipe"))}
     if not identity.get("schema"):
         return identity
     schema = json.loads(json.dumps(schema_from_dict(identity["schema"]).to_dict()))
@@ -174,6 +175,16 @@ def _as_now(identity: Identity) -> Identity:
     if "columns" in schema and not schema.get("context"):
         del schema["numbers"]  # they concern the context alone
     return {**identity, "schema": schema}
+
+
+def _recipe_as_now(described: Any) -> Any:
+    """A recipe with all fields that it has today; one that builds no more is left as it was."""
+    if described is None:
+        return None
+    try:
+        return json.loads(json.dumps(describe(rebuild(described))))
+    except (InputError, TypeError, ValueError):
+        return described
 
 
 _ORDER = ("training", "recipe", "schema", "data")
