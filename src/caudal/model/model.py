@@ -57,6 +57,13 @@ class Model:
         page: the report, where it was written in this process.
     """
 
+    flow: Flow
+    recipe: Recipe
+    config: dict[str, Any]
+    folder: Path | None
+    name: str
+    fitted: Fitted | None
+
     def __init__(
         self,
         flow: Flow,
