@@ -126,6 +126,11 @@ class Images(OneShape):
         usual = {"batch_size": 32, "patience": 0}
         return {**usual, **_TRAINING.get(recipe.name, {})}
 
+    def teaching(self, student: type[Recipe]) -> Mapping[str, Any]:
+        """Students that learn from samples alone learn as flows of images do."""
+        own = _TRAINING.get(student.name) if student.samples == "parallel" else None
+        return {"batch_size": 64, **own} if own else {}
+
     def dress(self, recipe: Recipe, schema: ImageSchema) -> Flow:
         """The recipe's flow, dressed for images: log_prob is a mass of whole numbers, in nats.
 
