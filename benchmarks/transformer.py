@@ -26,7 +26,7 @@ from caudal.recipes import NSFAR, Glow, MintNet, Recipe, TarFlow
 from caudal.report import evaluate
 from caudal.report.speed import by_passes, median_seconds
 from features import Features, nearest
-from transformer_tell import PICTURE, Row, add, draw_scores
+from transformer_tell import PICTURE, SAMPLES, Row, add, draw_rows, draw_scores
 
 RATES: dict[str, dict[str, tuple[Recipe, float]]] = {
     "digits": {
@@ -147,6 +147,7 @@ def noise(seconds: float, stds: list[float]) -> None:
     real, held = (rows.x[:LEARNED].numpy() for rows in (labelled.train, labelled.test))
     features = Features(real, some, 256)
     recipe, rate = RATES["mnist"]["tarflow"]
+    shown = []
     for std in stds:
         task = images_task(source, pixels="centred" if std else "logit", pixel_noise=std)
         flow, steps, took = trained(task, recipe, rate, seconds)
@@ -165,7 +166,9 @@ def noise(seconds: float, stds: list[float]) -> None:
             drawn = flow.dequantization.lower(x).numpy()
             row[name] = features.distance(drawn, held)
             row[f"{name}_nearest"] = nearest(drawn, real)
+            shown.append(drawn)
         add(row)
+    draw_rows(SAMPLES, shown)
 
 
 def size_of(flow: caudal.Flow) -> int:

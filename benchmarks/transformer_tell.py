@@ -5,15 +5,21 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from caudal.report.style import DATA, QUIET, SAMPLES, house_style
+import numpy as np
+from PIL import Image
+
+from caudal.report.style import DATA, QUIET, house_style
+from caudal.report.style import SAMPLES as ORANGE
 from environment import RESULTS, describe, write, write_json
 from pages import text
 
 PATH = RESULTS / "transformer.json"
-PICTURE = RESULTS.parents[1] / "docs" / "images" / "transformer.png"
+PICTURES = RESULTS.parents[1] / "docs" / "images"
+PICTURE, SAMPLES = PICTURES / "transformer.png", PICTURES / "denoised.png"
+SHOWN = 16
 Row = dict[str, Any]
 PANELS = {"digits": "8x8 digits", "mnist": "MNIST", "cifar10": "CIFAR-10"}
-COLOURS = {"tarflow": SAMPLES, "glow": DATA, "mintnet": QUIET}
+COLOURS = {"tarflow": ORANGE, "glow": DATA, "mintnet": QUIET}
 KEYS = ("part", "data", "flow", "budget", "tokens", "rows", "noise")
 
 
@@ -42,6 +48,12 @@ def draw_scores(path: Path) -> None:
         figure.tight_layout()
         figure.savefig(path, metadata={"Software": None})
         plt.close(figure)
+
+
+def draw_rows(path: Path, drawn: Sequence[np.ndarray]) -> None:
+    """The first samples (N, 1, H, W) of each way, in a row each, twice their size."""
+    rows = [np.concatenate([*x[:SHOWN, 0].astype(np.uint8)], 1) for x in drawn]
+    Image.fromarray(np.concatenate(rows).repeat(2, 0).repeat(2, 1)).save(path, optimize=True)
 
 
 def _panel(axis: Any, rows: Sequence[Row], title: str) -> None:
