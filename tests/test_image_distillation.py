@@ -14,6 +14,7 @@ from caudal.data import ImageSchema, Rows
 from caudal.data.schema import Column
 from caudal.losses import forward_kl
 from caudal.modality import assemble
+from caudal.model.students import usual_student
 from caudal.recipes import (
     IAF,
     MADE,
@@ -179,3 +180,13 @@ def test_default_students_of_images():
         check_student(caudal.recipes.WaveNet(), PLAIN)
     with pytest.raises(InputError, match="give `batch_norm=False`"):
         check_student(RealNVP(), PLAIN)
+
+
+def test_couplings_learn_from_a_teacher_as_they_do_from_images():
+    """A rate of 1e-2 and 64 images a step, not those of students whose layers pair up."""
+    pixels = images(PLAIN, 60).x[:, 0].numpy() * 17
+    model = caudal.train("tarflow", pixels, steps=1, **TOKENS, report=False)
+    usual = usual_student(model, None)
+    assert (usual.recipe.name, usual.training.lr, usual.training.batch_size) == ("glow", 1e-2, 64)
+    paired = usual_student(model, "tarflow-iaf").training
+    assert paired == Distillation.training

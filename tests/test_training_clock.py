@@ -175,12 +175,19 @@ def test_without_a_recipe_the_kind_of_data_chooses(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("side", "name"),
-    [(8, "tarflow"), (28, "tarflow"), (32, "tarflow"), (7, "tarflow"), (64, "glow"), (29, "nsf")],
+    ("shape", "name"),
+    [
+        ((1, 8, 8), "tarflow"),
+        ((1, 28, 28), "tarflow"),
+        ((1, 7, 7), "tarflow"),
+        ((3, 32, 32), "glow"),
+        ((1, 64, 64), "glow"),
+        ((1, 29, 29), "nsf"),
+    ],
 )
-def test_images_take_the_usual_recipe_for_their_size(side, name):
+def test_images_take_the_usual_recipe_for_their_shape(shape, name):
     """Small patches, else halves, else neither: what was not chosen is that of the recipe."""
-    images, shape = modality("images"), (1, side, side)
+    images = modality("images")
     dataset = SimpleNamespace(schema=ImageSchema(shape), train=range(40))
     start = replace(settings("tarflow", images, {"data": "x", "steps": 1}), auto=True)
     made = suited(start, dataset)

@@ -10,7 +10,7 @@ import caudal
 from cases import randomise
 from caudal import Distillation
 from caudal.bijection import Inverse, Within
-from caudal.bijections import Autoregressive, Flip, Patches
+from caudal.bijections import Autoregressive, Decorrelate, Flip, Patches
 from caudal.elementwise import Affine, RationalQuadraticSpline
 from caudal.elementwise.affine import log_scale
 from caudal.losses.guidance import Guide, pairs_up
@@ -107,6 +107,23 @@ def test_steps_differentiate_as_the_pass_does():
     jacobian = torch.autograd.functional.jacobian(lambda z: flow.bijection(z)[0][0].flatten(), z)
     x, log_det = flow.bijection(z)
     assert torch.linalg.slogdet(jacobian[:, 0].flatten(1)).logabsdet.isclose(log_det[0])
+
+
+@pytest.mark.usefixtures("float64")
+def test_decorrelated_channels_are_white_and_stay_where_they_were():
+    """Channels that share most of what they are; of them one is constant."""
+    common = torch.randn(500, 1, 4)
+    x = torch.cat([common + 0.1 * torch.randn(500, 3, 4), torch.ones(500, 1, 4)], 1)
+    part = Decorrelate(4)
+    part.observe(x)
+    z, _ = part.inverse(x)
+    rows = z.movedim(1, -1).flatten(0, 1)
+    torch.testing.assert_close(torch.cov(rows.T)[:3, :3], torch.eye(3), atol=1e-2, rtol=0)
+    assert (torch.corrcoef(torch.cat([x[:, :3], z[:, :3]], 1).movedim(1, 0).flatten(1))[:3, 3:]
+            .diagonal() > 0.5).all()  # fmt: skip
+    before = part.matrix.clone()
+    part.observe(2 * x)
+    assert torch.equal(part.matrix, before)
 
 
 def test_patches_are_those_of_unfold():

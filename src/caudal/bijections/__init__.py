@@ -8,7 +8,14 @@ from caudal.bijections.coupling import Coupling
 from caudal.bijections.iterated import Residual, Triangular
 from caudal.bijections.linear import Conv1x1, Flip, LUConv1x1, LULinear, Permutation
 from caudal.bijections.measurement import SpectralUpdate
-from caudal.bijections.normalization import ZCA, ActNorm, BatchNorm, DataDependent, Standardise
+from caudal.bijections.normalization import (
+    ZCA,
+    ActNorm,
+    BatchNorm,
+    DataDependent,
+    Decorrelate,
+    Standardise,
+)
 from caudal.bijections.pointwise import Asinh, Logit, MuLaw, Pointwise, Rescale, Scale, Support
 from caudal.bijections.prediction import LinearPrediction, Prediction
 from caudal.bijections.shape import Embedded, FactorOut, Flattened, Patches, Squeezed
@@ -25,6 +32,7 @@ __all__ = [
     "Correlate",
     "Coupling",
     "DataDependent",
+    "Decorrelate",
     "Embedded",
     "FactorOut",
     "Flattened",

@@ -1,4 +1,4 @@
-"""Layers whose statistics come from data: Standardise, ActNorm, BatchNorm, ZCA whitening."""
+"""Layers whose statistics come from data: Standardise, ActNorm, BatchNorm, whitening."""
 
 import math
 from abc import abstractmethod
@@ -9,10 +9,11 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from caudal.bijection import Bijection
-from caudal.bijections.linear import full_precision
+from caudal.bijections.linear import ChannelMixing, full_precision
 from caudal.numerics import batch_moments, is_second_pass
 
 _RIDGE = 1e-6  # share of the mean variance: keeps directions without variance finite
+_LEAST = 1e-4  # of that: directions with less are not blown up further where a map is trained
 _MOST = 4096  # features, of which three matrices are 200 MB; 32x32 RGB has 3072
 _PIECE = 4096  # rows in float64 at a time
 
@@ -232,3 +233,41 @@ class ZCA(DataDependent):
         self.whiten.copy_(directions * variances.rsqrt() @ directions.T)
         self.colour.copy_(directions * variances.sqrt() @ directions.T)
         self.log_det.copy_(-0.5 * variances.log().sum())
+
+
+class Decorrelate(ChannelMixing, DataDependent):
+    """z = W x at each position of x (B, C, *rest): trained, after a start from data.
+
+    The first call of `observe` takes the covariance S of the channels, over rows and positions
+    together, and sets W = S^(-1/2), which changes the data least among all maps that whiten them
+    (see `ZCA`); later calls do nothing. Between layers over the patches of an image it takes what
+    neighbouring pixels have in common, which such layers learn late.
+    """
+
+    initialized: Tensor
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.matrix = nn.Parameter(torch.eye(channels))
+        self.register_buffer("initialized", torch.tensor(False))
+
+    @property
+    def settled(self) -> bool:
+        return bool(self.initialized)
+
+    def weight(self) -> Tensor:
+        return self.matrix
+
+    def log_abs_det(self) -> Tensor:
+        return torch.linalg.slogdet(self.matrix)[1]
+
+    @torch.no_grad()
+    def observe(self, x: Tensor, context: Tensor | None = None) -> None:
+        if self.settled:
+            return
+        rows = x.movedim(1, -1).flatten(0, -2).double()
+        rows = rows - rows.mean(0)
+        variances, directions = torch.linalg.eigh(rows.T @ rows / len(rows))
+        variances = variances.clamp(min=_LEAST * float(variances.mean().clamp(min=_RIDGE)))
+        self.matrix.copy_(directions * variances.rsqrt() @ directions.T)
+        self.initialized.fill_(True)

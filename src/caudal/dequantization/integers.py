@@ -85,9 +85,9 @@ class PixelDequantization(IntegerDequantization):
 class ImageDequantization(PixelDequantization):
     """Uniform noise, drawn anew each time: q(u|v) = 1.
 
-    In training mode Gaussian noise may come on top, y = v + u + noise_std e with e ~ N(0, 1), so that
-    the flow learns the density of noisy images, from which `denoised` takes the noise off. Scores
-    do without it: they bound the mass that the same flow gives to whole pixel values.
+    In training mode Gaussian noise may come on top, y = v + u + noise_std e with e ~ N(0, 1), so
+    that the flow learns the density of noisy images, from which `caudal.denoising` takes the noise
+    off. Scores do without it: they bound the mass that the same flow gives to whole pixel values.
 
     Args:
         event_shape: the shape of an image, (C, H, W).

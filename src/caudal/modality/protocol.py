@@ -200,6 +200,10 @@ class Modality(ABC):
         """Options of training whose usual values differ from those of `Training`."""
         return {}
 
+    def teaching(self, student: Any) -> Mapping[str, Any]:
+        """Options of training a student of that recipe, where they differ from the usual ones."""
+        return {}
+
     @abstractmethod
     def size(self, dataset: Any, minutes: float | None) -> str | None:
         """The size of a flow (`caudal.recipes.sizes`) for such data and so much time.

@@ -126,7 +126,8 @@ def usual_student(
     elif student is not None and student != usual.name:
         recipe = without_batch_norm(recipe_of(student))
     check_student(recipe, teacher.schema)
-    return StudentSettings(recipe, kind.distillation.training, kind.distillation())
+    training = replace(kind.distillation.training, **kind.teaching(type(recipe)))
+    return StudentSettings(recipe, training, kind.distillation())
 
 
 def can_teach(model: "Model") -> bool:

@@ -214,7 +214,7 @@ PRESETS: Mapping[str, Mapping[str, Preset]] = {
         "mnist": Preset(
             {"layers": 4, "depth": 4, "width": 128, "heads": 2, "patch": 4, "map": "affine"},
             _MNIST,
-            3_225_760,
+            3_226_016,
             None,
             {**_TARFLOW, "lr": 1e-3},
             note=_OURS,
@@ -222,7 +222,7 @@ PRESETS: Mapping[str, Mapping[str, Preset]] = {
         "cifar10": Preset(
             {"layers": 8, "depth": 4, "width": 256, "heads": 4, "patch": 2, "map": "affine"},
             _SMALL,
-            25_884_864,
+            25_885_008,
             None,
             {**_TARFLOW, "lr": 5e-4, "flips": True},
             _CENTRED,
@@ -231,7 +231,7 @@ PRESETS: Mapping[str, Mapping[str, Preset]] = {
         "imagenet64": Preset(
             {"layers": 8, "depth": 8, "width": 768, "heads": 12, "patch": 2, "map": "affine"},
             _MEDIUM,
-            460_185_792,
+            460_185_936,
             2.99,
             _TARFLOW,
             _CENTRED,

@@ -28,8 +28,8 @@ _MASKED: Mapping[str, Mapping[str, Any]] = {
 }
 _TRANSFORMERS: Mapping[str, Mapping[str, Any]] = {
     "small": {"layers": 4, "depth": 1, "width": 64, "lr": 1e-2},
-    "medium": {"layers": 4, "depth": 2, "width": 96, "lr": 3e-3},
-    "large": {"layers": 6, "depth": 3, "width": 128},
+    "medium": {"layers": 4, "depth": 1, "width": 80, "lr": 8e-3},
+    "large": {"layers": 4, "depth": 2, "width": 96, "lr": 3e-3},
     "paper": {"layers": 8, "depth": 8, "width": 768, "heads": 12, "map": "affine"},
 }
 SIZES: Mapping[str, Mapping[str, Mapping[str, Any]]] = {

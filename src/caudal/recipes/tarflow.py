@@ -85,6 +85,9 @@ class TransformerRecipe(Recipe):
             parts += [caudal.bijections.Flip(), layer]
             if len(event_shape) == 1:
                 parts.append(caudal.bijections.LULinear(*event_shape))
+        if len(event_shape) == 2 and parts:
+            # Pixels of a patch are independent given those before, and neighbours much alike.
+            parts.insert(-2, caudal.bijections.Decorrelate(event_shape[0]))
         return caudal.Chain(parts)
 
     def _layer(

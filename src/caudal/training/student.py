@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from caudal.bijection import Bijection, Within, parts_of
-from caudal.bijections import ActNorm, Correlate, LULinear, Permutation
+from caudal.bijections import ActNorm, Correlate, Decorrelate, LULinear, Permutation
 from caudal.errors import InputError
 from caudal.flow import Flow
 from caudal.modality import assemble, modality_of
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from caudal.data import Schema
 
 FAST = "parallel"
-_MIXING = (ActNorm, Correlate, LULinear, Permutation)
+_MIXING = (ActNorm, Correlate, Decorrelate, LULinear, Permutation)
 
 
 def default_student(teacher: Recipe, event_shape: tuple[int, ...]) -> Recipe:

@@ -1,0 +1,306 @@
+"""Students of a transformer flow of the 8x8 digits, each taught for the same CPU seconds.
+
+    OMP_NUM_THREADS=1 python benchmarks/image_students.py --seconds 60
+
+Four ways: likelihood of the teacher's samples (glow), the terms of `caudal distill`
+(tarflow-iaf), each layer by itself (tarflow-iaf, blocks), and flow matching between the
+teacher's own pairs of noise and sample, which has no density. Rows of other runs stay in the file.
+"""
+
+import argparse
+import json
+import math
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+import caudal
+from caudal.bijection import parts_of
+from caudal.bijections import Autoregressive
+from caudal.data import open_images
+from caudal.losses.guidance import Viewed, _pairs
+from caudal.recipes import Glow, Recipe, TarFlow, TarFlowIAF
+from caudal.report import evaluate, measure
+from caudal.report.speed import median_seconds
+from caudal.report.two_sample import two_sample
+from caudal.training.dressing import dressing_of, undressed_pair
+from caudal.training.student import build_student
+from environment import RESULTS, describe, write, write_json
+from features import Features, nearest
+from pages import text
+
+PATH = RESULTS / "image_students.json"
+TEACHER, RATE, TEACHER_SECONDS = TarFlow(width=32), 1e-2, 60.0
+POOL, BATCH, DRAWN = 16_000, 64, 1000
+STEPS = (1, 2, 4, 8)
+"""Euler steps of flow matching."""
+Row = dict[str, Any]
+Loss = Callable[[Tensor], Tensor]
+
+
+@dataclass
+class Lesson:
+    """What all students learn from: the teacher, its samples before rounding, and their noise."""
+
+    teacher: caudal.Flow
+    schema: Any
+    pool: Tensor
+    noise: Tensor
+
+
+def fit(
+    parameters: Iterable[nn.Parameter], loss: Loss, n: int, rate: float, seconds: float
+) -> int:
+    """Adam on random batches of n rows until the CPU seconds are over; gives the steps."""
+    torch.manual_seed(0)
+    learned = list(parameters)
+    optimiser, start, steps = torch.optim.Adam(learned, rate), time.process_time(), 0
+    while (share := (time.process_time() - start) / seconds) < 1:
+        for group in optimiser.param_groups:
+            warmth = min(1.0, (steps + 1) / 50)
+            group["lr"] = rate * warmth * 0.5 * (1 + math.cos(math.pi * share))
+        optimiser.zero_grad()
+        loss(torch.randint(n, (BATCH,))).backward()
+        nn.utils.clip_grad_norm_(learned, 50.0)
+        optimiser.step()
+        steps += 1
+    return steps
+
+
+def lesson(images: Any) -> tuple[Lesson, int]:
+    """The teacher, trained on the digits, with 16,000 samples of it; and its steps."""
+    torch.manual_seed(0)
+    flow, x = caudal.assemble(TEACHER, images.schema), images.train.x.float()
+    caudal.initialize(flow, x)
+    steps = fit(
+        flow.parameters(), lambda i: -flow.log_prob(x[i]).mean(), len(x), RATE, TEACHER_SECONDS
+    )
+    flow.eval().requires_grad_(False)
+    lifted, generator = flow.continuous(), torch.Generator().manual_seed(7)
+    pool = torch.cat([lifted.sample(1000, generator=generator) for _ in range(POOL // 1000)])
+    noise = torch.cat([lifted.encode(part) for part in pool.split(1000)])
+    return Lesson(flow, images.schema, pool, noise), steps
+
+
+# --- students that are flows ---------------------------------------------------------------------
+
+
+def of_samples(student: caudal.Flow, given: Lesson) -> Loss:
+    """Their likelihood: KL(p to q), but for a constant."""
+    flow = student.continuous()
+    return lambda i: -flow.log_prob(given.pool[i]).mean()
+
+
+def of_terms(student: caudal.Flow, given: Lesson) -> Loss:
+    """Forward, guide and reverse, as `caudal distill` has them."""
+    objective = caudal.Distillation().objective(student, given.teacher)
+    dressing = caudal.Chain(dressing_of(given.teacher))
+
+    def loss(i: Tensor) -> Tensor:
+        with torch.no_grad():
+            x, _ = dressing.inverse(given.pool[i])
+        return objective(objective.student, x)
+
+    return loss
+
+
+def of_blocks(student: caudal.Flow, given: Lesson) -> Loss:
+    """Each layer by itself: sum_k KL(p(x_t | z_<t) to q(x_t | z_<t)), x and z of the teacher's k.
+
+    z and x are the noise side and the data side of the teacher's layer k. The student's layer sees
+    the z before t, and its elementwise map gives a density of x_t, which widens where z says too
+    little of it.
+    """
+    ours, theirs = undressed_pair(student, given.teacher)
+    pairs = _pairs(ours.bijection, theirs.bijection)
+    dressing = caudal.Chain(dressing_of(given.teacher))
+    assert pairs is not None
+
+    def through(pairs: list[Any], x: Tensor) -> tuple[Tensor, Tensor]:
+        total = x.new_zeros(())
+        for pair in reversed(pairs):
+            if isinstance(pair, Viewed):
+                taken, nats = through(pair.pairs, pair.view.take(x))
+                x, total = pair.view.put(taken, x), total + nats
+                continue
+            y = x
+            with torch.no_grad():
+                for part in reversed(pair.teacher):
+                    x, _ = part.inverse(x)
+            if isinstance(pair.teacher[-1], Autoregressive):
+                layer: Any = parts_of(pair.student)[0]
+                z, log_slope = layer.bijection.elementwise.forward(y, layer.bijection.net(x))
+                total = total + (0.5 * z.square() - log_slope).flatten(1).sum(1).mean()
+        return x, total
+
+    return lambda i: through(pairs, dressing.inverse(given.pool[i])[0])[1]
+
+
+FLOWS: dict[str, tuple[Recipe, float, Callable[[caudal.Flow, Lesson], Loss]]] = {
+    "glow": (Glow(layers=4, maps=32), 1e-2, of_samples),
+    "tarflow-iaf": (TarFlowIAF(width=32), 3e-3, of_terms),
+    "tarflow-iaf, blocks": (TarFlowIAF(width=32), 6e-3, of_blocks),
+}
+"""The recipe, its rate, and what it learns."""
+
+
+def flow_student(name: str, given: Lesson, seconds: float) -> tuple[caudal.Flow, int]:
+    recipe, rate, way = FLOWS[name]
+    student = build_student(recipe, given.schema, given.teacher, seed=0)
+    caudal.initialize(student, given.teacher.dequantization.lower(given.pool[:2000]))
+    steps = fit(student.parameters(), way(student, given), POOL, rate, seconds)
+    return student.eval(), steps
+
+
+# --- flow matching -------------------------------------------------------------------------------
+
+
+class Velocity(nn.Module):
+    """A transformer without causality over patches of 2x2, given the time."""
+
+    def __init__(self, width: int = 64, depth: int = 4) -> None:
+        super().__init__()
+        self.embed, self.last = nn.Linear(4, width), nn.Linear(width, 4)
+        self.place = nn.Parameter(0.5 * torch.randn(16, width))
+        self.time = nn.Sequential(nn.Linear(16, width), nn.SiLU(), nn.Linear(width, width))
+        layers = [
+            nn.TransformerEncoderLayer(
+                width, 4, 4 * width, 0.0, "gelu", batch_first=True, norm_first=True
+            )
+            for _ in range(depth)
+        ]
+        self.layers, self.norm = nn.Sequential(*layers), nn.LayerNorm(width)
+        nn.init.zeros_(self.last.weight)
+        nn.init.zeros_(self.last.bias)
+
+    def forward(self, x: Tensor, t: Tensor) -> Tensor:
+        waves = t[:, None] * math.pi * 2 ** torch.arange(8)
+        time = self.time(torch.cat([waves.sin(), waves.cos()], 1))[:, None]
+        tokens = nn.functional.pixel_unshuffle(x, 2).flatten(2).transpose(1, 2)
+        h = self.last(self.norm(self.layers(self.embed(tokens) + self.place + time)))
+        return nn.functional.pixel_shuffle(h.transpose(1, 2).unflatten(2, (4, 4)), 2)
+
+
+def matched(given: Lesson, seconds: float) -> tuple[Velocity, int]:
+    """Straight paths from the teacher's noise to its pixels in [-1, 1]; a quarter of them at 0.
+
+    Reference: The coupling within (2026), arXiv:2603.09014.
+    """
+    torch.manual_seed(0)
+    net, pixels = Velocity(), given.pool / given.schema.levels * 2 - 1
+
+    def loss(i: Tensor) -> Tensor:
+        t = torch.rand(len(i)) * (torch.rand(len(i)) > 0.25)
+        at = t[:, None, None, None]
+        x = (1 - at) * given.noise[i] + at * pixels[i]
+        return (net(x, t) - (pixels[i] - given.noise[i])).square().mean()
+
+    return net.train(), fit(net.parameters(), loss, POOL, 2e-3, seconds)
+
+
+@torch.no_grad()
+def integrated(net: Velocity, steps: int, levels: int, n: int) -> Tensor:
+    """N images by Euler's method."""
+    x = torch.randn(n, 1, 8, 8)
+    for k in range(steps):
+        x = x + net(x, torch.full((n,), k / steps)) / steps
+    return ((x + 1) * levels / 2).floor().clamp(0, levels - 1)
+
+
+# --- measuring -----------------------------------------------------------------------------------
+
+
+def run(names: list[str], seconds: float) -> None:
+    images = open_images("digits", pixels="logit")
+    given, steps = lesson(images)
+    real, held = (rows.x.numpy() for rows in (images.train, images.test))
+    features = Features(real, open_images("digits", context=["class"]).train.context)
+    levels, theirs = images.schema.levels, given.teacher.sample(DRAWN)
+
+    def tell(name: str, steps: int, draw: Callable[[int], Tensor], **more: Any) -> None:
+        torch.manual_seed(5)
+        drawn = draw(DRAWN).numpy()
+        row: Row = {"student": name, "seconds": seconds, "steps": steps, **more}
+        row["kernel"] = features.distance(drawn, held)
+        row["nearest"] = nearest(drawn, real)
+        both = [x.reshape(len(x), -1).astype(float) for x in (theirs.numpy(), drawn)]
+        row["auc"] = two_sample(*both, None, 0).auc
+        row["ms"] = 1e3 * median_seconds(lambda: draw(64), 0.5)
+        add(row)
+
+    if "teacher" in names:
+        score = evaluate(given.teacher, images.test, None, images.schema).score
+        tell("teacher", steps, given.teacher.sample, score=score)
+    for name in [name for name in FLOWS if name in names]:
+        flow, steps = flow_student(name, given, seconds)
+        found = measure(flow, given.teacher, n=DRAWN)
+        kl = {"forward": found.forward_kl, "reverse": found.reverse_kl, "ess": found.ess}
+        tell(name, steps, flow.sample, **kl)
+    if "flow matching" in names:
+        net, steps = matched(given, seconds)
+        for n in STEPS:
+            name = f"flow matching, {n} step{'s' * (n > 1)}"
+            tell(name, steps, lambda many, n=n: integrated(net.eval(), n, levels, many))
+
+
+def add(new: Row) -> None:
+    """Puts a row in its place, and writes the page of all of them."""
+    facts = describe(("torch",))
+    new |= {"commit": facts["commit"].split()[0]}
+    print(new, flush=True)
+    rows = json.loads(PATH.read_text("utf-8"))["rows"] if PATH.exists() else []
+    key = new["student"], new["seconds"]
+    rows = [row for row in rows if (row["student"], row["seconds"]) != key] + [new]
+    write_json(PATH, {"made": facts, "rows": rows})
+    write(PATH.with_suffix(".md"), page(rows, facts))
+
+
+def page(rows: list[Row], facts: dict[str, str]) -> str:
+    columns = {
+        "student": "",
+        "seconds": ".0f",
+        "steps": ",.0f",
+        "forward": ".2f",
+        "reverse": ".2f",
+    }
+    columns |= {"ess": ".4f", "auc": ".3f", "kernel": ".0f", "nearest": ".1f", "ms": ".0f"}
+    columns["commit"] = ""
+    heads = ["student", "CPU s", "steps", "KL(p to q)", "KL(q to p)", "effective size", "AUC"]
+    heads += ["kernel distance", "nearest", "64 images, ms", "commit"]
+    cells = [
+        [format(row[name], form) if name in row else "" for name, form in columns.items()]
+        for row in rows
+    ]
+    return text(
+        "Students of a transformer flow",
+        [
+            f"A `tarflow` p of the 8x8 digits, trained for {TEACHER_SECONDS:.0f} s, and students "
+            f"q that learn from {POOL:,} of its samples, each for the same CPU seconds of one "
+            "thread. Divergences are of images before rounding, in nats an image; flow matching "
+            "has no density. AUC is of a classifier that tells images of student and teacher "
+            "apart. The kernel distance (squared) is from the test images, in features of a small "
+            "classifier trained on the training images; nearest is the median distance to a "
+            "training image, in steps of a pixel. One seed.",
+            "`python benchmarks/image_students.py --seconds SECONDS --student STUDENT`",
+        ],
+        {name: fact for name, fact in facts.items() if name not in ("command", "commit", "date")},
+        ("", heads, cells),
+    )
+
+
+def main() -> None:
+    every = ["teacher", "flow matching", *FLOWS]
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--student", nargs="*", choices=every, default=every)
+    parser.add_argument("--seconds", type=float, default=60.0)
+    options = parser.parse_args()
+    run(options.student, options.seconds)
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    main()
