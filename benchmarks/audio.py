@@ -596,7 +596,9 @@ def main() -> None:
     work = {
         "speed": functools.partial(speed, options.rounds, options.repetitions, options.threads),
         "known": functools.partial(known, options.steps, options.rows),
-        "speech": functools.partial(speech, options.runs, options.data_dir, Limits()),
+        "speech": functools.partial(
+            speech, options.runs, options.data_dir, Limits(options.copies)
+        ),
     }
     for part in options.part or PARTS:
         if part == "speech" and not (options.data_dir / "fsdd").exists():
@@ -631,7 +633,7 @@ def said_again(options: argparse.Namespace, part: str) -> str:
     flags = {
         "speed": {"threads": " ".join(map(str, options.threads))},
         "known": {"steps": options.steps, "rows": options.rows},
-        "speech": {"runs": "runs"},
+        "speech": {"runs": "runs", "copies": options.copies},
     }[part]
     words = [word for name, value in flags.items() for word in (f"--{name}", *str(value).split())]
     return shlex.join(["python", "benchmarks/audio.py", "--part", part, *words])
@@ -646,6 +648,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=1500, help="of training on what is known")
     parser.add_argument("--rows", type=int, default=2000, help="of test, of what is known")
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="where speech's runs are")
+    parser.add_argument("--copies", type=int, default=300, help="of test clips of speech")
     parser.add_argument("--data-dir", type=Path, default=DATA_DIR)
     parser.add_argument("--out", type=Path, default=RESULTS)
     return parser.parse_args()
