@@ -31,6 +31,7 @@ from caudal.bijection import parts_of
 from caudal.bijections import Autoregressive, by_sweeps
 from caudal.data import Dataset
 from caudal.data.audio import open_audio
+from caudal.data.audio.refinement import STEPS
 from caudal.data.source import Rows
 from caudal.flow import Flow
 from caudal.losses import (
@@ -42,9 +43,9 @@ from caudal.model import Model, load
 from caudal.model.finishing import command_of
 from caudal.recipes import ParallelWaveNet, WaveNet
 from caudal.report import Autoregression, evaluate
-from caudal.report.audio.copies import Copy, clips_to_copy, draw_copies
+from caudal.report.audio.copies import Copy, clips_to_copy, draw_copies, refine_copies
 from caudal.report.audio.distilled import kl_per_sample
-from caudal.report.audio.floors import draw_floors
+from caudal.report.audio.floors import PREDICTION, draw_floors
 from caudal.report.audio.likeness import HEARD, MEASURES, measured
 from caudal.report.speed import naively, stepwise
 from caudal.training.clip_terms import AudioDistillation
@@ -315,15 +316,12 @@ LEAST = 0.5 * math.log(2 * math.pi * math.e) - 2 - math.log(math.sqrt(3) / math.
 
 # --- speech ----------------------------------------------------------------------------------
 
-TEACHER = "fsdd"
-STUDENTS = {
-    "fsdd-parallel": "KL and spectra",
-    "fsdd-longer": "the same, twice as long",
-    "fsdd-kl": "KL alone",
-    "fsdd-spectral": "spectra alone",
-}
-MINUTES = "fsdd-minutes"
+TEACHER = "fsdd-minutes"
 """A small WaveNet on the linear prediction, as a user's first minutes give it."""
+STUDENTS = {"fsdd-student": "its student", "fsdd-student-kl": "a student of the KL alone"}
+NAMES = {TEACHER: "small WaveNet, 5 minutes", **STUDENTS}
+REFINED = ", refined"
+"""What follows the name of copies that are made consistent with their spectra."""
 REAL = "recordings"
 CLIPS = {"test": "*_[0-4].flac", "rate": 8000, "seconds": 0.25, "window": 256, "hop": 64}
 """How the digits are read, and the spectra that all copies are made of."""
@@ -341,11 +339,7 @@ class Limits:
 
 def speech(runs: Path, data: Path, limits: Limits) -> list[Cell]:
     """A row for the recordings, for each floor, and for each finished run's copies of them."""
-    opened = {
-        name: load(runs / name)
-        for name in (MINUTES, TEACHER, *STUDENTS)
-        if Run(runs / name).model_path.exists()
-    }
+    opened = {name: load(runs / name) for name in NAMES if Run(runs / name).model_path.exists()}
     dataset = open_audio(str(data / "fsdd"), **CLIPS)
     test, schema = dataset.test, dataset.schema
     recognise = Recogniser(dataset)
@@ -354,13 +348,18 @@ def speech(runs: Path, data: Path, limits: Limits) -> list[Cell]:
     indices = clips_to_copy(test, limits.copies)
     copies = dict(draw_floors(test, indices, schema, seconds=None))
     copies |= {name: copied(run.flow, dataset, indices, limits) for name, run in opened.items()}
+    for name in (PREDICTION, *opened):
+        some = copies[name]
+        copies[name + REFINED] = refine_copies(
+            some, test, indices[: len(some)], schema, seconds=None
+        )
     for name, some in copies.items():
         cell = {"who": name, **_measures(some[: limits.measured], schema.rate)}
         cell |= recognise.score([c.sample for c in some], [c.name for c in some])
         cell |= judged(some, schema.rate)
         if name in opened:
             cell |= {"command": made_by(opened[name])}
-        if name in (MINUTES, TEACHER):
+        if name == TEACHER:
             cell |= bits_of(opened[name].flow, dataset)
         if name == TEACHER:
             cell |= swept(opened[name].flow, dataset, limits.swept)
@@ -460,13 +459,13 @@ logistic ones: the cross-entropy is a mean over draws, as many as stated in trai
 figures. A logistic is {LEAST:.4f} nats from the nearest normal: no logistic student of this
 process comes below that.""",
     "speech": f"""Copies are drawn for the spectrogram of a test clip, and measured against it.
-Shaped noise, Griffin-Lim and prediction learn nothing: a model whose copies are no better has
-learned nothing that these measures see. The recogniser is a support vector machine over log-mels,
-trained on recordings of the training clips alone; chance is 10 %. It says whether words survive,
-not whether a copy sounds natural: the spectrogram that copies are given says the word.
+Shaped noise, Griffin-Lim and prediction learn nothing, refined or not: a model whose copies are no
+better has learned nothing that these measures see. The recogniser is a support vector machine over
+log-mels, trained on recordings of the training clips alone; chance is 10 %. It says whether words
+survive, not whether a copy sounds natural: the spectrogram that copies are given says the word.
 Recognition, STOI and PESQ are of all copies, the latter two of {TOGETHER} joined; the other
-measures of the first 60. Means ± two standard errors. Columns of an older commit are of models
-that were trained without the linear prediction, and lack the measures that were added since.""",
+measures of the first 60. Means ± two standard errors. *Refined*: made consistent with their
+spectra in {STEPS} steps, as many as Griffin-Lim takes from random phases.""",
 }
 WAY_COLUMNS = ["size", "batch", "way", "threads", "samples / s", "× naive", "× real time"]
 
@@ -520,7 +519,7 @@ def _known_lines(found: Cell) -> list[str]:
 
 def _speech_lines(found: Cell) -> list[str]:
     cells = found["cells"]
-    names = {MINUTES: "small WaveNet, 5 minutes", TEACHER: "teacher", **STUDENTS}
+    names = NAMES | {name + REFINED: words + REFINED for name, words in NAMES.items()}
     rows = [["commit", *(c.get("commit", "") for c in cells)]]
     rows += [["digits recognised, %", *(_percent(c["recognised"]) for c in cells)]]
     rows += [["of how many", *(str(c["copies"]) for c in cells)]]
@@ -597,7 +596,9 @@ def main() -> None:
     work = {
         "speed": functools.partial(speed, options.rounds, options.repetitions, options.threads),
         "known": functools.partial(known, options.steps, options.rows),
-        "speech": functools.partial(speech, options.runs, options.data_dir, Limits()),
+        "speech": functools.partial(
+            speech, options.runs, options.data_dir, Limits(options.copies)
+        ),
     }
     for part in options.part or PARTS:
         if part == "speech" and not (options.data_dir / "fsdd").exists():
@@ -621,8 +622,9 @@ def beside_older(cells: list[Cell], older: Cell | None, commit: str) -> list[Cel
     new = [{**cell, "commit": commit} for cell in cells]
     kept = older["cells"] if older else []
     made = {cell["who"] for cell in new}
+    known = {name + more for name in NAMES for more in ("", REFINED)} - made
     return new + [
-        {"commit": older["facts"]["commit"], **cell} for cell in kept if cell["who"] not in made
+        {"commit": older["facts"]["commit"], **cell} for cell in kept if cell["who"] in known
     ]
 
 
@@ -631,7 +633,7 @@ def said_again(options: argparse.Namespace, part: str) -> str:
     flags = {
         "speed": {"threads": " ".join(map(str, options.threads))},
         "known": {"steps": options.steps, "rows": options.rows},
-        "speech": {"runs": "runs"},
+        "speech": {"runs": "runs", "copies": options.copies},
     }[part]
     words = [word for name, value in flags.items() for word in (f"--{name}", *str(value).split())]
     return shlex.join(["python", "benchmarks/audio.py", "--part", part, *words])
@@ -646,6 +648,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=1500, help="of training on what is known")
     parser.add_argument("--rows", type=int, default=2000, help="of test, of what is known")
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="where speech's runs are")
+    parser.add_argument("--copies", type=int, default=300, help="of test clips of speech")
     parser.add_argument("--data-dir", type=Path, default=DATA_DIR)
     parser.add_argument("--out", type=Path, default=RESULTS)
     return parser.parse_args()

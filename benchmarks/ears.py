@@ -58,22 +58,34 @@ class Recogniser:
         return torch.stack(found).numpy()
 
 
-def judged(copies: list[Copy], rate: int) -> Cell:
-    """STOI and PESQ of copies, ten joined, with their errors; none without the packages."""
+def judged(copies: list[Copy], rate: int, together: int = TOGETHER) -> Cell:
+    """STOI and PESQ of copies, ten joined, with their errors; none without the packages.
+
+    PESQ is of 8 or 16 kHz, and other rates are brought to the latter.
+    """
     try:
         from pesq import pesq
         from pystoi import stoi
     except ModuleNotFoundError:
         return {}
-    groups = [copies[i : i + TOGETHER] for i in range(0, len(copies), TOGETHER)]
+    groups = [copies[i : i + together] for i in range(0, len(copies), together)]
     pairs = [[_joined([getattr(c, side) for c in some]) for side in SIDES] for some in groups]
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # STOI of a sound too short is no number
         heard = {
             "stoi": [stoi(original, sample, rate) for original, sample in pairs],
-            "pesq": [pesq(rate, original, sample, "nb") for original, sample in pairs],
+            "pesq": [pesq(*_for_pesq(rate, pair), "nb") for pair in pairs],
         }
     return {name: mean_two_se(torch.tensor(values).double()) for name, values in heard.items()}
+
+
+def _for_pesq(rate: int, pair: list[np.ndarray]) -> tuple[int, np.ndarray, np.ndarray]:
+    if rate in (8000, 16000):
+        return rate, pair[0], pair[1]
+    from soxr import resample
+
+    original, sample = (resample(wave, rate, 16000) for wave in pair)
+    return 16000, original, sample
 
 
 SIDES = ("original", "sample")

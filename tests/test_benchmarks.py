@@ -176,25 +176,27 @@ def test_copies_of_spoken_digits_are_recognised_and_measured(monkeypatch, tmp_pa
     from caudal.cli import main
 
     tiny = "--channels 4 --cycle 3 --hop 64 --window 256 --seconds 0.1 --layers 3 --steps 2"
-    tiny += f" --warmup 1 --batch-size 2 --no-report --out {tmp_path}/fsdd"
+    tiny += f" --warmup 1 --batch-size 2 --no-report --out {tmp_path}/fsdd-minutes"
     assert (
         main(["train", "wavenet", "--data", str(data), "--test", "*_[01].flac", *tiny.split()])
         == 0
     )
     monkeypatch.setattr(import_module("caudal.report.audio.distilled"), "COMPARED", 1)
-    few = f"--steps 2 --warmup 1 --batch-size 2 --kl 0 --no-report --out {tmp_path}/fsdd-spectral"
-    assert main(["distill", f"{tmp_path}/fsdd", *few.split()]) == 0
+    few = f"--steps 2 --warmup 1 --batch-size 2 --kl 0 --no-report --out {tmp_path}/fsdd-student"
+    assert main(["distill", f"{tmp_path}/fsdd-minutes", *few.split()]) == 0
     cells = audio.speech(tmp_path, tmp_path / "data", audio.Limits(3, 2, 1.0, 40))
     floors = ["shaped noise", "Griffin-Lim", "prediction"]
-    assert [cell["who"] for cell in cells] == ["recordings", *floors, "fsdd", "fsdd-spectral"]
+    runs = ["fsdd-minutes", "fsdd-student"]
+    refined = [f"{name}, refined" for name in ("prediction", *runs)]
+    assert [cell["who"] for cell in cells] == ["recordings", *floors, *runs, *refined]
     assert cells[0]["copies"] == 10
     assert 0 < cells[4]["sweeps"] <= 70
     assert cells[2]["convergence"][0] < cells[1]["convergence"][0]
-    older = {"facts": {"commit": "old"}, "cells": [{"who": "fsdd"}, {"who": "fsdd-kl"}]}
+    older = {"facts": {"commit": "old"}, "cells": [{"who": "fsdd"}, {"who": "fsdd-student-kl"}]}
     kept = audio.beside_older(cells, older, "new")
-    assert [cell["commit"] for cell in kept] == ["new"] * 6 + ["old"]
+    assert [cell["commit"] for cell in kept] == ["new"] * 9 + ["old"]
     text = audio.report({"speech": {"facts": {}, "cells": cells}})
-    assert "caudal distill runs/fsdd --student parallel-wavenet --" in text
+    assert "caudal distill runs/fsdd-minutes --student parallel-wavenet --" in text
     assert str(tmp_path) not in text
 
 

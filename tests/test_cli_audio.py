@@ -269,7 +269,7 @@ def test_a_student_leaves_a_complete_run_behind():
     found = read(out / "compare.json")
     assert found.keys() == {
         "teacher", "terms", "verdict", "kl_per_sample", "kl_per_sample_two_se",
-        "teacher_copies", "student_copies", "floor_copies", "speed",
+        "teacher_copies", "student_copies", "refined_copies", "floor_copies", "speed",
     }  # fmt: skip
     assert found["terms"][0] == "KL(student||teacher), closed form"
     last = Run(out).metrics()[-1]

@@ -101,9 +101,10 @@ def test_a_student_of_sound(tmp_path):
     compared = compare_audio(student, teacher, story.dataset, track=track, **NAMED)
     assert set(seen) == {"comparing", "copying clips"}
     keys = ["teacher", "terms", "verdict", "kl_per_sample", "kl_per_sample_two_se"]
-    copies = ["teacher_copies", "student_copies", "floor_copies"]
+    copies = ["teacher_copies", "student_copies", "refined_copies", "floor_copies"]
     assert list(compared.to_dict()) == [*keys, *copies, "speed"]
     assert compared.to_dict()["floor_copies"] == {}  # without a spectrum there is no floor
+    assert compared.to_dict()["refined_copies"] is None  # and nothing to be consistent with
     assert [speed.who for speed in compared.speeds][-1] == "student"
     assert len(compared.student_copies) == 3
     story = replace(story, flow=student, distilled=compared)

@@ -194,14 +194,18 @@ def test_copies_beside_floors_as_an_evaluation_tells_them():
     found = copy_clips(prediction_alone(SCHEMA), clips, SCHEMA)
     assert len(found.copies) == 3
     head, rows = found.table().head, found.table().rows
-    assert head == ["", "samples", "shaped noise", "Griffin-Lim", "prediction", ""]
-    assert {len(row) for row in rows} == {6}
+    assert head == ["", "samples", "refined", "shaped noise", "Griffin-Lim", "prediction", ""]
+    assert {len(row) for row in rows} == {7}
     said = found.to_dict()
     assert json.loads(json.dumps(said, allow_nan=False)) == said
     # The flow is the floor itself, noise and all.
     assert said["samples"] == said["floors"]["prediction"]
     assert "prediction in none" in found.verdict[0]
     assert "Griffin-Lim in" in found.verdict[0]
+    # Refined, it is a sound of nearly its spectrum, as that of Griffin and Lim is.
+    assert found.verdict[1].startswith("refined in 32 steps: ")
+    assert "prediction in none" in found.verdict[1]
+    assert said["refined"]["convergence"]["mean"] < 0.8 * said["samples"]["convergence"]["mean"]
     assert len(copy_clips(prediction_alone(SCHEMA), clips, SCHEMA, limit=2).copies) == 2
 
 

@@ -9,6 +9,7 @@ from importlib import import_module
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 
 import caudal
@@ -16,6 +17,7 @@ from audio_files import fill, save, tone
 from caudal import Bijection, Flow
 from caudal.base import FREE, Normal
 from caudal.data import AudioSchema, Column, Rows, open_audio
+from caudal.data.audio import log_mel
 from caudal.data.audio.stretches import GAP
 from caudal.errors import InputError
 from caudal.model.rest import Rest
@@ -196,6 +198,40 @@ def test_a_stream_begins_before_the_clip_is_made(monkeypatch, tmp_path):
     clip = save(tmp_path / "clip.wav", tone(0.7))
     next(model().stream(str(clip), given=("vowel=a",)))
     assert len(made) == 2
+
+
+def test_samples_are_refined_by_their_spectrum(tmp_path, capsys):
+    run, clip = tmp_path / "run", save(tmp_path / "clip.wav", tone(0.3))
+    model().save(run)
+    asked = {"mel_of": str(clip), "given": ("vowel=a",)}
+    (plain,), (refined,) = (model().sample(**asked, refine=n) for n in (0, 8))
+    off = [_off(sound, model().schema, tone(0.3)) for sound in (plain, refined)]
+    assert off[1] < 0.7 * off[0]
+    words = ["sample", run, "--mel-of", clip, "--given", "vowel=a", "--refine", 8]
+    out = tmp_path / "copy.wav"
+    assert cli(*words, "--out", out, "--json") == 0
+    said = capsys.readouterr()
+    assert json.loads(said.out)["refine"] == 8
+    assert "refined in 8 steps these are no samples of the density" in said.err
+    wave, _ = soundfile.read(out, dtype="int16")
+    assert np.array_equal(wave, np.round(refined.samples[:, 0] * 2**15))
+    assert cli(*words, "--out", "-") == 2
+    assert "--refine: each step takes the whole clip" in capsys.readouterr().err
+
+
+def _off(sound, schema, wave):
+    """Mean distance of the bands of a sound from those of a clip, in nepers, where it is loud."""
+    waves = [torch.from_numpy(np.asarray(w, float)).reshape(1, -1) for w in (sound.samples, wave)]
+    made, given = (log_mel(w, schema.rate, schema.hop, schema.window, schema.mels) for w in waves)
+    return float((made - given)[given > given.max() - 4].abs().mean())
+
+
+def test_without_a_spectrum_nothing_is_refined():
+    small = {**SMALL, "mels": 0} | {"context": ["vowel"], "steps": 1}
+    with pytest.raises(InputError, match="`refine`: .* is given no spectrum"):
+        caudal.train("wavenet", "vowels", **small).sample(seconds=0.1, refine=2)
+    with pytest.raises(InputError, match="`refine`"):
+        model().sample(refine=-1)
 
 
 def test_only_sound_is_streamed():

@@ -67,8 +67,8 @@ class Copied(Copying):
 
     def to_dict(self) -> dict[str, Any]:
         floors = {name: floor.to_dict() for name, floor in self.of_floors.items()}
-        refined = {} if self.of_refined is None else {"refined": self.of_refined.to_dict()}
-        samples = {"samples": self.ours.to_dict(), **refined}
+        refined = self.of_refined and self.of_refined.to_dict()
+        samples = {"samples": self.ours.to_dict(), "refined": refined}
         return {**samples, "floors": floors, "verdict": self.verdict}
 
 

@@ -85,20 +85,24 @@ def shaped_noise(
     # Magnitudes of white noise are Rayleigh's.
     power = torch.hann_window(schema.window, dtype=torch.float64).square().sum()
     mean = math.sqrt(math.pi / 4 * float(power))
-    return overlapped(noise * _magnitudes(log_mel, schema) / mean, schema, length)[0]
+    return overlapped(noise * magnitudes_of(log_mel, schema) / mean, schema, length)[0]
 
 
 def griffin_lim(
-    log_mel: Tensor, length: int, schema: AudioSchema, generator: torch.Generator
+    log_mel: Tensor,
+    length: int,
+    schema: AudioSchema,
+    generator: torch.Generator,
+    steps: int = STEPS,
 ) -> Tensor:
     """A sound of these bands: random phases, then as many steps as copies are refined by."""
-    magnitudes = _magnitudes(log_mel, schema)
+    magnitudes = magnitudes_of(log_mel, schema)
     phases = torch.rand(magnitudes.shape, generator=generator, dtype=torch.float64)
     start = overlapped(torch.polar(magnitudes, 2 * math.pi * phases)[None], schema, length)
-    return refined(start, log_mel[None], schema, STEPS)[0]
+    return refined(start, log_mel[None], schema, steps)[0]
 
 
-def _magnitudes(log_mel: Tensor, schema: AudioSchema) -> Tensor:
+def magnitudes_of(log_mel: Tensor, schema: AudioSchema) -> Tensor:
     """The magnitude of each bin (F, bins), that of least squares, by the bands' pseudo-inverse."""
     convention = schema.convention
     bands = filters(schema.rate, schema.window, schema.mels, convention)
