@@ -5,6 +5,7 @@ import time
 from dataclasses import replace
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -19,7 +20,7 @@ from caudal.errors import InputError
 from caudal.flow import Flow
 from caudal.modality import modality
 from caudal.model.rest import Rest
-from caudal.model.settings import settings, suited
+from caudal.model.settings import settings, suited, usual_recipe
 from caudal.recipes import MAF, NSF, NSFAR
 from caudal.training import clock
 from caudal.training import fit as fitting
@@ -193,8 +194,26 @@ def test_images_take_the_usual_recipe_for_their_shape(shape, name):
     made = suited(start, dataset)
     assert made.recipe.name == name
     assert made.training.clip == images.training(type(made.recipe)).get("clip", Training.clip)
-    chosen = settings("tarflow", images, {"data": "x", "steps": 1, "width": 8})
-    assert suited(replace(chosen, auto=True), dataset).recipe.name == "tarflow"
+
+
+def test_given_fields_go_along_with_the_usual_recipe_or_choose_one_that_has_them(capsys):
+    images = modality("images")
+    dataset = SimpleNamespace(schema=ImageSchema((1, 64, 64)), train=range(40))
+
+    def chosen(**given):
+        name = usual_recipe(np.zeros((4, 64, 64), np.uint8), given)
+        made = settings(name, images, {"data": "x", "steps": 1, **given})
+        return suited(replace(made, auto=True), dataset)
+
+    both = chosen(layers=3)
+    assert (both.recipe.name, both.recipe.layers) == ("glow", 3)
+    assert chosen(maps=8).recipe.name == "glow"
+    other = chosen(width=8)
+    assert other.recipe.name == "tarflow"
+    assert "tarflow, as `width` is given" in other.why
+    words = ("train", "--data", people_csv(), "--maps", 8, "--out", folder() / "no")
+    assert "--maps: not of nsf, which rows of a table take" in (said := refused(capsys, *words))
+    assert "realnvp" in said
 
 
 def test_the_size_follows_from_the_data_but_for_what_was_given():

@@ -157,7 +157,7 @@ def read_options(words: list[str]) -> tuple[TrainOptions[Any, Any], Settings]:
     if name is None and _goes_on(typed) and file is None:
         raise _nothing_to_resume(seen["out"])
     auto = name == AUTO or not (name or config)
-    name = usual_recipe(seen["data"]) if auto else name or config["recipe"]
+    name = usual_recipe(seen["data"], named(typed)) if auto else name or config["recipe"]
     if config and not auto and config["recipe"] != name:
         raise InputError(f"{file} is of the recipe {config['recipe']}, not {name}: leave one out")
     start = _start(name, seen, config, file)

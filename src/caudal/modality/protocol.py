@@ -29,6 +29,7 @@ class Modality(ABC):
         formats: the files that hold such data, in words.
         trainable: the recipes that can be trained on them, in words.
         usual_recipe: the name of the recipe for such data unless told otherwise.
+        also_usual: names of others that `recipe_for` chooses from, or options of which choose.
         options: the dataclass of options that say which data to learn and how they are read; its
             fields are flags of `caudal train` and keywords of `caudal.train`.
         reading: the same for other data of a finished run (`eval`, `score`, `interpolate`).
@@ -63,6 +64,7 @@ class Modality(ABC):
     formats: ClassVar[str]
     trainable: ClassVar[str]
     usual_recipe: ClassVar[str]
+    also_usual: ClassVar[tuple[str, ...]] = ()
     options: ClassVar[type]
     reading: ClassVar[type]
     drawing: ClassVar[type]

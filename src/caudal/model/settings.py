@@ -4,14 +4,14 @@ The same names are keywords of `caudal.train`, flags of `caudal train` and keys 
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from caudal.errors import InputError
 from caudal.modality import MODALITIES, Modality, modality
 from caudal.names import near
-from caudal.recipes import Recipe, describe, find_preset, find_recipe, restored
+from caudal.recipes import RECIPES, Recipe, describe, find_preset, find_recipe, restored
 from caudal.recipes.sizes import SIZES
 from caudal.training.options import Training
 
@@ -166,15 +166,22 @@ def _sized(settings: Settings, dataset: Any) -> Settings:
 
 
 def _auto(settings: Settings, recipe: type[Recipe]) -> Settings:
-    """The settings with that recipe, unless the user set fields of another, and why it is that."""
-    made, training = settings.recipe, settings.training
-    chosen = {field.name for field in fields(made)} & settings.given
-    if not (chosen or isinstance(made, recipe)):
-        kind, fresh = settings.kind, usual(recipe, settings.kind)
+    """The settings with that recipe, unless it lacks fields that the user set, and why it is that.
+
+    Fields that the user set go along, and what the user left is as the recipe has it.
+    """
+    made, training, kind = settings.recipe, settings.training, settings.kind
+    chosen = [field.name for field in fields(made) if field.name in settings.given]
+    lacks = [name for name in chosen if name not in {field.name for field in fields(recipe)}]
+    if not (lacks or isinstance(made, recipe)):
+        fresh = usual(recipe, kind)
         own = {*kind.training(type(made)), *kind.training(recipe)} - settings.given
         training = replace(training, **{name: getattr(fresh.training, name) for name in own})
-        made = fresh.recipe
-    why = f"{made.name}, the usual recipe for {settings.kind.what}: {made.good_for}"
+        made = with_values(fresh.recipe, {name: getattr(made, name) for name in chosen})
+    why = f"{made.name}, the usual recipe for {kind.what}: {made.good_for}"
+    if lacks:
+        are = "are" if len(lacks) > 1 else "is"
+        why = f"{made.name}, as {' and '.join(f'`{name}`' for name in lacks)} {are} given"
     return replace(settings, recipe=made, training=training, why=(*settings.why, why))
 
 
@@ -232,11 +239,32 @@ def kind_of_recipe(recipe: "str | Recipe | type[Recipe]") -> type[Recipe]:
     return kind
 
 
-def usual_recipe(data: Any) -> str:
-    """The name of the recipe that such data are trained with unless told otherwise."""
+def usual_recipe(data: Any, given: Iterable[str] = ()) -> str:
+    """The name of the recipe that such data are trained with unless told otherwise.
+
+    It is the first of the kind's usual ones with all fields that were given; `_auto` decides again
+    once the data are known.
+
+    Raises:
+        InputError: no usual one has them, but other recipes do.
+    """
     kinds = [modality(name) for name in MODALITIES]
     looks = [kind for kind in kinds if data is not None and kind.recognises(data)]
-    return (looks or kinds[-1:])[0].usual_recipe
+    kind = (looks or kinds[-1:])[0]
+    taken = [name for name, of in RECIPES.items() if of.listed and kind.takes(of)]
+    having = {name: {field.name for field in fields(RECIPES[name])} for name in taken}
+    others = {field.name for part in (kind.options, Training) for field in fields(part)}
+    own = set(given) & set().union(*having.values()) - others
+    names = (kind.usual_recipe, *kind.also_usual)
+    if (found := next((name for name in names if own <= having[name]), None)) is not None:
+        return found
+    odd = [option for option in sorted(own) if option not in having[kind.usual_recipe]]
+    able = [name for name in taken if own <= having[name]]
+    raise InputError(
+        f"{' and '.join(f'`{option}`' for option in odd)}: not of {kind.usual_recipe}, which "
+        f"{kind.what} take unless told otherwise; "
+        + (f"name one of the recipes with it: {', '.join(able)}" if able else "name a recipe")
+    )
 
 
 def recognise(data: Any, recipe: "type[Recipe]") -> Modality:

@@ -76,7 +76,8 @@ def train(
     check_log(log, out)
     auto = recipe == options_of_run.AUTO
     if auto:
-        recipe = _in_run(out) if resume or from_best else options_of_run.usual_recipe(data)
+        goes_on = resume or from_best
+        recipe = _in_run(out) if goes_on else options_of_run.usual_recipe(data, options)
     kind = options_of_run.recognise(data, options_of_run.kind_of_recipe(recipe))
     name = recipe if isinstance(recipe, str) else recipe.name
     if preset is not None and isinstance(recipe, Recipe):

@@ -75,6 +75,7 @@ class Images(OneShape):
     usual_samples = 64
     trainable = "glow, realnvp or another recipe of images (caudal recipes)"
     usual_recipe = "tarflow"
+    also_usual = ("glow", "nsf")
 
     # --- data -----------------------------------------------------------------------------------
 
