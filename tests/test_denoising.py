@@ -1,5 +1,7 @@
 """Images that are learned with noise, and samples from which it is taken off again."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -27,6 +29,20 @@ def test_many_rows_are_denoised_in_pieces_with_their_own_contexts(monkeypatch):
     whole = denoised(flow, y, 0.5, context)
     monkeypatch.setattr("caudal.denoising._AT_ONCE", 6)
     torch.testing.assert_close(denoised(flow, y, 0.5, context), whole)
+    for one in (context[0], context[:1]):
+        each = denoised(flow, y, 0.5, context[:1].expand(5, 2))
+        torch.testing.assert_close(denoised(flow, y, 0.5, one), each)
+    with torch.inference_mode():
+        torch.testing.assert_close(denoised(flow, y + 0, 0.5, context + 0), whole)
+    with pytest.raises(caudal.InputError, match="`context` has 3 rows, and `y` 5"):
+        denoised(flow, y, 0.5, context[:3])
+
+
+def test_a_dequantised_flow_is_refused():
+    dequantization = ImageDequantization((1, 2, 2), 256, 6.0)
+    flow = Flow(Rescale(1.0), Normal((1, 2, 2)), dequantization=dequantization)
+    with pytest.raises(caudal.InputError, match=r"give `flow.continuous\(\)`"):
+        denoised(flow, torch.zeros(2, 1, 2, 2), 6.0)
 
 
 def test_noise_comes_on_top_in_training_alone():
@@ -68,6 +84,10 @@ def test_denoised_samples_have_less_noise(noisy_run, tmp_path, capsys):
     out = tmp_path / "clean.npy"
     assert command("sample", noisy_run, "-n", 4, "--denoise", "--out", out) == 0
     assert np.load(out).shape == (4, 4, 4, 1)
+    assert "no samples of the density" in " ".join("".join(capsys.readouterr()).split())
+    assert command("sample", noisy_run, "-n", 4, "--denoise", "--out", out, "--overwrite",
+                   "--json") == 0  # fmt: skip
+    assert json.loads(capsys.readouterr().out)["denoise"] == 20.0
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Samples of images from which the noise of training is taken off again."""
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -9,6 +10,27 @@ from caudal.denoising import denoised
 from caudal.errors import InputError
 from caudal.modality import Request
 from caudal.training.together import by_rows
+
+
+@dataclass(frozen=True)
+class Denoising:
+    """What there is to know of samples whose noise was taken off.
+
+    Attributes:
+        std: of the noise, in steps of a pixel's value.
+    """
+
+    key: ClassVar[str] = "denoise"
+
+    std: float
+
+    def tell(self, screen: Any) -> None:
+        """Says that these are no samples of the density."""
+        screen.note(f"without the noise of {self.std:g} steps these are no samples of the density")
+
+    def to_dict(self) -> float:
+        """For JSON: the noise that was taken off."""
+        return self.std
 
 
 class Denoised:
@@ -38,3 +60,6 @@ class Denoised:
 
         lowered: Tensor = flow.dequantization.lower(by_rows(request.n, of))
         return lowered.contiguous()
+
+    def summary(self) -> Denoising:
+        return Denoising(self.model.schema.pixel_noise)
