@@ -1,6 +1,7 @@
 """Images that are learned with noise, and samples from which it is taken off again."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from caudal.bijections import Rescale
 from caudal.denoising import denoised
 from caudal.dequantization import ImageDequantization
 from caudal.flow import Flow
+from caudal.report.images.sheets import sample_images
 from command_line import caudal as command
 
 
@@ -88,6 +90,16 @@ def test_denoised_samples_have_less_noise(noisy_run, tmp_path, capsys):
     assert command("sample", noisy_run, "-n", 4, "--denoise", "--out", out, "--overwrite",
                    "--json") == 0  # fmt: skip
     assert json.loads(capsys.readouterr().out)["denoise"] == 20.0
+
+
+def test_the_page_shows_samples_without_the_noise_and_says_so(noisy_run):
+    model = caudal.load(noisy_run)
+    schema = model.schema
+    kept = sample_images(model.flow, replace(schema, pixel_noise=0.0), 64)[..., 1:3, 1:3]
+    taken = sample_images(model.flow, schema, 64)[..., 1:3, 1:3]
+    assert taken.mean() < 0.7 * kept.mean()
+    assert model.kind.guide.drawing(schema) == {"denoise": True}
+    assert "noise of training, of 20 steps" in model.kind.guide.remark(schema)
 
 
 @pytest.mark.parametrize(

@@ -61,6 +61,7 @@ def asked_of(subject: Subject, values: Mapping[str, Any]) -> dict[str, Any]:
     """The keywords of `Model.sample` that the controls come to."""
     asked: dict[str, Any] = {"n": int(values["n"]), "seed": int(values["seed"])}
     asked["temperature"] = float(values["temperature"])
+    asked |= subject.guide.drawing(subject.schema)
     if given := given_of(subject, values):
         asked["given"] = given
     return asked

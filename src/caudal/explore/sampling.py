@@ -42,7 +42,7 @@ def samples(subject: Subject) -> Tab:
         model.write_samples(path, overwrite=True, **asked)
         return path
 
-    intro = SAMPLES.format(many=subject.schema.many)
+    intro = SAMPLES.format(many=subject.schema.many) + guide.remark(subject.schema)
     return Tab("Samples", intro, drawing(subject), act, "Sample", write=write)
 
 
@@ -54,15 +54,18 @@ def beside(subject: Subject) -> Tab | None:
 
     def act(seed: int, **values: Any) -> list[Block]:
         n = min(len(subject.items), guide.compared)
-        given = given_of(subject, values)
+        asked = guide.drawing(schema)
+        if given := given_of(subject, values):
+            asked["given"] = given
         rows = [subject.form(*batch) for batch in subject.first(n)]
-        drawn = model.sample(n, seed=int(seed), **({"given": given} if given else {}))
+        drawn = model.sample(n, seed=int(seed), **asked)
         sides = Side("data", guide.joined(rows), "data"), Side("samples", drawn)
         pictures = render(guide.compare(model.flow, schema, *sides))
         return [block for picture in pictures for block in (picture.caption, picture) if block]
 
     controls = [Whole("seed", "Seed", 0), *given_controls(subject)]
-    return Tab("Data and samples", DATA.format(many=schema.many), controls, act, "Compare")
+    intro = DATA.format(many=schema.many) + guide.remark(schema)
+    return Tab("Data and samples", intro, controls, act, "Compare")
 
 
 def teacher(subject: Subject) -> Tab | None:

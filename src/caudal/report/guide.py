@@ -87,6 +87,14 @@ class Guide(ABC):
     def compare(self, flow: Flow, schema: Any, one: Side, other: Side) -> Iterator[Drawn]:
         """The distributions of two sides in the same frames."""
 
+    def drawing(self, schema: Any) -> dict[str, Any]:
+        """Keywords of `Model.sample` with which samples are drawn, beside those of the page."""
+        return {}
+
+    def remark(self, schema: Any) -> str:
+        """What there is to say of samples that are drawn so."""
+        return ""
+
     def givable(self, schema: Any) -> tuple[Column, ...]:
         """The columns of which samples may be given a value, beside those of the context."""
         return ()

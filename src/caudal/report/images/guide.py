@@ -41,6 +41,14 @@ class ImageGuide(Guide):
     def show(self, schema: ImageSchema, sides: Sequence[Side], ground: Any = None) -> list[Block]:
         return [draw_one("images", lambda: _draw_sides(sides))]
 
+    def drawing(self, schema: ImageSchema) -> dict[str, Any]:
+        return {"denoise": True} if schema.pixel_noise else {}
+
+    def remark(self, schema: ImageSchema) -> str:
+        if not schema.pixel_noise:
+            return ""
+        return f" The noise of training, of {schema.pixel_noise:g} steps, is taken off samples."
+
     def noise(self, schema: ImageSchema, z: Tensor) -> np.ndarray:
         shades = (z.double().cpu() / SPREAD + 1) / 2 * (schema.levels - 1)
         return schema.decode(shades)

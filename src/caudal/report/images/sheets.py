@@ -10,6 +10,7 @@ from torch import Tensor
 
 from caudal.data import ImageSchema, Rows
 from caudal.data.source import permutation
+from caudal.denoising import denoised
 from caudal.flow import Flow
 from caudal.interpolation import manifold
 from caudal.report.distilled import Samples
@@ -32,16 +33,21 @@ def sample_images(
 ) -> Tensor:
     """N samples (n, C, H, W) on the CPU, of a flow that is put into eval mode.
 
-    `context` has n rows, or is None.
+    `context` has n rows, or is None. Noise that images had in training is taken off.
     """
     flow.eval()
     generator, size = noise(flow, seed), max(1, NUMBERS // schema.countable)
-    like = flow.base.like
+    like, exact = flow.base.like, flow.continuous()
     drawn = []
     for start in range(0, n, size):
         part = None if context is None else context[start : start + size].to(like)
         count = min(size, n - start)
-        drawn.append(flow.sample(count, part, temperature, generator).cpu())
+        if schema.pixel_noise and flow.dequantization is not None:
+            noisy = exact.sample(count, part, temperature, generator)
+            clean = denoised(exact, noisy, schema.pixel_noise, part)
+            drawn.append(flow.dequantization.lower(clean).cpu())
+        else:
+            drawn.append(flow.sample(count, part, temperature, generator).cpu())
     return torch.cat(drawn)
 
 

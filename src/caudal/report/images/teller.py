@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import ClassVar
 
 from torch import Tensor
@@ -31,13 +32,17 @@ class ImageTeller(Teller):
             what += f" in {schema.bits} bits"
         if schema.context:
             what += f", given {', '.join(column.name for column in schema.context)}"
+        if schema.pixel_noise:
+            what += f", learned with noise of {schema.pixel_noise:g} steps, "
+            what += "which samples keep" if story.distilled else CLEANED
         sections = list(picture_sections(pictures))
         return Contents(f"{what}; {self.parts(story)}", sections, pictures)
 
 
 def _figures(story: Story) -> Iterator[Drawn]:
     flow, data, seed = story.flow, story.dataset, story.seed
-    schema = data.schema
+    # A student may have no slope to take noise off by: its samples keep it.
+    schema = replace(data.schema, pixel_noise=0.0) if story.distilled else data.schema
     if isinstance(story.distilled, DistilledRows):
         drawn = sheets.draw_students(story.distilled.samples, schema)
         yield "teacher-images", "Student and teacher", TEACHER, drawn
@@ -83,6 +88,7 @@ def _manifold(story: Story) -> Drawn:
     images, context = sheets.four_examples(schema, story.dataset.test)
     drawn = sheets.draw_manifold(story.flow, schema, images, context, seed=story.seed)
     caption = MANIFOLD + (CLASSES if context is not None else "")
+    caption += NOISY if schema.pixel_noise else ""
     return "manifold", "Between four images", caption, drawn
 
 
@@ -122,6 +128,8 @@ def _curves(story: Story) -> Iterator[Drawn]:
     return curves(story, "Mean bits/dim", "bits/dim", scale)
 
 
+CLEANED = "which is taken off samples as with --denoise"
+NOISY = " What lies between them keeps the noise of training."
 TEACHER = "As many samples of the teacher as of the student, for the same contexts; no data."
 TEMPERATURES = (
     "The same noise in each row, multiplied by the temperature T on its left. Below 1 samples are "
