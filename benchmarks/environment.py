@@ -24,7 +24,7 @@ PEERS = ("torch", "zuko", "nflows", "normflows")
 def describe(libraries: Sequence[str] = PEERS) -> dict[str, str]:
     """Printable facts, in the order in which to print them."""
     return {
-        "command": shlex.join(["python", *map(_from_root, sys.argv)]),
+        "command": shlex.join(["python", *map(_from_root, _without_place(sys.argv))]),
         "commit": _commit(),
         "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "machine": f"{_processor()}, {os.cpu_count()} cores, Python {platform.python_version()}",
@@ -67,6 +67,16 @@ def table(header: list[str], rows: list[list[str]]) -> list[str]:
     """A markdown table, the first column to the left and the others to the right."""
     rule = ["---", *["---:"] * (len(header) - 1)]
     return ["| " + " | ".join(row) + " |" for row in (header, rule, *rows)]
+
+
+def _without_place(words: Sequence[str]) -> list[str]:
+    """The words without --data-dir and its value, which hold on one machine alone."""
+    kept, skip = [], False
+    for word in words:
+        if not (skip or word.partition("=")[0] == "--data-dir"):
+            kept.append(word)
+        skip = word == "--data-dir"
+    return kept
 
 
 def _from_root(argument: str) -> str:

@@ -29,7 +29,7 @@ from caudal.report.speed import median_seconds
 from caudal.report.two_sample import two_sample
 from caudal.training.dressing import dressing_of, undressed_pair
 from caudal.training.student import build_student
-from environment import RESULTS, describe, write, write_json
+from environment import RESULTS, describe, made, write, write_json
 from features import Features, nearest
 from pages import text
 
@@ -250,7 +250,7 @@ def run(names: list[str], seconds: float) -> None:
 def add(new: Row) -> None:
     """Puts a row in its place, and writes the page of all of them."""
     facts = describe(("torch",))
-    new |= {"commit": facts["commit"].split()[0]}
+    new |= made()
     print(new, flush=True)
     rows = json.loads(PATH.read_text("utf-8"))["rows"] if PATH.exists() else []
     key = new["student"], new["seconds"]
@@ -268,9 +268,9 @@ def page(rows: list[Row], facts: dict[str, str]) -> str:
         "reverse": ".2f",
     }
     columns |= {"ess": ".4f", "auc": ".3f", "kernel": ".0f", "nearest": ".1f", "ms": ".0f"}
-    columns["commit"] = ""
+    columns |= {"commit": "", "machine": ""}
     heads = ["student", "CPU s", "steps", "KL(p to q)", "KL(q to p)", "effective size", "AUC"]
-    heads += ["kernel distance", "nearest", "64 images, ms", "commit"]
+    heads += ["kernel distance", "nearest", "64 images, ms", "commit", "machine"]
     cells = [
         [format(row[name], form) if name in row else "" for name, form in columns.items()]
         for row in rows
@@ -287,7 +287,7 @@ def page(rows: list[Row], facts: dict[str, str]) -> str:
             "training image, in steps of a pixel. One seed.",
             "`python benchmarks/image_students.py --seconds SECONDS --student STUDENT`",
         ],
-        {name: fact for name, fact in facts.items() if name not in ("command", "commit", "date")},
+        {name: fact for name, fact in facts.items() if name in ("threads", "libraries")},
         ("", heads, cells),
     )
 

@@ -10,7 +10,7 @@ from PIL import Image
 
 from caudal.report.style import DATA, QUIET, house_style
 from caudal.report.style import SAMPLES as ORANGE
-from environment import RESULTS, describe, write, write_json
+from environment import RESULTS, describe, made, write, write_json
 from pages import text
 
 PATH = RESULTS / "transformer.json"
@@ -26,7 +26,7 @@ KEYS = ("part", "data", "flow", "budget", "tokens", "rows", "noise")
 def add(new: Row) -> None:
     """Puts a row in its place, and writes the page of all of them."""
     facts = describe(("torch",))
-    new |= {"commit": facts["commit"].split()[0]}
+    new |= made()
     print(new, flush=True)
     rows = json.loads(PATH.read_text("utf-8"))["rows"] if PATH.exists() else []
     key = [new.get(name) for name in KEYS]
@@ -100,10 +100,20 @@ def page(rows: list[Row], facts: dict[str, str]) -> str:
             "plan and the seconds: look at the column of those that were taken. Each row was made "
             "at its commit by the command of its section, with what stands in its columns.",
         ],
-        {name: fact for name, fact in facts.items() if name not in ("command", "commit", "date")},
+        {name: fact for name, fact in facts.items() if name in ("threads", "libraries")},
         (
             _section("Scores", "scores --data DATA --flow FLOW --seconds SECONDS"),
-            ["data", "flow", "planned s", "CPU s", "parameters", "steps", "score", "commit"],
+            [
+                "data",
+                "flow",
+                "planned s",
+                "CPU s",
+                "parameters",
+                "steps",
+                "score",
+                "commit",
+                "machine",
+            ],
             cells(
                 "scores",
                 of("data"),
@@ -114,11 +124,22 @@ def page(rows: list[Row], facts: dict[str, str]) -> str:
                 of("steps", ",.0f"),
                 lambda row: f"{row['score']:.3f} ± {row['two_se']:.3f}",
                 of("commit"),
+                of("machine"),
             ),
         ),
         (
             _section("Sampling", "sampling --rows IMAGES"),
-            ["tokens", "images", "pass, ms", "steps", "sweeps", "naive", "steps / pass", "commit"],
+            [
+                "tokens",
+                "images",
+                "pass, ms",
+                "steps",
+                "sweeps",
+                "naive",
+                "steps / pass",
+                "commit",
+                "machine",
+            ],
             cells(
                 "sampling",
                 of("tokens"),
@@ -126,13 +147,14 @@ def page(rows: list[Row], facts: dict[str, str]) -> str:
                 *(of(name, ".1f", 1e3) for name in ("pass", "steps", "sweeps", "naive")),
                 lambda row: f"{row['steps'] / row['pass']:.1f}",
                 of("commit"),
+                of("machine"),
             ),
         ),
         (
             _section("Noise", "noise --std STD --seconds SECONDS"),
             [
                 *["noise", "planned s", "CPU s", "steps", "bits/dim", "kernel distance"],
-                *["nearest", "denoised: kernel distance", "nearest", "commit"],
+                *["nearest", "denoised: kernel distance", "nearest", "commit", "machine"],
             ],
             cells(
                 "noise",
@@ -146,6 +168,7 @@ def page(rows: list[Row], facts: dict[str, str]) -> str:
                 of("denoised", ".1f"),
                 of("denoised_nearest", ".0f"),
                 of("commit"),
+                of("machine"),
             ),
         ),
     )

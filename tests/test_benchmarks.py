@@ -378,6 +378,15 @@ def test_results_keep_the_last_row_of_each_key(monkeypatch, tmp_path):
     assert (tmp_path / "a.md").read_text().startswith("# Title\n\n2\n\n- command: ")
 
 
+def test_a_command_is_told_without_where_the_data_are(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    import environment
+
+    words = ["lecture.py", "--data-dir", "/home/me", "--only", "glow", "--data-dir=/home/me"]
+    monkeypatch.setattr(sys, "argv", words)
+    assert environment.describe(("torch",))["command"] == "python lecture.py --only glow"
+
+
 def test_streaming_is_timed_beside_memory_and_layers_by_what_they_keep(monkeypatch):
     monkeypatch.syspath_prepend(ROOT / "benchmarks")
     import scale
