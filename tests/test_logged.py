@@ -6,6 +6,7 @@ import sqlite3
 import subprocess
 import sys
 from contextlib import closing
+from types import SimpleNamespace
 
 import pytest
 
@@ -53,6 +54,20 @@ def test_trackio_has_losses_on_this_machine(tmp_path):
     subprocess.run(again, cwd=tmp_path, env=there, check=True, capture_output=True)
     new = trackio_rows(tmp_path)[len(told) :]
     assert new == [(last, {"loss/other": 1.0}), (last + 1, {"loss/valid": 3.0})]
+
+
+def test_runs_of_folders_of_one_name_are_apart_in_trackio(tmp_path, monkeypatch):
+    begun, told = [], []
+    fake = SimpleNamespace(init=lambda **asked: begun.append((asked["name"], asked["resume"])))
+    monkeypatch.setitem(sys.modules, "trackio", fake)
+    monkeypatch.setattr(logged, "_told", lambda name: told.append(name) or set())
+    one, other = tmp_path / "a" / "run", tmp_path / "b" / "run"
+    for run, resumed in ((one, False), (other, False), (one, True)):
+        logged.Trackio(run, first=0, resumed=resumed)
+    names = [name for name, _ in begun]
+    assert names[0] != names[1]
+    assert names[2] == names[0] == told[0]
+    assert [how for _, how in begun] == ["never", "never", "allow"]
 
 
 AGAIN = """

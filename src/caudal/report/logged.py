@@ -6,6 +6,7 @@ from contextlib import redirect_stdout
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal, Protocol, get_args
+from uuid import uuid4
 
 from caudal.errors import InputError
 from caudal.training.progress import Plan, Reporter
@@ -13,6 +14,8 @@ from caudal.training.progress import Plan, Reporter
 Log = Literal["tensorboard", "trackio"]
 FOLDER = "tensorboard"
 """Where a run folder has the files of TensorBoard."""
+NAME = "trackio.txt"
+"""Where a run folder has the name of its run in trackio."""
 PROJECT = "caudal"
 """Where trackio has the runs."""
 
@@ -72,7 +75,13 @@ class Trackio:
     def __init__(self, run: Path, first: int, resumed: bool) -> None:
         import trackio
 
-        self.trackio, name = trackio, run.resolve().name
+        self.trackio = trackio
+        kept = run / NAME
+        resumed = resumed and kept.exists()
+        if not resumed:  # a name of its own: other folders may be called the same
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            kept.write_text(f"{run.resolve().name}-{uuid4().hex[:8]}\n", encoding="utf-8")
+        name = kept.read_text(encoding="utf-8").strip()
         self.told = _told(name) if resumed else set()
         with redirect_stdout(sys.stderr):  # the result of a command may be on standard output
             trackio.init(
@@ -102,7 +111,7 @@ class Trackio:
 
 
 def _told(name: str) -> set[tuple[int, str]]:
-    """What trackio has of the last run of that name: steps, and names of what was told of them."""
+    """What trackio has of the run of that name: steps, and names of what was told of them."""
     from trackio.sqlite_storage import SQLiteStorage
 
     return {(row["step"], key) for row in SQLiteStorage.get_logs(PROJECT, name) for key in row}

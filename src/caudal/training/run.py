@@ -36,6 +36,7 @@ LEFT_BEHIND = (
     "README.md",
     "report.html",
     "tensorboard",
+    "trackio.txt",
     "pictures",
 )
 """The contents of a run folder, which `overwrite` replaces; other files in it are left alone."""
