@@ -64,6 +64,13 @@ def test_steps_come_nearer_to_the_bands_and_to_the_level(schema):
     assert (level.log10().abs() < 0.1).all()  # within 1 dB, of a start that is 20 dB off
 
 
+def test_blocks_of_frames_make_the_same_sound(schema, monkeypatch):
+    wanted = bands_of(voice(), schema)
+    whole = refined(noise(), wanted, schema, 3)
+    monkeypatch.setattr("caudal.data.audio.refinement._BLOCK", 2 * 256 * 5)  # 5 frames
+    assert torch.allclose(refined(noise(), wanted, schema, 3), whole, atol=1e-9)
+
+
 def test_what_bands_leave_open_stays(schema):
     spectrum = spectra(noise(), schema)
     scaled = _Bands(bands_of(voice(), schema), schema)(spectrum)

@@ -11,6 +11,7 @@ from caudal.errors import InputError
 STEPS = 32
 """Steps after which little changes."""
 MOMENTUM = 0.9
+_BLOCK = 1 << 20  # numbers of windowed frames at a time: bounds the memory
 _LEAST = 1e-8  # least sum of squares of the windows, at the ends
 _SILENT = 1e-30  # least magnitude of a band that is divided by
 
@@ -44,15 +45,25 @@ def refined(x: Tensor, log_mel: Tensor, schema: AudioSchema, steps: int) -> Tens
             "`refine`: the flow is given no spectrum whose windows overlap by half: use 0"
         )
     to_bands = _Bands(log_mel, schema)
-    sound, before = x.double().cpu(), None
-    tried = spectra(sound, schema)
+    sound = tried = x.double().cpu()
     for step in range(steps):
-        sound = overlapped(to_bands(tried), schema, x.shape[-1])
-        if step < steps - 1:
-            projected = spectra(sound, schema)
-            tried = projected if before is None else torch.lerp(before, projected, 1 + MOMENTUM)
-            before = projected
+        # Spectra are linear in sounds, so that the sounds of S_n and T_n are all that is kept.
+        before, sound = sound, _projected(tried, to_bands, schema)
+        tried = torch.lerp(before, sound, 1 + MOMENTUM) if step else sound
     return sound.to(x)
+
+
+def _projected(x: Tensor, to_bands: "_Bands", schema: AudioSchema) -> Tensor:
+    """The sounds (B, T) nearest to the scaled spectra of sounds, through blocks of frames."""
+    wide = extended(x, schema.hop, schema.window, schema.convention)
+    frames = (wide.shape[-1] - schema.window) // schema.hop + 1
+    some = max(1, _BLOCK // (schema.window * max(1, len(x))))
+    sums = wide.new_zeros(len(x) + 1, wide.shape[-1])
+    for first in range(0, frames, some):
+        last = min(first + some, frames) - 1
+        part = slice(first * schema.hop, last * schema.hop + schema.window)
+        sums[:, part] += _summed(to_bands(framed(wide[:, part], schema), first), schema)
+    return _divided(sums, schema, x.shape[-1])
 
 
 class _Bands:
@@ -66,9 +77,10 @@ class _Bands:
         self.outside = share == 0
         self.shares = (self.weights / share.where(share > 0, 1.0)[:, None]).T  # (mels, bins)
 
-    def __call__(self, spectrum: Tensor) -> Tensor:
+    def __call__(self, spectrum: Tensor, first: int = 0) -> Tensor:
+        """The spectra of frames from the first one on, scaled."""
         present = spectrum.abs() ** self.power @ self.weights
-        ratios = self.target / present.clamp_min(_SILENT)
+        ratios = self.target[:, first : first + spectrum.shape[1]] / present.clamp_min(_SILENT)
         scale = (ratios @ self.shares) ** (1 / self.power)
         return spectrum * scale.masked_fill(self.outside, 1.0)
 
@@ -88,12 +100,21 @@ def framed(wide: Tensor, schema: AudioSchema) -> Tensor:
 
 def overlapped(spectrum: Tensor, schema: AudioSchema, length: int) -> Tensor:
     """The sounds (B, length) whose frames are nearest to these spectra (B, F, bins)."""
+    return _divided(_summed(spectrum, schema), schema, length)
+
+
+def _summed(spectrum: Tensor, schema: AudioSchema) -> Tensor:
+    """Windowed frames where they lie, summed, and last squares of windows: (B + 1, whole)."""
     window = _window(schema)
     frames = torch.fft.irfft(spectrum, n=schema.window) * window  # (B, F, window)
     weights = window.square().expand(1, *frames.shape[1:])
     sums = torch.cat([frames, weights]).transpose(1, 2)  # (B + 1, window, F)
     whole = (frames.shape[1] - 1) * schema.hop + schema.window
-    summed = F.fold(sums, (1, whole), (1, schema.window), stride=(1, schema.hop))[:, 0, 0]
+    return F.fold(sums, (1, whole), (1, schema.window), stride=(1, schema.hop))[:, 0, 0]
+
+
+def _divided(summed: Tensor, schema: AudioSchema, length: int) -> Tensor:
+    """The sounds (B, length) of such sums."""
     before, _ = margins(schema.hop, schema.window, schema.convention)
     inner = summed[:, before : before + length]
     return inner[:-1] / inner[-1].clamp_min(_LEAST)

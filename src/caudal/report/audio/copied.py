@@ -21,7 +21,7 @@ from caudal.report.items import Track
 
 MOST, IN_ALL = 16, 20.0  # clips that are copied, and about how many seconds of them
 _BRIEF, _LONGER = 0.05, 0.3  # seconds of copies by which the time of longer ones is told
-_BESIDE = 0.4  # seconds that floors and measures of a copy take
+_BESIDE = 0.3  # seconds that refinement, floors and measures take for a second of a copy
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,7 +119,7 @@ def copying_seconds(flow: Flow, clips: Clips, schema: AudioSchema) -> tuple[floa
     lengths = [min(SECONDS, clips.lengths[index] / schema.rate) for index in indices]
     known = min(_LONGER, lengths[0]) - min(_BRIEF, lengths[0])
     slope = max(took[2] - took[1], 0.0) / known if known else took[1] / lengths[0]
-    return slope * sum(lengths) / len(indices) + _BESIDE, len(indices)
+    return (slope + _BESIDE) * sum(lengths) / len(indices), len(indices)
 
 
 def _some(clips: Clips, schema: AudioSchema, most: int, seconds: float) -> list[int]:
