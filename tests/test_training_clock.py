@@ -21,7 +21,7 @@ from caudal.flow import Flow
 from caudal.modality import modality
 from caudal.model.rest import Rest
 from caudal.model.settings import settings, suited, usual_recipe
-from caudal.recipes import MAF, NSF, NSFAR
+from caudal.recipes import MAF, NSF, NSFAR, TarFlow
 from caudal.training import clock
 from caudal.training import fit as fitting
 from caudal.training.clock import Budget, Speed, plan, seconds_of
@@ -214,6 +214,13 @@ def test_given_fields_go_along_with_the_usual_recipe_or_choose_one_that_has_them
     words = ("train", "--data", people_csv(), "--maps", 8, "--out", folder() / "no")
     assert "--maps: not of nsf, which rows of a table take" in (said := refused(capsys, *words))
     assert "realnvp" in said
+
+
+def test_transformers_over_many_patches_draw_nothing_while_they_train(tmp_path):
+    images, dataset = modality("images"), SimpleNamespace(schema=ImageSchema((1, 16, 16)))
+    flow = TarFlow(layers=1, width=8, heads=2).build((1, 16, 16))
+    films = [images.watch(TarFlow(patch=n), flow, dataset, 0, tmp_path) for n in (None, 2, 1)]
+    assert [film is None for film in films] == [False, False, True]
 
 
 def test_the_size_follows_from_the_data_but_for_what_was_given():

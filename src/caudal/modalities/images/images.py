@@ -29,7 +29,7 @@ from caudal.nets import ColumnEmbedding
 from caudal.recipes import Recipe, TarFlow
 from caudal.recipes.multiscale import halvings_of, variational
 from caudal.recipes.recipe import own_bijection
-from caudal.recipes.tarflow import in_small_patches
+from caudal.recipes.tarflow import USUAL_TOKENS, in_small_patches, patch_of
 from caudal.report import (
     Filmstrip,
     ImageGuide,
@@ -182,8 +182,11 @@ class Images(OneShape):
     def watch(
         self, recipe: Recipe, flow: Flow, dataset: Dataset, seed: int, folder: Path
     ) -> Watch | None:
-        """Leaves samples in the run folder while the flow is trained, if it draws fast."""
-        if recipe.samples != "parallel" and not isinstance(recipe, TarFlow):
+        """Leaves samples in the run folder while the flow is trained, if drawing is cheap.
+
+        It is in one pass, and of a transformer over no more patches than are usual.
+        """
+        if recipe.samples != "parallel" and not _of_few_patches(recipe, dataset.schema):
             return None
         return Filmstrip(folder_of(folder), flow, dataset.schema, seed)
 
@@ -282,6 +285,14 @@ class Images(OneShape):
         x, context, _ = grid.four
         asked = (x, context, grid.n, grid.seed)
         write_figure(path, lambda: draw_manifold(model.flow, model.schema, *asked))
+
+
+def _of_few_patches(recipe: Recipe, schema: ImageSchema) -> bool:
+    """Whether a transformer draws images in no more steps than by its usual patches."""
+    if not isinstance(recipe, TarFlow):
+        return False
+    _, height, width = schema.shape
+    return height * width <= USUAL_TOKENS * patch_of(recipe.name, schema.shape, recipe.patch) ** 2
 
 
 _SIZES = ("crop", "resize")
