@@ -203,7 +203,7 @@ def test_too_wide_and_merely_off():
     assert line.startswith("too wide: ")
     (line,) = lines(gaussian(0.0, 1.15, 2), gaussian(0.0, 1.0, 2))
     assert line.startswith("good as a proposal: ")
-    assert "`exact`" in line
+    assert "the weights are uneven: use its samples as they are, and corrected (`exact`)" in line
 
 
 def test_verdicts_of_numbers():

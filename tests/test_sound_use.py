@@ -212,7 +212,7 @@ def test_samples_are_refined_by_their_spectrum(tmp_path, capsys):
     assert cli(*words, "--out", out, "--json") == 0
     said = capsys.readouterr()
     assert json.loads(said.out)["refine"] == 8
-    assert "refined in 8 steps these are no samples of the density" in said.err
+    assert "after 8 steps of refinement, these are not samples of the density" in said.err
     wave, _ = soundfile.read(out, dtype="int16")
     assert np.array_equal(wave, np.round(refined.samples[:, 0] * 2**15))
     assert cli(*words, "--out", "-") == 2

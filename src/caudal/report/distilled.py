@@ -269,9 +269,10 @@ def _use(f: Fidelity) -> str:
         return f"good: {facts}; its samples can stand for the teacher's, as they are"
     if f.ess >= USABLE:
         seen = "a classifier tells them apart" if apart else "no classifier told them apart"
+        link = "and" if apart else "but"
         return (
-            f"good as a proposal: {facts}; {seen}, so use its samples as they are where that "
-            f"does not matter, and corrected (`exact`) where it does"
+            f"good as a proposal: {facts}; {seen}, {link} the weights are uneven: use its samples "
+            f"as they are, and corrected (`exact`) where the exact density matters"
         )
     return f"not there yet: {facts}; train it longer, or with more layers"
 

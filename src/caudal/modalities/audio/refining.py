@@ -24,7 +24,8 @@ class Refinement:
 
     def tell(self, screen: Any) -> None:
         """Says that these are no samples of the density."""
-        screen.note(f"refined in {self.steps} steps these are no samples of the density")
+        steps = f"{self.steps} step{'s' * (self.steps != 1)}"
+        screen.note(f"after {steps} of refinement, these are not samples of the density")
 
     def to_dict(self) -> int:
         """For JSON: how many steps."""
