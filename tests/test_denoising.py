@@ -68,7 +68,7 @@ def noisy_run(tmp_path_factory):
     pixels[:32, 0, 0], pixels[32:, 3, 3] = 200, 200
     np.save(home / "pixels.npy", pixels)
     sizes = {"layers": 2, "width": 8, "heads": 2, "patch": 2}
-    options = {"steps": 80, "batch_size": 32, "lr": 1e-2, "pixel_noise": 20.0, "report": False}
+    options = {"steps": 80, "batch_size": 32, "lr": 1e-2, "pixel_noise": 20.0}
     folder = home / "run"
     caudal.train("tarflow", home / "pixels.npy", out=folder, **sizes, **options)
     return folder
@@ -100,6 +100,9 @@ def test_the_page_shows_samples_without_the_noise_and_says_so(noisy_run):
     assert taken.mean() < 0.7 * kept.mean()
     assert model.kind.guide.drawing(schema) == {"denoise": True}
     assert "noise of training, of 20 steps" in model.kind.guide.remark(schema)
+    told = (noisy_run / "report.html").read_text("utf-8")
+    assert "learned with noise of 20 steps, which is taken off samples" in told
+    assert "in training of noisy images" in told
 
 
 @pytest.mark.parametrize(

@@ -125,7 +125,10 @@ def _curves(story: Story) -> Iterator[Drawn]:
     if story.distilled is not None:
         return curves(story, LOSSES, "loss (nats)", 1.0)
     scale = 1 / (story.dataset.schema.countable * math.log(2))
-    return curves(story, "Mean bits/dim", "bits/dim", scale)
+    what = "Mean bits/dim"
+    if story.dataset.schema.pixel_noise:
+        what += ", in training of noisy images and in validation of images without the noise,"
+    return curves(story, what, "bits/dim", scale)
 
 
 CLEANED = "which is taken off samples as with --denoise"
