@@ -37,7 +37,14 @@ from caudal.report import (
     save_baseline,
     write_report,
 )
-from caudal.report.audio.copies import beginning, clips_to_copy, draw_copies, encode, whole
+from caudal.report.audio.copies import (
+    beginning,
+    clips_to_copy,
+    draw_copies,
+    encode,
+    refine_copies,
+    whole,
+)
 from caudal.report.audio.distilled import compare_copies
 from caudal.report.audio.floors import draw_floors
 from caudal.report.audio.likeness import measure_copies
@@ -535,12 +542,13 @@ def test_a_report_has_its_sounds_in_it(tmp_path):
     page, text = read(path), path.read_text("utf-8")
     copies = draw_copies(story.flow, clips, clips_to_copy(clips), schema, seconds=0.25)
     floors = draw_floors(clips, clips_to_copy(clips), schema, seconds=0.25)
+    refined = refine_copies(copies, clips, clips_to_copy(clips), schema, seconds=0.25)
     waves = [
         wave
-        for copy, *made in zip(copies, *floors.values(), strict=True)
-        for wave in (copy.original, copy.sample, *(floor.sample for floor in made))
+        for copy, *below in zip(copies, refined, *floors.values(), strict=True)
+        for wave in (copy.original, copy.sample, *(made.sample for made in below))
     ]
-    assert len(page.sounds) == 4 * (2 + 3)
+    assert len(page.sounds) == 4 * (2 + 1 + 3)
     for sound, wave in zip(page.sounds, waves, strict=True):
         data = base64.b64decode(sound.removeprefix("data:audio/flac;base64,"))
         found, rate = soundfile.read(io.BytesIO(data), dtype="int16")
