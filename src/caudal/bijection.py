@@ -198,7 +198,7 @@ _CUTS = ContextVar("_CUTS", default=True)
 
 @contextmanager
 def uncut() -> Iterator[None]:
-    """Within, no batch goes in pieces, whose number tells how often shared weights are gathered."""
+    """Within, no batch goes in pieces: each of them would gather weights that are shared out."""
     token = _CUTS.set(False)
     try:
         yield

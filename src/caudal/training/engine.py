@@ -100,6 +100,7 @@ class Engine:
                 "again: leave it out, or give `accumulate`"
             )
         self.sharded: Sharded | None = None
+        self.together = True  # whether the other processes come to the same place as this one
         self._objectives, self._objective = (plain, self._measure), objective
         self.shards = training.strategy == "fsdp" and fabric.world_size > 1
         if self.shards:
