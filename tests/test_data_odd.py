@@ -67,6 +67,17 @@ def test_totals_below_a_table_are_no_row_unless_other_rows_begin_so(tmp_path):
     assert found.train.n_rows + found.valid.n_rows + found.test.n_rows == ROWS
 
 
+def test_what_stands_around_a_last_total_is_no_row_though_a_total_that_is_not_alone_is(tmp_path):
+    rows = [f"{KINDS[i]},{i % 9},{i * 5 % 23}" for i in range(ROWS)]
+    groups = [*rows[:30], "Total,99,98", *rows[30:], "Total,97,96", ",,", "Source: office"]
+    found = open_data(write(tmp_path, ["kind,n,m", *groups]))
+    assert "Source: office" not in found.schema.columns[0].categories
+    assert found.train.n_rows + found.valid.n_rows + found.test.n_rows == ROWS + 2
+    found = open_data(write(tmp_path, ["kind,n,m", *rows, ",,", "Total,240,660", ",,"]))
+    assert found.train.n_rows + found.valid.n_rows + found.test.n_rows == ROWS
+    assert not any("gaps" in note for note in found.notes)
+
+
 @pytest.mark.parametrize("frame", [False, True])
 def test_a_number_of_nines_far_from_the_others_is_missing_and_comes_back(tmp_path, frame):
     values = [-999.0 if i % 8 == 0 else 10 + i % 13 / 10 for i in range(ROWS)]
