@@ -5,6 +5,7 @@ import io
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 import torch
 
@@ -123,6 +124,19 @@ def test_zeros_at_the_end_of_decimals_are_kept(tmp_path):
     assert {len(cell.partition(".")[2]) for cell, *_ in lines} == {1}
     assert {len(cell.partition(".")[2]) for _, cell, _ in lines} == {2}
     assert {len(cell.partition(".")[2]) for *_, cell in lines} == {5}
+
+
+def test_decimals_finer_than_those_of_the_data_are_kept_where_they_are_asked_for(tmp_path):
+    rows = [f"{i % 7}.25,{i * 37 % 50 / 20:.2f},{KINDS[i]}" for i in range(ROWS)]
+    path = write(tmp_path, ["fine,given,kind", *rows])
+    found = open_data(path, types=["fine=real:0.125"], context=["given"])
+    out = tmp_path / "out.csv"
+    numbers = pa.table({"given": [1.23456, 5, -0.0, 1e10, None], "fine": [1.125] * 5})
+    with TableWriter(out, found.schema.written) as writer:
+        writer.write(numbers)
+    given, fine = zip(*(line.split(",") for line in out.read_text().split()[1:]), strict=True)
+    assert given == ("1.23456", "5.00", "0.00", "10000000000.00", "")
+    assert set(fine) == {"1.125"}
 
 
 def test_percentages(tmp_path):
