@@ -94,6 +94,8 @@ def test_a_number_of_nines_far_from_the_others_is_missing_and_comes_back(tmp_pat
     decoded = found.schema.decode(found.train.x)["t"].to_numpy()
     assert np.mean(decoded == -999) == pytest.approx(float(share))
     assert not open_data(data, types=["t=real"]).schema.columns[0].missing
+    whole = open_data(data.assign(t=np.where(data["t"] < 0, -999, data["t"] * 10).round()))
+    assert any("t=integer" in note for note in whole.notes)
 
 
 def test_nines_among_the_others_are_numbers():
@@ -178,6 +180,11 @@ def test_identifiers_with_gaps_and_numbers_counted_from_anywhere():
     found = open_data(data)
     assert [p.name for p in found.schema.passed_over] == ["customer_id", "who"]
     assert list(kinds(found)) == ["year", "x"]
+
+
+def test_identifiers_that_often_repeat_are_numbers():
+    data = pd.DataFrame({"customer_id": RNG.integers(10_000, 10_400, 600), "kind": KINDS * 10})
+    assert not open_data(data).schema.passed_over
 
 
 def test_advice_quotes_names_with_blanks(tmp_path):

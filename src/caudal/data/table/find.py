@@ -293,11 +293,10 @@ class _Search:
             some = [f"{', '.join(map(_shown, marks))} in {n}" for n, marks in self.marks.items()]
             first = next(iter(self.marks))
             number = re.fullmatch(NUMBER, self.marks[first][0])
-            kind, what = (
-                ("real", "reads it as a number")
-                if number
-                else ("categorical", "makes categories of them")
-            )
+            kind, what = "categorical", "makes categories of them"
+            if number:
+                kind = "integer" if self.seen[first].decimals == 0 else "real"
+                what = "reads it as a number"
             lines.append(
                 f"marks among numbers, taken as missing: {shown(some)}; "
                 f"`types` {as_word(first, kind)} {what}"
