@@ -2,16 +2,21 @@
 
 import csv
 import io
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
 import torch
+from torch import nn
 
 import caudal
 from caudal.bijections import Gaussianise
 from caudal.data import TableWriter, open_data
+from caudal.modality import modality
+from caudal.model.settings import in_pieces, settings, suited
+from caudal.training.processes import as_launched
 
 RNG = np.random.default_rng(0)
 ROWS = 60
@@ -218,10 +223,6 @@ def test_wide_tables_have_no_lu_maps_and_go_in_pieces():
 
 
 def test_a_batch_has_so_many_pieces_that_memory_has_a_bound():
-    from types import SimpleNamespace
-
-    from caudal.modality import modality
-
     def pieces(columns, rows, batch_size):
         schema = SimpleNamespace(columns=range(columns))
         dataset = SimpleNamespace(schema=schema, train=SimpleNamespace(n_rows=rows))
@@ -230,3 +231,25 @@ def test_a_batch_has_so_many_pieces_that_memory_has_a_bound():
     assert [pieces(d, 10_000, 256) for d in (10, 500, 1000, 2000)] == [1, 1, 2, 4]
     assert pieces(2000, 10_000, 250) == 5  # a divisor of the batch
     assert pieces(100_000, 3, 256) == 2  # no more than there are rows
+
+
+def test_pieces_are_shares_of_processes_are_told_and_leave_batch_norm_whole(monkeypatch):
+    table = modality("table")
+    schema = SimpleNamespace(columns=range(20_000))
+    dataset = SimpleNamespace(schema=schema, train=SimpleNamespace(n_rows=10_000))
+    start = settings("nsf", table, {"data": "x"})
+    one = in_pieces(start, dataset, nn.Linear(1, 1))
+    assert one.training.accumulate == 64
+    assert "batches in 64 pieces" in one.why[-1]
+    assert in_pieces(start, dataset, nn.Sequential(nn.BatchNorm1d(1))).training.accumulate == 1
+    monkeypatch.setenv("WORLD_SIZE", "8")
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "8")
+    each = in_pieces(start, dataset, nn.Linear(1, 1)).training
+    assert as_launched(each).batch_size % (8 * each.accumulate) == 0
+    assert each.accumulate == 8
+
+
+def test_what_suits_wide_tables_is_told():
+    data = pd.DataFrame(RNG.normal(size=(600, 300)), columns=[f"c{i}" for i in range(300)])
+    made = suited(settings("nsf", modality("table"), {"data": data}), open_data(data))
+    assert made.why[0].startswith("size small, with linear False as suits the data; `size`")
