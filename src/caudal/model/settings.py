@@ -195,7 +195,10 @@ def _auto(settings: Settings, recipe: type[Recipe]) -> Settings:
         own = {*kind.training(type(made)), *kind.training(recipe)} - settings.given
         training = replace(training, **{name: getattr(fresh.training, name) for name in own})
         made = fresh.recipe
-    why = f"{made.name}, the usual recipe for {settings.kind.what}: {made.good_for}"
+    reason = f"the usual recipe for {settings.kind.what}"
+    if not isinstance(made, recipe):
+        reason = f"taken as it has `{'`, `'.join(sorted(chosen))}`"
+    why = f"{made.name}, {reason}: {made.good_for}"
     return replace(settings, recipe=made, training=training, why=(*settings.why, why))
 
 
