@@ -63,6 +63,13 @@ def test_units_below_the_header_are_no_row(tmp_path):
     assert any("words over numbers, 'kg cm -'" in note for note in found.notes)
 
 
+@pytest.mark.parametrize("first", ["x,unknown,unknown", ",unknown,unknown", "x,unknown,refused"])
+def test_a_first_row_without_numbers_is_a_row(tmp_path, first):
+    rows = [f"{KINDS[i]},{i % 9},{i * 5 % 23}" for i in range(ROWS)]
+    found = open_data(write(tmp_path, ["kind,n,m", first, *rows]), missing="model")
+    assert found.train.n_rows + found.valid.n_rows + found.test.n_rows == ROWS + 1
+
+
 def test_totals_below_a_table_are_no_row_unless_other_rows_begin_so(tmp_path):
     rows = [f"{KINDS[i]},{i % 9},{i * 5 % 23}" for i in range(ROWS)]
     found = open_data(write(tmp_path, ["kind,n,m", *rows, "Total,240,660"]))
