@@ -194,7 +194,9 @@ def test_images_take_the_usual_recipe_for_their_shape(shape, name):
     assert made.recipe.name == name
     assert made.training.clip == images.training(type(made.recipe)).get("clip", Training.clip)
     chosen = settings("tarflow", images, {"data": "x", "steps": 1, "width": 8})
-    assert suited(replace(chosen, auto=True), dataset).recipe.name == "tarflow"
+    kept = suited(replace(chosen, auto=True), dataset)
+    assert kept.recipe.name == "tarflow"
+    assert kept.why[0].startswith("tarflow, " + ("the usual" if name == "tarflow" else "taken"))
 
 
 def test_the_size_follows_from_the_data_but_for_what_was_given():

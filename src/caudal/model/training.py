@@ -123,6 +123,7 @@ def train_with(
     recipe = settings.recipe
     with own_randomness(seed=settings.training.seed), redirected():
         flow = assemble(recipe, schema)
+    settings = options_of_run.in_pieces(settings, dataset, flow)
     voice.prepared(settings, dataset, flow)
     config = wherever_read(settings.config())
     modes = {"resume": resume, "from_best": from_best, "overwrite": overwrite}
