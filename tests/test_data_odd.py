@@ -13,6 +13,7 @@ from torch import nn
 
 import caudal
 from caudal.bijections import Gaussianise
+from caudal.cli.train import read_options
 from caudal.data import TableWriter, open_data
 from caudal.modality import modality
 from caudal.model.settings import in_pieces, settings, suited
@@ -227,6 +228,18 @@ def test_wide_tables_have_no_lu_maps_and_go_in_pieces():
     assert model.config["accumulate"] == 1
     narrow = caudal.train("nsf", data.iloc[:, :3], steps=1, layers=1, hidden=4, blocks=1)
     assert narrow.recipe.linear is True
+
+
+def test_a_wide_run_of_a_caudal_without_the_field_keeps_its_lu_maps(tmp_path):
+    data = pd.DataFrame(RNG.normal(size=(40, 300)), columns=[f"c{i}" for i in range(300)])
+    small = {"layers": 1, "hidden": 4, "blocks": 1, "batch_size": 24, "report": False}
+    caudal.train("nsf", data, steps=1, out=tmp_path / "run", linear=True, **small)
+    config = tmp_path / "run" / "config.yaml"
+    config.write_text(config.read_text().replace("linear: true\n", ""))
+    _, read = read_options(["--resume", "--out", str(tmp_path / "run"), "--data", "x.csv"])
+    assert "linear" in read.given
+    model = caudal.train("nsf", data, steps=2, out=tmp_path / "run", resume=True)
+    assert model.recipe.linear is True
 
 
 def test_a_batch_has_so_many_pieces_that_memory_has_a_bound():

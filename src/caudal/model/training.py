@@ -10,7 +10,7 @@ from caudal.errors import InputError
 from caudal.losses import nll_per_element
 from caudal.modality import Voice, assemble
 from caudal.model import settings as options_of_run
-from caudal.model.config import wherever_read, without_beside
+from caudal.model.config import of_resumed, wherever_read, without_beside
 from caudal.model.finishing import finish
 from caudal.model.model import Model
 from caudal.model.rest import Rest
@@ -92,7 +92,7 @@ def train(
         if config.get("recipe") != name:
             raise InputError(f"{out} holds a run of {config.get('recipe')}, not {name}")
         own = vars(recipe) if isinstance(recipe, Recipe) else {}
-        values = {**without_beside(config), **own, **values}
+        values = {**without_beside(of_resumed(config)), **own, **values}
     made = replace(options_of_run.settings(recipe, kind, values), auto=auto)
     modes = {"resume": resume, "from_best": from_best, "overwrite": overwrite}
     return train_with(made, out, **modes, log=log, voice=voice, begun=begun)
