@@ -133,6 +133,19 @@ def test_days_and_months_that_may_be_either_are_noted_and_can_be_set():
     assert other.notes == ()
 
 
+def test_of_several_formats_the_one_that_may_be_either_is_noted_in_its_place():
+    either = [f"{a:02d}/{b:02d}/2024" for a in range(1, 11) for b in range(1, 11)]
+    found = open_data({"day": [*either, *(f"2024-03-{day:02d}" for day in range(1, 31))]})
+    assert found.schema.columns[0].format == "%m/%d/%Y | %Y-%m-%d"
+    assert "`types` 'day=datetime:%d/%m/%Y | %Y-%m-%d'" in found.notes[0]
+
+
+def test_days_and_months_in_both_orders_are_no_dates():
+    texts = [f"{d:02d}/{m:02d}/2024" for d in range(13, 28) for m in range(1, 13)]
+    swapped = ["/".join((m, d, year)) for d, m, year in (text.split("/") for text in texts)]
+    assert find_format(pa.array([*texts, *swapped])) is None
+
+
 def test_what_is_no_date_among_dates_counts_as_missing_and_is_noted():
     texts = [*SECONDS.strftime("%Y-%m-%d"), "unknown"]
     found = open_data({"day": texts}, missing="drop")

@@ -2,15 +2,22 @@
 
 import csv
 import io
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 import torch
+from torch import nn
 
 import caudal
 from caudal.bijections import Gaussianise
+from caudal.cli.train import read_options
 from caudal.data import TableWriter, open_data
+from caudal.modality import modality
+from caudal.model.settings import in_pieces, settings, suited
+from caudal.training.processes import as_launched
 
 RNG = np.random.default_rng(0)
 ROWS = 60
@@ -57,6 +64,13 @@ def test_units_below_the_header_are_no_row(tmp_path):
     assert any("words over numbers, 'kg cm -'" in note for note in found.notes)
 
 
+@pytest.mark.parametrize("first", ["x,unknown,unknown", ",unknown,unknown", "x,unknown,refused"])
+def test_a_first_row_without_numbers_is_a_row(tmp_path, first):
+    rows = [f"{KINDS[i]},{i % 9},{i * 5 % 23}" for i in range(ROWS)]
+    found = open_data(write(tmp_path, ["kind,n,m", first, *rows]), missing="model")
+    assert found.train.n_rows + found.valid.n_rows + found.test.n_rows == ROWS + 1
+
+
 def test_totals_below_a_table_are_no_row_unless_other_rows_begin_so(tmp_path):
     rows = [f"{KINDS[i]},{i % 9},{i * 5 % 23}" for i in range(ROWS)]
     found = open_data(write(tmp_path, ["kind,n,m", *rows, "Total,240,660"]))
@@ -65,6 +79,17 @@ def test_totals_below_a_table_are_no_row_unless_other_rows_begin_so(tmp_path):
     often = [f"{'Total' if i % 4 == 3 else 'x'},{i % 9},{i * 5 % 23}" for i in range(ROWS)]
     found = open_data(write(tmp_path, ["kind,n,m", *often]))
     assert found.train.n_rows + found.valid.n_rows + found.test.n_rows == ROWS
+
+
+def test_what_stands_around_a_last_total_is_no_row_though_a_total_that_is_not_alone_is(tmp_path):
+    rows = [f"{KINDS[i]},{i % 9},{i * 5 % 23}" for i in range(ROWS)]
+    groups = [*rows[:30], "Total,99,98", *rows[30:], "Total,97,96", ",,", "Source: office"]
+    found = open_data(write(tmp_path, ["kind,n,m", *groups]))
+    assert "Source: office" not in found.schema.columns[0].categories
+    assert found.train.n_rows + found.valid.n_rows + found.test.n_rows == ROWS + 2
+    found = open_data(write(tmp_path, ["kind,n,m", *rows, ",,", "Total,240,660", ",,"]))
+    assert found.train.n_rows + found.valid.n_rows + found.test.n_rows == ROWS
+    assert not any("gaps" in note for note in found.notes)
 
 
 @pytest.mark.parametrize("frame", [False, True])
@@ -82,6 +107,8 @@ def test_a_number_of_nines_far_from_the_others_is_missing_and_comes_back(tmp_pat
     decoded = found.schema.decode(found.train.x)["t"].to_numpy()
     assert np.mean(decoded == -999) == pytest.approx(float(share))
     assert not open_data(data, types=["t=real"]).schema.columns[0].missing
+    whole = open_data(data.assign(t=np.where(data["t"] < 0, -999, data["t"] * 10).round()))
+    assert any("t=integer" in note for note in whole.notes)
 
 
 def test_nines_among_the_others_are_numbers():
@@ -112,6 +139,19 @@ def test_zeros_at_the_end_of_decimals_are_kept(tmp_path):
     assert {len(cell.partition(".")[2]) for cell, *_ in lines} == {1}
     assert {len(cell.partition(".")[2]) for _, cell, _ in lines} == {2}
     assert {len(cell.partition(".")[2]) for *_, cell in lines} == {5}
+
+
+def test_decimals_finer_than_those_of_the_data_are_kept_where_they_are_asked_for(tmp_path):
+    rows = [f"{i % 7}.25,{i * 37 % 50 / 20:.2f},{KINDS[i]}" for i in range(ROWS)]
+    path = write(tmp_path, ["fine,given,kind", *rows])
+    found = open_data(path, types=["fine=real:0.125"], context=["given"])
+    out = tmp_path / "out.csv"
+    numbers = pa.table({"given": [1.23456, 5, -0.0, 1e10, None], "fine": [1.125] * 5})
+    with TableWriter(out, found.schema.written) as writer:
+        writer.write(numbers)
+    given, fine = zip(*(line.split(",") for line in out.read_text().split()[1:]), strict=True)
+    assert given == ("1.23456", "5.00", "0.00", "10000000000.00", "")
+    assert set(fine) == {"1.125"}
 
 
 def test_percentages(tmp_path):
@@ -155,6 +195,11 @@ def test_identifiers_with_gaps_and_numbers_counted_from_anywhere():
     assert list(kinds(found)) == ["year", "x"]
 
 
+def test_identifiers_that_often_repeat_are_numbers():
+    data = pd.DataFrame({"customer_id": RNG.integers(10_000, 10_400, 600), "kind": KINDS * 10})
+    assert not open_data(data).schema.passed_over
+
+
 def test_advice_quotes_names_with_blanks(tmp_path):
     cells = ["do not know" if i % 9 == 0 else str(i % 31) for i in range(ROWS)]
     rows = [",".join(pair) for pair in zip(cells, KINDS, strict=True)]
@@ -185,11 +230,19 @@ def test_wide_tables_have_no_lu_maps_and_go_in_pieces():
     assert narrow.recipe.linear is True
 
 
+def test_a_wide_run_of_a_caudal_without_the_field_keeps_its_lu_maps(tmp_path):
+    data = pd.DataFrame(RNG.normal(size=(40, 300)), columns=[f"c{i}" for i in range(300)])
+    small = {"layers": 1, "hidden": 4, "blocks": 1, "batch_size": 24, "report": False}
+    caudal.train("nsf", data, steps=1, out=tmp_path / "run", linear=True, **small)
+    config = tmp_path / "run" / "config.yaml"
+    config.write_text(config.read_text().replace("linear: true\n", ""))
+    _, read = read_options(["--resume", "--out", str(tmp_path / "run"), "--data", "x.csv"])
+    assert "linear" in read.given
+    model = caudal.train("nsf", data, steps=2, out=tmp_path / "run", resume=True)
+    assert model.recipe.linear is True
+
+
 def test_a_batch_has_so_many_pieces_that_memory_has_a_bound():
-    from types import SimpleNamespace
-
-    from caudal.modality import modality
-
     def pieces(columns, rows, batch_size):
         schema = SimpleNamespace(columns=range(columns))
         dataset = SimpleNamespace(schema=schema, train=SimpleNamespace(n_rows=rows))
@@ -198,3 +251,25 @@ def test_a_batch_has_so_many_pieces_that_memory_has_a_bound():
     assert [pieces(d, 10_000, 256) for d in (10, 500, 1000, 2000)] == [1, 1, 2, 4]
     assert pieces(2000, 10_000, 250) == 5  # a divisor of the batch
     assert pieces(100_000, 3, 256) == 2  # no more than there are rows
+
+
+def test_pieces_are_shares_of_processes_are_told_and_leave_batch_norm_whole(monkeypatch):
+    table = modality("table")
+    schema = SimpleNamespace(columns=range(20_000))
+    dataset = SimpleNamespace(schema=schema, train=SimpleNamespace(n_rows=10_000))
+    start = settings("nsf", table, {"data": "x"})
+    one = in_pieces(start, dataset, nn.Linear(1, 1))
+    assert one.training.accumulate == 64
+    assert "batches in 64 pieces" in one.why[-1]
+    assert in_pieces(start, dataset, nn.Sequential(nn.BatchNorm1d(1))).training.accumulate == 1
+    monkeypatch.setenv("WORLD_SIZE", "8")
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "8")
+    each = in_pieces(start, dataset, nn.Linear(1, 1)).training
+    assert as_launched(each).batch_size % (8 * each.accumulate) == 0
+    assert each.accumulate == 8
+
+
+def test_what_suits_wide_tables_is_told():
+    data = pd.DataFrame(RNG.normal(size=(600, 300)), columns=[f"c{i}" for i in range(300)])
+    made = suited(settings("nsf", modality("table"), {"data": data}), open_data(data))
+    assert made.why[0].startswith("size small, with linear False as suits the data; `size`")

@@ -76,6 +76,13 @@ def test_schema_survives_json(name):
     assert plain(again.decode(x)["a"]) == column.to_pylist()
 
 
+@pytest.mark.parametrize("count", [200_000_000, -1, 2.0])
+def test_a_file_with_no_such_number_of_decimals_is_refused(count):
+    described = schema_of(*ROUND_TRIPS["float64"]).to_dict()
+    with pytest.raises(InputError, match="`decimals` .*: must be whole numbers from 1 to 8$"):
+        TableSchema.from_dict({**described, "written": {"decimals": {"a": count}}})
+
+
 @pytest.mark.parametrize("name", ROUND_TRIPS)
 def test_any_sample_is_inside_the_support(name):
     column, kind = ROUND_TRIPS[name]

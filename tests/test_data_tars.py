@@ -3,17 +3,21 @@
 import io
 import json
 import tarfile
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import fsspec
 import numpy as np
 import pytest
 import torch
+from fsspec.implementations.memory import MemoryFileSystem
 
 import audio_files
 import image_files
 from caudal import InputError
 from caudal.data import finds_audio, finds_images, open_audio, open_images
 from caudal.data.audio.recordings import find_audio, read_header
+from caudal.data.files import places
 from caudal.data.files.lots import AUDIO, IMAGES
 from caudal.data.files.members import Member
 from caudal.data.files.tars import finds_tars, kind_of_tars, read_tars
@@ -96,12 +100,69 @@ def test_sound_in_shards_at_urls(tmp_path):
         ("memory://nowhere/a.tar", "no file memory://nowhere/a.tar"),
         ("memory://nowhere/*.tar", r"no .tar files are there"),
         ("nothing://a.tar", "nothing://a.tar cannot be reached: .*nothing"),
+        ("http://127.0.0.1:9/a.tar", "a.tar cannot be reached: .*127.0.0.1:9"),
     ],
 )
 def test_a_url_without_shards_is_one_line(name, said):
     with pytest.raises(InputError, match=said) as caught:
         open_images(name)
     assert "\n" not in str(caught.value)
+
+
+class NoCredentialsError(Exception):
+    """As botocore's, which is no OSError."""
+
+
+@pytest.mark.parametrize(
+    ("call", "refuses"),
+    [
+        (places.exists, "isfile"),
+        (places.matching, "glob"),
+        (places.size_of, "size"),
+        (places.opened, "open"),
+        (lambda name: places.read_at(name, 0, 1), "cat_file"),
+    ],
+)
+def test_a_store_that_refuses_is_one_line(call, refuses, monkeypatch):
+    def refuse(*args):
+        raise NoCredentialsError("no keys")
+
+    monkeypatch.setattr(MemoryFileSystem, refuses, refuse)
+    with pytest.raises(InputError, match=r"memory://x/\*.tar cannot be reached: no keys"):
+        call("memory://x/*.tar")
+
+
+class Plain(BaseHTTPRequestHandler):
+    """A server of one file that knows no parts of it; at /long it tells no length."""
+
+    def do_GET(self):
+        self.send_response(404 if self.path == "/missing" else 200)
+        if self.path != "/long":
+            self.send_header("Content-Length", "9")
+        self.end_headers()
+        self.wfile.write(b"123456789" if self.command == "GET" else b"")
+
+    def do_HEAD(self):
+        self.do_GET()
+
+    def log_message(self, *args):
+        pass
+
+
+def test_a_server_without_parts_or_lengths_is_told_of():
+    pytest.importorskip("aiohttp")
+    with ThreadingHTTPServer(("127.0.0.1", 0), Plain) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}"
+        assert not places.exists(f"{url}/missing")
+        assert places.exists(f"{url}/a.tar")
+        assert places.size_of(f"{url}/a.tar") == 9
+        assert places.read_at(f"{url}/a.tar", 4, 0) == b""
+        with pytest.raises(InputError, match="sends 9 bytes where 2 are asked for"):
+            places.read_at(f"{url}/a.tar", 4, 2)
+        with pytest.raises(InputError, match="does not tell how long"):
+            places.size_of(f"{url}/long")
+        server.shutdown()
 
 
 def test_classes_and_labels_stand_beside_the_images(shards):

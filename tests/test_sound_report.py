@@ -541,14 +541,14 @@ def test_a_report_has_its_sounds_in_it(tmp_path):
     path = write_report(tmp_path, story, TELLER)
     page, text = read(path), path.read_text("utf-8")
     copies = draw_copies(story.flow, clips, clips_to_copy(clips), schema, seconds=0.25)
-    better = refine_copies(copies, clips, clips_to_copy(clips), schema, seconds=0.25)
     floors = draw_floors(clips, clips_to_copy(clips), schema, seconds=0.25)
+    refined = refine_copies(copies, clips, clips_to_copy(clips), schema, seconds=0.25)
     waves = [
         wave
-        for copy, *made in zip(copies, better, *floors.values(), strict=True)
-        for wave in (copy.original, copy.sample, *(below.sample for below in made))
+        for copy, *below in zip(copies, refined, *floors.values(), strict=True)
+        for wave in (copy.original, copy.sample, *(made.sample for made in below))
     ]
-    assert len(page.sounds) == 4 * (2 + 4)
+    assert len(page.sounds) == 4 * (2 + 1 + 3)
     for sound, wave in zip(page.sounds, waves, strict=True):
         data = base64.b64decode(sound.removeprefix("data:audio/flac;base64,"))
         found, rate = soundfile.read(io.BytesIO(data), dtype="int16")

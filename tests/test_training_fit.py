@@ -300,3 +300,30 @@ def test_few_rows_without_structure_keep_the_copula_and_many_with_it_do_not():
         training = Training(epochs=20, lr=1e-2, batch_size=100)
         fitted = fit(flow, data.train, data.valid, training=training)
         assert (fitted.best_step == 0) == kept
+
+
+def failing_watch(step):
+    raise NumericalError("no picture")
+
+
+@pytest.mark.parametrize(
+    ("options", "watch", "said", "left"),
+    [
+        ({"lr": 1e30, "steps": 9}, None, "not finite|is inf|is nan", 1),  # all processes meet it
+        ({"steps": 2}, failing_watch, "no picture", 0),  # the first one alone
+    ],
+)
+def test_weights_are_gathered_after_an_error_of_all_processes_alone(
+    options, watch, said, left, monkeypatch
+):
+    calls = []
+
+    def leave(engine, weights=None):
+        calls.append(weights)
+        raise RuntimeError("gloo: another process is gone")
+
+    monkeypatch.setattr(Engine, "leave", leave)
+    training = Training(batch_size=50, validate_every=1, clip=0, warmup=0, **options)
+    with pytest.raises(NumericalError, match=said):
+        fit(plain_flow(), gaussian(100)[0], training=training, watch=watch)
+    assert len(calls) == left

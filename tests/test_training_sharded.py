@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -17,6 +18,7 @@ from caudal.recipes import IResNet
 from caudal.training.options import Training
 from caudal.training.sharding import check_shardable
 from caudal.training.tensors import read_tensors, write_tensors
+from caudal.training.trainer import Trainer
 from sharded_case import CASES, LONG, vectors
 from training_case import timeless
 
@@ -117,6 +119,15 @@ def test_what_has_no_shards_is_refused_in_a_line(flow, loss, said):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("large", [True, False])
+def test_of_a_flow_too_large_for_a_device_no_pictures_are_made_in_between(large):
+    trainer = object.__new__(Trainer)
+    trainer.engine = SimpleNamespace(sharded=SimpleNamespace(large=large))
+    trainer.position, trainer.validate_every, trainer.total = SimpleNamespace(step=8), 8, 80
+    trainer.position.seconds, trainer.watch, trainer._watched = 1, print, 0
+    assert trainer._shows() is not large
+
+
 def test_compiled_code_does_not_gather():
     with pytest.raises(InputError, match="compile"):
         Training(strategy="fsdp", compile=True)
@@ -137,3 +148,17 @@ def test_a_file_written_tensor_by_tensor_is_that_of_the_library(tmp_path):
     theirs = save(tensors, texts)
     assert len((tmp_path / "file").read_bytes()) == len(theirs)
     assert load_file(tmp_path / "file").keys() == tensors.keys()
+
+
+@pytest.mark.parametrize("kind", ["complex64", "uint16", "uint32", "uint64", "float8_e5m2"])
+def test_rare_types_are_written_and_read(kind, tmp_path):
+    tensors = {"rare": torch.ones(3).to(getattr(torch, kind))}
+    write_tensors(tmp_path / "file", tensors, lambda hashes: {})
+    torch.testing.assert_close(read_tensors(tmp_path / "file")[1], tensors)
+
+
+def test_a_type_that_files_do_not_know_is_refused_in_a_line(tmp_path):
+    tensors = {"turn": torch.ones(2, dtype=torch.complex128)}
+    with pytest.raises(InputError, match=r"turn has numbers of torch\.complex128, a type"):
+        write_tensors(tmp_path / "file", tensors, lambda hashes: {})
+    assert not list(tmp_path.iterdir())

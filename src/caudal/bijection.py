@@ -3,6 +3,8 @@
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import cast
 
 import torch
@@ -191,6 +193,17 @@ Direction = Callable[[Tensor, Tensor | None], tuple[Tensor, Tensor]]
 _VECTORS, _IMAGES = (2048, 1 << 17), (64, 1 << 19)
 _VECTORS_ELSEWHERE, _IMAGES_ELSEWHERE = (1 << 16, 0), (256, 1 << 24)
 _WIDE = 1 << 20  # elements of the least rows: splines hold some hundred bytes for each
+_CUTS = ContextVar("_CUTS", default=True)
+
+
+@contextmanager
+def uncut() -> Iterator[None]:
+    """Within, no batch goes in pieces: each of them would gather weights that are shared out."""
+    token = _CUTS.set(False)
+    try:
+        yield
+    finally:
+        _CUTS.reset(token)
 
 
 def in_pieces(
@@ -201,7 +214,7 @@ def in_pieces(
     Rows do not depend on each other, and a net holds many activations for each element. Pieces
     need little memory and stay in the caches, at up to 1.7 times the speed of the whole batch.
     """
-    if torch.is_grad_enabled() or torch.compiler.is_compiling():
+    if torch.is_grad_enabled() or torch.compiler.is_compiling() or not _CUTS.get():
         return direction(value, context)
     rows = _rows_in_piece(value)
     if len(value) <= rows:

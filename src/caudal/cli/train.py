@@ -14,7 +14,7 @@ from caudal.cli.screen import Screen, with_advice
 from caudal.cli.words import named, parse, peek, read_yaml
 from caudal.errors import InputError
 from caudal.modality import Modality
-from caudal.model.config import is_path, without_beside
+from caudal.model.config import is_path, of_resumed, without_beside
 from caudal.model.settings import (
     AUTO,
     LENGTHS,
@@ -156,6 +156,8 @@ def read_options(words: list[str]) -> tuple[TrainOptions[Any, Any], Settings]:
     config = {} if file is None else _read_config(file)
     if name is None and _goes_on(typed) and file is None:
         raise _nothing_to_resume(seen["out"])
+    if config and seen["config"] is None:
+        config = of_resumed(config)
     auto = name == AUTO or not (name or config)
     name = usual_recipe(seen["data"], named(typed)) if auto else name or config["recipe"]
     if config and not auto and config["recipe"] != name:

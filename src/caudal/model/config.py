@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ from caudal.data.files.tars import SUFFIX as TAR
 from caudal.errors import InputError
 from caudal.modality import MODALITIES, Modality, modality
 from caudal.model.settings import with_values
+from caudal.recipes import RECIPES
 from caudal.training.run import Run
 
 PATHS = ("data", "valid", "test", "metadata")
@@ -21,6 +22,16 @@ BESIDE = ("recipe", "out", "caudal", "report", "teacher")
 def without_beside(config: Mapping[str, Any]) -> dict[str, Any]:
     """The options of a config, without what stands beside them."""
     return {k: v for k, v in config.items() if k not in BESIDE or k == "report"}
+
+
+def of_resumed(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The config of a run that goes on; fields that its recipe has gained are as they were then.
+
+    Else their values would follow from the data, as in a new run.
+    """
+    name = config["recipe"]
+    every = fields(RECIPES[name]) if name in RECIPES else ()  # one of one's own, of a class
+    return {**{f.name: f.default for f in every if f.default is not MISSING}, **config}
 
 
 def wherever_read(config: dict[str, Any]) -> dict[str, Any]:

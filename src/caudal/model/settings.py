@@ -8,12 +8,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from caudal.bijections import BatchNorm
 from caudal.errors import InputError
+from caudal.flow import Flow
 from caudal.modality import MODALITIES, Modality, modality
 from caudal.names import near
 from caudal.recipes import RECIPES, Recipe, describe, find_preset, find_recipe, restored
-from caudal.recipes.sizes import SIZES
+from caudal.recipes.sizes import SIZES, size_of
 from caudal.training.options import Training
+from caudal.training.processes import as_launched
 
 LENGTHS = ("epochs", "steps", "minutes")
 """Options that say how long training is, of which the usual one gives way to any other."""
@@ -140,12 +145,25 @@ def suited(settings: Settings, dataset: Any) -> Settings:
         settings = _auto(settings, find_recipe(kind.recipe_for(dataset)))
     if kind.draws_in_training:
         settings = _without_batch_norm(settings)
-    settings = _sized(settings, dataset)
-    training = settings.training
-    if "accumulate" in settings.given or getattr(settings.recipe, "batch_norm", False):
+    return _sized(settings, dataset)
+
+
+def in_pieces(settings: Settings, dataset: Any, flow: Flow) -> Settings:
+    """The settings with batches in as many pieces as bound the memory, unless someone chose.
+
+    Batch normalisation takes its moments from a batch, which stays whole.
+    """
+    is_whole = any(isinstance(part, BatchNorm | _BatchNorm) for part in flow.modules())
+    if "accumulate" in settings.given or is_whole:
         return settings
-    pieces = kind.pieces(dataset, training.batch_size // training.processes)
-    return replace(settings, training=replace(training, accumulate=pieces))
+    training = settings.training
+    share = training.batch_size // as_launched(training).processes
+    pieces = settings.kind.pieces(dataset, share)
+    if pieces == training.accumulate:
+        return settings
+    why = f"batches in {pieces} pieces, which bounds the memory; `accumulate` 1 for whole ones"
+    training = replace(training, accumulate=pieces)
+    return replace(settings, training=training, why=(*settings.why, why))
 
 
 def _sized(settings: Settings, dataset: Any) -> Settings:
@@ -161,7 +179,10 @@ def _sized(settings: Settings, dataset: Any) -> Settings:
         return settings
     recipe, training = share_out((settings.recipe, settings.training), free)
     others = ", ".join(s for s in SIZES[name] if s != size)
-    why = (*settings.why, f"size {size}; `size` {others} for another")
+    general = size_of(name, size)
+    own = [f"{k} {v}" for k, v in free.items() if general.get(k) != v]
+    with_own = f", with {', '.join(own)} as suits the data" if own else ""
+    why = (*settings.why, f"size {size}{with_own}; `size` {others} for another")
     return replace(settings, recipe=recipe, training=training, why=why)
 
 

@@ -10,7 +10,7 @@ from caudal.errors import InputError
 from caudal.losses import nll_per_element
 from caudal.modality import Voice, assemble
 from caudal.model import settings as options_of_run
-from caudal.model.config import wherever_read, without_beside
+from caudal.model.config import of_resumed, wherever_read, without_beside
 from caudal.model.finishing import finish
 from caudal.model.model import Model
 from caudal.model.rest import Rest
@@ -93,7 +93,7 @@ def train(
         if config.get("recipe") != name:
             raise InputError(f"{out} holds a run of {config.get('recipe')}, not {name}")
         own = vars(recipe) if isinstance(recipe, Recipe) else {}
-        values = {**without_beside(config), **own, **values}
+        values = {**without_beside(of_resumed(config)), **own, **values}
     made = replace(options_of_run.settings(recipe, kind, values), auto=auto)
     modes = {"resume": resume, "from_best": from_best, "overwrite": overwrite}
     return train_with(made, out, **modes, log=log, voice=voice, begun=begun)
@@ -124,6 +124,7 @@ def train_with(
     recipe = settings.recipe
     with own_randomness(seed=settings.training.seed), redirected():
         flow = assemble(recipe, schema)
+    settings = options_of_run.in_pieces(settings, dataset, flow)
     voice.prepared(settings, dataset, flow)
     config = wherever_read(settings.config())
     modes = {"resume": resume, "from_best": from_best, "overwrite": overwrite}

@@ -47,7 +47,7 @@ def after(engine: Engine, steps: int, history: list[dict[str, Any]]) -> list[str
     if steps >= _FEW_STEPS and clipped > _ALWAYS and not teaches:
         lines.append(
             f"the gradient was shortened in {clipped:.0%} of the steps, so that they all had one "
-            f"length: a larger `clip` than {engine.training.clip:g} may learn faster"
+            f"length: try a larger `clip` than {engine.training.clip:g}"
         )
     tails = next((record["tails"] for record in reversed(history) if "tails" in record), 0.0)
     if tails > _TAILS:

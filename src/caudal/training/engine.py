@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 
+from caudal.bijection import uncut
 from caudal.data.source import Batch, weights_of
 from caudal.errors import InputError
 from caudal.flow import Flow
@@ -99,6 +100,7 @@ class Engine:
                 "again: leave it out, or give `accumulate`"
             )
         self.sharded: Sharded | None = None
+        self.together = True  # whether the other processes come to the same place as this one
         self._objectives, self._objective = (plain, self._measure), objective
         self.shards = training.strategy == "fsdp" and fabric.world_size > 1
         if self.shards:
@@ -274,9 +276,10 @@ class Engine:
         """The validation losses of the rows (B,), or their mean (1,) if that is all it tells.
 
         Beside them its terms, if any, as `valid_NAME`. The flow is taken in its present mode and
-        on its present weights.
+        on its present weights. Shares of a batch may differ by a row, but processes must gather
+        equally often: while the flow is sharded no batch is cut.
         """
-        with self._without_grad(), self._drawing():
+        with self._without_grad(), self._drawing(), uncut() if self.sharded else nullcontext():
             losses = self.call(self._measure, *batch, weights_of(batch)).detach()
         terms = _terms_of(self.validation_loss)
         return losses.reshape(-1), {f"valid_{name}": float(v) for name, v in terms.items()}

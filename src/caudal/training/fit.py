@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -188,9 +188,11 @@ def fit(
                 keeper.keep_best(engine.flow, position)
             start = (position, history, watch, ahead)
             ended = Trainer(engine, train, validator, keeper, reporter, stop, *start).run()
-    except (Interrupted, NumericalError) as error:  # all processes meet them together
+    except (Interrupted, NumericalError) as error:
         ended = "interrupted" if isinstance(error, Interrupted) else ended
-        engine.leave()
+        if engine.together:
+            with suppress(RuntimeError):  # another process is gone: the first error says more
+                engine.leave()
         raise
     except RuntimeError as error:
         if fabric.world_size > 1 and is_of_processes(error):

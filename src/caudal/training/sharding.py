@@ -37,13 +37,15 @@ class Sharded:
     Attributes:
         flow: the sharded flow, whose parameters are DTensors; what runs it goes through `call`.
         original: the flow as it was given, without weights while the other one has them.
+        large: whether it has so many weights that it is made whole on the CPU, and seldom.
     """
 
     def __init__(self, flow: Flow, device: torch.device) -> None:
         check_shardable(flow)
         count = sum(p.numel() for p in flow.parameters())
         self.original = flow
-        self._home = device if count <= WHOLE else torch.device("cpu")
+        self.large = count > WHOLE
+        self._home = torch.device("cpu") if self.large else device
         self._strides = {name: p.stride() for name, p in flow.named_parameters()}
         shared = {id(t): t for t in chain(flow.parameters(), flow.buffers())}
         self.flow = deepcopy(flow, shared)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from caudal import files
+from caudal.errors import InputError
 from caudal.training.shares import gathered
 
 _NAMES = {
@@ -23,6 +24,14 @@ _NAMES = {
     torch.int8: "I8",
     torch.uint8: "U8",
     torch.bool: "BOOL",
+    torch.complex64: "C64",
+    torch.uint64: "U64",
+    torch.uint32: "U32",
+    torch.uint16: "U16",
+    torch.float8_e4m3fn: "F8_E4M3",
+    torch.float8_e5m2: "F8_E5M2",
+    torch.float8_e4m3fnuz: "F8_E4M3FNUZ",
+    torch.float8_e5m2fnuz: "F8_E5M2FNUZ",
 }
 """What the format calls the types of numbers."""
 Hashes = dict[str, str]
@@ -40,7 +49,16 @@ def write_tensors(
         path: the file; None in a process that writes nothing.
         tensors: by name.
         texts: gives the metadata, which may depend on the hashes of the tensors, their length not.
+
+    Raises:
+        InputError: the numbers of a tensor are of a type that the format does not know.
     """
+    for name, tensor in tensors.items():
+        if tensor.dtype not in _NAMES:
+            raise InputError(
+                f"{name} has numbers of {tensor.dtype}, a type that files of safetensors do not "
+                f"know: give it another one, or leave it out with `persistent=False`"
+            )
     order = sorted(tensors, key=lambda name: (-tensors[name].dtype.itemsize, name))  # aligned so
     hashes = dict.fromkeys(order, "0" * 64)
     if path is None:

@@ -223,8 +223,10 @@ class Trainer:
         with engine.whole() as flow:
             flow.eval()
             if self.watch is not None:
+                engine.together = False
                 with own_randomness(engine.like.device):
                     self.watch(self.position.step)
+                engine.together = True
             flow.train()
         passed = time.monotonic() - start
         self._clock += passed
@@ -234,7 +236,8 @@ class Trainer:
     def _shows(self) -> bool:
         """Whether `watch` is called now."""
         step, number = self.position.step, self.position.step // self.validate_every
-        if self.watch is None:
+        sharded = self.engine.sharded
+        if self.watch is None or (sharded and sharded.large):
             return False
         is_due = step >= self.total or number.bit_count() == 1
         is_cheap = self._watched <= _WATCHING * self.position.seconds

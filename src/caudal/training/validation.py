@@ -128,7 +128,7 @@ class Validator:
         parts: list[Tensor] = []  # for each batch (2, parts): sums of losses, and of rows
         for index, whole in enumerate(self._batches()):
             batch = to_device(share(whole, fabric.global_rank, fabric.world_size), like)
-            losses, terms = self._batch_losses(index, batch, len(whole.x))
+            losses, terms = self._batch_losses(index, batch, whole)
             for name, loss in terms.items():
                 totals[name] = totals.get(name, 0.0) + loss * len(batch.x)
             several = min(per_batch, len(whole.x) // fabric.world_size)
@@ -167,6 +167,7 @@ class Validator:
             self.engine.evaluate(to_device(batch, self.engine.like))
             row = (time.monotonic() - start) / len(batch.x)
             rows = max(rows, int(_TIMED_SECONDS / max(row, 1e-9)))
+            rows = self.engine.fabric.broadcast(rows)
         modules, besides = list(flow.train().modules()), 0
         if any(isinstance(module, _OBSERVING) for module in modules):
             besides += len(self._calibration.x)
@@ -175,15 +176,18 @@ class Validator:
         return row, row * besides
 
     def _batch_losses(
-        self, index: int, batch: Batch, whole: int
+        self, index: int, batch: Batch, whole: Batch
     ) -> tuple[Tensor, dict[str, float]]:
-        """The losses of this process's share of a batch of `whole` rows, and their terms."""
+        """The losses of this process's share of a batch, and their terms."""
         if not len(batch.x):  # there are more processes than rows
+            if self.engine.sharded:  # the others gather weights, for which all must come
+                first = mapped(whole, itemgetter(slice(1)))
+                self.engine.evaluate(to_device(first, self.engine.like))
             return batch.x.new_zeros(0), {}
         seed, device = self._seed_of(index), batch.x.device
         # Estimated log-dets draw for each row by itself, so that their errors average out.
         with (
-            self.engine.sharing(whole),
+            self.engine.sharing(len(whole.x)),
             own_randomness(device, seed),
             drawing(generator_of(seed, device)),
         ):

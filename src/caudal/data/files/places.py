@@ -2,13 +2,15 @@
 
 import io
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from caudal.errors import InputError, one_line
 
 _SIGNS = "*?["
+_MISSING = (404, 410)  # what a server answers where there is no such file
 
 
 def is_url(name: str | os.PathLike[str]) -> bool:
@@ -32,11 +34,9 @@ def matching(pattern: str) -> list[str]:
         path = Path(pattern)
         inner = str(path.relative_to(path.anchor)) if path.anchor else str(path)
         return sorted(str(p) for p in Path(path.anchor or ".").glob(inner))
-    system, path_there = _reached(pattern)
-    try:
+    with _reaching(pattern):
+        system, path_there = _reached(pattern)
         return sorted(system.unstrip_protocol(found) for found in system.glob(path_there))
-    except OSError as error:
-        raise _unreached(pattern, error) from None
 
 
 def exists(name: str) -> bool:
@@ -47,34 +47,67 @@ def exists(name: str) -> bool:
     """
     if not is_url(name):
         return os.path.exists(name)
-    system, path = _reached(name)
-    try:
-        return bool(system.isfile(path))
-    except OSError as error:
-        raise _unreached(name, error) from None
+    with _reaching(name):
+        system, path = _reached(name)
+        if not name.startswith(("http://", "https://")):
+            return bool(system.isfile(path))
+        try:  # its isfile takes a server that does not answer for one without the file
+            system.info(path)
+        except FileNotFoundError as error:
+            why = error.__cause__
+            if why is None or getattr(why, "status", None) in _MISSING:
+                return False
+            raise why from None
+        return True
 
 
 def size_of(name: str) -> int:
-    """The bytes of a file."""
+    """The bytes of a file.
+
+    Raises:
+        InputError: a URL cannot be reached, or its server does not tell.
+    """
     if not is_url(name):
         return os.path.getsize(name)
-    system, path = _reached(name)
-    return int(system.size(path) or 0)
+    with _reaching(name):
+        system, path = _reached(name)
+        size = system.size(path)
+    if size is None:
+        raise InputError(f"{name}: its server does not tell how long it is: copy it to a disk")
+    return int(size)
 
 
 def opened(name: str) -> BinaryIO:
-    """A file to read, in which one may seek."""
+    """A file to read, in which one may seek.
+
+    Raises:
+        InputError: a URL cannot be reached.
+    """
     if not is_url(name):
         return open(name, "rb")
-    system, path = _reached(name)
-    return cast(BinaryIO, system.open(path, "rb"))
+    with _reaching(name):
+        system, path = _reached(name)
+        return cast(BinaryIO, system.open(path, "rb"))
 
 
 def read_at(name: str, offset: int, size: int) -> bytes:
-    """So many bytes of a file; at a URL by a single request."""
+    """So many bytes of a file; at a URL by a single request.
+
+    Raises:
+        InputError: a URL cannot be reached, or its server sends more or less.
+    """
+    if not size:
+        return b""
     if is_url(name):
-        system, path = _reached(name)
-        return bytes(system.cat_file(path, offset, offset + size))
+        with _reaching(name):
+            system, path = _reached(name)
+            content = bytes(system.cat_file(path, offset, offset + size))
+        if len(content) != size:
+            raise InputError(
+                f"{name}: its server sends {len(content)} bytes where {size} are asked for, so "
+                f"that it is cut short, or cannot be read in parts: copy it to a disk"
+            )
+        return content
     with open(name, "rb") as file:
         file.seek(offset)
         return file.read(size)
@@ -118,12 +151,14 @@ def _reached(name: str) -> tuple[Any, str]:
     """The file system of a URL, and the path there."""
     import fsspec
 
-    try:
-        system, path = fsspec.url_to_fs(name)
-    except (ImportError, ValueError, OSError) as error:
-        raise _unreached(name, error) from None
+    system, path = fsspec.url_to_fs(name)
     return system, path
 
 
-def _unreached(name: str, error: Exception) -> InputError:
-    return InputError(f"{name} cannot be reached: {one_line(error, 160)}")
+@contextmanager
+def _reaching(name: str) -> Iterator[None]:
+    """Within, what a store raises, as for missing credentials, becomes one line."""
+    try:
+        yield
+    except Exception as error:
+        raise InputError(f"{name} cannot be reached: {one_line(error, 160)}") from None

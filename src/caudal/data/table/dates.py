@@ -94,25 +94,36 @@ def find_format(values: pa.Array) -> tuple[str, str | None] | None:
 
 
 def _several(values: pa.Array) -> tuple[str, str | None] | None:
-    """Up to three formats of days that together fit nearly all texts, the most frequent first."""
-    found: list[str] = []
-    left, other = values, None
+    """Up to three formats of days that together fit nearly all texts, the most frequent first.
+
+    None do where two of them differ in the places of days and months alone: which of these a date
+    that fits both is in would be a guess.
+    """
+    found: dict[str, str] = {}  # with what each is exactly
+    others: list[str] = []
+    left = values
     while len(found) < _MOST_FORMS and len(left) > (1 - NEARLY) * len(values):
         counts = {form: len(left) - parse(left, form).null_count for form in _DAYS}
         form = max(counts, key=lambda form: counts[form])
-        if counts[form] < _SHARE_OF_FORM * len(values):
+        swapped = _swapped(form)
+        if counts[form] < _SHARE_OF_FORM * len(values) or swapped in found:
             return None
         fits = pc.is_valid(parse(left, form))
-        swapped = [f for f in _DAYS if f != form and sorted(f) == sorted(form)]
-        if any(counts[f] == counts[form] for f in swapped):
-            other = next(f for f in swapped if counts[f] == counts[form])
-        found.append(_exact(left.filter(fits), form))
+        dates = left.filter(fits)
+        found[form] = _exact(dates, form)
+        either = counts.get(swapped) == counts[form] and not parse(dates, swapped).null_count
+        others.append(_exact(dates, swapped) if swapped != form and either else found[form])
         left = left.filter(pc.invert(fits))
     enough = len(left) <= (1 - NEARLY) * len(values)
     if not enough or len(found) < 2:
         return None
-    whole = BETWEEN.join(found)
-    return whole, None if other is None else BETWEEN.join([*found[:-1], other])
+    whole, other = BETWEEN.join(found.values()), BETWEEN.join(others)
+    return whole, None if other == whole else other
+
+
+def _swapped(form: str) -> str:
+    """A format with the day in the place of the month, and the reverse."""
+    return form.translate(str.maketrans("dm", "md"))
 
 
 def _candidates(some: list[str]) -> Iterator[str]:

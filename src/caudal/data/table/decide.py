@@ -26,6 +26,7 @@ _ENOUGH_NUMBERS = 10  # different ones, so that they are no codes
 _ENOUGH_ROWS = 20  # rows; so many numbers never count up from 0 or 1 by chance
 _FAR, _YEARS = 100, (1500, 2200)  # where other numbers count from, and a year in each row
 _SENTINEL = re.compile(r"-?9{3,6}")
+_HARDLY = 0.05  # share of identifiers that repeat another one
 _FEW_LEVELS = 10  # categories that even a few rows may have
 _INDEX = re.compile(r"(unnamed[\W_]*\d*(_level_\d+)?|__index_level_\d+__|)", re.IGNORECASE)
 _IDENTIFIER = re.compile(
@@ -93,7 +94,7 @@ def _running(name: str, dtype: pa.DataType, stats: Stats) -> PassedOver | None:
         why = f"counts the rows ({stats.low:g} .. {stats.high:g})"
         return PassedOver(name, str(dtype), why, first=following)
     different = stats.rising or stats.ties == 0
-    hardly = stats.ties < 0.5 and stats.count > _ENOUGH_ROWS
+    hardly = stats.ties < _HARDLY and stats.count > _ENOUGH_ROWS
     if (different or hardly) and stats.count > 1 and _IDENTIFIER.fullmatch(name):
         alike = "no two" if different else "hardly two"
         why = f"is an identifier ({show(int(stats.low))} .., {alike} alike)"

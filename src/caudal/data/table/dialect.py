@@ -55,7 +55,7 @@ class Written:
         delimiter: between the values of a .csv file, if not a comma.
         decimal: before the decimals.
         decimals: how many all numbers of a column have, zeros at the end too, where they are as
-            many in each.
+            many in each; a number that has more keeps them.
     """
 
     headers: Mapping[str, str] = field(default_factory=dict)

@@ -144,7 +144,10 @@ class _Search:
 
     def found(self, chosen: Sequence[str], context: Sequence[str]) -> Found:
         """The schema and what there is to tell."""
-        columns = tuple(self._column(n) for n in chosen if n not in self.passed)
+        text = self.tables[0].text
+        decimals = {} if text is None else text.decimals
+        modelled = (self._column(n) for n in chosen if n not in self.passed)
+        columns = tuple(with_decimals(c, decimals.get(c.name)) for c in modelled)
         beside = tuple(self._column(n) for n in context if n not in self.passed)
         if not columns:
             raise self._nothing_left()
@@ -290,11 +293,10 @@ class _Search:
             some = [f"{', '.join(map(_shown, marks))} in {n}" for n, marks in self.marks.items()]
             first = next(iter(self.marks))
             number = re.fullmatch(NUMBER, self.marks[first][0])
-            kind, what = (
-                ("real", "reads it as a number")
-                if number
-                else ("categorical", "makes categories of them")
-            )
+            kind, what = "categorical", "makes categories of them"
+            if number:
+                kind = "integer" if self.seen[first].decimals == 0 else "real"
+                what = "reads it as a number"
             lines.append(
                 f"marks among numbers, taken as missing: {shown(some)}; "
                 f"`types` {as_word(first, kind)} {what}"
@@ -328,6 +330,12 @@ def with_ends_seen(column: Column, stats: Stats) -> Column:
     ends = np.array([stats.low, stats.high])
     low, high = ends if column.unit is None else temporal.to_units(ends, column.unit)
     return replace(column, seen=(float(low - column.offset), float(high - column.offset)))
+
+
+def with_decimals(column: Column, written: int | None) -> Column:
+    """A column whose samples have as many decimals as the numbers of its file are written with."""
+    free = column.step is None and column.decimals is None
+    return replace(column, decimals=written) if free else column
 
 
 def _is_few(form: Form, stats: Stats) -> bool:

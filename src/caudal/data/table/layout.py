@@ -174,14 +174,18 @@ def _below_titles(rows: Sequence[Sequence[str]], width: int, decimal: str) -> in
 
 
 def _second_header(rows: Sequence[Row], width: int, decimal: str) -> Row | None:
-    """The row below the header if it has words over columns of numbers: units, or more names."""
+    """The row below the header if it holds words over columns of numbers alone, such as units.
+
+    A row of data has a value over another column, or one word, such as unknown, over all.
+    """
     if not rows or len(rows[0].values) != width:
         return None
     below = [row.values for row in rows[1:] if len(row.values) == width]
-    over = [v for v, of_numbers in _beside(rows[0].values, below, decimal) if of_numbers]
-    words = [v for v in over if v not in MISSING and v not in MARKS]
-    are_words = not any(_is_number(v, decimal) for v in words)
-    return rows[0] if len(below) > 1 and len(words) > 1 and are_words else None
+    pairs = _beside(rows[0].values, below, decimal)
+    filled = [(v, of) for v, of in pairs if v not in MISSING and v not in MARKS]
+    is_data = any(not of_numbers or _is_number(v, decimal) for v, of_numbers in filled)
+    words = {v for v, _ in filled}
+    return rows[0] if len(below) > 1 and len(words) > 1 and not is_data else None
 
 
 def _is_short_header(

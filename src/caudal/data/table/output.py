@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
@@ -209,10 +210,27 @@ def _with_decimals(table: pa.Table, decimals: Mapping[str, int]) -> pa.Table:
     for place, name in enumerate(table.column_names):
         column = table.column(place)
         if name in decimals and pa.types.is_floating(column.type):
-            form = f"{{:.{decimals[name]}f}}".format
-            texts = [None if v is None or v != v else form(v) for v in column.to_pylist()]
-            table = table.set_column(place, name, pa.array(texts, pa.string()))
+            texts = _padded(column.combine_chunks(), decimals[name])
+            table = table.set_column(place, name, texts)
     return table
+
+
+def _padded(numbers: pa.Array, decimals: int) -> pa.Array:
+    """Numbers as texts of at least so many decimals; what has more keeps them."""
+    numbers = pc.add(numbers, pa.scalar(0.0, numbers.type))  # -0 is 0
+    numbers = pc.if_else(pc.is_nan(numbers), None, numbers)
+    texts = numbers.cast(pa.string())
+    powers = pc.fill_null(pc.match_substring(texts, "e"), False)  # of ten, as in 1e+10
+    if pc.any(powers).as_py():
+        rare = map(np.format_float_positional, numbers.filter(powers).to_pylist())
+        texts = pc.replace_with_mask(texts, powers, pa.array(rare, pa.string()))
+    point = pc.find_substring(texts, ".")  # -1 where there is none
+    there = pc.subtract(pc.utf8_length(texts), pc.add(point, 1))
+    there = pc.if_else(pc.less(point, 0), -1, there)
+    lacking = pc.if_else(pc.is_finite(numbers), pc.subtract(decimals, there), 0)
+    ends = ["0" * count for count in range(decimals + 1)] + ["." + "0" * decimals]
+    zeros = pa.array(ends).take(pc.max_element_wise(lacking, 0, skip_nulls=False))
+    return pc.binary_join_element_wise(texts, zeros, "")
 
 
 def _with_commas(table: pa.Table, decimals: Collection[str]) -> pa.Table:

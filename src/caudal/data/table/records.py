@@ -58,7 +58,7 @@ def blocks(path: Path, name: str, layout: Layout, lines: bool) -> Iterator[Block
             are columns, or a quoted value does not end; with the number of the line.
     """
     rest, line, skip = b"", 1, layout.skip
-    foot: Block | None = None
+    foot, kept = None, 0
     totals: set[str] = set()  # words such as total that rows of the table begin with
     for data, final in decoded(path, name, str(layout.dialect.encoding)):
         data, begin = rest + data, 0
@@ -72,13 +72,14 @@ def blocks(path: Path, name: str, layout: Layout, lines: bool) -> Iterator[Block
         rest = data[used:]
         if foot is not None:
             block = _appended(foot, block)
-        block, foot = _without_foot(block)
+        block, foot, kept = _without_foot(block)
         totals |= _totals(block)
         if len(block.short):
             yield block
     if foot is not None and len(foot.short):
-        below = len(foot.short) if _totals(foot).isdisjoint(totals) else 0
-        yield foot.slice(0, len(foot.short) - below)._replace(foot=below)
+        if _totals(foot.slice(max(kept - 1, 0), kept)).isdisjoint(totals):
+            kept = 0
+        yield foot.slice(0, kept)._replace(foot=len(foot.short) - kept)
 
 
 class _Reader:
@@ -299,14 +300,22 @@ def _appended(first: Block, second: Block) -> Block:
     return Block(texts, pa.concat_tables([first.values, second.values]), short)
 
 
-def _without_foot(block: Block) -> tuple[Block, Block]:
-    """The block without the rows at its end that may stand below the table, and these."""
-    rows = end = len(block.short)
+def _without_foot(block: Block) -> tuple[Block, Block, int]:
+    """The block without the rows at its end that may stand below the table, and these.
+
+    Last comes at which of these a row of totals stands, from 1; 0 if none does.
+    """
+    end = last = _above_foot(block, len(block.short))
+    if end and block.values.num_columns > 1 and _totals(block.slice(end - 1, end)):
+        end = _above_foot(block, end - 1)
+    return block.slice(0, end), block.slice(end, len(block.short)), last - end
+
+
+def _above_foot(block: Block, end: int) -> int:
+    """How many of the first `end` rows stand above the remarks and empty rows at their end."""
     while end and _is_foot([v.strip() for v in _row(block, end - 1)], block.short[end - 1] > 0):
         end -= 1
-    if end and block.values.num_columns > 1 and _totals(block.slice(end - 1, end)):
-        end -= 1
-    return block.slice(0, end), block.slice(end, rows)
+    return end
 
 
 def _totals(block: Block) -> set[str]:

@@ -1,10 +1,11 @@
 """What each column of a user's table is, and how its rows become numbers and rows again."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import pyarrow as pa
 import torch
+from annotated_types import Ge, Le
 from torch import Tensor
 
 from caudal.data import dtypes
@@ -15,10 +16,12 @@ from caudal.data.table.decode import add_columns, decode_columns
 from caudal.data.table.dialect import Written
 from caudal.data.table.follower import Follower, add_followers
 from caudal.data.table.passed import PassedOver
+from caudal.data.table.values import MOST_DECIMALS
 from caudal.fields import check_fields, check_value
 
 Marginals = Literal["fitted", "standardised"]
 Numbers = Literal["placed", "standardised"]
+Decimals = Annotated[int, Ge(1), Le(MOST_DECIMALS)]
 
 
 @dataclass(frozen=True)
@@ -163,5 +166,6 @@ class TableSchema(Schema):
         order, written = tuple(data.pop("order", ())), Written(**data.pop("written", {}))
         check_fields(written)
         check_value("headers", tuple(dict(written.headers).values()), tuple[str, ...])
+        check_value("decimals", tuple(dict(written.decimals).values()), tuple[Decimals, ...])
         beside = {"passed_over": passed, "order": order, "written": written}
         return super().from_dict({**data, **beside, "followers": followers})

@@ -22,7 +22,7 @@ MARKS = (
     *("*", "**", "na", "N.A.", "n.a.", "n.a", "Nan", "NAN", "none", "nil", "(null)", "[null]"),
 )
 """Marks that are missing values only where all other values are numbers, dates or times."""
-_MOST_DECIMALS = 8  # that numbers are written with
+MOST_DECIMALS = 8  # that numbers are written with
 _EXACT = float(1 << 53)  # beyond it a double is no whole number for certain
 _ZERO_PADDED = r"^[+-]?0\d"
 _WHOLE = r"^-?\d+$"
@@ -134,7 +134,7 @@ class Seen:
         low, high = counts["min"].as_py(), counts["max"].as_py()
         if low is None:
             return
-        alike = pc.min(at).as_py() >= 0 and low == high and 1 <= low - 1 <= _MOST_DECIMALS
+        alike = pc.min(at).as_py() >= 0 and low == high and 1 <= low - 1 <= MOST_DECIMALS
         alike = alike and self.decimals in (None, low - 1) and not _any(numbers, "[eE]")
         self.decimals = low - 1 if alike else 0
 
