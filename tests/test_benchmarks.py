@@ -453,6 +453,8 @@ def test_maps_are_scored_in_one_recipe(monkeypatch):
 def test_a_learner_of_posteriors_runs_again_and_the_others_stay(monkeypatch, tmp_path):
     pytest.importorskip("zuko")
     monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    monkeypatch.setitem(sys.modules, "sbi", None)  # a package of this name, or none, comes back
+    del sys.modules["sbi"]
     import sbi
 
     ran = []
