@@ -7,6 +7,9 @@ import pyarrow.csv as pa_csv
 import pytest
 
 import caudal as package
+from caudal.data import open_data
+from caudal.errors import InputError
+from caudal.modalities.table.given import Asked
 from command_line import COLUMNS, caudal, conditional_run, people_run, refused
 
 
@@ -95,3 +98,12 @@ def test_what_cannot_be_given_is_refused(words, expected, capsys, tmp_path, monk
     words = [people_run() if word == "RUN" else word for word in words]
     assert expected in refused(capsys, "sample", people_run(), "--out", "s.csv", *words)
     assert not (tmp_path / "s.csv").exists()
+
+
+@pytest.mark.parametrize("gap", ["", "Don't know"])
+def test_a_gap_among_numbers_is_refused(gap, tmp_path):
+    path = tmp_path / "survey.csv"
+    rows = [f"{i % 11 if i % 7 else gap},{'abc'[i % 3]}" for i in range(200)]
+    path.write_text("\n".join(["score,group", *rows]))
+    with pytest.raises(InputError, match="missing value among numbers"):
+        Asked.of(open_data(path).schema, [f"score={gap}"], None)

@@ -89,6 +89,15 @@ def test_other_cells_stay_byte_for_byte(tmp_path):
     assert after[3] == f'9; 2,25 ;{kind};"he said ""no""";5'
 
 
+def test_filled_numbers_have_the_decimals_of_the_training_file(tmp_path):
+    path, out = tmp_path / "t.csv", tmp_path / "filled.csv"
+    rows = "".join(f"{i};;a;words;3\n" for i in range(100))
+    path.write_text(f"id;Größe;kind;note;count\n{rows}", encoding="utf-8")
+    assert caudal("impute", german_run(), "--data", path, "--out", out) == 0
+    sizes = [line.split(";")[1] for line in out.read_text(encoding="utf-8").splitlines()[1:]]
+    assert {len(size.partition(".")[2]) for size in sizes} == {2}
+
+
 def test_several_draws_are_numbered(capsys, tmp_path):
     path, out = tmp_path / "t.csv", tmp_path / "filled.csv"
     path.write_text("x,y,side\n0.5,,up\n1.5,3.25,down\n,,up\n")

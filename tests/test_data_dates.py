@@ -133,6 +133,15 @@ def test_days_and_months_that_may_be_either_are_noted_and_can_be_set():
     assert other.notes == ()
 
 
+def test_four_formats_of_days_in_one_column_are_dates():
+    days = pd.date_range("2024-01-01", periods=400)
+    forms = ("%Y-%m-%d", "%d/%m/%Y", "%d %b %Y", "%B %d, %Y")
+    values = pa.array([day.strftime(forms[i % 4]) for i, day in enumerate(days)])
+    found = find_format(values)
+    assert found is not None
+    assert parse(values, found[0]).to_pylist() == days.to_pydatetime().tolist()
+
+
 def test_of_several_formats_the_one_that_may_be_either_is_noted_in_its_place():
     either = [f"{a:02d}/{b:02d}/2024" for a in range(1, 11) for b in range(1, 11)]
     found = open_data({"day": [*either, *(f"2024-03-{day:02d}" for day in range(1, 31))]})

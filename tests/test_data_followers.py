@@ -2,13 +2,16 @@
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
+import torch
 
 import caudal
 from caudal.data import Column, TableSchema, open_data
 from caudal.data.table import sums
 from caudal.data.table.broken import impossible
 from caudal.data.table.follower import Follower
+from caudal.data.table.ruled import Ruled
 from caudal.data.table.tables import open_table
 from caudal.errors import InputError
 
@@ -182,6 +185,19 @@ def test_gaps_are_filled_by_the_rule(model):
     assert (filled["total"] == filled["a"] + filled["b"]).all()
     assert filled["grade"][3] == frame["grade"][3]
     assert filled["word"][4] == frame["word"][4]
+
+
+def test_several_lists_together_fill_the_gap_of_their_source():
+    rng = np.random.default_rng(1)
+    quantity, price = rng.integers(1, 9, N), rng.choice([4.5, 9.99, 19.99], N)
+    frame = pd.DataFrame({"n": quantity, "price": price, "total": (quantity * price).round(2)})
+    schema = open_data(frame.assign(x=X)).schema
+    assert {f.sources for f in schema.followers} == {("total",)}
+    table = pa.table({"n": frame["n"], "price": frame["price"]})
+    place = [column.name for column in schema.columns].index("total")
+    x = torch.full((N, len(schema.columns)), torch.nan)
+    total = Ruled.of(schema, table, x, None).x[:, place] + schema.columns[place].offset
+    np.testing.assert_allclose(total.numpy(), frame["total"], rtol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["out.csv", "out.parquet"])

@@ -13,7 +13,7 @@ import caudal as library
 from caudal.data.table import tables
 from caudal.errors import InputError
 from caudal.model.alarm import Alarm
-from caudal.model.explaining import most_surprising
+from caudal.model.explaining import most_surprising, on_screen
 from command_line import (
     caudal,
     conditional_run,
@@ -98,6 +98,15 @@ def test_python_and_the_command_line_tell_the_same(capsys, tmp_path):
     assert "Why the least likely rows are so" in screen
     lines = screen[screen.index("Why") :].splitlines()
     assert max(map(len, lines)) <= 100
+
+
+def test_dates_and_large_amounts_are_whole_on_screen():
+    line = {"row": 1, "log_prob": -9.0, "column": "at", "surprise": 2.0}
+    times = ("2024-03-01 00:10:00", "2024-03-02 00:10:00", "2024-03-03 00:10:00")
+    for low, middle, high in (times, ("134,080.00", "137,100.00", "140,170.00")):
+        words = {"value": middle, "expected": middle, "low": low, "high": high}
+        cells = on_screen(pa.Table.from_pylist([line | words])).rows[0]
+        assert cells[3:6] == [middle, middle, f"{low} .. {high}"]
 
 
 def test_a_value_outside_of_its_support_is_to_blame(tmp_path):

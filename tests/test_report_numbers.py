@@ -9,6 +9,7 @@ import torch
 
 from caudal.data import Batch, Column, Rows, Summary, TableSchema
 from caudal.errors import NumericalError
+from caudal.modalities.table.preview import _cells
 from caudal.modality import assemble
 from caudal.numerics import Repeats
 from caudal.recipes import NICE
@@ -158,6 +159,12 @@ def test_span_of_categories():
     top = (("A", 0.6), ("B", 0.4))
     summary = Summary("t", "event", "categorical", "guessed", "", None, 0.0, top=top)
     assert span(summary) == "A 60%, B 40%"
+
+
+def test_the_preview_shows_both_ends_of_times_whole():
+    words = ("2024-03-01 00:00:00", "2024-03-02 09:10:00", "2024-03-03 18:30:00")
+    summary = Summary("t", "event", "datetime", "guessed", "", 600, 0.0, unit="s", words=words)
+    assert _cells(summary)[3] == f"{words[0]} .. {words[-1]}"
 
 
 def compared(data, samples, *columns):

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from caudal.model.model import Model
 
 SHOWN = 3  # columns of a row, on screen and in JSON
-_NAME, _CELL = 20, 18  # characters of what is on screen
+_NAME, _CELL = 20, 19  # characters of what is on screen: a date and time fits
 
 
 class Lowest:
@@ -184,7 +184,7 @@ def _by_row(table: pa.Table) -> dict[int, list[dict[str, Any]]]:
 
 def _cells(line: Mapping[str, Any]) -> list[str]:
     low, high = line["low"], line["high"]
-    between = f"{shorten(low, _CELL // 2)} .. {shorten(high, _CELL // 2)}" if low else ""
+    between = f"{shorten(low, _CELL)} .. {shorten(high, _CELL)}" if low else ""
     value, expected = ("missing" if v is None else v for v in (line["value"], line["expected"]))
     if line["surprise"] is None:
         expected = ""

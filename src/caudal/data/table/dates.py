@@ -19,7 +19,7 @@ from caudal.data.temporal import UNITS, to_microseconds
 
 NEARLY = 0.95  # share of the different values that a format must fit
 BETWEEN = " | "  # the formats of a column that has several
-_MOST_FORMS, _SHARE_OF_FORM = 3, 0.02  # of them, and of the values that each must fit
+_MOST_FORMS, _SHARE_OF_FORM = 5, 0.02  # of them, and of the values that each must fit
 _LOOKED_AT = 50  # values, to find the formats that are worth a closer look
 MONTHS = (
     *("January", "February", "March", "April", "May", "June", "July"),
@@ -94,7 +94,7 @@ def find_format(values: pa.Array) -> tuple[str, str | None] | None:
 
 
 def _several(values: pa.Array) -> tuple[str, str | None] | None:
-    """Up to three formats of days that together fit nearly all texts, the most frequent first.
+    """Up to five formats of days that together fit nearly all texts, the most frequent first.
 
     None do where two of them differ in the places of days and months alone: which of these a date
     that fits both is in would be a guess.

@@ -18,7 +18,7 @@ from caudal.data.table.decode import decode_column
 from caudal.data.table.dialect import Dialect
 from caudal.data.table.frames import container_of, like
 from caudal.data.table.open import LinesItems, TableItems, table_of_run
-from caudal.data.table.output import TableWriter
+from caudal.data.table.output import TableWriter, padded
 from caudal.data.table.quoting import cells, written
 from caudal.data.table.ruled import Ruled
 from caudal.data.table.schema import TableSchema
@@ -151,7 +151,8 @@ class GapsInLines(LinesItems, Gaps):
         for column, values, mask in fillings:
             place = self._table.names.index(column.name)
             numbers = np.flatnonzero(mask).tolist()
-            for row, value in zip(numbers, as_texts(values, text), strict=True):
+            texts = as_texts(values, text, self._schema.written.decimals.get(column.name))
+            for row, value in zip(numbers, texts, strict=True):
                 rows[row][place] = value
         for row, row_cells in rows.items():
             lines[row] = delimiter.join(row_cells)
@@ -169,11 +170,14 @@ def _put(cells: pa.ChunkedArray, values: pa.Array, mask: np.ndarray) -> pa.Array
     return dtypes.restore(whole, cells.type) if dtype == held.type else whole
 
 
-def as_texts(values: pa.Array, text: TextFile) -> list[str]:
-    """Values as a text file has them."""
+def as_texts(values: pa.Array, text: TextFile, decimals: int | None = None) -> list[str]:
+    """Values as a text file has them, with so many decimals where all of its numbers have them."""
     delimiter = str(text.dialect.delimiter)
     plain = dtypes.plain(pa.chunked_array([values]))
-    texts = plain.cast(pa.string()).to_pylist()
+    if decimals is None or not pat.is_floating(plain.type):
+        texts = plain.cast(pa.string()).to_pylist()
+    else:
+        texts = padded(plain.combine_chunks(), decimals).to_pylist()
     if text.dialect.decimal == "," and not dtypes.is_text(plain.type):
         texts = [each.replace(".", ",") for each in texts]
     return [written([each], delimiter, text.layout.quoting) for each in texts]

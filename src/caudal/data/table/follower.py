@@ -109,11 +109,16 @@ class Follower:
         if self.slopes:
             (x,) = self.solved(0, np.array([value]), np.zeros((1, 1)), sources[0])
             return None if np.isnan(x) else float(x)
+        keys = self.keys_of(value)
+        return keys[0] if len(keys) == 1 else None
+
+    def keys_of(self, value: float) -> list[float]:
+        """The values of the source that make a value of the column, by a list."""
         levels = np.unique(self.values)
         near = levels[_nearest(levels, np.array([value]))[0]]
-        keys = [k for k, v in zip(self.keys, self.values, strict=True) if v == near]
-        is_one = len(keys) == 1 and bool(_same(value, near))
-        return keys[0] if is_one else None
+        if not _same(value, near):
+            return []
+        return [k for k, v in zip(self.keys, self.values, strict=True) if v == near]
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> "Follower":

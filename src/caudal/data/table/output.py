@@ -210,12 +210,12 @@ def _with_decimals(table: pa.Table, decimals: Mapping[str, int]) -> pa.Table:
     for place, name in enumerate(table.column_names):
         column = table.column(place)
         if name in decimals and pa.types.is_floating(column.type):
-            texts = _padded(column.combine_chunks(), decimals[name])
+            texts = padded(column.combine_chunks(), decimals[name])
             table = table.set_column(place, name, texts)
     return table
 
 
-def _padded(numbers: pa.Array, decimals: int) -> pa.Array:
+def padded(numbers: pa.Array, decimals: int) -> pa.Array:
     """Numbers as texts of at least so many decimals; what has more keeps them."""
     numbers = pc.add(numbers, pa.scalar(0.0, numbers.type))  # -0 is 0
     numbers = pc.if_else(pc.is_nan(numbers), None, numbers)

@@ -44,11 +44,21 @@ class Ruled:
         read = encode_columns(columns, table, Place(unseen=True))
         gaps = {f.name: np.isnan(values) for f, values in zip(there, read.T, strict=True)}
         rows, names = x.double().numpy().copy(), [column.name for column in schema.columns]
-        for follower, values in zip(there, read.T, strict=True):
-            if set(follower.sources) <= set(names):
-                places = [names.index(name) for name in follower.sources]
-                kept = values if keep is None else values[keep]
-                _solve(follower, kept, rows, places, schema.columns)
+        kept = read if keep is None else read[keep]
+        lists: dict[str, list[tuple[Follower, np.ndarray]]] = {}
+        sums = []
+        for follower, values in zip(there, kept.T, strict=True):
+            if not set(follower.sources) <= set(names):
+                continue
+            if follower.slopes:
+                sums.append((follower, values))
+            else:
+                lists.setdefault(follower.sources[0], []).append((follower, values))
+        for name, told in lists.items():
+            _look_up(told, rows[:, names.index(name)])
+        for follower, values in sums:
+            places = [names.index(name) for name in follower.sources]
+            _solve(follower, values, rows, places, schema.columns)
         filled = torch.from_numpy(rows).to(x)
         return cls(schema, filled, x.isnan() & ~filled.isnan(), gaps, keep)
 
@@ -102,9 +112,14 @@ def _solve(
     lone = (np.isnan(sources).sum(1) == 1) & ~np.isnan(values)
     for k, place in enumerate(places):
         at = np.flatnonzero(lone & np.isnan(sources[:, k]))
-        if follower.slopes:
-            rows[at, place] = follower.solved(k, values[at], sources[at], columns[place])
-        else:
-            for row in at:
-                made = follower.give_back(float(values[row]), [columns[place]])
-                rows[row, place] = np.nan if made is None else made
+        rows[at, place] = follower.solved(k, values[at], sources[at], columns[place])
+
+
+def _look_up(told: list[tuple[Follower, np.ndarray]], source: np.ndarray) -> None:
+    """Fills the gaps of a source (n,) where lists, all together, leave it one value."""
+    for row in np.flatnonzero(np.isnan(source)):
+        known = [(f, float(values[row])) for f, values in told if not np.isnan(values[row])]
+        may = [set(follower.keys_of(value)) for follower, value in known]
+        keys = set.intersection(*may) if may else set()
+        if len(keys) == 1:
+            source[row] = keys.pop()

@@ -1,5 +1,6 @@
 """What samples of a table are given: contexts as they are, modelled columns by conditioning."""
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import repeat
@@ -46,12 +47,19 @@ class Asked:
         """What `given` and `context_file` ask for.
 
         Raises:
-            InputError: there is no such column, or the file has none of the run's.
+            InputError: there is no such column, or the file has none of the run's, or a number is
+            given as missing.
         """
         every = (*schema.columns, *schema.context, *(f.column for f in schema.followers))
         values = of_sources(schema, values_of({c.name: c for c in every}, given))
         modelled, context = ({c.name for c in part} for part in (schema.columns, schema.context))
         own = {name: value for name, value in values.items() if name in modelled}
+        for name, number in fixed_values(schema.columns, own).items():
+            if math.isnan(number):  # which says that nothing is given
+                raise InputError(
+                    f"`given` {name}={own[name]}: this is a missing value among numbers, which "
+                    f"rows cannot be drawn given; give a number, or draw all rows and choose"
+                )
         if file is None and own.keys() == modelled and context:
             raise InputError(
                 f"`given` {', '.join(own)}: nothing is left to draw; contexts are those of "

@@ -90,7 +90,10 @@ def _cells(s: Summary) -> list[str]:
     by = "" if step in ("", "1") else f" by {step}"
     by += ", in heaps" if s.heaped else ""
     values = span(s)
-    values = values if s.low is not None else shorten(values, _WIDE)
+    if s.words and len(values) > _WIDE:
+        values = f"{s.words[0]} .. {s.words[-1]}"  # no median, but both ends
+    elif s.low is None and not s.words:
+        values = shorten(values, _WIDE)
     source = "" if s.change and s.source == "guessed" else s.source
     remarks = [source, "context" if s.role == "context" else "", s.change]
     return [shorten(s.name, _NAME), kind + by, missing, values, ", ".join(filter(None, remarks))]
