@@ -22,7 +22,7 @@ from caudal.modality import modality
 from caudal.model.rest import Rest
 from caudal.model.settings import settings, suited, usual_recipe
 from caudal.recipes import MAF, NSF, NSFAR, TarFlow
-from caudal.training import clock
+from caudal.training import cautions, clock
 from caudal.training import fit as fitting
 from caudal.training.clock import Budget, Speed, plan, seconds_of
 from caudal.training.fit import fit
@@ -149,7 +149,7 @@ def notes_of(training, recipe=None, n=200):
     return told.notes
 
 
-def test_says_what_to_beware_of():
+def test_says_what_to_beware_of(monkeypatch):
     assert "learns rows by heart" in notes_of(Training(steps=1), NSFAR(hidden=64))[0]
     plain = MAF(layers=1, hidden=(4,))
     assert notes_of(Training(steps=1, batch_size=20), plain) == []
@@ -159,6 +159,10 @@ def test_says_what_to_beware_of():
     assert "in 100% of the steps" in always[0]
     far = notes_of(Training(steps=1, batch_size=20), NSF(layers=1, hidden=4, bound=0.5))
     assert "where splines do not bend" in far[-1]
+    monkeypatch.setattr(cautions, "_TAILS", -1.0)
+    assert "where splines do not bend" in notes_of(Training(steps=1))[-1]
+    boundless = TarFlow(layers=1, width=8, heads=2, map="spline")
+    assert not any("bend" in line for line in notes_of(Training(steps=1), boundless))
 
 
 # --- the usual recipe, its size, and the length --------------------------------------------------

@@ -50,7 +50,8 @@ def after(engine: Engine, steps: int, history: list[dict[str, Any]]) -> list[str
             f"length: try a larger `clip` than {engine.training.clip:g}"
         )
     tails = next((record["tails"] for record in reversed(history) if "tails" in record), 0.0)
-    if tails > _TAILS:
+    origin = engine.flow.origin
+    if tails > _TAILS and (origin is None or hasattr(origin.recipe, "bound")):
         lines.append(
             f"{tails:.1%} of the numbers lie where splines do not bend: a larger `bound` reaches "
             f"them"
