@@ -20,7 +20,7 @@ from caudal.errors import InputError
 from caudal.flow import Flow
 from caudal.modality import modality
 from caudal.model.rest import Rest
-from caudal.model.settings import settings, suited, usual_recipe
+from caudal.model.settings import settings, stands_for_data, suited, usual_recipe
 from caudal.recipes import MAF, NSF, NSFAR, TarFlow
 from caudal.training import cautions, clock
 from caudal.training import fit as fitting
@@ -247,6 +247,15 @@ def test_a_recipe_without_sizes_says_so(capsys):
         caudal.train(data=people(60), steps=1, size="smal")
     with pytest.raises(InputError, match="`data` is missing"):
         caudal.train("nsf")
+
+
+def test_data_alone_stand_in_the_place_of_the_recipe():
+    words = [str(people_csv()), "--steps", "2"]
+    assert read_options(words) == read_options(["--data", *words])
+    assert all(stands_for_data(data) for data in (people(60), "moons", "people.csv"))
+    assert not any(stands_for_data(recipe) for recipe in ("nsf", "auto", "nfs", NSF, NSF()))
+    alone, named = caudal.train(people(60), steps=1), caudal.train("auto", people(60), steps=1)
+    assert alone.log_prob(people(60)).tolist() == named.log_prob(people(60)).tolist()
 
 
 @pytest.mark.parametrize(

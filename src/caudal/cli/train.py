@@ -25,6 +25,7 @@ from caudal.model.settings import (
     preset_values,
     recognise,
     settings,
+    stands_for_data,
     usual,
     usual_recipe,
 )
@@ -43,7 +44,8 @@ USAGE = """usage: caudal train [RECIPE] --data DATA [--minutes M] [--size SIZE] 
 
 Fits a flow to a table, to images or to audio, in at most five minutes unless told otherwise.
 RECIPE is one of {recipes}; or auto, the usual one for the
-data. See caudal recipes for what each is good for, and caudal train RECIPE --help for all options.
+data. Without it, data may stand in its place: caudal train table.csv.
+See caudal recipes for what each is good for, and caudal train RECIPE --help for all options.
 
   caudal train --data table.csv                                a table
   caudal train --data FOLDER --minutes 30                      images or audio, in half an hour
@@ -149,6 +151,7 @@ def read_options(words: list[str]) -> tuple[TrainOptions[Any, Any], Settings]:
     Raises:
         InputError: the words or the file cannot be read.
     """
+    words = _with_data(words)
     name = None if words[0].startswith("-") else words[0]
     typed = words if name is None else words[1:]
     seen = peek(typed, "config", "preset", "size", "out", "data", *LENGTHS)
@@ -172,6 +175,13 @@ def read_options(words: list[str]) -> tuple[TrainOptions[Any, Any], Settings]:
     parts = options.recipe, options.data, options.training, options.run.report
     chosen = start.given | named(typed)
     return options, Settings(start.kind, *parts, given=chosen, size=options.size, auto=auto)
+
+
+def _with_data(words: list[str]) -> list[str]:
+    """The words, with --data before data that stand in the place of the recipe."""
+    first, rest = words[0], words[1:]
+    alone = not first.startswith("-") and peek(rest, "data")["data"] is None
+    return ["--data", first, *rest] if alone and stands_for_data(first) else words
 
 
 def _start(

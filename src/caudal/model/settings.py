@@ -313,6 +313,17 @@ def is_there(data: Any) -> bool:
     return data is not None and not (isinstance(data, str) and not data)
 
 
+def stands_for_data(value: Any) -> bool:
+    """Whether it is data, in the place of a recipe: an object, a path, or a built-in name."""
+    if not isinstance(value, str):
+        is_class = isinstance(value, type) and issubclass(value, Recipe)
+        return not (is_class or isinstance(value, Recipe))
+    if value == AUTO or value in RECIPES:
+        return False
+    built_in = any(value in modality(name).names for name in MODALITIES)
+    return built_in or os.path.exists(value) or any(mark in value for mark in "./*:")
+
+
 def name_of(data: Any) -> str:
     """What messages call data: the path or name that was given, or what kind of object it is."""
     return os.fspath(data) if isinstance(data, str | os.PathLike) else type(data).__name__

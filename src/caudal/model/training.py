@@ -27,7 +27,7 @@ from caudal.training.together import agreed, together
 
 
 def train(
-    recipe: str | Recipe | type[Recipe] = options_of_run.AUTO,
+    recipe: str | Recipe | type[Recipe] | Any = options_of_run.AUTO,
     data: Any = None,
     *,
     preset: str | None = None,
@@ -49,7 +49,7 @@ def train(
 
     Args:
         recipe: a name such as "nsf", a Recipe, or its class; "auto" is the usual one for the kind
-            of data.
+            of data, and may be left out: caudal.train(data).
         data: a path or a built-in name; a pandas, polars or pyarrow table; an array, which is a
             table if it is (N, D) and images if it is uint8 (N, H, W) or (N, H, W, C); clips, as a
             list of (amplitudes, rate).
@@ -70,6 +70,7 @@ def train(
         Interrupted: Ctrl-C or SIGTERM; the state is saved in `out`.
     """
     begun = time.monotonic()
+    recipe, data = _in_place(recipe, data)
     if not options_of_run.is_there(data):
         raise InputError('`data` is missing: caudal.train("auto", data)')
     check_out(out, resume=resume, from_best=from_best, overwrite=overwrite)
@@ -97,6 +98,13 @@ def train(
     made = replace(options_of_run.settings(recipe, kind, values), auto=auto)
     modes = {"resume": resume, "from_best": from_best, "overwrite": overwrite}
     return train_with(made, out, **modes, log=log, voice=voice, begun=begun)
+
+
+def _in_place(recipe: Any, data: Any) -> tuple[Any, Any]:
+    """The recipe and the data, of which the data may have been given alone."""
+    if options_of_run.is_there(data) or not options_of_run.stands_for_data(recipe):
+        return recipe, data
+    return options_of_run.AUTO, recipe
 
 
 @uncrowded()
