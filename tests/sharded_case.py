@@ -82,7 +82,8 @@ class Counting(Engine):
     def leave(self, weights=None):
         states = self.optimizer.state
         held = [*states, *(s[k] for s in states.values() for k in ("exp_avg", "exp_avg_sq"))]
-        print("held", sum(local(t).numel() for t in held) / sum(t.numel() for t in held))
+        share = sum(local(t).numel() for t in held) / sum(t.numel() for t in held)
+        print("held", share, flush=True)  # in one piece, before this process may be killed
         super().leave(weights)
 
 
@@ -94,13 +95,13 @@ def main(folder):
     try:
         vectors(2, folder / "broken", At(20, interrupt), **LONG)
     except Interrupted as error:
-        print(error)
+        print(error, flush=True)
     seen = []
     fit_module.Engine = Counting
     fitted = vectors(2, folder / "broken", resume=True, watch=seen.append, **LONG)
     fit_module.Engine = Engine
     if leads():
-        print("watched", seen)
+        print("watched", seen, flush=True)
         torch.save((fitted.history, fitted.flow.state_dict()), folder / "resumed.pt")
     vectors(2, folder / "killed", At(20, die), **LONG)
 
