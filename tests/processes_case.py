@@ -113,7 +113,7 @@ def main(folder):
     try:
         table(2, folder / "broken", At(20, interrupt), **LONG)
     except Interrupted as error:
-        print(error)
+        print(error, flush=True)
     fitted = table(2, folder / "broken", resume=True, **LONG)
     if leads():
         torch.save((fitted.history, fitted.flow.state_dict()), folder / "resumed.pt")
