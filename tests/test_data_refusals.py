@@ -197,6 +197,7 @@ PLACES = {
     "another suffix": ("{}/table.txt", "no file .*table.txt; did you mean 'table.csv'"),
     "file": ("{}/tabel.csv", "no file .*tabel.csv; did you mean 'table.csv'"),
     "folder of it": ("{}/sub/table.csv", "there is no folder"),
+    "text at a URL": ("http://127.0.0.1:9/a.csv", "of URLs only Parquet files"),
     "a folder": ("{}", "is a folder: give a table file"),
 }
 

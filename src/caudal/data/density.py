@@ -66,7 +66,8 @@ def find_target(name: str) -> Target:
     if not colon:
         if name not in TARGETS:
             raise InputError(
-                f"no density '{name}'; {near(name, list(TARGETS))} Your own is module:name"
+                f"no density '{name}' (one of your own is density:module:name); "
+                f"{near(name, list(TARGETS))}"
             )
         return TARGETS[name]()
     target = _imported(name, module, attribute)

@@ -92,6 +92,11 @@ def check_once(option: str, names: Sequence[str]) -> None:
 def missing_file(name: str) -> InputError:
     """The error for a path at which there is nothing, with the names perhaps meant."""
     path = Path(name)
+    if "://" in name:
+        return InputError(
+            f"{name}: of URLs only Parquet files and tar shards are read, and this is none: "
+            f"download it first"
+        )
     if not path.suffix and path.name == name:
         return InputError(f"no file and no built-in data '{name}'; {near(name, BUILT_IN)}")
     folder = path.parent
