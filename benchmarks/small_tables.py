@@ -20,7 +20,8 @@ from torch import Tensor
 import caudal
 from caudal.data import Batch, open_data
 from caudal.modality import modality
-from caudal.model.settings import settings, suited
+from caudal.model.choices import suited
+from caudal.model.settings import settings
 from caudal.recipes import NSF
 from caudal.report import Gaussian
 from environment import RESULTS

@@ -16,7 +16,8 @@ from caudal.bijections import Gaussianise
 from caudal.cli.train import read_options
 from caudal.data import TableWriter, open_data
 from caudal.modality import modality
-from caudal.model.settings import in_pieces, settings, suited
+from caudal.model.choices import in_pieces, suited
+from caudal.model.settings import settings
 from caudal.training.processes import as_launched
 
 RNG = np.random.default_rng(0)

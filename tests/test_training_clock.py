@@ -19,8 +19,9 @@ from caudal.data import ImageSchema, Rows
 from caudal.errors import InputError
 from caudal.flow import Flow
 from caudal.modality import modality
+from caudal.model.choices import stands_for_data, suited, usual_recipe
 from caudal.model.rest import Rest
-from caudal.model.settings import settings, stands_for_data, suited, usual_recipe
+from caudal.model.settings import settings
 from caudal.recipes import MAF, NSF, NSFAR, TarFlow
 from caudal.training import cautions, clock
 from caudal.training import fit as fitting

@@ -8,7 +8,7 @@ from torch import nn
 
 from caudal.errors import InputError
 from caudal.numerics import own_randomness, redirected, seed_own
-from caudal.training.engine import Meter, is_point
+from caudal.training.meter import Meter, is_point
 from caudal.training.options import MovingAverage, Training
 from caudal.training.seeds import mix
 

@@ -14,6 +14,7 @@ from caudal.cli.screen import Screen, with_advice
 from caudal.cli.words import named, parse, peek, read_yaml
 from caudal.errors import InputError
 from caudal.modality import Modality
+from caudal.model.choices import recognise, stands_for_data, usual_recipe
 from caudal.model.config import is_path, of_resumed, without_beside
 from caudal.model.settings import (
     AUTO,
@@ -23,11 +24,8 @@ from caudal.model.settings import (
     check_one_size,
     of_length,
     preset_values,
-    recognise,
     settings,
-    stands_for_data,
     usual,
-    usual_recipe,
 )
 from caudal.model.training import train_with
 from caudal.names import near

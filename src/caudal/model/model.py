@@ -11,6 +11,7 @@ from caudal.flow import Flow
 from caudal.modality import Modality, Voice, modality, modality_of
 from caudal.model import (
     alarm,
+    choices,
     densities,
     evaluating,
     explaining,
@@ -25,7 +26,6 @@ from caudal.model import (
     sampling,
     saving,
     scoring,
-    settings,
     students,
 )
 from caudal.model.config import read_run_config
@@ -241,7 +241,7 @@ def load(
         folder=folder,
         name=str(run),
         metadata=loaded.metadata,
-        data={k: v for k, v in sources.items() if settings.is_there(v)},
+        data={k: v for k, v in sources.items() if choices.is_there(v)},
         container=container_of(data),
         voice=voice,
     )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from caudal.data import Dataset
 from caudal.errors import InputError
-from caudal.model import settings
+from caudal.model import choices, settings
 from caudal.model.config import data_options, missing_paths
 from caudal.training.rows import fingerprint
 
@@ -26,7 +26,7 @@ def dataset_or(model: "Model", instead: str = "") -> Dataset:
 def _reopened(model: "Model", instead: str) -> Dataset:
     or_else = f", or {instead}" if instead else ""
     config = {**model.config, **model._data}
-    if not settings.is_there(config.get("data")):
+    if not choices.is_there(config.get("data")):
         raise InputError(
             f"{model.name} holds no data, and does not say which it was trained on: give them "
             f"again in Python, as caudal.load({model.name!r}, data=...){or_else}"

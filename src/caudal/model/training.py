@@ -9,6 +9,7 @@ from caudal.data import container_of
 from caudal.errors import InputError
 from caudal.losses import nll_per_element
 from caudal.modality import Voice, assemble
+from caudal.model import choices
 from caudal.model import settings as options_of_run
 from caudal.model.config import of_resumed, wherever_read, without_beside
 from caudal.model.finishing import finish
@@ -71,15 +72,15 @@ def train(
     """
     begun = time.monotonic()
     recipe, data = _in_place(recipe, data)
-    if not options_of_run.is_there(data):
+    if not choices.is_there(data):
         raise InputError('`data` is missing: caudal.train("auto", data)')
     check_out(out, resume=resume, from_best=from_best, overwrite=overwrite)
     check_log(log, out)
     auto = recipe == options_of_run.AUTO
     if auto:
         goes_on = resume or from_best
-        recipe = _in_run(out) if goes_on else options_of_run.usual_recipe(data, options)
-    kind = options_of_run.recognise(data, options_of_run.kind_of_recipe(recipe))
+        recipe = _in_run(out) if goes_on else choices.usual_recipe(data, options)
+    kind = choices.recognise(data, choices.kind_of_recipe(recipe))
     name = recipe if isinstance(recipe, str) else recipe.name
     if preset is not None and isinstance(recipe, Recipe):
         raise InputError(
@@ -102,7 +103,7 @@ def train(
 
 def _in_place(recipe: Any, data: Any) -> tuple[Any, Any]:
     """The recipe and the data, of which the data may have been given alone."""
-    if options_of_run.is_there(data) or not options_of_run.stands_for_data(recipe):
+    if choices.is_there(data) or not choices.stands_for_data(recipe):
         return recipe, data
     return options_of_run.AUTO, recipe
 
@@ -128,11 +129,11 @@ def train_with(
     dataset = kind.open(settings.data, settings.recipe, None, voice)
     schema, container = dataset.schema, container_of(settings.data.data)
     settings = replace(settings, data=kind.settled(settings.data, dataset))
-    settings = options_of_run.suited(settings, dataset)
+    settings = choices.suited(settings, dataset)
     recipe = settings.recipe
     with own_randomness(seed=settings.training.seed), redirected():
         flow = assemble(recipe, schema)
-    settings = options_of_run.in_pieces(settings, dataset, flow)
+    settings = choices.in_pieces(settings, dataset, flow)
     voice.prepared(settings, dataset, flow)
     config = wherever_read(settings.config())
     modes = {"resume": resume, "from_best": from_best, "overwrite": overwrite}

@@ -18,7 +18,8 @@ from torch import Tensor
 
 from caudal.errors import InputError
 from caudal.losses import Terms
-from caudal.training.engine import Engine, Meter
+from caudal.training.engine import Engine
+from caudal.training.meter import Meter
 from caudal.training.shares import dealt, share_of
 from caudal.training.tensors import Hashes, hashes_of, read_tensors, write_tensors
 

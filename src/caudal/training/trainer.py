@@ -14,8 +14,9 @@ from caudal.numerics import own_randomness
 from caudal.training.cautions import after
 from caudal.training.devices import Interrupted, Stop
 from caudal.training.diagnosis import diagnose
-from caudal.training.engine import Engine, NotFiniteError, is_point
+from caudal.training.engine import Engine, NotFiniteError
 from caudal.training.keeper import Keeper
+from caudal.training.meter import is_point
 from caudal.training.processes import leads
 from caudal.training.progress import Plan, Reporter
 from caudal.training.rows import share, to_device
