@@ -154,7 +154,8 @@ class Logged:
         self.sink: Sink | None = None
 
     def start(self, plan: Plan) -> None:
-        self.sink = SINKS[self.log](self.run, plan.first, self.resumed)
+        if self.sink is None:
+            self.sink = SINKS[self.log](self.run, plan.first, self.resumed)
         self.reporter.start(plan)
 
     def step(self, step: int, train: float) -> None:

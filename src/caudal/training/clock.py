@@ -9,6 +9,7 @@ from statistics import median
 from caudal.data.source import Batch, Source
 from caudal.training.engine import Engine, NotFiniteError
 from caudal.training.options import Training
+from caudal.training.pace import SLACK
 from caudal.training.rows import share, to_device
 from caudal.training.seeds import ORDER, mix
 from caudal.training.validation import Validator
@@ -18,7 +19,6 @@ _MOST_PROBE = 3.0  # seconds
 _ALL_VALIDATIONS, _ONE_VALIDATION = 0.15, 0.03  # shares of the time of training
 _LEAST_ROWS = 64  # rows of a validation, if there are as many
 _MOST_VALIDATIONS = 100
-_SLACK = 0.95  # a machine is never quite alone
 
 
 @dataclass(frozen=True)
@@ -91,13 +91,14 @@ def plan(
         seconds: those that are left for training.
         first: steps that were done before.
     """
-    seconds *= _SLACK
+    seconds *= SLACK
     per_epoch = max(1, train.n_rows // training.batch_size)
     rows = training.validate_rows or valid.n_rows
+    row = max(speed.row, 1e-9)  # some clocks are too coarse for one
     if training.validate_rows is None:
-        affordable = int((_ONE_VALIDATION * seconds - speed.besides) / speed.row)
+        affordable = int((_ONE_VALIDATION * seconds - speed.besides) / row)
         rows = min(rows, max(affordable, _LEAST_ROWS))
-    one = speed.besides + rows * speed.row
+    one = speed.besides + rows * row
     most = max(1, min(_MOST_VALIDATIONS, int(_ALL_VALIDATIONS * seconds / one)))
     left = max(1, training.total_steps(per_epoch) - first)
     every = training.validate_every
@@ -120,9 +121,14 @@ def seconds_of(
     """How long the steps from `first` on and their validations will take."""
     per_epoch = max(1, train.n_rows // training.batch_size)
     steps = training.total_steps(per_epoch) - first
-    rows = min(training.validate_rows or valid.n_rows, valid.n_rows)
-    one = speed.besides + rows * speed.row
+    one = seconds_of_one(training, speed, valid)
     return steps * (speed.step + one / (training.validate_every or per_epoch))
+
+
+def seconds_of_one(training: Training, speed: Speed, valid: Source) -> float:
+    """How long a validation will take."""
+    rows = min(training.validate_rows or valid.n_rows, valid.n_rows)
+    return speed.besides + rows * speed.row
 
 
 def probe_seconds(seconds: float) -> float:

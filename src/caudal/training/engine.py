@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from copy import deepcopy
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
@@ -20,6 +21,7 @@ from caudal.nets import Spectral
 from caudal.numerics import normalised_whole, recomputing, redirected, seed_own, sharing
 from caudal.training.meter import Meter
 from caudal.training.options import MovingAverage, Training, make_optimizer
+from caudal.training.pace import Course
 from caudal.training.rows import flipped, share
 from caudal.training.seeds import STEP, mix, seed_global
 from caudal.training.shares import norm_of
@@ -121,6 +123,7 @@ class Engine:
         self.check_every = 1 if on_cpu or self.shards else _CHECK_EVERY
         self._latch = torch.zeros((), device=self.like.device)
         self.clipped: int | Tensor = 0
+        self.course = Course()
 
     @property
     def like(self) -> Tensor:
@@ -239,9 +242,14 @@ class Engine:
         self.training = training
         self.total = training.total_steps(rows // training.batch_size)
 
+    def turn(self, step: int, total: int) -> None:
+        """After `step`, plans so many steps in all: the learning rate goes on from where it is."""
+        self.course = self.course.bent(step, self.total)
+        self.training, self.total = replace(self.training, steps=total), total
+
     def rate(self, step: int) -> float:
         """The learning rate of a step."""
-        return self.training.learning_rate(step, self.total)
+        return self.training.learning_rate(*self.course.place(step, self.total))
 
     def begin(self, step: int, batch: Batch, place: int | None = None) -> Batch:
         """Makes the randomness of a step a function of the seed and the step.

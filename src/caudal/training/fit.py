@@ -15,7 +15,7 @@ from caudal.losses import nll
 from caudal.numerics import own_randomness, redirected
 from caudal.recipes import describe
 from caudal.training.cautions import before
-from caudal.training.clock import Budget, measure, plan, probe_seconds, seconds_of
+from caudal.training.clock import Budget, measure, plan, probe_seconds, seconds_of, seconds_of_one
 from caudal.training.devices import (
     Interrupted,
     end_processes,
@@ -28,6 +28,7 @@ from caudal.training.engine import Engine, Loss
 from caudal.training.keeper import Keeper
 from caudal.training.options import LASTING, Training
 from caudal.training.own import Own, loss_of
+from caudal.training.pace import Pace
 from caudal.training.processes import ProcessLostError, as_launched, how_lost, is_of_processes
 from caudal.training.progress import Reporter, Silent
 from caudal.training.rebuilt import check_rebuilt
@@ -45,14 +46,11 @@ from caudal.training.run import Run
 from caudal.training.seeds import SAMPLE, generator_of, global_kept, mix
 from caudal.training.state import STATE, Identity, Position, State
 from caudal.training.threads import crowd, uncrowded
-from caudal.training.trainer import Ahead, Trainer
+from caudal.training.trainer import Trainer
 from caudal.training.validation import Validator
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
-
-
-_LATE = 1.1  # training ends after so much of its time on a machine that became slower
 
 
 @dataclass(frozen=True)
@@ -181,12 +179,12 @@ def fit(
                 position = state.restore(engine) if state else position
             train, valid = (resident(source, engine.like) for source in (train, valid))
             validator = Validator(engine, train, valid)
-            training, ahead = _planned(engine, train, validator, position, budget, reporter)
+            training, pace = _planned(engine, train, validator, position, budget, reporter)
             keeper.begin(training)
             history = keeper.history(position.step) if state else []
             if state:
                 keeper.keep_best(engine.flow, position)
-            start = (position, history, watch, ahead)
+            start = (position, history, watch, pace)
             ended = Trainer(engine, train, validator, keeper, reporter, stop, *start).run()
     except (Interrupted, NumericalError) as error:
         ended = "interrupted" if isinstance(error, Interrupted) else ended
@@ -206,7 +204,7 @@ def fit(
     engine.leave(position.best)
     assert position.best_step is not None
     best = position.best_step, position.best_valid
-    return Fitted(flow, *best, ended, history, training)
+    return Fitted(flow, *best, ended, history, engine.training)
 
 
 def sources_of(
@@ -277,16 +275,16 @@ def _planned(
     position: Position,
     budget: Budget | None,
     reporter: Reporter,
-) -> tuple[Training, Ahead]:
-    """The options with the steps that fit the budget, and the time ahead.
+) -> tuple[Training, Pace]:
+    """The options with the steps that fit the budget, and what keeps its time.
 
     It is measured only where someone is told, or where there is a budget.
     """
     training = engine.training
     told = engine.fabric.broadcast(not isinstance(reporter, Silent))
     if budget is None and not told:
-        return training, Ahead()
-    end, seconds = None, budget.end - time.monotonic() if budget else 0.0
+        return training, Pace()
+    seconds = budget.end - time.monotonic() if budget else 0.0
     speed = measure(engine, train, validator, probe_seconds(seconds))
     if budget is not None:
         later = 0.0
@@ -295,11 +293,12 @@ def _planned(
         seconds = budget.end - time.monotonic() - later
         training = plan(training, speed, train, validator.valid, seconds, position.step)
         training = engine.fabric.broadcast(training)
-        end = time.monotonic() + _LATE * max(seconds, 0.0)
     engine.follow(training, train.n_rows)
     validator.rows = training.validate_rows
     ahead = seconds_of(training, speed, train, validator.valid, position.step)
-    return training, Ahead(ahead, end)
+    one = seconds_of_one(training, speed, validator.valid)
+    limit = seconds if budget else None
+    return training, Pace(limit, ahead, one, engine.total, position.step)
 
 
 def _with_full_batches(training: Training, rows: int) -> Training:

@@ -83,11 +83,22 @@ class Keeper:
         run = self._writes
         if run is None:
             return
-        if run.config is not None:
-            planned = {name: getattr(training, name) for name in PLANNED}
-            run.config = {**run.config, **{k: v for k, v in planned.items() if k in run.config}}
+        self._settle(training)
         self._lock.enter_context(run.locked())
         run.begin()
+
+    def plan(self, training: Training) -> None:
+        """Writes into the config what was planned anew."""
+        self._settle(training)
+        if self._writes is not None:
+            self._writes.write_config()
+
+    def _settle(self, training: Training) -> None:
+        """Puts what was planned into the run's config."""
+        run = self._writes
+        if run is not None and run.config is not None:
+            planned = {name: getattr(training, name) for name in PLANNED}
+            run.config = {**run.config, **{k: v for k, v in planned.items() if k in run.config}}
 
     def end(self) -> None:
         """Releases the folder for other processes."""

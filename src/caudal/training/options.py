@@ -114,7 +114,7 @@ class Training:
         """The number of steps of the whole run."""
         return self.steps if self.steps is not None else self.epochs * steps_per_epoch
 
-    def learning_rate(self, step: int, total: int) -> float:
+    def learning_rate(self, step: float, total: float) -> float:
         """The learning rate of step `step` (from 0) of `total`: a line up, then a cosine to zero.
 
         It is lr (step + 1) / warmup while step < warmup, then lr (1 + cos(pi t)) / 2, where t goes

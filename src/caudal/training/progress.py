@@ -57,7 +57,7 @@ class Reporter(Protocol):
     """Receives the progress of training, in the order of the methods; `finish` is always last."""
 
     def start(self, plan: Plan) -> None:
-        """Called before the first step."""
+        """Called before the first step, and again when the steps left are planned anew."""
 
     def step(self, step: int, train: float) -> None:
         """Called a few times a second, with the steps done and the loss of the last, in nats."""
@@ -124,7 +124,9 @@ class RichReporter:
         self._plan = plan
         self._began = self._told = time.monotonic()
         self._print(str(plan))
-        if not self.console.is_terminal:
+        if self._bar:
+            self._bar.update(self._bar.task_ids[0], total=plan.steps)
+        if self._bar or not self.console.is_terminal:
             return
         self._bar = _bar(self.console)
         self._bar.add_task(

@@ -265,10 +265,14 @@ class Run:
         files.sweep(self.path)
         if self.overwrite:
             self._clear()
-        if self.config is not None:
-            write_config(self.path, self.config)
+        self.write_config()
         for name, text in self.papers.items():
             files.write_text(self.path / name, text)
+
+    def write_config(self) -> None:
+        """Replaces `config.yaml`, atomically, if the run has one."""
+        if self.config is not None:
+            write_config(self.path, self.config)
 
     def _clear(self) -> None:
         for name in LEFT_BEHIND:

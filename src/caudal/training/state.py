@@ -20,6 +20,7 @@ from caudal.errors import InputError
 from caudal.losses import Terms
 from caudal.training.engine import Engine
 from caudal.training.meter import Meter
+from caudal.training.pace import Course
 from caudal.training.shares import dealt, share_of
 from caudal.training.tensors import Hashes, hashes_of, read_tensors, write_tensors
 
@@ -52,6 +53,7 @@ class Position:
         best: the weights then, as they were validated.
         start: losses of parts of the validation rows before the first step, where the flow begins
             as a model of the data.
+        course: the numbers of a `Course`, where steps were planned anew on the way.
     """
 
     step: int = 0
@@ -61,6 +63,7 @@ class Position:
     seconds: float = 0.0
     best: Weights = field(default_factory=dict)
     start: list[float] = field(default_factory=list)
+    course: list[float] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -121,6 +124,7 @@ class State:
             engine.meter.load_state_dict(self.meter, engine.like)
         if self.loss and isinstance(engine.loss, Terms):
             engine.loss.load_state_dict(self.loss)
+        engine.course = Course(*self.position.course)
         best = {name: t.cpu() for name, t in dealt(self.position.best, likes).items()}
         return replace(self.position, best=best)
 
@@ -293,6 +297,8 @@ def _check_position(position: Position) -> None:
         raise ValueError(position)
     if not all(type(v) is float for v in (position.best_valid, position.seconds, *position.start)):
         raise TypeError(position)
+    if len(position.course) not in (0, 3) or not all(x >= 0 for x in position.course):
+        raise ValueError(position)
 
 
 def _check_all(weights: Weights, others: Weights) -> None:

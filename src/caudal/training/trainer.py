@@ -3,7 +3,7 @@
 import signal
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import astuple
 from typing import Any, cast
 
 from torch import Tensor
@@ -17,6 +17,7 @@ from caudal.training.diagnosis import diagnose
 from caudal.training.engine import Engine, NotFiniteError
 from caudal.training.keeper import Keeper
 from caudal.training.meter import is_point
+from caudal.training.pace import Pace
 from caudal.training.processes import leads
 from caudal.training.progress import Plan, Reporter
 from caudal.training.rows import share, to_device
@@ -32,20 +33,6 @@ _SIGNAL_EXIT = 128  # plus the number of the signal, by convention
 _LOST = "nothing is saved"
 
 
-@dataclass(frozen=True)
-class Ahead:
-    """The time ahead, where it is known.
-
-    Attributes:
-        seconds: those that the steps will take.
-        end: by `time.monotonic`, when training ends at the latest, should the machine have become
-            slower.
-    """
-
-    seconds: float | None = None
-    end: float | None = None
-
-
 class Trainer:
     """Trains from `position` on until the steps are done, patience runs out or a signal comes.
 
@@ -59,7 +46,7 @@ class Trainer:
         position: where to start.
         history: the records so far; more are added.
         watch: is called at some validations, with the number of steps done.
-        ahead: how long training should take, and until when it may.
+        pace: keeps the time, where it is limited or was measured.
     """
 
     def __init__(
@@ -73,13 +60,13 @@ class Trainer:
         position: Position,
         history: list[dict[str, Any]],
         watch: Callable[[int], object] | None = None,
-        ahead: Ahead = Ahead(),
+        pace: Pace | None = None,
     ) -> None:
-        self.engine, self.options, self.total = engine, engine.training, engine.total
+        self.engine, self.options = engine, engine.training
         self.train, self.validator, self.keeper = train, validator, keeper
         self.reporter, self.stop = reporter, stop
         self.position, self.history, self.first = position, history, position.step
-        self.watch, self.ahead = watch if leads() else None, ahead
+        self.watch, self.pace = watch if leads() else None, pace or Pace()
         self._always = getattr(watch, "always", False)
         self.per_epoch = train.n_rows // self.options.batch_size
         self.validate_every = self.options.validate_every or self.per_epoch
@@ -88,6 +75,11 @@ class Trainer:
         self._watched = 0.0
         self._best_collapsed = self._told = False
 
+    @property
+    def total(self) -> int:
+        """The number of steps of the whole run, as planned so far."""
+        return self.engine.total
+
     def run(self) -> str:
         """Trains, and returns why training ended: "steps", "patience" or "minutes".
 
@@ -95,10 +87,7 @@ class Trainer:
             NumericalError: a loss or gradient was not finite.
             Interrupted: a signal came; the state is saved.
         """
-        done, batch = self.position.step, self.options.batch_size
-        work = self.total, done, batch, self.per_epoch, self.validate_every
-        plan = Plan(*work, self.ahead.seconds)
-        self.reporter.start(plan)
+        self._tell_plan(self.pace.ahead)
         self.engine.flow.train()
         if self.position.step == 0 and begins_fitted(self.engine.flow):
             self._keep_if_best(self.validator.measure())
@@ -119,6 +108,11 @@ class Trainer:
             self.reporter.note(line)
         return ended
 
+    def _tell_plan(self, seconds: float | None) -> None:
+        """Tells the reporter what is ahead."""
+        work = self.total, self.position.step, self.options.batch_size, self.per_epoch
+        self.reporter.start(Plan(*work, self.validate_every, seconds))
+
     def _ended(self) -> str:
         if self._signalled():
             self._interrupt()
@@ -131,9 +125,8 @@ class Trainer:
 
     def _overdue(self) -> bool:
         """Whether the time is over; several processes, whose clocks differ, take their steps."""
-        if self.ahead.end is None or self.engine.fabric.world_size > 1:
-            return False
-        return self.position.step > self.first and time.monotonic() > self.ahead.end
+        alone = self.engine.fabric.world_size == 1
+        return alone and self.position.step > self.first and self.pace.is_over
 
     def _signalled(self) -> bool:
         """Whether a signal came; several processes vote now and then, so that they agree."""
@@ -164,12 +157,30 @@ class Trainer:
         self._rows += len(whole.x)
         if is_point(step) and not due:
             self._record(*self.engine.meter.drain())
+        if due or is_point(step):
+            self._keep_time(due)
         if due:
             self._validate()
         self._report()
+        look()
+
+    def _keep_time(self, due: bool) -> None:
+        """Plans the steps that are left again, where they no longer fit the time."""
+        fabric, step, total = self.engine.fabric, self.position.step, self.total
+        if not self.pace.limited or step >= total or not (due or fabric.world_size == 1):
+            return
+        planned = fabric.broadcast(self.pace.steps(step, total, self.validate_every))
+        if planned == total:
+            return
+        self.engine.turn(step, planned)
+        self.position.course = [*astuple(self.engine.course)]
+        self.keeper.plan(self.engine.training)
+        speed = "slower" if planned < total else "faster again"
+        self.reporter.note(f"the machine has become {speed}: planned anew, so that the time holds")
+        self._tell_plan(self.pace.left)
 
     def _validate(self) -> None:
-        position = self.position
+        position, start = self.position, time.monotonic()
         train = self.engine.meter.validation()
         with self.validator.averaged():
             measured = self.validator.measure()
@@ -181,7 +192,7 @@ class Trainer:
         if best:
             self.keeper.keep_best(self.engine.flow, position)
         self.reporter.validated(self.history[-1])
-        look()
+        self.pace.paused(time.monotonic() - start)
 
     def _keep_if_best(self, measured: dict[str, float]) -> bool:
         """Keeps the weights in memory if no others have validated better; says whether it did.
@@ -243,7 +254,7 @@ class Trainer:
         is_due = step >= self.total or number.bit_count() == 1
         is_cheap = self._watched <= _WATCHING * self.position.seconds
         # Where time is limited pictures take their share of it, and so do those between.
-        return (is_cheap or (is_due and not self.ahead.end)) and (is_due or self._always)
+        return (is_cheap or (is_due and not self.pace.limited)) and (is_due or self._always)
 
     def _record(self, train: float, grad_norm: float, **measured: float | bool) -> None:
         """Adds a record to the curve; validations have `valid` and `rows_per_second` besides."""
@@ -260,7 +271,8 @@ class Trainer:
             **measured,
         }
         if measured:
-            record["rows_per_second"] = round(self._rows / (self._clock - self._rows_since), 1)
+            seconds = max(self._clock - self._rows_since, 1e-9)  # some clocks are coarse
+            record["rows_per_second"] = round(self._rows / seconds, 1)
             self._rows, self._rows_since = 0, self._clock
         self.history.append(record)
 
