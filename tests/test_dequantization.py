@@ -72,7 +72,7 @@ def test_the_bound_of_an_integer_never_exceeds_its_log_mass():
 def test_a_gap_costs_its_own_log_probability_and_no_more():
     """A flow that knows the fill draws gaps for free: log p(row) = log P(gap) + the rest."""
     missing, low, high = torch.tensor([True]), torch.tensor([-INF]), torch.tensor([INF])
-    dequantization = TableDequantization(torch.zeros(1), missing, low, high)
+    dequantization = TableDequantization(torch.zeros(1), missing, low, high, fillers="normal")
     dequantization.fill_mean.fill_(2.0)
     dequantization.fill_std.fill_(3.0)
     standardise = Standardise((2,))
@@ -84,6 +84,26 @@ def test_a_gap_costs_its_own_log_probability_and_no_more():
     flags = torch.linspace(1, 2, 10_001)
     truth = torch.distributions.Normal(0.5, 0.5).log_prob(flags).mean()
     assert told.mean().item() == pytest.approx(truth.item(), abs=0.03)
+
+
+def test_gaps_are_filled_from_the_values_of_their_own_column():
+    """Else a flow that takes a filler for a value draws values that no row has."""
+    torch.manual_seed(0)
+    missing, low, high = (
+        torch.tensor([True, False]),
+        torch.tensor([0.0, -INF]),
+        torch.full((2,), INF),
+    )
+    dequantization = TableDequantization(torch.zeros(2), missing, low, high)
+    values = torch.stack([torch.rand(4000).sqrt() * 80, torch.randn(4000)], 1)
+    dequantization.observe(values.where(torch.rand(4000, 1) > 0.3, torch.tensor([NONE, 0.0])))
+    rows = torch.stack([torch.full((4000,), NONE), torch.randn(4000)], 1)
+    y, log_q = dequantization.lift(rows)
+    assert 0 < y[:, 0].min() < 3
+    assert 79 < y[:, 0].max() < 85
+    assert y[:, 0].mean().item() == pytest.approx(80 * 2 / 3, abs=1)
+    truth = (2 * y[:, 0] / 80**2).log()  # of the density 2 y / 80^2
+    assert (log_q - truth)[y[:, 0] < 80].mean().item() == pytest.approx(0.0, abs=0.02)
 
 
 def test_a_table_flow_is_fitted_to_its_rows():

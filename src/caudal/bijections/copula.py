@@ -88,21 +88,26 @@ class Gaussianise(DataDependent):
         return f"{len(self.low)} columns, {bounded} bounded"
 
     def forward(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        x, log_slope = to_x(z, self._curves)
-        return x.clamp(self._least, self._most), sum_event(-log_slope)
+        x, log_slope = self.elements(z)
+        return x, sum_event(-log_slope)
 
     def inverse(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         z, log_slope = to_z(x.clamp(self._least, self._most), self._curves)
         outside = (x < self.low) | (x > self.high)
         return z, sum_event(torch.where(outside, -torch.inf, log_slope))
 
+    def elements(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """The x of each element of z, and log dz/dx there, both (B, D)."""
+        x, log_slope = to_x(z, self._curves)
+        return x.clamp(self._least, self._most), log_slope
+
     @torch.no_grad()
     def observe(self, x: Tensor, context: Tensor | None = None) -> None:
-        columns = x.double().T.cpu().numpy()
+        columns = [np.sort(c[~np.isnan(c)]) for c in x.double().T.cpu().numpy()]
         ends = zip(self.low.tolist(), self.high.tolist(), self.step.tolist(), strict=True)
         own = [place[place[:, 0].isfinite()].double().cpu().numpy() for place in self.places]
         fitted = [
-            unfitted(*e[:2]) if turns else fit(np.sort(c), *e, p)
+            unfitted(*e[:2]) if turns or not len(c) else fit(c, *e, p)
             for c, e, p, turns in zip(columns, ends, own, self.turns, strict=True)
         ]
         for name, value in stack(fitted, x.dtype).items():

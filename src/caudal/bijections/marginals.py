@@ -10,6 +10,7 @@ import torch
 from caudal.bijections.curves import PIECES, Curves, Fit, pieces_of, stack, to_z
 
 _SIZES = (8, 16, 32, 64, 128, 256)  # to choose from, by the likelihood of rows left out
+_FEW = 8  # values, of which a normal is all that can be told
 _ROWS_A_PIECE = 8  # at least
 _MANY = 2000  # rows, of which one half may judge the other
 _FOLDS = 4  # of fewer rows
@@ -33,6 +34,8 @@ def fit(values: np.ndarray, low: float, high: float, step: float, places: np.nda
     standard error of their mean likelihood. Else they decide how many quantiles are taken, and
     whether as many values of a normal are put beside the column's own, which steadies few rows.
     """
+    if len(values) < _FEW:
+        return _normal(values, low, high, step, places)
     values = _within_reach(values)
     n, ends = len(values), (low, high, step, places)
     cells = (values[-1] - values[0]) / step + 1 if step else math.inf

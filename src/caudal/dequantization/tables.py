@@ -2,18 +2,24 @@
 
 import math
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from caudal.bijection import sum_event
 from caudal.bijections.atoms import Atoms
+from caudal.bijections.copula import Gaussianise
 from caudal.bijections.heaps import Heaps
 from caudal.bijections.pointwise import Support
 from caudal.dequantization.protocol import Dequantization
 from caudal.numerics import bound, normal, uniform
 
+Fillers = Literal["drawn", "normal"]
+"""What missing values are drawn from: the column's own distribution, or a Gaussian."""
+
 _FEW_CELLS = 100  # so few that each is wide enough for an exact mass in 32 bits
+_HALF_LOG_TAU = 0.5 * math.log(2 * math.pi)
 _OFF_LATTICE = 1e-2  # share of a step: well above rounding errors, well below real differences
 
 
@@ -25,8 +31,9 @@ class TableDequantization(Dequantization):
     lattice has density zero. An atom, a value with a probability of its own, gets a place in the
     line (see `Atoms`) and uniform noise as wide as that: log q = -log width; other values keep
     their density. Each of the M columns that may be missing gets a flag column at the end, 0 or 1
-    plus uniform noise. A missing value is drawn from a Gaussian in the column's unbounded units,
-    and log q contains its log-density. The log-probability of a value on a lattice is a density in
+    plus uniform noise. A missing value is drawn from the distribution of the column's own values,
+    so that a flow that takes one for a value is not led astray, and log q contains its
+    log-density. The log-probability of a value on a lattice is a density in
     the column's units, or, where `mass` says so, a mass: then log q = -log step. The
     log-probability of an atom is a mass. A lattice whose values heap up has places of uneven width
     (see `Heaps`).
@@ -40,6 +47,8 @@ class TableDequantization(Dequantization):
         mass: (D,), which lattices score by mass; none if not given, which differs where a step is
             not 1.
         heaps: the shares of the steps of a period, of each column; none if not given.
+        fillers: "normal" draws missing values from a Gaussian in the column's unbounded units, as
+            caudal did before 0.2.
     """
 
     step: Tensor
@@ -57,6 +66,7 @@ class TableDequantization(Dequantization):
         atoms: Atoms | None = None,
         mass: Tensor | None = None,
         heaps: Sequence[Sequence[float]] = (),
+        fillers: Fillers = "drawn",
     ) -> None:
         super().__init__()
         self.event_shape = (step.numel(),)
@@ -69,9 +79,17 @@ class TableDequantization(Dequantization):
         self.atoms = Atoms([()] * step.numel(), torch.ones_like(step)) if atoms is None else atoms
         self.heaps = Heaps(heaps or [()] * step.numel(), step, low)
         self.support = Support(*self.ends(low, high))
-        self.register_buffer("fill_mean", torch.zeros_like(step))
-        self.register_buffer("fill_std", torch.ones_like(step))
         self.columns_missing = [int(i) for i in missing.nonzero().flatten()]
+        self.fillers: Fillers = fillers
+        if fillers == "normal":
+            self.register_buffer("fill_mean", torch.zeros_like(step))
+            self.register_buffer("fill_std", torch.ones_like(step))
+        elif self.columns_missing:
+            gaps = self.columns_missing
+            ends = (end[gaps] for end in self.ends(low, high))
+            cells = self.step.clone()
+            cells[list(self.heaps.columns)] = 0.0
+            self.own = Gaussianise(*ends, cells[gaps], self.atoms.places[gaps])
         plain = step.numel() == 1 and not self.columns_missing and not self.atoms.exist
         plain = plain and not self.heaps.columns
         # Known once, as a comparison on a GPU would wait for it in each pass.
@@ -118,15 +136,24 @@ class TableDequantization(Dequantization):
         log_q = log_q - sum_event(torch.where(absent, 1.0, cell).log() + log_slope)
         if not self.columns_missing:
             return y, log_q
-        noise = normal(x, generator)
-        fill, log_slope = self.support.elements(self.fill_mean + self.fill_std * noise)
-        log_fill = (
-            -0.5 * noise.square() - 0.5 * math.log(2 * math.pi) - self.fill_std.log() - log_slope
-        )
+        fill, log_fill = self._filled(x, generator)
         flags = absent[:, self.columns_missing].to(x.dtype)
         flags = flags + uniform(flags, generator)
         y = torch.cat([torch.where(absent, fill, y), flags], 1)
         return y, log_q + sum_event(log_fill * absent)
+
+    def _filled(self, x: Tensor, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
+        """What stands in the place of a missing value, and its log-density, both (B, D)."""
+        if self.fillers == "normal":
+            noise = normal(x, generator)
+            fill, log_slope = self.support.elements(self.fill_mean + self.fill_std * noise)
+            return fill, -0.5 * noise.square() - _HALF_LOG_TAU - self.fill_std.log() - log_slope
+        noise = normal(x[:, self.columns_missing], generator)
+        own, log_slope = self.own.elements(noise)
+        fill, log_fill = torch.zeros_like(x), torch.zeros_like(x)
+        fill[:, self.columns_missing] = own
+        log_fill[:, self.columns_missing] = -0.5 * noise.square() - _HALF_LOG_TAU + log_slope
+        return fill, log_fill
 
     def _within_step(self, x: Tensor, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
         """Uniform noise in [0, 1], and log q: 0, or inf for a row off the lattices.
@@ -163,15 +190,18 @@ class TableDequantization(Dequantization):
 
     @torch.no_grad()
     def observe(self, x: Tensor) -> None:
-        # Mean and deviation of the Gaussian from which missing values are drawn.
+        # From the middle of its cell a value at an end of the support is not at infinity.
+        places, is_atom = self.atoms.open(x)
+        places, _ = self.heaps.spread(places + 0.5 * (self.step + is_atom * self.atoms.width))
+        places = places.where(~x.isnan(), torch.nan)
+        if self.fillers == "drawn":
+            if self.columns_missing:
+                self.own.observe(places[:, self.columns_missing])
+            return
         for column in self.columns_missing:
             present = ~x[:, column].isnan()
             if not present.any():
                 continue
-            places, is_atom = self.atoms.open(x.where(present.unsqueeze(1), torch.nan))
-            # From the middle of its cell a value at an end of the support is not at infinity.
-            middle = places + 0.5 * (self.step + is_atom * self.atoms.width)
-            places, _ = self.heaps.spread(middle)
             values = self.support.inverse(places)[0][present, column]
             std, mean = torch.std_mean(values, correction=0)
             self.fill_mean[column] = mean

@@ -160,10 +160,10 @@ def _check_identity(run: Run, then: Identity, now: Identity) -> None:
             f"data file, and the options that choose rows and columns, back as they were, or "
             f"start a new run"
         )
-    if first == ("schema", "numbers"):
+    if first in _OLDER_WAYS:
         raise InputError(
-            f"{run.path}: cannot resume, an older caudal has begun it, whose nets take "
-            f"numbers of the context in another way: start a new run"
+            f"{run.path}: cannot resume, an older caudal has begun it, {_OLDER_WAYS[first]} in "
+            f"another way: start a new run"
         )
     was, is_now = ("none" if value is None else _shorten(str(value)) for value in pair)
     raise InputError(
@@ -185,6 +185,8 @@ def _as_now(identity: Identity) -> Identity:
         column["seen"] = None
     if "columns" in schema and not schema.get("context"):
         del schema["numbers"]  # they concern the context alone
+    if not any(column["missing"] for column in schema.get("columns", [])):
+        schema.pop("fillers", None)
     return {**identity, "schema": schema}
 
 
@@ -198,6 +200,10 @@ def _recipe_as_now(described: Any) -> Any:
         return described
 
 
+_OLDER_WAYS = {
+    ("schema", "numbers"): "whose nets take numbers of the context",
+    ("schema", "fillers"): "which fills gaps",
+}
 _ORDER = ("training", "recipe", "schema", "data")
 _FREE = {field.name for field in fields(Training)} - {*LASTING} | {"report", "data", "teacher"}
 """Options of a config that a resumed run may change; data and teacher may have been moved."""

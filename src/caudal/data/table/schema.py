@@ -21,6 +21,7 @@ from caudal.fields import check_fields, check_value
 
 Marginals = Literal["fitted", "standardised"]
 Numbers = Literal["placed", "standardised"]
+Fillers = Literal["drawn", "normal"]
 Decimals = Annotated[int, Ge(1), Le(MOST_DECIMALS)]
 
 
@@ -51,6 +52,9 @@ class TableSchema(Schema):
     numbers: Numbers = "placed"
     """Whether nets see numbers of the context with their place among quantiles, or standardised
     alone."""
+    fillers: Fillers = "drawn"
+    """Whether gaps are filled, where rows are scored, from the column's own distribution or a
+    normal one."""
 
     @property
     def what(self) -> str:
@@ -159,8 +163,9 @@ class TableSchema(Schema):
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> "TableSchema":
-        # Files of the first format mention neither marginals nor numbers of the context.
-        data = {"marginals": "standardised", "numbers": "standardised", **data}
+        # Older files mention neither marginals, nor numbers of the context, nor fillers.
+        older = {"marginals": "standardised", "numbers": "standardised", "fillers": "normal"}
+        data = {**older, **data}
         passed = tuple(PassedOver(**column) for column in data.pop("passed_over", ()))
         followers = tuple(map(Follower.from_dict, data.pop("followers", ())))
         order, written = tuple(data.pop("order", ())), Written(**data.pop("written", {}))

@@ -118,7 +118,8 @@ class _Lifted:
         atoms = Atoms([column.atoms for column in columns], width, every)
         mass = torch.tensor([column.kind in _COUNTED for column in columns])
         heaps = [column.heaps for column in columns]
-        filled = TableDequantization(step, missing, low, high, atoms, mass, heaps)
+        own = atoms, mass, heaps, schema.fillers
+        filled = TableDequantization(step, missing, low, high, *own)
         first, last = filled.ends(low, high)
         even = torch.tensor([not column.heaps for column in columns])
         return cls(
