@@ -262,3 +262,25 @@ def test_the_copula_of_some_rows_is_always_the_same():
         assert torch.equal(torch.get_rng_state(), before)
     first, second = fitted
     assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+@pytest.mark.parametrize("step", [0.0, 1.0])
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_samples_stay_near_the_data_where_an_end_is_far(step, mirrored):
+    """Years begin at 0, and those of 1992 to 2014 tell nothing of 701."""
+    torch.manual_seed(0)
+    years = 2014 - torch.poisson(torch.full((800, 1), 6.0)) + (0 if step else torch.rand(800, 1))
+    years = 3000 - years if mirrored else years
+    low, high = torch.tensor([[0.0], [3000.0]])
+    fitted = Gaussianise(low, high, torch.tensor([step]))
+    fitted.observe(years + 0.5 * step)
+    x, _ = fitted(torch.randn(100_000, 1))
+    beyond = torch.maximum(years.min() - x, x - years.max() - step)
+    assert (beyond > 0).float().mean() < 1e-2
+    assert beyond.max() < 40
+    ends = torch.tensor([[1.0], [2999.0]])
+    assert fitted.inverse(ends)[1].isfinite().all()
+    grid = torch.linspace(0.5, 2999.5, 300_000, dtype=torch.float64)[:, None]
+    z, log_slope = fitted.double().inverse(grid)
+    density = (log_slope - 0.5 * (z[:, 0].square() + math.log(2 * math.pi))).exp()
+    assert density.mean().item() * 2999 == pytest.approx(1.0, abs=1e-3)

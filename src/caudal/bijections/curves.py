@@ -11,7 +11,8 @@ from caudal.elementwise.spline import Piece, evaluate, solve
 
 PIECES = 512
 """The largest number of pieces of a column's distribution function."""
-_SHAPE = 0.25  # xi of the tails: beyond the data 1 - F falls like x^(-1 / xi)
+SHAPE = 0.25
+"""xi of the tails: beyond the data 1 - F falls like x^(-1 / xi)."""
 _HALF_LOG_TAU = 0.5 * math.log(2 * math.pi)
 
 
@@ -57,7 +58,7 @@ def pieces_of(x: Tensor, z: Tensor, step: Tensor, places: Tensor) -> tuple[Tenso
     scale = torch.ldexp(torch.ones_like(x[:, 0]), 1 - exponent)
     x, step = x * scale[:, None], step * scale
     places = places * scale[:, None, None]
-    below, above = torch.special.ndtr(z), torch.special.ndtr(-z)
+    below, above = _ndtr(z), _ndtr(-z)
     height = torch.where(z[:, 1:] < 0, below.diff(), -above.diff())
     width = x.diff()
     used = width > 0
@@ -72,6 +73,11 @@ def pieces_of(x: Tensor, z: Tensor, step: Tensor, places: Tensor) -> tuple[Tenso
     right = torch.cat([torch.where(both, mean, chord[:, :-1]), chord[:, -1:]], 1)
     pieces = [x[:, :-1], width, height, left, right, below[:, :-1], above[:, 1:]]
     return torch.stack(pieces), scale
+
+
+def _ndtr(z: Tensor) -> Tensor:
+    """Phi(z), which keeps its digits far below 0, where PyTorch's own is 0 in 32 bits."""
+    return 0.5 * torch.erfc(-math.sqrt(0.5) * z)
 
 
 def to_z(x: Tensor, curves: Curves) -> tuple[Tensor, Tensor]:
@@ -91,8 +97,8 @@ def to_z(x: Tensor, curves: Curves) -> tuple[Tensor, Tensor]:
     is_low, is_high = x < first, x > last
     start, rate = _tail_of(curves, is_low)
     excess = torch.maximum(first - x, x - last).clamp(min=0)
-    grown = (_SHAPE * rate * excess).clamp(max=torch.finfo(x.dtype).max).log1p()
-    beyond = (start.square() + 2 / _SHAPE * grown).sqrt()
+    grown = (SHAPE * rate * excess).clamp(max=torch.finfo(x.dtype).max).log1p()
+    beyond = (start.square() + 2 / SHAPE * grown).sqrt()
     z = torch.where(is_low, -beyond, torch.where(is_high, beyond, z))
     log_tail = rate.log() - grown - beyond.log()
     return z, torch.where(is_low | is_high, log_tail, log_slope)
@@ -103,7 +109,7 @@ def to_x(z: Tensor, curves: Curves) -> tuple[Tensor, Tensor]:
     first, last = curves.z[:, 0], curves.z[:, -1]
     inside = z.clamp(first, last)
     piece, below, above = _locate(inside, curves.z, curves.pieces)
-    nearer = torch.special.ndtr(-inside.abs())
+    nearer = _ndtr(-inside.abs())
     rise = torch.where(inside < 0, nearer - below, piece.height - (nearer - above))
     x, slope = solve(torch.minimum(rise.clamp(min=0), piece.height), piece)
     x, slope = x / curves.scale, slope * curves.scale
@@ -112,8 +118,8 @@ def to_x(z: Tensor, curves: Curves) -> tuple[Tensor, Tensor]:
     start, rate = _tail_of(curves, is_low)
     beyond = torch.where(is_low | is_high, z.abs(), start)
     largest = math.log(torch.finfo(z.dtype).max) / 2
-    grown = (_SHAPE / 2 * (beyond.square() - start.square())).clamp(max=largest)
-    excess = grown.expm1() / (_SHAPE * rate)
+    grown = (SHAPE / 2 * (beyond.square() - start.square())).clamp(max=largest)
+    excess = grown.expm1() / (SHAPE * rate)
     x = torch.where(is_low, curves.x[:, 0] - excess, x)
     x = torch.where(is_high, curves.x[:, -1] + excess, x)
     log_tail = rate.log() - grown - beyond.log()

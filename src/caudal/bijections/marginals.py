@@ -7,7 +7,7 @@ from functools import partial
 import numpy as np
 import torch
 
-from caudal.bijections.curves import PIECES, Curves, Fit, pieces_of, stack, to_z
+from caudal.bijections.curves import PIECES, SHAPE, Curves, Fit, pieces_of, stack, to_z
 
 _SIZES = (8, 16, 32, 64, 128, 256)  # to choose from, by the likelihood of rows left out
 _FEW = 8  # values, of which a normal is all that can be told
@@ -21,6 +21,8 @@ _TAIL = 0.05  # share of the rows whose slope is that of the tail beyond them
 _Z_TAIL = float(torch.special.ndtri(torch.tensor(_TAIL)))
 _REACH = 1e6  # times the spread of the middle half
 _STRAY = 0.01  # share of the values, which may be slips; more are a mode of their own
+_DOUBLINGS = 8  # of the distance to the data, between them and an end far from them
+_FAR_OUT = 7  # standard deviations
 _UNSEEN = 0.5  # what an empty interval counts for, in rows
 
 
@@ -90,6 +92,11 @@ def _normal(values: np.ndarray, low: float, high: float, step: float, places: np
     mean, std = values.mean(), max(values.std(), 1e-3 * max(abs(values.mean()), 1.0))
     end = float(torch.special.ndtri(torch.tensor(_UNSEEN / (len(values) + 2 * _UNSEEN))))
     z = np.linspace(end, -end, _NORMAL + 1)
+    outer = np.arange(math.ceil(-end), _FAR_OUT)
+    if math.isfinite(low):
+        z = np.append(-outer[::-1], z)
+    if math.isfinite(high):
+        z = np.append(z, outer)
     knots = mean + std * z
     inside = (knots > low) & (knots < high)
     if inside.sum() < 2:
@@ -138,13 +145,45 @@ def _knots(
         spread = max(abs(knots[0]), 1.0) * 1e-3
         knots = np.array([knots[0] - spread, knots[0] + spread])
     # The rows up to each knot; the outermost knots of unbounded columns have rows beyond them.
-    rows = np.diff(np.searchsorted(values, knots[1:-1], "left"), prepend=0, append=n) * weight
-    rows = np.maximum(rows, _UNSEEN)
+    counts = np.searchsorted(values, knots[1:-1], "left")
+    if not step and len(counts) > 1:  # the outermost knots are the outermost values, rounded
+        counts[0] = 0 if math.isfinite(low) and low < values[0] else counts[0]
+        counts[-1] = n if math.isfinite(high) and values[-1] < high else counts[-1]
+    seen = np.diff(counts, prepend=0, append=n) * weight
+    rows = np.maximum(seen, _UNSEEN)
     beyond = [0.0 if math.isfinite(end) else _UNSEEN for end in (low, high)]
     below = beyond[0] + np.append(0.0, np.cumsum(rows))
     above = beyond[1] + np.append(np.cumsum(rows[::-1])[::-1], 0.0)
     z = _normal_quantiles(below, above)
-    return Fit(knots, z, (_tail(knots, z), _tail(-knots[::-1], -z[::-1])))
+    tails = _tail(knots, z), _tail(-knots[::-1], -z[::-1])
+    if math.isfinite(low) and not seen[0]:
+        knots, z = _thinned(knots, z, step)
+    if math.isfinite(high) and not seen[-1]:
+        mirrored, z = _thinned(-knots[::-1], -z[::-1], step)
+        knots, z = -mirrored[::-1], -z[::-1]
+    return Fit(knots, z, tails)
+
+
+def _thinned(knots: np.ndarray, z: np.ndarray, step: float) -> tuple[np.ndarray, np.ndarray]:
+    """The knots, with more of them where no row lies between the first one, an end, and the next.
+
+    There F falls off towards the end as it does beyond the data where there is no end: a year 701
+    must not be as likely as 1988 because years begin at 0.
+    """
+    first, width = knots[1], knots[1] - knots[0]
+    inner = min(max(int(np.searchsorted(z, _Z_TAIL)), 2), len(knots) - 1)
+    below = torch.special.ndtr(torch.from_numpy(z)).numpy()
+    # How far F goes up by a factor e among the outer rows.
+    scale = (knots[inner] - first) / max(math.log(below[inner] / below[1]), 1.0)
+    scale = max(scale, step)
+    distance = scale * 2.0 ** np.arange(_DOUBLINGS)
+    if step:
+        distance = step * np.ceil(distance / step)
+    more = np.unique((first - distance[distance < width]).astype(np.float32)).astype(float)
+    more = more[(more > knots[0]) & (more < first)]
+    share = (1 + SHAPE * (first - more) / scale) ** (-1 / SHAPE)
+    outer = torch.special.ndtri(torch.from_numpy(below[1] * share)).numpy()
+    return np.insert(knots, 1, more), np.insert(z, 1, outer)
 
 
 def _inside(values: np.ndarray, places: np.ndarray) -> np.ndarray:
