@@ -129,12 +129,13 @@ def test_tabs_of_noise_take_it_off_or_leave_it_on(title, noisy_run, monkeypatch)
 
 def test_layers_end_without_the_noise(noisy_run, monkeypatch):
     shown = []
-    monkeypatch.setattr(guide, "draw_greys", lambda shades: shown.extend(shades))
+    monkeypatch.setattr(guide, "draw_greys", lambda *given: shown.append(given))
     monkeypatch.setattr(guide, "draw_one", lambda name, draw: draw())
     model = caudal.load(noisy_run)
     model.kind.guide.film(model.flow, model.schema, seed=0)
-    (_, noisy), (name, clean) = shown[-2:]
-    assert name == "without the noise of training"
+    ((shades, ends),) = shown
+    (_, noisy), (_, clean) = shades[-2:]
+    assert ends == ["noisy", "noise off"]
     assert clean[:, 1:3, 1:3].abs().mean() < noisy[:, 1:3, 1:3].abs().mean()
 
 

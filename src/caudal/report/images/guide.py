@@ -86,12 +86,13 @@ class ImageGuide(Guide):
 
     def film(self, flow: Flow, schema: ImageSchema, seed: int) -> list[Block]:
         z, context = noise_in_turn(flow, schema, SHOWN, seed)
-        found = stages_of(flow, z, context)
+        found, ends = stages_of(flow, z, context), ["data"]
         if self.is_noisy(schema):
             clean = cleaned(flow, schema, found[-1].events, context)
             found.append(Stage("without the noise of training", clean))
+            ends = ["noisy", "noise off"]
         shades = [(s.name, s.events.movedim(1, -1)) for s in found]
-        return [draw_one("layers", lambda: draw_greys(shades))]
+        return [draw_one("layers", lambda: draw_greys(shades, ends))]
 
 
 IMAGES = "Not picked: the first of each."
