@@ -4,27 +4,20 @@
 
 It needs caudal[explore], selenium, chromium and chromedriver. Every host but 127.0.0.1 is blocked,
 and a request to another one is an error. For each run and tab there are screenshots, 1280 and 400
-dots wide, light and dark. Where the page has a microphone, a tab is given two seconds of it: of
-`--microphone FILE.wav`, or else of the beeps that Chromium has for this.
+dots wide, light and dark; what is wider than the window is an error, too. Where the page has a
+microphone, a tab is given two seconds of it: of `--microphone FILE.wav`, or else of the beeps that
+Chromium has for this.
 """
 
 import argparse
 import json
-import shutil
 import sys
-import tempfile
 import time
 from pathlib import Path
 
 import caudal
+from narrow import Window
 
-FLAGS = (
-    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
-    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
-    *("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"),
-    "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1",
-    "--hide-scrollbars",
-)
 SIZES = (1280, 400)
 LONGEST = 120.0  # seconds for an answer
 BUSY = (
@@ -48,20 +41,9 @@ class Browser:
     """
 
     def __init__(self, address: str, microphone: Path | None = None) -> None:
-        from selenium import webdriver
-        from selenium.webdriver.chrome.options import Options
-        from selenium.webdriver.chrome.service import Service
-
-        options = Options()
-        options.binary_location = shutil.which("chromium")
-        self.profile = tempfile.mkdtemp(prefix="chromium-")
-        for flag in (*FLAGS, f"--user-data-dir={self.profile}"):
-            options.add_argument(flag)
-        if microphone is not None:
-            options.add_argument(f"--use-file-for-fake-audio-capture={microphone.resolve()}")
-        options.set_capability("goog:loggingPrefs", {"performance": "ALL", "browser": "ALL"})
-        self.driver = webdriver.Chrome(options=options, service=Service("/usr/bin/chromedriver"))
-        self.driver.set_window_size(1280, 1000)
+        heard = f"--use-file-for-fake-audio-capture={microphone.resolve()}" if microphone else None
+        self.window = Window(*filter(None, [heard]))
+        self.driver = self.window.driver
         self.address = address
         self.open()
 
@@ -179,16 +161,12 @@ class Browser:
             time.sleep(0.2)
 
     def shoot(self, path: Path, width: int) -> None:
-        """A screenshot of the whole page in that width."""
-        measure = {"width": width, "deviceScaleFactor": 1, "mobile": width < 600}
-        command = "Emulation.setDeviceMetricsOverride"
-        self.driver.execute_cdp_cmd(command, {**measure, "height": 900})
-        time.sleep(0.8)
-        height = self.driver.execute_script("return document.documentElement.scrollHeight")
-        self.driver.execute_cdp_cmd(command, {**measure, "height": min(height, 3000)})
-        time.sleep(0.4)
-        self.driver.save_screenshot(str(path))
-        self.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+        """A screenshot of the whole page in that width; ends if something juts out of it."""
+        self.window.measure(width)
+        if wide := self.window.too_wide():
+            sys.exit(f"{path}: wider than {width} dots: {', '.join(wide)}")
+        self.window.shoot(path)
+        self.window.measure(None)
 
     def elsewhere(self) -> list[str]:
         """What was asked of any host but this machine."""
@@ -203,8 +181,7 @@ class Browser:
 
     def close(self) -> None:
         """Ends it, and removes its profile."""
-        self.driver.quit()
-        shutil.rmtree(self.profile, ignore_errors=True)
+        self.window.close()
 
 
 def shoot_run(run: Path, out: Path, microphone: Path | None) -> None:

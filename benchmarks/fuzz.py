@@ -24,6 +24,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -201,12 +202,19 @@ def _model_calls(dice: random.Random, place: Path) -> None:
         model.log_prob(data, **_only(given, "temperature", "given", "n"))
 
 
-def _tabs(dice: random.Random, place: Path) -> None:
+@cache
+def _subject(place: Path) -> Any:
+    """The run of a page, which all its visitors share."""
     import caudal
     from caudal.explore.subject import Subject
+
+    return Subject(caudal.load(place / "run"))
+
+
+def _tabs(dice: random.Random, place: Path) -> None:
     from caudal.explore.tabs import answer, tabs_of
 
-    subject = Subject(caudal.load(place / "run"))
+    subject = _subject(place)
     tab = dice.choice(tabs_of(subject))
     values = tab.defaults()
     for name in dice.sample(sorted(values), min(len(values), dice.randint(1, 2))):

@@ -22,7 +22,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import yaml
@@ -33,17 +33,21 @@ SMALL = ["--layers", "2", "--hidden", "8", "--batch-size", "32", "--validate-eve
 STEPS = ["--steps", "8"]
 INTRODUCTION = """# Kills, full disks and signals
 
-`python benchmarks/kills.py --write`, commit {commit}. Each command that writes was killed
-(SIGKILL) just before each file took its place, just after the last, and at moments of chance; met
-a full disk (ENOSPC) at each of these moments, and a limit on the size of files (EFBIG); and got
-SIGINT, with SIGTERM after it or without. A failure is a file that is not whole, a temporary file
-that stays, an exit code other than 1 (130 and 143 for signals), another number of lines of error
-than one, or a command that does not do its work when it is called again. A resumed training has
-the bits of one that nobody stopped.
+`python benchmarks/kills.py --write`; with `--only COMMAND` the rows of the others stay, each with
+the commit that it was run at. Each command that writes was killed (SIGKILL) just before each file
+took its place, just after the last, and at moments of chance; met a full disk (ENOSPC) at each of
+these moments, and a limit on the size of files (EFBIG); and got SIGINT, with SIGTERM after it or
+without. A failure is a file that is not whole, a temporary file that stays, an exit code other
+than 1 (130 and 143 for signals), another number of lines of error than one, or a command that does
+not do its work when it is called again. A resumed training has the bits of one that nobody
+stopped.
 
-| command | attack | tried | failed |
-| --- | --- | --- | --- |
+{tried} attacks, {failed} failed. `explore` writes no file.
+
 """
+HEADER = "| command | attack | tried | failed | commit |\n| --- | --- | --- | --- | --- |\n"
+PAGE = HERE / "results" / "kills.md"
+Row = tuple[str, str, int, int, str]
 Patch = Callable[[], None]
 Attacks = dict[str, list[tuple[Patch | None, tuple[int, ...], float]]]
 
@@ -357,34 +361,57 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--random", type=int, default=5, help="kills at random of each command")
     parser.add_argument("--only", help="the one command to attack")
+    parser.add_argument("--attacks", nargs="*", help="the attacks alone of these names")
     parser.add_argument("--write", action="store_true", help="into results/kills.md")
     options = parser.parse_args()
-    rows: list[str] = []
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
         for name, words in prepare(place).items():
-            if options.only in (None, name):
-                rows += _rows(Trial(name, words, place), options.random)
+            if options.only not in (None, name):
+                continue
+            for row in _rows(Trial(name, words, place), options.random, options.attacks):
+                print(_line(row), flush=True)
                 if options.write:
-                    _write(rows)
-    print("\n".join(rows))
+                    _write(row)
 
 
-def _write(rows: Sequence[str]) -> None:
+def _rows(trial: Trial, random_kills: int, only: Sequence[str] | None) -> Iterator[Row]:
     commit = os.popen(f"git -C {HERE} rev-parse --short HEAD").read().strip()
-    text = INTRODUCTION.format(commit=commit) + "\n".join(rows) + "\n"
-    (HERE / "results" / "kills.md").write_text(text)
-
-
-def _rows(trial: Trial, random_kills: int) -> list[str]:
-    rows = []
     for what, attacks in attacks_on(trial, random_kills).items():
+        if only and what not in only:
+            continue
         failures = Counter(filter(None, (trial.attack(*one) for one in attacks)))
         for wrong, count in failures.most_common(6):
             print(f"{trial.name}, {what}: {count} x {wrong}", flush=True)
-        rows.append(f"| {trial.name} | {what} | {len(attacks)} | {failures.total()} |")
-        print(rows[-1], flush=True)
-    return rows
+        yield trial.name, what, len(attacks), failures.total(), commit
+
+
+def _line(row: Row) -> str:
+    return f"| {' | '.join(map(str, row))} |"
+
+
+def _write(row: Row) -> None:
+    """Puts a row into the page, in the place of an older one, or after those of its command."""
+    rows = _read()
+    same = [i for i, old in enumerate(rows) if old[:2] == row[:2]]
+    beside = [i for i, old in enumerate(rows) if old[0] == row[0]] or [len(rows) - 1]
+    if same:
+        rows[same[0]] = row
+    else:
+        rows.insert(beside[-1] + 1, row)
+    text = INTRODUCTION.format(
+        tried=sum(r[2] for r in rows), failed=sum(r[3] for r in rows) or "none"
+    )
+    PAGE.write_text(text + HEADER + "".join(f"{_line(r)}\n" for r in rows))
+
+
+def _read() -> list[Row]:
+    """The rows of the page, if there is one."""
+    lines = PAGE.read_text().splitlines() if PAGE.exists() else []
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    return [
+        (c[0], c[1], int(c[2]), int(c[3]), c[4]) for c in cells if len(c) == 5 and c[2].isdigit()
+    ]
 
 
 if __name__ == "__main__":

@@ -37,8 +37,8 @@ print("\n".join(f"{column.name}: {column.kind}" for column in model.schema.colum
 # %% [markdown]
 # ## Is it any good?
 #
-# A log-likelihood alone says little. Beside it stand a Gaussian and the Gaussian copula, the classical models of a table. Of 442 rows a flow
-# can learn little beyond the copula; with 20,000 rows it can. In both cases this table tells you.
+# A log-likelihood alone says little. Beside it stand a Gaussian and the Gaussian copula, the classical models of a table. From 442 rows a flow
+# can learn little beyond the copula; from 20,000 it can. In both cases this table tells you.
 
 # %%
 print(model.evaluate())

@@ -236,7 +236,7 @@ def test_the_folder_has_a_name_by_default_and_another_run_may_take_it(tmp_path):
 
 def test_ctrl_c_saves_and_resume_goes_on(monkeypatch, capsys, tmp_path):
     out = tmp_path / "run"
-    words = ("distill", teacher_run(), "--out", out, "--pool", 300, "--batch-size", 64)
+    words = ("distill", teacher_run(), "--out", out, "--batch-size", 64)
     words = (*words, "--no-report", "--validate-every", 10, "--overwrite", "--steps", 100)
     last = interrupted(monkeypatch, capsys, 12, *words)
     assert f"caudal distill {teacher_run()} --out {out}" in last
@@ -245,6 +245,7 @@ def test_ctrl_c_saves_and_resume_goes_on(monkeypatch, capsys, tmp_path):
     again = last[last.index("caudal distill") :].split()[1:]
     assert caudal(*again, "--steps", 15, "--json") == 0
     assert Run(out).metrics()[-1]["step"] == 15
+    assert Run(out).read_config()["pool"] == 6400  # as it began, for 100 steps
     result = json.loads(capsys.readouterr().out)  # one object alone
     assert (result["run"], result["unit"]) == (str(out), "nats")
     assert result["fidelity"] == compared(out)

@@ -12,7 +12,11 @@ from caudal.base import Normal
 from caudal.bijections import Rescale
 from caudal.denoising import denoised
 from caudal.dequantization import ImageDequantization
+from caudal.explore.latent import LEFT, OFF
+from caudal.explore.subject import Subject
+from caudal.explore.tabs import answer, tabs_of
 from caudal.flow import Flow
+from caudal.report.images import guide
 from caudal.report.images.sheets import sample_images
 from command_line import caudal as command
 
@@ -103,6 +107,36 @@ def test_the_page_shows_samples_without_the_noise_and_says_so(noisy_run):
     told = (noisy_run / "report.html").read_text("utf-8")
     assert "learned with noise of 20 steps, which is taken off samples" in told
     assert "in training of noisy images" in told
+
+
+@pytest.mark.parametrize("title", ["Noise", "Between four"])
+def test_tabs_of_noise_take_it_off_or_leave_it_on(title, noisy_run, monkeypatch):
+    subject = Subject(caudal.load(noisy_run))
+    shown = []
+    monkeypatch.setattr(
+        subject.guide, "show", lambda schema, sides, ground=None: shown.append(sides) or []
+    )
+    (tab,) = (tab for tab in tabs_of(subject) if tab.title == title)
+    assert "learned images with noise" in tab.intro
+    assert tab.defaults()["grain"] == OFF
+    for grain in (OFF, LEFT):
+        answer(subject, tab, {**tab.defaults(), "grain": grain})
+    clean, left = (np.asarray(sides[-1].items, float) for sides in (shown[0], shown[-1]))
+    assert not np.array_equal(clean, left)
+    if title == "Noise":
+        assert np.array_equal(left, shown[-1][0].items)  # f(z) is the item
+
+
+def test_layers_end_without_the_noise(noisy_run, monkeypatch):
+    shown = []
+    monkeypatch.setattr(guide, "draw_greys", lambda *given: shown.append(given))
+    monkeypatch.setattr(guide, "draw_one", lambda name, draw: draw())
+    model = caudal.load(noisy_run)
+    model.kind.guide.film(model.flow, model.schema, seed=0)
+    ((shades, ends),) = shown
+    (_, noisy), (_, clean) = shades[-2:]
+    assert ends == ["noisy", "noise off"]
+    assert clean[:, 1:3, 1:3].abs().mean() < noisy[:, 1:3, 1:3].abs().mean()
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from caudal.elementwise import Affine
 from caudal.losses import Guide, divergence, forward_kl, gaussian_kl, pairs_up, reverse_kl
 from caudal.nets import MADE
 from caudal.recipes import IAF, MAF, NSF, RealNVP
+from caudal.training import sample_terms
 from caudal.training.checkpoint import load_model
 from caudal.training.dressing import check_dressed_alike, dress_as, undressed
 from caudal.training.run import Run
@@ -204,6 +205,33 @@ def test_a_student_reaches_a_known_gaussian():
     x = student.sample(20_000)
     ratios = student.log_prob(x) - p.log_prob(x)
     assert ratios.mean() < 0.01 * D
+
+
+def test_the_teacher_draws_no_more_than_training_sees_or_a_quarter_of_its_minutes(monkeypatch):
+    teacher, student = MAF(1, (8,)).build((D,)).eval(), IAF(1, (8,)).build((D,))
+    objective = Distillation().objective(student, teacher)
+    assert objective.pool_size(Training(steps=30, batch_size=20)) == 600
+    assert objective.pool_size(Training(steps=1, batch_size=20)) == 256  # for its statistics
+    assert objective.pool_size(Training(steps=5000)) == 100_000
+    learned, held_out = objective.rows(training=Training(steps=30, batch_size=20))
+    assert (learned.n_rows, held_out.n_rows) == (600, 60)
+    monkeypatch.setattr(sample_terms, "_pace", lambda draw, most, seconds: 110.0)  # a second
+    assert objective.pool_size(Training(minutes=2)) == 3000  # 30 seconds with those that validate
+    assert objective.pool_size(Training(minutes=2, devices=2)) == 100_000
+
+
+def test_the_pace_of_a_teacher_is_that_of_its_largest_lot(monkeypatch):
+    clock, lots = [0.0], []
+
+    def draw(n):
+        lots.append(n)
+        clock[0] += 10 + n / 100  # the first one compiles
+
+    monkeypatch.setattr(sample_terms.time, "monotonic", lambda: clock[0])
+    assert sample_terms._pace(draw, 1000, 100.0) == pytest.approx(32 / 10.32)
+    assert lots == [8, 32]
+    assert sample_terms._pace(draw, 1000, 1e9) == pytest.approx(1000 / 20)
+    assert lots[2:] == [8, 32, 128, 512, 1000]
 
 
 def test_what_is_left_behind_is_the_whole_student(tmp_path):

@@ -5,6 +5,7 @@ import os
 import re
 import socket
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
@@ -249,6 +250,17 @@ def test_a_note_is_told_once_and_without_the_folder_of_an_upload(plane):
 
     tab = Tab("A tab", "", [Upload("file", "A file", (".wav",))], act)
     assert answer(plane, tab, {"file": "/tmp/there/a.wav"}) == ["Note: a.wav was resampled"]
+
+
+def test_visitors_at_once_get_each_their_own(plane):
+    """Each sees what it would see alone: samples, their pictures, an error of its own."""
+    tab = tab_of(plane, "Samples")
+    asked = [{**tab.defaults(), "seed": seed, "n": 9} for seed in (1, 2, -1)]
+    alone = [blocks_html(answer(plane, tab, values)) for values in asked]
+    assert len(set(alone)) == 3
+    with ThreadPoolExecutor(3) as pool:
+        found = list(pool.map(lambda values: blocks_html(answer(plane, tab, values)), 3 * asked))
+    assert found == 3 * alone
 
 
 def test_a_page_leaves_the_model_as_it_was():

@@ -2,7 +2,9 @@
 
 import gzip
 import io
+import json
 import os
+import pickle
 import sys
 from itertools import pairwise
 from zipfile import ZIP_DEFLATED, ZipFile
@@ -24,6 +26,8 @@ from caudal.errors import InputError, printable
 from caudal.recipes import NICE
 from caudal.training import bounded
 from caudal.training.checkpoint import load_model, save_model
+from caudal.training.run import read_config
+from caudal.training.state import read_state
 from caudal.training.tensors import read_tensors
 from command_line import caudal, people_csv, refused
 from image_files import fill
@@ -201,6 +205,43 @@ def test_a_model_is_built_no_larger_than_its_weights(tmp_path, monkeypatch):
             load_model(path)
     save_model(path, flow, recipe)
     assert load_model(path).recipe == recipe
+
+
+class Harm:
+    """What a pickle would do when it is read: it makes a folder."""
+
+    def __init__(self, place):
+        self.place = str(place)
+
+    def __reduce__(self):
+        return os.mkdir, (self.place,)
+
+
+@pytest.mark.parametrize(
+    "name", ["rows.npy", "rows.npz", "images.npz", "state.pt", "config.yaml", "m.safetensors"]
+)
+def test_no_file_runs_code(name, tmp_path):
+    """Each holds a call of `os.mkdir`, in the way in which its format could say one."""
+    harm, path = Harm(tmp_path / "harm"), tmp_path / name
+    calls = np.array([harm, harm], dtype=object)
+    if name.startswith("m."):
+        # As safetensors names no code, its metadata are what could: a recipe of another module.
+        forged = {"caudal": json.dumps({"recipe": {"name": "os:mkdir", "fields": {"path": "x"}}})}
+        path.write_bytes(save({"w": torch.zeros(1)}, forged))
+    elif path.suffix == ".npy":
+        np.save(path, calls, allow_pickle=True)
+    elif path.suffix == ".npz":
+        np.savez(path, images=calls, allow_pickle=True)
+    elif path.suffix == ".pt":
+        torch.save({"format": 1, "identity": harm}, path)
+    else:
+        path.write_text(f"!!python/object/apply:os.mkdir ['{harm.place}']")
+    read = {"rows": open_data, "images": open_images, "state": read_state, "m": load_model}
+    with pytest.raises(InputError):
+        read.get(path.stem, read_config)(path)
+    assert not (tmp_path / "harm").exists()
+    pickle.loads(pickle.dumps(harm))
+    assert (tmp_path / "harm").exists()  # so a pickle does
 
 
 # --- devices, pipes, and names -------------------------------------------------------------------

@@ -338,6 +338,23 @@ def test_links_resolve(page):
             assert anchor in anchors(path), link
 
 
+def promises():
+    """Each test that docs/reliability.md names, as its file and its function."""
+    for line in (ROOT / "docs" / "reliability.md").read_text("utf-8").splitlines():
+        for file, names in re.findall(r"`(test_\w+\.py)`: (.*?)(?=\. `test_| \|$)", line):
+            for name in names.split("; "):
+                yield file, "test_" + name.replace(" ", "_")
+
+
+def test_each_promise_is_shown_by_a_test_that_is_there():
+    rows = (ROOT / "docs" / "reliability.md").read_text("utf-8").count("\n| ") - 5
+    named = list(promises())
+    assert len(named) >= rows
+    for file, function in named:
+        source = (ROOT / "tests" / file).read_text("utf-8")
+        assert f"\ndef {function}(" in source, f"{file} has no {function}"
+
+
 def command_lines(page):
     """The lines that start with `caudal` or `$ caudal`, with their continuations."""
     for body in blocks(page, "console", "sh"):

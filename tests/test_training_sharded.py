@@ -16,7 +16,7 @@ from caudal.bijections import Coupling, Scale
 from caudal.losses import Terms
 from caudal.recipes import IResNet
 from caudal.training.options import Training
-from caudal.training.sharding import check_shardable
+from caudal.training.sharding import Sharded, check_shardable
 from caudal.training.tensors import read_tensors, write_tensors
 from caudal.training.trainer import Trainer
 from sharded_case import CASES, LONG, vectors
@@ -126,6 +126,18 @@ def test_of_a_flow_too_large_for_a_device_no_pictures_are_made_in_between(large)
     trainer.position, trainer.validate_every, trainer.total = SimpleNamespace(step=8), 8, 80
     trainer.position.seconds, trainer.watch, trainer._watched = 1, print, 0
     assert trainer._shows() is not large
+
+
+def test_an_error_of_who_watches_leaves_the_whole_weights():
+    sharded, emptied = object.__new__(Sharded), []
+    sharded.flow = sharded.original = Flow(Scale((2,)), Normal((2,)))
+    sharded.restore, sharded._empty = lambda: sharded.original, lambda: emptied.append(True)
+    with pytest.raises(ZeroDivisionError), sharded.whole():
+        1 / 0  # noqa: B018
+    assert not emptied
+    with sharded.whole() as flow:
+        assert flow is sharded.original
+    assert emptied
 
 
 def test_compiled_code_does_not_gather():

@@ -1,5 +1,6 @@
 """Tabs of the noise behind items: of one item, between four, and between two classes."""
 
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -7,7 +8,7 @@ import torch
 from torch import Tensor
 
 from caudal.errors import InputError
-from caudal.explore.controls import Choice, Slider, Tab, Whole
+from caudal.explore.controls import Choice, Control, Slider, Tab, Whole
 from caudal.explore.subject import SEED, Subject
 from caudal.interpolation import coefficients, direction, interpolate
 from caudal.report import unlike
@@ -15,6 +16,7 @@ from caudal.report.guide import Side
 from caudal.report.numbers import number
 from caudal.report.page import Block
 
+OFF, LEFT = "taken off", "left on"
 STEPS = (-1.0, -0.5, 0.0, 0.5, 1.0, 1.5, 2.0)
 CORNERS = ("z1", "z2", "z3", "z4")
 DIRECTIONS = 100  # between two classes, that are kept
@@ -36,6 +38,10 @@ EDIT = (
     "The mean noise of one class less that of another is a direction. Going along it from a test "
     "{one} keeps what else it is, and changes its class."
 )
+GRAIN = (
+    " The flow has learned {many} with noise, which can be taken off what it makes, or left on: "
+    "then test {many} come back as they are."
+)
 
 
 def noise(subject: Subject) -> Tab | None:
@@ -44,19 +50,33 @@ def noise(subject: Subject) -> Tab | None:
         return None
     guide, schema = subject.guide, subject.schema
 
-    def act(number: int, scale: float) -> list[Block]:
+    def act(number: int, scale: float, grain: str = LEFT) -> list[Block]:
         x, context = subject.item(int(number))
         z = subject.noise(subject.item(int(number)))
         sides = [
             Side(f"test {schema.one} {int(number)}", subject.form(x, context), "data"),
             Side("its noise z", guide.noise(schema, z)),
-            Side(f"f({scale:g} z)", subject.decode(scale * z, context)),
+            Side(f"f({scale:g} z)", subject.decode(scale * z, context, grain == OFF)),
         ]
         return [_length(z, subject.lengths(z)), *guide.show(schema, sides, subject.ground)]
 
     which = Whole("number", f"Test {schema.one}", 1, 1, len(subject.items))
     scale = Slider("scale", "Scale of its noise", 0.0, 1.5, 1.0, 0.05)
-    return Tab("Noise", ONE.format(one=schema.one), [which, scale], act)
+    return _tab(subject, "Noise", ONE.format(one=schema.one), [which, scale], act)
+
+
+def _tab(
+    subject: Subject,
+    title: str,
+    intro: str,
+    controls: Sequence[Control],
+    act: Callable[..., list[Block]],
+) -> Tab:
+    """A tab that takes the noise of training off, where there is any, or leaves it on."""
+    if subject.guide.is_noisy(subject.schema):
+        intro += GRAIN.format(many=subject.schema.many)
+        controls = [*controls, Choice("grain", "The noise of training", [OFF, LEFT], OFF)]
+    return Tab(title, intro, controls, act)
 
 
 def _length(z: Tensor, usual: Tensor) -> str:
@@ -75,14 +95,16 @@ def between(subject: Subject) -> Tab | None:
     if not guide.blends(schema) or not subject.has_items or subject.model.is_slow_to_score:
         return None
 
-    def act(phi: float, phi2: float, **numbers: int) -> list[Block]:
+    def act(phi: float, phi2: float, grain: str = LEFT, **numbers: int) -> list[Block]:
         four = [subject.item(int(numbers[name])) for name in CORNERS]
         x = torch.cat([item.x for item in four])
         contexts = [item.context for item in four if item.context is not None]
         context = torch.cat(contexts) if contexts else None
         z = torch.cat([subject.noise(item) for item in four])
         point, path = _angles([phi], [phi2]), _angles([phi] * steps, _even(steps))
-        made, along = (_blend(subject, z, context, *angles) for angles in (point, path))
+        made, along = (
+            _blend(subject, z, context, *angles, grain == OFF) for angles in (point, path)
+        )
         corners = Side("the four", subject.form(x, context), "data")
         way = Side(f"the path along φ' at φ = {phi:g}°", along)
         shown = guide.journey(schema, corners, Side("between", made), way, subject.ground)
@@ -95,7 +117,8 @@ def between(subject: Subject) -> Tab | None:
     ]
     phi = Slider("phi", "φ, degrees", 0.0, 90.0, 45.0, 1.0)
     phi2 = Slider("phi2", "φ', degrees", 0.0, 90.0, 45.0, 1.0)
-    return Tab("Between four", FOUR.format(many=schema.many), [phi, phi2, *whole], act)
+    intro = FOUR.format(many=schema.many)
+    return _tab(subject, "Between four", intro, [phi, phi2, *whole], act)
 
 
 def _even(n: int) -> list[float]:
@@ -108,10 +131,18 @@ def _angles(phi: list[float], phi2: list[float]) -> tuple[Tensor, Tensor]:
     return first, second
 
 
-def _blend(subject: Subject, z: Tensor, context: Tensor | None, phi: Tensor, phi2: Tensor) -> Any:
+def _blend(
+    subject: Subject,
+    z: Tensor,
+    context: Tensor | None,
+    phi: Tensor,
+    phi2: Tensor,
+    clean: bool,
+) -> Any:
     """Items at angles (N,), each with the context of the nearest corner."""
     nearest = coefficients(phi, phi2).argmax(1)
-    return subject.decode(interpolate(z, phi, phi2), None if context is None else context[nearest])
+    given = None if context is None else context[nearest]
+    return subject.decode(interpolate(z, phi, phi2), given, clean)
 
 
 def _weights(phi: Tensor, phi2: Tensor) -> str:
@@ -135,18 +166,18 @@ def _given_each(subject: Subject) -> Tab:
     column = schema.context[0]
     levels = list(column.categories or ())
 
-    def act(number: int) -> list[Block]:
+    def act(number: int, grain: str = LEFT) -> list[Block]:
         x, context = subject.item(int(number))
         z = subject.noise(subject.item(int(number)))
         codes = torch.arange(len(levels))[:, None].to(context)
-        made = subject.decode(z.expand(len(levels), *z.shape[1:]), codes)
+        made = subject.decode(z.expand(len(levels), *z.shape[1:]), codes, grain == OFF)
         each = f"the same noise given each {column.name}, {levels[0]} to {levels[-1]}"
         item = Side(f"test {schema.one} {int(number)}", subject.form(x, context), "data")
         return guide.show(schema, [item, Side(each, made)])
 
     which = Whole("number", f"Test {schema.one}", 1, 1, len(subject.items))
     intro = CLASSES.format(one=schema.one, label=column.name)
-    return Tab("Change the class", intro, [which], act)
+    return _tab(subject, "Change the class", intro, [which], act)
 
 
 def _edit(subject: Subject) -> Tab:
@@ -160,7 +191,7 @@ def _edit(subject: Subject) -> Tab:
         z = torch.cat([subject.noise(subject.items[i]) for i in chosen])
         return direction(z, torch.tensor([labels[i] == other for i in chosen]))
 
-    def act(number: int, one: str, other: str, amount: float) -> list[Block]:
+    def act(number: int, one: str, other: str, amount: float, grain: str = LEFT) -> list[Block]:
         if one == other:
             raise InputError("choose two classes")
         z, way = subject.noise(subject.item(int(number))), mean_direction(one, other)
@@ -168,8 +199,10 @@ def _edit(subject: Subject) -> Tab:
         item = Side(
             f"test {schema.one} {int(number)}", subject.form(*subject.item(int(number))), "data"
         )
-        edited = Side(f"{amount:+g} from {one} to {other}", subject.decode(z + amount * way))
-        along = Side(f"from {STEPS[0]:+g} to {STEPS[-1]:+g}", subject.decode(path))
+        made = subject.decode(z + amount * way, clean=grain == OFF)
+        steps = subject.decode(path, clean=grain == OFF)
+        edited = Side(f"{amount:+g} from {one} to {other}", made)
+        along = Side(f"from {STEPS[0]:+g} to {STEPS[-1]:+g}", steps)
         return [*guide.show(schema, [item, edited]), *guide.show(schema, [along])]
 
     controls = [
@@ -178,4 +211,4 @@ def _edit(subject: Subject) -> Tab:
         Choice("other", "To the class", names, next(n for n in names if n != labels[0])),
         Slider("amount", "How far", STEPS[0], STEPS[-1], 1.0, 0.1),
     ]
-    return Tab("Edit", EDIT.format(one=schema.one), controls, act)
+    return _tab(subject, "Edit", EDIT.format(one=schema.one), controls, act)

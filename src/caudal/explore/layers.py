@@ -18,6 +18,7 @@ STRIP = (
     "noise, what some of the parts make of it, and the data. Each column has a scale of greys of "
     "its own."
 )
+NOISY = " The flow has learned {many} with noise, which is taken off in the last column."
 
 
 def layers(subject: Subject) -> Tab | None:
@@ -40,8 +41,11 @@ def layers(subject: Subject) -> Tab | None:
             return list(film(int(seed)))
         return walk(int(seed))(float(at))
 
+    intro = PLANE if stops else STRIP
+    if guide.is_noisy(schema):
+        intro += NOISY.format(many=schema.many)
     controls: list[Control] = [Whole("seed", "Seed", 0)]
     if stops:
         at = Slider("at", f"By hand: after so many of {last} parts", 0.0, last, 0.0, 0.1)
         controls = [Choice("how", "Show", [FILM, "by hand"], FILM), at, *controls]
-    return Tab("Layer by layer", PLANE if stops else STRIP, controls, act)
+    return Tab("Layer by layer", intro, controls, act)

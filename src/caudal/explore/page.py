@@ -49,7 +49,7 @@ def _header(subject: Subject, name: str) -> str:
     )
     missing = ""
     if not subject.has_items:
-        missing = '<p class="note">The data of this run are not at hand, so some tabs are not.</p>'
+        missing = '<p class="note">The data of this run are missing, and so are some tabs.</p>'
     return f'<div class="caudal"><h1>{escape(name)}</h1><p>{escape(text)}</p>{missing}</div>'
 
 

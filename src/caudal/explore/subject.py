@@ -187,12 +187,15 @@ class Subject:
         drawn = base.sample(DRAWN, noise(self.model.flow, SEED), frames)
         return drawn.double().flatten(1).norm(dim=1)
 
-    def decode(self, z: Tensor, context: Tensor | None = None) -> Any:
-        """What the flow makes of noise (N, *event), in the user's own form."""
+    def decode(self, z: Tensor, context: Tensor | None = None, clean: bool = False) -> Any:
+        """What the flow makes of noise (N, *event), in the user's own form.
+
+        `clean` takes off the noise that items had in training.
+        """
         flow = self.model.flow
         given = None if context is None else context.to(flow.base.like)
         with torch.no_grad():
-            x = flow.decode(z, given)
+            x = self.guide.decode(flow, self.schema, z, given, clean)
         return self.form(x, context)
 
     # --- the teacher of a student ---------------------------------------------------------------

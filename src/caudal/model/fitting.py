@@ -71,7 +71,8 @@ def fit(
         reporter: receives progress.
         watch: is called with the number of steps done after the 1st, 2nd, 4th, 8th, ...
             validation and after the last, while the flow is as it was validated; it may draw
-            samples from the flow.
+            samples from the flow. An error of it ends training, and the flow keeps the weights
+            of that moment.
 
     Raises:
         InputError: the data, the options or the folder cannot be used.

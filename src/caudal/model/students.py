@@ -182,7 +182,9 @@ def distill_with(
     flow = build_student(recipe, schema, teacher.flow, settings.training.seed)
     objective = settings.distillation.objective(flow, teacher.flow)
     voice.distilling(teacher, settings, dataset, flow, objective.described)
-    if size := getattr(objective, "pool_size", None):
+    goes_on = Run(out) if out is not None and (resume or from_best) else None
+    settings = _with_pool(settings, objective, dataset, goes_on)
+    if size := getattr(settings.distillation, "pool", None):
         voice.say(f"drawing {size:,} samples of the teacher")
     config = settings.config(teacher)
     run = None
@@ -225,3 +227,20 @@ def distill_with(
     elif leads():
         model.distilled = compare()
     return model
+
+
+def _with_pool(
+    settings: StudentSettings, objective: Any, dataset: Any, run: Run | None
+) -> StudentSettings:
+    """The settings with the number of samples that the teacher draws, where it draws any.
+
+    A `run` that goes on has the pool that it began with, however many steps are left.
+    """
+    if not hasattr(objective, "pool_size"):
+        return settings
+    pool = settings.distillation.pool
+    if pool is None and run is not None and run.config_path.exists():
+        pool = run.read_config().get("pool") or objective.largest_pool  # of an older caudal
+    if pool is None:
+        pool = objective.pool_size(settings.training, dataset.train)
+    return replace(settings, distillation=replace(settings.distillation, pool=pool))

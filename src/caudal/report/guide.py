@@ -87,6 +87,16 @@ class Guide(ABC):
     def compare(self, flow: Flow, schema: Any, one: Side, other: Side) -> Iterator[Drawn]:
         """The distributions of two sides in the same frames."""
 
+    def is_noisy(self, schema: Any) -> bool:
+        """Whether the flow has learned items with noise, which can be taken off what it makes."""
+        return False
+
+    def decode(
+        self, flow: Flow, schema: Any, z: Tensor, context: Tensor | None, clean: bool = False
+    ) -> Tensor:
+        """What the flow makes of noise z (N, *event); `clean`, without the noise of training."""
+        return flow.decode(z, context)
+
     def drawing(self, schema: Any) -> dict[str, Any]:
         """Keywords of `Model.sample` with which samples are drawn, beside those of the page."""
         return {}

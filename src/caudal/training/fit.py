@@ -119,7 +119,8 @@ def fit(
         reporter: receives progress.
         watch: is called with the number of steps done after the 1st, 2nd, 4th, 8th, ...
             validation and after the last, while the flow is as it was validated; it may draw
-            samples from the flow.
+            samples from the flow. An error of it ends training, and the flow keeps the weights
+            of that moment.
         budget: the time of a job of which training is a part; with `training.minutes` alone all
             of it is for training, from this call on.
 

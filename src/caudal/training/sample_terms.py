@@ -1,7 +1,8 @@
 """Distillation from samples: the student learns from a pool of its teacher's own samples."""
 
 import math
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
@@ -17,11 +18,14 @@ from caudal.losses import Terms, forward_kl, has_gaussian_conditionals, reverse_
 from caudal.losses.guidance import Guide, pairs_up
 from caudal.training.objective import Objective
 from caudal.training.options import Training
+from caudal.training.processes import as_launched
 from caudal.training.rows import sample_rows
 from caudal.training.seeds import HELD_OUT, POOL, mix
 
-_POOL = 100_000  # samples of a teacher by default
+_POOL = 100_000  # samples of a teacher, at most
 _POOL_NUMBERS = 1 << 24  # numbers in all samples together, at most, unless events are vectors
+_FEW = 256  # samples, at least: they give a new student its statistics, and a tenth validates it
+_DRAWING, _PROBE = 0.25, 0.01  # shares of the minutes: for draws, and to measure their pace
 _CONTEXTS = 100_000  # training rows, at most, that lend samples of the teacher their context
 
 
@@ -47,8 +51,9 @@ class Distillation:
     """Log-ratios of student samples above so many nats, and of teacher samples above ten times as
     many, count by their logarithm only."""
     pool: Annotated[int, Ge(100)] | None = None
-    """Samples of the teacher to learn from; by default 100,000, or fewer large images: as many as
-    hold 16 million numbers."""
+    """Samples of the teacher to learn from. By default as many as all steps take, at most 100,000
+    (of large images as many as hold 16 million numbers), and of a job of some minutes no more
+    than are drawn in a quarter of them."""
 
     training: ClassVar[Training] = Training(
         steps=5000, batch_size=256, lr=2e-3, validate_every=500, patience=0
@@ -98,12 +103,34 @@ class DivergenceTerms(Objective):
         return {name: weight for name, weight in weights.items() if weight}
 
     @property
-    def pool_size(self) -> int:
-        """How many samples of the teacher there are to learn from."""
+    def largest_pool(self) -> int:
+        """The most samples of the teacher that are drawn, unless more are asked for."""
         shape = self.dressed.event_shape
+        return min(_POOL, _POOL_NUMBERS // math.prod(shape)) if len(shape) > 1 else _POOL
+
+    def pool_size(self, training: Training, train: Source | None = None) -> int:
+        """How many samples of the teacher there are to learn from; a tenth as many validate.
+
+        They are no more than training sees, and no more than the teacher draws in a quarter of
+        its minutes. Several processes, which must draw the same pool, do not look at the clock.
+
+        Args:
+            training: has the steps, or the minutes.
+            train: rows whose contexts are given to a conditional teacher.
+
+        Raises:
+            InputError: as `rows`.
+        """
         if self.options.pool is not None:
             return self.options.pool
-        return min(_POOL, _POOL_NUMBERS // math.prod(shape)) if len(shape) > 1 else _POOL
+        most = self.largest_pool
+        if training.steps is not None:
+            most = min(most, max(_FEW, training.steps * training.batch_size))
+        if training.minutes is None or as_launched(training).processes > 1:
+            return most
+        embedded, seconds = _embedded(self.dressed, train), 60 * training.minutes
+        pace = _pace(lambda n: _samples(self.teacher, embedded, n, training.seed), most, seconds)
+        return min(most, max(_FEW, int(_DRAWING * seconds * pace * 10 / 11)))
 
     def rows(
         self,
@@ -121,7 +148,8 @@ class DivergenceTerms(Objective):
         Raises:
             InputError: the contexts cannot be used, or all samples overflow.
         """
-        n, training = self.pool_size, training or self.options.training
+        training = training or self.options.training
+        n = self.pool_size(training, train)
         embedded = _embedded(self.dressed, train)
         learned, held_out = (
             _samples(self.teacher, embedded, size, mix(training.seed, purpose))
@@ -208,3 +236,15 @@ def _samples(teacher: Flow, contexts: Tensor | None, n: int, seed: int) -> Rows:
     if not fine.any():
         raise InputError("every sample of the teacher overflows: it cannot teach")
     return Rows(x[fine], None if contexts is None else contexts[fine])
+
+
+def _pace(draw: Callable[[int], object], most: int, seconds: float) -> float:
+    """How many samples a second are drawn: in ever larger lots, the first of which compiles."""
+    n = 8
+    while True:
+        start = time.monotonic()
+        draw(n)
+        took = time.monotonic() - start
+        if n >= most or (n > 8 and took > _PROBE * seconds):
+            return n / took
+        n = min(4 * n, most)

@@ -83,13 +83,14 @@ class Sharded:
 
     @contextmanager
     def whole(self) -> Iterator[Flow]:
-        """Within, the original flow has the weights of now, in each process."""
+        """Within, the original flow has the weights of now, in each process.
+
+        It keeps them after an error there, which ends training: no other copy is whole.
+        """
         flow = self.restore()
         flow.train(self.flow.training)
-        try:
-            yield flow
-        finally:
-            self._empty()
+        yield flow
+        self._empty()
 
     def _empty(self) -> None:
         for parameter in self.original.parameters():

@@ -1,5 +1,6 @@
 """Students: which go with a teacher, how one is built, and how it is trained."""
 
+import time
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,6 +30,7 @@ from caudal.recipes import (
     TarFlowIAF,
     WaveNet,
 )
+from caudal.training.clock import Budget
 from caudal.training.dressing import dress_as, undressed_pair
 from caudal.training.fit import Fitted, fit
 from caudal.training.objective import Lesson
@@ -150,7 +152,8 @@ def distill(
         teacher: with a fast density; it is left as it is.
         data: rows of the teacher, as `fit` takes them. `Distillation` draws samples of the
             teacher instead, and needs the context of rows alone, where the teacher has one;
-            `AudioDistillation` learns from these clips.
+            `AudioDistillation` learns from these clips. A run that may go on with other steps
+            than it began with needs a `pool` of its own.
         validation: clips to select the best weights on; a tenth of `data` if not given.
         options: what to learn; `Distillation()` if not given. Each term of the loss is logged.
         training: how to train; `options.training` if not given.
@@ -162,9 +165,11 @@ def distill(
         NumericalError: as `fit`.
         Interrupted: as `fit`.
     """
+    begun = time.monotonic()
     dress_as(student, teacher)
     objective = (options or Distillation()).objective(student, teacher)
     training = training or (options or Distillation).training
+    minutes = training.minutes  # what the teacher draws is a part of them
     real, held_out = (
         None if rows is None else rows_for(teacher, rows) for rows in (data, validation)
     )
@@ -180,6 +185,7 @@ def distill(
         whole=student,
         out=out,
         reporter=reporter,
+        budget=None if minutes is None else Budget(begun + 60 * minutes),
     )
     student.to(bare.base.like)  # the dressing is not trained, and follows: device and precision
     return replace(fitted, flow=student.eval())

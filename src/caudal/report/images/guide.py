@@ -10,9 +10,10 @@ from caudal.data import ImageSchema
 from caudal.flow import Flow
 from caudal.report.guide import Guide, Side
 from caudal.report.images.checks import draw_moments, draw_values
+from caudal.report.images.sheets import cleaned
 from caudal.report.images.tiles import Panel, across, draw_greys, draw_panels, grid_of
 from caudal.report.page import Block, Drawn, draw_one
-from caudal.report.stages import noise_in_turn, stages_of
+from caudal.report.stages import Stage, noise_in_turn, stages_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -41,11 +42,26 @@ class ImageGuide(Guide):
     def show(self, schema: ImageSchema, sides: Sequence[Side], ground: Any = None) -> list[Block]:
         return [draw_one("images", lambda: _draw_sides(sides))]
 
+    def is_noisy(self, schema: ImageSchema) -> bool:
+        return schema.pixel_noise > 0
+
+    def decode(
+        self,
+        flow: Flow,
+        schema: ImageSchema,
+        z: Tensor,
+        context: Tensor | None,
+        clean: bool = False,
+    ) -> Tensor:
+        if not clean:
+            return flow.decode(z, context)
+        return cleaned(flow, schema, flow.continuous().decode(z, context), context)
+
     def drawing(self, schema: ImageSchema) -> dict[str, Any]:
-        return {"denoise": True} if schema.pixel_noise else {}
+        return {"denoise": True} if self.is_noisy(schema) else {}
 
     def remark(self, schema: ImageSchema) -> str:
-        if not schema.pixel_noise:
+        if not self.is_noisy(schema):
             return ""
         return f" The noise of training, of {schema.pixel_noise:g} steps, is taken off samples."
 
@@ -69,9 +85,14 @@ class ImageGuide(Guide):
         return len(stages_of(flow, *noise_in_turn(flow, schema, 1, 0))) - 1
 
     def film(self, flow: Flow, schema: ImageSchema, seed: int) -> list[Block]:
-        found = stages_of(flow, *noise_in_turn(flow, schema, SHOWN, seed))
+        z, context = noise_in_turn(flow, schema, SHOWN, seed)
+        found, ends = stages_of(flow, z, context), ["data"]
+        if self.is_noisy(schema):
+            clean = cleaned(flow, schema, found[-1].events, context)
+            found.append(Stage("without the noise of training", clean))
+            ends = ["noisy", "noise off"]
         shades = [(s.name, s.events.movedim(1, -1)) for s in found]
-        return [draw_one("layers", lambda: draw_greys(shades))]
+        return [draw_one("layers", lambda: draw_greys(shades, ends))]
 
 
 IMAGES = "Not picked: the first of each."

@@ -44,11 +44,16 @@ def sample_images(
         count = min(size, n - start)
         if schema.pixel_noise and flow.dequantization is not None:
             noisy = exact.sample(count, part, temperature, generator)
-            clean = denoised(exact, noisy, schema.pixel_noise, part)
-            drawn.append(flow.dequantization.lower(clean).cpu())
+            drawn.append(cleaned(flow, schema, noisy, part).cpu())
         else:
             drawn.append(flow.sample(count, part, temperature, generator).cpu())
     return torch.cat(drawn)
+
+
+def cleaned(flow: Flow, schema: ImageSchema, y: Tensor, context: Tensor | None = None) -> Tensor:
+    """Images y (N, C, H, W) as the flow makes them, in pixel values, without noise of training."""
+    clean = denoised(flow.continuous(), y, schema.pixel_noise, context)
+    return clean if flow.dequantization is None else flow.dequantization.lower(clean)
 
 
 def view(schema: ImageSchema, x: Tensor) -> np.ndarray:

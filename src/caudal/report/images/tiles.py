@@ -70,16 +70,20 @@ def draw_panels(panels: Sequence[Panel], largest: int = SMALL) -> "Figure":
     return figure
 
 
-def draw_greys(found: Sequence[tuple[str, "Tensor"]]) -> "Figure":
-    """Events (N, H, W, C) after evenly chosen parts of a flow, each part on a scale of its own."""
-    chosen = np.unique(np.linspace(0, len(found) - 1, STAGES).round().astype(int))
+def draw_greys(found: Sequence[tuple[str, "Tensor"]], ends: Sequence[str] = ("data",)) -> "Figure":
+    """Events (N, H, W, C) after evenly chosen parts of a flow, each part on a scale of its own.
+
+    The last ones are shown in any case, and are called `ends`.
+    """
+    last = len(found) - len(ends)
+    chosen = np.unique(np.linspace(0, last, STAGES + 1 - len(ends)).round().astype(int))
     columns = []
-    for index in chosen:
+    for index in (*chosen, *range(last + 1, len(found))):
         values = found[index][1].double().cpu().numpy()
         low, high = np.nanquantile(values, [0.01, 0.99])
         shades = 255 * ((values - low) / max(high - low, 1e-9)).clip(0, 1)
         columns.append(np.nan_to_num(shades).round().astype(np.uint8))
-    names = ["noise", *(f"part {i}" for i in chosen[1:-1]), "data"]
+    names = ["noise", *(f"part {i}" for i in chosen[1:-1]), *ends]
     return draw_panels([Panel(np.stack(columns, axis=1), columns=names)])
 
 
