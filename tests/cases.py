@@ -20,6 +20,7 @@ from caudal.bijections import (
     Pointwise,
     Residual,
     Scale,
+    SoftClip,
     Standardise,
     Support,
     Triangular,
@@ -139,7 +140,8 @@ def bijections(features, context):
         "batchnorm": BatchNorm((features,)).eval(),
         "logit": Logit(alpha=0.05),
         "asinh": Asinh(scale=0.7),
-        "support": support(features),
+        "support": Support(*ends(features)),
+        "soft-clip": SoftClip(*ends(features), softness=0.3),
         "gaussianise": gaussianise(features),
         "correlate": Correlate(features, context),
         "residual": residual((features,), context),
@@ -170,11 +172,11 @@ def residual(event_shape, context, lipschitz=0.7):
     return Residual(net, event_shape, Truncated(5), Roulette(20)).eval()
 
 
-def support(features):
+def ends(features):
     """The four kinds of support, in turn."""
     low = torch.tensor([float("-inf"), 0.0, float("-inf"), -2.0]).repeat(features)[:features]
     high = torch.tensor([float("inf"), float("inf"), 5.0, 3.0]).repeat(features)[:features]
-    return Support(low, high)
+    return low, high
 
 
 def _context_of(part):
@@ -183,12 +185,10 @@ def _context_of(part):
 
 def gaussianise(features):
     """The four kinds of support, in turn, fitted to rows with a lattice in the second."""
-    box = support(features)
-    low = torch.where(box.above, box.low, -torch.inf)
-    high = torch.where(box.below, box.high, torch.inf)
+    low, high = ends(features)
     step = torch.tensor([0.0, 0.5, 0.0, 0.0]).repeat(features)[:features]
     layer = Gaussianise(low, high, step)
-    layer.observe(box.forward(torch.randn(500, features))[0])
+    layer.observe(Support(low, high).forward(torch.randn(500, features))[0])
     return layer
 
 

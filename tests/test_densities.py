@@ -19,6 +19,7 @@ from caudal.bijections import (
     LULinear,
     Permutation,
     Scale,
+    SoftClip,
     Standardise,
     Support,
 )
@@ -132,6 +133,24 @@ def test_samples_never_leave_the_support():
     assert (x > low).all()
     assert (x < high).all()
     assert x.isfinite().all()
+
+
+def test_a_soft_clip_bends_only_next_to_its_ends():
+    clip = SoftClip(torch.tensor([-10.0, -math.inf]), torch.tensor([10.0, math.inf]), 0.01)
+    inside = torch.stack([torch.linspace(-7, 7, 50), torch.linspace(-99, 99, 50)], 1)
+    z, log_det = clip.inverse(inside)
+    assert torch.equal(z[:, 1], inside[:, 1])
+    torch.testing.assert_close(z, inside, atol=1e-5, rtol=0)
+    torch.testing.assert_close(log_det, torch.zeros(50), atol=1e-5, rtol=0)
+    x, log_det = clip.forward(100 * torch.randn(1000, 2))
+    assert (x[:, 0].abs() < 10).all()
+    assert log_det.isfinite().all()
+    _, log_det = clip.inverse(torch.tensor([[-10.0, 0.0], [10.0, 0.0], [10.1, 0.0], [-99.0, 0.0]]))
+    assert log_det[:2].isfinite().all()
+    assert log_det[2:].tolist() == [-math.inf] * 2
+    for wrong in ({"low": torch.ones(1)}, {"softness": 0.0}):
+        with pytest.raises(ValueError, match="must be"):
+            SoftClip(**{"low": torch.zeros(1), "high": torch.ones(1), **wrong})
 
 
 def test_logit_is_minus_infinity_outside_and_right_inside():

@@ -56,7 +56,7 @@ LAYERS = (
     ("base", "bijections", "nets"),
     ("bijection", "elementwise"),
     ("numerics", "targets"),
-    ("errors", "fields", "files", "names", "version", "weights"),
+    ("errors", "fields", "files", "names", "scope", "version", "weights"),
 )
 """From top to bottom. A room imports itself and the layers below it, never its neighbours."""
 DEPTH = {room: depth for depth, layer in enumerate(LAYERS) for room in layer}

@@ -3,7 +3,7 @@
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from typing import cast
 
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from caudal.errors import InputError
 from caudal.numerics import drawing_part, is_recomputing, recomputed
+from caudal.scope import scoped
 
 
 class Bijection(nn.Module, ABC):
@@ -196,14 +197,9 @@ _WIDE = 1 << 20  # elements of the least rows: splines hold some hundred bytes f
 _CUTS = ContextVar("_CUTS", default=True)
 
 
-@contextmanager
-def uncut() -> Iterator[None]:
+def uncut() -> AbstractContextManager[None]:
     """Within, no batch goes in pieces: each of them would gather weights that are shared out."""
-    token = _CUTS.set(False)
-    try:
-        yield
-    finally:
-        _CUTS.reset(token)
+    return scoped(_CUTS, False)
 
 
 def in_pieces(

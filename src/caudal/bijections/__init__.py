@@ -16,9 +16,10 @@ from caudal.bijections.normalization import (
     Decorrelate,
     Standardise,
 )
-from caudal.bijections.pointwise import Asinh, Logit, MuLaw, Pointwise, Rescale, Scale, Support
+from caudal.bijections.pointwise import Asinh, Logit, MuLaw, Pointwise, Rescale, Scale
 from caudal.bijections.prediction import LinearPrediction, Prediction
 from caudal.bijections.shape import Embedded, FactorOut, Flattened, Patches, Squeezed
+from caudal.bijections.support import SoftClip, Support
 
 __all__ = [
     "ZCA",
@@ -53,6 +54,7 @@ __all__ = [
     "Rescale",
     "Residual",
     "Scale",
+    "SoftClip",
     "SpectralUpdate",
     "Squeezed",
     "Standardise",

@@ -1,7 +1,7 @@
 """Autoregressive bijections: each position is mapped given all the positions before it."""
 
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from typing import Any, Protocol
 
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from caudal.bijection import Bijection, sum_event
 from caudal.elementwise import Elementwise, check_params
 from caudal.numerics import is_exporting, log_dets_wanted, solve
+from caudal.scope import scoped
 
 _PIECE = 256  # positions that are stepped through before they are handed on
 _SWEPT: ContextVar[frozenset[int]] = ContextVar("swept", default=frozenset())
@@ -136,8 +137,7 @@ class Autoregressive(Bijection):
         return proposal, proposal - x
 
 
-@contextmanager
-def by_sweeps(module: nn.Module) -> Iterator[None]:
+def by_sweeps(module: nn.Module) -> AbstractContextManager[None]:
     """Within this context, the autoregressive layers of a flow sample by sweeps, not by steps.
 
     A sweep is one pass of the net over all positions. After t sweeps at least the first t
@@ -148,11 +148,7 @@ def by_sweeps(module: nn.Module) -> Iterator[None]:
     Meng, Liao, Ermon, 2021), arXiv:2002.03629.
     """
     layers = {id(part) for part in module.modules() if isinstance(part, Autoregressive)}
-    token = _SWEPT.set(_SWEPT.get() | layers)
-    try:
-        yield
-    finally:
-        _SWEPT.reset(token)
+    return scoped(_SWEPT, _SWEPT.get() | layers)
 
 
 def _batch_last(x: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Bijections of each element alone: scales, logit, supports, mu-law, free elementwise maps."""
+"""Bijections of each element alone: scales, logit, mu-law, free elementwise maps."""
 
 import math
 from collections.abc import Sequence
@@ -140,71 +140,6 @@ class Asinh(Bijection):
     def inverse(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         u = x / self.scale
         return self.scale * torch.asinh(u), -sum_event(torch.hypot(u, torch.ones_like(u)).log())
-
-
-class Support(Bijection):
-    """Maps each column of a table from its support to the whole line, and back.
-
-    `low` and `high` are the ends of the support, infinite where it has none:
-    z = x;  z = log(x - low);  z = -log(high - x);  z = logit((x - low) / (high - low)).
-    Outside the support the log-det is -inf; samples never leave it. At an end itself the density
-    is evaluated one rounding step inside.
-    """
-
-    low: Tensor
-    high: Tensor
-    above: Tensor
-    below: Tensor
-
-    def __init__(self, low: Tensor, high: Tensor) -> None:
-        super().__init__()
-        if not (low < high).all():
-            raise ValueError(f"each `low` must be less than its `high`, got {low} and {high}")
-        self.register_buffer("low", low.where(low.isfinite(), 0.0))
-        self.register_buffer("high", high.where(high.isfinite(), 0.0))
-        self.register_buffer("above", low.isfinite())
-        self.register_buffer("below", high.isfinite())
-
-    def extra_repr(self) -> str:
-        return f"{self.low.numel()} columns, {int((self.above | self.below).sum())} bounded"
-
-    def forward(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        x, log_slope = self.elements(z)
-        return x, sum_event(log_slope)
-
-    def elements(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        """Values x and log dx/dz of each element, both (B, D)."""
-        both, width = self.above & self.below, self.high - self.low
-        size = torch.where(self.below, -z, z).clamp(max=math.log(torch.finfo(z.dtype).max) / 2)
-        x = torch.where(self.above, self.low + size.exp(), z)
-        x = torch.where(self.below, self.high - size.exp(), x)
-        x = torch.where(both, self.low + width * torch.sigmoid(z), x)
-        return self._clamp(x), -self._log_slope(z)
-
-    def inverse(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        inside = self._clamp(x)
-        # A branch that does not count is fed a harmless 1.
-        from_low = torch.where(self.above, inside - self.low, 1.0).log()
-        to_high = torch.where(self.below, self.high - inside, 1.0).log()
-        z = torch.where(self.above | self.below, from_low - to_high, x)
-        outside = (self.above & (x < self.low)) | (self.below & (x > self.high))
-        return z, sum_event(torch.where(outside, -torch.inf, self._log_slope(z)))
-
-    def _log_slope(self, z: Tensor) -> Tensor:
-        """Log dz/dx as a function of z: 0, -z, z, or that of the logit."""
-        both = self.above & self.below
-        one_end = torch.where(self.above, -z, torch.where(self.below, z, 0.0))
-        log_width = torch.where(both, self.high - self.low, 1.0).log()
-        return torch.where(both, F.softplus(z) + F.softplus(-z) - log_width, one_end)
-
-    def _clamp(self, x: Tensor) -> Tensor:
-        """Moves x into the support, at least a few rounding steps away from its ends."""
-        info = torch.finfo(x.dtype)
-        scale = torch.where(self.above & self.below, self.high - self.low, 0.0)
-        margin_low = info.eps * torch.maximum(self.low.abs(), scale) + info.tiny
-        margin_high = info.eps * torch.maximum(self.high.abs(), scale) + info.tiny
-        x = torch.where(self.above, torch.maximum(x, self.low + margin_low), x)
-        return torch.where(self.below, torch.minimum(x, self.high - margin_high), x)
 
 
 class MuLaw(Bijection):

@@ -11,7 +11,7 @@ from caudal.bijection import sum_event
 from caudal.bijections.atoms import Atoms
 from caudal.bijections.copula import Gaussianise
 from caudal.bijections.heaps import Heaps
-from caudal.bijections.pointwise import Support
+from caudal.bijections.support import Support
 from caudal.dequantization.protocol import Dequantization
 from caudal.numerics import bound, normal, uniform
 

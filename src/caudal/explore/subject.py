@@ -20,6 +20,7 @@ from caudal.modality import Request, Voice
 from caudal.report.guide import Guide
 from caudal.report.items import noise
 from caudal.report.scoring import log_prob_items
+from caudal.scope import scoped
 
 SEED = 0
 DRAWN = 100  # draws of the base that one noise is compared with
@@ -46,11 +47,8 @@ class Notes(Voice):
     def taken(self) -> Iterator[list[str]]:
         """Within, notes go into the list."""
         kept: list[str] = []
-        token = self._kept.set(kept)
-        try:
+        with scoped(self._kept, kept):
             yield kept
-        finally:
-            self._kept.reset(token)
 
 
 class Subject:

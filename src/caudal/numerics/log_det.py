@@ -3,8 +3,8 @@
 import itertools
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import ClassVar, Literal, get_args
@@ -14,6 +14,7 @@ from torch import Tensor
 
 from caudal.numerics.noise import RowNoise, signs, uniform
 from caudal.numerics.randomness import is_exporting
+from caudal.scope import scoped
 
 _GENERATOR: ContextVar[torch.Generator | None] = ContextVar("generator", default=None)
 _WANTED: ContextVar[bool] = ContextVar("wanted", default=True)
@@ -21,17 +22,12 @@ Law = Literal["geometric", "poisson"]
 Weight = float | Tensor
 
 
-@contextmanager
-def drawing(generator: torch.Generator) -> Iterator[None]:
+def drawing(generator: torch.Generator) -> AbstractContextManager[None]:
     """Within this context, estimates in evaluation mode draw from `generator`, anew for each row.
 
     Outside of it they use the same random numbers each time, so that repeated scores are equal.
     """
-    token = _GENERATOR.set(generator)
-    try:
-        yield
-    finally:
-        _GENERATOR.reset(token)
+    return scoped(_GENERATOR, generator)
 
 
 def generator_in_use() -> torch.Generator | None:
@@ -39,25 +35,17 @@ def generator_in_use() -> torch.Generator | None:
     return _GENERATOR.get()
 
 
-@contextmanager
-def drawing_part(rows: slice) -> Iterator[None]:
+def drawing_part(rows: slice) -> AbstractContextManager[None]:
     """Within this context, estimates are those of some rows of the batch alone."""
     generator = generator_in_use()
     if isinstance(generator, RowNoise):
-        with drawing(generator.part(rows)):
-            yield
-    else:
-        yield
+        return drawing(generator.part(rows))
+    return nullcontext()
 
 
-@contextmanager
-def values_alone() -> Iterator[None]:
+def values_alone() -> AbstractContextManager[None]:
     """Within this context, bijections may return zeros in place of expensive log-dets."""
-    token = _WANTED.set(False)
-    try:
-        yield
-    finally:
-        _WANTED.reset(token)
+    return scoped(_WANTED, False)
 
 
 def log_dets_wanted() -> bool:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from caudal.numerics.sharing import drawn
+from caudal.scope import scoped
 
 _Generators = dict[str, torch.Generator]
 _OWN: ContextVar[_Generators | None] = ContextVar("own", default=None)
@@ -31,12 +32,9 @@ def own_randomness(device: torch.device | str = "cpu", seed: int = 0) -> Iterato
     """
     kinds = {"cpu": torch.device("cpu"), torch.device(device).type: torch.device(device)}
     generators = {kind: torch.Generator(where) for kind, where in kinds.items()}
-    token = _OWN.set(generators)
-    try:
+    with scoped(_OWN, generators):
         seed_own(seed)
         yield
-    finally:
-        _OWN.reset(token)
 
 
 def seed_own(seed: int) -> None:
@@ -112,8 +110,8 @@ def _lent(generator: torch.Generator) -> Iterator[None]:
     """
     device = generator.device
     shared: Any = torch.random if device.type == "cpu" else torch.get_device_module(device)
-    token = _OWN.set(None)  # so that a `redirected` around this one does not lend it again
-    with _LENDING:
+    # Without own generators a `redirected` around this one does not lend it again.
+    with _LENDING, scoped(_OWN, None):
         before = shared.get_rng_state()
         shared.set_rng_state(generator.get_state())
         try:
@@ -121,7 +119,6 @@ def _lent(generator: torch.Generator) -> Iterator[None]:
         finally:
             generator.set_state(shared.get_rng_state())
             shared.set_rng_state(before)
-            _OWN.reset(token)
 
 
 class redirected(TorchFunctionMode):  # noqa: N801

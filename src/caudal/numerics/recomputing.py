@@ -1,7 +1,7 @@
 """Activations computed again for the gradient, instead of kept: memory for the largest part."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar, copy_context
 from itertools import count
 from typing import Any
@@ -13,22 +13,18 @@ from torch.utils.checkpoint import checkpoint
 
 from caudal.numerics.randomness import redirected, repeating
 from caudal.numerics.sharing import normalised_whole
+from caudal.scope import scoped
 
 _RECOMPUTING: ContextVar[bool] = ContextVar("recomputing", default=False)
 _SECOND: ContextVar[bool] = ContextVar("second", default=False)
 
 
-@contextmanager
-def recomputing(wanted: bool = True) -> Iterator[None]:
+def recomputing(wanted: bool = True) -> AbstractContextManager[None]:
     """Within, parts of a flow keep their inputs alone, and run once more for the gradient.
 
     Reference: Training deep nets with sublinear memory cost (Chen et al., 2016), arXiv:1604.06174.
     """
-    token = _RECOMPUTING.set(wanted)
-    try:
-        yield
-    finally:
-        _RECOMPUTING.reset(token)
+    return scoped(_RECOMPUTING, wanted)
 
 
 def is_recomputing() -> bool:
@@ -72,13 +68,12 @@ def _without_averages(part: nn.Module) -> Iterator[None]:
     """
     norms = [module for module in part.modules() if isinstance(module, _NormBase)]
     kept = [dict(norm._buffers) for norm in norms]
-    token = _SECOND.set(True)
     for norm, buffers in zip(norms, kept, strict=True):
         copies = {name: None if b is None else b.clone() for name, b in buffers.items()}
         norm._buffers.update(copies)
     try:
-        yield
+        with scoped(_SECOND, True):
+            yield
     finally:
         for norm, buffers in zip(norms, kept, strict=True):
             norm._buffers.update(buffers)
-        _SECOND.reset(token)

@@ -4,8 +4,8 @@ Within `sharing` a draw for the rows of a share is the share of the draw for the
 mean over the batch is that of all its rows.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
+
+from caudal.scope import scoped
 
 
 @dataclass(frozen=True)
@@ -53,15 +55,12 @@ class Share:
 _SHARE: ContextVar[Share | None] = ContextVar("share", default=None)
 
 
-@contextmanager
-def sharing(rank: int, world: int, whole: int, processes: int | None = None) -> Iterator[None]:
+def sharing(
+    rank: int, world: int, whole: int, processes: int | None = None
+) -> AbstractContextManager[None]:
     """Within, this process works on its share of a batch of `whole` rows; see `Share`."""
     share = Share(rank, world, whole, world if processes is None else processes)
-    token = _SHARE.set(share if world > 1 else None)
-    try:
-        yield
-    finally:
-        _SHARE.reset(token)
+    return scoped(_SHARE, share if world > 1 else None)
 
 
 def share_in_use() -> Share | None:

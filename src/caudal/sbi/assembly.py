@@ -8,14 +8,15 @@ import torch
 from torch import Tensor, nn
 
 from caudal import recipes
-from caudal.bijection import Chain, parts_of
-from caudal.bijections import Standardise, Support
+from caudal.bijection import Bijection, Chain, parts_of
+from caudal.bijections import Correlate, SoftClip, Standardise, Support
 from caudal.flow import Flow
 from caudal.nets import Embedding
 from caudal.recipes import Recipe
 from caudal.recipes.registry import register
 
 DEFAULT = recipes.NSF(layers=5, hidden=64, bins=8)
+_MOST = 1024  # numbers of an observation that are regressed on, by a matrix of their products
 
 
 class Observations(Embedding):
@@ -55,10 +56,13 @@ class Observations(Embedding):
 class Bounded(Recipe):
     """A flow of parameters (D,) within their ends, given observations of any shape.
 
-    Parameters with an end pass through a logarithm or a logit, whose log-det is part of the
-    density: nothing lies outside of the support. Observations that are no vectors are flattened,
-    unless the flow is of a recipe of a user's own, which takes them as they are. No one chooses it
-    by name; a model file of a posterior names it.
+    Parameters with one end pass through a logarithm, those with two through a map that bends only
+    near them (`SoftClip`), whose log-det is part of the density: nothing lies outside the support.
+    The flow then models what is left of them after a linear regression on the observation, so that
+    training begins at the linear-Gaussian posterior; behind an embedding that is trained, too, and
+    in recipes of a user's own, there is no such regression. Observations that are no vectors are
+    flattened, unless the recipe is a user's own, which takes them as they are. No one chooses this
+    recipe by name; a model file of a posterior names it.
     """
 
     name = "posterior"
@@ -100,11 +104,20 @@ class Bounded(Recipe):
         flow = self.flow.build(event_shape, shape, standardise=own is None)
         parts = parts_of(flow.bijection)
         parts += [] if own is None else [Standardise(tuple(event_shape))]
-        if any(end is not None for end in (*self.low, *self.high)):
-            ends = zip((self.low, self.high), (-torch.inf, torch.inf), strict=True)
-            parts.append(Support(*(_tensor(end, instead) for end, instead in ends)))
+        fixed = _is_ours(self.flow) if own is None else isinstance(own.net, nn.Flatten)
+        if fixed and shape[0] <= _MOST:
+            parts.append(Correlate(event_shape[0], shape[0]))
+        parts += self._within_ends()
         bijection, embedding = Chain(parts), own or flow.embedding
         return Flow(bijection, flow.base, context_shape=observed, embedding=embedding)
+
+    def _within_ends(self) -> list[Bijection]:
+        """What maps parameters with ends to the whole line."""
+        low, high = _tensor(self.low, -torch.inf), _tensor(self.high, torch.inf)
+        both, either = low.isfinite() & high.isfinite(), low.isfinite() | high.isfinite()
+        one_end = low.where(~both, -torch.inf), high.where(~both, torch.inf)
+        clips = [SoftClip(low, high)] if both.any() else []
+        return [*clips, Support(*one_end)] if (either & ~both).any() else [*clips]
 
 
 def assemble(

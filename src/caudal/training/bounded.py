@@ -1,7 +1,7 @@
 """A flow that a file describes is built no larger than the file's own weights let expect."""
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from functools import cache
 from typing import Any
@@ -13,6 +13,8 @@ from torch.nn.modules.module import (
     register_module_module_registration_hook,
     register_module_parameter_registration_hook,
 )
+
+from caudal.scope import scoped
 
 _NUMBERS, _PARTS = 1 << 24, 1000  # that any flow may have
 _TIMES, _PARTS_A_TENSOR = 8, 20  # masks and other things that are not saved come on top
@@ -53,19 +55,14 @@ class _Limits:
 _LIMITS: ContextVar[_Limits | None] = ContextVar("limits", default=None)
 
 
-@contextmanager
-def bounded(tensors: Mapping[str, Tensor]) -> Iterator[None]:
+def bounded(tensors: Mapping[str, Tensor]) -> AbstractContextManager[None]:
     """Within, this thread builds no modules much larger than these tensors, and not many more.
 
     Raises:
         ValueError: it would have.
     """
     _look()
-    token = _LIMITS.set(_Limits(tensors))
-    try:
-        yield
-    finally:
-        _LIMITS.reset(token)
+    return scoped(_LIMITS, _Limits(tensors))
 
 
 @cache

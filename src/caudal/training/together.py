@@ -5,7 +5,7 @@ waits for no other.
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from datetime import timedelta
 from itertools import islice
@@ -15,6 +15,7 @@ from torch import Tensor
 from torch import distributed as dist
 
 from caudal.numerics import sharing
+from caudal.scope import scoped
 from caudal.training.processes import (
     ProcessLostError,
     how_lost,
@@ -56,14 +57,9 @@ class _Team:
 _TEAM: ContextVar[_Team | None] = ContextVar("team", default=None)
 
 
-@contextmanager
-def together(wanted: bool = True) -> Iterator[None]:
+def together(wanted: bool = True) -> AbstractContextManager[None]:
     """Within, the processes of the job share the work; each of them must come here."""
-    token = _TEAM.set(_Team() if wanted else None)
-    try:
-        yield
-    finally:
-        _TEAM.reset(token)
+    return scoped(_TEAM, _Team() if wanted else None)
 
 
 def is_writer() -> bool:
