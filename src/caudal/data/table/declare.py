@@ -34,6 +34,7 @@ class Declared:
         atoms: values with a probability of their own, ascending.
         offset: a point of the lattice, if it is not counted from `low` or 0.
         format: of text, as in `Column`.
+        above: the names of columns that it is never below.
     """
 
     kind: str
@@ -43,6 +44,7 @@ class Declared:
     atoms: tuple[float, ...] = ()
     offset: float = 0.0
     format: str | None = None
+    above: tuple[str, ...] = ()
 
 
 def as_word(name: str, kind: str) -> str:

@@ -38,7 +38,7 @@ def find_followers(
     columns = schema.columns
     if len(columns) < 2 or {column.name for column in columns} <= set(kept):
         return ()
-    rows = _first_rows(schema, tables[0], drop)
+    rows = first_rows(schema, tables[0], drop)
     names = [column.name for column in columns]
     linear = [i for i, column in enumerate(columns) if _is_linear(column)]
     found = list(find_sums([columns[i] for i in linear], rows[:, linear], kept))
@@ -47,7 +47,7 @@ def find_followers(
     found += find_lists([columns[i] for i in listed], rows[:, listed], kept)
     rules = [_Rule(follower, names, columns) for follower in found]
     for table in tables if rules else ():
-        for values in _rows(schema, table, drop, PIECE):
+        for values in rows_of(schema, table, drop, PIECE):
             rules = [rule for rule in rules if rule.holds(values)]
     return tuple(_in_turn([rule.follower for rule in rules], names))
 
@@ -118,18 +118,18 @@ def _in_turn(followers: Sequence[Follower], names: Sequence[str]) -> Iterator[Fo
             yield follower
 
 
-def _first_rows(schema: TableSchema, table: Tables, drop: bool) -> np.ndarray:
+def first_rows(schema: TableSchema, table: Tables, drop: bool) -> np.ndarray:
     """The different ones of the first rows (N, D): a row that is there again says nothing new."""
     most = max(1000, min(_ROWS, _NUMBERS // len(schema.columns)))
     parts: list[np.ndarray] = []
-    for rows in _rows(schema, table, drop, most):
+    for rows in rows_of(schema, table, drop, most):
         parts.append(rows)
         if sum(map(len, parts)) >= most:
             break
     return np.unique(np.concatenate(parts)[:most], axis=0)
 
 
-def _rows(schema: TableSchema, table: Tables, drop: bool, most: int) -> Iterator[np.ndarray]:
+def rows_of(schema: TableSchema, table: Tables, drop: bool, most: int) -> Iterator[np.ndarray]:
     """The rows of the modelled columns, at most so many at a time, in float64 (n, D)."""
     for chunk in table.chunks(schema.names, rows=most):
         rows = encode_exactly(schema, chunk, table.name, drop)[0]

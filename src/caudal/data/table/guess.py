@@ -20,6 +20,7 @@ from caudal.data.table.moments import datetime_column
 from caudal.data.table.moments import words as moments
 from caudal.data.table.numbers import TIED, fits, guessed, merged, number_column, on_globe
 from caudal.data.table.oddities import oddities
+from caudal.data.table.order import Order
 from caudal.data.table.passed import PassedOver
 from caudal.data.table.stats import Stats
 from caudal.data.table.survey import is_numeric
@@ -163,6 +164,7 @@ class Summary:
         words: for a datetime, the lowest, median and highest value as people write them.
         top: the most frequent categories and their shares of the rows, largest first.
         heaped: whether values of a lattice heap up at some of its steps.
+        above: the names of columns that it is never below.
     """
 
     name: str
@@ -182,6 +184,7 @@ class Summary:
     words: tuple[str, ...] = ()
     top: tuple[tuple[str, float], ...] = ()
     heaped: bool = False
+    above: tuple[str, ...] = ()
 
     @property
     def values(self) -> str:
@@ -245,6 +248,17 @@ def with_followers(
     return tuple(
         replace(s, role=FOLLOWS, source="computed", change="`types`", why=rules[s.name])
         if s.name in rules
+        else s
+        for s in summary
+    )
+
+
+def with_orders(summary: Sequence[Summary], orders: Sequence[Order]) -> tuple[Summary, ...]:
+    """The summary, of which some columns are known now to be never below others."""
+    above = {order.name: order for order in orders}
+    return tuple(
+        replace(s, above=order.sources, heaped=bool(order.column.heaps), change="`types`")
+        if (order := above.get(s.name)) is not None
         else s
         for s in summary
     )

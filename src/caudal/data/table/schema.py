@@ -15,6 +15,7 @@ from caudal.data.table.declare import refuse_outside
 from caudal.data.table.decode import add_columns, decode_columns
 from caudal.data.table.dialect import Written
 from caudal.data.table.follower import Follower, add_followers
+from caudal.data.table.order import Order
 from caudal.data.table.passed import PassedOver
 from caudal.data.table.values import MOST_DECIMALS
 from caudal.fields import check_fields, check_value
@@ -51,6 +52,8 @@ class TableSchema(Schema):
     numbers: Numbers = "placed"
     """Whether nets see numbers of the context with their place among quantiles, or standardised
     alone."""
+    orders: tuple[Order, ...] = ()
+    """Which modelled columns are never below others, each after those that it is not below."""
 
     @property
     def what(self) -> str:
@@ -60,6 +63,12 @@ class TableSchema(Schema):
     def names(self) -> tuple[str, ...]:
         """The names a table must have to be encoded: columns, then context."""
         return tuple(column.name for column in self.columns + self.context)
+
+    @property
+    def lifted(self) -> tuple[Column, ...]:
+        """The modelled columns as a flow sees them: those with an order as what they are above."""
+        above = {order.name: order.column for order in self.orders}
+        return tuple(above.get(column.name, column) for column in self.columns)
 
     @property
     def arrow(self) -> pa.Schema:
@@ -155,6 +164,8 @@ class TableSchema(Schema):
     def to_dict(self) -> dict[str, Any]:
         described = super().to_dict()
         del described["kind"]  # model files of tables name no kind
+        if not self.orders:  # versions before there were any read such files
+            del described["orders"]
         return described
 
     @classmethod
@@ -163,9 +174,10 @@ class TableSchema(Schema):
         data = {"marginals": "standardised", "numbers": "standardised", **data}
         passed = tuple(PassedOver(**column) for column in data.pop("passed_over", ()))
         followers = tuple(map(Follower.from_dict, data.pop("followers", ())))
+        orders = tuple(map(Order.from_dict, data.pop("orders", ())))
         order, written = tuple(data.pop("order", ())), Written(**data.pop("written", {}))
         check_fields(written)
         check_value("headers", tuple(dict(written.headers).values()), tuple[str, ...])
         check_value("decimals", tuple(dict(written.decimals).values()), tuple[Decimals, ...])
-        beside = {"passed_over": passed, "order": order, "written": written}
+        beside = {"passed_over": passed, "order": order, "written": written, "orders": orders}
         return super().from_dict({**data, **beside, "followers": followers})

@@ -44,7 +44,7 @@ def explain(flow: Flow, schema: TableSchema, batch: Batch, seed: int = 0) -> pa.
     has the surprise inf; where another column is outside, that of a value is not known, null.
     """
     x, context = place(flow, batch)
-    lines = lines_of(flow, schema.columns)
+    lines = lines_of(flow, schema.lifted)
     longest = max(len(line.start) for line in lines)
     draws = 1 if flow.dequantization is None else DRAWS
     rows = max(1, _NUMBERS // (draws * longest * len(lines)))
@@ -58,7 +58,10 @@ def explain(flow: Flow, schema: TableSchema, batch: Batch, seed: int = 0) -> pa.
 
 
 def lines_of(flow: Flow, columns: Sequence[Column]) -> list[Line]:
-    """Where the values of each column are, by its distribution in the training rows."""
+    """Where the values of each column are, by its distribution in the training rows.
+
+    Of a column that is never below others, the values are what it is above these.
+    """
     z = torch.linspace(-_FAR, _FAR, _POINTS).to(flow.base.like)
     y = z[:, None].expand(-1, *flow.base.event_shape)
     for part in dressing_of(flow):
