@@ -28,14 +28,42 @@ def test_a_format_is_found_and_written_back(form):
     assert write(parse(texts, form), form).equals(texts)
 
 
+DURATIONS = {
+    "%Th %Mm": ["7h 01m", "26h 50m", "19h 00m"],
+    "{%Th }{%-Mm}": ["2h 50m", "19h", "45m", "0m", "1h 5m"],
+    "%T hr{ %M min}": ["1 hr 20 min", "2 hr", "30 hr 05 min"],
+    "{%Th }%-Mm{ %-Ss}": ["5m", "1h 20m 3s", "20m 3s"],
+    "%T:%M:%S": ["26:02:03", "4:22:10"],
+    "%Th%Mm": ["2h50m", "10h05m"],
+}
+
+
+@pytest.mark.parametrize("form", DURATIONS)
+def test_durations_in_text_are_found_and_written_back(form):
+    texts = pa.array(DURATIONS[form])
+    assert find_format(texts) == (form, None)
+    assert parse(texts, form).type == pa.duration("us")
+    assert write(parse(texts, form), form).equals(texts)
+
+
+def test_a_column_of_durations_is_one_of_numbers(tmp_path):
+    minutes = RNG.integers(0, 40 * 60, N)
+    texts = [f"{m // 60}h {m % 60:02d}m" for m in minutes]
+    column, _ = (schema := open_data({"took": texts, "x": RNG.normal(size=N)}).schema).columns
+    assert (column.kind, column.unit, column.low, column.step) == ("datetime", "minute", 0, 1)
+    rows = pa.table({"took": texts, "x": [0.5] * N})
+    assert schema.decode(schema.encode(rows)[0])["took"].to_pylist() == texts
+
+
 def test_numbers_from_10_on_are_written_as_those_beside_them():
     assert find_format(pa.array(["11/6/2018", "12/20/2018"]))[0] == "%-m/%-d/%Y"
     assert find_format(pa.array(["11/20/2018", "12/21/2018"]))[0] == "%m/%d/%Y"
 
 
-@pytest.mark.parametrize(
-    "texts", [["192.168.1.1"], ["1-2", "3-4"], ["12 kg"], ["A-1"], ["1.5"], ["555-1234"], ["2024"]]
-)
+OTHERS = ["192.168.1.1"], ["1-2", "3-4"], ["12 kg"], ["A-1"], ["1.5"], ["555-1234"], ["2024"]
+
+
+@pytest.mark.parametrize("texts", [*OTHERS, ["45m", "30m"]])
 def test_other_texts_have_no_format_of_dates(texts):
     assert find_format(pa.array(texts)) is None
 
