@@ -118,6 +118,17 @@ def test_a_value_outside_of_its_support_is_to_blame(tmp_path):
     assert {line["surprise"] for line in told[1:]} == {None}
 
 
+def test_numbers_have_the_decimal_mark_of_the_file(tmp_path):
+    path = tmp_path / "comma.csv"
+    rows = [f"{x:.2f};{y:.2f};{s}" for x, y, s in frame().itertuples(index=False)]
+    path.write_text("\n".join(["x;y;sign", *rows]).replace(".", ","))
+    model = library.train("nsf", str(path), steps=1, layers=0, report=False)
+    told = {line["column"]: line for line in model.explain(str(path), n=1).to_pylist()}
+    for name in ("value", "expected", "low", "high"):
+        assert "," in told["y"][name]
+    assert told["sign"]["value"] in ("up", "down")
+
+
 def test_a_context_is_given_and_not_explained():
     told = library.load(conditional_run()).explain(people(10), n=2)
     assert set(told["column"].to_pylist()) == {"income", "height"}

@@ -87,6 +87,12 @@ class TableSchema(Schema):
         return frozenset(column.name for column in columns if column.holds_text)
 
     @property
+    def in_plain_numbers(self) -> frozenset[str]:
+        """The modelled columns of numbers without a format, whose text has the file's mark."""
+        types = {c.name: dtypes.value_type(dtypes.parse(c.dtype)) for c in self.columns}
+        return frozenset(name for name, dtype in types.items() if dtypes.is_number(dtype))
+
+    @property
     def countable(self) -> int | None:
         """Elements of a row if each is one of finitely many numbers, else None."""
         bounded = all(c.kind == "integer" and None not in (c.low, c.high) for c in self.columns)

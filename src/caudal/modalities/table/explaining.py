@@ -53,7 +53,8 @@ def explain(flow: Flow, schema: TableSchema, batch: Batch, seed: int = 0) -> pa.
         part = slice(first, first + rows)
         contexts = None if context is None else context[part]
         conditional = conditionals(flow, x[part], lines, contexts, seed=seed)
-        described += list(_told(schema.columns, x[part].double().cpu(), conditional, first))
+        told = _told(schema.columns, x[part].double().cpu(), conditional, first)
+        described += [_with_mark(line, schema) for line in told]
     return pa.Table.from_pylist(described, EXPLAINED)
 
 
@@ -122,6 +123,15 @@ def _told(
             }
 
 
+def _with_mark(line: dict[str, Any], schema: TableSchema) -> dict[str, Any]:
+    """A line whose plain numbers have the decimal mark of the user's file."""
+    if schema.written.decimal == "." or line["column"] not in schema.in_plain_numbers:
+        return line
+    texts = {name: line[name] for name in ("value", "expected", "low", "high")}
+    marked = {n: t.replace(".", schema.written.decimal) for n, t in texts.items() if t is not None}
+    return {**line, **marked}
+
+
 def _known(value: float) -> float | None:
     return None if math.isnan(value) else value
 
@@ -148,8 +158,9 @@ def _texts(
     """A value and what was expected in its place, as they are written in the user's table."""
     value = _written(column, np.where(outside, column.origin, values))
     unseen = column.categories is not None  # all that is known of it is that it is new
-    beyond = [UNSEEN_WORDS if unseen else f"{v:.10g}" for v in values]
-    value = [b if out else t for b, t, out in zip(beyond, value, outside, strict=True)]
+    beyond = UNSEEN_WORDS if unseen else None
+    numbers = zip(value, values, outside, strict=True)
+    value = [(beyond or column.words(v)) if out else text for text, v, out in numbers]
     nothing: list[str | None] = [None] * len(values)
     if column.categories is not None:
         expected = _written(column, _of(found.likeliest, found))
