@@ -9,6 +9,7 @@ import pytest
 
 from caudal.data import TableSchema, TableWriter, open_data
 from caudal.data.table.dates import find_format, parse, write
+from caudal.data.table.listed import write_columns
 from caudal.errors import InputError
 
 RNG = np.random.default_rng(0)
@@ -228,3 +229,36 @@ def test_dates_are_written_to_text_without_what_none_needs(tmp_path):
 def test_what_is_declared_a_date_must_be_one(types, words):
     with pytest.raises(InputError, match=words):
         open_data({"v": ["a", "b"] * 30, "w": RNG.normal(size=60)}, types=[types])
+
+
+@pytest.mark.parametrize("form", ["%H:%M", None])
+def test_times_of_day_go_around_midnight_where_that_is_declared(form, tmp_path):
+    """Half of the times are before midnight and half behind: linear, they lie at both ends."""
+    minutes = (RNG.normal(0, 40, N).round().astype(int)) % 1440
+    times = pa.array((minutes * 60).astype(np.int32)).cast(pa.time32("s"))
+    if form:
+        times = pa.array([f"{m // 60:02d}:{m % 60:02d}" for m in minutes])
+    table = pa.table({"at": times, "x": RNG.normal(size=N)})
+    plain = open_data(table)
+    assert any("before and after midnight" in note for note in plain.notes)
+    data = open_data(table, types=["at=circular"])
+    column = data.schema.columns[0]
+    assert (column.kind, column.unit, column.period, column.step) == (
+        "circular",
+        "minute",
+        1440,
+        1,
+    )
+    assert not any("midnight" in note for note in data.notes)
+    assert data.schema.decode(data.schema.encode(table)[0])["at"].to_pylist() == times.to_pylist()
+    (tmp_path / "columns.yaml").write_text(write_columns(data.schema, data.summary))
+    again = open_data(table, types_from=str(tmp_path / "columns.yaml"))
+    assert again.schema.columns[0] == column
+
+
+def test_what_is_no_time_of_day_needs_the_ends_of_its_circle():
+    table = {"day": SECONDS.strftime("%Y-%m-%d").tolist(), "x": RNG.normal(size=N)}
+    with pytest.raises(InputError, match="'day': of dates and durations no two ends"):
+        open_data(table, types=["day=circular"])
+    with pytest.raises(InputError, match="x=circular: a circle needs both ends"):
+        open_data(table, types=["x=circular"])

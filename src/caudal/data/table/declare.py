@@ -20,6 +20,7 @@ EXAMPLES = (
     "age=integer[0,120], ratio=interval[0,1], grade=real:0.1, amount=positive@0, "
     "hour=circular[0,24], city=categorical"
 )
+NO_ENDS = "a circle needs both ends, which are one point, such as circular[0,24]"
 LATTICE_LIMIT = float(1 << 23)  # steps; float32 cannot tell lattice points beyond it apart
 
 
@@ -121,8 +122,8 @@ def problem_of(d: Declared, bracket: bool) -> str | None:
     """What is wrong with a declaration, or None; in a `bracket` its ends were written."""
     if d.kind == "interval" and (d.low is None or d.high is None):
         return "an interval needs both ends, such as interval[0,1]"
-    if d.kind == "circular" and (d.low is None or d.high is None):
-        return "a circle needs both ends, which are one point, such as circular[0,24]"
+    if d.kind == "circular" and (d.low is None) != (d.high is None):
+        return NO_ENDS
     if d.kind == "latitude" and bracket and (d.low is None or d.high is None):
         return "a latitude needs both poles, such as latitude[-90,90], or neither"
     if bracket and d.kind not in ("interval", "integer", "circular", "latitude"):
@@ -140,7 +141,8 @@ def problem_of(d: Declared, bracket: bool) -> str | None:
     ends = [end for end in (d.low, d.high, d.step) if end is not None]
     if d.kind == "integer" and any(end != round(end) for end in ends):
         return "the ends and the step of an integer are whole numbers"
-    if d.kind in ("interval", "circular") and d.step and not whole((ends[1] - ends[0]) / d.step):
+    ranged = d.kind in ("interval", "circular") and d.low is not None
+    if ranged and d.step and not whole((ends[1] - ends[0]) / d.step):
         what = "interval" if d.kind == "interval" else "circle"
         return f"the {what} is not a whole number of steps of {d.step:g}"
     return None

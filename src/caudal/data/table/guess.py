@@ -16,7 +16,7 @@ from caudal.data.table.convert import show
 from caudal.data.table.decide import constant, refusal, too_many
 from caudal.data.table.declare import Declared, as_word
 from caudal.data.table.follower import Follower
-from caudal.data.table.moments import datetime_column
+from caudal.data.table.moments import around_midnight, around_the_day, datetime_column
 from caudal.data.table.moments import words as moments
 from caudal.data.table.numbers import TIED, fits, guessed, merged, number_column, on_globe
 from caudal.data.table.oddities import oddities
@@ -58,7 +58,9 @@ def make_column(
     if form is None and not marks and not is_numeric(dtype, declared):
         return _categorical(name, dtype, stats, gaps)
     if form.is_date if form else is_modelled(dtypes.value_type(dtype)):
-        return datetime_column(name, dtype, stats, form, gaps)
+        column = datetime_column(name, dtype, stats, form, gaps)
+        is_circle = declared is not None and declared.kind == "circular"
+        return around_the_day(column, stats) if is_circle else column
     text_format = form.format if form else None
     likely = declared or on_globe(name, stats, guessed(stats, text_format, gaps))
     if likely.kind == "categorical":
@@ -84,7 +86,7 @@ def notes_on(
         )
     for column in columns:
         seen = stats[column.name]
-        lines += oddities(column, seen)
+        lines += [*oddities(column, seen), *around_midnight(column, seen)]
         if column in smooth and not fits(column, seen, column.offset):
             values, kept = merged(seen, column.offset)
             lines.append(
