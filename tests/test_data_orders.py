@@ -51,6 +51,11 @@ RULES = {
     "once below": ({"low": np.r_[LOW[:-1], HIGH[-1] + 5], "high": HIGH}, {}),
     "apart": ({"a": A, "b": B + 200}, {}),
     "together": ({"a": X, "b": X + 5 + 0.1 * Y}, {}),
+    "far above": ({"a": 9 * X, "b": 9 * X + 2 + 5 * (1 + np.sin(9 * X / 5)) + Y**2 / 99}, {}),
+    "a series": (
+        {f"y{i}": y for i, y in enumerate(RNG.gamma(1, 1, (20, N)).cumsum(0).round(1))},
+        {},
+    ),
     "other steps": ({"low": np.floor(LOW), "high": HIGH}, {}),
     "few rows": ({"low": LOW[:40], "high": HIGH[:40]}, {}),
 }

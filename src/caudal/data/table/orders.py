@@ -14,11 +14,14 @@ from caudal.data.table.numbers import END_ATOM, LEAST
 from caudal.data.table.order import Order, in_turn
 from caudal.data.table.schema import TableSchema
 from caudal.data.table.stats import Stats
-from caudal.data.table.sums import EVIDENCE
 from caudal.data.table.tables import PIECE, Tables
 from caudal.errors import InputError
 
 _FIRST = (50, 500)  # rows that rule out most pairs of columns, and most of the others
+_BROKEN = 10  # rows in which a rule would not hold by chance, and more of many columns
+_SLACK = 0.02  # nats, which an estimate of them is off
+_SERIES = 16  # columns of one kind
+_LOWEST, _NEAR = 10, 0.5  # of so many differences the lowest is half of the highest, at most
 _MOST = 3  # columns that one is never below, of those of which none is below another
 _BESIDE = 200  # columns that are looked at together, at most
 _LOOKED_AT, _DRAWS = 5000, 20_000
@@ -31,9 +34,10 @@ def find_orders(
     """The modelled columns that are never below others of their kind, by no accident.
 
     A rule holds in every row, while a Gaussian copula of the two columns alone would break it in
-    `EVIDENCE` rows or more: ranges that are apart, and columns that go together, need no rule. And
-    the column is told in no more nats as what it is above the others than as itself, with all
-    columns of numbers beside.
+    ten rows or more: ranges that are apart, and columns that go together, need no rule. The
+    lowest differences come near to 0. And the column is told in no more nats as what it is above
+    the others than as itself, with all columns of numbers beside. Many columns of one kind are a
+    series, in which some are above others by chance, and have no rules.
 
     Args:
         schema: of the tables.
@@ -100,7 +104,7 @@ def _groups(columns: Sequence[Column]) -> Iterator[list[int]]:
         if on_line and not c.atoms and c.whole is None:
             lattice = (c.step,) if c.step else (None, c.decimals, c.offset)
             groups.setdefault((c.unit, *lattice), []).append(i)
-    return (group for group in groups.values() if len(group) > 1)
+    return (group for group in groups.values() if 1 < len(group) <= _SERIES)
 
 
 def _comparable(low: Column, high: Column) -> bool:
@@ -128,7 +132,7 @@ def _may(low: Column, high: Column) -> bool:
 def _likely(columns: Sequence[Column], rows: np.ndarray) -> Iterator[Order]:
     """Orders that hold in rows (N, D), are no accident, and cost no nats."""
     beside = _Beside(columns, rows)
-    least = EVIDENCE + 2 * np.log(len(columns))
+    least = _BROKEN + 2 * np.log(len(columns))
     for group in _groups(columns):
         values = rows[:, group] + np.array([columns[i].offset for i in group])
         holds = _never_below(values, columns[group[0]].step or 0.0)
@@ -140,7 +144,8 @@ def _likely(columns: Sequence[Column], rows: np.ndarray) -> Iterator[Order]:
             for some in ([nearest[:_MOST]] if nearest else []) + [[i] for i in nearest[1:]]:
                 names = tuple(columns[group[i]].name for i in some)
                 order = _order(own, names, columns, rows)
-                if _is_smooth(order, columns, rows) and beside.gains(order, place):
+                above = np.sort(order.differences(rows, columns))
+                if _ends_at_0(above, own.step or 0.0) and beside.gains(order, place):
                     yield order
                     break
 
@@ -197,12 +202,15 @@ def _stats(values: np.ndarray) -> Stats:
     return stats
 
 
-def _is_smooth(order: Order, columns: Sequence[Column], rows: np.ndarray) -> bool:
-    """Whether no difference has a probability of its own that it should not have."""
-    if order.column.step:
-        return True
-    _, counts = np.unique(order.differences(rows, columns), return_counts=True)
-    return bool(counts.max() < max(LEAST, END_ATOM * len(rows)))
+def _ends_at_0(above: np.ndarray, step: float) -> bool:
+    """Whether ascending differences (N,) begin near 0, and none has a probability of its own.
+
+    On a lattice they all have one.
+    """
+    if above[0] > max(step, _NEAR * above[min(_LOWEST, len(above)) - 1]):
+        return False
+    _, counts = np.unique(above, return_counts=True)
+    return bool(step) or bool(counts.max() < max(LEAST, END_ATOM * len(above)))
 
 
 class _Beside:
@@ -227,7 +235,7 @@ class _Beside:
         x = np.stack([*others, np.ones(there.sum())], 1)
         values = ((own, self._rows[there, place]), (order.column, above[there]))
         itself, difference = (_nats(column, v, x) for column, v in values)
-        return difference <= itself
+        return difference <= itself + _SLACK
 
 
 def _nats(column: Column, values: np.ndarray, others: np.ndarray) -> float:
