@@ -72,6 +72,7 @@ def conditionals(
     context: Tensor | None = None,
     draws: int = DRAWS,
     seed: int = 0,
+    columns: Sequence[int] | None = None,
 ) -> list[Conditional]:
     """The conditional of each column of rows x (B, D) under any flow, exact up to an integral.
 
@@ -102,9 +103,11 @@ def conditionals(
         context: of the rows, for a conditional flow.
         draws: of the noise.
         seed: of the noise.
+        columns: those that are asked for; all if None.
     """
     joint = _Joint(flow, x, context, draws, seed)
-    return [_conditional(joint, column, lines) for column in range(len(lines))]
+    asked = range(len(lines)) if columns is None else columns
+    return [_conditional(joint, column, lines) for column in asked]
 
 
 class _Joint:
