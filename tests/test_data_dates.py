@@ -9,6 +9,7 @@ import pytest
 
 from caudal.data import TableSchema, TableWriter, open_data
 from caudal.data.table.dates import find_format, parse, write
+from caudal.data.table.listed import write_columns
 from caudal.errors import InputError
 
 RNG = np.random.default_rng(0)
@@ -28,14 +29,42 @@ def test_a_format_is_found_and_written_back(form):
     assert write(parse(texts, form), form).equals(texts)
 
 
+DURATIONS = {
+    "%Th %Mm": ["7h 01m", "26h 50m", "19h 00m"],
+    "{%Th }{%-Mm}": ["2h 50m", "19h", "45m", "0m", "1h 5m"],
+    "%T hr{ %M min}": ["1 hr 20 min", "2 hr", "30 hr 05 min"],
+    "{%Th }%-Mm{ %-Ss}": ["5m", "1h 20m 3s", "20m 3s"],
+    "%T:%M:%S": ["26:02:03", "4:22:10"],
+    "%Th%Mm": ["2h50m", "10h05m"],
+}
+
+
+@pytest.mark.parametrize("form", DURATIONS)
+def test_durations_in_text_are_found_and_written_back(form):
+    texts = pa.array(DURATIONS[form])
+    assert find_format(texts) == (form, None)
+    assert parse(texts, form).type == pa.duration("us")
+    assert write(parse(texts, form), form).equals(texts)
+
+
+def test_a_column_of_durations_is_one_of_numbers(tmp_path):
+    minutes = RNG.integers(0, 40 * 60, N)
+    texts = [f"{m // 60}h {m % 60:02d}m" for m in minutes]
+    column, _ = (schema := open_data({"took": texts, "x": RNG.normal(size=N)}).schema).columns
+    assert (column.kind, column.unit, column.low, column.step) == ("datetime", "minute", 0, 1)
+    rows = pa.table({"took": texts, "x": [0.5] * N})
+    assert schema.decode(schema.encode(rows)[0])["took"].to_pylist() == texts
+
+
 def test_numbers_from_10_on_are_written_as_those_beside_them():
     assert find_format(pa.array(["11/6/2018", "12/20/2018"]))[0] == "%-m/%-d/%Y"
     assert find_format(pa.array(["11/20/2018", "12/21/2018"]))[0] == "%m/%d/%Y"
 
 
-@pytest.mark.parametrize(
-    "texts", [["192.168.1.1"], ["1-2", "3-4"], ["12 kg"], ["A-1"], ["1.5"], ["555-1234"], ["2024"]]
-)
+OTHERS = ["192.168.1.1"], ["1-2", "3-4"], ["12 kg"], ["A-1"], ["1.5"], ["555-1234"], ["2024"]
+
+
+@pytest.mark.parametrize("texts", [*OTHERS, ["45m", "30m"]])
 def test_other_texts_have_no_format_of_dates(texts):
     assert find_format(pa.array(texts)) is None
 
@@ -200,3 +229,36 @@ def test_dates_are_written_to_text_without_what_none_needs(tmp_path):
 def test_what_is_declared_a_date_must_be_one(types, words):
     with pytest.raises(InputError, match=words):
         open_data({"v": ["a", "b"] * 30, "w": RNG.normal(size=60)}, types=[types])
+
+
+@pytest.mark.parametrize("form", ["%H:%M", None])
+def test_times_of_day_go_around_midnight_where_that_is_declared(form, tmp_path):
+    """Half of the times are before midnight and half behind: linear, they lie at both ends."""
+    minutes = (RNG.normal(0, 40, N).round().astype(int)) % 1440
+    times = pa.array((minutes * 60).astype(np.int32)).cast(pa.time32("s"))
+    if form:
+        times = pa.array([f"{m // 60:02d}:{m % 60:02d}" for m in minutes])
+    table = pa.table({"at": times, "x": RNG.normal(size=N)})
+    plain = open_data(table)
+    assert any("before and after midnight" in note for note in plain.notes)
+    data = open_data(table, types=["at=circular"])
+    column = data.schema.columns[0]
+    assert (column.kind, column.unit, column.period, column.step) == (
+        "circular",
+        "minute",
+        1440,
+        1,
+    )
+    assert not any("midnight" in note for note in data.notes)
+    assert data.schema.decode(data.schema.encode(table)[0])["at"].to_pylist() == times.to_pylist()
+    (tmp_path / "columns.yaml").write_text(write_columns(data.schema, data.summary))
+    again = open_data(table, types_from=str(tmp_path / "columns.yaml"))
+    assert again.schema.columns[0] == column
+
+
+def test_what_is_no_time_of_day_needs_the_ends_of_its_circle():
+    table = {"day": SECONDS.strftime("%Y-%m-%d").tolist(), "x": RNG.normal(size=N)}
+    with pytest.raises(InputError, match="'day': of dates and durations no two ends"):
+        open_data(table, types=["day=circular"])
+    with pytest.raises(InputError, match="x=circular: a circle needs both ends"):
+        open_data(table, types=["x=circular"])

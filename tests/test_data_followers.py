@@ -23,6 +23,8 @@ X, Y = RNG.normal(size=(2, N))
 AGE = RNG.integers(18, 60, N)
 DAY = pd.Timestamp("2024-01-01") + pd.to_timedelta(RNG.integers(0, 300, N), unit="D")
 GRADE = RNG.integers(1, 9, N)
+OTHER = np.random.default_rng(1)
+PRICE, RATE = OTHER.choice([4.5, 9.99, 19.99], N), OTHER.gamma(5, 10, N).round(2)
 
 
 def rounded(values, decimals=0):
@@ -59,6 +61,15 @@ RULES = {
         "group follows from age",
     ),
     "number": ({"grade": GRADE, "price": GRADE**2 + 0.5, "x": X}, "price follows from grade"),
+    "product": (
+        {"n": B + 1, "price": PRICE, "total": rounded((B + 1) * PRICE, 2)},
+        "total is n x price",
+    ),
+    "rounded product": (
+        {"hours": C / 4, "rate": RATE, "pay": rounded(C / 4 * RATE, 2), "x": X},
+        "pay is hours x rate (rounded)",
+    ),
+    "nearly a product": ({"n": A, "rate": RATE, "pay": np.r_[(A * RATE)[:-1], 9.0]}, None),
     "rows again": ({"age": [30, 41, 52] * 30, "city": ["Lima", "Quito", "Lima"] * 30}, None),
     "nearly": ({"a": A, "b": B, "total": np.r_[(A + B)[:-1], 99]}, None),
     "noise": ({"x": X, "y": X + 0.01 * Y}, None),
@@ -190,7 +201,7 @@ def test_gaps_are_filled_by_the_rule(model):
 def test_several_lists_together_fill_the_gap_of_their_source():
     rng = np.random.default_rng(1)
     quantity, price = rng.integers(1, 9, N), rng.choice([4.5, 9.99, 19.99], N)
-    frame = pd.DataFrame({"n": quantity, "price": price, "total": (quantity * price).round(2)})
+    frame = pd.DataFrame({"n": quantity, "price": price, "total": (quantity**2 * price).round(2)})
     schema = open_data(frame.assign(x=X)).schema
     assert {f.sources for f in schema.followers} == {("total",)}
     table = pa.table({"n": frame["n"], "price": frame["price"]})
@@ -266,6 +277,31 @@ def test_a_source_is_told_from_halves_that_were_rounded_up():
     k = follower.sources.index("a")
     made = follower.solved(k, follower.of(sources), sources, columns[k])
     np.testing.assert_allclose(made, sources[:, k])
+
+
+def test_products_of_products_and_their_factors():
+    """Of a product, a factor is told where it can be but one number."""
+    rate = OTHER.choice([0.07, 0.19], N)
+    frame = pd.DataFrame({"n": B + 1, "price": PRICE, "vat": rate, "x": X})
+    frame["total"] = ((B + 1) * PRICE).round(2)
+    frame["tax"] = (frame["total"] * rate).round(2)
+    schema = open_data(frame).schema
+    rules = {f.name: f.why for f in schema.followers}
+    assert rules == {"total": "is n x price", "tax": "is vat x total (rounded)"}
+    total = next(f for f in schema.followers if f.name == "total")
+    by_name = {column.name: column for column in schema.columns}
+    columns = [by_name[name] for name in total.sources]
+    sources = np.stack(
+        [schema.encode(frame)[0][:, schema.names.index(c.name)] for c in columns], 1
+    )
+    own = frame["total"].to_numpy()
+    assert not total.is_broken(own, sources).any()
+    assert total.is_broken(own + 0.02, sources).all()
+    for k, column in enumerate(columns):
+        gone = sources.copy()
+        gone[:, k] = np.nan
+        np.testing.assert_array_equal(total.solved(k, own, gone, column), sources[:, k])
+        assert np.isnan(total.solved(k, own + 0.02, gone, column)).all()
 
 
 def test_given_followers(model):

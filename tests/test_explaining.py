@@ -8,10 +8,14 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pytest
+import torch
 
 import caudal as library
+from caudal.data import Batch
 from caudal.data.table import tables
 from caudal.errors import InputError
+from caudal.modalities.table import explaining
+from caudal.modalities.table.pulling import pulls
 from caudal.model.alarm import Alarm
 from caudal.model.explaining import most_surprising, on_screen
 from command_line import (
@@ -116,6 +120,45 @@ def test_a_value_outside_of_its_support_is_to_blame(tmp_path):
     assert (told[0]["column"], told[0]["value"], told[0]["surprise"]) == ("income", "-1", math.inf)
     assert float(told[0]["expected"]) > 0
     assert {line["surprise"] for line in told[1:]} == {None}
+
+
+def test_of_many_columns_those_that_pull_are_explained(linear, monkeypatch):
+    rows = frame(20)
+    rows.loc[6, "y"] = 17.0 - rows.loc[6, "y"]
+    whole = linear.explain(rows, n=1)
+    monkeypatch.setattr(explaining, "LOOKED_AT", 1)
+    few = linear.explain(rows, n=1)
+    assert len(few) == 1
+    same = whole[whole["column"] == few["column"][0]].iloc[0]
+    assert few["column"][0] in ("x", "y")
+    assert few["expected"][0] == same["expected"]
+    assert few["surprise"][0] == pytest.approx(same["surprise"], rel=0.1)
+    rows.loc[3, "sign"] = "sideways"  # what cannot be is to blame, whatever pulls
+    assert linear.explain(rows, rows=(4,))["surprise"].tolist() == [math.inf]
+
+
+def test_a_column_pulls_by_its_distance_given_the_others():
+    """Of normal columns it is r^2, r being the distance in standard deviations."""
+    rng = np.random.default_rng(0)
+    x = rng.multivariate_normal([0, 0, 0], [[1, 0.8, 0], [0.8, 1, 0.3], [0, 0.3, 1]], 4000)
+    model = library.train("nsf", x, layers=0, steps=1, report=False)
+    rows = torch.from_numpy(x[:200]).float()
+    precision = np.linalg.inv(np.cov(x.T))
+    far = (x[:200] @ precision) ** 2 / np.diag(precision)
+    found = pulls(model.flow, Batch(rows, None)).numpy()
+    assert np.corrcoef(far.ravel(), found.ravel())[0, 1] > 0.98
+    assert np.median(found / far) == pytest.approx(1, abs=0.2)
+
+
+def test_numbers_have_the_decimal_mark_of_the_file(tmp_path):
+    path = tmp_path / "comma.csv"
+    rows = [f"{x:.2f};{y:.2f};{s}" for x, y, s in frame().itertuples(index=False)]
+    path.write_text("\n".join(["x;y;sign", *rows]).replace(".", ","))
+    model = library.train("nsf", str(path), steps=1, layers=0, report=False)
+    told = {line["column"]: line for line in model.explain(str(path), n=1).to_pylist()}
+    for name in ("value", "expected", "low", "high"):
+        assert "," in told["y"][name]
+    assert told["sign"]["value"] in ("up", "down")
 
 
 def test_a_context_is_given_and_not_explained():

@@ -24,6 +24,7 @@ from caudal.data import TableWriter, open_data, open_images, read_tables
 from caudal.data.unpacked import OPTION, Counted
 from caudal.errors import InputError, printable
 from caudal.recipes import NICE
+from caudal.report.style import shorten
 from caudal.training import bounded
 from caudal.training.checkpoint import load_model, save_model
 from caudal.training.run import read_config
@@ -315,6 +316,16 @@ def test_any_encoding_of_the_terminal_will_do(encoding, monkeypatch):
     assert caudal("recipes") == 0
     out.flush()
     assert b"nsf" in out.buffer.getvalue()
+
+
+def test_line_breaks_in_names_break_no_line(capsys):
+    screen = Screen()
+    screen.table(["column", "kind"], [["net\n amount", "real"]])
+    screen.note("gaps in net\r\namount")
+    said = capsys.readouterr().out
+    assert "net amount   real" in said
+    assert "note: gaps in net amount\n" in said
+    assert shorten("net\n amount", 30) == "net amount"
 
 
 def test_narrow_terminals_keep_whole_words(monkeypatch, capsys):

@@ -12,9 +12,13 @@ import caudal
 from caudal.data import open_data
 from caudal.dequantization.mass import log_between
 from caudal.errors import InputError
+from caudal.modalities.table.dressed import dress_table
 from caudal.nets import ColumnEmbedding
+from caudal.recipes import NSF
 from caudal.report.style import house_style
 from caudal.report.table.forecast_pictures import EXAMPLES, draw_predictions
+from caudal.report.table.forecasts import Unconditional
+from caudal.report.table.rivals import Linear
 from caudal.report.table.target import crps
 from caudal.univariate import masses
 from command_line import caudal as command
@@ -252,6 +256,18 @@ def test_an_evaluation_measures_predictions_beside_other_models(model):
     assert "By the CRPS, the flow is " in words
     assert "predictions of 'price'" in words
     assert json.dumps(told)
+
+
+def test_a_linear_model_of_many_rare_levels_is_not_certain():
+    """Weights of 200 levels fit 400 rows nearly exactly, and new ones not at all."""
+    rng = np.random.default_rng(0)
+    levels = np.r_[np.arange(200), rng.integers(0, 200, 300)].astype(str)
+    data = open_data({"y": rng.normal(size=500), "street": levels}, target="y")
+    flow = dress_table(NSF(layers=0), data.schema)
+    caudal.initialize(flow, data.train.x, data.train.context)
+    models = [m.fit(flow, data.train, data.schema) for m in (Linear, Unconditional)]
+    linear, alone = (m.log_prob(next(data.test.items()), 0).mean() for m in models)
+    assert linear > alone - 0.2
 
 
 def test_the_crps_is_that_of_a_normal_in_closed_form():

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
 from caudal.bijections.atoms import Atoms
+from caudal.bijections.differences import Differences
 from caudal.bijections.heaps import Heaps
 from caudal.flow import Flow
 from caudal.numerics import RowGenerator
@@ -18,6 +19,7 @@ DRAWS = 8  # of the noise that fills steps and gaps
 _ROUNDS = 12  # in which intervals are cut, at most
 _EDGE = 1e-4  # share of the place of an atom, at its edge, where the density may be anything
 _LOW, _HIGH = 0.05, 0.95
+_USUAL = 33  # distances from a column that is never below, at most
 
 
 class Line(NamedTuple):
@@ -25,7 +27,8 @@ class Line(NamedTuple):
 
     Attributes:
         start: values (K,), K > 1, in ascending order, with which the integral begins; points of
-            the lattice where there is one. With atoms or heaps, in the opened line.
+            the lattice where there is one. With atoms or heaps, in the opened line. Of a column
+            that is never below others (see `Differences`), what it is above them.
         step: of the lattice; 0 for continuous values, and for a lattice with heaps.
         low, high: the ends of the support, of the opened line where there are atoms or heaps.
         gaps: whether a value may be missing.
@@ -69,6 +72,7 @@ def conditionals(
     context: Tensor | None = None,
     draws: int = DRAWS,
     seed: int = 0,
+    columns: Sequence[int] | None = None,
 ) -> list[Conditional]:
     """The conditional of each column of rows x (B, D) under any flow, exact up to an integral.
 
@@ -99,9 +103,11 @@ def conditionals(
         context: of the rows, for a conditional flow.
         draws: of the noise.
         seed: of the noise.
+        columns: those that are asked for; all if None.
     """
     joint = _Joint(flow, x, context, draws, seed)
-    return [_conditional(joint, column, line) for column, line in enumerate(lines)]
+    asked = range(len(lines)) if columns is None else columns
+    return [_conditional(joint, column, lines) for column in asked]
 
 
 class _Joint:
@@ -118,6 +124,32 @@ class _Joint:
         self.atoms: Atoms | None = getattr(flow.dequantization, "atoms", None)
         self.heaps: Heaps | None = getattr(flow.dequantization, "heaps", None)
         self.step = getattr(flow.dequantization, "step", x.new_zeros(x.shape[1])).double()
+        self.above: Differences | None = getattr(flow.dequantization, "differences", None)
+
+    def floor(self, column: int) -> Tensor:
+        """What a column is never below in each row (B,): its line begins there; else 0."""
+        if self.above is None:
+            return self.x.new_zeros(len(self.x)).double()
+        return self.above.floor(column, self.x.double())
+
+    def below(self, column: int, lines: Sequence[Line]) -> Tensor:
+        """Places (B, K) in the line of a column that other columns are never below.
+
+        They are as far below these as the column usually is, and at the end of what it can be.
+        """
+        places = [self.x.new_empty(len(self.x), 0).double()]
+        line, own = lines[column], self.floor(column)[:, None]
+        for j, sources, shifts in self.above.orders if self.above else ():
+            if column not in sources:
+                continue
+            start = lines[j].start.double()
+            usual = self.close(j, start[:: -(-len(start) // _USUAL)])
+            usual = torch.cat([usual, usual.new_tensor([0.0, -float(self.step[column])])])
+            end = self.x[:, [j]].double() + shifts[sources.index(column)] - own
+            opened = self.open(column, (end - usual).flatten())[0].view(len(end), -1)
+            opened = opened.clamp(line.low, line.high)
+            places.append(opened.where(~end.isnan(), line.start[0].double()))
+        return torch.cat(places, 1)
 
     def places(self, column: int) -> Tensor:
         """Knots (K,) of the opened line at either side of where the place of an atom ends."""
@@ -168,6 +200,7 @@ class _Joint:
         log_width = self.open(column, values.flatten())[1].view(values.shape)
         each, n = values.shape[1], len(self.noises)
         rows = self.x.repeat_interleave(each, 0)
+        values = values + self.floor(column)[:, None]
         rows[:, column] = values.flatten().to(rows)
         context = self.context
         if context is not None:
@@ -178,9 +211,10 @@ class _Joint:
         return log_prob.view(n, *values.shape).logsumexp(0) - math.log(n) - log_width
 
 
-def _conditional(joint: _Joint, column: int, line: Line) -> Conditional:
-    value, log_width = joint.open(column, joint.x[:, column].double())
-    curve, own = _curve(joint, column, line, value)
+def _conditional(joint: _Joint, column: int, lines: Sequence[Line]) -> Conditional:
+    floor, line = joint.floor(column), lines[column]
+    value, log_width = joint.open(column, joint.x[:, column].double() - floor)
+    curve, own = _curve(joint, column, lines, value)
     total = curve.masses.logsumexp(1)
     whole, entropy = total, curve.entropy()
     missing = torch.zeros_like(total)
@@ -193,17 +227,22 @@ def _conditional(joint: _Joint, column: int, line: Line) -> Conditional:
     log_prob = own - whole
     places = [curve.quantile(level) for level in (_LOW, 0.5, _HIGH)]
     places.append(curve.knots.gather(1, curve.heights.argmax(1, keepdim=True))[:, 0])
-    low, median, high, likeliest = (joint.close(column, place) for place in places)
+    low, median, high, likeliest = (joint.close(column, place) + floor for place in places)
     others = low, median, high, likeliest, missing
     width = log_width + joint.log_step(column)
     return Conditional(log_prob + width, -log_prob - entropy, *others)
 
 
-def _curve(joint: _Joint, column: int, line: Line, value: Tensor) -> tuple[Curve, Tensor]:
+def _curve(
+    joint: _Joint, column: int, lines: Sequence[Line], value: Tensor
+) -> tuple[Curve, Tensor]:
     """The density along the line of a column, and the height at the value of each row, (B,)."""
+    line = lines[column]
     scale = math.log(line.step or 1.0)  # from a density in the column's units to a probability
     start = torch.cat([line.start.double(), joint.places(column)]).sort().values
     start = start.expand(len(value), -1)
+    if (below := joint.below(column, lines)).shape[1]:
+        start = torch.cat([start, below], 1).sort(1).values
     knots = torch.cat([start, value[:, None]], 1)
     heights = joint.at(column, knots) + scale
     own = heights[:, -1]

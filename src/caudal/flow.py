@@ -117,7 +117,8 @@ class Flow(Door):
     @property
     def filled(self) -> bool:
         """Whether `log_prob` depends on the noise that fills steps and gaps."""
-        return self.dequantization is not None and not self.counts
+        steps = self.dequantization
+        return steps is not None and steps.fills and not self.counts
 
     @property
     def counts(self) -> bool:

@@ -5,6 +5,7 @@ from caudal.bijections.autoregressive import Autoregressive, by_sweeps
 from caudal.bijections.circle import Circle, Given, Latitude, Part, Uniformise, winds
 from caudal.bijections.copula import Correlate, Gaussianise
 from caudal.bijections.coupling import Coupling
+from caudal.bijections.differences import Differences
 from caudal.bijections.iterated import Residual, Triangular
 from caudal.bijections.linear import Conv1x1, Flip, LUConv1x1, LULinear, Permutation
 from caudal.bijections.measurement import SpectralUpdate
@@ -34,6 +35,7 @@ __all__ = [
     "Coupling",
     "DataDependent",
     "Decorrelate",
+    "Differences",
     "Embedded",
     "FactorOut",
     "Flattened",

@@ -1,6 +1,7 @@
 """What a command prints: words and tables for people, or one JSON object for programs."""
 
 import json
+import re
 import shlex
 import sys
 from collections.abc import Iterable, Sequence
@@ -48,7 +49,7 @@ class Screen(Voice):
         self.console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
 
     def note(self, text: str) -> None:
-        self.say(f"note: {text}", style="yellow")
+        self.say(f"note: {_unbroken(text)}", style="yellow")
 
     def table(
         self, head: Sequence[str], rows: Iterable[Sequence[object]], looks: str = ""
@@ -224,7 +225,12 @@ def _next_commands(model: Model, folder: Path) -> list[str]:
 def _cell(value: str) -> Any:
     from rich.text import Text
 
-    return Text(printable(value))
+    return Text(printable(_unbroken(value)))
+
+
+def _unbroken(text: str) -> str:
+    """The text in one line: names of columns may have line breaks in them."""
+    return re.sub(r"\s*[\r\n]+\s*", " ", text)
 
 
 def with_advice(error: KeyboardInterrupt, out: Path, command: str) -> KeyboardInterrupt:

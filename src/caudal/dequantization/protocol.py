@@ -23,6 +23,11 @@ class Dequantization(nn.Module, ABC):
         """Whether data are one value out of few, whose cell `cells` gives."""
         return False
 
+    @property
+    def fills(self) -> bool:
+        """Whether draws have noise; else y is x in other coordinates, and densities are exact."""
+        return True
+
     @abstractmethod
     def lift(self, x: Tensor, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
         """A draw y (B, *lifted) for data x (B, *event), and log q(y|x) in nats, (B,).

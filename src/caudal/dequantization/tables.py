@@ -10,6 +10,7 @@ from torch import Tensor
 from caudal.bijection import sum_event
 from caudal.bijections.atoms import Atoms
 from caudal.bijections.copula import Gaussianise
+from caudal.bijections.differences import Differences
 from caudal.bijections.heaps import Heaps
 from caudal.bijections.support import Support
 from caudal.dequantization.protocol import Dequantization
@@ -38,6 +39,9 @@ class TableDequantization(Dequantization):
     log-probability of an atom is a mass. A lattice whose values heap up has places of uneven width
     (see `Heaps`).
 
+    Where columns are never below others, all this is said of what they are above them (see
+    `Differences`).
+
     Args:
         step: (D,), the distance of the points of each lattice, 0 for continuous columns.
         missing: (D,), which columns may be missing.
@@ -47,6 +51,7 @@ class TableDequantization(Dequantization):
         mass: (D,), which lattices score by mass; none if not given, which differs where a step is
             not 1.
         heaps: the shares of the steps of a period, of each column; none if not given.
+        differences: of columns that are never below others; none if not given.
         fillers: "normal" draws missing values from a Gaussian in the column's unbounded units, as
             caudal did before 0.2.
     """
@@ -66,6 +71,7 @@ class TableDequantization(Dequantization):
         atoms: Atoms | None = None,
         mass: Tensor | None = None,
         heaps: Sequence[Sequence[float]] = (),
+        differences: Differences | None = None,
         fillers: Fillers = "drawn",
     ) -> None:
         super().__init__()
@@ -78,6 +84,7 @@ class TableDequantization(Dequantization):
         self.register_buffer("missing", missing)
         self.atoms = Atoms([()] * step.numel(), torch.ones_like(step)) if atoms is None else atoms
         self.heaps = Heaps(heaps or [()] * step.numel(), step, low)
+        self.differences = Differences((), step) if differences is None else differences
         self.support = Support(*self.ends(low, high))
         self.columns_missing = [int(i) for i in missing.nonzero().flatten()]
         self.fillers: Fillers = fillers
@@ -95,6 +102,7 @@ class TableDequantization(Dequantization):
         # Known once, as a comparison on a GPU would wait for it in each pass.
         few = (high - low) <= _FEW_CELLS * step  # not so without a step, or without an end
         self._counted = plain and bool(few.all())
+        self._fills = bool(missing.any() or step.any()) or self.atoms.exist
 
     def extra_repr(self) -> str:
         lattice, missing = int((self.step > 0).sum()), len(self.columns_missing)
@@ -105,6 +113,10 @@ class TableDequantization(Dequantization):
     @property
     def counted(self) -> bool:
         return self._counted
+
+    @property
+    def fills(self) -> bool:
+        return self._fills
 
     def ends(self, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
         """The ends (D,) of the line of columns with the ends `low` and `high`."""
@@ -128,6 +140,7 @@ class TableDequantization(Dequantization):
 
     def lift(self, x: Tensor, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
         generator = bound(generator, x)
+        x = self.differences.apart(x)
         noise, log_q = self._within_step(x, generator)
         y, is_atom = self.atoms.open(x)
         y, log_slope = self.heaps.spread(y + (self.step + is_atom * self.atoms.width) * noise)
@@ -174,6 +187,7 @@ class TableDequantization(Dequantization):
         x = self.heaps.gather(y[:, :features])
         on_lattice = self.support.low + self._in_steps(x).floor() * self._spacing
         x = torch.where(self.step > 0, on_lattice, self.atoms.close(x))
+        x = self.differences.together(x)
         if not self.columns_missing:
             return x
         absent = torch.zeros_like(x, dtype=torch.bool)
@@ -190,6 +204,7 @@ class TableDequantization(Dequantization):
 
     @torch.no_grad()
     def observe(self, x: Tensor) -> None:
+        x = self.differences.apart(x)
         # From the middle of its cell a value at an end of the support is not at infinity.
         places, is_atom = self.atoms.open(x)
         places, _ = self.heaps.spread(places + 0.5 * (self.step + is_atom * self.atoms.width))

@@ -101,7 +101,8 @@ def explain(
       row is outside of another's;
     - `conditional`: log p(value | others) in nats.
 
-    See `caudal.conditionals` for the equations. Columns of context are given, not explained.
+    See `caudal.conditionals` for the equations. Columns of context are given, not explained. Of
+    more than 64 columns the 32 that pull most at the density of a row are explained.
 
     Args:
         data: as of `log_prob`.

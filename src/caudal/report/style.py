@@ -131,7 +131,9 @@ def bare(axes: "Axes") -> None:
 
 
 def shorten(text: str, most: int = 18) -> str:
-    """A label that fits under a panel."""
+    """A label in one line that fits under a panel."""
+    if len(lines := text.splitlines()) > 1:
+        text = " ".join(line.strip() for line in lines)
     return text if len(text) <= most else text[: most - 1] + "…"
 
 

@@ -47,7 +47,7 @@ def read_cells(column: Column, data: pa.ChunkedArray) -> pa.ChunkedArray:
     """
     if not dtypes.is_text(dtypes.value_type(data.type)):
         return data
-    if column.kind == "datetime":
+    if column.unit is not None:
         return each_once(dtypes.plain(data), partial(_read_dates, column))
     if column.format is not None:
         return Form(False, column.format).read(dtypes.plain(data))

@@ -113,7 +113,7 @@ def _read(column: Column, data: pa.ChunkedArray, place: Place) -> pa.ChunkedArra
             f"it or leave the row out"
         )
     is_date = temporal.is_modelled(dtypes.value_type(values.type))
-    if is_date != (column.kind == "datetime"):
+    if is_date != (column.unit is not None):
         raise InputError(
             f"{place.column(column.name)} holds {values.type}, where the run has learned "
             f"{column.kind} values: give these"

@@ -2,8 +2,9 @@
 
 A format has the letters of `strftime`: %Y %y %m %d %b %B %H %I %M %S %p %z. `%-d` is a day
 without a leading zero, `%3f` a fraction of three digits, and `.%f` a fraction that is there if it
-is not 0. `%N` are the days of a duration. `%Y-%m-%d | %d/%m/%Y` are two formats of one column,
-which is written in the first.
+is not 0. Durations have `%N` days, and `%T` hours or `%U` minutes in all; what is in braces is
+there if it is not 0, as in `%Th{ %Mm}`. `%Y-%m-%d | %d/%m/%Y` are two formats of one column, which
+is written in the first.
 """
 
 import re
@@ -20,6 +21,7 @@ from caudal.data.temporal import UNITS, to_microseconds
 NEARLY = 0.95  # share of the different values that a format must fit
 BETWEEN = " | "  # the formats of a column that has several
 _MOST_FORMS, _SHARE_OF_FORM = 5, 0.02  # of them, and of the values that each must fit
+_LOOK = r"\d\D+\d|[A-Za-z]{3}\D*\d|\d ?[hms]"  # what a date or a duration has
 _LOOKED_AT = 50  # values, to find the formats that are worth a closer look
 MONTHS = (
     *("January", "February", "March", "April", "May", "June", "July"),
@@ -34,6 +36,8 @@ _FIELDS = {
     "b": f"(?i:{'|'.join(_SHORT)})",
     "B": f"(?i:{'|'.join(MONTHS)})",
     "N": r"-?\d+",
+    "T": r"\d+",
+    "U": r"\d+",
     "H": r"[01]?\d|2[0-3]",
     "I": r"0?[1-9]|1[0-2]",
     "M": r"[0-5]\d",
@@ -53,18 +57,35 @@ _DAYS = (
 """Where day and month may be either, the first of two formats that fit is the usual one."""
 _MONTHLY = ("%Y-%m", "%Y/%m", "%m/%Y", "%b %Y", "%B %Y", "%b-%Y", "%b-%y", "%Y %b")
 _CLOCKS = ("%H:%M", "%H:%M:%S", "%H:%M:%S.%f", "%I:%M %p", "%I:%M:%S %p", "%I:%M%p")
-_SPANS = ("%N days %H:%M:%S.%f",)
+_UNITS = (
+    *(("h", "m", "s", " "), ("h", "m", "s", ""), ("h", "min", "s", " "), ("h", "min", "s", "")),
+    *((" h", " min", " s", " "), ("hr", "min", "sec", " "), (" hr", " min", " sec", " ")),
+    (" hours", " minutes", " seconds", " "),
+)
+"""How people write hours, minutes and seconds, and what they put between them."""
+_PARTS = tuple(
+    form
+    for h, m, s, gap in _UNITS
+    for form in (
+        f"{{%T{h}{gap}}}{{%-M{m}}}",
+        f"{{%U{m}{gap}}}{{%-S{s}}}",
+        f"{{%T{h}{gap}}}{{%-M{m}{gap}}}{{%-S{s}}}",
+    )
+)
+_SPANS = ("%N days %H:%M:%S.%f", "%T:%M", "%T:%M:%S", "%T:%M:%S.%f", *_PARTS)
+_SEVERAL = 0.2  # share of the texts that must have two parts of a duration: 45m may be a length
+_OPTIONAL = re.compile(r"\{([^}]*)\}")
 
 
 def is_clock(form: str) -> bool:
     """Whether a format has times of day alone."""
-    return not re.search(r"%-?[YybBmdN]", form)
+    return not re.search(r"%-?[YybBmdNTU]", form)
 
 
 def arrow_type(form: str) -> pa.DataType:
     """The type of what a format reads."""
     form = form.partition(BETWEEN)[0]
-    if "%N" in form:
+    if re.search(r"%-?[NTU]", form):
         return pa.duration("us")
     return pa.time64("us") if is_clock(form) else pa.timestamp("us")
 
@@ -77,13 +98,16 @@ def find_format(values: pa.Array) -> tuple[str, str | None] | None:
         places, or None.
     """
     some = values.slice(0, _LOOKED_AT).to_pylist()
-    looks = [re.search(r"\d\D+\d|[A-Za-z]{3}\D*\d", text) and len(text) < 48 for text in some]
+    looks = [re.search(_LOOK, text) and len(text) < 48 for text in some]
     if not some or sum(map(bool, looks)) < NEARLY * len(some):
         return None
     candidates: dict[str, int] = {}
     for form in _candidates(some):
-        pattern = _compiled(form)
-        if sum(bool(pattern.fullmatch(text)) for text in some) >= NEARLY * len(some):
+        found = [match for text in some if (match := _compiled(form).fullmatch(text))]
+        whole = sum(len(list(filter(None, match.groups()))) > 1 for match in found)
+        if "{" in form and whole < _SEVERAL * len(some):
+            continue
+        if len(found) >= NEARLY * len(some):
             candidates[form] = len(values) - parse(values, form).null_count
     best = max(candidates.values(), default=0)
     if best < NEARLY * len(values):
@@ -145,6 +169,10 @@ def _exact(values: pa.Array, form: str) -> str:
         # Numbers that are 10 and more throughout are written as those beside them.
         if is_padded is False or (is_padded is None and False in padded.values()):
             form = form.replace(f"%{name}", f"%-{name}")
+    for name in "MS":
+        if f"%-{name}" in form and pc.min(pc.utf8_length(_there(seen[name]))).as_py() == 2:
+            form = form.replace(f"%-{name}", f"%{name}")
+    form = _with_whole_parts(form, {n: len(_there(t)) == len(t) for n, t in seen.items()})
     if "f" in seen:
         lengths = pc.unique(pc.utf8_length(seen["f"])).to_pylist()
         if len(lengths) == 1 and 0 < lengths[0] <= 6:
@@ -152,6 +180,27 @@ def _exact(values: pa.Array, form: str) -> str:
     if "z" in seen and len(zones := pc.unique(seen["z"])) == 1:
         form = form.replace("%z", zones[0].as_py())
     return form
+
+
+def _with_whole_parts(form: str, whole: dict[str, bool]) -> str:
+    """A format in which what all values have is in no braces.
+
+    A blank behind it belongs to the next part then, and is there where that is.
+    """
+    blank = ""
+    for part in _OPTIONAL.findall(form):
+        is_whole = all(whole[match[3]] for match in _TOKEN.finditer(part))
+        inner = part.rstrip(" ")
+        moves = bool(is_whole or blank)
+        text = blank + (inner if moves else part)
+        form = form.replace(f"{{{part}}}", text if is_whole else f"{{{text}}}", 1)
+        blank = part[len(inner) :] if moves else ""
+    return form
+
+
+def _there(texts: pa.Array) -> pa.Array:
+    """Those of texts that are not empty."""
+    return texts.filter(pc.not_equal(texts, ""))
 
 
 def _is_padded(numbers: pa.Array) -> bool | None:
@@ -165,6 +214,17 @@ def _is_padded(numbers: pa.Array) -> bool | None:
 def _regex(form: str) -> str:
     """The regular expression of a whole text in a format, with a group for each field."""
     parts, end = [], 0
+    for match in _OPTIONAL.finditer(form):
+        inner = match[1].rstrip(" ")
+        blank = "" if inner == match[1] else "(?: |$)"
+        parts.append(f"{_fields(form[end : match.start()])}(?:{_fields(inner)}{blank})?")
+        end = match.end()
+    return f"^{''.join(parts)}{_fields(form[end:])}$"
+
+
+def _fields(form: str) -> str:
+    """The regular expression of a part of a format."""
+    parts, end = [], 0
     for match in _TOKEN.finditer(form):
         parts.append(re.escape(form[end : match.start()]))
         end = match.end()
@@ -172,8 +232,10 @@ def _regex(form: str) -> str:
             parts.append(r"(?:\.(?P<f>\d{1,9}))?")
             continue
         field = rf"\d{{{match[2]}}}" if match[2] else _FIELDS[match[3]]
+        if match[1] and match[3] in "MS":
+            field = r"[0-5]?\d"
         parts.append(f"(?P<{match[3]}>{field})")
-    return f"^{''.join(parts)}{re.escape(form[end:])}$"
+    return "".join(parts) + re.escape(form[end:])
 
 
 @cache
@@ -203,14 +265,15 @@ def parse(values: pa.Array | pa.ChunkedArray, form: str) -> pa.Array:
     fields = pc.extract_regex(values, _regex(form))
     bad = fields.is_null().to_numpy(zero_copy_only=False)
     seen = {f.name: fields.field(i) for i, f in enumerate(fields.type)}
-    seconds = 3600 * _hours(seen) + 60 * _whole(seen, "M", 0) + _whole(seen, "S", 0)
+    hours, minutes = _hours(seen) + _whole(seen, "T", 0), _whole(seen, "M", 0)
+    seconds = 3600 * hours + 60 * (minutes + _whole(seen, "U", 0)) + _whole(seen, "S", 0)
     us = UNITS["second"] * seconds + np.zeros(len(values), np.int64)
     if "f" in seen:
         digits = pc.utf8_rpad(pc.fill_null(seen["f"], ""), 9, "0")
         us = us + pc.fill_null(digits.cast(pa.int64()), 0).to_numpy(zero_copy_only=False) // 1000
     if "N" in seen:
         us = us + UNITS["day"] * _whole(seen, "N", 0)
-    elif not is_clock(form):
+    elif pa.types.is_timestamp(arrow_type(form)):
         year = _whole(seen, "Y", 1970) if "Y" in seen else _century(_whole(seen, "y", 70))
         month = ((year - 1970) * 12 + _months(seen) - 1).astype("M8[M]")
         day = month.astype("M8[D]") + (_whole(seen, "d", 1) - 1)
@@ -280,7 +343,7 @@ def _write(us: int, form: str) -> str:
         **{"Y": (year, 4), "y": (year % 100, 2), "m": (index + 1, 2), "N": (days, 1)},
         **{"d": (int((date - date.astype("M8[M]").astype("M8[D]")).astype(int)) + 1, 2)},
         **{"H": (hour, 2), "I": ((hour - 1) % 12 + 1, 2), "M": (seconds // 60 % 60, 2)},
-        **{"S": (seconds % 60, 2)},
+        **{"S": (seconds % 60, 2), "T": (us // UNITS["hour"], 1), "U": (us // UNITS["minute"], 1)},
     }
     names = {
         "b": _SHORT[index],
@@ -299,4 +362,9 @@ def _write(us: int, form: str) -> str:
         number, digits = numbers[match[3]]
         return f"{number:0{1 if match[1] else digits}d}"
 
-    return _TOKEN.sub(token, form)
+    parts = _OPTIONAL.findall(form)
+    for part in parts:
+        is_there = any(numbers[match[3]][0] for match in _TOKEN.finditer(part))
+        kept = part if is_there or (part == parts[-1] and not us) else ""
+        form = form.replace(f"{{{part}}}", kept, 1)
+    return _TOKEN.sub(token, form.strip())

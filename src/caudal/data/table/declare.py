@@ -20,6 +20,7 @@ EXAMPLES = (
     "age=integer[0,120], ratio=interval[0,1], grade=real:0.1, amount=positive@0, "
     "hour=circular[0,24], city=categorical"
 )
+NO_ENDS = "a circle needs both ends, which are one point, such as circular[0,24]"
 LATTICE_LIMIT = float(1 << 23)  # steps; float32 cannot tell lattice points beyond it apart
 
 
@@ -34,6 +35,7 @@ class Declared:
         atoms: values with a probability of their own, ascending.
         offset: a point of the lattice, if it is not counted from `low` or 0.
         format: of text, as in `Column`.
+        above: the names of columns that it is never below.
     """
 
     kind: str
@@ -43,6 +45,7 @@ class Declared:
     atoms: tuple[float, ...] = ()
     offset: float = 0.0
     format: str | None = None
+    above: tuple[str, ...] = ()
 
 
 def as_word(name: str, kind: str) -> str:
@@ -119,8 +122,8 @@ def problem_of(d: Declared, bracket: bool) -> str | None:
     """What is wrong with a declaration, or None; in a `bracket` its ends were written."""
     if d.kind == "interval" and (d.low is None or d.high is None):
         return "an interval needs both ends, such as interval[0,1]"
-    if d.kind == "circular" and (d.low is None or d.high is None):
-        return "a circle needs both ends, which are one point, such as circular[0,24]"
+    if d.kind == "circular" and (d.low is None) != (d.high is None):
+        return NO_ENDS
     if d.kind == "latitude" and bracket and (d.low is None or d.high is None):
         return "a latitude needs both poles, such as latitude[-90,90], or neither"
     if bracket and d.kind not in ("interval", "integer", "circular", "latitude"):
@@ -138,7 +141,8 @@ def problem_of(d: Declared, bracket: bool) -> str | None:
     ends = [end for end in (d.low, d.high, d.step) if end is not None]
     if d.kind == "integer" and any(end != round(end) for end in ends):
         return "the ends and the step of an integer are whole numbers"
-    if d.kind in ("interval", "circular") and d.step and not whole((ends[1] - ends[0]) / d.step):
+    ranged = d.kind in ("interval", "circular") and d.low is not None
+    if ranged and d.step and not whole((ends[1] - ends[0]) / d.step):
         what = "interval" if d.kind == "interval" else "circle"
         return f"the {what} is not a whole number of steps of {d.step:g}"
     return None

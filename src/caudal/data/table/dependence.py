@@ -14,6 +14,7 @@ from caudal.data.table.find import shown
 from caudal.data.table.follower import Follower
 from caudal.data.table.lists import find_lists
 from caudal.data.table.parts import encode_exactly
+from caudal.data.table.products import find_products, holds, user_numbers
 from caudal.data.table.schema import TableSchema
 from caudal.data.table.sums import find_sums, fits
 from caudal.data.table.tables import PIECE, Tables
@@ -38,16 +39,19 @@ def find_followers(
     columns = schema.columns
     if len(columns) < 2 or {column.name for column in columns} <= set(kept):
         return ()
-    rows = _first_rows(schema, tables[0], drop)
+    rows = first_rows(schema, tables[0], drop)
     names = [column.name for column in columns]
     linear = [i for i, column in enumerate(columns) if _is_linear(column)]
-    found = list(find_sums([columns[i] for i in linear], rows[:, linear], kept))
+    whole = [i for i, column in enumerate(columns) if not column.missing]
+    found = list(find_products([columns[i] for i in whole], rows[:, whole], kept))
+    made = {follower.name for follower in found}
+    found += find_sums([columns[i] for i in linear], rows[:, linear], {*kept, *made})
     summed = {follower.name for follower in found}
     listed = [i for i, c in enumerate(columns) if not c.missing and c.name not in summed]
     found += find_lists([columns[i] for i in listed], rows[:, listed], kept)
     rules = [_Rule(follower, names, columns) for follower in found]
     for table in tables if rules else ():
-        for values in _rows(schema, table, drop, PIECE):
+        for values in rows_of(schema, table, drop, PIECE):
             rules = [rule for rule in rules if rule.holds(values)]
     return tuple(_in_turn([rule.follower for rule in rules], names))
 
@@ -86,11 +90,15 @@ class _Rule:
     def __init__(self, found: Follower, names: Sequence[str], columns: Sequence[Column]) -> None:
         self._found, self._list = found, dict[float, float]()
         self._place = names.index(found.name)
+        self._column = columns[self._place]
         self._sources = [names.index(name) for name in found.sources]
         self._shift = found.column.offset - columns[self._place].offset
 
     def holds(self, rows: np.ndarray) -> bool:
         """Whether rows (N, D) keep the rule."""
+        if self._found.offsets:
+            own = user_numbers(self._column, rows[:, self._place])
+            return holds(self._found, own, rows[:, self._sources])
         y, x = rows[:, self._place] - self._shift, rows[:, self._sources]
         if self._found.slopes:
             return fits(self._found, y, x)
@@ -112,24 +120,25 @@ def _is_linear(column: Column) -> bool:
 def _in_turn(followers: Sequence[Follower], names: Sequence[str]) -> Iterator[Follower]:
     """Those that follow from columns of the flow, or from others before them."""
     known = set(names) - {follower.name for follower in followers}
-    for follower in followers:
-        if known.issuperset(follower.sources):
-            known.add(follower.name)
-            yield follower
+    left = list(followers)
+    while ready := [follower for follower in left if known.issuperset(follower.sources)]:
+        yield from ready
+        known |= {follower.name for follower in ready}
+        left = [follower for follower in left if follower not in ready]
 
 
-def _first_rows(schema: TableSchema, table: Tables, drop: bool) -> np.ndarray:
+def first_rows(schema: TableSchema, table: Tables, drop: bool) -> np.ndarray:
     """The different ones of the first rows (N, D): a row that is there again says nothing new."""
     most = max(1000, min(_ROWS, _NUMBERS // len(schema.columns)))
     parts: list[np.ndarray] = []
-    for rows in _rows(schema, table, drop, most):
+    for rows in rows_of(schema, table, drop, most):
         parts.append(rows)
         if sum(map(len, parts)) >= most:
             break
     return np.unique(np.concatenate(parts)[:most], axis=0)
 
 
-def _rows(schema: TableSchema, table: Tables, drop: bool, most: int) -> Iterator[np.ndarray]:
+def rows_of(schema: TableSchema, table: Tables, drop: bool, most: int) -> Iterator[np.ndarray]:
     """The rows of the modelled columns, at most so many at a time, in float64 (n, D)."""
     for chunk in table.chunks(schema.names, rows=most):
         rows = encode_exactly(schema, chunk, table.name, drop)[0]

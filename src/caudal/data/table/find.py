@@ -50,7 +50,8 @@ SHOWN = 8  # names in a note
 class Found(NamedTuple):
     """A schema, a summary of each column, and notes on what was decided.
 
-    Further, whether rows with gaps are left out, and the columns that the user says something of.
+    Further, whether rows with gaps are left out, the columns that the user says something of, and
+    what is declared of some.
     """
 
     schema: TableSchema
@@ -58,6 +59,7 @@ class Found(NamedTuple):
     notes: list[str]
     drops: bool
     said: frozenset[str]
+    declared: Mapping[str, Declared]
 
 
 def find_schema(tables: Sequence[Tables], wishes: Wishes, known: BuiltIn | None) -> Found:
@@ -178,7 +180,7 @@ class _Search:
         )
         notes = [*self._notes(), *notes_on(made, self.seen, self._forms_of(made))]
         said = frozenset({*self.declared, *sum(self.wishes.named.values(), ())})
-        return Found(schema, tuple(summary), notes, bool(self.dropped), said)
+        return Found(schema, tuple(summary), notes, bool(self.dropped), said, self.declared)
 
     @property
     def dropped(self) -> frozenset[str]:

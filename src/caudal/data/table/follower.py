@@ -20,9 +20,10 @@ _NEAR, _ZERO = 1e-6, 1e-12  # how far two numbers of a list that are the same ar
 class Follower:
     """A column whose values are those of other columns of the row, by a rule.
 
-    The rule is a sum, `y = constant + sum_i slopes_i x_i`, rounded to the steps of the column; or
-    a list, with a value of y for each value of one other column. All are numbers as rows have
-    them: codes of categories, and numbers counted from the `offset` of their column.
+    The rule is a sum, `y = constant + sum_i slopes_i x_i`, or the product of the user's numbers,
+    either rounded to the steps of the column; or a list, with a value of y for each value of one
+    other column. All are numbers as rows have them: codes of categories, and numbers counted from
+    the `offset` of their column.
 
     Attributes:
         column: what y is; it has no ends, which are those that the rule gives it.
@@ -32,6 +33,8 @@ class Follower:
         constant: of a sum.
         keys: of a list, the values of the source, ascending.
         values: of a list, those of y.
+        offsets: of a product, that of each source.
+        levels: of a product, the numbers that the codes of each source are; none for numbers.
     """
 
     column: Column
@@ -41,26 +44,33 @@ class Follower:
     constant: float = 0.0
     keys: tuple[float, ...] = ()
     values: tuple[float, ...] = ()
+    offsets: tuple[float, ...] = ()
+    levels: tuple[tuple[float, ...], ...] = ()
 
     @property
     def name(self) -> str:
         """The user's name for the column."""
         return self.column.name
 
+    @property
+    def is_list(self) -> bool:
+        """Whether the rule is a list."""
+        return not self.slopes and not self.offsets
+
     def of(self, sources: np.ndarray) -> np.ndarray:
         """What sources (N, S) make of the column (N,), NaN where one of them is missing.
 
         A value that is not in the list has that of the nearest which is.
         """
-        if self.slopes:
-            return self._on_steps(self._sum(sources))
+        if not self.is_list:
+            return self._on_steps(self.exact(sources))
         x = sources[:, 0]
         return np.where(np.isnan(x), np.nan, np.array(self.values)[_nearest(self.keys, x)])
 
     def is_broken(self, values: np.ndarray, sources: np.ndarray) -> np.ndarray:
         """Which values (N,) are not what sources (N, S) make of the column; gaps break nothing."""
-        if self.slopes:
-            off = np.abs(values - self._sum(sources))
+        if not self.is_list:
+            off = np.abs(values - self.exact(sources))
             return off > self.tolerance(sources) + 0.75 * (self.column.step or 0.0)
         keys, x = np.array(self.keys), sources[:, 0]
         known = _same_key(x, keys[_nearest(keys, x)]) & ~np.isnan(values)
@@ -73,11 +83,24 @@ class Follower:
         # What is a half but for the rounding errors of a sum is one.
         return np.asarray(np.floor(numbers / step + 0.5 + 1e-7) * step)
 
-    def _sum(self, sources: np.ndarray) -> np.ndarray:
-        return np.asarray(self.constant + sources @ np.array(self.slopes))
+    def exact(self, sources: np.ndarray) -> np.ndarray:
+        """The sum or the product (N,) of sources (N, S), before it is rounded."""
+        if self.slopes:
+            return np.asarray(self.constant + sources @ np.array(self.slopes))
+        factors = [self._factor(k, values) for k, values in enumerate(sources.T)]
+        return np.asarray(np.prod(factors, 0) - self.column.offset)
+
+    def _factor(self, k: int, values: np.ndarray) -> np.ndarray:
+        """Values (N,) of a factor as the user has them, NaN for a category that is new."""
+        if not (levels := np.array(self.levels[k])).size:
+            return values + self.offsets[k]
+        known = np.isfinite(values) & (values >= 0) & (values < len(levels))
+        return np.where(known, levels[np.where(known, values, 0).astype(int)], np.nan)
 
     def tolerance(self, sources: np.ndarray) -> np.ndarray:
-        """The error of a sum of numbers in 32 bits (N,)."""
+        """The error of a sum or a product of numbers in 32 bits (N,)."""
+        if not self.slopes:
+            return 4e-7 * (np.abs(self.exact(sources)) + abs(self.column.offset))
         return 4e-7 * (abs(self.constant) + np.abs(sources) @ np.abs(np.array(self.slopes)))
 
     def solved(
@@ -88,6 +111,8 @@ class Follower:
         NaN where no value of the source makes that of the column, or more than one may: a rounded
         sum tells a source whose steps make at least its own.
         """
+        if not self.slopes:
+            return self._factored(k, values, sources, source)
         slope, step = self.slopes[k], self.column.step
         if step is not None and abs(slope) * (source.step or 0.0) < step * (1 - 1e-9):
             return np.full(len(values), np.nan)
@@ -98,6 +123,25 @@ class Follower:
             return x
         made = self._on_steps(rest + slope * x)
         return np.where(np.abs(made - values) < 1e-3 * step, x, np.nan)
+
+    def _factored(
+        self, k: int, values: np.ndarray, sources: np.ndarray, source: Column
+    ) -> np.ndarray:
+        """What factor k must be, as `solved` has it."""
+        others = [self._factor(i, x) for i, x in enumerate(sources.T) if i != k]
+        rest, step = np.prod(others, 0), self.column.step or 0.0
+        wanted = np.full((len(values), len(sources[0])), np.nan)
+        wanted[:] = sources
+        if levels := self.levels[k]:
+            made = np.stack([rest * level for level in levels], 1) - self.column.offset
+            near = np.abs(made - values[:, None]) <= 0.5 * step + 1e-6 * np.abs(made)
+            return np.where(near.sum(1) == 1, near.argmax(1), np.nan)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            exact = (values + self.column.offset) / rest - self.offsets[k]
+        told = (np.abs(rest) * (source.step or 0.0) >= step * (1 - 1e-9)) & (rest != 0)
+        x = into_support(source, np.where(told & np.isfinite(exact), exact, 0.0))
+        wanted[:, k] = x
+        return np.where(told & ~self.is_broken(values, wanted), x, np.nan)
 
     def give_back(self, value: float, sources: Sequence[Column]) -> float | None:
         """The value of its one source, as rows have them, that makes a value of the column.
@@ -124,6 +168,7 @@ class Follower:
     def from_dict(cls, data: dict[str, Any]) -> "Follower":
         """The one that `dataclasses.asdict` described, perhaps through JSON."""
         lists = {name: tuple(v) for name, v in data.items() if isinstance(v, list)}
+        lists["levels"] = tuple(tuple(each) for each in data.get("levels", ()))
         follower = cls(**{**data, **lists, "column": Column.from_dict(data["column"])})
         check_fields(follower, skip=("column",))
         return follower
@@ -180,7 +225,7 @@ def add_followers(
     for follower in followers:
         sources = encode_columns(sources_of(follower, known), table, Place())
         values = follower.of(sources)
-        if follower.column.step is None and follower.slopes:
+        if follower.column.step is None and not follower.is_list:
             values = np.round(values, _DIGITS)
         table = table.append_column(follower.name, decode_column(follower.column, values))
     return table

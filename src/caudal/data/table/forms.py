@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 from caudal.data import dtypes, temporal
 from caudal.data.table import dates, figures
 from caudal.data.table.cells import Form
-from caudal.data.table.declare import Declared, as_word
+from caudal.data.table.declare import NO_ENDS, Declared, as_word
 from caudal.data.table.tables import Tables
 from caudal.errors import InputError
 
@@ -31,14 +31,21 @@ def find_forms(
         form = _find(values, declared.get(name))
         if form is not None:
             forms[name] = form
-    dated = [n for n in names if n in declared and declared[n].kind == "datetime"]
+    dated = [n for n in names if n in declared and _may_be_dates(declared[n])]
     for name in dated:
         if name not in forms and not temporal.is_modelled(table.schema.field(name).type):
+            if declared[name].kind == "circular":
+                raise InputError(f"`types` {as_word(name, 'circular')}: {NO_ENDS}")
             raise InputError(
                 f"{table.name}, column '{name}' holds no dates in a format that is known: say "
                 f"which, such as `types` {as_word(name, 'datetime:%d/%m/%Y')}"
             )
     return forms
+
+
+def _may_be_dates(declared: Declared) -> bool:
+    """Whether a column is declared as one of dates, or of times of day on a circle."""
+    return declared.kind == "datetime" or (declared.kind == "circular" and declared.low is None)
 
 
 def _find(values: pa.Array, declared: Declared | None) -> Form | None:
@@ -47,11 +54,11 @@ def _find(values: pa.Array, declared: Declared | None) -> Form | None:
     example = str(values[0])
     if declared is not None and declared.format:
         return Form(True, declared.format, example)
-    if declared is None or declared.kind == "datetime":
+    if declared is None or _may_be_dates(declared):
         format = dates.find_format(values)
         if format is not None:
             return Form(True, format[0], example, format[1])
-    if declared is None or declared.kind != "datetime":
+    if declared is None or not _may_be_dates(declared):
         form = figures.find_format(values)
         return None if form is None else Form(False, form, example)
     return None

@@ -16,10 +16,11 @@ from caudal.data.table.convert import show
 from caudal.data.table.decide import constant, refusal, too_many
 from caudal.data.table.declare import Declared, as_word
 from caudal.data.table.follower import Follower
-from caudal.data.table.moments import datetime_column
+from caudal.data.table.moments import around_midnight, around_the_day, datetime_column
 from caudal.data.table.moments import words as moments
 from caudal.data.table.numbers import TIED, fits, guessed, merged, number_column, on_globe
 from caudal.data.table.oddities import oddities
+from caudal.data.table.order import Order
 from caudal.data.table.passed import PassedOver
 from caudal.data.table.stats import Stats
 from caudal.data.table.survey import is_numeric
@@ -57,7 +58,9 @@ def make_column(
     if form is None and not marks and not is_numeric(dtype, declared):
         return _categorical(name, dtype, stats, gaps)
     if form.is_date if form else is_modelled(dtypes.value_type(dtype)):
-        return datetime_column(name, dtype, stats, form, gaps)
+        column = datetime_column(name, dtype, stats, form, gaps)
+        is_circle = declared is not None and declared.kind == "circular"
+        return around_the_day(column, stats) if is_circle else column
     text_format = form.format if form else None
     likely = declared or on_globe(name, stats, guessed(stats, text_format, gaps))
     if likely.kind == "categorical":
@@ -83,7 +86,7 @@ def notes_on(
         )
     for column in columns:
         seen = stats[column.name]
-        lines += oddities(column, seen)
+        lines += [*oddities(column, seen), *around_midnight(column, seen)]
         if column in smooth and not fits(column, seen, column.offset):
             values, kept = merged(seen, column.offset)
             lines.append(
@@ -163,6 +166,7 @@ class Summary:
         words: for a datetime, the lowest, median and highest value as people write them.
         top: the most frequent categories and their shares of the rows, largest first.
         heaped: whether values of a lattice heap up at some of its steps.
+        above: the names of columns that it is never below.
     """
 
     name: str
@@ -182,6 +186,7 @@ class Summary:
     words: tuple[str, ...] = ()
     top: tuple[tuple[str, float], ...] = ()
     heaped: bool = False
+    above: tuple[str, ...] = ()
 
     @property
     def values(self) -> str:
@@ -245,6 +250,17 @@ def with_followers(
     return tuple(
         replace(s, role=FOLLOWS, source="computed", change="`types`", why=rules[s.name])
         if s.name in rules
+        else s
+        for s in summary
+    )
+
+
+def with_orders(summary: Sequence[Summary], orders: Sequence[Order]) -> tuple[Summary, ...]:
+    """The summary, of which some columns are known now to be never below others."""
+    above = {order.name: order for order in orders}
+    return tuple(
+        replace(s, above=order.sources, heaped=bool(order.column.heaps), change="`types`")
+        if (order := above.get(s.name)) is not None
         else s
         for s in summary
     )

@@ -22,7 +22,7 @@ _HEAD = """\
 # What caudal took each column for. Edit it, and give it back as `types_from`.
 # kind: {kinds},
 #   {passed}, {follows} (if other columns still say so), or {excluded} from samples, too;
-# gaps: {gaps}.
+# gaps: {gaps}; above: columns that it is never below, in samples neither.
 """
 
 
@@ -52,10 +52,12 @@ def write_columns(
     import yaml
 
     seen = {s.name: s for s in summary}
+    above = {order.name: list(order.sources) for order in schema.orders}
     entries: dict[str, dict[str, Any]] = {}
     for column in (*schema.columns, *schema.context):
         entry = _entry(column)
         entry |= {"marks": list(column.marks)} if column.marks else {}
+        entry |= {"above": above[column.name]} if column.name in above else {}
         known = seen.get(column.name)
         if known is not None:
             kept = "modelled" if known.gaps == "told" else known.gaps  # a context has no model
@@ -119,7 +121,12 @@ def read_columns(path: str, names: Sequence[str]) -> Listed:
         elif entry["kind"] == EXCLUDED:
             excluded.append(name)
         else:
-            listed.declared[name] = _declared(entry, where)
+            listed.declared[name] = declared = _declared(entry, where)
+            for other in declared.above:
+                if other not in names:
+                    raise InputError(
+                        f"{where}: above {other}: there is no such column; {near(other, names)}"
+                    )
             listed.gaps.update({name: _GAPS[gaps]} if gaps else {})
             if marks := entry.get("marks"):
                 listed.marks[name] = tuple(map(str, marks if isinstance(marks, list) else [marks]))
@@ -148,11 +155,14 @@ def _declared(entry: Mapping[str, Any], where: str) -> Declared:
     values = {name: entry[name] for name in _FIELDS if entry.get(name) is not None}
     for name, value in values.items():
         numbers = value if name == "atoms" and isinstance(value, list) else [value]
-        if name not in ("kind", "format") and not all(map(_is_number, numbers)):
+        if name not in ("kind", "format", "above") and not all(map(_is_number, numbers)):
             raise InputError(f"{where}: {name} {value} is not a finite number")
     if not isinstance(values.get("format", ""), str):
         raise InputError(f"{where}: format {values['format']} is no text")
-    declared = Declared(**{**values, "atoms": tuple(values.get("atoms", ()))})
+    above = values.get("above", ())
+    above = [above] if isinstance(above, str) else above
+    lists = {"atoms": tuple(values.get("atoms", ())), "above": tuple(map(str, above))}
+    declared = Declared(**{**values, **lists})
     if problem := problem_of(declared, bracket=False):
         raise InputError(f"{where}: {problem}")
     return complete(declared)

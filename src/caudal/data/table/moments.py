@@ -1,16 +1,21 @@
 """What a column of dates, times of day or durations looks like: its unit, step and ends."""
 
+from dataclasses import replace
+
 import numpy as np
 import pyarrow as pa
 
 from caudal.data import dtypes, temporal
 from caudal.data.schema import Column
-from caudal.data.table.cells import Form
+from caudal.data.table.cells import Form, kind_of
 from caudal.data.table.dates import arrow_type
-from caudal.data.table.declare import LATTICE_LIMIT
+from caudal.data.table.declare import LATTICE_LIMIT, as_word
 from caudal.data.table.lattice import likely
 from caudal.data.table.numbers import are_codes
 from caudal.data.table.stats import Stats
+from caudal.errors import InputError
+
+_AT_MIDNIGHT = 0.01  # share of the times in the first hour of the day, and in the last
 
 
 def datetime_column(
@@ -49,6 +54,39 @@ def datetime_column(
         unit=unit,
         format=form.format if form else None,
     )
+
+
+def around_the_day(column: Column, stats: Stats) -> Column:
+    """A column of times of day as a circle, whose ends are midnight.
+
+    Raises:
+        InputError: the column has dates or durations.
+    """
+    if not pa.types.is_time(kind_of(column)):
+        raise InputError(
+            f"{stats.file}, column '{column.name}': of dates and durations no two ends are one "
+            f"point: only times of day need no ends on a circle"
+        )
+    day = temporal.UNITS["day"] / temporal.UNITS[str(column.unit)]
+    step, offset = column.step, column.offset
+    if step and day % step:  # a lattice that does not close
+        step, offset = 1.0, 0.0
+    first = offset % step if step else 0.0
+    around = replace(column, kind="circular", low=0.0, high=day - (step or 0.0))
+    return replace(around, step=step, offset=first)
+
+
+def around_midnight(column: Column, stats: Stats) -> list[str]:
+    """A note on times of day at both ends of the day, where the density has a seam."""
+    if column.unit is None or column.period or not pa.types.is_time(kind_of(column)):
+        return []
+    hours = stats.sample / temporal.UNITS["hour"]
+    if min((hours < 1).mean(), (hours >= 23).mean()) < _AT_MIDNIGHT:
+        return []
+    return [
+        f"'{column.name}' has times of day before and after midnight: `types` "
+        f"{as_word(column.name, 'circular')} makes midnight one point, around which times go on"
+    ]
 
 
 def _lattice(stats: Stats, kind: pa.DataType, few: bool) -> tuple[str, float, float]:

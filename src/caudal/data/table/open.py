@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any, Literal
 
@@ -15,10 +16,13 @@ from caudal.data.table.broken import broken_notes, impossible
 from caudal.data.table.decide import POLICIES
 from caudal.data.table.dependence import find_followers, follower_notes, without_followers
 from caudal.data.table.dialect import Dialect
-from caudal.data.table.find import find_schema, rows_in_words
+from caudal.data.table.find import Found, find_schema, rows_in_words
+from caudal.data.table.follower import Follower
 from caudal.data.table.frames import is_numbered
-from caudal.data.table.guess import Summary, with_followers
+from caudal.data.table.guess import Summary, with_followers, with_orders
 from caudal.data.table.levels import order_levels
+from caudal.data.table.order import Order, in_turn
+from caudal.data.table.orders import asked_orders, find_orders, order_notes
 from caudal.data.table.output import TableWriter
 from caudal.data.table.parts import encode_rows
 from caudal.data.table.rows import Loader
@@ -106,16 +110,9 @@ def open_data(
     if schema is None:
         found = find_schema(tables, wishes, find_built_in(data))
         drops, schema = found.drops, order_levels(found.schema, main, found.drops)
-        followers = find_followers(schema, tables, drops, found.said)
-        if followers and strict:
-            first = followers[0]
-            raise InputError(
-                f"{main.name}, column '{first.name}' {first.why} in every row: leave it out with "
-                f"`exclude` {first.name}"
-            )
-        schema = without_followers(schema, followers)
-        summary = with_followers(found.summary, followers)
-        notes += [*found.notes, *follower_notes(followers)]
+        schema, told = _ruled(found._replace(schema=schema), tables, strict)
+        summary = with_orders(with_followers(found.summary, schema.followers), schema.orders)
+        notes += [*found.notes, *told]
     sources = Loader(schema, drops, memory, seed).load(main, others, fractions)
     if not known and (rows := sum(s.n_rows for s in sources)) < LEAST_ROWS:
         raise InputError(
@@ -126,6 +123,29 @@ def open_data(
     if known and left_out:
         notes.append(f"dropped {rows_in_words(left_out)} with missing values")
     return Dataset(main.name, schema, *sources, notes=tuple(notes), summary=summary)
+
+
+def _ruled(found: Found, tables: Sequence[Tables], strict: bool) -> tuple[TableSchema, list[str]]:
+    """The schema with the rules that its columns follow in every row, and notes on them.
+
+    Raises:
+        InputError: there is a rule, and `strict` decides nothing; or one of the user's is broken.
+    """
+    followers = find_followers(found.schema, tables, found.drops, found.said)
+    schema = without_followers(found.schema, followers)
+    asked = {name: declared.above for name, declared in found.declared.items() if declared.above}
+    own = asked_orders(schema, tables, found.drops, asked)
+    guessed = find_orders(schema, tables, found.drops, found.declared.keys())
+    rules: tuple[Follower | Order, ...] = (*followers, *guessed)
+    for rule in rules if strict else ():
+        advice = f"leave it out with `exclude` {rule.name}"
+        if isinstance(rule, Order):
+            advice = "say what it is with `types`"
+        raise InputError(
+            f"{tables[0].name}, column '{rule.name}' {rule.why} in every row: {advice}"
+        )
+    orders = in_turn([*own, *guessed])
+    return replace(schema, orders=orders), [*follower_notes(followers), *order_notes(orders)]
 
 
 def read_tables(

@@ -50,7 +50,7 @@ class Ruled:
         for follower, values in zip(there, kept.T, strict=True):
             if not set(follower.sources) <= set(names):
                 continue
-            if follower.slopes:
+            if not follower.is_list:
                 sums.append((follower, values))
             else:
                 lists.setdefault(follower.sources[0], []).append((follower, values))

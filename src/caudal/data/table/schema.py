@@ -15,6 +15,7 @@ from caudal.data.table.declare import refuse_outside
 from caudal.data.table.decode import add_columns, decode_columns
 from caudal.data.table.dialect import Written
 from caudal.data.table.follower import Follower, add_followers
+from caudal.data.table.order import Order
 from caudal.data.table.passed import PassedOver
 from caudal.data.table.values import MOST_DECIMALS
 from caudal.fields import check_fields, check_value
@@ -55,6 +56,8 @@ class TableSchema(Schema):
     fillers: Fillers = "drawn"
     """Whether gaps are filled, where rows are scored, from the column's own distribution or a
     normal one."""
+    orders: tuple[Order, ...] = ()
+    """Which modelled columns are never below others, each after those that it is not below."""
 
     @property
     def what(self) -> str:
@@ -64,6 +67,12 @@ class TableSchema(Schema):
     def names(self) -> tuple[str, ...]:
         """The names a table must have to be encoded: columns, then context."""
         return tuple(column.name for column in self.columns + self.context)
+
+    @property
+    def lifted(self) -> tuple[Column, ...]:
+        """The modelled columns as a flow sees them: those with an order as what they are above."""
+        above = {order.name: order.column for order in self.orders}
+        return tuple(above.get(column.name, column) for column in self.columns)
 
     @property
     def arrow(self) -> pa.Schema:
@@ -80,6 +89,12 @@ class TableSchema(Schema):
         following = (follower.column for follower in self.followers)
         columns = (*self.columns, *self.context, *following)
         return frozenset(column.name for column in columns if column.holds_text)
+
+    @property
+    def in_plain_numbers(self) -> frozenset[str]:
+        """The modelled columns of numbers without a format, whose text has the file's mark."""
+        types = {c.name: dtypes.value_type(dtypes.parse(c.dtype)) for c in self.columns}
+        return frozenset(name for name, dtype in types.items() if dtypes.is_number(dtype))
 
     @property
     def countable(self) -> int | None:
@@ -159,6 +174,8 @@ class TableSchema(Schema):
     def to_dict(self) -> dict[str, Any]:
         described = super().to_dict()
         del described["kind"]  # model files of tables name no kind
+        if not self.orders:  # versions before there were any read such files
+            del described["orders"]
         return described
 
     @classmethod
@@ -168,9 +185,10 @@ class TableSchema(Schema):
         data = {**older, **data}
         passed = tuple(PassedOver(**column) for column in data.pop("passed_over", ()))
         followers = tuple(map(Follower.from_dict, data.pop("followers", ())))
+        orders = tuple(map(Order.from_dict, data.pop("orders", ())))
         order, written = tuple(data.pop("order", ())), Written(**data.pop("written", {}))
         check_fields(written)
         check_value("headers", tuple(dict(written.headers).values()), tuple[str, ...])
         check_value("decimals", tuple(dict(written.decimals).values()), tuple[Decimals, ...])
-        beside = {"passed_over": passed, "order": order, "written": written}
+        beside = {"passed_over": passed, "order": order, "written": written, "orders": orders}
         return super().from_dict({**data, **beside, "followers": followers})

@@ -11,6 +11,7 @@ from caudal.bijection import Bijection, Chain, Inverse, parts_of
 from caudal.bijections import (
     Atoms,
     Correlate,
+    Differences,
     Embedded,
     Gaussianise,
     Latitude,
@@ -107,7 +108,7 @@ class _Lifted:
     @classmethod
     def of(cls, schema: TableSchema) -> "_Lifted":
         """The marginals of a table."""
-        columns = schema.columns
+        columns = schema.lifted
         missing = torch.tensor([column.missing for column in columns])
         step = torch.tensor([column.step or 0.0 for column in columns])
         flags = torch.zeros(int(missing.sum()))
@@ -118,7 +119,8 @@ class _Lifted:
         atoms = Atoms([column.atoms for column in columns], width, every)
         mass = torch.tensor([column.kind in _COUNTED for column in columns])
         heaps = [column.heaps for column in columns]
-        own = atoms, mass, heaps, schema.fillers
+        above = Differences([order.places(schema.columns) for order in schema.orders], step)
+        own = atoms, mass, heaps, above, schema.fillers
         filled = TableDequantization(step, missing, low, high, *own)
         first, last = filled.ends(low, high)
         even = torch.tensor([not column.heaps for column in columns])
@@ -154,10 +156,9 @@ class _Lifted:
 
     @property
     def dequantization(self) -> TableDequantization | None:
-        """What fills steps, gaps and atoms; None without any."""
+        """What fills steps, gaps and atoms, and takes differences; None without any."""
         filled = self.filled
-        uneven = filled.missing.any() or filled.step.any() or filled.atoms.exist
-        return filled if uneven else None
+        return filled if filled.fills or filled.differences.orders else None
 
 
 def _correlated(parts: list[Bijection], features: int, linear: int) -> list[Bijection]:

@@ -1,6 +1,6 @@
 """Draws of a student, corrected to be those of its teacher."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import torch
@@ -84,12 +84,19 @@ def check_same_columns(student: Any, teacher: Any) -> None:
     for what, mine, its in (
         ("columns", own.columns, other.columns),
         ("context columns", own.context, other.context),
+        ("columns that are never below others", _above(own), _above(other)),
     ):
         if difference := _difference(mine, its, what, student.name):
             raise InputError(
                 f"`exact` {teacher.name}: {difference}; both must have been trained on the same "
                 f"columns"
             )
+
+
+def _above(schema: TableSchema) -> tuple[Column, ...]:
+    """Columns that are never below others, each named by the whole rule."""
+    orders = schema.orders
+    return tuple(replace(order.column, name=f"{order.name} {order.why}") for order in orders)
 
 
 def _difference(

@@ -14,12 +14,14 @@ from caudal.conditionals import DRAWS, Conditional, Line, conditionals
 from caudal.data import Batch, Column, TableSchema, dtypes
 from caudal.data.table.decode import decode_column
 from caudal.flow import Flow
+from caudal.modalities.table.pulling import pulls
 from caudal.report.items import place
 from caudal.training.dressing import dressing_of
 
 _POINTS, _FAR = 33, 6.0  # with which a line begins, and its ends in deviations of the noise
 _WHOLE = 256  # points of a lattice that is summed whole
 _FINELY = 100  # how finely an expected value is told, as a share of the range of values
+LOOKED_AT = 32  # columns of a row, where there are more than twice as many
 _NUMBERS = 1 << 22  # at a time, at most: bounds the memory
 UNSEEN_WORDS = "(not seen in training)"
 
@@ -42,9 +44,14 @@ def explain(flow: Flow, schema: TableSchema, batch: Batch, seed: int = 0) -> pa.
     `expected`, `low` and `high` are the median and the quantiles of 5 and 95 % under the same
     distribution, of categories the likeliest one alone. A value outside of its column's support
     has the surprise inf; where another column is outside, that of a value is not known, null.
+
+    Of more than 64 columns each row has lines of the 32 that pull most at its density (see
+    `caudal.modalities.table.pulling`), so that the time it takes has a bound.
     """
     x, context = place(flow, batch)
-    lines = lines_of(flow, schema.columns)
+    lines = lines_of(flow, schema.lifted)
+    if len(lines) > 2 * LOOKED_AT:
+        return pa.Table.from_pylist(_of_few(flow, schema, batch, lines, seed), EXPLAINED)
     longest = max(len(line.start) for line in lines)
     draws = 1 if flow.dequantization is None else DRAWS
     rows = max(1, _NUMBERS // (draws * longest * len(lines)))
@@ -53,12 +60,34 @@ def explain(flow: Flow, schema: TableSchema, batch: Batch, seed: int = 0) -> pa.
         part = slice(first, first + rows)
         contexts = None if context is None else context[part]
         conditional = conditionals(flow, x[part], lines, contexts, seed=seed)
-        described += list(_told(schema.columns, x[part].double().cpu(), conditional, first))
+        told = _told(schema.columns, x[part].double().cpu(), conditional, first)
+        described += [_with_mark(line, schema) for line in told]
     return pa.Table.from_pylist(described, EXPLAINED)
 
 
+def _of_few(
+    flow: Flow, schema: TableSchema, batch: Batch, lines: Sequence[Line], seed: int
+) -> list[dict[str, Any]]:
+    """The lines of the columns of each row that pull most at its density."""
+    x, context = placed = place(flow, batch)
+    pull, described = pulls(flow, placed, seed).cpu(), list[dict[str, Any]]()
+    for d, column in enumerate(schema.columns):
+        pull[_outside(column, x[:, d].double().cpu().numpy()), d] = torch.inf
+    for row, each in enumerate(pull):
+        chosen = each.topk(LOOKED_AT).indices.sort().values.tolist()
+        part = slice(row, row + 1)
+        given = None if context is None else context[part]
+        found = conditionals(flow, x[part], lines, given, DRAWS // 4, seed, chosen)
+        columns, values = [schema.columns[i] for i in chosen], x[part, chosen].double().cpu()
+        described += [_with_mark(t, schema) for t in _told(columns, values, found, row)]
+    return described
+
+
 def lines_of(flow: Flow, columns: Sequence[Column]) -> list[Line]:
-    """Where the values of each column are, by its distribution in the training rows."""
+    """Where the values of each column are, by its distribution in the training rows.
+
+    Of a column that is never below others, the values are what it is above these.
+    """
     z = torch.linspace(-_FAR, _FAR, _POINTS).to(flow.base.like)
     y = z[:, None].expand(-1, *flow.base.event_shape)
     for part in dressing_of(flow):
@@ -119,6 +148,15 @@ def _told(
             }
 
 
+def _with_mark(line: dict[str, Any], schema: TableSchema) -> dict[str, Any]:
+    """A line whose plain numbers have the decimal mark of the user's file."""
+    if schema.written.decimal == "." or line["column"] not in schema.in_plain_numbers:
+        return line
+    texts = {name: line[name] for name in ("value", "expected", "low", "high")}
+    marked = {n: t.replace(".", schema.written.decimal) for n, t in texts.items() if t is not None}
+    return {**line, **marked}
+
+
 def _known(value: float) -> float | None:
     return None if math.isnan(value) else value
 
@@ -145,8 +183,9 @@ def _texts(
     """A value and what was expected in its place, as they are written in the user's table."""
     value = _written(column, np.where(outside, column.origin, values))
     unseen = column.categories is not None  # all that is known of it is that it is new
-    beyond = [UNSEEN_WORDS if unseen else f"{v:.10g}" for v in values]
-    value = [b if out else t for b, t, out in zip(beyond, value, outside, strict=True)]
+    beyond = UNSEEN_WORDS if unseen else None
+    numbers = zip(value, values, outside, strict=True)
+    value = [(beyond or column.words(v)) if out else text for text, v, out in numbers]
     nothing: list[str | None] = [None] * len(values)
     if column.categories is not None:
         expected = _written(column, _of(found.likeliest, found))

@@ -89,6 +89,8 @@ def _cells(s: Summary) -> list[str]:
     step = step_in_words(s)
     by = "" if step in ("", "1") else f" by {step}"
     by += ", in heaps" if s.heaped else ""
+    if s.above:  # which says more than the ends of what it may be
+        kind, by = s.kind, f"{by}, never below {shorten(' or '.join(s.above), _NAME)}"
     values = span(s)
     if s.words and len(values) > _WIDE:
         values = f"{s.words[0]} .. {s.words[-1]}"  # no median, but both ends
