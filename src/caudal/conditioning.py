@@ -1,4 +1,4 @@
-"""Samples of some columns of a flow given the others: weighted candidates, then Metropolis."""
+"""Samples of some columns of a flow given the others: exact, or weighted and then Metropolis."""
 
 import math
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from caudal.base import Normal
 from caudal.bijection import Chain, parts_of
 from caudal.bijections import Correlate, Gaussianise, Support
 from caudal.broadcasting import per_row
-from caudal.dequantization import TableDequantization
+from caudal.completion import complete, completes, lifted_mask
 from caudal.errors import InputError, NumericalError
 from caudal.flow import Flow
 from caudal.numerics import normal, uniform
@@ -24,6 +24,7 @@ STEPS = 8 * len(SIZES)
 """Sizes of moves, in turn, and how many moves there are: 1 forgets where a row is."""
 _FITTED_ROWS = 4096
 _NUMBERS = 1 << 24  # numbers in the covariances that are held at a time
+_TOKENS = 1 << 17  # numbers of the rows that a flow of any order draws at a time
 _RIDGE = 1e-4  # share of the variances, added: two given columns may say the same
 
 
@@ -33,7 +34,8 @@ class Conditioning:
 
     Attributes:
         candidates: the number of candidates of a row, at most.
-        steps: the number of moves that each row was offered.
+        steps: the number of moves that each row was offered; 0 where the candidates are exact, as
+            those of flows of any order.
         shares: effective size of the candidates of each row as a share of their number, (n,); 0
             for a row that cannot be: the density of what is given is 0.
         moves: the number of moves that each row accepted, (n,).
@@ -45,19 +47,26 @@ class Conditioning:
     moves: Tensor
 
     @property
+    def exact(self) -> bool:
+        """Whether no moves were needed: given the noise within steps each draw is exact."""
+        return self.steps == 0
+
+    @property
     def ess(self) -> float:
         """The mean effective size over rows, as a share of the candidates."""
         return float(self.shares.mean())
 
     @property
     def acceptance(self) -> float:
-        """Share of accepted moves."""
+        """Share of accepted moves; 1 where none are needed."""
+        if self.exact:
+            return 1.0
         return float(self.moves.double().mean()) / self.steps
 
     @property
     def stuck(self) -> float:
         """Share of rows that never moved: they are the best of their candidates."""
-        return float((self.moves == 0).double().mean())
+        return 0.0 if self.exact else float((self.moves == 0).double().mean())
 
     @property
     def possible(self) -> Tensor:
@@ -66,9 +75,10 @@ class Conditioning:
 
     @classmethod
     def join(cls, parts: "Sequence[Conditioning]") -> "Conditioning":
-        """One account of the rows of several, which must have equal steps."""
-        shares, moves = (torch.cat([getattr(p, n) for p in parts]) for n in ("shares", "moves"))
-        return cls(max(part.candidates for part in parts), parts[0].steps, shares, moves)
+        """One account of the rows of several; one without moves counts as having taken all."""
+        candidates, steps = (max(getattr(p, n) for p in parts) for n in ("candidates", "steps"))
+        moves = [p.moves if p.steps else torch.full_like(p.moves, steps) for p in parts]
+        return cls(candidates, steps, torch.cat([p.shares for p in parts]), torch.cat(moves))
 
     def to_dict(self) -> dict[str, Any]:
         """A dictionary for JSON."""
@@ -104,14 +114,17 @@ def conditional_sample(
     leaves q as it is, and is accepted with probability min(1, w' / w): the limit is exact. A given
     value on a lattice stands for its whole step: its lifted value is drawn with each candidate.
 
+    A flow of any order, `TarFlow(order="any")`, of vectors or images, needs none of this: with
+    what is given first, each draw is exact (`caudal.completion.complete`).
+
     References: Rubin, The calculation of posterior distributions by data augmentation: comment,
     1987 (resampling); Cotter, Roberts, Stuart, White, MCMC methods for functions: modifying old
     algorithms to make them faster, 2013, arXiv:1202.0709 (the moves).
 
     Args:
-        flow: of vectors, whose density is not estimated.
-        x: (n, D) in data units; what its free elements hold does not matter.
-        free: bool (n, D), the elements to draw.
+        flow: of vectors, whose density is not estimated; or of any order.
+        x: (n, D) in data units, or (n, *event); what its free elements hold does not matter.
+        free: bool, of the shape of x, the elements to draw; a patch of an image is drawn whole.
         context: one row for all samples, or n rows.
         gaps: (D,), the code of a missing category, NaN elsewhere; if given, free elements are
             drawn as if they are not missing. Else they may be, as the flow has learned.
@@ -121,16 +134,25 @@ def conditional_sample(
         InputError: the flow is not of vectors, or its density is an estimate.
         NumericalError: the density of a candidate is not a number.
     """
-    if len(flow.event_shape) != 1 or flow.estimated:
+    direct = completes(flow)
+    if not direct and (len(flow.event_shape) != 1 or flow.estimated):
         raise InputError(
-            f"conditioning requires a flow of vectors with an exact density, and this one has "
-            f"events {flow.event_shape}, {flow.kind}"
+            f"conditioning requires a flow of vectors with an exact density, or a flow of any "
+            f"order, and this one has events {flow.event_shape}, {flow.kind}"
         )
     context = per_row(context, (len(x),), flow.context_shape)
     drawn, accounts = [], []
-    size = max(1, _NUMBERS // flow.base.event_shape[0] ** 2)
+    numbers = math.prod(flow.base.event_shape)
+    size = max(1, _TOKENS // numbers if direct else _NUMBERS // numbers**2)
     for part in (slice(start, start + size) for start in range(0, len(x), size)):
         some = None if context is None else context[part]
+        if direct:
+            made = complete(flow, x[part], free[part], some, gaps, generator)
+            if made.done.all():
+                moves = torch.zeros(len(made.x), dtype=torch.int32)
+                drawn.append(made.x)
+                accounts.append(Conditioning(made.candidates, 0, made.shares.cpu(), moves))
+                continue
         rows = _Rows(flow, x[part], free[part], some, gaps, generator)
         v, account = _walked(rows, generator)
         drawn.append(torch.where(free[part], rows.lowered(v), x[part]))
@@ -194,7 +216,7 @@ class _Rows:
         self.law, self.covariance = fitted_law(self.target, context, len(x), generator)
         self.embedded = flow.embed_linear(context)
         self.mean = self.law.bijection(x.new_zeros(len(x), len(self.covariance)), self.embedded)[0]
-        self.known = _lifted_mask(~free, flow.dequantization, gaps is not None)
+        self.known = lifted_mask(~free, flow.dequantization, gaps is not None)
         self.inverses, self.pattern = _inverses(self.covariance, self.known)
         self.middle = self.outer(torch.zeros_like(self.mean))[0]
         self.middle[:, free.shape[1] :] = 0.5  # the flag of a value that is there
@@ -313,14 +335,6 @@ def _of(flow: Flow, bijection: Chain) -> Flow:
     part = Flow(bijection, flow.base, context_shape=shape, embedding=embedding)
     part.training = flow.training  # the modules keep their own
     return part
-
-
-def _lifted_mask(known: Tensor, dequantization: Any, filled: bool) -> Tensor:
-    """Which elements of lifted rows (n, D + M) are known: flags of known values, or all flags."""
-    if not isinstance(dequantization, TableDequantization):
-        return known
-    flags = known[:, dequantization.columns_missing]
-    return torch.cat([known, flags | filled], 1)
 
 
 def _inverses(covariance: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:

@@ -16,6 +16,7 @@ from caudal.bijections.normalization import (
     Decorrelate,
     Standardise,
 )
+from caudal.bijections.ordering import AnyOrder, in_order
 from caudal.bijections.pointwise import Asinh, Logit, MuLaw, Pointwise, Rescale, Scale, Support
 from caudal.bijections.prediction import LinearPrediction, Prediction
 from caudal.bijections.shape import Embedded, FactorOut, Flattened, Patches, Squeezed
@@ -23,6 +24,7 @@ from caudal.bijections.shape import Embedded, FactorOut, Flattened, Patches, Squ
 __all__ = [
     "ZCA",
     "ActNorm",
+    "AnyOrder",
     "Asinh",
     "Atoms",
     "Autoregressive",
@@ -60,5 +62,6 @@ __all__ = [
     "Triangular",
     "Uniformise",
     "by_sweeps",
+    "in_order",
     "winds",
 ]

@@ -77,7 +77,7 @@ class TransformerRecipe(Recipe):
 
     def _chain(
         self, event_shape: tuple[int, ...], context: int, maps: Sequence[str]
-    ) -> caudal.Chain:
+    ) -> caudal.Bijection:
         """Layers with these maps, listed from the noise to the data."""
         parts: list[caudal.Bijection] = []
         for name in maps:
@@ -91,7 +91,11 @@ class TransformerRecipe(Recipe):
         return caudal.Chain(parts)
 
     def _layer(
-        self, event_shape: tuple[int, ...], context: int, elementwise: Elementwise
+        self,
+        event_shape: tuple[int, ...],
+        context: int,
+        elementwise: Elementwise,
+        ordered: bool = False,
     ) -> caudal.Bijection:
         """An autoregressive layer; columns, which differ in kind, have embeddings of their own."""
         net = caudal.nets.CausalTransformer(
@@ -102,6 +106,7 @@ class TransformerRecipe(Recipe):
             heads=self.heads,
             context=context,
             own=len(event_shape) == 1,
+            ordered=ordered,
         )
         if isinstance(elementwise, caudal.elementwise.MixtureGaussian):
             net.begin_at(elementwise.spread())
@@ -132,6 +137,23 @@ class TarFlow(TransformerRecipe):
     scores = "parallel"
     samples = "sequential"
 
+    order: Literal["flips", "any"] = "flips"
+    """Of the tokens: reversed after every layer, or any order, which all layers share and training
+    draws; then columns or patches are conditioned on whichever others exactly."""
+
+    def _chain(
+        self, event_shape: tuple[int, ...], context: int, maps: Sequence[str]
+    ) -> caudal.Bijection:
+        if self.order == "flips":
+            return super()._chain(event_shape, context, maps)
+        *channels, length = event_shape
+        parts: list[caudal.Bijection] = []
+        for name in maps:
+            # Only the numbers of a token may be mixed: others would no longer wait their turn.
+            parts += [caudal.bijections.Decorrelate(size) for size in channels]
+            parts.append(self._layer(event_shape, context, self._map(name), ordered=True))
+        return caudal.bijections.AnyOrder(parts, length)
+
 
 @dataclass(frozen=True)
 class TarFlowIAF(TransformerRecipe):
@@ -152,9 +174,13 @@ class TarFlowIAF(TransformerRecipe):
     samples = "parallel"
 
     def _layer(
-        self, event_shape: tuple[int, ...], context: int, elementwise: Elementwise
+        self,
+        event_shape: tuple[int, ...],
+        context: int,
+        elementwise: Elementwise,
+        ordered: bool = False,
     ) -> caudal.Bijection:
-        return caudal.Inverse(super()._layer(event_shape, context, elementwise))
+        return caudal.Inverse(super()._layer(event_shape, context, elementwise, ordered))
 
 
 def patch_of(name: str, shape: Shape, patch: int | None) -> int:
