@@ -3,12 +3,15 @@
     OMP_NUM_THREADS=1 python benchmarks/transformer.py sampling
     OMP_NUM_THREADS=1 python benchmarks/transformer.py scores --data digits mnist --seconds 60
     OMP_NUM_THREADS=1 python benchmarks/transformer.py noise --seconds 60
+    OMP_NUM_THREADS=1 python benchmarks/transformer.py orders --data digits power --steps 1000
+    OMP_NUM_THREADS=1 python benchmarks/transformer.py given --data power --steps 1000
 
 Seconds are the processor's, of one thread. Rows of other runs stay in the file.
 """
 
 import argparse
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +21,7 @@ from torch import Tensor
 import budget
 import caudal
 import tables
+import transformer_orders
 from caudal.bijections import by_sweeps
 from caudal.data import open_images
 from caudal.data.source import Rows
@@ -26,7 +30,7 @@ from caudal.recipes import NSFAR, Glow, MintNet, Recipe, TarFlow
 from caudal.report import evaluate
 from caudal.report.speed import by_passes, median_seconds
 from features import Features, nearest
-from transformer_tell import PICTURE, SAMPLES, Row, add, draw_rows, draw_scores
+from transformer_tell import HALVES, PICTURE, SAMPLES, Row, add, draw_rows, draw_scores
 
 RATES: dict[str, dict[str, tuple[Recipe, float]]] = {
     "digits": {
@@ -171,16 +175,56 @@ def noise(seconds: float, stds: list[float]) -> None:
     draw_rows(SAMPLES, shown)
 
 
+# --- orders --------------------------------------------------------------------------------------
+
+
+def orders(data: str, steps: int) -> None:
+    """Any order beside flips after as many steps; of MNIST also digits whose halves are drawn."""
+    is_table = data in tables.TABLES
+    task = transformer_orders.table_task(data) if is_table else task_of(data)
+    usual, rate = RATES[data]["tarflow"]
+    assert isinstance(usual, TarFlow)
+    for order in ("flips", "any"):
+        flow, took = after(steps, task, replace(usual, order=order), rate)
+        row: Row = {"part": "orders", "data": data, "flow": order, "steps": steps}
+        row |= {"seconds": took, "parameters": size_of(flow)}
+        add(row | transformer_orders.scores(flow, task.test.x))
+        if order == "any" and data == "mnist":
+            transformer_orders.draw_completions(HALVES, flow, task.test.x)
+
+
+def given(data: str, names: list[str] | None, steps: int) -> None:
+    """Half of the columns given the others, after as many steps of each flow."""
+    task, flows = transformer_orders.table_task(data), {}
+    for name in names or transformer_orders.GIVEN:
+        recipe, rate, weighed = transformer_orders.GIVEN[name]
+        if recipe not in flows:
+            flows[recipe] = after(steps, task, recipe, rate)
+        flow, took = flows[recipe]
+        row: Row = {"part": "given", "data": data, "flow": name, "steps": steps, "seconds": took}
+        add(row | transformer_orders.given(flow, task.test.x, weighed))
+
+
+def after(steps: int, task: budget.Task, recipe: Recipe, rate: float) -> tuple[caudal.Flow, float]:
+    """The flow after so many steps, and the seconds that they took."""
+    torch.manual_seed(0)
+    flow, start = task.build(recipe), time.process_time()
+    budget._fit(flow, task, rate, steps)
+    return flow.eval(), time.process_time() - start
+
+
 def size_of(flow: caudal.Flow) -> int:
     return sum(p.numel() for p in flow.parameters())
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("part", choices=("scores", "sampling", "noise", "picture"))
+    parts = ("scores", "sampling", "noise", "orders", "given", "picture")
+    parser.add_argument("part", choices=parts)
     parser.add_argument("--data", choices=RATES, nargs="*", default=list(RATES))
     parser.add_argument("--flow", nargs="*")
     parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument("--steps", type=int, default=1000)
     parser.add_argument("--rows", type=int, default=64)
     parser.add_argument("--std", type=float, nargs="*", default=NOISE)
     parser.add_argument("--data-dir", type=Path, default=tables.DATA_DIR)
@@ -192,6 +236,12 @@ def main() -> None:
         noise(options.seconds, options.std)
     elif options.part == "picture":
         draw_scores(PICTURE)
+    elif options.part == "orders":
+        for data in options.data:
+            orders(data, options.steps)
+    elif options.part == "given":
+        for data in options.data:
+            given(data, options.flow, options.steps)
     else:
         for data in options.data:
             scores(data, options.flow, options.seconds)

@@ -1,6 +1,7 @@
 """Flows of any order: laws in each of them, exact conditionals, training, and the command line."""
 
 import json
+from copy import deepcopy
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from caudal.base import Normal
 from caudal.bijections import AnyOrder, Autoregressive, Correlate
 from caudal.cli import main
 from caudal.completion import completes, hidden_tokens
+from caudal.conditionals import Line, conditionals
 from caudal.conditioning import conditional_sample
 from caudal.data import Column, ImageSchema, TableSchema, hidden_pixels
 from caudal.elementwise import Affine
@@ -165,6 +167,37 @@ def test_conditionals_are_those_of_the_gaussian_that_was_learned(table, known):
     assert account.ess == account.acceptance == 1
 
 
+def test_a_column_is_explained_with_all_others_before_it():
+    """Its density given them, by an integral, is the last factor of the flow in such an order."""
+    torch.manual_seed(3)
+    flow = correlated(3, 0)
+    x = flow.sample(5)
+    lines = [Line(torch.linspace(-20, 20, 60).double(), 0.0)] * 3
+    for column, found in enumerate(conditionals(flow, x, lines)):
+        order = [*(i for i in range(3) if i != column), column]
+        first = torch.tensor(order[:2]).expand(5, 2)
+        z, log_det = tokens_of(flow).noise_of_first(x, first, None)
+        expected = flow.in_order(order).log_prob(x) - log_det - Normal((2,)).log_prob(z)
+        torch.testing.assert_close(found.log_prob.float(), expected, atol=0.02, rtol=0)
+
+
+def test_a_gap_is_as_probable_as_its_flag_given_the_others(mixed):
+    """The value and its flag come last, as where they are drawn given the others."""
+    x = mixed.sample(3, generator=torch.Generator().manual_seed(0))
+    lines = [
+        Line(torch.arange(15).double(), 1.0),
+        Line(torch.arange(3).double(), 1.0),
+        Line(torch.linspace(-6, 8, 60).double(), 0.0, gaps=True),
+    ]
+    missing = conditionals(mixed, x, lines)[2].missing
+    n, free = 1000, torch.tensor([False, False, True])
+    generator = torch.Generator().manual_seed(0)
+    for row, expected in zip(x, missing, strict=True):
+        asked = row.nan_to_num(0.0).expand(n, 3), free.expand(n, 3)
+        drawn, _ = conditional_sample(mixed, *asked, generator=generator)
+        assert drawn[:, 2].isnan().double().mean().isclose(expected, atol=0.06, rtol=0)
+
+
 @pytest.fixture(scope="module")
 def mixed():
     """A flow of a count, a category with gaps and a number with gaps, which go together."""
@@ -198,6 +231,20 @@ def test_values_in_steps_are_given_by_their_mass(mixed):
     assert x[:, 2].isnan().any()
     assert account.candidates == 16
     assert account.ess > 0.9
+
+
+def test_uneven_steps_take_more_draws(mixed):
+    """A net that is not trained does not fill steps evenly: fewer of the draws count."""
+    uneven = deepcopy(mixed)
+    randomise(tokens_of(uneven).bijection.parts[1:], 0.2)
+    pool = uneven.sample(20_000, generator=torch.Generator().manual_seed(1))
+    truth = pool[(pool[:, 0] == 5) & (pool[:, 1] == 2), 2].isnan().double().mean()
+    n, generator = 1500, torch.Generator().manual_seed(0)
+    values, free = torch.tensor([5.0, 2.0, 0.0]), torch.tensor([False, False, True])
+    x, account = conditional_sample(uneven, values.expand(n, 3), free.expand(n, 3),
+                                    generator=generator)  # fmt: skip
+    assert 16 < account.candidates <= 128
+    assert x[:, 2].isnan().double().mean().isclose(truth, atol=0.03, rtol=0)
 
 
 def test_gaps_are_filled_and_rows_differ_in_what_is_given(mixed):

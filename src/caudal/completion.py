@@ -24,8 +24,9 @@ from caudal.errors import NumericalError
 from caudal.flow import Flow
 from caudal.numerics import normal, uniform
 
-CANDIDATES = 16
-"""Draws of the noise within the steps of what is given, of which a row takes one."""
+CANDIDATES, ROUND, ENOUGH = 128, 16, 12
+"""Draws of the noise within the steps of what is given, at most, how many come at a time, and how
+many effective ones are enough."""
 _TRIES = 100  # of draws in which no category is a gap, where none may be
 _ALONE = (ActNorm, Gaussianise, Latitude, Logit, Rescale, Standardise, Support)
 """Maps of each element by itself, which leave the tokens what they are."""
@@ -88,8 +89,8 @@ def complete(
 
     A value of a table that is given in steps stands for its whole step. Its place y in there comes
     from 16 draws, of which one is taken by its density p(y_given) (sampling importance
-    resampling); as training fills steps evenly, nearly all of them count. Pixels, whose steps are
-    fine and many, have one draw of that noise.
+    resampling); as training fills steps evenly, nearly all of them count, and where they do not
+    more are drawn. Pixels, whose steps are fine and many, have one draw of that noise.
 
     Args:
         flow: one for which `completes` is true, in evaluation mode.
@@ -154,32 +155,40 @@ def _first(
     middle[:, rows.x.shape[1] :] = 0.5  # the flag of a value that is there
     x = torch.where(rows.free, steps.lower(middle) if steps else middle, rows.x)
 
-    def drawn() -> tuple[Tensor, tuple[Tensor, Tensor]]:
+    def draw() -> tuple[Tensor, Tensor, Tensor]:
         lifted, log_q = rows.flow.lift(x, generator)
         y = torch.where(rows.known, lifted, middle)
         tokens, log_slope = maps.inverse(y)
         tokens = _tokens(rows.way, tokens)
         z, log_det = rows.way.tokens.noise_of_first(tokens, order, rows.embedded)
         log_w = log_slope + log_det - 0.5 * z.square().flatten(1).sum(1)
-        return y, (z, log_w.double().masked_fill(log_q == torch.inf, -torch.inf))
+        return y, z, log_w.double().masked_fill(log_q == torch.inf, -torch.inf)
 
-    y, candidate = drawn()
-    candidates = [candidate]
+    drawn = [draw()]
     if isinstance(steps, TableDequantization):
-        again, candidate = drawn()
-        if not torch.equal(y, again):  # something in steps is given
-            candidates += [candidate, *(drawn()[1] for _ in range(CANDIDATES - 2))]
-    z, log_w = (torch.stack(parts) for parts in zip(*candidates, strict=True))
+        drawn.append(draw())
+        if torch.equal(drawn[0][0], drawn[1][0]):  # nothing in steps is given
+            drawn.pop()
+    rounds = range(1, 2) if len(drawn) == 1 else range(ROUND, CANDIDATES + 1, ROUND)
+    for count in rounds:
+        drawn += [draw() for _ in range(count - len(drawn))]
+        weights = _weights(torch.stack([log_w for _, _, log_w in drawn]))
+        effective = weights.square().sum(0).reciprocal().nan_to_num(0.0, posinf=0.0)
+        if effective.median() >= ENOUGH:
+            break
+    below = weights.cumsum(0) < uniform(weights[0], generator)
+    taken = below.sum(0).clamp(max=count - 1)
+    z = torch.stack([z for _, z, _ in drawn])[taken, torch.arange(len(taken), device=x.device)]
+    return z, (count, (effective / count).to(rows.x))
+
+
+def _weights(log_w: Tensor) -> Tensor:
+    """The weights of candidates (K, n), of sum 1; 0 where all are 0."""
     if (log_w.isnan() | (log_w == torch.inf)).any():
         raise NumericalError(
             "the density of what is given is not a number: the flow is damaged, train it again"
         )
-    weights = (log_w - log_w.logsumexp(0)).exp().nan_to_num(0.0)  # NaN where all are 0
-    share = weights.square().sum(0).reciprocal() / len(weights)
-    below = weights.cumsum(0) < uniform(log_w[0], generator)
-    taken = below.sum(0).clamp(max=len(weights) - 1)
-    chosen = z[taken, torch.arange(len(taken), device=taken.device)]
-    return chosen, (len(weights), share.nan_to_num(0.0, posinf=0.0).to(rows.x))
+    return (log_w - log_w.logsumexp(0)).exp().nan_to_num(0.0)
 
 
 def _drawn(
