@@ -66,7 +66,9 @@ def scores(flow: caudal.Flow, x: Tensor) -> Row:
         else []
     )
     each = [
-        one.log_prob(x[:SCORED], generator=torch.Generator().manual_seed(0)).double()
+        one.log_prob(
+            x[:SCORED].to(flow.base.like), generator=torch.Generator().manual_seed(0)
+        ).double()
         for one in (flow, *others)
     ]
     two_se = 2 * float(each[0].std()) / len(each[0]) ** 0.5

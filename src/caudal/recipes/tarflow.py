@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from annotated_types import Ge
 
 import caudal
-from caudal.recipes.recipe import Recipe, Shape
+from caudal.recipes.recipe import Recipe, Shape, parity
 
 if TYPE_CHECKING:
     from caudal.elementwise import Elementwise
@@ -149,10 +149,24 @@ class TarFlow(TransformerRecipe):
         *channels, length = event_shape
         parts: list[caudal.Bijection] = []
         for name in maps:
-            # Only the numbers of a token may be mixed: others would no longer wait their turn.
-            parts += [caudal.bijections.Decorrelate(size) for size in channels]
+            for size in channels:
+                parts += self._within(size)
             parts.append(self._layer(event_shape, context, self._map(name), ordered=True))
         return caudal.bijections.AnyOrder(parts, length)
+
+    def _within(self, size: int) -> list[caudal.Bijection]:
+        """What makes the numbers of a token depend on each other: a linear map and couplings.
+
+        Nothing is turned between layers that would do it, and other tokens must wait their turn.
+        """
+        parts: list[caudal.Bijection] = [caudal.bijections.Decorrelate(size)]
+        affine = caudal.elementwise.Affine()
+        for layer in range(2 if size > 1 else 0):
+            keep = parity(size, layer)
+            kept, moved = int(keep.sum()), int((~keep).sum())
+            net = caudal.nets.TokenMLP(kept, moved, affine.n_params, (self.width, self.width))
+            parts.insert(0, caudal.bijections.Coupling(net, affine, keep))
+        return parts
 
 
 @dataclass(frozen=True)
