@@ -60,17 +60,10 @@ def scores(flow: caudal.Flow, x: Tensor) -> Row:
     """
     length = next((p.length for p in flow.modules() if isinstance(p, AnyOrder)), 0)
     torch.manual_seed(1)
-    others = (
-        [flow.in_order(torch.randperm(length).tolist()) for _ in range(MIXED - 1)]
-        if length
-        else []
-    )
-    each = [
-        one.log_prob(
-            x[:SCORED].to(flow.base.like), generator=torch.Generator().manual_seed(0)
-        ).double()
-        for one in (flow, *others)
-    ]
+    orders = [torch.randperm(length).tolist() for _ in range(MIXED - 1)] if length else []
+    others = [flow.in_order(order) for order in orders]
+    x, seeded = x[:SCORED].to(flow.base.like), torch.Generator().manual_seed
+    each = [one.log_prob(x, None, seeded(0)).double() for one in (flow, *others)]
     two_se = 2 * float(each[0].std()) / len(each[0]) ** 0.5
     row: Row = {"score": float(each[0].mean()), "two_se": two_se}
     if others:

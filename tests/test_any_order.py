@@ -369,7 +369,7 @@ def test_given_columns_are_exact_on_the_command_line(tmp_path, capsys):
     capsys.readouterr()
     words = ["sample", run, "-n", "5", "--given", "c=1", "--out", out]
     assert main(words) == 0
-    assert "conditioned on c=1 exactly" in capsys.readouterr().out
+    assert "conditioned on c=1: exact draws" in capsys.readouterr().out
     assert [line.split(",")[2] for line in (tmp_path / "out.csv").read_text().split()[1:]] == [
         "1.00000"
     ] * 5
