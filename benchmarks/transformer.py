@@ -3,8 +3,7 @@
     OMP_NUM_THREADS=1 python benchmarks/transformer.py sampling
     OMP_NUM_THREADS=1 python benchmarks/transformer.py scores --data digits mnist --seconds 60
     OMP_NUM_THREADS=1 python benchmarks/transformer.py noise --seconds 60
-    OMP_NUM_THREADS=1 python benchmarks/transformer.py orders --data digits power --steps 1000
-    OMP_NUM_THREADS=1 python benchmarks/transformer.py given --data power --steps 1000
+    OMP_NUM_THREADS=1 python benchmarks/transformer.py orders --data digits power --steps 800
 
 Seconds are the processor's, of one thread. Rows of other runs stay in the file.
 """
@@ -23,10 +22,11 @@ import caudal
 import tables
 import transformer_orders
 from caudal.bijections import by_sweeps
+from caudal.completion import completes
 from caudal.data import open_images
 from caudal.data.source import Rows
 from caudal.denoising import denoised
-from caudal.recipes import NSFAR, Glow, MintNet, Recipe, TarFlow
+from caudal.recipes import NSF, NSFAR, Glow, MintNet, Recipe, TarFlow
 from caudal.report import evaluate
 from caudal.report.speed import by_passes, median_seconds
 from features import Features, nearest
@@ -57,6 +57,7 @@ NOISE = (0.0, 12.8)
 """Deviations of the noise on pixels of 256 values; the first one is that of plain training."""
 LEARNED = 10_000
 """Images that the classifier of features learns from, and as many of the test images at most."""
+WAYS = {True: "weights and moves", False: "in order"}
 TOKENS = {16: (1, 8, 8), 64: (1, 16, 16), 256: (1, 32, 32)}
 """Images in patches of 2x2, by the number of patches."""
 
@@ -178,31 +179,33 @@ def noise(seconds: float, stds: list[float]) -> None:
 # --- orders --------------------------------------------------------------------------------------
 
 
-def orders(data: str, steps: int) -> None:
-    """Any order beside flips after as many steps; of MNIST also digits whose halves are drawn."""
+def orders(data: str, steps: int, names: list[str] | None) -> None:
+    """Any order beside flips after as many steps.
+
+    Of MNIST also digits whose halves are drawn; of tables half of the columns given the others,
+    for which there is nsf beside.
+    """
     is_table = data in tables.TABLES
     task = transformer_orders.table_task(data) if is_table else task_of(data)
     usual, rate = RATES[data]["tarflow"]
     assert isinstance(usual, TarFlow)
-    for order in ("flips", "any"):
-        flow, took = after(steps, task, replace(usual, order=order), rate)
-        row: Row = {"part": "orders", "data": data, "flow": order, "steps": steps}
-        row |= {"seconds": took, "parameters": size_of(flow)}
-        add(row | transformer_orders.scores(flow, task.test.x))
+    recipes: dict[str, tuple[Recipe, float]] = {
+        "any": (replace(usual, order="any"), rate),
+        "flips": (usual, rate),
+        **({"nsf": (NSF(), 5e-3)} if is_table else {}),
+    }
+    for order in names or recipes:
+        recipe, rate = recipes[order]
+        flow, took = after(steps, task, recipe, rate)
+        row: Row = {"data": data, "flow": order, "steps": steps, "seconds": took}
+        found = transformer_orders.scores(flow, task.test.x)
+        add({"part": "orders", **row, "parameters": size_of(flow), **found})
         if order == "any" and data == "mnist":
             transformer_orders.draw_completions(HALVES, flow, task.test.x)
-
-
-def given(data: str, names: list[str] | None, steps: int) -> None:
-    """Half of the columns given the others, after as many steps of each flow."""
-    task, flows = transformer_orders.table_task(data), {}
-    for name in names or transformer_orders.GIVEN:
-        recipe, rate, weighed = transformer_orders.GIVEN[name]
-        if recipe not in flows:
-            flows[recipe] = after(steps, task, recipe, rate)
-        flow, took = flows[recipe]
-        row: Row = {"part": "given", "data": data, "flow": name, "steps": steps, "seconds": took}
-        add(row | transformer_orders.given(flow, task.test.x, weighed))
+        for weighed in (True, False) if is_table else ():
+            if completes(flow) or weighed:
+                drawn = transformer_orders.given(flow, task.test.x, weighed)
+                add({"part": "given", "way": WAYS[weighed], **row, **drawn})
 
 
 def after(steps: int, task: budget.Task, recipe: Recipe, rate: float) -> tuple[caudal.Flow, float]:
@@ -219,12 +222,12 @@ def size_of(flow: caudal.Flow) -> int:
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parts = ("scores", "sampling", "noise", "orders", "given", "picture")
+    parts = ("scores", "sampling", "noise", "orders", "picture")
     parser.add_argument("part", choices=parts)
     parser.add_argument("--data", choices=RATES, nargs="*", default=list(RATES))
     parser.add_argument("--flow", nargs="*")
     parser.add_argument("--seconds", type=float, default=60.0)
-    parser.add_argument("--steps", type=int, default=1000)
+    parser.add_argument("--steps", type=int, default=800)
     parser.add_argument("--rows", type=int, default=64)
     parser.add_argument("--std", type=float, nargs="*", default=NOISE)
     parser.add_argument("--data-dir", type=Path, default=tables.DATA_DIR)
@@ -238,10 +241,7 @@ def main() -> None:
         draw_scores(PICTURE)
     elif options.part == "orders":
         for data in options.data:
-            orders(data, options.steps)
-    elif options.part == "given":
-        for data in options.data:
-            given(data, options.flow, options.steps)
+            orders(data, options.steps, options.flow)
     else:
         for data in options.data:
             scores(data, options.flow, options.seconds)

@@ -2,7 +2,6 @@
 
 import time
 from contextlib import nullcontext
-from dataclasses import replace
 from pathlib import Path
 from unittest.mock import patch
 
@@ -20,24 +19,15 @@ from caudal.conditioning import conditional_sample
 from caudal.data import Column, TableSchema, hidden_pixels
 from caudal.data.source import Rows
 from caudal.losses import bits_per_dim
-from caudal.recipes import NSF, NSFAR, Recipe, TarFlow
+from caudal.recipes import Recipe
 from transformer_tell import Row
 
 SCORED, MIXED = 2000, 8
 """Test items, and the orders of which the mean density is scored."""
-GIVEN_ROWS, GIVEN_DRAWS = 200, 64
+GIVEN_ROWS, GIVEN_DRAWS = 200, 32
 """Test rows half of whose columns are hidden, and how often these are drawn."""
 SHOWN, COMPLETED, HIDDEN = 6, 7, 96
 """Digits of the picture, completions of each, and the shade of what is hidden."""
-TABLE = TarFlow(width=32, layers=3)
-GIVEN: dict[str, tuple[Recipe, float, bool]] = {
-    "tarflow --order any": (replace(TABLE, order="any"), 3e-3, False),
-    "the same, by weights and moves": (replace(TABLE, order="any"), 3e-3, True),
-    "tarflow": (TABLE, 3e-3, False),
-    "nsf": (NSF(), 5e-3, False),
-    "nsf-ar": (NSFAR(), 5e-3, False),
-}
-"""The recipe, its rate, and whether draws go by weights and moves though they need not."""
 
 
 def table_task(data: str) -> budget.Task:
