@@ -87,7 +87,8 @@ def complete(
     drawn anew: a pass for the density of what is given, and then as many steps as a sample takes.
     No weights and no moves are needed where what is given is continuous. Among the given tokens,
     and among the others, each row has an order of its own, so that draws follow the mean of the
-    conditionals in all such orders, which is better than one of them.
+    conditionals in all such orders: by Jensen's inequality its log-density is not below the mean
+    of theirs.
 
     A value of a table that is given in steps stands for its whole step. Its place y in there comes
     from 16 draws, of which one is taken by its density p(y_given) (sampling importance
