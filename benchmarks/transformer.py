@@ -3,12 +3,14 @@
     OMP_NUM_THREADS=1 python benchmarks/transformer.py sampling
     OMP_NUM_THREADS=1 python benchmarks/transformer.py scores --data digits mnist --seconds 60
     OMP_NUM_THREADS=1 python benchmarks/transformer.py noise --seconds 60
+    OMP_NUM_THREADS=1 python benchmarks/transformer.py orders --data digits power --steps 800
 
 Seconds are the processor's, of one thread. Rows of other runs stay in the file.
 """
 
 import argparse
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +20,17 @@ from torch import Tensor
 import budget
 import caudal
 import tables
+import transformer_orders
 from caudal.bijections import by_sweeps
+from caudal.conditioning.completion import completes
 from caudal.data import open_images
 from caudal.data.source import Rows
 from caudal.denoising import denoised
-from caudal.recipes import NSFAR, Glow, MintNet, Recipe, TarFlow
+from caudal.recipes import NSF, NSFAR, Glow, MintNet, Recipe, TarFlow
 from caudal.report import evaluate
 from caudal.report.speed import by_passes, median_seconds
 from features import Features, nearest
-from transformer_tell import PICTURE, SAMPLES, Row, add, draw_rows, draw_scores
+from transformer_tell import HALVES, PICTURE, SAMPLES, Row, add, draw_rows, draw_scores
 
 RATES: dict[str, dict[str, tuple[Recipe, float]]] = {
     "digits": {
@@ -53,6 +57,7 @@ NOISE = (0.0, 12.8)
 """Deviations of the noise on pixels of 256 values; the first one is that of plain training."""
 LEARNED = 10_000
 """Images that the classifier of features learns from, and as many of the test images at most."""
+WAYS = {True: "weights and moves", False: "in order"}
 TOKENS = {16: (1, 8, 8), 64: (1, 16, 16), 256: (1, 32, 32)}
 """Images in patches of 2x2, by the number of patches."""
 
@@ -171,16 +176,58 @@ def noise(seconds: float, stds: list[float]) -> None:
     draw_rows(SAMPLES, shown)
 
 
+# --- orders --------------------------------------------------------------------------------------
+
+
+def orders(data: str, steps: int, names: list[str] | None) -> None:
+    """Any order beside flips after as many steps.
+
+    Of MNIST also digits whose halves are drawn; of tables half of the columns given the others,
+    for which there is nsf beside.
+    """
+    is_table = data in tables.TABLES
+    task = transformer_orders.table_task(data) if is_table else task_of(data)
+    usual, rate = RATES[data]["tarflow"]
+    assert isinstance(usual, TarFlow)
+    recipes: dict[str, tuple[Recipe, float]] = {
+        "any": (replace(usual, order="any"), rate),
+        "flips": (usual, rate),
+        **({"nsf": (NSF(), 5e-3)} if is_table else {}),
+    }
+    for order in names or recipes:
+        recipe, rate = recipes[order]
+        flow, took = after(steps, task, recipe, rate)
+        row: Row = {"data": data, "flow": order, "steps": steps, "seconds": took}
+        found = transformer_orders.scores(flow, task.test.x)
+        add({"part": "orders", **row, "parameters": size_of(flow), **found})
+        if order == "any" and data == "mnist":
+            transformer_orders.draw_completions(HALVES, flow, task.test.x)
+        for weighed in (True, False) if is_table else ():
+            if completes(flow) or weighed:
+                drawn = transformer_orders.given(flow, task.test.x, weighed)
+                add({"part": "given", "way": WAYS[weighed], **row, **drawn})
+
+
+def after(steps: int, task: budget.Task, recipe: Recipe, rate: float) -> tuple[caudal.Flow, float]:
+    """The flow after so many steps, and the seconds that they took."""
+    torch.manual_seed(0)
+    flow, start = task.build(recipe), time.process_time()
+    budget._fit(flow, task, rate, steps)
+    return flow.eval(), time.process_time() - start
+
+
 def size_of(flow: caudal.Flow) -> int:
     return sum(p.numel() for p in flow.parameters())
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("part", choices=("scores", "sampling", "noise", "picture"))
+    parts = ("scores", "sampling", "noise", "orders", "picture")
+    parser.add_argument("part", choices=parts)
     parser.add_argument("--data", choices=RATES, nargs="*", default=list(RATES))
     parser.add_argument("--flow", nargs="*")
     parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument("--steps", type=int, default=800)
     parser.add_argument("--rows", type=int, default=64)
     parser.add_argument("--std", type=float, nargs="*", default=NOISE)
     parser.add_argument("--data-dir", type=Path, default=tables.DATA_DIR)
@@ -192,6 +239,9 @@ def main() -> None:
         noise(options.seconds, options.std)
     elif options.part == "picture":
         draw_scores(PICTURE)
+    elif options.part == "orders":
+        for data in options.data:
+            orders(data, options.steps, options.flow)
     else:
         for data in options.data:
             scores(data, options.flow, options.seconds)

@@ -99,6 +99,7 @@ RECIPES = {
     "tarflow-affine": TarFlow(layers=1, depth=2, width=4, heads=1, map="affine"),
     "tarflow-mixture": TarFlow(layers=1, depth=1, width=4, map="mixture", pieces=2),
     "tarflow-sinh": TarFlow(layers=1, depth=1, width=4, map="sinh", pieces=2),
+    "tarflow-any": TarFlow(layers=2, depth=1, width=8, heads=2, order="any"),
     "ncsf": NCSF(layers=2, hidden=16, blocks=1),
     "ncsf-autoregressive": NCSF(layers=2, hidden=16, blocks=1, autoregressive=True),
 }

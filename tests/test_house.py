@@ -51,6 +51,7 @@ LAYERS = (
         "testing",
         "univariate",
     ),
+    ("completion",),
     ("flow",),
     ("broadcasting", "dequantization"),
     ("base", "bijections", "nets"),

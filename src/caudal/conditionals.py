@@ -11,6 +11,8 @@ from torch.nn import functional as F  # noqa: N812
 from caudal.bijections.atoms import Atoms
 from caudal.bijections.differences import Differences
 from caudal.bijections.heaps import Heaps
+from caudal.conditioning.completion import completes
+from caudal.dequantization import TableDequantization
 from caudal.flow import Flow
 from caudal.numerics import RowGenerator
 from caudal.numerics.curves import Curve, sorted_curve
@@ -83,6 +85,8 @@ def conditionals(
     sum is exact. Each value costs one density: for numbers there are up to 200 for each row,
     column and draw.
 
+    Of a flow of any order it is p(x_d | x_others) with column d last, which the flow has learned.
+
     The surprise is -log p(x_d | x_others) - H_d in nats, H_d = -E log p(t | x_others) the entropy
     of that conditional: its mean over values that the flow itself would put there is 0, whatever
     the units of the column, so that columns can be compared. For a normal conditional it is (r^2 -
@@ -117,7 +121,7 @@ class _Joint:
         self, flow: Flow, x: Tensor, context: Tensor | None, draws: int, seed: int
     ) -> None:
         self.flow, self.x, self.context = flow, x, context
-        self.continuous = flow.continuous()
+        self.continuous, self.any_order = flow.continuous(), completes(flow)
         draws = 1 if flow.dequantization is None else draws
         generator = RowGenerator(x.device, seed, draws)
         self.noises = [generator.bind(x, context) for _ in range(draws)]
@@ -207,8 +211,19 @@ class _Joint:
             context = context.repeat_interleave(each, 0).repeat(n, 1)
         lifted = [self.flow.lift(rows, noise.repeated(each)) for noise in self.noises]
         y, log_q = (torch.cat(parts) for parts in zip(*lifted, strict=True))
-        log_prob = (self.continuous.log_prob(y, context) - log_q).double()
+        log_prob = (self._density(column).log_prob(y, context) - log_q).double()
         return log_prob.view(n, *values.shape).logsumexp(0) - math.log(n) - log_width
+
+    def _density(self, column: int) -> Flow:
+        """The density of lifted rows, in which a column comes last if it may."""
+        if not self.any_order:
+            return self.continuous
+        last, tokens = [column], self.continuous.event_shape[0]
+        if isinstance(self.flow.dequantization, TableDequantization):
+            missing = self.flow.dequantization.columns_missing
+            if column in missing:  # the flag that says whether there is a value
+                last.append(self.x.shape[1] + missing.index(column))
+        return self.continuous.in_order([*(t for t in range(tokens) if t not in last), *last])
 
 
 def _conditional(joint: _Joint, column: int, lines: Sequence[Line]) -> Conditional:

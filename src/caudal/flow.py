@@ -20,7 +20,7 @@ from caudal.bijection import (
     kind_of,
     refuse_repeats,
 )
-from caudal.bijections import winds
+from caudal.bijections import in_order, winds
 from caudal.broadcasting import (
     Batched,
     Door,
@@ -299,6 +299,31 @@ class Flow(Door):
         flow = Flow(self.bijection, self.base, context_shape=shape, embedding=embedding)
         flow.training = self.training  # each module keeps its own mode
         return flow
+
+    def in_order(self, order: Sequence[int]) -> "Flow":
+        """The flow of the same modules that takes its tokens in a fixed order, in training too.
+
+        It is for flows of any order, `TarFlow(order="any")`: of vectors the tokens are columns, of
+        images patches in raster order. Every order has a density of its own, which is exact; the
+        usual one is that of the data. The mean of several of these densities,
+        log_prob = logsumexp_k log p_k(x) - log K, is a density too, and mostly a better one.
+
+        Args:
+            order: each of 0..T-1 once, for T tokens.
+
+        Raises:
+            InputError: the flow has one order, or `order` is none of its tokens.
+        """
+        try:
+            bijection = in_order(self.bijection, order)
+        except ValueError as error:
+            raise InputError(str(error)) from error
+        shape, embedding, steps = self.context_shape, self.embedding, self.dequantization
+        made = Flow(
+            bijection, self.base, context_shape=shape, embedding=embedding, dequantization=steps
+        )
+        made.training = self.training  # each module keeps its own mode
+        return made
 
     def distribution(self, context: Tensor | None = None) -> torch.distributions.Distribution:
         """A `torch.distributions` view; `context` is one row, or B rows for batch shape (B,)."""

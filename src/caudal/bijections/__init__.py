@@ -17,6 +17,7 @@ from caudal.bijections.normalization import (
     Decorrelate,
     Standardise,
 )
+from caudal.bijections.ordering import AnyOrder, in_order
 from caudal.bijections.pointwise import Asinh, Logit, MuLaw, Pointwise, Rescale, Scale
 from caudal.bijections.prediction import LinearPrediction, Prediction
 from caudal.bijections.shape import Embedded, FactorOut, Flattened, Patches, Squeezed
@@ -25,6 +26,7 @@ from caudal.bijections.support import SoftClip, Support
 __all__ = [
     "ZCA",
     "ActNorm",
+    "AnyOrder",
     "Asinh",
     "Atoms",
     "Autoregressive",
@@ -64,5 +66,6 @@ __all__ = [
     "Triangular",
     "Uniformise",
     "by_sweeps",
+    "in_order",
     "winds",
 ]

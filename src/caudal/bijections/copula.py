@@ -154,9 +154,13 @@ class Correlate(DataDependent):
     as far as rows left out of the fit ask, so that few rows of many columns do not mislead. The
     first call of `observe` fits it, and later ones do nothing: a student keeps its teacher's.
 
+    In `AnyOrder` it is the same normal distribution in each order o: L is then the Cholesky factor
+    of the covariance of x[o_1], .., x[o_k], where k tokens of D are enough.
+
     Args:
         features: D, the length of an event.
         context: C, how much of the context counts, from its first feature on; 0 without one.
+        ordered: whether events come in orders of their own, which stand after the context.
     """
 
     mean: Tensor
@@ -164,8 +168,9 @@ class Correlate(DataDependent):
     weight: Tensor
     initialized: Tensor
 
-    def __init__(self, features: int, context: int = 0) -> None:
+    def __init__(self, features: int, context: int = 0, *, ordered: bool = False) -> None:
         super().__init__()
+        self.ordered = ordered
         self.register_buffer("mean", torch.zeros(features))
         self.register_buffer("factor", torch.eye(features))
         self.register_buffer("weight", torch.zeros(features, context))
@@ -180,11 +185,19 @@ class Correlate(DataDependent):
         return bool(self.initialized)
 
     def forward(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        if self.ordered:
+            mean, factor = self._in_order(z, context)
+            with full_precision(z):
+                return _times(factor, z) + mean, _log_dets(factor, z)
         with full_precision(z):
             x = F.linear(z, self.factor, self.mean) + self._shift(context)
         return x, self._log_det().expand(z.shape[0])
 
     def inverse(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        if self.ordered:
+            mean, factor = self._in_order(x, context)
+            with full_precision(x):
+                return _solved(factor, x - mean), -_log_dets(factor, x)
         with full_precision(x):
             centred = (x - self.mean - self._shift(context)).T
             z = torch.linalg.solve_triangular(self.factor, centred, upper=False).T
@@ -216,6 +229,41 @@ class Correlate(DataDependent):
 
     def _log_det(self) -> Tensor:
         return self.factor.diagonal().log().sum()
+
+    def _in_order(self, value: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
+        """The mean (B, k) and L (B, k, k) of rows of k tokens in their orders; one L if all agree.
+
+        In float64: the covariance has the square of the condition number of its factor.
+        """
+        assert context is not None
+        order = context[:, context.shape[1] - value.shape[1] :].long()
+        mean = (self.mean + self._shift(context)).gather(1, order)
+        which = None
+        if not torch.compiler.is_compiling():  # in evaluation there is a single order
+            order, which = order.unique(dim=0, return_inverse=True)
+        covariance = self.factor.double() @ self.factor.double().T
+        inside = covariance[order.unsqueeze(2), order.unsqueeze(1)]
+        factor = torch.linalg.cholesky(inside).to(value.dtype)
+        return mean, factor if which is None or len(factor) == 1 else factor[which]
+
+
+def _times(factor: Tensor, z: Tensor) -> Tensor:
+    """L z of rows z (B, k), with L of each row (B, k, k), or of all (1, k, k)."""
+    if len(factor) == 1:
+        return F.linear(z, factor[0])
+    return (factor @ z.unsqueeze(2)).squeeze(2)
+
+
+def _solved(factor: Tensor, x: Tensor) -> Tensor:
+    """L^-1 x of rows x (B, k), with L of each row (B, k, k), or of all (1, k, k)."""
+    if len(factor) == 1:
+        return torch.linalg.solve_triangular(factor[0], x.T, upper=False).T
+    return torch.linalg.solve_triangular(factor, x.unsqueeze(2), upper=False).squeeze(2)
+
+
+def _log_dets(factor: Tensor, like: Tensor) -> Tensor:
+    """Log det L of each row, (B,)."""
+    return factor.diagonal(dim1=1, dim2=2).log().sum(1).expand(len(like))
 
 
 def _shrunk_correlation(x: Tensor) -> Tensor:

@@ -1,5 +1,6 @@
-"""Samples of some columns of a flow given the others: weighted candidates, then Metropolis."""
+"""Samples of some columns of a flow given the others: exact, or weighted and then Metropolis."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +10,8 @@ from torch import Tensor
 
 from caudal.broadcasting import per_row
 from caudal.conditioning.candidates import Candidates, State
+from caudal.conditioning.completion import complete, completes
+from caudal.conditioning.law import lifted_masks
 from caudal.errors import InputError
 from caudal.flow import Flow
 from caudal.numerics import uniform
@@ -19,6 +22,7 @@ SIZES = (1.0, 0.3, 0.1, 0.03)
 STEPS = 8 * len(SIZES)
 """Sizes of moves, in turn, and how many moves there are: 1 forgets where a row is."""
 _NUMBERS = 1 << 24  # numbers in the covariances that are held at a time
+_TOKENS = 1 << 17  # numbers of the rows that a flow of any order draws at a time
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,7 +31,8 @@ class Conditioning:
 
     Attributes:
         candidates: the number of candidates of a row, at most.
-        steps: the number of moves that each row was offered.
+        steps: the number of moves that each row was offered; 0 where the candidates are exact, as
+            those of flows of any order.
         shares: effective size of the candidates of each row as a share of their number, (n,); 0
             for a row that cannot be: the density of what is given is 0.
         moves: the number of moves that each row accepted, (n,).
@@ -39,19 +44,26 @@ class Conditioning:
     moves: Tensor
 
     @property
+    def exact(self) -> bool:
+        """Whether no moves were needed: given the noise within steps each draw is exact."""
+        return self.steps == 0
+
+    @property
     def ess(self) -> float:
         """The mean effective size over rows, as a share of the candidates."""
         return float(self.shares.mean())
 
     @property
     def acceptance(self) -> float:
-        """Share of accepted moves."""
+        """Share of accepted moves; 1 where none are needed."""
+        if self.exact:
+            return 1.0
         return float(self.moves.double().mean()) / self.steps
 
     @property
     def stuck(self) -> float:
         """Share of rows that never moved: they are the best of their candidates."""
-        return float((self.moves == 0).double().mean())
+        return 0.0 if self.exact else float((self.moves == 0).double().mean())
 
     @property
     def possible(self) -> Tensor:
@@ -60,9 +72,10 @@ class Conditioning:
 
     @classmethod
     def join(cls, parts: "Sequence[Conditioning]") -> "Conditioning":
-        """One account of the rows of several, which must have equal steps."""
-        shares, moves = (torch.cat([getattr(p, n) for p in parts]) for n in ("shares", "moves"))
-        return cls(max(part.candidates for part in parts), parts[0].steps, shares, moves)
+        """One account of the rows of several; one without moves counts as having taken all."""
+        candidates, steps = (max(getattr(p, n) for p in parts) for n in ("candidates", "steps"))
+        moves = [p.moves if p.steps else torch.full_like(p.moves, steps) for p in parts]
+        return cls(candidates, steps, torch.cat([p.shares for p in parts]), torch.cat(moves))
 
     def to_dict(self) -> dict[str, Any]:
         """A dictionary for JSON."""
@@ -89,14 +102,17 @@ def conditional_sample(
     leaves q as it is, and is accepted with probability min(1, w' / w): the limit is exact. A given
     value on a lattice stands for its whole step: its lifted value is drawn with each candidate.
 
+    A flow of any order, `TarFlow(order="any")`, of vectors or images, needs none of this: with
+    what is given first, each draw is exact (`caudal.conditioning.completion.complete`).
+
     References: Rubin, The calculation of posterior distributions by data augmentation: comment,
     1987 (resampling); Cotter, Roberts, Stuart, White, MCMC methods for functions: modifying old
     algorithms to make them faster, 2013, arXiv:1202.0709 (the moves).
 
     Args:
-        flow: of vectors, whose density is not estimated.
-        x: (n, D) in data units; what its free elements hold does not matter.
-        free: bool (n, D), the elements to draw.
+        flow: of vectors, whose density is not estimated; or of any order.
+        x: (n, D) in data units, or (n, *event); what its free elements hold does not matter.
+        free: bool, of the shape of x, the elements to draw; a patch of an image is drawn whole.
         context: one row for all samples, or n rows.
         gaps: (D,), the code of a missing category, NaN elsewhere; if given, free elements are
             drawn as if they are not missing. Else they may be, as the flow has learned.
@@ -106,16 +122,26 @@ def conditional_sample(
         InputError: the flow is not of vectors, or its density is an estimate.
         NumericalError: the density of a candidate is not a number.
     """
-    if len(flow.event_shape) != 1 or flow.estimated:
+    direct = completes(flow)
+    if not direct and (len(flow.event_shape) != 1 or flow.estimated):
         raise InputError(
-            f"conditioning requires a flow of vectors with an exact density, and this one has "
-            f"events {flow.event_shape}, {flow.kind}"
+            f"conditioning requires a flow of vectors with an exact density, or a flow of any "
+            f"order, and this one has events {flow.event_shape}, {flow.kind}"
         )
+    direct = direct and not lifted_masks(~free, flow.dequantization, gaps is not None)[1].any()
     context = per_row(context, (len(x),), flow.context_shape)
     drawn, accounts = [], []
-    size = max(1, _NUMBERS // flow.base.event_shape[0] ** 2)
+    numbers = math.prod(flow.base.event_shape)
+    size = max(1, _TOKENS // numbers if direct else _NUMBERS // numbers**2)
     for part in (slice(start, start + size) for start in range(0, len(x), size)):
         some = None if context is None else context[part]
+        if direct:
+            made = complete(flow, x[part], free[part], some, gaps, generator)
+            if made.done.all():
+                moves = torch.zeros(len(made.x), dtype=torch.int32)
+                drawn.append(made.x)
+                accounts.append(Conditioning(made.candidates, 0, made.shares.cpu(), moves))
+                continue
         rows = Candidates(flow, x[part], free[part], some, gaps, generator)
         v, account = _walked(rows, generator)
         drawn.append(torch.where(free[part], rows.lowered(v), x[part]))

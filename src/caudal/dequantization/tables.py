@@ -93,10 +93,10 @@ class TableDequantization(Dequantization):
             self.register_buffer("fill_std", torch.ones_like(step))
         elif self.columns_missing:
             gaps = self.columns_missing
-            ends = (end[gaps] for end in self.ends(low, high))
+            first, last = self.ends(low, high)
             cells = self.step.clone()
             cells[list(self.heaps.columns)] = 0.0
-            self.own = Gaussianise(*ends, cells[gaps], self.atoms.places[gaps])
+            self.own = Gaussianise(first[gaps], last[gaps], cells[gaps], self.atoms.places[gaps])
         plain = step.numel() == 1 and not self.columns_missing and not self.atoms.exist
         plain = plain and not self.heaps.columns
         # Known once, as a comparison on a GPU would wait for it in each pass.

@@ -27,6 +27,9 @@ class CausalTransformer(CausalNet):
         h <- h + attention(norm(h)),    h <- h + MLP(norm(h)),    params = last(norm(h))
 
     With context, the scale and shift of each norm are linear in it. The last layer starts at zero.
+    Where the tokens come in any order (`caudal.bijections.AnyOrder`), each of them has two
+    positions: that of the token before it, which it has seen, and its own. Such an event may stop
+    before its last token.
     One position at a time, a step costs its share of a pass: keys and values of the tokens before
     are kept. Without gradients they are written into memory that is allocated once. A state can
     be continued more than once, with gradients or without: what it holds is never overwritten.
@@ -43,6 +46,8 @@ class CausalTransformer(CausalNet):
         context: length of the context vectors, 0 without.
         own: whether each position has an embedding and a last layer of its own, as columns of a
             table should, which differ in kind; patches of an image share theirs.
+        ordered: whether each event comes in an order of its own, which stands after the context:
+            which position each of its tokens has, as T numbers.
 
     Raises:
         ValueError: `width` is no multiple of `heads`.
@@ -58,6 +63,7 @@ class CausalTransformer(CausalNet):
         heads: int = 4,
         context: int = 0,
         own: bool = False,
+        ordered: bool = False,
     ) -> None:
         super().__init__()
         if width % heads:
@@ -67,10 +73,12 @@ class CausalTransformer(CausalNet):
         self.channels = channels[0] if channels else 1
         self.length = length
         self.n_params = n_params
+        self.ordered = ordered
         start = _OWN_START if own else _START
         self.first = nn.Parameter(start * torch.randn(width))
         self.place = nn.Parameter(start * torch.randn(length, width))
-        self.embed = _Linear(self.channels, width, length - 1 if own else None)
+        self.seen = nn.Parameter(start * torch.randn(length, width)) if ordered else None
+        self.embed = _Linear(self.channels, width, length - (not ordered) if own else None)
         self.layers = nn.ModuleList(_Layer(width, heads, length, context) for _ in range(depth))
         self.norm = _Norm(width, context)
         self.last = _Linear(width, n_params * self.channels, length if own else None)
@@ -83,36 +91,61 @@ class CausalTransformer(CausalNet):
         self.last.bias.copy_(params.repeat_interleave(self.channels))
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        columns = x.reshape(len(x), self.channels, self.length)
+        context, order = self._parted(context, x.shape[-1])
+        columns = x.reshape(len(x), self.channels, -1)
         tokens = columns[..., :-1].transpose(1, 2)  # (B, T - 1, C)
         first = self.first.expand(len(x), 1, -1)
-        h = torch.cat([first, self.embed(tokens, 0)], 1) + self.place  # (B, T, width)
+        h = torch.cat([first, self._embedded(tokens, order, 0)], 1)
+        h = h + self.place[_at(order, 0, h.shape[1])]  # (B, T, width)
         for layer in self.layers:
             h, _ = layer(h, context)
-        return self._params(h, 0, context)
+        return self._params(h, order, 0, context)
 
     def start(self, like: Tensor, context: Tensor | None = None) -> "_State":
-        return _State(0, len(like), [None] * len(self.layers), context)
+        context, order = self._parted(context, like.shape[-1])
+        return _State(0, len(like), [None] * len(self.layers), context, order)
 
     def step(self, value: Tensor | None, state: "_State") -> tuple[Tensor, "_State"]:
-        t, rows, before, context = state
+        t, rows, before, context, order = state
         if value is None:
             h = self.first.expand(rows, 1, -1)
         else:
-            h = self.embed(value.reshape(rows, 1, self.channels), t - 1)
-        h = h + self.place[t]
+            h = self._embedded(value.reshape(rows, 1, self.channels), order, t - 1)
+        h = h + self.place[_at(order, t, 1)]
         kept = []
         for layer, past in zip(self.layers, before, strict=True):
             h, past = layer(h, context, past or _Past())
             kept.append(past)
-        return self._params(h, t, context), _State(t + 1, rows, kept, context)
+        return self._params(h, order, t, context), _State(t + 1, rows, kept, context, order)
 
-    def _params(self, h: Tensor, start: int, context: Tensor | None) -> Tensor:
-        """Parameters (B, P, *rest, n) of n tokens (B, n, width), from position `start` on."""
-        params = self.last(self.norm(h, context), start).transpose(1, 2)  # (B, P C, n)
+    def _parted(self, context: Tensor | None, n: int) -> tuple[Tensor | None, Tensor | None]:
+        """The context, and the positions (B, n) of the tokens, if they come in any order."""
+        if not self.ordered or context is None:
+            return context, None
+        own = context.shape[1] - n
+        return context[:, :own] if own else None, context[:, own:].long()
+
+    def _embedded(self, tokens: Tensor, order: Tensor | None, start: int) -> Tensor:
+        """Embeddings (B, n, width) of n tokens (B, n, C), the first of which comes at `start`."""
+        at = _at(order, start, tokens.shape[1])
+        h: Tensor = self.embed(tokens, at)
+        return h if self.seen is None else h + self.seen[at]
+
+    def _params(
+        self, h: Tensor, order: Tensor | None, start: int, context: Tensor | None
+    ) -> Tensor:
+        """Parameters (B, P, *rest, n) of n tokens (B, n, width), the first of them at `start`."""
+        at = _at(order, start, h.shape[1])
+        params = self.last(self.norm(h, context), at).transpose(1, 2)  # (B, P C, n)
         if len(self.event_shape) == 1:
             return params
         return params.unflatten(1, (self.n_params, self.channels))
+
+
+def _at(order: Tensor | None, start: int, n: int) -> slice | Tensor:
+    """The positions of n tokens, the first of which comes at `start`: (B, n), or a slice."""
+    at = slice(start, start + n)
+    return at if order is None else order[:, at]
 
 
 class _Memory:
@@ -144,12 +177,13 @@ class _Past(NamedTuple):
 
 
 class _State(NamedTuple):
-    """The position, the number of rows, the past of each layer, and the context."""
+    """How many tokens there were, the number of rows, the past of each layer, context, order."""
 
     position: int
     rows: int
     past: Sequence[_Past | None]
     context: Tensor | None
+    order: Tensor | None
 
 
 class _Layer(nn.Module):
@@ -239,9 +273,21 @@ class _Linear(nn.Module):
         self.weight = nn.Parameter(torch.empty(shape).uniform_(-bound, bound))
         self.bias = nn.Parameter(torch.empty(shape[:-1]).uniform_(-bound, bound))
 
-    def forward(self, h: Tensor, start: int) -> Tensor:
-        """(B, n, inputs) to (B, n, outputs), the first of them at position `start`."""
+    def forward(self, h: Tensor, at: slice | Tensor) -> Tensor:
+        """(B, n, inputs) to (B, n, outputs), at positions that are a slice, or (B, n)."""
         if self.weight.ndim == 2:
             return F.linear(h, self.weight, self.bias)
-        at = slice(start, start + h.shape[1])
-        return torch.einsum("bni,noi->bno", h, self.weight[at]) + self.bias[at]
+        if isinstance(at, slice):
+            return torch.einsum("bni,noi->bno", h, self.weight[at]) + self.bias[at]
+        if h.shape[1] == 1:
+            return torch.einsum("bni,bnoi->bno", h, self.weight[at]) + self.bias[at]
+        # Weights of each token of each row would be many: the tokens go to their places instead.
+        placed = h.new_zeros(len(h), len(self.weight), h.shape[2])
+        placed = placed.scatter(1, _along(at, h.shape[2]), h)
+        out = torch.einsum("bni,noi->bno", placed, self.weight) + self.bias
+        return out.gather(1, _along(at, out.shape[2]))
+
+
+def _along(at: Tensor, size: int) -> Tensor:
+    """Positions (B, n) for each number of a token, (B, n, size)."""
+    return at.unsqueeze(2).expand(-1, -1, size)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from annotated_types import Ge
 
 import caudal
-from caudal.recipes.recipe import Recipe, Shape
+from caudal.recipes.recipe import Recipe, Shape, parity
 
 if TYPE_CHECKING:
     from caudal.elementwise import Elementwise
@@ -77,7 +77,7 @@ class TransformerRecipe(Recipe):
 
     def _chain(
         self, event_shape: tuple[int, ...], context: int, maps: Sequence[str]
-    ) -> caudal.Chain:
+    ) -> caudal.Bijection:
         """Layers with these maps, listed from the noise to the data."""
         parts: list[caudal.Bijection] = []
         for name in maps:
@@ -91,7 +91,11 @@ class TransformerRecipe(Recipe):
         return caudal.Chain(parts)
 
     def _layer(
-        self, event_shape: tuple[int, ...], context: int, elementwise: Elementwise
+        self,
+        event_shape: tuple[int, ...],
+        context: int,
+        elementwise: Elementwise,
+        ordered: bool = False,
     ) -> caudal.Bijection:
         """An autoregressive layer; columns, which differ in kind, have embeddings of their own."""
         net = caudal.nets.CausalTransformer(
@@ -102,6 +106,7 @@ class TransformerRecipe(Recipe):
             heads=self.heads,
             context=context,
             own=len(event_shape) == 1,
+            ordered=ordered,
         )
         if isinstance(elementwise, caudal.elementwise.MixtureGaussian):
             net.begin_at(elementwise.spread())
@@ -132,6 +137,37 @@ class TarFlow(TransformerRecipe):
     scores = "parallel"
     samples = "sequential"
 
+    order: Literal["flips", "any"] = "flips"
+    """Of the tokens: reversed after every layer, or any order, which all layers share and training
+    draws; then columns or patches are conditioned on whichever others exactly."""
+
+    def _chain(
+        self, event_shape: tuple[int, ...], context: int, maps: Sequence[str]
+    ) -> caudal.Bijection:
+        if self.order == "flips":
+            return super()._chain(event_shape, context, maps)
+        *channels, length = event_shape
+        parts: list[caudal.Bijection] = []
+        for name in maps:
+            for size in channels:
+                parts += self._within(size)
+            parts.append(self._layer(event_shape, context, self._map(name), ordered=True))
+        return caudal.bijections.AnyOrder(parts, length)
+
+    def _within(self, size: int) -> list[caudal.Bijection]:
+        """What makes the numbers of a token depend on each other: a linear map and couplings.
+
+        Nothing is turned between layers that would do it, and other tokens must wait their turn.
+        """
+        parts: list[caudal.Bijection] = [caudal.bijections.Decorrelate(size)]
+        affine = caudal.elementwise.Affine()
+        for layer in range(2 if size > 1 else 0):
+            keep = parity(size, layer)
+            kept, moved = int(keep.sum()), int((~keep).sum())
+            net = caudal.nets.TokenMLP(kept, moved, affine.n_params, (self.width, self.width))
+            parts.insert(0, caudal.bijections.Coupling(net, affine, keep))
+        return parts
+
 
 @dataclass(frozen=True)
 class TarFlowIAF(TransformerRecipe):
@@ -152,9 +188,13 @@ class TarFlowIAF(TransformerRecipe):
     samples = "parallel"
 
     def _layer(
-        self, event_shape: tuple[int, ...], context: int, elementwise: Elementwise
+        self,
+        event_shape: tuple[int, ...],
+        context: int,
+        elementwise: Elementwise,
+        ordered: bool = False,
     ) -> caudal.Bijection:
-        return caudal.Inverse(super()._layer(event_shape, context, elementwise))
+        return caudal.Inverse(super()._layer(event_shape, context, elementwise, ordered))
 
 
 def patch_of(name: str, shape: Shape, patch: int | None) -> int:

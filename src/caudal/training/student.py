@@ -73,8 +73,9 @@ def default_student(teacher: Recipe, event_shape: tuple[int, ...]) -> Recipe:
     if isinstance(teacher, NSFAR):
         return NSFIAF(**asdict(teacher))
     if isinstance(teacher, TarFlow):
-        squeezable = _is_squeezable(event_shape)
-        return Glow() if squeezable else TarFlowIAF(**asdict(teacher))
+        if _is_squeezable(event_shape):
+            return Glow()
+        return TarFlowIAF(**{k: v for k, v in asdict(teacher).items() if k != "order"})
     if isinstance(teacher, MADE):
         return IAF(1, teacher.hidden, teacher.activation)
     if isinstance(teacher, MAF | MAFMoG):

@@ -1,6 +1,7 @@
 """Images: what they are, where they come from, and how samples go back to files."""
 
 from caudal.data.files.jobs import CORRUPT
+from caudal.data.images.mask import hidden_pixels
 from caudal.data.images.open import finds_images, labels_of_part, open_images, open_whole
 from caudal.data.images.output import ImageWriter, write_grid
 from caudal.data.images.schema import DEQUANTIZATIONS, PIXELS, ImageSchema
@@ -12,6 +13,7 @@ __all__ = [
     "ImageSchema",
     "ImageWriter",
     "finds_images",
+    "hidden_pixels",
     "labels_of_part",
     "open_images",
     "open_whole",

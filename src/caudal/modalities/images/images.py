@@ -21,6 +21,7 @@ from caudal.errors import InputError
 from caudal.flow import Flow
 from caudal.modalities.contexts import CHUNK, Contexts
 from caudal.modalities.images.denoise import Denoised
+from caudal.modalities.images.inpaint import Inpainted
 from caudal.modalities.images.options import ImageDrawing, ImageOptions, ImageReading
 from caudal.modalities.images.words import across, classes_line, preview
 from caudal.modalities.rows import OneShape, class_names
@@ -206,7 +207,17 @@ class Images(OneShape):
             yield model.dataset_or(instead).train.context
 
     def draw(self, model: Any, drawing: ImageDrawing, temperature: float) -> Any:
-        return Denoised(model, temperature) if drawing.denoise else model.draw(temperature)
+        if (drawing.inpaint is None) != (drawing.mask is None):
+            raise InputError(
+                "`inpaint` names images and `mask` what of them is hidden: give both, or neither"
+            )
+        if drawing.inpaint is None:
+            return Denoised(model, temperature) if drawing.denoise else model.draw(temperature)
+        if temperature != 1 or drawing.denoise:
+            other = "denoise" if drawing.denoise else "temperature"
+            raise InputError(f"`inpaint` gives samples of the density: leave `{other}` out")
+        sizes = {name: _sizes(model.config.get(name, ())) for name in _SIZES}
+        return Inpainted(model, drawing.inpaint, drawing.mask, sizes)
 
     def decode(self, schema: ImageSchema, x: Tensor, request: Request) -> tuple[Any, ...]:
         return schema.decode(x), class_names(schema.context, request.context)

@@ -82,3 +82,9 @@ class ImageDrawing:
     denoise: bool = False
     """Take off the noise that the images had in training, by one step along the slope of the
     log-density; such samples no longer follow the density."""
+    inpaint: str | None = None
+    """Draw the hidden part of these images given the rest, of one after the other: an image file,
+    or what else holds images; for tarflow trained with `order` any."""
+    mask: str | None = None
+    """What `inpaint` hides: left, right, top, bottom, or a picture that is white there. Patches
+    that are hidden in part are drawn whole."""

@@ -9,6 +9,7 @@ from torch import Tensor
 from caudal.base import Base, Logistic, Normal
 from caudal.bijection import Bijection, Chain, Inverse, parts_of
 from caudal.bijections import (
+    AnyOrder,
     Atoms,
     Correlate,
     Differences,
@@ -163,6 +164,9 @@ class _Lifted:
 
 def _correlated(parts: list[Bijection], features: int, linear: int) -> list[Bijection]:
     """A recipe's parts after a correlation, unless a single one is Gaussian and has it."""
+    if isinstance(parts[0], AnyOrder):  # in which the correlation goes by the same order
+        first = Correlate(features, linear, ordered=True)
+        return [AnyOrder([first, *parts_of(parts[0].bijection)], features)]
     several = len(parts) > 1 or any(isinstance(part, Embedded | Permutation) for part in parts)
     return [Correlate(features, linear), *parts] if several else parts
 

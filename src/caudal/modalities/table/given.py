@@ -185,6 +185,12 @@ class Conditioned(Account):
 
 def tell_conditioning(account: Conditioning, done: str, voice: Voice) -> None:
     """Tells an account in a line, and notes what to beware of."""
+    if account.exact:
+        noise = (
+            f", effective size {account.ess:.0%} of {account.candidates} draws of noise in steps"
+        )
+        voice.say(f"{done}: exact draws{noise if account.candidates > 1 else ''}")
+        return
     voice.say(
         f"{done}: effective size {account.ess:.0%} of {account.candidates} candidates a row, "
         f"{account.acceptance:.0%} of {account.steps} moves accepted"
