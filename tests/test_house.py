@@ -40,7 +40,6 @@ LAYERS = (
     (
         "annealing",
         "conditionals",
-        "conditioning",
         "conversion",
         "correction",
         "denoising",
@@ -51,7 +50,7 @@ LAYERS = (
         "testing",
         "univariate",
     ),
-    ("completion",),
+    ("conditioning",),
     ("flow",),
     ("broadcasting", "dequantization"),
     ("base", "bijections", "nets"),
