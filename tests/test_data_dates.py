@@ -50,8 +50,10 @@ def test_durations_in_text_are_found_and_written_back(form):
 def test_a_column_of_durations_is_one_of_numbers(tmp_path):
     minutes = RNG.integers(0, 40 * 60, N)
     texts = [f"{m // 60}h {m % 60:02d}m" for m in minutes]
-    column, _ = (schema := open_data({"took": texts, "x": RNG.normal(size=N)}).schema).columns
+    data = open_data({"took": texts, "x": RNG.normal(size=N)})
+    column, _ = (schema := data.schema).columns
     assert (column.kind, column.unit, column.low, column.step) == ("datetime", "minute", 0, 1)
+    assert all(" days" not in word and "h " in word for word in data.summary[0].words)
     rows = pa.table({"took": texts, "x": [0.5] * N})
     assert schema.decode(schema.encode(rows)[0])["took"].to_pylist() == texts
 

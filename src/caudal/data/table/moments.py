@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from caudal.data import dtypes, temporal
 from caudal.data.schema import Column
-from caudal.data.table.cells import Form, kind_of
+from caudal.data.table.cells import Form, kind_of, write_dates
 from caudal.data.table.dates import arrow_type
 from caudal.data.table.declare import LATTICE_LIMIT, as_word
 from caudal.data.table.lattice import likely
@@ -113,5 +113,10 @@ def words(stats: Stats, dtype: pa.DataType, form: Form | None) -> tuple[str, str
     """The lowest value, the median and the highest, as people write them."""
     kind = arrow_type(form.format) if form else dtypes.value_type(dtype)
     three = stats.low, float(np.median(stats.sample)), stats.high
-    low, median, high = (temporal.words(us, kind) for us in three)
+    if form and pa.types.is_duration(kind):  # `7h 01m`, as the column has it
+        low, median, high = write_dates(
+            np.round(three), form.format, np.zeros(3, bool)
+        ).to_pylist()
+    else:
+        low, median, high = (temporal.words(us, kind) for us in three)
     return low, median, high

@@ -122,6 +122,8 @@ def _label(
                 axis.set_tick_params(rotation=90)
         else:
             name_ticks(axis, column)
+            if axis is axes.xaxis and column.unit:  # dates are longer than a panel is wide
+                axis.set_tick_params(rotation=90)
         axis.set_tick_params(labelsize=7, length=2)
         if not outer:
             axis.set_tick_params(labelleft=False, labelbottom=False)
