@@ -16,7 +16,7 @@ from caudal.recipes import MAF
 from caudal.training import progress
 from caudal.training.fit import fit
 from caudal.training.options import Training
-from caudal.training.progress import RichReporter
+from caudal.training.progress import Plan, RichReporter
 from caudal.training.run import Run, write_config
 
 TRAINING = Training(epochs=3, batch_size=50)
@@ -32,6 +32,11 @@ def told(recorder, **console):
     finally:
         assert reporter._bar is None
     return out.getvalue()
+
+
+def test_one_pass_is_one():
+    assert "64 rows, 1 pass over the data" in str(Plan(3, 0, 64, 3))
+    assert "64 rows, 2 passes over the data" in str(Plan(6, 0, 64, 3))
 
 
 def test_one_plain_line_per_validation_where_there_is_no_terminal():

@@ -42,10 +42,11 @@ class Plan:
 
     def __str__(self) -> str:
         passes = self.steps / self.steps_per_epoch
+        whole = f"{passes:.3g} pass{'' if f'{passes:.3g}' == '1' else 'es'}"
         when = f"after every {self.validate_every:,}"
         when = "at the end" if self.validate_every >= self.steps else when
         parts = [
-            f"{self.steps:,} steps of {self.batch_size:,} rows, {passes:.3g} passes over the data",
+            f"{self.steps:,} steps of {self.batch_size:,} rows, {whole} over the data",
             f"{self.first:,} of them done" if self.first else "",
             f"a validation {when}",
             "" if self.seconds is None else f"about {duration(self.seconds)}",
