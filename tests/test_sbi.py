@@ -14,6 +14,7 @@ from torch.distributions import (
 
 import caudal
 from caudal import InputError
+from caudal.bijections import Correlate
 from caudal.recipes import NSF
 from caudal.report.calibration import calibration
 from caudal.sbi.assembly import assemble
@@ -78,6 +79,22 @@ def test_an_embedding_net_reads_any_observation():
     assert flow.embedding.net is net
     assert flow.embedding.std.ne(1).any()
     assert made.sample(waves(BOX.sample((1,))), 3).shape == (3, 2)
+
+
+def test_a_new_flow_is_the_linear_gaussian_posterior():
+    torch.manual_seed(0)
+    theta = torch.randn(2000, 2)
+    x = theta + 0.5 * torch.randn(2000, 2)
+    new = assemble(RECIPE, None, 2, (2,), None)
+    caudal.initialize(new, theta, x)
+    truth = Normal(0.8 * x, 0.2**0.5).log_prob(theta).sum(1)
+    assert abs(float((new.log_prob(theta, x) - truth).detach().mean())) < 0.01
+    narrow = assemble(RECIPE, (torch.full((2,), -9.0), torch.full((2,), 9.0)), 2, (2,), None)
+    caudal.initialize(narrow, theta, x)
+    assert abs(float((narrow.log_prob(theta, x) - truth).detach().mean())) < 0.02
+    assert not (narrow.sample((9,), 99 * x[:9]).abs() > 9).any()
+    trained = assemble(RECIPE, None, 2, (2,), nn.Linear(2, 2))
+    assert not any(isinstance(part, Correlate) for part in trained.modules())
 
 
 class Exact:
