@@ -45,9 +45,8 @@ stopped.
 {tried} attacks, {failed} failed. `explore` writes no file.{missing}
 
 """
-WITHOUT_EXPORT = """ `export` is not here: an export takes minutes where many share a
-core, and each attack takes two. Its kills are a test, with a stand-in for what writes a graph
-(`tests/test_interrupted.py`)."""
+WITHOUT_EXPORT = """ The kills of `export` are a test, with a stand-in for what
+writes a graph (`tests/test_interrupted.py`)."""
 HEADER = "| command | attack | tried | failed | commit |\n| --- | --- | --- | --- | --- |\n"
 PAGE = HERE / "results" / "kills.md"
 Row = tuple[str, str, int, int, str]

@@ -53,10 +53,11 @@ def noise(subject: Subject) -> Tab | None:
     def act(number: int, scale: float, grain: str = LEFT) -> list[Block]:
         x, context = subject.item(int(number))
         z = subject.noise(subject.item(int(number)))
+        bare = " without noise" if grain == OFF else ""
         sides = [
             Side(f"test {schema.one} {int(number)}", subject.form(x, context), "data"),
             Side("its noise z", guide.noise(schema, z)),
-            Side(f"f({scale:g} z)", subject.decode(scale * z, context, grain == OFF)),
+            Side(f"f({scale:g} z){bare}", subject.decode(scale * z, context, grain == OFF)),
         ]
         return [_length(z, subject.lengths(z)), *guide.show(schema, sides, subject.ground)]
 
