@@ -122,8 +122,8 @@ def test_what_has_no_shards_is_refused_in_a_line(flow, loss, said):
 @pytest.mark.parametrize("large", [True, False])
 def test_of_a_flow_too_large_for_a_device_no_pictures_are_made_in_between(large):
     trainer = object.__new__(Trainer)
-    trainer.engine = SimpleNamespace(sharded=SimpleNamespace(large=large))
-    trainer.position, trainer.validate_every, trainer.total = SimpleNamespace(step=8), 8, 80
+    trainer.engine = SimpleNamespace(sharded=SimpleNamespace(large=large), total=80)
+    trainer.position, trainer.validate_every = SimpleNamespace(step=8), 8
     trainer.position.seconds, trainer.watch, trainer._watched = 1, print, 0
     assert trainer._shows() is not large
 

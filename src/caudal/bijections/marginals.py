@@ -146,9 +146,10 @@ def _knots(
         knots = np.array([knots[0] - spread, knots[0] + spread])
     # The rows up to each knot; the outermost knots of unbounded columns have rows beyond them.
     counts = np.searchsorted(values, knots[1:-1], "left")
-    if not step and len(counts) > 1:  # the outermost knots are the outermost values, rounded
-        counts[0] = 0 if math.isfinite(low) and low < values[0] else counts[0]
-        counts[-1] = n if math.isfinite(high) and values[-1] < high else counts[-1]
+    if math.isfinite(low) and len(counts) and knots[1] == np.float32(values[0]):
+        counts[0] = 0  # the outermost values, rounded, are knots, with no row beyond them
+    if math.isfinite(high) and len(counts) and knots[-2] == np.float32(values[-1]):
+        counts[-1] = n
     seen = np.diff(counts, prepend=0, append=n) * weight
     rows = np.maximum(seen, _UNSEEN)
     beyond = [0.0 if math.isfinite(end) else _UNSEEN for end in (low, high)]

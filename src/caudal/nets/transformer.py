@@ -92,7 +92,7 @@ class CausalTransformer(CausalNet):
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         context, order = self._parted(context, x.shape[-1])
-        columns = x.reshape(len(x), self.channels, -1)
+        columns = x.reshape(len(x), self.channels, x.shape[-1])
         tokens = columns[..., :-1].transpose(1, 2)  # (B, T - 1, C)
         first = self.first.expand(len(x), 1, -1)
         h = torch.cat([first, self._embedded(tokens, order, 0)], 1)
