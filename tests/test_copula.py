@@ -284,3 +284,18 @@ def test_samples_stay_near_the_data_where_an_end_is_far(step, mirrored):
     z, log_slope = fitted.double().inverse(grid)
     density = (log_slope - 0.5 * (z[:, 0].square() + math.log(2 * math.pi))).exp()
     assert density.mean().item() * 2999 == pytest.approx(1.0, abs=1e-3)
+
+
+@pytest.mark.parametrize("at", [0.0, 9.0])
+def test_an_atom_at_an_end_keeps_its_mass(at):
+    """Its place, not the outermost value, is what the last knot stands for."""
+    torch.manual_seed(0)
+    place = (0.0, 1.0) if at == 0 else (9.0, 10.0)
+    values = torch.rand(4000, 1) * 7 + 1.5
+    values = torch.where(torch.rand(4000, 1) < 0.4, torch.tensor(place).mean(), values)
+    low, high, step = torch.tensor([[0.0], [10.0], [0.0]])
+    fitted = Gaussianise(low, high, step, torch.tensor([[place]]))
+    fitted.observe(values)
+    x, _ = fitted(torch.randn(20_000, 1))
+    share = ((x >= place[0]) & (x < place[1])).float().mean().item()
+    assert share == pytest.approx(0.4, abs=0.03)

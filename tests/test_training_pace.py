@@ -1,12 +1,17 @@
 """Keeping time on a machine whose speed changes: steps are planned anew, the rate still ends."""
 
+import math
 import signal
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
 import yaml
 
+from caudal import Chain, Flow
+from caudal.base import Normal
+from caudal.bijections import Gaussianise, Scale
 from caudal.losses import nll
 from caudal.recipes import MAF
 from caudal.training import pace
@@ -16,6 +21,7 @@ from caudal.training.fit import fit
 from caudal.training.options import Training
 from caudal.training.pace import Course, Pace
 from caudal.training.run import Run
+from caudal.training.validation import Validator
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -67,6 +73,32 @@ def test_the_rate_goes_on_from_where_it_is_and_ends_with_the_steps():
     assert rates[-1] == pytest.approx(0.0, abs=1e-12)
     assert all(a > b for a, b in zip(rates, rates[1:], strict=False))
     assert Course().place(7, 9) == (7, 9)
+
+
+def test_nothing_is_planned_anew_on_a_machine_of_even_speed(monkeypatch):
+    """Flows that begin fitted are validated before their first step, which is no step's time."""
+    clock = Clock(monkeypatch)
+    measure = Validator.measure
+
+    def dear(validator):
+        clock.now += 2
+        return measure(validator)
+
+    monkeypatch.setattr(Validator, "measure", dear)
+    monkeypatch.setattr(Validator, "seconds", lambda validator: (2 / validator.valid.n_rows, 0.0))
+    told = []
+    reporter = SimpleNamespace(
+        start=told.append, step=print, validated=print, note=told.append, finish=print
+    )
+    training = Training(minutes=2.0, batch_size=20, lr=1e-4, patience=0)
+    x = torch.randn(200, 2, generator=torch.Generator().manual_seed(1))
+    own = Gaussianise(*torch.tensor([[-math.inf] * 2, [math.inf] * 2]))
+    flow = Flow(Chain([Scale((2,)), own]), Normal((2,)))
+    options = {"training": training, "validation_loss": nll, "reporter": reporter}
+    fitted = fit(flow, x, loss=SlowFrom(clock, 10**9), **options)
+    assert len(told) == 1
+    assert fitted.stopped == "steps"
+    assert clock.now < 120
 
 
 class SlowFrom:

@@ -165,6 +165,11 @@ def _check_identity(run: Run, then: Identity, now: Identity) -> None:
             f"{run.path}: cannot resume, an older caudal has begun it, {_OLDER_WAYS[first]} in "
             f"another way: start a new run"
         )
+    if first[:2] in _RULES:
+        raise InputError(
+            f"{run.path}: cannot resume, other rules between columns are found in the data now; "
+            f"an older caudal has begun it, or the rows have changed: start a new run"
+        )
     was, is_now = ("none" if value is None else _shorten(str(value)) for value in pair)
     raise InputError(
         f"{run.path}: cannot resume, {what} was {was} and is {is_now}: give the old value, "
@@ -185,8 +190,6 @@ def _as_now(identity: Identity) -> Identity:
         column["seen"] = None
     if "columns" in schema and not schema.get("context"):
         del schema["numbers"]  # they concern the context alone
-    if not any(column["missing"] for column in schema.get("columns", [])):
-        schema.pop("fillers", None)
     return {**identity, "schema": schema}
 
 
@@ -204,6 +207,7 @@ _OLDER_WAYS = {
     ("schema", "numbers"): "whose nets take numbers of the context",
     ("schema", "fillers"): "which fills gaps",
 }
+_RULES = (("schema", "orders"), ("schema", "followers"))
 _ORDER = ("training", "recipe", "schema", "data")
 _FREE = {field.name for field in fields(Training)} - {*LASTING} | {"report", "data", "teacher"}
 """Options of a config that a resumed run may change; data and teacher may have been moved."""
@@ -242,7 +246,7 @@ def _leaves(tree: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, 
     are the value of the list.
     """
     if isinstance(tree, list | tuple) and tree and all(isinstance(item, dict) for item in tree):
-        names = [item["name"] for item in tree]
+        names = [item["name"] if "name" in item else item["column"]["name"] for item in tree]
         yield path, names
         tree = {_numbered(names, i): item for i, item in enumerate(tree)}
     if not isinstance(tree, dict):

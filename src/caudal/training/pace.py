@@ -11,7 +11,8 @@ from dataclasses import dataclass
 SLACK = 0.95  # a machine is never quite alone
 _LOOKS = 16  # how often a job looks at the clock
 _LEAST = 1.0  # seconds between two looks; what is shorter says little
-_TOLERANCE = 0.1  # share of the time left by which the need may differ from it
+_TOLERANCE = 0.1  # share of the steps left by which those that fit may differ
+_FEW = 0.05  # share of all steps, which are not worth a new plan
 _LATE = 1.1  # training ends after so much of its time, whatever its steps
 
 
@@ -99,6 +100,6 @@ class Pace:
         left = max(self.left - self._validation, 0.0)  # the last one stands at the end
         fit = int(left / (self._per_step + self._validation / every))
         need = total - step
-        if fit < (1 - _TOLERANCE) * need or fit > (1 + _TOLERANCE) * need:
+        if abs(fit - need) > max(_TOLERANCE * need, _FEW * total):
             return min(step + max(fit, 1), self.most)
         return total

@@ -88,12 +88,14 @@ class Trainer:
             Interrupted: a signal came; the state is saved.
         """
         self._tell_plan(self.pace.ahead)
+        start = time.monotonic()
         self.engine.flow.train()
         if self.position.step == 0 and begins_fitted(self.engine.flow):
             self._keep_if_best(self.validator.measure())
             self.position.start = self.validator.parts
             self._keep_state()
             self.keeper.keep_best(self.engine.flow, self.position)
+            self.pace.paused(time.monotonic() - start)
         while not (ended := self._ended()):
             epoch, done = divmod(self.position.step, self.per_epoch)
             for batch in self._epoch(epoch, done):
@@ -174,6 +176,8 @@ class Trainer:
             return
         self.engine.turn(step, planned)
         self.position.course = [*astuple(self.engine.course)]
+        if not due:  # else a validation follows, which keeps it
+            self._keep_state()
         self.keeper.plan(self.engine.training)
         speed = "slower" if planned < total else "faster again"
         self.reporter.note(f"the machine has become {speed}: planned anew, so that the time holds")

@@ -131,8 +131,9 @@ class Validator:
             losses, terms = self._batch_losses(index, batch, whole)
             for name, loss in terms.items():
                 totals[name] = totals.get(name, 0.0) + loss * len(batch.x)
-            several = min(per_batch, len(whole.x) // fabric.world_size)
-            parts.append(_sums(losses, len(batch.x), max(1, several)))
+            several = min(per_batch, len(whole.x)) if self.engine.tells_rows else 1
+            place = fabric.global_rank, fabric.world_size, len(whole.x)
+            parts.append(_sums(losses, len(batch.x), max(1, several), place))
         sums = torch.cat(parts, 1)
         if fabric.world_size > 1:
             mine = torch.cat([sums.flatten(), sums.new_tensor(list(totals.values()))])
@@ -222,13 +223,20 @@ def begins_fitted(flow: Flow) -> bool:
     return any(isinstance(part, fitted) for part in flow.modules())
 
 
-def _sums(losses: Tensor, rows: int, parts: int) -> Tensor:
-    """The sums of the losses of each part of a batch, and its rows, as (2, parts)."""
+def _sums(losses: Tensor, rows: int, parts: int, place: tuple[int, int, int]) -> Tensor:
+    """The sums of the losses of each part of a batch, and its rows, as (2, parts).
+
+    `place` is that of the process, their number, and that of the rows of the whole batch: a part
+    has the same rows however many processes share them.
+    """
     losses = losses.cpu().double()
     if len(losses) < rows:  # the mean alone is known
         return torch.stack([losses * rows, losses.new_tensor([rows])])
-    chunks = torch.tensor_split(losses, parts)
-    return torch.stack([torch.stack([c.sum(), c.new_tensor(len(c))]) for c in chunks], 1)
+    rank, world, whole = place
+    sizes = torch.tensor([len(chunk) for chunk in torch.arange(whole).tensor_split(parts)])
+    part = torch.arange(parts).repeat_interleave(sizes)[rank::world]
+    both = torch.stack([losses, torch.ones_like(losses)])
+    return both.new_zeros(2, parts).index_add_(1, part[: both.shape[1]], both)
 
 
 def is_better(parts: Sequence[float], start: Sequence[float]) -> bool:

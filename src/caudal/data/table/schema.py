@@ -174,14 +174,23 @@ class TableSchema(Schema):
     def to_dict(self) -> dict[str, Any]:
         described = super().to_dict()
         del described["kind"]  # model files of tables name no kind
-        if not self.orders:  # versions before there were any read such files
+        if not self.orders:
             del described["orders"]
+        if not self.has_gaps:
+            del described["fillers"]
         return described
+
+    @property
+    def has_gaps(self) -> bool:
+        """Whether a modelled number may be missing."""
+        return any(column.missing for column in self.columns)
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> "TableSchema":
-        # Older files mention neither marginals, nor numbers of the context, nor fillers.
-        older = {"marginals": "standardised", "numbers": "standardised", "fillers": "normal"}
+        # Older files mention neither marginals, nor numbers of the context, nor fillers of gaps.
+        gaps = any(column.get("missing") for column in data.get("columns", ()))
+        fillers = "normal" if gaps else "drawn"
+        older = {"marginals": "standardised", "numbers": "standardised", "fillers": fillers}
         data = {**older, **data}
         passed = tuple(PassedOver(**column) for column in data.pop("passed_over", ()))
         followers = tuple(map(Follower.from_dict, data.pop("followers", ())))
