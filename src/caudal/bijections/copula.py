@@ -27,7 +27,8 @@ class Gaussianise(DataDependent):
     F is a normal's, or a monotone rational-quadratic spline through quantiles of the data, so that
     the density is continuous; within a single cell of a lattice, and in the place of an atom, it
     is linear, as in a histogram.
-    Where a support is bounded F reaches 0 or 1 at its end, and outside the log-det is -inf.
+    Where a support is bounded F reaches 0 or 1 at its end, and outside the log-det is -inf; where
+    the data are far from the end, the density falls off between them as it does without an end.
     Elsewhere the density falls beyond the data as in the generalised Pareto law of shape 1/4,
     beginning with the mean slope of the outer twentieth of the rows: samples stay near the data,
     and the log-density of a row far out falls like a logarithm. Which F a column has is decided by
