@@ -19,6 +19,7 @@ from caudal.conditioning.completion import completes, hidden_tokens
 from caudal.data import Column, ImageSchema, TableSchema, hidden_pixels
 from caudal.elementwise import Affine
 from caudal.modality import assemble
+from caudal.model.sampling import job
 from caudal.nets import CausalTransformer
 from caudal.recipes import TarFlow
 from caudal.training.student import default_student
@@ -345,6 +346,29 @@ def test_the_command_line_inpaints_and_says_what_it_draws(pictures, tmp_path, ca
         assert why in capsys.readouterr().err
     assert main([*words[:-2], "--out", str(tmp_path / "no.npy")]) == 2
     assert "give both, or neither" in capsys.readouterr().err
+
+
+def test_inpainted_images_have_their_own_labels(pictures, tmp_path):
+    from PIL import Image
+
+    for name, shade in (("bright", 200), ("dark", 20)):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        for i in range(10):
+            image = np.full((4, 4), shade + i, np.uint8)
+            Image.fromarray(image).save(tmp_path / "data" / name / f"{i}.png")
+    asked = {"steps": 1, "batch_size": 8, "report": False, "patch": 2, "context": ["class"]}
+    model = caudal.train("tarflow", str(tmp_path / "data"), order="any", **asked, **SMALL)
+
+    def classes(images, **given):
+        drawing = {"inpaint": images, "mask": "top", **given}
+        (request,) = job(model, 12, 0, 1.0, False, drawing).requests.each
+        return request.context[:, 0].tolist()
+
+    assert classes(str(tmp_path / "data")) == [0] * 10 + [1] * 2
+    bare = str(pictures / "images.npy")
+    assert classes(bare, given=["class=dark"]) == [1] * 12
+    with pytest.raises(InputError, match="is given the class, which `inpaint` takes"):
+        classes(bare)
 
 
 def test_images_of_one_order_are_not_inpainted():

@@ -9,8 +9,10 @@ from torch import Tensor
 from caudal.conditioning import conditional_sample
 from caudal.conditioning.completion import completes, hidden_tokens
 from caudal.data import Rows, hidden_pixels, open_whole
+from caudal.data.images import open_labels
 from caudal.dequantization import ImageDequantization
 from caudal.errors import InputError
+from caudal.modalities.contexts import Contexts
 from caudal.modality import Request
 
 
@@ -88,3 +90,24 @@ class Inpainted:
         _, height, width = self.hidden.shape
         hidden, drawn = (int(mask[0].sum()) for mask in (self.hidden, self.drawn))
         return Inpainting(self.name, len(self.x), height * width, hidden, drawn)
+
+
+def own_labels(model: Any, images: Any, asked: Contexts) -> Tensor:
+    """The contexts of images, (N, C), by their own labels where no others are asked for.
+
+    Raises:
+        InputError: an image has no such label, or one that the run does not know.
+    """
+    config, columns = model.config, asked.columns
+    free = [columns.index(column) for column in asked.free]
+    try:
+        codes = open_labels(images, asked.free, config.get("labels"), config.get("metadata"))
+    except InputError as error:
+        names = " and ".join(column.name for column in asked.free)
+        raise InputError(
+            f"{model.name} is given the {names}, which `inpaint` takes from the images unless "
+            f"`given` or `context_file` say it: {error}"
+        ) from error
+    context = torch.zeros(len(codes), len(columns))
+    context[:, free] = codes
+    return context

@@ -73,7 +73,10 @@ class ImageOptions:
 
 @dataclass(frozen=True)
 class ImageDrawing:
-    """What the samples of images are conditioned on; without a choice each class has its turn."""
+    """What the samples of images are conditioned on; without a choice each class has its turn.
+
+    Images that are inpainted have their own.
+    """
 
     context_file: str | None = None
     """A table of contexts, one row for each sample, over again if there are fewer."""
