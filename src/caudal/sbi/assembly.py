@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from caudal import recipes
 from caudal.bijection import Bijection, Chain, parts_of
 from caudal.bijections import Correlate, SoftClip, Standardise, Support
+from caudal.bijections.support import softness_for
 from caudal.flow import Flow
 from caudal.nets import Embedding
 from caudal.recipes import Recipe
@@ -116,7 +117,7 @@ class Bounded(Recipe):
         low, high = _tensor(self.low, -torch.inf), _tensor(self.high, torch.inf)
         both, either = low.isfinite() & high.isfinite(), low.isfinite() | high.isfinite()
         one_end = low.where(~both, -torch.inf), high.where(~both, torch.inf)
-        clips = [SoftClip(low, high)] if both.any() else []
+        clips = [SoftClip(low, high, softness_for(low, high))] if both.any() else []
         return [*clips, Support(*one_end)] if (either & ~both).any() else [*clips]
 
 
