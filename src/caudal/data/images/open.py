@@ -271,6 +271,8 @@ def find_images(data: Any) -> Listing:
     if not isinstance(data, str | os.PathLike):
         raise InputError(f"a {type(data).__name__} is no images: give {FORMATS}, or an array")
     name = os.fspath(data)
+    if not name:
+        raise InputError(f"'' names no images: give {FORMATS}")
     if encoded.is_hub(name):
         return encoded.read_hub(name)
     if name in BUILT_IN_IMAGES:

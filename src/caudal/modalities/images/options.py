@@ -89,5 +89,5 @@ class ImageDrawing:
     """Draw the hidden part of these images given the rest, of one after the other: an image file,
     or what else holds images; for tarflow trained with `order` any."""
     mask: str | None = None
-    """What `inpaint` hides: left, right, top, bottom, or a picture that is white there. Patches
-    that are hidden in part are drawn whole."""
+    """What `inpaint` hides: left, right, top, bottom, a picture that is white there, or a .npy
+    array that is true there. Patches that are hidden in part are drawn whole."""
