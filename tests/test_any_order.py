@@ -408,6 +408,11 @@ def test_images_of_one_order_are_not_inpainted():
     model = caudal.train("tarflow", images, steps=1, batch_size=10, report=False, **SMALL)
     with pytest.raises(InputError, match="any order, which train as tarflow with `order`"):
         model.sample(2, inpaint=images, mask="top")
+    for option, value in (("pixel_noise", 6.4), ("dequantization", "variational")):
+        asked = {"steps": 1, "batch_size": 10, "report": False, "patch": 2, option: value, **SMALL}
+        model = caudal.train("tarflow", images, order="any", **asked)
+        with pytest.raises(InputError, match=f"goes with `{option}` .* was trained with {value}"):
+            model.sample(2, inpaint=images, mask="top")
 
 
 # --- tables -----------------------------------------------------------------------------------

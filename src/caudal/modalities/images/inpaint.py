@@ -10,7 +10,6 @@ from caudal.conditioning import conditional_sample
 from caudal.conditioning.completion import completes, hidden_tokens
 from caudal.data import Rows, hidden_pixels, open_whole
 from caudal.data.images import open_labels
-from caudal.dequantization import ImageDequantization
 from caudal.errors import InputError
 from caudal.modalities.contexts import Contexts
 from caudal.modality import Request
@@ -60,17 +59,23 @@ class Inpainted:
         sizes: the crop and the resize of the run's own images.
 
     Raises:
-        InputError: the flow has one order, or the images or the mask do not fit it.
+        InputError: the flow has one order, or noise in the way, or the images or the mask do not
+            fit it.
     """
 
     def __init__(self, model: Any, images: Any, mask: Any, sizes: dict[str, Any]) -> None:
         flow, schema = model.flow, model.schema
-        uniform = isinstance(flow.dequantization, ImageDequantization)
-        if not completes(flow) or not uniform or schema.pixel_noise:
+        if not completes(flow):
             raise InputError(
-                f"`inpaint` is for flows of any order, which train as tarflow with `order` any "
-                f"(without `pixel_noise`, of uniform `dequantization`), and {model.name} is none"
+                f"`inpaint` is for flows of any order, which train as tarflow with `order` any, "
+                f"and {model.name} is none"
             )
+        for option, usual in (("pixel_noise", 0), ("dequantization", "uniform")):
+            if (value := getattr(schema, option)) != usual:
+                raise InputError(
+                    f"`inpaint` goes with `{option}` {usual} alone, and {model.name} was trained "
+                    f"with {value}"
+                )
         items = open_whole(images, replace(schema, context=()), **sizes)
         assert isinstance(items.source, Rows)
         self.flow, self.name, self.x = flow, items.name, items.source.x
