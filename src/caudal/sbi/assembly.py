@@ -60,10 +60,10 @@ class Bounded(Recipe):
     Parameters with one end pass through a logarithm, those with two through a map that bends only
     near them (`SoftClip`), whose log-det is part of the density: nothing lies outside the support.
     The flow then models what is left of them after a linear regression on the observation, so that
-    training begins at the linear-Gaussian posterior; behind an embedding that is trained, too, and
-    in recipes of a user's own, there is no such regression. Observations that are no vectors are
-    flattened, unless the recipe is a user's own, which takes them as they are. No one chooses this
-    recipe by name; a model file of a posterior names it.
+    training begins at the linear-Gaussian posterior; behind an embedding that is trained, in
+    recipes of a user's own, and of more than 1,024 numbers, there is no such regression.
+    Observations that are no vectors are flattened, unless the recipe is a user's own, which takes
+    them as they are. No one chooses this recipe by name; a model file of a posterior names it.
     """
 
     name = "posterior"
