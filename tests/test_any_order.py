@@ -19,6 +19,7 @@ from caudal.conditioning.completion import completes, hidden_tokens
 from caudal.data import Column, ImageSchema, TableSchema, hidden_pixels
 from caudal.elementwise import Affine
 from caudal.modality import assemble
+from caudal.model.sampling import job
 from caudal.nets import CausalTransformer
 from caudal.recipes import TarFlow
 from caudal.training.student import default_student
@@ -329,6 +330,38 @@ def test_a_mask_is_a_word_a_picture_or_an_array(tmp_path):
             hidden_pixels(mask, schema)
 
 
+def test_a_mask_in_a_file_is_an_array_or_a_picture(tmp_path):
+    from PIL import Image
+
+    schema = ImageSchema((1, 4, 4))
+    corner = np.zeros((4, 4), bool)
+    corner[:2, :2] = True
+    np.save(tmp_path / "corner.npy", corner)
+    white = corner.astype(np.uint8) * 255
+    Image.fromarray(white).save(tmp_path / "small.png")
+    Image.fromarray(np.pad(white.repeat(2, 0).repeat(2, 1), 2)).save(tmp_path / "large.png")
+    Image.fromarray(white[:3]).save(tmp_path / "odd.png")
+    for name in ("corner.npy", "small.png", "large.png"):
+        hidden = hidden_pixels(tmp_path / name, schema, crop=(8,), resize=(4,))
+        assert (hidden == corner).all()
+    strokes = np.full((4, 4, 4), 255, np.uint8)
+    strokes[..., 3] = white
+    Image.fromarray(strokes).save(tmp_path / "strokes.png")
+    for mask, words in (("strokes.png", "hides every pixel, .*transparent counts as white"),
+                        ("odd.png", "`mask` .*odd.png is 3x4, smaller than `crop` 8 8$"),
+                        ("", "is no file")):  # fmt: skip
+        with pytest.raises(InputError, match=words):
+            hidden_pixels(str(tmp_path / mask), schema, crop=(8,), resize=(4,))
+    for mask, words in (("", "'' is no file"), ([[1], [0, 1]], "numbers or bools"),
+                        (np.full((4, 4), np.nan), "has NaN"), (1, "is one number")):  # fmt: skip
+        with pytest.raises(InputError, match=words):
+            hidden_pixels(mask, schema)
+    with pytest.raises(InputError, match="top hides no pixel"):
+        hidden_pixels("top", ImageSchema((1, 1, 4)))
+    with pytest.raises(InputError, match="'' names no images"):
+        caudal.data.open_images("")
+
+
 def test_the_command_line_inpaints_and_says_what_it_draws(pictures, tmp_path, capsys):
     run, data = str(pictures / "run"), str(pictures / "images.npy")
     words = ["sample", run, "-n", "6", "--inpaint", data, "--mask", "left"]
@@ -347,11 +380,39 @@ def test_the_command_line_inpaints_and_says_what_it_draws(pictures, tmp_path, ca
     assert "give both, or neither" in capsys.readouterr().err
 
 
+def test_inpainted_images_have_their_own_labels(pictures, tmp_path):
+    from PIL import Image
+
+    for name, shade in (("bright", 200), ("dark", 20)):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        for i in range(10):
+            image = np.full((4, 4), shade + i, np.uint8)
+            Image.fromarray(image).save(tmp_path / "data" / name / f"{i}.png")
+    asked = {"steps": 1, "batch_size": 8, "report": False, "patch": 2, "context": ["class"]}
+    model = caudal.train("tarflow", str(tmp_path / "data"), order="any", **asked, **SMALL)
+
+    def classes(images, **given):
+        drawing = {"inpaint": images, "mask": "top", **given}
+        (request,) = job(model, 12, 0, 1.0, False, drawing).requests.each
+        return request.context[:, 0].tolist()
+
+    assert classes(str(tmp_path / "data")) == [0] * 10 + [1] * 2
+    bare = str(pictures / "images.npy")
+    assert classes(bare, given=["class=dark"]) == [1] * 12
+    with pytest.raises(InputError, match="is given the class, which `inpaint` takes"):
+        classes(bare)
+
+
 def test_images_of_one_order_are_not_inpainted():
     images = np.zeros((40, 4, 4), np.uint8)
     model = caudal.train("tarflow", images, steps=1, batch_size=10, report=False, **SMALL)
     with pytest.raises(InputError, match="any order, which train as tarflow with `order`"):
         model.sample(2, inpaint=images, mask="top")
+    for option, value in (("pixel_noise", 6.4), ("dequantization", "variational")):
+        asked = {"steps": 1, "batch_size": 10, "report": False, "patch": 2, option: value, **SMALL}
+        model = caudal.train("tarflow", images, order="any", **asked)
+        with pytest.raises(InputError, match=f"goes with `{option}` .* was trained with {value}"):
+            model.sample(2, inpaint=images, mask="top")
 
 
 # --- tables -----------------------------------------------------------------------------------

@@ -52,6 +52,17 @@ def test_no_mass_leaks_out_of_the_prior(posterior):
     )
 
 
+def test_hardly_any_mass_is_lost_where_numbers_are_coarse():
+    """Next to 1000 they are a thousand times as far apart as next to 1."""
+    torch.manual_seed(0)
+    low = torch.full((2,), 1000.0)
+    box = Independent(Uniform(low, low + 1), 1)
+    made = caudal.npe(box, simulate, simulations=1000, recipe=RECIPE, training=QUICK)
+    one = 1000 + (torch.arange(256) + 0.5) / 256
+    density = made.log_prob(torch.cartesian_prod(one, one), low + 0.5).exp()
+    assert abs(float(density.mean()) - 1) < 0.005
+
+
 def test_it_follows_the_observation(posterior):
     x = torch.tensor([[-0.5, 0.7], [0.5, 2.3]])
     means = torch.stack([posterior.sample(one, 400, seed=0).mean(0) for one in x])

@@ -75,71 +75,91 @@ class Support(Bijection):
 
 
 class SoftClip(Bijection):
-    """Columns between two ends: the identity, but for about a softness s next to each end.
+    """Columns between two ends: a line, but for about a softness s next to each end.
 
-    x = low + s (softplus((z - low) / s) - softplus((z - high) / s)), and for each column
-    z = x + s log(1 - exp(-(x - low) / s)) - s log(1 - exp(-(high - x) / s)),
-    dz/dx = (1 - exp(-(high - low) / s)) / (1 - exp(-(x - low) / s)) / (1 - exp(-(high - x) / s)).
+    Of the shares u = (x - low) / (high - low), and for each column,
+    u = s (softplus(z / s) - softplus((z - 1) / s)),
+    z = u + s log(1 - exp(-u / s)) - s log(1 - exp(-(1 - u) / s)),
+    dz/du = (1 - exp(-1 / s)) / (1 - exp(-u / s)) / (1 - exp(-(1 - u) / s)).
     Where `Support` makes a logit, in which what is narrow in x is wide next to an end and narrow
     elsewhere, a location stays a location here. s is learned. Columns without both ends stay as
     they are. Outside the ends the log-det is -inf; samples never leave them.
 
+    A value one rounding step r inside an end, as a share, is at most s log(s / r) beyond it in z;
+    what noise there is farther out has no value of its own. `softness_for` chooses s by that.
+
     Args:
         low: (D,), -inf where there is no end.
         high: (D,), inf where there is none.
-        softness: s as a share of high - low, in the beginning.
+        softness: s in the beginning, (D,) or one for all.
     """
 
     low: Tensor
-    width: Tensor
+    high: Tensor
     clipped: Tensor
 
-    def __init__(self, low: Tensor, high: Tensor, softness: float = 0.02) -> None:
+    def __init__(self, low: Tensor, high: Tensor, softness: float | Tensor = 0.02) -> None:
         super().__init__()
         if not (low < high).all():
             raise ValueError(f"each `low` must be less than its `high`, got {low} and {high}")
-        if not softness > 0:
+        start = torch.as_tensor(softness, dtype=low.dtype).expand_as(low)
+        if not (start > 0).all():
             raise ValueError(f"`softness` must be positive, got {softness}")
         clipped = low.isfinite() & high.isfinite()
         self.register_buffer("clipped", clipped)
         self.register_buffer("low", low.where(clipped, 0.0))
-        self.register_buffer("width", (high - low).where(clipped, 1.0))
-        self.log_softness = nn.Parameter(torch.full_like(low, math.log(softness)))
+        self.register_buffer("high", high.where(clipped, 1.0))
+        self.log_softness = nn.Parameter(start.log())
 
     def extra_repr(self) -> str:
         return f"{self.low.numel()} columns, {int(self.clipped.sum())} between ends"
 
     def forward(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        s = self.log_softness.exp()
-        above, below = (
-            (z - self.low) / self.width / s,
-            (self.low + self.width - z) / self.width / s,
-        )
+        s, width = self.log_softness.exp(), self.high - self.low
+        above, below = z / s, (1 - z) / s
         # Each half is counted from its own end, so that neither distance is rounded away.
         near, far = torch.minimum(above, below), torch.maximum(above, below)
-        from_end = s * self.width * (F.softplus(near) - F.softplus(-far))
-        from_low = torch.where(above < below, from_end, self.width - from_end)
-        x = self._inside(self.low + from_low)
-        log_slope = F.logsigmoid(above) + F.logsigmoid(below) + _log_rest(1 / s)
+        from_end = s * width * (F.softplus(near) - F.softplus(-far))
+        x = torch.where(above < below, self.low + from_end, self.high - from_end)
+        log_slope = F.logsigmoid(above) + F.logsigmoid(below) + _log_rest(1 / s) + width.log()
         log_slope = torch.where(self.clipped, log_slope, 0.0)
-        return torch.where(self.clipped, x, z), sum_event(log_slope)
+        return torch.where(self.clipped, self._inside(x), z), sum_event(log_slope)
 
     def inverse(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        s, inside = self.log_softness.exp(), self._inside(x)
+        s, width, inside = self.log_softness.exp(), self.high - self.low, self._inside(x)
         # A column that does not count is fed a harmless 1/2.
-        share = torch.where(self.clipped, (inside - self.low) / self.width, 0.5)
-        left, right = _log_rest(share / s), _log_rest((1 - share) / s)
-        z = torch.where(self.clipped, inside + s * self.width * (left - right), x)
-        log_slope = torch.where(self.clipped, _log_rest(1 / s) - left - right, 0.0)
-        outside = self.clipped & ((x < self.low) | (x > self.low + self.width))
+        from_low = torch.where(self.clipped, (inside - self.low) / width, 0.5)
+        to_high = torch.where(self.clipped, (self.high - inside) / width, 0.5)
+        left, right = _log_rest(from_low / s), _log_rest(to_high / s)
+        z = torch.where(self.clipped, from_low + s * (left - right), x)
+        log_slope = torch.where(self.clipped, _log_rest(1 / s) - left - right - width.log(), 0.0)
+        outside = self.clipped & ((x < self.low) | (x > self.high))
         return z, sum_event(torch.where(outside, -torch.inf, log_slope))
 
     def _inside(self, x: Tensor) -> Tensor:
         """Moves x between the ends, at least a few rounding steps away from them."""
-        high, info = self.low + self.width, torch.finfo(x.dtype)
-        margin_low = info.eps * torch.maximum(self.low.abs(), self.width)
-        margin_high = info.eps * torch.maximum(high.abs(), self.width)
-        return torch.minimum(torch.maximum(x, self.low + margin_low), high - margin_high)
+        low, high = self.low, self.high
+
+        margin_low, margin_high = (_step(end, high - low) for end in (low, high))
+        return torch.minimum(torch.maximum(x, low + margin_low), high - margin_high)
+
+
+def softness_for(low: Tensor, high: Tensor, least: float = 0.02, reach: float = 0.25) -> Tensor:
+    """The least softness (D,) by which values next to the ends reach so far beyond them.
+
+    Both are shares of the width. Far from zero, numbers next to an end are coarse, and a softness
+    that does between 0 and 1 would leave noise no place to go.
+    """
+    coarse = torch.maximum(_step(low, high - low), _step(high, high - low)) / (high - low)
+    softness = torch.full_like(low, least)
+    for _ in range(20):
+        softness = (reach / (softness / coarse).log().clamp(min=1.0)).clamp(min=least)
+    return softness.where(low.isfinite() & high.isfinite(), least)
+
+
+def _step(end: Tensor, width: Tensor) -> Tensor:
+    """A rounding step next to an end, or of the width if that is more."""
+    return torch.finfo(end.dtype).eps * torch.maximum(end.abs(), width)
 
 
 def _log_rest(u: Tensor) -> Tensor:

@@ -87,6 +87,11 @@ class Contexts:
         return cls(tuple(known.values()), fixed, table, notes)
 
     @property
+    def free(self) -> list[Column]:
+        """The columns that are not fixed."""
+        return [column for column in self.columns if column.name not in self.fixed]
+
+    @property
     def partly(self) -> bool:
         """Whether some columns are fixed and others are not, with no table to take them from."""
         return self.table is None and 0 < len(self.fixed) < len(self.columns)
@@ -108,7 +113,7 @@ class Contexts:
         return (with_fixed(context, names, self.fixed) for context in rows)
 
     def _of_table(self, table: Tensor) -> Iterator[Tensor]:
-        free = [i for i, column in enumerate(self.columns) if column.name not in self.fixed]
+        free = [self.columns.index(column) for column in self.free]
         for part in cycle(table.split(CHUNK)):
             context = torch.zeros(len(part), len(self.columns))
             context[:, free] = part

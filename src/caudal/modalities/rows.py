@@ -53,7 +53,9 @@ class OneShape(Modality):
         """How many samples are drawn at a time."""
 
     @abstractmethod
-    def contexts(self, model: Any, asked: Contexts, seed: int, voice: Voice) -> Iterable[Tensor]:
+    def contexts(
+        self, model: Any, asked: Contexts, drawing: Any, seed: int, voice: Voice
+    ) -> Iterable[Tensor]:
         """Contexts (rows, C) without end, where there is no table of them."""
 
     def takes_unseen(self, model: Any) -> bool:
@@ -71,7 +73,7 @@ class OneShape(Modality):
         if n is None:
             n = self.usual_samples if asked.table is None else len(asked.table)
         sizes = chunk_sizes(n, self.chunk(schema))
-        rows = asked.rows(self.contexts(model, asked, seed, voice))
+        rows = asked.rows(self.contexts(model, asked, drawing, seed, voice))
         contexts = iter([None] * len(sizes)) if rows is None else in_chunks(rows, sizes)
         starts = accumulate(sizes, initial=0)
         each = (

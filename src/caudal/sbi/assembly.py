@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from caudal import recipes
 from caudal.bijection import Bijection, Chain, parts_of
 from caudal.bijections import Correlate, SoftClip, Standardise, Support
+from caudal.bijections.support import softness_for
 from caudal.flow import Flow
 from caudal.nets import Embedding
 from caudal.recipes import Recipe
@@ -59,10 +60,10 @@ class Bounded(Recipe):
     Parameters with one end pass through a logarithm, those with two through a map that bends only
     near them (`SoftClip`), whose log-det is part of the density: nothing lies outside the support.
     The flow then models what is left of them after a linear regression on the observation, so that
-    training begins at the linear-Gaussian posterior; behind an embedding that is trained, too, and
-    in recipes of a user's own, there is no such regression. Observations that are no vectors are
-    flattened, unless the recipe is a user's own, which takes them as they are. No one chooses this
-    recipe by name; a model file of a posterior names it.
+    training begins at the linear-Gaussian posterior; behind an embedding that is trained, in
+    recipes of a user's own, and of more than 1,024 numbers, there is no such regression.
+    Observations that are no vectors are flattened, unless the recipe is a user's own, which takes
+    them as they are. No one chooses this recipe by name; a model file of a posterior names it.
     """
 
     name = "posterior"
@@ -116,7 +117,7 @@ class Bounded(Recipe):
         low, high = _tensor(self.low, -torch.inf), _tensor(self.high, torch.inf)
         both, either = low.isfinite() & high.isfinite(), low.isfinite() | high.isfinite()
         one_end = low.where(~both, -torch.inf), high.where(~both, torch.inf)
-        clips = [SoftClip(low, high)] if both.any() else []
+        clips = [SoftClip(low, high, softness_for(low, high))] if both.any() else []
         return [*clips, Support(*one_end)] if (either & ~both).any() else [*clips]
 
 

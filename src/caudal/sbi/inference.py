@@ -41,8 +41,10 @@ def npe(
 
     A conditional flow q minimises -log q(theta | x) over pairs of parameters from the prior and
     what the simulator makes of them. Parameters are mapped to the whole line by the ends of the
-    prior's support, with the exact log-det, so that no mass lies outside. Some simulations are
-    held out, to select the best weights by.
+    prior's support, with the exact log-det, so that no mass lies outside. Training begins at a
+    linear regression on the observation, but for a trained embedding, recipes of a user's own, and
+    observations of more than 1,024 numbers; one end of a parameter alone is a logarithm. Some
+    simulations are held out, to select the best weights by.
     Reference: Papamakarios, Murray (2016), arXiv:1605.06376; Greenberg, Nonnenmacher, Macke
     (2019), arXiv:1905.07488.
 

@@ -2,7 +2,13 @@
 
 from caudal.data.files.jobs import CORRUPT
 from caudal.data.images.mask import hidden_pixels
-from caudal.data.images.open import finds_images, labels_of_part, open_images, open_whole
+from caudal.data.images.open import (
+    finds_images,
+    labels_of_part,
+    open_images,
+    open_labels,
+    open_whole,
+)
 from caudal.data.images.output import ImageWriter, write_grid
 from caudal.data.images.schema import DEQUANTIZATIONS, PIXELS, ImageSchema
 
@@ -16,6 +22,7 @@ __all__ = [
     "hidden_pixels",
     "labels_of_part",
     "open_images",
+    "open_labels",
     "open_whole",
     "write_grid",
 ]

@@ -14,7 +14,7 @@ import torch
 from caudal.data.dataset import Dataset, Listed
 from caudal.data.files.folder import kind_of_folder, read_file, read_folder
 from caudal.data.files.jobs import Decoder, Job, Progress, check_corrupt, place, with_codes
-from caudal.data.files.labels import make_column, values_of, with_labels
+from caudal.data.files.labels import encode_labels, make_column, values_of, with_labels
 from caudal.data.files.lots import CLASS, IMAGES, Listing, by_part
 from caudal.data.files.tars import finds_tars, kind_of_tars, read_tars
 from caudal.data.images import arrays, encoded, matlab
@@ -23,6 +23,7 @@ from caudal.data.images.fill import fill
 from caudal.data.images.form import Form, check_shape, first_shape
 from caudal.data.images.schema import ALPHA, ImageSchema
 from caudal.data.refusals import BUILT_IN, check_once, missing_file
+from caudal.data.schema import Column
 from caudal.data.source import Rows, item_rows
 from caudal.data.splits import TEST, TRAIN, VALID, check_fractions
 from caudal.data.table.decode import add_columns
@@ -182,6 +183,25 @@ def open_whole(
     )
 
 
+def open_labels(
+    data: Any, columns: Sequence[Column], labels: str | None = None, metadata: str | None = None
+) -> torch.Tensor:
+    """The labels of all images of a source as numbers (N, C), in the order of `open_whole`.
+
+    Args:
+        data: as for `open_images`.
+        columns: of a run's context.
+        labels: as for `open_images`.
+        metadata: as for `open_images`.
+
+    Raises:
+        InputError: an image has no such label, or one that is in no column.
+    """
+    names = [column.name for column in columns]
+    lots = with_labels(find_images(data), labels, metadata, names).lots
+    return torch.cat([encode_labels(lot, columns, IMAGES) for lot in lots])
+
+
 def labels_of_part(
     data: Any,
     part: int,
@@ -251,6 +271,8 @@ def find_images(data: Any) -> Listing:
     if not isinstance(data, str | os.PathLike):
         raise InputError(f"a {type(data).__name__} is no images: give {FORMATS}, or an array")
     name = os.fspath(data)
+    if not name:
+        raise InputError(f"'' names no images: give {FORMATS}")
     if encoded.is_hub(name):
         return encoded.read_hub(name)
     if name in BUILT_IN_IMAGES:

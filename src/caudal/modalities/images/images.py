@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from itertools import count
+from itertools import count, repeat
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from caudal.errors import InputError
 from caudal.flow import Flow
 from caudal.modalities.contexts import CHUNK, Contexts
 from caudal.modalities.images.denoise import Denoised
-from caudal.modalities.images.inpaint import Inpainted
+from caudal.modalities.images.inpaint import Inpainted, own_labels
 from caudal.modalities.images.options import ImageDrawing, ImageOptions, ImageReading
 from caudal.modalities.images.words import across, classes_line, preview
 from caudal.modalities.rows import OneShape, class_names
@@ -196,8 +196,21 @@ class Images(OneShape):
     def chunk(self, schema: ImageSchema) -> int:
         return max(1, _DRAWN_NUMBERS // schema.countable)
 
-    def contexts(self, model: Any, asked: Contexts, seed: int, voice: Voice) -> Iterator[Tensor]:
-        """All classes in turn; with several labels, those of the training images in turn."""
+    def contexts(
+        self, model: Any, asked: Contexts, drawing: ImageDrawing, seed: int, voice: Voice
+    ) -> Iterator[Tensor]:
+        """All classes in turn; with several labels, those of the training images in turn.
+
+        Images that are inpainted have their own labels.
+        """
+        if drawing.inpaint is None:
+            return self._in_turn(model)
+        if not asked.columns or not asked.free or asked.table is not None:
+            return iter(())
+        rows = own_labels(model, drawing.inpaint, asked)
+        return repeat(rows.repeat(max(1, CHUNK // len(rows)), 1))
+
+    def _in_turn(self, model: Any) -> Iterator[Tensor]:
         levels = model.schema.levels_of_context
         if len(levels) == 1 and levels[0]:
             turns = torch.arange(levels[0]).repeat(max(1, CHUNK // levels[0]))

@@ -9,8 +9,9 @@ from torch import Tensor
 from caudal.conditioning import conditional_sample
 from caudal.conditioning.completion import completes, hidden_tokens
 from caudal.data import Rows, hidden_pixels, open_whole
-from caudal.dequantization import ImageDequantization
+from caudal.data.images import open_labels
 from caudal.errors import InputError
+from caudal.modalities.contexts import Contexts
 from caudal.modality import Request
 
 
@@ -58,17 +59,23 @@ class Inpainted:
         sizes: the crop and the resize of the run's own images.
 
     Raises:
-        InputError: the flow has one order, or the images or the mask do not fit it.
+        InputError: the flow has one order, or noise in the way, or the images or the mask do not
+            fit it.
     """
 
     def __init__(self, model: Any, images: Any, mask: Any, sizes: dict[str, Any]) -> None:
         flow, schema = model.flow, model.schema
-        uniform = isinstance(flow.dequantization, ImageDequantization)
-        if not completes(flow) or not uniform or schema.pixel_noise:
+        if not completes(flow):
             raise InputError(
-                f"`inpaint` is for flows of any order, which train as tarflow with `order` any "
-                f"(without `pixel_noise`, of uniform `dequantization`), and {model.name} is none"
+                f"`inpaint` is for flows of any order, which train as tarflow with `order` any, "
+                f"and {model.name} is none"
             )
+        for option, usual in (("pixel_noise", 0), ("dequantization", "uniform")):
+            if (value := getattr(schema, option)) != usual:
+                raise InputError(
+                    f"`inpaint` goes with `{option}` {usual} alone, and {model.name} was trained "
+                    f"with {value}"
+                )
         items = open_whole(images, replace(schema, context=()), **sizes)
         assert isinstance(items.source, Rows)
         self.flow, self.name, self.x = flow, items.name, items.source.x
@@ -88,3 +95,24 @@ class Inpainted:
         _, height, width = self.hidden.shape
         hidden, drawn = (int(mask[0].sum()) for mask in (self.hidden, self.drawn))
         return Inpainting(self.name, len(self.x), height * width, hidden, drawn)
+
+
+def own_labels(model: Any, images: Any, asked: Contexts) -> Tensor:
+    """The contexts of images, (N, C), by their own labels where no others are asked for.
+
+    Raises:
+        InputError: an image has no such label, or one that the run does not know.
+    """
+    config, columns = model.config, asked.columns
+    free = [columns.index(column) for column in asked.free]
+    try:
+        codes = open_labels(images, asked.free, config.get("labels"), config.get("metadata"))
+    except InputError as error:
+        names = " and ".join(column.name for column in asked.free)
+        raise InputError(
+            f"{model.name} is given the {names}, which `inpaint` takes from the images unless "
+            f"`given` or `context_file` say it: {error}"
+        ) from error
+    context = torch.zeros(len(codes), len(columns))
+    context[:, free] = codes
+    return context

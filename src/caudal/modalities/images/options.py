@@ -73,7 +73,10 @@ class ImageOptions:
 
 @dataclass(frozen=True)
 class ImageDrawing:
-    """What the samples of images are conditioned on; without a choice each class has its turn."""
+    """What the samples of images are conditioned on; without a choice each class has its turn.
+
+    Images that are inpainted have their own.
+    """
 
     context_file: str | None = None
     """A table of contexts, one row for each sample, over again if there are fewer."""
@@ -86,5 +89,5 @@ class ImageDrawing:
     """Draw the hidden part of these images given the rest, of one after the other: an image file,
     or what else holds images; for tarflow trained with `order` any."""
     mask: str | None = None
-    """What `inpaint` hides: left, right, top, bottom, or a picture that is white there. Patches
-    that are hidden in part are drawn whole."""
+    """What `inpaint` hides: left, right, top, bottom, a picture that is white there, or a .npy
+    array that is true there. Patches that are hidden in part are drawn whole."""

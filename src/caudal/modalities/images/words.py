@@ -33,8 +33,8 @@ def preview(dataset: Dataset) -> Iterator[str]:
 def across(schema: ImageSchema, drawing: ImageDrawing) -> int | None:
     """Each class has a column of its own where all of them come in turn."""
     levels = schema.levels_of_context[0] if len(schema.context) == 1 else 0
-    in_turn = levels <= _MOST_ACROSS and not drawing.given and drawing.context_file is None
-    return levels if levels and in_turn else None
+    in_turn = not drawing.given and drawing.context_file is None and drawing.inpaint is None
+    return levels if 0 < levels <= _MOST_ACROSS and in_turn else None
 
 
 def classes_line(schema: ImageSchema, across: int | None) -> str:

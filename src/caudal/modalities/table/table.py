@@ -213,7 +213,9 @@ class Table(OneShape):
     def takes_unseen(self, model: Any) -> bool:
         return not model.config.get("strict")
 
-    def contexts(self, model: Any, asked: Contexts, seed: int, voice: Voice) -> Iterator[Tensor]:
+    def contexts(
+        self, model: Any, asked: Contexts, drawing: TableDrawing, seed: int, voice: Voice
+    ) -> Iterator[Tensor]:
         """The contexts of training rows; if some columns are given, those of similar rows."""
         dataset = None
         if asked.partly:
