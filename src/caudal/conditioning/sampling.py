@@ -101,6 +101,7 @@ def conditional_sample(
     makes 32 moves. One of size s mixes its noise with new noise, sqrt(1 - s^2) z + s e, which
     leaves q as it is, and is accepted with probability min(1, w' / w): the limit is exact. A given
     value on a lattice stands for its whole step: its lifted value is drawn with each candidate.
+    So is what fills a gap that is given, whose density divides w.
 
     A flow of any order, `TarFlow(order="any")`, of vectors or images, needs none of this: with
     what is given first, each draw is exact (`caudal.conditioning.completion.complete`).
@@ -180,5 +181,5 @@ def _resampled(rows: Candidates, generator: torch.Generator | None) -> tuple[Sta
 def _chosen(mask: Tensor, new: State, old: State) -> State:
     """The new state of the rows in a mask (n,), the old one of the others."""
     at = mask[:, None]
-    z, y, v = (torch.where(at, a, b) for a, b in zip(new[:3], old[:3], strict=True))
-    return State(z, y, v, torch.where(mask, new.log_w, old.log_w))
+    z, y, log_q, v = (torch.where(at, a, b) for a, b in zip(new[:4], old[:4], strict=True))
+    return State(z, y, log_q, v, torch.where(mask, new.log_w, old.log_w))
