@@ -231,3 +231,9 @@ def test_a_gap_that_is_given_is_weighed(how):
     drawn, _ = conditional_sample(flow, values.expand(n, 2), free.expand(n, 2), generator=seeded())
     assert drawn[:, 0].isnan().all()
     within(float(drawn[:, 1].std()), truth, 0.7 * truth, n, errors=4.5)
+
+
+def test_a_gap_is_refused_where_there_are_none(mixed):
+    values = torch.tensor([[3.0, 1.0, math.nan], [math.nan, 1.0, 0.0]])
+    with pytest.raises(InputError, match=r"`x\[1, 0\]`, of row 2 and column 1, is given as NaN"):
+        conditional_sample(mixed, values, mask(2, 1))

@@ -12,6 +12,7 @@ from caudal.broadcasting import per_row
 from caudal.conditioning.candidates import Candidates, State
 from caudal.conditioning.completion import complete, completes
 from caudal.conditioning.law import lifted_masks
+from caudal.dequantization import TableDequantization
 from caudal.errors import InputError
 from caudal.flow import Flow
 from caudal.numerics import uniform
@@ -120,7 +121,8 @@ def conditional_sample(
         generator: for all random numbers, on the device of the flow.
 
     Raises:
-        InputError: the flow is not of vectors, or its density is an estimate.
+        InputError: the flow is not of vectors, or its density is an estimate; or NaN is given for
+            a column without gaps.
         NumericalError: the density of a candidate is not a number.
     """
     direct = completes(flow)
@@ -129,6 +131,7 @@ def conditional_sample(
             f"conditioning requires a flow of vectors with an exact density, or a flow of any "
             f"order, and this one has events {flow.event_shape}, {flow.kind}"
         )
+    _refuse_gaps(flow, x, free)
     direct = direct and not lifted_masks(~free, flow.dequantization, gaps is not None)[1].any()
     context = per_row(context, (len(x),), flow.context_shape)
     drawn, accounts = [], []
@@ -148,6 +151,19 @@ def conditional_sample(
         drawn.append(torch.where(free[part], rows.lowered(v), x[part]))
         accounts.append(account)
     return torch.cat(drawn), Conditioning.join(accounts)
+
+
+def _refuse_gaps(flow: Flow, x: Tensor, free: Tensor) -> None:
+    """Raises InputError for NaN that is given where the flow has no gaps."""
+    wrong = x.isnan() & ~free
+    if isinstance(flow.dequantization, TableDequantization):
+        wrong = wrong & ~flow.dequantization.missing
+    if wrong.any():
+        place = wrong.nonzero()[0].tolist()
+        raise InputError(
+            f"`x{place}`, of row {place[0] + 1} and column {place[1] + 1}, is given as NaN, and "
+            f"the flow has no gaps there: give a number, or make it free"
+        )
 
 
 def _walked(rows: Candidates, generator: torch.Generator | None) -> tuple[Tensor, Conditioning]:
