@@ -12,11 +12,11 @@ import caudal
 from cases import randomise
 from caudal import InputError, Training
 from caudal.base import Normal
-from caudal.bijections import AnyOrder, Autoregressive, Correlate
+from caudal.bijections import AnyOrder, Autoregressive, Correlate, copula
 from caudal.cli import main
 from caudal.conditionals import Line, conditionals
-from caudal.conditioning import conditional_sample
-from caudal.conditioning.completion import completes, hidden_tokens
+from caudal.conditioning import conditional_sample, sampling
+from caudal.conditioning.completion import complete, completes, hidden_tokens
 from caudal.data import Column, ImageSchema, TableSchema, hidden_pixels
 from caudal.elementwise import Affine
 from caudal.modality import assemble
@@ -166,6 +166,20 @@ def test_conditionals_are_those_of_the_gaussian_that_was_learned(table, known):
     assert account.exact
     assert account.candidates == 1
     assert account.ess == account.acceptance == 1
+
+
+def test_covariances_of_many_columns_are_held_in_pieces(monkeypatch):
+    torch.manual_seed(0)
+    flow, x, rows = correlated(4, 0), torch.randn(7, 4), []
+    asked = tokens_of(flow), x, torch.rand(7, 4).argsort(1)
+    whole = asked[0].noise_of_first(*asked[1:], None)
+    monkeypatch.setattr(copula, "_NUMBERS", 2 * 16)
+    torch.testing.assert_close(asked[0].noise_of_first(*asked[1:], None), whole)
+    monkeypatch.setattr(sampling, "_NUMBERS", 3 * 16)
+    recorded = lambda flow, x, *others: rows.append(len(x)) or complete(flow, x, *others)  # noqa: E731
+    monkeypatch.setattr(sampling, "complete", recorded)
+    conditional_sample(flow, x, x > 0)
+    assert rows == [3, 3, 1]
 
 
 def test_a_column_is_explained_with_all_others_before_it():

@@ -136,7 +136,10 @@ def conditional_sample(
     context = per_row(context, (len(x),), flow.context_shape)
     drawn, accounts = [], []
     numbers = math.prod(flow.base.event_shape)
-    size = max(1, _TOKENS // numbers if direct else _NUMBERS // numbers**2)
+    size = _TOKENS // numbers if direct else len(x)
+    if len(flow.event_shape) == 1:  # each row has a covariance
+        size = min(size, _NUMBERS // numbers**2)
+    size = max(1, size)
     for part in (slice(start, start + size) for start in range(0, len(x), size)):
         some = None if context is None else context[part]
         if direct:
