@@ -13,9 +13,8 @@ from torch import Tensor
 import budget
 import caudal
 import tables
-from caudal import conditioning
 from caudal.bijections import AnyOrder
-from caudal.conditioning import conditional_sample
+from caudal.conditioning import conditional_sample, sampling
 from caudal.data import Column, TableSchema, hidden_pixels
 from caudal.data.source import Rows
 from caudal.losses import bits_per_dim
@@ -77,7 +76,7 @@ def given(flow: caudal.Flow, test: Tensor, weighed: bool) -> Row:
     free = torch.rand(x.shape).argsort(1) < x.shape[1] // 2
     rows, mask = (each.repeat_interleave(GIVEN_DRAWS, 0) for each in (x, free))
     generator, start = torch.Generator().manual_seed(0), time.process_time()
-    never = patch.object(conditioning, "completes", lambda flow: False)
+    never = patch.object(sampling, "completes", lambda flow: False)
     with never if weighed else nullcontext():
         drawn, account = conditional_sample(flow, rows, mask, generator=generator)
     took = time.process_time() - start

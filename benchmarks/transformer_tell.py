@@ -104,7 +104,7 @@ def page(rows: list[Row], facts: dict[str, str]) -> str:
             "Orders: `flips` turns the order of the tokens after each layer, `any` has learned "
             "all; the score is in the order of the data, then the mean of those in 7 others, and "
             "that of the mean density of all 8. Of at most 2,000 test items. Tables begin at "
-            "their copula; nsf stands beside.",
+            "their copula.",
             "Given: 3 of 6 columns, others in each row, of 200 test rows, drawn 32 times given "
             "the rest; errors of the mean are in deviations of the column.",
             "Steps of scores and noise are planned from a few of them, and other work on the "

@@ -1,6 +1,7 @@
 """Flows of any order: laws in each of them, exact conditionals, training, and the command line."""
 
 import json
+import warnings
 from copy import deepcopy
 
 import numpy as np
@@ -11,11 +12,11 @@ import caudal
 from cases import randomise
 from caudal import InputError, Training
 from caudal.base import Normal
-from caudal.bijections import AnyOrder, Autoregressive, Correlate
+from caudal.bijections import AnyOrder, Autoregressive, Correlate, copula
 from caudal.cli import main
 from caudal.conditionals import Line, conditionals
-from caudal.conditioning import conditional_sample
-from caudal.conditioning.completion import completes, hidden_tokens
+from caudal.conditioning import conditional_sample, sampling
+from caudal.conditioning.completion import complete, completes, hidden_tokens
 from caudal.data import Column, ImageSchema, TableSchema, hidden_pixels
 from caudal.elementwise import Affine
 from caudal.modality import assemble
@@ -168,6 +169,20 @@ def test_conditionals_are_those_of_the_gaussian_that_was_learned(table, known):
     assert account.ess == account.acceptance == 1
 
 
+def test_covariances_of_many_columns_are_held_in_pieces(monkeypatch):
+    torch.manual_seed(0)
+    flow, x, rows = correlated(4, 0), torch.randn(7, 4), []
+    asked = tokens_of(flow), x, torch.rand(7, 4).argsort(1)
+    whole = asked[0].noise_of_first(*asked[1:], None)
+    monkeypatch.setattr(copula, "_NUMBERS", 2 * 16)
+    torch.testing.assert_close(asked[0].noise_of_first(*asked[1:], None), whole)
+    monkeypatch.setattr(sampling, "_NUMBERS", 3 * 16)
+    recorded = lambda flow, x, *others: rows.append(len(x)) or complete(flow, x, *others)  # noqa: E731
+    monkeypatch.setattr(sampling, "complete", recorded)
+    conditional_sample(flow, x, x > 0)
+    assert rows == [3, 3, 1]
+
+
 def test_a_column_is_explained_with_all_others_before_it():
     """Its density given them, by an integral, is the last factor of the flow in such an order."""
     torch.manual_seed(3)
@@ -266,8 +281,12 @@ def test_what_has_one_order_is_refused_others():
     assert not completes(plain)
     with pytest.raises(InputError, match="tarflow with `order='any'`"):
         plain.in_order([2, 1, 0])
-    with pytest.raises(InputError, match=r"`order` must hold each of 0..2 once, got \[0, 0, 2\]"):
-        ANY.build((3,)).in_order([0, 0, 2])
+    for order in ([0, 0, 2], [0.0, 1.0, 2.0], [0, "a", 2]):
+        with pytest.raises(InputError, match=r"`order` must hold each of 0..2 once, got \[0"):
+            ANY.build((3,)).in_order(order)
+    with warnings.catch_warnings(action="error"):
+        turned = ANY.build((3,)).in_order(torch.tensor([2, 0, 1]))
+    assert tokens_of(turned).order.tolist() == [2, 0, 1]
     with pytest.raises(InputError, match="or a flow of any order"):
         conditional_sample(TarFlow().build((1, 4, 4)).eval(), *torch.zeros(2, 1, 1, 4, 4))
     on_circles = ANY.build_on_circles((3,), {0: (0.0, 1.0)})

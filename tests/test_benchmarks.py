@@ -478,3 +478,16 @@ def test_a_learner_of_posteriors_runs_again_and_the_others_stay(monkeypatch, tmp
     (found,) = json.loads((tmp_path / "sbi.json").read_text()).values()
     assert list(found) == ["caudal", "caudal without ends", "zuko"]
     assert all(cell["commit"] and cell["machine"] for cell in found.values())
+
+
+def test_draws_of_any_order_are_measured_exact_and_weighed(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    import transformer_orders
+
+    monkeypatch.setattr(transformer_orders, "GIVEN_ROWS", 3)
+    monkeypatch.setattr(transformer_orders, "GIVEN_DRAWS", 4)
+    recipe = caudal.recipes.TarFlow(layers=1, width=8, heads=2, order="any")
+    flow, x = recipe.build((4,)).eval(), torch.randn(50, 4)
+    exact, weighed = (transformer_orders.given(flow, x, way) for way in (False, True))
+    assert exact["ess"] is None
+    assert 0 < weighed["ess"] <= 1

@@ -13,7 +13,7 @@ from caudal.bijections import Correlate
 from caudal.conditioning import STEPS, Conditioning, conditional_sample
 from caudal.data import Column, TableSchema
 from caudal.modality import assemble
-from caudal.recipes import NSF
+from caudal.recipes import NSF, TarFlow
 from estimated_flows import Noisy
 
 FACTOR = torch.tensor([[1.0, 0.0, 0.0], [0.8, 0.6, 0.0], [0.3, -0.5, 0.7]])
@@ -208,3 +208,32 @@ def test_accounts_are_joined():
     assert whole.acceptance == pytest.approx(1 / 3)
     assert whole.possible.tolist() == [True, True, False]
     assert set(whole.to_dict()) == {"candidates", "steps", "ess", "acceptance", "stuck"}
+
+
+SMALL = {"layers": 2, "depth": 1, "width": 8, "heads": 2}
+GAPS = {"candidates": NSF(layers=1, hidden=8), "any order": TarFlow(**SMALL, order="any")}
+
+
+@pytest.mark.parametrize("how", GAPS)
+def test_a_gap_that_is_given_is_weighed(how):
+    """Rows of the flow that have the gap are the truth; its filler is not drawn as they are."""
+    rng = np.random.default_rng(0)
+    a, noise = rng.normal(size=(2, 4000))
+    b = a + 0.6 * noise
+    a[(rng.random(4000) < 0.4) & (b > 0)] = np.nan
+    columns = (Column("a", "real", missing=True), Column("b", "real"))
+    flow = assemble(GAPS[how], TableSchema(columns)).eval()
+    caudal.initialize(flow, torch.from_numpy(np.stack([a, b], 1)).float())
+    pool = flow.sample(40_000, generator=seeded(5))
+    truth = float(pool[pool[:, 0].isnan(), 1].std())
+    n = 4000
+    values, free = torch.tensor([math.nan, 0.0]), torch.tensor([False, True])
+    drawn, _ = conditional_sample(flow, values.expand(n, 2), free.expand(n, 2), generator=seeded())
+    assert drawn[:, 0].isnan().all()
+    within(float(drawn[:, 1].std()), truth, 0.7 * truth, n, errors=4.5)
+
+
+def test_a_gap_is_refused_where_there_are_none(mixed):
+    values = torch.tensor([[3.0, 1.0, math.nan], [math.nan, 1.0, 0.0]])
+    with pytest.raises(InputError, match=r"`x\[1, 0\]`, of row 2 and column 1, is given as NaN"):
+        conditional_sample(mixed, values, mask(2, 1))

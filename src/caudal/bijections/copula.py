@@ -18,6 +18,7 @@ from caudal.bijections.normalization import DataDependent
 _RIDGE = 1e-6  # keeps directions without variance finite
 _SHARES = (0.0, 0.01, 0.03, 0.1, 0.2, 0.4, 0.7, 1.0)  # amounts of shrinkage to choose from
 _FOLDS = 4
+_NUMBERS = 1 << 24  # of covariances in orders that are held at a time in 64 bits
 _ENOUGH = 1000  # rows a column, from which on nothing is gained by shrinking
 
 
@@ -239,13 +240,20 @@ class Correlate(DataDependent):
         assert context is not None
         order = context[:, context.shape[1] - value.shape[1] :].long()
         mean = (self.mean + self._shift(context)).gather(1, order)
-        which = None
-        if not torch.compiler.is_compiling():  # in evaluation there is a single order
-            order, which = order.unique(dim=0, return_inverse=True)
+        if torch.compiler.is_compiling():
+            return mean, self._factors(order).to(value.dtype)
+        orders, which = order.unique(dim=0, return_inverse=True)
+        all_differ = len(orders) == len(order)
+        orders = order if all_differ else orders
+        pieces = orders.split(max(1, _NUMBERS // order.shape[1] ** 2))
+        factor = torch.cat([self._factors(piece).to(value.dtype) for piece in pieces])
+        # In evaluation there is a single order.
+        return mean, factor if all_differ or len(factor) == 1 else factor[which]
+
+    def _factors(self, order: Tensor) -> Tensor:
+        """L (O, k, k) of the tokens in each of some orders (O, k), in float64."""
         covariance = self.factor.double() @ self.factor.double().T
-        inside = covariance[order.unsqueeze(2), order.unsqueeze(1)]
-        factor = torch.linalg.cholesky(inside).to(value.dtype)
-        return mean, factor if which is None or len(factor) == 1 else factor[which]
+        return torch.linalg.cholesky(covariance[order.unsqueeze(2), order.unsqueeze(1)])
 
 
 def _times(factor: Tensor, z: Tensor) -> Tensor:

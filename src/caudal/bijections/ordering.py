@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Sequence
+from operator import index
 from typing import TypeVar
 
 import torch
@@ -120,11 +121,12 @@ def in_order(bijection: Bijection, order: Sequence[int]) -> Bijection:
 def _in_order(bijection: Bijection, order: Sequence[int]) -> Bijection | None:
     """See `in_order`; None where there is nothing that has any order."""
     if isinstance(bijection, AnyOrder):
-        if sorted(order) != list(range(bijection.length)):
+        numbers = _whole(order)
+        if sorted(numbers) != list(range(bijection.length)):
             most = bijection.length - 1
             raise ValueError(f"`order` must hold each of 0..{most} once, got {list(order)}")
         fixed = _alike(bijection)
-        fixed._buffers["order"] = torch.tensor(order, device=bijection.order.device)
+        fixed._buffers["order"] = torch.tensor(numbers, device=bijection.order.device)
         fixed.fixed = True
         return fixed
     if isinstance(bijection, Chain):
@@ -140,6 +142,14 @@ def _in_order(bijection: Bijection, order: Sequence[int]) -> Bijection | None:
         view._modules["bijection"] = inner
         return view
     return None
+
+
+def _whole(order: Sequence[int]) -> list[int]:
+    """The numbers of an order; none if one of them is not whole."""
+    try:
+        return [index(number) for number in order]
+    except TypeError:
+        return []
 
 
 def _alike(part: _Part) -> _Part:

@@ -8,17 +8,28 @@ from torch import Tensor
 
 from caudal.bijection import Chain, parts_of
 from caudal.bijections import Gaussianise, Support
-from caudal.conditioning.law import Scores, Told, fitted_law, lifted_masks, without_dequantization
+from caudal.conditioning.law import (
+    Scores,
+    Told,
+    fitted_law,
+    lifted,
+    lifted_masks,
+    without_dequantization,
+)
 from caudal.errors import NumericalError
 from caudal.flow import Flow
 from caudal.numerics import normal, uniform
 
 
 class State(NamedTuple):
-    """Where rows are: noise z, lifted y of what is given, point v, all (n, D + M); log w, (n,)."""
+    """Where rows are: noise z, lifted y of what is given and its log q, point v; log w.
+
+    All (n, D + M), and log w (n,).
+    """
 
     z: Tensor
     y: Tensor
+    log_q: Tensor
     v: Tensor
     log_w: Tensor
 
@@ -36,7 +47,7 @@ class Candidates:
         generator: torch.Generator | None,
     ) -> None:
         self.context, self.gaps, self.generator = context, gaps, generator
-        self.lift, self.lower = flow.lift, flow.dequantization and flow.dequantization.lower
+        self.flow, self.lower = flow, flow.dequantization and flow.dequantization.lower
         parts = parts_of(flow.bijection)
         inner = parts[:-1] if isinstance(parts[-1], Gaussianise | Support) else parts
         self.outer = Chain(parts[len(inner) :])
@@ -60,24 +71,26 @@ class Candidates:
     def candidates(self, state: State | None = None, size: float = 1.0) -> State:
         """New candidates, or moves of a size from a state."""
         noise = normal(self.mean, self.generator)
-        lifted, log_q = self.lift(self.x, self.generator)
-        y = torch.where(self.known, lifted, self.middle)
+        fresh, log_q = lifted(self.flow, self.x, self.generator)
+        y = torch.where(self.known, fresh, self.middle)
         if state is None:
             z = noise
         else:
             z = math.sqrt(1 - size**2) * state.z + size * noise
-            y = torch.where(uniform(y, self.generator) < size, y, state.y)
+            new = uniform(y, self.generator) < size
+            y, log_q = torch.where(new, y, state.y), torch.where(new, log_q, state.log_q)
         # The part of the free columns is the same each time.
         known, log_slope = self.outer.inverse(y)
         drawn = self.law.bijection(z, self.embedded)[0]
         v = self.told.moved(drawn, torch.cat([known, self.score], 1))
         log_w = -self._log_q(v)
         v = v[:, : y.shape[1]]
-        impossible = log_q == torch.inf
+        log_lifted = torch.where(self.known, log_q, 0.0).sum(1)
         if self.scored:
-            v, log_slope, log_q = self._followed(v, y)
-            impossible |= log_q == torch.inf
-        log_w = log_w + log_slope
+            v, log_slope, log_followed = self._followed(v, y)
+            log_lifted = log_lifted + log_followed
+        impossible = log_lifted == torch.inf
+        log_w = log_w + log_slope - torch.where(impossible, 0.0, log_lifted)
         v, log_slope = self._off_gaps(v)
         log_w = log_w + log_slope + self.target.log_prob(v, self.context)
         if (log_w.isnan() | (log_w == torch.inf)).any():
@@ -85,17 +98,18 @@ class Candidates:
                 "the density of a candidate is not a number: the flow is damaged, train it again"
             )
         impossible |= self._has_gap(v)
-        return State(z, y, v, log_w.double().masked_fill(impossible, -torch.inf))
+        return State(z, y, log_q, v, log_w.double().masked_fill(impossible, -torch.inf))
 
     def _followed(self, v: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Points v (n, D + M) with what follows from their free elements.
 
-        Further, the log-slope of what is known and of what follows, and log q of the noise.
+        Further, the log-slope of what is known and of what follows, and log q of the latter.
         """
         follows = self.following[:, : self.x.shape[1]]
         x = torch.where(follows, self.x, self.lowered(v))
-        lifted, log_q = self.lift(x, self.generator)
-        known, log_slope = self.outer.inverse(torch.where(self.following, lifted, y))
+        fresh, log_q = lifted(self.flow, x, self.generator)
+        known, log_slope = self.outer.inverse(torch.where(self.following, fresh, y))
+        log_q = torch.where(self.following, log_q, 0.0).sum(1)
         return torch.where(self.following, known, v), log_slope, log_q
 
     def _scores(self, v: Tensor) -> Tensor:

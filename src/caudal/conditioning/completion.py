@@ -19,7 +19,7 @@ from caudal.bijections import (
     Standardise,
     Support,
 )
-from caudal.conditioning.law import lifted_masks
+from caudal.conditioning.law import lifted, lifted_masks
 from caudal.dequantization import TableDequantization
 from caudal.errors import NumericalError
 from caudal.flow import Flow
@@ -97,7 +97,8 @@ def complete(
     A value of a table that is given in steps stands for its whole step. Its place y in there comes
     from 16 draws, of which one is taken by its density p(y_given) (sampling importance
     resampling); as training fills steps evenly, nearly all of them count, and where they do not
-    more are drawn. Pixels, whose steps are fine and many, have one draw of that noise.
+    more are drawn. A gap that is given is filled by draws of its column's density q, and weighed
+    by p(y_given) / q. Pixels, whose steps are fine and many, have one draw of that noise.
 
     Args:
         flow: one for which `completes` is true, in evaluation mode.
@@ -163,13 +164,16 @@ def _first(
     x = torch.where(rows.free, steps.lower(middle) if steps else middle, rows.x)
 
     def draw() -> tuple[Tensor, Tensor, Tensor]:
-        lifted, log_q = rows.flow.lift(x, generator)
-        y = torch.where(rows.known, lifted, middle)
+        y, log_q = lifted(rows.flow, x, generator)
+        y = torch.where(rows.known, y, middle)
+        log_q = torch.where(rows.known, log_q, 0.0).flatten(1).sum(1)
+        impossible = log_q == torch.inf
         tokens, log_slope = maps.inverse(y)
         tokens = _tokens(rows.way, tokens)
         z, log_det = rows.way.tokens.noise_of_first(tokens, order, rows.embedded)
         log_w = log_slope + log_det - 0.5 * z.square().flatten(1).sum(1)
-        return y, z, log_w.double().masked_fill(log_q == torch.inf, -torch.inf)
+        log_w = log_w - torch.where(impossible, 0.0, log_q)
+        return y, z, log_w.double().masked_fill(impossible, -torch.inf)
 
     drawn = [draw()]
     if isinstance(steps, TableDequantization):

@@ -108,6 +108,24 @@ def without_dequantization(flow: Flow, bijection: Chain) -> Flow:
     return part
 
 
+def lifted(
+    flow: Flow, x: Tensor, generator: torch.Generator | None = None
+) -> tuple[Tensor, Tensor]:
+    """A draw (n, D + M) for rows x (n, D), and log q of its elements, up to constants of the row.
+
+    Noise within steps is even, but a missing value is drawn from a density. Where q is not even
+    and no table is given (pixels with learned noise) log q counts as constant, or inf.
+    """
+    if not isinstance(flow.dequantization, TableDequantization):
+        y, log_q = flow.lift(x, generator)
+        impossible = (log_q == torch.inf).view(-1, *(1 for _ in y.shape[1:]))
+        return y, torch.where(impossible, torch.inf, torch.zeros_like(y))
+    y, log_noise, log_fill = flow.dequantization.elements(x, generator)
+    log_q = torch.zeros_like(y)
+    log_q[:, : x.shape[1]] = log_noise + log_fill
+    return y, log_q
+
+
 def lifted_masks(known: Tensor, dequantization: Any, filled: bool) -> tuple[Tensor, Tensor]:
     """Which elements of lifted rows (n, D + M) are known, and which follow from free ones.
 

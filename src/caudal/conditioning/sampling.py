@@ -12,6 +12,7 @@ from caudal.broadcasting import per_row
 from caudal.conditioning.candidates import Candidates, State
 from caudal.conditioning.completion import complete, completes
 from caudal.conditioning.law import lifted_masks
+from caudal.dequantization import TableDequantization
 from caudal.errors import InputError
 from caudal.flow import Flow
 from caudal.numerics import uniform
@@ -101,6 +102,7 @@ def conditional_sample(
     makes 32 moves. One of size s mixes its noise with new noise, sqrt(1 - s^2) z + s e, which
     leaves q as it is, and is accepted with probability min(1, w' / w): the limit is exact. A given
     value on a lattice stands for its whole step: its lifted value is drawn with each candidate.
+    So is what fills a gap that is given, whose density divides w.
 
     A flow of any order, `TarFlow(order="any")`, of vectors or images, needs none of this: with
     what is given first, each draw is exact (`caudal.conditioning.completion.complete`).
@@ -119,7 +121,8 @@ def conditional_sample(
         generator: for all random numbers, on the device of the flow.
 
     Raises:
-        InputError: the flow is not of vectors, or its density is an estimate.
+        InputError: the flow is not of vectors, or its density is an estimate; or NaN is given for
+            a column without gaps.
         NumericalError: the density of a candidate is not a number.
     """
     direct = completes(flow)
@@ -128,11 +131,15 @@ def conditional_sample(
             f"conditioning requires a flow of vectors with an exact density, or a flow of any "
             f"order, and this one has events {flow.event_shape}, {flow.kind}"
         )
+    _refuse_gaps(flow, x, free)
     direct = direct and not lifted_masks(~free, flow.dequantization, gaps is not None)[1].any()
     context = per_row(context, (len(x),), flow.context_shape)
     drawn, accounts = [], []
     numbers = math.prod(flow.base.event_shape)
-    size = max(1, _TOKENS // numbers if direct else _NUMBERS // numbers**2)
+    size = _TOKENS // numbers if direct else len(x)
+    if len(flow.event_shape) == 1:  # each row has a covariance
+        size = min(size, _NUMBERS // numbers**2)
+    size = max(1, size)
     for part in (slice(start, start + size) for start in range(0, len(x), size)):
         some = None if context is None else context[part]
         if direct:
@@ -147,6 +154,19 @@ def conditional_sample(
         drawn.append(torch.where(free[part], rows.lowered(v), x[part]))
         accounts.append(account)
     return torch.cat(drawn), Conditioning.join(accounts)
+
+
+def _refuse_gaps(flow: Flow, x: Tensor, free: Tensor) -> None:
+    """Raises InputError for NaN that is given where the flow has no gaps."""
+    wrong = x.isnan() & ~free
+    if isinstance(flow.dequantization, TableDequantization):
+        wrong = wrong & ~flow.dequantization.missing
+    if wrong.any():
+        place = wrong.nonzero()[0].tolist()
+        raise InputError(
+            f"`x{place}`, of row {place[0] + 1} and column {place[1] + 1}, is given as NaN, and "
+            f"the flow has no gaps there: give a number, or make it free"
+        )
 
 
 def _walked(rows: Candidates, generator: torch.Generator | None) -> tuple[Tensor, Conditioning]:
@@ -180,5 +200,5 @@ def _resampled(rows: Candidates, generator: torch.Generator | None) -> tuple[Sta
 def _chosen(mask: Tensor, new: State, old: State) -> State:
     """The new state of the rows in a mask (n,), the old one of the others."""
     at = mask[:, None]
-    z, y, v = (torch.where(at, a, b) for a, b in zip(new[:3], old[:3], strict=True))
-    return State(z, y, v, torch.where(mask, new.log_w, old.log_w))
+    z, y, log_q, v = (torch.where(at, a, b) for a, b in zip(new[:4], old[:4], strict=True))
+    return State(z, y, log_q, v, torch.where(mask, new.log_w, old.log_w))

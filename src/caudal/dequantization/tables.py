@@ -139,21 +139,29 @@ class TableDequantization(Dequantization):
         return start, end, unit.where(~off, -torch.inf)
 
     def lift(self, x: Tensor, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
+        y, log_noise, log_fill = self.elements(x, generator)
+        return y, sum_event(log_noise) + sum_event(log_fill)
+
+    def elements(
+        self, x: Tensor, generator: torch.Generator | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """As `lift`, but log q of each column, both (B, D): of noise, and of missing values."""
         generator = bound(generator, x)
         x = self.differences.apart(x)
-        noise, log_q = self._within_step(x, generator)
+        noise, off = self._within_step(x, generator)
         y, is_atom = self.atoms.open(x)
         y, log_slope = self.heaps.spread(y + (self.step + is_atom * self.atoms.width) * noise)
         absent = x.isnan()
         cell = torch.where(is_atom, self.atoms.width, self.cell)
-        log_q = log_q - sum_event(torch.where(absent, 1.0, cell).log() + log_slope)
+        log_noise = -(torch.where(absent, 1.0, cell).log() + log_slope)
+        log_noise = torch.where(off, torch.inf, log_noise)
         if not self.columns_missing:
-            return y, log_q
+            return y, log_noise, torch.zeros_like(log_noise)
         fill, log_fill = self._filled(x, generator)
         flags = absent[:, self.columns_missing].to(x.dtype)
         flags = flags + uniform(flags, generator)
         y = torch.cat([torch.where(absent, fill, y), flags], 1)
-        return y, log_q + sum_event(log_fill * absent)
+        return y, log_noise, log_fill * absent
 
     def _filled(self, x: Tensor, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
         """What stands in the place of a missing value, and its log-density, both (B, D)."""
@@ -169,7 +177,7 @@ class TableDequantization(Dequantization):
         return fill, log_fill
 
     def _within_step(self, x: Tensor, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
-        """Uniform noise in [0, 1], and log q: 0, or inf for a row off the lattices.
+        """Uniform noise in [0, 1], and which values are off their lattice.
 
         Noise so near to 0 or 1 that rounding could carry it to another step is avoided, and a
         value within rounding of its lattice is on it.
@@ -180,7 +188,7 @@ class TableDequantization(Dequantization):
         off = (self.step > 0) & ((steps - steps.round()).abs() > _OFF_LATTICE + margin)
         margin = margin.clamp(max=0.25)
         noise = torch.minimum(torch.maximum(uniform(x, generator), margin), 1 - margin)
-        return noise, torch.where(off.any(1), torch.inf, 0.0).to(x.dtype)
+        return noise, off
 
     def lower(self, y: Tensor) -> Tensor:
         features = self.event_shape[0]
