@@ -211,6 +211,18 @@ def test_several_lists_together_fill_the_gap_of_their_source():
     np.testing.assert_allclose(total.numpy(), frame["total"], rtol=1e-5)
 
 
+def test_gaps_of_a_product_and_of_its_factors_are_filled():
+    frame = pd.DataFrame({"q": B + 1, "p": PRICE, "total": ((B + 1) * PRICE).round(2)})
+    model = caudal.train("nsf", data=frame, layers=1, hidden=8, steps=5, report=False)
+    for gaps in (["q"], ["p"], ["total"], ["q", "p"]):
+        rows = frame[:5].astype(float)
+        rows.loc[0, gaps] = np.nan
+        filled = model.impute(rows).astype(float)
+        assert not filled.isna().any(axis=None)
+        if len(gaps) == 1:
+            pd.testing.assert_frame_equal(filled, frame[:5].astype(float))
+
+
 @pytest.mark.parametrize("name", ["out.csv", "out.parquet"])
 def test_gaps_that_only_rules_fill_are_written_and_counted(model, tmp_path, name):
     model, frame = model

@@ -130,8 +130,6 @@ class Follower:
         """What factor k must be, as `solved` has it."""
         others = [self._factor(i, x) for i, x in enumerate(sources.T) if i != k]
         rest, step = np.prod(others, 0), self.column.step or 0.0
-        wanted = np.full((len(values), len(sources[0])), np.nan)
-        wanted[:] = sources
         if levels := self.levels[k]:
             made = np.stack([rest * level for level in levels], 1) - self.column.offset
             near = np.abs(made - values[:, None]) <= 0.5 * step + 1e-6 * np.abs(made)
@@ -140,6 +138,7 @@ class Follower:
             exact = (values + self.column.offset) / rest - self.offsets[k]
         told = (np.abs(rest) * (source.step or 0.0) >= step * (1 - 1e-9)) & (rest != 0)
         x = into_support(source, np.where(told & np.isfinite(exact), exact, 0.0))
+        wanted = sources.copy()
         wanted[:, k] = x
         return np.where(told & ~self.is_broken(values, wanted), x, np.nan)
 
