@@ -8,7 +8,7 @@ import torch
 
 import caudal
 from caudal.data import Column, TableSchema, open_data
-from caudal.data.table import sums
+from caudal.data.table import products, sums
 from caudal.data.table.broken import impossible
 from caudal.data.table.follower import Follower
 from caudal.data.table.ruled import Ruled
@@ -160,6 +160,17 @@ def test_rare_counts_are_no_sums_and_cost_nothing(monkeypatch):
     counts = {f"c{i}": RNG.poisson(0.1, N) for i in range(5)}
     assert not open_data(pd.DataFrame({"x": X, "y": Y, **counts})).schema.followers
     assert not tried
+
+
+def test_a_product_is_found_among_rare_counts_that_cost_nothing(monkeypatch):
+    """Where nearly all are 0, so are nearly all products."""
+    seen, holds = [], products.holds
+    monkeypatch.setattr(products, "holds", lambda *rule: seen.append(rule) or holds(*rule))
+    rare = np.where(RNG.random((N, 30)) < 0.05, RNG.integers(1, 20, (N, 30)), 0)
+    rows = np.column_stack([rare[:, 0] * B, rare, B]).astype(float)
+    columns = [Column(f"c{i}", "integer", 0.0, None, 1.0) for i in range(rows.shape[1])]
+    assert [f.why for f in products.find_products(columns, rows, ())] == ["is c1 x c31"]
+    assert len(seen) < 10
 
 
 def test_some_rows_rule_a_rounded_sum_out(monkeypatch):
