@@ -123,6 +123,8 @@ def read_columns(path: str, names: Sequence[str]) -> Listed:
         else:
             listed.declared[name] = declared = _declared(entry, where)
             for other in declared.above:
+                if other == name:
+                    raise InputError(f"{where}: above {other}: that is the column itself")
                 if other not in names:
                     raise InputError(
                         f"{where}: above {other}: there is no such column; {near(other, names)}"
@@ -161,6 +163,8 @@ def _declared(entry: Mapping[str, Any], where: str) -> Declared:
         raise InputError(f"{where}: format {values['format']} is no text")
     above = values.get("above", ())
     above = [above] if isinstance(above, str) else above
+    if not isinstance(above, list | tuple):
+        raise InputError(f"{where}: above {above} is neither a name nor a list of names")
     lists = {"atoms": tuple(values.get("atoms", ())), "above": tuple(map(str, above))}
     declared = Declared(**{**values, **lists})
     if problem := problem_of(declared, bracket=False):

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from caudal.data.schema import Column
+from caudal.errors import InputError
 from caudal.fields import check_fields
 
 _HALF = 0.5  # steps, and a share of 1e-6 of a number, within which two are not told apart
@@ -66,9 +67,18 @@ class Order:
 
 
 def in_turn(orders: Sequence[Order]) -> tuple[Order, ...]:
-    """The orders, each after those of its sources."""
+    """The orders, each after those of its sources.
+
+    Raises:
+        InputError: columns are never below each other.
+    """
     left, done = {order.name: order for order in orders}, list[Order]()
     while left:
-        for name in [n for n, o in left.items() if left.keys().isdisjoint(o.sources)]:
+        ready = [n for n, o in left.items() if left.keys().isdisjoint(o.sources)]
+        if not ready:
+            raise InputError(
+                f"`types_from`: {', '.join(left)}: each is `above` another one: take one out"
+            )
+        for name in ready:
             done.append(left.pop(name))
     return tuple(done)
