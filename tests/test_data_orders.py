@@ -40,6 +40,10 @@ RULES = {
         {"most": ("a", "b")},
     ),
     "no steps": ({"a": X, "b": X + RNG.gamma(1, 0.2, N), "c": Y}, {"b": ("a",)}),
+    "gaps above, no steps": (
+        {"a": X, "b": np.where(Y > 1, np.nan, X + RNG.gamma(1, 0.2, N)), "c": Y},
+        {"b": ("a",)},
+    ),
     "gaps above": (
         {
             **DATES,
@@ -220,6 +224,13 @@ def test_columns_yaml_has_the_order_and_gives_it_back(model, tmp_path):
     path.write_text("low: {kind: real, step: 0.1, above: high}", "utf-8")
     with pytest.raises(InputError, match="'low' is below high in some row"):
         open_data(frame, types_from=str(path))
+
+
+def test_columns_that_are_above_each_other_are_refused(tmp_path):
+    path = tmp_path / "columns.yaml"
+    path.write_text("{a: {kind: real, above: b}, b: {kind: real, above: a}}", "utf-8")
+    with pytest.raises(InputError, match="a, b: each is `above` another one"):
+        open_data({"a": X, "b": X, "c": Y}, types_from=str(path))
 
 
 def test_models_of_other_orders_are_not_of_the_same_rows(model):

@@ -144,7 +144,8 @@ def _likely(columns: Sequence[Column], rows: np.ndarray) -> Iterator[Order]:
             for some in ([nearest[:_MOST]] if nearest else []) + [[i] for i in nearest[1:]]:
                 names = tuple(columns[group[i]].name for i in some)
                 order = _order(own, names, columns, rows)
-                above = np.sort(order.differences(rows, columns))
+                above = order.differences(rows, columns)
+                above = np.sort(above[~np.isnan(above)])
                 if _ends_at_0(above, own.step or 0.0) and beside.gains(order, place):
                     yield order
                     break
