@@ -233,6 +233,23 @@ def test_columns_that_are_above_each_other_are_refused(tmp_path):
         open_data({"a": X, "b": X, "c": Y}, types_from=str(path))
 
 
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        ({"exclude": ["low"]}, "'low' is left out"),
+        ({"context": ["low"]}, "'low' is given as context"),
+        ({"context": ["high"]}, "'high' is given as context"),
+        ({}, "'empty' has no values"),
+    ],
+)
+def test_columns_that_are_not_modelled_have_no_order(tmp_path, options, why):
+    path, above = tmp_path / "columns.yaml", "low" if options else "empty"
+    path.write_text(f"high: {{kind: real, step: 0.1, above: {above}}}", "utf-8")
+    frame = pd.DataFrame({**LEVELS, "empty": np.nan})
+    with pytest.raises(InputError, match=why):
+        open_data(frame, types_from=str(path), **options)
+
+
 def test_models_of_other_orders_are_not_of_the_same_rows(model):
     from caudal.modalities.table.exact import check_same_columns
 
