@@ -260,7 +260,7 @@ def test_times_of_day_go_around_midnight_where_that_is_declared(form, tmp_path):
 
 def test_what_is_no_time_of_day_needs_the_ends_of_its_circle():
     table = {"day": SECONDS.strftime("%Y-%m-%d").tolist(), "x": RNG.normal(size=N)}
-    with pytest.raises(InputError, match="'day': of dates and durations no two ends"):
+    with pytest.raises(InputError, match="'day': dates and durations do not go around"):
         open_data(table, types=["day=circular"])
     with pytest.raises(InputError, match="x=circular: a circle needs both ends"):
         open_data(table, types=["x=circular"])

@@ -22,7 +22,7 @@ _HEAD = """\
 # What caudal took each column for. Edit it, and give it back as `types_from`.
 # kind: {kinds},
 #   {passed}, {follows} (if other columns still say so), or {excluded} from samples, too;
-# gaps: {gaps}; above: columns that it is never below, in samples neither.
+# gaps: {gaps}; above: columns that it is never below, in rows or in samples.
 """
 
 

@@ -104,7 +104,7 @@ def order_notes(orders: Sequence[Order]) -> list[str]:
     """What the user should know of the columns that are never below others."""
     some = [f"{order.name} ({', '.join(order.sources)})" for order in orders]
     line = (
-        f"never below another column, in no row and in no sample: {shown(some)}; `types` models "
+        f"never below another column, in rows and in samples: {shown(some)}; `types` models "
         f"such a column by itself"
     )
     return [line] if some else []
