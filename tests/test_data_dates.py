@@ -258,9 +258,13 @@ def test_times_of_day_go_around_midnight_where_that_is_declared(form, tmp_path):
     assert again.schema.columns[0] == column
 
 
-def test_what_is_no_time_of_day_needs_the_ends_of_its_circle():
+def test_what_is_no_time_of_day_needs_the_ends_of_its_circle(tmp_path):
     table = {"day": SECONDS.strftime("%Y-%m-%d").tolist(), "x": RNG.normal(size=N)}
     with pytest.raises(InputError, match="'day': dates and durations do not go around"):
         open_data(table, types=["day=circular"])
-    with pytest.raises(InputError, match="x=circular: a circle needs both ends"):
+    with pytest.raises(InputError, match="`types` x=circular: a circle needs both ends"):
         open_data(table, types=["x=circular"])
+    path = tmp_path / "columns.yaml"
+    path.write_text("x: {kind: circular}")
+    with pytest.raises(InputError, match="`types_from`, column 'x': a circle needs both ends"):
+        open_data(table, types_from=str(path))
