@@ -225,6 +225,9 @@ def test_dates_are_written_to_text_without_what_none_needs(tmp_path):
     [
         ("v=datetime", "column 'v' holds no dates in a format that is known"),
         ("v=datetime:%Q", "%Q is none of %Y %y"),
+        ("v=datetime:%d/%m/%Y %T", "%T is of durations, and takes no %d beside it"),
+        ("v=datetime:%N %T", "%N is of durations, and takes no %T beside it"),
+        ("v=datetime:%U:%M", "%U is of durations, and takes no %M beside it"),
         ("v=datetime:day", "names each part of a date once"),
     ],
 )

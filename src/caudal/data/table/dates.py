@@ -46,6 +46,7 @@ _FIELDS = {
     "f": r"\d{1,9}",
     "z": r"Z|[+-]\d\d:?\d\d",
 }
+_NOT_BESIDE = {"N": "YymdbBzTU", "T": "YymdbBzHIpU", "U": "YymdbBzHIpM"}
 _TOKEN = re.compile(r"\.%f|%(-?)(\d?)([A-Za-z])")
 _DAYS = (
     *("%Y-%m-%d", "%Y/%m/%d", "%Y.%m.%d"),
@@ -253,6 +254,9 @@ def problem(form: str) -> str | None:
         return f"%{unknown[0]} is none of %{' %'.join(_FIELDS)}"
     if len(set(letters)) < len(letters) or not letters:
         return "a format names each part of a date once, such as datetime:%d/%m/%Y"
+    for letter, others in _NOT_BESIDE.items():
+        if letter in letters and (beside := [other for other in letters if other in others]):
+            return f"%{letter} is of durations, and takes no %{beside[0]} beside it"
     return None
 
 
