@@ -47,6 +47,25 @@ def test_durations_in_text_are_found_and_written_back(form):
     assert write(parse(texts, form), form).equals(texts)
 
 
+SIGNED = {
+    "%T:%M": ["-0:30", "-1:30", "0:00", "25:00"],
+    "%U:%S": ["-90:00", "-0:30"],
+    "{%Th}{ %Mm}": ["-30m", "-1h 30m", "00m", "45m", "25h"],
+    "{%Th }{%-Mm}": ["-5m", "-25h", "0m", "1h 5m"],
+    "{%Th }%-Mm{ %-Ss}": ["-1h 0m 3s", "0m", "25h 0m"],
+    "%N days %H:%M": ["-1 days 23:30", "0 days 00:00"],
+}
+
+
+@pytest.mark.parametrize("form", SIGNED)
+def test_durations_of_nothing_and_below_are_written_back(form):
+    texts = pa.array(SIGNED[form])
+    assert write(parse(texts, form), form).equals(texts)
+    assert parse(pa.array(["-"]), form).null_count == 1
+    numbers = parse(texts, form).cast(pa.int64()).to_pylist()
+    assert [n < 0 for n in numbers] == [t.startswith("-") for t in SIGNED[form]]
+
+
 def test_a_column_of_durations_is_one_of_numbers(tmp_path):
     minutes = RNG.integers(0, 40 * 60, N)
     texts = [f"{m // 60}h {m % 60:02d}m" for m in minutes]
