@@ -194,6 +194,24 @@ def counted(function, seen):
     return called
 
 
+@pytest.mark.parametrize(
+    ("name", "changed", "words"),
+    [
+        ("product", {"levels": []}, "'total': it has no rule"),
+        ("product", {"offsets": []}, "'total': it has no rule"),
+        ("total", {"slopes": [1.0]}, "'total': it has no rule"),
+        ("total", {"sources": ["a", "z"]}, "there is no column 'z'"),
+        ("category", {"values": []}, "it has no rule"),
+    ],
+)
+def test_a_file_with_half_a_rule_is_refused(name, changed, words):
+    described = open_data(pd.DataFrame(RULES[name][0])).schema.to_dict()
+    (follower,) = described["followers"]
+    TableSchema.from_dict({**described, "followers": [follower]})
+    with pytest.raises(InputError, match=words):
+        TableSchema.from_dict({**described, "followers": [{**follower, **changed}]})
+
+
 def test_gaps_are_filled_by_the_rule(model):
     model, frame = model
     rows = frame[:6].astype({"total": float, "a": float, "grade": float})

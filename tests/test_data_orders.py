@@ -250,6 +250,14 @@ def test_columns_that_are_not_modelled_have_no_order(tmp_path, options, why):
         open_data(frame, types_from=str(path), **options)
 
 
+def test_a_file_with_half_an_order_is_refused():
+    described = open_data(pd.DataFrame(DATES)).schema.to_dict()
+    (order,) = described["orders"]
+    for sources, words in ([], "`sources`"), (["z"], "no column 'z'"), (["shipped"], "`above`"):
+        with pytest.raises(InputError, match=words):
+            TableSchema.from_dict({**described, "orders": [{**order, "sources": sources}]})
+
+
 def test_models_of_other_orders_are_not_of_the_same_rows(model):
     from caudal.modalities.table.exact import check_same_columns
 

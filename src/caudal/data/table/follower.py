@@ -10,6 +10,7 @@ import pyarrow as pa
 from caudal.data.schema import Column
 from caudal.data.table.convert import Place, encode_columns
 from caudal.data.table.decode import decode_column, into_support
+from caudal.errors import InputError
 from caudal.fields import check_fields
 
 _DIGITS = 10  # decimals of what is computed of numbers without steps
@@ -165,12 +166,27 @@ class Follower:
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> "Follower":
-        """The one that `dataclasses.asdict` described, perhaps through JSON."""
+        """The one that `dataclasses.asdict` described, perhaps through JSON.
+
+        Raises:
+            InputError: a value is of another type, or it is no rule of its sources.
+        """
         lists = {name: tuple(v) for name, v in data.items() if isinstance(v, list)}
         lists["levels"] = tuple(tuple(each) for each in data.get("levels", ()))
         follower = cls(**{**data, **lists, "column": Column.from_dict(data["column"])})
         check_fields(follower, skip=("column",))
+        if not follower._is_whole():
+            raise InputError(f"column '{follower.name}': it has no rule that its sources have")
         return follower
+
+    def _is_whole(self) -> bool:
+        """Whether a rule says something of each of the sources, or a list of its one source."""
+        n, keys = len(self.sources), len(self.keys)
+        if self.is_list:
+            return n == 1 and 0 < keys == len(self.values)
+        if self.slopes:
+            return n == len(self.slopes)
+        return n == len(self.offsets) == len(self.levels)
 
 
 def _nearest(levels: Sequence[float] | np.ndarray, x: np.ndarray) -> np.ndarray:
