@@ -47,6 +47,25 @@ def test_durations_in_text_are_found_and_written_back(form):
     assert write(parse(texts, form), form).equals(texts)
 
 
+SIGNED = {
+    "%T:%M": ["-0:30", "-1:30", "0:00", "25:00"],
+    "%U:%S": ["-90:00", "-0:30"],
+    "{%Th}{ %Mm}": ["-30m", "-1h 30m", "00m", "45m", "25h"],
+    "{%Th }{%-Mm}": ["-5m", "-25h", "0m", "1h 5m"],
+    "{%Th }%-Mm{ %-Ss}": ["-1h 0m 3s", "0m", "25h 0m"],
+    "%N days %H:%M": ["-1 days 23:30", "0 days 00:00"],
+}
+
+
+@pytest.mark.parametrize("form", SIGNED)
+def test_durations_of_nothing_and_below_are_written_back(form):
+    texts = pa.array(SIGNED[form])
+    assert write(parse(texts, form), form).equals(texts)
+    assert parse(pa.array(["-"]), form).null_count == 1
+    numbers = parse(texts, form).cast(pa.int64()).to_pylist()
+    assert [n < 0 for n in numbers] == [t.startswith("-") for t in SIGNED[form]]
+
+
 def test_a_column_of_durations_is_one_of_numbers(tmp_path):
     minutes = RNG.integers(0, 40 * 60, N)
     texts = [f"{m // 60}h {m % 60:02d}m" for m in minutes]
@@ -225,6 +244,9 @@ def test_dates_are_written_to_text_without_what_none_needs(tmp_path):
     [
         ("v=datetime", "column 'v' holds no dates in a format that is known"),
         ("v=datetime:%Q", "%Q is none of %Y %y"),
+        ("v=datetime:%d/%m/%Y %T", "%T is of durations, and takes no %d beside it"),
+        ("v=datetime:%N %T", "%N is of durations, and takes no %T beside it"),
+        ("v=datetime:%U:%M", "%U is of durations, and takes no %M beside it"),
         ("v=datetime:day", "names each part of a date once"),
     ],
 )
@@ -258,9 +280,13 @@ def test_times_of_day_go_around_midnight_where_that_is_declared(form, tmp_path):
     assert again.schema.columns[0] == column
 
 
-def test_what_is_no_time_of_day_needs_the_ends_of_its_circle():
+def test_what_is_no_time_of_day_needs_the_ends_of_its_circle(tmp_path):
     table = {"day": SECONDS.strftime("%Y-%m-%d").tolist(), "x": RNG.normal(size=N)}
-    with pytest.raises(InputError, match="'day': of dates and durations no two ends"):
+    with pytest.raises(InputError, match="'day': dates and durations do not go around"):
         open_data(table, types=["day=circular"])
-    with pytest.raises(InputError, match="x=circular: a circle needs both ends"):
+    with pytest.raises(InputError, match="`types` x=circular: a circle needs both ends"):
         open_data(table, types=["x=circular"])
+    path = tmp_path / "columns.yaml"
+    path.write_text("x: {kind: circular}")
+    with pytest.raises(InputError, match="`types_from`, column 'x': a circle needs both ends"):
+        open_data(table, types_from=str(path))

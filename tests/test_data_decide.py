@@ -238,6 +238,10 @@ BAD = {
     "v: {kind: real, steps: 1}": "unknown entry 'steps'; did you mean 'step'",
     "v: {kind: real, gaps: some}": "choose modelled or dropped",
     "v: {kind: interval, low: 3}": "needs both ends",
+    "v: {kind: real, above: [v]}": "above v: that is the column itself",
+    "v: {kind: real, above: 5}": "above 5 is neither a name nor a list of names",
+    "v: {kind: circular, step: 5}": "a circle without ends takes no step",
+    "v: {kind: datetime, step: 5}": "a datetime takes no ends and no step",
     "v: [": "cannot be read",
 }
 

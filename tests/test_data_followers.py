@@ -8,7 +8,7 @@ import torch
 
 import caudal
 from caudal.data import Column, TableSchema, open_data
-from caudal.data.table import sums
+from caudal.data.table import products, sums
 from caudal.data.table.broken import impossible
 from caudal.data.table.follower import Follower
 from caudal.data.table.ruled import Ruled
@@ -162,6 +162,17 @@ def test_rare_counts_are_no_sums_and_cost_nothing(monkeypatch):
     assert not tried
 
 
+def test_a_product_is_found_among_rare_counts_that_cost_nothing(monkeypatch):
+    """Where nearly all are 0, so are nearly all products."""
+    seen, holds = [], products.holds
+    monkeypatch.setattr(products, "holds", lambda *rule: seen.append(rule) or holds(*rule))
+    rare = np.where(RNG.random((N, 30)) < 0.05, RNG.integers(1, 20, (N, 30)), 0)
+    rows = np.column_stack([rare[:, 0] * B, rare, B]).astype(float)
+    columns = [Column(f"c{i}", "integer", 0.0, None, 1.0) for i in range(rows.shape[1])]
+    assert [f.why for f in products.find_products(columns, rows, ())] == ["is c1 x c31"]
+    assert len(seen) < 10
+
+
 def test_some_rows_rule_a_rounded_sum_out(monkeypatch):
     x = RNG.normal(size=(20_000, 2))
     y = np.round(3 * x[:, 0]) + RNG.integers(0, 2, len(x))
@@ -181,6 +192,24 @@ def counted(function, seen):
         return function(a, *rest, **more)
 
     return called
+
+
+@pytest.mark.parametrize(
+    ("name", "changed", "words"),
+    [
+        ("product", {"levels": []}, "'total': it has no rule"),
+        ("product", {"offsets": []}, "'total': it has no rule"),
+        ("total", {"slopes": [1.0]}, "'total': it has no rule"),
+        ("total", {"sources": ["a", "z"]}, "there is no column 'z'"),
+        ("category", {"values": []}, "it has no rule"),
+    ],
+)
+def test_a_file_with_half_a_rule_is_refused(name, changed, words):
+    described = open_data(pd.DataFrame(RULES[name][0])).schema.to_dict()
+    (follower,) = described["followers"]
+    TableSchema.from_dict({**described, "followers": [follower]})
+    with pytest.raises(InputError, match=words):
+        TableSchema.from_dict({**described, "followers": [{**follower, **changed}]})
 
 
 def test_gaps_are_filled_by_the_rule(model):
@@ -209,6 +238,18 @@ def test_several_lists_together_fill_the_gap_of_their_source():
     x = torch.full((N, len(schema.columns)), torch.nan)
     total = Ruled.of(schema, table, x, None).x[:, place] + schema.columns[place].offset
     np.testing.assert_allclose(total.numpy(), frame["total"], rtol=1e-5)
+
+
+def test_gaps_of_a_product_and_of_its_factors_are_filled():
+    frame = pd.DataFrame({"q": B + 1, "p": PRICE, "total": ((B + 1) * PRICE).round(2)})
+    model = caudal.train("nsf", data=frame, layers=1, hidden=8, steps=5, report=False)
+    for gaps in (["q"], ["p"], ["total"], ["q", "p"]):
+        rows = frame[:5].astype(float)
+        rows.loc[0, gaps] = np.nan
+        filled = model.impute(rows).astype(float)
+        assert not filled.isna().any(axis=None)
+        if len(gaps) == 1:
+            pd.testing.assert_frame_equal(filled, frame[:5].astype(float))
 
 
 @pytest.mark.parametrize("name", ["out.csv", "out.parquet"])

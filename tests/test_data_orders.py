@@ -40,6 +40,10 @@ RULES = {
         {"most": ("a", "b")},
     ),
     "no steps": ({"a": X, "b": X + RNG.gamma(1, 0.2, N), "c": Y}, {"b": ("a",)}),
+    "gaps above, no steps": (
+        {"a": X, "b": np.where(Y > 1, np.nan, X + RNG.gamma(1, 0.2, N)), "c": Y},
+        {"b": ("a",)},
+    ),
     "gaps above": (
         {
             **DATES,
@@ -220,6 +224,38 @@ def test_columns_yaml_has_the_order_and_gives_it_back(model, tmp_path):
     path.write_text("low: {kind: real, step: 0.1, above: high}", "utf-8")
     with pytest.raises(InputError, match="'low' is below high in some row"):
         open_data(frame, types_from=str(path))
+
+
+def test_columns_that_are_above_each_other_are_refused(tmp_path):
+    path = tmp_path / "columns.yaml"
+    path.write_text("{a: {kind: real, above: b}, b: {kind: real, above: a}}", "utf-8")
+    with pytest.raises(InputError, match="a, b: each is `above` another one"):
+        open_data({"a": X, "b": X, "c": Y}, types_from=str(path))
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        ({"exclude": ["low"]}, "'low' is left out"),
+        ({"context": ["low"]}, "'low' is given as context"),
+        ({"context": ["high"]}, "'high' is given as context"),
+        ({}, "'empty' has no values"),
+    ],
+)
+def test_columns_that_are_not_modelled_have_no_order(tmp_path, options, why):
+    path, above = tmp_path / "columns.yaml", "low" if options else "empty"
+    path.write_text(f"high: {{kind: real, step: 0.1, above: {above}}}", "utf-8")
+    frame = pd.DataFrame({**LEVELS, "empty": np.nan})
+    with pytest.raises(InputError, match=why):
+        open_data(frame, types_from=str(path), **options)
+
+
+def test_a_file_with_half_an_order_is_refused():
+    described = open_data(pd.DataFrame(DATES)).schema.to_dict()
+    (order,) = described["orders"]
+    for sources, words in ([], "`sources`"), (["z"], "no column 'z'"), (["shipped"], "`above`"):
+        with pytest.raises(InputError, match=words):
+            TableSchema.from_dict({**described, "orders": [{**order, "sources": sources}]})
 
 
 def test_models_of_other_orders_are_not_of_the_same_rows(model):

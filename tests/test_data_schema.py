@@ -83,6 +83,12 @@ def test_a_file_with_no_such_number_of_decimals_is_refused(count):
         TableSchema.from_dict({**described, "written": {"decimals": {"a": count}}})
 
 
+def test_a_file_with_no_such_fillers_is_refused():
+    described = schema_of(*ROUND_TRIPS["float64"]).to_dict()
+    with pytest.raises(InputError, match="`fillers` 'x': must be one of drawn, normal"):
+        TableSchema.from_dict({**described, "fillers": "x"})
+
+
 @pytest.mark.parametrize("name", ROUND_TRIPS)
 def test_any_sample_is_inside_the_support(name):
     column, kind = ROUND_TRIPS[name]

@@ -46,6 +46,7 @@ _FIELDS = {
     "f": r"\d{1,9}",
     "z": r"Z|[+-]\d\d:?\d\d",
 }
+_NOT_BESIDE = {"N": "YymdbBzTU", "T": "YymdbBzHIpU", "U": "YymdbBzHIpM"}
 _TOKEN = re.compile(r"\.%f|%(-?)(\d?)([A-Za-z])")
 _DAYS = (
     *("%Y-%m-%d", "%Y/%m/%d", "%Y.%m.%d"),
@@ -74,6 +75,7 @@ _PARTS = tuple(
 )
 _SPANS = ("%N days %H:%M:%S.%f", "%T:%M", "%T:%M:%S", "%T:%M:%S.%f", *_PARTS)
 _SEVERAL = 0.2  # share of the texts that must have two parts of a duration: 45m may be a length
+_IN_ALL = re.compile(r"%-?[TU]")  # hours or minutes in all, which have a sign
 _OPTIONAL = re.compile(r"\{([^}]*)\}")
 
 
@@ -214,12 +216,18 @@ def _is_padded(numbers: pa.Array) -> bool | None:
 def _regex(form: str) -> str:
     """The regular expression of a whole text in a format, with a group for each field."""
     parts, end = [], 0
+    # The sign of a duration is before what comes first.
+    sign, start = ("(?:^-)?", "^-?") if _IN_ALL.search(form) else ("", "^")
     for match in _OPTIONAL.finditer(form):
-        inner = match[1].rstrip(" ")
-        blank = "" if inner == match[1] else "(?: |$)"
-        parts.append(f"{_fields(form[end : match.start()])}(?:{_fields(inner)}{blank})?")
+        inner = match[1].strip(" ")
+        before = f"(?: |{start})" if match[1].startswith(" ") else sign
+        blank = "(?: |$)" if match[1].endswith(" ") else ""
+        if text := form[end : match.start()]:
+            parts.append(f"{sign}{_fields(text)}")
+        parts.append(f"(?:{before}{_fields(inner)}{blank})?")
         end = match.end()
-    return f"^{''.join(parts)}{_fields(form[end:])}$"
+    rest = f"{sign}{_fields(form[end:])}" if form[end:] else ""
+    return f"^{''.join(parts)}{rest}$"
 
 
 def _fields(form: str) -> str:
@@ -253,6 +261,9 @@ def problem(form: str) -> str | None:
         return f"%{unknown[0]} is none of %{' %'.join(_FIELDS)}"
     if len(set(letters)) < len(letters) or not letters:
         return "a format names each part of a date once, such as datetime:%d/%m/%Y"
+    for letter, others in _NOT_BESIDE.items():
+        if letter in letters and (beside := [other for other in letters if other in others]):
+            return f"%{letter} is of durations, and takes no %{beside[0]} beside it"
     return None
 
 
@@ -271,7 +282,10 @@ def parse(values: pa.Array | pa.ChunkedArray, form: str) -> pa.Array:
     if "f" in seen:
         digits = pc.utf8_rpad(pc.fill_null(seen["f"], ""), 9, "0")
         us = us + pc.fill_null(digits.cast(pa.int64()), 0).to_numpy(zero_copy_only=False) // 1000
-    if "N" in seen:
+    if seen.keys() & {"T", "U"}:
+        is_negative = pc.fill_null(pc.starts_with(values, "-"), False)
+        us = np.where(is_negative, -us, us)
+    elif "N" in seen:
         us = us + UNITS["day"] * _whole(seen, "N", 0)
     elif pa.types.is_timestamp(arrow_type(form)):
         year = _whole(seen, "Y", 1970) if "Y" in seen else _century(_whole(seen, "y", 70))
@@ -333,6 +347,8 @@ def write(data: pa.Array, form: str) -> pa.Array:
 
 
 def _write(us: int, form: str) -> str:
+    sign = "-" if us < 0 and _IN_ALL.search(form) else ""
+    us = abs(us) if sign else us
     days, left = divmod(us, UNITS["day"])
     seconds, fraction = divmod(left, UNITS["second"])
     date = np.int64(days).astype("M8[D]")
@@ -363,8 +379,9 @@ def _write(us: int, form: str) -> str:
         return f"{number:0{1 if match[1] else digits}d}"
 
     parts = _OPTIONAL.findall(form)
-    for part in parts:
-        is_there = any(numbers[match[3]][0] for match in _TOKEN.finditer(part))
-        kept = part if is_there or (part == parts[-1] and not us) else ""
-        form = form.replace(f"{{{part}}}", kept, 1)
-    return _TOKEN.sub(token, form.strip())
+    there = [any(numbers[m[3]][0] for m in _TOKEN.finditer(part)) for part in parts]
+    if parts and not any(there) and not _TOKEN.search(_OPTIONAL.sub("", form)):
+        there[-1] = True
+    for part, is_there in zip(parts, there, strict=True):
+        form = form.replace(f"{{{part}}}", part if is_there else "", 1)
+    return sign + _TOKEN.sub(token, form.strip())

@@ -124,6 +124,10 @@ def problem_of(d: Declared, bracket: bool) -> str | None:
         return "an interval needs both ends, such as interval[0,1]"
     if d.kind == "circular" and (d.low is None) != (d.high is None):
         return NO_ENDS
+    if d.kind == "circular" and d.low is None and d.step is not None:
+        return "a circle without ends takes no step: leave it out, or give both ends"
+    if d.kind == "datetime" and (d.step, d.low, d.high) != (None, None, None):
+        return "a datetime takes no ends and no step: leave them out"
     if d.kind == "latitude" and bracket and (d.low is None or d.high is None):
         return "a latitude needs both poles, such as latitude[-90,90], or neither"
     if bracket and d.kind not in ("interval", "integer", "circular", "latitude"):

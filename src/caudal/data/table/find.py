@@ -120,7 +120,8 @@ class _Search:
         """Surveys the columns, and decides what becomes of each."""
         names = self._useful(names, {})
         self.marks = {n: m for n, m in self.listed.marks.items() if n in names}
-        self.forms = find_forms(self.tables[0], names, self.declared)
+        listed = {n for n, d in self.declared.items() if d is self.listed.declared.get(n)}
+        self.forms = find_forms(self.tables[0], names, self.declared, listed)
         survey = self._survey(names)
         if few := [n for n, form in self.forms.items() if _is_few(form, survey.stats[n])]:
             for name in few:  # they come back as they are written

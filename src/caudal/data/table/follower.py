@@ -10,6 +10,7 @@ import pyarrow as pa
 from caudal.data.schema import Column
 from caudal.data.table.convert import Place, encode_columns
 from caudal.data.table.decode import decode_column, into_support
+from caudal.errors import InputError
 from caudal.fields import check_fields
 
 _DIGITS = 10  # decimals of what is computed of numbers without steps
@@ -130,8 +131,6 @@ class Follower:
         """What factor k must be, as `solved` has it."""
         others = [self._factor(i, x) for i, x in enumerate(sources.T) if i != k]
         rest, step = np.prod(others, 0), self.column.step or 0.0
-        wanted = np.full((len(values), len(sources[0])), np.nan)
-        wanted[:] = sources
         if levels := self.levels[k]:
             made = np.stack([rest * level for level in levels], 1) - self.column.offset
             near = np.abs(made - values[:, None]) <= 0.5 * step + 1e-6 * np.abs(made)
@@ -140,6 +139,7 @@ class Follower:
             exact = (values + self.column.offset) / rest - self.offsets[k]
         told = (np.abs(rest) * (source.step or 0.0) >= step * (1 - 1e-9)) & (rest != 0)
         x = into_support(source, np.where(told & np.isfinite(exact), exact, 0.0))
+        wanted = sources.copy()
         wanted[:, k] = x
         return np.where(told & ~self.is_broken(values, wanted), x, np.nan)
 
@@ -166,12 +166,27 @@ class Follower:
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> "Follower":
-        """The one that `dataclasses.asdict` described, perhaps through JSON."""
+        """The one that `dataclasses.asdict` described, perhaps through JSON.
+
+        Raises:
+            InputError: a value is of another type, or it is no rule of its sources.
+        """
         lists = {name: tuple(v) for name, v in data.items() if isinstance(v, list)}
         lists["levels"] = tuple(tuple(each) for each in data.get("levels", ()))
         follower = cls(**{**data, **lists, "column": Column.from_dict(data["column"])})
         check_fields(follower, skip=("column",))
+        if not follower._is_whole():
+            raise InputError(f"column '{follower.name}': it has no rule that its sources have")
         return follower
+
+    def _is_whole(self) -> bool:
+        """Whether a rule says something of each of the sources, or a list of its one source."""
+        n, keys = len(self.sources), len(self.keys)
+        if self.is_list:
+            return n == 1 and 0 < keys == len(self.values)
+        if self.slopes:
+            return n == len(self.slopes)
+        return n == len(self.offsets) == len(self.levels)
 
 
 def _nearest(levels: Sequence[float] | np.ndarray, x: np.ndarray) -> np.ndarray:

@@ -1,6 +1,6 @@
 """Which columns of text hold dates or formatted numbers."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -14,9 +14,18 @@ from caudal.errors import InputError
 
 
 def find_forms(
-    table: Tables, names: Sequence[str], declared: Mapping[str, Declared]
+    table: Tables,
+    names: Sequence[str],
+    declared: Mapping[str, Declared],
+    listed: Collection[str] = (),
 ) -> dict[str, Form]:
     """The form of each column of text that has one, by its first rows and what is declared.
+
+    Args:
+        table: the rows.
+        names: of the columns.
+        declared: what columns are.
+        listed: those of which a file says so.
 
     Raises:
         InputError: a column is declared as a datetime, and it holds no dates.
@@ -35,7 +44,9 @@ def find_forms(
     for name in dated:
         if name not in forms and not temporal.is_modelled(table.schema.field(name).type):
             if declared[name].kind == "circular":
-                raise InputError(f"`types` {as_word(name, 'circular')}: {NO_ENDS}")
+                where = f"`types` {as_word(name, 'circular')}"
+                where = f"`types_from`, column '{name}'" if name in listed else where
+                raise InputError(f"{where}: {NO_ENDS}")
             raise InputError(
                 f"{table.name}, column '{name}' holds no dates in a format that is known: say "
                 f"which, such as `types` {as_word(name, 'datetime:%d/%m/%Y')}"

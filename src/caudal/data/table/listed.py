@@ -22,7 +22,7 @@ _HEAD = """\
 # What caudal took each column for. Edit it, and give it back as `types_from`.
 # kind: {kinds},
 #   {passed}, {follows} (if other columns still say so), or {excluded} from samples, too;
-# gaps: {gaps}; above: columns that it is never below, in samples neither.
+# gaps: {gaps}; above: columns that it is never below, in rows or in samples.
 """
 
 
@@ -123,6 +123,8 @@ def read_columns(path: str, names: Sequence[str]) -> Listed:
         else:
             listed.declared[name] = declared = _declared(entry, where)
             for other in declared.above:
+                if other == name:
+                    raise InputError(f"{where}: above {other}: that is the column itself")
                 if other not in names:
                     raise InputError(
                         f"{where}: above {other}: there is no such column; {near(other, names)}"
@@ -161,6 +163,8 @@ def _declared(entry: Mapping[str, Any], where: str) -> Declared:
         raise InputError(f"{where}: format {values['format']} is no text")
     above = values.get("above", ())
     above = [above] if isinstance(above, str) else above
+    if not isinstance(above, list | tuple):
+        raise InputError(f"{where}: above {above} is neither a name nor a list of names")
     lists = {"atoms": tuple(values.get("atoms", ())), "above": tuple(map(str, above))}
     declared = Declared(**{**values, **lists})
     if problem := problem_of(declared, bracket=False):

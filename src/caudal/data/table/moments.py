@@ -64,8 +64,8 @@ def around_the_day(column: Column, stats: Stats) -> Column:
     """
     if not pa.types.is_time(kind_of(column)):
         raise InputError(
-            f"{stats.file}, column '{column.name}': of dates and durations no two ends are one "
-            f"point: only times of day need no ends on a circle"
+            f"{stats.file}, column '{column.name}': dates and durations do not go around: only "
+            f"times of day can be circular without ends"
         )
     day = temporal.UNITS["day"] / temporal.UNITS[str(column.unit)]
     step, offset = column.step, column.offset

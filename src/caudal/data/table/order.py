@@ -2,12 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from annotated_types import MinLen
 
 from caudal.data.schema import Column
-from caudal.fields import check_fields
+from caudal.errors import InputError
+from caudal.fields import check_fields, check_value
 
 _HALF = 0.5  # steps, and a share of 1e-6 of a number, within which two are not told apart
 
@@ -59,16 +61,30 @@ class Order:
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> "Order":
-        """The one that `dataclasses.asdict` described, perhaps through JSON."""
+        """The one that `dataclasses.asdict` described, perhaps through JSON.
+
+        Raises:
+            InputError: a value is of another type, or there are no sources.
+        """
         order = cls(Column.from_dict(data["column"]), tuple(data["sources"]))
         check_fields(order, skip=("column",))
+        check_value("sources", order.sources, Annotated[tuple[str, ...], MinLen(1)])
         return order
 
 
 def in_turn(orders: Sequence[Order]) -> tuple[Order, ...]:
-    """The orders, each after those of its sources."""
+    """The orders, each after those of its sources.
+
+    Raises:
+        InputError: columns are never below each other.
+    """
     left, done = {order.name: order for order in orders}, list[Order]()
     while left:
-        for name in [n for n, o in left.items() if left.keys().isdisjoint(o.sources)]:
+        ready = [n for n, o in left.items() if left.keys().isdisjoint(o.sources)]
+        if not ready:
+            raise InputError(
+                f"`types_from`: {', '.join(left)}: each is `above` another one: take one out"
+            )
+        for name in ready:
             done.append(left.pop(name))
     return tuple(done)

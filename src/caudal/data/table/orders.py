@@ -62,13 +62,20 @@ def asked_orders(
     """The orders that the user says there are, by the names of the columns.
 
     Raises:
-        InputError: one does not hold in some row, or columns cannot be compared.
+        InputError: one does not hold in some row, or columns cannot be compared, or are not
+            modelled.
     """
     by_name = {column.name: column for column in schema.columns}
-    known = {n: s for n, s in asked.items() if {n, *s} <= by_name.keys()}
-    rows = first_rows(schema, tables[0], drop) if known else np.empty((0, 0))
+    rows = first_rows(schema, tables[0], drop) if asked else np.empty((0, 0))
     orders = []
-    for name, sources in known.items():
+    for name, sources in asked.items():
+        for source in (name, *sources):
+            if source not in by_name:
+                raise InputError(
+                    f"`types_from`, column '{name}': no column can be above another where one of "
+                    f"them is not modelled, and '{source}' {_why_not(schema, source)}: take "
+                    f"`above` out"
+                )
         for source in sources:
             if not _comparable(by_name[source], by_name[name]):
                 raise InputError(
@@ -86,11 +93,18 @@ def asked_orders(
     return in_turn(orders)
 
 
+def _why_not(schema: TableSchema, name: str) -> str:
+    """Why a column is not modelled, as a phrase after its name."""
+    why = {column.name: "is given as context" for column in schema.context}
+    why |= {other.name: other.why for other in (*schema.passed_over, *schema.followers)}
+    return why.get(name, "is left out")
+
+
 def order_notes(orders: Sequence[Order]) -> list[str]:
     """What the user should know of the columns that are never below others."""
     some = [f"{order.name} ({', '.join(order.sources)})" for order in orders]
     line = (
-        f"never below another column, in no row and in no sample: {shown(some)}; `types` models "
+        f"never below another column, in rows and in samples: {shown(some)}; `types` models "
         f"such a column by itself"
     )
     return [line] if some else []
@@ -144,7 +158,8 @@ def _likely(columns: Sequence[Column], rows: np.ndarray) -> Iterator[Order]:
             for some in ([nearest[:_MOST]] if nearest else []) + [[i] for i in nearest[1:]]:
                 names = tuple(columns[group[i]].name for i in some)
                 order = _order(own, names, columns, rows)
-                above = np.sort(order.differences(rows, columns))
+                above = order.differences(rows, columns)
+                above = np.sort(above[~np.isnan(above)])
                 if _ends_at_0(above, own.step or 0.0) and beside.gains(order, place):
                     yield order
                     break

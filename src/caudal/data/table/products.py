@@ -2,7 +2,6 @@
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
-from itertools import combinations
 
 import numpy as np
 
@@ -12,6 +11,7 @@ from caudal.data.table.sums import EVIDENCE, surprise
 
 _COLUMNS = 200  # that are looked at, at most
 _FIRST = 16  # rows, from all over the table, that rule out most products
+_NEXT = 500  # rows that rule out most of the others
 _HALF = 1e-6  # of a step: so near to a half, a number may be rounded either way
 
 
@@ -30,26 +30,40 @@ def find_products(
     places = [i for i, column in enumerate(columns) if _is_number(column)][:_COLUMNS]
     if len(places) < 3 or len(rows) < 2 * _FIRST:
         return
-    some = np.linspace(0, len(rows) - 1, _FIRST).astype(int)
     values = np.stack([user_numbers(columns[i], rows[:, i]) for i in places], 1)
-    first = values[some]
-    products = first[:, :, None] * first[:, None, :]
+    some = _spread(np.arange(len(rows)), _NEXT)
     factors: set[int] = set()
     for k, place in enumerate(places):
         total = _plain(columns[place])
         likely = surprise(values[:, k]) > 3 * EVIDENCE
         if columns[place].name in kept or k in factors or not likely:
             continue
+        first = values[_telling(values[:, k])]
+        products = first[:, :, None] * first[:, None, :]
         off = np.abs(products - first[:, k, None, None])
-        near = (off <= _room(total, products)).all(0)
-        for i, j in combinations([f for f in range(len(places)) if f != k], 2):
-            if near[i, j]:
-                sources = [columns[places[i]], columns[places[j]]]
-                follower = _product(total, sources)
-                if holds(follower, values[:, k], rows[:, [places[i], places[j]]]):
-                    factors |= {i, j}
-                    yield follower
-                    break
+        near = np.triu((off <= _room(total, products)).all(0), 1)
+        near[k] = near[:, k] = False
+        for i, j in np.argwhere(near).tolist():
+            sources = rows[:, [places[i], places[j]]]
+            follower = _product(total, [columns[places[i]], columns[places[j]]])
+            if all(holds(follower, values[at, k], sources[at]) for at in (some, slice(None))):
+                factors |= {i, j}
+                yield follower
+                break
+
+
+def _telling(values: np.ndarray) -> np.ndarray:
+    """A few rows (n,) of those in which a column (N,) is not its most frequent value.
+
+    Nearly all products of counts are 0, and so are those of most other columns.
+    """
+    different, counts = np.unique(values, return_counts=True)
+    return _spread(np.flatnonzero(values != different[counts.argmax()]), _FIRST)
+
+
+def _spread(rows: np.ndarray, most: int) -> np.ndarray:
+    """At most so many of the rows, from all over them."""
+    return rows[np.linspace(0, len(rows) - 1, min(most, len(rows))).astype(int)]
 
 
 def holds(follower: Follower, values: np.ndarray, sources: np.ndarray) -> bool:

@@ -1,5 +1,6 @@
 """What each column of a user's table is, and how its rows become numbers and rows again."""
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -15,9 +16,10 @@ from caudal.data.table.declare import refuse_outside
 from caudal.data.table.decode import add_columns, decode_columns
 from caudal.data.table.dialect import Written
 from caudal.data.table.follower import Follower, add_followers
-from caudal.data.table.order import Order
+from caudal.data.table.order import Order, in_turn
 from caudal.data.table.passed import PassedOver
 from caudal.data.table.values import MOST_DECIMALS
+from caudal.errors import InputError
 from caudal.fields import check_fields, check_value
 
 Marginals = Literal["fitted", "standardised"]
@@ -192,6 +194,8 @@ class TableSchema(Schema):
         fillers = "normal" if gaps else "drawn"
         older = {"marginals": "standardised", "numbers": "standardised", "fillers": fillers}
         data = {**older, **data}
+        for name, hint in (("marginals", Marginals), ("numbers", Numbers), ("fillers", Fillers)):
+            check_value(name, data[name], hint)
         passed = tuple(PassedOver(**column) for column in data.pop("passed_over", ()))
         followers = tuple(map(Follower.from_dict, data.pop("followers", ())))
         orders = tuple(map(Order.from_dict, data.pop("orders", ())))
@@ -200,4 +204,28 @@ class TableSchema(Schema):
         check_value("headers", tuple(dict(written.headers).values()), tuple[str, ...])
         check_value("decimals", tuple(dict(written.decimals).values()), tuple[Decimals, ...])
         beside = {"passed_over": passed, "order": order, "written": written, "orders": orders}
-        return super().from_dict({**data, **beside, "followers": followers})
+        schema = super().from_dict({**data, **beside, "followers": followers})
+        _check_rules(schema)
+        return schema
+
+
+def _check_rules(schema: TableSchema) -> None:
+    """Refuses rules of columns that are not there, or are not known yet.
+
+    Raises:
+        InputError: names the column that follows, or has an order, and the other one.
+    """
+    modelled = {column.name for column in schema.columns}
+    known = set(modelled)
+    for follower in schema.followers:
+        _check_known(follower, follower.sources, known)
+        known.add(follower.name)
+    for order in schema.orders:
+        _check_known(order, (order.name, *order.sources), modelled)
+    in_turn(schema.orders)
+
+
+def _check_known(rule: Follower | Order, names: Sequence[str], known: Collection[str]) -> None:
+    for name in names:
+        if name not in known:
+            raise InputError(f"column '{rule.name}' {rule.why}: there is no column '{name}'")
