@@ -2,9 +2,9 @@
 
 A format has the letters of `strftime`: %Y %y %m %d %b %B %H %I %M %S %p %z. `%-d` is a day
 without a leading zero, `%3f` a fraction of three digits, and `.%f` a fraction that is there if it
-is not 0. Durations have `%N` days, and `%T` hours or `%U` minutes in all; what is in braces is
-there if it is not 0, as in `%Th{ %Mm}`. `%Y-%m-%d | %d/%m/%Y` are two formats of one column, which
-is written in the first.
+is not 0. Durations have `%N` days, and `%T` hours or `%U` minutes in all, which begin with a minus
+below 0; what is in braces is there if it is not 0, as in `%Th{ %Mm}`. `%Y-%m-%d | %d/%m/%Y` are
+two formats of one column, which is written in the first.
 """
 
 import re

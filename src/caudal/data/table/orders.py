@@ -96,7 +96,7 @@ def asked_orders(
 def _why_not(schema: TableSchema, name: str) -> str:
     """Why a column is not modelled, as a phrase after its name."""
     why = {column.name: "is given as context" for column in schema.context}
-    why |= {column.name: column.why for column in schema.passed_over}
+    why |= {passed.name: passed.why for passed in schema.passed_over}
     why |= {follower.name: follower.why for follower in schema.followers}
     return why.get(name, "is left out")
 
