@@ -8,7 +8,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from caudal.data import TableSchema, TableWriter, open_data
-from caudal.data.table.dates import find_format, parse, write
+from caudal.data.table.date_formats import find_format
+from caudal.data.table.dates import parse, write
 from caudal.data.table.listed import write_columns
 from caudal.errors import InputError
 
@@ -247,6 +248,7 @@ def test_dates_are_written_to_text_without_what_none_needs(tmp_path):
         ("v=datetime:%d/%m/%Y %T", "%T is of durations, and takes no %d beside it"),
         ("v=datetime:%N %T", "%N is of durations, and takes no %T beside it"),
         ("v=datetime:%U:%M", "%U is of durations, and takes no %M beside it"),
+        ("v=datetime:{%Th}{.%f}", ".%f cannot be in braces"),
         ("v=datetime:day", "names each part of a date once"),
     ],
 )

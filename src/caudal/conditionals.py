@@ -85,7 +85,7 @@ def conditionals(
     sum is exact. Each value costs one density: for numbers there are up to 200 for each row,
     column and draw.
 
-    Of a flow of any order it is p(x_d | x_others) with column d last, which the flow has learned.
+    A flow of any order takes column d last, and so tells p(x_d | x_others) as it has learned it.
 
     The surprise is -log p(x_d | x_others) - H_d in nats, H_d = -E log p(t | x_others) the entropy
     of that conditional: its mean over values that the flow itself would put there is 0, whatever

@@ -77,7 +77,7 @@ class Support(Bijection):
 class SoftClip(Bijection):
     """Columns between two ends: a line, but for about a softness s next to each end.
 
-    Of the shares u = (x - low) / (high - low), and for each column,
+    The map works on shares u = (x - low) / (high - low). In each column it is
     u = s (softplus(z / s) - softplus((z - 1) / s)),
     z = u + s log(1 - exp(-u / s)) - s log(1 - exp(-(1 - u) / s)),
     dz/du = (1 - exp(-1 / s)) / (1 - exp(-u / s)) / (1 - exp(-(1 - u) / s)).

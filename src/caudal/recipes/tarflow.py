@@ -138,7 +138,7 @@ class TarFlow(TransformerRecipe):
     samples = "sequential"
 
     order: Literal["flips", "any"] = "flips"
-    """Of the tokens: reversed after every layer, or any order, which all layers share and training
+    """Order of the tokens: reversed after every layer, or any, which all layers share and training
     draws; then columns or patches are conditioned on whichever others exactly."""
 
     def _chain(

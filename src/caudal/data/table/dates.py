@@ -1,4 +1,4 @@
-"""Dates and times in text: which format they have, how they are read, and written again.
+"""Dates and times in text of a format: how they are read, and written again.
 
 A format has the letters of `strftime`: %Y %y %m %d %b %B %H %I %M %S %p %z. `%-d` is a day
 without a leading zero, `%3f` a fraction of three digits, and `.%f` a fraction that is there if it
@@ -8,9 +8,7 @@ two formats of one column, which is written in the first.
 """
 
 import re
-from collections.abc import Iterator
 from functools import cache
-from itertools import product
 
 import numpy as np
 import pyarrow as pa
@@ -18,11 +16,8 @@ import pyarrow.compute as pc
 
 from caudal.data.temporal import UNITS, to_microseconds
 
-NEARLY = 0.95  # share of the different values that a format must fit
-BETWEEN = " | "  # the formats of a column that has several
-_MOST_FORMS, _SHARE_OF_FORM = 5, 0.02  # of them, and of the values that each must fit
-_LOOK = r"\d\D+\d|[A-Za-z]{3}\D*\d|\d ?[hms]"  # what a date or a duration has
-_LOOKED_AT = 50  # values, to find the formats that are worth a closer look
+BETWEEN = " | "
+"""What stands between the formats of a column that has several."""
 MONTHS = (
     *("January", "February", "March", "April", "May", "June", "July"),
     *("August", "September", "October", "November", "December"),
@@ -46,37 +41,13 @@ _FIELDS = {
     "f": r"\d{1,9}",
     "z": r"Z|[+-]\d\d:?\d\d",
 }
+_OPTIONAL_FIELDS = tuple("NTUHMS")  # which may be 0
 _NOT_BESIDE = {"N": "YymdbBzTU", "T": "YymdbBzHIpU", "U": "YymdbBzHIpM"}
-_TOKEN = re.compile(r"\.%f|%(-?)(\d?)([A-Za-z])")
-_DAYS = (
-    *("%Y-%m-%d", "%Y/%m/%d", "%Y.%m.%d"),
-    *("%m/%d/%Y", "%d/%m/%Y", "%d.%m.%Y", "%d-%m-%Y", "%m-%d-%Y"),
-    *("%m/%d/%y", "%d/%m/%y", "%d.%m.%y", "%d-%m-%y"),
-    *("%b %d, %Y", "%B %d, %Y", "%b %d %Y", "%B %d %Y", "%d %b %Y", "%d %B %Y"),
-    *("%d-%b-%Y", "%d-%b-%y", "%d/%b/%Y", "%Y-%b-%d"),
-)
-"""Where day and month may be either, the first of two formats that fit is the usual one."""
-_MONTHLY = ("%Y-%m", "%Y/%m", "%m/%Y", "%b %Y", "%B %Y", "%b-%Y", "%b-%y", "%Y %b")
-_CLOCKS = ("%H:%M", "%H:%M:%S", "%H:%M:%S.%f", "%I:%M %p", "%I:%M:%S %p", "%I:%M%p")
-_UNITS = (
-    *(("h", "m", "s", " "), ("h", "m", "s", ""), ("h", "min", "s", " "), ("h", "min", "s", "")),
-    *((" h", " min", " s", " "), ("hr", "min", "sec", " "), (" hr", " min", " sec", " ")),
-    (" hours", " minutes", " seconds", " "),
-)
-"""How people write hours, minutes and seconds, and what they put between them."""
-_PARTS = tuple(
-    form
-    for h, m, s, gap in _UNITS
-    for form in (
-        f"{{%T{h}{gap}}}{{%-M{m}}}",
-        f"{{%U{m}{gap}}}{{%-S{s}}}",
-        f"{{%T{h}{gap}}}{{%-M{m}{gap}}}{{%-S{s}}}",
-    )
-)
-_SPANS = ("%N days %H:%M:%S.%f", "%T:%M", "%T:%M:%S", "%T:%M:%S.%f", *_PARTS)
-_SEVERAL = 0.2  # share of the texts that must have two parts of a duration: 45m may be a length
+TOKEN = re.compile(r"\.%f|%(-?)(\d?)([A-Za-z])")
+"""A field of a format."""
 _IN_ALL = re.compile(r"%-?[TU]")  # hours or minutes in all, which have a sign
-_OPTIONAL = re.compile(r"\{([^}]*)\}")
+OPTIONAL = re.compile(r"\{([^}]*)\}")
+"""What is there if it is not 0."""
 
 
 def is_clock(form: str) -> bool:
@@ -92,133 +63,13 @@ def arrow_type(form: str) -> pa.DataType:
     return pa.time64("us") if is_clock(form) else pa.timestamp("us")
 
 
-def find_format(values: pa.Array) -> tuple[str, str | None] | None:
-    """The format of nearly all of these different texts, if there is one.
-
-    Returns:
-        The format; and another one that fits as well, in which days and months have changed
-        places, or None.
-    """
-    some = values.slice(0, _LOOKED_AT).to_pylist()
-    looks = [re.search(_LOOK, text) and len(text) < 48 for text in some]
-    if not some or sum(map(bool, looks)) < NEARLY * len(some):
-        return None
-    candidates: dict[str, int] = {}
-    for form in _candidates(some):
-        found = [match for text in some if (match := _compiled(form).fullmatch(text))]
-        whole = sum(len(list(filter(None, match.groups()))) > 1 for match in found)
-        if "{" in form and whole < _SEVERAL * len(some):
-            continue
-        if len(found) >= NEARLY * len(some):
-            candidates[form] = len(values) - parse(values, form).null_count
-    best = max(candidates.values(), default=0)
-    if best < NEARLY * len(values):
-        return _several(values)
-    forms = [form for form, count in candidates.items() if count == best]
-    swapped = [form for form in forms[1:] if sorted(form) == sorted(forms[0])]
-    return _exact(values, forms[0]), (_exact(values, swapped[0]) if swapped else None)
-
-
-def _several(values: pa.Array) -> tuple[str, str | None] | None:
-    """Up to five formats of days that together fit nearly all texts, the most frequent first.
-
-    None do where two of them differ in the places of days and months alone: which of these a date
-    that fits both is in would be a guess.
-    """
-    found: dict[str, str] = {}  # with what each is exactly
-    others: list[str] = []
-    left = values
-    while len(found) < _MOST_FORMS and len(left) > (1 - NEARLY) * len(values):
-        counts = {form: len(left) - parse(left, form).null_count for form in _DAYS}
-        form = max(counts, key=lambda form: counts[form])
-        swapped = _swapped(form)
-        if counts[form] < _SHARE_OF_FORM * len(values) or swapped in found:
-            return None
-        fits = pc.is_valid(parse(left, form))
-        dates = left.filter(fits)
-        found[form] = _exact(dates, form)
-        either = counts.get(swapped) == counts[form] and not parse(dates, swapped).null_count
-        others.append(_exact(dates, swapped) if swapped != form and either else found[form])
-        left = left.filter(pc.invert(fits))
-    enough = len(left) <= (1 - NEARLY) * len(values)
-    if not enough or len(found) < 2:
-        return None
-    whole, other = BETWEEN.join(found.values()), BETWEEN.join(others)
-    return whole, None if other == whole else other
-
-
-def _swapped(form: str) -> str:
-    """A format with the day in the place of the month, and the reverse."""
-    return form.translate(str.maketrans("dm", "md"))
-
-
-def _candidates(some: list[str]) -> Iterator[str]:
-    """The formats that are worth a trial: clocks stand beside days that fit the beginning."""
-    yield from (*_DAYS, *_MONTHLY, *_CLOCKS, *_SPANS)
-    for day in _DAYS:
-        begins = re.compile(_regex(day).removesuffix("$"))
-        if sum(bool(begins.match(text)) for text in some) >= NEARLY * len(some):
-            for between, clock, zone in product((" ", "T", ", "), _CLOCKS, ("", "%z", " %z")):
-                yield day + between + clock + zone
-
-
-def _exact(values: pa.Array, form: str) -> str:
-    """The format with what all values show: no leading zeros, so many decimals, a zone."""
-    fields = pc.extract_regex(values, _regex(form)).drop_null()
-    seen = {name: fields.field(i) for i, name in enumerate(f.name for f in fields.type)}
-    padded = {n: _is_padded(seen[n]) for n in seen if n in "mdHI"}
-    for name, is_padded in padded.items():
-        # Numbers that are 10 and more throughout are written as those beside them.
-        if is_padded is False or (is_padded is None and False in padded.values()):
-            form = form.replace(f"%{name}", f"%-{name}")
-    for name in "MS":
-        if f"%-{name}" in form and pc.min(pc.utf8_length(_there(seen[name]))).as_py() == 2:
-            form = form.replace(f"%-{name}", f"%{name}")
-    form = _with_whole_parts(form, {n: len(_there(t)) == len(t) for n, t in seen.items()})
-    if "f" in seen:
-        lengths = pc.unique(pc.utf8_length(seen["f"])).to_pylist()
-        if len(lengths) == 1 and 0 < lengths[0] <= 6:
-            form = form.replace("%f", f"%{lengths[0]}f")
-    if "z" in seen and len(zones := pc.unique(seen["z"])) == 1:
-        form = form.replace("%z", zones[0].as_py())
-    return form
-
-
-def _with_whole_parts(form: str, whole: dict[str, bool]) -> str:
-    """A format in which what all values have is in no braces.
-
-    A blank behind it belongs to the next part then, and is there where that is.
-    """
-    blank = ""
-    for part in _OPTIONAL.findall(form):
-        is_whole = all(whole[match[3]] for match in _TOKEN.finditer(part))
-        inner = part.rstrip(" ")
-        moves = bool(is_whole or blank)
-        text = blank + (inner if moves else part)
-        form = form.replace(f"{{{part}}}", text if is_whole else f"{{{text}}}", 1)
-        blank = part[len(inner) :] if moves else ""
-    return form
-
-
-def _there(texts: pa.Array) -> pa.Array:
-    """Those of texts that are not empty."""
-    return texts.filter(pc.not_equal(texts, ""))
-
-
-def _is_padded(numbers: pa.Array) -> bool | None:
-    """Whether numbers below 10 have a leading zero; None if there are none."""
-    if pc.min(pc.utf8_length(numbers)).as_py() == 1:
-        return False
-    return True if pc.any(pc.starts_with(numbers, "0")).as_py() else None
-
-
 @cache
-def _regex(form: str) -> str:
+def pattern(form: str) -> str:
     """The regular expression of a whole text in a format, with a group for each field."""
     parts, end = [], 0
     # The sign of a duration is before what comes first.
     sign, start = ("(?:^-)?", "^-?") if _IN_ALL.search(form) else ("", "^")
-    for match in _OPTIONAL.finditer(form):
+    for match in OPTIONAL.finditer(form):
         inner = match[1].strip(" ")
         before = f"(?: |{start})" if match[1].startswith(" ") else sign
         blank = "(?: |$)" if match[1].endswith(" ") else ""
@@ -233,7 +84,7 @@ def _regex(form: str) -> str:
 def _fields(form: str) -> str:
     """The regular expression of a part of a format."""
     parts, end = [], 0
-    for match in _TOKEN.finditer(form):
+    for match in TOKEN.finditer(form):
         parts.append(re.escape(form[end : match.start()]))
         end = match.end()
         if match[0] == ".%f":
@@ -247,20 +98,24 @@ def _fields(form: str) -> str:
 
 
 @cache
-def _compiled(form: str) -> re.Pattern[str]:
-    return re.compile(_regex(form))
+def compiled(form: str) -> re.Pattern[str]:
+    """The regular expression, compiled."""
+    return re.compile(pattern(form))
 
 
 def problem(form: str) -> str | None:
     """What is wrong with a format that the user gave, or None."""
     if BETWEEN in form:
         return next(filter(None, map(problem, form.split(BETWEEN))), None)
-    letters = [match[3] or "f" for match in _TOKEN.finditer(form)]
+    letters = [match[3] or "f" for match in TOKEN.finditer(form)]
     unknown = [letter for letter in letters if letter not in _FIELDS]
     if unknown:
         return f"%{unknown[0]} is none of %{' %'.join(_FIELDS)}"
     if len(set(letters)) < len(letters) or not letters:
         return "a format names each part of a date once, such as datetime:%d/%m/%Y"
+    inner = [match for part in OPTIONAL.findall(form) for match in TOKEN.finditer(part)]
+    if odd := [match[0] for match in inner if match[3] not in _OPTIONAL_FIELDS]:
+        return f"{odd[0]} cannot be in braces, which are for %{' %'.join(_OPTIONAL_FIELDS)}"
     for letter, others in _NOT_BESIDE.items():
         if letter in letters and (beside := [other for other in letters if other in others]):
             return f"%{letter} is of durations, and takes no %{beside[0]} beside it"
@@ -273,7 +128,7 @@ def parse(values: pa.Array | pa.ChunkedArray, form: str) -> pa.Array:
         values = values.combine_chunks()
     if BETWEEN in form:
         return pc.coalesce(*(parse(values, one) for one in form.split(BETWEEN)))
-    fields = pc.extract_regex(values, _regex(form))
+    fields = pc.extract_regex(values, pattern(form))
     bad = fields.is_null().to_numpy(zero_copy_only=False)
     seen = {f.name: fields.field(i) for i, f in enumerate(fields.type)}
     hours, minutes = _hours(seen) + _whole(seen, "T", 0), _whole(seen, "M", 0)
@@ -378,10 +233,10 @@ def _write(us: int, form: str) -> str:
         number, digits = numbers[match[3]]
         return f"{number:0{1 if match[1] else digits}d}"
 
-    parts = _OPTIONAL.findall(form)
-    there = [any(numbers[m[3]][0] for m in _TOKEN.finditer(part)) for part in parts]
-    if parts and not any(there) and not _TOKEN.search(_OPTIONAL.sub("", form)):
+    parts = OPTIONAL.findall(form)
+    there = [any(numbers[m[3]][0] for m in TOKEN.finditer(part)) for part in parts]
+    if parts and not any(there) and not TOKEN.search(OPTIONAL.sub("", form)):
         there[-1] = True
     for part, is_there in zip(parts, there, strict=True):
         form = form.replace(f"{{{part}}}", part if is_there else "", 1)
-    return sign + _TOKEN.sub(token, form.strip())
+    return sign + TOKEN.sub(token, form.strip())

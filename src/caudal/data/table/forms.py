@@ -6,7 +6,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from caudal.data import dtypes, temporal
-from caudal.data.table import dates, figures
+from caudal.data.table import date_formats, figures
 from caudal.data.table.cells import Form
 from caudal.data.table.declare import NO_ENDS, Declared, as_word
 from caudal.data.table.tables import Tables
@@ -66,7 +66,7 @@ def _find(values: pa.Array, declared: Declared | None) -> Form | None:
     if declared is not None and declared.format:
         return Form(True, declared.format, example)
     if declared is None or _may_be_dates(declared):
-        format = dates.find_format(values)
+        format = date_formats.find_format(values)
         if format is not None:
             return Form(True, format[0], example, format[1])
     if declared is None or not _may_be_dates(declared):

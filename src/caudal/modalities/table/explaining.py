@@ -45,8 +45,8 @@ def explain(flow: Flow, schema: TableSchema, batch: Batch, seed: int = 0) -> pa.
     distribution, of categories the likeliest one alone. A value outside of its column's support
     has the surprise inf; where another column is outside, that of a value is not known, null.
 
-    Of more than 64 columns each row has lines of the 32 that pull most at its density (see
-    `caudal.modalities.table.pulling`), so that the time it takes has a bound.
+    Rows of more than 64 columns have lines of the 32 that pull most at their density (see
+    `caudal.modalities.table.pulling`), so that the time they take has a bound.
     """
     x, context = place(flow, batch)
     lines = lines_of(flow, schema.lifted)
@@ -86,7 +86,7 @@ def _of_few(
 def lines_of(flow: Flow, columns: Sequence[Column]) -> list[Line]:
     """Where the values of each column are, by its distribution in the training rows.
 
-    Of a column that is never below others, the values are what it is above these.
+    A column that is never below others has what it is above these for its values.
     """
     z = torch.linspace(-_FAR, _FAR, _POINTS).to(flow.base.like)
     y = z[:, None].expand(-1, *flow.base.event_shape)
