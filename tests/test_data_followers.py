@@ -198,6 +198,8 @@ def counted(function, seen):
     ("name", "changed", "words"),
     [
         ("product", {"levels": []}, "'total': it has no rule"),
+        ("product", {"levels": [5]}, "`levels`"),
+        ("product", {"levels": 5}, "`levels`"),
         ("product", {"offsets": []}, "'total': it has no rule"),
         ("total", {"slopes": [1.0]}, "'total': it has no rule"),
         ("total", {"sources": ["a", "z"]}, "there is no column 'z'"),

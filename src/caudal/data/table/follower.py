@@ -171,9 +171,8 @@ class Follower:
         Raises:
             InputError: a value is of another type, or it is no rule of its sources.
         """
-        lists = {name: tuple(v) for name, v in data.items() if isinstance(v, list)}
-        lists["levels"] = tuple(tuple(each) for each in data.get("levels", ()))
-        follower = cls(**{**data, **lists, "column": Column.from_dict(data["column"])})
+        values = {name: _tuples(value) for name, value in data.items()}
+        follower = cls(**{**values, "column": Column.from_dict(data["column"])})
         check_fields(follower, skip=("column",))
         if not follower._is_whole():
             raise InputError(f"column '{follower.name}': it has no rule that its sources have")
@@ -187,6 +186,11 @@ class Follower:
         if self.slopes:
             return n == len(self.slopes)
         return n == len(self.offsets) == len(self.levels)
+
+
+def _tuples(value: Any) -> Any:
+    """A value with tuples in the place of lists, at any depth."""
+    return tuple(map(_tuples, value)) if isinstance(value, list | tuple) else value
 
 
 def _nearest(levels: Sequence[float] | np.ndarray, x: np.ndarray) -> np.ndarray:
