@@ -44,6 +44,7 @@ RECIPES = {
     "mintnet": MintNet(layers=2, latents=3),
     "tarflow": TarFlow(layers=2, depth=2, width=8, heads=2, patch=2),
     "tarflow-spline": TarFlow(layers=1, depth=1, width=8, heads=2, map="spline"),
+    "tarflow-independent": TarFlow(layers=1, depth=1, width=8, heads=2, couplings=0),
     "tarflow-any": TarFlow(layers=2, depth=1, width=8, heads=2, order="any"),
     "nsf-image": NSFImage(layers=2, maps=4, blocks=1),
     "nsf-image-sinh": NSFImage(layers=1, maps=4, blocks=1, map="sinh", bins=2),

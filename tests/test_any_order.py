@@ -51,7 +51,7 @@ FLOWS = {
     "columns": lambda: (randomise(ANY.build((4,)), 0.2).eval(), None),
     "context": lambda: (correlated(4, 3), torch.randn(6, 3)),
     "correlated": lambda: (correlated(4, 0), None),
-    "patches": lambda: (randomise(ANY.build((2, 4, 4), (3,)), 0.2).eval(), torch.randn(6, 3)),
+    "patches": lambda: (randomise(ANY.build((2, 4, 4), (3,)), 0.1).eval(), torch.randn(6, 3)),
 }
 
 

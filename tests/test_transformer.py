@@ -109,6 +109,26 @@ def test_steps_differentiate_as_the_pass_does():
     assert torch.linalg.slogdet(jacobian[:, 0].flatten(1)).logabsdet.isclose(log_det[0])
 
 
+@pytest.mark.parametrize("couplings", [0, 2, 3])
+@pytest.mark.usefixtures("float64")
+def test_couplings_make_the_pixels_of_a_patch_depend_on_each_other(couplings):
+    """The Jacobian of a layer is block triangular, and its blocks those of so many couplings."""
+    recipe = TarFlow(**SMALL | {"layers": 1}, map="affine", couplings=couplings)
+    flow = randomise(recipe.build((1, 4, 4), standardise=False), 0.3)
+    layer = next(part for part in flow.modules() if isinstance(part, Autoregressive))
+    blocks = torch.zeros(4, 4, 4, 4, dtype=torch.bool)  # (T of z, T of x, C, C)
+    for x in torch.randn(20, 4, 4):  # at some of these a unit is off
+        jacobian = torch.autograd.functional.jacobian(lambda x: layer.inverse(x[None])[0][0], x)
+        blocks |= jacobian.permute(1, 3, 0, 2) != 0
+    expected = torch.eye(4)
+    for coupling in reversed(range(couplings)):
+        moved = torch.arange(4) % 2 != coupling % 2
+        expected = (torch.eye(4) + torch.outer(moved, ~moved)) @ expected
+    assert not blocks[torch.ones(4, 4).triu(1).bool()].any()
+    assert blocks[torch.ones(4, 4).tril(-1).bool()].all()
+    assert torch.equal(blocks.diagonal(), (expected > 0).unsqueeze(-1).expand(4, 4, 4))
+
+
 @pytest.mark.usefixtures("float64")
 def test_decorrelated_channels_are_white_and_stay_where_they_were():
     """Channels that share most of what they are; of them one is constant."""
@@ -149,6 +169,7 @@ def test_the_usual_patches_are_small_and_few():
         (TarFlow(patch=3), (1, 8, 8), "`patch` 3: images of 8x8 take 1, 2, 4, 8"),
         (TarFlow(), (3, 321, 481), r"no such patches; try images of 320x480 .`resize=.320, 480"),
         (TarFlow(width=10), (1, 8, 8), "`width` 10: give a multiple of `heads`, which is 4"),
+        (TarFlow(couplings=1), (1, 4, 4), "`couplings` 1 leaves half of each patch: give 2, or 0"),
         (TarFlow(patch=2), (6,), "`patch` is for images, and these are vectors"),
     ],
 )
@@ -169,7 +190,8 @@ def test_refuses_what_has_no_patches(recipe, shape, words):
 def test_images_have_splines_next_to_the_data(map_, shape, kinds):
     flow = TarFlow(**SMALL | {"layers": 3}, map=map_).build(shape)
     layers = [part for part in flow.bijection.modules() if isinstance(part, Autoregressive)]
-    assert [type(layer.elementwise) for layer in layers] == kinds  # from the noise to the data
+    laws = [layer.elementwise for layer in layers]  # from the noise to the data
+    assert [type(law if len(shape) == 1 else law.elementwise) for law in laws] == kinds
 
 
 @pytest.mark.parametrize("size", [(1500, 1001), (17, 65537), (4099, 1000), (127, 997), (5, 99991)])
@@ -207,7 +229,7 @@ def test_layers_that_undo_the_teachers_have_nothing_to_learn(shape):
     """Where the teacher's layers are shifts and scales alone, so are those that undo them."""
     recipe = TarFlow(**SMALL, map="affine")
     teacher, student = (
-        kind(**SMALL, map="affine").build(shape, standardise=False)
+        kind(**SMALL, map="affine", couplings=0).build(shape, standardise=False)
         for kind in (TarFlow, TarFlowIAF)
     )
     share_mixing(student, teacher)

@@ -22,6 +22,7 @@ from caudal.bijections.pointwise import Asinh, Logit, MuLaw, Pointwise, Rescale,
 from caudal.bijections.prediction import LinearPrediction, Prediction
 from caudal.bijections.shape import Embedded, FactorOut, Flattened, Patches, Squeezed
 from caudal.bijections.support import SoftClip, Support
+from caudal.bijections.tokens import TokenCouplings
 
 __all__ = [
     "ZCA",
@@ -63,6 +64,7 @@ __all__ = [
     "Squeezed",
     "Standardise",
     "Support",
+    "TokenCouplings",
     "Triangular",
     "Uniformise",
     "by_sweeps",

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from caudal.bijection import Bijection, sum_event
+from caudal.bijections.tokens import TokenCouplings
 from caudal.elementwise import Elementwise, check_params
 from caudal.numerics import is_exporting, log_dets_wanted, solve
 from caudal.scope import scoped
@@ -50,6 +51,9 @@ class CausalNet(Protocol):
 class Autoregressive(Bijection):
     """x_t = elementwise(z_t; net(x_<t)): fast density, sequential sampling. A layer of MAF.
 
+    A position may have several numbers, such as the pixels of a patch. An elementwise map makes
+    these independent given the positions before; `TokenCouplings` in its place does not.
+
     `inverse` is one parallel pass. `forward` computes one position at a time or, within
     `by_sweeps`, updates all positions at once until they no longer change. Swapped by `Inverse`
     it is a layer of IAF. The Jacobian is triangular.
@@ -57,7 +61,7 @@ class Autoregressive(Bijection):
     al., 2016), arXiv:1606.04934; MAF (Papamakarios, Pavlakou, Murray, 2017), arXiv:1705.07057.
     """
 
-    def __init__(self, net: CausalNet, elementwise: Elementwise) -> None:
+    def __init__(self, net: CausalNet, elementwise: Elementwise | TokenCouplings) -> None:
         super().__init__()
         self.net = net
         self.elementwise = elementwise

@@ -6,7 +6,7 @@ every map here is the identity, so a net whose last layer is zero starts a flow 
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from torch import Tensor
 
@@ -50,7 +50,15 @@ class Elementwise(ABC):
         return f"{type(self).__name__}()"
 
 
-def check_params(params: Tensor, elementwise: Elementwise, values: Tensor) -> None:
+class Steered(Protocol):
+    """A map of so many parameters for each element."""
+
+    @property
+    def n_params(self) -> int:
+        """The number of parameters of each element."""
+
+
+def check_params(params: Tensor, elementwise: Steered, values: Tensor) -> None:
     """Refuses parameters of the wrong shape: broadcasting would make log-dets silently wrong.
 
     Raises:

@@ -14,7 +14,7 @@ from caudal.nets.conv import (
 )
 from caudal.nets.lipschitz import LipschitzConvNet, LipschitzMLP, LipschitzNet
 from caudal.nets.masked import MADE, SteeredMADE
-from caudal.nets.mlp import MLP, Constant, OnePerParameter, ResidualMLP, TokenMLP
+from caudal.nets.mlp import MLP, Constant, OnePerParameter, ResidualMLP
 from caudal.nets.periodic import Periodic, PeriodicMADE
 from caudal.nets.spectral import Spectral, SpectralConv2d, SpectralLinear
 from caudal.nets.transformer import CausalTransformer
@@ -51,7 +51,6 @@ __all__ = [
     "SteeredMADE",
     "Stepwise",
     "TriangularConvNet",
-    "TokenMLP",
     "TriangularMLP",
     "TriangularNet",
     "WaveNet",

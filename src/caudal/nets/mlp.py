@@ -38,27 +38,16 @@ class MLP(nn.Module):
         hidden = tuple(layer.out_features for layer in self.hidden)
         return f"hidden={hidden}, n_params={self.n_params}"
 
+    @torch.no_grad()
+    def begin_at(self, params: Tensor) -> None:
+        """Starts at these parameters (P,) of each output, whatever the input."""
+        self.last.bias.copy_(params.repeat_interleave(len(self.last.bias) // self.n_params))
+
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         h = x if context is None else torch.cat([x, context], 1)
         for layer in self.hidden:
             h = self.overwriting(layer(h))
         return self.last(h).unflatten(1, (self.n_params, -1))
-
-
-class TokenMLP(nn.Module):
-    """An `MLP` at each token alone, the same at all: (B, inputs, T) to (B, P, outputs, T).
-
-    A coupling of the numbers of a token, such as the pixels of a patch, is steered by it; what
-    the tokens are given is left to other layers.
-    """
-
-    def __init__(self, inputs: int, outputs: int, n_params: int, hidden: Sequence[int]) -> None:
-        super().__init__()
-        self.mlp = MLP(inputs, outputs, n_params, hidden)
-
-    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        params = self.mlp(x.transpose(1, 2).flatten(0, 1))  # (B T, P, outputs)
-        return params.unflatten(0, (len(x), -1)).movedim(1, -1)
 
 
 class ResidualMLP(nn.Module):

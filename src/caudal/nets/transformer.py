@@ -90,6 +90,11 @@ class CausalTransformer(CausalNet):
         """Starts at these parameters (P,) of each number, whatever its position."""
         self.last.bias.copy_(params.repeat_interleave(self.channels))
 
+    @torch.no_grad()
+    def begin_wide(self) -> None:
+        """Starts with features of about unit deviation, for what begins at zero after them."""
+        self.last.weight.normal_(std=self.last.weight.shape[-1] ** -0.5)
+
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         context, order = self._parted(context, x.shape[-1])
         columns = x.reshape(len(x), self.channels, x.shape[-1])

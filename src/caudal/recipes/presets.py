@@ -69,6 +69,8 @@ _RESIDUAL_TRAINING = {
     "ema": 0.999,
     "epochs": 1000,
 }
+_PLAIN = {"map": "affine", "couplings": 0}
+"""What moves the pixels of a patch in the paper of tarflow."""
 _TARFLOW = {"batch_size": 256, "lr": 1e-4, "weight_decay": 1e-4, "epochs": 100}
 _OURS = "not of the paper: a size for one accelerator"
 _LONG = {"steps": 1_000_000, "patience": 0, "validate_every": 10_000, "ema": 0.9999}
@@ -212,7 +214,7 @@ PRESETS: Mapping[str, Mapping[str, Preset]] = {
     },
     "tarflow": {
         "mnist": Preset(
-            {"layers": 4, "depth": 4, "width": 128, "heads": 2, "patch": 4, "map": "affine"},
+            {"layers": 4, "depth": 4, "width": 128, "heads": 2, "patch": 4, **_PLAIN},
             _MNIST,
             3_226_016,
             None,
@@ -220,7 +222,7 @@ PRESETS: Mapping[str, Mapping[str, Preset]] = {
             note=_OURS,
         ),
         "cifar10": Preset(
-            {"layers": 8, "depth": 4, "width": 256, "heads": 4, "patch": 2, "map": "affine"},
+            {"layers": 8, "depth": 4, "width": 256, "heads": 4, "patch": 2, **_PLAIN},
             _SMALL,
             25_885_008,
             None,
@@ -229,7 +231,7 @@ PRESETS: Mapping[str, Mapping[str, Preset]] = {
             _OURS,
         ),
         "imagenet64": Preset(
-            {"layers": 8, "depth": 8, "width": 768, "heads": 12, "patch": 2, "map": "affine"},
+            {"layers": 8, "depth": 8, "width": 768, "heads": 12, "patch": 2, **_PLAIN},
             _MEDIUM,
             460_185_936,
             2.99,

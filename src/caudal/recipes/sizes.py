@@ -26,11 +26,12 @@ _MASKED: Mapping[str, Mapping[str, Any]] = {
     "large": {"layers": 8, "hidden": (256, 256)},
     "paper": {"layers": 10, "hidden": (512, 512)},
 }
+_PLAIN = {"map": "affine", "couplings": 0}
 _TRANSFORMERS: Mapping[str, Mapping[str, Any]] = {
     "small": {"layers": 4, "depth": 1, "width": 64, "lr": 1e-2},
     "medium": {"layers": 4, "depth": 1, "width": 80, "lr": 8e-3},
     "large": {"layers": 4, "depth": 2, "width": 96, "lr": 3e-3},
-    "paper": {"layers": 8, "depth": 8, "width": 768, "heads": 12, "map": "affine"},
+    "paper": {"layers": 8, "depth": 8, "width": 768, "heads": 12, **_PLAIN},
 }
 SIZES: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     "nsf": _SPLINES,

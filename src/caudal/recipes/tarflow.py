@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from caudal.elementwise import Elementwise
 
 SMALL_PATCH = 4
+_FEATURES = 2
+"""What the transformer tells of each number of a patch, for the couplings within."""
 FEWEST_TOKENS, USUAL_TOKENS, MOST_TOKENS = 4, 64, 4096
 """Patches of an image by default, at least and at most, and the most that are taken at all."""
 
@@ -24,8 +26,8 @@ FEWEST_TOKENS, USUAL_TOKENS, MOST_TOKENS = 4, 64, 4096
 class TransformerRecipe(Recipe):
     """What the transformer flows share: layers of causal transformers, the event turned between.
 
-    Images are sequences of patches, whose pixels are independent given the patches before.
-    Vectors are sequences of columns, which an LU linear map mixes after each layer.
+    Images are sequences of patches, whose pixels couplings make depend on each other. Vectors are
+    sequences of columns, which an LU linear map mixes after each layer.
     """
 
     images = True
@@ -48,6 +50,9 @@ class TransformerRecipe(Recipe):
     layer next to the data alone, and affine maps in the others."""
     pieces: Annotated[int, Ge(2)] = 8
     """Bins of each spline, components of each mixture, or sinh conjugations."""
+    couplings: Annotated[int, Ge(0)] = 2
+    """Images: couplings of the pixels of a patch in each layer, given the patches before; with
+    none these pixels are independent, as in the paper."""
 
     def _build(
         self, event_shape: Sequence[int], context_shape: Sequence[int] | None = None
@@ -98,9 +103,11 @@ class TransformerRecipe(Recipe):
         ordered: bool = False,
     ) -> caudal.Bijection:
         """An autoregressive layer; columns, which differ in kind, have embeddings of their own."""
+        within = self._within(event_shape[0], elementwise) if len(event_shape) == 2 else None
+        law = elementwise if within is None else within
         net = caudal.nets.CausalTransformer(
             event_shape,
-            elementwise.n_params,
+            law.n_params,
             width=self.width,
             depth=self.depth,
             heads=self.heads,
@@ -108,9 +115,30 @@ class TransformerRecipe(Recipe):
             own=len(event_shape) == 1,
             ordered=ordered,
         )
-        if isinstance(elementwise, caudal.elementwise.MixtureGaussian):
+        if within is not None:
+            net.begin_wide()
+        elif isinstance(elementwise, caudal.elementwise.MixtureGaussian):
             net.begin_at(elementwise.spread())
-        return caudal.bijections.Autoregressive(net, elementwise)
+        return caudal.bijections.Autoregressive(net, law)
+
+    def _within(
+        self, size: int, elementwise: Elementwise
+    ) -> caudal.bijections.TokenCouplings | None:
+        """Couplings of the numbers of a patch; None where they are to be independent."""
+        if self.couplings == 1:
+            raise ValueError("`couplings` 1 leaves half of each patch: give 2, or 0 for none")
+        couplings = []
+        for layer in range(self.couplings if size > 1 else 0):
+            keep = parity(size, layer)
+            kept, moved = int(keep.sum()), int((~keep).sum())
+            hidden = (2 * self.width,)
+            net = caudal.nets.MLP(
+                kept, moved, elementwise.n_params, hidden, context=_FEATURES * size
+            )
+            if isinstance(elementwise, caudal.elementwise.MixtureGaussian):
+                net.begin_at(elementwise.spread())
+            couplings.append(caudal.bijections.Coupling(net, elementwise, keep))
+        return caudal.bijections.TokenCouplings(couplings, _FEATURES) if couplings else None
 
     def _map(self, name: str) -> Elementwise:
         maps = caudal.elementwise
@@ -149,24 +177,10 @@ class TarFlow(TransformerRecipe):
         *channels, length = event_shape
         parts: list[caudal.Bijection] = []
         for name in maps:
-            for size in channels:
-                parts += self._within(size)
+            # Nothing is turned between layers, and other tokens must wait their turn.
+            parts += [caudal.bijections.Decorrelate(size) for size in channels]
             parts.append(self._layer(event_shape, context, self._map(name), ordered=True))
         return caudal.bijections.AnyOrder(parts, length)
-
-    def _within(self, size: int) -> list[caudal.Bijection]:
-        """What makes the numbers of a token depend on each other: a linear map and couplings.
-
-        Nothing is turned between layers that would do it, and other tokens must wait their turn.
-        """
-        parts: list[caudal.Bijection] = [caudal.bijections.Decorrelate(size)]
-        affine = caudal.elementwise.Affine()
-        for layer in range(2 if size > 1 else 0):
-            keep = parity(size, layer)
-            kept, moved = int(keep.sum()), int((~keep).sum())
-            net = caudal.nets.TokenMLP(kept, moved, affine.n_params, (self.width, self.width))
-            parts.insert(0, caudal.bijections.Coupling(net, affine, keep))
-        return parts
 
 
 @dataclass(frozen=True)

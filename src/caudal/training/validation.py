@@ -22,6 +22,7 @@ from caudal.bijections import (
     Gaussianise,
     Pointwise,
     Prediction,
+    TokenCouplings,
 )
 from caudal.data.source import Batch, Source, mapped
 from caudal.elementwise import Elementwise
@@ -281,12 +282,12 @@ def tail_share(
     return outside / (inside + outside) if inside + outside else None
 
 
-def _elementwise(module: object) -> Elementwise | None:
-    """The elementwise map of a module, if it has one with tails."""
+def _elementwise(module: object) -> Elementwise | TokenCouplings | None:
+    """What moves the numbers of a module, if it has tails."""
     if not isinstance(module, _HOLDERS):
         return None
-    tails = module.elementwise.in_tails(torch.zeros(1, 1))
-    return None if tails is None else module.elementwise
+    law: Elementwise | TokenCouplings = module.elementwise
+    return None if law.in_tails(torch.zeros(1, 1)) is None else law
 
 
 def _tails(part: Bijection, x: Tensor) -> Tensor | None:
