@@ -34,7 +34,7 @@ class TransformerRecipe(Recipe):
     pixels = "logit"
     element = "token"
 
-    layers: Annotated[int, Ge(0)] = 4
+    layers: Annotated[int, Ge(0)] = 2
     """Autoregressive layers, every second one in the reverse order of the tokens."""
     depth: Annotated[int, Ge(1)] = 1
     """Layers of attention in each transformer."""
