@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-COUNT = 6  # of each
+COUNT = 4  # of each
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="attacks are on forks")
