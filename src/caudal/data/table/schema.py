@@ -196,7 +196,7 @@ class TableSchema(Schema):
         data = {**older, **data}
         for name, hint in (("marginals", Marginals), ("numbers", Numbers), ("fillers", Fillers)):
             check_value(name, data[name], hint)
-        passed = tuple(PassedOver(**column) for column in data.pop("passed_over", ()))
+        passed = tuple(PassedOver.from_dict(column) for column in data.pop("passed_over", ()))
         followers = tuple(map(Follower.from_dict, data.pop("followers", ())))
         orders = tuple(map(Order.from_dict, data.pop("orders", ())))
         order, written = tuple(data.pop("order", ())), Written(**data.pop("written", {}))
