@@ -93,7 +93,7 @@ def _alarm(file: Path) -> None:
 
     found = alarm.read(file.parent)
     if found is not None:
-        found.at(0.3)  # as few rows are scored
+        found.at(0.1)
 
 
 def _tar(file: Path) -> None:
