@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from caudal.bijections.curves import PIECES, SHAPE, Curves, Fit, pieces_of, stack, to_z
+from caudal.bijections.weighted import Values
 
 _SIZES = (8, 16, 32, 64, 128, 256)  # to choose from, by the likelihood of rows left out
 _FEW = 8  # values, of which a normal is all that can be told
@@ -26,8 +27,8 @@ _FAR_OUT = 7  # standard deviations
 _UNSEEN = 0.5  # what an empty interval counts for, in rows
 
 
-def fit(values: np.ndarray, low: float, high: float, step: float, places: np.ndarray) -> Fit:
-    """The curve of a column, from its values in ascending order.
+def fit(values: Values, low: float, high: float, step: float, places: np.ndarray) -> Fit:
+    """The curve of a column, from its values.
 
     `places` (A, 2) are the starts and ends of the places of atoms, each of which is a piece of its
     own; a column with atoms is no normal.
@@ -36,41 +37,43 @@ def fit(values: np.ndarray, low: float, high: float, step: float, places: np.nda
     standard error of their mean likelihood. Else they decide how many quantiles are taken, and
     whether as many values of a normal are put beside the column's own, which steadies few rows.
     """
-    if len(values) < _FEW:
+    if values.n < _FEW:
         return _normal(values, low, high, step, places)
     values = _within_reach(values)
-    n, ends = len(values), (low, high, step, places)
-    cells = (values[-1] - values[0]) / step + 1 if step else math.inf
+    n, ends = values.n, (low, high, step, places)
+    cells = (values.x[-1] - values.x[0]) / step + 1 if step else math.inf
     if cells <= min(PIECES // 4, n / _ROWS_A_PIECE):
         return _knots(values, PIECES, *ends)  # the histogram itself
-    order = np.random.default_rng(0).permutation(n)[:_ROWS_TO_CHOOSE]
-    folds = 2 if n >= _MANY else min(n, _FOLDS)
-    most = min(len(order) * (1 - 1 / folds) / _ROWS_A_PIECE, PIECES // 4 if step else PIECES)
+    order = np.random.default_rng(0).permutation(len(values.x))[:_ROWS_TO_CHOOSE]
+    folds = 2 if n >= _MANY else _FOLDS
+    rows = values.take(np.sort(order)).n * (1 - 1 / folds)
+    most = min(rows / _ROWS_A_PIECE, PIECES // 4 if step else PIECES)
     sizes = [size for size in _SIZES if size <= most] or _SIZES[:1]
     choices: list[Callable[..., Fit]] = [partial(_knots, pieces=size) for size in sizes]
     if not len(places):
         choices = [_normal, *choices]
     if n < _MANY and not len(places):
         choices += [partial(_steadied, pieces=size) for size in sizes]
-    scores = []
+    scores, judged = [], []
     for fold in range(1 if n >= _MANY else folds):
         is_out = np.arange(len(order)) % folds == fold
-        some = np.sort(values[order[~is_out]])
+        some = values.take(np.sort(order[~is_out]))
         fits = [choose(some, low=low, high=high, step=step, places=places) for choose in choices]
-        scores.append(_log_densities(values[order[is_out]], fits, step, places))
-    likelihood = np.concatenate(scores)
-    best = int(likelihood.mean(0).argmax())
-    gain = likelihood[:, best] - likelihood[:, 0]
-    if gain.mean() <= _DOUBT * gain.std() / math.sqrt(len(gain)):
+        scores.append(_log_densities(values.x[order[is_out]], fits, step, places))
+        judged.append(values.each[order[is_out]])
+    likelihood, weights = np.concatenate(scores), np.concatenate(judged)
+    best = int(np.average(likelihood, 0, weights).argmax())
+    gain = Values.of(likelihood[:, best] - likelihood[:, 0], weights)
+    if gain.mean() <= _DOUBT * gain.std() / math.sqrt(gain.n):
         best = 0
     return choices[best](values, low=low, high=high, step=step, places=places)
 
 
-def _within_reach(values: np.ndarray) -> np.ndarray:
+def _within_reach(values: Values) -> Values:
     """The values but a few far out, up to which 32 bits have no slope: the tail has them."""
-    low, median, high = np.quantile(values, [0.25, 0.5, 0.75])
-    near = values[np.abs(values - median) <= _REACH * (high - low)]
-    few = len(values) - len(near) <= max(1, _STRAY * len(values))
+    low, median, high = values.quantile(np.array([0.25, 0.5, 0.75]))
+    near = values.take(np.abs(values.x - median) <= _REACH * (high - low))
+    few = len(values.x) - len(near.x) <= max(1, _STRAY * len(values.x))
     return near if high > low and few else values
 
 
@@ -87,10 +90,10 @@ def _log_densities(
     return (log_slope - 0.5 * z.square()).numpy()
 
 
-def _normal(values: np.ndarray, low: float, high: float, step: float, places: np.ndarray) -> Fit:
+def _normal(values: Values, low: float, high: float, step: float, places: np.ndarray) -> Fit:
     """The normal of the values' mean and deviation; what lies beyond an end is at that end."""
     mean, std = values.mean(), max(values.std(), 1e-3 * max(abs(values.mean()), 1.0))
-    end = float(torch.special.ndtri(torch.tensor(_UNSEEN / (len(values) + 2 * _UNSEEN))))
+    end = float(torch.special.ndtri(torch.tensor(_UNSEEN / (values.n + 2 * _UNSEEN))))
     z = np.linspace(end, -end, _NORMAL + 1)
     outer = np.arange(math.ceil(-end), _FAR_OUT)
     if math.isfinite(low):
@@ -110,17 +113,20 @@ def _normal(values: np.ndarray, low: float, high: float, step: float, places: np
 
 
 def _steadied(
-    values: np.ndarray, pieces: int, low: float, high: float, step: float, places: np.ndarray
+    values: Values, pieces: int, low: float, high: float, step: float, places: np.ndarray
 ) -> Fit:
     """The curve through quantiles of the values and of as many of their normal."""
-    levels = torch.from_numpy((np.arange(len(values)) + 0.5) / len(values))
+    count = round(values.n)
+    levels = torch.from_numpy((np.arange(count) + 0.5) / count)
     normal = values.mean() + values.std() * torch.special.ndtri(levels).numpy()
-    both = np.sort(np.append(values, normal[(normal > low) & (normal < high)]))
-    return _knots(both, pieces, low, high, step, places, len(values) / len(both))
+    normal = normal[(normal > low) & (normal < high)]
+    weights = np.append(values.each, np.ones(len(normal)))
+    both = Values.of(np.append(values.x, normal), weights)
+    return _knots(both, pieces, low, high, step, places, values.n / both.n)
 
 
 def _knots(
-    values: np.ndarray,
+    values: Values,
     pieces: int,
     low: float,
     high: float,
@@ -129,10 +135,10 @@ def _knots(
     weight: float = 1.0,
 ) -> Fit:
     """The curve through about `pieces` quantiles, and the ends; a value counts `weight`."""
-    n = len(values)
-    rest = values[~_inside(values, places)]
-    rest = rest if len(rest) else values
-    knots = np.quantile(rest, _levels(len(rest), pieces))
+    n = values.n
+    rest = values.take(~_inside(values.x, places))
+    rest = rest if len(rest.x) else values
+    knots = rest.quantile(_levels(rest.n, pieces))
     knots = np.append(knots[~_inside(knots, places)], places)
     if step:
         knots = _edges(values, knots, pieces, low, step)
@@ -145,10 +151,10 @@ def _knots(
         spread = max(abs(knots[0]), 1.0) * 1e-3
         knots = np.array([knots[0] - spread, knots[0] + spread])
     # The rows up to each knot; the outermost knots of unbounded columns have rows beyond them.
-    counts = np.searchsorted(values, knots[1:-1], "left")
-    if math.isfinite(low) and len(counts) and knots[1] == np.float32(values[0]):
+    counts = values.below(knots[1:-1])
+    if math.isfinite(low) and len(counts) and knots[1] == np.float32(values.x[0]):
         counts[0] = 0  # the outermost values, rounded, are knots, with no row beyond them
-    if math.isfinite(high) and len(counts) and knots[-2] == np.float32(values[-1]):
+    if math.isfinite(high) and len(counts) and knots[-2] == np.float32(values.x[-1]):
         counts[-1] = n
     seen = np.diff(counts, prepend=0, append=n) * weight
     rows = np.maximum(seen, _UNSEEN)
@@ -193,7 +199,7 @@ def _inside(values: np.ndarray, places: np.ndarray) -> np.ndarray:
     return np.asarray(within.any(1))
 
 
-def _levels(n: int, pieces: int) -> np.ndarray:
+def _levels(n: float, pieces: int) -> np.ndarray:
     """Levels of quantiles: evenly spaced, and halved again and again towards either end."""
     inner = np.arange(1, pieces) / pieces
     halvings = max(0, int(math.log2(max(n / pieces / 2, 1))))
@@ -201,14 +207,13 @@ def _levels(n: int, pieces: int) -> np.ndarray:
     return np.concatenate([[0.0], outer[::-1], inner, 1 - outer, [1.0]])
 
 
-def _edges(
-    values: np.ndarray, knots: np.ndarray, pieces: int, low: float, step: float
-) -> np.ndarray:
+def _edges(values: Values, knots: np.ndarray, pieces: int, low: float, step: float) -> np.ndarray:
     """Knots moved to the ends of cells; cells with the rows of a piece are pieces of their own."""
     origin = low if math.isfinite(low) else 0.0
-    cells = np.floor((values - origin) / step)
-    filled, counts = np.unique(cells, return_counts=True)
-    heavy = filled if len(filled) <= pieces // 4 else filled[counts * pieces > len(values)]
+    cells = np.floor((values.x - origin) / step)
+    filled, which = np.unique(cells, return_inverse=True)
+    counts = np.bincount(which, values.each)
+    heavy = filled if len(filled) <= pieces // 4 else filled[counts * pieces > values.n]
     inner = np.floor((knots - origin) / step)
     last = [inner[-1] + 1]
     return origin + step * np.unique(np.concatenate([heavy, heavy + 1, inner, last]))
