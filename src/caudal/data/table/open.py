@@ -19,10 +19,14 @@ from caudal.data.table.dialect import Dialect
 from caudal.data.table.find import Found, find_schema, rows_in_words
 from caudal.data.table.follower import Follower
 from caudal.data.table.frames import is_numbered
-from caudal.data.table.guess import Summary, with_followers, with_orders
+from caudal.data.table.guess import Summary, with_followers, with_inequalities
+from caudal.data.table.inequalities import (
+    asked_inequalities,
+    find_inequalities,
+    inequality_notes,
+)
+from caudal.data.table.inequality import Inequality, in_turn
 from caudal.data.table.levels import order_levels
-from caudal.data.table.order import Order, in_turn
-from caudal.data.table.orders import asked_orders, find_orders, order_notes
 from caudal.data.table.output import TableWriter
 from caudal.data.table.parts import encode_rows
 from caudal.data.table.rows import Loader
@@ -114,7 +118,9 @@ def open_data(
         found = find_schema(tables, wishes, find_built_in(data))
         drops, schema = found.drops, order_levels(found.schema, main, found.drops)
         schema, told = _ruled(found._replace(schema=schema), tables, strict)
-        summary = with_orders(with_followers(found.summary, schema.followers), schema.orders)
+        summary = with_inequalities(
+            with_followers(found.summary, schema.followers), schema.inequalities
+        )
         notes += [*found.notes, *told]
     loader = Loader(schema, drops, memory, seed, weights=weights)
     sources = loader.load(main, others, fractions)
@@ -144,18 +150,19 @@ def _ruled(found: Found, tables: Sequence[Tables], strict: bool) -> tuple[TableS
     followers = find_followers(found.schema, tables, found.drops, found.said)
     schema = without_followers(found.schema, followers)
     asked = {name: declared.above for name, declared in found.declared.items() if declared.above}
-    own = asked_orders(schema, tables, found.drops, asked)
-    guessed = find_orders(schema, tables, found.drops, found.declared.keys())
-    rules: tuple[Follower | Order, ...] = (*followers, *guessed)
+    own = asked_inequalities(schema, tables, found.drops, asked)
+    guessed = find_inequalities(schema, tables, found.drops, found.declared.keys())
+    rules: tuple[Follower | Inequality, ...] = (*followers, *guessed)
     for rule in rules if strict else ():
         advice = f"leave it out with `exclude` {rule.name}"
-        if isinstance(rule, Order):
+        if isinstance(rule, Inequality):
             advice = "say what it is with `types`"
         raise InputError(
             f"{tables[0].name}, column '{rule.name}' {rule.why} in every row: {advice}"
         )
-    orders = in_turn([*own, *guessed])
-    return replace(schema, orders=orders), [*follower_notes(followers), *order_notes(orders)]
+    inequalities = in_turn([*own, *guessed])
+    notes = [*follower_notes(followers), *inequality_notes(inequalities)]
+    return replace(schema, inequalities=inequalities), notes
 
 
 def read_tables(
