@@ -72,7 +72,7 @@ class TableSchema(Schema):
 
     @property
     def lifted(self) -> tuple[Column, ...]:
-        """The modelled columns as a flow sees them: in place of some, what they are above others."""
+        """The modelled columns as a flow sees them: some as what they are above others."""
         above = {rule.name: rule.column for rule in self.inequalities}
         return tuple(above.get(column.name, column) for column in self.columns)
 
