@@ -133,10 +133,9 @@ def open_data(
     if known and left_out:
         notes.append(f"dropped {rows_in_words(left_out)} with missing values")
     if (each := sources[0].weights) is not None and not known:
-        rows = effective_rows(each)
         notes.append(
             f"rows count by '{weights}', which is not modelled: the {len(each):,} training rows "
-            f"tell a mean as well as {rows:,.0f} of equal weights"
+            f"tell a mean as well as {effective_rows(each):,.0f} of equal weights"
         )
     return Dataset(main.name, schema, *sources, notes=tuple(notes), summary=summary)
 

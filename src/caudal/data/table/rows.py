@@ -83,8 +83,9 @@ class Loader:
     def _sources(self, table: Tables, reader: PartReader) -> dict[int, Source]:
         """A source for each part that has rows."""
         names = self.schema.names
-        streams = isinstance(table, ParquetTable) and self.weights is None
-        if streams and table.size(names) > self.memory:
+        if not isinstance(table, ParquetTable) or self.weights is not None:
+            return self._in_memory(table, reader)
+        if table.size(names) > self.memory:
             # A quarter of the memory is for the buffer: its shuffled copy takes another.
             buffer_rows = self.memory // (4 * 4 * len(names))
             counts = reader.count(table)

@@ -136,7 +136,7 @@ def _solve(
 
 def _look_up(told: list[tuple[Follower, np.ndarray]], source: np.ndarray) -> None:
     """Fills the gaps of a source (n,) where lists, all together, leave it one value."""
-    for row in np.flatnonzero(np.isnan(source)):
+    for row in np.flatnonzero(np.isnan(source)).tolist():
         keys = _allowed(told, row)
         if len(keys) == 1:
             source[row] = keys.pop()

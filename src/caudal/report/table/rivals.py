@@ -4,6 +4,7 @@ import math
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
@@ -46,7 +47,7 @@ class Linear(NumberForecaster):
         features, y = encoded(flow, rows), _lifted(flow, rows, 0)
         centre = np.append(features.mean(0), y.mean())
         folds = [_Sums.of(features[k::_FOLDS], y[k::_FOLDS], centre) for k in range(_FOLDS)]
-        whole, squares = _Sums(*map(sum, zip(*folds, strict=True))), np.zeros(len(_RIDGES))
+        whole, squares = reduce(_Sums.joined, folds), np.zeros(len(_RIDGES))
         for k, fold in enumerate(folds):
             some, truth = features[k::_FOLDS], y[k::_FOLDS]
             fits = whole.without(fold).ridges(centre)
@@ -248,6 +249,12 @@ class _Sums(NamedTuple):
         """The sums of features (N, E) and y (N,), counted from a point (E + 1,) among them."""
         rows = np.column_stack([features, y]) - centre
         return cls(len(rows), rows.sum(0), rows.T @ rows)
+
+    def joined(self, other: Self) -> Self:
+        """Those of these rows and of others."""
+        return type(self)(
+            self.n + other.n, self.total + other.total, self.products + other.products
+        )
 
     def without(self, fold: Self) -> Self:
         """Those of the other rows."""
