@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -32,8 +32,9 @@ class Gaussianise(DataDependent):
     the data are far from the end, the density falls off between them as it does without an end.
     Elsewhere the density falls beyond the data as in the generalised Pareto law of shape 1/4,
     beginning with the mean slope of the outer twentieth of the rows: samples stay near the data,
-    and the log-density of a row far out falls like a logarithm. Which F a column has is decided by
-    the likelihood of rows left out of the fit.
+    and the log-density of a row far out falls like a logarithm. Where the outer twentieth has a
+    lighter tail, the density falls exponentially first, by a factor e^4. Which F a column has is
+    decided by the likelihood of rows left out of the fit.
 
     On a circle F is uniform between the ends and is not fitted: a fitted F would have a seam. With
     a normal base and nothing between, the flow is the product of the marginals; with `Correlate`
@@ -50,9 +51,13 @@ class Gaussianise(DataDependent):
         turns: (D,), True for columns that are circles from `low` to `high`; none if not given.
     """
 
+    newer: ClassVar = ("light",)
+    """Buffers that are 0 in files of earlier versions, which lack them."""
+
     x: Tensor
     z: Tensor
     tails: Tensor
+    light: Tensor
     low: Tensor
     high: Tensor
     step: Tensor
@@ -121,7 +126,7 @@ class Gaussianise(DataDependent):
 
     @property
     def _curves(self) -> Curves:
-        return Curves(self.x, self.z, self.tails, self._pieces, self._scale)
+        return Curves(self.x, self.z, self.tails, self.light, self._pieces, self._scale)
 
     def _derive(self) -> None:
         """Works out, from the knots and the ends, what does not change from pass to pass.
@@ -146,8 +151,12 @@ class Gaussianise(DataDependent):
         self._derive()
         return self
 
-    def _load_from_state_dict(self, *arguments: Any) -> None:
-        super()._load_from_state_dict(*arguments)
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Any], prefix: str, *arguments: Any
+    ) -> None:
+        for name in self.newer:
+            state_dict.setdefault(prefix + name, torch.zeros_like(getattr(self, name)))
+        super()._load_from_state_dict(state_dict, prefix, *arguments)
         self._derive()
 
 

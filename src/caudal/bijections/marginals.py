@@ -19,6 +19,10 @@ _NORMAL = 64  # pieces of a normal
 _DOUBT = 0.5  # standard errors by which a normal may be bettered and is still kept
 _ROWS_TO_CHOOSE = 20_000  # on which the number of pieces is chosen
 _TAIL = 0.05  # share of the rows whose slope is that of the tail beyond them
+_LIGHT = 4.0  # powers of e by which a light tail falls exponentially: hardly a sample is further
+_FEW_OUTER = 10  # rows, which do not tell how heavy a tail is
+_HEAVY = 4 / 3  # squared variation of the excess in a tail of shape 1/8, half of SHAPE
+_NEAREST = 1 / 3  # of its first scale, to which that of a bounded tail shrinks towards its end
 _Z_TAIL = float(torch.special.ndtri(torch.tensor(_TAIL)))
 _REACH = 1e6  # times the spread of the middle half
 _STRAY = 0.01  # share of the values, which may be slips; more are a mode of their own
@@ -109,7 +113,7 @@ def _normal(values: Values, low: float, high: float, step: float, places: np.nda
         knots, z = np.append(low, knots), np.append(-np.inf, z)
     if math.isfinite(high):
         knots, z = np.append(knots, high), np.append(z, np.inf)
-    return Fit(knots, z, (1 / std, 1 / std))
+    return _with_light(Fit(knots, z, (1 / std, 1 / std)), values)
 
 
 def _steadied(
@@ -162,13 +166,14 @@ def _knots(
     below = beyond[0] + np.append(0.0, np.cumsum(rows))
     above = beyond[1] + np.append(np.cumsum(rows[::-1])[::-1], 0.0)
     z = _normal_quantiles(below, above)
-    tails = _tail(knots, z), _tail(-knots[::-1], -z[::-1])
+    steep = Fit(knots, z, (_tail(knots, z), _tail(-knots[::-1], -z[::-1])))
+    _, _, tails, light = _with_light(steep, values)
     if math.isfinite(low) and not seen[0]:
         knots, z = _thinned(knots, z, step)
     if math.isfinite(high) and not seen[-1]:
         mirrored, z = _thinned(-knots[::-1], -z[::-1], step)
         knots, z = -mirrored[::-1], -z[::-1]
-    return Fit(knots, z, tails)
+    return Fit(knots, z, tails, light)
 
 
 def _thinned(knots: np.ndarray, z: np.ndarray, step: float) -> tuple[np.ndarray, np.ndarray]:
@@ -225,6 +230,41 @@ def _normal_quantiles(below: np.ndarray, above: np.ndarray) -> np.ndarray:
     lower = torch.special.ndtri(torch.from_numpy(below) / total)
     upper = -torch.special.ndtri(torch.from_numpy(above) / total)
     return torch.where(lower < 0, lower, upper).numpy()
+
+
+def _with_light(fit: Fit, values: Values) -> Fit:
+    """The fit, of which tails that are light in the values are so beyond them."""
+    mirrored = Values(-values.x[::-1], None if values.weights is None else values.weights[::-1])
+    slopes, light = list(fit.tails), [0.0, 0.0]
+    for k, side in enumerate((mirrored, values)):
+        start, end = abs(fit.z[-k]), fit.x[-k] if k else -fit.x[0]
+        rate = _light_rate(side, end) if math.isfinite(start) and start > 0 else None
+        if rate is not None:
+            slopes[k], light[k] = max(slopes[k], rate / start), _LIGHT
+    return fit._replace(tails=(slopes[0], slopes[1]), light=(light[0], light[1]))
+
+
+def _light_rate(values: Values, end: float) -> float | None:
+    """The rate a at which a light upper tail falls at its end; None if the tail is heavy.
+
+    The outer values, less the one where they begin, have in a generalised Pareto law of shape xi
+    and scale s the mean m = s / (1 - xi) and the variance m^2 / (1 - 2 xi). Above `end` the law
+    has the scale s + xi (end - start), which is 1 / a; a bounded tail keeps a third of s. Values
+    that lie well beyond the bound of their law show that it is none.
+    Reference: Hosking and Wallis, Parameter and quantile estimation for the generalized Pareto
+    distribution, 1987.
+    """
+    start = float(values.quantile(np.array([1 - _TAIL]))[0])
+    outer = values.take(values.x > start)
+    if len(outer.x) == 0 or outer.n < _FEW_OUTER:
+        return None
+    mean, variance = outer.mean() - start, outer.std() ** 2
+    if not 0 < variance < _HEAVY * mean**2:
+        return None
+    shape = min(max((1 - mean**2 / variance) / 2, -1.0), 0.0)
+    scale = mean * (1 - shape)
+    left = scale + shape * (end - start)
+    return None if left < -_NEAREST * scale else 1 / max(left, _NEAREST * scale)
 
 
 def _tail(knots: np.ndarray, z: np.ndarray) -> float:
