@@ -16,7 +16,7 @@ from caudal.data.table.declare import refuse_outside
 from caudal.data.table.decode import add_columns, decode_columns
 from caudal.data.table.dialect import Written
 from caudal.data.table.follower import Follower, add_followers
-from caudal.data.table.order import Order, in_turn
+from caudal.data.table.inequality import Inequality, in_turn
 from caudal.data.table.passed import PassedOver
 from caudal.data.table.values import MOST_DECIMALS
 from caudal.errors import InputError
@@ -58,7 +58,7 @@ class TableSchema(Schema):
     fillers: Fillers = "drawn"
     """Whether gaps are filled, where rows are scored, from the column's own distribution or a
     normal one."""
-    orders: tuple[Order, ...] = ()
+    inequalities: tuple[Inequality, ...] = ()
     """Which modelled columns are never below others, each after those that it is not below."""
 
     @property
@@ -72,8 +72,8 @@ class TableSchema(Schema):
 
     @property
     def lifted(self) -> tuple[Column, ...]:
-        """The modelled columns as a flow sees them: those with an order as what they are above."""
-        above = {order.name: order.column for order in self.orders}
+        """The modelled columns as a flow sees them: some as what they are above others."""
+        above = {rule.name: rule.column for rule in self.inequalities}
         return tuple(above.get(column.name, column) for column in self.columns)
 
     @property
@@ -176,8 +176,8 @@ class TableSchema(Schema):
     def to_dict(self) -> dict[str, Any]:
         described = super().to_dict()
         del described["kind"]  # model files of tables name no kind
-        if not self.orders:
-            del described["orders"]
+        if not self.inequalities:
+            del described["inequalities"]
         if not self.has_gaps:
             del described["fillers"]
         return described
@@ -198,13 +198,14 @@ class TableSchema(Schema):
             check_value(name, data[name], hint)
         passed = tuple(PassedOver.from_dict(column) for column in data.pop("passed_over", ()))
         followers = tuple(map(Follower.from_dict, data.pop("followers", ())))
-        orders = tuple(map(Order.from_dict, data.pop("orders", ())))
+        rules = tuple(map(Inequality.from_dict, data.pop("inequalities", ())))
         order, written = tuple(data.pop("order", ())), Written(**data.pop("written", {}))
         check_fields(written)
         check_value("headers", tuple(dict(written.headers).values()), tuple[str, ...])
         check_value("decimals", tuple(dict(written.decimals).values()), tuple[Decimals, ...])
-        beside = {"passed_over": passed, "order": order, "written": written, "orders": orders}
-        schema = super().from_dict({**data, **beside, "followers": followers})
+        beside = {"passed_over": passed, "order": order, "written": written}
+        both = {"followers": followers, "inequalities": rules}
+        schema = super().from_dict({**data, **beside, **both})
         _check_rules(schema)
         return schema
 
@@ -213,19 +214,21 @@ def _check_rules(schema: TableSchema) -> None:
     """Refuses rules of columns that are not there, or are not known yet.
 
     Raises:
-        InputError: names the column that follows, or has an order, and the other one.
+        InputError: names the column that follows, or is above another, and the other one.
     """
     modelled = {column.name for column in schema.columns}
     known = set(modelled)
     for follower in schema.followers:
         _check_known(follower, follower.sources, known)
         known.add(follower.name)
-    for order in schema.orders:
-        _check_known(order, (order.name, *order.sources), modelled)
-    in_turn(schema.orders)
+    for rule in schema.inequalities:
+        _check_known(rule, (rule.name, *rule.sources), modelled)
+    in_turn(schema.inequalities)
 
 
-def _check_known(rule: Follower | Order, names: Sequence[str], known: Collection[str]) -> None:
+def _check_known(
+    rule: Follower | Inequality, names: Sequence[str], known: Collection[str]
+) -> None:
     for name in names:
         if name not in known:
             raise InputError(f"column '{rule.name}' {rule.why}: there is no column '{name}'")
