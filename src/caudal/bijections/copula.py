@@ -238,6 +238,18 @@ class Correlate(DataDependent):
         self.factor.copy_(std[e:, None] * torch.linalg.cholesky(residual))
         self.initialized.fill_(True)
 
+    @torch.no_grad()
+    def settle(self, order: Tensor) -> None:
+        """Becomes that of one order (D,) for all events, which then are no longer told theirs."""
+        self.factor.copy_(self._factors(order[None])[0])
+        self.mean.copy_(self.mean[order])
+        self.weight.copy_(self.weight[order])
+        self.ordered = False
+
+    def expected(self, context: Tensor) -> Tensor:
+        """The mean of x given context, (B, D)."""
+        return self.mean + self._shift(context)
+
     def _shift(self, context: Tensor | None) -> Tensor | float:
         if context is None:
             return 0.0
@@ -272,21 +284,21 @@ class Correlate(DataDependent):
 
 def _times(factor: Tensor, z: Tensor) -> Tensor:
     """L z of rows z (B, k), with L of each row (B, k, k), or of all (1, k, k)."""
-    if len(factor) == 1:
+    if factor.shape[0] == 1:
         return F.linear(z, factor[0])
     return (factor @ z.unsqueeze(2)).squeeze(2)
 
 
 def _solved(factor: Tensor, x: Tensor) -> Tensor:
     """L^-1 x of rows x (B, k), with L of each row (B, k, k), or of all (1, k, k)."""
-    if len(factor) == 1:
+    if factor.shape[0] == 1:
         return torch.linalg.solve_triangular(factor[0], x.T, upper=False).T
     return torch.linalg.solve_triangular(factor, x.unsqueeze(2), upper=False).squeeze(2)
 
 
 def _log_dets(factor: Tensor, like: Tensor) -> Tensor:
     """Log det L of each row, (B,)."""
-    return factor.diagonal(dim1=1, dim2=2).log().sum(1).expand(len(like))
+    return factor.diagonal(dim1=1, dim2=2).log().sum(1).expand(like.shape[0])
 
 
 def _shrunk_correlation(x: Tensor, weights: Tensor | None) -> Tensor:

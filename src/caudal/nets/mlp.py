@@ -58,7 +58,7 @@ class TokenMLP(nn.Module):
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         params = self.mlp(x.transpose(1, 2).flatten(0, 1))  # (B T, P, outputs)
-        return params.unflatten(0, (len(x), -1)).movedim(1, -1)
+        return params.unflatten(0, (x.shape[0], -1)).movedim(1, -1)
 
 
 class ResidualMLP(nn.Module):
@@ -122,7 +122,7 @@ class Constant(nn.Module):
         return f"n_params={len(self.values)}"
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        return self.values.expand(len(x), *self.values.shape[:2], *x.shape[2:])
+        return self.values.expand(x.shape[0], *self.values.shape[:2], *x.shape[2:])
 
 
 class OnePerParameter(nn.Module):
