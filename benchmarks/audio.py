@@ -624,11 +624,7 @@ def _speech_lines(found: Cell) -> list[str]:
     lines = [
         *(f"- {names[c['who']]}: `{c['command']}`" for c in cells if "command" in c),
         "",
-        *(
-            [SHOWN.format(found["said"]["picture"]), ""]
-            if "picture" in found.get("said", {})
-            else []
-        ),
+        *shown,
         *table(["", *(names.get(c["who"], c["who"]) for c in cells)], rows),
     ]
     for cell in cells:
