@@ -9,6 +9,7 @@ A second table has the differences from random phases of as many steps, clip by 
 """
 
 import argparse
+import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -37,10 +38,12 @@ SETS = {
 """Recordings, and how many of them are copied."""
 STEPS = (0, 2, 8, 32, 128)
 RANDOM, PLAIN = "random phases", "the same, by magnitudes of bins"
+WAVENET = "small WaveNet"
 SHOWN = ("log_spectral_distance", "level", "voicing", "pitch", "harmonicity")
 COMPARED = (
     *(measure for measure in (*MEASURES, *HEARD) if measure.name in SHOWN),
     *(Measure(name, words, "", torch.neg) for name, words, _ in JUDGED),
+    Measure("bits", "bits a sample, by that WaveNet", "", torch.Tensor.clone),
 )
 
 
@@ -51,7 +54,8 @@ def measure(of: Speech, clips: int, data: Path, runs: Path) -> Iterator[Cell]:
     test, schema = dataset.test, dataset.schema
     indices = clips_to_copy(test, clips)
     originals = [beginning(test.clip(index), schema, of.seconds) for index in indices]
-    spectra_of = [c.context[None, -schema.mels :].double() for c in originals]
+    contexts = [clip.context[None] for clip in originals]
+    spectra_of = [context[:, -schema.mels :].double() for context in contexts]
 
     def copies_of(make: Callable[[int], Tensor]) -> list[Copy]:
         return [
@@ -61,6 +65,8 @@ def measure(of: Speech, clips: int, data: Path, runs: Path) -> Iterator[Cell]:
     def told(start: str, steps: int, copies: list[Copy], seconds: float) -> Cell:
         length = sum(len(copy.sample) for copy in copies) / schema.rate
         values = _values(copies, schema.rate, of.together)
+        if WAVENET in drawn:
+            values["bits"] = _bits(drawn[WAVENET], [copy.sample for copy in copies], contexts)
         means = {name: mean_two_se(some) for name, some in values.items()}
         cell = {"start": start, "steps": steps, "seconds": seconds / length, **means}
         print(cell, flush=True)
@@ -68,7 +74,7 @@ def measure(of: Speech, clips: int, data: Path, runs: Path) -> Iterator[Cell]:
 
     drawn: dict[str, Any] = {"prediction": prediction_alone(replace(schema, update=False))}
     if Run(runs / of.teacher).model_path.exists():
-        drawn["small WaveNet"] = load(runs / of.teacher).flow
+        drawn[WAVENET] = load(runs / of.teacher).flow
     starts: dict[str, list[Tensor]] = {RANDOM: []}
     for i, (clip, log_mel) in enumerate(zip(originals, spectra_of, strict=True)):
         phases = torch.Generator().manual_seed(i)
@@ -85,6 +91,19 @@ def measure(of: Speech, clips: int, data: Path, runs: Path) -> Iterator[Cell]:
             yield told(start, steps, copies_of(made.__getitem__), took)
     made = [_by_bins(x, m, schema, 32) for x, m in zip(starts[RANDOM], spectra_of, strict=True)]
     yield told(PLAIN, 32, copies_of(made.__getitem__), 0.0)
+    if WAVENET in drawn:
+        own = [clip.x[0].double() / schema.full_scale for clip in originals]
+        values = {"bits": _bits(drawn[WAVENET], own, contexts)}
+        yield {"start": "recordings", "bits": mean_two_se(values["bits"]), "values": values}
+
+
+def _bits(flow: Any, sounds: list[Tensor], contexts: list[Tensor]) -> Tensor:
+    """Bits a sample that a flow takes for each of these sounds, amplitudes, rounded."""
+    full = 2**15
+    whole = [(x * full).round().clamp(-full, full - 1)[None, None].float() for x in sounds]
+    pairs = zip(whole, contexts, strict=True)
+    scores = [-float(flow.log_prob(x, context)) / x.shape[-1] for x, context in pairs]
+    return torch.tensor(scores).double() / math.log(2)
 
 
 def _values(copies: list[Copy], rate: int, together: int) -> dict[str, Tensor]:
@@ -127,9 +146,9 @@ def report(found: dict[str, list[Cell]], commands: dict[str, str]) -> str:
         rows = [
             [
                 c["start"],
-                str(c["steps"]),
+                str(c.get("steps", "")),
                 *(_pair(c.get(each.name), _digits(each)) for each in COMPARED),
-                f"{c['seconds']:.2f}" if c["seconds"] else "",
+                f"{c['seconds']:.2f}" if c.get("seconds") else "",
             ]
             for c in cells
         ]
@@ -142,7 +161,7 @@ def _differences(cells: list[Cell]) -> Iterator[list[str]]:
     """The rows of what each start is beside random phases, after as many steps."""
     rivals = {cell["steps"]: cell["values"] for cell in cells if cell["start"] == RANDOM}
     for cell in cells:
-        if cell["start"] == RANDOM:
+        if cell["start"] == RANDOM or "steps" not in cell:
             continue
         pairs = [(m, cell["values"].get(m.name), rivals[cell["steps"]]) for m in COMPARED]
         row = ["" if own is None else _beside(own, of[m.name], m) for m, own, of in pairs]
@@ -160,7 +179,7 @@ def _beside(own: Tensor, rival: Tensor, measure: Measure) -> str:
 
 
 def _digits(measure: Measure) -> int:
-    return 3 if measure.name in ("stoi", "pitch") else 2
+    return 3 if measure.name in ("stoi", "pitch", "bits") else 2
 
 
 def mean_two_se(values: Tensor) -> list[float]:
