@@ -62,6 +62,7 @@ def all_heavy(layer: Gaussianise, lifted: Tensor) -> Iterator[None]:
     kept = {name: value.clone() for name, value in layer.state_dict().items()}
     with mock.patch.object(marginals, "_with_light", lambda fit, _: fit):
         layer.observe(lifted)
+    layer.load_state_dict({**kept, "tails": layer.tails.clone(), "light": layer.light.clone()})
     yield
     layer.load_state_dict(kept)
 
