@@ -12,7 +12,7 @@ from caudal.bijections.weighted import Values
 from caudal.data.source import Rows, as_often, effective_rows
 from caudal.data.tensors import TensorSchema
 from caudal.report import Gaussian, evaluate
-from caudal.sklearn import FlowDensity, FlowRegressor
+from caudal.sklearn import FlowDensity, FlowOutlier, FlowRegressor
 from command_line import refused
 
 SMALL = {"steps": 1, "layers": 1, "hidden": 4}
@@ -147,6 +147,9 @@ def test_estimators_take_the_weights_of_samples(tilted):
     assert flow.score(x, sample_weight=w) == pytest.approx(
         float(np.average(flow.score_samples(x), weights=w))
     )
+    found = FlowOutlier(steps=1, options={"layers": 1, "hidden": 4}, contamination=0.05)
+    share = np.average(found.fit(x, sample_weight=w).predict(x) == -1, weights=w)
+    assert share == pytest.approx(0.05, abs=0.005)
     one = np.where(x[:, 1] > 0, 1.0, 0.0)
     above = FlowRegressor(steps=1, size="small").fit(x[:, :1], x[:, 1], sample_weight=one)
     assert above.predict_quantile(x[:5, :1], 0.5).min() > 0

@@ -27,8 +27,8 @@ def initialize(
     Every layer with statistics of its own (ActNorm, Standardise, Gaussianise, ...) takes them from
     the data that reach it, after the layers nearer to the data have theirs. The embedding of the
     context and the dequantisation take theirs too, in which each row counts once; in the layers
-    rows count by `weights` (B,), whose mean is 1, if there are any. An ActNorm or a Correlate that
-    has been initialised before is left unchanged.
+    rows count by `weights` (B,) of any scale, if there are any. An ActNorm or a Correlate that has
+    been initialised before is left unchanged.
 
     Raises:
         ValueError: data cannot reach a layer that still needs them (it is inside an `Inverse`).
@@ -37,7 +37,8 @@ def initialize(
         flow.dequantization.observe(x)
     if isinstance(flow.embedding, Embedding) and context is not None:
         flow.embedding.observe(context)
-    _observe(flow, x, context, generator, DataDependent, weights=weights)
+    even = None if weights is None else weights / weights.mean()
+    _observe(flow, x, context, generator, DataDependent, weights=even)
 
 
 @torch.no_grad()

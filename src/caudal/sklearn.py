@@ -19,6 +19,7 @@ from sklearn.utils.validation import (
 )
 from torch import Tensor
 
+from caudal.bijections.weighted import Values
 from caudal.data import container_of
 from caudal.data.table.convert import Place, encode_table
 from caudal.data.table.frames import as_table
@@ -215,8 +216,8 @@ class FlowOutlier(OutlierMixin, _Estimator):
         )
         self.contamination = contamination
 
-    def fit(self, X: Any, y: Any = None) -> Self:  # noqa: N803
-        """Trains on rows X (N, D); y is ignored.
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:  # noqa: N803
+        """Trains on rows X (N, D), which count by `sample_weight` (N,); y is ignored.
 
         Raises:
             InputError: the rows cannot be used, or an option.
@@ -225,11 +226,16 @@ class FlowOutlier(OutlierMixin, _Estimator):
         if isinstance(share, str) or not 0 < share <= 0.5:
             raise InputError(f"`contamination` {share!r}: must be a share in (0, 0.5]")
         rows = self._rows(X, fitting=True)
-        self.model_ = self._train(rows)
+        self.model_ = self._train(rows, sample_weight)
         densities = self._densities(rows)
-        low, self.centre_ = np.quantile(densities, [_LOW, 0.5], axis=1)
+
+        def quantiles(scores: np.ndarray, *levels: float) -> np.ndarray:
+            each = None if sample_weight is None else np.asarray(sample_weight, dtype=np.float64)
+            return Values.of(scores, each).quantile(np.array(levels))
+
+        low, self.centre_ = np.stack([quantiles(row, _LOW, 0.5) for row in densities], 1)
         self.spread_ = np.maximum(self.centre_ - low, 1e-6)
-        self.offset_ = float(np.quantile(self._lower(densities), self.contamination))
+        self.offset_ = float(quantiles(self._lower(densities), self.contamination)[0])
         return self
 
     def score_samples(self, X: Any) -> np.ndarray:  # noqa: N803

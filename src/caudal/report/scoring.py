@@ -71,10 +71,10 @@ def evaluate(
         n = source.n_items if limit is None else min(limit, source.n_items)
         batches = track(batches, "evaluating", math.ceil(n / source.items_at_a_time))
     scored = _scores(flow, batches, baseline, beginning, draws, seed)
-    if not scored:
-        raise InputError(f"no {split} {schema.many} to evaluate")
-    scores = torch.cat(scored)
+    scores = torch.cat(scored) if scored else torch.empty(0, 7)
     scores = scores[scores[:, 6] > 0]
+    if not len(scores):
+        raise InputError(f"no {split} {schema.many} to evaluate")
     result = _summary(scores, flow, source, baseline, schema, split, seed, draws)
     return result if beginning is None else _beside(result, flow, scores, beginning)
 

@@ -81,11 +81,13 @@ class Ruled:
         for place, name in enumerate(names):
             lists = [f for f in self.schema.followers if f.is_list and f.sources == (name,)]
             told = [(f, self.told[f.name]) for f in lists if f.name in self.told]
+            known: dict[bytes, np.ndarray] = {}
             for row in torch.nonzero(drawn[:, place]).flatten().tolist() if told else ():
-                keys = _allowed(told, row)
-                if keys:
-                    near = np.array(sorted(keys))
-                    x[row, place] = float(near[np.abs(near - float(x[row, place])).argmin()])
+                what = np.array([values[row] for _, values in told]).tobytes()
+                if what not in known:
+                    known[what] = np.array(sorted(_allowed(told, row)))
+                if len(keys := known[what]):
+                    x[row, place] = float(keys[np.abs(keys - float(x[row, place])).argmin()])
         return x
 
     def following(
