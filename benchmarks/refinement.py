@@ -170,7 +170,7 @@ def _beside(own: Tensor, rival: Tensor, measure: Measure) -> str:
     """The mean of paired differences with two standard errors, bold or slanted beyond chance."""
     text = _pair(two_se(own - rival), _digits(measure))
     worse, error = two_se(measure.fault(own) - measure.fault(rival))
-    if abs(worse) <= error:
+    if not abs(worse) > error:  # nor if there is one alone
         return text
     return f"*{text}*" if worse > 0 else f"**{text}**"
 
