@@ -52,14 +52,14 @@ from caudal.report.audio.copies import (
 )
 from caudal.report.audio.distilled import kl_per_sample
 from caudal.report.audio.floors import GRIFFIN_LIM, PREDICTION, draw_floors
-from caudal.report.audio.likeness import HEARD, MEASURES, measured
+from caudal.report.audio.likeness import HEARD, MEASURES, Mean, measured
 from caudal.report.audio.pictures import Sound, draw_spectrograms, top_of
 from caudal.report.speed import naively, stepwise
 from caudal.report.style import DATA, QUIET, SAMPLES
 from caudal.training.clip_terms import AudioDistillation
 from caudal.training.run import Run
 from caudal.training.student import distill
-from ears import JUDGED, TOGETHER, Recogniser, judged
+from ears import JUDGED, TOGETHER, Recogniser, judged, judgements
 from environment import RESULTS, describe, lines, table, write, write_json
 from tables import DATA_DIR
 
@@ -408,11 +408,17 @@ def speech(of: Speech, runs: Path, data: Path, limits: Limits) -> list[Cell]:
         draw_copied(limits.pictures / of.picture, of, copies, schema.rate)
     real = recordings(test)
     cells = [{"who": REAL, "copies": len(real), **recognised(recognise, real)}]
-    cells[0] |= judged(real, schema.rate, of.together)
+    cells[0] |= judged(real[: limits.copies], schema.rate, of.together)
+    rival: dict[str, Tensor] = {}
     for name, some in copies.items():
         cell = {"who": name, "copies": len(some), **recognised(recognise, some)}
-        cell |= _measures(some[: limits.measured], schema.rate)
-        cell |= judged(some, schema.rate, of.together)
+        values = values_of(some[: limits.measured], schema.rate)
+        values |= judgements(some, schema.rate, of.together)
+        cell |= {"measured": min(len(some), limits.measured), **means(values)}
+        if name == GRIFFIN_LIM:
+            rival = values
+        if name.endswith(REFINED):
+            cell["beside"] = {k: beside(v, rival[k], k) for k, v in values.items()}
         if name in opened:
             cell |= {"command": made_by(opened[name])}
         if name == of.teacher:
@@ -467,9 +473,43 @@ def copied(
 
 
 def _measures(copies: list[Copy], rate: int) -> Cell:
+    """How many copies there are, and the mean of each measure."""
+    return {"measured": len(copies), **means(values_of(copies, rate))}
+
+
+def values_of(copies: list[Copy], rate: int) -> dict[str, Tensor]:
+    """Each measure of each copy, NaN where a copy has none."""
     measures = measured(copies, rate)
-    pairs = {measure.name: measures.of(measure) for measure in measures.taken}
-    return {"measured": len(copies), **{k: [m.mean, 2 * m.se] for k, m in pairs.items()}}
+    return {measure.name: measures.of(measure).values for measure in measures.taken}
+
+
+def means(values: dict[str, Tensor]) -> dict[str, list[float]]:
+    return {name: two_se(some) for name, some in values.items()}
+
+
+def two_se(values: Tensor) -> list[float]:
+    """The mean of those values that there are, and two standard errors of it."""
+    mean = Mean(values)
+    return [mean.mean, 2 * mean.se]
+
+
+def beside(own: Tensor, rival: Tensor, name: str) -> list[float]:
+    """The mean difference from a rival's value of the same clips, two errors, and a sign.
+
+    The sign is 1 where the own copies are better beyond two standard errors, -1 where they are
+    worse, and 0 within.
+    """
+    fault = FAULTS[name]
+    worse, error = two_se(fault(own) - fault(rival[: len(own)]))
+    sign = 0 if not abs(worse) > error else -1 if worse > 0 else 1
+    return [*two_se(own - rival[: len(own)]), sign]
+
+
+FAULTS = {
+    **{measure.name: measure.fault for measure in (*MEASURES, *HEARD)},
+    **{name: torch.neg for name, *_ in JUDGED},
+}
+"""How bad a value is, of each measure."""
 
 
 def bits_of(flow: Flow, dataset: Dataset) -> Cell:
@@ -627,6 +667,7 @@ def _speech_lines(found: Cell) -> list[str]:
         *shown,
         *table(["", *(names.get(c["who"], c["who"]) for c in cells)], rows),
     ]
+    lines += _beside_lines([c for c in cells if "beside" in c], names)
     for cell in cells:
         if "bits" in cell:
             lines += ["", _bits_line(names[cell["who"]], cell)]
@@ -635,6 +676,30 @@ def _speech_lines(found: Cell) -> list[str]:
     return lines
 
 
+def _beside_lines(cells: list[Cell], names: dict[str, str]) -> list[str]:
+    """A table of what refined copies are beside Griffin-Lim's of as many steps, clip by clip."""
+    if not cells:
+        return []
+    measures = [(m.name, m.words, 2) for m in (*MEASURES, *HEARD)] + list(JUDGED)
+    rows = [
+        [words, *(_signed(c["beside"].get(name), max(digits, 3)) for c in cells)]
+        for name, words, digits in measures
+    ]
+    head = ["less Griffin-Lim's", *(names.get(c["who"], c["who"]) for c in cells)]
+    return ["", BESIDE, "", *table(head, rows)]
+
+
+def _signed(value: list[float] | None, digits: int) -> str:
+    if value is None:
+        return ""
+    text = _pair(value[:2], digits)
+    return {1: f"**{text}**", -1: f"*{text}*"}.get(int(value[2]), text)
+
+
+BESIDE = (
+    "Differences from Griffin-Lim, which takes as many steps, clip by clip, ± two standard "
+    "errors: bold where the copies are better beyond these, slanted where they are worse."
+)
 SHOWN = "![Spectrograms of two clips, and of what is made of their spectra](../../docs/images/{})"
 SWEPT = "By Jacobi sweeps, {swept} samples of it took {sweeps} passes over all of them."
 

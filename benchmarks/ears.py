@@ -2,6 +2,7 @@
 
 import math
 import warnings
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -101,9 +102,21 @@ def _pesq(original: np.ndarray, sample: np.ndarray, rate: int) -> float:
 
 def _opinion(original: np.ndarray, sample: np.ndarray, rate: int) -> float:
     """The opinion that a net predicts listeners to have of a sample, from 1 to 5."""
+    return float(_dnsmos()(_wide(sample, rate).clip(-1, 1), WIDE, False)["ovrl_mos"])
+
+
+@lru_cache
+def _dnsmos() -> Any:
+    """The net of the package speechmos, on one thread."""
+    from onnxruntime import InferenceSession, SessionOptions
     from speechmos import dnsmos
 
-    return float(dnsmos.run(_wide(sample, rate).clip(-1, 1), WIDE)["ovrl_mos"])
+    folder, options = Path(dnsmos.__file__).parent / "dnsmos_models", SessionOptions()
+    options.intra_op_num_threads = 1
+    paths = [str(folder / name) for name in ("sig_bak_ovr.onnx", "model_v8.onnx")]
+    net = dnsmos.DNSMOS(*paths)
+    net.onnx_sess, net.p808_onnx_sess = (InferenceSession(path, options) for path in paths)
+    return net
 
 
 EARS = {"stoi": _stoi, "pesq": _pesq, "opinion": _opinion}

@@ -19,24 +19,24 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from audio import DIGITS, READING, Cell, Speech, _pair, made_by
+from audio import DIGITS, READING, Cell, Speech, _pair, made_by, two_se, values_of
 from caudal.data.audio import open_audio
 from caudal.data.audio.refinement import MOMENTUM, overlapped, refined, spectra
 from caudal.model import load
 from caudal.report.audio.copies import Copy, beginning, clips_to_copy, copy_of, draw_copies
 from caudal.report.audio.floors import griffin_lim, magnitudes_of, prediction_alone
-from caudal.report.audio.likeness import HEARD, MEASURES, Mean, Measure, measured
+from caudal.report.audio.likeness import HEARD, MEASURES, Measure
 from caudal.training.run import Run
 from ears import JUDGED, judgements
 from environment import RESULTS, describe, lines, table, write
 from tables import DATA_DIR
 
 SETS = {
-    "Spoken digits, 8 kHz, 64 bands, windows of 256 every 64": (DIGITS, 100),
+    "Spoken digits, 8 kHz, 64 bands, windows of 256 every 64": (DIGITS, 60),
     "LJSpeech, 22 kHz, 80 bands, windows of 1024 every 256": (READING, 12),
 }
 """Recordings, and how many of them are copied."""
-STEPS = (0, 2, 8, 32, 128)
+STEPS = (0, 8, 32, 128)
 RANDOM, PLAIN = "random phases", "the same, by magnitudes of bins"
 WAVENET = "small WaveNet"
 SHOWN = ("log_spectral_distance", "level", "voicing", "pitch", "harmonicity")
@@ -67,7 +67,7 @@ def measure(of: Speech, clips: int, data: Path, runs: Path) -> Iterator[Cell]:
         values = _values(copies, schema.rate, of.together)
         if WAVENET in drawn:
             values["bits"] = _bits(drawn[WAVENET], [copy.sample for copy in copies], contexts)
-        means = {name: mean_two_se(some) for name, some in values.items()}
+        means = {name: two_se(some) for name, some in values.items()}
         cell = {"start": start, "steps": steps, "seconds": seconds / length, **means}
         print(cell, flush=True)
         return {**cell, "measured": len(copies), "values": values}
@@ -94,7 +94,7 @@ def measure(of: Speech, clips: int, data: Path, runs: Path) -> Iterator[Cell]:
     if WAVENET in drawn:
         own = [clip.x[0].double() / schema.full_scale for clip in originals]
         values = {"bits": _bits(drawn[WAVENET], own, contexts)}
-        yield {"start": "recordings", "bits": mean_two_se(values["bits"]), "values": values}
+        yield {"start": "recordings", "bits": two_se(values["bits"]), "values": values}
 
 
 def _bits(flow: Any, sounds: list[Tensor], contexts: list[Tensor]) -> Tensor:
@@ -108,9 +108,7 @@ def _bits(flow: Any, sounds: list[Tensor], contexts: list[Tensor]) -> Tensor:
 
 def _values(copies: list[Copy], rate: int, together: int) -> dict[str, Tensor]:
     """Each measure of each copy, those of joined copies of each group; NaN where there is none."""
-    of = measured(copies, rate)
-    values = {measure.name: of.of(measure).values for measure in of.taken}
-    return values | judgements(copies, rate, together)
+    return values_of(copies, rate) | judgements(copies, rate, together)
 
 
 def _by_bins(x: Tensor, log_mel: Tensor, schema: Any, steps: int) -> Tensor:
@@ -170,22 +168,15 @@ def _differences(cells: list[Cell]) -> Iterator[list[str]]:
 
 def _beside(own: Tensor, rival: Tensor, measure: Measure) -> str:
     """The mean of paired differences with two standard errors, bold or slanted beyond chance."""
-    mean, two_se = mean_two_se(own - rival)
-    text = _pair([mean, two_se], _digits(measure))
-    worse, error = mean_two_se(measure.fault(own) - measure.fault(rival))
-    if abs(worse) <= error:
+    text = _pair(two_se(own - rival), _digits(measure))
+    worse, error = two_se(measure.fault(own) - measure.fault(rival))
+    if not abs(worse) > error:  # nor if there is one alone
         return text
     return f"*{text}*" if worse > 0 else f"**{text}**"
 
 
 def _digits(measure: Measure) -> int:
     return 3 if measure.name in ("stoi", "pitch", "bits") else 2
-
-
-def mean_two_se(values: Tensor) -> list[float]:
-    """The mean of those that there are, and two standard errors."""
-    mean = Mean(values)
-    return [mean.mean, 2 * mean.se]
 
 
 def main() -> None:
