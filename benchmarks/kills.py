@@ -42,7 +42,7 @@ than 1 (130 and 143 for signals), another number of lines of error than one, or 
 not do its work when it is called again. A resumed training has the bits of one that nobody
 stopped.
 
-{tried} attacks, {failed} failed. `explore` writes no file.{missing}
+{tried} attacks, {failed} failed. `explore` writes no file; what has no row was not tried.{missing}
 
 """
 WITHOUT_EXPORT = """ The kills of `export` are a test, with a stand-in for what

@@ -4,6 +4,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
+import numpy as np
 import pyarrow as pa
 import torch
 from annotated_types import Ge, Le
@@ -13,15 +14,16 @@ from caudal.data import dtypes
 from caudal.data.schema import NATS, Column, Schema, Unit
 from caudal.data.table.convert import Place, encode_table
 from caudal.data.table.declare import refuse_outside
-from caudal.data.table.decode import add_columns, decode_columns
+from caudal.data.table.decode import add_columns, decode_column, decode_columns
 from caudal.data.table.dialect import Written
 from caudal.data.table.follower import Follower, add_followers
 from caudal.data.table.inequality import Inequality, in_turn
 from caudal.data.table.passed import PassedOver
 from caudal.data.table.values import MOST_DECIMALS
-from caudal.errors import InputError
+from caudal.errors import InputError, one_line
 from caudal.fields import check_fields, check_value
 
+_CANNOT = (pa.ArrowException, AssertionError, ArithmeticError, LookupError, TypeError, ValueError)
 Marginals = Literal["fitted", "standardised"]
 Numbers = Literal["placed", "standardised"]
 Fillers = Literal["drawn", "normal"]
@@ -206,8 +208,27 @@ class TableSchema(Schema):
         beside = {"passed_over": passed, "order": order, "written": written}
         both = {"followers": followers, "inequalities": rules}
         schema = super().from_dict({**data, **beside, **both})
+        following = (follower.column for follower in followers)
+        for column in (*schema.columns, *schema.context, *following):
+            _check_written(column)
         _check_rules(schema)
         return schema
+
+
+def _check_written(column: Column) -> None:
+    """Refuses a column whose values have no place in its own type, categories or format.
+
+    Raises:
+        InputError: names the column.
+    """
+    try:
+        decode_column(column, np.array([column.origin]))
+    except InputError:
+        raise
+    except _CANNOT as error:
+        raise InputError(
+            f"column '{column.name}': its values cannot be written ({one_line(error, 100)})"
+        ) from None
 
 
 def _check_rules(schema: TableSchema) -> None:
