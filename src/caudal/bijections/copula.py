@@ -232,6 +232,10 @@ class Correlate(DataDependent):
         self.weight.copy_(self.weight[order])
         self.ordered = False
 
+    def expected(self, context: Tensor) -> Tensor:
+        """The mean of x given context, (B, D)."""
+        return self.mean + self._shift(context)
+
     def _shift(self, context: Tensor | None) -> Tensor | float:
         if context is None:
             return 0.0

@@ -8,13 +8,15 @@ import torch
 from torch import Tensor, nn
 
 from caudal import recipes
+from caudal.base import Base
 from caudal.bijection import Bijection, Chain, parts_of
-from caudal.bijections import Correlate, SoftClip, Standardise, Support
+from caudal.bijections import SoftClip, Standardise, Support
 from caudal.bijections.support import softness_for
 from caudal.flow import Flow
-from caudal.nets import Embedding
+from caudal.nets import ColumnEmbedding, Embedding
 from caudal.recipes import Recipe
 from caudal.recipes.registry import register
+from caudal.sbi.ends import NearEnds
 
 DEFAULT = recipes.NSF(layers=5, hidden=64, bins=8)
 _MOST = 1024  # numbers of an observation that are regressed on, by a matrix of their products
@@ -101,20 +103,35 @@ class Bounded(Recipe):
         self, event_shape: Sequence[int], observed: tuple[int, ...], own: Observations | None
     ) -> Flow:
         """The flow within the ends, with an embedding of observations if one is given."""
-        shape = observed if own is None else (own.n_features,)
-        flow = self.flow.build(event_shape, shape, standardise=own is None)
-        parts = parts_of(flow.bijection)
-        parts += [] if own is None else [Standardise(tuple(event_shape))]
         fixed = _is_ours(self.flow) if own is None else isinstance(own.net, nn.Flatten)
-        if fixed and shape[0] <= _MOST:
-            parts.append(Correlate(event_shape[0], shape[0]))
-        parts += self._within_ends()
-        bijection, embedding = Chain(parts), own or flow.embedding
-        return Flow(bijection, flow.base, context_shape=observed, embedding=embedding)
+        embedding = ColumnEmbedding([0] * observed[0]) if own is None and fixed else own
+        if fixed and embedding.n_features <= _MOST:
+            parts, base = self._regressed(event_shape, embedding.n_features)
+        else:
+            shape = observed if own is None else (own.n_features,)
+            flow = self.flow.build(event_shape, shape, standardise=own is None)
+            parts, base = parts_of(flow.bijection), flow.base
+            parts += [] if own is None else [Standardise(tuple(event_shape))]
+            embedding = own or flow.embedding
+        bijection = Chain([*parts, *self._within_ends()])
+        return Flow(bijection, base, context_shape=observed, embedding=embedding)
+
+    def _regressed(self, event_shape: Sequence[int], context: int) -> tuple[list[Bijection], Base]:
+        """The parts after a regression on so many features, and their base."""
+        low, high = self._ends()
+        both = low.isfinite() & high.isfinite()
+        soft = softness_for(low, high).where(both, 0.0) if self.low else torch.zeros(event_shape)
+        shape = (context + NearEnds.n_features(soft),)
+        flow = self.flow.build(event_shape, shape, standardise=False)
+        parts = [*parts_of(flow.bijection), Standardise(tuple(event_shape))]
+        return [NearEnds(parts, event_shape[0], context, soft)], flow.base
+
+    def _ends(self) -> tuple[Tensor, Tensor]:
+        return _tensor(self.low, -torch.inf), _tensor(self.high, torch.inf)
 
     def _within_ends(self) -> list[Bijection]:
         """What maps parameters with ends to the whole line."""
-        low, high = _tensor(self.low, -torch.inf), _tensor(self.high, torch.inf)
+        low, high = self._ends()
         both, either = low.isfinite() & high.isfinite(), low.isfinite() | high.isfinite()
         one_end = low.where(~both, -torch.inf), high.where(~both, torch.inf)
         clips = [SoftClip(low, high, softness_for(low, high))] if both.any() else []
