@@ -246,9 +246,9 @@ class Correlate(DataDependent):
         self.weight.copy_(self.weight[order])
         self.ordered = False
 
-    def expected(self, context: Tensor) -> Tensor:
-        """The mean of x given context, (B, D)."""
-        return self.mean + self._shift(context)
+    def expected(self, context: Tensor) -> tuple[Tensor, Tensor]:
+        """The mean of x given context (B, D), and the standard deviations around it (D,)."""
+        return self.mean + self._shift(context), self.factor.norm(dim=1)
 
     def _shift(self, context: Tensor | None) -> Tensor | float:
         if context is None:

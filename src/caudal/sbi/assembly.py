@@ -62,8 +62,9 @@ class Bounded(Recipe):
     Parameters with one end pass through a logarithm, those with two through a map that bends only
     near them (`SoftClip`), whose log-det is part of the density: nothing lies outside the support.
     The flow then models what is left of them after a linear regression on the observation, so that
-    training begins at the linear-Gaussian posterior; behind an embedding that is trained, in
-    recipes of a user's own, and of more than 1,024 numbers, there is no such regression.
+    training begins at the linear-Gaussian posterior, and is told how much of that lies beyond each
+    end (`NearEnds`); behind an embedding that is trained, in recipes of a user's own, and of more
+    than 1,024 numbers, there is no such regression.
     Observations that are no vectors are flattened, unless the recipe is a user's own, which takes
     them as they are. No one chooses this recipe by name; a model file of a posterior names it.
     """
@@ -103,28 +104,39 @@ class Bounded(Recipe):
         self, event_shape: Sequence[int], observed: tuple[int, ...], own: Observations | None
     ) -> Flow:
         """The flow within the ends, with an embedding of observations if one is given."""
-        fixed = _is_ours(self.flow) if own is None else isinstance(own.net, nn.Flatten)
-        embedding = ColumnEmbedding([0] * observed[0]) if own is None and fixed else own
-        if fixed and embedding.n_features <= _MOST:
+        embedding: Embedding = own or ColumnEmbedding([0] * observed[0])
+        is_fixed = _is_ours(self.flow) if own is None else isinstance(own.net, nn.Flatten)
+        if is_fixed and embedding.n_features <= _MOST:
             parts, base = self._regressed(event_shape, embedding.n_features)
-        else:
-            shape = observed if own is None else (own.n_features,)
-            flow = self.flow.build(event_shape, shape, standardise=own is None)
-            parts, base = parts_of(flow.bijection), flow.base
-            parts += [] if own is None else [Standardise(tuple(event_shape))]
-            embedding = own or flow.embedding
-        bijection = Chain([*parts, *self._within_ends()])
-        return Flow(bijection, base, context_shape=observed, embedding=embedding)
+            return self._flow(parts, base, observed, embedding)
+        shape = observed if own is None else (own.n_features,)
+        flow = self.flow.build(event_shape, shape, standardise=own is None)
+        parts = parts_of(flow.bijection)
+        parts += [] if own is None else [Standardise(tuple(event_shape))]
+        return self._flow(parts, flow.base, observed, own or flow.embedding)
 
     def _regressed(self, event_shape: Sequence[int], context: int) -> tuple[list[Bijection], Base]:
         """The parts after a regression on so many features, and their base."""
-        low, high = self._ends()
-        both = low.isfinite() & high.isfinite()
-        soft = softness_for(low, high).where(both, 0.0) if self.low else torch.zeros(event_shape)
-        shape = (context + NearEnds.n_features(soft),)
+        ended = self._both_ends() if self.low else torch.zeros(event_shape, dtype=torch.bool)
+        shape = (context + NearEnds.n_told(ended),)
         flow = self.flow.build(event_shape, shape, standardise=False)
         parts = [*parts_of(flow.bijection), Standardise(tuple(event_shape))]
-        return [NearEnds(parts, event_shape[0], context, soft)], flow.base
+        return [NearEnds(parts, event_shape[0], context, ended)], flow.base
+
+    def _flow(
+        self,
+        parts: list[Bijection],
+        base: Base,
+        observed: tuple[int, ...],
+        embedding: nn.Module | None,
+    ) -> Flow:
+        """The flow of these parts, mapped to between the ends."""
+        bijection = Chain([*parts, *self._within_ends()])
+        return Flow(bijection, base, context_shape=observed, embedding=embedding)
+
+    def _both_ends(self) -> Tensor:
+        low, high = self._ends()
+        return low.isfinite() & high.isfinite()
 
     def _ends(self) -> tuple[Tensor, Tensor]:
         return _tensor(self.low, -torch.inf), _tensor(self.high, torch.inf)

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
 from caudal.bijection import Bijection, Chain, Within, parts_of
@@ -11,35 +10,36 @@ from caudal.bijections import Correlate
 
 
 class NearEnds(Within):
-    """Runs a bijection after a regression on the context, from which it learns where ends are.
+    """Runs a bijection after a regression on the context, which also says how near the ends are.
 
     x = m + L y,  m = mean + W c,  y = bijection(z; c, e),
-    e = softplus((m - 1) / s), softplus(-m / s)
+    e = Phi((m - 1) / s), Phi(-m / s),  s_i^2 = sum_j L_ij^2
 
-    for parameters x whose ends are at 0 and 1, up to a softness s, as `SoftClip` has them. An
-    observation near the end of a prior cuts the posterior off within a small part of all
-    observations; of c alone, a net would need many simulations there to learn where that begins.
-    Away from the ends e is 0.
+    for parameters x between 0 and 1, up to a softness, as `SoftClip` has them. So e is how much of
+    the linear-Gaussian posterior lies beyond each end. There the prior cuts the posterior off
+    within a small part of all observations, and of c alone a net would need many simulations to
+    learn where that begins.
 
     Args:
-        parts: of the bijection, from the noise to the data, given `context` + `n_features(soft)`.
+        parts: of the bijection, from the noise to the data, given `context` + `n_told(ended)`
+            numbers.
         features: D, the length of an event.
         context: C, how many numbers of context there are.
-        soft: s of each parameter (D,), 0 where it has no two ends.
+        ended: which parameters have two ends, (D,).
     """
 
-    soft: Tensor
+    ended: Tensor
 
     def __init__(
-        self, parts: Sequence[Bijection], features: int, context: int, soft: Tensor
+        self, parts: Sequence[Bijection], features: int, context: int, ended: Tensor
     ) -> None:
         super().__init__(Chain([*parts, Correlate(features, context)]))
-        self.register_buffer("soft", soft)
+        self.register_buffer("ended", ended)
 
     @staticmethod
-    def n_features(soft: Tensor) -> int:
+    def n_told(ended: Tensor) -> int:
         """How many numbers e has."""
-        return 2 * int((soft > 0).sum())
+        return 2 * int(ended.sum())
 
     def take(self, event: Tensor) -> Tensor:
         return event
@@ -48,9 +48,9 @@ class NearEnds(Within):
         return taken
 
     def given(self, event: Tensor, context: Tensor | None) -> Tensor:
-        assert context is not None
         regression = parts_of(self.bijection)[-1]
+        assert context is not None
         assert isinstance(regression, Correlate)
-        ended = self.soft > 0
-        m, s = regression.expected(context)[:, ended], self.soft[ended]
-        return torch.cat([context, F.softplus((m - 1) / s), F.softplus(-m / s)], 1)
+        m, s = (part[..., self.ended] for part in regression.expected(context))
+        beyond = torch.special.ndtr((m - 1) / s), torch.special.ndtr(-m / s)
+        return torch.cat([context, *beyond], 1)
