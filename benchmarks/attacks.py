@@ -125,13 +125,13 @@ def prepare(place: Path) -> None:
     sys.path.append(str(HERE.parent / "tests"))
     import sheets
 
-    draw = np.random.default_rng(0)
+    draw, n = np.random.default_rng(0), 120
     rows = pd.DataFrame(
         {
-            "size": draw.normal(5, 2, 60).round(3),
-            "count": draw.integers(0, 9, 60),
-            "kind": draw.choice(["a", "b", "c"], 60),
-            "day": pd.Timestamp("2024-01-01") + pd.to_timedelta(draw.integers(0, 99, 60), "D"),
+            "size": draw.normal(5, 2, n).round(3),
+            "count": draw.integers(0, 9, n),
+            "kind": draw.choice(["a", "b", "c"], n),
+            "day": pd.Timestamp("2024-01-01") + pd.to_timedelta(draw.integers(0, 99, n), "D"),
         }
     )
     rows.to_csv(place / "rows.csv", index=False)

@@ -1,10 +1,10 @@
 """Sound: how fast it is made, what is learned of a process that is known, and of speech.
 
     OMP_NUM_THREADS=1 python benchmarks/audio.py --part speed --part known
-    OMP_NUM_THREADS=1 python benchmarks/audio.py --part speech --runs runs
+    OMP_NUM_THREADS=1 python benchmarks/audio.py --part speech --part reading --runs runs
 
-`speech` measures runs that are there already, made by the commands that its page prints. Other
-parts stay.
+`speech` and `reading` measure runs that are there already, made by the commands that their page
+prints. Other parts stay.
 """
 
 import argparse
@@ -43,19 +43,27 @@ from caudal.model import Model, load
 from caudal.model.finishing import command_of
 from caudal.recipes import ParallelWaveNet, WaveNet
 from caudal.report import Autoregression, evaluate
-from caudal.report.audio.copies import Copy, clips_to_copy, draw_copies, refine_copies
+from caudal.report.audio.copies import (
+    Copy,
+    clips_to_copy,
+    copy_of,
+    draw_copies,
+    refine_copies,
+)
 from caudal.report.audio.distilled import kl_per_sample
-from caudal.report.audio.floors import PREDICTION, draw_floors
-from caudal.report.audio.likeness import HEARD, MEASURES, measured
+from caudal.report.audio.floors import GRIFFIN_LIM, PREDICTION, draw_floors
+from caudal.report.audio.likeness import HEARD, MEASURES, Mean, measured
+from caudal.report.audio.pictures import Sound, draw_spectrograms, top_of
 from caudal.report.speed import naively, stepwise
+from caudal.report.style import DATA, QUIET, SAMPLES
 from caudal.training.clip_terms import AudioDistillation
 from caudal.training.run import Run
 from caudal.training.student import distill
-from ears import JUDGED, TOGETHER, Recogniser, amplitudes, judged
+from ears import JUDGED, TOGETHER, Recogniser, judged, judgements
 from environment import RESULTS, describe, lines, table, write, write_json
 from tables import DATA_DIR
 
-PARTS = ("speed", "known", "speech")
+PARTS = ("speed", "known", "speech", "reading")
 Cell = dict[str, Any]
 
 
@@ -316,15 +324,57 @@ LEAST = 0.5 * math.log(2 * math.pi * math.e) - 2 - math.log(math.sqrt(3) / math.
 
 # --- speech ----------------------------------------------------------------------------------
 
-TEACHER = "fsdd-minutes"
-"""A small WaveNet on the linear prediction, as a user's first minutes give it."""
-STUDENTS = {"fsdd-student": "its student", "fsdd-student-kl": "a student of the KL alone"}
-NAMES = {TEACHER: "small WaveNet, 5 minutes", **STUDENTS}
 REFINED = ", refined"
 """What follows the name of copies that are made consistent with their spectra."""
 REAL = "recordings"
+
+
+@dataclass(frozen=True)
+class Speech:
+    """Recordings, how they and their spectra are read, and what is taken of them.
+
+    Attributes:
+        folder: where they are, and what names of runs begin with.
+        options: of reading them.
+        seconds: of each clip at most, None for all.
+        together: clips that are joined before STOI and PESQ hear them.
+        digits: whether they are digits, which are recognised.
+        picture: the file of docs/images that shows some copies.
+    """
+
+    folder: str
+    options: dict[str, Any]
+    seconds: float | None
+    together: int
+    digits: bool
+    picture: str
+
+    @property
+    def teacher(self) -> str:
+        """A small WaveNet on the linear prediction, as a user's first minutes give it."""
+        return f"{self.folder}-minutes"
+
+    @property
+    def students(self) -> dict[str, str]:
+        return {
+            f"{self.folder}-student": "its student",
+            f"{self.folder}-student-kl": "a student of the KL alone",
+        }
+
+    @property
+    def names(self) -> dict[str, str]:
+        """What the page calls each run."""
+        return {self.teacher: "small WaveNet, 5 minutes", **self.students}
+
+
 CLIPS = {"test": "*_[0-4].flac", "rate": 8000, "seconds": 0.25, "window": 256, "hop": 64}
-"""How the digits are read, and the spectra that all copies are made of."""
+READ = {"test": "LJ001-00[23]*", "valid": "LJ001-001[89]*", "hop": 256, "window": 1024, "mels": 80}
+DIGITS = Speech("fsdd", CLIPS, None, TOGETHER, True, "refined-speech.png")
+READING = Speech("ljspeech", READ, 4.0, 1, False, "refined-reading.png")
+SPEECH = {"speech": DIGITS, "reading": READING}
+"""What each part of the page is of."""
+TEACHER = DIGITS.teacher
+NAMES = {name: words for of in SPEECH.values() for name, words in of.names.items()}
 
 
 @dataclass(frozen=True)
@@ -335,47 +385,87 @@ class Limits:
     measured: int = 60
     seconds: float = 180.0
     swept: int = 512
+    pictures: Path | None = None
+    """Where a picture of copies goes, if anywhere."""
 
 
-def speech(runs: Path, data: Path, limits: Limits) -> list[Cell]:
+def speech(of: Speech, runs: Path, data: Path, limits: Limits) -> list[Cell]:
     """A row for the recordings, for each floor, and for each finished run's copies of them."""
-    opened = {name: load(runs / name) for name in NAMES if Run(runs / name).model_path.exists()}
-    dataset = open_audio(str(data / "fsdd"), **CLIPS)
+    opened = {name: load(runs / name) for name in of.names if Run(runs / name).model_path.exists()}
+    dataset = open_audio(str(data / of.folder), **of.options)
     test, schema = dataset.test, dataset.schema
-    recognise = Recogniser(dataset)
-    real = [amplitudes(test.clip(i).x, schema.full_scale) for i in range(len(test.names))]
-    cells = [{"who": REAL, **recognise.score(real, list(test.names))}]
+    recognise = Recogniser(dataset) if of.digits else None
     indices = clips_to_copy(test, limits.copies)
-    copies = dict(draw_floors(test, indices, schema, seconds=None))
-    copies |= {name: copied(run.flow, dataset, indices, limits) for name, run in opened.items()}
+    copies = dict(draw_floors(test, indices, schema, seconds=of.seconds))
+    for name, run in opened.items():
+        copies[name] = copied(run.flow, dataset, indices, limits, of.seconds)
     for name in (PREDICTION, *opened):
         some = copies[name]
         copies[name + REFINED] = refine_copies(
-            some, test, indices[: len(some)], schema, seconds=None
+            some, test, indices[: len(some)], schema, seconds=of.seconds
         )
+    if limits.pictures and of.teacher in opened:
+        draw_copied(limits.pictures / of.picture, of, copies, schema.rate)
+    real = recordings(test)
+    cells = [{"who": REAL, "copies": len(real), **recognised(recognise, real)}]
+    cells[0] |= judged(real[: limits.copies], schema.rate, of.together)
+    rival: dict[str, Tensor] = {}
     for name, some in copies.items():
-        cell = {"who": name, **_measures(some[: limits.measured], schema.rate)}
-        cell |= recognise.score([c.sample for c in some], [c.name for c in some])
-        cell |= judged(some, schema.rate)
+        cell = {"who": name, "copies": len(some), **recognised(recognise, some)}
+        values = values_of(some[: limits.measured], schema.rate)
+        values |= judgements(some, schema.rate, of.together)
+        cell |= {"measured": min(len(some), limits.measured), **means(values)}
+        if name == GRIFFIN_LIM:
+            rival = values
+        if name.endswith(REFINED):
+            cell["beside"] = {k: beside(v, rival[k], k) for k, v in values.items()}
         if name in opened:
             cell |= {"command": made_by(opened[name])}
-        if name == TEACHER:
+        if name == of.teacher:
             cell |= bits_of(opened[name].flow, dataset)
-        if name == TEACHER:
             cell |= swept(opened[name].flow, dataset, limits.swept)
-        elif name in STUDENTS and TEACHER in opened:
-            pair = opened[name].flow, opened[TEACHER].flow
+        elif name in of.students and of.teacher in opened:
+            pair = opened[name].flow, opened[of.teacher].flow
             cell["kl"] = kl_per_sample(*pair, test, indices[: limits.measured])
         print(cell, flush=True)
         cells.append(cell)
     return cells
 
 
-def copied(flow: Flow, dataset: Dataset, indices: list[int], limits: Limits) -> list[Copy]:
+def draw_copied(path: Path, of: Speech, copies: dict[str, list[Copy]], rate: int) -> None:
+    """A picture of two clips, and of what a flow and Griffin-Lim make of their spectra."""
+    columns = {"WaveNet": of.teacher, "the same, refined": of.teacher + REFINED}
+    columns |= {GRIFFIN_LIM: GRIFFIN_LIM}
+    originals = copies[of.teacher][:2]
+    rows = [[Sound(REAL[:-1], copy.original, DATA)] for copy in originals]
+    for title, name in columns.items():
+        for row, copy in zip(rows, copies[name], strict=False):
+            row.append(Sound(title, copy.sample, QUIET if name == GRIFFIN_LIM else SAMPLES))
+    top = top_of([copy.original for copy in originals], rate)
+    figure = draw_spectrograms(rows, [copy.name for copy in originals], rate, top)
+    figure.savefig(path, dpi=110)
+
+
+def recordings(clips: Any) -> list[Copy]:
+    """All clips of a part, as copies of themselves."""
+    each = map(clips.clip, range(len(clips.names)))
+    return [copy_of(clip, clip.x, clips.schema) for clip in each]
+
+
+def recognised(recogniser: Recogniser | None, copies: list[Copy]) -> Cell:
+    """The share of digits that are recognised; nothing where there is no recogniser."""
+    if recogniser is None:
+        return {}
+    return recogniser.score([c.sample for c in copies], [c.name for c in copies])
+
+
+def copied(
+    flow: Flow, dataset: Dataset, indices: list[int], limits: Limits, seconds: float | None
+) -> list[Copy]:
     """Copies of the first of these clips, as many as fit into the time."""
     start, found = time.process_time(), []
     for some in (indices[i : i + 10] for i in range(0, len(indices), 10)):
-        found += draw_copies(flow, dataset.test, some, dataset.schema, seconds=None)
+        found += draw_copies(flow, dataset.test, some, dataset.schema, seconds=seconds)
         if time.process_time() - start > limits.seconds:
             break
     assert not any(one.broken for one in found), "a copy has values that are not finite"
@@ -383,9 +473,43 @@ def copied(flow: Flow, dataset: Dataset, indices: list[int], limits: Limits) -> 
 
 
 def _measures(copies: list[Copy], rate: int) -> Cell:
+    """How many copies there are, and the mean of each measure."""
+    return {"measured": len(copies), **means(values_of(copies, rate))}
+
+
+def values_of(copies: list[Copy], rate: int) -> dict[str, Tensor]:
+    """Each measure of each copy, NaN where a copy has none."""
     measures = measured(copies, rate)
-    pairs = {measure.name: measures.of(measure) for measure in measures.taken}
-    return {"measured": len(copies), **{k: [m.mean, 2 * m.se] for k, m in pairs.items()}}
+    return {measure.name: measures.of(measure).values for measure in measures.taken}
+
+
+def means(values: dict[str, Tensor]) -> dict[str, list[float]]:
+    return {name: two_se(some) for name, some in values.items()}
+
+
+def two_se(values: Tensor) -> list[float]:
+    """The mean of those values that there are, and two standard errors of it."""
+    mean = Mean(values)
+    return [mean.mean, 2 * mean.se]
+
+
+def beside(own: Tensor, rival: Tensor, name: str) -> list[float]:
+    """The mean difference from a rival's value of the same clips, two errors, and a sign.
+
+    The sign is 1 where the own copies are better beyond two standard errors, -1 where they are
+    worse, and 0 within.
+    """
+    fault = FAULTS[name]
+    worse, error = two_se(fault(own) - fault(rival[: len(own)]))
+    sign = 0 if not abs(worse) > error else -1 if worse > 0 else 1
+    return [*two_se(own - rival[: len(own)]), sign]
+
+
+FAULTS = {
+    **{measure.name: measure.fault for measure in (*MEASURES, *HEARD)},
+    **{name: torch.neg for name, *_ in JUDGED},
+}
+"""How bad a value is, of each measure."""
 
 
 def bits_of(flow: Flow, dataset: Dataset) -> Cell:
@@ -426,9 +550,9 @@ def swept(flow: Flow, dataset: Dataset, length: int) -> Cell:
 
 def made_by(run: Model) -> str:
     """The words that make a run, with folders as a checkout has them."""
-    config = {**run.config, "data": "../shared/data/fsdd"}
+    config = {**run.config, "data": f"../shared/data/{Path(run.config['data']).name}"}
     if "teacher" in config:
-        config["teacher"] = f"runs/{TEACHER}"
+        config["teacher"] = f"runs/{Path(config['teacher']).name}"
     return command_of(config, run.kind, Path("runs") / Path(run.name).name)
 
 
@@ -438,6 +562,7 @@ TITLES = {
     "speed": "Speed",
     "known": "A process that is known: AR(2), poles of radius 0.9",
     "speech": "Speech: spoken digits, six voices, 8 kHz",
+    "reading": "Speech: a voice that reads, 22 kHz",
 }
 NOTES = {
     "speed": f"""Weights as they start, untrained: how fast a net is does not depend on them. 64
@@ -463,9 +588,13 @@ Shaped noise, Griffin-Lim and prediction learn nothing, refined or not: a model 
 better has learned nothing that these measures see. The recogniser is a support vector machine over
 log-mels, trained on recordings of the training clips alone; chance is 10 %. It says whether words
 survive, not whether a copy sounds natural: the spectrogram that copies are given says the word.
-Recognition, STOI and PESQ are of all copies, the latter two of {TOGETHER} joined; the other
-measures of the first 60. Means ± two standard errors. *Refined*: made consistent with their
+Recognition, STOI, PESQ and DNSMOS are of all copies, the latter three of {TOGETHER} joined; the
+other measures of the first 60. DNSMOS, of the package speechmos, predicts listeners' opinions, 1
+to 5, of sound at 16 kHz. Means ± two standard errors. *Refined*: made consistent with their
 spectra in {STEPS} steps, as many as Griffin-Lim takes from random phases.""",
+    "reading": f"""LJSpeech, 32 clips: 17 to learn from, two to choose weights by. Copies are of
+the first {READING.seconds:g} seconds of test clips, made as those of digits above. Means ± two
+standard errors over clips. *Refined*: in {STEPS} steps.""",
 }
 WAY_COLUMNS = ["size", "batch", "way", "threads", "samples / s", "× naive", "× real time"]
 
@@ -521,7 +650,8 @@ def _speech_lines(found: Cell) -> list[str]:
     cells = found["cells"]
     names = NAMES | {name + REFINED: words + REFINED for name, words in NAMES.items()}
     rows = [["commit", *(c.get("commit", "") for c in cells)]]
-    rows += [["digits recognised, %", *(_percent(c["recognised"]) for c in cells)]]
+    if any("recognised" in c for c in cells):
+        rows += [["digits recognised, %", *(_percent(c["recognised"]) for c in cells)]]
     rows += [["of how many", *(str(c["copies"]) for c in cells)]]
     rows += [["KL(student‖teacher), nats a sample", *(_pair(c.get("kl"), 3) for c in cells)]]
     rows += [
@@ -529,11 +659,15 @@ def _speech_lines(found: Cell) -> list[str]:
         for m in (*MEASURES, *HEARD)
     ]
     rows += [[words, *(_pair(c.get(name), n) for c in cells)] for name, words, n in JUDGED]
+    picture = found.get("said", {}).get("picture")
+    shown = [SHOWN.format(picture), ""] if picture else []
     lines = [
         *(f"- {names[c['who']]}: `{c['command']}`" for c in cells if "command" in c),
         "",
+        *shown,
         *table(["", *(names.get(c["who"], c["who"]) for c in cells)], rows),
     ]
+    lines += _beside_lines([c for c in cells if "beside" in c], names)
     for cell in cells:
         if "bits" in cell:
             lines += ["", _bits_line(names[cell["who"]], cell)]
@@ -542,6 +676,31 @@ def _speech_lines(found: Cell) -> list[str]:
     return lines
 
 
+def _beside_lines(cells: list[Cell], names: dict[str, str]) -> list[str]:
+    """A table of what refined copies are beside Griffin-Lim's of as many steps, clip by clip."""
+    if not cells:
+        return []
+    measures = [(m.name, m.words, 2) for m in (*MEASURES, *HEARD)] + list(JUDGED)
+    rows = [
+        [words, *(_signed(c["beside"].get(name), max(digits, 3)) for c in cells)]
+        for name, words, digits in measures
+    ]
+    head = ["less Griffin-Lim's", *(names.get(c["who"], c["who"]) for c in cells)]
+    return ["", BESIDE, "", *table(head, rows)]
+
+
+def _signed(value: list[float] | None, digits: int) -> str:
+    if value is None:
+        return ""
+    text = _pair(value[:2], digits)
+    return {1: f"**{text}**", -1: f"*{text}*"}.get(int(value[2]), text)
+
+
+BESIDE = (
+    "Differences from Griffin-Lim, which takes as many steps, clip by clip, ± two standard "
+    "errors: bold where the copies are better beyond these, slanted where they are worse."
+)
+SHOWN = "![Spectrograms of two clips, and of what is made of their spectra](../../docs/images/{})"
 SWEPT = "By Jacobi sweeps, {swept} samples of it took {sweeps} passes over all of them."
 
 
@@ -555,7 +714,7 @@ def _bits_line(name: str, cell: Cell) -> str:
     )
 
 
-LINES = {"speed": _speed_lines, "known": _known_lines, "speech": _speech_lines}
+LINES = {"speed": _speed_lines, "known": _known_lines, **dict.fromkeys(SPEECH, _speech_lines)}
 
 
 def _pair(value: list[float] | None, digits: int) -> str:
@@ -589,27 +748,28 @@ def main() -> None:
     path = options.out / "audio.json"
     loop = "a loop compiled by Numba" if is_compiled(SIZES[1].teacher()) else "queues, here"
     fields_of = [f"{WaveNet(cycle=s.cycle, layers=s.layers).receptive_field:,}" for s in SIZES]
-    said = {
+    said: dict[str, Cell] = {
         "speed": {"loop": loop, "fields": " and ".join(fields_of)},
         "known": {"steps": options.steps},
+        **{part: {"picture": of.picture} for part, of in SPEECH.items()},
     }
     work = {
         "speed": functools.partial(speed, options.rounds, options.repetitions, options.threads),
         "known": functools.partial(known, options.steps, options.rows),
-        "speech": functools.partial(
-            speech, options.runs, options.data_dir, Limits(options.copies)
-        ),
     }
+    pictures = RESULTS.parents[1] / "docs" / "images" if options.out == RESULTS else None
+    asked = options.runs, options.data_dir, Limits(options.copies, pictures=pictures)
+    work |= {part: functools.partial(speech, of, *asked) for part, of in SPEECH.items()}
     for part in options.part or PARTS:
-        if part == "speech" and not (options.data_dir / "fsdd").exists():
-            print(f"speech: left out, {options.data_dir / 'fsdd'} is not there (see --data-dir)")
+        if part in SPEECH and not (folder := options.data_dir / SPEECH[part].folder).exists():
+            print(f"{part}: left out, {folder} is not there (see --data-dir)")
             continue
         cells = work[part]()
         if cells:
             found = json.loads(path.read_text()) if path.exists() else {}
             facts = {**describe(), "command": said_again(options, part)}
-            if part == "speech":
-                cells = beside_older(cells, found.get(part), facts["commit"])
+            if part in SPEECH:
+                cells = beside_older(SPEECH[part], cells, found.get(part), facts["commit"])
             found[part] = {"facts": facts, "said": said.get(part, {}), "cells": cells}
             write_json(path, found)
             write(path.with_suffix(".md"), report(found))
@@ -617,12 +777,12 @@ def main() -> None:
         print(path.with_suffix(".md").read_text(encoding="utf-8"))
 
 
-def beside_older(cells: list[Cell], older: Cell | None, commit: str) -> list[Cell]:
+def beside_older(of: Speech, cells: list[Cell], older: Cell | None, commit: str) -> list[Cell]:
     """New columns, then those of runs that are not there now, each with its commit."""
     new = [{**cell, "commit": commit} for cell in cells]
     kept = older["cells"] if older else []
     made = {cell["who"] for cell in new}
-    known = {name + more for name in NAMES for more in ("", REFINED)} - made
+    known = {name + more for name in of.names for more in ("", REFINED)} - made
     return new + [
         {"commit": older["facts"]["commit"], **cell} for cell in kept if cell["who"] in known
     ]
@@ -633,7 +793,7 @@ def said_again(options: argparse.Namespace, part: str) -> str:
     flags = {
         "speed": {"threads": " ".join(map(str, options.threads))},
         "known": {"steps": options.steps, "rows": options.rows},
-        "speech": {"runs": "runs", "copies": options.copies},
+        **dict.fromkeys(SPEECH, {"runs": "runs", "copies": options.copies}),
     }[part]
     words = [word for name, value in flags.items() for word in (f"--{name}", *str(value).split())]
     return shlex.join(["python", "benchmarks/audio.py", "--part", part, *words])

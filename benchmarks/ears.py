@@ -1,7 +1,8 @@
-"""What listens to copies of spoken digits: a recogniser, and measures of intelligibility."""
+"""What listens to copies of speech: a recogniser of digits, STOI, PESQ, a predicted opinion."""
 
 import math
 import warnings
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,11 @@ BANDS, FRAMES, DEEP = 64, 32, 5.0
 """Of the pictures that digits are told by: log-mels down to 5 nepers below the loudest."""
 TOGETHER = 10
 """Clips that are joined before they are judged: one digit is too short for STOI and PESQ."""
-JUDGED = (("stoi", "STOI", 3), ("pesq", "PESQ, narrow band", 2))
+JUDGED = (
+    ("stoi", "STOI", 3),
+    ("pesq", "PESQ, narrow band", 2),
+    ("opinion", "opinion predicted by DNSMOS", 2),
+)
 
 
 class Recogniser:
@@ -59,33 +64,70 @@ class Recogniser:
 
 
 def judged(copies: list[Copy], rate: int, together: int = TOGETHER) -> Cell:
-    """STOI and PESQ of copies, ten joined, with their errors; none without the packages.
+    """What each ear says of copies, ten joined, with errors; none without its package."""
+    values = judgements(copies, rate, together)
+    return {name: mean_two_se(some) for name, some in values.items()}
 
-    PESQ is of 8 or 16 kHz, and other rates are brought to the latter.
-    """
-    try:
-        from pesq import pesq
-        from pystoi import stoi
-    except ModuleNotFoundError:
-        return {}
+
+def judgements(copies: list[Copy], rate: int, together: int = TOGETHER) -> dict[str, Tensor]:
+    """What each ear says of each group of copies that are joined; none without its package."""
     groups = [copies[i : i + together] for i in range(0, len(copies), together)]
     pairs = [[_joined([getattr(c, side) for c in some]) for side in SIDES] for some in groups]
+    said = {}
+    for name, ear in EARS.items():
+        try:
+            values = [ear(original, sample, rate) for original, sample in pairs]
+        except ModuleNotFoundError:  # of the extra `ears`
+            continue
+        said[name] = torch.tensor(values).double()
+    return said
+
+
+def _stoi(original: np.ndarray, sample: np.ndarray, rate: int) -> float:
+    from pystoi import stoi
+
     with warnings.catch_warnings():
-        warnings.simplefilter("error")  # STOI of a sound too short is no number
-        heard = {
-            "stoi": [stoi(original, sample, rate) for original, sample in pairs],
-            "pesq": [pesq(*_for_pesq(rate, pair), "nb") for pair in pairs],
-        }
-    return {name: mean_two_se(torch.tensor(values).double()) for name, values in heard.items()}
+        warnings.simplefilter("error")  # of a sound too short it is no number
+        return float(stoi(original, sample, rate))
 
 
-def _for_pesq(rate: int, pair: list[np.ndarray]) -> tuple[int, np.ndarray, np.ndarray]:
-    if rate in (8000, 16000):
-        return rate, pair[0], pair[1]
+def _pesq(original: np.ndarray, sample: np.ndarray, rate: int) -> float:
+    """PESQ of telephones, which hear 8 or 16 kHz: other rates are brought to the latter."""
+    from pesq import pesq
+
+    if rate not in (8000, WIDE):
+        rate, original, sample = WIDE, _wide(original, rate), _wide(sample, rate)
+    return float(pesq(rate, original, sample, "nb"))
+
+
+def _opinion(original: np.ndarray, sample: np.ndarray, rate: int) -> float:
+    """The opinion that a net predicts listeners to have of a sample, from 1 to 5."""
+    return float(_dnsmos()(_wide(sample, rate).clip(-1, 1), WIDE, False)["ovrl_mos"])
+
+
+@lru_cache
+def _dnsmos() -> Any:
+    """The net of the package speechmos, on one thread."""
+    from onnxruntime import InferenceSession, SessionOptions
+    from speechmos import dnsmos
+
+    folder, options = Path(dnsmos.__file__).parent / "dnsmos_models", SessionOptions()
+    options.intra_op_num_threads = 1
+    paths = [str(folder / name) for name in ("sig_bak_ovr.onnx", "model_v8.onnx")]
+    net = dnsmos.DNSMOS(*paths)
+    net.onnx_sess, net.p808_onnx_sess = (InferenceSession(path, options) for path in paths)
+    return net
+
+
+EARS = {"stoi": _stoi, "pesq": _pesq, "opinion": _opinion}
+WIDE = 16_000  # Hz
+
+
+def _wide(wave: np.ndarray, rate: int) -> np.ndarray:
     from soxr import resample
 
-    original, sample = (resample(wave, rate, 16000) for wave in pair)
-    return 16000, original, sample
+    found: np.ndarray = resample(wave, rate, WIDE)
+    return found
 
 
 SIDES = ("original", "sample")

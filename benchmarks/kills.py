@@ -42,7 +42,7 @@ than 1 (130 and 143 for signals), another number of lines of error than one, or 
 not do its work when it is called again. A resumed training has the bits of one that nobody
 stopped.
 
-{tried} attacks, {failed} failed. `explore` writes no file.{missing}
+{tried} attacks, {failed} failed. `explore` writes no file; what has no row was not tried.{missing}
 
 """
 WITHOUT_EXPORT = """ The kills of `export` are a test, with a stand-in for what
@@ -61,40 +61,47 @@ class Attack:
         self.number, self.when, self.calls = number, when, 0
 
     def __call__(self) -> None:
-        import caudal.files
-
-        whole = os.replace
-
-        def replace(source: object, target: object) -> None:
+        def replace(source: Path, target: Path) -> None:
             self.calls += 1
             hit = self.calls == self.number
             if hit and self.when == "full":
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             if hit and self.when == "before":
                 os.kill(os.getpid(), signal.SIGKILL)
-            whole(source, target)  # type: ignore[arg-type]
+            os.replace(source, target)
             if hit and self.when == "after":
                 os.kill(os.getpid(), signal.SIGKILL)
 
-        caudal.files.os.replace = replace  # type: ignore[attr-defined]
+        _replace_by(replace)
 
 
 def counted(told: Path) -> Patch:
     """Tells in a file how many files took their place."""
 
     def patch() -> None:
-        import caudal.files
-
-        whole = os.replace
-
-        def replace(source: object, target: object) -> None:
+        def replace(source: Path, target: Path) -> None:
             with told.open("a") as file:
                 file.write("x")
-            whole(source, target)  # type: ignore[arg-type]
+            os.replace(source, target)
 
-        caudal.files.os.replace = replace  # type: ignore[attr-defined]
+        _replace_by(replace)
 
     return patch
+
+
+def _replace_by(replace: Callable[[Path, Path], None]) -> None:
+    """Puts a function in the place of `os.replace` for caudal alone.
+
+    Others replace files too: what ONNX's exporter imports writes caches, the first time.
+    """
+    from caudal import files
+    from caudal.model import hub
+
+    class Os:
+        def __getattr__(self, name: str) -> object:
+            return replace if name == "replace" else getattr(os, name)
+
+    files.os = hub.os = Os()  # type: ignore[assignment]
 
 
 def small_files(size: int) -> Patch:

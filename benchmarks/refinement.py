@@ -5,9 +5,11 @@
 Copies of test clips of spoken digits and of LJSpeech, after some steps from random phases (that is
 Griffin-Lim), from the linear prediction's noise, and from the samples of the WaveNets that are in
 `--runs`. One row has what Griffin-Lim is elsewhere: magnitudes by the pseudo-inverse of the bands.
+A second table has the differences from random phases of as many steps, clip by clip.
 """
 
 import argparse
+import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -17,42 +19,43 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from audio import CLIPS, Cell, _measures, _pair, made_by
+from audio import DIGITS, READING, Cell, Speech, _pair, made_by, two_se, values_of
 from caudal.data.audio import open_audio
 from caudal.data.audio.refinement import MOMENTUM, overlapped, refined, spectra
 from caudal.model import load
-from caudal.model.finishing import command_of
 from caudal.report.audio.copies import Copy, beginning, clips_to_copy, copy_of, draw_copies
 from caudal.report.audio.floors import griffin_lim, magnitudes_of, prediction_alone
-from caudal.report.audio.likeness import HEARD, MEASURES
+from caudal.report.audio.likeness import HEARD, MEASURES, Measure
 from caudal.training.run import Run
-from ears import JUDGED, TOGETHER, judged
+from ears import JUDGED, judgements
 from environment import RESULTS, describe, lines, table, write
 from tables import DATA_DIR
 
-READ = {"test": "LJ001-003*", "valid": "LJ001-002[89]*", "hop": 256, "window": 1024, "mels": 80}
 SETS = {
-    "fsdd": ("Spoken digits, 8 kHz, 64 bands, windows of 256 every 64", CLIPS, 40, "fsdd-minutes"),
-    "ljspeech": (
-        "LJSpeech, 22 kHz, 80 bands, windows of 1024 every 256", READ, 3, "ljspeech-minutes"
-    ),
-}  # fmt: skip
-"""What it is, how it is read, how many clips are copied, and the run of a WaveNet."""
-STEPS = (0, 2, 8, 32, 128)
-SECONDS = 4.0
+    "Spoken digits, 8 kHz, 64 bands, windows of 256 every 64": (DIGITS, 60),
+    "LJSpeech, 22 kHz, 80 bands, windows of 1024 every 256": (READING, 12),
+}
+"""Recordings, and how many of them are copied."""
+STEPS = (0, 8, 32, 128)
 RANDOM, PLAIN = "random phases", "the same, by magnitudes of bins"
+WAVENET = "small WaveNet"
 SHOWN = ("log_spectral_distance", "level", "voicing", "pitch", "harmonicity")
+COMPARED = (
+    *(measure for measure in (*MEASURES, *HEARD) if measure.name in SHOWN),
+    *(Measure(name, words, "", torch.neg) for name, words, _ in JUDGED),
+    Measure("bits", "bits a sample, by that WaveNet", "", torch.Tensor.clone),
+)
 
 
 @torch.no_grad()
-def measure(name: str, data: Path, runs: Path) -> Iterator[Cell]:
+def measure(of: Speech, clips: int, data: Path, runs: Path) -> Iterator[Cell]:
     """A cell for each start and number of steps."""
-    _, options, clips, run = SETS[name]
-    dataset = open_audio(str(data / name), **options)
+    dataset = open_audio(str(data / of.folder), **of.options)
     test, schema = dataset.test, dataset.schema
-    indices, together = clips_to_copy(test, clips), TOGETHER if name == "fsdd" else 1
-    originals = [beginning(test.clip(index), schema, SECONDS) for index in indices]
-    spectra_of = [c.context[None, -schema.mels :].double() for c in originals]
+    indices = clips_to_copy(test, clips)
+    originals = [beginning(test.clip(index), schema, of.seconds) for index in indices]
+    contexts = [clip.context[None] for clip in originals]
+    spectra_of = [context[:, -schema.mels :].double() for context in contexts]
 
     def copies_of(make: Callable[[int], Tensor]) -> list[Copy]:
         return [
@@ -61,21 +64,24 @@ def measure(name: str, data: Path, runs: Path) -> Iterator[Cell]:
 
     def told(start: str, steps: int, copies: list[Copy], seconds: float) -> Cell:
         length = sum(len(copy.sample) for copy in copies) / schema.rate
-        cell = {"start": start, "steps": steps, "seconds": seconds / length}
-        cell |= {**_measures(copies, schema.rate), **judged(copies, schema.rate, together)}
+        values = _values(copies, schema.rate, of.together)
+        if WAVENET in drawn:
+            values["bits"] = _bits(drawn[WAVENET], [copy.sample for copy in copies], contexts)
+        means = {name: two_se(some) for name, some in values.items()}
+        cell = {"start": start, "steps": steps, "seconds": seconds / length, **means}
         print(cell, flush=True)
-        return cell
+        return {**cell, "measured": len(copies), "values": values}
 
     drawn: dict[str, Any] = {"prediction": prediction_alone(replace(schema, update=False))}
-    if Run(runs / run).model_path.exists():
-        drawn["small WaveNet"] = load(runs / run).flow
+    if Run(runs / of.teacher).model_path.exists():
+        drawn[WAVENET] = load(runs / of.teacher).flow
     starts: dict[str, list[Tensor]] = {RANDOM: []}
     for i, (clip, log_mel) in enumerate(zip(originals, spectra_of, strict=True)):
         phases = torch.Generator().manual_seed(i)
         wave = griffin_lim(log_mel[0], clip.x.shape[-1], schema, phases, steps=0)
         starts[RANDOM].append(wave[None])
     for who, flow in drawn.items():
-        copies = draw_copies(flow, test, indices, schema, seconds=SECONDS)
+        copies = draw_copies(flow, test, indices, schema, seconds=of.seconds)
         starts[who] = [copy.sample[None].double() for copy in copies]
     for start, waves in starts.items():
         for steps in STEPS:
@@ -85,6 +91,24 @@ def measure(name: str, data: Path, runs: Path) -> Iterator[Cell]:
             yield told(start, steps, copies_of(made.__getitem__), took)
     made = [_by_bins(x, m, schema, 32) for x, m in zip(starts[RANDOM], spectra_of, strict=True)]
     yield told(PLAIN, 32, copies_of(made.__getitem__), 0.0)
+    if WAVENET in drawn:
+        own = [clip.x[0].double() / schema.full_scale for clip in originals]
+        values = {"bits": _bits(drawn[WAVENET], own, contexts)}
+        yield {"start": "recordings", "bits": two_se(values["bits"]), "values": values}
+
+
+def _bits(flow: Any, sounds: list[Tensor], contexts: list[Tensor]) -> Tensor:
+    """Bits a sample that a flow takes for each of these sounds, amplitudes, rounded."""
+    full = 2**15
+    whole = [(x * full).round().clamp(-full, full - 1)[None, None].float() for x in sounds]
+    pairs = zip(whole, contexts, strict=True)
+    scores = [-float(flow.log_prob(x, context)) / x.shape[-1] for x, context in pairs]
+    return torch.tensor(scores).double() / math.log(2)
+
+
+def _values(copies: list[Copy], rate: int, together: int) -> dict[str, Tensor]:
+    """Each measure of each copy, those of joined copies of each group; NaN where there is none."""
+    return values_of(copies, rate) | judgements(copies, rate, together)
 
 
 def _by_bins(x: Tensor, log_mel: Tensor, schema: Any, steps: int) -> Tensor:
@@ -104,37 +128,55 @@ def report(found: dict[str, list[Cell]], commands: dict[str, str]) -> str:
     said = (
         "Copies of test clips by their spectra, after steps that make them consistent with these: "
         "from random phases (Griffin-Lim), from noise through the linear prediction, and from a "
-        "small WaveNet's samples. Means ± two standard errors over clips; STOI and PESQ (narrow "
-        "band), of digits ten joined. Seconds are the processor's a second of sound."
+        "small WaveNet's samples. Means ± two standard errors over clips; STOI, PESQ and DNSMOS "
+        "of digits ten joined. Seconds are the processor's a second of sound, without the "
+        "start's. Second tables: differences from random phases after as many steps, clip by "
+        "clip; those beyond two standard errors are bold where the start is better, and slanted "
+        "where it is worse."
     )
     text = ["# Samples made consistent with their spectra", "", *lines(facts), "", said, ""]
-    by_name = {m.name: m for m in (*MEASURES, *HEARD)}
-    head = ["start", "steps", *(by_name[name].words for name in SHOWN)]
-    head += [*(words for _, words, _ in JUDGED), "s / s"]
+    words = [measure.words for measure in COMPARED]
+    head = ["start", "steps", *words, "s / s"]
     for name, cells in found.items():
-        text += [f"## {SETS[name][0]}", "", f"{cells[0]['measured']} clips."]
+        text += [f"## {name}", "", f"{cells[0]['measured']} clips."]
         if name in commands:
             text += ["", f"- small WaveNet: `{commands[name]}`"]
         rows = [
             [
                 c["start"],
-                str(c["steps"]),
-                *(_pair(c.get(each), 2) for each in SHOWN),
-                *(_pair(c.get(each), n) for each, _, n in JUDGED),
-                f"{c['seconds']:.2f}" if c["seconds"] else "",
+                str(c.get("steps", "")),
+                *(_pair(c.get(each.name), _digits(each)) for each in COMPARED),
+                f"{c['seconds']:.2f}" if c.get("seconds") else "",
             ]
             for c in cells
         ]
         text += ["", *table(head, rows), ""]
+        text += [*table(["start", "steps", *words], list(_differences(cells))), ""]
     return "\n".join(text)
 
 
-def _command(runs: Path, name: str) -> str:
-    run = load(runs / SETS[name][3])
-    if name == "fsdd":
-        return made_by(run)
-    config = {**run.config, "data": f"../shared/data/{name}"}
-    return command_of(config, run.kind, Path("runs") / SETS[name][3])
+def _differences(cells: list[Cell]) -> Iterator[list[str]]:
+    """The rows of what each start is beside random phases, after as many steps."""
+    rivals = {cell["steps"]: cell["values"] for cell in cells if cell["start"] == RANDOM}
+    for cell in cells:
+        if cell["start"] == RANDOM or "steps" not in cell:
+            continue
+        pairs = [(m, cell["values"].get(m.name), rivals[cell["steps"]]) for m in COMPARED]
+        row = ["" if own is None else _beside(own, of[m.name], m) for m, own, of in pairs]
+        yield [cell["start"], str(cell["steps"]), *row]
+
+
+def _beside(own: Tensor, rival: Tensor, measure: Measure) -> str:
+    """The mean of paired differences with two standard errors, bold or slanted beyond chance."""
+    text = _pair(two_se(own - rival), _digits(measure))
+    worse, error = two_se(measure.fault(own) - measure.fault(rival))
+    if not abs(worse) > error:  # nor if there is one alone
+        return text
+    return f"*{text}*" if worse > 0 else f"**{text}**"
+
+
+def _digits(measure: Measure) -> int:
+    return 3 if measure.name in ("stoi", "pitch", "bits") else 2
 
 
 def main() -> None:
@@ -144,13 +186,15 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args()
     torch.set_num_threads(1)
+    there = {n: each for n, each in SETS.items() if (options.data_dir / each[0].folder).exists()}
     found = {
-        name: list(measure(name, options.data_dir, options.runs))
-        for name in SETS
-        if (options.data_dir / name).exists()
+        name: list(measure(of, clips, options.data_dir, options.runs))
+        for name, (of, clips) in there.items()
     }
-    there = [n for n in found if Run(options.runs / SETS[n][3]).model_path.exists()]
-    commands = {name: _command(options.runs, name) for name in there}
+    teachers = {name: options.runs / of.teacher for name, (of, _) in there.items()}
+    commands = {
+        name: made_by(load(run)) for name, run in teachers.items() if Run(run).model_path.exists()
+    }
     text = report(found, commands)
     write(options.out / "refinement.md", text)
     print(text)

@@ -6,9 +6,10 @@ import pytest
 import torch
 
 import caudal
-from caudal.annealing import Broad, Stride, anneal, move
+from caudal.annealing import Broad, Stride, Uncertainty, anneal, move
 from caudal.errors import InputError, NumericalError
-from caudal.targets import Banana, FortyGaussians
+from caudal.targets import Banana, FortyGaussians, Funnel
+from caudal.weights import log_mean
 
 
 def generator(seed=0):
@@ -53,6 +54,44 @@ def test_the_error_of_log_z_is_about_right():
     runs = [anneal(target, broad(2, 3.0), 300, generator(seed)) for seed in range(8)]
     off = torch.tensor([(run.log_z - target.log_z) / run.log_z_error for run in runs])
     assert 0.3 < off.square().mean().sqrt() < 2.0
+
+
+def test_the_error_of_log_z_is_that_between_runs_where_rare_rows_decide():
+    runs = [anneal(Funnel(), broad(10, 3.0), 500, generator(seed)) for seed in range(8)]
+    spread = torch.tensor([run.log_z for run in runs]).std()
+    told = torch.tensor([run.log_z_error for run in runs]).square().mean().sqrt()
+    assert 0.5 < told / spread < 2
+
+
+def test_rows_that_lag_behind_the_temperatures_are_noticed():
+    assert not anneal(Funnel(), broad(10, 3.0), 8192, generator(), moves=2).settled
+    settled = [anneal(Banana(), broad(2, 3.0), 1000, generator(seed)).settled for seed in range(4)]
+    assert all(settled)
+
+
+def test_the_uncertainty_of_one_step_is_that_of_its_weights():
+    log_w = torch.randn(200, generator=generator()).double()
+    uncertainty = Uncertainty(200)
+    uncertainty.weighed(log_w, torch.arange(200))
+    assert uncertainty.by_ancestors == pytest.approx(log_mean(log_w)[1])
+
+
+def test_descendants_of_one_row_are_one_find():
+    """Half of the rows descend from one: log Z is known no better than by a weight of a half."""
+    uncertainty, flat = Uncertainty(100), torch.zeros(100, dtype=torch.float64)
+    uncertainty.weighed(flat, torch.arange(100).clamp(min=50))
+    uncertainty.weighed(flat, torch.arange(100))
+    assert uncertainty.by_ancestors == pytest.approx(math.sqrt(0.51**2 + 49 / 100**2 - 0.01))
+
+
+def test_rows_that_half_forget_have_as_far_to_go_as_they_went():
+    before = torch.randn(100_000, generator=generator()).double()
+    fresh = torch.randn(100_000, generator=generator(1)).double()
+    uncertainty = Uncertainty(100_000)
+    uncertainty.weighed(torch.zeros_like(before), torch.arange(100_000))
+    uncertainty.moved(1.0, before, 0.5 * before + math.sqrt(0.75) * fresh + 0.2)
+    assert uncertainty.lag[0] == pytest.approx(0.1, abs=0.01)  # 0.2 to go, at one end of the step
+    assert not uncertainty.settled
 
 
 def test_from_the_density_itself_it_is_one_step():

@@ -20,6 +20,7 @@ from caudal.conditioning.completion import complete, completes, hidden_tokens
 from caudal.data import Column, ImageSchema, TableSchema, hidden_pixels
 from caudal.elementwise import Affine
 from caudal.modality import assemble
+from caudal.model import Model, exporting
 from caudal.model.sampling import job
 from caudal.nets import CausalTransformer
 from caudal.recipes import TarFlow
@@ -53,6 +54,36 @@ FLOWS = {
     "correlated": lambda: (correlated(4, 0), None),
     "patches": lambda: (randomise(ANY.build((2, 4, 4), (3,)), 0.1).eval(), torch.randn(6, 3)),
 }
+
+
+@pytest.mark.parametrize("name", ["context", "correlated"])
+@pytest.mark.usefixtures("float64")
+def test_what_follows_from_an_order_is_worked_out_before_export(name):
+    flow, rows = FLOWS[name]()
+    flow = flow.in_order([2, 0, 3, 1])
+    settled = deepcopy(flow)
+    exporting.settle(settled)
+    assert not any(isinstance(m, Correlate) and m.ordered for m in settled.modules())
+    x = torch.randn(6, 4)
+    torch.testing.assert_close(settled.log_prob(x, rows), flow.log_prob(x, rows))
+    torch.testing.assert_close(settled.decode(x, rows), flow.decode(x, rows))
+    free = {0: torch.export.Dim("rows")}
+    inputs = (x,) if rows is None else (x, rows)
+    shapes = tuple(free for _ in inputs)
+    torch.export.export(settled, inputs, dynamic_shapes=shapes, strict=False)
+
+
+@pytest.mark.filterwarnings("ignore")  # of the compiler, not ours
+def test_a_flow_of_any_order_becomes_two_graphs(tmp_path):
+    for name in ("onnx", "onnxscript", "onnxruntime"):
+        pytest.importorskip(name, reason="needs caudal[onnx]")
+    recipe = TarFlow(layers=1, width=8, heads=2, map="affine", order="any")
+    model = Model(assemble(recipe, TableSchema(tuple(Column(name, "real") for name in "ab"))))
+    told = model.export(tmp_path / "m.onnx")
+    assert told.difference < 1e-5
+    x = torch.randn(9, 2)
+    found = exporting.run(tmp_path / "m.onnx", {"x": x})
+    torch.testing.assert_close(found, model.flow.log_prob(x), atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("name", FLOWS)

@@ -184,7 +184,7 @@ def test_copies_of_spoken_digits_are_recognised_and_measured(monkeypatch, tmp_pa
     monkeypatch.setattr(import_module("caudal.report.audio.distilled"), "COMPARED", 1)
     few = f"--steps 2 --warmup 1 --batch-size 2 --kl 0 --no-report --out {tmp_path}/fsdd-student"
     assert main(["distill", f"{tmp_path}/fsdd-minutes", *few.split()]) == 0
-    cells = audio.speech(tmp_path, tmp_path / "data", audio.Limits(3, 2, 1.0, 40))
+    cells = audio.speech(audio.DIGITS, tmp_path, tmp_path / "data", audio.Limits(3, 2, 1.0, 40))
     floors = ["shaped noise", "Griffin-Lim", "prediction"]
     runs = ["fsdd-minutes", "fsdd-student"]
     refined = [f"{name}, refined" for name in ("prediction", *runs)]
@@ -193,7 +193,7 @@ def test_copies_of_spoken_digits_are_recognised_and_measured(monkeypatch, tmp_pa
     assert 0 < cells[4]["sweeps"] <= 70
     assert cells[2]["convergence"][0] < cells[1]["convergence"][0]
     older = {"facts": {"commit": "old"}, "cells": [{"who": "fsdd"}, {"who": "fsdd-student-kl"}]}
-    kept = audio.beside_older(cells, older, "new")
+    kept = audio.beside_older(audio.DIGITS, cells, older, "new")
     assert [cell["commit"] for cell in kept] == ["new"] * 9 + ["old"]
     text = audio.report({"speech": {"facts": {}, "cells": cells}})
     assert "caudal distill runs/fsdd-minutes --student parallel-wavenet --" in text

@@ -99,6 +99,7 @@ LISTS, SWITCHES = {"--given", "--columns"}, {"--json", "--no-json"}
         ("--given a=1 -n 3", ["-n", "3", "--given", "a=1"]),
         ("--columns -1 --columns=a", ["--columns", "-1", "a"]),
         ("--out x --columns", ["--out", "x", "--columns"]),
+        ("--columns --steps 5", ["--steps", "5", "--columns"]),
     ],
 )
 def test_values_of_a_repeated_option_add_up(words, expected):

@@ -110,6 +110,45 @@ def test_far_beyond_the_data_the_density_falls_like_a_power():
     assert torch.allclose(layer(layer.inverse(far[:, None])[0])[0].flatten(), far, rtol=1e-3)
 
 
+@pytest.mark.parametrize(
+    ("law", "most"),
+    [
+        (torch.distributions.Beta(2.0, 5.0), 1.2),
+        (torch.distributions.Normal(0.0, 1.0), 1.35),
+        (torch.distributions.Exponential(1.0), 1.6),
+        (torch.distributions.StudentT(3.0), None),
+    ],
+)
+def test_samples_reach_as_far_as_the_tail_of_the_data_says(law, most):
+    """Twenty times as many samples as values: a bounded column does not run away."""
+    torch.manual_seed(0)
+    values = law.sample((1000,)).double()
+    layer = one(values).double()
+    drawn, slope = layer.elements(torch.randn(20_000, 1, dtype=torch.float64))
+    assert (float(layer.light[0, 1]) > 0) == (most is not None)
+    if most is not None:
+        assert float(drawn.max()) < most * float(values.max())
+    far = values.max() + (values.max() - values.median()) * torch.linspace(0.01, 8, 9).double()
+    far.requires_grad_()
+    z, log_slope = layer.inverse(far[:, None])
+    (gradient,) = torch.autograd.grad(z.sum(), far)
+    torch.testing.assert_close(gradient.log(), log_slope)
+    back, again = layer.elements(z)
+    torch.testing.assert_close(back[:, 0], far)
+    torch.testing.assert_close(again[:, 0], log_slope)
+    assert slope.isfinite().all()
+
+
+def test_tails_of_earlier_files_are_heavy():
+    layer = one(torch.rand(500))
+    assert layer.light.any()
+    earlier = {name: value for name, value in layer.state_dict().items() if name != "light"}
+    again = one(torch.rand(500))
+    again.load_state_dict(earlier)
+    assert not again.light.any()
+    assert torch.equal(again.tails, layer.tails)
+
+
 @pytest.mark.parametrize("rows", [40, 200])
 def test_of_normal_rows_the_copula_is_hardly_worse_than_their_gaussian(rows):
     generator = torch.Generator().manual_seed(0)

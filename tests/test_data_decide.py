@@ -9,6 +9,7 @@ import torch
 
 import caudal
 from caudal.data import TableWriter, open_data, open_rows
+from caudal.data.table.passed import PassedOver
 from caudal.errors import InputError
 
 N = 60
@@ -280,3 +281,20 @@ def test_samples_are_written_as_the_data_are(tmp_path):
     assert all(len(row) == 3 and row[1] in "ab" and "." not in row[0] for row in cells)
     assert any("," in row[0] for row in cells)
     assert (tmp_path / "s.tsv").read_text("utf-8").splitlines()[0] == "x\t\tx"
+
+
+def test_a_mark_in_a_column_that_is_passed_over_beside_rows_that_are_dropped():
+    """Rows without gaps are surveyed again, without the columns that are passed over."""
+    numbers = [str(i + 1) for i in range(N)]
+    data = pa.table({"id": [*numbers[:5], "x", *numbers[6:]], "v": some(VALUES, 3)})
+    found = open_data(data)
+    assert [passed.name for passed in found.schema.passed_over] == ["id"]
+    assert "dropped 1 row with gaps in v" in found.notes[-1]
+
+
+def test_what_samples_have_of_a_column_that_is_passed_over_is_checked():
+    whole = {"name": "c", "dtype": "int64", "why": "is constant (1 in every row)", "value": 1}
+    assert PassedOver.from_dict(whole).cells(2, 0).to_pylist() == [1, 1]
+    for name, odd in (("dtype", 1), ("value", "x"), ("value", 1e30), ("first", 10**30)):
+        with pytest.raises(InputError):
+            PassedOver.from_dict({**whole, name: odd})

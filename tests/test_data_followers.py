@@ -254,6 +254,25 @@ def test_gaps_of_a_product_and_of_its_factors_are_filled():
             pd.testing.assert_frame_equal(filled, frame[:5].astype(float))
 
 
+def test_what_is_drawn_keeps_the_rules_of_what_is_known():
+    """A price without steps makes its total, a rounded one too, and a city lies in its country."""
+    place = np.random.default_rng(1).integers(0, 12, N)
+    frame = pd.DataFrame({"n": B + 1, "price": np.exp(X), "degrees": CELSIUS})
+    frame["total"] = (frame["n"] * frame["price"]).round(2)
+    frame["whole"] = rounded(1.8 * CELSIUS + 32, 0)
+    frame["city"], frame["country"] = [f"city{i}" for i in place], [f"land{i % 3}" for i in place]
+    model = caudal.train("nsf", data=frame, layers=1, hidden=8, steps=1, report=False)
+    assert {f.name for f in model.schema.followers} == {"total", "whole", "country"}
+    rows = frame[:60].copy()
+    rows[["price", "degrees", "city"]] = None
+    filled = model.impute(rows)
+    assert np.abs(filled["n"] * filled["price"] - rows["total"]).max() < 0.00501
+    assert (rounded(1.8 * filled["degrees"].astype(float) + 32, 0) == rows["whole"]).all()
+    assert [int(c[4:]) % 3 for c in filled["city"]] == [int(c[4:]) for c in rows["country"]]
+    assert filled["city"].nunique() > 5
+    assert np.isfinite(model.log_prob(filled)).all()
+
+
 @pytest.mark.parametrize("name", ["out.csv", "out.parquet"])
 def test_gaps_that_only_rules_fill_are_written_and_counted(model, tmp_path, name):
     model, frame = model

@@ -36,6 +36,18 @@ GUESSES = {
     "rounded and skewed": (np.round(0.2 + np.exp(2 * NORMAL), 1), ("positive", 0.0, None, 0.1)),
     "rounded without ties": (np.round(1e4 * NORMAL, 2), ("real", None, None, None)),
     "differences": (RNG.integers(0, 400, N) / 100 - 2.01, ("real", None, None, 0.01)),
+    "capped": (np.minimum(RNG.integers(0, 400, N), 350), ("integer", 0.0, 350.0, 1.0)),
+    "capped prices": (
+        np.minimum(RNG.integers(200, 6000, N) / 20, 250.05),
+        ("interval", 0.0, 250.05, 0.05),
+    ),
+    "capped rarely": (
+        np.minimum(np.exp(NORMAL), np.exp(2.4)),
+        ("interval", 0.0, float(np.exp(2.4)), None),
+    ),
+    "from a floor": (np.maximum(RNG.integers(-99, 300, N), -50), ("integer", -50.0, None, 1.0)),
+    "ends in a rush": (np.round(100 * RNG.random(N) ** 0.5), ("integer", 0.0, None, 1.0)),
+    "round numbers": (5 * RNG.poisson(8, N) + (RNG.random(N) < 0.2), ("integer", 0.0, None, 1.0)),
     "coarse float32": ((1e5 + NORMAL).astype("f"), ("real", None, None, None)),
 }
 

@@ -187,3 +187,17 @@ def test_samples_of_float_columns_have_the_digits_of_float32():
     x = torch.tensor([[76.99295], [0.1], [1e-7], [20_000_001.0]])
     column = Column("v", "real")
     assert TableSchema((column,)).decode(x)["v"].to_pylist() == [76.99295, 0.1, 1e-7, 20_000_000.0]
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"categories": ["a", ["b"]], "dtype": "string"},
+        {"kind": "real", "format": "no format", "dtype": "string"},
+    ],
+)
+def test_a_column_whose_values_cannot_be_written_is_refused(odd):
+    """Such as of a model file that is damaged: samples would end in a traceback."""
+    column = {"name": "c", "kind": "categorical", "low": 0.0, "high": 1.0, "step": 1.0}
+    with pytest.raises(InputError, match="column 'c': its values cannot be written"):
+        TableSchema.from_dict({"columns": [{**column, **odd}]})

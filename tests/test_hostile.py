@@ -208,6 +208,18 @@ def test_a_model_is_built_no_larger_than_its_weights(tmp_path, monkeypatch):
     assert load_model(path).recipe == recipe
 
 
+@pytest.mark.parametrize(
+    "schema",
+    [{"shape": [1, 10**30, 8]}, {"shape": [3, 10**5, 10**5]}, {"crop": 10**30, "rate": 8000}],
+)
+def test_a_schema_has_no_sizes_beyond_all_weights(schema):
+    """Samples would take them, though no weight has them."""
+    metadata = {"event_shape": [1, 8, 8], "context_shape": None, "recipe": {}}
+    bounded.check_wanted({**metadata, "schema": {"shape": [1, 8, 8], "bits": 8}}, {})
+    with pytest.raises(ValueError, match="more than the number of its weights"):
+        bounded.check_wanted({**metadata, "schema": schema}, {})
+
+
 class Harm:
     """What a pickle would do when it is read: it makes a folder."""
 

@@ -6,7 +6,7 @@ import torch
 from scipy.io import savemat
 
 from caudal.data import Column, open_images, open_whole
-from caudal.data.images import ImageSchema, finds_images
+from caudal.data.images import ImageSchema, finds_images, mat5
 from caudal.errors import InputError
 from image_files import arrays, fill, fill_idx, pixels, same_set, save
 
@@ -393,6 +393,44 @@ def test_what_is_wrong_with_a_matlab_file(tmp_path):
     path.unlink()
     with pytest.raises(InputError, match="several files of one part"):
         open_images(tmp_path)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_arrays_of_matlab_files_are_those_of_scipy(packed, tmp_path):
+    draw = np.random.default_rng(0)
+    held = {
+        "images": draw.integers(0, 255, (3, 4, 5), np.uint8),
+        "small": np.array([[7]], np.int16),
+        "doubles": draw.normal(size=(2, 3)),
+        "words": "text",
+        "complex": np.ones((2, 2)) * 1j,
+        "cells": np.array([1, "a"], object),
+    }
+    savemat(tmp_path / "a.mat", held, do_compression=packed)
+    found = mat5.arrays_in(tmp_path / "a.mat")
+    assert found.keys() == {"images", "small", "doubles"}
+    for name, values in found.items():
+        assert values.dtype == held[name].dtype
+        assert (values == held[name]).all()
+    assert mat5.shapes_in(tmp_path / "a.mat")["images"] == (3, 4, 5)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_damaged_matlab_file_is_one_line(packed, tmp_path):
+    """scipy's reader ends the process at some of these."""
+    path = tmp_path / "a.mat"
+    savemat(path, {"x": pixels(3, 4, 4)}, do_compression=packed)
+    whole, refused = path.read_bytes(), 0
+    for at in range(100, len(whole)):
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 0x55]) + whole[at + 1 :])
+        try:
+            mat5.arrays_in(path)
+        except mat5.DamagedError:
+            refused += 1
+    assert refused > 40
+    path.write_bytes(whole[:-20])
+    with pytest.raises(InputError, match=r"a.mat is damaged, or no file of MATLAB 5 to 7.2"):
+        open_images(path)
 
 
 def test_labels_of_matlab_beside_pictures_are_passed_over(tmp_path):

@@ -1,6 +1,7 @@
 """What PyPI and the site get of the project, without building either."""
 
 import inspect
+import json
 import re
 import tomllib
 from importlib.util import module_from_spec, spec_from_file_location
@@ -123,3 +124,14 @@ def test_the_table_of_the_readme_is_that_of_the_benchmark():
     for name, row in measured.items():
         *libraries, gaussian, copula = row[:7]
         assert shown[name] == [*libraries, copula or gaussian], name
+
+
+def test_the_lecture_has_the_numbers_that_were_measured():
+    found = json.loads((ROOT / "benchmarks" / "results" / "lecture.json").read_text("utf-8"))
+    images = [part["found"] for part in found.values() if "bits" in part["found"]]
+    assert images
+    for page in ("lecture.md", "es/clase.md"):
+        text = (ROOT / "docs" / page).read_text("utf-8")
+        for told in images:
+            assert f"{told['bits']:.3f} ± {told['two_se']:.3f}" in text
+            assert f"{told['baseline']:.3f}" in text

@@ -18,7 +18,9 @@ from caudal.bijections import Correlate
 from caudal.recipes import NSF
 from caudal.report.calibration import calibration
 from caudal.sbi.assembly import assemble
+from caudal.sbi.ends import NearEnds
 from caudal.sbi.prior import bounds_of
+from caudal.testing import check_bijection
 
 BOX = Independent(Uniform(torch.tensor([-1.0, 0.0]), torch.tensor([1.0, 3.0])), 1)
 RECIPE = NSF(layers=2, hidden=16, bins=4)
@@ -106,6 +108,21 @@ def test_a_new_flow_is_the_linear_gaussian_posterior():
     assert not (narrow.sample((9,), 99 * x[:9]).abs() > 9).any()
     trained = assemble(RECIPE, None, 2, (2,), nn.Linear(2, 2))
     assert not any(isinstance(part, Correlate) for part in trained.modules())
+
+
+def test_a_flow_is_told_how_much_of_the_regression_lies_beyond_each_end():
+    """Of a regression shrunk by noise it is a little less than a half at an end."""
+    torch.manual_seed(0)
+    theta, noise = torch.rand(4000, 1), 0.05 * torch.randn(4000, 1)
+    ends = torch.tensor([-torch.inf, 0.0]), torch.tensor([torch.inf, 1.0])
+    flow = assemble(RECIPE, ends, 2, (1,), None)
+    told = next(part for part in flow.modules() if isinstance(part, NearEnds))
+    caudal.initialize(flow, torch.cat([torch.randn(4000, 1), theta], 1), theta + noise)
+    x = torch.tensor([[0.5], [1.0], [0.0], [1.5]])
+    far = told.given(x, flow.embed(x))[:, 1:]
+    expected = torch.tensor([[0.0, 0.0], [0.5, 0.0], [0.0, 0.5], [1.0, 0.0]])
+    assert (far - expected).abs().max() < 0.12
+    check_bijection(told, (2,), torch.randn(5, 1))
 
 
 class Exact:

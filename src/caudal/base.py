@@ -86,7 +86,7 @@ class Reshaped(Base):
         return self.base if same else Reshaped(self.base, event_shape)
 
     def log_prob(self, z: Tensor) -> Tensor:
-        return self.base.log_prob(z.reshape(len(z), *self.base.event_shape))
+        return self.base.log_prob(z.reshape(z.shape[0], *self.base.event_shape))
 
     def sample(
         self, n: int, generator: torch.Generator | None = None, length: int | None = None

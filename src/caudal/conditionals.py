@@ -143,7 +143,7 @@ class _Joint:
         """
         places = [self.x.new_empty(len(self.x), 0).double()]
         line, own = lines[column], self.floor(column)[:, None]
-        for j, sources, shifts in self.above.orders if self.above else ():
+        for j, sources, shifts in self.above.inequalities if self.above else ():
             if column not in sources:
                 continue
             start = lines[j].start.double()

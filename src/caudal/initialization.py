@@ -20,13 +20,15 @@ def initialize(
     x: Tensor,
     context: Tensor | None = None,
     generator: torch.Generator | None = None,
+    weights: Tensor | None = None,
 ) -> None:
     """Data-dependent initialisation from rows x (B, *event), ideally many.
 
     Every layer with statistics of its own (ActNorm, Standardise, Gaussianise, ...) takes them from
     the data that reach it, after the layers nearer to the data have theirs. The embedding of the
-    context and the dequantisation take theirs too. An ActNorm or a Correlate that has been
-    initialised before is left unchanged.
+    context and the dequantisation take theirs too, in which each row counts once; in the layers
+    rows count by `weights` (B,) of any scale, if there are any. An ActNorm or a Correlate that has
+    been initialised before is left unchanged.
 
     Raises:
         ValueError: data cannot reach a layer that still needs them (it is inside an `Inverse`).
@@ -35,7 +37,8 @@ def initialize(
         flow.dequantization.observe(x)
     if isinstance(flow.embedding, Embedding) and context is not None:
         flow.embedding.observe(context)
-    _observe(flow, x, context, generator, DataDependent)
+    even = None if weights is None else weights / weights.mean()
+    _observe(flow, x, context, generator, DataDependent, weights=even)
 
 
 @torch.no_grad()
@@ -90,6 +93,7 @@ def _observe(
     generator: torch.Generator | None,
     kind: Any,
     to_the_end: bool = False,
+    weights: Tensor | None = None,
 ) -> None:
     was_training = flow.training
     flow.eval()
@@ -102,7 +106,7 @@ def _observe(
         embedded = flow.embed(context)
         for name, part, part_input, given in walk(flow.bijection, lifted, embedded):
             if isinstance(part, DataDependent) and id(part) in waiting:
-                part.observe(part_input, given)
+                part.observe(part_input, given, weights)
                 waiting.discard(id(part))
             elif any(id(module) in waiting for module in part.modules()):
                 missed = f"{name} holds a {kind.__name__}"

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from sklearn.base import BaseEstimator, DensityMixin, OutlierMixin, RegressorMixin
 from sklearn.utils.validation import (
+    _check_sample_weight,
     check_consistent_length,
     check_is_fitted,
     column_or_1d,
@@ -18,6 +19,7 @@ from sklearn.utils.validation import (
 )
 from torch import Tensor
 
+from caudal.bijections.weighted import Values
 from caudal.data import container_of
 from caudal.data.table.convert import Place, encode_table
 from caudal.data.table.frames import as_table
@@ -28,7 +30,7 @@ from caudal.model.predicting import check_levels
 from caudal.numerics import RowGenerator
 
 _LEVELS = 100  # quantiles over which a mean is taken
-_TARGET, _NESTED = "target", "options__"
+_TARGET, _WEIGHTS, _NESTED = "target", "sample_weight", "options__"
 _LEAST = 8  # rows to train on
 _ROWS = 2048  # rows whose densities are computed together
 _LOW = 0.05  # share of the training rows that are a long way from the median
@@ -82,13 +84,24 @@ class _Estimator(BaseEstimator):
             self.options = {**dict(self.options or {}), **options}
         return self
 
-    def _train(self, data: Any, **more: Any) -> Model:
+    def _train(self, data: Any, weights: Any = None, **more: Any) -> Model:
         """A model of a table, none of whose rows is kept for a test.
+
+        Args:
+            data: the rows.
+            weights: (N,), how much each of them counts; all the same if None.
+            more: options of `caudal.train`, before those of the user.
 
         Raises:
             InputError: there are too few rows, or they or an option cannot be used.
         """
-        if (rows := as_table(data).num_rows) < _LEAST:
+        table, container = as_table(data), container_of(data)
+        if weights is not None:
+            each = _check_sample_weight(weights, data, dtype=np.float64, ensure_non_negative=True)
+            name = _free(_WEIGHTS, table.column_names)
+            table = table.append_column(name, [each]).filter(each > 0)
+            data, more = table, {**more, "weights": name}
+        if (rows := table.num_rows) < _LEAST:
             raise InputError(
                 f"{rows} rows: too few to learn anything from, give at least {_LEAST}"
             )
@@ -96,7 +109,10 @@ class _Estimator(BaseEstimator):
         limits = {name: value for name, value in chosen.items() if value is not None}
         # Another table for the test, here the same rows, leaves them all to training.
         usual = {"test": data, "report": False, "seed": self.seed, "split_seed": self.seed}
-        return train(self.recipe, data, **{**usual, **limits, **more, **dict(self.options or {})})
+        given = {**usual, **limits, **more, **dict(self.options or {})}
+        model = train(self.recipe, data, **given)
+        model.container = container
+        return model
 
     def _rows(self, x: Any, *, fitting: bool = False) -> Any:
         """The rows as `caudal.train` takes them: arrays of numbers, or a DataFrame as it is."""
@@ -117,6 +133,13 @@ class _Estimator(BaseEstimator):
         return encode_table(columns, as_table(rows), Place("X", unseen=True))
 
 
+def _free(name: str, taken: list[str]) -> str:
+    """The name for a new column, longer if it is taken."""
+    while name in taken:
+        name += "_"
+    return name
+
+
 class FlowDensity(DensityMixin, _Estimator):
     """The density of rows, by a normalizing flow.
 
@@ -126,13 +149,15 @@ class FlowDensity(DensityMixin, _Estimator):
     `score` is the mean log-density, so that a `GridSearchCV` compares recipes and their options.
     """
 
-    def fit(self, X: Any, y: Any = None) -> Self:  # noqa: N803
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:  # noqa: N803
         """Trains on rows X (N, D); y is ignored.
+
+        `sample_weight` (N,) says how much each row counts, in training and in validation.
 
         Raises:
             InputError: the rows cannot be used, or an option.
         """
-        self.model_ = self._train(self._rows(X, fitting=True))
+        self.model_ = self._train(self._rows(X, fitting=True), sample_weight)
         return self
 
     def score_samples(self, X: Any) -> np.ndarray:  # noqa: N803
@@ -142,9 +167,9 @@ class FlowDensity(DensityMixin, _Estimator):
         self._values(rows, "columns")
         return np.asarray(self.model_.log_prob(rows, seed=self.seed))
 
-    def score(self, X: Any, y: Any = None) -> float:  # noqa: N803
-        """The mean log-density of rows X (N, D), in nats a row."""
-        return float(self.score_samples(X).mean())
+    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:  # noqa: N803
+        """The mean log-density of rows X (N, D), weighted if asked for, in nats a row."""
+        return float(np.average(self.score_samples(X), weights=sample_weight))
 
     def sample(self, n_samples: int = 1, random_state: Any = None) -> Any:
         """New rows, in the form that `fit` was given; the same ones each time without a state."""
@@ -191,8 +216,8 @@ class FlowOutlier(OutlierMixin, _Estimator):
         )
         self.contamination = contamination
 
-    def fit(self, X: Any, y: Any = None) -> Self:  # noqa: N803
-        """Trains on rows X (N, D); y is ignored.
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:  # noqa: N803
+        """Trains on rows X (N, D), which count by `sample_weight` (N,); y is ignored.
 
         Raises:
             InputError: the rows cannot be used, or an option.
@@ -201,11 +226,16 @@ class FlowOutlier(OutlierMixin, _Estimator):
         if isinstance(share, str) or not 0 < share <= 0.5:
             raise InputError(f"`contamination` {share!r}: must be a share in (0, 0.5]")
         rows = self._rows(X, fitting=True)
-        self.model_ = self._train(rows)
+        self.model_ = self._train(rows, sample_weight)
         densities = self._densities(rows)
-        low, self.centre_ = np.quantile(densities, [_LOW, 0.5], axis=1)
+
+        def quantiles(scores: np.ndarray, *levels: float) -> np.ndarray:
+            each = None if sample_weight is None else np.asarray(sample_weight, dtype=np.float64)
+            return Values.of(scores, each).quantile(np.array(levels))
+
+        low, self.centre_ = np.stack([quantiles(row, _LOW, 0.5) for row in densities], 1)
         self.spread_ = np.maximum(self.centre_ - low, 1e-6)
-        self.offset_ = float(np.quantile(self._lower(densities), self.contamination))
+        self.offset_ = float(quantiles(self._lower(densities), self.contamination)[0])
         return self
 
     def score_samples(self, X: Any) -> np.ndarray:  # noqa: N803
@@ -257,8 +287,8 @@ class FlowRegressor(RegressorMixin, _Estimator):
     the noise's quantile: exact, without drawing. `predict` is the mean over a hundred of them.
     """
 
-    def fit(self, X: Any, y: Any) -> Self:  # noqa: N803
-        """Trains on rows X (N, C) and their numbers y (N,).
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:  # noqa: N803
+        """Trains on rows X (N, C) and their numbers y (N,), which count by `sample_weight` (N,).
 
         Raises:
             InputError: the rows cannot be used, or an option.
@@ -270,11 +300,10 @@ class FlowRegressor(RegressorMixin, _Estimator):
         if not np.isfinite(target).all():
             raise InputError("`y`: Input contains NaN or infinity: leave those rows out")
         check_consistent_length(rows, target)
-        table, self.target_ = as_table(rows), _TARGET
-        while self.target_ in table.column_names:
-            self.target_ += "_"
+        table = as_table(rows)
+        self.target_ = _free(_TARGET, table.column_names)
         table = table.append_column(self.target_, [target])
-        self.model_ = self._train(table, target=self.target_)
+        self.model_ = self._train(table, sample_weight, target=self.target_)
         return self
 
     def predict(self, X: Any) -> np.ndarray:  # noqa: N803

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from caudal.annealing.hamiltonian import Stride, move
+from caudal.annealing.uncertainty import Uncertainty
 from caudal.errors import InputError, NumericalError
 from caudal.flow import Flow
 from caudal.targets import LogDensity, log_density_of
@@ -75,7 +76,10 @@ class Annealed:
     Attributes:
         x: rows of the density (N, D), of equal weight; they depend on each other a little.
         log_z: estimate of log Z in nats.
-        log_z_error: its standard error, from the effective sizes of all steps.
+        log_z_error: its standard error (`caudal.annealing.Uncertainty`): how log Z differs between
+            runs, and by how much rows lag behind the temperatures.
+        settled: whether they do not lag clearly. If they do, log Z may be off by more than its
+            error tells, mostly too low.
         temperatures: the inverse temperatures beta that it went through, the last is 1.
         accepted: the share of accepted moves at the last of them.
     """
@@ -83,6 +87,7 @@ class Annealed:
     x: Tensor
     log_z: float
     log_z_error: float
+    settled: bool
     temperatures: tuple[float, ...]
     accepted: float
 
@@ -123,15 +128,15 @@ def anneal(
     q = FromFlow(start) if isinstance(start, Flow) else start
     with torch.no_grad():
         x = q.draw(n, generator)
-    stride, beta, betas, log_z, variance = Stride.of(x), 0.0, [], 0.0, 0.0
+    stride, beta, betas, log_z = Stride.of(x), 0.0, [], 0.0
+    ratio, uncertainty = _log_ratio(log_density, q, x), Uncertainty(n)
     while beta < 1:
-        ratio = _log_ratio(log_density, q, x)
         new = _next(ratio, beta, n)
-        step = (new - beta) * ratio
+        by, beta = new - beta, new
+        step = by * ratio
         log_z += float(step.logsumexp(0)) - math.log(n)
-        variance += (1 / effective_share(step) - 1) / n
-        x = x[_resampled(step, generator)]
-        beta = new
+        chosen = _resampled(step, generator)
+        uncertainty.weighed(step, chosen)
         betas.append(beta)
         watch(beta)
         if len(betas) > _MOST:
@@ -139,9 +144,12 @@ def anneal(
                 f"annealing is at {beta:.3g} of 1 after {_MOST} steps: give a larger `scale`, "
                 f"that of a Gaussian that covers the density"
             )
-        path = _between(log_density, q, beta)
-        x = move(path, x, stride.seen(x), moves, generator)
-    return Annealed(x, log_z, math.sqrt(variance), tuple(betas), stride.accepted)
+        x, before = x[chosen], ratio[chosen]
+        x = move(_between(log_density, q, beta), x, stride.seen(x), moves, generator)
+        ratio = _log_ratio(log_density, q, x)
+        uncertainty.moved(by, before, ratio)
+    error, settled = uncertainty.total, uncertainty.settled
+    return Annealed(x, log_z, error, settled, tuple(betas), stride.accepted)
 
 
 @torch.no_grad()

@@ -133,7 +133,7 @@ class Autoregressive(Bijection):
         most = z.shape[-1] + _SLACK
         what = "sampling an autoregressive layer by sweeps"
         x = solve(self._sweep, z, (z, context), what=what, most=most)
-        return x, -self.inverse(x, context)[1] if log_dets_wanted() else z.new_zeros(len(z))
+        return x, -self.inverse(x, context)[1] if log_dets_wanted() else z.new_zeros(z.shape[0])
 
     def _sweep(self, x: Tensor, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
         params = self.net(x, context).to(z.dtype)

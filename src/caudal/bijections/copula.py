@@ -2,9 +2,8 @@
 
 import math
 from collections.abc import Callable
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
-import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
@@ -13,7 +12,8 @@ from caudal.bijection import sum_event
 from caudal.bijections.curves import Curves, pieces_of, stack, to_x, to_z, unfitted
 from caudal.bijections.linear import full_precision
 from caudal.bijections.marginals import fit
-from caudal.bijections.normalization import DataDependent
+from caudal.bijections.normalization import DataDependent, weighted_std_mean
+from caudal.bijections.weighted import Values
 
 _RIDGE = 1e-6  # keeps directions without variance finite
 _SHARES = (0.0, 0.01, 0.03, 0.1, 0.2, 0.4, 0.7, 1.0)  # amounts of shrinkage to choose from
@@ -32,8 +32,9 @@ class Gaussianise(DataDependent):
     the data are far from the end, the density falls off between them as it does without an end.
     Elsewhere the density falls beyond the data as in the generalised Pareto law of shape 1/4,
     beginning with the mean slope of the outer twentieth of the rows: samples stay near the data,
-    and the log-density of a row far out falls like a logarithm. Which F a column has is decided by
-    the likelihood of rows left out of the fit.
+    and the log-density of a row far out falls like a logarithm. Where the outer twentieth has a
+    lighter tail, the density falls exponentially first, by a factor e^4. Which F a column has is
+    decided by the likelihood of rows left out of the fit.
 
     On a circle F is uniform between the ends and is not fitted: a fitted F would have a seam. With
     a normal base and nothing between, the flow is the product of the marginals; with `Correlate`
@@ -50,9 +51,13 @@ class Gaussianise(DataDependent):
         turns: (D,), True for columns that are circles from `low` to `high`; none if not given.
     """
 
+    newer: ClassVar = ("light",)
+    """Buffers that are 0 in files of earlier versions, which lack them."""
+
     x: Tensor
     z: Tensor
     tails: Tensor
+    light: Tensor
     low: Tensor
     high: Tensor
     step: Tensor
@@ -104,12 +109,15 @@ class Gaussianise(DataDependent):
         return x.clamp(self._least, self._most), log_slope
 
     @torch.no_grad()
-    def observe(self, x: Tensor, context: Tensor | None = None) -> None:
-        columns = [np.sort(c[~np.isnan(c)]) for c in x.double().T.cpu().numpy()]
+    def observe(
+        self, x: Tensor, context: Tensor | None = None, weights: Tensor | None = None
+    ) -> None:
+        each = None if weights is None else weights.double().cpu().numpy()
+        columns = [Values.of(column, each) for column in x.double().T.cpu().numpy()]
         ends = zip(self.low.tolist(), self.high.tolist(), self.step.tolist(), strict=True)
         own = [place[place[:, 0].isfinite()].double().cpu().numpy() for place in self.places]
         fitted = [
-            unfitted(*e[:2]) if turns or not len(c) else fit(c, *e, p)
+            unfitted(*e[:2]) if turns or not len(c.x) else fit(c, *e, p)
             for c, e, p, turns in zip(columns, ends, own, self.turns, strict=True)
         ]
         for name, value in stack(fitted, x.dtype).items():
@@ -118,7 +126,7 @@ class Gaussianise(DataDependent):
 
     @property
     def _curves(self) -> Curves:
-        return Curves(self.x, self.z, self.tails, self._pieces, self._scale)
+        return Curves(self.x, self.z, self.tails, self.light, self._pieces, self._scale)
 
     def _derive(self) -> None:
         """Works out, from the knots and the ends, what does not change from pass to pass.
@@ -143,8 +151,12 @@ class Gaussianise(DataDependent):
         self._derive()
         return self
 
-    def _load_from_state_dict(self, *arguments: Any) -> None:
-        super()._load_from_state_dict(*arguments)
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Any], prefix: str, *arguments: Any
+    ) -> None:
+        for name in self.newer:
+            state_dict.setdefault(prefix + name, torch.zeros_like(getattr(self, name)))
+        super()._load_from_state_dict(state_dict, prefix, *arguments)
         self._derive()
 
 
@@ -206,14 +218,16 @@ class Correlate(DataDependent):
         return z, -self._log_det().expand(x.shape[0])
 
     @torch.no_grad()
-    def observe(self, x: Tensor, context: Tensor | None = None) -> None:
+    def observe(
+        self, x: Tensor, context: Tensor | None = None, weights: Tensor | None = None
+    ) -> None:
         if self.settled:
             return
         e = self.weight.shape[1]
-        joint = x if context is None else torch.cat([context[:, :e], x], 1)
-        std, mean = torch.std_mean(joint.double(), 0, correction=0)
+        joint = (x if context is None else torch.cat([context[:, :e], x], 1)).double()
+        std, mean = (moment[0] for moment in weighted_std_mean(joint, weights))
         std = torch.where(std > 0, std, 1.0)
-        correlation = _shrunk_correlation((joint.double() - mean) / std)
+        correlation = _shrunk_correlation((joint - mean) / std, weights)
         inner = correlation[:e, :e] + _RIDGE * torch.eye(e, dtype=std.dtype, device=std.device)
         weight = torch.linalg.solve(inner, correlation[:e, e:]).T
         residual = correlation[e:, e:] - weight @ correlation[:e, e:]
@@ -223,6 +237,18 @@ class Correlate(DataDependent):
         self.mean.copy_(mean[e:] - weight @ mean[:e])
         self.factor.copy_(std[e:, None] * torch.linalg.cholesky(residual))
         self.initialized.fill_(True)
+
+    @torch.no_grad()
+    def settle(self, order: Tensor) -> None:
+        """Becomes that of one order (D,) for all events, which then are no longer told theirs."""
+        self.factor.copy_(self._factors(order[None])[0])
+        self.mean.copy_(self.mean[order])
+        self.weight.copy_(self.weight[order])
+        self.ordered = False
+
+    def expected(self, context: Tensor) -> tuple[Tensor, Tensor]:
+        """The mean of x given context (B, D), and the standard deviations around it (D,)."""
+        return self.mean + self._shift(context), self.factor.norm(dim=1)
 
     def _shift(self, context: Tensor | None) -> Tensor | float:
         if context is None:
@@ -258,35 +284,38 @@ class Correlate(DataDependent):
 
 def _times(factor: Tensor, z: Tensor) -> Tensor:
     """L z of rows z (B, k), with L of each row (B, k, k), or of all (1, k, k)."""
-    if len(factor) == 1:
+    if factor.shape[0] == 1:
         return F.linear(z, factor[0])
     return (factor @ z.unsqueeze(2)).squeeze(2)
 
 
 def _solved(factor: Tensor, x: Tensor) -> Tensor:
     """L^-1 x of rows x (B, k), with L of each row (B, k, k), or of all (1, k, k)."""
-    if len(factor) == 1:
+    if factor.shape[0] == 1:
         return torch.linalg.solve_triangular(factor[0], x.T, upper=False).T
     return torch.linalg.solve_triangular(factor, x.unsqueeze(2), upper=False).squeeze(2)
 
 
 def _log_dets(factor: Tensor, like: Tensor) -> Tensor:
     """Log det L of each row, (B,)."""
-    return factor.diagonal(dim1=1, dim2=2).log().sum(1).expand(len(like))
+    return factor.diagonal(dim1=1, dim2=2).log().sum(1).expand(like.shape[0])
 
 
-def _shrunk_correlation(x: Tensor) -> Tensor:
+def _shrunk_correlation(x: Tensor, weights: Tensor | None) -> Tensor:
     """The correlation matrix of standardised rows (N, D), its off-diagonal entries shrunk.
 
     By how much is decided by the likelihood of each quarter of the rows under a fit to the others.
     """
-    n, features = x.shape
+    (n, features), rows = x.shape, [float(len(x[i::_FOLDS])) for i in range(_FOLDS)]
+    if weights is not None:  # a product of rows counts as often as they do
+        weights = weights.to(x)
+        rows = [float(weights[i::_FOLDS].sum()) for i in range(_FOLDS)]
+        x = x * weights.sqrt()[:, None]
     quarters = [part.T @ part for part in (x[i::_FOLDS] for i in range(_FOLDS))]
     total = torch.stack(quarters).sum(0)
     if n > _ENOUGH * features:
         return _towards(total / n, 0.0)
     others = [_unit(total - part) for part in quarters]
-    rows = [len(x[i::_FOLDS]) for i in range(_FOLDS)]
     scores = [  # one matrix at a time: with 2,000 columns each has 32 MB
         sum(map(_log_density, quarters, rows, (_towards(other, share) for other in others)))
         for share in _SHARES
@@ -307,7 +336,7 @@ def _towards(correlation: Tensor, share: float) -> Tensor:
     return shrunk
 
 
-def _log_density(products: Tensor, n: int, correlation: Tensor) -> float:
+def _log_density(products: Tensor, n: float, correlation: Tensor) -> float:
     """The log-density of n rows with these sums of products under a normal; -inf if singular."""
     correlation.diagonal().add_(_RIDGE)
     factor, failed = torch.linalg.cholesky_ex(correlation)

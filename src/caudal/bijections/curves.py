@@ -12,16 +12,21 @@ from caudal.elementwise.spline import Piece, evaluate, solve
 PIECES = 512
 """The largest number of pieces of a column's distribution function."""
 SHAPE = 0.25
-"""xi of the tails: beyond the data 1 - F falls like x^(-1 / xi)."""
+"""xi of the tails: far beyond the data 1 - F falls like x^(-1 / xi)."""
 _HALF_LOG_TAU = 0.5 * math.log(2 * math.pi)
 
 
 class Fit(NamedTuple):
-    """Knots of a column: x ascending, z = Phi^-1(F(x)); and dz/dx of the tails at either end."""
+    """Knots of a column: x ascending, z = Phi^-1(F(x)).
+
+    Further, for the tail at either end, dz/dx where it begins, and by how many powers of e it
+    falls exponentially (see `_tail_of`).
+    """
 
     x: np.ndarray
     z: np.ndarray
     tails: tuple[float, float]
+    light: tuple[float, float] = (0.0, 0.0)
 
 
 class Curves(NamedTuple):
@@ -31,6 +36,7 @@ class Curves(NamedTuple):
         x: the knots, (D, K + 1) ascending.
         z: Phi^-1(F) of the knots.
         tails: dz/dx where the tails begin, (D, 2).
+        light: by how many powers of e the tails fall exponentially, (D, 2).
         pieces: what evaluation takes of each piece, (7, D, K); see `pieces_of`.
         scale: (D,), by which x is multiplied in the pieces.
     """
@@ -38,6 +44,7 @@ class Curves(NamedTuple):
     x: Tensor
     z: Tensor
     tails: Tensor
+    light: Tensor
     pieces: Tensor
     scale: Tensor
 
@@ -95,10 +102,12 @@ def to_z(x: Tensor, curves: Curves) -> tuple[Tensor, Tensor]:
     z = torch.where(below < above, z, -z)
     log_slope = slope.log() + 0.5 * z.square() + _HALF_LOG_TAU
     is_low, is_high = x < first, x > last
-    start, rate = _tail_of(curves, is_low)
+    start, rate, light = _tail_of(curves, is_low)
     excess = torch.maximum(first - x, x - last).clamp(min=0)
-    grown = (SHAPE * rate * excess).clamp(max=torch.finfo(x.dtype).max).log1p()
-    beyond = (start.square() + 2 / SHAPE * grown).sqrt()
+    along = (rate * excess).clamp(max=torch.finfo(x.dtype).max)
+    grown = (SHAPE * (along - light).clamp(min=0)).log1p()
+    fallen = torch.minimum(along, light) + grown / SHAPE
+    beyond = (start.square() + 2 * fallen).sqrt()
     z = torch.where(is_low, -beyond, torch.where(is_high, beyond, z))
     log_tail = rate.log() - grown - beyond.log()
     return z, torch.where(is_low | is_high, log_tail, log_slope)
@@ -115,29 +124,31 @@ def to_x(z: Tensor, curves: Curves) -> tuple[Tensor, Tensor]:
     x, slope = x / curves.scale, slope * curves.scale
     log_slope = slope.log() + 0.5 * inside.square() + _HALF_LOG_TAU
     is_low, is_high = z < first, z > last
-    start, rate = _tail_of(curves, is_low)
+    start, rate, light = _tail_of(curves, is_low)
     beyond = torch.where(is_low | is_high, z.abs(), start)
     largest = math.log(torch.finfo(z.dtype).max) / 2
-    grown = (SHAPE / 2 * (beyond.square() - start.square())).clamp(max=largest)
-    excess = grown.expm1() / (SHAPE * rate)
+    fallen = (beyond.square() - start.square()) / 2
+    grown = (SHAPE * (fallen - light).clamp(min=0)).clamp(max=largest)
+    excess = (torch.minimum(fallen, light) + grown.expm1() / SHAPE) / rate
     x = torch.where(is_low, curves.x[:, 0] - excess, x)
     x = torch.where(is_high, curves.x[:, -1] + excess, x)
     log_tail = rate.log() - grown - beyond.log()
     return x, torch.where(is_low | is_high, log_tail, log_slope)
 
 
-def _tail_of(curves: Curves, is_low: Tensor) -> tuple[Tensor, Tensor]:
-    """Where the tail on an element's side begins, abs(z), and its rate a; both (B, D).
+def _tail_of(curves: Curves, is_low: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Of the tail on an element's side: where it begins, abs(z), its rate a, and t; all (B, D).
 
-    With d the distance to the data, z^2 = start^2 + 2 log(1 + xi a d) / xi: the density of x falls
-    as in the generalised Pareto law of shape xi, and joins with the slope dz/dx = a / start.
+    With d the distance to the data, z^2 = start^2 + 2 L(d), where exp(-L) is about the share of
+    the tail that is further out. L = a d as far as that is t, so that the density of x falls
+    exponentially, and from there on L = t + log(1 + xi (a d - t)) / xi, as in the generalised
+    Pareto law of shape xi. The tail joins with the slope dz/dx = a / start.
     """
     start = curves.z[:, [0, -1]].abs()
     start = torch.where(start.isfinite(), start, 1.0)
-    rate = curves.tails * start
-    return torch.where(is_low, start[:, 0], start[:, 1]), torch.where(
-        is_low, rate[:, 0], rate[:, 1]
-    )
+    both = (start, curves.tails * start, curves.light)
+    start, rate, light = (torch.where(is_low, ends[:, 0], ends[:, 1]) for ends in both)
+    return start, rate, light
 
 
 def _locate(value: Tensor, knots: Tensor, pieces: Tensor) -> tuple[Piece, Tensor, Tensor]:
@@ -153,8 +164,9 @@ def stack(fits: list[Fit], dtype: torch.dtype) -> dict[str, Tensor]:
     """All columns as tensors of one size; the last knot of each is repeated."""
     padded = [[np.pad(k, (0, PIECES + 1 - len(k)), "edge") for k in fit[:2]] for fit in fits]
     knots = torch.from_numpy(np.array(padded)).to(dtype)
+    x, z = (part.contiguous() for part in knots.unbind(1))
     tails = torch.tensor([fit.tails for fit in fits], dtype=dtype)
-    return {"x": knots[:, 0].contiguous(), "z": knots[:, 1].contiguous(), "tails": tails}
+    return {"x": x, "z": z, "tails": tails, "light": torch.tensor([f.light for f in fits]).to(x)}
 
 
 def unfitted(low: float, high: float) -> Fit:

@@ -20,7 +20,7 @@ class Differences(nn.Module):
     they are, log|det| = 0.
 
     Args:
-        orders: (j, S_j, c_j) of each such column, after those of its sources that have one too.
+        inequalities: (j, S_j, c_j) of each such column, after those of its sources that have one.
         step: (D,), the steps of lattices, 0 for continuous columns; a difference is put on the
             lattice that rounding errors took it off.
     """
@@ -28,37 +28,37 @@ class Differences(nn.Module):
     step: Tensor
 
     def __init__(
-        self, orders: Sequence[tuple[int, Sequence[int], Sequence[float]]], step: Tensor
+        self, inequalities: Sequence[tuple[int, Sequence[int], Sequence[float]]], step: Tensor
     ) -> None:
         super().__init__()
-        self.orders = [(j, list(sources), list(shifts)) for j, sources, shifts in orders]
+        self.inequalities = [(j, list(some), list(shifts)) for j, some, shifts in inequalities]
         self.register_buffer("step", step, persistent=False)
 
     def extra_repr(self) -> str:
-        return f"{len(self.orders)} columns"
+        return f"{len(self.inequalities)} columns"
 
     def apart(self, x: Tensor) -> Tensor:
         """The differences y (B, D) of rows x."""
-        if not self.orders:
+        if not self.inequalities:
             return x
         y = x.clone()
-        for j, sources, shifts in self.orders:
+        for j, sources, shifts in self.inequalities:
             above = x[:, [j]] - x[:, sources] + x.new_tensor(shifts)
             y[:, j] = self._on_lattice(above.amin(1), j, x[:, [j, *sources]].abs().amax(1))
         return y
 
     def together(self, y: Tensor) -> Tensor:
         """The rows x (B, D) whose differences are y."""
-        if not self.orders:
+        if not self.inequalities:
             return y
         x = y.clone()
-        for j, _, _ in self.orders:
+        for j, _, _ in self.inequalities:
             x[:, j] = y[:, j] + self.floor(j, x)
         return x
 
     def floor(self, column: int, x: Tensor) -> Tensor:
         """What a column of rows x is not below (B,), 0 if it has no sources."""
-        for j, sources, shifts in self.orders:
+        for j, sources, shifts in self.inequalities:
             if j == column:
                 return (x[:, sources] - x.new_tensor(shifts)).amax(1)
         return torch.zeros_like(x[:, column])

@@ -99,14 +99,14 @@ class Residual(Estimated):
                 return proposal, proposal - x
 
             x = solve(sweep, z, (z, context), what=what, memory=_MEMORY)
-        log_det = -self.inverse(x, context)[1] if log_dets_wanted() else z.new_zeros(len(z))
+        log_det = -self.inverse(x, context)[1] if log_dets_wanted() else z.new_zeros(z.shape[0])
         return x, log_det
 
     def inverse(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         # In half precision the products with the Jacobian would be too coarse.
         with full_precision(x):
             if not log_dets_wanted() or not len(x):
-                return x + self.net(x, context), x.new_zeros(len(x))
+                return x + self.net(x, context), x.new_zeros(x.shape[0])
             added, push = self.net.linearised(x, context)
             return x + added, self._log_det(push, x)
 
@@ -164,7 +164,7 @@ class Triangular(Bijection):
             patience=100,  # late elements can get worse again while early ones settle
             damped=True,
         )
-        return x, -self.inverse(x, context)[1] if log_dets_wanted() else z.new_zeros(len(z))
+        return x, -self.inverse(x, context)[1] if log_dets_wanted() else z.new_zeros(z.shape[0])
 
     def inverse(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         z, slope = self._value(x, context)

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from caudal.bijections.curves import PIECES, SHAPE, Curves, Fit, pieces_of, stack, to_z
+from caudal.bijections.weighted import Values
 
 _SIZES = (8, 16, 32, 64, 128, 256)  # to choose from, by the likelihood of rows left out
 _FEW = 8  # values, of which a normal is all that can be told
@@ -18,6 +19,10 @@ _NORMAL = 64  # pieces of a normal
 _DOUBT = 0.5  # standard errors by which a normal may be bettered and is still kept
 _ROWS_TO_CHOOSE = 20_000  # on which the number of pieces is chosen
 _TAIL = 0.05  # share of the rows whose slope is that of the tail beyond them
+_LIGHT = 4.0  # powers of e by which a light tail falls exponentially: hardly a sample is further
+_FEW_OUTER = 10  # rows, which do not tell how heavy a tail is
+_HEAVY = 4 / 3  # squared variation of the excess in a tail of shape 1/8, half of SHAPE
+_NEAREST = 1 / 3  # of its first scale, to which that of a bounded tail shrinks towards its end
 _Z_TAIL = float(torch.special.ndtri(torch.tensor(_TAIL)))
 _REACH = 1e6  # times the spread of the middle half
 _STRAY = 0.01  # share of the values, which may be slips; more are a mode of their own
@@ -26,8 +31,8 @@ _FAR_OUT = 7  # standard deviations
 _UNSEEN = 0.5  # what an empty interval counts for, in rows
 
 
-def fit(values: np.ndarray, low: float, high: float, step: float, places: np.ndarray) -> Fit:
-    """The curve of a column, from its values in ascending order.
+def fit(values: Values, low: float, high: float, step: float, places: np.ndarray) -> Fit:
+    """The curve of a column, from its values.
 
     `places` (A, 2) are the starts and ends of the places of atoms, each of which is a piece of its
     own; a column with atoms is no normal.
@@ -36,41 +41,43 @@ def fit(values: np.ndarray, low: float, high: float, step: float, places: np.nda
     standard error of their mean likelihood. Else they decide how many quantiles are taken, and
     whether as many values of a normal are put beside the column's own, which steadies few rows.
     """
-    if len(values) < _FEW:
+    if values.n < _FEW:
         return _normal(values, low, high, step, places)
     values = _within_reach(values)
-    n, ends = len(values), (low, high, step, places)
-    cells = (values[-1] - values[0]) / step + 1 if step else math.inf
+    n, ends = values.n, (low, high, step, places)
+    cells = (values.x[-1] - values.x[0]) / step + 1 if step else math.inf
     if cells <= min(PIECES // 4, n / _ROWS_A_PIECE):
         return _knots(values, PIECES, *ends)  # the histogram itself
-    order = np.random.default_rng(0).permutation(n)[:_ROWS_TO_CHOOSE]
-    folds = 2 if n >= _MANY else min(n, _FOLDS)
-    most = min(len(order) * (1 - 1 / folds) / _ROWS_A_PIECE, PIECES // 4 if step else PIECES)
+    order = np.random.default_rng(0).permutation(len(values.x))[:_ROWS_TO_CHOOSE]
+    folds = 2 if n >= _MANY else _FOLDS
+    rows = values.take(np.sort(order)).n * (1 - 1 / folds)
+    most = min(rows / _ROWS_A_PIECE, PIECES // 4 if step else PIECES)
     sizes = [size for size in _SIZES if size <= most] or _SIZES[:1]
     choices: list[Callable[..., Fit]] = [partial(_knots, pieces=size) for size in sizes]
     if not len(places):
         choices = [_normal, *choices]
     if n < _MANY and not len(places):
         choices += [partial(_steadied, pieces=size) for size in sizes]
-    scores = []
+    scores, judged = [], []
     for fold in range(1 if n >= _MANY else folds):
         is_out = np.arange(len(order)) % folds == fold
-        some = np.sort(values[order[~is_out]])
+        some = values.take(np.sort(order[~is_out]))
         fits = [choose(some, low=low, high=high, step=step, places=places) for choose in choices]
-        scores.append(_log_densities(values[order[is_out]], fits, step, places))
-    likelihood = np.concatenate(scores)
-    best = int(likelihood.mean(0).argmax())
-    gain = likelihood[:, best] - likelihood[:, 0]
-    if gain.mean() <= _DOUBT * gain.std() / math.sqrt(len(gain)):
+        scores.append(_log_densities(values.x[order[is_out]], fits, step, places))
+        judged.append(values.each[order[is_out]])
+    likelihood, weights = np.concatenate(scores), np.concatenate(judged)
+    best = int(np.average(likelihood, 0, weights).argmax())
+    gain = Values.of(likelihood[:, best] - likelihood[:, 0], weights)
+    if gain.mean() <= _DOUBT * gain.std() / math.sqrt(gain.n):
         best = 0
     return choices[best](values, low=low, high=high, step=step, places=places)
 
 
-def _within_reach(values: np.ndarray) -> np.ndarray:
+def _within_reach(values: Values) -> Values:
     """The values but a few far out, up to which 32 bits have no slope: the tail has them."""
-    low, median, high = np.quantile(values, [0.25, 0.5, 0.75])
-    near = values[np.abs(values - median) <= _REACH * (high - low)]
-    few = len(values) - len(near) <= max(1, _STRAY * len(values))
+    low, median, high = values.quantile(np.array([0.25, 0.5, 0.75]))
+    near = values.take(np.abs(values.x - median) <= _REACH * (high - low))
+    few = len(values.x) - len(near.x) <= max(1, _STRAY * len(values.x))
     return near if high > low and few else values
 
 
@@ -87,10 +94,10 @@ def _log_densities(
     return (log_slope - 0.5 * z.square()).numpy()
 
 
-def _normal(values: np.ndarray, low: float, high: float, step: float, places: np.ndarray) -> Fit:
+def _normal(values: Values, low: float, high: float, step: float, places: np.ndarray) -> Fit:
     """The normal of the values' mean and deviation; what lies beyond an end is at that end."""
     mean, std = values.mean(), max(values.std(), 1e-3 * max(abs(values.mean()), 1.0))
-    end = float(torch.special.ndtri(torch.tensor(_UNSEEN / (len(values) + 2 * _UNSEEN))))
+    end = float(torch.special.ndtri(torch.tensor(_UNSEEN / (values.n + 2 * _UNSEEN))))
     z = np.linspace(end, -end, _NORMAL + 1)
     outer = np.arange(math.ceil(-end), _FAR_OUT)
     if math.isfinite(low):
@@ -106,21 +113,24 @@ def _normal(values: np.ndarray, low: float, high: float, step: float, places: np
         knots, z = np.append(low, knots), np.append(-np.inf, z)
     if math.isfinite(high):
         knots, z = np.append(knots, high), np.append(z, np.inf)
-    return Fit(knots, z, (1 / std, 1 / std))
+    return _with_light(Fit(knots, z, (1 / std, 1 / std)), values)
 
 
 def _steadied(
-    values: np.ndarray, pieces: int, low: float, high: float, step: float, places: np.ndarray
+    values: Values, pieces: int, low: float, high: float, step: float, places: np.ndarray
 ) -> Fit:
     """The curve through quantiles of the values and of as many of their normal."""
-    levels = torch.from_numpy((np.arange(len(values)) + 0.5) / len(values))
+    count = round(values.n)
+    levels = torch.from_numpy((np.arange(count) + 0.5) / count)
     normal = values.mean() + values.std() * torch.special.ndtri(levels).numpy()
-    both = np.sort(np.append(values, normal[(normal > low) & (normal < high)]))
-    return _knots(both, pieces, low, high, step, places, len(values) / len(both))
+    normal = normal[(normal > low) & (normal < high)]
+    weights = np.append(values.each, np.ones(len(normal)))
+    both = Values.of(np.append(values.x, normal), weights)
+    return _knots(both, pieces, low, high, step, places, values.n / both.n)
 
 
 def _knots(
-    values: np.ndarray,
+    values: Values,
     pieces: int,
     low: float,
     high: float,
@@ -129,10 +139,10 @@ def _knots(
     weight: float = 1.0,
 ) -> Fit:
     """The curve through about `pieces` quantiles, and the ends; a value counts `weight`."""
-    n = len(values)
-    rest = values[~_inside(values, places)]
-    rest = rest if len(rest) else values
-    knots = np.quantile(rest, _levels(len(rest), pieces))
+    n = values.n
+    rest = values.take(~_inside(values.x, places))
+    rest = rest if len(rest.x) else values
+    knots = rest.quantile(_levels(rest.n, pieces))
     knots = np.append(knots[~_inside(knots, places)], places)
     if step:
         knots = _edges(values, knots, pieces, low, step)
@@ -145,10 +155,10 @@ def _knots(
         spread = max(abs(knots[0]), 1.0) * 1e-3
         knots = np.array([knots[0] - spread, knots[0] + spread])
     # The rows up to each knot; the outermost knots of unbounded columns have rows beyond them.
-    counts = np.searchsorted(values, knots[1:-1], "left")
-    if math.isfinite(low) and len(counts) and knots[1] == np.float32(values[0]):
+    counts = values.below(knots[1:-1])
+    if math.isfinite(low) and len(counts) and knots[1] == np.float32(values.x[0]):
         counts[0] = 0  # the outermost values, rounded, are knots, with no row beyond them
-    if math.isfinite(high) and len(counts) and knots[-2] == np.float32(values[-1]):
+    if math.isfinite(high) and len(counts) and knots[-2] == np.float32(values.x[-1]):
         counts[-1] = n
     seen = np.diff(counts, prepend=0, append=n) * weight
     rows = np.maximum(seen, _UNSEEN)
@@ -156,13 +166,14 @@ def _knots(
     below = beyond[0] + np.append(0.0, np.cumsum(rows))
     above = beyond[1] + np.append(np.cumsum(rows[::-1])[::-1], 0.0)
     z = _normal_quantiles(below, above)
-    tails = _tail(knots, z), _tail(-knots[::-1], -z[::-1])
+    steep = Fit(knots, z, (_tail(knots, z), _tail(-knots[::-1], -z[::-1])))
+    _, _, tails, light = _with_light(steep, values)
     if math.isfinite(low) and not seen[0]:
         knots, z = _thinned(knots, z, step)
     if math.isfinite(high) and not seen[-1]:
         mirrored, z = _thinned(-knots[::-1], -z[::-1], step)
         knots, z = -mirrored[::-1], -z[::-1]
-    return Fit(knots, z, tails)
+    return Fit(knots, z, tails, light)
 
 
 def _thinned(knots: np.ndarray, z: np.ndarray, step: float) -> tuple[np.ndarray, np.ndarray]:
@@ -193,7 +204,7 @@ def _inside(values: np.ndarray, places: np.ndarray) -> np.ndarray:
     return np.asarray(within.any(1))
 
 
-def _levels(n: int, pieces: int) -> np.ndarray:
+def _levels(n: float, pieces: int) -> np.ndarray:
     """Levels of quantiles: evenly spaced, and halved again and again towards either end."""
     inner = np.arange(1, pieces) / pieces
     halvings = max(0, int(math.log2(max(n / pieces / 2, 1))))
@@ -201,14 +212,13 @@ def _levels(n: int, pieces: int) -> np.ndarray:
     return np.concatenate([[0.0], outer[::-1], inner, 1 - outer, [1.0]])
 
 
-def _edges(
-    values: np.ndarray, knots: np.ndarray, pieces: int, low: float, step: float
-) -> np.ndarray:
+def _edges(values: Values, knots: np.ndarray, pieces: int, low: float, step: float) -> np.ndarray:
     """Knots moved to the ends of cells; cells with the rows of a piece are pieces of their own."""
     origin = low if math.isfinite(low) else 0.0
-    cells = np.floor((values - origin) / step)
-    filled, counts = np.unique(cells, return_counts=True)
-    heavy = filled if len(filled) <= pieces // 4 else filled[counts * pieces > len(values)]
+    cells = np.floor((values.x - origin) / step)
+    filled, which = np.unique(cells, return_inverse=True)
+    counts = np.bincount(which, values.each)
+    heavy = filled if len(filled) <= pieces // 4 else filled[counts * pieces > values.n]
     inner = np.floor((knots - origin) / step)
     last = [inner[-1] + 1]
     return origin + step * np.unique(np.concatenate([heavy, heavy + 1, inner, last]))
@@ -220,6 +230,41 @@ def _normal_quantiles(below: np.ndarray, above: np.ndarray) -> np.ndarray:
     lower = torch.special.ndtri(torch.from_numpy(below) / total)
     upper = -torch.special.ndtri(torch.from_numpy(above) / total)
     return torch.where(lower < 0, lower, upper).numpy()
+
+
+def _with_light(fit: Fit, values: Values) -> Fit:
+    """The fit, of which tails that are light in the values are so beyond them."""
+    mirrored = Values(-values.x[::-1], None if values.weights is None else values.weights[::-1])
+    slopes, light = list(fit.tails), [0.0, 0.0]
+    for k, side in enumerate((mirrored, values)):
+        start, end = abs(fit.z[-k]), fit.x[-k] if k else -fit.x[0]
+        rate = _light_rate(side, end) if math.isfinite(start) and start > 0 else None
+        if rate is not None:
+            slopes[k], light[k] = max(slopes[k], rate / start), _LIGHT
+    return fit._replace(tails=(slopes[0], slopes[1]), light=(light[0], light[1]))
+
+
+def _light_rate(values: Values, end: float) -> float | None:
+    """The rate a at which a light upper tail falls at its end; None if the tail is heavy.
+
+    The outer values, less the one where they begin, have in a generalised Pareto law of shape xi
+    and scale s the mean m = s / (1 - xi) and the variance m^2 / (1 - 2 xi). Above `end` the law
+    has the scale s + xi (end - start), which is 1 / a; a bounded tail keeps a third of s. Values
+    that lie well beyond the bound of their law show that it is none.
+    Reference: Hosking and Wallis, Parameter and quantile estimation for the generalized Pareto
+    distribution, 1987.
+    """
+    start = float(values.quantile(np.array([1 - _TAIL]))[0])
+    outer = values.take(values.x > start)
+    if len(outer.x) == 0 or outer.n < _FEW_OUTER:
+        return None
+    mean, variance = outer.mean() - start, outer.std() ** 2
+    if not 0 < variance < _HEAVY * mean**2:
+        return None
+    shape = min(max((1 - mean**2 / variance) / 2, -1.0), 0.0)
+    scale = mean * (1 - shape)
+    left = scale + shape * (end - start)
+    return None if left < -_NEAREST * scale else 1 / max(left, _NEAREST * scale)
 
 
 def _tail(knots: np.ndarray, z: np.ndarray) -> float:

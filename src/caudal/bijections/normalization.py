@@ -27,24 +27,42 @@ class DataDependent(Bijection):
         return False
 
     @abstractmethod
-    def observe(self, x: Tensor, context: Tensor | None = None) -> None:
+    def observe(
+        self, x: Tensor, context: Tensor | None = None, weights: Tensor | None = None
+    ) -> None:
         """Sets the statistics from data-side inputs x (B, *event), ideally many rows.
 
-        `context` is that of the rows, as the flow embeds it.
+        `context` is that of the rows, as the flow embeds it; `weights` (B,), whose mean is 1, say
+        how much each row counts, where they do not all count the same.
         """
 
 
-def _moments(x: Tensor) -> tuple[Tensor, Tensor]:
+def _moments(x: Tensor, weights: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation of each channel (dimension 1), float64 of shape (C, 1, ...).
 
     In float32, channels with a large mean and a small spread would lose the spread. A channel that
     is constant to within the precision of x has deviation 1: it is left alone.
     """
     dims = [0, *range(2, x.ndim)]
-    std, mean = torch.std_mean(x.double(), dims, correction=0, keepdim=True)
+    std, mean = weighted_std_mean(x.double(), weights, dims)
     info = torch.finfo(x.dtype)
     told_apart = std[0] > info.eps * mean[0].abs() + info.tiny
     return mean[0], torch.where(told_apart, std[0], 1.0)
+
+
+def weighted_std_mean(
+    x: Tensor, weights: Tensor | None, dims: Sequence[int] = (0,)
+) -> tuple[Tensor, Tensor]:
+    """Deviation and mean of x (B, ...) over some dimensions, which are kept with length 1.
+
+    `weights` (B,) have a mean of 1; None where all rows count the same.
+    """
+    over = list(dims)
+    if weights is None:
+        return torch.std_mean(x, over, correction=0, keepdim=True)
+    weights = weights.to(x).view(-1, *[1] * (x.ndim - 1))
+    mean = (weights * x).mean(over, keepdim=True)
+    return (weights * (x - mean).square()).mean(over, keepdim=True).sqrt(), mean
 
 
 def _per_row(log_slope: Tensor, x: Tensor) -> Tensor:
@@ -77,8 +95,10 @@ class Standardise(DataDependent):
         return (x - self.mean) / self.std, _per_row(-self.std.log(), x)
 
     @torch.no_grad()
-    def observe(self, x: Tensor, context: Tensor | None = None) -> None:
-        mean, std = _moments(x)
+    def observe(
+        self, x: Tensor, context: Tensor | None = None, weights: Tensor | None = None
+    ) -> None:
+        mean, std = _moments(x, weights)
         self.mean.copy_(mean)
         self.std.copy_(std)
 
@@ -118,10 +138,12 @@ class ActNorm(DataDependent):
         return (x - self.mean) * minus_log_std.exp(), _per_row(minus_log_std, x)
 
     @torch.no_grad()
-    def observe(self, x: Tensor, context: Tensor | None = None) -> None:
+    def observe(
+        self, x: Tensor, context: Tensor | None = None, weights: Tensor | None = None
+    ) -> None:
         if self.settled:
             return
-        mean, std = _moments(x)
+        mean, std = _moments(x, weights)
         self.mean.copy_(mean)
         self.third_of_log_std.copy_(std.log() / 3)
         self.initialized.fill_(True)
@@ -132,7 +154,8 @@ class BatchNorm(DataDependent):
 
     In training m and v are those of the batch. In evaluation they are fixed, so that log p(x) does
     not depend on the other rows: `caudal.calibrate` sets them to the moments of the whole training
-    set (MAF's rule), and until then they are running averages. Sampling needs evaluation mode.
+    set (MAF's rule), in which each row counts once, as in a batch, and until then they are
+    running averages. Sampling needs evaluation mode.
     Reference: MAF (Papamakarios, Pavlakou, Murray, 2017), arXiv:1705.07057.
     """
 
@@ -164,7 +187,9 @@ class BatchNorm(DataDependent):
         return torch.addcmul(self.beta, x - mean, log_slope.exp()), _per_row(log_slope, x)
 
     @torch.no_grad()
-    def observe(self, x: Tensor, context: Tensor | None = None) -> None:
+    def observe(
+        self, x: Tensor, context: Tensor | None = None, weights: Tensor | None = None
+    ) -> None:
         var, mean = torch.var_mean(x.double(), [0, *range(2, x.ndim)], correction=0, keepdim=True)
         self.mean.copy_(mean[0])
         self.var.copy_(var[0])
@@ -221,12 +246,15 @@ class ZCA(DataDependent):
             return F.linear(x - self.mean, self.whiten), self.log_det.expand(x.shape[0])
 
     @torch.no_grad()
-    def observe(self, x: Tensor, context: Tensor | None = None) -> None:
-        mean = x.mean(0, dtype=torch.float64)
+    def observe(
+        self, x: Tensor, context: Tensor | None = None, weights: Tensor | None = None
+    ) -> None:
+        each = x.new_ones(len(x), 1) if weights is None else weights.to(x)[:, None]
+        mean = (x if weights is None else each * x).mean(0, dtype=torch.float64)
         products = x.new_zeros(x.shape[1], x.shape[1], dtype=torch.float64)
-        for rows in x.split(_PIECE):
+        for rows, weight in zip(x.split(_PIECE), each.split(_PIECE), strict=True):
             centred = rows.double() - mean
-            products.addmm_(centred.T, centred)
+            products.addmm_((weight * centred).T, centred)
         variances, directions = torch.linalg.eigh(products / len(x))
         variances = variances.clamp(min=0) + _RIDGE * variances.mean().clamp(min=_RIDGE)
         self.mean.copy_(mean)
@@ -262,12 +290,17 @@ class Decorrelate(ChannelMixing, DataDependent):
         return torch.linalg.slogdet(self.matrix)[1]
 
     @torch.no_grad()
-    def observe(self, x: Tensor, context: Tensor | None = None) -> None:
+    def observe(
+        self, x: Tensor, context: Tensor | None = None, weights: Tensor | None = None
+    ) -> None:
         if self.settled:
             return
         rows = x.movedim(1, -1).flatten(0, -2).double()
-        rows = rows - rows.mean(0)
-        variances, directions = torch.linalg.eigh(rows.T @ rows / len(rows))
+        each = rows.new_ones(len(rows), 1)
+        if weights is not None:
+            each = weights.to(rows).repeat_interleave(len(rows) // len(x))[:, None]
+        rows = rows - (each * rows).mean(0)
+        variances, directions = torch.linalg.eigh(rows.T @ (each * rows) / len(rows))
         variances = variances.clamp(min=_LEAST * float(variances.mean().clamp(min=_RIDGE)))
         self.matrix.copy_(directions * variances.rsqrt() @ directions.T)
         self.initialized.fill_(True)

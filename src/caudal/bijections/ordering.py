@@ -54,7 +54,7 @@ class AnyOrder(Within):
         return taken.index_select(-1, self.order.argsort())
 
     def given(self, event: Tensor, context: Tensor | None) -> Tensor:
-        return _beside(context, self.order.expand(len(event), -1), event)
+        return _beside(context, self.order.expand(event.shape[0], -1), event)
 
     def forward(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         if self.fixed or not self.training:
@@ -76,7 +76,7 @@ class AnyOrder(Within):
         """
         taken = _taken(x, order)
         if not taken.shape[-1]:
-            return taken, x.new_zeros(len(x))
+            return taken, x.new_zeros(x.shape[0])
         return self.bijection.inverse(taken, _beside(context, order, x))
 
     def completed(
@@ -97,7 +97,7 @@ class AnyOrder(Within):
 
     def _drawn(self, like: Tensor) -> Tensor:
         """An order for each row, (B, T)."""
-        return uniform(like.new_empty(len(like), self.length), None).argsort(1)
+        return uniform(like.new_empty(like.shape[0], self.length), None).argsort(1)
 
 
 def in_order(bijection: Bijection, order: Sequence[int]) -> Bijection:
@@ -179,4 +179,4 @@ def _put_back(taken: Tensor, order: Tensor) -> Tensor:
 def _wide(order: Tensor, value: Tensor) -> Tensor:
     """The order of each row for each of the numbers of a token."""
     rest = value.shape[1:-1]
-    return order.view(len(order), *(1 for _ in rest), -1).expand(-1, *rest, -1)
+    return order.view(order.shape[0], *(1 for _ in rest), -1).expand(-1, *rest, -1)

@@ -57,5 +57,5 @@ def _as_tokens(value: Tensor, features: Tensor) -> tuple[Tensor, Tensor]:
 
 def _as_events(tokens: Tensor, log_det: Tensor, *, like: Tensor) -> tuple[Tensor, Tensor]:
     """Rows of tokens (B T, C) as events (B, C, T), and their log-dets (B T,) as (B, 1, T)."""
-    rows = len(like)
+    rows = like.shape[0]  # a graph keeps it free, and fixes len()
     return tokens.unflatten(0, (rows, -1)).transpose(1, 2), log_det.view(rows, 1, -1)

@@ -112,7 +112,7 @@ def gathered(words: Sequence[str], lists: set[str]) -> list[str]:
                 raise InputError(
                     f"{current} {word}: write {current}={word} where a value begins with -"
                 )
-            current = ""
+            current, fresh = "", False
             kept.append(word)
     for name, some in values.items():
         kept += [

@@ -136,7 +136,7 @@ def lifted_masks(known: Tensor, dequantization: Any, filled: bool) -> tuple[Tens
     if not isinstance(dequantization, TableDequantization):
         return known, following
     flags = known[:, dequantization.columns_missing] | filled
-    for j, sources, _ in dequantization.differences.orders:
+    for j, sources, _ in dequantization.differences.inequalities:
         following[:, j] = known[:, j] & ~known[:, sources].all(1)
     following = torch.cat([following, torch.zeros_like(flags)], 1)
     return torch.cat([known, flags], 1) & ~following, following

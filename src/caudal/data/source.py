@@ -3,8 +3,10 @@
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
+from operator import itemgetter
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,6 +17,7 @@ VECTORS = 4096
 _SUMMED = 1 << 16  # rows at a time
 NUMBERS = 1 << 20
 """Numbers of such a batch where an item has many of them, as an image has."""
+_ONCE = 0.99  # share of the rows that are taken once at most where rows are drawn by their weights
 
 
 class Batch(NamedTuple):
@@ -114,7 +117,7 @@ class Source(ABC):
         # taken, and their order hardly matters.
         fits = math.ceil(limit / size) * size <= self.n_rows
         for batch in self.shuffled(size, seed=0) if fits else self.ordered(size):
-            yield Batch(batch.x[:limit], None if batch.context is None else batch.context[:limit])
+            yield mapped(batch, itemgetter(slice(limit)))
             limit -= len(batch.x)
             if limit <= 0:
                 return
@@ -210,6 +213,29 @@ def _of_mean_one(weights: Tensor, x: Tensor) -> Tensor:
         raise InputError("`weights` must be at least 0, finite, and not all 0")
     dtype = x.dtype if x.is_floating_point() else torch.get_default_dtype()
     return (weights.double() / mean).to(x.device, dtype)
+
+
+def as_often(source: Source) -> Source:
+    """Rows that all count the same, each of them there about as often as it counts in the source.
+
+    That is for what compares rows with samples, and knows of no weights. Without weights it is the
+    source itself; else of 99 in 100 rows some are taken and none twice, always the same ones.
+    """
+    if source.weights is None or not isinstance(source, Rows):
+        return source
+    weights = source.weights.double().cpu().numpy()
+    order = permutation(len(weights), 0).numpy()
+    share = weights[order] / np.quantile(weights[weights > 0], _ONCE, method="higher")
+    copies = np.diff(np.floor(share.cumsum() + 0.5), prepend=0.0).astype(int)
+    chosen = torch.from_numpy(np.sort(np.repeat(order, copies))).to(source.x.device)
+    context = None if source.context is None else source.context[chosen]
+    return Rows(source.x[chosen], context, gaps=True)
+
+
+def effective_rows(weights: Tensor) -> float:
+    """How many rows of equal weights tell a mean as well: (sum w)^2 / sum w^2, Kish's number."""
+    weights = weights.double()
+    return float(weights.sum().square() / weights.square().sum())
 
 
 def permutation(n: int, seed: int) -> Tensor:

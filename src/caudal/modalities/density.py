@@ -20,7 +20,14 @@ from caudal.modalities.table.account import CorrectionAccount
 from caudal.modalities.table.exact import HEAVY
 from caudal.modality import Request, Voice
 from caudal.recipes import Recipe
-from caudal.report import DensityEvaluation, DensityTeller, evaluate_density, number, plus_minus
+from caudal.report import (
+    LAGS,
+    DensityEvaluation,
+    DensityTeller,
+    evaluate_density,
+    number,
+    plus_minus,
+)
 from caudal.targets import TARGETS, Target
 from caudal.training.density_terms import DensityTerms, Variational, split
 
@@ -80,8 +87,9 @@ def density_dataset(schema: DensitySchema, target: Target, annealed: Annealed) -
     if target.samples_exactly:
         exact = target.sample(_TEST, torch.Generator().manual_seed(_SEED))
         valid, test = held_out, Rows(exact.to(annealed.x))
+    notes = () if annealed.settled else (LAGS,)
     return DensityDataset(
-        schema.density, schema, chains, valid, test, target=target, annealed=annealed
+        schema.density, schema, chains, valid, test, notes, target=target, annealed=annealed
     )
 
 
@@ -254,6 +262,7 @@ class CarriedOn:
             "log_z": float(whole),
             "log_z_error": float((weights * errors).norm()),
             "temperatures": max(len(part.temperatures) for part in parts),
+            "settled": all(part.settled for part in parts),
             "accepted": sum(part.accepted for part in parts) / len(parts),
         }
 
@@ -265,6 +274,8 @@ class CarriedOn:
             f"carried on to the density in {steps}, {found['accepted']:.0%} of the last moves "
             f"accepted; log Z {plus_minus(found['log_z'], 2 * found['log_z_error'])}"
         )
+        if not found["settled"]:
+            voice.note(LAGS)
 
 
 def _target(data: Any) -> Target:

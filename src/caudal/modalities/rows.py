@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from caudal.data import Column, Rows
+from caudal.data.source import as_often
 from caudal.errors import InputError
 from caudal.flow import Flow
 from caudal.losses import nll
@@ -111,7 +112,7 @@ def class_names(columns: Sequence[Column], context: Tensor | None) -> list[Any] 
 
 def contexts_of(model: Any) -> Tensor | None:
     """Contexts of training rows, which a conditional teacher is asked with."""
-    context = sample_rows(model.dataset.train, MOST_CONTEXTS, seed=0).context
+    context = sample_rows(as_often(model.dataset.train), MOST_CONTEXTS, seed=0).context
     return None if context is None else context.to(model.flow.base.like)
 
 

@@ -11,6 +11,7 @@ from annotated_types import Ge, Gt, Le
 
 from caudal import files
 from caudal.data import Batch
+from caudal.data.source import as_often
 from caudal.errors import InputError
 from caudal.fields import check_value
 from caudal.model.densities import draws_of
@@ -149,7 +150,7 @@ def read(folder: Path | None) -> Alarm | None:
 def measure(model: "Model", evaluations: int) -> Alarm:
     """Scores validation rows, each by as many draws as `score` takes, with so many in all."""
     draws = draws_of(model)
-    source = model.dataset_or("leave `alarm` out").valid
+    source = as_often(model.dataset_or("leave `alarm` out").valid)
     limit = min(source.n_items, max(1, evaluations // draws))
 
     def score(batch: Batch) -> np.ndarray:

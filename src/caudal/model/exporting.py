@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from caudal.base import FREE
+from caudal.bijections import AnyOrder, Correlate
 from caudal.data.writing import prepare_output
 from caudal.errors import InputError, NumericalError, one_line
 from caudal.files import atomic, path_of
@@ -105,6 +106,7 @@ def export(model: "Model", out: str | Path, *, overwrite: bool = False) -> Expor
     for file in (path, sampler):
         prepare_output(file, overwrite)
     flow = deepcopy(model.flow).cpu().eval()
+    settle(flow)
     about = json.dumps(_about(model, flow))
     inputs = _inputs(flow, _TRACED)
     others = _inputs(flow, _CHECKED)
@@ -137,6 +139,15 @@ def _check(model: "Model") -> None:
         raise InputError("export takes events of one shape, and clips have any length")
     if flow.estimated:
         raise InputError("export takes densities that are computed, and this one is estimated")
+
+
+def settle(flow: Flow) -> None:
+    """Works out beforehand what follows from the order of the tokens, which in a graph is one."""
+    for tokens in flow.modules():
+        if isinstance(tokens, AnyOrder):
+            for part in tokens.modules():
+                if isinstance(part, Correlate) and part.ordered:
+                    part.settle(tokens.order)
 
 
 @torch.no_grad()

@@ -181,7 +181,7 @@ class ContextMaps(nn.Module):
 def dense(x: Tensor) -> Tensor:
     """The same x with its channels contiguous in memory, where convolutions are fastest."""
     if x.shape[1] == 1:  # a single channel is so in either order; PyTorch goes by the strides
-        return x.reshape(len(x), *x.shape[2:], 1).permute(0, 3, 1, 2)
+        return x.reshape(x.shape[0], *x.shape[2:], 1).permute(0, 3, 1, 2)
     return x.contiguous(memory_format=torch.channels_last)
 
 

@@ -111,7 +111,7 @@ class Constant(nn.Module):
         return f"n_params={len(self.values)}"
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        return self.values.expand(len(x), *self.values.shape[:2], *x.shape[2:])
+        return self.values.expand(x.shape[0], *self.values.shape[:2], *x.shape[2:])
 
 
 class OnePerParameter(nn.Module):

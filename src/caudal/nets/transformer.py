@@ -97,9 +97,9 @@ class CausalTransformer(CausalNet):
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         context, order = self._parted(context, x.shape[-1])
-        columns = x.reshape(len(x), self.channels, x.shape[-1])
+        columns = x.reshape(x.shape[0], self.channels, x.shape[-1])
         tokens = columns[..., :-1].transpose(1, 2)  # (B, T - 1, C)
-        first = self.first.expand(len(x), 1, -1)
+        first = self.first.expand(x.shape[0], 1, -1)
         h = torch.cat([first, self._embedded(tokens, order, 0)], 1)
         h = h + self.place[_at(order, 0, h.shape[1])]  # (B, T, width)
         for layer in self.layers:
@@ -108,7 +108,7 @@ class CausalTransformer(CausalNet):
 
     def start(self, like: Tensor, context: Tensor | None = None) -> "_State":
         context, order = self._parted(context, like.shape[-1])
-        return _State(0, len(like), [None] * len(self.layers), context, order)
+        return _State(0, like.shape[0], [None] * len(self.layers), context, order)
 
     def step(self, value: Tensor | None, state: "_State") -> tuple[Tensor, "_State"]:
         t, rows, before, context, order = state
@@ -287,7 +287,7 @@ class _Linear(nn.Module):
         if h.shape[1] == 1:
             return torch.einsum("bni,bnoi->bno", h, self.weight[at]) + self.bias[at]
         # Weights of each token of each row would be many: the tokens go to their places instead.
-        placed = h.new_zeros(len(h), len(self.weight), h.shape[2])
+        placed = h.new_zeros(h.shape[0], len(self.weight), h.shape[2])
         placed = placed.scatter(1, _along(at, h.shape[2]), h)
         out = torch.einsum("bni,noi->bno", placed, self.weight) + self.bias
         return out.gather(1, _along(at, out.shape[2]))

@@ -29,7 +29,7 @@ mel_high mel_log mel_low mel_scale mels metadata minutes missing moves na normal
 overwrite particles path patience pixel_noise pixels pool precision prediction preset rate recipe
 recompute regularization report resize resume reverse scale seconds seed size spectral split
 split_by split_seed steps strategy strict student tail target teacher test trim types types_from
-update valid validate_every validate_rows voice warmup weight_decay window
+update valid validate_every validate_rows voice warmup weight_decay weights window
 """
 TAKEN = frozenset(_OPTIONS.split())
 """Names of options of training, of data and of distillation: they stand beside a recipe's fields

@@ -9,7 +9,7 @@ from caudal.report.audio.teller import AudioTeller
 from caudal.report.baseline import Baseline, load_baseline, save_baseline
 from caudal.report.beginning import Copula, SpectralPrediction
 from caudal.report.copying import Copying
-from caudal.report.density import DensityEvaluation, evaluate_density
+from caudal.report.density import LAGS, DensityEvaluation, evaluate_density
 from caudal.report.density_pictures import DensityTeller
 from caudal.report.distilled import (
     Distilled,
@@ -44,6 +44,7 @@ from caudal.report.two_sample import TwoSample, column_distances, two_sample
 from caudal.training.progress import duration
 
 __all__ = [
+    "LAGS",
     "ColumnsFilm",
     "CopiesFilm",
     "Copula",

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from caudal.data import AudioSchema, Batch, Source, TableSchema
+from caudal.data.source import weights_of
 from caudal.flow import Flow
 from caudal.initialization import initialize
 from caudal.modality import assemble
@@ -51,7 +52,7 @@ class Beginning(ABC):
             return None
         fitted = fitted.to(flow.base.like)
         rows = place(fitted, initial_rows(source, seed, fitted))
-        initialize(fitted, *rows, noise(fitted, seed))
+        initialize(fitted, *rows, noise(fitted, seed), weights_of(rows))
         return cls(fitted.eval(), f"{what}; of {len(rows.x):,} training rows")
 
     @classmethod

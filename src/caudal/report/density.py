@@ -21,6 +21,10 @@ DRAWS = 10_000
 _ANNEALED = 1000  # draws that are annealed to the density
 _CHAINS = 500  # exact samples, whose chains say how many proposals they accept
 _FAR = 1.0  # nats of KL(p||q), beyond which a part of the density is missing
+LAGS = (
+    "Annealed rows lag behind the temperatures: they have not reached all of the density, and log "
+    "Z by annealing may be too low by more than its error"
+)
 _USEFUL = 0.7  # Pareto index above which weights are of little use
 
 
@@ -42,6 +46,8 @@ class DensityEvaluation:
         forward_kl: KL(p||q) = E_p log w - log Z from these, in nats: large where q misses a mode.
         annealed_log_z: log Z by sequential Monte Carlo from the flow (`caudal.annealing`).
         annealed_error: its standard error.
+        annealed_settled: whether the annealed rows kept up with the temperatures; where they did
+            not, the error is too small.
         temperatures: those that this took; 1 is plain importance sampling.
         acceptance: the share of proposals that exact samples by independence Metropolis accept.
         left: how far in total variation such samples are from p at most, after 20 proposals,
@@ -61,6 +67,7 @@ class DensityEvaluation:
     forward_kl: float | None
     annealed_log_z: float
     annealed_error: float
+    annealed_settled: bool
     temperatures: int
     acceptance: float
     left: float
@@ -101,6 +108,8 @@ class DensityEvaluation:
                 f"At exact samples the flow is {self.forward_kl:.2f} nats below the density in "
                 f"the mean: it misses a part of it."
             )
+        if not self.annealed_settled:
+            lines.append(f"{LAGS}.")
         if not lines:
             lines.append(
                 f"The flow's draws are worth {self.ess:.0%} as many samples of the density."
@@ -178,6 +187,7 @@ def evaluate_density(
         forward_kl=forward_kl,
         annealed_log_z=annealed.log_z,
         annealed_error=annealed.log_z_error,
+        annealed_settled=annealed.settled,
         temperatures=len(annealed.temperatures),
         acceptance=corrected.acceptance,
         left=corrected.left,

@@ -47,6 +47,8 @@ class Evaluation:
             noise the steps between pixel values were filled.
         rows: how many items there were.
         rows_outside: how many of them score -inf.
+        effective_rows: where rows have weights, by which all means are taken: how many rows of
+            equal weights tell a mean as well (Kish). Rows of weight 0 are none.
         split: which part they were: train, valid, test; None for other data.
         data: the name of other data than the run's own.
         seed: of the noise that fills steps and gaps, and of estimates.
@@ -108,6 +110,7 @@ class Evaluation:
     kind: str = "exact"
     rows: int = 0
     rows_outside: int = 0
+    effective_rows: float | None = None
     split: str | None = "test"
     data: str | None = None
     seed: int = 0
@@ -202,7 +205,10 @@ class Evaluation:
         """What the table shows."""
         what = self.unit.name if self.unit.bits else "log-likelihood"
         items = self.one if self.rows == 1 else self.many
-        return f"{what} of {self.rows:,} {self.data or self.split} {items}, mean ± 2 s.e."
+        of = f"{self.rows:,} {self.data or self.split} {items}"
+        if self.effective_rows is not None:
+            of += f", weighted (as {self.effective_rows:,.0f} of equal weights)"
+        return f"{what} of {of}, mean ± 2 s.e."
 
     def table(self) -> tuple[list[str], list[list[str]], str]:
         """Head, rows and looks ("n" for a column of numbers) of a table of all scores."""

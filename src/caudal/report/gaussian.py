@@ -12,6 +12,7 @@ from caudal.bijection import Chain
 from caudal.bijections import Logit, Rescale
 from caudal.data import Batch, ImageSchema, Source
 from caudal.data.images.alpha import IMAGES, fitting_alpha
+from caudal.data.source import weights_of
 from caudal.dequantization import ImageDequantization
 from caudal.flow import Flow
 from caudal.report.baseline import Baseline
@@ -50,7 +51,8 @@ class Gaussian(Baseline):
         generator = noise(flow, seed)
         placed = (place(flow, batch) for batch in source.items())
         n, mean, cov = moments(
-            (flow.lift(x, generator)[0], flow.embed_linear(c)) for x, c in placed
+            (flow.lift(b.x, generator)[0], flow.embed_linear(b.context), weights_of(b))
+            for b in placed
         )
         e = mean.numel() - flow.base.event_shape[0]
         weight = torch.linalg.pinv(cov[:e, :e], rtol=1e-10, hermitian=True) @ cov[:e, e:]
@@ -93,25 +95,28 @@ class Gaussian(Baseline):
 
 
 def moments(
-    pairs: Iterable[tuple[Tensor, Tensor | None]], full: bool = True
+    parts: Iterable[tuple[Tensor, Tensor | None, Tensor | None]], full: bool = True
 ) -> tuple[int, Tensor, Tensor]:
     """Count, mean and (biased) covariance of rows [features, y], in float64.
 
-    Unless `full`, only the diagonal of the covariance is computed.
+    Parts are y, features and weights, the latter two None without. Unless `full`, only the
+    diagonal of the covariance is computed.
     """
-    count = 0
+    count, whole = 0, 0.0
     shift = total = cross = torch.zeros(())
-    for y, features in pairs:
+    for y, features, weights in parts:
         rows = (y if features is None else torch.cat([features, y], 1)).double()
         # Sums about a point inside the data keep their digits; sums about 0 may not.
         shift = rows.mean(0) if count == 0 else shift
         rows = rows - shift
+        counted = rows if weights is None else weights.to(rows)[:, None] * rows
         count += len(rows)
-        total = total + rows.sum(0)
-        cross = cross + (rows.T @ rows if full else rows.square().sum(0))
-    mean = total / count
+        whole += len(rows) if weights is None else float(weights.double().sum())
+        total = total + counted.sum(0)
+        cross = cross + (counted.T @ rows if full else (counted * rows).sum(0))
+    mean = total / whole
     square = torch.outer(mean, mean) if full else mean.square()
-    return count, shift + mean, cross / count - square
+    return count, shift + mean, cross / whole - square
 
 
 def cholesky(cov: Tensor) -> tuple[Tensor, bool]:
@@ -176,7 +181,7 @@ class PixelGaussian(Baseline):
         alpha = fitting_alpha(some, schema.levels, (INK, PHOTOGRAPHS))
         generator = torch.Generator().manual_seed(seed)
         pairs = (
-            (to_logits(batch.x, schema.levels, alpha, generator)[0], None)
+            (to_logits(batch.x, schema.levels, alpha, generator)[0], None, weights_of(batch))
             for batch in source.items()
         )
         n, mean, cov = moments(pairs, full=schema.countable <= MOST)

@@ -7,7 +7,7 @@ import torch
 
 from caudal.data import Batch, Rows, Source
 from caudal.data.audio import Clip
-from caudal.data.source import permutation
+from caudal.data.source import mapped, permutation
 from caudal.flow import Flow
 from caudal.numerics import RowGenerator
 
@@ -44,5 +44,4 @@ def row_noise(
 
 def place(flow: Flow, batch: Batch) -> Batch:
     """The batch on the flow's device and in its dtype."""
-    like = flow.base.like
-    return Batch(batch.x.to(like), None if batch.context is None else batch.context.to(like))
+    return mapped(batch, lambda part: part.to(flow.base.like))

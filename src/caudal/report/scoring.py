@@ -11,6 +11,7 @@ from torch import Tensor
 
 from caudal.base import FREE
 from caudal.data import Batch, Schema, Source, item_rows
+from caudal.data.source import effective_rows, weights_of
 from caudal.dequantization import PixelDequantization, VariationalDequantization
 from caudal.errors import InputError, NumericalError
 from caudal.flow import DRAWS, Flow
@@ -26,7 +27,6 @@ from caudal.report.items import (
     some_rows,
 )
 from caudal.report.noise import noise_errors
-from caudal.report.numbers import mean_two_se
 from caudal.report.units import units_of
 from caudal.training.together import in_turns
 
@@ -71,9 +71,10 @@ def evaluate(
         n = source.n_items if limit is None else min(limit, source.n_items)
         batches = track(batches, "evaluating", math.ceil(n / source.items_at_a_time))
     scored = _scores(flow, batches, baseline, beginning, draws, seed)
-    if not scored:
+    scores = torch.cat(scored) if scored else torch.empty(0, 7)
+    scores = scores[scores[:, 6] > 0]
+    if not len(scores):
         raise InputError(f"no {split} {schema.many} to evaluate")
-    scores = torch.cat(scored)
     result = _summary(scores, flow, source, baseline, schema, split, seed, draws)
     return result if beginning is None else _beside(result, flow, scores, beginning)
 
@@ -81,10 +82,10 @@ def evaluate(
 def _beside(result: Evaluation, flow: Flow, scores: Tensor, beginning: Beginning) -> Evaluation:
     """The evaluation with the scores of the second baseline over the items inside."""
     inside, units = scores[scores[:, 0] > -torch.inf], units_of(flow, result.unit, scores)
-    gain, gain_two_se = units.gain(inside[:, 0], inside[:, 5], inside[:, 4])
+    gain, gain_two_se = units.gain(inside[:, 0], inside[:, 5], inside)
     return replace(
         result,
-        beginning=units.mean(inside[:, 5], inside[:, 4])[0],
+        beginning=units.mean(inside[:, 5], inside)[0],
         beginning_gain=gain,
         beginning_gain_two_se=gain_two_se,
         beginning_note=beginning.note,
@@ -138,10 +139,11 @@ def _scores(
     draws: int,
     seed: int,
 ) -> list[Tensor]:
-    """Scores of the items of each batch, (B, 6) float64 in nats.
+    """Scores of the items of each batch, (B, 7) float64 in nats.
 
     The columns are the flow's mean over draws, its importance bound, the baseline's score, the
-    discretised one, the number of elements, and that of the second baseline (NaN without one).
+    discretised one, the number of elements, the score of the second baseline (NaN without one),
+    and the weight of the item.
     The noise belongs to each item's values, but is another one in each of several equal items,
     whose mean it would otherwise move as one.
     """
@@ -160,7 +162,9 @@ def _scores(
         importance = drawn.logsumexp(0) - math.log(draws)
         elements = torch.full_like(unknown, x[0].numel())
         begun = beginning.log_prob(batch, again).cpu() if beginning else unknown
-        parts = (drawn.mean(0), importance, beside, mass.double().cpu(), elements, begun)
+        weights = weights_of(batch)
+        each = torch.ones_like(unknown) if weights is None else weights.double().cpu()
+        parts = (drawn.mean(0), importance, beside, mass.double().cpu(), elements, begun, each)
         return torch.stack(parts, 1)
 
     each = ((b, repeats.of(b.x, b.context) if flow.noisy else None) for b in batches)
@@ -177,29 +181,30 @@ def _summary(
     seed: int,
     draws: int,
 ) -> Evaluation:
-    """What the scores (N, 6) of `_scores` come to."""
+    """What the scores (N, 7) of `_scores` come to."""
     one, many, unit = schema.one, schema.many, schema.unit
     fixed = FREE not in flow.base.event_shape
     units = units_of(flow, unit, scores)
-    ours, importance, beside, mass, _, _ = scores.unbind(1)
+    ours, importance, beside, mass, _, _, weights = scores.unbind(1)
     inside = scores[ours > -torch.inf]
-    n, outside = len(inside) * draws, len(scores) - len(inside)
-    score, two_se = units.mean(inside[:, 0], inside[:, 4])
-    more: dict[str, Any] = {}
+    outside = len(scores) - len(inside)
+    score, two_se = units.mean(inside[:, 0], inside)
+    more: dict[str, Any] = {"effective_rows": effective_rows(weights)} if units.weighted else {}
+    n = int(effective_rows(inside[:, 6])) * draws if len(inside) else 0
     if fixed:
         some = some_rows(source, REDRAWN, seed)
         more |= noise_errors(flow, some, n, seed + 1, units.nats)
     if draws > 1 and unit.bits and not flow.estimated:
-        more["importance"] = units.mean(importance, scores[:, 4])[0]
+        more["importance"] = units.mean(importance, scores)[0]
     if not mass.isnan().any():
-        means = units.mean(mass, scores[:, 4])
+        means = units.mean(mass, scores)
         more |= dict(zip(("discretized", "discretized_two_se"), means, strict=True))
     if baseline is not None:
-        gain, gain_two_se = units.gain(inside[:, 0], inside[:, 2], inside[:, 4])
+        gain, gain_two_se = units.gain(inside[:, 0], inside[:, 2], inside)
         more |= {"gain": gain, "gain_two_se": gain_two_se, "note": baseline.note}
-        more["baseline"] = units.mean(beside, scores[:, 4])[0]
+        more["baseline"] = units.mean(beside, scores)[0]
         if not unit.bits:
-            more["baseline_inside"] = units.mean(inside[:, 2], inside[:, 4])[0]
+            more["baseline_inside"] = units.mean(inside[:, 2], inside)[0]
     if unit.bits:
         more |= {"bits": getattr(schema, "bits", None), "elements": units.elements}
     elif schema.countable is not None:
@@ -219,8 +224,8 @@ def _summary(
             "split": split,
             "seed": seed,
             "draws": draws,
-            "log_prob": float(ours.mean()),
-            "log_prob_two_se": mean_two_se(inside[:, 0])[1],
+            "log_prob": units.mean_of_items(ours, scores)[0],
+            "log_prob_two_se": units.mean_of_items(inside[:, 0], inside)[1],
             "one": one,
             "many": many,
             "baseline_name": baseline_type(schema.kind).name,

@@ -8,13 +8,15 @@ import torch
 from torch import Tensor, nn
 
 from caudal import recipes
+from caudal.base import Base
 from caudal.bijection import Bijection, Chain, parts_of
-from caudal.bijections import Correlate, SoftClip, Standardise, Support
+from caudal.bijections import SoftClip, Standardise, Support
 from caudal.bijections.support import softness_for
 from caudal.flow import Flow
-from caudal.nets import Embedding
+from caudal.nets import ColumnEmbedding, Embedding
 from caudal.recipes import Recipe
 from caudal.recipes.registry import register
+from caudal.sbi.ends import NearEnds
 
 DEFAULT = recipes.NSF(layers=5, hidden=64, bins=8)
 _MOST = 1024  # numbers of an observation that are regressed on, by a matrix of their products
@@ -60,8 +62,9 @@ class Bounded(Recipe):
     Parameters with one end pass through a logarithm, those with two through a map that bends only
     near them (`SoftClip`), whose log-det is part of the density: nothing lies outside the support.
     The flow then models what is left of them after a linear regression on the observation, so that
-    training begins at the linear-Gaussian posterior; behind an embedding that is trained, in
-    recipes of a user's own, and of more than 1,024 numbers, there is no such regression.
+    training begins at the linear-Gaussian posterior, and is told how much of that lies beyond each
+    end (`NearEnds`); behind an embedding that is trained, in recipes of a user's own, and of more
+    than 1,024 numbers, there is no such regression.
     Observations that are no vectors are flattened, unless the recipe is a user's own, which takes
     them as they are. No one chooses this recipe by name; a model file of a posterior names it.
     """
@@ -101,20 +104,46 @@ class Bounded(Recipe):
         self, event_shape: Sequence[int], observed: tuple[int, ...], own: Observations | None
     ) -> Flow:
         """The flow within the ends, with an embedding of observations if one is given."""
+        embedding: Embedding = own or ColumnEmbedding([0] * observed[0])
+        is_fixed = _is_ours(self.flow) if own is None else isinstance(own.net, nn.Flatten)
+        if is_fixed and embedding.n_features <= _MOST:
+            parts, base = self._regressed(event_shape, embedding.n_features)
+            return self._flow(parts, base, observed, embedding)
         shape = observed if own is None else (own.n_features,)
         flow = self.flow.build(event_shape, shape, standardise=own is None)
         parts = parts_of(flow.bijection)
         parts += [] if own is None else [Standardise(tuple(event_shape))]
-        fixed = _is_ours(self.flow) if own is None else isinstance(own.net, nn.Flatten)
-        if fixed and shape[0] <= _MOST:
-            parts.append(Correlate(event_shape[0], shape[0]))
-        parts += self._within_ends()
-        bijection, embedding = Chain(parts), own or flow.embedding
-        return Flow(bijection, flow.base, context_shape=observed, embedding=embedding)
+        return self._flow(parts, flow.base, observed, own or flow.embedding)
+
+    def _regressed(self, event_shape: Sequence[int], context: int) -> tuple[list[Bijection], Base]:
+        """The parts after a regression on so many features, and their base."""
+        ended = self._both_ends() if self.low else torch.zeros(event_shape, dtype=torch.bool)
+        shape = (context + NearEnds.n_told(ended),)
+        flow = self.flow.build(event_shape, shape, standardise=False)
+        parts = [*parts_of(flow.bijection), Standardise(tuple(event_shape))]
+        return [NearEnds(parts, event_shape[0], context, ended)], flow.base
+
+    def _flow(
+        self,
+        parts: list[Bijection],
+        base: Base,
+        observed: tuple[int, ...],
+        embedding: nn.Module | None,
+    ) -> Flow:
+        """The flow of these parts, mapped to between the ends."""
+        bijection = Chain([*parts, *self._within_ends()])
+        return Flow(bijection, base, context_shape=observed, embedding=embedding)
+
+    def _both_ends(self) -> Tensor:
+        low, high = self._ends()
+        return low.isfinite() & high.isfinite()
+
+    def _ends(self) -> tuple[Tensor, Tensor]:
+        return _tensor(self.low, -torch.inf), _tensor(self.high, torch.inf)
 
     def _within_ends(self) -> list[Bijection]:
         """What maps parameters with ends to the whole line."""
-        low, high = _tensor(self.low, -torch.inf), _tensor(self.high, torch.inf)
+        low, high = self._ends()
         both, either = low.isfinite() & high.isfinite(), low.isfinite() | high.isfinite()
         one_end = low.where(~both, -torch.inf), high.where(~both, torch.inf)
         clips = [SoftClip(low, high, softness_for(low, high))] if both.any() else []

@@ -1,5 +1,6 @@
 """A flow that a file describes is built no larger than the file's own weights let expect."""
 
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from contextvars import ContextVar
@@ -21,23 +22,26 @@ _TIMES, _PARTS_A_TENSOR = 8, 20  # masks and other things that are not saved com
 
 
 def check_wanted(metadata: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
-    """Refuses metadata with a size, or with columns, more than the number of all weights.
+    """Refuses metadata with a size, a shape, or columns, more than the number of all weights.
 
-    A dimension, a width or a column has at least as many weights. The numbers of a user's recipe
-    may be anything, a seed perhaps: `bounded` looks at what it builds.
+    A dimension, a width or a column has at least as many weights, and below 16 million any flow
+    may have them. The numbers of a user's recipe may be anything, a seed perhaps: `bounded` looks
+    at what it builds.
 
     Raises:
         ValueError: names the number.
     """
     numbers = _numbers_in(tensors)
     most = max(numbers, _NUMBERS)
-    sizes = [metadata["event_shape"], metadata["context_shape"]]
+    schema = metadata["schema"] or {}
+    shapes = [metadata["event_shape"], metadata["context_shape"], schema.get("shape")]
+    sizes = [math.prod(map(abs, _whole_numbers(shape))) for shape in shapes]
+    sizes += [value for value in schema.values() if isinstance(value, int)]  # such as a crop
     if not metadata.get("sources"):  # a recipe of caudal
-        sizes.append(metadata["recipe"])
-    for value in _whole_numbers(sizes):
+        sizes += _whole_numbers(metadata["recipe"])
+    for value in sizes:
         if abs(value) > most:
             raise ValueError(f"{value} is more than the number of its weights, {most:,}")
-    schema = metadata["schema"] or {}
     columns = len(schema.get("columns", ())) + len(schema.get("context", ()))
     if columns > max(numbers, _PARTS):
         raise ValueError(f"its {columns:,} columns are more than the number of its weights")

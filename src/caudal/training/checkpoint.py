@@ -163,13 +163,17 @@ def build_from(flow: Flow, recipe: Recipe, schema: "Schema | None") -> Flow:
 
 
 def fill(flow: Flow, tensors: Mapping[str, Tensor], source: str) -> None:
-    """Puts weights into a flow.
+    """Puts weights into a new flow.
+
+    What files of earlier versions lack, the buffers that a module lists as `newer`, stays.
 
     Raises:
         InputError: missing or unexpected tensors, other shapes, or values that are not finite;
             the message starts with `source`.
     """
     state = flow.state_dict()
+    new = {f"{at}.{n}" for at, part in flow.named_modules() for n in getattr(part, "newer", ())}
+    tensors = {name: state[name] for name in sorted(new & state.keys())} | dict(tensors)
     lacking, unexpected = state.keys() - tensors.keys(), tensors.keys() - state.keys()
     for what, names in (("lacks", lacking), ("has unexpected", unexpected)):
         if names:
@@ -180,7 +184,7 @@ def fill(flow: Flow, tensors: Mapping[str, Tensor], source: str) -> None:
             raise InputError(f"{source}: {name!r} has shape {shapes}")
         if not torch.isfinite(tensor).all() and torch.isfinite(state[name]).all():
             raise InputError(f"{source}: {name!r} has values that are not finite")
-    flow.load_state_dict(dict(tensors))
+    flow.load_state_dict(tensors)
 
 
 def _metadata(flow: Flow, recipe: Recipe, schema: "Schema | None") -> dict[str, Any]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from caudal.data.source import Source
+from caudal.data.source import Source, weights_of
 from caudal.errors import InputError, NumericalError, as_flags
 from caudal.flow import Flow
 from caudal.initialization import initialize
@@ -106,7 +106,8 @@ def fit(
         data: training rows: a Source, x (N, *event), or (x, context), tensors or arrays.
         validation: rows to select the best weights on; a tenth of `data` if not given.
         weights: (N,), how much each row of `data` counts in the loss, as for samples with
-            importance weights; their scale does not matter. Statistics count each row once.
+            importance weights; their scale does not matter. Statistics of layers are weighted, but
+            for those of batch normalisation.
         training: how to train; the defaults of `Training` if not given.
         loss: loss(flow, x, context), what to minimise: of each row (B,), or the mean over the
             rows. One of a user's own may take derivatives with respect to x, and may draw random
@@ -263,7 +264,7 @@ def _begin(engine: Engine, train: Source, state: State | None) -> Position:
     generator = generator_of(mix(seed, SAMPLE), engine.like.device)
     rows = to_device(initial_rows(train, seed, engine.flow), engine.like)
     with redirected():
-        initialize(engine.flow, *rows, generator)
+        initialize(engine.flow, *rows, generator, weights_of(rows))
     if engine.average:
         engine.average.reset()
     return Position()

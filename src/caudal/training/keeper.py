@@ -207,7 +207,7 @@ _OLDER_WAYS = {
     ("schema", "numbers"): "whose nets take numbers of the context",
     ("schema", "fillers"): "which fills gaps",
 }
-_RULES = (("schema", "orders"), ("schema", "followers"))
+_RULES = (("schema", "inequalities"), ("schema", "followers"))
 _ORDER = ("training", "recipe", "schema", "data")
 _FREE = {field.name for field in fields(Training)} - {*LASTING} | {"report", "data", "teacher"}
 """Options of a config that a resumed run may change; data and teacher may have been moved."""

@@ -106,7 +106,7 @@ def sample_rows(source: Source, most: int, seed: int) -> Batch:
     if source.n_rows > most:
         return next(source.shuffled(most, mix(seed, SAMPLE)))
     if isinstance(source, Rows):
-        return Batch(source.x, source.context)
+        return with_weights(Batch(source.x, source.context), source.weights)
     batches = list(source.ordered(8192))
     contexts = [batch.context for batch in batches if batch.context is not None]
     x = torch.cat([batch.x for batch in batches])

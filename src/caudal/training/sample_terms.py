@@ -10,7 +10,7 @@ import torch
 from annotated_types import Ge, Gt
 from torch import Tensor
 
-from caudal.data.source import Rows, Source
+from caudal.data.source import Rows, Source, as_often
 from caudal.errors import InputError
 from caudal.fields import check_fields
 from caudal.flow import Flow
@@ -211,7 +211,7 @@ def _embedded(teacher: Flow, rows: Source | None) -> Tensor | None:
         if isinstance(rows, Rows) and rows.context is not None:
             raise InputError("the teacher takes no contexts: give rows without")
         return None
-    contexts = None if rows is None else sample_rows(rows, _CONTEXTS, seed=0).context
+    contexts = None if rows is None else sample_rows(as_often(rows), _CONTEXTS, seed=0).context
     if contexts is None:
         raise InputError("the teacher is conditional: give contexts, as `data=(x, context)`")
     if not torch.isfinite(contexts).all():

@@ -72,6 +72,8 @@ class AudioSchema(Schema):
         for name in ("rate", "crop", "hop", "window"):
             if getattr(self, name) < 1:
                 raise InputError(f"`{name}` {getattr(self, name)}: must be at least 1")
+        if not 2 <= self.bits <= 32:
+            raise InputError(f"`bits` {self.bits}: must be from 2 to 32")
         for name in ("mels", "prediction"):
             if getattr(self, name) < 0:
                 raise InputError(f"`{name}` {getattr(self, name)}: must be at least 0")

@@ -1,14 +1,12 @@
 """Images in MATLAB files, as SVHN's and the Toronto Face Database's are."""
 
-import math
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from caudal.data.files.lots import IMAGES, Listing, Lot, by_part
+from caudal.data.images import mat5
 from caudal.data.images.arrays import LABELS, array_lot
-from caudal.data.refusals import damage
 from caudal.data.splits import TRAIN, part_of
 from caudal.data.unpacked import check_unpacked
 from caudal.errors import InputError
@@ -20,11 +18,9 @@ _LABELS = (*LABELS, "labs_ex")  # the last: expressions, of the Toronto faces
 
 def holds_images(path: Path) -> bool:
     """Whether a MATLAB file has an array of three or four dimensions, by its headers."""
-    from scipy.io import whosmat
-
     try:
-        return any(len(shape) in (3, 4) for _, shape, _ in whosmat(path))
-    except Exception:
+        return any(len(shape) in (3, 4) for shape in mat5.shapes_in(path).values())
+    except (mat5.DamagedError, OSError):
         return False  # opening it will say what is wrong with it
 
 
@@ -68,22 +64,19 @@ def _lot(path: Path) -> Lot:
 
 
 def _arrays(path: Path) -> dict[str, np.ndarray]:
-    from scipy.io import loadmat, whosmat
-    from scipy.io.matlab import MatReadError
-
     with path.open("rb") as file:
         if file.read(len(_HDF5)) == _HDF5:
             raise InputError(
                 f"{path} is of MATLAB 7.3, which is HDF5: save it with -v7, or as .npz"
             )
     try:
-        with damage(str(path)):
-            values = sum(math.prod(shape) for _, shape, _ in whosmat(path))
-            check_unpacked(path, str(path), values)  # of one byte at least
-            held: dict[str, Any] = loadmat(path)
-    except (MatReadError, TypeError, KeyError, IndexError, NotImplementedError) as error:
-        raise InputError(f"{path} is no MATLAB file, or is damaged: {error}") from error
-    return {key: a for key, a in held.items() if isinstance(a, np.ndarray) and key[0] != "_"}
+        check_unpacked(path, str(path), mat5.unpacked_size(path))
+        return mat5.arrays_in(path)
+    except mat5.DamagedError as error:
+        raise InputError(
+            f"{path} is damaged, or no file of MATLAB 5 to 7.2: {error}; save it with -v7, or as "
+            f".npz"
+        ) from None
 
 
 def _number_first(array: np.ndarray, labels: np.ndarray | None) -> np.ndarray:

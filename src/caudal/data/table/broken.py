@@ -7,11 +7,11 @@ import numpy as np
 
 from caudal.data.table.convert import Place, encode_columns, without_marks
 from caudal.data.table.follower import Follower
-from caudal.data.table.order import Order
+from caudal.data.table.inequality import Inequality
 from caudal.data.table.schema import TableSchema
 from caudal.data.table.tables import PIECE, Chunk, Tables
 
-Rule = TypeVar("Rule", bound=Follower | Order)
+Rule = TypeVar("Rule", bound=Follower | Inequality)
 
 
 def impossible(schema: TableSchema, chunk: Chunk, file: str) -> np.ndarray | None:
@@ -28,7 +28,7 @@ def impossible(schema: TableSchema, chunk: Chunk, file: str) -> np.ndarray | Non
 
 def broken_notes(schema: TableSchema, table: Tables) -> Iterator[str]:
     """A line for each column that breaks its rule in some rows of a table."""
-    rules: list[Follower | Order] = [*schema.followers, *schema.orders]
+    rules: list[Follower | Inequality] = [*schema.followers, *schema.inequalities]
     found: dict[str, tuple[int, int]] = {}
     wanted = {n for rule in rules for n in (rule.name, *rule.sources)}
     names = [name for name in table.names if name in wanted]
@@ -54,12 +54,14 @@ def _judged(rules: Sequence[Rule], chunk: Chunk) -> list[Rule]:
     return [rule for rule in rules if {rule.name, *rule.sources} <= there]
 
 
-def _broken(schema: TableSchema, rule: Follower | Order, chunk: Chunk, file: str) -> np.ndarray:
+def _broken(
+    schema: TableSchema, rule: Follower | Inequality, chunk: Chunk, file: str
+) -> np.ndarray:
     columns = (*schema.columns, *(each.column for each in schema.followers))
     names = (rule.name, *rule.sources)
     asked = [next(column for column in columns if column.name == name) for name in names]
     table = without_marks(chunk.table, {column.name: column.marks for column in asked})
     values = encode_columns(asked, table, Place(file, chunk.first + 1, unseen=True))
-    if isinstance(rule, Order):
+    if isinstance(rule, Inequality):
         return rule.is_broken(values, asked)
     return rule.is_broken(values[:, 0], values[:, 1:])

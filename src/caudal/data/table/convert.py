@@ -133,11 +133,11 @@ def without_marks(table: pa.Table, marks: Mapping[str, Collection[str]]) -> pa.T
     """The table with nothing in the place of marks that stand for missing numbers.
 
     Args:
-        table: some rows.
+        table: some rows, perhaps of some columns only.
         marks: words, or numbers such as -999, by the name of the column.
     """
     for name, texts in marks.items():
-        if not texts:
+        if not texts or name not in table.column_names:
             continue
         data = dtypes.plain(table[name])
         if dtypes.is_text(data.type):

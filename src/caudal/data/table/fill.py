@@ -129,6 +129,7 @@ class Gaps(TableItems):
         Gaps of columns that follow from others are filled by their rules.
         """
         if (ruled := piece.beyond) is not None:
+            x = ruled.listed(x, drawn)
             drawn = drawn | ruled.everywhere(ruled.solved)
         for column, values, mask in zip(self.columns, x.T, drawn.T, strict=True):
             if mask.any():

@@ -79,10 +79,11 @@ def find_schema(tables: Sequence[Tables], wishes: Wishes, known: BuiltIn | None)
     wishes = replace(wishes, exclude=(*wishes.exclude, *listed.excluded))
     chosen, context = choose_columns(main.name, names, wishes, known)
     used = [*chosen, *context]
+    weights = wishes.named["weights"]
     for table in tables[1:]:
         if table.unnamed and main.unnamed:
             check_width(table.name, len(table.names), main.name, len(names))
-        check_names(used, table.names, table.name)
+        check_names([*used, *weights], table.names, table.name)
     listed_types = {n: d for n, d in listed.declared.items() if n in used}
     declared = {**listed_types, **parse_types(with_own_types(wishes.types, known, used), used)}
     work = _Search(tables, wishes, declared, listed, frozenset(context))

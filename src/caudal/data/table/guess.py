@@ -16,11 +16,11 @@ from caudal.data.table.convert import show
 from caudal.data.table.decide import constant, refusal, too_many
 from caudal.data.table.declare import Declared, as_word
 from caudal.data.table.follower import Follower
+from caudal.data.table.inequality import Inequality
 from caudal.data.table.moments import around_midnight, around_the_day, datetime_column
 from caudal.data.table.moments import words as moments
 from caudal.data.table.numbers import TIED, fits, guessed, merged, number_column, on_globe
 from caudal.data.table.oddities import oddities
-from caudal.data.table.order import Order
 from caudal.data.table.passed import PassedOver
 from caudal.data.table.stats import Stats
 from caudal.data.table.survey import is_numeric
@@ -255,12 +255,14 @@ def with_followers(
     )
 
 
-def with_orders(summary: Sequence[Summary], orders: Sequence[Order]) -> tuple[Summary, ...]:
+def with_inequalities(
+    summary: Sequence[Summary], inequalities: Sequence[Inequality]
+) -> tuple[Summary, ...]:
     """The summary, of which some columns are known now to be never below others."""
-    above = {order.name: order for order in orders}
+    above = {rule.name: rule for rule in inequalities}
     return tuple(
-        replace(s, above=order.sources, heaped=bool(order.column.heaps), change="`types`")
-        if (order := above.get(s.name)) is not None
+        replace(s, above=rule.sources, heaped=bool(rule.column.heaps), change="`types`")
+        if (rule := above.get(s.name)) is not None
         else s
         for s in summary
     )

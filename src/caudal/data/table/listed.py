@@ -52,7 +52,7 @@ def write_columns(
     import yaml
 
     seen = {s.name: s for s in summary}
-    above = {order.name: list(order.sources) for order in schema.orders}
+    above = {rule.name: list(rule.sources) for rule in schema.inequalities}
     entries: dict[str, dict[str, Any]] = {}
     for column in (*schema.columns, *schema.context):
         entry = _entry(column)

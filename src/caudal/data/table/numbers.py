@@ -10,6 +10,7 @@ import pyarrow as pa
 from caudal.data.schema import Column
 from caudal.data.table.declare import LATTICE_LIMIT, Declared
 from caudal.data.table.declare import whole as is_whole
+from caudal.data.table.piles import piled_ends
 from caudal.data.table.stats import Stats
 from caudal.errors import InputError
 
@@ -151,10 +152,15 @@ def _lattice(stats: Stats, step: float, first: float, form: str | None) -> Decla
     low, offset = (first, 0.0) if stats.low >= 0 else (None, first)
     if low == 0 and stats.high <= 100 and form and form.endswith("%") and is_whole(100 / step):
         return Declared("integer" if whole else "interval", 0.0, 100.0, step)
+    floor, cap = piled_ends(stats, step)
+    if floor is not None:
+        low, offset = floor, 0.0
     if whole:
-        return Declared("integer", low, None, step, offset=offset)
-    kind = "positive" if stats.low > 0 and stats.skewness > SKEWED else "real"
-    return Declared(kind, low, None, step, offset=offset)
+        return Declared("integer", low, cap, step, offset=offset)
+    if low is not None and cap is not None:
+        return Declared("interval", low, cap, step)
+    kind = "positive" if cap is None and stats.low > 0 and stats.skewness > SKEWED else "real"
+    return Declared(kind, low, cap, step, offset=offset)
 
 
 def are_codes(stats: Stats) -> bool:
@@ -202,7 +208,9 @@ def _find_atoms(stats: Stats) -> tuple[float, ...]:
     values, counts = np.unique(stats.rounded, return_counts=True)
     share = counts / max(len(stats.sample), 1)
     at_end = (values == stats.low) | (values == stats.high)
-    heavy = (counts >= LEAST) & (share >= np.where(at_end, END_ATOM, ATOM))
+    finest = 0.0 if stats.decimals is None else 10.0**-stats.decimals
+    piled = np.isin(values, [end for end in piled_ends(stats, finest) if end is not None])
+    heavy = (counts >= LEAST) & (piled | (share >= np.where(at_end, END_ATOM, ATOM)))
     chosen = np.flatnonzero(heavy)
     if not 0 < len(chosen) <= ATOMS or len(values) - len(chosen) < MANY:
         return ()

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from caudal.data.dataset import Dataset, Items, Piece
 from caudal.data.refusals import check_names, check_texts, check_width
-from caudal.data.source import Batch, Source
+from caudal.data.source import Batch, Source, effective_rows
 from caudal.data.splits import check_fractions
 from caudal.data.table.broken import broken_notes, impossible
 from caudal.data.table.decide import POLICIES
@@ -19,10 +19,14 @@ from caudal.data.table.dialect import Dialect
 from caudal.data.table.find import Found, find_schema, rows_in_words
 from caudal.data.table.follower import Follower
 from caudal.data.table.frames import is_numbered
-from caudal.data.table.guess import Summary, with_followers, with_orders
+from caudal.data.table.guess import Summary, with_followers, with_inequalities
+from caudal.data.table.inequalities import (
+    asked_inequalities,
+    find_inequalities,
+    inequality_notes,
+)
+from caudal.data.table.inequality import Inequality, in_turn
 from caudal.data.table.levels import order_levels
-from caudal.data.table.order import Order, in_turn
-from caudal.data.table.orders import asked_orders, find_orders, order_notes
 from caudal.data.table.output import TableWriter
 from caudal.data.table.parts import encode_rows
 from caudal.data.table.rows import Loader
@@ -42,6 +46,7 @@ def open_data(
     columns: Sequence[str] = (),
     target: str | None = None,
     context: Sequence[str] = (),
+    weights: str | None = None,
     types: Sequence[str] = (),
     missing: str = "auto",
     exclude: Sequence[str] = (),
@@ -68,6 +73,8 @@ def open_data(
             of no use: constants, identifiers, free text.
         target: the one to model given all the others, in place of `columns` and `context`.
         context: those to condition on.
+        weights: the one that says how much each row counts, and is not modelled; its scale does
+            not matter.
         types: what columns are, such as `age=integer[0,120]`; the others are guessed.
         missing: "refuse" missing values, "drop" their rows, or "model" them; "auto" drops the rows
             where they are at most one in fifty, or a single one, and models the other gaps.
@@ -105,15 +112,18 @@ def open_data(
     tables = [main, *(table for table in others if table is not None)]
     notes = [note for table in tables for note in table.notes]
     summary: tuple[Summary, ...] = ()
-    wishes = Wishes(columns, target, context, exclude, types, types_from, missing, strict)
+    wishes = Wishes(columns, target, context, weights, exclude, types, types_from, missing, strict)
     known, drops = schema is not None, wishes.policy != "refuse"
     if schema is None:
         found = find_schema(tables, wishes, find_built_in(data))
         drops, schema = found.drops, order_levels(found.schema, main, found.drops)
         schema, told = _ruled(found._replace(schema=schema), tables, strict)
-        summary = with_orders(with_followers(found.summary, schema.followers), schema.orders)
+        summary = with_inequalities(
+            with_followers(found.summary, schema.followers), schema.inequalities
+        )
         notes += [*found.notes, *told]
-    sources = Loader(schema, drops, memory, seed).load(main, others, fractions)
+    loader = Loader(schema, drops, memory, seed, weights=weights)
+    sources = loader.load(main, others, fractions)
     if not known and (rows := sum(s.n_rows for s in sources)) < LEAST_ROWS:
         raise InputError(
             f"{main.name} has too few rows, {rows}, to learn anything from: give at least "
@@ -122,6 +132,11 @@ def open_data(
     left_out = sum(t.n_rows for t in tables) - sum(s.n_rows for s in sources)
     if known and left_out:
         notes.append(f"dropped {rows_in_words(left_out)} with missing values")
+    if (each := sources[0].weights) is not None and not known:
+        notes.append(
+            f"rows count by '{weights}', which is not modelled: the {len(each):,} training rows "
+            f"tell a mean as well as {effective_rows(each):,.0f} of equal weights"
+        )
     return Dataset(main.name, schema, *sources, notes=tuple(notes), summary=summary)
 
 
@@ -134,18 +149,19 @@ def _ruled(found: Found, tables: Sequence[Tables], strict: bool) -> tuple[TableS
     followers = find_followers(found.schema, tables, found.drops, found.said)
     schema = without_followers(found.schema, followers)
     asked = {name: declared.above for name, declared in found.declared.items() if declared.above}
-    own = asked_orders(schema, tables, found.drops, asked)
-    guessed = find_orders(schema, tables, found.drops, found.declared.keys())
-    rules: tuple[Follower | Order, ...] = (*followers, *guessed)
+    own = asked_inequalities(schema, tables, found.drops, asked)
+    guessed = find_inequalities(schema, tables, found.drops, found.declared.keys())
+    rules: tuple[Follower | Inequality, ...] = (*followers, *guessed)
     for rule in rules if strict else ():
         advice = f"leave it out with `exclude` {rule.name}"
-        if isinstance(rule, Order):
+        if isinstance(rule, Inequality):
             advice = "say what it is with `types`"
         raise InputError(
             f"{tables[0].name}, column '{rule.name}' {rule.why} in every row: {advice}"
         )
-    orders = in_turn([*own, *guessed])
-    return replace(schema, orders=orders), [*follower_notes(followers), *order_notes(orders)]
+    inequalities = in_turn([*own, *guessed])
+    notes = [*follower_notes(followers), *inequality_notes(inequalities)]
+    return replace(schema, inequalities=inequalities), notes
 
 
 def read_tables(
@@ -175,6 +191,7 @@ def open_rows(
     chosen: bool = False,
     dialect: Dialect = AS_FOUND,
     strict: bool = False,
+    weights: str | None = None,
 ) -> "TableItems":
     """All rows of a table, with all of its columns beside what the schema of a run encodes.
 
@@ -187,12 +204,14 @@ def open_rows(
             array, whose columns have no names, must have as many as the schema.
         dialect: how text files are written, as far as that is known.
         strict: refuse categories that training has not seen.
+        weights: the column that says how much each row counts, if the table has it.
 
     Raises:
         InputError: the table lacks columns of the schema, or an array has more.
     """
     table = table_of_run(data, schema, memory, chosen, dialect)
-    return TableItems(table, schema, missing != "refuse", memory, unseen=not strict)
+    weights = weights if weights in table.names else None
+    return TableItems(table, schema, missing != "refuse", memory, not strict, weights)
 
 
 def table_of_run(
@@ -227,10 +246,17 @@ class TableItems(Items):
         memory: bytes above which a Parquet file is streamed.
         unseen: whether categories that training has not seen are read, and told, instead of
             refused.
+        weights: the column that says how much each row counts.
     """
 
     def __init__(
-        self, table: Tables, schema: TableSchema, drop: bool, memory: int, unseen: bool = False
+        self,
+        table: Tables,
+        schema: TableSchema,
+        drop: bool,
+        memory: int,
+        unseen: bool = False,
+        weights: str | None = None,
     ) -> None:
         self.name = table.name
         self._table = table
@@ -238,13 +264,14 @@ class TableItems(Items):
         self._drop = drop
         self._memory = memory
         self._unseen = unseen
+        self._weights = weights
         self.arrow = table.schema
         self.total = sum(math.ceil(rows / PIECE) for rows in table.groups)
 
     @cached_property
     def source(self) -> Source:
-        loader = Loader(self._schema, self._drop, self._memory, seed=0, unseen=self._unseen)
-        return loader.whole(self._table)
+        asked = self._schema, self._drop, self._memory, 0, self._unseen, self._weights
+        return Loader(*asked).whole(self._table)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -262,7 +289,7 @@ class TableItems(Items):
     def beside_lines(self, writer: TableWriter) -> "TableItems":
         if self._table.text is None or not writer.continues(self._table.text):
             return self
-        asked = self._table, self._schema, self._drop, self._memory, self._unseen
+        asked = self._table, self._schema, self._drop, self._memory, self._unseen, self._weights
         return LinesItems(*asked)
 
     def pieces(self) -> Iterator[Piece]:

@@ -20,6 +20,7 @@ from caudal.data.table.convert import (
 )
 from caudal.data.table.schema import TableSchema
 from caudal.data.table.tables import PIECE, Chunk, Tables
+from caudal.data.table.weighing import weights_in
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ class PartReader:
         part: the number of that part.
         drop: whether rows with gaps that no column allows are left out, instead of refused.
         unseen: whether categories that training has not seen are read, instead of refused.
+        weights: the column that says how much each row counts; None where all count the same.
     """
 
     schema: TableSchema
@@ -39,6 +41,12 @@ class PartReader:
     part: int = TRAIN
     drop: bool = False
     unseen: bool = False
+    weights: str | None = None
+
+    @property
+    def names(self) -> list[str]:
+        """The columns that are read."""
+        return [*self.schema.names, *([] if self.weights is None else [self.weights])]
 
     def parts(self, first: int, count: int) -> np.ndarray:
         """The parts of `count` rows numbered from `first`: int64 (count,)."""
@@ -47,9 +55,16 @@ class PartReader:
         return self.split.parts(first, count)
 
     def read(self, chunk: Chunk, file: str) -> tuple[Tensor, np.ndarray]:
-        """The rows that are used, as float32 (n, D + C), and their parts (n,)."""
+        """The rows that are used, as float32 (n, D + C), and their parts (n,).
+
+        Where rows have weights, these are one more column.
+        """
         parts = self.parts(chunk.first, chunk.table.num_rows)
         rows, keep = encode_rows(self.schema, chunk, file, self.drop, self.unseen)
+        if self.weights is not None:
+            weights = weights_in(chunk.table, self.weights, Place(file, chunk.first + 1))
+            weights = weights if keep is None else weights[keep]
+            rows = torch.cat([rows, torch.from_numpy(weights)[:, None].to(rows)], 1)
         return rows, parts if keep is None else parts[keep]
 
     def most(self, table: Tables) -> np.ndarray:

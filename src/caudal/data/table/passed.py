@@ -7,6 +7,8 @@ import numpy as np
 import pyarrow as pa
 
 from caudal.data import dtypes, temporal
+from caudal.errors import InputError, one_line
+from caudal.fields import check_fields
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,24 @@ class PassedOver:
     why: str
     value: Any = None
     first: int | None = None
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> "PassedOver":
+        """The one that `dataclasses.asdict` described, perhaps through JSON.
+
+        Raises:
+            InputError: a value is of another type, or is none that the column can hold.
+        """
+        column = cls(**data)
+        check_fields(column, skip=("value",))
+        try:
+            column.cells(1, 0)
+        except (pa.ArrowException, ArithmeticError, TypeError, ValueError) as error:
+            raise InputError(
+                f"column '{column.name}' {column.why}: its type is {column.dtype}, which cannot "
+                f"hold what samples should have there ({one_line(error, 100)})"
+            ) from None
+        return column
 
     @property
     def back(self) -> str:

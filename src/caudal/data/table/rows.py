@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
+from torch import Tensor
 
 from caudal.data.refusals import check_names
 from caudal.data.source import Rows, Source
@@ -25,6 +27,8 @@ class Loader:
         memory: bytes above which a Parquet file is streamed.
         seed: of the split.
         unseen: whether categories that training has not seen are read, instead of refused.
+        weights: the column that says how much each row counts; None where all count the same.
+            Rows with weights are held in memory.
     """
 
     schema: TableSchema
@@ -32,6 +36,7 @@ class Loader:
     memory: int
     seed: int
     unseen: bool = False
+    weights: str | None = None
 
     def load(
         self, main: Tables, others: Sequence[Tables | None], fractions: Sequence[float]
@@ -43,14 +48,15 @@ class Loader:
         """
         for table in (main, *others):
             if table is not None:
-                check_names(self.schema.names, table.names, table.name)
+                check_names(self._used, table.names, table.name)
         valid, test = others
         shares = (fractions[0], 0.0 if valid else fractions[1], 0.0 if test else fractions[2])
-        split = PartReader(self.schema, Split(shares, self.seed, main.n_rows), drop=self.drop)
+        own: Any = {"drop": self.drop, "weights": self.weights}
+        split = PartReader(self.schema, Split(shares, self.seed, main.n_rows), **own)
         sources = self._sources(main, split)
         for part, table in ((VALID, valid), (TEST, test)):
             if table is not None:
-                whole = PartReader(self.schema, None, part, self.drop)
+                whole = PartReader(self.schema, None, part, **own)
                 sources[part] = self._sources(table, whole)[part]
         for part in (VALID, TEST, TRAIN):
             if part not in sources:
@@ -63,17 +69,23 @@ class Loader:
         Raises:
             InputError: the table does not fit the schema, or no row is left.
         """
-        check_names(self.schema.names, table.names, table.name)
-        reader = PartReader(self.schema, None, TEST, self.drop, self.unseen)
+        check_names(self._used, table.names, table.name)
+        reader = PartReader(self.schema, None, TEST, self.drop, self.unseen, self.weights)
         sources = self._sources(table, reader)
         if TEST not in sources:
             raise InputError(f"{table.name}: every row has a missing value, so that none is left")
         return sources[TEST]
 
+    @property
+    def _used(self) -> list[str]:
+        return PartReader(self.schema, None, weights=self.weights).names
+
     def _sources(self, table: Tables, reader: PartReader) -> dict[int, Source]:
         """A source for each part that has rows."""
         names = self.schema.names
-        if isinstance(table, ParquetTable) and table.size(names) > self.memory:
+        if not isinstance(table, ParquetTable) or self.weights is not None:
+            return self._in_memory(table, reader)
+        if table.size(names) > self.memory:
             # A quarter of the memory is for the buffer: its shuffled copy takes another.
             buffer_rows = self.memory // (4 * 4 * len(names))
             counts = reader.count(table)
@@ -86,19 +98,30 @@ class Loader:
 
     def _in_memory(self, table: Tables, reader: PartReader) -> dict[int, Source]:
         """Like `_sources`, with all rows in memory once, in one buffer for each part."""
-        width, n = len(self.schema.names), len(self.schema.columns)
-        most = reader.most(table)
-        held = [(torch.empty(m, n), torch.empty(m, width - n)) for m in most]
+        sizes = [len(self.schema.columns), len(self.schema.context), self.weights is not None]
+        held = [[torch.empty(m, size) for size in sizes] for m in reader.most(table)]
         filled = [0] * len(PARTS)
-        for chunk in table.chunks(self.schema.names):
+        for chunk in table.chunks(reader.names):
             rows, parts = reader.read(chunk, table.name)
-            for part, room in enumerate(held):
+            for part, rooms in enumerate(held):
                 chosen = rows[torch.from_numpy(parts == part)]
                 start = filled[part]
                 filled[part] = end = start + len(chosen)
-                room[0][start:end], room[1][start:end] = chosen[:, :n], chosen[:, n:]
+                for room, values in zip(rooms, chosen.split(sizes, 1), strict=True):
+                    room[start:end] = values
         return {
-            part: Rows(x[:rows], context[:rows] if width > n else None, gaps=True)
-            for part, (rows, (x, context)) in enumerate(zip(filled, held, strict=True))
+            part: self._rows(table, part, [room[:rows] for room in rooms])
+            for part, (rows, rooms) in enumerate(zip(filled, held, strict=True))
             if rows
         }
+
+    def _rows(self, table: Tables, part: int, held: Sequence[Tensor]) -> Rows:
+        """The rows of a part in memory, from their values, contexts and weights."""
+        x, context, weights = (values if values.shape[1] else None for values in held)
+        assert x is not None
+        if weights is not None and not weights.any():
+            raise InputError(
+                f"{table.name}, `weights` {self.weights}: all {len(x):,} {PARTS[part]} rows have "
+                f"the weight 0: name another column"
+            )
+        return Rows(x, context, None if weights is None else weights[:, 0], gaps=True)

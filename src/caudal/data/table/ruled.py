@@ -23,14 +23,14 @@ class Ruled:
         schema: of the run.
         x: the rows that a flow takes, with what their sources must be (n, D).
         solved: the mask of these gaps of the sources (n, D).
-        gaps: the mask of the gaps of each follower in all rows; of those that the table has.
+        told: the values (N,) of each follower that the table has, in all rows; NaN for a gap.
         keep: mask (N,) of the rows of the table that are in x; None if all are.
     """
 
     schema: TableSchema
     x: Tensor
     solved: Tensor
-    gaps: dict[str, np.ndarray]
+    told: dict[str, np.ndarray]
     keep: np.ndarray | None
 
     @classmethod
@@ -42,7 +42,7 @@ class Ruled:
         columns = [follower.column for follower in there]
         table = without_marks(table, {column.name: column.marks for column in columns})
         read = encode_columns(columns, table, Place(unseen=True))
-        gaps = {f.name: np.isnan(values) for f, values in zip(there, read.T, strict=True)}
+        seen = {f.name: values for f, values in zip(there, read.T, strict=True)}
         rows, names = x.double().numpy().copy(), [column.name for column in schema.columns]
         kept = read if keep is None else read[keep]
         lists: dict[str, list[tuple[Follower, np.ndarray]]] = {}
@@ -56,11 +56,12 @@ class Ruled:
                 lists.setdefault(follower.sources[0], []).append((follower, values))
         for name, told in lists.items():
             _look_up(told, rows[:, names.index(name)])
-        for follower, values in sums:
-            places = [names.index(name) for name in follower.sources]
-            _solve(follower, values, rows, places, schema.columns)
+        for alone in (True, False):  # what one rule tells exactly, no other need guess
+            for follower, values in sums:
+                places = [names.index(name) for name in follower.sources]
+                _solve(follower, values, rows, places, schema.columns, alone)
         filled = torch.from_numpy(rows).to(x)
-        return cls(schema, filled, x.isnan() & ~filled.isnan(), gaps, keep)
+        return cls(schema, filled, x.isnan() & ~filled.isnan(), seen, keep)
 
     def everywhere(self, kept: Tensor) -> Tensor:
         """A mask (n, D) of the rows that are kept, for all rows (N, D)."""
@@ -69,6 +70,25 @@ class Ruled:
         every = kept.new_zeros(len(self.keep), kept.shape[1])
         every[torch.from_numpy(self.keep)] = kept
         return every
+
+    def listed(self, x: Tensor, drawn: Tensor) -> Tensor:
+        """Rows x (N, D) in which what was drawn, in a mask (N, D), has values that lists allow.
+
+        What no list allows becomes the nearest value that all of them do, if there is one: a city
+        that was drawn beside a country lies in it.
+        """
+        x, names = x.clone(), [column.name for column in self.schema.columns]
+        for place, name in enumerate(names):
+            lists = [f for f in self.schema.followers if f.is_list and f.sources == (name,)]
+            told = [(f, self.told[f.name]) for f in lists if f.name in self.told]
+            known: dict[bytes, np.ndarray] = {}
+            for row in torch.nonzero(drawn[:, place]).flatten().tolist() if told else ():
+                what = np.array([values[row] for _, values in told]).tobytes()
+                if what not in known:
+                    known[what] = np.array(sorted(_allowed(told, row)))
+                if len(keys := known[what]):
+                    x[row, place] = float(keys[np.abs(keys - float(x[row, place])).argmin()])
+        return x
 
     def following(
         self, x: Tensor, drawn: Tensor
@@ -88,7 +108,7 @@ class Ruled:
         for follower in self.schema.followers:
             sources = np.stack([known[name] for name in follower.sources], 1)
             known[follower.name] = values = follower.of(sources)
-            gaps = self.gaps.get(follower.name, np.zeros(len(x), bool)) & ~np.isnan(values)
+            gaps = np.isnan(self.told.get(follower.name, np.zeros(len(x)))) & ~np.isnan(values)
             if gaps.any():
                 values[gaps] = _as_written(follower.column, values[gaps])
                 yield follower.column, values, gaps
@@ -106,20 +126,26 @@ def _solve(
     rows: np.ndarray,
     places: list[int],
     columns: tuple[Column, ...],
+    alone: bool,
 ) -> None:
     """Fills the one gap among the sources of a row (n, D) of which the follower is known."""
     sources = rows[:, places]
     lone = (np.isnan(sources).sum(1) == 1) & ~np.isnan(values)
     for k, place in enumerate(places):
         at = np.flatnonzero(lone & np.isnan(sources[:, k]))
-        rows[at, place] = follower.solved(k, values[at], sources[at], columns[place])
+        rows[at, place] = follower.solved(k, values[at], sources[at], columns[place], alone)
 
 
 def _look_up(told: list[tuple[Follower, np.ndarray]], source: np.ndarray) -> None:
     """Fills the gaps of a source (n,) where lists, all together, leave it one value."""
-    for row in np.flatnonzero(np.isnan(source)):
-        known = [(f, float(values[row])) for f, values in told if not np.isnan(values[row])]
-        may = [set(follower.keys_of(value)) for follower, value in known]
-        keys = set.intersection(*may) if may else set()
+    for row in np.flatnonzero(np.isnan(source)).tolist():
+        keys = _allowed(told, row)
         if len(keys) == 1:
             source[row] = keys.pop()
+
+
+def _allowed(told: list[tuple[Follower, np.ndarray]], row: int) -> set[float]:
+    """The values of a source that make, by all of its lists, what is known of a row."""
+    known = [(f, float(values[row])) for f, values in told if not np.isnan(values[row])]
+    may = [set(follower.keys_of(value)) for follower, value in known]
+    return set.intersection(*may) if may else set()

@@ -4,6 +4,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
+import numpy as np
 import pyarrow as pa
 import torch
 from annotated_types import Ge, Le
@@ -13,15 +14,16 @@ from caudal.data import dtypes
 from caudal.data.schema import NATS, Column, Schema, Unit
 from caudal.data.table.convert import Place, encode_table
 from caudal.data.table.declare import refuse_outside
-from caudal.data.table.decode import add_columns, decode_columns
+from caudal.data.table.decode import add_columns, decode_column, decode_columns
 from caudal.data.table.dialect import Written
 from caudal.data.table.follower import Follower, add_followers
-from caudal.data.table.order import Order, in_turn
+from caudal.data.table.inequality import Inequality, in_turn
 from caudal.data.table.passed import PassedOver
 from caudal.data.table.values import MOST_DECIMALS
-from caudal.errors import InputError
+from caudal.errors import InputError, one_line
 from caudal.fields import check_fields, check_value
 
+_CANNOT = (pa.ArrowException, AssertionError, ArithmeticError, LookupError, TypeError, ValueError)
 Marginals = Literal["fitted", "standardised"]
 Numbers = Literal["placed", "standardised"]
 Fillers = Literal["drawn", "normal"]
@@ -58,7 +60,7 @@ class TableSchema(Schema):
     fillers: Fillers = "drawn"
     """Whether gaps are filled, where rows are scored, from the column's own distribution or a
     normal one."""
-    orders: tuple[Order, ...] = ()
+    inequalities: tuple[Inequality, ...] = ()
     """Which modelled columns are never below others, each after those that it is not below."""
 
     @property
@@ -72,8 +74,8 @@ class TableSchema(Schema):
 
     @property
     def lifted(self) -> tuple[Column, ...]:
-        """The modelled columns as a flow sees them: those with an order as what they are above."""
-        above = {order.name: order.column for order in self.orders}
+        """The modelled columns as a flow sees them: some as what they are above others."""
+        above = {rule.name: rule.column for rule in self.inequalities}
         return tuple(above.get(column.name, column) for column in self.columns)
 
     @property
@@ -176,8 +178,8 @@ class TableSchema(Schema):
     def to_dict(self) -> dict[str, Any]:
         described = super().to_dict()
         del described["kind"]  # model files of tables name no kind
-        if not self.orders:
-            del described["orders"]
+        if not self.inequalities:
+            del described["inequalities"]
         if not self.has_gaps:
             del described["fillers"]
         return described
@@ -196,36 +198,58 @@ class TableSchema(Schema):
         data = {**older, **data}
         for name, hint in (("marginals", Marginals), ("numbers", Numbers), ("fillers", Fillers)):
             check_value(name, data[name], hint)
-        passed = tuple(PassedOver(**column) for column in data.pop("passed_over", ()))
+        passed = tuple(PassedOver.from_dict(column) for column in data.pop("passed_over", ()))
         followers = tuple(map(Follower.from_dict, data.pop("followers", ())))
-        orders = tuple(map(Order.from_dict, data.pop("orders", ())))
+        rules = tuple(map(Inequality.from_dict, data.pop("inequalities", ())))
         order, written = tuple(data.pop("order", ())), Written(**data.pop("written", {}))
         check_fields(written)
         check_value("headers", tuple(dict(written.headers).values()), tuple[str, ...])
         check_value("decimals", tuple(dict(written.decimals).values()), tuple[Decimals, ...])
-        beside = {"passed_over": passed, "order": order, "written": written, "orders": orders}
-        schema = super().from_dict({**data, **beside, "followers": followers})
+        beside = {"passed_over": passed, "order": order, "written": written}
+        both = {"followers": followers, "inequalities": rules}
+        schema = super().from_dict({**data, **beside, **both})
+        following = (follower.column for follower in followers)
+        for column in (*schema.columns, *schema.context, *following):
+            _check_written(column)
         _check_rules(schema)
         return schema
+
+
+def _check_written(column: Column) -> None:
+    """Refuses a column whose values have no place in its own type, categories or format.
+
+    Raises:
+        InputError: names the column.
+    """
+    try:
+        decode_column(column, np.array([column.origin]))
+    except InputError:
+        raise
+    except _CANNOT as error:
+        raise InputError(
+            f"column '{column.name}': its values cannot be written ({one_line(error, 100)})"
+        ) from None
 
 
 def _check_rules(schema: TableSchema) -> None:
     """Refuses rules of columns that are not there, or are not known yet.
 
     Raises:
-        InputError: names the column that follows, or has an order, and the other one.
+        InputError: names the column that follows, or is above another, and the other one.
     """
     modelled = {column.name for column in schema.columns}
     known = set(modelled)
     for follower in schema.followers:
         _check_known(follower, follower.sources, known)
         known.add(follower.name)
-    for order in schema.orders:
-        _check_known(order, (order.name, *order.sources), modelled)
-    in_turn(schema.orders)
+    for rule in schema.inequalities:
+        _check_known(rule, (rule.name, *rule.sources), modelled)
+    in_turn(schema.inequalities)
 
 
-def _check_known(rule: Follower | Order, names: Sequence[str], known: Collection[str]) -> None:
+def _check_known(
+    rule: Follower | Inequality, names: Sequence[str], known: Collection[str]
+) -> None:
     for name in names:
         if name not in known:
             raise InputError(f"column '{rule.name}' {rule.why}: there is no column '{name}'")

@@ -19,6 +19,7 @@ class Wishes:
     columns: Sequence[str] = ()
     target: str | None = None
     context: Sequence[str] = ()
+    weights: str | None = None
     exclude: Sequence[str] = ()
     types: Sequence[str] = ()
     types_from: str | None = None
@@ -31,14 +32,15 @@ class Wishes:
         if self.types_from is not None:
             path_of(self.types_from, "types_from")
         check_value("target", self.target, str | None)
+        check_value("weights", self.weights, str | None)
         check_value("strict", self.strict, bool)
 
     @property
     def named(self) -> dict[str, tuple[str, ...]]:
         """The columns that each option names."""
-        target = () if self.target is None else (self.target,)
         lists = {name: tuple(getattr(self, name)) for name in ("columns", "context", "exclude")}
-        return {**lists, "target": target}
+        ones = {"target": self.target, "weights": self.weights}
+        return lists | {name: () if one is None else (one,) for name, one in ones.items()}
 
     @property
     def policy(self) -> str:
@@ -70,7 +72,7 @@ def choose_columns(
         if both := [name for name in options[one] if name in options[other]]:
             raise InputError(f"'{both[0]}' is in `{one}` and in `{other}`: name it in one of them")
     default = known.columns if known is not None else names
-    apart = {*wishes.context, *wishes.exclude, *options["target"]}
+    apart = {*wishes.context, *wishes.exclude, *options["target"], *options["weights"]}
     others = [name for name in default if name not in apart]
     if wishes.target is not None:
         if not others:

@@ -120,7 +120,7 @@ class _Lifted:
         atoms = Atoms([column.atoms for column in columns], width, every)
         mass = torch.tensor([column.kind in _COUNTED for column in columns])
         heaps = [column.heaps for column in columns]
-        above = Differences([order.places(schema.columns) for order in schema.orders], step)
+        above = Differences([rule.places(schema.columns) for rule in schema.inequalities], step)
         own = atoms, mass, heaps, above, schema.fillers
         filled = TableDequantization(step, missing, low, high, *own)
         first, last = filled.ends(low, high)
@@ -159,7 +159,7 @@ class _Lifted:
     def dequantization(self) -> TableDequantization | None:
         """What fills steps, gaps and atoms, and takes differences; None without any."""
         filled = self.filled
-        return filled if filled.fills or filled.differences.orders else None
+        return filled if filled.fills or filled.differences.inequalities else None
 
 
 def _correlated(parts: list[Bijection], features: int, linear: int) -> list[Bijection]:

@@ -95,8 +95,8 @@ def check_same_columns(student: Any, teacher: Any) -> None:
 
 def _above(schema: TableSchema) -> tuple[Column, ...]:
     """Columns that are never below others, each named by the whole rule."""
-    orders = schema.orders
-    return tuple(replace(order.column, name=f"{order.name} {order.why}") for order in orders)
+    inequalities = schema.inequalities
+    return tuple(replace(rule.column, name=f"{rule.name} {rule.why}") for rule in inequalities)
 
 
 def _difference(

@@ -27,6 +27,8 @@ class _Rows:
     --columns TARGET --context ALL OTHERS."""
     context: tuple[str, ...] = ()
     """Columns to condition on."""
+    weights: str | None = None
+    """The column that says how much each row counts, as for surveys, and is not modelled."""
     exclude: tuple[str, ...] = ()
     """Columns to leave out, from samples too."""
     types: tuple[str, ...] = ()

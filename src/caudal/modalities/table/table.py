@@ -20,6 +20,7 @@ from caudal.data import (
     open_rows,
 )
 from caudal.data.refusals import TABLES
+from caudal.data.source import as_often
 from caudal.data.table.dialect import Dialect
 from caudal.data.table.listed import COLUMNS_FILE, write_columns
 from caudal.data.table.tables import FORMATS, finds_table, text_size
@@ -126,7 +127,8 @@ class Table(OneShape):
         _announce(data, voice)
         strict = bool(options.get("strict"))
         asked = _as_trained(Dialect.of(reading), options)
-        return open_rows(data, schema, missing, strict=strict, **asked)
+        weights = options.get("weights")
+        return open_rows(data, schema, missing, strict=strict, weights=weights, **asked)
 
     def open_given(
         self,
@@ -229,7 +231,8 @@ class Table(OneShape):
         def one_pass(turn: int) -> Iterator[Tensor]:
             nonlocal dataset
             dataset = dataset or model.dataset_or("give contexts with `context_file` or `given`")
-            rows = dataset.train.shuffled(min(CHUNK, dataset.train.n_rows), seed + turn)
+            train = as_often(dataset.train)
+            rows = train.shuffled(min(CHUNK, train.n_rows), seed + turn)
             yield from (batch.context for batch in rows if batch.context is not None)
 
         return endless(one_pass)
@@ -330,7 +333,7 @@ def _as_trained(dialect: Dialect, options: Mapping[str, Any]) -> dict[str, Any]:
     """How other data are read: as those of a run with these options, unless told otherwise."""
     names = [field.name for field in fields(Dialect)]
     trained = Dialect(**{name: options[name] for name in names if name in options})
-    chosen = bool(options.get("columns") or options.get("exclude"))
+    chosen = any(options.get(name) for name in ("columns", "exclude", "weights"))
     return {"chosen": chosen, "dialect": dialect.over(trained)}
 
 

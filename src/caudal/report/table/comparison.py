@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from caudal.data import Batch, Column, Dataset, Source, TableSchema
+from caudal.data.source import as_often
 from caudal.data.table.decode import into_support
 from caudal.flow import Flow
 from caudal.report.distilled import Samples
@@ -68,9 +69,10 @@ def beside(
 ) -> Comparison:
     """Takes at most so many rows of a source, which are called `what`, and draws as many samples.
 
-    The flow is put into eval mode.
+    Rows with weights are taken as often as they count. The flow is put into eval mode.
     """
     flow.eval()
+    source = as_often(source)
     generator = noise(flow, seed)
     kept: list[Batch] = []
     samples: list[Tensor] = []

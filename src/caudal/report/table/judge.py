@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from caudal.data import Batch, Column, Dataset, Source
+from caudal.data.source import as_often
 from caudal.flow import Flow
 from caudal.report.table.closest import closer, copies, to_closest
 from caudal.report.table.comparison import beside
@@ -140,20 +141,20 @@ def score_samples(
         seed: of the samples and of the classifier.
     """
     begun = time.perf_counter()
-    schema = dataset.schema
+    schema, train, tested = dataset.schema, as_often(dataset.train), as_often(dataset.test)
     columns, modelled = (*schema.columns, *schema.context), len(schema.columns)
     most = ROWS if rows is None else rows
-    n = min(most, NUMBERS // len(columns), dataset.test.n_items, dataset.train.n_items)
+    n = min(most, NUMBERS // len(columns), tested.n_items, train.n_items)
     if n < LEAST or (schema.context and modelled == 1):
         return None
-    compared = beside(flow, dataset.test, schema, "test", n, seed)
-    context, training = compared.context, _rows(dataset.train, n)
+    compared = beside(flow, tested, schema, "test", n, seed)
+    context, training = compared.context, _rows(train, n)
     test = _joined(compared.data, context)
-    records = list(_parts(dataset.train, RECORDS))
+    records = list(_parts(train, RECORDS))
     judge = Judge(columns, modelled, training, test, records, seed)
     lines = {FLOW: judge.line(_joined(compared.samples, context), ask=True), REAL: judge.real()}
     if copula is not None:
-        drawn = beside(copula, dataset.test, schema, "test", n, seed).samples
+        drawn = beside(copula, tested, schema, "test", n, seed).samples
         lines[COPULA] = judge.line(_joined(drawn, context))
     lines[FACTORISED] = judge.line(factorised(training, modelled, seed))
     return Scoreboard(n, lines, judge.targets, judge.told, time.perf_counter() - begun)

@@ -4,7 +4,8 @@ import math
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from functools import reduce
+from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 import torch
@@ -43,14 +44,16 @@ class Linear(NumberForecaster):
 
     @classmethod
     def fit(cls, flow: Flow, rows: Rows, schema: TableSchema) -> Self:
-        features, y = _with_one(encoded(flow, rows)), _lifted(flow, rows, 0)
-        folds, squares = np.arange(len(y)) % _FOLDS, np.zeros(len(_RIDGES))
-        for fold in range(_FOLDS):
-            out = folds == fold
-            fits = _ridge_fits(features[~out, :-1], y[~out])
-            squares += [np.square(y[out] - features[out] @ fit).sum() for fit in fits]
+        features, y = encoded(flow, rows), _lifted(flow, rows, 0)
+        centre = np.append(features.mean(0), y.mean())
+        folds = [_Sums.of(features[k::_FOLDS], y[k::_FOLDS], centre) for k in range(_FOLDS)]
+        whole, squares = reduce(_Sums.joined, folds), np.zeros(len(_RIDGES))
+        for k, fold in enumerate(folds):
+            some, truth = features[k::_FOLDS], y[k::_FOLDS]
+            fits = whole.without(fold).ridges(centre)
+            squares += [np.square(truth - some @ w[:-1] - w[-1]).sum() for w in fits]
         best = int(squares.argmin())
-        weight = _ridge_fits(features[:, :-1], y)[best]
+        weight = whole.ridges(centre)[best]
         deviation = float(squares[best] / len(y)) ** 0.5
         note = f"ridge regression on the encoded context, normal errors, {len(y):,} training rows"
         return cls(flow, weight, max(deviation, 1e-12), note)
@@ -75,7 +78,7 @@ class Linear(NumberForecaster):
         return -0.5 * z**2 - constant - log_q.double().cpu().numpy()
 
     def _mean(self, batch: Batch) -> np.ndarray:
-        return _with_one(encoded(self.flow, batch)) @ self.weight
+        return encoded(self.flow, batch) @ self.weight[:-1] + self.weight[-1]
 
 
 @dataclass(frozen=True)
@@ -231,21 +234,43 @@ def _lifted(flow: Flow, rows: Rows | Batch, seed: int) -> np.ndarray:
     return flow.lift(x, row_noise(flow, seed), context)[0][:, 0].double().cpu().numpy()
 
 
-def _ridge_fits(features: np.ndarray, y: np.ndarray) -> list[np.ndarray]:
-    """Weights of features (N, E) and a constant (E + 1,), for each of the ridges."""
-    means, mean = features.mean(0), y.mean()
-    centred = features - means
-    values, vectors = np.linalg.eigh(centred.T @ centred)
-    along = vectors.T @ (centred.T @ (y - mean))
-    fits = []
-    for ridge in _RIDGES:
-        weight = vectors @ (along / (values.clip(0.0) + ridge * len(y)))
-        fits.append(np.append(weight, mean - means @ weight))
-    return fits
+class _Sums(NamedTuple):
+    """What ridge regression takes of rows (features, y): how many, their sums, their products.
 
+    All rows without a fold are a difference of two of these, and no copy of the features.
+    """
 
-def _with_one(features: np.ndarray) -> np.ndarray:
-    return np.concatenate([features, np.ones((len(features), 1))], 1)
+    n: int
+    total: np.ndarray
+    products: np.ndarray
+
+    @classmethod
+    def of(cls, features: np.ndarray, y: np.ndarray, centre: np.ndarray) -> Self:
+        """The sums of features (N, E) and y (N,), counted from a point (E + 1,) among them."""
+        rows = np.column_stack([features, y]) - centre
+        return cls(len(rows), rows.sum(0), rows.T @ rows)
+
+    def joined(self, other: Self) -> Self:
+        """Those of these rows and of others."""
+        return type(self)(
+            self.n + other.n, self.total + other.total, self.products + other.products
+        )
+
+    def without(self, fold: Self) -> Self:
+        """Those of the other rows."""
+        return type(self)(self.n - fold.n, self.total - fold.total, self.products - fold.products)
+
+    def ridges(self, centre: np.ndarray) -> list[np.ndarray]:
+        """Weights of the features and a constant (E + 1,), for each of the ridges."""
+        covariance = self.products - np.outer(self.total, self.total) / self.n
+        means = centre + self.total / self.n
+        values, vectors = np.linalg.eigh(covariance[:-1, :-1])
+        along = vectors.T @ covariance[:-1, -1]
+        fits = []
+        for ridge in _RIDGES:
+            weight = vectors @ (along / (values.clip(0.0) + ridge * self.n))
+            fits.append(np.append(weight, means[-1] - means[:-1] @ weight))
+        return fits
 
 
 def _normal(levels: np.ndarray) -> np.ndarray:

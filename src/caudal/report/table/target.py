@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from caudal.data import Batch, Rows, Source, TableSchema
+from caudal.data.source import as_often
 from caudal.flow import Flow
 from caudal.report.items import Track, some_rows
 from caudal.report.numbers import mean_two_se
@@ -82,6 +83,7 @@ class TargetJudge:
             return None
         models: list[Forecaster] = [FlowForecaster(flow)]
         if source is not None:
+            source = as_often(source)
             rows = some_rows(source, MOST_ROWS, seed)
             categories = schema.columns[0].categories
             models.append(Unconditional.fit(flow, source, schema, seed))
@@ -102,7 +104,7 @@ class TargetJudge:
 
     def judge(self, source: Source, limit: int | None = None, seed: int = 0) -> Predictions:
         """What the predictions of some rows come to, of at most 5,000 of them."""
-        batches = list(source.items(min(limit or MOST, MOST)))
+        batches = list(as_often(source).items(min(limit or MOST, MOST)))
         x = torch.cat([batch.x for batch in batches])
         context = torch.cat([b.context for b in batches if b.context is not None])
         column, rows = self.schema.columns[0], Rows(x, context, gaps=True)

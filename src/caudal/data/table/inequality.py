@@ -15,7 +15,7 @@ _HALF = 0.5  # steps, and a share of 1e-6 of a number, within which two are not 
 
 
 @dataclass(frozen=True)
-class Order:
+class Inequality:
     """A column of which no value is below those of others in its row, its sources.
 
     Rows hold the column itself, and so do samples and files. What a flow sees in its place is the
@@ -60,25 +60,25 @@ class Order:
         return np.asarray(self.differences(rows, columns) < -room)
 
     @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> "Order":
+    def from_dict(cls, data: dict[str, Any]) -> "Inequality":
         """The one that `dataclasses.asdict` described, perhaps through JSON.
 
         Raises:
             InputError: a value is of another type, or there are no sources.
         """
-        order = cls(Column.from_dict(data["column"]), tuple(data["sources"]))
-        check_fields(order, skip=("column",))
-        check_value("sources", order.sources, Annotated[tuple[str, ...], MinLen(1)])
-        return order
+        rule = cls(Column.from_dict(data["column"]), tuple(data["sources"]))
+        check_fields(rule, skip=("column",))
+        check_value("sources", rule.sources, Annotated[tuple[str, ...], MinLen(1)])
+        return rule
 
 
-def in_turn(orders: Sequence[Order]) -> tuple[Order, ...]:
-    """The orders, each after those of its sources.
+def in_turn(inequalities: Sequence[Inequality]) -> tuple[Inequality, ...]:
+    """The inequalities, each after those of its sources.
 
     Raises:
         InputError: columns are never below each other.
     """
-    left, done = {order.name: order for order in orders}, list[Order]()
+    left, done = {rule.name: rule for rule in inequalities}, list[Inequality]()
     while left:
         ready = [n for n, o in left.items() if left.keys().isdisjoint(o.sources)]
         if not ready:

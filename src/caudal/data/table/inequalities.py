@@ -10,8 +10,8 @@ from caudal.data.schema import Column
 from caudal.data.table.dependence import first_rows, rows_of
 from caudal.data.table.find import shown
 from caudal.data.table.heaps import heaps_of
+from caudal.data.table.inequality import Inequality, in_turn
 from caudal.data.table.numbers import END_ATOM, LEAST
-from caudal.data.table.order import Order, in_turn
 from caudal.data.table.schema import TableSchema
 from caudal.data.table.stats import Stats
 from caudal.data.table.tables import PIECE, Tables
@@ -28,9 +28,9 @@ _LOOKED_AT, _DRAWS = 5000, 20_000
 _RIDGE = 1e-6
 
 
-def find_orders(
+def find_inequalities(
     schema: TableSchema, tables: Sequence[Tables], drop: bool, kept: Collection[str]
-) -> tuple[Order, ...]:
+) -> tuple[Inequality, ...]:
     """The modelled columns that are never below others of their kind, by no accident.
 
     A rule holds in every row, while a Gaussian copula of the two columns alone would break it in
@@ -49,17 +49,17 @@ def find_orders(
     if not list(_groups(columns)):
         return ()
     rows = first_rows(schema, tables[0], drop)
-    found = [order for order in _likely(columns, rows) if order.name not in kept]
+    found = [rule for rule in _likely(columns, rows) if rule.name not in kept]
     return in_turn(list(_holding(schema, found, tables, drop)))
 
 
-def asked_orders(
+def asked_inequalities(
     schema: TableSchema,
     tables: Sequence[Tables],
     drop: bool,
     asked: Mapping[str, tuple[str, ...]],
-) -> tuple[Order, ...]:
-    """The orders that the user says there are, by the names of the columns.
+) -> tuple[Inequality, ...]:
+    """The inequalities that the user says there are, by the names of the columns.
 
     Raises:
         InputError: one does not hold in some row, or columns cannot be compared, or are not
@@ -67,7 +67,7 @@ def asked_orders(
     """
     by_name = {column.name: column for column in schema.columns}
     rows = first_rows(schema, tables[0], drop) if asked else np.empty((0, 0))
-    orders = []
+    inequalities = []
     for name, sources in asked.items():
         for source in (name, *sources):
             if source not in by_name:
@@ -82,15 +82,15 @@ def asked_orders(
                     f"`types_from`, column '{name}': it cannot be compared with '{source}', which "
                     f"has other steps, a gap or an end: take `above` out"
                 )
-        orders.append(_order(by_name[name], sources, schema.columns, rows))
-    held = {order.name for order in _holding(schema, orders, tables, drop)}
-    for order in orders:
-        if order.name not in held:
+        inequalities.append(_inequality(by_name[name], sources, schema.columns, rows))
+    held = {rule.name for rule in _holding(schema, inequalities, tables, drop)}
+    for rule in inequalities:
+        if rule.name not in held:
             raise InputError(
-                f"{tables[0].name}, column '{order.name}' is below {' or '.join(order.sources)} "
+                f"{tables[0].name}, column '{rule.name}' is below {' or '.join(rule.sources)} "
                 f"in some row: take `above` out of `types_from`, or correct the row"
             )
-    return in_turn(orders)
+    return in_turn(inequalities)
 
 
 def _why_not(schema: TableSchema, name: str) -> str:
@@ -101,9 +101,9 @@ def _why_not(schema: TableSchema, name: str) -> str:
     return why.get(name, "is left out")
 
 
-def order_notes(orders: Sequence[Order]) -> list[str]:
+def inequality_notes(inequalities: Sequence[Inequality]) -> list[str]:
     """What the user should know of the columns that are never below others."""
-    some = [f"{order.name} ({', '.join(order.sources)})" for order in orders]
+    some = [f"{rule.name} ({', '.join(rule.sources)})" for rule in inequalities]
     line = (
         f"never below another column, in rows and in samples: {shown(some)}; `types` models "
         f"such a column by itself"
@@ -144,7 +144,7 @@ def _may(low: Column, high: Column) -> bool:
     return abs(apart - round(apart)) < 1e-6
 
 
-def _likely(columns: Sequence[Column], rows: np.ndarray) -> Iterator[Order]:
+def _likely(columns: Sequence[Column], rows: np.ndarray) -> Iterator[Inequality]:
     """Orders that hold in rows (N, D), are no accident, and cost no nats."""
     beside = _Beside(columns, rows)
     least = _BROKEN + 2 * np.log(len(columns))
@@ -158,11 +158,11 @@ def _likely(columns: Sequence[Column], rows: np.ndarray) -> Iterator[Order]:
             nearest = [i for i in bound if not any(holds[i, j] for j in bound)]
             for some in ([nearest[:_MOST]] if nearest else []) + [[i] for i in nearest[1:]]:
                 names = tuple(columns[group[i]].name for i in some)
-                order = _order(own, names, columns, rows)
-                above = order.differences(rows, columns)
+                rule = _inequality(own, names, columns, rows)
+                above = rule.differences(rows, columns)
                 above = np.sort(above[~np.isnan(above)])
-                if _ends_at_0(above, own.step or 0.0) and beside.gains(order, place):
-                    yield order
+                if _ends_at_0(above, own.step or 0.0) and beside.gains(rule, place):
+                    yield rule
                     break
 
 
@@ -200,15 +200,15 @@ def _scores(values: np.ndarray) -> np.ndarray:
     return np.asarray(ndtri((left + right) / (2 * len(values))))
 
 
-def _order(
+def _inequality(
     column: Column, sources: tuple[str, ...], columns: Sequence[Column], rows: np.ndarray
-) -> Order:
-    """The order, with what its differences in rows (N, D) are like."""
+) -> Inequality:
+    """The inequality, with what its differences in rows (N, D) are like."""
     kind = column.kind if column.kind in ("integer", "datetime") else "real"
     above = Column(column.name, kind, 0.0, None, column.step, missing=column.missing)
-    order = Order(above, sources)
-    heaps = heaps_of(above, _stats(order.differences(rows, columns))) if column.step else ()
-    return replace(order, column=replace(above, heaps=heaps))
+    rule = Inequality(above, sources)
+    heaps = heaps_of(above, _stats(rule.differences(rows, columns))) if column.step else ()
+    return replace(rule, column=replace(above, heaps=heaps))
 
 
 def _stats(values: np.ndarray) -> Stats:
@@ -243,13 +243,13 @@ class _Beside:
         self._others = numbers[:_BESIDE]
         self._z = {i: _scores(self._rows[:, i]) for i in self._others}
 
-    def gains(self, order: Order, place: int) -> bool:
+    def gains(self, rule: Inequality, place: int) -> bool:
         """Whether a column is told in no more nats as a difference than as itself."""
         there = ~np.isnan(self._rows[:, place])
-        own, above = self._columns[place], order.differences(self._rows, self._columns)
+        own, above = self._columns[place], rule.differences(self._rows, self._columns)
         others = [self._z[i][there] for i in self._others if i != place]
         x = np.stack([*others, np.ones(there.sum())], 1)
-        values = ((own, self._rows[there, place]), (order.column, above[there]))
+        values = ((own, self._rows[there, place]), (rule.column, above[there]))
         itself, difference = (_nats(column, v, x) for column, v in values)
         return difference <= itself + _SLACK
 
@@ -281,11 +281,11 @@ def _entropy(column: Column, values: np.ndarray) -> float:
 
 
 def _holding(
-    schema: TableSchema, orders: Sequence[Order], tables: Sequence[Tables], drop: bool
-) -> Iterator[Order]:
-    """The orders that hold in all rows of the tables."""
-    left = list(orders)
+    schema: TableSchema, inequalities: Sequence[Inequality], tables: Sequence[Tables], drop: bool
+) -> Iterator[Inequality]:
+    """The inequalities that hold in all rows of the tables."""
+    left = list(inequalities)
     for table in tables if left else ():
         for rows in rows_of(schema, table, drop, PIECE):
-            left = [order for order in left if not order.is_broken(rows, schema.columns).any()]
+            left = [rule for rule in left if not rule.is_broken(rows, schema.columns).any()]
     yield from left

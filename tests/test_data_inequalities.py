@@ -65,21 +65,21 @@ RULES = {
 }
 
 
-def orders_of(schema):
-    return {order.name: order.sources for order in schema.orders}
+def inequalities_of(schema):
+    return {rule.name: rule.sources for rule in schema.inequalities}
 
 
 @pytest.mark.parametrize("name", RULES)
 def test_what_is_never_below_is_found(name):
-    columns, orders = RULES[name]
+    columns, rules = RULES[name]
     data = open_data(pd.DataFrame(columns), missing="model")
-    assert orders_of(data.schema) == orders
-    assert any("never below another column" in note for note in data.notes) == bool(orders)
+    assert inequalities_of(data.schema) == rules
+    assert any("never below another column" in note for note in data.notes) == bool(rules)
     assert TableSchema.from_dict(data.schema.to_dict()) == data.schema
-    assert {s.name: s.above for s in data.summary if s.above} == orders
+    assert {s.name: s.above for s in data.summary if s.above} == rules
 
 
-@pytest.mark.parametrize("name", [name for name, (_, orders) in RULES.items() if orders])
+@pytest.mark.parametrize("name", [name for name, (_, rules) in RULES.items() if rules])
 def test_rows_come_back_and_densities_stay(name):
     data = open_data(pd.DataFrame(RULES[name][0]), missing="model")
     flow = dress_table(NSF(layers=1, hidden=4), data.schema)
@@ -88,13 +88,13 @@ def test_rows_come_back_and_densities_stay(name):
     lifted, log_q = flow.lift(x)
     torch.testing.assert_close(flow.dequantization.lower(lifted), x, equal_nan=True)
     assert log_q.isfinite().all()
-    place = data.schema.names.index(data.schema.orders[0].name)
+    place = data.schema.names.index(data.schema.inequalities[0].name)
     below = x[:5].clone()
     below[:, place] = x[:, place].nan_to_num(torch.inf).min() - 1
     assert flow.log_prob(below).isneginf().all()
     drawn = flow.sample(2000)
-    for order in data.schema.orders:
-        assert not order.is_broken(drawn.double().numpy(), data.schema.columns).any()
+    for rule in data.schema.inequalities:
+        assert not rule.is_broken(drawn.double().numpy(), data.schema.columns).any()
 
 
 def test_a_density_without_steps_is_exact():
@@ -112,7 +112,7 @@ def test_differences_and_their_jacobian():
 
 @pytest.mark.parametrize("options", [{"types": ["shipped=datetime"]}, {"target": "x"}])
 def test_what_the_user_says_is_modelled_by_itself(options):
-    assert not open_data(pd.DataFrame(DATES), **options).schema.orders
+    assert not open_data(pd.DataFrame(DATES), **options).schema.inequalities
 
 
 def test_strict_refuses():
@@ -136,7 +136,7 @@ def broken(frame):
     return (days[1] < days[0]) | (mean < low) | (high < mean)
 
 
-def test_samples_keep_the_order_in_the_users_columns(model):
+def test_samples_keep_the_inequality_in_the_users_columns(model):
     model, frame, _ = model
     drawn = model.sample(2000, seed=0).to_pandas()
     assert list(drawn) == list(frame)
@@ -166,7 +166,7 @@ def test_given_the_ends_of_a_chain(model):
         model.sample(5, given={"low": 30.0, "mean": 5.0})
 
 
-def test_gaps_are_filled_within_the_order(model):
+def test_gaps_are_filled_within_the_inequality(model):
     model, frame, _ = model
     rows = frame[:40].copy()
     rows.loc[:9, "ordered"] = rows.loc[10:19, "shipped"] = None
@@ -212,15 +212,15 @@ def test_the_conditional_of_a_lattice_is_the_sum_over_its_line(model):
         assert told[name] == pytest.approx(scores.iloc[40] - np.logaddexp.reduce(scores), abs=0.1)
 
 
-def test_columns_yaml_has_the_order_and_gives_it_back(model, tmp_path):
+def test_columns_yaml_has_the_inequality_and_gives_it_back(model, tmp_path):
     model, frame, written = model
     assert "above:\n  - ordered" in written
     path = tmp_path / "columns.yaml"
     path.write_text(written, "utf-8")
     again = open_data(frame, types_from=str(path)).schema
-    assert orders_of(again) == orders_of(model.schema)
+    assert inequalities_of(again) == inequalities_of(model.schema)
     path.write_text("shipped: {kind: datetime, format: '%d/%m/%Y'}", "utf-8")
-    assert "shipped" not in orders_of(open_data(frame, types_from=str(path)).schema)
+    assert "shipped" not in inequalities_of(open_data(frame, types_from=str(path)).schema)
     path.write_text("low: {kind: real, step: 0.1, above: high}", "utf-8")
     with pytest.raises(InputError, match="'low' is below high in some row"):
         open_data(frame, types_from=str(path))
@@ -242,7 +242,7 @@ def test_columns_that_are_above_each_other_are_refused(tmp_path):
         ({}, "'empty' has no values"),
     ],
 )
-def test_columns_that_are_not_modelled_have_no_order(tmp_path, options, why):
+def test_columns_that_are_not_modelled_have_no_inequality(tmp_path, options, why):
     path, above = tmp_path / "columns.yaml", "low" if options else "empty"
     path.write_text(f"high: {{kind: real, step: 0.1, above: {above}}}", "utf-8")
     frame = pd.DataFrame({**LEVELS, "empty": np.nan})
@@ -250,19 +250,19 @@ def test_columns_that_are_not_modelled_have_no_order(tmp_path, options, why):
         open_data(frame, types_from=str(path), **options)
 
 
-def test_a_file_with_half_an_order_is_refused():
+def test_a_file_with_half_an_inequality_is_refused():
     described = open_data(pd.DataFrame(DATES)).schema.to_dict()
-    (order,) = described["orders"]
+    (rule,) = described["inequalities"]
     for sources, words in ([], "`sources`"), (["z"], "no column 'z'"), (["shipped"], "`above`"):
         with pytest.raises(InputError, match=words):
-            TableSchema.from_dict({**described, "orders": [{**order, "sources": sources}]})
+            TableSchema.from_dict({**described, "inequalities": [{**rule, "sources": sources}]})
 
 
-def test_models_of_other_orders_are_not_of_the_same_rows(model):
+def test_models_of_other_inequalities_are_not_of_the_same_rows(model):
     from caudal.modalities.table.exact import check_same_columns
 
     model, *_ = model
     other = dataclasses.make_dataclass("Other", ["name", "schema"])
-    plain = dataclasses.replace(model.schema, orders=())
+    plain = dataclasses.replace(model.schema, inequalities=())
     with pytest.raises(InputError, match="never below others"):
         check_same_columns(other("a", plain), model)

@@ -1,0 +1,155 @@
+"""Rows that do not all count the same: as if those that count k times were there k times."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+import caudal
+from caudal import InputError
+from caudal.bijections import Correlate, Gaussianise
+from caudal.bijections.weighted import Values
+from caudal.data.source import Rows, as_often, effective_rows
+from caudal.data.tensors import TensorSchema
+from caudal.report import Gaussian, evaluate
+from caudal.sklearn import FlowDensity, FlowOutlier, FlowRegressor
+from command_line import refused
+
+SMALL = {"steps": 1, "layers": 1, "hidden": 4}
+
+
+@pytest.fixture(scope="module")
+def counted():
+    """Rows (N, 2), and how often each counts, 0 to 3 times."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(2100, 1)) @ [[1.0, 0.5]] + rng.normal(size=(2100, 2))
+    return torch.from_numpy(x).float(), torch.from_numpy(rng.integers(0, 4, 2100)).double()
+
+
+@pytest.fixture(scope="module")
+def tilted():
+    """A standard normal x and y = 2 x + noise, with weights exp(x): then x has the mean 1."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=1500)
+    return pd.DataFrame({"x": x, "y": 2 * x + rng.normal(size=1500), "w": np.exp(x)})
+
+
+def repeated(x, weights):
+    return x.repeat_interleave(weights.long(), 0)
+
+
+def test_a_gaussian_of_rows_that_count_is_that_of_repeated_rows(counted):
+    x, weights = counted
+    many = Correlate(2)
+    many.observe(repeated(x, weights))
+    few = Correlate(2)
+    few.observe(x, weights=weights / weights.mean())
+    torch.testing.assert_close(few.mean, many.mean, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(few.factor, many.factor, rtol=1e-5, atol=1e-6)
+
+
+def test_marginals_of_rows_that_count_are_those_of_repeated_rows(counted):
+    x, weights = counted
+    x = x.exp()
+    ends = torch.zeros(2), torch.full((2,), torch.inf)
+    few, many, some, all_alike, plain = (Gaussianise(*ends) for _ in range(5))
+    few.observe(x, weights=weights)
+    many.observe(repeated(x, weights))
+    grid = torch.linspace(0.1, 5, 50)[:, None].expand(-1, 2)
+    shares = [torch.special.ndtr(layer.inverse(grid)[0]) for layer in (few, many)]
+    assert float((shares[0] - shares[1]).abs().max()) < 0.01
+    some.observe(x[:300], weights=(torch.arange(300) < 200).float())
+    plain.observe(x[:200])
+    assert torch.equal(some.x, plain.x)
+    assert torch.equal(some.z, plain.z)
+    all_alike.observe(x[:200], weights=torch.full((200,), 7.0))
+    assert torch.equal(all_alike.x, plain.x)
+
+
+def test_quantiles_and_counts_of_weighted_values():
+    values = Values.of(np.array([3.0, np.nan, 1.0, 2.0]), np.array([1.0, 9.0, 1.0, 2.0]))
+    assert values.n == pytest.approx(16 / 6)
+    assert values.mean() == pytest.approx(2.0)
+    assert values.std() == pytest.approx(0.5**0.5)
+    assert values.quantile(np.array([0.0, 0.5, 1.0])) == pytest.approx([1.0, 2.0, 3.0])
+    assert values.below(np.array([2.0, 9.0])) / values.n == pytest.approx([0.25, 1.0])
+
+
+def test_scores_of_rows_that_count_are_those_of_repeated_rows(counted):
+    x, weights = counted
+    flow = caudal.recipes.MADE(hidden=(4,)).build((2,))
+    schema = TensorSchema.of((2,))
+    results = []
+    for source in (Rows(x, weights=weights), Rows(repeated(x, weights))):
+        results.append(evaluate(flow, source, Gaussian.fit(flow, source), schema))
+    few, many = results
+    assert few.score == pytest.approx(many.score, abs=1e-5)
+    assert few.gain == pytest.approx(many.gain, abs=1e-4)
+    assert few.rows == int((weights > 0).sum())
+    assert few.effective_rows == pytest.approx(effective_rows(weights))
+    assert few.two_se > many.two_se  # copies tell nothing new
+    assert "weighted (as 1,3" in few.title
+    assert many.effective_rows is None
+
+
+def test_rows_are_taken_as_often_as_they_count(counted):
+    x, weights = counted
+    source = as_often(Rows(x, weights=weights))
+    assert source.weights is None
+    assert float(source.x.mean()) == pytest.approx(float(repeated(x, weights).mean()), abs=0.05)
+    zero = Rows(x, weights=(torch.arange(len(x)) < 700).double())
+    assert torch.equal(as_often(zero).x, x[:700])
+    plain = Rows(x)
+    assert as_often(plain) is plain
+
+
+def test_a_table_whose_rows_count_is_learned_so(tilted, tmp_path):
+    model = caudal.train("nsf", tilted, weights="w", out=tmp_path / "run", report=False, **SMALL)
+    assert model.schema.names == ("x", "y")
+    drawn = model.sample(4000)
+    assert drawn["x"].mean() == pytest.approx(1.0, abs=0.15)
+    assert drawn["y"].mean() == pytest.approx(2.0, abs=0.3)
+    assert drawn["x"].std() == pytest.approx(1.0, abs=0.15)
+    evaluation = model.evaluation
+    assert evaluation.effective_rows < 0.6 * evaluation.rows
+    assert evaluation.score == pytest.approx(-2.84, abs=0.2)  # - log(2 pi e)
+    again = caudal.load(tmp_path / "run")
+    assert again.evaluate(tilted).effective_rows is not None
+    assert again.evaluate(tilted[["x", "y"]]).effective_rows is None
+    assert len(again.log_prob(tilted)) == len(tilted)
+
+
+def test_weights_that_are_none_are_refused_in_a_line(tilted, tmp_path, capsys):
+    def refusal(weights, **more):
+        with pytest.raises(InputError) as caught:
+            caudal.train("nsf", tilted.assign(w=weights), weights="w", **SMALL, **more)
+        return str(caught.value)
+
+    w = tilted["w"]
+    assert "row 3, column 'w': its weight is -1" in refusal(w.where(w.index != 2, -1.0))
+    assert "row 3, column 'w': its weight is missing" in refusal(w.where(w.index != 2))
+    assert "training rows have the weight 0" in refusal(0.0)
+    assert "`weights` are numbers, and it holds" in refusal("much")
+    assert "'w' is in `context` and in `weights`" in refusal(1.0, context=("w",))
+    path = tmp_path / "rows.csv"
+    tilted.to_csv(path, index=False)
+    line = refused(capsys, "train", "nsf", "--data", path, "--weights", "weight")
+    assert "--weights weight: " in line
+    assert "no such column" in line
+
+
+def test_estimators_take_the_weights_of_samples(tilted):
+    x, w = tilted[["x", "y"]].to_numpy(), tilted["w"].to_numpy()
+    flow = FlowDensity(steps=1, options={"layers": 1, "hidden": 4}).fit(x, sample_weight=w)
+    drawn = flow.sample(4000)
+    assert isinstance(drawn, np.ndarray)
+    assert drawn[:, 0].mean() == pytest.approx(1.0, abs=0.15)
+    assert flow.score(x, sample_weight=w) == pytest.approx(
+        float(np.average(flow.score_samples(x), weights=w))
+    )
+    found = FlowOutlier(steps=1, options={"layers": 1, "hidden": 4}, contamination=0.05)
+    share = np.average(found.fit(x, sample_weight=w).predict(x) == -1, weights=w)
+    assert share == pytest.approx(0.05, abs=0.005)
+    one = np.where(x[:, 1] > 0, 1.0, 0.0)
+    above = FlowRegressor(steps=1, size="small").fit(x[:, :1], x[:, 1], sample_weight=one)
+    assert above.predict_quantile(x[:5, :1], 0.5).min() > 0
