@@ -219,7 +219,8 @@ def as_often(source: Source) -> Source:
     """Rows that all count the same, each of them there about as often as it counts in the source.
 
     That is for what compares rows with samples, and knows of no weights. Without weights it is the
-    source itself; else of 99 in 100 rows some are taken and none twice, always the same ones.
+    source itself; else rows up to the 99th percentile of weights are taken at most once, always
+    the same ones.
     """
     if source.weights is None or not isinstance(source, Rows):
         return source
