@@ -7,10 +7,12 @@ import torch
 
 import caudal
 from caudal import InputError
-from caudal.bijections import Correlate, Gaussianise
+from caudal.base import Normal
+from caudal.bijections import ZCA, ActNorm, Correlate, Decorrelate, Gaussianise, Standardise
 from caudal.bijections.weighted import Values
 from caudal.data.source import Rows, as_often, effective_rows
 from caudal.data.tensors import TensorSchema
+from caudal.initialization import initialize
 from caudal.report import Gaussian, evaluate
 from caudal.sklearn import FlowDensity, FlowOutlier, FlowRegressor
 from command_line import refused
@@ -64,6 +66,35 @@ def test_marginals_of_rows_that_count_are_those_of_repeated_rows(counted):
     assert torch.equal(some.z, plain.z)
     all_alike.observe(x[:200], weights=torch.full((200,), 7.0))
     assert torch.equal(all_alike.x, plain.x)
+
+
+@pytest.mark.parametrize(
+    "layer", [Standardise, ActNorm, lambda _: ZCA(2), lambda _: Decorrelate(2)]
+)
+def test_layers_start_from_rows_as_often_as_they_count_in_any_scale(layer, counted):
+    x, weights = counted
+    flows = [caudal.Flow(layer((2,)), Normal((2,))) for _ in range(2)]
+    initialize(flows[0], x, weights=5 * weights)
+    initialize(flows[1], repeated(x, weights))
+    torch.testing.assert_close(flows[0].state_dict(), flows[1].state_dict(), rtol=1e-4, atol=1e-5)
+
+
+def test_validation_over_part_of_the_rows_is_a_weighted_mean():
+    weights = torch.where(torch.arange(400) < 40, 1.0 + torch.arange(400), 0.0)
+    rows = Rows(torch.zeros(400, 2), weights=weights)
+    assert len(rows) == 40
+    flow = caudal.recipes.MADE(hidden=(4,)).build((2,))
+    brief = caudal.Training(steps=1, validate_rows=10)
+    fitted = caudal.fit(flow, torch.randn(100, 2), rows, training=brief)
+    with torch.no_grad():
+        loss = -float(fitted.flow.log_prob(torch.zeros(1, 2)))
+    assert fitted.best_valid == pytest.approx(loss, abs=1e-5)
+
+
+def test_weights_are_of_any_scale():
+    for scale in (1e-300, 1e300):
+        weights = torch.tensor([1.0, 3.0], dtype=torch.float64) * scale
+        assert Rows(torch.zeros(2, 1), weights=weights).weights.tolist() == [0.5, 1.5]
 
 
 def test_quantiles_and_counts_of_weighted_values():

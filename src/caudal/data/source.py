@@ -141,7 +141,8 @@ class Rows(Source):
     Args:
         x: (N, *event), floating; images may be uint8 and become numbers a batch at a time.
         context: (N, *context), floating, or None.
-        weights: (N,), how much each row counts in the loss; None where all count the same.
+        weights: (N,), how much each row counts in the loss; those of weight 0 are left out. None
+            where all count the same.
         gaps: whether NaN stands for a missing value instead of being refused.
 
     Raises:
@@ -163,9 +164,12 @@ class Rows(Source):
             _check(context, "context", gaps)
             if len(context) != len(x):
                 raise InputError(f"x has {len(x)} rows, its context {len(context)}")
-        self.x = x
-        self.context = context
-        self.weights = None if weights is None else _of_mean_one(weights, x)
+        self.x, self.context, self.weights = x, context, None
+        if weights is not None:
+            self.weights = _of_mean_one(weights, x)
+            if not bool((there := self.weights > 0).all()):
+                self.x, self.context = x[there], None if context is None else context[there]
+                self.weights = _of_mean_one(self.weights[there], self.x)
 
     @property
     def n_rows(self) -> int:
@@ -208,11 +212,12 @@ def _of_mean_one(weights: Tensor, x: Tensor) -> Tensor:
         raise InputError(
             f"`weights` must be one number a row, ({len(x)},), got {tuple(weights.shape)}"
         )
-    mean = float(weights.double().mean())
-    if not math.isfinite(mean) or mean <= 0 or bool((weights < 0).any()):
+    most = float(weights.max())
+    if not 0 < most < math.inf or bool((weights < 0).any()):
         raise InputError("`weights` must be at least 0, finite, and not all 0")
     dtype = x.dtype if x.is_floating_point() else torch.get_default_dtype()
-    return (weights.double() / mean).to(x.device, dtype)
+    shares = weights.double() / most  # whose sum is finite, whatever the scale
+    return (shares / shares.mean()).to(x.device, dtype)
 
 
 def as_often(source: Source) -> Source:

@@ -131,7 +131,8 @@ def open_data(
         )
     left_out = sum(t.n_rows for t in tables) - sum(s.n_rows for s in sources)
     if known and left_out:
-        notes.append(f"dropped {rows_in_words(left_out)} with missing values")
+        why = "missing values" + (" or a weight of 0" if weights else "")
+        notes.append(f"dropped {rows_in_words(left_out)} with {why}")
     if (each := sources[0].weights) is not None and not known:
         notes.append(
             f"rows count by '{weights}', which is not modelled: the {len(each):,} training rows "
