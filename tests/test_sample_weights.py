@@ -50,6 +50,14 @@ def test_a_gaussian_of_rows_that_count_is_that_of_repeated_rows(counted):
     torch.testing.assert_close(few.factor, many.factor, rtol=1e-5, atol=1e-6)
 
 
+def test_correlations_are_shrunk_by_the_effective_rows():
+    x = torch.randn(60_000, 20, generator=torch.Generator().manual_seed(0))
+    few = Correlate(20)
+    few.observe(x, weights=torch.where(torch.arange(60_000) % 999 == 0, 999.0, 0.001))
+    left = few.factor - torch.diag(few.factor.diagonal())
+    assert float(left.abs().max()) < 0.2
+
+
 def test_marginals_of_rows_that_count_are_those_of_repeated_rows(counted):
     x, weights = counted
     x = x.exp()
