@@ -24,6 +24,7 @@ from caudal.data.table.inequalities import (
     asked_inequalities,
     find_inequalities,
     inequality_notes,
+    with_rules,
 )
 from caudal.data.table.inequality import Inequality, in_turn
 from caudal.data.table.levels import order_levels
@@ -119,7 +120,9 @@ def open_data(
         drops, schema = found.drops, order_levels(found.schema, main, found.drops)
         schema, told = _ruled(found._replace(schema=schema), tables, strict)
         summary = with_inequalities(
-            with_followers(found.summary, schema.followers), schema.inequalities
+            with_followers(found.summary, schema.followers),
+            schema.inequalities,
+            schema.columns,
         )
         notes += [*found.notes, *told]
     loader = Loader(schema, drops, memory, seed, weights=weights)
@@ -150,8 +153,10 @@ def _ruled(found: Found, tables: Sequence[Tables], strict: bool) -> tuple[TableS
     followers = find_followers(found.schema, tables, found.drops, found.said)
     schema = without_followers(found.schema, followers)
     asked = {name: declared.above for name, declared in found.declared.items() if declared.above}
-    own = asked_inequalities(schema, tables, found.drops, asked)
-    guessed = find_inequalities(schema, tables, found.drops, found.declared.keys())
+    # Columns that are never below others have no ends beyond which a sum might lie.
+    opened = replace(schema, columns=tuple(found.opened.get(c.name, c) for c in schema.columns))
+    own = asked_inequalities(opened, tables, found.drops, asked)
+    guessed = find_inequalities(opened, tables, found.drops, found.declared.keys())
     rules: tuple[Follower | Inequality, ...] = (*followers, *guessed)
     for rule in rules if strict else ():
         advice = f"leave it out with `exclude` {rule.name}"
@@ -162,7 +167,8 @@ def _ruled(found: Found, tables: Sequence[Tables], strict: bool) -> tuple[TableS
         )
     inequalities = in_turn([*own, *guessed])
     notes = [*follower_notes(followers), *inequality_notes(inequalities)]
-    return replace(schema, inequalities=inequalities), notes
+    columns = with_rules(schema.columns, opened.columns, inequalities)
+    return replace(schema, columns=columns, inequalities=inequalities), notes
 
 
 def read_tables(
