@@ -138,6 +138,8 @@ def test_rows_are_taken_as_often_as_they_count(counted):
     assert float(source.x.mean()) == pytest.approx(float(repeated(x, weights).mean()), abs=0.05)
     zero = Rows(x, weights=(torch.arange(len(x)) < 700).double())
     assert torch.equal(as_often(zero).x, x[:700])
+    heavy = Rows(x, weights=torch.where(torch.arange(len(x)) == 7, 1e7, 1.0))
+    assert len(as_often(heavy)) <= 10_000
     plain = Rows(x)
     assert as_often(plain) is plain
 

@@ -18,6 +18,7 @@ _SUMMED = 1 << 16  # rows at a time
 NUMBERS = 1 << 20
 """Numbers of such a batch where an item has many of them, as an image has."""
 _ONCE = 0.99  # share of the rows that are taken once at most where rows are drawn by their weights
+_AT_LEAST = 10_000  # rows that may be drawn where there are fewer
 
 
 class Batch(NamedTuple):
@@ -225,12 +226,14 @@ def as_often(source: Source) -> Source:
 
     That is for what compares rows with samples, and knows of no weights. Without weights it is the
     source itself; else of 99 in 100 rows some are taken and none twice, always the same ones.
+    They are no more than there were, or 10,000, however much one of them counts.
     """
     if source.weights is None or not isinstance(source, Rows):
         return source
     weights = source.weights.double().cpu().numpy()
     order = permutation(len(weights), 0).numpy()
-    share = weights[order] / np.quantile(weights[weights > 0], _ONCE, method="higher")
+    share = weights[order] / np.quantile(weights, _ONCE, method="higher")
+    share *= min(1.0, max(len(weights), _AT_LEAST) / share.sum())
     copies = np.diff(np.floor(share.cumsum() + 0.5), prepend=0.0).astype(int)
     chosen = torch.from_numpy(np.sort(np.repeat(order, copies))).to(source.x.device)
     context = None if source.context is None else source.context[chosen]
