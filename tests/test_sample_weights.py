@@ -10,6 +10,7 @@ from caudal import InputError
 from caudal.base import Normal
 from caudal.bijections import ZCA, ActNorm, Correlate, Decorrelate, Gaussianise, Standardise
 from caudal.bijections.weighted import Values
+from caudal.data import open_data
 from caudal.data.source import Rows, as_often, effective_rows
 from caudal.data.tensors import TensorSchema
 from caudal.initialization import initialize
@@ -160,6 +161,18 @@ def test_a_table_whose_rows_count_is_learned_so(tilted, tmp_path):
     assert len(again.log_prob(tilted)) == len(tilted)
 
 
+def test_weights_are_numbers_of_any_scale_as_people_write_them(tilted):
+    rows = tilted.assign(x=tilted["x"].where(tilted.index != 4))
+    tiny = rows.assign(w=1e-50 * rows["w"])
+    written = rows.assign(w=(1e6 * rows["w"]).map("${:,.2f}".format))
+    written.loc[4, "w"] = "n/a"  # a row that is dropped anyhow
+    weights = [
+        open_data(t, weights="w", missing="drop").train.weights for t in (rows, tiny, written)
+    ]
+    torch.testing.assert_close(weights[1], weights[0])
+    torch.testing.assert_close(weights[2], weights[0])
+
+
 def test_weights_that_are_none_are_refused_in_a_line(tilted, tmp_path, capsys):
     def refusal(weights, **more):
         with pytest.raises(InputError) as caught:
@@ -170,7 +183,13 @@ def test_weights_that_are_none_are_refused_in_a_line(tilted, tmp_path, capsys):
     assert "row 3, column 'w': its weight is -1" in refusal(w.where(w.index != 2, -1.0))
     assert "row 3, column 'w': its weight is missing" in refusal(w.where(w.index != 2))
     assert "training rows have the weight 0" in refusal(0.0)
-    assert "`weights` are numbers, and it holds" in refusal("much")
+    assert "row 1, column 'w': 'much' is not a number" in refusal("much")
+    assert "`weights` are numbers, and it holds" in refusal(pd.Timestamp("2021-01-01"))
+    assert "table has no such column" in refusal(1.0, test=tilted[["x", "y"]])
+    written = w.map("${:,.2f}".format)
+    assert "row 3, column 'w': its weight is missing" in refusal(
+        written.where(w.index != 2, "n/a")
+    )
     assert "'w' is in `context` and in `weights`" in refusal(1.0, context=("w",))
     path = tmp_path / "rows.csv"
     tilted.to_csv(path, index=False)

@@ -40,6 +40,7 @@ from caudal.data.table.schema import TableSchema
 from caudal.data.table.stats import Stats
 from caudal.data.table.survey import Survey, survey
 from caudal.data.table.tables import Tables
+from caudal.data.table.weighing import check_weights
 from caudal.data.table.wholes import with_wholes
 from caudal.data.table.wishes import Wishes, choose_columns, with_own_types
 from caudal.errors import InputError
@@ -84,7 +85,9 @@ def find_schema(tables: Sequence[Tables], wishes: Wishes, known: BuiltIn | None)
     for table in tables[1:]:
         if table.unnamed and main.unnamed:
             check_width(table.name, len(table.names), main.name, len(names))
-        check_names([*used, *weights], table.names, table.name)
+        check_names(used, table.names, table.name)
+        for name in weights:
+            check_weights(name, table.names, table.name)
     listed_types = {n: d for n, d in listed.declared.items() if n in used}
     declared = {**listed_types, **parse_types(with_own_types(wishes.types, known, used), used)}
     work = _Search(tables, wishes, declared, listed, frozenset(context))
