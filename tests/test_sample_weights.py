@@ -207,6 +207,14 @@ def test_estimators_take_the_weights_of_samples(tilted):
     assert flow.score(x, sample_weight=w) == pytest.approx(
         float(np.average(flow.score_samples(x), weights=w))
     )
+    above = FlowDensity(steps=1, options={"layers": 1, "hidden": 4}).fit(np.exp(x))
+    below = np.where(np.arange(len(x))[:, None] == 0, -1.0, np.exp(x))
+    assert np.isneginf(above.score(below))
+    assert np.isfinite(above.score(below, sample_weight=np.arange(len(x))))
+    for wrong, words in ((-w, "Negative"), (0 * w, "zero|0 for all"), (w[:3], "shape")):
+        for use in (flow.fit, flow.score):
+            with pytest.raises(ValueError, match=words):
+                use(x, sample_weight=wrong)
     found = FlowOutlier(steps=1, options={"layers": 1, "hidden": 4}, contamination=0.05)
     share = np.average(found.fit(x, sample_weight=w).predict(x) == -1, weights=w)
     assert share == pytest.approx(0.05, abs=0.005)
