@@ -39,6 +39,7 @@ from caudal.errors import InputError
 from caudal.fields import check_value
 
 LEAST_ROWS = 8
+_FEW = 30  # effective rows, with fewer of which a note warns
 
 
 def open_data(
@@ -137,9 +138,11 @@ def open_data(
         why = "missing values" + (" or a weight of 0" if weights else "")
         notes.append(f"dropped {rows_in_words(left_out)} with {why}")
     if (each := sources[0].weights) is not None and not known:
+        count = effective_rows(each)
         notes.append(
             f"rows count by '{weights}', which is not modelled: the {len(each):,} training rows "
-            f"tell a mean as well as {effective_rows(each):,.0f} of equal weights"
+            f"of a weight above 0 tell a mean as well as {count:,.0f} of equal weights"
+            + (", too few to learn much from" if count < _FEW else "")
         )
     return Dataset(main.name, schema, *sources, notes=tuple(notes), summary=summary)
 
