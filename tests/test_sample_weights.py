@@ -42,7 +42,7 @@ def repeated(x, weights):
 
 
 def test_a_gaussian_of_rows_that_count_is_that_of_repeated_rows(counted):
-    x, weights = counted
+    x, weights = (part.repeat(2, *[1] * (part.ndim - 1)) for part in counted)  # enough of them
     many = Correlate(2)
     many.observe(repeated(x, weights))
     few = Correlate(2)
