@@ -593,7 +593,8 @@ other measures of the first 60. DNSMOS, of the package speechmos, predicts liste
 to 5, of sound at 16 kHz. Means ± two standard errors. *Refined*: made consistent with their
 spectra in {STEPS} steps, as many as Griffin-Lim takes from random phases.""",
     "reading": f"""LJSpeech, 32 clips: 17 to learn from, two to choose weights by. Copies are of
-the first {READING.seconds:g} seconds of test clips, made as those of digits above. Means ± two
+the first {READING.seconds:g} seconds of test clips, made as those of digits above; recordings are
+judged whole. Means ± two
 standard errors over clips. *Refined*: in {STEPS} steps.""",
 }
 WAY_COLUMNS = ["size", "batch", "way", "threads", "samples / s", "× naive", "× real time"]
@@ -751,7 +752,6 @@ def main() -> None:
     said: dict[str, Cell] = {
         "speed": {"loop": loop, "fields": " and ".join(fields_of)},
         "known": {"steps": options.steps},
-        **{part: {"picture": of.picture} for part, of in SPEECH.items()},
     }
     work = {
         "speed": functools.partial(speed, options.rounds, options.repetitions, options.threads),
@@ -770,6 +770,9 @@ def main() -> None:
             facts = {**describe(), "command": said_again(options, part)}
             if part in SPEECH:
                 cells = beside_older(SPEECH[part], cells, found.get(part), facts["commit"])
+                picture = SPEECH[part].picture
+                if pictures and (pictures / picture).exists():
+                    said[part] = {"picture": picture}
             found[part] = {"facts": facts, "said": said.get(part, {}), "cells": cells}
             write_json(path, found)
             write(path.with_suffix(".md"), report(found))

@@ -113,7 +113,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--count", type=int, default=100, help="attacks on each thing")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--only", nargs="*", help="the things to attack")
+    parser.add_argument("--only", nargs="*", choices=[*FILES, *CALLS], help="what to attack")
     parser.add_argument("--write", action="store_true", help="into results/fuzz.md")
     options = parser.parse_args()
     commit = os.popen(f"git -C {HERE} rev-parse --short HEAD").read().strip()

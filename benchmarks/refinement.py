@@ -66,7 +66,8 @@ def measure(of: Speech, clips: int, data: Path, runs: Path) -> Iterator[Cell]:
         length = sum(len(copy.sample) for copy in copies) / schema.rate
         values = _values(copies, schema.rate, of.together)
         if WAVENET in drawn:
-            values["bits"] = _bits(drawn[WAVENET], [copy.sample for copy in copies], contexts)
+            sounds = [copy.sample for copy in copies]
+            values["bits"] = _bits(drawn[WAVENET], sounds, contexts, schema)
         means = {name: two_se(some) for name, some in values.items()}
         cell = {"start": start, "steps": steps, "seconds": seconds / length, **means}
         print(cell, flush=True)
@@ -93,13 +94,13 @@ def measure(of: Speech, clips: int, data: Path, runs: Path) -> Iterator[Cell]:
     yield told(PLAIN, 32, copies_of(made.__getitem__), 0.0)
     if WAVENET in drawn:
         own = [clip.x[0].double() / schema.full_scale for clip in originals]
-        values = {"bits": _bits(drawn[WAVENET], own, contexts)}
+        values = {"bits": _bits(drawn[WAVENET], own, contexts, schema)}
         yield {"start": "recordings", "bits": two_se(values["bits"]), "values": values}
 
 
-def _bits(flow: Any, sounds: list[Tensor], contexts: list[Tensor]) -> Tensor:
+def _bits(flow: Any, sounds: list[Tensor], contexts: list[Tensor], schema: Any) -> Tensor:
     """Bits a sample that a flow takes for each of these sounds, amplitudes, rounded."""
-    full = 2**15
+    full = schema.full_scale
     whole = [(x * full).round().clamp(-full, full - 1)[None, None].float() for x in sounds]
     pairs = zip(whole, contexts, strict=True)
     scores = [-float(flow.log_prob(x, context)) / x.shape[-1] for x, context in pairs]

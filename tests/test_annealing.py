@@ -20,6 +20,20 @@ def broad(features, scale):
     return Broad(torch.zeros(()), features, scale)
 
 
+class Cube:
+    """The uniform density between -1 and 1 in each dimension."""
+
+    def __init__(self, features):
+        self.features = features
+
+    def draw(self, n, generator):
+        return 2 * torch.rand(n, self.features, generator=generator) - 1
+
+    def log_prob(self, x):
+        inside = (x.abs() <= 1).all(1)
+        return torch.where(inside, 0 * x.sum(1) - self.features * math.log(2), -torch.inf)
+
+
 def test_moves_leave_exact_samples_as_they_are():
     target = Banana()
     x = target.sample(2000, generator())
@@ -92,6 +106,20 @@ def test_rows_that_half_forget_have_as_far_to_go_as_they_went():
     uncertainty.moved(1.0, before, 0.5 * before + math.sqrt(0.75) * fresh + 0.2)
     assert uncertainty.lag[0] == pytest.approx(0.1, abs=0.01)  # 0.2 to go, at one end of the step
     assert not uncertainty.settled
+
+
+def test_a_start_that_misses_most_of_the_density_is_not_settled():
+    """Noise between -1 and 1, where a standard normal in 10 dimensions has 2 % of its mass."""
+
+    def normal(x):
+        return -0.5 * x.square().sum(1) - 5 * math.log(2 * math.pi)
+
+    for n in (2, 1000):
+        found = anneal(normal, Cube(10), n, generator())
+        assert not found.settled
+        assert n == 2 or found.log_z_error > 1  # log Z is -3.8, and should be 0
+    within = anneal(lambda x: normal(6 * x), Cube(10), 1000, generator())
+    assert within.settled
 
 
 def test_from_the_density_itself_it_is_one_step():

@@ -1,13 +1,17 @@
 """A density in the place of data: trained, evaluated, sampled, resumed, and refused."""
 
 import json
+import math
 
 import numpy as np
 import pyarrow.csv as pv
 import pytest
+import torch
 
 import caudal
+from caudal.annealing import Annealed
 from caudal.errors import InputError
+from caudal.modalities.density import CarriedOn
 from caudal.recipes import RealNVP
 from caudal.targets import Named
 from command_line import caudal as command
@@ -109,6 +113,15 @@ def test_draws_are_carried_on_by_annealing(capsys, tmp_path):
     assert table.num_rows == 300
     words = ("sample", run(), "-n", 4, "--exact", "--annealed", "--out", tmp_path / "t.csv")
     assert "choose one of them" in refused(capsys, *words)
+
+
+def test_parts_of_a_sample_share_their_lag():
+    parts = [Annealed(torch.zeros(9, 2), 0.5, 0.1, -0.3, False, (1.0,), 0.8)] * 4
+    account = CarriedOn(None, None)
+    account._parts = [(9, part) for part in parts]
+    found = account.to_dict()
+    assert found["log_z"] == pytest.approx(0.5)
+    assert found["log_z_error"] == pytest.approx(math.hypot(0.1 / 2, 0.3))
 
 
 def test_a_function_of_rows_is_told_what_it_lacks(capsys, tmp_path, monkeypatch):

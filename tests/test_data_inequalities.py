@@ -30,6 +30,7 @@ MEAN = (LOW + RNG.gamma(2, 2, N)).round(1)
 HIGH = (MEAN + RNG.gamma(2, 3, N)).round(1)
 DATES = {"ordered": day(DAYS), "shipped": day(DAYS + TOOK), "x": X}
 LEVELS = {"high": HIGH, "low": LOW, "mean": MEAN}
+SOME = (110 + 20 * X).round()
 A, B = RNG.poisson([30, 31], (N, 2)).T
 
 RULES = {
@@ -50,6 +51,10 @@ RULES = {
             "shipped": [None if g else d for d, g in zip(DATES["shipped"], X > 1, strict=True)],
         },
         {"shipped": ("ordered",)},
+    ),
+    "capped": (
+        {"a": np.minimum(SOME, 150), "b": np.minimum(SOME + 2 * TOOK, 150), "c": Y},
+        {"b": ("a",)},
     ),
     "gaps below": ({"low": np.where(X > 1, np.nan, LOW), "high": HIGH}, {}),
     "once below": ({"low": np.r_[LOW[:-1], HIGH[-1] + 5], "high": HIGH}, {}),

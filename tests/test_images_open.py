@@ -1,5 +1,8 @@
 """Images of any source come in three parts, of one shape, as they are in the files."""
 
+import math
+import struct
+
 import numpy as np
 import pytest
 import torch
@@ -431,6 +434,33 @@ def test_a_damaged_matlab_file_is_one_line(packed, tmp_path):
     path.write_bytes(whole[:-20])
     with pytest.raises(InputError, match=r"a.mat is damaged, or no file of MATLAB 5 to 7.2"):
         open_images(path)
+
+
+def element(kind, content):
+    return struct.pack("<II", kind, len(content)) + content + bytes(-len(content) % 8)
+
+
+def matlab_file(path, class_of, *rest):
+    """A file of one variable of this class, by the elements after its flags."""
+    array = element(6, struct.pack("<II", class_of, 0)) + b"".join(rest)
+    path.write_bytes(bytes(124) + b"\x00\x01IM" + element(14, array))
+
+
+@pytest.mark.parametrize("shape", [(2**31 - 1,) * 3 + (0,), (1,) * 70])
+def test_a_matlab_array_of_a_shape_that_numpy_has_not_is_one_line(shape, tmp_path):
+    values = element(2, bytes(math.prod(shape)))
+    sizes = struct.pack(f"<{len(shape)}i", *shape)
+    matlab_file(tmp_path / "a.mat", 9, element(5, sizes), element(1, b"x"), values)
+    with pytest.raises(InputError, match="a.mat is damaged"):
+        open_images(tmp_path / "a.mat")
+
+
+def test_objects_in_a_matlab_file_are_no_damage(tmp_path):
+    names = [element(1, name) for name in (b"when", b"MCOS", b"datetime")]
+    matlab_file(tmp_path / "a.mat", 17, *names)
+    assert mat5.shapes_in(tmp_path / "a.mat") == {}
+    with pytest.raises(InputError, match="and holds no array of numbers"):
+        open_images(tmp_path / "a.mat")
 
 
 def test_labels_of_matlab_beside_pictures_are_passed_over(tmp_path):

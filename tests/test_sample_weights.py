@@ -7,10 +7,13 @@ import torch
 
 import caudal
 from caudal import InputError
-from caudal.bijections import Correlate, Gaussianise
+from caudal.base import Normal
+from caudal.bijections import ZCA, ActNorm, Correlate, Decorrelate, Gaussianise, Standardise
 from caudal.bijections.weighted import Values
+from caudal.data import open_data
 from caudal.data.source import Rows, as_often, effective_rows
 from caudal.data.tensors import TensorSchema
+from caudal.initialization import initialize
 from caudal.report import Gaussian, evaluate
 from caudal.sklearn import FlowDensity, FlowOutlier, FlowRegressor
 from command_line import refused
@@ -39,13 +42,21 @@ def repeated(x, weights):
 
 
 def test_a_gaussian_of_rows_that_count_is_that_of_repeated_rows(counted):
-    x, weights = counted
+    x, weights = (part.repeat(2, *[1] * (part.ndim - 1)) for part in counted)  # enough of them
     many = Correlate(2)
     many.observe(repeated(x, weights))
     few = Correlate(2)
     few.observe(x, weights=weights / weights.mean())
     torch.testing.assert_close(few.mean, many.mean, rtol=1e-5, atol=1e-6)
     torch.testing.assert_close(few.factor, many.factor, rtol=1e-5, atol=1e-6)
+
+
+def test_correlations_are_shrunk_by_the_effective_rows():
+    x = torch.randn(60_000, 20, generator=torch.Generator().manual_seed(0))
+    few = Correlate(20)
+    few.observe(x, weights=torch.where(torch.arange(60_000) % 999 == 0, 999.0, 0.001))
+    left = few.factor - torch.diag(few.factor.diagonal())
+    assert float(left.abs().max()) < 0.2
 
 
 def test_marginals_of_rows_that_count_are_those_of_repeated_rows(counted):
@@ -64,6 +75,35 @@ def test_marginals_of_rows_that_count_are_those_of_repeated_rows(counted):
     assert torch.equal(some.z, plain.z)
     all_alike.observe(x[:200], weights=torch.full((200,), 7.0))
     assert torch.equal(all_alike.x, plain.x)
+
+
+@pytest.mark.parametrize(
+    "layer", [Standardise, ActNorm, lambda _: ZCA(2), lambda _: Decorrelate(2)]
+)
+def test_layers_start_from_rows_as_often_as_they_count_in_any_scale(layer, counted):
+    x, weights = counted
+    flows = [caudal.Flow(layer((2,)), Normal((2,))) for _ in range(2)]
+    initialize(flows[0], x, weights=5 * weights)
+    initialize(flows[1], repeated(x, weights))
+    torch.testing.assert_close(flows[0].state_dict(), flows[1].state_dict(), rtol=1e-4, atol=1e-5)
+
+
+def test_validation_over_part_of_the_rows_is_a_weighted_mean():
+    weights = torch.where(torch.arange(400) < 40, 1.0 + torch.arange(400), 0.0)
+    rows = Rows(torch.zeros(400, 2), weights=weights)
+    assert len(rows) == 40
+    flow = caudal.recipes.MADE(hidden=(4,)).build((2,))
+    brief = caudal.Training(steps=1, validate_rows=10)
+    fitted = caudal.fit(flow, torch.randn(100, 2), rows, training=brief)
+    with torch.no_grad():
+        loss = -float(fitted.flow.log_prob(torch.zeros(1, 2)))
+    assert fitted.best_valid == pytest.approx(loss, abs=1e-5)
+
+
+def test_weights_are_of_any_scale():
+    for scale in (1e-300, 1e300):
+        weights = torch.tensor([1.0, 3.0], dtype=torch.float64) * scale
+        assert Rows(torch.zeros(2, 1), weights=weights).weights.tolist() == [0.5, 1.5]
 
 
 def test_quantiles_and_counts_of_weighted_values():
@@ -99,6 +139,8 @@ def test_rows_are_taken_as_often_as_they_count(counted):
     assert float(source.x.mean()) == pytest.approx(float(repeated(x, weights).mean()), abs=0.05)
     zero = Rows(x, weights=(torch.arange(len(x)) < 700).double())
     assert torch.equal(as_often(zero).x, x[:700])
+    heavy = Rows(x, weights=torch.where(torch.arange(len(x)) == 7, 1e7, 1.0))
+    assert len(as_often(heavy)) <= 10_000
     plain = Rows(x)
     assert as_often(plain) is plain
 
@@ -119,6 +161,18 @@ def test_a_table_whose_rows_count_is_learned_so(tilted, tmp_path):
     assert len(again.log_prob(tilted)) == len(tilted)
 
 
+def test_weights_are_numbers_of_any_scale_as_people_write_them(tilted):
+    rows = tilted.assign(x=tilted["x"].where(tilted.index != 4))
+    tiny = rows.assign(w=1e-50 * rows["w"])
+    written = rows.assign(w=(1e6 * rows["w"]).map("${:,.2f}".format))
+    written.loc[4, "w"] = "n/a"  # a row that is dropped anyhow
+    weights = [
+        open_data(t, weights="w", missing="drop").train.weights for t in (rows, tiny, written)
+    ]
+    torch.testing.assert_close(weights[1], weights[0])
+    torch.testing.assert_close(weights[2], weights[0])
+
+
 def test_weights_that_are_none_are_refused_in_a_line(tilted, tmp_path, capsys):
     def refusal(weights, **more):
         with pytest.raises(InputError) as caught:
@@ -129,7 +183,13 @@ def test_weights_that_are_none_are_refused_in_a_line(tilted, tmp_path, capsys):
     assert "row 3, column 'w': its weight is -1" in refusal(w.where(w.index != 2, -1.0))
     assert "row 3, column 'w': its weight is missing" in refusal(w.where(w.index != 2))
     assert "training rows have the weight 0" in refusal(0.0)
-    assert "`weights` are numbers, and it holds" in refusal("much")
+    assert "row 1, column 'w': 'much' is not a number" in refusal("much")
+    assert "`weights` are numbers, and it holds" in refusal(pd.Timestamp("2021-01-01"))
+    assert "table has no such column" in refusal(1.0, test=tilted[["x", "y"]])
+    written = w.map("${:,.2f}".format)
+    assert "row 3, column 'w': its weight is missing" in refusal(
+        written.where(w.index != 2, "n/a")
+    )
     assert "'w' is in `context` and in `weights`" in refusal(1.0, context=("w",))
     path = tmp_path / "rows.csv"
     tilted.to_csv(path, index=False)
@@ -147,6 +207,14 @@ def test_estimators_take_the_weights_of_samples(tilted):
     assert flow.score(x, sample_weight=w) == pytest.approx(
         float(np.average(flow.score_samples(x), weights=w))
     )
+    above = FlowDensity(steps=1, options={"layers": 1, "hidden": 4}).fit(np.exp(x))
+    below = np.where(np.arange(len(x))[:, None] == 0, -1.0, np.exp(x))
+    assert np.isneginf(above.score(below))
+    assert np.isfinite(above.score(below, sample_weight=np.arange(len(x))))
+    for wrong, words in ((-w, "Negative"), (0 * w, "zero|0 for all"), (w[:3], "shape")):
+        for use in (flow.fit, flow.score):
+            with pytest.raises(ValueError, match=words):
+                use(x, sample_weight=wrong)
     found = FlowOutlier(steps=1, options={"layers": 1, "hidden": 4}, contamination=0.05)
     share = np.average(found.fit(x, sample_weight=w).predict(x) == -1, weights=w)
     assert share == pytest.approx(0.05, abs=0.005)

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import caudal
-from caudal.data import open_data
+from caudal.data import Batch, Rows, open_data
 from caudal.dequantization.mass import log_between
 from caudal.errors import InputError
 from caudal.modalities.table.dressed import dress_table
@@ -323,3 +323,11 @@ def test_the_mass_between_two_numbers_keeps_its_digits_in_both_tails():
     expected = torch.special.log_ndtr(torch.tensor([-12.0, -11.0, 0.0, -11.0, -3.0]))
     expected[2] = math.log(math.erf(0.1 / 2**0.5))
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("rows", [1, 3])
+def test_a_linear_model_of_hardly_any_rows(rows):
+    flow = caudal.recipes.MADE(hidden=(4,)).build((1,), context_shape=(2,))
+    x, context = torch.full((rows, 1), 5.0), torch.randn(rows, 2)
+    fitted = Linear.fit(flow, Rows(x, context), None)
+    assert fitted.quantiles(Batch(x, context), [0.5]) == pytest.approx(5.0)

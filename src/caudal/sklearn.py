@@ -97,7 +97,7 @@ class _Estimator(BaseEstimator):
         """
         table, container = as_table(data), container_of(data)
         if weights is not None:
-            each = _check_sample_weight(weights, data, dtype=np.float64, ensure_non_negative=True)
+            each = _checked(weights, data)
             name = _free(_WEIGHTS, table.column_names)
             table = table.append_column(name, [each]).filter(each > 0)
             data, more = table, {**more, "weights": name}
@@ -131,6 +131,20 @@ class _Estimator(BaseEstimator):
         """
         columns = getattr(self.model_.schema, what)
         return encode_table(columns, as_table(rows), Place("X", unseen=True))
+
+
+def _checked(weights: Any, rows: Any) -> np.ndarray:
+    """The weights of rows as float64 (N,).
+
+    Raises:
+        ValueError: they are no numbers from 0 on, or not one a row, or all 0.
+    """
+    each: np.ndarray = _check_sample_weight(
+        weights, rows, dtype=np.float64, ensure_non_negative=True
+    )
+    if not each.any():
+        raise ValueError("`sample_weight` is 0 for all rows: at least one must count")
+    return each
 
 
 def _free(name: str, taken: list[str]) -> str:
@@ -168,8 +182,16 @@ class FlowDensity(DensityMixin, _Estimator):
         return np.asarray(self.model_.log_prob(rows, seed=self.seed))
 
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:  # noqa: N803
-        """The mean log-density of rows X (N, D), weighted if asked for, in nats a row."""
-        return float(np.average(self.score_samples(X), weights=sample_weight))
+        """The mean log-density of rows X (N, D), weighted if asked for, in nats a row.
+
+        Raises:
+            ValueError: `sample_weight` is not one number from 0 on a row, or 0 for all rows.
+        """
+        scores = self.score_samples(X)
+        if sample_weight is None:
+            return float(scores.mean())
+        each = _checked(sample_weight, scores)
+        return float(np.average(scores[each > 0], weights=each[each > 0]))
 
     def sample(self, n_samples: int = 1, random_state: Any = None) -> Any:
         """New rows, in the form that `fit` was given; the same ones each time without a state."""
@@ -230,7 +252,7 @@ class FlowOutlier(OutlierMixin, _Estimator):
         densities = self._densities(rows)
 
         def quantiles(scores: np.ndarray, *levels: float) -> np.ndarray:
-            each = None if sample_weight is None else np.asarray(sample_weight, dtype=np.float64)
+            each = None if sample_weight is None else _checked(sample_weight, scores)
             return Values.of(scores, each).quantile(np.array(levels))
 
         low, self.centre_ = np.stack([quantiles(row, _LOW, 0.5) for row in densities], 1)

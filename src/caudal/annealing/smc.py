@@ -76,20 +76,28 @@ class Annealed:
     Attributes:
         x: rows of the density (N, D), of equal weight; they depend on each other a little.
         log_z: estimate of log Z in nats.
-        log_z_error: its standard error (`caudal.annealing.Uncertainty`): how log Z differs between
-            runs, and by how much rows lag behind the temperatures.
-        settled: whether they do not lag clearly. If they do, log Z may be off by more than its
-            error tells, mostly too low.
+        between_runs: how log Z differs between runs, a standard deviation
+            (`caudal.annealing.Uncertainty`).
+        bias: by how much log Z is too low, as far as rows that lag behind the temperatures, or lie
+            where the start is 0, tell.
+        settled: whether these are few, and do not lag clearly. If not, log Z may be off by more
+            than its error tells, mostly too low.
         temperatures: the inverse temperatures beta that it went through, the last is 1.
         accepted: the share of accepted moves at the last of them.
     """
 
     x: Tensor
     log_z: float
-    log_z_error: float
+    between_runs: float
+    bias: float
     settled: bool
     temperatures: tuple[float, ...]
     accepted: float
+
+    @property
+    def log_z_error(self) -> float:
+        """The standard error of log Z in nats: both together."""
+        return math.hypot(self.between_runs, self.bias)
 
 
 def anneal(
@@ -148,8 +156,15 @@ def anneal(
         x = move(_between(log_density, q, beta), x, stride.seen(x), moves, generator)
         ratio = _log_ratio(log_density, q, x)
         uncertainty.moved(by, before, ratio)
-    error, settled = uncertainty.total, uncertainty.settled
-    return Annealed(x, log_z, error, settled, tuple(betas), stride.accepted)
+    return Annealed(
+        x,
+        log_z,
+        uncertainty.by_ancestors,
+        uncertainty.bias,
+        uncertainty.settled,
+        tuple(betas),
+        stride.accepted,
+    )
 
 
 @torch.no_grad()

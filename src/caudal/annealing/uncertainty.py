@@ -9,6 +9,7 @@ from caudal.weights import effective_share
 
 _CLEAR = 2.0  # errors of a lag beyond which it is no chance
 _MATTERS = 0.5  # of the standard error: a lag below that is within what is told
+_LITTLE = 0.01  # nats: what lies where the start is 0 may be missed by that
 _MOST_KEPT = 0.95  # correlation; nearer to 1, how slowly rows forget is not known
 
 
@@ -27,6 +28,8 @@ class Uncertainty:
     was before them, a mean that relaxes as rows forget has d c / (1 - c) to go. The integral of
     that over beta is the lag: log Z would change by about as much, and often by more, if rows came
     to rest at each temperature.
+    At the last temperature rows may move to where q, a flow with ends, is 0. If k of n do, log Z
+    is too low by about log (n + 1) / (n + 1 - k) more.
     Reference: Lee, Whiteley, Variance estimation in the particle filter, 2018, arXiv:1509.00394;
     d log Z / d beta = E r is thermodynamic integration.
     """
@@ -34,7 +37,7 @@ class Uncertainty:
     def __init__(self, n: int) -> None:
         self._ancestor: Tensor | None = None
         self._n = n
-        self._shares = self._least = 0.0
+        self._shares = self._least = self._missed = 0.0
         self._steps: list[tuple[float, float, float]] = []
 
     def weighed(self, log_w: Tensor, chosen: Tensor) -> None:
@@ -48,7 +51,12 @@ class Uncertainty:
 
     def moved(self, by: float, before: Tensor, after: Tensor) -> None:
         """At a temperature that is higher by so much, moves took r of each row from n to n."""
-        finite = after.isfinite()  # at beta = 1 rows may move to where q, a flow with ends, is 0
+        outside = int((after == torch.inf).sum())
+        self._missed = math.log((self._n + 1) / (self._n + 1 - outside))
+        finite = after.isfinite()
+        if finite.sum() < 2:
+            self._steps.append((by, 0.0, 0.0))
+            return
         before, after = before[finite], after[finite]
         change = after - before
         correlation = torch.corrcoef(torch.stack([before, after]))[0, 1]
@@ -72,12 +80,13 @@ class Uncertainty:
         return lag, math.hypot(*(half * error for half, (_, _, error) in pairs))
 
     @property
-    def total(self) -> float:
-        """The standard error of log Z in nats: both together."""
-        return math.hypot(self.by_ancestors, self.lag[0])
+    def bias(self) -> float:
+        """By how many nats log Z is too low: the lag, and what lies where q is 0."""
+        return self.lag[0] + self._missed
 
     @property
     def settled(self) -> bool:
-        """Whether the lag is within chance, or small beside the error by ancestors."""
+        """Whether the lag is within chance, or small by the error, and little lies outside q."""
         lag, error = self.lag
-        return abs(lag) <= max(_CLEAR * error, _MATTERS * self.by_ancestors)
+        small = _MATTERS * self.by_ancestors
+        return abs(lag) <= max(_CLEAR * error, small) and self._missed <= max(_LITTLE, small)

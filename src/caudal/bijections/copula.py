@@ -14,6 +14,7 @@ from caudal.bijections.linear import full_precision
 from caudal.bijections.marginals import fit
 from caudal.bijections.normalization import DataDependent, weighted_std_mean
 from caudal.bijections.weighted import Values
+from caudal.weights import effective_share
 
 _RIDGE = 1e-6  # keeps directions without variance finite
 _SHARES = (0.0, 0.01, 0.03, 0.1, 0.2, 0.4, 0.7, 1.0)  # amounts of shrinkage to choose from
@@ -307,13 +308,15 @@ def _shrunk_correlation(x: Tensor, weights: Tensor | None) -> Tensor:
     By how much is decided by the likelihood of each quarter of the rows under a fit to the others.
     """
     (n, features), rows = x.shape, [float(len(x[i::_FOLDS])) for i in range(_FOLDS)]
+    effective = float(n)
     if weights is not None:  # a product of rows counts as often as they do
         weights = weights.to(x)
+        effective *= effective_share(weights.log())
         rows = [float(weights[i::_FOLDS].sum()) for i in range(_FOLDS)]
         x = x * weights.sqrt()[:, None]
     quarters = [part.T @ part for part in (x[i::_FOLDS] for i in range(_FOLDS))]
     total = torch.stack(quarters).sum(0)
-    if n > _ENOUGH * features:
+    if effective > _ENOUGH * features:
         return _towards(total / n, 0.0)
     others = [_unit(total - part) for part in quarters]
     scores = [  # one matrix at a time: with 2,000 columns each has 32 MB

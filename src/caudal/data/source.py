@@ -18,6 +18,7 @@ _SUMMED = 1 << 16  # rows at a time
 NUMBERS = 1 << 20
 """Numbers of such a batch where an item has many of them, as an image has."""
 _ONCE = 0.99  # share of the rows that are taken once at most where rows are drawn by their weights
+_AT_LEAST = 10_000  # rows that may be drawn where there are fewer
 
 
 class Batch(NamedTuple):
@@ -141,7 +142,8 @@ class Rows(Source):
     Args:
         x: (N, *event), floating; images may be uint8 and become numbers a batch at a time.
         context: (N, *context), floating, or None.
-        weights: (N,), how much each row counts in the loss; None where all count the same.
+        weights: (N,), how much each row counts in the loss; those of weight 0 are left out. None
+            where all count the same.
         gaps: whether NaN stands for a missing value instead of being refused.
 
     Raises:
@@ -163,9 +165,12 @@ class Rows(Source):
             _check(context, "context", gaps)
             if len(context) != len(x):
                 raise InputError(f"x has {len(x)} rows, its context {len(context)}")
-        self.x = x
-        self.context = context
-        self.weights = None if weights is None else _of_mean_one(weights, x)
+        self.x, self.context, self.weights = x, context, None
+        if weights is not None:
+            self.weights = _of_mean_one(weights, x)
+            if not bool((there := self.weights > 0).all()):
+                self.x, self.context = x[there], None if context is None else context[there]
+                self.weights = _of_mean_one(self.weights[there], self.x)
 
     @property
     def n_rows(self) -> int:
@@ -208,24 +213,27 @@ def _of_mean_one(weights: Tensor, x: Tensor) -> Tensor:
         raise InputError(
             f"`weights` must be one number a row, ({len(x)},), got {tuple(weights.shape)}"
         )
-    mean = float(weights.double().mean())
-    if not math.isfinite(mean) or mean <= 0 or bool((weights < 0).any()):
+    most = float(weights.max())
+    if not 0 < most < math.inf or bool((weights < 0).any()):
         raise InputError("`weights` must be at least 0, finite, and not all 0")
     dtype = x.dtype if x.is_floating_point() else torch.get_default_dtype()
-    return (weights.double() / mean).to(x.device, dtype)
+    shares = weights.double() / most  # whose sum is finite, whatever the scale
+    return (shares / shares.mean()).to(x.device, dtype)
 
 
 def as_often(source: Source) -> Source:
     """Rows that all count the same, each of them there about as often as it counts in the source.
 
     That is for what compares rows with samples, and knows of no weights. Without weights it is the
-    source itself; else of 99 in 100 rows some are taken and none twice, always the same ones.
+    source itself; else rows up to the 99th percentile of weights are taken at most once, always
+    the same ones. They are no more than there were, or 10,000, however much one of them counts.
     """
     if source.weights is None or not isinstance(source, Rows):
         return source
     weights = source.weights.double().cpu().numpy()
     order = permutation(len(weights), 0).numpy()
-    share = weights[order] / np.quantile(weights[weights > 0], _ONCE, method="higher")
+    share = weights[order] / np.quantile(weights, _ONCE, method="higher")
+    share *= min(1.0, max(len(weights), _AT_LEAST) / share.sum())
     copies = np.diff(np.floor(share.cumsum() + 0.5), prepend=0.0).astype(int)
     chosen = torch.from_numpy(np.sort(np.repeat(order, copies))).to(source.x.device)
     context = None if source.context is None else source.context[chosen]

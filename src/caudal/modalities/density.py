@@ -1,5 +1,6 @@
 """Densities known up to their constant: a flow learns from them without data."""
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
@@ -257,10 +258,11 @@ class CarriedOn:
         shares = torch.tensor(rows, dtype=torch.float64) / sum(rows)
         whole = (log_z + shares.log()).logsumexp(0)
         weights = shares * (log_z - whole).exp()
-        errors = torch.tensor([part.log_z_error for part in parts], dtype=torch.float64)
+        between = torch.tensor([part.between_runs for part in parts], dtype=torch.float64)
+        bias = torch.tensor([part.bias for part in parts], dtype=torch.float64)
         return {
             "log_z": float(whole),
-            "log_z_error": float((weights * errors).norm()),
+            "log_z_error": math.hypot((weights * between).norm(), (weights * bias).sum()),
             "temperatures": max(len(part.temperatures) for part in parts),
             "settled": all(part.settled for part in parts),
             "accepted": sum(part.accepted for part in parts) / len(parts),

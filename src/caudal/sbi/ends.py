@@ -15,10 +15,10 @@ class NearEnds(Within):
     x = m + L y,  m = mean + W c,  y = bijection(z; c, e),
     e = Phi((m - 1) / s), Phi(-m / s),  s_i^2 = sum_j L_ij^2
 
-    for parameters x between 0 and 1, up to a softness, as `SoftClip` has them. So e is how much of
-    the linear-Gaussian posterior lies beyond each end. There the prior cuts the posterior off
-    within a small part of all observations, and of c alone a net would need many simulations to
-    learn where that begins.
+    for parameters x between 0 and 1, but for the softness of `SoftClip`, which is small in the
+    beginning and learned. So e is about how much of the linear-Gaussian posterior lies beyond each
+    end. There the prior cuts the posterior off within a small part of all observations, and of c
+    alone a net would need many simulations to learn where that begins.
 
     Args:
         parts: of the bijection, from the noise to the data, given `context` + `n_told(ended)`

@@ -106,8 +106,8 @@ def fit(
         data: training rows: a Source, x (N, *event), or (x, context), tensors or arrays.
         validation: rows to select the best weights on; a tenth of `data` if not given.
         weights: (N,), how much each row of `data` counts in the loss, as for samples with
-            importance weights; their scale does not matter. Statistics of layers are weighted, but
-            for those of batch normalisation.
+            importance weights; their scale does not matter. Statistics of layers go by them, too,
+            but for those of batch normalisation.
         training: how to train; the defaults of `Training` if not given.
         loss: loss(flow, x, context), what to minimise: of each row (B,), or the mean over the
             rows. One of a user's own may take derivatives with respect to x, and may draw random

@@ -24,7 +24,7 @@ from caudal.bijections import (
     Prediction,
     TokenCouplings,
 )
-from caudal.data.source import Batch, Source, mapped
+from caudal.data.source import Batch, Source, mapped, weights_of
 from caudal.elementwise import Elementwise
 from caudal.errors import NumericalError
 from caudal.flow import Flow
@@ -127,7 +127,10 @@ class Validator:
         per_batch = _PARTS // math.ceil(self._measured_rows / self.batch_size)
         totals: dict[str, float] = {}
         parts: list[Tensor] = []  # for each batch (2, parts): sums of losses, and of rows
+        weight = 0.0
         for index, whole in enumerate(self._batches()):
+            each = weights_of(whole)
+            weight += len(whole.x) if each is None else float(each.double().sum())
             batch = to_device(share(whole, fabric.global_rank, fabric.world_size), like)
             losses, terms = self._batch_losses(index, batch, whole)
             for name, loss in terms.items():
@@ -143,6 +146,7 @@ class Validator:
             totals = dict(zip(totals, every[sums.numel() :].tolist(), strict=True))
         if not sums.isfinite().all():
             raise NumericalError(self._explain([part.shape[1] for part in parts], sums))
+        sums[0] /= weight / float(sums[1].sum())  # the mean weight of the rows that were taken
         self.parts = (sums[0] / sums[1]).tolist()
         loss, rows = sums.sum(1).tolist()
         return {"valid": loss / rows, **{name: total / rows for name, total in totals.items()}}

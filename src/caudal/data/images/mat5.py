@@ -158,17 +158,22 @@ def _unpack(part: memoryview, most: int) -> bytes:
 
 def _read_head(data: memoryview, order: str, size: int) -> _Array:
     elements = _elements(data, order)
-    first = list(islice(elements, 3))
-    if len(first) < 3:
-        raise DamagedError("an array ends before its numbers")
-    (flags_kind, flags), (shape_kind, shape), (_, name) = first
-    if (flags_kind, shape_kind) != (_UINT32, _INT32) or len(flags) != 8 or len(shape) % 4:
-        raise DamagedError("an array has no class or no shape")
+    kind, flags = next(elements, (0, data[:0]))
+    if kind != _UINT32 or len(flags) != 8:
+        raise DamagedError("an array has no class")
     (bits,) = struct.unpack_from(f"{order}I", flags)
+    if (bits & 0xFF) not in _NUMBERS:  # objects have no shape here
+        return _Array("", (), False, size, elements)
+    first = list(islice(elements, 2))
+    if len(first) < 2:
+        raise DamagedError("an array ends before its numbers")
+    (shape_kind, shape), (_, name) = first
+    if shape_kind != _INT32 or len(shape) % 4:
+        raise DamagedError("an array has no shape")
     sizes = tuple(np.frombuffer(shape, f"{order}i4").tolist())
     if min(sizes, default=0) < 0 or len(sizes) < 2:
         raise DamagedError(f"an array has the shape {sizes}")
-    is_numbers = (bits & 0xFF) in _NUMBERS and not bits & _COMPLEX
+    is_numbers = not bits & _COMPLEX
     return _Array(bytes(name).decode("latin-1"), sizes, is_numbers, size, elements)
 
 
@@ -178,4 +183,7 @@ def _values(head: _Array, order: str) -> np.ndarray:
     if kind not in _TYPES or len(content) != count * int(_TYPES[kind][1]):
         raise DamagedError(f"'{head.name}' does not hold the {count:,} numbers of its shape")
     values = np.frombuffer(content, f"{order}{_TYPES[kind]}")
-    return values.astype(_TYPES[kind], copy=False).reshape(head.shape, order="F")
+    try:
+        return values.astype(_TYPES[kind], copy=False).reshape(head.shape, order="F")
+    except ValueError as error:  # NumPy has no arrays of 70 dimensions, nor of any shape with a 0
+        raise DamagedError(f"'{head.name}': {error}") from None

@@ -56,8 +56,10 @@ def _lot(path: Path) -> Lot:
     arrays = _arrays(path)
     images = {key: array for key, array in arrays.items() if array.ndim in (3, 4)}
     if len(images) != 1:
-        held = ", ".join(f"{key} {array.shape}" for key, array in arrays.items()) or "nothing"
-        raise InputError(f"{path} should hold one array of images, and holds {held}")
+        held = ", ".join(f"{key} {array.shape}" for key, array in arrays.items() if key)
+        raise InputError(
+            f"{path} should hold one array of images, and holds {held or 'no array of numbers'}"
+        )
     (array,) = images.values()
     labels = next((a.reshape(-1) for key, a in arrays.items() if key.casefold() in _LABELS), None)
     return array_lot(_number_first(array, labels), str(path), labels)

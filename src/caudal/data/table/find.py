@@ -40,6 +40,7 @@ from caudal.data.table.schema import TableSchema
 from caudal.data.table.stats import Stats
 from caudal.data.table.survey import Survey, survey
 from caudal.data.table.tables import Tables
+from caudal.data.table.weighing import check_weights
 from caudal.data.table.wholes import with_wholes
 from caudal.data.table.wishes import Wishes, choose_columns, with_own_types
 from caudal.errors import InputError
@@ -50,8 +51,8 @@ SHOWN = 8  # names in a note
 class Found(NamedTuple):
     """A schema, a summary of each column, and notes on what was decided.
 
-    Further, whether rows with gaps are left out, the columns that the user says something of, and
-    what is declared of some.
+    Further, whether rows with gaps are left out, the columns that the user says something of, what
+    is declared of some, and what others would be without ends where values pile up.
     """
 
     schema: TableSchema
@@ -60,6 +61,7 @@ class Found(NamedTuple):
     drops: bool
     said: frozenset[str]
     declared: Mapping[str, Declared]
+    opened: Mapping[str, Column]
 
 
 def find_schema(tables: Sequence[Tables], wishes: Wishes, known: BuiltIn | None) -> Found:
@@ -83,7 +85,9 @@ def find_schema(tables: Sequence[Tables], wishes: Wishes, known: BuiltIn | None)
     for table in tables[1:]:
         if table.unnamed and main.unnamed:
             check_width(table.name, len(table.names), main.name, len(names))
-        check_names([*used, *weights], table.names, table.name)
+        check_names(used, table.names, table.name)
+        for name in weights:
+            check_weights(name, table.names, table.name)
     listed_types = {n: d for n, d in listed.declared.items() if n in used}
     declared = {**listed_types, **parse_types(with_own_types(wishes.types, known, used), used)}
     work = _Search(tables, wishes, declared, listed, frozenset(context))
@@ -182,7 +186,13 @@ class _Search:
         )
         notes = [*self._notes(), *notes_on(made, self.seen, self._forms_of(made))]
         said = frozenset({*self.declared, *sum(self.wishes.named.values(), ())})
-        return Found(schema, tuple(summary), notes, bool(self.dropped), said, self.declared)
+        opened = {
+            c.name: with_decimals(self._column(c.name, piles=False), decimals.get(c.name))
+            for c in columns
+            if c.name not in self.declared and (c.high is not None or c.low or c.atoms or c.offset)
+        }
+        drops = bool(self.dropped)
+        return Found(schema, tuple(summary), notes, drops, said, self.declared, opened)
 
     @property
     def dropped(self) -> frozenset[str]:
@@ -238,7 +248,7 @@ class _Search:
             return pa.timestamp("us") if is_date else pa.float64()
         return self.tables[0].schema.field(name).type
 
-    def _column(self, name: str) -> Column:
+    def _column(self, name: str, piles: bool = True) -> Column:
         stats = self.seen[name]
         if not stats.count:
             form = self.forms.get(name)
@@ -250,7 +260,7 @@ class _Search:
         gaps = name in self.gaps.modelled
         dtype, marks = self.tables[0].schema.field(name).type, self.marks.get(name, ())
         declared, form = self.declared.get(name), self.forms.get(name)
-        column = make_column(name, dtype, stats, declared, gaps, marks, form)
+        column = make_column(name, dtype, stats, declared, gaps, marks, form, piles)
         if column.period is not None or column.kind == "latitude":  # no ends or steps of note
             return column
         if name in self.context:

@@ -39,6 +39,7 @@ def make_column(
     gaps: bool,
     marks: tuple[str, ...] = (),
     form: Form | None = None,
+    piles: bool = True,
 ) -> Column:
     """The column that was declared, or else the one that its values look like.
 
@@ -50,6 +51,7 @@ def make_column(
         gaps: whether values may be missing.
         marks: texts that stand for missing numbers; a column that has some is one of numbers.
         form: in which its text is read as dates or numbers.
+        piles: whether it ends where its values pile up.
 
     Raises:
         InputError: the column is constant, has too many categories, or steps that 32 bits cannot
@@ -62,7 +64,7 @@ def make_column(
         is_circle = declared is not None and declared.kind == "circular"
         return around_the_day(column, stats) if is_circle else column
     text_format = form.format if form else None
-    likely = declared or on_globe(name, stats, guessed(stats, text_format, gaps))
+    likely = declared or on_globe(name, stats, guessed(stats, text_format, gaps, piles))
     if likely.kind == "categorical":
         return _categorical(name, dtype, stats, gaps)
     # A declared lattice gets rounding noise, so that even a constant has a density.
@@ -256,10 +258,15 @@ def with_followers(
 
 
 def with_inequalities(
-    summary: Sequence[Summary], inequalities: Sequence[Inequality]
+    summary: Sequence[Summary], inequalities: Sequence[Inequality], columns: Sequence[Column]
 ) -> tuple[Summary, ...]:
     """The summary, of which some columns are known now to be never below others."""
     above = {rule.name: rule for rule in inequalities}
+    now = {column.name: column for column in columns}
+    summary = [
+        replace(s, kind=c.kind, support=c.support) if (c := now.get(s.name)) else s
+        for s in summary
+    ]
     return tuple(
         replace(s, above=rule.sources, heaped=bool(rule.column.heaps), change="`types`")
         if (rule := above.get(s.name)) is not None

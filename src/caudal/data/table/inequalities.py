@@ -93,6 +93,25 @@ def asked_inequalities(
     return in_turn(inequalities)
 
 
+def with_rules(
+    columns: Sequence[Column], opened: Sequence[Column], inequalities: Sequence[Inequality]
+) -> tuple[Column, ...]:
+    """The columns, of which those that a rule needs so have no guessed ends.
+
+    Args:
+        columns: as they are guessed.
+        opened: the same without ends where values pile up.
+        inequalities: found among the latter.
+    """
+    made, free = ({c.name: c for c in some} for some in (columns, opened))
+    made |= {rule.name: free[rule.name] for rule in inequalities}
+    for rule in inequalities:
+        for name in rule.sources:
+            if not _comparable(made[name], made[rule.name]):
+                made[name] = free[name]
+    return tuple(made[column.name] for column in columns)
+
+
 def _why_not(schema: TableSchema, name: str) -> str:
     """Why a column is not modelled, as a phrase after its name."""
     why = {column.name: "is given as context" for column in schema.context}
@@ -145,7 +164,7 @@ def _may(low: Column, high: Column) -> bool:
 
 
 def _likely(columns: Sequence[Column], rows: np.ndarray) -> Iterator[Inequality]:
-    """Orders that hold in rows (N, D), are no accident, and cost no nats."""
+    """Inequalities that hold in rows (N, D), are no accident, and cost no nats."""
     beside = _Beside(columns, rows)
     least = _BROKEN + 2 * np.log(len(columns))
     for group in _groups(columns):

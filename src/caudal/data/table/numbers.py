@@ -104,8 +104,13 @@ def on_globe(name: str, stats: Stats, declared: Declared) -> Declared:
     return declared
 
 
-def guessed(stats: Stats, form: str | None = None, gaps: bool = False) -> Declared:
-    """What a column of numbers looks like; those in text of some form are no categories."""
+def guessed(
+    stats: Stats, form: str | None = None, gaps: bool = False, piles: bool = True
+) -> Declared:
+    """What a column of numbers looks like; those in text of some form are no categories.
+
+    Unless there are `piles`, it has no end because values pile up there.
+    """
     levels = len(stats.levels or ())
     if form is None and (levels == 2 or (levels == 1 and gaps)):
         return Declared("categorical")
@@ -115,12 +120,12 @@ def guessed(stats: Stats, form: str | None = None, gaps: bool = False) -> Declar
         if form is None and is_list(stats):
             return Declared("categorical")
         if stats.high - stats.low <= step * LATTICE_LIMIT and (
-            stats.decimals == 0 or coarse or stats.ties > TIED or _find_atoms(stats)
+            stats.decimals == 0 or coarse or stats.ties > TIED or _find_atoms(stats, piles)
         ):
-            return _lattice(stats, step, first, form)
+            return _lattice(stats, step, first, form, piles)
     if _are_few(stats) and form is None:
         return Declared("categorical")
-    return _continuous(stats, 100.0 if form and form.endswith("%") else 1.0)
+    return _continuous(stats, 100.0 if form and form.endswith("%") else 1.0, piles)
 
 
 def _are_few(stats: Stats) -> bool:
@@ -145,14 +150,14 @@ def _lower(stats: Stats) -> float | None:
     return 0.0 if stats.low >= 0 else None
 
 
-def _lattice(stats: Stats, step: float, first: float, form: str | None) -> Declared:
+def _lattice(stats: Stats, step: float, first: float, form: str | None, piles: bool) -> Declared:
     whole = stats.decimals == 0
     if whole and are_codes(stats):  # few steps of decimals may be a narrow range of measurements
         return Declared("integer", stats.low, stats.high, step)
     low, offset = (first, 0.0) if stats.low >= 0 else (None, first)
     if low == 0 and stats.high <= 100 and form and form.endswith("%") and is_whole(100 / step):
         return Declared("integer" if whole else "interval", 0.0, 100.0, step)
-    floor, cap = piled_ends(stats, step)
+    floor, cap = piled_ends(stats, step) if piles else (None, None)
     if floor is not None:
         low, offset = floor, 0.0
     if whole:
@@ -175,8 +180,8 @@ def are_codes(stats: Stats) -> bool:
     return levels[stats.high] >= least and (stats.low == 0 or levels[stats.low] >= least)
 
 
-def _continuous(stats: Stats, whole: float) -> Declared:
-    atoms = _find_atoms(stats)
+def _continuous(stats: Stats, whole: float, piles: bool) -> Declared:
+    atoms = _find_atoms(stats, piles)
     rest = _without(stats.sample, atoms)
     skewness = _skewness(rest) if stats.low >= 0 else 0.0
     skewed = skewness > SKEWED
@@ -203,13 +208,14 @@ def _begins_near(values: np.ndarray, skewness: float) -> bool:
     return bool(values.min() < NEAR * (high - low))
 
 
-def _find_atoms(stats: Stats) -> tuple[float, ...]:
+def _find_atoms(stats: Stats, piles: bool) -> tuple[float, ...]:
     """The values at which so many rows are that they are no accident of a continuous column."""
     values, counts = np.unique(stats.rounded, return_counts=True)
     share = counts / max(len(stats.sample), 1)
     at_end = (values == stats.low) | (values == stats.high)
     finest = 0.0 if stats.decimals is None else 10.0**-stats.decimals
-    piled = np.isin(values, [end for end in piled_ends(stats, finest) if end is not None])
+    ends = piled_ends(stats, finest) if piles else ()
+    piled = np.isin(values, [end for end in ends if end is not None])
     heavy = (counts >= LEAST) & (piled | (share >= np.where(at_end, END_ATOM, ATOM)))
     chosen = np.flatnonzero(heavy)
     if not 0 < len(chosen) <= ATOMS or len(values) - len(chosen) < MANY:

@@ -24,6 +24,7 @@ from caudal.data.table.inequalities import (
     asked_inequalities,
     find_inequalities,
     inequality_notes,
+    with_rules,
 )
 from caudal.data.table.inequality import Inequality, in_turn
 from caudal.data.table.levels import order_levels
@@ -38,6 +39,7 @@ from caudal.errors import InputError
 from caudal.fields import check_value
 
 LEAST_ROWS = 8
+_FEW = 30  # effective rows, with fewer of which a note warns
 
 
 def open_data(
@@ -119,7 +121,9 @@ def open_data(
         drops, schema = found.drops, order_levels(found.schema, main, found.drops)
         schema, told = _ruled(found._replace(schema=schema), tables, strict)
         summary = with_inequalities(
-            with_followers(found.summary, schema.followers), schema.inequalities
+            with_followers(found.summary, schema.followers),
+            schema.inequalities,
+            schema.columns,
         )
         notes += [*found.notes, *told]
     loader = Loader(schema, drops, memory, seed, weights=weights)
@@ -131,11 +135,14 @@ def open_data(
         )
     left_out = sum(t.n_rows for t in tables) - sum(s.n_rows for s in sources)
     if known and left_out:
-        notes.append(f"dropped {rows_in_words(left_out)} with missing values")
+        why = "missing values" + (" or a weight of 0" if weights else "")
+        notes.append(f"dropped {rows_in_words(left_out)} with {why}")
     if (each := sources[0].weights) is not None and not known:
+        count = effective_rows(each)
         notes.append(
             f"rows count by '{weights}', which is not modelled: the {len(each):,} training rows "
-            f"tell a mean as well as {effective_rows(each):,.0f} of equal weights"
+            f"of a weight above 0 tell a mean as well as {count:,.0f} of equal weights"
+            + (", too few to learn much from" if count < _FEW else "")
         )
     return Dataset(main.name, schema, *sources, notes=tuple(notes), summary=summary)
 
@@ -149,8 +156,10 @@ def _ruled(found: Found, tables: Sequence[Tables], strict: bool) -> tuple[TableS
     followers = find_followers(found.schema, tables, found.drops, found.said)
     schema = without_followers(found.schema, followers)
     asked = {name: declared.above for name, declared in found.declared.items() if declared.above}
-    own = asked_inequalities(schema, tables, found.drops, asked)
-    guessed = find_inequalities(schema, tables, found.drops, found.declared.keys())
+    # Columns that are never below others have no ends beyond which a sum might lie.
+    opened = replace(schema, columns=tuple(found.opened.get(c.name, c) for c in schema.columns))
+    own = asked_inequalities(opened, tables, found.drops, asked)
+    guessed = find_inequalities(opened, tables, found.drops, found.declared.keys())
     rules: tuple[Follower | Inequality, ...] = (*followers, *guessed)
     for rule in rules if strict else ():
         advice = f"leave it out with `exclude` {rule.name}"
@@ -161,7 +170,8 @@ def _ruled(found: Found, tables: Sequence[Tables], strict: bool) -> tuple[TableS
         )
     inequalities = in_turn([*own, *guessed])
     notes = [*follower_notes(followers), *inequality_notes(inequalities)]
-    return replace(schema, inequalities=inequalities), notes
+    columns = with_rules(schema.columns, opened.columns, inequalities)
+    return replace(schema, columns=columns, inequalities=inequalities), notes
 
 
 def read_tables(

@@ -57,14 +57,16 @@ class PartReader:
     def read(self, chunk: Chunk, file: str) -> tuple[Tensor, np.ndarray]:
         """The rows that are used, as float32 (n, D + C), and their parts (n,).
 
-        Where rows have weights, these are one more column.
+        Where rows have weights, these are one more column, and all is float64.
         """
         parts = self.parts(chunk.first, chunk.table.num_rows)
         rows, keep = encode_rows(self.schema, chunk, file, self.drop, self.unseen)
         if self.weights is not None:
-            weights = weights_in(chunk.table, self.weights, Place(file, chunk.first + 1))
-            weights = weights if keep is None else weights[keep]
-            rows = torch.cat([rows, torch.from_numpy(weights)[:, None].to(rows)], 1)
+            table, place = chunk.table, Place(file, chunk.first + 1)
+            if keep is not None:
+                table, place = table.filter(pa.array(keep)), place.choose(keep)
+            weights = torch.from_numpy(weights_in(table, self.weights, place))
+            rows = torch.cat([rows.double(), weights[:, None]], 1)
         return rows, parts if keep is None else parts[keep]
 
     def most(self, table: Tables) -> np.ndarray:

@@ -14,6 +14,7 @@ from caudal.data.table.parts import PartReader
 from caudal.data.table.schema import TableSchema
 from caudal.data.table.streamed import ParquetRows
 from caudal.data.table.tables import ParquetTable, Tables
+from caudal.data.table.weighing import check_weights
 from caudal.errors import InputError
 
 
@@ -48,7 +49,7 @@ class Loader:
         """
         for table in (main, *others):
             if table is not None:
-                check_names(self._used, table.names, table.name)
+                self._check(table)
         valid, test = others
         shares = (fractions[0], 0.0 if valid else fractions[1], 0.0 if test else fractions[2])
         own: Any = {"drop": self.drop, "weights": self.weights}
@@ -69,16 +70,17 @@ class Loader:
         Raises:
             InputError: the table does not fit the schema, or no row is left.
         """
-        check_names(self._used, table.names, table.name)
+        self._check(table)
         reader = PartReader(self.schema, None, TEST, self.drop, self.unseen, self.weights)
         sources = self._sources(table, reader)
         if TEST not in sources:
             raise InputError(f"{table.name}: every row has a missing value, so that none is left")
         return sources[TEST]
 
-    @property
-    def _used(self) -> list[str]:
-        return PartReader(self.schema, None, weights=self.weights).names
+    def _check(self, table: Tables) -> None:
+        check_names(self.schema.names, table.names, table.name)
+        if self.weights is not None:
+            check_weights(self.weights, table.names, table.name)
 
     def _sources(self, table: Tables, reader: PartReader) -> dict[int, Source]:
         """A source for each part that has rows."""
@@ -99,7 +101,11 @@ class Loader:
     def _in_memory(self, table: Tables, reader: PartReader) -> dict[int, Source]:
         """Like `_sources`, with all rows in memory once, in one buffer for each part."""
         sizes = [len(self.schema.columns), len(self.schema.context), self.weights is not None]
-        held = [[torch.empty(m, size) for size in sizes] for m in reader.most(table)]
+        types = torch.float32, torch.float32, torch.float64  # weights may be of any scale
+        held = [
+            [torch.empty(m, size, dtype=dtype) for size, dtype in zip(sizes, types, strict=True)]
+            for m in reader.most(table)
+        ]
         filled = [0] * len(PARTS)
         for chunk in table.chunks(reader.names):
             rows, parts = reader.read(chunk, table.name)

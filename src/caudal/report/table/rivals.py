@@ -46,10 +46,11 @@ class Linear(NumberForecaster):
     def fit(cls, flow: Flow, rows: Rows, schema: TableSchema) -> Self:
         features, y = encoded(flow, rows), _lifted(flow, rows, 0)
         centre = np.append(features.mean(0), y.mean())
-        folds = [_Sums.of(features[k::_FOLDS], y[k::_FOLDS], centre) for k in range(_FOLDS)]
+        count = min(_FOLDS, len(y))  # folds
+        folds = [_Sums.of(features[k::count], y[k::count], centre) for k in range(count)]
         whole, squares = reduce(_Sums.joined, folds), np.zeros(len(_RIDGES))
         for k, fold in enumerate(folds):
-            some, truth = features[k::_FOLDS], y[k::_FOLDS]
+            some, truth = features[k::count], y[k::count]
             fits = whole.without(fold).ridges(centre)
             squares += [np.square(truth - some @ w[:-1] - w[-1]).sum() for w in fits]
         best = int(squares.argmin())
@@ -262,13 +263,14 @@ class _Sums(NamedTuple):
 
     def ridges(self, centre: np.ndarray) -> list[np.ndarray]:
         """Weights of the features and a constant (E + 1,), for each of the ridges."""
-        covariance = self.products - np.outer(self.total, self.total) / self.n
-        means = centre + self.total / self.n
+        n = max(self.n, 1)  # none are left of a single row
+        covariance = self.products - np.outer(self.total, self.total) / n
+        means = centre + self.total / n
         values, vectors = np.linalg.eigh(covariance[:-1, :-1])
         along = vectors.T @ covariance[:-1, -1]
         fits = []
         for ridge in _RIDGES:
-            weight = vectors @ (along / (values.clip(0.0) + ridge * self.n))
+            weight = vectors @ (along / (values.clip(0.0) + ridge * n))
             fits.append(np.append(weight, means[-1] - means[:-1] @ weight))
         return fits
 
