@@ -15,6 +15,7 @@ from caudal.elementwise import Affine, RationalQuadraticSpline
 from caudal.elementwise.affine import log_scale
 from caudal.losses.guidance import Guide, pairs_up
 from caudal.nets import CausalTransformer, transformer
+from caudal.numerics import recomputing
 from caudal.recipes import Glow, TarFlow, TarFlowIAF
 from caudal.recipes.tarflow import patch_of
 from caudal.training.student import default_student, share_mixing
@@ -129,6 +130,28 @@ def test_couplings_make_the_pixels_of_a_patch_depend_on_each_other(couplings):
     assert torch.equal(blocks.diagonal(), (expected > 0).unsqueeze(-1).expand(4, 4, 4))
 
 
+def test_no_images_have_scores_and_samples_without_rows():
+    flow = TarFlow(**SMALL).build((1, 4, 4)).eval()
+    assert flow.log_prob(torch.zeros(0, 1, 4, 4)).shape == (0,)
+    assert flow.sample(0).shape == (0, 1, 4, 4)
+
+
+def test_recomputing_keeps_the_input_of_a_layer_alone():
+    flow, x = TarFlow(**SMALL).build((1, 4, 4)), torch.randn(8, 1, 4, 4)
+
+    def kept():
+        sizes = []
+        with torch.autograd.graph.saved_tensors_hooks(
+            lambda saved: sizes.append(saved.numel()) or saved, lambda saved: saved
+        ):
+            flow.log_prob(x).sum()
+        return sum(sizes)
+
+    whole = kept()
+    with recomputing():
+        assert kept() < whole / 5
+
+
 @pytest.mark.usefixtures("float64")
 def test_decorrelated_channels_are_white_and_stay_where_they_were():
     """Channels that share most of what they are; of them one is constant."""
@@ -169,7 +192,12 @@ def test_the_usual_patches_are_small_and_few():
         (TarFlow(patch=3), (1, 8, 8), "`patch` 3: images of 8x8 take 1, 2, 4, 8"),
         (TarFlow(), (3, 321, 481), r"no such patches; try images of 320x480 .`resize=.320, 480"),
         (TarFlow(width=10), (1, 8, 8), "`width` 10: give a multiple of `heads`, which is 4"),
-        (TarFlow(couplings=1), (1, 4, 4), "`couplings` 1 leaves half of each patch: give 2, or 0"),
+        (
+            TarFlow(couplings=1),
+            (1, 4, 4),
+            "`couplings` 1 leaves half of each patch as it is: give 2, or 0",
+        ),
+        (TarFlow(couplings=4), (6,), "`couplings` is for images, and these are vectors"),
         (TarFlow(patch=2), (6,), "`patch` is for images, and these are vectors"),
     ],
 )

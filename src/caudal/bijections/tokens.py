@@ -1,15 +1,16 @@
 """The map of a token within an autoregressive layer: its numbers depend on each other too."""
 
 from collections.abc import Sequence
+from typing import cast
 
 from torch import Tensor, nn
 
-from caudal.bijection import Chain
+from caudal.bijection import Direction
 from caudal.bijections.coupling import Coupling
 
 
 class TokenCouplings(nn.Module):
-    """x_t = c_1(.. c_K(z_t; f_t) ..; f_t): couplings of the C numbers of token t, given features.
+    """x_t = c_K(.. c_1(z_t; f_t) ..; f_t): couplings of the C numbers of token t, given features.
 
     It stands in the place of an elementwise map in `Autoregressive`: what the causal net tells of
     token t, from the tokens before, are then no parameters but features f_t, and these steer the
@@ -29,33 +30,40 @@ class TokenCouplings(nn.Module):
 
     def __init__(self, couplings: Sequence[Coupling], n_features: int) -> None:
         super().__init__()
-        self.couplings = Chain(couplings)
+        # No chain: a layer with one inside would not be recomputed as a whole.
+        self.couplings = nn.ModuleList(couplings)
         self.n_params = n_features
         self.elementwise = couplings[0].elementwise
 
     def forward(self, z: Tensor, features: Tensor) -> tuple[Tensor, Tensor]:
         """From noise to data: x and log|det dx_t/dz_t| of each token, (B, 1, T)."""
-        return _as_events(*self.couplings(*_as_tokens(z, features)), like=z)
+        return _by_tokens([coupling.forward for coupling in self._listed()], z, features)
 
     def inverse(self, x: Tensor, features: Tensor) -> tuple[Tensor, Tensor]:
         """From data to noise: z and log|det dz_t/dx_t| of each token, (B, 1, T)."""
-        return _as_events(*self.couplings.inverse(*_as_tokens(x, features)), like=x)
+        return _by_tokens([coupling.inverse for coupling in self._listed()[::-1]], x, features)
+
+    def _listed(self) -> list[Coupling]:
+        return cast("list[Coupling]", list(self.couplings))
 
     def in_tails(self, x: Tensor) -> Tensor | None:
         """Mask of numbers in the linear tails of the couplings' map, None if it has none."""
         return self.elementwise.in_tails(x)
 
     def __repr__(self) -> str:
-        return f"{len(self.couplings.parts)} couplings by {self.elementwise}"
+        return f"{len(self.couplings)} couplings by {self.elementwise}"
 
 
-def _as_tokens(value: Tensor, features: Tensor) -> tuple[Tensor, Tensor]:
-    """Tokens as rows: (B T, C), and their features, (B T, F C)."""
-    given = features.flatten(1, 2).transpose(1, 2)
-    return value.transpose(1, 2).flatten(0, 1), given.flatten(0, 1)
-
-
-def _as_events(tokens: Tensor, log_det: Tensor, *, like: Tensor) -> tuple[Tensor, Tensor]:
-    """Rows of tokens (B T, C) as events (B, C, T), and their log-dets (B T,) as (B, 1, T)."""
-    rows = like.shape[0]  # a graph keeps it free, and fixes len()
-    return tokens.unflatten(0, (rows, -1)).transpose(1, 2), log_det.view(rows, 1, -1)
+def _by_tokens(
+    passes: Sequence[Direction], value: Tensor, features: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Passes one after the other, whose rows are the tokens of all events."""
+    rows, channels, length = value.shape
+    tokens = value.transpose(1, 2).flatten(0, 1)  # (B T, C)
+    given = features.flatten(1, 2).transpose(1, 2).flatten(0, 1)  # (B T, F C)
+    log_det = tokens.new_zeros(tokens.shape[0])
+    for pass_ in passes:
+        tokens, own = pass_(tokens, given)
+        log_det = log_det + own
+    moved = tokens.reshape(rows, length, channels).transpose(1, 2)
+    return moved, log_det.view(rows, 1, length)

@@ -14,7 +14,7 @@ from caudal.base import Independent, Normal
 from caudal.bijection import Bijection, Inverse, parts_of
 from caudal.bijections import Autoregressive, MuLaw, Prediction, Rescale, Standardise
 from caudal.dequantization import AudioDequantization
-from caudal.elementwise import Affine, Swapped
+from caudal.elementwise import Affine, Elementwise, Swapped
 from caudal.flow import Flow
 
 _INCREASING = (MuLaw, Rescale, Standardise)  # elementwise maps that keep the order
@@ -53,6 +53,7 @@ def has_conditionals(student: Flow, teacher: Flow) -> bool:
         isinstance(student.base, Independent)
         and isinstance(teacher.base, Independent)
         and isinstance(teacher.bijection, Autoregressive)
+        and isinstance(teacher.bijection.elementwise, Elementwise)
         and bool(layers)
         and all(isinstance(part, Inverse) and _is_affine(part.bijection) for part in layers)
     )

@@ -28,8 +28,8 @@ _MASKED: Mapping[str, Mapping[str, Any]] = {
 }
 _PLAIN = {"map": "affine", "couplings": 0}
 _TRANSFORMERS: Mapping[str, Mapping[str, Any]] = {
-    "small": {"layers": 2, "depth": 1, "width": 64, "lr": 1e-2},
-    "medium": {"layers": 3, "depth": 1, "width": 80, "lr": 8e-3},
+    "small": {"depth": 1, "width": 64, "lr": 1e-2},
+    "medium": {"layers": 4, "depth": 1, "width": 80, "lr": 8e-3},
     "large": {"layers": 6, "depth": 1, "width": 96, "lr": 5e-3},
     "paper": {"layers": 8, "depth": 8, "width": 768, "heads": 12, **_PLAIN},
 }

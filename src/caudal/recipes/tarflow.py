@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from caudal.elementwise import Elementwise
 
 SMALL_PATCH = 4
+_IMAGE_LAYERS, _VECTOR_LAYERS = 2, 4
 _FEATURES = 2
 """What the transformer tells of each number of a patch, for the couplings within."""
 FEWEST_TOKENS, USUAL_TOKENS, MOST_TOKENS = 4, 64, 4096
@@ -26,16 +27,17 @@ FEWEST_TOKENS, USUAL_TOKENS, MOST_TOKENS = 4, 64, 4096
 class TransformerRecipe(Recipe):
     """What the transformer flows share: layers of causal transformers, the event turned between.
 
-    Images are sequences of patches, whose pixels couplings make depend on each other. Vectors are
-    sequences of columns, which an LU linear map mixes after each layer.
+    Images are sequences of patches; couplings make the pixels of a patch depend on each other.
+    Vectors are sequences of columns, which an LU linear map mixes after each layer.
     """
 
     images = True
     pixels = "logit"
     element = "token"
 
-    layers: Annotated[int, Ge(0)] = 2
-    """Autoregressive layers, every second one in the reverse order of the tokens."""
+    layers: Annotated[int, Ge(0)] | None = None
+    """Autoregressive layers, every second one in the reverse order of the tokens; by default 2 of
+    images, whose couplings are layers too, and 4 of vectors."""
     depth: Annotated[int, Ge(1)] = 1
     """Layers of attention in each transformer."""
     width: Annotated[int, Ge(1)] = 64
@@ -61,7 +63,10 @@ class TransformerRecipe(Recipe):
             return self._build_images(event_shape, context_shape)
         self._refuse_given(("patch",), "images, and these are vectors")
         features, context = self._sizes(event_shape, context_shape)
-        chain = self._chain((features,), context, [self.map or "spline"] * self.layers)
+        if self.couplings not in (0, type(self).couplings):
+            raise ValueError("`couplings` is for images, and these are vectors: leave it out")
+        layers = _VECTOR_LAYERS if self.layers is None else self.layers
+        chain = self._chain((features,), context, [self.map or "spline"] * layers)
         return caudal.Flow(chain, caudal.base.Normal((features,)), context_shape=context_shape)
 
     def _build_images(
@@ -72,8 +77,9 @@ class TransformerRecipe(Recipe):
         channels, height, width = shape
         tokens = (channels * patch * patch, height * width // (patch * patch))
         # A pixel is ink or not: two peaks, which no scale and shift makes of one.
-        usual = ["affine"] * (self.layers - 1) + ["spline"]
-        maps = [self.map or usual[layer] for layer in range(self.layers)]
+        layers = _IMAGE_LAYERS if self.layers is None else self.layers
+        usual = ["affine"] * (layers - 1) + ["spline"]
+        maps = [self.map or usual[layer] for layer in range(layers)]
         chain = self._chain(tokens, context, maps)
         patches = caudal.bijections.Patches(chain, shape, patch)
         each = caudal.bijections.ActNorm((math.prod(shape),))
@@ -91,7 +97,7 @@ class TransformerRecipe(Recipe):
             if len(event_shape) == 1:
                 parts.append(caudal.bijections.LULinear(*event_shape))
         if len(event_shape) == 2 and parts:
-            # Pixels of a patch are independent given those before, and neighbours much alike.
+            # Neighbouring pixels are much alike.
             parts.insert(-2, caudal.bijections.Decorrelate(event_shape[0]))
         return caudal.Chain(parts)
 
@@ -125,8 +131,8 @@ class TransformerRecipe(Recipe):
         self, size: int, elementwise: Elementwise
     ) -> caudal.bijections.TokenCouplings | None:
         """Couplings of the numbers of a patch; None where they are to be independent."""
-        if self.couplings == 1:
-            raise ValueError("`couplings` 1 leaves half of each patch: give 2, or 0 for none")
+        if self.couplings == 1 and size > 1:
+            raise ValueError("`couplings` 1 leaves half of each patch as it is: give 2, or 0")
         couplings = []
         for layer in range(self.couplings if size > 1 else 0):
             keep = parity(size, layer)
@@ -243,7 +249,7 @@ def patch_of(name: str, shape: Shape, patch: int | None) -> int:
 def in_small_patches(shape: Shape) -> bool:
     """Whether the patches by default are of at most 4x4 pixels, and so many as are usual.
 
-    The numbers of a patch are independent given those before, which larger ones bear less well.
+    Larger ones leave more to the couplings within a patch: 7x7 was behind 4x4 on MNIST.
     """
     _, height, width = shape
     sides = [side for side in range(1, SMALL_PATCH + 1) if not (height % side or width % side)]
