@@ -43,9 +43,6 @@ RATES: dict[str, dict[str, tuple[Recipe, float]]] = {
         "mintnet": (MintNet(), 4e-3),
         "tarflow": (TarFlow(), 1e-2),
         "tarflow, independent pixels": (TarFlow(couplings=0), 1e-2),
-        "tarflow, four layers": (TarFlow(layers=4), 1e-2),
-        "tarflow, larger": (TarFlow(layers=5, width=96), 6e-3),
-        "tarflow, deeper": (TarFlow(layers=4, depth=2, width=96), 4e-3),
     },
     "cifar10": {
         "glow": (Glow(scales=2, layers=4, maps=48), 1e-2),
