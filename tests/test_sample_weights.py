@@ -173,6 +173,16 @@ def test_weights_are_numbers_of_any_scale_as_people_write_them(tilted):
     torch.testing.assert_close(weights[2], weights[0])
 
 
+def test_weights_are_written_alike_in_all_of_a_column():
+    """`1,234` alone would be a thousand and more, as later rows and other tables have it alone."""
+    rows = pd.DataFrame({"x": np.random.default_rng(0).normal(size=70_000), "w": "1,234"})
+    rows.loc[:5000, "w"] = "0,5"
+    data = open_data(rows, weights="w", valid=rows[60_000:])
+    assert data.train.weights.unique().numpy() == pytest.approx([0.423, 1.045], abs=0.01)
+    with pytest.raises(InputError, match="row 4, column 'w': 'half' is not a number"):
+        open_data(rows.assign(w=rows["w"].where(rows.index != 3, "half")), weights="w")
+
+
 def test_weights_that_are_none_are_refused_in_a_line(tilted, tmp_path, capsys):
     def refusal(weights, **more):
         with pytest.raises(InputError) as caught:
