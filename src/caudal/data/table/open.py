@@ -174,8 +174,9 @@ def _ruled(found: Found, tables: Sequence[Tables], strict: bool) -> tuple[TableS
             f"{tables[0].name}, column '{rule.name}' {rule.why} in every row: {advice}"
         )
     inequalities = in_turn([*own, *guessed])
-    notes = [*follower_notes(followers), *inequality_notes(inequalities)]
     columns = with_rules(schema.columns, opened.columns, inequalities)
+    notes = inequality_notes(inequalities, schema.columns, columns)
+    notes = [*follower_notes(followers), *notes]
     return replace(schema, columns=columns, inequalities=inequalities), notes
 
 
