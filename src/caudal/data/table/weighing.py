@@ -23,7 +23,7 @@ def check_weights(name: str, names: Sequence[str], file: str) -> None:
     """
     if name not in names:
         raise InputError(
-            f"`weights` {name}: {file} has no such column, and its rows count by it, too; "
+            f"`weights` {name}: {file} has no such column, by which its rows count as well; "
             f"{near(name, names)}"
         )
 
