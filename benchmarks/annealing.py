@@ -61,7 +61,7 @@ def page(rows: list[Row], facts: Facts) -> str:
         f"deviation of log Z over {SEEDS} seeds, in nats; from the Gaussian of each target's "
         "scale, with the default moves.",
         "Settled: in how many of the runs chains kept up with the temperatures. Where they do "
-        "not, log Z may be off by more than is told, mostly too low, and the command line says "
+        "not, log Z may be off by more than its error, mostly too low, and the command line says "
         "so. A seed more or less changes a deviation of eight by a quarter.",
         "Made by `python benchmarks/annealing.py TARGET --chains N`; seconds are those of a run.",
     ]

@@ -84,6 +84,16 @@ def test_what_is_never_below_is_found(name):
     assert {s.name: s.above for s in data.summary if s.above} == rules
 
 
+def test_an_end_that_is_given_up_is_told():
+    def told(columns):
+        return [n for n in open_data(pd.DataFrame(columns)).notes if "no end where" in n]
+
+    capped = {"low": LOW, "high": np.minimum(HIGH, np.quantile(HIGH, 0.97).round(1))}
+    assert [note for note in told(capped) if ": high; samples may lie beyond" in note]
+    assert not told(LEVELS)
+    assert not told({"high": capped["high"], "x": X})
+
+
 @pytest.mark.parametrize("name", [name for name, (_, rules) in RULES.items() if rules])
 def test_rows_come_back_and_densities_stay(name):
     data = open_data(pd.DataFrame(RULES[name][0]), missing="model")

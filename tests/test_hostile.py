@@ -19,6 +19,7 @@ from safetensors.torch import save
 
 from caudal import files
 from caudal.bijections import Gaussianise, marginals
+from caudal.bijections.weighted import Values
 from caudal.cli.screen import Screen
 from caudal.data import TableWriter, open_data, open_images, read_tables
 from caudal.data.unpacked import OPTION, Counted
@@ -391,7 +392,7 @@ def test_a_mode_far_out_is_no_slip():
     near = np.sort(rng.uniform(0, 1e-4, 1600))
     values = np.concatenate([near, np.sort(1e3 + rng.normal(size=400))])
     ends = (-np.inf, np.inf, 0.0, np.empty((0, 2)))
-    knots = marginals.fit(values, *ends).x
+    knots = marginals.fit(Values.of(values), *ends).x
     assert (np.asarray(knots) > 500).any()
 
 

@@ -10,7 +10,7 @@ from caudal import InputError
 from caudal.base import Normal
 from caudal.bijections import ZCA, ActNorm, Correlate, Decorrelate, Gaussianise, Standardise
 from caudal.bijections.weighted import Values
-from caudal.data import open_data
+from caudal.data import open_data, open_rows
 from caudal.data.source import Rows, as_often, effective_rows
 from caudal.data.tensors import TensorSchema
 from caudal.initialization import initialize
@@ -171,6 +171,23 @@ def test_weights_are_numbers_of_any_scale_as_people_write_them(tilted):
     ]
     torch.testing.assert_close(weights[1], weights[0])
     torch.testing.assert_close(weights[2], weights[0])
+
+
+def test_weights_are_written_alike_in_all_of_a_column():
+    """`1,234` alone would be a thousand and more, as later rows and other tables have it alone."""
+    rows = pd.DataFrame({"x": np.random.default_rng(0).normal(size=70_000), "w": "1,234"})
+    rows.loc[:5000, "w"] = "0,5"
+    data = open_data(rows, weights="w", valid=rows[60_000:])
+    assert data.train.weights.unique().numpy() == pytest.approx([0.423, 1.045], abs=0.01)
+    with pytest.raises(InputError, match="row 4, column 'w': 'half' is not a number"):
+        open_data(rows.assign(w=rows["w"].where(rows.index != 3, "half")), weights="w")
+
+
+def test_rows_of_weight_0_are_told(tilted):
+    schema = open_data(tilted, weights="w").schema
+    items = open_rows(tilted.assign(w=tilted.index > 6), schema, weights="w")
+    assert items.source.n_rows == len(tilted) - 7
+    assert items.notes == ("dropped 7 rows with missing values or a weight of 0",)
 
 
 def test_weights_that_are_none_are_refused_in_a_line(tilted, tmp_path, capsys):

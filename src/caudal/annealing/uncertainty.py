@@ -29,7 +29,7 @@ class Uncertainty:
     that over beta is the lag: log Z would change by about as much, and often by more, if rows came
     to rest at each temperature.
     At the last temperature rows may move to where q, a flow with ends, is 0. If k of n do, log Z
-    is too low by about log (n + 1) / (n + 1 - k) more.
+    is too low by about log((n + 1) / (n + 1 - k)) more.
     Reference: Lee, Whiteley, Variance estimation in the particle filter, 2018, arXiv:1509.00394;
     d log Z / d beta = E r is thermodynamic integration.
     """

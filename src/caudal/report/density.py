@@ -22,8 +22,8 @@ _ANNEALED = 1000  # draws that are annealed to the density
 _CHAINS = 500  # exact samples, whose chains say how many proposals they accept
 _FAR = 1.0  # nats of KL(p||q), beyond which a part of the density is missing
 LAGS = (
-    "Annealed rows lag behind the temperatures: they have not reached all of the density, and log "
-    "Z by annealing may be too low by more than its error"
+    "Annealed rows lag behind the temperatures, or the flow is 0 on part of the density: log Z by "
+    "annealing may be off by more than its error, mostly too low"
 )
 _USEFUL = 0.7  # Pareto index above which weights are of little use
 
@@ -46,8 +46,8 @@ class DensityEvaluation:
         forward_kl: KL(p||q) = E_p log w - log Z from these, in nats: large where q misses a mode.
         annealed_log_z: log Z by sequential Monte Carlo from the flow (`caudal.annealing`).
         annealed_error: its standard error.
-        annealed_settled: whether the annealed rows kept up with the temperatures; where they did
-            not, the error is too small.
+        annealed_settled: whether the annealed rows kept up with the temperatures, and hardly any
+            moved to where the flow is 0; if not, the error is too small.
         temperatures: those that this took; 1 is plain importance sampling.
         acceptance: the share of proposals that exact samples by independence Metropolis accept.
         left: how far in total variation such samples are from p at most, after 20 proposals,

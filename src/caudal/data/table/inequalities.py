@@ -120,14 +120,36 @@ def _why_not(schema: TableSchema, name: str) -> str:
     return why.get(name, "is left out")
 
 
-def inequality_notes(inequalities: Sequence[Inequality]) -> list[str]:
-    """What the user should know of the columns that are never below others."""
+def inequality_notes(
+    inequalities: Sequence[Inequality], guessed: Sequence[Column], made: Sequence[Column]
+) -> list[str]:
+    """What the user should know of the columns that are never below others.
+
+    Args:
+        inequalities: of the columns.
+        guessed: the columns before `with_rules`.
+        made: the columns after it.
+    """
+    if not inequalities:
+        return []
     some = [f"{rule.name} ({', '.join(rule.sources)})" for rule in inequalities]
     line = (
         f"never below another column, in rows and in samples: {shown(some)}; `types` models "
         f"such a column by itself"
     )
-    return [line] if some else []
+    both = zip(guessed, made, strict=True)
+    opened = [new.name for old, new in both if _ends(new) != _ends(old)]
+    more = (
+        f"no end where values pile up, since one column is never below another: {shown(opened)}; "
+        f"samples may lie beyond"
+    )
+    return [line, more] if opened else [line]
+
+
+def _ends(column: Column) -> list[float | None]:
+    """The lowest and the highest value that a column may have."""
+    ends = column.low, column.high
+    return [None if end is None else end + column.offset for end in ends]
 
 
 def _groups(columns: Sequence[Column]) -> Iterator[list[int]]:

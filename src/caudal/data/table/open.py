@@ -135,8 +135,7 @@ def open_data(
         )
     left_out = sum(t.n_rows for t in tables) - sum(s.n_rows for s in sources)
     if known and left_out:
-        why = "missing values" + (" or a weight of 0" if weights else "")
-        notes.append(f"dropped {rows_in_words(left_out)} with {why}")
+        notes.append(_dropped(left_out, weights))
     if (each := sources[0].weights) is not None and not known:
         count = effective_rows(each)
         notes.append(
@@ -145,6 +144,12 @@ def open_data(
             + (", too few to learn much from" if count < _FEW else "")
         )
     return Dataset(main.name, schema, *sources, notes=tuple(notes), summary=summary)
+
+
+def _dropped(rows: int, weights: str | None) -> str:
+    """The note that so many rows were dropped."""
+    why = "missing values" + (" or a weight of 0" if weights else "")
+    return f"dropped {rows_in_words(rows)} with {why}"
 
 
 def _ruled(found: Found, tables: Sequence[Tables], strict: bool) -> tuple[TableSchema, list[str]]:
@@ -169,8 +174,9 @@ def _ruled(found: Found, tables: Sequence[Tables], strict: bool) -> tuple[TableS
             f"{tables[0].name}, column '{rule.name}' {rule.why} in every row: {advice}"
         )
     inequalities = in_turn([*own, *guessed])
-    notes = [*follower_notes(followers), *inequality_notes(inequalities)]
     columns = with_rules(schema.columns, opened.columns, inequalities)
+    notes = inequality_notes(inequalities, schema.columns, columns)
+    notes = [*follower_notes(followers), *notes]
     return replace(schema, columns=columns, inequalities=inequalities), notes
 
 
@@ -287,7 +293,7 @@ class TableItems(Items):
     def notes(self) -> tuple[str, ...]:
         is_read = "source" in self.__dict__
         dropped = self._table.n_rows - self.source.n_rows if is_read else 0
-        more = (f"dropped {rows_in_words(dropped)} with missing values",) if dropped else ()
+        more = (_dropped(dropped, self._weights),) if dropped else ()
         return (*self._table.notes, *more, *self._unseen_notes)
 
     @cached_property

@@ -34,6 +34,7 @@ class PartReader:
         drop: whether rows with gaps that no column allows are left out, instead of refused.
         unseen: whether categories that training has not seen are read, instead of refused.
         weights: the column that says how much each row counts; None where all count the same.
+        weight_format: how its numbers are written, where they are text that is not plain.
     """
 
     schema: TableSchema
@@ -42,6 +43,7 @@ class PartReader:
     drop: bool = False
     unseen: bool = False
     weights: str | None = None
+    weight_format: str | None = None
 
     @property
     def names(self) -> list[str]:
@@ -65,8 +67,8 @@ class PartReader:
             table, place = chunk.table, Place(file, chunk.first + 1)
             if keep is not None:
                 table, place = table.filter(pa.array(keep)), place.choose(keep)
-            weights = torch.from_numpy(weights_in(table, self.weights, place))
-            rows = torch.cat([rows.double(), weights[:, None]], 1)
+            weights = weights_in(table, self.weights, place, self.weight_format)
+            rows = torch.cat([rows.double(), torch.from_numpy(weights)[:, None]], 1)
         return rows, parts if keep is None else parts[keep]
 
     def most(self, table: Tables) -> np.ndarray:

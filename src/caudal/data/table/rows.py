@@ -14,7 +14,7 @@ from caudal.data.table.parts import PartReader
 from caudal.data.table.schema import TableSchema
 from caudal.data.table.streamed import ParquetRows
 from caudal.data.table.tables import ParquetTable, Tables
-from caudal.data.table.weighing import check_weights
+from caudal.data.table.weighing import check_weights, weight_format
 from caudal.errors import InputError
 
 
@@ -47,12 +47,12 @@ class Loader:
         Raises:
             InputError: a table does not fit the schema, or a part gets no rows.
         """
-        for table in (main, *others):
-            if table is not None:
-                self._check(table)
+        tables = [main, *(table for table in others if table is not None)]
+        for each in tables:
+            self._check(each)
         valid, test = others
         shares = (fractions[0], 0.0 if valid else fractions[1], 0.0 if test else fractions[2])
-        own: Any = {"drop": self.drop, "weights": self.weights}
+        own: Any = {"drop": self.drop, **self._weighing(tables)}
         split = PartReader(self.schema, Split(shares, self.seed, main.n_rows), **own)
         sources = self._sources(main, split)
         for part, table in ((VALID, valid), (TEST, test)):
@@ -71,7 +71,8 @@ class Loader:
             InputError: the table does not fit the schema, or no row is left.
         """
         self._check(table)
-        reader = PartReader(self.schema, None, TEST, self.drop, self.unseen, self.weights)
+        own: Any = {"drop": self.drop, "unseen": self.unseen, **self._weighing([table])}
+        reader = PartReader(self.schema, None, TEST, **own)
         sources = self._sources(table, reader)
         if TEST not in sources:
             raise InputError(f"{table.name}: every row has a missing value, so that none is left")
@@ -81,6 +82,13 @@ class Loader:
         check_names(self.schema.names, table.names, table.name)
         if self.weights is not None:
             check_weights(self.weights, table.names, table.name)
+
+    def _weighing(self, tables: Sequence[Tables]) -> dict[str, str | None]:
+        """The column of weights, and how its numbers are written in all of the tables."""
+        if self.weights is None:
+            return {}
+        form = weight_format(self.weights, tables)
+        return {"weights": self.weights, "weight_format": form}
 
     def _sources(self, table: Tables, reader: PartReader) -> dict[int, Source]:
         """A source for each part that has rows."""

@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 from caudal.data import dtypes
 from caudal.data.table import figures
 from caudal.data.table.convert import Place, show
+from caudal.data.table.tables import Tables
 from caudal.data.table.values import MISSING, NUMBER
 from caudal.errors import InputError
 from caudal.names import near
@@ -22,20 +23,39 @@ def check_weights(name: str, names: Sequence[str], file: str) -> None:
     """
     if name not in names:
         raise InputError(
-            f"`weights` {name}: {file} has no such column, and its rows count by it, too; "
+            f"`weights` {name}: {file} has no such column, by which its rows count as well; "
             f"{near(name, names)}"
         )
 
 
-def weights_in(table: pa.Table, name: str, place: Place) -> np.ndarray:
+def weight_format(name: str, tables: Sequence[Tables]) -> str | None:
+    """How numbers are written in a column of weights, as a whole; None where they are plain."""
+    seen = pa.array([], pa.string())
+    for table in tables:
+        for chunk in table.chunks([name]):
+            column = dtypes.plain(chunk.table[name])
+            if dtypes.is_text(column.type):
+                new = pc.unique(_without_missing(column)).drop_null().cast(pa.string())
+                seen = pc.unique(pa.concat_arrays([seen, new]))
+    # Words are refused in their rows, if these are used.
+    return figures.find_format(seen.filter(pc.match_substring_regex(seen, r"\d")))
+
+
+def weights_in(table: pa.Table, name: str, place: Place, form: str | None = None) -> np.ndarray:
     """How much each row of a piece of a table counts, (N,) float64.
+
+    Args:
+        table: the piece.
+        name: the column of weights.
+        place: where the piece is.
+        form: how numbers are written where the column is text, by `weight_format`.
 
     Raises:
         InputError: the column does not hold numbers, or one is missing, negative or infinite.
     """
     column = dtypes.plain(table[name])
     if dtypes.is_text(column.type):
-        column = _read(column, name, place)
+        column = _read(column, name, place, form)
     if not (dtypes.is_number(column.type) or pa.types.is_boolean(column.type)):
         raise InputError(
             f"{place.column(name)}: `weights` are numbers, and it holds {column.type}: name "
@@ -55,11 +75,15 @@ def weights_in(table: pa.Table, name: str, place: Place) -> np.ndarray:
     return np.array(numbers)
 
 
-def _read(texts: pa.ChunkedArray, name: str, place: Place) -> pa.ChunkedArray:
-    """Numbers as people write them; null for words that stand for a missing value."""
+def _without_missing(texts: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Trimmed texts; null for words that stand for a missing value."""
     texts = pc.utf8_trim_whitespace(texts)
-    texts = pc.if_else(pc.is_in(texts, value_set=pa.array(MISSING)), None, texts)
-    form = figures.find_format(pc.unique(texts).drop_null())
+    return pc.if_else(pc.is_in(texts, value_set=pa.array(MISSING)), None, texts)
+
+
+def _read(texts: pa.ChunkedArray, name: str, place: Place, form: str | None) -> pa.ChunkedArray:
+    """Numbers as people write them, in a format; null where they are missing."""
+    texts = _without_missing(texts)
     if form is None:
         numbers = pc.if_else(pc.match_substring_regex(texts, NUMBER), texts, None)
         numbers = numbers.cast(pa.float64())
