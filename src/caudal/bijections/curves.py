@@ -137,7 +137,7 @@ def to_x(z: Tensor, curves: Curves) -> tuple[Tensor, Tensor]:
 
 
 def _tail_of(curves: Curves, is_low: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Of the tail on an element's side: where it begins, abs(z), its rate a, and t; all (B, D).
+    """Each element's tail is told by where it begins in abs(z), its rate a, and t; all (B, D).
 
     With d the distance to the data, z^2 = start^2 + 2 L(d), where exp(-L) is about the share of
     the tail that is further out. L = a d as far as that is t, so that the density of x falls
