@@ -2,12 +2,16 @@
 
 import pytest
 import torch
+from sklearn.datasets import load_digits
 
-from caudal import InputError, NumericalError
+import caudal
+from caudal import InputError, NumericalError, initialize
+from caudal.bijections import ZCA
 from caudal.data import ImageSchema, Rows
 from caudal.data.source import Batch
 from caudal.modality import assemble
-from caudal.recipes import NICE, Glow, RealNVP
+from caudal.recipes import MAF, NICE, Glow, RealNVP
+from caudal.report import PixelGaussian
 from caudal.training import rows as training_rows
 from caudal.training.fit import fit
 from caudal.training.options import Training, make_optimizer
@@ -92,6 +96,28 @@ def test_whitening_starts_from_more_images_than_an_image_has_numbers(monkeypatch
     plain = assemble(NICE(hidden=(4,)), SCHEMA)
     assert len(initial_rows(rows, 0, plain).x) == 1
     assert len(initial_rows(rows, 0, white).x) == 10 * 16
+
+
+@pytest.mark.parametrize("recipe", [RealNVP(norm="act"), MAF(layers=2, hidden=(8,))])
+@pytest.mark.parametrize(("n", "nats"), [(100, 10.0), (1200, 2.0)])
+def test_of_white_pixels_a_flow_begins_at_the_best_gaussian(recipe, n, nats):
+    """Of few images their noise differs more, and both covariances are shrunk."""
+    digits = torch.from_numpy((load_digits().images * 15.9).astype("uint8"))[:, None]
+    schema = ImageSchema((1, 8, 8), pixels="white", alpha=1e-6)
+    flow = assemble(recipe, schema).eval()
+    initialize(flow, digits[:n].float())
+    with torch.no_grad():
+        mine = float(flow.log_prob(digits[1200:].float()).mean())
+    gaussian = PixelGaussian.fit(None, Rows(digits[:n]), schema)
+    assert mine == pytest.approx(float(gaussian.log_mass(digits[1200:]).mean()), abs=nats)
+
+
+def test_images_too_large_to_whiten_keep_their_logits(monkeypatch):
+    monkeypatch.setattr(ZCA, "most", 10)
+    options = {"layers": 1, "hidden": (4,), "steps": 1, "report": False}
+    assert caudal.train("maf", images(40).numpy()[:, 0], **options).schema.pixels == "logit"
+    with pytest.raises(ValueError, match="at most 10 are whitened"):
+        caudal.train("maf", images(40).numpy()[:, 0], pixels="white", **options)
 
 
 def test_pixels_in_another_unit_are_told_from_broken_ones():

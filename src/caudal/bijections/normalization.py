@@ -10,11 +10,11 @@ from torch import Tensor, nn
 
 from caudal.bijection import Bijection
 from caudal.bijections.linear import ChannelMixing, full_precision
-from caudal.numerics import batch_moments, is_second_pass
+from caudal.numerics import ENOUGH, batch_moments, is_second_pass, shrunk
+from caudal.weights import effective_share
 
 _RIDGE = 1e-6  # share of the mean variance: keeps directions without variance finite
 _LEAST = 1e-4  # of that: directions with less are not blown up further where a map is trained
-_MOST = 4096  # features, of which three matrices are 200 MB; 32x32 RGB has 3072
 _PIECE = 4096  # rows in float64 at a time
 
 
@@ -207,9 +207,10 @@ class BatchNorm(DataDependent):
 class ZCA(DataDependent):
     """z = V (x - mean) with V = covariance^(-1/2), symmetric, fixed once fitted; vectors (D,).
 
-    ZCA changes the data least among all maps that whiten them. It needs several times as many rows
-    as features: where fewer rows give the covariance, directions in which they happen not to vary
-    are blown up.
+    ZCA changes the data least among all maps that whiten them. With a normal base it makes a flow
+    that has not learned yet the Gaussian of highest likelihood. Of less than ten rows a feature
+    the covariance is moved towards its diagonal (OAS), as directions in which so few rows happen
+    not to vary would be blown up.
     Reference: the pre-processing of NICE's CIFAR-10 and SVHN models (Dinh, Krueger, Bengio,
     2014), arXiv:1410.8516; here the log-det is part of the density.
 
@@ -217,6 +218,8 @@ class ZCA(DataDependent):
         ValueError: there are too many features for a D x D covariance.
     """
 
+    most = 4096
+    """Features at most, of which three matrices are 200 MB; 32x32 RGB has 3072."""
     mean: Tensor
     whiten: Tensor
     colour: Tensor
@@ -224,10 +227,10 @@ class ZCA(DataDependent):
 
     def __init__(self, features: int) -> None:
         super().__init__()
-        if features > _MOST:
+        if features > self.most:
             raise ValueError(
                 f"whitening {features} numbers takes a {features}x{features} covariance: at most "
-                f"{_MOST} are whitened, take smaller images or `whiten=False`"
+                f"{self.most} are whitened, take smaller images or other `pixels`"
             )
         self.register_buffer("mean", torch.zeros(features))
         self.register_buffer("whiten", torch.eye(features))
@@ -255,7 +258,11 @@ class ZCA(DataDependent):
         for rows, weight in zip(x.split(_PIECE), each.split(_PIECE), strict=True):
             centred = rows.double() - mean
             products.addmm_((weight * centred).T, centred)
-        variances, directions = torch.linalg.eigh(products / len(x))
+        covariance = products / len(x)
+        counted = len(x) if weights is None else len(x) * effective_share(each.flatten().log())
+        if counted < ENOUGH * x.shape[1]:
+            covariance = shrunk(covariance, counted)[0]
+        variances, directions = torch.linalg.eigh(covariance)
         variances = variances.clamp(min=0) + _RIDGE * variances.mean().clamp(min=_RIDGE)
         self.mean.copy_(mean)
         self.whiten.copy_(directions * variances.rsqrt() @ directions.T)

@@ -221,7 +221,7 @@ class Modality(ABC):
         """
         from caudal.recipes.sizes import size_of
 
-        return size_of(recipe, size)
+        return size_of(recipe, size, self.name)
 
     def pieces(self, dataset: Any, batch_size: int) -> int:
         """In how many pieces a batch goes through the flow, so that memory has a bound."""

@@ -13,7 +13,7 @@ from caudal.flow import Flow
 from caudal.modality import MODALITIES, Modality, modality
 from caudal.model.settings import AUTO, Settings, name_of, share_out, usual, with_values
 from caudal.recipes import RECIPES, Recipe, find_recipe
-from caudal.recipes.sizes import SIZES, size_of
+from caudal.recipes.sizes import size_of, sizes_of
 from caudal.training.options import Training
 from caudal.training.processes import as_launched
 
@@ -132,7 +132,8 @@ def _sized(settings: Settings, dataset: Any) -> Settings:
     """The settings with the size that suits the data, unless someone chose another."""
     kind = settings.kind
     name, minutes = settings.recipe.name, settings.training.minutes
-    size = settings.size or (kind.size(dataset, minutes) if name in SIZES else None)
+    sizes = sizes_of(name, kind.name)
+    size = settings.size or (kind.size(dataset, minutes) if sizes else None)
     if size is None:
         return settings
     sized = kind.sized(name, size, dataset)
@@ -140,8 +141,8 @@ def _sized(settings: Settings, dataset: Any) -> Settings:
     if not free:
         return settings
     recipe, training = share_out((settings.recipe, settings.training), free)
-    others = ", ".join(s for s in SIZES[name] if s != size)
-    general = size_of(name, size)
+    others = ", ".join(s for s in sizes if s != size)
+    general = size_of(name, size, kind.name)
     own = [f"{k} {v}" for k, v in free.items() if general.get(k) != v]
     with_own = f", with {', '.join(own)} as suits the data" if own else ""
     why = (*settings.why, f"size {size}{with_own}; `size` {others} for another")

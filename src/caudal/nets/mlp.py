@@ -13,7 +13,8 @@ class MLP(nn.Module):
     """Plain layers: (B, inputs) and context (B, C) to parameters (B, P, outputs).
 
     The last layer starts at zero, so that the flow starts at the identity. The others start wider
-    than nn.Linear's, so that it soon leaves the identity.
+    than nn.Linear's, so that it soon leaves the identity. If `softened`, the layers see arsinh(x):
+    near 0 the same, and of outliers about their logarithm.
     """
 
     def __init__(
@@ -24,8 +25,10 @@ class MLP(nn.Module):
         hidden: Sequence[int],
         context: int = 0,
         activation_name: str = "relu",
+        softened: bool = False,
     ) -> None:
         super().__init__()
+        self.softened = softened
         sizes = [inputs + context, *hidden]
         pairs = zip(sizes[:-1], sizes[1:], strict=True)
         # He's variance, 2 / inputs, keeps the size of activations through ReLU.
@@ -44,6 +47,7 @@ class MLP(nn.Module):
         self.last.bias.copy_(params.repeat_interleave(len(self.last.bias) // self.n_params))
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        x = x.asinh() if self.softened else x
         h = x if context is None else torch.cat([x, context], 1)
         for layer in self.hidden:
             h = self.overwriting(layer(h))

@@ -1,5 +1,6 @@
 """Equations without a closed form are solved, and determinants too large to compute estimated."""
 
+from caudal.numerics.covariance import ENOUGH, shrunk
 from caudal.numerics.equations import Solution, bisect, fixed_point, solve
 from caudal.numerics.log_det import (
     Law,
@@ -45,6 +46,7 @@ from caudal.numerics.recomputing import (
 from caudal.numerics.sharing import Share, batch_moments, drawn, normalised_whole, sharing
 
 __all__ = [
+    "ENOUGH",
     "Law",
     "Push",
     "Repeats",
@@ -83,6 +85,7 @@ __all__ = [
     "repeatable",
     "seed_own",
     "sharing",
+    "shrunk",
     "signs",
     "solve",
     "uniform",

@@ -27,6 +27,7 @@ class MADE(Recipe):
     good_for = "a small autoregressive baseline; the building block of MAF and IAF"
     scores = "parallel"
     samples = "sequential"
+    pixels = "white"
 
     hidden: Widths = (512, 512)
     """Units of each hidden layer."""
@@ -60,6 +61,7 @@ class MAFRecipe(Recipe):
     year = 2017
     scores = "parallel"
     samples = "sequential"
+    pixels = "white"
 
     layers: Annotated[int, Ge(0)] = 5
     """Autoregressive layers."""
@@ -149,6 +151,7 @@ class IAF(Recipe):
     good_for = "fast samples with their densities: variational inference, distillation"
     scores = "sequential"
     samples = "parallel"
+    pixels = "white"
 
     layers: Annotated[int, Ge(0)] = 5
     """Inverse autoregressive layers."""

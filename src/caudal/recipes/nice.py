@@ -27,6 +27,7 @@ class NICE(Recipe):
     good_for = "the simplest flow; fast both ways; a first baseline"
     scores = "parallel"
     samples = "parallel"
+    pixels = "white"
 
     layers: Annotated[int, Ge(0)] = 4
     """Couplings; fewer than 3 leave some columns unmixed."""
@@ -37,7 +38,8 @@ class NICE(Recipe):
     prior: Literal["logistic", "normal"] = "logistic"
     """Density of the noise; on tables it is normal, as their copula is."""
     whiten: bool = False
-    """Begin with ZCA whitening, as its CIFAR-10 and SVHN models do: a fixed D x D matrix."""
+    """Begin with ZCA whitening, as its CIFAR-10 and SVHN models do: a fixed D x D matrix. Pixels are
+    then not whitened besides."""
 
     def _build(
         self, event_shape: Sequence[int], context_shape: Sequence[int] | None = None

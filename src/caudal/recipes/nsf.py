@@ -27,6 +27,7 @@ class SplineRecipe(Recipe):
     paper = "Durkan, Bekasov, Murray, Papamakarios, arXiv:1906.04032"
     year = 2019
     scores = "parallel"
+    pixels = "white"
 
     _turn: ClassVar[int] = 1
     """How many spline layers it takes to move every column, and then columns are permuted."""

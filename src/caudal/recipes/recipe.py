@@ -68,7 +68,8 @@ class Recipe(ABC):
     listed: ClassVar[bool] = True
     """Whether it is offered to choose from; files may name it anyway."""
     pixels: ClassVar[str] = "logit"
-    """The default transformation of pixels: see `ImageSchema.pixels`."""
+    """The default transformation of pixels: see `ImageSchema.pixels`. White ones let a flow begin
+    at the best Gaussian, which those that do not mix neighbouring pixels take long to find."""
 
     def __post_init__(self) -> None:
         check_fields(self)

@@ -25,7 +25,7 @@ class ResidualRecipe(Recipe):
     scores = "parallel"
     samples = "iterated"
     images = True
-    pixels = "logit"
+    pixels = "white"
 
     blocks: Annotated[int, Ge(1)] = 16
     """Residual blocks; for images, at each scale."""

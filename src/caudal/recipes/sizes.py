@@ -57,17 +57,60 @@ SIZES: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
 }
 """Fields of a recipe, and options of training that go with them, by its name and the size."""
 
+_RESIDUAL = {"blocks": 16, "maps": 512, "squeeze_first": False}
+_OF_IMAGES: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
+    "nice": {
+        "small": {"hidden": (512, 512)},
+        "medium": {"hidden": (1000, 1000, 1000)},
+        "large": {"hidden": (1000, 1000, 1000, 1000, 1000)},
+        "paper": {"hidden": (1000, 1000, 1000, 1000, 1000)},
+    },
+    "realnvp": {
+        "small": {"norm": "act", "maps": 8, "blocks": 1},
+        "medium": {"norm": "act", "maps": 16, "blocks": 1},
+        "large": {"norm": "act", "maps": 32, "blocks": 2},
+        "paper": {"maps": 64, "blocks": 8},
+    },
+    "iresnet": {
+        "small": {"blocks": 2},
+        "medium": {"blocks": 4},
+        "large": {"blocks": 8, "maps": 64},
+        "paper": _RESIDUAL,
+    },
+    "residual-flow": {
+        "small": {"blocks": 2, "dense": 0},
+        "medium": {"blocks": 4, "dense": 0},
+        "large": {"blocks": 8, "maps": 64},
+        "paper": _RESIDUAL,
+    },
+    "nsf-image": {
+        "small": {"layers": 3, "maps": 24, "blocks": 1},
+        "medium": {"layers": 4, "maps": 48, "blocks": 2},
+        "large": {"layers": 6, "maps": 64, "blocks": 2},
+        "paper": {"layers": 7, "maps": 96, "blocks": 3, "factor_out": False},
+    },
+}
+"""Those that only images have: of the same recipe, tables have another architecture or none."""
 
-def size_of(recipe: str, size: str) -> Mapping[str, Any]:
+
+def sizes_of(recipe: str, kind: str) -> Mapping[str, Mapping[str, Any]]:
+    """All sizes of a recipe for a kind of data, by their names; none if it has one alone."""
+    own = _OF_IMAGES if kind == "images" else {}
+    return own.get(recipe) or SIZES.get(recipe, {})
+
+
+def size_of(recipe: str, size: str, kind: str = "") -> Mapping[str, Any]:
     """The fields of a recipe in one of its sizes, and options of training.
 
     Raises:
         InputError: there is no such size, or the recipe has one alone, that of its fields.
     """
-    if recipe not in SIZES:
+    sizes = sizes_of(recipe, kind)
+    if not sizes:
+        known = dict.fromkeys([*SIZES, *(_OF_IMAGES if kind == "images" else ())])
         raise InputError(
-            f"`size` {size}: {recipe} has no sizes, {', '.join(SIZES)} do: set its own fields"
+            f"`size` {size}: {recipe} has no sizes, {', '.join(known)} do: set its own fields"
         )
-    if size not in SIZES[recipe]:
-        raise InputError(f"`size` {size}: {near(size, list(SIZES[recipe]))}")
-    return SIZES[recipe][size]
+    if size not in sizes:
+        raise InputError(f"`size` {size}: {near(size, list(sizes))}")
+    return sizes[size]

@@ -138,9 +138,9 @@ class TransformerRecipe(Recipe):
             keep = parity(size, layer)
             kept, moved = int(keep.sum()), int((~keep).sum())
             hidden = (2 * self.width,)
-            net = caudal.nets.MLP(
-                kept, moved, elementwise.n_params, hidden, context=_FEATURES * size
-            )
+            sizes = kept, moved, elementwise.n_params, hidden, _FEATURES * size
+            # An outlier would otherwise move its patch, layer after layer, beyond all numbers.
+            net = caudal.nets.MLP(*sizes, softened=True)
             if isinstance(elementwise, caudal.elementwise.MixtureGaussian):
                 net.begin_at(elementwise.spread())
             couplings.append(caudal.bijections.Coupling(net, elementwise, keep))

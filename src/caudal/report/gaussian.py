@@ -15,6 +15,7 @@ from caudal.data.images.alpha import IMAGES, fitting_alpha
 from caudal.data.source import weights_of
 from caudal.dequantization import ImageDequantization
 from caudal.flow import Flow
+from caudal.numerics import ENOUGH, shrunk
 from caudal.report.baseline import Baseline
 from caudal.report.items import noise, place
 
@@ -133,7 +134,6 @@ def cholesky(cov: Tensor) -> tuple[Tensor, bool]:
 # --- images --------------------------------------------------------------------------------------
 
 MOST = 4096  # elements, whose covariance takes 128 MiB
-ENOUGH = 10  # images for each element, from which on likelihood alone finds the covariance
 INK, PHOTOGRAPHS = 1e-6, 0.05
 """MAF's alphas of the logit, of which the Gaussian takes the one that fits its images better.
 
@@ -259,16 +259,3 @@ def _factor(cov: Tensor, n: int) -> tuple[Tensor, str]:
         )
     factor, ridged = cholesky(cov)
     return factor, how + (", regularised" if ridged and not few else "")
-
-
-def shrunk(cov: Tensor, n: int) -> tuple[Tensor, float]:
-    """A covariance of n rows moved towards its diagonal, and how far: the OAS estimate.
-
-    Correlations are shrunk, so that elements of small variance keep it.
-    Reference: Shrinkage algorithms for MMSE covariance estimation (Chen, Wiesel, Eldar, Hero,
-    2010), arXiv:0907.4698.
-    """
-    std = cov.diagonal().clamp(min=torch.finfo(cov.dtype).tiny).sqrt()
-    square = float((cov / std / std[:, None]).square().mean())
-    share = min(1.0, (square + 1) / ((n + 1) * (square - 1 / len(cov)) + 1e-12))
-    return cov * (1 - share) + share * cov.diagonal().diag(), share

@@ -21,7 +21,7 @@ from caudal.data.images import arrays, encoded, matlab
 from caudal.data.images.alpha import fitting_alpha
 from caudal.data.images.fill import fill
 from caudal.data.images.form import Form, check_shape, first_shape
-from caudal.data.images.schema import ALPHA, ImageSchema
+from caudal.data.images.schema import ALPHA, LOGITS, ImageSchema
 from caudal.data.refusals import BUILT_IN, check_once, missing_file
 from caudal.data.schema import Column
 from caudal.data.source import Rows, item_rows
@@ -118,7 +118,7 @@ def open_images(
         noise = dequantization, tuple(columns), pixel_noise
         schema = ImageSchema(shape, bits, pixels, start, *noise)
         schema = replace(schema, bits=min(bits, main.bits))
-        chooses = alpha is None and pixels in (None, "logit")
+        chooses = alpha is None and pixels in (None, *LOGITS)
         form = Form.of(crop, resize, shape)
     else:
         check_shape(first, replace(form, shape=None), corrupt, schema)

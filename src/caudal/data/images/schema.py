@@ -10,7 +10,9 @@ from torch import Tensor
 from caudal.data.schema import BITS_PER_DIM, Column, Schema, Unit
 from caudal.errors import InputError, NumericalError
 
-PIXELS = ("unit", "centred", "logit")
+PIXELS = ("unit", "centred", "logit", "white")
+LOGITS = ("logit", "white")
+"""Those that begin with a logit, and so have an `alpha`."""
 DEQUANTIZATIONS = ("uniform", "variational")
 ALPHA = 0.05
 """Real-NVP's alpha of the logit, for a schema that was not made from images."""
@@ -26,7 +28,8 @@ class ImageSchema(Schema):
         shape: channels, height, width.
         bits: of each pixel; the highest `bits` of 8-bit files are kept.
         pixels: what a flow makes of values v in [0, 2^bits], x = v / 2^bits:
-            unit = x, centred = x - 1/2, logit = logit(alpha + (1 - 2 alpha) x);
+            unit = x, centred = x - 1/2, logit = logit(alpha + (1 - 2 alpha) x),
+            white = logits whose covariance over the training images is taken off;
             None leaves the choice to the recipe, which does as its paper does.
         alpha: of the logit.
         dequantization: noise that fills the steps between values: uniform, or variational.
@@ -68,7 +71,7 @@ class ImageSchema(Schema):
         """Refuses Gaussian noise beside what it does not go with."""
         if not self.pixel_noise > 0:
             raise InputError(f"`pixel_noise` {self.pixel_noise}: must be a positive number, or 0")
-        if self.pixels == "logit":
+        if self.pixels in LOGITS:
             raise InputError(
                 "`pixel_noise` takes pixels beyond black and white, where no logit goes: give "
                 "`pixels` centred or unit"

@@ -11,10 +11,11 @@ import torch
 from torch import Tensor
 
 from caudal.bijection import Bijection, Chain
-from caudal.bijections import Flattened, Logit, Rescale, Standardise
+from caudal.bijections import ZCA, Flattened, Logit, Rescale, Standardise
 from caudal.data import Dataset, ImageSchema, ImageWriter, Items, open_images, open_whole
 from caudal.data.images.open import BUILT_IN_IMAGES as NAMES
 from caudal.data.images.open import FORMATS, finds_images, labels_of_part
+from caudal.data.images.schema import LOGITS
 from caudal.data.splits import TEST
 from caudal.dequantization import ImageDequantization, PixelDequantization
 from caudal.errors import InputError
@@ -48,6 +49,9 @@ _TRAINING = {
     "realnvp": _FAST,
     "nsf-image": _FAST,
     "nice": {"lr": 3e-3},
+    "iresnet": {"lr": 4e-3, "clip": 0.0},
+    "residual-flow": {"lr": 4e-3, "clip": 0.0},
+    "mintnet": {"lr": 4e-3, "clip": 0.0},
     "tarflow": {"lr": 1e-2},
 }
 """What trains best in a few minutes, of the recipes that were tried. Gradients of images are so
@@ -95,7 +99,11 @@ class Images(OneShape):
     ) -> Dataset:
         usual = _pixels(recipe, options.pixel_noise)
         chosen = {**opening(options), "pixels": options.pixels or usual}
-        return open_images(**chosen, schema=schema, progress=voice.reading(self.what))
+        opened = open_images(**chosen, schema=schema, progress=voice.reading(self.what))
+        too_large = opened.schema.pixels == "white" and opened.schema.countable > ZCA.most
+        if too_large and schema is None and options.pixels is None:
+            return replace(opened, schema=replace(opened.schema, pixels="logit"))
+        return opened
 
     def open_all(
         self,
@@ -118,7 +126,7 @@ class Images(OneShape):
     def settled(self, options: ImageOptions, dataset: Dataset) -> ImageOptions:
         """The pixels, their alpha and bits are those of the schema, whoever chose them."""
         schema = dataset.schema
-        alpha = schema.alpha if schema.pixels == "logit" else options.alpha
+        alpha = schema.alpha if schema.pixels in LOGITS else options.alpha
         return replace(options, pixels=schema.pixels, alpha=alpha, bits=schema.bits)
 
     # --- flows ----------------------------------------------------------------------------------
@@ -328,7 +336,9 @@ def _sizes(value: Any) -> tuple[int, ...]:
 
 def _pixels(recipe: Recipe | type[Recipe], noise: float) -> str:
     """What a recipe makes of pixels; a logit has no place for what noise takes beyond the ends."""
-    return "centred" if noise and recipe.pixels == "logit" else recipe.pixels
+    if noise and recipe.pixels in LOGITS:
+        return "centred"
+    return "logit" if getattr(recipe, "whiten", False) else recipe.pixels  # it whitens itself
 
 
 def _to_pixels(schema: ImageSchema, pixels: str) -> list[Bijection]:
@@ -336,7 +346,9 @@ def _to_pixels(schema: ImageSchema, pixels: str) -> list[Bijection]:
     to_unit = 1 / schema.levels
     if pixels == "centred":
         return [Rescale(to_unit, -0.5)]
-    squash: list[Bijection] = [Logit(schema.alpha)] if pixels == "logit" else []
+    squash: list[Bijection] = [Logit(schema.alpha)] if pixels in LOGITS else []
+    if pixels == "white":
+        squash.insert(0, Flattened(ZCA(schema.countable), schema.shape))
     return [*squash, Rescale(to_unit)]
 
 

@@ -56,9 +56,10 @@ class ImageOptions:
     """Refuse images that cannot be read or have another size, or skip them."""
     bits: Annotated[int, Ge(1), Le(8)] = 8
     """Bits of each pixel to model; the lower ones are cut off."""
-    pixels: Literal["unit", "centred", "logit"] | None = None
-    """What the flow makes of pixels x in [0, 1]: x, x - 1/2, or logit(alpha + (1 - 2 alpha) x);
-    the last if not given."""
+    pixels: Literal["unit", "centred", "logit", "white"] | None = None
+    """What the flow makes of pixels x in [0, 1]: x, x - 1/2, logit(alpha + (1 - 2 alpha) x), or
+    white, such logits without their covariance; one of the last two, by the recipe, if not
+    given."""
     alpha: Annotated[float, Gt(0), Lt(0.5)] | None = None
     """Distance that the logit keeps from 0 and 1; chosen from the training images if not given."""
     dequantization: Literal["uniform", "variational"] = "uniform"

@@ -15,7 +15,8 @@ _PIXELS = {"unit": "x", "centred": "x - 1/2"}
 def preview(dataset: Dataset) -> Iterator[str]:
     """How pixels reach the flow, what it is given, and the sizes of the three parts."""
     schema = dataset.schema
-    logit = f"logit({schema.alpha:g} + {1 - 2 * schema.alpha:g} x)"
+    white = ", whitened" if schema.pixels == "white" else ""
+    logit = f"logit({schema.alpha:g} + {1 - 2 * schema.alpha:g} x){white}"
     yield (
         f"{schema.size} images, {schema.bits} bits a pixel; pixels x in [0, 1] as "
         f"{_PIXELS.get(schema.pixels, logit)}, {schema.dequantization} noise between their "
