@@ -94,7 +94,7 @@ def test_idx_folder_and_other_recipes(capsys, tmp_path):
         "nsf-image": ["--maps", 4, "--layers", 1, "--blocks", 1],
         "maf": ["--hidden", 8, "--layers", 1, "--pixels", "unit", "--bits", 3],
     }
-    pixels_of = {"nice": "white", "realnvp": "white", "nsf-image": "logit", "maf": "unit"}
+    pixels_of = {"nice": "white", "realnvp": "logit", "nsf-image": "logit", "maf": "unit"}
     for name, size in sizes.items():
         out = tmp_path / name
         words = ("--data", data, "--steps", 3, "--batch-size", 16, "--no-report", "--out", out)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
@@ -38,18 +39,21 @@ class NICE(Recipe):
     prior: Literal["logistic", "normal"] = "logistic"
     """Density of the noise; on tables it is normal, as their copula is."""
     whiten: bool = False
-    """Begin with ZCA whitening, as its CIFAR-10 and SVHN models do: a fixed D x D matrix. Pixels are
-    then not whitened besides."""
+    """Begin with ZCA whitening, as its CIFAR-10 and SVHN models do: a fixed D x D matrix; pixels
+    are then not whitened besides."""
 
     def _build(
         self, event_shape: Sequence[int], context_shape: Sequence[int] | None = None
     ) -> caudal.Flow:
         features, context = self._sizes(event_shape, context_shape)
-        parts: list[caudal.Bijection] = [caudal.bijections.Scale((features,))]
+        logistic = self.prior == "logistic"
+        scale = caudal.bijections.Scale((features,))
+        if logistic:  # begins at the deviation of the noise, pi / sqrt(3), for data of deviation 1
+            scale.log_scale.data.fill_(math.log(math.pi / math.sqrt(3)))
+        parts: list[caudal.Bijection] = [scale]
         for layer in range(self.layers):
             shift, keep = caudal.elementwise.Shift(), parity(features, layer)
             parts.append(mlp_coupling(shift, keep, context, self.hidden, self.activation))
         parts += [caudal.bijections.ZCA(features)] if self.whiten else []
-        logistic = self.prior == "logistic"
         base = caudal.base.Logistic((features,)) if logistic else caudal.base.Normal((features,))
         return caudal.Flow(caudal.Chain(parts), base, context_shape=context_shape)

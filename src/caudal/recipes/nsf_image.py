@@ -29,7 +29,8 @@ class NSFImage(Recipe):
     samples = "parallel"
     images = True
     vectors = False
-    pixels = "logit"
+    pixels = "white"
+    ink = "logit"
 
     scales: Annotated[int, Ge(1)] | None = None
     """Resolutions; by default 3, or fewer if the size cannot be halved so often."""

@@ -41,6 +41,7 @@ class RealNVP(Recipe):
     samples = "parallel"
     images = True
     pixels = "white"
+    ink = "logit"
 
     layers: Annotated[int, Ge(0)] = 5
     """Tables: couplings."""

@@ -70,6 +70,8 @@ class Recipe(ABC):
     pixels: ClassVar[str] = "logit"
     """The default transformation of pixels: see `ImageSchema.pixels`. White ones let a flow begin
     at the best Gaussian, which those that do not mix neighbouring pixels take long to find."""
+    ink: ClassVar[str | None] = None
+    """The same of images most of whose pixels are black or white, if it is another."""
 
     def __post_init__(self) -> None:
         check_fields(self)

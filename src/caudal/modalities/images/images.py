@@ -58,6 +58,7 @@ _TRAINING = {
 long that the usual clip would act in every step."""
 
 
+_INK = 0.01  # alphas below it: most pixels are black or white
 _MEASURE = 784  # pixels
 _SHORT, _LONG = 3.0, 15.0  # minutes for so many
 
@@ -100,9 +101,9 @@ class Images(OneShape):
         usual = _pixels(recipe, options.pixel_noise)
         chosen = {**opening(options), "pixels": options.pixels or usual}
         opened = open_images(**chosen, schema=schema, progress=voice.reading(self.what))
-        too_large = opened.schema.pixels == "white" and opened.schema.countable > ZCA.most
-        if too_large and schema is None and options.pixels is None:
-            return replace(opened, schema=replace(opened.schema, pixels="logit"))
+        if schema is None and options.pixels is None and usual == "white":
+            pixels = _fitting(recipe, opened.schema)
+            return replace(opened, schema=replace(opened.schema, pixels=pixels))
         return opened
 
     def open_all(
@@ -339,6 +340,13 @@ def _pixels(recipe: Recipe | type[Recipe], noise: float) -> str:
     if noise and recipe.pixels in LOGITS:
         return "centred"
     return "logit" if getattr(recipe, "whiten", False) else recipe.pixels  # it whitens itself
+
+
+def _fitting(recipe: Recipe, schema: ImageSchema) -> str:
+    """White pixels, unless images are too large, or of ink and the recipe has another way."""
+    if schema.countable > ZCA.most:
+        return "logit"
+    return recipe.ink or "white" if schema.alpha < _INK else "white"
 
 
 def _to_pixels(schema: ImageSchema, pixels: str) -> list[Bijection]:
