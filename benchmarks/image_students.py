@@ -4,8 +4,8 @@
 
 Four ways: likelihood of the teacher's samples (glow), the terms of `caudal distill`
 (tarflow-iaf), and two from the teacher's own pairs of noise and sample, which have no density:
-a transformer that looks both ways, whose layers learn what the teacher's make of the noise (BiFlow),
-and flow matching. Rows of other runs stay in the file.
+a transformer that looks both ways, whose layers learn what the teacher's make of the noise
+(BiFlow), and flow matching. Rows of other runs stay in the file.
 """
 
 import argparse

@@ -14,7 +14,8 @@ from caudal.cli import main
 from caudal.elementwise.affine import soft_bound
 from caudal.guided import guided
 from caudal.nets import ColumnEmbedding, Withheld
-from caudal.recipes import MAF, Glow, TarFlow
+from caudal.recipes import MAF, Glow, TarFlow, TarFlowIAF
+from caudal.training.student import build_student
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 SMALL = {"layers": 2, "depth": 1, "width": 8, "heads": 2}
@@ -122,6 +123,8 @@ def test_images_are_trained_and_sampled_with_guidance(labelled, tmp_path, capsys
     assert (plain != strong).any()
     assert (model.sample(10, seed=1) == plain).all()
     assert (model.sample(10, seed=1, guidance=3, denoise=True) != strong).any()
+    student = build_student(TarFlowIAF(**SMALL), model.schema, model.flow, 0)
+    assert student.embedding.share == 0
     asked = ["-n", "10", "--seed", "1", "--guidance", "3", "--out", out]
     assert main(["sample", run, *asked, "--json"]) == 0
     said = capsys.readouterr()
