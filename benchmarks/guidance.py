@@ -25,7 +25,7 @@ from pages import text
 PATH = RESULTS / "guidance.json"
 PICTURE = ROOT / "docs" / "images" / "guidance.png"
 WEIGHTS, SHOWN = (0.0, 0.5, 1.0, 2.0, 4.0), (0.0, 1.0, 2.0)
-DROPPED, DRAWN, ROWS, SCALE = 0.1, 100, 6, 5
+DROPPED, DRAWN, ROWS, SCALE = 0.1, 100, 6, 4
 """Labels withheld; samples of each class; those of the picture, and how large it is."""
 
 
@@ -84,9 +84,9 @@ def draw(path: Path, sheets: list[Tensor]) -> None:
     """A sheet for each weight beside each other, a column for each class."""
     blocks = []
     for samples in sheets:
-        digits = samples[: 10 * ROWS, 0].numpy().reshape(ROWS, 10, 8, 8)
-        grid = digits.transpose(0, 2, 1, 3).reshape(8 * ROWS, 80)
-        blocks += [grid * (255 / 15), np.full((8 * ROWS, 4), 255.0)]
+        digits = np.pad(samples[: 10 * ROWS, 0].numpy(), ((0, 0), (1, 1), (1, 1)))
+        grid = digits.reshape(ROWS, 10, 10, 10).transpose(0, 2, 1, 3).reshape(10 * ROWS, 100)
+        blocks += [grid * (255 / 15), np.full((10 * ROWS, 5), 255.0)]
     sheet = np.concatenate(blocks[:-1], 1).round().astype(np.uint8)
     Image.fromarray(sheet.repeat(SCALE, 0).repeat(SCALE, 1)).save(path, optimize=True)
 
