@@ -3,13 +3,15 @@
     OMP_NUM_THREADS=1 python benchmarks/image_students.py --seconds 60
 
 Four ways: likelihood of the teacher's samples (glow), the terms of `caudal distill`
-(tarflow-iaf), each layer by itself (tarflow-iaf, blocks), and flow matching between the
-teacher's own pairs of noise and sample, which has no density. Rows of other runs stay in the file.
+(tarflow-iaf), and two from the teacher's own pairs of noise and sample, which have no density:
+a transformer that looks both ways, whose layers learn what the teacher's make of the noise
+(BiFlow), and flow matching. Rows of other runs stay in the file.
 """
 
 import argparse
 import json
 import math
+import statistics
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -19,15 +21,14 @@ import torch
 from torch import Tensor, nn
 
 import caudal
-from caudal.bijection import parts_of
+from caudal.bijection import walk
 from caudal.bijections import Autoregressive
 from caudal.data import open_images
-from caudal.losses.guidance import Viewed, _pairs
 from caudal.recipes import Glow, Recipe, TarFlow, TarFlowIAF
 from caudal.report import evaluate, measure
-from caudal.report.speed import median_seconds
+from caudal.report.speed import by_passes
 from caudal.report.two_sample import two_sample
-from caudal.training.dressing import dressing_of, undressed_pair
+from caudal.training.dressing import dressing_of
 from caudal.training.student import build_student
 from environment import RESULTS, describe, made, write, write_json
 from features import Features, nearest
@@ -108,42 +109,9 @@ def of_terms(student: caudal.Flow, given: Lesson) -> Loss:
     return loss
 
 
-def of_blocks(student: caudal.Flow, given: Lesson) -> Loss:
-    """Each layer by itself: sum_k KL(p(x_t | z_<t) to q(x_t | z_<t)), x and z of the teacher's k.
-
-    z and x are the noise side and the data side of the teacher's layer k. The student's layer sees
-    the z before t, and its elementwise map gives a density of x_t, which widens where z says too
-    little of it.
-    """
-    ours, theirs = undressed_pair(student, given.teacher)
-    pairs = _pairs(ours.bijection, theirs.bijection)
-    dressing = caudal.Chain(dressing_of(given.teacher))
-    assert pairs is not None
-
-    def through(pairs: list[Any], x: Tensor) -> tuple[Tensor, Tensor]:
-        total = x.new_zeros(())
-        for pair in reversed(pairs):
-            if isinstance(pair, Viewed):
-                taken, nats = through(pair.pairs, pair.view.take(x))
-                x, total = pair.view.put(taken, x), total + nats
-                continue
-            y = x
-            with torch.no_grad():
-                for part in reversed(pair.teacher):
-                    x, _ = part.inverse(x)
-            if isinstance(pair.teacher[-1], Autoregressive):
-                layer: Any = parts_of(pair.student)[0]
-                z, log_slope = layer.bijection.elementwise.forward(y, layer.bijection.net(x))
-                total = total + (0.5 * z.square() - log_slope).flatten(1).sum(1).mean()
-        return x, total
-
-    return lambda i: through(pairs, dressing.inverse(given.pool[i])[0])[1]
-
-
 FLOWS: dict[str, tuple[Recipe, float, Callable[[caudal.Flow, Lesson], Loss]]] = {
     "glow": (Glow(layers=4, maps=32), 1e-2, of_samples),
     "tarflow-iaf": (TarFlowIAF(width=32), 3e-3, of_terms),
-    "tarflow-iaf, blocks": (TarFlowIAF(width=32), 6e-3, of_blocks),
 }
 """The recipe, its rate, and what it learns."""
 
@@ -156,14 +124,16 @@ def flow_student(name: str, given: Lesson, seconds: float) -> tuple[caudal.Flow,
     return student.eval(), steps
 
 
-# --- flow matching -------------------------------------------------------------------------------
+# --- students without a density ------------------------------------------------------------------
 
 
-class Velocity(nn.Module):
-    """A transformer without causality over patches of 2x2, given the time."""
+class BothWays(nn.Module):
+    """A transformer without causality over patches of 2x2, given the time; `taps` layers tell."""
 
-    def __init__(self, width: int = 64, depth: int = 4) -> None:
+    def __init__(self, width: int = 64, depth: int = 4, taps: int = 1) -> None:
         super().__init__()
+        self.taps, self.every = taps, depth // taps
+        self.early = nn.ModuleList(nn.Linear(width, 4) for _ in range(taps - 1))
         self.embed, self.last = nn.Linear(4, width), nn.Linear(width, 4)
         self.place = nn.Parameter(0.5 * torch.randn(16, width))
         self.time = nn.Sequential(nn.Linear(16, width), nn.SiLU(), nn.Linear(width, width))
@@ -173,25 +143,66 @@ class Velocity(nn.Module):
             )
             for _ in range(depth)
         ]
-        self.layers, self.norm = nn.Sequential(*layers), nn.LayerNorm(width)
+        self.layers, self.norm = nn.ModuleList(layers), nn.LayerNorm(width)
         nn.init.zeros_(self.last.weight)
         nn.init.zeros_(self.last.bias)
 
-    def forward(self, x: Tensor, t: Tensor) -> Tensor:
+    def told(self, x: Tensor, t: Tensor) -> list[Tensor]:
+        """What each tap says, of tokens (B, T, 4); the last one is of the image."""
         waves = t[:, None] * math.pi * 2 ** torch.arange(8)
         time = self.time(torch.cat([waves.sin(), waves.cos()], 1))[:, None]
         tokens = nn.functional.pixel_unshuffle(x, 2).flatten(2).transpose(1, 2)
-        h = self.last(self.norm(self.layers(self.embed(tokens) + self.place + time)))
+        h, said = self.embed(tokens) + self.place + time, []
+        for number, layer in enumerate(self.layers, 1):
+            h = layer(h)
+            if number % self.every == 0 and number < len(self.layers):
+                said.append(self.early[len(said)](h))
+        return [*said, self.last(self.norm(h))]
+
+    def forward(self, x: Tensor, t: Tensor) -> Tensor:
+        h = self.told(x, t)[-1]
         return nn.functional.pixel_shuffle(h.transpose(1, 2).unflatten(2, (4, 4)), 2)
 
 
-def matched(given: Lesson, seconds: float) -> tuple[Velocity, int]:
+@torch.no_grad()
+def between(given: Lesson) -> list[Tensor]:
+    """What passes between the teacher's layers, as tokens (N, T, 4), from the noise on."""
+    states = []
+    for part in given.pool.split(1000):
+        steps = walk(given.teacher.bijection, part)
+        at = [x for _, layer, x, _ in steps if isinstance(layer, Autoregressive)]
+        states.append(at[1:][::-1])  # the first one met is next to the data
+    joined = [torch.cat(parts).transpose(1, 2) for parts in zip(*states, strict=True)]
+    # Every second layer has tokens, and their pixels, in the reverse order.
+    return [x.flip(1, 2) if (len(joined) - k) % 2 else x for k, x in enumerate(joined)]
+
+
+def aligned(given: Lesson, seconds: float) -> tuple[BothWays, int]:
+    """From noise to pixels in [-1, 1] in one pass, told what the teacher has between its layers.
+
+    Reference: BiFlow (2025), arXiv:2512.10953 (hidden alignment).
+    """
+    torch.manual_seed(0)
+    states = between(given)
+    net, scale = BothWays(taps=len(states) + 1), 2 / given.schema.levels
+    pixels = nn.functional.pixel_unshuffle(given.pool * scale - 1, 2).flatten(2).transpose(1, 2)
+    aims = [*states, pixels]
+
+    def loss(i: Tensor) -> Tensor:
+        said = net.told(given.noise[i], torch.zeros(len(i)))
+        pairs = zip(said, aims, strict=True)
+        return torch.stack([(tap - aim[i]).square().mean() for tap, aim in pairs]).sum()
+
+    return net.train(), fit(net.parameters(), loss, len(given.pool), 2e-3, seconds)
+
+
+def matched(given: Lesson, seconds: float) -> tuple[BothWays, int]:
     """Straight paths from the teacher's noise to its pixels in [-1, 1]; a quarter of them at 0.
 
     Reference: The coupling within (2026), arXiv:2603.09014.
     """
     torch.manual_seed(0)
-    net, pixels = Velocity(), given.pool / given.schema.levels * 2 - 1
+    net, pixels = BothWays(), given.pool / given.schema.levels * 2 - 1
 
     def loss(i: Tensor) -> Tensor:
         t = torch.rand(len(i)) * (torch.rand(len(i)) > 0.25)
@@ -199,11 +210,18 @@ def matched(given: Lesson, seconds: float) -> tuple[Velocity, int]:
         x = (1 - at) * given.noise[i] + at * pixels[i]
         return (net(x, t) - (pixels[i] - given.noise[i])).square().mean()
 
-    return net.train(), fit(net.parameters(), loss, POOL, 2e-3, seconds)
+    return net.train(), fit(net.parameters(), loss, len(given.pool), 2e-3, seconds)
 
 
 @torch.no_grad()
-def integrated(net: Velocity, steps: int, levels: int, n: int) -> Tensor:
+def straight(net: BothWays, levels: int, n: int) -> Tensor:
+    """N images in one pass."""
+    x = net(torch.randn(n, 1, 8, 8), torch.zeros(n))
+    return ((x + 1) * levels / 2).floor().clamp(0, levels - 1)
+
+
+@torch.no_grad()
+def integrated(net: BothWays, steps: int, levels: int, n: int) -> Tensor:
     """N images by Euler's method."""
     x = torch.randn(n, 1, 8, 8)
     for k in range(steps):
@@ -229,12 +247,18 @@ def run(names: list[str], seconds: float) -> None:
         row["nearest"] = nearest(drawn, real)
         both = [x.reshape(len(x), -1).astype(float) for x in (theirs.numpy(), drawn)]
         row["auc"] = two_sample(*both, None, 0).auc
-        row["ms"] = 1e3 * median_seconds(lambda: draw(64), 0.5)
+        row["ms"] = milliseconds(lambda: draw(64))
         add(row)
 
     if "teacher" in names:
         score = evaluate(given.teacher, images.test, None, images.schema).score
         tell("teacher", steps, given.teacher.sample, score=score)
+        naive = by_passes(given.teacher)
+        took = milliseconds(torch.no_grad()(lambda: naive.sample(64)))
+        add({"student": "teacher, a pass for each step", "seconds": seconds, "ms": took})
+    if "both ways" in names:
+        net, steps = aligned(given, seconds)
+        tell("both ways, layer by layer", steps, lambda n: straight(net.eval(), levels, n))
     for name in [name for name in FLOWS if name in names]:
         flow, steps = flow_student(name, given, seconds)
         found = measure(flow, given.teacher, n=DRAWN)
@@ -245,6 +269,16 @@ def run(names: list[str], seconds: float) -> None:
         for n in STEPS:
             name = f"flow matching, {n} step{'s' * (n > 1)}"
             tell(name, steps, lambda many, n=n: integrated(net.eval(), n, levels, many))
+
+
+def milliseconds(draw: Callable[[], object], times: int = 7) -> float:
+    """The median processor time: other work on the machine hardly moves it."""
+    took = []
+    for _ in range(times):
+        start = time.process_time()
+        draw()
+        took.append(time.process_time() - start)
+    return 1e3 * statistics.median(took)
 
 
 def add(new: Row) -> None:
@@ -293,7 +327,7 @@ def page(rows: list[Row], facts: dict[str, str]) -> str:
 
 
 def main() -> None:
-    every = ["teacher", "flow matching", *FLOWS]
+    every = ["teacher", "both ways", "flow matching", *FLOWS]
     parser = argparse.ArgumentParser()
     parser.add_argument("--student", nargs="*", choices=every, default=every)
     parser.add_argument("--seconds", type=float, default=60.0)

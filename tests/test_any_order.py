@@ -443,7 +443,7 @@ def test_inpainted_images_have_their_own_labels(pictures, tmp_path):
 
     def classes(images, **given):
         drawing = {"inpaint": images, "mask": "top", **given}
-        (request,) = job(model, 12, 0, 1.0, False, drawing).requests.each
+        (request,) = job(model, 12, 0, 1.0, 0.0, False, drawing).requests.each
         return request.context[:, 0].tolist()
 
     assert classes(str(tmp_path / "data")) == [0] * 10 + [1] * 2

@@ -43,6 +43,7 @@ LAYERS = (
         "conversion",
         "correction",
         "denoising",
+        "guided",
         "initialization",
         "interpolation",
         "losses",

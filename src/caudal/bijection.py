@@ -1,11 +1,12 @@
 """The protocol of invertible maps, and ways to combine them: in a chain, inverted, on a view."""
 
+import copy
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import AbstractContextManager
 from contextvars import ContextVar
-from typing import cast
+from typing import TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -180,6 +181,46 @@ def refuse_repeats(bijection: Bijection) -> None:
                 f"one {type(module).__name__} sits at both {seen[id(module)]!r} and {name!r} of "
                 f"the bijection: build a new one for each place ([layer] * n repeats the same one)"
             )
+
+
+_Part = TypeVar("_Part", bound=Bijection)
+
+
+def exchanged(
+    bijection: Bijection, new: Callable[[Bijection], Bijection | None]
+) -> Bijection | None:
+    """The same bijection, of the same modules, with new parts in the places of some.
+
+    Args:
+        bijection: whose parts in chains and in views are exchanged.
+        new: gives the part that takes the place of another one; None for one that stays.
+
+    Returns:
+        None where nothing is exchanged.
+    """
+    if (other := new(bijection)) is not None:
+        return other
+    if isinstance(bijection, Chain):
+        parts = parts_of(bijection)
+        others = [exchanged(part, new) for part in parts]
+        if not any(others):
+            return None
+        chain = Chain(other or part for other, part in zip(others, parts, strict=True))
+        chain.training = bijection.training  # the parts keep their own
+        return chain
+    if isinstance(bijection, Within) and (inner := exchanged(bijection.bijection, new)):
+        view = alike(bijection)
+        view._modules["bijection"] = inner
+        return view
+    return None
+
+
+def alike(part: _Part) -> _Part:
+    """A copy of a part with the same modules and tensors, which can be exchanged in it alone."""
+    other = copy.copy(part)
+    for name in ("_modules", "_buffers", "_parameters"):
+        other.__dict__[name] = dict(other.__dict__[name])
+    return other
 
 
 def sum_event(values: Tensor) -> Tensor:

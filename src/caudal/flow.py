@@ -318,12 +318,16 @@ class Flow(Door):
             bijection = in_order(self.bijection, order)
         except ValueError as error:
             raise InputError(str(error)) from error
+        return self.through(bijection)
+
+    def through(self, bijection: Bijection) -> "Flow":
+        """The same flow with another bijection, which may share its parts with this one."""
         shape, embedding, steps = self.context_shape, self.embedding, self.dequantization
-        made = Flow(
+        flow = Flow(
             bijection, self.base, context_shape=shape, embedding=embedding, dequantization=steps
         )
-        made.training = self.training  # each module keeps its own mode
-        return made
+        flow.training = self.training  # each module keeps its own mode
+        return flow
 
     def distribution(self, context: Tensor | None = None) -> torch.distributions.Distribution:
         """A `torch.distributions` view; `context` is one row, or B rows for batch shape (B,)."""

@@ -1,17 +1,13 @@
 """Autoregressive layers that share one order of their tokens, which may be any."""
 
-import copy
 from collections.abc import Sequence
 from operator import index
-from typing import TypeVar
 
 import torch
 from torch import Tensor
 
-from caudal.bijection import Bijection, Chain, Direction, Within, parts_of
+from caudal.bijection import Bijection, Chain, Direction, Within, alike, exchanged
 from caudal.numerics import uniform
-
-_Part = TypeVar("_Part", bound=Bijection)
 
 
 class AnyOrder(Within):
@@ -112,36 +108,26 @@ def in_order(bijection: Bijection, order: Sequence[int]) -> Bijection:
     Raises:
         ValueError: there is no `AnyOrder`, or the order is not one of its tokens.
     """
-    changed = _in_order(bijection, order)
+
+    def fixed(part: Bijection) -> Bijection | None:
+        return _fixed(part, order) if isinstance(part, AnyOrder) else None
+
+    changed = exchanged(bijection, fixed)
     if changed is None:
         raise ValueError("the flow has one order: for others train a tarflow with `order='any'`")
     return changed
 
 
-def _in_order(bijection: Bijection, order: Sequence[int]) -> Bijection | None:
-    """See `in_order`; None where there is nothing that has any order."""
-    if isinstance(bijection, AnyOrder):
-        numbers = _whole(order)
-        if sorted(numbers) != list(range(bijection.length)):
-            most = bijection.length - 1
-            raise ValueError(f"`order` must hold each of 0..{most} once, got {list(order)}")
-        fixed = _alike(bijection)
-        fixed._buffers["order"] = torch.tensor(numbers, device=bijection.order.device)
-        fixed.fixed = True
-        return fixed
-    if isinstance(bijection, Chain):
-        parts = parts_of(bijection)
-        changed = [_in_order(part, order) for part in parts]
-        if not any(changed):
-            return None
-        chain = Chain(new or old for new, old in zip(changed, parts, strict=True))
-        chain.training = bijection.training  # the parts keep their own
-        return chain
-    if isinstance(bijection, Within) and (inner := _in_order(bijection.bijection, order)):
-        view = _alike(bijection)
-        view._modules["bijection"] = inner
-        return view
-    return None
+def _fixed(part: AnyOrder, order: Sequence[int]) -> AnyOrder:
+    """See `in_order`."""
+    numbers = _whole(order)
+    if sorted(numbers) != list(range(part.length)):
+        most = part.length - 1
+        raise ValueError(f"`order` must hold each of 0..{most} once, got {list(order)}")
+    fixed = alike(part)
+    fixed._buffers["order"] = torch.tensor(numbers, device=part.order.device)
+    fixed.fixed = True
+    return fixed
 
 
 def _whole(order: Sequence[int]) -> list[int]:
@@ -150,14 +136,6 @@ def _whole(order: Sequence[int]) -> list[int]:
         return [index(number) for number in order]
     except TypeError:
         return []
-
-
-def _alike(part: _Part) -> _Part:
-    """A copy of a part with the same modules and tensors, which can be exchanged in it alone."""
-    new = copy.copy(part)
-    for name in ("_modules", "_buffers", "_parameters"):
-        new.__dict__[name] = dict(new.__dict__[name])
-    return new
 
 
 def _beside(context: Tensor | None, order: Tensor, like: Tensor) -> Tensor:

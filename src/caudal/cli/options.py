@@ -135,6 +135,9 @@ class SampleOptions(Generic[Kind]):
     or clips to copy."""
     temperature: float = 1.0
     """Multiplies the noise: below 1, samples are likelier and less varied than the data."""
+    guidance: float = 0.0
+    """Images, of runs with --drop-context: above 0, samples are more typical of their labels and
+    less varied; try 0.5 to 2."""
     sweeps: FlagCreatePairsOff[bool] = False
     """Flows that sample one column, or one sample of sound, at a time: compute all at once,
     repeatedly, until nothing changes."""

@@ -132,6 +132,8 @@ def sample(words: list[str]) -> int:
     if options.temperature != 1:
         heat = f"at temperature {options.temperature:g}"
         screen.note(f"{heat} these are no samples of the density")
+    if options.guidance:
+        screen.note(f"with guidance {options.guidance:g} these are no samples of the density")
     if written.summary is not None:
         written.summary.tell(screen)
     screen.result(written.to_dict())
@@ -146,7 +148,7 @@ def _stream(options: Any, model: Model, screen: Screen) -> int:
         raise InputError(f"--play and --out {options.out}: choose one of them")
     if options.out == STDOUT and options.common.json:
         raise InputError("--out - and --json: both go to standard output, leave one out")
-    own = {name: getattr(options, name) for name in ("n", "sweeps", "overwrite")}
+    own = {name: getattr(options, name) for name in ("n", "guidance", "sweeps", "overwrite")}
     for name, value in own.items():
         if value:
             raise InputError(f"--{name}: leave it out where sound is heard as it is made")

@@ -1,5 +1,6 @@
 """New samples, drawn request by request."""
 
+import copy
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -15,6 +16,7 @@ from torch import Tensor
 from caudal.bijections import by_sweeps
 from caudal.errors import InputError
 from caudal.fields import check_value
+from caudal.guided import guided
 from caudal.modality import Request, Requests
 from caudal.report import duration
 from caudal.report.items import noise
@@ -70,6 +72,7 @@ class Written:
     samples: int
     seed: int
     temperature: float
+    guidance: float = 0.0
     summary: Any = None
 
     def to_dict(self) -> dict[str, Any]:
@@ -79,6 +82,7 @@ class Written:
             "rows": self.samples,
             "seed": self.seed,
             "temperature": self.temperature,
+            "guidance": self.guidance,
         }
         if self.summary is not None:
             result[self.summary.key] = self.summary.to_dict()
@@ -92,6 +96,7 @@ def sample(
     *,
     seed: int = 0,
     temperature: float = 1.0,
+    guidance: float = 0.0,
     sweeps: bool = False,
     **drawing: Any,
 ) -> Any:
@@ -104,13 +109,15 @@ def sample(
         n: how many; a usual number for the kind of data if None.
         seed: of the noise, and of which contexts are drawn.
         temperature: multiplies the noise; below 1 samples are likelier and less varied.
+        guidance: above 0 samples are more typical of their context and less varied, and no longer
+            follow the density; for images, where training had `drop_context` (`caudal.guided`).
         sweeps: flows that sample one element at a time draw all at once, by iteration.
         drawing: options of the kind of data, as of `caudal sample`, such as `given`.
 
     Raises:
         InputError: an argument is out of its range, or the contexts do not fit.
     """
-    work = job(model, n, seed, temperature, sweeps, drawing)
+    work = job(model, n, seed, temperature, guidance, sweeps, drawing)
     return model.kind.collect(model.schema, list(work.parts()), model.container)
 
 
@@ -138,7 +145,7 @@ def stream(
         InputError: as `sample`, or the model is not one of sound.
     """
     asked = drawing if mel_of is None else {**drawing, "mel_of": mel_of}
-    work = job(model, None, seed, temperature, False, asked)
+    work = job(model, None, seed, temperature, 0.0, False, asked)
     generator = noise(model.flow, seed)
     pieces = (
         model.kind.stream(model, request, work.drawing, generator, temperature)
@@ -155,6 +162,7 @@ def write_samples(
     *,
     seed: int = 0,
     temperature: float = 1.0,
+    guidance: float = 0.0,
     sweeps: bool = False,
     overwrite: bool = False,
     **drawing: Any,
@@ -165,11 +173,11 @@ def write_samples(
         InputError: as `sample`, or nothing can be written there.
     """
     out = str(out)
-    check(n, seed, temperature)
+    check(n, seed, temperature, guidance)
     options = model.options(model.kind.drawing, drawing)
     writer = model.kind.writer(out, model.schema, options, temperature)
     writer.prepare(overwrite)
-    work = job(model, n, seed, temperature, sweeps, drawing)
+    work = job(model, n, seed, temperature, guidance, sweeps, drawing)
     writer.expect(work.requests.samples)
     announce(work)
     writes = is_writer()
@@ -178,7 +186,8 @@ def write_samples(
             if writes:
                 writer.write(*part)
     summary = getattr(work.draw, "summary", None)
-    return Written(out, work.requests.samples, seed, temperature, summary and summary())
+    done = summary and summary()
+    return Written(out, work.requests.samples, seed, temperature, guidance, done)
 
 
 def job(
@@ -186,6 +195,7 @@ def job(
     n: int | None,
     seed: int,
     temperature: float,
+    guidance: float,
     sweeps: bool,
     drawing: Mapping[str, Any],
 ) -> Job:
@@ -194,7 +204,8 @@ def job(
     Raises:
         InputError: an argument is out of its range, or the contexts do not fit.
     """
-    check(n, seed, temperature)
+    check(n, seed, temperature, guidance)
+    model = guiding(model, guidance) if guidance else model
     options = model.options(model.kind.drawing, drawing)
     with model.sweeping(sweeps):
         pass  # refuses flows that cannot, before any work
@@ -203,7 +214,7 @@ def job(
     return Job(model, requests, draw, seed, temperature, sweeps, options)
 
 
-def check(n: int | None, seed: int, temperature: float) -> None:
+def check(n: int | None, seed: int, temperature: float, guidance: float = 0.0) -> None:
     """Refuses numbers that no samples can have.
 
     Raises:
@@ -212,6 +223,18 @@ def check(n: int | None, seed: int, temperature: float) -> None:
     check_seed(seed)
     check_value("n", n, Annotated[int, Ge(1)] | None)
     check_value("temperature", temperature, Annotated[float, Ge(0)])
+    check_value("guidance", guidance, Annotated[float, Ge(0)])
+
+
+def guiding(model: "Model", weight: float) -> "Model":
+    """The same model with the guided flow of its own.
+
+    Raises:
+        InputError: its flow cannot be guided.
+    """
+    other = copy.copy(model)
+    other.flow = guided(model.flow, weight)
+    return other
 
 
 def announce(work: Job) -> None:

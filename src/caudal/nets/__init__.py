@@ -3,7 +3,7 @@
 from caudal.nets.activation import LipSwish
 from caudal.nets.angles import FEATURES, harmonics
 from caudal.nets.causal import CausalNet, Rerun, Stepwise
-from caudal.nets.context import ColumnEmbedding, Embedding, WithLast
+from caudal.nets.context import ColumnEmbedding, Embedding, Withheld, WithLast
 from caudal.nets.conv import (
     BoundedScale,
     ConcatContext,
@@ -55,6 +55,7 @@ __all__ = [
     "TriangularNet",
     "WaveNet",
     "WithLast",
+    "Withheld",
     "ZeroConv",
     "harmonics",
 ]

@@ -11,9 +11,11 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from caudal.nets.angles import FEATURES, harmonics
+from caudal.numerics import uniform
 
 _LONGEST_HOLD = 16
 _ONE_HOT, _LEARNED = 1000, 16  # categories up to which features are one-hot; features beyond
+_UNKNOWN = -1.0  # the code of no category
 _PIECES, _MOST = 16, 512  # features of the place of a number; of all numbers together, at most
 
 
@@ -172,6 +174,46 @@ def _edges(numbers: Tensor, n: int) -> Tensor:
     wanted = torch.linspace(0, 1, n, device=ends.device) * ends[-1]
     index = torch.searchsorted(ends.to(wanted), wanted).clamp(max=len(values) - 1)
     return values[index]
+
+
+class Withheld(Embedding):
+    """The features of categories (B, C), withheld from a share of the rows while training.
+
+    Such a row has, in each column, a category that was never seen. So one flow learns the density
+    of its data given the context and without it, and samples can be guided (`caudal.guided`). In
+    evaluation nothing is withheld.
+    References: Classifier-free diffusion guidance (Ho, Salimans, 2022), arXiv:2207.12598; for
+    flows: Normalizing flows are capable generative models (Zhai et al., 2024), arXiv:2412.06329.
+
+    Raises:
+        ValueError: a column holds numbers, of which none says nothing.
+    """
+
+    def __init__(self, embedding: ColumnEmbedding, share: float) -> None:
+        super().__init__()
+        if not all(embedding.levels):
+            raise ValueError("only categories can be withheld, and a column holds numbers")
+        self.embedding, self.share = embedding, share
+        self.n_features = embedding.n_features
+
+    def extra_repr(self) -> str:
+        return f"share={self.share:g}"
+
+    def forward(self, context: Tensor) -> Tensor:
+        if self.training:
+            kept = uniform(context.new_empty(len(context), 1), None) >= self.share
+            context = context.where(kept, _UNKNOWN)
+        features: Tensor = self.embedding(context)
+        return features
+
+    def without(self) -> Tensor:
+        """The features (1, n_features) of a context that is withheld."""
+        like = self.embedding.mean
+        features: Tensor = self.embedding(like.new_full((1, len(like)), _UNKNOWN))
+        return features
+
+    def observe(self, context: Tensor) -> None:
+        self.embedding.observe(context)
 
 
 class WithLast(Embedding):

@@ -12,6 +12,7 @@ from caudal.bijections import ActNorm, Correlate, Decorrelate, LULinear, Permuta
 from caudal.errors import InputError
 from caudal.flow import Flow
 from caudal.modality import assemble, modality_of
+from caudal.nets import Withheld
 from caudal.numerics import own_randomness, redirected
 from caudal.recipes import (
     IAF,
@@ -120,6 +121,8 @@ def build_student(recipe: Recipe, schema: "Schema", teacher: Flow, seed: int) ->
         student = assemble(recipe, schema).to(teacher.base.like.dtype)
     dress_as(student, teacher)
     share_mixing(student, teacher)
+    if isinstance(student.embedding, Withheld):
+        student.embedding.share = 0.0  # it learns what the teacher draws given labels
     return student.to(teacher.base.like.device)
 
 

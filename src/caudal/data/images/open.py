@@ -48,6 +48,7 @@ def open_images(
     alpha: float | None = None,
     dequantization: str = "uniform",
     pixel_noise: float = 0.0,
+    drop_context: float = 0.0,
     context: Sequence[str] = (),
     labels: str | None = None,
     metadata: str | None = None,
@@ -74,6 +75,7 @@ def open_images(
         alpha: of the logit; chosen from the training images if not given.
         dequantization: the noise between values, see `ImageSchema`.
         pixel_noise: Gaussian noise in training, see `ImageSchema`.
+        drop_context: share of images whose labels are withheld in training, see `ImageSchema`.
         context: names of labels to condition on; "class" is that of sub-folders and of files that
             have labels.
         labels: a pattern of the names of files, such as `{breed}_{index}`.
@@ -115,7 +117,7 @@ def open_images(
         ]
         shape = first_shape(first, form, corrupt)
         start = ALPHA if alpha is None else alpha
-        noise = dequantization, tuple(columns), pixel_noise
+        noise = dequantization, tuple(columns), pixel_noise, drop_context
         schema = ImageSchema(shape, bits, pixels, start, *noise)
         schema = replace(schema, bits=min(bits, main.bits))
         chooses = alpha is None and pixels in (None, *LOGITS)

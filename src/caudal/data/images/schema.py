@@ -36,6 +36,7 @@ class ImageSchema(Schema):
         pixel_noise: standard deviation of the Gaussian noise that images have while a flow learns
             them, in steps between values.
         context: the labels of an image on which the flow is conditioned, such as its class.
+        drop_context: share of the images whose labels are withheld while a flow learns them.
     """
 
     kind: ClassVar[str] = "images"
@@ -50,6 +51,7 @@ class ImageSchema(Schema):
     dequantization: str = "uniform"
     context: tuple[Column, ...] = ()
     pixel_noise: float = 0.0
+    drop_context: float = 0.0
 
     def __post_init__(self) -> None:
         channels, height, width = self.shape
@@ -66,6 +68,8 @@ class ImageSchema(Schema):
             raise InputError(f"`dequantization` {self.dequantization}: choose one of {known}")
         if self.pixel_noise:
             self._check_noise()
+        if self.drop_context:
+            self._check_drop()
 
     def _check_noise(self) -> None:
         """Refuses Gaussian noise beside what it does not go with."""
@@ -78,6 +82,22 @@ class ImageSchema(Schema):
             )
         if self.dequantization != "uniform":
             raise InputError("`pixel_noise` goes with `dequantization` uniform alone")
+
+    def _check_drop(self) -> None:
+        """Refuses to withhold labels that are not there, or are numbers."""
+        if not 0 < self.drop_context < 1:
+            raise InputError(f"`drop_context` {self.drop_context}: must be at least 0, below 1")
+        if not self.context:
+            raise InputError(
+                "`drop_context` withholds the labels of images, and there are none: give "
+                "`context`, such as class, or leave it out"
+            )
+        for column in self.context:
+            if column.categories is None:
+                raise InputError(
+                    f"`drop_context` withholds categories, and '{column.name}' is a number: leave "
+                    f"one of them out"
+                )
 
     @property
     def levels(self) -> int:

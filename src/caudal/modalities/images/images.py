@@ -27,7 +27,7 @@ from caudal.modalities.images.options import ImageDrawing, ImageOptions, ImageRe
 from caudal.modalities.images.words import across, classes_line, preview
 from caudal.modalities.rows import OneShape, class_names
 from caudal.modality import Examples, Request, Voice, Watch, opening
-from caudal.nets import ColumnEmbedding
+from caudal.nets import ColumnEmbedding, Embedding, Withheld
 from caudal.recipes import Recipe, TarFlow
 from caudal.recipes.multiscale import halvings_of, variational
 from caudal.recipes.recipe import own_bijection
@@ -151,7 +151,7 @@ class Images(OneShape):
         if not self.takes(type(recipe)):
             raise InputError(f"{recipe.name} does not model images: take {self.trainable}")
         shape, usual = schema.shape, _pixels(recipe, schema.pixel_noise)
-        embedding = ColumnEmbedding(schema.levels_of_context) if schema.context else None
+        embedding = _embedding(schema)
         context = (embedding.n_features,) if embedding else None
         if recipe.images:
             core = recipe.build(shape, context, standardise=False)
@@ -347,6 +347,14 @@ def _fitting(recipe: Recipe, schema: ImageSchema) -> str:
     if schema.countable > ZCA.most:
         return "logit"
     return recipe.ink or "white" if schema.alpha < _INK else "white"
+
+
+def _embedding(schema: ImageSchema) -> Embedding | None:
+    """What the labels of images become, which may be withheld in training."""
+    if not schema.context:
+        return None
+    labels = ColumnEmbedding(schema.levels_of_context)
+    return Withheld(labels, schema.drop_context) if schema.drop_context else labels
 
 
 def _to_pixels(schema: ImageSchema, pixels: str) -> list[Bijection]:

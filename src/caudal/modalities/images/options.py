@@ -67,6 +67,9 @@ class ImageOptions:
     pixel_noise: Annotated[float, Ge(0)] = 0.0
     """Standard deviation of Gaussian noise on the images that are learned, in steps of a pixel's
     value; takes pixels as they are or centred, and goes with `denoise` of samples."""
+    drop_context: Annotated[float, Ge(0), Lt(1)] = 0.0
+    """Share of the images whose labels are withheld in each step of training, such as 0.1: the
+    flow then knows images without them too, and `guidance` of samples needs it."""
 
     def __post_init__(self) -> None:
         check_fields(self, skip=("data", "valid", "test"))

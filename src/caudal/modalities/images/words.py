@@ -28,6 +28,11 @@ def preview(dataset: Dataset) -> Iterator[str]:
             f"samples have too unless they are denoised; scores are of images without it"
         )
     yield from _context_lines(dataset)
+    if schema.drop_context:
+        yield (
+            f"labels are withheld from {schema.drop_context:.0%} of the images in each step, so "
+            f"that samples can be guided"
+        )
     yield ", ".join(f"{source.n_rows:,} {name}" for name, source in dataset.parts) + " images"
 
 
