@@ -24,6 +24,7 @@ AGE = RNG.integers(18, 60, N)
 DAY = pd.Timestamp("2024-01-01") + pd.to_timedelta(RNG.integers(0, 300, N), unit="D")
 GRADE = RNG.integers(1, 9, N)
 OTHER = np.random.default_rng(1)
+SHARES = np.random.default_rng(2).dirichlet([9.0, 1.0, 0.5], N)
 PRICE, RATE = OTHER.choice([4.5, 9.99, 19.99], N), OTHER.gamma(5, 10, N).round(2)
 
 
@@ -37,6 +38,7 @@ RULES = {
     "three parts": ({"a": A, "b": B, "c": C, "all": A + B + C}, "all is a + b + c"),
     "balance": ({"x": X, "y": Y, "diff": X - Y}, "diff is x - y"),
     "shares": ({"a": X, "b": 1 - X}, "b is -a + 1"),
+    "largest share": (dict(zip("abc", SHARES.T, strict=True)), "a is -b - c + 1"),
     "copy": ({"x": X, "again": X}, "again is x"),
     "other units": (
         {"fahrenheit": rounded(1.8 * CELSIUS + 32, 1), "celsius": CELSIUS},

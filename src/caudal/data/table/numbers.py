@@ -185,7 +185,7 @@ def _continuous(stats: Stats, whole: float, piles: bool) -> Declared:
     rest = _without(stats.sample, atoms)
     skewness = _skewness(rest) if stats.low >= 0 else 0.0
     skewed = skewness > SKEWED
-    if stats.low >= 0 and stats.high <= whole and not skewed:
+    if stats.low >= 0 and stats.high <= whole and (not skewed or stats.high > whole / 2):
         return Declared("interval", 0.0, whole, atoms=atoms)
     low = atoms[0] if atoms and atoms[0] <= stats.low else None
     high = atoms[-1] if atoms and atoms[-1] >= stats.high else None

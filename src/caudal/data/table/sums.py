@@ -97,7 +97,8 @@ def _one_of(
     """The free one that is a sum of the other members, if one is.
 
     Best is one whose sums stay in its support: a total, and no part of it, which would be a
-    difference; then the one of the shortest slopes, and the last of the table.
+    difference; then the one of the shortest slopes, the one whose values keep furthest from its
+    ends, such as the largest of shares that sum to 1, and the last of the table.
     """
     tried = []
     for i in free:
@@ -107,9 +108,10 @@ def _one_of(
         found = None if slopes is None else _sum(columns[i], sources, slopes, y, x)
         if found is not None:
             slopes = np.array(found.slopes)
-            beyond = _beyond(columns[i], sources, slopes) if len(sources) > 1 else 0.0
-            tried.append((beyond, sum(map(_digits, slopes)), -i, found))
-    return min(tried, key=lambda each: each[:3])[3] if tried else None
+            beyond = len(sources) > 1 and _is_beyond(columns[i], sources, slopes)
+            room = _room(columns[i], y) if beyond else inf
+            tried.append((beyond, sum(map(_digits, slopes)), -room, -i, found))
+    return min(tried, key=lambda each: each[:4])[4] if tried else None
 
 
 def _slopes(y: np.ndarray, x: np.ndarray, step: float | None) -> np.ndarray | None:
@@ -146,15 +148,22 @@ def _slopes(y: np.ndarray, x: np.ndarray, step: float | None) -> np.ndarray | No
     return np.asarray(slopes + step * found.x[: x.shape[1]] / scale)
 
 
-def _beyond(column: Column, sources: Sequence[Column], slopes: np.ndarray) -> float:
-    """By how much multiples of the sources can lie below the lower end of a column's support."""
+def _is_beyond(column: Column, sources: Sequence[Column], slopes: np.ndarray) -> bool:
+    """Whether multiples of the sources can lie below the lower end of a column's support."""
     if column.low is None:
-        return 0.0
-    ends = ((c.low if slope > 0 else c.high) for c, slope in zip(sources, slopes, strict=True))
-    return sum(
-        inf if end is None else abs(min(slope * (end + c.offset), 0.0))
-        for c, slope, end in zip(sources, slopes, ends, strict=True)
+        return False
+    pairs = list(zip(sources, slopes, strict=True))
+    ends = [(c.low if slope > 0 else c.high) for c, slope in pairs]
+    return any(
+        end is None or slope * (end + c.offset) < 0
+        for (c, slope), end in zip(pairs, ends, strict=True)
     )
+
+
+def _room(column: Column, values: np.ndarray) -> float:
+    """How far values (N,) of a column keep from the ends of its support, in their deviations."""
+    ends = [end for end in (column.low, column.high) if end is not None]
+    return min((float(np.abs(values - end).min() / values.std()) for end in ends), default=inf)
 
 
 def _sum(
