@@ -10,6 +10,7 @@ import caudal.cli
 from caudal.model import Model, exporting, graph
 from caudal.model.graph import (
     copysign,
+    erfcx,
     erfinv,
     log_ndtr,
     ndtri,
@@ -24,6 +25,7 @@ from command_line import exact_run
 def test_the_normal_law_without_its_functions():
     x = torch.linspace(-30, 9, 500)
     torch.testing.assert_close(log_ndtr(x), torch.special.log_ndtr(x), atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(erfcx(-x / 4), torch.special.erfcx(-x / 4), atol=0, rtol=1e-5)
     p = torch.sigmoid(torch.linspace(-60, 15, 500))
     torch.testing.assert_close(ndtri(p), torch.special.ndtri(p), atol=1e-5, rtol=1e-5)
     y = torch.linspace(-0.999, 0.999, 99)

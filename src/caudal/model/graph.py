@@ -21,6 +21,13 @@ def log_ndtr(x: Tensor) -> Tensor:
     return torch.where(x < 0, tail, torch.log1p(-tail.exp()))
 
 
+def erfcx(x: Tensor) -> Tensor:
+    """exp(x^2) erfc(x), by the same fit."""
+    u = 2 / (2 + x.abs())
+    right = u * _polynomial(u, _ERFC).exp()
+    return torch.where(x < 0, 2 * x.square().exp() - right, right)
+
+
 def ndtri(p: Tensor) -> Tensor:
     """The quantile of the standard normal: algorithm AS 241, PPND7.
 
@@ -130,6 +137,7 @@ REPLACED: dict[Any, Callable[..., Any]] = {
     torch.ops.aten.linalg_solve_triangular.default: solve_triangular,
     torch.ops.aten.special_log_ndtr.default: log_ndtr,
     torch.ops.aten.special_ndtri.default: ndtri,
+    torch.ops.aten.special_erfcx.default: erfcx,
     torch.ops.aten.copysign.Tensor: copysign,
     torch.ops.aten.nextafter.default: nextafter,
     torch.ops.aten.erfinv.default: erfinv,
