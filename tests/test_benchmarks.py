@@ -450,7 +450,7 @@ def test_maps_are_scored_in_one_recipe(monkeypatch):
     assert "8 sinh conjugations" in maps.page(rows, {})
 
 
-def test_a_learner_of_posteriors_runs_again_and_the_others_stay(monkeypatch, tmp_path):
+def test_posteriors_of_new_seeds_and_again(monkeypatch, tmp_path):
     pytest.importorskip("zuko")
     monkeypatch.syspath_prepend(ROOT / "benchmarks")
     monkeypatch.setitem(sys.modules, "sbi", None)  # a package of this name, or none, comes back
@@ -460,9 +460,12 @@ def test_a_learner_of_posteriors_runs_again_and_the_others_stay(monkeypatch, tmp
     ran = []
 
     def learner(name):
-        def learn(task, theta, x, steps):
-            ran.append(name)
-            return lambda observed, n: task.prior.sample((n,))
+        def learn(task, theta, x, steps, seed):
+            ran.append((name, seed))
+            return sbi.Learned(
+                lambda observed, n: task.prior.sample((n,)),
+                lambda theta, x: task.prior.log_prob(theta),
+            )
 
         return learn
 
@@ -471,13 +474,17 @@ def test_a_learner_of_posteriors_runs_again_and_the_others_stay(monkeypatch, tmp
     monkeypatch.setattr(sbi, "SIMULATIONS", 10)
     monkeypatch.setattr(sbi, "c2st", lambda sample, truth: 0.5)
     command = ["sbi.py", "--tasks", "Gaussian linear", "--observations", "1", "--rows", "5"]
-    for again in ([], ["--again", "caudal without ends"], ["--again", "zuko"]):
-        monkeypatch.setattr(sys, "argv", [*command, *again])
+    for more in ([], ["--seeds", "1", "0"], ["--learners", "zuko", "--again"]):
+        monkeypatch.setattr(sys, "argv", [*command, *more])
         sbi.main()
-    assert ran == ["caudal", "zuko", "caudal without ends", "zuko"]
+    assert ran == [("caudal", 0), ("zuko", 0), ("caudal", 1), ("zuko", 1), ("zuko", 0)]
     (found,) = json.loads((tmp_path / "sbi.json").read_text()).values()
-    assert list(found) == ["caudal", "caudal without ends", "zuko"]
-    assert all(cell["commit"] and cell["machine"] for cell in found.values())
+    assert {name: [cell["seed"] for cell in cells] for name, cells in found.items()} == {
+        "caudal": [0, 1],
+        "zuko": [0, 1],
+    }
+    assert all(cell["commit"] and cell["machine"] for cells in found.values() for cell in cells)
+    assert "| **0.500** | 0.500, 0.500 | 0.500 |" in (tmp_path / "sbi.md").read_text()
 
 
 def test_draws_of_any_order_are_measured_exact_and_weighed(monkeypatch):

@@ -8,13 +8,24 @@ import torch
 import caudal
 import caudal.cli
 from caudal.model import Model, exporting, graph
-from caudal.model.graph import erfinv, log_ndtr, ndtri, searchsorted, slogdet, solve_triangular
+from caudal.model.graph import (
+    copysign,
+    erfcx,
+    erfinv,
+    log_ndtr,
+    ndtri,
+    nextafter,
+    searchsorted,
+    slogdet,
+    solve_triangular,
+)
 from command_line import exact_run
 
 
 def test_the_normal_law_without_its_functions():
     x = torch.linspace(-30, 9, 500)
     torch.testing.assert_close(log_ndtr(x), torch.special.log_ndtr(x), atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(erfcx(-x / 4), torch.special.erfcx(-x / 4), atol=0, rtol=1e-5)
     p = torch.sigmoid(torch.linspace(-60, 15, 500))
     torch.testing.assert_close(ndtri(p), torch.special.ndtri(p), atol=1e-5, rtol=1e-5)
     y = torch.linspace(-0.999, 0.999, 99)
@@ -42,6 +53,15 @@ def test_triangular_systems(upper, left, unitriangular):
         factor = factor / 10 + torch.eye(4)
     expected = torch.linalg.solve_triangular(factor, target, **how)
     torch.testing.assert_close(solve_triangular(factor, target, **how), expected)
+
+
+def test_signs_and_neighbours_of_floats():
+    x, sign = torch.randn(50), torch.randn(50)
+    assert torch.equal(copysign(x, sign), torch.copysign(x, sign))
+    ends = torch.tensor([24.0, 180.0, -1.0, 0.0])
+    below = nextafter(ends, ends - 360)
+    assert (below < ends).all()
+    torch.testing.assert_close(below, torch.nextafter(ends, ends - 360), rtol=3e-7, atol=1e-37)
 
 
 def test_determinants():
@@ -134,3 +154,15 @@ def test_a_run_becomes_two_graphs(tmp_path, capsys):
 
     (kept,) = onnx.load(out).metadata_props
     assert json.loads(kept.value)["recipe"]["name"] == "realnvp"
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_circles_have_a_graph(tmp_path):
+    for name in ("onnx", "onnxscript", "onnxruntime"):
+        pytest.importorskip(name, reason="needs caudal[onnx]")
+    recipe = caudal.recipes.NSF(layers=1, hidden=4, blocks=1)
+    flow = recipe.build_on_circles((2,), {0: (0, 24)}).eval()
+    Model(flow).export(tmp_path / "m.onnx")
+    x = torch.tensor([[0.0, 1.0], [24.0, 1.0], [23.999, -2.0]])
+    found = exporting.run(tmp_path / "m.onnx", {"x": x})
+    torch.testing.assert_close(found, flow.log_prob(x), atol=1e-4, rtol=1e-4)

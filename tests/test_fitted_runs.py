@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -91,6 +92,24 @@ def test_it_speaks_of_tensors_when_it_is_loaded(run):
     assert evaluation.rows == 30  # the rows that training held out
     assert model.dataset.notes == (NO_TEST,)
     assert model.report().exists()
+
+
+def test_samples_are_given_contexts_of_an_array_or_a_file(run, tmp_path):
+    model, file = caudal.load(run), tmp_path / "contexts.npy"
+    _, pictures = rows(5)
+    np.save(file, pictures.numpy())
+    drawn = model.sample(context=pictures)
+    generator = torch.Generator().manual_seed(0)
+    expected = model.flow.sample(5, context=pictures, generator=generator)
+    torch.testing.assert_close(drawn, expected)
+    assert torch.equal(model.sample(5, context=file), drawn)
+    assert model.sample(3, context=pictures[0]).shape == (3, 2)
+    with pytest.raises(InputError, match=r"shape \(B, \*\(1, 3, 3\)\), got \(5, 1, 3\)"):
+        model.sample(5, context=pictures[..., 0])
+    with pytest.raises(InputError, match=r"must be an \.npy file"):
+        model.sample(5, context="contexts.csv")
+    with pytest.raises(InputError, match="or give `context`"):
+        model.sample(5)
 
 
 def test_a_resumed_run_is_reported_again(run):

@@ -2,15 +2,23 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 import pyarrow as pa
 from torch import Tensor
 
+from caudal.broadcasting import as_rows
 from caudal.data import Dataset, Items, Source, TensorSchema, like
 from caudal.data.dataset import Listed
+from caudal.data.refusals import damage
+from caudal.errors import InputError
+from caudal.files import path_of
+from caudal.flow import Flow
 from caudal.modalities.rows import chunk_sizes, endless, in_chunks
 from caudal.modalities.table import Table
+from caudal.modalities.table.options import TableDrawing
 from caudal.modality import Request, Requests, Voice
 from caudal.recipes import Recipe
 from caudal.report import TensorTeller
@@ -30,6 +38,16 @@ class TensorOptions:
     valid: Any = None
     test: Any = None
     seed: int = 0
+
+
+@dataclass(frozen=True)
+class TensorDrawing(TableDrawing):
+    """What the samples of plain tensors are conditioned on, and whether they are corrected."""
+
+    context: str | None = None
+    """An .npy file of contexts, one for all samples or one for each, over again if there are
+    fewer; from Python also a tensor or an array. Those of training rows if not given."""
+    _objects: ClassVar = (*TableDrawing._objects, "context")
 
 
 def tensor_dataset(
@@ -53,6 +71,7 @@ class Tensors(Table):
     names: ClassVar[Any] = ()
     formats = "tensors or arrays, in Python"
     options: ClassVar[Any] = TensorOptions
+    drawing = TensorDrawing
     beginning: ClassVar[Any] = None
     target: ClassVar[Any] = None
     scoreboard: ClassVar[Any] = None
@@ -95,18 +114,22 @@ class Tensors(Table):
         return {}
 
     def requests(
-        self, model: Any, n: int | None, drawing: Any, seed: int, voice: Voice
+        self, model: Any, n: int | None, drawing: TensorDrawing, seed: int, voice: Voice
     ) -> Requests:
-        """Contexts are those of training rows, where the flow has any."""
+        """Contexts are those given, else those of training rows, where the flow has any."""
+        flow = model.flow
+        given = None if drawing.context is None else _contexts(drawing.context, flow)
+        n = len(given) if n is None and given is not None else n
         requests = super().requests(model, n, drawing, seed, voice)
-        if model.flow.context_shape is None:
+        if flow.context_shape is None:
             return requests
-        train = model.dataset_or("draw from `model.flow`, with its context").train
-        rows = endless(
-            lambda turn: (b.context for b in train.shuffled(min(1024, train.n_rows), seed + turn))
-        )
-        sizes = chunk_sizes(requests.samples, self.chunk(model.schema))
-        contexts = in_chunks(rows, sizes)
+        if given is None:
+            train = model.dataset_or("give `context`").train
+            some = min(1024, train.n_rows)
+            rows = endless(lambda turn: (b.context for b in train.shuffled(some, seed + turn)))
+        else:
+            rows = endless(lambda turn: iter([given]))
+        contexts = in_chunks(rows, chunk_sizes(requests.samples, self.chunk(model.schema)))
         each = (r._replace(context=c) for r, c in zip(requests.each, contexts, strict=False))
         return requests._replace(each=each)
 
@@ -117,3 +140,19 @@ class Tensors(Table):
         """A tensor, or the array that the rows were."""
         table = pa.concat_tables([table for (table,) in parts])
         return like(table, "numpy" if container == "numpy" else "torch")
+
+
+def _contexts(context: Any, flow: Flow) -> Tensor:
+    """Contexts (N, *context) of a flow, of a file, a tensor or an array of one or more.
+
+    Raises:
+        InputError: they do not fit the flow, or the file is damaged.
+    """
+    if isinstance(context, str | Path):
+        if path_of(context).suffix != ".npy":
+            raise InputError(f"`context` {context}: must be an .npy file")
+        with damage(str(context)), path_of(context).open("rb") as file:
+            context = np.load(file, allow_pickle=False)
+    rows = as_rows(context, flow.like)
+    flow.check_context(rows)
+    return rows.reshape(-1, *(flow.context_shape or ()))

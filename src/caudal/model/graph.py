@@ -21,6 +21,13 @@ def log_ndtr(x: Tensor) -> Tensor:
     return torch.where(x < 0, tail, torch.log1p(-tail.exp()))
 
 
+def erfcx(x: Tensor) -> Tensor:
+    """exp(x^2) erfc(x), by the same fit."""
+    u = 2 / (2 + x.abs())
+    right = u * _polynomial(u, _ERFC).exp()
+    return torch.where(x < 0, 2 * x.square().exp() - right, right)
+
+
 def ndtri(p: Tensor) -> Tensor:
     """The quantile of the standard normal: algorithm AS 241, PPND7.
 
@@ -86,6 +93,17 @@ def slogdet(matrix: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     return torch.ones_like(total), total, matrix, torch.zeros_like(total)
 
 
+def copysign(size: Tensor, sign: Tensor) -> Tensor:
+    """|size|, negative where `sign` is; a zero counts as positive."""
+    return torch.where(sign < 0, -size.abs(), size.abs())
+
+
+def nextafter(x: Tensor, towards: Tensor) -> Tensor:
+    """A float next to x, on the side of `towards`: one or two units in the last place away."""
+    kind = torch.finfo(x.dtype)
+    return x + (towards - x).sign() * (x.abs() * kind.eps).clamp(min=kind.tiny)
+
+
 def _polynomial(x: Tensor, coefficients: tuple[float, ...]) -> Tensor:
     """c_0 + c_1 x + c_2 x^2 + ..."""
     total = torch.full_like(x, coefficients[-1])
@@ -119,6 +137,9 @@ REPLACED: dict[Any, Callable[..., Any]] = {
     torch.ops.aten.linalg_solve_triangular.default: solve_triangular,
     torch.ops.aten.special_log_ndtr.default: log_ndtr,
     torch.ops.aten.special_ndtri.default: ndtri,
+    torch.ops.aten.special_erfcx.default: erfcx,
+    torch.ops.aten.copysign.Tensor: copysign,
+    torch.ops.aten.nextafter.default: nextafter,
     torch.ops.aten.erfinv.default: erfinv,
     torch.ops.aten.special_erfinv.default: erfinv,
 }

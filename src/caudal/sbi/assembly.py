@@ -18,7 +18,9 @@ from caudal.recipes import Recipe
 from caudal.recipes.registry import register
 from caudal.sbi.ends import NearEnds
 
-DEFAULT = recipes.NSF(layers=5, hidden=64, bins=8)
+DEFAULT = recipes.NSFAR(layers=5, hidden=64, bins=8, dropout=0.1)
+"""Parameters are few, so that a draw is soon made position by position; simulations are few, too,
+and without dropout nets know them by heart before they have learned."""
 _MOST = 1024  # numbers of an observation that are regressed on, by a matrix of their products
 
 

@@ -26,7 +26,7 @@ def density_estimator(
     Statistics come from the first rows, and training is that of `sbi`.
 
     Args:
-        recipe: of the flow; neural spline couplings if not given.
+        recipe: of the flow; autoregressive splines with dropout if not given.
         prior: of the parameters, whose support the flow then has, so that no posterior leaks.
         embedding: a net from observations (B, ...) to features (B, F).
     """

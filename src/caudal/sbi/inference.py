@@ -53,7 +53,7 @@ def npe(
         data: a simulator that maps parameters (B, D) to observations (B, ...), or pairs
             (theta, x) of parameters from the prior and observations, tensors or arrays.
         simulations: how many to make, if there is a simulator.
-        recipe: of the flow; neural spline couplings if not given.
+        recipe: of the flow; autoregressive splines with dropout if not given.
         embedding: a net from observations (B, ...) to features (B, F), trained with the flow; of
             an ensemble a function that makes one.
         ensemble: the number of flows, trained from different seeds, whose mean is the posterior.

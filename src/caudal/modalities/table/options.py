@@ -1,7 +1,7 @@
 """The options of tables: which rows and columns, and what samples are conditioned on."""
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from annotated_types import Ge
 
@@ -95,9 +95,10 @@ class TableDrawing:
     escape_formulas: bool = False
     """In .csv and .tsv, write texts that a spreadsheet would run as a formula, such as =1+1,
     behind an apostrophe."""
+    _objects: ClassVar = ("context_file", "given", "exact")  # tables and models from Python
 
     def __post_init__(self) -> None:
-        check_fields(self, skip=("context_file", "given", "exact"))
+        check_fields(self, skip=self._objects)
         if self.exact is None and self.exact_steps is not None:
             raise InputError(
                 f"`exact_steps` {self.exact_steps}: is for `exact`, which names the teacher: give "
