@@ -74,6 +74,7 @@ OWN = {
     "bijections": {"torch", "numpy"},
     "fields": {"annotated_types"},
     "nets": {"torch", "numba"},
+    "numerics": {"torch", "numpy", "numba"},
     "recipes": {"torch", "annotated_types"},
 }
 """Where it is not torch alone."""
