@@ -339,6 +339,17 @@ def test_links_resolve(page):
             assert anchor in anchors(path), link
 
 
+NAMED = re.compile(r"\[([^\]]*)\]\(([^)#]*\.py)\)")
+
+
+@pytest.mark.parametrize("page", LINKED, ids=lambda p: str(p.relative_to(ROOT)))
+def test_links_to_sources_name_what_is_there(page):
+    for text, link in NAMED.findall(page.read_text("utf-8")):
+        source = (page.parent / link).read_text("utf-8")
+        for name in re.findall(r"`(\w+)`", text):
+            assert re.search(rf"^(class|def) {name}\b|^{name} = ", source, re.M), (name, link)
+
+
 def promises():
     """Each test that docs/reliability.md names, as its file and its function."""
     for line in (ROOT / "docs" / "reliability.md").read_text("utf-8").splitlines():
