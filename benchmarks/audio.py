@@ -1,10 +1,10 @@
 """Sound: how fast it is made, what is learned of a process that is known, and of speech.
 
     OMP_NUM_THREADS=1 python benchmarks/audio.py --part speed --part known
-    OMP_NUM_THREADS=1 python benchmarks/audio.py --part speech --part reading --runs runs
+    OMP_NUM_THREADS=1 python benchmarks/audio.py --part speech --part reading --part pace
 
-`speech` and `reading` measure runs that are there already, made by the commands that their page
-prints. Other parts stay.
+`speech`, `reading` and `pace` measure what is in `--runs` already, made by the commands that their
+page prints. Other parts stay.
 """
 
 import argparse
@@ -51,7 +51,7 @@ from caudal.report.audio.copies import (
     refine_copies,
 )
 from caudal.report.audio.distilled import kl_per_sample
-from caudal.report.audio.floors import GRIFFIN_LIM, PREDICTION, draw_floors
+from caudal.report.audio.floors import GRIFFIN_LIM, PREDICTION, draw_floors, prediction_alone
 from caudal.report.audio.likeness import HEARD, MEASURES, Mean, measured
 from caudal.report.audio.pictures import Sound, draw_spectrograms, top_of
 from caudal.report.speed import naively, stepwise
@@ -63,7 +63,7 @@ from ears import JUDGED, TOGETHER, Recogniser, judged, judgements
 from environment import RESULTS, describe, lines, table, write, write_json
 from tables import DATA_DIR
 
-PARTS = ("speed", "known", "speech", "reading")
+PARTS = ("speed", "known", "speech", "reading", "pace")
 Cell = dict[str, Any]
 
 
@@ -556,6 +556,33 @@ def made_by(run: Model) -> str:
     return command_of(config, run.kind, Path("runs") / Path(run.name).name)
 
 
+LONG = 4096
+"""Samples of a clip whose copies are timed."""
+
+
+@torch.no_grad()
+def pace(runs: Path, data: Path, rounds: int, repetitions: int) -> list[Cell]:
+    """Seconds of a core a second of sound, of runs that copy digits and of the prediction."""
+    dataset = open_audio(str(data / DIGITS.folder), **DIGITS.options)
+    test, schema = dataset.test, dataset.schema
+    clip = next(c for c in map(test.clip, range(len(test.names))) if c.x.shape[-1] >= LONG)
+    there = [name for name in DIGITS.names if Run(runs / name).model_path.exists()]
+    flows = {name: load(runs / name).flow.eval() for name in there}
+    flows[PREDICTION] = prediction_alone(schema)
+    cells = []
+    for batch in BATCHES:
+        context = clip.context[None, :, : schema.frames(LONG)].expand(batch, -1, -1).contiguous()
+        ways = {
+            name: (LONG, functools.partial(flow.sample, batch, context, length=LONG))
+            for name, flow in flows.items()
+        }
+        for name, seconds in _best(ways, rounds, repetitions, time.process_time).items():
+            took = seconds * schema.rate / (batch * LONG)
+            cells.append({"who": name, "batch": batch, "seconds": took})
+            print(cells[-1], flush=True)
+    return cells
+
+
 # --- the page --------------------------------------------------------------------------------
 
 TITLES = {
@@ -563,6 +590,7 @@ TITLES = {
     "known": "A process that is known: AR(2), poles of radius 0.9",
     "speech": "Speech: spoken digits, six voices, 8 kHz",
     "reading": "Speech: a voice that reads, 22 kHz",
+    "pace": "How fast copies of digits are made",
 }
 NOTES = {
     "speed": f"""Weights as they start, untrained: how fast a net is does not depend on them. 64
@@ -596,6 +624,10 @@ spectra in {STEPS} steps, as many as Griffin-Lim takes from random phases.""",
 the first {READING.seconds:g} seconds of test clips, made as those of digits above; recordings are
 judged whole. Means ± two
 standard errors over clips. *Refined*: in {STEPS} steps.""",
+    "pace": f"""Seconds of a core for a second of sound at 8 kHz, of the runs above as `caudal
+sample` draws them: {LONG:,} samples a clip by its spectrum, one clip or eight at once, one thread,
+seconds of the processor. Each figure is the best of a few medians, in which they take turns. Steps
+that refine copies are not in it.""",
 }
 WAY_COLUMNS = ["size", "batch", "way", "threads", "samples / s", "× naive", "× real time"]
 
@@ -715,7 +747,21 @@ def _bits_line(name: str, cell: Cell) -> str:
     )
 
 
-LINES = {"speed": _speed_lines, "known": _known_lines, **dict.fromkeys(SPEECH, _speech_lines)}
+def _pace_lines(found: Cell) -> list[str]:
+    took = {(c["who"], c["batch"]): c["seconds"] for c in found["cells"]}
+    rows = []
+    for who in dict.fromkeys(who for who, _ in took):
+        row = [NAMES.get(who, who)]
+        for batch in BATCHES:
+            exact = took.get((TEACHER, batch))
+            row += [f"{took[who, batch]:.4f}", f"{exact / took[who, batch]:.1f}" if exact else ""]
+        rows.append(row)
+    head = [f"{what}, batch {b}" for b in BATCHES for what in ("s / s", "× the exact loop")]
+    return table(["", *head], rows)
+
+
+LINES = {"speed": _speed_lines, "known": _known_lines, "pace": _pace_lines}
+LINES |= dict.fromkeys(SPEECH, _speech_lines)
 
 
 def _pair(value: list[float] | None, digits: int) -> str:
@@ -757,11 +803,14 @@ def main() -> None:
         "speed": functools.partial(speed, options.rounds, options.repetitions, options.threads),
         "known": functools.partial(known, options.steps, options.rows),
     }
+    timed = options.runs, options.data_dir, options.rounds, options.repetitions
+    work["pace"] = functools.partial(pace, *timed)
     pictures = RESULTS.parents[1] / "docs" / "images" if options.out == RESULTS else None
     asked = options.runs, options.data_dir, Limits(options.copies, pictures=pictures)
     work |= {part: functools.partial(speech, of, *asked) for part, of in SPEECH.items()}
     for part in options.part or PARTS:
-        if part in SPEECH and not (folder := options.data_dir / SPEECH[part].folder).exists():
+        of = {**SPEECH, "pace": DIGITS}.get(part)
+        if of and not (folder := options.data_dir / of.folder).exists():
             print(f"{part}: left out, {folder} is not there (see --data-dir)")
             continue
         cells = work[part]()
@@ -796,6 +845,7 @@ def said_again(options: argparse.Namespace, part: str) -> str:
     flags = {
         "speed": {"threads": " ".join(map(str, options.threads))},
         "known": {"steps": options.steps, "rows": options.rows},
+        "pace": {"runs": "runs", "rounds": options.rounds},
         **dict.fromkeys(SPEECH, {"runs": "runs", "copies": options.copies}),
     }[part]
     words = [word for name, value in flags.items() for word in (f"--{name}", *str(value).split())]

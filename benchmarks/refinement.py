@@ -5,7 +5,8 @@
 Copies of test clips of spoken digits and of LJSpeech, after some steps from random phases (that is
 Griffin-Lim), from the linear prediction's noise, and from the samples of the WaveNets that are in
 `--runs`. One row has what Griffin-Lim is elsewhere: magnitudes by the pseudo-inverse of the bands.
-A second table has the differences from random phases of as many steps, clip by clip.
+A second table has the differences from random phases of as many steps, clip by clip, and a third
+those of 32 steps from that row.
 """
 
 import argparse
@@ -37,7 +38,7 @@ SETS = {
 }
 """Recordings, and how many of them are copied."""
 STEPS = (0, 8, 32, 128)
-RANDOM, PLAIN = "random phases", "the same, by magnitudes of bins"
+RANDOM, PLAIN = "random phases", "random phases, by magnitudes of bins"
 WAVENET = "small WaveNet"
 SHOWN = ("log_spectral_distance", "level", "voicing", "pitch", "harmonicity")
 COMPARED = (
@@ -133,7 +134,8 @@ def report(found: dict[str, list[Cell]], commands: dict[str, str]) -> str:
         "of digits ten joined. Seconds are the processor's a second of sound, without the "
         "start's. Second tables: differences from random phases after as many steps, clip by "
         "clip; those beyond two standard errors are bold where the start is better, and slanted "
-        "where it is worse."
+        "where it is worse. Third ones: likewise, from Griffin-Lim as it is mostly run, by the "
+        "magnitudes of bins that follow from the bands."
     )
     text = ["# Samples made consistent with their spectra", "", *lines(facts), "", said, ""]
     words = [measure.words for measure in COMPARED]
@@ -152,17 +154,20 @@ def report(found: dict[str, list[Cell]], commands: dict[str, str]) -> str:
             for c in cells
         ]
         text += ["", *table(head, rows), ""]
-        text += [*table(["start", "steps", *words], list(_differences(cells))), ""]
+        steps = {c["steps"]: c["values"] for c in cells if c["start"] == RANDOM}
+        text += [*table(["start", "steps", *words], list(_differences(cells, steps))), ""]
+        plain = {c["steps"]: c["values"] for c in cells if c["start"] == PLAIN}
+        text += [*table(["start", "steps", *words], list(_differences(cells, plain))), ""]
     return "\n".join(text)
 
 
-def _differences(cells: list[Cell]) -> Iterator[list[str]]:
-    """The rows of what each start is beside random phases, after as many steps."""
-    rivals = {cell["steps"]: cell["values"] for cell in cells if cell["start"] == RANDOM}
+def _differences(cells: list[Cell], rivals: dict[int, dict[str, Tensor]]) -> Iterator[list[str]]:
+    """The rows of what each start is beside a rival after as many steps."""
     for cell in cells:
-        if cell["start"] == RANDOM or "steps" not in cell:
+        rival = rivals.get(cell.get("steps"))
+        if rival is None or rival is cell["values"]:
             continue
-        pairs = [(m, cell["values"].get(m.name), rivals[cell["steps"]]) for m in COMPARED]
+        pairs = [(m, cell["values"].get(m.name), rival) for m in COMPARED]
         row = ["" if own is None else _beside(own, of[m.name], m) for m, own, of in pairs]
         yield [cell["start"], str(cell["steps"]), *row]
 

@@ -70,6 +70,10 @@ def test_recipes_are_a_table(capsys):
         (["eval", "RUN", "--limit", "x"], "--limit x: must be a whole number; see caudal eval"),
         (["eval", "RUN", "--limt", "3"], "no option --limt; did you mean --limit?"),
         (["eval", "RUN", "--seed"], "--seed: a value is missing; see"),
+        (["train", "maf", "--data", "moons", "--context"], "--context: a value is missing; see"),
+        (["train", "nice", "--data", "digits", "--context", "--steps", "3"], "--context: a value"),
+        (["train", "wavenet", "--data", "vowels", "--context"], "--context: a value is missing"),
+        (["train", "wavenet", "--data", "vowels", "--context", "no"], "vowels has no such label"),
         (["train", "maf", "--data", "moons", "--lr", "-1"], "--lr -1.0: must be a positive"),
         (
             ["train", "maf", "--data", "moons", "--missing", "no"],

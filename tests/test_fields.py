@@ -70,6 +70,7 @@ class Options:
         ({"rows": (1, 2)}, "`rows` (1, 2): must be a whole number, at least 1, such as 3"),
         ({"shares": 1}, "`shares` 1: must be 2 numbers, such as (0.5, 0.5)"),
         ({"name": 5}, "`name` 5: must be a string, or `None`"),
+        ({"name": [1] * 99}, f"`name` [{'1, ' * 26}…: must be a string, or `None`"),
     ],
 )
 def test_a_field_is_named_with_its_value_and_what_is_expected(values, message):

@@ -75,6 +75,7 @@ OWN = {
     "bijections": {"torch", "numpy"},
     "fields": {"annotated_types"},
     "nets": {"torch", "numba"},
+    "numerics": {"torch", "numpy", "numba"},
     "recipes": {"torch", "annotated_types"},
 }
 """Where it is not torch alone."""
@@ -337,6 +338,17 @@ def test_links_resolve(page):
         assert path.is_relative_to(ROOT), link
         if anchor:
             assert anchor in anchors(path), link
+
+
+NAMED = re.compile(r"\[([^\]]*)\]\(([^)#]*\.py)\)")
+
+
+@pytest.mark.parametrize("page", LINKED, ids=lambda p: str(p.relative_to(ROOT)))
+def test_links_to_sources_name_what_is_there(page):
+    for text, link in NAMED.findall(page.read_text("utf-8")):
+        source = (page.parent / link).read_text("utf-8")
+        for name in re.findall(r"`(\w+)`", text):
+            assert re.search(rf"^(class|def) {name}\b|^{name} = ", source, re.M), (name, link)
 
 
 def promises():

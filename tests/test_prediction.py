@@ -71,6 +71,21 @@ def test_round_trip_and_log_det(length, frames, order):
         assert torch.linalg.slogdet(found)[1].item() == pytest.approx(told[0].item(), abs=1e-8)
 
 
+@pytest.mark.parametrize("length", [1, 7, 41, 48])
+@pytest.mark.parametrize(("hop", "frames"), [(HOP, 6), (HOP, 1), (3, 16)])
+@pytest.mark.usefixtures("float64")
+def test_compiled_loops_find_what_tensors_find(length, hop, frames):
+    pytest.importorskip("numba")
+    layer, context = LinearPrediction(BANDS, WINDOW, hop, 10), mel(frames)
+    z = torch.randn(2, 1, length)
+    expected, filters = layer(z, context)[0], layer.filters(context, length)
+    with torch.no_grad():
+        torch.testing.assert_close(layer(z, context)[0], expected)
+        torch.testing.assert_close(layer.filters(context, length), filters)
+        pieces = list(layer.in_pieces(z.split(5, -1), context, length))
+        assert torch.equal(torch.cat(pieces, -1), layer(z, context)[0])
+
+
 @pytest.mark.usefixtures("float64")
 def test_gradients_go_both_ways():
     layer, context = LinearPrediction(BANDS, WINDOW, HOP, 10), mel()

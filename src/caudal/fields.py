@@ -47,7 +47,7 @@ def check_fields(instance: Any, skip: Collection[str] = ()) -> None:
         value, rule = getattr(instance, field.name), rules[field.name]
         if not rule.holds(value):
             example = _example(field.default, value)
-            raise InputError(f"`{field.name}` {value}: must be {rule.expected}{example}")
+            raise InputError(f"`{field.name}` {shown(value)}: must be {rule.expected}{example}")
 
 
 def check_value(name: str, value: Any, hint: Any) -> None:
@@ -58,8 +58,14 @@ def check_value(name: str, value: Any, hint: Any) -> None:
     """
     rule = rule_of(hint)
     if not rule.holds(value):
-        shown = repr(value) if isinstance(value, str) else value
-        raise InputError(f"`{name}` {shown}: must be {rule.expected}")
+        text = repr(value) if isinstance(value, str) else shown(value)
+        raise InputError(f"`{name}` {text}: must be {rule.expected}")
+
+
+def shown(value: Any) -> str:
+    """A value of any kind in a message: on one line, and not long."""
+    text = " ".join(str(value).split())
+    return text if len(text) <= 80 else f"{text[:79]}…"
 
 
 @cache

@@ -1,7 +1,7 @@
 """Linear prediction of sound: what its spectrum says of each sample, given those before it."""
 
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 import torch
@@ -9,9 +9,11 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
 from caudal.bijection import Bijection, recut
+from caudal.numerics.compiled import array, in_loops, loop
 
 _LEAST = 1e-7  # amplitude of a bin of the spectrum
 _WHITE = 1e-5  # share of the power, added as white noise: it keeps the recursion well-conditioned
+_LOOPS = "caudal.numerics.recursions"  # compiled, where no gradients are asked for
 _BLOCK = 64  # samples that are solved for at once, on the way to the sound
 _NUMBERS = 1 << 21  # coefficients at a time, on the way to the noise
 
@@ -43,7 +45,8 @@ class LinearPrediction(Prediction):
 
     Nothing is learned. The Jacobian is triangular with 1 / s on its diagonal, so that
     log|det dz/dx| = -sum log s. All is computed in float64. From noise to sound, blocks of samples
-    are solved for one after the other, which is exact, and differentiable in z.
+    are solved for one after the other, which is exact, and differentiable in z. Where no gradients
+    are asked for and Numba is there, compiled loops do that, and the recursion.
     References: linear prediction as part of a vocoder: LPCNet (Valin, Skoglund, 2018),
     arXiv:1810.11846.
 
@@ -96,12 +99,18 @@ class LinearPrediction(Prediction):
     def _solved_blocks(self, pieces: Iterable[Tensor], filters: "Filters") -> Iterator[Tensor]:
         """The samples (B, 1, n) of each block, one block after the other."""
         start, past = 0, filters.log_scale.new_zeros(len(filters.log_scale), self.order)
-        for z in recut(pieces, _BLOCK):
-            rows = filters.rows[start : start + _BLOCK]
+        run = loop(_LOOPS, "drive") if in_loops(past) else None
+        for z in recut(pieces, _BLOCK) if run is None else pieces:
+            rows = filters.rows[start : start + z.shape[-1]]
             driven = z[:, 0].double() * filters.log_scale[:, rows].exp()  # (B, n)
-            block = _solved(filters.coefficients[:, rows], driven, past)
+            if run is None:
+                block = _solved(filters.coefficients[:, rows], driven, past)
+            else:
+                block = torch.cat([past, torch.empty_like(driven)], 1)
+                run(array(filters.coefficients), array(rows), array(driven), array(block))
+                block = block[:, self.order :]
             past = torch.cat([past, block], 1)[:, -self.order :]
-            start += _BLOCK
+            start += len(rows)
             yield block.to(z.dtype).unsqueeze(1)
 
     def inverse(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -121,24 +130,18 @@ class LinearPrediction(Prediction):
             ValueError: there are no frames, or fewer than the clip needs.
         """
         find = _outside_graphs if torch.compiler.is_compiling() else LinearPrediction._filters
-        return find(self, context, length)
+        return find(self, context, length, in_loops(self.to_bins))
 
     @torch.no_grad()
-    def _filters(self, context: Tensor | None, length: int) -> "Filters":
+    def _filters(self, context: Tensor | None, length: int, looped: bool) -> "Filters":
         correlation = self._autocorrelation(self.frames(context, length))  # (B, F, P + 1)
         frame = torch.arange(length, device=correlation.device) // self.hop
         frame = frame.clamp(max=correlation.shape[1] - 1)
         early = min(self.order, length)
-        coefficients, variances = [], []
-        for order, (filter_, variance) in enumerate(predictors(correlation)):
-            some = frame[order : order + 1] if order < early else slice(None)
-            if order < early or order == self.order:
-                oldest_first = filter_[:, some].flip(-1)
-                coefficients.append(F.pad(oldest_first, (self.order - order, 0)))
-                variances.append(variance[:, some])
+        run = loop(_LOOPS, "find_filters") if looped else None
+        coefficients, variances = _found(correlation, frame[:early], run)
         first, later = torch.arange(early).to(frame), early + frame[early:]
-        log_scale = torch.cat(variances, 1).log() / 2
-        return Filters(torch.cat(coefficients, 1), log_scale, torch.cat([first, later]))
+        return Filters(coefficients, variances.log() / 2, torch.cat([first, later]))
 
     def frames(self, context: Tensor | None, length: int) -> Tensor:
         """The log-mel spectrum of clips of `length` samples, (B, mels, F).
@@ -192,6 +195,31 @@ class Filters(NamedTuple):
     coefficients: Tensor
     log_scale: Tensor
     rows: Tensor
+
+
+def _found(
+    correlation: Tensor, early: Tensor, run: Callable[..., None] | None
+) -> tuple[Tensor, Tensor]:
+    """Filters (B, E + F, P) and variances (B, E + F): first those of order 0, 1, ... E - 1.
+
+    Args:
+        correlation: (B, F, P + 1).
+        early: the frames of the first E samples, of which these filters of lower order are.
+        run: `recursions.find_filters`, or None for tensors.
+    """
+    order, shape = correlation.shape[2] - 1, (len(correlation), len(early) + correlation.shape[1])
+    if run is not None:
+        filters, errors = correlation.new_zeros(*shape, order), correlation.new_zeros(shape)
+        run(array(correlation), array(early), array(filters), array(errors))
+        return filters, errors
+    coefficients, variances = [], []
+    for m, (filter_, variance) in enumerate(predictors(correlation)):
+        rows = early[m : m + 1] if m < len(early) else slice(None)
+        if m < len(early) or m == order:
+            oldest_first = filter_[:, rows].flip(-1)
+            coefficients.append(F.pad(oldest_first, (order - m, 0)))
+            variances.append(variance[:, rows])
+    return torch.cat(coefficients, 1), torch.cat(variances, 1)
 
 
 def predictors(correlation: Tensor) -> Iterator[tuple[Tensor, Tensor]]:

@@ -5,6 +5,7 @@ import re
 from collections.abc import Sequence
 from contextlib import redirect_stderr
 from dataclasses import fields, is_dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeVar, get_origin, get_type_hints
 
@@ -36,6 +37,7 @@ def parse(
     import tyro
 
     words = gathered(words, lists_of(kind))
+    _refuse_empty(words, lists_of(kind), command)
     rest: dict[str, Any] = {"prog": command, "args": words, "description": description}
     rest["config"] = (tyro.conf.OmitArgPrefixes, tyro.conf.DisallowNone)
     rest["registry"] = registry()
@@ -120,6 +122,16 @@ def gathered(words: Sequence[str], lists: set[str]) -> list[str]:
             *(f"{_DASH}{v}" if v.startswith("-") and not _NUMBER.match(v) else v for v in some),
         ]
     return kept
+
+
+def _refuse_empty(words: Sequence[str], lists: set[str], command: str) -> None:
+    """Refuses a list without a value, as an empty variable of a shell leaves it.
+
+    Beside --config it takes the place of the list in that file.
+    """
+    for name, following in pairwise([*words, "--"]):
+        if name in lists and following.startswith("--") and "config" not in named(words):
+            raise InputError(f"{name}: a value is missing; see {command} --help")
 
 
 def _undashed(options: Any) -> Any:

@@ -13,6 +13,7 @@ from zipfile import BadZipFile
 import pyarrow as pa
 
 from caudal.errors import InputError, one_line
+from caudal.fields import shown
 from caudal.names import alike, near
 
 TABLES = (
@@ -79,7 +80,7 @@ def check_texts(option: str, names: Any) -> None:
     """Refuses what is no list of names, such as a single one."""
     is_list = isinstance(names, Iterable) and not isinstance(names, str)
     if not is_list or not all(isinstance(name, str) for name in names):
-        raise InputError(f"`{option}` {names}: must be a list of strings")
+        raise InputError(f"`{option}` {shown(names)}: must be a list of strings")
 
 
 def check_once(option: str, names: Sequence[str]) -> None:

@@ -17,7 +17,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-from caudal.nets.fast.kernels import array, block_kernel, in_loops, map_of
+from caudal.nets.fast.kernels import block_kernel, map_of
+from caudal.numerics.compiled import array, in_loops
 
 if TYPE_CHECKING:
     from caudal.nets.masked import MADE, MaskedLinear

@@ -20,8 +20,9 @@ from caudal.nets.context import Conditions, per_layer
 if TYPE_CHECKING:
     from caudal.nets.wavenet import Dilated, WaveNet
 
-CHUNK = 1024
-"""Rows of a chunk, positions times batch, roughly: measured on one CPU core."""
+CHUNK, NARROW = 1024, 32
+"""Rows of a chunk, positions times batch, roughly, and the channels up to which there are twice as
+many: measured on one CPU core."""
 
 
 def whole_clip(
@@ -49,7 +50,8 @@ def _in_chunks(net: "WaveNet", samples: Tensor, conditions: Conditions | None) -
     """The parameters (T, B, P) of samples (T, B, 1), without gradient."""
     rows, hold = (None, 1) if conditions is None else conditions
     chunks, params = Chunks(cast("list[Dilated]", list(net.layers)), samples.shape[1]), []
-    for part, among in stretches(samples, 1 if rows is None else len(rows), hold):
+    count = 1 if rows is None else len(rows)
+    for part, among in stretches(samples, net.channels, count, hold):
         some = None if rows is None else Conditions(rows[among], hold)
         projected = net.projected(some)
         params.append(net.head(chunks.take(net.first(samples[part]), projected)))
@@ -68,7 +70,7 @@ def clip_in_pieces(
     rows, hold = (None, 1) if conditions is None else conditions
     count = 1 if rows is None else len(rows)
     samples = first.new_zeros(1).expand(count * hold if count > 1 else length, len(first), 1)
-    parts = stretches(samples, count, hold)
+    parts = stretches(samples, net.channels, count, hold)
     chunks, before = Chunks(cast("list[Dilated]", list(net.layers)), len(first)), samples[:1]
     held = first
     for part, among in parts:
@@ -122,17 +124,20 @@ class Chunks:
         return (h if total is None else total).view(shape)
 
 
-def stretches(samples: Tensor, conditions: int, hold: int) -> list[tuple[slice, slice]]:
+def stretches(
+    samples: Tensor, channels: int, conditions: int, hold: int
+) -> list[tuple[slice, slice]]:
     """The positions of each chunk, and the slice of conditions for them."""
     length, batch = samples.shape[:2]
     step = length
     if samples.device.type == "cpu":  # accelerators prefer large products
-        step = min(length, hold * max(1, CHUNK // (hold * batch)))
+        rows = CHUNK if channels > NARROW else 2 * CHUNK
+        step = min(length, hold * max(1, rows // (hold * batch)))
     chunks = []
     for start in range(0, length, step):
         stop = min(start + step, length)
-        rows = slice(0, 1) if conditions == 1 else slice(start // hold, stop // hold)
-        chunks.append((slice(start, stop), rows))
+        among = slice(0, 1) if conditions == 1 else slice(start // hold, stop // hold)
+        chunks.append((slice(start, stop), among))
     return chunks
 
 
@@ -153,7 +158,7 @@ class _Whole(torch.autograd.Function):
         *weights: Tensor,
     ) -> Tensor:
         chunks = Chunks(layers, h.shape[1], keep=True)
-        parts = stretches(h, 1 if conditions is None else len(conditions), hold)
+        parts = stretches(h, h.shape[2], 1 if conditions is None else len(conditions), hold)
         outputs = [
             chunks.take(h[part], None if conditions is None else conditions[among])
             for part, among in parts

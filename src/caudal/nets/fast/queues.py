@@ -9,7 +9,8 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
 from caudal.nets.context import Conditions
-from caudal.nets.fast.kernels import KINDS, array, in_loops, map_of, wavenet_kernel
+from caudal.nets.fast.kernels import KINDS, map_of, wavenet_kernel
+from caudal.numerics.compiled import array, in_loops
 
 if TYPE_CHECKING:
     from caudal.nets.wavenet import Dilated, WaveNet
