@@ -108,7 +108,7 @@ def trained(
     steps = budget._steps_within(seconds, task, recipe, rate)
     torch.manual_seed(0)
     flow, start = task.build(recipe), time.process_time()
-    budget._fit(flow, task, rate, steps)
+    budget._fit(flow, recipe, task, rate, steps)
     return flow, steps, time.process_time() - start
 
 
@@ -214,7 +214,7 @@ def after(steps: int, task: budget.Task, recipe: Recipe, rate: float) -> tuple[c
     """The flow after so many steps, and the seconds that they took."""
     torch.manual_seed(0)
     flow, start = task.build(recipe), time.process_time()
-    budget._fit(flow, task, rate, steps)
+    budget._fit(flow, recipe, task, rate, steps)
     return flow.eval(), time.process_time() - start
 
 
