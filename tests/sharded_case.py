@@ -67,7 +67,10 @@ def images(devices):
 
 @patch.object(validation, "_ROWS", 8)
 def sound(devices):
-    """A causal net, whose fast ways look at its weights, by Muon; the last row is the first process's."""
+    """A causal net, whose fast ways look at its weights, trained by Muon.
+
+    The last row to validate is the first process's.
+    """
     flow = _built(WaveNet(layers=3, cycle=2, channels=4, law="logistics"), (1, -1))
     x = _noise(48, 1, 32, seed=1).tanh() / 2
     return fit_module.fit(

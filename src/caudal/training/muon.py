@@ -21,9 +21,9 @@ class Muon(torch.optim.AdamW):
         M <- mu M + (1 - mu) G,    mu = 0.95
         W <- W - lr sqrt(max(a, b)) U V^T,    where U S V^T = mu M + (1 - mu) G
 
-    so that a matrix learns in all directions as fast, also where the gradient is small. The entries
-    of W move by lr in root mean square, about as far as by Adam: rates of the two are alike. Five
-    steps of an iteration by Newton and Schulz come near to U V^T, without a decomposition.
+    so that a matrix learns in all directions as fast, also where the gradient is small. Its
+    entries move by lr in root mean square, about as far as by Adam: rates of the two are alike.
+    Five steps of an iteration by Newton and Schulz come near to U V^T, without a decomposition.
 
     Groups of parameters are as of AdamW; the matrices are those of a group that has
     `"orthogonal": True`.
@@ -49,11 +49,13 @@ class Muon(torch.optim.AdamW):
             far = torch.stack([gathered(self._average(matrix)) for matrix in some])
             moves = self._latched(orthogonalised(far)).mul_(-lr * max(shape) ** 0.5)
             for matrix, move in zip(some, moves, strict=True):
-                matrix.mul_(1 - lr * decay).add_(share_of(move, matrix))
+                if decay:
+                    matrix.mul_(1 - self._latched(moves.new_tensor(lr * decay)))
+                matrix.add_(share_of(move, matrix))
                 matrix.grad = None
 
     def _average(self, matrix: nn.Parameter) -> Tensor:
-        """mu M + (1 - mu) G after M has moved to G."""
+        """The blend mu M + (1 - mu) G, once M has moved towards G."""
         kept = self.state[matrix]
         if not kept:  # AdamW wants a count of steps when it is loaded
             kept |= {"step": torch.zeros(()), "exp_avg": torch.zeros_like(matrix)}
