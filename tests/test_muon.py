@@ -7,7 +7,7 @@ import torch
 
 from caudal.nets import MADE, MLP
 from caudal.nets.wavenet import WaveNet
-from caudal.recipes import NSF, TarFlow
+from caudal.recipes import NSF, Glow, TarFlow
 from caudal.training.muon import hidden_matrices, orthogonalised
 from caudal.training.options import Training, make_optimizer
 from caudal.training.run import Run
@@ -35,6 +35,8 @@ def test_matrices_within_nets_are_found_and_no_first_or_last_ones():
     assert [tuple(w.shape) for w in hidden_matrices(MLP(3, 3, 2, (8, 9)))] == [(8, 3), (9, 8)]
     net = WaveNet(2, 1, 4, 6)
     assert sum(w.numel() for w in hidden_matrices(net)) < sum(p.numel() for p in net.parameters())
+    flow = Glow(scales=1, layers=1, maps=5).build((3, 4, 4))
+    assert [tuple(w.shape) for w in hidden_matrices(flow)] == [(5, 6, 3, 3), (5, 5, 1, 1)]
     flow = TarFlow(width=8, heads=2).build((1, 4, 4))
     last = [p for name, p in flow.named_parameters() if "last" in name or "embed" in name]
     assert not {id(p) for p in last} & set(map(id, hidden_matrices(flow)))

@@ -45,10 +45,10 @@ class Muon(torch.optim.AdamW):
         alike = defaultdict(list)  # of one shape: their products are batched
         for matrix in matrices:
             alike[matrix.shape].append(matrix)
-        for shape, some in alike.items():
-            far = torch.stack([gathered(self._average(matrix)) for matrix in some])
-            moves = self._latched(orthogonalised(far)).mul_(-lr * max(shape) ** 0.5)
-            for matrix, move in zip(some, moves, strict=True):
+        for shape, some in alike.items():  # a filter is a row, of all its inputs and places
+            far = torch.stack([gathered(self._average(matrix)) for matrix in some]).flatten(2)
+            moves = self._latched(orthogonalised(far)).mul_(-lr * max(far.shape[1:]) ** 0.5)
+            for matrix, move in zip(some, moves.view(-1, *shape), strict=True):
                 if decay:
                     matrix.mul_(1 - self._latched(moves.new_tensor(lr * decay)))
                 matrix.add_(share_of(move, matrix))
@@ -85,11 +85,12 @@ def orthogonalised(matrices: Tensor) -> Tensor:
 
 
 def hidden_matrices(module: nn.Module) -> Iterator[nn.Parameter]:
-    """The weights (a, b) of the layers that the nets of a module name by `hidden_layers()`.
+    """The weights of the layers that the nets of a module name by `hidden_layers()`.
 
-    First and last layers are not among them: their rows or columns stand for things that need not
-    be learned alike. A net without that method has none.
+    Last layers are not among them: their rows stand for things that need not be learned alike.
+    Normalised weights are left out, and so is a net without that method.
     """
     for part in module.modules():
         if layers := getattr(part, "hidden_layers", None):
-            yield from (layer.weight for layer in layers() if layer.weight.requires_grad)
+            weights = [layer.weight for layer in layers()]
+            yield from (w for w in weights if isinstance(w, nn.Parameter) and w.requires_grad)
