@@ -21,6 +21,7 @@ import caudal
 from caudal.data import open_images
 from caudal.data.source import Rows
 from caudal.recipes import MAF, NSF, Glow, IResNet, MintNet, Recipe, ResidualFlow
+from caudal.recipes.sizes import SIZES
 from caudal.report import evaluate
 from environment import RESULTS, lines, made, of_the_page, table, write, write_json
 from images import cifar
@@ -134,7 +135,7 @@ def run(data: str, name: str, task: Task, seconds: float) -> Row:
     torch.manual_seed(0)
     flow = task.build(recipe)
     start = time.process_time()
-    _fit(flow, task, rate, steps)
+    _fit(flow, recipe, task, rate, steps)
     took = time.process_time() - start
     found = task.score(flow.eval())
     start = time.process_time()
@@ -148,12 +149,12 @@ def _steps_within(seconds: float, task: Task, recipe: Recipe, rate: float) -> in
     flow, marks = task.build(recipe), []
     for steps in (2, 2, 12):  # the first one loads what training takes
         start = time.process_time()
-        _fit(flow, task, rate, steps)
+        _fit(flow, recipe, task, rate, steps)
         marks.append(time.process_time() - start)
     return max(20, math.floor(seconds * 10 / (marks[2] - marks[1])))
 
 
-def _fit(flow: caudal.Flow, task: Task, rate: float, steps: int) -> None:
+def _fit(flow: caudal.Flow, recipe: Recipe, task: Task, rate: float, steps: int) -> None:
     training = caudal.Training(
         steps=steps,
         batch_size=task.batch,
@@ -161,6 +162,7 @@ def _fit(flow: caudal.Flow, task: Task, rate: float, steps: int) -> None:
         warmup=max(1, steps // 20),
         patience=0,
         validate_every=steps,
+        optimizer=SIZES.get(recipe.name, {}).get("small", {}).get("optimizer", "adam"),
     )
     caudal.fit(flow, task.train, task.valid, training=training)
 

@@ -43,6 +43,8 @@ RATES: dict[str, dict[str, tuple[Recipe, float]]] = {
         "mintnet": (MintNet(), 4e-3),
         "tarflow": (TarFlow(), 1e-2),
         "tarflow, independent pixels": (TarFlow(couplings=0), 1e-2),
+        "glow, medium": (Glow(scales=2, layers=6, maps=64), 7e-3),
+        "tarflow, large": (TarFlow(layers=6, depth=1, width=96), 5e-3),
     },
     "cifar10": {
         "glow": (Glow(scales=2, layers=4, maps=48), 1e-2),
@@ -106,7 +108,7 @@ def trained(
     steps = budget._steps_within(seconds, task, recipe, rate)
     torch.manual_seed(0)
     flow, start = task.build(recipe), time.process_time()
-    budget._fit(flow, task, rate, steps)
+    budget._fit(flow, recipe, task, rate, steps)
     return flow, steps, time.process_time() - start
 
 
@@ -212,7 +214,7 @@ def after(steps: int, task: budget.Task, recipe: Recipe, rate: float) -> tuple[c
     """The flow after so many steps, and the seconds that they took."""
     torch.manual_seed(0)
     flow, start = task.build(recipe), time.process_time()
-    budget._fit(flow, task, rate, steps)
+    budget._fit(flow, recipe, task, rate, steps)
     return flow.eval(), time.process_time() - start
 
 

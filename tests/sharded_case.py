@@ -67,10 +67,15 @@ def images(devices):
 
 @patch.object(validation, "_ROWS", 8)
 def sound(devices):
-    """A causal net, whose fast ways look at its weights; the last row is the first process's."""
+    """A causal net, whose fast ways look at its weights, trained by Muon.
+
+    The last row to validate is the first process's.
+    """
     flow = _built(WaveNet(layers=3, cycle=2, channels=4, law="logistics"), (1, -1))
     x = _noise(48, 1, 32, seed=1).tanh() / 2
-    return fit_module.fit(flow, x, x[:9], training=options(devices, batch_size=8))
+    return fit_module.fit(
+        flow, x, x[:9], training=options(devices, batch_size=8, optimizer="muon")
+    )
 
 
 CASES = {"vectors": vectors, "images": images, "sound": sound}

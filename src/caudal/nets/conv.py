@@ -28,6 +28,10 @@ class ConvNet(nn.Module):
     def extra_repr(self) -> str:
         return f"maps={self.second.out_channels}, n_params={self.last.n_params}"
 
+    def hidden_layers(self) -> list[nn.Module]:
+        """All but the last: their filters are the matrices that `Muon` moves."""
+        return [self.first, self.second]
+
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         h = self.first(dense(x))
         if self.context is not None:
@@ -112,6 +116,10 @@ class _Block(nn.Module):
         self.outer = wrap(_conv(maps, maps, 3))
         self.skip = wrap(_conv(maps, maps, 1))
         self.dropout = dropout
+
+    def hidden_layers(self) -> list[nn.Module]:
+        """Those before the sum of skips: their filters are the matrices that `Muon` moves."""
+        return [self.inner, self.outer]
 
     def forward(self, h: Tensor) -> tuple[Tensor, Tensor]:
         step = self.inner(F.relu(self.norms[0](h)))

@@ -117,6 +117,10 @@ class MADE(CausalNet):
     def extra_repr(self) -> str:
         return f"features={self.features}, n_params={self.n_params}, residual={self.residual}"
 
+    def hidden_layers(self) -> list[nn.Module]:
+        """Those between hidden units: their matrices are those that `Muon` moves."""
+        return list(self.layers[1:])
+
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         columns = x.t()  # masked layers have the batch on the last dimension
         shifts = self.shifts(context)

@@ -41,6 +41,10 @@ class MLP(nn.Module):
         hidden = tuple(layer.out_features for layer in self.hidden)
         return f"hidden={hidden}, n_params={self.n_params}"
 
+    def hidden_layers(self) -> list[nn.Module]:
+        """All but the last: their matrices are those that `Muon` moves."""
+        return list(self.hidden)
+
     @torch.no_grad()
     def begin_at(self, params: Tensor) -> None:
         """Starts at these parameters (P,) of each output, whatever the input."""
@@ -89,6 +93,10 @@ class ResidualMLP(nn.Module):
         return (
             f"hidden={self.first.out_features}, blocks={len(self.inner)}, n_params={self.n_params}"
         )
+
+    def hidden_layers(self) -> list[nn.Module]:
+        """Those of the blocks: their matrices are those that `Muon` moves."""
+        return [*self.inner, *self.outer]
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         h = self.first(x if context is None else torch.cat([x, context], 1))

@@ -204,6 +204,10 @@ class _Layer(nn.Module):
             nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width)
         )
 
+    def hidden_layers(self) -> list[nn.Module]:
+        """All linear ones: their matrices are those that `Muon` moves."""
+        return [self.attend, self.join, self.mlp[0], self.mlp[2]]
+
     def forward(
         self, h: Tensor, context: Tensor | None, past: _Past | None = None
     ) -> tuple[Tensor, _Past | None]:

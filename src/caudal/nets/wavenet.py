@@ -40,6 +40,10 @@ class Dilated(nn.Module):
     def extra_repr(self) -> str:
         return f"channels={self.channels}, kernel={self.kernel}, dilation={self.dilation}"
 
+    def hidden_layers(self) -> list[nn.Module]:
+        """Both: their matrices are those that `Muon` moves."""
+        return [self.taps, self.out]
+
     @property
     def delays(self) -> list[int]:
         """The number of positions that each tap looks back, the largest first."""

@@ -28,9 +28,9 @@ _MASKED: Mapping[str, Mapping[str, Any]] = {
 }
 _PLAIN = {"map": "affine", "couplings": 0}
 _TRANSFORMERS: Mapping[str, Mapping[str, Any]] = {
-    "small": {"depth": 1, "width": 64, "lr": 1e-2},
-    "medium": {"layers": 4, "depth": 1, "width": 80, "lr": 8e-3},
-    "large": {"layers": 6, "depth": 1, "width": 96, "lr": 5e-3},
+    "small": {"depth": 1, "width": 64, "lr": 1e-2, "optimizer": "muon"},
+    "medium": {"layers": 4, "depth": 1, "width": 80, "lr": 8e-3, "optimizer": "muon"},
+    "large": {"layers": 6, "depth": 1, "width": 96, "lr": 5e-3, "optimizer": "muon"},
     "paper": {"layers": 8, "depth": 8, "width": 768, "heads": 12, **_PLAIN},
 }
 SIZES: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
@@ -41,9 +41,9 @@ SIZES: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     "maf-mog": _MASKED,
     "iaf": _MASKED,
     "glow": {
-        "small": {"layers": 4, "maps": 32},
-        "medium": {"layers": 6, "maps": 64},
-        "large": {"layers": 8, "maps": 96},
+        "small": {"layers": 4, "maps": 32, "optimizer": "muon"},
+        "medium": {"layers": 6, "maps": 64, "optimizer": "muon"},
+        "large": {"layers": 8, "maps": 96, "optimizer": "muon"},
         "paper": {"layers": 32, "maps": 512},
     },
     "tarflow": _TRANSFORMERS,

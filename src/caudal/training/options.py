@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from caudal.errors import InputError
 from caudal.fields import check_fields
+from caudal.training.muon import Muon, hidden_matrices
 from caudal.training.seeds import check_seed
 from caudal.training.shares import local
 
@@ -19,8 +20,9 @@ Precision = Literal["32-true", "64-true", "bf16-mixed"]
 """Precisions by their names in Fabric. float16 is left out: log-densities overflow it."""
 Accelerator = Literal["auto", "cpu", "cuda", "mps"]
 Strategy = Literal["ddp", "fsdp"]
+Optimizer = Literal["adam", "muon"]
 Count = Annotated[int, Ge(1)]
-LASTING = ("seed", "batch_size", "precision", "ema")
+LASTING = ("seed", "batch_size", "precision", "ema", "optimizer")
 """Options that a resumed run cannot change, because the training so far depends on them."""
 
 PLANNED = ("steps", "minutes", "validate_every", "validate_rows")
@@ -46,6 +48,8 @@ class Training:
     """Rows in each step, over all devices together."""
     lr: Annotated[float, Gt(0)] = 1e-3
     """Learning rate of Adam, reached after the warm-up."""
+    optimizer: Optimizer = "adam"
+    """adam, or muon, which moves hidden matrices of nets in orthogonal directions."""
     weight_decay: Annotated[float, Ge(0)] = 0.0
     """Decoupled weight decay (AdamW) of weight matrices, and of the gains of weight-normalised
     ones; biases and scales are left alone."""
@@ -137,20 +141,26 @@ _GAIN, _DIRECTION = (f"parametrizations.weight.original{i}" for i in range(2))
 def make_optimizer(module: nn.Module, training: Training) -> torch.optim.Optimizer:
     """AdamW in one fused kernel; without decay it is Adam. Only matrices decay.
 
-    Weight-normalised matrices decay by their gain, as in Real-NVP: it alone is their length.
+    Weight-normalised matrices decay by their gain, as in Real-NVP: it alone is their length. Muon
+    moves hidden matrices otherwise.
     """
-    named = [(name, p) for name, p in module.named_parameters() if p.requires_grad]
-    parameters = [p for _, p in named]
-    decaying = [p for name, p in named if _decays(name, p)]
-    chosen = {id(p) for p in decaying}
-    others = [p for p in parameters if id(p) not in chosen]
-    groups = [
-        {"params": decaying, "weight_decay": training.weight_decay},
-        {"params": others, "weight_decay": 0.0},
-    ]
-    # Each group is a kernel of its own, so there are two only where they differ.
-    chosen_groups = groups if training.weight_decay else [{"params": parameters}]
-    return torch.optim.AdamW(chosen_groups, lr=training.lr, weight_decay=0.0, fused=True)
+    hidden = set(map(id, hidden_matrices(module))) if training.optimizer == "muon" else set()
+    groups: dict[tuple[float, bool], list[nn.Parameter]] = {}  # each is a kernel of its own
+    for name, parameter in module.named_parameters():
+        if parameter.requires_grad:
+            decay = training.weight_decay if _decays(name, parameter) else 0.0
+            groups.setdefault((decay, id(parameter) in hidden), []).append(parameter)
+    decaying_first = sorted(groups.items(), key=lambda item: item[0], reverse=True)
+    kind = {"adam": torch.optim.AdamW, "muon": Muon}[training.optimizer]
+    return kind(
+        [
+            {"params": parameters, "weight_decay": decay, "orthogonal": is_hidden}
+            for (decay, is_hidden), parameters in decaying_first
+        ],
+        lr=training.lr,
+        weight_decay=0.0,
+        fused=True,
+    )
 
 
 def _decays(name: str, parameter: Tensor) -> bool:

@@ -148,8 +148,15 @@ class State:
             parameters = _parameters(engine)
             for name, tensor in (self.average or {}).items():
                 _check_like(tensor, parameters[name])
+            orthogonal = {
+                id(parameter)
+                for group in engine.optimizer.param_groups
+                for parameter in group["params"]
+                if group["orthogonal"]
+            }
             for name, moments in (self.moments or {}).items():
-                _check_moments(moments, parameters[name])
+                parameter = parameters[name]
+                _check_moments(moments, parameter, id(parameter) in orthogonal)
             if self.meter is not None:
                 Meter().load_state_dict(self.meter, engine.like)
             if self.loss and isinstance(engine.loss, Terms):
@@ -308,8 +315,8 @@ def _check_all(weights: Weights, others: Weights) -> None:
         _check_like(tensor, others[name])
 
 
-def _check_moments(moments: Weights, parameter: Tensor) -> None:
-    if set(moments) != set(_MOMENTS):
+def _check_moments(moments: Weights, parameter: Tensor, orthogonal: bool) -> None:
+    if set(moments) != set(_MOMENTS[:2] if orthogonal else _MOMENTS):
         raise KeyError(moments.keys())
     for what, tensor in moments.items():
         _check_like(
