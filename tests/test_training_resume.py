@@ -198,6 +198,7 @@ class Notes:
         ({"batch_size": 16}, "`batch_size` was 32 and is 16"),
         ({"ema": 0.0}, "`ema` was 0.9 and is 0.0"),
         ({"precision": "64-true"}, "`precision` was 32-true and is 64-true"),
+        ({"optimizer": "muon"}, "`optimizer` was adam and is muon"),
     ],
 )
 def test_refuses_other_options(change, words, whole):
@@ -369,6 +370,7 @@ def test_two_processes_do_not_train_in_one_folder(tmp_path):
 
 
 def test_a_recipe_that_has_gained_a_field_is_the_one_it_was():
+    assert _as_now({"training": {"seed": 1}})["training"]["optimizer"] == "adam"
     now = describe(NSF(bins=5))
     then = {"name": "nsf", "fields": {k: v for k, v in now["fields"].items() if k != "map"}}
     assert _as_now({"recipe": then})["recipe"] == now

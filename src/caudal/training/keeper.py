@@ -178,11 +178,14 @@ def _check_identity(run: Run, then: Identity, now: Identity) -> None:
 
 
 def _as_now(identity: Identity) -> Identity:
-    """An older identity in today's form, with the defaults that its schema left unsaid.
+    """An older identity in today's form, with the defaults that it left unsaid.
 
     The ends of what was seen follow from the rows, which are compared by themselves.
     """
-    identity = {**identity, "recipe": _recipe_as_now(identity.get("recipe"))}
+    usual = {name: getattr(Training(), name) for name in LASTING}
+    training = {**usual, **identity.get("training", {})}
+    recipe = _recipe_as_now(identity.get("recipe"))
+    identity = {**identity, "recipe": recipe, "training": training}
     if not identity.get("schema"):
         return identity
     schema = json.loads(json.dumps(schema_from_dict(identity["schema"]).to_dict()))
