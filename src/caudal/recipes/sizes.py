@@ -66,9 +66,9 @@ _OF_IMAGES: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
         "paper": {"hidden": (1000, 1000, 1000, 1000, 1000)},
     },
     "realnvp": {
-        "small": {"norm": "act", "maps": 8, "blocks": 1},
-        "medium": {"norm": "act", "maps": 16, "blocks": 1},
-        "large": {"norm": "act", "maps": 32, "blocks": 2},
+        "small": {"norm": "act", "maps": 8, "blocks": 1, "optimizer": "muon"},
+        "medium": {"norm": "act", "maps": 16, "blocks": 1, "optimizer": "muon"},
+        "large": {"norm": "act", "maps": 32, "blocks": 2, "optimizer": "muon"},
         "paper": {"maps": 64, "blocks": 8},
     },
     "iresnet": {
