@@ -84,9 +84,9 @@ _OF_IMAGES: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
         "paper": _RESIDUAL,
     },
     "nsf-image": {
-        "small": {"layers": 3, "maps": 24, "blocks": 1},
-        "medium": {"layers": 4, "maps": 48, "blocks": 2},
-        "large": {"layers": 6, "maps": 64, "blocks": 2},
+        "small": {"layers": 3, "maps": 24, "blocks": 1, "optimizer": "muon"},
+        "medium": {"layers": 4, "maps": 48, "blocks": 2, "optimizer": "muon"},
+        "large": {"layers": 6, "maps": 64, "blocks": 2, "optimizer": "muon"},
         "paper": {"layers": 7, "maps": 96, "blocks": 3, "factor_out": False},
     },
 }
