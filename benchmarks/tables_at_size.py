@@ -56,6 +56,11 @@ class Cost:
     def what(self) -> tuple[str, int, int]:
         return self.command, self.rows, self.columns
 
+    @property
+    def size(self) -> int:
+        """That of the option which has measured it."""
+        return int(getattr(self, MANY[self.part]))
+
 
 def mixed(rows: int, seed: int) -> pa.Table:
     """Ten columns: a date, words, counts, amounts and numbers."""
@@ -186,18 +191,19 @@ MANY = {"text": "megabytes", "columns": "columns", "rows": "rows"}
 
 
 def report(costs: list[Cost], facts: dict[str, str]) -> str:
-    head = ["command", "rows", "columns", "file MB", "processor s", "clock s", "memory MiB"]
+    head = ["command", "rows", "columns", "file MB", "processor s", "clock s", "memory MiB", "by"]
     made = [
         [c.command, f"{c.rows:,}", str(c.columns), str(c.megabytes), str(c.processor)]
-        + [str(c.clock), str(c.memory)]
+        + [str(c.clock), str(c.memory), f"`--only {c.part} --{MANY[c.part]} {c.size}`"]
         for c in costs
     ]
     intro = (
         "Large tables: seconds of one processor and of the clock, and the largest resident "
         "memory, of which torch and pyarrow take about 300 MiB before there is any data. `open` "
         "goes from the file to rows that are ready to train on. The machine had other work to do, "
-        "so that the clock tells little. Lines are of several runs, command and commit of the "
-        "last."
+        "so that the clock tells little. `python benchmarks/tables_at_size.py` measures each line "
+        "again with the options in its last column. Lines are of several runs, command and commit "
+        "of the last."
     )
     body = ["# Tables at size", "", intro, "", *lines(facts), "", *table(head, made)]
     return "\n".join(body) + "\n"

@@ -13,7 +13,7 @@ from caudal.modality import assemble
 from caudal.recipes import NICE
 from caudal.report import Gaussian, Story, TableTeller, evaluate, image_side, write_report
 from caudal.report.curves import draw_curves
-from caudal.report.table.comparison import compare, draw_marginals, spike
+from caudal.report.table.comparison import compare, draw_marginals, level_names, spike
 from caudal.report.table.pictures import LABELLED, draw_correlations, draw_pairs
 
 pytestmark = pytest.mark.usefixtures("drawn")
@@ -147,6 +147,13 @@ def test_whole_numbers_have_whole_ticks():
     axes = panel(draw_marginals(compared(data)), "p03")
     ticks = axes.xaxis.get_major_locator()()
     assert np.array_equal(ticks, np.round(ticks))
+
+
+def test_a_missing_category_is_called_so():
+    column = open_data(pa.table({"v": ["a", "b", None, "a"] * 9}), missing="model").schema.columns[
+        0
+    ]
+    assert level_names(column) == ["a", "b", "missing"]
 
 
 def test_names_of_categories_use_the_room_beside_short_bars():

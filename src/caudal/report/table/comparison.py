@@ -221,26 +221,31 @@ def name_ticks(axis: "Axis", column: Column) -> None:
         axis.set_major_formatter(lambda number, _: column.words(number))
 
 
+def level_names(column: Column) -> list[str]:
+    """The categories of a column as pictures call them."""
+    return ["missing" if level is None else str(level) for level in column.categories or ()]
+
+
 def _draw_categories(axes: "Axes", column: Column, data: np.ndarray, samples: np.ndarray) -> None:
     """Draws horizontal bars, the most frequent category on top."""
-    levels = column.categories or ()
-    shares = [np.bincount(v.astype(int), minlength=len(levels)) / len(v) for v in (data, samples)]
+    names = level_names(column)
+    shares = [np.bincount(v.astype(int), minlength=len(names)) / len(v) for v in (data, samples)]
     order = np.argsort(-shares[0], kind="stable")[:LEVELS]
     heights = np.arange(len(order))
     axes.barh(heights - 0.2, shares[0][order], 0.4, color=DATA, alpha=0.55)
     axes.barh(heights + 0.2, shares[1][order], 0.4, color=SAMPLES)
-    axes.set_ylim(len(order) - (0.4 if len(levels) <= LEVELS else -0.4), -0.6)
+    axes.set_ylim(len(order) - (0.4 if len(names) <= LEVELS else -0.4), -0.6)
     axes.set_xticks([])
     axes.spines["bottom"].set_visible(False)
     room = float(max(share[order].max() for share in shares))
     axes.set_xlim(0, 1.7 * room)
     for height, level in zip(heights, order, strict=True):
         end = float(max(shares[0][level], shares[1][level])) / room
-        name = "missing" if levels[level] is None else str(levels[level])
         # The shorter the bars, the longer the name may be.
-        _beside(axes, end, float(height), shorten(name, int(34 - 20 * end)), INK)
-    if len(levels) > LEVELS:
-        _beside(axes, 0, len(order), f"and {len(levels) - LEVELS} more", QUIET)
+        name = shorten(names[level], int(34 - 20 * end))
+        _beside(axes, end, float(height), name, INK)
+    if len(names) > LEVELS:
+        _beside(axes, 0, len(order), f"and {len(names) - LEVELS} more", QUIET)
 
 
 def _beside(axes: "Axes", end: float, place: float, words: str, colour: str) -> None:

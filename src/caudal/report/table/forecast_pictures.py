@@ -10,7 +10,7 @@ from torch import Tensor
 from caudal.flow import Flow
 from caudal.report.page import Drawn
 from caudal.report.style import DATA, INK, QUIET, SAMPLES, WIDTH, grid, new_figure, shorten
-from caudal.report.table.comparison import edges, limits, name_ticks
+from caudal.report.table.comparison import edges, level_names, limits, name_ticks
 from caudal.report.table.predictions import CategoryPredictions, Judged, Predictions
 from caudal.univariate import below
 
@@ -150,7 +150,7 @@ def draw_reliability(judged: Sequence[Judged]) -> "Figure":
 
 def draw_matrix(predictions: Predictions) -> "Figure":
     """Mean probabilities by true class, of the classes there are most of."""
-    names, truth = _names(predictions), predictions.truth.astype(int)
+    names, truth = level_names(predictions.column), predictions.truth.astype(int)
     counts = np.bincount(truth[truth >= 0], minlength=len(names))
     shown = np.sort(np.argsort(-counts, kind="stable")[:CLASSES])
     shown = shown[counts[shown] > 0]
@@ -176,7 +176,7 @@ def draw_classes(predictions: Predictions) -> "Figure":
     """Bars of the probabilities of a few rows, of the flow and of the best model beside it."""
     beside = sorted(predictions.judged[1:], key=lambda j: float(j.losses.mean()))
     models = [predictions.judged[0], *beside[:1]]
-    names, first = _names(predictions), predictions.judged[0].shown
+    names, first = level_names(predictions.column), predictions.judged[0].shown
     order = np.argsort(-first.max(1), kind="stable")
     rows = order[(np.linspace(0.03, 0.97, EXAMPLES) * (len(order) - 1)).astype(int)]
     figure, panels = grid(len(rows), across=4, height=1.7)
@@ -193,8 +193,3 @@ def draw_classes(predictions: Predictions) -> "Figure":
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper right", ncols=2)
     return figure
-
-
-def _names(predictions: Predictions) -> list[str]:
-    levels = predictions.column.categories or ()
-    return ["missing" if level is None else str(level) for level in levels]

@@ -16,7 +16,7 @@ from caudal.report.style import (
     shorten,
     shorten_all,
 )
-from caudal.report.table.comparison import Comparison, limits, name_ticks
+from caudal.report.table.comparison import Comparison, level_names, limits, name_ticks
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -116,7 +116,7 @@ def _label(
         axes.set_ylabel(shorten(y.name, 14))
     for axis, column, outer in ((axes.xaxis, x, bottom), (axes.yaxis, y, left)):
         if column.categories is not None and len(column.categories) <= TICKS:
-            names = shorten_all([str(level) for level in column.categories], 9)
+            names = shorten_all(level_names(column), 9)
             axis.set_ticks(range(len(names)), names if len(names) <= NAMED else [""] * len(names))
             if axis is axes.xaxis and len(names) > 2:
                 axis.set_tick_params(rotation=90)
