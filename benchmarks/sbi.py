@@ -233,7 +233,9 @@ they were not told how much of the regression lies beyond each end of the prior;
 autoregressive splines without dropout, and -5.1 not told of ends; -5.0 by couplings with dropout,
 and -4.9 by autoregressive splines with it. So what a flow is told of ends makes no difference on
 SLCP that can be told from chance, once to its harm and once to its good. A moving average of
-weights, decay 0.99, was of no use to couplings: -5.2.
+weights, decay 0.99, was of no use to couplings: -5.2. With dropout training did not stop early:
+the last weights were the best, and 1,000 steps more were worth 0.5 nats on SLCP, and 0.08 on two
+moons.
 
 The second observation of the Gaussian mixture, 10.14, lies beyond the end of the prior at 10,
 where hardly a simulation has been, and the posterior breaks off. zuko's flow runs on over the end,
