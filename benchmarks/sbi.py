@@ -226,8 +226,8 @@ With one seed a difference of 0.01 in C2ST says little. Budgets are equal in sim
 not in seconds, which compare only on one machine: there caudal's steps, of larger nets, take half
 as long again as zuko's.
 
-caudal's rows of commits before a579164 are of spline couplings without dropout, which were the
-default then. Simulations are few, and such a flow knew them by heart: on SLCP it was best after
+caudal's rows without a log q are of spline couplings without dropout, which were the default
+then. Simulations are few, and such a flow knew them by heart: on SLCP it was best after
 900 of 2,000 steps, and had 0.856. The default is now as zuko's flow is, autoregressive, with a
 dropout of a tenth. After 1,000 steps of SLCP, seed 0, log q was -5.2 by couplings, and -5.1 where
 they were not told how much of the regression lies beyond each end of the prior; -5.0 by
