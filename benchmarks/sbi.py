@@ -228,9 +228,9 @@ as long again as zuko's.
 
 The default was spline couplings without dropout before, with 0.509 on two moons, 0.547 on the
 mixture, 0.856 on SLCP and 0.492 on Gaussian linear. Simulations are few, and such a flow knew them
-by heart: on SLCP it was best after 900 of 2,000 steps. Now it is autoregressive, as zuko's flow is,
-with a dropout of a tenth. After 1,000 steps of SLCP, seed 0, log q was -5.2 by couplings, and -5.1 where
-they were not told how much of the regression lies beyond each end of the prior; -5.0 by
+by heart: on SLCP it was best after 900 of 2,000 steps. Now it is autoregressive, as zuko's flow
+is, with a dropout of a tenth. After 1,000 steps of SLCP, seed 0, log q was -5.2 by couplings, and
+-5.1 where they were not told how much of the regression lies beyond each end of the prior; -5.0 by
 autoregressive splines without dropout, and -5.1 not told of ends; -5.0 by couplings with dropout,
 and -4.9 by autoregressive splines with it. So what a flow is told of ends makes no difference on
 SLCP that can be told from chance, once to its harm and once to its good. A moving average of
