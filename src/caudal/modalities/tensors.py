@@ -47,7 +47,7 @@ class TensorDrawing(TableDrawing):
     context: str | None = None
     """An .npy file of contexts, one for all samples or one for each, over again if there are
     fewer; from Python also a tensor or an array. Those of training rows if not given."""
-    _objects: ClassVar = (*TableDrawing._objects, "context")
+    _objects: ClassVar[tuple[str, ...]] = (*TableDrawing._objects, "context")
 
 
 def tensor_dataset(
@@ -114,7 +114,7 @@ class Tensors(Table):
         return {}
 
     def requests(
-        self, model: Any, n: int | None, drawing: TensorDrawing, seed: int, voice: Voice
+        self, model: Any, n: int | None, drawing: Any, seed: int, voice: Voice
     ) -> Requests:
         """Contexts are those given, else those of training rows, where the flow has any."""
         flow = model.flow

@@ -143,4 +143,4 @@ REPLACED: dict[Any, Callable[..., Any]] = {
     torch.ops.aten.erfinv.default: erfinv,
     torch.ops.aten.special_erfinv.default: erfinv,
 }
-"""The operations of PyTorch that ONNX lacks, and their replacements."""
+"""The operations of PyTorch that ONNX lacks, or whose tails it loses, and their replacements."""
