@@ -319,7 +319,7 @@ def page(rows: list[Row], facts: dict[str, str]) -> str:
             "apart. The kernel distance (squared) is from the test images, in features of a small "
             "classifier trained on the training images; nearest is the median distance to a "
             "training image, in steps of a pixel. One seed.",
-            "Rows of a327310, f0e71cd and 4ef2e26 are of an earlier teacher, whose pixels in a "
+            "Rows of f0e71cd are of an earlier teacher, whose pixels in a "
             "patch were independent, and their milliseconds are those of the clock, beside other "
             "jobs; later rows have the processor's. That teacher had a kernel distance of -1, and "
             "drew 64 images in 332 ms. `tarflow-iaf, blocks` had each layer taught by itself.",
