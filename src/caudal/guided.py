@@ -41,7 +41,7 @@ def guided(flow: Flow, weight: float) -> Flow:
             "`guidance` is for images that were learned with `drop_context`, such as 0.1: then a "
             "flow knows them without their labels too"
         )
-    without = flow.embedding.without()
+    without = flow.embedding.without().detach()
 
     def layer(part: Bijection) -> Bijection | None:
         return _layer(part, without, weight) if isinstance(part, Autoregressive) else None
