@@ -217,7 +217,8 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     if options.usual:
-        print(*usual(READING, 12, options.data_dir, options.runs), sep="\n")
+        for name, (of, clips) in SETS.items():
+            print(name, "", *usual(of, clips, options.data_dir, options.runs), "", sep="\n")
         return
     there = {n: each for n, each in SETS.items() if (options.data_dir / each[0].folder).exists()}
     found = {
