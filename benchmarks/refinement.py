@@ -5,8 +5,8 @@
 Copies of test clips of spoken digits and of LJSpeech, after some steps from random phases (that is
 Griffin-Lim), from the linear prediction's noise, and from the samples of the WaveNets that are in
 `--runs`. One row has what Griffin-Lim is elsewhere: magnitudes by the pseudo-inverse of the bands.
-A second table has the differences from random phases of as many steps, clip by clip, and a third
-those of 32 steps from that row.
+A second table has the differences from random phases of as many steps, clip by clip.
+`--usual` prints the differences of the WaveNet's refined copies from that row alone.
 """
 
 import argparse
@@ -125,6 +125,33 @@ def _by_bins(x: Tensor, log_mel: Tensor, schema: Any, steps: int) -> Tensor:
     return sound
 
 
+@torch.no_grad()
+def usual(of: Speech, clips: int, data: Path, runs: Path) -> list[str]:
+    """A table of refined copies beside Griffin-Lim as it is elsewhere, 32 steps each."""
+    dataset = open_audio(str(data / of.folder), **of.options)
+    test, schema = dataset.test, dataset.schema
+    indices = clips_to_copy(test, clips)
+    originals = [beginning(test.clip(index), schema, of.seconds) for index in indices]
+    flow, sides = load(runs / of.teacher).flow, ([], [])
+    drawn = draw_copies(flow, test, indices, schema, seconds=of.seconds)
+    for i, (clip, copy) in enumerate(zip(originals, drawn, strict=True)):
+        log_mel = clip.context[None, -schema.mels :].double()
+        phases = torch.Generator().manual_seed(i)
+        start = griffin_lim(log_mel[0], clip.x.shape[-1], schema, phases, steps=0)[None]
+        own = refined(copy.sample[None].double(), log_mel, schema, 32)
+        for side, x in zip(sides, (own, _by_bins(start, log_mel, schema, 32)), strict=True):
+            side.append(copy_of(clip, x * schema.full_scale, schema))
+    own, rival = (_values(side, schema.rate, of.together) for side in sides)
+    told = [*MEASURES, *HEARD, *(Measure(n, words, "", torch.neg) for n, words, _ in JUDGED)]
+    rows = [
+        [m.words, *(_pair(two_se(some[m.name]), 3) for some in (own, rival))]
+        + [_beside(own[m.name], rival[m.name], m)]
+        for m in told
+        if m.name in own
+    ]
+    return table(["", WAVENET, "Griffin-Lim, by bins", "difference"], rows)
+
+
 def report(found: dict[str, list[Cell]], commands: dict[str, str]) -> str:
     facts = {**describe(), "command": "python benchmarks/refinement.py --runs runs"}
     said = (
@@ -134,8 +161,7 @@ def report(found: dict[str, list[Cell]], commands: dict[str, str]) -> str:
         "of digits ten joined. Seconds are the processor's a second of sound, without the "
         "start's. Second tables: differences from random phases after as many steps, clip by "
         "clip; those beyond two standard errors are bold where the start is better, and slanted "
-        "where it is worse. Third ones: likewise, from Griffin-Lim as it is mostly run, by the "
-        "magnitudes of bins that follow from the bands."
+        "where it is worse."
     )
     text = ["# Samples made consistent with their spectra", "", *lines(facts), "", said, ""]
     words = [measure.words for measure in COMPARED]
@@ -154,20 +180,17 @@ def report(found: dict[str, list[Cell]], commands: dict[str, str]) -> str:
             for c in cells
         ]
         text += ["", *table(head, rows), ""]
-        steps = {c["steps"]: c["values"] for c in cells if c["start"] == RANDOM}
-        text += [*table(["start", "steps", *words], list(_differences(cells, steps))), ""]
-        plain = {c["steps"]: c["values"] for c in cells if c["start"] == PLAIN}
-        text += [*table(["start", "steps", *words], list(_differences(cells, plain))), ""]
+        text += [*table(["start", "steps", *words], list(_differences(cells))), ""]
     return "\n".join(text)
 
 
-def _differences(cells: list[Cell], rivals: dict[int, dict[str, Tensor]]) -> Iterator[list[str]]:
-    """The rows of what each start is beside a rival after as many steps."""
+def _differences(cells: list[Cell]) -> Iterator[list[str]]:
+    """The rows of what each start is beside random phases, after as many steps."""
+    rivals = {cell["steps"]: cell["values"] for cell in cells if cell["start"] == RANDOM}
     for cell in cells:
-        rival = rivals.get(cell.get("steps"))
-        if rival is None or rival is cell["values"]:
+        if cell["start"] == RANDOM or "steps" not in cell:
             continue
-        pairs = [(m, cell["values"].get(m.name), rival) for m in COMPARED]
+        pairs = [(m, cell["values"].get(m.name), rivals[cell["steps"]]) for m in COMPARED]
         row = ["" if own is None else _beside(own, of[m.name], m) for m, own, of in pairs]
         yield [cell["start"], str(cell["steps"]), *row]
 
@@ -190,8 +213,13 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, default=Path("runs"))
     parser.add_argument("--data-dir", type=Path, default=DATA_DIR)
     parser.add_argument("--out", type=Path, default=RESULTS)
+    parser.add_argument("--usual", action="store_true", help="Griffin-Lim as it is elsewhere")
     options = parser.parse_args()
     torch.set_num_threads(1)
+    if options.usual:
+        for name, (of, clips) in SETS.items():
+            print(name, "", *usual(of, clips, options.data_dir, options.runs), "", sep="\n")
+        return
     there = {n: each for n, each in SETS.items() if (options.data_dir / each[0].folder).exists()}
     found = {
         name: list(measure(of, clips, options.data_dir, options.runs))
