@@ -35,9 +35,10 @@ from images import cifar
 from tables import DATA_DIR
 
 IMAGES = ROOT / "docs" / "images"
+_LOGIT = {"pixels": "logit"}
 _REALNVP = {"size": "small", "validate_rows": 200}
 PLANS: dict[tuple[str, str], dict[str, Any]] = {
-    ("nice", "mnist"): {"steps": 3000, "validate_every": 1000, "resize": (14,)},
+    ("nice", "mnist"): {**_LOGIT, "steps": 3000, "validate_every": 1000, "resize": (14,)},
     ("nice", "cifar10"): {"minutes": 2.0, "whiten": True},
     ("realnvp", "mnist"): {**_REALNVP, "steps": 1200, "validate_every": 600, "resize": (14,)},
     ("realnvp", "cifar10"): {**_REALNVP, "steps": 200, "validate_every": 200},
