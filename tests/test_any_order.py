@@ -453,6 +453,16 @@ def test_inpainted_images_have_their_own_labels(pictures, tmp_path):
         classes(bare)
 
 
+@pytest.mark.parametrize("guidance", [0.0, 2.0])
+def test_images_whose_labels_were_withheld_in_training_are_inpainted(guidance, tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (40, 4, 4), dtype=np.uint8)
+    np.savez(path := str(tmp_path / "images.npz"), images=images, labels=np.arange(40) % 2)
+    asked = {"steps": 1, "batch_size": 8, "report": False, "patch": 2, "context": ["class"]}
+    model = caudal.train("tarflow", path, order="any", drop_context=0.3, **asked, **SMALL)
+    made = model.sample(4, inpaint=path, mask="top", guidance=guidance)
+    assert (made[:, 2:].reshape(4, 2, 4) == images[:4, 2:]).all()
+
+
 def test_images_of_one_order_are_not_inpainted():
     images = np.zeros((40, 4, 4), np.uint8)
     model = caudal.train("tarflow", images, steps=1, batch_size=10, report=False, **SMALL)

@@ -76,7 +76,7 @@ class Inpainted:
                     f"`inpaint` goes with `{option}` {usual} alone, and {model.name} was trained "
                     f"with {value}"
                 )
-        items = open_whole(images, replace(schema, context=()), **sizes)
+        items = open_whole(images, replace(schema, context=(), drop_context=0.0), **sizes)
         assert isinstance(items.source, Rows)
         self.flow, self.name, self.x = flow, items.name, items.source.x
         hidden = torch.from_numpy(hidden_pixels(mask, schema, **sizes))
