@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from caudal.bijection import walk
-from caudal.bijections.normalization import BatchNorm, DataDependent
+from caudal.bijections.normalization import ZCA, BatchNorm, DataDependent
 from caudal.flow import Flow
 from caudal.nets import Embedding, Spectral
 from caudal.numerics import values_alone
@@ -21,6 +21,7 @@ def initialize(
     context: Tensor | None = None,
     generator: torch.Generator | None = None,
     weights: Tensor | None = None,
+    few: int | None = None,
 ) -> None:
     """Data-dependent initialisation from rows x (B, *event), ideally many.
 
@@ -30,6 +31,9 @@ def initialize(
     rows count by `weights` (B,) of any scale, if there are any. An ActNorm or a Correlate that has
     been initialised before is left unchanged.
 
+    Whitening needs more rows than layers do: once all of it has its statistics, the layers nearer
+    to the noise take theirs from the first `few` rows alone, if that is given.
+
     Raises:
         ValueError: data cannot reach a layer that still needs them (it is inside an `Inverse`).
     """
@@ -38,7 +42,14 @@ def initialize(
     if isinstance(flow.embedding, Embedding) and context is not None:
         flow.embedding.observe(context)
     even = None if weights is None else weights / weights.mean()
-    _observe(flow, x, context, generator, DataDependent, weights=even)
+    waiting = _waiting(flow, DataDependent)
+    if few is not None and few < len(x):
+        whitens = {id(part) for part in flow.bijection.modules() if isinstance(part, ZCA)}
+        if whitens & waiting:
+            _observe(flow, x, context, generator, waiting, whitens & waiting, weights=even)
+            x, context, even = (None if v is None else v[:few] for v in (x, context, even))
+            even = None if even is None else even / even.mean()
+    _observe(flow, x, context, generator, waiting, weights=even)
 
 
 @torch.no_grad()
@@ -63,7 +74,8 @@ def calibrate(
     inside = [module for module in modules if isinstance(module, nn.BatchNorm2d)]
     if inside or any(isinstance(module, BatchNorm) for module in modules):
         with _averaging(inside):
-            _observe(flow, x, context, generator, BatchNorm, to_the_end=bool(inside))
+            waiting = _waiting(flow, BatchNorm)
+            _observe(flow, x, context, generator, waiting, to_the_end=bool(inside))
 
 
 @contextmanager
@@ -86,19 +98,26 @@ def _train_alone(norm: nn.Module, _: Any) -> None:
     norm.training = True
 
 
+def _waiting(flow: Flow, kind: Any) -> set[int]:
+    """The layers of a kind that still need statistics, by their ids."""
+    modules = [module for module in flow.bijection.modules() if isinstance(module, kind)]
+    return {id(module) for module in modules if not module.settled}
+
+
 def _observe(
     flow: Flow,
     x: Tensor,
     context: Tensor | None,
     generator: torch.Generator | None,
-    kind: Any,
+    waiting: set[int],
+    until: set[int] | None = None,
     to_the_end: bool = False,
     weights: Tensor | None = None,
 ) -> None:
+    """Layers that wait take their statistics and wait no more, until all of some have theirs."""
+    until = waiting if until is None else until
     was_training = flow.training
     flow.eval()
-    modules = [module for module in flow.bijection.modules() if isinstance(module, kind)]
-    waiting = {id(module) for module in modules if not module.settled}
     if flow.dequantization is not None:
         flow.dequantization.training = True  # statistics are of the noise that training has
     lifted, _ = flow.lift(x, generator)
@@ -109,8 +128,9 @@ def _observe(
                 part.observe(part_input, given, weights)
                 waiting.discard(id(part))
             elif any(id(module) in waiting for module in part.modules()):
+                kind = next(type(module) for module in part.modules() if id(module) in waiting)
                 missed = f"{name} holds a {kind.__name__}"
                 raise ValueError(f"{missed} that data on its way does not reach")
-            if not waiting and not to_the_end:
+            if not (until & waiting or to_the_end):
                 break
     flow.train(was_training)

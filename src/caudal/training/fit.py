@@ -35,6 +35,7 @@ from caudal.training.rebuilt import check_rebuilt
 from caudal.training.rows import (
     Array,
     RowsLike,
+    few_rows,
     fingerprint,
     hold_out,
     initial_rows,
@@ -263,8 +264,9 @@ def _begin(engine: Engine, train: Source, state: State | None) -> Position:
     seed = engine.training.seed
     generator = generator_of(mix(seed, SAMPLE), engine.like.device)
     rows = to_device(initial_rows(train, seed, engine.flow), engine.like)
+    few = few_rows(train, engine.flow)
     with redirected():
-        initialize(engine.flow, *rows, generator, weights_of(rows))
+        initialize(engine.flow, *rows, generator, weights_of(rows), few)
     if engine.average:
         engine.average.reset()
     return Position()

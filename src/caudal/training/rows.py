@@ -126,11 +126,19 @@ def calibration_rows(source: Source, seed: int) -> Batch:
 
 def initial_rows(source: Source, seed: int, flow: Flow) -> Batch:
     """Rows for data-dependent initialisation: at most 100,000, and many more if it whitens."""
-    slow = any(isinstance(part, SpectralUpdate) for part in flow.modules())
     whitened = [part.mean.numel() for part in flow.modules() if isinstance(part, ZCA)]
-    least = _NUMBERS_TO_UPDATE if slow else _NUMBERS_TO_START
-    numbers = max([least, *(_TO_WHITEN * size**2 for size in whitened)])
+    numbers = max([_to_start(flow), *(_TO_WHITEN * size**2 for size in whitened)])
     return sample_rows(source, within(source, _SUBSET, numbers), seed)
+
+
+def few_rows(source: Source, flow: Flow) -> int:
+    """How many of them are enough for layers that do not whiten."""
+    return within(source, _SUBSET, _to_start(flow))
+
+
+def _to_start(flow: Flow) -> int:
+    slow = any(isinstance(part, SpectralUpdate) for part in flow.modules())
+    return _NUMBERS_TO_UPDATE if slow else _NUMBERS_TO_START
 
 
 def within(source: Source, most: int, numbers: int) -> int:
