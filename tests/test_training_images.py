@@ -6,7 +6,7 @@ from sklearn.datasets import load_digits
 
 import caudal
 from caudal import InputError, NumericalError, initialize
-from caudal.bijections import ZCA
+from caudal.bijections import ZCA, Standardise
 from caudal.data import ImageSchema, Rows
 from caudal.data.source import Batch
 from caudal.modality import assemble
@@ -18,6 +18,7 @@ from caudal.training.fit import fit
 from caudal.training.options import Training, make_optimizer
 from caudal.training.rows import (
     calibration_rows,
+    few_rows,
     flipped,
     hold_out,
     initial_rows,
@@ -98,6 +99,22 @@ def test_whitening_starts_from_more_images_than_an_image_has_numbers(monkeypatch
     plain = assemble(NICE(hidden=(4,)), SCHEMA)
     assert len(initial_rows(rows, 0, plain).x) == 1
     assert len(initial_rows(rows, 0, white).x) == 10 * 16
+    assert few_rows(rows, white) == 1
+
+
+def test_whitened_images_are_many_and_those_for_the_layers_behind_few(monkeypatch):
+    seen = {}
+    for kind in (ZCA, Standardise):
+
+        def count(part, x, *_, kind=kind):
+            seen.setdefault(kind, []).append(len(x))
+
+        monkeypatch.setattr(kind, "observe", count)
+    monkeypatch.setattr(training_rows, "_NUMBERS_TO_START", 16)
+    monkeypatch.setattr(training_rows, "_FEW", 20)
+    flow = assemble(MAF(layers=1, hidden=(4,)), ImageSchema((1, 4, 4), pixels="white"))
+    fit(flow, images(1000), images(20), training=Training(steps=1, batch_size=8))
+    assert seen == {ZCA: [160], Standardise: [20]}
 
 
 @pytest.mark.parametrize("recipe", [RealNVP(norm="act"), MAF(layers=2, hidden=(8,))])
@@ -123,6 +140,18 @@ def test_recipes_of_images_have_sizes_of_which_the_small_one_is_small(name):
     assert parameters("small") < parameters("medium") < 20_000_000
     with pytest.raises(InputError, match="has no sizes"):
         size_of("nice", "small", "table")
+
+
+@pytest.mark.parametrize("recipe", [RealNVP(), MAF(layers=1, hidden=(4,))])
+def test_schemas_without_pixels_which_older_models_have_mean_logits(recipe):
+    flows = [assemble(recipe, ImageSchema((1, 4, 4), pixels=name)) for name in (None, "logit")]
+    assert flows[0].state_dict().keys() == flows[1].state_dict().keys()
+
+
+def test_a_size_of_realnvp_keeps_batch_normalisation_that_was_asked_for():
+    asked = {"size": "small", "steps": 1, "batch_size": 8, "report": False}
+    model = caudal.train("realnvp", images(40).numpy()[:, 0], batch_norm=True, **asked)
+    assert (model.recipe.norm, model.recipe.maps) == ("batch", 8)
 
 
 def test_images_too_large_to_whiten_keep_their_logits(monkeypatch):

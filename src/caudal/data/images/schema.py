@@ -30,7 +30,7 @@ class ImageSchema(Schema):
         pixels: what a flow makes of values v in [0, 2^bits], x = v / 2^bits:
             unit = x, centred = x - 1/2, logit = logit(alpha + (1 - 2 alpha) x),
             white = logits whose covariance over the training images is taken off;
-            None leaves the choice to the recipe, which does as its paper does.
+            None leaves the choice to the recipe, which then whitens nothing.
         alpha: of the logit.
         dequantization: noise that fills the steps between values: uniform, or variational.
         pixel_noise: standard deviation of the Gaussian noise that images have while a flow learns

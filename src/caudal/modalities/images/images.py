@@ -152,10 +152,11 @@ class Images(OneShape):
 
         From the data to the noise: dequantisation, pixel values to where the flow has them
         (`schema.pixels`), the recipe's bijection; a recipe of vectors gets images flattened.
+        A schema without `pixels` may be older than whitening, and means logits.
         """
         if not self.takes(type(recipe)):
             raise InputError(f"{recipe.name} does not model images: take {self.trainable}")
-        shape, usual = schema.shape, _pixels(recipe, schema.pixel_noise)
+        shape, usual = schema.shape, _pixels(recipe, schema.pixel_noise).replace("white", "logit")
         embedding = _embedding(schema)
         context = (embedding.n_features,) if embedding else None
         if recipe.images:
