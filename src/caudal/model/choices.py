@@ -137,7 +137,8 @@ def _sized(settings: Settings, dataset: Any) -> Settings:
     if size is None:
         return settings
     sized = kind.sized(name, size, dataset)
-    free = {k: v for k, v in sized.items() if k not in settings.given}
+    chosen = settings.given | ({"norm"} if "batch_norm" in settings.given else set())  # by it
+    free = {k: v for k, v in sized.items() if k not in chosen}
     if not free:
         return settings
     recipe, training = share_out((settings.recipe, settings.training), free)

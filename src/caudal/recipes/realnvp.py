@@ -56,7 +56,7 @@ class RealNVP(Recipe):
     blocks: Annotated[int, Ge(1)] = 2
     """Images: residual blocks of each net."""
     batch_norm: bool = True
-    """Batch normalisation after each coupling."""
+    """Batch normalisation after each coupling; of images with `norm` batch."""
     norm: Literal["batch", "act"] = "batch"
     """Images: what normalises. Batch normalisation, of couplings and nets, as in the paper; or an
     ActNorm after each coupling, and plain nets, which need no moments of the whole training
