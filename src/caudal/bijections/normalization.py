@@ -208,7 +208,7 @@ class ZCA(DataDependent):
     """z = V (x - mean) with V = covariance^(-1/2), symmetric, fixed once fitted; vectors (D,).
 
     ZCA changes the data least among all maps that whiten them. With a normal base it makes a flow
-    that has not learned yet the Gaussian of highest likelihood. Of less than ten rows a feature
+    that has not learned yet the Gaussian of highest likelihood. With fewer than ten rows a feature
     the covariance is moved towards its diagonal (OAS), as directions in which so few rows happen
     not to vary would be blown up.
     Reference: the pre-processing of NICE's CIFAR-10 and SVHN models (Dinh, Krueger, Bengio,

@@ -58,8 +58,8 @@ class ImageOptions:
     """Bits of each pixel to model; the lower ones are cut off."""
     pixels: Literal["unit", "centred", "logit", "white"] | None = None
     """What the flow makes of pixels x in [0, 1]: x, x - 1/2, logit(alpha + (1 - 2 alpha) x), or
-    white, such logits without their covariance; one of the last two, by the recipe, if not
-    given."""
+    white, such logits without their covariance; if not given, the recipe chooses logit or
+    white."""
     alpha: Annotated[float, Gt(0), Lt(0.5)] | None = None
     """Distance that the logit keeps from 0 and 1; chosen from the training images if not given."""
     dequantization: Literal["uniform", "variational"] = "uniform"
