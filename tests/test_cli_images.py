@@ -104,6 +104,9 @@ def test_idx_folder_and_other_recipes(capsys, tmp_path):
     said = capsys.readouterr().out
     assert "variational dequantisation" in said
     assert "maf takes images as vectors" in said
+    assert (
+        said.count("in equal minutes tarflow comes to fewer bits/dim") == 2
+    )  # than nice, realnvp
     assert schema.bits == 3
     assert caudal("sample", tmp_path / "maf", "-n", 3, "--out", tmp_path / "few.npy") == 0
     values = np.unique(np.load(tmp_path / "few.npy"))

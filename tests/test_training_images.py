@@ -10,7 +10,8 @@ from caudal.bijections import ZCA
 from caudal.data import ImageSchema, Rows
 from caudal.data.source import Batch
 from caudal.modality import assemble
-from caudal.recipes import MAF, NICE, Glow, RealNVP
+from caudal.recipes import MAF, NICE, Glow, RealNVP, find_recipe
+from caudal.recipes.sizes import size_of
 from caudal.report import PixelGaussian
 from caudal.training import rows as training_rows
 from caudal.training.fit import fit
@@ -26,6 +27,7 @@ from caudal.training.rows import (
 from caudal.training.validation import Validator
 
 SCHEMA = ImageSchema((1, 4, 4), pixels="centred")
+GRAY = ImageSchema((1, 28, 28), pixels="logit")
 
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -110,6 +112,17 @@ def test_of_white_pixels_a_flow_begins_at_the_best_gaussian(recipe, n, nats):
         mine = float(flow.log_prob(digits[1200:].float()).mean())
     gaussian = PixelGaussian.fit(None, Rows(digits[:n]), schema)
     assert mine == pytest.approx(float(gaussian.log_mass(digits[1200:]).mean()), abs=nats)
+
+
+@pytest.mark.parametrize("name", ["nice", "realnvp", "iresnet", "residual-flow", "nsf-image"])
+def test_recipes_of_images_have_sizes_of_which_the_small_one_is_small(name):
+    def parameters(size):
+        flow = assemble(find_recipe(name)(**size_of(name, size, "images")), GRAY)
+        return sum(p.numel() for p in flow.parameters())
+
+    assert parameters("small") < parameters("medium") < 20_000_000
+    with pytest.raises(InputError, match="has no sizes"):
+        size_of("nice", "small", "table")
 
 
 def test_images_too_large_to_whiten_keep_their_logits(monkeypatch):

@@ -59,8 +59,8 @@ class RealNVP(Recipe):
     """Batch normalisation after each coupling."""
     norm: Literal["batch", "act"] = "batch"
     """Images: what normalises. Batch normalisation, of couplings and nets, as in the paper; or an
-    ActNorm after each coupling, and plain nets: a step takes half as long, and none is lost to
-    moments of the whole training set."""
+    ActNorm after each coupling, and plain nets, which need no moments of the whole training
+    set at each validation."""
 
     def _build(
         self, event_shape: Sequence[int], context_shape: Sequence[int] | None = None
