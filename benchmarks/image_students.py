@@ -319,10 +319,9 @@ def page(rows: list[Row], facts: dict[str, str]) -> str:
             "apart. The kernel distance (squared) is from the test images, in features of a small "
             "classifier trained on the training images; nearest is the median distance to a "
             "training image, in steps of a pixel. One seed.",
-            "Rows of f0e71cd are of an earlier teacher, whose pixels in a "
-            "patch were independent, and their milliseconds are those of the clock, beside other "
-            "jobs; later rows have the processor's. That teacher had a kernel distance of -1, and "
-            "drew 64 images in 332 ms. `tarflow-iaf, blocks` had each layer taught by itself.",
+            "The milliseconds are the processor's, but for the row of f0e71cd: that has those of "
+            "the clock, beside other jobs. It is of an earlier teacher, too, whose pixels in a "
+            "patch were independent, and which had a kernel distance of -1.",
             "`python benchmarks/image_students.py --seconds SECONDS --student STUDENT`",
         ],
         {name: fact for name, fact in facts.items() if name in ("threads", "libraries")},

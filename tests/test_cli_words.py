@@ -35,7 +35,7 @@ def test_help_of_a_recipe_groups_its_options(capsys):
     groups = ["data options", "recipe options", "training options"]
     assert [said.index(g) for g in groups] == sorted(said.index(g) for g in groups)
     assert "Autoregressive layers. (default: 5)" in said
-    assert "Learning rate of Adam" in said
+    assert "Learning rate, reached" in said
     for shown in ("--layers N ", "--lr NUMBER ", "--hidden N ...", "--data DATA ", "--out PATH "):
         assert shown in said
     assert not re.search(r"\b(STR|INT|FLOAT)\b|\{None\}", said)

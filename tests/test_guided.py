@@ -11,6 +11,7 @@ from cases import randomise
 from caudal import InputError
 from caudal.bijections import Autoregressive, by_sweeps
 from caudal.cli import main
+from caudal.data.images import ImageSchema
 from caudal.elementwise.affine import soft_bound
 from caudal.guided import guided
 from caudal.nets import ColumnEmbedding, Withheld
@@ -19,6 +20,7 @@ from caudal.training.student import build_student
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 SMALL = {"layers": 2, "depth": 1, "width": 8, "heads": 2}
+OUTSIDE = r"`drop_context` 1.0: must be a number in \[0, 1\)"
 KINDS = {
     "couplings": (TarFlow(**SMALL), (1, 4, 4)),
     "independent pixels": (TarFlow(**SMALL, couplings=0), (1, 4, 4)),
@@ -99,8 +101,9 @@ def test_refuses_flows_that_cannot_be_guided():
     flow = TarFlow(**SMALL).build((1, 4, 4), (3,))
     with pytest.raises(InputError, match="learned with `drop_context`, such as 0.1"):
         guided(flow, 1.0)
-    with pytest.raises(InputError, match="flows that sample in steps"):
-        guided(conditional(Glow(scales=1, layers=1, maps=4), (1, 4, 4)), 1.0)
+    for recipe in (Glow(scales=1, layers=1, maps=4), TarFlowIAF(**SMALL)):
+        with pytest.raises(InputError, match="that sample in steps.* its teacher can be guided"):
+            guided(conditional(recipe, (1, 4, 4)), 1.0)
 
 
 @pytest.fixture(scope="module")
@@ -138,9 +141,17 @@ def test_images_are_trained_and_sampled_with_guidance(labelled, tmp_path, capsys
     ("options", "words"),
     [
         ({"drop_context": 0.1}, "there are none: give `context`, such as class"),
-        ({"drop_context": 1.0, "context": ["class"]}, "`drop_context`"),
+        (
+            {"drop_context": 1.0, "context": ["class"]},
+            OUTSIDE,
+        ),
     ],
 )
 def test_refuses_to_withhold_what_is_not_there(labelled, options, words):
     with pytest.raises(InputError, match=words):
         caudal.train("tarflow", labelled, **SMALL, steps=1, **options)
+
+
+def test_a_schema_withholds_a_share_by_the_same_rule():
+    with pytest.raises(InputError, match=OUTSIDE):
+        ImageSchema((1, 4, 4), drop_context=1.0)

@@ -79,6 +79,22 @@ def test_matrices_decay_and_stay_where_a_number_was_not_finite():
     assert not any(move.any() for move in latched.values())
 
 
+@pytest.mark.usefixtures("float64")
+def test_what_is_kept_of_matrices_is_in_its_own_precision_and_finite():
+    """Also where new tensors are in float64: a state with other counts of steps is refused."""
+    net = MLP(3, 3, 2, (8,)).float()
+    optimizer = make_optimizer(net, Training(optimizer="muon"))
+    for value, latch in ((1.0, 0.0), (torch.nan, 1.0)):
+        for parameter in net.parameters():
+            parameter.grad = torch.full_like(parameter, value)
+        optimizer.found_inf = torch.tensor(latch, dtype=torch.float32)
+        optimizer.step()
+    kept = [optimizer.state[matrix] for matrix in hidden_matrices(net)]
+    assert {state["step"].dtype for state in kept} == {torch.float32}
+    for state in kept:
+        torch.testing.assert_close(state["exp_avg"], torch.full_like(state["exp_avg"], 0.05))
+
+
 def test_an_interrupted_run_goes_on_the_same(tmp_path):
     whole = Run(tmp_path / "whole"), train(tmp_path / "whole", MUON)
     run = Run(tmp_path / "parts")

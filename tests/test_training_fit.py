@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from caudal import InputError, NumericalError, assemble
+from caudal import InputError, NumericalError, assemble, train
 from caudal.base import Normal
 from caudal.bijection import Chain, walk
 from caudal.bijections import Autoregressive, BatchNorm, Flip, Scale
@@ -190,6 +190,14 @@ def test_a_recipe_that_is_not_the_flows_is_refused(other, tmp_path):
     with pytest.raises(InputError, match=f"`recipe` {other.name} is not that of the flow"):
         fit(flow, gaussian(300)[0], out=Run(tmp_path / "run", other))
     assert not (tmp_path / "run").exists()
+
+
+def test_a_flow_without_weights_is_refused():
+    flow = Flow(Flip(), Normal((3,)))
+    with pytest.raises(InputError, match="there is nothing to train"):
+        fit(flow, torch.randn(20, 3))
+    with pytest.raises(InputError, match="there is nothing to train"):
+        train("maf", np.random.randn(20, 3), layers=0, steps=1)
 
 
 @pytest.mark.parametrize("rows", [20, 100])

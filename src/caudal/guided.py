@@ -48,7 +48,10 @@ def guided(flow: Flow, weight: float) -> Flow:
 
     bijection = exchanged(flow.bijection, layer)
     if bijection is None:
-        raise InputError("`guidance` is for flows that sample in steps, such as those of tarflow")
+        raise InputError(
+            "`guidance` is for flows that sample in steps, such as those of tarflow; of a "
+            "student, its teacher can be guided"
+        )
     return flow.through(bijection)
 
 

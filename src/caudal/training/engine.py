@@ -121,7 +121,7 @@ class Engine:
         self._normalising: Callable[[], Any] = normalised_whole if whole else nullcontext
         on_cpu = self.like.device.type == "cpu"
         self.check_every = 1 if on_cpu or self.shards else _CHECK_EVERY
-        self._latch = torch.zeros((), device=self.like.device)
+        self._latch = torch.zeros((), dtype=torch.float32, device=self.like.device)
         self.clipped: int | Tensor = 0
         self.course = Course()
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from caudal.training.shares import gathered, share_of
+from caudal.training.shares import gathered, local, share_of
 
 _MOMENTUM = 0.95
 _POLYNOMIAL = (3.4445, -4.7750, 2.0315)
@@ -58,15 +58,19 @@ class Muon(torch.optim.AdamW):
         """The blend mu M + (1 - mu) G, once M has moved towards G."""
         kept = self.state[matrix]
         if not kept:  # AdamW wants a count of steps when it is loaded
-            kept |= {"step": torch.zeros(()), "exp_avg": torch.zeros_like(matrix)}
+            kept |= {
+                "step": torch.zeros((), dtype=torch.float32),
+                "exp_avg": torch.zeros_like(matrix),
+            }
         kept["step"] += 1
-        kept["exp_avg"].lerp_(matrix.grad, 1 - _MOMENTUM)
+        average = local(kept["exp_avg"])
+        average.lerp_(self._latched(local(matrix.grad), average), 1 - _MOMENTUM)
         return torch.lerp(matrix.grad, kept["exp_avg"], _MOMENTUM)
 
-    def _latched(self, moves: Tensor) -> Tensor:
-        """Zeros once a number was not finite, as fused Adam leaves weights alone then."""
+    def _latched(self, new: Tensor, otherwise: Tensor | float = 0.0) -> Tensor:
+        """The second once a number was not finite, as fused Adam leaves all alone then."""
         latch = getattr(self, "found_inf", None)
-        return moves if latch is None else moves.where(latch == 0, 0.0)
+        return new if latch is None else new.where(latch == 0, otherwise)
 
 
 def orthogonalised(matrices: Tensor) -> Tensor:

@@ -47,9 +47,10 @@ class Training:
     batch_size: Count = 256
     """Rows in each step, over all devices together."""
     lr: Annotated[float, Gt(0)] = 1e-3
-    """Learning rate of Adam, reached after the warm-up."""
+    """Learning rate, reached after the warm-up."""
     optimizer: Optimizer = "adam"
-    """adam, or muon, which moves hidden matrices of nets in orthogonal directions."""
+    """adam, or muon, which moves hidden matrices of nets in orthogonal directions: sizes of flows
+    of images mostly have it, for they learn more by it."""
     weight_decay: Annotated[float, Ge(0)] = 0.0
     """Decoupled weight decay (AdamW) of weight matrices, and of the gains of weight-normalised
     ones; biases and scales are left alone."""
@@ -143,6 +144,9 @@ def make_optimizer(module: nn.Module, training: Training) -> torch.optim.Optimiz
 
     Weight-normalised matrices decay by their gain, as in Real-NVP: it alone is their length. Muon
     moves hidden matrices otherwise.
+
+    Raises:
+        InputError: there are no weights to train.
     """
     hidden = set(map(id, hidden_matrices(module))) if training.optimizer == "muon" else set()
     groups: dict[tuple[float, bool], list[nn.Parameter]] = {}  # each is a kernel of its own
@@ -150,6 +154,11 @@ def make_optimizer(module: nn.Module, training: Training) -> torch.optim.Optimiz
         if parameter.requires_grad:
             decay = training.weight_decay if _decays(name, parameter) else 0.0
             groups.setdefault((decay, id(parameter) in hidden), []).append(parameter)
+    if not groups:
+        raise InputError(
+            "there is nothing to train: no weights of the flow take gradients: give it layers "
+            "that have some"
+        )
     decaying_first = sorted(groups.items(), key=lambda item: item[0], reverse=True)
     kind = {"adam": torch.optim.AdamW, "muon": Muon}[training.optimizer]
     return kind(

@@ -1,14 +1,16 @@
 """What the images of a data set are, and how a flow takes them."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import torch
+from annotated_types import Ge, Lt
 from torch import Tensor
 
 from caudal.data.schema import BITS_PER_DIM, Column, Schema, Unit
 from caudal.errors import InputError, NumericalError
+from caudal.fields import check_value
 
 PIXELS = ("unit", "centred", "logit", "white")
 LOGITS = ("logit", "white")
@@ -85,8 +87,7 @@ class ImageSchema(Schema):
 
     def _check_drop(self) -> None:
         """Refuses to withhold labels that are not there, or are numbers."""
-        if not 0 < self.drop_context < 1:
-            raise InputError(f"`drop_context` {self.drop_context}: must be at least 0, below 1")
+        check_value("drop_context", self.drop_context, Annotated[float, Ge(0), Lt(1)])
         if not self.context:
             raise InputError(
                 "`drop_context` withholds the labels of images, and there are none: give "

@@ -164,7 +164,7 @@ class _Lifted:
 
 def _correlated(parts: list[Bijection], features: int, linear: int) -> list[Bijection]:
     """A recipe's parts after a correlation, unless a single one is Gaussian and has it."""
-    if isinstance(parts[0], AnyOrder):  # in which the correlation goes by the same order
+    if parts and isinstance(parts[0], AnyOrder):  # in which the correlation goes by the same order
         first = Correlate(features, linear, ordered=True)
         return [AnyOrder([first, *parts_of(parts[0].bijection)], features)]
     several = len(parts) > 1 or any(isinstance(part, Embedded | Permutation) for part in parts)
