@@ -260,11 +260,11 @@ def page(rows: list[Row], facts: Facts) -> str:
             row.learner,
             f"{row.seconds:.0f}",
             f"{row.steps:,}",
-            f"{row.ess:.1%}",
+            f"{row.ess:.2%}",
             _number(row.k, 2),
             _number(row.log_z, 2),
             _number(row.error, 3),
-            "" if row.forward_ess is None else f"{row.forward_ess:.1%}",
+            "" if row.forward_ess is None else f"{row.forward_ess:.2%}",
             _number(row.forward_kl, 3),
             "" if row.modes is None else f"{row.modes} of 40",
         ]

@@ -9,6 +9,7 @@ import pytest
 
 import caudal as library
 from caudal.cli import entry
+from caudal.cli.metavars import metavar_of
 from caudal.cli.words import gathered, one_line, positional
 from caudal.errors import NumericalError
 from caudal.recipes import RECIPES
@@ -167,6 +168,12 @@ def test_flags_of_a_run_are_those_of_its_data(capsys):
     said = capsys.readouterr().out
     assert "--exact" in said
     assert "--mel-of" not in said
+
+
+def test_values_are_called_what_they_are():
+    assert metavar_of("context", str | None) == "FILE"  # of the samples of plain tensors
+    assert metavar_of("context", tuple[str, ...]) == "NAME ..."
+    assert metavar_of("exact_steps", int | None) == "N"
 
 
 def test_frames_become_one_line():

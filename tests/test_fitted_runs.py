@@ -112,6 +112,32 @@ def test_samples_are_given_contexts_of_an_array_or_a_file(run, tmp_path):
         model.sample(5)
 
 
+def test_contexts_that_samples_cannot_be_drawn_given_are_refused(run, tmp_path):
+    model, file = caudal.load(run), tmp_path / "contexts.npy"
+    _, pictures = rows(5)
+    pictures[3] = torch.nan
+    with pytest.raises(InputError, match="row 4: a value is not finite"):
+        model.sample(5, context=pictures)
+    for n in (None, 3):
+        with pytest.raises(InputError, match="holds no rows"):
+            model.sample(n, context=pictures[:0])
+    with pytest.raises(InputError, match="an array of type <U1"):
+        model.sample(5, context=np.array(["a"]))
+    with pytest.raises(InputError, match="no file .*contexts.npy"):
+        model.sample(5, context=file)
+    file.mkdir()
+    with pytest.raises(InputError, match="is a folder"):
+        model.sample(5, context=file)
+    file.rmdir()
+    for made in (np.array([None]), b"1,2"):
+        file.write_bytes(made) if isinstance(made, bytes) else np.save(file, made)
+        with pytest.raises(InputError, match=r"contexts\.npy") as refused:
+            model.sample(5, context=file)
+        assert "pickle" not in str(refused.value)
+    with pytest.raises(InputError, match="this run has no context: leave `context` out"):
+        caudal.Model(SMALL.build((2,))).sample(5, context=np.zeros((1, 1)))
+
+
 def test_a_resumed_run_is_reported_again(run):
     x, pictures = rows()
     flow = caudal.load(run).recipe.build((2,), (1, 3, 3))

@@ -22,7 +22,7 @@ _TEXTS = {
     "mel_of": "FILE",
     "columns": "COLUMN",
     "target": "COLUMN",
-    "context": "NAME",
+    "context": "FILE",
     "exclude": "COLUMN",
     "types": "COLUMN=KIND",
     "given": "NAME=VALUE",
@@ -35,6 +35,8 @@ _TEXTS = {
     "delimiter": "CHARACTER",
 }
 """What texts are called, by the names of their fields; any other one is TEXT."""
+_LISTED = {"context": "NAME"}
+"""What texts of a list are called, where a single one is called otherwise."""
 
 
 def registry() -> Any:
@@ -89,7 +91,7 @@ def metavar_of(name: str, hint: Any) -> str | None:
     if get_origin(hint) is tuple:
         parts = get_args(hint)
         if parts[-1] is Ellipsis:
-            word = metavar_of(name, parts[0])
+            word = _LISTED.get(name) or metavar_of(name, parts[0])
             return word and f"{word} ..."
         words = [metavar_of(name, part) for part in parts]
         return " ".join(filter(None, words)) or None

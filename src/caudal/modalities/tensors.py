@@ -12,9 +12,10 @@ from torch import Tensor
 from caudal.broadcasting import as_rows
 from caudal.data import Dataset, Items, Source, TensorSchema, like
 from caudal.data.dataset import Listed
-from caudal.data.refusals import damage
+from caudal.data.refusals import damage, missing_file
+from caudal.data.unpacked import check_arrays, header_of
 from caudal.errors import InputError
-from caudal.files import path_of
+from caudal.files import check_regular, path_of
 from caudal.flow import Flow
 from caudal.modalities.rows import chunk_sizes, endless, in_chunks
 from caudal.modalities.table import Table
@@ -44,6 +45,9 @@ class TensorOptions:
 class TensorDrawing(TableDrawing):
     """What the samples of plain tensors are conditioned on, and whether they are corrected."""
 
+    context_file: str | None = None
+    """A table of values to condition on, one row for each sample, over again if there are
+    fewer."""
     context: str | None = None
     """An .npy file of contexts, one for all samples or one for each, over again if there are
     fewer; from Python also a tensor or an array. Those of training rows if not given."""
@@ -146,13 +150,40 @@ def _contexts(context: Any, flow: Flow) -> Tensor:
     """Contexts (N, *context) of a flow, of a file, a tensor or an array of one or more.
 
     Raises:
-        InputError: they do not fit the flow, or the file is damaged.
+        InputError: they do not fit the flow, are none or not finite, or the file is damaged.
     """
+    if flow.context_shape is None:
+        raise InputError("this run has no context: leave `context` out")
     if isinstance(context, str | Path):
-        if path_of(context).suffix != ".npy":
-            raise InputError(f"`context` {context}: must be an .npy file")
-        with damage(str(context)), path_of(context).open("rb") as file:
-            context = np.load(file, allow_pickle=False)
+        context = _read(path_of(context, "context"))
+    if isinstance(context, np.ndarray) and context.dtype.kind not in "biuf":
+        raise InputError(f"`context` must be numbers, got an array of type {context.dtype}")
     rows = as_rows(context, flow.like)
     flow.check_context(rows)
-    return rows.reshape(-1, *(flow.context_shape or ()))
+    if not rows.numel():
+        raise InputError("`context` holds no rows")
+    rows = rows.reshape(-1, *rows.shape[rows.ndim - len(flow.context_shape) :])
+    bad = (~rows.reshape(len(rows), -1).isfinite()).any(1).nonzero()
+    if len(bad):
+        raise InputError(f"`context`, row {int(bad[0]) + 1}: a value is not finite")
+    return rows
+
+
+def _read(path: Path) -> np.ndarray:
+    """The array of an .npy file."""
+    name = str(path)
+    if path.suffix != ".npy":
+        raise InputError(f"`context` {name}: must be an .npy file")
+    check_regular(path)
+    if path.is_dir():
+        raise InputError(f"`context` {name}: is a folder, and must be an .npy file")
+    if not path.exists():
+        raise missing_file(name)
+    with damage(name):
+        check_arrays(path, name)
+        with path.open("rb") as file:
+            if header_of(file)[1].hasobject:
+                raise InputError(f"`context` {name}: must be an array of numbers, not of objects")
+            file.seek(0)
+            array: np.ndarray = np.load(file, allow_pickle=False)
+            return array
