@@ -27,7 +27,7 @@ import torch
 
 from caudal.data import open_data
 from caudal.report.table.judge import Judge
-from environment import RESULTS, ROOT
+from environment import RESULTS, ROOT, made
 from pages import Facts, Results, text
 from tables import DATA_DIR
 
@@ -62,6 +62,7 @@ class Cell:
     nearer: float | None
     copies: float
     log_prob: float | None = None
+    commit: str = ""
 
 
 @dataclass(frozen=True)
@@ -235,7 +236,8 @@ def run(options: argparse.Namespace, results: Results[Cell]) -> None:
             if model != REAL:
                 frame, told = runner.draw(name, table, model, minutes, seed, ruler.rows)
                 samples = ruler.encode(frame)
-            cell = Cell(name, model, minutes, seed, ruler.rows, **told, **ruler.measure(samples))
+            told |= {**ruler.measure(samples), "commit": made()["commit"]}
+            cell = Cell(name, model, minutes, seed, ruler.rows, **told)
             results.add(cell, page)
 
 
@@ -268,7 +270,8 @@ MEASURES = {
     "copies": "copies",
 }
 JUDGED = ("shape", "trend", "c2st", "xgb", "tstr", "target")
-HEADER = ["model", *MEASURES.values(), "DCR", "nats a row", "CPU s", "how"]
+HEADER = ["model", *MEASURES.values(), "DCR", "nats a row", "CPU s", "how", "commit"]
+COMMAND = "python benchmarks/synthetic.py --data TABLE --models MODEL --minutes 2"
 WHAT = (
     "Samples of each model beside as many test rows, after equal CPU time of one core. Shape, "
     "trend, C2ST, TSTR, DCR and the others are those of `caudal eval` ([docs/tables.md]"
@@ -280,8 +283,9 @@ WHAT = (
     "as many epochs as fit, 300 at most. The copula and the factorised model, whose columns are "
     "drawn by themselves, take no time to speak of; *real rows* are training rows, the best that "
     "samples can be. In bold the best model of each table and time.",
-    "CTGAN and TVAE have one seed, caudal has two, of which the mean is told. What was trained on "
-    "california, diamonds and magic is of an earlier run, at commit 63a7444.",
+    "CTGAN and TVAE have one seed, caudal has two (`--seeds 2`), of which the mean is told. Rows "
+    "are of several runs: the last column has the commit at which each was measured (`--measure` "
+    "does so again with kept samples).",
     "Published figures are after training on a GPU, of other splits and all rows, so that they "
     "compare loosely: C2ST by XGBoost is 0.79 for TabSyn and 0.84 for TabDiff on adult, 0.76 and "
     "0.77 on magic, and below 0.001 and 0.10 for CTGAN (arXiv:2603.23016). Its third table, "
@@ -298,7 +302,8 @@ def page(cells: list[Cell], facts: Facts) -> str:
             shown = [cell for cell in here if cell.minutes == minutes] + plain
             title = f"{data}, {minutes:g} minutes, {shown[0].rows:,} rows"
             tables.append((title, HEADER, rows(shown)))
-    return text("Synthetic tables", [*WHAT, *behind(cells)], facts, *tables)
+    shared = {k: v for k, v in facts.items() if k not in ("commit", "date")} | {"command": COMMAND}
+    return text("Synthetic tables", [*WHAT, *behind(cells)], shared, *tables)
 
 
 def rows(cells: list[Cell]) -> list[list[str]]:
@@ -319,9 +324,9 @@ def rows(cells: list[Cell]) -> list[list[str]]:
         ]
         log_prob = f"{values['log_prob']:.2f}" if values["log_prob"] == values["log_prob"] else ""
         how = next(cell.how for cell in cells if cell.model == model)
-        lines.append(
-            [model, *shown, f"{values['dcr']:.4f}", log_prob, f"{values['seconds']:.0f}", how]
-        )
+        commits = ", ".join(sorted({cell.commit for cell in cells if cell.model == model}))
+        numbers = [f"{values['dcr']:.4f}", log_prob, f"{values['seconds']:.0f}"]
+        lines.append([model, *shown, *numbers, how, commits])
     return [[word.replace("nan", "") for word in line] for line in lines]
 
 

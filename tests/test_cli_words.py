@@ -72,6 +72,8 @@ def test_recipes_are_a_table(capsys):
         (["eval", "RUN", "--limt", "3"], "no option --limt; did you mean --limit?"),
         (["eval", "RUN", "--seed"], "--seed: a value is missing; see"),
         (["train", "maf", "--data", "moons", "--context"], "--context: a value is missing; see"),
+        (["train", "maf", "--data", "moons", "--context", ""], "--context: a value is miss"),
+        (["train", "maf", "--data", "moons", "--hidden="], "--hidden: a value is missing; see"),
         (["train", "nice", "--data", "digits", "--context", "--steps", "3"], "--context: a value"),
         (["train", "wavenet", "--data", "vowels", "--context"], "--context: a value is missing"),
         (["train", "wavenet", "--data", "vowels", "--context", "no"], "vowels has no such label"),

@@ -16,6 +16,10 @@ GUESSES = {
     "positive but even": (10 + NORMAL, ("real", None, None, None)),
     "share": (RNG.random(N), ("interval", 0.0, 1.0, None)),
     "skewed share": (np.exp(1.5 * NORMAL - 1.5 * NORMAL.max()), ("interval", 0.0, 1.0, None)),
+    "small price": (
+        0.8 * np.exp(1.5 * NORMAL - 1.5 * NORMAL.max()),
+        ("positive", 0.0, None, None),
+    ),
     "small": (np.exp(1.5 * NORMAL - 1.5 * NORMAL.max()) / 3, ("positive", 0.0, None, None)),
     "count": (RNG.poisson(4, N), ("integer", 0.0, None, 1.0)),
     "signed": (RNG.integers(-99, 99, N), ("integer", None, None, 1.0)),

@@ -198,3 +198,10 @@ def test_samples_have_no_more_decimals_than_the_data(kind):
     assert schema.decode(x)["w"][0].as_py() == pytest.approx(0.123456789, abs=1e-8)
     if kind == "positive":
         assert hours[1] == 0.01
+
+
+def test_angles_around_the_circle_have_no_more_decimals_than_the_data():
+    angles = np.round(np.random.default_rng(0).uniform(-180, 180, 400), 2)
+    schema = open_data(pa.table({"a": angles}), types=("a=circular[-180,180]",)).schema
+    x = torch.tensor([[-401.55], [437.45], [180.0], [-180.004]])
+    assert schema.decode(x)["a"].to_pylist() == [-41.55, 77.45, -180.0, -180.0]

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from torch.autograd import forward_ad
 from torch.autograd.functional import jacobian as jacobian_of
 
 import caudal
@@ -92,6 +93,25 @@ def test_gradients_go_both_ways():
     x = torch.randn(2, 1, 48, requires_grad=True)
     assert torch.autograd.gradcheck(lambda v: layer(v, context)[0], x)
     assert torch.autograd.gradcheck(lambda v: layer.inverse(v, context)[0], x)
+
+
+@pytest.mark.usefixtures("float64")
+def test_transforms_go_through_it_where_no_gradients_are_asked_for():
+    layer, context = LinearPrediction(BANDS, WINDOW, HOP, 10), mel()
+    z, along = torch.randn(2, 1, 48), torch.randn(2, 1, 48)
+
+    def sound(v):
+        return layer(v, context)[0]
+
+    with torch.no_grad(), forward_ad.dual_level():
+        x, slope = forward_ad.unpack_dual(sound(forward_ad.make_dual(z, along)))
+    with torch.no_grad():
+        found = torch.func.jvp(sound, (z,), (along,))
+        rows = torch.func.vmap(sound)(torch.stack([z, along]))
+        torch.testing.assert_close(x, sound(z))
+        torch.testing.assert_close(slope, sound(along))  # it is linear
+        torch.testing.assert_close(torch.stack(found), torch.stack([x, slope]))
+        torch.testing.assert_close(rows, torch.stack([x, slope]))
 
 
 def test_single_precision_loses_nothing_on_the_way(vowels):

@@ -129,7 +129,7 @@ def _refuse_empty(words: Sequence[str], lists: set[str], command: str) -> None:
 
     Beside --config it takes the place of the list in that file.
     """
-    for name, following in pairwise([*words, "--"]):
+    for name, following in pairwise([*filter(None, words), "--"]):
         if name in lists and following.startswith("--") and "config" not in named(words):
             raise InputError(f"{name}: a value is missing; see {command} --help")
 

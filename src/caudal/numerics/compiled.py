@@ -7,6 +7,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
+
+from caudal.numerics.equations import is_transformed
 
 
 @lru_cache
@@ -25,6 +28,8 @@ def in_loops(z: Tensor) -> bool:
         and not torch.is_grad_enabled()
         and not torch.is_autocast_enabled("cpu")
         and not torch.compiler.is_compiling()
+        and not is_transformed()
+        and forward_ad._current_level < 0
     )
 
 

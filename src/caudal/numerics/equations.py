@@ -224,14 +224,14 @@ def solve(sweep: Sweep, start: Tensor, inputs: Sequence[Tensor | None] = (), **h
         NumericalError: as `fixed_point` does.
         RuntimeError: a second derivative is requested.
     """
-    if _transformed():
+    if is_transformed():
         return _swept_on(sweep, start, inputs, how)
     with torch.no_grad():
         x = fixed_point(sweep, start, inputs, **how).x
     return _attached(sweep, x, inputs, how) if torch.is_grad_enabled() else x
 
 
-def _transformed() -> bool:
+def is_transformed() -> bool:
     """Whether a function transform of `torch.func`, such as `jvp`, is at work."""
     return torch._C._functorch.peek_interpreter_stack() is not None
 

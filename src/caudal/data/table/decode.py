@@ -47,9 +47,7 @@ def decode_column(column: Column, values: np.ndarray) -> pa.Array:
     values = np.where(gaps, column.origin, values)
     if pat.is_floating(dtypes.value_type(dtype)) or column.holds_text:
         values = few_digits(values)
-    if column.decimals is not None:
-        values = np.round(values + column.offset, column.decimals) - column.offset
-    values = into_support(column, values)
+    values = into_support(column, _rounded(column, values))
     if column.unit is not None:
         us = temporal.from_units(values + column.offset, column.unit)
         if column.format is not None:
@@ -75,9 +73,17 @@ def decode_column(column: Column, values: np.ndarray) -> pa.Array:
     return pc.fill_null(made, mark if column.holds_text else mark.cast(made.type))
 
 
+def _rounded(column: Column, values: np.ndarray) -> np.ndarray:
+    """Values with the decimals that the column is written with, if it says how many."""
+    if column.decimals is None:
+        return values
+    return np.asarray(np.round(values + column.offset, column.decimals) - column.offset)
+
+
 def into_support(column: Column, values: np.ndarray) -> np.ndarray:
     """Moves each value to the nearest one that the column can hold, but for atoms."""
-    values = column.turned(values)
+    if column.kind == "circular":
+        values = _rounded(column, column.turned(values))  # -402.45 + 360 has many digits
     low, high, original = column.low, column.high, values
     if column.step is not None:
         points = column.origin + np.round((values - column.origin) / column.step) * column.step

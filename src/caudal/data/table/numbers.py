@@ -16,6 +16,7 @@ from caudal.errors import InputError
 
 SKEWED, LEANING = 2.0, 1.0
 NEAR = 0.25  # of the distance between the 5 % and 95 % quantiles
+WHOLE = 0.95  # of 1, that skewed numbers reach if they are shares
 SPARSE = 0.25  # share of the steps between the ends that a list of prices takes up at most
 TIED = 0.5  # share of the values that repeat another one
 CODES, OFTEN, OFTEN_SHARE = 20, 5, 0.01  # so few values, the outermost of them seen so often
@@ -125,7 +126,8 @@ def guessed(
             return _lattice(stats, step, first, form, piles)
     if _are_few(stats) and form is None:
         return Declared("categorical")
-    return _continuous(stats, 100.0 if form and form.endswith("%") else 1.0, piles)
+    percent = form is not None and form.endswith("%")
+    return _continuous(stats, percent, piles)
 
 
 def _are_few(stats: Stats) -> bool:
@@ -180,12 +182,13 @@ def are_codes(stats: Stats) -> bool:
     return levels[stats.high] >= least and (stats.low == 0 or levels[stats.low] >= least)
 
 
-def _continuous(stats: Stats, whole: float, piles: bool) -> Declared:
+def _continuous(stats: Stats, percent: bool, piles: bool) -> Declared:
+    whole, least = (100.0, 50.0) if percent else (1.0, WHOLE)  # amounts below 1 are often skewed
     atoms = _find_atoms(stats, piles)
     rest = _without(stats.sample, atoms)
     skewness = _skewness(rest) if stats.low >= 0 else 0.0
     skewed = skewness > SKEWED
-    if stats.low >= 0 and stats.high <= whole and (not skewed or stats.high > whole / 2):
+    if stats.low >= 0 and stats.high <= whole and (not skewed or stats.high > least):
         return Declared("interval", 0.0, whole, atoms=atoms)
     low = atoms[0] if atoms and atoms[0] <= stats.low else None
     high = atoms[-1] if atoms and atoms[-1] >= stats.high else None
