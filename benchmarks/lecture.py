@@ -42,7 +42,7 @@ PLANS: dict[tuple[str, str], dict[str, Any]] = {
     ("nice", "cifar10"): {"minutes": 2.0, "whiten": True},
     ("realnvp", "mnist"): {**_REALNVP, "steps": 1200, "validate_every": 600, "resize": (14,)},
     ("realnvp", "cifar10"): {**_REALNVP, "steps": 200, "validate_every": 200},
-    ("glow", "cifar10"): {"steps": 1200, "validate_every": 300},
+    ("glow", "cifar10"): {"steps": 1200, "validate_every": 300, "optimizer": "muon"},
 }
 """How a recipe trains on data; minutes are for training, evaluation and all. At full size a few
 minutes of a core give no digits, and so MNIST has 14 by 14 pixels."""
