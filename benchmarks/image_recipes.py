@@ -2,10 +2,12 @@
 
     OMP_NUM_THREADS=1 python benchmarks/image_recipes.py --data mnist cifar10 --seconds 60
     OMP_NUM_THREADS=1 python benchmarks/image_recipes.py --data cifar10 --pixels logit
+    OMP_NUM_THREADS=1 python benchmarks/image_recipes.py --flow realnvp --optimizer adam
 
-Sizes, rates, batches and pixels are those of `caudal train` for so much time. The learning rate
-falls along a cosine of the seconds that passed, so that no step is planned and none is measured;
-statistics that flows begin from are not in the time. Rows of other runs stay in the file.
+Sizes, optimisers, rates, batches and pixels are those of `caudal train` for so much time. The
+learning rate falls along a cosine of the seconds that passed, so that no step is planned and none
+is measured; statistics that flows begin from are not in the time. Rows of other runs stay in the
+file.
 """
 
 import argparse
@@ -38,15 +40,16 @@ FLOWS = ["gaussian", "nice", "realnvp", "glow", "nsf-image", "mintnet", "iresnet
 FLOWS += ["tarflow", "maf"]
 NOTHING = MAF(layers=0)
 """Of white pixels it is the Gaussian of their logits."""
+KEYS = ("data", "flow", "pixels", "seconds", "optimizer")
 Row = dict[str, Any]
 
 
-def run(data: str, name: str, seconds: float, pixels: str | None, whitened: Row) -> Row:
-    """One row; `whitened` keeps what whitening takes from the data for the next one."""
+def run(data: str, name: str, seconds: float, chosen: Row, whitened: Row) -> Row:
+    """One row with chosen options; `whitened` keeps what whitening takes for the next one."""
     kind: Any = modality("images")
     source = str(budget.DATA_DIR / data) if data == "mnist" else cifar(budget.DATA_DIR)
     recipe = NOTHING if name == "gaussian" else name
-    asked = settings(recipe, kind, {"data": source, "minutes": seconds / 60, "pixels": pixels})
+    asked = settings(recipe, kind, {"data": source, "minutes": seconds / 60, **chosen})
     dataset = kind.open(asked.data, asked.recipe, None, Voice())
     if name != "gaussian":
         asked = choices.suited(asked, dataset)
@@ -60,7 +63,8 @@ def run(data: str, name: str, seconds: float, pixels: str | None, whitened: Row)
     found = evaluate(flow.eval(), Rows(dataset.test.x[: budget.TEST]), None, dataset.schema)
     size = sum(p.numel() for p in flow.parameters())
     row = {"data": data, "flow": name, "pixels": dataset.schema.pixels, "seconds": seconds}
-    row |= {"parameters": size if steps else 0, "steps": steps, **made()}
+    row |= {"optimizer": asked.training.optimizer, "parameters": size if steps else 0}
+    row |= {"steps": steps, **made()}
     return {**row, "score": found.score, "two_se": found.two_se}
 
 
@@ -72,7 +76,7 @@ def begin(flow: caudal.Flow, rows: Rows, whitened: Row) -> None:
         whitening.load_state_dict(whitened)
         whitening.observe = lambda *_, **__: None  # type: ignore[method-assign]
     some = initial_rows(rows, 0, flow).x if first else rows.x[:2000]
-    caudal.initialize(flow, some.float())
+    caudal.initialize(flow, some.float(), few=2000)
     if whitening is not None and first:
         whitened.update(whitening.state_dict())
 
@@ -95,12 +99,19 @@ def learn(flow: caudal.Flow, x: torch.Tensor, training: caudal.Training, seconds
     return steps
 
 
+def key_of(row: Row) -> Row:
+    """What a row is of; rows of before the optimiser was written down are Adam's."""
+    return {"optimizer": "adam"} | {name: row[name] for name in KEYS if name in row}
+
+
 def page(rows: list[Row], facts: dict[str, str]) -> str:
-    columns = ["data", "flow", "pixels", "CPU s", "parameters", "steps", "bits/dim", "commit"]
+    columns = ["data", "flow", "pixels", "CPU s", "optimizer", "parameters", "steps", "bits/dim"]
+    columns.append("commit")
     cells = [
         [
             *(str(row[name]) for name in ("data", "flow", "pixels")),
             f"{row['seconds']:.0f}",
+            key_of(row)["optimizer"] if row["steps"] else "",
             *(f"{row[name]:,}" for name in ("parameters", "steps")),
             f"{row['score']:.3f} ± {row['two_se']:.3f}",
             row["commit"],
@@ -124,17 +135,19 @@ def main() -> None:
     parser.add_argument("--flow", choices=FLOWS, nargs="*", default=FLOWS)
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--pixels", choices=["unit", "centred", "logit", "white"])
+    parser.add_argument("--optimizer", choices=["adam", "muon"])
     parser.add_argument("--data-dir", type=Path, default=DATA_DIR)
     options = parser.parse_args()
     budget.DATA_DIR = options.data_dir
+    given = {"pixels": options.pixels, "optimizer": options.optimizer}
+    chosen = {option: value for option, value in given.items() if value}
     for name in options.data:
         whitened: Row = {}
         for flow in options.flow:
-            new = run(name, flow, options.seconds, options.pixels, whitened)
+            new = run(name, flow, options.seconds, chosen, whitened)
             print(new, flush=True)
             rows = json.loads(PATH.read_text("utf-8"))["rows"] if PATH.exists() else []
-            keys = ("data", "flow", "pixels", "seconds")
-            others = [row for row in rows if any(row[key] != new[key] for key in keys)]
+            others = [row for row in rows if key_of(row) != key_of(new)]
             facts = describe(("torch",))
             write_json(PATH, {"made": facts, "rows": [*others, new]})
             write(PATH.with_suffix(".md"), page([*others, new], facts))
