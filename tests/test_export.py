@@ -166,3 +166,16 @@ def test_circles_have_a_graph(tmp_path):
     x = torch.tensor([[0.0, 1.0], [24.0, 1.0], [23.999, -2.0]])
     found = exporting.run(tmp_path / "m.onnx", {"x": x})
     torch.testing.assert_close(found, flow.log_prob(x), atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_mixtures_have_a_graph(tmp_path):
+    for name in ("onnx", "onnxscript", "onnxruntime"):
+        pytest.importorskip(name, reason="needs caudal[onnx]")
+    flow = caudal.recipes.MAFMoG(layers=0, hidden=(4,), components=2).build((2,)).eval()
+    file, x = tmp_path / "m.onnx", torch.randn(4, 2)
+    density = exporting._Density(flow, ["x"])  # alone: that of its samples takes minutes
+    exporting._write(file, density, {"x": x}, {"x": x + 1}, "log_prob", "{}")
+    x = torch.tensor([[0.0, 1.0], [-6.0, 9.0], [12.0, -0.3]])  # in both tails, too
+    found = exporting.run(file, {"x": x})
+    torch.testing.assert_close(found, flow.log_prob(x), atol=1e-4, rtol=1e-4)

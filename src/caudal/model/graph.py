@@ -99,7 +99,11 @@ def copysign(size: Tensor, sign: Tensor) -> Tensor:
 
 
 def nextafter(x: Tensor, towards: Tensor) -> Tensor:
-    """A float next to x, on the side of `towards`: one or two units in the last place away."""
+    """A float next to x, on the side of `towards`: one or two units in the last place away.
+
+    Below 1e-38 in size it steps past the floats that are not normal, over 0 too, and at infinity
+    it is NaN: the ends of steps and of circles are neither.
+    """
     kind = torch.finfo(x.dtype)
     return x + (towards - x).sign() * (x.abs() * kind.eps).clamp(min=kind.tiny)
 
