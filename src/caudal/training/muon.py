@@ -63,9 +63,10 @@ class Muon(torch.optim.AdamW):
                 "exp_avg": torch.zeros_like(matrix),
             }
         kept["step"] += 1
-        average = local(kept["exp_avg"])
-        average.lerp_(self._latched(local(matrix.grad), average), 1 - _MOMENTUM)
-        return torch.lerp(matrix.grad, kept["exp_avg"], _MOMENTUM)
+        gradient, average = matrix.grad, local(kept["exp_avg"])
+        assert gradient is not None
+        average.lerp_(self._latched(local(gradient), average), 1 - _MOMENTUM)
+        return torch.lerp(gradient, kept["exp_avg"], _MOMENTUM)
 
     def _latched(self, new: Tensor, otherwise: Tensor | float = 0.0) -> Tensor:
         """The second once a number was not finite, as fused Adam leaves all alone then."""
