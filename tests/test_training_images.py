@@ -9,7 +9,7 @@ from caudal import InputError, NumericalError, initialize
 from caudal.bijections import ZCA, Standardise
 from caudal.data import ImageSchema, Rows
 from caudal.data.source import Batch
-from caudal.modality import assemble
+from caudal.modality import assemble, modality
 from caudal.recipes import MAF, NICE, Glow, RealNVP, find_recipe
 from caudal.recipes.sizes import size_of
 from caudal.report import PixelGaussian
@@ -152,6 +152,11 @@ def test_a_size_of_realnvp_keeps_batch_normalisation_that_was_asked_for():
     asked = {"size": "small", "steps": 1, "batch_size": 8, "report": False}
     model = caudal.train("realnvp", images(40).numpy()[:, 0], batch_norm=True, **asked)
     assert (model.recipe.norm, model.recipe.maps) == ("batch", 8)
+
+
+def test_gradients_of_usual_recipes_of_images_are_not_shortened_in_every_step():
+    images = modality("images")
+    assert [images.training(find_recipe(name))["clip"] for name in ("tarflow", "glow")] == [0, 0]
 
 
 def test_images_too_large_to_whiten_keep_their_logits(monkeypatch):

@@ -47,8 +47,8 @@ def initialize(
         whitens = {id(part) for part in flow.bijection.modules() if isinstance(part, ZCA)}
         if whitens & waiting:
             _observe(flow, x, context, generator, waiting, whitens & waiting, weights=even)
-            x, context, even = (None if v is None else v[:few] for v in (x, context, even))
-            even = None if even is None else even / even.mean()
+            x, context = x[:few], None if context is None else context[:few]
+            even = None if even is None else even[:few] / even[:few].mean()
     _observe(flow, x, context, generator, waiting, weights=even)
 
 

@@ -71,7 +71,7 @@ _RESIDUAL_TRAINING = {
 }
 _PLAIN = {"map": "affine", "couplings": 0}
 """What moves the pixels of a patch in the paper of tarflow."""
-_TARFLOW = {"batch_size": 256, "lr": 1e-4, "weight_decay": 1e-4, "epochs": 100}
+_TARFLOW = {"batch_size": 256, "lr": 1e-4, "clip": 5.0, "weight_decay": 1e-4, "epochs": 100}
 _OURS = "not of the paper: a size for one accelerator"
 _LONG = {"steps": 1_000_000, "patience": 0, "validate_every": 10_000, "ema": 0.9999}
 
