@@ -1,6 +1,6 @@
 """The figures of docs/lecture.md, and the numbers beside them.
 
-    python benchmarks/lecture.py                  all of it, about 15 minutes of a core
+    python benchmarks/lecture.py                  all of it, about 12 minutes of a core
     python benchmarks/lecture.py --only nice-mnist    one part
     python benchmarks/lecture.py --help           the parts
 
