@@ -118,6 +118,7 @@ def test_samples_are_told_alike(capsys, tmp_path):
             "rows": FEW[kind][1],
             "seed": 0,
             "temperature": 1.0,
+            "guidance": 0.0,
         }
         out.unlink()
 

@@ -89,8 +89,10 @@ def test_zero_parameters_are_the_identity(name):
 
 
 # A mixture starts with its components apart (see Mixture.spread): near the identity, not at it.
-# Residual blocks start as nets start: from zero they learn too slowly. Angles start as uniform.
+# Residual blocks start as nets start: from zero they learn too slowly. Angles start as uniform,
+# and NICE at the deviation of its logistic noise.
 ELSEWHERE = {
+    "nice",
     "maf-mog",
     "tarflow-mixture",
     "iresnet",

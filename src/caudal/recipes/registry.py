@@ -26,11 +26,11 @@ accelerator accumulate alpha batch_size bits clip columns comment compile config
 contrastive corrupt cosine crop data decimal delimiter dequantization devices draws drop_context
 ema encoding epochs exclude flips forward from_best guide json kl labels log lr mel_convention
 mel_floor mel_high mel_log mel_low mel_scale mels metadata minutes missing moves na normalize
-num_nodes out overwrite particles path patience pixel_noise pixels pool precision prediction
-preset rate recipe recompute regularization report resize resume reverse scale seconds seed size
-spectral split split_by split_seed steps strategy strict student tail target teacher test trim
-types types_from update valid validate_every validate_rows voice warmup weight_decay weights
-window
+num_nodes optimizer out overwrite particles path patience pixel_noise pixels pool precision
+prediction preset rate recipe recompute regularization report resize resume reverse scale seconds
+seed size spectral split split_by split_seed steps strategy strict student tail target teacher
+test trim types types_from update valid validate_every validate_rows voice warmup weight_decay
+weights window
 """
 TAKEN = frozenset(_OPTIONS.split())
 """Names of options of training, of data and of distillation: they stand beside a recipe's fields
