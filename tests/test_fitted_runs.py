@@ -106,8 +106,13 @@ def test_samples_are_given_contexts_of_an_array_or_a_file(run, tmp_path):
     assert model.sample(3, context=pictures[0]).shape == (3, 2)
     with pytest.raises(InputError, match=r"shape \(B, \*\(1, 3, 3\)\), got \(5, 1, 3\)"):
         model.sample(5, context=pictures[..., 0])
+    for array in (pictures.numpy().astype(">f8"), pictures.numpy().astype(np.longdouble)):
+        assert torch.equal(model.sample(context=array), drawn)
+    assert torch.equal(model.sample(context=pictures.flip(0).numpy()[::-1]), drawn)
     with pytest.raises(InputError, match=r"must be an \.npy file"):
         model.sample(5, context="contexts.csv")
+    with pytest.raises(InputError, match="`context` is empty"):
+        model.sample(5, context="")
     with pytest.raises(InputError, match="or give `context`"):
         model.sample(5)
 

@@ -117,6 +117,19 @@ def test_whitened_images_are_many_and_those_for_the_layers_behind_few(monkeypatc
     assert seen == {ZCA: [160], Standardise: [20]}
 
 
+def test_layers_behind_a_whitening_see_images_of_all_of_a_folder(monkeypatch):
+    """Images of a folder come class by class: here each is darker than the next one."""
+    brightness = []
+    monkeypatch.setattr(ZCA, "observe", lambda *_, **__: None)
+    monkeypatch.setattr(Standardise, "observe", lambda _, x, *__: brightness.append(x.mean(1)))
+    flow = assemble(MAF(layers=1, hidden=(4,)), ImageSchema((1, 4, 4), pixels="white"))
+    x = torch.arange(200.0)[:, None, None, None].expand(200, 1, 4, 4)
+    initialize(flow, x, few=20)
+    assert len(brightness[0]) == 20
+    assert brightness[0].diff().min() > 0
+    assert brightness[0][0] < 0 < brightness[0][-1]
+
+
 @pytest.mark.parametrize("recipe", [RealNVP(norm="act"), MAF(layers=2, hidden=(8,))])
 @pytest.mark.parametrize(("n", "nats"), [(100, 10.0), (1200, 2.0)])
 def test_of_white_pixels_a_flow_begins_at_the_best_gaussian(recipe, n, nats):
@@ -151,8 +164,9 @@ def test_schemas_without_pixels_which_older_models_have_mean_logits(recipe):
 
 def test_a_size_of_realnvp_keeps_batch_normalisation_that_was_asked_for():
     asked = {"size": "small", "steps": 1, "batch_size": 8, "report": False}
-    model = caudal.train("realnvp", images(40).numpy()[:, 0], batch_norm=True, **asked)
-    assert (model.recipe.norm, model.recipe.maps) == ("batch", 8)
+    for wanted, norm in ((True, "batch"), (False, "act")):
+        model = caudal.train("realnvp", images(40).numpy()[:, 0], batch_norm=wanted, **asked)
+        assert (model.recipe.norm, model.recipe.maps) == (norm, 8)
 
 
 def test_gradients_of_usual_recipes_of_images_are_not_shortened_in_every_step():

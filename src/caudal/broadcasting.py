@@ -5,6 +5,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -53,6 +54,10 @@ def as_rows(values: Rowlike, like: Tensor) -> Any:
     kind = getattr(getattr(values, "dtype", None), "kind", None)  # a torch.dtype has none
     if kind is None or kind not in "biuf":
         return values
+    if isinstance(values, np.ndarray):  # torch has neither other byte orders nor longer floats
+        wide = kind == "f" and values.dtype.itemsize > 8
+        native = np.float64 if wide else values.dtype.newbyteorder("=")
+        values = np.asarray(values, native, order="C")
     return torch.as_tensor(values, dtype=like.dtype, device=like.device)
 
 

@@ -32,7 +32,7 @@ def initialize(
     been initialised before is left unchanged.
 
     Whitening needs more rows than layers do: once all of it has its statistics, the layers nearer
-    to the noise take theirs from the first `few` rows alone, if that is given.
+    to the noise take theirs from `few` rows alone, here and there among them, if that is given.
 
     Raises:
         ValueError: data cannot reach a layer that still needs them (it is inside an `Inverse`).
@@ -47,8 +47,9 @@ def initialize(
         whitens = {id(part) for part in flow.bijection.modules() if isinstance(part, ZCA)}
         if whitens & waiting:
             _observe(flow, x, context, generator, waiting, whitens & waiting, weights=even)
-            x, context = x[:few], None if context is None else context[:few]
-            even = None if even is None else even[:few] / even[:few].mean()
+            some = torch.arange(few) * len(x) // few  # images in a folder may come class by class
+            x, context = x[some], None if context is None else context[some]
+            even = None if even is None else even[some] / even[some].mean()
     _observe(flow, x, context, generator, waiting, weights=even)
 
 

@@ -154,6 +154,8 @@ def _contexts(context: Any, flow: Flow) -> Tensor:
     """
     if flow.context_shape is None:
         raise InputError("this run has no context: leave `context` out")
+    if isinstance(context, str) and not context:
+        raise InputError("`context` is empty: name an .npy file")
     if isinstance(context, str | Path):
         context = _read(path_of(context, "context"))
     if isinstance(context, np.ndarray) and context.dtype.kind not in "biuf":

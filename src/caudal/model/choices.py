@@ -137,7 +137,8 @@ def _sized(settings: Settings, dataset: Any) -> Settings:
     if size is None:
         return settings
     sized = kind.sized(name, size, dataset)
-    chosen = settings.given | ({"norm"} if "batch_norm" in settings.given else set())  # by it
+    asked = "batch_norm" in settings.given and getattr(settings.recipe, "batch_norm", False)
+    chosen = settings.given | ({"norm"} if asked else set())  # batch normalisation is a norm
     free = {k: v for k, v in sized.items() if k not in chosen}
     if not free:
         return settings
