@@ -5,7 +5,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -54,10 +53,10 @@ def as_rows(values: Rowlike, like: Tensor) -> Any:
     kind = getattr(getattr(values, "dtype", None), "kind", None)  # a torch.dtype has none
     if kind is None or kind not in "biuf":
         return values
-    if isinstance(values, np.ndarray):  # torch has neither other byte orders nor longer floats
-        wide = kind == "f" and values.dtype.itemsize > 8
-        native = np.float64 if wide else values.dtype.newbyteorder("=")
-        values = np.asarray(values, native, order="C")
+    if hasattr(values, "strides"):  # torch has no other byte orders, strides below 0, long floats
+        is_long = kind == "f" and values.dtype.itemsize > 8
+        native = "f8" if is_long else values.dtype.newbyteorder("=")
+        values = values.astype(native, order="C", copy=False)
     return torch.as_tensor(values, dtype=like.dtype, device=like.device)
 
 
