@@ -48,13 +48,18 @@ COMPARED = (
 )
 
 
-@torch.no_grad()
-def measure(of: Speech, clips: int, data: Path, runs: Path) -> Iterator[Cell]:
-    """A cell for each start and number of steps."""
+def opened(of: Speech, clips: int, data: Path) -> tuple[Any, Any, list[int], list[Any]]:
+    """The test clips, their schema, the numbers of those that are copied, and their beginnings."""
     dataset = open_audio(str(data / of.folder), **of.options)
     test, schema = dataset.test, dataset.schema
     indices = clips_to_copy(test, clips)
-    originals = [beginning(test.clip(index), schema, of.seconds) for index in indices]
+    return test, schema, indices, [beginning(test.clip(i), schema, of.seconds) for i in indices]
+
+
+@torch.no_grad()
+def measure(of: Speech, clips: int, data: Path, runs: Path) -> Iterator[Cell]:
+    """A cell for each start and number of steps."""
+    test, schema, indices, originals = opened(of, clips, data)
     contexts = [clip.context[None] for clip in originals]
     spectra_of = [context[:, -schema.mels :].double() for context in contexts]
 
@@ -128,10 +133,7 @@ def _by_bins(x: Tensor, log_mel: Tensor, schema: Any, steps: int) -> Tensor:
 @torch.no_grad()
 def usual(of: Speech, clips: int, data: Path, runs: Path) -> list[str]:
     """A table of refined copies beside Griffin-Lim as it is elsewhere, 32 steps each."""
-    dataset = open_audio(str(data / of.folder), **of.options)
-    test, schema = dataset.test, dataset.schema
-    indices = clips_to_copy(test, clips)
-    originals = [beginning(test.clip(index), schema, of.seconds) for index in indices]
+    test, schema, indices, originals = opened(of, clips, data)
     flow, sides = load(runs / of.teacher).flow, ([], [])
     drawn = draw_copies(flow, test, indices, schema, seconds=of.seconds)
     for i, (clip, copy) in enumerate(zip(originals, drawn, strict=True)):

@@ -71,7 +71,7 @@ class Recipe(ABC):
     """The default transformation of pixels: see `ImageSchema.pixels`. White ones let a flow begin
     at the best Gaussian, which those that do not mix neighbouring pixels take long to find."""
     ink: ClassVar[str | None] = None
-    """The same of images most of whose pixels are black or white, if it is another."""
+    """What takes its place where most pixels are black or white, if anything does."""
 
     def __post_init__(self) -> None:
         check_fields(self)
