@@ -317,3 +317,10 @@ def test_eval_json_says_what_it_is():
     assert told["unit"] == "bits/dim"
     assert told["elements"] == 64
     assert "bits_per_dim_importance" not in told
+
+
+def test_the_gaussian_of_some_of_the_images_says_so() -> None:
+    rows = rows_of(GRAY)
+    some = PixelGaussian.fit(None, rows, GRAY, most=rows.n_items // 2)
+    assert f"{rows.n_items // 2:,} of the training images" in some.note
+    assert f"the {rows.n_items:,} training images" in PixelGaussian.fit(None, rows, GRAY).note

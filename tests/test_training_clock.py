@@ -23,6 +23,7 @@ from caudal.model.choices import stands_for_data, suited, usual_recipe
 from caudal.model.rest import Rest
 from caudal.model.settings import settings
 from caudal.recipes import MAF, NSF, NSFAR, TarFlow
+from caudal.report import PixelGaussian
 from caudal.training import cautions, clock
 from caudal.training import fit as fitting
 from caudal.training.clock import Budget, Speed, plan, seconds_of
@@ -300,3 +301,14 @@ def test_time_is_kept_for_what_follows():
     assert rest.extent.limit == 256
     assert rest.seconds(row=1e-6, left=-1.0) < 1  # it is over already
     assert rest.extent.samples == 0
+
+
+def test_the_gaussian_of_images_takes_its_share_of_the_time(monkeypatch):
+    made = settings("glow", modality("images"), {"data": "digits", "minutes": 1.0})
+    digits = caudal.data.open_images("digits")
+    rest = Rest(made, digits, evaluates=True)
+    rest.seconds(row=1e-6, left=60.0)
+    assert rest.extent.fitted is None
+    monkeypatch.setattr(PixelGaussian, "seconds", classmethod(lambda *_: 0.1))
+    assert rest.seconds(row=1e-6, left=60.0) > 9
+    assert rest.extent.fitted == 90

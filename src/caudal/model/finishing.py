@@ -46,7 +46,8 @@ def finish(
     writes = is_writer()
     evaluates = not model.is_slow_to_score
     if evaluates:
-        fitted = model.kind.baseline.fit(model.flow, model.dataset.train, model.schema)
+        asked = (model.flow, model.dataset.train, model.schema)
+        fitted = model.kind.baseline.fit(*asked, most=extent.fitted)
         if writes:
             save_baseline(folder / evaluating.BASELINE, fitted)
         judged = model.kind.judged if extent.judged is None else extent.judged

@@ -19,6 +19,7 @@ class Extent:
     """How much is done after training; each None stands for as much as is usual.
 
     Attributes:
+        fitted: how many training items the baseline is fitted to at most.
         limit: how many test items are evaluated at most.
         samples: how many samples are compared with test items.
         judged: how many densities of validation items the thresholds of alarms take.
@@ -27,6 +28,7 @@ class Extent:
         recognised: for how many items their label is compared with the likeliest one.
     """
 
+    fitted: int | None = None
     limit: int | None = None
     samples: int | None = None
     judged: int | None = None
@@ -83,8 +85,16 @@ class Rest:
         report = min(kind.report_seconds, _SHARE * left) if self.settings.report else 0.0
         beside = self._judging(row, left) + self._beside(left)
         single = item / kind.passes
-        beside += self._copying(left) + self._recognising(single, left)
+        beside += self._fitting(left) + self._copying(left) + self._recognising(single, left)
         return evaluation + report + self._comparing(left) + beside
+
+    def _fitting(self, left: float) -> float:
+        """How long the fit of the baseline will take; of fewer items where that is too long."""
+        train, schema = self.dataset.train, self.dataset.schema
+        each, count = self.settings.kind.baseline.seconds(train, schema), train.n_items
+        if each * count > _SHARE * left:
+            count = self.extent.fitted = max(1, int(_SHARE * left / each))
+        return each * count
 
     def _copying(self, left: float) -> float:
         """How long copies of test items will take; where that is too long there are fewer."""

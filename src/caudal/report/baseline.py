@@ -39,7 +39,9 @@ class Baseline(ABC):
 
     @classmethod
     @abstractmethod
-    def fit(cls, flow: Flow, source: Any, schema: Any, seed: int = 0) -> Self:
+    def fit(
+        cls, flow: Flow, source: Any, schema: Any, seed: int = 0, most: int | None = None
+    ) -> Self:
         """The baseline of highest likelihood for the training items of `source`.
 
         Args:
@@ -47,7 +49,14 @@ class Baseline(ABC):
             source: the training items.
             schema: what they are.
             seed: of the dequantisation noise.
+            most: how many items, or samples of sound, it is fitted to at most; None for as many
+                as are worth their time.
         """
+
+    @classmethod
+    def seconds(cls, source: Any, schema: Any) -> float:
+        """How long `fit` takes for each item, in seconds; 0 where that is not worth a plan."""
+        return 0.0
 
     @abstractmethod
     def log_prob(

@@ -1,6 +1,7 @@
 """The baseline of tables and of images: one Gaussian, of rows or of the logits of pixels."""
 
 import math
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
@@ -48,9 +49,16 @@ class Gaussian(Baseline):
 
     @classmethod
     @torch.no_grad()
-    def fit(cls, flow: Flow, source: Source, schema: Any = None, seed: int = 0) -> Self:
+    def fit(
+        cls,
+        flow: Flow,
+        source: Source,
+        schema: Any = None,
+        seed: int = 0,
+        most: int | None = None,
+    ) -> Self:
         generator = noise(flow, seed)
-        placed = (place(flow, batch) for batch in source.items())
+        placed = (place(flow, batch) for batch in source.items(most))
         n, mean, cov = moments(
             (flow.lift(b.x, generator)[0], flow.embed_linear(b.context), weights_of(b))
             for b in placed
@@ -134,6 +142,7 @@ def cholesky(cov: Tensor) -> tuple[Tensor, bool]:
 # --- images --------------------------------------------------------------------------------------
 
 MOST = 4096  # elements, whose covariance takes 128 MiB
+_TIMED = 256  # images, so that what is done once does not count
 INK, PHOTOGRAPHS = 1e-6, 0.05
 """MAF's alphas of the logit, of which the Gaussian takes the one that fits its images better.
 
@@ -170,7 +179,14 @@ class PixelGaussian(Baseline):
 
     @classmethod
     @torch.no_grad()
-    def fit(cls, flow: Flow | None, source: Source, schema: ImageSchema, seed: int = 0) -> Self:
+    def fit(
+        cls,
+        flow: Flow | None,
+        source: Source,
+        schema: ImageSchema,
+        seed: int = 0,
+        most: int | None = None,
+    ) -> Self:
         """The Gaussian of highest likelihood, if there are enough images for that.
 
         If there are too few for a full covariance, it is shrunk; if images are too large for one,
@@ -182,12 +198,12 @@ class PixelGaussian(Baseline):
         generator = torch.Generator().manual_seed(seed)
         pairs = (
             (to_logits(batch.x, schema.levels, alpha, generator)[0], None, weights_of(batch))
-            for batch in source.items()
+            for batch in source.items(most)
         )
         n, mean, cov = moments(pairs, full=schema.countable <= MOST)
         factor, how = _factor(cov, n)
         note = (
-            f"one Gaussian {how}, fitted to the {n:,} training images, uniformly dequantised, in "
+            f"one Gaussian {how}, fitted to {_named(n, source)}, uniformly dequantised, in "
             f"logits with alpha {alpha:g}; its bits/dim are of whole pixel values, as the flow's "
             f"are"
         )
@@ -195,6 +211,16 @@ class PixelGaussian(Baseline):
         factor = factor.contiguous()
         gaussian = Gaussian(mean, mean.new_zeros(0, len(mean)), factor, note)
         return cls(gaussian, schema.shape, schema.levels, alpha)
+
+    @classmethod
+    def seconds(cls, source: Source, schema: ImageSchema) -> float:
+        """A product of matrices for each image, which is much where images are not small."""
+        x = next(source.items(_TIMED)).x
+        generator = torch.Generator().manual_seed(0)
+        start = time.monotonic()
+        y, _ = to_logits(x, schema.levels, PHOTOGRAPHS, generator)
+        moments([(y, None, None)], full=schema.countable <= MOST)
+        return (time.monotonic() - start) / len(x)
 
     def log_prob(
         self, flow: Flow, batch: Batch, same: torch.Generator, own: torch.Generator
@@ -242,6 +268,11 @@ def to_logits(
     lifted, log_q = ImageDequantization(x.shape[1:], levels).lift(x.double().cpu(), generator)
     y, log_det = Chain([Logit(alpha), Rescale(1 / levels)]).inverse(lifted.to(x.device))
     return y.flatten(1), log_det - log_q.to(x.device)
+
+
+def _named(n: int, source: Source) -> str:
+    """The images that a Gaussian was fitted to."""
+    return f"the {n:,} training images" if n == source.n_items else f"{n:,} of the training images"
 
 
 def _factor(cov: Tensor, n: int) -> tuple[Tensor, str]:

@@ -52,8 +52,8 @@ class Autoregression(Baseline):
         source: Clips,
         schema: AudioSchema,
         seed: int = 0,
+        most: int | None = None,
         order: int = ORDER,
-        most: int = MOST,
     ) -> Self:
         """The autoregression of highest likelihood for the clips, by least squares in float64.
 
@@ -62,12 +62,12 @@ class Autoregression(Baseline):
             source: the training clips.
             schema: what they are.
             seed: of the dequantisation noise, and of which clips are taken if they are long.
+            most: how many samples to take, MOST if None.
             order: how many samples before it each one is predicted from.
-            most: how many samples to take.
         """
         generator = torch.Generator().manual_seed(seed)
         cross, count = torch.zeros(order + 2, order + 2, dtype=torch.float64), 0
-        for x in _some(source, seed, most):
+        for x in _some(source, seed, MOST if most is None else most):
             y = x + uniform(x, generator)
             for rows in _rows(y, order):
                 cross += rows.T @ rows
