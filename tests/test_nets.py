@@ -40,6 +40,7 @@ def test_a_staircase_is_the_masked_product(name, monkeypatch):
     for least in (10**12, 1):  # the plain product, then the blocks
         monkeypatch.setattr(staircase, "_LEAST_PRODUCTS", least)
         monkeypatch.setattr(staircase, "_LEAST_SIDE", 1)
+        monkeypatch.setattr(staircase, "_NARROWEST", 1)
         for ours, theirs in zip([*results(layer(x)), *plain(layer(x))], truth, strict=True):
             torch.testing.assert_close(ours, theirs, atol=1e-12, rtol=1e-12)
 
@@ -48,6 +49,7 @@ def test_a_staircase_is_the_masked_product(name, monkeypatch):
 def test_blocks_compile_and_export(monkeypatch):
     monkeypatch.setattr(staircase, "_LEAST_PRODUCTS", 1)
     monkeypatch.setattr(staircase, "_LEAST_SIDE", 1)
+    monkeypatch.setattr(staircase, "_NARROWEST", 1)
     net, x = randomise(MADE(6, 2, (20, 20))), torch.randn(4, 6)
     compiled = torch.compile(net, fullgraph=True, backend="aot_eager")
     torch.testing.assert_close(compiled(x), net(x))
