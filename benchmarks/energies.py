@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 import caudal
+from caudal.annealing import anneal
 from caudal.modality import Voice
 from caudal.targets import TARGETS, FortyGaussians, Target
 from caudal.training.progress import Silent
@@ -29,16 +30,21 @@ from caudal.weights import effective_share, log_mean, pareto_k
 from pages import Facts, Results, text
 
 DRAWS, BATCH, PROBE = 10_000, 256, 130  # a pass has 25 steps
+ANNEALED = 1000  # draws of a flow that are annealed on
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """A flow: draws n -> (x, log q), log-densities x -> log q, seconds taken, steps done."""
+    """A flow: draws n -> (x, log q), log-densities x -> log q, seconds taken, steps done.
+
+    `flow` is one of caudal, which annealing can start from.
+    """
 
     draw: Callable[[int], tuple[Tensor, Tensor]]
     score: Callable[[Tensor], Tensor]
     seconds: float
     steps: int
+    flow: caudal.Flow | None = None
 
 
 @dataclass(frozen=True)
@@ -54,6 +60,7 @@ class Row:
     forward_ess: float | None
     forward_kl: float | None
     modes: int | None
+    annealed: dict[str, float] | None = None
 
 
 class Clock(Voice, Silent):
@@ -90,7 +97,8 @@ def fit_caudal(target: Target, seconds: float) -> Fitted:
     steps = max(PROBE, first + int((seconds - (at - start)) / each))
     model, start = train(steps, clock)
     took = time.process_time() - start
-    return Fitted(model.flow.sample_with_log_prob, model.flow.log_prob, took, steps)
+    flow = model.flow
+    return Fitted(flow.sample_with_log_prob, flow.log_prob, took, steps, flow)
 
 
 def fit_zuko(target: Target, seconds: float) -> Fitted:
@@ -201,7 +209,25 @@ def measure(target: Target, learner: str, seconds: float) -> Row:
         error=None if target.log_z is None else log_z - target.log_z,
         **forward(target, fitted),
         modes=modes,
+        annealed=None if fitted.flow is None else annealed(target, fitted.flow),
     )
+
+
+def annealed(target: Target, flow: caudal.Flow) -> dict[str, float]:
+    """Log Z by sequential Monte Carlo from the flow, and what it took.
+
+    The effective size is that of as many independent draws as differ as much between runs.
+    """
+    start = time.process_time()
+    found = anneal(target, flow, ANNEALED, torch.Generator().manual_seed(3))
+    return {
+        "log_z": found.log_z,
+        "error": found.log_z_error,
+        "effective": 1 / (1 + ANNEALED * found.between_runs**2),
+        "temperatures": len(found.temperatures),
+        "settled": float(found.settled),
+        "seconds": round(time.process_time() - start, 1),
+    }
 
 
 def forward(target: Target, fitted: Fitted) -> dict[str, float | None]:
@@ -223,7 +249,9 @@ def page(rows: list[Row], facts: Facts) -> str:
         "of a flow that has lost all modes but one, which log Z tells: it is then too low by the "
         "log of the share that is left. k: Pareto index of the weights, up to 0.7 is good. "
         f"Forward ESS and KL(p‖q), in nats, are by {DRAWS:,} exact samples, where there are some: "
-        "they see what a flow leaves out.",
+        "they see what a flow leaves out. Annealed: log Z by sequential Monte Carlo from the flow "
+        f"with {ANNEALED:,} rows, where it was run, with its standard error, the effective share "
+        "of the rows, and whether they kept up with the temperatures.",
         "Made by `python benchmarks/energies.py LEARNER TARGET --seconds 60`: caudal with the "
         "defaults of its command line and the size medium, annealing included; FlowJAX's "
         "variational fit with its coupling flow of splines and path gradients, without the time "
@@ -253,6 +281,7 @@ def page(rows: list[Row], facts: Facts) -> str:
         "forward ESS",
         "KL(p‖q)",
         "modes",
+        "log Z, annealed",
     ]
     table = [
         [
@@ -267,10 +296,16 @@ def page(rows: list[Row], facts: Facts) -> str:
             "" if row.forward_ess is None else f"{row.forward_ess:.2%}",
             _number(row.forward_kl, 3),
             "" if row.modes is None else f"{row.modes} of 40",
+            "" if row.annealed is None else _annealed(row.annealed),
         ]
         for row in rows
     ]
     return text("Densities without data", words, facts, ("", header, table))
+
+
+def _annealed(found: dict[str, float]) -> str:
+    settled = "" if found["settled"] else ", not settled"
+    return f"{found['log_z']:.2f} ± {found['error']:.2f}, {found['effective']:.0%}{settled}"
 
 
 def _number(value: float | None, digits: int) -> str:

@@ -223,28 +223,26 @@ seeds. log q is the mean log-density, in nats, of {FRESH:,} further simulations,
 measured: the higher the nearer, over all observations and not three; of flows that have mass
 outside of the prior, zuko's among them, it is lower by what is there.
 
-With one seed a difference of 0.01 in C2ST says little. Budgets are equal in simulations and steps,
-not in seconds, which compare only on one kind of machine: there caudal took 66 beside 45 of zuko
-on the second seed of the mixture, and 74 beside 76 on Gaussian linear.
+± is the standard deviation between seeds, which has hardly a digit with two or three of them.
+Budgets are equal in simulations and steps, not in seconds, which compare only between cells of
+one commit and machine: at 0533074 caudal took 42 to 67 and zuko 34 to 57.
 
 "caudal" is the default, and "caudal by couplings" what it was before: spline couplings without
 dropout. The default is autoregressive, as zuko's flow is too, and has a dropout of a tenth, which
-zuko's has not. It is the default for SLCP, the hardest task of the four, where it gains 0.05:
-simulations are few, and couplings knew them by heart, best after 900 of 2,000 steps. On the other
-three both are near chance, and alike within what a seed does: 0.549 beside 0.552 on the mixture,
-0.526 beside 0.522 on two moons and 0.507 beside 0.492 on Gaussian linear. It costs 1.4 to 1.7
-times the CPU seconds. No rule chooses between them: one task in four, of one seed, tells none.
-Before they were told of ends, couplings had 0.509 on two moons. What was uncommitted at 6019449 is
-a docstring.
+zuko's has not. On each task its mean lies below zuko's. On SLCP, the hardest, it does so with each
+seed, by 0.015 to 0.051, and by a nat in log q; on Gaussian linear, where 0.5 can be had, it is at
+chance, and zuko's is not; on two moons and the mixture the means are 0.03 apart, and one seed of
+the mixture has the opposite order. Couplings knew the simulations of SLCP by heart, best after 900
+of 2,000 steps, and stayed where zuko's is; elsewhere they come as near. They were run with one or
+two seeds, the others with the seeds that are in the table, and the default costs 1.4 to 1.7 times
+their seconds. What was uncommitted at 6019449 is a docstring.
 
 The second observation of the Gaussian mixture, 10.14, lies beyond the end of the prior at 10,
 where hardly a simulation has been, and the posterior breaks off. zuko's flow runs on over the end,
 and draws outside are thrown away: what it has learned of narrow and wide posteriors elsewhere
 holds there, and its density is right only up to the share of these draws. caudal's has no mass
-outside, and so has to learn what an end does to a posterior; it is told how much of its regression
-lies beyond each end, and had 0.572 (0.503, 0.666, 0.548) by couplings before it was. "caudal
-without ends" is a flow of couplings, as it was before it began at a regression on the observation,
-trained without ends and drawn from in this way."""
+outside, and so has to learn what an end does to a posterior. "caudal without ends" is a flow of
+couplings, trained without ends and drawn from in this way."""
     facts = of_the_page("python benchmarks/sbi.py --tasks TASK --seeds SEEDS", ("torch", "zuko"))
     header += ["CPU s", "commit", "machine"]
     page = ["# Posteriors from simulations", "", *lines(facts), "", text, ""]
@@ -258,9 +256,11 @@ def _columns(cells: list[dict]) -> list[str]:
     """C2ST, log-densities and seconds of each seed; of which code, and on what machine."""
     scores = np.array([cell["c2st"] for cell in cells])  # (seeds, observations)
     densities = [cell["log q"] for cell in cells if "log q" in cell]
+    of_seeds = scores.mean(1)
+    spread = f" ± {of_seeds.std(ddof=1):.3f}" if len(cells) > 1 else ""
     return [
-        f"**{scores.mean():.3f}**",
-        ", ".join(f"{score:.3f}" for score in scores.mean(1)),
+        f"**{scores.mean():.3f}**{spread}",
+        ", ".join(f"{score:.3f}" for score in of_seeds),
         ", ".join(f"{score:.3f}" for score in scores.mean(0)),
         ", ".join(f"{density:.3f}" for density in densities),
         ", ".join(f"{cell['seconds']:.0f}" for cell in cells),

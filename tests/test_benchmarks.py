@@ -415,13 +415,18 @@ def test_densities_are_scored_both_ways(monkeypatch):
         return x, exactly(x)
 
     monkeypatch.setattr(energies, "DRAWS", 2000)
-    fits = {"itself": energies.Fitted(draw, exactly, 1.0, 1)}
+    monkeypatch.setattr(energies, "ANNEALED", 50)
+    flow = caudal.recipes.NICE(layers=1, hidden=(4,)).build((target.features,))
+    fits = {"itself": energies.Fitted(draw, exactly, 1.0, 1, flow)}
     fits["wide"] = energies.scaled(draw, exactly, target, 1.0, 1)
     monkeypatch.setattr(energies, "LEARNERS", {n: lambda *_, n=n: fits[n] for n in fits})
     itself, wide = (energies.measure(target, name, 1.0) for name in fits)
     assert (itself.ess, itself.forward_ess) == pytest.approx((1.0, 1.0))
     assert (itself.error, itself.forward_kl) == pytest.approx((0.0, 0.0), abs=1e-6)
     assert wide.forward_kl > 0.5
+    assert wide.annealed is None
+    assert abs(itself.annealed["log_z"] - target.log_z) < 5 * itself.annealed["error"]
+    assert 0 < itself.annealed["effective"] <= 1
     zuko = energies.fit_zuko(target, 0.05)
     x, log_q = zuko.draw(50)
     torch.testing.assert_close(zuko.score(x), log_q, atol=1e-3, rtol=1e-3)

@@ -174,7 +174,7 @@ def test_mixtures_have_a_graph(tmp_path):
         pytest.importorskip(name, reason="needs caudal[onnx]")
     flow = caudal.recipes.MAFMoG(layers=0, hidden=(4,), components=2).build((2,)).eval()
     file, x = tmp_path / "m.onnx", torch.randn(4, 2)
-    density = exporting._Density(flow, ["x"])  # alone: that of its samples takes minutes
+    density = exporting._Density(flow, ["x"])  # alone: that of its samples takes a minute
     exporting._write(file, density, {"x": x}, {"x": x + 1}, "log_prob", "{}")
     x = torch.tensor([[0.0, 1.0], [-6.0, 9.0], [12.0, -0.3]])  # in both tails, too
     found = exporting.run(file, {"x": x})

@@ -447,7 +447,26 @@ WITH_PYTHON = [page for page in PAGES if blocks(page, "python") and page not in 
 def test_python_in_a_page_runs(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     code = "\n".join(blocks(page, "python"))
-    exec(compile(code, str(page), "exec"), {"__name__": "__page__"})
+    names, shown = {"__name__": "__page__"}, 0
+    for statement in ast.parse(code).body:
+        value = None
+        if isinstance(statement, ast.Expr):
+            value = eval(compile(ast.Expression(statement.value), str(page), "eval"), names)
+        else:
+            exec(compile(ast.Module([statement], []), str(page), "exec"), names)
+        if isinstance(statement, ast.Assign):
+            value = names.get(ast.unparse(statement.targets[0]))
+        output = OUTPUT.search(code.splitlines()[statement.end_lineno - 1])
+        if output and value is not None:
+            shown += 1
+            shape = getattr(value, "shape", getattr(value, "batch_shape", None))
+            found = value if shape is None else tuple(shape)
+            assert found == ast.literal_eval(output[1]), output[0]
+    assert shown >= (15 if page.name == "python.md" else 0)
+
+
+OUTPUT = re.compile(r'  # (?:[^()"]*[ ,])?(\((?:\d+, ?)*\d*\)|"[^"]*")$')
+"""A comment that ends with what its line gives: the shape of a tensor, or a text."""
 
 
 def told(page):

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from caudal.bijection import Bijection, sum_event
 from caudal.bijections.tokens import TokenCouplings
 from caudal.elementwise import Elementwise, check_params
-from caudal.numerics import is_exporting, log_dets_wanted, solve
+from caudal.numerics import is_exporting, log_dets_wanted, repeated, solve
 from caudal.scope import scoped
 
 _PIECE = 256  # positions that are stepped through before they are handed on
@@ -97,10 +97,12 @@ class Autoregressive(Bijection):
 
     def _by_passes(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
         """One pass of the net for each position, as a graph of free batch size can hold."""
-        x, log_slope = z, z
-        for _ in range(z.shape[-1]):
-            params = self.net(x, context).to(z.dtype)
-            x, log_slope = self.elementwise.forward(z, params)
+
+        def passed(x: Tensor) -> tuple[Tensor, Tensor]:
+            return self.elementwise.forward(z, self.net(x, context).to(z.dtype))
+
+        (x,) = repeated(lambda x: passed(x)[:1], (z,), z.shape[-1] - 1)
+        x, log_slope = passed(x)
         return x, sum_event(log_slope)
 
     def forward_in_pieces(self, z: Tensor, context: Tensor | None) -> Iterator[Tensor]:

@@ -156,10 +156,9 @@ def _far_quantile(log_cdf: Tensor) -> Tensor:
     t^2 = -2 l - log(2 pi) - log(-2 l) at first.
     """
     log_cdf = log_cdf.clamp(max=_FAR)
-    with torch.no_grad():
-        twice = -2 * log_cdf
-        t = (twice - math.log(2 * math.pi) - twice.log()).sqrt()
-        t = _newton(t, log_cdf)
+    value = log_cdf.detach()
+    t = (-2 * value - math.log(2 * math.pi) - (-2 * value).log()).sqrt()
+    t = _newton(t, value)
     t = _newton(t, log_cdf)  # with the gradient of log_cdf, by the implicit function theorem
     return torch.where(log_cdf == -torch.inf, -torch.inf, -t)
 

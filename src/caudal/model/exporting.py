@@ -214,6 +214,8 @@ def _write(
         except Exception as error:  # whatever a compiler can raise
             raise InputError(f"the flow has no ONNX graph: {one_line(error, 300)}") from error
         assert made is not None
+        for node in made.model.graph.all_nodes():
+            node.metadata_props.clear()  # stacks of calls, with the paths of this machine
         made.model.metadata_props[KEY] = about
         made.save(path, external_data=False)
         expected = module(*checked.values())

@@ -43,6 +43,7 @@ from caudal.numerics.recomputing import (
     recomputed,
     recomputing,
 )
+from caudal.numerics.repeating import repeated
 from caudal.numerics.sharing import Share, batch_moments, drawn, normalised_whole, sharing
 
 __all__ = [
@@ -83,6 +84,7 @@ __all__ = [
     "recomputing",
     "redirected",
     "repeatable",
+    "repeated",
     "seed_own",
     "sharing",
     "shrunk",

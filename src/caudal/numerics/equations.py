@@ -1,16 +1,17 @@
 """Equations solved for whole batches: bisection, and fixed points in sweeps, with gradients."""
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from caudal.errors import NumericalError
+from caudal.numerics.repeating import repeated
 from caudal.numerics.steps import Anderson, Damping
 
 
-@torch.no_grad()
 def bisect(
     function: Callable[[Tensor], Tensor], target: Tensor, low: Tensor, high: Tensor
 ) -> Tensor:
@@ -20,11 +21,16 @@ def bisect(
     no data-dependent branch. All shapes are those of `target`.
     """
     halvings = 64 if target.dtype == torch.float64 else 36
-    for _ in range(halvings):
+
+    def halved(low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
         middle = 0.5 * (low + high)
         below = function(middle) < target
-        low, high = torch.where(below, middle, low), torch.where(below, high, middle)
-    return 0.5 * (low + high)
+        return torch.where(below, middle, low), torch.where(below, high, middle)
+
+    # A graph is exported without gradients, and may not switch them within a loop.
+    with torch.no_grad() if torch.is_grad_enabled() else nullcontext():
+        low, high = repeated(halved, (low, high), halvings)
+        return 0.5 * (low + high)
 
 
 Sweep = Callable[..., tuple[Tensor, Tensor]]
