@@ -58,6 +58,14 @@ def test_samples_heap_up_as_the_data_do(values, period, place, share):
         assert len(set((steps % 7).tolist())) == 5
 
 
+def test_few_rows_heap_up_where_that_is_no_chance():
+    rng = np.random.default_rng(0)
+    rows = {f"x{i}": rng.normal(60, 5, 46).round(1) for i in range(20)}
+    rows["y"] = np.append(rng.normal(60, 4, 45).round(), 58.7)
+    columns = open_data(rows, types=[f"{name}=real:0.1" for name in rows]).schema.columns
+    assert [column.name for column in columns if column.heaps] == ["y"]
+
+
 def test_even_values_have_no_heaps():
     for values in (
         RNG.normal(60, 15, 3000).round(1),

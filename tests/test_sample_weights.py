@@ -12,6 +12,7 @@ from caudal.bijections import ZCA, ActNorm, Correlate, Decorrelate, Gaussianise,
 from caudal.bijections.weighted import Values
 from caudal.data import open_data, open_rows
 from caudal.data.source import Rows, as_often, effective_rows
+from caudal.data.table.schema import TableSchema
 from caudal.data.tensors import TensorSchema
 from caudal.initialization import initialize
 from caudal.report import Gaussian, evaluate
@@ -181,6 +182,19 @@ def test_weights_are_written_alike_in_all_of_a_column():
     assert data.train.weights.unique().numpy() == pytest.approx([0.423, 1.045], abs=0.01)
     with pytest.raises(InputError, match="row 4, column 'w': 'half' is not a number"):
         open_data(rows.assign(w=rows["w"].where(rows.index != 3, "half")), weights="w")
+
+
+def test_a_run_keeps_how_its_weights_are_written(tilted):
+    """`1.234` alone would be one and a bit."""
+    few = np.arange(len(tilted)) < 100
+    rows, later = (
+        tilted.assign(w=np.where(few, *w)) for w in (("1.234,50", "0,50"), ("1.234", "617"))
+    )
+    schema = TableSchema.from_dict(open_data(rows, weights="w").schema.to_dict())
+    weights = open_rows(later, schema, weights="w").source.weights
+    assert float(weights.max() / weights.min()) == pytest.approx(2)
+    with pytest.raises(InputError, match="weight_format 'much' is not a format of numbers"):
+        TableSchema.from_dict(schema.to_dict() | {"weight_format": "much"})
 
 
 def test_rows_of_weight_0_are_told(tilted):

@@ -11,22 +11,23 @@ from caudal.data import temporal
 from caudal.data.schema import Column
 from caudal.data.table.stats import Stats
 
-_LEAST = 50  # rows
+_LEAST = 20  # rows
 _FEW = 128  # steps of a lattice whose histogram has all of them anyhow
 _NUMBERS = (2, 4, 5, 10, 20, 25, 50, 100)
 _TIMES = {"month": (12,), "day": (7,), "hour": (24, 168), "minute": (60,), "second": (60,)}
 _LONGEST = 10_000  # steps of a period
 _PERIODS = 1.5  # in the middle half of the values, at least: so few hardly vary by their place
 _GAIN = 0.05  # nats a value, at least
+_SURE = 10.0  # nats of all values together, which few rows hardly gain by chance
 
 
 def heaps_of(column: Column, stats: Stats) -> tuple[float, ...]:
     """The shares of the values in the steps of a period, from the column's origin on.
 
     The period is the one of highest likelihood, each value being judged by the shares of all
-    others. It is taken if even shares are less likely by a twentieth of a nat a value, and also if
-    each distinct value counts once: rows that repeat one value are no heap. Otherwise there are no
-    shares.
+    others. It is taken if even shares are less likely by a twentieth of a nat a value, and by ten
+    nats in all, and also if each distinct value counts once: rows that repeat one value are no
+    heap. Otherwise there are no shares.
     """
     if column.step is None or column.categories is not None or len(stats.sample) < _LEAST:
         return ()
@@ -37,7 +38,7 @@ def heaps_of(column: Column, stats: Stats) -> tuple[float, ...]:
     if reach <= min(_FEW, n / 8):
         return ()
     middle = float(np.subtract(*np.quantile(steps, [0.75, 0.25])))
-    best, shares = _GAIN, np.zeros(0)
+    best, shares = max(_GAIN, _SURE / n), np.zeros(0)
     for period in _periods(column):
         if middle < _PERIODS * period:
             continue

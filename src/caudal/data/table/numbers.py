@@ -16,7 +16,7 @@ from caudal.errors import InputError
 
 SKEWED, LEANING = 2.0, 1.0
 NEAR = 0.25  # of the distance between the 5 % and 95 % quantiles
-WHOLE = 0.95  # of 1, that skewed numbers reach if they are shares
+SHARES, PERCENTAGES = 0.95, 50.0  # what skewed numbers reach if they are shares of 1, or of 100 %
 SPARSE = 0.25  # share of the steps between the ends that a list of prices takes up at most
 TIED = 0.5  # share of the values that repeat another one
 CODES, OFTEN, OFTEN_SHARE = 20, 5, 0.01  # so few values, the outermost of them seen so often
@@ -183,7 +183,9 @@ def are_codes(stats: Stats) -> bool:
 
 
 def _continuous(stats: Stats, percent: bool, piles: bool) -> Declared:
-    whole, least = (100.0, 50.0) if percent else (1.0, WHOLE)  # amounts below 1 are often skewed
+    whole, least = (
+        (100.0, PERCENTAGES) if percent else (1.0, SHARES)
+    )  # amounts below 1 are often skewed
     atoms = _find_atoms(stats, piles)
     rest = _without(stats.sample, atoms)
     skewness = _skewness(rest) if stats.low >= 0 else 0.0

@@ -34,6 +34,7 @@ from caudal.data.table.rows import Loader
 from caudal.data.table.schema import TableSchema
 from caudal.data.table.tables import AS_FOUND, PIECE, Tables, find_built_in, open_table
 from caudal.data.table.unseen import unseen_notes
+from caudal.data.table.weighing import weight_format
 from caudal.data.table.wishes import Wishes
 from caudal.errors import InputError
 from caudal.fields import check_value
@@ -120,6 +121,8 @@ def open_data(
         found = find_schema(tables, wishes, find_built_in(data))
         drops, schema = found.drops, order_levels(found.schema, main, found.drops)
         schema, told = _ruled(found._replace(schema=schema), tables, strict)
+        if weights is not None:
+            schema = replace(schema, weight_format=weight_format(weights, tables))
         summary = with_inequalities(
             with_followers(found.summary, schema.followers),
             schema.inequalities,

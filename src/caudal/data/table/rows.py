@@ -84,10 +84,10 @@ class Loader:
             check_weights(self.weights, table.names, table.name)
 
     def _weighing(self, tables: Sequence[Tables]) -> dict[str, str | None]:
-        """The column of weights, and how its numbers are written in all of the tables."""
+        """The column of weights, and its format: that of the run, or else that of these tables."""
         if self.weights is None:
             return {}
-        form = weight_format(self.weights, tables)
+        form = self.schema.weight_format or weight_format(self.weights, tables)
         return {"weights": self.weights, "weight_format": form}
 
     def _sources(self, table: Tables, reader: PartReader) -> dict[int, Source]:

@@ -16,6 +16,7 @@ from caudal.data.table.convert import Place, encode_table
 from caudal.data.table.declare import refuse_outside
 from caudal.data.table.decode import add_columns, decode_column, decode_columns
 from caudal.data.table.dialect import Written
+from caudal.data.table.figures import taken_apart
 from caudal.data.table.follower import Follower, add_followers
 from caudal.data.table.inequality import Inequality, in_turn
 from caudal.data.table.passed import PassedOver
@@ -62,6 +63,8 @@ class TableSchema(Schema):
     normal one."""
     inequalities: tuple[Inequality, ...] = ()
     """Which modelled columns are never below others, each after those that it is not below."""
+    weight_format: str | None = None
+    """How text writes the numbers of the column of weights; None where they are plain."""
 
     @property
     def what(self) -> str:
@@ -180,6 +183,8 @@ class TableSchema(Schema):
         del described["kind"]  # model files of tables name no kind
         if not self.inequalities:
             del described["inequalities"]
+        if self.weight_format is None:
+            del described["weight_format"]
         if not self.has_gaps:
             del described["fillers"]
         return described
@@ -212,6 +217,8 @@ class TableSchema(Schema):
         for column in (*schema.columns, *schema.context, *following):
             _check_written(column)
         _check_rules(schema)
+        if (form := schema.weight_format) is not None and taken_apart(form) is None:
+            raise InputError(f"weight_format {form!r} is not a format of numbers, such as 0.0%")
         return schema
 
 

@@ -95,11 +95,8 @@ class TableDrawing:
     escape_formulas: bool = False
     """In .csv and .tsv, write texts that a spreadsheet would run as a formula, such as =1+1,
     behind an apostrophe."""
-    _objects: ClassVar[tuple[str, ...]] = (
-        "context_file",
-        "given",
-        "exact",
-    )  # tables and models from Python
+    # Tables and models from Python.
+    _objects: ClassVar[tuple[str, ...]] = ("context_file", "given", "exact")
 
     def __post_init__(self) -> None:
         check_fields(self, skip=self._objects)
