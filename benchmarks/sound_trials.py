@@ -159,9 +159,9 @@ class Trial:
 
 
 PITCH = (
-    "Told the pitch, a net has beside the spectrum of each frame whether it is voiced, and log f0, "
-    "as Praat finds them in the recording, in training and for copies: more than a regressor from "
-    "the spectrum could know."
+    "Told the pitch, a net has beside the spectrum of each frame whether it is voiced, and log "
+    "f0, as Praat finds them in the recording, in training and for copies: more than a regressor "
+    "from the spectrum could know."
 )
 TRIALS = {
     "digits": Trial(
@@ -176,8 +176,8 @@ TRIALS = {
             Way("told the pitch", 150, {}, True),
             Way("a noisy past", 150, {"noise": 0.3}),
         ),
-        "A net that makes n samples a step has as many layers, goes through a crop in 1 / n of the "
-        "steps, and is trained on n times the batches, in about equal seconds. Within a step "
+        "A net that makes n samples a step has as many layers, goes through a crop in 1 / n of "
+        "the steps, and is trained on n times the batches, in about equal seconds. Within a step "
         "samples are jointly Gaussian given the steps before (a triangular map), or independent. "
         f"{PITCH} The noise on the past is Gaussian, of 0.3 deviations of the residual, in "
         "training alone.",
@@ -357,9 +357,9 @@ def section(found: Cell, trial: Trial) -> list[str]:
 
 SAID = (
     "WaveNets on the linear prediction, 10 layers of 32 channels, one seed, each beside that of "
-    "the first column: differences clip by clip, ± two standard errors over clips, bold where they "
-    "are better beyond these, slanted where worse. *Refined*: made consistent with their spectra "
-    "in 32 steps. The loop's seconds are those of a loop of as many steps, whose first and last "
+    "the first column: differences clip by clip, ± two standard errors over clips, bold where "
+    "they are better beyond these, slanted where worse. *Refined*: made consistent with their "
+    "spectra in 32 steps. The loop's seconds are those of a loop of as many steps, whose first and last "
     "layers are of one sample."
 )
 
