@@ -359,8 +359,8 @@ SAID = (
     "WaveNets on the linear prediction, 10 layers of 32 channels, one seed, each beside that of "
     "the first column: differences clip by clip, ± two standard errors over clips, bold where "
     "they are better beyond these, slanted where worse. *Refined*: made consistent with their "
-    "spectra in 32 steps. The loop's seconds are those of a loop of as many steps, whose first and last "
-    "layers are of one sample."
+    "spectra in 32 steps. The loop's seconds are those of a loop of as many steps, whose first "
+    "and last layers are of one sample."
 )
 
 
