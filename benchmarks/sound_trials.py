@@ -12,14 +12,14 @@ import json
 import math
 import time
 import warnings
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
+from scipy.signal import lfilter
 from torch import Tensor, nn
 
 import caudal
@@ -105,6 +105,36 @@ class Vectors(Bijection):
         return vectors.transpose(1, 2).flatten(1)[:, None, : like.shape[-1]]
 
 
+class Corrected(Bijection):
+    """z_t = (r_t - sum_k c_k r_(t-k)) / s: one more filter, learned by least squares.
+
+    Args:
+        residuals: (T,) float64, of the clips to learn from.
+        order: how many c there are.
+    """
+
+    def __init__(self, residuals: list[Tensor], order: int = 32) -> None:
+        super().__init__()
+        self.order = order
+        gram = sum(self._past(r).T @ self._past(r) for r in residuals)
+        self.c = torch.linalg.solve(gram, sum(self._past(r).T @ r for r in residuals))
+        left = torch.cat([r - self._past(r) @ self.c for r in residuals])
+        self.scale = float(left.square().mean().sqrt())
+
+    def inverse(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        left = x.double() - (self._past(x[:, 0].double()) @ self.c)[:, None]
+        lost = x.new_full((len(x),), -math.log(self.scale) * x.shape[-1])
+        return (left / self.scale).to(x.dtype), lost
+
+    def forward(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        taps = torch.cat([torch.ones(1).double(), -self.c.flip(0)]).numpy()
+        x = torch.from_numpy(lfilter([self.scale], taps, z.double().numpy())).to(z.dtype)
+        return x, z.new_full((len(z),), math.log(self.scale) * z.shape[-1])
+
+    def _past(self, r: Tensor) -> Tensor:
+        return F.pad(r, (self.order, 0))[..., :-1].unfold(-1, self.order, 1)  # (..., T, order)
+
+
 class Noisy(caudal.nets.WaveNet):
     """In training the past has noise; what the net is to say of a sample has none."""
 
@@ -141,12 +171,23 @@ class Tried(WaveNet):
 
 @dataclass(frozen=True)
 class Way:
-    """A column of a trial: its words, steps, fields of `Tried`, whether it is told the pitch."""
+    """A column of a trial.
+
+    Attributes:
+        words: what it is called.
+        steps: of training.
+        fields: of `Tried`.
+        has_pitch: whether the net is told the pitch.
+        is_corrected: whether the prediction's filters have one more, learned from the residuals.
+        training: options that differ.
+    """
 
     words: str
     steps: int
     fields: dict[str, Any]
     has_pitch: bool = False
+    is_corrected: bool = False
+    training: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -175,12 +216,16 @@ TRIALS = {
             Way("four samples a step", 600, {"size": 4}),
             Way("told the pitch", 150, {}, True),
             Way("a noisy past", 150, {"noise": 0.3}),
+            Way("one more filter", 150, {}, is_corrected=True),
+            Way("Muon", 150, {}, training={"optimizer": "muon"}),
+            Way("no average of weights", 150, {}, training={"ema": 0.0}),
         ),
         "A net that makes n samples a step has as many layers, goes through a crop in 1 / n of "
         "the steps, and is trained on n times the batches, in about equal seconds. Within a step "
         "samples are jointly Gaussian given the steps before (a triangular map), or independent. "
         f"{PITCH} The noise on the past is Gaussian, of 0.3 deviations of the residual, in "
-        "training alone.",
+        "training alone. One more filter, of order 32 and the same everywhere, is learned from "
+        "the residuals by least squares, and the net learns what it leaves.",
     ),
     "reading": Trial(
         "A voice that reads, 22 kHz",
@@ -230,26 +275,29 @@ def crops_of(clips: list[Clip], schema: AudioSchema, n: int) -> Rows:
 # --- a way -----------------------------------------------------------------------------------
 
 
-def taught(way: Way, of: Speech, schema: AudioSchema, train: list[Clip]) -> tuple[Flow, float]:
+def taught(way: Way, schema: AudioSchema, train: list[Clip]) -> tuple[Flow, float]:
     """A WaveNet after its steps, and the seconds of the processor that they took."""
     columns = (Column("f0", "real"), Column("voiced", "real")) if way.has_pitch else ()
+    recipe = Tried(**NET, hop=schema.hop, **way.fields)
     torch.manual_seed(0)
-    flow = Audio().dress(
-        Tried(**NET, hop=schema.hop, **way.fields), replace(schema, context=columns)
-    )
-    training = Training(
-        epochs=1,
-        batch_size=BATCH,
-        lr=3e-3,
-        warmup=min(100, way.steps // 4),
-        patience=0,
-        ema=0.98,
-    )
+    flow = Audio().dress(recipe, replace(schema, context=columns))
+    if way.is_corrected:
+        layer, standardise, *known = parts_of(flow.bijection)
+        corrected = Corrected([residual(Chain(known), clip) for clip in train])
+        flow.bijection = Chain([layer, standardise, corrected, *known])
+    usual = {"lr": 3e-3, "warmup": min(100, way.steps // 4), "patience": 0, "ema": 0.98}
+    training = Training(epochs=1, batch_size=BATCH, **{**usual, **way.training})
     rows = crops_of(train, schema, way.steps * BATCH)
     start = time.process_time()
     some = Rows(rows.x[:BATCH], rows.context[:BATCH])
     fitted = caudal.fit(flow, rows, some, training=training, loss=nll_per_element)
     return fitted.flow.eval(), time.process_time() - start
+
+
+@torch.no_grad()
+def residual(known: Chain, clip: Clip) -> Tensor:
+    """What the prediction leaves of a clip, (T,) float64."""
+    return known.inverse(clip.x[None].double(), clip.context[None])[0][0, 0]
 
 
 @torch.no_grad()
@@ -288,29 +336,23 @@ def pace_of(size: int, schema: AudioSchema, length: int = 8192, rounds: int = 9)
     return sorted(took)[len(took) // 2] * schema.rate / length
 
 
-def measure(trial: Trial, data: Path) -> Iterator[Cell]:
-    """A cell for each way."""
+def measure(trial: Trial, way: Way, data: Path) -> Cell:
+    """What a way took to learn, and each measure of each clip."""
     of = trial.of
     dataset = open_audio(str(data / of.folder), **of.options)
-    schema, base = dataset.schema, {}
-    indices = clips_to_copy(dataset.test, trial.copies)
-    scored = clips_to_copy(dataset.test, SCORED)
-    for way in trial.ways:
-        train, test = (clips_of(p, schema, way.has_pitch) for p in (dataset.train, dataset.test))
-        flow, seconds = taught(way, of, schema, train)
-        values = {"bits": told(flow, test, scored)}
-        some = [beginning(test[i], schema, of.seconds) for i in indices]
-        copies = drawn(flow, some, indices, schema)
-        refined = refine_copies(copies, dataset.test, indices, schema, seconds=of.seconds)
-        values |= of_copies(copies, schema, of)
-        values |= {f"{name}{REFINED}": v for name, v in of_copies(refined, schema, of).items()}
-        base = base or values
-        cell = {"who": way.words, "steps": way.steps, "seconds": seconds}
-        cell["pace"] = pace_of(way.fields.get("size", 1), schema)
-        cell["values"] = {name: two_se(v) for name, v in values.items()}
-        cell["beside"] = {n: against(v, base[n], n) for n, v in values.items()}
-        print({k: v for k, v in cell.items() if k != "beside"}, flush=True)
-        yield cell
+    schema = dataset.schema
+    indices, scored = (clips_to_copy(dataset.test, n) for n in (trial.copies, SCORED))
+    train, test = (clips_of(p, schema, way.has_pitch) for p in (dataset.train, dataset.test))
+    flow, seconds = taught(way, schema, train)
+    some = [beginning(test[i], schema, of.seconds) for i in indices]
+    copies = drawn(flow, some, indices, schema)
+    refined = refine_copies(copies, dataset.test, indices, schema, seconds=of.seconds)
+    values = {"bits": told(flow, test, scored), **of_copies(copies, schema, of)}
+    values |= {f"{name}{REFINED}": v for name, v in of_copies(refined, schema, of).items()}
+    cell = {"way": way.words, "steps": way.steps, "seconds": seconds}
+    cell["pace"] = pace_of(way.fields.get("size", 1), schema)
+    print(cell, {name: two_se(v) for name, v in values.items()}, flush=True)
+    return {**cell, "values": {n: [round(x, 6) for x in v.tolist()] for n, v in values.items()}}
 
 
 def of_copies(copies: list[Copy], schema: AudioSchema, of: Speech) -> dict[str, Tensor]:
@@ -336,23 +378,24 @@ SHOWN += [(name + REFINED, words + REFINED, n) for name, words, n in SHOWN[1:]]
 
 
 def section(found: Cell, trial: Trial) -> list[str]:
-    cells = found["cells"]
-    base, *others = cells
-    head = ["", base["who"], *(f"less, {c['who']}" for c in others)]
+    names = [way.words for way in trial.ways if way.words in found["cells"]]
+    cells = [found["cells"][name] for name in names]
+    values = [{n: torch.tensor(v).double() for n, v in c["values"].items()} for c in cells]
     rows = [
+        ["commit", *(c["commit"] for c in cells)],
         ["steps of 4 crops", *(f"{c['steps']:,}" for c in cells)],
         ["seconds of the processor in training", *(f"{c['seconds']:.0f}" for c in cells)],
         ["seconds of the loop a second of sound", *(f"{c['pace']:.3f}" for c in cells)],
     ]
     rows += [
-        [words, _pair(base["values"][name], digits)]
-        + [_signed(c["beside"].get(name), digits) for c in others]
+        [words, _pair(two_se(values[0][name]), digits)]
+        + [_signed(against(v[name], values[0][name], name), digits) for v in values[1:]]
         for name, words, digits in SHOWN
-        if name in base["values"]
+        if name in values[0]
     ]
     said = f"{trial.said} {trial.copies} copies; bits are of up to {SCORED} test clips."
     text = [f"## {trial.title}", "", *lines(found["facts"]), "", said, ""]
-    return [*text, *table(head, rows), ""]
+    return [*text, *table(["", names[0], *(f"less, {name}" for name in names[1:])], rows), ""]
 
 
 SAID = (
@@ -367,6 +410,7 @@ SAID = (
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--trial", choices=TRIALS, action="append")
+    parser.add_argument("--way", action="append", help="a column of it, all unless given")
     parser.add_argument("--data-dir", type=Path, default=DATA_DIR)
     parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args()
@@ -375,13 +419,18 @@ def main() -> None:
     path = options.out / "sound_trials.json"
     found = json.loads(path.read_text()) if path.exists() else {}
     for name in options.trial or TRIALS:
-        if not (folder := options.data_dir / TRIALS[name].of.folder).exists():
+        trial = TRIALS[name]
+        if not (folder := options.data_dir / trial.of.folder).exists():
             print(f"{name}: left out, {folder} is not there (see --data-dir)")
             continue
-        cells = list(measure(TRIALS[name], options.data_dir))
-        command = f"python benchmarks/sound_trials.py --trial {name}"
-        found[name] = {"facts": {**describe(), "command": command}, "cells": cells}
-        write_json(path, found)
+        facts = {**describe(), "command": f"python benchmarks/sound_trials.py --trial {name}"}
+        commit, part = facts.pop("commit"), found.setdefault(name, {"cells": {}})
+        part["facts"] = facts
+        for way in trial.ways:
+            if way.words in (options.way or [way.words]):
+                cell = {**measure(trial, way, options.data_dir), "commit": commit}
+                part["cells"][way.words] = cell
+                write_json(path, found)
         text = ["# Sound: what was tried and is not built", "", SAID, ""]
         text += [line for n in TRIALS if n in found for line in section(found[n], TRIALS[n])]
         write(path.with_suffix(".md"), "\n".join(text).rstrip() + "\n")
