@@ -23,7 +23,17 @@ from scipy.signal import lfilter
 from torch import Tensor, nn
 
 import caudal
-from audio import DIGITS, READING, Cell, Speech, _pair, _signed, beside, two_se, values_of
+from audio import (
+    DIGITS,
+    READING,
+    Cell,
+    Speech,
+    _pair,
+    _signed,
+    beside,
+    two_se,
+    values_of,
+)
 from caudal import Training
 from caudal.bijection import Bijection, Chain, parts_of
 from caudal.data.audio import AudioSchema, open_audio
@@ -35,7 +45,13 @@ from caudal.flow import Flow
 from caudal.losses import nll_per_element
 from caudal.modalities.audio.audio import Audio
 from caudal.recipes import WaveNet
-from caudal.report.audio.copies import Copy, beginning, clips_to_copy, copy_of, refine_copies
+from caudal.report.audio.copies import (
+    Copy,
+    beginning,
+    clips_to_copy,
+    copy_of,
+    refine_copies,
+)
 from caudal.report.audio.hearing import HIGHEST, LOWEST, _sound
 from caudal.report.audio.likeness import HEARD, MEASURES
 from caudal.report.items import noise
@@ -219,6 +235,8 @@ TRIALS = {
             Way("one more filter", 150, {}, is_corrected=True),
             Way("Muon", 150, {}, training={"optimizer": "muon"}),
             Way("no average of weights", 150, {}, training={"ema": 0.0}),
+            Way("nothing learned", 1, {}),
+            Way("nothing but one more filter", 1, {}, is_corrected=True),
         ),
         "A net that makes n samples a step has as many layers, goes through a crop in 1 / n of "
         "the steps, and is trained on n times the batches, in about equal seconds. Within a step "
@@ -309,9 +327,26 @@ def told(flow: Flow, clips: list[Clip], indices: list[int]) -> Tensor:
 
 
 @torch.no_grad()
+def least_scale(flow: Flow, clips: list[Clip], indices: list[int]) -> float | None:
+    """The least log-scale that the net gives any sample of clips; of vectors none is taken."""
+    layer, *known = parts_of(flow.bijection)
+    if isinstance(layer, Vectors):
+        return None
+    found = []
+    for clip in (clips[i] for i in indices):
+        context = flow.embed(clip.context[None])
+        r = Chain(known).inverse(clip.x[None].float(), context)[0]
+        found.append(float(layer.elementwise.inverse(r, layer.net(r, context))[1].max()))
+    return -max(found)
+
+
+@torch.no_grad()
 def drawn(flow: Flow, clips: list[Clip], indices: list[int], schema: AudioSchema) -> list[Copy]:
     """Copies in one batch, each of the noise that it would have alone."""
-    length, frames = max(c.x.shape[-1] for c in clips), max(c.context.shape[-1] for c in clips)
+    length, frames = (
+        max(c.x.shape[-1] for c in clips),
+        max(c.context.shape[-1] for c in clips),
+    )
     z = torch.zeros(len(clips), 1, length)
     for row, i, clip in zip(z, indices, clips, strict=True):
         n = clip.x.shape[-1]
@@ -351,8 +386,12 @@ def measure(trial: Trial, way: Way, data: Path) -> Cell:
     values |= {f"{name}{REFINED}": v for name, v in of_copies(refined, schema, of).items()}
     cell = {"way": way.words, "steps": way.steps, "seconds": seconds}
     cell["pace"] = pace_of(way.fields.get("size", 1), schema)
+    cell["least"] = least_scale(flow, test, scored)
     print(cell, {name: two_se(v) for name, v in values.items()}, flush=True)
-    return {**cell, "values": {n: [round(x, 6) for x in v.tolist()] for n, v in values.items()}}
+    return {
+        **cell,
+        "values": {n: [round(x, 6) for x in v.tolist()] for n, v in values.items()},
+    }
 
 
 def of_copies(copies: list[Copy], schema: AudioSchema, of: Speech) -> dict[str, Tensor]:
@@ -384,8 +423,18 @@ def section(found: Cell, trial: Trial) -> list[str]:
     rows = [
         ["commit", *(c["commit"] for c in cells)],
         ["steps of 4 crops", *(f"{c['steps']:,}" for c in cells)],
-        ["seconds of the processor in training", *(f"{c['seconds']:.0f}" for c in cells)],
+        [
+            "seconds of the processor in training",
+            *(f"{c['seconds']:.0f}" for c in cells),
+        ],
         ["seconds of the loop a second of sound", *(f"{c['pace']:.3f}" for c in cells)],
+    ]
+    least = (c.get("least") for c in cells)
+    rows += [
+        [
+            "least log-scale of a sample",
+            *("" if x is None else f"{x:.1f}" for x in least),
+        ]
     ]
     rows += [
         [words, _pair(two_se(values[0][name]), digits)]
@@ -395,7 +444,11 @@ def section(found: Cell, trial: Trial) -> list[str]:
     ]
     said = f"{trial.said} {trial.copies} copies; bits are of up to {SCORED} test clips."
     text = [f"## {trial.title}", "", *lines(found["facts"]), "", said, ""]
-    return [*text, *table(["", names[0], *(f"less, {name}" for name in names[1:])], rows), ""]
+    return [
+        *text,
+        *table(["", names[0], *(f"less, {name}" for name in names[1:])], rows),
+        "",
+    ]
 
 
 SAID = (
@@ -423,7 +476,10 @@ def main() -> None:
         if not (folder := options.data_dir / trial.of.folder).exists():
             print(f"{name}: left out, {folder} is not there (see --data-dir)")
             continue
-        facts = {**describe(), "command": f"python benchmarks/sound_trials.py --trial {name}"}
+        facts = {
+            **describe(),
+            "command": f"python benchmarks/sound_trials.py --trial {name}",
+        }
         commit, part = facts.pop("commit"), found.setdefault(name, {"cells": {}})
         part["facts"] = facts
         for way in trial.ways:
