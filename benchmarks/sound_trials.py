@@ -23,17 +23,7 @@ from scipy.signal import lfilter
 from torch import Tensor, nn
 
 import caudal
-from audio import (
-    DIGITS,
-    READING,
-    Cell,
-    Speech,
-    _pair,
-    _signed,
-    beside,
-    two_se,
-    values_of,
-)
+from audio import DIGITS, READING, Cell, Speech, _pair, _signed, beside, two_se, values_of
 from caudal import Training
 from caudal.bijection import Bijection, Chain, parts_of
 from caudal.data.audio import AudioSchema, open_audio
@@ -45,13 +35,7 @@ from caudal.flow import Flow
 from caudal.losses import nll_per_element
 from caudal.modalities.audio.audio import Audio
 from caudal.recipes import WaveNet
-from caudal.report.audio.copies import (
-    Copy,
-    beginning,
-    clips_to_copy,
-    copy_of,
-    refine_copies,
-)
+from caudal.report.audio.copies import Copy, beginning, clips_to_copy, copy_of, refine_copies
 from caudal.report.audio.hearing import HIGHEST, LOWEST, _sound
 from caudal.report.audio.likeness import HEARD, MEASURES
 from caudal.report.items import noise
@@ -248,8 +232,8 @@ TRIALS = {
     "reading": Trial(
         "A voice that reads, 22 kHz",
         READING,
-        12,
-        (Way("as it is", 100, {}), Way("told the pitch", 100, {}, True)),
+        8,
+        (Way("as it is", 80, {}), Way("told the pitch", 80, {}, True)),
         PITCH,
     ),
 }
@@ -319,21 +303,20 @@ def residual(known: Chain, clip: Clip) -> Tensor:
 
 
 @torch.no_grad()
-def told(flow: Flow, clips: list[Clip], indices: list[int]) -> Tensor:
+def told(flow: Flow, clips: list[Clip]) -> Tensor:
     """Bits a sample of clips."""
-    some = [clips[i] for i in indices]
-    nats = [-float(flow.log_prob(c.x[None], c.context[None])) / c.x.shape[-1] for c in some]
+    nats = [-float(flow.log_prob(c.x[None], c.context[None])) / c.x.shape[-1] for c in clips]
     return torch.tensor(nats).double() / math.log(2)
 
 
 @torch.no_grad()
-def least_scale(flow: Flow, clips: list[Clip], indices: list[int]) -> float | None:
+def least_scale(flow: Flow, clips: list[Clip]) -> float | None:
     """The least log-scale that the net gives any sample of clips; of vectors none is taken."""
     layer, *known = parts_of(flow.bijection)
     if isinstance(layer, Vectors):
         return None
     found = []
-    for clip in (clips[i] for i in indices):
+    for clip in clips:
         context = flow.embed(clip.context[None])
         r = Chain(known).inverse(clip.x[None].float(), context)[0]
         found.append(float(layer.elementwise.inverse(r, layer.net(r, context))[1].max()))
@@ -379,19 +362,18 @@ def measure(trial: Trial, way: Way, data: Path) -> Cell:
     indices, scored = (clips_to_copy(dataset.test, n) for n in (trial.copies, SCORED))
     train, test = (clips_of(p, schema, way.has_pitch) for p in (dataset.train, dataset.test))
     flow, seconds = taught(way, schema, train)
-    some = [beginning(test[i], schema, of.seconds) for i in indices]
+    some, heard = (
+        [beginning(test[i], schema, of.seconds) for i in each] for each in (indices, scored)
+    )
     copies = drawn(flow, some, indices, schema)
     refined = refine_copies(copies, dataset.test, indices, schema, seconds=of.seconds)
-    values = {"bits": told(flow, test, scored), **of_copies(copies, schema, of)}
+    values = {"bits": told(flow, heard), **of_copies(copies, schema, of)}
     values |= {f"{name}{REFINED}": v for name, v in of_copies(refined, schema, of).items()}
     cell = {"way": way.words, "steps": way.steps, "seconds": seconds}
     cell["pace"] = pace_of(way.fields.get("size", 1), schema)
-    cell["least"] = least_scale(flow, test, scored)
+    cell["least"] = least_scale(flow, heard)
     print(cell, {name: two_se(v) for name, v in values.items()}, flush=True)
-    return {
-        **cell,
-        "values": {n: [round(x, 6) for x in v.tolist()] for n, v in values.items()},
-    }
+    return {**cell, "values": {n: [round(x, 6) for x in v.tolist()] for n, v in values.items()}}
 
 
 def of_copies(copies: list[Copy], schema: AudioSchema, of: Speech) -> dict[str, Tensor]:
@@ -442,7 +424,7 @@ def section(found: Cell, trial: Trial) -> list[str]:
         for name, words, digits in SHOWN
         if name in values[0]
     ]
-    said = f"{trial.said} {trial.copies} copies; bits are of up to {SCORED} test clips."
+    said = f"{trial.said} {trial.copies} copies; bits are of up to {SCORED} test clips, as much of each."
     text = [f"## {trial.title}", "", *lines(found["facts"]), "", said, ""]
     return [
         *text,
