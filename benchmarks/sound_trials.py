@@ -26,6 +26,7 @@ import caudal
 from audio import DIGITS, READING, Cell, Speech, _pair, _signed, beside, two_se, values_of
 from caudal import Training
 from caudal.bijection import Bijection, Chain, parts_of
+from caudal.data import Dataset
 from caudal.data.audio import AudioSchema, open_audio
 from caudal.data.audio.clips import Clip, Clips, Crops
 from caudal.data.schema import Column
@@ -354,11 +355,9 @@ def pace_of(size: int, schema: AudioSchema, length: int = 8192, rounds: int = 9)
     return sorted(took)[len(took) // 2] * schema.rate / length
 
 
-def measure(trial: Trial, way: Way, data: Path) -> Cell:
+def measure(trial: Trial, way: Way, dataset: Dataset) -> Cell:
     """What a way took to learn, and each measure of each clip."""
-    of = trial.of
-    dataset = open_audio(str(data / of.folder), **of.options)
-    schema = dataset.schema
+    of, schema = trial.of, dataset.schema
     indices, scored = (clips_to_copy(dataset.test, n) for n in (trial.copies, SCORED))
     train, test = (clips_of(p, schema, way.has_pitch) for p in (dataset.train, dataset.test))
     flow, seconds = taught(way, schema, train)
@@ -424,7 +423,9 @@ def section(found: Cell, trial: Trial) -> list[str]:
         for name, words, digits in SHOWN
         if name in values[0]
     ]
-    said = f"{trial.said} {trial.copies} copies; bits are of up to {SCORED} test clips, as much of each."
+    said = (
+        f"{trial.said} {trial.copies} copies, bits of up to {SCORED} test clips, as much of each."
+    )
     text = [f"## {trial.title}", "", *lines(found["facts"]), "", said, ""]
     return [
         *text,
@@ -464,9 +465,10 @@ def main() -> None:
         }
         commit, part = facts.pop("commit"), found.setdefault(name, {"cells": {}})
         part["facts"] = facts
+        dataset = open_audio(str(folder), **trial.of.options)
         for way in trial.ways:
             if way.words in (options.way or [way.words]):
-                cell = {**measure(trial, way, options.data_dir), "commit": commit}
+                cell = {**measure(trial, way, dataset), "commit": commit}
                 part["cells"][way.words] = cell
                 write_json(path, found)
         text = ["# Sound: what was tried and is not built", "", SAID, ""]
