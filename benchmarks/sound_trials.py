@@ -220,6 +220,8 @@ TRIALS = {
             Way("one more filter", 150, {}, is_corrected=True),
             Way("Muon", 150, {}, training={"optimizer": "muon"}),
             Way("no average of weights", 150, {}, training={"ema": 0.0}),
+            Way("three times as long", 450, {}),
+            Way("two a step, three times as long", 900, {"size": 2}),
             Way("nothing learned", 1, {}),
             Way("nothing but one more filter", 1, {}, is_corrected=True),
         ),
