@@ -181,6 +181,7 @@ class Way:
         has_pitch: whether the net is told the pitch.
         is_corrected: whether the prediction's filters have one more, learned from the residuals.
         training: options that differ.
+        rival: the way that it is compared with.
     """
 
     words: str
@@ -189,6 +190,7 @@ class Way:
     has_pitch: bool = False
     is_corrected: bool = False
     training: dict[str, Any] = field(default_factory=dict)
+    rival: str = "as it is"
 
 
 @dataclass(frozen=True)
@@ -221,7 +223,7 @@ TRIALS = {
             Way("Muon", 150, {}, training={"optimizer": "muon"}),
             Way("no average of weights", 150, {}, training={"ema": 0.0}),
             Way("twice as long", 300, {}),
-            Way("two a step, twice as long", 600, {"size": 2}),
+            Way("two, twice as long", 600, {"size": 2}, rival="twice as long"),
         ),
         "A net that makes n samples a step has as many layers, goes through a crop in 1 / n of "
         "the steps, and is trained on n times the batches, in about equal seconds. Within a step "
@@ -398,45 +400,37 @@ SHOWN += [(name + REFINED, words + REFINED, n) for name, words, n in SHOWN[1:]]
 
 
 def section(found: Cell, trial: Trial) -> list[str]:
-    names = [way.words for way in trial.ways if way.words in found["cells"]]
-    cells = [found["cells"][name] for name in names]
-    values = [{n: torch.tensor(v).double() for n, v in c["values"].items()} for c in cells]
+    ways = [way for way in trial.ways if way.words in found["cells"]]
+    cells = [found["cells"][way.words] for way in ways]
+    values = {
+        name: {n: torch.tensor(v).double() for n, v in cell["values"].items()}
+        for name, cell in found["cells"].items()
+    }
+    seconds, pace, least = ([c.get(name) for c in cells] for name in ("seconds", "pace", "least"))
     rows = [
         ["commit", *(c["commit"] for c in cells)],
         ["steps of 4 crops", *(f"{c['steps']:,}" for c in cells)],
-        [
-            "seconds of the processor in training",
-            *(f"{c['seconds']:.0f}" for c in cells),
-        ],
-        ["seconds of the loop a second of sound", *(f"{c['pace']:.3f}" for c in cells)],
+        ["seconds of the processor in training", *(f"{x:.0f}" for x in seconds)],
+        ["seconds of the loop a second of sound", *(f"{x:.3f}" for x in pace)],
+        ["least log-scale of a sample", *("" if x is None else f"{x:.1f}" for x in least)],
     ]
-    least = (c.get("least") for c in cells)
-    rows += [
-        [
-            "least log-scale of a sample",
-            *("" if x is None else f"{x:.1f}" for x in least),
-        ]
-    ]
-    rows += [
-        [words, _pair(two_se(values[0][name]), digits)]
-        + [_signed(against(v[name], values[0][name], name), digits) for v in values[1:]]
-        for name, words, digits in SHOWN
-        if name in values[0]
-    ]
+    for name, words, digits in (each for each in SHOWN if each[0] in values[ways[0].words]):
+        row = [words, _pair(two_se(values[ways[0].words][name]), digits)]
+        for way in ways[1:]:
+            pair = (values[who].get(name) for who in (way.words, way.rival))
+            row.append(_signed(against(*pair, name), digits))
+        rows.append(row)
+    heads = [f"{way.words} less {way.rival}" for way in ways[1:]]
     said = (
         f"{trial.said} {trial.copies} copies, bits of up to {SCORED} test clips, as much of each."
     )
     text = [f"## {trial.title}", "", *lines(found["facts"]), "", said, ""]
-    return [
-        *text,
-        *table(["", names[0], *(f"less, {name}" for name in names[1:])], rows),
-        "",
-    ]
+    return [*text, *table(["", ways[0].words, *heads], rows), ""]
 
 
 SAID = (
-    "WaveNets on the linear prediction, 10 layers of 32 channels, one seed, each beside that of "
-    "the first column: differences clip by clip, ± two standard errors over clips, bold where "
+    "WaveNets on the linear prediction, 10 layers of 32 channels, one seed, each beside "
+    "another: differences clip by clip, ± two standard errors over clips, bold where "
     "they are better beyond these, slanted where worse. *Refined*: made consistent with their "
     "spectra in 32 steps. The loop's seconds are those of a loop of as many steps, whose first "
     "and last layers are of one sample."
