@@ -412,7 +412,7 @@ def section(found: Cell, trial: Trial) -> list[str]:
         ["steps of 4 crops", *(f"{c['steps']:,}" for c in cells)],
         ["seconds of the processor in training", *(f"{x:.0f}" for x in seconds)],
         ["seconds of the loop a second of sound", *(f"{x:.3f}" for x in pace)],
-        ["least log-scale of a sample", *("" if x is None else f"{x:.1f}" for x in least)],
+        ["least log-scale of a sample", *("" if x is None else f"−{-x:.1f}" for x in least)],
     ]
     for name, words, digits in (each for each in SHOWN if each[0] in values[ways[0].words]):
         row = [words, _pair(two_se(values[ways[0].words][name]), digits)]
