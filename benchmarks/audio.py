@@ -51,7 +51,13 @@ from caudal.report.audio.copies import (
     refine_copies,
 )
 from caudal.report.audio.distilled import kl_per_sample
-from caudal.report.audio.floors import GRIFFIN_LIM, PREDICTION, draw_floors, prediction_alone
+from caudal.report.audio.floors import (
+    GRIFFIN_LIM,
+    NOISE,
+    PREDICTION,
+    draw_floors,
+    prediction_alone,
+)
 from caudal.report.audio.likeness import HEARD, MEASURES, Mean, measured
 from caudal.report.audio.pictures import Sound, draw_spectrograms, top_of
 from caudal.report.speed import naively, stepwise
@@ -722,6 +728,48 @@ def _beside_lines(cells: list[Cell], names: dict[str, str]) -> list[str]:
     return ["", BESIDE, "", *table(head, rows)]
 
 
+def _both_lines(found: dict[str, Any]) -> list[str]:
+    """A table of both sets: who is ahead of Griffin-Lim, and how far students are behind."""
+    rows = []
+    for part, name in (("speech", "digits"), ("reading", "reading")):
+        of, cells = SPEECH[part], {c["who"]: c for c in found[part]["cells"]}
+        teacher, student = of.teacher, next(iter(of.students))
+        pairs = (teacher, student), (teacher + REFINED, student + REFINED)
+        columns = (NOISE, GRIFFIN_LIM, teacher, teacher + REFINED, student, student + REFINED)
+        measures = [(m.name, m.words, 2) for m in (*MEASURES, *HEARD)] + list(JUDGED)
+        for key, words, digits in measures:
+            row = [f"{name}: {words}", _pair(cells[REAL].get(key), digits)]
+            row += [_marked(cells[who], cells[GRIFFIN_LIM], key, digits) for who in columns]
+            rows.append(
+                row + [_ratio(*(cells[who][key][0] for who in pair), key) for pair in pairs]
+            )
+    head = ["", REAL, NOISE, GRIFFIN_LIM, "WaveNet", "refined", "student", "refined"]
+    return table([*head, "student / WaveNet", "both refined"], rows)
+
+
+def _marked(cell: Cell, rival: Cell, key: str, digits: int) -> str:
+    """A mean, marked where it is beyond chance ahead of a rival's or behind: pairwise if known."""
+    if cell is rival:
+        return _pair(cell[key], digits)
+    sign = cell["beside"][key][2] if "beside" in cell else 0
+    if "beside" not in cell:
+        own, other = (float(FAULTS[key](torch.tensor(c[key][0]))) for c in (cell, rival))
+        beyond = abs(own - other) > math.hypot(cell[key][1], rival[key][1])
+        sign = int(math.copysign(beyond, other - own))
+    return _signed([*cell[key], sign], digits)
+
+
+def _ratio(teacher: float, student: float, key: str) -> str:
+    """How many times as bad a student is; how many times as good where more is better."""
+    ratio = abs(student / teacher)
+    worse = ratio < 0.9 if key in MORE else ratio > 1.1
+    return f"*{ratio:.2f}*" if worse else f"{ratio:.2f}"
+
+
+MORE = ("voicing", *(name for name, *_ in JUDGED))
+"""Measures of which more is better; of others less, or nearer to 0."""
+
+
 def _signed(value: list[float] | None, digits: int) -> str:
     if value is None:
         return ""
@@ -732,6 +780,13 @@ def _signed(value: list[float] | None, digits: int) -> str:
 BESIDE = (
     "Differences from Griffin-Lim, which takes as many steps, clip by clip, ± two standard "
     "errors: bold where the copies are better beyond these, slanted where they are worse."
+)
+BOTH = textwrap.fill(
+    "Bold where copies are ahead of Griffin-Lim beyond two standard errors, slanted where behind: "
+    "clip by clip where they are refined, as two means where not. The last columns say how large "
+    "the student's fault is beside its teacher's, or, of voicing, STOI, PESQ and opinion, its "
+    "value: slanted where the student is worse by more than a tenth.",
+    100,
 )
 SHOWN = "![Spectrograms of two clips, and of what is made of their spectra](../../docs/images/{})"
 SWEPT = "By Jacobi sweeps, {swept} samples of it took {sweeps} passes over all of them."
@@ -785,6 +840,8 @@ def report(found: dict[str, Any]) -> str:
         said = textwrap.fill(" ".join(said.split()), 100, break_on_hyphens=False)
         text += [f"## {TITLES[part]}", "", *lines(found[part]["facts"]), "", said, ""]
         text += [*LINES[part](found[part]), ""]
+        if part == "reading" and "speech" in found:
+            text += ["## Both sets", "", BOTH, "", *_both_lines(found), ""]
     return "\n".join(text).rstrip() + "\n"
 
 

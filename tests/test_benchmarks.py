@@ -503,3 +503,27 @@ def test_draws_of_any_order_are_measured_exact_and_weighed(monkeypatch):
     exact, weighed = (transformer_orders.given(flow, x, way) for way in (False, True))
     assert exact["ess"] is None
     assert 0 < weighed["ess"] <= 1
+
+
+@pytest.mark.parametrize("kind", ["joint", "independent", "filter"])
+def test_layers_of_the_trials_of_sound_are_exact(monkeypatch, kind):
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    from sound_trials import Corrected, Tried
+
+    torch.manual_seed(0)
+    recipe = Tried(channels=4, cycle=2, layers=3, hop=6, size=3, is_joint=kind == "joint")
+    layer = recipe._build((1, -1), (2, -1)).double().bijection
+    for weight in layer.parameters():
+        torch.nn.init.normal_(weight, std=0.3)
+    if kind == "filter":
+        layer = Corrected([torch.randn(100).double()], order=4)
+    x, context = torch.randn(1, 1, 10).double(), torch.randn(1, 2, 2).double()
+    z, log_det = layer.inverse(x, context)
+    back, other = layer(z, context)
+    torch.testing.assert_close(back, x)
+    torch.testing.assert_close(other, -log_det)
+    slopes = torch.autograd.functional.jacobian(lambda x: layer.inverse(x, context)[0], x)
+    slopes = slopes.view(10, 10)
+    torch.testing.assert_close(slopes.slogdet()[1], log_det[0])
+    assert not slopes.triu(1).any()
+    assert bool(slopes[1, 0]) == (kind != "independent"), "a step has samples 0, 1 and 2"

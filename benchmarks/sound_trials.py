@@ -1,0 +1,474 @@
+"""Sound: what was tried of WaveNets and is not built, each beside a WaveNet as it is.
+
+    OMP_NUM_THREADS=1 python benchmarks/sound_trials.py
+
+Several samples a step of the net, noise on what the net sees of the past, and the recording's
+pitch as a context: bits of test clips, and copies by their spectra. Trials that are not asked for
+stay on the page.
+"""
+
+import argparse
+import json
+import math
+import time
+import warnings
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812
+from scipy.signal import lfilter
+from torch import Tensor, nn
+
+import caudal
+from audio import DIGITS, READING, Cell, Speech, _pair, _signed, beside, two_se, values_of
+from caudal import Training
+from caudal.bijection import Bijection, Chain, parts_of
+from caudal.data import Dataset
+from caudal.data.audio import AudioSchema, open_audio
+from caudal.data.audio.clips import Clip, Clips, Crops
+from caudal.data.schema import Column
+from caudal.data.source import Rows
+from caudal.elementwise import Affine
+from caudal.flow import Flow
+from caudal.losses import nll_per_element
+from caudal.modalities.audio.audio import Audio
+from caudal.recipes import WaveNet
+from caudal.report.audio.copies import Copy, beginning, clips_to_copy, copy_of, refine_copies
+from caudal.report.audio.hearing import HIGHEST, LOWEST, _sound
+from caudal.report.audio.likeness import HEARD, MEASURES
+from caudal.report.items import noise
+from ears import JUDGED, judgements
+from environment import RESULTS, describe, lines, table, write, write_json
+from tables import DATA_DIR
+
+BATCH = 4
+NET = {"layers": 10, "channels": 32}
+SCORED = 100
+
+
+# --- what is tried ---------------------------------------------------------------------------
+
+
+class Vectors(Bijection):
+    """`size` samples at a time, x_i = mu_i + sum_(j < i) a_ij (x_j - mu_j) + z_i exp(alpha_i).
+
+    The net gives mu, alpha and, if `is_joint`, the a of each vector, from the vectors before it.
+    The last vector of a clip is filled up with zeros, of which no density is taken.
+    """
+
+    def __init__(self, net: nn.Module, law: Affine, size: int, is_joint: bool) -> None:
+        super().__init__()
+        self.net, self.law, self.size = net, law, size
+        self.below = torch.tril_indices(size, size, -1) if is_joint else torch.zeros(2, 0).long()
+
+    def inverse(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        vectors = self._cut(x)  # (B, size, n)
+        mu, raw, slopes = self._split(self.net(vectors, context)[:, :, 0])
+        apart = vectors - mu
+        apart = apart - torch.einsum("bijn,bjn->bin", slopes, apart)
+        z, log_slope = self.law.inverse(apart, torch.stack([torch.zeros_like(raw), raw], 1))
+        return self._joined(z, x), self._joined(log_slope, x).flatten(1).sum(1)
+
+    def forward(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        vectors = self._cut(z)
+        state, value = self.net.start(vectors, context), None
+        state.first = vectors[..., 0] * 0
+        values, log_slopes = [], []
+        for one in vectors.split(1, -1):
+            params, state = self.net.step(value, state)
+            mu, raw, slopes = self._split(params[:, :, 0])
+            drawn, log_slope = self.law.forward(one, torch.stack([torch.zeros_like(raw), raw], 1))
+            apart: list[Tensor] = []
+            for i in range(self.size):
+                known = sum(slopes[:, i, j] * apart[j] for j in range(i))
+                apart.append(drawn[:, i] + known)
+            value = mu + torch.stack(apart, 1)
+            values.append(value)
+            log_slopes.append(log_slope)
+        x, log_slope = (self._joined(torch.cat(some, -1), z) for some in (values, log_slopes))
+        return x, log_slope.flatten(1).sum(1)
+
+    def _split(self, params: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Mu and raw (B, size, n), and the slopes (B, size, size, n), of params (B, P, n)."""
+        mu, raw, below = params.split([self.size, self.size, len(self.below[0])], 1)
+        slopes = params.new_zeros(len(params), self.size, self.size, params.shape[-1])
+        slopes[:, self.below[0], self.below[1]] = below
+        return mu, raw, slopes
+
+    def _cut(self, x: Tensor) -> Tensor:
+        whole = F.pad(x, (0, -x.shape[-1] % self.size))
+        return whole[:, 0].unflatten(1, (-1, self.size)).transpose(1, 2)
+
+    def _joined(self, vectors: Tensor, like: Tensor) -> Tensor:
+        return vectors.transpose(1, 2).flatten(1)[:, None, : like.shape[-1]]
+
+
+class Corrected(Bijection):
+    """z_t = (r_t - sum_k c_k r_(t-k)) / s: one more filter, learned by least squares.
+
+    Args:
+        residuals: (T,) float64, of the clips to learn from.
+        order: how many c there are.
+    """
+
+    def __init__(self, residuals: list[Tensor], order: int = 32) -> None:
+        super().__init__()
+        self.order = order
+        gram = sum(self._past(r).T @ self._past(r) for r in residuals)
+        self.c = torch.linalg.solve(gram, sum(self._past(r).T @ r for r in residuals))
+        left = torch.cat([r - self._past(r) @ self.c for r in residuals])
+        self.scale = float(left.square().mean().sqrt())
+
+    def inverse(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        left = x.double() - (self._past(x[:, 0].double()) @ self.c)[:, None]
+        lost = x.new_full((len(x),), -math.log(self.scale) * x.shape[-1])
+        return (left / self.scale).to(x.dtype), lost
+
+    def forward(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        taps = torch.cat([torch.ones(1).double(), -self.c.flip(0)]).numpy()
+        x = torch.from_numpy(lfilter([self.scale], taps, z.double().numpy())).to(z.dtype)
+        return x, z.new_full((len(z),), math.log(self.scale) * z.shape[-1])
+
+    def _past(self, r: Tensor) -> Tensor:
+        return F.pad(r, (self.order, 0))[..., :-1].unfold(-1, self.order, 1)  # (..., T, order)
+
+
+class Noisy(caudal.nets.WaveNet):
+    """In training the past has noise; what the net is to say of a sample has none."""
+
+    level = 0.0
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        noisy = x + self.level * torch.randn_like(x) if self.training else x
+        return super().forward(noisy, context)
+
+
+@dataclass(frozen=True)
+class Tried(WaveNet):
+    """A WaveNet that makes `size` samples a step, or hears a noisy past in training."""
+
+    size: int = 1
+    is_joint: bool = True
+    noise: float = 0.0
+
+    def _build(self, event_shape: Any, context_shape: Any = None, white: bool = False) -> Flow:
+        if self.size == 1:
+            flow = super()._build(event_shape, context_shape, white)
+            net = parts_of(flow.bijection)[0].net
+            net.__class__, net.level = Noisy, self.noise
+            return flow
+        law, base = self._law(tuple(event_shape))
+        slower = replace(self, hop=self.hop // self.size)
+        n_params = 2 * self.size + self.is_joint * math.comb(self.size, 2)
+        net = slower._net(n_params, self.layers, context_shape[0], skip=True)
+        net.first = nn.Linear(self.size, self.channels)
+        nn.init.normal_(net.first.weight, std=self.size**-0.5)
+        layer = Vectors(net, law, self.size, self.is_joint)
+        return Flow(Chain([layer]), base, context_shape=context_shape)
+
+
+@dataclass(frozen=True)
+class Way:
+    """A column of a trial.
+
+    Attributes:
+        words: what it is called.
+        steps: of training.
+        fields: of `Tried`.
+        has_pitch: whether the net is told the pitch.
+        is_corrected: whether the prediction's filters have one more, learned from the residuals.
+        training: options that differ.
+        rival: the way that it is compared with.
+    """
+
+    words: str
+    steps: int
+    fields: dict[str, Any]
+    has_pitch: bool = False
+    is_corrected: bool = False
+    training: dict[str, Any] = field(default_factory=dict)
+    rival: str = "as it is"
+
+
+@dataclass(frozen=True)
+class Trial:
+    title: str
+    of: Speech
+    copies: int
+    ways: tuple[Way, ...]
+    said: str
+
+
+PITCH = (
+    "Told the pitch, a net has beside the spectrum of each frame whether it is voiced, and log "
+    "f0, as Praat finds them in the recording, in training and for copies: more than a regressor "
+    "from the spectrum could know."
+)
+TRIALS = {
+    "digits": Trial(
+        "Spoken digits, 8 kHz",
+        DIGITS,
+        24,
+        (
+            Way("as it is", 150, {}),
+            Way("two samples a step", 300, {"size": 2}),
+            Way("two, independent", 300, {"size": 2, "is_joint": False}),
+            Way("four samples a step", 600, {"size": 4}),
+            Way("told the pitch", 150, {}, True),
+            Way("a noisy past", 150, {"noise": 0.3}),
+            Way("one more filter", 150, {}, is_corrected=True),
+            Way("Muon", 150, {}, training={"optimizer": "muon"}),
+            Way("no average of weights", 150, {}, training={"ema": 0.0}),
+            Way("twice as long", 300, {}),
+            Way("two, twice as long", 600, {"size": 2}, rival="twice as long"),
+        ),
+        "A net that makes n samples a step has as many layers, goes through a crop in 1 / n of "
+        "the steps, and is trained on n times the batches, in about equal seconds. Within a step "
+        "samples are jointly Gaussian given the steps before (a triangular map), or independent. "
+        f"{PITCH} The noise on the past is Gaussian, of 0.3 deviations of the residual, in "
+        "training alone. One more filter, of order 32 and the same everywhere, is learned from "
+        "the residuals by least squares, and the net learns what it leaves.",
+    ),
+    "reading": Trial(
+        "A voice that reads, 22 kHz",
+        READING,
+        8,
+        (Way("as it is", 80, {}), Way("told the pitch", 80, {}, True)),
+        PITCH,
+    ),
+}
+
+
+# --- pitch -----------------------------------------------------------------------------------
+
+
+def pitch_of(clip: Clip, schema: AudioSchema) -> Tensor:
+    """log2 of f0 over 170 Hz, 0 where there is none, and whether there is one: (2, F)."""
+    sound = _sound(clip.x[0] / schema.full_scale, schema.rate)
+    pitch = sound.to_pitch_ac(
+        time_step=schema.hop / schema.rate, pitch_floor=LOWEST, pitch_ceiling=HIGHEST
+    )
+    times = (np.arange(schema.frames(clip.x.shape[-1])) + 0.5) * schema.hop / schema.rate
+    hertz = torch.tensor([pitch.get_value_at_time(t) for t in times])
+    return torch.stack([(hertz / 170).log2().nan_to_num(0.0), (~hertz.isnan()).double()]).float()
+
+
+def clips_of(clips: Clips, schema: AudioSchema, has_pitch: bool) -> list[Clip]:
+    """Whole clips, with their pitch before their spectra if asked for."""
+    each = [clips.clip(i) for i in range(len(clips.names))]
+    if not has_pitch:
+        return each
+    return [c._replace(context=torch.cat([pitch_of(c, schema), c.context])) for c in each]
+
+
+def crops_of(clips: list[Clip], schema: AudioSchema, n: int) -> Rows:
+    """Crops at random with their contexts, of passes one after the other."""
+    frames, hop = schema.crop // schema.hop, schema.hop
+    crops, plan = Crops([clip.x.shape[-1] for clip in clips], frames, hop), []
+    while len(plan) < n:
+        plan += crops.shuffled(len(plan), 1 << 40).tolist()
+    xs = [clips[c].x[:, f * hop : (f + frames) * hop] for c, f in plan[:n]]
+    contexts = [clips[c].context[:, f : f + frames] for c, f in plan[:n]]
+    xs = [F.pad(x, (0, frames * hop - x.shape[-1])) for x in xs]
+    contexts = [F.pad(c, (0, frames - c.shape[-1]), mode="replicate") for c in contexts]
+    return Rows(torch.stack(xs), torch.stack(contexts))
+
+
+# --- a way -----------------------------------------------------------------------------------
+
+
+def taught(way: Way, schema: AudioSchema, train: list[Clip]) -> tuple[Flow, float]:
+    """A WaveNet after its steps, and the seconds of the processor that they took."""
+    columns = (Column("f0", "real"), Column("voiced", "real")) if way.has_pitch else ()
+    recipe = Tried(**NET, hop=schema.hop, **way.fields)
+    torch.manual_seed(0)
+    flow = Audio().dress(recipe, replace(schema, context=columns))
+    if way.is_corrected:
+        layer, standardise, *known = parts_of(flow.bijection)
+        corrected = Corrected([residual(Chain(known), clip) for clip in train])
+        flow.bijection = Chain([layer, standardise, corrected, *known])
+    usual = {"lr": 3e-3, "warmup": min(100, way.steps // 4), "patience": 0, "ema": 0.98}
+    training = Training(epochs=1, batch_size=BATCH, **{**usual, **way.training})
+    rows = crops_of(train, schema, way.steps * BATCH)
+    start = time.process_time()
+    some = Rows(rows.x[:BATCH], rows.context[:BATCH])
+    fitted = caudal.fit(flow, rows, some, training=training, loss=nll_per_element)
+    return fitted.flow.eval(), time.process_time() - start
+
+
+@torch.no_grad()
+def residual(known: Chain, clip: Clip) -> Tensor:
+    """What the prediction leaves of a clip, (T,) float64."""
+    return known.inverse(clip.x[None].double(), clip.context[None])[0][0, 0]
+
+
+@torch.no_grad()
+def told(flow: Flow, clips: list[Clip]) -> Tensor:
+    """Bits a sample of clips."""
+    nats = [-float(flow.log_prob(c.x[None], c.context[None])) / c.x.shape[-1] for c in clips]
+    return torch.tensor(nats).double() / math.log(2)
+
+
+@torch.no_grad()
+def least_scale(flow: Flow, clips: list[Clip]) -> float | None:
+    """The least log-scale that the net gives any sample of clips; of vectors none is taken."""
+    layer, *known = parts_of(flow.bijection)
+    if isinstance(layer, Vectors):
+        return None
+    found = []
+    for clip in clips:
+        context = flow.embed(clip.context[None])
+        r = Chain(known).inverse(clip.x[None].float(), context)[0]
+        found.append(float(layer.elementwise.inverse(r, layer.net(r, context))[1].max()))
+    return -max(found)
+
+
+@torch.no_grad()
+def drawn(flow: Flow, clips: list[Clip], indices: list[int], schema: AudioSchema) -> list[Copy]:
+    """Copies in one batch, each of the noise that it would have alone."""
+    length, frames = (
+        max(c.x.shape[-1] for c in clips),
+        max(c.context.shape[-1] for c in clips),
+    )
+    z = torch.zeros(len(clips), 1, length)
+    for row, i, clip in zip(z, indices, clips, strict=True):
+        n = clip.x.shape[-1]
+        row[:, :n] = flow.base.sample(1, noise(flow, i), n)[0]
+    contexts = [
+        F.pad(c.context, (0, frames - c.context.shape[-1]), mode="replicate") for c in clips
+    ]
+    x = flow.decode(z, torch.stack(contexts))
+    return [copy_of(c, own[:, : c.x.shape[-1]], schema) for c, own in zip(clips, x, strict=True)]
+
+
+@torch.no_grad()
+def pace_of(size: int, schema: AudioSchema, length: int = 8192, rounds: int = 9) -> float:
+    """Seconds of the exact loop a second of sound, by a loop of as many steps."""
+    net = WaveNet(**NET, hop=schema.hop // size)
+    flow = net.build((1, -1), (schema.mels, -1), standardise=False, white=True).eval()
+    context, took = torch.randn(1, schema.mels, length // schema.hop), []
+    for _ in range(rounds):
+        start = time.process_time()
+        flow.sample(1, context, length=length // size)
+        took.append(time.process_time() - start)
+    return sorted(took)[len(took) // 2] * schema.rate / length
+
+
+def measure(trial: Trial, way: Way, dataset: Dataset) -> Cell:
+    """What a way took to learn, and each measure of each clip."""
+    of, schema = trial.of, dataset.schema
+    indices, scored = (clips_to_copy(dataset.test, n) for n in (trial.copies, SCORED))
+    train, test = (clips_of(p, schema, way.has_pitch) for p in (dataset.train, dataset.test))
+    flow, seconds = taught(way, schema, train)
+    some, heard = (
+        [beginning(test[i], schema, of.seconds) for i in each] for each in (indices, scored)
+    )
+    copies = drawn(flow, some, indices, schema)
+    refined = refine_copies(copies, dataset.test, indices, schema, seconds=of.seconds)
+    values = {"bits": told(flow, heard), **of_copies(copies, schema, of)}
+    values |= {f"{name}{REFINED}": v for name, v in of_copies(refined, schema, of).items()}
+    cell = {"way": way.words, "steps": way.steps, "seconds": seconds}
+    cell["pace"] = pace_of(way.fields.get("size", 1), schema)
+    cell["least"] = least_scale(flow, heard)
+    print(cell, {name: two_se(v) for name, v in values.items()}, flush=True)
+    return {**cell, "values": {n: [round(x, 6) for x in v.tolist()] for n, v in values.items()}}
+
+
+def of_copies(copies: list[Copy], schema: AudioSchema, of: Speech) -> dict[str, Tensor]:
+    return values_of(copies, schema.rate) | judgements(copies, schema.rate, of.together)
+
+
+REFINED = ", refined"
+
+
+def against(own: Tensor, base: Tensor, name: str) -> list[float]:
+    """The mean difference, two standard errors, and whether it is a gain, 1, or a loss, -1."""
+    if name != "bits":
+        return beside(own, base, name.removesuffix(REFINED))
+    mean, error = two_se(own - base)
+    return [mean, error, 0 if abs(mean) <= error else int(math.copysign(1, -mean))]
+
+
+# --- the page --------------------------------------------------------------------------------
+
+SHOWN = [("bits", "bits a sample", 3)]
+SHOWN += [(m.name, m.words, 2) for m in (*MEASURES, *HEARD)] + list(JUDGED)
+SHOWN += [(name + REFINED, words + REFINED, n) for name, words, n in SHOWN[1:]]
+
+
+def section(found: Cell, trial: Trial) -> list[str]:
+    ways = [way for way in trial.ways if way.words in found["cells"]]
+    cells = [found["cells"][way.words] for way in ways]
+    values = {
+        name: {n: torch.tensor(v).double() for n, v in cell["values"].items()}
+        for name, cell in found["cells"].items()
+    }
+    seconds, pace, least = ([c.get(name) for c in cells] for name in ("seconds", "pace", "least"))
+    rows = [
+        ["commit", *(c["commit"] for c in cells)],
+        ["steps of 4 crops", *(f"{c['steps']:,}" for c in cells)],
+        ["seconds of the processor in training", *(f"{x:.0f}" for x in seconds)],
+        ["seconds of the loop a second of sound", *(f"{x:.3f}" for x in pace)],
+        ["least log-scale of a sample", *("" if x is None else f"−{-x:.1f}" for x in least)],
+    ]
+    for name, words, digits in (each for each in SHOWN if each[0] in values[ways[0].words]):
+        row = [words, _pair(two_se(values[ways[0].words][name]), digits)]
+        for way in ways[1:]:
+            pair = (values[who].get(name) for who in (way.words, way.rival))
+            row.append(_signed(against(*pair, name), digits))
+        rows.append(row)
+    heads = [f"{way.words} less {way.rival}" for way in ways[1:]]
+    said = (
+        f"{trial.said} {trial.copies} copies, bits of up to {SCORED} test clips, as much of each."
+    )
+    text = [f"## {trial.title}", "", *lines(found["facts"]), "", said, ""]
+    return [*text, *table(["", ways[0].words, *heads], rows), ""]
+
+
+SAID = (
+    "WaveNets on the linear prediction, 10 layers of 32 channels, one seed, each beside "
+    "another: differences clip by clip, ± two standard errors over clips, bold where "
+    "they are better beyond these, slanted where worse. *Refined*: made consistent with their "
+    "spectra in 32 steps. The loop's seconds are those of a loop of as many steps, whose first "
+    "and last layers are of one sample."
+)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--trial", choices=TRIALS, action="append")
+    parser.add_argument("--way", action="append", help="a column of it, all unless given")
+    parser.add_argument("--data-dir", type=Path, default=DATA_DIR)
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    options = parser.parse_args()
+    warnings.simplefilter("ignore")
+    torch.set_num_threads(1)
+    path = options.out / "sound_trials.json"
+    found = json.loads(path.read_text()) if path.exists() else {}
+    for name in options.trial or TRIALS:
+        trial = TRIALS[name]
+        if not (folder := options.data_dir / trial.of.folder).exists():
+            print(f"{name}: left out, {folder} is not there (see --data-dir)")
+            continue
+        facts = {
+            **describe(),
+            "command": f"python benchmarks/sound_trials.py --trial {name}",
+        }
+        commit, part = facts.pop("commit"), found.setdefault(name, {"cells": {}})
+        part["facts"] = facts
+        dataset = open_audio(str(folder), **trial.of.options)
+        for way in trial.ways:
+            if way.words in (options.way or [way.words]):
+                cell = {**measure(trial, way, dataset), "commit": commit}
+                part["cells"][way.words] = cell
+                write_json(path, found)
+        text = ["# Sound: what was tried and is not built", "", SAID, ""]
+        text += [line for n in TRIALS if n in found for line in section(found[n], TRIALS[n])]
+        write(path.with_suffix(".md"), "\n".join(text).rstrip() + "\n")
+
+
+if __name__ == "__main__":
+    main()
