@@ -12,7 +12,6 @@ a transformer that looks both ways, whose layers learn what the teacher's make o
 import argparse
 import json
 import math
-import statistics
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -35,7 +34,7 @@ from caudal.report.speed import by_passes
 from caudal.report.two_sample import two_sample
 from caudal.training.dressing import dressing_of
 from caudal.training.student import build_student
-from environment import RESULTS, describe, made, write, write_json
+from environment import RESULTS, cpu_milliseconds, describe, made, write, write_json
 from features import Features, nearest
 from pages import text
 
@@ -298,14 +297,14 @@ def run(name: str, students: list[str], seconds: float) -> None:
         row["nearest"] = nearest(drawn, real)
         both = [x.reshape(len(x), -1).astype(float) for x in (theirs.numpy(), drawn)]
         row["auc"] = two_sample(*both, None, 0).auc
-        row["ms"] = milliseconds(lambda: draw(64))
+        row["ms"] = cpu_milliseconds(lambda: draw(64))
         add(row)
 
     if "teacher" in students:
         score = evaluate(given.teacher, images.test, None, images.schema).score
         tell("teacher", steps, given.teacher.sample, score=score)
         naive = by_passes(given.teacher)
-        took = milliseconds(torch.no_grad()(lambda: naive.sample(64)))
+        took = cpu_milliseconds(torch.no_grad()(lambda: naive.sample(64)))
         add({**key, "student": "teacher, a pass for each step", "ms": took})
     if "both ways" in students:
         net, steps = aligned(given, seconds)
@@ -320,16 +319,6 @@ def run(name: str, students: list[str], seconds: float) -> None:
         for n in STEPS:
             student = f"flow matching, {n} step{'s' * (n > 1)}"
             tell(student, steps, lambda many, n=n: integrated(net.eval(), n, data, many))
-
-
-def milliseconds(draw: Callable[[], object], times: int = 7) -> float:
-    """The median processor time: other work on the machine hardly moves it."""
-    took = []
-    for _ in range(times):
-        start = time.process_time()
-        draw()
-        took.append(time.process_time() - start)
-    return 1e3 * statistics.median(took)
 
 
 def add(new: Row) -> None:

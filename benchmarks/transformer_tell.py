@@ -96,6 +96,11 @@ def page(rows: list[Row], facts: dict[str, str]) -> str:
             "better; of tables nats a test row, more is better. ± is 2 s.e. One seed.",
             "Sampling is of the default sizes with affine maps, in patches of 2x2, with weights "
             "away from the start; a pass is that of `log_prob`.",
+            "Segments are processor times of the autoregressive layers alone: of a pass, of "
+            "cached steps, of sweeps until nothing moves, of sweeps until no number moves by more "
+            "than 0.001, and of such sweeps in segments of the tokens one after the other, with "
+            "the keys and values of those before kept (arXiv:2505.12849).",
+            "Memory is what the graph of the loss keeps of an image.",
             "Noise is Gaussian, of so many steps of 256 values, on the images of MNIST that are "
             "learned; without it pixels are logits. Scores are of images without noise. The "
             "kernel distance (squared) of 1,000 samples is from the test images, in features of a "
@@ -158,6 +163,48 @@ def page(rows: list[Row], facts: dict[str, str]) -> str:
                 of("rows"),
                 *(of(name, ".1f", 1e3) for name in ("pass", "steps", "sweeps", "naive")),
                 lambda row: f"{row['steps'] / row['pass']:.1f}",
+                of("commit"),
+                of("machine"),
+            ),
+        ),
+        (
+            _section("Segments", "segments --seconds SECONDS"),
+            [
+                *["trained on", "tokens", "images", "pass, ms", "steps", "sweeps", "to 0.001"],
+                *["in 2 segments", "4", "8", "the best for each layer"],
+                *["sweeps of each layer", "commit", "machine"],
+            ],
+            cells(
+                "segments",
+                lambda row: (
+                    f"{row['data']}, {row['budget']:.0f} s" if "data" in row else "nothing"
+                ),
+                of("tokens"),
+                of("rows"),
+                *(of(name, ".1f") for name in ("pass", "steps", "sweeps")),
+                *(lambda row, k=k: f"{row['segments'][k]:.1f}" for k in range(4)),
+                of("chosen", ".1f"),
+                lambda row: ", ".join(f"{n:.0f}" for n in row["swept"]),
+                of("commit"),
+                of("machine"),
+            ),
+        ),
+        (
+            _section("Memory", "memory"),
+            [
+                "preset",
+                "parameters",
+                "MB of an image",
+                "`--recompute`",
+                "bf16",
+                "commit",
+                "machine",
+            ],
+            cells(
+                "memory",
+                of("data"),
+                of("parameters", ",.0f"),
+                *(of(name, ".1f") for name in ("plain", "recompute", "bf16")),
                 of("commit"),
                 of("machine"),
             ),
