@@ -1,7 +1,7 @@
 """Students of a transformer flow of images, each taught for the same CPU seconds.
 
     OMP_NUM_THREADS=1 python benchmarks/image_students.py --data digits --seconds 60
-    OMP_NUM_THREADS=1 python benchmarks/image_students.py --data mnist --seconds 100
+    OMP_NUM_THREADS=1 python benchmarks/image_students.py --data mnist --seconds 60
 
 Four ways: likelihood of the teacher's samples (glow), the terms of `caudal distill`
 (tarflow-iaf), and two from the teacher's own pairs of noise and sample, which have no density:
@@ -65,7 +65,7 @@ class Data:
 
 DATA = {
     "digits": Data(8, 2, 16, TarFlow(width=32), 60.0, Glow(layers=4, maps=32)),
-    "mnist": Data(28, 4, 256, TarFlow(), 100.0, Glow(scales=2, layers=4, maps=48)),
+    "mnist": Data(28, 4, 256, TarFlow(), 60.0, Glow(scales=2, layers=4, maps=48)),
 }
 
 
