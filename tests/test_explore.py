@@ -17,6 +17,7 @@ import torch
 from pyarrow import csv, parquet
 
 import caudal
+from cases import randomise
 from caudal.base import Logistic
 from caudal.bijection import stages
 from caudal.errors import InputError
@@ -28,7 +29,6 @@ from caudal.explore.subject import Subject
 from caudal.explore.tabs import answer, tabs_of
 from caudal.interpolation import direction
 from caudal.report.page import Picture, ScreenTable, blocks_html
-from cases import randomise
 from command_line import caudal as command
 from command_line import people_run, refused
 
