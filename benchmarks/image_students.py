@@ -99,8 +99,8 @@ def fit(
     return steps
 
 
-def lesson(data: Data, images: Any) -> tuple[Lesson, int]:
-    """The teacher, trained on the images, with 16,000 samples of it; and its steps."""
+def teacher(data: Data, images: Any) -> tuple[caudal.Flow, int]:
+    """The teacher, trained on the images, and its steps."""
     torch.manual_seed(0)
     flow, x = caudal.assemble(data.teacher, images.schema), images.train.x
     caudal.initialize(flow, x[:2000].float())
@@ -109,7 +109,12 @@ def lesson(data: Data, images: Any) -> tuple[Lesson, int]:
         return -flow.log_prob(x[i].float()).mean()
 
     steps = fit(flow.parameters(), loss, len(x), RATE, data.seconds)
-    flow.eval().requires_grad_(False)
+    return flow.eval().requires_grad_(False), steps
+
+
+def lesson(data: Data, images: Any) -> tuple[Lesson, int]:
+    """The teacher with 16,000 samples of it; and its steps."""
+    flow, steps = teacher(data, images)
     lifted, generator = flow.continuous(), torch.Generator().manual_seed(7)
     pool = torch.cat([lifted.sample(1000, generator=generator) for _ in range(POOL // 1000)])
     noise = torch.cat([lifted.encode(part) for part in pool.split(1000)])

@@ -2,7 +2,7 @@
 
     OMP_NUM_THREADS=1 python benchmarks/transformer.py sampling
     OMP_NUM_THREADS=1 python benchmarks/transformer.py scores --data digits mnist --seconds 60
-    OMP_NUM_THREADS=1 python benchmarks/transformer.py segments --seconds 60
+    OMP_NUM_THREADS=1 python benchmarks/transformer.py segments
     OMP_NUM_THREADS=1 python benchmarks/transformer.py memory
     OMP_NUM_THREADS=1 python benchmarks/transformer.py noise --seconds 60
     OMP_NUM_THREADS=1 python benchmarks/transformer.py orders --data digits power --steps 800
@@ -21,6 +21,7 @@ from torch import Tensor
 
 import budget
 import caudal
+import image_students
 import scale
 import tables
 import transformer_orders
@@ -97,18 +98,12 @@ def images_task(source: str, **options: Any) -> budget.Task:
 def scores(data: str, names: list[str] | None, seconds: float) -> None:
     task = task_of(data)
     for name in names or RATES[data]:
-        scored(task, data, name, seconds)
-
-
-def scored(task: budget.Task, data: str, name: str, seconds: float) -> caudal.Flow:
-    """The flow after that many seconds, whose row it adds."""
-    recipe, rate = RATES[data][name]
-    flow, steps, took = trained(task, recipe, rate, seconds)
-    found = task.score(flow.eval())
-    row = {"part": "scores", "data": data, "flow": name, "budget": seconds}
-    row |= {"parameters": size_of(flow), "steps": steps, "seconds": took}
-    add(row | {"score": found["score"], "two_se": found["two_se"]})
-    return flow
+        recipe, rate = RATES[data][name]
+        flow, steps, took = trained(task, recipe, rate, seconds)
+        found = task.score(flow.eval())
+        row = {"part": "scores", "data": data, "flow": name, "budget": seconds}
+        row |= {"parameters": size_of(flow), "steps": steps, "seconds": took}
+        add(row | {"score": found["score"], "two_se": found["two_se"]})
 
 
 def trained(
@@ -160,14 +155,23 @@ def away_from_start(shape: tuple[int, ...]) -> caudal.Flow:
     return flow
 
 
-def segments(seconds: float) -> None:
-    """Sweeps in segments, of flows that are not trained and of one of MNIST that is."""
-    learned = {"data": "mnist", "budget": seconds}
-    flows = [({}, away_from_start(TOKENS[tokens])) for tokens in (64, 256)]
-    flows.append((learned, scored(task_of("mnist"), "mnist", "tarflow", seconds)))
-    for key, flow in flows:
-        for rows in (1, 64):
-            add({"part": "segments", **key, **transformer_segments.trial(flow, rows)})
+def segments() -> None:
+    """Sweeps in segments, of flows that are not trained and of the teacher of image_students.py.
+
+    Of 64 images of 256 tokens sweeps take ten seconds, and the table of sampling has them.
+    """
+    data = image_students.DATA["mnist"]
+    images = open_images(str(budget.DATA_DIR / "mnist"), pixels="logit")
+    learned = image_students.teacher(data, images)[0]
+    trained = {"data": "mnist", "budget": data.seconds}
+    for key, flow, rows in (
+        ({}, away_from_start(TOKENS[64]), 1),
+        ({}, away_from_start(TOKENS[64]), 64),
+        ({}, away_from_start(TOKENS[256]), 1),
+        (trained, learned, 1),
+        (trained, learned, 64),
+    ):
+        add({"part": "segments", **key, **transformer_segments.trial(flow, rows)})
 
 
 def memory() -> None:
@@ -279,7 +283,7 @@ def main() -> None:
     if options.part == "sampling":
         sampling(options.rows)
     elif options.part == "segments":
-        segments(options.seconds)
+        segments()
     elif options.part == "memory":
         memory()
     elif options.part == "noise":

@@ -168,7 +168,7 @@ def page(rows: list[Row], facts: dict[str, str]) -> str:
             ),
         ),
         (
-            _section("Segments", "segments --seconds SECONDS"),
+            _section("Segments", "segments"),
             [
                 *["trained on", "tokens", "images", "pass, ms", "steps", "sweeps", "to 0.001"],
                 *["in 2 segments", "4", "8", "the best for each layer"],
