@@ -103,6 +103,7 @@ def scores(data: str, names: list[str] | None, seconds: float) -> None:
         found = task.score(flow.eval())
         row = {"part": "scores", "data": data, "flow": name, "budget": seconds}
         row |= {"parameters": size_of(flow), "steps": steps, "seconds": took}
+        row["optimizer"] = budget.optimizer_of(recipe)
         add(row | {"score": found["score"], "two_se": found["two_se"]})
 
 

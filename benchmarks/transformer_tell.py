@@ -21,7 +21,7 @@ SHOWN = 16
 Row = dict[str, Any]
 PANELS = {"digits": "8x8 digits", "mnist": "MNIST", "cifar10": "CIFAR-10"}
 COLOURS = {"tarflow": ORANGE, "glow": DATA, "mintnet": QUIET}
-KEYS = ("part", "data", "flow", "budget", "tokens", "rows", "noise", "steps", "way")
+KEYS = ("part", "data", "flow", "budget", "tokens", "rows", "noise", "steps", "way", "optimizer")
 
 
 def add(new: Row) -> None:
@@ -45,6 +45,9 @@ def draw_scores(path: Path) -> None:
     import matplotlib.pyplot as plt
 
     rows = [row for row in json.loads(PATH.read_text("utf-8"))["rows"] if row["part"] == "scores"]
+    rows = list(
+        {(r["data"], r["flow"], r["budget"]): r for r in rows}.values()
+    )  # the last of each
     names = [data for data in PANELS if len({r["budget"] for r in rows if r["data"] == data}) > 1]
     with house_style():
         figure, axes = plt.subplots(1, len(names), figsize=(3.6 * len(names), 3.0), squeeze=False)
@@ -123,6 +126,7 @@ def page(rows: list[Row], facts: dict[str, str]) -> str:
             [
                 "data",
                 "flow",
+                "optimizer",
                 "planned s",
                 "CPU s",
                 "parameters",
@@ -135,6 +139,7 @@ def page(rows: list[Row], facts: dict[str, str]) -> str:
                 "scores",
                 of("data"),
                 of("flow"),
+                of("optimizer"),
                 of("budget", ".0f"),
                 of("seconds", ".0f"),
                 of("parameters", ",.0f"),
