@@ -45,9 +45,7 @@ def draw_scores(path: Path) -> None:
     import matplotlib.pyplot as plt
 
     rows = [row for row in json.loads(PATH.read_text("utf-8"))["rows"] if row["part"] == "scores"]
-    rows = list(
-        {(r["data"], r["flow"], r["budget"]): r for r in rows}.values()
-    )  # the last of each
+    rows = list({(r["data"], r["flow"], r["budget"]): r for r in rows}.values())
     names = [data for data in PANELS if len({r["budget"] for r in rows if r["data"] == data}) > 1]
     with house_style():
         figure, axes = plt.subplots(1, len(names), figsize=(3.6 * len(names), 3.0), squeeze=False)
