@@ -162,9 +162,14 @@ def _fit(flow: caudal.Flow, recipe: Recipe, task: Task, rate: float, steps: int)
         warmup=max(1, steps // 20),
         patience=0,
         validate_every=steps,
-        optimizer=SIZES.get(recipe.name, {}).get("small", {}).get("optimizer", "adam"),
+        optimizer=optimizer_of(recipe),
     )
     caudal.fit(flow, task.train, task.valid, training=training)
+
+
+def optimizer_of(recipe: Recipe) -> str:
+    """That of the small size."""
+    return str(SIZES.get(recipe.name, {}).get("small", {}).get("optimizer", "adam"))
 
 
 def cells(row: Row) -> list[str]:

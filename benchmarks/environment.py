@@ -5,9 +5,11 @@ import json
 import os
 import platform
 import shlex
+import statistics
 import subprocess
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -42,6 +44,19 @@ def of_the_page(command: str, libraries: Sequence[str]) -> dict[str, str]:
     """What holds for all rows of such a page; `command` makes any of them."""
     facts = describe(libraries)
     return {"command": command, "threads": "1", "libraries": facts["libraries"]}
+
+
+def cpu_milliseconds(work: Callable[[], object], times: int = 7) -> float:
+    """The median processor time, of fewer times where these take seconds.
+
+    Other work on the machine hardly moves it.
+    """
+    took: list[float] = []
+    while len(took) < times and sum(took) < 2:
+        start = time.process_time()
+        work()
+        took.append(time.process_time() - start)
+    return 1e3 * statistics.median(took)
 
 
 def lines(facts: dict[str, str]) -> list[str]:

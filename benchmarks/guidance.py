@@ -59,8 +59,9 @@ def run(seconds: float) -> None:
         drawn[weight] = guided(flow, weight).sample(len(asked), asked, generator=generator)
         samples = drawn[weight].numpy()
         right = judge.score(samples.reshape(len(samples), -1), asked.flatten())
-        near = features.distance(samples, held), nearest(samples, real)
-        rows.append([f"{weight:g}", f"{right:.3f}", f"{near[0]:.0f}", f"{near[1]:.1f}"])
+        precision, recall = features.precision_recall(samples, held)
+        cells = [f"{right:.3f}", f"{features.distance(samples, held):.0f}", f"{precision:.2f}"]
+        rows.append([f"{weight:g}", *cells, f"{recall:.2f}", f"{nearest(samples, real):.1f}"])
     draw(PICTURE, [drawn[weight] for weight in SHOWN])
     right = judge.score(held.reshape(len(held), -1), test.context.flatten())
     facts = describe(("torch",))
@@ -72,9 +73,11 @@ def run(seconds: float) -> None:
         f"Of {DRAWN} samples of each class: the share that a classifier by the 3 nearest training "
         f"images puts into the class that was asked for (of the test images {right:.3f}), the "
         f"kernel distance (squared) of all samples from the test images, in features of a small "
-        f"classifier, and the median distance to a training image, in steps of a pixel. One seed.",
+        f"classifier, precision and recall there of as many samples as there are test images "
+        f"(arXiv:1904.06991), and the median distance to a training image, in steps of a pixel. "
+        f"One seed.",
     ]
-    head = ["guidance", "right class", "kernel distance", "nearest"]
+    head = ["guidance", "right class", "kernel distance", "precision", "recall", "nearest"]
     write_json(PATH, {"made": facts | made(), "told": told, "rows": rows})
     write(PATH.with_suffix(".md"), text("Guidance", told, facts, ("", head, rows)))
     print(PATH.with_suffix(".md").read_text("utf-8"))

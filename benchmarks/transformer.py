@@ -2,6 +2,8 @@
 
     OMP_NUM_THREADS=1 python benchmarks/transformer.py sampling
     OMP_NUM_THREADS=1 python benchmarks/transformer.py scores --data digits mnist --seconds 60
+    OMP_NUM_THREADS=1 python benchmarks/transformer.py segments
+    OMP_NUM_THREADS=1 python benchmarks/transformer.py memory
     OMP_NUM_THREADS=1 python benchmarks/transformer.py noise --seconds 60
     OMP_NUM_THREADS=1 python benchmarks/transformer.py orders --data digits power --steps 800
 
@@ -19,14 +21,18 @@ from torch import Tensor
 
 import budget
 import caudal
+import image_students
+import scale
 import tables
 import transformer_orders
+import transformer_segments
 from caudal.bijections import by_sweeps
 from caudal.conditioning.completion import completes
 from caudal.data import open_images
 from caudal.data.source import Rows
 from caudal.denoising import denoised
 from caudal.recipes import NSF, NSFAR, Glow, MintNet, Recipe, TarFlow
+from caudal.recipes.presets import PRESETS
 from caudal.report import evaluate
 from caudal.report.speed import by_passes, median_seconds
 from features import Features, nearest
@@ -97,6 +103,7 @@ def scores(data: str, names: list[str] | None, seconds: float) -> None:
         found = task.score(flow.eval())
         row = {"part": "scores", "data": data, "flow": name, "budget": seconds}
         row |= {"parameters": size_of(flow), "steps": steps, "seconds": took}
+        row["optimizer"] = budget.optimizer_of(recipe)
         add(row | {"score": found["score"], "two_se": found["two_se"]})
 
 
@@ -123,10 +130,7 @@ def sampling(rows: int) -> None:
     take as long for any weights.
     """
     for tokens, shape in TOKENS.items():
-        torch.manual_seed(0)
-        flow = TarFlow(patch=2, map="affine").build(shape, standardise=False).eval()
-        for parameter in flow.parameters():
-            parameter.add_(0.05 * torch.randn_like(parameter))
+        flow = away_from_start(shape)
         x = flow.sample(rows)
 
         def swept(flow: caudal.Flow = flow) -> Tensor:
@@ -140,6 +144,48 @@ def sampling(rows: int) -> None:
         if tokens < 256 or rows == 1:
             naive = by_passes(flow)
             row["naive"] = median_seconds(lambda naive=naive: naive.sample(rows), 1.0)
+        add(row)
+
+
+@torch.no_grad()
+def away_from_start(shape: tuple[int, ...]) -> caudal.Flow:
+    torch.manual_seed(0)
+    flow = TarFlow(patch=2, map="affine").build(shape, standardise=False).eval()
+    for parameter in flow.parameters():
+        parameter.add_(0.05 * torch.randn_like(parameter))
+    return flow
+
+
+def segments() -> None:
+    """Sweeps in segments, of flows that are not trained and of the teacher of image_students.py.
+
+    Of 64 images of 256 tokens sweeps take ten seconds, and the table of sampling has them.
+    """
+    data = image_students.DATA["mnist"]
+    images = open_images(str(budget.DATA_DIR / "mnist"), pixels="logit")
+    learned = image_students.teacher(data, images)[0]
+    trained = {"data": "mnist", "budget": data.seconds}
+    for key, flow, rows in (
+        ({}, away_from_start(TOKENS[64]), 1),
+        ({}, away_from_start(TOKENS[64]), 64),
+        ({}, away_from_start(TOKENS[256]), 1),
+        (trained, learned, 1),
+        (trained, learned, 64),
+    ):
+        add({"part": "segments", **key, **transformer_segments.trial(flow, rows)})
+
+
+def memory() -> None:
+    """What the graph of a loss keeps of a further image, by the presets for one accelerator."""
+    for data, shape in {"mnist": (1, 28, 28), "cifar10": (3, 32, 32)}.items():
+        torch.manual_seed(0)
+        flow = replace(TarFlow(), **PRESETS["tarflow"][data].fields).build(shape)
+        one, two = torch.rand(1, *shape), torch.rand(2, *shape)
+        row: Row = {"part": "memory", "data": data, "parameters": size_of(flow)}
+        for name, again, half in (("plain", 0, 0), ("recompute", 1, 0), ("bf16", 0, 1)):
+            with torch.autocast("cpu", torch.bfloat16, enabled=bool(half)):
+                both = [scale.kept(flow, x, None, bool(again)) for x in (one, two)]
+            row[name] = (both[1] - both[0]) / 1e6  # without the copies of the weights
         add(row)
 
 
@@ -224,7 +270,7 @@ def size_of(flow: caudal.Flow) -> int:
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parts = ("scores", "sampling", "noise", "orders", "picture")
+    parts = ("scores", "sampling", "segments", "memory", "noise", "orders", "picture")
     parser.add_argument("part", choices=parts)
     parser.add_argument("--data", choices=RATES, nargs="*", default=list(RATES))
     parser.add_argument("--flow", nargs="*")
@@ -237,6 +283,10 @@ def main() -> None:
     budget.DATA_DIR = options.data_dir
     if options.part == "sampling":
         sampling(options.rows)
+    elif options.part == "segments":
+        segments()
+    elif options.part == "memory":
+        memory()
     elif options.part == "noise":
         noise(options.seconds, options.std)
     elif options.part == "picture":

@@ -21,7 +21,7 @@ SHOWN = 16
 Row = dict[str, Any]
 PANELS = {"digits": "8x8 digits", "mnist": "MNIST", "cifar10": "CIFAR-10"}
 COLOURS = {"tarflow": ORANGE, "glow": DATA, "mintnet": QUIET}
-KEYS = ("part", "data", "flow", "budget", "tokens", "rows", "noise", "steps", "way")
+KEYS = ("part", "data", "flow", "budget", "tokens", "rows", "noise", "steps", "way", "optimizer")
 
 
 def add(new: Row) -> None:
@@ -45,6 +45,7 @@ def draw_scores(path: Path) -> None:
     import matplotlib.pyplot as plt
 
     rows = [row for row in json.loads(PATH.read_text("utf-8"))["rows"] if row["part"] == "scores"]
+    rows = list({(r["data"], r["flow"], r["budget"]): r for r in rows}.values())
     names = [data for data in PANELS if len({r["budget"] for r in rows if r["data"] == data}) > 1]
     with house_style():
         figure, axes = plt.subplots(1, len(names), figsize=(3.6 * len(names), 3.0), squeeze=False)
@@ -96,6 +97,11 @@ def page(rows: list[Row], facts: dict[str, str]) -> str:
             "better; of tables nats a test row, more is better. ± is 2 s.e. One seed.",
             "Sampling is of the default sizes with affine maps, in patches of 2x2, with weights "
             "away from the start; a pass is that of `log_prob`.",
+            "Segments are processor times of the autoregressive layers alone: of a pass, of "
+            "cached steps, of sweeps until nothing moves, of sweeps until no number moves by more "
+            "than 0.001, and of such sweeps in segments of the tokens one after the other, with "
+            "the keys and values of those before kept (arXiv:2505.12849).",
+            "Memory is what the graph of the loss keeps of an image.",
             "Noise is Gaussian, of so many steps of 256 values, on the images of MNIST that are "
             "learned; without it pixels are logits. Scores are of images without noise. The "
             "kernel distance (squared) of 1,000 samples is from the test images, in features of a "
@@ -118,6 +124,7 @@ def page(rows: list[Row], facts: dict[str, str]) -> str:
             [
                 "data",
                 "flow",
+                "optimizer",
                 "planned s",
                 "CPU s",
                 "parameters",
@@ -130,6 +137,7 @@ def page(rows: list[Row], facts: dict[str, str]) -> str:
                 "scores",
                 of("data"),
                 of("flow"),
+                of("optimizer"),
                 of("budget", ".0f"),
                 of("seconds", ".0f"),
                 of("parameters", ",.0f"),
@@ -158,6 +166,48 @@ def page(rows: list[Row], facts: dict[str, str]) -> str:
                 of("rows"),
                 *(of(name, ".1f", 1e3) for name in ("pass", "steps", "sweeps", "naive")),
                 lambda row: f"{row['steps'] / row['pass']:.1f}",
+                of("commit"),
+                of("machine"),
+            ),
+        ),
+        (
+            _section("Segments", "segments"),
+            [
+                *["trained on", "tokens", "images", "pass, ms", "steps", "sweeps", "to 0.001"],
+                *["in 2 segments", "4", "8", "the best for each layer"],
+                *["sweeps of each layer", "commit", "machine"],
+            ],
+            cells(
+                "segments",
+                lambda row: (
+                    f"{row['data']}, {row['budget']:.0f} s" if "data" in row else "nothing"
+                ),
+                of("tokens"),
+                of("rows"),
+                *(of(name, ".1f") for name in ("pass", "steps", "sweeps")),
+                *(lambda row, k=k: f"{row['segments'][k]:.1f}" for k in range(4)),
+                of("chosen", ".1f"),
+                lambda row: ", ".join(f"{n:.0f}" for n in row["swept"]),
+                of("commit"),
+                of("machine"),
+            ),
+        ),
+        (
+            _section("Memory", "memory"),
+            [
+                "preset",
+                "parameters",
+                "MB of an image",
+                "`--recompute`",
+                "bf16",
+                "commit",
+                "machine",
+            ],
+            cells(
+                "memory",
+                of("data"),
+                of("parameters", ",.0f"),
+                *(of(name, ".1f") for name in ("plain", "recompute", "bf16")),
                 of("commit"),
                 of("machine"),
             ),

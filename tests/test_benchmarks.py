@@ -35,6 +35,21 @@ def test_quality_goes_on_where_it_was(monkeypatch, capsys, tmp_path):
     assert json.loads((tmp_path / "quality-smoke.json").read_text())["cells"] == cells
 
 
+def test_precision_and_recall_of_sets_that_are_equal_apart_and_without_a_mode(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    import features
+
+    rng = np.random.default_rng(0)
+    dark, light = (rng.integers(low, low + 4, (20, 1, 4, 4)) for low in (0, 12))
+    both, labels = np.concatenate([dark, light]), torch.arange(2).repeat_interleave(20)
+    found = features.Features(both, labels)
+    assert found.precision_recall(both, both) == (1, 1)
+    assert found.precision_recall(dark, light) == (0, 0)
+    mixed = rng.permutation(both)
+    precision, recall = found.precision_recall(np.concatenate([dark, dark]), mixed)
+    assert (precision, recall) == (1, 0.5)
+
+
 def test_bias_of_a_new_flow_is_within_its_bound(monkeypatch):
     monkeypatch.syspath_prepend(ROOT / "benchmarks")
     import bias

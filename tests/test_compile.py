@@ -116,6 +116,13 @@ def test_densities_of_images_export():
     torch.testing.assert_close(program.module()(x, context), flow.log_prob(x, context))
 
 
+def test_densities_of_transformers_over_patches_are_one_graph():
+    flow = away_from_start(replace(IMAGE_RECIPES["tarflow"], layers=1, depth=1).build((1, 4, 4)))
+    x = torch.randn(4, 1, 4, 4)
+    compiled = torch.compile(flow.log_prob, fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(compiled(x), flow.log_prob(x))
+
+
 @pytest.mark.usefixtures("_one_of_each")
 def test_samples_of_images_are_one_graph():
     flow, x, context = image_flow_and_rows("realnvp")

@@ -17,6 +17,7 @@ import torch
 from pyarrow import csv, parquet
 
 import caudal
+from cases import randomise
 from caudal.base import Logistic
 from caudal.bijection import stages
 from caudal.errors import InputError
@@ -175,6 +176,22 @@ def test_runs_of_each_kind_answer_by_samples_and_by_a_tab_of_their_own(run, own,
         tab = tab_of(subject, title)
         blocks = answer(subject, tab, tab.defaults())
         assert any(isinstance(block, Picture) for block in blocks), (title, blocks)
+
+
+def test_samples_of_images_are_guided_where_labels_were_withheld(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (60, 4, 4), dtype=np.uint8)
+    np.savez(tmp_path / "squares.npz", images=pixels, labels=np.arange(60) % 2)
+    how = {"context": ["class"], "drop_context": 0.1, "steps": 1, "report": False}
+    model = caudal.train("tarflow", tmp_path / "squares.npz", layers=1, width=8, **how)
+    randomise(model.flow, 0.1)
+    subject = Subject(model)
+    tab = tab_of(subject, "Samples")
+    drawn = []
+    for guidance in (0.0, 2.0):
+        drawn.append(tab.write(tmp_path, **{**tab.defaults(), "guidance": guidance}).read_bytes())
+    assert drawn[0] != drawn[1]
+    never = Subject(caudal.load(ROOT / "fixtures" / "image"))
+    assert "guidance" not in tab_of(never, "Samples").defaults()
 
 
 def test_a_flow_of_sound_given_its_spectrum_copies_clips():

@@ -20,6 +20,7 @@ from caudal.numerics import recomputing
 from caudal.recipes import Glow, TarFlow, TarFlowIAF
 from caudal.recipes.tarflow import patch_of
 from caudal.training.student import default_student, share_mixing
+from image_cases import away_from_start
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 SMALL = {"layers": 2, "depth": 1, "width": 8, "heads": 2}
@@ -151,6 +152,21 @@ def test_recomputing_keeps_the_input_of_a_layer_alone():
     whole = kept()
     with recomputing():
         assert kept() < whole / 5
+
+
+@pytest.mark.parametrize("couplings", [0, 2])
+def test_products_of_half_precision_leave_log_dets_in_float32(couplings):
+    torch.manual_seed(0)
+    flow = away_from_start(TarFlow(**SMALL, couplings=couplings).build((1, 4, 4))).eval()
+    x = torch.randn(8, 1, 4, 4)
+    with torch.no_grad():
+        full = flow.bijection.inverse(x)[1]
+        with torch.autocast("cpu", torch.bfloat16):
+            half = flow.bijection.inverse(x)[1]
+    assert half.dtype == torch.float32
+    assert not torch.equal(half, full), "no product was of half precision"
+    assert not torch.equal(half, half.bfloat16().float()), "the sum was rounded"
+    torch.testing.assert_close(half, full, rtol=0, atol=0.02 * float(full.abs().max()))
 
 
 @pytest.mark.usefixtures("float64")

@@ -3,8 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
+from caudal.errors import InputError
 from caudal.explore.controls import Choice, Control, Lines, Slider, Whole
 from caudal.explore.subject import Subject
+from caudal.guided import guided
 
 ANY = "(any)"
 LISTED, LEVELS = 6, 60  # columns with a control of their own, and values that one may have
@@ -12,11 +14,21 @@ PREFIX, MORE = "given_", "given"
 
 
 def drawing(subject: Subject) -> list[Control]:
-    """The controls of samples: how many, the temperature, the seed, and what they are given."""
+    """The controls of samples: how many, temperature, guidance, seed, and what they are given."""
     guide = subject.guide
     many = Whole("n", f"How many {subject.schema.many}", guide.usual, 1, guide.most)
     heat = Slider("temperature", "Temperature", 0.0, 1.5, 1.0, 0.05)
-    return [many, heat, Whole("seed", "Seed", 0), *given_controls(subject)]
+    return [many, heat, *_guidance(subject), Whole("seed", "Seed", 0), *given_controls(subject)]
+
+
+def _guidance(subject: Subject) -> list[Control]:
+    """A slider, where the flow can be guided."""
+    try:
+        guided(subject.model.flow, 0.0)
+    except InputError:
+        return []
+    help = "Above 0 samples are more typical of what they are given, and leave the density."
+    return [Slider("guidance", "Guidance", 0.0, 4.0, 0.0, 0.25, help=help)]
 
 
 def given_controls(subject: Subject) -> list[Control]:
@@ -60,7 +72,9 @@ def _tight(line: str) -> str:
 def asked_of(subject: Subject, values: Mapping[str, Any]) -> dict[str, Any]:
     """The keywords of `Model.sample` that the controls come to."""
     asked: dict[str, Any] = {"n": int(values["n"]), "seed": int(values["seed"])}
-    asked["temperature"] = float(values["temperature"])
+    for name in ("temperature", "guidance"):
+        if name in values:
+            asked[name] = float(values[name])
     asked |= subject.guide.drawing(subject.schema)
     if given := given_of(subject, values):
         asked["given"] = given
