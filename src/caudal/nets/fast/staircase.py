@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from caudal.nets.masked import MaskedLinear
 
 # Measured on one CPU core, widths 128 to 1568, batches 100 to 4096: eight blocks reach up to 1.7
-# times the speed of the masked product, and each block must be worth the cost of its calls. Below a
-# width of 256 it is not, where products of wide vectors are quick: steps of training took 1.2 times
-# as long.
+# times the speed of the masked product, and each must be worth the cost of its calls. Below a
+# width of 256 they are not where plain products are quick: steps of training took 1.2 times as
+# long.
 _MOST_BLOCKS = 8
 _LEAST_SIDE = 64
 _NARROWEST = 256
