@@ -2,6 +2,9 @@
 
     OMP_NUM_THREADS=1 python benchmarks/real_tables.py
     OMP_NUM_THREADS=1 python benchmarks/real_tables.py --folder FOLDER --only iris titanic --notes
+    OMP_NUM_THREADS=1 python benchmarks/real_tables.py --folder FOLDER --page
+
+With `--page` each table becomes a row of results/real_tables.md, under the name of its folder.
 
 A table passes if all four steps go through with no option that says anything about it, and if the
 samples have its header, and columns of the same look: whole numbers, numbers, dates or text.
@@ -21,6 +24,8 @@ import torch
 import caudal
 from caudal.data.table.encodings import find_encoding
 from caudal.errors import InputError, NumericalError
+from environment import RESULTS, made
+from pages import Facts, Results, text
 from tables import DATA_DIR
 
 FOLDER = DATA_DIR / "real_tables"
@@ -48,6 +53,17 @@ class Result:
     def __str__(self) -> str:
         end = f"{self.failed}: {self.message}" if self.failed else "ok"
         return f"{self.name}  {self.seconds:.1f} s  {end}"
+
+
+@dataclass
+class Row:
+    """A table on the page."""
+
+    folder: str
+    table: str
+    failed: str
+    message: str
+    commit: str
 
 
 def attempt(path: Path, out: Path) -> Result:
@@ -123,22 +139,53 @@ def look(cells: Sequence[str], share: float) -> str:
     return "text"
 
 
+def key(row: Row) -> tuple[str, str]:
+    return row.folder, row.table
+
+
+def page(rows: list[Row], facts: Facts) -> str:
+    what = (
+        "Tables as others publish them, each trained on for 30 steps, evaluated, sampled and "
+        "scored with no option that says anything about it. Samples must have the header, and "
+        "columns of the same look: whole numbers, numbers, dates or text."
+    )
+    counts, failures = [], []
+    for folder in dict.fromkeys(row.folder for row in rows):
+        here = [row for row in rows if row.folder == folder]
+        failures += [[folder, r.table, f"{r.failed}: {r.message}"] for r in here if r.failed]
+        good = sum(not row.failed for row in here)
+        commits = ", ".join(sorted({row.commit for row in here}))
+        counts.append([folder, str(len(here)), f"{good}, {good / len(here):.0%}", commits])
+    facts = {**facts, "command": "python benchmarks/real_tables.py --folder FOLDER --page"}
+    shown = [("", ["folder", "tables", "go all the way", "commit"], counts)]
+    if failures:
+        shown.append(("The others", ["folder", "table", "where and why"], failures))
+    shared = {name: fact for name, fact in facts.items() if name not in ("commit", "date")}
+    return text("Real tables", [what], shared, *shown)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--folder", type=Path, default=FOLDER)
     parser.add_argument("--only", nargs="*", default=[""], help="parts of file names")
     parser.add_argument("--notes", action="store_true", help="print what was decided, too")
+    parser.add_argument("--page", action="store_true", help="write results/real_tables.md")
     options = parser.parse_args()
     if not options.folder.is_dir():
         print(f"{options.folder} is not there: the real tables are not part of the repository")
         return
     results = []
+    rows = Results(RESULTS / "real_tables.json", Row, key, key, ("torch", "pyarrow"))
     for path in sorted(options.folder.glob("*.csv")):
         if not any(part in path.name for part in options.only):
             continue
         with tempfile.TemporaryDirectory() as out:
             results.append(attempt(path, Path(out)))
         print(results[-1], flush=True)
+        if options.page:
+            last, commit = results[-1], made()["commit"]
+            row = Row(options.folder.name, last.name, last.failed, last.message, commit)
+            rows.add(row, page)
         for note in results[-1].notes if options.notes else ():
             print(f"    {note}")
     good = sum(not result.failed for result in results)

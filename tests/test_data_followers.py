@@ -256,6 +256,23 @@ def test_gaps_of_a_product_and_of_its_factors_are_filled():
             pd.testing.assert_frame_equal(filled, frame[:5].astype(float))
 
 
+def test_what_is_filled_keeps_all_rounded_rules_of_it():
+    x = 50 + 10 * X
+    rules = {"a": rounded(0.1 * x), "b": rounded(0.13 * x + 2)}
+    model = caudal.train(
+        "nsf",
+        data=pd.DataFrame({"x": x, "y": Y, **rules}),
+        layers=1,
+        hidden=8,
+        steps=1,
+        report=False,
+    )
+    assert {f.name for f in model.schema.followers} == {"a", "b"}
+    filled = model.impute(pd.DataFrame({"x": None, "y": Y, **rules}))["x"].to_numpy(float)
+    assert (rounded(0.1 * filled) == rules["a"]).all()
+    assert (rounded(0.13 * filled + 2) == rules["b"]).all()
+
+
 def test_what_is_drawn_keeps_the_rules_of_what_is_known():
     """A price without steps makes its total, a rounded one too, and a city lies in its country."""
     place = np.random.default_rng(1).integers(0, 12, N)

@@ -14,6 +14,10 @@ GUESSES = {
     "real": (NORMAL, ("real", None, None, None)),
     "skewed": (np.exp(1.5 * NORMAL), ("positive", 0.0, None, None)),
     "positive but even": (10 + NORMAL, ("real", None, None, None)),
+    "nothing at times": (
+        np.where(np.arange(N) < 5, 0.0, np.abs(10 + 3 * NORMAL)),
+        ("real", 0.0, None, None),
+    ),
     "share": (RNG.random(N), ("interval", 0.0, 1.0, None)),
     "skewed share": (np.exp(1.5 * NORMAL - 1.5 * NORMAL.max()), ("interval", 0.0, 1.0, None)),
     "small price": (

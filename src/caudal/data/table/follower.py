@@ -105,19 +105,17 @@ class Follower:
         return 4e-7 * (abs(self.constant) + np.abs(sources) @ np.abs(np.array(self.slopes)))
 
     def solved(
-        self, k: int, values: np.ndarray, sources: np.ndarray, source: Column, alone: bool = True
+        self, k: int, values: np.ndarray, sources: np.ndarray, source: Column
     ) -> np.ndarray:
         """What source k must be in rows (N, S) of the others, for values (N,) of the column.
 
-        NaN where no value of the source makes that of the column, or, if `alone`, more than one
-        may: a rounded sum tells a source whose steps make at least its own. Else it is the one in
-        the middle of these.
+        NaN where no value of the source makes that of the column, or more than one may: a rounded
+        sum tells a source whose steps make at least its own.
         """
         if not self.slopes:
-            return self._factored(k, values, sources, source, alone)
+            return self._factored(k, values, sources, source)
         slope, step = self.slopes[k], self.column.step
-        several = step is not None and abs(slope) * (source.step or 0.0) < step * (1 - 1e-9)
-        if alone and several:
+        if step is not None and abs(slope) * (source.step or 0.0) < step * (1 - 1e-9):
             return np.full(len(values), np.nan)
         rest = self.constant + np.delete(sources, k, 1) @ np.delete(np.array(self.slopes), k)
         # Halves are rounded up: of two values that are as near, the sum of one is below.
@@ -127,8 +125,22 @@ class Follower:
         made = self._on_steps(rest + slope * x)
         return np.where(np.abs(made - values) < 1e-3 * step, x, np.nan)
 
+    def ends(self, k: int, values: np.ndarray, sources: np.ndarray) -> np.ndarray:
+        """Between what source k lies in rows (N, S) of the others, for values (N,): (N, 2).
+
+        NaN where the column does not tell.
+        """
+        # Halves are rounded up: of two values that are as near, the sum of one is below.
+        y = values[:, None] + np.array([-0.5, 0.498]) * (self.column.step or 0.0)
+        if self.slopes:
+            rest = np.delete(sources, k, 1) @ np.delete(np.array(self.slopes), k)
+            return np.sort((y - self.constant - rest[:, None]) / self.slopes[k], 1)
+        rest = np.prod([self._factor(i, x) for i, x in enumerate(sources.T) if i != k], 0)
+        rest = np.where((rest == 0) | bool(self.levels[k]), np.nan, rest)
+        return np.sort((y + self.column.offset) / rest[:, None] - self.offsets[k], 1)
+
     def _factored(
-        self, k: int, values: np.ndarray, sources: np.ndarray, source: Column, alone: bool
+        self, k: int, values: np.ndarray, sources: np.ndarray, source: Column
     ) -> np.ndarray:
         """What factor k must be, as `solved` has it."""
         others = [self._factor(i, x) for i, x in enumerate(sources.T) if i != k]
@@ -139,9 +151,7 @@ class Follower:
             return np.where(near.sum(1) == 1, near.argmax(1), np.nan)
         with np.errstate(divide="ignore", invalid="ignore"):
             exact = (values + self.column.offset) / rest - self.offsets[k]
-        told = rest != 0
-        if alone:
-            told &= np.abs(rest) * (source.step or 0.0) >= step * (1 - 1e-9)
+        told = (rest != 0) & (np.abs(rest) * (source.step or 0.0) >= step * (1 - 1e-9))
         x = into_support(source, np.where(told & np.isfinite(exact), exact, 0.0))
         wanted = sources.copy()
         wanted[:, k] = x

@@ -24,6 +24,7 @@ _LATITUDE, _LONGITUDE = r"(?i)(.*[\W_])?lat(itude)?", r"(?i)(.*[\W_])?(lon|lng|l
 ATOM, END_ATOM = 0.05, 0.01  # share of the rows at one value, and at the lowest or the highest
 ATOMS = 8  # at most
 LEAST = 10  # rows at an atom
+NOTHING = 3  # rows at 0 that are the lowest, as nothing can be below
 MANY = 20  # different values beside the atoms
 MATERIAL = 0.01  # share of the different values that may become equal to another one
 FEW = 1024  # among many values without a lattice some always coincide, among so few hardly any
@@ -196,7 +197,8 @@ def _continuous(stats: Stats, percent: bool, piles: bool) -> Declared:
     high = atoms[-1] if atoms and atoms[-1] >= stats.high else None
     if low is None and skewed and high is None and stats.low > np.finfo(np.float32).tiny:
         return Declared("positive", 0.0, atoms=atoms)
-    if low is None and stats.low >= 0 and (skewed or atoms or _begins_near(rest, skewness)):
+    ends_there = np.count_nonzero(stats.sample == 0) >= NOTHING or _begins_near(rest, skewness)
+    if low is None and stats.low >= 0 and (skewed or atoms or ends_there):
         low = 0.0
     kind = "real" if low is None or high is None else "interval"
     return Declared(kind, low, high, atoms=atoms)

@@ -56,10 +56,11 @@ class Ruled:
                 lists.setdefault(follower.sources[0], []).append((follower, values))
         for name, told in lists.items():
             _look_up(told, rows[:, names.index(name)])
-        for alone in (True, False):  # what one rule tells exactly, no other need guess
-            for follower, values in sums:
-                places = [names.index(name) for name in follower.sources]
-                _solve(follower, values, rows, places, schema.columns, alone)
+        rules = [([names.index(name) for name in f.sources], f, values) for f, values in sums]
+        for places, follower, values in rules:
+            _solve(follower, values, rows, places, schema.columns)
+        for place, column in enumerate(schema.columns):
+            _solve_together([rule for rule in rules if place in rule[0]], rows, place, column)
         filled = torch.from_numpy(rows).to(x)
         return cls(schema, filled, x.isnan() & ~filled.isnan(), seen, keep)
 
@@ -126,14 +127,33 @@ def _solve(
     rows: np.ndarray,
     places: list[int],
     columns: tuple[Column, ...],
-    alone: bool,
 ) -> None:
     """Fills the one gap among the sources of a row (n, D) of which the follower is known."""
     sources = rows[:, places]
     lone = (np.isnan(sources).sum(1) == 1) & ~np.isnan(values)
     for k, place in enumerate(places):
         at = np.flatnonzero(lone & np.isnan(sources[:, k]))
-        rows[at, place] = follower.solved(k, values[at], sources[at], columns[place], alone)
+        rows[at, place] = follower.solved(k, values[at], sources[at], columns[place])
+
+
+def _solve_together(
+    rules: list[tuple[list[int], Follower, np.ndarray]],
+    rows: np.ndarray,
+    place: int,
+    column: Column,
+) -> None:
+    """Fills gaps of a source by the middle of what all of its rules leave, if that keeps them."""
+    at = np.flatnonzero(np.isnan(rows[:, place]))
+    low, high = np.full(len(at), -np.inf), np.full(len(at), np.inf)
+    for places, follower, values in rules:
+        ends = follower.ends(places.index(place), values[at], rows[np.ix_(at, places)])
+        low, high = np.fmax(low, ends[:, 0]), np.fmin(high, ends[:, 1])
+    told = np.isfinite(low) & np.isfinite(high) & (low <= high)
+    at = at[told]
+    rows[at, place] = into_support(column, (low[told] + high[told]) / 2)
+    for places, follower, values in rules:
+        off = np.abs(follower.of(rows[np.ix_(at, places)]) - values[at])
+        rows[at[off > 1e-3 * (follower.column.step or np.inf)], place] = np.nan
 
 
 def _look_up(told: list[tuple[Follower, np.ndarray]], source: np.ndarray) -> None:
