@@ -1,10 +1,10 @@
-"""Sound: what was tried of WaveNets and is not built, each beside a WaveNet as it is.
+"""Sound: what was tried of WaveNets and is no default, each beside a WaveNet as it is.
 
     OMP_NUM_THREADS=1 python benchmarks/sound_trials.py
 
-Several samples a step of the net, noise on what the net sees of the past, and the recording's
-pitch as a context: bits of test clips, and copies by their spectra. Trials that are not asked for
-stay on the page.
+Several samples a step of the net, the recording's pitch as a context, noise on what the net sees of
+the past, one more filter, Muon: bits of test clips, and copies by their spectra. Trials and ways
+that are not asked for stay on the page.
 """
 
 import argparse
@@ -462,7 +462,7 @@ def main() -> None:
                 cell = {**measure(trial, way, dataset), "commit": commit}
                 part["cells"][way.words] = cell
                 write_json(path, found)
-        text = ["# Sound: what was tried and is not built", "", SAID, ""]
+        text = ["# Sound: what was tried, and is no default", "", SAID, ""]
         text += [line for n in TRIALS if n in found for line in section(found[n], TRIALS[n])]
         write(path.with_suffix(".md"), "\n".join(text).rstrip() + "\n")
 
