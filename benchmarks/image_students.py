@@ -374,7 +374,9 @@ def page(rows: list[Row], facts: dict[str, str]) -> str:
             "that lie among samples, by the third neighbour (arXiv:1904.06991), of as many of "
             "both: 170 of the digits, 1,000 of MNIST. Training images in the place of samples "
             "show what can be reached. Nearest is the median distance to a training image, in "
-            "steps of a pixel. The milliseconds are the processor's. One seed.",
+            "steps of a pixel. The milliseconds are the processor's. Rows of the digits without "
+            "precision and recall are of an earlier teacher of as many seconds, whose kernel "
+            "distance was -3. One seed.",
             "`python benchmarks/image_students.py --data DATA --seconds S --student STUDENT`",
         ],
         {name: fact for name, fact in facts.items() if name in ("threads", "libraries")},
