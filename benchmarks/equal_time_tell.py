@@ -123,7 +123,9 @@ def page(cells: Cells) -> str:
     text = ["# Scores after equal seconds of one core", "", *_lost(found), "", *_facts(cells), ""]
     for budget, lines in found.items():
         text += [f"## {budget:g} seconds", "", *table(head, [row.cells() for row in lines]), ""]
-    return "\n".join([*text, *_sizes(cells, budgets[-1:]), ""])
+    for budget in budgets[1:]:
+        text += [*_sizes(cells, budget), ""]
+    return "\n".join(text)
 
 
 def _lost(found: dict[float, list[Row]]) -> list[str]:
@@ -184,17 +186,15 @@ def _facts(cells: Cells) -> list[str]:
     ]
 
 
-def _sizes(cells: Cells, budgets: list[float]) -> list[str]:
-    """The flow, its parameters and its steps at the largest budget."""
+def _sizes(cells: Cells, budget: float) -> list[str]:
+    """The flow, its parameters and its steps after so many seconds."""
     lines = []
     for data in DATA:
-        for budget in budgets:
-            runs = [flow(cells, data, name, budget) for name in SHOWN]
-            if any(runs):
-                lines.append([data, *(_size(run[0]) if run else "" for run in runs)])
+        runs = [flow(cells, data, name, budget) for name in SHOWN]
+        if any(runs):
+            lines.append([data, *(_size(run[0]) if run else "" for run in runs)])
     head = ["data", *(TITLES.get(name, name) for name in SHOWN)]
-    title = f"## Parameters and steps in {budgets[0]:g} seconds" if budgets else ""
-    return [title, "", *table(head, lines)] if lines else []
+    return [f"## Parameters and steps in {budget:g} seconds", "", *table(head, lines)]
 
 
 def _size(cell: Cell) -> str:
