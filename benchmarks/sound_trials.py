@@ -2,9 +2,9 @@
 
     OMP_NUM_THREADS=1 python benchmarks/sound_trials.py
 
-Several samples a step of the net, the recording's pitch as a context, noise on what the net sees of
-the past, one more filter, Muon: bits of test clips, and copies by their spectra. Trials and ways
-that are not asked for stay on the page.
+Several samples a step of the net, the recording's pitch as a context, noise on what the net sees
+of the past, one more filter, Muon: bits of test clips, and copies by their spectra. Trials and
+ways that are not asked for stay on the page.
 """
 
 import argparse
