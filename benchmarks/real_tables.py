@@ -147,7 +147,8 @@ def page(rows: list[Row], facts: Facts) -> str:
     what = (
         "Tables as others publish them, each trained on for 30 steps, evaluated, sampled and "
         "scored with no option that says anything about it. Samples must have the header, and "
-        "columns of the same look: whole numbers, numbers, dates or text."
+        "columns of the same look: whole numbers, numbers, dates or text. *real_tables* are files "
+        "of seaborn and FiveThirtyEight, *other packages* of bokeh-sampledata and pydataset."
     )
     counts, failures = [], []
     for folder in dict.fromkeys(row.folder for row in rows):

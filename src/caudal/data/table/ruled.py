@@ -146,13 +146,13 @@ def _solve_together(
     at = np.flatnonzero(np.isnan(rows[:, place]))
     low, high = np.full(len(at), -np.inf), np.full(len(at), np.inf)
     for places, follower, values in rules:
-        ends = follower.ends(places.index(place), values[at], rows[np.ix_(at, places)])
+        ends = follower.ends(places.index(place), values[at], rows[at][:, places])
         low, high = np.fmax(low, ends[:, 0]), np.fmin(high, ends[:, 1])
     told = np.isfinite(low) & np.isfinite(high) & (low <= high)
     at = at[told]
     rows[at, place] = into_support(column, (low[told] + high[told]) / 2)
     for places, follower, values in rules:
-        off = np.abs(follower.of(rows[np.ix_(at, places)]) - values[at])
+        off = np.abs(follower.of(rows[at][:, places]) - values[at])
         rows[at[off > 1e-3 * (follower.column.step or np.inf)], place] = np.nan
 
 
