@@ -225,7 +225,7 @@ outside of the prior, zuko's among them, it is lower by what is there.
 
 ± is the standard deviation between seeds, which has hardly a digit with two or three of them.
 Budgets are equal in simulations and steps, not in seconds, which compare only between cells of
-one commit and machine: at 0533074 caudal took 42 to 67 and zuko 34 to 57.
+one commit and machine: at 0533074 caudal took 42 to 67 and zuko 32 to 72.
 
 "caudal" is the default, and "caudal by couplings" what it was before: spline couplings without
 dropout. The default is autoregressive, as zuko's flow is too, and has a dropout of a tenth, which

@@ -100,6 +100,14 @@ def image_flow_and_rows(name):
 
 
 @torch.no_grad()
+def test_densities_of_residual_flows_export_with_any_number_of_rows():
+    flow, x = RECIPES["iresnet"].build((4,)).eval(), torch.randn(8, 4)
+    shapes = {"x": {0: torch.export.Dim("rows")}}
+    program = torch.export.export(flow, (x,), dynamic_shapes=shapes, strict=False)
+    torch.testing.assert_close(program.module()(x[:3]), flow.log_prob(x[:3]))
+
+
+@torch.no_grad()
 def test_samples_drawn_position_by_position_are_a_loop_of_the_graph():
     """Which holds the net once for the loop and once for the last position, and bisects in one."""
     flow = randomise(MAFMoG(layers=0, hidden=(4,), components=2).build((6,))).eval()

@@ -105,7 +105,7 @@ class Residual(Estimated):
     def inverse(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         # In half precision the products with the Jacobian would be too coarse.
         with full_precision(x):
-            if not log_dets_wanted() or not len(x):
+            if not log_dets_wanted() or x.shape[0] == 0:
                 return x + self.net(x, context), x.new_zeros(x.shape[0])
             added, push = self.net.linearised(x, context)
             return x + added, self._log_det(push, x)

@@ -158,7 +158,7 @@ def exact(push: Push, like: Tensor) -> Tensor:
         push: products with J.
         like: a batch of B events (B, *event).
     """
-    rows, elements = len(like), math.prod(like.shape[1:])
+    rows, elements = like.shape[0], math.prod(like.shape[1:])
     basis = torch.eye(elements, dtype=like.dtype, device=like.device)
     vectors = basis.view(elements, 1, *like.shape[1:])
     most = _ROWS_ON_CPU if like.device.type == "cpu" else _ROWS
