@@ -50,7 +50,7 @@ RATES: dict[str, dict[str, tuple[Recipe, float]]] = {
         "tarflow": (TarFlow(), 1e-2),
         "tarflow, independent pixels": (TarFlow(couplings=0), 1e-2),
         "glow, medium": (Glow(scales=2, layers=6, maps=64), 7e-3),
-        "tarflow, large": (TarFlow(layers=6, depth=1, width=96), 5e-3),
+        "tarflow, large": (TarFlow(layers=6, depth=1, width=96), 3e-3),
     },
     "cifar10": {
         "glow": (Glow(scales=2, layers=4, maps=48), 1e-2),

@@ -64,6 +64,13 @@ def test_signs_and_neighbours_of_floats():
     torch.testing.assert_close(below, torch.nextafter(ends, ends - 360), rtol=3e-7, atol=1e-37)
 
 
+def test_inverses_of_matrices_that_ask_for_pivots():
+    rotated = torch.linalg.qr(torch.randn(2, 12, 12))[0].roll(1, -1)
+    matrix = rotated * torch.logspace(-1.5, 1.5, 12)
+    torch.testing.assert_close(graph.inv(matrix), torch.linalg.inv(matrix), rtol=1e-3, atol=1e-3)
+    assert torch.ops.aten.linalg_inv.default in graph.REPLACED
+
+
 def test_determinants():
     matrix = torch.eye(4) + 0.2 * torch.randn(3, 4, 4)
     torch.testing.assert_close(slogdet(matrix)[1], torch.linalg.slogdet(matrix).logabsdet)
