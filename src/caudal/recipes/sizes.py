@@ -41,9 +41,9 @@ SIZES: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     "maf-mog": _MASKED,
     "iaf": _MASKED,
     "glow": {
-        "small": {"layers": 4, "maps": 32, "optimizer": "muon"},
-        "medium": {"layers": 6, "maps": 64, "optimizer": "muon"},
-        "large": {"layers": 8, "maps": 96, "optimizer": "muon"},
+        "small": {"layers": 4, "maps": 32, "lr": 4e-3, "optimizer": "muon"},
+        "medium": {"layers": 6, "maps": 64, "lr": 4e-3, "optimizer": "muon"},
+        "large": {"layers": 8, "maps": 96, "lr": 3e-3, "optimizer": "muon"},
         "paper": {"layers": 32, "maps": 512},
     },
     "tarflow": _TRANSFORMERS,
