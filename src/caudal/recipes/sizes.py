@@ -28,7 +28,7 @@ _MASKED: Mapping[str, Mapping[str, Any]] = {
 }
 _PLAIN = {"map": "affine", "couplings": 0}
 _TRANSFORMERS: Mapping[str, Mapping[str, Any]] = {
-    "small": {"depth": 1, "width": 64, "lr": 5e-3, "optimizer": "muon"},
+    "small": {"depth": 1, "width": 64, "lr": 1e-2, "optimizer": "muon"},
     "medium": {"layers": 4, "depth": 1, "width": 80, "lr": 4e-3, "optimizer": "muon"},
     "large": {"layers": 6, "depth": 1, "width": 96, "lr": 3e-3, "optimizer": "muon"},
     "paper": {"layers": 8, "depth": 8, "width": 768, "heads": 12, **_PLAIN},
