@@ -68,7 +68,7 @@ def evaluate(
         check_value(name, value, Annotated[int, Ge(0)] | None)
     check_seed(seed)
     source, split = _to_evaluate(model, data, reading)
-    extent = Extent(limit, samples, copies=copies, recognised=recognised)
+    extent = Extent(limit=limit, samples=samples, copies=copies, recognised=recognised)
     result = _evaluated(model, source, extent, split, data is None, seed, draws)
     if data is not None:
         return replace(result, split=None, data=split)

@@ -19,22 +19,22 @@ class Extent:
     """How much is done after training; each None stands for as much as is usual.
 
     Attributes:
-        fitted: how many training items the baseline is fitted to at most.
         limit: how many test items are evaluated at most.
         samples: how many samples are compared with test items.
         judged: how many densities of validation items the thresholds of alarms take.
         fits: how many models are fitted beside a target.
         copies: how many clips are copied.
         recognised: for how many items their label is compared with the likeliest one.
+        fitted: how many training items the baseline is fitted to at most.
     """
 
-    fitted: int | None = None
     limit: int | None = None
     samples: int | None = None
     judged: int | None = None
     fits: int | None = None
     copies: int | None = None
     recognised: int | None = None
+    fitted: int | None = None
 
 
 USUAL = Extent()
