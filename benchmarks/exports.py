@@ -102,8 +102,8 @@ def page(rows: list[Row], facts: Facts) -> str:
         "position, and densities that are, hold one pass of the net in a loop of the graph, with "
         "the bisection of maf-mog as a loop within it: written out pass after pass, its samples "
         "had taken over 500 s. Made by `python benchmarks/exports.py`.",
-        "The inverses of matrices that glow's samples take are Newton's iterations. Recipes not in "
-        "the table were not run.",
+        "The inverses of matrices that glow's samples take are Newton's iterations. Recipes that "
+        "are not in the table were not run.",
     ]
     header = ["recipe", "event", "samples", "difference", "kB", "seconds", "refused"]
     table = [
