@@ -285,7 +285,8 @@ WHAT = (
     "samples can be. In bold the best model of each table and time.",
     "CTGAN and TVAE have one seed, caudal has two (`--seeds 2`), of which the mean is told; "
     "after ten minutes it has one too. It ends earlier where it no longer gains. Rows are of "
-    "several runs: the last column has the commit at which each was measured (`--measure` does so again with kept samples).",
+    "several runs: the last column has the commit at which each was measured (`--measure` "
+    "does so again with kept samples).",
     "Published figures are after training on a GPU, of other splits and all rows, so that they "
     "compare loosely: C2ST by XGBoost is 0.79 for TabSyn and 0.84 for TabDiff on adult, 0.76 and "
     "0.77 on magic, and below 0.001 and 0.10 for CTGAN (arXiv:2603.23016). Its third table, "
