@@ -504,7 +504,7 @@ def test_posteriors_of_new_seeds_and_again(monkeypatch, tmp_path):
         "zuko": [0, 1],
     }
     assert all(cell["commit"] and cell["machine"] for cells in found.values() for cell in cells)
-    assert "| **0.500** | 0.500, 0.500 | 0.500 |" in (tmp_path / "sbi.md").read_text()
+    assert "| **0.500** ± 0.000 | 0.500, 0.500 | 0.500 |" in (tmp_path / "sbi.md").read_text()
 
 
 def test_draws_of_any_order_are_measured_exact_and_weighed(monkeypatch):
