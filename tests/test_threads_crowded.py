@@ -54,6 +54,13 @@ def test_a_look_follows_the_others_as_they_come_and_go(eight_threads, monkeypatc
         assert torch.get_num_threads() == 2
 
 
+def test_one_slow_look_by_chance_takes_no_thread_away(eight_threads, monkeypatch):
+    slow = iter([100.0])
+    monkeypatch.setattr(threads, "_seconds", lambda work, n: next(slow, 1 / n))
+    with uncrowded():
+        assert torch.get_num_threads() == 8
+
+
 def test_the_users_own_number_is_obeyed(eight_threads, monkeypatch):
     busy(monkeypatch, 1)
     monkeypatch.setenv("OMP_NUM_THREADS", "8")

@@ -63,6 +63,21 @@ def test_no_more_steps_than_were_planned_and_never_none(monkeypatch):
     assert not Pace().is_over
 
 
+def test_a_machine_that_becomes_faster_takes_more_steps_up_to_those_wanted(monkeypatch):
+    """The first seconds may be the slowest: a browser closes, a thread comes free."""
+    clock = Clock(monkeypatch)
+    kept = Pace(1000.0, most=1500)
+    clock.now = 100.0
+    assert kept.steps(200, 500, 10_000) == 1500  # half a second a step, where two were planned
+    kept = Pace(900.0, most=5000)
+    clock.now = 200.0
+    grown = kept.steps(200, 500, 10_000)
+    assert grown == 200 + int((100 + 0.95 * 900 - 200) / 0.5)
+    course = Course().bent(200, 500)
+    assert course.place(200, grown) == (200, 500)
+    assert course.place(grown, grown) == (500, 500)
+
+
 def test_the_rate_goes_on_from_where_it_is_and_ends_with_the_steps():
     training = Training(lr=1.0, warmup=10)
     course = Course().bent(40, 100).bent(60, 80)

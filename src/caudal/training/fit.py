@@ -284,7 +284,7 @@ def _planned(
 
     It is measured only where someone is told, or where there is a budget.
     """
-    training = engine.training
+    training, wanted = engine.training, engine.total
     told = engine.fabric.broadcast(not isinstance(reporter, Silent))
     if budget is None and not told:
         return training, Pace()
@@ -302,7 +302,7 @@ def _planned(
     ahead = seconds_of(training, speed, train, validator.valid, position.step)
     one = seconds_of_one(training, speed, validator.valid)
     limit = seconds if budget else None
-    return training, Pace(limit, ahead, one, engine.total, position.step)
+    return training, Pace(limit, ahead, one, wanted, position.step)
 
 
 def _with_full_batches(training: Training, rows: int) -> Training:

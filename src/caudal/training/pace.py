@@ -1,8 +1,8 @@
-"""Keeping time: fewer steps where the machine has become slower than when they were planned.
+"""Keeping time: other steps where the machine has another speed than when they were planned.
 
-A laptop grows warm, another program begins: what was measured in the first seconds then holds no
-more. The steps that are left are planned again, and the learning rate goes on from where it is
-and still ends with them.
+A laptop grows warm, another program begins or ends: what was measured in the first seconds then
+holds no more. The steps that are left are planned again, and the learning rate goes on from where
+it is and still ends with them.
 """
 
 import time
@@ -47,7 +47,7 @@ class Pace:
         seconds: those that training may take, from now on; no limit if None.
         ahead: those that the planned steps will take, if that was measured.
         validation: those that one validation was measured to take.
-        most: the steps that were planned, which are never exceeded.
+        most: the steps that are wanted, which are never exceeded.
         first: steps that were done before.
     """
 

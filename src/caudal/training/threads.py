@@ -17,9 +17,10 @@ import torch
 _PIECE = 40_000  # elements a thread: PyTorch gives a thread no fewer than 32,768
 _TRIAL = 0.05  # seconds: a turn of another program takes some milliseconds
 _HINDRANCE = 1.2  # times as long as one thread takes for the same work
+_TRIALS = 3  # all of them must agree: a single one is slow by chance now and then
 
 
-_EVERY = 10.0  # seconds between looks, of which each takes two trials
+_EVERY = 10.0  # seconds between looks, of which each takes two trials, or six
 
 
 class _State:
@@ -82,9 +83,9 @@ def crowd() -> str:
 
 
 def _hinders(number: int) -> bool:
-    """Whether so many threads take longer than one for the same work."""
+    """Whether so many threads take longer than one for the same work, time after time."""
     work = torch.zeros(number * _PIECE)
-    return _seconds(work, number) > _HINDRANCE * _seconds(work, 1)
+    return all(_seconds(work, number) > _HINDRANCE * _seconds(work, 1) for _ in range(_TRIALS))
 
 
 def _seconds(work: torch.Tensor, number: int) -> float:

@@ -179,7 +179,7 @@ class Trainer:
         if not due:  # else a validation follows, which keeps it
             self._keep_state()
         self.keeper.plan(self.engine.training)
-        speed = "slower" if planned < total else "faster again"
+        speed = "slower" if planned < total else "faster"
         self.reporter.note(f"the machine has become {speed}: planned anew, so that the time holds")
         self._tell_plan(self.pace.left)
 
