@@ -222,6 +222,8 @@ TRIALS = {
             Way("two samples a step", 300, {"size": 2}, rival="as it is, 300 steps"),
             Way("four samples a step", 600, {"size": 4}, rival="as it is, 300 steps"),
             Way("Muon, 300 steps", 300, {}, training=MUON, rival="as it is, 300 steps"),
+            Way("as it is, 2,400 steps", 2400, {}),
+            Way("Muon, 2,400 steps", 2400, {}, training=MUON, rival="as it is, 2,400 steps"),
         ),
         "A net that makes n samples a step has as many layers and goes through a crop in 1 / n "
         "of the steps; within a step samples are jointly Gaussian given the steps before. "
