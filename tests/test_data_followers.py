@@ -273,6 +273,32 @@ def test_what_is_filled_keeps_all_rounded_rules_of_it():
     assert (rounded(0.13 * filled + 2) == rules["b"]).all()
 
 
+@pytest.mark.parametrize("order", ["xy", "yx"])
+def test_what_one_rule_fills_another_takes_in_whatever_order(order):
+    x, y = 50 + 10 * X, 50 + 10 * Y
+    rules = {"a": rounded(0.1 * x + 0.2 * y), "b": rounded(0.13 * y + 2)}
+    frame = pd.DataFrame({**{name: {"x": x, "y": y}[name] for name in order}, **rules})
+    model = caudal.train("nsf", data=frame, layers=1, hidden=8, steps=1, report=False)
+    assert {f.name for f in model.schema.followers} == {"a", "b"}
+    filled = model.impute(frame[:50].assign(x=None, y=None)).astype(float)
+    assert (rounded(0.13 * filled["y"] + 2) == frame["b"][:50]).all()
+    assert (rounded(0.1 * filled["x"] + 0.2 * filled["y"]) == frame["a"][:50]).mean() > 0.95
+
+
+def test_a_product_without_steps_that_no_whole_factor_makes_tells_none():
+    frame = pd.DataFrame({"q": B + 1, "p": np.exp(X), "t": (B + 1) * np.exp(X)})
+    schema = open_data(frame).schema
+    assert {f.name for f in schema.followers} == {"t"}
+    place = [column.name for column in schema.columns].index("q")
+    rows = frame[:4].astype(float)
+    rows.loc[1, "t"] *= 1.01
+    x = torch.tensor(rows[[c.name for c in schema.columns]].to_numpy())
+    x -= torch.tensor([c.offset for c in schema.columns])
+    x[:, place] = torch.nan
+    told = Ruled.of(schema, pa.Table.from_pandas(rows), x.float(), None).solved[:, place]
+    assert told.tolist() == [True, False, True, True]
+
+
 def test_what_is_drawn_keeps_the_rules_of_what_is_known():
     """A price without steps makes its total, a rounded one too, and a city lies in its country."""
     place = np.random.default_rng(1).integers(0, 12, N)

@@ -184,15 +184,19 @@ def test_weights_are_written_alike_in_all_of_a_column():
         open_data(rows.assign(w=rows["w"].where(rows.index != 3, "half")), weights="w")
 
 
-def test_a_run_keeps_how_its_weights_are_written(tilted):
+def test_a_run_keeps_how_its_weights_are_written(tilted, tmp_path):
     """`1.234` alone would be one and a bit."""
     few = np.arange(len(tilted)) < 100
     rows, later = (
         tilted.assign(w=np.where(few, *w)) for w in (("1.234,50", "0,50"), ("1.234", "617"))
     )
     schema = TableSchema.from_dict(open_data(rows, weights="w").schema.to_dict())
-    weights = open_rows(later, schema, weights="w").source.weights
-    assert float(weights.max() / weights.min()) == pytest.approx(2)
+    plain = tilted.assign(w=np.where(few, "0.5", "0.25"))
+    for table in (later, plain):
+        table.to_csv(tmp_path / "later.csv", index=False)
+        for given in (table, tmp_path / "later.csv"):
+            weights = open_rows(given, schema, weights="w").source.weights
+            assert float(weights[few].min() / weights[~few].max()) == pytest.approx(2)
     with pytest.raises(InputError, match="weight_format 'much' is not a format of numbers"):
         TableSchema.from_dict(schema.to_dict() | {"weight_format": "much"})
 

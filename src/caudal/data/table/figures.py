@@ -121,18 +121,38 @@ def taken_apart(form: str) -> Pattern | None:
     return Pattern(match["before"], *marks, always, always + free, match["after"], around)
 
 
+def fits(values: pa.Array, form: str) -> bool:
+    """Whether all of these texts are numbers in the format, with its marks where it has them."""
+    pattern = _known(form)
+    group, mark = re.escape(pattern.group), re.escape(pattern.mark)
+    whole = rf"\d{{1,3}}(?:{group}\d{{3}})+|\d+" if group else r"\d+"
+    figure = rf"^(?:(?:{whole})(?:{mark}\d*)?|{mark}\d+)$"
+    there = pc.match_substring_regex(pc.utf8_trim_whitespace(_bare(values, pattern)), figure)
+    return bool(pc.all(there, min_count=0).as_py())
+
+
+def _known(form: str) -> Pattern:
+    pattern = taken_apart(form)
+    assert pattern is not None
+    return pattern
+
+
+def _bare(values: pa.Array, pattern: Pattern) -> pa.Array:
+    """Texts without what stands around the number: units, signs, brackets."""
+    texts = pc.utf8_trim_whitespace(values)
+    around = {*(pattern.before, pattern.after), *pattern.negative}
+    for part in sorted({p.strip(" +-()") for p in around} - {""}, key=len, reverse=True):
+        texts = pc.replace_substring(texts, part, "")
+    return pc.replace_substring_regex(texts, r"^\(|\)$|[+-]", "")
+
+
 def parse(values: pa.Array | pa.ChunkedArray, form: str) -> pa.Array:
     """Texts as float64, null where one is no number in the format; plain numbers are read too."""
     if isinstance(values, pa.ChunkedArray):
         values = values.combine_chunks()
-    pattern = taken_apart(form)
-    assert pattern is not None
-    texts = pc.utf8_trim_whitespace(values)
-    negative = pc.match_substring_regex(texts, r"^\(.*\)$|^[^\d]*-")
-    around = {*(pattern.before, pattern.after), *pattern.negative}
-    for part in sorted({p.strip(" +-()") for p in around} - {""}, key=len, reverse=True):
-        texts = pc.replace_substring(texts, part, "")
-    texts = pc.replace_substring_regex(texts, r"^\(|\)$|[+-]", "")
+    pattern = _known(form)
+    negative = pc.match_substring_regex(pc.utf8_trim_whitespace(values), r"^\(.*\)$|^[^\d]*-")
+    texts = _bare(values, pattern)
     if pattern.group:
         texts = pc.replace_substring(texts, pattern.group, "")
     texts = pc.utf8_trim_whitespace(pc.replace_substring(texts, pattern.mark, "."))

@@ -121,7 +121,9 @@ class Follower:
         # Halves are rounded up: of two values that are as near, the sum of one is below.
         x = into_support(source, (values - 1e-3 * (step or 0.0) - rest) / slope)
         if step is None:
-            return x
+            wanted = sources.copy()
+            wanted[:, k] = x
+            return np.where(self.is_broken(values, wanted), np.nan, x)
         made = self._on_steps(rest + slope * x)
         return np.where(np.abs(made - values) < 1e-3 * step, x, np.nan)
 

@@ -105,7 +105,7 @@ def open_data(
         raise InputError(f"`missing` {missing}: choose one of {', '.join(POLICIES)}")
     fractions = check_fractions(split)
     check_value("seed", seed, int)
-    texts = schema.text_names if schema else frozenset[str]()
+    texts = schema.texts(weights) if schema else frozenset[str]()
     check_texts("na", na)
     dialect = Dialect(encoding, delimiter, decimal, comment, tuple(na))
     main = open_table(data, texts, dialect, memory)
@@ -228,20 +228,25 @@ def open_rows(
     Raises:
         InputError: the table lacks columns of the schema, or an array has more.
     """
-    table = table_of_run(data, schema, memory, chosen, dialect)
+    table = table_of_run(data, schema, memory, chosen, dialect, weights)
     weights = weights if weights in table.names else None
     return TableItems(table, schema, missing != "refuse", memory, not strict, weights)
 
 
 def table_of_run(
-    data: Any, schema: TableSchema, memory: int, chosen: bool, dialect: Dialect
+    data: Any,
+    schema: TableSchema,
+    memory: int,
+    chosen: bool,
+    dialect: Dialect,
+    weights: str | None = None,
 ) -> Tables:
     """A table with at least the columns of a run; arguments as of `open_rows`.
 
     Raises:
         InputError: the table lacks columns of the schema, or an array has more.
     """
-    table = open_table(data, schema.text_names, dialect, memory)
+    table = open_table(data, schema.texts(weights), dialect, memory)
     names = [*schema.names, *(follower.name for follower in schema.followers)]
     names += [column.name for column in schema.passed_over]
     if table.unnamed and not chosen and _is_all_of_an_array(names):

@@ -87,7 +87,7 @@ class Loader:
         """The column of weights, and its format: that of the run, or else that of these tables."""
         if self.weights is None:
             return {}
-        form = self.schema.weight_format or weight_format(self.weights, tables)
+        form = weight_format(self.weights, tables, self.schema.weight_format)
         return {"weights": self.weights, "weight_format": form}
 
     def _sources(self, table: Tables, reader: PartReader) -> dict[int, Source]:

@@ -57,10 +57,15 @@ class Ruled:
         for name, told in lists.items():
             _look_up(told, rows[:, names.index(name)])
         rules = [([names.index(name) for name in f.sources], f, values) for f, values in sums]
-        for places, follower, values in rules:
-            _solve(follower, values, rows, places, schema.columns)
-        for place, column in enumerate(schema.columns):
-            _solve_together([rule for rule in rules if place in rule[0]], rows, place, column)
+        for _ in names:  # what one rule fills may be what another one waited for
+            gaps = np.isnan(rows).sum()
+            for places, follower, values in rules:
+                _solve(follower, values, rows, places, schema.columns)
+            for place, column in enumerate(schema.columns):
+                of_it = [rule for rule in rules if place in rule[0]]
+                _solve_together(of_it, rows, place, column)
+            if np.isnan(rows).sum() == gaps:
+                break
         filled = torch.from_numpy(rows).to(x)
         return cls(schema, filled, x.isnan() & ~filled.isnan(), seen, keep)
 
@@ -152,8 +157,12 @@ def _solve_together(
     at = at[told]
     rows[at, place] = into_support(column, (low[told] + high[told]) / 2)
     for places, follower, values in rules:
-        off = np.abs(follower.of(rows[at][:, places]) - values[at])
-        rows[at[off > 1e-3 * (follower.column.step or np.inf)], place] = np.nan
+        sources, step = rows[at][:, places], follower.column.step
+        if step is None:
+            broken = follower.is_broken(values[at], sources)
+        else:  # to the step itself
+            broken = np.abs(follower.of(sources) - values[at]) > 1e-3 * step
+        rows[at[broken], place] = np.nan
 
 
 def _look_up(told: list[tuple[Follower, np.ndarray]], source: np.ndarray) -> None:

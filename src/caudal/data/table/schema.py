@@ -97,6 +97,11 @@ class TableSchema(Schema):
         columns = (*self.columns, *self.context, *following)
         return frozenset(column.name for column in columns if column.holds_text)
 
+    def texts(self, weights: str | None) -> frozenset[str]:
+        """`text_names`, and the column of weights if a run has learned how it is written."""
+        written = weights is not None and self.weight_format is not None
+        return self.text_names | {weights} if written else self.text_names
+
     @property
     def in_plain_numbers(self) -> frozenset[str]:
         """The modelled columns of numbers without a format, whose text has the file's mark."""

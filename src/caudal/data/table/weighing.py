@@ -28,8 +28,17 @@ def check_weights(name: str, names: Sequence[str], file: str) -> None:
         )
 
 
-def weight_format(name: str, tables: Sequence[Tables]) -> str | None:
-    """How numbers are written in a column of weights, as a whole; None where they are plain."""
+def weight_format(
+    name: str, tables: Sequence[Tables], usual: str | None = None
+) -> str | None:
+    """How numbers are written in a column of weights, as a whole; None where they are plain.
+
+    Args:
+        name: the column.
+        tables: those that have it.
+        usual: the format of a run, which holds wherever all of them can be read so: `1.234` alone
+            does not tell thousands from thousandths.
+    """
     seen = pa.array([], pa.string())
     for table in tables:
         for chunk in table.chunks([name]):
@@ -38,7 +47,8 @@ def weight_format(name: str, tables: Sequence[Tables]) -> str | None:
                 new = pc.unique(_without_missing(column)).drop_null().cast(pa.string())
                 seen = pc.unique(pa.concat_arrays([seen, new]))
     # Words are refused in their rows, if these are used.
-    return figures.find_format(seen.filter(pc.match_substring_regex(seen, r"\d")))
+    numbers = seen.filter(pc.match_substring_regex(seen, r"\d"))
+    return usual if usual and figures.fits(numbers, usual) else figures.find_format(numbers)
 
 
 def weights_in(table: pa.Table, name: str, place: Place, form: str | None = None) -> np.ndarray:
