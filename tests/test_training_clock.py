@@ -309,6 +309,9 @@ def test_the_gaussian_of_images_takes_its_share_of_the_time(monkeypatch):
     rest = Rest(made, digits, evaluates=True)
     rest.seconds(row=1e-6, left=60.0)
     assert rest.extent.fitted is None
-    monkeypatch.setattr(PixelGaussian, "seconds", classmethod(lambda *_: 0.1))
+    monkeypatch.setattr(PixelGaussian, "seconds", classmethod(lambda *_: (2.0, 0.01)))
     assert rest.seconds(row=1e-6, left=60.0) > 9
-    assert rest.extent.fitted == 90
+    assert rest.extent.fitted == 700
+    monkeypatch.setattr(PixelGaussian, "seconds", classmethod(lambda *_: (20.0, 0.01)))
+    assert rest.seconds(row=1e-6, left=60.0) > 20  # which is taken in any case
+    assert rest.extent.fitted == 256

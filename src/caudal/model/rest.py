@@ -10,6 +10,7 @@ from caudal.training.clock import Budget
 
 _SHARE = 0.15  # share of the time that is left, for the evaluation
 _JUDGING = 0.05  # share for the thresholds of alarms
+_LEAST_FITTED = 256  # items, of which a baseline is one
 _BESIDE, _FEWEST = 0.2, 3  # share for models beside a target, and the least number of their fits
 _COMPARED = 2000  # test rows, whose comparison with as many samples takes `scoreboard_seconds`
 
@@ -91,10 +92,11 @@ class Rest:
     def _fitting(self, left: float) -> float:
         """How long the fit of the baseline will take; of fewer items where that is too long."""
         train, schema = self.dataset.train, self.dataset.schema
-        each, count = self.settings.kind.baseline.seconds(train, schema), train.n_items
-        if each * count > _SHARE * left:
-            count = self.extent.fitted = max(1, int(_SHARE * left / each))
-        return each * count
+        (once, each), count = self.settings.kind.baseline.seconds(train, schema), train.n_items
+        if once + each * count > _SHARE * left:
+            affordable = max(int((_SHARE * left - once) / each), _LEAST_FITTED)
+            count = self.extent.fitted = min(count, affordable)
+        return once + each * count
 
     def _copying(self, left: float) -> float:
         """How long copies of test items will take; where that is too long there are fewer."""

@@ -54,9 +54,9 @@ class Baseline(ABC):
         """
 
     @classmethod
-    def seconds(cls, source: Any, schema: Any) -> float:
-        """How long `fit` takes for each item, in seconds; 0 where that is not worth a plan."""
-        return 0.0
+    def seconds(cls, source: Any, schema: Any) -> tuple[float, float]:
+        """How long `fit` takes in any case, and for each item; 0 where it is not worth a plan."""
+        return 0.0, 0.0
 
     @abstractmethod
     def log_prob(

@@ -28,9 +28,7 @@ def check_weights(name: str, names: Sequence[str], file: str) -> None:
         )
 
 
-def weight_format(
-    name: str, tables: Sequence[Tables], usual: str | None = None
-) -> str | None:
+def weight_format(name: str, tables: Sequence[Tables], usual: str | None = None) -> str | None:
     """How numbers are written in a column of weights, as a whole; None where they are plain.
 
     Args:
