@@ -137,3 +137,10 @@ def test_samples_of_images_are_one_graph():
     decode = torch.compile(flow.decode, fullgraph=True, backend="eager")
     with torch.no_grad():
         torch.testing.assert_close(decode(x, context), flow.decode(x, context))
+
+
+def test_log_prob_of_columns_one_by_one_exports_with_gradients():
+    """Its loop is one of a graph without them, and steps apart with them."""
+    flow, x, context = flow_and_rows("iaf")
+    program = torch.export.export(flow, (x, context))
+    torch.testing.assert_close(program.module()(x, context), flow.log_prob(x, context))

@@ -14,7 +14,7 @@ from torch import nn
 import caudal
 from caudal.bijections import Gaussianise
 from caudal.cli.train import read_options
-from caudal.data import TableWriter, open_data
+from caudal.data import TableWriter, open_data, open_images
 from caudal.modality import modality
 from caudal.model.choices import in_pieces, suited
 from caudal.model.settings import settings
@@ -274,3 +274,15 @@ def test_what_suits_wide_tables_is_told():
     data = pd.DataFrame(RNG.normal(size=(600, 300)), columns=[f"c{i}" for i in range(300)])
     made = suited(settings("nsf", modality("table"), {"data": data}), open_data(data))
     assert made.why[0].startswith("size small, with linear False as suits the data; `size`")
+
+
+def test_a_size_has_the_rate_of_its_own_optimiser():
+    digits = open_images("digits")
+
+    def training(**options):
+        return suited(settings("glow", modality("images"), {"data": "digits", **options}), digits)
+
+    own, adam = training(size="small").training, training(size="small", optimizer="adam").training
+    assert (own.optimizer, own.lr) == ("muon", 4e-3)
+    assert (adam.optimizer, adam.lr) == ("adam", 1e-2)
+    assert training(size="small", optimizer="muon").training.lr == own.lr

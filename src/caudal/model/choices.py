@@ -139,15 +139,18 @@ def _sized(settings: Settings, dataset: Any) -> Settings:
     sized = kind.sized(name, size, dataset)
     asked = "batch_norm" in settings.given and getattr(settings.recipe, "batch_norm", False)
     chosen = settings.given | ({"norm"} if asked else set())  # batch normalisation is a norm
+    own = sized.get("optimizer")
+    if "optimizer" in chosen and own not in (None, settings.training.optimizer):
+        chosen |= {"lr"}  # the size's rate is that of its own optimiser
     free = {k: v for k, v in sized.items() if k not in chosen}
     if not free:
         return settings
     recipe, training = share_out((settings.recipe, settings.training), free)
     others = ", ".join(s for s in sizes if s != size)
     general = size_of(name, size, kind.name)
-    own = [f"{k} {v}" for k, v in free.items() if general.get(k) != v]
-    with_own = f", with {', '.join(own)} as suits the data" if own else ""
-    why = (*settings.why, f"size {size}{with_own}; `size` {others} for another")
+    other = [f"{k} {v}" for k, v in free.items() if general.get(k) != v]
+    with_other = f", with {', '.join(other)} as suits the data" if other else ""
+    why = (*settings.why, f"size {size}{with_other}; `size` {others} for another")
     return replace(settings, recipe=recipe, training=training, why=why)
 
 

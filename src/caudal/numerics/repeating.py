@@ -14,9 +14,10 @@ def repeated(
     """The tensors after `times` steps, each of which gives tensors of the same shapes and dtypes.
 
     A graph would hold as many copies of the step as there are times, and compilers would take
-    minutes over them: so that it holds one, a step is traced once, as the body of a scan.
+    minutes over them: so that it holds one, a step is traced once, as the body of a scan. Where
+    gradients are asked for the steps stay apart, since a scan has none of such a body.
     """
-    if not is_exporting() or times < 2:
+    if not is_exporting() or torch.is_grad_enabled() or times < 2:
         for _ in range(times):
             start = step(*start)
         return start
