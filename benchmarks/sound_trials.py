@@ -25,6 +25,7 @@ import caudal
 from audio import DIGITS, READING, Cell, Speech, _pair, _signed, beside, two_se, values_of
 from caudal import Training
 from caudal.bijection import Chain, parts_of
+from caudal.bijections import Autoregressive
 from caudal.data import Dataset
 from caudal.data.audio import AudioSchema, open_audio
 from caudal.data.audio.clips import Clip, Clips, Crops
@@ -40,7 +41,8 @@ from caudal.report.audio.likeness import HEARD, MEASURES
 from caudal.report.items import noise
 from ears import JUDGED, judgements
 from environment import RESULTS, describe, lines, table, write, write_json
-from sound_layers import Corrected, Tried, Vectors
+from sound_layers import Corrected, Tried
+from sound_tokens import Spoken
 from tables import DATA_DIR
 
 BATCH = 4
@@ -55,7 +57,7 @@ class Way:
     Attributes:
         words: what it is called.
         steps: of training.
-        fields: of `Tried`.
+        fields: of the recipe, `Tried`, or `Spoken` where it is a transformer.
         has_pitch: whether the net is told the pitch.
         is_corrected: whether the prediction's filters have one more, learned from the residuals.
         training: options that differ.
@@ -69,6 +71,12 @@ class Way:
     is_corrected: bool = False
     training: dict[str, Any] = field(default_factory=dict)
     rival: str = "as it is"
+    is_transformer: bool = False
+
+    def recipe(self, hop: int) -> WaveNet:
+        if self.is_transformer:
+            return Spoken(hop=hop, **self.fields)
+        return Tried(**NET, hop=hop, **self.fields)
 
 
 @dataclass(frozen=True)
@@ -161,9 +169,8 @@ def crops_of(clips: list[Clip], schema: AudioSchema, n: int) -> Rows:
 def taught(way: Way, schema: AudioSchema, train: list[Clip]) -> tuple[Flow, float]:
     """A WaveNet after its steps, and the seconds of the processor that they took."""
     columns = (Column("f0", "real"), Column("voiced", "real")) if way.has_pitch else ()
-    recipe = Tried(**NET, hop=schema.hop, **way.fields)
     torch.manual_seed(0)
-    flow = Audio().dress(recipe, replace(schema, context=columns))
+    flow = Audio().dress(way.recipe(schema.hop), replace(schema, context=columns))
     if way.is_corrected:
         layer, standardise, *known = parts_of(flow.bijection)
         corrected = Corrected([residual(Chain(known), clip) for clip in train])
@@ -192,9 +199,9 @@ def told(flow: Flow, clips: list[Clip]) -> Tensor:
 
 @torch.no_grad()
 def least_scale(flow: Flow, clips: list[Clip]) -> float | None:
-    """The least log-scale that the net gives any sample of clips; of vectors none is taken."""
+    """The least log-scale that a net of single samples gives any of them."""
     layer, *known = parts_of(flow.bijection)
-    if isinstance(layer, Vectors):
+    if not isinstance(layer, Autoregressive):
         return None
     found = []
     for clip in clips:
@@ -223,9 +230,12 @@ def drawn(flow: Flow, clips: list[Clip], indices: list[int], schema: AudioSchema
 
 
 @torch.no_grad()
-def pace_of(size: int, schema: AudioSchema, length: int = 8192, rounds: int = 9) -> float:
-    """Seconds of the exact loop a second of sound, by a loop of as many steps."""
+def pace_of(way: Way, schema: AudioSchema, length: int = 8192, rounds: int = 9) -> float:
+    """Seconds of the exact loop a second of sound, of WaveNets by a loop of as many steps."""
+    size = 1 if way.is_transformer else way.fields.get("size", 1)
     net = WaveNet(**NET, hop=schema.hop // size)
+    if way.is_transformer:
+        net = way.recipe(schema.hop)
     flow = net.build((1, -1), (schema.mels, -1), standardise=False, white=True).eval()
     context, took = torch.randn(1, schema.mels, length // schema.hop), []
     for _ in range(rounds):
@@ -249,7 +259,7 @@ def measure(trial: Trial, way: Way, dataset: Dataset) -> Cell:
     values = {"bits": told(flow, heard), **of_copies(copies, schema, of)}
     values |= {f"{name}{REFINED}": v for name, v in of_copies(refined, schema, of).items()}
     cell = {"way": way.words, "steps": way.steps, "seconds": seconds}
-    cell["pace"] = pace_of(way.fields.get("size", 1), schema)
+    cell["pace"] = pace_of(way, schema)
     cell["least"] = least_scale(flow, heard)
     print(cell, {name: two_se(v) for name, v in values.items()}, flush=True)
     return {**cell, "values": {n: [round(x, 6) for x in v.tolist()] for n, v in values.items()}}

@@ -575,3 +575,29 @@ def test_layers_of_the_trials_of_sound_are_exact(monkeypatch, kind):
     torch.testing.assert_close(slopes.slogdet()[1], log_det[0])
     assert not slopes.triu(1).any()
     assert bool(slopes[1, 0]), "of one step are samples 0, 1 and 2"
+
+
+@pytest.mark.parametrize("joint", ["gaussian", "couplings"])
+def test_tokens_of_sound_depend_on_those_before_and_on_their_spectra(monkeypatch, joint):
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    from sound_tokens import Spoken
+
+    torch.manual_seed(0)
+    recipe = Spoken(hop=32, size=16, joint=joint, width=8, depth=2)
+    layer = recipe._build((1, -1), (2, -1)).double().bijection
+    for weight in layer.parameters():
+        torch.nn.init.normal_(weight, std=0.2)
+    context = torch.randn(1, 2, 2).double().requires_grad_()
+    for length in (64, 50) if joint == "gaussian" else (64,):
+        x = torch.randn(1, 1, length).double()
+        z, _ = layer.inverse(x, context)
+        torch.testing.assert_close(layer(z, context)[0], x)
+    x = torch.randn(1, 1, 64).double()
+    z, log_det = layer.inverse(x, context)
+    slopes = torch.autograd.functional.jacobian(lambda x: layer.inverse(x, context)[0], x)
+    slopes = slopes.view(64, 64)
+    torch.testing.assert_close(slopes.slogdet()[1], log_det[0])
+    token = torch.arange(64) // 16
+    assert not slopes[token[:, None] < token].any()
+    assert slopes[48:, :16].any()
+    assert torch.autograd.grad(z[0, 0, 0], context)[0].any()
