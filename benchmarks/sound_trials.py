@@ -3,8 +3,8 @@
     OMP_NUM_THREADS=1 python benchmarks/sound_trials.py
 
 Several samples a step of the net, the recording's pitch as a context, noise on what the net sees
-of the past, one more filter, Muon: bits of test clips, and copies by their spectra. Trials and
-ways that are not asked for stay on the page.
+of the past, one more filter, Muon, a transformer in the place of the WaveNet: bits of test clips,
+and copies by their spectra. Trials and ways that are not asked for stay on the page.
 """
 
 import argparse
@@ -109,6 +109,28 @@ TRIALS = {
             Way("two samples a step", 300, {"size": 2}, rival="as it is, 300 steps"),
             Way("four samples a step", 600, {"size": 4}, rival="as it is, 300 steps"),
             Way("Muon, 300 steps", 300, {}, training=MUON, rival="as it is, 300 steps"),
+            Way(
+                "a transformer of tokens of 32, by couplings",
+                750,
+                {"size": 32, "joint": "couplings"},
+                rival="as it is, 300 steps",
+                is_transformer=True,
+            ),
+            Way(
+                "a transformer of tokens of 32, Gaussian",
+                750,
+                {"size": 32},
+                rival="as it is, 300 steps",
+                is_transformer=True,
+            ),
+            Way(
+                "a transformer of tokens of 32, by couplings, Muon",
+                750,
+                {"size": 32, "joint": "couplings"},
+                training=MUON,
+                rival="Muon, 300 steps",
+                is_transformer=True,
+            ),
             Way("as it is, 2,400 steps", 2400, {}),
             Way("Muon, 2,400 steps", 2400, {}, training=MUON, rival="as it is, 2,400 steps"),
         ),
@@ -116,7 +138,11 @@ TRIALS = {
         "of the steps; within a step samples are jointly Gaussian given the steps before. "
         f"{PITCH} The noise on the past is Gaussian, of 0.3 deviations of the residual, in "
         "training alone. One more filter, of order 32 and the same everywhere, is learned from "
-        "the residuals by least squares, and the net learns what it leaves.",
+        "the residuals by least squares, and the net learns what it leaves. A transformer has two "
+        "layers of causal attention, of width 64, over tokens of 32 successive samples of the "
+        "residual, each told its spectrum; attention falls with the distance (arXiv:2108.12409). "
+        "The samples of a token are jointly Gaussian given the tokens before, or move by four "
+        "affine couplings, and the loop is one of PyTorch, where WaveNets have a compiled one.",
     ),
     "reading": Trial(
         "A voice that reads, 22 kHz",
@@ -317,7 +343,8 @@ def section(found: Cell, trial: Trial) -> list[str]:
 
 
 SAID = (
-    "WaveNets on the linear prediction, 10 layers of 32 channels, one seed, each beside "
+    "Nets on the linear prediction, WaveNets of 10 layers of 32 channels unless the column says "
+    "otherwise, one seed, each beside "
     "another: differences clip by clip, ± two standard errors over clips, bold where "
     "they are better beyond these, slanted where worse. *Refined*: made consistent with their "
     "spectra in 32 steps. The loop's seconds are those of a loop of as many steps, whose first "
