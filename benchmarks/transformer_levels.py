@@ -30,7 +30,7 @@ from environment import RESULTS, made, of_the_page
 from features import Features, nearest
 from noise_levels import HIGHEST, LOWEST, Noisy, levelled, noisy, stairs, walk
 from pages import Results, text
-from transformer_tell import PICTURES, draw_rows
+from transformer_tell import PICTURES, draw_groups
 
 LEARNED, DRAWN = transformer.LEARNED, 1000
 ONE = 12.8
@@ -243,7 +243,7 @@ def page(rows: list[Row], facts: dict[str, str]) -> str:
             numbers = [f"{way['kernel']:,.0f}", f"{way['nearest']:,.0f}"]
             numbers += [f"{way['precision']:.2f}", f"{way['recall']:.2f}"]
             numbers.append(f"{way['seconds']:.2f}" if row.parameters else "")
-            samples.append([*learned, way["way"], *numbers])
+            samples.append([*learned, way["way"], *numbers, row.commit, row.machine])
     head = ["learned with", "planned s"]
     return text(
         "Several levels of noise",
@@ -251,7 +251,8 @@ def page(rows: list[Row], facts: dict[str, str]) -> str:
         of_the_page(COMMAND, ("torch",)),
         (
             "Samples",
-            [*head, "way", "kernel distance", "nearest", "precision", "recall", "s of 64 images"],
+            [*head, "way", "kernel distance", "nearest", "precision", "recall", "s of 64 images"]
+            + ["commit", "machine"],
             samples,
         ),
         (
@@ -282,13 +283,13 @@ def main() -> None:
         lambda row: (row.budget, TRAININGS.index(row.training)),
         ("torch",),
     )
-    judge, shown = Judge(str(budget.DATA_DIR / "mnist")), []
+    judge, shown = Judge(str(budget.DATA_DIR / "mnist")), list[Drawn]()
     for name in options.training:
         row, some = trial(name, judge, 0.0 if name == "no flow" else options.seconds)
         results.add(row, page)
-        shown += some
+        shown += [some] if some else []
     if set(options.training) == set(TRAININGS):
-        draw_rows(PICTURE, shown)
+        draw_groups(PICTURE, shown)
 
 
 if __name__ == "__main__":
