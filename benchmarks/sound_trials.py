@@ -149,8 +149,8 @@ TRIALS = {
         "the residuals by least squares, and the net learns what it leaves. A transformer has two "
         "layers of causal attention, of width 64, over tokens of so many successive samples of "
         "the residual, each told its spectrum; attention falls with the distance "
-        "(arXiv:2108.12409). The samples of a token are jointly Gaussian given the tokens before, or move by four "
-        "affine couplings, and the loop is one of PyTorch, where WaveNets have a compiled one.",
+        "(arXiv:2108.12409). The samples of a token are jointly Gaussian given the tokens before, "
+        "or move by four affine couplings, and the loop is one of PyTorch, where WaveNets have a compiled one.",
     ),
     "reading": Trial(
         "A voice that reads, 22 kHz",
