@@ -150,7 +150,8 @@ TRIALS = {
         "layers of causal attention, of width 64, over tokens of so many successive samples of "
         "the residual, each told its spectrum; attention falls with the distance "
         "(arXiv:2108.12409). The samples of a token are jointly Gaussian given the tokens before, "
-        "or move by four affine couplings, and the loop is one of PyTorch, where WaveNets have a compiled one.",
+        "or move by four affine couplings, and the loop is one of PyTorch, where WaveNets have a "
+        "compiled one.",
     ),
     "reading": Trial(
         "A voice that reads, 22 kHz",
