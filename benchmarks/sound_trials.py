@@ -3,8 +3,8 @@
     OMP_NUM_THREADS=1 python benchmarks/sound_trials.py
 
 Several samples a step of the net, the recording's pitch as a context, noise on what the net sees
-of the past, one more filter, Muon: bits of test clips, and copies by their spectra. Trials and
-ways that are not asked for stay on the page.
+of the past, one more filter, Muon, a transformer in the place of the WaveNet: bits of test clips,
+and copies by their spectra. Trials and ways that are not asked for stay on the page.
 """
 
 import argparse
@@ -19,19 +19,18 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
-from scipy.signal import lfilter
-from torch import Tensor, nn
+from torch import Tensor
 
 import caudal
 from audio import DIGITS, READING, Cell, Speech, _pair, _signed, beside, two_se, values_of
 from caudal import Training
-from caudal.bijection import Bijection, Chain, parts_of
+from caudal.bijection import Chain, parts_of
+from caudal.bijections import Autoregressive
 from caudal.data import Dataset
 from caudal.data.audio import AudioSchema, open_audio
 from caudal.data.audio.clips import Clip, Clips, Crops
 from caudal.data.schema import Column
 from caudal.data.source import Rows
-from caudal.elementwise import Affine
 from caudal.flow import Flow
 from caudal.losses import nll_per_element
 from caudal.modalities.audio.audio import Audio
@@ -42,131 +41,13 @@ from caudal.report.audio.likeness import HEARD, MEASURES
 from caudal.report.items import noise
 from ears import JUDGED, judgements
 from environment import RESULTS, describe, lines, table, write, write_json
+from sound_layers import Corrected, Tried
+from sound_tokens import Spoken
 from tables import DATA_DIR
 
 BATCH = 4
 NET = {"layers": 10, "channels": 32}
 SCORED = 100
-
-
-# --- what is tried ---------------------------------------------------------------------------
-
-
-class Vectors(Bijection):
-    """`size` samples at a time, x_i = mu_i + sum_(j < i) a_ij (x_j - mu_j) + z_i exp(alpha_i).
-
-    The net gives mu, alpha and the a of each vector, from the vectors before it.
-    The last vector of a clip is filled up with zeros, of which no density is taken.
-    """
-
-    def __init__(self, net: nn.Module, law: Affine, size: int) -> None:
-        super().__init__()
-        self.net, self.law, self.size = net, law, size
-        self.below = torch.tril_indices(size, size, -1)
-
-    def inverse(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        vectors = self._cut(x)  # (B, size, n)
-        mu, raw, slopes = self._split(self.net(vectors, context)[:, :, 0])
-        apart = vectors - mu
-        apart = apart - torch.einsum("bijn,bjn->bin", slopes, apart)
-        z, log_slope = self.law.inverse(apart, torch.stack([torch.zeros_like(raw), raw], 1))
-        return self._joined(z, x), self._joined(log_slope, x).flatten(1).sum(1)
-
-    def forward(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        vectors = self._cut(z)
-        state, value = self.net.start(vectors, context), None
-        state.first = vectors[..., 0] * 0
-        values, log_slopes = [], []
-        for one in vectors.split(1, -1):
-            params, state = self.net.step(value, state)
-            mu, raw, slopes = self._split(params[:, :, 0])
-            drawn, log_slope = self.law.forward(one, torch.stack([torch.zeros_like(raw), raw], 1))
-            apart: list[Tensor] = []
-            for i in range(self.size):
-                known = sum(slopes[:, i, j] * apart[j] for j in range(i))
-                apart.append(drawn[:, i] + known)
-            value = mu + torch.stack(apart, 1)
-            values.append(value)
-            log_slopes.append(log_slope)
-        x, log_slope = (self._joined(torch.cat(some, -1), z) for some in (values, log_slopes))
-        return x, log_slope.flatten(1).sum(1)
-
-    def _split(self, params: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Mu and raw (B, size, n), and the slopes (B, size, size, n), of params (B, P, n)."""
-        mu, raw, below = params.split([self.size, self.size, len(self.below[0])], 1)
-        slopes = params.new_zeros(len(params), self.size, self.size, params.shape[-1])
-        slopes[:, self.below[0], self.below[1]] = below
-        return mu, raw, slopes
-
-    def _cut(self, x: Tensor) -> Tensor:
-        whole = F.pad(x, (0, -x.shape[-1] % self.size))
-        return whole[:, 0].unflatten(1, (-1, self.size)).transpose(1, 2)
-
-    def _joined(self, vectors: Tensor, like: Tensor) -> Tensor:
-        return vectors.transpose(1, 2).flatten(1)[:, None, : like.shape[-1]]
-
-
-class Corrected(Bijection):
-    """z_t = (r_t - sum_k c_k r_(t-k)) / s: one more filter, learned by least squares.
-
-    Args:
-        residuals: (T,) float64, of the clips to learn from.
-        order: how many c there are.
-    """
-
-    def __init__(self, residuals: list[Tensor], order: int = 32) -> None:
-        super().__init__()
-        self.order = order
-        gram = sum(self._past(r).T @ self._past(r) for r in residuals)
-        self.c = torch.linalg.solve(gram, sum(self._past(r).T @ r for r in residuals))
-        left = torch.cat([r - self._past(r) @ self.c for r in residuals])
-        self.scale = float(left.square().mean().sqrt())
-
-    def inverse(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        left = x.double() - (self._past(x[:, 0].double()) @ self.c)[:, None]
-        lost = x.new_full((len(x),), -math.log(self.scale) * x.shape[-1])
-        return (left / self.scale).to(x.dtype), lost
-
-    def forward(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        taps = torch.cat([torch.ones(1).double(), -self.c.flip(0)]).numpy()
-        x = torch.from_numpy(lfilter([self.scale], taps, z.double().numpy())).to(z.dtype)
-        return x, z.new_full((len(z),), math.log(self.scale) * z.shape[-1])
-
-    def _past(self, r: Tensor) -> Tensor:
-        return F.pad(r, (self.order, 0))[..., :-1].unfold(-1, self.order, 1)  # (..., T, order)
-
-
-class Noisy(caudal.nets.WaveNet):
-    """In training the past has noise; what the net is to say of a sample has none."""
-
-    level = 0.0
-
-    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        noisy = x + self.level * torch.randn_like(x) if self.training else x
-        return super().forward(noisy, context)
-
-
-@dataclass(frozen=True)
-class Tried(WaveNet):
-    """A WaveNet that makes `size` samples a step, or hears a noisy past in training."""
-
-    size: int = 1
-    noise: float = 0.0
-
-    def _build(self, event_shape: Any, context_shape: Any = None, white: bool = False) -> Flow:
-        if self.size == 1:
-            flow = super()._build(event_shape, context_shape, white)
-            net = parts_of(flow.bijection)[0].net
-            net.__class__, net.level = Noisy, self.noise
-            return flow
-        law, base = self._law(tuple(event_shape))
-        slower = replace(self, hop=self.hop // self.size)
-        n_params = 2 * self.size + math.comb(self.size, 2)
-        net = slower._net(n_params, self.layers, context_shape[0], skip=True)
-        net.first = nn.Linear(self.size, self.channels)
-        nn.init.normal_(net.first.weight, std=self.size**-0.5)
-        layer = Vectors(net, law, self.size)
-        return Flow(Chain([layer]), base, context_shape=context_shape)
 
 
 @dataclass(frozen=True)
@@ -176,7 +57,7 @@ class Way:
     Attributes:
         words: what it is called.
         steps: of training.
-        fields: of `Tried`.
+        fields: of the recipe, `Tried`, or `Spoken` where it is a transformer.
         has_pitch: whether the net is told the pitch.
         is_corrected: whether the prediction's filters have one more, learned from the residuals.
         training: options that differ.
@@ -190,6 +71,12 @@ class Way:
     is_corrected: bool = False
     training: dict[str, Any] = field(default_factory=dict)
     rival: str = "as it is"
+    is_transformer: bool = False
+
+    def recipe(self, hop: int) -> WaveNet:
+        if self.is_transformer:
+            return Spoken(hop=hop, **self.fields)
+        return Tried(**NET, hop=hop, **self.fields)
 
 
 @dataclass(frozen=True)
@@ -222,6 +109,36 @@ TRIALS = {
             Way("two samples a step", 300, {"size": 2}, rival="as it is, 300 steps"),
             Way("four samples a step", 600, {"size": 4}, rival="as it is, 300 steps"),
             Way("Muon, 300 steps", 300, {}, training=MUON, rival="as it is, 300 steps"),
+            Way(
+                "a transformer of tokens of 32, by couplings",
+                750,
+                {"size": 32, "joint": "couplings"},
+                rival="as it is, 300 steps",
+                is_transformer=True,
+            ),
+            Way(
+                "a transformer of tokens of 32, Gaussian",
+                750,
+                {"size": 32},
+                rival="as it is, 300 steps",
+                is_transformer=True,
+            ),
+            Way(
+                "a transformer of tokens of 32, by couplings, Muon",
+                750,
+                {"size": 32, "joint": "couplings"},
+                training=MUON,
+                rival="Muon, 300 steps",
+                is_transformer=True,
+            ),
+            Way(
+                "a transformer of tokens of 16, by couplings, Muon",
+                600,
+                {"size": 16, "joint": "couplings"},
+                training=MUON,
+                rival="Muon, 300 steps",
+                is_transformer=True,
+            ),
             Way("as it is, 2,400 steps", 2400, {}),
             Way("Muon, 2,400 steps", 2400, {}, training=MUON, rival="as it is, 2,400 steps"),
         ),
@@ -229,7 +146,12 @@ TRIALS = {
         "of the steps; within a step samples are jointly Gaussian given the steps before. "
         f"{PITCH} The noise on the past is Gaussian, of 0.3 deviations of the residual, in "
         "training alone. One more filter, of order 32 and the same everywhere, is learned from "
-        "the residuals by least squares, and the net learns what it leaves.",
+        "the residuals by least squares, and the net learns what it leaves. A transformer has two "
+        "layers of causal attention, of width 64, over tokens of so many successive samples of "
+        "the residual, each told its spectrum; attention falls with the distance "
+        "(arXiv:2108.12409). The samples of a token are jointly Gaussian given the tokens before, "
+        "or move by four affine couplings, and the loop is one of PyTorch, where WaveNets have a "
+        "compiled one.",
     ),
     "reading": Trial(
         "A voice that reads, 22 kHz",
@@ -282,9 +204,8 @@ def crops_of(clips: list[Clip], schema: AudioSchema, n: int) -> Rows:
 def taught(way: Way, schema: AudioSchema, train: list[Clip]) -> tuple[Flow, float]:
     """A WaveNet after its steps, and the seconds of the processor that they took."""
     columns = (Column("f0", "real"), Column("voiced", "real")) if way.has_pitch else ()
-    recipe = Tried(**NET, hop=schema.hop, **way.fields)
     torch.manual_seed(0)
-    flow = Audio().dress(recipe, replace(schema, context=columns))
+    flow = Audio().dress(way.recipe(schema.hop), replace(schema, context=columns))
     if way.is_corrected:
         layer, standardise, *known = parts_of(flow.bijection)
         corrected = Corrected([residual(Chain(known), clip) for clip in train])
@@ -313,9 +234,9 @@ def told(flow: Flow, clips: list[Clip]) -> Tensor:
 
 @torch.no_grad()
 def least_scale(flow: Flow, clips: list[Clip]) -> float | None:
-    """The least log-scale that the net gives any sample of clips; of vectors none is taken."""
+    """The least log-scale that a net of single samples gives any of them."""
     layer, *known = parts_of(flow.bijection)
-    if isinstance(layer, Vectors):
+    if not isinstance(layer, Autoregressive):
         return None
     found = []
     for clip in clips:
@@ -344,9 +265,12 @@ def drawn(flow: Flow, clips: list[Clip], indices: list[int], schema: AudioSchema
 
 
 @torch.no_grad()
-def pace_of(size: int, schema: AudioSchema, length: int = 8192, rounds: int = 9) -> float:
-    """Seconds of the exact loop a second of sound, by a loop of as many steps."""
+def pace_of(way: Way, schema: AudioSchema, length: int = 8192, rounds: int = 9) -> float:
+    """Seconds of the exact loop a second of sound, of WaveNets by a loop of as many steps."""
+    size = 1 if way.is_transformer else way.fields.get("size", 1)
     net = WaveNet(**NET, hop=schema.hop // size)
+    if way.is_transformer:
+        net = way.recipe(schema.hop)
     flow = net.build((1, -1), (schema.mels, -1), standardise=False, white=True).eval()
     context, took = torch.randn(1, schema.mels, length // schema.hop), []
     for _ in range(rounds):
@@ -370,7 +294,7 @@ def measure(trial: Trial, way: Way, dataset: Dataset) -> Cell:
     values = {"bits": told(flow, heard), **of_copies(copies, schema, of)}
     values |= {f"{name}{REFINED}": v for name, v in of_copies(refined, schema, of).items()}
     cell = {"way": way.words, "steps": way.steps, "seconds": seconds}
-    cell["pace"] = pace_of(way.fields.get("size", 1), schema)
+    cell["pace"] = pace_of(way, schema)
     cell["least"] = least_scale(flow, heard)
     print(cell, {name: two_se(v) for name, v in values.items()}, flush=True)
     return {**cell, "values": {n: [round(x, 6) for x in v.tolist()] for n, v in values.items()}}
@@ -428,7 +352,8 @@ def section(found: Cell, trial: Trial) -> list[str]:
 
 
 SAID = (
-    "WaveNets on the linear prediction, 10 layers of 32 channels, one seed, each beside "
+    "Nets on the linear prediction, WaveNets of 10 layers of 32 channels unless the column says "
+    "otherwise, one seed, each beside "
     "another: differences clip by clip, ± two standard errors over clips, bold where "
     "they are better beyond these, slanted where worse. *Refined*: made consistent with their "
     "spectra in 32 steps. The loop's seconds are those of a loop of as many steps, whose first "

@@ -58,8 +58,18 @@ def draw_scores(path: Path) -> None:
 
 def draw_rows(path: Path, drawn: Sequence[np.ndarray]) -> None:
     """The first samples (N, 1, H, W) of each way, in a row each, twice their size."""
-    rows = [np.concatenate([*x[:SHOWN, 0].astype(np.uint8)], 1) for x in drawn]
-    Image.fromarray(np.concatenate(rows).repeat(2, 0).repeat(2, 1)).save(path, optimize=True)
+    draw_groups(path, [drawn])
+
+
+def draw_groups(path: Path, groups: Sequence[Sequence[np.ndarray]]) -> None:
+    """Ways in groups, with a white line between these."""
+    sheets = [
+        np.concatenate([np.concatenate([*x[:SHOWN, 0].astype(np.uint8)], 1) for x in drawn])
+        for drawn in groups
+    ]
+    line = np.full((4, sheets[0].shape[1]), 255, np.uint8)
+    parts = [part for sheet in sheets for part in (line, sheet)][1:]
+    Image.fromarray(np.concatenate(parts).repeat(2, 0).repeat(2, 1)).save(path, optimize=True)
 
 
 def _panel(axis: Any, rows: Sequence[Row], title: str) -> None:

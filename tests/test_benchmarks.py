@@ -50,6 +50,39 @@ def test_precision_and_recall_of_sets_that_are_equal_apart_and_without_a_mode(mo
     assert (precision, recall) == (1, 0.5)
 
 
+def test_a_walk_down_the_levels_of_noise_ends_at_the_density_without_noise(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    import noise_levels
+
+    shape, variance = (1, 2, 2), torch.tensor([100.0, 400.0, 2500.0, 1e4]).view(1, 2, 2)
+    known = noise_levels.Levelled(torch.full(shape, 100.0), variance)  # a Gaussian is all of it
+    base, levels = caudal.base.Normal(shape), noise_levels.Levels()
+    flow = caudal.Flow(caudal.Chain([known]), base, context_shape=(1,), embedding=levels)
+    stairs = noise_levels.stairs(noise_levels.HIGHEST, 48)
+    assert stairs[0] == noise_levels.HIGHEST
+    assert stairs[-1] == pytest.approx(noise_levels.LOWEST)
+    generator = torch.Generator().manual_seed(0)
+    y = flow.sample(4000, torch.tensor([np.log(stairs[0])]).float(), generator=generator)
+    assert torch.allclose(y.var(0), variance + stairs[0] ** 2, rtol=0.15)
+    for drawn in (None, generator):
+        *_, x = noise_levels.walk(flow, y, stairs, drawn)
+        assert torch.allclose(x.mean(0), torch.full(shape, 100.0), atol=5.0)
+        assert torch.allclose(x.var(0), variance, rtol=0.15)
+
+
+def test_noisy_images_tell_their_level(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    import noise_levels
+
+    source = noise_levels.Noisy(torch.zeros(64, 1, 16, 16, dtype=torch.uint8))
+    first, again, other = (next(source.shuffled(32, seed)) for seed in (0, 0, 1))
+    assert torch.equal(first.x, again.x)
+    assert not torch.equal(first.context, other.context)
+    std = first.x.flatten(1).std(1)
+    assert torch.allclose(std, first.context[:, 0].exp(), rtol=0.2)
+    assert std.max() > 5 * std.min()
+
+
 def test_bias_of_a_new_flow_is_within_its_bound(monkeypatch):
     monkeypatch.syspath_prepend(ROOT / "benchmarks")
     import bias
@@ -523,7 +556,7 @@ def test_draws_of_any_order_are_measured_exact_and_weighed(monkeypatch):
 @pytest.mark.parametrize("kind", ["vectors", "filter"])
 def test_layers_of_the_trials_of_sound_are_exact(monkeypatch, kind):
     monkeypatch.syspath_prepend(ROOT / "benchmarks")
-    from sound_trials import Corrected, Tried
+    from sound_layers import Corrected, Tried
 
     torch.manual_seed(0)
     recipe = Tried(channels=4, cycle=2, layers=3, hop=6, size=3)
@@ -542,3 +575,29 @@ def test_layers_of_the_trials_of_sound_are_exact(monkeypatch, kind):
     torch.testing.assert_close(slopes.slogdet()[1], log_det[0])
     assert not slopes.triu(1).any()
     assert bool(slopes[1, 0]), "of one step are samples 0, 1 and 2"
+
+
+@pytest.mark.parametrize("joint", ["gaussian", "couplings"])
+def test_tokens_of_sound_depend_on_those_before_and_on_their_spectra(monkeypatch, joint):
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    from sound_tokens import Spoken
+
+    torch.manual_seed(0)
+    recipe = Spoken(hop=32, size=16, joint=joint, width=8, depth=2)
+    layer = recipe._build((1, -1), (2, -1)).double().bijection
+    for weight in layer.parameters():
+        torch.nn.init.normal_(weight, std=0.2)
+    context = torch.randn(1, 2, 2).double().requires_grad_()
+    for length in (64, 50) if joint == "gaussian" else (64,):
+        x = torch.randn(1, 1, length).double()
+        z, _ = layer.inverse(x, context)
+        torch.testing.assert_close(layer(z, context)[0], x)
+    x = torch.randn(1, 1, 64).double()
+    z, log_det = layer.inverse(x, context)
+    slopes = torch.autograd.functional.jacobian(lambda x: layer.inverse(x, context)[0], x)
+    slopes = slopes.view(64, 64)
+    torch.testing.assert_close(slopes.slogdet()[1], log_det[0])
+    token = torch.arange(64) // 16
+    assert not slopes[token[:, None] < token].any()
+    assert slopes[48:, :16].any()
+    assert torch.autograd.grad(z[0, 0, 0], context)[0].any()
