@@ -1,12 +1,14 @@
 """Graphs of ONNX give the numbers of the flow, and so do the functions that ONNX lacks."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
 
 import caudal
 import caudal.cli
+from cases import randomise
 from caudal.model import Model, exporting, graph
 from caudal.model.graph import (
     copysign,
@@ -161,6 +163,18 @@ def test_a_run_becomes_two_graphs(tmp_path, capsys):
 
     (kept,) = onnx.load(out).metadata_props
     assert json.loads(kept.value)["recipe"]["name"] == "realnvp"
+    assert str(Path(caudal.__file__).parent).encode() not in out.read_bytes()
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_columns_one_by_one_are_a_loop_of_the_graph(tmp_path):
+    for name in ("onnx", "onnxscript", "onnxruntime"):
+        pytest.importorskip(name, reason="needs caudal[onnx]")
+    flow = randomise(caudal.recipes.MAF(layers=1, hidden=(8,)).build((3,))).eval()
+    Model(flow).export(tmp_path / "m.onnx")
+    for z in (torch.randn(1, 3), torch.randn(11, 3), torch.tensor([[30.0, -30, 30]])):
+        found = exporting.run(tmp_path / "m-sample.onnx", {"z": z})
+        torch.testing.assert_close(found, flow.decode(z), atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.filterwarnings("ignore")

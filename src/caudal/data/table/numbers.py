@@ -184,9 +184,8 @@ def are_codes(stats: Stats) -> bool:
 
 
 def _continuous(stats: Stats, percent: bool, piles: bool) -> Declared:
-    whole, least = (
-        (100.0, PERCENTAGES) if percent else (1.0, SHARES)
-    )  # amounts below 1 are often skewed
+    # Amounts below 1 are often skewed.
+    whole, least = (100.0, PERCENTAGES) if percent else (1.0, SHARES)
     atoms = _find_atoms(stats, piles)
     rest = _without(stats.sample, atoms)
     skewness = _skewness(rest) if stats.low >= 0 else 0.0
