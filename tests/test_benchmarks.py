@@ -400,6 +400,11 @@ def test_a_command_is_told_without_where_the_data_are(monkeypatch):
     words = ["lecture.py", "--data-dir", "/home/me", "--only", "glow", "--data-dir=/home/me"]
     monkeypatch.setattr(sys, "argv", words)
     assert environment.describe(("torch",))["command"] == "python lecture.py --only glow"
+    script = str(ROOT / "benchmarks" / "speed.py")
+    words = [script, "--out=/home/me/out", "--flowjax", "/home/me/bin/python", "made"]
+    monkeypatch.setattr(sys, "argv", words)
+    told = environment.describe(("torch",))["command"]
+    assert told == "python benchmarks/speed.py --out=out --flowjax python made"
 
 
 def test_streaming_is_timed_beside_memory_and_layers_by_what_they_keep(monkeypatch):
