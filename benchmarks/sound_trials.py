@@ -494,9 +494,9 @@ SAID = (
     "they are better beyond these, slanted where worse. Level and treble are best at 0: what "
     "stands beside them is by how much further from 0 each is. What is judged of a few groups of "
     "clips, joined one after the other, has no marks: two standard errors of three values hold "
-    "the truth in four cases of five, and the last group is shorter. *Refined*: made consistent with their "
-    "spectra in 32 steps. The loop's seconds are those of a loop of as many steps, whose first "
-    "and last layers are of one sample."
+    "the truth in four cases of five, and the last group is shorter. *Refined*: made consistent "
+    "with their spectra in 32 steps. The loop's seconds are those of a loop of as many steps, "
+    "whose first and last layers are of one sample."
 )
 
 
