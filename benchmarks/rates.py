@@ -91,9 +91,9 @@ def page(rows: list[Row], facts: Facts) -> str:
         "is but for the rate, for so many seconds of the processor, and then bits/dim of the "
         f"first {LOOKED_AT:,} images that it validates on, less is better. *Behind* is by how "
         "much they are more than those of the best rate beside, image by image. ± is 2 s.e. over "
-        "images. One seed, whose chance is not in the errors. Other work on the machine makes steps "
-        "take longer, so that there are fewer of them: look at their column. Test images were not "
-        "looked at.",
+        "images. One seed, whose chance is not in the errors. Other work on the machine makes "
+        "steps take longer, so that there are fewer of them: look at their column. Test images "
+        "were not looked at.",
         "`python benchmarks/rates.py DATA RECIPE --size SIZE --seconds SECONDS --rates RATES`",
     ]
     header = ["data", "recipe", "size", "CPU s", "rate", "steps", "bits/dim", "behind", "commit"]
