@@ -288,6 +288,7 @@ def run(name: str, students: list[str], seconds: float) -> None:
     real, held = images.train.x[:SEEN].numpy(), images.test.x.numpy()
     features = Features(real, labelled.train.context[:SEEN], data.levels)
     rows: list[Row] = []
+    start = made()
 
     def near(drawn: np.ndarray) -> Row:
         precision, recall = features.precision_recall(drawn, held)
@@ -295,7 +296,7 @@ def run(name: str, students: list[str], seconds: float) -> None:
         return {"kernel": kernel, "precision": precision, "recall": recall}
 
     def add(new: Row) -> Row:
-        rows.append({"data": name, "seconds": seconds, **key, **new, **made()})
+        rows.append({"data": name, "seconds": seconds, **key, **new, **start})
         print(rows[-1], flush=True)
         keep(rows)
         return rows[-1]
