@@ -15,7 +15,8 @@ import torch
 
 from caudal.annealing import Broad, anneal
 from caudal.targets import TARGETS, Target
-from pages import Facts, Results, text
+from environment import made
+from pages import OLDER, Facts, Results, text
 
 SEEDS = 8
 RESULTS = Path(__file__).parent / "results" / "annealing.json"
@@ -32,6 +33,7 @@ class Row:
     told: float
     settled: int
     seconds: float
+    commit: str = ""
 
 
 def measure(target: Target, chains: int, seeds: int = SEEDS) -> Row:
@@ -52,6 +54,7 @@ def measure(target: Target, chains: int, seeds: int = SEEDS) -> Row:
         told=float(told.square().mean().sqrt()),
         settled=sum(run.settled for run in runs),
         seconds=(time.process_time() - begun) / seeds,
+        commit=made()["commit"],
     )
 
 
@@ -64,9 +67,10 @@ def page(rows: list[Row], facts: Facts) -> str:
         "not, log Z may be off by more than its error, mostly too low, and the command line says "
         "so. A seed more or less changes a deviation of eight by a quarter.",
         "Made by `python benchmarks/annealing.py TARGET --chains N`; seconds are those of a run.",
+        OLDER,
     ]
     header = ["target", "chains", "steps", "log Z", "log Z − true", "spread", "told", "settled"]
-    header += ["seconds"]
+    header += ["seconds", "commit"]
     table = [
         [
             row.target,
@@ -78,6 +82,7 @@ def page(rows: list[Row], facts: Facts) -> str:
             f"{row.told:.3f}",
             f"{row.settled} of {SEEDS}",
             f"{row.seconds:.1f}",
+            row.commit,
         ]
         for row in rows
     ]

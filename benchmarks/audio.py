@@ -740,11 +740,18 @@ def _both_lines(found: dict[str, Any]) -> list[str]:
         for key, words, digits in measures:
             row = [f"{name}: {words}", _pair(cells[REAL].get(key), digits)]
             row += [_marked(cells[who], cells[GRIFFIN_LIM], key, digits) for who in columns]
-            rows.append(
-                row + [_ratio(*(cells[who][key][0] for who in pair), key) for pair in pairs]
-            )
+            rows.append(row + [_ratio(*(cells[who][key] for who in pair), key) for pair in pairs])
     head = ["", REAL, NOISE, GRIFFIN_LIM, "WaveNet", "refined", "student", "refined"]
     return table([*head, "student / WaveNet", "both refined"], rows)
+
+
+def _has_students(found: dict[str, Any]) -> bool:
+    """Whether the teacher and the student of both sets were there, refined too."""
+    return all(
+        {who + more for who in (of.teacher, next(iter(of.students))) for more in ("", REFINED)}
+        <= {cell["who"] for cell in found.get(part, {}).get("cells", [])}
+        for part, of in SPEECH.items()
+    )
 
 
 def _marked(cell: Cell, rival: Cell, key: str, digits: int) -> str:
@@ -759,11 +766,18 @@ def _marked(cell: Cell, rival: Cell, key: str, digits: int) -> str:
     return _signed([*cell[key], sign], digits)
 
 
-def _ratio(teacher: float, student: float, key: str) -> str:
-    """How many times as bad a student is; how many times as good where more is better."""
-    ratio = abs(student / teacher)
-    worse = ratio < 0.9 if key in MORE else ratio > 1.1
-    return f"*{ratio:.2f}*" if worse else f"{ratio:.2f}"
+def _ratio(teacher: list[float], student: list[float], key: str) -> str:
+    """How many times as bad a student is; how many times as good where more is better.
+
+    With its error, as of independent means; none where the teacher's may be 0.
+    """
+    if not abs(teacher[0]) > teacher[1]:
+        return ""
+    ratio = abs(student[0] / teacher[0])
+    error = math.hypot(student[1], ratio * teacher[1]) / abs(teacher[0])
+    worse = 1 - ratio if key in MORE else ratio - 1
+    text = f"{ratio:.2f} ± {error:.2f}"
+    return f"*{text}*" if worse > error else text
 
 
 MORE = ("voicing", *(name for name, *_ in JUDGED))
@@ -785,7 +799,9 @@ BOTH = textwrap.fill(
     "Bold where copies are ahead of Griffin-Lim beyond two standard errors, slanted where behind: "
     "clip by clip where they are refined, as two means where not. The last columns say how large "
     "the student's fault is beside its teacher's, or, of voicing, STOI, PESQ and opinion, its "
-    "value: slanted where the student is worse by more than a tenth.",
+    "value, ± two standard errors as of means of other clips, which is more than they have: "
+    "slanted where the student is worse beyond these, and empty where the teacher's is 0 within "
+    "its own. STOI, PESQ and opinion of digits are of groups of ten clips.",
     100,
 )
 SHOWN = "![Spectrograms of two clips, and of what is made of their spectra](../../docs/images/{})"
@@ -840,7 +856,7 @@ def report(found: dict[str, Any]) -> str:
         said = textwrap.fill(" ".join(said.split()), 100, break_on_hyphens=False)
         text += [f"## {TITLES[part]}", "", *lines(found[part]["facts"]), "", said, ""]
         text += [*LINES[part](found[part]), ""]
-        if part == "reading" and "speech" in found:
+        if part == "reading" and _has_students(found):
             text += ["## Both sets", "", BOTH, "", *_both_lines(found), ""]
     return "\n".join(text).rstrip() + "\n"
 

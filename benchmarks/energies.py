@@ -27,7 +27,8 @@ from caudal.modality import Voice
 from caudal.targets import TARGETS, FortyGaussians, Target
 from caudal.training.progress import Silent
 from caudal.weights import effective_share, log_mean, pareto_k
-from pages import Facts, Results, text
+from environment import made
+from pages import OLDER, Facts, Results, text
 
 DRAWS, BATCH, PROBE = 10_000, 256, 130  # a pass has 25 steps
 ANNEALED = 1000  # draws of a flow that are annealed on
@@ -61,6 +62,7 @@ class Row:
     forward_kl: float | None
     modes: int | None
     annealed: dict[str, float] | None = None
+    commit: str = ""
 
 
 class Clock(Voice, Silent):
@@ -210,6 +212,7 @@ def measure(target: Target, learner: str, seconds: float) -> Row:
         **forward(target, fitted),
         modes=modes,
         annealed=None if fitted.flow is None else annealed(target, fitted.flow),
+        commit=made()["commit"],
     )
 
 
@@ -270,6 +273,7 @@ def page(rows: list[Row], facts: Facts) -> str:
         "flow of lj13 is too far off to be weighed. Sequential Monte Carlo from it agrees with "
         "that from the Gaussian within their errors, but is no more certain, and takes 26 s, not "
         "3. The two angles of alanine dipeptide are not here, as no samples of them were at hand.",
+        OLDER,
     ]
     header = [
         "target",
@@ -284,6 +288,7 @@ def page(rows: list[Row], facts: Facts) -> str:
         "KL(p‖q)",
         "modes",
         "log Z, annealed",
+        "commit",
     ]
     table = [
         [
@@ -299,6 +304,7 @@ def page(rows: list[Row], facts: Facts) -> str:
             _number(row.forward_kl, 3),
             "" if row.modes is None else f"{row.modes} of 40",
             "" if row.annealed is None else _annealed(row.annealed),
+            row.commit,
         ]
         for row in rows
     ]

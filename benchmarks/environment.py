@@ -95,12 +95,14 @@ def _without_place(words: Sequence[str]) -> list[str]:
 
 
 def _from_root(argument: str) -> str:
+    """A path within the checkout as seen from there, and of any other absolute one its name."""
+    option, is_given, value = argument.partition("=")
+    if option.startswith("--") and is_given:
+        return f"{option}={_from_root(value)}"
     path = Path(argument)
-    return (
-        str(path.resolve().relative_to(ROOT))
-        if path.resolve().is_relative_to(ROOT) and path.exists()
-        else argument
-    )
+    if path.resolve().is_relative_to(ROOT) and path.exists():
+        return str(path.resolve().relative_to(ROOT))
+    return path.name if path.is_absolute() else argument
 
 
 def _commit() -> str:

@@ -2,6 +2,7 @@
 
 import math
 import statistics
+import textwrap
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,6 +21,8 @@ COLOURS = {
     "flowjax": "#f6ae2d",
 }
 QUIET = "#8b949e"
+USUAL = 60
+"""The seconds after which all peers were run."""
 BASELINE = "copula (images: Gaussian)"
 Cells = dict[tuple[str, str, float, int], Cell]
 
@@ -149,17 +152,61 @@ def _lost(found: dict[float, list[Row]]) -> list[str]:
     judged = [row for lines in found.values() for row in lines if row.peer]
     won = sum(row.verdict == "ahead" for row in judged)
     first = sum(row.verdict == "first, of one seed" for row in judged)
-    single = sum("one seed" in row.verdict for row in judged)
+    alone = {b: [r for r in lines if "one seed" in r.verdict] for b, lines in found.items()}
+    single = sum(map(len, alone.values()))
     text = []
     if len(judged) > single:
         text.append(f"caudal is ahead of every peer in {won} of {len(judged) - single} cells.")
     if single:
-        text.append(f"{single} cells have one seed, and no error: it is first in {first} of them.")
+        in_how_many = "all" if first == single else f"{first}"
+        text.append(f"{single} cells have one seed, and no error: it is first in {in_how_many} of")
+        text.append(f"them, beside {_beside(alone, found)}.")
     text.append("")
     text += ["It is behind a peer here:", "", *lost, ""] if lost else ["It is behind in none.", ""]
     if below:
         text += ["It is behind a classical baseline here:", "", *below, ""]
     return text[:-1]
+
+
+def _beside(single: dict[float, list[Row]], found: dict[float, list[Row]]) -> str:
+    """Which peers ran in cells of one seed: not all that the page has after less time."""
+    usual = {row.data: row for row in found.get(USUAL, [])}
+    for row in (row for lines in single.values() for row in lines):
+        full = usual.get(row.data)
+        peers = sorted((name for name in PEERS if full and name in full.scores), key=full.rank)
+        if set(peers[-2:]) != {name for name in PEERS if name in row.scores}:
+            return "the peers that the tables have there"
+    return f"the two peers that lead after {USUAL:g} s (of images the only one)"
+
+
+def _measured_alone(cells: Cells) -> list[str]:
+    """The cells of caudal that were run again without the peers."""
+    runs: dict[tuple[str, float, int], set[tuple[str, str]]] = {}
+    for cell in cells.values():
+        if cell.library.split(":")[0] in PEERS:
+            runs.setdefault((cell.data, cell.budget, cell.seed), set()).add(
+                (cell.commit, cell.date)
+            )
+    alone: dict[str, set[tuple[int, float]]] = {}
+    for cell in cells.values():
+        beside = runs.get((cell.data, cell.budget, cell.seed))
+        if cell.library == "caudal" and beside and (cell.commit, cell.date) not in beside:
+            alone.setdefault(cell.data, set()).add((cell.seed, cell.budget))
+    if not alone:
+        return []
+    same: dict[str, list[str]] = {}
+    for data, pairs in alone.items():
+        seeds, budgets = ({f"{pair[i]:g}" for pair in pairs} for i in (0, 1))
+        after = " and ".join(sorted(budgets, key=float))
+        which = f"after {after} s (seed{'s' * (len(seeds) > 1)} {', '.join(sorted(seeds))})"
+        same.setdefault(which, []).append(data)
+    named = "; ".join(f"{', '.join(data)} {which}" for which, data in same.items())
+    text = (
+        "Libraries ran at once on the same core, but for some cells of caudal that were run again "
+        f"by later code without the peers: {named}. The seconds are the processor's own there "
+        "too, but what else the machine did befell caudal alone."
+    )
+    return ["", *textwrap.wrap(text, 92)]
 
 
 def _facts(cells: Cells) -> list[str]:
@@ -183,6 +230,7 @@ def _facts(cells: Cells) -> list[str]:
         "peers' does not; a peer's step that has begun is finished. Of a library's documented",
         "flows that ran each cell has the one that validates best. What JAX compiles took most of",
         "the ten seconds on the first machine (one step) and a part of them on the second.",
+        *_measured_alone(cells),
     ]
 
 

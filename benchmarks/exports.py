@@ -1,4 +1,4 @@
-"""Every recipe as graphs of ONNX: how far ONNX Runtime's numbers are from PyTorch's, and the cost.
+"""Recipes as graphs of ONNX: how far ONNX Runtime's numbers are from PyTorch's, and the cost.
 
     python benchmarks/exports.py             # what the page does not have yet
     python benchmarks/exports.py maf-mog     # one of them again
@@ -93,7 +93,7 @@ def measure(name: str) -> Row:
 
 def page(rows: list[Row], facts: Facts) -> str:
     words = [
-        "Each recipe as `caudal export` writes it: the density, and samples given noise. The "
+        "Recipes as `caudal export` writes them: the density, and samples given noise. The "
         "difference is the largest one between ONNX Runtime and PyTorch over both graphs and 7 "
         "rows, divided by 1 + the number's size, of small flows with random weights; above 0.001 "
         "nothing would be written. kB is the size of the samples, where there are some, and of "
@@ -103,9 +103,9 @@ def page(rows: list[Row], facts: Facts) -> str:
         "the bisection of maf-mog as a loop within it: written out pass after pass, its samples "
         "had taken over 500 s. Made by `python benchmarks/exports.py`.",
         "The inverses of matrices that glow's samples take are Newton's iterations. Recipes that "
-        "are not in the table were not run.",
+        "are not in the table, parallel-wavenet among them, were not run.",
     ]
-    header = ["recipe", "event", "samples", "difference", "kB", "seconds", "refused"]
+    header = ["recipe", "event", "samples", "difference", "kB", "seconds", "refused", "commit"]
     table = [
         [
             row.recipe,
@@ -115,6 +115,7 @@ def page(rows: list[Row], facts: Facts) -> str:
             ", ".join(map(str, row.kilobytes)),
             f"{row.seconds:.0f}",
             row.refused.split(". ")[0],
+            row.commit,
         ]
         for row in rows
     ]

@@ -33,7 +33,9 @@ class Features:
 
         A point lies among others if it is no further from one of these than this one's third
         neighbour is among them. Both sets are cut to the smaller's size, on which the shares
-        depend. A mode that is dropped lowers the recall alone.
+        depend. A mode that is dropped lowers the recall. Blurred samples can lie among data more
+        often than data do, and scattered ones have more data among them: neither has a bound in
+        what other data would have.
         Reference: Improved precision and recall metric for assessing generative models
         (Kynkäänniemi et al., 2019), arXiv:1904.06991.
         """

@@ -6,7 +6,9 @@
 Four ways: likelihood of the teacher's samples (glow), the terms of `caudal distill`
 (tarflow-iaf), and two from the teacher's own pairs of noise and sample, which have no density:
 a transformer that looks both ways, whose layers learn what the teacher's make of the noise
-(BiFlow), and flow matching. Rows of other runs stay in the file.
+(BiFlow), and flow matching. A run trains one teacher and all its students, as their rows compare
+with those of no other teacher, and replaces the rows of the same data and seconds. Rows of other
+runs stay in the file.
 """
 
 import argparse
@@ -279,46 +281,51 @@ def whole(x: Tensor, levels: int) -> Tensor:
 
 
 def run(name: str, students: list[str], seconds: float) -> None:
+    """A teacher, and these students of it; they take the place of all rows of as many seconds."""
     data = DATA[name]
     source = name if name == "digits" else str(budget.DATA_DIR / name)
     images, labelled = open_images(source, pixels="logit"), open_images(source, context=["class"])
     real, held = images.train.x[:SEEN].numpy(), images.test.x.numpy()
     features = Features(real, labelled.train.context[:SEEN], data.levels)
-    key = {"data": name, "seconds": seconds}
+    rows: list[Row] = []
+    start = made()
 
     def near(drawn: np.ndarray) -> Row:
         precision, recall = features.precision_recall(drawn, held)
         kernel = features.distance(drawn, held)
         return {"kernel": kernel, "precision": precision, "recall": recall}
 
-    add({"data": name, "student": "training images", **near(real[:DRAWN])})
-    given, steps = lesson(data, images)
-    theirs = given.teacher.sample(DRAWN)
+    def add(new: Row) -> Row:
+        rows.append({"data": name, "seconds": seconds, **key, **new, **start})
+        print(rows[-1], flush=True)
+        keep(rows)
+        return rows[-1]
 
-    def tell(student: str, steps: int, draw: Callable[[int], Tensor], **more: Any) -> None:
+    given, steps = lesson(data, images)
+    theirs, key = given.teacher.sample(DRAWN), {"teacher_steps": steps}
+
+    def tell(student: str, steps: int, draw: Callable[[int], Tensor], **more: Any) -> Row:
         torch.manual_seed(5)
         drawn = draw(DRAWN).numpy()
-        row: Row = {**key, "student": student, "steps": steps, **more, **near(drawn)}
+        row: Row = {"student": student, "steps": steps, **more, **near(drawn)}
         row["nearest"] = nearest(drawn, real)
         both = [x.reshape(len(x), -1).astype(float) for x in (theirs.numpy(), drawn)]
         row["auc"] = two_sample(*both, None, 0).auc
         row["ms"] = cpu_milliseconds(lambda: draw(64))
-        add(row)
+        return add(row)
 
-    if "teacher" in students:
-        score = evaluate(given.teacher, images.test, None, images.schema).score
-        tell("teacher", steps, given.teacher.sample, score=score)
-        naive = by_passes(given.teacher)
-        took = cpu_milliseconds(torch.no_grad()(lambda: naive.sample(64)))
-        add({**key, "student": "teacher, a pass for each step", "ms": took})
+    score = evaluate(given.teacher, images.test, None, images.schema).score
+    key["teacher_kernel"] = tell("teacher", steps, given.teacher.sample, score=score)["kernel"]
+    add({"student": IN_PLACE, **near(real[:DRAWN])})
+    naive = by_passes(given.teacher)
+    took = cpu_milliseconds(torch.no_grad()(lambda: naive.sample(64)))
+    add({"student": "teacher, a pass for each step", "ms": took})
     if "both ways" in students:
         net, steps = aligned(given, seconds)
         tell("both ways, layer by layer", steps, lambda n: straight(net.eval(), data, n))
     for student in [student for student in FLOWS if student in students]:
         flow, steps = flow_student(student, given, seconds)
-        found = measure(flow, given.teacher, n=DRAWN)
-        kl = {"forward": found.forward_kl, "reverse": found.reverse_kl, "ess": found.ess}
-        tell(student, steps, flow.sample, **kl)
+        tell(student, steps, flow.sample, **divergences(flow, given.teacher))
     if "flow matching" in students:
         net, steps = matched(given, seconds)
         for n in STEPS:
@@ -326,66 +333,102 @@ def run(name: str, students: list[str], seconds: float) -> None:
             tell(student, steps, lambda many, n=n: integrated(net.eval(), n, data, many))
 
 
-def add(new: Row) -> None:
-    """Puts a row in its place, and writes the page of all of them."""
+def divergences(student: caudal.Flow, teacher: caudal.Flow) -> Row:
+    """Both, the effective size, and how many of the teacher's images have a density of 0.
+
+    Under the student, and under the teacher itself once its images are float32: where a pixel is
+    so near the end of its range that it is rounded to it.
+    """
+    found = measure(student, teacher, n=DRAWN)
+    images = teacher.continuous().sample(DRAWN, generator=torch.Generator().manual_seed(8))
+    with torch.no_grad():
+        scores = [
+            torch.cat([flow.continuous().log_prob(part) for part in images.split(100)])
+            for flow in (student, teacher)
+        ]
+    zero, own = (float((score == -torch.inf).double().mean()) for score in scores)
+    kl = {"forward": found.forward_kl, "reverse": found.reverse_kl, "ess": found.ess}
+    return {**kl, "zero": zero, "zero_own": own}
+
+
+IN_PLACE = "training images in their place"
+
+
+def keep(new: list[Row]) -> None:
+    """Puts the rows of a run in the place of those of the same data and seconds."""
     facts = describe(("torch",))
-    new |= made()
-    print(new, flush=True)
     rows = json.loads(PATH.read_text("utf-8"))["rows"] if PATH.exists() else []
-    rows = [row for row in rows if key_of(row) != key_of(new)] + [new]
-    rows.sort(key=lambda row: row["data"])
+    rows = [row for row in rows if key_of(row) != key_of(new[0])] + new
+    rows.sort(key=key_of)
     write_json(PATH, {"made": facts, "rows": rows})
     write(PATH.with_suffix(".md"), page(rows, facts))
 
 
-def key_of(row: Row) -> list[Any]:
-    return [row.get(name) for name in ("data", "student", "seconds")]
+def key_of(row: Row) -> tuple[str, float]:
+    return row["data"], row["seconds"]
+
+
+COLUMNS = {
+    "student": ("student", ""),
+    "steps": ("steps", ",.0f"),
+    "forward": ("KL(p to q)", ".2f"),
+    "reverse": ("KL(q to p)", ".2f"),
+    "ess": ("effective size", ".4f"),
+    "zero": ("density 0", ".1%"),
+    "zero_own": ("density 0 of p", ".1%"),
+    "auc": ("AUC", ".3f"),
+    "kernel": ("kernel distance", ".0f"),
+    "precision": ("precision", ".2f"),
+    "recall": ("recall", ".2f"),
+    "nearest": ("nearest", ".1f"),
+    "ms": ("64 images, ms", ".0f"),
+    "commit": ("commit", ""),
+    "machine": ("machine", ""),
+}
 
 
 def page(rows: list[Row], facts: dict[str, str]) -> str:
-    columns = {
-        "data": "",
-        "student": "",
-        "seconds": ".0f",
-        "steps": ",.0f",
-        "forward": ".2f",
-        "reverse": ".2f",
-    }
-    columns |= {"ess": ".4f", "auc": ".3f", "kernel": ".0f", "precision": ".2f", "recall": ".2f"}
-    columns |= {"nearest": ".1f", "ms": ".0f", "commit": "", "machine": ""}
-    heads = ["data", "student", "CPU s", "steps", "KL(p to q)", "KL(q to p)", "effective size"]
-    heads += ["AUC", "kernel distance", "precision", "recall", "nearest", "64 images, ms"]
-    heads += ["commit", "machine"]
-    cells = [
-        [format(row[name], form) if name in row else "" for name, form in columns.items()]
-        for row in rows
-    ]
+    tables = []
+    for data, seconds in dict.fromkeys(map(key_of, rows)):
+        mine = [row for row in rows if key_of(row) == (data, seconds)]
+        cells = [
+            [format(row[name], form) if name in row else "" for name, (_, form) in COLUMNS.items()]
+            for row in mine
+        ]
+        title = f"{data}, {seconds:.0f} s each, of a teacher of {mine[0]['teacher_steps']:,} steps"
+        tables.append((title, [head for head, _ in COLUMNS.values()], cells))
     return text(
         "Students of a transformer flow",
         [
             f"A `tarflow` p of the 8x8 digits, trained for {DATA['digits'].seconds:.0f} s, or of "
             f"MNIST, for {DATA['mnist'].seconds:.0f} s, and students "
             f"q that learn from {POOL:,} of its samples, each for the same CPU seconds of one "
-            "thread. Divergences are of images before rounding, in nats an image; flow matching "
-            "has no density. AUC is of a classifier that tells images of student and teacher "
+            "thread: as many steps as the machine makes in them. All rows of a table have one "
+            "teacher, and those of two tables do not compare. Divergences are of images before "
+            "rounding, in nats an image; flow matching has no density.",
+            "*Density 0*: the share of the teacher's images that have none under the student, "
+            "and under the teacher itself. A pixel so near to black or white that float32 rounds "
+            "it to the end of its range has no logit, and an image with such a pixel has density "
+            "0 under every flow of logits, whatever it learned; one of them makes a divergence "
+            "infinite, and the effective size means little.",
+            "AUC is of a classifier that tells images of student and teacher "
             f"apart. The kernel distance (squared) of {DRAWN:,} samples is from the test images, "
-            "in features of a small classifier trained on the training images. Precision is the "
-            "share of samples that lie among the test images there, recall that of test images "
-            "that lie among samples, by the third neighbour (arXiv:1904.06991), of as many of "
-            "both: 170 of the digits, 1,000 of MNIST. Training images in the place of samples "
-            "show what can be reached. Nearest is the median distance to a training image, in "
-            "steps of a pixel. The milliseconds are the processor's. Rows of the digits without "
-            "precision and recall are of an earlier teacher of as many seconds, whose kernel "
-            "distance was -3. One seed.",
-            "`python benchmarks/image_students.py --data DATA --seconds S --student STUDENT`",
+            f"in features of a small classifier trained on {SEEN:,} training images at most. "
+            "Precision is the share of samples that lie among the test images there, recall that "
+            "of test images that lie among samples, by the third neighbour (arXiv:1904.06991), "
+            "of as many of both: 170 of the digits, 1,000 of MNIST. Training images stand beside "
+            "for comparison; they are no bound: blurred samples can have more precision, and "
+            "scattered ones more recall. Nearest is the median distance to a training image, in "
+            "steps of a pixel. The milliseconds are the processor's. One seed.",
+            "`python benchmarks/image_students.py --data DATA --seconds S`",
         ],
         {name: fact for name, fact in facts.items() if name in ("threads", "libraries")},
-        ("", heads, cells),
+        *tables,
     )
 
 
 def main() -> None:
-    every = ["teacher", "both ways", "flow matching", *FLOWS]
+    every = ["both ways", "flow matching", *FLOWS]
     parser = argparse.ArgumentParser()
     parser.add_argument("--data", choices=DATA, default="digits")
     parser.add_argument("--student", nargs="*", choices=every, default=every)

@@ -10,6 +10,10 @@ from environment import PEERS, describe, lines, table, write, write_json
 
 Row = TypeVar("Row")
 Facts = dict[str, str]
+OLDER = (
+    "Commits: those of rows from before there was a column of them are that of the page on which "
+    "they first stood, whose last row it was of."
+)
 
 
 class Results(Generic[Row]):
@@ -41,7 +45,11 @@ class Results(Generic[Row]):
         return [self.kind(**row) for row in json.loads(self.path.read_text("utf-8"))["rows"]]
 
     def add(self, new: Row, page: Callable[[list[Row], Facts], str]) -> None:
-        """Puts a row in its place, and writes the page of all of them."""
+        """Puts a row in its place, and writes the page of all of them.
+
+        Where rows keep their commit, that of the last one is none of the page's, nor is its date
+        or its command.
+        """
         print(new, flush=True)
         rows = [row for row in self.read() if self.key(row) != self.key(new)] + [new]
         if self.order is not None:
@@ -49,7 +57,17 @@ class Results(Generic[Row]):
         facts = describe(self.libraries)
         values: list[Any] = rows
         write_json(self.path, {"made": facts, "rows": [asdict(row) for row in values]})
-        write(self.path.with_suffix(".md"), page(rows, facts))
+        write(self.path.with_suffix(".md"), page(rows, shared(facts) if _keeps(new) else facts))
+
+
+def _keeps(row: Any) -> bool:
+    return hasattr(row, "commit")
+
+
+def shared(facts: Facts) -> Facts:
+    """What holds for rows of several runs."""
+    own = ("command", "commit", "date")
+    return {name: fact for name, fact in facts.items() if name not in own}
 
 
 def text(

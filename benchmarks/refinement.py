@@ -29,7 +29,7 @@ from caudal.report.audio.floors import griffin_lim, magnitudes_of, prediction_al
 from caudal.report.audio.likeness import HEARD, MEASURES, Measure
 from caudal.training.run import Run
 from ears import JUDGED, judgements
-from environment import RESULTS, describe, lines, table, write
+from environment import RESULTS, describe, lines, table, write, write_json
 from tables import DATA_DIR
 
 SETS = {
@@ -186,6 +186,14 @@ def report(found: dict[str, list[Cell]], commands: dict[str, str]) -> str:
     return "\n".join(text)
 
 
+def plain(found: dict[str, list[Cell]]) -> dict[str, list[Cell]]:
+    """The cells for JSON, with each value of each copy, by which pages can be made again."""
+    return {
+        name: [{**c, "values": {n: v.tolist() for n, v in c["values"].items()}} for c in cells]
+        for name, cells in found.items()
+    }
+
+
 def _differences(cells: list[Cell]) -> Iterator[list[str]]:
     """The rows of what each start is beside random phases, after as many steps."""
     rivals = {cell["steps"]: cell["values"] for cell in cells if cell["start"] == RANDOM}
@@ -231,6 +239,7 @@ def main() -> None:
     commands = {
         name: made_by(load(run)) for name, run in teachers.items() if Run(run).model_path.exists()
     }
+    write_json(options.out / "refinement.json", {"made": describe(), "sets": plain(found)})
     text = report(found, commands)
     write(options.out / "refinement.md", text)
     print(text)

@@ -1,6 +1,7 @@
 """Sound: what was tried of WaveNets and is no default, each beside a WaveNet as it is.
 
     OMP_NUM_THREADS=1 python benchmarks/sound_trials.py
+    OMP_NUM_THREADS=1 python benchmarks/sound_trials.py --paces    how fast loops are, side by side
 
 Several samples a step of the net, the recording's pitch as a context, noise on what the net sees
 of the past, one more filter, Muon, a transformer in the place of the WaveNet: bits of test clips,
@@ -12,6 +13,7 @@ import json
 import math
 import time
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -264,20 +266,34 @@ def drawn(flow: Flow, clips: list[Clip], indices: list[int], schema: AudioSchema
     return [copy_of(c, own[:, : c.x.shape[-1]], schema) for c, own in zip(clips, x, strict=True)]
 
 
-@torch.no_grad()
-def pace_of(way: Way, schema: AudioSchema, length: int = 8192, rounds: int = 9) -> float:
+def pace_of(way: Way, schema: AudioSchema) -> float:
     """Seconds of the exact loop a second of sound, of WaveNets by a loop of as many steps."""
-    size = 1 if way.is_transformer else way.fields.get("size", 1)
-    net = WaveNet(**NET, hop=schema.hop // size)
     if way.is_transformer:
-        net = way.recipe(schema.hop)
-    flow = net.build((1, -1), (schema.mels, -1), standardise=False, white=True).eval()
-    context, took = torch.randn(1, schema.mels, length // schema.hop), []
+        return paces([(way.recipe(schema.hop), 1)], schema, rounds=9)[0][1]
+    return paces(wavenets([way.fields.get("size", 1)], schema), schema, rounds=9)[0][1]
+
+
+def wavenets(sizes: Sequence[int], schema: AudioSchema) -> list[tuple[Any, int]]:
+    """A WaveNet for each number of samples a step, and that number."""
+    return [(WaveNet(**NET, hop=schema.hop // size), size) for size in sizes]
+
+
+@torch.no_grad()
+def paces(
+    nets: list[tuple[Any, int]], schema: AudioSchema, rounds: int, length: int = 8192
+) -> list[list[float]]:
+    """The least, median and most seconds of the loop of each recipe, which take turns."""
+    shapes = (1, -1), (schema.mels, -1)
+    flows = [net.build(*shapes, standardise=False, white=True).eval() for net, _ in nets]
+    sizes = [size for _, size in nets]
+    context = torch.randn(1, schema.mels, length // schema.hop)
+    took: list[list[float]] = [[] for _ in sizes]
     for _ in range(rounds):
-        start = time.process_time()
-        flow.sample(1, context, length=length // size)
-        took.append(time.process_time() - start)
-    return sorted(took)[len(took) // 2] * schema.rate / length
+        for size, flow, mine in zip(sizes, flows, took, strict=True):
+            start = time.process_time()
+            flow.sample(1, context, length=length // size)
+            mine.append((time.process_time() - start) * schema.rate / length)
+    return [[min(mine), sorted(mine)[rounds // 2], max(mine)] for mine in took]
 
 
 def measure(trial: Trial, way: Way, dataset: Dataset) -> Cell:
@@ -308,11 +324,28 @@ REFINED = ", refined"
 
 
 def against(own: Tensor, base: Tensor, name: str) -> list[float]:
-    """The mean difference, two standard errors, and whether it is a gain, 1, or a loss, -1."""
+    """The mean difference, two standard errors, and whether it is a gain, 1, or a loss, -1.
+
+    Of what is best at 0, that of how far from 0 both are. Few values have no sign: two standard
+    errors of them say little.
+    """
+    name = name.removesuffix(REFINED)
+    if name in AROUND_0:
+        own, base = own.abs(), base.abs()
     if name != "bits":
-        return beside(own, base, name.removesuffix(REFINED))
+        mean, error, sign = beside(own, base, name)
+        return [mean, error, sign if len(own) > FEW else 0]
     mean, error = two_se(own - base)
     return [mean, error, 0 if abs(mean) <= error else int(math.copysign(1, -mean))]
+
+
+AROUND_0, FEW = ("level", "treble"), 4
+
+
+def groups_of(name: str, found: Cell, trial: Trial) -> str:
+    """How many values a row has, where there are few: of clips that were joined."""
+    n, together = len(found["values"][name]), trial.of.together
+    return f", of {n} groups of up to {together}" if n <= FEW and together > 1 else ""
 
 
 # --- the page --------------------------------------------------------------------------------
@@ -338,6 +371,7 @@ def section(found: Cell, trial: Trial) -> list[str]:
         ["least log-scale of a sample", *("" if x is None else f"−{-x:.1f}" for x in least)],
     ]
     for name, words, digits in (each for each in SHOWN if each[0] in values[ways[0].words]):
+        words += groups_of(name, cells[0], trial)
         row = [words, _pair(two_se(values[ways[0].words][name]), digits)]
         for way in ways[1:]:
             pair = (values[who].get(name) for who in (way.words, way.rival))
@@ -351,13 +385,49 @@ def section(found: Cell, trial: Trial) -> list[str]:
     return [*text, *table(["", ways[0].words, *heads], rows), ""]
 
 
+def side_by_side(found: Cell) -> list[str]:
+    """The paces of loops that took turns, which those of the trials did not."""
+    rows = [
+        [f"{size}", *(f"{seconds:.3f}" for seconds in took)]
+        for size, took in zip(found["sizes"], found["seconds"], strict=True)
+    ]
+    said = (
+        f"Processor seconds a second of sound, of {found['rounds']} rounds in which the loops "
+        "took turns. Those in the tables above were measured with each way, hours apart, and "
+        "differ by more than ways do."
+    )
+    head = ["samples a step", "least", "median", "most"]
+    text = ["## Loops side by side", "", *lines(found["facts"]), "", said, ""]
+    return [*text, *table(head, rows), ""]
+
+
+def measure_side_by_side(data_dir: Path) -> Cell:
+    schema = open_audio(str(data_dir / DIGITS.folder), **DIGITS.options).schema
+    sizes, rounds = (1, 2, 4), 21
+    nets = wavenets(sizes, schema)
+    paces(nets, schema, 2)  # the first rounds compile
+    seconds = paces(nets, schema, rounds)
+    facts = describe(("torch",))
+    return {"sizes": sizes, "rounds": rounds, "seconds": seconds, "facts": facts}
+
+
+def tell(found: Cell, path: Path) -> None:
+    text = ["# Sound: what was tried, and is no default", "", SAID, ""]
+    text += [line for n in TRIALS if n in found for line in section(found[n], TRIALS[n])]
+    text += side_by_side(found["paces"]) if "paces" in found else []
+    write(path.with_suffix(".md"), "\n".join(text).rstrip() + "\n")
+
+
 SAID = (
     "Nets on the linear prediction, WaveNets of 10 layers of 32 channels unless the column says "
     "otherwise, one seed, each beside "
     "another: differences clip by clip, ± two standard errors over clips, bold where "
-    "they are better beyond these, slanted where worse. *Refined*: made consistent with their "
-    "spectra in 32 steps. The loop's seconds are those of a loop of as many steps, whose first "
-    "and last layers are of one sample."
+    "they are better beyond these, slanted where worse. Level and treble are best at 0: what "
+    "stands beside them is by how much further from 0 each is. What is judged of a few groups of "
+    "clips, joined one after the other, has no marks: two standard errors of three values hold "
+    "the truth in four cases of five, and the last group is shorter. *Refined*: made consistent "
+    "with their spectra in 32 steps. The loop's seconds are those of a loop of as many steps, "
+    "whose first and last layers are of one sample."
 )
 
 
@@ -365,6 +435,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--trial", choices=TRIALS, action="append")
     parser.add_argument("--way", action="append", help="a column of it, all unless given")
+    parser.add_argument("--paces", action="store_true", help="those side by side alone")
     parser.add_argument("--data-dir", type=Path, default=DATA_DIR)
     parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args()
@@ -372,6 +443,10 @@ def main() -> None:
     torch.set_num_threads(1)
     path = options.out / "sound_trials.json"
     found = json.loads(path.read_text()) if path.exists() else {}
+    if options.paces:
+        found["paces"] = measure_side_by_side(options.data_dir)
+        write_json(path, found)
+        return tell(found, path)
     for name in options.trial or TRIALS:
         trial = TRIALS[name]
         if not (folder := options.data_dir / trial.of.folder).exists():
@@ -389,9 +464,8 @@ def main() -> None:
                 cell = {**measure(trial, way, dataset), "commit": commit}
                 part["cells"][way.words] = cell
                 write_json(path, found)
-        text = ["# Sound: what was tried, and is no default", "", SAID, ""]
-        text += [line for n in TRIALS if n in found for line in section(found[n], TRIALS[n])]
-        write(path.with_suffix(".md"), "\n".join(text).rstrip() + "\n")
+        tell(found, path)
+    return None
 
 
 if __name__ == "__main__":

@@ -110,7 +110,8 @@ def page(rows: list[Row], facts: dict[str, str]) -> str:
             "Segments are processor times of the autoregressive layers alone: of a pass, of "
             "cached steps, of sweeps until nothing moves, of sweeps until no number moves by more "
             "than 0.001, and of such sweeps in segments of the tokens one after the other, with "
-            "the keys and values of those before kept (arXiv:2505.12849).",
+            "the keys and values of those before kept (arXiv:2505.12849). The row of commit "
+            "979e536 was made by a script that is not kept, which called what the command calls.",
             "Memory is what the graph of the loss keeps of an image.",
             "Noise is Gaussian, of so many steps of 256 values, on the images of MNIST that are "
             "learned; without it pixels are logits. Scores are of images without noise. The "

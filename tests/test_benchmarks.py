@@ -339,6 +339,74 @@ def test_equal_time_judges_by_the_best_peer_and_the_direction_of_the_unit(equal_
     assert "ahead of every peer in 1 of 2 cells" in text
 
 
+def test_equal_time_says_which_cells_were_measured_alone_and_beside_whom(equal_time):
+    from equal_time_tell import page
+
+    def cell(library, budget, seed, commit):
+        rest = {"rows_se": 0, "parameters": 1, "steps": 1, "seconds": 10, "versions": "torch 2"}
+        rest |= {"score": 1 + (library == "caudal"), "unit": "nats", "valid": 1.0}
+        rest |= {"commit": commit, "date": f"of {commit}", "machine": "m"}
+        return equal_time.Cell("power", library, budget, seed, **rest)
+
+    together = [cell(name, 60, seed, "a") for name in ("zuko", "flowjax") for seed in (0, 1)]
+    together += [cell("caudal", 60, 0, "a"), cell("caudal", 60, 1, "b")]
+    single = [cell(name, 300, 0, "c") for name in ("caudal", "zuko", "flowjax")]
+    text = " ".join(page({c.key: c for c in together + single}).split())
+    assert "1 cells have one seed, and no error: it is first in all of them, beside the" in text
+    assert "the two peers that lead after 60 s" in text
+    assert "without the peers: power after 60 s (seed 1)." in text
+    text = " ".join(page({c.key: c for c in together + single[:2]}).split())
+    assert "beside the peers that the tables have there" in text
+
+
+def test_rates_are_compared_by_the_same_noise(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    import rates
+
+    schema = caudal.data.ImageSchema((1, 4, 4))
+    flow = caudal.assemble(caudal.recipes.Glow(scales=1, layers=1, maps=4), schema)
+    x = torch.randint(256, (120, 1, 4, 4)).float()
+    caudal.initialize(flow, x)
+    first, second = rates.bits(flow, x), rates.bits(flow, x)
+    torch.testing.assert_close(first, second, rtol=0, atol=0)
+    assert first.shape == (120,)
+    assert 6 < float(first.mean()) < 12
+    row = rates.Row("mnist", "glow", "small", 60, 4e-3, 9, 1.5, 0.02, 0.1, 0.01, "c", "m")
+    facts = dict.fromkeys(("machine", "threads", "libraries"), "")
+    assert "| 4e-3 | 9 | 1.500 ± 0.020 | 0.100 ± 0.010 | c |" in rates.page([row], facts)
+
+
+def test_students_of_images_are_told_by_their_teacher(monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    import image_students
+
+    monkeypatch.setattr(image_students, "PATH", tmp_path / "students.json")
+    teacher = {"data": "digits", "seconds": 60.0, "teacher_steps": 7}
+    for steps in (5, 6):  # the last run replaces the others
+        rows = [{**teacher, "student": name, "steps": steps} for name in ("teacher", "glow")]
+        image_students.keep(rows)
+    image_students.keep([{**teacher, "data": "mnist", "teacher_steps": 8, "student": "teacher"}])
+    text = (tmp_path / "students.md").read_text()
+    assert text.index("## digits, 60 s each, of a teacher of 7 steps") < text.index("## mnist")
+    assert "| glow | 6 |" in text
+    assert "| glow | 5 |" not in text
+
+
+def test_verdicts_of_sound_need_more_than_their_errors(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    import audio
+    import sound_trials
+
+    assert audio._ratio([0.1, 0.2], [5.0, 0.1], "treble") == ""
+    assert audio._ratio([1.0, 0.1], [2.0, 0.2], "treble") == "*2.00 ± 0.28*"
+    assert audio._ratio([0.9, 0.2], [0.8, 0.2], "voicing") == "0.89 ± 0.30"
+    assert not audio._has_students({"speech": {"cells": []}})
+    worse, better = torch.tensor([-3.0, 3.1, -3.2, 3.3, -3.4]).double(), torch.zeros(5).double()
+    mean, _, sign = sound_trials.against(worse, better, "treble, refined")
+    assert (round(mean, 6), sign) == (3.2, -1)
+    assert sound_trials.against(worse[:3], better[:3], "stoi")[2] == 0
+
+
 def test_few_rows_are_scored_beside_their_gaussian_and_copula(monkeypatch):
     monkeypatch.syspath_prepend(ROOT / "benchmarks")
     import small_tables
@@ -433,6 +501,11 @@ def test_a_command_is_told_without_where_the_data_are(monkeypatch):
     words = ["lecture.py", "--data-dir", "/home/me", "--only", "glow", "--data-dir=/home/me"]
     monkeypatch.setattr(sys, "argv", words)
     assert environment.describe(("torch",))["command"] == "python lecture.py --only glow"
+    script = str(ROOT / "benchmarks" / "speed.py")
+    words = [script, "--out=/home/me/out", "--flowjax", "/home/me/bin/python", "made"]
+    monkeypatch.setattr(sys, "argv", words)
+    told = environment.describe(("torch",))["command"]
+    assert told == "python benchmarks/speed.py --out=out --flowjax python made"
 
 
 def test_streaming_is_timed_beside_memory_and_layers_by_what_they_keep(monkeypatch):

@@ -103,6 +103,16 @@ def test_formulas_get_the_space_that_mathml_lacks(assembled):
     assert module.formulas(r"$\log\left(x\right) + \exp(y)$") == r"$\log\left(x\right) + \exp(y)$"
 
 
+def test_results_and_pages_name_no_place_of_one_machine():
+    pages = [*(ROOT / "benchmarks" / "results").iterdir(), *(ROOT / "docs").rglob("*.md")]
+    found = {
+        page.name: re.findall(r"(?:/tmp|/home|/work|/root)/\S*", page.read_text("utf-8"))
+        for page in pages
+        if page.suffix in (".md", ".json", ".jsonl")
+    }
+    assert {name: places for name, places in found.items() if places} == {}
+
+
 def scores(text, width):
     """The numbers of a Markdown table of so many columns, by the name of the row."""
     table = {}
