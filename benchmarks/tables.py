@@ -129,6 +129,7 @@ TABLES: dict[str, Callable[[Path], Table]] = {
     "power": power,
     "california_housing": california_housing,
     "adult": adult,
+    "miniboone": miniboone,
 }
 
 
