@@ -50,6 +50,7 @@ RATES: dict[str, dict[str, tuple[Recipe, float]]] = {
         "tarflow": (TarFlow(), 1e-2),
         "tarflow, independent pixels": (TarFlow(couplings=0), 1e-2),
         "glow, medium": (Glow(scales=2, layers=6, maps=64), 4e-3),
+        "tarflow, medium": (TarFlow(layers=4, depth=1, width=80), 4e-3),
         "tarflow, large": (TarFlow(layers=6, depth=1, width=96), 3e-3),
     },
     "cifar10": {
