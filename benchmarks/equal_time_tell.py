@@ -196,9 +196,15 @@ def _measured_alone(cells: Cells) -> list[str]:
         return []
     same: dict[str, list[str]] = {}
     for data, pairs in alone.items():
-        seeds, budgets = ({f"{pair[i]:g}" for pair in pairs} for i in (0, 1))
-        after = " and ".join(sorted(budgets, key=float))
-        which = f"after {after} s (seed{'s' * (len(seeds) > 1)} {', '.join(sorted(seeds))})"
+        after: dict[tuple[int, ...], list[str]] = {}  # budgets by their seeds
+        for budget in sorted({budget for _, budget in pairs}):
+            seeds = tuple(sorted(seed for seed, its in pairs if its == budget))
+            after.setdefault(seeds, []).append(f"{budget:g}")
+        which = " and ".join(
+            f"after {' and '.join(budgets)} s (seed{'s' * (len(seeds) > 1)} "
+            f"{', '.join(map(str, seeds))})"
+            for seeds, budgets in after.items()
+        )
         same.setdefault(which, []).append(data)
     named = "; ".join(f"{', '.join(data)} {which}" for which, data in same.items())
     text = (

@@ -175,6 +175,10 @@ def test_columns_one_by_one_are_a_loop_of_the_graph(tmp_path):
     for z in (torch.randn(1, 3), torch.randn(11, 3), torch.tensor([[30.0, -30, 30]])):
         found = exporting.run(tmp_path / "m-sample.onnx", {"z": z})
         torch.testing.assert_close(found, flow.decode(z), atol=1e-4, rtol=1e-4)
+    import onnx
+
+    nodes = onnx.load(tmp_path / "m-sample.onnx").graph.node
+    assert {"Loop", "Scan"} & {node.op_type for node in nodes}
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -197,6 +197,12 @@ def test_a_run_keeps_how_its_weights_are_written(tilted, tmp_path):
         for given in (table, tmp_path / "later.csv"):
             weights = open_rows(given, schema, weights="w").source.weights
             assert float(weights[few].min() / weights[~few].max()) == pytest.approx(2)
+    whole = tilted.assign(w=np.where(few, "1.234.567", "617"))
+    schema = open_data(whole, weights="w").schema
+    assert schema.weight_format == "#.##0"
+    weights = open_rows(tilted.assign(w=np.where(few, "1.5", "0.75")), schema, weights="w")
+    weights = weights.source.weights
+    assert float(weights[few].min() / weights[~few].max()) == pytest.approx(2)
     with pytest.raises(InputError, match="weight_format 'much' is not a format of numbers"):
         TableSchema.from_dict(schema.to_dict() | {"weight_format": "much"})
 

@@ -130,6 +130,15 @@ class SlowFrom:
         return nll(flow, x, context)
 
 
+class SlowTo(SlowFrom):
+    """The other way round: three seconds each at first, then a tenth of one."""
+
+    def __call__(self, flow, x, context):
+        self.calls += 1
+        self.clock.now += 3 if self.calls < self.n else 0.1
+        return nll(flow, x, context)
+
+
 def trained(clock, out, loss, resume=False):
     torch.manual_seed(0)
     flow = MAF(layers=1, hidden=(4,)).build((2,))
@@ -143,6 +152,15 @@ def trained(clock, out, loss, resume=False):
     told = {"training": training, "validation_loss": nll, "out": run}
     budget = None if resume else Budget(clock.now + 60.0)
     return fit(flow, x, loss=loss, budget=budget, **told)
+
+
+def test_a_slow_start_leaves_no_time_unused(monkeypatch, tmp_path):
+    clock = Clock(monkeypatch)
+    found = trained(clock, tmp_path / "run", SlowTo(clock, 6))
+    assert found.stopped == "steps"
+    assert found.training.steps > 300  # 16 would be planned by the first ones
+    assert 45 < clock.now < 60
+    assert found.history[-1]["lr"] < 0.02 * found.training.lr
 
 
 def test_training_ends_in_time_with_its_rate_and_resumes_to_the_bit(monkeypatch, tmp_path):

@@ -10,7 +10,7 @@ from caudal.training.clock import Budget
 
 _SHARE = 0.15  # share of the time that is left, for the evaluation
 _JUDGING = 0.05  # share for the thresholds of alarms
-_LEAST_FITTED = 256  # items, of which a baseline is one
+_LEAST_FITTED = 256  # training items that a baseline is fitted to
 _BESIDE, _FEWEST = 0.2, 3  # share for models beside a target, and the least number of their fits
 _COMPARED = 2000  # test rows, whose comparison with as many samples takes `scoreboard_seconds`
 
@@ -94,7 +94,7 @@ class Rest:
         train, schema = self.dataset.train, self.dataset.schema
         (once, each), count = self.settings.kind.baseline.seconds(train, schema), train.n_items
         if once + each * count > _SHARE * left:
-            affordable = max(int((_SHARE * left - once) / each), _LEAST_FITTED)
+            affordable = max(int((_SHARE * left - once) / max(each, 1e-9)), _LEAST_FITTED)
             count = self.extent.fitted = min(count, affordable)
         return once + each * count
 

@@ -17,7 +17,10 @@ def repeated(
     minutes over them: so that it holds one, a step is traced once, as the body of a scan. Where
     gradients are asked for the steps stay apart, since a scan has none of such a body.
     """
-    if not is_exporting() or torch.is_grad_enabled() or times < 2:
+    if times and is_exporting() and torch.is_grad_enabled():
+        start, times = step(*start), times - 1
+    has_gradients = any(part.requires_grad for part in start)
+    if not is_exporting() or has_gradients or times < 2:
         for _ in range(times):
             start = step(*start)
         return start

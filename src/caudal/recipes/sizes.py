@@ -27,8 +27,8 @@ _MASKED: Mapping[str, Mapping[str, Any]] = {
     "paper": {"layers": 10, "hidden": (512, 512)},
 }
 _PLAIN = {"map": "affine", "couplings": 0}
-# Rates of `medium` are the best of validation images (benchmarks/results/rates.md); `large`, which
-# was not compared, took MNIST to 1.079 bits/dim in half an hour.
+# The rate of `medium` is the best by validation images (benchmarks/results/rates.md); `large`,
+# which was not compared, took MNIST to 1.079 bits/dim in half an hour.
 _TRANSFORMERS: Mapping[str, Mapping[str, Any]] = {
     "small": {"depth": 1, "width": 64, "lr": 1e-2, "optimizer": "muon"},
     "medium": {"layers": 4, "depth": 1, "width": 80, "lr": 4e-3, "optimizer": "muon"},

@@ -106,10 +106,12 @@ def plan(
         steps = max(1, int((seconds - most * one) / speed.step))
         every = max(per_epoch, -(-min(steps, left) // most))
     steps = max(1, min(left, int(seconds / (speed.step + one / every))))
+    if training.validate_every is None:
+        every = min(every, first + steps)
     return replace(
         training,
         steps=first + steps,
-        validate_every=min(every, first + steps),
+        validate_every=every,
         validate_rows=rows if rows < valid.n_rows else training.validate_rows,
         minutes=None,
     )

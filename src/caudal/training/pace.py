@@ -12,7 +12,7 @@ SLACK = 0.95  # a machine is never quite alone
 _LOOKS = 16  # how often a job looks at the clock
 _LEAST = 1.0  # seconds between two looks; what is shorter says little
 _TOLERANCE = 0.1  # share of the steps left by which those that fit may differ
-_FEW = 0.05  # share of all steps, which are not worth a new plan
+_FEW = 0.1  # share of all steps, which are not worth a new plan
 _LATE = 1.1  # training ends after so much of its time, whatever its steps
 
 
@@ -92,10 +92,15 @@ class Pace:
         """
         now = time.monotonic()
         passed, done = now - self._now - self._paused, step - self._step
-        if not self.limited or not done or passed < max(_LEAST, self.seconds / _LOOKS):
+        if not self.limited or not done:
             return total
-        latest = passed / done
-        self._per_step = (latest + (self._per_step or latest)) / 2
+        latest, wait = passed / done, max(_LEAST, self.seconds / _LOOKS)
+        # All steps that are planned may end before the next look, with much time left.
+        ends_early = passed + latest * (total - step) < wait and self.left > 2 * wait
+        if passed < wait and not ends_early:
+            return total
+        before = self._per_step or latest
+        self._per_step = latest if latest < before / 2 else (latest + before) / 2
         self._step, self._now, self._paused = step, now, 0.0
         left = max(self.left - self._validation, 0.0)  # the last one stands at the end
         fit = int(left / (self._per_step + self._validation / every))

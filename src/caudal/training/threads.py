@@ -17,10 +17,10 @@ import torch
 _PIECE = 40_000  # elements a thread: PyTorch gives a thread no fewer than 32,768
 _TRIAL = 0.05  # seconds: a turn of another program takes some milliseconds
 _HINDRANCE = 1.2  # times as long as one thread takes for the same work
-_TRIALS = 3  # all of them must agree: a single one is slow by chance now and then
+_TRIALS = 3  # before a thread is taken away: a single one is slow by chance now and then
 
 
-_EVERY = 10.0  # seconds between looks, of which each takes two trials, or six
+_EVERY = 10.0  # seconds between looks, of which each takes two trials, or six for a thread
 
 
 class _State:
@@ -68,8 +68,8 @@ def look() -> None:
     if usual is None or "OMP_NUM_THREADS" in os.environ or now - _state.looked < _EVERY:
         return
     _state.looked = now
-    number = usual
-    while number > 1 and _hinders(number):
+    number, present = usual, torch.get_num_threads()
+    while number > 1 and _hinders(number, _TRIALS if number <= present else 1):
         number //= 2
     torch.set_num_threads(number)
 
@@ -82,10 +82,10 @@ def crowd() -> str:
     return f"the cores are busy or shared: working with {number} of {usual} threads"
 
 
-def _hinders(number: int) -> bool:
-    """Whether so many threads take longer than one for the same work, time after time."""
+def _hinders(number: int, trials: int) -> bool:
+    """Whether so many threads take longer than one for the same work, in each of the trials."""
     work = torch.zeros(number * _PIECE)
-    return all(_seconds(work, number) > _HINDRANCE * _seconds(work, 1) for _ in range(_TRIALS))
+    return all(_seconds(work, number) > _HINDRANCE * _seconds(work, 1) for _ in range(trials))
 
 
 def _seconds(work: torch.Tensor, number: int) -> float:

@@ -126,7 +126,8 @@ def fits(values: pa.Array, form: str) -> bool:
     pattern = _known(form)
     group, mark = re.escape(pattern.group), re.escape(pattern.mark)
     whole = rf"\d{{1,3}}(?:{group}\d{{3}})+|\d+" if group else r"\d+"
-    figure = rf"^(?:(?:{whole})(?:{mark}\d*)?|{mark}\d+)$"
+    # A format of whole numbers has no mark of its own.
+    figure = rf"^(?:{whole})$" if mark == group else rf"^(?:(?:{whole})(?:{mark}\d*)?|{mark}\d+)$"
     there = pc.match_substring_regex(pc.utf8_trim_whitespace(_bare(values, pattern)), figure)
     return bool(pc.all(there, min_count=0).as_py())
 
