@@ -99,8 +99,9 @@ class TableSchema(Schema):
 
     def texts(self, weights: str | None) -> frozenset[str]:
         """`text_names`, and the column of weights if a run has learned how it is written."""
-        written = weights is not None and self.weight_format is not None
-        return self.text_names | {weights} if written else self.text_names
+        if weights is None or self.weight_format is None:
+            return self.text_names
+        return self.text_names | {weights}
 
     @property
     def in_plain_numbers(self) -> frozenset[str]:
