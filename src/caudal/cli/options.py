@@ -118,7 +118,7 @@ class SampleOptions(Generic[Kind]):
     of images has its turn. Columns of a table that the run models may be given as well: the others
     are drawn given them. A run on audio that is given a spectrum copies clips. The same seed gives
     the same file on the same kind of device. With RUN before --help the options of its kind of
-    data are listed too, such as --given or --mel-of.
+    data are listed, too.
     """
 
     run: Positional[str]
