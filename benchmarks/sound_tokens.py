@@ -15,7 +15,7 @@ from caudal.elementwise import Affine
 from caudal.flow import Flow
 from caudal.nets import MLP, CausalTransformer
 from caudal.nets.context import Frames
-from caudal.nets.transformer import _Layer, _Linear, _longer, _Past, _State
+from caudal.nets.transformer import _Layer, _Linear, _Past, _State
 from caudal.recipes import WaveNet
 from caudal.recipes.recipe import parity
 from sound_layers import Vectors
@@ -31,18 +31,9 @@ class Near(_Layer):
     Reference: Train short, test long (Press, Smith, Lewis, 2021), arXiv:2108.12409.
     """
 
-    def forward(
-        self, h: Tensor, context: Tensor | None, past: _Past | None = None
-    ) -> tuple[Tensor, _Past | None]:
-        parts = self.attend(self.norms[0](h, context)).unflatten(2, (3, self.heads, -1))
-        q, k, v = parts.permute(2, 0, 3, 1, 4).unbind(0)  # (B, heads, n, width / heads)
-        if past is not None:
-            past = _longer(past, torch.stack([k, v]), self.length)
-            k, v = past.tokens()
-        mask = self._mask(q.shape[2], k.shape[2]).to(h)
-        attended = F.scaled_dot_product_attention(q, k, v, mask)
-        h = h + self.join(attended.transpose(1, 2).flatten(2))
-        return h + self.mlp(self.norms[1](h, context)), past
+    def attended(self, q: Tensor, k: Tensor, v: Tensor, causal: bool) -> Tensor:
+        mask = self._mask(q.shape[2], k.shape[2]).to(q)
+        return F.scaled_dot_product_attention(q, k, v, mask)
 
     def _mask(self, n: int, seen: int) -> Tensor:
         """(heads, n, seen), of the last n tokens that see all before them and themselves."""

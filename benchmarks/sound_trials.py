@@ -96,6 +96,20 @@ PITCH = (
     "from the spectrum could know."
 )
 MUON = {"optimizer": "muon"}
+
+
+def over_tokens(words: str, steps: int, size: int, joint: str, muon: bool = False) -> Way:
+    """A transformer, beside the WaveNet of the same optimiser."""
+    return Way(
+        f"a transformer of tokens {words}",
+        steps,
+        {"size": size, "joint": joint},
+        training=MUON if muon else {},
+        rival="Muon, 300 steps" if muon else "as it is, 300 steps",
+        is_transformer=True,
+    )
+
+
 TRIALS = {
     "digits": Trial(
         "Spoken digits, 8 kHz",
@@ -111,36 +125,10 @@ TRIALS = {
             Way("two samples a step", 300, {"size": 2}, rival="as it is, 300 steps"),
             Way("four samples a step", 600, {"size": 4}, rival="as it is, 300 steps"),
             Way("Muon, 300 steps", 300, {}, training=MUON, rival="as it is, 300 steps"),
-            Way(
-                "a transformer of tokens of 32, by couplings",
-                750,
-                {"size": 32, "joint": "couplings"},
-                rival="as it is, 300 steps",
-                is_transformer=True,
-            ),
-            Way(
-                "a transformer of tokens of 32, Gaussian",
-                750,
-                {"size": 32},
-                rival="as it is, 300 steps",
-                is_transformer=True,
-            ),
-            Way(
-                "a transformer of tokens of 32, by couplings, Muon",
-                750,
-                {"size": 32, "joint": "couplings"},
-                training=MUON,
-                rival="Muon, 300 steps",
-                is_transformer=True,
-            ),
-            Way(
-                "a transformer of tokens of 16, by couplings, Muon",
-                600,
-                {"size": 16, "joint": "couplings"},
-                training=MUON,
-                rival="Muon, 300 steps",
-                is_transformer=True,
-            ),
+            over_tokens("of 32, by couplings", 750, 32, "couplings"),
+            over_tokens("of 32, Gaussian", 750, 32, "gaussian"),
+            over_tokens("of 32, by couplings, Muon", 750, 32, "couplings", muon=True),
+            over_tokens("of 16, by couplings, Muon", 600, 16, "couplings", muon=True),
             Way("as it is, 2,400 steps", 2400, {}),
             Way("Muon, 2,400 steps", 2400, {}, training=MUON, rival="as it is, 2,400 steps"),
         ),

@@ -10,7 +10,7 @@ from caudal.training.clock import Budget
 
 _SHARE = 0.15  # share of the time that is left, for the evaluation
 _JUDGING = 0.05  # share for the thresholds of alarms
-_LEAST_FITTED = 256  # training items that a baseline is fitted to
+_LEAST_FITTED = 256  # training items at least, to which a baseline is fitted
 _BESIDE, _FEWEST = 0.2, 3  # share for models beside a target, and the least number of their fits
 _COMPARED = 2000  # test rows, whose comparison with as many samples takes `scoreboard_seconds`
 

@@ -217,8 +217,12 @@ class _Layer(nn.Module):
         if past is not None:
             past = _longer(past, torch.stack([k, v]), self.length)
             k, v = past.tokens()
-        h = h + self.join(_attention(q, k, v, past is None).transpose(1, 2).flatten(2))
+        h = h + self.join(self.attended(q, k, v, past is None).transpose(1, 2).flatten(2))
         return h + self.mlp(self.norms[1](h, context)), past
+
+    def attended(self, q: Tensor, k: Tensor, v: Tensor, causal: bool) -> Tensor:
+        """What each of the last n tokens takes from all that it sees: (B, heads, n, size)."""
+        return _attention(q, k, v, causal)
 
 
 def _attention(q: Tensor, k: Tensor, v: Tensor, causal: bool) -> Tensor:

@@ -20,7 +20,9 @@ _HINDRANCE = 1.2  # times as long as one thread takes for the same work
 _TRIALS = 3  # before a thread is taken away: a single one is slow by chance now and then
 
 
-_EVERY = 10.0  # seconds between looks, of which each takes two trials, or six for a thread
+_EVERY = (
+    10.0  # seconds between looks, of which each takes two trials, six before it takes a thread
+)
 
 
 class _State:
