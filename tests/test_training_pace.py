@@ -136,6 +136,8 @@ class SlowTo(SlowFrom):
     def __call__(self, flow, x, context):
         self.calls += 1
         self.clock.now += 3 if self.calls < self.n else 0.1
+        if self.calls == self.stop:
+            signal.raise_signal(signal.SIGINT)
         return nll(flow, x, context)
 
 
@@ -161,6 +163,12 @@ def test_a_slow_start_leaves_no_time_unused(monkeypatch, tmp_path):
     assert found.training.steps > 300  # 16 would be planned by the first ones
     assert 45 < clock.now < 60
     assert found.history[-1]["lr"] < 0.02 * found.training.lr
+    clock.now = 0.0
+    with pytest.raises(Interrupted):
+        trained(clock, tmp_path / "broken", SlowTo(clock, 6, stop=300))
+    resumed = trained(clock, tmp_path / "broken", nll, resume=True)
+    assert resumed.training.steps == found.training.steps
+    assert resumed.best_valid == found.best_valid
 
 
 def test_training_ends_in_time_with_its_rate_and_resumes_to_the_bit(monkeypatch, tmp_path):

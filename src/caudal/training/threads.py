@@ -20,9 +20,8 @@ _HINDRANCE = 1.2  # times as long as one thread takes for the same work
 _TRIALS = 3  # before a thread is taken away: a single one is slow by chance now and then
 
 
-_EVERY = (
-    10.0  # seconds between looks, of which each takes two trials, six before it takes a thread
-)
+# Seconds between looks, of which each takes two trials, and six before it takes a thread away.
+_EVERY = 10.0
 
 
 class _State:
